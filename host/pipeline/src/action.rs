@@ -1,0 +1,131 @@
+//! What is asked for: Cedar actions on Cedar resources, without Cedar.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::session::{SessionId, Target};
+
+/// Labels of a table or column, such as `pii`.
+pub type LabelSet = BTreeSet<Arc<str>>;
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Every action that Weir can ask Cedar about. The schema in `policies/` declares the same
+        /// names; `authz` refuses a bundle whose schema lacks one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Action { $($(#[$doc])* $variant,)* }
+
+        impl Action {
+            pub const ALL: &'static [Action] = &[$(Action::$variant,)*];
+
+            /// The id of the Cedar `Action` entity.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Action::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    PostgresConnect = "postgres:connect",
+    /// Transaction control, cursors, prepared statements, harmless settings: on the database.
+    PostgresSession = "postgres:session",
+    PostgresSelect = "postgres:select",
+    PostgresCopyOut = "postgres:copy_out",
+    PostgresInsert = "postgres:insert",
+    PostgresUpdate = "postgres:update",
+    PostgresMerge = "postgres:merge",
+    PostgresDelete = "postgres:delete",
+    PostgresTruncate = "postgres:truncate",
+    PostgresCreate = "postgres:create",
+    PostgresAlter = "postgres:alter",
+    PostgresDrop = "postgres:drop",
+    PostgresCall = "postgres:call",
+    /// Anything else: VACUUM, GRANT, DO, LISTEN, server files, other roles.
+    PostgresUtility = "postgres:utility",
+    /// Relief: denied means that the column stays masked.
+    DataReveal = "data:reveal",
+    BundleRead = "bundle:read",
+    BundleUpload = "bundle:upload",
+    BundleActivate = "bundle:activate",
+    PluginRead = "plugin:read",
+    PluginUpload = "plugin:upload",
+    PluginRemove = "plugin:remove",
+    TargetRead = "target:read",
+    ApprovalRead = "approval:read",
+    ApprovalVote = "approval:vote",
+    SessionObserve = "session:observe",
+    SessionTerminate = "session:terminate",
+}
+
+/// A column by its canonical name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Column {
+    pub schema: Arc<str>,
+    pub table: Arc<str>,
+    pub column: Arc<str>,
+    pub labels: LabelSet,
+}
+
+/// One thing that an action touches. Names are canonical: folded, resolved through the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    PgDatabase {
+        database: Arc<str>,
+    },
+    PgSchema {
+        database: Arc<str>,
+        schema: Arc<str>,
+    },
+    PgTable {
+        database: Arc<str>,
+        schema: Arc<str>,
+        table: Arc<str>,
+        /// False when the catalogue snapshot has no such relation.
+        known: bool,
+        /// The union of the labels of its columns.
+        labels: LabelSet,
+    },
+    PgColumn {
+        database: Arc<str>,
+        column: Column,
+    },
+    PgFunction {
+        database: Arc<str>,
+        schema: Arc<str>,
+        function: Arc<str>,
+        /// False when the catalogue snapshot has no such function.
+        known: bool,
+        volatile: bool,
+        security_definer: bool,
+        /// It runs SQL text, reads files, reaches other servers or changes server state: one of a
+        /// fixed list in `proto-pg`.
+        dangerous: bool,
+    },
+    Target,
+    Session {
+        id: SessionId,
+        owner: Arc<str>,
+    },
+    Bundle {
+        digest: Arc<str>,
+        author: Option<Arc<str>>,
+    },
+    Plugin {
+        name: Arc<str>,
+    },
+    /// A vote on a hold under `rule`, asked for by the subjects in `requesters`.
+    ApprovalRule {
+        rule: Arc<str>,
+        requesters: Vec<Arc<str>>,
+    },
+}
+
+/// One (action, resource) pair; a statement is permitted when all of its accesses are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    pub action: Action,
+    pub resource: Resource,
+    /// The upstream that the resource belongs to; none for the control plane's own things.
+    pub target: Option<Arc<Target>>,
+}

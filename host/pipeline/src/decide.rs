@@ -1,0 +1,428 @@
+//! The one decision: classify → authorize → hold → journal the intent → permit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
+use crate::permit::{Obligations, Permitted, Receipt, Request};
+use crate::ports::{HoldRequest, Policy, Question, Ruling};
+use crate::record::{Approval, Intent, RefusalRecord};
+use crate::refusal::{Fault, Refusal, RefusalKind};
+use crate::risk::{Demand, Risk};
+use crate::session::{Session, not_recorded};
+
+/// What the protocol crate offers while a decision takes its time.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Cancelled when the client cancels this action or goes away.
+    pub cancel: &'a CancellationToken,
+    /// Called once when the action is held; must not block.
+    pub on_hold: &'a (dyn Fn(&HoldInfo) + Send + Sync),
+}
+
+/// A permit on its way: by which policies, under which approval.
+struct Granted {
+    policies: Vec<Arc<str>>,
+    rules: BTreeSet<Arc<str>>,
+    approval: Option<Approval>,
+}
+
+/// Decides one action. On `Ok` the intent is durable and the request may be forwarded once; on `Err`
+/// nothing may be forwarded and the refusal is on record. Not cancel safe: cancel by `caller.cancel`.
+pub async fn decide<R>(
+    session: &Session,
+    request: Request<R>,
+    caller: Caller<'_>,
+) -> Result<Permitted<R>, Refusal> {
+    let started = Instant::now();
+    let seq = session.next_seq();
+    let fingerprint = fingerprint(session, &request);
+
+    let risk = session
+        .ports
+        .hooks
+        .classify(&session.info, &request.facts)
+        .await;
+
+    let none = BTreeSet::new();
+    let granted = match weigh(session, &request, &*request.policy, &risk, &none) {
+        Ruling::Permit { policies } => Ok(Granted {
+            policies,
+            rules: none,
+            approval: None,
+        }),
+        Ruling::Deny { policies, reason } => Err(Turned::down(denied(reason, policies))),
+        Ruling::NeedsApproval { rules, reason, .. } => {
+            hold(
+                session,
+                &request,
+                seq,
+                fingerprint,
+                &risk,
+                rules,
+                reason,
+                caller,
+            )
+            .await
+        }
+    };
+    let granted = match granted {
+        Ok(granted) => granted,
+        Err(turned) => return Err(refuse(session, request, seq, risk, turned).await),
+    };
+
+    let obligations = oblige(session, &request, &risk, &granted.rules);
+    if let (Some(reason), Some(_)) = (request.unmaskable, obligations.masked.first()) {
+        let turned = Turned::down(denied(reason.to_owned(), Vec::new()));
+        return Err(refuse(session, request, seq, risk, turned).await);
+    }
+
+    let intent = Intent {
+        seq,
+        at: session.ports.clock.now(),
+        facts: request.facts,
+        accesses: request.accesses,
+        risk,
+        bundle: request.policy.bundle().clone(),
+        policies: granted.policies,
+        approval: granted.approval,
+        fingerprint,
+        parameters: request.parameters,
+        masked: obligations
+            .masked
+            .iter()
+            .map(|c| format!("{}.{}.{}", c.schema, c.table, c.column))
+            .collect(),
+    };
+    if let Err(error) = session.journal.intent(intent).await {
+        return Err(Refusal {
+            seq: Some(seq),
+            ..not_recorded(error)
+        });
+    }
+
+    let receipt = Receipt {
+        seq,
+        started,
+        obligations,
+        approvals: granted.rules,
+    };
+    Ok(Permitted::new(request.payload, receipt))
+}
+
+/// SHA-256 over everything that an approval is for.
+fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
+    let principal = &session.info.principal;
+    let mut parts: Vec<&[u8]> = vec![
+        request.policy.bundle().digest.as_bytes(),
+        session.info.target.name.as_bytes(),
+        session.info.database.as_bytes(),
+        principal.issuer.as_bytes(),
+    ];
+    for actor in principal.chain() {
+        parts.push(actor.kind.as_str().as_bytes());
+        parts.push(actor.subject.as_bytes());
+    }
+    parts.push(&request.canonical);
+    Fingerprint::of(parts)
+}
+
+/// Policy's ruling, made stricter by what classifiers demand.
+fn weigh<R>(
+    session: &Session,
+    request: &Request<R>,
+    policy: &dyn Policy,
+    risk: &Risk,
+    approvals: &BTreeSet<Arc<str>>,
+) -> Ruling {
+    if request.accesses.is_empty() {
+        return Ruling::Deny {
+            policies: Vec::new(),
+            reason: "the action names nothing to authorize".into(),
+        };
+    }
+    let mut ruling = policy.authorize(&question(session, request, risk, approvals));
+    for demand in &risk.demands {
+        match demand {
+            Demand::None => {}
+            Demand::Refuse(reason) => {
+                return Ruling::Deny {
+                    policies: Vec::new(),
+                    reason: reason.clone(),
+                };
+            }
+            Demand::Escalate(rule) if approvals.contains(rule.as_str()) => {}
+            Demand::Escalate(rule) => ruling = escalate(ruling, policy, rule),
+        }
+    }
+    ruling
+}
+
+fn escalate(ruling: Ruling, policy: &dyn Policy, rule: &str) -> Ruling {
+    let Some(rule) = policy.approval_rule(rule) else {
+        return Ruling::Deny {
+            policies: Vec::new(),
+            reason: format!("a classifier demands approval rule {rule:?}, which no bundle defines"),
+        };
+    };
+    match ruling {
+        Ruling::Deny { .. } => ruling,
+        Ruling::Permit { policies } => Ruling::NeedsApproval {
+            rules: vec![rule.name.clone()],
+            policies,
+            reason: format!("a risk classifier demands approval: {}", rule.description),
+        },
+        Ruling::NeedsApproval {
+            mut rules,
+            policies,
+            reason,
+        } => {
+            if !rules.contains(&rule.name) {
+                rules.push(rule.name.clone());
+            }
+            Ruling::NeedsApproval {
+                rules,
+                policies,
+                reason,
+            }
+        }
+    }
+}
+
+fn question<'a, R>(
+    session: &'a Session,
+    request: &'a Request<R>,
+    risk: &'a Risk,
+    approvals: &'a BTreeSet<Arc<str>>,
+) -> Question<'a> {
+    Question {
+        principal: &session.info.principal,
+        source: session.info.source,
+        session: &session.info.id_text,
+        now: session.ports.clock.now(),
+        facts: Some(&request.facts),
+        risk,
+        approvals,
+        accesses: &request.accesses,
+    }
+}
+
+/// Asks people, then Cedar again. The approval is good for this fingerprint and this bundle only.
+#[allow(clippy::too_many_arguments)] // The parts of one decision, passed on once.
+async fn hold<R>(
+    session: &Session,
+    request: &Request<R>,
+    seq: u64,
+    fingerprint: Fingerprint,
+    risk: &Risk,
+    rules: Vec<Arc<str>>,
+    reason: String,
+    caller: Caller<'_>,
+) -> Result<Granted, Turned> {
+    let mut routes = Vec::with_capacity(rules.len());
+    for name in &rules {
+        let Some(rule) = request.policy.approval_rule(name) else {
+            let reason = format!("policy needs approval rule {name:?}, which the bundle lacks");
+            return Err(Turned::down(denied(reason, Vec::new())));
+        };
+        let asked = session
+            .ports
+            .hooks
+            .route(&session.info, &request.facts, rule, risk)
+            .await;
+        routes.push(Route::at_least(rule, asked));
+    }
+    let asked = HoldRequest {
+        session: session.info.clone(),
+        seq,
+        facts: request.facts.clone(),
+        risk: risk.clone(),
+        bundle: request.policy.bundle().clone(),
+        fingerprint,
+        parameters: request.parameters.clone(),
+        reason,
+        routes,
+    };
+    let mut hold = session.ports.approver.open(asked).await.map_err(|error| {
+        tracing::warn!(%error, "a hold could not be opened");
+        Turned::down(Refusal::new(
+            RefusalKind::ApprovalUnavailable,
+            Fault::Us,
+            format!("this needs an approval, which cannot be asked for now: {error}"),
+        ))
+    })?;
+    let id = hold.info().id.clone();
+    (caller.on_hold)(hold.info());
+
+    let outcome = tokio::select! {
+        biased;
+        () = caller.cancel.cancelled() => None,
+        _ = session.ended() => None,
+        outcome = hold.decided() => Some(outcome),
+    };
+    let Some(outcome) = outcome else {
+        hold.abandon().await;
+        let reason = "cancelled while it waited for approval";
+        return Err(Turned::held(
+            id,
+            RefusalKind::Abandoned,
+            Fault::Client,
+            reason,
+        ));
+    };
+    let approvers = match outcome {
+        HoldOutcome::Approved {
+            approvers,
+            fingerprint: given,
+        } if given == fingerprint => approvers,
+        HoldOutcome::Approved { .. } => {
+            let reason = "the approval was given for something else";
+            return Err(Turned::held(id, RefusalKind::HoldDenied, Fault::Us, reason));
+        }
+        HoldOutcome::Denied { by, reason } => {
+            let reason = format!("denied by {by}: {reason}");
+            return Err(Turned::held(
+                id,
+                RefusalKind::HoldDenied,
+                Fault::Policy,
+                reason,
+            ));
+        }
+        HoldOutcome::Expired => {
+            let reason = "nobody approved it in time";
+            return Err(Turned::held(
+                id,
+                RefusalKind::HoldExpired,
+                Fault::Policy,
+                reason,
+            ));
+        }
+        HoldOutcome::Abandoned => {
+            let reason = "the hold was abandoned";
+            return Err(Turned::held(
+                id,
+                RefusalKind::Abandoned,
+                Fault::Client,
+                reason,
+            ));
+        }
+    };
+
+    let now_active = session.pin();
+    if now_active.bundle().digest != request.policy.bundle().digest {
+        let reason = "the policy bundle changed while this waited; send it again";
+        return Err(Turned::held(
+            id,
+            RefusalKind::PolicyChanged,
+            Fault::Policy,
+            reason,
+        ));
+    }
+    let granted: BTreeSet<Arc<str>> = rules.iter().cloned().collect();
+    match weigh(session, request, &*now_active, risk, &granted) {
+        Ruling::Permit { policies } => Ok(Granted {
+            policies,
+            rules: granted,
+            approval: Some(Approval {
+                hold: id,
+                rules,
+                approvers,
+            }),
+        }),
+        Ruling::Deny { reason, policies } => Err(Turned {
+            refusal: denied(reason, policies),
+            hold: Some(id),
+        }),
+        Ruling::NeedsApproval {
+            reason, policies, ..
+        } => Err(Turned {
+            refusal: denied(reason, policies),
+            hold: Some(id),
+        }),
+    }
+}
+
+/// A refusal on its way, with the hold it came from.
+struct Turned {
+    refusal: Refusal,
+    hold: Option<String>,
+}
+
+impl Turned {
+    fn down(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            hold: None,
+        }
+    }
+
+    fn held(hold: String, kind: RefusalKind, fault: Fault, reason: impl Into<String>) -> Self {
+        Self {
+            refusal: Refusal::new(kind, fault, reason),
+            hold: Some(hold),
+        }
+    }
+}
+
+fn denied(reason: String, policies: Vec<Arc<str>>) -> Refusal {
+    Refusal {
+        policies,
+        ..Refusal::new(RefusalKind::Denied, Fault::Policy, reason)
+    }
+}
+
+/// Masking is on for every labelled column that no relief lifts.
+fn oblige<R>(
+    session: &Session,
+    request: &Request<R>,
+    risk: &Risk,
+    approvals: &BTreeSet<Arc<str>>,
+) -> Obligations {
+    let question = question(session, request, risk, approvals);
+    let mut obligations = Obligations::default();
+    for column in &request.labelled {
+        if request
+            .policy
+            .reveal(&question, column, &session.info.database)
+        {
+            obligations.revealed.push(column.clone());
+        } else {
+            obligations.masked.push(column.clone());
+        }
+    }
+    obligations
+}
+
+/// Puts the refusal on record and gives it back for the client.
+async fn refuse<R>(
+    session: &Session,
+    request: Request<R>,
+    seq: u64,
+    risk: Risk,
+    turned: Turned,
+) -> Refusal {
+    let Turned { refusal, hold } = turned;
+    let record = RefusalRecord {
+        seq,
+        at: session.ports.clock.now(),
+        facts: request.facts,
+        accesses: request.accesses,
+        risk,
+        bundle: request.policy.bundle().clone(),
+        kind: refusal.kind,
+        reason: refusal.reason.clone(),
+        policies: refusal.policies.clone(),
+        hold,
+    };
+    if let Err(error) = session.journal.refused(record).await {
+        // It is refused all the same; the failed recorder ends the session.
+        tracing::error!(%error, "a refusal could not be recorded");
+    }
+    Refusal {
+        seq: Some(seq),
+        ..refusal
+    }
+}

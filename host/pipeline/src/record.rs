@@ -1,0 +1,133 @@
+//! The two records of every action, and the frame around a session. Core types: how they are
+//! written to disk is the recorder's business.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::action::Access;
+use crate::approval::Fingerprint;
+use crate::facts::Facts;
+use crate::principal::Principal;
+use crate::refusal::RefusalKind;
+use crate::risk::Risk;
+use crate::session::{BundleRef, SessionInfo};
+
+/// Durable before the upstream is dialled.
+#[derive(Debug, Clone)]
+pub struct SessionStart {
+    pub info: Arc<SessionInfo>,
+    pub bundle: BundleRef,
+}
+
+/// Durable before the action is forwarded.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    pub seq: u64,
+    pub at: SystemTime,
+    pub facts: Facts,
+    pub accesses: Vec<Access>,
+    pub risk: Risk,
+    pub bundle: BundleRef,
+    /// Policies that permitted it.
+    pub policies: Vec<Arc<str>>,
+    pub approval: Option<Approval>,
+    /// SHA-256 over the exact bytes, parameters included.
+    pub fingerprint: Fingerprint,
+    /// Parameters of the action as sent, for the transcript.
+    pub parameters: Vec<Option<Vec<u8>>>,
+    /// Names of the labelled columns that stay masked in its result.
+    pub masked: Vec<String>,
+}
+
+/// The approval under which an action was permitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    pub hold: String,
+    pub rules: Vec<Arc<str>>,
+    pub approvers: Vec<String>,
+}
+
+/// An action that was not forwarded.
+#[derive(Debug, Clone)]
+pub struct RefusalRecord {
+    pub seq: u64,
+    pub at: SystemTime,
+    pub facts: Facts,
+    pub accesses: Vec<Access>,
+    pub risk: Risk,
+    pub bundle: BundleRef,
+    pub kind: RefusalKind,
+    pub reason: String,
+    pub policies: Vec<Arc<str>>,
+    pub hold: Option<String>,
+}
+
+/// How a forwarded action ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub seq: u64,
+    pub at: SystemTime,
+    pub kind: OutcomeKind,
+    /// The upstream's own words: a command tag or an error code.
+    pub detail: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub elapsed: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutcomeKind {
+    Done,
+    /// The upstream answered with an error.
+    Failed,
+    /// The client cancelled it.
+    Cancelled,
+    /// Nobody knows: the connection ended first. Recovery writes the same.
+    Unknown,
+}
+
+/// Which way recorded bytes went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    ToClient,
+    ToUpstream,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndReason {
+    ClientClosed,
+    UpstreamClosed,
+    /// By an operator.
+    Killed {
+        by: String,
+        reason: String,
+    },
+    TokenExpired,
+    /// The active bundle no longer permits the connection.
+    PolicyChanged,
+    /// The recorder cannot record: nothing unrecorded passes.
+    RecorderFailed,
+    ProtocolViolation(String),
+    Shutdown,
+    Error(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct SessionEnd {
+    pub at: SystemTime,
+    pub reason: EndReason,
+}
+
+/// An operator's own act on Weir, or something that happened to it.
+#[derive(Debug, Clone)]
+pub struct ControlEvent {
+    pub at: SystemTime,
+    pub principal: Option<Arc<Principal>>,
+    /// The Cedar action's name, or `recorder:start`, `plugin:failed`, …
+    pub action: String,
+    pub resource: String,
+    /// Permitted and done, or the reason why not.
+    pub result: Result<(), String>,
+    pub detail: String,
+}
