@@ -426,3 +426,6 @@ async fn refuse<R>(
         ..refusal
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! The order of the decision, and that every failure on its way refuses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::action::{Access, Action, Column, LabelSet, Resource};
+use crate::facts::{Facts, SqlFacts};
+use crate::memory::{Memory, MemoryPolicy};
+use crate::principal::{Actor, Principal, PrincipalKind};
+use crate::record::EndReason;
+use crate::session::{Protocol, SessionId, SessionInfo, Target};
+
+fn target() -> Arc<Target> {
+    Arc::new(Target {
+        name: "orders".into(),
+        protocol: Protocol::Postgres,
+        env: "prod".into(),
+        tags: BTreeMap::new(),
+    })
+}
+
+fn access(action: Action) -> Access {
+    Access {
+        action,
+        resource: Resource::PgDatabase {
+            database: "shop".into(),
+        },
+        target: Some(target()),
+    }
+}
+
+fn info(expires_in: Duration) -> Arc<SessionInfo> {
+    let id = SessionId::new();
+    let now = SystemTime::now();
+    Arc::new(SessionInfo {
+        id,
+        id_text: id.to_string().into(),
+        principal: Arc::new(Principal::direct(
+            Actor::new(PrincipalKind::User, "alice", &["engineering"]),
+            "https://issuer.test",
+            now + expires_in,
+        )),
+        target: target(),
+        database: "shop".into(),
+        source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        started: now,
+        attrs: BTreeMap::new(),
+    })
+}
+
+async fn open(memory: &Memory) -> Session {
+    open_for(memory, Duration::from_secs(60)).await
+}
+
+async fn open_for(memory: &Memory, expires_in: Duration) -> Session {
+    let cancel = CancellationToken::new();
+    let caller = Caller {
+        cancel: &cancel,
+        on_hold: &|_| {},
+    };
+    Session::open(
+        memory.ports(),
+        info(expires_in),
+        vec![access(Action::PostgresConnect)],
+        caller,
+    )
+    .await
+    .unwrap()
+}
+
+fn request(session: &Session, text: &str) -> Request<String> {
+    Request {
+        policy: session.pin(),
+        facts: Facts::Sql(Arc::new(SqlFacts::opaque(text.into()))),
+        accesses: vec![access(Action::PostgresUpdate)],
+        labelled: vec![column("ssn")],
+        unmaskable: None,
+        canonical: text.as_bytes().to_vec(),
+        parameters: Vec::new(),
+        payload: text.to_owned(),
+    }
+}
+
+fn column(name: &str) -> Column {
+    Column {
+        schema: "public".into(),
+        table: "customers".into(),
+        column: name.into(),
+        labels: LabelSet::from(["pii".into()]),
+    }
+}
+
+async fn ask(session: &Session, request: Request<String>) -> Result<Permitted<String>, Refusal> {
+    let cancel = CancellationToken::new();
+    decide(
+        session,
+        request,
+        Caller {
+            cancel: &cancel,
+            on_hold: &|_| {},
+        },
+    )
+    .await
+}
+
+#[tokio::test]
+async fn permits_what_policy_permits_and_masks_what_nobody_reveals() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    let permitted = ask(&session, request(&session, "update")).await.unwrap();
+    assert_eq!(permitted.get(), "update");
+    assert_eq!(permitted.receipt().obligations().masked, [column("ssn")]);
+    assert_eq!(
+        memory.journal.intents().last().unwrap().masked,
+        ["public.customers.ssn"]
+    );
+}
+
+#[tokio::test]
+async fn an_action_that_names_nothing_is_refused() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    let request = Request {
+        accesses: Vec::new(),
+        ..request(&session, "x")
+    };
+    assert_eq!(
+        ask(&session, request).await.unwrap_err().kind,
+        RefusalKind::Denied
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_masked_is_refused_unless_revealed() {
+    for (revealed, permitted) in [(false, false), (true, true)] {
+        let policy = MemoryPolicy {
+            reveal: Arc::new(move |_| revealed),
+            ..MemoryPolicy::permit_all()
+        };
+        let memory = Memory::new(policy);
+        let session = open(&memory).await;
+        let request = Request {
+            unmaskable: Some("COPY"),
+            ..request(&session, "copy")
+        };
+        assert_eq!(ask(&session, request).await.is_ok(), permitted);
+        assert_eq!(memory.journal.refusals().len(), usize::from(!permitted));
+    }
+}
+
+#[tokio::test]
+async fn classifiers_can_only_make_it_stricter() {
+    let escalate = |rule: &str| vec![Demand::Escalate(rule.into())];
+    for (policy, demands, expect) in [
+        (MemoryPolicy::permit_all(), vec![Demand::None], Ok(())),
+        (
+            MemoryPolicy::permit_all(),
+            vec![Demand::Refuse("no".into()), Demand::None],
+            Err("no"),
+        ),
+        (
+            MemoryPolicy::permit_all(),
+            escalate("nowhere"),
+            Err("which no bundle defines"),
+        ),
+        (
+            MemoryPolicy::deny(&[Action::PostgresUpdate]),
+            escalate("test-rule"),
+            Err("denied by the test"),
+        ),
+    ] {
+        let memory = Memory::new(policy);
+        let session = open(&memory).await;
+        *memory.hooks.risk.lock() = Risk {
+            demands,
+            ..Risk::default()
+        };
+        let result = ask(&session, request(&session, "x")).await;
+        match (result, expect) {
+            (Ok(_), Ok(())) => {}
+            (Err(refusal), Err(text)) => assert!(refusal.reason.contains(text), "{refusal}"),
+            (result, expect) => panic!("{result:?} instead of {expect:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_escalation_asks_people_and_is_met_by_their_approval() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    *memory.hooks.risk.lock() = Risk {
+        demands: vec![Demand::Escalate("test-rule".into())],
+        ..Risk::default()
+    };
+    let approve = async {
+        let id = memory.approver.next().await;
+        memory.approver.approve(&id, "bob");
+    };
+    let (result, ()) = tokio::join!(ask(&session, request(&session, "x")), approve);
+    assert!(result.is_ok());
+    assert_eq!(
+        memory
+            .journal
+            .intents()
+            .last()
+            .unwrap()
+            .approval
+            .as_ref()
+            .unwrap()
+            .rules
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_approval_dies_with_its_bundle() {
+    let memory = Memory::new(MemoryPolicy::hold(&[Action::PostgresUpdate]));
+    let session = open(&memory).await;
+    let approve = async {
+        let id = memory.approver.next().await;
+        let mut next = MemoryPolicy::hold(&[Action::PostgresUpdate]);
+        next.bundle.digest = "02".into();
+        memory.authorizer.activate(next);
+        memory.approver.approve(&id, "bob");
+    };
+    let (result, ()) = tokio::join!(ask(&session, request(&session, "x")), approve);
+    assert_eq!(result.unwrap_err().kind, RefusalKind::PolicyChanged);
+}
+
+#[tokio::test]
+async fn an_approval_for_another_statement_is_worth_nothing() {
+    let memory = Memory::new(MemoryPolicy::hold(&[Action::PostgresUpdate]));
+    let session = open(&memory).await;
+    let approve = async {
+        let id = memory.approver.next().await;
+        let fingerprint = Fingerprint::of([b"something else".as_slice()]);
+        memory.approver.end(
+            &id,
+            HoldOutcome::Approved {
+                approvers: vec![],
+                fingerprint,
+            },
+        );
+    };
+    let (result, ()) = tokio::join!(ask(&session, request(&session, "x")), approve);
+    assert_eq!(result.unwrap_err().kind, RefusalKind::HoldDenied);
+}
+
+#[tokio::test]
+async fn the_fingerprint_covers_bytes_principal_target_and_bundle() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    let of = |text: &str| fingerprint(&session, &request(&session, text));
+    assert_eq!(of("a"), of("a"));
+    assert_ne!(of("a"), of("b"));
+    let mut other = MemoryPolicy::permit_all();
+    other.bundle.digest = "02".into();
+    let before = of("a");
+    memory.authorizer.activate(other);
+    assert_ne!(before, of("a"));
+    // Lengths are part of the hash: no two lists of parts collide.
+    assert_ne!(
+        Fingerprint::of([b"ab".as_slice(), b"c"]),
+        Fingerprint::of([b"a".as_slice(), b"bc"])
+    );
+}
+
+#[tokio::test]
+async fn a_killed_session_abandons_its_hold() {
+    let memory = Memory::new(MemoryPolicy::hold(&[Action::PostgresUpdate]));
+    let session = open(&memory).await;
+    let kill = async {
+        memory.approver.next().await;
+        memory.registry.kill_all();
+    };
+    let (result, ()) = tokio::join!(ask(&session, request(&session, "x")), kill);
+    assert_eq!(result.unwrap_err().kind, RefusalKind::Abandoned);
+    assert_eq!(memory.approver.abandoned().len(), 1);
+    assert!(matches!(session.ended().await, EndReason::Killed { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_ends_with_its_token() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open_for(&memory, Duration::from_secs(5)).await;
+    assert_eq!(session.ended().await, EndReason::TokenExpired);
+}
+
+#[tokio::test]
+async fn nothing_unrecorded_is_permitted() {
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    memory.journal.break_quietly();
+    let refusal = ask(&session, request(&session, "x")).await.unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::NotRecorded);
+    assert_eq!(refusal.fault, Fault::Storage);
+}
+
+#[test]
+fn a_route_is_held_to_the_rules_floor() {
+    let rule = crate::approval::ApprovalRule {
+        name: "r".into(),
+        approvers: vec!["dba".into(), "security".into()],
+        required: 2,
+        ttl: Duration::from_secs(60),
+        description: String::new(),
+    };
+    let ask = |approvers: &[&str], required, secs| Route {
+        approvers: approvers.iter().map(|g| Arc::from(*g)).collect(),
+        required,
+        timeout: Duration::from_secs(secs),
+        ..Route::from_rule(&rule, "t".into())
+    };
+    for (asked, approvers, required, secs) in [
+        (ask(&["dba"], 3, 30), vec!["dba"], 3, 30),
+        (ask(&["everybody"], 1, 600), vec!["dba", "security"], 2, 60),
+        (ask(&[], 0, 0), vec!["dba", "security"], 2, 0),
+    ] {
+        let route = Route::at_least(&rule, asked);
+        let got: Vec<&str> = route.approvers.iter().map(|g| &**g).collect();
+        assert_eq!((got, route.required), (approvers, required));
+        assert_eq!(route.timeout, Duration::from_secs(secs));
+    }
+}

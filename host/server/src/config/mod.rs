@@ -1,0 +1,230 @@
+//! The configuration: raw TOML → typed → used. A bad value is an error that names its key and line;
+//! nothing falls back silently, and nothing is bound or dialled before all of it is checked.
+
+mod error;
+mod raw;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use secret::Secret;
+
+/// Everything that `weir serve` needs to know.
+#[derive(Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Where people reach the API and the approval pages; links in notices start with it.
+    pub base_url: String,
+    pub log: Log,
+    pub drain: Duration,
+    pub api: Api,
+    pub postgres: Postgres,
+    pub targets: Vec<Target>,
+    pub identity: Identity,
+    pub recording: Recording,
+    /// A bundle directory to start with; the embedded default bundle otherwise.
+    pub bundle_dir: Option<PathBuf>,
+    pub plugins: Vec<Plugin>,
+    pub plugin_limits: PluginLimits,
+    pub webhook: Option<Webhook>,
+    pub mask_keys: BTreeMap<String, Secret>,
+    pub approvals: Approvals,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter such as `info,proto_pg=debug`.
+    pub filter: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug)]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub max_connections: usize,
+}
+
+#[derive(Debug)]
+pub struct Postgres {
+    pub listeners: Vec<PgListener>,
+    pub hold_heartbeat: Duration,
+    /// How long a statement may be held while its transaction is open.
+    pub hold_in_transaction: Duration,
+    pub max_query_bytes: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct PgListener {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    /// Serve this one target whatever database the client names.
+    pub target: Option<String>,
+    /// Take tokens over plaintext from other machines. Only for tests behind another tunnel.
+    pub allow_plaintext_tokens: bool,
+    pub max_connections: usize,
+    /// Networks of load balancers that speak the PROXY protocol.
+    pub proxy_protocol_from: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTls {
+    Disable,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamAuth {
+    ScramSha256,
+    Md5,
+    Cleartext,
+    None,
+}
+
+#[derive(Debug)]
+pub struct Target {
+    pub name: String,
+    pub env: String,
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: Option<Secret>,
+    /// Databases a client may name; any when empty.
+    pub databases: Vec<String>,
+    pub tls: UpstreamTls,
+    pub tls_ca: Option<PathBuf>,
+    pub auth: Vec<UpstreamAuth>,
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub struct Identity {
+    /// The embedded development issuer. Whoever can read its key directory can be anybody.
+    pub dev: bool,
+    pub issuers: Vec<Issuer>,
+    pub actors: Vec<ActorEntry>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Agent,
+    Workload,
+}
+
+#[derive(Debug)]
+pub struct Issuer {
+    pub issuer: String,
+    pub audiences: Vec<String>,
+    /// Where the keys are, if not where discovery says.
+    pub jwks_uri: Option<String>,
+    pub jwks_file: Option<PathBuf>,
+    pub algorithms: Vec<String>,
+    pub subject_prefix: String,
+    pub groups_claim: String,
+    pub kind: Kind,
+    pub kind_claim: Option<String>,
+    pub attr_claims: Vec<String>,
+    pub leeway: Duration,
+    pub max_age: Option<Duration>,
+    /// Accepted `typ` headers.
+    pub token_types: Vec<String>,
+    pub ca: Option<PathBuf>,
+}
+
+/// What is known about an agent or workload besides its token.
+#[derive(Debug, Clone)]
+pub struct ActorEntry {
+    pub subject: String,
+    pub groups: Vec<String>,
+    pub owner: Option<String>,
+    pub autonomous: bool,
+}
+
+#[derive(Debug)]
+pub enum RecordingStore {
+    Dir(PathBuf),
+    S3 {
+        bucket: String,
+        prefix: String,
+        endpoint: Option<String>,
+        region: String,
+        access_key_id: Option<Secret>,
+        secret_access_key: Option<Secret>,
+        allow_http: bool,
+    },
+}
+
+#[derive(Debug)]
+pub struct Recording {
+    pub spool_dir: PathBuf,
+    pub store: RecordingStore,
+    pub spool_limit: u64,
+    pub segment_bytes: u64,
+    pub segment_age: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    pub name: String,
+    pub path: PathBuf,
+    pub config: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PluginLimits {
+    pub memory_bytes: Option<u64>,
+    pub deadline: Option<Duration>,
+    /// Plugins that must be loaded; while one is missing, what it would do fails closed.
+    pub required: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Webhook {
+    pub url: String,
+    pub secret: Secret,
+    pub allow_http: bool,
+    pub include_statement: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Approvals {
+    pub max_open: usize,
+    pub max_open_per_principal: usize,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to its directory.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigErrors::whole_file(path, format!("cannot be read: {e}")))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(path, &text, base)
+    }
+
+    /// Checks a configuration text.
+    pub fn parse(path: &Path, text: &str, base: &Path) -> Result<Self, ConfigErrors> {
+        let raw = raw::RawConfig::parse(path, text)?;
+        raw.check(path, text, base)
+    }
+}
