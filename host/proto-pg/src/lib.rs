@@ -1,1 +1,5 @@
 //! proto-pg
+
+pub mod analysis;
+pub mod catalog;
+pub mod mask;
