@@ -1,1 +1,24 @@
-//! client
+//! Types and client of Weir's HTTP API.
+//!
+//! The types are the contract at the edge: the server answers with them, the command line and other
+//! programs read them, and the OpenAPI description is generated from them.
+//!
+//! Place in the flow: between `control` (which serves the API) and whoever calls it.
+//!
+//! Architecture invariants:
+//! - No type of another Weir crate is part of the API: each is converted by hand.
+//! - A token is sent as a bearer header and is never part of a URL, an error or a `Debug` text.
+
+mod api;
+mod client;
+mod time;
+
+pub use api::{
+    Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary, BundleChange,
+    BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState, BundleSummary,
+    BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Health, KillRequest, Page,
+    Paging, Parameter, PluginInfo, PluginSummary, PluginUpload, Reason, Risk, Route, SessionFilter,
+    SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
+};
+pub use client::{Client, ClientError};
+pub use time::Timestamp;

@@ -1,0 +1,338 @@
+//! A small client with one method per call.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::{
+    Activation, ApprovalDetail, ApprovalFilter, ApprovalSummary, BundleDiff, BundleFiles,
+    BundleInfo, BundleSummary, BundleUpload, DenyRequest, ErrorBody, KillRequest, Page, Paging,
+    PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo, VoteResult,
+};
+
+/// How long one call may take, in all.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{url:?} is not a base URL: it must start with https:// or http://")]
+    Url { url: String },
+    #[error("the token cannot be sent in a header: it holds a control character")]
+    Token,
+    #[error("Weir could not be reached or did not answer properly")]
+    Transport(#[source] reqwest::Error),
+    #[error("the answer is longer than {MAX_ANSWER} bytes")]
+    TooLong,
+    #[error("the answer to {call} (status {status}) is not what this client understands")]
+    Answer {
+        call: String,
+        status: StatusCode,
+        source: serde_json::Error,
+    },
+    /// Weir refused, in its own words.
+    #[error("{}", .body.message)]
+    Refused { status: StatusCode, body: ErrorBody },
+}
+
+/// Calls the API with one token. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// `base` is where Weir's control plane listens, such as `https://weir.example.com`.
+    pub fn new(base: &str, token: &str) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(ClientError::Transport)?;
+        Self::with_http(http, base, token)
+    }
+
+    /// With a client of one's own, for private certificate authorities.
+    pub fn with_http(http: reqwest::Client, base: &str, token: &str) -> Result<Self, ClientError> {
+        if !(base.starts_with("https://") || base.starts_with("http://")) {
+            return Err(ClientError::Url { url: base.into() });
+        }
+        if token.chars().any(char::is_control) {
+            return Err(ClientError::Token);
+        }
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+        })
+    }
+
+    // ---- bundles
+
+    /// Validates and stages a bundle.
+    pub async fn upload_bundle(&self, bundle: &BundleUpload) -> Result<BundleInfo, ClientError> {
+        self.post(&["bundles"], bundle).await
+    }
+
+    /// Validates a bundle and keeps nothing.
+    pub async fn validate_bundle(
+        &self,
+        bundle: &BundleUpload,
+    ) -> Result<BundleSummary, ClientError> {
+        self.post(&["bundles", "validate"], bundle).await
+    }
+
+    pub async fn bundles(&self, paging: &Paging) -> Result<Page<BundleInfo>, ClientError> {
+        self.get(&["bundles"], Some(paging)).await
+    }
+
+    pub async fn bundle(&self, version: u64) -> Result<BundleInfo, ClientError> {
+        self.get::<(), _>(&["bundles", &version.to_string()], None)
+            .await
+    }
+
+    pub async fn bundle_files(&self, version: u64) -> Result<BundleFiles, ClientError> {
+        self.get::<(), _>(&["bundles", &version.to_string(), "files"], None)
+            .await
+    }
+
+    /// Compares with `against`, or with the active version.
+    pub async fn diff_bundle(
+        &self,
+        version: u64,
+        against: Option<u64>,
+    ) -> Result<BundleDiff, ClientError> {
+        let query = against.map(|v| [("against", v)]);
+        self.get(&["bundles", &version.to_string(), "diff"], query.as_ref())
+            .await
+    }
+
+    pub async fn activate_bundle(
+        &self,
+        version: u64,
+        reason: &Reason,
+    ) -> Result<Activation, ClientError> {
+        self.post(&["bundles", &version.to_string(), "activate"], reason)
+            .await
+    }
+
+    /// Activates the version that was active before the present one.
+    pub async fn roll_back_bundle(&self, reason: &Reason) -> Result<Activation, ClientError> {
+        self.post(&["bundles", "rollback"], reason).await
+    }
+
+    // ---- plugins
+
+    pub async fn upload_plugin(
+        &self,
+        name: &str,
+        component: &[u8],
+        config: std::collections::BTreeMap<String, String>,
+    ) -> Result<PluginInfo, ClientError> {
+        let upload = PluginUpload {
+            component: STANDARD.encode(component),
+            config,
+        };
+        self.post(&["plugins", name], &upload).await
+    }
+
+    pub async fn plugins(&self) -> Result<Page<PluginInfo>, ClientError> {
+        self.get::<(), _>(&["plugins"], None).await
+    }
+
+    pub async fn plugin(&self, name: &str) -> Result<PluginInfo, ClientError> {
+        self.get::<(), _>(&["plugins", name], None).await
+    }
+
+    pub async fn remove_plugin(&self, name: &str) -> Result<PluginInfo, ClientError> {
+        self.call::<(), (), _>(Method::DELETE, &["plugins", name], None, None)
+            .await
+    }
+
+    // ---- targets
+
+    pub async fn targets(&self) -> Result<Page<TargetInfo>, ClientError> {
+        self.get::<(), _>(&["targets"], None).await
+    }
+
+    pub async fn target(&self, name: &str) -> Result<TargetInfo, ClientError> {
+        self.get::<(), _>(&["targets", name], None).await
+    }
+
+    // ---- approvals
+
+    pub async fn approvals(
+        &self,
+        filter: &ApprovalFilter,
+    ) -> Result<Page<ApprovalSummary>, ClientError> {
+        self.get(&["approvals"], Some(filter)).await
+    }
+
+    pub async fn approval(&self, id: &str) -> Result<ApprovalDetail, ClientError> {
+        self.get::<(), _>(&["approvals", id], None).await
+    }
+
+    pub async fn approve(&self, id: &str, reason: &Reason) -> Result<VoteResult, ClientError> {
+        self.post(&["approvals", id, "approve"], reason).await
+    }
+
+    pub async fn deny(&self, id: &str, reason: &DenyRequest) -> Result<VoteResult, ClientError> {
+        self.post(&["approvals", id, "deny"], reason).await
+    }
+
+    // ---- sessions
+
+    pub async fn sessions(
+        &self,
+        filter: &SessionFilter,
+    ) -> Result<Page<SessionInfo>, ClientError> {
+        self.get(&["sessions"], Some(filter)).await
+    }
+
+    pub async fn session(&self, id: &str) -> Result<SessionInfo, ClientError> {
+        self.get::<(), _>(&["sessions", id], None).await
+    }
+
+    pub async fn kill_session(
+        &self,
+        id: &str,
+        reason: &KillRequest,
+    ) -> Result<SessionInfo, ClientError> {
+        self.post(&["sessions", id, "kill"], reason).await
+    }
+
+    // ---- how
+
+    async fn get<Q: Serialize + ?Sized, A: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: Option<&Q>,
+    ) -> Result<A, ClientError> {
+        self.call::<Q, (), A>(Method::GET, path, query, None).await
+    }
+
+    async fn post<B: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &B,
+    ) -> Result<A, ClientError> {
+        self.call::<(), B, A>(Method::POST, path, None, Some(body))
+            .await
+    }
+
+    async fn call<Q: Serialize + ?Sized, B: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&Q>,
+        body: Option<&B>,
+    ) -> Result<A, ClientError> {
+        let mut url = format!("{}/v1", self.base);
+        for part in path {
+            url.push('/');
+            url.push_str(&escape(part));
+        }
+        let call = format!("{method} {url}");
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(&self.token)
+            .header("accept", "application/json");
+        if let Some(query) = query {
+            request = request.query(query);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(ClientError::Transport)?;
+        let status = response.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(ClientError::Transport)? {
+            if bytes.len() + chunk.len() > MAX_ANSWER {
+                return Err(ClientError::TooLong);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let misread = |source| ClientError::Answer {
+            call,
+            status,
+            source,
+        };
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(misread);
+        }
+        let body = serde_json::from_slice(&bytes).map_err(misread)?;
+        Err(ClientError::Refused { status, body })
+    }
+}
+
+/// Escapes everything that is not an unreserved character (RFC 3986), so that a name stays one
+/// segment of the path. A segment of dots would be resolved away by URL parsers: it is escaped too,
+/// twice over, and then names nothing.
+fn escape(segment: &str) -> String {
+    let dots = matches!(segment, "." | "..");
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        match byte {
+            b'.' if dots => out.push_str("%252E"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_one_segment() {
+        for (given, expected) in [
+            ("risk-sql", "risk-sql"),
+            ("a/b", "a%2Fb"),
+            ("../x?y#z", "..%2Fx%3Fy%23z"),
+            ("..", "%252E%252E"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(escape(given), expected);
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let client = Client::new("https://weir.test/", "s3cret").unwrap();
+        assert!(!format!("{client:?}").contains("s3cret"));
+        assert_eq!(client.base, "https://weir.test");
+    }
+
+    #[test]
+    fn refuses_bad_input() {
+        assert!(matches!(
+            Client::new("weir.test", "t"),
+            Err(ClientError::Url { .. })
+        ));
+        assert!(matches!(
+            Client::new("http://weir.test", "a\nb"),
+            Err(ClientError::Token)
+        ));
+    }
+}
