@@ -1,1 +1,82 @@
-fn main() {}
+//! `cargo xtask`: what the project does to itself. Build plugins, run the tests, show the demo,
+//! measure, and make what is shipped.
+//!
+//! Place in the flow: none; nothing that is shipped depends on it.
+//!
+//! Architecture invariants:
+//! - It compiles in seconds, so it depends on next to nothing.
+//! - Whatever a command needs from the machine it installs by itself, through package managers.
+
+mod bench;
+mod demo;
+mod deny;
+mod deps;
+mod dist;
+mod fuzz;
+mod plugins;
+mod sh;
+mod test;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use weir_tests::paths;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  demo            install what is missing, start everything, show every promise, clean up
+  test [FILTER]   plugins, all tests, policy checks, a short run of every fuzz target
+  plugins         build the first-party plugins into target/plugins
+  bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
+  dist            a static binary, plugins and the default bundle, in target/dist
+  fuzz [SECONDS]  every fuzz target for so long
+  deny            licences, bans, sources, advisories
+  deps            install what is missing on this machine
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    let root = paths::root();
+    match args {
+        ["demo"] => demo::run(),
+        ["test", rest @ ..] => test::run(&root, rest),
+        ["plugins"] => {
+            deps::ensure(&[deps::WASM])?;
+            build_plugins(&root)
+        }
+        ["bench", rest @ ..] => bench::run(rest),
+        ["dist"] => dist::run(&root),
+        ["fuzz"] => fuzz::run(&root, 20),
+        ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?),
+        ["deny"] => deny::run(&root),
+        ["deps"] => deps::ensure(deps::ALL),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("no such command: {}\n\n{USAGE}", other.join(" ")),
+    }
+}
+
+/// Builds the first-party plugins to where tests, the demo and `dist` look for them.
+fn build_plugins(root: &Path) -> Result<()> {
+    let out = paths::plugins();
+    let built = plugins::build(root, &out)?;
+    for path in built {
+        println!("built {}", path.display());
+    }
+    Ok(())
+}

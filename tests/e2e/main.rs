@@ -1,0 +1,14 @@
+//! The end-to-end tests: stock clients before, real servers behind, the real binary between. One
+//! test binary, so that one PostgreSQL cluster serves them all.
+//!
+//! `cargo xtask test` builds and installs what they need, and runs them.
+// All of this is a test: what is not as expected must panic.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod infrastructure;
+mod tidy;

@@ -1,0 +1,121 @@
+//! Where things are: the repository, what was built, and the tools of this machine.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The repository.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Cargo's target directory.
+pub fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// Built plugins: `<name>.wasm`.
+pub fn plugins() -> PathBuf {
+    target().join("plugins")
+}
+
+/// One built plugin.
+pub fn plugin(name: &str) -> PathBuf {
+    plugins().join(format!("{name}.wasm"))
+}
+
+/// The `weir` under test: `WEIR_BIN`, or the debug build.
+pub fn weir() -> PathBuf {
+    match std::env::var_os("WEIR_BIN") {
+        Some(bin) => PathBuf::from(bin),
+        None => target().join("debug/weir"),
+    }
+}
+
+/// The OpenID provider of the tests, an npm package.
+pub fn idp() -> PathBuf {
+    root().join("tests/idp")
+}
+
+/// The Python environment of the tests.
+pub fn venv() -> PathBuf {
+    target().join("venv")
+}
+
+/// Where tests keep their files while they run, and their logs when they fail.
+pub fn scratch() -> PathBuf {
+    target().join("e2e")
+}
+
+/// A program on PATH.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|p| p.is_file())
+}
+
+/// A program of PostgreSQL's, the newest server version first: Debian keeps most of them off PATH.
+pub fn postgres_bin(program: &str) -> Option<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .ok()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some((e.file_name().to_str()?.parse().ok()?, e.path())))
+        .collect();
+    versions.sort();
+    let installed = versions
+        .into_iter()
+        .rev()
+        .map(|(_, dir)| dir.join("bin").join(program));
+    installed
+        .filter(|p| p.is_file())
+        .chain(which(program))
+        .next()
+}
+
+/// pgbouncer, which Debian puts into sbin.
+pub fn pgbouncer() -> Option<PathBuf> {
+    which("pgbouncer")
+        .or_else(|| Some("/usr/sbin/pgbouncer".into()).filter(|p: &PathBuf| p.is_file()))
+}
+
+/// Is the provider's npm tree the one that its lock file describes?
+pub fn idp_stamp_is_fresh() -> bool {
+    let stamp = idp().join("node_modules/.stamp");
+    std::fs::read_to_string(stamp).is_ok_and(|s| idp_digest().is_some_and(|d| d == s))
+}
+
+pub fn stamp_idp() -> Result<()> {
+    let digest = idp_digest().context("tests/idp has no package-lock.json")?;
+    Ok(std::fs::write(idp().join("node_modules/.stamp"), digest)?)
+}
+
+fn idp_digest() -> Option<String> {
+    let lock = std::fs::read(idp().join("package-lock.json")).ok()?;
+    Some(digest(&lock))
+}
+
+/// Does the Python environment hold exactly these packages?
+pub fn venv_is_fresh(packages: &[&str]) -> bool {
+    let stamp = venv().join(".stamp");
+    std::fs::read_to_string(stamp).is_ok_and(|s| s == packages.join("\n"))
+}
+
+pub fn stamp_venv(packages: &[&str]) -> Result<()> {
+    Ok(std::fs::write(venv().join(".stamp"), packages.join("\n"))?)
+}
+
+/// Tells two versions of a file apart; no more than that.
+fn digest(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}

@@ -1,0 +1,279 @@
+//! A PostgreSQL server of our own: a fresh cluster on a free port, with SCRAM and TLS.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+use crate::proc::{Daemon, Signal, free_port};
+use crate::{dataset, paths, reaper};
+
+/// The superuser of the cluster. Weir's own login is `weir`, which owns the databases.
+pub const SUPERUSER: &str = "postgres";
+pub const SUPERUSER_PASSWORD: &str = "root-of-the-test-cluster";
+/// The credential that only the target owns: no client ever sees it.
+pub const LOGIN: &str = "weir";
+pub const LOGIN_PASSWORD: &str = "only-the-target-knows-this";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    daemon: Option<Daemon>,
+    dir: PathBuf,
+    pub port: u16,
+    databases: AtomicU32,
+}
+
+/// The cluster that all tests of this process share; each test has a database of its own.
+pub fn shared() -> Result<&'static Cluster> {
+    static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let cluster = SHARED.get_or_init(|| {
+        let cluster = Cluster::start().map_err(|e| format!("{e:#}"))?;
+        reaper::remove_at_end(&cluster.dir);
+        Ok(cluster)
+    });
+    cluster.as_ref().map_err(|e| anyhow::anyhow!("{e}"))
+}
+
+impl Cluster {
+    /// Starts a cluster with the planted data in the template database `planted`.
+    pub fn start() -> Result<Self> {
+        let dir = cluster_dir()?;
+        let port = free_port()?;
+        let mut cluster = Self {
+            daemon: None,
+            dir,
+            port,
+            databases: AtomicU32::new(0),
+        };
+        cluster.init()?;
+        cluster.launch()?;
+        cluster.sql(
+            "postgres",
+            &format!(
+                "CREATE ROLE {LOGIN} LOGIN PASSWORD '{LOGIN_PASSWORD}';
+                 CREATE DATABASE planted OWNER {LOGIN};"
+            ),
+        )?;
+        cluster.sql("planted", dataset::SCHEMA)?;
+        Ok(cluster)
+    }
+
+    fn init(&self) -> Result<()> {
+        let password = self.dir.join("password");
+        std::fs::write(&password, SUPERUSER_PASSWORD)?;
+        certificate(&self.dir, "server", "localhost")?;
+        if is_root()? {
+            let dir = self.dir.to_string_lossy();
+            run(Command::new("chown").args(["-R", "postgres", &dir]))?;
+        }
+        let data = self.dir.join("data");
+        run(self
+            .server_command("initdb")?
+            .args([
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth=scram-sha-256",
+            ])
+            .args(["-U", SUPERUSER, "--pwfile"])
+            .arg(&password)
+            .arg("-D")
+            .arg(&data))?;
+        Ok(())
+    }
+
+    /// Starts the server on the data that is there.
+    pub fn launch(&mut self) -> Result<()> {
+        let dir = self.dir.to_string_lossy().into_owned();
+        let settings = [
+            format!("port={}", self.port),
+            "listen_addresses=127.0.0.1".into(),
+            format!("unix_socket_directories={dir}"),
+            "ssl=on".into(),
+            format!("ssl_cert_file={dir}/server.crt"),
+            format!("ssl_key_file={dir}/server.key"),
+            "fsync=off".into(),
+            "max_connections=400".into(),
+            "shared_buffers=256MB".into(),
+            "log_statement=all".into(),
+            "log_line_prefix=%m [%p] %d ".into(),
+        ];
+        let mut command = self.server_command("postgres")?;
+        command.arg("-D").arg(self.dir.join("data"));
+        for setting in &settings {
+            command.args(["-c", setting]);
+        }
+        let log = std::env::temp_dir().join(format!("weir-postgres-{}.log", self.port));
+        let mut daemon = Daemon::spawn("postgres", command, &log, Signal::Int)?;
+        let port = self.port;
+        let ready = paths::postgres_bin("pg_isready").context("no pg_isready")?;
+        daemon.wait_until(|| {
+            Command::new(&ready)
+                .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
+                .status()
+                .is_ok_and(|s| s.success())
+        })?;
+        self.daemon = Some(daemon);
+        Ok(())
+    }
+
+    /// A fresh copy of the planted data; its name.
+    pub fn database(&self) -> Result<String> {
+        let n = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("shop{n}");
+        self.sql(
+            "postgres",
+            &format!("CREATE DATABASE {name} TEMPLATE planted OWNER {LOGIN}"),
+        )?;
+        Ok(name)
+    }
+
+    /// Runs SQL as the superuser, past Weir. Gives unaligned tuples.
+    pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
+        let psql = paths::postgres_bin("psql").context("no psql: run `cargo xtask deps`")?;
+        let out = Command::new(psql)
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                "127.0.0.1",
+            ])
+            .args([
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                SUPERUSER,
+                "-d",
+                database,
+                "-f",
+                "-",
+            ])
+            .env("PGPASSWORD", SUPERUSER_PASSWORD)
+            .stdin(input(sql)?)
+            .output()?;
+        if !out.status.success() {
+            bail!(
+                "psql as superuser: {}\n{sql}",
+                String::from_utf8_lossy(&out.stderr)
+            );
+        }
+        Ok(String::from_utf8_lossy(&out.stdout).trim_end().to_owned())
+    }
+
+    /// The server's own certificate, for `verify-ca`.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("server.crt")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().map_or(0, Daemon::pid)
+    }
+
+    /// What the server logged: every statement that reached it.
+    pub fn log(&self) -> String {
+        self.daemon.as_ref().map(Daemon::log).unwrap_or_default()
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.stop();
+        }
+    }
+
+    /// The server refuses to run as root, so root runs it as `postgres`.
+    fn server_command(&self, program: &str) -> Result<Command> {
+        let program = paths::postgres_bin(program)
+            .with_context(|| format!("no {program}: run `cargo xtask deps`"))?;
+        let mut command = if is_root()? {
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+                .arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(&self.dir).env("LC_ALL", "C.UTF-8");
+        Ok(command)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = std::fs::remove_file(
+            std::env::temp_dir().join(format!("weir-postgres-{}.log", self.port)),
+        );
+    }
+}
+
+/// Not below the target directory: the user postgres must be able to walk to it.
+fn cluster_dir() -> Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("weir-pg-{}-{n}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// A self-signed certificate `<name>.crt` with its key `<name>.key`.
+pub fn certificate(dir: &Path, name: &str, host: &str) -> Result<()> {
+    let key = dir.join(format!("{name}.key"));
+    run(Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
+        .args(["-nodes", "-days", "30", "-subj", &format!("/CN={host}")])
+        .args([
+            "-addext",
+            &format!("subjectAltName=DNS:{host},IP:127.0.0.1"),
+        ])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(dir.join(format!("{name}.crt"))))?;
+    run(Command::new("chmod").arg("600").arg(&key))
+}
+
+/// A file to read from, so that no pipe can fill up.
+pub fn input(text: &str) -> Result<std::fs::File> {
+    use std::io::{Seek, Write};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("weir-input-{}-{n}", std::process::id()));
+    let mut file = std::fs::File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .open(&path)?;
+    std::fs::remove_file(&path)?;
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn is_root() -> Result<bool> {
+    let out = Command::new("id").arg("-u").output()?;
+    Ok(out.stdout.starts_with(b"0\n"))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let out = command.output().with_context(|| format!("{command:?}"))?;
+    if !out.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! bench
+pub fn run(_: &[&str]) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

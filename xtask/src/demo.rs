@@ -1,0 +1,4 @@
+//! demo
+pub fn run() -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

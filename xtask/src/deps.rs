@@ -1,0 +1,234 @@
+//! Installs what is missing on this machine: Debian packages, Rust targets, an npm tree, a Python
+//! environment. Each need has a probe, so a machine that has everything is left alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+
+use anyhow::{Context, Result, bail};
+use weir_tests::paths;
+
+use crate::sh;
+
+/// One thing that a command needs.
+pub struct Need {
+    name: &'static str,
+    have: fn() -> bool,
+    get: Get,
+}
+
+enum Get {
+    Apt(&'static [&'static str]),
+    Call(fn() -> Result<()>),
+}
+
+pub const CC: Need = Need {
+    name: "a C compiler",
+    have: || on_path("cc"),
+    get: Get::Apt(&["build-essential"]),
+};
+pub const LIBCLANG: Need = Need {
+    name: "libclang, for the bindings to PostgreSQL's parser",
+    have: libclang,
+    get: Get::Apt(&["clang", "libclang-dev"]),
+};
+pub const WASM: Need = Need {
+    name: "the Rust targets for plugins",
+    have: wasm_targets,
+    get: Get::Call(|| rustup(&["wasm32-unknown-unknown", "wasm32-wasip2"])),
+};
+pub const POSTGRES: Need = Need {
+    name: "a PostgreSQL server",
+    have: || paths::postgres_bin("initdb").is_some(),
+    get: Get::Apt(&["postgresql", "postgresql-contrib"]),
+};
+pub const PSQL: Need = Need {
+    name: "psql",
+    have: || paths::postgres_bin("psql").is_some(),
+    get: Get::Apt(&["postgresql-client"]),
+};
+pub const PGBOUNCER: Need = Need {
+    name: "pgbouncer",
+    have: || paths::pgbouncer().is_some(),
+    get: Get::Apt(&["pgbouncer"]),
+};
+pub const OPENSSL: Need = Need {
+    name: "openssl, for test certificates",
+    have: || on_path("openssl"),
+    get: Get::Apt(&["openssl"]),
+};
+pub const BUILDAH: Need = Need {
+    name: "buildah",
+    have: || on_path("buildah"),
+    get: Get::Apt(&["buildah"]),
+};
+pub const ZSTD: Need = Need {
+    name: "zstd",
+    have: || on_path("zstd"),
+    get: Get::Apt(&["zstd"]),
+};
+pub const NODE: Need = Need {
+    name: "Node.js with npm",
+    have: || on_path("node") && on_path("npm"),
+    get: Get::Apt(&["nodejs", "npm"]),
+};
+pub const IDP: Need = Need {
+    name: "the OpenID provider of the tests",
+    have: || paths::idp_stamp_is_fresh(),
+    get: Get::Call(install_idp),
+};
+pub const PYTHON: Need = Need {
+    name: "Python with venv",
+    have: || sh::works("python3", &["-c", "import ensurepip, venv"]),
+    get: Get::Apt(&["python3", "python3-venv"]),
+};
+pub const VENV: Need = Need {
+    name: "the Python environment of the tests",
+    have: || paths::venv_is_fresh(PIP),
+    get: Get::Call(install_venv),
+};
+
+/// What the build alone needs.
+pub const BUILD: &[Need] = &[CC, LIBCLANG, WASM];
+/// What a database session needs.
+pub const SESSION: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL];
+/// What a measurement needs.
+pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUNCER];
+/// What the tests need.
+pub const ALL: &[Need] = &[
+    CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, BUILDAH, ZSTD, NODE, IDP, PYTHON, VENV,
+];
+
+/// Pinned, so that a run next year tests the same thing.
+const PIP: &[&str] = &["moto[server]==5.2.5", "psycopg[binary]==3.3.9"];
+
+/// Installs those that are missing.
+pub fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|n| !(n.have)()).collect();
+    let packages: Vec<&str> = missing
+        .iter()
+        .filter_map(|n| match n.get {
+            Get::Apt(packages) => Some(packages),
+            Get::Call(_) => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    for need in &missing {
+        println!("missing: {}", need.name);
+    }
+    if !packages.is_empty() {
+        apt(&packages)?;
+    }
+    for need in missing {
+        if let Get::Call(install) = need.get {
+            install().with_context(|| format!("cannot install {}", need.name))?;
+        }
+        if !(need.have)() {
+            bail!("{} is still missing after installing it", need.name);
+        }
+    }
+    Ok(())
+}
+
+fn apt(packages: &[&str]) -> Result<()> {
+    if !on_path("apt-get") {
+        bail!(
+            "please install {} (this machine has no apt-get)",
+            packages.join(", ")
+        );
+    }
+    static UPDATE: Once = Once::new();
+    let mut updated = Ok(());
+    UPDATE.call_once(|| updated = sh::run(as_root(&["apt-get", "-q", "update"])));
+    updated?;
+    let mut args = vec!["apt-get", "-q", "-y", "--no-install-recommends", "install"];
+    args.extend(packages);
+    sh::run(as_root(&args))
+}
+
+/// A command with the rights to install packages.
+fn as_root(args: &[&str]) -> Command {
+    let root = sh::read(sh::cmd(Path::new("/"), "id", &["-u"])).is_ok_and(|id| id.trim() == "0");
+    let mut all = Vec::new();
+    if !root {
+        all.extend(["sudo", "-n"]);
+    }
+    all.extend(["env", "DEBIAN_FRONTEND=noninteractive"]);
+    all.extend(args);
+    let (program, rest) = all.split_first().unwrap_or((&"false", &[]));
+    sh::cmd(Path::new("/"), program, rest)
+}
+
+fn rustup(targets: &[&str]) -> Result<()> {
+    let mut args = vec!["target", "add"];
+    args.extend(targets);
+    sh::run(sh::cmd(&paths::root(), "rustup", &args))
+}
+
+fn wasm_targets() -> bool {
+    let Ok(sysroot) = sh::read(sh::cmd(&paths::root(), "rustc", &["--print", "sysroot"])) else {
+        return false;
+    };
+    let lib = Path::new(sysroot.trim()).join("lib/rustlib");
+    ["wasm32-unknown-unknown", "wasm32-wasip2"]
+        .iter()
+        .all(|t| lib.join(t).join("lib").is_dir())
+}
+
+fn install_idp() -> Result<()> {
+    let dir = paths::idp();
+    sh::run(sh::cmd(
+        &dir,
+        "npm",
+        &["ci", "--no-audit", "--no-fund", "--loglevel=error"],
+    ))?;
+    paths::stamp_idp()
+}
+
+fn install_venv() -> Result<()> {
+    let venv = paths::venv();
+    let shown = venv.to_string_lossy().into_owned();
+    sh::run(sh::cmd(
+        Path::new("/"),
+        "python3",
+        &["-m", "venv", "--clear", &shown],
+    ))?;
+    let pip = venv.join("bin/pip").to_string_lossy().into_owned();
+    let mut args = vec!["install", "--quiet", "--disable-pip-version-check"];
+    args.extend(PIP);
+    sh::run(sh::cmd(Path::new("/"), &pip, &args))?;
+    paths::stamp_venv(PIP)
+}
+
+fn libclang() -> bool {
+    if std::env::var_os("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let mut dirs: Vec<PathBuf> = ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
+        .map(PathBuf::from)
+        .into();
+    for parent in ["/usr/lib", "/usr/lib/llvm"] {
+        let Ok(entries) = std::fs::read_dir(parent) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("llvm-") {
+                dirs.push(entry.path().join("lib"));
+            }
+        }
+    }
+    dirs.iter().any(|dir| {
+        let Ok(entries) = std::fs::read_dir(dir) else {
+            return false;
+        };
+        entries.flatten().any(|e| {
+            let name = e.file_name().to_string_lossy().into_owned();
+            name.starts_with("libclang") && name.contains(".so") && !name.contains("cpp")
+        })
+    })
+}
+
+fn on_path(program: &str) -> bool {
+    paths::which(program).is_some()
+}

@@ -1,0 +1,97 @@
+//! Runs every fuzz target for a short time.
+//!
+//! The targets in `fuzz/` are plain cargo-fuzz ones. Coverage needs only stable compiler flags, so
+//! this builds and runs them without installing cargo-fuzz.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use weir_tests::paths;
+
+use crate::sh;
+
+const HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// What cargo-fuzz passes for `--sanitizer none`.
+const FLAGS: &[&str] = &[
+    "--cfg",
+    "fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+    "-Cdebug-assertions",
+    "-Coverflow-checks",
+];
+
+/// An input of more bytes finds nothing that a shorter one does not, and costs time.
+const MAX_INPUT: &str = "-max_len=8192";
+
+pub fn run(root: &Path, seconds: u64) -> Result<()> {
+    let dir = root.join("fuzz");
+    let targets = targets(&dir)?;
+    let target_dir = paths::target().join("fuzz");
+    let mut build = sh::cargo(
+        &dir,
+        &["build", "--release", "--locked", "--bins", "--target", HOST],
+    );
+    // A debug-assertions release build: fast enough to try much, strict enough to notice.
+    build
+        .env("RUSTFLAGS", FLAGS.join(" "))
+        .env("CARGO_TARGET_DIR", &target_dir);
+    build.env("CARGO_INCREMENTAL", "0");
+    sh::run(build)?;
+    for target in &targets {
+        let program = target_dir.join(HOST).join("release").join(target);
+        let corpus = target_dir.join("corpus").join(target);
+        let artifacts = target_dir.join("artifacts").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        std::fs::create_dir_all(&artifacts)?;
+        let seeds = dir.join("corpus").join(target);
+        let prefix = format!("-artifact_prefix={}/", artifacts.display());
+        let time = format!("-max_total_time={seconds}");
+        let corpus = corpus.to_string_lossy().into_owned();
+        let mut args = vec![
+            MAX_INPUT,
+            "-timeout=5",
+            "-rss_limit_mb=2048",
+            "-print_final_stats=1",
+        ];
+        args.extend([prefix.as_str(), time.as_str(), corpus.as_str()]);
+        let seeds = seeds.to_string_lossy().into_owned();
+        if Path::new(&seeds).is_dir() {
+            args.push(&seeds);
+        }
+        let program = program.to_string_lossy().into_owned();
+        println!("fuzz target {target} for {seconds} s");
+        let mut command = sh::cmd(root, &program, &args);
+        let out = command
+            .output()
+            .with_context(|| format!("{program} could not be started"))?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        if !out.status.success() {
+            bail!("fuzz target {target} found something:\n{said}");
+        }
+        let runs = said
+            .lines()
+            .find(|l| l.contains("number_of_executed_units"));
+        println!("  {}", runs.unwrap_or("no statistics").trim());
+    }
+    Ok(())
+}
+
+/// Names of the targets: every file in `fuzz/fuzz_targets`.
+fn targets(dir: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(dir.join("fuzz_targets")).context("fuzz/fuzz_targets")?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".rs")?.to_owned()))
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        bail!("fuzz/fuzz_targets holds no target");
+    }
+    Ok(names)
+}
