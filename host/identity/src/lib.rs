@@ -1,1 +1,49 @@
-//! identity
+//! Who is calling: a bearer token in, a [`pipeline::Principal`] out.
+//!
+//! Place in the flow: a protocol crate has taken a token from its client, in whatever way the
+//! protocol has for that; [`Verifier::verify`] says whose it is, or why it is nobody's. The `server`
+//! builds the verifier from the configuration.
+//!
+//! What happens to a token: `token` cuts it up and looks at its header, `keys` and `jwks` find the
+//! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it,
+//! `revoke` may still say no.
+//!
+//! Architecture invariants:
+//! - The payload is parsed once, by a parser that refuses duplicate names, and used for nothing but
+//!   choosing the issuer until the signature over exactly these bytes is verified.
+//! - No symmetric algorithm can be expressed: [`Algorithm`] has none, and keys of type `oct` are
+//!   dropped while a key set is read.
+//! - Nothing that a client may see, and nothing that is logged, holds the token or a part of it.
+//! - No policy: what a principal may do is not known here.
+
+mod algorithm;
+mod cache;
+mod claims;
+mod config;
+mod dev;
+mod error;
+mod fetch;
+mod json;
+mod jwks;
+mod keys;
+mod mapping;
+mod revoke;
+mod token;
+mod verifier;
+
+#[cfg(test)]
+mod testing;
+
+pub use algorithm::{Algorithm, NotAllowed};
+pub use config::{
+    ActorConfig, ClaimPath, ConfigError, IssuerConfig, JwksSource, JwksTiming, MAX_LEEWAY,
+    TokenType, VerifierOptions,
+};
+pub use dev::{DEV_AUDIENCE, DEV_ISSUER, DevActor, DevError, DevIssuer, DevToken, MAX_DEV_TTL};
+pub use error::AuthError;
+pub use fetch::FetchError;
+pub use jwks::JwksError;
+pub use keys::KeySetError;
+pub use revoke::{MAX_REVOCATIONS, Revocations, TooManyRevocations};
+pub use token::MAX_TOKEN_BYTES;
+pub use verifier::Verifier;

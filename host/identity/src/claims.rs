@@ -1,0 +1,149 @@
+//! The inside of a token: the registered claims (RFC 7519, RFC 9068), judged strictly.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::config::IssuerConfig;
+use crate::error::AuthError;
+use crate::json::Object;
+
+/// The end of the year 9999: later moments are mistakes, and would overflow what calculates on.
+const MAX_NUMERIC_DATE: f64 = 253_402_300_799.0;
+const MAX_AUDIENCES: usize = 100;
+const MAX_JTI_BYTES: usize = 256;
+
+/// What the registered claims say, once they are found good.
+pub(crate) struct Standing {
+    /// When the token, or our patience with it, ends.
+    pub(crate) ends: SystemTime,
+    pub(crate) jti: Option<String>,
+}
+
+pub(crate) fn issuer(claims: &Object) -> Result<&str, AuthError> {
+    string(claims, "iss")?.ok_or(AuthError::Missing("iss"))
+}
+
+/// Judges everything but the signature.
+pub(crate) fn judge(
+    config: &IssuerConfig,
+    claims: &Object,
+    now: SystemTime,
+) -> Result<Standing, AuthError> {
+    purpose(claims)?;
+    audience(config, claims)?;
+    if string(claims, "sub")?.is_none() {
+        return Err(AuthError::Missing("sub"));
+    }
+    let jti = string(claims, "jti")?.map(str::to_owned);
+    if jti.as_ref().is_some_and(|j| j.len() > MAX_JTI_BYTES) {
+        return Err(AuthError::claim("jti", "is too long"));
+    }
+    let ends = times(config, claims, now)?;
+    Ok(Standing { ends, jti })
+}
+
+/// Is this an access token at all, and one that its bearer may simply show?
+fn purpose(claims: &Object) -> Result<(), AuthError> {
+    // Only ID tokens have these (OpenID Connect Core 2, 3.1.3.6, 3.3.2.11).
+    for name in ["nonce", "at_hash", "c_hash", "s_hash"] {
+        if claims.contains_key(name) {
+            return Err(AuthError::NotAccessToken("it is an ID token"));
+        }
+    }
+    // Security events and logout tokens (RFC 8417, OpenID Connect Back-Channel Logout 2.4).
+    if claims.contains_key("events") {
+        return Err(AuthError::NotAccessToken("it reports an event"));
+    }
+    // Only DPoP proofs (RFC 9449, 4.2).
+    if claims.contains_key("htm") || claims.contains_key("htu") {
+        return Err(AuthError::NotAccessToken("it is a proof of possession"));
+    }
+    // Some providers say it in the payload.
+    for (name, access) in [("token_use", "access"), ("typ", "bearer")] {
+        match claims.get(name) {
+            None => {}
+            Some(Value::String(v)) if v.eq_ignore_ascii_case(access) => {}
+            Some(_) => return Err(AuthError::NotAccessToken("its payload says so")),
+        }
+    }
+    // Whoever holds a bound token must also prove the key (RFC 7800, RFC 8705, RFC 9449). Nobody
+    // has proved anything to us.
+    if claims.contains_key("cnf") {
+        return Err(AuthError::Bound);
+    }
+    Ok(())
+}
+
+fn audience(config: &IssuerConfig, claims: &Object) -> Result<(), AuthError> {
+    let ours = |v: &Value| {
+        v.as_str()
+            .is_some_and(|a| config.audiences.iter().any(|o| o == a))
+    };
+    match claims.get("aud") {
+        None => Err(AuthError::Missing("aud")),
+        Some(one @ Value::String(_)) if ours(one) => Ok(()),
+        Some(Value::String(_)) => Err(AuthError::Audience),
+        Some(Value::Array(list)) => {
+            if list.len() > MAX_AUDIENCES || !list.iter().all(Value::is_string) {
+                return Err(AuthError::claim("aud", "is not a short list of strings"));
+            }
+            if list.iter().any(ours) {
+                Ok(())
+            } else {
+                Err(AuthError::Audience)
+            }
+        }
+        Some(_) => Err(AuthError::claim("aud", "is neither a string nor a list")),
+    }
+}
+
+fn times(config: &IssuerConfig, claims: &Object, now: SystemTime) -> Result<SystemTime, AuthError> {
+    let mut ends = date(claims, "exp")?.ok_or(AuthError::Missing("exp"))?;
+    if now >= ends {
+        return Err(AuthError::Expired);
+    }
+    let soon = now + config.leeway;
+    if date(claims, "nbf")?.is_some_and(|nbf| nbf > soon) {
+        return Err(AuthError::NotYetValid);
+    }
+    let issued = date(claims, "iat")?;
+    if issued.is_some_and(|iat| iat > soon) {
+        return Err(AuthError::IssuedInFuture);
+    }
+    if let Some(max_age) = config.max_age {
+        let too_old = issued.ok_or(AuthError::Missing("iat"))? + max_age;
+        if now >= too_old {
+            return Err(AuthError::TooOld);
+        }
+        ends = ends.min(too_old);
+    }
+    Ok(ends)
+}
+
+/// A NumericDate: seconds since 1970, possibly with a fraction, which is dropped.
+fn date(claims: &Object, name: &str) -> Result<Option<SystemTime>, AuthError> {
+    let seconds = match claims.get(name) {
+        None => return Ok(None),
+        Some(Value::Number(n)) => n.as_f64().unwrap_or(f64::NAN),
+        Some(_) => return Err(AuthError::claim(name, "is not a number")),
+    };
+    if !(0.0..=MAX_NUMERIC_DATE).contains(&seconds) {
+        return Err(AuthError::claim(
+            name,
+            "is not a moment between 1970 and 9999",
+        ));
+    }
+    Ok(Some(
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds as u64),
+    ))
+}
+
+/// A string claim: absent, or a string.
+pub(crate) fn string<'a>(claims: &'a Object, name: &str) -> Result<Option<&'a str>, AuthError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(s)) => Ok(Some(s)),
+        Some(_) => Err(AuthError::claim(name, "is not a string")),
+    }
+}
