@@ -22,6 +22,8 @@ pub const LOGIN_PASSWORD: &str = "only-the-target-knows-this";
 pub struct Cluster {
     daemon: Option<Daemon>,
     dir: PathBuf,
+    /// Logs no statements: for measuring.
+    quiet: bool,
     pub port: u16,
     databases: AtomicU32,
 }
@@ -40,11 +42,21 @@ pub fn shared() -> Result<&'static Cluster> {
 impl Cluster {
     /// Starts a cluster with the planted data in the template database `planted`.
     pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// The same, but it does not log statements.
+    pub fn start_quiet() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(quiet: bool) -> Result<Self> {
         let dir = cluster_dir()?;
         let port = free_port()?;
         let mut cluster = Self {
             daemon: None,
             dir,
+            quiet,
             port,
             databases: AtomicU32::new(0),
         };
@@ -65,10 +77,7 @@ impl Cluster {
         let password = self.dir.join("password");
         std::fs::write(&password, SUPERUSER_PASSWORD)?;
         certificate(&self.dir, "server", "localhost")?;
-        if is_root()? {
-            let dir = self.dir.to_string_lossy();
-            run(Command::new("chown").args(["-R", "postgres", &dir]))?;
-        }
+        give_to_server_user(&self.dir)?;
         let data = self.dir.join("data");
         run(self
             .server_command("initdb")?
@@ -96,9 +105,9 @@ impl Cluster {
             format!("ssl_cert_file={dir}/server.crt"),
             format!("ssl_key_file={dir}/server.key"),
             "fsync=off".into(),
-            "max_connections=400".into(),
+            "max_connections=800".into(),
             "shared_buffers=256MB".into(),
-            "log_statement=all".into(),
+            format!("log_statement={}", if self.quiet { "none" } else { "all" }),
             "log_line_prefix=%m [%p] %d ".into(),
         ];
         let mut command = self.server_command("postgres")?;
@@ -167,6 +176,18 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&out.stdout).trim_end().to_owned())
     }
 
+    /// Lets a role in without a password, from this machine.
+    pub fn trust(&self, role: &str) -> Result<()> {
+        let file = self.dir.join("data/pg_hba.conf");
+        let rules = std::fs::read_to_string(&file)?;
+        std::fs::write(
+            &file,
+            format!("host all {role} 127.0.0.1/32 trust\n{rules}"),
+        )?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        Ok(())
+    }
+
     /// The server's own certificate, for `verify-ca`.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("server.crt")
@@ -187,19 +208,10 @@ impl Cluster {
         }
     }
 
-    /// The server refuses to run as root, so root runs it as `postgres`.
     fn server_command(&self, program: &str) -> Result<Command> {
         let program = paths::postgres_bin(program)
             .with_context(|| format!("no {program}: run `cargo xtask deps`"))?;
-        let mut command = if is_root()? {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-                .arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = as_server_user(&program)?;
         command.current_dir(&self.dir).env("LC_ALL", "C.UTF-8");
         Ok(command)
     }
@@ -213,6 +225,26 @@ impl Drop for Cluster {
             std::env::temp_dir().join(format!("weir-postgres-{}.log", self.port)),
         );
     }
+}
+
+/// PostgreSQL and its friends refuse to run as root, so root runs them as `postgres`.
+pub fn as_server_user(program: &Path) -> Result<Command> {
+    if !is_root()? {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(program);
+    Ok(command)
+}
+
+/// Lets that user write there.
+pub fn give_to_server_user(dir: &Path) -> Result<()> {
+    if is_root()? {
+        run(Command::new("chown").args(["-R", "postgres", &dir.to_string_lossy()]))?;
+    }
+    Ok(())
 }
 
 /// Not below the target directory: the user postgres must be able to walk to it.

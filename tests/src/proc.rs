@@ -224,6 +224,13 @@ impl Scratch {
         Ok(Self { path })
     }
 
+    /// The same where other users can walk to.
+    pub fn public(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("weir-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path })
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -221,7 +221,7 @@ impl Weir {
         let mut command = self.command();
         command
             .args(args)
-            .env("WEIR_URL", format!("http://127.0.0.1:{}", self.api_port));
+            .env("WEIR_API", format!("http://127.0.0.1:{}", self.api_port));
         if let Some(token) = token {
             command.env("WEIR_TOKEN", token);
         }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -68,9 +69,11 @@ impl Reply {
 }
 
 /// One connection.
-#[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    read: Box<dyn Read + Send>,
+    write: Box<dyn Write + Send>,
+    /// What ends the TLS layer, where there is one.
+    tls: Option<Child>,
     buffer: Vec<u8>,
     at: usize,
     /// BackendKeyData.
@@ -94,40 +97,36 @@ impl Client {
     }
 
     pub fn connect_with(port: u16, params: &[(&str, &str)], password: &str) -> Result<Self> {
-        let mut client = Self::over(raw(port)?);
-        client.stream.write_all(&startup(params))?;
-        loop {
-            let frame = client.frame()?;
-            match frame.tag {
-                b'R' => match frame.body.get(..4) {
-                    Some([0, 0, 0, 0]) => {}
-                    Some([0, 0, 0, 3]) => {
-                        let mut body = password.as_bytes().to_vec();
-                        body.push(0);
-                        client.send(b'p', &body)?;
-                    }
-                    other => bail!("the server asks for authentication {other:?}"),
-                },
-                b'K' => client.key = frame.body,
-                b'S' => {
-                    let mut parts = frame.body.split(|b| *b == 0);
-                    let mut next =
-                        || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-                    client.parameters.push((next(), next()));
-                }
-                b'E' => {
-                    let fields = fields(&frame.body);
-                    bail!("{}: {}", fields.sqlstate(), fields.message());
-                }
-                b'Z' => return Ok(client),
-                _ => {}
-            }
-        }
+        Self::over(raw(port)?)?.start(params, password)
     }
 
-    pub fn over(stream: TcpStream) -> Self {
+    /// Connects with TLS, by way of `openssl s_client`, without looking at the certificate.
+    pub fn connect_tls(port: u16, user: &str, database: &str, password: &str) -> Result<Self> {
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-quiet", "-starttls", "postgres"])
+            .args(["-connect", &format!("127.0.0.1:{port}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("openssl s_client")?;
+        let read = child.stdout.take().context("no output of openssl")?;
+        let write = child.stdin.take().context("no input of openssl")?;
+        let mut client = Self::new(Box::new(read), Box::new(write));
+        client.tls = Some(child);
+        client.start(&[("user", user), ("database", database)], password)
+    }
+
+    /// A connection on which the startup message is still to be sent.
+    pub fn over(stream: TcpStream) -> Result<Self> {
+        Ok(Self::new(Box::new(stream.try_clone()?), Box::new(stream)))
+    }
+
+    fn new(read: Box<dyn Read + Send>, write: Box<dyn Write + Send>) -> Self {
         Self {
-            stream,
+            read,
+            write,
+            tls: None,
             buffer: Vec::new(),
             at: 0,
             key: Vec::new(),
@@ -135,17 +134,40 @@ impl Client {
         }
     }
 
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    fn start(mut self, params: &[(&str, &str)], password: &str) -> Result<Self> {
+        self.send_raw(&startup(params))?;
+        loop {
+            let frame = self.frame()?;
+            match frame.tag {
+                b'R' => match frame.body.get(..4) {
+                    Some([0, 0, 0, 0]) => {}
+                    Some([0, 0, 0, 3]) => self.send(b'p', &cstr(password))?,
+                    other => bail!("the server asks for authentication {other:?}"),
+                },
+                b'K' => self.key = frame.body,
+                b'S' => {
+                    let mut parts = frame.body.split(|b| *b == 0);
+                    let mut next =
+                        || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+                    self.parameters.push((next(), next()));
+                }
+                b'E' => {
+                    let fields = fields(&frame.body);
+                    bail!("{}: {}", fields.sqlstate(), fields.message());
+                }
+                b'Z' => return Ok(self),
+                _ => {}
+            }
+        }
     }
 
     pub fn send(&mut self, tag: u8, body: &[u8]) -> Result<()> {
-        self.stream.write_all(&frame(tag, body))?;
-        Ok(())
+        self.send_raw(&frame(tag, body))
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes)?;
+        self.write.write_all(bytes)?;
+        self.write.flush()?;
         Ok(())
     }
 
@@ -181,7 +203,7 @@ impl Client {
         }
         let mut chunk = vec![0; 64 << 10];
         let n = self
-            .stream
+            .read
             .read(&mut chunk)
             .context("reading from the server")?;
         if n == 0 {
@@ -231,7 +253,7 @@ impl Client {
         out.extend(frame(b'D', b"P\0"));
         out.extend(execute("", 0));
         out.extend(frame(b'S', b""));
-        self.stream.write_all(&out)?;
+        self.send_raw(&out)?;
         self.reply()
     }
 
@@ -241,7 +263,7 @@ impl Client {
         let mut counter = Counter::default();
         let mut chunk = vec![0; 256 << 10];
         loop {
-            let n = self.stream.read(&mut chunk).context("reading rows")?;
+            let n = self.read.read(&mut chunk).context("reading rows")?;
             if n == 0 {
                 bail!(
                     "the server closed the connection after {} rows",
@@ -251,6 +273,15 @@ impl Client {
             if counter.feed(chunk.get(..n).unwrap_or_default())? {
                 return Ok((counter.rows, counter.bytes));
             }
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(child) = self.tls.as_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

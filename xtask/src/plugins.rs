@@ -34,9 +34,7 @@ fn components(root: &Path, out: &Path, names: &[&str]) -> anyhow::Result<Vec<Pat
         None => root.join("target"),
     };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(root)
-        .args(["build", "--quiet", "--locked"]);
+    cargo.current_dir(root).args(["build", "--quiet"]);
     cargo.args(["--profile", PROFILE, "--target", TARGET]);
     cargo.arg("--target-dir").arg(&target_dir);
     for name in names {

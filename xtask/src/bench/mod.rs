@@ -1,4 +1,128 @@
-//! bench
-pub fn run(_: &[&str]) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+//! `cargo xtask bench`: what Weir costs, beside its peers, in one run.
+//!
+//! Every figure is a median over rounds in which the peers take turns, so that whatever else the
+//! machine does hits all of them alike. Everything is on: TLS on both legs, recording, policy, the
+//! first-party plugins. A row that this build cannot measure yet says so.
+
+mod bulk;
+mod pgbench;
+mod report;
+mod stand;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use weir_tests::paths;
+
+use crate::{build_plugins, deps, sh};
+use report::Report;
+use stand::Stand;
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    /// Of one run of pgbench.
+    pub seconds: u64,
+    /// Rows of one bulk transfer.
+    pub rows: u64,
+    /// Sessions that are opened to see what an idle one weighs.
+    pub idle: usize,
+}
+
+const FULL: Effort = Effort {
+    rounds: 5,
+    seconds: 4,
+    rows: 1_000_000,
+    idle: 500,
+};
+/// Shows that everything runs; its figures are not to be quoted.
+const QUICK: Effort = Effort {
+    rounds: 1,
+    seconds: 1,
+    rows: 200_000,
+    idle: 100,
+};
+
+pub fn run(args: &[&str]) -> Result<()> {
+    let mut effort = FULL;
+    let mut quick = false;
+    let mut rounds = None;
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        match *arg {
+            "pg" => {}
+            "--quick" => {
+                effort = QUICK;
+                quick = true;
+            }
+            "--rounds" => {
+                let n = rest.next().context("--rounds needs a number")?;
+                rounds = Some(n.parse().context("--rounds needs a number")?);
+            }
+            other => bail!("bench does not know {other:?}: pg, --quick, --rounds N"),
+        }
+    }
+    effort.rounds = rounds.unwrap_or(effort.rounds).max(1);
+    postgres(&paths::root(), effort, quick)
+}
+
+fn postgres(root: &Path, effort: Effort, quick: bool) -> Result<()> {
+    deps::ensure(deps::BENCH)?;
+    build_plugins(root)?;
+    sh::run(sh::cargo(
+        root,
+        &["build", "--locked", "--release", "-p", "server"],
+    ))?;
+    let stand = Stand::start(effort.rows)?;
+    let mut report = Report::default();
+
+    eprintln!(
+        "statements: {} rounds of {} s each",
+        effort.rounds, effort.seconds
+    );
+    for round in 0..effort.rounds {
+        eprintln!("  round {} of {}", round + 1, effort.rounds);
+        for mode in ["simple", "prepared"] {
+            for clients in [1, 8, 32] {
+                for peer in &stand.peers() {
+                    let run = pgbench::run(peer, mode, clients, effort.seconds)?;
+                    report.statements(peer.name, mode, clients, &run);
+                }
+            }
+        }
+        for peer in [&stand.direct_scram(), &stand.weir()] {
+            report.connections(peer.name, pgbench::connect(peer, effort.seconds)?);
+        }
+    }
+    eprintln!(
+        "rows: {} rounds of {} rows each",
+        effort.rounds, effort.rows
+    );
+    for _ in 0..effort.rounds {
+        for peer in &stand.peers() {
+            report.rows(
+                peer.name,
+                "unmasked",
+                bulk::rows(peer, "SELECT * FROM wide")?,
+            );
+        }
+        report.rows(
+            "weir",
+            "masked",
+            bulk::rows(&stand.weir_masked(), "SELECT * FROM wide")?,
+        );
+        let inspect = "SELECT id, a, b, c, d, note, remark, e FROM wide_text";
+        report.rows(
+            "weir",
+            "inspect",
+            bulk::rows(&stand.weir_masked(), inspect)?,
+        );
+    }
+    report.idle(bulk::idle(&stand.weir(), effort.idle)?);
+    report.huge(bulk::huge(&stand.weir())?);
+    std::thread::sleep(Duration::from_millis(200));
+    println!("{}", report.table(effort, quick));
+    Ok(())
 }

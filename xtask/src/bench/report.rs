@@ -1,0 +1,394 @@
+//! Medians, and the table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::Effort;
+use super::bulk::Transfer;
+use super::pgbench::Run;
+
+/// What was measured, by peer and measure; one value per round.
+#[derive(Debug, Default)]
+pub struct Report {
+    values: BTreeMap<(String, String), Vec<f64>>,
+    huge: Option<Result<f64, String>>,
+}
+
+impl Report {
+    fn add(&mut self, peer: &str, measure: String, value: f64) {
+        self.values
+            .entry((peer.to_owned(), measure))
+            .or_default()
+            .push(value);
+    }
+
+    pub fn statements(&mut self, peer: &str, mode: &str, clients: u32, run: &Run) {
+        self.add(peer, format!("{mode} {clients} tps"), run.tps);
+        self.add(peer, format!("{mode} {clients} p50"), run.p50);
+        self.add(peer, format!("{mode} {clients} p99"), run.p99);
+        if let Some(cpu) = run.cpu {
+            self.add(peer, format!("{mode} {clients} cpu"), cpu);
+        }
+    }
+
+    pub fn connections(&mut self, peer: &str, per_second: f64) {
+        self.add(peer, "connections".into(), per_second);
+    }
+
+    pub fn rows(&mut self, peer: &str, what: &str, transfer: Transfer) {
+        self.add(peer, format!("rows {what}"), transfer.rows_per_second);
+        if let Some(cpu) = transfer.cpu {
+            self.add(peer, format!("rows {what} cpu"), cpu);
+        }
+    }
+
+    pub fn idle(&mut self, kilobytes: f64) {
+        self.add("weir", "idle".into(), kilobytes);
+    }
+
+    pub fn huge(&mut self, growth: Result<f64, String>) {
+        self.huge = Some(growth);
+    }
+
+    fn median(&self, peer: &str, measure: &str) -> Option<f64> {
+        let mut values = self
+            .values
+            .get(&(peer.to_owned(), measure.to_owned()))?
+            .clone();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        match values.len() % 2 {
+            1 => values.get(middle).copied(),
+            _ => Some((values.get(middle.checked_sub(1)?)? + values.get(middle)?) / 2.0),
+        }
+    }
+
+    /// The table of BARS, in markdown.
+    pub fn table(&self, effort: Effort, quick: bool) -> String {
+        let mut t = Table::default();
+        for mode in ["simple", "prepared"] {
+            let goal = if mode == "simple" { 1.15 } else { 1.05 };
+            self.added(&mut t, mode, "p50", goal);
+            self.added(&mut t, mode, "p99", 1.2);
+        }
+        for mode in ["simple", "prepared"] {
+            for clients in [1, 8, 32] {
+                self.row(
+                    &mut t,
+                    &Row {
+                        what: format!("CPU per transaction, {mode}, {clients} clients, µs"),
+                        measure: format!("{mode} {clients} cpu"),
+                        against: "pgbouncer",
+                        goal: Goal::AtMost(1.0),
+                    },
+                );
+            }
+        }
+        for mode in ["simple", "prepared"] {
+            for clients in [8, 32] {
+                self.row(
+                    &mut t,
+                    &Row {
+                        what: format!("transactions/s, {mode}, {clients} clients"),
+                        measure: format!("{mode} {clients} tps"),
+                        against: "pgbouncer",
+                        goal: Goal::AtLeast(1.0),
+                    },
+                );
+            }
+        }
+        self.bulk(&mut t);
+        self.row(
+            &mut t,
+            &Row {
+                what: "connections/s, token against direct SCRAM".into(),
+                measure: "connections".into(),
+                against: "direct",
+                goal: Goal::AtLeast(1.0),
+            },
+        );
+        self.memory(&mut t, effort);
+        t.later(
+            "statement decision, cold / repeated, in-process",
+            "≤ 50 µs / ≤ 1 µs",
+        );
+        t.later("PostgreSQL's regression suite", "217 of 217");
+
+        let mut text = format!(
+            "PostgreSQL: medians of {} rounds; peers take turns; TLS, recording, policy and \
+             plugins are on\n",
+            effort.rounds
+        );
+        if quick || effort.rounds < 5 {
+            text.push_str("A SHORT RUN: too few rounds to quote.\n");
+        }
+        text.push('\n');
+        text.push_str(&t.text());
+        text
+    }
+
+    /// What a peer adds to the direct way, as a multiple of what pgbouncer adds.
+    fn added(&self, t: &mut Table, mode: &str, which: &str, goal: f64) {
+        let measure = format!("{mode} 1 {which}");
+        let direct = self.median("direct", &measure);
+        let bouncer = self.median("pgbouncer", &measure);
+        let weir = self.median("weir", &measure);
+        let ratio = match (direct, bouncer, weir) {
+            // Less than nothing added is noise, and so is any multiple of it.
+            (Some(d), Some(b), Some(w)) if b > d => Some((w - d) / (b - d)),
+            _ => None,
+        };
+        let what = format!("{which}, {mode}, 1 client, µs (ratio of what is added)");
+        t.line(&what, [direct, bouncer, weir], ratio, &Goal::AtMost(goal));
+    }
+
+    fn row(&self, t: &mut Table, row: &Row) {
+        let of = |peer| self.median(peer, &row.measure);
+        let values = [of("direct"), of("pgbouncer"), of("weir")];
+        let ratio = of("weir").zip(of(row.against)).map(|(w, a)| w / a);
+        t.line(&row.what, values, ratio, &row.goal);
+    }
+
+    fn bulk(&self, t: &mut Table) {
+        let of = |peer, measure: &str| self.median(peer, measure);
+        let (direct, bouncer) = (
+            of("direct", "rows unmasked"),
+            of("pgbouncer", "rows unmasked"),
+        );
+        let plain = of("weir", "rows unmasked");
+        let over = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a / b);
+        let what = "rows/s, 8 columns, nothing masked, against direct";
+        t.line(
+            what,
+            [direct, bouncer, plain],
+            over(plain, direct),
+            &Goal::AtLeast(0.95),
+        );
+        let cpu_b = of("pgbouncer", "rows unmasked cpu");
+        let cpu = of("weir", "rows unmasked cpu");
+        let what = "CPU per row, nothing masked, ns";
+        t.line(
+            what,
+            [None, cpu_b, cpu],
+            over(cpu, cpu_b),
+            &Goal::AtMost(0.5),
+        );
+        let masked = of("weir", "rows masked");
+        let what = "rows/s, 2 of 8 columns masked, against unmasked";
+        t.line(
+            what,
+            [None, None, masked],
+            over(masked, plain),
+            &Goal::AtLeast(0.95),
+        );
+        let cpu_m = of("weir", "rows masked cpu");
+        let what = "CPU per row, 2 of 8 columns masked, ns";
+        t.line(
+            what,
+            [None, cpu_b, cpu_m],
+            over(cpu_m, cpu_b),
+            &Goal::AtMost(0.7),
+        );
+        let inspect = of("weir", "rows inspect");
+        t.line(
+            "rows/s, 2 text columns looked at",
+            [None, None, inspect],
+            None,
+            &Goal::Report,
+        );
+        let cpu_i = of("weir", "rows inspect cpu");
+        let each = cpu_i.zip(cpu).map(|(i, plain)| (i - plain) / 2.0);
+        t.line(
+            "CPU per value looked at, ns",
+            [None, None, each],
+            None,
+            &Goal::Report,
+        );
+    }
+
+    fn memory(&self, t: &mut Table, effort: Effort) {
+        let idle = self.median("weir", "idle");
+        let what = format!("memory of an idle session ({} of them), KB", effort.idle);
+        t.absolute(&what, idle, 32.0);
+        let what = "memory growth while a field of 1 GB passes, MB";
+        match &self.huge {
+            Some(Ok(growth)) => t.absolute(what, Some(*growth), 64.0),
+            Some(Err(why)) => t.note(what, why, "≤ 64"),
+            None => t.later(what, "≤ 64"),
+        }
+    }
+}
+
+struct Row {
+    what: String,
+    measure: String,
+    against: &'static str,
+    goal: Goal,
+}
+
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+    Report,
+}
+
+/// Cells, lined up when printed.
+#[derive(Default)]
+struct Table {
+    rows: Vec<[String; 7]>,
+}
+
+impl Table {
+    fn line(&mut self, what: &str, values: [Option<f64>; 3], ratio: Option<f64>, goal: &Goal) {
+        let cell = |v: Option<f64>| v.map(number).unwrap_or_default();
+        let [direct, bouncer, weir] = values.map(cell);
+        let (shown, met) = match goal {
+            Goal::AtMost(max) => (format!("≤ {max}×"), ratio.map(|r| r <= *max)),
+            Goal::AtLeast(min) => (format!("≥ {min}×"), ratio.map(|r| r >= *min)),
+            Goal::Report => ("report".into(), None),
+        };
+        let verdict = match (met, goal, values) {
+            (Some(true), ..) => "met",
+            (Some(false), ..) => "missed",
+            (None, Goal::Report, [.., Some(_)]) => "measured",
+            (None, _, [.., Some(_)]) => "no clear ratio",
+            _ => "not yet",
+        };
+        let ratio = ratio.map(|r| format!("{r:.2}×")).unwrap_or_default();
+        self.rows.push([
+            what.into(),
+            direct,
+            bouncer,
+            weir,
+            ratio,
+            shown,
+            verdict.into(),
+        ]);
+    }
+
+    fn absolute(&mut self, what: &str, value: Option<f64>, max: f64) {
+        let verdict = match value {
+            Some(v) if v <= max => "met",
+            Some(_) => "missed",
+            None => "not yet",
+        };
+        let value = value.map(number).unwrap_or_default();
+        let none = String::new();
+        let goal = format!("≤ {max}");
+        self.rows.push([
+            what.into(),
+            none.clone(),
+            none.clone(),
+            value,
+            none,
+            goal,
+            verdict.into(),
+        ]);
+    }
+
+    fn note(&mut self, what: &str, note: &str, goal: &str) {
+        let none = String::new();
+        let (note, goal) = (note.to_owned(), goal.to_owned());
+        self.rows.push([
+            what.into(),
+            none.clone(),
+            none.clone(),
+            note,
+            none,
+            goal,
+            "missed".into(),
+        ]);
+    }
+
+    fn later(&mut self, what: &str, goal: &str) {
+        let none = String::new;
+        self.rows.push([
+            what.into(),
+            none(),
+            none(),
+            none(),
+            none(),
+            goal.into(),
+            "not yet".into(),
+        ]);
+    }
+
+    fn text(&self) -> String {
+        let head = [
+            "measure",
+            "direct",
+            "pgbouncer",
+            "weir",
+            "ratio",
+            "goal",
+            "verdict",
+        ];
+        let mut all = vec![head.map(str::to_owned)];
+        all.extend(self.rows.iter().cloned());
+        let mut width = [0; 7];
+        for row in &all {
+            for (width, cell) in width.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let mut text = String::new();
+        for (i, row) in all.iter().enumerate() {
+            for (cell, width) in row.iter().zip(width) {
+                let pad = " ".repeat(width - cell.chars().count());
+                let _ = write!(text, "| {cell}{pad} ");
+            }
+            text.push_str("|\n");
+            if i == 0 {
+                for width in width {
+                    let _ = write!(text, "|{}", "-".repeat(width + 2));
+                }
+                text.push_str("|\n");
+            }
+        }
+        text
+    }
+}
+
+fn number(value: f64) -> String {
+    match value {
+        v if v >= 1000.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_of_what_is_added() {
+        let mut report = Report::default();
+        for (peer, p50) in [("direct", 100.0), ("pgbouncer", 120.0), ("weir", 130.0)] {
+            report.add(peer, "simple 1 p50".into(), p50);
+        }
+        let effort = Effort {
+            rounds: 5,
+            seconds: 1,
+            rows: 1,
+            idle: 1,
+        };
+        let table = report.table(effort, false);
+        let line = table
+            .lines()
+            .find(|l| l.starts_with("| p50, simple"))
+            .unwrap();
+        assert!(line.contains("1.50×") && line.contains("missed"), "{line}");
+        assert!(table.lines().filter(|l| l.contains("not yet")).count() > 10);
+    }
+
+    #[test]
+    fn medians() {
+        let mut report = Report::default();
+        assert_eq!(report.median("a", "b"), None);
+        for (value, expect) in [(5.0, 5.0), (1.0, 3.0), (9.0, 5.0)] {
+            report.add("a", "b".into(), value);
+            assert_eq!(report.median("a", "b"), Some(expect));
+        }
+    }
+}
