@@ -192,6 +192,8 @@ pub enum JournalError {
     Poisoned(String),
     #[error("the recording spool is full ({used} of {limit} bytes)")]
     SpoolFull { used: u64, limit: u64 },
+    #[error("a record of {size} bytes is larger than the {limit} that can be recorded")]
+    TooLarge { size: u64, limit: u64 },
     #[error("the recorder is shutting down")]
     Closed,
 }

@@ -1,1 +1,44 @@
-//! recorder
+//! The evidence: a write-ahead log with group commit, sealed segments of every session, their way
+//! into an object store, and what reads them again.
+//!
+//! Place in the flow: adapts `pipeline::ports::{Journal, SessionJournal}`. A session's calls queue
+//! records for the *committer* (`commit`), which makes them durable in shared blocks and passes them
+//! on to the *sealer* (`seal`), which sorts them into segments; the *uploader* (`upload`) stores
+//! those. `Store`, `verify` and `replay` read what was stored and know nothing of the writers.
+//!
+//! The formats are described in `FORMAT.md`.
+//!
+//! Architecture invariants:
+//! - An intent, a refusal, a session's start and an operator's act are durable before the call
+//!   returns; outcomes and bytes follow in order.
+//! - After a write or sync error nothing is written to that log any more: every call errs, every
+//!   session is told to end.
+//! - A log file is removed only when a durable mark says that all its records are in segments; a
+//!   segment leaves the spool only when, besides, the store has it.
+//! - Core types are converted by hand (`convert`) to the documents of the format (`doc`).
+//! - Readers trust nothing: every length has a bound, every hash is checked again.
+
+mod chain;
+mod commit;
+mod convert;
+pub mod disk;
+pub mod doc;
+pub mod fault;
+mod journal;
+mod keys;
+pub mod objects;
+mod options;
+mod pending;
+mod record;
+mod recorder;
+mod recover;
+mod seal;
+mod segment;
+mod state;
+mod upload;
+mod wal;
+
+pub use keys::{Day, SegmentKey};
+pub use options::{Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig};
+pub use recorder::{Recorder, ShutdownReport, Stats};
+pub use recover::RecoveryReport;

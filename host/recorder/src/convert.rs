@@ -1,0 +1,322 @@
+//! From the core's vocabulary to the JSON of records, by hand.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pipeline::ports::JournalError;
+use pipeline::{
+    Access, Actor, BundleRef, ControlEvent, Demand, EndReason, Facts, Intent, LabelSet, Outcome,
+    OutcomeKind, Principal, RefusalKind, RefusalRecord, Relation, Resource, Risk, SessionEnd,
+    SessionStart,
+};
+
+use crate::doc::*;
+
+/// Nanoseconds since 1970; 0 before it.
+pub fn ns(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// These documents are maps of strings and numbers, which always can be written; an error would mean
+/// that the record cannot be made, so it is one.
+pub fn json<T: serde::Serialize>(doc: &T) -> Result<bytes::Bytes, JournalError> {
+    serde_json::to_vec(doc)
+        .map(bytes::Bytes::from)
+        .map_err(|e| JournalError::Poisoned(format!("a record cannot be written as JSON: {e}")))
+}
+
+pub fn start(start: &SessionStart) -> StartDoc {
+    let info = &start.info;
+    StartDoc {
+        v: DOC_VERSION,
+        who: principal(&info.principal),
+        target: TargetDoc {
+            name: info.target.name.to_string(),
+            protocol: info.target.protocol.as_str().to_owned(),
+            env: info.target.env.to_string(),
+            tags: info.target.tags.clone(),
+        },
+        database: info.database.to_string(),
+        source: info.source.to_string(),
+        bundle: bundle(&start.bundle),
+        attrs: info.attrs.clone(),
+    }
+}
+
+pub fn principal(p: &Principal) -> PrincipalDoc {
+    PrincipalDoc {
+        actor: actor(&p.actor),
+        on_behalf_of: p.on_behalf_of.iter().map(actor).collect(),
+        issuer: p.issuer.to_string(),
+        expires_ns: ns(p.expires_at),
+        token_id: p.token_id.clone(),
+    }
+}
+
+fn actor(a: &Actor) -> ActorDoc {
+    ActorDoc {
+        kind: a.kind.as_str().to_owned(),
+        subject: a.subject.to_string(),
+        groups: strings(&a.groups),
+        mfa: a.mfa,
+        autonomous: a.autonomous,
+        owner: a.owner.as_deref().map(str::to_owned),
+        attrs: a.attrs.clone(),
+    }
+}
+
+pub fn bundle(b: &BundleRef) -> BundleDoc {
+    BundleDoc {
+        name: b.name.to_string(),
+        version: b.version,
+        digest: b.digest.to_string(),
+    }
+}
+
+pub fn intent(i: &Intent) -> IntentDoc {
+    IntentDoc {
+        action: ActionDoc {
+            facts: facts(&i.facts),
+            accesses: i.accesses.iter().map(access).collect(),
+            risk: risk(&i.risk),
+            bundle: bundle(&i.bundle),
+            policies: strings(&i.policies),
+        },
+        decision: "permit".into(),
+        approval: i.approval.as_ref().map(|a| ApprovalDoc {
+            hold: a.hold.clone(),
+            rules: strings(&a.rules),
+            approvers: a.approvers.clone(),
+        }),
+        fingerprint: i.fingerprint.to_hex(),
+        parameters: i
+            .parameters
+            .iter()
+            .map(|p| parameter(p.as_deref()))
+            .collect(),
+        masked: i.masked.clone(),
+    }
+}
+
+fn parameter(bytes: Option<&[u8]>) -> ParameterDoc {
+    match bytes.map(|b| (b, std::str::from_utf8(b))) {
+        None => ParameterDoc::Null,
+        Some((_, Ok(text))) => ParameterDoc::Text(text.to_owned()),
+        Some((bytes, Err(_))) => ParameterDoc::Hex(hex::encode(bytes)),
+    }
+}
+
+pub fn refused(r: &RefusalRecord) -> RefusedDoc {
+    RefusedDoc {
+        action: ActionDoc {
+            facts: facts(&r.facts),
+            accesses: r.accesses.iter().map(access).collect(),
+            risk: risk(&r.risk),
+            bundle: bundle(&r.bundle),
+            policies: strings(&r.policies),
+        },
+        kind: refusal_kind(r.kind).into(),
+        reason: r.reason.clone(),
+        hold: r.hold.clone(),
+    }
+}
+
+fn refusal_kind(kind: RefusalKind) -> &'static str {
+    match kind {
+        RefusalKind::Denied => "denied",
+        RefusalKind::HoldDenied => "hold-denied",
+        RefusalKind::HoldExpired => "hold-expired",
+        RefusalKind::Abandoned => "abandoned",
+        RefusalKind::PolicyChanged => "policy-changed",
+        RefusalKind::NotRecorded => "not-recorded",
+        RefusalKind::ApprovalUnavailable => "approval-unavailable",
+        RefusalKind::SessionEnded => "session-ended",
+        RefusalKind::Limit => "limit",
+    }
+}
+
+pub fn outcome(o: &Outcome) -> OutcomeDoc {
+    OutcomeDoc {
+        outcome: match o.kind {
+            OutcomeKind::Done => "done",
+            OutcomeKind::Failed => "failed",
+            OutcomeKind::Cancelled => "cancelled",
+            OutcomeKind::Unknown => "unknown",
+        }
+        .into(),
+        detail: o.detail.clone(),
+        rows: o.rows,
+        bytes: o.bytes,
+        elapsed_us: u64::try_from(o.elapsed.as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+pub fn end(e: &SessionEnd) -> EndDoc {
+    let (reason, detail) = match &e.reason {
+        EndReason::ClientClosed => ("client-closed", String::new()),
+        EndReason::UpstreamClosed => ("upstream-closed", String::new()),
+        EndReason::Killed { by, reason } => ("killed", format!("by {by}: {reason}")),
+        EndReason::TokenExpired => ("token-expired", String::new()),
+        EndReason::PolicyChanged => ("policy-changed", String::new()),
+        EndReason::RecorderFailed => ("recorder-failed", String::new()),
+        EndReason::ProtocolViolation(what) => ("protocol-violation", what.clone()),
+        EndReason::Shutdown => ("shutdown", String::new()),
+        EndReason::Error(what) => ("error", what.clone()),
+    };
+    EndDoc {
+        reason: reason.into(),
+        detail,
+    }
+}
+
+pub fn control(e: &ControlEvent) -> ControlDoc {
+    ControlDoc {
+        who: e.principal.as_deref().map(principal),
+        action: e.action.clone(),
+        resource: e.resource.clone(),
+        refused: e.result.as_ref().err().cloned(),
+        detail: e.detail.clone(),
+    }
+}
+
+fn facts(f: &Facts) -> FactsDoc {
+    match f {
+        Facts::Connect { database } => FactsDoc::Connect {
+            database: database.to_string(),
+        },
+        Facts::Sql(s) => FactsDoc::Sql(SqlDoc {
+            text: s.text.to_string(),
+            kind: s.kind.as_str().to_owned(),
+            parsed: s.parsed,
+            has_where: s.has_where,
+            has_limit: s.has_limit,
+            limit: s.limit,
+            multi_statement: s.multi_statement,
+            touches_catalog: s.touches_catalog,
+            writes: s.writes,
+            locks: s.locks,
+            read_only_txn: s.read_only_txn,
+            reads: s.reads.iter().map(relation).collect(),
+            writes_to: s.writes_to.iter().map(relation).collect(),
+            functions: strings(&s.functions),
+        }),
+    }
+}
+
+fn relation(r: &Relation) -> RelationDoc {
+    RelationDoc {
+        name: format!("{}.{}", r.schema, r.name),
+        labels: labels(&r.labels),
+    }
+}
+
+fn risk(r: &Risk) -> RiskDoc {
+    RiskDoc {
+        score: r.score,
+        labels: r.labels.iter().cloned().collect(),
+        findings: r
+            .findings
+            .iter()
+            .map(|f| FindingDoc {
+                code: f.code.clone(),
+                message: f.message.clone(),
+            })
+            .collect(),
+        demands: r
+            .demands
+            .iter()
+            .filter_map(|d| match d {
+                Demand::None => None,
+                Demand::Escalate(rule) => Some(format!("escalate {rule}")),
+                Demand::Refuse(reason) => Some(format!("refuse {reason}")),
+            })
+            .collect(),
+        plugins: r
+            .plugins
+            .iter()
+            .map(|p| PluginDoc {
+                name: p.name.to_string(),
+                version: p.version.to_string(),
+                digest: p.digest.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn access(a: &Access) -> AccessDoc {
+    let (kind, resource) = resource_name(&a.resource);
+    let (labels_of, flags) = resource_notes(&a.resource);
+    AccessDoc {
+        action: a.action.as_str().to_owned(),
+        kind: kind.to_owned(),
+        resource,
+        target: a.target.as_ref().map(|t| t.name.to_string()),
+        labels: labels_of,
+        flags,
+    }
+}
+
+fn resource_name(resource: &Resource) -> (&'static str, String) {
+    match resource {
+        Resource::PgDatabase { database } => ("PgDatabase", database.to_string()),
+        Resource::PgSchema { database, schema } => ("PgSchema", format!("{database}.{schema}")),
+        Resource::PgTable {
+            database,
+            schema,
+            table,
+            ..
+        } => ("PgTable", format!("{database}.{schema}.{table}")),
+        Resource::PgColumn { database, column } => (
+            "PgColumn",
+            format!(
+                "{database}.{}.{}.{}",
+                column.schema, column.table, column.column
+            ),
+        ),
+        Resource::PgFunction {
+            database,
+            schema,
+            function,
+            ..
+        } => ("PgFunction", format!("{database}.{schema}.{function}")),
+        Resource::Target => ("Target", String::new()),
+        Resource::Session { id, .. } => ("Session", id.to_string()),
+        Resource::Bundle { digest, .. } => ("Bundle", digest.to_string()),
+        Resource::Plugin { name } => ("Plugin", name.to_string()),
+        Resource::ApprovalRule { rule, .. } => ("ApprovalRule", rule.to_string()),
+    }
+}
+
+fn resource_notes(resource: &Resource) -> (Vec<String>, Vec<String>) {
+    let flag = |on: bool, name: &str| on.then(|| name.to_owned());
+    match resource {
+        Resource::PgTable {
+            known, labels: l, ..
+        } => (labels(l), flag(!known, "unknown").into_iter().collect()),
+        Resource::PgColumn { column, .. } => (labels(&column.labels), Vec::new()),
+        Resource::PgFunction {
+            known,
+            volatile,
+            security_definer,
+            dangerous,
+            ..
+        } => {
+            let flags = [
+                flag(!known, "unknown"),
+                flag(*volatile, "volatile"),
+                flag(*security_definer, "security-definer"),
+                flag(*dangerous, "dangerous"),
+            ];
+            (Vec::new(), flags.into_iter().flatten().collect())
+        }
+        _ => (Vec::new(), Vec::new()),
+    }
+}
+
+fn labels(labels: &LabelSet) -> Vec<String> {
+    labels.iter().map(|l| l.to_string()).collect()
+}
+
+fn strings(list: &[std::sync::Arc<str>]) -> Vec<String> {
+    list.iter().map(|s| s.to_string()).collect()
+}

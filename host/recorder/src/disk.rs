@@ -1,0 +1,65 @@
+//! The few file operations that durability depends on, behind a trait, so that tests can make each
+//! of them fail. Reading goes to the file system directly.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Where the spool is written.
+pub trait Disk: Send + Sync {
+    /// A new file; an existing one is an error.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Cuts a torn tail off, durably.
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+    /// Makes creations, renames and removals in this directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// One file being written.
+pub trait DiskFile: Send {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// `fdatasync`. After an error the file must not be used again: the kernel may have dropped the
+    /// dirty pages, and a second call would lie.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The machine's file system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(len)?;
+        file.sync_all()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(self, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}

@@ -1,0 +1,297 @@
+//! The JSON of records, as `FORMAT.md` describes it. These types are the edge: they are stable, and
+//! `convert` fills them by hand from the core's vocabulary. Reading ignores fields it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the documents below.
+pub const DOC_VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartDoc {
+    pub v: u32,
+    pub who: PrincipalDoc,
+    pub target: TargetDoc,
+    pub database: String,
+    pub source: String,
+    pub bundle: BundleDoc,
+    /// What the client said of itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attrs: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrincipalDoc {
+    pub actor: ActorDoc,
+    /// From the human at the head down to whoever delegated to `actor`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_behalf_of: Vec<ActorDoc>,
+    pub issuer: String,
+    pub expires_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActorDoc {
+    /// `User`, `Agent` or `Workload`.
+    pub kind: String,
+    pub subject: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    #[serde(default)]
+    pub mfa: bool,
+    #[serde(default)]
+    pub autonomous: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attrs: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetDoc {
+    pub name: String,
+    pub protocol: String,
+    pub env: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleDoc {
+    pub name: String,
+    pub version: u64,
+    pub digest: String,
+}
+
+/// What an action was, and what was found out about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionDoc {
+    pub facts: FactsDoc,
+    pub accesses: Vec<AccessDoc>,
+    pub risk: RiskDoc,
+    pub bundle: BundleDoc,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FactsDoc {
+    Connect { database: String },
+    Sql(SqlDoc),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SqlDoc {
+    pub text: String,
+    pub kind: String,
+    pub parsed: bool,
+    pub has_where: bool,
+    pub has_limit: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    pub multi_statement: bool,
+    pub touches_catalog: bool,
+    pub writes: bool,
+    pub locks: bool,
+    pub read_only_txn: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<RelationDoc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes_to: Vec<RelationDoc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelationDoc {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessDoc {
+    /// The Cedar action.
+    pub action: String,
+    /// The Cedar entity type without its namespace.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub resource: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// What else is noteworthy, such as `unknown` or `dangerous`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct RiskDoc {
+    pub score: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<FindingDoc>,
+    /// `escalate <rule>` or `refuse <reason>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demands: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginDoc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingDoc {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginDoc {
+    pub name: String,
+    pub version: String,
+    pub digest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentDoc {
+    #[serde(flatten)]
+    pub action: ActionDoc,
+    /// Always `permit`: the record of a refusal is its own kind.
+    pub decision: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalDoc>,
+    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterDoc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalDoc {
+    pub hold: String,
+    pub rules: Vec<String>,
+    pub approvers: Vec<String>,
+}
+
+/// A parameter of a statement, exactly as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterDoc {
+    Null,
+    /// Valid UTF-8.
+    Text(String),
+    /// Anything else.
+    Hex(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedDoc {
+    #[serde(flatten)]
+    pub action: ActionDoc,
+    /// Such as `denied` or `hold-expired`.
+    pub kind: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeDoc {
+    /// `done`, `failed`, `cancelled` or `unknown`.
+    pub outcome: String,
+    #[serde(default)]
+    pub detail: String,
+    #[serde(default)]
+    pub rows: u64,
+    #[serde(default)]
+    pub bytes: u64,
+    #[serde(default)]
+    pub elapsed_us: u64,
+}
+
+impl OutcomeDoc {
+    /// Nobody knows how the action ended.
+    pub fn unknown() -> Self {
+        Self {
+            outcome: "unknown".into(),
+            detail: String::new(),
+            rows: 0,
+            bytes: 0,
+            elapsed_us: 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndDoc {
+    /// Such as `client-closed` or `interrupted`.
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// The first record of a control stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlStartDoc {
+    pub v: u32,
+    pub software: String,
+    /// The control stream before this one in the same spool, and its chain at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<StreamRefDoc>,
+    /// The chain of the write-ahead log where this instance began.
+    pub wal_chain: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRefDoc {
+    pub stream: String,
+    pub records: u64,
+    pub chain: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlDoc {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<PrincipalDoc>,
+    pub action: String,
+    pub resource: String,
+    /// None: permitted and done. Otherwise why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapDoc {
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+/// The state of a stream after a segment was sealed, or carried forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkDoc {
+    pub stream: String,
+    pub control: bool,
+    pub started_ns: u64,
+    /// Records that are in sealed segments.
+    pub records: u64,
+    /// The stream's chain after them.
+    pub chain: String,
+    pub next_segment: u32,
+    /// Actions without an outcome so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<u64>,
+    /// The stream's last record is in a sealed segment.
+    pub ended: bool,
+    /// The segment's key, when one was sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}

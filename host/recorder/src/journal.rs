@@ -1,0 +1,330 @@
+//! The recorder as the core sees it: `Journal` and `SessionJournal`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pipeline::ports::{Journal, JournalError, SessionJournal};
+use pipeline::{ControlEvent, Direction, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::{Ask, Done, Refused};
+use crate::convert::{self, json, ns};
+use crate::doc::{EndDoc, OutcomeDoc};
+use crate::record::{Kind, MAX_RECORD, NewRecord};
+use crate::recorder::Inner;
+
+/// Recorded bytes are cut into records of this size, so that frames and blocks stay small.
+const BYTES_RECORD: usize = 128 << 10;
+/// Bytes that one call queues at once; a longer one waits in between.
+const BYTES_AT_ONCE: usize = 512 << 10;
+
+impl Inner {
+    /// Queues records; returns when they are in the queue.
+    async fn queue(&self, ask: Ask) -> Result<(), JournalError> {
+        self.state.check()?;
+        if self.tx.send(ask).await.is_err() {
+            self.state.check()?;
+            return Err(JournalError::Closed);
+        }
+        Ok(())
+    }
+
+    /// Waits until `len` bytes may be queued.
+    async fn permit(&self, len: usize) -> Result<OwnedSemaphorePermit, JournalError> {
+        let most = self.state.limits.queued_bytes;
+        let wanted = u32::try_from(len).unwrap_or(most).clamp(1, most);
+        tokio::select! {
+            permit = self.queued.clone().acquire_many_owned(wanted) => {
+                permit.map_err(|_| JournalError::Closed)
+            }
+            () = self.state.failed.cancelled() => {
+                self.state.check()?;
+                Err(JournalError::Closed)
+            }
+        }
+    }
+
+    /// Writes records; returns when they are durable.
+    pub(crate) async fn commit(&self, records: Vec<NewRecord>) -> Result<(), JournalError> {
+        self.state.check()?;
+        let mut len = 0usize;
+        for record in &records {
+            let size = record.encoded_len();
+            if size > MAX_RECORD {
+                return Err(JournalError::TooLarge {
+                    size: size as u64,
+                    limit: MAX_RECORD as u64,
+                });
+            }
+            len = len.saturating_add(size);
+        }
+        let permit = self.permit(len).await?;
+        let (done, answer) = oneshot::channel();
+        self.queue(Ask {
+            records,
+            done: Some(done),
+            permit: Some(permit),
+            ..Ask::default()
+        })
+        .await?;
+        self.answer(answer).await
+    }
+
+    pub(crate) async fn answer(
+        &self,
+        answer: oneshot::Receiver<Result<(), Refused>>,
+    ) -> Result<(), JournalError> {
+        match answer.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Refused::Poisoned(why))) => Err(JournalError::Poisoned(why)),
+            Ok(Err(Refused::Ended)) | Err(_) => {
+                self.state.check()?;
+                Err(JournalError::Closed)
+            }
+        }
+    }
+
+    /// Sends a message that has no records of its own and waits for its answer.
+    pub(crate) async fn ask(&self, make: impl FnOnce(Done) -> Ask) -> Result<(), JournalError> {
+        let (done, answer) = oneshot::channel();
+        self.queue(make(done)).await?;
+        self.answer(answer).await
+    }
+}
+
+pub(crate) fn record(
+    kind: Kind,
+    at: SystemTime,
+    stream: u128,
+    seq: Option<u64>,
+    body: Bytes,
+) -> NewRecord {
+    NewRecord {
+        kind,
+        ts_ns: ns(at),
+        stream,
+        seq,
+        body,
+    }
+}
+
+#[async_trait]
+impl Journal for crate::Recorder {
+    async fn open(&self, start: SessionStart) -> Result<Arc<dyn SessionJournal>, JournalError> {
+        let inner = self.inner.clone();
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(JournalError::Closed);
+        }
+        inner.state.check()?;
+        inner.state.check_room()?;
+        let id = start.info.id.0.as_u128();
+        let body = json(&convert::start(&start))?;
+        let first = record(Kind::SessionStart, start.info.started, id, None, body);
+        // From here on the session exists: if this call is dropped, its end is still written.
+        let recording = Arc::new(Recording {
+            failed: inner.state.failed.child_token(),
+            inner: inner.clone(),
+            id,
+            open: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        match inner.commit(vec![first]).await {
+            Ok(()) => Ok(recording),
+            Err(error) => {
+                recording.closed.store(true, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
+    async fn event(&self, event: ControlEvent) -> Result<(), JournalError> {
+        self.inner.state.check_headroom()?;
+        let body = json(&convert::control(&event))?;
+        let stream = self.inner.control.as_u128();
+        let record = record(Kind::Control, event.at, stream, None, body);
+        self.inner.commit(vec![record]).await
+    }
+}
+
+/// One session's way into the log.
+struct Recording {
+    inner: Arc<Inner>,
+    id: u128,
+    failed: CancellationToken,
+    /// Actions without an outcome.
+    open: Mutex<BTreeSet<u64>>,
+    closed: AtomicBool,
+}
+
+impl Recording {
+    fn check(&self) -> Result<(), JournalError> {
+        self.inner.state.check()?;
+        if self.closed.load(Ordering::Acquire) || self.failed.is_cancelled() {
+            return Err(JournalError::Closed);
+        }
+        Ok(())
+    }
+
+    /// The session's last records.
+    fn last_records(&self, at: SystemTime, end: &EndDoc) -> Result<Vec<NewRecord>, JournalError> {
+        let open = std::mem::take(&mut *self.open.lock());
+        last_records(self.id, open, at, end)
+    }
+
+    async fn wait_for_room(&self) -> Result<(), JournalError> {
+        let wait = self.inner.state.limits.full_wait;
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let room = self.inner.state.room.notified();
+            let full = match self.inner.state.check_headroom() {
+                Ok(()) => return Ok(()),
+                Err(full) => full,
+            };
+            tokio::select! {
+                () = room => {}
+                () = self.failed.cancelled() => return self.check().and(Err(full)),
+                () = tokio::time::sleep_until(deadline) => {
+                    // These bytes will be missing, so nothing more of this session may pass.
+                    self.failed.cancel();
+                    return Err(full);
+                }
+            }
+        }
+    }
+}
+
+/// Outcomes for what has none, and the end.
+pub(crate) fn last_records(
+    stream: u128,
+    open: BTreeSet<u64>,
+    at: SystemTime,
+    end: &EndDoc,
+) -> Result<Vec<NewRecord>, JournalError> {
+    let unknown = json(&OutcomeDoc::unknown())?;
+    let mut records: Vec<NewRecord> = open
+        .into_iter()
+        .map(|seq| record(Kind::Outcome, at, stream, Some(seq), unknown.clone()))
+        .collect();
+    records.push(record(Kind::SessionEnd, at, stream, None, json(end)?));
+    Ok(records)
+}
+
+#[async_trait]
+impl SessionJournal for Recording {
+    async fn intent(&self, intent: Intent) -> Result<(), JournalError> {
+        self.check()?;
+        self.inner.state.check_room()?;
+        let body = json(&convert::intent(&intent))?;
+        let record = record(Kind::Intent, intent.at, self.id, Some(intent.seq), body);
+        self.open.lock().insert(intent.seq);
+        let done = self.inner.commit(vec![record]).await;
+        if matches!(done, Err(JournalError::TooLarge { .. })) {
+            self.open.lock().remove(&intent.seq);
+        }
+        done
+    }
+
+    async fn refused(&self, refusal: RefusalRecord) -> Result<(), JournalError> {
+        self.check()?;
+        self.inner.state.check_headroom()?;
+        let body = json(&convert::refused(&refusal))?;
+        let seq = Some(refusal.seq);
+        let record = record(Kind::Refused, refusal.at, self.id, seq, body);
+        self.inner.commit(vec![record]).await
+    }
+
+    async fn outcome(&self, outcome: Outcome) -> Result<(), JournalError> {
+        self.check()?;
+        let body = json(&convert::outcome(&outcome))?;
+        let record = record(Kind::Outcome, outcome.at, self.id, Some(outcome.seq), body);
+        let permit = self.inner.permit(record.encoded_len()).await?;
+        self.open.lock().remove(&outcome.seq);
+        self.inner
+            .queue(Ask {
+                records: vec![record],
+                permit: Some(permit),
+                ..Ask::default()
+            })
+            .await
+    }
+
+    async fn bytes(&self, seq: u64, way: Direction, bytes: Bytes) -> Result<(), JournalError> {
+        let kind = match way {
+            Direction::ToClient => Kind::ToClient,
+            Direction::ToUpstream => Kind::ToUpstream,
+        };
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            self.check()?;
+            self.wait_for_room().await?;
+            let mut now = rest.split_to(rest.len().min(BYTES_AT_ONCE));
+            let permit = self.inner.permit(now.len()).await?;
+            let at = SystemTime::now();
+            let mut records = Vec::with_capacity(now.len().div_ceil(BYTES_RECORD));
+            while !now.is_empty() {
+                let piece = now.split_to(now.len().min(BYTES_RECORD));
+                records.push(record(kind, at, self.id, Some(seq), piece));
+            }
+            self.inner
+                .queue(Ask {
+                    records,
+                    permit: Some(permit),
+                    ..Ask::default()
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self) -> CancellationToken {
+        self.failed.clone()
+    }
+
+    async fn close(&self, end: SessionEnd) -> Result<(), JournalError> {
+        self.inner.state.check()?;
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let records = self.last_records(end.at, &convert::end(&end))?;
+        let (done, durable) = oneshot::channel();
+        let (sealed, in_segment) = oneshot::channel();
+        let ask = Ask {
+            records,
+            done: Some(done),
+            sealed: Some((self.id, sealed)),
+            ..Ask::default()
+        };
+        self.inner.queue(ask).await?;
+        self.inner.answer(durable).await?;
+        self.inner.answer(in_segment).await
+    }
+}
+
+impl Drop for Recording {
+    /// A session that was dropped without `close` still gets its end, from the committer's thread.
+    fn drop(&mut self) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let end = EndDoc {
+            reason: "abandoned".into(),
+            detail: "the session was dropped without an end".into(),
+        };
+        if let Ok(records) = self.last_records(SystemTime::now(), &end) {
+            self.inner.state.side.lock().abandoned.push(records);
+            match self.inner.tx.try_send(Ask::default()) {
+                // A full queue means that the committer is about to look anyway.
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
+                Err(mpsc::error::TrySendError::Closed(_)) => {
+                    tracing::warn!("a session was dropped after the recorder had shut down");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The names of stored objects: `rec/<yyyy>/<mm>/<dd>/<session>/<seg6>-<sha256>.rec`, and the same
+//! below `ctl/` for control streams.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::chain::Hash;
+
+/// The key of one segment, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SegmentKey {
+    pub control: bool,
+    pub day: Day,
+    pub stream: Uuid,
+    pub segment: u32,
+    pub sha256: Hash,
+}
+
+/// A day in UTC. Streams are filed under the day of their start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day {
+    pub year: u16,
+    pub month: u8,
+    pub day: u8,
+}
+
+const NS_PER_DAY: u64 = 86_400_000_000_000;
+
+impl Day {
+    pub fn of_ns(ns: u64) -> Self {
+        let (year, month, day) = civil(ns / NS_PER_DAY);
+        Self { year, month, day }
+    }
+
+    /// `yyyy-mm-dd`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let mut next = |len: usize| parts.next().filter(|p| p.len() == len)?.parse::<u16>().ok();
+        let (year, month, day) = (next(4)?, next(2)?, next(2)?);
+        let fits = parts.next().is_none() && (1..=12).contains(&month) && (1..=31).contains(&day);
+        fits.then_some(Self {
+            year,
+            month: month as u8,
+            day: day as u8,
+        })
+    }
+
+    /// The day that a stream is filed under: the time in its UUIDv7, or its start.
+    pub fn of_stream(stream: Uuid, started_ns: u64) -> Self {
+        Self::of_v7(stream).unwrap_or_else(|| Self::of_ns(started_ns))
+    }
+
+    pub fn of_v7(stream: Uuid) -> Option<Self> {
+        (stream.get_version_num() == 7)
+            .then(|| Self::of_ns(((stream.as_u128() >> 80) as u64).saturating_mul(1_000_000)))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}/{:02}/{:02}", self.year, self.month, self.day)
+    }
+}
+
+/// The directory of control streams or of sessions.
+pub fn root(control: bool) -> &'static str {
+    if control { "ctl" } else { "rec" }
+}
+
+impl SegmentKey {
+    pub fn stream_prefix(control: bool, day: Day, stream: Uuid) -> String {
+        format!("{}/{day}/{}", root(control), stream.as_hyphenated())
+    }
+
+    pub fn parse(key: &str) -> Option<Self> {
+        let parts: Vec<&str> = key.split('/').collect();
+        let [root, year, month, day, stream, file] = parts.as_slice() else {
+            return None;
+        };
+        let control = match *root {
+            "rec" => false,
+            "ctl" => true,
+            _ => return None,
+        };
+        let (segment, sha) = file.strip_suffix(".rec")?.split_once('-')?;
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(sha, &mut sha256).ok()?;
+        let parsed = Self {
+            control,
+            day: Day::parse(&format!("{year}-{month}-{day}"))?,
+            stream: stream.parse().ok()?,
+            segment: segment.parse().ok()?,
+            sha256,
+        };
+        // One spelling per key: nothing else may stand for the same segment.
+        (parsed.to_string() == key).then_some(parsed)
+    }
+
+    /// The name of its file in the spool.
+    pub fn file_name(&self) -> String {
+        self.to_string().replace('/', "_")
+    }
+
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        Self::parse(&name.replace('_', "/"))
+    }
+}
+
+impl fmt::Display for SegmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}/{:06}-{}.rec",
+            Self::stream_prefix(self.control, self.day, self.stream),
+            self.segment,
+            hex::encode(self.sha256)
+        )
+    }
+}
+
+/// Days since 1970-01-01 as year, month, day (proleptic Gregorian).
+fn civil(days: u64) -> (u16, u8, u8) {
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let doe = z % 146_097;
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    (
+        u16::try_from(year).unwrap_or(u16::MAX),
+        month as u8,
+        day as u8,
+    )
+}
+
+/// `2026-11-20T12:34:56.789012Z`.
+pub fn timestamp(ns: u64) -> String {
+    let day = Day::of_ns(ns);
+    let of_day = ns % NS_PER_DAY;
+    let seconds = of_day / 1_000_000_000;
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        day.year,
+        day.month,
+        day.day,
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        of_day % 1_000_000_000 / 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (ns, expect) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00.000000Z"),
+            (1_709_251_199_999_999_999, "2024-02-29T23:59:59.999999Z"),
+            (4_107_542_399_000_001_000, "2100-02-28T23:59:59.000001Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(timestamp(ns), expect);
+        }
+    }
+
+    #[test]
+    fn keys_have_one_spelling() {
+        let key = SegmentKey {
+            control: false,
+            day: Day {
+                year: 2026,
+                month: 11,
+                day: 20,
+            },
+            stream: Uuid::from_u128(0x0193_0000_0000_7000_8000_0000_0000_0001),
+            segment: 3,
+            sha256: [0xab; 32],
+        };
+        let text = key.to_string();
+        assert_eq!(SegmentKey::parse(&text), Some(key));
+        assert_eq!(SegmentKey::from_file_name(&key.file_name()), Some(key));
+        for wrong in [
+            text.replace("000003", "3"),
+            text.replace("000003", "+00003"),
+            text.to_uppercase(),
+            text.replace("rec/", "x/"),
+            text.replace("/11/", "/13/"),
+            text.replace("ab.rec", ".rec"),
+            format!("{text}/x"),
+            format!("x/{text}"),
+        ] {
+            assert_eq!(SegmentKey::parse(&wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the recorder is told: where it spools, where it stores, and its limits.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything `Recorder::open` needs.
+#[derive(Debug, Clone)]
+pub struct RecorderOptions {
+    /// The write-ahead log and the segments that are not stored yet. One process at a time.
+    pub spool_dir: PathBuf,
+    pub store: StoreConfig,
+    pub limits: Limits,
+    /// Written into the control stream: which Weir wrote this.
+    pub software: String,
+}
+
+impl RecorderOptions {
+    pub fn new(spool_dir: impl Into<PathBuf>, store: StoreConfig) -> Self {
+        Self {
+            spool_dir: spool_dir.into(),
+            store,
+            limits: Limits::default(),
+            software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Every bound of the recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Log and unstored segments together; beyond it, new sessions and actions are refused.
+    pub spool_bytes: u64,
+    /// A log file is finished at this size.
+    pub wal_file_bytes: u64,
+    /// A segment is sealed at this many bytes before compression…
+    pub segment_bytes: u64,
+    /// …or at this age of its first record.
+    pub segment_age: Duration,
+    /// Memory for unsealed segments of all sessions; the largest is sealed beyond it.
+    pub unsealed_bytes: u64,
+    /// Recorded bytes that wait for the log, of all sessions together.
+    pub queued_bytes: u32,
+    /// Records that wait for the log.
+    pub queued_records: usize,
+    /// How long recorded bytes wait for room in a full spool before the session ends.
+    pub full_wait: Duration,
+    /// Uploads at the same time.
+    pub uploads: usize,
+    /// One attempt to store a segment.
+    pub upload_timeout: Duration,
+    /// The longest pause between two attempts.
+    pub upload_backoff: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            spool_bytes: 4 << 30,
+            wal_file_bytes: 64 << 20,
+            segment_bytes: 8 << 20,
+            segment_age: Duration::from_secs(60),
+            unsealed_bytes: 128 << 20,
+            queued_bytes: 32 << 20,
+            queued_records: 4096,
+            full_wait: Duration::from_secs(30),
+            uploads: 4,
+            upload_timeout: Duration::from_secs(60),
+            upload_backoff: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let wrong = |what: &str| Err(OpenError::Limits(what.to_owned()));
+        if self.wal_file_bytes < 4096 {
+            return wrong("wal_file_bytes must be at least 4096");
+        }
+        if self.spool_bytes / 4 < self.wal_file_bytes {
+            return wrong("spool_bytes must be at least four times wal_file_bytes");
+        }
+        if self.segment_bytes == 0 || self.unsealed_bytes < self.segment_bytes {
+            return wrong("unsealed_bytes must be at least segment_bytes, and both more than 0");
+        }
+        if self.queued_bytes < 1 << 20 || self.queued_records == 0 {
+            return wrong("queued_bytes must be at least 1 MiB and queued_records at least 1");
+        }
+        if self.uploads == 0 {
+            return wrong("uploads must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// Where sealed segments go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// A directory on this machine; made if it is missing.
+    Directory(PathBuf),
+    S3(S3Config),
+}
+
+/// Any S3-compatible store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct S3Config {
+    pub bucket: String,
+    /// `us-east-1` when empty.
+    pub region: String,
+    /// None: AWS.
+    pub endpoint: Option<String>,
+    /// Keys begin with it; no slash at its ends is needed.
+    pub prefix: String,
+    /// None: the machine's own (environment, web identity, instance metadata).
+    pub credentials: Option<S3Credentials>,
+    /// Plain HTTP, for a store on this machine.
+    pub allow_http: bool,
+    /// `https://bucket.endpoint/` instead of `https://endpoint/bucket/`.
+    pub virtual_hosted_style: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct S3Credentials {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for S3Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the recorder cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the recorder's limits: {0}")]
+    Limits(String),
+    #[error("the spool {0} is in use by another process; every instance needs its own")]
+    Locked(PathBuf),
+    #[error("{action} {path}: {source}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the recording store: {0}")]
+    Store(#[from] crate::objects::StoreError),
+    #[error("the write-ahead log cannot be written: {0}")]
+    Wal(String),
+}
+
+impl OpenError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

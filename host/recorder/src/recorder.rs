@@ -1,0 +1,401 @@
+//! The recorder itself: its start, its threads, its end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::commit::{Ask, Committer, Flush};
+use crate::convert::json;
+use crate::disk::{Disk, RealDisk};
+use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
+use crate::journal::{last_records, record};
+use crate::objects::Objects;
+use crate::options::{OpenError, RecorderOptions};
+use crate::pending::Pending;
+use crate::record::{Kind, NewRecord};
+use crate::recover::{self, Recovered, RecoveryReport};
+use crate::seal::Sealer;
+use crate::state::State;
+use crate::upload::Uploader;
+use crate::wal::writer::Writer;
+
+/// Durable blocks that wait for the sealer; beyond it the committer waits.
+const SEALER_QUEUE: usize = 16;
+
+/// Records sessions. Cheap to clone; every clone is the same recorder.
+#[derive(Clone)]
+pub struct Recorder {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub state: Arc<State>,
+    pub tx: mpsc::Sender<Ask>,
+    pub queued: Arc<Semaphore>,
+    pub control: Uuid,
+    pub closed: AtomicBool,
+    pending: Arc<Pending>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<File>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A look at the recorder, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    pub records: u64,
+    /// Blocks, each one `fdatasync`.
+    pub blocks: u64,
+    pub wal_bytes: u64,
+    pub pending_bytes: u64,
+    pub pending_segments: u64,
+    pub spool_limit: u64,
+    pub sealed_segments: u64,
+    pub stored_segments: u64,
+    pub store_failures: u64,
+    pub quarantined_segments: u64,
+    /// Why the recorder accepts nothing any more.
+    pub poisoned: Option<String>,
+}
+
+/// What was left when the recorder ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShutdownReport {
+    /// Segments that the store does not have yet; the next start stores them.
+    pub pending_segments: u64,
+    /// Everything recorded is in sealed segments.
+    pub sealed: bool,
+}
+
+struct Dirs {
+    wal: PathBuf,
+    segments: PathBuf,
+    quarantine: PathBuf,
+}
+
+impl Recorder {
+    /// Locks the spool, recovers what the last process left, and starts.
+    pub async fn open(options: RecorderOptions) -> Result<(Self, RecoveryReport), OpenError> {
+        let objects = Objects::open(&options.store)?;
+        Self::open_with(options, objects, Arc::new(RealDisk)).await
+    }
+
+    /// As `open`, with a store and a disk that tests can make fail.
+    pub async fn open_with(
+        options: RecorderOptions,
+        objects: Objects,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        options.limits.check()?;
+        let started = tokio::task::spawn_blocking(move || start(options, disk))
+            .await
+            .map_err(|e| OpenError::Wal(format!("recovery was interrupted: {e}")))??;
+        let Started {
+            inner,
+            report,
+            first,
+        } = started;
+        inner
+            .commit(first)
+            .await
+            .map_err(|e| OpenError::Wal(e.to_string()))?;
+        Uploader {
+            state: inner.state.clone(),
+            pending: inner.pending.clone(),
+            objects,
+            control: inner.control.as_u128(),
+            stop: inner.stop.clone(),
+        }
+        .spawn(&inner.tasks);
+        inner.tasks.close();
+        Ok((Self { inner }, report))
+    }
+
+    /// Cancelled when nothing can be recorded any more.
+    pub fn failed(&self) -> CancellationToken {
+        self.inner.state.failed.child_token()
+    }
+
+    /// The id of this instance's control stream.
+    pub fn control_stream(&self) -> Uuid {
+        self.inner.control
+    }
+
+    pub fn stats(&self) -> Stats {
+        let state = &self.inner.state;
+        let counters = &state.counters;
+        Stats {
+            records: counters.records.load(Ordering::Relaxed),
+            blocks: counters.blocks.load(Ordering::Relaxed),
+            wal_bytes: state.wal_bytes.load(Ordering::Relaxed),
+            pending_bytes: state.pending_bytes.load(Ordering::Relaxed),
+            pending_segments: self.inner.pending.not_stored(),
+            spool_limit: state.limits.spool_bytes,
+            sealed_segments: counters.sealed.load(Ordering::Relaxed),
+            stored_segments: counters.stored.load(Ordering::Relaxed),
+            store_failures: counters.store_failures.load(Ordering::Relaxed),
+            quarantined_segments: counters.quarantined.load(Ordering::Relaxed),
+            poisoned: state.poisoned(),
+        }
+    }
+
+    /// Seals everything so far and waits until the store has it, at most `deadline`. True when it
+    /// has.
+    pub async fn flush(&self, deadline: Duration) -> bool {
+        let all = async {
+            let sealed = self
+                .inner
+                .ask(|done| Ask {
+                    flush: Some((Flush::All, done)),
+                    ..Ask::default()
+                })
+                .await;
+            sealed.is_ok() && self.all_stored().await
+        };
+        tokio::time::timeout(deadline, all).await.unwrap_or(false)
+    }
+
+    async fn all_stored(&self) -> bool {
+        loop {
+            let stored = self.inner.pending.stored.notified();
+            if self.inner.pending.not_stored() == 0 {
+                return true;
+            }
+            stored.await;
+        }
+    }
+
+    /// Accepts no new session, ends the control stream, seals everything, stores what it can until
+    /// `deadline`, and gives the spool free. Call it when every session is closed: one that is still
+    /// open counts as interrupted at the next start.
+    pub async fn shutdown(&self, deadline: Duration) -> ShutdownReport {
+        let inner = &self.inner;
+        inner.closed.store(true, Ordering::Release);
+        let until = tokio::time::Instant::now() + deadline;
+        let sealed = tokio::time::timeout_at(until, self.seal_all())
+            .await
+            .unwrap_or(false);
+        tokio::time::timeout_at(until, self.all_stored()).await.ok();
+        inner.stop.cancel();
+        inner.tasks.wait().await;
+        let stop = Ask {
+            stop: true,
+            ..Ask::default()
+        };
+        inner.tx.send(stop).await.ok();
+        let threads = std::mem::take(&mut *inner.threads.lock());
+        let joined =
+            tokio::task::spawn_blocking(move || threads.into_iter().all(|t| t.join().is_ok()))
+                .await
+                .unwrap_or(false);
+        drop(inner.lock.lock().take());
+        ShutdownReport {
+            pending_segments: inner.pending.not_stored(),
+            sealed: sealed && joined,
+        }
+    }
+
+    async fn seal_all(&self) -> bool {
+        let inner = &self.inner;
+        let flush = |what| {
+            inner.ask(move |done| Ask {
+                flush: Some((what, done)),
+                ..Ask::default()
+            })
+        };
+        // First the sessions, so that the anchors of their segments are in the control stream.
+        if flush(Flush::Sessions).await.is_err() {
+            return false;
+        }
+        let end = EndDoc {
+            reason: "shutdown".into(),
+            detail: String::new(),
+        };
+        let control = inner.control.as_u128();
+        let Ok(records) = last_records(control, Default::default(), SystemTime::now(), &end) else {
+            return false;
+        };
+        inner.commit(records).await.is_ok() && flush(Flush::All).await.is_ok()
+    }
+}
+
+struct Started {
+    inner: Arc<Inner>,
+    report: RecoveryReport,
+    first: Vec<NewRecord>,
+}
+
+/// The blocking part of `open`.
+fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenError> {
+    let dirs = make_dirs(&options.spool_dir)?;
+    let lock = lock(&options.spool_dir)?;
+    let state = Arc::new(State::new(options.limits));
+    let pending = Arc::new(Pending::new(
+        dirs.segments.clone(),
+        dirs.quarantine.clone(),
+        disk.clone(),
+        state.clone(),
+    ));
+    let control = Uuid::now_v7();
+    let mut sealer = Sealer {
+        state: state.clone(),
+        disk: disk.clone(),
+        pending: pending.clone(),
+        nudge: None,
+        control,
+        wal_dir: dirs.wal.clone(),
+        quarantine_dir: dirs.quarantine,
+        streams: HashMap::new(),
+        files: BTreeMap::new(),
+        damaged: HashSet::new(),
+        unsealed: 0,
+        flushes: Vec::new(),
+        replaying: false,
+        finished: HashSet::new(),
+    };
+    let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
+    let wal_bytes = sealer.files.values().sum();
+    state.wal_bytes.store(wal_bytes, Ordering::Relaxed);
+    let (first, next) = first_records(&sealer, &mut recovered, &options.software)?;
+    let writer = Writer::create(
+        disk,
+        dirs.wal,
+        options.limits.wal_file_bytes,
+        recovered.next_file,
+        recovered.next_seq,
+        recovered.chain,
+    )
+    .map_err(|e| OpenError::Wal(e.to_string()))?;
+    sealer.files.insert(writer.file_no, writer.file_len);
+    state
+        .wal_bytes
+        .fetch_add(writer.file_len, Ordering::Relaxed);
+
+    let (tx, rx) = mpsc::channel(options.limits.queued_records);
+    let (to_sealer, from_committer) = std::sync::mpsc::sync_channel(SEALER_QUEUE);
+    sealer.nudge = Some(tx.downgrade());
+    let committer = Committer {
+        state: state.clone(),
+        writer,
+        next,
+        to_sealer,
+        queue: options.limits.queued_records,
+    };
+    let threads = vec![
+        spawn("weir-commit", move || committer.run(rx))?,
+        spawn("weir-seal", move || sealer.run(from_committer))?,
+    ];
+    let inner = Inner {
+        queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
+        state,
+        tx,
+        control,
+        closed: AtomicBool::new(false),
+        pending,
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+        threads: Mutex::new(threads),
+        lock: Mutex::new(Some(lock)),
+    };
+    Ok(Started {
+        inner: Arc::new(inner),
+        report: recovered.report,
+        first,
+    })
+}
+
+/// The new control stream's start, what recovery found missing, and an end for every stream that the
+/// last process left open. Also the next record numbers of those streams.
+fn first_records(
+    sealer: &Sealer,
+    recovered: &mut Recovered,
+    software: &str,
+) -> Result<(Vec<NewRecord>, HashMap<u128, u64>), OpenError> {
+    let now = SystemTime::now();
+    let wrong = |e: pipeline::ports::JournalError| OpenError::Wal(e.to_string());
+    let control = sealer.control.as_u128();
+    let start = ControlStartDoc {
+        v: DOC_VERSION,
+        software: software.to_owned(),
+        after: recovered.last_control.take(),
+        wal_chain: hex::encode(recovered.chain),
+    };
+    let body = json(&start).map_err(wrong)?;
+    let mut records = vec![record(Kind::ControlStart, now, control, None, body)];
+    for gap in &recovered.gaps {
+        let body = json(gap).map_err(wrong)?;
+        records.push(record(Kind::Gap, now, control, None, body));
+    }
+    let mut next = HashMap::new();
+    let end = EndDoc {
+        reason: "interrupted".into(),
+        detail: "the recording process ended before the session did".into(),
+    };
+    for (id, stream) in &sealer.streams {
+        if stream.ended {
+            continue;
+        }
+        next.insert(*id, stream.next);
+        if stream.broken {
+            let gap = GapDoc {
+                what: "records after this one were lost with a damaged log file".into(),
+                file: None,
+            };
+            let body = json(&gap).map_err(wrong)?;
+            records.push(record(Kind::Gap, now, *id, None, body));
+        }
+        if !stream.control {
+            recovered.report.interrupted.push(stream.id);
+        }
+        recovered.report.unknown_outcomes += stream.open.len() as u64;
+        records.extend(last_records(*id, stream.open.clone(), now, &end).map_err(wrong)?);
+    }
+    recovered.report.interrupted.sort();
+    Ok((records, next))
+}
+
+fn make_dirs(spool: &Path) -> Result<Dirs, OpenError> {
+    let dirs = Dirs {
+        wal: spool.join("wal"),
+        segments: spool.join("segments"),
+        quarantine: spool.join("quarantine"),
+    };
+    for dir in [&dirs.wal, &dirs.segments, &dirs.quarantine] {
+        std::fs::create_dir_all(dir).map_err(OpenError::io("creating", dir))?;
+    }
+    Ok(dirs)
+}
+
+fn lock(spool: &Path) -> Result<File, OpenError> {
+    let path = spool.join("lock");
+    let file = File::create(&path).map_err(OpenError::io("creating", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(spool.to_path_buf())),
+        Err(TryLockError::Error(source)) => Err(OpenError::io("locking", path)(source)),
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|e| OpenError::Wal(format!("the thread {name} cannot be started: {e}")))
+}

@@ -1,0 +1,305 @@
+//! What a start does with what the last process left: exactly the complete blocks of the log, and
+//! the segments that wait in the spool.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::chain::{self, Hash, WAL_GENESIS};
+use crate::commit::Item;
+use crate::doc::{GapDoc, MarkDoc, StreamRefDoc};
+use crate::keys::SegmentKey;
+use crate::options::OpenError;
+use crate::pending;
+use crate::record::{Kind, Record};
+use crate::seal::{Sealer, Stream};
+use crate::segment;
+use crate::wal::format::{Block, FileHeader, FormatError};
+use crate::wal::scan::{self, Scan, Tail};
+
+/// What was found at the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    pub wal_files: u64,
+    /// Complete records in them.
+    pub records: u64,
+    /// Bytes of writes that never finished.
+    pub truncated_bytes: u64,
+    /// Log files with damage before their end; they go to `quarantine/`.
+    pub damaged: Vec<PathBuf>,
+    /// Sessions that were open; they got an end record.
+    pub interrupted: Vec<Uuid>,
+    /// Actions that nobody knows the outcome of; they got an outcome record.
+    pub unknown_outcomes: u64,
+    /// Sealed segments that the store may not have yet.
+    pub pending_segments: u64,
+    /// What is missing, in words.
+    pub gaps: Vec<String>,
+}
+
+/// Where the log goes on, and what has to be written first.
+pub struct Recovered {
+    pub report: RecoveryReport,
+    pub next_file: u64,
+    pub next_seq: u64,
+    pub chain: Hash,
+    pub gaps: Vec<GapDoc>,
+    pub last_control: Option<StreamRefDoc>,
+}
+
+#[derive(Default)]
+struct Marks {
+    latest: HashMap<u128, (MarkDoc, Hash, u64)>,
+    keys: HashSet<SegmentKey>,
+}
+
+/// Goes through the log twice: for its marks, then for the records beyond them.
+pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, OpenError> {
+    let wal_dir = sealer.wal_dir.clone();
+    let files =
+        scan::files(&wal_dir).map_err(OpenError::io("reading the log directory", &wal_dir))?;
+    let mut out = Recovered {
+        report: RecoveryReport::default(),
+        next_file: files.last().map_or(1, |(n, _)| n + 1),
+        next_seq: 0,
+        chain: WAL_GENESIS,
+        gaps: Vec::new(),
+        last_control: None,
+    };
+    let mut marks = Marks::default();
+    let mut kept = Vec::new();
+    let mut expect: Option<(u64, Hash)> = None;
+    for (position, (number, path)) in files.iter().enumerate() {
+        let last = position + 1 == files.len();
+        refuse_newer(path)?;
+        let scan = scan::scan_file(path, &mut |block| marks.learn(block, *number))
+            .map_err(OpenError::io("reading the log file", path))?;
+        out.report.wal_files += 1;
+        out.report.records += scan.records;
+        if !keep(sealer, &mut out, path, *number, last, &scan)? {
+            continue;
+        }
+        let continues = scan.header.map(|h| (h.file_no, h.prev_chain));
+        if expect.is_some() && continues != expect {
+            out.gap(
+                format!("log file {number} does not continue the one before"),
+                Some(path),
+            );
+        }
+        if let Some(chain) = scan.chain {
+            out.chain = chain;
+            out.next_seq = scan.next_seq;
+            expect = Some((number + 1, chain));
+        }
+        sealer.files.insert(*number, scan.valid_len);
+        kept.push((*number, path.clone()));
+    }
+    out.last_control = marks.last_control();
+    let oldest = kept.first().map_or(out.next_file, |(n, _)| *n);
+    for (id, (mark, chain, file)) in marks.latest.drain() {
+        if mark.ended {
+            sealer.finished.insert(id);
+        } else {
+            let stream = Stream::from_mark(Uuid::from_u128(id), mark, chain, file);
+            sealer.streams.insert(id, stream);
+        }
+    }
+    let adopted = adopt_pending(sealer, &mut out, &marks.keys, segments_dir, oldest)?;
+    replay(sealer, &kept)?;
+    sealer
+        .mark_adopted(adopted)
+        .map_err(|e| OpenError::Wal(e.to_string()))?;
+    Ok(out)
+}
+
+impl Recovered {
+    fn gap(&mut self, what: String, file: Option<&Path>) {
+        tracing::error!(%what, "recovery found a gap in the record");
+        self.report.gaps.push(what.clone());
+        let file = file.and_then(Path::file_name);
+        self.gaps.push(GapDoc {
+            what,
+            file: file.map(|f| f.to_string_lossy().into_owned()),
+        });
+    }
+}
+
+impl Marks {
+    fn learn(&mut self, block: &Block, file: u64) {
+        for record in block.records() {
+            if !matches!(record.known(), Some(Kind::Sealed | Kind::Carry)) {
+                continue;
+            }
+            let Ok(mark) = serde_json::from_slice::<MarkDoc>(record.payload) else {
+                continue;
+            };
+            let mut chain = [0; 32];
+            let id = mark.stream.parse::<Uuid>();
+            if let (Ok(id), Ok(())) = (id, hex::decode_to_slice(&mark.chain, &mut chain)) {
+                self.keys
+                    .extend(mark.key.as_deref().and_then(SegmentKey::parse));
+                self.latest.insert(id.as_u128(), (mark, chain, file));
+            }
+        }
+    }
+
+    fn last_control(&self) -> Option<StreamRefDoc> {
+        let controls = self.latest.values().filter(|(mark, _, _)| mark.control);
+        let (mark, _, _) = controls.max_by_key(|(mark, _, _)| mark.started_ns)?;
+        Some(StreamRefDoc {
+            stream: mark.stream.clone(),
+            records: mark.records,
+            chain: mark.chain.clone(),
+        })
+    }
+}
+
+/// A log that a newer Weir wrote is not damaged, so it must not be put aside.
+fn refuse_newer(path: &Path) -> Result<(), OpenError> {
+    let mut head = [0; crate::wal::format::FILE_HEADER];
+    let read =
+        std::fs::File::open(path).and_then(|mut f| std::io::Read::read_exact(&mut f, &mut head));
+    match (read, FileHeader::decode(&head)) {
+        (Ok(()), Err(FormatError::Version(v))) => Err(OpenError::Wal(format!(
+            "{} has version {v}, which this Weir does not know; start the Weir that wrote it",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Deals with the file's end; false when nothing of the file is left.
+fn keep(
+    sealer: &mut Sealer,
+    out: &mut Recovered,
+    path: &Path,
+    number: u64,
+    last: bool,
+    scan: &Scan,
+) -> Result<bool, OpenError> {
+    match &scan.tail {
+        Tail::Clean => Ok(true),
+        Tail::Torn { bytes, .. } if scan.header.is_none() && last => {
+            out.report.truncated_bytes += bytes;
+            let disk = &sealer.disk;
+            disk.remove(path)
+                .map_err(OpenError::io("removing the empty log file", path))?;
+            Ok(false)
+        }
+        Tail::Torn { bytes, .. } if scan.header.is_some() && last => {
+            out.report.truncated_bytes += bytes;
+            tracing::warn!(file = %path.display(), bytes, "cutting off a write that never finished");
+            let disk = &sealer.disk;
+            disk.truncate(path, scan.valid_len)
+                .map_err(OpenError::io("truncating the log file", path))?;
+            Ok(true)
+        }
+        Tail::Torn { at, .. } | Tail::Damaged { at, .. } => {
+            let what = format!(
+                "log file {number} is damaged at byte {at} of {}; its records from there on are not \
+                 in any segment",
+                scan.len
+            );
+            out.gap(what, Some(path));
+            out.report.damaged.push(path.to_path_buf());
+            sealer.damaged.insert(number);
+            Ok(true)
+        }
+    }
+}
+
+/// Segments that were sealed before the crash. Those that the log does not know yet move their
+/// stream forward; their marks are returned.
+fn adopt_pending(
+    sealer: &mut Sealer,
+    out: &mut Recovered,
+    known: &HashSet<SegmentKey>,
+    dir: &Path,
+    oldest: u64,
+) -> Result<Vec<MarkDoc>, OpenError> {
+    let left = pending::left_behind(dir, &*sealer.disk)
+        .map_err(OpenError::io("reading the waiting segments", dir))?;
+    let mut marks = Vec::new();
+    for (key, len) in left {
+        sealer.pending.add(key, len);
+        if known.contains(&key) {
+            sealer.pending.marked(&key);
+            out.report.pending_segments += 1;
+            continue;
+        }
+        let footer = sealer.pending.read(&key).ok().and_then(|bytes| {
+            let (footer, _) = segment::read_footer(&bytes).ok()?;
+            let mut chain = [0; 32];
+            hex::decode_to_slice(&footer.chain_out, &mut chain).ok()?;
+            Some((footer, chain))
+        });
+        let Some((footer, chain)) = footer else {
+            // The log still has its records, since no mark says otherwise: they are sealed again.
+            sealer.pending.quarantine(&key);
+            out.gap(
+                format!("the waiting segment {key} was damaged and put aside"),
+                None,
+            );
+            continue;
+        };
+        out.report.pending_segments += 1;
+        let started_ns = match sealer.streams.get(&key.stream.as_u128()) {
+            Some(stream) => stream.started_ns,
+            None => footer.t0_ns,
+        };
+        let mark = MarkDoc {
+            stream: key.stream.to_string(),
+            control: key.control,
+            started_ns,
+            records: footer.first_record + footer.records,
+            chain: footer.chain_out,
+            next_segment: key.segment + 1,
+            open: Vec::new(),
+            ended: footer.last,
+            key: Some(key.to_string()),
+        };
+        sealer.adopt(key, mark.clone(), chain, oldest);
+        marks.push(mark);
+    }
+    Ok(marks)
+}
+
+/// Gives the records that are not sealed yet to the sealer.
+fn replay(sealer: &mut Sealer, files: &[(u64, PathBuf)]) -> Result<(), OpenError> {
+    sealer.replaying = true;
+    for (number, path) in files {
+        let mut failed = None;
+        let mut feed = |block: &Block| {
+            for record in block.records() {
+                if failed.is_some() {
+                    return;
+                }
+                if let Some(item) = item(&record)
+                    && let Err(e) = sealer.apply(*number, &item, record.encoded)
+                {
+                    failed = Some(e);
+                }
+            }
+        };
+        scan::scan_file(path, &mut feed).map_err(OpenError::io("reading the log file", path))?;
+        if let Some(error) = failed {
+            return Err(OpenError::Wal(error.to_string()));
+        }
+    }
+    sealer.replaying = false;
+    sealer.finished.clear();
+    Ok(())
+}
+
+fn item(record: &Record<'_>) -> Option<Item> {
+    Some(Item {
+        kind: record.known()?,
+        ts_ns: record.ts_ns,
+        stream: record.stream,
+        index: record.index,
+        seq: record.action().map(|(seq, _)| seq),
+        leaf: chain::leaf(record.encoded),
+        encoded: 0..0,
+    })
+}

@@ -1,0 +1,544 @@
+//! The sealer: one thread that sorts durable records into their streams, seals segments, and lets a
+//! log file go when everything in it is in sealed segments.
+//!
+//! What may be forgotten is decided by durable marks. After a segment's file is in the spool, a mark
+//! goes into the log; only when that has come back as durable may the log files before it go, and
+//! only then may the segment's file go once the store has it. So at every moment a stream's state can
+//! be found from the log and the spool alone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::commit::{Ask, Batch, Done, Flush, Item, Refused, ToSealer};
+use crate::disk::Disk;
+use crate::doc::MarkDoc;
+use crate::keys::{Day, SegmentKey};
+use crate::pending::Pending;
+use crate::record::{Kind, NO_STREAM, NewRecord};
+use crate::segment::{Builder, Place};
+use crate::state::State;
+use crate::wal::scan;
+
+/// How often ages are looked at.
+const TICK: Duration = Duration::from_millis(200);
+
+pub struct Sealer {
+    pub state: Arc<State>,
+    pub disk: Arc<dyn Disk>,
+    pub pending: Arc<Pending>,
+    /// Wakes the committer when a mark waits for it.
+    pub nudge: Option<mpsc::WeakSender<Ask>>,
+    /// This instance's control stream, where marks go.
+    pub control: Uuid,
+    pub wal_dir: PathBuf,
+    pub quarantine_dir: PathBuf,
+    pub streams: HashMap<u128, Stream>,
+    /// Log files and their sizes.
+    pub files: BTreeMap<u64, u64>,
+    /// Log files that are put aside instead of being removed.
+    pub damaged: HashSet<u64>,
+    /// Memory of all builders.
+    pub unsealed: u64,
+    pub flushes: Vec<(Flush, Done)>,
+    /// While old log files are read again, their marks are known already.
+    pub replaying: bool,
+    /// Streams of old log files that are sealed to their end.
+    pub finished: HashSet<u128>,
+}
+
+/// One stream that is not finished: open, or not yet marked as sealed to its end.
+pub struct Stream {
+    pub id: Uuid,
+    pub control: bool,
+    pub started_ns: u64,
+    /// The next record's number.
+    pub next: u64,
+    pub chain: Hash,
+    pub next_segment: u32,
+    pub open: BTreeSet<u64>,
+    pub ended: bool,
+    /// A record before this one is missing: the rest of it cannot be used.
+    pub broken: bool,
+    builder: Option<Builder>,
+    /// The log file of the builder's first record, and when it came.
+    begun: Option<(u64, Instant)>,
+    /// Sealed segments whose mark is not durable yet, with the file of their first record.
+    in_flight: VecDeque<(Option<SegmentKey>, u64)>,
+    /// The last mark, for carrying forward, and the file of the last durable one.
+    mark: Option<MarkDoc>,
+    mark_file: Option<u64>,
+    carrying: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the segment {key} cannot be written to the spool: {source}")]
+    Spool {
+        key: SegmentKey,
+        source: std::io::Error,
+    },
+    #[error("a segment of {stream} cannot be built: {source}")]
+    Build {
+        stream: Uuid,
+        source: crate::segment::SegmentError,
+    },
+    #[error("a mark cannot be written: {0}")]
+    Mark(serde_json::Error),
+    #[error("the log file {path} cannot be removed: {source}")]
+    Remove {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl Stream {
+    pub fn new(id: Uuid, control: bool, started_ns: u64) -> Self {
+        Self {
+            id,
+            control,
+            started_ns,
+            next: 0,
+            chain: chain::stream_genesis(id.as_u128()),
+            next_segment: 0,
+            open: BTreeSet::new(),
+            ended: false,
+            broken: false,
+            builder: None,
+            begun: None,
+            in_flight: VecDeque::new(),
+            mark: None,
+            mark_file: None,
+            carrying: false,
+        }
+    }
+
+    /// A stream as a mark in log file `file` describes it.
+    pub fn from_mark(id: Uuid, mark: MarkDoc, chain: Hash, file: u64) -> Self {
+        Self {
+            next: mark.records,
+            chain,
+            next_segment: mark.next_segment,
+            open: mark.open.iter().copied().collect(),
+            ended: mark.ended,
+            mark_file: Some(file),
+            ..Self::new(id, mark.control, mark.started_ns)
+        }
+        .with_mark(mark)
+    }
+
+    fn with_mark(mut self, mark: MarkDoc) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// The oldest log file that is still needed for this stream.
+    fn pin(&self) -> Option<u64> {
+        let in_flight = self.in_flight.front().map(|(_, file)| *file);
+        let begun = self.begun.map(|(file, _)| file);
+        [in_flight, begun, self.mark_file]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn over(&self) -> bool {
+        self.ended && self.builder.is_none() && self.in_flight.is_empty()
+    }
+
+    fn follow(&mut self, kind: Kind, seq: Option<u64>) {
+        match (kind, seq) {
+            (Kind::Intent, Some(seq)) => {
+                self.open.insert(seq);
+            }
+            (Kind::Outcome, Some(seq)) => {
+                self.open.remove(&seq);
+            }
+            (Kind::SessionEnd, _) => self.ended = true,
+            _ => {}
+        }
+    }
+}
+
+impl Sealer {
+    /// Runs until the committer is gone.
+    pub fn run(mut self, rx: Receiver<ToSealer>) {
+        let mut last_tick = Instant::now();
+        loop {
+            let result = match rx.recv_timeout(TICK) {
+                Ok(ToSealer::Batch(batch)) => self.batch(batch),
+                Ok(ToSealer::Flush(flush, done)) => self.flush(flush, done),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let ticked = if last_tick.elapsed() >= TICK {
+                last_tick = Instant::now();
+                self.tick()
+            } else {
+                Ok(())
+            };
+            if let Err(error) = result.and(ticked) {
+                self.state.poison(error.to_string());
+                return self.refuse_all(&rx);
+            }
+        }
+    }
+
+    /// After an error: nothing is sealed any more, the log keeps what it has.
+    fn refuse_all(mut self, rx: &Receiver<ToSealer>) {
+        let refuse = |done: Done, state: &State| {
+            let why = state.poisoned().unwrap_or_default();
+            done.send(Err(Refused::Poisoned(why))).ok();
+        };
+        for (_, done) in self.flushes.drain(..) {
+            refuse(done, &self.state);
+        }
+        while let Ok(message) = rx.recv() {
+            match message {
+                ToSealer::Batch(batch) => {
+                    for (_, done) in batch.closers {
+                        refuse(done, &self.state);
+                    }
+                }
+                ToSealer::Flush(_, done) => refuse(done, &self.state),
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: Batch) -> Result<(), SealError> {
+        *self.files.entry(batch.file_no).or_insert(0) += batch.len;
+        for item in &batch.items {
+            let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
+            self.apply(batch.file_no, item, encoded)?;
+        }
+        for (_, done) in batch.closers {
+            done.send(Ok(())).ok();
+        }
+        if self.pressed() {
+            self.relieve()?;
+        }
+        self.answer_flushes();
+        Ok(())
+    }
+
+    /// Is the spool so full that old log files should go at once?
+    fn pressed(&self) -> bool {
+        self.state.used() > self.state.limits.spool_bytes / 2
+    }
+
+    /// Takes one durable record to its stream.
+    pub fn apply(&mut self, file: u64, item: &Item, encoded: &[u8]) -> Result<(), SealError> {
+        if matches!(item.kind, Kind::Sealed | Kind::Carry) && !self.replaying {
+            self.mark_durable(file, encoded);
+        }
+        if item.stream == NO_STREAM || self.finished.contains(&item.stream) {
+            return Ok(());
+        }
+        if item.index == 0 {
+            let control = item.kind == Kind::ControlStart;
+            let id = Uuid::from_u128(item.stream);
+            self.streams
+                .entry(item.stream)
+                .or_insert_with(|| Stream::new(id, control, item.ts_ns));
+        }
+        let Some(stream) = self.streams.get_mut(&item.stream) else {
+            return Ok(());
+        };
+        if item.index < stream.next {
+            // Sealed already, before a crash; which actions are open follows from it all the same.
+            stream.follow(item.kind, item.seq);
+            return Ok(());
+        }
+        if item.index > stream.next {
+            stream.broken = true;
+            return Ok(());
+        }
+        let place = Place {
+            stream: stream.id,
+            control: stream.control,
+            started_ns: stream.started_ns,
+            segment: stream.next_segment,
+            first_record: stream.next,
+            chain_in: stream.chain,
+        };
+        let id = stream.id;
+        let wrong = |source| SealError::Build { stream: id, source };
+        let mut builder = match stream.builder.take() {
+            Some(builder) => builder,
+            None => Builder::new(place).map_err(wrong)?,
+        };
+        let before = if stream.begun.is_some() {
+            builder.memory()
+        } else {
+            0
+        };
+        builder
+            .push(encoded, item.ts_ns, &item.leaf)
+            .map_err(wrong)?;
+        stream.begun.get_or_insert((file, Instant::now()));
+        stream.next += 1;
+        stream.chain = builder.chain();
+        stream.follow(item.kind, item.seq);
+        self.unsealed = (self.unsealed + builder.memory()).saturating_sub(before);
+        let full = builder.raw_total() >= self.state.limits.segment_bytes || stream.ended;
+        stream.builder = Some(builder);
+        if full {
+            self.seal(item.stream)?;
+        }
+        while self.unsealed > self.state.limits.unsealed_bytes {
+            let largest = self
+                .streams
+                .iter()
+                .filter_map(|(id, s)| Some((s.builder.as_ref()?.memory(), *id)))
+                .max();
+            match largest {
+                Some((_, id)) => self.seal(id)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals what the stream has, if it has anything.
+    fn seal(&mut self, id: u128) -> Result<(), SealError> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        let (Some(builder), Some((file, _))) = (stream.builder.take(), stream.begun.take()) else {
+            return Ok(());
+        };
+        self.unsealed = self.unsealed.saturating_sub(builder.memory());
+        let uuid = stream.id;
+        let bytes = builder
+            .finish(stream.ended)
+            .map_err(|source| SealError::Build {
+                stream: uuid,
+                source,
+            })?;
+        let key = SegmentKey {
+            control: stream.control,
+            day: Day::of_stream(stream.id, stream.started_ns),
+            stream: stream.id,
+            segment: stream.next_segment,
+            sha256: chain::sha256(&bytes),
+        };
+        stream.next_segment += 1;
+        self.pending
+            .write(key, &bytes)
+            .map_err(|source| SealError::Spool { key, source })?;
+        self.state.counters.sealed.fetch_add(1, Ordering::Relaxed);
+        self.mark(id, Some(key), file)
+    }
+
+    /// Asks for a mark of the stream's state in the log. `file` stays until it is durable.
+    fn mark(&mut self, id: u128, key: Option<SegmentKey>, file: u64) -> Result<(), SealError> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        let mark = MarkDoc {
+            stream: stream.id.to_string(),
+            control: stream.control,
+            started_ns: stream.started_ns,
+            records: stream.next,
+            chain: hex::encode(stream.chain),
+            next_segment: stream.next_segment,
+            open: stream.open.iter().copied().collect(),
+            ended: stream.ended,
+            key: key.map(|k| k.to_string()),
+        };
+        stream.in_flight.push_back((key, file));
+        stream.mark = Some(mark.clone());
+        self.post_sealed(&mark)
+    }
+
+    fn post_sealed(&self, mark: &MarkDoc) -> Result<(), SealError> {
+        // A control stream's own segments cannot be anchored in itself without end.
+        let to = if mark.control {
+            NO_STREAM
+        } else {
+            self.control.as_u128()
+        };
+        self.post(Kind::Sealed, to, mark)
+    }
+
+    /// Takes over a segment that an earlier process sealed without living to mark it.
+    pub fn adopt(&mut self, key: SegmentKey, mark: MarkDoc, chain: Hash, oldest: u64) {
+        let stream = self
+            .streams
+            .entry(key.stream.as_u128())
+            .or_insert_with(|| Stream::new(key.stream, mark.control, mark.started_ns));
+        stream.next = mark.records;
+        stream.chain = chain;
+        stream.next_segment = mark.next_segment;
+        stream.ended |= mark.ended;
+        stream.in_flight.push_back((Some(key), oldest));
+        stream.mark = Some(mark);
+    }
+
+    /// Marks what was adopted, now that the log has shown which actions are open.
+    pub fn mark_adopted(&mut self, marks: Vec<MarkDoc>) -> Result<(), SealError> {
+        for mut mark in marks {
+            let id = mark.stream.parse::<Uuid>().map_or(0, |id| id.as_u128());
+            if let Some(stream) = self.streams.get(&id) {
+                mark.open = stream.open.iter().copied().collect();
+            }
+            self.post_sealed(&mark)?;
+        }
+        Ok(())
+    }
+
+    fn post(&self, kind: Kind, stream: u128, mark: &MarkDoc) -> Result<(), SealError> {
+        let record = NewRecord {
+            kind,
+            ts_ns: crate::convert::ns(std::time::SystemTime::now()),
+            stream,
+            seq: None,
+            body: serde_json::to_vec(mark).map_err(SealError::Mark)?.into(),
+        };
+        self.state.side.lock().records.push(record);
+        // A full queue means that the committer is about to look anyway.
+        if let Some(tx) = self.nudge.as_ref().and_then(mpsc::WeakSender::upgrade) {
+            tx.try_send(Ask::default()).ok();
+        }
+        Ok(())
+    }
+
+    fn mark_durable(&mut self, file: u64, encoded: &[u8]) {
+        let payload = encoded.get(crate::record::HEADER..).unwrap_or_default();
+        let Ok(mark) = serde_json::from_slice::<MarkDoc>(payload) else {
+            return;
+        };
+        let Ok(id) = mark.stream.parse::<Uuid>() else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&id.as_u128()) else {
+            return;
+        };
+        stream.mark_file = Some(file);
+        match mark.key.as_deref().and_then(SegmentKey::parse) {
+            Some(key) => {
+                stream.in_flight.retain(|(k, _)| *k != Some(key));
+                self.pending.marked(&key);
+            }
+            None => stream.carrying = false,
+        }
+        if stream.over() {
+            self.streams.remove(&id.as_u128());
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), SealError> {
+        let age = self.state.limits.segment_age;
+        let old: Vec<u128> = self
+            .streams
+            .iter()
+            .filter(|(_, s)| s.begun.is_some_and(|(_, at)| at.elapsed() >= age))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in old {
+            self.seal(id)?;
+        }
+        self.relieve()?;
+        if self.state.failed.is_cancelled() {
+            // No mark will become durable any more.
+            let why = self.state.poisoned().unwrap_or_default();
+            for (_, done) in self.flushes.drain(..) {
+                done.send(Err(Refused::Poisoned(why.clone()))).ok();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets old log files go, or does what it takes for the oldest to go.
+    fn relieve(&mut self) -> Result<(), SealError> {
+        while let (Some((&oldest, &len)), true) =
+            (self.files.first_key_value(), self.files.len() > 1)
+        {
+            match self.streams.values().filter_map(Stream::pin).min() {
+                Some(pin) if pin <= oldest => return self.unpin(oldest),
+                _ => self.remove(oldest, len)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, file: u64, len: u64) -> Result<(), SealError> {
+        let path = scan::file_path(&self.wal_dir, file);
+        let gone = if self.damaged.remove(&file) {
+            let to = scan::file_path(&self.quarantine_dir, file);
+            self.disk.rename(&path, &to)
+        } else {
+            self.disk.remove(&path)
+        };
+        // Durable before the next one goes: an old file must not come back alone.
+        gone.and_then(|()| self.disk.sync_dir(&self.wal_dir))
+            .map_err(|source| SealError::Remove { path, source })?;
+        self.files.remove(&file);
+        self.state.wal_bytes.fetch_sub(len, Ordering::Relaxed);
+        self.state.room.notify_waiters();
+        Ok(())
+    }
+
+    fn unpin(&mut self, oldest: u64) -> Result<(), SealError> {
+        let pressed = self.pressed();
+        let mut carry = Vec::new();
+        let mut seal = Vec::new();
+        for (id, stream) in &mut self.streams {
+            if stream.pin() > Some(oldest) {
+                continue;
+            }
+            let only_mark = stream.in_flight.is_empty() && stream.mark_file.is_some();
+            if stream.begun.is_some_and(|(file, _)| file <= oldest) {
+                if pressed {
+                    seal.push(*id);
+                }
+            } else if only_mark && !stream.carrying {
+                stream.carrying = true;
+                carry.extend(stream.mark.clone());
+            }
+        }
+        for id in seal {
+            self.seal(id)?;
+        }
+        for mut mark in carry {
+            mark.key = None;
+            self.post(Kind::Carry, NO_STREAM, &mark)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, flush: Flush, done: Done) -> Result<(), SealError> {
+        let wanted: Vec<u128> = self
+            .streams
+            .iter()
+            .filter(|(_, s)| flush == Flush::All || !s.control)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in wanted {
+            self.seal(id)?;
+        }
+        self.flushes.push((flush, done));
+        self.answer_flushes();
+        Ok(())
+    }
+
+    fn answer_flushes(&mut self) {
+        let waits = |flush: Flush, s: &Stream| {
+            (flush == Flush::All || !s.control) && !s.in_flight.is_empty()
+        };
+        let (ready, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushes)
+            .into_iter()
+            .partition(|(flush, _)| !self.streams.values().any(|s| waits(*flush, s)));
+        self.flushes = wait;
+        for (_, done) in ready {
+            done.send(Ok(())).ok();
+        }
+    }
+}

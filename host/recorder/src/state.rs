@@ -1,0 +1,100 @@
+//! What the recorder's threads and tasks share: whether it failed, and how full the spool is.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use pipeline::ports::JournalError;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::options::Limits;
+use crate::record::NewRecord;
+
+pub struct State {
+    pub limits: Limits,
+    pub failed: CancellationToken,
+    reason: OnceLock<String>,
+    pub wal_bytes: AtomicU64,
+    pub pending_bytes: AtomicU64,
+    pub counters: Counters,
+    /// Told whenever the spool got smaller.
+    pub room: Notify,
+    /// Records that the recorder's own threads and dropped sessions want written.
+    pub side: Mutex<Side>,
+}
+
+#[derive(Default)]
+pub struct Side {
+    pub records: Vec<NewRecord>,
+    /// The last records of sessions that were dropped without an end. They may be written only after
+    /// everything that was queued before them.
+    pub abandoned: Vec<Vec<NewRecord>>,
+}
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub records: AtomicU64,
+    pub blocks: AtomicU64,
+    pub sealed: AtomicU64,
+    pub stored: AtomicU64,
+    pub store_failures: AtomicU64,
+    pub quarantined: AtomicU64,
+}
+
+impl State {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            failed: CancellationToken::new(),
+            reason: OnceLock::new(),
+            wal_bytes: AtomicU64::new(0),
+            pending_bytes: AtomicU64::new(0),
+            counters: Counters::default(),
+            room: Notify::new(),
+            side: Mutex::default(),
+        }
+    }
+
+    /// From here on every call errs, and every session is told to end. The first reason stays.
+    pub fn poison(&self, why: String) {
+        tracing::error!(%why, "the recorder failed; every session ends and none is accepted");
+        self.reason.get_or_init(|| why);
+        self.failed.cancel();
+    }
+
+    pub fn poisoned(&self) -> Option<String> {
+        self.failed
+            .is_cancelled()
+            .then(|| self.reason.get().cloned().unwrap_or_default())
+    }
+
+    pub fn check(&self) -> Result<(), JournalError> {
+        match self.poisoned() {
+            None => Ok(()),
+            Some(why) => Err(JournalError::Poisoned(why)),
+        }
+    }
+
+    pub fn used(&self) -> u64 {
+        self.wal_bytes.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed)
+    }
+
+    /// May something new begin?
+    pub fn check_room(&self) -> Result<(), JournalError> {
+        self.check_below(self.limits.spool_bytes)
+    }
+
+    /// What has begun may go on for a little longer, so that it can be recorded to its end.
+    pub fn check_headroom(&self) -> Result<(), JournalError> {
+        self.check_below(self.limits.spool_bytes + self.limits.spool_bytes / 8)
+    }
+
+    fn check_below(&self, limit: u64) -> Result<(), JournalError> {
+        let used = self.used();
+        if used < limit {
+            return Ok(());
+        }
+        Err(JournalError::SpoolFull { used, limit })
+    }
+}

@@ -1,0 +1,125 @@
+//! The uploader: a few tasks that store sealed segments, again and again until the store has them.
+//! A store that is slow or away stalls nobody until the spool is full.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::convert;
+use crate::doc::GapDoc;
+use crate::keys::SegmentKey;
+use crate::objects::Objects;
+use crate::pending::{Pending, ReadError};
+use crate::record::{Kind, NewRecord};
+use crate::state::State;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
+pub struct Uploader {
+    pub state: Arc<State>,
+    pub pending: Arc<Pending>,
+    pub objects: Objects,
+    pub control: u128,
+    pub stop: CancellationToken,
+}
+
+impl Uploader {
+    /// Tasks end when `stop` is cancelled; a segment on its way stays in the spool until the store
+    /// is known to have it.
+    pub fn spawn(self, tasks: &TaskTracker) {
+        for _ in 0..self.state.limits.uploads {
+            let worker = self.clone();
+            tasks.spawn(async move {
+                let stop = worker.stop.clone();
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = worker.work() => {}
+                }
+            });
+        }
+    }
+
+    async fn work(&self) {
+        let mut failures = 0u32;
+        loop {
+            let waiting = self.pending.work.notified();
+            let Some(key) = self.pending.take() else {
+                waiting.await;
+                continue;
+            };
+            if self.store(key).await {
+                failures = 0;
+                // One notification may stand for several segments.
+                self.pending.work.notify_one();
+                continue;
+            }
+            self.pending.put_back(key);
+            failures = failures.saturating_add(1);
+            tokio::time::sleep(self.backoff(failures, &key)).await;
+        }
+    }
+
+    /// Twice as long after each failure, up to the limit, and a little different per segment so that
+    /// replicas do not come back all at once.
+    fn backoff(&self, failures: u32, key: &SegmentKey) -> Duration {
+        let limit = self.state.limits.upload_backoff;
+        let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.min(20).saturating_sub(1));
+        let [jitter, ..] = key.sha256;
+        let pause = doubled.min(limit);
+        pause.mul_f64(0.5 + f64::from(jitter) / 512.0)
+    }
+
+    /// True when there is nothing more to do for this segment.
+    async fn store(&self, key: SegmentKey) -> bool {
+        let pending = self.pending.clone();
+        let read = tokio::task::spawn_blocking(move || pending.read(&key)).await;
+        let bytes = match read {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return self.unreadable(&key, &error),
+            Err(error) => {
+                tracing::error!(%key, %error, "reading a waiting segment was interrupted");
+                return false;
+            }
+        };
+        let name = key.to_string();
+        let limit = self.state.limits.upload_timeout;
+        let stored = tokio::time::timeout(limit, self.objects.put_once(&name, bytes)).await;
+        let error = match stored {
+            Ok(Ok(())) => {
+                self.pending.stored(&key);
+                let counters = &self.state.counters;
+                counters.stored.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {limit:?}"),
+        };
+        let counters = &self.state.counters;
+        counters.store_failures.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%key, %error, "a segment is not stored yet; it stays in the spool");
+        false
+    }
+
+    fn unreadable(&self, key: &SegmentKey, error: &ReadError) -> bool {
+        tracing::error!(%key, %error, "a waiting segment is damaged; it is put aside");
+        self.pending.quarantine(key);
+        let gap = GapDoc {
+            what: format!("the waiting segment {key} is damaged: {error}"),
+            file: Some(key.file_name()),
+        };
+        if let Ok(body) = convert::json(&gap) {
+            self.state.side.lock().records.push(NewRecord {
+                kind: Kind::Gap,
+                ts_ns: convert::ns(std::time::SystemTime::now()),
+                stream: self.control,
+                seq: None,
+                body,
+            });
+        }
+        true
+    }
+}

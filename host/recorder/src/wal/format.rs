@@ -1,0 +1,226 @@
+//! The bytes of a write-ahead log file. Integers are little-endian.
+//!
+//! File header, 64 bytes: `"WEIRWAL1" | version u32 | file_no u64 | first_seq u64 | prev_chain [32] |
+//! crc32c u32`. Then blocks: `"BLK1" | raw_len u32 (top bit: stored) | comp_len u32 | nrec u32 |
+//! first_seq u64 | chain_after [32] | crc32c u32 | body`. A block's CRC covers its header and body.
+
+use crate::chain::{self, Hash};
+use crate::record::{self, Record};
+
+pub const FILE_HEADER: usize = 64;
+pub const BLOCK_HEADER: usize = 60;
+pub const VERSION: u32 = 1;
+
+const FILE_MAGIC: &[u8; 8] = b"WEIRWAL1";
+pub const BLOCK_MAGIC: &[u8; 4] = b"BLK1";
+const STORED: u32 = 1 << 31;
+const LEVEL: i32 = 1;
+/// Blocks smaller than this are stored: compressing them costs more than it saves.
+const STORE_BELOW: usize = 128;
+/// The longest raw block: one record of the greatest length.
+pub const MAX_RAW: usize = record::MAX_RECORD + 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileHeader {
+    pub file_no: u64,
+    /// Number of its first record among all records of the spool.
+    pub first_seq: u64,
+    /// The chain at the end of the file before.
+    pub prev_chain: Hash,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    #[error("it is cut off")]
+    Short,
+    #[error("it does not begin as it should")]
+    Magic,
+    #[error("version {0} is not known")]
+    Version(u32),
+    #[error("the checksum is wrong")]
+    Crc,
+    #[error("a length is impossible")]
+    Length,
+    #[error("the body cannot be decompressed")]
+    Zstd,
+    #[error("its records are not what its header says")]
+    Records,
+    #[error("the hash chain does not fit")]
+    Chain,
+}
+
+impl FileHeader {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FILE_HEADER);
+        out.extend_from_slice(FILE_MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.file_no.to_le_bytes());
+        out.extend_from_slice(&self.first_seq.to_le_bytes());
+        out.extend_from_slice(&self.prev_chain);
+        let crc = crc32c::crc32c(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let whole = bytes
+            .first_chunk::<FILE_HEADER>()
+            .ok_or(FormatError::Short)?;
+        let mut r = Fields(whole);
+        if r.take::<8>()? != *FILE_MAGIC {
+            return Err(FormatError::Magic);
+        }
+        let version = r.u32()?;
+        let header = Self {
+            file_no: r.u64()?,
+            first_seq: r.u64()?,
+            prev_chain: r.take()?,
+        };
+        let (covered, _) = whole.split_at(FILE_HEADER - 4);
+        if r.u32()? != crc32c::crc32c(covered) {
+            return Err(FormatError::Crc);
+        }
+        if version != VERSION {
+            return Err(FormatError::Version(version));
+        }
+        Ok(header)
+    }
+}
+
+/// A block whose checksum, body and chain have been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub first_seq: u64,
+    pub nrec: u32,
+    pub chain_after: Hash,
+    pub raw: Vec<u8>,
+    /// Its length in the file.
+    pub len: usize,
+}
+
+impl Block {
+    /// Its records, in order. They were parsed once when the block was checked.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        let mut rest = self.raw.as_slice();
+        std::iter::from_fn(move || record::take(&mut rest).ok().flatten())
+    }
+}
+
+/// Compresses and frames one block.
+pub fn encode_block(
+    raw: &[u8],
+    nrec: u32,
+    first_seq: u64,
+    chain_after: &Hash,
+) -> Result<Vec<u8>, FormatError> {
+    let mut raw_len = u32::try_from(raw.len()).map_err(|_| FormatError::Length)?;
+    if raw.len() > MAX_RAW {
+        return Err(FormatError::Length);
+    }
+    let packed = if raw.len() < STORE_BELOW {
+        None
+    } else {
+        let packed = zstd::bulk::compress(raw, LEVEL).map_err(|_| FormatError::Zstd)?;
+        (packed.len() < raw.len()).then_some(packed)
+    };
+    let body = packed.as_deref().unwrap_or_else(|| {
+        raw_len |= STORED;
+        raw
+    });
+    let mut out = Vec::with_capacity(BLOCK_HEADER + body.len());
+    out.extend_from_slice(BLOCK_MAGIC);
+    out.extend_from_slice(&raw_len.to_le_bytes());
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(&nrec.to_le_bytes());
+    out.extend_from_slice(&first_seq.to_le_bytes());
+    out.extend_from_slice(chain_after);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&out), body);
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(body);
+    Ok(out)
+}
+
+/// Reads the block at the start of `bytes`. With `chain`, its records must link from there.
+pub fn decode_block(bytes: &[u8], chain: Option<&Hash>) -> Result<Block, FormatError> {
+    let head = bytes
+        .first_chunk::<BLOCK_HEADER>()
+        .ok_or(FormatError::Short)?;
+    let mut r = Fields(head);
+    if r.take::<4>()? != *BLOCK_MAGIC {
+        return Err(FormatError::Magic);
+    }
+    let raw_field = r.u32()?;
+    let comp_len = r.u32()? as usize;
+    let nrec = r.u32()?;
+    let first_seq = r.u64()?;
+    let chain_after: Hash = r.take()?;
+    let crc = r.u32()?;
+    let raw_len = (raw_field & !STORED) as usize;
+    if raw_len > MAX_RAW || comp_len > MAX_RAW {
+        return Err(FormatError::Length);
+    }
+    let body = bytes
+        .get(BLOCK_HEADER..BLOCK_HEADER + comp_len)
+        .ok_or(FormatError::Short)?;
+    let (covered, _) = head.split_at(BLOCK_HEADER - 4);
+    if crc != crc32c::crc32c_append(crc32c::crc32c(covered), body) {
+        return Err(FormatError::Crc);
+    }
+    let raw = if raw_field & STORED != 0 {
+        body.to_vec()
+    } else {
+        zstd::bulk::decompress(body, raw_len).map_err(|_| FormatError::Zstd)?
+    };
+    if raw.len() != raw_len {
+        return Err(FormatError::Length);
+    }
+    check_records(&raw, nrec, chain, &chain_after)?;
+    Ok(Block {
+        first_seq,
+        nrec,
+        chain_after,
+        raw,
+        len: BLOCK_HEADER + comp_len,
+    })
+}
+
+fn check_records(
+    raw: &[u8],
+    nrec: u32,
+    chain: Option<&Hash>,
+    after: &Hash,
+) -> Result<(), FormatError> {
+    let mut rest = raw;
+    let mut count = 0u32;
+    let mut at = chain.copied();
+    while let Some(r) = record::take(&mut rest).map_err(|_| FormatError::Records)? {
+        count += 1;
+        at = at.map(|c| chain::link(&c, &chain::leaf(r.encoded)));
+    }
+    if count != nrec {
+        return Err(FormatError::Records);
+    }
+    if at.is_some_and(|c| c != *after) {
+        return Err(FormatError::Chain);
+    }
+    Ok(())
+}
+
+/// Fixed-size fields off the front of a slice.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(FormatError::Short)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn u32(&mut self) -> Result<u32, FormatError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, FormatError> {
+        self.take().map(u64::from_le_bytes)
+    }
+}

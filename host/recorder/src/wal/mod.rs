@@ -1,0 +1,5 @@
+//! The write-ahead log: files of compressed, checksummed, chained blocks.
+
+pub mod format;
+pub mod scan;
+pub mod writer;

@@ -1,0 +1,160 @@
+//! Reads write-ahead log files: exactly the complete blocks, and what is wrong with the rest.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::chain::Hash;
+use crate::wal::format::{self, BLOCK_MAGIC, Block, FILE_HEADER, FileHeader, FormatError};
+
+/// What follows the last block that could be read in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tail {
+    Clean,
+    /// A write that never finished: nothing valid follows.
+    Torn {
+        at: u64,
+        bytes: u64,
+    },
+    /// Something is wrong in the middle: valid blocks follow.
+    Damaged {
+        at: u64,
+        why: FormatError,
+        blocks_after: u64,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// None: not even the file header could be read.
+    pub header: Option<FileHeader>,
+    pub tail: Tail,
+    /// The chain and the record number after the last block that was read.
+    pub chain: Option<Hash>,
+    pub next_seq: u64,
+    pub blocks: u64,
+    pub records: u64,
+    /// Where the last valid block ends.
+    pub valid_len: u64,
+    pub len: u64,
+}
+
+/// How many places that look like a block are tried beyond damage.
+const MAX_CANDIDATES: usize = 4096;
+
+/// Goes through one file. `on_block` sees every valid block in order, up to the first that is not.
+pub fn scan_file(path: &Path, on_block: &mut dyn FnMut(&Block)) -> io::Result<Scan> {
+    let bytes = std::fs::read(path)?;
+    Ok(scan_bytes(&bytes, on_block))
+}
+
+pub fn scan_bytes(bytes: &[u8], on_block: &mut dyn FnMut(&Block)) -> Scan {
+    let len = bytes.len() as u64;
+    let mut scan = Scan {
+        header: None,
+        tail: Tail::Clean,
+        chain: None,
+        next_seq: 0,
+        blocks: 0,
+        records: 0,
+        valid_len: 0,
+        len,
+    };
+    let damage = match FileHeader::decode(bytes) {
+        Ok(header) => {
+            scan.chain = Some(header.prev_chain);
+            scan.next_seq = header.first_seq;
+            scan.header = Some(header);
+            scan.valid_len = FILE_HEADER as u64;
+            run(bytes, &mut scan, on_block)
+        }
+        Err(why) => Some((0, why)),
+    };
+    let Some((first_bad, why)) = damage else {
+        return scan;
+    };
+    scan.tail = match blocks_beyond(bytes, first_bad + 1) {
+        0 => Tail::Torn {
+            at: first_bad as u64,
+            bytes: len - first_bad as u64,
+        },
+        blocks_after => Tail::Damaged {
+            at: first_bad as u64,
+            why,
+            blocks_after,
+        },
+    };
+    scan
+}
+
+/// Reads blocks in order; returns where and why it stopped, if not at the end.
+fn run(
+    bytes: &[u8],
+    scan: &mut Scan,
+    on_block: &mut dyn FnMut(&Block),
+) -> Option<(usize, FormatError)> {
+    let mut at = FILE_HEADER;
+    while at < bytes.len() {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let block = match format::decode_block(rest, scan.chain.as_ref()) {
+            Ok(block) if block.first_seq != scan.next_seq => {
+                return Some((at, FormatError::Records));
+            }
+            Ok(block) => block,
+            Err(why) => return Some((at, why)),
+        };
+        at += block.len;
+        scan.blocks += 1;
+        scan.records += u64::from(block.nrec);
+        scan.next_seq = block.first_seq.saturating_add(u64::from(block.nrec));
+        scan.chain = Some(block.chain_after);
+        scan.valid_len = at as u64;
+        on_block(&block);
+    }
+    None
+}
+
+/// How many whole blocks can be found from `from` on. They are only counted: a client can put bytes
+/// into a record that look like a block, and without the chain nothing tells them from ours.
+fn blocks_beyond(bytes: &[u8], mut from: usize) -> u64 {
+    let mut found = 0;
+    for _ in 0..MAX_CANDIDATES {
+        let Some(rest) = bytes.get(from..) else {
+            return found;
+        };
+        let hit = rest
+            .windows(BLOCK_MAGIC.len())
+            .position(|w| w == BLOCK_MAGIC);
+        let Some(at) = hit.map(|h| from + h) else {
+            return found;
+        };
+        from = at + 1;
+        if let Ok(block) = format::decode_block(bytes.get(at..).unwrap_or_default(), None) {
+            found += 1;
+            from = at + block.len;
+        }
+    }
+    // Too many places look like a block: nobody can say that nothing follows.
+    found.max(1)
+}
+
+/// The log files of a spool, oldest first.
+pub fn files(wal_dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(wal_dir)? {
+        let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(|n| n.strip_suffix(".wal"))
+            .and_then(|n| n.parse().ok());
+        if let Some(number) = number {
+            out.push((number, path));
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+pub fn file_path(wal_dir: &Path, number: u64) -> PathBuf {
+    wal_dir.join(format!("{number:012}.wal"))
+}

@@ -1,0 +1,119 @@
+//! Appends blocks to the current log file, and begins a new one when it is full.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::chain::Hash;
+use crate::disk::{Disk, DiskFile};
+use crate::wal::format::{self, FILE_HEADER, FileHeader, FormatError};
+use crate::wal::scan;
+
+/// Any error here poisons the log: the caller never writes again.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("writing the log file {path}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a block cannot be encoded: {0}")]
+    Block(FormatError),
+}
+
+pub struct Writer {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    rotate_at: u64,
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    pub file_no: u64,
+    pub file_len: u64,
+    pub chain: Hash,
+    pub next_seq: u64,
+}
+
+impl Writer {
+    /// Begins file `file_no`, which continues `chain`.
+    pub fn create(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        rotate_at: u64,
+        file_no: u64,
+        next_seq: u64,
+        chain: Hash,
+    ) -> Result<Self, WriteError> {
+        let (path, file) = begin(&*disk, &dir, file_no, next_seq, chain)?;
+        Ok(Self {
+            disk,
+            dir,
+            rotate_at,
+            file,
+            path,
+            file_no,
+            file_len: FILE_HEADER as u64,
+            chain,
+            next_seq,
+        })
+    }
+
+    /// Is the current file full?
+    pub fn is_full(&self) -> bool {
+        self.file_len >= self.rotate_at
+    }
+
+    /// Goes on in a new file.
+    pub fn rotate(&mut self) -> Result<(), WriteError> {
+        let number = self.file_no + 1;
+        let (path, file) = begin(&*self.disk, &self.dir, number, self.next_seq, self.chain)?;
+        self.file = file;
+        self.path = path;
+        self.file_no = number;
+        self.file_len = FILE_HEADER as u64;
+        Ok(())
+    }
+
+    /// Appends one block and makes it durable: one write, one `fdatasync`.
+    pub fn append(&mut self, raw: &[u8], nrec: u32, chain_after: Hash) -> Result<u64, WriteError> {
+        let block = format::encode_block(raw, nrec, self.next_seq, &chain_after)
+            .map_err(WriteError::Block)?;
+        self.file
+            .write_all(&block)
+            .and_then(|()| self.file.sync())
+            .map_err(|source| WriteError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+        self.chain = chain_after;
+        self.next_seq += u64::from(nrec);
+        self.file_len += block.len() as u64;
+        Ok(block.len() as u64)
+    }
+}
+
+fn begin(
+    disk: &dyn Disk,
+    dir: &std::path::Path,
+    file_no: u64,
+    first_seq: u64,
+    prev_chain: Hash,
+) -> Result<(PathBuf, Box<dyn DiskFile>), WriteError> {
+    let path = scan::file_path(dir, file_no);
+    let make = || {
+        let mut file = disk.create(&path)?;
+        let header = FileHeader {
+            file_no,
+            first_seq,
+            prev_chain,
+        };
+        file.write_all(&header.encode())?;
+        file.sync()?;
+        disk.sync_dir(dir)?;
+        Ok(file)
+    };
+    match make() {
+        Ok(file) => Ok((path, file)),
+        Err(source) => Err(WriteError::Io { path, source }),
+    }
+}
