@@ -1,1 +1,40 @@
-//! control
+//! The control plane: state, the approvals desk, live sessions, bundles and plugins, the HTTP API
+//! over them, and a webhook.
+//!
+//! Place in the flow: `decide()` waits at [`Control::approver`] for people, and every session is
+//! registered at [`Control::registry`]; people come in over the HTTP API. Policy, plugins, identity
+//! and the record are ports that the server wires in through [`Options`].
+//!
+//! Architecture invariants:
+//! - Every route names its Cedar action in one table (`http::table`); the gate in front of it
+//!   authenticates and authorizes before the handler runs or the body is read.
+//! - What changes state takes a `Recorded`: proof that the act is durably on record. If it cannot
+//!   be recorded, it is not done.
+//! - Races between voters, the waiting action and the clock are decided in one place, by one
+//!   transaction of the store.
+//! - No Cedar, no Wasm, no sockets to upstreams, no tokens in the store or the log.
+
+mod approvals;
+mod bundles;
+mod control;
+mod convert;
+mod error;
+mod guard;
+mod http;
+mod limits;
+mod options;
+mod plugins;
+mod ports;
+mod serve;
+mod sessions;
+pub mod store;
+mod webhook;
+
+pub use control::Control;
+pub use error::{ApiError, ControlError};
+pub use http::{Endpoint, endpoints, openapi};
+pub use options::{Limits, Options, WebhookOptions};
+pub use ports::{ActiveBundle, Authenticate, BundleEngine, Files, PluginEngine};
+
+#[cfg(test)]
+mod testing;

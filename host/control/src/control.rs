@@ -1,0 +1,223 @@
+//! The control plane as a whole: built from options, then a cheap handle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::Target;
+use pipeline::ports::{Approver, Authorizer, Clock, Journal, Registry};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_client::Timestamp;
+
+use crate::approvals::Desk;
+use crate::bundles::Bundles;
+use crate::error::ControlError;
+use crate::http;
+use crate::limits::Rate;
+use crate::options::{Limits, Options};
+use crate::plugins::Plugins;
+use crate::ports::Authenticate;
+use crate::sessions::{Sessions, write_summaries};
+use crate::store::{HoldLimits, Sqlite, Store};
+use crate::webhook::Webhook;
+
+/// Acts that change something, at once.
+const MAX_ACTS: usize = 64;
+/// How often overdue holds are marked and old rows forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+pub(crate) type Shared = Arc<Inner>;
+
+/// Everything that a call of the API may need.
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) desk: Desk,
+    pub(crate) sessions: Sessions,
+    pub(crate) bundles: Bundles,
+    pub(crate) plugins: Plugins,
+    pub(crate) targets: BTreeMap<String, Arc<Target>>,
+    pub(crate) limits: Limits,
+    /// Names of the active bundle's approval rules, for whoever lists approvals.
+    pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
+    pub(crate) callers: Rate<Arc<str>>,
+    pub(crate) failures: Rate<std::net::IpAddr>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) acts: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The control plane. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    inner: Shared,
+    stop: CancellationToken,
+}
+
+impl Control {
+    /// Opens the state, brings bundle and plugins back to what was active, and starts the tasks
+    /// that announce and tidy up. Holds that an earlier process left open are abandoned.
+    pub async fn open(options: Options) -> Result<Self, ControlError> {
+        let base_url = check_base_url(&options.base_url)?;
+        let path = options.database.clone();
+        let store = tokio::task::spawn_blocking(move || Sqlite::open(&path))
+            .await
+            .map_err(|_| crate::store::StoreError::Closed)??;
+        Self::with_store(options, base_url, Arc::new(store)).await
+    }
+
+    async fn with_store(
+        options: Options,
+        base_url: Arc<str>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, ControlError> {
+        let now = Timestamp::from(options.clock.now()).millis();
+        let begun = store.begin(now).await?;
+        if begun.holds_abandoned + begun.sessions_ended > 0 {
+            tracing::info!(
+                holds = begun.holds_abandoned,
+                sessions = begun.sessions_ended,
+                "ended what an earlier process left"
+            );
+        }
+        let limits = options.limits;
+        let bundles = Bundles::new(store.clone(), options.bundles.clone(), limits.bundle_bytes);
+        bundles.restore(now).await?;
+        let plugins = Plugins::new(store.clone(), options.plugins, limits.plugin_bytes);
+        plugins.restore().await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let webhook = match &options.webhook {
+            None => None,
+            Some(o) => Some(Webhook::new(
+                o,
+                base_url.clone(),
+                store.clone(),
+                options.clock.clone(),
+            )?),
+        };
+        let desk = Desk::new(
+            store.clone(),
+            options.clock.clone(),
+            tasks.clone(),
+            base_url,
+            HoldLimits {
+                total: limits.holds,
+                per_principal: limits.holds_per_principal,
+            },
+            webhook.is_some(),
+        );
+        let (sessions, writes) = Sessions::new(store.clone(), options.clock.clone());
+        tasks.spawn(write_summaries(store.clone(), writes, stop.clone()));
+        if let Some(webhook) = webhook {
+            tasks.spawn(webhook.run(stop.clone()));
+        }
+        let tidy = tidy_up(
+            store.clone(),
+            options.clock.clone(),
+            limits.retention,
+            stop.clone(),
+        );
+        tasks.spawn(tidy);
+        let inner = Inner {
+            store,
+            authenticate: options.authenticate,
+            authorizer: options.authorizer,
+            journal: options.journal,
+            clock: options.clock,
+            desk,
+            sessions,
+            bundles,
+            plugins,
+            targets: options
+                .targets
+                .into_iter()
+                .map(|t| (t.name.to_string(), t))
+                .collect(),
+            engine: options.bundles,
+            callers: Rate::new(limits.calls_per_minute),
+            failures: Rate::new(limits.failures_per_minute),
+            in_flight: Arc::new(Semaphore::new(limits.calls_in_flight)),
+            acts: Arc::new(Semaphore::new(MAX_ACTS)),
+            limits,
+            tasks,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            stop,
+        })
+    }
+
+    /// The desk where held actions wait.
+    pub fn approver(&self) -> Arc<dyn Approver> {
+        Arc::new(self.inner.desk.clone())
+    }
+
+    /// Where protocol crates register their sessions.
+    pub fn registry(&self) -> Arc<dyn Registry> {
+        Arc::new(self.inner.sessions.clone())
+    }
+
+    /// The API. Calls need the extension `axum::extract::ConnectInfo<SocketAddr>`, which
+    /// [`Control::serve`] adds.
+    pub fn router(&self) -> axum::Router {
+        http::router(self.inner.clone())
+    }
+
+    /// Serves the API until `shutdown` is cancelled, then lets calls in flight finish. TLS unless
+    /// `tls` is `None`: then only bearer tokens on a loopback address are safe.
+    pub async fn serve(
+        &self,
+        listener: tokio::net::TcpListener,
+        tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
+        shutdown: CancellationToken,
+    ) {
+        let connections = self.inner.limits.connections;
+        crate::serve::serve(listener, tls, self.router(), connections, shutdown).await;
+    }
+
+    /// Ends the background tasks and waits for acts in flight. Open holds stay in the store, where
+    /// the next start abandons them.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+fn check_base_url(text: &str) -> Result<Arc<str>, ControlError> {
+    let wrong = || ControlError::BaseUrl(text.to_owned());
+    let url = reqwest::Url::parse(text).map_err(|_| wrong())?;
+    let web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    if !web || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        return Err(wrong());
+    }
+    Ok(text.trim_end_matches('/').into())
+}
+
+async fn tidy_up(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = clock.now();
+        let keep_since = now.checked_sub(retention).unwrap_or(std::time::UNIX_EPOCH);
+        let (now, since) = (
+            Timestamp::from(now).millis(),
+            Timestamp::from(keep_since).millis(),
+        );
+        if let Err(error) = store.sweep(now, since).await {
+            tracing::warn!(%error, "the state store could not be tidied up");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+    }
+}

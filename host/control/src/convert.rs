@@ -1,0 +1,284 @@
+//! From Weir's vocabulary and the store's rows to the types of the API.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pipeline::{Facts, Principal, Relation};
+use weir_client::{
+    Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Decision,
+    Finding, Parameter, PluginInfo, Risk, Route, SessionInfo, Statement, TargetInfo, Timestamp,
+    Vote,
+};
+
+use crate::store::{BundleRow, HoldRow, HoldState, Millis, PluginRow, SessionRow, approved_by};
+
+/// How much of a statement a list shows.
+const SHORT_STATEMENT: usize = 240;
+
+/// Everybody who answers for what `principal` does: the chain, and the owners of its links.
+pub(crate) fn involved(principal: &Principal) -> Vec<String> {
+    let mut out = BTreeSet::new();
+    for actor in principal.chain() {
+        out.insert(actor.subject.to_string());
+        out.extend(actor.owner.as_deref().map(str::to_owned));
+    }
+    out.into_iter().collect()
+}
+
+/// The person that a session belongs to: the head of the chain, or who answers for it.
+pub(crate) fn owner(principal: &Principal) -> String {
+    let head = principal.chain().next().unwrap_or(&principal.actor);
+    head.owner.as_deref().unwrap_or(&head.subject).to_owned()
+}
+
+pub(crate) fn actor(actor: &pipeline::Actor) -> Actor {
+    Actor {
+        kind: actor.kind.as_str().to_owned(),
+        subject: actor.subject.to_string(),
+        groups: actor.groups.iter().map(ToString::to_string).collect(),
+        owner: actor.owner.as_deref().map(str::to_owned),
+        mfa: actor.mfa,
+        autonomous: actor.autonomous,
+    }
+}
+
+pub(crate) fn target(target: &pipeline::Target) -> TargetInfo {
+    TargetInfo {
+        name: target.name.to_string(),
+        protocol: target.protocol.as_str().to_owned(),
+        env: target.env.to_string(),
+        tags: target.tags.clone(),
+    }
+}
+
+pub(crate) fn statement(facts: &Facts) -> Statement {
+    let names = |relations: &[Relation]| -> Vec<String> {
+        relations
+            .iter()
+            .map(|r| format!("{}.{}", r.schema, r.name))
+            .collect()
+    };
+    match facts {
+        Facts::Connect { database } => Statement {
+            kind: "connect".into(),
+            text: format!("connect to database {database}"),
+            truncated: false,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            functions: Vec::new(),
+            has_where: true,
+            parsed: true,
+        },
+        Facts::Sql(sql) => Statement {
+            kind: sql.kind.as_str().to_owned(),
+            text: sql.text.to_string(),
+            truncated: false,
+            reads: names(&sql.reads),
+            writes: names(&sql.writes_to),
+            functions: sql.functions.iter().map(ToString::to_string).collect(),
+            has_where: sql.has_where,
+            parsed: sql.parsed,
+        },
+    }
+}
+
+#[allow(clippy::ref_option)] // Called on the elements of a list of options.
+pub(crate) fn parameter(parameter: &Option<Vec<u8>>) -> Parameter {
+    match parameter {
+        None => Parameter::Null,
+        Some(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Parameter::Text(text.to_owned()),
+            Err(_) => Parameter::Binary(STANDARD.encode(bytes)),
+        },
+    }
+}
+
+pub(crate) fn risk(risk: &pipeline::Risk) -> Risk {
+    Risk {
+        score: risk.score,
+        labels: risk.labels.iter().cloned().collect(),
+        findings: risk
+            .findings
+            .iter()
+            .map(|f| Finding {
+                code: f.code.clone(),
+                message: f.message.clone(),
+            })
+            .collect(),
+        plugins: risk
+            .plugins
+            .iter()
+            .map(|p| format!("{}@{}", p.name, p.version))
+            .collect(),
+    }
+}
+
+pub(crate) fn bundle_ref(bundle: &pipeline::BundleRef) -> BundleRef {
+    BundleRef {
+        name: bundle.name.to_string(),
+        version: bundle.version,
+        digest: bundle.digest.to_string(),
+    }
+}
+
+pub(crate) fn approval_state(state: HoldState) -> ApprovalState {
+    match state {
+        HoldState::Open => ApprovalState::Open,
+        HoldState::Approved => ApprovalState::Approved,
+        HoldState::Used => ApprovalState::Used,
+        HoldState::Denied => ApprovalState::Denied,
+        HoldState::Expired => ApprovalState::Expired,
+        HoldState::Abandoned => ApprovalState::Abandoned,
+    }
+}
+
+pub(crate) fn hold_state(state: ApprovalState) -> HoldState {
+    match state {
+        ApprovalState::Open => HoldState::Open,
+        ApprovalState::Approved => HoldState::Approved,
+        ApprovalState::Used => HoldState::Used,
+        ApprovalState::Denied => HoldState::Denied,
+        ApprovalState::Expired => HoldState::Expired,
+        ApprovalState::Abandoned => HoldState::Abandoned,
+    }
+}
+
+pub(crate) fn routes(row: &HoldRow) -> Vec<Route> {
+    row.record
+        .document
+        .routes
+        .iter()
+        .map(|route| Route {
+            rule: route.rule.clone(),
+            approvers: route.approvers.clone(),
+            required: route.required.max(1),
+            approved: u32::try_from(approved_by(&row.votes, &route.rule).len()).unwrap_or(u32::MAX),
+            channels: route.channels.clone(),
+            title: route.title.clone(),
+            body_markdown: route.body_markdown.clone(),
+        })
+        .collect()
+}
+
+pub(crate) fn approval_summary(row: &HoldRow, url: String, now: Millis) -> ApprovalSummary {
+    let document = &row.record.document;
+    ApprovalSummary {
+        id: row.record.id.clone(),
+        url,
+        state: approval_state(row.state_at(now)),
+        opened_at: Timestamp::from_millis(row.record.opened_at),
+        expires_at: Timestamp::from_millis(row.record.expires_at),
+        principal: row.record.principal.clone(),
+        target: document.target.name.clone(),
+        database: document.database.clone(),
+        rules: document.routes.iter().map(|r| r.rule.clone()).collect(),
+        reason: document.reason.clone(),
+        statement: cut(&document.statement, SHORT_STATEMENT),
+        risk_score: document.risk.score,
+    }
+}
+
+pub(crate) fn approval_detail(row: HoldRow, url: String, now: Millis) -> ApprovalDetail {
+    let state = approval_state(row.state_at(now));
+    let routes = routes(&row);
+    let decision = row.decided_by.map(|by| Decision {
+        by,
+        reason: row.decision_reason.unwrap_or_default(),
+        at: Timestamp::from_millis(row.decided_at.unwrap_or_default()),
+    });
+    let document = row.record.document;
+    ApprovalDetail {
+        id: row.record.id,
+        url,
+        state,
+        opened_at: Timestamp::from_millis(row.record.opened_at),
+        expires_at: Timestamp::from_millis(row.record.expires_at),
+        session: document.session,
+        seq: document.seq,
+        chain: document.chain,
+        issuer: document.issuer,
+        source: document.source,
+        target: document.target,
+        database: document.database,
+        reason: document.reason,
+        statement: document.statement,
+        parameters: document.parameters,
+        risk: document.risk,
+        bundle: document.bundle,
+        fingerprint: hex::encode(row.record.fingerprint),
+        routes,
+        votes: row
+            .votes
+            .into_iter()
+            .map(|v| Vote {
+                rule: v.rule,
+                voter: v.voter,
+                kind: v.kind,
+                reason: v.reason,
+                at: Timestamp::from_millis(v.at),
+            })
+            .collect(),
+        decision,
+    }
+}
+
+/// The statement with at most `limit` bytes of its text.
+pub(crate) fn cut(statement: &Statement, limit: usize) -> Statement {
+    let text = prefix(&statement.text, limit);
+    Statement {
+        truncated: statement.truncated || text.len() < statement.text.len(),
+        text: text.to_owned(),
+        ..statement.clone()
+    }
+}
+
+/// At most `limit` bytes of `text`, whole characters.
+pub(crate) fn prefix(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+pub(crate) fn bundle(row: BundleRow) -> BundleInfo {
+    BundleInfo {
+        version: row.version,
+        state: row.state,
+        summary: row.summary,
+        author: row.author,
+        note: row.note,
+        created_at: Timestamp::from_millis(row.created_at),
+        activated_at: row.activated_at.map(Timestamp::from_millis),
+        activated_by: row.activated_by,
+        retired_at: row.retired_at.map(Timestamp::from_millis),
+    }
+}
+
+pub(crate) fn plugin(row: PluginRow) -> PluginInfo {
+    PluginInfo {
+        summary: row.summary,
+        size: row.size,
+        config: row.config,
+        uploaded_by: Some(row.uploaded_by),
+        uploaded_at: Some(Timestamp::from_millis(row.uploaded_at)),
+    }
+}
+
+pub(crate) fn session(row: SessionRow, live: bool) -> SessionInfo {
+    SessionInfo {
+        id: row.id,
+        live,
+        kind: row.kind,
+        principal: row.principal,
+        owner: row.owner,
+        target: row.target,
+        database: row.database,
+        source: row.source,
+        application: row.application,
+        started_at: Timestamp::from_millis(row.started_at),
+        ended_at: row.ended_at.map(Timestamp::from_millis),
+        end: row.end,
+    }
+}

@@ -1,0 +1,128 @@
+//! Sessions.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use pipeline::{Resource, SessionId};
+use weir_client::{KillRequest, Page, SessionFilter, SessionInfo};
+
+use super::extract::{Body, Params, canonical_id, cursor, page_size};
+use super::gate::Ask;
+use super::table::Found;
+use crate::approvals::Desk;
+use crate::control::Shared;
+use crate::convert;
+use crate::error::ApiError;
+use crate::guard::{Permit, name_of};
+use crate::sessions::subject;
+use crate::store::{SessionQuery, SessionRow};
+
+/// A session of the caller's own, and one of somebody else.
+pub(super) fn any(ask: Ask) -> Found {
+    let own = convert::owner(&ask.principal);
+    let of = |owner: &str| {
+        Resource::Session {
+            id: SessionId(uuid::Uuid::nil()),
+            owner: owner.into(),
+        }
+        .into()
+    };
+    let subjects = vec![of(""), of(&own)];
+    Box::pin(async move { Ok(subjects) })
+}
+
+/// The session that the path names.
+pub(super) fn named(ask: Ask) -> Found {
+    Box::pin(async move {
+        let row = find(&ask.shared, ask.param("id")).await?;
+        Ok(vec![subject(&row)])
+    })
+}
+
+async fn find(shared: &Shared, id: &str) -> Result<SessionRow, ApiError> {
+    let id: Option<SessionId> = canonical_id(id).and_then(|id| id.parse().ok());
+    let row = match id {
+        Some(id) => shared.sessions.one(id).await?,
+        None => None,
+    };
+    row.ok_or_else(|| ApiError::not_found("there is no such session"))
+}
+
+/// Sessions that the caller may see, newest first.
+#[utoipa::path(
+    get, path = "/v1/sessions", tag = "sessions", params(SessionFilter),
+    responses((status = 200, body = Page<SessionInfo>))
+)]
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    permit: Permit,
+    Params(filter): Params<SessionFilter>,
+) -> Result<Json<Page<SessionInfo>>, ApiError> {
+    let query = SessionQuery {
+        live: filter.live,
+        before: cursor(filter.after.as_deref())?,
+        limit: page_size(filter.limit)?,
+    };
+    let limit = query.limit as usize;
+    let rows = shared.sessions.list(query).await?;
+    let next = (rows.len() == limit)
+        .then(|| rows.last().map(|row| row.id.clone()))
+        .flatten();
+    let items = rows
+        .into_iter()
+        .filter(|row| permit.may(&subject(row)))
+        .map(|row| {
+            let live = shared.sessions.is_live(&row.id);
+            convert::session(row, live)
+        })
+        .collect();
+    Ok(Json(Page { items, next }))
+}
+
+/// One session.
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path)),
+    responses((status = 200, body = SessionInfo), (status = 404, body = weir_client::ErrorBody))
+)]
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    _: Permit,
+    Path(id): Path<String>,
+) -> Result<Json<SessionInfo>, ApiError> {
+    let row = find(&shared, &id).await?;
+    let live = shared.sessions.is_live(&row.id);
+    Ok(Json(convert::session(row, live)))
+}
+
+/// Ends a live session.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/kill", tag = "sessions",
+    params(("id" = String, Path)), request_body = KillRequest,
+    responses(
+        (status = 200, body = SessionInfo),
+        (status = 404, body = weir_client::ErrorBody),
+        (status = 409, body = weir_client::ErrorBody, description = "It has ended already."),
+    )
+)]
+pub(super) async fn kill(
+    State(shared): State<Shared>,
+    permit: Permit,
+    Path(id): Path<String>,
+    Body(body): Body<KillRequest>,
+) -> Result<Json<SessionInfo>, ApiError> {
+    Desk::check_reason(&body.reason, true)?;
+    let row = find(&shared, &id).await?;
+    let resource = name_of(&subject(&row));
+    let reason = body.reason;
+    let row = permit
+        .perform(resource, reason.clone(), move |recorded| async move {
+            let id = row
+                .id
+                .parse()
+                .map_err(|_| ApiError::not_found("there is no such session"))?;
+            let killed = shared.sessions.kill(&recorded, id, reason);
+            killed.ok_or_else(|| ApiError::conflict("the session has ended already"))
+        })
+        .await?;
+    Ok(Json(convert::session(row, true)))
+}

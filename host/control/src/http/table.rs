@@ -1,0 +1,267 @@
+//! The table of routes: each with the Cedar action that it needs and what that is asked on.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use pipeline::Action;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::{
+    ContentBuilder, HttpMethod, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
+use weir_client::{BundleProblem, ErrorBody};
+
+use super::gate::{Ask, Gate, gate};
+use super::{BEARER, approvals, bundles, plugins, public, sessions, targets};
+use crate::control::Shared;
+use crate::error::ApiError;
+use crate::guard::Subject;
+
+/// The largest body of a call that only carries a few words.
+const SMALL: usize = 64 * 1024;
+/// A bundle's JSON may be this much larger than its files: escaping.
+const BUNDLE_BODY: usize = 16 * 1024 * 1024;
+/// A plugin in base64. `Limits::plugin_bytes` bounds the component itself.
+const PLUGIN_BODY: usize = 128 * 1024 * 1024;
+/// How long most calls may take.
+const QUICK: Duration = Duration::from_secs(30);
+/// Compiling a component, or validating a large bundle with its tests.
+const LONG: Duration = Duration::from_secs(300);
+
+/// Every route of the API. This is the only place where routes are registered.
+pub(super) fn table() -> Vec<Route> {
+    use Action::{
+        ApprovalRead, ApprovalVote, BundleActivate, BundleRead, BundleUpload, PluginRead,
+        PluginRemove, PluginUpload, SessionObserve, SessionTerminate, TargetRead,
+    };
+    vec![
+        Route::public("tells that the process runs", routes!(public::healthz)),
+        Route::public("tells if calls can be served", routes!(public::readyz)),
+        Route::public("the same for everybody", routes!(public::openapi_json)),
+        Route::new(BundleUpload, bundles::any, routes!(bundles::upload)).large(BUNDLE_BODY, LONG),
+        Route::new(BundleUpload, bundles::any, routes!(bundles::validate)).large(BUNDLE_BODY, LONG),
+        Route::new(BundleRead, bundles::any, routes!(bundles::list)),
+        Route::new(BundleRead, bundles::named, routes!(bundles::one)),
+        Route::new(BundleRead, bundles::named, routes!(bundles::files)),
+        Route::new(BundleRead, bundles::named, routes!(bundles::diff)),
+        Route::new(BundleActivate, bundles::named, routes!(bundles::activate)).large(SMALL, LONG),
+        Route::new(BundleActivate, bundles::before, routes!(bundles::rollback)).large(SMALL, LONG),
+        Route::new(PluginRead, plugins::all, routes!(plugins::list)),
+        Route::new(PluginRead, plugins::named, routes!(plugins::one)),
+        Route::new(PluginUpload, plugins::named, routes!(plugins::upload)).large(PLUGIN_BODY, LONG),
+        Route::new(PluginRemove, plugins::named, routes!(plugins::remove)),
+        Route::new(TargetRead, targets::all, routes!(targets::list)),
+        Route::new(TargetRead, targets::named, routes!(targets::one)),
+        Route::new(ApprovalRead, approvals::rules, routes!(approvals::list)),
+        Route::new(ApprovalRead, approvals::named, routes!(approvals::one)),
+        Route::new(ApprovalVote, approvals::named, routes!(approvals::approve)),
+        Route::new(ApprovalVote, approvals::named, routes!(approvals::deny)),
+        Route::new(SessionObserve, sessions::any, routes!(sessions::list)),
+        Route::new(SessionObserve, sessions::named, routes!(sessions::one)),
+        Route::new(SessionTerminate, sessions::named, routes!(sessions::kill)),
+    ]
+}
+
+pub(super) type Found = Pin<Box<dyn Future<Output = Result<Vec<Subject>, ApiError>> + Send>>;
+
+/// What a route's action is asked on. The call goes on if it is permitted on one of them at least,
+/// and the handler is told on which.
+pub(super) type Subjects = fn(Ask) -> Found;
+
+#[derive(Clone, Copy)]
+enum Exposure {
+    /// Anybody may call it, for this reason.
+    Public(&'static str),
+    Guarded(Action, Subjects),
+}
+
+/// One route. It cannot be made without an action, but by saying why it is public.
+pub(super) struct Route {
+    exposure: Exposure,
+    routes: UtoipaMethodRouter<Shared>,
+    body: usize,
+    time: Duration,
+}
+
+impl Route {
+    fn new(action: Action, subjects: Subjects, routes: UtoipaMethodRouter<Shared>) -> Self {
+        Self {
+            exposure: Exposure::Guarded(action, subjects),
+            routes,
+            body: SMALL,
+            time: QUICK,
+        }
+    }
+
+    fn public(why: &'static str, routes: UtoipaMethodRouter<Shared>) -> Self {
+        Self {
+            exposure: Exposure::Public(why),
+            routes,
+            body: 0,
+            time: QUICK,
+        }
+    }
+
+    fn large(mut self, body: usize, time: Duration) -> Self {
+        (self.body, self.time) = (body, time);
+        self
+    }
+
+    /// With its gate in front.
+    pub(super) fn gated(self, shared: &Shared) -> UtoipaMethodRouter<Shared> {
+        let (schemas, paths, router) = self.routes;
+        let mut router = router.route_layer(DefaultBodyLimit::max(self.body));
+        if let Exposure::Guarded(action, subjects) = self.exposure {
+            let state = Gate {
+                shared: shared.clone(),
+                action,
+                subjects,
+                time: self.time,
+            };
+            router = router.route_layer(middleware::from_fn_with_state(state, gate));
+        }
+        (schemas, paths, router)
+    }
+
+    /// With its action, its security and its common errors in the description.
+    pub(super) fn described(self) -> UtoipaMethodRouter<Shared> {
+        let (mut schemas, mut paths, router) = self.routes;
+        for item in paths.paths.values_mut() {
+            for (_, operation) in operations(item) {
+                match self.exposure {
+                    Exposure::Public(why) => describe_public(operation, why),
+                    Exposure::Guarded(action, _) => describe_guarded(operation, action),
+                }
+            }
+        }
+        schemas.push((ErrorBody::name().into(), ErrorBody::schema()));
+        schemas.push((BundleProblem::name().into(), BundleProblem::schema()));
+        (schemas, paths, router)
+    }
+}
+
+fn describe_public(operation: &mut Operation, why: &str) {
+    let extensions = ExtensionsBuilder::new().add("x-public", why).build();
+    operation
+        .extensions
+        .get_or_insert_default()
+        .merge(extensions);
+    operation.security = Some(Vec::new());
+}
+
+fn describe_guarded(operation: &mut Operation, action: Action) {
+    let extensions = ExtensionsBuilder::new()
+        .add("x-cedar-action", action.as_str())
+        .build();
+    operation
+        .extensions
+        .get_or_insert_default()
+        .merge(extensions);
+    let none: [&str; 0] = [];
+    operation.security = Some(vec![SecurityRequirement::new(BEARER, none)]);
+    for (status, text) in [
+        ("400", "The request is malformed."),
+        ("401", "No valid token."),
+        ("403", "Policy does not permit it."),
+        ("429", "Too many calls."),
+        (
+            "503",
+            "It cannot be done, or not be recorded, at the moment.",
+        ),
+    ] {
+        let error = RefOr::T(error_response(text));
+        operation
+            .responses
+            .responses
+            .entry(status.into())
+            .or_insert(error);
+    }
+}
+
+fn error_response(text: &str) -> Response {
+    let body = Ref::from_schema_name(ErrorBody::name());
+    ResponseBuilder::new()
+        .description(text)
+        .content(
+            "application/json",
+            ContentBuilder::new().schema(Some(body)).build(),
+        )
+        .build()
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub method: &'static str,
+    /// With `{names}` for its variable parts.
+    pub path: String,
+    /// None: public.
+    pub action: Option<Action>,
+}
+
+/// The table as data, for documents and tests.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut out = Vec::new();
+    for route in table() {
+        let action = match route.exposure {
+            Exposure::Public(_) => None,
+            Exposure::Guarded(action, _) => Some(action),
+        };
+        let (_, mut paths, _) = route.routes;
+        for (path, item) in &mut paths.paths {
+            for (method, _) in operations(item) {
+                out.push(Endpoint {
+                    method: name(&method),
+                    path: path.clone(),
+                    action,
+                });
+            }
+        }
+    }
+    out
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        options,
+        head,
+        patch,
+        trace,
+        ..
+    } = item;
+    [
+        (HttpMethod::Get, get),
+        (HttpMethod::Put, put),
+        (HttpMethod::Post, post),
+        (HttpMethod::Delete, delete),
+        (HttpMethod::Options, options),
+        (HttpMethod::Head, head),
+        (HttpMethod::Patch, patch),
+        (HttpMethod::Trace, trace),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+    .collect()
+}
+
+fn name(method: &HttpMethod) -> &'static str {
+    match method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Put => "PUT",
+        HttpMethod::Post => "POST",
+        HttpMethod::Delete => "DELETE",
+        HttpMethod::Options => "OPTIONS",
+        HttpMethod::Head => "HEAD",
+        HttpMethod::Patch => "PATCH",
+        HttpMethod::Trace => "TRACE",
+    }
+}

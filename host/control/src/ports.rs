@@ -1,0 +1,56 @@
+//! What the control plane needs from the outside. The server wires it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pipeline::Principal;
+use weir_client::{BundleChange, BundleProblem, BundleSummary, PluginSummary};
+
+use crate::error::ApiError;
+
+/// Turns a bearer token into a principal.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Any error is a refusal: `ApiError::unauthorized`, or `unavailable` when the issuer's keys
+    /// cannot be had. The error's text goes to the caller.
+    async fn authenticate(&self, bearer: &str, source: IpAddr) -> Result<Arc<Principal>, ApiError>;
+}
+
+/// A bundle's files: path and text.
+pub type Files = BTreeMap<String, String>;
+
+/// The bundle that the engine decides with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveBundle {
+    pub version: u64,
+    pub files: Files,
+    pub summary: BundleSummary,
+}
+
+/// Policy bundles. The calls may take long; they run on threads that may block.
+pub trait BundleEngine: Send + Sync + 'static {
+    /// Everything that `activate` would check, the bundle's own tests included.
+    fn validate(&self, files: &Files) -> Result<BundleSummary, Vec<BundleProblem>>;
+    fn diff(&self, old: &Files, new: &Files) -> Vec<BundleChange>;
+    /// From the next decision on, this bundle decides. On an error the one before stays.
+    fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>>;
+    fn active(&self) -> ActiveBundle;
+}
+
+/// Plugins.
+#[async_trait]
+pub trait PluginEngine: Send + Sync + 'static {
+    /// Checks, compiles and uses the component from the next session on, in place of another of the
+    /// same name. On an error the one before stays. The text of the error goes to the uploader.
+    async fn admit(
+        &self,
+        name: &str,
+        component: Bytes,
+        config: BTreeMap<String, String>,
+    ) -> Result<PluginSummary, String>;
+    async fn remove(&self, name: &str) -> Result<(), String>;
+    fn list(&self) -> Vec<PluginSummary>;
+}

@@ -1,0 +1,235 @@
+//! The state store: what the control plane must not forget. `sqlite` keeps it in one file.
+//!
+//! Architecture invariant: every rule about who may do what, and when a hold is decided, is in
+//! [`hold`] or above this trait. An implementation stores, and makes each method one transaction.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use weir_client::{BundleState, BundleSummary, PluginSummary};
+
+use crate::ports::Files;
+
+pub mod conformance;
+mod hold;
+mod sqlite;
+
+pub use hold::{
+    Ballot, Cast, HoldDocument, HoldRecord, HoldRow, HoldState, RouteRecord, Settled, Verdict,
+    VoteRecord, approved_by, cast, settle,
+};
+pub use sqlite::Sqlite;
+
+/// Milliseconds since 1970.
+pub type Millis = u64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the state store has too much to do: {0} calls wait")]
+    Busy(usize),
+    #[error("the state store did not answer in time")]
+    Timeout,
+    #[error("the state store is closed")]
+    Closed,
+    #[error("{what} failed")]
+    Database {
+        what: &'static str,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error("{what} in the state store cannot be read: {why}")]
+    Corrupt { what: &'static str, why: String },
+    #[error(
+        "the database has schema {found}, this program knows {known}: it was used by a newer Weir"
+    )]
+    Newer { found: i64, known: i64 },
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Something changed that somebody may wait for. A receiver that lags must look by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Hold(String),
+    Outbox,
+}
+
+/// The store. Every method is atomic and durable when it returns.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    fn changes(&self) -> broadcast::Receiver<Change>;
+    /// Can it read and write?
+    async fn ping(&self) -> Result<()>;
+
+    /// Opens a hold unless too many are open; also announces it when it asks for that.
+    async fn open_hold(&self, hold: HoldRecord, limits: HoldLimits) -> Result<Opened>;
+    async fn hold(&self, id: &str) -> Result<Option<HoldRow>>;
+    /// Newest first.
+    async fn holds(&self, query: HoldQuery) -> Result<Vec<HoldRow>>;
+    /// Counts a ballot by [`cast`].
+    async fn vote(&self, ballot: Ballot) -> Result<Option<Verdict>>;
+    /// Moves on by [`settle`]: expires it when it is time, takes an approval for `fingerprint`.
+    async fn settle_hold(&self, id: &str, fingerprint: [u8; 32], now: Millis) -> Result<Settled>;
+    /// Ends a hold that nobody waits for any more, also one whose approval was taken and not used.
+    /// True if it was not ended otherwise before.
+    async fn abandon_hold(&self, id: &str, now: Millis) -> Result<bool>;
+
+    /// Adds a version in state `Staged`; `None` when `max_staged` are waiting already.
+    async fn stage_bundle(&self, bundle: NewBundle, max_staged: u32) -> Result<Option<BundleRow>>;
+    async fn bundle(&self, version: u64) -> Result<Option<BundleRow>>;
+    async fn bundle_files(&self, version: u64) -> Result<Option<Files>>;
+    /// Newest first.
+    async fn bundles(&self, before: Option<u64>, limit: u32) -> Result<Vec<BundleRow>>;
+    async fn active_bundle(&self) -> Result<Option<BundleRow>>;
+    /// The version that was active before the present one.
+    async fn previous_bundle(&self) -> Result<Option<BundleRow>>;
+    /// Makes `version` active and retires `expected`; false, and nothing done, when another version
+    /// than `expected` is active or `version` does not exist.
+    async fn activate_bundle(
+        &self,
+        version: u64,
+        expected: Option<u64>,
+        by: &str,
+        at: Millis,
+    ) -> Result<bool>;
+
+    async fn put_plugin(&self, plugin: PluginRow, component: Bytes) -> Result<()>;
+    async fn plugin(&self, name: &str) -> Result<Option<PluginRow>>;
+    async fn plugin_component(&self, name: &str) -> Result<Option<Bytes>>;
+    /// By name.
+    async fn plugins(&self) -> Result<Vec<PluginRow>>;
+    async fn remove_plugin(&self, name: &str) -> Result<bool>;
+
+    async fn write_sessions(&self, writes: Vec<SessionWrite>) -> Result<()>;
+    async fn session(&self, id: &str) -> Result<Option<SessionRow>>;
+    /// Newest first.
+    async fn sessions(&self, query: SessionQuery) -> Result<Vec<SessionRow>>;
+
+    /// Announcements whose time has come, oldest first.
+    async fn due_notices(&self, now: Millis, limit: u32) -> Result<Vec<Notice>>;
+    async fn notice_delivered(&self, id: &str) -> Result<()>;
+    /// Tries again at `retry_at`, or gives up.
+    async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
+
+    /// What a new process does first: holds, approvals and sessions of the one before are over.
+    async fn begin(&self, now: Millis) -> Result<Begun>;
+    /// Expires holds, and forgets what ended before `keep_since`.
+    async fn sweep(&self, now: Millis, keep_since: Millis) -> Result<()>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Begun {
+    pub holds_abandoned: usize,
+    pub sessions_ended: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct HoldLimits {
+    pub total: u32,
+    pub per_principal: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    Yes,
+    /// This many are open, of all or of this principal.
+    TooMany(usize),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct HoldQuery {
+    pub state: Option<HoldState>,
+    pub principal: Option<String>,
+    pub target: Option<String>,
+    /// Only ids before this one.
+    pub before: Option<String>,
+    pub limit: u32,
+}
+
+/// A bundle that has been validated.
+#[derive(Debug, Clone)]
+pub struct NewBundle {
+    pub files: Files,
+    pub summary: BundleSummary,
+    /// None: it came with the configuration.
+    pub author: Option<String>,
+    /// The author, those it acts for, and who answers for them.
+    pub involved: Vec<String>,
+    pub note: String,
+    pub at: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleRow {
+    pub version: u64,
+    pub state: BundleState,
+    pub summary: BundleSummary,
+    pub author: Option<String>,
+    pub involved: Vec<String>,
+    pub note: String,
+    pub created_at: Millis,
+    pub activated_at: Option<Millis>,
+    pub activated_by: Option<String>,
+    pub retired_at: Option<Millis>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginRow {
+    pub summary: PluginSummary,
+    pub size: u64,
+    pub config: BTreeMap<String, String>,
+    pub uploaded_by: String,
+    pub uploaded_at: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// A UUIDv7: sorts by time.
+    pub id: String,
+    pub kind: String,
+    pub principal: String,
+    pub owner: String,
+    pub target: String,
+    pub database: String,
+    pub source: String,
+    pub application: String,
+    pub started_at: Millis,
+    pub ended_at: Option<Millis>,
+    pub end: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum SessionWrite {
+    Started(SessionRow),
+    Ended { id: String, at: Millis, end: String },
+}
+
+#[derive(Debug, Clone)]
+pub struct SessionQuery {
+    /// Only those with (false) or without (true) an end.
+    pub live: Option<bool>,
+    /// Only ids before this one.
+    pub before: Option<String>,
+    pub limit: u32,
+}
+
+/// What is told to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    Opened,
+    /// The hold ended in this state.
+    Decided(HoldState),
+}
+
+/// One announcement in the outbox.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub id: String,
+    pub kind: NoticeKind,
+    pub at: Millis,
+    /// Deliveries tried so far.
+    pub attempts: u32,
+    pub hold: HoldRow,
+}
