@@ -1,0 +1,373 @@
+//! Does the bundle's schema fit what Weir will ask? Checked before anything is decided with it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cedar_policy::{Entities, Request, Schema};
+use pipeline::{
+    Access, Action, Actor, Column, Facts, LabelSet, Principal, PrincipalKind, Protocol, Question,
+    Relation, Resource, Risk, SessionId, SqlFacts, SqlKind, Target,
+};
+
+use crate::build::Builder;
+use crate::bundle::{MANIFEST, SCHEMA};
+use crate::compile::CompiledBundle;
+use crate::manifest::Manifest;
+use crate::model::Model;
+use crate::problem::{Problem, Problems};
+use crate::reads::Reads;
+use crate::vocab::{APART, Extra, GROUPS, PRINCIPAL_KINDS, ResourceKind, action_facts, principal_type};
+
+/// Names that must be declared: actions, groups, and the enumerations that the manifest uses.
+pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Problems) {
+    let mut fail = |file: &str, message: String| problems.push(Problem::file(file, message));
+    for group in GROUPS {
+        if !model.has_action(group) {
+            fail(SCHEMA, format!("the action group {group:?} is missing"));
+        }
+    }
+    let known: BTreeSet<&str> = Action::ALL.iter().map(|a| a.as_str()).collect();
+    for leaf in model.leaves() {
+        if !known.contains(leaf) {
+            fail(SCHEMA, format!("this Weir has no action {leaf:?}: nothing would ever ask for it"));
+        }
+    }
+    for action in Action::ALL {
+        let name = action.as_str();
+        if !model.has_action(name) {
+            fail(SCHEMA, format!("the action {name:?} is missing"));
+            continue;
+        }
+        let facts = action_facts(*action);
+        for group in facts.groups {
+            if !model.is_in_group(name, group) {
+                fail(SCHEMA, format!("the action {name:?} must be in the group {group:?}"));
+            }
+        }
+        for apart in APART.iter().chain(&["any"]) {
+            if model.is_in_group(name, apart) && !facts.groups.contains(apart) {
+                fail(SCHEMA, format!("the action {name:?} must not be in the group {apart:?}"));
+            }
+        }
+    }
+    for (name, need) in [
+        ("Env", BTreeSet::new()),
+        ("RiskLabel", BTreeSet::new()),
+        ("SqlKind", SQL_KINDS.iter().map(|k| k.as_str().to_owned()).collect()),
+        ("Label", labels_of(manifest)),
+        ("ApprovalRule", rules_of(manifest)),
+    ] {
+        let Some(choices) = model.choices(name) else {
+            fail(SCHEMA, format!("{name} must be an enumeration: entity {name} enum [ … ];"));
+            continue;
+        };
+        for missing in need.difference(choices) {
+            fail(SCHEMA, format!("the enumeration {name} lacks {missing:?}"));
+        }
+        if name == "ApprovalRule" {
+            for extra in choices.difference(&need) {
+                let message = format!("ApprovalRule {extra:?} of the schema has no [[approval_rule]]");
+                fail(MANIFEST, message);
+            }
+        }
+    }
+}
+
+fn labels_of(manifest: &Manifest) -> BTreeSet<String> {
+    let labels = manifest.label_rules.iter().flat_map(|r| &r.labels);
+    labels.map(|l| l.to_string()).collect()
+}
+
+fn rules_of(manifest: &Manifest) -> BTreeSet<String> {
+    manifest.rules.iter().map(|r| r.name.to_string()).collect()
+}
+
+pub(crate) const SQL_KINDS: &[SqlKind] = &[
+    SqlKind::Empty,
+    SqlKind::Transaction,
+    SqlKind::Session,
+    SqlKind::Select,
+    SqlKind::Copy,
+    SqlKind::Call,
+    SqlKind::Insert,
+    SqlKind::Update,
+    SqlKind::Merge,
+    SqlKind::Delete,
+    SqlKind::Ddl,
+    SqlKind::Dcl,
+    SqlKind::Utility,
+    SqlKind::Unknown,
+];
+
+/// Builds one sample of everything that Weir can ask, with and without what is optional, and lets
+/// Cedar check it against the schema. After this, requests need no validation when they are made.
+pub(crate) fn samples(builder: &Builder, schema: &Schema, model: &Model, problems: &mut Problems) {
+    for action in Action::ALL {
+        let facts = action_facts(*action);
+        for kind in facts.resources {
+            let entity = kind.entity_type(&builder.types).to_string();
+            let user = builder.types.user.to_string();
+            if !model.applies(action.as_str(), &user, &entity) {
+                let message = format!(
+                    "the action {:?} must apply to a User on {entity}: Weir asks for that",
+                    action.as_str()
+                );
+                problems.push(Problem::file(SCHEMA, message));
+            }
+            for principal in PRINCIPAL_KINDS {
+                let ty = principal_type(&builder.types, *principal).to_string();
+                if !model.applies(action.as_str(), &ty, &entity) {
+                    continue;
+                }
+                for full in [false, true] {
+                    let sample = Sample {
+                        action: *action,
+                        principal: *principal,
+                        kind: *kind,
+                        full,
+                        env: first(model, "Env"),
+                        label: first(model, "Label"),
+                        rule: first(model, "ApprovalRule"),
+                        risk: first(model, "RiskLabel"),
+                    };
+                    if let Err(error) = sample.check(builder, schema, facts.extra) {
+                        let message = format!(
+                            "{:?} by {ty} on {entity}, as Weir asks for it, does not fit: {error}",
+                            action.as_str()
+                        );
+                        problems.push(Problem::file(SCHEMA, message));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn first(model: &Model, name: &str) -> Option<Arc<str>> {
+    let choices = model.choices(name)?;
+    choices.first().map(|c| c.as_str().into())
+}
+
+/// One request with nothing optional, or with everything.
+struct Sample {
+    action: Action,
+    principal: PrincipalKind,
+    kind: ResourceKind,
+    full: bool,
+    env: Option<Arc<str>>,
+    label: Option<Arc<str>>,
+    rule: Option<Arc<str>>,
+    risk: Option<Arc<str>>,
+}
+
+impl Sample {
+    fn check(&self, builder: &Builder, schema: &Schema, extra: Extra) -> Result<(), String> {
+        let access = self.access();
+        let principal = self.principal();
+        let facts = Facts::Sql(Arc::new(self.sql()));
+        let approvals = self.rule.iter().filter(|_| self.full).cloned().collect();
+        let risk = Risk {
+            labels: self.risk.iter().filter(|_| self.full).map(|l| l.to_string()).collect(),
+            ..Risk::default()
+        };
+        let question = Question {
+            principal: &principal,
+            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            session: "s",
+            now: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            facts: (extra != Extra::MaybeSql || self.full).then_some(&facts),
+            risk: &risk,
+            approvals: &approvals,
+            accesses: std::slice::from_ref(&access),
+        };
+        let actor = builder.actor(&principal.actor);
+        let resource = builder.resource(&access).map_err(|e| e.to_string())?;
+        let mut names = approvals.iter().map(|a| &**a);
+        let context = builder
+            .context(&question, &access, &mut names, extra, Reads::ALL)
+            .map_err(|e| e.to_string())?;
+        Request::new(
+            actor.uid.clone().into(),
+            crate::vocab::uid(&builder.types.action, self.action.as_str()).into(),
+            resource.uid.clone().into(),
+            context.into(),
+            Some(schema),
+        )
+        .map_err(|e| e.to_string())?;
+        let built = actor.entities.iter().chain(&resource.entities);
+        let entities = built
+            .map(|e| cedar_policy::Entity::from((**e).clone()))
+            // Enumerated entities are never in the store.
+            .filter(|e| self.kind != ResourceKind::ApprovalRule || e.uid().type_name().to_string() != "ApprovalRule");
+        Entities::from_entities(entities, Some(schema))
+            .map(|_| ())
+            .map_err(|e| format!("{e}: {}", sources(&e)))
+    }
+
+    fn principal(&self) -> Principal {
+        let mut actor = Actor::new(self.principal, "sample", &[]);
+        let mut principal = Principal::direct(Actor::new(PrincipalKind::User, "u", &[]), "", UNIX_EPOCH);
+        if self.full {
+            actor.owner = Some("owner".into());
+            actor.attrs.insert("email".into(), "x".into());
+            principal.on_behalf_of = vec![
+                Actor::new(PrincipalKind::User, "head", &[]),
+                Actor::new(PrincipalKind::Agent, "between", &[]),
+            ];
+        }
+        principal.actor = actor;
+        principal
+    }
+
+    fn sql(&self) -> SqlFacts {
+        let mut sql = SqlFacts::opaque("".into());
+        if self.full {
+            sql.limit = Some(1);
+            sql.functions = vec!["s.f".into()];
+            sql.reads = vec![Relation {
+                schema: "s".into(),
+                name: "t".into(),
+                labels: LabelSet::new(),
+            }];
+        }
+        sql
+    }
+
+    fn access(&self) -> Access {
+        let name: Arc<str> = "x".into();
+        let labels: LabelSet = self.label.iter().filter(|_| self.full).cloned().collect();
+        let (database, schema, table) = (name.clone(), name.clone(), name.clone());
+        let resource = match self.kind {
+            ResourceKind::Database => Resource::PgDatabase { database },
+            ResourceKind::Schema => Resource::PgSchema { database, schema },
+            ResourceKind::Table => Resource::PgTable {
+                database,
+                schema,
+                table,
+                known: true,
+                labels,
+            },
+            ResourceKind::Column => Resource::PgColumn {
+                database,
+                column: Column {
+                    schema,
+                    table,
+                    column: name.clone(),
+                    labels,
+                },
+            },
+            ResourceKind::Function => Resource::PgFunction {
+                database,
+                schema,
+                function: name.clone(),
+                known: true,
+                volatile: false,
+                security_definer: false,
+                dangerous: false,
+            },
+            ResourceKind::Target | ResourceKind::System => Resource::Target,
+            ResourceKind::Session => Resource::Session {
+                id: SessionId(Default::default()),
+                owner: name.clone(),
+            },
+            ResourceKind::Bundle => Resource::Bundle {
+                digest: name.clone(),
+                author: self.full.then(|| name.clone()),
+            },
+            ResourceKind::Plugin => Resource::Plugin { name: name.clone() },
+            ResourceKind::ApprovalRule => Resource::ApprovalRule {
+                rule: self.rule.clone().unwrap_or_default(),
+                requesters: if self.full { vec![name.clone()] } else { Vec::new() },
+            },
+        };
+        let target = Target {
+            name,
+            protocol: Protocol::Postgres,
+            env: self.env.clone().unwrap_or_default(),
+            tags: self
+                .full
+                .then(|| ("tag".to_owned(), "x".to_owned()))
+                .into_iter()
+                .collect(),
+        };
+        let with_target = self.kind.needs_target()
+            || self.kind == ResourceKind::Target
+            || (self.full && self.kind == ResourceKind::Session);
+        Access {
+            action: self.action,
+            resource,
+            target: with_target.then(|| Arc::new(target)),
+        }
+    }
+}
+
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut out = Vec::new();
+    let mut at = error.source();
+    while let Some(error) = at {
+        out.push(error.to_string());
+        at = error.source();
+    }
+    out.join(": ")
+}
+
+/// Evaluates `forbid (principal, action in Action::"<group>", resource)` on requests built the way
+/// Weir builds them. Action groups that do not match are the worst way to fail: every guard on them
+/// is silently off, and nothing reports an error.
+pub(crate) fn self_test(bundle: &CompiledBundle, schema: &Schema, problems: &mut Problems) {
+    let types = &bundle.builder.types;
+    for group in GROUPS {
+        let probe = format!("forbid (principal, action in Action::{group:?}, resource);");
+        let Ok(probe) = cedar_policy::Policy::parse(None, probe) else {
+            problems.push(Problem::file(SCHEMA, format!("no probe for the group {group:?}")));
+            continue;
+        };
+        let probe = probe.as_ref().condition();
+        for action in Action::ALL {
+            let facts = action_facts(*action);
+            let Some(kind) = facts.resources.first() else {
+                continue;
+            };
+            let sample = Sample {
+                action: *action,
+                principal: PrincipalKind::User,
+                kind: *kind,
+                full: false,
+                env: bundle.envs.first().map(|e| e.as_str().into()),
+                label: None,
+                rule: bundle.manifest.rules.first().map(|r| r.name.clone()),
+                risk: None,
+            };
+            let fired = bundle.program.probe(&probe, &bundle.builder, &sample.principal().actor, &sample.access());
+            let expect = facts.groups.contains(group);
+            let declared = schema_says(schema, types, action.as_str(), group);
+            let (Ok(fired), true) = (fired, declared.is_some()) else {
+                let message = format!("the group {group:?} could not be tried on {:?}", action.as_str());
+                problems.push(Problem::file(SCHEMA, message));
+                continue;
+            };
+            if (expect && !fired) || declared != Some(fired) {
+                let message = format!(
+                    "self-test: a policy on the group {group:?} {} for {:?}",
+                    if fired { "fires" } else { "does not fire" },
+                    action.as_str()
+                );
+                problems.push(Problem::file(SCHEMA, message));
+            }
+        }
+    }
+}
+
+/// Is the action below the group, by Cedar's own reading of the schema?
+fn schema_says(
+    schema: &Schema,
+    types: &crate::vocab::Types,
+    action: &str,
+    group: &str,
+) -> Option<bool> {
+    let uid = |name: &str| cedar_policy::EntityUid::from(crate::vocab::uid(&types.action, name));
+    let entities = schema.action_entities().ok()?;
+    Some(entities.is_ancestor_of(&uid(group), &uid(action)))
+}

@@ -1,0 +1,257 @@
+//! `bundle.toml`: the bundle's name, approval rules and data labels.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::{ApprovalRule, LabelCatalog, LabelRule};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::bundle::MANIFEST;
+use crate::problem::{Problem, Problems};
+
+pub const MAX_APPROVAL_RULES: usize = 64;
+pub const MAX_LABEL_RULES: usize = 2_000;
+const MAX_REQUIRED: u32 = 10;
+const MIN_TTL_SECONDS: u64 = 10;
+const MAX_TTL_SECONDS: u64 = 7 * 24 * 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    name: Spanned<String>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    approval_rule: Vec<RawRule>,
+    #[serde(default)]
+    label: Vec<RawLabel>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    name: Spanned<String>,
+    approvers: Vec<String>,
+    required: Spanned<u32>,
+    ttl_seconds: Spanned<u64>,
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLabel {
+    #[serde(default = "everything")]
+    target: String,
+    #[serde(default = "everything")]
+    schema: String,
+    #[serde(default = "everything")]
+    table: String,
+    column: Spanned<String>,
+    labels: Vec<String>,
+}
+
+fn everything() -> String {
+    "*".into()
+}
+
+/// A manifest that has been checked on its own. That it fits the schema is checked elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    pub name: Arc<str>,
+    pub description: String,
+    /// In the manifest's order: rules that come first are preferred when several would do.
+    pub rules: Vec<ApprovalRule>,
+    pub label_rules: Vec<LabelRule>,
+    pub labels: LabelCatalog,
+}
+
+impl Manifest {
+    /// Finds as many problems as it can; `None` if there is one.
+    pub fn parse(text: &str, problems: &mut Problems) -> Option<Self> {
+        let raw: RawManifest = match toml::from_str(text) {
+            Ok(raw) => raw,
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start);
+                problems.push(Problem::at(MANIFEST, text, offset, error.message()));
+                return None;
+            }
+        };
+        let mut check = Check {
+            text,
+            problems,
+            ok: true,
+        };
+        check.name(&raw.name, "the bundle's name");
+        check.count(raw.approval_rule.len(), MAX_APPROVAL_RULES, "approval rules");
+        check.count(raw.label.len(), MAX_LABEL_RULES, "label rules");
+        let mut seen = BTreeSet::new();
+        for rule in &raw.approval_rule {
+            check.rule(rule, &mut seen);
+        }
+        for label in &raw.label {
+            check.label(label);
+        }
+        if !check.ok {
+            return None;
+        }
+        let label_rules: Vec<LabelRule> = raw.label.into_iter().map(label_rule).collect();
+        Some(Self {
+            name: raw.name.into_inner().into(),
+            description: raw.description,
+            rules: raw.approval_rule.into_iter().map(approval_rule).collect(),
+            labels: LabelCatalog::new(label_rules.clone()),
+            label_rules,
+        })
+    }
+}
+
+fn approval_rule(raw: RawRule) -> ApprovalRule {
+    ApprovalRule {
+        name: raw.name.into_inner().into(),
+        approvers: raw.approvers.into_iter().map(Arc::from).collect(),
+        required: raw.required.into_inner(),
+        ttl: Duration::from_secs(raw.ttl_seconds.into_inner()),
+        description: raw.description,
+    }
+}
+
+fn label_rule(raw: RawLabel) -> LabelRule {
+    LabelRule {
+        target: raw.target,
+        schema: raw.schema,
+        table: raw.table,
+        column: raw.column.into_inner(),
+        labels: raw.labels.into_iter().map(Arc::from).collect(),
+    }
+}
+
+struct Check<'a> {
+    text: &'a str,
+    problems: &'a mut Problems,
+    ok: bool,
+}
+
+impl Check<'_> {
+    fn fail(&mut self, offset: usize, message: impl Into<String>) {
+        self.ok = false;
+        self.problems
+            .push(Problem::at(MANIFEST, self.text, offset, message));
+    }
+
+    fn name(&mut self, name: &Spanned<String>, what: &str) {
+        let text = name.get_ref();
+        let good = !text.is_empty()
+            && text.len() <= 64
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+        if !good {
+            self.fail(
+                name.span().start,
+                format!("{what} {text:?} must be 1 to 64 of a-z, 0-9, '-', '_' and '.'"),
+            );
+        }
+    }
+
+    fn count(&mut self, count: usize, max: usize, what: &str) {
+        if count > max {
+            self.fail(0, format!("{count} {what}; at most {max} are allowed"));
+        }
+    }
+
+    fn rule(&mut self, rule: &RawRule, seen: &mut BTreeSet<String>) {
+        let at = rule.name.span().start;
+        let name = rule.name.get_ref();
+        self.name(&rule.name, "an approval rule's name");
+        if !seen.insert(name.clone()) {
+            self.fail(at, format!("approval rule {name:?} appears twice"));
+        }
+        if rule.approvers.is_empty() || rule.approvers.iter().any(String::is_empty) {
+            self.fail(at, format!("approval rule {name:?} needs groups in approvers"));
+        }
+        if !(1..=MAX_REQUIRED).contains(rule.required.get_ref()) {
+            self.fail(
+                rule.required.span().start,
+                format!("required must be 1 to {MAX_REQUIRED} people"),
+            );
+        }
+        if !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(rule.ttl_seconds.get_ref()) {
+            self.fail(
+                rule.ttl_seconds.span().start,
+                format!("ttl_seconds must be {MIN_TTL_SECONDS} to {MAX_TTL_SECONDS}"),
+            );
+        }
+    }
+
+    fn label(&mut self, label: &RawLabel) {
+        let at = label.column.span().start;
+        if label.labels.is_empty() {
+            self.fail(at, "a label rule needs at least one label");
+        }
+        for pattern in [
+            &label.target,
+            &label.schema,
+            &label.table,
+            label.column.get_ref(),
+        ] {
+            let inner = pattern.strip_prefix('*').unwrap_or(pattern);
+            let inner = inner.strip_suffix('*').unwrap_or(inner);
+            if pattern.is_empty() || inner.contains('*') {
+                self.fail(
+                    at,
+                    format!("{pattern:?} is no pattern: '*' stands at the start, the end, or alone"),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str) -> String {
+        let mut problems = Problems::default();
+        let parsed = Manifest::parse(text, &mut problems);
+        match problems.check() {
+            Ok(()) => {
+                assert!(parsed.is_some(), "no manifest and no problem");
+                String::new()
+            }
+            Err(errors) => {
+                assert!(parsed.is_none(), "a manifest in spite of {errors}");
+                errors.to_string()
+            }
+        }
+    }
+
+    #[test]
+    fn good_and_bad_manifests() {
+        let rule = |body: &str| format!("name = \"x\"\n[[approval_rule]]\n{body}");
+        let good = "name = \"r\"\napprovers = [\"a\"]\nrequired = 1\nttl_seconds = 60\n";
+        for (text, expect) in [
+            ("name = \"x\"".to_owned(), ""),
+            (rule(good), ""),
+            ("nam = \"x\"".to_owned(), "bundle.toml:1:1"),
+            ("name = \"X Y\"".to_owned(), "must be 1 to 64"),
+            ("name = \"x\"\nname = \"y\"".to_owned(), "bundle.toml:2:"),
+            (format!("{}[[approval_rule]]\n{good}", rule(good)), "appears twice"),
+            (rule(good).replace("[\"a\"]", "[]"), "needs groups"),
+            (rule(good).replace("= 1", "= 0"), "bundle.toml:5:12"),
+            (rule(good).replace("= 60", "= 1"), "ttl_seconds must be"),
+            ("name = \"x\"\n[[label]]\ncolumn = \"a*b\"\nlabels = [\"pii\"]".to_owned(), "no pattern"),
+            ("name = \"x\"\n[[label]]\ncolumn = \"a\"\nlabels = []".to_owned(), "at least one label"),
+            (format!("name = {}", "[".repeat(50_000)), "bundle.toml:"),
+        ] {
+            let problems = problems_of(&text);
+            if expect.is_empty() {
+                assert_eq!(problems, "", "{text}");
+            } else {
+                assert!(problems.contains(expect), "{text}\n{problems}");
+            }
+        }
+    }
+}
