@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -187,19 +187,10 @@ fn config(options: &ClientTlsOptions) -> Result<ClientConfig, TlsError> {
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Config)?;
     let builder = match trust(options)? {
-        Trust::Full(roots) => builder.with_root_certificates(roots),
-        Trust::Chain(roots) => builder
+        Trust::Public(roots) => builder.with_root_certificates(roots),
+        Trust::Own(checks) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(WithoutName {
-                roots: Some(roots),
-                provider,
-            })),
-        Trust::Nothing => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(WithoutName {
-                roots: None,
-                provider,
-            })),
+            .with_custom_certificate_verifier(Arc::new(OwnVerifier { checks, provider })),
     };
     let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
@@ -216,85 +207,140 @@ fn config(options: &ClientTlsOptions) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-/// How much of the server's certificate is checked.
+/// How a server's certificate is checked.
 enum Trust {
-    Nothing,
-    Chain(RootCertStore),
-    Full(RootCertStore),
+    /// As a browser does.
+    Public(RootCertStore),
+    Own(Checks),
+}
+
+#[derive(Debug)]
+enum Checks {
+    /// Only that the server holds the certificate's key.
+    Key,
+    Chain(Authorities),
+    ChainAndName(Authorities),
+}
+
+/// A CA file of the operator's.
+#[derive(Debug)]
+struct Authorities {
+    roots: RootCertStore,
+    /// The same certificates as they are in the file.
+    listed: Vec<CertificateDer<'static>>,
 }
 
 fn trust(options: &ClientTlsOptions) -> Result<Trust, TlsError> {
     use ClientTlsMode as M;
-    Ok(match (options.mode, &options.roots) {
-        (M::VerifyFull, roots) => {
-            Trust::Full(load_roots(roots.as_ref().unwrap_or(&Roots::System))?)
+    let own = |pem: &[u8], path: &str| -> Result<Authorities, TlsError> {
+        Ok(Authorities {
+            roots: authorities(pem, path)?,
+            listed: certificates(pem, path)?,
+        })
+    };
+    let authorities = match &options.roots {
+        Some(Roots::File(path)) => Some(own(&files::read(path)?, &path.display().to_string())?),
+        Some(Roots::Pem(pem)) => Some(own(pem, "the given PEM text")?),
+        Some(Roots::System | Roots::WebPki) | None => None,
+    };
+    Ok(match (options.mode, authorities, &options.roots) {
+        (M::Prefer | M::Disable, _, Some(_)) => {
+            return Err(TlsError::Contradiction(
+                "certificate authorities are of no use with this TLS mode; use verify-full",
+            ));
         }
-        (M::VerifyCa, None) => {
+        (M::Require | M::Prefer | M::Disable, _, None) => Trust::Own(Checks::Key),
+        (M::VerifyCa, _, None) => {
             return Err(TlsError::Contradiction(
                 "verify-ca needs a CA file to verify with",
             ));
         }
-        (M::VerifyCa | M::Require, Some(Roots::System | Roots::WebPki)) => {
+        (M::VerifyFull, Some(own), _) => Trust::Own(Checks::ChainAndName(own)),
+        // As libpq: with authorities at hand, `require` verifies them.
+        (M::VerifyCa | M::Require, Some(own), _) => Trust::Own(Checks::Chain(own)),
+        (M::VerifyFull, None, Some(Roots::WebPki)) => Trust::Public(RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        }),
+        (M::VerifyFull, None, _) => Trust::Public(system_roots()?),
+        (M::VerifyCa | M::Require, None, Some(_)) => {
             return Err(TlsError::Contradiction(
                 "anybody can get a certificate from a public authority: without comparing the \
                  name it proves nothing; use verify-full",
             ));
         }
-        // As libpq: with authorities at hand, `require` verifies them.
-        (M::VerifyCa | M::Require, Some(roots)) => Trust::Chain(load_roots(roots)?),
-        (M::Require | M::Prefer | M::Disable, None) => Trust::Nothing,
-        (M::Prefer | M::Disable, Some(_)) => {
-            return Err(TlsError::Contradiction(
-                "certificate authorities are of no use with this TLS mode; use verify-full",
-            ));
-        }
     })
 }
 
-fn load_roots(roots: &Roots) -> Result<RootCertStore, TlsError> {
-    match roots {
-        Roots::File(path) => authorities(&files::read(path)?, &path.display().to_string()),
-        Roots::Pem(pem) => authorities(pem, "the given PEM text"),
-        Roots::WebPki => Ok(RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
-        }),
-        Roots::System => {
-            let mut store = RootCertStore::empty();
-            // A system's list may hold old certificates that webpki cannot read; those are skipped.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err(TlsError::NoSystemRoots);
-            }
-            Ok(store)
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    // A system's list may hold old certificates that webpki cannot read; those are skipped.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        Err(TlsError::NoSystemRoots)
+    } else {
+        Ok(store)
+    }
+}
+
+/// Verifies with the operator's own CA file, or with none. That the server holds the certificate's
+/// key is verified in every case.
+#[derive(Debug)]
+struct OwnVerifier {
+    checks: Checks,
+    provider: Arc<CryptoProvider>,
+}
+
+impl OwnVerifier {
+    fn check_chain(
+        &self,
+        own: &Authorities,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let result = verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(end_entity)?,
+            &own.roots,
+            intermediates,
+            now,
+            self.provider.signature_verification_algorithms.all,
+        );
+        match result {
+            // A self-signed server certificate as `openssl req -x509` makes it is a CA, too. If
+            // the CA file lists exactly this certificate, the operator has named the server itself,
+            // as libpq understands it. Its dates have been checked before this error arises.
+            Err(e) if is_ca_as_server(&e) && own.listed.iter().any(|c| c == end_entity) => Ok(()),
+            other => other,
         }
     }
 }
 
-/// `verify-ca` and `require`: the chain (if authorities are given), not the name. That the server
-/// holds the certificate's key is always verified.
-#[derive(Debug)]
-struct WithoutName {
-    roots: Option<RootCertStore>,
-    provider: Arc<CryptoProvider>,
+fn is_ca_as_server(e: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(e)) = e else {
+        return false;
+    };
+    matches!(
+        e.0.downcast_ref::<webpki::Error>(),
+        Some(webpki::Error::CaUsedAsEndEntity)
+    )
 }
 
-impl ServerCertVerifier for WithoutName {
+impl ServerCertVerifier for OwnVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(roots) = &self.roots {
-            verify_server_cert_signed_by_trust_anchor(
-                &ParsedCertificate::try_from(end_entity)?,
-                roots,
-                intermediates,
-                now,
-                self.provider.signature_verification_algorithms.all,
-            )?;
+        match &self.checks {
+            Checks::Key => {}
+            Checks::Chain(own) => self.check_chain(own, end_entity, intermediates, now)?,
+            Checks::ChainAndName(own) => {
+                self.check_chain(own, end_entity, intermediates, now)?;
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -333,3 +379,6 @@ impl ServerCertVerifier for WithoutName {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

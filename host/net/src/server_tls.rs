@@ -255,3 +255,6 @@ pub(crate) fn authorities(pem: &[u8], path: &str) -> Result<RootCertStore, TlsEr
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests;
