@@ -1,17 +1,40 @@
 //! What one SQL text does: facts, accesses, labelled columns in reach, and the shape of each result.
 //!
-//! PostgreSQL's own grammar makes the raw tree; a depth-limited walk with an allow-list of node
-//! types reads it. Whatever is not understood makes `facts.parsed` false.
+//! PostgreSQL's own grammar makes the raw tree; an iterative, bounded walk with an allow-list of node
+//! types reads it. Whatever is not understood makes `facts.parsed` false, and a guard refuses it.
+//!
+//! Place in the flow: the wire half calls [`analyse`] before it decides, and asks the
+//! [`StatementShape`] of each statement which fields of its result need masking.
+//!
+//! Architecture invariant: nothing here talks to a server; the same text, snapshot, state and labels
+//! give the same analysis.
 
+mod ddl;
+mod expression;
+pub(crate) mod flow;
+mod found;
+pub(crate) mod functions;
+mod lex;
+mod settings;
 mod shape;
+mod statement;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod walk;
 
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use pipeline::{Access, Action, Column, LabelCatalog, Resource, SqlFacts, Target};
+use pipeline::{
+    Access, Action, Column, LabelCatalog, Relation, Resource, SqlFacts, SqlKind, Target,
+};
 
 use crate::catalog::{SessionState, Snapshot};
 
 pub use shape::{CopyFormat, CopyKind, Field, StatementShape, Taint, TxEffect};
+pub(crate) use summary::{Effect, Summary};
 
 /// Bounds of the work that one text may cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,25 +88,159 @@ pub struct Analysis {
     pub changes_catalog: bool,
     /// Refused whatever policy says; the client may read the text.
     pub refuse: Option<String>,
+    pub(crate) summaries: Vec<Arc<Summary>>,
 }
 
 /// Total: what cannot be resolved gives `facts.parsed = false` or `known = false`.
 pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
-    let text: Arc<str> = String::from_utf8_lossy(sql).into();
+    let text = match lex::check(sql, ctx.limits.max_text) {
+        Ok(text) => text,
+        Err(error) => return opaque(sql, ctx, Some(error.to_string())),
+    };
+    // The tree's accessors panic on a node type that the C headers do not announce. None is known;
+    // if there is one, the statement counts as not understood.
+    let result = catch_unwind(AssertUnwindSafe(|| analyse_text(text, ctx)));
+    match result {
+        Ok(Ok(analysis)) => analysis,
+        Ok(Err(refusal)) => opaque(sql, ctx, Some(refusal)),
+        Err(_) => {
+            tracing::error!("the analysis of a statement panicked; it counts as not understood");
+            opaque(sql, ctx, None)
+        }
+    }
+}
+
+fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, String> {
+    let tree = pg_raw_parse::parse(text).map_err(|e| match e {
+        pg_raw_parse::Error::Parse(e) => e.to_string(),
+        _ => "the statement could not be parsed".to_owned(),
+    })?;
+    let mut cx = statement::Cx {
+        ctx,
+        path: ctx.state.path(),
+        budget: ctx.limits.max_nodes,
+    };
+    let mut summaries = Vec::new();
+    for stmt in tree.stmts() {
+        if summaries.len() >= ctx.limits.max_statements {
+            let limit = ctx.limits.max_statements;
+            return Err(format!("the text has more than {limit} statements"));
+        }
+        let summary = statement::summarize(stmt, &mut cx, 0);
+        let sets_path = summary.effects.iter().any(|e| matches!(e, Effect::Path));
+        summaries.push(Arc::new(summary));
+        if sets_path {
+            // The statements behind it run under another path.
+            cx.path = crate::catalog::Path::Unknown;
+        }
+    }
+    Ok(merge(text, summaries, ctx))
+}
+
+fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
+    let one = match summaries.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    };
+    let any = |f: fn(&Summary) -> bool| summaries.iter().any(|s| f(s));
+    let functions: BTreeSet<Arc<str>> = summaries
+        .iter()
+        .flat_map(|s| s.functions.iter().cloned())
+        .collect();
+    let facts = SqlFacts {
+        text: text.into(),
+        kind: summaries
+            .iter()
+            .map(|s| s.kind)
+            .max()
+            .unwrap_or(SqlKind::Empty),
+        has_where: !any(|s| s.unbounded),
+        has_limit: one.is_some_and(|s| s.has_limit),
+        limit: one.and_then(|s| s.limit),
+        multi_statement: summaries.len() > 1,
+        touches_catalog: any(|s| s.touches_catalog),
+        writes: any(|s| s.writes),
+        locks: any(|s| s.locks),
+        parsed: !any(|s| !s.parsed),
+        read_only_txn: ctx.read_only_txn,
+        reads: relations(&summaries, |s| &s.reads),
+        writes_to: relations(&summaries, |s| &s.writes_to),
+        functions: functions.into_iter().collect(),
+    };
+    let mut accesses: Vec<Access> = Vec::new();
+    let mut labelled: BTreeSet<Column> = BTreeSet::new();
+    for summary in &summaries {
+        for access in &summary.accesses {
+            if !accesses.contains(access) {
+                accesses.push(access.clone());
+            }
+        }
+        labelled.extend(summary.labelled.iter().cloned());
+    }
+    if accesses.is_empty() {
+        accesses.push(on_database(Action::PostgresSession, ctx));
+    }
+    let not_mixed = mixed_copy(&summaries);
     Analysis {
-        facts: Arc::new(SqlFacts::opaque(text)),
-        accesses: vec![Access {
-            action: Action::PostgresUtility,
-            resource: Resource::PgDatabase {
-                database: ctx.database.clone(),
-            },
-            target: Some(ctx.target.clone()),
-        }],
-        labelled: Vec::new(),
-        unmaskable: None,
+        facts: Arc::new(facts),
+        accesses,
+        labelled: labelled.into_iter().collect(),
+        unmaskable: summaries.iter().find_map(|s| s.unmaskable),
+        statements: summaries.iter().map(|s| s.shape.clone()).collect(),
+        unknown_names: any(|s| s.unknown_names),
+        changes_catalog: any(|s| s.changes_catalog),
+        refuse: summaries
+            .iter()
+            .find_map(|s| s.refuse.clone())
+            .or(not_mixed),
+        summaries,
+    }
+}
+
+/// Names that an earlier statement of the text makes are not in the snapshot; nothing to do about it
+/// here. But two transfers of raw data in one text would need results that cannot be told apart.
+fn mixed_copy(summaries: &[Arc<Summary>]) -> Option<String> {
+    let transfers = summaries.iter().filter(|s| s.shape.copy.is_some()).count();
+    (transfers > 1).then(|| "send each COPY as a statement of its own".to_owned())
+}
+
+fn relations(
+    summaries: &[Arc<Summary>],
+    of: impl Fn(&Summary) -> &BTreeSet<Relation>,
+) -> Vec<Relation> {
+    let all: BTreeSet<Relation> = summaries
+        .iter()
+        .flat_map(|s| of(s).iter().cloned())
+        .collect();
+    all.into_iter().collect()
+}
+
+fn on_database(action: Action, ctx: &Ctx<'_>) -> Access {
+    Access {
+        action,
+        resource: Resource::PgDatabase {
+            database: ctx.database.clone(),
+        },
+        target: Some(ctx.target.clone()),
+    }
+}
+
+fn opaque(sql: &[u8], ctx: &Ctx<'_>, refuse: Option<String>) -> Analysis {
+    let shown = sql.get(..ctx.limits.max_text).unwrap_or(sql);
+    let text: Arc<str> = String::from_utf8_lossy(shown).into();
+    let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
+    Analysis {
+        facts: Arc::new(SqlFacts {
+            read_only_txn: ctx.read_only_txn,
+            ..SqlFacts::opaque(text)
+        }),
+        accesses: vec![on_database(Action::PostgresUtility, ctx)],
+        labelled: index.all.clone(),
+        unmaskable: Some("a statement that is not understood cannot be masked"),
         statements: Vec::new(),
         unknown_names: false,
-        changes_catalog: false,
-        refuse: Some("this text is not analysed yet".into()),
+        changes_catalog: true,
+        refuse,
+        summaries: Vec::new(),
     }
 }

@@ -1,7 +1,10 @@
 //! The shape of one statement's result, and which labelled columns each of its fields can show.
 
+use std::sync::Arc;
+
 use pipeline::{Column, SqlKind};
 
+use super::flow::{Flow, Masked, Reach, Taints};
 use crate::catalog::Snapshot;
 
 /// One field of a RowDescription; the format of a bound portal comes from Bind.
@@ -36,6 +39,7 @@ pub enum TxEffect {
     },
     Commit,
     Rollback,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint,
     /// SET TRANSACTION, SET SESSION CHARACTERISTICS.
     Set {
@@ -54,19 +58,33 @@ pub enum CopyFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyKind {
     In,
-    /// `fields` when every column of the stream is known: they go to `taints` like a
-    /// RowDescription's. `text` has the default delimiter, null string and no header.
     Out {
         format: CopyFormat,
+        /// No option but the format: text has tabs, `\N` and no header.
         default_options: bool,
+        /// When every column of the stream is known: they go to `taints` like a RowDescription's.
         fields: Option<Vec<Field>>,
     },
 }
 
-/// One statement of a text.
+/// Where the values of a result come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// No relation is involved.
+    Nothing,
+    Unknown,
+    Flow(Flow),
+    /// The result of one of these.
+    OneOf(Vec<Arc<Body>>),
+}
+
+/// One statement of a text. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StatementShape {
     pub(crate) kind: SqlKind,
+    pub(crate) copy: Option<CopyKind>,
+    pub(crate) transaction: Option<TxEffect>,
+    pub(crate) body: Arc<Body>,
 }
 
 impl StatementShape {
@@ -75,25 +93,97 @@ impl StatementShape {
     }
 
     pub fn copy(&self) -> Option<&CopyKind> {
-        None
+        self.copy.as_ref()
     }
 
     pub fn transaction(&self) -> Option<TxEffect> {
-        None
+        self.transaction
     }
 
     /// One per field. `masked` are the columns that policy hides in this request.
-    pub fn taints(
-        &self,
-        fields: &[Field],
-        _snapshot: &Snapshot,
-        masked: &[Column],
-    ) -> Vec<Taint> {
-        let taint = if masked.is_empty() {
-            Taint::Clean
-        } else {
-            Taint::Tainted
-        };
-        vec![taint; fields.len()]
+    pub fn taints(&self, fields: &[Field], snapshot: &Snapshot, masked: &[Column]) -> Vec<Taint> {
+        if masked.is_empty() {
+            return vec![Taint::Clean; fields.len()];
+        }
+        let mut known = Masked::new(snapshot, masked);
+        let derived = derived(&self.body, fields, &mut known);
+        let mut derived = derived.into_iter();
+        fields
+            .iter()
+            .map(|field| {
+                let tainted = derived.next().unwrap_or(true);
+                origin(field, snapshot, &mut known).unwrap_or(if tainted {
+                    Taint::Tainted
+                } else {
+                    Taint::Clean
+                })
+            })
+            .collect()
+    }
+}
+
+/// What the server says about a field's origin; none when it says nothing.
+fn origin(field: &Field, snapshot: &Snapshot, masked: &mut Masked<'_>) -> Option<Taint> {
+    if field.table_oid == 0 || field.attnum == 0 {
+        return None;
+    }
+    let found = snapshot.index_of(field.table_oid);
+    let Some((index, relation)) = found.and_then(|i| Some((i, snapshot.relation(i)?))) else {
+        return Some(Taint::Tainted);
+    };
+    if relation.is_leaky() {
+        return Some(Taint::Tainted);
+    }
+    if field.attnum < 0 {
+        // System columns: numbers of rows, transactions and relations.
+        return Some(Taint::Clean);
+    }
+    let Some(column) = relation.column(field.attnum) else {
+        return Some(Taint::Tainted);
+    };
+    if column.type_oid != field.type_oid && !is_domain(snapshot, column.type_oid) {
+        // The snapshot is older than the table.
+        return Some(Taint::Tainted);
+    }
+    if let Some(column) = masked.exact(index, &column.name) {
+        return Some(Taint::Exact(column.clone()));
+    }
+    if relation.is_table() && relation.reads.is_empty() {
+        return Some(Taint::Clean);
+    }
+    Some(match masked.reach(field.table_oid, 0) {
+        Reach::All => Taint::Tainted,
+        Reach::Columns(columns) if columns.contains(&&*column.name) => Taint::Tainted,
+        Reach::Columns(_) => Taint::Clean,
+    })
+}
+
+/// RowDescription names a domain's base type.
+fn is_domain(snapshot: &Snapshot, type_oid: u32) -> bool {
+    snapshot.type_info(type_oid).is_some_and(|t| t.kind == b'd')
+}
+
+/// Per field: can a masked value be in it, as far as the statement's text tells?
+fn derived(body: &Body, fields: &[Field], masked: &mut Masked<'_>) -> Vec<bool> {
+    match body {
+        Body::Nothing => vec![false; fields.len()],
+        Body::Unknown => vec![true; fields.len()],
+        Body::Flow(flow) => {
+            let taints = Taints::of(flow, masked, &[], 0);
+            let count = fields.len();
+            let named = fields.iter().enumerate();
+            named
+                .map(|(i, f)| taints.field(i, count, &f.name))
+                .collect()
+        }
+        Body::OneOf(bodies) if bodies.is_empty() => vec![true; fields.len()],
+        Body::OneOf(bodies) => {
+            let mut any = vec![false; fields.len()];
+            for body in bodies {
+                let these = derived(body, fields, masked);
+                any.iter_mut().zip(these).for_each(|(a, b)| *a |= b);
+            }
+            any
+        }
     }
 }

@@ -1,17 +1,32 @@
 //! What names mean inside one session: search path, temporary schema, prepared statements, cursors.
 
-use crate::analysis::Analysis;
-use crate::catalog::CatalogError;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{CatalogError, Path};
+use crate::analysis::{Analysis, Effect, Summary};
+
+/// Names of prepared statements or cursors that are remembered; a client that uses more gets its
+/// EXECUTE and FETCH refused or masked as unknown.
+const MAX_REMEMBERED: usize = 10_000;
+/// Different statements under one name.
+const MAX_PER_NAME: usize = 64;
 
 /// The state of one upstream session that decides what a text means.
 #[derive(Debug, Clone, Default)]
 pub struct SessionState {
+    schemas: Vec<Arc<str>>,
     unknown: bool,
+    /// The path was set since a transaction began: its end can set it back.
+    unsettled: bool,
+    prepared: Remembered,
+    cursors: Remembered,
 }
 
 impl SessionState {
     /// One row; feed it to `new` and `refreshed`.
-    pub const QUERY: &'static str = "SELECT 1::text";
+    pub const QUERY: &'static str =
+        "SELECT pg_catalog.current_schemas(true), current_user, session_user";
 
     pub fn new(row: &[Option<String>]) -> Result<Self, CatalogError> {
         let mut state = Self::default();
@@ -20,19 +35,170 @@ impl SessionState {
     }
 
     /// The connection is idle and the server was asked again.
-    pub fn refreshed(&mut self, _row: &[Option<String>]) -> Result<(), CatalogError> {
+    pub fn refreshed(&mut self, row: &[Option<String>]) -> Result<(), CatalogError> {
+        let [Some(schemas), _, _] = row else {
+            return Err(CatalogError::Shape {
+                query: 0,
+                expected: 3,
+                got: row.len(),
+            });
+        };
+        self.schemas = array(schemas).ok_or_else(|| CatalogError::Value {
+            query: 0,
+            what: "the search path",
+            value: schemas.chars().take(64).collect(),
+        })?;
         self.unknown = false;
         Ok(())
     }
 
     /// A text was forwarded: its effects count from now on, before its success is known, in union
     /// with what was.
-    pub fn forwarded(&mut self, _analysis: &Analysis) {
-        self.unknown = true;
+    pub fn forwarded(&mut self, analysis: &Analysis) {
+        for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
+            match effect {
+                Effect::Path => {
+                    self.unknown = true;
+                    self.unsettled = true;
+                }
+                Effect::Ends => self.unknown |= self.unsettled,
+                Effect::Prepares(name, summary) => self.prepared.add(name, summary),
+                Effect::Declares(name, summary) => self.cursors.add(name, summary),
+            }
+        }
+    }
+
+    /// A Parse message was forwarded: SQL's EXECUTE can run it by its name.
+    pub fn parsed(&mut self, name: &str, analysis: &Analysis) {
+        for summary in &analysis.summaries {
+            self.prepared.add(name, summary);
+        }
+    }
+
+    /// A Bind message was forwarded: SQL's FETCH can read the portal by its name.
+    pub fn bound(&mut self, portal: &str, analysis: &Analysis) {
+        for summary in &analysis.summaries {
+            self.cursors.add(portal, summary);
+        }
     }
 
     /// Unqualified names mean the union of all schemas until `refreshed`.
     pub fn search_path_unknown(&self) -> bool {
         self.unknown
+    }
+
+    pub(crate) fn path(&self) -> Path<'_> {
+        if self.unknown {
+            Path::Unknown
+        } else {
+            Path::Known(&self.schemas)
+        }
+    }
+
+    pub(crate) fn prepared(&self, name: &str) -> Vec<Arc<Summary>> {
+        self.prepared.get(name)
+    }
+
+    pub(crate) fn cursor(&self, name: &str) -> Vec<Arc<Summary>> {
+        self.cursors.get(name)
+    }
+}
+
+/// Everything that was ever meant by a name in this session.
+#[derive(Debug, Clone, Default)]
+struct Remembered {
+    by_name: HashMap<Box<str>, Vec<Arc<Summary>>>,
+    /// Names with more meanings than are kept.
+    full: bool,
+}
+
+impl Remembered {
+    fn add(&mut self, name: &str, summary: &Arc<Summary>) {
+        if name.is_empty() {
+            // SQL has no way to name it.
+            return;
+        }
+        if let Some(known) = self.by_name.get_mut(name) {
+            if known.iter().any(|k| Arc::ptr_eq(k, summary)) {
+                return;
+            }
+            if known.len() >= MAX_PER_NAME {
+                known.clear();
+                self.full = true;
+                return;
+            }
+            if !self.full || !known.is_empty() {
+                known.push(summary.clone());
+            }
+        } else if self.by_name.len() < MAX_REMEMBERED {
+            self.by_name.insert(name.into(), vec![summary.clone()]);
+        }
+    }
+
+    fn get(&self, name: &str) -> Vec<Arc<Summary>> {
+        self.by_name.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// A one-dimensional array of names in PostgreSQL's text form.
+fn array(text: &str) -> Option<Vec<Arc<str>>> {
+    let inner = text.strip_prefix('{')?.strip_suffix('}')?;
+    let mut out: Vec<Arc<str>> = Vec::new();
+    let mut word = String::new();
+    let (mut quoted, mut any) = (false, false);
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                any = true;
+            }
+            '\\' => word.push(chars.next()?),
+            ',' if !quoted => {
+                out.push(word.as_str().into());
+                word.clear();
+                any = false;
+            }
+            c => {
+                word.push(c);
+                any = true;
+            }
+        }
+    }
+    if quoted {
+        return None;
+    }
+    if any || !out.is_empty() {
+        out.push(word.as_str().into());
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays() {
+        for (text, expect) in [
+            ("{}", Some(vec![])),
+            ("{pg_catalog,public}", Some(vec!["pg_catalog", "public"])),
+            (r#"{"a,b","c\"d",e}"#, Some(vec!["a,b", "c\"d", "e"])),
+            (r#"{"a}"#, None),
+            ("public", None),
+        ] {
+            let got = array(text);
+            let got = got
+                .as_ref()
+                .map(|v| v.iter().map(|s| &**s).collect::<Vec<_>>());
+            assert_eq!(got, expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_of_the_wrong_shape() {
+        assert!(SessionState::new(&[]).is_err());
+        assert!(SessionState::new(&[None, None, None]).is_err());
+        assert!(SessionState::new(&[Some("x".into()), None, None]).is_err());
     }
 }

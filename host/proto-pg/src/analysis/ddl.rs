@@ -1,0 +1,472 @@
+//! Statements that change definitions, rights and the server.
+
+use pg_raw_parse::raw::{AlterTableType as At, ConstrType, ObjectType};
+use pg_raw_parse::{Node, nodes};
+use pipeline::{Action, SqlKind};
+
+use super::found::Place;
+use super::statement::{Cx, summarize};
+use super::summary::{COPIES, Draft};
+use super::walk::{Out, Walk};
+
+const MOVES: &str = "this could move or rename labelled columns to where no label protects them";
+
+pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
+    let mut walk = cx.walk();
+    let kind = tables(node, &mut walk)
+        .or_else(|| objects(node, &mut walk))
+        .or_else(|| rights(node, &mut walk))
+        .or_else(|| server(node, &mut walk));
+    match kind {
+        Some(kind) => {
+            walk.found.writes |= kind != SqlKind::Session;
+            walk.found.changes_catalog |= kind == SqlKind::Ddl;
+            let mut draft = cx.done(walk, kind);
+            if let Node::CreateSchemaStmt(s) = node {
+                for element in s.schema_elts() {
+                    let inner = summarize(element, cx, depth + 1);
+                    draft.inner.push(std::sync::Arc::new(inner));
+                }
+            }
+            draft
+        }
+        None => {
+            walk.odd("a statement type");
+            walk.found.writes = true;
+            walk.found.database.insert(Action::PostgresUtility);
+            cx.done(walk, SqlKind::Unknown)
+        }
+    }
+}
+
+/// A new relation in the schema where it would be made.
+pub(super) fn creates(walk: &mut Walk<'_, '_>, relation: Option<&nodes::RangeVar>) {
+    let Some(relation) = relation else {
+        walk.odd("a statement without its relation");
+        return;
+    };
+    walk.found.writes = true;
+    walk.found.changes_catalog = true;
+    // 't': pg_class.relpersistence of temporary relations.
+    let temporary = u8::try_from(relation.relpersistence).is_ok_and(|p| p == b't');
+    let schema = match relation.schemaname() {
+        None if temporary => "pg_temp".into(),
+        schema => walk.schema_of(schema),
+    };
+    walk.found.schemas.insert((Action::PostgresCreate, schema));
+}
+
+fn touches<'t>(walk: &mut Walk<'t, '_>, action: Action, relation: Option<&'t nodes::RangeVar>) {
+    let Some(relation) = relation else {
+        walk.odd("a statement without its relation");
+        return;
+    };
+    for place in walk.places(relation) {
+        walk.found.tables.insert((action, place));
+    }
+}
+
+/// CREATE, ALTER and so on of relations.
+fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
+    match node {
+        Node::CreateStmt(s) => create_table(s, walk),
+        Node::CreateSeqStmt(s) => creates(walk, s.sequence()),
+        Node::AlterSeqStmt(s) => touches(walk, Action::PostgresAlter, s.sequence()),
+        Node::ViewStmt(s) => {
+            walk.query(s.query(), Out::Sink);
+            creates(walk, s.view());
+        }
+        Node::RefreshMatViewStmt(s) => touches(walk, Action::PostgresAlter, s.relation()),
+        Node::IndexStmt(s) => {
+            touches(walk, Action::PostgresAlter, s.relation());
+            for element in s.index_params() {
+                walk.expressions(Node::IndexElem(element));
+            }
+            walk.expressions(s.where_clause());
+        }
+        Node::CreateStatsStmt(s) => {
+            for relation in s.relations() {
+                touches(walk, Action::PostgresAlter, Some(relation));
+            }
+        }
+        Node::AlterTableStmt(s) => {
+            touches(walk, Action::PostgresAlter, s.relation());
+            for command in s.cmds() {
+                match command {
+                    Node::AlterTableCmd(command) => alter_table(command, walk),
+                    _ => walk.odd("ALTER TABLE"),
+                }
+            }
+        }
+        Node::CreatePolicyStmt(s) => touches(walk, Action::PostgresAlter, s.table()),
+        Node::AlterPolicyStmt(s) => touches(walk, Action::PostgresAlter, s.table()),
+        Node::RuleStmt(s) => {
+            touches(walk, Action::PostgresAlter, s.relation());
+            runs_later(walk);
+        }
+        Node::CreateTrigStmt(s) => {
+            touches(walk, Action::PostgresAlter, s.relation());
+            runs_later(walk);
+        }
+        Node::TruncateStmt(s) => {
+            for relation in s.relations() {
+                match relation {
+                    Node::RangeVar(r) => touches(walk, Action::PostgresTruncate, Some(r)),
+                    _ => walk.odd("TRUNCATE"),
+                }
+            }
+            return Some(SqlKind::Delete);
+        }
+        Node::LockStmt(s) => {
+            for relation in s.relations() {
+                match relation {
+                    Node::RangeVar(r) => touches(walk, Action::PostgresSelect, Some(r)),
+                    _ => walk.odd("LOCK"),
+                }
+            }
+            walk.found.locks = true;
+            return Some(SqlKind::Session);
+        }
+        _ => return None,
+    }
+    Some(SqlKind::Ddl)
+}
+
+/// Code that will run on other occasions.
+fn runs_later(walk: &mut Walk<'_, '_>) {
+    walk.found.flow.opaque = true;
+    walk.found.copies = Some(COPIES);
+}
+
+fn create_table<'t>(s: &'t nodes::CreateStmt, walk: &mut Walk<'t, '_>) {
+    creates(walk, s.relation());
+    for element in s.table_elts() {
+        match element {
+            Node::ColumnDef(column) => column_def(column, walk),
+            Node::Constraint(_) => {}
+            Node::TableLikeClause(like) => {
+                touches(walk, Action::PostgresSelect, like.relation());
+            }
+            _ => walk.odd("CREATE TABLE"),
+        }
+    }
+    for parent in s.inh_relations() {
+        match parent {
+            Node::RangeVar(parent) => touches(walk, Action::PostgresAlter, Some(parent)),
+            _ => walk.odd("CREATE TABLE"),
+        }
+    }
+}
+
+/// Defaults and generation expressions run later, on data of other people.
+fn column_def<'t>(column: &'t nodes::ColumnDef, walk: &mut Walk<'t, '_>) {
+    walk.expressions(column.raw_default());
+    for constraint in column.constraints() {
+        if let Node::Constraint(c) = constraint {
+            walk.expressions(c.raw_expr());
+        }
+    }
+}
+
+fn alter_table<'t>(command: &'t nodes::AlterTableCmd, walk: &mut Walk<'t, '_>) {
+    let harmless = match command.subtype {
+        At::AT_AddColumn => match command.def() {
+            Node::ColumnDef(column) => {
+                column_def(column, walk);
+                let generated = |c: Node<'_>| matches!(c, Node::Constraint(c) if c.contype == ConstrType::CONSTR_GENERATED);
+                !column.constraints().iter().any(generated)
+            }
+            _ => false,
+        },
+        At::AT_ColumnDefault => {
+            walk.expressions(command.def());
+            true
+        }
+        At::AT_DropNotNull
+        | At::AT_SetNotNull
+        | At::AT_SetStatistics
+        | At::AT_SetOptions
+        | At::AT_ResetOptions
+        | At::AT_SetStorage
+        | At::AT_SetCompression
+        | At::AT_DropColumn
+        | At::AT_AddConstraint
+        | At::AT_AlterConstraint
+        | At::AT_ValidateConstraint
+        | At::AT_DropConstraint
+        | At::AT_ClusterOn
+        | At::AT_DropCluster
+        | At::AT_SetLogged
+        | At::AT_SetUnLogged
+        | At::AT_SetRelOptions
+        | At::AT_ResetRelOptions
+        | At::AT_ReplicaIdentity
+        | At::AT_EnableRowSecurity
+        | At::AT_ForceRowSecurity
+        | At::AT_AddIdentity
+        | At::AT_SetIdentity
+        | At::AT_DropIdentity => true,
+        _ => false,
+    };
+    if !harmless {
+        walk.found.copies = Some(MOVES);
+    }
+}
+
+/// Objects that are not relations, and those that are named by kind.
+fn objects<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
+    match node {
+        Node::CreateSchemaStmt(_) => {
+            walk.found.database.insert(Action::PostgresCreate);
+        }
+        Node::DropStmt(s) => {
+            for object in s.objects() {
+                named(walk, Action::PostgresDrop, s.remove_type, object);
+            }
+        }
+        Node::RenameStmt(s) => {
+            walk.found.copies = Some(MOVES);
+            match s.relation() {
+                Some(relation) => touches(walk, Action::PostgresAlter, Some(relation)),
+                None if s.rename_type == ObjectType::OBJECT_SCHEMA => {
+                    schema(walk, Action::PostgresAlter, s.subname().unwrap_or_default());
+                    walk.found.flow.opaque = true;
+                }
+                None => named(walk, Action::PostgresAlter, s.rename_type, s.object()),
+            }
+        }
+        Node::AlterObjectSchemaStmt(s) => {
+            walk.found.copies = Some(MOVES);
+            match s.relation() {
+                Some(relation) => touches(walk, Action::PostgresAlter, Some(relation)),
+                None => named(walk, Action::PostgresAlter, s.object_type, s.object()),
+            }
+            schema(
+                walk,
+                Action::PostgresCreate,
+                s.newschema().unwrap_or_default(),
+            );
+        }
+        Node::AlterOwnerStmt(s) => match s.relation() {
+            Some(relation) => touches(walk, Action::PostgresAlter, Some(relation)),
+            None => named(walk, Action::PostgresAlter, s.object_type, s.object()),
+        },
+        Node::CommentStmt(s) => named(walk, Action::PostgresAlter, s.objtype, s.object()),
+        Node::SecLabelStmt(s) => named(walk, Action::PostgresAlter, s.objtype, s.object()),
+        Node::CreateFunctionStmt(s) => {
+            created(walk, s.funcname());
+            runs_later(walk);
+        }
+        Node::AlterFunctionStmt(s) => {
+            if let Some(function) = s.func() {
+                created(walk, function.objname());
+            }
+            runs_later(walk);
+        }
+        Node::DefineStmt(s) => {
+            let names: Vec<&str> = s.defnames().iter().filter_map(|n| n.sval()).collect();
+            creates_named(walk, &names);
+        }
+        Node::CompositeTypeStmt(s) => creates(walk, s.typevar()),
+        Node::CreateEnumStmt(s) => {
+            let names: Vec<&str> = s.type_name().iter().filter_map(|n| n.sval()).collect();
+            creates_named(walk, &names);
+        }
+        Node::CreateRangeStmt(s) => {
+            let names: Vec<&str> = s.type_name().iter().filter_map(|n| n.sval()).collect();
+            creates_named(walk, &names);
+        }
+        Node::CreateDomainStmt(s) => {
+            let names: Vec<&str> = s.domainname().iter().filter_map(|n| n.sval()).collect();
+            creates_named(walk, &names);
+        }
+        Node::AlterEnumStmt(s) => {
+            let names: Vec<&str> = s.type_name().iter().filter_map(|n| n.sval()).collect();
+            named_parts(walk, Action::PostgresAlter, &names);
+        }
+        Node::AlterDomainStmt(s) => created(walk, s.type_name()),
+        Node::AlterTypeStmt(s) => created(walk, s.type_name()),
+        Node::CreateCastStmt(_)
+        | Node::CreateOpClassStmt(_)
+        | Node::CreateOpFamilyStmt(_)
+        | Node::AlterOpFamilyStmt(_)
+        | Node::AlterOperatorStmt(_)
+        | Node::AlterStatsStmt(_)
+        | Node::AlterCollationStmt(_)
+        | Node::AlterTSDictionaryStmt(_)
+        | Node::AlterTSConfigurationStmt(_)
+        | Node::CreateConversionStmt(_)
+        | Node::CreateTransformStmt(_)
+        | Node::AlterObjectDependsStmt(_) => {
+            walk.found.database.insert(Action::PostgresUtility);
+        }
+        _ => return None,
+    }
+    Some(SqlKind::Ddl)
+}
+
+fn rights<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
+    match node {
+        Node::GrantStmt(_)
+        | Node::GrantRoleStmt(_)
+        | Node::AlterDefaultPrivilegesStmt(_)
+        | Node::CreateRoleStmt(_)
+        | Node::AlterRoleStmt(_)
+        | Node::AlterRoleSetStmt(_)
+        | Node::DropRoleStmt(_)
+        | Node::DropOwnedStmt(_)
+        | Node::ReassignOwnedStmt(_) => {
+            walk.found.database.insert(Action::PostgresUtility);
+            walk.found.changes_catalog = true;
+            Some(SqlKind::Dcl)
+        }
+        _ => None,
+    }
+}
+
+fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
+    match node {
+        Node::VacuumStmt(s) => {
+            for relation in s.rels() {
+                if let Some(relation) = relation.relation() {
+                    for place in walk.places(relation) {
+                        walk.found.tables.insert((Action::PostgresUtility, place));
+                    }
+                }
+            }
+        }
+        Node::ClusterStmt(s) => {
+            if let Some(relation) = s.relation() {
+                touches(walk, Action::PostgresUtility, Some(relation));
+            }
+        }
+        Node::ReindexStmt(_)
+        | Node::CheckPointStmt(_)
+        | Node::ListenStmt(_)
+        | Node::NotifyStmt(_)
+        | Node::LoadStmt(_)
+        | Node::AlterSystemStmt(_)
+        | Node::CreatedbStmt(_)
+        | Node::AlterDatabaseStmt(_)
+        | Node::AlterDatabaseSetStmt(_)
+        | Node::AlterDatabaseRefreshCollStmt(_)
+        | Node::DropdbStmt(_)
+        | Node::CreateTableSpaceStmt(_)
+        | Node::DropTableSpaceStmt(_)
+        | Node::AlterTableSpaceOptionsStmt(_)
+        | Node::CreateExtensionStmt(_)
+        | Node::AlterExtensionStmt(_)
+        | Node::AlterExtensionContentsStmt(_)
+        | Node::CreateFdwStmt(_)
+        | Node::AlterFdwStmt(_)
+        | Node::CreateForeignServerStmt(_)
+        | Node::AlterForeignServerStmt(_)
+        | Node::CreateUserMappingStmt(_)
+        | Node::AlterUserMappingStmt(_)
+        | Node::DropUserMappingStmt(_)
+        | Node::CreatePLangStmt(_)
+        | Node::CreateAmStmt(_) => {}
+        Node::ImportForeignSchemaStmt(_)
+        | Node::CreateEventTrigStmt(_)
+        | Node::AlterEventTrigStmt(_)
+        | Node::CreatePublicationStmt(_)
+        | Node::AlterPublicationStmt(_)
+        | Node::CreateSubscriptionStmt(_)
+        | Node::AlterSubscriptionStmt(_)
+        | Node::DropSubscriptionStmt(_)
+        | Node::AlterTableMoveAllStmt(_) => runs_later(walk),
+        _ => return None,
+    }
+    walk.found.database.insert(Action::PostgresUtility);
+    walk.found.changes_catalog = true;
+    Some(SqlKind::Utility)
+}
+
+fn schema(walk: &mut Walk<'_, '_>, action: Action, name: &str) {
+    walk.found.schemas.insert((action, name.into()));
+}
+
+/// An object that is given by its kind and name.
+fn named<'t>(walk: &mut Walk<'t, '_>, action: Action, kind: ObjectType::Type, object: Node<'t>) {
+    let parts: Vec<&str> = match object {
+        Node::NodeList(list) => list.iter().filter_map(Node::as_str).collect(),
+        Node::String(s) => s.sval().into_iter().collect(),
+        Node::TypeName(t) => t.names().iter().filter_map(|n| n.sval()).collect(),
+        Node::ObjectWithArgs(o) => o.objname().iter().filter_map(Node::as_str).collect(),
+        _ => Vec::new(),
+    };
+    match kind {
+        ObjectType::OBJECT_TABLE
+        | ObjectType::OBJECT_VIEW
+        | ObjectType::OBJECT_MATVIEW
+        | ObjectType::OBJECT_SEQUENCE
+        | ObjectType::OBJECT_FOREIGN_TABLE => relation_named(walk, action, &parts),
+        // The last part names the column, trigger, rule, policy or constraint.
+        ObjectType::OBJECT_COLUMN
+        | ObjectType::OBJECT_TRIGGER
+        | ObjectType::OBJECT_RULE
+        | ObjectType::OBJECT_POLICY
+        | ObjectType::OBJECT_TABCONSTRAINT => {
+            let relation = parts.split_last().map(|(_, rest)| rest).unwrap_or_default();
+            relation_named(walk, Action::PostgresAlter, relation);
+        }
+        ObjectType::OBJECT_SCHEMA => match parts.as_slice() {
+            [name] => schema(walk, action, name),
+            _ => walk.odd("a schema's name"),
+        },
+        ObjectType::OBJECT_INDEX
+        | ObjectType::OBJECT_FUNCTION
+        | ObjectType::OBJECT_PROCEDURE
+        | ObjectType::OBJECT_ROUTINE
+        | ObjectType::OBJECT_AGGREGATE
+        | ObjectType::OBJECT_TYPE
+        | ObjectType::OBJECT_DOMAIN
+        | ObjectType::OBJECT_COLLATION
+        | ObjectType::OBJECT_STATISTIC_EXT => named_parts(walk, action, &parts),
+        _ => {
+            walk.found.database.insert(Action::PostgresUtility);
+        }
+    }
+}
+
+fn relation_named(walk: &mut Walk<'_, '_>, action: Action, parts: &[&str]) {
+    let (schema, name) = match parts {
+        [name] => (None, *name),
+        [schema, name] | [_, schema, name] => (Some(*schema), *name),
+        _ => {
+            walk.odd("a relation's name");
+            return;
+        }
+    };
+    let found = walk.snapshot.find_relations(schema, name, walk.path);
+    if found.is_empty() {
+        walk.found.unknown_names = true;
+        let schema = walk.schema_of(schema);
+        let place = Place::Unknown {
+            schema,
+            name: name.into(),
+        };
+        walk.found.tables.insert((action, place));
+    }
+    for index in found {
+        walk.found.tables.insert((action, Place::Known(index)));
+    }
+}
+
+fn named_parts(walk: &mut Walk<'_, '_>, action: Action, parts: &[&str]) {
+    let given = match parts {
+        [schema, _] | [_, schema, _] => Some(*schema),
+        _ => None,
+    };
+    let name = walk.schema_of(given);
+    walk.found.schemas.insert((action, name));
+}
+
+fn created(walk: &mut Walk<'_, '_>, name: &pg_raw_parse::list::NodeList) {
+    let parts: Vec<&str> = name.iter().filter_map(Node::as_str).collect();
+    creates_named(walk, &parts);
+}
+
+fn creates_named(walk: &mut Walk<'_, '_>, parts: &[&str]) {
+    named_parts(walk, Action::PostgresCreate, parts);
+}

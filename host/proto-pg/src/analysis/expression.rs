@@ -1,0 +1,399 @@
+//! The walk's other half: expressions and what stands in FROM.
+
+use pg_raw_parse::{ConstValue, Node, nodes};
+
+use super::flow::{DefKind, Range};
+use super::found::Call;
+use super::functions::{Nature, nature};
+use super::settings;
+use super::walk::{Item, Walk};
+
+impl<'t> Walk<'t, '_> {
+    pub(super) fn expression(&mut self, item: Item<'t>) {
+        let i = &item;
+        match item.node {
+            Node::None
+            | Node::A_Const(_)
+            | Node::ParamRef(_)
+            | Node::SQLValueFunction(_)
+            | Node::SetToDefault(_)
+            | Node::CurrentOfExpr(_)
+            | Node::MergeSupportFunc(_)
+            | Node::Integer(_)
+            | Node::Float(_)
+            | Node::Boolean(_)
+            | Node::BitString(_) => {}
+            // A field or attribute name inside an indirection.
+            Node::String(s) => self.found.mention(item.owner, None, s.sval()),
+            Node::A_Star(_) => self.found.mention(item.owner, None, None),
+            Node::NodeList(list) => self.parts(list, i),
+            Node::ColumnRef(c) => self.column(c, i),
+            Node::FuncCall(f) => self.call(f, i),
+            Node::A_Expr(e) => {
+                self.operator(e.name());
+                self.part(e.lexpr(), i);
+                self.part(e.rexpr(), i);
+            }
+            Node::BoolExpr(e) => self.parts(e.args(), i),
+            Node::TypeCast(e) => {
+                self.part(e.arg(), i);
+                self.type_name(e.type_name(), i);
+            }
+            Node::TypeName(t) => self.type_name(Some(t), i),
+            Node::CollateClause(e) => self.part(e.arg(), i),
+            Node::SubLink(e) => {
+                self.operator(e.oper_name());
+                self.part(e.testexpr(), i);
+                self.part(e.subselect(), i);
+            }
+            Node::A_Indices(e) => {
+                self.part(e.lidx(), i);
+                self.part(e.uidx(), i);
+            }
+            Node::A_Indirection(e) => {
+                self.part(e.arg(), i);
+                self.parts(e.indirection(), i);
+            }
+            Node::A_ArrayExpr(e) => self.parts(e.elements(), i),
+            Node::RowExpr(e) => self.parts(e.args(), i),
+            Node::CoalesceExpr(e) => self.parts(e.args(), i),
+            Node::MinMaxExpr(e) => self.parts(e.args(), i),
+            Node::CaseExpr(e) => {
+                self.part(e.arg(), i);
+                self.parts(e.args(), i);
+                self.part(e.defresult(), i);
+            }
+            Node::CaseWhen(e) => {
+                self.part(e.expr(), i);
+                self.part(e.result(), i);
+            }
+            Node::NullTest(e) => self.part(e.arg(), i),
+            Node::BooleanTest(e) => self.part(e.arg(), i),
+            Node::GroupingFunc(e) => self.parts(e.args(), i),
+            Node::GroupingSet(e) => self.parts(e.content(), i),
+            Node::NamedArgExpr(e) => self.part(e.arg(), i),
+            Node::MultiAssignRef(e) => self.part(e.source(), i),
+            Node::ResTarget(e) => {
+                self.parts(e.indirection(), i);
+                self.part(e.val(), i);
+            }
+            Node::SortBy(e) => {
+                self.operator(e.use_op());
+                self.part(e.node(), i);
+            }
+            Node::WindowDef(w) => self.window(Some(w), i),
+            Node::IndexElem(e) => self.part(e.expr(), i),
+            _ => self.source(item),
+        }
+    }
+
+    /// What stands in FROM.
+    fn source(&mut self, item: Item<'t>) {
+        let i = &item;
+        match item.node {
+            Node::RangeVar(r) => self.range_var(r, i),
+            Node::RangeSubselect(r) => {
+                self.derived(r.alias());
+                self.part(r.subquery(), i);
+            }
+            Node::JoinExpr(j) => {
+                self.derived(j.alias());
+                self.derived(j.join_using_alias());
+                self.part(j.larg(), i);
+                self.part(j.rarg(), i);
+                self.part(j.quals(), i);
+            }
+            Node::RangeFunction(r) => {
+                self.derived(r.alias());
+                let source = self.found.define(DefKind::Source, item.owner, None);
+                let inner = Item {
+                    owner: source,
+                    ..item
+                };
+                for function in r.functions() {
+                    // Each is a list of the call and its column definitions.
+                    let Some(pair) = function.as_node_list() else {
+                        self.odd("a function in FROM");
+                        continue;
+                    };
+                    let call = pair.get(0).unwrap_or(Node::None);
+                    if r.alias().is_none()
+                        && let Node::FuncCall(call) = call
+                        && let Some(name) = call.funcname().iter().last().and_then(Node::as_str)
+                    {
+                        self.found.range(name, Range::Derived);
+                    }
+                    self.part(call, &inner);
+                }
+            }
+            Node::RangeTableSample(r) => {
+                let method = r.method().iter().last().and_then(Node::as_str);
+                if !matches!(
+                    method,
+                    Some("bernoulli" | "system" | "system_rows" | "system_time")
+                ) {
+                    self.odd("a sampling method");
+                }
+                self.part(r.relation(), i);
+                self.parts(r.args(), i);
+                self.part(r.repeatable(), i);
+            }
+            Node::RangeTableFunc(r) => {
+                self.derived(r.alias());
+                let source = self.found.define(DefKind::Source, item.owner, None);
+                let inner = Item {
+                    owner: source,
+                    ..item
+                };
+                self.part(r.docexpr(), &inner);
+                self.part(r.rowexpr(), &inner);
+                self.parts(r.namespaces(), &inner);
+                for column in r.columns() {
+                    self.part(column.colexpr(), &inner);
+                    self.part(column.coldefexpr(), &inner);
+                }
+            }
+            Node::JsonTable(r) => {
+                self.derived(r.alias());
+                let source = self.found.define(DefKind::Source, item.owner, None);
+                let inner = Item {
+                    owner: source,
+                    ..item
+                };
+                self.json_value(r.context_item(), &inner);
+                self.parts(r.passing(), &inner);
+                for column in r.columns() {
+                    self.part(Node::JsonTableColumn(column), &inner);
+                }
+                self.behavior(r.on_error(), &inner);
+            }
+            Node::JsonTableColumn(c) => {
+                self.behavior(c.on_empty(), i);
+                self.behavior(c.on_error(), i);
+                self.parts(c.columns(), i);
+            }
+            _ => self.xml_and_json(item),
+        }
+    }
+
+    fn xml_and_json(&mut self, item: Item<'t>) {
+        let i = &item;
+        match item.node {
+            Node::XmlExpr(e) => {
+                self.parts(e.named_args(), i);
+                self.parts(e.args(), i);
+            }
+            Node::XmlSerialize(e) => self.part(e.expr(), i),
+            Node::JsonValueExpr(e) => self.json_value(Some(e), i),
+            Node::JsonArgument(e) => self.json_value(e.val(), i),
+            Node::JsonIsPredicate(e) => self.part(e.expr(), i),
+            Node::JsonParseExpr(e) => self.json_value(e.expr(), i),
+            Node::JsonScalarExpr(e) => self.part(e.expr(), i),
+            Node::JsonSerializeExpr(e) => self.json_value(e.expr(), i),
+            Node::JsonKeyValue(e) => {
+                self.part(e.key(), i);
+                self.json_value(e.value(), i);
+            }
+            Node::JsonObjectConstructor(e) => {
+                for pair in e.exprs() {
+                    self.part(Node::JsonKeyValue(pair), i);
+                }
+            }
+            Node::JsonArrayConstructor(e) => {
+                for value in e.exprs() {
+                    self.json_value(Some(value), i);
+                }
+            }
+            Node::JsonArrayQueryConstructor(e) => self.part(e.query(), i),
+            Node::JsonObjectAgg(e) => {
+                self.json_aggregate(e.constructor(), i);
+                if let Some(pair) = e.arg() {
+                    self.part(Node::JsonKeyValue(pair), i);
+                }
+            }
+            Node::JsonArrayAgg(e) => {
+                self.json_aggregate(e.constructor(), i);
+                self.json_value(e.arg(), i);
+            }
+            Node::JsonFuncExpr(e) => {
+                self.json_value(e.context_item(), i);
+                self.part(e.pathspec(), i);
+                self.parts(e.passing(), i);
+                self.behavior(e.on_empty(), i);
+                self.behavior(e.on_error(), i);
+            }
+            Node::JsonBehavior(e) => self.part(e.expr(), i),
+            _ => self.odd("an expression"),
+        }
+    }
+
+    fn json_value(&mut self, value: Option<&'t nodes::JsonValueExpr>, item: &Item<'t>) {
+        if let Some(value) = value {
+            self.part(value.raw_expr(), item);
+            self.part(value.formatted_expr(), item);
+        }
+    }
+
+    fn behavior(&mut self, behavior: Option<&'t nodes::JsonBehavior>, item: &Item<'t>) {
+        if let Some(behavior) = behavior {
+            self.part(behavior.expr(), item);
+        }
+    }
+
+    fn json_aggregate(&mut self, c: Option<&'t nodes::JsonAggConstructor>, item: &Item<'t>) {
+        if let Some(c) = c {
+            self.part(c.agg_filter(), item);
+            self.parts(c.agg_order(), item);
+            self.window(c.over(), item);
+        }
+    }
+
+    fn window(&mut self, window: Option<&'t nodes::WindowDef>, item: &Item<'t>) {
+        if let Some(w) = window {
+            self.parts(w.partition_clause(), item);
+            for sort in w.order_clause() {
+                self.part(Node::SortBy(sort), item);
+            }
+            self.part(w.start_offset(), item);
+            self.part(w.end_offset(), item);
+        }
+    }
+
+    fn column(&mut self, column: &'t nodes::ColumnRef, item: &Item<'t>) {
+        let fields = column.fields();
+        let count = fields.len();
+        let text = |i: usize| fields.get(i).and_then(Node::as_str);
+        let qualifier = count.checked_sub(2).and_then(text);
+        match fields.iter().last() {
+            Some(Node::A_Star(_)) => self.found.mention(item.owner, qualifier, None),
+            Some(Node::String(s)) => self.found.mention(item.owner, qualifier, s.sval()),
+            _ => self.odd("a column reference"),
+        }
+    }
+
+    fn type_name(&mut self, name: Option<&'t nodes::TypeName>, item: &Item<'t>) {
+        let Some(name) = name else {
+            return;
+        };
+        if name.pct_type {
+            self.odd("%TYPE");
+        }
+        if let Some(last) = name.names().iter().last().and_then(|s| s.sval()) {
+            self.found.made_up(last);
+        }
+        self.parts(name.typmods(), item);
+    }
+
+    /// Operators run functions; one that users made runs theirs.
+    fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
+        let last = name.iter().last().and_then(Node::as_str);
+        if last.is_some_and(|name| self.snapshot.runs_foreign_code(name)) {
+            self.found.flow.opaque = true;
+        }
+    }
+
+    fn call(&mut self, f: &'t nodes::FuncCall, item: &Item<'t>) {
+        let names = f.funcname();
+        let text = |i: usize| names.get(i).and_then(Node::as_str);
+        let name = names
+            .iter()
+            .last()
+            .and_then(Node::as_str)
+            .unwrap_or_default();
+        let schema = names.len().checked_sub(2).and_then(text);
+        self.function(schema, name);
+        self.found.made_up(name);
+        // `column(row)` is the same as `row.column`.
+        if f.args().len() == 1 && schema.is_none() {
+            self.found.mention(item.owner, None, Some(name));
+        }
+        if name == "set_config" {
+            self.set_config(f);
+        }
+        let owner = match nature(name) {
+            Nature::Keeps => self.found.define(DefKind::Sink, item.owner, None),
+            Nature::Plain | Nature::Writes | Nature::Control | Nature::Reads => item.owner,
+        };
+        let inner = Item { owner, ..*item };
+        self.parts(f.args(), &inner);
+        for sort in f.agg_order() {
+            self.part(Node::SortBy(sort), &inner);
+        }
+        self.part(f.agg_filter(), &inner);
+        self.window(f.over(), &inner);
+    }
+
+    /// Notes a call of a function by name.
+    pub(super) fn function(&mut self, schema: Option<&str>, name: &str) {
+        let found = self.snapshot.find_functions(schema, name, self.path);
+        let nature = nature(name);
+        if found.is_empty() {
+            self.found.unknown_names = true;
+            self.found.flow.opaque = true;
+            let key = (self.schema_of(schema), name.into());
+            let call = Call {
+                known: false,
+                volatile: true,
+                security_definer: false,
+                dangerous: nature.dangerous(),
+                plain: false,
+            };
+            self.found.calls.insert(key, call);
+            return;
+        }
+        let mut foreign = nature == Nature::Reads;
+        for f in found {
+            foreign |= !f.pure;
+            // Code of its own may do anything, also to the search path.
+            self.found.sets_path |= !f.pure && f.volatile;
+            self.found.writes |= (!f.pure && f.volatile) || nature != Nature::Plain;
+            let call = Call {
+                known: true,
+                volatile: f.volatile,
+                security_definer: f.security_definer,
+                dangerous: nature.dangerous(),
+                plain: f.pure && !nature.dangerous(),
+            };
+            self.found.calls.insert((f.schema, name.into()), call);
+        }
+        self.found.flow.opaque |= foreign;
+    }
+
+    /// `set_config` with constants is SET; anything else could set what is pinned, or carry a value
+    /// out of a masked column.
+    fn set_config(&mut self, f: &'t nodes::FuncCall) {
+        let mut args = f.args().iter();
+        let (name, value) = (args.next(), args.next());
+        let refusal = match (name.and_then(constant), value) {
+            (Some(name), Some(value)) => {
+                if name.eq_ignore_ascii_case("search_path") {
+                    self.found.sets_path = true;
+                }
+                match constant(value) {
+                    Some(value) => settings::refuse(name, Some(value)),
+                    None if matches!(value, Node::ParamRef(_)) => settings::refuse(name, None),
+                    None => Some("set_config needs a constant or a parameter as its value".into()),
+                }
+            }
+            _ => Some("set_config needs constants as its arguments".into()),
+        };
+        if let Some(refusal) = refusal {
+            self.found.refuse.get_or_insert(refusal);
+        }
+    }
+}
+
+/// The text of a string constant; none when it has a backslash, which a server could read otherwise.
+pub(super) fn constant(node: Node<'_>) -> Option<&str> {
+    let node = match node {
+        Node::TypeCast(cast) => cast.arg(),
+        node => node,
+    };
+    match node {
+        Node::A_Const(c) => match c.val() {
+            Some(ConstValue::String(s)) if !s.contains('\\') => Some(s),
+            _ => None,
+        },
+        _ => None,
+    }
+}

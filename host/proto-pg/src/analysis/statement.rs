@@ -1,0 +1,466 @@
+//! What each kind of statement does. An allow-list: a statement type that is not here is not
+//! understood, and a guard refuses it.
+
+use std::sync::Arc;
+
+use pg_raw_parse::raw::{DefElemAction, DiscardMode, TransactionStmtKind, VariableSetKind};
+use pg_raw_parse::{ConstValue, Node, nodes};
+use pipeline::{Action, SqlKind};
+
+use super::expression::constant;
+use super::flow::Top;
+use super::found::Place;
+use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
+use super::summary::{COPIES, Draft, Effect, Summary, finish};
+use super::walk::{Out, Walk};
+use super::{Ctx, ddl, settings};
+use crate::catalog::Path;
+
+/// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
+const MAX_NESTING: usize = 4;
+
+pub(super) struct Cx<'a> {
+    pub ctx: &'a Ctx<'a>,
+    pub path: Path<'a>,
+    /// Nodes that may still be looked at, over all statements of the text.
+    pub budget: usize,
+}
+
+impl<'a> Cx<'a> {
+    pub fn walk<'t>(&self) -> Walk<'t, 'a> {
+        Walk::new(self.ctx.snapshot, self.path, self.budget)
+    }
+
+    /// Ends a walk.
+    pub fn done(&mut self, walk: Walk<'_, '_>, kind: SqlKind) -> Draft {
+        self.budget = walk.budget;
+        Draft::new(kind, walk.found)
+    }
+}
+
+pub(super) fn summarize(node: Node<'_>, cx: &mut Cx<'_>, depth: usize) -> Summary {
+    let draft = draft(node, cx, depth);
+    finish(draft, cx.ctx)
+}
+
+fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
+    if depth > MAX_NESTING {
+        let mut walk = cx.walk();
+        walk.odd("a statement inside statements");
+        return cx.done(walk, SqlKind::Unknown);
+    }
+    match node {
+        Node::SelectStmt(s) => select(node, s, cx),
+        Node::InsertStmt(_) => query(node, SqlKind::Insert, cx),
+        Node::UpdateStmt(_) => query(node, SqlKind::Update, cx),
+        Node::DeleteStmt(_) => query(node, SqlKind::Delete, cx),
+        Node::MergeStmt(_) => query(node, SqlKind::Merge, cx),
+        Node::CopyStmt(s) => copy(s, cx),
+        Node::TransactionStmt(s) => transaction(s, cx),
+        Node::VariableSetStmt(s) => set(s, cx),
+        Node::VariableShowStmt(_)
+        | Node::ClosePortalStmt(_)
+        | Node::DeallocateStmt(_)
+        | Node::ConstraintsSetStmt(_)
+        | Node::UnlistenStmt(_) => cx_session(cx),
+        Node::DiscardStmt(s) => {
+            let mut draft = cx_session(cx);
+            if s.target == DiscardMode::DISCARD_ALL || s.target == DiscardMode::DISCARD_TEMP {
+                draft.effects.push(Effect::Path);
+            }
+            draft
+        }
+        Node::PrepareStmt(s) => {
+            let inner = Arc::new(summarize(s.query(), cx, depth + 1));
+            let name = s.name().unwrap_or_default().into();
+            let mut draft = cx_session(cx);
+            draft.effects.push(Effect::Prepares(name, inner.clone()));
+            draft.inner.push(inner);
+            draft
+        }
+        Node::DeclareCursorStmt(s) => {
+            let inner = Arc::new(summarize(s.query(), cx, depth + 1));
+            let name = s.portalname().unwrap_or_default().into();
+            let mut draft = cx_session(cx);
+            draft.effects.push(Effect::Declares(name, inner.clone()));
+            draft.inner.push(inner);
+            draft
+        }
+        Node::ExecuteStmt(s) => execute(s, cx),
+        Node::FetchStmt(s) => fetch(s, cx),
+        Node::ExplainStmt(s) => explain(s, cx, depth),
+        Node::CallStmt(s) => call(s, cx),
+        Node::DoStmt(_) => {
+            let mut walk = cx.walk();
+            walk.odd("DO");
+            walk.found.writes = true;
+            walk.found.flow.opaque = true;
+            walk.found.sets_path = true;
+            walk.found.database.insert(Action::PostgresUtility);
+            walk.found.copies = Some(COPIES);
+            cx.done(walk, SqlKind::Call)
+        }
+        Node::CreateTableAsStmt(s) => create_as(s, cx, depth),
+        _ => ddl::draft(node, cx, depth),
+    }
+}
+
+fn cx_session(cx: &mut Cx<'_>) -> Draft {
+    let mut walk = cx.walk();
+    walk.found.database.insert(Action::PostgresSession);
+    cx.done(walk, SqlKind::Session)
+}
+
+fn query<'t>(node: Node<'t>, kind: SqlKind, cx: &mut Cx<'_>) -> Draft {
+    let mut walk = cx.walk();
+    walk.query(node, Out::Top);
+    let (target, reads) = match node {
+        Node::InsertStmt(s) => (s.relation(), s.returning_clause().is_some()),
+        Node::UpdateStmt(s) => (
+            s.relation(),
+            s.returning_clause().is_some() || !matches!(s.where_clause(), Node::None),
+        ),
+        Node::DeleteStmt(s) => (
+            s.relation(),
+            s.returning_clause().is_some() || !matches!(s.where_clause(), Node::None),
+        ),
+        Node::MergeStmt(s) => (s.relation(), true),
+        _ => (None, false),
+    };
+    if let (Some(target), true) = (target, reads) {
+        for place in walk.places(target) {
+            walk.found.tables.insert((Action::PostgresSelect, place));
+        }
+    }
+    cx.done(walk, kind)
+}
+
+fn select<'t>(node: Node<'t>, s: &'t nodes::SelectStmt, cx: &mut Cx<'_>) -> Draft {
+    if let Some(into) = into_clause(s) {
+        let mut walk = cx.walk();
+        walk.query(node, Out::Sink);
+        ddl::creates(&mut walk, into.rel());
+        return cx.done(walk, SqlKind::Ddl);
+    }
+    let mut draft = query(node, SqlKind::Select, cx);
+    if draft.found.tables.iter().any(|(action, _)| writes(*action)) {
+        // A data-modifying CTE.
+        draft.kind = kind_of_writes(&draft);
+    }
+    if let Node::A_Const(limit) = s.limit_count() {
+        draft.limit = match limit.val() {
+            Some(ConstValue::Integer(n)) => Some(i64::from(n)),
+            Some(ConstValue::Float(text)) => text.parse().ok(),
+            _ => None,
+        };
+    }
+    // LIMIT ALL is a NULL constant.
+    draft.has_limit = match s.limit_count() {
+        Node::None => false,
+        Node::A_Const(c) => c.val().is_some(),
+        _ => true,
+    };
+    draft
+}
+
+/// INTO stands in the leftmost arm of a set operation.
+fn into_clause(s: &nodes::SelectStmt) -> Option<&nodes::IntoClause> {
+    let mut arm = s;
+    loop {
+        if let Some(into) = arm.into_clause() {
+            return Some(into);
+        }
+        arm = arm.larg()?;
+    }
+}
+
+fn writes(action: Action) -> bool {
+    matches!(
+        action,
+        Action::PostgresInsert
+            | Action::PostgresUpdate
+            | Action::PostgresMerge
+            | Action::PostgresDelete
+    )
+}
+
+fn kind_of_writes(draft: &Draft) -> SqlKind {
+    let kinds = draft.found.tables.iter().map(|(action, _)| match action {
+        Action::PostgresInsert => SqlKind::Insert,
+        Action::PostgresUpdate => SqlKind::Update,
+        Action::PostgresMerge => SqlKind::Merge,
+        Action::PostgresDelete => SqlKind::Delete,
+        _ => SqlKind::Select,
+    });
+    kinds.max().unwrap_or(SqlKind::Select)
+}
+
+fn transaction(s: &nodes::TransactionStmt, cx: &mut Cx<'_>) -> Draft {
+    let mut draft = cx_session(cx);
+    draft.kind = SqlKind::Transaction;
+    let (effect, ends) = match s.kind {
+        TransactionStmtKind::TRANS_STMT_BEGIN | TransactionStmtKind::TRANS_STMT_START => {
+            let read_only = read_only(s.options());
+            (TxEffect::Begin { read_only }, false)
+        }
+        TransactionStmtKind::TRANS_STMT_COMMIT
+        | TransactionStmtKind::TRANS_STMT_PREPARE
+        | TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED => (TxEffect::Commit, true),
+        TransactionStmtKind::TRANS_STMT_ROLLBACK
+        | TransactionStmtKind::TRANS_STMT_ROLLBACK_PREPARED => (TxEffect::Rollback, true),
+        _ => (TxEffect::Savepoint, true),
+    };
+    draft.transaction = Some(effect);
+    if ends {
+        draft.effects.push(Effect::Ends);
+    }
+    draft
+}
+
+fn read_only(options: &pg_raw_parse::list::NodeList) -> Option<bool> {
+    let mut read_only = None;
+    for option in options {
+        if let Node::DefElem(option) = option
+            && option.defname() == Some("transaction_read_only")
+            && let Node::A_Const(value) = option.arg()
+        {
+            read_only = match value.val() {
+                Some(ConstValue::Integer(n)) => Some(n != 0),
+                Some(ConstValue::Boolean(b)) => Some(b),
+                _ => None,
+            };
+        }
+    }
+    read_only
+}
+
+fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
+    let mut draft = cx_session(cx);
+    let name = s.name().unwrap_or_default();
+    match s.kind {
+        VariableSetKind::VAR_SET_VALUE => {
+            let args: Vec<Option<&str>> = s.args().iter().map(constant).collect();
+            let value = match args.as_slice() {
+                [one] => *one,
+                _ => None,
+            };
+            draft.found.refuse = settings::refuse(name, value);
+        }
+        VariableSetKind::VAR_SET_MULTI => {
+            draft.transaction = Some(TxEffect::Set {
+                read_only: read_only(s.args()),
+            });
+        }
+        // Back to what the connection started with, which is what is pinned.
+        _ => {}
+    }
+    let all = s.kind == VariableSetKind::VAR_RESET_ALL;
+    if all || name.eq_ignore_ascii_case("search_path") {
+        draft.effects.push(Effect::Path);
+    }
+    draft
+}
+
+fn execute<'t>(s: &'t nodes::ExecuteStmt, cx: &mut Cx<'_>) -> Draft {
+    let name = s.name().unwrap_or_default();
+    let mut walk = cx.walk();
+    for param in s.params() {
+        walk.expressions(param);
+    }
+    let known = cx.ctx.state.prepared(name);
+    if known.is_empty() {
+        // It could be any statement, and it runs.
+        walk.odd("EXECUTE of an unknown statement");
+    }
+    let mut draft = cx.done(walk, SqlKind::Session);
+    runs(&mut draft, known);
+    draft
+}
+
+fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>) -> Draft {
+    let mut draft = cx_session(cx);
+    let known = cx.ctx.state.cursor(s.portalname().unwrap_or_default());
+    if known.is_empty() {
+        // A function can have opened it.
+        draft.everything = true;
+        draft.found.flow.top = Top::Unknown;
+        return draft;
+    }
+    runs(&mut draft, known);
+    draft
+}
+
+/// The statement is one of these.
+fn runs(draft: &mut Draft, known: Vec<Arc<Summary>>) {
+    let kinds = known.iter().map(|s| s.kind);
+    draft.kind = kinds.max().unwrap_or(SqlKind::Unknown);
+    for summary in &known {
+        let effects = summary.effects.iter();
+        draft.effects.extend(effects.cloned());
+        draft.found.changes_catalog |= summary.changes_catalog;
+        draft.has_limit = summary.has_limit;
+        draft.limit = summary.limit;
+    }
+    draft.inner = known;
+    draft.shows_inner = true;
+}
+
+fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
+    let inner = Arc::new(summarize(s.query(), cx, depth + 1));
+    let mut runs = false;
+    let walk = cx.walk();
+    for option in s.options() {
+        let off = match option.arg() {
+            Node::String(v) => {
+                let v = v.sval().unwrap_or_default().to_ascii_lowercase();
+                matches!(v.as_str(), "off" | "false")
+            }
+            Node::Boolean(b) => !b.boolval,
+            Node::Integer(i) => i.ival == 0,
+            _ => false,
+        };
+        if option.defname() == Some("analyze") && option.defaction == DefElemAction::DEFELEM_UNSPEC
+        {
+            // Given twice, the last counts; if one of them says on, it is on here.
+            runs |= !off;
+        }
+    }
+    let mut draft = cx.done(walk, if runs { inner.kind } else { SqlKind::Select });
+    // Plans show estimates, filters and, analysed, counts.
+    draft.found.flow.top = Top::Unknown;
+    draft.planned_only = !runs;
+    if runs {
+        draft.effects = inner.effects.clone();
+        draft.found.changes_catalog = inner.changes_catalog;
+    }
+    draft.inner.push(inner);
+    draft
+}
+
+fn call<'t>(s: &'t nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
+    let mut walk = cx.walk();
+    if let Some(call) = s.funccall() {
+        walk.expressions(Node::FuncCall(call));
+    }
+    walk.found.writes = true;
+    walk.found.sets_path = true;
+    walk.found.flow.opaque = true;
+    walk.found.flow.top = Top::Unknown;
+    cx.done(walk, SqlKind::Call)
+}
+
+fn create_as<'t>(s: &'t nodes::CreateTableAsStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
+    let inner = match s.query() {
+        node @ Node::SelectStmt(_) => {
+            let mut walk = cx.walk();
+            walk.query(node, Out::Sink);
+            ddl::creates(&mut walk, s.into().and_then(|i| i.rel()));
+            return cx.done(walk, SqlKind::Ddl);
+        }
+        other => Arc::new(summarize(other, cx, depth + 1)),
+    };
+    let mut walk = cx.walk();
+    ddl::creates(&mut walk, s.into().and_then(|i| i.rel()));
+    let mut draft = cx.done(walk, SqlKind::Ddl);
+    if !inner.labelled.is_empty() {
+        draft.unmaskable = Some(COPIES);
+    }
+    draft.effects = inner.effects.clone();
+    draft.inner.push(inner);
+    draft
+}
+
+fn copy<'t>(s: &'t nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
+    let mut walk = cx.walk();
+    let server_file = s.filename().is_some() || s.is_program;
+    if server_file {
+        walk.found.database.insert(Action::PostgresUtility);
+        walk.found.writes = true;
+    }
+    if s.is_from {
+        walk.expressions(s.where_clause());
+        for place in s.relation().map(|r| walk.places(r)).unwrap_or_default() {
+            walk.found.tables.insert((Action::PostgresInsert, place));
+        }
+        walk.found.writes = true;
+        let mut draft = cx.done(walk, SqlKind::Copy);
+        draft.copy = (!server_file).then_some(CopyKind::In);
+        return draft;
+    }
+    let mut places = Vec::new();
+    match s.relation() {
+        Some(relation) => places = walk.places(relation),
+        None => walk.query(s.query(), Out::Sink),
+    }
+    let read: Vec<Place> = walk
+        .found
+        .tables
+        .iter()
+        .map(|(_, place)| place.clone())
+        .collect();
+    for place in places.iter().cloned().chain(read) {
+        walk.found.tables.insert((Action::PostgresCopyOut, place));
+    }
+    let (format, default_options) = copy_options(s);
+    let fields = match places.as_slice() {
+        [Place::Known(index)] => copy_fields(s, *index, cx),
+        _ => None,
+    };
+    // What a query's COPY sends has no description: it counts as a sink.
+    let by_query = s.relation().is_none();
+    let mut draft = cx.done(walk, SqlKind::Copy);
+    let maskable = fields.is_some() && default_options && format == CopyFormat::Text;
+    if server_file || (!maskable && !by_query) {
+        draft.unmaskable = Some("the output of this COPY cannot be masked");
+    }
+    draft.found.flow.top = Top::Unknown;
+    draft.copy = (!server_file).then_some(CopyKind::Out {
+        format,
+        default_options,
+        fields,
+    });
+    draft
+}
+
+fn copy_options(s: &nodes::CopyStmt) -> (CopyFormat, bool) {
+    let mut format = CopyFormat::Text;
+    let mut plain = true;
+    for option in s.options() {
+        let value = match option.arg() {
+            Node::String(v) => v.sval().unwrap_or_default(),
+            _ => "",
+        };
+        match (option.defname(), value) {
+            (Some("format"), "text") => format = CopyFormat::Text,
+            (Some("format"), "csv") => format = CopyFormat::Csv,
+            (Some("format"), "binary") => format = CopyFormat::Binary,
+            _ => plain = false,
+        }
+    }
+    (format, plain)
+}
+
+/// A table's columns as COPY sends them: as listed, or all but generated ones.
+fn copy_fields(s: &nodes::CopyStmt, index: usize, cx: &Cx<'_>) -> Option<Vec<Field>> {
+    let relation = cx.ctx.snapshot.relation(index)?;
+    if !relation.is_table() {
+        return None;
+    }
+    let field = |column: &crate::catalog::ColumnInfo| Field {
+        name: column.name.to_string(),
+        table_oid: relation.oid,
+        attnum: column.number,
+        type_oid: column.type_oid,
+        type_len: -1,
+        type_mod: -1,
+        format: 0,
+    };
+    if s.attlist().is_empty() {
+        let columns = relation.columns.iter().filter(|c| !c.generated);
+        return Some(columns.map(field).collect());
+    }
+    let listed = s.attlist().iter();
+    listed
+        .map(|name| relation.column_named(name.as_str()?).map(field))
+        .collect()
+}

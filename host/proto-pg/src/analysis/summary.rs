@@ -1,0 +1,385 @@
+//! From what a walk found to facts, accesses and labelled columns of one statement.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pipeline::{Access, Action, Column, LabelSet, Relation, Resource, SqlKind};
+
+use super::Ctx;
+use super::flow::{Masked, Taints, Top};
+use super::found::{Found, Place};
+use super::shape::{Body, CopyKind, StatementShape, TxEffect};
+use crate::catalog::{FIRST_USER_OID, LabelIndex, Snapshot};
+
+pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
+                                 where no label protects them";
+
+/// What a statement changes in the session's state.
+#[derive(Debug, Clone)]
+pub(crate) enum Effect {
+    /// The search path, or something that could be it.
+    Path,
+    /// A transaction ends, and settings may go back to what they were.
+    Ends,
+    Prepares(Box<str>, Arc<Summary>),
+    Declares(Box<str>, Arc<Summary>),
+}
+
+/// A statement as `statement` understands it.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub kind: SqlKind,
+    pub found: Found,
+    pub has_limit: bool,
+    pub limit: Option<i64>,
+    pub copy: Option<CopyKind>,
+    pub transaction: Option<TxEffect>,
+    pub effects: Vec<Effect>,
+    /// Statements that run, or are prepared, inside this one.
+    pub inner: Vec<Arc<Summary>>,
+    /// The result is the inner statements' result.
+    pub shows_inner: bool,
+    /// The statement can reach every labelled column.
+    pub everything: bool,
+    /// A result that cannot be masked.
+    pub unmaskable: Option<&'static str>,
+    /// It is planned but does not run: writes count as reads.
+    pub planned_only: bool,
+}
+
+impl Draft {
+    pub fn new(kind: SqlKind, found: Found) -> Self {
+        Self {
+            kind,
+            found,
+            has_limit: false,
+            limit: None,
+            copy: None,
+            transaction: None,
+            effects: Vec::new(),
+            inner: Vec::new(),
+            shows_inner: false,
+            everything: false,
+            unmaskable: None,
+            planned_only: false,
+        }
+    }
+}
+
+/// One statement, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub kind: SqlKind,
+    pub unbounded: bool,
+    pub has_limit: bool,
+    pub limit: Option<i64>,
+    pub touches_catalog: bool,
+    pub writes: bool,
+    pub locks: bool,
+    pub parsed: bool,
+    pub reads: BTreeSet<Relation>,
+    pub writes_to: BTreeSet<Relation>,
+    pub functions: BTreeSet<Arc<str>>,
+    pub accesses: Vec<Access>,
+    pub labelled: BTreeSet<Column>,
+    pub unmaskable: Option<&'static str>,
+    pub shape: StatementShape,
+    pub unknown_names: bool,
+    pub changes_catalog: bool,
+    pub refuse: Option<String>,
+    pub effects: Vec<Effect>,
+}
+
+pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
+    let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
+    let found = &draft.found;
+    let mut summary = Summary {
+        kind: draft.kind,
+        unbounded: found.unbounded,
+        has_limit: draft.has_limit,
+        limit: draft.limit,
+        touches_catalog: false,
+        writes: found.writes && !draft.planned_only,
+        locks: found.locks,
+        parsed: found.not_understood.is_none(),
+        reads: BTreeSet::new(),
+        writes_to: BTreeSet::new(),
+        functions: BTreeSet::new(),
+        accesses: Vec::new(),
+        labelled: BTreeSet::new(),
+        unmaskable: draft.unmaskable,
+        shape: StatementShape {
+            kind: draft.kind,
+            copy: draft.copy.clone(),
+            transaction: draft.transaction,
+            body: Arc::new(Body::Nothing),
+        },
+        unknown_names: found.unknown_names,
+        changes_catalog: found.changes_catalog,
+        refuse: found.refuse.clone(),
+        effects: draft.effects,
+    };
+    if found.sets_path {
+        summary.effects.push(Effect::Path);
+    }
+    let builder = Builder { ctx, index: &index };
+    let opaque = builder.tables(found, draft.planned_only, &mut summary);
+    builder.calls(found, &mut summary);
+    builder.rest(found, &mut summary);
+    if opaque || found.flow.opaque || draft.everything {
+        summary.labelled.extend(index.all.iter().cloned());
+    }
+    for inner in &draft.inner {
+        merge(&mut summary, inner, draft.planned_only);
+    }
+    if summary.accesses.is_empty() {
+        summary
+            .accesses
+            .push(builder.access(Action::PostgresSession, builder.database()));
+    }
+    let labelled: Vec<Column> = summary.labelled.iter().cloned().collect();
+    if !labelled.is_empty() && summary.unmaskable.is_none() {
+        let mut masked = Masked::new(ctx.snapshot, &labelled);
+        let stores = found.copies;
+        summary.unmaskable = stores.or_else(|| {
+            let taints = Taints::of(&found.flow, &mut masked, &[], 0);
+            taints.sinks().then_some(COPIES)
+        });
+    }
+    summary.shape.body = body(draft.found, &draft.inner, draft.shows_inner);
+    summary
+}
+
+fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
+    if shows_inner {
+        let bodies = inner.iter().map(|s| s.shape.body.clone()).collect();
+        return Arc::new(Body::OneOf(bodies));
+    }
+    match found.flow.top {
+        Top::Nothing => Arc::new(Body::Nothing),
+        Top::Unknown => Arc::new(Body::Unknown),
+        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(found.flow)),
+    }
+}
+
+fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
+    into.touches_catalog |= inner.touches_catalog;
+    into.locks |= inner.locks;
+    into.parsed &= inner.parsed;
+    into.unknown_names |= inner.unknown_names;
+    into.unbounded |= inner.unbounded && !planned_only;
+    into.writes |= inner.writes && !planned_only;
+    into.functions.extend(inner.functions.iter().cloned());
+    into.labelled.extend(inner.labelled.iter().cloned());
+    into.unmaskable = into.unmaskable.or(inner.unmaskable);
+    into.refuse = into.refuse.take().or_else(|| inner.refuse.clone());
+    into.reads.extend(inner.reads.iter().cloned());
+    let written = inner.writes_to.iter().cloned();
+    if planned_only {
+        into.reads.extend(written);
+    } else {
+        into.writes_to.extend(written);
+    }
+    for access in &inner.accesses {
+        let mut access = access.clone();
+        if planned_only {
+            access.action = planned(access.action);
+        }
+        if !into.accesses.contains(&access) {
+            into.accesses.push(access);
+        }
+    }
+}
+
+/// What planning a statement needs: to know the relation.
+fn planned(action: Action) -> Action {
+    match action {
+        Action::PostgresInsert
+        | Action::PostgresUpdate
+        | Action::PostgresMerge
+        | Action::PostgresDelete => Action::PostgresSelect,
+        other => other,
+    }
+}
+
+struct Builder<'a> {
+    ctx: &'a Ctx<'a>,
+    index: &'a LabelIndex,
+}
+
+impl Builder<'_> {
+    fn access(&self, action: Action, resource: Resource) -> Access {
+        Access {
+            action,
+            resource,
+            target: Some(self.ctx.target.clone()),
+        }
+    }
+
+    fn database(&self) -> Resource {
+        Resource::PgDatabase {
+            database: self.ctx.database.clone(),
+        }
+    }
+
+    /// True when something in reach can show every labelled column.
+    fn tables(&self, found: &Found, planned_only: bool, summary: &mut Summary) -> bool {
+        let mut opaque = false;
+        let mut done: BTreeSet<(Action, usize)> = BTreeSet::new();
+        for (action, place) in &found.tables {
+            let action = if planned_only {
+                planned(*action)
+            } else {
+                *action
+            };
+            match place {
+                Place::Unknown { schema, name } => {
+                    summary.touches_catalog |= is_catalog(schema);
+                    opaque |= &**schema == "pg_toast";
+                    let resource = Resource::PgTable {
+                        database: self.ctx.database.clone(),
+                        schema: schema.clone(),
+                        table: name.clone(),
+                        known: false,
+                        labels: LabelSet::new(),
+                    };
+                    summary.accesses.push(self.access(action, resource));
+                    note(summary, action, schema, name, LabelSet::new());
+                }
+                Place::Known(index) => {
+                    for reached in self.behind(*index) {
+                        let action = if reached == *index || !reads_only(self.ctx.snapshot, *index)
+                        {
+                            action
+                        } else {
+                            Action::PostgresSelect
+                        };
+                        if done.insert((action, reached)) {
+                            self.table(action, reached, summary);
+                        }
+                        let info = self.ctx.snapshot.relation(reached);
+                        opaque |= info.is_none_or(|r| r.opaque || r.is_leaky());
+                    }
+                }
+            }
+        }
+        opaque
+    }
+
+    fn table(&self, action: Action, index: usize, summary: &mut Summary) {
+        let Some(info) = self.ctx.snapshot.relation(index) else {
+            return;
+        };
+        summary.touches_catalog |= is_catalog(&info.schema);
+        let mut labels = LabelSet::new();
+        for relation in family(self.ctx.snapshot, index) {
+            labels.extend(self.index.union(relation));
+            summary
+                .labelled
+                .extend(self.index.of(relation).iter().cloned());
+        }
+        note(summary, action, &info.schema, &info.name, labels.clone());
+        let resource = Resource::PgTable {
+            database: self.ctx.database.clone(),
+            schema: info.schema.clone(),
+            table: info.name.clone(),
+            known: true,
+            labels,
+        };
+        summary.accesses.push(self.access(action, resource));
+    }
+
+    /// A relation, and what users' views and rules bring with it. PostgreSQL's own views are taken
+    /// as what they are: `pg_roles` hides what `pg_authid` holds.
+    fn behind(&self, index: usize) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        let mut queue = vec![index];
+        while let Some(next) = queue.pop() {
+            if !seen.insert(next) {
+                continue;
+            }
+            if let Some(info) = self.ctx.snapshot.relation(next)
+                && info.oid >= FIRST_USER_OID
+            {
+                queue.extend(&info.reads);
+            }
+        }
+        seen
+    }
+
+    fn calls(&self, found: &Found, summary: &mut Summary) {
+        for ((schema, name), call) in &found.calls {
+            summary.functions.insert(format!("{schema}.{name}").into());
+            if call.plain {
+                continue;
+            }
+            let resource = Resource::PgFunction {
+                database: self.ctx.database.clone(),
+                schema: schema.clone(),
+                function: name.clone(),
+                known: call.known,
+                volatile: call.volatile,
+                security_definer: call.security_definer,
+                dangerous: call.dangerous,
+            };
+            summary
+                .accesses
+                .push(self.access(Action::PostgresCall, resource));
+        }
+    }
+
+    fn rest(&self, found: &Found, summary: &mut Summary) {
+        for (action, schema) in &found.schemas {
+            summary.touches_catalog |= is_catalog(schema);
+            let resource = Resource::PgSchema {
+                database: self.ctx.database.clone(),
+                schema: schema.clone(),
+            };
+            summary.accesses.push(self.access(*action, resource));
+        }
+        for action in &found.database {
+            summary.accesses.push(self.access(*action, self.database()));
+        }
+    }
+}
+
+/// An ordinary table with rules: what the rules read is read, not written.
+fn reads_only(snapshot: &Snapshot, index: usize) -> bool {
+    snapshot.relation(index).is_none_or(|r| !r.is_view())
+}
+
+fn is_catalog(schema: &str) -> bool {
+    crate::catalog::is_system_schema(schema)
+}
+
+fn note(
+    summary: &mut Summary,
+    action: Action,
+    schema: &Arc<str>,
+    name: &Arc<str>,
+    labels: LabelSet,
+) {
+    let relation = Relation {
+        schema: schema.clone(),
+        name: name.clone(),
+        labels,
+    };
+    match action {
+        Action::PostgresSelect | Action::PostgresCopyOut => summary.reads.insert(relation),
+        _ => summary.writes_to.insert(relation),
+    };
+}
+
+/// A relation and everything whose rows are read through it.
+pub(crate) fn family(snapshot: &Snapshot, index: usize) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    let mut queue = vec![index];
+    while let Some(next) = queue.pop() {
+        if seen.insert(next)
+            && let Some(info) = snapshot.relation(next)
+        {
+            queue.extend(&info.children);
+        }
+    }
+    seen
+}

@@ -1,0 +1,91 @@
+//! From names to what they can mean.
+
+use std::sync::Arc;
+
+use super::{FunctionInfo, Snapshot};
+
+/// Where unqualified names are looked up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path<'a> {
+    /// These schemas, in order; the temporary schema and `pg_catalog` are among them.
+    Known(&'a [Arc<str>]),
+    /// Any schema.
+    Unknown,
+}
+
+/// The functions that a call can reach, as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FunctionMatch {
+    pub schema: Arc<str>,
+    pub volatile: bool,
+    pub security_definer: bool,
+    pub pure: bool,
+}
+
+impl Snapshot {
+    /// Indexes of the relations that a name can mean; empty when there is none.
+    pub(crate) fn find_relations(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        path: Path<'_>,
+    ) -> Vec<usize> {
+        let Some(named) = self.by_name.get(name) else {
+            return Vec::new();
+        };
+        let in_schema = |schema: &str| {
+            named
+                .iter()
+                .copied()
+                .find(|&i| self.relation(i).is_some_and(|r| &*r.schema == schema))
+        };
+        match (schema, path) {
+            (Some(schema), _) => in_schema(schema).into_iter().collect(),
+            (None, Path::Known(schemas)) => schemas
+                .iter()
+                .find_map(|s| in_schema(s))
+                .into_iter()
+                .collect(),
+            (None, Path::Unknown) => named.clone(),
+        }
+    }
+
+    /// One entry for each schema whose function of that name a call can reach: overloads in any
+    /// schema of the path compete by their argument types, which are not looked at here.
+    pub(crate) fn find_functions(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        path: Path<'_>,
+    ) -> Vec<FunctionMatch> {
+        let Some(named) = self.functions.get(name) else {
+            return Vec::new();
+        };
+        let reachable = |f: &&FunctionInfo| match (schema, path) {
+            (Some(schema), _) => &*f.schema == schema,
+            (None, Path::Known(schemas)) => schemas.contains(&f.schema),
+            (None, Path::Unknown) => true,
+        };
+        named
+            .iter()
+            .filter(reachable)
+            .map(|f| FunctionMatch {
+                schema: f.schema.clone(),
+                volatile: f.volatile,
+                security_definer: f.security_definer,
+                pure: f.pure,
+            })
+            .collect()
+    }
+
+    /// Can `row.name` be a call of a function with the row as its argument?
+    pub(crate) fn takes_row(&self, name: &str) -> bool {
+        self.functions
+            .get(name)
+            .is_some_and(|named| named.iter().any(|f| f.takes_row))
+    }
+
+    pub(crate) fn has_schema(&self, name: &str) -> bool {
+        self.schemas.contains(name)
+    }
+}
