@@ -77,13 +77,23 @@ pub(crate) struct Http {
 
 impl Http {
     /// Reads the CA file, if there is one. Blocks for as long as that takes.
-    pub(crate) fn new(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, FetchError> {
+    ///
+    /// `place` is what will be asked first: a loopback address is reached directly, others through
+    /// the proxy that the environment names, if it does.
+    pub(crate) fn new(
+        place: &str,
+        ca_file: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, FetchError> {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(timeout)
             .connect_timeout(timeout)
             .pool_max_idle_per_host(1)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&check_url(place)?) {
+            builder = builder.no_proxy();
+        }
         if let Some(path) = ca_file {
             builder = builder.tls_certs_only(read_ca(path)?);
         }

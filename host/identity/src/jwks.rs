@@ -18,6 +18,8 @@ use crate::json::{self, JsonError};
 use crate::keys::{KeySet, KeySetError};
 
 const MAX_DISCOVERY_DEPTH: usize = 16;
+/// In timeouts of one request; an attempt makes at most two.
+const ABANDONED_AFTER: u32 = 3;
 
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
@@ -117,14 +119,18 @@ impl Jwks {
 
     fn attempt(&self) -> Result<Attempt, Arc<JwksError>> {
         let mut attempts = self.attempts.lock();
-        if let Some(running) = &attempts.running {
-            return Ok(running.clone());
-        }
-        if attempts
-            .started
-            .is_some_and(|t| t.elapsed() < self.timing.min_interval)
-        {
-            return Err(Arc::new(JwksError::NotDue(attempts.last_error.clone())));
+        let since = attempts.started.map(|t| t.elapsed());
+        match &attempts.running {
+            // An attempt ends by itself after two requests. An older one was given up by everybody
+            // who waited for it, and its clocks have run out meanwhile.
+            Some(running) if since < Some(self.timing.timeout * ABANDONED_AFTER) => {
+                return Ok(running.clone());
+            }
+            Some(_abandoned) => {}
+            None if since.is_some_and(|since| since < self.timing.min_interval) => {
+                return Err(Arc::new(JwksError::NotDue(attempts.last_error.clone())));
+            }
+            None => {}
         }
         attempts.started = Some(Instant::now());
         let (source, loaded, done) = (
@@ -193,10 +199,10 @@ enum Place {
 
 impl Source {
     fn new(config: &IssuerConfig) -> Result<Self, JwksError> {
-        let http = || Http::new(config.ca_file.as_deref(), config.timing.timeout);
+        let http = |place| Http::new(place, config.ca_file.as_deref(), config.timing.timeout);
         let place = match &config.jwks {
-            JwksSource::Discovery => Place::Discovery(http()?),
-            JwksSource::Uri(uri) => Place::Uri(http()?, uri.clone()),
+            JwksSource::Discovery => Place::Discovery(http(&config.issuer)?),
+            JwksSource::Uri(uri) => Place::Uri(http(uri)?, uri.clone()),
             JwksSource::File(path) => Place::File(path.clone()),
             JwksSource::Static(_) => Place::Fixed,
         };

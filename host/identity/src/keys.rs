@@ -97,9 +97,11 @@ impl KeySet {
         let mut result = Check::NoKey;
         for key in self.candidates(kid, alg).take(MAX_CANDIDATES) {
             result = Check::Bad;
-            match jsonwebtoken::crypto::verify(signature, message, &key.key, alg.library()) {
-                Ok(true) => return Check::Good,
-                Ok(false) | Err(_) => {}
+            // An error means that key and signature cannot belong together: not good.
+            if let Ok(true) =
+                jsonwebtoken::crypto::verify(signature, message, &key.key, alg.library())
+            {
+                return Check::Good;
             }
         }
         result

@@ -9,8 +9,8 @@
 //! `revoke` may still say no.
 //!
 //! Architecture invariants:
-//! - The payload is parsed once, by a parser that refuses duplicate names, and used for nothing but
-//!   choosing the issuer until the signature over exactly these bytes is verified.
+//! - The payload is parsed once, by a parser that refuses duplicate names. Until the signature over
+//!   exactly these bytes is verified, it can choose the issuer and cause a refusal, nothing else.
 //! - No symmetric algorithm can be expressed: [`Algorithm`] has none, and keys of type `oct` are
 //!   dropped while a key set is read.
 //! - Nothing that a client may see, and nothing that is logged, holds the token or a part of it.

@@ -80,7 +80,7 @@ pub enum BindError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// Where the client is, as far as we can know: what a trusted PROXY header says, else the
-    /// socket's peer.
+    /// socket's peer. An IPv4 client is an IPv4 address here, also on a dual-stack socket.
     pub source: SocketAddr,
     /// Our end of the socket.
     pub local: SocketAddr,
@@ -372,13 +372,14 @@ where
     let stats = worker.stats.clone();
     let shutdown = worker.shutdown.child_token();
     let bound = worker.local;
+    let from = canonical(from);
     async move {
         let name = options.name.as_str();
         if let Err(e) = options.socket.apply(&stream) {
             tracing::debug!(listener = %name, %from, error = %e, "socket options not set, closing");
             return;
         }
-        let local = stream.local_addr().unwrap_or(bound);
+        let local = canonical(stream.local_addr().unwrap_or(bound));
         let peer = match &options.proxy_protocol {
             None => Peer {
                 source: from,
@@ -410,6 +411,11 @@ where
             Err(_) => tracing::error!(listener = %name, %source, "connection handler panicked"),
         }
     }
+}
+
+/// `::ffff:192.0.2.1` is 192.0.2.1 to whoever compares addresses.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Many refusals, few log lines.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::Peer;
+use crate::listener::canonical;
 
 /// The longest v1 line, CRLF included (specification 2.1).
 pub const MAX_V1_HEADER: usize = 107;
@@ -84,7 +85,7 @@ pub(crate) async fn identify<S: AsyncRead + Unpin>(
         .map_err(|_| ProxyError::Timeout(options.timeout))??;
     Ok(match told {
         Some(source) => Peer {
-            source,
+            source: canonical(source),
             local,
             via: Some(from),
         },

@@ -243,3 +243,21 @@ async fn a_silent_proxy_does_not_block_accepting() {
     other.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
     assert!(answers(&mut other).await);
 }
+
+#[tokio::test]
+async fn an_ipv4_client_of_a_dual_stack_socket_is_an_ipv4_client() {
+    let mut both = options();
+    both.bind = "[::]:0".parse().unwrap();
+    let running = start(both, |mut connection| async move {
+        connection
+            .stream
+            .write_all(connection.peer.source.to_string().as_bytes())
+            .await
+    });
+    let mut stream = TcpStream::connect(("127.0.0.1", running.address.port()))
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, stream.local_addr().unwrap().to_string());
+}
