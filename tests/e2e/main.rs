@@ -10,5 +10,15 @@
     clippy::indexing_slicing
 )]
 
+mod config;
+mod control;
+mod evidence;
+mod holds;
+mod image;
 mod infrastructure;
+mod malformed;
+mod masking;
+mod plugins;
+mod session;
+mod shop;
 mod tidy;

@@ -53,6 +53,8 @@ CREATE TABLE public.accounts (
     balance integer NOT NULL
 );
 INSERT INTO public.accounts SELECT n, 'owner ' || n, 1000 FROM generate_series(1, 50) AS n;
+-- For counting what got through.
+CREATE TABLE public.probe (v text NOT NULL);
 ANALYZE;
 "#;
 

@@ -9,6 +9,7 @@
 //!   the same mistake in the tests' client.
 //! - Everything that is started ends with the process that started it, however that ends.
 
+pub mod bundle;
 pub mod dataset;
 pub mod http;
 pub mod oidc;

@@ -18,6 +18,26 @@ use crate::{http, paths, wire};
 pub const PLUGINS: &[&str] = &["risk-sql", "mask-pii", "route-default"];
 pub const TARGET: &str = "orders-prod";
 
+/// One configured plugin.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    pub name: String,
+    pub path: PathBuf,
+    /// An inline table of TOML, such as `mode = "trap"`.
+    pub config: String,
+}
+
+impl Plugin {
+    /// A built plugin by its name.
+    pub fn built(name: &str, config: &str) -> Self {
+        Self {
+            name: name.into(),
+            path: paths::plugin(name),
+            config: config.into(),
+        }
+    }
+}
+
 /// What differs from one test to the next.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -27,8 +47,7 @@ pub struct Setup {
     pub env: String,
     /// A bundle directory; the embedded default bundle if none.
     pub bundle: Option<PathBuf>,
-    /// Name and file.
-    pub plugins: Vec<(String, PathBuf)>,
+    pub plugins: Vec<Plugin>,
     /// Serve PostgreSQL with TLS, by a certificate made for it.
     pub tls: bool,
     /// Lines of the `[postgres]` table.
@@ -46,7 +65,7 @@ pub struct Setup {
 impl Setup {
     /// Weir before one database of a cluster, with everything that it has by default.
     pub fn new(name: &str, cluster: &Cluster, database: &str) -> Self {
-        let plugins = PLUGINS.iter().map(|p| ((*p).to_owned(), paths::plugin(p)));
+        let plugins = PLUGINS.iter().map(|p| Plugin::built(p, ""));
         Self {
             name: name.into(),
             postgres_port: cluster.port,
@@ -95,11 +114,11 @@ impl Setup {
         if let Some(bundle) = &self.bundle {
             writeln!(t, "[policy]\nbundle = \"{}\"", bundle.display())?;
         }
-        for (name, path) in &self.plugins {
+        for Plugin { name, path, config } in &self.plugins {
+            let path = path.display();
             writeln!(
                 t,
-                "[[plugin]]\nname = \"{name}\"\npath = \"{}\"",
-                path.display()
+                "[[plugin]]\nname = \"{name}\"\npath = \"{path}\"\nconfig = {{ {config} }}"
             )?;
         }
         t.push_str(&self.extra);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use weir_tests::paths;
+use weir_tests::weir::PLUGINS;
 
 use crate::{build_plugins, deps, sh};
 
@@ -19,7 +20,7 @@ pub fn dir() -> PathBuf {
 pub fn run(root: &Path) -> Result<()> {
     deps::ensure(deps::BUILD)?;
     build_plugins(root)?;
-    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let host = host();
     let args = [
         "build",
         "--locked",
@@ -31,32 +32,45 @@ pub fn run(root: &Path) -> Result<()> {
         &host,
     ];
     let mut build = sh::cargo(root, &args);
-    // With an explicit target the flag does not reach build scripts and procedural macros.
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    build.env("RUSTFLAGS", STATIC);
     sh::run(build)?;
+    assemble(root, &paths::target().join(&host).join("dist/weir"))?;
+    let size = std::fs::metadata(dir().join("weir"))?.len();
+    println!("{}: weir is {:.1} MB", dir().display(), size as f64 / 1e6);
+    Ok(())
+}
 
+/// With an explicit target this does not reach build scripts and procedural macros.
+pub const STATIC: &str = "-C target-feature=+crt-static";
+
+/// This machine's target, to be named to cargo.
+pub fn host() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// Puts together what is shipped around a static binary.
+pub fn assemble(root: &Path, binary: &Path) -> Result<()> {
+    is_static(binary)?;
     let out = dir();
     if out.exists() {
         std::fs::remove_dir_all(&out)?;
     }
-    let binary = paths::target().join(&host).join("dist/weir");
-    copy(&binary, &out.join("weir"))?;
-    is_static(&out.join("weir"))?;
-    copy_tree(&paths::plugins(), &out.join("plugins"), Some("wasm"))?;
-    std::fs::remove_file(out.join("plugins/evil.wasm")).or_else(ignore_absent)?;
-    copy_tree(&root.join("policies"), &out.join("policies"), None)?;
+    copy(binary, &out.join("weir"))?;
+    for name in PLUGINS {
+        copy(
+            &paths::plugin(name),
+            &out.join(format!("plugins/{name}.wasm")),
+        )?;
+    }
+    copy_tree(&root.join("policies"), &out.join("policies"))?;
     copy(&root.join("deploy/weir.toml"), &out.join("weir.toml"))?;
-    copy(&root.join("LICENSE"), &out.join("LICENSE"))?;
-    let size = std::fs::metadata(out.join("weir"))?.len();
-    println!("{}: weir is {:.1} MB", out.display(), size as f64 / 1e6);
-    Ok(())
+    copy(&root.join("LICENSE"), &out.join("LICENSE"))
 }
 
 /// A dynamic binary would not start in an empty image.
 fn is_static(binary: &Path) -> Result<()> {
     let bytes = std::fs::read(binary)?;
-    // The interpreter's path stands in every dynamic executable.
-    if bytes.windows(10).any(|w| w == b"/ld-linux-") && has_interpreter(&bytes) {
+    if has_interpreter(&bytes) {
         bail!("{} is not static", binary.display());
     }
     Ok(())
@@ -93,23 +107,16 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn copy_tree(from: &Path, to: &Path, extension: Option<&str>) -> Result<()> {
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let entries = std::fs::read_dir(from).with_context(|| from.display().to_string())?;
     for entry in entries {
         let path = entry?.path();
-        let name = path.file_name().context("a name")?;
+        let to = to.join(path.file_name().context("a name")?);
         if path.is_dir() {
-            copy_tree(&path, &to.join(name), extension)?;
-        } else if extension.is_none_or(|e| path.extension().is_some_and(|x| x == e)) {
-            copy(&path, &to.join(name))?;
+            copy_tree(&path, &to)?;
+        } else {
+            copy(&path, &to)?;
         }
     }
     Ok(())
-}
-
-fn ignore_absent(error: std::io::Error) -> std::io::Result<()> {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    }
 }

@@ -1,34 +1,68 @@
 //! `cargo xtask test`: everything that can be checked by running it.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
 use weir_tests::paths;
 
-use crate::{build_plugins, deps, fuzz, plugins, sh};
+use crate::{build_plugins, demo, deps, dist, fuzz, plugins, sh};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 20;
 
+/// One build serves all: `weir` is static, as it is shipped, and the crates' own tests share its
+/// dependencies. So everything is compiled for a target that is named.
 pub fn run(root: &Path, filter: &[&str]) -> Result<()> {
     let started = Instant::now();
     deps::ensure(deps::ALL)?;
     build_plugins(root)?;
     plugins::build_test_only(root, &paths::plugins())?;
-    sh::run(sh::cargo(root, &["build", "--locked", "-p", "server"]))?;
 
-    let mut args = vec!["test", "--locked", "--workspace"];
+    let host = dist::host();
+    sh::run(cargo(
+        root,
+        &["build", "--locked", "-p", "server", "--target", &host],
+    ))?;
+    let weir = paths::target().join(&host).join("debug/weir");
+    dist::assemble(root, &weir)?;
+
+    let mut args = vec![
+        "test",
+        "--locked",
+        "--workspace",
+        "--no-fail-fast",
+        "--target",
+        &host,
+    ];
     if !filter.is_empty() {
         args.push("--");
         args.extend(filter);
-        return sh::run(sh::cargo(root, &args));
     }
-    sh::run(sh::cargo(root, &args))?;
+    let mut test = cargo(root, &args);
+    test.env("WEIR_BIN", &weir);
+    sh::run(test)?;
+    if !filter.is_empty() {
+        return Ok(());
+    }
+    sh::run(sh::cmd(root, &weir.to_string_lossy(), &["policy", "check"]))?;
+    for example in std::fs::read_dir(root.join("policies/examples"))? {
+        let example = example?.path();
+        let args = ["policy", "check", &example.to_string_lossy()];
+        sh::run(sh::cmd(root, &weir.to_string_lossy(), &args))?;
+    }
+    demo::show(&weir)?;
     fuzz::run(root, FUZZ_SECONDS)?;
     println!(
         "cargo xtask test: everything passed in {} s",
         started.elapsed().as_secs()
     );
     Ok(())
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Command {
+    let mut command = sh::cargo(root, args);
+    command.env("RUSTFLAGS", dist::STATIC);
+    command
 }

@@ -1,0 +1,332 @@
+//! What is recorded: complete, replayable, verifiable, wherever it is kept, whatever happens.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use weir_tests::dataset::leaks;
+use weir_tests::proc::{Scratch, eventually};
+use weir_tests::s3::S3;
+use weir_tests::weir::Weir;
+
+use crate::shop::{ALICE, OLGA, Shop, shop, shop_with};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn replay(weir: &Weir, session: &str) -> Option<String> {
+    let out = weir.cli(None, &["replay", session]).unwrap();
+    out.ok().then_some(out.stdout)
+}
+
+/// The transcript of a session, once it is where replay looks.
+fn transcript(weir: &Weir, session: &str, holds: &str) -> String {
+    eventually(&format!("a replay that holds {holds:?}"), SOON, || {
+        Ok(replay(weir, session).filter(|text| text.contains(holds)))
+    })
+    .unwrap()
+}
+
+fn verify(weir: &Weir) -> (bool, String) {
+    let out = weir.cli(None, &["verify"]).unwrap();
+    (out.ok(), out.all())
+}
+
+fn a_session(shop: &Shop) -> String {
+    let out = shop
+        .psql(ALICE)
+        .run(
+            "SELECT id, name, ssn FROM customers WHERE id = 3;\n\
+             DROP TABLE orders;\n\
+             INSERT INTO probe VALUES ('recorded');\n\
+             SELECT 'the end';\n",
+        )
+        .unwrap();
+    assert!(out.stdout.contains("the end"), "{}", out.all());
+    shop.weir.session_of(&shop.token(OLGA), ALICE.0).unwrap()
+}
+
+fn assert_whole(text: &str) {
+    for part in [
+        ALICE.0,
+        "SELECT id, name, ssn FROM customers WHERE id = 3",
+        "Customer 3",
+        "DROP TABLE orders",
+        "nothing is dropped here",
+        "INSERT INTO probe VALUES ('recorded')",
+        "the end",
+    ] {
+        assert!(
+            text.contains(part),
+            "{part:?} is not in the transcript:\n{text}"
+        );
+    }
+    assert!(
+        leaks(text.as_bytes()).is_none(),
+        "the transcript shows what the client did not see"
+    );
+}
+
+#[test]
+fn a_session_is_replayed_and_verified_from_a_directory() {
+    let shop = shop("replay");
+    let session = a_session(&shop);
+    assert_whole(&transcript(&shop.weir, &session, "the end"));
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
+    assert!(replay(&shop.weir, "0190a0a0-0000-7000-8000-000000000000").is_none());
+}
+
+#[test]
+fn a_session_is_replayed_and_verified_from_an_s3_store() {
+    let s3 = S3::start().unwrap();
+    let shop = shop_with("s3", |_| {}, |setup| setup.recording = s3_store(&s3));
+    let session = a_session(&shop);
+    assert_whole(&transcript(&shop.weir, &session, "the end"));
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
+    let objects = s3.objects().unwrap();
+    assert!(!objects.is_empty());
+    // From the store alone: nothing of it comes from this machine's spool.
+    let elsewhere = Scratch::new("elsewhere").unwrap();
+    let config = std::fs::read_to_string(&shop.weir.config).unwrap();
+    let home = shop.weir.home.join("data").display().to_string();
+    let config = config.replace(&home, &elsewhere.join("data").display().to_string());
+    let path = elsewhere.join("weir.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    let out = shop
+        .weir
+        .cli(None, &["replay", &session, "--config", &path])
+        .unwrap();
+    assert!(out.ok(), "{}", out.all());
+    assert_whole(&out.stdout);
+    let out = shop.weir.cli(None, &["verify", "--config", &path]).unwrap();
+    assert!(out.ok(), "{}", out.all());
+}
+
+fn s3_store(s3: &S3) -> String {
+    format!(
+        "store = {{ s3 = {{ bucket = \"{}\", endpoint = \"{}\", region = \"us-east-1\", \
+         access_key_id = \"test\", secret_access_key = \"test-secret\", allow_http = true }} }}\n\
+         segment_seconds = 1",
+        s3.bucket,
+        s3.endpoint()
+    )
+}
+
+#[test]
+fn a_changed_or_missing_recording_is_noticed() {
+    let mut shop = shop("tampered");
+    let session = a_session(&shop);
+    transcript(&shop.weir, &session, "the end");
+    shop.weir.stop();
+    assert!(verify(&shop.weir).0);
+    let files = recordings(&shop.weir.home.join("data/recordings"));
+    assert!(!files.is_empty());
+    for file in files {
+        let whole = std::fs::read(&file).unwrap();
+        for (what, changed) in [
+            ("a flipped bit", Some(flipped(&whole))),
+            ("cut short", Some(whole[..whole.len() / 2].to_vec())),
+            ("lengthened", Some([whole.as_slice(), b"x"].concat())),
+            ("emptied", Some(Vec::new())),
+        ] {
+            writable(&file);
+            std::fs::write(&file, changed.unwrap()).unwrap();
+            let (ok, said) = verify(&shop.weir);
+            assert!(!ok, "{what} in {} was not noticed: {said}", file.display());
+        }
+        std::fs::write(&file, &whole).unwrap();
+        let (ok, said) = verify(&shop.weir);
+        assert!(ok, "put back: {said}");
+    }
+}
+
+fn flipped(bytes: &[u8]) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 0x10;
+    changed
+}
+
+fn writable(path: &Path) {
+    let status = Command::new("chmod").arg("u+w").arg(path).status().unwrap();
+    assert!(status.success());
+}
+
+fn recordings(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(recordings(&path));
+        } else if entry.metadata().unwrap().len() > 0 {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Clients write as fast as they can, Weir is killed in the middle, and starts again: every
+/// statement that reached the server is on record.
+#[test]
+fn after_kill_9_every_forwarded_statement_is_on_record() {
+    let mut shop = shop("kill-9");
+    let stop = AtomicBool::new(false);
+    for round in 0..3 {
+        let clients: Vec<_> = (0..4).map(|_| shop.connect(ALICE)).collect();
+        stop.store(false, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for (n, mut client) in clients.into_iter().enumerate() {
+                let stop = &stop;
+                scope.spawn(move || {
+                    for i in 0.. {
+                        let sql = format!("INSERT INTO probe VALUES ('row-{round}-{n}-{i}')");
+                        let asked = match i % 2 {
+                            0 => client.query(&sql),
+                            _ => client.extended(&sql, &[], 0),
+                        };
+                        if asked.is_err() || stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(900));
+            shop.weir.kill_9().unwrap();
+            stop.store(true, Ordering::Relaxed);
+        });
+        shop.weir.launch().unwrap();
+    }
+    // Statements that were on the server's side of the socket may still be running.
+    let quiet = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND usename = 'weir'";
+    eventually("the server to be done", SOON, || {
+        Ok((shop.direct(quiet) == "0").then_some(()))
+    })
+    .unwrap();
+    let arrived = shop.direct("SELECT v FROM probe");
+    let arrived: BTreeSet<&str> = arrived.lines().collect();
+    assert!(
+        arrived.len() > 30,
+        "only {} statements: no traffic to speak of",
+        arrived.len()
+    );
+
+    let olga = shop.token(OLGA);
+    let recorded = eventually("every statement to be on record", SOON, || {
+        let page = shop
+            .weir
+            .api(&olga, "GET", "/sessions?limit=200", None)?
+            .ok()?;
+        let sessions = page["items"].as_array().cloned().unwrap_or_default();
+        let all: String = sessions
+            .iter()
+            .filter_map(|s| replay(&shop.weir, s["id"].as_str()?))
+            .collect();
+        let missing = arrived
+            .iter()
+            .filter(|v| !all.contains(&format!("'{v}'")))
+            .count();
+        Ok((missing == 0).then_some(all))
+    })
+    .unwrap();
+    assert!(
+        recorded.contains("unknown"),
+        "statements cut off by the kill have no outcome"
+    );
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
+}
+
+/// While the store is away, recordings wait on disk; when that is full, nothing more passes.
+#[test]
+fn without_a_store_sessions_go_on_until_the_spool_is_full() {
+    let mut s3 = S3::start().unwrap();
+    let store = format!(
+        "{}\nspool_limit_bytes = 2097152\nsegment_bytes = 65536",
+        s3_store(&s3)
+    );
+    let shop = shop_with("spool", |_| {}, |setup| setup.recording = store);
+    s3.stop();
+    let mut alice = shop.connect(ALICE);
+    assert_eq!(
+        alice.query("SELECT 1").unwrap().rows.len(),
+        1,
+        "a slow store stalls nobody"
+    );
+
+    let mut forwarded = 0;
+    let refused = (0..200).any(|i| {
+        // Rows that do not compress, so that the spool fills.
+        let sql = format!(
+            "SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 3000) AS n /* mark-spool-{i}-20fe */"
+        );
+        let reply = alice.query(&sql);
+        let passed = reply.as_ref().is_ok_and(|r| r.error().is_none() && r.status != 0);
+        forwarded = i;
+        !passed
+    });
+    assert!(refused, "the spool never filled up");
+    let again = shop.weir.connect("alice", &shop.token(ALICE));
+    let again = again.and_then(|mut c| c.query("SELECT 1 /* mark-spool-after-20fe */"));
+    assert!(
+        again.is_err() || again.is_ok_and(|r| r.error().is_some()),
+        "unrecorded, but served"
+    );
+    assert!(
+        !shop.reached("mark-spool-after-20fe"),
+        "after {forwarded} statements"
+    );
+}
+
+#[test]
+fn on_a_full_disk_nothing_passes() {
+    let home = Scratch::new("full-disk").unwrap();
+    let size = "size=24m";
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", size, "weir-test"])
+        .arg(home.path())
+        .status()
+        .is_ok_and(|s| s.success());
+    if !mounted {
+        println!("SKIPPED: a small file system could not be mounted (this needs root)");
+        return;
+    }
+    let _mount = Mount(home.path().to_path_buf());
+    let shop = shop_with(
+        "full-disk",
+        |_| {},
+        |setup| setup.home = Some(home.path().to_path_buf()),
+    );
+    let mut alice = shop.connect(ALICE);
+    assert_eq!(alice.query("SELECT 1").unwrap().rows.len(), 1);
+    // Somebody else fills the disk to the last byte.
+    let fill = Command::new("dd")
+        .args(["if=/dev/zero", "bs=64k"])
+        .arg(format!("of={}", home.join("ballast").display()))
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(fill.is_ok());
+    let asked = (0..400).any(|i| {
+        let reply = alice.query(&format!(
+            "INSERT INTO probe VALUES (repeat('x', 2000)) /* {i} */"
+        ));
+        !reply.is_ok_and(|r| r.error().is_none() && r.status != 0)
+    });
+    assert!(asked, "statements passed with no room to record them");
+    let again = shop.weir.connect("alice", &shop.token(ALICE));
+    let again = again.and_then(|mut c| c.query("SELECT 1 /* mark-disk-after-77aa */"));
+    assert!(again.is_err() || again.is_ok_and(|r| r.error().is_some()));
+    assert!(!shop.reached("mark-disk-after-77aa"));
+}
+
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

@@ -1,0 +1,404 @@
+//! Labelled columns, asked for in every way that a client has. Each trick is a row of a table.
+
+use weir_tests::dataset::leaks;
+use weir_tests::wire::{Client, bind, execute, frame, parse};
+
+use crate::shop::{ALICE, CAROL, Shop, assert_no_leak, shop, shop_with};
+
+/// What should come of a statement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expect {
+    /// Rows come, masked.
+    Masked,
+    /// Masked or refused: both keep the secret.
+    NoLeak,
+}
+use Expect::{Masked, NoLeak};
+
+/// Reads of labelled columns. With clearance, each of them shows planted values.
+const READS: &[(Expect, &str)] = &[
+    (Masked, "SELECT ssn FROM customers"),
+    (Masked, "SELECT ssn AS harmless FROM customers"),
+    (
+        Masked,
+        "SELECT id, name, email, ssn FROM customers ORDER BY id",
+    ),
+    (Masked, "SELECT * FROM customers"),
+    (Masked, "SELECT c.* FROM customers AS c"),
+    (Masked, "TABLE customers"),
+    (Masked, "SELECT code FROM customer_view"),
+    (Masked, "SELECT contact AS id FROM customer_view"),
+    (NoLeak, "SELECT tax_number FROM customer_copy"),
+    (
+        Masked,
+        "SELECT s FROM (SELECT ssn AS s FROM customers) AS t",
+    ),
+    (
+        Masked,
+        "WITH t(x) AS (SELECT ssn FROM customers) SELECT x FROM t",
+    ),
+    (
+        Masked,
+        "SELECT a.ssn FROM customers a JOIN orders o ON o.customer_id = a.id",
+    ),
+    (
+        NoLeak,
+        "SELECT id, ssn FROM customers UNION ALL SELECT id, item FROM orders",
+    ),
+    (NoLeak, "SELECT ssn || '' FROM customers"),
+    (NoLeak, "SELECT 'x' || ssn FROM customers"),
+    (NoLeak, "SELECT substr(ssn, 1, 11) FROM customers"),
+    (NoLeak, "SELECT reverse(ssn) FROM customers"),
+    (NoLeak, "SELECT replace(ssn, '-', '') FROM customers"),
+    (
+        NoLeak,
+        "SELECT encode(convert_to(ssn, 'UTF8'), 'base64') FROM customers",
+    ),
+    (NoLeak, "SELECT convert_to(email, 'UTF8') FROM customers"),
+    (NoLeak, "SELECT CASE WHEN true THEN ssn END FROM customers"),
+    (NoLeak, "SELECT coalesce(ssn, '') FROM customers"),
+    (NoLeak, "SELECT max(ssn) FROM customers"),
+    (NoLeak, "SELECT string_agg(email, ',') FROM customers"),
+    (NoLeak, "SELECT array_agg(ssn) FROM customers"),
+    (
+        NoLeak,
+        "SELECT (SELECT ssn FROM customers WHERE id = 1) FROM orders LIMIT 1",
+    ),
+    (NoLeak, "SELECT row_to_json(c) FROM customers c"),
+    (NoLeak, "SELECT to_jsonb(c) ->> 'ssn' FROM customers c"),
+    (NoLeak, "SELECT json_agg(c) FROM customers c"),
+    (NoLeak, "SELECT c FROM customers c"),
+    (NoLeak, "SELECT c::text FROM customers c"),
+    (NoLeak, "SELECT ROW(ssn, id) FROM customers"),
+    (NoLeak, "SELECT ssn_of(3)"),
+    (NoLeak, "SELECT * FROM everybody()"),
+    (NoLeak, "SELECT e.ssn AS id FROM everybody() AS e"),
+    (
+        NoLeak,
+        "SELECT first_value(ssn) OVER (ORDER BY id) FROM customers",
+    ),
+    (
+        NoLeak,
+        "SELECT x FROM customers, LATERAL (SELECT ssn AS x) AS l",
+    ),
+    (NoLeak, "SELECT unnest(ARRAY[ssn, email]) FROM customers"),
+    (NoLeak, "VALUES ((SELECT min(ssn) FROM customers))"),
+    (
+        NoLeak,
+        "SELECT query_to_xml('select ssn from customers', true, true, '')::text",
+    ),
+    (
+        NoLeak,
+        "UPDATE customers SET notes = notes WHERE id = 4 RETURNING ssn",
+    ),
+    (
+        NoLeak,
+        "SELECT * FROM (TABLE customers) AS t(a, b, c, d, e, f, g)",
+    ),
+    (NoLeak, "SELECT DISTINCT ON (ssn) ssn FROM customers"),
+    (
+        NoLeak,
+        "SELECT most_common_vals::text FROM pg_stats WHERE tablename = 'customers'",
+    ),
+    (
+        NoLeak,
+        "SELECT histogram_bounds::text FROM pg_stats WHERE attname = 'ssn'",
+    ),
+];
+
+#[test]
+fn reads_of_labelled_columns_in_text() {
+    each(|client, sql| client.query(sql).unwrap());
+}
+
+#[test]
+fn reads_of_labelled_columns_by_the_extended_protocol_in_text_and_binary() {
+    each(|client, sql| {
+        let mut reply = client.extended(sql, &[], 0).unwrap();
+        let binary = client.extended(sql, &[], 1).unwrap();
+        reply.frames.extend(binary.frames);
+        reply
+    });
+}
+
+/// Describe of the statement only: the portal's rows come without a description of their own.
+#[test]
+fn reads_of_labelled_columns_by_named_statements() {
+    each(|client, sql| {
+        let mut out = parse("named", sql);
+        out.extend(frame(b'D', b"Snamed\0"));
+        out.extend(bind("a", "named", &[], &[]));
+        out.extend(execute("a", 3));
+        out.extend(execute("a", 0));
+        out.extend(bind("b", "named", &[], &[1]));
+        out.extend(execute("b", 0));
+        out.extend(frame(b'C', b"Snamed\0"));
+        out.extend(frame(b'S', b""));
+        client.send_raw(&out).unwrap();
+        client.reply().unwrap()
+    });
+}
+
+fn each(mut ask: impl FnMut(&mut Client, &str) -> weir_tests::wire::Reply) {
+    let shop = shop("reads");
+    let mut alice = shop.connect(ALICE);
+    let mut carol = shop.connect(CAROL);
+    let mut seen = 0;
+    for (expect, sql) in READS {
+        let reply = ask(&mut alice, sql);
+        assert_no_leak(sql, &reply);
+        if *expect == Masked {
+            assert!(reply.error().is_none(), "{sql}: {:?}", reply.error());
+            assert!(!reply.rows.is_empty(), "{sql} gave no rows");
+        }
+        let cleared = ask(&mut carol, sql);
+        let shown = leaks(&cleared.bytes()).is_some();
+        seen += usize::from(shown);
+        if *expect == Masked {
+            assert!(
+                shown,
+                "{sql} shows nothing with clearance: the row proves nothing"
+            );
+        }
+        usable(&mut alice, sql);
+    }
+    // If clearance showed little, the table above would be a test of nothing.
+    assert!(
+        seen * 2 > READS.len(),
+        "only {seen} of {} show something at all",
+        READS.len()
+    );
+}
+
+fn usable(client: &mut Client, after: &str) {
+    let reply = client.query("SELECT 1").unwrap();
+    assert_eq!(
+        reply.text(0, 0).as_deref(),
+        Some("1"),
+        "after {after}: {reply:?}"
+    );
+}
+
+#[test]
+fn copies_and_cursors() {
+    // Not in production: there DDL waits for people.
+    let shop = shop_with("copies", |_| {}, |setup| setup.env = "staging".into());
+    let mut alice = shop.connect(ALICE);
+    for script in [
+        &["COPY customers TO STDOUT"][..],
+        &["COPY customers (ssn) TO STDOUT"],
+        &["COPY customers TO STDOUT WITH (FORMAT csv, HEADER)"],
+        &["COPY customers TO STDOUT WITH (FORMAT binary)"],
+        &["COPY (SELECT email FROM customers) TO STDOUT"],
+        &["COPY (SELECT code FROM customer_view) TO STDOUT (FORMAT csv)"],
+        &["COPY customers TO '/tmp/weir-must-not-exist'"],
+        &[
+            "BEGIN",
+            "DECLARE c CURSOR FOR SELECT ssn, email FROM customers",
+            "FETCH ALL FROM c",
+            "COMMIT",
+        ],
+        &[
+            "BEGIN",
+            "DECLARE c SCROLL CURSOR FOR SELECT ssn AS x FROM customers",
+            "FETCH 2 FROM c",
+            "MOVE FORWARD 3 IN c",
+            "FETCH BACKWARD 2 FROM c",
+            "CLOSE c",
+            "COMMIT",
+        ],
+        &[
+            "BEGIN",
+            "DECLARE c BINARY CURSOR FOR SELECT ssn FROM customers",
+            "FETCH ALL FROM c",
+            "COMMIT",
+        ],
+        &[
+            "BEGIN",
+            "DECLARE c CURSOR WITH HOLD FOR SELECT email FROM customers",
+            "COMMIT",
+            "FETCH ALL FROM c",
+        ],
+        &[
+            "PREPARE p AS SELECT ssn FROM customers WHERE id = $1",
+            "EXECUTE p(3)",
+            "DEALLOCATE p",
+        ],
+        &[
+            "PREPARE p(text) AS SELECT $1, email FROM customers",
+            "EXECUTE p('x')",
+            "DEALLOCATE ALL",
+        ],
+        &[
+            "CREATE TEMP TABLE t AS SELECT ssn AS plain FROM customers",
+            "SELECT plain FROM t",
+        ],
+        &[
+            "CREATE TEMP VIEW v AS SELECT ssn AS plain FROM customers",
+            "SELECT plain FROM v",
+        ],
+        &[
+            "SELECT ssn AS plain INTO TEMP u FROM customers",
+            "SELECT plain FROM u",
+        ],
+    ] {
+        for sql in script {
+            let reply = alice.query(sql).unwrap();
+            assert_no_leak(sql, &reply);
+        }
+        let status = alice.query("ROLLBACK").unwrap().status;
+        assert_eq!(status, b'I', "{script:?}");
+        usable(&mut alice, script[0]);
+    }
+}
+
+/// What the server says about values when it fails, warns or explains.
+#[test]
+fn errors_notices_and_plans() {
+    let shop = shop("errors");
+    let mut alice = shop.connect(ALICE);
+    for sql in [
+        "SELECT ssn::integer FROM customers",
+        "SELECT 1 / (length(email) - length(email)) FROM customers",
+        "SELECT CAST(email AS date) FROM customers",
+        "SELECT xmlparse(document email) FROM customers",
+        "SELECT jsonb_path_query(to_jsonb(ssn), 'strict $.x') FROM customers",
+        "EXPLAIN ANALYZE SELECT * FROM customers WHERE ssn = (SELECT max(ssn) FROM customers)",
+        "EXPLAIN (ANALYZE, VERBOSE) SELECT email FROM customers",
+        "INSERT INTO probe SELECT ssn FROM customers RETURNING v",
+        "INSERT INTO customers SELECT id, name, email, ssn, card, notes, balance FROM customers",
+    ] {
+        for reply in [
+            alice.query(sql).unwrap(),
+            alice.extended(sql, &[], 1).unwrap(),
+        ] {
+            assert_no_leak(sql, &reply);
+        }
+        usable(&mut alice, sql);
+    }
+}
+
+/// Values that differ only where they are masked must give streams that do not differ at all.
+#[test]
+fn what_is_masked_cannot_be_told_apart() {
+    let shop = shop("interference");
+    let mut alice = shop.connect(ALICE);
+    let read = |alice: &mut Client| -> Vec<Vec<u8>> {
+        let asks = READS
+            .iter()
+            .filter(|(expect, _)| *expect == Masked)
+            .map(|(_, sql)| *sql);
+        asks.filter(|sql| !sql.contains("FROM customers ORDER BY"))
+            .flat_map(|sql| {
+                [
+                    alice.query(sql).unwrap().bytes(),
+                    alice.extended(sql, &[], 1).unwrap().bytes(),
+                ]
+            })
+            .collect()
+    };
+    let before = read(&mut alice);
+    // The same length, other characters: what keeps the length must keep nothing else.
+    shop.direct(
+        "UPDATE customers SET ssn = translate(ssn, '0123456789', '5678901234'),
+             email = translate(email, 'abcdefgh', 'stuvwxyz'),
+             card = translate(card, '0123456789', '5678901234');
+         VACUUM FULL customers; CLUSTER customers USING customers_pkey",
+    );
+    let after = read(&mut alice);
+    for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(
+            String::from_utf8_lossy(before),
+            String::from_utf8_lossy(after),
+            "read {i} tells masked values apart"
+        );
+    }
+}
+
+#[test]
+fn clearance_shows_and_lack_of_it_does_not() {
+    let shop = shop("clearance");
+    let sql = "SELECT ssn FROM customers WHERE id = 5";
+    let seen = shop.psql(CAROL).run(sql).unwrap();
+    assert_eq!(seen.stdout, "912-55-7005\n", "{}", seen.all());
+    let masked = shop.psql(ALICE).run(sql).unwrap();
+    assert!(
+        masked.ok() && leaks(masked.all().as_bytes()).is_none(),
+        "{}",
+        masked.all()
+    );
+    assert_ne!(
+        masked.stdout.trim(),
+        "",
+        "a masked value is still a value: {}",
+        masked.all()
+    );
+}
+
+/// A driver that real programs use, with server-side cursors, binary results, COPY and pipelines.
+#[test]
+fn psycopg_reads_nothing_planted() {
+    let shop = shop("psycopg");
+    let masked = psycopg(&shop, &shop.token(ALICE));
+    assert!(masked.contains("done"), "{masked}");
+    assert!(leaks(masked.as_bytes()).is_none(), "{masked}");
+    let seen = psycopg(&shop, &shop.token(CAROL));
+    assert!(leaks(seen.as_bytes()).is_some(), "{seen}");
+}
+
+const PROGRAM: &str = r#"
+import os, psycopg
+dsn = f"host=127.0.0.1 port={os.environ['PORT']} dbname={os.environ['DB']} user=app sslmode=disable"
+with psycopg.connect(dsn, password=os.environ['TOKEN'], autocommit=True) as conn:
+    def show(cur):
+        try:
+            print(cur.fetchall())
+        except psycopg.Error as e:
+            print('error', e.sqlstate)
+    def attempt(step):
+        try:
+            step()
+        except psycopg.Error as e:
+            print('error', e.sqlstate)
+    for binary in (False, True):
+        for _ in range(7):   # after a few executions psycopg prepares by itself
+            attempt(lambda: show(conn.execute(
+                'SELECT id, email, ssn FROM customers WHERE id > %s', (3,), binary=binary)))
+    def named():
+        with conn.transaction(), conn.cursor('named', binary=True) as cur:
+            cur.itersize = 3
+            cur.execute('SELECT ssn AS x, name FROM customers')
+            for row in cur:
+                print(row)
+    attempt(named)
+    def copy():
+        with conn.cursor() as cur, cur.copy('COPY (SELECT email FROM customers) TO STDOUT') as out:
+            for row in out.rows():
+                print(row)
+    attempt(copy)
+    def pipeline():
+        with conn.pipeline():
+            curs = [conn.execute('SELECT ssn FROM customers WHERE id = %s', (i,)) for i in range(5)]
+            for cur in curs:
+                show(cur)
+    attempt(pipeline)
+    print('done', conn.execute('SELECT 1').fetchone())
+"#;
+
+fn psycopg(shop: &Shop, token: &str) -> String {
+    let python = weir_tests::paths::venv().join("bin/python");
+    let out = std::process::Command::new(python)
+        .args(["-c", PROGRAM])
+        .env("PORT", shop.weir.pg_port.to_string())
+        .env("DB", &shop.database)
+        .env("TOKEN", token)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        out.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    said
+}
