@@ -22,9 +22,7 @@ pub struct MaskKeys {
 }
 
 impl MaskKeys {
-    pub fn new(
-        secrets: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<Self, MaskKeyError> {
+    pub fn new(secrets: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<Self, MaskKeyError> {
         let mut keys = BTreeMap::new();
         for (name, secret) in secrets {
             if secret.len() < MIN_KEY {
@@ -38,7 +36,6 @@ impl MaskKeys {
         })
     }
 
-    #[allow(dead_code)]
     pub(crate) fn get(&self, name: &str) -> Option<&hmac::Key> {
         self.keys.get(name)
     }
