@@ -90,6 +90,11 @@ impl CompiledBundle {
         &self.manifest.label_rules
     }
 
+    /// Environments that a target may have: the schema's `Env` entities.
+    pub fn environments(&self) -> Vec<&str> {
+        self.envs.iter().map(String::as_str).collect()
+    }
+
     /// In the order of files, then of the text.
     pub fn policies(&self) -> &[PolicyInfo] {
         &self.policies
@@ -384,4 +389,50 @@ fn groups_of(read: &Read) -> HashSet<SmolStr> {
         lint::literals_of(&policy.tree).iter().for_each(&mut look);
     }
     out
+}
+
+#[cfg(test)]
+impl CompiledBundle {
+    /// This bundle's schema and manifest with other policies, neither validated nor linted: to see
+    /// how policies are evaluated that no author gets past the checks.
+    pub(crate) fn with_unchecked(&self, text: &str) -> Self {
+        let files = self.source.files().clone();
+        let mut read = Read::default();
+        let set: PolicySet = text.parse().unwrap_or_else(|e| panic!("{e}"));
+        let mut problems = Problems::default();
+        let mut policies: Vec<_> = set.policies().collect();
+        policies.sort_by_key(|p| p.id().to_string());
+        for policy in policies {
+            read.add(policy, "x.cedar", text, Span { start: 0, end: 0 }, &mut problems);
+        }
+        assert!(problems.is_empty(), "{:?}", problems.check());
+        let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(&files[SCHEMA])
+            .unwrap_or_else(|e| panic!("{e}"));
+        let model = Model::from_json(&json);
+        let types = self.builder.types.clone();
+        let actions = self.schema.action_entities().unwrap_or_else(|e| panic!("{e}"));
+        let whole = read.set.clone();
+        let builder = Builder {
+            groups: groups_of(&read),
+            types: types.clone(),
+        };
+        let sources = read.policies.into_iter().map(|p| Source {
+            id: p.id,
+            tree: p.tree,
+            condition: p.condition,
+        });
+        Self {
+            program: Program::new(sources.collect(), &model, &types, actions.as_ref().clone()),
+            builder,
+            cache: Cache::new(),
+            whole,
+            source: self.source.clone(),
+            reference: self.reference.clone(),
+            manifest: self.manifest.clone(),
+            envs: self.envs.clone(),
+            policies: Vec::new(),
+            tests: 0,
+            schema: self.schema.clone(),
+        }
+    }
 }

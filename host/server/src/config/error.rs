@@ -34,7 +34,12 @@ pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
     pub fn whole_file(file: &Path, message: String) -> Self {
-        Self(vec![ConfigError { file: file.into(), line: None, key: String::new(), message }])
+        Self(vec![ConfigError {
+            file: file.into(),
+            line: None,
+            key: String::new(),
+            message,
+        }])
     }
 }
 
@@ -61,7 +66,11 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, errors: Vec::new() }
+        Self {
+            file,
+            text,
+            errors: Vec::new(),
+        }
     }
 
     pub(super) fn add(&mut self, key: &str, span: Range<usize>, message: impl Into<String>) {

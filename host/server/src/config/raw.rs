@@ -268,16 +268,22 @@ impl RawConfig {
         check_url(r, "server.base_url", &self.server.base_url);
         let targets = targets(r, self.target, base);
         let config = Config {
-            base_url: self.server.base_url.into_inner().trim_end_matches('/').to_owned(),
+            base_url: self
+                .server
+                .base_url
+                .into_inner()
+                .trim_end_matches('/')
+                .to_owned(),
             drain: Duration::from_secs(self.server.drain_seconds.unwrap_or(30).min(3600)),
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets),
             identity: identity(r, self.identity, base),
             recording: recording(r, self.recording, base, &data_dir),
-            bundle_dir: self.policy.bundle.map(|dir| {
-                existing(r, "policy.bundle", &dir, base)
-            }),
+            bundle_dir: self
+                .policy
+                .bundle
+                .map(|dir| existing(r, "policy.bundle", &dir, base)),
             plugins: plugins(r, self.plugin, base),
             plugin_limits: PluginLimits {
                 memory_bytes: self
@@ -321,12 +327,19 @@ fn log(r: &mut Report<'_>, raw: RawLog) -> Log {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             other => {
-                r.add("log.format", format.span(), format!("{other:?} is neither text nor json"));
+                r.add(
+                    "log.format",
+                    format.span(),
+                    format!("{other:?} is neither text nor json"),
+                );
                 LogFormat::Text
             }
         },
     };
-    Log { format, filter: raw.filter.unwrap_or_else(|| "info".into()) }
+    Log {
+        format,
+        filter: raw.filter.unwrap_or_else(|| "info".into()),
+    }
 }
 
 fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
@@ -350,7 +363,10 @@ fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
 
 fn postgres(r: &mut Report<'_>, raw: RawPostgres, base: &Path, targets: &[Target]) -> Postgres {
     if raw.listener.is_empty() {
-        r.missing("postgres.listener", "there is no listener: Weir would serve nobody");
+        r.missing(
+            "postgres.listener",
+            "there is no listener: Weir would serve nobody",
+        );
     }
     let mut listeners = Vec::new();
     for (i, l) in raw.listener.into_iter().enumerate() {
@@ -392,7 +408,11 @@ fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> 
         let key = format!("target[{i}]");
         check_name(r, &format!("{key}.name"), &t.name);
         if targets.iter().any(|other| other.name == *t.name.as_ref()) {
-            r.add(&format!("{key}.name"), t.name.span(), "two targets have this name");
+            r.add(
+                &format!("{key}.name"),
+                t.name.span(),
+                "two targets have this name",
+            );
         }
         if t.protocol.as_ref() != "postgres" {
             let message = format!("{:?} is not a protocol; only postgres", t.protocol.as_ref());
@@ -408,12 +428,18 @@ fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> 
             name: t.name.into_inner(),
             env: t.env.into_inner(),
             host: t.host.into_inner(),
-            port: t.port.map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
+            port: t
+                .port
+                .map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
             user: t.user,
-            password: t.password.and_then(|p| secret(r, &format!("{key}.password"), p, base)),
+            password: t
+                .password
+                .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
             databases: t.databases,
             tls,
-            tls_ca: t.tls_ca.map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
+            tls_ca: t
+                .tls_ca
+                .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
             auth,
             tags: t.tags,
         });
@@ -422,7 +448,9 @@ fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> 
 }
 
 fn upstream_tls(r: &mut Report<'_>, key: &str, raw: Option<Spanned<String>>) -> UpstreamTls {
-    let Some(raw) = raw else { return UpstreamTls::VerifyFull };
+    let Some(raw) = raw else {
+        return UpstreamTls::VerifyFull;
+    };
     match raw.as_ref().as_str() {
         "disable" => UpstreamTls::Disable,
         "require" => UpstreamTls::Require,
@@ -442,7 +470,9 @@ fn upstream_auth(
     key: &str,
     raw: Option<Spanned<Vec<String>>>,
 ) -> Vec<UpstreamAuth> {
-    let Some(raw) = raw else { return vec![UpstreamAuth::ScramSha256] };
+    let Some(raw) = raw else {
+        return vec![UpstreamAuth::ScramSha256];
+    };
     let span = raw.span();
     let mut methods = Vec::new();
     for name in raw.into_inner() {
@@ -452,8 +482,7 @@ fn upstream_auth(
             "password" => UpstreamAuth::Cleartext,
             "none" => UpstreamAuth::None,
             other => {
-                let message =
-                    format!("{other:?} is none of scram-sha-256, md5, password and none");
+                let message = format!("{other:?} is none of scram-sha-256, md5, password and none");
                 r.add(&format!("{key}.auth"), span.clone(), message);
                 continue;
             }
@@ -471,8 +500,11 @@ fn identity(r: &mut Report<'_>, raw: RawIdentity, base: &Path) -> Identity {
              [identity.dev] enabled = true",
         );
     }
-    let issuers =
-        raw.issuer.into_iter().enumerate().map(|(i, issuer)| one_issuer(r, i, issuer, base));
+    let issuers = raw
+        .issuer
+        .into_iter()
+        .enumerate()
+        .map(|(i, issuer)| one_issuer(r, i, issuer, base));
     let issuers = issuers.collect();
     let actors = raw
         .actor
@@ -484,7 +516,11 @@ fn identity(r: &mut Report<'_>, raw: RawIdentity, base: &Path) -> Identity {
             autonomous: a.autonomous,
         })
         .collect();
-    Identity { dev, issuers, actors }
+    Identity {
+        dev,
+        issuers,
+        actors,
+    }
 }
 
 fn one_issuer(r: &mut Report<'_>, i: usize, raw: RawIssuer, base: &Path) -> Issuer {
@@ -496,7 +532,11 @@ fn one_issuer(r: &mut Report<'_>, i: usize, raw: RawIssuer, base: &Path) -> Issu
         OneOrMany::Many(many) => many,
     };
     if audiences.is_empty() || audiences.iter().any(String::is_empty) {
-        r.add(&format!("{key}.audience"), span, "a token for anybody would be accepted");
+        r.add(
+            &format!("{key}.audience"),
+            span,
+            "a token for anybody would be accepted",
+        );
     }
     let kind = match raw.kind {
         None => Kind::User,
@@ -515,7 +555,9 @@ fn one_issuer(r: &mut Report<'_>, i: usize, raw: RawIssuer, base: &Path) -> Issu
         issuer: raw.issuer.into_inner(),
         audiences,
         jwks_uri: raw.jwks_uri,
-        jwks_file: raw.jwks_file.map(|p| existing(r, &format!("{key}.jwks_file"), &p, base)),
+        jwks_file: raw
+            .jwks_file
+            .map(|p| existing(r, &format!("{key}.jwks_file"), &p, base)),
         algorithms: raw
             .algorithms
             .unwrap_or_else(|| ["ES256", "RS256", "EdDSA"].map(str::to_owned).to_vec()),
@@ -525,29 +567,31 @@ fn one_issuer(r: &mut Report<'_>, i: usize, raw: RawIssuer, base: &Path) -> Issu
         kind_claim: raw.kind_claim,
         attr_claims: raw.attr_claims,
         leeway: Duration::from_secs(
-            raw.leeway_seconds.map_or(5, |v| within(r, &format!("{key}.leeway_seconds"), v, 0, 60)),
+            raw.leeway_seconds
+                .map_or(5, |v| within(r, &format!("{key}.leeway_seconds"), v, 0, 60)),
         ),
         max_age: raw.max_age_seconds.map(Duration::from_secs),
         token_types: raw
             .token_types
-            .unwrap_or_else(|| ["at+jwt", "application/at+jwt"].map(str::to_owned).to_vec()),
+            .unwrap_or_else(|| ["at+jwt", "JWT", "none"].map(str::to_owned).to_vec()),
         ca: raw.ca.map(|p| existing(r, &format!("{key}.ca"), &p, base)),
     }
 }
 
-fn recording(
-    r: &mut Report<'_>,
-    raw: RawRecording,
-    base: &Path,
-    data_dir: &Path,
-) -> Recording {
+fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path) -> Recording {
     let store = match raw.store {
         None => RecordingStore::Dir(data_dir.join("recordings")),
         Some(store) => {
             let span = store.span();
             match store.into_inner() {
-                RawStore { dir: Some(dir), s3: None } => RecordingStore::Dir(base.join(dir)),
-                RawStore { dir: None, s3: Some(s3) } => s3_store(r, s3, span, base),
+                RawStore {
+                    dir: Some(dir),
+                    s3: None,
+                } => RecordingStore::Dir(base.join(dir)),
+                RawStore {
+                    dir: None,
+                    s3: Some(s3),
+                } => s3_store(r, s3, span, base),
                 _ => {
                     r.add("recording.store", span, "name either dir or s3");
                     RecordingStore::Dir(data_dir.join("recordings"))
@@ -561,13 +605,12 @@ fn recording(
         spool_limit: raw.spool_limit_bytes.map_or(4 << 30, |v| {
             within(r, "recording.spool_limit_bytes", v, 1 << 20, 1 << 50)
         }),
-        segment_bytes: raw
-            .segment_bytes
-            .map_or(16 << 20, |v| within(r, "recording.segment_bytes", v, 64 << 10, 1 << 30)),
-        segment_age: Duration::from_secs(
-            raw.segment_seconds
-                .map_or(300, |v| within(r, "recording.segment_seconds", v, 1, 86_400)),
-        ),
+        segment_bytes: raw.segment_bytes.map_or(16 << 20, |v| {
+            within(r, "recording.segment_bytes", v, 64 << 10, 1 << 30)
+        }),
+        segment_age: Duration::from_secs(raw.segment_seconds.map_or(300, |v| {
+            within(r, "recording.segment_seconds", v, 1, 86_400)
+        })),
     }
 }
 
@@ -603,10 +646,18 @@ fn plugins(r: &mut Report<'_>, raw: Vec<RawPlugin>, base: &Path) -> Vec<Plugin> 
         let key = format!("plugin[{i}]");
         check_name(r, &format!("{key}.name"), &p.name);
         if plugins.iter().any(|other| other.name == *p.name.as_ref()) {
-            r.add(&format!("{key}.name"), p.name.span(), "two plugins have this name");
+            r.add(
+                &format!("{key}.name"),
+                p.name.span(),
+                "two plugins have this name",
+            );
         }
         let path = existing(r, &format!("{key}.path"), &p.path, base);
-        plugins.push(Plugin { name: p.name.into_inner(), path, config: p.config });
+        plugins.push(Plugin {
+            name: p.name.into_inner(),
+            path,
+            config: p.config,
+        });
     }
     plugins
 }
@@ -616,7 +667,11 @@ fn webhook(r: &mut Report<'_>, raw: RawWebhook, base: &Path) -> Option<Webhook> 
     let span = raw.secret.span();
     let secret = secret(r, "webhook.secret", raw.secret, base)?;
     if !secret.expose().starts_with("whsec_") {
-        r.add("webhook.secret", span, "a Standard Webhooks secret starts with whsec_");
+        r.add(
+            "webhook.secret",
+            span,
+            "a Standard Webhooks secret starts with whsec_",
+        );
     }
     Some(Webhook {
         url: raw.url.into_inner(),
@@ -630,8 +685,10 @@ fn webhook(r: &mut Report<'_>, raw: RawWebhook, base: &Path) -> Option<Webhook> 
 
 fn address(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) -> SocketAddr {
     raw.as_ref().parse().unwrap_or_else(|_| {
-        let message =
-            format!("{:?} is not an address and port such as 127.0.0.1:5432", raw.as_ref());
+        let message = format!(
+            "{:?} is not an address and port such as 127.0.0.1:5432",
+            raw.as_ref()
+        );
         r.add(key, raw.span(), message);
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
@@ -639,9 +696,15 @@ fn address(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) -> SocketAddr {
 
 fn check_url(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) {
     let url = raw.as_ref();
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
     if rest.is_none_or(|host| host.is_empty() || host.contains(char::is_whitespace)) {
-        r.add(key, raw.span(), format!("{url:?} is not an http or https URL"));
+        r.add(
+            key,
+            raw.span(),
+            format!("{url:?} is not an http or https URL"),
+        );
     }
 }
 
@@ -664,7 +727,11 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
 ) -> T {
     let value = *raw.as_ref();
     if value < min || value > max {
-        r.add(key, raw.span(), format!("{value} is not between {min} and {max}"));
+        r.add(
+            key,
+            raw.span(),
+            format!("{value} is not between {min} and {max}"),
+        );
     }
     value
 }
@@ -672,34 +739,35 @@ fn within<T: PartialOrd + Copy + std::fmt::Display>(
 fn existing(r: &mut Report<'_>, key: &str, raw: &Spanned<PathBuf>, base: &Path) -> PathBuf {
     let path = base.join(raw.as_ref());
     if let Err(e) = std::fs::metadata(&path) {
-        r.add(key, raw.span(), format!("{} cannot be read: {e}", path.display()));
+        r.add(
+            key,
+            raw.span(),
+            format!("{} cannot be read: {e}", path.display()),
+        );
     }
     path
 }
 
-fn tls_files(
-    r: &mut Report<'_>,
-    key: &str,
-    raw: Spanned<RawTlsFiles>,
-    base: &Path,
-) -> TlsFiles {
+fn tls_files(r: &mut Report<'_>, key: &str, raw: Spanned<RawTlsFiles>, base: &Path) -> TlsFiles {
     let span = raw.span();
     let files = raw.into_inner();
-    let files = TlsFiles { cert: base.join(files.cert), key: base.join(files.key) };
+    let files = TlsFiles {
+        cert: base.join(files.cert),
+        key: base.join(files.key),
+    };
     for path in [&files.cert, &files.key] {
         if let Err(e) = std::fs::metadata(path) {
-            r.add(key, span.clone(), format!("{} cannot be read: {e}", path.display()));
+            r.add(
+                key,
+                span.clone(),
+                format!("{} cannot be read: {e}", path.display()),
+            );
         }
     }
     files
 }
 
-fn secret(
-    r: &mut Report<'_>,
-    key: &str,
-    raw: Spanned<RawSecret>,
-    base: &Path,
-) -> Option<Secret> {
+fn secret(r: &mut Report<'_>, key: &str, raw: Spanned<RawSecret>, base: &Path) -> Option<Secret> {
     let span = raw.span();
     match raw.into_inner().resolve(base) {
         Ok(secret) => Some(secret),

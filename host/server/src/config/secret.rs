@@ -51,11 +51,17 @@ pub(super) struct FileSecret {
 impl RawSecret {
     pub(super) fn resolve(self, base: &Path) -> Result<Secret, String> {
         let secret = match self {
-            Self::Literal(value) => Secret { value, origin: "in the configuration".into() },
+            Self::Literal(value) => Secret {
+                value,
+                origin: "in the configuration".into(),
+            },
             Self::Env(EnvSecret { env }) => {
                 let value = std::env::var(&env)
                     .map_err(|_| format!("the environment variable {env} is not set"))?;
-                Secret { value, origin: format!("env {env}") }
+                Secret {
+                    value,
+                    origin: format!("env {env}"),
+                }
             }
             Self::File(FileSecret { file }) => {
                 let path = base.join(file);
@@ -71,7 +77,10 @@ impl RawSecret {
                 let value = std::fs::read_to_string(&path)
                     .map_err(|e| format!("the secret file {shown} cannot be read: {e}"))?;
                 let origin = format!("file {shown}");
-                Secret { value: value.trim_end_matches(['\r', '\n']).to_owned(), origin }
+                Secret {
+                    value: value.trim_end_matches(['\r', '\n']).to_owned(),
+                    origin,
+                }
             }
         };
         if secret.value.is_empty() {

@@ -1,0 +1,11 @@
+//! Adapters between crates that must not know each other.
+
+mod auth;
+mod bundles;
+mod events;
+mod plugins;
+
+pub(crate) use auth::Tokens;
+pub(crate) use bundles::Bundles;
+pub(crate) use events::{FailureRecorder, PluginFailures};
+pub(crate) use plugins::PluginAdmin;

@@ -1,0 +1,553 @@
+//! Typed configuration → a running Weir.
+//!
+//! Two steps, so that `weir check-config` can do the first alone: [`Parts::build`] reads and checks
+//! everything that the configuration names without binding a port; [`Parts::run`] binds and serves.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use authz::{Bundle, CompiledBundle, Engine};
+use control::{Control, WebhookOptions};
+use identity::{
+    ActorConfig, Algorithm, ClaimPath, DevIssuer, IssuerConfig, JwksSource, TokenType, Verifier,
+    VerifierOptions,
+};
+use pipeline::ports::{Clock, Journal, Ports, SystemClock};
+use pipeline::{ControlEvent, PrincipalKind, Protocol};
+use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
+use proto_pg::{PgService, PgTarget};
+use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::adapters::{Bundles, FailureRecorder, PluginAdmin, PluginFailures, Tokens};
+use crate::config::{
+    self, Config, Kind, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth, UpstreamTls,
+};
+
+/// Certificates are read again this often.
+const TLS_RELOAD: Duration = Duration::from_secs(30);
+
+/// Where the development issuer keeps its key.
+pub(crate) fn dev_key_dir(config: &Config) -> PathBuf {
+    config.data_dir.join("dev-issuer")
+}
+
+/// Everything that can be known to be right without binding a port or locking a directory.
+pub(crate) struct Parts {
+    config: Config,
+    verifier: Verifier,
+    bundle: CompiledBundle,
+    plugins: Arc<Plugins>,
+    failures: FailureRecorder,
+    pg_listeners: Vec<proto_pg::PgListener>,
+    pg_targets: Vec<PgTarget>,
+    api_tls: Option<net::Tls>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// Reads and checks certificates, keys, bundle and plugins.
+    pub(crate) async fn build(config: Config) -> anyhow::Result<Self> {
+        prepare_data_dir(&config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let verifier = verifier(&config)?;
+        let bundle = bundle(&config)?;
+        check_envs(&config, &bundle)?;
+        let (plugins, failures) = plugins(&config, clock.clone()).await?;
+        let pg_listeners = config
+            .postgres
+            .listeners
+            .iter()
+            .map(|l| pg_listener(&config, l))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pg_targets = config
+            .targets
+            .iter()
+            .map(pg_target)
+            .collect::<Result<Vec<_>, _>>()?;
+        let api_tls = config
+            .api
+            .tls
+            .as_ref()
+            .map(|files| server_tls(files, &[b"http/1.1"]))
+            .transpose()?;
+        Ok(Self {
+            config,
+            verifier,
+            bundle,
+            plugins,
+            failures,
+            pg_listeners,
+            pg_targets,
+            api_tls,
+            clock,
+        })
+    }
+
+    /// What was found, for `check-config`.
+    pub(crate) fn describe(&self) -> String {
+        let summary = self.bundle.summary();
+        let plugins: Vec<String> = self
+            .plugins
+            .list()
+            .iter()
+            .map(|p| format!("{} {}", p.name, p.version))
+            .collect();
+        format!(
+            "ok: {} listener(s), {} target(s), bundle {} ({} policies), plugins: {}",
+            self.pg_listeners.len(),
+            self.pg_targets.len(),
+            summary.name,
+            self.bundle.policies().len(),
+            if plugins.is_empty() {
+                "none".to_owned()
+            } else {
+                plugins.join(", ")
+            },
+        )
+    }
+
+    /// Recovers the evidence, opens the state, binds, and serves until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let (recorder, recovery) = Recorder::open(recorder_options(&self.config)?).await?;
+        tracing::info!(?recovery, "evidence recovered");
+        let recorder = Arc::new(recorder);
+        let journal: Arc<dyn Journal> = recorder.clone();
+        let engine = Arc::new(Engine::new(self.bundle));
+        let tracker = TaskTracker::new();
+
+        let control = Control::open(control::Options {
+            database: self.config.data_dir.join("state.sqlite"),
+            base_url: self.config.base_url.clone(),
+            authenticate: Arc::new(Tokens(self.verifier.clone())),
+            authorizer: engine.clone(),
+            journal: journal.clone(),
+            clock: self.clock.clone(),
+            bundles: Arc::new(Bundles(engine.clone())),
+            plugins: Arc::new(PluginAdmin(self.plugins.clone())),
+            targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
+            webhook: self.config.webhook.as_ref().map(webhook),
+            limits: control_limits(&self.config),
+        })
+        .await
+        .context("the control plane cannot start")?;
+        note(&*journal, &*self.clock, "weir:start", &engine).await?;
+
+        let ports = Ports {
+            authorizer: engine.clone(),
+            hooks: self.plugins.clone(),
+            approver: control.approver(),
+            journal: journal.clone(),
+            registry: control.registry(),
+            clock: self.clock.clone(),
+        };
+        let pg = PgService::new(proto_pg::Options {
+            listeners: self.pg_listeners.clone(),
+            targets: self.pg_targets,
+            ports,
+            auth: Arc::new(Tokens(self.verifier.clone())),
+            mask_keys: mask_keys(&self.config)?,
+            limits: pg_limits(&self.config),
+        })?;
+        let api = tokio::net::TcpListener::bind(self.config.api.listen)
+            .await
+            .with_context(|| format!("api.listen: cannot bind {}", self.config.api.listen))?;
+        announce(&pg.local_addrs(), api.local_addr()?);
+
+        tracker.spawn(self.failures.run(journal.clone(), self.clock.clone()));
+        let stop = CancellationToken::new();
+        let verifier = self.verifier.clone();
+        let fresh = stop.clone();
+        tracker.spawn(async move {
+            for (issuer, error) in verifier.warm_up().await {
+                tracing::warn!(issuer, %error, "this issuer's keys cannot be had yet");
+            }
+            tokio::select! {
+                () = fresh.cancelled() => {}
+                never = verifier.keep_fresh() => match never {},
+            }
+        });
+        let tls = self.pg_listeners.iter().filter_map(|l| l.tls.clone());
+        for tls in tls.chain(self.api_tls.clone()) {
+            tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
+        }
+
+        let api_server = control.serve(
+            api,
+            self.api_tls.as_ref().map(net::Tls::current),
+            shutdown.clone(),
+        );
+        tokio::join!(pg.run(shutdown.clone()), api_server);
+
+        tracing::info!("draining is over; sealing the evidence");
+        note(&*journal, &*self.clock, "weir:stop", &engine)
+            .await
+            .ok();
+        control.shutdown().await;
+        stop.cancel();
+        // The plugin host ends the failure recorder's queue when the last handle goes.
+        drop(self.plugins);
+        tracker.close();
+        if tokio::time::timeout(self.config.drain, tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("background tasks did not end in time");
+        }
+        recorder.shutdown(self.config.drain).await;
+        Ok(())
+    }
+}
+
+fn announce(pg: &[SocketAddr], api: SocketAddr) {
+    for addr in pg {
+        tracing::info!(%addr, "listening for PostgreSQL clients");
+    }
+    tracing::info!(addr = %api, "listening for the API");
+}
+
+async fn note(
+    journal: &dyn Journal,
+    clock: &dyn Clock,
+    action: &str,
+    engine: &Engine,
+) -> anyhow::Result<()> {
+    let active = engine.active();
+    let bundle = active.reference();
+    let event = ControlEvent {
+        at: clock.now(),
+        principal: None,
+        action: action.to_owned(),
+        resource: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        result: Ok(()),
+        detail: format!(
+            "bundle {} version {} {}",
+            bundle.name, bundle.version, bundle.digest
+        ),
+    };
+    journal
+        .event(event)
+        .await
+        .context("the recorder does not record")
+}
+
+fn prepare_data_dir(config: &Config) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let dir = &config.data_dir;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("server.data_dir: {} cannot be made", dir.display()))
+}
+
+fn verifier(config: &Config) -> anyhow::Result<Verifier> {
+    let mut issuers = Vec::new();
+    for i in &config.identity.issuers {
+        issuers.push(issuer(i).with_context(|| format!("identity.issuer {}", i.issuer))?);
+    }
+    let dev = match config.identity.dev {
+        false => None,
+        true => {
+            let dev = DevIssuer::open(&dev_key_dir(config)).context("the development issuer")?;
+            // Next to a real issuer, development tokens must not be able to name its people.
+            Some(if issuers.is_empty() {
+                dev
+            } else {
+                dev.with_subject_prefix("dev:")
+            })
+        }
+    };
+    let actors = config
+        .identity
+        .actors
+        .iter()
+        .map(|a| ActorConfig {
+            subject: a.subject.clone(),
+            groups: a.groups.clone(),
+            owner: a.owner.clone(),
+            autonomous: a.autonomous,
+            kind: None,
+        })
+        .collect();
+    Verifier::build(VerifierOptions {
+        issuers,
+        actors,
+        dev,
+    })
+    .context("identity")
+}
+
+fn issuer(i: &config::Issuer) -> anyhow::Result<IssuerConfig> {
+    let first = i
+        .audiences
+        .first()
+        .context("audience: at least one is needed")?;
+    let mut out = IssuerConfig::new(&i.issuer, first);
+    out.audiences.clone_from(&i.audiences);
+    out.jwks = match (&i.jwks_uri, &i.jwks_file) {
+        (None, None) => JwksSource::Discovery,
+        (Some(uri), None) => JwksSource::Uri(uri.clone()),
+        (None, Some(file)) => JwksSource::File(file.clone()),
+        (Some(_), Some(_)) => bail!("name either jwks_uri or jwks_file"),
+    };
+    out.algorithms = i
+        .algorithms
+        .iter()
+        .map(|a| a.parse::<Algorithm>())
+        .collect::<Result<_, _>>()?;
+    out.types = i
+        .token_types
+        .iter()
+        .map(|t| token_type(t))
+        .collect::<Result<_, _>>()?;
+    out.subject_prefix.clone_from(&i.subject_prefix);
+    out.groups_claim = claim_path(&i.groups_claim)?;
+    out.kind = match i.kind {
+        Kind::User => PrincipalKind::User,
+        Kind::Agent => PrincipalKind::Agent,
+        Kind::Workload => PrincipalKind::Workload,
+    };
+    out.kind_claim = i.kind_claim.as_deref().map(claim_path).transpose()?;
+    out.attr_claims.clone_from(&i.attr_claims);
+    out.leeway = i.leeway;
+    if i.max_age.is_some() {
+        out.max_age = i.max_age;
+    }
+    out.ca_file.clone_from(&i.ca);
+    Ok(out)
+}
+
+/// `groups`, or `realm_access > roles` for a claim inside an object.
+fn claim_path(text: &str) -> anyhow::Result<ClaimPath> {
+    let path: Vec<&str> = text.split('>').map(str::trim).collect();
+    ClaimPath::nested(&path).with_context(|| format!("{text:?} names no claim"))
+}
+
+fn token_type(text: &str) -> anyhow::Result<TokenType> {
+    match text {
+        "at+jwt" => Ok(TokenType::AccessToken),
+        "JWT" => Ok(TokenType::Jwt),
+        "none" => Ok(TokenType::Absent),
+        other => bail!("token_types: {other:?} is none of at+jwt, JWT and none (absent)"),
+    }
+}
+
+fn bundle(config: &Config) -> anyhow::Result<CompiledBundle> {
+    let bundle = match &config.bundle_dir {
+        Some(dir) => Bundle::from_dir(dir)?,
+        None => Bundle::embedded_default()?,
+    };
+    Ok(CompiledBundle::compile(bundle, 1)?)
+}
+
+/// A target in an environment that the schema does not know would slip through guards on it.
+fn check_envs(config: &Config, bundle: &CompiledBundle) -> anyhow::Result<()> {
+    let known = bundle.environments();
+    for target in &config.targets {
+        if !known.iter().any(|env| **env == *target.env) {
+            bail!(
+                "target {}: env {:?} is not one of the bundle's: {}",
+                target.name,
+                target.env,
+                known.join(", ")
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn plugins(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(Arc<Plugins>, FailureRecorder)> {
+    let mut limits = plugin_host::Limits::default();
+    if let Some(bytes) = config.plugin_limits.memory_bytes {
+        limits.memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    if let Some(deadline) = config.plugin_limits.deadline {
+        (limits.classify, limits.route, limits.plan) = (deadline, deadline, deadline);
+    }
+    let dir = config.data_dir.join("plugin-cache");
+    let key = HostKey::load_or_create(&config.data_dir.join("host.key"))
+        .context("the host's key for compiled plugins")?;
+    let cache = ArtifactCache::open(&dir, key).context("the cache of compiled plugins")?;
+    let runtime = Runtime::new(limits, Some(cache)).context("the Wasm engine")?;
+    let (events, failures) = PluginFailures::new();
+    let plugins = Plugins::new(
+        runtime,
+        plugin_host::Options {
+            require: config.plugin_limits.required.clone(),
+            events: Arc::new(events),
+            clock,
+        },
+    );
+    for p in &config.plugins {
+        let wasm = std::fs::read(&p.path)
+            .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
+        let settings: BTreeMap<String, String> = p.config.clone();
+        plugins
+            .add(&p.name, wasm, settings)
+            .await
+            .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
+    }
+    Ok((Arc::new(plugins), failures))
+}
+
+fn server_tls(files: &TlsFiles, alpn: &[&[u8]]) -> anyhow::Result<net::Tls> {
+    let options = net::ServerTlsOptions::new(&files.cert, &files.key).alpn(alpn);
+    net::Tls::load(options).map_err(|e| anyhow::anyhow!("{}", e.chain()))
+}
+
+fn pg_listener(config: &Config, l: &PgListener) -> anyhow::Result<proto_pg::PgListener> {
+    let mut listen = net::ListenerOptions::new("postgres", &l.listen.to_string())?;
+    listen.max_connections = l.max_connections;
+    listen.drain = config.drain;
+    if !l.proxy_protocol_from.is_empty() {
+        let nets = l.proxy_protocol_from.iter().map(|n| {
+            n.parse::<net::IpNet>()
+                .with_context(|| format!("proxy_protocol_from: {n:?} is not a network"))
+        });
+        let nets = nets.collect::<anyhow::Result<Vec<_>>>()?;
+        listen.proxy_protocol = Some(net::ProxyProtocol::new(nets));
+    }
+    Ok(proto_pg::PgListener {
+        listen,
+        tls: l
+            .tls
+            .as_ref()
+            .map(|files| server_tls(files, &[b"postgresql"]))
+            .transpose()?,
+        target: l.target.as_deref().map(Arc::from),
+        allow_plaintext_tokens: l.allow_plaintext_tokens,
+    })
+}
+
+fn pg_target(t: &config::Target) -> anyhow::Result<PgTarget> {
+    let mode = match t.tls {
+        UpstreamTls::Disable => net::ClientTlsMode::Disable,
+        UpstreamTls::Require => net::ClientTlsMode::Require,
+        UpstreamTls::VerifyCa => net::ClientTlsMode::VerifyCa,
+        UpstreamTls::VerifyFull => net::ClientTlsMode::VerifyFull,
+    };
+    let mut tls = net::ClientTlsOptions::new(mode);
+    tls.roots = t.tls_ca.clone().map(net::Roots::File);
+    let tls = net::ClientTls::build(tls)
+        .map_err(|e| anyhow::anyhow!("target {}: {}", t.name, e.chain()))?;
+    Ok(PgTarget {
+        info: Arc::new(pipeline::Target {
+            name: t.name.as_str().into(),
+            protocol: Protocol::Postgres,
+            env: t.env.as_str().into(),
+            tags: t.tags.clone(),
+        }),
+        host: t.host.clone(),
+        port: t.port,
+        user: t.user.clone(),
+        password: t
+            .password
+            .as_ref()
+            .map(|p| proto_pg::Secret::new(p.expose())),
+        default_database: t.databases.first().map(|d| d.as_str().into()),
+        databases: t.databases.iter().map(|d| d.as_str().into()).collect(),
+        tls,
+        require_auth: t.auth.iter().map(|a| auth_method(*a)).collect(),
+    })
+}
+
+fn auth_method(method: UpstreamAuth) -> proto_pg::AuthMethod {
+    match method {
+        UpstreamAuth::ScramSha256 => proto_pg::AuthMethod::ScramSha256,
+        UpstreamAuth::Md5 => proto_pg::AuthMethod::Md5,
+        UpstreamAuth::Cleartext => proto_pg::AuthMethod::Cleartext,
+        UpstreamAuth::None => proto_pg::AuthMethod::None,
+    }
+}
+
+fn pg_limits(config: &Config) -> proto_pg::Limits {
+    proto_pg::Limits {
+        max_query: config.postgres.max_query_bytes,
+        hold_heartbeat: config.postgres.hold_heartbeat,
+        hold_in_transaction: config.postgres.hold_in_transaction,
+        ..proto_pg::Limits::default()
+    }
+}
+
+fn mask_keys(config: &Config) -> anyhow::Result<pipeline::mask::MaskKeys> {
+    let named = config
+        .mask_keys
+        .iter()
+        .map(|(name, key)| (name.clone(), key.expose().as_bytes().to_vec()));
+    pipeline::mask::MaskKeys::new(named).context("mask_keys")
+}
+
+fn webhook(w: &config::Webhook) -> WebhookOptions {
+    WebhookOptions {
+        url: w.url.clone(),
+        secrets: vec![w.secret.expose().to_owned()],
+        include_statement: w.include_statement,
+        allow_plain_http: w.allow_http,
+    }
+}
+
+fn control_limits(config: &Config) -> control::Limits {
+    let cap = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    control::Limits {
+        holds: cap(config.approvals.max_open),
+        holds_per_principal: cap(config.approvals.max_open_per_principal),
+        connections: config.api.max_connections,
+        ..control::Limits::default()
+    }
+}
+
+/// Where recordings are kept, for the recorder and for whoever reads them.
+pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig> {
+    Ok(match store {
+        RecordingStore::Dir(dir) => StoreConfig::Directory(dir.clone()),
+        RecordingStore::S3 {
+            bucket,
+            prefix,
+            endpoint,
+            region,
+            access_key_id,
+            secret_access_key,
+            allow_http,
+        } => {
+            let expose = |s: &Secret| s.expose().to_owned();
+            let credentials = match (access_key_id, secret_access_key) {
+                (None, None) => None,
+                (Some(id), Some(secret)) => Some(S3Credentials {
+                    access_key_id: expose(id),
+                    secret_access_key: expose(secret),
+                    session_token: None,
+                }),
+                _ => bail!("recording.store.s3: name both access_key_id and secret_access_key"),
+            };
+            StoreConfig::S3(S3Config {
+                bucket: bucket.clone(),
+                region: region.clone(),
+                endpoint: endpoint.clone(),
+                prefix: prefix.clone(),
+                credentials,
+                allow_http: *allow_http,
+                virtual_hosted_style: false,
+            })
+        }
+    })
+}
+
+fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
+    let recording = &config.recording;
+    let mut options = RecorderOptions::new(&recording.spool_dir, store_config(&recording.store)?);
+    options.limits.spool_bytes = recording.spool_limit;
+    options.limits.segment_bytes = recording.segment_bytes;
+    options.limits.segment_age = recording.segment_age;
+    options.limits.wal_file_bytes = options.limits.wal_file_bytes.min(recording.spool_limit / 4);
+    options.limits.unsealed_bytes = options.limits.unsealed_bytes.max(recording.segment_bytes);
+    Ok(options)
+}

@@ -1,0 +1,191 @@
+//! `weir approvals`: the inbox of those who decide.
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use weir_client::{
+    ApprovalDetail, ApprovalFilter, ApprovalState, DenyRequest, Parameter, Reason, VoteResult,
+};
+
+use super::remote::{Remote, explain, shown};
+
+#[derive(Subcommand)]
+pub(super) enum ApprovalsCommand {
+    /// List statements that wait (or waited) for people.
+    Ls {
+        #[command(flatten)]
+        remote: Remote,
+        /// Only those in this state.
+        #[arg(long, default_value = "open")]
+        state: State,
+    },
+    /// Show one with its exact statement, parameters, risk and votes.
+    Show {
+        #[command(flatten)]
+        remote: Remote,
+        id: String,
+    },
+    /// Approve one.
+    Approve {
+        #[command(flatten)]
+        remote: Remote,
+        id: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Deny one. A denial is final.
+    Deny {
+        #[command(flatten)]
+        remote: Remote,
+        id: String,
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum State {
+    All,
+    Open,
+    Approved,
+    Used,
+    Denied,
+    Expired,
+    Abandoned,
+}
+
+impl State {
+    fn filter(self) -> Option<ApprovalState> {
+        match self {
+            Self::All => None,
+            Self::Open => Some(ApprovalState::Open),
+            Self::Approved => Some(ApprovalState::Approved),
+            Self::Used => Some(ApprovalState::Used),
+            Self::Denied => Some(ApprovalState::Denied),
+            Self::Expired => Some(ApprovalState::Expired),
+            Self::Abandoned => Some(ApprovalState::Abandoned),
+        }
+    }
+}
+
+pub(super) async fn run(command: ApprovalsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ApprovalsCommand::Ls { remote, state } => {
+            let filter = ApprovalFilter {
+                state: state.filter(),
+                ..ApprovalFilter::default()
+            };
+            let page = remote.client()?.approvals(&filter).await.map_err(explain)?;
+            remote.print(&page, |page| {
+                for a in &page.items {
+                    println!(
+                        "{}  {:?}  until {}  {} on {}/{}  [{}]  {}",
+                        a.id,
+                        a.state,
+                        a.expires_at,
+                        shown(&a.principal),
+                        a.target,
+                        shown(&a.database),
+                        a.rules.join(", "),
+                        shown(&a.statement.text),
+                    );
+                }
+                if page.next.is_some() {
+                    println!("(there are more)");
+                }
+            })?;
+        }
+        ApprovalsCommand::Show { remote, id } => {
+            let detail = remote.client()?.approval(&id).await.map_err(explain)?;
+            remote.print(&detail, show)?;
+        }
+        ApprovalsCommand::Approve { remote, id, reason } => {
+            let result = remote
+                .client()?
+                .approve(&id, &Reason { reason })
+                .await
+                .map_err(explain)?;
+            remote.print(&result, voted)?;
+        }
+        ApprovalsCommand::Deny { remote, id, reason } => {
+            let result = remote
+                .client()?
+                .deny(&id, &DenyRequest { reason })
+                .await
+                .map_err(explain)?;
+            remote.print(&result, voted)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn voted(result: &VoteResult) {
+    println!(
+        "{:?}; counted for {}",
+        result.state,
+        result.counted_for.join(", ")
+    );
+    for route in &result.routes {
+        println!("  {}: {} of {}", route.rule, route.approved, route.required);
+    }
+}
+
+fn show(a: &ApprovalDetail) {
+    println!("{} ({:?}), expires {}", a.id, a.state, a.expires_at);
+    for actor in &a.chain {
+        println!(
+            "  {} {} in [{}]",
+            actor.kind,
+            shown(&actor.subject),
+            actor.groups.join(", ")
+        );
+    }
+    println!("  from {}, issuer {}", a.source, shown(&a.issuer));
+    println!(
+        "  on {} ({}), database {}",
+        a.target.name,
+        a.target.env,
+        shown(&a.database)
+    );
+    println!("  because {}", shown(&a.reason));
+    println!("  risk {} [{}]", a.risk.score, a.risk.labels.join(", "));
+    for finding in &a.risk.findings {
+        println!("    {}: {}", shown(&finding.code), shown(&finding.message));
+    }
+    println!(
+        "  statement{}:",
+        if a.statement.truncated {
+            " (cut short)"
+        } else {
+            ""
+        }
+    );
+    for line in a.statement.text.lines() {
+        println!("    {}", shown(line));
+    }
+    for (i, parameter) in a.parameters.iter().enumerate() {
+        match parameter {
+            Parameter::Null => println!("    ${} = NULL", i + 1),
+            Parameter::Text(text) => println!("    ${} = {:?}", i + 1, shown(text)),
+            Parameter::Binary(base64) => println!("    ${} = base64 {base64}", i + 1),
+        }
+    }
+    for route in &a.routes {
+        println!(
+            "  {}: {} of {} from [{}]",
+            route.rule,
+            route.approved,
+            route.required,
+            route.approvers.join(", ")
+        );
+    }
+    for vote in &a.votes {
+        println!(
+            "  {:?} by {} at {}: {}",
+            vote.kind,
+            vote.voter,
+            vote.at,
+            shown(&vote.reason)
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line. `weir serve` runs the proxy; the rest checks, reads evidence, or calls the API.
+
+mod approvals;
+mod dev;
+mod evidence;
+mod plugin;
+mod policy;
+mod remote;
+mod serve;
+mod sessions;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A policy proxy for databases: every statement authorized, masked and recorded.
+#[derive(Parser)]
+#[command(name = "weir", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Serve(ConfigArg),
+    /// Check a configuration and everything it names, without binding a port.
+    CheckConfig(ConfigArg),
+    /// Tools for trying Weir out with the embedded development issuer.
+    #[command(subcommand)]
+    Dev(dev::DevCommand),
+    /// Print the transcript of a recorded session.
+    Replay(evidence::ReplayArgs),
+    /// Check the recordings: hashes, chains, completeness.
+    Verify(evidence::VerifyArgs),
+    /// Policy bundles.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Wasm plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Configured upstreams.
+    #[command(subcommand)]
+    Target(target::TargetCommand),
+    /// Statements that wait for people.
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// Live and past sessions.
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
+}
+
+#[derive(Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(
+        long,
+        short,
+        env = "WEIR_CONFIG",
+        default_value = "/etc/weir/weir.toml"
+    )]
+    config: PathBuf,
+}
+
+/// Runs the command line; errors go to stderr, exit code 1 (2 for wrong usage).
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::serve(&args.config),
+        Command::CheckConfig(args) => serve::check(&args.config),
+        Command::Dev(command) => dev::run(command),
+        Command::Replay(args) => block_on(evidence::replay(args)),
+        Command::Verify(args) => block_on(evidence::verify(args)),
+        Command::Policy(command) => block_on(policy::run(command)),
+        Command::Plugin(command) => block_on(plugin::run(command)),
+        Command::Target(command) => block_on(target::run(command)),
+        Command::Approvals(command) => block_on(approvals::run(command)),
+        Command::Sessions(command) => block_on(sessions::run(command)),
+    }
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
