@@ -17,23 +17,18 @@
 //! - What cannot be parsed, resolved, masked or recorded does not pass.
 
 pub mod analysis;
-
+mod cancel;
 pub mod catalog;
 mod config;
 pub mod mask;
-
-
+mod refusal;
+mod relay;
 mod service;
 mod startup;
-
-
+mod statements;
+mod upstream;
 pub mod wire;
 
-
-
-
-pub use config::{
-    AuthMethod, BuildError, Limits, Options, PgListener, PgTarget, Secret,
-};
+pub use config::{AuthMethod, BuildError, Limits, Options, PgListener, PgTarget, Secret};
 pub use service::PgService;
 pub use startup::{AuthRefused, Authenticate};

@@ -1,16 +1,33 @@
-//! Listeners in front of sessions.
+//! Listeners in front of sessions: the limits before authentication, and the way from an accepted
+//! connection to the relay.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, BuildError, Options, PgListener};
+use crate::cancel::CancelKeys;
+use crate::config::{self, BuildError, Options, PgListener, PgTarget};
+use crate::relay::{self, Catalogs};
+use crate::startup::{Hello, Raw, StartupError};
 
 /// PostgreSQL listeners, bound and not yet accepting.
 pub struct PgService {
     bound: Vec<(net::Listener, PgListener)>,
-    shared: Arc<Options>,
+    shared: Arc<Shared>,
+}
+
+/// What all connections of a service use.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub targets: HashMap<Arc<str>, Arc<PgTarget>>,
+    pub keys: CancelKeys,
+    pub catalogs: Catalogs,
+    unauthenticated: Semaphore,
+    by_source: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl PgService {
@@ -22,9 +39,22 @@ impl PgService {
             let socket = net::Listener::bind(listener.listen.clone())?;
             bound.push((socket, listener.clone()));
         }
+        let targets = options
+            .targets
+            .iter()
+            .map(|t| (t.info.name.clone(), Arc::new(t.clone())))
+            .collect();
+        let shared = Shared {
+            targets,
+            keys: CancelKeys::default(),
+            catalogs: Catalogs::default(),
+            unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
+            by_source: Mutex::default(),
+            options,
+        };
         Ok(Self {
             bound,
-            shared: Arc::new(options),
+            shared: Arc::new(shared),
         })
     }
 
@@ -33,18 +63,136 @@ impl PgService {
         self.bound.iter().map(|(l, _)| l.local_addr()).collect()
     }
 
-    /// Serves until `shutdown`, then drains: idle sessions end at once, busy ones get until the
-    /// listener's drain deadline.
+    /// Counters, in the order of the listeners.
+    pub fn stats(&self) -> Vec<net::ListenerStats> {
+        self.bound.iter().map(|(l, _)| l.stats()).collect()
+    }
+
+    /// Serves until `shutdown`, then drains: a session ends as soon as nothing is under way in it,
+    /// at the latest at its listener's drain deadline. When dropped early, all sessions are cut.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut running = tokio::task::JoinSet::new();
-        for (socket, _listener) in self.bound {
-            let _shared = self.shared.clone();
+        for (socket, listener) in self.bound {
+            let shared = self.shared.clone();
             let shutdown = shutdown.clone();
+            let listener = Arc::new(listener);
             running.spawn(async move {
-                let handler = |_connection: net::Connection| async { Ok::<(), std::io::Error>(()) };
+                let handler = move |connection: net::Connection| {
+                    let shared = shared.clone();
+                    let listener = listener.clone();
+                    async move { serve(shared, listener, connection).await }
+                };
                 socket.serve(handler).run(shutdown).await
             });
         }
-        while running.join_next().await.is_some() {}
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a PostgreSQL listener failed");
+            }
+        }
+    }
+}
+
+/// One connection from its acceptance to its end.
+async fn serve(
+    shared: Arc<Shared>,
+    listener: Arc<PgListener>,
+    connection: net::Connection,
+) -> Result<(), StartupError> {
+    let net::Connection {
+        stream,
+        peer,
+        shutdown,
+    } = connection;
+    let limits = &shared.options.limits;
+    let login = async {
+        let raw = Raw {
+            stream,
+            source: peer.source,
+            tls: listener.tls.as_ref(),
+            allow_plaintext_tokens: listener.allow_plaintext_tokens,
+            limits,
+        };
+        match raw.negotiate().await? {
+            Hello::Cancel {
+                pid,
+                secret,
+                stream,
+            } => {
+                cancel(&shared, pid, &secret).await;
+                drop(stream);
+                Ok(None)
+            }
+            Hello::Client(asked) => asked
+                .login(&*shared.options.auth, limits.failed_login_delay)
+                .await
+                .map(Some),
+        }
+    };
+    let authenticated = {
+        let Some(_waiting) = Waiting::enter(&shared, peer.source.ip()) else {
+            tracing::warn!(source = %peer.source, "too many connections that have not authenticated");
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            login = tokio::time::timeout(limits.login_timeout, login) => match login {
+                Ok(Ok(Some(authenticated))) => authenticated,
+                Ok(Ok(None)) | Err(_) => return Ok(()),
+                Ok(Err(StartupError::Gone)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    };
+    relay::serve(shared, listener, authenticated, shutdown).await;
+    Ok(())
+}
+
+async fn cancel(shared: &Shared, pid: u32, secret: &[u8]) {
+    // Whether the key was right is told to nobody, as in PostgreSQL.
+    match shared.keys.find(pid, secret) {
+        None => tracing::debug!("a cancel request with an unknown key"),
+        Some(session) => {
+            if let Err(error) = session.cancel(&shared.options.limits).await {
+                tracing::warn!(target_name = %session.target.info.name, %error, "a cancel request could not be forwarded");
+            }
+        }
+    }
+}
+
+/// Counts a connection until it has authenticated.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    source: IpAddr,
+    _slot: tokio::sync::SemaphorePermit<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared, source: IpAddr) -> Option<Self> {
+        let slot = shared.unauthenticated.try_acquire().ok()?;
+        let mut by_source = shared.by_source.lock();
+        let count = by_source.entry(source).or_insert(0);
+        if *count >= shared.options.limits.max_unauthenticated_per_source {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            shared,
+            source,
+            _slot: slot,
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut by_source = self.shared.by_source.lock();
+        if let Some(count) = by_source.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                by_source.remove(&self.source);
+            }
+        }
     }
 }

@@ -50,12 +50,17 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub fn get(&self, code: u8) -> Option<&'a [u8]> {
-        self.fields.iter().find(|(c, _)| *c == code).map(|(_, v)| *v)
+        self.fields
+            .iter()
+            .find(|(c, _)| *c == code)
+            .map(|(_, v)| *v)
     }
 
     /// The severity that is never translated (PostgreSQL 9.6 and later), else the other.
     pub fn severity(&self) -> &'a [u8] {
-        self.get(b'V').or_else(|| self.get(b'S')).unwrap_or(b"ERROR")
+        self.get(b'V')
+            .or_else(|| self.get(b'S'))
+            .unwrap_or(b"ERROR")
     }
 
     /// Will the server close the connection after this?

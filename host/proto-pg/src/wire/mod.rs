@@ -87,7 +87,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
-        let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(MessageError::Short)?;
+        let (head, tail) = self
+            .rest
+            .split_first_chunk::<N>()
+            .ok_or(MessageError::Short)?;
         self.rest = tail;
         Ok(*head)
     }

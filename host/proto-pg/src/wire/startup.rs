@@ -15,7 +15,10 @@ const CANCEL_REQUEST: u32 = (1234 << 16) | 5678;
 pub enum Packet<'a> {
     Ssl,
     GssEnc,
-    Cancel { pid: u32, secret: &'a [u8] },
+    Cancel {
+        pid: u32,
+        secret: &'a [u8],
+    },
     /// Version and parameters in the order they came.
     Startup {
         version: u32,

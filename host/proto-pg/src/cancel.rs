@@ -1,0 +1,130 @@
+//! CancelRequest: our own keys, and whom they stop.
+//!
+//! A client's key is random and ours; the upstream's never leaves. While a statement is held, there
+//! is nothing to cancel upstream: the hold itself is given up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Limits, PgTarget};
+use crate::upstream::{self, CancelKey, UpstreamError};
+
+/// In protocol 3.0 a secret has four bytes; from 3.2 on up to 256.
+const SECRET_3_0: usize = 4;
+const SECRET_3_2: usize = 32;
+/// Attempts to find an unused process number.
+const MAX_DRAWS: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+#[error("no cancel key could be made")]
+pub(crate) struct NoKey;
+
+/// What can be stopped in one session.
+pub(crate) struct Cancellable {
+    pub target: Arc<PgTarget>,
+    pub upstream: Option<CancelKey>,
+    deciding: Mutex<Option<CancellationToken>>,
+}
+
+impl Cancellable {
+    pub fn new(target: Arc<PgTarget>, upstream: Option<CancelKey>) -> Self {
+        Self {
+            target,
+            upstream,
+            deciding: Mutex::new(None),
+        }
+    }
+
+    /// From now until the guard is dropped, a cancel gives up this decision.
+    pub fn deciding(&self, token: CancellationToken) -> Deciding<'_> {
+        *self.deciding.lock() = Some(token);
+        Deciding(self)
+    }
+
+    /// Stops what is under way, here or on the server.
+    pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
+        if let Some(token) = self.deciding.lock().clone() {
+            token.cancel();
+            return Ok(());
+        }
+        match &self.upstream {
+            Some(key) => upstream::cancel(&self.target, key, limits).await,
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) struct Deciding<'a>(&'a Cancellable);
+
+impl Drop for Deciding<'_> {
+    fn drop(&mut self) {
+        *self.0.deciding.lock() = None;
+    }
+}
+
+struct Entry {
+    secret: Vec<u8>,
+    session: Arc<Cancellable>,
+}
+
+/// All keys of this process. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct CancelKeys {
+    keys: Arc<Mutex<HashMap<u32, Entry>>>,
+}
+
+impl CancelKeys {
+    /// A new key, valid as long as the guard lives.
+    pub fn register(&self, session: Arc<Cancellable>, long: bool) -> Result<Registered, NoKey> {
+        let random = SystemRandom::new();
+        let mut secret = vec![0; if long { SECRET_3_2 } else { SECRET_3_0 }];
+        random.fill(&mut secret).map_err(|_| NoKey)?;
+        for _ in 0..MAX_DRAWS {
+            let mut word = [0; 4];
+            random.fill(&mut word).map_err(|_| NoKey)?;
+            // Positive, as a process number is: some clients read it as signed.
+            let pid = u32::from_be_bytes(word) >> 1;
+            let mut keys = self.keys.lock();
+            if pid != 0 && !keys.contains_key(&pid) {
+                let entry = Entry {
+                    secret: secret.clone(),
+                    session,
+                };
+                keys.insert(pid, entry);
+                return Ok(Registered {
+                    keys: self.clone(),
+                    pid,
+                    secret,
+                });
+            }
+        }
+        Err(NoKey)
+    }
+
+    /// Whom a request may stop, if its secret is right.
+    pub fn find(&self, pid: u32, secret: &[u8]) -> Option<Arc<Cancellable>> {
+        let keys = self.keys.lock();
+        let entry = keys.get(&pid)?;
+        constant_time::verify_slices_are_equal(&entry.secret, secret)
+            .ok()
+            .map(|()| entry.session.clone())
+    }
+}
+
+/// A key in use.
+pub(crate) struct Registered {
+    keys: CancelKeys,
+    pub pid: u32,
+    pub secret: Vec<u8>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.keys.keys.lock().remove(&self.pid);
+    }
+}

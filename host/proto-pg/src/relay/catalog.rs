@@ -1,0 +1,137 @@
+//! Catalogue snapshots, shared by all sessions of one database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::catalog::Snapshot;
+
+/// A snapshot, and how far it can be trusted.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub snapshot: Arc<Snapshot>,
+    /// Committed changes that were known when it was begun.
+    pub generation: u64,
+    pub begun: Instant,
+    /// Taken inside an open transaction: it may show what others do not see.
+    pub private: bool,
+}
+
+#[derive(Default)]
+struct Entry {
+    held: Option<Held>,
+    generation: u64,
+}
+
+type Key = (Arc<str>, Arc<str>);
+
+/// By target and database. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Catalogs {
+    entries: Arc<Mutex<HashMap<Key, Entry>>>,
+}
+
+impl Catalogs {
+    /// One database's place in here.
+    pub fn of(&self, target: Arc<str>, database: Arc<str>, ttl: Duration) -> Catalog {
+        Catalog {
+            catalogs: self.clone(),
+            key: (target, database),
+            ttl,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    catalogs: Catalogs,
+    key: Key,
+    ttl: Duration,
+}
+
+impl Catalog {
+    fn entry<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut entries = self.catalogs.entries.lock();
+        f(entries.entry(self.key.clone()).or_default())
+    }
+
+    /// To be asked before a snapshot is begun.
+    pub fn generation(&self) -> u64 {
+        self.entry(|e| e.generation)
+    }
+
+    /// Somebody committed DDL: every snapshot begun before is stale.
+    pub fn changed(&self) {
+        self.entry(|e| e.generation += 1);
+    }
+
+    pub fn is_fresh(&self, held: &Held) -> bool {
+        !held.private && held.begun.elapsed() < self.ttl && held.generation == self.generation()
+    }
+
+    /// The shared snapshot, if it is fresh.
+    pub fn get(&self) -> Option<Held> {
+        let held = self.entry(|e| e.held.clone())?;
+        self.is_fresh(&held).then_some(held)
+    }
+
+    pub fn put(&self, held: &Held) {
+        if held.private {
+            return;
+        }
+        self.entry(|e| {
+            if e.held.as_ref().is_none_or(|h| h.begun < held.begun) {
+                e.held = Some(held.clone());
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(ttl: Duration) -> Catalog {
+        Catalogs::default().of("t".into(), "d".into(), ttl)
+    }
+
+    fn held(catalog: &Catalog, private: bool) -> Held {
+        Held {
+            snapshot: Arc::new(Snapshot::default()),
+            generation: catalog.generation(),
+            begun: Instant::now(),
+            private,
+        }
+    }
+
+    #[test]
+    fn ddl_makes_every_snapshot_stale() {
+        let c = catalog(Duration::from_secs(60));
+        assert!(c.get().is_none());
+        let h = held(&c, false);
+        c.put(&h);
+        assert!(c.get().is_some());
+        c.changed();
+        assert!(c.get().is_none());
+        assert!(!c.is_fresh(&h));
+    }
+
+    #[test]
+    fn what_a_transaction_sees_is_not_shared() {
+        let c = catalog(Duration::from_secs(60));
+        let h = held(&c, true);
+        c.put(&h);
+        assert!(c.get().is_none());
+        assert!(!c.is_fresh(&h));
+    }
+
+    #[test]
+    fn snapshots_age() {
+        let c = catalog(Duration::ZERO);
+        let h = held(&c, false);
+        c.put(&h);
+        assert!(c.get().is_none());
+    }
+}

@@ -1,0 +1,149 @@
+//! A statement that waits for people: what the client is told, and what ends the wait.
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use pipeline::{
+    Caller, EndReason, Fault, HoldInfo, Permitted, Refusal, RefusalKind, Request, decide,
+};
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::client::FromClient;
+use super::End;
+use crate::upstream::Statement;
+use crate::wire::backend::TxStatus;
+use crate::wire::encode;
+
+/// What a client reads while it waits.
+pub(super) fn notice(info: &HoldInfo, out: &mut BytesMut) {
+    let rules: Vec<&str> = info.rules.iter().map(|r| &**r).collect();
+    let detail = format!(
+        "Hold {} under {}. It can be decided at {}",
+        info.id,
+        rules.join(", "),
+        info.url
+    );
+    encode::notice(
+        out,
+        &encode::Report {
+            severity: "NOTICE",
+            sqlstate: "00000",
+            message: &format!("waiting for approval: {}", info.reason),
+            detail: Some(&detail),
+            hint: Some("Cancel the statement to give up."),
+        },
+    );
+}
+
+impl FromClient {
+    /// Decides one statement. While that takes its time, the client is listened to for its end, and
+    /// told about a hold.
+    pub(super) async fn decide(
+        &mut self,
+        request: Request<Statement>,
+    ) -> Result<Result<Permitted<Statement>, Refusal>, End> {
+        let link = self.link.clone();
+        let cancel = CancellationToken::new();
+        let _deciding = link.cancellable.deciding(cancel.clone());
+        let opened = Notify::new();
+        let held: Mutex<Option<HoldInfo>> = Mutex::new(None);
+        let on_hold = |info: &HoldInfo| {
+            *held.lock() = Some(info.clone());
+            opened.notify_one();
+        };
+        let caller = Caller {
+            cancel: &cancel,
+            on_hold: &on_hold,
+        };
+        let decision = decide(&link.session, request, caller);
+        tokio::pin!(decision);
+        // Most decisions need no waiting; then nothing goes out early.
+        tokio::select! {
+            biased;
+            decided = &mut decision => return Ok(decided),
+            () = std::future::ready(()) => {}
+        }
+        self.sender.flush().await?;
+
+        let mut heartbeat = interval(link.limits.hold_heartbeat);
+        heartbeat.reset();
+        // Set when a transaction is open: it holds locks while it waits.
+        let mut until: Option<Instant> = None;
+        let mut capped = false;
+        let mut gone = false;
+        loop {
+            let tell = tokio::select! {
+                biased;
+                decided = &mut decision => return Ok(decided.map_err(|r| reworded(r, capped, link.limits.hold_in_transaction))),
+                () = opened.notified() => {
+                    until = self.in_transaction().then(|| Instant::now() + link.limits.hold_in_transaction);
+                    true
+                }
+                _ = heartbeat.tick() => held.lock().is_some(),
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    until = None;
+                    capped = true;
+                    cancel.cancel();
+                    false
+                }
+                () = self.reader.watch(), if !gone => {
+                    gone = true;
+                    cancel.cancel();
+                    false
+                }
+            };
+            let info = held.lock().clone();
+            if let (true, Some(info)) = (tell, info) {
+                let mut out = BytesMut::new();
+                notice(&info, &mut out);
+                // A client that does not read misses a heartbeat, no more.
+                let _ = link.inject.try_send(out.freeze());
+            }
+        }
+    }
+
+    fn in_transaction(&self) -> bool {
+        let flow = self.link.flow.lock();
+        flow.tx() != TxStatus::Idle || !flow.is_quiescent()
+    }
+
+    /// Waits until the flow is as wanted, and listens to the client meanwhile.
+    pub(super) async fn wait_until(
+        &mut self,
+        wanted: impl Fn(&crate::statements::Flow) -> bool,
+    ) -> Result<(), End> {
+        let link = self.link.clone();
+        self.sender.flush().await?;
+        loop {
+            let progress = link.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if wanted(&link.flow.lock()) {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = progress => {}
+                () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
+            }
+        }
+    }
+}
+
+/// A hold that we ended, in words that say so.
+fn reworded(refusal: Refusal, capped: bool, limit: std::time::Duration) -> Refusal {
+    if !capped || refusal.kind != RefusalKind::Abandoned {
+        return refusal;
+    }
+    Refusal {
+        kind: RefusalKind::HoldExpired,
+        fault: Fault::Policy,
+        reason: format!(
+            "nobody approved it within {} s, the longest an open transaction may wait",
+            limit.as_secs()
+        ),
+        ..refusal
+    }
+    .hint("Send it outside of a transaction to wait longer.")
+}

@@ -1,0 +1,397 @@
+//! What a text means now: the catalogue, the session's state, and when to ask the server again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pipeline::{
+    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request,
+    Ruling, SqlKind,
+};
+
+use pipeline::ports::Policy;
+
+use super::catalog::Held;
+use super::client::FromClient;
+use super::{End, open};
+use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
+use crate::catalog::{Rows, SessionState, Snapshot};
+use crate::refusal::Refused;
+use crate::statements::{Epoch, Forgets, Judged, Which};
+use crate::upstream::{QueryError, Statement};
+use crate::wire::backend::TxStatus;
+
+/// An unknown name makes the catalogue be read again, but not more often than this: names can be
+/// invented faster than catalogues are read.
+const RELOAD_FOR_UNKNOWN: Duration = Duration::from_secs(1);
+
+/// The state that decides what a text means in this session.
+pub(crate) struct Judge {
+    held: Held,
+    state: SessionState,
+    /// Grows with everything that may change the meaning of a text.
+    epoch: Epoch,
+    /// DDL of this session was sent since the snapshot was begun.
+    own_ddl: bool,
+    /// The open transaction was begun READ ONLY, and nothing since could have changed that.
+    read_only: bool,
+}
+
+impl Judge {
+    pub fn new(held: Held, state: SessionState) -> Self {
+        Self {
+            held,
+            state,
+            epoch: Epoch::default(),
+            own_ddl: false,
+            read_only: false,
+        }
+    }
+
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.held.snapshot
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A text is about to be sent: its effects count from now on.
+    pub fn forwarded(&mut self, analysis: &Analysis) {
+        self.state.forwarded(analysis);
+        self.own_ddl |= analysis.changes_catalog;
+        if analysis.changes_catalog {
+            self.epoch.path += 1;
+        }
+        for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
+            match effect {
+                Effect::Path | Effect::Ends => self.epoch.path += 1,
+                Effect::Prepares(..) | Effect::Declares(..) => self.epoch.names += 1,
+            }
+        }
+        match analysis.statements.as_slice() {
+            [one] => match one.transaction() {
+                Some(TxEffect::Begin { read_only }) => self.read_only = read_only == Some(true),
+                Some(_) => self.read_only = false,
+                None if one.kind() == SqlKind::Session => self.read_only = false,
+                None => {}
+            },
+            _ => self.read_only = false,
+        }
+    }
+
+    pub fn parsed(&mut self, name: &[u8], analysis: &Analysis) {
+        if !name.is_empty()
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            self.state.parsed(name, analysis);
+            self.epoch.names += 1;
+        }
+    }
+
+    pub fn bound(&mut self, portal: &[u8], analysis: &Analysis) {
+        if !portal.is_empty()
+            && let Ok(name) = std::str::from_utf8(portal)
+        {
+            self.state.bound(name, analysis);
+            self.epoch.names += 1;
+        }
+    }
+}
+
+/// Names that the text makes or may make by itself: what the protocol knew under them is over.
+pub(super) fn forgets(analysis: &Analysis) -> Forgets {
+    let mut statements = Vec::new();
+    let mut portals = Vec::new();
+    for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
+        match effect {
+            Effect::Prepares(name, _) => statements.push(name_bytes(name)),
+            Effect::Declares(name, _) => portals.push(name_bytes(name)),
+            Effect::Path | Effect::Ends => {}
+        }
+    }
+    let which = |names: Vec<_>| {
+        if names.is_empty() {
+            Which::None
+        } else {
+            Which::Named(names)
+        }
+    };
+    Forgets {
+        statements: which(statements),
+        portals: which(portals),
+    }
+}
+
+fn name_bytes(name: &str) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(name.as_bytes())
+}
+
+/// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
+fn mentions_names(sql: &[u8]) -> bool {
+    [&b"execute"[..], b"fetch", b"move"].iter().any(|word| {
+        sql.windows(word.len())
+            .any(|w| w.eq_ignore_ascii_case(word))
+    })
+}
+
+/// The active bundle, but it refuses: so that what the protocol core refuses by itself is on record
+/// like any other refusal.
+struct Refusing {
+    policy: Arc<dyn Policy>,
+    reason: String,
+}
+
+impl Policy for Refusing {
+    fn bundle(&self) -> &BundleRef {
+        self.policy.bundle()
+    }
+    fn authorize(&self, _: &Question<'_>) -> Ruling {
+        Ruling::Deny {
+            policies: Vec::new(),
+            reason: self.reason.clone(),
+        }
+    }
+    fn reveal(&self, _: &Question<'_>, _: &Column, _: &str) -> bool {
+        false
+    }
+    fn labels(&self) -> &LabelCatalog {
+        self.policy.labels()
+    }
+    fn approval_rule(&self, name: &str) -> Option<&ApprovalRule> {
+        self.policy.approval_rule(name)
+    }
+}
+
+/// Turns a judged text into the question for `decide`.
+pub(super) fn request(
+    judged: &Judged,
+    canonical: Vec<u8>,
+    parameters: Vec<Option<Vec<u8>>>,
+    payload: Statement,
+) -> Request<Statement> {
+    let policy: Arc<dyn Policy> = match &judged.denied {
+        None => judged.policy.clone(),
+        Some(reason) => Arc::new(Refusing {
+            policy: judged.policy.clone(),
+            reason: reason.clone(),
+        }),
+    };
+    let analysis = &judged.analysis;
+    Request {
+        policy,
+        facts: Facts::Sql(analysis.facts.clone()),
+        accesses: analysis.accesses.clone(),
+        labelled: analysis.labelled.clone(),
+        unmaskable: analysis.unmaskable,
+        canonical,
+        parameters,
+        payload,
+    }
+}
+
+impl FromClient {
+    /// The verdict on a text, with a catalogue that is fresh enough for it.
+    pub(super) async fn judge_text(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let mut judged = self.look_at(sql);
+        let by_name = !matches!(
+            judged.analysis.facts.kind,
+            SqlKind::Empty | SqlKind::Transaction | SqlKind::Session
+        );
+        if by_name {
+            let stale = self.judge.own_ddl
+                || self.judge.state.search_path_unknown()
+                || !self.link.catalog.is_fresh(&self.judge.held);
+            let unknown = judged.analysis.unknown_names
+                && self.judge.held.begun.elapsed() > RELOAD_FOR_UNKNOWN;
+            if stale || unknown {
+                match self.refresh(unknown).await? {
+                    Refreshed::Yes => judged = self.look_at(sql),
+                    // What this session itself changed must be seen before it is used.
+                    Refreshed::No if self.judge.own_ddl => {
+                        let text = "the catalogue has changed and cannot be read again at this point";
+                        return Ok(Err(Refused::new("42501", text)
+                            .hint("Send Sync, or end the transaction, and try again.")));
+                    }
+                    Refreshed::No => {}
+                }
+            }
+        }
+        Ok(Ok(judged))
+    }
+
+    /// As `judge_text`, for a text that the server will plan: asks policy whether it may be.
+    pub(super) async fn judge_plan(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let mut judged = match self.judge_text(sql).await? {
+            Ok(judged) => judged,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if judged.denied.is_none() {
+            let facts = Facts::Sql(judged.analysis.facts.clone());
+            let info = self.link.session.info();
+            let ruling = judged.policy.authorize(&Question {
+                principal: &info.principal,
+                source: info.source,
+                session: &info.id_text,
+                now: self.link.session.ports().clock.now(),
+                facts: Some(&facts),
+                risk: &pipeline::Risk::default(),
+                approvals: &std::collections::BTreeSet::new(),
+                accesses: &judged.analysis.accesses,
+            });
+            if let Ruling::Deny { reason, .. } = ruling {
+                judged.denied = Some(reason);
+            }
+        }
+        Ok(Ok(judged))
+    }
+
+    fn look_at(&self, sql: &[u8]) -> Judged {
+        let link = &self.link;
+        let info = link.session.info();
+        let policy = link.session.pin();
+        let read_only_txn = self.judge.read_only && {
+            let flow = link.flow.lock();
+            flow.is_quiescent() && flow.tx() == TxStatus::InTransaction
+        };
+        let analysis = analyse(
+            sql,
+            &Ctx {
+                snapshot: &self.judge.held.snapshot,
+                state: &self.judge.state,
+                labels: policy.labels(),
+                target: &info.target,
+                database: &info.database,
+                read_only_txn,
+                limits: &link.limits.analysis,
+            },
+        );
+        Judged {
+            denied: analysis.refuse.clone(),
+            analysis,
+            policy,
+            snapshot: self.judge.held.snapshot.clone(),
+            epoch: self.judge.epoch,
+            by_name: mentions_names(sql),
+        }
+    }
+
+    /// Asks the server what there is and what names mean, if it can be asked between the client's
+    /// messages.
+    async fn refresh(&mut self, reload: bool) -> Result<Refreshed, End> {
+        let link = self.link.clone();
+        {
+            let flow = link.flow.lock();
+            if flow.is_open_batch() || flow.is_skipping() {
+                return Ok(Refreshed::No);
+            }
+        }
+        self.wait_until(|flow| flow.is_quiescent()).await?;
+        let private = match link.flow.lock().tx() {
+            TxStatus::Idle => false,
+            TxStatus::InTransaction => true,
+            // The server refuses everything but the end of the transaction.
+            TxStatus::Failed => return Ok(Refreshed::No),
+        };
+        let fresh = link.catalog.is_fresh(&self.judge.held);
+        if self.judge.own_ddl || reload || !fresh {
+            match link.catalog.get() {
+                Some(held)
+                    if !private
+                        && !self.judge.own_ddl
+                        && held.begun > self.judge.held.begun
+                        && (!reload || held.begun.elapsed() < RELOAD_FOR_UNKNOWN) =>
+                {
+                    self.judge.held = held;
+                }
+                _ => {
+                    if !self.reload(private).await? {
+                        return Ok(Refreshed::No);
+                    }
+                }
+            }
+            self.judge.epoch.path += 1;
+        }
+        let Some(results) = self.ask(&[SessionState::QUERY]).await? else {
+            return Ok(Refreshed::No);
+        };
+        let row = results.first().and_then(|rows| rows.first());
+        let row = row.map(Vec::as_slice).unwrap_or_default();
+        if let Err(error) = self.judge.state.refreshed(row) {
+            tracing::error!(%error, "the session's state cannot be read");
+            return Ok(Refreshed::No);
+        }
+        self.judge.epoch.path += 1;
+        Ok(Refreshed::Yes)
+    }
+
+    async fn reload(&mut self, private: bool) -> Result<bool, End> {
+        let generation = self.link.catalog.generation();
+        let begun = Instant::now();
+        let Some(results) = self.ask(Snapshot::QUERIES).await? else {
+            return Ok(false);
+        };
+        // Large catalogues take their time, and this thread serves others.
+        let built = tokio::task::spawn_blocking(move || Snapshot::build(&results)).await;
+        let snapshot = match built {
+            Ok(Ok(snapshot)) => Arc::new(snapshot),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the catalogue cannot be read");
+                return Ok(false);
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading the catalogue failed");
+                return Ok(false);
+            }
+        };
+        self.judge.held = Held {
+            snapshot,
+            generation,
+            begun,
+            private,
+        };
+        self.judge.own_ddl = false;
+        self.link.catalog.put(&self.judge.held);
+        Ok(true)
+    }
+
+    /// Sends our own queries and waits for all results. `None`: the server refused one.
+    async fn ask(&mut self, queries: &[&'static str]) -> Result<Option<Vec<Rows>>, End> {
+        let link = self.link.clone();
+        let bounds = open::bounds(&link.limits);
+        let mut answers = Vec::with_capacity(queries.len());
+        for sql in queries {
+            self.sender.own_query(sql);
+            answers.push(link.flow.lock().sent_own(bounds));
+        }
+        self.sender.flush().await?;
+        let collect = async {
+            let mut results = Vec::with_capacity(answers.len());
+            for answer in answers {
+                results.push(answer.await.unwrap_or(Err(QueryError::Closed)));
+            }
+            results
+        };
+        let results = tokio::select! {
+            biased;
+            results = tokio::time::timeout(bounds.time, collect) => results,
+            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
+        };
+        let Ok(results) = results else {
+            let text = "the target did not answer a catalogue query in time";
+            return Err(End(EndReason::Error(text.to_owned())));
+        };
+        match results.into_iter().collect::<Result<Vec<_>, _>>() {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) => {
+                tracing::warn!(%error, "a catalogue query failed");
+                Ok(None)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refreshed {
+    Yes,
+    No,
+}

@@ -1,0 +1,228 @@
+//! One session: opens it, dials the target, and moves both directions until one side leaves.
+//!
+//! The two directions are independent futures of one task: [`client`] reads what the client wants,
+//! decides and sends; [`server`] explains, masks, records and delivers the answers. They share the
+//! [`Flow`] and nothing else, and neither waits for the other to be read from.
+//!
+//! Architecture invariants:
+//! - Only `server` writes to the client; `client` hands it whole messages for the next frame boundary.
+//! - No lock is held across an await.
+//! - Bytes are recorded before the client gets them.
+
+mod catalog;
+mod client;
+mod hold;
+mod judge;
+mod open;
+mod rows;
+mod server;
+
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use pipeline::mask::MaskKeys;
+use pipeline::{EndReason, Session};
+use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::cancel::Cancellable;
+use crate::config::{Limits, PgListener};
+use crate::refusal;
+use crate::service::Shared;
+use crate::startup::Authenticated;
+use crate::statements::Flow;
+use crate::upstream::{Sender, Stream};
+use catalog::Catalog;
+
+pub(crate) use catalog::Catalogs;
+pub(crate) use rows::ActiveMask;
+
+/// Messages of our own that wait for a frame boundary on the way to the client.
+const MAX_INJECTED: usize = 16;
+
+/// What both directions know.
+pub(crate) struct Link {
+    pub session: Arc<Session>,
+    pub flow: Mutex<Flow>,
+    /// Told after every reply that changed the flow.
+    pub progress: Notify,
+    pub limits: Limits,
+    pub mask_keys: MaskKeys,
+    pub catalog: Catalog,
+    pub cancellable: Arc<Cancellable>,
+    /// Whole messages for the client.
+    pub inject: mpsc::Sender<Bytes>,
+    /// The process shuts down: end as soon as nothing is under way.
+    pub shutdown: CancellationToken,
+}
+
+/// Why a direction stopped.
+#[derive(Debug)]
+pub(crate) struct End(pub EndReason);
+
+impl From<std::io::Error> for End {
+    fn from(error: std::io::Error) -> Self {
+        Self(EndReason::Error(format!("reading or writing failed: {error}")))
+    }
+}
+
+impl From<pipeline::ports::JournalError> for End {
+    fn from(error: pipeline::ports::JournalError) -> Self {
+        tracing::error!(%error, "ending a session: it cannot be recorded");
+        Self(EndReason::RecorderFailed)
+    }
+}
+
+pub(crate) fn violation(what: impl std::fmt::Display) -> End {
+    End(EndReason::ProtocolViolation(what.to_string()))
+}
+
+/// The client's half that is written to, and where in the stream we are.
+pub(crate) struct ClientWriter {
+    pub io: WriteHalf<Box<dyn Stream>>,
+    /// A write or a frame is unfinished: nothing of our own may follow.
+    pub torn: bool,
+    /// A FATAL error was delivered: there is nothing left to say.
+    pub told: bool,
+}
+
+impl ClientWriter {
+    pub fn new(io: WriteHalf<Box<dyn Stream>>) -> Self {
+        Self {
+            io,
+            torn: false,
+            told: false,
+        }
+    }
+
+    /// `mid_frame`: the last frame in `bytes` is not complete.
+    pub async fn write(&mut self, bytes: &[u8], mid_frame: bool) -> std::io::Result<()> {
+        self.torn = true;
+        self.io.write_all(bytes).await?;
+        self.io.flush().await?;
+        self.torn = mid_frame;
+        Ok(())
+    }
+}
+
+/// From a verified token to the end of the session.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: Arc<PgListener>,
+    authenticated: Authenticated,
+    shutdown: CancellationToken,
+) {
+    let Some(opened) = open::open(&shared, &listener, authenticated, &shutdown).await else {
+        return;
+    };
+    let open::Opened {
+        link,
+        client,
+        server,
+        mut writer,
+        registered,
+    } = opened;
+    let drain = listener.listen.drain.saturating_sub(link.limits.farewell * 2);
+
+    let reason = {
+        let from_client = client.run();
+        let to_client = server.run(&mut writer);
+        let both = async {
+            tokio::select! {
+                end = from_client => end,
+                end = to_client => end,
+            }
+        };
+        let late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(drain).await;
+        };
+        tokio::select! {
+            biased;
+            reason = link.session.ended() => reason,
+            () = late => EndReason::Shutdown,
+            end = both => match end {
+                Ok(never) => match never {},
+                Err(End(reason)) => reason,
+            },
+        }
+    };
+    drop(registered);
+    close(link, writer, reason).await;
+}
+
+/// The result of a direction: it only ever stops with a reason.
+pub(crate) type Direction = Result<Infallible, End>;
+
+/// Last words, what has no outcome, and the end of the record.
+async fn close(link: Arc<Link>, mut writer: ClientWriter, reason: EndReason) {
+    let target = link.cancellable.target.info.name.clone();
+    match &reason {
+        EndReason::ClientClosed | EndReason::UpstreamClosed | EndReason::Shutdown => {
+            tracing::info!(session = %link.session.info().id_text, %target, ?reason, "session ended");
+        }
+        _ => {
+            tracing::warn!(session = %link.session.info().id_text, %target, ?reason, "session ended");
+        }
+    }
+    let mut done = Vec::new();
+    let busy = {
+        let mut flow = link.flow.lock();
+        let busy = flow.is_busy();
+        flow.abandon(&mut done);
+        busy
+    };
+    let goodbye = async {
+        if let Some(last) = refusal::farewell(&reason)
+            && !writer.torn
+            && !writer.told
+        {
+            let mut out = BytesMut::new();
+            last.encode("FATAL", &mut out);
+            // The client may be gone; the session ends either way.
+            let _ = writer.io.write_all(&out).await;
+        }
+        let _ = writer.io.shutdown().await;
+    };
+    let stop = async {
+        if busy && reason != EndReason::UpstreamClosed {
+            let cancelled = link.cancellable.cancel(&link.limits).await;
+            if let Err(error) = cancelled {
+                tracing::warn!(%target, %error, "what still runs on the target could not be cancelled");
+            }
+        }
+    };
+    let farewell = link.limits.farewell;
+    tokio::join!(
+        async { tokio::time::timeout(farewell, goodbye).await.ok() },
+        async { tokio::time::timeout(farewell, stop).await.ok() },
+    );
+
+    for d in done {
+        let written = link
+            .session
+            .outcome(d.receipt, d.kind, &d.detail, 0, 0)
+            .await;
+        if let Err(error) = written {
+            tracing::error!(%error, "an outcome could not be recorded");
+            break;
+        }
+    }
+    let session = link.session.clone();
+    drop(link);
+    match Arc::try_unwrap(session) {
+        Ok(session) => {
+            if let Err(error) = session.close(reason).await {
+                tracing::error!(%error, "the end of a session could not be recorded");
+            }
+        }
+        Err(_) => tracing::error!("a session is still in use at its end"),
+    }
+}
+
+/// What the client's direction works with.
+pub(crate) type UpstreamSender = Sender;

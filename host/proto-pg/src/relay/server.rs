@@ -1,0 +1,467 @@
+//! From the upstream to the client: every message explained, masked, recorded, delivered.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use pipeline::{Direction as Way, EndReason};
+use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::sync::mpsc;
+
+use super::rows::{self, Kind, Masking};
+use super::{ClientWriter, Direction, End, Link, violation};
+use crate::analysis::Field;
+use crate::statements::{Columns, Done, Effect, Manner, Run, Violation};
+use crate::upstream::Stream;
+use crate::wire::backend;
+use crate::wire::{HEADER, encode, header};
+
+/// What is read at once: little for an idle session, more under load.
+const READ_MIN: usize = 8 << 10;
+const READ_MAX: usize = 64 << 10;
+/// What is delivered at once.
+const MAX_UNSENT: usize = 64 << 10;
+/// A row that may pass unseen and is larger than this is passed on in pieces.
+const WHOLE: usize = 64 << 10;
+/// What stands for text that may hold masked values.
+const REDACTED: &[u8] = b"the message is withheld: it may contain masked values";
+
+/// What must happen before the bytes collected so far may be delivered, in order.
+enum Mark {
+    Record(u64, Range<usize>),
+    Done(Box<Done>, u64, u64),
+}
+
+/// The rows of the head of the queue.
+enum Current {
+    /// To be forwarded without a look.
+    Pass { tag: u8, seq: Option<u64> },
+    Mask { tag: u8, seq: Option<u64>, masking: Box<Masking> },
+}
+
+impl Current {
+    fn tag(&self) -> u8 {
+        match self {
+            Self::Pass { tag, .. } | Self::Mask { tag, .. } => *tag,
+        }
+    }
+}
+
+/// One direction of a session.
+pub(crate) struct ToClient {
+    link: Arc<Link>,
+    io: ReadHalf<Box<dyn Stream>>,
+    buf: BytesMut,
+    read: usize,
+    injected: mpsc::Receiver<Bytes>,
+    out: BytesMut,
+    marks: Vec<Mark>,
+    current: Option<Current>,
+    /// Bytes of a row in pieces that are still to come, and whose they are.
+    pieces: usize,
+    pieces_of: Option<u64>,
+    /// Of the action at the head.
+    rows: u64,
+    bytes: u64,
+    told: bool,
+}
+
+impl ToClient {
+    pub fn new(
+        link: Arc<Link>,
+        io: ReadHalf<Box<dyn Stream>>,
+        buf: BytesMut,
+        injected: mpsc::Receiver<Bytes>,
+    ) -> Self {
+        Self {
+            link,
+            io,
+            buf,
+            read: READ_MIN,
+            injected,
+            out: BytesMut::new(),
+            marks: Vec::new(),
+            current: None,
+            pieces: 0,
+            pieces_of: None,
+            rows: 0,
+            bytes: 0,
+            told: false,
+        }
+    }
+
+    pub async fn run(mut self, writer: &mut ClientWriter) -> Direction {
+        loop {
+            while self.step().await? {
+                if self.out.len() >= MAX_UNSENT {
+                    self.deliver(writer).await?;
+                }
+            }
+            self.flush_masking().await?;
+            self.deliver(writer).await?;
+            self.buf.reserve(self.read);
+            tokio::select! {
+                biased;
+                n = self.io.read_buf(&mut self.buf) => match n {
+                    Ok(0) => return Err(End(EndReason::UpstreamClosed)),
+                    Ok(n) if n >= self.read => self.read = READ_MAX,
+                    Ok(_) => {}
+                    Err(e) => {
+                        tracing::info!(error = %e, "the connection to the target failed");
+                        return Err(End(EndReason::UpstreamClosed));
+                    }
+                },
+                Some(message) = self.injected.recv(), if self.pieces == 0 => {
+                    self.out.extend_from_slice(&message);
+                }
+            }
+        }
+    }
+
+    /// Takes the next message, or a run of rows, out of the buffer. False: more must be read.
+    async fn step(&mut self) -> Result<bool, End> {
+        if self.pieces > 0 {
+            return Ok(self.piece());
+        }
+        let Some(h) = header(&self.buf).map_err(violation)? else {
+            return Ok(false);
+        };
+        if let Some(Current::Pass { tag, seq }) = self.current
+            && tag == h.tag
+        {
+            return Ok(self.pass_rows(tag, seq));
+        }
+        let limit = self.link.limits.max_reply;
+        if h.len > limit {
+            return Err(violation(format_args!(
+                "a message of the target has {} bytes; at most {limit} can be looked at",
+                h.len
+            )));
+        }
+        if self.buf.len() < h.len {
+            // Room for all of it at once.
+            self.buf.reserve(h.len - self.buf.len());
+            return Ok(false);
+        }
+        let frame = self.buf.split_to(h.len).freeze();
+        if self.current.as_ref().is_some_and(|c| c.tag() == h.tag) {
+            self.row(frame).await?;
+        } else {
+            self.message(frame).await?;
+        }
+        Ok(true)
+    }
+
+    // ---- rows ----
+
+    /// The longest run of rows that is here, by their headers alone.
+    fn pass_rows(&mut self, tag: u8, seq: Option<u64>) -> bool {
+        let mut end = 0;
+        while let Some(rest) = self.buf.get(end..)
+            && let Ok(Some(h)) = header(rest)
+            && h.tag == tag
+        {
+            if h.len <= rest.len() {
+                end += h.len;
+                self.rows += 1;
+            } else if h.len > WHOLE {
+                self.rows += 1;
+                self.pieces = h.len - rest.len();
+                self.pieces_of = seq;
+                end = self.buf.len();
+                break;
+            } else {
+                break;
+            }
+            if self.out.len() + end >= MAX_UNSENT {
+                break;
+            }
+        }
+        if end == 0 {
+            return false;
+        }
+        let run = self.buf.split_to(end);
+        self.emit(seq, &run);
+        true
+    }
+
+    fn piece(&mut self) -> bool {
+        let n = self.pieces.min(self.buf.len());
+        if n == 0 {
+            return false;
+        }
+        let piece = self.buf.split_to(n);
+        self.pieces -= n;
+        self.emit(self.pieces_of, &piece);
+        true
+    }
+
+    async fn row(&mut self, frame: Bytes) -> Result<(), End> {
+        let Some(Current::Mask { seq, masking, .. }) = &mut self.current else {
+            return Err(violation(Violation::RowsWithoutColumns));
+        };
+        let seq = *seq;
+        let from = self.out.len();
+        let full = masking
+            .row(frame.slice(HEADER..), &mut self.out)
+            .map_err(unmaskable)?;
+        self.rows += 1;
+        self.mark(seq, from);
+        if full {
+            self.flush_masking().await?;
+        }
+        Ok(())
+    }
+
+    /// Rows that waited for their batch go out.
+    async fn flush_masking(&mut self) -> Result<(), End> {
+        let Some(Current::Mask { seq, masking, .. }) = &mut self.current else {
+            return Ok(());
+        };
+        if !masking.is_waiting() {
+            return Ok(());
+        }
+        let seq = *seq;
+        let from = self.out.len();
+        masking
+            .flush(&self.link, &mut self.out)
+            .await
+            .map_err(unmaskable)?;
+        self.mark(seq, from);
+        Ok(())
+    }
+
+    // ---- everything else ----
+
+    async fn message(&mut self, frame: Bytes) -> Result<(), End> {
+        self.flush_masking().await?;
+        let tag = frame.first().copied().unwrap_or(0);
+        let body = frame.slice(HEADER..);
+        let mut done = Vec::new();
+        let (effect, changed) = {
+            let mut flow = self.link.flow.lock();
+            let effect = flow.reply(&frame, &mut done).map_err(violation)?;
+            (effect, flow.take_catalog_changed())
+        };
+        if changed {
+            self.link.catalog.changed();
+        }
+        // Neither notices nor parameters end a result.
+        if !matches!(tag, b'N' | b'A' | b'S') {
+            self.current = None;
+        }
+        match effect {
+            Effect::Swallow => {}
+            Effect::Pass(seq) => {
+                if tag == b'S' {
+                    check_pinned(&body)?;
+                }
+                self.emit(seq, &frame);
+            }
+            Effect::Report { seq, manner } => self.report(tag, &body, seq, manner)?,
+            Effect::Rows => self.described(frame).await?,
+            Effect::CopyOut => self.copy_out(frame),
+            Effect::Data => {
+                self.current = Some(self.portal_rows().await?);
+                match &self.current {
+                    Some(Current::Pass { seq, .. }) => {
+                        let seq = *seq;
+                        self.rows += 1;
+                        self.emit(seq, &frame);
+                    }
+                    _ => self.row(frame).await?,
+                }
+            }
+        }
+        for d in done {
+            let (rows, bytes) = if d.ran {
+                (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes))
+            } else {
+                (0, 0)
+            };
+            self.marks.push(Mark::Done(Box::new(d), rows, bytes));
+        }
+        self.link.progress.notify_waiters();
+        Ok(())
+    }
+
+    /// A simple query's result begins.
+    async fn described(&mut self, frame: Bytes) -> Result<(), End> {
+        let body = frame.slice(HEADER..);
+        let fields = backend::row_description(&body).map_err(violation)?;
+        let (judged, next, obligations, seq) = self.head(|run| {
+            let judged = run.judged.clone()?;
+            Some((judged, run.next, run.obligations()?.clone(), run.seq()))
+        })?;
+        let shape = judged.analysis.statements.get(next);
+        let mask = rows::build(&self.link, &judged, shape, &fields, &obligations).await;
+        self.current = Some(current(b'D', seq, Arc::new(mask), Kind::Rows));
+        self.emit(seq, &frame);
+        Ok(())
+    }
+
+    fn copy_out(&mut self, frame: Bytes) {
+        let mut flow = self.link.flow.lock();
+        let Some(run) = flow.head_run() else {
+            return;
+        };
+        let seq = run.seq();
+        let mask = run.copy_masks.get(run.next).cloned().flatten();
+        drop(flow);
+        self.current = Some(match mask {
+            None => Current::Pass { tag: b'd', seq },
+            Some(mask) => current(b'd', seq, mask, Kind::CopyText),
+        });
+        self.emit(seq, &frame);
+    }
+
+    /// The first row of an Execute: what its columns are was asked before.
+    async fn portal_rows(&mut self) -> Result<Current, End> {
+        let (portal, judged, obligations, seq) = self.head(|run| {
+            let judged = run.judged.clone()?;
+            Some((run.portal.clone(), judged, run.obligations()?.clone(), run.seq()))
+        })?;
+        let known = portal.as_ref().map(|p| p.known_columns());
+        let (Some(portal), Some(Columns::Fields(fields))) = (portal, known) else {
+            return Err(violation(Violation::RowsWithoutColumns));
+        };
+        let fields: Arc<[Field]> = fields;
+        let mask = rows::for_portal(&self.link, &portal, &judged, &fields, &obligations).await;
+        Ok(current(b'D', seq, mask, Kind::Rows))
+    }
+
+    fn head<T>(&self, f: impl FnOnce(&mut Run) -> Option<T>) -> Result<T, End> {
+        self.link
+            .flow
+            .lock()
+            .head_run()
+            .and_then(f)
+            .ok_or_else(|| violation(Violation::RowsWithoutColumns))
+    }
+
+    fn report(
+        &mut self,
+        tag: u8,
+        body: &[u8],
+        seq: Option<u64>,
+        manner: Manner,
+    ) -> Result<(), End> {
+        let report = backend::report(body).map_err(violation)?;
+        self.told |= tag == b'E' && report.is_fatal();
+        let from = self.out.len();
+        match manner {
+            Manner::AsIs => encode::report_fields(&mut self.out, tag, &report.fields),
+            Manner::Instead(refused) => refused.encode("ERROR", &mut self.out),
+            Manner::Redacted => {
+                let mut kept: Vec<(u8, &[u8])> = Vec::new();
+                for (code, text) in &report.fields {
+                    match code {
+                        // Severity, SQLSTATE, positions in the client's own text, and where in the
+                        // server's source it happened.
+                        b'S' | b'V' | b'C' | b'P' | b'F' | b'L' | b'R' => kept.push((*code, text)),
+                        b'M' => kept.push((b'M', REDACTED)),
+                        _ => {}
+                    }
+                }
+                encode::report_fields(&mut self.out, tag, &kept);
+            }
+        }
+        self.mark(seq, from);
+        Ok(())
+    }
+
+    // ---- delivery ----
+
+    fn emit(&mut self, seq: Option<u64>, bytes: &[u8]) {
+        let from = self.out.len();
+        self.out.extend_from_slice(bytes);
+        self.mark(seq, from);
+    }
+
+    /// What was added since `from` belongs to action `seq`.
+    fn mark(&mut self, seq: Option<u64>, from: usize) {
+        let to = self.out.len();
+        let Some(seq) = seq else {
+            return;
+        };
+        if from == to {
+            return;
+        }
+        self.bytes += (to - from) as u64;
+        if let Some(Mark::Record(last, range)) = self.marks.last_mut()
+            && *last == seq
+            && range.end == from
+        {
+            range.end = to;
+            return;
+        }
+        self.marks.push(Mark::Record(seq, from..to));
+    }
+
+    /// Records, then delivers.
+    async fn deliver(&mut self, writer: &mut ClientWriter) -> Result<(), End> {
+        if self.out.is_empty() && self.marks.is_empty() {
+            return Ok(());
+        }
+        let bytes = self.out.split().freeze();
+        let session = &self.link.session;
+        for mark in self.marks.drain(..) {
+            match mark {
+                Mark::Record(seq, range) => {
+                    session.record(seq, Way::ToClient, bytes.slice(range)).await?;
+                }
+                Mark::Done(d, rows, size) => {
+                    let Done {
+                        receipt,
+                        kind,
+                        detail,
+                        ..
+                    } = *d;
+                    session.outcome(receipt, kind, &detail, rows, size).await?;
+                }
+            }
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        writer.write(&bytes, self.pieces > 0).await.map_err(|e| {
+            tracing::debug!(error = %e, "the client is gone");
+            End(EndReason::ClientClosed)
+        })?;
+        writer.told |= self.told;
+        Ok(())
+    }
+}
+
+fn current(tag: u8, seq: Option<u64>, mask: Arc<super::ActiveMask>, kind: Kind) -> Current {
+    if mask.is_pass() {
+        Current::Pass { tag, seq }
+    } else {
+        Current::Mask {
+            tag,
+            seq,
+            masking: Box::new(Masking::new(mask, kind)),
+        }
+    }
+}
+
+fn unmaskable(error: crate::mask::MaskError) -> End {
+    tracing::error!(%error, "a row cannot be masked");
+    violation("a row of the target cannot be masked")
+}
+
+/// Settings that were pinned at the start: under other values the server reads texts differently
+/// from us.
+fn check_pinned(body: &[u8]) -> Result<(), End> {
+    let (name, value) = backend::parameter(body).map_err(violation)?;
+    match (name, value) {
+        (b"client_encoding", v) if v != b"UTF8" => {
+            Err(violation("client_encoding must stay UTF8"))
+        }
+        (b"standard_conforming_strings", v) if v != b"on" => {
+            Err(violation("standard_conforming_strings must stay on"))
+        }
+        _ => Ok(()),
+    }
+}
+

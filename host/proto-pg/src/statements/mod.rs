@@ -1,0 +1,233 @@
+//! What the client asked for and what the server will answer, without sockets.
+//!
+//! Architecture invariants:
+//! - Expected replies are one explicit queue; a reply that its head does not explain is a violation
+//!   and ends the session.
+//! - A name means here what it means on the server, or it is not known here.
+
+mod flow;
+mod names;
+
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pipeline::ports::Policy;
+use pipeline::{Obligations, Receipt};
+
+use crate::analysis::{Analysis, Field};
+use crate::catalog::Snapshot;
+use crate::refusal::Refused;
+use crate::relay::ActiveMask;
+use crate::wire::frontend::Bind;
+
+pub(crate) use flow::{
+    CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation, Which,
+};
+pub(crate) use names::Lookup;
+
+/// Counts what may change the meaning of a text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    /// Search path and catalogue.
+    pub path: u64,
+    /// Prepared statements and cursors.
+    pub names: u64,
+}
+
+/// One text, and what was made of it under one bundle, snapshot and meaning of names.
+pub(crate) struct Judged {
+    pub analysis: Analysis,
+    pub policy: Arc<dyn Policy>,
+    pub snapshot: Arc<Snapshot>,
+    /// Where names stood in this session.
+    pub epoch: Epoch,
+    /// The text may run a prepared statement or read a cursor by its name.
+    pub by_name: bool,
+    /// Refused before it may even be planned.
+    pub denied: Option<String>,
+}
+
+impl Judged {
+    pub fn may_be_planned(&self) -> bool {
+        self.denied.is_none()
+    }
+
+    /// Does the verdict still stand under what is active now?
+    pub fn is_current(&self, policy: &dyn Policy, snapshot: &Arc<Snapshot>, epoch: Epoch) -> bool {
+        self.epoch.path == epoch.path
+            && (!self.by_name || self.epoch.names == epoch.names)
+            && Arc::ptr_eq(&self.snapshot, snapshot)
+            && self.policy.bundle().digest == policy.bundle().digest
+    }
+}
+
+/// The columns of a result.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Columns {
+    #[default]
+    Unknown,
+    /// It returns no rows.
+    None,
+    Fields(Arc<[Field]>),
+}
+
+/// A prepared statement.
+pub(crate) struct Prepared {
+    pub sql: Bytes,
+    /// Parameter type OIDs, four bytes each.
+    pub types: Bytes,
+    pub judged: Mutex<Arc<Judged>>,
+    /// As Describe(statement) or a portal's description told; formats are all text.
+    pub columns: Mutex<Columns>,
+    /// The mask of its last execution, for the next one with the same columns and obligations.
+    pub mask: Mutex<Option<CachedMask>>,
+}
+
+/// A mask and everything it was made from.
+#[derive(Clone)]
+pub(crate) struct CachedMask {
+    pub fields: Arc<[Field]>,
+    pub obligations: Obligations,
+    pub judged: Arc<Judged>,
+    pub mask: Arc<ActiveMask>,
+}
+
+/// A bound portal.
+pub(crate) struct Portal {
+    pub prepared: Arc<Prepared>,
+    /// What the text meant when it was bound, which is when the server planned it.
+    pub judged: Arc<Judged>,
+    /// What an approval of its execution is bound to.
+    pub canonical: Vec<u8>,
+    pub params: Vec<Option<Vec<u8>>>,
+    pub result_formats: Vec<i16>,
+    /// Formats as bound.
+    pub columns: Mutex<Columns>,
+}
+
+impl Prepared {
+    pub fn new(sql: Bytes, types: Bytes, judged: Arc<Judged>) -> Self {
+        Self {
+            sql,
+            types,
+            judged: Mutex::new(judged),
+            columns: Mutex::default(),
+            mask: Mutex::default(),
+        }
+    }
+}
+
+impl Portal {
+    pub fn new(prepared: Arc<Prepared>, judged: Arc<Judged>, bind: &Bind<'_>) -> Self {
+        let parts = [&prepared.sql[..], &prepared.types, bind.rest];
+        let mut canonical = b"execute\0".to_vec();
+        for part in parts {
+            canonical.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            canonical.extend_from_slice(part);
+        }
+        Self {
+            canonical,
+            judged,
+            params: bind.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect(),
+            result_formats: bind.result_formats.clone(),
+            columns: Mutex::default(),
+            prepared,
+        }
+    }
+
+    /// The statement's columns in this portal's formats.
+    pub fn in_formats(&self, fields: &[Field]) -> Arc<[Field]> {
+        fields
+            .iter()
+            .enumerate()
+            .map(|(i, f)| Field {
+                format: match self.result_formats.as_slice() {
+                    [] => 0,
+                    [one] => *one,
+                    many => many.get(i).copied().unwrap_or(0),
+                },
+                ..f.clone()
+            })
+            .collect()
+    }
+
+    /// Its columns, if the server has told them for the portal or the statement.
+    pub fn known_columns(&self) -> Columns {
+        let own = self.columns.lock().clone();
+        if !matches!(own, Columns::Unknown) {
+            return own;
+        }
+        let known = match &*self.prepared.columns.lock() {
+            Columns::Unknown => return Columns::Unknown,
+            Columns::None => Columns::None,
+            Columns::Fields(fields) => Columns::Fields(self.in_formats(fields)),
+        };
+        self.columns.lock().clone_from(&known);
+        known
+    }
+}
+
+/// One text or portal under way on the server.
+pub(crate) struct Run {
+    /// What was permitted; none for a refused one.
+    pub receipt: Option<Receipt>,
+    /// None for a refused one.
+    pub judged: Option<Arc<Judged>>,
+    pub portal: Option<Arc<Portal>>,
+    pub refused: Option<Refused>,
+    /// The statement of the text whose result comes next.
+    pub next: usize,
+    /// Command tags so far.
+    pub tags: String,
+    /// The SQLSTATE it failed with.
+    pub failed: Option<String>,
+    /// COPY … TO STDOUT has begun.
+    pub copy_out: bool,
+    /// Masks of COPY … TO STDOUT, by statement: made before it was sent.
+    pub copy_masks: Vec<Option<Arc<ActiveMask>>>,
+}
+
+impl Run {
+    pub fn permitted(receipt: Receipt, judged: Arc<Judged>, portal: Option<Arc<Portal>>) -> Self {
+        Self {
+            receipt: Some(receipt),
+            judged: Some(judged),
+            portal,
+            refused: None,
+            next: 0,
+            tags: String::new(),
+            failed: None,
+            copy_out: false,
+            copy_masks: Vec::new(),
+        }
+    }
+
+    pub fn refused(refused: Refused) -> Self {
+        Self {
+            receipt: None,
+            judged: None,
+            portal: None,
+            refused: Some(refused),
+            next: 0,
+            tags: String::new(),
+            failed: None,
+            copy_out: false,
+            copy_masks: Vec::new(),
+        }
+    }
+
+    pub fn obligations(&self) -> Option<&Obligations> {
+        self.receipt.as_ref().map(Receipt::obligations)
+    }
+
+    pub fn seq(&self) -> Option<u64> {
+        self.receipt.as_ref().map(Receipt::seq)
+    }
+
+    /// Something in its result must not be seen.
+    pub fn is_masked(&self) -> bool {
+        self.obligations().is_some_and(|o| !o.masked.is_empty())
+    }
+}

@@ -1,0 +1,141 @@
+//! Our own questions to a server that does nothing else: the catalogue and what names mean.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Upstream;
+use crate::catalog::Rows;
+use crate::wire::{FrameError, HEADER, MessageError, backend, encode, header};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error("the server refused a catalogue query: {sqlstate} {message}")]
+    Refused { sqlstate: String, message: String },
+    #[error("the catalogue is larger than {limit} {what}")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("unexpected message {} while reading the catalogue", char::from(*.0))]
+    Unexpected(u8),
+    #[error("the server sent a broken frame: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the server sent a broken message: {0}")]
+    Message(#[from] MessageError),
+    #[error("the catalogue holds text that is not UTF-8")]
+    NotUtf8,
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("no answer from the server in time")]
+    Timeout,
+    #[error("this cannot be asked while the connection is busy")]
+    Busy,
+    #[error("reading or writing failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Bounds of one answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub rows: usize,
+    pub bytes: usize,
+    pub time: Duration,
+}
+
+/// Collects one result, message by message: over a connection of our own, or between a client's
+/// statements.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    rows: Rows,
+    bytes: usize,
+    error: Option<(String, String)>,
+}
+
+impl Collector {
+    /// `Ok(true)` with ReadyForQuery.
+    pub fn take(&mut self, tag: u8, body: &[u8], bounds: Bounds) -> Result<bool, QueryError> {
+        match tag {
+            b'D' => {
+                self.bytes += body.len();
+                if self.bytes > bounds.bytes {
+                    return Err(QueryError::TooLarge {
+                        what: "bytes",
+                        limit: bounds.bytes,
+                    });
+                }
+                if self.rows.len() == bounds.rows {
+                    return Err(QueryError::TooLarge {
+                        what: "rows",
+                        limit: bounds.rows,
+                    });
+                }
+                let text = |v: &[u8]| String::from_utf8(v.to_vec()).map_err(|_| QueryError::NotUtf8);
+                let row = backend::data_row(body)?
+                    .into_iter()
+                    .map(|value| value.map(text).transpose())
+                    .collect::<Result<_, _>>()?;
+                self.rows.push(row);
+            }
+            b'E' => {
+                let report = backend::report(body)?;
+                let message = report.get(b'M').unwrap_or_default();
+                self.error = Some((
+                    report.sqlstate(),
+                    String::from_utf8_lossy(message).into_owned(),
+                ));
+            }
+            b'Z' => return Ok(true),
+            // The rest of a plain query's answer, simple or extended.
+            b'T' | b'C' | b'1' | b'2' | b'3' | b'n' => {}
+            other => return Err(QueryError::Unexpected(other)),
+        }
+        Ok(false)
+    }
+
+    pub fn finish(self) -> Result<Rows, QueryError> {
+        match self.error {
+            None => Ok(self.rows),
+            Some((sqlstate, message)) => Err(QueryError::Refused { sqlstate, message }),
+        }
+    }
+}
+
+impl Upstream {
+    /// One query over the idle connection.
+    pub async fn query(&mut self, sql: &str, bounds: Bounds) -> Result<Rows, QueryError> {
+        tokio::time::timeout(bounds.time, self.query_unbounded(sql, bounds))
+            .await
+            .unwrap_or(Err(QueryError::Timeout))
+    }
+
+    async fn query_unbounded(&mut self, sql: &str, bounds: Bounds) -> Result<Rows, QueryError> {
+        let mut out = bytes::BytesMut::new();
+        encode::query(&mut out, sql.as_bytes());
+        self.io.write_all(&out).await?;
+        self.io.flush().await?;
+        let mut collector = Collector::default();
+        loop {
+            while let Some(h) = header(&self.buf)? {
+                if h.len > bounds.bytes + HEADER {
+                    return Err(QueryError::TooLarge {
+                        what: "bytes",
+                        limit: bounds.bytes,
+                    });
+                }
+                if self.buf.len() < h.len {
+                    break;
+                }
+                let frame = self.buf.split_to(h.len);
+                // Parameters and notices may come at any time.
+                if matches!(h.tag, b'S' | b'N' | b'A') {
+                    continue;
+                }
+                let body = frame.get(HEADER..).unwrap_or_default();
+                if collector.take(h.tag, body, bounds)? {
+                    return collector.finish();
+                }
+            }
+            if self.io.read_buf(&mut self.buf).await? == 0 {
+                return Err(QueryError::Closed);
+            }
+        }
+    }
+}
