@@ -221,7 +221,8 @@ pub(crate) fn run(bundle: &CompiledBundle, tests: &[Test], problems: &mut Proble
         if let Err(message) = test.run(bundle) {
             let text = bundle.source.files().get(&test.file);
             let text = text.map_or("", String::as_str);
-            let at = text.find(&test.name).unwrap_or(0);
+            let quoted = format!("{:?}", test.name);
+            let at = text.find(&quoted).unwrap_or(0);
             let message = format!("policy test {:?}: {message}", test.name);
             problems.push(Problem::at(&test.file, text, at, message));
         }

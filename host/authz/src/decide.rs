@@ -419,3 +419,14 @@ fn no_grant(actor: &Actor, access: &Access) -> String {
     let _ = write!(text, " to {actor}");
     text
 }
+
+/// One access for one link, as the policies see it.
+#[cfg(test)]
+pub(crate) fn judge_one(
+    bundle: &CompiledBundle,
+    question: &Question<'_>,
+    access: &Access,
+    link: usize,
+) -> Arc<Judged> {
+    Asker::new(bundle, question).judge(access, link, &Approvals::given(question))
+}

@@ -9,7 +9,7 @@ use cedar_policy_core::pst::{
     PrincipalConstraint, ResourceConstraint, Template, UnaryOp, Var,
 };
 
-use crate::model::{Model, Shape};
+use crate::model::Model;
 use crate::reads::static_path;
 use crate::vocab::path_len;
 
@@ -390,6 +390,3 @@ pub(crate) fn literals_of(policy: &Template) -> Vec<EntityUID> {
         })
         .collect()
 }
-
-/// What a variable can be, in the requests that the policy can apply to.
-pub(crate) type Shapes<'a> = Vec<&'a Shape>;

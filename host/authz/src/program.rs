@@ -182,10 +182,6 @@ impl Program {
         self.policies.get(index as usize)
     }
 
-    pub fn policies(&self) -> &[Compiled] {
-        &self.policies
-    }
-
     /// Can this be asked at all, by the schema?
     pub fn applies(&self, kind: PrincipalKind, action: Action, resource: ResourceKind) -> bool {
         self.slices.contains_key(&(kind, action, resource))
