@@ -1,6 +1,13 @@
 //! Masks the rows of one result: what taints and the maskers' plan say, applied to bytes.
+//!
+//! Place in the flow: the wire half asks the statement's shape for taints, asks the maskers with
+//! [`mask_columns`], compiles their plan into a [`RowMask`], and passes every row through it.
 
+mod copy;
+mod kind;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use pipeline::Column;
 use pipeline::mask::{Encoding, MaskColumn};
@@ -12,7 +19,7 @@ pub use row::RowMask;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {
-    #[error("a DataRow is malformed: {0}")]
+    #[error("a row is malformed: {0}")]
     Malformed(&'static str),
     #[error("a row has {got} values where its description has {expected}")]
     Columns { expected: usize, got: usize },
@@ -24,24 +31,63 @@ pub enum MaskError {
 pub fn mask_columns(
     fields: &[Field],
     taints: &[Taint],
-    _snapshot: &Snapshot,
-    _revealed: &[Column],
+    snapshot: &Snapshot,
+    revealed: &[Column],
 ) -> Vec<MaskColumn> {
     fields
         .iter()
         .enumerate()
-        .map(|(i, field)| MaskColumn {
-            name: field.name.clone(),
-            type_name: String::new(),
-            type_oid: field.type_oid,
-            origin: None,
-            labels: Vec::new(),
-            encoding: if field.format == 1 {
-                Encoding::Binary
-            } else {
-                Encoding::Text
-            },
-            must_mask: !matches!(taints.get(i), Some(Taint::Clean)),
+        .map(|(i, field)| {
+            let taint = taints.get(i).unwrap_or(&Taint::Tainted);
+            let (origin, labels) = match taint {
+                Taint::Exact(column) => (Some(dotted(column)), texts(column)),
+                Taint::Clean => plain_origin(field, snapshot, revealed),
+                Taint::Tainted => (None, Vec::new()),
+            };
+            MaskColumn {
+                name: field.name.clone(),
+                type_name: snapshot
+                    .type_info(field.type_oid)
+                    .map_or_else(|| format!("oid {}", field.type_oid), |t| t.name.to_string()),
+                type_oid: field.type_oid,
+                origin,
+                labels,
+                encoding: match field.format {
+                    1 => Encoding::Binary,
+                    _ => Encoding::Text,
+                },
+                must_mask: *taint != Taint::Clean,
+            }
         })
         .collect()
+}
+
+fn plain_origin(
+    field: &Field,
+    snapshot: &Snapshot,
+    revealed: &[Column],
+) -> (Option<String>, Vec<String>) {
+    let relation = snapshot
+        .index_of(field.table_oid)
+        .and_then(|i| snapshot.relation(i));
+    let Some((relation, column)) = relation.and_then(|r| Some((r, r.column(field.attnum)?))) else {
+        return (None, Vec::new());
+    };
+    let origin = format!("{}.{}.{}", relation.schema, relation.name, column.name);
+    let labels = revealed
+        .iter()
+        .find(|c| {
+            c.schema == relation.schema && c.table == relation.name && c.column == column.name
+        })
+        .map(texts)
+        .unwrap_or_default();
+    (Some(origin), labels)
+}
+
+fn dotted(column: &Column) -> String {
+    format!("{}.{}.{}", column.schema, column.table, column.column)
+}
+
+fn texts(column: &Column) -> Vec<String> {
+    column.labels.iter().map(|l| l.to_string()).collect()
 }

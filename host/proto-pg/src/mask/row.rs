@@ -1,23 +1,126 @@
 //! A masking plan compiled for the rows of one portal.
 
-use bytes::{Bytes, BytesMut};
-use pipeline::mask::{MaskBatch, MaskEdits, MaskKeys, MaskPlan};
+use bytes::{BufMut, Bytes, BytesMut};
+use pipeline::mask::{
+    MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step,
+};
 
 use super::MaskError;
+use super::kind::Kind;
 use crate::analysis::{Field, Taint};
+
+/// The longest message PostgreSQL's protocol has.
+const MAX_FRAME: usize = 0x3fff_ffff;
+/// Length of a NULL on the wire.
+const NULL: i32 = -1;
+
+/// What is done to one column.
+#[derive(Debug)]
+struct Column {
+    kind: Kind,
+    /// NULL whatever the plan says.
+    tainted: bool,
+    before: Vec<Step>,
+    inspect: bool,
+    after: Vec<Step>,
+}
+
+impl Column {
+    fn passes(&self) -> bool {
+        !self.tainted && !self.inspect && self.before.is_empty() && self.after.is_empty()
+    }
+}
 
 /// Compiled per portal: formats come from Bind.
 #[derive(Debug)]
 pub struct RowMask {
+    columns: Vec<Column>,
     pass: bool,
+    batch: bool,
+}
+
+/// What is done with the values of inspected columns.
+enum Edits<'a> {
+    /// They are not known yet, or never will be: every value is redacted.
+    Failed,
+    Known {
+        edits: &'a MaskEdits,
+        /// Number of the next inspected value.
+        value: u32,
+        /// Places in `edits.indexes` and `edits.nulls`.
+        changed: usize,
+        nulled: usize,
+    },
+}
+
+enum Edit<'a> {
+    Keep,
+    Redact,
+    Null,
+    Replace(&'a [u8]),
+}
+
+impl Edits<'_> {
+    fn next(&mut self) -> Edit<'_> {
+        let Self::Known {
+            edits,
+            value,
+            changed,
+            nulled,
+        } = self
+        else {
+            return Edit::Redact;
+        };
+        let this = *value;
+        *value += 1;
+        if edits.nulls.get(*nulled) == Some(&this) {
+            *nulled += 1;
+            return Edit::Null;
+        }
+        if edits.indexes.get(*changed) != Some(&this) {
+            return Edit::Keep;
+        }
+        let at = *changed;
+        *changed += 1;
+        let end = edits.ends.get(at).copied().unwrap_or(u32::MAX) as usize;
+        let start = match at.checked_sub(1) {
+            None => 0,
+            Some(before) => edits.ends.get(before).copied().unwrap_or(u32::MAX) as usize,
+        };
+        // Checked by the plugin host; if it is wrong all the same, nothing is shown.
+        match edits.data.get(start..end) {
+            Some(data) => Edit::Replace(data),
+            None => Edit::Redact,
+        }
+    }
 }
 
 impl RowMask {
     /// Tainted is NULL always; Exact is the plugin's hiding action or redaction; anything else is the
-    /// plugin's.
-    pub fn build(_fields: &[Field], taints: &[Taint], _plan: &MaskPlan, _keys: &MaskKeys) -> Self {
+    /// plugin's. A plan that does not fit the fields redacts everything.
+    pub fn build(fields: &[Field], taints: &[Taint], plan: &MaskPlan, keys: &MaskKeys) -> Self {
+        let fits = plan.actions.len() == fields.len() && taints.len() == fields.len();
+        let failed = [MaskAction::Redact(REDACTED.into())];
+        let columns: Vec<Column> = fields
+            .iter()
+            .enumerate()
+            .map(|(i, field)| {
+                let actions: &[MaskAction] = match plan.actions.get(i) {
+                    Some(actions) if fits => actions,
+                    _ => &failed,
+                };
+                column(
+                    field,
+                    taints.get(i).unwrap_or(&Taint::Tainted),
+                    actions,
+                    keys,
+                )
+            })
+            .collect();
         Self {
-            pass: taints.iter().all(|t| *t == Taint::Clean),
+            pass: columns.iter().all(Column::passes),
+            batch: columns.iter().any(|c| c.inspect && !c.tainted),
+            columns,
         }
     }
 
@@ -28,46 +131,338 @@ impl RowMask {
 
     /// Some values must travel to a plugin: `collect`, then `apply_batch`.
     pub fn wants_batch(&self) -> bool {
-        false
+        self.batch
     }
 
-    /// `body` of one DataRow in, one whole DataRow frame appended.
-    pub fn apply(&self, _body: &[u8], _out: &mut BytesMut) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+    /// `body` of one DataRow in, one whole DataRow frame appended. Values that a plugin should have
+    /// inspected are redacted.
+    pub fn apply(&self, body: &[u8], out: &mut BytesMut) -> Result<(), MaskError> {
+        self.row(body, &mut Edits::Failed, out)
     }
 
     /// Adds the inspected values of one row.
-    pub fn collect(&self, _body: &[u8], _batch: &mut MaskBatch) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+    pub fn collect(&self, body: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
+        let mut row = Row::open(body, self.columns.len())?;
+        for (i, column) in self.columns.iter().enumerate() {
+            if let Some(value) = row.value()? {
+                column.collect(i, value, batch)?;
+            }
+        }
+        row.end()
     }
 
     /// `rows` are the bodies that were collected, in order; no edits means that the batch failed and
     /// every inspected value is redacted.
     pub fn apply_batch(
         &self,
-        _rows: &[Bytes],
-        _edits: Option<&MaskEdits>,
-        _out: &mut BytesMut,
+        rows: &[Bytes],
+        edits: Option<&MaskEdits>,
+        out: &mut BytesMut,
     ) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+        let mut edits = known(edits);
+        for row in rows {
+            self.row(row, &mut edits, out)?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, body: &[u8], edits: &mut Edits<'_>, out: &mut BytesMut) -> Result<(), MaskError> {
+        let start = out.len();
+        let result = self.write_row(body, edits, out);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn write_row(
+        &self,
+        body: &[u8],
+        edits: &mut Edits<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), MaskError> {
+        let mut row = Row::open(body, self.columns.len())?;
+        let frame = begin(b'D', body.len(), out);
+        out.put_slice(body.get(..2).unwrap_or_default());
+        for column in &self.columns {
+            let Some(value) = row.value()? else {
+                out.put_i32(NULL);
+                continue;
+            };
+            if column.passes() {
+                put(value, out);
+                continue;
+            }
+            let at = out.len();
+            out.put_i32(0);
+            match column.mask(value, edits, out) {
+                Masked::Null => {
+                    out.truncate(at);
+                    out.put_i32(NULL);
+                }
+                Masked::Same => {
+                    out.truncate(at);
+                    put(value, out);
+                }
+                Masked::Changed => {
+                    let length = out.len() - at - 4;
+                    patch(out, at, length)?;
+                }
+            }
+        }
+        row.end()?;
+        finish(out, frame)
     }
 
     /// One CopyData body of COPY … TO STDOUT in text format, with its newline: one whole CopyData
     /// frame appended.
-    pub fn apply_copy_text(&self, _body: &[u8], _out: &mut BytesMut) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+    pub fn apply_copy_text(&self, body: &[u8], out: &mut BytesMut) -> Result<(), MaskError> {
+        self.line(body, &mut Edits::Failed, out)
     }
 
-    pub fn collect_copy_text(&self, _body: &[u8], _batch: &mut MaskBatch) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+    pub fn collect_copy_text(&self, body: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
+        let values = copy_values(body, self.columns.len())?;
+        for (i, (column, raw)) in self.columns.iter().zip(values).enumerate() {
+            if let Some(value) = super::copy::decode(raw) {
+                column.collect(i, &value, batch)?;
+            }
+        }
+        Ok(())
     }
 
     pub fn apply_copy_text_batch(
         &self,
-        _rows: &[Bytes],
-        _edits: Option<&MaskEdits>,
-        _out: &mut BytesMut,
+        rows: &[Bytes],
+        edits: Option<&MaskEdits>,
+        out: &mut BytesMut,
     ) -> Result<(), MaskError> {
-        Err(MaskError::Malformed("masking is not built yet"))
+        let mut edits = known(edits);
+        for row in rows {
+            self.line(row, &mut edits, out)?;
+        }
+        Ok(())
     }
+
+    fn line(
+        &self,
+        body: &[u8],
+        edits: &mut Edits<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), MaskError> {
+        let values = copy_values(body, self.columns.len())?;
+        let frame = begin(b'd', body.len(), out);
+        let mut masked = BytesMut::new();
+        for (i, (column, raw)) in self.columns.iter().zip(values).enumerate() {
+            if i > 0 {
+                out.put_u8(b'\t');
+            }
+            let value = if column.passes() {
+                None
+            } else {
+                super::copy::decode(raw)
+            };
+            let Some(value) = value else {
+                // Passes, or is NULL.
+                out.put_slice(raw);
+                continue;
+            };
+            masked.clear();
+            match column.mask(&value, edits, &mut masked) {
+                Masked::Same => out.put_slice(raw),
+                Masked::Null => out.put_slice(b"\\N"),
+                Masked::Changed => super::copy::encode(&masked, out),
+            }
+        }
+        out.put_u8(b'\n');
+        finish(out, frame)
+    }
+}
+
+impl Column {
+    /// Appends the new value to `out` when there is one.
+    fn mask(&self, value: &[u8], edits: &mut Edits<'_>, out: &mut BytesMut) -> Masked {
+        if self.tainted {
+            return Masked::Null;
+        }
+        if !self.inspect {
+            return self.kind.mask(&self.before, value, out);
+        }
+        let mut sent = BytesMut::new();
+        let first = self.kind.mask(&self.before, value, &mut sent);
+        if first == Masked::Null {
+            return Masked::Null;
+        }
+        let input: &[u8] = if first == Masked::Changed {
+            &sent
+        } else {
+            value
+        };
+        let mut edited = BytesMut::new();
+        let second = match edits.next() {
+            Edit::Keep => Masked::Same,
+            Edit::Null => Masked::Null,
+            Edit::Redact => self.kind.redacted(&mut edited),
+            Edit::Replace(data) if self.kind.takes_edits() => self.kind.edited(data, &mut edited),
+            Edit::Replace(_) => Masked::Null,
+        };
+        let input: &[u8] = match second {
+            Masked::Null => return Masked::Null,
+            Masked::Changed => &edited,
+            Masked::Same => input,
+        };
+        match self.kind.mask(&self.after, input, out) {
+            Masked::Same if first == Masked::Same && second == Masked::Same => Masked::Same,
+            Masked::Same => {
+                out.put_slice(input);
+                Masked::Changed
+            }
+            other => other,
+        }
+    }
+
+    fn collect(&self, index: usize, value: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
+        if !self.inspect || self.tainted {
+            return Ok(());
+        }
+        let mut sent = BytesMut::new();
+        let data: &[u8] = match self.kind.mask(&self.before, value, &mut sent) {
+            // `mask` asks for no edit of a value that is NULL by then.
+            Masked::Null => return Ok(()),
+            Masked::Changed => &sent,
+            Masked::Same => value,
+        };
+        let column = u16::try_from(index).map_err(|_| MaskError::TooLarge)?;
+        let end = batch.data.len() + data.len();
+        batch
+            .ends
+            .push(u32::try_from(end).map_err(|_| MaskError::TooLarge)?);
+        batch.data.extend_from_slice(data);
+        batch.cols.push(column);
+        Ok(())
+    }
+}
+
+fn column(field: &Field, taint: &Taint, actions: &[MaskAction], keys: &MaskKeys) -> Column {
+    let kind = Kind::of(field.type_oid, field.format == 1);
+    let mut parts = actions.splitn(2, |a| *a == MaskAction::Inspect);
+    let compile = |actions: Option<&[MaskAction]>| -> Vec<Step> {
+        let actions = actions.unwrap_or_default().iter();
+        actions.filter_map(|a| Step::compile(a, keys)).collect()
+    };
+    let mut column = Column {
+        kind,
+        tainted: *taint == Taint::Tainted,
+        before: compile(parts.next()),
+        inspect: actions.contains(&MaskAction::Inspect),
+        after: compile(parts.next()),
+    };
+    let hides = column.before.iter().chain(&column.after).any(Step::hides);
+    if matches!(taint, Taint::Exact(_)) && !hides {
+        column.before = vec![Step::Redact(REDACTED.into())];
+        column.inspect = false;
+        column.after.clear();
+    }
+    column
+}
+
+fn known(edits: Option<&MaskEdits>) -> Edits<'_> {
+    match edits {
+        None => Edits::Failed,
+        Some(edits) => Edits::Known {
+            edits,
+            value: 0,
+            changed: 0,
+            nulled: 0,
+        },
+    }
+}
+
+/// Reads the values of one DataRow.
+struct Row<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    fn open(body: &'a [u8], expected: usize) -> Result<Self, MaskError> {
+        let (count, rest) = body
+            .split_first_chunk::<2>()
+            .ok_or(MaskError::Malformed("it has no column count"))?;
+        let got = usize::from(u16::from_be_bytes(*count));
+        if got != expected {
+            return Err(MaskError::Columns { expected, got });
+        }
+        Ok(Self { rest })
+    }
+
+    fn value(&mut self) -> Result<Option<&'a [u8]>, MaskError> {
+        let (length, rest) = self
+            .rest
+            .split_first_chunk::<4>()
+            .ok_or(MaskError::Malformed("it ends before its last value"))?;
+        self.rest = rest;
+        let length = i32::from_be_bytes(*length);
+        if length == NULL {
+            return Ok(None);
+        }
+        let length =
+            usize::try_from(length).map_err(|_| MaskError::Malformed("a negative length"))?;
+        let (value, rest) = rest
+            .split_at_checked(length)
+            .ok_or(MaskError::Malformed("a value is longer than the row"))?;
+        self.rest = rest;
+        Ok(Some(value))
+    }
+
+    fn end(self) -> Result<(), MaskError> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(MaskError::Malformed("bytes are left behind the last value"))
+        }
+    }
+}
+
+fn copy_values(body: &[u8], expected: usize) -> Result<Vec<&[u8]>, MaskError> {
+    let line = body
+        .strip_suffix(b"\n")
+        .ok_or(MaskError::Malformed("a line of COPY without its end"))?;
+    let values: Vec<&[u8]> = match expected {
+        // A table without columns sends empty lines.
+        0 if line.is_empty() => Vec::new(),
+        _ => line.split(|c| *c == b'\t').collect(),
+    };
+    if values.len() != expected || line.contains(&b'\n') {
+        let got = values.len();
+        return Err(MaskError::Columns { expected, got });
+    }
+    Ok(values)
+}
+
+/// Starts a frame; gives the place of its length.
+fn begin(tag: u8, room: usize, out: &mut BytesMut) -> usize {
+    out.reserve(room + 5);
+    out.put_u8(tag);
+    out.put_i32(0);
+    out.len() - 4
+}
+
+fn finish(out: &mut BytesMut, frame: usize) -> Result<(), MaskError> {
+    let length = out.len() - frame;
+    if length > MAX_FRAME {
+        return Err(MaskError::TooLarge);
+    }
+    patch(out, frame, length)
+}
+
+fn put(value: &[u8], out: &mut BytesMut) {
+    // It came out of a frame, so its length fits.
+    out.put_i32(value.len() as i32);
+    out.put_slice(value);
+}
+
+fn patch(out: &mut BytesMut, at: usize, length: usize) -> Result<(), MaskError> {
+    let length = i32::try_from(length).map_err(|_| MaskError::TooLarge)?;
+    let place = out.get_mut(at..at + 4).ok_or(MaskError::TooLarge)?;
+    place.copy_from_slice(&length.to_be_bytes());
+    Ok(())
 }
