@@ -152,8 +152,11 @@ impl Masker for Evil {
             "data-left-over" => edits(&[0], &[1], b"xyz", &[]),
             "end-max" => edits(&[0], &[u32::MAX], b"x", &[]),
             "huge-edits" => {
-                let n = 40 << 20;
-                edits(&[0], &[n], &vec![b'x'; n as usize], &[])
+                let n: u32 = 24 << 20;
+                Edits {
+                    data: vec![b'x'; n as usize],
+                    ..edits(&[0], &[n], b"", &[])
+                }
             }
             "null-first" => edits(&[], &[], b"", &[0]),
             // What a decent masker does: every value becomes its length and column.

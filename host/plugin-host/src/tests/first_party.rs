@@ -1,0 +1,148 @@
+//! The shipped plugins through the real engine. What they say in detail is tested beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::mask::{MaskAction, MaskColumn};
+use pipeline::ports::Hooks;
+use pipeline::{ApprovalRule, Facts, SqlFacts, SqlKind};
+
+use super::{Host, batch, facts, select, session, text_column};
+
+#[tokio::test]
+async fn risk_sql() {
+    let host = Host::new().with("risk-sql", "risk-sql", &[]).await;
+    let everyday = host.plugins.classify(&session(), &facts()).await;
+    assert!(everyday.score < 30, "{everyday:?}");
+    let injected = SqlFacts {
+        text: "SELECT * FROM users WHERE name = '' OR 1=1".into(),
+        ..select()
+    };
+    let risk = host
+        .plugins
+        .classify(&session(), &Facts::Sql(Arc::new(injected)))
+        .await;
+    assert!(risk.score >= 60, "{risk:?}");
+    assert_eq!(risk.findings[0].code, "tautology");
+    let delete = SqlFacts {
+        text: "DELETE FROM users".into(),
+        kind: SqlKind::Delete,
+        has_where: false,
+        writes: true,
+        ..select()
+    };
+    let risk = host
+        .plugins
+        .classify(&session(), &Facts::Sql(Arc::new(delete)))
+        .await;
+    assert!(risk.labels.contains("bulk_write"), "{risk:?}");
+    let connect = Facts::Connect {
+        database: "app".into(),
+    };
+    assert_eq!(host.plugins.classify(&session(), &connect).await.score, 0);
+    // As long as the wire allows: it is judged, within its deadline.
+    let long = SqlFacts {
+        text: format!("SELECT '{}'", "x ' ".repeat(1 << 20)).into(),
+        ..select()
+    };
+    let risk = host
+        .plugins
+        .classify(&session(), &Facts::Sql(Arc::new(long)))
+        .await;
+    assert!(
+        risk.findings.iter().any(|f| f.code == "too_long"),
+        "{:?}",
+        risk.findings
+    );
+    assert!(host.events.take().is_empty());
+}
+
+#[tokio::test]
+async fn mask_pii() {
+    let host = Host::new().with("mask-pii", "mask-pii", &[]).await;
+    let session = session();
+    let columns = [
+        MaskColumn {
+            must_mask: true,
+            labels: vec!["secret".into()],
+            ..text_column("password")
+        },
+        text_column("note"),
+    ];
+    let plan = host.plugins.mask_plan(&session, &columns).await;
+    assert_eq!(
+        plan.actions,
+        [vec![MaskAction::Null], vec![MaskAction::Inspect]]
+    );
+    let values = batch(&[
+        ("hello", 1),
+        ("jane@example.com", 1),
+        ("4111 1111 1111 1111", 1),
+    ]);
+    let edits = host
+        .plugins
+        .mask_batch(&session, &plan, values)
+        .await
+        .unwrap();
+    assert_eq!(edits.indexes, [1, 2]);
+    assert_eq!(edits.data, b"[email][card]");
+    // A batch of the size that a relay sends.
+    let row = "nothing to see, jane@example.com, 12345; ";
+    let many: Vec<(&str, u16)> = std::iter::repeat_n((row, 1), (64 << 10) / row.len()).collect();
+    let edits = host
+        .plugins
+        .mask_batch(&session, &plan, batch(&many))
+        .await
+        .unwrap();
+    assert_eq!(edits.indexes.len(), many.len());
+    assert!(host.events.take().is_empty());
+}
+
+#[tokio::test]
+async fn route_default() {
+    let host = Host::new()
+        .with("route-default", "route-default", &[("channels", "slack")])
+        .await;
+    let rule = ApprovalRule {
+        name: "prod-write".into(),
+        approvers: vec!["dba".into()],
+        required: 1,
+        ttl: Duration::from_secs(600),
+        description: "Look twice.".into(),
+    };
+    let risk = pipeline::Risk::default();
+    let route = host.plugins.route(&session(), &facts(), &rule, &risk).await;
+    assert_eq!(route.channels, ["slack"]);
+    assert_eq!(
+        (route.approvers.as_slice(), route.required),
+        (rule.approvers.as_slice(), 1)
+    );
+    assert_eq!(route.timeout, rule.ttl);
+    assert!(
+        route.body_markdown.contains("SELECT id FROM orders"),
+        "{}",
+        route.body_markdown
+    );
+    assert!(
+        route.body_markdown.contains("`alice` → `agent:7`"),
+        "{}",
+        route.body_markdown
+    );
+    assert!(host.events.take().is_empty());
+}
+
+#[tokio::test]
+async fn all_together_refuse_bad_configuration() {
+    let host = Host::new();
+    for (name, bad) in [
+        ("risk-sql", ("refuse_at", "200")),
+        ("mask-pii", ("detectors", "typo")),
+        ("route-default", ("typo", "1")),
+    ] {
+        let error = host.add(name, name, &[bad]).await.unwrap_err();
+        assert!(
+            matches!(error, crate::AdmissionError::BadConfig(_)),
+            "{name}: {error:?}"
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! Tokens and keys: JSON Web Tokens, private keys, keys of well-known services.
+
+use super::{Found, byte, is_word, run};
+
+fn is_base64url(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')
+}
+
+/// `eyJ….eyJ….…`: both parts are JSON objects in base64url; the signature may be empty.
+pub fn jwt(value: &[u8], at: usize) -> Option<Found> {
+    let part = |at: usize| run(value, at, usize::MAX, is_base64url);
+    let object = |at: usize| value.get(at..).is_some_and(|rest| rest.starts_with(b"eyJ"));
+    if !object(at) {
+        return None;
+    }
+    let header = at + part(at);
+    if header - at < 10 || byte(value, header) != b'.' || !object(header + 1) {
+        return None;
+    }
+    let payload = header + 1 + part(header + 1);
+    if byte(value, payload) != b'.' {
+        return None;
+    }
+    Some(Found {
+        start: at,
+        end: payload + 1 + part(payload + 1),
+        what: "jwt",
+    })
+}
+
+/// From `-----BEGIN … PRIVATE KEY-----` to its end, or to the end of the value if it has none.
+pub fn pem(value: &[u8], at: usize) -> Option<Found> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const END: &[u8] = b"-----END ";
+    const DASHES: &[u8] = b"-----";
+    let rest = value.get(at..)?;
+    let title = rest.strip_prefix(BEGIN)?;
+    let len = run(title, 0, 64, |c| {
+        c.is_ascii_uppercase() || c.is_ascii_digit() || c == b' '
+    });
+    let name = title.get(..len)?;
+    if !name.ends_with(b"PRIVATE KEY") && !name.ends_with(b"PRIVATE KEY BLOCK") {
+        return None;
+    }
+    let body = BEGIN.len() + len;
+    let end = find(rest, body, END)
+        .and_then(|end| find(rest, end + END.len(), DASHES))
+        .map_or(rest.len(), |end| end + DASHES.len());
+    Some(Found {
+        start: at,
+        end: at + end,
+        what: "private-key",
+    })
+}
+
+fn find(value: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+    let rest = value.get(from..)?;
+    let at = rest.windows(what.len()).position(|w| w == what)?;
+    Some(from + at)
+}
+
+/// Prefix, how many characters follow at least and at most, and out of which alphabet.
+type Rule = (&'static [u8], usize, usize, fn(u8) -> bool);
+
+const KEYS: &[Rule] = &[
+    (b"AKIA", 16, 16, is_upper),
+    (b"ASIA", 16, 16, is_upper),
+    (b"ABIA", 16, 16, is_upper),
+    (b"ACCA", 16, 16, is_upper),
+    (b"ghp_", 36, 255, is_alphanumeric),
+    (b"gho_", 36, 255, is_alphanumeric),
+    (b"ghu_", 36, 255, is_alphanumeric),
+    (b"ghs_", 36, 255, is_alphanumeric),
+    (b"ghr_", 36, 255, is_alphanumeric),
+    (b"github_pat_", 22, 255, is_word_ascii),
+    (b"glpat-", 20, 255, is_base64url),
+    (b"xoxb-", 20, 255, is_base64url),
+    (b"xoxp-", 20, 255, is_base64url),
+    (b"xoxa-", 20, 255, is_base64url),
+    (b"sk_live_", 20, 255, is_alphanumeric),
+    (b"rk_live_", 20, 255, is_alphanumeric),
+    (b"AIza", 35, 35, is_base64url),
+];
+
+/// Names after which the secret half of a key pair stands.
+const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
+
+pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
+    let rest = value.get(at..)?;
+    for (prefix, least, most, good) in KEYS {
+        if !rest.starts_with(prefix) {
+            continue;
+        }
+        let len = run(rest, prefix.len(), most + 1, good);
+        let end = prefix.len() + len;
+        if (*least..=*most).contains(&len) && !is_word(byte(rest, end)) {
+            return Some(Found {
+                start: at,
+                end: at + end,
+                what: "key",
+            });
+        }
+    }
+    let name = ASSIGNMENTS.iter().find(|name| rest.starts_with(name))?;
+    let gap = run(rest, name.len(), 8, |c| b" \t\"'=:>".contains(&c));
+    let start = name.len() + gap;
+    let secret = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'+' | b'=');
+    let len = run(rest, start, 41, secret);
+    (gap > 0 && len == 40).then_some(Found {
+        start: at + start,
+        end: at + start + len,
+        what: "key",
+    })
+}
+
+fn is_upper(c: u8) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit()
+}
+
+fn is_alphanumeric(c: u8) -> bool {
+    c.is_ascii_alphanumeric()
+}
+
+fn is_word_ascii(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || c == b'_'
+}

@@ -1,0 +1,87 @@
+//! Telephone numbers: only with a plus or in the American groups, because anything looser matches
+//! order numbers.
+
+use super::{Found, byte, is_word};
+
+/// `+49 30 1234567`: 8 to 15 digits (E.164), single separators between them.
+pub fn international(value: &[u8], at: usize) -> Option<Found> {
+    let mut digits = 0;
+    let mut end = at + 1;
+    let mut i = at + 1;
+    if !matches!(byte(value, i), b'1'..=b'9') {
+        return None;
+    }
+    let mut open = false;
+    loop {
+        match byte(value, i) {
+            b'0'..=b'9' => {
+                digits += 1;
+                i += 1;
+                end = i;
+                if digits > 15 {
+                    return None;
+                }
+            }
+            b'(' if !open && byte(value, i + 1).is_ascii_digit() => {
+                open = true;
+                i += 1;
+            }
+            b')' if open => {
+                open = false;
+                i += 1;
+            }
+            b' ' | b'-' | b'.' | b'/' if matches!(byte(value, i + 1), b'0'..=b'9' | b'(') => i += 1,
+            _ => break,
+        }
+    }
+    let alone = !is_word(byte(value, end));
+    ((8..=15).contains(&digits) && alone).then_some(Found {
+        start: at,
+        end,
+        what: "phone",
+    })
+}
+
+/// `(212) 555-0123`, `212-555-0123`, `1-212-555-0123`: area and exchange begin with 2 to 9.
+pub fn american(value: &[u8], at: usize) -> Option<Found> {
+    let digit = |i: usize| byte(value, i).is_ascii_digit();
+    let group = |i: usize| matches!(byte(value, i), b'2'..=b'9') && digit(i + 1) && digit(i + 2);
+    let before = at.checked_sub(1).map_or(0, |i| byte(value, i));
+    if matches!(before, b'-' | b'.' | b'/') {
+        return None;
+    }
+    let mut i = at;
+    if byte(value, i) == b'1' && matches!(byte(value, i + 1), b'-' | b' ' | b'.') {
+        i += 2;
+    }
+    let parens = byte(value, i) == b'(';
+    i += usize::from(parens);
+    if !group(i) {
+        return None;
+    }
+    i += 3;
+    let separator = match (parens, byte(value, i), byte(value, i + 1)) {
+        (true, b')', b' ') => {
+            i += 2;
+            b'-'
+        }
+        (true, b')', _) => {
+            i += 1;
+            b'-'
+        }
+        (false, c @ (b'-' | b'.'), _) => {
+            i += 1;
+            c
+        }
+        _ => return None,
+    };
+    let rest = group(i) && byte(value, i + 3) == separator && (4..8).all(|n| digit(i + n));
+    let end = i + 8;
+    let after = byte(value, end);
+    let alone = !is_word(after) && !(matches!(after, b'-' | b'.') && digit(end + 1));
+    (rest && alone).then_some(Found {
+        start: at,
+        end,
+        what: "phone",
+    })
+}
