@@ -11,7 +11,9 @@ use std::time::SystemTime;
 use cedar_policy_core::ast::{Context, Entity, EntityType, EntityUID, Literal, Name, Value};
 use cedar_policy_core::extensions::Extensions;
 use cedar_policy_core::pst::SmolStr;
-use pipeline::{Access, Actor, Column, Facts, LabelSet, PrincipalKind, Question, Resource, SqlFacts, Target};
+use pipeline::{
+    Access, Actor, Column, Facts, LabelSet, PrincipalKind, Question, Resource, SqlFacts, Target,
+};
 
 use crate::civil;
 use crate::reads::Reads;
@@ -151,7 +153,13 @@ impl Builder {
             } => {
                 let target = needed("a table")?;
                 let above = self.chain(target, database, Some(schema), None);
-                Ok(self.table(target, above, (database, schema, table), *known, Some(labels)))
+                Ok(self.table(
+                    target,
+                    above,
+                    (database, schema, table),
+                    *known,
+                    Some(labels),
+                ))
             }
             Resource::PgColumn { database, column } => {
                 Ok(self.column(needed("a column")?, database, column))
@@ -221,7 +229,10 @@ impl Builder {
             (key("name"), text(schema)),
             (key("catalog"), flag(catalog)),
         ];
-        let id = uid(&self.types.pg_schema, path(&[&target.name, database, schema]));
+        let id = uid(
+            &self.types.pg_schema,
+            path(&[&target.name, database, schema]),
+        );
         under(Some(built), id, attrs)
     }
 
@@ -350,10 +361,7 @@ impl Builder {
         }
         if reads.has(Reads::CLOCK) {
             let (day, minute) = civil::weekday_and_minute(question.now);
-            let clock = vec![
-                (key("dayOfWeek"), long(day)),
-                (key("minute"), long(minute)),
-            ];
+            let clock = vec![(key("dayOfWeek"), long(day)), (key("minute"), long(minute))];
             out.push((key("clock"), record(clock)));
         }
         if reads.has(Reads::SOURCE) {
@@ -374,7 +382,11 @@ impl Builder {
             out.push((key("chain"), refer_set(&types.agent, agents)));
         }
         if reads.has(Reads::RISK) {
-            let labels = question.risk.labels.iter().map(|l| SmolStr::from(l.as_str()));
+            let labels = question
+                .risk
+                .labels
+                .iter()
+                .map(|l| SmolStr::from(l.as_str()));
             let risk = vec![
                 (key("score"), long(i64::from(question.risk.score))),
                 (key("labels"), refer_set(&types.risk_label, labels)),

@@ -159,14 +159,19 @@ fn check_file(path: &str, text: &str, problems: &mut Problems) {
         return;
     }
     let Some(kind) = FileKind::of(path) else {
-        problems.push(Problem::file(path, "this file has no place in a bundle").help(
-            "a bundle has bundle.toml, schema.cedarschema, *.cedar and tests/*.toml or *.json",
-        ));
+        problems.push(
+            Problem::file(path, "this file has no place in a bundle").help(
+                "a bundle has bundle.toml, schema.cedarschema, *.cedar and tests/*.toml or *.json",
+            ),
+        );
         return;
     };
     if text.len() > kind.max_bytes() {
         let (size, max) = (text.len(), kind.max_bytes());
-        problems.push(Problem::file(path, format!("{size} bytes; at most {max} are allowed")));
+        problems.push(Problem::file(
+            path,
+            format!("{size} bytes; at most {max} are allowed"),
+        ));
     }
 }
 
@@ -234,7 +239,9 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> BTreeMap<String, String> {
-        list.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect()
+        list.iter()
+            .map(|(p, t)| ((*p).into(), (*t).into()))
+            .collect()
     }
 
     #[test]
@@ -258,7 +265,11 @@ mod tests {
             bundle.digest().to_string()
         };
         let same = digest(&base);
-        assert_eq!(same, digest(&[(SCHEMA, "b"), (MANIFEST, "a")]), "order does not matter");
+        assert_eq!(
+            same,
+            digest(&[(SCHEMA, "b"), (MANIFEST, "a")]),
+            "order does not matter"
+        );
         for other in [
             vec![(MANIFEST, "ab"), (SCHEMA, "")],
             vec![(MANIFEST, "a"), (SCHEMA, "b"), ("x.cedar", "")],
@@ -283,7 +294,9 @@ mod tests {
             ("tests/t.toml", long.as_str(), "at most"),
         ] {
             let list = [(MANIFEST, ""), (SCHEMA, ""), (path, text)];
-            let error = Bundle::from_files(files(&list)).expect_err(path).to_string();
+            let error = Bundle::from_files(files(&list))
+                .expect_err(path)
+                .to_string();
             assert!(error.contains(expect), "{path}: {error}");
         }
         let missing = Bundle::from_files(files(&[(MANIFEST, "")])).expect_err("no schema");

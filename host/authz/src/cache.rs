@@ -4,9 +4,10 @@
 //! an equal decision: there is no hash to collide. Decisions that read the clock are never kept.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::decide::Judged;
@@ -17,7 +18,8 @@ const MAX_ENTRIES: usize = 1_024;
 /// Longer keys (statements that touch very many tables) are not worth their memory.
 const MAX_KEY_BYTES: usize = 4_096;
 
-type Map = HashMap<Box<[u8]>, Arc<Judged>>;
+/// The hash only spreads; its seed is random, and keys are compared in full.
+type Map = HashMap<Box<[u8]>, Arc<Judged>, RandomState>;
 
 /// The young generation is filled; when it is full it becomes the old one, and the old one goes.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ impl Cache {
     pub fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -87,21 +89,32 @@ impl Shard {
 }
 
 /// Writes a key: every part with its length or its kind, so that no two lists of parts are alike.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Key(Vec<u8>);
 
+/// What most keys need.
+const USUAL_KEY_BYTES: usize = 512;
+
 impl Key {
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(USUAL_KEY_BYTES))
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
     pub fn text(&mut self, text: &str) {
-        self.number(text.len());
-        self.0.extend_from_slice(text.as_bytes());
+        self.raw(text.as_bytes());
     }
 
     pub fn number(&mut self, number: usize) {
         self.0.extend_from_slice(&(number as u64).to_le_bytes());
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.number(bytes.len());
+        self.0.extend_from_slice(bytes);
     }
 
     pub fn byte(&mut self, byte: u8) {

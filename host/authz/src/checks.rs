@@ -202,7 +202,10 @@ pub(crate) fn parse(bundle: &Bundle, problems: &mut Problems) -> Vec<Test> {
         }
     }
     if tests.len() > MAX_TESTS {
-        let message = format!("{} policy tests; at most {MAX_TESTS} are allowed", tests.len());
+        let message = format!(
+            "{} policy tests; at most {MAX_TESTS} are allowed",
+            tests.len()
+        );
         problems.push(Problem::file("", message));
     }
     tests
@@ -249,7 +252,9 @@ impl Test {
         let approvals = self.approvals.iter().map(|a| a.as_str().into()).collect();
         let question = Question {
             principal: &principal,
-            source: self.source.unwrap_or(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+            source: self
+                .source
+                .unwrap_or(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
             session: "policy-test",
             now: UNIX_EPOCH + Duration::from_secs(self.at.unwrap_or(DEFAULT_TIME)),
             facts: is_postgres.then_some(&facts),
@@ -453,7 +458,9 @@ impl Who {
             (PrincipalKind::Agent, &self.agent),
             (PrincipalKind::Workload, &self.workload),
         ];
-        let mut named = named.into_iter().filter_map(|(k, n)| Some((k, n.as_ref()?)));
+        let mut named = named
+            .into_iter()
+            .filter_map(|(k, n)| Some((k, n.as_ref()?)));
         let (Some((kind, subject)), None) = (named.next(), named.next()) else {
             return Err("a principal is one of user, agent and workload".into());
         };

@@ -403,14 +403,23 @@ impl CompiledBundle {
         let mut policies: Vec<_> = set.policies().collect();
         policies.sort_by_key(|p| p.id().to_string());
         for policy in policies {
-            read.add(policy, "x.cedar", text, Span { start: 0, end: 0 }, &mut problems);
+            read.add(
+                policy,
+                "x.cedar",
+                text,
+                Span { start: 0, end: 0 },
+                &mut problems,
+            );
         }
         assert!(problems.is_empty(), "{:?}", problems.check());
         let (json, _) = cedar_policy::schema_str_to_json_with_resolved_types(&files[SCHEMA])
             .unwrap_or_else(|e| panic!("{e}"));
         let model = Model::from_json(&json);
         let types = self.builder.types.clone();
-        let actions = self.schema.action_entities().unwrap_or_else(|e| panic!("{e}"));
+        let actions = self
+            .schema
+            .action_entities()
+            .unwrap_or_else(|e| panic!("{e}"));
         let whole = read.set.clone();
         let builder = Builder {
             groups: groups_of(&read),

@@ -18,7 +18,9 @@ use crate::manifest::Manifest;
 use crate::model::Model;
 use crate::problem::{Problem, Problems};
 use crate::reads::Reads;
-use crate::vocab::{APART, Extra, GROUPS, PRINCIPAL_KINDS, ResourceKind, action_facts, principal_type};
+use crate::vocab::{
+    APART, Extra, GROUPS, PRINCIPAL_KINDS, ResourceKind, action_facts, principal_type,
+};
 
 /// Names that must be declared: actions, groups, and the enumerations that the manifest uses.
 pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Problems) {
@@ -31,7 +33,10 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
     let known: BTreeSet<&str> = Action::ALL.iter().map(|a| a.as_str()).collect();
     for leaf in model.leaves() {
         if !known.contains(leaf) {
-            fail(SCHEMA, format!("this Weir has no action {leaf:?}: nothing would ever ask for it"));
+            fail(
+                SCHEMA,
+                format!("this Weir has no action {leaf:?}: nothing would ever ask for it"),
+            );
         }
     }
     for action in Action::ALL {
@@ -43,24 +48,36 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
         let facts = action_facts(*action);
         for group in facts.groups {
             if !model.is_in_group(name, group) {
-                fail(SCHEMA, format!("the action {name:?} must be in the group {group:?}"));
+                fail(
+                    SCHEMA,
+                    format!("the action {name:?} must be in the group {group:?}"),
+                );
             }
         }
         for apart in APART.iter().chain(&["any"]) {
             if model.is_in_group(name, apart) && !facts.groups.contains(apart) {
-                fail(SCHEMA, format!("the action {name:?} must not be in the group {apart:?}"));
+                fail(
+                    SCHEMA,
+                    format!("the action {name:?} must not be in the group {apart:?}"),
+                );
             }
         }
     }
     for (name, need) in [
         ("Env", BTreeSet::new()),
         ("RiskLabel", BTreeSet::new()),
-        ("SqlKind", SQL_KINDS.iter().map(|k| k.as_str().to_owned()).collect()),
+        (
+            "SqlKind",
+            SQL_KINDS.iter().map(|k| k.as_str().to_owned()).collect(),
+        ),
         ("Label", labels_of(manifest)),
         ("ApprovalRule", rules_of(manifest)),
     ] {
         let Some(choices) = model.choices(name) else {
-            fail(SCHEMA, format!("{name} must be an enumeration: entity {name} enum [ … ];"));
+            fail(
+                SCHEMA,
+                format!("{name} must be an enumeration: entity {name} enum [ … ];"),
+            );
             continue;
         };
         for missing in need.difference(choices) {
@@ -68,7 +85,8 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
         }
         if name == "ApprovalRule" {
             for extra in choices.difference(&need) {
-                let message = format!("ApprovalRule {extra:?} of the schema has no [[approval_rule]]");
+                let message =
+                    format!("ApprovalRule {extra:?} of the schema has no [[approval_rule]]");
                 fail(MANIFEST, message);
             }
         }
@@ -169,7 +187,12 @@ impl Sample {
         let facts = Facts::Sql(Arc::new(self.sql()));
         let approvals = self.rule.iter().filter(|_| self.full).cloned().collect();
         let risk = Risk {
-            labels: self.risk.iter().filter(|_| self.full).map(|l| l.to_string()).collect(),
+            labels: self
+                .risk
+                .iter()
+                .filter(|_| self.full)
+                .map(|l| l.to_string())
+                .collect(),
             ..Risk::default()
         };
         let question = Question {
@@ -200,7 +223,10 @@ impl Sample {
         let entities = built
             .map(|e| cedar_policy::Entity::from((**e).clone()))
             // Enumerated entities are never in the store.
-            .filter(|e| self.kind != ResourceKind::ApprovalRule || e.uid().type_name().to_string() != "ApprovalRule");
+            .filter(|e| {
+                self.kind != ResourceKind::ApprovalRule
+                    || e.uid().type_name().to_string() != "ApprovalRule"
+            });
         Entities::from_entities(entities, Some(schema))
             .map(|_| ())
             .map_err(|e| format!("{e}: {}", sources(&e)))
@@ -208,7 +234,8 @@ impl Sample {
 
     fn principal(&self) -> Principal {
         let mut actor = Actor::new(self.principal, "sample", &[]);
-        let mut principal = Principal::direct(Actor::new(PrincipalKind::User, "u", &[]), "", UNIX_EPOCH);
+        let mut principal =
+            Principal::direct(Actor::new(PrincipalKind::User, "u", &[]), "", UNIX_EPOCH);
         if self.full {
             actor.owner = Some("owner".into());
             actor.attrs.insert("email".into(), "x".into());
@@ -279,7 +306,11 @@ impl Sample {
             ResourceKind::Plugin => Resource::Plugin { name: name.clone() },
             ResourceKind::ApprovalRule => Resource::ApprovalRule {
                 rule: self.rule.clone().unwrap_or_default(),
-                requesters: if self.full { vec![name.clone()] } else { Vec::new() },
+                requesters: if self.full {
+                    vec![name.clone()]
+                } else {
+                    Vec::new()
+                },
             },
         };
         let target = Target {
@@ -321,7 +352,10 @@ pub(crate) fn self_test(bundle: &CompiledBundle, schema: &Schema, problems: &mut
     for group in GROUPS {
         let probe = format!("forbid (principal, action in Action::{group:?}, resource);");
         let Ok(probe) = cedar_policy::Policy::parse(None, probe) else {
-            problems.push(Problem::file(SCHEMA, format!("no probe for the group {group:?}")));
+            problems.push(Problem::file(
+                SCHEMA,
+                format!("no probe for the group {group:?}"),
+            ));
             continue;
         };
         let probe = probe.as_ref().condition();
@@ -340,11 +374,19 @@ pub(crate) fn self_test(bundle: &CompiledBundle, schema: &Schema, problems: &mut
                 rule: bundle.manifest.rules.first().map(|r| r.name.clone()),
                 risk: None,
             };
-            let fired = bundle.program.probe(&probe, &bundle.builder, &sample.principal().actor, &sample.access());
+            let fired = bundle.program.probe(
+                &probe,
+                &bundle.builder,
+                &sample.principal().actor,
+                &sample.access(),
+            );
             let expect = facts.groups.contains(group);
             let declared = schema_says(schema, types, action.as_str(), group);
             let (Ok(fired), true) = (fired, declared.is_some()) else {
-                let message = format!("the group {group:?} could not be tried on {:?}", action.as_str());
+                let message = format!(
+                    "the group {group:?} could not be tried on {:?}",
+                    action.as_str()
+                );
                 problems.push(Problem::file(SCHEMA, message));
                 continue;
             };

@@ -137,7 +137,7 @@ struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     fn new(bundle: &'a CompiledBundle, question: &'a Question<'a>) -> Self {
-        let mut key = Key::default();
+        let mut key = Key::new();
         key::question(&mut key, question, bundle.program.reads);
         Self {
             bundle,
@@ -233,6 +233,23 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// The rest of the chain, once each: of two links with one name the later one, and the
+    /// principal as it asks now before all others.
+    fn others_than(&self, principal: &Built, resource: &Built) -> Vec<Arc<Entity>> {
+        let mut others: Vec<Arc<Entity>> = Vec::new();
+        let rest = self.links.iter().rev().flat_map(|link| &link.entities);
+        for entity in rest.chain(&self.others) {
+            let uid = entity.uid();
+            let taken = *uid == principal.uid
+                || *uid == resource.uid
+                || others.iter().any(|other| other.uid() == uid);
+            if !taken {
+                others.push(entity.clone());
+            }
+        }
+        others
+    }
+
     fn evaluate(
         &mut self,
         actor: &Actor,
@@ -249,13 +266,7 @@ impl<'a> Asker<'a> {
             .resource(access)
             .map_err(|e| e.to_string())?;
         let principal = self.links.get(link).ok_or("no such link")?;
-        let mut others = self.others.clone();
-        for other in &self.links {
-            // The principal as it asks now is the one that counts.
-            if other.uid != principal.uid && other.uid != resource.uid {
-                others.extend(other.entities.iter().cloned());
-            }
-        }
+        let others = self.others_than(principal, &resource);
         let asked = Asked {
             principal,
             action: access.action,

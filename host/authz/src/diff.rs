@@ -31,7 +31,10 @@ pub struct Changes {
 impl Changes {
     fn between<T: PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Self {
         let missing = |from: &BTreeMap<String, T>, of: &BTreeMap<String, T>| -> Vec<String> {
-            of.keys().filter(|k| !from.contains_key(*k)).cloned().collect()
+            of.keys()
+                .filter(|k| !from.contains_key(*k))
+                .cloned()
+                .collect()
         };
         Self {
             added: missing(old, new),
@@ -62,9 +65,14 @@ pub struct BundleDiff {
 
 impl BundleDiff {
     pub fn is_empty(&self) -> bool {
-        [&self.files, &self.policies, &self.approval_rules, &self.labels]
-            .iter()
-            .all(|changes| changes.is_empty())
+        [
+            &self.files,
+            &self.policies,
+            &self.approval_rules,
+            &self.labels,
+        ]
+        .iter()
+        .all(|changes| changes.is_empty())
     }
 }
 
@@ -83,7 +91,12 @@ impl CompiledBundle {
             grants: count(&["grant.", "jit."]),
             guards: count(&["guard."]),
             reliefs: count(&["relief."]),
-            approval_rules: self.manifest.rules.iter().map(|r| r.name.to_string()).collect(),
+            approval_rules: self
+                .manifest
+                .rules
+                .iter()
+                .map(|r| r.name.to_string())
+                .collect(),
             label_rules: self.manifest.label_rules.len(),
             tests: self.tests,
         }

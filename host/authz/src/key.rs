@@ -2,6 +2,8 @@
 //!
 //! Parts that no policy of the bundle reads are left out, so that sessions share decisions.
 
+use std::net::IpAddr;
+
 use pipeline::{Access, Actor, Facts, Question, Resource, SqlFacts, Target};
 
 use crate::cache::Key;
@@ -16,7 +18,10 @@ pub(crate) fn question(key: &mut Key, question: &Question<'_>, reads: Reads) {
     }
     key.text(&principal.issuer);
     if reads.has(Reads::SOURCE) {
-        key.text(&question.source.to_canonical().to_string());
+        match question.source.to_canonical() {
+            IpAddr::V4(ip) => key.raw(&ip.octets()),
+            IpAddr::V6(ip) => key.raw(&ip.octets()),
+        }
     }
     if reads.has(Reads::SESSION) {
         key.text(question.session);
@@ -154,7 +159,7 @@ pub(crate) fn resource(key: &mut Key, resource: &Resource) {
         Resource::Target => key.byte(5),
         Resource::Session { id, owner } => {
             key.byte(6);
-            key.text(&id.to_string());
+            key.raw(id.0.as_bytes());
             key.text(owner);
         }
         Resource::Bundle { digest, author } => {

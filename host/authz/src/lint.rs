@@ -52,7 +52,10 @@ impl<'a> Lint<'a> {
     }
 
     fn id(&self) -> &'a str {
-        self.policy.annotations.get("id").map_or("", |id| id.as_str())
+        self.policy
+            .annotations
+            .get("id")
+            .map_or("", |id| id.as_str())
     }
 
     fn annotations(&mut self) {
@@ -159,7 +162,10 @@ impl<'a> Lint<'a> {
             look(&uid);
         }
         for message in bad {
-            self.fail(message, "write target/database, …/schema, …/table, …/column");
+            self.fail(
+                message,
+                "write target/database, …/schema, …/table, …/column",
+            );
         }
     }
 
@@ -217,11 +223,7 @@ impl<'a> Lint<'a> {
     }
 
     fn no_approvals(&mut self, expr: &Expr) {
-        let used = expr.reduce(
-            &|e| is_approvals(e).then_some(true),
-            &|a, b| a || b,
-            false,
-        );
+        let used = expr.reduce(&|e| is_approvals(e).then_some(true), &|a, b| a || b, false);
         if used {
             self.fail(
                 "context.base.approvals may only be asked with contains, containsAny or containsAll",
@@ -389,4 +391,30 @@ pub(crate) fn literals_of(policy: &Template) -> Vec<EntityUID> {
             _ => None,
         })
         .collect()
+}
+
+/// Does a condition look into an action entity that it names? `action in [Action::"…"]` does not:
+/// only the groups of the action that is asked for are looked at.
+pub(crate) fn looks_up_actions(policy: &Template) -> bool {
+    fn looks_up(expr: &Expr) -> Option<bool> {
+        match expr {
+            Expr::Literal(Literal::EntityUID(uid)) => Some(uid.ty.to_string() == "Action"),
+            Expr::BinaryOp {
+                op: BinaryOp::In,
+                left,
+                right,
+            } if matches!(**left, Expr::Var(Var::Action)) && is_literal(right) => Some(false),
+            _ => None,
+        }
+    }
+    fn is_literal(expr: &Expr) -> bool {
+        match expr {
+            Expr::Literal(_) => true,
+            Expr::Set(items) => items.iter().all(|e| matches!(**e, Expr::Literal(_))),
+            _ => false,
+        }
+    }
+    policy.clauses().iter().any(|clause| match clause {
+        Clause::When(e) | Clause::Unless(e) => e.reduce(&looks_up, &|a, b| a || b, false),
+    })
 }

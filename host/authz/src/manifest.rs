@@ -85,7 +85,11 @@ impl Manifest {
             ok: true,
         };
         check.name(&raw.name, "the bundle's name");
-        check.count(raw.approval_rule.len(), MAX_APPROVAL_RULES, "approval rules");
+        check.count(
+            raw.approval_rule.len(),
+            MAX_APPROVAL_RULES,
+            "approval rules",
+        );
         check.count(raw.label.len(), MAX_LABEL_RULES, "label rules");
         let mut seen = BTreeSet::new();
         for rule in &raw.approval_rule {
@@ -170,7 +174,10 @@ impl Check<'_> {
             self.fail(at, format!("approval rule {name:?} appears twice"));
         }
         if rule.approvers.is_empty() || rule.approvers.iter().any(String::is_empty) {
-            self.fail(at, format!("approval rule {name:?} needs groups in approvers"));
+            self.fail(
+                at,
+                format!("approval rule {name:?} needs groups in approvers"),
+            );
         }
         if !(1..=MAX_REQUIRED).contains(rule.required.get_ref()) {
             self.fail(
@@ -202,7 +209,9 @@ impl Check<'_> {
             if pattern.is_empty() || inner.contains('*') {
                 self.fail(
                     at,
-                    format!("{pattern:?} is no pattern: '*' stands at the start, the end, or alone"),
+                    format!(
+                        "{pattern:?} is no pattern: '*' stands at the start, the end, or alone"
+                    ),
                 );
             }
         }
@@ -238,12 +247,21 @@ mod tests {
             ("nam = \"x\"".to_owned(), "bundle.toml:1:1"),
             ("name = \"X Y\"".to_owned(), "must be 1 to 64"),
             ("name = \"x\"\nname = \"y\"".to_owned(), "bundle.toml:2:"),
-            (format!("{}[[approval_rule]]\n{good}", rule(good)), "appears twice"),
+            (
+                format!("{}[[approval_rule]]\n{good}", rule(good)),
+                "appears twice",
+            ),
             (rule(good).replace("[\"a\"]", "[]"), "needs groups"),
             (rule(good).replace("= 1", "= 0"), "bundle.toml:5:12"),
             (rule(good).replace("= 60", "= 1"), "ttl_seconds must be"),
-            ("name = \"x\"\n[[label]]\ncolumn = \"a*b\"\nlabels = [\"pii\"]".to_owned(), "no pattern"),
-            ("name = \"x\"\n[[label]]\ncolumn = \"a\"\nlabels = []".to_owned(), "at least one label"),
+            (
+                "name = \"x\"\n[[label]]\ncolumn = \"a*b\"\nlabels = [\"pii\"]".to_owned(),
+                "no pattern",
+            ),
+            (
+                "name = \"x\"\n[[label]]\ncolumn = \"a\"\nlabels = []".to_owned(),
+                "at least one label",
+            ),
             (format!("name = {}", "[".repeat(50_000)), "bundle.toml:"),
         ] {
             let problems = problems_of(&text);

@@ -155,7 +155,13 @@ mod tests {
     #[test]
     fn positions_count_characters() {
         let text = "äb\ncd";
-        for (offset, expect) in [(0, (1, 1)), (2, (1, 2)), (4, (2, 1)), (5, (2, 2)), (99, (2, 3))] {
+        for (offset, expect) in [
+            (0, (1, 1)),
+            (2, (1, 2)),
+            (4, (2, 1)),
+            (5, (2, 2)),
+            (99, (2, 3)),
+        ] {
             assert_eq!(position(text, offset), expect, "offset {offset}");
         }
     }

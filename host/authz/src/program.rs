@@ -8,8 +8,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Entity, EntityUID, EntityUIDEntry, Expr, Literal, Request, ValueKind};
 use cedar_policy_core::ast::{Context, SlotEnv};
+use cedar_policy_core::ast::{
+    Entity, EntityUID, EntityUIDEntry, Expr, Literal, Request, ValueKind,
+};
 use cedar_policy_core::entities::{Entities, TCComputation};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
@@ -78,8 +80,30 @@ pub(crate) struct Program {
     action_ids: Vec<EntityUID>,
     /// The schema's action entities with their groups: without them, `action in` is silently false.
     actions: Entities,
+    /// The same, one action each: enough unless a condition looks up an action by name.
+    single_actions: Vec<Entities>,
+    /// Some condition does.
+    names_actions: bool,
     /// Everything that some policy reads.
     pub reads: Reads,
+}
+
+/// A store with one action and its groups. Without the action it is the whole store, which is right
+/// too, only slower.
+fn only(actions: &Entities, id: &EntityUID) -> Entities {
+    let found = actions.iter().find(|entity| entity.uid() == id).cloned();
+    let single = found.map(|entity| {
+        Entities::new().add_entities(
+            [Arc::new(entity)],
+            None::<&cedar_policy_core::validator::CoreSchema<'_>>,
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        )
+    });
+    match single {
+        Some(Ok(single)) => single,
+        _ => actions.clone(),
+    }
 }
 
 /// A policy on its way into the program.
@@ -91,14 +115,17 @@ pub(crate) struct Source {
 
 impl Program {
     pub fn new(sources: Vec<Source>, model: &Model, types: &Types, actions: Entities) -> Self {
+        let action_ids: Vec<EntityUID> = Action::ALL
+            .iter()
+            .map(|a| crate::vocab::uid(&types.action, a.as_str()))
+            .collect();
         let mut program = Self {
             policies: Vec::with_capacity(sources.len()),
             anchors: HashMap::new(),
             slices: HashMap::new(),
-            action_ids: Action::ALL
-                .iter()
-                .map(|a| crate::vocab::uid(&types.action, a.as_str()))
-                .collect(),
+            single_actions: action_ids.iter().map(|id| only(&actions, id)).collect(),
+            names_actions: false,
+            action_ids,
             actions,
             reads: Reads::NOTHING,
         };
@@ -153,6 +180,7 @@ impl Program {
                 slice.by_anchor.entry(anchors).or_default().push(index);
             }
         }
+        self.names_actions |= crate::lint::looks_up_actions(&tree);
         let reads = Reads::of(&tree);
         self.reads = self.reads | reads;
         self.policies.push(Compiled {
@@ -224,8 +252,12 @@ impl Program {
             .fold(Reads::NOTHING, |all, p| all | p.reads)
     }
 
-    /// The entities of a request: the schema's actions, and what was built for it.
+    /// The entities of a request: the action with its groups, and what was built for it.
     pub fn entities(&self, asked: &Asked<'_>) -> Result<Entities, String> {
+        let actions = match self.single_actions.get(asked.action as usize) {
+            Some(single) if !self.names_actions => single,
+            _ => &self.actions,
+        };
         let built = asked
             .principal
             .entities
@@ -234,9 +266,9 @@ impl Program {
             .chain(asked.others)
             .cloned();
         // Every entity carries all of its ancestors already.
-        self.actions
+        actions
             .clone()
-            .upsert_entities(
+            .add_entities(
                 built,
                 None::<&cedar_policy_core::validator::CoreSchema<'_>>,
                 TCComputation::AssumeAlreadyComputed,

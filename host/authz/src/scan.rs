@@ -48,9 +48,13 @@ pub(crate) fn policies(file: &str, text: &str, problems: &mut Problems) -> Optio
         let exceeded = if depth > MAX_NESTING {
             Some(format!("nested deeper than {MAX_NESTING} brackets"))
         } else if operators > MAX_OPERATORS {
-            Some(format!("a policy may have at most {MAX_OPERATORS} operators"))
+            Some(format!(
+                "a policy may have at most {MAX_OPERATORS} operators"
+            ))
         } else if size > MAX_POLICY_BYTES {
-            Some(format!("a policy may have at most {MAX_POLICY_BYTES} bytes"))
+            Some(format!(
+                "a policy may have at most {MAX_POLICY_BYTES} bytes"
+            ))
         } else {
             None
         };
@@ -167,9 +171,9 @@ impl<'a> Tokens<'a> {
             self.at += 1;
         }
         match self.bytes.get(from..self.at) {
-            Some(b"if" | b"then" | b"else" | b"in" | b"is" | b"has" | b"like" | b"when" | b"unless") => {
-                Kind::Operator
-            }
+            Some(
+                b"if" | b"then" | b"else" | b"in" | b"is" | b"has" | b"like" | b"when" | b"unless",
+            ) => Kind::Operator,
             _ => Kind::Other,
         }
     }
@@ -245,7 +249,11 @@ mod tests {
             ]
         );
         assert!(spans(" // nothing\n").is_empty());
-        assert_eq!(spans("permit(").len(), 1, "unfinished text is left to Cedar");
+        assert_eq!(
+            spans("permit(").len(),
+            1,
+            "unfinished text is left to Cedar"
+        );
         assert_eq!(spans("\"never closed \\").len(), 1);
     }
 
@@ -253,18 +261,46 @@ mod tests {
     fn limits() {
         let body = |text: String| format!("permit(principal,action,resource) when {{ {text} }};");
         for (name, text, ok) in [
-            ("64 deep", body(format!("{}1{}", "(".repeat(63), ")".repeat(63))), true),
-            ("65 deep", body(format!("{}1{}", "(".repeat(64), ")".repeat(64))), false),
+            (
+                "64 deep",
+                body(format!("{}1{}", "(".repeat(63), ")".repeat(63))),
+                true,
+            ),
+            (
+                "65 deep",
+                body(format!("{}1{}", "(".repeat(64), ")".repeat(64))),
+                false,
+            ),
             ("sets", body("[".repeat(400)), false),
-            ("brackets in a string", body(format!("\"{}\"", "(".repeat(400))), true),
+            (
+                "brackets in a string",
+                body(format!("\"{}\"", "(".repeat(400))),
+                true,
+            ),
             ("&&", body(vec!["a"; 300].join(" && ")), false),
             ("members", body(format!("a{}", ".a".repeat(300))), false),
             ("if", body("if a then b else ".repeat(100)), false),
             ("minus", body("-".repeat(300)), false),
-            ("annotations", format!("{}permit(principal,action,resource);", "@a ".repeat(300)), false),
-            ("a large set", body(format!("[{}]", "1,".repeat(2_000))), true),
-            ("a huge set", body(format!("[{}]", "1,".repeat(8_000))), false),
-            ("many policies", "permit(principal,action,resource);".repeat(1_000), true),
+            (
+                "annotations",
+                format!("{}permit(principal,action,resource);", "@a ".repeat(300)),
+                false,
+            ),
+            (
+                "a large set",
+                body(format!("[{}]", "1,".repeat(2_000))),
+                true,
+            ),
+            (
+                "a huge set",
+                body(format!("[{}]", "1,".repeat(8_000))),
+                false,
+            ),
+            (
+                "many policies",
+                "permit(principal,action,resource);".repeat(1_000),
+                true,
+            ),
         ] {
             let mut problems = Problems::default();
             let got = policies("x.cedar", &text, &mut problems).is_some();

@@ -168,8 +168,18 @@ pub(crate) struct ActionFacts {
 
 /// The groups that every schema declares, and which other groups each is in.
 pub(crate) const GROUPS: &[&str] = &[
-    "any", "connect", "read", "write", "destroy", "ddl", "exec", "admin", "relief", "control",
-    "control:read", "control:change",
+    "any",
+    "connect",
+    "read",
+    "write",
+    "destroy",
+    "ddl",
+    "exec",
+    "admin",
+    "relief",
+    "control",
+    "control:read",
+    "control:change",
 ];
 
 /// Groups whose actions lift obligations or steer Weir itself: they share no member with `any`.
@@ -200,14 +210,26 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle, R::Plugin],
             Extra::None,
         ),
-        A::TargetRead => (&["control", "control:read"], &[R::System, R::Target], Extra::None),
+        A::TargetRead => (
+            &["control", "control:read"],
+            &[R::System, R::Target],
+            Extra::None,
+        ),
         A::ApprovalRead => (
             &["control", "control:read"],
             &[R::System, R::ApprovalRule],
             Extra::Requesters,
         ),
-        A::SessionObserve => (&["control", "control:read"], &[R::System, R::Session], Extra::None),
-        A::BundleUpload => (&["control", "control:change"], &[R::System, R::Bundle], Extra::None),
+        A::SessionObserve => (
+            &["control", "control:read"],
+            &[R::System, R::Session],
+            Extra::None,
+        ),
+        A::BundleUpload => (
+            &["control", "control:change"],
+            &[R::System, R::Bundle],
+            Extra::None,
+        ),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::action::LabelSet;
 
-/// One line of the bundle's catalogue. `*` at the end, at the start or alone is a wildcard.
+/// One line of the bundle's catalogue. `*` at the end, at the start or alone is a wildcard. ASCII
+/// case does not matter: a column that was created as "userEmail" is still somebody's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelRule {
     pub target: String,
@@ -32,11 +33,13 @@ impl LabelCatalog {
     /// The labels of a column by its canonical name.
     pub fn labels(&self, target: &str, schema: &str, table: &str, column: &str) -> LabelSet {
         let mut out = LabelSet::new();
+        let [target, schema, table, column] =
+            [target, schema, table, column].map(str::to_ascii_lowercase);
         for rule in &self.rules {
-            if glob(&rule.target, target)
-                && glob(&rule.schema, schema)
-                && glob(&rule.table, table)
-                && glob(&rule.column, column)
+            if glob(&rule.target, &target)
+                && glob(&rule.schema, &schema)
+                && glob(&rule.table, &table)
+                && glob(&rule.column, &column)
             {
                 out.extend(rule.labels.iter().map(Arc::clone));
             }
@@ -45,7 +48,9 @@ impl LabelCatalog {
     }
 }
 
+/// `text` is in lower case already.
 fn glob(pattern: &str, text: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(""), _) => true,
         (Some(rest), Some(_)) => text.contains(rest.strip_suffix('*').unwrap_or(rest)),
@@ -70,8 +75,30 @@ mod tests {
             ("*_ssn", "ssn", false),
             ("*ssn*", "my_ssn_2", true),
             ("*ssn*", "my_sn_2", false),
+            ("*SSN*", "my_ssn_2", true),
         ] {
             assert_eq!(glob(pattern, text), expect, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn case_does_not_matter() {
+        let rule = LabelRule {
+            target: "*".into(),
+            schema: "public".into(),
+            table: "*".into(),
+            column: "*email*".into(),
+            labels: LabelSet::from(["pii".into()]),
+        };
+        let catalog = LabelCatalog::new(vec![rule]);
+        for (schema, column, expect) in [
+            ("public", "userEmail", true),
+            ("Public", "EMAIL", true),
+            ("other", "email", false),
+            ("public", "e_mail", false),
+        ] {
+            let labels = catalog.labels("t", schema, "users", column);
+            assert_eq!(!labels.is_empty(), expect, "{schema}.{column}");
         }
     }
 }

@@ -59,7 +59,10 @@ fn every_link_of_the_chain_must_be_permitted() {
     let risky = Ask::new(bot(), &[update()])
         .on_behalf_of(&[dora()])
         .facts(|f| f.has_where = false);
-    assert_eq!(short(&risky.of(&bundle)), "needs agent-write, prod-bulk-write");
+    assert_eq!(
+        short(&risky.of(&bundle)),
+        "needs agent-write, prod-bulk-write"
+    );
     // One name with other groups elsewhere in the chain does not lend them.
     let twice = Ask::new(user("dora", &[]), &[select()]).on_behalf_of(&[dora()]);
     assert_eq!(short(&twice.of(&bundle)), "deny");
@@ -93,28 +96,84 @@ fn approvals_are_found_by_asking_again() {
         // The manifest names prod-ddl before pii-reveal, so that one is asked for.
         ("g", vec![&update], vec![], "needs prod-ddl", "either"),
         ("g", vec![&update], vec!["pii-reveal"], "permit", ""),
-        ("g", vec![&delete], vec![], "needs pii-reveal, prod-ddl", "both"),
-        ("g", vec![&delete], vec!["prod-ddl"], "needs pii-reveal", "both"),
-        ("g", vec![&delete], vec!["prod-ddl", "pii-reveal"], "permit", ""),
+        (
+            "g",
+            vec![&delete],
+            vec![],
+            "needs pii-reveal, prod-ddl",
+            "both",
+        ),
+        (
+            "g",
+            vec![&delete],
+            vec!["prod-ddl"],
+            "needs pii-reveal",
+            "both",
+        ),
+        (
+            "g",
+            vec![&delete],
+            vec!["prod-ddl", "pii-reveal"],
+            "permit",
+            "",
+        ),
         // Together, the fewest rules that do.
-        ("g", vec![&update, &insert], vec![], "needs prod-ddl", "either; one"),
-        ("g", vec![&update, &delete], vec![], "needs pii-reveal, prod-ddl", "both; either"),
+        (
+            "g",
+            vec![&update, &insert],
+            vec![],
+            "needs prod-ddl",
+            "either; one",
+        ),
+        (
+            "g",
+            vec![&update, &delete],
+            vec![],
+            "needs pii-reveal, prod-ddl",
+            "both; either",
+        ),
         // No approval helps: nobody is asked.
         ("g", vec![&truncate], vec![], "deny", "never"),
         ("g", vec![&update, &truncate], vec![], "deny", "never"),
-        ("x", vec![&update], vec![], "deny", "no grant permits postgres:update on table public.t of shop-prod to User::\"erin\""),
+        (
+            "x",
+            vec![&update],
+            vec![],
+            "deny",
+            "no grant permits postgres:update on table public.t of shop-prod to User::\"erin\"",
+        ),
         // An approval can be what a grant waits for.
         ("h", vec![&insert], vec![], "needs prod-ddl, risky", "one"),
-        ("h", vec![&on(Action::PostgresMerge)], vec![], "needs risky", "no grant permits"),
+        (
+            "h",
+            vec![&on(Action::PostgresMerge)],
+            vec![],
+            "needs risky",
+            "no grant permits",
+        ),
         // An approval that no rule knows changes nothing.
-        ("g", vec![&insert], vec!["unheard-of"], "needs prod-ddl", "one"),
+        (
+            "g",
+            vec![&insert],
+            vec!["unheard-of"],
+            "needs prod-ddl",
+            "one",
+        ),
     ] {
         let accesses: Vec<Access> = accesses.into_iter().cloned().collect();
         let ask = Ask::new(user("erin", &[group]), &accesses).approved(&given);
         for round in ["fresh", "cached"] {
             let ruling = ask.of(&bundle);
-            assert_eq!(short(&ruling), expect, "{round} {group} {accesses:?} {given:?}");
-            assert!(reason(&ruling).contains(because), "{:?} lacks {because:?}", reason(&ruling));
+            assert_eq!(
+                short(&ruling),
+                expect,
+                "{round} {group} {accesses:?} {given:?}"
+            );
+            assert!(
+                reason(&ruling).contains(because),
+                "{:?} lacks {because:?}",
+                reason(&ruling)
+            );
         }
     }
 }
@@ -134,8 +193,14 @@ fn the_policies_and_reasons_of_a_refusal() {
         panic!("not held");
     };
     assert_eq!(rules, ["prod-bulk-write".into(), "risky".into()]);
-    assert_eq!(policies, ["guard.prod-bulk-write".into(), "guard.risky".into()]);
-    assert!(reason.starts_with("UPDATE or DELETE without WHERE") && reason.contains("; a classifier"), "{reason}");
+    assert_eq!(
+        policies,
+        ["guard.prod-bulk-write".into(), "guard.risky".into()]
+    );
+    assert!(
+        reason.starts_with("UPDATE or DELETE without WHERE") && reason.contains("; a classifier"),
+        "{reason}"
+    );
     // Denied for good: only what no approval lifts is named.
     let ask = ask.facts(|f| {
         f.has_where = false;
@@ -159,7 +224,11 @@ fn a_policy_that_fails_denies() {
         "#,
     );
     let ask = Ask::new(user("erin", &["g"]), &[select()]);
-    assert_eq!(short(&ask.of(&bundle)), "permit", "0 times anything does not overflow");
+    assert_eq!(
+        short(&ask.of(&bundle)),
+        "permit",
+        "0 times anything does not overflow"
+    );
     let ruling = ask.clone().risk(2).of(&bundle);
     assert_eq!(short(&ruling), "deny");
     assert_eq!(reason(&ruling), "policy grant.bad could not be evaluated");
@@ -191,7 +260,10 @@ fn reveal_asks_every_link_and_needs_a_target() {
     let sam = || user("sam", &["support"]);
     let ask = Ask::new(sam(), &[select()]);
     assert!(bundle.reveal(&ask.question(), &email, "shop"));
-    assert!(!bundle.reveal(&Ask::new(sam(), &[]).question(), &email, "shop"), "no target");
+    assert!(
+        !bundle.reveal(&Ask::new(sam(), &[]).question(), &email, "shop"),
+        "no target"
+    );
     for chain in [user("erin", &["engineering"]), agent("bot", &["support"])] {
         let ask = ask.clone().on_behalf_of(&[chain]);
         assert!(!bundle.reveal(&ask.question(), &email, "shop"));
@@ -229,18 +301,37 @@ fn what_is_unknown_or_missing_is_refused() {
         ..select()
     };
     for (access, expect) in [
-        (on_prod(Action::PostgresSelect, ghost), "not in the database's catalogue"),
-        (on_prod(Action::PostgresCall, function(false)), "not in the database's catalogue"),
+        (
+            on_prod(Action::PostgresSelect, ghost),
+            "not in the database's catalogue",
+        ),
+        (
+            on_prod(Action::PostgresCall, function(false)),
+            "not in the database's catalogue",
+        ),
         (strange_env, "environment \"preprod\""),
         (no_target, "without its target"),
-        (on_prod(Action::PostgresSelect, function(true)), "cannot be asked for"),
-        (on_prod(Action::BundleUpload, table("t")), "cannot be asked for"),
+        (
+            on_prod(Action::PostgresSelect, function(true)),
+            "cannot be asked for",
+        ),
+        (
+            on_prod(Action::BundleUpload, table("t")),
+            "cannot be asked for",
+        ),
     ] {
         let ruling = Ask::new(dora(), std::slice::from_ref(&access)).of(&bundle);
         assert_eq!(short(&ruling), "deny", "{access:?}");
-        assert!(reason(&ruling).contains(expect), "{expect:?}: {}", reason(&ruling));
+        assert!(
+            reason(&ruling).contains(expect),
+            "{expect:?}: {}",
+            reason(&ruling)
+        );
     }
-    assert_eq!(short(&Ask::new(dora(), &[on_prod(Action::PostgresCall, function(true))]).of(&bundle)), "permit");
+    assert_eq!(
+        short(&Ask::new(dora(), &[on_prod(Action::PostgresCall, function(true))]).of(&bundle)),
+        "permit"
+    );
     let mut no_facts = Ask::new(dora(), &[select()]);
     no_facts.facts = None;
     assert!(reason(&no_facts.of(&bundle)).contains("facts about the statement are missing"));
@@ -274,8 +365,13 @@ fn the_cache_never_answers_for_another_question() {
     );
     let g = |group: &str| Ask::new(user("erin", &[group]), &[select()]);
     let utility = || {
-        let database = Resource::PgDatabase { database: "shop".into() };
-        Ask::new(user("erin", &["g"]), &[on_prod(Action::PostgresUtility, database)])
+        let database = Resource::PgDatabase {
+            database: "shop".into(),
+        };
+        Ask::new(
+            user("erin", &["g"]),
+            &[on_prod(Action::PostgresUtility, database)],
+        )
     };
     let relation = |name: &str| pipeline::Relation {
         schema: "public".into(),
@@ -283,8 +379,13 @@ fn the_cache_never_answers_for_another_question() {
         labels: LabelSet::new(),
     };
     let connect = |mfa| {
-        let database = Resource::PgDatabase { database: "shop".into() };
-        let mut ask = Ask::new(user("erin", &["g"]), &[on_prod(Action::PostgresConnect, database)]);
+        let database = Resource::PgDatabase {
+            database: "shop".into(),
+        };
+        let mut ask = Ask::new(
+            user("erin", &["g"]),
+            &[on_prod(Action::PostgresConnect, database)],
+        );
         ask.principal.actor.mfa = mfa;
         ask
     };
@@ -316,19 +417,39 @@ fn the_cache_never_answers_for_another_question() {
         ("high risk", g("g").risk(51), "deny"),
         ("no approval", write(g("g")), "needs risky"),
         ("approval", write(g("g")).approved(&["risky"]), "permit"),
-        ("other approval", write(g("g")).approved(&["prod-ddl"]), "needs risky"),
+        (
+            "other approval",
+            write(g("g")).approved(&["prod-ddl"]),
+            "needs risky",
+        ),
         ("in time", utility(), "permit"),
         ("later", later(2, utility()), "deny"),
         ("in time again", utility(), "permit"),
         ("inside", from("10.1.2.3", g("ip")), "permit"),
         ("outside", from("192.0.2.1", g("ip")), "deny"),
-        ("inside, written as IPv6", from("::ffff:10.1.2.3", g("ip")), "permit"),
+        (
+            "inside, written as IPv6",
+            from("::ffff:10.1.2.3", g("ip")),
+            "permit",
+        ),
         ("outside, IPv6", from("fd00::1", g("ip")), "deny"),
         ("this session", session("s1", g("session")), "permit"),
         ("another session", session("s2", g("session")), "deny"),
-        ("the table", g("tables").facts(|f| f.reads = vec![relation("a")]), "permit"),
-        ("written to", g("tables").facts(|f| f.writes_to = vec![relation("a")]), "permit"),
-        ("another table", g("tables").facts(|f| f.reads = vec![relation("b")]), "deny"),
+        (
+            "the table",
+            g("tables").facts(|f| f.reads = vec![relation("a")]),
+            "permit",
+        ),
+        (
+            "written to",
+            g("tables").facts(|f| f.writes_to = vec![relation("a")]),
+            "permit",
+        ),
+        (
+            "another table",
+            g("tables").facts(|f| f.reads = vec![relation("b")]),
+            "deny",
+        ),
         ("mfa", connect(true), "permit"),
         ("no mfa", connect(false), "deny"),
         ("owner in the chain", owned("boss"), "permit"),
@@ -345,18 +466,32 @@ fn the_cache_never_answers_for_another_question() {
         later(7, utility()).of(&bundle);
         later(100_000, utility()).of(&bundle);
     }
-    assert_eq!(bundle.cache.len(), before, "what reads the clock is not kept");
+    assert_eq!(
+        bundle.cache.len(),
+        before,
+        "what reads the clock is not kept"
+    );
 }
 
 #[test]
 fn the_cache_is_bounded() {
     let bundle = default_bundle();
     for i in 0..50_000 {
-        let ask = Ask::new(user("nobody", &[]), &[on_prod(Action::BundleUpload, table(&i.to_string()))]);
+        let ask = Ask::new(
+            user("nobody", &[]),
+            &[on_prod(Action::BundleUpload, table(&i.to_string()))],
+        );
         assert_eq!(short(&ask.of(&bundle)), "deny");
     }
-    assert!(bundle.cache.len() <= 16 * 2 * 1_024, "{}", bundle.cache.len());
-    let wide = Ask::new(user("dora", &["dba"]), &[on_prod(Action::PostgresSelect, table(&"x".repeat(10_000)))]);
+    assert!(
+        bundle.cache.len() <= 16 * 2 * 1_024,
+        "{}",
+        bundle.cache.len()
+    );
+    let wide = Ask::new(
+        user("dora", &["dba"]),
+        &[on_prod(Action::PostgresSelect, table(&"x".repeat(10_000)))],
+    );
     let before = bundle.cache.len();
     assert_eq!(short(&wide.of(&bundle)), "permit");
     assert_eq!(bundle.cache.len(), before, "a long key is not kept");
@@ -393,7 +528,12 @@ fn names_from_clients_are_never_syntax() {
         "@id(\"grant.one\") permit (principal in Group::\"odd\", action == Action::\"postgres:select\", resource == Pg::Table::\"shop-prod/shop/public/a%2Fb\");",
     )])
     .unwrap_or_else(|e| panic!("{e}"));
-    let odd = |resource| Ask::new(user("erin", &["odd"]), &[on_prod(Action::PostgresSelect, resource)]);
+    let odd = |resource| {
+        Ask::new(
+            user("erin", &["odd"]),
+            &[on_prod(Action::PostgresSelect, resource)],
+        )
+    };
     let in_schema = |schema: &str, name: &str| Resource::PgTable {
         database: "shop".into(),
         schema: schema.into(),
@@ -405,7 +545,11 @@ fn names_from_clients_are_never_syntax() {
         ("public", "a/b", "permit"),
         ("public/a", "b", "deny"),
         ("public", "a%2Fb", "deny"),
-        ("public", "\"; permit(principal, action, resource); //", "deny"),
+        (
+            "public",
+            "\"; permit(principal, action, resource); //",
+            "deny",
+        ),
         ("public", "a/b\0", "deny"),
         ("PUBLIC", "a/b", "deny"),
     ] {

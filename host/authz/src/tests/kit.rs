@@ -33,7 +33,11 @@ pub fn default_bundle() -> CompiledBundle {
 pub fn with(files: &[(&str, &str)]) -> Result<CompiledBundle, BundleErrors> {
     let mut all = default_files();
     all.retain(|path, _| !path.starts_with("tests/"));
-    all.extend(files.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())));
+    all.extend(
+        files
+            .iter()
+            .map(|(p, t)| ((*p).to_owned(), (*t).to_owned())),
+    );
     compile(all)
 }
 
@@ -41,9 +45,14 @@ pub fn with(files: &[(&str, &str)]) -> Result<CompiledBundle, BundleErrors> {
 pub fn small(files: &[(&str, &str)]) -> Result<CompiledBundle, BundleErrors> {
     let mut all = default_files();
     all.retain(|path, _| !path.starts_with("tests/") && !path.ends_with(".cedar"));
-    let guard = "@id(\"guard.small\") @reason(\"r\") forbid (principal is Agent, action, resource);";
+    let guard =
+        "@id(\"guard.small\") @reason(\"r\") forbid (principal is Agent, action, resource);";
     all.insert("small.cedar".into(), guard.into());
-    all.extend(files.iter().map(|(p, t)| ((*p).to_owned(), (*t).to_owned())));
+    all.extend(
+        files
+            .iter()
+            .map(|(p, t)| ((*p).to_owned(), (*t).to_owned())),
+    );
     compile(all)
 }
 

@@ -63,23 +63,77 @@ fn statements() -> Vec<(&'static str, &'static str, Action, Resource, bool)> {
     let orders = || table("orders");
     vec![
         ("connect", "prod", Action::PostgresConnect, database(), true),
-        ("BEGIN, SET, cursors", "prod", Action::PostgresSession, database(), true),
+        (
+            "BEGIN, SET, cursors",
+            "prod",
+            Action::PostgresSession,
+            database(),
+            true,
+        ),
         ("SELECT", "prod", Action::PostgresSelect, orders(), true),
         ("COPY TO", "prod", Action::PostgresCopyOut, orders(), true),
-        ("SELECT pg_class", "prod", Action::PostgresSelect, catalog("pg_class"), true),
-        ("SELECT pg_stats", "prod", Action::PostgresSelect, catalog("pg_stats"), true),
-        ("format_type()", "prod", Action::PostgresCall, function("pg_catalog", "format_type", false), true),
-        ("a user function", "prod", Action::PostgresCall, function("public", "f", false), true),
-        ("pg_read_file()", "prod", Action::PostgresCall, function("pg_catalog", "pg_read_file", true), true),
+        (
+            "SELECT pg_class",
+            "prod",
+            Action::PostgresSelect,
+            catalog("pg_class"),
+            true,
+        ),
+        (
+            "SELECT pg_stats",
+            "prod",
+            Action::PostgresSelect,
+            catalog("pg_stats"),
+            true,
+        ),
+        (
+            "format_type()",
+            "prod",
+            Action::PostgresCall,
+            function("pg_catalog", "format_type", false),
+            true,
+        ),
+        (
+            "a user function",
+            "prod",
+            Action::PostgresCall,
+            function("public", "f", false),
+            true,
+        ),
+        (
+            "pg_read_file()",
+            "prod",
+            Action::PostgresCall,
+            function("pg_catalog", "pg_read_file", true),
+            true,
+        ),
         ("INSERT", "prod", Action::PostgresInsert, orders(), true),
-        ("UPDATE … WHERE", "prod", Action::PostgresUpdate, orders(), true),
+        (
+            "UPDATE … WHERE",
+            "prod",
+            Action::PostgresUpdate,
+            orders(),
+            true,
+        ),
         ("UPDATE", "prod", Action::PostgresUpdate, orders(), false),
         ("TRUNCATE", "prod", Action::PostgresTruncate, orders(), true),
         ("ALTER TABLE", "prod", Action::PostgresAlter, orders(), true),
-        ("GRANT, VACUUM, DO", "prod", Action::PostgresUtility, database(), true),
+        (
+            "GRANT, VACUUM, DO",
+            "prod",
+            Action::PostgresUtility,
+            database(),
+            true,
+        ),
         ("UPDATE", "staging", Action::PostgresUpdate, orders(), false),
         ("ALTER TABLE", "dev", Action::PostgresAlter, orders(), true),
-        ("GRANT, VACUUM, DO", "dev", Action::PostgresUtility, database(), true),
+        (
+            "GRANT, VACUUM, DO",
+            "dev",
+            Action::PostgresUtility,
+            database(),
+            true,
+        ),
     ]
 }
 
@@ -101,13 +155,29 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         ("list targets", Action::TargetRead, Resource::Target),
         ("read bundles", Action::BundleRead, bundle("somebody")),
         ("upload a bundle", Action::BundleUpload, bundle("somebody")),
-        ("activate somebody's bundle", Action::BundleActivate, bundle("somebody")),
-        ("activate wanda's bundle", Action::BundleActivate, bundle("wanda")),
+        (
+            "activate somebody's bundle",
+            Action::BundleActivate,
+            bundle("somebody"),
+        ),
+        (
+            "activate wanda's bundle",
+            Action::BundleActivate,
+            bundle("wanda"),
+        ),
         ("read plugins", Action::PluginRead, plugin()),
         ("upload a plugin", Action::PluginUpload, plugin()),
         ("read holds", Action::ApprovalRead, rule("risky")),
-        ("vote on prod-bulk-write", Action::ApprovalVote, rule("prod-bulk-write")),
-        ("vote on pii-reveal", Action::ApprovalVote, rule("pii-reveal")),
+        (
+            "vote on prod-bulk-write",
+            Action::ApprovalVote,
+            rule("prod-bulk-write"),
+        ),
+        (
+            "vote on pii-reveal",
+            Action::ApprovalVote,
+            rule("pii-reveal"),
+        ),
         ("watch a session", Action::SessionObserve, session()),
         ("end a session", Action::SessionTerminate, session()),
     ]
@@ -132,10 +202,19 @@ fn the_matrix_is_as_written() {
                 let ask = Ask::new(actor, std::slice::from_ref(&access))
                     .on_behalf_of(&chain)
                     .risk(risk)
-                    .facts(|f| *f = pipeline::SqlFacts { has_where, ..sql(SqlKind::Select) });
+                    .facts(|f| {
+                        *f = pipeline::SqlFacts {
+                            has_where,
+                            ..sql(SqlKind::Select)
+                        }
+                    });
                 short(&ask.of(&bundle))
             });
-            let risk = if risk > 0 { format!(", risk {risk}") } else { String::new() };
+            let risk = if risk > 0 {
+                format!(", risk {risk}")
+            } else {
+                String::new()
+            };
             rows.push((format!("{name} ({env}{risk})"), cells.collect()));
         }
     }
@@ -144,7 +223,11 @@ fn the_matrix_is_as_written() {
         ("ssn", vec!["pii"]),
         ("password", vec!["secret"]),
     ] {
-        for (env, approvals) in [("prod", vec![]), ("prod", vec!["pii-reveal"]), ("dev", vec![])] {
+        for (env, approvals) in [
+            ("prod", vec![]),
+            ("prod", vec!["pii-reveal"]),
+            ("dev", vec![]),
+        ] {
             let access = Access {
                 action: Action::PostgresSelect,
                 resource: table("customers"),
@@ -157,7 +240,11 @@ fn the_matrix_is_as_written() {
                 let reveal = bundle.reveal(&ask.question(), &column(name, &labels), "shop");
                 if reveal { "reveal" } else { "mask" }.to_owned()
             });
-            let approved = if approvals.is_empty() { "" } else { ", pii-reveal approved" };
+            let approved = if approvals.is_empty() {
+                ""
+            } else {
+                ", pii-reveal approved"
+            };
             rows.push((format!("column {name} ({env}{approved})"), cells.collect()));
         }
     }
@@ -193,7 +280,9 @@ fn render(rows: &[(String, Vec<String>)]) -> String {
 }
 
 fn compare(now: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies").join(FILE);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../policies")
+        .join(FILE);
     if std::env::var_os(REGENERATE).is_some() {
         std::fs::write(&path, now).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
@@ -201,7 +290,10 @@ fn compare(now: &str) {
     if written == now {
         return;
     }
-    let changed: Vec<&str> = now.lines().filter(|l| !written.lines().any(|w| w == *l)).collect();
+    let changed: Vec<&str> = now
+        .lines()
+        .filter(|l| !written.lines().any(|w| w == *l))
+        .collect();
     panic!(
         "policies/{FILE} is out of date; if the change is meant, run with {REGENERATE}=1. Now:\n{}",
         changed.join("\n")

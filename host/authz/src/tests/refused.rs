@@ -1,6 +1,12 @@
 //! Bundles that must not compile, and that the refusal says where and why.
 
-use super::kit::{compile, default_files, small, with};
+use std::path::Path;
+
+use pipeline::Action;
+use pipeline::ports::Policy;
+
+use super::kit::{Ask, column, compile, default_files, on_prod, short, small, table, user, with};
+use crate::{Bundle, CompiledBundle};
 
 const SCOPE: &str = "(principal, action in Action::\"read\", resource)";
 
@@ -26,6 +32,28 @@ fn the_default_bundle_compiles() {
     assert_eq!(summary.name, "default");
     assert!(summary.tests > 80, "{} tests", summary.tests);
     assert!(summary.guards > 10 && summary.grants > 10 && summary.reliefs > 3);
+}
+
+/// For benchmarks: no guard at all, but only for one group, and never by accident.
+#[test]
+fn the_permit_all_example_does_what_it_says() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/examples/permit-all");
+    let source = Bundle::from_dir(&dir).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        source.files()["schema.cedarschema"],
+        default_files()["schema.cedarschema"],
+        "copy policies/schema.cedarschema to the example"
+    );
+    let bundle = CompiledBundle::compile(source, 1).unwrap_or_else(|e| panic!("{e}"));
+    let opaque = |group: &str| {
+        let access = on_prod(Action::PostgresDrop, table("orders"));
+        Ask::new(user("bench", &[group]), &[access]).facts(|f| f.parsed = false)
+    };
+    let ssn = column("ssn", &["pii"]);
+    assert_eq!(short(&opaque("weir-permit-all").of(&bundle)), "permit");
+    assert!(bundle.reveal(&opaque("weir-permit-all").question(), &ssn, "shop"));
+    assert_eq!(short(&opaque("dba").of(&bundle)), "deny");
+    assert!(!bundle.reveal(&opaque("dba").question(), &ssn, "shop"));
 }
 
 #[test]
@@ -119,42 +147,79 @@ fn parse_bombs_are_refused() {
     let deep = 200_000;
     let condition = |text: String| guard(&format!("{SCOPE} when {{ {text} }}"));
     for (name, text) in [
-        ("parentheses", condition(format!("{}true{}", "(".repeat(deep), ")".repeat(deep)))),
+        (
+            "parentheses",
+            condition(format!("{}true{}", "(".repeat(deep), ")".repeat(deep))),
+        ),
         ("open parentheses", condition("(".repeat(deep))),
         ("sets", condition("[".repeat(deep))),
         ("records", condition("{a:".repeat(deep))),
         ("and", condition(vec!["true"; deep].join("&&"))),
         ("or", condition(vec!["true"; deep].join("||"))),
-        ("members", condition(format!("context{}", ".a".repeat(deep)))),
-        ("indexes", condition(format!("context{}", "[\"a\"]".repeat(deep)))),
+        (
+            "members",
+            condition(format!("context{}", ".a".repeat(deep))),
+        ),
+        (
+            "indexes",
+            condition(format!("context{}", "[\"a\"]".repeat(deep))),
+        ),
         ("if", condition("if true then true else ".repeat(deep))),
         ("not", condition("!".repeat(deep))),
         ("minus", condition("-".repeat(deep))),
         ("plus", condition(vec!["1"; deep].join("+"))),
-        ("has", condition(format!("context has {}", vec!["a"; deep].join(".")))),
-        ("clauses", guard(&format!("{SCOPE} {}", "when { true } ".repeat(deep)))),
-        ("annotations", format!("{} permit {SCOPE};", "@a(\"\") ".repeat(deep))),
-        ("names", guard(&format!("(principal is {}, action, resource)", vec!["A"; deep].join("::")))),
+        (
+            "has",
+            condition(format!("context has {}", vec!["a"; deep].join("."))),
+        ),
+        (
+            "clauses",
+            guard(&format!("{SCOPE} {}", "when { true } ".repeat(deep))),
+        ),
+        (
+            "annotations",
+            format!("{} permit {SCOPE};", "@a(\"\") ".repeat(deep)),
+        ),
+        (
+            "names",
+            guard(&format!(
+                "(principal is {}, action, resource)",
+                vec!["A"; deep].join("::")
+            )),
+        ),
         ("no end", "@id(".repeat(deep)),
         ("quotes", "\"".repeat(deep + 1)),
         ("comments", format!("{} permit", "//\n".repeat(deep))),
     ] {
         let error = policy(&text).expect_err(name);
-        assert!(error.len() < 100_000, "{name}: the error is {} bytes", error.len());
+        assert!(
+            error.len() < 100_000,
+            "{name}: the error is {} bytes",
+            error.len()
+        );
     }
     for (name, schema) in [
-        ("braces", "entity A { a: {".to_owned() + &"a: {".repeat(deep)),
+        (
+            "braces",
+            "entity A { a: {".to_owned() + &"a: {".repeat(deep),
+        ),
         ("sets", format!("entity A {{ a: {}", "Set<".repeat(deep))),
         ("namespaces", "namespace A { ".repeat(deep)),
         ("names", format!("entity {};", vec!["A"; deep].join("::"))),
         ("a cycle", "type A = { a: A }; entity B = A;".to_owned()),
     ] {
-        small(&[("schema.cedarschema", &schema)]).map(|_| ()).expect_err(name);
+        small(&[("schema.cedarschema", &schema)])
+            .map(|_| ())
+            .expect_err(name);
     }
     let json = "[".repeat(deep);
-    small(&[("tests/x.json", &json)]).map(|_| ()).expect_err("json");
+    small(&[("tests/x.json", &json)])
+        .map(|_| ())
+        .expect_err("json");
     let toml = format!("test = {}", "[".repeat(deep));
-    small(&[("tests/x.toml", &toml)]).map(|_| ()).expect_err("toml");
+    small(&[("tests/x.toml", &toml)])
+        .map(|_| ())
+        .expect_err("toml");
 }
 
 #[test]
@@ -162,7 +227,9 @@ fn problems_are_listed_and_capped() {
     let many: String = (0..500)
         .map(|i| format!("@id(\"x{i}\") permit (principal in Group::\"g\", action in Action::\"read\", resource);\n"))
         .collect();
-    let errors = small(&[("zz.cedar", &many)]).map(|_| ()).expect_err("bad ids");
+    let errors = small(&[("zz.cedar", &many)])
+        .map(|_| ())
+        .expect_err("bad ids");
     assert_eq!(errors.problems.len(), crate::MAX_PROBLEMS);
     assert_eq!(errors.more, 400);
     assert_eq!((errors.problems[1].line, errors.problems[1].column), (2, 1));
@@ -173,28 +240,138 @@ fn problems_are_listed_and_capped() {
 fn schemas_that_are_refused() {
     let schema = default_files()["schema.cedarschema"].clone();
     for (name, from, to, expect) in [
-        ("an action is gone", "action \"postgres:call\" in", "action \"postgres:cull\" in", "\"postgres:call\" is missing"),
-        ("an action that nobody asks for", "action \"postgres:call\" in", "action \"postgres:cull\", \"postgres:call\" in", "nothing would ever ask"),
-        ("a group is gone", "action \"control:change\" in", "action \"control:chance\" in", "schema.cedarschema"),
-        ("an action has left its group", "action \"postgres:select\" in [\"read\"]", "action \"postgres:select\" in [\"any\"]", "must be in the group \"read\""),
-        ("a group has left any", "action \"write\" in [\"any\"]", "action \"write\"", "must be in the group \"any\""),
-        ("relief is in any", "action \"relief\";", "action \"relief\" in [\"any\"];", "must not be in the group \"any\""),
-        ("control is in any", "action \"control\";", "action \"control\" in [\"any\"];", "must not be in the group \"any\""),
-        ("reading is relief", "action \"postgres:select\" in [\"read\"]", "action \"postgres:select\" in [\"read\", \"relief\"]", "must not be in the group \"relief\""),
-        ("an attribute that Weir does not supply", "mfa: Bool,", "mfa: Bool, shoe: Long,", "does not fit"),
-        ("an attribute of another type", "known: Bool,                   // false", "known: Long, // false", "does not fit"),
-        ("an attribute that is not declared", "  autonomous: Bool,", "  //", "does not fit"),
-        ("no tags", "entity Workload in [Group] tags String;", "entity Workload in [Group];", "does not fit"),
-        ("an optional fact made required", "limit?: Long", "limit: Long", "does not fit"),
-        ("the context lacks a fact", "issuer: String,", "", "does not fit"),
-        ("a missing link above a table", "entity Table in [Schema]", "entity Table in [Database]", "does not fit"),
-        ("an environment that is not an enumeration", "entity Env enum [\"prod\", \"staging\", \"dev\"];", "entity Env;", "Env must be an enumeration"),
-        ("an approval rule that the manifest lacks", "\"agent-write\", \"risky\"]", "\"agent-write\", \"risky\", \"more\"]", "no [[approval_rule]]"),
-        ("an approval rule that the schema lacks", "\"agent-write\", \"risky\"]", "\"agent-write\"]", "lacks \"risky\""),
-        ("a label that the schema lacks", "\"pii.email\", \"pci\"", "\"pci\"", "lacks \"pii.email\""),
-        ("a kind of statement that the schema lacks", "\"merge\",", "", "lacks \"merge\""),
-        ("nothing for users", "principal: [User], resource: [ApprovalRule]", "principal: [Workload], resource: [ApprovalRule]", "must apply to a User"),
-        ("a syntax error", "entity Group;", "entity Group", "schema.cedarschema:"),
+        (
+            "an action is gone",
+            "action \"postgres:call\" in",
+            "action \"postgres:cull\" in",
+            "\"postgres:call\" is missing",
+        ),
+        (
+            "an action that nobody asks for",
+            "action \"postgres:call\" in",
+            "action \"postgres:cull\", \"postgres:call\" in",
+            "nothing would ever ask",
+        ),
+        (
+            "a group is gone",
+            "action \"control:change\" in",
+            "action \"control:chance\" in",
+            "schema.cedarschema",
+        ),
+        (
+            "an action has left its group",
+            "action \"postgres:select\" in [\"read\"]",
+            "action \"postgres:select\" in [\"any\"]",
+            "must be in the group \"read\"",
+        ),
+        (
+            "a group has left any",
+            "action \"write\" in [\"any\"]",
+            "action \"write\"",
+            "must be in the group \"any\"",
+        ),
+        (
+            "relief is in any",
+            "action \"relief\";",
+            "action \"relief\" in [\"any\"];",
+            "must not be in the group \"any\"",
+        ),
+        (
+            "control is in any",
+            "action \"control\";",
+            "action \"control\" in [\"any\"];",
+            "must not be in the group \"any\"",
+        ),
+        (
+            "reading is relief",
+            "action \"postgres:select\" in [\"read\"]",
+            "action \"postgres:select\" in [\"read\", \"relief\"]",
+            "must not be in the group \"relief\"",
+        ),
+        (
+            "an attribute that Weir does not supply",
+            "mfa: Bool,",
+            "mfa: Bool, shoe: Long,",
+            "does not fit",
+        ),
+        (
+            "an attribute of another type",
+            "known: Bool,                   // false",
+            "known: Long, // false",
+            "does not fit",
+        ),
+        (
+            "an attribute that is not declared",
+            "  autonomous: Bool,",
+            "  //",
+            "does not fit",
+        ),
+        (
+            "no tags",
+            "entity Workload in [Group] tags String;",
+            "entity Workload in [Group];",
+            "does not fit",
+        ),
+        (
+            "an optional fact made required",
+            "limit?: Long",
+            "limit: Long",
+            "does not fit",
+        ),
+        (
+            "the context lacks a fact",
+            "issuer: String,",
+            "",
+            "does not fit",
+        ),
+        (
+            "a missing link above a table",
+            "entity Table in [Schema]",
+            "entity Table in [Database]",
+            "does not fit",
+        ),
+        (
+            "an environment that is not an enumeration",
+            "entity Env enum [\"prod\", \"staging\", \"dev\"];",
+            "entity Env;",
+            "Env must be an enumeration",
+        ),
+        (
+            "an approval rule that the manifest lacks",
+            "\"agent-write\", \"risky\"]",
+            "\"agent-write\", \"risky\", \"more\"]",
+            "no [[approval_rule]]",
+        ),
+        (
+            "an approval rule that the schema lacks",
+            "\"agent-write\", \"risky\"]",
+            "\"agent-write\"]",
+            "lacks \"risky\"",
+        ),
+        (
+            "a label that the schema lacks",
+            "\"pii.email\", \"pci\"",
+            "\"pci\"",
+            "lacks \"pii.email\"",
+        ),
+        (
+            "a kind of statement that the schema lacks",
+            "\"merge\",",
+            "",
+            "lacks \"merge\"",
+        ),
+        (
+            "nothing for users",
+            "principal: [User], resource: [ApprovalRule]",
+            "principal: [Workload], resource: [ApprovalRule]",
+            "must apply to a User",
+        ),
+        (
+            "a syntax error",
+            "entity Group;",
+            "entity Group",
+            "schema.cedarschema:",
+        ),
     ] {
         assert!(schema.contains(from), "{name}: the schema has no {from:?}");
         let changed = schema.replacen(from, to, 1);
@@ -202,15 +379,22 @@ fn schemas_that_are_refused() {
             .map(|_| ())
             .expect_err(name)
             .to_string();
-        assert!(error.contains(expect), "{name}: expected {expect:?}\n{error}");
+        assert!(
+            error.contains(expect),
+            "{name}: expected {expect:?}\n{error}"
+        );
     }
 }
 
 #[test]
 fn a_failing_policy_test_refuses_the_bundle() {
     let test = |body: &str| {
-        let text = format!("[[test]]\nname = \"t\"\nas = {{ user = \"erin\", groups = [\"engineering\"] }}\n{body}");
-        with(&[("tests/t.toml", &text)]).map(|_| ()).map_err(|e| e.to_string())
+        let text = format!(
+            "[[test]]\nname = \"t\"\nas = {{ user = \"erin\", groups = [\"engineering\"] }}\n{body}"
+        );
+        with(&[("tests/t.toml", &text)])
+            .map(|_| ())
+            .map_err(|e| e.to_string())
     };
     let select = "action = \"postgres:select\"\non = { table = \"public.t\" }\n";
     let reveal = "action = \"data:reveal\"\non = { column = \"public.t.c\", labels = [\"pii\"] }\n";
@@ -240,6 +424,8 @@ fn a_failing_policy_test_refuses_the_bundle() {
         }
     }
     let json = "[{\"name\": \"j\", \"as\": {\"user\": \"x\"}, \"action\": \"postgres:connect\", \"on\": {\"database\": true}, \"expect\": \"permit\"}]";
-    let error = with(&[("tests/t.json", json)]).map(|_| ()).expect_err("a stranger connects");
+    let error = with(&[("tests/t.json", json)])
+        .map(|_| ())
+        .expect_err("a stranger connects");
     assert!(error.to_string().contains("no grant permits"), "{error}");
 }

@@ -33,7 +33,10 @@ fn activation_reaches_the_next_statement_and_the_watchers() {
     assert_eq!(engine.pin().bundle(), &reference);
     assert_eq!(short(&engine.pin().authorize(&ask.question())), "deny");
     let old = pinned.authorize(&ask.question());
-    assert!(matches!(old, Ruling::Permit { .. }), "a pinned bundle stays as it was");
+    assert!(
+        matches!(old, Ruling::Permit { .. }),
+        "a pinned bundle stays as it was"
+    );
 }
 
 #[test]
@@ -44,7 +47,8 @@ fn differences() {
     let mut files = default_files();
     files.retain(|path, _| !path.starts_with("tests/"));
     let guards = files["guards.cedar"].replace("score >= 85", "score >= 90");
-    let (gone, kept) = guards.split_at(guards.find("@id(\"guard.unknown-object\")").expect("there"));
+    let (gone, kept) =
+        guards.split_at(guards.find("@id(\"guard.unknown-object\")").expect("there"));
     assert!(gone.contains("guard.unresolved-statement"));
     // A policy that moves to another file is the same policy.
     files.insert("guards.cedar".into(), String::new());
@@ -55,7 +59,10 @@ fn differences() {
     );
     let manifest = files["bundle.toml"]
         .replacen("ttl_seconds = 900", "ttl_seconds = 60", 1)
-        .replace("column = \"*_dob\"\nlabels = [\"pii\"]", "column = \"*_dob\"\nlabels = [\"pci\"]")
+        .replace(
+            "column = \"*_dob\"\nlabels = [\"pii\"]",
+            "column = \"*_dob\"\nlabels = [\"pci\"]",
+        )
         .replace("column = \"*msisdn*\"", "column = \"*msisdn_nr*\"");
     files.insert("bundle.toml".into(), manifest);
     let new = compile(files).unwrap_or_else(|e| panic!("{e}"));
@@ -82,8 +89,15 @@ fn the_summary_lists_what_is_there() {
         summary.grants + summary.guards + summary.reliefs,
         bundle.policies().len()
     );
-    let risky = bundle.policies().iter().find(|p| &*p.id == "guard.risky").expect("there");
-    assert_eq!((risky.file.as_str(), risky.effect), ("guards.cedar", "forbid"));
+    let risky = bundle
+        .policies()
+        .iter()
+        .find(|p| &*p.id == "guard.risky")
+        .expect("there");
+    assert_eq!(
+        (risky.file.as_str(), risky.effect),
+        ("guards.cedar", "forbid")
+    );
     assert!(risky.text.starts_with("@id(\"guard.risky\")") && risky.text.ends_with(';'));
     assert!(risky.line > 1);
 }
