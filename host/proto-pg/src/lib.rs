@@ -32,3 +32,6 @@ pub mod wire;
 pub use config::{AuthMethod, BuildError, Limits, Options, PgListener, PgTarget, Secret};
 pub use service::PgService;
 pub use startup::{AuthRefused, Authenticate};
+
+#[cfg(test)]
+mod testing;

@@ -226,3 +226,6 @@ async fn close(link: Arc<Link>, mut writer: ClientWriter, reason: EndReason) {
 
 /// What the client's direction works with.
 pub(crate) type UpstreamSender = Sender;
+
+#[cfg(test)]
+mod tests;

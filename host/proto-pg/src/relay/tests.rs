@@ -1,0 +1,40 @@
+//! A real server behind, a scripted client in front.
+
+use pipeline::memory::{Memory, MemoryPolicy};
+
+use crate::testing::Weir;
+use crate::testing::client::Client;
+use crate::testing::postgres::{self, Postgres};
+
+mod conformance;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_runs_a_query() {
+    let pg = Postgres::shared();
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let weir = Weir::to(pg, memory.ports());
+    let out = tokio::process::Command::new(postgres::bin().join("psql"))
+        .env("PGPASSWORD", crate::testing::TOKEN)
+        .args(["-h", "127.0.0.1", "-p", &weir.addr.port().to_string()])
+        .args(["-U", "me", "-d", "db/postgres", "-X", "-A", "-t"])
+        .args(["-c", "SELECT 41 + 1", "-c", "SELECT current_user"])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout),
+        "42\nweir\n",
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_bytes() {
+    let pg = Postgres::shared();
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let weir = Weir::to(pg, memory.ports());
+    let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
+    assert_eq!(c.query("SELECT 1").await.value(), Some("1"));
+    assert_eq!(c.prepared("SELECT $1::int + 1", &[Some("2")], false).await.value(), Some("3"));
+}
