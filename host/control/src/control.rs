@@ -19,6 +19,7 @@ use crate::limits::Rate;
 use crate::options::{Limits, Options};
 use crate::plugins::Plugins;
 use crate::ports::Authenticate;
+use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::store::{HoldLimits, Sqlite, Store};
 use crate::webhook::Webhook;
@@ -173,11 +174,23 @@ impl Control {
     pub async fn serve(
         &self,
         listener: tokio::net::TcpListener,
-        tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
+        tls: Option<impl Into<ServerTls>>,
         shutdown: CancellationToken,
     ) {
         let connections = self.inner.limits.connections;
-        crate::serve::serve(listener, tls, self.router(), connections, shutdown).await;
+        serve(
+            listener,
+            tls.map(Into::into),
+            self.router(),
+            connections,
+            shutdown,
+        )
+        .await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.inner.store.clone()
     }
 
     /// Ends the background tasks and waits for acts in flight. Open holds stay in the store, where

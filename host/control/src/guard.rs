@@ -28,13 +28,20 @@ impl From<Resource> for Subject {
     }
 }
 
+impl Subject {
+    /// Weir as a whole: a target that is not named.
+    pub(crate) fn system() -> Self {
+        Resource::Target.into()
+    }
+}
+
 /// The name of a resource in the record.
 pub(crate) fn name_of(subject: &Subject) -> String {
     match &subject.resource {
-        Resource::Target => {
-            let name = subject.target.as_ref().map_or("", |t| &*t.name);
-            format!("Target::{name:?}")
-        }
+        Resource::Target => match &subject.target {
+            Some(target) => format!("Target::{:?}", target.name),
+            None => "System".into(),
+        },
         Resource::Session { id, .. } => format!("Session::\"{id}\""),
         Resource::Bundle { digest, .. } => format!("Bundle::{digest:?}"),
         Resource::Plugin { name } => format!("Plugin::{name:?}"),

@@ -35,6 +35,7 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{ActiveBundle, Authenticate, BundleEngine, Files, PluginEngine};
+pub use serve::ServerTls;
 
 #[cfg(test)]
 mod testing;

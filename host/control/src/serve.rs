@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use net::Tls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -23,7 +24,7 @@ use tower_service::Service as _;
 /// The TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The head of a request, and the pause before the next request on the same connection.
-const HEAD: Duration = Duration::from_secs(15);
+const HEAD: Duration = Duration::from_secs(10);
 /// The largest head of a request.
 const MAX_HEAD: usize = 32 * 1024;
 /// Connections that still work when this has passed since the shutdown are cut.
@@ -31,10 +32,40 @@ const GRACE: Duration = Duration::from_secs(20);
 /// The pause after a failed accept, which mostly means that file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How the API is served over TLS.
+#[derive(Clone)]
+pub enum ServerTls {
+    /// With this configuration for ever.
+    Fixed(Arc<ServerConfig>),
+    /// With the certificate that is current when a connection begins.
+    Reloaded(Tls),
+}
+
+impl From<Arc<ServerConfig>> for ServerTls {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self::Fixed(config)
+    }
+}
+
+impl From<Tls> for ServerTls {
+    fn from(tls: Tls) -> Self {
+        Self::Reloaded(tls)
+    }
+}
+
+impl ServerTls {
+    fn acceptor(&self) -> TlsAcceptor {
+        match self {
+            Self::Fixed(config) => config.clone().into(),
+            Self::Reloaded(tls) => tls.current().into(),
+        }
+    }
+}
+
 /// Runs until `shutdown` is cancelled and the connections are done.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<ServerTls>,
     router: Router,
     max_connections: usize,
     shutdown: CancellationToken,
@@ -42,7 +73,6 @@ pub(crate) async fn serve(
     let places = Arc::new(Semaphore::new(max_connections));
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
-    let tls = tls.map(TlsAcceptor::from);
     loop {
         let place = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -82,7 +112,7 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<ServerTls>,
     router: Router,
     shutdown: CancellationToken,
 ) {
@@ -92,7 +122,7 @@ async fn connection(
     let Some(tls) = tls else {
         return http(stream, peer, router, shutdown).await;
     };
-    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+    match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
         Ok(Ok(stream)) => http(stream, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(%error, %peer, "the TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),

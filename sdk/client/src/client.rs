@@ -198,10 +198,7 @@ impl Client {
 
     // ---- sessions
 
-    pub async fn sessions(
-        &self,
-        filter: &SessionFilter,
-    ) -> Result<Page<SessionInfo>, ClientError> {
+    pub async fn sessions(&self, filter: &SessionFilter) -> Result<Page<SessionInfo>, ClientError> {
         self.get(&["sessions"], Some(filter)).await
     }
 

@@ -18,11 +18,16 @@ use crate::error::ApiError;
 use crate::guard::{Permit, Subject};
 use crate::store::{HoldQuery, HoldRow};
 
-/// Every approval rule of the active bundle.
+/// Approvals in general, those of each rule, and the caller's own.
 pub(super) fn rules(ask: Ask) -> Found {
     Box::pin(async move {
+        let own = [ask.principal.actor.subject.to_string()];
         let rules = ask.shared.engine.active().summary.approval_rules;
-        Ok(rules.iter().map(|rule| subject(rule, &[])).collect())
+        let mut subjects = vec![Subject::system()];
+        for rule in &rules {
+            subjects.extend([subject(rule, &[]), subject(rule, &own)]);
+        }
+        Ok(subjects)
     })
 }
 

@@ -19,7 +19,7 @@ use crate::guard::{Permit, Subject, name_of};
 pub(super) fn all(ask: Ask) -> Found {
     Box::pin(async move {
         let all = ask.shared.plugins.list().await?;
-        let mut subjects = vec![subject("")];
+        let mut subjects = vec![Subject::system()];
         subjects.extend(all.iter().map(|p| subject(&p.summary.name)));
         Ok(subjects)
     })

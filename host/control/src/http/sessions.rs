@@ -12,22 +12,17 @@ use crate::approvals::Desk;
 use crate::control::Shared;
 use crate::convert;
 use crate::error::ApiError;
-use crate::guard::{Permit, name_of};
+use crate::guard::{Permit, Subject, name_of};
 use crate::sessions::subject;
 use crate::store::{SessionQuery, SessionRow};
 
-/// A session of the caller's own, and one of somebody else.
+/// Sessions in general, and the caller's own.
 pub(super) fn any(ask: Ask) -> Found {
-    let own = convert::owner(&ask.principal);
-    let of = |owner: &str| {
-        Resource::Session {
-            id: SessionId(uuid::Uuid::nil()),
-            owner: owner.into(),
-        }
-        .into()
+    let own = Resource::Session {
+        id: SessionId(uuid::Uuid::nil()),
+        owner: convert::owner(&ask.principal).into(),
     };
-    let subjects = vec![of(""), of(&own)];
-    Box::pin(async move { Ok(subjects) })
+    Box::pin(async move { Ok(vec![Subject::system(), own.into()]) })
 }
 
 /// The session that the path names.

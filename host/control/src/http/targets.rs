@@ -14,9 +14,13 @@ use crate::convert;
 use crate::error::ApiError;
 use crate::guard::{Permit, Subject};
 
-/// Every target.
+/// Every target, and targets in general.
 pub(super) fn all(ask: Ask) -> Found {
-    Box::pin(async move { Ok(ask.shared.targets.values().map(subject).collect()) })
+    Box::pin(async move {
+        let mut subjects = vec![Subject::system()];
+        subjects.extend(ask.shared.targets.values().map(subject));
+        Ok(subjects)
+    })
 }
 
 /// The target that the path names.

@@ -1,1 +1,5 @@
-//! Tests.
+//! The API from the outside.
+
+mod acts;
+mod refusals;
+mod served;

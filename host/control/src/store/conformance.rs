@@ -1,1 +1,635 @@
-//! The suite that every store must pass.
+//! The suite that every store must pass. Failures panic, as tests do.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+use weir_client::{
+    BundleRef, BundleState, BundleSummary, PluginSummary, Risk, Statement, TargetInfo, VoteKind,
+};
+
+use super::{
+    Ballot, BundleRow, Cast, Change, HoldDocument, HoldLimits, HoldQuery, HoldRecord, HoldState,
+    Millis, NewBundle, NoticeKind, Opened, PluginRow, RouteRecord, SessionQuery, SessionRow,
+    SessionWrite, Settled, Store,
+};
+
+/// Gives the suite stores to try.
+#[async_trait]
+pub trait Maker: Send + Sync {
+    /// An empty store, for the suite alone.
+    async fn make(&self) -> Arc<dyn Store>;
+}
+
+/// Runs every check, each on a store of its own.
+pub async fn run(maker: &dyn Maker) {
+    holds_open_within_limits(&*maker.make().await).await;
+    holds_are_listed(&*maker.make().await).await;
+    votes_add_up(&*maker.make().await).await;
+    an_approval_is_taken_once(maker.make().await).await;
+    a_vote_against_an_end(maker.make().await).await;
+    holds_expire(&*maker.make().await).await;
+    a_new_process_ends_what_was_open(&*maker.make().await).await;
+    bundles_one_is_active(&*maker.make().await).await;
+    activation_is_all_or_nothing(maker.make().await).await;
+    plugins_are_kept(&*maker.make().await).await;
+    sessions_are_kept(&*maker.make().await).await;
+    notices_wait_for_delivery(&*maker.make().await).await;
+    old_rows_are_forgotten(&*maker.make().await).await;
+}
+
+const NOW: Millis = 1_800_000_000_000;
+const PRINT: [u8; 32] = [7; 32];
+const LIMITS: HoldLimits = HoldLimits {
+    total: 100,
+    per_principal: 100,
+};
+
+fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
+    let routes = rules
+        .iter()
+        .map(|(rule, required)| RouteRecord {
+            rule: (*rule).into(),
+            approvers: vec!["approvers".into()],
+            required: *required,
+            channels: vec![],
+            title: String::new(),
+            body_markdown: String::new(),
+        })
+        .collect();
+    HoldRecord {
+        id: Uuid::now_v7().to_string(),
+        opened_at: NOW,
+        expires_at: NOW + 60_000,
+        principal: principal.into(),
+        involved: vec![principal.into()],
+        fingerprint: PRINT,
+        document: HoldDocument {
+            session: "s".into(),
+            seq: 1,
+            chain: vec![],
+            issuer: "i".into(),
+            source: "192.0.2.1".into(),
+            target: TargetInfo {
+                name: "orders".into(),
+                protocol: "postgres".into(),
+                env: "prod".into(),
+                tags: BTreeMap::new(),
+            },
+            database: "shop".into(),
+            reason: "r".into(),
+            statement: Statement {
+                kind: "update".into(),
+                // What would end a literal must come back as it went in.
+                text: "UPDATE t SET a = 'x''); DROP TABLE holds; --' \u{1F600}".into(),
+                truncated: false,
+                reads: vec![],
+                writes: vec![],
+                functions: vec![],
+                has_where: true,
+                parsed: true,
+            },
+            parameters: vec![],
+            risk: Risk::default(),
+            bundle: BundleRef {
+                name: "b".into(),
+                version: 1,
+                digest: "d".into(),
+            },
+            routes,
+        },
+        announce: true,
+    }
+}
+
+fn ballot(hold: &str, voter: &str, kind: VoteKind, rules: &[&str]) -> Ballot {
+    Ballot {
+        hold: hold.into(),
+        voter: voter.into(),
+        kind,
+        reason: "because".into(),
+        rules: rules.iter().map(|r| (*r).to_owned()).collect(),
+        at: NOW + 1,
+    }
+}
+
+async fn opened(store: &dyn Store, record: HoldRecord) -> String {
+    let id = record.id.clone();
+    assert_eq!(store.open_hold(record, LIMITS).await.unwrap(), Opened::Yes);
+    id
+}
+
+async fn state(store: &dyn Store, id: &str) -> HoldState {
+    store.hold(id).await.unwrap().unwrap().state
+}
+
+async fn holds_open_within_limits(store: &dyn Store) {
+    let limits = HoldLimits {
+        total: 3,
+        per_principal: 2,
+    };
+    for (principal, expected) in [
+        ("a", Opened::Yes),
+        ("a", Opened::Yes),
+        ("a", Opened::TooMany(2)),
+        ("b", Opened::Yes),
+        ("c", Opened::TooMany(3)),
+    ] {
+        let record = hold(principal, &[("one", 1)]);
+        assert_eq!(store.open_hold(record, limits).await.unwrap(), expected);
+    }
+    // Overdue ones do not take a place.
+    let later = HoldRecord {
+        opened_at: NOW + 60_000,
+        expires_at: NOW + 70_000,
+        ..hold("a", &[("one", 1)])
+    };
+    assert_eq!(store.open_hold(later, limits).await.unwrap(), Opened::Yes);
+}
+
+async fn holds_are_listed(store: &dyn Store) {
+    let mut ids = Vec::new();
+    for principal in ["a", "b", "a"] {
+        let record = hold(principal, &[("one", 1)]);
+        let text = record.document.statement.text.clone();
+        let id = opened(store, record).await;
+        let row = store.hold(&id).await.unwrap().unwrap();
+        assert_eq!(row.record.document.statement.text, text);
+        ids.push(id);
+    }
+    assert!(store.hold("' OR '1'='1").await.unwrap().is_none());
+    let list = async |query: HoldQuery| -> Vec<String> {
+        let rows = store.holds(query).await.unwrap();
+        rows.into_iter().map(|row| row.record.id).collect()
+    };
+    let all = HoldQuery {
+        limit: 10,
+        ..HoldQuery::default()
+    };
+    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    assert_eq!(list(all.clone()).await, newest_first);
+    let of_b = HoldQuery {
+        principal: Some("b".into()),
+        ..all.clone()
+    };
+    assert_eq!(list(of_b).await, [ids[1].clone()]);
+    let nowhere = HoldQuery {
+        target: Some("x' OR '1'='1".into()),
+        ..all.clone()
+    };
+    assert!(list(nowhere).await.is_empty());
+    let page = HoldQuery {
+        before: Some(ids[2].clone()),
+        limit: 1,
+        ..all
+    };
+    assert_eq!(list(page).await, [ids[1].clone()]);
+}
+
+async fn votes_add_up(store: &dyn Store) {
+    use VoteKind::{Approve, Deny};
+    let mut changes = store.changes();
+    let id = opened(store, hold("a", &[("one", 2), ("two", 1)])).await;
+    assert_eq!(changes.recv().await.unwrap(), Change::Hold(id.clone()));
+    let vote = async |voter: &str, kind, rules: &[&str]| {
+        let verdict = store.vote(ballot(&id, voter, kind, rules)).await.unwrap();
+        verdict.unwrap().cast
+    };
+    assert_eq!(vote("a", Approve, &["one"]).await, Cast::Void, "involved");
+    assert_eq!(vote("x", Approve, &["other"]).await, Cast::Void, "no rule");
+    for (voter, rules, expected) in [
+        ("x", &["one"][..], HoldState::Open),
+        ("x", &["one", "two"], HoldState::Open),
+        ("y", &["one"], HoldState::Approved),
+    ] {
+        let cast = vote(voter, Approve, rules).await;
+        let Cast::Counted { votes, state } = cast else {
+            panic!("{voter}: {cast:?}");
+        };
+        assert_eq!((state, votes.len()), (expected, 1), "{voter}");
+    }
+    let late = vote("z", Deny, &["one"]).await;
+    assert_eq!(late, Cast::Closed(HoldState::Approved));
+    let unknown = ballot("nothing", "x", Approve, &["one"]);
+    assert!(store.vote(unknown).await.unwrap().is_none());
+
+    let id = opened(store, hold("a", &[("one", 2)])).await;
+    let vote = async |voter: &str, kind| {
+        let verdict = store
+            .vote(ballot(&id, voter, kind, &["one"]))
+            .await
+            .unwrap();
+        verdict.unwrap().cast
+    };
+    vote("x", Approve).await;
+    assert_eq!(vote("x", Approve).await, Cast::Again);
+    let changed = vote("x", Deny).await;
+    assert!(matches!(
+        changed,
+        Cast::Counted {
+            state: HoldState::Denied,
+            ..
+        }
+    ));
+    assert_eq!(vote("y", Approve).await, Cast::Closed(HoldState::Denied));
+    let row = store.hold(&id).await.unwrap().unwrap();
+    assert_eq!(row.decided_by.as_deref(), Some("x"));
+    assert_eq!(row.votes.len(), 2);
+    let settled = store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
+    assert!(matches!(settled, Settled::Denied { by, .. } if by == "x"));
+}
+
+async fn an_approval_is_taken_once(store: Arc<dyn Store>) {
+    let tasks = TaskTracker::new();
+    let id = opened(&*store, hold("a", &[("one", 1)])).await;
+    let settled = store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
+    assert_eq!(settled, Settled::Pending);
+    let vote = ballot(&id, "x", VoteKind::Approve, &["one"]);
+    store.vote(vote).await.unwrap();
+    let takers: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, id) = (store.clone(), id.clone());
+            tasks.spawn(async move { store.settle_hold(&id, PRINT, NOW + 3).await.unwrap() })
+        })
+        .collect();
+    let mut taken = 0;
+    for taker in takers {
+        match taker.await.unwrap() {
+            Settled::Approved { approvers } => {
+                assert_eq!(approvers, ["x"]);
+                taken += 1;
+            }
+            other => assert_eq!(other, Settled::Gone),
+        }
+    }
+    assert_eq!(taken, 1);
+    assert_eq!(state(&*store, &id).await, HoldState::Used);
+    // The client went away before it could use what it took.
+    assert!(store.abandon_hold(&id, NOW + 4).await.unwrap());
+    assert_eq!(state(&*store, &id).await, HoldState::Abandoned);
+
+    let id = opened(&*store, hold("a", &[("one", 1)])).await;
+    store
+        .vote(ballot(&id, "x", VoteKind::Approve, &["one"]))
+        .await
+        .unwrap();
+    let wrong = store.settle_hold(&id, [8; 32], NOW + 3).await.unwrap();
+    assert_eq!(wrong, Settled::Mismatch);
+    let void = store.settle_hold(&id, PRINT, NOW + 3).await.unwrap();
+    assert_eq!(void, Settled::Gone);
+}
+
+async fn a_vote_against_an_end(store: Arc<dyn Store>) {
+    for _ in 0..20 {
+        let id = opened(&*store, hold("a", &[("one", 1)])).await;
+        let vote = ballot(&id, "x", VoteKind::Approve, &["one"]);
+        let (verdict, ended) = tokio::join!(store.vote(vote), store.abandon_hold(&id, NOW + 1));
+        assert!(ended.unwrap(), "nothing ended it before");
+        let cast = verdict.unwrap().unwrap().cast;
+        assert!(matches!(
+            cast,
+            Cast::Counted { .. } | Cast::Closed(HoldState::Abandoned)
+        ));
+        assert_eq!(state(&*store, &id).await, HoldState::Abandoned);
+        assert!(!store.abandon_hold(&id, NOW + 2).await.unwrap());
+    }
+}
+
+async fn holds_expire(store: &dyn Store) {
+    let id = opened(store, hold("a", &[("one", 1)])).await;
+    let late = Ballot {
+        at: NOW + 60_000,
+        ..ballot(&id, "x", VoteKind::Approve, &["one"])
+    };
+    let cast = store.vote(late).await.unwrap().unwrap().cast;
+    assert_eq!(cast, Cast::Closed(HoldState::Expired));
+    assert_eq!(state(store, &id).await, HoldState::Expired);
+
+    let id = opened(store, hold("a", &[("one", 1)])).await;
+    store
+        .vote(ballot(&id, "x", VoteKind::Approve, &["one"]))
+        .await
+        .unwrap();
+    let settled = store.settle_hold(&id, PRINT, NOW + 60_000).await.unwrap();
+    assert_eq!(settled, Settled::Expired, "an approval ends with its hold");
+
+    let id = opened(store, hold("a", &[("one", 1)])).await;
+    store.sweep(NOW + 59_999, 0).await.unwrap();
+    assert_eq!(state(store, &id).await, HoldState::Open);
+    store.sweep(NOW + 60_000, 0).await.unwrap();
+    assert_eq!(state(store, &id).await, HoldState::Expired);
+}
+
+async fn a_new_process_ends_what_was_open(store: &dyn Store) {
+    let open = opened(store, hold("a", &[("one", 1)])).await;
+    let approved = opened(store, hold("a", &[("one", 1)])).await;
+    let denied = opened(store, hold("a", &[("one", 1)])).await;
+    store
+        .vote(ballot(&approved, "x", VoteKind::Approve, &["one"]))
+        .await
+        .unwrap();
+    store
+        .vote(ballot(&denied, "x", VoteKind::Deny, &["one"]))
+        .await
+        .unwrap();
+    store
+        .write_sessions(vec![SessionWrite::Started(session("s"))])
+        .await
+        .unwrap();
+    let begun = store.begin(NOW + 10).await.unwrap();
+    assert_eq!((begun.holds_abandoned, begun.sessions_ended), (2, 1));
+    for (id, expected) in [
+        (&open, HoldState::Abandoned),
+        (&approved, HoldState::Abandoned),
+        (&denied, HoldState::Denied),
+    ] {
+        assert_eq!(state(store, id).await, expected);
+    }
+    let session = store.session("s").await.unwrap().unwrap();
+    assert_eq!(session.ended_at, Some(NOW + 10));
+    let again = store.begin(NOW + 11).await.unwrap();
+    assert_eq!((again.holds_abandoned, again.sessions_ended), (0, 0));
+}
+
+fn bundle(author: Option<&str>) -> NewBundle {
+    NewBundle {
+        files: BTreeMap::from([("a.cedar".to_owned(), "text '\u{0}\"".to_owned())]),
+        summary: BundleSummary {
+            name: "b".into(),
+            digest: "d".into(),
+            policies: 1,
+            approval_rules: vec!["one".into()],
+            label_rules: 0,
+            tests: 0,
+        },
+        author: author.map(str::to_owned),
+        involved: author.map(str::to_owned).into_iter().collect(),
+        note: "n".into(),
+        at: NOW,
+    }
+}
+
+async fn staged(store: &dyn Store, author: &str) -> BundleRow {
+    let row = store.stage_bundle(bundle(Some(author)), 10).await.unwrap();
+    row.unwrap()
+}
+
+async fn bundles_one_is_active(store: &dyn Store) {
+    assert!(store.active_bundle().await.unwrap().is_none());
+    assert!(store.previous_bundle().await.unwrap().is_none());
+    let one = staged(store, "a").await;
+    let two = staged(store, "b").await;
+    assert!(two.version > one.version);
+    assert_eq!(one.state, BundleState::Staged);
+    let full = store.stage_bundle(bundle(None), 2).await.unwrap();
+    assert!(full.is_none(), "too many are staged");
+    let activate = async |version, expected| {
+        let done = store.activate_bundle(version, expected, "x", NOW + 5).await;
+        done.unwrap()
+    };
+    assert!(
+        !activate(one.version, Some(two.version)).await,
+        "none is active yet"
+    );
+    assert!(activate(one.version, None).await);
+    assert!(!activate(two.version, None).await, "another is active");
+    assert!(activate(two.version, Some(one.version)).await);
+    let active = store.active_bundle().await.unwrap().unwrap();
+    assert_eq!(
+        (active.version, active.activated_by.as_deref()),
+        (two.version, Some("x"))
+    );
+    let previous = store.previous_bundle().await.unwrap().unwrap();
+    assert_eq!(
+        (previous.version, previous.state),
+        (one.version, BundleState::Retired)
+    );
+    assert!(
+        activate(one.version, Some(two.version)).await,
+        "rolling back"
+    );
+    let previous = store.previous_bundle().await.unwrap().unwrap();
+    assert_eq!(previous.version, two.version);
+    assert!(!activate(999, Some(one.version)).await);
+    let active = store.active_bundle().await.unwrap().unwrap();
+    assert_eq!(
+        active.version, one.version,
+        "an unknown version retired the active one"
+    );
+    let versions: Vec<u64> = store
+        .bundles(None, 10)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|b| b.version)
+        .collect();
+    assert_eq!(versions, [two.version, one.version]);
+    assert_eq!(store.bundles(Some(two.version), 10).await.unwrap().len(), 1);
+    let files = store.bundle_files(one.version).await.unwrap().unwrap();
+    assert_eq!(files, bundle(None).files);
+    assert!(store.bundle(999).await.unwrap().is_none());
+    assert!(store.bundle_files(999).await.unwrap().is_none());
+}
+
+async fn activation_is_all_or_nothing(store: Arc<dyn Store>) {
+    let first = staged(&*store, "a").await.version;
+    store.activate_bundle(first, None, "x", NOW).await.unwrap();
+    let tasks = TaskTracker::new();
+    let mut racers = Vec::new();
+    for _ in 0..6 {
+        let version = staged(&*store, "a").await.version;
+        let store = store.clone();
+        racers.push(tasks.spawn(async move {
+            let done = store.activate_bundle(version, Some(first), "x", NOW).await;
+            done.unwrap()
+        }));
+    }
+    let mut won = 0;
+    for racer in racers {
+        won += usize::from(racer.await.unwrap());
+    }
+    assert_eq!(won, 1);
+    let all = store.bundles(None, 50).await.unwrap();
+    let active = all.iter().filter(|b| b.state == BundleState::Active);
+    assert_eq!(active.count(), 1);
+}
+
+async fn plugins_are_kept(store: &dyn Store) {
+    let plugin = |name: &str, by: &str| PluginRow {
+        summary: PluginSummary {
+            name: name.into(),
+            version: "1".into(),
+            digest: "d".into(),
+            capabilities: vec!["masker".into()],
+        },
+        size: 3,
+        config: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
+        uploaded_by: by.into(),
+        uploaded_at: NOW,
+    };
+    let bytes = Bytes::from_static(b"\0\xff'");
+    store
+        .put_plugin(plugin("b", "x"), Bytes::new())
+        .await
+        .unwrap();
+    store
+        .put_plugin(plugin("a", "x"), Bytes::new())
+        .await
+        .unwrap();
+    store
+        .put_plugin(plugin("a", "y"), bytes.clone())
+        .await
+        .unwrap();
+    assert_eq!(store.plugin("a").await.unwrap(), Some(plugin("a", "y")));
+    assert_eq!(store.plugin_component("a").await.unwrap(), Some(bytes));
+    let all = store.plugins().await.unwrap();
+    assert_eq!(all, [plugin("a", "y"), plugin("b", "x")]);
+    assert!(store.remove_plugin("a").await.unwrap());
+    assert!(!store.remove_plugin("a").await.unwrap());
+    assert!(store.plugin("a").await.unwrap().is_none());
+    assert!(store.plugin_component("a").await.unwrap().is_none());
+}
+
+fn session(id: &str) -> SessionRow {
+    SessionRow {
+        id: id.into(),
+        kind: "User".into(),
+        principal: "a".into(),
+        owner: "a".into(),
+        target: "orders".into(),
+        database: "shop".into(),
+        source: "192.0.2.1".into(),
+        application: "psql".into(),
+        started_at: NOW,
+        ended_at: None,
+        end: None,
+    }
+}
+
+async fn sessions_are_kept(store: &dyn Store) {
+    let ended = |id: &str, end: &str| SessionWrite::Ended {
+        id: id.into(),
+        at: NOW + 9,
+        end: end.into(),
+    };
+    let started = |id: &str| SessionWrite::Started(session(id));
+    let writes = vec![
+        started("1"),
+        started("2"),
+        started("2"),
+        ended("1", "first"),
+    ];
+    store.write_sessions(writes).await.unwrap();
+    let more = vec![ended("1", "second"), ended("unknown", "x")];
+    store.write_sessions(more).await.unwrap();
+    let row = store.session("1").await.unwrap().unwrap();
+    assert_eq!(
+        (row.end.as_deref(), row.ended_at),
+        (Some("first"), Some(NOW + 9))
+    );
+    assert!(store.session("unknown").await.unwrap().is_none());
+    let list = async |live, before: Option<&str>| -> Vec<String> {
+        let query = SessionQuery {
+            live,
+            before: before.map(str::to_owned),
+            limit: 10,
+        };
+        let rows = store.sessions(query).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect()
+    };
+    assert_eq!(list(None, None).await, ["2", "1"]);
+    assert_eq!(list(Some(true), None).await, ["2"]);
+    assert_eq!(list(Some(false), None).await, ["1"]);
+    assert_eq!(list(None, Some("2")).await, ["1"]);
+}
+
+async fn notices_wait_for_delivery(store: &dyn Store) {
+    let quiet = HoldRecord {
+        announce: false,
+        ..hold("a", &[("one", 1)])
+    };
+    let quiet = opened(store, quiet).await;
+    store.abandon_hold(&quiet, NOW).await.unwrap();
+    assert!(store.due_notices(NOW + 99, 10).await.unwrap().is_empty());
+
+    let id = opened(store, hold("a", &[("one", 1)])).await;
+    let due = store.due_notices(NOW, 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].kind, due[0].attempts), (NoticeKind::Opened, 0));
+    assert_eq!(due[0].hold.record.id, id);
+    let first = due[0].id.clone();
+    store
+        .notice_failed(&first, Some(NOW + 50), "503")
+        .await
+        .unwrap();
+    assert!(store.due_notices(NOW + 49, 10).await.unwrap().is_empty());
+    let due = store.due_notices(NOW + 50, 10).await.unwrap();
+    assert_eq!((due[0].id.as_str(), due[0].attempts), (first.as_str(), 1));
+    store
+        .vote(ballot(&id, "x", VoteKind::Approve, &["one"]))
+        .await
+        .unwrap();
+    // That it was taken is not announced again, nor that it was dropped afterwards.
+    store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
+    store.abandon_hold(&id, NOW + 3).await.unwrap();
+    let due = store.due_notices(NOW + 99, 10).await.unwrap();
+    assert_eq!(due.len(), 2, "oldest first");
+    assert_eq!(due[0].id, first);
+    assert_eq!(due[1].kind, NoticeKind::Decided(HoldState::Approved));
+    store.notice_delivered(&due[1].id).await.unwrap();
+    store.notice_failed(&first, None, "gone").await.unwrap();
+    assert!(
+        store
+            .due_notices(Millis::MAX >> 1, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+async fn old_rows_are_forgotten(store: &dyn Store) {
+    let open = opened(store, hold("a", &[("one", 1)])).await;
+    let denied = opened(store, hold("a", &[("one", 1)])).await;
+    store
+        .vote(ballot(&denied, "x", VoteKind::Deny, &["one"]))
+        .await
+        .unwrap();
+    let one = staged(store, "a").await.version;
+    let two = staged(store, "a").await.version;
+    store.activate_bundle(one, None, "x", NOW).await.unwrap();
+    let end = SessionWrite::Ended {
+        id: "1".into(),
+        at: NOW + 1,
+        end: "e".into(),
+    };
+    let writes = vec![
+        SessionWrite::Started(session("1")),
+        SessionWrite::Started(session("2")),
+        end,
+    ];
+    store.write_sessions(writes).await.unwrap();
+    store.sweep(NOW + 2, NOW).await.unwrap();
+    assert!(store.hold(&denied).await.unwrap().is_some(), "too early");
+    store.sweep(NOW + 2, NOW + 100_000).await.unwrap();
+    assert!(store.hold(&denied).await.unwrap().is_none());
+    assert!(
+        store.hold(&open).await.unwrap().is_some(),
+        "somebody waits for it"
+    );
+    assert!(
+        store.bundle(two).await.unwrap().is_none(),
+        "nobody activated it"
+    );
+    assert!(store.bundle(one).await.unwrap().is_some(), "it is active");
+    assert!(store.session("1").await.unwrap().is_none());
+    assert!(store.session("2").await.unwrap().is_some(), "it is live");
+}

@@ -299,3 +299,6 @@ impl Store for Sqlite {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

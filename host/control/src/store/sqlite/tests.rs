@@ -1,0 +1,101 @@
+//! The suite on SQLite, and what is SQLite's own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::Sqlite;
+use crate::error::ControlError;
+use crate::store::conformance::{self, Maker};
+use crate::store::{Store, StoreError};
+
+#[derive(Default)]
+struct Files(Mutex<Vec<TempDir>>);
+
+#[async_trait]
+impl Maker for Files {
+    async fn make(&self) -> Arc<dyn Store> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&dir.path().join("state.db")).unwrap();
+        self.0.lock().push(dir);
+        Arc::new(store)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn passes_the_suite() {
+    conformance::run(&Files::default()).await;
+}
+
+#[tokio::test]
+async fn settings_are_what_durability_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&dir.path().join("state.db")).unwrap();
+    for (pragma, expected) in [("synchronous", "2"), ("journal_mode", "wal")] {
+        let found = store
+            .write(move |c| {
+                let value = c.pragma_query_value(None, pragma, |row| {
+                    row.get::<_, rusqlite::types::Value>(0)
+                });
+                value.map_err(super::db("reading a pragma"))
+            })
+            .await
+            .unwrap();
+        let found = match found {
+            rusqlite::types::Value::Integer(n) => n.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{pragma}");
+    }
+    let written = store
+        .read(|c| c.execute("DELETE FROM meta", []).map_err(super::db("x")))
+        .await;
+    assert!(written.is_err(), "the reading connection writes");
+    store.ping().await.unwrap();
+}
+
+#[test]
+fn refuses_files_that_it_does_not_understand() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    drop(Sqlite::open(&path).unwrap());
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 999).unwrap();
+    drop(connection);
+    let error = Sqlite::open(&path).err().unwrap();
+    assert!(matches!(
+        error,
+        ControlError::Store(StoreError::Newer { found: 999, .. })
+    ));
+    let path = dir.path().join("not-a-database");
+    std::fs::write(&path, "certainly no database, but long enough to look at").unwrap();
+    assert!(matches!(
+        Sqlite::open(&path).err().unwrap(),
+        ControlError::Store(StoreError::Database { .. })
+    ));
+    assert!(matches!(
+        Sqlite::open(&dir.path().join("no/such/dir/state.db"))
+            .err()
+            .unwrap(),
+        ControlError::File { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_an_error_not_a_guess() {
+    let files = Files::default();
+    let store = files.make().await;
+    let path = files.0.lock()[0].path().join("state.db");
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO holds VALUES ('h', 'perhaps', 1, 2, 'p', 't', '[]', x'00', '{}', 0, \
+             NULL, NULL, NULL)",
+        )
+        .unwrap();
+    let error = store.hold("h").await.err().unwrap();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+}
