@@ -31,13 +31,18 @@ pub(crate) struct Header {
     pub(crate) typ: TokenType,
 }
 
-pub(crate) fn cut(token: &str) -> Result<Unverified<'_>, AuthError> {
+/// Before anything else is done with a token, its digest included.
+pub(crate) fn check_size(token: &str) -> Result<(), AuthError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(AuthError::TooLarge {
             bytes: token.len(),
             max: MAX_TOKEN_BYTES,
         });
     }
+    Ok(())
+}
+
+pub(crate) fn cut(token: &str) -> Result<Unverified<'_>, AuthError> {
     let (message, signature) = token
         .rsplit_once('.')
         .ok_or(AuthError::Malformed("it does not have three parts"))?;

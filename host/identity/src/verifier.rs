@@ -91,12 +91,7 @@ impl Verifier {
     /// May wait for the issuer's keys, for no longer than its timeout allows. Cancel safe.
     pub async fn verify(&self, token: &str) -> Result<Arc<Principal>, AuthError> {
         let now = self.0.clock.now();
-        if token.len() > token::MAX_TOKEN_BYTES {
-            return Err(AuthError::TooLarge {
-                bytes: token.len(),
-                max: token::MAX_TOKEN_BYTES,
-            });
-        }
+        token::check_size(token)?;
         let digest = cache::digest_of(token);
         let principal = match self.remembered(&digest, now) {
             Some(principal) => principal,

@@ -130,7 +130,9 @@ async fn the_limit_closes_and_recovers() {
 
 #[tokio::test]
 async fn drain_waits_for_those_who_finish() {
-    let running = start(options(), echo);
+    let mut patient = options();
+    patient.drain = PATIENCE;
+    let running = start(patient, echo);
     let mut a = TcpStream::connect(running.address).await.unwrap();
     assert!(answers(&mut a).await);
     running.stop.cancel();
