@@ -197,7 +197,7 @@ impl Router for Evil {
                 }]
             }
             "forever" => routing.timeout_seconds = u32::MAX,
-            "stages" => routing.stages = vec![routing.stages[0].clone(); 2],
+            "stages" => routing.stages.extend(routing.stages.clone()),
             "no-stages" => routing.stages = Vec::new(),
             "huge-title" => routing.title = "t".repeat(1 << 20),
             "many-channels" => routing.channels = vec!["c".into(); 10_000],

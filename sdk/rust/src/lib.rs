@@ -97,6 +97,11 @@ pub fn risk(score: u8) -> Risk {
     }
 }
 
+/// The code of the README compiles, and its test passes.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What [`export!`] expands to; not for direct use.
 #[doc(hidden)]
 pub mod __private {

@@ -78,8 +78,8 @@ pub fn american(value: &[u8], at: usize) -> Option<Found> {
     let rest = group(i) && byte(value, i + 3) == separator && (4..8).all(|n| digit(i + n));
     let end = i + 8;
     let after = byte(value, end);
-    let alone = !is_word(after) && !(matches!(after, b'-' | b'.') && digit(end + 1));
-    (rest && alone).then_some(Found {
+    let goes_on = is_word(after) || (matches!(after, b'-' | b'.') && digit(end + 1));
+    (rest && !goes_on).then_some(Found {
         start: at,
         end,
         what: "phone",
