@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,6 +23,8 @@ use crate::recorder::Inner;
 const BYTES_RECORD: usize = 128 << 10;
 /// Bytes that one call queues at once; a longer one waits in between.
 const BYTES_AT_ONCE: usize = 512 << 10;
+/// How often a call that waits for room looks by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Inner {
     /// Queues records; returns when they are in the queue.
@@ -144,7 +146,7 @@ impl Journal for crate::Recorder {
     }
 
     async fn event(&self, event: ControlEvent) -> Result<(), JournalError> {
-        self.inner.state.check_headroom()?;
+        self.inner.state.check_headroom(0)?;
         let body = json(&convert::control(&event))?;
         let stream = self.inner.control.as_u128();
         let record = record(Kind::Control, event.at, stream, None, body);
@@ -178,22 +180,26 @@ impl Recording {
     }
 
     async fn wait_for_room(&self) -> Result<(), JournalError> {
-        let wait = self.inner.state.limits.full_wait;
-        let deadline = tokio::time::Instant::now() + wait;
+        let inner = &self.inner;
+        let deadline = tokio::time::Instant::now() + inner.state.limits.full_wait;
         loop {
-            let room = self.inner.state.room.notified();
-            let full = match self.inner.state.check_headroom() {
+            let room = inner.state.room.notified();
+            let free = inner.queued.available_permits() as u64;
+            let queued = u64::from(inner.state.limits.queued_bytes).saturating_sub(free);
+            let full = match inner.state.check_headroom(queued) {
                 Ok(()) => return Ok(()),
                 Err(full) => full,
             };
+            if tokio::time::Instant::now() >= deadline {
+                // These bytes will be missing, so nothing more of this session may pass.
+                self.failed.cancel();
+                return Err(full);
+            }
             tokio::select! {
                 () = room => {}
                 () = self.failed.cancelled() => return self.check().and(Err(full)),
-                () = tokio::time::sleep_until(deadline) => {
-                    // These bytes will be missing, so nothing more of this session may pass.
-                    self.failed.cancel();
-                    return Err(full);
-                }
+                // What is queued shrinks without a word when it is written.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
     }
@@ -232,7 +238,7 @@ impl SessionJournal for Recording {
 
     async fn refused(&self, refusal: RefusalRecord) -> Result<(), JournalError> {
         self.check()?;
-        self.inner.state.check_headroom()?;
+        self.inner.state.check_headroom(0)?;
         let body = json(&convert::refused(&refusal))?;
         let seq = Some(refusal.seq);
         let record = record(Kind::Refused, refusal.at, self.id, seq, body);

@@ -46,6 +46,34 @@ impl Day {
         })
     }
 
+    /// The day after; an impossible day such as 31 February leads to the next month.
+    pub fn next(self) -> Self {
+        let leap = self.year.is_multiple_of(4)
+            && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
+        let last = match self.month {
+            2 if leap => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        match (self.day < last, self.month < 12) {
+            (true, _) => Self {
+                day: self.day + 1,
+                ..self
+            },
+            (false, true) => Self {
+                month: self.month + 1,
+                day: 1,
+                ..self
+            },
+            (false, false) => Self {
+                year: self.year.saturating_add(1),
+                month: 1,
+                day: 1,
+            },
+        }
+    }
+
     /// The day that a stream is filed under: the time in its UUIDv7, or its start.
     pub fn of_stream(stream: Uuid, started_ns: u64) -> Self {
         Self::of_v7(stream).unwrap_or_else(|| Self::of_ns(started_ns))

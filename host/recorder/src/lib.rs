@@ -29,16 +29,29 @@ mod keys;
 pub mod objects;
 mod options;
 mod pending;
+mod pgframes;
 mod record;
 mod recorder;
 mod recover;
+mod replay;
 mod seal;
 mod segment;
 mod state;
+mod store;
+mod text;
 mod upload;
+mod verify;
+mod verify_wal;
 mod wal;
 
 pub use keys::{Day, SegmentKey};
 pub use options::{Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 pub use recorder::{Recorder, ShutdownReport, Stats};
 pub use recover::RecoveryReport;
+pub use replay::{ReplayError, ReplaySummary, replay};
+pub use store::{Days, SessionEntry, Store, StoreUrlError};
+pub use verify::{Finding, VerifyOptions, VerifyReport, verify_store};
+pub use verify_wal::{WalFinding, WalReport, verify_wal};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Sealed segments that wait in the spool: for the store to have them, and for the log to know that
-//! they were sealed. A file goes when both are true.
+//! they were sealed. A file goes when both are true; until the store has it, a file that the log knows
+//! of carries `.marked` at the end of its name, because the log forgets its marks with its old files.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -74,17 +75,17 @@ impl Pending {
         file.sync()?;
         self.disk.rename(&temporary, &self.dir.join(name))?;
         self.disk.sync_dir(&self.dir)?;
-        self.add(key, bytes.len() as u64);
+        self.add(key, bytes.len() as u64, false);
         Ok(())
     }
 
     /// Queues a segment whose file is there already.
-    pub fn add(&self, key: SegmentKey, len: u64) {
+    pub fn add(&self, key: SegmentKey, len: u64, marked: bool) {
         let mut inner = self.inner.lock();
         let entry = Entry {
             len,
             stored: false,
-            marked: false,
+            marked,
         };
         if inner.entries.insert(key, entry).is_none() {
             inner.queue.push_back(key);
@@ -94,34 +95,50 @@ impl Pending {
         self.work.notify_one();
     }
 
-    /// The log knows of it, durably.
-    pub fn marked(&self, key: &SegmentKey) {
-        self.update(key, |e| e.marked = true);
-    }
-
-    pub fn stored(&self, key: &SegmentKey) {
-        self.update(key, |e| e.stored = true);
-        self.stored.notify_waiters();
-    }
-
-    fn update(&self, key: &SegmentKey, change: impl FnOnce(&mut Entry)) {
+    /// The log knows of it, durably. The new name is durable after the next `sync`.
+    pub fn marked(&self, key: &SegmentKey) -> io::Result<()> {
         let mut inner = self.inner.lock();
-        let Some(entry) = inner.entries.get_mut(key) else {
-            return;
+        let Some(entry) = inner.entries.get_mut(key).filter(|e| !e.marked) else {
+            return Ok(());
         };
-        change(entry);
-        if !(entry.marked && entry.stored) {
-            return;
+        let old = self.dir.join(key.file_name());
+        entry.marked = true;
+        if !entry.stored {
+            return self.disk.rename(&old, &self.dir.join(marked_name(key)));
         }
         let len = entry.len;
         inner.entries.remove(key);
+        self.gone(key, &old, len);
+        Ok(())
+    }
+
+    /// The store has it.
+    pub fn stored(&self, key: &SegmentKey) {
+        let mut inner = self.inner.lock();
+        if let Some(entry) = inner.entries.get_mut(key) {
+            entry.stored = true;
+            if entry.marked {
+                let len = entry.len;
+                inner.entries.remove(key);
+                self.gone(key, &self.dir.join(marked_name(key)), len);
+            }
+        }
         drop(inner);
+        self.stored.notify_waiters();
+    }
+
+    fn gone(&self, key: &SegmentKey, path: &Path, len: u64) {
         // What cannot be removed is found and stored again at the next start, which changes nothing.
-        if let Err(error) = self.disk.remove(&self.dir.join(key.file_name())) {
+        if let Err(error) = self.disk.remove(path) {
             tracing::warn!(%key, %error, "a stored segment could not be removed from the spool");
         }
         self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
         self.state.room.notify_waiters();
+    }
+
+    /// Makes the names durable, before the log forgets its marks.
+    pub fn sync(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.dir)
     }
 
     /// The next segment to store.
@@ -135,7 +152,10 @@ impl Pending {
     }
 
     pub fn read(&self, key: &SegmentKey) -> Result<Bytes, ReadError> {
-        let bytes = std::fs::read(self.dir.join(key.file_name())).map_err(ReadError::Io)?;
+        // It may be marked, and so renamed, between two looks.
+        let bytes = std::fs::read(self.dir.join(key.file_name()))
+            .or_else(|_| std::fs::read(self.dir.join(marked_name(key))))
+            .map_err(ReadError::Io)?;
         if chain::sha256(&bytes) != key.sha256 {
             return Err(ReadError::Altered);
         }
@@ -144,10 +164,11 @@ impl Pending {
 
     /// Puts a segment aside that is not what it should be.
     pub fn quarantine(&self, key: &SegmentKey) {
-        let name = key.file_name();
+        let to = self.quarantine.join(key.file_name());
         let moved = self
             .disk
-            .rename(&self.dir.join(&name), &self.quarantine.join(&name));
+            .rename(&self.dir.join(key.file_name()), &to)
+            .or_else(|_| self.disk.rename(&self.dir.join(marked_name(key)), &to));
         if let Err(error) = moved {
             tracing::error!(%key, %error, "a damaged segment could not be put aside");
         }
@@ -165,8 +186,30 @@ impl Pending {
     }
 }
 
+const MARKED: &str = ".marked";
+
+fn marked_name(key: &SegmentKey) -> String {
+    format!("{}{MARKED}", key.file_name())
+}
+
+/// A segment in the spool, by the name of its file; true when the log knows of it.
+pub fn parse_name(name: &str) -> Option<(SegmentKey, bool)> {
+    match name.strip_suffix(MARKED) {
+        Some(name) => Some((SegmentKey::from_file_name(name)?, true)),
+        None => Some((SegmentKey::from_file_name(name)?, false)),
+    }
+}
+
+/// A waiting segment that an earlier process left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Left {
+    pub key: SegmentKey,
+    pub marked: bool,
+    pub len: u64,
+}
+
 /// The waiting segments that an earlier process left; its half-written ones are removed.
-pub fn left_behind(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<(SegmentKey, u64)>> {
+pub fn left_behind(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<Left>> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
@@ -174,8 +217,9 @@ pub fn left_behind(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<(SegmentKey, u
         let name = name.to_string_lossy();
         if name.ends_with(".tmp") {
             disk.remove(&entry.path())?;
-        } else if let Some(key) = SegmentKey::from_file_name(&name) {
-            out.push((key, entry.metadata()?.len()));
+        } else if let Some((key, marked)) = parse_name(&name) {
+            let len = entry.metadata()?.len();
+            out.push(Left { key, marked, len });
         }
     }
     out.sort();

@@ -221,10 +221,11 @@ fn adopt_pending(
     let left = pending::left_behind(dir, &*sealer.disk)
         .map_err(OpenError::io("reading the waiting segments", dir))?;
     let mut marks = Vec::new();
-    for (key, len) in left {
-        sealer.pending.add(key, len);
-        if known.contains(&key) {
-            sealer.pending.marked(&key);
+    for pending::Left { key, marked, len } in left {
+        sealer.pending.add(key, len, marked);
+        if marked || known.contains(&key) {
+            let renamed = sealer.pending.marked(&key);
+            renamed.map_err(OpenError::io("renaming a segment in", dir))?;
             out.report.pending_segments += 1;
             continue;
         }

@@ -214,18 +214,25 @@ impl Sealer {
 
     fn batch(&mut self, batch: Batch) -> Result<(), SealError> {
         *self.files.entry(batch.file_no).or_insert(0) += batch.len;
+        let mut result = Ok(());
         for item in &batch.items {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
-            self.apply(batch.file_no, item, encoded)?;
+            result = result.and_then(|()| self.apply(batch.file_no, item, encoded));
         }
+        // Before anybody who waits for this batch looks again.
+        let answer = result.as_ref().map_err(|error| {
+            let why = error.to_string();
+            self.state.poison(why.clone());
+            Refused::Poisoned(why)
+        });
         for (_, done) in batch.closers {
-            done.send(Ok(())).ok();
+            done.send(answer.clone().copied()).ok();
         }
+        result?;
         if self.pressed() {
             self.relieve()?;
         }
-        self.answer_flushes();
-        Ok(())
+        self.answer_flushes()
     }
 
     /// Is the spool so full that old log files should go at once?
@@ -236,7 +243,7 @@ impl Sealer {
     /// Takes one durable record to its stream.
     pub fn apply(&mut self, file: u64, item: &Item, encoded: &[u8]) -> Result<(), SealError> {
         if matches!(item.kind, Kind::Sealed | Kind::Carry) && !self.replaying {
-            self.mark_durable(file, encoded);
+            self.mark_durable(file, encoded)?;
         }
         if item.stream == NO_STREAM || self.finished.contains(&item.stream) {
             return Ok(());
@@ -410,28 +417,30 @@ impl Sealer {
         Ok(())
     }
 
-    fn mark_durable(&mut self, file: u64, encoded: &[u8]) {
+    fn mark_durable(&mut self, file: u64, encoded: &[u8]) -> Result<(), SealError> {
         let payload = encoded.get(crate::record::HEADER..).unwrap_or_default();
         let Ok(mark) = serde_json::from_slice::<MarkDoc>(payload) else {
-            return;
+            return Ok(());
         };
         let Ok(id) = mark.stream.parse::<Uuid>() else {
-            return;
+            return Ok(());
         };
         let Some(stream) = self.streams.get_mut(&id.as_u128()) else {
-            return;
+            return Ok(());
         };
         stream.mark_file = Some(file);
         match mark.key.as_deref().and_then(SegmentKey::parse) {
             Some(key) => {
                 stream.in_flight.retain(|(k, _)| *k != Some(key));
-                self.pending.marked(&key);
+                let renamed = self.pending.marked(&key);
+                renamed.map_err(|source| SealError::Spool { key, source })?;
             }
             None => stream.carrying = false,
         }
         if stream.over() {
             self.streams.remove(&id.as_u128());
         }
+        Ok(())
     }
 
     fn tick(&mut self) -> Result<(), SealError> {
@@ -471,6 +480,11 @@ impl Sealer {
 
     fn remove(&mut self, file: u64, len: u64) -> Result<(), SealError> {
         let path = scan::file_path(&self.wal_dir, file);
+        let wrong = |source| SealError::Remove {
+            path: path.clone(),
+            source,
+        };
+        self.pending.sync().map_err(wrong)?;
         let gone = if self.damaged.remove(&file) {
             let to = scan::file_path(&self.quarantine_dir, file);
             self.disk.rename(&path, &to)
@@ -479,7 +493,7 @@ impl Sealer {
         };
         // Durable before the next one goes: an old file must not come back alone.
         gone.and_then(|()| self.disk.sync_dir(&self.wal_dir))
-            .map_err(|source| SealError::Remove { path, source })?;
+            .map_err(wrong)?;
         self.files.remove(&file);
         self.state.wal_bytes.fetch_sub(len, Ordering::Relaxed);
         self.state.room.notify_waiters();
@@ -525,11 +539,10 @@ impl Sealer {
             self.seal(id)?;
         }
         self.flushes.push((flush, done));
-        self.answer_flushes();
-        Ok(())
+        self.answer_flushes()
     }
 
-    fn answer_flushes(&mut self) {
+    fn answer_flushes(&mut self) -> Result<(), SealError> {
         let waits = |flush: Flush, s: &Stream| {
             (flush == Flush::All || !s.control) && !s.in_flight.is_empty()
         };
@@ -537,8 +550,12 @@ impl Sealer {
             .into_iter()
             .partition(|(flush, _)| !self.streams.values().any(|s| waits(*flush, s)));
         self.flushes = wait;
+        if !ready.is_empty() {
+            self.relieve()?;
+        }
         for (_, done) in ready {
             done.send(Ok(())).ok();
         }
+        Ok(())
     }
 }

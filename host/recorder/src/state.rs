@@ -58,8 +58,10 @@ impl State {
 
     /// From here on every call errs, and every session is told to end. The first reason stays.
     pub fn poison(&self, why: String) {
-        tracing::error!(%why, "the recorder failed; every session ends and none is accepted");
-        self.reason.get_or_init(|| why);
+        self.reason.get_or_init(|| {
+            tracing::error!(%why, "the recorder failed; every session ends and none is accepted");
+            why
+        });
         self.failed.cancel();
     }
 
@@ -82,16 +84,18 @@ impl State {
 
     /// May something new begin?
     pub fn check_room(&self) -> Result<(), JournalError> {
-        self.check_below(self.limits.spool_bytes)
+        self.check_below(self.limits.spool_bytes, 0)
     }
 
-    /// What has begun may go on for a little longer, so that it can be recorded to its end.
-    pub fn check_headroom(&self) -> Result<(), JournalError> {
-        self.check_below(self.limits.spool_bytes + self.limits.spool_bytes / 8)
+    /// What has begun may go on for a little longer, so that it can be recorded to its end. `queued`
+    /// bytes are on their way into the log.
+    pub fn check_headroom(&self, queued: u64) -> Result<(), JournalError> {
+        let limit = self.limits.spool_bytes + self.limits.spool_bytes / 8;
+        self.check_below(limit, queued)
     }
 
-    fn check_below(&self, limit: u64) -> Result<(), JournalError> {
-        let used = self.used();
+    fn check_below(&self, limit: u64, queued: u64) -> Result<(), JournalError> {
+        let used = self.used() + queued;
         if used < limit {
             return Ok(());
         }

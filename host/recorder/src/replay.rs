@@ -1,0 +1,353 @@
+//! Prints the transcript of a recorded session.
+
+use std::io::{self, Write};
+
+use uuid::Uuid;
+
+use crate::doc::*;
+use crate::keys::timestamp;
+use crate::objects::StoreError;
+use crate::pgframes::{Frames, Writer};
+use crate::record::{Kind, Record};
+use crate::store::{ReadError, Store};
+use crate::text::clean;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the store holds no segment of session {0}")]
+    NotFound(Uuid),
+    #[error("segment {segment} of session {session} is missing")]
+    Missing { session: Uuid, segment: u32 },
+    #[error("segment {segment} of session {session} does not continue the one before")]
+    Broken { session: Uuid, segment: u32 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Segment(#[from] ReadError),
+    #[error("writing the transcript: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What was printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReplaySummary {
+    pub segments: u64,
+    pub records: u64,
+    pub actions: u64,
+    /// The session has its end; false means that it is open, or not stored to its end yet.
+    pub complete: bool,
+}
+
+/// Prints the transcript of `session` to `out`. Stops with an error where the recording is missing
+/// or altered, after everything that came before.
+pub async fn replay(
+    store: &Store,
+    session: Uuid,
+    out: &mut (dyn Write + Send),
+) -> Result<ReplaySummary, ReplayError> {
+    let keys = store.segments(false, session).await?;
+    if keys.is_empty() {
+        return Err(ReplayError::NotFound(session));
+    }
+    let mut printer = Printer::new();
+    let mut expected = 0;
+    let mut chain = crate::chain::stream_genesis(session.as_u128());
+    for key in keys {
+        if key.segment + 1 == expected {
+            // A second copy of what was just printed; verify compares them.
+            continue;
+        }
+        if key.segment != expected {
+            return Err(ReplayError::Missing {
+                session,
+                segment: expected,
+            });
+        }
+        let segment = store.segment(&key).await?;
+        if segment.chain_in != chain {
+            return Err(ReplayError::Broken {
+                session,
+                segment: expected,
+            });
+        }
+        chain = segment.chain_out;
+        expected += 1;
+        printer.summary.segments += 1;
+        for record in segment.records() {
+            printer.record(&record, out)?;
+        }
+    }
+    printer.finish(out)?;
+    Ok(printer.summary)
+}
+
+struct Printer {
+    summary: ReplaySummary,
+    postgres: bool,
+    server: Frames,
+    client: Frames,
+}
+
+impl Printer {
+    fn new() -> Self {
+        Self {
+            summary: ReplaySummary::default(),
+            postgres: false,
+            server: Frames::new(Writer::Server),
+            client: Frames::new(Writer::Client),
+        }
+    }
+
+    fn record(&mut self, r: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
+        self.summary.records += 1;
+        let at = timestamp(r.ts_ns);
+        let Some(kind) = r.known() else {
+            return writeln!(out, "{at}  (record of unknown kind {})", r.kind);
+        };
+        let (seq, body) = r.action().unwrap_or((0, r.payload));
+        match kind {
+            Kind::SessionStart => match parse::<StartDoc>(body) {
+                Some(doc) => {
+                    self.postgres = doc.target.protocol == "postgres";
+                    start(&at, Uuid::from_u128(r.stream), &doc, out)
+                }
+                None => unreadable(&at, "start", out),
+            },
+            Kind::Intent => {
+                self.summary.actions += 1;
+                match parse::<IntentDoc>(body) {
+                    Some(doc) => intent(&at, seq, &doc, out),
+                    None => unreadable(&at, "intent", out),
+                }
+            }
+            Kind::Refused => {
+                self.summary.actions += 1;
+                match parse::<RefusedDoc>(body) {
+                    Some(doc) => refused(&at, seq, &doc, out),
+                    None => unreadable(&at, "refusal", out),
+                }
+            }
+            Kind::Outcome => match parse::<OutcomeDoc>(body) {
+                Some(doc) => outcome(&at, seq, &doc, out),
+                None => unreadable(&at, "outcome", out),
+            },
+            Kind::ToClient | Kind::ToUpstream => self.bytes(kind, seq, body, out),
+            Kind::SessionEnd => {
+                self.summary.complete = true;
+                match parse::<EndDoc>(body) {
+                    Some(doc) => writeln!(
+                        out,
+                        "\n{at}  end: {}{}",
+                        clean(&doc.reason),
+                        more(&doc.detail)
+                    ),
+                    None => unreadable(&at, "end", out),
+                }
+            }
+            Kind::Gap => match parse::<GapDoc>(body) {
+                Some(doc) => writeln!(out, "\n{at}  GAP: {}", clean(&doc.what)),
+                None => unreadable(&at, "gap", out),
+            },
+            Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry => {
+                writeln!(out, "{at}  (a record that does not belong into a session)")
+            }
+        }
+    }
+
+    fn bytes(&mut self, kind: Kind, seq: u64, body: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        if !self.postgres {
+            let text = clean(&String::from_utf8_lossy(body));
+            return writeln!(out, "  #{seq} {text}");
+        }
+        let frames = if kind == Kind::ToClient {
+            &mut self.server
+        } else {
+            &mut self.client
+        };
+        let mut result = Ok(());
+        frames.feed(body, &mut |line| {
+            if result.is_ok() {
+                result = writeln!(out, "  #{seq} {line}");
+            }
+        });
+        result
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let mut result = Ok(());
+        for frames in [&mut self.server, &mut self.client] {
+            frames.finish(&mut |line| {
+                if result.is_ok() {
+                    result = writeln!(out, "  {line}");
+                }
+            });
+        }
+        result?;
+        if !self.summary.complete {
+            writeln!(
+                out,
+                "\n(no end: the session is open, or not stored to its end yet)"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
+fn unreadable(at: &str, what: &str, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{at}  ({what}: a record that this Weir cannot read)")
+}
+
+fn more(detail: &str) -> String {
+    if detail.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", clean(detail))
+}
+
+fn start(at: &str, session: Uuid, doc: &StartDoc, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "session {session}")?;
+    field(out, "started", at)?;
+    field(out, "who", &actor(&doc.who.actor))?;
+    field(out, "issuer", &clean(&doc.who.issuer))?;
+    for link in &doc.who.on_behalf_of {
+        field(out, "on behalf of", &actor(link))?;
+    }
+    let target = &doc.target;
+    let target = format!("{} ({}, {})", target.name, target.protocol, target.env);
+    field(out, "target", &clean(&target))?;
+    field(out, "database", &clean(&doc.database))?;
+    field(out, "from", &clean(&doc.source))?;
+    field(out, "bundle", &bundle(&doc.bundle))?;
+    for (name, value) in &doc.attrs {
+        field(out, "client says", &clean(&format!("{name} = {value}")))?;
+    }
+    Ok(())
+}
+
+fn field(out: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+    writeln!(out, "  {name:<12} {value}")
+}
+
+fn list(out: &mut dyn Write, name: &str, values: &[String]) -> io::Result<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    field(out, name, &clean(&values.join(", ")))
+}
+
+fn actor(a: &ActorDoc) -> String {
+    let mut text = format!("{} {}", a.kind, a.subject);
+    if !a.groups.is_empty() {
+        text.push_str(&format!(" [{}]", a.groups.join(", ")));
+    }
+    for (on, word) in [(a.mfa, "mfa"), (a.autonomous, "autonomous")] {
+        if on {
+            text.push_str(&format!(", {word}"));
+        }
+    }
+    if let Some(owner) = &a.owner {
+        text.push_str(&format!(", owner {owner}"));
+    }
+    clean(&text)
+}
+
+fn bundle(b: &BundleDoc) -> String {
+    clean(&format!("{} version {} ({})", b.name, b.version, b.digest))
+}
+
+/// The statement itself, line by line as it was written.
+fn action(
+    at: &str,
+    seq: u64,
+    doc: &ActionDoc,
+    parameters: &[ParameterDoc],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match &doc.facts {
+        FactsDoc::Connect { database } => {
+            writeln!(out, "\n{at}  #{seq} connect to {}", clean(database))?;
+        }
+        FactsDoc::Sql(sql) => {
+            writeln!(out, "\n{at}  #{seq} {}", clean(&sql.kind))?;
+            for line in sql.text.lines() {
+                writeln!(out, "    {}", clean(line))?;
+            }
+        }
+    }
+    for (position, parameter) in parameters.iter().enumerate() {
+        let value = match parameter {
+            ParameterDoc::Null => "null".into(),
+            ParameterDoc::Text(text) => format!("'{}'", clean(text)),
+            ParameterDoc::Hex(hex) => format!("0x{}", clean(hex)),
+        };
+        field(out, &format!("${}", position + 1), &value)?;
+    }
+    let accesses = doc.accesses.iter().map(|a| {
+        let mut text = format!("{} {} {}", a.action, a.kind, a.resource);
+        for note in a.labels.iter().chain(&a.flags) {
+            text.push_str(&format!(" [{note}]"));
+        }
+        text
+    });
+    for access in accesses {
+        field(out, "access", &clean(&access))?;
+    }
+    let risk = &doc.risk;
+    let labels = match risk.labels.is_empty() {
+        true => String::new(),
+        false => format!(" [{}]", risk.labels.join(", ")),
+    };
+    field(out, "risk", &clean(&format!("{}{labels}", risk.score)))?;
+    for finding in &risk.findings {
+        field(
+            out,
+            "finding",
+            &clean(&format!("{}: {}", finding.code, finding.message)),
+        )?;
+    }
+    list(out, "demanded", &risk.demands)?;
+    for plugin in &risk.plugins {
+        let text = format!("{} {} ({})", plugin.name, plugin.version, plugin.digest);
+        field(out, "plugin", &clean(&text))?;
+    }
+    field(out, "bundle", &bundle(&doc.bundle))
+}
+
+fn intent(at: &str, seq: u64, doc: &IntentDoc, out: &mut dyn Write) -> io::Result<()> {
+    action(at, seq, &doc.action, &doc.parameters, out)?;
+    field(out, "decision", &clean(&doc.decision))?;
+    list(out, "by policy", &doc.action.policies)?;
+    if let Some(approval) = &doc.approval {
+        field(out, "approval", &clean(&format!("hold {}", approval.hold)))?;
+        list(out, "under rule", &approval.rules)?;
+        list(out, "approved by", &approval.approvers)?;
+    }
+    list(out, "masked", &doc.masked)
+}
+
+fn refused(at: &str, seq: u64, doc: &RefusedDoc, out: &mut dyn Write) -> io::Result<()> {
+    action(at, seq, &doc.action, &[], out)?;
+    field(out, "decision", &clean(&format!("refused ({})", doc.kind)))?;
+    field(out, "reason", &clean(&doc.reason))?;
+    list(out, "by policy", &doc.action.policies)?;
+    if let Some(hold) = &doc.hold {
+        field(out, "hold", &clean(hold))?;
+    }
+    Ok(())
+}
+
+fn outcome(at: &str, seq: u64, doc: &OutcomeDoc, out: &mut dyn Write) -> io::Result<()> {
+    let detail = more(&doc.detail);
+    writeln!(
+        out,
+        "{at}  #{seq} {}{detail}: {} rows, {} bytes, {} µs",
+        clean(&doc.outcome),
+        doc.rows,
+        doc.bytes,
+        doc.elapsed_us
+    )
+}

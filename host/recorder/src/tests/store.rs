@@ -1,0 +1,315 @@
+//! A store that is away, slow, refuses, loses its answers, or holds something else.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use parking_lot::Mutex;
+use pipeline::Direction;
+use pipeline::ports::{Journal, JournalError};
+
+use super::support::*;
+use crate::objects::Objects;
+use crate::{Recorder, Store, VerifyOptions, verify_store};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    Away,
+    /// Never answers.
+    Hangs,
+    /// Stores, and then the answer is lost.
+    LosesAnswers,
+    /// Knows no conditional writes.
+    Plain,
+    /// Stores half of it and says that all is well.
+    Halves,
+}
+
+#[derive(Debug)]
+struct Moody {
+    inner: InMemory,
+    mood: Mutex<Mood>,
+}
+
+impl fmt::Display for Moody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("moody")
+    }
+}
+
+fn broken() -> Error {
+    Error::Generic {
+        store: "moody",
+        source: "injected".into(),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Moody {
+    async fn put_opts(&self, at: &Path, bytes: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let mood = *self.mood.lock();
+        match mood {
+            Mood::Well => self.inner.put_opts(at, bytes, opts).await,
+            Mood::Away => Err(broken()),
+            Mood::Hangs => std::future::pending().await,
+            Mood::LosesAnswers => {
+                self.inner.put_opts(at, bytes, opts).await?;
+                Err(broken())
+            }
+            Mood::Plain if opts.mode == PutMode::Create => Err(Error::NotImplemented {
+                operation: "conditional put".into(),
+                implementer: "moody".into(),
+            }),
+            Mood::Plain => self.inner.put_opts(at, bytes, opts).await,
+            Mood::Halves => {
+                let all: Vec<u8> = bytes.iter().flatten().copied().collect();
+                let half = all[..all.len() / 2].to_vec();
+                self.inner.put_opts(at, half.into(), opts).await
+            }
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(broken())
+    }
+
+    async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
+        match *self.mood.lock() {
+            Mood::Away => return Err(broken()),
+            _ => {}
+        }
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        at: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(at)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn moody(mood: Mood) -> Arc<Moody> {
+    Arc::new(Moody {
+        inner: InMemory::new(),
+        mood: Mutex::new(mood),
+    })
+}
+
+async fn open(dir: &TempDir, store: &Arc<Moody>, spool_bytes: u64) -> Recorder {
+    let mut options = dir.options();
+    options.limits.spool_bytes = spool_bytes;
+    options.limits.upload_timeout = Duration::from_millis(300);
+    let objects = Objects::new(store.clone(), "some/prefix", false);
+    let (recorder, _) = Recorder::open_with(options, objects, Arc::new(crate::disk::RealDisk))
+        .await
+        .unwrap();
+    recorder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_do_not_notice_a_store_that_is_ill() {
+    for mood in [Mood::Away, Mood::Hangs, Mood::LosesAnswers, Mood::Plain] {
+        let dir = TempDir::new();
+        let store = moody(mood);
+        let recorder = open(&dir, &store, 64 << 20).await;
+        let began = Instant::now();
+        for _ in 0..5 {
+            session(&recorder, 5, 2000).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{mood:?}");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        if matches!(mood, Mood::Away | Mood::Hangs) {
+            assert_eq!(recorder.stats().stored_segments, 0);
+            assert!(recorder.stats().pending_segments >= 5);
+        }
+        *store.mood.lock() = Mood::Well;
+        let done = recorder.shutdown(SHORT).await;
+        assert_eq!((done.pending_segments, done.sealed), (0, true), "{mood:?}");
+        let reader = Store::new(Objects::new(store, "some/prefix", false));
+        let report = verify_store(&reader, &VerifyOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(report.findings, [], "{mood:?}");
+        assert_eq!(report.complete, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_segments_survive_a_restart() {
+    let dir = TempDir::new();
+    let store = moody(Mood::Away);
+    let recorder = open(&dir, &store, 64 << 20).await;
+    let id = session(&recorder, 5, 20_000).await;
+    let left = recorder.shutdown(Duration::from_millis(200)).await;
+    assert!(left.pending_segments > 0 && left.sealed);
+    drop(recorder);
+    *store.mood.lock() = Mood::Well;
+    let recorder = open(&dir, &store, 64 << 20).await;
+    assert_eq!(recorder.shutdown(SHORT).await.pending_segments, 0);
+    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let report = verify_store(&reader, &VerifyOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(report.findings, []);
+    let found = crate::replay(&reader, id, &mut Vec::new()).await.unwrap();
+    assert!(found.complete);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_spool_refuses_and_recovers() {
+    let dir = TempDir::new();
+    let store = moody(Mood::Away);
+    let recorder = open(&dir, &store, 1 << 20).await;
+    let journal = recorder.open(start()).await.unwrap();
+    let mut full = None;
+    for seq in 0..200 {
+        if let Err(e) = journal.intent(intent(seq, "select 1")).await {
+            full = Some(e);
+            break;
+        }
+        // A result that is on its way may use the headroom, but not without end.
+        match journal
+            .bytes(seq, Direction::ToClient, noise(seq, 30_000))
+            .await
+        {
+            Ok(()) => {}
+            Err(e) => {
+                full = Some(e);
+                break;
+            }
+        }
+        journal.outcome(outcome(seq)).await.unwrap();
+    }
+    assert!(
+        matches!(full, Some(JournalError::SpoolFull { .. })),
+        "{full:?}"
+    );
+    let refused = recorder.open(start()).await.err();
+    assert!(
+        matches!(refused, Some(JournalError::SpoolFull { .. })),
+        "{refused:?}"
+    );
+    // What has begun can still be ended.
+    journal.close(end()).await.unwrap();
+    assert!(recorder.stats().wal_bytes + recorder.stats().pending_bytes < 2 << 20);
+
+    *store.mood.lock() = Mood::Well;
+    assert!(recorder.flush(SHORT).await);
+    let mut again = None;
+    for _ in 0..100 {
+        match recorder.open(start()).await {
+            Ok(journal) => {
+                again = Some(journal);
+                break;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    let again = again.expect("there is room again");
+    again.intent(intent(0, "select 1")).await.unwrap();
+    again.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let report = verify_store(&reader, &VerifyOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(report.findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endless_bytes_into_a_full_spool_end_the_session() {
+    let dir = TempDir::new();
+    let store = moody(Mood::Away);
+    let recorder = open(&dir, &store, 1 << 20).await;
+    let journal = recorder.open(start()).await.unwrap();
+    journal
+        .intent(intent(0, "copy big to stdout"))
+        .await
+        .unwrap();
+    let result = journal
+        .bytes(0, Direction::ToClient, noise(9, 8 << 20))
+        .await;
+    assert!(
+        matches!(result, Err(JournalError::SpoolFull { .. })),
+        "{result:?}"
+    );
+    assert!(journal.failed().is_cancelled());
+    assert!(!recorder.failed().is_cancelled());
+    assert_eq!(
+        journal.intent(intent(1, "select 1")).await,
+        Err(JournalError::Closed)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cuts_objects_is_not_believed() {
+    let dir = TempDir::new();
+    let store = moody(Mood::Halves);
+    let recorder = open(&dir, &store, 64 << 20).await;
+    session(&recorder, 3, 1000).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stats = recorder.stats();
+    assert_eq!(stats.stored_segments, 0);
+    assert!(stats.pending_segments > 0 && stats.store_failures > 0);
+    // The key holds something else now: never overwritten, never counted as stored.
+    *store.mood.lock() = Mood::Well;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(recorder.stats().stored_segments, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_waiting_segment_is_put_aside() {
+    let dir = TempDir::new();
+    let store = moody(Mood::Away);
+    let recorder = open(&dir, &store, 64 << 20).await;
+    session(&recorder, 3, 1000).await;
+    recorder.shutdown(Duration::from_millis(100)).await;
+    drop(recorder);
+    let waiting: Vec<_> = objects(&dir.spool().join("segments"))
+        .into_iter()
+        .filter(|p| p.to_string_lossy().contains("/rec_"))
+        .collect();
+    let mut bytes = std::fs::read(&waiting[0]).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&waiting[0], bytes).unwrap();
+    *store.mood.lock() = Mood::Well;
+    let recorder = open(&dir, &store, 64 << 20).await;
+    recorder.flush(SHORT).await;
+    assert_eq!(recorder.stats().quarantined_segments, 1);
+    recorder.shutdown(SHORT).await;
+    assert_eq!(objects(&dir.spool().join("quarantine")).len(), 1);
+    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let report = verify_store(&reader, &VerifyOptions::default())
+        .await
+        .unwrap();
+    assert!(
+        !report.is_ok(),
+        "its anchor says that it is missing: {report:?}"
+    );
+}

@@ -1,0 +1,245 @@
+//! What the tests share.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use pipeline::ports::{Journal, SessionJournal};
+use pipeline::{
+    Access, Action, Actor, BundleRef, Direction, EndReason, Facts, Fingerprint, Intent, Outcome,
+    OutcomeKind, Principal, PrincipalKind, Protocol, RefusalKind, RefusalRecord, Resource, Risk,
+    SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts, Target,
+};
+use uuid::Uuid;
+
+use crate::{Limits, Recorder, RecorderOptions, RecoveryReport, Store, StoreConfig};
+
+/// A directory that goes with the test.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        let name = format!("weir-recorder-{}", Uuid::now_v7());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+
+    pub fn stored(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    pub fn store(&self) -> Store {
+        Store::open(&StoreConfig::Directory(self.stored())).unwrap()
+    }
+
+    pub fn options(&self) -> RecorderOptions {
+        RecorderOptions {
+            limits: limits(),
+            ..RecorderOptions::new(self.spool(), StoreConfig::Directory(self.stored()))
+        }
+    }
+
+    pub async fn open(&self) -> (Recorder, RecoveryReport) {
+        Recorder::open(self.options()).await.unwrap()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Small enough that rotation and sealing happen within a test.
+pub fn limits() -> Limits {
+    Limits {
+        spool_bytes: 64 << 20,
+        wal_file_bytes: 64 << 10,
+        segment_bytes: 32 << 10,
+        segment_age: Duration::from_secs(60),
+        unsealed_bytes: 4 << 20,
+        upload_backoff: Duration::from_millis(200),
+        full_wait: Duration::from_millis(300),
+        ..Limits::default()
+    }
+}
+
+pub const SHORT: Duration = Duration::from_secs(20);
+
+pub fn bundle() -> BundleRef {
+    BundleRef {
+        name: "default".into(),
+        version: 3,
+        digest: "ab".repeat(32).into(),
+    }
+}
+
+pub fn start() -> SessionStart {
+    let id = SessionId::new();
+    let mut actor = Actor::new(PrincipalKind::Agent, "agent-7", &["bots"]);
+    actor.owner = Some("alice".into());
+    SessionStart {
+        info: Arc::new(SessionInfo {
+            id,
+            id_text: id.to_string().into(),
+            principal: Arc::new(Principal {
+                actor,
+                on_behalf_of: vec![Actor::new(PrincipalKind::User, "alice", &["eng"])],
+                issuer: "https://issuer.test".into(),
+                expires_at: SystemTime::now() + Duration::from_secs(600),
+                token_id: Some("jti-1".into()),
+            }),
+            target: Arc::new(Target {
+                name: "shop".into(),
+                protocol: Protocol::Postgres,
+                env: "prod".into(),
+                tags: BTreeMap::new(),
+            }),
+            database: "shop".into(),
+            source: [127, 0, 0, 1].into(),
+            started: SystemTime::now(),
+            attrs: BTreeMap::from([("application_name".into(), "psql\x1b[2J".into())]),
+        }),
+        bundle: bundle(),
+    }
+}
+
+pub fn sql(text: &str) -> Facts {
+    Facts::Sql(Arc::new(SqlFacts::opaque(text.into())))
+}
+
+fn accesses() -> Vec<Access> {
+    vec![Access {
+        action: Action::PostgresSelect,
+        resource: Resource::PgTable {
+            database: "shop".into(),
+            schema: "public".into(),
+            table: "users".into(),
+            known: true,
+            labels: [Arc::from("pii")].into(),
+        },
+        target: None,
+    }]
+}
+
+pub fn intent(seq: u64, text: &str) -> Intent {
+    Intent {
+        seq,
+        at: SystemTime::now(),
+        facts: sql(text),
+        accesses: accesses(),
+        risk: Risk::default(),
+        bundle: bundle(),
+        policies: vec!["grant-read".into()],
+        approval: None,
+        fingerprint: Fingerprint([7; 32]),
+        parameters: vec![None, Some(b"x".to_vec()), Some(vec![0xff, 0])],
+        masked: vec!["public.users.ssn".into()],
+    }
+}
+
+pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
+    RefusalRecord {
+        seq,
+        at: SystemTime::now(),
+        facts: sql(text),
+        accesses: accesses(),
+        risk: Risk::plugin_failed(None, "it trapped"),
+        bundle: bundle(),
+        kind: RefusalKind::HoldDenied,
+        reason: "denied by bob: no".into(),
+        policies: vec!["guard-writes".into()],
+        hold: Some("hold-1".into()),
+    }
+}
+
+pub fn outcome(seq: u64) -> Outcome {
+    Outcome {
+        seq,
+        at: SystemTime::now(),
+        kind: OutcomeKind::Done,
+        detail: "SELECT 1".into(),
+        rows: 1,
+        bytes: 9,
+        elapsed: Duration::from_micros(120),
+    }
+}
+
+pub fn end() -> SessionEnd {
+    SessionEnd {
+        at: SystemTime::now(),
+        reason: EndReason::ClientClosed,
+    }
+}
+
+/// One complete session of `actions` actions, each with `size` bytes of result.
+pub async fn session(recorder: &Recorder, actions: u64, size: usize) -> Uuid {
+    let start = start();
+    let id = start.info.id.0;
+    let journal = recorder.open(start).await.unwrap();
+    act(&*journal, 0..actions, size).await;
+    journal.close(end()).await.unwrap();
+    id
+}
+
+pub async fn act(journal: &dyn SessionJournal, seqs: std::ops::Range<u64>, size: usize) {
+    for seq in seqs {
+        let text = format!("select {seq} from users");
+        journal.intent(intent(seq, &text)).await.unwrap();
+        let bytes = noise(seq, size);
+        journal
+            .bytes(seq, Direction::ToClient, bytes)
+            .await
+            .unwrap();
+        journal.outcome(outcome(seq)).await.unwrap();
+    }
+}
+
+/// Bytes that do not compress away.
+pub fn noise(seed: u64, len: usize) -> Bytes {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut out = Vec::with_capacity(len + 8);
+    while out.len() < len {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        out.extend_from_slice(&x.to_le_bytes());
+    }
+    out.truncate(len);
+    out.into()
+}
+
+/// Copies a spool as a crash would leave it: whatever is in the files now, without the lock.
+pub fn crash_copy(from: &Path, to: &Path) {
+    for dir in ["wal", "segments", "quarantine"] {
+        std::fs::create_dir_all(to.join(dir)).unwrap();
+        for entry in std::fs::read_dir(from.join(dir)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, to.join(dir).join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+/// Every object of a stored directory.
+pub fn objects(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                false => out.push(path),
+            }
+        }
+    }
+    out.sort();
+    out
+}
