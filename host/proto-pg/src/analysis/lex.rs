@@ -105,7 +105,8 @@ fn comment_end(sql: &[u8], from: usize) -> usize {
     at
 }
 
-/// The place behind the closing quote; a doubled quote does not close.
+/// The place behind the closing quote, or behind the end of the text when there is none; a doubled
+/// quote does not close.
 fn quoted_end(sql: &[u8], from: usize, quote: u8, escapes: bool) -> usize {
     let mut at = from;
     while let Some(&here) = sql.get(at) {
@@ -120,7 +121,7 @@ fn quoted_end(sql: &[u8], from: usize, quote: u8, escapes: bool) -> usize {
             at += 1;
         }
     }
-    sql.len()
+    sql.len() + 1
 }
 
 fn dollar_end(sql: &[u8], from: usize) -> usize {

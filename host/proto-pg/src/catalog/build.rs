@@ -34,10 +34,7 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     }
     let schemas = names(results, q::NAMESPACES)?;
     let depends = depends(results)?;
-    let mut snapshot = Snapshot {
-        schemas: schemas.values().cloned().collect(),
-        ..Snapshot::default()
-    };
+    let mut snapshot = Snapshot::default();
     relations(results, &schemas, &mut snapshot)?;
     columns(results, &mut snapshot)?;
     inheritance(results, &mut snapshot)?;
@@ -214,12 +211,11 @@ fn inheritance(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogE
 }
 
 fn types(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> {
-    for row in rows(results, q::TYPES, 5, MAX_OTHER)? {
+    for row in rows(results, q::TYPES, 4, MAX_OTHER)? {
         let row = row?;
         let info = TypeInfo {
             name: row.text(2).into(),
             kind: row.byte(3),
-            category: row.byte(4),
         };
         snapshot.types.insert(row.oid(0)?, info);
     }

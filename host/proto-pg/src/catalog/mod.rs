@@ -94,8 +94,6 @@ pub(crate) struct FunctionInfo {
 #[derive(Debug)]
 pub(crate) struct TypeInfo {
     pub name: Arc<str>,
-    /// `pg_type.typcategory`.
-    pub category: u8,
     /// `pg_type.typtype`.
     pub kind: u8,
 }
@@ -110,7 +108,6 @@ pub struct Snapshot {
     /// Names of operators that run code which is not PostgreSQL's own.
     operators: HashSet<Arc<str>>,
     types: HashMap<u32, TypeInfo>,
-    schemas: HashSet<Arc<str>>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
     labelled: Mutex<Vec<Arc<LabelIndex>>>,
 }
@@ -164,11 +161,6 @@ impl RelationInfo {
 
     pub fn is_view(&self) -> bool {
         matches!(self.kind, b'v' | b'm')
-    }
-
-    /// In one of the schemas that come with PostgreSQL.
-    pub fn is_system(&self) -> bool {
-        is_system_schema(&self.schema)
     }
 
     /// Catalogue relations that hold values of other relations' columns.

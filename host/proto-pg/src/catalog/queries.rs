@@ -42,7 +42,7 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, extname FROM pg_catalog.pg_extension",
     "SELECT oid, oprnamespace, oprname FROM pg_catalog.pg_operator \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
-    "SELECT oid, typnamespace, typname, typtype, typcategory FROM pg_catalog.pg_type",
+    "SELECT oid, typnamespace, typname, typtype FROM pg_catalog.pg_type",
     "SELECT oid, pg_catalog.pg_get_viewdef(oid) FROM pg_catalog.pg_class \
      WHERE relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog.\"char\"[]) \
        AND oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",

@@ -84,8 +84,4 @@ impl Snapshot {
             .get(name)
             .is_some_and(|named| named.iter().any(|f| f.takes_row))
     }
-
-    pub(crate) fn has_schema(&self, name: &str) -> bool {
-        self.schemas.contains(name)
-    }
 }

@@ -1,1 +1,4 @@
-//! Tests of the catalogue.
+//! Tests of the catalogue, against a real server.
+
+pub(crate) mod server;
+mod snapshot;

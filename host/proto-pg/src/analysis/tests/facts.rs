@@ -1,0 +1,327 @@
+//! Statements and what they are said to do.
+
+use super::{World, show};
+use crate::catalog::tests::server::Server;
+
+const SCHEMA: &str = "
+CREATE TABLE emp (id int, name text, ssn text, pay int);
+CREATE TABLE open (id int, note text);
+CREATE SCHEMA hr; CREATE TABLE hr.emp (id int);
+CREATE TABLE part (k int, v text) PARTITION BY RANGE (k);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (9);
+CREATE VIEW names AS SELECT id, name FROM emp;
+CREATE FUNCTION f(int) RETURNS text LANGUAGE sql AS 'SELECT ssn FROM emp LIMIT 1';
+CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';
+";
+
+const TABLE: &[(&str, &str)] = &[
+    ("", "empty session:db"),
+    ("-- nothing", "empty session:db"),
+    (";;", "empty session:db"),
+    ("SELECT 1", "select session:db"),
+    (
+        "SELECT count(*), now() FROM open",
+        "select select:public.open",
+    ),
+    (
+        "SELECT * FROM emp LIMIT 10",
+        "select select:public.emp+ limit=10",
+    ),
+    ("SELECT * FROM open LIMIT ALL", "select select:public.open"),
+    ("SELECT * FROM EMP", "select select:public.emp+"),
+    ("SELECT * FROM \"EMP\"", "select select:public.EMP?"),
+    ("SELECT * FROM U&\"\\0065mp\"", "select select:public.emp+"),
+    ("SELECT * FROM hr.emp", "select select:hr.emp"),
+    (
+        "SELECT * FROM names",
+        "select select:public.emp+ select:public.names",
+    ),
+    ("SELECT * FROM part", "select select:public.part"),
+    (
+        "SELECT * FROM pg_class",
+        "select select:pg_catalog.pg_class",
+    ),
+    ("SELECT f(1)", "select call:public.f() writes"),
+    ("SELECT nope(1)", "select call:public.nope()?"),
+    (
+        "SELECT pg_read_file('x')",
+        "select call:pg_catalog.pg_read_file()! writes",
+    ),
+    (
+        "SELECT query_to_xml('select 1',true,true,'')",
+        "select call:pg_catalog.query_to_xml()! writes",
+    ),
+    (
+        "WITH emp AS (SELECT 1 AS a) SELECT * FROM emp",
+        "select session:db",
+    ),
+    (
+        "WITH x AS (SELECT * FROM emp), emp AS (SELECT 1) SELECT * FROM x",
+        "select select:public.emp+",
+    ),
+    (
+        "WITH RECURSIVE x AS (SELECT * FROM emp), emp AS (SELECT 1) SELECT * FROM x",
+        "select session:db",
+    ),
+    (
+        "WITH emp AS (SELECT 1) SELECT * FROM public.emp",
+        "select select:public.emp+",
+    ),
+    (
+        "WITH d AS (DELETE FROM open RETURNING *) SELECT * FROM d",
+        "delete delete:public.open no-where writes",
+    ),
+    (
+        "SELECT * FROM open FOR UPDATE",
+        "select select:public.open locks",
+    ),
+    (
+        "INSERT INTO open VALUES (1, 'x')",
+        "insert insert:public.open writes",
+    ),
+    (
+        "INSERT INTO open SELECT id, name FROM emp",
+        "insert select:public.emp+ insert:public.open writes",
+    ),
+    (
+        "INSERT INTO open SELECT id, ssn FROM emp",
+        "insert select:public.emp+ insert:public.open writes UNMASKABLE",
+    ),
+    (
+        "INSERT INTO open(note) VALUES ((SELECT ssn FROM emp))",
+        "insert select:public.emp+ insert:public.open writes UNMASKABLE",
+    ),
+    (
+        "UPDATE open SET note = 'x'",
+        "update update:public.open no-where writes",
+    ),
+    (
+        "UPDATE emp SET name = 'x' WHERE ssn = '1'",
+        "update select:public.emp+ update:public.emp+ writes",
+    ),
+    (
+        "UPDATE emp SET name = ssn WHERE id = 1",
+        "update select:public.emp+ update:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "UPDATE emp SET (name, id) = (SELECT ssn, 1) WHERE id = 1",
+        "update select:public.emp+ update:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "DELETE FROM emp",
+        "delete delete:public.emp+ no-where writes",
+    ),
+    (
+        "MERGE INTO open o USING emp e ON o.id = e.id WHEN MATCHED THEN UPDATE SET note = e.ssn",
+        "merge select:public.emp+ select:public.open merge:public.open writes UNMASKABLE",
+    ),
+    (
+        "INSERT INTO open VALUES (1) ON CONFLICT (id) DO UPDATE SET note = excluded.note",
+        "insert insert:public.open update:public.open writes",
+    ),
+    ("TRUNCATE emp", "delete truncate:public.emp+ writes"),
+    (
+        "CREATE TABLE n AS SELECT id FROM emp",
+        "ddl select:public.emp+ create:public.* writes",
+    ),
+    (
+        "CREATE TABLE n AS SELECT * FROM emp",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    (
+        "CREATE TABLE n AS TABLE emp",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    (
+        "SELECT ssn INTO n FROM emp",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    (
+        "SELECT ssn AS x INTO n FROM emp UNION SELECT 'x'",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    (
+        "CREATE VIEW v AS SELECT ssn FROM emp",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    (
+        "CREATE MATERIALIZED VIEW v AS SELECT upper(ssn) FROM emp",
+        "ddl select:public.emp+ create:public.* writes UNMASKABLE",
+    ),
+    ("CREATE TABLE hr.n (a int)", "ddl create:hr.* writes"),
+    ("CREATE TEMP TABLE n (a int)", "ddl create:pg_temp.* writes"),
+    (
+        "ALTER TABLE emp ADD COLUMN x int",
+        "ddl alter:public.emp+ writes",
+    ),
+    (
+        "ALTER TABLE emp RENAME ssn TO x",
+        "ddl alter:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "ALTER TABLE emp ALTER name TYPE text USING ssn",
+        "ddl alter:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "ALTER TABLE emp ADD g text GENERATED ALWAYS AS (ssn) STORED",
+        "ddl alter:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "ALTER TABLE emp SET SCHEMA hr",
+        "ddl alter:public.emp+ create:hr.* writes UNMASKABLE",
+    ),
+    (
+        "DROP TABLE emp, nope",
+        "ddl drop:public.emp+ drop:public.nope? writes",
+    ),
+    ("DROP SCHEMA hr CASCADE", "ddl drop:hr.* writes"),
+    (
+        "CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'select 1'",
+        "ddl create:public.* writes UNMASKABLE",
+    ),
+    (
+        "CREATE RULE r AS ON INSERT TO open DO ALSO SELECT 1",
+        "ddl alter:public.open writes UNMASKABLE",
+    ),
+    ("GRANT SELECT ON emp TO public", "dcl utility:db writes"),
+    (
+        "VACUUM emp",
+        "utility utility:public.emp+ utility:db writes",
+    ),
+    ("LISTEN x", "utility utility:db writes"),
+    (
+        "DO $$ BEGIN END $$",
+        "call utility:db writes NOT-PARSED UNMASKABLE",
+    ),
+    ("CALL p()", "call call:public.p() writes"),
+    ("COPY emp TO STDOUT", "copy copy_out:public.emp+"),
+    (
+        "COPY emp (id, name) TO STDOUT (FORMAT csv)",
+        "copy copy_out:public.emp+ UNMASKABLE",
+    ),
+    (
+        "COPY emp TO STDOUT (FORMAT binary)",
+        "copy copy_out:public.emp+ UNMASKABLE",
+    ),
+    (
+        "COPY (SELECT ssn FROM emp) TO STDOUT",
+        "copy select:public.emp+ copy_out:public.emp+ UNMASKABLE",
+    ),
+    (
+        "COPY (SELECT id FROM emp) TO STDOUT",
+        "copy select:public.emp+ copy_out:public.emp+",
+    ),
+    (
+        "COPY emp TO PROGRAM 'x'",
+        "copy copy_out:public.emp+ utility:db writes UNMASKABLE",
+    ),
+    ("COPY open FROM STDIN", "copy insert:public.open writes"),
+    (
+        "COPY open FROM '/etc/passwd'",
+        "copy insert:public.open utility:db writes",
+    ),
+    (
+        "COPY open FROM STDIN; DROP TABLE emp; SELECT 1",
+        "ddl insert:public.open drop:public.emp+ session:db multi writes",
+    ),
+    ("BEGIN; SELECT 1; COMMIT", "select session:db multi"),
+    ("EXPLAIN DELETE FROM open", "select select:public.open"),
+    (
+        "EXPLAIN ANALYZE DELETE FROM open",
+        "delete delete:public.open no-where writes",
+    ),
+    (
+        "EXPLAIN (ANALYZE off) DELETE FROM open",
+        "select select:public.open",
+    ),
+    (
+        "EXPLAIN (ANALYZE on, ANALYZE off) DELETE FROM open",
+        "delete delete:public.open no-where writes",
+    ),
+    (
+        "PREPARE a AS SELECT * FROM emp",
+        "session session:db select:public.emp+",
+    ),
+    ("EXECUTE unknown", "unknown session:db NOT-PARSED"),
+    ("FETCH ALL FROM unknown", "session session:db"),
+    (
+        "DECLARE c CURSOR FOR SELECT * FROM emp",
+        "session session:db select:public.emp+",
+    ),
+    ("SHOW search_path", "session session:db"),
+    ("SET search_path = hr", "session session:db"),
+    (
+        "SET search_path = hr; SELECT * FROM emp",
+        "select session:db select:public.emp+ select:hr.emp multi",
+    ),
+    ("SET client_encoding = 'SJIS'", "session session:db REFUSED"),
+    ("SET NAMES 'UTF8'", "session session:db"),
+    (
+        "SET standard_conforming_strings = off",
+        "session session:db REFUSED",
+    ),
+    ("SET ROLE postgres", "session session:db REFUSED"),
+    ("RESET ROLE", "session session:db"),
+    ("SET SESSION AUTHORIZATION x", "session session:db REFUSED"),
+    ("SET SESSION AUTHORIZATION DEFAULT", "session session:db"),
+    ("SET row_security = off", "session session:db REFUSED"),
+    (
+        "SET client_min_messages = debug5",
+        "session session:db REFUSED",
+    ),
+    (
+        "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL",
+        "select session:db multi writes",
+    ),
+    ("DISCARD ALL", "session session:db"),
+    (
+        "SELECT set_config('my.x', 'y', false)",
+        "select call:pg_catalog.set_config()! writes",
+    ),
+    (
+        "SELECT set_config('ROLE', 'postgres', false)",
+        "select call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config('ro'||'le', 'postgres', false)",
+        "select call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config('my.x', ssn, false) FROM emp",
+        "select select:public.emp+ call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT pg_notify('c', ssn) FROM emp",
+        "select select:public.emp+ writes UNMASKABLE",
+    ),
+    ("SELECT pg_notify('c', 'x')", "select session:db writes"),
+    (
+        "SELECT 'a\\'; DROP TABLE emp; --'",
+        "unknown utility:db no-where locks writes NOT-PARSED UNMASKABLE REFUSED",
+    ),
+    (
+        "SELEC 1",
+        "unknown utility:db no-where locks writes NOT-PARSED UNMASKABLE REFUSED",
+    ),
+    (
+        "SELECT 1 === 2 FROM emp TABLESAMPLE evil(1)",
+        "select select:public.emp+ NOT-PARSED",
+    ),
+    ("ALTER SYSTEM SET work_mem = 1", "utility utility:db writes"),
+];
+
+#[test]
+fn statements() {
+    let server = Server::start("facts");
+    let mut client = server.connect();
+    client.run(SCHEMA);
+    let world = World::new(client.snapshot(), client.state());
+    let mut wrong = Vec::new();
+    for (sql, expect) in TABLE {
+        let got = show(&world.analyse(sql));
+        if got != *expect {
+            wrong.push(format!("{sql}\n   got {got}\n  want {expect}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
