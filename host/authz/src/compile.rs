@@ -15,7 +15,7 @@ use crate::bundle::{Bundle, FileKind, MANIFEST, SCHEMA};
 use crate::cache::Cache;
 use crate::manifest::Manifest;
 use crate::model::Model;
-use crate::problem::{BundleErrors, Problem, Problems};
+use crate::problem::{BundleErrors, Lines, Problem, Problems};
 use crate::program::{Program, Source};
 use crate::scan::Span;
 use crate::vocab::Types;
@@ -114,13 +114,13 @@ fn compile_here(source: Bundle, version: u64) -> Result<CompiledBundle, BundleEr
     };
     let types = Types::new()?;
     conform::vocabulary(&model, &manifest, &mut problems);
-    validate(&read, &schema, &mut problems);
+    validate(&read, &source, &schema, &mut problems);
     for policy in &read.policies {
         for (message, help) in lint::policy(&policy.tree, &model) {
-            problems.push(
-                Problem::at(&policy.file, text(&policy.file), policy.span.start, message)
-                    .help(help),
-            );
+            problems.push_with(|| {
+                let at = policy.span.start;
+                Problem::at(&policy.file, text(&policy.file), at, message).help(help)
+            });
         }
     }
     problems.check()?;
@@ -136,7 +136,7 @@ fn compile_here(source: Bundle, version: u64) -> Result<CompiledBundle, BundleEr
     conform::samples(&builder, &schema, &model, &mut problems);
     problems.check()?;
 
-    let infos = read.policies.iter().map(|p| p.info(&source)).collect();
+    let infos = infos(&read, &source);
     #[cfg(test)]
     let whole = read.set.clone();
     let sources = read
@@ -184,12 +184,11 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn info(&self, source: &Bundle) -> PolicyInfo {
-        let text = source.files().get(&self.file).map_or("", String::as_str);
+    fn info(&self, text: &str, lines: &Lines) -> PolicyInfo {
         let annotation = |name: &str| self.tree.annotations.get(name).map(|v| v.to_string());
         PolicyInfo {
             id: self.id.clone(),
-            line: Problem::at(&self.file, text, self.span.start, "").line,
+            line: lines.line(self.span.start),
             file: self.file.clone(),
             effect: match self.tree.effect {
                 cedar_policy_core::pst::Effect::Permit => "permit",
@@ -204,13 +203,23 @@ impl Parsed {
     }
 }
 
+fn infos(read: &Read, source: &Bundle) -> Vec<PolicyInfo> {
+    let mut out = Vec::with_capacity(read.policies.len());
+    for (file, text) in source.of_kind(FileKind::Policy) {
+        let lines = Lines::of(text);
+        let here = read.policies.iter().filter(|p| p.file == file);
+        out.extend(here.map(|p| p.info(text, &lines)));
+    }
+    out
+}
+
 #[derive(Default)]
 struct Read {
     policies: Vec<Parsed>,
     /// All of them under their `@id`, for Cedar's validator.
     set: PolicySet,
-    /// The file of each policy, for the validator's findings.
-    files: BTreeMap<String, (String, String)>,
+    /// Where each policy is in `policies`, by its `@id`.
+    by_id: BTreeMap<Arc<str>, usize>,
 }
 
 fn read_schema(text: &str, problems: &mut Problems) -> Option<(Schema, Model)> {
@@ -256,7 +265,7 @@ fn read_policies(source: &Bundle, problems: &mut Problems) -> Read {
             Err(errors) => {
                 let errors: cedar_policy::ParseErrors = errors;
                 for error in errors.iter() {
-                    problems.push(diagnosed(file, text, error));
+                    problems.push_with(|| diagnosed(file, text, error));
                 }
                 continue;
             }
@@ -275,6 +284,8 @@ fn read_policies(source: &Bundle, problems: &mut Problems) -> Read {
     }
     read.policies
         .sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
+    let places = read.policies.iter().enumerate();
+    read.by_id = places.map(|(at, p)| (p.id.clone(), at)).collect();
     read
 }
 
@@ -297,8 +308,9 @@ impl Read {
         span: Span,
         problems: &mut Problems,
     ) {
-        let mut fail =
-            |message: String| problems.push(Problem::at(file, text, span.start, message));
+        let mut fail = |message: String| {
+            problems.push_with(|| Problem::at(file, text, span.start, message));
+        };
         let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
             return fail("this policy has no @id".into());
         };
@@ -309,8 +321,6 @@ impl Read {
         if let Err(error) = self.set.add(policy.new_id(PolicyId::new(id))) {
             return fail(format!("@id({id:?}) appears twice: {error}"));
         }
-        self.files
-            .insert(id.to_owned(), (file.to_owned(), text.to_owned()));
         self.policies.push(Parsed {
             id: id.into(),
             file: file.to_owned(),
@@ -323,22 +333,27 @@ impl Read {
 
 /// Cedar's strict validation. A warning is "this can never apply" or "this looks like something
 /// else": an error here.
-fn validate(read: &Read, schema: &Schema, problems: &mut Problems) {
+fn validate(read: &Read, source: &Bundle, schema: &Schema, problems: &mut Problems) {
     let result = Validator::new(schema.clone()).validate(&read.set, ValidationMode::Strict);
     let mut report = |id: &PolicyId, finding: &dyn Diagnostic| {
-        let id: &str = id.as_ref();
-        let Some((file, text)) = read.files.get(id) else {
-            problems.push(diagnosed("", "", finding));
-            return;
-        };
-        let mut problem = diagnosed(file, text, finding);
-        if problem.line == 0
-            && let Some(policy) = read.policies.iter().find(|p| &*p.id == id)
-        {
-            let at = Problem::at(file, text, policy.span.start, "");
-            (problem.line, problem.column) = (at.line, at.column);
-        }
-        problems.push(problem);
+        problems.push_with(|| {
+            let id: &str = id.as_ref();
+            let place = read.by_id.get(id).and_then(|at| read.policies.get(*at));
+            let Some(policy) = place else {
+                return diagnosed("", "", finding);
+            };
+            let text = source.files().get(&policy.file).map_or("", String::as_str);
+            let problem = diagnosed(&policy.file, text, finding);
+            if problem.line > 0 {
+                return problem;
+            }
+            let at = Problem::at(&policy.file, text, policy.span.start, "");
+            Problem {
+                line: at.line,
+                column: at.column,
+                ..problem
+            }
+        });
     };
     for error in result.validation_errors() {
         report(error.policy_id(), error);

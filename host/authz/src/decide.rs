@@ -28,6 +28,8 @@ pub(crate) struct Judged {
     pub policies: Vec<Arc<str>>,
     /// Why not; empty for a permit.
     pub reasons: Vec<Arc<str>>,
+    /// A policy could not be evaluated, or the request not be built.
+    pub failed: bool,
 }
 
 impl Judged {
@@ -36,6 +38,7 @@ impl Judged {
             permit: false,
             policies: Vec::new(),
             reasons: vec![reason.into()],
+            failed: false,
         }
     }
 }
@@ -158,7 +161,8 @@ impl<'a> Asker<'a> {
         }
         let (judged, reads) = self.judge_anew(access, link, approvals);
         let judged = Arc::new(judged);
-        if !reads.has(Reads::NOW) && !reads.has(Reads::CLOCK) {
+        // What failed may fail for reasons of the moment, such as a stack that is nearly used up.
+        if !judged.failed && !reads.has(Reads::NOW) && !reads.has(Reads::CLOCK) {
             self.bundle.cache.put(self.key.bytes(), judged.clone());
         }
         judged
@@ -182,7 +186,11 @@ impl<'a> Asker<'a> {
             Err(error) => {
                 tracing::error!(%error, action = access.action.as_str(), "a request could not be built for Cedar; it is refused");
                 let reason = format!("Weir could not ask its policies about this: {error}");
-                (Judged::denied(reason), Reads::NOTHING)
+                let judged = Judged {
+                    failed: true,
+                    ..Judged::denied(reason)
+                };
+                (judged, Reads::NOTHING)
             }
         }
     }
@@ -306,6 +314,7 @@ impl<'a> Asker<'a> {
                 permit: true,
                 policies: ids(&evaluated.permits),
                 reasons: Vec::new(),
+                failed: false,
             };
         }
         let mut reasons: Vec<Arc<str>> = Vec::new();
@@ -333,6 +342,7 @@ impl<'a> Asker<'a> {
             permit: false,
             policies,
             reasons,
+            failed: !evaluated.errors.is_empty(),
         }
     }
 

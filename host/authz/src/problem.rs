@@ -102,8 +102,14 @@ pub(crate) struct Problems {
 
 impl Problems {
     pub fn push(&mut self, problem: Problem) {
+        self.push_with(|| problem);
+    }
+
+    /// Finding the place of a problem reads the file up to it, so that is only done for problems
+    /// that will be listed.
+    pub fn push_with(&mut self, problem: impl FnOnce() -> Problem) {
         if self.found.len() < MAX_PROBLEMS {
-            self.found.push(problem);
+            self.found.push(problem());
         } else {
             self.more += 1;
         }
@@ -148,6 +154,21 @@ fn position(text: &str, offset: usize) -> (u32, u32) {
     (line, column)
 }
 
+/// Finds the line of many offsets in one text.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    pub fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// From 1.
+    pub fn line(&self, offset: usize) -> u32 {
+        let before = self.0.partition_point(|newline| *newline < offset);
+        u32::try_from(before + 1).unwrap_or(u32::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +184,7 @@ mod tests {
             (99, (2, 3)),
         ] {
             assert_eq!(position(text, offset), expect, "offset {offset}");
+            assert_eq!(Lines::of(text).line(offset), expect.0, "offset {offset}");
         }
     }
 }

@@ -66,8 +66,10 @@ type Anchor = u32;
 const ANYTHING: Anchor = 0;
 
 /// Policies that can apply to one kind of principal, action and resource, by their anchors.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slice {
+    principal_type: String,
+    resource_type: String,
     by_anchor: HashMap<(Anchor, Anchor), Vec<u32>>,
 }
 
@@ -92,18 +94,17 @@ pub(crate) struct Program {
 /// too, only slower.
 fn only(actions: &Entities, id: &EntityUID) -> Entities {
     let found = actions.iter().find(|entity| entity.uid() == id).cloned();
-    let single = found.map(|entity| {
-        Entities::new().add_entities(
-            [Arc::new(entity)],
-            None::<&cedar_policy_core::validator::CoreSchema<'_>>,
-            TCComputation::AssumeAlreadyComputed,
-            Extensions::all_available(),
-        )
+    let single = found.and_then(|entity| {
+        Entities::new()
+            .add_entities(
+                [Arc::new(entity)],
+                None::<&cedar_policy_core::validator::CoreSchema<'_>>,
+                TCComputation::AssumeAlreadyComputed,
+                Extensions::all_available(),
+            )
+            .ok()
     });
-    match single {
-        Some(Ok(single)) => single,
-        _ => actions.clone(),
-    }
+    single.unwrap_or_else(|| actions.clone())
 }
 
 /// A policy on its way into the program.
@@ -135,20 +136,23 @@ impl Program {
                     let principal = principal_type(types, *kind).to_string();
                     let entity = resource.entity_type(types).to_string();
                     if model.applies(action.as_str(), &principal, &entity) {
-                        program
-                            .slices
-                            .insert((*kind, *action, *resource), Slice::default());
+                        let slice = Slice {
+                            principal_type: principal.clone(),
+                            resource_type: entity,
+                            by_anchor: HashMap::new(),
+                        };
+                        program.slices.insert((*kind, *action, *resource), slice);
                     }
                 }
             }
         }
         for source in sources {
-            program.add(source, model, types);
+            program.add(source, model);
         }
         program
     }
 
-    fn add(&mut self, source: Source, model: &Model, types: &Types) {
+    fn add(&mut self, source: Source, model: &Model) {
         let Ok(index) = u32::try_from(self.policies.len()) else {
             return;
         };
@@ -171,11 +175,11 @@ impl Program {
         };
         let anchors = (self.anchor(principal), self.anchor(resource));
         let matched = model.matched_actions(&tree.action);
-        for ((kind, action, entity), slice) in &mut self.slices {
+        for ((_, action, _), slice) in &mut self.slices {
             let fits = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|w| w == have);
-            if matched.contains(&action.as_str())
-                && fits(&principal_kind, &principal_type(types, *kind).to_string())
-                && fits(&resource_kind, &entity.entity_type(types).to_string())
+            if fits(&principal_kind, &slice.principal_type)
+                && fits(&resource_kind, &slice.resource_type)
+                && matched.contains(&action.as_str())
             {
                 slice.by_anchor.entry(anchors).or_default().push(index);
             }

@@ -2,7 +2,7 @@
 
 mod decide;
 mod differential;
-mod kit;
+pub(crate) mod kit;
 mod matrix;
 mod refused;
 mod swap;

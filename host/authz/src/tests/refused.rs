@@ -144,7 +144,7 @@ fn policies_that_are_refused() {
 /// such a stack.
 #[test]
 fn parse_bombs_are_refused() {
-    let deep = 200_000;
+    let deep = 60_000;
     let condition = |text: String| guard(&format!("{SCOPE} when {{ {text} }}"));
     for (name, text) in [
         (
