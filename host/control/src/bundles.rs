@@ -53,26 +53,22 @@ impl Bundles {
         }
     }
 
-    /// Puts the version that was active at last into the engine; the very first time, takes the
-    /// engine's own bundle as version 1.
-    pub(crate) async fn restore(&self, now: u64) -> Result<(), ControlError> {
-        if let Some(row) = self.store.active_bundle().await? {
-            let files = self.store.bundle_files(row.version).await?;
-            let files = files.unwrap_or_default();
-            let version = row.version;
-            let active = self.engine.active();
-            if active.version == version && active.summary.digest == row.summary.digest {
-                return Ok(());
-            }
-            let restored = self.switch(files, version).await;
-            return restored.map(drop).map_err(|problems| {
-                let first = problems.first().map(describe).unwrap_or_default();
-                ControlError::Bundle { version, first }
-            });
-        }
+    /// The digest of the engine's own bundle, if it is to become a new version: the very first time,
+    /// and when the configuration brings another one while nobody has activated anything else.
+    pub(crate) async fn configured(&self) -> Result<Option<String>, ControlError> {
+        let digest = self.engine.active().summary.digest;
+        let stored = self.store.active_bundle().await?;
+        let people_decided =
+            stored.is_some_and(|row| row.author.is_some() || row.summary.digest == digest);
+        Ok((!people_decided).then_some(digest))
+    }
+
+    /// Makes the engine's own bundle a version of its own, and the active one.
+    pub(crate) async fn adopt(&self, now: u64) -> Result<(), ControlError> {
         let active = self.engine.active();
+        let before = self.store.active_bundle().await?;
         let bundle = NewBundle {
-            files: active.files.clone(),
+            files: active.files,
             summary: active.summary,
             author: None,
             involved: Vec::new(),
@@ -80,16 +76,39 @@ impl Bundles {
             at: now,
         };
         let row = self.store.stage_bundle(bundle, u32::MAX).await?;
-        let version = row.map_or(1, |r| r.version);
-        self.store
-            .activate_bundle(version, None, "configuration", now)
+        let version = row.map_or(0, |r| r.version);
+        let before = before.map(|row| row.version);
+        let done = self
+            .store
+            .activate_bundle(version, before, "configuration", now)
             .await?;
-        if active.version == version {
+        if done {
+            Ok(())
+        } else {
+            let first = "the store did not take it".into();
+            Err(ControlError::Bundle { version, first })
+        }
+    }
+
+    /// Puts the version that is active in the store into the engine.
+    pub(crate) async fn restore(&self) -> Result<(), ControlError> {
+        let Some(row) = self.store.active_bundle().await? else {
+            return Ok(());
+        };
+        let (version, digest) = (row.version, row.summary.digest);
+        let active = self.engine.active();
+        if active.version == version && active.summary.digest == digest {
             return Ok(());
         }
-        // So that the engine's records name the version that the store names.
-        let named = self.switch(active.files, version).await;
-        named.map(drop).map_err(|problems| {
+        if active.summary.digest != digest {
+            tracing::info!(
+                version,
+                "the active bundle is one that people activated, not the configuration's"
+            );
+        }
+        let files = self.store.bundle_files(version).await?;
+        let restored = self.switch(files.unwrap_or_default(), version).await;
+        restored.map(drop).map_err(|problems| {
             let first = problems.first().map(describe).unwrap_or_default();
             ControlError::Bundle { version, first }
         })

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::Target;
 use pipeline::ports::{Approver, Authorizer, Clock, Journal, Registry};
+use pipeline::{Action, ControlEvent, Target};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,8 @@ use crate::webhook::Webhook;
 
 /// Acts that change something, at once.
 const MAX_ACTS: usize = 64;
+/// Failed authentications per minute, of all sources together, that get their own record.
+const MAX_STRANGERS: u32 = 1_000;
 /// How often overdue holds are marked and old rows forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -47,7 +49,10 @@ pub(crate) struct Inner {
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
     pub(crate) callers: Rate<Arc<str>>,
+    /// Failed authentications by network.
     pub(crate) failures: Rate<std::net::IpAddr>,
+    /// All failed authentications.
+    pub(crate) strangers: Rate<()>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) acts: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
@@ -88,7 +93,19 @@ impl Control {
         }
         let limits = options.limits;
         let bundles = Bundles::new(store.clone(), options.bundles.clone(), limits.bundle_bytes);
-        bundles.restore(now).await?;
+        if let Some(digest) = bundles.configured().await? {
+            let event = ControlEvent {
+                at: options.clock.now(),
+                principal: None,
+                action: Action::BundleActivate.as_str().to_owned(),
+                resource: format!("Bundle::{digest:?}"),
+                result: Ok(()),
+                detail: "it came with the configuration".into(),
+            };
+            options.journal.event(event).await?;
+            bundles.adopt(now).await?;
+        }
+        bundles.restore().await?;
         let plugins = Plugins::new(store.clone(), options.plugins, limits.plugin_bytes);
         plugins.restore().await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -142,6 +159,7 @@ impl Control {
             engine: options.bundles,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
+            strangers: Rate::new(MAX_STRANGERS),
             in_flight: Arc::new(Semaphore::new(limits.calls_in_flight)),
             acts: Arc::new(Semaphore::new(MAX_ACTS)),
             limits,

@@ -126,6 +126,8 @@ pub enum ControlError {
     },
     #[error("the state store failed")]
     Store(#[from] StoreError),
+    #[error("the recorder cannot record what is done at the start")]
+    Record(#[from] pipeline::ports::JournalError),
     #[error("base_url {0:?} must be an http:// or https:// URL without query and fragment")]
     BaseUrl(String),
     #[error("the webhook cannot be used: {0}")]

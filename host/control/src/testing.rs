@@ -332,7 +332,15 @@ impl Rig {
         });
     }
 
+    /// What is on record of people's calls.
     pub(crate) fn events(&self) -> Vec<ControlEvent> {
+        let mut events = self.all_events();
+        events.retain(|e| e.principal.is_some() || e.result.is_err());
+        events
+    }
+
+    /// The same, with what Weir did by itself.
+    pub(crate) fn all_events(&self) -> Vec<ControlEvent> {
         let entries = self.memory.journal.entries();
         let pick = |e| match e {
             Entry::Event(event) => Some(event),

@@ -2,7 +2,7 @@
 //! about, ask Cedar, and only then let the handler read the body. Refusals are recorded.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -189,11 +189,11 @@ async fn authenticate(
 /// tells how many did not.
 async fn refuse_stranger(gate: &Gate, call: &str, source: IpAddr, error: ApiError) -> ApiError {
     let shared = &gate.shared;
-    if !shared.failures.admit(source) {
+    if !shared.failures.admit(network(source)) || !shared.strangers.admit(()) {
         return ApiError::too_many("too many calls without a valid token").retry_after(60);
     }
     let mut detail = format!("{call} from {source}");
-    let unrecorded = shared.failures.take_over();
+    let unrecorded = shared.failures.take_over() + shared.strangers.take_over();
     if unrecorded > 0 {
         detail.push_str(&format!("; {unrecorded} more before this one"));
     }
@@ -202,5 +202,33 @@ async fn refuse_stranger(gate: &Gate, call: &str, source: IpAddr, error: ApiErro
     match record(shared, event).await {
         Ok(()) => error,
         Err(unrecorded) => unrecorded,
+    }
+}
+
+/// Who has an IPv6 address has 2^64 of them.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_counts_as_one() {
+        for (source, counted_as) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ] {
+            let source: IpAddr = source.parse().unwrap();
+            assert_eq!(network(source).to_string(), counted_as);
+        }
     }
 }

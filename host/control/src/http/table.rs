@@ -133,6 +133,8 @@ impl Route {
         let (mut schemas, mut paths, router) = self.routes;
         for item in paths.paths.values_mut() {
             for (_, operation) in operations(item) {
+                name_uniquely(operation);
+                describe_answers(operation);
                 match self.exposure {
                     Exposure::Public(why) => describe_public(operation, why),
                     Exposure::Guarded(action, _) => describe_guarded(operation, action),
@@ -142,6 +144,35 @@ impl Route {
         schemas.push((ErrorBody::name().into(), ErrorBody::schema()));
         schemas.push((BundleProblem::name().into(), BundleProblem::schema()));
         (schemas, paths, router)
+    }
+}
+
+/// Handlers of different modules share their names; in the description each is unique.
+fn name_uniquely(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next();
+    if let (Some(tag), Some(id)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{id}"));
+    }
+}
+
+/// OpenAPI wants words for every answer.
+fn describe_answers(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        if response.description.is_empty() {
+            let text = match status.as_str() {
+                "200" => "Done.",
+                "201" => "It was made.",
+                "404" => "There is none of this name.",
+                "409" => "It does not fit the present state.",
+                "413" => "It is too large.",
+                "422" => "It is not accepted.",
+                _ => "It failed.",
+            };
+            text.clone_into(&mut response.description);
+        }
     }
 }
 

@@ -18,10 +18,11 @@ use weir_client::{
 };
 
 use super::{
-    Ballot, BundleRow, Cast, Change, HoldDocument, HoldLimits, HoldQuery, HoldRecord, HoldState,
-    Millis, NewBundle, NoticeKind, Opened, PluginRow, RouteRecord, SessionQuery, SessionRow,
-    SessionWrite, Settled, Store,
+    Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Millis, NewBundle,
+    NoticeKind, Opened, PluginRow, RouteRecord, SessionQuery, SessionRow, SessionWrite, Store,
 };
+
+mod holds;
 
 /// Gives the suite stores to try.
 #[async_trait]
@@ -32,13 +33,13 @@ pub trait Maker: Send + Sync {
 
 /// Runs every check, each on a store of its own.
 pub async fn run(maker: &dyn Maker) {
-    holds_open_within_limits(&*maker.make().await).await;
-    holds_are_listed(&*maker.make().await).await;
-    votes_add_up(&*maker.make().await).await;
-    an_approval_is_taken_once(maker.make().await).await;
-    a_vote_against_an_end(maker.make().await).await;
-    holds_expire(&*maker.make().await).await;
-    a_new_process_ends_what_was_open(&*maker.make().await).await;
+    holds::holds_open_within_limits(&*maker.make().await).await;
+    holds::holds_are_listed(&*maker.make().await).await;
+    holds::votes_add_up(&*maker.make().await).await;
+    holds::an_approval_is_taken_once(maker.make().await).await;
+    holds::a_vote_against_an_end(maker.make().await).await;
+    holds::holds_expire(&*maker.make().await).await;
+    holds::a_new_process_ends_what_was_open(&*maker.make().await).await;
     bundles_one_is_active(&*maker.make().await).await;
     activation_is_all_or_nothing(maker.make().await).await;
     plugins_are_kept(&*maker.make().await).await;
@@ -130,234 +131,6 @@ async fn opened(store: &dyn Store, record: HoldRecord) -> String {
 
 async fn state(store: &dyn Store, id: &str) -> HoldState {
     store.hold(id).await.unwrap().unwrap().state
-}
-
-async fn holds_open_within_limits(store: &dyn Store) {
-    let limits = HoldLimits {
-        total: 3,
-        per_principal: 2,
-    };
-    for (principal, expected) in [
-        ("a", Opened::Yes),
-        ("a", Opened::Yes),
-        ("a", Opened::TooMany(2)),
-        ("b", Opened::Yes),
-        ("c", Opened::TooMany(3)),
-    ] {
-        let record = hold(principal, &[("one", 1)]);
-        assert_eq!(store.open_hold(record, limits).await.unwrap(), expected);
-    }
-    // Overdue ones do not take a place.
-    let later = HoldRecord {
-        opened_at: NOW + 60_000,
-        expires_at: NOW + 70_000,
-        ..hold("a", &[("one", 1)])
-    };
-    assert_eq!(store.open_hold(later, limits).await.unwrap(), Opened::Yes);
-}
-
-async fn holds_are_listed(store: &dyn Store) {
-    let mut ids = Vec::new();
-    for principal in ["a", "b", "a"] {
-        let record = hold(principal, &[("one", 1)]);
-        let text = record.document.statement.text.clone();
-        let id = opened(store, record).await;
-        let row = store.hold(&id).await.unwrap().unwrap();
-        assert_eq!(row.record.document.statement.text, text);
-        ids.push(id);
-    }
-    assert!(store.hold("' OR '1'='1").await.unwrap().is_none());
-    let list = async |query: HoldQuery| -> Vec<String> {
-        let rows = store.holds(query).await.unwrap();
-        rows.into_iter().map(|row| row.record.id).collect()
-    };
-    let all = HoldQuery {
-        limit: 10,
-        ..HoldQuery::default()
-    };
-    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
-    assert_eq!(list(all.clone()).await, newest_first);
-    let of_b = HoldQuery {
-        principal: Some("b".into()),
-        ..all.clone()
-    };
-    assert_eq!(list(of_b).await, [ids[1].clone()]);
-    let nowhere = HoldQuery {
-        target: Some("x' OR '1'='1".into()),
-        ..all.clone()
-    };
-    assert!(list(nowhere).await.is_empty());
-    let page = HoldQuery {
-        before: Some(ids[2].clone()),
-        limit: 1,
-        ..all
-    };
-    assert_eq!(list(page).await, [ids[1].clone()]);
-}
-
-async fn votes_add_up(store: &dyn Store) {
-    use VoteKind::{Approve, Deny};
-    let mut changes = store.changes();
-    let id = opened(store, hold("a", &[("one", 2), ("two", 1)])).await;
-    assert_eq!(changes.recv().await.unwrap(), Change::Hold(id.clone()));
-    let vote = async |voter: &str, kind, rules: &[&str]| {
-        let verdict = store.vote(ballot(&id, voter, kind, rules)).await.unwrap();
-        verdict.unwrap().cast
-    };
-    assert_eq!(vote("a", Approve, &["one"]).await, Cast::Void, "involved");
-    assert_eq!(vote("x", Approve, &["other"]).await, Cast::Void, "no rule");
-    for (voter, rules, expected) in [
-        ("x", &["one"][..], HoldState::Open),
-        ("x", &["one", "two"], HoldState::Open),
-        ("y", &["one"], HoldState::Approved),
-    ] {
-        let cast = vote(voter, Approve, rules).await;
-        let Cast::Counted { votes, state } = cast else {
-            panic!("{voter}: {cast:?}");
-        };
-        assert_eq!((state, votes.len()), (expected, 1), "{voter}");
-    }
-    let late = vote("z", Deny, &["one"]).await;
-    assert_eq!(late, Cast::Closed(HoldState::Approved));
-    let unknown = ballot("nothing", "x", Approve, &["one"]);
-    assert!(store.vote(unknown).await.unwrap().is_none());
-
-    let id = opened(store, hold("a", &[("one", 2)])).await;
-    let vote = async |voter: &str, kind| {
-        let verdict = store
-            .vote(ballot(&id, voter, kind, &["one"]))
-            .await
-            .unwrap();
-        verdict.unwrap().cast
-    };
-    vote("x", Approve).await;
-    assert_eq!(vote("x", Approve).await, Cast::Again);
-    let changed = vote("x", Deny).await;
-    assert!(matches!(
-        changed,
-        Cast::Counted {
-            state: HoldState::Denied,
-            ..
-        }
-    ));
-    assert_eq!(vote("y", Approve).await, Cast::Closed(HoldState::Denied));
-    let row = store.hold(&id).await.unwrap().unwrap();
-    assert_eq!(row.decided_by.as_deref(), Some("x"));
-    assert_eq!(row.votes.len(), 2);
-    let settled = store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
-    assert!(matches!(settled, Settled::Denied { by, .. } if by == "x"));
-}
-
-async fn an_approval_is_taken_once(store: Arc<dyn Store>) {
-    let tasks = TaskTracker::new();
-    let id = opened(&*store, hold("a", &[("one", 1)])).await;
-    let settled = store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
-    assert_eq!(settled, Settled::Pending);
-    let vote = ballot(&id, "x", VoteKind::Approve, &["one"]);
-    store.vote(vote).await.unwrap();
-    let takers: Vec<_> = (0..8)
-        .map(|_| {
-            let (store, id) = (store.clone(), id.clone());
-            tasks.spawn(async move { store.settle_hold(&id, PRINT, NOW + 3).await.unwrap() })
-        })
-        .collect();
-    let mut taken = 0;
-    for taker in takers {
-        match taker.await.unwrap() {
-            Settled::Approved { approvers } => {
-                assert_eq!(approvers, ["x"]);
-                taken += 1;
-            }
-            other => assert_eq!(other, Settled::Gone),
-        }
-    }
-    assert_eq!(taken, 1);
-    assert_eq!(state(&*store, &id).await, HoldState::Used);
-    // The client went away before it could use what it took.
-    assert!(store.abandon_hold(&id, NOW + 4).await.unwrap());
-    assert_eq!(state(&*store, &id).await, HoldState::Abandoned);
-
-    let id = opened(&*store, hold("a", &[("one", 1)])).await;
-    store
-        .vote(ballot(&id, "x", VoteKind::Approve, &["one"]))
-        .await
-        .unwrap();
-    let wrong = store.settle_hold(&id, [8; 32], NOW + 3).await.unwrap();
-    assert_eq!(wrong, Settled::Mismatch);
-    let void = store.settle_hold(&id, PRINT, NOW + 3).await.unwrap();
-    assert_eq!(void, Settled::Gone);
-}
-
-async fn a_vote_against_an_end(store: Arc<dyn Store>) {
-    for _ in 0..20 {
-        let id = opened(&*store, hold("a", &[("one", 1)])).await;
-        let vote = ballot(&id, "x", VoteKind::Approve, &["one"]);
-        let (verdict, ended) = tokio::join!(store.vote(vote), store.abandon_hold(&id, NOW + 1));
-        assert!(ended.unwrap(), "nothing ended it before");
-        let cast = verdict.unwrap().unwrap().cast;
-        assert!(matches!(
-            cast,
-            Cast::Counted { .. } | Cast::Closed(HoldState::Abandoned)
-        ));
-        assert_eq!(state(&*store, &id).await, HoldState::Abandoned);
-        assert!(!store.abandon_hold(&id, NOW + 2).await.unwrap());
-    }
-}
-
-async fn holds_expire(store: &dyn Store) {
-    let id = opened(store, hold("a", &[("one", 1)])).await;
-    let late = Ballot {
-        at: NOW + 60_000,
-        ..ballot(&id, "x", VoteKind::Approve, &["one"])
-    };
-    let cast = store.vote(late).await.unwrap().unwrap().cast;
-    assert_eq!(cast, Cast::Closed(HoldState::Expired));
-    assert_eq!(state(store, &id).await, HoldState::Expired);
-
-    let id = opened(store, hold("a", &[("one", 1)])).await;
-    store
-        .vote(ballot(&id, "x", VoteKind::Approve, &["one"]))
-        .await
-        .unwrap();
-    let settled = store.settle_hold(&id, PRINT, NOW + 60_000).await.unwrap();
-    assert_eq!(settled, Settled::Expired, "an approval ends with its hold");
-
-    let id = opened(store, hold("a", &[("one", 1)])).await;
-    store.sweep(NOW + 59_999, 0).await.unwrap();
-    assert_eq!(state(store, &id).await, HoldState::Open);
-    store.sweep(NOW + 60_000, 0).await.unwrap();
-    assert_eq!(state(store, &id).await, HoldState::Expired);
-}
-
-async fn a_new_process_ends_what_was_open(store: &dyn Store) {
-    let open = opened(store, hold("a", &[("one", 1)])).await;
-    let approved = opened(store, hold("a", &[("one", 1)])).await;
-    let denied = opened(store, hold("a", &[("one", 1)])).await;
-    store
-        .vote(ballot(&approved, "x", VoteKind::Approve, &["one"]))
-        .await
-        .unwrap();
-    store
-        .vote(ballot(&denied, "x", VoteKind::Deny, &["one"]))
-        .await
-        .unwrap();
-    store
-        .write_sessions(vec![SessionWrite::Started(session("s"))])
-        .await
-        .unwrap();
-    let begun = store.begin(NOW + 10).await.unwrap();
-    assert_eq!((begun.holds_abandoned, begun.sessions_ended), (2, 1));
-    for (id, expected) in [
-        (&open, HoldState::Abandoned),
-        (&approved, HoldState::Abandoned),
-        (&denied, HoldState::Denied),
-    ] {
-        assert_eq!(state(store, id).await, expected);
-    }
-    let session = store.session("s").await.unwrap().unwrap();
-    assert_eq!(session.ended_at, Some(NOW + 10));
-    let again = store.begin(NOW + 11).await.unwrap();
-    assert_eq!((again.holds_abandoned, again.sessions_ended), (0, 0));
 }
 
 fn bundle(author: Option<&str>) -> NewBundle {

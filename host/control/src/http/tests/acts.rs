@@ -198,6 +198,33 @@ async fn the_active_bundle_and_plugins_survive_a_restart() {
     );
 }
 
+/// Policies as files: a changed configuration counts as long as nobody activated anything else.
+#[tokio::test]
+async fn the_configurations_bundle_is_followed_until_people_decide() {
+    let rig = Rig::new().await;
+    assert_eq!(rig.all_events().len(), 1, "version 1 is on record");
+    let rig = rig.restart().await.unwrap();
+    assert_eq!(rig.bundles.active_version(), 1, "nothing changed");
+    assert_eq!(rig.all_events().len(), 1);
+    rig.sql("UPDATE bundles SET summary_json = replace(summary_json, '\"digest\":\"', '\"digest\":\"0')");
+    let rig = rig.restart().await.unwrap();
+    assert_eq!(
+        rig.bundles.active_version(),
+        2,
+        "the configuration brought another one"
+    );
+    assert_eq!(rig.all_events().len(), 2, "and that is on record");
+    let three = rig.stage("alice", "three").await;
+    activate(&rig, "bob", three).await;
+    let rig = rig.restart().await.unwrap();
+    assert_eq!(rig.bundles.active_version(), three, "people decided");
+    // What comes with the configuration is recorded before it counts, too.
+    rig.sql("UPDATE bundles SET author = NULL");
+    rig.memory.journal.break_quietly();
+    let error = rig.restart().await.err().unwrap();
+    assert!(matches!(error, ControlError::Record(_)), "{error}");
+}
+
 #[tokio::test]
 async fn a_plugin_that_is_no_longer_admitted_ends_the_start() {
     let rig = Rig::new().await;

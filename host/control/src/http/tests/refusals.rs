@@ -75,9 +75,13 @@ fn the_table_is_the_description() {
     assert_eq!(public, PUBLIC);
 
     let api = serde_json::to_value(openapi()).unwrap();
-    let mut described = BTreeSet::new();
+    let (mut described, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for (path, item) in api["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
+            assert!(
+                ids.insert(operation["operationId"].to_string()),
+                "{method} {path}"
+            );
             let action = operation["x-cedar-action"].as_str().map(str::to_owned);
             let security = operation["security"].as_array().unwrap();
             assert_eq!(security.is_empty(), action.is_none(), "{method} {path}");
