@@ -28,6 +28,8 @@ use crate::webhook::Webhook;
 const MAX_ACTS: usize = 64;
 /// Failed authentications per minute, of all sources together, that get their own record.
 const MAX_STRANGERS: u32 = 1_000;
+/// Uploads at once.
+const MAX_LARGE: usize = 4;
 /// How often overdue holds are marked and old rows forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -53,7 +55,11 @@ pub(crate) struct Inner {
     pub(crate) failures: Rate<std::net::IpAddr>,
     /// All failed authentications.
     pub(crate) strangers: Rate<()>,
+    /// Principals that call too often: one record each per minute.
+    pub(crate) floods: Rate<Arc<str>>,
     pub(crate) in_flight: Arc<Semaphore>,
+    /// Calls with large bodies, which are held in memory.
+    pub(crate) large: Arc<Semaphore>,
     pub(crate) acts: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
 }
@@ -160,7 +166,9 @@ impl Control {
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),
+            floods: Rate::new(1),
             in_flight: Arc::new(Semaphore::new(limits.calls_in_flight)),
+            large: Arc::new(Semaphore::new(MAX_LARGE)),
             acts: Arc::new(Semaphore::new(MAX_ACTS)),
             limits,
             tasks,

@@ -31,6 +31,8 @@ pub(super) struct Gate {
     pub(super) action: Action,
     pub(super) subjects: Subjects,
     pub(super) time: Duration,
+    /// Its body may be large.
+    pub(super) large: bool,
 }
 
 /// What a route's subjects are found by.
@@ -53,12 +55,21 @@ pub(super) async fn gate(
     request: Request,
     next: Next,
 ) -> Response {
-    match admit(&gate, params, request).await {
-        Err(error) => error.into_response(),
-        Ok(request) => match tokio::time::timeout(gate.time, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => ApiError::timeout("the call took too long").into_response(),
-        },
+    let request = match admit(&gate, params, request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    let large = gate
+        .large
+        .then(|| gate.shared.large.clone().try_acquire_owned());
+    let Ok(_place) = large.transpose() else {
+        return ApiError::unavailable("too many uploads at once")
+            .retry_after(5)
+            .into_response();
+    };
+    match tokio::time::timeout(gate.time, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::timeout("the call took too long").into_response(),
     }
 }
 
@@ -100,10 +111,12 @@ async fn admit(
         }
     };
     if !shared.callers.admit(principal.actor.subject.clone()) {
-        // Not recorded one by one: a flood of calls must not become a flood of records.
-        let subject = &principal.actor.subject;
-        tracing::warn!(%subject, %call, "too many calls of one principal");
-        return Err(ApiError::too_many("too many calls in a minute").retry_after(60));
+        let error = ApiError::too_many("too many calls in a minute").retry_after(60);
+        // One record for many: a flood of calls must not become a flood of records.
+        if shared.floods.admit(principal.actor.subject.clone()) {
+            return Err(refused(String::new(), error).await);
+        }
+        return Err(error);
     }
     let params = params.map_err(|_| ApiError::invalid("the path is not UTF-8"))?;
     let ask = Ask {

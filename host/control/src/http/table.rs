@@ -122,6 +122,7 @@ impl Route {
                 action,
                 subjects,
                 time: self.time,
+                large: self.body > SMALL,
             };
             router = router.route_layer(middleware::from_fn_with_state(state, gate));
         }

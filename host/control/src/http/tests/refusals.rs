@@ -437,6 +437,11 @@ async fn too_many_calls() {
         let answer = rig.call("guess", call, Value::Null).await;
         assert_eq!(answer.status.as_u16(), status);
     }
+    for _ in 0..5 {
+        rig.call("bob", call, Value::Null).await;
+    }
+    let of_bob = rig.events().into_iter().filter(|e| e.principal.is_some());
+    assert_eq!(of_bob.count(), 1, "one record for many");
     let strangers = rig.events().into_iter().filter(|e| e.principal.is_none());
     assert_eq!(
         strangers.count(),
