@@ -31,11 +31,7 @@ pub struct Cluster {
 /// The cluster that all tests of this process share; each test has a database of its own.
 pub fn shared() -> Result<&'static Cluster> {
     static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let cluster = SHARED.get_or_init(|| {
-        let cluster = Cluster::start().map_err(|e| format!("{e:#}"))?;
-        reaper::remove_at_end(&cluster.dir);
-        Ok(cluster)
-    });
+    let cluster = SHARED.get_or_init(|| Cluster::start().map_err(|e| format!("{e:#}")));
     cluster.as_ref().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
@@ -52,6 +48,7 @@ impl Cluster {
 
     fn start_with(quiet: bool) -> Result<Self> {
         let dir = cluster_dir()?;
+        reaper::remove_at_end(&dir);
         let port = free_port()?;
         let mut cluster = Self {
             daemon: None,
@@ -115,7 +112,7 @@ impl Cluster {
         for setting in &settings {
             command.args(["-c", setting]);
         }
-        let log = std::env::temp_dir().join(format!("weir-postgres-{}.log", self.port));
+        let log = self.dir.join("log");
         let mut daemon = Daemon::spawn("postgres", command, &log, Signal::Int)?;
         let port = self.port;
         let ready = paths::postgres_bin("pg_isready").context("no pg_isready")?;
@@ -221,9 +218,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
         let _ = std::fs::remove_dir_all(&self.dir);
-        let _ = std::fs::remove_file(
-            std::env::temp_dir().join(format!("weir-postgres-{}.log", self.port)),
-        );
     }
 }
 

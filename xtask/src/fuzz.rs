@@ -8,9 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use weir_tests::paths;
 
-use crate::sh;
-
-const HOST: &str = "x86_64-unknown-linux-gnu";
+use crate::{dist, sh};
 
 /// What cargo-fuzz passes for `--sanitizer none`.
 const FLAGS: &[&str] = &[
@@ -31,11 +29,19 @@ const MAX_INPUT: &str = "-max_len=8192";
 
 pub fn run(root: &Path, seconds: u64) -> Result<()> {
     let dir = root.join("fuzz");
+    let host = dist::host();
     let targets = targets(&dir)?;
     let target_dir = paths::target().join("fuzz");
     let mut build = sh::cargo(
         &dir,
-        &["build", "--release", "--locked", "--bins", "--target", HOST],
+        &[
+            "build",
+            "--release",
+            "--locked",
+            "--bins",
+            "--target",
+            &host,
+        ],
     );
     // A debug-assertions release build: fast enough to try much, strict enough to notice.
     build
@@ -44,7 +50,7 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
     build.env("CARGO_INCREMENTAL", "0");
     sh::run(build)?;
     for target in &targets {
-        let program = target_dir.join(HOST).join("release").join(target);
+        let program = target_dir.join(&host).join("release").join(target);
         let corpus = target_dir.join("corpus").join(target);
         let artifacts = target_dir.join("artifacts").join(target);
         std::fs::create_dir_all(&corpus)?;

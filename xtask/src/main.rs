@@ -28,7 +28,8 @@ usage: cargo xtask <command>
 
   demo            install what is missing, start everything, show every promise, clean up
   test [FILTER]   plugins, all tests, policy checks, a short run of every fuzz target
-  plugins         build the first-party plugins into target/plugins
+  lint            format and clippy, warnings are errors
+  plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
@@ -53,6 +54,12 @@ fn run(args: &[&str]) -> Result<()> {
     match args {
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(&root, rest),
+        ["plugins", "--all"] => {
+            deps::ensure(&[deps::WASM])?;
+            build_plugins(&root)?;
+            plugins::build_test_only(&root, &paths::plugins()).map(drop)
+        }
+        ["lint"] => test::lint(&root),
         ["plugins"] => {
             deps::ensure(&[deps::WASM])?;
             build_plugins(&root)

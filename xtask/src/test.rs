@@ -61,6 +61,24 @@ pub fn run(root: &Path, filter: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Formatting and clippy. Compiled like the tests, so that C libraries are built once for both.
+pub fn lint(root: &Path) -> Result<()> {
+    deps::ensure(deps::BUILD)?;
+    sh::run(sh::cargo(root, &["fmt", "--all", "--check"]))?;
+    let host = dist::host();
+    let args = [
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--target",
+        &host,
+    ];
+    let mut clippy = cargo(root, &args);
+    clippy.args(["--", "-D", "warnings"]);
+    sh::run(clippy)
+}
+
 fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = sh::cargo(root, args);
     command.env("RUSTFLAGS", dist::STATIC);

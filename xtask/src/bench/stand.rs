@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use weir_tests::bundle::Bundle;
 use weir_tests::paths;
 use weir_tests::postgres::{self, Cluster, LOGIN, LOGIN_PASSWORD};
 use weir_tests::proc::{Daemon, Scratch, Signal, free_port, listens};
@@ -42,7 +43,7 @@ impl Stand {
         load(&mut cluster, rows)?;
         let bouncer_port = free_port()?;
         let bouncer = bouncer(&cluster, &scratch, bouncer_port)?;
-        let weir = weir(&cluster)?;
+        let weir = weir(&cluster, &scratch)?;
         let token = weir.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_masked = weir.token("masked@example.test", &["bench"])?;
         Ok(Self {
@@ -190,10 +191,10 @@ fn bouncer(cluster: &Cluster, scratch: &Scratch, port: u16) -> Result<Daemon> {
     Ok(daemon)
 }
 
-fn weir(cluster: &Cluster) -> Result<Weir> {
+fn weir(cluster: &Cluster, scratch: &Scratch) -> Result<Weir> {
     let mut setup = Setup::new("bench-weir", cluster, DATABASE);
     setup.tls = true;
-    setup.bundle = Some(bundle()?);
+    setup.bundle = Some(bundle(scratch)?);
     setup.binary = match std::env::var_os("WEIR_BIN") {
         Some(bin) => PathBuf::from(bin),
         None => paths::target().join("release/weir"),
@@ -201,7 +202,21 @@ fn weir(cluster: &Cluster) -> Result<Weir> {
     setup.start()
 }
 
-/// The permit-all example. It labels what the default bundle labels, and lets `bench-reveal` see it.
-fn bundle() -> Result<PathBuf> {
-    Ok(paths::root().join("policies/examples/permit-all"))
+/// Who measures: everything in the default bundle stays in force for them.
+const PEOPLE: &str = r#"
+@id("grant.bench")
+permit (principal in Group::"bench",
+        action in [Action::"connect", Action::"read", Action::"exec"],
+        resource in Target::"orders-prod");
+
+@id("relief.bench")
+permit (principal in Group::"bench-reveal", action == Action::"data:reveal", resource);
+"#;
+
+/// The default bundle with people to measure as. It labels the columns `ssn` and `email`.
+fn bundle(scratch: &Scratch) -> Result<PathBuf> {
+    let mut bundle = Bundle::default_bundle()?;
+    bundle.files.retain(|path, _| !path.starts_with("tests/"));
+    bundle.add("bench.cedar", PEOPLE);
+    bundle.write(scratch.path())
 }
