@@ -22,7 +22,8 @@ use pipeline::{
 };
 
 use crate::{
-    AdmissionError, Config, Events, Limits, Options, PluginFailure, PluginInfo, Plugins, Runtime,
+    AdmissionError, ArtifactCache, Config, Events, HostKey, Limits, Options, PluginFailure,
+    PluginInfo, Plugins, Runtime,
 };
 
 #[path = "../../../../xtask/src/plugins.rs"]
@@ -33,11 +34,15 @@ fn root() -> PathBuf {
     here.join("../..").canonicalize().unwrap()
 }
 
+fn out_dir() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target).join("plugins").join("for-tests")
+}
+
 fn component(name: &str) -> Vec<u8> {
     static OUT: OnceLock<PathBuf> = OnceLock::new();
     let out = OUT.get_or_init(|| {
-        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        let out = root().join(target).join("plugins").join("for-tests");
+        let out = out_dir();
         build::build(&root(), &out).unwrap();
         build::build_test_only(&root(), &out).unwrap();
         out
@@ -54,7 +59,10 @@ fn runtime() -> Runtime {
             wall: Duration::from_secs(60),
             ..Limits::default()
         };
-        Runtime::new(limits, None).unwrap()
+        // Most tests add the same component; it is compiled once.
+        let dir = out_dir().join("cache");
+        let cache = ArtifactCache::open(&dir, HostKey::from_bytes([7; 32])).unwrap();
+        Runtime::new(limits, Some(cache)).unwrap()
     };
     RUNTIME.get_or_init(make).clone()
 }
