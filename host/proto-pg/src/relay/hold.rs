@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::client::FromClient;
 use super::End;
+use super::client::FromClient;
 use crate::upstream::Statement;
 use crate::wire::backend::TxStatus;
 use crate::wire::encode;

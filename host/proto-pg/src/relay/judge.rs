@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request,
-    Ruling, SqlKind,
+    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request, Ruling,
+    SqlKind,
 };
 
 use pipeline::ports::Policy;
@@ -208,7 +208,8 @@ impl FromClient {
                     Refreshed::Yes => judged = self.look_at(sql),
                     // What this session itself changed must be seen before it is used.
                     Refreshed::No if self.judge.own_ddl => {
-                        let text = "the catalogue has changed and cannot be read again at this point";
+                        let text =
+                            "the catalogue has changed and cannot be read again at this point";
                         return Ok(Err(Refused::new("42501", text)
                             .hint("Send Sync, or end the transaction, and try again.")));
                     }

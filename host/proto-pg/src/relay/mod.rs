@@ -11,12 +11,12 @@
 
 mod catalog;
 mod client;
+mod extended;
 mod hold;
 mod judge;
 mod open;
 mod rows;
 mod server;
-
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -66,7 +66,9 @@ pub(crate) struct End(pub EndReason);
 
 impl From<std::io::Error> for End {
     fn from(error: std::io::Error) -> Self {
-        Self(EndReason::Error(format!("reading or writing failed: {error}")))
+        Self(EndReason::Error(format!(
+            "reading or writing failed: {error}"
+        )))
     }
 }
 
@@ -126,7 +128,10 @@ pub(crate) async fn serve(
         mut writer,
         registered,
     } = opened;
-    let drain = listener.listen.drain.saturating_sub(link.limits.farewell * 2);
+    let drain = listener
+        .listen
+        .drain
+        .saturating_sub(link.limits.farewell * 2);
 
     let reason = {
         let from_client = client.run();

@@ -123,7 +123,10 @@ pub(crate) async fn open(
     };
     match dialled {
         Ok(prepared) => {
-            finish(shared, visitor, session, target, &wanted, prepared, shutdown).await
+            finish(
+                shared, visitor, session, target, &wanted, prepared, shutdown,
+            )
+            .await
         }
         Err((reason, refused)) => {
             let refused = refused.or_else(|| crate::refusal::farewell(&reason));
@@ -290,11 +293,7 @@ async fn prepare(
     })
 }
 
-async fn load(
-    upstream: &mut Upstream,
-    catalog: &Catalog,
-    limits: &Limits,
-) -> Result<Held, String> {
+async fn load(upstream: &mut Upstream, catalog: &Catalog, limits: &Limits) -> Result<Held, String> {
     let generation = catalog.generation();
     let begun = Instant::now();
     let mut results = Vec::with_capacity(Snapshot::QUERIES.len());

@@ -36,7 +36,11 @@ enum Mark {
 enum Current {
     /// To be forwarded without a look.
     Pass { tag: u8, seq: Option<u64> },
-    Mask { tag: u8, seq: Option<u64>, masking: Box<Masking> },
+    Mask {
+        tag: u8,
+        seq: Option<u64>,
+        masking: Box<Masking>,
+    },
 }
 
 impl Current {
@@ -275,7 +279,10 @@ impl ToClient {
         }
         for d in done {
             let (rows, bytes) = if d.ran {
-                (std::mem::take(&mut self.rows), std::mem::take(&mut self.bytes))
+                (
+                    std::mem::take(&mut self.rows),
+                    std::mem::take(&mut self.bytes),
+                )
             } else {
                 (0, 0)
             };
@@ -319,7 +326,12 @@ impl ToClient {
     async fn portal_rows(&mut self) -> Result<Current, End> {
         let (portal, judged, obligations, seq) = self.head(|run| {
             let judged = run.judged.clone()?;
-            Some((run.portal.clone(), judged, run.obligations()?.clone(), run.seq()))
+            Some((
+                run.portal.clone(),
+                judged,
+                run.obligations()?.clone(),
+                run.seq(),
+            ))
         })?;
         let known = portal.as_ref().map(|p| p.known_columns());
         let (Some(portal), Some(Columns::Fields(fields))) = (portal, known) else {
@@ -408,7 +420,9 @@ impl ToClient {
         for mark in self.marks.drain(..) {
             match mark {
                 Mark::Record(seq, range) => {
-                    session.record(seq, Way::ToClient, bytes.slice(range)).await?;
+                    session
+                        .record(seq, Way::ToClient, bytes.slice(range))
+                        .await?;
                 }
                 Mark::Done(d, rows, size) => {
                     let Done {
@@ -455,13 +469,10 @@ fn unmaskable(error: crate::mask::MaskError) -> End {
 fn check_pinned(body: &[u8]) -> Result<(), End> {
     let (name, value) = backend::parameter(body).map_err(violation)?;
     match (name, value) {
-        (b"client_encoding", v) if v != b"UTF8" => {
-            Err(violation("client_encoding must stay UTF8"))
-        }
+        (b"client_encoding", v) if v != b"UTF8" => Err(violation("client_encoding must stay UTF8")),
         (b"standard_conforming_strings", v) if v != b"on" => {
             Err(violation("standard_conforming_strings must stay on"))
         }
         _ => Ok(()),
     }
 }
-

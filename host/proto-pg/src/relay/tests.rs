@@ -7,6 +7,8 @@ use crate::testing::client::Client;
 use crate::testing::postgres::{self, Postgres};
 
 mod conformance;
+mod holds;
+mod protocol;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psql_runs_a_query() {
@@ -36,5 +38,10 @@ async fn a_client_that_sends_bytes() {
     let weir = Weir::to(pg, memory.ports());
     let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
     assert_eq!(c.query("SELECT 1").await.value(), Some("1"));
-    assert_eq!(c.prepared("SELECT $1::int + 1", &[Some("2")], false).await.value(), Some("3"));
+    assert_eq!(
+        c.prepared("SELECT $1::int + 1", &[Some("2")], false)
+            .await
+            .value(),
+        Some("3")
+    );
 }

@@ -9,6 +9,8 @@
 //! - Nothing about targets or databases is told before the token is verified.
 
 mod params;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -217,7 +219,10 @@ async fn inside_tls(mut io: Box<dyn Stream>, source: IpAddr) -> Result<Hello, St
 }
 
 enum First {
-    Cancel { pid: u32, secret: Vec<u8> },
+    Cancel {
+        pid: u32,
+        secret: Vec<u8>,
+    },
     Client {
         wanted: Wanted,
         source: IpAddr,

@@ -118,9 +118,12 @@ pub fn wanted(packet: &Packet<'_>) -> Result<Wanted, Refused> {
     for (name, value) in &from_options {
         add(&mut settings, name, value, false)?;
     }
-    let user = user
-        .filter(|u| !u.is_empty())
-        .ok_or_else(|| Refused::new("28000", "no PostgreSQL user name specified in startup packet"))?;
+    let user = user.filter(|u| !u.is_empty()).ok_or_else(|| {
+        Refused::new(
+            "28000",
+            "no PostgreSQL user name specified in startup packet",
+        )
+    })?;
     let mut attrs = BTreeMap::from([("pg_user".to_owned(), user.clone())]);
     if let Some((_, name)) = settings.iter().find(|(n, _)| n == "application_name") {
         attrs.insert("application_name".to_owned(), name.clone());
@@ -299,7 +302,10 @@ mod tests {
                 vec![("geqo", "off"), ("jit", "off"), ("statement_timeout", "5s")],
             ),
             (
-                vec![("options", r"-c search_path=a\ b\\c"), ("application_name", "x")],
+                vec![
+                    ("options", r"-c search_path=a\ b\\c"),
+                    ("application_name", "x"),
+                ],
                 vec![("application_name", "x"), ("search_path", r"a b\c")],
             ),
             (
@@ -317,7 +323,11 @@ mod tests {
             (vec![("user", "v")], "08P01", "twice"),
             (vec![("replication", "database")], "42501", "replication"),
             (vec![("role", "postgres")], "42501", "role"),
-            (vec![("session_authorization", "x")], "42501", "session_authorization"),
+            (
+                vec![("session_authorization", "x")],
+                "42501",
+                "session_authorization",
+            ),
             (vec![("row_security", "off")], "42501", "row_security"),
             (vec![("client_encoding", "SJIS")], "42501", "UTF8"),
             (vec![("standard_conforming_strings", "off")], "42501", "on"),
@@ -325,20 +335,32 @@ mod tests {
             (vec![("options", "-c role=postgres")], "42501", "role"),
             (vec![("options", "-crole=postgres")], "42501", "role"),
             (vec![("options", "--role=postgres")], "42501", "role"),
-            (vec![("options", "--session-authorization=x")], "42501", "session_authorization"),
+            (
+                vec![("options", "--session-authorization=x")],
+                "42501",
+                "session_authorization",
+            ),
             (vec![("options", "-d 5")], "42501", "-d"),
             (vec![("options", "-c")], "42501", "-c"),
             (vec![("options", "-c geqo")], "42501", "geqo"),
             (vec![("options", "x")], "42501", "x"),
             (vec![("options", "-c jit=on -c JIT=off")], "08P01", "twice"),
             (vec![("geqo", "on"), ("GEQO", "off")], "08P01", "twice"),
-            (vec![("options", "-c jit=on"), ("options", "-c geqo=on")], "08P01", "twice"),
+            (
+                vec![("options", "-c jit=on"), ("options", "-c geqo=on")],
+                "08P01",
+                "twice",
+            ),
         ] {
             let mut all = vec![("user", "u")];
             all.extend_from_slice(&given);
             let refused = judge(&all).unwrap_err();
             assert_eq!(refused.sqlstate, code, "{given:?}: {}", refused.message);
-            assert!(refused.message.contains(word), "{given:?}: {}", refused.message);
+            assert!(
+                refused.message.contains(word),
+                "{given:?}: {}",
+                refused.message
+            );
         }
         assert_eq!(judge(&[("database", "d")]).unwrap_err().sqlstate, "28000");
         let long = "x".repeat(MAX_VALUE + 1);

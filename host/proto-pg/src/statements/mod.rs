@@ -7,7 +7,7 @@
 
 mod flow;
 mod names;
-
+mod replies;
 
 use std::sync::Arc;
 
@@ -22,9 +22,7 @@ use crate::refusal::Refused;
 use crate::relay::ActiveMask;
 use crate::wire::frontend::Bind;
 
-pub(crate) use flow::{
-    CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation, Which,
-};
+pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation, Which};
 pub(crate) use names::Lookup;
 
 /// Counts what may change the meaning of a text.
@@ -137,22 +135,6 @@ impl Portal {
         }
     }
 
-    /// The statement's columns in this portal's formats.
-    pub fn in_formats(&self, fields: &[Field]) -> Arc<[Field]> {
-        fields
-            .iter()
-            .enumerate()
-            .map(|(i, f)| Field {
-                format: match self.result_formats.as_slice() {
-                    [] => 0,
-                    [one] => *one,
-                    many => many.get(i).copied().unwrap_or(0),
-                },
-                ..f.clone()
-            })
-            .collect()
-    }
-
     /// Its columns, if the server has told them for the portal or the statement.
     pub fn known_columns(&self) -> Columns {
         let own = self.columns.lock().clone();
@@ -162,11 +144,27 @@ impl Portal {
         let known = match &*self.prepared.columns.lock() {
             Columns::Unknown => return Columns::Unknown,
             Columns::None => Columns::None,
-            Columns::Fields(fields) => Columns::Fields(self.in_formats(fields)),
+            Columns::Fields(fields) => Columns::Fields(in_formats(fields, &self.result_formats)),
         };
         self.columns.lock().clone_from(&known);
         known
     }
+}
+
+/// A statement's columns in a portal's formats: none for all text, one for all, or one each.
+fn in_formats(fields: &[Field], formats: &[i16]) -> Arc<[Field]> {
+    fields
+        .iter()
+        .enumerate()
+        .map(|(i, f)| Field {
+            format: match formats {
+                [] => 0,
+                [one] => *one,
+                many => many.get(i).copied().unwrap_or(0),
+            },
+            ..f.clone()
+        })
+        .collect()
 }
 
 /// One text or portal under way on the server.
@@ -231,3 +229,6 @@ impl Run {
         self.obligations().is_some_and(|o| !o.masked.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,7 +216,12 @@ impl Client {
         }
         rest.put_u16(1);
         rest.put_u16(u16::from(binary));
-        encode::bind(&mut self.out, portal.as_bytes(), statement.as_bytes(), &rest);
+        encode::bind(
+            &mut self.out,
+            portal.as_bytes(),
+            statement.as_bytes(),
+            &rest,
+        );
     }
 
     pub fn canceller(&self) -> impl Future<Output = ()> + Send + 'static {

@@ -66,7 +66,15 @@ impl Postgres {
         let data = dir.join("data");
         let mut init = command(&bin.join("initdb"));
         init.arg("-D").arg(&data);
-        init.args(["-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        init.args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         run(init);
         let hba = "host all weir all scram-sha-256\nhost all weir_md5 all md5\n\
                    host all weir_clear all password\nhost all postgres all trust\n";
@@ -128,7 +136,9 @@ impl Postgres {
         let mut c = command(&self.bin.join("pg_ctl"));
         c.arg("-D").arg(self.dir.join("data"));
         c.arg("-l").arg(self.dir.join("log")).args(args);
-        c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        c.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         assert!(c.status().unwrap().success(), "pg_ctl {args:?}");
     }
 
@@ -162,7 +172,9 @@ impl Drop for Postgres {
         let mut c = command(&self.bin.join("pg_ctl"));
         c.arg("-D").arg(self.dir.join("data"));
         c.args(["stop", "-m", "immediate"]);
-        c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        c.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         c.status().ok();
         std::fs::remove_dir_all(&self.dir).ok();
     }

@@ -139,7 +139,9 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
                 let plain = mechanisms.contains(&scram::SCRAM);
                 let binding = binding(socket.certificate.as_deref(), plus);
                 if !plain && !matches!(binding, Binding::EndPoint(_)) {
-                    return Err(UpstreamError::Method("a SASL mechanism that is not SCRAM-SHA-256"));
+                    return Err(UpstreamError::Method(
+                        "a SASL mechanism that is not SCRAM-SHA-256",
+                    ));
                 }
                 scram_exchange(socket, binding, password(target)?).await?;
                 done = AuthMethod::ScramSha256;
@@ -148,11 +150,15 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
                 return Err(UpstreamError::Unexpected("SASL message"));
             }
             Authentication::Other(_) => {
-                return Err(UpstreamError::Method("Kerberos, GSSAPI, SSPI or an unknown method"));
+                return Err(UpstreamError::Method(
+                    "Kerberos, GSSAPI, SSPI or an unknown method",
+                ));
             }
         }
     }
-    Err(UpstreamError::Unexpected("number of messages during authentication"))
+    Err(UpstreamError::Unexpected(
+        "number of messages during authentication",
+    ))
 }
 
 fn allowed(target: &PgTarget, method: AuthMethod) -> Result<(), UpstreamError> {
@@ -210,7 +216,12 @@ async fn scram_exchange(
 }
 
 fn md5_answer(user: &str, password: &str, salt: [u8; 4]) -> String {
-    let inner = hex::encode(Md5::new().chain_update(password).chain_update(user).finalize());
+    let inner = hex::encode(
+        Md5::new()
+            .chain_update(password)
+            .chain_update(user)
+            .finalize(),
+    );
     let outer = Md5::new().chain_update(inner).chain_update(salt).finalize();
     format!("md5{}", hex::encode(outer))
 }

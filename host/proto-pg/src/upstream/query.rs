@@ -67,7 +67,8 @@ impl Collector {
                         limit: bounds.rows,
                     });
                 }
-                let text = |v: &[u8]| String::from_utf8(v.to_vec()).map_err(|_| QueryError::NotUtf8);
+                let text =
+                    |v: &[u8]| String::from_utf8(v.to_vec()).map_err(|_| QueryError::NotUtf8);
                 let row = backend::data_row(body)?
                     .into_iter()
                     .map(|value| value.map(text).transpose())

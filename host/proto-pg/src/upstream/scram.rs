@@ -210,9 +210,7 @@ fn der(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
             return None;
         }
         let (digits, after) = rest.split_at_checked(count)?;
-        len = digits
-            .iter()
-            .fold(0, |n, d| (n << 8) | usize::from(*d));
+        len = digits.iter().fold(0, |n, d| (n << 8) | usize::from(*d));
         rest = after;
     }
     rest.split_at_checked(len)
@@ -277,7 +275,12 @@ mod tests {
         let cert = params.self_signed(&key).unwrap();
         let hash = digest::digest(&digest::SHA256, cert.der());
         assert_eq!(end_point(cert.der()).as_deref(), Some(hash.as_ref()));
-        for bad in [&b""[..], b"\x30", b"\x30\x85\0\0\0\0\0", b"\x30\x03\x30\x01\x00"] {
+        for bad in [
+            &b""[..],
+            b"\x30",
+            b"\x30\x85\0\0\0\0\0",
+            b"\x30\x03\x30\x01\x00",
+        ] {
             assert_eq!(end_point(bad), None);
         }
     }

@@ -147,3 +147,31 @@ impl<'a> Cursor<'a> {
         }
     }
 }
+
+/// Every reader of this module on the same bytes: nothing may panic. For fuzzing.
+#[doc(hidden)]
+pub fn read_everything(bytes: &[u8]) {
+    let limits = frontend::FrameLimits {
+        text: 1 << 20,
+        data: 1 << 20,
+    };
+    let _ = frontend::header(bytes, limits);
+    let _ = header(bytes);
+    let _ = startup::length(bytes);
+    let _ = startup::packet(bytes);
+    for body in [bytes, bytes.get(HEADER..).unwrap_or_default()] {
+        let _ = frontend::query(body);
+        let _ = frontend::parse(body);
+        let _ = frontend::bind(body);
+        let _ = frontend::object(body);
+        let _ = frontend::execute(body);
+        let _ = backend::row_description(body);
+        let _ = backend::data_row(body);
+        let _ = backend::report(body);
+        let _ = backend::ready(body);
+        let _ = backend::command(body);
+        let _ = backend::parameter(body);
+        let _ = backend::key_data(body);
+        let _ = backend::authentication(body);
+    }
+}

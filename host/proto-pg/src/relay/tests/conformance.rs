@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pipeline::conformance::futures_like::BoxFuture;
 use pipeline::conformance::{self, Harness, Reply};
 use pipeline::{Action, Ports};
-use parking_lot::Mutex;
 
 use crate::testing::Weir;
 use crate::testing::client::{Answer, Client};
@@ -27,8 +27,15 @@ struct Wire {
 
 fn reply(answer: Answer) -> Reply {
     match answer {
-        Answer { status: None, error, .. } => Reply::Closed(format!("{error:?}")),
-        Answer { error: Some((_, message)), .. } => Reply::Refused(message),
+        Answer {
+            status: None,
+            error,
+            ..
+        } => Reply::Closed(format!("{error:?}")),
+        Answer {
+            error: Some((_, message)),
+            ..
+        } => Reply::Refused(message),
         _ => Reply::Done,
     }
 }

@@ -1,0 +1,338 @@
+//! Parse, Bind, Describe, Execute, Close: each refused, or sent and expected, at its place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::End;
+use super::client::{FromClient, copies_in};
+use super::judge::{forgets, request};
+use crate::refusal::Refused;
+use crate::statements::{Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run};
+use crate::upstream::{OWN_PREFIX, Planned, Statement};
+use crate::wire::HEADER;
+use crate::wire::frontend::{self, Object};
+
+impl FromClient {
+    pub(super) async fn parse(&mut self, frame: Bytes) -> Result<(), End> {
+        let p = match frontend::parse(frame.get(HEADER..).unwrap_or_default()) {
+            Ok(p) => p,
+            Err(e) => return self.refuse_parse(Bytes::new(), Refused::malformed(e)),
+        };
+        let name = frame.slice_ref(p.name);
+        let sql = frame.slice_ref(p.sql);
+        let types = frame.slice_ref(p.types);
+        if let Err(refused) = self.name_is_free(&name, true) {
+            return self.refuse_parse(name, refused);
+        }
+        let judged = match self.judge_plan(&sql).await? {
+            Ok(judged) => Arc::new(judged),
+            Err(refused) => return self.refuse_parse(name, refused),
+        };
+        if !judged.may_be_planned() {
+            let refused = self.record_refusal(&judged, &sql).await?;
+            return self.refuse_parse(name, refused);
+        }
+        if self.skipping() {
+            return Ok(());
+        }
+        let Some(planned) = Planned::new(&frame, &judged) else {
+            return Ok(());
+        };
+        self.sender.plan(planned);
+        self.judge.parsed(&name, &judged.analysis);
+        let prepared = Arc::new(Prepared::new(sql, types, judged));
+        self.link.flow.lock().sent_parse(name, prepared);
+        Ok(())
+    }
+
+    fn refuse_parse(&mut self, name: Bytes, refused: Refused) -> Result<(), End> {
+        if !self.skipping() {
+            self.sender.refused_parse(&name);
+            self.link.flow.lock().sent_refused_parse(name, refused);
+        }
+        Ok(())
+    }
+
+    fn refuse_bind(&mut self, refused: Refused) -> Result<(), End> {
+        if !self.skipping() {
+            self.sender.refused_bind();
+            self.link.flow.lock().sent_refused_bind(refused);
+        }
+        Ok(())
+    }
+
+    fn refuse_execute(&mut self, refused: Refused) -> Result<(), End> {
+        if !self.skipping() {
+            self.sender.refused_execute();
+            let forgets = Forgets::default();
+            self.link
+                .flow
+                .lock()
+                .sent_execute(Run::refused(refused), &forgets);
+        }
+        Ok(())
+    }
+
+    /// Puts on record that a text was refused before it was planned.
+    async fn record_refusal(&mut self, judged: &Judged, sql: &[u8]) -> Result<Refused, End> {
+        let mut canonical = b"parse\0".to_vec();
+        canonical.extend_from_slice(sql);
+        let asked = request(judged, canonical, Vec::new(), Statement::Nothing);
+        match self.decide(asked).await? {
+            Err(refusal) => Ok(Refused::by_policy(
+                &refusal,
+                &self.link.session.info().id_text,
+            )),
+            // It cannot be permitted: its policy only refuses.
+            Ok(permitted) => {
+                self.withdraw(permitted, "refused").await?;
+                Ok(Refused::new("42501", "refused"))
+            }
+        }
+    }
+
+    fn name_is_free(&self, name: &[u8], statement: bool) -> Result<(), Refused> {
+        if name.starts_with(OWN_PREFIX) {
+            return Err(Refused::new(
+                "42602",
+                "names with this prefix belong to Weir",
+            ));
+        }
+        let limit = self.link.limits.max_names;
+        let flow = self.link.flow.lock();
+        let used = if statement {
+            flow.statements.len()
+        } else {
+            flow.portals.len()
+        };
+        if !name.is_empty() && used >= limit {
+            let text = format!("a session may have {limit} prepared statements or portals");
+            return Err(Refused::new("54000", text));
+        }
+        Ok(())
+    }
+
+    async fn statement(&mut self, name: &[u8]) -> Result<Option<Arc<Prepared>>, End> {
+        loop {
+            let found = {
+                let flow = self.link.flow.lock();
+                flow.statements.lookup(name, flow.batch())
+            };
+            match found {
+                Lookup::Known(prepared) => return Ok(Some(prepared)),
+                Lookup::Absent => return Ok(None),
+                Lookup::Unsettled => {
+                    self.wait_until(|flow| {
+                        !matches!(
+                            flow.statements.lookup(name, flow.batch()),
+                            Lookup::Unsettled
+                        )
+                    })
+                    .await?;
+                }
+            }
+        }
+    }
+
+    async fn portal(&mut self, name: &[u8]) -> Result<Option<Arc<Portal>>, End> {
+        loop {
+            let found = {
+                let flow = self.link.flow.lock();
+                flow.portals.lookup(name, flow.batch())
+            };
+            match found {
+                Lookup::Known(portal) => return Ok(Some(portal)),
+                Lookup::Absent => return Ok(None),
+                Lookup::Unsettled => {
+                    self.wait_until(|flow| {
+                        !matches!(flow.portals.lookup(name, flow.batch()), Lookup::Unsettled)
+                    })
+                    .await?;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn bind(&mut self, body: Bytes) -> Result<(), End> {
+        let b = match frontend::bind(&body) {
+            Ok(b) => b,
+            Err(e) => return self.refuse_bind(Refused::malformed(e)),
+        };
+        if let Err(refused) = self.name_is_free(b.portal, false) {
+            return self.refuse_bind(refused);
+        }
+        let Some(prepared) = self.statement(b.statement).await? else {
+            let name = String::from_utf8_lossy(b.statement);
+            let text = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{name}\" does not exist")
+            };
+            return self.refuse_bind(Refused::new("26000", text));
+        };
+        let judged = match self.current(&prepared).await? {
+            Ok(judged) => judged,
+            Err(refused) => return self.refuse_bind(refused),
+        };
+        if self.skipping() {
+            return Ok(());
+        }
+        self.sender.bind(b.portal, b.statement, b.rest);
+        self.judge.bound(b.portal, &judged.analysis);
+        let name = Bytes::copy_from_slice(b.portal);
+        let portal = Arc::new(Portal::new(prepared, judged, &b));
+        self.link.flow.lock().sent_bind(name, portal);
+        Ok(())
+    }
+
+    /// The verdict on a prepared text as the server understands it now: it plans again when names
+    /// have changed their meaning.
+    async fn current(
+        &mut self,
+        prepared: &Arc<Prepared>,
+    ) -> Result<Result<Arc<Judged>, Refused>, End> {
+        let judged = prepared.judged.lock().clone();
+        let policy = self.link.session.pin();
+        if judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
+            return Ok(Ok(judged));
+        }
+        let sql = prepared.sql.clone();
+        let judged = match self.judge_plan(&sql).await? {
+            Ok(judged) => Arc::new(judged),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        if !judged.may_be_planned() {
+            return Ok(Err(self.record_refusal(&judged, &sql).await?));
+        }
+        *prepared.judged.lock() = judged.clone();
+        // Its columns may come from elsewhere now.
+        *prepared.columns.lock() = Columns::Unknown;
+        Ok(Ok(judged))
+    }
+
+    pub(super) async fn describe(&mut self, body: Bytes) -> Result<(), End> {
+        let object = match frontend::object(&body) {
+            Ok(object) => object,
+            Err(e) => return self.refuse_bind(Refused::malformed(e)),
+        };
+        let (kind, name, what) = match object {
+            Object::Statement(name) => {
+                let what = match self.statement(name).await? {
+                    Some(prepared) => Described::Statement(prepared),
+                    None => Described::Unknown,
+                };
+                (b'S', name, what)
+            }
+            Object::Portal(name) => {
+                let what = match self.portal(name).await? {
+                    Some(portal) => Described::Portal(portal),
+                    None => Described::Unknown,
+                };
+                (b'P', name, what)
+            }
+        };
+        if !self.skipping() {
+            self.sender.describe(kind, name);
+            self.link.flow.lock().sent_describe(what, false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, body: Bytes) -> Result<(), End> {
+        match frontend::object(&body) {
+            Ok(Object::Statement(name)) => {
+                self.sender.close(b'S', name);
+                let name = Some(body.slice_ref(name));
+                self.link.flow.lock().sent_close(name, None);
+            }
+            Ok(Object::Portal(name)) => {
+                self.sender.close(b'P', name);
+                let name = Some(body.slice_ref(name));
+                self.link.flow.lock().sent_close(None, name);
+            }
+            Err(e) => return self.refuse_bind(Refused::malformed(e)),
+        }
+        Ok(())
+    }
+
+    pub(super) async fn execute(&mut self, body: Bytes) -> Result<(), End> {
+        let e = match frontend::execute(&body) {
+            Ok(e) => e,
+            Err(e) => return self.refuse_execute(Refused::malformed(e)),
+        };
+        let Some(portal) = self.portal(e.portal).await? else {
+            let name = String::from_utf8_lossy(e.portal);
+            let text = format!("portal \"{name}\" does not exist");
+            return self.refuse_execute(Refused::new("34000", text));
+        };
+        let judged = match self.at_execution(&portal).await? {
+            Ok(judged) => judged,
+            Err(refused) => return self.refuse_execute(refused),
+        };
+        let statement = Statement::Execute {
+            portal: body.slice_ref(e.portal),
+            max_rows: e.max_rows,
+            describe: matches!(portal.known_columns(), Columns::Unknown),
+        };
+        let asked = request(
+            &judged,
+            portal.canonical.clone(),
+            portal.params.clone(),
+            statement,
+        );
+        let permitted = match self.decide(asked).await? {
+            Ok(permitted) => permitted,
+            Err(refusal) => {
+                let refused = Refused::by_policy(&refusal, &self.link.session.info().id_text);
+                return self.refuse_execute(refused);
+            }
+        };
+        let copy_masks = match self.copy_masks(&judged, &permitted).await {
+            Ok(masks) => masks,
+            Err(refused) => {
+                self.withdraw(permitted, &refused.sqlstate).await?;
+                return self.refuse_execute(refused);
+            }
+        };
+        if self.skipping() {
+            return self.withdraw(permitted, "skipped").await;
+        }
+        self.judge.forwarded(&judged.analysis);
+        let forgets = forgets(&judged.analysis);
+        let copies_in = copies_in(&judged);
+        let describes = matches!(permitted.get(), Statement::Execute { describe: true, .. });
+        let receipt = self.sender.send(permitted);
+        let mut run = Run::permitted(receipt, judged, Some(portal.clone()));
+        run.copy_masks = copy_masks;
+        {
+            let mut flow = self.link.flow.lock();
+            if describes {
+                flow.sent_describe(Described::Portal(portal), true);
+            }
+            flow.sent_execute(run, &forgets);
+        }
+        if copies_in {
+            self.wait_for_copy().await?;
+        }
+        Ok(())
+    }
+
+    /// What a bound portal does is what it meant when it was bound; only policy may be newer.
+    async fn at_execution(
+        &mut self,
+        portal: &Arc<Portal>,
+    ) -> Result<Result<Arc<Judged>, Refused>, End> {
+        let judged = portal.judged.clone();
+        let policy = self.link.session.pin();
+        if judged.policy.bundle().digest == policy.bundle().digest {
+            return Ok(Ok(judged));
+        }
+        if judged.epoch != self.judge.epoch() {
+            let text = "policy and the meaning of names have changed since this portal was bound";
+            return Ok(Err(Refused::new("42501", text).hint("Bind it again.")));
+        }
+        let sql = portal.prepared.sql.clone();
+        Ok(self.judge_text(&sql).await?.map(Arc::new))
+    }
+}
