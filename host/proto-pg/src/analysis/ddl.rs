@@ -15,6 +15,7 @@ pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft 
     let mut walk = cx.walk();
     let kind = tables(node, &mut walk)
         .or_else(|| objects(node, &mut walk))
+        .or_else(|| code(node, &mut walk))
         .or_else(|| rights(node, &mut walk))
         .or_else(|| server(node, &mut walk));
     match kind {
@@ -253,6 +254,28 @@ fn objects<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         },
         Node::CommentStmt(s) => named(walk, Action::PostgresAlter, s.objtype, s.object()),
         Node::SecLabelStmt(s) => named(walk, Action::PostgresAlter, s.objtype, s.object()),
+        Node::CreateCastStmt(_)
+        | Node::CreateOpClassStmt(_)
+        | Node::CreateOpFamilyStmt(_)
+        | Node::AlterOpFamilyStmt(_)
+        | Node::AlterOperatorStmt(_)
+        | Node::AlterStatsStmt(_)
+        | Node::AlterCollationStmt(_)
+        | Node::AlterTSDictionaryStmt(_)
+        | Node::AlterTSConfigurationStmt(_)
+        | Node::CreateConversionStmt(_)
+        | Node::CreateTransformStmt(_)
+        | Node::AlterObjectDependsStmt(_) => {
+            walk.found.database.insert(Action::PostgresUtility);
+        }
+        _ => return None,
+    }
+    Some(SqlKind::Ddl)
+}
+
+/// Functions and types.
+fn code<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
+    match node {
         Node::CreateFunctionStmt(s) => {
             created(walk, s.funcname());
             runs_later(walk);
@@ -286,20 +309,6 @@ fn objects<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         }
         Node::AlterDomainStmt(s) => created(walk, s.type_name()),
         Node::AlterTypeStmt(s) => created(walk, s.type_name()),
-        Node::CreateCastStmt(_)
-        | Node::CreateOpClassStmt(_)
-        | Node::CreateOpFamilyStmt(_)
-        | Node::AlterOpFamilyStmt(_)
-        | Node::AlterOperatorStmt(_)
-        | Node::AlterStatsStmt(_)
-        | Node::AlterCollationStmt(_)
-        | Node::AlterTSDictionaryStmt(_)
-        | Node::AlterTSConfigurationStmt(_)
-        | Node::CreateConversionStmt(_)
-        | Node::CreateTransformStmt(_)
-        | Node::AlterObjectDependsStmt(_) => {
-            walk.found.database.insert(Action::PostgresUtility);
-        }
         _ => return None,
     }
     Some(SqlKind::Ddl)

@@ -119,7 +119,8 @@ impl<'t> Walk<'t, '_> {
                     let call = pair.get(0).unwrap_or(Node::None);
                     if r.alias().is_none()
                         && let Node::FuncCall(call) = call
-                        && let Some(name) = call.funcname().iter().last().and_then(Node::as_str)
+                        && let Some(name) =
+                            call.funcname().iter().next_back().and_then(Node::as_str)
                     {
                         self.found.range(name, Range::Derived);
                     }
@@ -127,7 +128,7 @@ impl<'t> Walk<'t, '_> {
                 }
             }
             Node::RangeTableSample(r) => {
-                let method = r.method().iter().last().and_then(Node::as_str);
+                let method = r.method().iter().next_back().and_then(Node::as_str);
                 if !matches!(
                     method,
                     Some("bernoulli" | "system" | "system_rows" | "system_time")
@@ -264,7 +265,7 @@ impl<'t> Walk<'t, '_> {
         let count = fields.len();
         let text = |i: usize| fields.get(i).and_then(Node::as_str);
         let qualifier = count.checked_sub(2).and_then(text);
-        match fields.iter().last() {
+        match fields.iter().next_back() {
             Some(Node::A_Star(_)) => self.found.mention(item.owner, qualifier, None),
             Some(Node::String(s)) => self.found.mention(item.owner, qualifier, s.sval()),
             _ => self.odd("a column reference"),
@@ -278,7 +279,7 @@ impl<'t> Walk<'t, '_> {
         if name.pct_type {
             self.odd("%TYPE");
         }
-        if let Some(last) = name.names().iter().last().and_then(|s| s.sval()) {
+        if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
             self.found.made_up(last);
         }
         self.parts(name.typmods(), item);
@@ -286,7 +287,7 @@ impl<'t> Walk<'t, '_> {
 
     /// Operators run functions; one that users made runs theirs.
     fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
-        let last = name.iter().last().and_then(Node::as_str);
+        let last = name.iter().next_back().and_then(Node::as_str);
         if last.is_some_and(|name| self.snapshot.runs_foreign_code(name)) {
             self.found.flow.opaque = true;
         }
@@ -297,7 +298,7 @@ impl<'t> Walk<'t, '_> {
         let text = |i: usize| names.get(i).and_then(Node::as_str);
         let name = names
             .iter()
-            .last()
+            .next_back()
             .and_then(Node::as_str)
             .unwrap_or_default();
         let schema = names.len().checked_sub(2).and_then(text);

@@ -261,7 +261,7 @@ fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
     draft
 }
 
-fn execute<'t>(s: &'t nodes::ExecuteStmt, cx: &mut Cx<'_>) -> Draft {
+fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>) -> Draft {
     let name = s.name().unwrap_or_default();
     let mut walk = cx.walk();
     for param in s.params() {
@@ -337,7 +337,7 @@ fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     draft
 }
 
-fn call<'t>(s: &'t nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
+fn call(s: &nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
     let mut walk = cx.walk();
     if let Some(call) = s.funccall() {
         walk.expressions(Node::FuncCall(call));
@@ -349,7 +349,7 @@ fn call<'t>(s: &'t nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
     cx.done(walk, SqlKind::Call)
 }
 
-fn create_as<'t>(s: &'t nodes::CreateTableAsStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
+fn create_as(s: &nodes::CreateTableAsStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     let inner = match s.query() {
         node @ Node::SelectStmt(_) => {
             let mut walk = cx.walk();
@@ -370,7 +370,7 @@ fn create_as<'t>(s: &'t nodes::CreateTableAsStmt, cx: &mut Cx<'_>, depth: usize)
     draft
 }
 
-fn copy<'t>(s: &'t nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
+fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     let mut walk = cx.walk();
     let server_file = s.filename().is_some() || s.is_program;
     if server_file {

@@ -221,7 +221,7 @@ impl<'t, 'c> Walk<'t, 'c> {
             let value = target.val();
             let (name, unnamed) = match (target.name(), value) {
                 (Some(name), _) => (Some(name), false),
-                (None, Node::ColumnRef(column)) => match column.fields().iter().last() {
+                (None, Node::ColumnRef(column)) => match column.fields().iter().next_back() {
                     Some(Node::A_Star(_)) => {
                         star = true;
                         (None, false)
@@ -231,7 +231,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                 },
                 // `(row).*` brings names that only the type knows.
                 (None, Node::A_Indirection(i))
-                    if matches!(i.indirection().iter().last(), Some(Node::A_Star(_))) =>
+                    if matches!(i.indirection().iter().next_back(), Some(Node::A_Star(_))) =>
                 {
                     star = true;
                     self.found.flow.blind = true;

@@ -13,6 +13,22 @@ pub(crate) enum Path<'a> {
     Unknown,
 }
 
+impl<'a> Path<'a> {
+    /// `pg_temp` is the session's own temporary schema, whose name has a number.
+    fn actual<'s>(self, schema: &'s str) -> &'s str
+    where
+        'a: 's,
+    {
+        match self {
+            Self::Known(schemas) if schema == "pg_temp" => schemas
+                .iter()
+                .find(|s| s.starts_with("pg_temp_"))
+                .map_or(schema, |s| s),
+            Self::Known(_) | Self::Unknown => schema,
+        }
+    }
+}
+
 /// The functions that a call can reach, as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FunctionMatch {
@@ -33,6 +49,7 @@ impl Snapshot {
         let Some(named) = self.by_name.get(name) else {
             return Vec::new();
         };
+        let schema = schema.map(|s| path.actual(s));
         let in_schema = |schema: &str| {
             named
                 .iter()

@@ -180,10 +180,9 @@ fn uuid(steps: &[Step], value: &[u8], binary: bool, out: &mut BytesMut) -> Maske
         return Masked::Null;
     };
     // Version 8, the variant of RFC 9562.
-    if let [_, _, _, _, _, _, version, _, variant, ..] = &mut new {
-        *version = (*version & 0x0f) | 0x80;
-        *variant = (*variant & 0x3f) | 0x80;
-    }
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut new;
+    *version = (*version & 0x0f) | 0x80;
+    *variant = (*variant & 0x3f) | 0x80;
     if binary {
         out.put_slice(&new);
     } else {

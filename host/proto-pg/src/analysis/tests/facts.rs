@@ -316,6 +316,15 @@ fn statements() {
     let mut client = server.connect();
     client.run(SCHEMA);
     let world = World::new(client.snapshot(), client.state());
+    client.run("CREATE TEMP TABLE tmp (a int)");
+    let own = World::new(client.snapshot(), client.state());
+    for sql in ["SELECT * FROM tmp", "SELECT * FROM pg_temp.tmp"] {
+        let shown = show(&own.analyse(sql));
+        assert!(
+            shown.starts_with("select select:pg_temp_") && shown.ends_with(".tmp"),
+            "{shown}"
+        );
+    }
     let mut wrong = Vec::new();
     for (sql, expect) in TABLE {
         let got = show(&world.analyse(sql));

@@ -3,6 +3,17 @@
 use super::{World, show};
 use crate::catalog::{SessionState, Snapshot};
 
+const SEEDS: &[&str] = &[
+    "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM a) SELECT a.*, (b).c FROM a JOIN LATERAL f(x) b(c) ON true WINDOW w AS (ORDER BY x)",
+    "INSERT INTO t AS q (a, b[1].c) VALUES (1, DEFAULT), ($1, E'\\'x') ON CONFLICT (a) WHERE b DO UPDATE SET a = excluded.a RETURNING *",
+    "MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED THEN INSERT VALUES (1) WHEN MATCHED THEN DELETE RETURNING merge_action()",
+    "COPY (SELECT xmlelement(name a, xmlattributes(b)) FROM x) TO STDOUT WITH (FORMAT csv, HEADER)",
+    "SELECT JSON_TABLE(a, '$' COLUMNS (b int PATH '$')) , JSON_OBJECT('a': 1), ARRAY[1,2][1:2], x::text COLLATE \"C\" FROM ROWS FROM (f(1), g(2)) z",
+    "CREATE TABLE t (a int DEFAULT f(), b text GENERATED ALWAYS AS (upper(a)) STORED, CHECK (a > 0)) INHERITS (p)",
+    "ALTER TABLE t ADD COLUMN x int, ALTER COLUMN y TYPE text USING z, DETACH PARTITION q",
+    "EXPLAIN (ANALYZE, VERBOSE) EXECUTE p(1, 2); FETCH ALL IN c; SET LOCAL x.y = 'z'",
+];
+
 fn world() -> World {
     let empty: Vec<crate::catalog::Rows> = vec![Vec::new(); Snapshot::QUERIES.len()];
     let state = [
@@ -100,29 +111,89 @@ fn too_much() {
     }
 }
 
+/// PostgreSQL's own walker is the oracle: every function and relation that it meets is known here.
+#[test]
+fn the_walk_misses_nothing() {
+    let world = world();
+    let (mut functions, mut relations) = (0, 0);
+    let texts = super::bypass::LEAKS
+        .iter()
+        .flat_map(|case| case.split(";;"));
+    for sql in texts.chain(SEEDS.iter().copied()) {
+        let tree = pg_raw_parse::parse(sql).unwrap();
+        let analysis = world.analyse(sql);
+        let named: Vec<&str> = analysis.accesses.iter().filter_map(table).collect();
+        for stmt in tree.stmts() {
+            use pg_raw_parse::Node;
+            if !matches!(
+                stmt,
+                Node::SelectStmt(_)
+                    | Node::InsertStmt(_)
+                    | Node::UpdateStmt(_)
+                    | Node::DeleteStmt(_)
+                    | Node::MergeStmt(_)
+            ) {
+                continue;
+            }
+            let ctes = ctes(stmt);
+            pg_raw_parse::walk::walk(stmt, |node| match node {
+                Node::FuncCall(call) => {
+                    let name = call
+                        .funcname()
+                        .iter()
+                        .next_back()
+                        .and_then(Node::as_str)
+                        .unwrap();
+                    let met = analysis.facts.functions.iter().any(|f| f.ends_with(name));
+                    assert!(met, "{name} in {sql}");
+                    functions += 1;
+                }
+                Node::RangeVar(r) => {
+                    let name = r.relname().unwrap();
+                    let into = sql.contains(&format!("INTO {name} FROM"));
+                    assert!(
+                        into || ctes.contains(&name) || named.contains(&name),
+                        "{name} in {sql}"
+                    );
+                    relations += 1;
+                }
+                _ => {}
+            });
+        }
+    }
+    assert!(functions > 80 && relations > 100, "{functions} {relations}");
+}
+
+fn table(access: &pipeline::Access) -> Option<&str> {
+    match &access.resource {
+        pipeline::Resource::PgTable { table, .. } => Some(table),
+        _ => None,
+    }
+}
+
+fn ctes(stmt: pg_raw_parse::Node<'_>) -> Vec<&str> {
+    let mut names = Vec::new();
+    pg_raw_parse::walk::walk(stmt, |node| {
+        if let pg_raw_parse::Node::CommonTableExpr(cte) = node {
+            names.extend(cte.ctename());
+        }
+    });
+    names
+}
+
 /// Deterministic mutations of real statements.
 #[test]
 fn mutations_never_panic() {
     let world = world();
-    let seeds = [
-        "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM a) SELECT a.*, (b).c FROM a JOIN LATERAL f(x) b(c) ON true WINDOW w AS (ORDER BY x)",
-        "INSERT INTO t AS q (a, b[1].c) VALUES (1, DEFAULT), ($1, E'\\'x') ON CONFLICT (a) WHERE b DO UPDATE SET a = excluded.a RETURNING *",
-        "MERGE INTO t USING s ON t.a = s.a WHEN NOT MATCHED THEN INSERT VALUES (1) WHEN MATCHED THEN DELETE RETURNING merge_action()",
-        "COPY (SELECT xmlelement(name a, xmlattributes(b)) FROM x) TO STDOUT WITH (FORMAT csv, HEADER)",
-        "SELECT JSON_TABLE(a, '$' COLUMNS (b int PATH '$')) , JSON_OBJECT('a': 1), ARRAY[1,2][1:2], x::text COLLATE \"C\" FROM ROWS FROM (f(1), g(2)) z",
-        "CREATE TABLE t (a int DEFAULT f(), b text GENERATED ALWAYS AS (upper(a)) STORED, CHECK (a > 0)) INHERITS (p)",
-        "ALTER TABLE t ADD COLUMN x int, ALTER COLUMN y TYPE text USING z, DETACH PARTITION q",
-        "EXPLAIN (ANALYZE, VERBOSE) EXECUTE p(1, 2); FETCH ALL IN c; SET LOCAL x.y = 'z'",
-    ];
     let mut state = 42u32;
     let mut next = |limit: usize| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as usize % limit.max(1)
     };
     for round in 0..20_000 {
-        let seed = seeds[round % seeds.len()];
+        let seed = SEEDS[round % SEEDS.len()];
         let mut words: Vec<&str> = seed.split(' ').collect();
-        let other: Vec<&str> = seeds[next(seeds.len())].split(' ').collect();
+        let other: Vec<&str> = SEEDS[next(SEEDS.len())].split(' ').collect();
         for _ in 0..=next(3) {
             let at = next(words.len());
             match next(4) {
