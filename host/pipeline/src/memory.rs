@@ -496,10 +496,12 @@ impl SessionJournal for MemorySessionJournal {
     }
 }
 
+type Live = Arc<Mutex<Vec<(Arc<SessionInfo>, KillSwitch)>>>;
+
 /// Remembers the kill switches of live sessions.
 #[derive(Default)]
 pub struct MemoryRegistry {
-    live: Arc<Mutex<Vec<(Arc<SessionInfo>, KillSwitch)>>>,
+    live: Live,
 }
 
 impl MemoryRegistry {
@@ -523,7 +525,7 @@ impl MemoryRegistry {
 }
 
 struct MemoryRegistration {
-    live: Arc<Mutex<Vec<(Arc<SessionInfo>, KillSwitch)>>>,
+    live: Live,
     info: Arc<SessionInfo>,
 }
 

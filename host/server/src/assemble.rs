@@ -177,11 +177,7 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        let api_server = control.serve(
-            api,
-            self.api_tls.as_ref().map(net::Tls::current),
-            shutdown.clone(),
-        );
+        let api_server = control.serve(api, self.api_tls.clone(), shutdown.clone());
         tokio::join!(pg.run(shutdown.clone()), api_server);
 
         tracing::info!("draining is over; sealing the evidence");

@@ -1,6 +1,7 @@
 //! The configuration: raw TOML → typed → used. A bad value is an error that names its key and line;
 //! nothing falls back silently, and nothing is bound or dialled before all of it is checked.
 
+mod check;
 mod error;
 mod raw;
 mod secret;
