@@ -16,7 +16,7 @@ use super::{End, open};
 use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
 use crate::catalog::{Rows, SessionState, Snapshot};
 use crate::refusal::Refused;
-use crate::statements::{Epoch, Forgets, Judged, Which};
+use crate::statements::{Epoch, Forgets, Judged};
 use crate::upstream::{QueryError, Statement};
 use crate::wire::backend::TxStatus;
 
@@ -100,26 +100,15 @@ impl Judge {
 
 /// Names that the text makes or may make by itself: what the protocol knew under them is over.
 pub(super) fn forgets(analysis: &Analysis) -> Forgets {
-    let mut statements = Vec::new();
-    let mut portals = Vec::new();
+    let mut forgets = Forgets::default();
     for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
         match effect {
-            Effect::Prepares(name, _) => statements.push(name_bytes(name)),
-            Effect::Declares(name, _) => portals.push(name_bytes(name)),
+            Effect::Prepares(name, _) => forgets.statements.push(name_bytes(name)),
+            Effect::Declares(name, _) => forgets.portals.push(name_bytes(name)),
             Effect::Path | Effect::Ends => {}
         }
     }
-    let which = |names: Vec<_>| {
-        if names.is_empty() {
-            Which::None
-        } else {
-            Which::Named(names)
-        }
-    };
-    Forgets {
-        statements: which(statements),
-        portals: which(portals),
-    }
+    forgets
 }
 
 fn name_bytes(name: &str) -> bytes::Bytes {

@@ -352,25 +352,13 @@ impl Flow {
             on_failure: OnFailure::Gone,
             ..Changes::default()
         };
-        match &forgets.statements {
-            Which::None => {}
-            Which::Named(names) => {
-                for name in names {
-                    self.statements.propose(name.clone(), id, self.batch, None);
-                    changes.statements.push(name.clone());
-                }
-            }
-            Which::All => changes.statements = self.statements.propose_none(id, self.batch),
+        for name in &forgets.statements {
+            self.statements.propose(name.clone(), id, self.batch, None);
+            changes.statements.push(name.clone());
         }
-        match &forgets.portals {
-            Which::None => {}
-            Which::Named(names) => {
-                for name in names {
-                    self.portals.propose(name.clone(), id, self.batch, None);
-                    changes.portals.push(name.clone());
-                }
-            }
-            Which::All => changes.portals = self.portals.propose_none(id, self.batch),
+        for name in &forgets.portals {
+            self.portals.propose(name.clone(), id, self.batch, None);
+            changes.portals.push(name.clone());
         }
         changes
     }
@@ -392,17 +380,9 @@ impl Flow {
     }
 }
 
-/// Names that a text may define or drop by itself (PREPARE, DEALLOCATE, DECLARE, CLOSE, DISCARD).
+/// Names that a text gives another meaning by itself (PREPARE, DECLARE).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Forgets {
-    pub statements: Which,
-    pub portals: Which,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Which {
-    #[default]
-    None,
-    Named(Vec<Bytes>),
-    All,
+    pub statements: Vec<Bytes>,
+    pub portals: Vec<Bytes>,
 }

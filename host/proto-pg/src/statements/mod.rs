@@ -22,7 +22,7 @@ use crate::refusal::Refused;
 use crate::relay::ActiveMask;
 use crate::wire::frontend::Bind;
 
-pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation, Which};
+pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
 pub(crate) use names::Lookup;
 
 /// Counts what may change the meaning of a text.

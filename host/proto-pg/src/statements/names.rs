@@ -84,15 +84,6 @@ impl<T: Clone> Names<T> {
         slot.pending.push(Proposal { id, batch, value });
     }
 
-    /// Proposes the end of every name.
-    pub fn propose_none(&mut self, id: u64, batch: u64) -> Vec<Bytes> {
-        let names: Vec<Bytes> = self.slots.keys().cloned().collect();
-        for name in &names {
-            self.propose(name.clone(), id, batch, None);
-        }
-        names
-    }
-
     pub fn settle(&mut self, name: &[u8], id: u64, how: Settled) {
         let Some(slot) = self.slots.get_mut(name) else {
             return;
@@ -161,22 +152,6 @@ mod tests {
         n.propose(name(""), 2, 1, Some(2));
         n.settle(b"", 2, Settled::Gone);
         assert_eq!(n.lookup(b"", 2), Lookup::Absent);
-        assert_eq!(n.len(), 0);
-    }
-
-    #[test]
-    fn closing_everything_waits_for_the_answer() {
-        let mut n = names();
-        n.propose(name("a"), 1, 0, Some(1));
-        n.settle(b"a", 1, Settled::Applied);
-        n.propose(name("b"), 2, 1, Some(2));
-        let all = n.propose_none(3, 1);
-        assert_eq!(all.len(), 2);
-        assert_eq!(n.lookup(b"a", 1), Lookup::Absent);
-        n.settle(b"b", 2, Settled::Applied);
-        for name in &all {
-            n.settle(name, 3, Settled::Gone);
-        }
         assert_eq!(n.len(), 0);
     }
 

@@ -104,6 +104,8 @@ impl Postgres {
     }
 
     /// One server for all tests of this process.
+    // The shell outlives this process, to clean up after it.
+    #[allow(clippy::zombie_processes)]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| {

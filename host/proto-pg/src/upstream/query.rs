@@ -26,8 +26,6 @@ pub(crate) enum QueryError {
     Closed,
     #[error("no answer from the server in time")]
     Timeout,
-    #[error("this cannot be asked while the connection is busy")]
-    Busy,
     #[error("reading or writing failed: {0}")]
     Io(#[from] std::io::Error),
 }
