@@ -133,14 +133,8 @@ async fn streamed(dir: &Path) {
     let mut rows = Vec::new();
     while rows.len() < 64 << 10 {
         let n = rows.len() as u64 * 0x9e37_79b9;
-        write!(
-            rows,
-            "D{n}\tname {}\t2026-11-{:02}\t{}.50\n",
-            n % 9973,
-            n % 28,
-            n % 1000
-        )
-        .unwrap();
+        let (name, day, cents) = (n % 9973, n % 28, n % 1000);
+        writeln!(rows, "D{n}\tname {name}\t2026-11-{day:02}\t{cents}.50").unwrap();
     }
     let rows = bytes::Bytes::from(rows);
     let recorder = open(dir, "stream").await;

@@ -174,6 +174,10 @@ impl Committer {
     fn put(&mut self, open: &mut Open, record: &NewRecord) -> Result<(), Refused> {
         let index = match record.kind {
             Kind::SessionStart | Kind::ControlStart => {
+                // An id that is in use would mix two sessions up.
+                if self.next.contains_key(&record.stream) {
+                    return Err(Refused::Ended);
+                }
                 self.next.insert(record.stream, 1);
                 0
             }

@@ -250,14 +250,16 @@ impl SessionJournal for Recording {
         let body = json(&convert::outcome(&outcome))?;
         let record = record(Kind::Outcome, outcome.at, self.id, Some(outcome.seq), body);
         let permit = self.inner.permit(record.encoded_len()).await?;
-        self.open.lock().remove(&outcome.seq);
         self.inner
             .queue(Ask {
                 records: vec![record],
                 permit: Some(permit),
                 ..Ask::default()
             })
-            .await
+            .await?;
+        // Only now: if this call is dropped while it waits, the action still has no outcome.
+        self.open.lock().remove(&outcome.seq);
+        Ok(())
     }
 
     async fn bytes(&self, seq: u64, way: Direction, bytes: Bytes) -> Result<(), JournalError> {

@@ -139,6 +139,11 @@ impl Marks {
             if let (Ok(id), Ok(())) = (id, hex::decode_to_slice(&mark.chain, &mut chain)) {
                 self.keys
                     .extend(mark.key.as_deref().and_then(SegmentKey::parse));
+                // A stream only moves forward: an older state that is written later changes nothing.
+                let known = self.latest.get(&id.as_u128());
+                if known.is_some_and(|(known, _, _)| known.next_segment > mark.next_segment) {
+                    continue;
+                }
                 self.latest.insert(id.as_u128(), (mark, chain, file));
             }
         }
@@ -185,6 +190,8 @@ fn keep(
             let disk = &sealer.disk;
             disk.remove(path)
                 .map_err(OpenError::io("removing the empty log file", path))?;
+            // Its number is used again, so that the files stay without a gap.
+            out.next_file = number;
             Ok(false)
         }
         Tail::Torn { bytes, .. } if scan.header.is_some() && last => {

@@ -390,7 +390,9 @@ impl Sealer {
     }
 
     /// Marks what was adopted, now that the log has shown which actions are open.
+    /// Their marks go before those of segments that were sealed from the log meanwhile.
     pub fn mark_adopted(&mut self, marks: Vec<MarkDoc>) -> Result<(), SealError> {
+        let later = std::mem::take(&mut self.state.side.lock().records);
         for mut mark in marks {
             let id = mark.stream.parse::<Uuid>().map_or(0, |id| id.as_u128());
             if let Some(stream) = self.streams.get(&id) {
@@ -398,6 +400,7 @@ impl Sealer {
             }
             self.post_sealed(&mark)?;
         }
+        self.state.side.lock().records.extend(later);
         Ok(())
     }
 

@@ -74,7 +74,14 @@ pub enum ReadError {
 }
 
 impl Store {
+    /// A directory must be there: a misspelt one is not an empty store.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        if let StoreConfig::Directory(path) = config {
+            std::fs::read_dir(path).map_err(|source| StoreError::Directory {
+                path: path.clone(),
+                source,
+            })?;
+        }
         Ok(Self::new(Objects::open(config)?))
     }
 

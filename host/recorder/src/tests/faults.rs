@@ -187,3 +187,37 @@ async fn a_log_of_a_newer_weir_is_left_alone() {
     assert!(matches!(opened, Some(OpenError::Wal(_))), "{opened:?}");
     assert_eq!(std::fs::read(&wal[0]).unwrap(), bytes);
 }
+
+/// A kill while a log file is begun leaves a file without a whole header.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_file_without_a_header_leaves_no_gap() {
+    for len in [0, 30, 63] {
+        let dir = TempDir::new();
+        let (recorder, _) = dir.open().await;
+        session(&recorder, 2, 100).await;
+        recorder.shutdown(SHORT).await;
+        drop(recorder);
+        let wal = objects(&dir.spool().join("wal"));
+        let (number, path) = crate::wal::scan::files(&dir.spool().join("wal"))
+            .unwrap()
+            .pop()
+            .unwrap();
+        let begun = std::fs::read(&path).unwrap()[..len].to_vec();
+        let next = crate::wal::scan::file_path(&dir.spool().join("wal"), number + 1);
+        std::fs::write(&next, begun).unwrap();
+        for _ in 0..2 {
+            let (recorder, report) = dir.open().await;
+            assert_eq!(report.gaps, Vec::<String>::new(), "{len}: {wal:?}");
+            // Killed, not shut down: its log stays as it is.
+            let copy = TempDir::new();
+            crash_copy(&dir.spool(), &copy.spool());
+            let (_, again) = copy.open().await;
+            assert_eq!(again.gaps, Vec::<String>::new(), "{len}");
+            recorder.shutdown(SHORT).await;
+        }
+        let report = verify_store(&dir.store(), &VerifyOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(report.findings, []);
+    }
+}

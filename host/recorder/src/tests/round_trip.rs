@@ -248,6 +248,26 @@ async fn two_instances_on_one_spool_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_id_in_use_is_refused() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let first = start();
+    let journal = recorder.open(first.clone()).await.unwrap();
+    let second = recorder.open(first).await.map(|_| ());
+    assert_eq!(second, Err(JournalError::Closed));
+    act(&*journal, 0..2, 10).await;
+    journal.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    let report = verify_store(&dir.store(), &VerifyOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!((report.complete, report.intents), (1, 2));
+    let misspelt = crate::StoreConfig::Directory(dir.stored().join("nowhere"));
+    assert!(crate::Store::open(&misspelt).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_dropped_gets_its_end() {
     let dir = TempDir::new();
     let (recorder, _) = dir.open().await;

@@ -87,9 +87,8 @@ impl ObjectStore for Moody {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        match *self.mood.lock() {
-            Mood::Away => return Err(broken()),
-            _ => {}
+        if *self.mood.lock() == Mood::Away {
+            return Err(broken());
         }
         self.inner.get_opts(at, options).await
     }
