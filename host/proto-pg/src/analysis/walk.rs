@@ -367,8 +367,9 @@ impl<'t, 'c> Walk<'t, 'c> {
 
     fn returning(&mut self, clause: Option<&'t nodes::ReturningClause>, item: Item<'t>) {
         let Some(clause) = clause else {
+            // No rows, unless a rule makes a query of it.
             if item.out == Out::Top {
-                self.found.flow.top = Top::Nothing;
+                self.found.flow.top = Top::Unknown;
             }
             return;
         };
