@@ -28,7 +28,14 @@ pub(crate) struct NoKey;
 pub(crate) struct Cancellable {
     pub target: Arc<PgTarget>,
     pub upstream: Option<CancelKey>,
-    deciding: Mutex<Option<CancellationToken>>,
+    deciding: Mutex<Option<Decision>>,
+}
+
+#[derive(Clone)]
+struct Decision {
+    token: CancellationToken,
+    /// Something earlier runs on the server meanwhile.
+    busy: bool,
 }
 
 impl Cancellable {
@@ -41,16 +48,23 @@ impl Cancellable {
     }
 
     /// From now until the guard is dropped, a cancel gives up this decision.
-    pub fn deciding(&self, token: CancellationToken) -> Deciding<'_> {
-        *self.deciding.lock() = Some(token);
+    pub fn deciding(&self, token: CancellationToken, busy: bool) -> Deciding<'_> {
+        *self.deciding.lock() = Some(Decision { token, busy });
         Deciding(self)
+    }
+
+    pub fn is_deciding(&self) -> bool {
+        self.deciding.lock().is_some()
     }
 
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
-        if let Some(token) = self.deciding.lock().clone() {
+        let decision = self.deciding.lock().clone();
+        if let Some(Decision { token, busy }) = decision {
             token.cancel();
-            return Ok(());
+            if !busy {
+                return Ok(());
+            }
         }
         match &self.upstream {
             Some(key) => upstream::cancel(&self.target, key, limits).await,

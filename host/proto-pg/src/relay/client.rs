@@ -222,12 +222,15 @@ impl FromClient {
         let copy_masks = match self.copy_masks(&judged, &permitted).await {
             Ok(masks) => masks,
             Err(refused) => {
-                self.withdraw(permitted, &refused.sqlstate).await?;
+                self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
+                    .await?;
                 return self.refuse_query(refused).await;
             }
         };
         if self.skipping() {
-            return self.withdraw(permitted, "skipped").await;
+            return self
+                .withdraw(permitted, OutcomeKind::Failed, "skipped")
+                .await;
         }
         self.judge.forwarded(&judged.analysis);
         let forgets = forgets(&judged.analysis);
@@ -273,13 +276,11 @@ impl FromClient {
     pub(super) async fn withdraw(
         &mut self,
         permitted: Permitted<Statement>,
+        kind: OutcomeKind,
         why: &str,
     ) -> Result<(), End> {
         let receipt = Sender::withdraw(permitted);
-        self.link
-            .session
-            .outcome(receipt, OutcomeKind::Failed, why, 0, 0)
-            .await?;
+        self.link.session.outcome(receipt, kind, why, 0, 0).await?;
         Ok(())
     }
 

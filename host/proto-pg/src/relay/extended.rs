@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pipeline::OutcomeKind;
 
 use super::End;
 use super::client::{FromClient, copies_in};
@@ -86,7 +87,8 @@ impl FromClient {
             )),
             // It cannot be permitted: its policy only refuses.
             Ok(permitted) => {
-                self.withdraw(permitted, "refused").await?;
+                self.withdraw(permitted, OutcomeKind::Failed, "refused")
+                    .await?;
                 Ok(Refused::new("42501", "refused"))
             }
         }
@@ -291,12 +293,15 @@ impl FromClient {
         let copy_masks = match self.copy_masks(&judged, &permitted).await {
             Ok(masks) => masks,
             Err(refused) => {
-                self.withdraw(permitted, &refused.sqlstate).await?;
+                self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
+                    .await?;
                 return self.refuse_execute(refused);
             }
         };
         if self.skipping() {
-            return self.withdraw(permitted, "skipped").await;
+            return self
+                .withdraw(permitted, OutcomeKind::Failed, "skipped")
+                .await;
         }
         self.judge.forwarded(&judged.analysis);
         let forgets = forgets(&judged.analysis);

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use pipeline::{
-    Caller, EndReason, Fault, HoldInfo, Permitted, Refusal, RefusalKind, Request, decide,
+    Caller, EndReason, Fault, HoldInfo, OutcomeKind, Permitted, Refusal, RefusalKind, Request,
+    decide,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, interval, sleep_until};
@@ -45,7 +46,8 @@ impl FromClient {
     ) -> Result<Result<Permitted<Statement>, Refusal>, End> {
         let link = self.link.clone();
         let cancel = CancellationToken::new();
-        let _deciding = link.cancellable.deciding(cancel.clone());
+        let busy = !link.flow.lock().is_drained();
+        let _deciding = link.cancellable.deciding(cancel.clone(), busy);
         let opened = Notify::new();
         let held: Mutex<Option<HoldInfo>> = Mutex::new(None);
         let on_hold = |info: &HoldInfo| {
@@ -61,7 +63,7 @@ impl FromClient {
         // Most decisions need no waiting; then nothing goes out early.
         tokio::select! {
             biased;
-            decided = &mut decision => return Ok(decided),
+            decided = &mut decision => return self.settled(decided, &cancel).await,
             () = std::future::ready(()) => {}
         }
         self.sender.flush().await?;
@@ -75,7 +77,11 @@ impl FromClient {
         loop {
             let tell = tokio::select! {
                 biased;
-                decided = &mut decision => return Ok(decided.map_err(|r| reworded(r, capped, link.limits.hold_in_transaction))),
+                decided = &mut decision => {
+                    let limit = link.limits.hold_in_transaction;
+                    let decided = decided.map_err(|r| reworded(r, capped, limit));
+                    return self.settled(decided, &cancel).await;
+                }
                 () = opened.notified() => {
                     until = self.in_transaction().then(|| Instant::now() + link.limits.hold_in_transaction);
                     true
@@ -101,6 +107,33 @@ impl FromClient {
                 let _ = link.inject.try_send(out.freeze());
             }
         }
+    }
+
+    /// A decision is made. What was cancelled meanwhile, or whose session ends, is not sent.
+    async fn settled(
+        &mut self,
+        decided: Result<Permitted<Statement>, Refusal>,
+        cancel: &CancellationToken,
+    ) -> Result<Result<Permitted<Statement>, Refusal>, End> {
+        let ending = self.link.ending.is_cancelled();
+        let decided = match decided {
+            Ok(permitted) if ending || cancel.is_cancelled() => {
+                let seq = permitted.receipt().seq();
+                self.withdraw(permitted, OutcomeKind::Cancelled, "57014")
+                    .await?;
+                let text = "canceling statement due to user request";
+                Err(Refusal {
+                    seq: Some(seq),
+                    ..Refusal::new(RefusalKind::Abandoned, Fault::Client, text)
+                })
+            }
+            decided => decided,
+        };
+        if ending {
+            // Why is known to whoever ends it.
+            return Err(End(EndReason::Shutdown));
+        }
+        Ok(decided)
     }
 
     fn in_transaction(&self) -> bool {

@@ -58,6 +58,8 @@ pub(crate) struct Link {
     pub inject: mpsc::Sender<Bytes>,
     /// The process shuts down: end as soon as nothing is under way.
     pub shutdown: CancellationToken,
+    /// This session ends: nothing more is sent, whatever is decided.
+    pub ending: CancellationToken,
 }
 
 /// Why a direction stopped.
@@ -146,15 +148,24 @@ pub(crate) async fn serve(
             shutdown.cancelled().await;
             tokio::time::sleep(drain).await;
         };
-        tokio::select! {
+        tokio::pin!(both);
+        let reason = tokio::select! {
             biased;
             reason = link.session.ended() => reason,
             () = late => EndReason::Shutdown,
-            end = both => match end {
+            end = &mut both => match end {
                 Ok(never) => match never {},
                 Err(End(reason)) => reason,
             },
+        };
+        link.ending.cancel();
+        if link.cancellable.is_deciding() {
+            // A decision is not dropped half made: a held one is abandoned, and that is recorded.
+            tokio::time::timeout(link.limits.farewell, &mut both)
+                .await
+                .ok();
         }
+        reason
     };
     drop(registered);
     close(link, writer, reason).await;

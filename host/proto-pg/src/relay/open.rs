@@ -377,6 +377,7 @@ async fn finish(
         cancellable,
         inject,
         shutdown: shutdown.clone(),
+        ending: CancellationToken::new(),
     });
     let judge = Judge::new(held, state);
     Some(Opened {

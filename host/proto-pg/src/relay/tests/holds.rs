@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::mask::{MaskAction, MaskPlan};
-use pipeline::memory::{Memory, MemoryPolicy};
-use pipeline::{Action, LabelCatalog, LabelRule};
+use pipeline::memory::{Entry, Memory, MemoryPolicy};
+use pipeline::{Action, LabelCatalog, LabelRule, RefusalKind};
 
 use crate::testing::client::Client;
 use crate::testing::postgres::Postgres;
@@ -78,6 +78,34 @@ async fn a_transaction_does_not_wait_for_ever() {
     c.query("ROLLBACK").await;
     assert_eq!(
         Postgres::shared().sql("h_cap", "SELECT count(*) FROM t"),
+        "0"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_ends_a_hold_and_is_recorded() {
+    let (memory, _weir, mut c) = bench("h_kill", 10_000, 30_000).await;
+    let kill = async {
+        memory.approver.next().await;
+        memory.registry.kill_all();
+    };
+    let (a, ()) = tokio::join!(c.query(INSERT), kill);
+    assert_eq!((a.code(), a.status), ("57P01", None), "{a:?}");
+    assert_eq!(memory.approver.abandoned().len(), 1);
+    let refusals = memory.journal.refusals();
+    assert_eq!(refusals.last().unwrap().kind, RefusalKind::Abandoned);
+    let ended = || {
+        memory
+            .journal
+            .entries()
+            .iter()
+            .any(|e| matches!(e, Entry::End(_)))
+    };
+    while !ended() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        Postgres::shared().sql("h_kill", "SELECT count(*) FROM t"),
         "0"
     );
 }
