@@ -45,3 +45,58 @@ async fn a_client_that_sends_bytes() {
         Some("3")
     );
 }
+
+/// A program of PostgreSQL's own, through Weir.
+async fn stock(weir: &Weir, program: &str, args: &[&str]) -> String {
+    let out = tokio::process::Command::new(postgres::bin().join(program))
+        .env("PGPASSWORD", crate::testing::TOKEN)
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", weir.addr.port().to_string())
+        .env("PGUSER", "me")
+        .args(args)
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stock_programs_work() {
+    let pg = Postgres::shared();
+    pg.database("stock");
+    pg.sql("stock", "GRANT ALL ON SCHEMA public TO weir");
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let weir = Weir::to(pg, memory.ports());
+    stock(&weir, "pgbench", &["-i", "-q", "-s", "1", "db/stock"]).await;
+    for mode in ["simple", "extended", "prepared"] {
+        for script in ["-S", "-N"] {
+            let args = [
+                script, "-n", "-M", mode, "-c", "4", "-j", "2", "-t", "25", "db/stock",
+            ];
+            let out = stock(&weir, "pgbench", &args).await;
+            assert!(out.contains("100/100"), "{out}");
+        }
+    }
+    let rows = stock(
+        &weir,
+        "psql",
+        &[
+            "-X",
+            "-A",
+            "-t",
+            "-d",
+            "db/stock",
+            "-c",
+            "\\d pgbench_accounts",
+        ],
+    )
+    .await;
+    assert!(rows.contains("aid|integer"), "{rows}");
+    let intents = memory.journal.intents().len();
+    assert_eq!(memory.journal.outcomes().len(), intents);
+}
