@@ -11,7 +11,7 @@ use weir_tests::proc::{Scratch, eventually};
 use weir_tests::s3::S3;
 use weir_tests::weir::Weir;
 
-use crate::shop::{ALICE, OLGA, Shop, shop, shop_with};
+use crate::shop::{ALICE, OLGA, Shop, shop, shop_with, skipped};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -292,7 +292,7 @@ fn on_a_full_disk_nothing_passes() {
         .status()
         .is_ok_and(|s| s.success());
     if !mounted {
-        println!("SKIPPED: a small file system could not be mounted (this needs root)");
+        skipped("a small file system could not be mounted (this needs root)");
         return;
     }
     let _mount = Mount(home.path().to_path_buf());

@@ -62,7 +62,7 @@ fn approved_by_another_person_it_runs_once() {
         .unwrap();
     assert_eq!(
         detail["statement"]["text"],
-        update("mark-approved-51c2"),
+        format!("{};", update("mark-approved-51c2")),
         "{detail}"
     );
     assert!(

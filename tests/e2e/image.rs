@@ -7,6 +7,8 @@ use std::time::Duration;
 use weir_tests::proc::{Daemon, Scratch, Signal, free_port};
 use weir_tests::{http, paths};
 
+use crate::shop::skipped;
+
 fn buildah(home: &Path, args: &[&str]) -> Output {
     Command::new("buildah")
         .args(["--storage-driver", "vfs", "--root"])
@@ -44,7 +46,7 @@ fn reason_to_skip(context: &Path) -> Option<String> {
 fn the_image_is_built_and_serves() {
     let context = paths::target().join("dist");
     if let Some(reason) = reason_to_skip(&context) {
-        println!("SKIPPED: {reason}");
+        skipped(&reason);
         return;
     }
     let home = Scratch::new("image").unwrap();

@@ -27,7 +27,8 @@ const READS: &[(Expect, &str)] = &[
     (Masked, "SELECT c.* FROM customers AS c"),
     (Masked, "TABLE customers"),
     (Masked, "SELECT code FROM customer_view"),
-    (Masked, "SELECT contact AS id FROM customer_view"),
+    // An expression, so no label covers it by itself, and a detector may find the address.
+    (NoLeak, "SELECT contact AS id FROM customer_view"),
     (NoLeak, "SELECT tax_number FROM customer_copy"),
     (
         Masked,
