@@ -10,6 +10,8 @@ pub mod frontend;
 pub mod startup;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 /// The type byte and the length word.
