@@ -76,6 +76,7 @@ fn statement(key: &mut Key, sql: &SqlFacts, reads: Reads) {
     key.number(sql.limit.unwrap_or_default() as usize);
     if reads.has(Reads::OBJECTS) {
         key.number(sql.reads.len());
+        key.number(sql.writes_to.len());
         for relation in sql.reads.iter().chain(&sql.writes_to) {
             key.text(&relation.schema);
             key.text(&relation.name);
