@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -23,6 +24,22 @@ pub(crate) struct Held {
 struct Entry {
     held: Option<Held>,
     generation: u64,
+    moves: Moves,
+}
+
+/// Counts what may have changed the catalogue, from the moment that it is sent: names can mean
+/// something else before its end is known here. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Moves(Arc<AtomicU64>);
+
+impl Moves {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 type Key = (Arc<str>, Arc<str>);
@@ -36,10 +53,16 @@ pub(crate) struct Catalogs {
 impl Catalogs {
     /// One database's place in here.
     pub fn of(&self, target: Arc<str>, database: Arc<str>, ttl: Duration) -> Catalog {
+        let key = (target, database);
+        let moves = {
+            let mut entries = self.entries.lock();
+            entries.entry(key.clone()).or_default().moves.clone()
+        };
         Catalog {
             catalogs: self.clone(),
-            key: (target, database),
+            key,
             ttl,
+            moves,
         }
     }
 }
@@ -49,6 +72,7 @@ pub(crate) struct Catalog {
     catalogs: Catalogs,
     key: Key,
     ttl: Duration,
+    moves: Moves,
 }
 
 impl Catalog {
@@ -62,9 +86,14 @@ impl Catalog {
         self.entry(|e| e.generation)
     }
 
+    pub fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
     /// Somebody committed DDL: every snapshot begun before is stale.
     pub fn changed(&self) {
         self.entry(|e| e.generation += 1);
+        self.moves.add();
     }
 
     pub fn is_fresh(&self, held: &Held) -> bool {

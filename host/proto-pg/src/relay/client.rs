@@ -143,6 +143,7 @@ impl FromClient {
             return self.during_copy(tag, frame, seq).await;
         }
         if tag == Tag::Sync {
+            self.judge.synced();
             self.sender.sync();
             self.link.flow.lock().sent_sync();
             return Ok(());

@@ -183,7 +183,7 @@ impl FromClient {
         self.sender.bind(b.portal, b.statement, b.rest);
         self.judge.bound(b.portal, &judged.analysis);
         let name = Bytes::copy_from_slice(b.portal);
-        let portal = Arc::new(Portal::new(prepared, judged, &b));
+        let portal = Arc::new(Portal::new(prepared, judged, self.judge.epoch(), &b));
         self.link.flow.lock().sent_bind(name, portal);
         Ok(())
     }
@@ -196,7 +196,8 @@ impl FromClient {
     ) -> Result<Result<Arc<Judged>, Refused>, End> {
         let judged = prepared.judged.lock().clone();
         let policy = self.link.session.pin();
-        if judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
+        let fresh = self.link.catalog.is_fresh(self.judge.held());
+        if fresh && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
             return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();
@@ -328,6 +329,10 @@ impl FromClient {
         &mut self,
         portal: &Arc<Portal>,
     ) -> Result<Result<Arc<Judged>, Refused>, End> {
+        if portal.is_overtaken(self.judge.epoch()) {
+            let text = "the meaning of names may have changed since this portal was bound";
+            return Ok(Err(Refused::new("42501", text).hint("Bind it again.")));
+        }
         let judged = portal.judged.clone();
         let policy = self.link.session.pin();
         if judged.policy.bundle().digest == policy.bundle().digest {

@@ -10,7 +10,7 @@ use pipeline::{
 
 use pipeline::ports::Policy;
 
-use super::catalog::Held;
+use super::catalog::{Held, Moves};
 use super::client::FromClient;
 use super::{End, open};
 use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
@@ -34,17 +34,26 @@ pub(crate) struct Judge {
     own_ddl: bool,
     /// The open transaction was begun READ ONLY, and nothing since could have changed that.
     read_only: bool,
+    moves: Moves,
+    /// DDL of this session was sent and may not be committed yet.
+    uncommitted: bool,
 }
 
 impl Judge {
-    pub fn new(held: Held, state: SessionState) -> Self {
+    pub fn new(held: Held, state: SessionState, moves: Moves) -> Self {
         Self {
             held,
             state,
             epoch: Epoch::default(),
             own_ddl: false,
             read_only: false,
+            moves,
+            uncommitted: false,
         }
+    }
+
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
@@ -59,6 +68,8 @@ impl Judge {
     pub fn forwarded(&mut self, analysis: &Analysis) {
         self.state.forwarded(analysis);
         self.own_ddl |= analysis.changes_catalog;
+        self.uncommitted |= analysis.changes_catalog;
+        self.synced();
         if analysis.changes_catalog {
             self.epoch.path += 1;
         }
@@ -77,6 +88,19 @@ impl Judge {
             },
             _ => self.read_only = false,
         }
+    }
+
+    /// Something is about to be sent that may commit what was sent before.
+    pub fn synced(&self) {
+        if self.uncommitted {
+            self.moves.add();
+        }
+    }
+
+    /// No transaction is open and nothing is under way.
+    fn idle(&mut self) {
+        self.uncommitted = false;
+        self.state.idle();
     }
 
     pub fn parsed(&mut self, name: &[u8], analysis: &Analysis) {
@@ -103,7 +127,7 @@ pub(super) fn forgets(analysis: &Analysis) -> Forgets {
     let mut forgets = Forgets::default();
     for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
         match effect {
-            Effect::Prepares(name, _) => forgets.statements.push(name_bytes(name)),
+            Effect::Prepares(name, ..) => forgets.statements.push(name_bytes(name)),
             Effect::Declares(name, _) => forgets.portals.push(name_bytes(name)),
             Effect::Path | Effect::Ends => {}
         }
@@ -181,15 +205,21 @@ pub(super) fn request(
 impl FromClient {
     /// The verdict on a text, with a catalogue that is fresh enough for it.
     pub(super) async fn judge_text(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let idle = {
+            let flow = self.link.flow.lock();
+            flow.is_quiescent() && flow.tx() == TxStatus::Idle
+        };
+        if idle {
+            self.judge.idle();
+        }
         let mut judged = self.look_at(sql);
         let by_name = !matches!(
             judged.analysis.facts.kind,
             SqlKind::Empty | SqlKind::Transaction | SqlKind::Session
         );
         if by_name {
-            let stale = self.judge.own_ddl
-                || self.judge.state.search_path_unknown()
-                || !self.link.catalog.is_fresh(&self.judge.held);
+            let old = !self.link.catalog.is_fresh(&self.judge.held);
+            let stale = self.judge.own_ddl || self.judge.state.search_path_unknown() || old;
             let unknown = judged.analysis.unknown_names
                 && self.judge.held.begun.elapsed() > RELOAD_FOR_UNKNOWN;
             if stale || unknown {
@@ -201,6 +231,12 @@ impl FromClient {
                             "the catalogue has changed and cannot be read again at this point";
                         return Ok(Err(Refused::new("42501", text)
                             .hint("Send Sync, or end the transaction, and try again.")));
+                    }
+                    Refreshed::No if old => {
+                        // Others may have changed which relation a name finds.
+                        self.judge.state.doubt();
+                        self.judge.epoch.path += 1;
+                        judged = self.look_at(sql);
                     }
                     Refreshed::No => {}
                 }
@@ -239,6 +275,8 @@ impl FromClient {
         let link = &self.link;
         let info = link.session.info();
         let policy = link.session.pin();
+        let moves = link.catalog.moves().clone();
+        let moved = moves.count();
         let read_only_txn = self.judge.read_only && {
             let flow = link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::InTransaction
@@ -262,6 +300,8 @@ impl FromClient {
             snapshot: self.judge.held.snapshot.clone(),
             epoch: self.judge.epoch,
             by_name: mentions_names(sql),
+            moves,
+            moved,
         }
     }
 

@@ -38,7 +38,7 @@ use crate::statements::Flow;
 use crate::upstream::{Sender, Stream};
 use catalog::Catalog;
 
-pub(crate) use catalog::Catalogs;
+pub(crate) use catalog::{Catalogs, Moves};
 pub(crate) use rows::ActiveMask;
 
 /// Messages of our own that wait for a frame boundary on the way to the client.

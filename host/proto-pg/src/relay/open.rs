@@ -379,7 +379,7 @@ async fn finish(
         shutdown: shutdown.clone(),
         ending: CancellationToken::new(),
     });
-    let judge = Judge::new(held, state);
+    let judge = Judge::new(held, state, link.catalog.moves().clone());
     Some(Opened {
         client: FromClient::new(link.clone(), reader, sender, judge),
         server: ToClient::new(link.clone(), read, buf, injected),

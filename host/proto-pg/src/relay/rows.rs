@@ -38,6 +38,7 @@ pub(super) async fn build(
 ) -> ActiveMask {
     let masked = &obligations.masked;
     let taints = match shape {
+        _ if judged.is_doubtful() => vec![Taint::Tainted; fields.len()],
         Some(shape) => shape.taints(fields, &judged.snapshot, masked),
         // More results than statements: nothing is known about this one.
         None if masked.is_empty() => vec![Taint::Clean; fields.len()],
@@ -69,6 +70,7 @@ pub(super) async fn for_portal(
         && cached.fields == *fields
         && cached.obligations == *obligations
         && Arc::ptr_eq(&cached.judged, judged)
+        && !judged.is_doubtful()
     {
         return cached.mask;
     }

@@ -264,7 +264,7 @@ impl ToClient {
             }
             Effect::Report { seq, manner } => self.report(tag, &body, seq, manner)?,
             Effect::Rows => self.described(frame).await?,
-            Effect::CopyOut => self.copy_out(frame),
+            Effect::CopyOut => self.copy_out(frame)?,
             Effect::Data => {
                 self.current = Some(self.portal_rows().await?);
                 match &self.current {
@@ -307,12 +307,16 @@ impl ToClient {
         Ok(())
     }
 
-    fn copy_out(&mut self, frame: Bytes) {
+    fn copy_out(&mut self, frame: Bytes) -> Result<(), End> {
         let mut flow = self.link.flow.lock();
         let Some(run) = flow.head_run() else {
-            return;
+            return Ok(());
         };
         let seq = run.seq();
+        if run.judged.as_ref().is_some_and(|j| j.is_doubtful()) {
+            // Its lines have no description to go by.
+            return Err(violation("the catalogue changed under a COPY"));
+        }
         let mask = run.copy_masks.get(run.next).cloned().flatten();
         drop(flow);
         self.current = Some(match mask {
@@ -320,6 +324,7 @@ impl ToClient {
             Some(mask) => current(b'd', seq, mask, Kind::CopyText),
         });
         self.emit(seq, &frame);
+        Ok(())
     }
 
     /// The first row of an Execute: what its columns are was asked before.

@@ -9,6 +9,7 @@ use crate::testing::postgres::{self, Postgres};
 mod conformance;
 mod holds;
 mod protocol;
+mod sessions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psql_runs_a_query() {
