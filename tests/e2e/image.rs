@@ -62,7 +62,7 @@ fn the_image_is_built_and_serves() {
             "--isolation",
             "chroot",
             "--network",
-            "none",
+            "host",
             "-t",
             "weir",
             "-f",
@@ -116,7 +116,17 @@ fn serves(root: &Path, home: &Path) {
         .replace("0.0.0.0:5432", &format!("127.0.0.1:{pg}"));
     std::fs::write(root.join("etc/weir/weir.toml"), config).unwrap();
     std::fs::create_dir_all(root.join("var/lib/weir")).unwrap();
-    std::fs::create_dir_all(root.join("tmp")).unwrap();
+    // What every container runtime supplies.
+    std::fs::create_dir_all(root.join("dev")).unwrap();
+    for (device, minor) in [("null", "3"), ("random", "8"), ("urandom", "9")] {
+        let path = root.join("dev").join(device);
+        let made = Command::new("mknod")
+            .args(["-m", "666"])
+            .arg(path)
+            .args(["c", "1", minor])
+            .status();
+        assert!(made.unwrap().success(), "{device}");
+    }
     let owned = Command::new("chown")
         .arg("-R")
         .arg("65532")

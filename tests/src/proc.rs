@@ -146,7 +146,9 @@ impl Daemon {
         if self.child.is_none() {
             return;
         }
-        let _ = self.signal(self.stop);
+        if self.is_alive() {
+            let _ = self.signal(self.stop);
+        }
         if self.wait(STOP).is_err() {
             let _ = self.signal(Signal::Kill);
             let _ = self.wait(STOP);
