@@ -72,7 +72,7 @@ impl Objects {
                     path: dir.clone(),
                     source,
                 };
-                std::fs::create_dir_all(dir).map_err(wrong)?;
+                crate::disk::private_dir(dir, false).map_err(wrong)?;
                 let local = LocalFileSystem::new_with_prefix(dir)
                     .map_err(|e| StoreError::Config(e.to_string()))?
                     .with_fsync(true);

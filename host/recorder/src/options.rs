@@ -72,7 +72,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    pub(crate) fn check(&self) -> Result<(), OpenError> {
+    pub fn check(&self) -> Result<(), OpenError> {
         let wrong = |what: &str| Err(OpenError::Limits(what.to_owned()));
         if self.wal_file_bytes < 4096 {
             return wrong("wal_file_bytes must be at least 4096");

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::commit::{Ask, Committer, Flush};
 use crate::convert::json;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, RealDisk, private, private_dir};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::journal::{last_records, record};
 use crate::objects::Objects;
@@ -377,15 +377,19 @@ fn make_dirs(spool: &Path) -> Result<Dirs, OpenError> {
         segments: spool.join("segments"),
         quarantine: spool.join("quarantine"),
     };
-    for dir in [&dirs.wal, &dirs.segments, &dirs.quarantine] {
-        std::fs::create_dir_all(dir).map_err(OpenError::io("creating", dir))?;
+    for dir in [spool, &dirs.wal, &dirs.segments, &dirs.quarantine] {
+        private_dir(dir, true).map_err(OpenError::io("creating", dir))?;
     }
     Ok(dirs)
 }
 
 fn lock(spool: &Path) -> Result<File, OpenError> {
     let path = spool.join("lock");
-    let file = File::create(&path).map_err(OpenError::io("creating", &path))?;
+    let file = private()
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(OpenError::io("creating", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(spool.to_path_buf())),

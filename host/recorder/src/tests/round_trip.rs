@@ -355,3 +355,29 @@ async fn memory_for_unsealed_segments_is_bounded() {
     assert_eq!(report.findings, []);
     assert_eq!(report.complete, 12);
 }
+
+/// Recordings are rows and statements: private also where the umask or the directory is not.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_can_read_the_spool() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new();
+    std::fs::create_dir_all(dir.spool().join("wal")).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.spool().join("wal"), open).unwrap();
+    let (recorder, _) = dir.open().await;
+    let journal = recorder.open(start()).await.unwrap();
+    journal.intent(intent(0, "select 1")).await.unwrap();
+    let mut looked_at = 0;
+    let mut todo = vec![dir.spool(), dir.stored()];
+    while let Some(path) = todo.pop() {
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o077, 0, "{}", path.display());
+        looked_at += 1;
+        if meta.is_dir() {
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        }
+    }
+    assert!(looked_at > 5, "{looked_at}");
+    recorder.shutdown(SHORT).await;
+}
