@@ -16,13 +16,13 @@ use crate::bundles::Bundles;
 use crate::error::ControlError;
 use crate::http;
 use crate::limits::Rate;
-use crate::options::{Limits, Options};
+use crate::options::{Limits, Options, WebhookOptions};
 use crate::plugins::Plugins;
 use crate::ports::Authenticate;
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::store::{HoldLimits, Sqlite, Store};
-use crate::webhook::Webhook;
+use crate::webhook::{self, Webhook};
 
 /// Acts that change something, at once.
 const MAX_ACTS: usize = 64;
@@ -226,6 +226,12 @@ impl Control {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
+}
+
+/// What can be known of the options before anything is opened.
+pub fn check(base_url: &str, webhook: Option<&WebhookOptions>) -> Result<(), ControlError> {
+    check_base_url(base_url)?;
+    webhook.map_or(Ok(()), webhook::check)
 }
 
 fn check_base_url(text: &str) -> Result<Arc<str>, ControlError> {

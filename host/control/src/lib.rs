@@ -30,7 +30,7 @@ mod sessions;
 pub mod store;
 mod webhook;
 
-pub use control::Control;
+pub use control::{Control, check};
 pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};

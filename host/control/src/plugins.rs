@@ -1,6 +1,6 @@
 //! Administration of plugins: uploaded, admitted by the host, kept for the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +23,8 @@ const MAX_CONFIG_BYTES: usize = 64 * 1024;
 pub(crate) struct Plugins {
     store: Arc<dyn Store>,
     engine: Arc<dyn PluginEngine>,
+    /// Those that came with the configuration: nobody replaces or removes them here.
+    configured: Arc<BTreeSet<String>>,
     max_bytes: usize,
     /// One change at a time; nobody waits for it.
     changing: Arc<Semaphore>,
@@ -34,19 +36,29 @@ impl Plugins {
         engine: Arc<dyn PluginEngine>,
         max_bytes: usize,
     ) -> Self {
+        let configured = engine.list().into_iter().map(|p| p.name).collect();
         Self {
             store,
             engine,
+            configured: Arc::new(configured),
             max_bytes,
             changing: Arc::new(Semaphore::new(1)),
         }
     }
 
     /// Admits every uploaded plugin again. One that fails ends the start: without it, Weir would be
-    /// less strict than people believe.
+    /// less strict than people believe. One whose name the configuration has taken since stays out:
+    /// it must not take the place of what the operator configured.
     pub(crate) async fn restore(&self) -> Result<(), ControlError> {
         for row in self.store.plugins().await? {
             let name = row.summary.name.clone();
+            if self.configured.contains(&name) {
+                tracing::warn!(
+                    plugin = name,
+                    "an uploaded plugin is not used: the configuration has one of this name"
+                );
+                continue;
+            }
             let component = self.store.plugin_component(&name).await?;
             let component = component.unwrap_or_default();
             self.engine
@@ -75,6 +87,9 @@ impl Plugins {
             })
             .collect();
         for row in self.store.plugins().await? {
+            if self.configured.contains(&row.summary.name) {
+                continue;
+            }
             all.insert(row.summary.name.clone(), convert::plugin(row));
         }
         Ok(all.into_values().collect())
@@ -181,7 +196,8 @@ impl Plugins {
     /// to change: the next start would bring it back.
     async fn uploaded(&self, name: &str) -> Result<Option<PluginRow>, ApiError> {
         let row = self.store.plugin(name).await?;
-        if row.is_none() && self.engine.list().iter().any(|p| p.name == name) {
+        let loaded = || self.engine.list().iter().any(|p| p.name == name);
+        if self.configured.contains(name) || row.is_none() && loaded() {
             return Err(
                 ApiError::conflict("a plugin of this name comes with the configuration")
                     .hint("Change the configuration, or take another name."),

@@ -198,13 +198,15 @@ pub(crate) struct Rig {
     pub(crate) people: Arc<People>,
     pub(crate) bundles: Arc<FakeBundles>,
     pub(crate) plugins: Arc<FakePlugins>,
-    setup: Setup,
+    pub(crate) setup: Setup,
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) webhook: Option<WebhookOptions>,
+    /// Plugins of the configuration.
+    pub(crate) plugins: Vec<&'static str>,
 }
 
 pub(crate) fn files(text: &str) -> Files {
@@ -270,6 +272,7 @@ impl Rig {
         setup: Setup,
     ) -> Result<Self, ControlError> {
         let (bundles, plugins) = (configured(), Arc::<FakePlugins>::default());
+        setup.plugins.iter().for_each(|name| plugins.preload(name));
         let options = options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup);
         let control = Control::open(options).await?;
         Ok(Self {

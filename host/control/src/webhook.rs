@@ -63,11 +63,7 @@ impl Webhook {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ControlError> {
         let wrong = |why: String| ControlError::Webhook(why);
-        let url = check_url(&options.url, options.allow_plain_http).map_err(wrong)?;
-        if options.secrets.is_empty() || options.secrets.len() > MAX_SECRETS {
-            return Err(wrong(format!("it needs 1 to {MAX_SECRETS} secrets")));
-        }
-        let keys: Result<_, String> = options.secrets.iter().map(|s| key(s)).collect();
+        let (url, keys) = read(options).map_err(wrong)?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -77,7 +73,7 @@ impl Webhook {
         Ok(Self {
             http,
             url,
-            keys: keys.map_err(wrong)?,
+            keys,
             include_statement: options.include_statement,
             base_url,
             store,
@@ -211,6 +207,20 @@ impl Webhook {
         };
         serde_json::to_string(&payload).map_err(|e| e.to_string())
     }
+}
+
+/// Could a webhook be made of these?
+pub(crate) fn check(options: &WebhookOptions) -> Result<(), ControlError> {
+    read(options).map(drop).map_err(ControlError::Webhook)
+}
+
+fn read(options: &WebhookOptions) -> Result<(reqwest::Url, Vec<hmac::Key>), String> {
+    let url = check_url(&options.url, options.allow_plain_http)?;
+    if options.secrets.is_empty() || options.secrets.len() > MAX_SECRETS {
+        return Err(format!("it needs 1 to {MAX_SECRETS} secrets"));
+    }
+    let keys: Result<_, String> = options.secrets.iter().map(|s| key(s)).collect();
+    Ok((url, keys?))
 }
 
 /// Resolves when something was put into the outbox.

@@ -236,6 +236,27 @@ async fn a_plugin_that_is_no_longer_admitted_ends_the_start() {
 }
 
 #[tokio::test]
+async fn an_uploaded_plugin_never_replaces_a_configured_one() {
+    let mut rig = Rig::new().await;
+    let upload = json!({"component": STANDARD.encode("uploaded"), "config": {}});
+    rig.call("alice", "POST /v1/plugins/risk", upload.clone())
+        .await;
+    // The next configuration has one of the same name.
+    rig.setup.plugins.push("risk");
+    let rig = rig.restart().await.unwrap();
+    assert_eq!(rig.plugins.component("risk").unwrap(), "built in");
+    for (call, body) in [
+        ("POST /v1/plugins/risk", upload),
+        ("DELETE /v1/plugins/risk", Value::Null),
+    ] {
+        assert_eq!(rig.call("alice", call, body).await.status, 409, "{call}");
+    }
+    assert_eq!(rig.plugins.component("risk").unwrap(), "built in");
+    let shown = rig.call("bob", "GET /v1/plugins/risk", Value::Null).await;
+    assert_eq!(shown.body["uploaded_by"], Value::Null);
+}
+
+#[tokio::test]
 async fn plugins_come_and_go() {
     let rig = Rig::new().await;
     rig.plugins.preload("built-in");
