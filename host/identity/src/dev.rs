@@ -112,17 +112,38 @@ impl DevIssuer {
         let path = directory.join(KEY_FILE);
         create_key(directory, &path)?;
         let key = read_key(&path)?;
+        Ok(Self::with_key(key, path))
+    }
+
+    /// As [`DevIssuer::open`], but writes nothing: without a key there, one is made up that is
+    /// forgotten afterwards. Blocks.
+    pub fn check(directory: &Path) -> Result<Self, DevError> {
+        let path = directory.join(KEY_FILE);
+        let there = path.try_exists().map_err(|source| DevError::Io {
+            what: "read",
+            path: path.clone(),
+            source,
+        })?;
+        let key = if there {
+            read_key(&path)?
+        } else {
+            EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?
+        };
+        Ok(Self::with_key(key, path))
+    }
+
+    fn with_key(key: EcdsaKeyPair, path: PathBuf) -> Self {
         let hash = digest::digest(&digest::SHA256, key.public_key().as_ref());
         let kid = format!(
             "dev-{}",
             hex::encode(hash.as_ref().get(..8).unwrap_or_default())
         );
-        Ok(Self {
+        Self {
             key,
             kid,
             path,
             subject_prefix: String::new(),
-        })
+        }
     }
 
     /// Needed next to a real issuer, so that development tokens cannot name its people.

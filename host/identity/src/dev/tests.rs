@@ -134,3 +134,14 @@ fn what_cannot_be_minted() {
     nameless.act = vec![DevActor::agent("")];
     assert!(dev.mint(&nameless, at(NOW)).is_err());
 }
+
+#[test]
+fn a_check_writes_nothing() {
+    let dir = TempDir::new();
+    let place = dir.0.join("absent");
+    let made_up = DevIssuer::check(&place).unwrap();
+    assert!(!place.exists());
+    let real = DevIssuer::open(&place).unwrap();
+    assert_ne!(made_up.jwks(), real.jwks());
+    assert_eq!(DevIssuer::check(&place).unwrap().jwks(), real.jwks());
+}
