@@ -281,6 +281,7 @@ impl<'t> Walk<'t, '_> {
         }
         if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
             self.found.made_up(last);
+            self.found.flow.opaque |= self.snapshot.casts_by_foreign_code(last);
         }
         self.parts(name.typmods(), item);
     }
@@ -288,7 +289,9 @@ impl<'t> Walk<'t, '_> {
     /// Operators run functions; one that users made runs theirs.
     fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
         let last = name.iter().next_back().and_then(Node::as_str);
-        if last.is_some_and(|name| self.snapshot.runs_foreign_code(name)) {
+        if last.is_some_and(|name| self.snapshot.runs_foreign_code(name))
+            || self.snapshot.casts_implicitly()
+        {
             self.found.flow.opaque = true;
         }
     }
@@ -342,7 +345,7 @@ impl<'t> Walk<'t, '_> {
             self.found.calls.insert(key, call);
             return;
         }
-        let mut foreign = nature == Nature::Reads;
+        let mut foreign = nature == Nature::Reads || self.snapshot.casts_implicitly();
         for f in found {
             foreign |= !f.pure;
             // Code of its own may do anything, also to the search path.

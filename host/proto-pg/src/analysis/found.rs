@@ -49,6 +49,8 @@ pub(crate) struct Found {
     /// A constant sets the search path.
     pub sets_path: bool,
     pub changes_catalog: bool,
+    /// Relations of a name that stands without its schema, but for the one that it means.
+    pub elsewhere: BTreeSet<usize>,
     /// The statement can copy labelled columns to where no label is.
     pub copies: Option<&'static str>,
     interned: HashMap<Box<str>, Name>,

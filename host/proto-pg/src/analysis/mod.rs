@@ -88,6 +88,8 @@ pub struct Analysis {
     pub changes_catalog: bool,
     /// Refused whatever policy says; the client may read the text.
     pub refuse: Option<String>,
+    /// When the catalogue changes while it runs, it can read labelled columns that are not listed.
+    pub shadowed: bool,
     pub(crate) summaries: Vec<Arc<Summary>>,
 }
 
@@ -119,6 +121,8 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, String> {
         ctx,
         path: ctx.state.path(),
         budget: ctx.limits.max_nodes,
+        text: text.into(),
+        again: false,
     };
     let mut summaries = Vec::new();
     for stmt in tree.stmts() {
@@ -127,10 +131,12 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, String> {
             return Err(format!("the text has more than {limit} statements"));
         }
         let summary = statement::summarize(stmt, &mut cx, 0);
-        let sets_path = summary.effects.iter().any(|e| matches!(e, Effect::Path));
+        let mut effects = summary.effects.iter();
+        let sets_path = effects.any(|e| matches!(e, Effect::Path | Effect::Ends));
+        let moves = sets_path || summary.changes_catalog;
         summaries.push(Arc::new(summary));
-        if sets_path {
-            // The statements behind it run under another path.
+        if moves {
+            // The statements behind it run under another path, or find other relations on it.
             cx.path = crate::catalog::Path::Unknown;
         }
     }
@@ -188,6 +194,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         unmaskable: summaries.iter().find_map(|s| s.unmaskable),
         statements: summaries.iter().map(|s| s.shape.clone()).collect(),
         unknown_names: any(|s| s.unknown_names),
+        shadowed: any(|s| s.shadowed),
         changes_catalog: any(|s| s.changes_catalog),
         refuse: summaries
             .iter()
@@ -240,6 +247,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, refuse: Option<String>) -> Analysis {
         statements: Vec::new(),
         unknown_names: false,
         changes_catalog: true,
+        shadowed: true,
         refuse,
         summaries: Vec::new(),
     }

@@ -85,6 +85,9 @@ pub struct StatementShape {
     pub(crate) copy: Option<CopyKind>,
     pub(crate) transaction: Option<TxEffect>,
     pub(crate) body: Arc<Body>,
+    pub(crate) late: bool,
+    /// The relations that columns of the result can come from; none when nothing is labelled.
+    pub(crate) origins: Option<Arc<[u32]>>,
 }
 
 impl StatementShape {
@@ -96,12 +99,33 @@ impl StatementShape {
         self.copy.as_ref()
     }
 
+    /// Names mean what they mean when it runs, not when its portal is bound.
+    pub fn is_late(&self) -> bool {
+        self.late && self.transaction.is_none()
+    }
+
     pub fn transaction(&self) -> Option<TxEffect> {
         self.transaction
     }
 
     /// One per field. `masked` are the columns that policy hides in this request.
     pub fn taints(&self, fields: &[Field], snapshot: &Snapshot, masked: &[Column]) -> Vec<Taint> {
+        // A column of a relation that the text did not mean when it was analysed: the server understood
+        // it otherwise, and nothing of what is known holds.
+        let strange = |f: &Field| {
+            let origins = self.origins.as_deref();
+            f.table_oid != 0
+                && origins.is_some_and(|all| {
+                    let relation = snapshot.index_of(f.table_oid);
+                    let relation = relation.and_then(|i| snapshot.relation(i));
+                    let there =
+                        relation.is_some_and(|r| f.attnum <= 0 || r.column(f.attnum).is_some());
+                    !there || !all.contains(&f.table_oid)
+                })
+        };
+        if !matches!(*self.body, Body::Unknown) && fields.iter().any(strange) {
+            return vec![Taint::Tainted; fields.len()];
+        }
         if masked.is_empty() {
             return vec![Taint::Clean; fields.len()];
         }

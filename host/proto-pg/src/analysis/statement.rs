@@ -14,7 +14,7 @@ use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
 use super::{Ctx, ddl, settings};
-use crate::catalog::Path;
+use crate::catalog::{Path, Prepared};
 
 /// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
 const MAX_NESTING: usize = 4;
@@ -24,6 +24,9 @@ pub(super) struct Cx<'a> {
     pub path: Path<'a>,
     /// Nodes that may still be looked at, over all statements of the text.
     pub budget: usize,
+    pub text: Arc<str>,
+    /// A prepared text is being read again.
+    pub again: bool,
 }
 
 impl<'a> Cx<'a> {
@@ -72,21 +75,24 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         }
         Node::PrepareStmt(s) => {
             let inner = Arc::new(summarize(s.query(), cx, depth + 1));
-            let name = s.name().unwrap_or_default().into();
+            let name: Box<str> = s.name().unwrap_or_default().into();
             let mut draft = cx_session(cx);
-            draft.effects.push(Effect::Prepares(name, inner.clone()));
+            draft.found.refuse = own_name(&name);
+            let prepares = Effect::Prepares(name, inner.clone(), cx.text.clone());
+            draft.effects.push(prepares);
             draft.inner.push(inner);
             draft
         }
         Node::DeclareCursorStmt(s) => {
             let inner = Arc::new(summarize(s.query(), cx, depth + 1));
-            let name = s.portalname().unwrap_or_default().into();
+            let name: Box<str> = s.portalname().unwrap_or_default().into();
             let mut draft = cx_session(cx);
+            draft.found.refuse = own_name(&name);
             draft.effects.push(Effect::Declares(name, inner.clone()));
             draft.inner.push(inner);
             draft
         }
-        Node::ExecuteStmt(s) => execute(s, cx),
+        Node::ExecuteStmt(s) => execute(s, cx, depth),
         Node::FetchStmt(s) => fetch(s, cx),
         Node::ExplainStmt(s) => explain(s, cx, depth),
         Node::CallStmt(s) => call(s, cx),
@@ -103,6 +109,12 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         Node::CreateTableAsStmt(s) => create_as(s, cx, depth),
         _ => ddl::draft(node, cx, depth),
     }
+}
+
+/// Names of the proxy's own statements and portals.
+fn own_name(name: &str) -> Option<String> {
+    let own = name.as_bytes().starts_with(crate::upstream::OWN_PREFIX);
+    own.then(|| "names with this prefix belong to Weir".to_owned())
 }
 
 fn cx_session(cx: &mut Cx<'_>) -> Draft {
@@ -132,7 +144,9 @@ fn query<'t>(node: Node<'t>, kind: SqlKind, cx: &mut Cx<'_>) -> Draft {
             walk.found.tables.insert((Action::PostgresSelect, place));
         }
     }
-    cx.done(walk, kind)
+    let mut draft = cx.done(walk, kind);
+    draft.late = false;
+    draft
 }
 
 fn select<'t>(node: Node<'t>, s: &'t nodes::SelectStmt, cx: &mut Cx<'_>) -> Draft {
@@ -198,6 +212,8 @@ fn kind_of_writes(draft: &Draft) -> SqlKind {
 fn transaction(s: &nodes::TransactionStmt, cx: &mut Cx<'_>) -> Draft {
     let mut draft = cx_session(cx);
     draft.kind = SqlKind::Transaction;
+    // What it changed, somebody else may have begun.
+    draft.found.changes_catalog = s.kind == TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
     let (effect, ends) = match s.kind {
         TransactionStmtKind::TRANS_STMT_BEGIN | TransactionStmtKind::TRANS_STMT_START => {
             let read_only = read_only(s.options());
@@ -261,13 +277,17 @@ fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
     draft
 }
 
-fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>) -> Draft {
+fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     let name = s.name().unwrap_or_default();
     let mut walk = cx.walk();
     for param in s.params() {
         walk.expressions(param);
     }
-    let known = cx.ctx.state.prepared(name);
+    let remembered = cx.ctx.state.prepared(name);
+    let known: Vec<Arc<Summary>> = remembered
+        .iter()
+        .flat_map(|prepared| again(name, prepared, cx, depth))
+        .collect();
     if known.is_empty() {
         // It could be any statement, and it runs.
         walk.odd("EXECUTE of an unknown statement");
@@ -275,6 +295,33 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>) -> Draft {
     let mut draft = cx.done(walk, SqlKind::Session);
     runs(&mut draft, known);
     draft
+}
+
+/// What a prepared text means now: the server reads it again when names have changed their meaning.
+/// Empty: it cannot be told.
+fn again(name: &str, prepared: &Prepared, cx: &mut Cx<'_>, depth: usize) -> Vec<Arc<Summary>> {
+    // An EXECUTE that runs an EXECUTE is nobody's habit, and could run itself.
+    let cost = prepared.text.len() / 8;
+    if cx.again || cx.budget < cost {
+        return Vec::new();
+    }
+    cx.budget -= cost;
+    let Ok(tree) = pg_raw_parse::parse(&prepared.text) else {
+        return Vec::new();
+    };
+    cx.again = true;
+    let mut found = Vec::new();
+    for stmt in tree.stmts() {
+        match stmt {
+            node if prepared.whole => found.push(summarize(node, cx, depth + 1)),
+            Node::PrepareStmt(s) if s.name() == Some(name) => {
+                found.push(summarize(s.query(), cx, depth + 1));
+            }
+            _ => {}
+        }
+    }
+    cx.again = false;
+    found.into_iter().map(Arc::new).collect()
 }
 
 fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>) -> Draft {

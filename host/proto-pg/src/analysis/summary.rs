@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Relation, Resource, SqlKind};
 
 use super::Ctx;
-use super::flow::{Masked, Taints, Top};
+use super::flow::{Masked, Range, Taints, Top};
 use super::found::{Found, Place};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Snapshot};
@@ -21,7 +21,9 @@ pub(crate) enum Effect {
     Path,
     /// A transaction ends, and settings may go back to what they were.
     Ends,
-    Prepares(Box<str>, Arc<Summary>),
+    /// The last is the text that PREPARE stands in: the server reads it again whenever names may have
+    /// changed their meaning.
+    Prepares(Box<str>, Arc<Summary>, Arc<str>),
     Declares(Box<str>, Arc<Summary>),
 }
 
@@ -45,6 +47,8 @@ pub(crate) struct Draft {
     pub unmaskable: Option<&'static str>,
     /// It is planned but does not run: writes count as reads.
     pub planned_only: bool,
+    /// Names mean what they mean when it runs, not when it is bound.
+    pub late: bool,
 }
 
 impl Draft {
@@ -62,6 +66,7 @@ impl Draft {
             everything: false,
             unmaskable: None,
             planned_only: false,
+            late: true,
         }
     }
 }
@@ -88,10 +93,15 @@ pub(crate) struct Summary {
     pub changes_catalog: bool,
     pub refuse: Option<String>,
     pub effects: Vec<Effect>,
+    /// Code that is not PostgreSQL's own runs.
+    pub foreign: bool,
+    /// A name could come to mean a labelled relation when another one is dropped or renamed.
+    pub shadowed: bool,
 }
 
 pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
+    let origins = (!index.all.is_empty()).then(|| origins(&draft));
     let found = &draft.found;
     let mut summary = Summary {
         kind: draft.kind,
@@ -113,11 +123,15 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
             copy: draft.copy.clone(),
             transaction: draft.transaction,
             body: Arc::new(Body::Nothing),
+            late: draft.late,
+            origins,
         },
         unknown_names: found.unknown_names,
         changes_catalog: found.changes_catalog,
         refuse: found.refuse.clone(),
         effects: draft.effects,
+        foreign: found.flow.opaque,
+        shadowed: false,
     };
     if found.sets_path {
         summary.effects.push(Effect::Path);
@@ -126,6 +140,24 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let opaque = builder.tables(found, draft.planned_only, &mut summary);
     builder.calls(found, &mut summary);
     builder.rest(found, &mut summary);
+    summary.foreign |= opaque;
+    let elsewhere = builder.elsewhere(found);
+    summary.shadowed = elsewhere.is_some();
+    if let Some(columns) = elsewhere
+        && builder.stores(found, &columns)
+    {
+        // What is stored cannot be taken back when the name turns out to mean something else.
+        summary.labelled.extend(columns);
+        summary.unmaskable = summary.unmaskable.or(Some(COPIES));
+    }
+    if builder.sets_settings(found) {
+        let text = "settings are changed by SET or set_config, not through pg_settings";
+        summary.refuse.get_or_insert_with(|| text.to_owned());
+    }
+    if summary.foreign {
+        // Whatever its volatility, it can call set_config.
+        summary.effects.push(Effect::Path);
+    }
     if opaque || found.flow.opaque || draft.everything {
         summary.labelled.extend(index.all.iter().cloned());
     }
@@ -150,6 +182,17 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     summary
 }
 
+/// The relations whose columns the server can name as origins of the result.
+fn origins(draft: &Draft) -> Arc<[u32]> {
+    let inner = draft
+        .inner
+        .iter()
+        .filter_map(|s| s.shape.origins.as_deref());
+    let mut all: Vec<u32> = draft.found.flow.relations.clone();
+    all.extend(inner.flatten());
+    all.into()
+}
+
 fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
     if shows_inner {
         let bodies = inner.iter().map(|s| s.shape.body.clone()).collect();
@@ -165,6 +208,8 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
 fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.touches_catalog |= inner.touches_catalog;
     into.locks |= inner.locks;
+    into.foreign |= inner.foreign;
+    into.shadowed |= inner.shadowed;
     into.parsed &= inner.parsed;
     into.unknown_names |= inner.unknown_names;
     into.unbounded |= inner.unbounded && !planned_only;
@@ -305,6 +350,56 @@ impl Builder<'_> {
             }
         }
         seen
+    }
+
+    /// An UPDATE of `pg_settings` is a SET that nobody could follow.
+    fn sets_settings(&self, found: &Found) -> bool {
+        let written = found
+            .tables
+            .iter()
+            .filter_map(|(action, place)| match place {
+                Place::Known(index) if *action != Action::PostgresSelect => Some(*index),
+                _ => None,
+            });
+        let mut behind = written.flat_map(|index| self.behind(index));
+        behind.any(|index| {
+            let info = self.ctx.snapshot.relation(index);
+            info.is_some_and(|r| &*r.name == "pg_settings" && is_catalog(&r.schema))
+        })
+    }
+
+    /// The labelled columns that the statement could reach if the names that it gives without their
+    /// schema meant other relations; none when it could reach none.
+    fn elsewhere(&self, found: &Found) -> Option<BTreeSet<Column>> {
+        let snapshot = self.ctx.snapshot;
+        let mut columns = BTreeSet::new();
+        for reached in found.elsewhere.iter().flat_map(|&i| self.behind(i)) {
+            if snapshot
+                .relation(reached)
+                .is_none_or(|r| r.opaque || r.is_leaky())
+            {
+                columns.extend(self.index.all.iter().cloned());
+            }
+            for relation in family(snapshot, reached) {
+                columns.extend(self.index.of(relation).iter().cloned());
+            }
+        }
+        (!columns.is_empty()).then_some(columns)
+    }
+
+    /// Would the statement store such a column?
+    fn stores(&self, found: &Found, columns: &BTreeSet<Column>) -> bool {
+        let columns: Vec<Column> = columns.iter().cloned().collect();
+        let mut flow = found.flow.clone();
+        for (_, range) in &mut flow.ranges {
+            *range = Range::Derived;
+        }
+        let others = found.elsewhere.iter();
+        let more: Vec<u32> = others
+            .filter_map(|&i| Some(self.ctx.snapshot.relation(i)?.oid))
+            .collect();
+        let mut masked = Masked::new(self.ctx.snapshot, &columns);
+        Taints::of(&flow, &mut masked, &more, 0).sinks()
     }
 
     fn calls(&self, found: &Found, summary: &mut Summary) {

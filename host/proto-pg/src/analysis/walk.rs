@@ -452,7 +452,8 @@ impl<'t, 'c> Walk<'t, 'c> {
             .find_relations(relation.schemaname(), name, self.path);
         if found.is_empty() {
             self.found.unknown_names = true;
-            self.found.flow.blind = true;
+            // It can be anything by the time that the server looks.
+            self.found.flow.opaque = true;
             return vec![Place::Unknown {
                 schema: self.schema_of(relation.schemaname()),
                 name: name.into(),
@@ -462,6 +463,11 @@ impl<'t, 'c> Walk<'t, 'c> {
             if let Some(info) = self.snapshot.relation(index) {
                 self.found.reach(info.oid);
             }
+        }
+        if relation.schemaname().is_none() {
+            let all = self.snapshot.find_relations(None, name, Path::Unknown);
+            let other = all.into_iter().filter(|i| !found.contains(i));
+            self.found.elsewhere.extend(other);
         }
         found.into_iter().map(Place::Known).collect()
     }

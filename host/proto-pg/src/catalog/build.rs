@@ -40,6 +40,7 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     inheritance(results, &mut snapshot)?;
     types(results, &mut snapshot)?;
     let code = functions_and_operators(results, &schemas, &depends, &mut snapshot)?;
+    casts(results, &code, &mut snapshot)?;
     generated(results, &depends, &mut snapshot)?;
     rules(results, &depends, &code, &mut snapshot)?;
     views(results, &mut snapshot)?;
@@ -251,6 +252,8 @@ fn depends(results: &[Rows]) -> Result<Vec<Depend>, CatalogError> {
 struct Code {
     pure_functions: HashSet<u32>,
     foreign_operators: HashSet<u32>,
+    /// Its result depends on its arguments only, says who made it.
+    immutable: HashSet<u32>,
 }
 
 fn functions_and_operators(
@@ -269,6 +272,7 @@ fn functions_and_operators(
         }
     }
     let mut pure = HashSet::new();
+    let mut immutable = HashSet::new();
     for row in rows(results, q::FUNCTIONS, 8, MAX_FUNCTIONS)? {
         let row = row?;
         let oid = row.oid(0)?;
@@ -282,6 +286,9 @@ fn functions_and_operators(
             || (trusted.contains(&(PG_PROC, oid)) && matches!(language, "c" | "internal" | "sql"));
         if is_pure {
             pure.insert(oid);
+        }
+        if row.byte(3) == b'i' {
+            immutable.insert(oid);
         }
         let first = row.text(7).split(' ').next().and_then(|t| t.parse().ok());
         let takes_row = row.text(2) != "count" && first.is_some_and(|t| may_be_row(snapshot, t));
@@ -308,7 +315,30 @@ fn functions_and_operators(
     Ok(Code {
         pure_functions: pure,
         foreign_operators,
+        immutable,
     })
+}
+
+/// Casts by functions that are not PostgreSQL's own. One that needs not be written could run in any
+/// expression; where it is declared immutable, that is believed.
+fn casts(results: &[Rows], code: &Code, snapshot: &mut Snapshot) -> Result<(), CatalogError> {
+    for row in rows(results, q::CASTS, 3, MAX_OTHER)? {
+        let row = row?;
+        let function = row.oid(1)?;
+        if code.pure_functions.contains(&function) {
+            continue;
+        }
+        if let Some(target) = snapshot.types.get(&row.oid(0)?) {
+            snapshot.casts.insert(target.name.clone());
+        }
+        snapshot.implicit_casts |= row.byte(2) == b'i' && !code.immutable.contains(&function);
+    }
+    if !snapshot.casts.is_empty() {
+        // A domain is reached by the cast to its base type.
+        let domains = snapshot.types.values().filter(|t| t.kind == b'd');
+        snapshot.casts.extend(domains.map(|t| t.name.clone()));
+    }
+    Ok(())
 }
 
 /// A composite type, or a pseudo-type that a row fits.

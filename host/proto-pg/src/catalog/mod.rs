@@ -21,6 +21,7 @@ use crate::analysis::flow::Flow;
 
 pub(crate) use labels::LabelIndex;
 pub(crate) use resolve::Path;
+pub(crate) use session::Prepared;
 pub use session::SessionState;
 
 /// The first OID that PostgreSQL gives to objects which its users make.
@@ -107,6 +108,10 @@ pub struct Snapshot {
     functions: HashMap<Arc<str>, Vec<FunctionInfo>>,
     /// Names of operators that run code which is not PostgreSQL's own.
     operators: HashSet<Arc<str>>,
+    /// Names of types that a cast by such code leads to.
+    casts: HashSet<Arc<str>>,
+    /// Such a cast needs not be written.
+    implicit_casts: bool,
     types: HashMap<u32, TypeInfo>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
     labelled: Mutex<Vec<Arc<LabelIndex>>>,
@@ -135,6 +140,16 @@ impl Snapshot {
 
     pub(crate) fn type_info(&self, oid: u32) -> Option<&TypeInfo> {
         self.types.get(&oid)
+    }
+
+    /// Can a cast to a type of this name run code that is not PostgreSQL's own?
+    pub(crate) fn casts_by_foreign_code(&self, type_name: &str) -> bool {
+        self.casts.contains(type_name)
+    }
+
+    /// Can any function or operator run such code for its arguments?
+    pub(crate) fn casts_implicitly(&self) -> bool {
+        self.implicit_casts
     }
 
     pub(crate) fn runs_foreign_code(&self, operator: &str) -> bool {

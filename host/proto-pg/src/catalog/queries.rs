@@ -17,6 +17,7 @@ pub(super) const OPERATORS: usize = 9;
 pub(super) const TYPES: usize = 10;
 pub(super) const VIEWS: usize = 11;
 pub(super) const DEFAULTS: usize = 12;
+pub(super) const CASTS: usize = 13;
 
 pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, nspname FROM pg_catalog.pg_namespace",
@@ -47,4 +48,7 @@ pub(super) const QUERIES: &[&str] = &[
      WHERE relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog.\"char\"[]) \
        AND oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
     "SELECT oid, adrelid, adnum FROM pg_catalog.pg_attrdef",
+    "SELECT casttarget, castfunc, castcontext FROM pg_catalog.pg_cast \
+     WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
+       AND castfunc OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid",
 ];

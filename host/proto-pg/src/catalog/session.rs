@@ -15,6 +15,9 @@ const MAX_PER_NAME: usize = 64;
 /// The state of one upstream session that decides what a text means.
 #[derive(Debug, Clone, Default)]
 pub struct SessionState {
+    /// Code that is not PostgreSQL's own ran in this transaction: it can have opened cursors of any
+    /// name.
+    foreign: bool,
     schemas: Vec<Arc<str>>,
     unknown: bool,
     /// The path was set since a transaction began: its end can set it back.
@@ -55,6 +58,7 @@ impl SessionState {
     /// A text was forwarded: its effects count from now on, before its success is known, in union
     /// with what was.
     pub fn forwarded(&mut self, analysis: &Analysis) {
+        self.foreign |= analysis.summaries.iter().any(|s| s.foreign);
         for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
             match effect {
                 Effect::Path => {
@@ -62,8 +66,12 @@ impl SessionState {
                     self.unsettled = true;
                 }
                 Effect::Ends => self.unknown |= self.unsettled,
-                Effect::Prepares(name, summary) => self.prepared.add(name, summary),
-                Effect::Declares(name, summary) => self.cursors.add(name, summary),
+                Effect::Prepares(name, summary, text) => {
+                    self.prepared.add(name, summary, text, false);
+                }
+                Effect::Declares(name, summary) => {
+                    self.cursors.add(name, summary, &analysis.facts.text, false);
+                }
             }
         }
     }
@@ -71,15 +79,26 @@ impl SessionState {
     /// A Parse message was forwarded: SQL's EXECUTE can run it by its name.
     pub fn parsed(&mut self, name: &str, analysis: &Analysis) {
         for summary in &analysis.summaries {
-            self.prepared.add(name, summary);
+            self.prepared.add(name, summary, &analysis.facts.text, true);
         }
     }
 
     /// A Bind message was forwarded: SQL's FETCH can read the portal by its name.
     pub fn bound(&mut self, portal: &str, analysis: &Analysis) {
         for summary in &analysis.summaries {
-            self.cursors.add(portal, summary);
+            self.cursors
+                .add(portal, summary, &analysis.facts.text, true);
         }
+    }
+
+    /// No transaction is open: cursors that code has opened are gone.
+    pub fn idle(&mut self) {
+        self.foreign = false;
+    }
+
+    /// The catalogue may have changed and cannot be read now.
+    pub fn doubt(&mut self) {
+        self.unknown = true;
     }
 
     /// Unqualified names mean the union of all schemas until `refreshed`.
@@ -95,31 +114,49 @@ impl SessionState {
         }
     }
 
-    pub(crate) fn prepared(&self, name: &str) -> Vec<Arc<Summary>> {
+    pub(crate) fn prepared(&self, name: &str) -> Vec<Prepared> {
         self.prepared.get(name)
     }
 
     pub(crate) fn cursor(&self, name: &str) -> Vec<Arc<Summary>> {
-        self.cursors.get(name)
+        if self.foreign {
+            return Vec::new();
+        }
+        let known = self.cursors.get(name).into_iter();
+        known.map(|k| k.summary).collect()
     }
+}
+
+/// One meaning of a name.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub summary: Arc<Summary>,
+    pub text: Arc<str>,
+    /// The text is the statement itself, by a Parse message; else it holds a PREPARE.
+    pub whole: bool,
 }
 
 /// Everything that was ever meant by a name in this session.
 #[derive(Debug, Clone, Default)]
 struct Remembered {
-    by_name: HashMap<Box<str>, Vec<Arc<Summary>>>,
+    by_name: HashMap<Box<str>, Vec<Prepared>>,
     /// Names with more meanings than are kept.
     full: bool,
 }
 
 impl Remembered {
-    fn add(&mut self, name: &str, summary: &Arc<Summary>) {
+    fn add(&mut self, name: &str, summary: &Arc<Summary>, text: &Arc<str>, whole: bool) {
+        let meaning = || Prepared {
+            summary: summary.clone(),
+            text: text.clone(),
+            whole,
+        };
         if name.is_empty() {
             // SQL has no way to name it.
             return;
         }
         if let Some(known) = self.by_name.get_mut(name) {
-            if known.iter().any(|k| Arc::ptr_eq(k, summary)) {
+            if known.iter().any(|k| Arc::ptr_eq(&k.summary, summary)) {
                 return;
             }
             if known.len() >= MAX_PER_NAME {
@@ -128,14 +165,14 @@ impl Remembered {
                 return;
             }
             if !self.full || !known.is_empty() {
-                known.push(summary.clone());
+                known.push(meaning());
             }
         } else if self.by_name.len() < MAX_REMEMBERED {
-            self.by_name.insert(name.into(), vec![summary.clone()]);
+            self.by_name.insert(name.into(), vec![meaning()]);
         }
     }
 
-    fn get(&self, name: &str) -> Vec<Arc<Summary>> {
+    fn get(&self, name: &str) -> Vec<Prepared> {
         self.by_name.get(name).cloned().unwrap_or_default()
     }
 }

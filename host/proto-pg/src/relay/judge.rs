@@ -23,6 +23,9 @@ use crate::wire::backend::TxStatus;
 /// An unknown name makes the catalogue be read again, but not more often than this: names can be
 /// invented faster than catalogues are read.
 const RELOAD_FOR_UNKNOWN: Duration = Duration::from_secs(1);
+/// When the catalogue cannot be read (a client may have set a short `statement_timeout`), the old
+/// snapshot serves for this many times its TTL, and no longer.
+const SERVES_AT_MOST: u32 = 5;
 
 /// The state that decides what a text means in this session.
 pub(crate) struct Judge {
@@ -232,6 +235,12 @@ impl FromClient {
                         return Ok(Err(Refused::new("42501", text)
                             .hint("Send Sync, or end the transaction, and try again.")));
                     }
+                    Refreshed::No if self.outlived() => {
+                        let text =
+                            "the catalogue cannot be read, and what is known of it is too old";
+                        return Ok(Err(Refused::new("42501", text)
+                            .hint("End the transaction, or set a longer statement_timeout.")));
+                    }
                     Refreshed::No if old => {
                         // Others may have changed which relation a name finds.
                         self.judge.state.doubt();
@@ -243,6 +252,10 @@ impl FromClient {
             }
         }
         Ok(Ok(judged))
+    }
+
+    fn outlived(&self) -> bool {
+        self.judge.held.begun.elapsed() > self.link.limits.catalog_ttl * SERVES_AT_MOST
     }
 
     /// As `judge_text`, for a text that the server will plan: asks policy whether it may be.

@@ -19,7 +19,7 @@ use pipeline::{Obligations, Receipt};
 use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
 use crate::refusal::Refused;
-use crate::relay::ActiveMask;
+use crate::relay::{ActiveMask, Moves};
 use crate::wire::frontend::Bind;
 
 pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
@@ -45,6 +45,9 @@ pub(crate) struct Judged {
     pub by_name: bool,
     /// Refused before it may even be planned.
     pub denied: Option<String>,
+    pub moves: Moves,
+    /// How far they had counted when the text was looked at.
+    pub moved: u64,
 }
 
 impl Judged {
@@ -52,10 +55,17 @@ impl Judged {
         self.denied.is_none()
     }
 
+    /// The catalogue may have changed since, and one of the text's names can mean labelled columns
+    /// now that it did not mean then.
+    pub fn is_doubtful(&self) -> bool {
+        self.analysis.shadowed && self.moves.count() != self.moved
+    }
+
     /// Does the verdict still stand under what is active now?
     pub fn is_current(&self, policy: &dyn Policy, snapshot: &Arc<Snapshot>, epoch: Epoch) -> bool {
         self.epoch.path == epoch.path
             && (!self.by_name || self.epoch.names == epoch.names)
+            && !self.is_doubtful()
             && Arc::ptr_eq(&self.snapshot, snapshot)
             && self.policy.bundle().digest == policy.bundle().digest
     }
@@ -97,6 +107,8 @@ pub(crate) struct Portal {
     pub prepared: Arc<Prepared>,
     /// What the text meant when it was bound, which is when the server planned it.
     pub judged: Arc<Judged>,
+    /// Where names stood once it was bound.
+    pub epoch: Epoch,
     /// What an approval of its execution is bound to.
     pub canonical: Vec<u8>,
     pub params: Vec<Option<Vec<u8>>>,
@@ -118,7 +130,12 @@ impl Prepared {
 }
 
 impl Portal {
-    pub fn new(prepared: Arc<Prepared>, judged: Arc<Judged>, bind: &Bind<'_>) -> Self {
+    pub fn new(
+        prepared: Arc<Prepared>,
+        judged: Arc<Judged>,
+        epoch: Epoch,
+        bind: &Bind<'_>,
+    ) -> Self {
         let parts = [&prepared.sql[..], &prepared.types, bind.rest];
         let mut canonical = b"execute\0".to_vec();
         for part in parts {
@@ -128,11 +145,20 @@ impl Portal {
         Self {
             canonical,
             judged,
+            epoch,
             params: bind.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect(),
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
             prepared,
         }
+    }
+
+    /// Names that it looks up when it runs have changed their meaning since it was bound.
+    pub fn is_overtaken(&self, now: Epoch) -> bool {
+        let mut statements = self.judged.analysis.statements.iter();
+        let path = self.epoch.path != now.path;
+        let names = self.judged.by_name && self.epoch.names != now.names;
+        (path || names) && statements.any(crate::analysis::StatementShape::is_late)
     }
 
     /// Its columns, if the server has told them for the portal or the statement.
@@ -227,6 +253,7 @@ impl Run {
     /// Something in its result must not be seen.
     pub fn is_masked(&self) -> bool {
         self.obligations().is_some_and(|o| !o.masked.is_empty())
+            || self.judged.as_ref().is_some_and(|j| j.is_doubtful())
     }
 }
 

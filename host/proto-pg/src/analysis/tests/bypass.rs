@@ -41,11 +41,27 @@ CREATE VIEW v_func AS SELECT leak(1) AS l;
 CREATE FUNCTION cat(text, text) RETURNS text LANGUAGE sql AS 'SELECT (SELECT ssn FROM emp LIMIT 1)';
 CREATE OPERATOR <+> (FUNCTION = cat, LEFTARG = text, RIGHTARG = text);
 CREATE FUNCTION ssn_of(emp) RETURNS text LANGUAGE sql AS 'SELECT $1.ssn';
+CREATE TYPE pair AS (a text, b int);
+CREATE FUNCTION mkpair(int) RETURNS pair LANGUAGE sql AS 'SELECT ROW(ssn, id)::pair FROM emp WHERE id = $1';
+CREATE CAST (int AS pair) WITH FUNCTION mkpair(int);
+CREATE TABLE twin (ssn text);
+INSERT INTO twin VALUES ('111-22-3333');
+CREATE SCHEMA x;
+CREATE TABLE x.twin (a text);
 ANALYZE emp;
 ";
 
 /// Each alone in its session; `;;` separates texts that are sent one after the other.
 pub(super) const LEAKS: &[&str] = &[
+    // Casts run functions.
+    "SELECT (1::pair).a",
+    "SELECT CAST(id AS pair) FROM emp",
+    // The same name means something else by the time that the server looks.
+    "BEGIN;;SET LOCAL search_path = x, public;;SELECT 1 FROM twin;;ROLLBACK; SELECT 'q' || t FROM twin t",
+    "BEGIN;;SAVEPOINT a;;SET search_path = x, public;;SELECT 1 FROM twin;;ROLLBACK TO a; TABLE twin;;ROLLBACK",
+    "SET search_path = x, public;;SELECT 1 FROM twin;;BEGIN;;DROP TABLE x.twin; SELECT 'q' || t FROM twin t;;ROLLBACK",
+    "SET search_path = x, public;;PREPARE pp AS SELECT 'q' || t FROM twin t;;SET search_path = public;;EXECUTE pp",
+    "SET search_path = x, public;;UPDATE pg_settings SET setting = 'public' WHERE name = 'search_path';;SELECT 'q' || t FROM twin t",
     // A1: names.
     "SELECT ssn FROM emp",
     "SELECT SSN AS harmless FROM EMP",
@@ -265,7 +281,7 @@ impl Run {
     fn on(server: &Server) -> Self {
         let mut client = server.connect();
         client.run("BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public; COMMIT");
-        client.run("DROP SCHEMA IF EXISTS other CASCADE");
+        client.run("DROP SCHEMA IF EXISTS other, x CASCADE");
         client.run(SCHEMA);
         let world = World::new(client.snapshot(), client.state());
         Self { world, client }
