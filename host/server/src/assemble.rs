@@ -28,6 +28,7 @@ use crate::adapters::{Bundles, FailureRecorder, PluginAdmin, PluginFailures, Tok
 use crate::config::{
     self, Config, Kind, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth, UpstreamTls,
 };
+use crate::data_dir;
 
 /// Certificates are read again this often.
 const TLS_RELOAD: Duration = Duration::from_secs(30);
@@ -35,6 +36,13 @@ const TLS_RELOAD: Duration = Duration::from_secs(30);
 /// Where the development issuer keeps its key.
 pub(crate) fn dev_key_dir(config: &Config) -> PathBuf {
     config.data_dir.join("dev-issuer")
+}
+
+/// What the parts are built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Serve,
+    Check,
 }
 
 /// Everything that can be known to be right without binding a port or locking a directory.
@@ -51,14 +59,24 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Reads and checks certificates, keys, bundle and plugins.
-    pub(crate) async fn build(config: Config) -> anyhow::Result<Self> {
-        prepare_data_dir(&config)?;
+    /// Reads and checks certificates, keys, bundle and plugins. With `Purpose::Check` nothing is
+    /// written: the state may be another process's, or another user's.
+    pub(crate) async fn build(config: Config, purpose: Purpose) -> anyhow::Result<Self> {
+        if purpose == Purpose::Serve {
+            data_dir::prepare(&config)?;
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let verifier = verifier(&config)?;
+        mask_keys(&config)?;
+        let recording = recorder_options(&config)?;
+        recording.limits.check().context("recording")?;
+        control::check(
+            &config.base_url,
+            config.webhook.as_ref().map(webhook).as_ref(),
+        )?;
+        let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
-        let (plugins, failures) = plugins(&config, clock.clone()).await?;
+        let (plugins, failures) = plugins(&config, clock.clone(), purpose).await?;
         let pg_listeners = config
             .postgres
             .listeners
@@ -99,7 +117,7 @@ impl Parts {
             .map(|p| format!("{} {}", p.name, p.version))
             .collect();
         format!(
-            "ok: {} listener(s), {} target(s), bundle {} ({} policies), plugins: {}",
+            "ok: {} listener(s), {} target(s), bundle {} ({} policies), plugins: {}{}",
             self.pg_listeners.len(),
             self.pg_targets.len(),
             summary.name,
@@ -109,11 +127,17 @@ impl Parts {
             } else {
                 plugins.join(", ")
             },
+            if self.config.identity.dev {
+                "\nwarning: the development issuer is on: whoever can read its key can be anybody"
+            } else {
+                ""
+            },
         )
     }
 
     /// Recovers the evidence, opens the state, binds, and serves until `shutdown`.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        data_dir::warn_of_lost_state(&self.config);
         let (recorder, recovery) = Recorder::open(recorder_options(&self.config)?).await?;
         tracing::info!(?recovery, "evidence recovered");
         let recorder = Arc::new(recorder);
@@ -159,8 +183,9 @@ impl Parts {
             .with_context(|| format!("api.listen: cannot bind {}", self.config.api.listen))?;
         announce(&pg.local_addrs(), api.local_addr()?);
 
-        tracker.spawn(self.failures.run(journal.clone(), self.clock.clone()));
         let stop = CancellationToken::new();
+        let failures = self.failures;
+        tracker.spawn(failures.run(journal.clone(), self.clock.clone(), stop.clone()));
         let verifier = self.verifier.clone();
         let fresh = stop.clone();
         tracker.spawn(async move {
@@ -186,8 +211,6 @@ impl Parts {
             .ok();
         control.shutdown().await;
         stop.cancel();
-        // The plugin host ends the failure recorder's queue when the last handle goes.
-        drop(self.plugins);
         tracker.close();
         if tokio::time::timeout(self.config.drain, tracker.wait())
             .await
@@ -232,17 +255,7 @@ async fn note(
         .context("the recorder does not record")
 }
 
-fn prepare_data_dir(config: &Config) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let dir = &config.data_dir;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("server.data_dir: {} cannot be made", dir.display()))
-}
-
-fn verifier(config: &Config) -> anyhow::Result<Verifier> {
+fn verifier(config: &Config, purpose: Purpose) -> anyhow::Result<Verifier> {
     let mut issuers = Vec::new();
     for i in &config.identity.issuers {
         issuers.push(issuer(i).with_context(|| format!("identity.issuer {}", i.issuer))?);
@@ -250,7 +263,12 @@ fn verifier(config: &Config) -> anyhow::Result<Verifier> {
     let dev = match config.identity.dev {
         false => None,
         true => {
-            let dev = DevIssuer::open(&dev_key_dir(config)).context("the development issuer")?;
+            let dir = dev_key_dir(config);
+            let dev = match purpose {
+                Purpose::Serve => DevIssuer::open(&dir),
+                Purpose::Check => DevIssuer::check(&dir),
+            };
+            let dev = dev.context("the development issuer")?;
             // Next to a real issuer, development tokens must not be able to name its people.
             Some(if issuers.is_empty() {
                 dev
@@ -361,6 +379,7 @@ fn check_envs(config: &Config, bundle: &CompiledBundle) -> anyhow::Result<()> {
 async fn plugins(
     config: &Config,
     clock: Arc<dyn Clock>,
+    purpose: Purpose,
 ) -> anyhow::Result<(Arc<Plugins>, FailureRecorder)> {
     let mut limits = plugin_host::Limits::default();
     if let Some(bytes) = config.plugin_limits.memory_bytes {
@@ -369,11 +388,11 @@ async fn plugins(
     if let Some(deadline) = config.plugin_limits.deadline {
         (limits.classify, limits.route, limits.plan) = (deadline, deadline, deadline);
     }
-    let dir = config.data_dir.join("plugin-cache");
-    let key = HostKey::load_or_create(&config.data_dir.join("host.key"))
-        .context("the host's key for compiled plugins")?;
-    let cache = ArtifactCache::open(&dir, key).context("the cache of compiled plugins")?;
-    let runtime = Runtime::new(limits, Some(cache)).context("the Wasm engine")?;
+    let cache = match purpose {
+        Purpose::Check => None,
+        Purpose::Serve => Some(plugin_cache(config)?),
+    };
+    let runtime = Runtime::new(limits, cache).context("the Wasm engine")?;
     let (events, failures) = PluginFailures::new();
     let plugins = Plugins::new(
         runtime,
@@ -393,6 +412,13 @@ async fn plugins(
             .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
     }
     Ok((Arc::new(plugins), failures))
+}
+
+fn plugin_cache(config: &Config) -> anyhow::Result<ArtifactCache> {
+    let key = HostKey::load_or_create(&config.data_dir.join("host.key"))
+        .context("the host's key for compiled plugins")?;
+    ArtifactCache::open(&config.data_dir.join("plugin-cache"), key)
+        .context("the cache of compiled plugins")
 }
 
 fn server_tls(files: &TlsFiles, alpn: &[&[u8]]) -> anyhow::Result<net::Tls> {
@@ -547,3 +573,6 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     options.limits.unsealed_bytes = options.limits.unsealed_bytes.max(recording.segment_bytes);
     Ok(options)
 }
+
+#[cfg(test)]
+mod tests;

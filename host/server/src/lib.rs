@@ -11,3 +11,4 @@ mod adapters;
 mod assemble;
 pub mod cli;
 pub mod config;
+mod data_dir;

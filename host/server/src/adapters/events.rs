@@ -7,6 +7,7 @@ use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal};
 use plugin_host::PluginFailure;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Failures that wait to be recorded. The action that met the failure carries it in its own record;
 /// what overflows here is counted and said.
@@ -47,9 +48,22 @@ impl plugin_host::Events for PluginFailures {
 }
 
 impl FailureRecorder {
-    /// Runs until the plugin host is gone.
-    pub(crate) async fn run(mut self, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) {
-        while let Some(failure) = self.queue.recv().await {
+    /// Runs until the plugin host is gone or `stop` is cancelled, and records what is queued then.
+    pub(crate) async fn run(
+        mut self,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let failure = tokio::select! {
+                failure = self.queue.recv() => failure,
+                () = stop.cancelled(), if !self.queue.is_closed() => {
+                    self.queue.close();
+                    continue;
+                }
+            };
+            let Some(failure) = failure else { return };
             let mut detail = format!(
                 "hook {} in session {}: {}",
                 failure.hook, failure.session, failure.fault
@@ -70,5 +84,43 @@ impl FailureRecorder {
                 tracing::error!(%error, "a plugin failure could not be recorded");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pipeline::memory::{Memory, MemoryPolicy};
+    use pipeline::ports::SystemClock;
+    use pipeline::{PluginRef, SessionId};
+    use plugin_host::{Events, Fault, Hook};
+
+    use super::*;
+
+    /// The plugin host's handles outlive the end of the run: the recorder must not wait for them.
+    #[tokio::test]
+    async fn a_stop_ends_it_after_what_is_queued() {
+        let (events, failures) = PluginFailures::new();
+        let failure = PluginFailure {
+            plugin: PluginRef {
+                name: "risk".into(),
+                version: "1".into(),
+                digest: "d".into(),
+            },
+            hook: Hook::Classify,
+            fault: Fault::Missing,
+            session: SessionId::new(),
+        };
+        events.plugin_failed(failure.clone());
+        events.plugin_failed(failure);
+        let memory = Memory::new(MemoryPolicy::permit_all());
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let run = failures.run(memory.journal.clone(), Arc::new(SystemClock), stop);
+        tokio::time::timeout(Duration::from_secs(10), run)
+            .await
+            .expect("it ends");
+        assert_eq!(memory.journal.entries().len(), 2);
     }
 }

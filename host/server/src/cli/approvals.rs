@@ -137,7 +137,7 @@ fn show(a: &ApprovalDetail) {
             "  {} {} in [{}]",
             actor.kind,
             shown(&actor.subject),
-            actor.groups.join(", ")
+            shown(&actor.groups.join(", "))
         );
     }
     println!("  from {}, issuer {}", a.source, shown(&a.issuer));
@@ -148,7 +148,11 @@ fn show(a: &ApprovalDetail) {
         shown(&a.database)
     );
     println!("  because {}", shown(&a.reason));
-    println!("  risk {} [{}]", a.risk.score, a.risk.labels.join(", "));
+    println!(
+        "  risk {} [{}]",
+        a.risk.score,
+        shown(&a.risk.labels.join(", "))
+    );
     for finding in &a.risk.findings {
         println!("    {}: {}", shown(&finding.code), shown(&finding.message));
     }
@@ -183,7 +187,7 @@ fn show(a: &ApprovalDetail) {
         println!(
             "  {:?} by {} at {}: {}",
             vote.kind,
-            vote.voter,
+            shown(&vote.voter),
             vote.at,
             shown(&vote.reason)
         );

@@ -89,6 +89,12 @@ pub(super) async fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
                 println!("version {} against {}:", diff.version, diff.against);
                 for change in &diff.changes {
                     println!("  {:?} {}", change.kind, shown(&change.subject));
+                    // Whoever activates must see what, not only where.
+                    for (sign, text) in [('-', &change.before), ('+', &change.after)] {
+                        for line in text.iter().flat_map(|text| text.lines()) {
+                            println!("    {sign} {}", shown(line));
+                        }
+                    }
                 }
             })?;
         }

@@ -79,7 +79,7 @@ pub(super) fn shown(text: &str) -> String {
     for c in text.chars() {
         if c == '\n' || c == '\t' {
             out.push(' ');
-        } else if c.is_control() || is_bidi(c) {
+        } else if c.is_control() || is_invisible(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -88,9 +88,13 @@ pub(super) fn shown(text: &str) -> String {
     out
 }
 
-/// Characters that reorder what a terminal shows.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that hide, join or reorder what a terminal shows.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff
+            | 0xfff9..=0xfffb | 0xe0000..=0xe007f
+    )
 }
 
 #[cfg(test)]
@@ -104,6 +108,7 @@ mod tests {
             ("a\nb", "a b"),
             ("\u{1b}[2J", "\\u{1b}[2J"),
             ("x\u{202e}y", "x\\u{202e}y"),
+            ("dr\u{200b}op\u{2028}", "dr\\u{200b}op\\u{2028}"),
         ] {
             assert_eq!(shown(text), expect);
         }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::assemble::Parts;
+use crate::assemble::{Parts, Purpose};
 use crate::config::{Config, Log, LogFormat};
 
 /// Runs the proxy until SIGTERM or SIGINT.
@@ -16,7 +16,7 @@ pub(super) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     start_log(&config.log)?;
     runtime()?.block_on(async {
-        let parts = Parts::build(config).await?;
+        let parts = Parts::build(config, Purpose::Serve).await?;
         let shutdown = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -37,10 +37,10 @@ pub(super) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says whether `serve` would start, without binding a port.
+/// Says whether `serve` would start, without binding a port or writing anything.
 pub(super) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
-    let parts = runtime()?.block_on(Parts::build(config))?;
+    let parts = runtime()?.block_on(Parts::build(config, Purpose::Check))?;
     println!("{}", parts.describe());
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,11 @@ impl RawConfig {
                 .into_inner()
                 .trim_end_matches('/')
                 .to_owned(),
-            drain: Duration::from_secs(self.server.drain_seconds.unwrap_or(30).min(3600)),
+            drain: Duration::from_secs(
+                self.server
+                    .drain_seconds
+                    .map_or(30, |v| within(r, "server.drain_seconds", v, 0, 3_600)),
+            ),
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets),

@@ -41,7 +41,7 @@ pub(super) struct RawConfig {
 pub(super) struct RawServer {
     pub(super) data_dir: PathBuf,
     pub(super) base_url: Spanned<String>,
-    pub(super) drain_seconds: Option<u64>,
+    pub(super) drain_seconds: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize, Default)]

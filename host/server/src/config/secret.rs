@@ -32,6 +32,8 @@ const MAX_SECRET: u64 = 64 << 10;
 #[serde(untagged)]
 pub(super) enum RawSecret {
     Literal(String),
+    /// Before the tables: their fields would be taken from a list, and then be told in errors.
+    List(Vec<serde::de::IgnoredAny>),
     Env(EnvSecret),
     File(FileSecret),
 }
@@ -51,6 +53,13 @@ pub(super) struct FileSecret {
 impl RawSecret {
     pub(super) fn resolve(self, base: &Path) -> Result<Secret, String> {
         let secret = match self {
+            Self::List(items) => {
+                return Err(format!(
+                    "a secret is a string, {{ env = \"NAME\" }} or {{ file = \"path\" }}, not a list \
+                     of {}",
+                    items.len()
+                ));
+            }
             Self::Literal(value) => Secret {
                 value,
                 origin: "in the configuration".into(),

@@ -73,8 +73,18 @@ fn errors_name_key_and_line() {
         ),
         (
             "\"hunter2-in-config\"",
+            "[\"hunter2-in-config\"]",
+            "weir.toml:16: target[0].password: a secret is a string, ",
+        ),
+        (
+            "\"hunter2-in-config\"",
             "{ file = \"absent\" }",
             "target[0].password: the secret file",
+        ),
+        (
+            "data_dir = \"data\"",
+            "data_dir = \"data\"\ndrain_seconds = 3601",
+            "weir.toml:4: server.drain_seconds: 3601 is not between 0 and 3600",
         ),
         (
             "\"http://127.0.0.1:8443\"",
