@@ -110,24 +110,22 @@ impl StatementShape {
 
     /// One per field. `masked` are the columns that policy hides in this request.
     pub fn taints(&self, fields: &[Field], snapshot: &Snapshot, masked: &[Column]) -> Vec<Taint> {
-        // A column of a relation that the text did not mean when it was analysed: the server understood
-        // it otherwise, and nothing of what is known holds.
-        let strange = |f: &Field| {
-            let origins = self.origins.as_deref();
-            f.table_oid != 0
-                && origins.is_some_and(|all| {
-                    let relation = snapshot.index_of(f.table_oid);
-                    let relation = relation.and_then(|i| snapshot.relation(i));
-                    let there =
-                        relation.is_some_and(|r| f.attnum <= 0 || r.column(f.attnum).is_some());
-                    !there || !all.contains(&f.table_oid)
-                })
-        };
-        if !matches!(*self.body, Body::Unknown) && fields.iter().any(strange) {
-            return vec![Taint::Tainted; fields.len()];
+        if let Some(origins) = self.origins.as_deref() {
+            // A column of a relation that the text did not mean when it was analysed: the server
+            // understood it otherwise, and nothing of what is known holds.
+            let strange = |f: &Field| f.table_oid != 0 && !origins.contains(&f.table_oid);
+            if !matches!(*self.body, Body::Unknown) && fields.iter().any(strange) {
+                return vec![Taint::Tainted; fields.len()];
+            }
         }
         if masked.is_empty() {
-            return vec![Taint::Clean; fields.len()];
+            // A column that is newer than the snapshot could have a label.
+            let newer = |f: &Field| self.origins.is_some() && is_newer(f, snapshot);
+            let taint = |f| match newer(f) {
+                true => Taint::Tainted,
+                false => Taint::Clean,
+            };
+            return fields.iter().map(taint).collect();
         }
         let mut known = Masked::new(snapshot, masked);
         let derived = derived(&self.body, fields, &mut known);
@@ -144,6 +142,14 @@ impl StatementShape {
             })
             .collect()
     }
+}
+
+/// A column that its relation did not have when the snapshot was taken.
+fn is_newer(field: &Field, snapshot: &Snapshot) -> bool {
+    let relation = snapshot
+        .index_of(field.table_oid)
+        .and_then(|i| snapshot.relation(i));
+    field.attnum > 0 && relation.is_some_and(|r| r.column(field.attnum).is_none())
 }
 
 /// What the server says about a field's origin; none when it says nothing.
