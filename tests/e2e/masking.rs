@@ -316,6 +316,78 @@ fn what_is_masked_cannot_be_told_apart() {
     }
 }
 
+/// Two tables of one name, one of them without labels: what a name means when a statement is judged
+/// must be what it means when it runs, or nothing is shown.
+#[test]
+fn names_that_change_their_meaning() {
+    // Not in production: there DDL waits for people.
+    let shop = shop_with("meanings", |_| {}, |setup| setup.env = "staging".into());
+    let twin = "DROP SCHEMA IF EXISTS x CASCADE; CREATE SCHEMA x AUTHORIZATION weir;
+        CREATE TABLE x.customers (a integer); ALTER TABLE x.customers OWNER TO weir";
+    let read = "SELECT 'q' || c FROM customers c";
+
+    // Bound while it meant one thing, run when it means another.
+    for (before, sql, after) in [
+        (
+            "SET search_path = x, public",
+            "COPY customers TO STDOUT",
+            "SET search_path = public",
+        ),
+        (
+            "PREPARE p AS SELECT item FROM orders",
+            "EXECUTE p",
+            "DEALLOCATE p; PREPARE p AS SELECT ssn FROM customers",
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT item FROM orders",
+            "FETCH ALL FROM c",
+            "CLOSE c; DECLARE c CURSOR FOR SELECT ssn FROM customers",
+        ),
+    ] {
+        shop.direct(twin);
+        let mut alice = shop.connect(ALICE);
+        alice.query("BEGIN").unwrap();
+        alice.query(before).unwrap();
+        let mut out = parse("s", sql);
+        out.extend(bind("late", "s", &[], &[]));
+        out.extend(frame(b'D', b"Plate\0"));
+        out.extend(frame(b'S', b""));
+        alice.send_raw(&out).unwrap();
+        alice.reply().unwrap();
+        for step in after.split("; ") {
+            alice.query(step).unwrap();
+        }
+        alice
+            .send_raw(&[execute("late", 0), frame(b'S', b"")].concat())
+            .unwrap();
+        assert_no_leak(sql, &alice.reply().unwrap());
+    }
+
+    // Another session takes the harmless one away while the statement waits for its lock.
+    for sql in [
+        read,
+        "SELECT * FROM customers",
+        "SELECT c::text::integer FROM customers c",
+    ] {
+        shop.direct(twin);
+        let mut alice = shop.connect(ALICE);
+        let mut other = shop.connect(("dora@example.test", &["staff", "dba"]));
+        alice.query("SET search_path = x, public").unwrap();
+        alice.query("SELECT 1 FROM customers").unwrap();
+        other.query("BEGIN").unwrap();
+        let renamed = other
+            .query("ALTER TABLE x.customers RENAME TO gone")
+            .unwrap();
+        assert!(renamed.error().is_none(), "{:?}", renamed.error());
+        alice
+            .send_raw(&frame(b'Q', &[sql.as_bytes(), b"\0"].concat()))
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        other.query("COMMIT").unwrap();
+        assert_no_leak(sql, &alice.reply().unwrap());
+    }
+}
+
 #[test]
 fn clearance_shows_and_lack_of_it_does_not() {
     let shop = shop("clearance");
