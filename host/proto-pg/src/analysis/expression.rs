@@ -356,7 +356,8 @@ impl<'t> Walk<'t, '_> {
                 volatile: f.volatile,
                 security_definer: f.security_definer,
                 dangerous: nature.dangerous(),
-                plain: f.pure && !nature.dangerous(),
+                // What writes or keeps is asked about, like code that is not PostgreSQL's own.
+                plain: f.pure && nature == Nature::Plain,
             };
             self.found.calls.insert((f.schema, name.into()), call);
         }

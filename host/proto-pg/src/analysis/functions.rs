@@ -6,7 +6,7 @@
 pub(crate) enum Nature {
     /// Computes, or reads settings and the catalogue's names.
     Plain,
-    /// Changes sequences or locks: harmless, but a write.
+    /// Changes sequences or takes locks: a write, and policy is asked about the call.
     Writes,
     /// Sends or keeps its arguments where others, or later statements, find them.
     Keeps,
@@ -127,8 +127,10 @@ fn by_prefix(name: &str) -> Nature {
     ];
     if READS.iter().any(|p| name.starts_with(p)) || name == "lowrite" {
         Nature::Reads
+    } else if name.starts_with("pg_advisory_unlock") {
+        // Gives back what the session holds; pools call it before every reuse.
+        Nature::Plain
     } else if name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_") {
-        // Pools call pg_advisory_unlock_all, migrations take locks.
         Nature::Writes
     } else if CONTROL.iter().any(|p| name.starts_with(p)) {
         Nature::Control
@@ -184,7 +186,8 @@ mod tests {
             ("count", Nature::Plain),
             ("lower", Nature::Plain),
             ("nextval", Nature::Writes),
-            ("pg_advisory_unlock_all", Nature::Writes),
+            ("pg_advisory_unlock_all", Nature::Plain),
+            ("pg_advisory_xact_lock", Nature::Writes),
             ("pg_try_advisory_lock", Nature::Writes),
             ("pg_notify", Nature::Keeps),
             ("query_to_xml", Nature::Reads),

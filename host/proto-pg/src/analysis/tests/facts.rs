@@ -271,7 +271,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL",
-        "select session:db multi writes",
+        "select session:db multi",
     ),
     ("DISCARD ALL", "session session:db"),
     (
@@ -292,9 +292,25 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "SELECT pg_notify('c', ssn) FROM emp",
-        "select select:public.emp+ writes UNMASKABLE",
+        "select select:public.emp+ call:pg_catalog.pg_notify() writes UNMASKABLE",
     ),
-    ("SELECT pg_notify('c', 'x')", "select session:db writes"),
+    (
+        "SELECT pg_notify('c', 'x')",
+        "select call:pg_catalog.pg_notify() writes",
+    ),
+    (
+        "SELECT setval('s', 1)",
+        "select call:pg_catalog.setval() writes",
+    ),
+    (
+        "SELECT nextval('s')",
+        "select call:pg_catalog.nextval() writes",
+    ),
+    (
+        "SELECT pg_advisory_lock(1)",
+        "select call:pg_catalog.pg_advisory_lock() writes",
+    ),
+    ("SELECT pg_advisory_unlock(1)", "select session:db"),
     (
         "SELECT 'a\\'; DROP TABLE emp; --'",
         "unknown utility:db no-where locks writes NOT-PARSED UNMASKABLE REFUSED",
