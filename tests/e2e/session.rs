@@ -114,7 +114,12 @@ fn what_policy_does_not_permit_is_refused_and_never_arrives() {
         ),
     ] {
         let reply = alice.query(sql).unwrap();
-        assert_refused(sql, &reply);
+        if mark == "mark-syntax-7f3a" {
+            // What is no SQL at all is told as PostgreSQL tells it.
+            assert_eq!(reply.error().unwrap().sqlstate(), "42601", "{reply:?}");
+        } else {
+            assert_refused(sql, &reply);
+        }
         assert_eq!(reply.status, b'I', "{sql}");
         let extended = alice.extended(sql, &[], 0).unwrap();
         assert!(extended.error().is_some(), "{sql}: {extended:?}");

@@ -21,6 +21,17 @@ pub(crate) enum Unreadable {
     Ambiguous,
 }
 
+impl Unreadable {
+    pub(crate) fn sqlstate(&self) -> &'static str {
+        match self {
+            Self::TooLong(_) => "54000",
+            // As PostgreSQL says for a byte sequence that the encoding does not have.
+            Self::Encoding | Self::Nul => "22021",
+            Self::Ambiguous => "42501",
+        }
+    }
+}
+
 pub(crate) fn check(sql: &[u8], max: usize) -> Result<&str, Unreadable> {
     if sql.len() > max {
         return Err(Unreadable::TooLong(max));

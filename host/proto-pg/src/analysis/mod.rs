@@ -88,16 +88,21 @@ pub struct Analysis {
     pub changes_catalog: bool,
     /// Refused whatever policy says; the client may read the text.
     pub refuse: Option<String>,
+    /// The SQLSTATE that goes with `refuse`: PostgreSQL's own where it would refuse the text, too.
+    pub sqlstate: &'static str,
     /// When the catalogue changes while it runs, it can read labelled columns that are not listed.
     pub shadowed: bool,
     pub(crate) summaries: Vec<Arc<Summary>>,
 }
 
+/// Refusals that are ours, not PostgreSQL's: insufficient_privilege.
+const POLICY: &str = "42501";
+
 /// Total: what cannot be resolved gives `facts.parsed = false` or `known = false`.
 pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
     let text = match lex::check(sql, ctx.limits.max_text) {
         Ok(text) => text,
-        Err(error) => return opaque(sql, ctx, Some(error.to_string())),
+        Err(error) => return opaque(sql, ctx, Some((error.sqlstate(), error.to_string()))),
     };
     // The tree's accessors panic on a node type that the C headers do not announce. None is known;
     // if there is one, the statement counts as not understood.
@@ -112,10 +117,13 @@ pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
     }
 }
 
-fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, String> {
+/// A SQLSTATE, and text that the client may read.
+type Unfit = (&'static str, String);
+
+fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
     let tree = pg_raw_parse::parse(text).map_err(|e| match e {
-        pg_raw_parse::Error::Parse(e) => e.to_string(),
-        _ => "the statement could not be parsed".to_owned(),
+        pg_raw_parse::Error::Parse(e) => ("42601", e.to_string()),
+        _ => (POLICY, "the statement could not be parsed".to_owned()),
     })?;
     let mut cx = statement::Cx {
         ctx,
@@ -128,7 +136,10 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, String> {
     for stmt in tree.stmts() {
         if summaries.len() >= ctx.limits.max_statements {
             let limit = ctx.limits.max_statements;
-            return Err(format!("the text has more than {limit} statements"));
+            return Err((
+                "54000",
+                format!("the text has more than {limit} statements"),
+            ));
         }
         let summary = statement::summarize(stmt, &mut cx, 0);
         let mut effects = summary.effects.iter();
@@ -200,6 +211,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
             .iter()
             .find_map(|s| s.refuse.clone())
             .or(not_mixed),
+        sqlstate: POLICY,
         summaries,
     }
 }
@@ -232,7 +244,8 @@ fn on_database(action: Action, ctx: &Ctx<'_>) -> Access {
     }
 }
 
-fn opaque(sql: &[u8], ctx: &Ctx<'_>, refuse: Option<String>) -> Analysis {
+fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
+    let (sqlstate, refuse) = unfit.map_or((POLICY, None), |(code, text)| (code, Some(text)));
     let shown = sql.get(..ctx.limits.max_text).unwrap_or(sql);
     let text: Arc<str> = String::from_utf8_lossy(shown).into();
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
@@ -249,6 +262,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, refuse: Option<String>) -> Analysis {
         changes_catalog: true,
         shadowed: true,
         refuse,
+        sqlstate,
         summaries: Vec::new(),
     }
 }

@@ -216,7 +216,7 @@ impl FromClient {
         let permitted = match self.decide(asked).await? {
             Ok(permitted) => permitted,
             Err(refusal) => {
-                let refused = Refused::by_policy(&refusal, &self.link.session.info().id_text);
+                let refused = judged.told(&refusal, &self.link.session.info().id_text);
                 return self.refuse_query(refused).await;
             }
         };

@@ -81,10 +81,7 @@ impl FromClient {
         canonical.extend_from_slice(sql);
         let asked = request(judged, canonical, Vec::new(), Statement::Nothing);
         match self.decide(asked).await? {
-            Err(refusal) => Ok(Refused::by_policy(
-                &refusal,
-                &self.link.session.info().id_text,
-            )),
+            Err(refusal) => Ok(judged.told(&refusal, &self.link.session.info().id_text)),
             // It cannot be permitted: its policy only refuses.
             Ok(permitted) => {
                 self.withdraw(permitted, OutcomeKind::Failed, "refused")

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::ports::Policy;
-use pipeline::{Obligations, Receipt};
+use pipeline::{Obligations, Receipt, Refusal, RefusalKind};
 
 use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
@@ -51,6 +51,16 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// The refusal in the client's words. What PostgreSQL would not have understood either keeps
+    /// PostgreSQL's own SQLSTATE.
+    pub fn told(&self, refusal: &Refusal, session: &str) -> Refused {
+        let mut refused = Refused::by_policy(refusal, session);
+        if refusal.kind == RefusalKind::Denied && self.analysis.refuse.is_some() {
+            refused.sqlstate = self.analysis.sqlstate.to_owned();
+        }
+        refused
+    }
+
     pub fn may_be_planned(&self) -> bool {
         self.denied.is_none()
     }
