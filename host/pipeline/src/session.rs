@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -108,6 +108,8 @@ pub struct Session {
     connect_approvals: BTreeSet<Arc<str>>,
     seq: AtomicU64,
     killed: watch::Receiver<Option<EndReason>>,
+    /// Why it must end, once that was seen: it does not begin again when the cause goes away.
+    ended: OnceLock<EndReason>,
     _registration: Box<dyn Registration>,
 }
 
@@ -136,6 +138,7 @@ impl Session {
             connect_approvals: BTreeSet::new(),
             seq: AtomicU64::new(0),
             killed,
+            ended: OnceLock::new(),
             _registration: registration,
         };
         let facts = Facts::Connect {
@@ -217,8 +220,17 @@ impl Session {
     }
 
     /// Resolves when the session must end: killed, expired, no longer permitted, or unrecordable.
-    /// Cancel safe; may be awaited by several tasks.
+    /// Then it resolves at once, for everyone, with the same reason. Cancel safe; may be awaited by
+    /// several tasks.
     pub async fn ended(&self) -> EndReason {
+        if let Some(reason) = self.ended.get() {
+            return reason.clone();
+        }
+        let reason = self.cause_to_end().await;
+        self.ended.get_or_init(|| reason).clone()
+    }
+
+    async fn cause_to_end(&self) -> EndReason {
         let mut killed = self.killed.clone();
         let mut bundles = self.ports.authorizer.watch();
         bundles.mark_changed();

@@ -257,21 +257,27 @@ async fn hold<R>(
     let id = hold.info().id.clone();
     (caller.on_hold)(hold.info());
 
+    // The end of the session comes first: who cancels because of it is told why.
     let outcome = tokio::select! {
         biased;
-        () = caller.cancel.cancelled() => None,
-        _ = session.ended() => None,
-        outcome = hold.decided() => Some(outcome),
-    };
-    let Some(outcome) = outcome else {
-        hold.abandon().await;
-        let reason = "cancelled while it waited for approval";
-        return Err(Turned::held(
-            id,
+        _ = session.ended() => Err((
+            RefusalKind::SessionEnded,
+            Fault::Policy,
+            "the session ended while this waited for approval",
+        )),
+        () = caller.cancel.cancelled() => Err((
             RefusalKind::Abandoned,
             Fault::Client,
-            reason,
-        ));
+            "cancelled while it waited for approval",
+        )),
+        outcome = hold.decided() => Ok(outcome),
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err((kind, fault, reason)) => {
+            hold.abandon().await;
+            return Err(Turned::held(id, kind, fault, reason));
+        }
     };
     let approvers = match outcome {
         HoldOutcome::Approved {

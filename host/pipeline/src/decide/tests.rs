@@ -277,7 +277,7 @@ async fn a_killed_session_abandons_its_hold() {
         memory.registry.kill_all();
     };
     let (result, ()) = tokio::join!(ask(&session, request(&session, "x")), kill);
-    assert_eq!(result.unwrap_err().kind, RefusalKind::Abandoned);
+    assert_eq!(result.unwrap_err().kind, RefusalKind::SessionEnded);
     assert_eq!(memory.approver.abandoned().len(), 1);
     assert!(matches!(session.ended().await, EndReason::Killed { .. }));
 }

@@ -129,11 +129,15 @@ impl FromClient {
             }
             decided => decided,
         };
-        if ending {
+        match decided {
+            // Nothing of a session that ends is answered one by one; its last words say why.
+            Err(refusal) if refusal.kind == RefusalKind::SessionEnded => {
+                Err(End(self.link.session.ended().await))
+            }
             // Why is known to whoever ends it.
-            return Err(End(EndReason::Shutdown));
+            _ if ending => Err(End(EndReason::Shutdown)),
+            decided => Ok(decided),
         }
-        Ok(decided)
     }
 
     fn in_transaction(&self) -> bool {

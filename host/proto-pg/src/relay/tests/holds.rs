@@ -84,22 +84,27 @@ async fn a_transaction_does_not_wait_for_ever() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_ends_a_hold_and_is_recorded() {
-    let (memory, _weir, mut c) = bench("h_kill", 10_000, 30_000).await;
-    let kill = async {
-        memory.approver.next().await;
-        memory.registry.kill_all();
-    };
-    let (a, ()) = tokio::join!(c.query(INSERT), kill);
-    assert_eq!((a.code(), a.status), ("57P01", None), "{a:?}");
-    assert_eq!(memory.approver.abandoned().len(), 1);
-    let refusals = memory.journal.refusals();
-    assert_eq!(refusals.last().unwrap().kind, RefusalKind::Abandoned);
+    let (memory, weir, _first) = bench("h_kill", 10_000, 30_000).await;
+    // Each time, the kill meets the hold at another moment.
+    for round in 1..=20 {
+        let mut c = Client::connect(weir.addr, "db/h_kill").await.unwrap();
+        let kill = async {
+            memory.approver.next().await;
+            memory.registry.kill_all();
+        };
+        let (a, ()) = tokio::join!(c.query(INSERT), kill);
+        assert_eq!((a.code(), a.status), ("57P01", None), "{round}: {a:?}");
+        assert_eq!(memory.approver.abandoned().len(), round);
+        let refusals = memory.journal.refusals();
+        assert_eq!(refusals.last().unwrap().kind, RefusalKind::SessionEnded);
+    }
     let ended = || {
-        memory
-            .journal
-            .entries()
+        let entries = memory.journal.entries();
+        entries
             .iter()
-            .any(|e| matches!(e, Entry::End(_)))
+            .filter(|e| matches!(e, Entry::End(_)))
+            .count()
+            == 21
     };
     while !ended() {
         tokio::time::sleep(Duration::from_millis(10)).await;
