@@ -17,6 +17,11 @@ fn without_weir_the_planted_values_are_seen() {
         "SELECT encode(convert_to(email, 'UTF8'), 'hex') FROM customers",
         "SELECT reverse(ssn) FROM customers",
         "SELECT replace(ssn, '-', '') FROM customers",
+        "SELECT card FROM customers",
+        "SELECT right(card, 14) FROM customers",
+        "SELECT reverse(card) FROM customers",
+        "SELECT replace(card, '-', '')::numeric FROM customers",
+        "SELECT encode(convert_to(card, 'UTF8'), 'base64') FROM customers",
     ] {
         let seen = cluster.sql(&database, sql).unwrap();
         assert!(

@@ -12,6 +12,7 @@
 
 mod config;
 mod control;
+mod driver;
 mod evidence;
 mod holds;
 mod image;
@@ -19,6 +20,7 @@ mod infrastructure;
 mod malformed;
 mod masking;
 mod plugins;
+mod scripts;
 mod session;
 mod shop;
 mod tidy;

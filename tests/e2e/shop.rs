@@ -79,6 +79,20 @@ impl Shop {
         self.cluster.sql(&self.database, sql).unwrap()
     }
 
+    /// The same in stock psql: everything that a person would see there, errors and all.
+    pub fn psql_direct(&self, sql: &str) -> anyhow::Result<String> {
+        let psql = Psql {
+            port: self.cluster.port,
+            user: postgres::SUPERUSER.into(),
+            database: self.database.clone(),
+            password: postgres::SUPERUSER_PASSWORD.into(),
+            sslmode: "require".into(),
+            sslrootcert: None,
+            args: Vec::new(),
+        };
+        Ok(psql.run(sql)?.all())
+    }
+
     /// Did a text that holds this mark reach the server?
     pub fn reached(&self, mark: &str) -> bool {
         self.cluster.log().contains(mark)

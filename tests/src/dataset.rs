@@ -60,7 +60,13 @@ ANALYZE;
 
 /// Parts of the labelled values. None of them may appear in anything that a client receives, in any
 /// encoding that [`leaks`] knows.
-pub const PLANTED: &[&str] = &["912-55-70", "planted@leak", "leak.example"];
+pub const PLANTED: &[&str] = &[
+    "912-55-70",
+    "planted@leak",
+    "leak.example",
+    "4111-1111",
+    "1111-1111-11",
+];
 
 /// Finds planted values in what a client received: as they are, in hex as bytea shows it, in base64,
 /// reversed, or without their separators.
@@ -137,6 +143,10 @@ mod tests {
             ("3007-55-219", true),
             ("912557003", true),
             ("ZQ1.PLANTED@LEAK.EXAMPLE", true),
+            ("4111-1111-1111-1101", true),
+            ("4111111111111101", true),
+            ("********1111-1111-1101", true),
+            ("****-****-****-1101", false),
             ("z***@***", false),
             ("", false),
         ] {
