@@ -335,11 +335,8 @@ fn an_uploaded_plugin_changes_what_the_next_session_sees() {
     assert!(listed.to_string().contains("evil"), "{listed}");
 
     let seen = shop.connect(ALICE).query(read).unwrap().text(0, 0);
-    assert_ne!(
-        seen.as_deref(),
-        Some("Customer 3"),
-        "the masker is not asked"
-    );
+    // What that mode makes of every value: its column's number and its length.
+    assert_eq!(seen.as_deref(), Some("0:10"), "the masker is not asked");
     shop.weir
         .api(&olga, "DELETE", "/plugins/evil", None)
         .unwrap()

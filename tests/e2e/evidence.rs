@@ -29,6 +29,16 @@ fn transcript(weir: &Weir, session: &str, holds: &str) -> String {
     .unwrap()
 }
 
+/// The transcripts of all sessions.
+fn transcripts(weir: &Weir, token: &str) -> anyhow::Result<String> {
+    let page = weir.api(token, "GET", "/sessions?limit=200", None)?.ok()?;
+    let sessions = page["items"].as_array().cloned().unwrap_or_default();
+    Ok(sessions
+        .iter()
+        .filter_map(|s| replay(weir, s["id"].as_str()?))
+        .collect())
+}
+
 fn verify(weir: &Weir) -> (bool, String) {
     let out = weir.cli(None, &["verify"]).unwrap();
     (out.ok(), out.all())
@@ -82,13 +92,9 @@ fn a_session_is_replayed_and_verified_from_a_directory() {
 #[test]
 fn a_session_is_replayed_and_verified_from_an_s3_store() {
     let s3 = S3::start().unwrap();
-    let shop = shop_with("s3", |_| {}, |setup| setup.recording = s3_store(&s3));
+    let mut shop = shop_with("s3", |_| {}, |setup| setup.recording = s3_store(&s3));
     let session = a_session(&shop);
     assert_whole(&transcript(&shop.weir, &session, "the end"));
-    let (ok, said) = verify(&shop.weir);
-    assert!(ok, "{said}");
-    let objects = s3.objects().unwrap();
-    assert!(!objects.is_empty());
     // From the store alone: nothing of it comes from this machine's spool.
     let elsewhere = Scratch::new("elsewhere").unwrap();
     let config = std::fs::read_to_string(&shop.weir.config).unwrap();
@@ -103,8 +109,44 @@ fn a_session_is_replayed_and_verified_from_an_s3_store() {
         .unwrap();
     assert!(out.ok(), "{}", out.all());
     assert_whole(&out.stdout);
-    let out = shop.weir.cli(None, &["verify", "--config", &path]).unwrap();
+    // It is over when Weir is: what was open at the last look is sealed and uploaded.
+    shop.weir.stop();
+    let verify = || shop.weir.cli(None, &["verify", "--config", &path]).unwrap();
+    let out = verify();
     assert!(out.ok(), "{}", out.all());
+    assert_eq!(count(&out.stdout, "session(s)"), 1, "{}", out.all());
+    assert_eq!(count(&out.stdout, "complete"), 1, "{}", out.all());
+    let objects = s3.objects().unwrap();
+    let segments = objects.iter().filter(|key| key.ends_with(".rec")).count();
+    assert_eq!(count(&out.stdout, "segments"), segments, "{objects:?}");
+    let of_session = |key: &&String| key.contains(&session);
+    // Any object that is gone is noticed, one after the other.
+    assert!(
+        objects.iter().any(|key| key.contains(&session)),
+        "{objects:?}"
+    );
+    for key in objects.iter().filter(of_session) {
+        let whole = s3.take(key).unwrap();
+        let out = verify();
+        assert!(
+            !out.ok(),
+            "{key} is gone, and that was not noticed: {}",
+            out.all()
+        );
+        s3.put(key, &whole).unwrap();
+        assert!(verify().ok(), "{key} put back");
+    }
+}
+
+/// The number before this word.
+fn count(said: &str, word: &str) -> usize {
+    let words: Vec<&str> = said
+        .split([' ', ',', ';', '\n'])
+        .filter(|w| !w.is_empty())
+        .collect();
+    let at = words.iter().position(|w| *w == word);
+    at.and_then(|at| words.get(at.wrapping_sub(1))?.parse().ok())
+        .unwrap_or_else(|| panic!("no number of {word} in {said}"))
 }
 
 fn s3_store(s3: &S3) -> String {
@@ -218,15 +260,7 @@ fn after_kill_9_every_forwarded_statement_is_on_record() {
 
     let olga = shop.token(OLGA);
     let recorded = eventually("every statement to be on record", SOON, || {
-        let page = shop
-            .weir
-            .api(&olga, "GET", "/sessions?limit=200", None)?
-            .ok()?;
-        let sessions = page["items"].as_array().cloned().unwrap_or_default();
-        let all: String = sessions
-            .iter()
-            .filter_map(|s| replay(&shop.weir, s["id"].as_str()?))
-            .collect();
+        let all = transcripts(&shop.weir, &olga)?;
         let missing = arrived
             .iter()
             .filter(|v| !all.contains(&format!("'{v}'")))
@@ -310,18 +344,11 @@ fn asked(client: &mut Client, sql: &str) -> anyhow::Result<()> {
 #[test]
 fn on_a_full_disk_nothing_passes() {
     let home = Scratch::new("full-disk").unwrap();
-    let size = "size=24m";
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", size, "weir-test"])
-        .arg(home.path())
-        .status()
-        .is_ok_and(|s| s.success());
-    if !mounted {
-        skipped("a small file system could not be mounted (this needs root)");
+    let Some(_mount) = Mount::new(home.path()) else {
+        skipped("a full disk: a small file system could not be mounted (this needs root)");
         return;
-    }
-    let _mount = Mount(home.path().to_path_buf());
-    let shop = shop_with(
+    };
+    let mut shop = shop_with(
         "full-disk",
         |_| {},
         |setup| setup.home = Some(home.path().to_path_buf()),
@@ -329,26 +356,71 @@ fn on_a_full_disk_nothing_passes() {
     let mut alice = shop.connect(ALICE);
     assert_eq!(alice.query("SELECT 1").unwrap().rows.len(), 1);
     // Somebody else fills the disk to the last byte.
+    let ballast = home.join("ballast");
     let fill = Command::new("dd")
         .args(["if=/dev/zero", "bs=64k"])
-        .arg(format!("of={}", home.join("ballast").display()))
+        .arg(format!("of={}", ballast.display()))
         .stderr(std::process::Stdio::null())
         .status();
     assert!(fill.is_ok());
-    let asked = (0..400).any(|i| {
-        let reply = alice.query(&format!(
-            "INSERT INTO probe VALUES (repeat('x', 2000)) /* {i} */"
-        ));
-        !reply.is_ok_and(|r| r.error().is_none() && r.status != 0)
+    let insert = |i: i32| format!("INSERT INTO probe VALUES ('{i}-' || repeat('x', 2000))");
+    let mut passed = 0;
+    let refused = (0..400).find_map(|i| match alice.query(&insert(i)) {
+        Ok(reply) if reply.error().is_none() && reply.status != 0 => {
+            passed += 1;
+            None
+        }
+        Ok(reply) => Some((i, reply.error().cloned())),
+        Err(_) => Some((i, None)),
     });
-    assert!(asked, "statements passed with no room to record them");
+    let (i, error) = refused.expect("statements passed with no room to record them");
+    let arrived = shop.direct("SELECT split_part(v, '-', 1) FROM probe");
+    let arrived: BTreeSet<String> = arrived.lines().map(str::to_owned).collect();
+    assert!(
+        !arrived.contains(&i.to_string()) && !shop.reached(&format!("VALUES ('{i}-'")),
+        "{i} was refused with {error:?} and ran"
+    );
+    assert_eq!(arrived.len(), passed, "what passed is on the server");
+
+    // Nobody gets anything through, and the process lives.
     let again = shop.weir.connect("alice", &shop.token(ALICE));
     let again = again.and_then(|mut c| c.query("SELECT 1 /* mark-disk-after-77aa */"));
     assert!(again.is_err() || again.is_ok_and(|r| r.error().is_some()));
     assert!(!shop.reached("mark-disk-after-77aa"));
+    assert!(shop.weir.is_alive(), "{}", shop.weir.log());
+    assert!(!shop.weir.log().contains("panicked"), "{}", shop.weir.log());
+
+    // With room again, a restart is all that it takes, and nothing that ran is missing.
+    std::fs::remove_file(&ballast).unwrap();
+    shop.weir.stop();
+    shop.weir.launch().unwrap();
+    let session = a_session(&shop);
+    assert_whole(&transcript(&shop.weir, &session, "the end"));
+    let olga = shop.token(OLGA);
+    eventually("what ran to be on record", SOON, || {
+        let all = transcripts(&shop.weir, &olga)?;
+        let on_record = |i: &String| all.contains(&format!("VALUES ('{i}-'"));
+        Ok(arrived.iter().all(on_record).then_some(()))
+    })
+    .unwrap();
+    shop.weir.stop();
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
 }
 
+/// A file system of 24 MiB.
 struct Mount(PathBuf);
+
+impl Mount {
+    fn new(at: &Path) -> Option<Self> {
+        Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=24m", "weir-test"])
+            .arg(at)
+            .status()
+            .is_ok_and(|s| s.success())
+            .then(|| Self(at.to_path_buf()))
+    }
+}
 
 impl Drop for Mount {
     fn drop(&mut self) {

@@ -121,8 +121,25 @@ pub fn assert_refused(what: &str, reply: &Reply) {
     assert_eq!(error.sqlstate(), "42501", "{what}: {error:?}");
 }
 
-/// Says, past the test harness that keeps what a passing test prints, that something was not tested.
+/// Says that something was not tested, where it cannot be overlooked: past the test harness, which
+/// keeps what a passing test prints, and in a file that `cargo xtask test` shows at its end.
 pub fn skipped(why: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let _ = writeln!(std::io::stdout(), "SKIPPED: {why}");
+    let file = weir_tests::paths::skipped();
+    let written = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&file)
+        .and_then(|mut file| writeln!(file, "{why}"));
+    assert!(written.is_ok(), "{}: {written:?}", file.display());
+}
+
+/// The same for what `cargo xtask deps` installs: where CI runs, that is no reason to skip.
+pub fn not_installed(what: &str) {
+    assert!(
+        std::env::var_os("WEIR_TEST_NO_SKIP").is_none(),
+        "{what}: run `cargo xtask deps`"
+    );
+    skipped(what);
 }

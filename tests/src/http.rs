@@ -35,24 +35,48 @@ pub fn call(
     token: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Answer> {
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let answer = raw(port, method, path, bearer.as_deref(), body.as_bytes())?;
+    Ok(Answer {
+        status: answer.status,
+        body: serde_json::from_slice(&answer.bytes).unwrap_or(Value::Null),
+        text: String::from_utf8_lossy(&answer.bytes).into_owned(),
+    })
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    pub status: u16,
+    pub bytes: Vec<u8>,
+}
+
+/// The same with any body both ways, and any way to say who asks.
+pub fn raw(
+    port: u16,
+    method: &str,
+    path: &str,
+    authorization: Option<&str>,
+    body: &[u8],
+) -> Result<Raw> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let body = body.map(Value::to_string).unwrap_or_default();
     let mut request = format!(
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
          Accept: application/json\r\nContent-Length: {}\r\n",
         body.len()
     );
-    if let Some(token) = token {
-        request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    if let Some(authorization) = authorization {
+        request.push_str(&format!("Authorization: {authorization}\r\n"));
     }
     if !body.is_empty() {
         request.push_str("Content-Type: application/json\r\n");
     }
     request.push_str("\r\n");
     stream.write_all(request.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    stream.write_all(body)?;
     let mut raw = Vec::new();
     stream
         .read_to_end(&mut raw)
@@ -60,7 +84,7 @@ pub fn call(
     parse(&raw).with_context(|| format!("{method} {path}"))
 }
 
-fn parse(raw: &[u8]) -> Result<Answer> {
+fn parse(raw: &[u8]) -> Result<Raw> {
     let end = raw
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
@@ -78,17 +102,12 @@ fn parse(raw: &[u8]) -> Result<Answer> {
         let line = line.to_ascii_lowercase();
         line.starts_with("transfer-encoding:") && line.contains("chunked")
     });
-    let body = if chunked {
+    let bytes = if chunked {
         unchunk(body)?
     } else {
         body.to_vec()
     };
-    let text = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer {
-        status,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-        text,
-    })
+    Ok(Raw { status, bytes })
 }
 
 fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>> {
@@ -121,6 +140,6 @@ mod tests {
         assert_eq!(parse(plain).unwrap().status, 403);
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n";
-        assert_eq!(parse(chunked).unwrap().body["a"], 1);
+        assert_eq!(parse(chunked).unwrap().bytes, b"{\"a\":1}");
     }
 }

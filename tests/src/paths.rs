@@ -53,6 +53,11 @@ pub fn scratch() -> PathBuf {
     target().join("e2e")
 }
 
+/// What the last run of the tests did not test, and why: one line each.
+pub fn skipped() -> PathBuf {
+    scratch().join("SKIPPED")
+}
+
 /// A program on PATH.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

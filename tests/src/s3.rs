@@ -7,6 +7,12 @@ use anyhow::{Result, bail};
 use crate::proc::{Daemon, Scratch, Signal, free_port};
 use crate::{http, paths};
 
+/// moto wants a name, and does not look at the signature.
+const SOMEBODY: Option<&str> = Some(
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, \
+     SignedHeaders=host, Signature=none",
+);
+
 /// A running server, with one empty bucket.
 #[derive(Debug)]
 pub struct S3 {
@@ -54,6 +60,39 @@ impl S3 {
             .skip(1)
             .filter_map(|part| part.split("</Key>").next());
         Ok(keys.map(str::to_owned).collect())
+    }
+
+    /// Takes an object away; gives what it held.
+    pub fn take(&self, key: &str) -> Result<Vec<u8>> {
+        let path = self.path(key);
+        let held = http::raw(self.port, "GET", &path, SOMEBODY, b"")?;
+        let gone = http::raw(self.port, "DELETE", &path, SOMEBODY, b"")?;
+        if held.status != 200 || gone.status != 204 {
+            bail!("{key}: {} and {}", held.status, gone.status);
+        }
+        Ok(held.bytes)
+    }
+
+    pub fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let made = http::raw(self.port, "PUT", &self.path(key), SOMEBODY, bytes)?;
+        if made.status != 200 {
+            bail!("{key}: {}", made.status);
+        }
+        Ok(())
+    }
+
+    /// Where an object is, with what a path cannot hold escaped.
+    fn path(&self, key: &str) -> String {
+        let mut path = format!("/{}/", self.bucket);
+        for byte in key.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
+                    path.push(char::from(byte));
+                }
+                other => path.push_str(&format!("%{other:02X}")),
+            }
+        }
+        path
     }
 
     /// Makes every later request fail: nobody listens any more.

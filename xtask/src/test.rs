@@ -42,7 +42,10 @@ pub fn run(root: &Path, filter: &[&str]) -> Result<()> {
     }
     let mut test = cargo(root, &args);
     test.env("WEIR_BIN", &weir);
-    sh::run(test)?;
+    forget_skipped()?;
+    let tested = sh::run(test);
+    let skipped = skipped();
+    tested?;
     if !filter.is_empty() {
         return Ok(());
     }
@@ -54,11 +57,28 @@ pub fn run(root: &Path, filter: &[&str]) -> Result<()> {
     }
     demo::show(&weir)?;
     fuzz::run(root, FUZZ_SECONDS)?;
-    println!(
-        "cargo xtask test: everything passed in {} s",
-        started.elapsed().as_secs()
-    );
+    let seconds = started.elapsed().as_secs();
+    match skipped {
+        0 => println!("cargo xtask test: everything passed in {seconds} s"),
+        n => println!("cargo xtask test: passed in {seconds} s, but {n} skipped, see above"),
+    }
     Ok(())
+}
+
+fn forget_skipped() -> Result<()> {
+    match std::fs::remove_file(paths::skipped()) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Shows what the tests could not test on this machine; how many that were.
+fn skipped() -> usize {
+    let skipped = std::fs::read_to_string(paths::skipped()).unwrap_or_default();
+    for why in skipped.lines() {
+        println!("SKIPPED: {why}");
+    }
+    skipped.lines().count()
 }
 
 /// Formatting and clippy. Compiled like the tests, so that C libraries are built once for both.
