@@ -308,7 +308,8 @@ impl Plugins {
     }
 }
 
-/// Plans of several maskers, joined: every action of every masker applies, in order.
+/// Plans of several maskers, joined: every action of every masker applies. What the host does itself
+/// comes first, so that a plugin sees no more than the client would.
 struct Joint {
     plan: MaskPlan,
     inspectors: Vec<Inspector>,
@@ -339,13 +340,26 @@ impl Joint {
         }
     }
 
-    /// A column that policy wants hidden is hidden, whatever the maskers say.
+    /// A column that policy wants hidden is hidden, whatever the maskers say, and they do not see its
+    /// values: they could write them into another column.
     fn finish(mut self, columns: &[MaskColumn]) -> MaskPlan {
-        for (actions, column) in self.plan.actions.iter_mut().zip(columns) {
-            if column.must_mask && !actions.iter().any(MaskAction::hides) {
+        for (i, (actions, column)) in self.plan.actions.iter_mut().zip(columns).enumerate() {
+            let inspected = actions.contains(&MaskAction::Inspect);
+            actions.retain(|a| *a != MaskAction::Inspect);
+            if !column.must_mask {
+                actions.extend(inspected.then_some(MaskAction::Inspect));
+                continue;
+            }
+            for inspector in &mut self.inspectors {
+                if let Some(asked) = inspector.columns.get_mut(i) {
+                    *asked = false;
+                }
+            }
+            if !actions.iter().any(MaskAction::hides) {
                 actions.push(MaskAction::Redact("[redacted]".into()));
             }
         }
+        self.inspectors.retain(|i| i.columns.contains(&true));
         if !self.inspectors.is_empty() {
             self.plan.token = Some(Arc::new(PlanToken {
                 inspectors: self.inspectors,

@@ -131,6 +131,18 @@ pub fn scan() -> usize {
     0
 }
 
+/// Every value becomes all values of the batch.
+pub fn steal(batch: &Batch) -> Edits {
+    let count = u32::try_from(batch.ends.len()).unwrap_or(u32::MAX);
+    let all = u32::try_from(batch.data.len()).unwrap_or(u32::MAX);
+    Edits {
+        indexes: (0..count).collect(),
+        ends: (1..=count).map(|i| i.saturating_mul(all)).collect(),
+        data: batch.data.repeat(batch.ends.len()),
+        nulls: Vec::new(),
+    }
+}
+
 /// Every value becomes `<column>:<length>`.
 pub fn describe_values(batch: &Batch) -> Edits {
     let mut edits = Edits {

@@ -106,6 +106,8 @@ impl Masker for Evil {
                 };
                 actions = (0..columns.len()).map(pick).collect();
             }
+            // As little as an action that hides can hide.
+            "keep-all" => actions = columns.iter().map(|_| Action::KeepFirst(255)).collect(),
             "huge-redact" => {
                 actions = columns
                     .iter()
@@ -159,6 +161,8 @@ impl Masker for Evil {
                 }
             }
             "null-first" => edits(&[], &[], b"", &[0]),
+            // Every value becomes everything that was seen.
+            "steal" => faults::steal(&batch),
             // What a decent masker does: every value becomes its length and column.
             _ => faults::describe_values(&batch),
         })

@@ -12,6 +12,10 @@ pub const REDACTED: &str = "[redacted]";
 const BASE32: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// Characters of a pseudonym behind its prefix: 80 bits.
 const PSEUDONYM: usize = 16;
+/// What a masker may keep of a value that policy hides: so many characters, and at most one in so
+/// many.
+const KEPT_AT_MOST: usize = 4;
+const KEPT_ONE_IN: usize = 4;
 
 /// What became of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +35,34 @@ pub enum Step {
     Null,
     Hash(hmac::Key),
     Pseudonym(hmac::Key),
-    KeepFirst(usize),
-    KeepLast(usize),
+    KeepFirst(Kept),
+    KeepLast(Kept),
     Detect(Box<[Detector]>),
+}
+
+/// How much of a value stays.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    characters: usize,
+    /// Policy hides the value: what stays must be a small part of it.
+    little: bool,
+}
+
+impl Kept {
+    fn of(characters: u8) -> Self {
+        Self {
+            characters: usize::from(characters),
+            little: false,
+        }
+    }
+
+    fn within(self, count: usize) -> usize {
+        if self.little {
+            self.characters.min(KEPT_AT_MOST).min(count / KEPT_ONE_IN)
+        } else {
+            self.characters
+        }
+    }
 }
 
 impl Step {
@@ -48,8 +77,8 @@ impl Step {
             MaskAction::Pseudonym(key) => {
                 keys.get(key).cloned().map_or_else(redact, Self::Pseudonym)
             }
-            MaskAction::KeepFirst(n) => Self::KeepFirst(usize::from(*n)),
-            MaskAction::KeepLast(n) => Self::KeepLast(usize::from(*n)),
+            MaskAction::KeepFirst(n) => Self::KeepFirst(Kept::of(*n)),
+            MaskAction::KeepLast(n) => Self::KeepLast(Kept::of(*n)),
             MaskAction::Detect(names) => {
                 let found = names.iter().map(|name| Detector::by_name(name)).collect();
                 match found {
@@ -65,6 +94,21 @@ impl Step {
         !matches!(self, Self::Detect(_))
     }
 
+    /// As it may be used on a value that policy hides: maskers choose how it is hidden, not whether.
+    pub fn hiding(self) -> Self {
+        match self {
+            Self::KeepFirst(kept) => Self::KeepFirst(Kept {
+                little: true,
+                ..kept
+            }),
+            Self::KeepLast(kept) => Self::KeepLast(Kept {
+                little: true,
+                ..kept
+            }),
+            other => other,
+        }
+    }
+
     /// Applies it to text.
     pub fn apply(&self, value: &[u8], out: &mut BytesMut) -> Masked {
         match self {
@@ -72,12 +116,12 @@ impl Step {
             Self::Null => return Masked::Null,
             Self::Hash(key) => hex(hmac::sign(key, value).as_ref(), out),
             Self::Pseudonym(key) => pseudonym(key, value, out),
-            Self::KeepFirst(n) => match text(value) {
-                Some(text) => keep(text, |i, _| i < *n, *n, out),
+            Self::KeepFirst(kept) => match text(value) {
+                Some(text) => keep(text, |i, _, n| i < n, *kept, out),
                 None => out.put_slice(REDACTED.as_bytes()),
             },
-            Self::KeepLast(n) => match text(value) {
-                Some(text) => keep(text, |i, count| i + n >= count, *n, out),
+            Self::KeepLast(kept) => match text(value) {
+                Some(text) => keep(text, |i, count, n| i + n >= count, *kept, out),
                 None => out.put_slice(REDACTED.as_bytes()),
             },
             Self::Detect(detectors) => return redact_findings(detectors, value, out),
@@ -156,10 +200,11 @@ fn pseudonym(key: &hmac::Key, value: &[u8], out: &mut BytesMut) {
 
 /// One star for each character that is not kept. A value with nothing to hide behind the kept
 /// characters is starred as a whole.
-fn keep(text: &str, kept: impl Fn(usize, usize) -> bool, n: usize, out: &mut BytesMut) {
+fn keep(text: &str, stays: impl Fn(usize, usize, usize) -> bool, kept: Kept, out: &mut BytesMut) {
     let count = text.chars().count();
+    let n = kept.within(count);
     for (i, c) in text.chars().enumerate() {
-        if count > n && kept(i, count) {
+        if count > n && stays(i, count, n) {
             let mut buffer = [0; 4];
             out.put_slice(c.encode_utf8(&mut buffer).as_bytes());
         } else {
@@ -261,6 +306,26 @@ mod tests {
         assert_eq!(pseudonym("a"), pseudonym("a"));
         assert_ne!(pseudonym("a"), pseudonym("b"));
         assert_eq!(pseudonym("a").len(), 18);
+    }
+
+    #[test]
+    fn little_is_kept_of_what_policy_hides() {
+        for (action, value, expect) in [
+            (MaskAction::KeepFirst(200), "912-00-0048", "91*********"),
+            (MaskAction::KeepLast(10), "912-00-0048", "*********48"),
+            (
+                MaskAction::KeepLast(255),
+                "4111111111111111",
+                "************1111",
+            ),
+            (MaskAction::KeepLast(4), "abc", "***"),
+            (MaskAction::KeepFirst(0), "abcd", "****"),
+        ] {
+            let step = Step::compile(&action, &keys()).unwrap().hiding();
+            let mut out = BytesMut::new();
+            assert_eq!(step.apply(value.as_bytes(), &mut out), Masked::Changed);
+            assert_eq!(out, expect.as_bytes(), "{action:?} on {value}");
+        }
     }
 
     #[test]

@@ -31,12 +31,54 @@ async fn what_must_be_masked_is() {
         },
         text_column("open"),
     ];
-    for mode in ["pass", ""] {
+    for mode in ["pass", "", "steal"] {
         let host = Host::evil(mode).await;
         let plan = host.plugins.mask_plan(&session(), &columns).await;
         assert!(plan.actions[0].iter().any(MaskAction::hides), "{mode:?}");
         assert!(!plan.actions[1].iter().any(MaskAction::hides), "{mode:?}");
+        assert!(!plan.inspects(0), "{mode:?}");
     }
+}
+
+/// What it saw of a hidden column it could write into one that everybody sees.
+#[tokio::test]
+async fn values_that_must_be_masked_are_not_shown_to_maskers() {
+    let host = Host::evil("steal").await;
+    let session = session();
+    let columns = [
+        MaskColumn {
+            must_mask: true,
+            ..text_column("secret")
+        },
+        text_column("open"),
+    ];
+    let plan = host.plugins.mask_plan(&session, &columns).await;
+    let sneaked = batch(&[("secret", 0), ("open", 1)]);
+    let refused = host.plugins.mask_batch(&session, &plan, sneaked).await;
+    assert!(refused.is_err(), "nobody planned to inspect column 0");
+    let edits = host
+        .plugins
+        .mask_batch(&session, &plan, batch(&[("open", 1)]))
+        .await
+        .unwrap();
+    assert_eq!(edits.data, b"open");
+}
+
+/// What the host does itself comes before what plugins see, whoever asked first.
+#[tokio::test]
+async fn native_actions_come_first() {
+    let host = Host::evil("")
+        .await
+        .with("keep", "evil", &[("mode", "keep-all")])
+        .await;
+    let plan = host
+        .plugins
+        .mask_plan(&session(), &[text_column("a")])
+        .await;
+    assert_eq!(
+        plan.actions,
+        [vec![MaskAction::KeepFirst(255), MaskAction::Inspect]]
+    );
 }
 
 #[tokio::test]

@@ -96,8 +96,8 @@ impl Edits<'_> {
 }
 
 impl RowMask {
-    /// Tainted is NULL always; Exact is the plugin's hiding action or redaction; anything else is the
-    /// plugin's. A plan that does not fit the fields redacts everything.
+    /// Tainted is NULL always; Exact is the plugin's hiding actions, which keep little, or redaction,
+    /// and no plugin inspects it; anything else is the plugin's. A plan that does not fit the fields redacts everything.
     pub fn build(fields: &[Field], taints: &[Taint], plan: &MaskPlan, keys: &MaskKeys) -> Self {
         let fits = plan.actions.len() == fields.len() && taints.len() == fields.len();
         let failed = [MaskAction::Redact(REDACTED.into())];
@@ -344,25 +344,39 @@ impl Column {
 
 fn column(field: &Field, taint: &Taint, actions: &[MaskAction], keys: &MaskKeys) -> Column {
     let kind = Kind::of(field.type_oid, field.format == 1);
-    let mut parts = actions.splitn(2, |a| *a == MaskAction::Inspect);
-    let compile = |actions: Option<&[MaskAction]>| -> Vec<Step> {
-        let actions = actions.unwrap_or_default().iter();
-        actions.filter_map(|a| Step::compile(a, keys)).collect()
+    let compile = |actions: &[MaskAction]| -> Vec<Step> {
+        actions
+            .iter()
+            .filter_map(|a| Step::compile(a, keys))
+            .collect()
     };
-    let mut column = Column {
+    if matches!(taint, Taint::Exact(_)) {
+        return labelled(kind, compile(actions));
+    }
+    let mut parts = actions.splitn(2, |a| *a == MaskAction::Inspect);
+    Column {
         kind,
         tainted: *taint == Taint::Tainted,
-        before: compile(parts.next()),
+        before: compile(parts.next().unwrap_or_default()),
         inspect: actions.contains(&MaskAction::Inspect),
-        after: compile(parts.next()),
-    };
-    let hides = column.before.iter().chain(&column.after).any(Step::hides);
-    if matches!(taint, Taint::Exact(_)) && !hides {
-        column.before = vec![Step::Redact(REDACTED.into())];
-        column.inspect = false;
-        column.after.clear();
+        after: compile(parts.next().unwrap_or_default()),
     }
-    column
+}
+
+/// A column that policy hides: its values go to no plugin, which could write them elsewhere, and
+/// what a masker wants to keep of them is little.
+fn labelled(kind: Kind, steps: Vec<Step>) -> Column {
+    let mut before: Vec<Step> = steps.into_iter().map(Step::hiding).collect();
+    if !before.iter().any(Step::hides) {
+        before = vec![Step::Redact(REDACTED.into())];
+    }
+    Column {
+        kind,
+        tainted: false,
+        before,
+        inspect: false,
+        after: Vec::new(),
+    }
 }
 
 fn known(edits: Option<&MaskEdits>) -> Edits<'_> {

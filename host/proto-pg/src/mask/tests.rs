@@ -121,8 +121,16 @@ fn types_and_formats() {
             0,
             exact(),
             vec![A::KeepLast(2)],
-            b"secret",
-            Some(b"****et".to_vec()),
+            b"a secret",
+            Some(b"******et".to_vec()),
+        ),
+        (
+            TEXT,
+            0,
+            exact(),
+            vec![A::KeepFirst(200)],
+            b"a secret",
+            Some(b"a ******".to_vec()),
         ),
         (
             TEXT,
@@ -284,6 +292,33 @@ fn a_plan_that_does_not_fit_redacts() {
     let mut out = BytesMut::new();
     mask.apply(&row(&[Some(b"a")]), &mut out).unwrap();
     assert_eq!(values(&out), [Some(b"[redacted]".to_vec())]);
+}
+
+/// A masker that saw a labelled value could write it into a column that everybody sees.
+#[test]
+fn labelled_values_travel_to_no_plugin() {
+    let actions = vec![
+        vec![MaskAction::Inspect],
+        vec![MaskAction::Inspect, MaskAction::KeepLast(255)],
+        vec![MaskAction::Inspect],
+    ];
+    let fields = [field(TEXT, 0), field(TEXT, 0), field(TEXT, 0)];
+    let taints = [exact(), exact(), Taint::Clean];
+    let mask = RowMask::build(&fields, &taints, &plan(actions), &keys());
+    let row = row(&[Some(b"secret-1"), Some(b"secret-2"), Some(b"open")]);
+    let mut batch = MaskBatch::default();
+    mask.collect(&row, &mut batch).unwrap();
+    assert_eq!((&*batch.data, &*batch.cols), (&b"open"[..], &[2][..]));
+    let mut out = BytesMut::new();
+    let edits = MaskEdits {
+        indexes: vec![0],
+        ends: vec![6],
+        data: b"edited".to_vec(),
+        nulls: Vec::new(),
+    };
+    mask.apply_batch(&[row], Some(&edits), &mut out).unwrap();
+    let expect = [&b"[redacted]"[..], b"******-2", b"edited"];
+    assert_eq!(values(&out), expect.map(|v| Some(v.to_vec())));
 }
 
 fn inspecting() -> RowMask {
