@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::bundle::Bundle;
+use weir_tests::http::base64;
 use weir_tests::paths;
 use weir_tests::proc::eventually;
 use weir_tests::wire::fields;
@@ -278,25 +279,6 @@ fn a_bad_bundle_is_refused_with_its_line_and_changes_nothing() {
 fn plugin_body(name: &str, config: Value) -> Value {
     let component = std::fs::read(paths::plugin(name)).unwrap();
     json!({"component": base64(&component), "config": config})
-}
-
-/// Standard base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let n =
-            chunk.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let at = n >> (18 - 6 * i) & 63;
-            out.push(if i <= chunk.len() {
-                char::from(ALPHABET[at])
-            } else {
-                '='
-            });
-        }
-    }
-    out
 }
 
 #[test]
