@@ -159,7 +159,7 @@ fn an_agent_that_acts_for_a_person_is_both() {
     // That is not the person whom it acts for, though she is one of the approvers.
     let own = shop.weir.approve(&alice, id).unwrap();
     assert_eq!(own.status, 403, "{own:?}");
-    assert!(own.text.contains("of what acts for them"), "{own:?}");
+    assert!(own.text.contains("in their name"), "{own:?}");
     assert_eq!(shop.direct("SELECT count(*) FROM probe"), "0");
     shop.weir.approve(&olga, id).unwrap().ok().unwrap();
     let out = psql.wait(SOON).unwrap();
