@@ -8,6 +8,7 @@ use crate::testing::postgres::{self, Postgres};
 
 mod conformance;
 mod holds;
+mod names;
 mod protocol;
 mod sessions;
 

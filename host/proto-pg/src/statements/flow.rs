@@ -11,7 +11,7 @@ use super::names::Names;
 use super::{Portal, Prepared, Run};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
-use crate::upstream::{Bounds, Collector, QueryError};
+use crate::upstream::{Bound, Bounds, Collector, QueryError};
 use crate::wire::MessageError;
 use crate::wire::backend::TxStatus;
 
@@ -58,7 +58,8 @@ pub(super) enum OnFailure {
 pub(super) enum Expect {
     Query(Box<Run>, Changes),
     Parse(Changes, Option<Refused>),
-    Bind(Changes, Option<Refused>),
+    /// The portal, if its execution is decided on already.
+    Bind(Changes, Option<Refused>, Option<Arc<Portal>>),
     Describe {
         what: Described,
         /// ParameterDescription has come.
@@ -266,6 +267,7 @@ impl Flow {
     pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>) {
         let id = self.id();
         self.unsynced = true;
+        let granted = portal.granted.lock().is_some().then(|| portal.clone());
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -279,14 +281,14 @@ impl Flow {
             portals: vec![name],
             on_failure,
         };
-        self.queue.push_back(Expect::Bind(changes, None));
+        self.queue.push_back(Expect::Bind(changes, None, granted));
     }
 
     /// A Bind, Describe or Close that cannot be: fails on the server and is answered with `refused`.
     pub fn sent_refused_bind(&mut self, refused: Refused) {
         self.unsynced = true;
         self.queue
-            .push_back(Expect::Bind(Changes::default(), Some(refused)));
+            .push_back(Expect::Bind(Changes::default(), Some(refused), None));
     }
 
     pub fn sent_describe(&mut self, what: Described, own: bool) {
@@ -366,16 +368,19 @@ impl Flow {
     /// The session ends: what has no outcome yet gets one.
     pub fn abandon(&mut self, done: &mut Vec<Done>) {
         for expect in self.queue.drain(..) {
-            if let Expect::Query(run, _) | Expect::Execute(run, _) = expect
-                && let Some(receipt) = run.receipt
-            {
-                done.push(Done {
-                    receipt,
-                    kind: OutcomeKind::Unknown,
-                    detail: "the connection ended first".to_owned(),
-                    ran: false,
-                });
-            }
+            let receipt = match expect {
+                Expect::Query(run, _) | Expect::Execute(run, _) => run.receipt,
+                Expect::Bind(_, _, Some(portal)) => {
+                    portal.granted.lock().take().map(Bound::give_up)
+                }
+                _ => None,
+            };
+            done.extend(receipt.map(|receipt| Done {
+                receipt,
+                kind: OutcomeKind::Unknown,
+                detail: "the connection ended first".to_owned(),
+                ran: false,
+            }));
         }
     }
 }

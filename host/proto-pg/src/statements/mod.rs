@@ -20,6 +20,7 @@ use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
 use crate::refusal::Refused;
 use crate::relay::{ActiveMask, Moves};
+use crate::upstream::Bound;
 use crate::wire::frontend::Bind;
 
 pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
@@ -125,6 +126,8 @@ pub(crate) struct Portal {
     pub result_formats: Vec<i16>,
     /// Formats as bound.
     pub columns: Mutex<Columns>,
+    /// Its execution was decided on before it was bound.
+    pub granted: Mutex<Option<Bound>>,
 }
 
 impl Prepared {
@@ -145,6 +148,7 @@ impl Portal {
         judged: Arc<Judged>,
         epoch: Epoch,
         bind: &Bind<'_>,
+        params: Vec<Option<Vec<u8>>>,
     ) -> Self {
         let parts = [&prepared.sql[..], &prepared.types, bind.rest];
         let mut canonical = b"execute\0".to_vec();
@@ -156,9 +160,10 @@ impl Portal {
             canonical,
             judged,
             epoch,
-            params: bind.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect(),
+            params,
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
+            granted: Mutex::default(),
             prepared,
         }
     }

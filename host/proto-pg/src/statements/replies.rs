@@ -8,7 +8,7 @@ use super::flow::{
     Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, OnFailure, Violation,
 };
 use super::names::Settled;
-use super::{Columns, Run};
+use super::{Columns, Portal, Run};
 use crate::analysis::CopyKind;
 use crate::refusal::Refused;
 use crate::wire::HEADER;
@@ -175,8 +175,9 @@ impl Flow {
                     manner: instead(refused, false),
                 }
             }
-            Some(Expect::Bind(changes, refused)) => {
+            Some(Expect::Bind(changes, refused, granted)) => {
                 self.settle(changes, false, true);
+                done.extend(unbound(granted, sqlstate));
                 // Planning may run immutable functions, and read statistics.
                 Effect::Report {
                     seq: None,
@@ -214,9 +215,13 @@ impl Flow {
                     run.failed.get_or_insert_with(|| "skipped".to_owned());
                     done.extend(run.finish(false));
                 }
-                Some(
-                    Expect::Parse(changes, _) | Expect::Bind(changes, _) | Expect::Close(changes),
-                ) => self.settle(changes, false, false),
+                Some(Expect::Bind(changes, _, granted)) => {
+                    self.settle(changes, false, false);
+                    done.extend(unbound(granted, "skipped"));
+                }
+                Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
+                    self.settle(changes, false, false);
+                }
                 _ => {}
             }
         }
@@ -258,11 +263,11 @@ impl Flow {
 
     fn bind_complete(&mut self) -> Result<Effect, Violation> {
         match self.queue.pop_front() {
-            Some(Expect::Bind(changes, None)) => {
+            Some(Expect::Bind(changes, None, _)) => {
                 self.settle(changes, true, true);
                 Ok(Effect::Pass(None))
             }
-            Some(Expect::Bind(_, Some(_))) => Err(Violation::RanRefused),
+            Some(Expect::Bind(_, Some(_), _)) => Err(Violation::RanRefused),
             other => Err(unexpected(b'2', kind(other.as_ref()))),
         }
     }
@@ -514,6 +519,17 @@ impl Run {
             ran,
         })
     }
+}
+
+/// A decided portal that could not be bound: it is not run.
+fn unbound(granted: Option<Arc<Portal>>, why: &str) -> Option<Done> {
+    let receipt = granted?.granted.lock().take()?.give_up();
+    Some(Done {
+        receipt,
+        kind: OutcomeKind::Failed,
+        detail: why.to_owned(),
+        ran: false,
+    })
 }
 
 fn unexpected(tag: u8, expected: &'static str) -> Violation {
