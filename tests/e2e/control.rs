@@ -319,8 +319,20 @@ fn an_uploaded_plugin_changes_what_the_next_session_sees() {
     let seen = shop.connect(ALICE).query(read).unwrap().text(0, 0);
     // What that mode makes of every value: its column's number and its length.
     assert_eq!(seen.as_deref(), Some("0:10"), "the masker is not asked");
-    shop.weir
+    let asked = shop
+        .weir
         .api(&olga, "DELETE", "/plugins/evil", None)
+        .unwrap()
+        .ok()
+        .unwrap();
+    let seen = shop.connect(ALICE).query(read).unwrap().text(0, 0);
+    assert_eq!(seen.as_deref(), Some("0:10"), "one person removed it");
+    let body = json!({"change": asked["pending"]["id"], "reason": "reviewed"});
+    let path = "/plugins/evil/confirm";
+    let own = shop.weir.api(&olga, "POST", path, Some(body.clone()));
+    assert_eq!(own.unwrap().status, 403, "who asked for it confirmed it");
+    shop.weir
+        .api(&shop.token(OTTO), "POST", path, Some(body))
         .unwrap()
         .ok()
         .unwrap();

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pipeline::ports::{Approver, ApproverError, Clock, Hold, HoldRequest};
-use pipeline::{HoldInfo, Principal, PrincipalKind};
+use pipeline::{HoldInfo, Principal};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use weir_client::{Timestamp, VoteKind, VoteResult};
 
 use crate::convert;
 use crate::error::ApiError;
-use crate::guard::Recorded;
+use crate::guard::{Recorded, only_people};
 use crate::store::{
     Ballot, Cast, HoldDocument, HoldLimits, HoldRecord, HoldRow, HoldState, Opened, RouteRecord,
     Store,
@@ -77,11 +77,7 @@ impl Desk {
         voter: &Principal,
         permitted: &BTreeSet<Arc<str>>,
     ) -> Result<Vec<String>, ApiError> {
-        if voter.actor.kind != PrincipalKind::User || !voter.on_behalf_of.is_empty() {
-            return Err(ApiError::forbidden(
-                "only people vote, with a token of their own",
-            ));
-        }
+        only_people(voter, "vote")?;
         if row
             .record
             .involved
@@ -174,7 +170,7 @@ impl Desk {
         Ok(HoldRecord {
             id: Uuid::now_v7().to_string(),
             opened_at,
-            expires_at: opened_at + millis(wait.min(MAX_WAIT)),
+            expires_at: opened_at + convert::millis(wait.min(MAX_WAIT)),
             principal: request.session.principal.actor.subject.to_string(),
             involved: convert::involved(&request.session.principal),
             fingerprint: request.fingerprint.0,
@@ -182,10 +178,6 @@ impl Desk {
             announce: self.announce,
         })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn closed(state: HoldState) -> String {

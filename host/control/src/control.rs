@@ -111,7 +111,17 @@ impl Control {
             options.journal.event(event).await?;
             bundles.adopt(now).await?;
         }
-        bundles.restore().await?;
+        if let Some(reason) = bundles.restore().await? {
+            let event = ControlEvent {
+                at: options.clock.now(),
+                principal: None,
+                action: Action::BundleActivate.as_str().to_owned(),
+                resource: String::new(),
+                result: Err(reason),
+                detail: "at the start: sessions are refused until another bundle is active".into(),
+            };
+            options.journal.event(event).await?;
+        }
         let plugins = Plugins::new(store.clone(), options.plugins, limits.plugin_bytes);
         plugins.restore().await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

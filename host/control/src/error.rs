@@ -132,11 +132,6 @@ pub enum ControlError {
     BaseUrl(String),
     #[error("the webhook cannot be used: {0}")]
     Webhook(String),
-    #[error(
-        "bundle version {version}, which was active, no longer validates: {first}; nothing runs \
-         with another bundle than the one that people activated"
-    )]
+    #[error("the bundle of the configuration cannot become version {version}: {first}")]
     Bundle { version: u64, first: String },
-    #[error("plugin {name:?}, which was uploaded, is no longer admitted: {reason}")]
-    Plugin { name: String, reason: String },
 }

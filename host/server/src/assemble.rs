@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
 use control::{Control, WebhookOptions};
 use identity::{
@@ -24,7 +24,7 @@ use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::{Bundles, FailureRecorder, PluginAdmin, PluginFailures, Tokens};
+use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
 use crate::config::{
     self, Config, Kind, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth, UpstreamTls,
 };
@@ -143,6 +143,7 @@ impl Parts {
         let recorder = Arc::new(recorder);
         let journal: Arc<dyn Journal> = recorder.clone();
         let engine = Arc::new(Engine::new(self.bundle));
+        let seal = Arc::new(Seal::new(engine.clone()));
         let tracker = TaskTracker::new();
 
         let control = Control::open(control::Options {
@@ -152,8 +153,14 @@ impl Parts {
             authorizer: engine.clone(),
             journal: journal.clone(),
             clock: self.clock.clone(),
-            bundles: Arc::new(Bundles(engine.clone())),
-            plugins: Arc::new(PluginAdmin(self.plugins.clone())),
+            bundles: Arc::new(Bundles {
+                engine: engine.clone(),
+                seal: seal.clone(),
+            }),
+            plugins: Arc::new(PluginAdmin {
+                plugins: self.plugins.clone(),
+                pins: Pins::new(&self.config.plugin_limits.required),
+            }),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             limits: control_limits(&self.config),
@@ -163,7 +170,7 @@ impl Parts {
         note(&*journal, &*self.clock, "weir:start", &engine).await?;
 
         let ports = Ports {
-            authorizer: engine.clone(),
+            authorizer: seal,
             hooks: self.plugins.clone(),
             approver: control.approver(),
             journal: journal.clone(),
@@ -394,10 +401,12 @@ async fn plugins(
     };
     let runtime = Runtime::new(limits, cache).context("the Wasm engine")?;
     let (events, failures) = PluginFailures::new();
+    let required = &config.plugin_limits.required;
+    let pins = Pins::new(required);
     let plugins = Plugins::new(
         runtime,
         plugin_host::Options {
-            require: config.plugin_limits.required.clone(),
+            require: required.iter().map(|r| r.name.clone()).collect(),
             events: Arc::new(events),
             clock,
         },
@@ -406,10 +415,9 @@ async fn plugins(
         let wasm = std::fs::read(&p.path)
             .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
         let settings: BTreeMap<String, String> = p.config.clone();
-        plugins
-            .add(&p.name, wasm, settings)
+        pins.add(&plugins, &p.name, wasm, settings)
             .await
-            .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
+            .map_err(|why| anyhow!("plugin {}: {}: {why}", p.name, p.path.display()))?;
     }
     Ok((Arc::new(plugins), failures))
 }

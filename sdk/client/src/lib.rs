@@ -16,9 +16,10 @@ mod time;
 pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
     BundleChange, BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState,
-    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Health,
-    KillRequest, Page, Paging, Parameter, PluginInfo, PluginSummary, PluginUpload, Reason, Risk,
-    Route, SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
+    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Named, Health,
+    KillRequest, Page, Paging, Parameter, PluginChange, PluginChangeKind, PluginConfirm,
+    PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route, SessionFilter,
+    SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
 pub use client::{Client, ClientError};
 pub use time::Timestamp;

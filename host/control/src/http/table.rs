@@ -49,12 +49,13 @@ pub(super) fn table() -> Vec<Route> {
         Route::new(BundleRead, bundles::named, routes!(bundles::one)),
         Route::new(BundleRead, bundles::named, routes!(bundles::files)),
         Route::new(BundleRead, bundles::named, routes!(bundles::diff)),
-        Route::new(BundleActivate, bundles::named, routes!(bundles::activate)).large(SMALL, LONG),
-        Route::new(BundleActivate, bundles::before, routes!(bundles::rollback)).large(SMALL, LONG),
+        Route::new(BundleActivate, bundles::named, routes!(bundles::activate)).taking(LONG),
+        Route::new(BundleActivate, bundles::before, routes!(bundles::rollback)).taking(LONG),
         Route::new(PluginRead, plugins::all, routes!(plugins::list)),
         Route::new(PluginRead, plugins::named, routes!(plugins::one)),
         Route::new(PluginUpload, plugins::named, routes!(plugins::upload)).large(PLUGIN_BODY, LONG),
         Route::new(PluginRemove, plugins::named, routes!(plugins::remove)),
+        Route::new(PluginUpload, plugins::named, routes!(plugins::confirm)).taking(LONG),
         Route::new(TargetRead, targets::all, routes!(targets::list)),
         Route::new(TargetRead, targets::named, routes!(targets::one)),
         Route::new(ApprovalRead, approvals::rules, routes!(approvals::list)),
@@ -105,6 +106,11 @@ impl Route {
             body: 0,
             time: QUICK,
         }
+    }
+
+    fn taking(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
     }
 
     fn large(mut self, body: usize, time: Duration) -> Self {
@@ -165,6 +171,7 @@ fn describe_answers(operation: &mut Operation) {
         if response.description.is_empty() {
             let text = match status.as_str() {
                 "200" => "Done.",
+                "202" => "It waits.",
                 "201" => "It was made.",
                 "404" => "There is none of this name.",
                 "409" => "It does not fit the present state.",

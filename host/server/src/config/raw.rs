@@ -216,7 +216,7 @@ pub(super) struct RawPlugins {
     pub(super) memory_bytes: Option<Spanned<u64>>,
     pub(super) deadline_ms: Option<Spanned<u64>>,
     #[serde(default)]
-    pub(super) required: Vec<String>,
+    pub(super) required: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

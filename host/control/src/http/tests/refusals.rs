@@ -193,6 +193,7 @@ async fn nothing_unrecorded() {
         }
         let body = match call.as_str() {
             "POST /v1/bundles" => json!({"files": text["files"]}),
+            c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),
         };

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_client::{
     ApprovalFilter, ApprovalState, BundleUpload, Client, ClientError, DenyRequest, KillRequest,
-    Paging, Reason, SessionFilter,
+    Paging, PluginConfirm, PluginState, Reason, SessionFilter,
 };
 
 use crate::testing::{Rig, files, route, session_info};
@@ -92,7 +92,15 @@ async fn every_call_of_the_client() {
     assert_eq!(plugin.size, 9);
     assert_eq!(alice.plugins().await.unwrap().items.len(), 1);
     assert_eq!(alice.plugin("risk").await.unwrap(), plugin);
-    assert_eq!(alice.remove_plugin("risk").await.unwrap(), plugin);
+    let asked = alice.remove_plugin("risk").await.unwrap();
+    let confirm = PluginConfirm {
+        change: asked.pending.unwrap().id,
+        reason: "reviewed".into(),
+    };
+    let own = alice.confirm_plugin("risk", &confirm).await.unwrap_err();
+    assert!(matches!(&own, ClientError::Refused { status, .. } if status.as_u16() == 403));
+    let gone = bob.confirm_plugin("risk", &confirm).await.unwrap();
+    assert_eq!(gone.state, PluginState::Removed);
 
     assert_eq!(alice.targets().await.unwrap().items.len(), 1);
     assert_eq!(alice.target("orders").await.unwrap().env, "prod");
