@@ -16,8 +16,8 @@ mod time;
 pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
     BundleChange, BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState,
-    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Named, Health,
-    KillRequest, Page, Paging, Parameter, PluginChange, PluginChangeKind, PluginConfirm,
+    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Health,
+    KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind, PluginConfirm,
     PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route, SessionFilter,
     SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
