@@ -14,6 +14,7 @@ mod deps;
 mod dist;
 mod fuzz;
 mod plugins;
+mod seeds;
 mod sh;
 mod test;
 
