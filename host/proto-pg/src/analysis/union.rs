@@ -30,8 +30,22 @@ impl Analysis {
         self.summaries.iter().any(|s| s.foreign) || self.accesses.iter().any(calls)
     }
 
-    /// This, or what it meant before.
-    pub(crate) fn or(mut self, older: &Self) -> Self {
+    /// This, or whatever it meant before.
+    pub(crate) fn or_as(self, older: &Self) -> Self {
+        if !self.is_covered_by(older) {
+            return self.or(older);
+        }
+        if self.summaries.len() == older.summaries.len() {
+            return self;
+        }
+        let mut all = older.clone();
+        all.unknown_names |= self.unknown_names;
+        all.shadowed |= self.shadowed;
+        Arc::make_mut(&mut all.facts).read_only_txn = self.facts.read_only_txn;
+        all
+    }
+
+    fn or(mut self, older: &Self) -> Self {
         self.facts = Arc::new(facts(&self.facts, &older.facts));
         for access in &older.accesses {
             if !self.accesses.contains(access) {

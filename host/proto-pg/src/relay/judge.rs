@@ -302,11 +302,7 @@ impl FromClient {
             Err(refused) => return Ok(Err(refused)),
         };
         if let Some(before) = before {
-            judged.analysis = if judged.analysis.is_covered_by(before) {
-                before.clone()
-            } else {
-                judged.analysis.or(before)
-            };
+            judged.analysis = judged.analysis.or_as(before);
             judged.denied.clone_from(&judged.analysis.refuse);
         }
         if judged.denied.is_none() {
