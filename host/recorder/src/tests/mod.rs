@@ -2,8 +2,10 @@
 
 mod crash;
 mod faults;
+mod limits;
+mod power;
 mod round_trip;
 mod store;
-mod support;
+pub mod support;
 mod tamper;
 mod wal;
