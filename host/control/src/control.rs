@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) large: Arc<Semaphore>,
     pub(crate) acts: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// The API's own description, for whoever asks: made once.
+    pub(crate) description: bytes::Bytes,
 }
 
 /// The control plane. Cheap to clone.
@@ -182,6 +184,7 @@ impl Control {
             acts: Arc::new(Semaphore::new(MAX_ACTS)),
             limits,
             tasks,
+            description: http::description()?,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -213,15 +216,9 @@ impl Control {
         tls: Option<impl Into<ServerTls>>,
         shutdown: CancellationToken,
     ) {
-        let connections = self.inner.limits.connections;
-        serve(
-            listener,
-            tls.map(Into::into),
-            self.router(),
-            connections,
-            shutdown,
-        )
-        .await;
+        let limits = &self.inner.limits;
+        let tls = tls.map(Into::into);
+        serve(listener, tls, self.router(), limits, shutdown).await;
     }
 
     #[cfg(test)]

@@ -130,6 +130,8 @@ pub enum ControlError {
     Record(#[from] pipeline::ports::JournalError),
     #[error("base_url {0:?} must be an http:// or https:// URL without query and fragment")]
     BaseUrl(String),
+    #[error("the description of the API cannot be written")]
+    Description(#[source] serde_json::Error),
     #[error("the webhook cannot be used: {0}")]
     Webhook(String),
     #[error("the bundle of the configuration cannot become version {version}: {first}")]

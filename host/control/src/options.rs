@@ -63,6 +63,11 @@ pub struct Limits {
     pub failures_per_minute: u32,
     /// Connections to the API.
     pub connections: usize,
+    /// Connections from one address, or one IPv6 network of 64 bits. What stands in front of Weir
+    /// counts as one.
+    pub connections_per_source: usize,
+    /// How long a peer may take to read one answer.
+    pub answer: Duration,
     /// The largest plugin component.
     pub plugin_bytes: usize,
     /// All files of a bundle together.
@@ -80,6 +85,8 @@ impl Default for Limits {
             calls_per_minute: 600,
             failures_per_minute: 30,
             connections: 512,
+            connections_per_source: 128,
+            answer: Duration::from_secs(60),
             plugin_bytes: 48 * 1024 * 1024,
             bundle_bytes: 4 * 1024 * 1024,
             retention: Duration::from_secs(90 * 24 * 3600),

@@ -531,6 +531,7 @@ fn control_limits(config: &Config) -> control::Limits {
         holds: cap(config.approvals.max_open),
         holds_per_principal: cap(config.approvals.max_open_per_principal),
         connections: config.api.max_connections,
+        connections_per_source: config.api.max_connections_per_source,
         ..control::Limits::default()
     }
 }

@@ -64,10 +64,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn one(
     State(shared): State<Shared>,
-    _: Permit,
+    permit: Permit,
     Path(name): Path<String>,
 ) -> Result<Json<PluginInfo>, ApiError> {
-    Ok(Json(shared.plugins.one(&name, now(&shared)).await?))
+    match shared.plugins.one(&name, now(&shared)).await {
+        Ok(info) => Ok(Json(info)),
+        Err(error) => Err(permit.refuse(name_of(&subject(&name)), error).await),
+    }
 }
 
 /// Uploads a component. A new one is used from the next session on; what would take the place of

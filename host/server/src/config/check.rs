@@ -119,12 +119,25 @@ fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
              api.allow_plaintext = true behind a proxy that ends TLS",
         );
     }
+    let max_connections = raw
+        .max_connections
+        .map_or(1_000, |v| within(r, "api.max_connections", v, 1, 100_000));
     Api {
         listen,
         tls: raw.tls.map(|t| tls_files(r, "api.tls", t, base)),
-        max_connections: raw
-            .max_connections
-            .map_or(1_000, |v| within(r, "api.max_connections", v, 1, 100_000)),
+        max_connections,
+        max_connections_per_source: raw.max_connections_per_source.map_or(
+            (max_connections / 4).max(1),
+            |v| {
+                within(
+                    r,
+                    "api.max_connections_per_source",
+                    v,
+                    1,
+                    max_connections.max(1),
+                )
+            },
+        ),
     }
 }
 

@@ -62,6 +62,9 @@ pub struct Api {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub max_connections: usize,
+    /// From one address. A proxy in front of Weir counts as one source: with one, both limits
+    /// should be the same.
+    pub max_connections_per_source: usize,
 }
 
 #[derive(Debug)]

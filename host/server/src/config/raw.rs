@@ -66,6 +66,7 @@ pub(super) struct RawApi {
     #[serde(default)]
     pub(super) allow_plaintext: bool,
     pub(super) max_connections: Option<Spanned<usize>>,
+    pub(super) max_connections_per_source: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize, Default)]
