@@ -1,8 +1,10 @@
 //! The recorder as a whole, on real files, with faults.
 
+mod anchors;
 mod crash;
 mod faults;
 mod limits;
+mod live;
 mod power;
 mod round_trip;
 mod store;
