@@ -238,12 +238,22 @@ impl Weir {
     /// The command line, as the person whose token it is.
     pub fn cli(&self, token: Option<&str>, args: &[&str]) -> Result<Output> {
         let mut command = self.command();
-        command
-            .args(args)
-            .env("WEIR_API", format!("http://127.0.0.1:{}", self.api_port));
+        command.env("WEIR_API", format!("http://127.0.0.1:{}", self.api_port));
         if let Some(token) = token {
             command.env("WEIR_TOKEN", token);
         }
+        Self::output(command, args)
+    }
+
+    /// The command line of somebody who has no configuration.
+    pub fn bare_cli(&self, args: &[&str]) -> Result<Output> {
+        let mut command = self.command();
+        command.env_remove("WEIR_CONFIG");
+        Self::output(command, args)
+    }
+
+    fn output(mut command: Command, args: &[&str]) -> Result<Output> {
+        command.args(args);
         let out = command.output().context("the weir command")?;
         Ok(Output {
             stdout: String::from_utf8_lossy(&out.stdout).into_owned(),

@@ -127,11 +127,7 @@ impl Parts {
             } else {
                 plugins.join(", ")
             },
-            if self.config.identity.dev {
-                "\nwarning: the development issuer is on: whoever can read its key can be anybody"
-            } else {
-                ""
-            },
+            warnings::of(self.config.identity.dev, &self.plugins.list()),
         )
     }
 
@@ -209,8 +205,25 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        let api_server = control.serve(api, self.api_tls.clone(), shutdown.clone());
-        tokio::join!(pg.run(shutdown.clone()), api_server);
+        // On a stop, the API ends when the sessions begin to; when the recorder failed, it says until
+        // the last session has ended that this Weir is not ready.
+        let api_stop = CancellationToken::new();
+        let api_server = control.serve(api, self.api_tls.clone(), api_stop.clone());
+        let sessions = async {
+            pg.run(shutdown.clone()).await;
+            api_stop.cancel();
+        };
+        let failed = recorder.failed();
+        let ending = async {
+            tokio::select! {
+                () = shutdown.cancelled() => api_stop.cancel(),
+                () = failed.cancelled() => {
+                    shutdown.cancel();
+                    control.shutdown().await;
+                }
+            }
+        };
+        tokio::join!(sessions, api_server, ending);
 
         tracing::info!("draining is over; sealing the evidence");
         note(&*journal, &*self.clock, "weir:stop", &engine)
@@ -226,7 +239,11 @@ impl Parts {
             tracing::warn!("background tasks did not end in time");
         }
         recorder.shutdown(self.config.drain).await;
-        Ok(())
+        match recorder.stats().poisoned {
+            None => Ok(()),
+            // The next start recovers what is in the log, and goes on in a new file.
+            Some(why) => bail!("nothing could be recorded any more, so Weir ended: {why}"),
+        }
     }
 }
 
@@ -582,6 +599,8 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     options.limits.unsealed_bytes = options.limits.unsealed_bytes.max(recording.segment_bytes);
     Ok(options)
 }
+
+mod warnings;
 
 #[cfg(test)]
 mod tests;
