@@ -18,6 +18,7 @@ use weir_client::{Timestamp, VoteKind, VoteResult};
 use crate::convert;
 use crate::error::ApiError;
 use crate::guard::{Recorded, only_people};
+use crate::limits::Rate;
 use crate::store::{
     Ballot, Cast, HoldDocument, HoldLimits, HoldRecord, HoldRow, HoldState, Opened, RouteRecord,
     Store,
@@ -41,6 +42,8 @@ pub(crate) struct Desk {
     base_url: Arc<str>,
     limits: HoldLimits,
     announce: bool,
+    /// Opened lately, by principal.
+    opened: Arc<Rate<Arc<str>>>,
 }
 
 impl Desk {
@@ -51,6 +54,7 @@ impl Desk {
         base_url: Arc<str>,
         limits: HoldLimits,
         announce: bool,
+        opened: Rate<Arc<str>>,
     ) -> Self {
         Self {
             store,
@@ -59,6 +63,7 @@ impl Desk {
             base_url,
             limits,
             announce,
+            opened: Arc::new(opened),
         }
     }
 
@@ -224,6 +229,10 @@ fn document(request: &HoldRequest) -> HoldDocument {
 impl Approver for Desk {
     async fn open(&self, request: HoldRequest) -> Result<Box<dyn Hold>, ApproverError> {
         let record = self.record(&request)?;
+        let principal = request.session.principal.actor.subject.clone();
+        if !self.opened.admit(principal) {
+            return Err(ApproverError::TooMany(self.opened.limit() as usize));
+        }
         let info = HoldInfo {
             id: record.id.clone(),
             url: self.url(&record.id),

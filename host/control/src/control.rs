@@ -144,8 +144,11 @@ impl Control {
             HoldLimits {
                 total: limits.holds,
                 per_principal: limits.holds_per_principal,
+                kept: limits.holds_kept,
+                kept_per_principal: limits.holds_kept_per_principal,
             },
             webhook.is_some(),
+            Rate::new(limits.holds_per_minute),
         );
         let (sessions, writes) = Sessions::new(store.clone(), options.clock.clone());
         tasks.spawn(write_summaries(store.clone(), writes, stop.clone()));

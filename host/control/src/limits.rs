@@ -36,6 +36,10 @@ impl<K: Eq + Hash> Rate<K> {
         }
     }
 
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// Counts one call; false when it is one too many.
     pub(crate) fn admit(&self, key: K) -> bool {
         self.admit_at(key, Instant::now())

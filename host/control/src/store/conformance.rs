@@ -19,7 +19,7 @@ use weir_client::{
 };
 
 use super::{
-    Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Millis, NewBundle,
+    Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Kept, Millis, NewBundle,
     NoticeKind, Opened, PluginChangeRow, PluginRow, RouteRecord, SessionQuery, SessionRow,
     SessionWrite, Store,
 };
@@ -36,6 +36,8 @@ pub trait Maker: Send + Sync {
 /// Runs every check, each on a store of its own.
 pub async fn run(maker: &dyn Maker) {
     holds::holds_open_within_limits(&*maker.make().await).await;
+    holds::what_is_kept_of_holds_is_bounded(&*maker.make().await).await;
+    holds::ended_holds_shrink(&*maker.make().await).await;
     holds::holds_are_listed(&*maker.make().await).await;
     holds::votes_add_up(&*maker.make().await).await;
     holds::an_approval_is_taken_once(maker.make().await).await;
@@ -55,6 +57,12 @@ const PRINT: [u8; 32] = [7; 32];
 const LIMITS: HoldLimits = HoldLimits {
     total: 100,
     per_principal: 100,
+    kept: PLENTY,
+    kept_per_principal: PLENTY,
+};
+const PLENTY: Kept = Kept {
+    rows: 1_000,
+    bytes: 1 << 30,
 };
 
 fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {

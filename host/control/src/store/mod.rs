@@ -63,7 +63,8 @@ pub trait Store: Send + Sync + 'static {
     /// Can it read and write? Answered after every write that was asked for before.
     async fn ping(&self) -> Result<()>;
 
-    /// Opens a hold unless too many are open; also announces it when it asks for that.
+    /// Opens a hold unless too many are open; also announces it when it asks for that. The oldest
+    /// ended ones make room for it. A hold that ends keeps [`HoldDocument::shrunk`] only.
     async fn open_hold(&self, hold: HoldRecord, limits: HoldLimits) -> Result<Opened>;
     async fn hold(&self, id: &str) -> Result<Option<HoldRow>>;
     /// Newest first.
@@ -156,14 +157,26 @@ pub struct Begun {
 
 #[derive(Debug, Clone, Copy)]
 pub struct HoldLimits {
+    /// Open ones.
     pub total: u32,
     pub per_principal: u32,
+    /// Ended ones included. The oldest ended ones make room, those of the principal first.
+    pub kept: Kept,
+    pub kept_per_principal: Kept,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    pub rows: u64,
+    /// Of the documents.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
     Yes,
-    /// This many are open, of all or of this principal.
+    /// This many are open or take the room, of all or of this principal.
     TooMany(usize),
 }
 
