@@ -44,6 +44,8 @@ pub struct Setup {
     pub name: String,
     pub postgres_port: u16,
     pub database: String,
+    /// The target's login; its password is `TARGET_PASSWORD`.
+    pub user: String,
     pub env: String,
     /// A bundle directory; the embedded default bundle if none.
     pub bundle: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Setup {
             name: name.into(),
             postgres_port: cluster.port,
             database: database.into(),
+            user: LOGIN.into(),
             env: "prod".into(),
             bundle: None,
             plugins: plugins.collect(),
@@ -106,10 +109,10 @@ impl Setup {
         write!(
             t,
             "[[target]]\nname = \"{TARGET}\"\nprotocol = \"postgres\"\nenv = \"{}\"\n\
-             host = \"127.0.0.1\"\nport = {}\nuser = \"{LOGIN}\"\n\
+             host = \"127.0.0.1\"\nport = {}\nuser = \"{}\"\n\
              password = {{ env = \"TARGET_PASSWORD\" }}\ntls = \"require\"\n\
              [identity.dev]\nenabled = true\n[recording]\n{}\n",
-            self.env, self.postgres_port, self.recording
+            self.env, self.postgres_port, self.user, self.recording
         )?;
         if let Some(bundle) = &self.bundle {
             writeln!(t, "[policy]\nbundle = \"{}\"", bundle.display())?;
