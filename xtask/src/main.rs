@@ -14,6 +14,7 @@ mod deps;
 mod dist;
 mod fuzz;
 mod plugins;
+mod regress;
 mod seeds;
 mod sh;
 mod test;
@@ -32,6 +33,7 @@ usage: cargo xtask <command>
   lint            format and clippy, warnings are errors
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
+  regress [TEST]  PostgreSQL's regression suite through Weir: [--direct]
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
@@ -67,6 +69,7 @@ fn run(args: &[&str]) -> Result<()> {
             build_plugins(&root)
         }
         ["bench", rest @ ..] => bench::run(rest),
+        ["regress", rest @ ..] => regress::run(rest),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?),
