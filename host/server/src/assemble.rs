@@ -205,24 +205,13 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        // On a stop, the API ends when the sessions begin to; when the recorder failed, it says until
-        // the last session has ended that this Weir is not ready.
         let api_stop = CancellationToken::new();
         let api_server = control.serve(api, self.api_tls.clone(), api_stop.clone());
         let sessions = async {
             pg.run(shutdown.clone()).await;
             api_stop.cancel();
         };
-        let failed = recorder.failed();
-        let ending = async {
-            tokio::select! {
-                () = shutdown.cancelled() => api_stop.cancel(),
-                () = failed.cancelled() => {
-                    shutdown.cancel();
-                    control.shutdown().await;
-                }
-            }
-        };
+        let ending = ending::begin(&shutdown, recorder.failed(), &api_stop, &control);
         tokio::join!(sessions, api_server, ending);
 
         tracing::info!("draining is over; sealing the evidence");
@@ -600,6 +589,7 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     Ok(options)
 }
 
+mod ending;
 mod warnings;
 
 #[cfg(test)]
