@@ -25,7 +25,7 @@ pub struct Pending {
     inner: Mutex<Inner>,
     /// Told when a segment can be stored.
     pub work: Notify,
-    /// Told when a segment was stored.
+    /// Told when a segment was stored, or will never be.
     pub stored: Notify,
 }
 
@@ -201,6 +201,7 @@ impl Pending {
         self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
         let counters = &self.state.counters;
         counters.quarantined.fetch_add(1, Ordering::Relaxed);
+        self.stored.notify_waiters();
     }
 
     /// Segments that the store does not have yet.

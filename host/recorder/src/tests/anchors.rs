@@ -35,7 +35,7 @@ async fn event(recorder: &Recorder, action: &str) {
 
 /// A Weir that was killed, with part of its control stream stored and the rest in the log, and another
 /// on its spool that ended well. Gives the killed one's control stream.
-async fn killed_and_restarted(dir: &TempDir) -> Uuid {
+async fn killed_and_restarted(dir: &TempDir, in_log: bool) -> Uuid {
     let killed = TempDir::new();
     let mut options = killed.options();
     options.store = StoreConfig::Directory(dir.stored());
@@ -47,8 +47,9 @@ async fn killed_and_restarted(dir: &TempDir) -> Uuid {
     event(&recorder, "two").await;
     session(&recorder, 2, 100).await;
     assert!(recorder.flush(SHORT).await);
-    // From here on, in the log only.
-    event(&recorder, "three").await;
+    if in_log {
+        event(&recorder, "three").await;
+    }
     crash_copy(&killed.spool(), &dir.spool());
     dir.open().await.0.shutdown(SHORT).await;
     control
@@ -62,31 +63,35 @@ fn segments_of(dir: &TempDir, stream: Uuid) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_instance_is_vouched_for_to_its_last_record() {
-    let dir = TempDir::new();
-    let control = killed_and_restarted(&dir).await;
-    let report = dir.verify().await;
-    assert_eq!(findings(&report), []);
-    assert_eq!((report.control_streams, report.chains), (2, 1));
-    let segments = segments_of(&dir, control);
-    assert_eq!(segments.len(), 3);
-    // Each segment, each tail, and the stream as a whole.
-    let parts = [
-        &segments[..1],
-        &segments[1..2],
-        &segments[2..],
-        &segments[1..],
-        &segments[..],
-    ];
-    for part in parts {
-        let good: Vec<_> = part.iter().map(|p| std::fs::read(p).unwrap()).collect();
-        part.iter().for_each(|p| std::fs::remove_file(p).unwrap());
+    // With records in the log that no mark tells of; and with nothing there, so that only the end,
+    // which the next instance writes, follows.
+    for in_log in [true, false] {
+        let dir = TempDir::new();
+        let control = killed_and_restarted(&dir, in_log).await;
         let report = dir.verify().await;
-        assert_eq!(report.severity(), Severity::Failure, "{part:?}");
-        for (path, bytes) in part.iter().zip(good) {
-            std::fs::write(path, bytes).unwrap();
+        assert_eq!(findings(&report), []);
+        assert_eq!((report.control_streams, report.chains), (2, 1));
+        let segments = segments_of(&dir, control);
+        assert_eq!(segments.len(), 3);
+        // Each segment, each tail, and the stream as a whole.
+        let parts = [
+            &segments[..1],
+            &segments[1..2],
+            &segments[2..],
+            &segments[1..],
+            &segments[..],
+        ];
+        for part in parts {
+            let good: Vec<_> = part.iter().map(|p| std::fs::read(p).unwrap()).collect();
+            part.iter().for_each(|p| std::fs::remove_file(p).unwrap());
+            let report = dir.verify().await;
+            assert_eq!(report.severity(), Severity::Failure, "{part:?}");
+            for (path, bytes) in part.iter().zip(good) {
+                std::fs::write(path, bytes).unwrap();
+            }
         }
+        assert!(dir.verify().await.is_ok());
     }
-    assert!(dir.verify().await.is_ok());
 }
 
 fn json<T: serde::Serialize>(doc: &T) -> bytes::Bytes {
