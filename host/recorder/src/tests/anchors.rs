@@ -318,7 +318,7 @@ async fn replay_takes_neither_of_two_versions() {
 async fn a_chain_of_killed_instances_holds() {
     let dir = TempDir::new();
     let mut spool = dir.spool();
-    let mut places = Vec::new();
+    let mut killed = Vec::new();
     for round in 0..5 {
         let options = RecorderOptions {
             spool_dir: spool.clone(),
@@ -331,11 +331,12 @@ async fn a_chain_of_killed_instances_holds() {
             session(&recorder, 2, 100).await;
             recorder.flush(SHORT).await;
         }
-        let _open = recorder.open(start()).await.unwrap();
+        let open = recorder.open(start()).await.unwrap();
         let next = TempDir::new();
         crash_copy(&spool, &next.spool());
         spool = next.spool();
-        places.push(next);
+        // The killed ones do nothing more, and certainly do not end their sessions.
+        killed.push((recorder, open, next));
     }
     let options = RecorderOptions {
         spool_dir: spool,
