@@ -409,17 +409,18 @@ fn on_a_full_disk_nothing_passes() {
     );
     assert_eq!(arrived.len(), passed, "what passed is on the server");
 
-    // Nobody gets anything through, and the process lives.
+    // Nobody gets anything through any more, and a Weir that cannot record ends: with an error, so that
+    // whatever runs it knows, and in good order.
     let again = shop.weir.connect("alice", &shop.token(ALICE));
     let again = again.and_then(|mut c| c.query("SELECT 1 /* mark-disk-after-77aa */"));
     assert!(again.is_err() || again.is_ok_and(|r| r.error().is_some()));
     assert!(!shop.reached("mark-disk-after-77aa"));
-    assert!(shop.weir.is_alive(), "{}", shop.weir.log());
+    let status = shop.weir.ended(SOON).unwrap();
+    assert_eq!(status.code(), Some(1), "{status}: {}", shop.weir.log());
     assert!(!shop.weir.log().contains("panicked"), "{}", shop.weir.log());
 
     // With room again, a restart is all that it takes, and nothing that ran is missing.
     std::fs::remove_file(&ballast).unwrap();
-    shop.weir.stop();
     shop.weir.launch().unwrap();
     let session = a_session(&shop);
     assert_whole(&transcript(&shop.weir, &session, "the end"));

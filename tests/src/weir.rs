@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -209,6 +209,13 @@ impl Weir {
 
     pub fn stop(&mut self) {
         self.daemon = None;
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let status = self.daemon.as_mut().context("not running")?.wait(limit)?;
+        self.daemon = None;
+        Ok(status)
     }
 
     /// As a power cut would.
