@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_hold_is_told_signed_and_told_again_when_it_was_not_heard() {
-    let receiver = Receiver::start(&[500]).unwrap();
+    let receiver = Receiver::start(vec![500]).unwrap();
     let secret = format!("whsec_{}", base64(KEY));
     let shop = shop_with(
         "webhook",

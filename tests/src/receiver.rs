@@ -38,11 +38,11 @@ pub struct Receiver {
 
 impl Receiver {
     /// Answers with these statuses, one after the other, and with 204 from then on.
-    pub fn start(statuses: &[u16]) -> Result<Self> {
+    pub fn start(statuses: Vec<u16>) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let (send, requests) = mpsc::channel();
-        let mut statuses = statuses.to_vec().into_iter();
+        let mut statuses = statuses.into_iter();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let status = statuses.next().unwrap_or(204);
