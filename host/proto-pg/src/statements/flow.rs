@@ -16,7 +16,7 @@ use crate::wire::MessageError;
 use crate::wire::backend::TxStatus;
 
 /// The upstream sent what nothing explains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("the server answered with message {} where {expected} was expected", char::from(*tag))]
     Unexpected { tag: u8, expected: &'static str },
@@ -24,6 +24,8 @@ pub(crate) enum Violation {
     RanRefused,
     #[error("the server returned rows that no description explains")]
     RowsWithoutColumns,
+    #[error("the server did something else than what was decided: {0}")]
+    Command(String),
     #[error("the server began a COPY that the statement does not contain")]
     Copy,
     #[error("the server sent a broken message: {0}")]
@@ -58,7 +60,12 @@ pub(super) enum OnFailure {
 pub(super) enum Expect {
     Query(Box<Run>, Changes),
     Parse(Changes, Option<Refused>),
-    Bind(Changes, Option<Refused>),
+    Bind {
+        changes: Changes,
+        refused: Option<Refused>,
+        /// Planning it may show values that are hidden from the client.
+        hides: bool,
+    },
     Describe {
         what: Described,
         /// ParameterDescription has come.
@@ -70,6 +77,8 @@ pub(super) enum Expect {
     Close(Changes),
     Sync,
     Own(Box<OwnQuery>),
+    /// The server is not asked: these bytes are the answer, at this place.
+    Local(Bytes),
 }
 
 pub(super) struct OwnQuery {
@@ -137,8 +146,8 @@ pub(crate) struct Flow {
     unsynced: bool,
     next_id: u64,
     pub(super) copy_in: CopyIn,
-    /// Some statement of this transaction touched masked columns: deferred constraints can still
-    /// name their values.
+    /// Masked columns are in play since the transaction began: whatever fails in it later, deferred
+    /// constraints above all, can name their values.
     pub(super) tainted: bool,
     /// DDL ran in this transaction, and DDL was committed.
     pub(super) ddl: bool,
@@ -199,9 +208,10 @@ impl Flow {
         self.queue.is_empty()
     }
 
-    /// Something runs that a CancelRequest could stop.
+    /// Something of the client's runs that a CancelRequest could stop.
     pub fn is_busy(&self) -> bool {
-        !self.queue.is_empty()
+        let mut queue = self.queue.iter();
+        queue.any(|e| !matches!(e, Expect::Own(_) | Expect::Local(_)))
     }
 
     /// True once after every committed change of the catalogue.
@@ -263,9 +273,11 @@ impl Flow {
         self.queue.push_back(Expect::Parse(changes, Some(refused)));
     }
 
-    pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>) {
+    /// `hides`: it can reach columns that are hidden from the client.
+    pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>, hides: bool) {
         let id = self.id();
         self.unsynced = true;
+        self.tainted |= hides;
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -279,14 +291,21 @@ impl Flow {
             portals: vec![name],
             on_failure,
         };
-        self.queue.push_back(Expect::Bind(changes, None));
+        self.queue.push_back(Expect::Bind {
+            changes,
+            refused: None,
+            hides,
+        });
     }
 
     /// A Bind, Describe or Close that cannot be: fails on the server and is answered with `refused`.
     pub fn sent_refused_bind(&mut self, refused: Refused) {
         self.unsynced = true;
-        self.queue
-            .push_back(Expect::Bind(Changes::default(), Some(refused)));
+        self.queue.push_back(Expect::Bind {
+            changes: Changes::default(),
+            refused: Some(refused),
+            hides: false,
+        });
     }
 
     pub fn sent_describe(&mut self, what: Described, own: bool) {
@@ -329,6 +348,22 @@ impl Flow {
         self.unsynced = false;
         self.batch += 1;
         self.queue.push_back(Expect::Sync);
+    }
+
+    /// Nothing is sent: `answer` goes to the client when everything before it is answered.
+    pub fn sent_nothing(&mut self, answer: Bytes) {
+        self.queue.push_back(Expect::Local(answer));
+    }
+
+    /// An answer of our own whose turn it is.
+    pub fn take_local(&mut self) -> Option<Bytes> {
+        if !matches!(self.queue.front(), Some(Expect::Local(_))) {
+            return None;
+        }
+        match self.queue.pop_front() {
+            Some(Expect::Local(answer)) => Some(answer),
+            _ => None,
+        }
     }
 
     pub fn sent_own(&mut self, bounds: Bounds) -> oneshot::Receiver<Result<Rows, QueryError>> {

@@ -19,7 +19,7 @@ use crate::refusal::ClientText;
 use crate::wire::{FrameError, MessageError, startup};
 
 pub(crate) use query::{Bounds, Collector, QueryError};
-pub(crate) use sender::{OWN_PREFIX, Planned, Sender, Statement};
+pub(crate) use sender::{NO_SUCH, OWN_PREFIX, Planned, Sender, Statement};
 
 /// TCP, or TLS over it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
