@@ -78,6 +78,8 @@ pub(crate) struct FromClient {
     pub(super) judge: Judge,
     /// What is kept under names.
     pub(super) named: Budget,
+    /// A text of this session was too large to be analysed inline.
+    pub(super) large_texts: bool,
     /// Syncs during a COPY … FROM STDIN: the server ignores them, unless it has given up the COPY
     /// before it reads them, which shows later.
     held_syncs: usize,
@@ -97,6 +99,7 @@ impl FromClient {
             sender,
             judge,
             named,
+            large_texts: false,
             held_syncs: 0,
         }
     }

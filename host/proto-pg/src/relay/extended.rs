@@ -300,6 +300,9 @@ impl FromClient {
             let text = format!("portal \"{name}\" does not exist");
             return self.refuse_execute(Refused::new("34000", text));
         };
+        if let Err(refused) = self.is_itself(e.portal, &portal) {
+            return self.refuse_execute(refused);
+        }
         let judged = match self.at_execution(&portal).await? {
             Ok(judged) => judged,
             Err(refused) => return self.refuse_execute(refused),

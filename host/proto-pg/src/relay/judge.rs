@@ -142,7 +142,7 @@ fn name_bytes(name: &str) -> bytes::Bytes {
 }
 
 /// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
-fn mentions_names(sql: &[u8]) -> bool {
+pub(super) fn mentions_names(sql: &[u8]) -> bool {
     [&b"execute"[..], b"fetch", b"move"].iter().any(|word| {
         sql.windows(word.len())
             .any(|w| w.eq_ignore_ascii_case(word))

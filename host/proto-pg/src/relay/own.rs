@@ -4,9 +4,11 @@
 use pipeline::{EndReason, Facts, Question};
 
 use super::client::FromClient;
+use super::judge::mentions_names;
 use super::{End, open};
 use crate::catalog::Rows;
-use crate::statements::Judged;
+use crate::refusal::Refused;
+use crate::statements::{Judged, Portal};
 use crate::upstream::QueryError;
 use crate::wire::backend::TxStatus;
 
@@ -108,7 +110,10 @@ impl FromClient {
     /// What a text does. A large one takes its time, and this thread serves others: it goes on
     /// elsewhere, few at once.
     pub(super) async fn look(&mut self, sql: &[u8]) -> Result<Judged, End> {
-        if sql.len() <= self.link.limits.inline_text {
+        let large = sql.len() > self.link.limits.inline_text;
+        self.large_texts |= large;
+        // EXECUTE reads again what was prepared, which can be large.
+        if !large && !(self.large_texts && mentions_names(sql)) {
             return Ok(self.look_at(sql));
         }
         let analysts = self.link.analysts.clone();
@@ -122,6 +127,25 @@ impl FromClient {
             return Ok(self.look_at(sql));
         }
         Ok(tokio::task::block_in_place(|| self.look_at(sql)))
+    }
+
+    /// Is the portal surely what was bound under this name? Code on the server opens and closes cursors
+    /// by name. Where nothing is labelled, it gains nothing by that: it ran with the same rights.
+    pub(super) fn is_itself(&self, name: &[u8], portal: &Portal) -> Result<(), Refused> {
+        let strange = !name.is_empty() && self.link.flow.lock().is_strange(portal);
+        if !strange {
+            return Ok(());
+        }
+        let judged = &portal.judged;
+        let target = &self.link.session.info().target.name;
+        let labelled = judged.snapshot.labelled(judged.policy.labels(), target);
+        if labelled.all.is_empty() {
+            return Ok(());
+        }
+        let text =
+            "a function that ran since this portal was bound may have put another in its place";
+        Err(Refused::new("42501", text)
+            .hint("Bind it again, or read it to its end before you call functions."))
     }
 
     /// Can planning the text reach columns that are hidden from the client? Nothing is decided yet:

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pipeline::{OutcomeKind, Receipt};
 use tokio::sync::oneshot;
 
 use super::names::Names;
-use super::{Portal, Prepared, Run};
+use super::{Judged, Portal, Prepared, Run};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
 use crate::upstream::{Bounds, Collector, QueryError};
@@ -149,6 +150,9 @@ pub(crate) struct Flow {
     /// Masked columns are in play since the transaction began: whatever fails in it later, deferred
     /// constraints above all, can name their values.
     pub(super) tainted: bool,
+    /// Counts code that is not PostgreSQL's own: it can have closed any portal and opened another one
+    /// under its name.
+    foreign: u64,
     /// DDL ran in this transaction, and DDL was committed.
     pub(super) ddl: bool,
     pub(super) catalog_changed: bool,
@@ -167,6 +171,7 @@ impl Flow {
             next_id: 0,
             copy_in: CopyIn::None,
             tainted: false,
+            foreign: 0,
             ddl: false,
             catalog_changed: false,
         }
@@ -236,6 +241,9 @@ impl Flow {
         changes.statements.push(Bytes::new());
         changes.portals.push(Bytes::new());
         self.tainted |= run.is_masked();
+        if let Some(judged) = &run.judged {
+            self.runs(judged, None);
+        }
         self.queue.push_back(Expect::Query(Box::new(run), changes));
     }
 
@@ -278,6 +286,7 @@ impl Flow {
         let id = self.id();
         self.unsynced = true;
         self.tainted |= hides;
+        self.runs(&portal.judged, Some(&portal));
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -321,6 +330,9 @@ impl Flow {
         self.unsynced = true;
         let changes = self.forget(forgets);
         self.tainted |= run.is_masked();
+        if let Some(judged) = &run.judged {
+            self.runs(judged, run.portal.as_ref());
+        }
         self.queue
             .push_back(Expect::Execute(Box::new(run), changes));
     }
@@ -348,6 +360,19 @@ impl Flow {
         self.unsynced = false;
         self.batch += 1;
         self.queue.push_back(Expect::Sync);
+    }
+
+    /// What it runs can give another meaning to every portal but its own.
+    fn runs(&mut self, judged: &Judged, own: Option<&Arc<Portal>>) {
+        self.foreign += u64::from(judged.is_foreign());
+        if let Some(portal) = own {
+            portal.foreign.store(self.foreign, Ordering::SeqCst);
+        }
+    }
+
+    /// Code ran since the portal was bound, or ran last, that can have put another in its place.
+    pub fn is_strange(&self, portal: &Portal) -> bool {
+        portal.foreign.load(Ordering::SeqCst) != self.foreign
     }
 
     /// Nothing is sent: `answer` goes to the client when everything before it is answered.

@@ -12,6 +12,7 @@ mod replies;
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -67,6 +68,12 @@ impl Judged {
 
     pub fn may_be_planned(&self) -> bool {
         self.denied.is_none()
+    }
+
+    /// Code that is not PostgreSQL's own runs, or nobody can tell what does.
+    pub fn is_foreign(&self) -> bool {
+        let analysis = &self.analysis;
+        !analysis.facts.parsed || analysis.summaries.iter().any(|s| s.foreign)
     }
 
     /// The catalogue may have changed since, and one of the text's names can mean labelled columns
@@ -131,6 +138,8 @@ pub(crate) struct Portal {
     pub result_formats: Vec<i16>,
     /// Formats as bound.
     pub columns: Mutex<Columns>,
+    /// How far `Flow` had counted foreign code when the portal was last sure to be itself.
+    foreign: AtomicU64,
     /// For a named one.
     _charge: Option<Charge>,
 }
@@ -175,6 +184,7 @@ impl Portal {
             params: bind.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect(),
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
+            foreign: AtomicU64::default(),
             _charge: None,
             prepared,
         }

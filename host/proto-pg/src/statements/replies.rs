@@ -11,6 +11,9 @@ use crate::analysis::{CopyKind, Over};
 use crate::wire::HEADER;
 use crate::wire::backend::{self, TxStatus};
 
+/// Parameters that the server reports and that can have any value.
+const FREE_TEXT: &[&[u8]] = &[b"application_name", b"search_path"];
+
 impl Flow {
     /// The run at the head, whose rows are coming.
     pub fn head_run(&mut self) -> Option<&mut Run> {
@@ -25,7 +28,8 @@ impl Flow {
         let tag = frame.first().copied().unwrap_or(0);
         let body = frame.get(HEADER..).unwrap_or_default();
         match tag {
-            b'S' | b'A' => return Ok(Effect::Pass(None)),
+            b'A' => return Ok(Effect::Pass(None)),
+            b'S' => return self.parameter(body),
             b'N' => return Ok(self.notice()),
             b'E' => return self.error(body, done),
             _ => {}
@@ -62,6 +66,16 @@ impl Flow {
             b'Z' => self.ready(body, done),
             _ => Err(unexpected(tag, "no message of this type")),
         }
+    }
+
+    /// Code on the server can set a free text to a value that it may not return.
+    fn parameter(&self, body: &[u8]) -> Result<Effect, Violation> {
+        let (name, _) = backend::parameter(body)?;
+        Ok(if self.tainted && FREE_TEXT.contains(&name) {
+            Effect::Swallow
+        } else {
+            Effect::Pass(None)
+        })
     }
 
     fn notice(&mut self) -> Effect {

@@ -98,7 +98,12 @@ const EMP: &str = "CREATE TABLE emp (id int PRIMARY KEY, name text, ssn text);
     CREATE TABLE deferred (id int);
     CREATE CONSTRAINT TRIGGER later AFTER INSERT ON deferred DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION late();
-    GRANT ALL ON emp, orders, deferred TO weir; ANALYZE";
+    CREATE FUNCTION open_it(refcursor) RETURNS refcursor LANGUAGE plpgsql
+        AS $$BEGIN OPEN $1 FOR SELECT ssn || '' AS a FROM emp; RETURN $1; END$$;
+    CREATE FUNCTION do_it(text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE $1; END$$;
+    CREATE TABLE ruled (a text);
+    CREATE RULE r AS ON INSERT TO ruled DO INSTEAD SELECT ssn || '' AS a FROM emp;
+    GRANT ALL ON emp, orders, deferred, ruled TO weir; ANALYZE";
 
 pub(super) fn whole(messages: &[Message]) -> String {
     format!("{messages:?}")
@@ -251,6 +256,58 @@ async fn values_do_not_travel_in_reports() {
     assert!(a.error.as_ref().unwrap().1.contains("\"x\""), "{a:?}");
     let m = script().run("SELECT 'x'::int").sync().ask(&mut c).await;
     assert!(whole(&m).contains("invalid input syntax"), "{m:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_on_the_server_gives_names_no_other_meaning() {
+    let b = Bench::new("x_code", labelled(), EMP);
+    let mut c = b.client().await;
+    let harmless = "SELECT 'x' || '' AS a";
+    for gone in [
+        "COMMIT AND CHAIN",
+        "ROLLBACK TO s",
+        "CLOSE c",
+        "SELECT do_it('CLOSE c')",
+    ] {
+        c.query("BEGIN; SAVEPOINT s").await;
+        let bound = script().parse("", harmless).bind("c", "");
+        let m = bound.object(b'D', b'P', "c").sync().ask(&mut c).await;
+        assert_eq!(tags(&m), "12TZ", "{gone}: {m:?}");
+        c.query(gone).await;
+        let a = c.query("SELECT open_it('c')").await;
+        assert_eq!(a.code(), "", "{gone}: {a:?}");
+        script().execute("c").sync().ask(&mut c).await;
+        c.query("FETCH ALL FROM c").await;
+        c.query("ROLLBACK").await;
+    }
+    // A portal that runs such code itself goes on.
+    let open = script().parse(
+        "",
+        "SELECT do_it('SELECT 1'), n FROM generate_series(1, 3) n",
+    );
+    c.query("BEGIN").await;
+    let mut open = open.bind("own", "");
+    for _ in 0..2 {
+        encode::execute(&mut open.0, b"own", 1);
+    }
+    let m = open.sync().ask(&mut c).await;
+    assert_eq!(tags(&m), "12DsDsZ", "{m:?}");
+    let m = script().execute("own").sync().ask(&mut c).await;
+    assert_eq!(tags(&m), "DCZ", "{m:?}");
+    c.query("ROLLBACK").await;
+    // What a rule shows, and what the server reports of settings.
+    c.query("INSERT INTO ruled VALUES ('x')").await;
+    script()
+        .run("INSERT INTO ruled VALUES ('x')")
+        .sync()
+        .ask(&mut c)
+        .await;
+    let set = "SELECT do_it($$SELECT set_config('application_name', ssn, false) FROM emp \
+               WHERE id = 1$$)";
+    let m = script().query(set).ask(&mut c).await;
+    assert!(!whole(&m).contains(SECRET), "{m:?}");
+    let seen = String::from_utf8_lossy(&b.memory.journal.to_client()).into_owned();
+    assert!(!seen.contains(SECRET), "{seen}");
 }
 
 /// What a text makes the server say, by its tags.
