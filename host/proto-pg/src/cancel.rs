@@ -34,8 +34,10 @@ pub(crate) struct Cancellable {
 #[derive(Clone)]
 struct Decision {
     token: CancellationToken,
-    /// Something earlier runs on the server meanwhile.
+    /// Something earlier of the client's runs on the server meanwhile.
     busy: bool,
+    /// Only questions of our own are under way.
+    asking: bool,
 }
 
 impl Cancellable {
@@ -49,18 +51,38 @@ impl Cancellable {
 
     /// From now until the guard is dropped, a cancel gives up this decision.
     pub fn deciding(&self, token: CancellationToken, busy: bool) -> Deciding<'_> {
-        *self.deciding.lock() = Some(Decision { token, busy });
+        self.enter(Decision {
+            token,
+            busy,
+            asking: false,
+        })
+    }
+
+    /// From now until the guard is dropped, only questions of our own run on the server. A cancel does
+    /// not go there: it would hit one of them in the client's stead. It is seen by the token.
+    pub fn asking(&self) -> (Deciding<'_>, CancellationToken) {
+        let token = CancellationToken::new();
+        let decision = Decision {
+            token: token.clone(),
+            busy: false,
+            asking: true,
+        };
+        (self.enter(decision), token)
+    }
+
+    fn enter(&self, decision: Decision) -> Deciding<'_> {
+        *self.deciding.lock() = Some(decision);
         Deciding(self)
     }
 
     pub fn is_deciding(&self) -> bool {
-        self.deciding.lock().is_some()
+        self.deciding.lock().as_ref().is_some_and(|d| !d.asking)
     }
 
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let decision = self.deciding.lock().clone();
-        if let Some(Decision { token, busy }) = decision {
+        if let Some(Decision { token, busy, .. }) = decision {
             token.cancel();
             if !busy {
                 return Ok(());

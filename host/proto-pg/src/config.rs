@@ -134,6 +134,12 @@ pub struct Limits {
     /// For the last words to a client, or to an upstream, that does not read.
     pub farewell: Duration,
     pub analysis: crate::analysis::Limits,
+    /// Texts with more bytes are analysed aside from the threads that serve sessions, and only so many
+    /// of them at once, over all sessions.
+    pub inline_text: usize,
+    pub max_large_analyses: usize,
+    /// Bytes of texts and values behind the named prepared statements and portals of one session.
+    pub max_named_bytes: usize,
 }
 
 impl Default for Limits {
@@ -158,6 +164,9 @@ impl Default for Limits {
             max_catalog_bytes: 512 << 20,
             farewell: Duration::from_secs(2),
             analysis: crate::analysis::Limits::default(),
+            inline_text: 16 << 10,
+            max_large_analyses: 4,
+            max_named_bytes: 128 << 20,
         }
     }
 }

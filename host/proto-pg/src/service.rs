@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub targets: HashMap<Arc<str>, Arc<PgTarget>>,
     pub keys: CancelKeys,
     pub catalogs: Catalogs,
+    /// Turns for analyses of large texts.
+    pub analysts: Arc<Semaphore>,
     unauthenticated: Semaphore,
     by_source: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -48,6 +50,7 @@ impl PgService {
             targets,
             keys: CancelKeys::default(),
             catalogs: Catalogs::default(),
+            analysts: Arc::new(Semaphore::new(options.limits.max_large_analyses.max(1))),
             unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
             by_source: Mutex::default(),
             options,

@@ -9,6 +9,7 @@
 //! Architecture invariant: nothing here talks to a server; the same text, snapshot, state and labels
 //! give the same analysis.
 
+mod command;
 mod ddl;
 mod expression;
 pub(crate) mod flow;
@@ -34,6 +35,8 @@ use pipeline::{
 
 use crate::catalog::{SessionState, Snapshot};
 
+pub(crate) use command::{Command, Over};
+pub(crate) use settings::refuse as pinned;
 pub use shape::{CopyFormat, CopyKind, Field, StatementShape, Taint, TxEffect};
 pub(crate) use summary::{Effect, Summary};
 
@@ -94,6 +97,8 @@ pub struct Analysis {
     /// When the catalogue changes while it runs, it can read labelled columns that are not listed.
     pub shadowed: bool,
     pub(crate) summaries: Vec<Arc<Summary>>,
+    /// One per statement, as far as they are known.
+    pub(crate) commands: Vec<Command>,
 }
 
 /// Refusals that are ours, not PostgreSQL's: insufficient_privilege.
@@ -134,6 +139,7 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
         again: false,
     };
     let mut summaries = Vec::new();
+    let mut commands = Vec::new();
     for stmt in tree.stmts() {
         if summaries.len() >= ctx.limits.max_statements {
             let limit = ctx.limits.max_statements;
@@ -142,6 +148,7 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
                 format!("the text has more than {limit} statements"),
             ));
         }
+        commands.push(command::command(stmt));
         let summary = statement::summarize(stmt, &mut cx, 0);
         let mut effects = summary.effects.iter();
         let sets_path = effects.any(|e| matches!(e, Effect::Path | Effect::Ends));
@@ -152,7 +159,10 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
             cx.path = crate::catalog::Path::Unknown;
         }
     }
-    Ok(merge(text, summaries, ctx))
+    Ok(Analysis {
+        commands,
+        ..merge(text, summaries, ctx)
+    })
 }
 
 fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
@@ -221,6 +231,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
             .or(not_mixed),
         sqlstate: POLICY,
         summaries,
+        commands: Vec::new(),
     }
 }
 
@@ -272,5 +283,6 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         refuse,
         sqlstate,
         summaries: Vec::new(),
+        commands: Vec::new(),
     }
 }

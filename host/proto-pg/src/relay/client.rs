@@ -10,7 +10,7 @@ use super::judge::{Judge, forgets, request};
 use super::{Direction, End, Link, UpstreamSender, violation};
 use crate::analysis::{CopyFormat, CopyKind};
 use crate::refusal::Refused;
-use crate::statements::{CopyIn, Forgets, Judged, Run};
+use crate::statements::{Budget, CopyIn, Forgets, Judged, Run};
 use crate::upstream::{Sender, Statement, Stream};
 use crate::wire::backend::TxStatus;
 use crate::wire::frontend::{self, FrameLimits, Tag};
@@ -76,6 +76,13 @@ pub(crate) struct FromClient {
     pub(super) reader: ClientReader,
     pub(super) sender: UpstreamSender,
     pub(super) judge: Judge,
+    /// What is kept under names.
+    pub(super) named: Budget,
+    /// A text of this session was too large to be analysed inline.
+    pub(super) large_texts: bool,
+    /// Syncs during a COPY … FROM STDIN: the server ignores them, unless it has given up the COPY
+    /// before it reads them, which shows later.
+    held_syncs: usize,
 }
 
 impl FromClient {
@@ -85,11 +92,15 @@ impl FromClient {
         sender: UpstreamSender,
         judge: Judge,
     ) -> Self {
+        let named = Budget::new(link.limits.max_named_bytes);
         Self {
             link,
             reader,
             sender,
             judge,
+            named,
+            large_texts: false,
+            held_syncs: 0,
         }
     }
 
@@ -99,6 +110,7 @@ impl FromClient {
             data: self.link.limits.max_data,
         };
         loop {
+            self.release_syncs();
             match self.reader.buffered(limits).map_err(violation)? {
                 Some((tag, frame)) => {
                     self.message(tag, frame).await?;
@@ -123,6 +135,10 @@ impl FromClient {
             tokio::pin!(progress);
             progress.as_mut().enable();
             let ending = link.shutdown.is_cancelled();
+            let held = self.held_syncs > 0;
+            if held && self.copy_in() == CopyIn::None {
+                return Ok(());
+            }
             if ending {
                 let flow = link.flow.lock();
                 if flow.is_quiescent() && flow.tx() == TxStatus::Idle {
@@ -133,14 +149,16 @@ impl FromClient {
                 biased;
                 () = self.reader.fill() => return Ok(()),
                 () = link.shutdown.cancelled(), if !ending => {}
-                () = progress, if ending => {}
+                () = progress, if ending || held => {}
             }
         }
     }
 
     async fn message(&mut self, tag: Tag, frame: Bytes) -> Result<(), End> {
-        if let CopyIn::Active { seq } = self.copy_in() {
-            return self.during_copy(tag, frame, seq).await;
+        if let CopyIn::Active { seq } = self.copy_in()
+            && self.during_copy(tag, &frame, seq).await?
+        {
+            return Ok(());
         }
         if tag == Tag::Sync {
             self.judge.synced();
@@ -157,6 +175,7 @@ impl FromClient {
         }
         let limit = self.link.limits.max_in_flight;
         if self.link.flow.lock().len() >= limit {
+            self.prompt();
             self.wait_until(|flow| flow.len() < limit).await?;
         }
         let body = frame.slice(HEADER..);
@@ -175,7 +194,7 @@ impl FromClient {
                 let text = "the function call protocol is not permitted through Weir";
                 let refused = Refused::new("42501", text)
                     .hint("Large objects can be used through SQL functions, where policy permits.");
-                self.refuse_query(refused).await
+                self.refuse_query(refused)
             }
             // What is left of a COPY that has failed; the server ignores it, too.
             Tag::CopyData | Tag::CopyDone | Tag::CopyFail => Ok(()),
@@ -191,8 +210,17 @@ impl FromClient {
         self.link.flow.lock().is_skipping()
     }
 
+    /// Before waiting for answers: those to a batch that no Sync has ended come when they are asked
+    /// for.
+    fn prompt(&mut self) {
+        if self.link.flow.lock().is_open_batch() {
+            self.sender.flush_request();
+        }
+    }
+
     /// The client is done. What it has sent before still runs to its end, as without Weir.
     async fn terminate(&mut self) -> Result<(), End> {
+        self.prompt();
         self.wait_until(|flow| flow.is_drained()).await?;
         self.sender.terminate();
         self.sender.flush().await?;
@@ -204,11 +232,11 @@ impl FromClient {
     async fn query(&mut self, frame: Bytes) -> Result<(), End> {
         let sql = match frontend::query(frame.get(HEADER..).unwrap_or_default()) {
             Ok(sql) => frame.slice_ref(sql),
-            Err(e) => return self.refuse_query(Refused::malformed(e)).await,
+            Err(e) => return self.refuse_query(Refused::malformed(e)),
         };
         let judged = match self.judge_text(&sql).await? {
             Ok(judged) => Arc::new(judged),
-            Err(refused) => return self.refuse_query(refused).await,
+            Err(refused) => return self.refuse_query(refused),
         };
         let mut canonical = b"query\0".to_vec();
         canonical.extend_from_slice(&sql);
@@ -217,7 +245,7 @@ impl FromClient {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 let refused = judged.told(&refusal, &self.link.session.info().id_text);
-                return self.refuse_query(refused).await;
+                return self.refuse_query(refused);
             }
         };
         if permitted.receipt().was_held()
@@ -225,7 +253,7 @@ impl FromClient {
         {
             self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
                 .await?;
-            return self.refuse_query(refused).await;
+            return self.refuse_query(refused);
         }
         let obligations = permitted.receipt().obligations();
         let copy_masks = match self.copy_masks(&judged, obligations).await {
@@ -233,7 +261,7 @@ impl FromClient {
             Err(refused) => {
                 self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
                     .await?;
-                return self.refuse_query(refused).await;
+                return self.refuse_query(refused);
             }
         };
         if self.skipping() {
@@ -256,7 +284,7 @@ impl FromClient {
 
     /// Answers a query that is not sent: at once if the server has nothing to say about it, else by
     /// way of a text that fails there.
-    async fn refuse_query(&mut self, refused: Refused) -> Result<(), End> {
+    fn refuse_query(&mut self, refused: Refused) -> Result<(), End> {
         let here = {
             let flow = self.link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::Idle
@@ -265,8 +293,8 @@ impl FromClient {
             let mut out = BytesMut::new();
             refused.encode("ERROR", &mut out);
             encode::ready(&mut out, TxStatus::Idle);
-            // The other direction is gone only when the session ends.
-            let _ = self.link.inject.send(out.freeze()).await;
+            self.link.flow.lock().sent_nothing(out.freeze());
+            self.link.local.notify_one();
             return Ok(());
         }
         if self.skipping() {
@@ -346,18 +374,20 @@ impl FromClient {
             .await
     }
 
-    async fn during_copy(&mut self, tag: Tag, frame: Bytes, seq: u64) -> Result<(), End> {
+    /// False: the COPY is over, and the message is not about it.
+    async fn during_copy(&mut self, tag: Tag, frame: &Bytes, seq: u64) -> Result<bool, End> {
         match tag {
             Tag::CopyData => {
+                self.held_syncs = 0;
                 let session = self.link.session.clone();
                 session.record(seq, Way::ToUpstream, frame.clone()).await?;
                 // The COPY may have failed meanwhile; then nobody reads this any more.
                 if self.copy_in() != CopyIn::None {
-                    self.sender.copy_data(&frame);
+                    self.sender.copy_data(frame);
                 }
-                Ok(())
             }
             Tag::CopyDone | Tag::CopyFail => {
+                self.held_syncs = 0;
                 if tag == Tag::CopyDone {
                     self.sender.copy_done();
                 } else {
@@ -373,16 +403,43 @@ impl FromClient {
                     // The text may hold another COPY.
                     self.wait_for_copy().await?;
                 }
-                Ok(())
             }
             // "Ignore Flush/Sync for the convenience of client libraries" (copyfromparse.c).
-            Tag::Flush | Tag::Sync => Ok(()),
+            Tag::Flush => {}
+            Tag::Sync => {
+                self.held_syncs += 1;
+                if self.held_syncs > self.link.limits.max_in_flight {
+                    return Err(violation("too many Sync messages during COPY from stdin"));
+                }
+            }
             Tag::Terminate => {
                 self.sender.terminate();
                 self.sender.flush().await?;
-                Err(End(EndReason::ClientClosed))
+                return Err(End(EndReason::ClientClosed));
             }
-            _ => Err(violation("unexpected message type during COPY from stdin")),
+            // The server fails the COPY, unless it has failed before, and then it may well understand
+            // the message. Failing it here gives one answer in both cases.
+            _ => {
+                let reason = b"unexpected message type during COPY from stdin";
+                self.sender.copy_fail(reason);
+                self.link.flow.lock().sent_copy_end();
+                self.release_syncs();
+                self.wait_until(|flow| flow.is_drained()).await?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The server has given up the COPY, and reads the Syncs behind it.
+    fn release_syncs(&mut self) {
+        if self.held_syncs == 0 || self.copy_in() != CopyIn::None {
+            return;
+        }
+        for _ in 0..std::mem::take(&mut self.held_syncs) {
+            self.judge.synced();
+            self.sender.sync();
+            self.link.flow.lock().sent_sync();
         }
     }
 }

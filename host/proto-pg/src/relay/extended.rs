@@ -9,8 +9,10 @@ use super::End;
 use super::client::{FromClient, copies_in};
 use super::judge::{forgets, request};
 use crate::refusal::Refused;
-use crate::statements::{Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run};
-use crate::upstream::{Bound, DecidedBind, OWN_PREFIX, Planned, Sender, Statement};
+use crate::statements::{
+    Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, fit_name,
+};
+use crate::upstream::{Bound, DecidedBind, NO_SUCH, Planned, Sender, Statement};
 use crate::wire::HEADER;
 use crate::wire::frontend::{self, Object};
 
@@ -39,9 +41,16 @@ impl FromClient {
         let name = frame.slice_ref(p.name);
         let sql = frame.slice_ref(p.sql);
         let types = frame.slice_ref(p.types);
-        if let Err(refused) = self.name_is_free(&name, true) {
-            return self.refuse_parse(name, refused);
+        if let Err(refused) = self.fit(&name) {
+            // Under a name of ours: the client's unnamed statement stays.
+            return self.refuse_parse(Bytes::from_static(NO_SUCH), refused);
         }
+        // The analysis keeps the text as well.
+        let size = sql.len() * 2 + types.len();
+        let charge = match self.name_is_free(&name, true, size) {
+            Ok(charge) => charge,
+            Err(refused) => return self.refuse_parse(name, refused),
+        };
         let judged = match self.judge_plan(&sql, None).await? {
             Ok(judged) => Arc::new(judged),
             Err(refused) => return self.refuse_parse(name, refused),
@@ -58,7 +67,7 @@ impl FromClient {
         };
         self.sender.plan(planned);
         self.judge.parsed(&name, &judged.analysis);
-        let prepared = Arc::new(Prepared::new(sql, types, judged));
+        let prepared = Arc::new(Prepared::new(sql, types, judged).charged(charge));
         self.link.flow.lock().sent_parse(name, prepared);
         Ok(())
     }
@@ -107,25 +116,38 @@ impl FromClient {
         }
     }
 
-    fn name_is_free(&self, name: &[u8], statement: bool) -> Result<(), Refused> {
-        if name.starts_with(OWN_PREFIX) {
-            return Err(Refused::new(
-                "42602",
-                "names with this prefix belong to Weir",
-            ));
+    fn fit(&self, name: &[u8]) -> Result<(), Refused> {
+        fit_name(name, self.link.utf8)
+    }
+
+    /// May one more thing of this size be kept under this name? The unnamed ones replace each other.
+    fn name_is_free(
+        &self,
+        name: &[u8],
+        statement: bool,
+        size: usize,
+    ) -> Result<Option<Charge>, Refused> {
+        if name.is_empty() {
+            return Ok(None);
         }
         let limit = self.link.limits.max_names;
         let flow = self.link.flow.lock();
         let used = if statement {
-            flow.statements.len()
+            flow.statements.named()
         } else {
-            flow.portals.len()
+            flow.portals.named()
         };
-        if !name.is_empty() && used >= limit {
+        if used >= limit {
             let text = format!("a session may have {limit} prepared statements or portals");
             return Err(Refused::new("54000", text));
         }
-        Ok(())
+        let charge = self.named.charge(size).ok_or_else(|| {
+            let limit = self.link.limits.max_named_bytes;
+            let text =
+                format!("the prepared statements and portals of a session may take {limit} bytes");
+            Refused::new("54000", text).hint("Close those that are not needed.")
+        })?;
+        Ok(Some(charge))
     }
 
     async fn statement(&mut self, name: &[u8]) -> Result<Option<Arc<Prepared>>, End> {
@@ -174,9 +196,13 @@ impl FromClient {
             Ok(b) => b,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
         };
-        if let Err(refused) = self.name_is_free(b.portal, false) {
-            return self.refuse_bind(refused);
-        }
+        let fit = self.fit(b.portal).and_then(|()| self.fit(b.statement));
+        // Its values, and what approvals are bound to.
+        let charge = fit.and_then(|()| self.name_is_free(b.portal, false, b.rest.len() * 2));
+        let charge = match charge {
+            Ok(charge) => charge,
+            Err(refused) => return self.refuse_bind(refused),
+        };
         let Some(prepared) = self.statement(b.statement).await? else {
             let name = String::from_utf8_lossy(b.statement);
             let text = if name.is_empty() {
@@ -195,10 +221,11 @@ impl FromClient {
         }
         let parameters: Vec<_> = b.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect();
         let runs_code = judged.analysis.runs_code();
+        let hides = self.hides(&judged);
         let name = Bytes::copy_from_slice(b.portal);
         self.judge.bound(b.portal, &judged.analysis, &parameters);
         let epoch = self.judge.epoch();
-        let portal = Portal::new(prepared, judged, epoch, &b, parameters);
+        let portal = Portal::new(prepared, judged, epoch, &b, parameters).charged(charge);
         if runs_code {
             let bind = DecidedBind {
                 portal: name.clone(),
@@ -219,7 +246,8 @@ impl FromClient {
         } else {
             self.sender.bind(b.portal, b.statement, b.rest);
         }
-        self.link.flow.lock().sent_bind(name, Arc::new(portal));
+        let portal = Arc::new(portal);
+        self.link.flow.lock().sent_bind(name, portal, hides);
         Ok(())
     }
 
@@ -306,6 +334,9 @@ impl FromClient {
             Ok(object) => object,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
         };
+        if let Err(refused) = self.fit(object.name()) {
+            return self.refuse_bind(refused);
+        }
         let (kind, name, what) = match object {
             Object::Statement(name) => {
                 let what = match self.statement(name).await? {
@@ -330,19 +361,19 @@ impl FromClient {
     }
 
     pub(super) fn close(&mut self, body: Bytes) -> Result<(), End> {
-        match frontend::object(&body) {
-            Ok(Object::Statement(name)) => {
-                self.sender.close(b'S', name);
-                let name = Some(body.slice_ref(name));
-                self.link.flow.lock().sent_close(name, None);
-            }
-            Ok(Object::Portal(name)) => {
-                self.sender.close(b'P', name);
-                let name = Some(body.slice_ref(name));
-                self.link.flow.lock().sent_close(None, name);
-            }
+        let object = match frontend::object(&body) {
+            Ok(object) => object,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
+        };
+        if let Err(refused) = self.fit(object.name()) {
+            return self.refuse_bind(refused);
         }
+        let (kind, statement, portal) = match object {
+            Object::Statement(name) => (b'S', Some(body.slice_ref(name)), None),
+            Object::Portal(name) => (b'P', None, Some(body.slice_ref(name))),
+        };
+        self.sender.close(kind, object.name());
+        self.link.flow.lock().sent_close(statement, portal);
         Ok(())
     }
 
@@ -351,11 +382,17 @@ impl FromClient {
             Ok(e) => e,
             Err(e) => return self.refuse_execute(Refused::malformed(e)),
         };
+        if let Err(refused) = self.fit(e.portal) {
+            return self.refuse_execute(refused);
+        }
         let Some(portal) = self.portal(e.portal).await? else {
             let name = String::from_utf8_lossy(e.portal);
             let text = format!("portal \"{name}\" does not exist");
             return self.refuse_execute(Refused::new("34000", text));
         };
+        if let Err(refused) = self.is_itself(e.portal, &portal) {
+            return self.refuse_execute(refused);
+        }
         let judged = match self.at_execution(&portal).await? {
             Ok(judged) => judged,
             Err(refused) => return self.refuse_execute(refused),

@@ -45,7 +45,7 @@ impl FromClient {
     ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let link = self.link.clone();
         let cancel = CancellationToken::new();
-        let busy = !link.flow.lock().is_drained();
+        let busy = link.flow.lock().is_busy();
         let _deciding = link.cancellable.deciding(cancel.clone(), busy);
         let opened = Notify::new();
         let held: Mutex<Option<HoldInfo>> = Mutex::new(None);

@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request, Ruling,
-    SqlKind,
+    ApprovalRule, BundleRef, Column, Facts, LabelCatalog, Question, Request, Ruling, SqlKind,
 };
 
 use pipeline::ports::Policy;
 
+use super::End;
 use super::catalog::{Held, Moves};
 use super::client::FromClient;
-use super::{End, open};
 use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
-use crate::catalog::{Rows, SessionState, Snapshot};
+use crate::catalog::{SessionState, Snapshot};
 use crate::refusal::Refused;
 use crate::statements::{Epoch, Forgets, Judged};
-use crate::upstream::QueryError;
 use crate::wire::backend::TxStatus;
 
 /// An unknown name makes the catalogue be read again, but not more often than this: names can be
@@ -160,7 +158,7 @@ fn looks_up(analysis: &Analysis) -> bool {
 }
 
 /// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
-fn mentions_names(sql: &[u8]) -> bool {
+pub(super) fn mentions_names(sql: &[u8]) -> bool {
     [&b"execute"[..], b"fetch", b"move"].iter().any(|word| {
         sql.windows(word.len())
             .any(|w| w.eq_ignore_ascii_case(word))
@@ -232,7 +230,7 @@ impl FromClient {
         if idle {
             self.judge.idle();
         }
-        let mut judged = self.look_at(sql);
+        let mut judged = self.look(sql).await?;
         if looks_up(&judged.analysis) {
             let old = !self.link.catalog.is_fresh(&self.judge.held);
             let stale = self.judge.own_ddl || self.judge.state.search_path_unknown() || old;
@@ -240,7 +238,11 @@ impl FromClient {
                 && self.judge.held.begun.elapsed() > RELOAD_FOR_UNKNOWN;
             if stale || unknown {
                 match self.refresh(unknown).await? {
-                    Refreshed::Yes => judged = self.look_at(sql),
+                    Refreshed::Yes => judged = self.look(sql).await?,
+                    Refreshed::Cancelled => {
+                        let text = "canceling statement due to user request";
+                        return Ok(Err(Refused::new("57014", text)));
+                    }
                     // What this session itself changed must be seen before it is used.
                     Refreshed::No if self.judge.own_ddl => {
                         let text =
@@ -258,7 +260,7 @@ impl FromClient {
                         // Others may have changed which relation a name finds.
                         self.judge.state.doubt();
                         self.judge.epoch.path += 1;
-                        judged = self.look_at(sql);
+                        judged = self.look(sql).await?;
                     }
                     Refreshed::No => {}
                 }
@@ -276,7 +278,7 @@ impl FromClient {
         if looks_up(&judged.analysis) {
             self.refresh(true).await?;
         }
-        let now = self.look_at(sql).analysis;
+        let now = self.look(sql).await?.analysis;
         if now.is_covered_by(&judged.analysis) {
             return Ok(None);
         }
@@ -325,7 +327,7 @@ impl FromClient {
         Ok(Ok(judged))
     }
 
-    fn look_at(&self, sql: &[u8]) -> Judged {
+    pub(super) fn look_at(&self, sql: &[u8]) -> Judged {
         let link = &self.link;
         let info = link.session.info();
         let policy = link.session.pin();
@@ -376,6 +378,16 @@ impl FromClient {
             // The server refuses everything but the end of the transaction.
             TxStatus::Failed => return Ok(Refreshed::No),
         };
+        let (_asking, cancel) = link.cancellable.asking();
+        let refreshed = self.read_again(reload, private).await?;
+        if cancel.is_cancelled() {
+            return Ok(Refreshed::Cancelled);
+        }
+        Ok(refreshed)
+    }
+
+    async fn read_again(&mut self, reload: bool, private: bool) -> Result<Refreshed, End> {
+        let link = self.link.clone();
         let fresh = link.catalog.is_fresh(&self.judge.held);
         if self.judge.own_ddl || reload || !fresh {
             match link.catalog.get() {
@@ -437,45 +449,12 @@ impl FromClient {
         self.link.catalog.put(&self.judge.held);
         Ok(true)
     }
-
-    /// Sends our own queries and waits for all results. `None`: the server refused one.
-    async fn ask(&mut self, queries: &[&'static str]) -> Result<Option<Vec<Rows>>, End> {
-        let link = self.link.clone();
-        let bounds = open::bounds(&link.limits);
-        let mut answers = Vec::with_capacity(queries.len());
-        for sql in queries {
-            self.sender.own_query(sql);
-            answers.push(link.flow.lock().sent_own(bounds));
-        }
-        self.sender.flush().await?;
-        let collect = async {
-            let mut results = Vec::with_capacity(answers.len());
-            for answer in answers {
-                results.push(answer.await.unwrap_or(Err(QueryError::Closed)));
-            }
-            results
-        };
-        let results = tokio::select! {
-            biased;
-            results = tokio::time::timeout(bounds.time, collect) => results,
-            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
-        };
-        let Ok(results) = results else {
-            let text = "the target did not answer a catalogue query in time";
-            return Err(End(EndReason::Error(text.to_owned())));
-        };
-        match results.into_iter().collect::<Result<Vec<_>, _>>() {
-            Ok(rows) => Ok(Some(rows)),
-            Err(error) => {
-                tracing::warn!(%error, "a catalogue query failed");
-                Ok(None)
-            }
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refreshed {
+pub(super) enum Refreshed {
     Yes,
     No,
+    /// The client gave up its statement meanwhile.
+    Cancelled,
 }

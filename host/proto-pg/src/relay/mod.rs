@@ -15,6 +15,7 @@ mod extended;
 mod hold;
 mod judge;
 mod open;
+mod own;
 mod rows;
 mod server;
 
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 use pipeline::mask::MaskKeys;
 use pipeline::{EndReason, Session};
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::cancel::Cancellable;
@@ -53,9 +54,15 @@ pub(crate) struct Link {
     pub limits: Limits,
     pub mask_keys: MaskKeys,
     pub catalog: Catalog,
+    /// Turns for analyses of large texts, over all sessions.
+    pub analysts: Arc<Semaphore>,
     pub cancellable: Arc<Cancellable>,
-    /// Whole messages for the client.
+    /// The database's encoding is UTF-8, as the client's is pinned to be.
+    pub utf8: bool,
+    /// Whole messages for the client that have no place of their own among the replies: notices.
     pub inject: mpsc::Sender<Bytes>,
+    /// Told when the flow holds an answer of our own that the server will not wake us for.
+    pub local: Notify,
     /// The process shuts down: end as soon as nothing is under way.
     pub shutdown: CancellationToken,
     /// This session ends: nothing more is sent, whatever is decided.

@@ -28,6 +28,10 @@ use crate::upstream::{Bounds, QueryError, Upstream};
 use crate::wire::backend::TxStatus;
 use crate::wire::encode;
 
+/// Before version 17 the server keeps no more of a startup packet's database than this
+/// (`NAMEDATALEN` - 1), and says nothing: policy would speak of another one.
+const MAX_DATABASE: usize = 63;
+
 /// Everything that runs, and the guards it runs under.
 pub(crate) struct Opened {
     pub link: Arc<Link>,
@@ -163,6 +167,10 @@ fn destination(
         Refused::new("3D000", format!("there is no target \"{target}\""))
             .hint("Connect to a database named target/database.")
     })?;
+    if database.is_some_and(|d| d.len() > MAX_DATABASE) {
+        let text = format!("the name of a database has at most {MAX_DATABASE} bytes");
+        return Err(Refused::new("42622", text));
+    }
     let database: Arc<str> = match (database, &found.default_database) {
         (Some(name), _) => name.into(),
         (None, Some(name)) => name.clone(),
@@ -353,7 +361,9 @@ async fn finish(
         }
     };
     let mut out = BytesMut::new();
+    let mut utf8 = false;
     for (name, value) in &upstream.parameters {
+        utf8 |= &name[..] == b"server_encoding" && &value[..] == b"UTF8";
         encode::parameter(&mut out, name, value);
     }
     encode::key_data(&mut out, registered.pid, &registered.secret);
@@ -374,8 +384,11 @@ async fn finish(
         limits,
         mask_keys: shared.options.mask_keys.clone(),
         catalog,
+        analysts: shared.analysts.clone(),
         cancellable,
+        utf8,
         inject,
+        local: Notify::new(),
         shutdown: shutdown.clone(),
         ending: CancellationToken::new(),
     });

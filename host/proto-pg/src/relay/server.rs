@@ -95,6 +95,7 @@ impl ToClient {
     }
 
     pub async fn run(mut self, writer: &mut ClientWriter) -> Direction {
+        let link = self.link.clone();
         loop {
             while self.step().await? {
                 if self.out.len() >= MAX_UNSENT {
@@ -102,6 +103,7 @@ impl ToClient {
                 }
             }
             self.flush_masking().await?;
+            self.answers();
             self.deliver(writer).await?;
             self.buf.reserve(self.read);
             tokio::select! {
@@ -118,7 +120,23 @@ impl ToClient {
                 Some(message) = self.injected.recv(), if self.pieces == 0 => {
                     self.out.extend_from_slice(&message);
                 }
+                () = link.local.notified() => {}
             }
+        }
+    }
+
+    /// Answers of our own whose turn it is: nothing that the server has still to say comes first.
+    fn answers(&mut self) {
+        let mut any = false;
+        while let Some(answer) = {
+            let mut flow = self.link.flow.lock();
+            flow.take_local()
+        } {
+            self.out.extend_from_slice(&answer);
+            any = true;
+        }
+        if any {
+            self.link.progress.notify_waiters();
         }
     }
 
@@ -239,6 +257,7 @@ impl ToClient {
 
     async fn message(&mut self, frame: Bytes) -> Result<(), End> {
         self.flush_masking().await?;
+        self.answers();
         let tag = frame.first().copied().unwrap_or(0);
         let body = frame.slice(HEADER..);
         let mut done = Vec::new();

@@ -8,6 +8,8 @@ use crate::testing::postgres::{self, Postgres};
 
 mod conformance;
 mod holds;
+mod hostile;
+mod hostile_stream;
 mod names;
 mod protocol;
 mod sessions;

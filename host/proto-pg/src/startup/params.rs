@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::analysis::pinned;
 use crate::refusal::Refused;
 use crate::wire::startup::{PROTOCOL_3_2, Packet};
 
@@ -43,9 +44,6 @@ const ALLOWED: &[&str] = &[
     "xmloption",
 ];
 
-/// Levels of `client_min_messages` that show more than a client needs: server internals and, with
-/// them, values.
-const TOO_TALKATIVE: &str = "debug";
 const MAX_VALUE: usize = 1_024;
 
 /// A startup packet, judged.
@@ -199,8 +197,8 @@ fn add(
                 _ => Err(not_allowed(" to anything but on")),
             };
         }
-        "client_min_messages" if value.to_ascii_lowercase().starts_with(TOO_TALKATIVE) => {
-            return Err(not_allowed(" to a debug level"));
+        "client_min_messages" if pinned(&folded, Some(value)).is_some() => {
+            return Err(not_allowed(" to this level"));
         }
         known if ALLOWED.contains(&known) => {}
         _ => return Err(not_allowed("")),
@@ -293,6 +291,10 @@ mod tests {
         for (given, expect) in [
             (vec![], vec![]),
             (vec![("DateStyle", "ISO")], vec![("datestyle", "ISO")]),
+            (
+                vec![("client_min_messages", "Warning")],
+                vec![("client_min_messages", "Warning")],
+            ),
             (vec![("client_encoding", "'utf-8'")], vec![]),
             (vec![("client_encoding", "UNICODE")], vec![]),
             (vec![("replication", "false")], vec![]),
@@ -331,7 +333,14 @@ mod tests {
             (vec![("row_security", "off")], "42501", "row_security"),
             (vec![("client_encoding", "SJIS")], "42501", "UTF8"),
             (vec![("standard_conforming_strings", "off")], "42501", "on"),
-            (vec![("client_min_messages", "DEBUG5")], "42501", "debug"),
+            (vec![("client_min_messages", "DEBUG5")], "42501", "level"),
+            (vec![("client_min_messages", "log")], "42501", "level"),
+            (vec![("client_min_messages", "info")], "42501", "level"),
+            (
+                vec![("options", "-cclient_min_messages=Log")],
+                "42501",
+                "level",
+            ),
             (vec![("options", "-c role=postgres")], "42501", "role"),
             (vec![("options", "-crole=postgres")], "42501", "role"),
             (vec![("options", "--role=postgres")], "42501", "role"),

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pipeline::{OutcomeKind, Receipt};
 use tokio::sync::oneshot;
 
 use super::names::Names;
-use super::{Portal, Prepared, Run};
+use super::{Judged, Portal, Prepared, Run};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
 use crate::upstream::{Bound, Bounds, Collector, QueryError};
@@ -16,7 +17,7 @@ use crate::wire::MessageError;
 use crate::wire::backend::TxStatus;
 
 /// The upstream sent what nothing explains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
     #[error("the server answered with message {} where {expected} was expected", char::from(*tag))]
     Unexpected { tag: u8, expected: &'static str },
@@ -24,6 +25,8 @@ pub(crate) enum Violation {
     RanRefused,
     #[error("the server returned rows that no description explains")]
     RowsWithoutColumns,
+    #[error("the server did something else than what was decided: {0}")]
+    Command(String),
     #[error("the server began a COPY that the statement does not contain")]
     Copy,
     #[error("the server sent a broken message: {0}")]
@@ -58,8 +61,14 @@ pub(super) enum OnFailure {
 pub(super) enum Expect {
     Query(Box<Run>, Changes),
     Parse(Changes, Option<Refused>),
-    /// The portal, if its execution is decided on already.
-    Bind(Changes, Option<Refused>, Option<Arc<Portal>>),
+    Bind {
+        changes: Changes,
+        refused: Option<Refused>,
+        /// Planning it may show values that are hidden from the client.
+        hides: bool,
+        /// The portal, if its execution is decided on already.
+        granted: Option<Arc<Portal>>,
+    },
     Describe {
         what: Described,
         /// ParameterDescription has come.
@@ -71,6 +80,8 @@ pub(super) enum Expect {
     Close(Changes),
     Sync,
     Own(Box<OwnQuery>),
+    /// The server is not asked: these bytes are the answer, at this place.
+    Local(Bytes),
 }
 
 pub(super) struct OwnQuery {
@@ -138,9 +149,12 @@ pub(crate) struct Flow {
     unsynced: bool,
     next_id: u64,
     pub(super) copy_in: CopyIn,
-    /// Some statement of this transaction touched masked columns: deferred constraints can still
-    /// name their values.
+    /// Masked columns are in play since the transaction began: whatever fails in it later, deferred
+    /// constraints above all, can name their values.
     pub(super) tainted: bool,
+    /// Counts code that is not PostgreSQL's own: it can have closed any portal and opened another one
+    /// under its name.
+    foreign: u64,
     /// DDL ran in this transaction, and DDL was committed.
     pub(super) ddl: bool,
     pub(super) catalog_changed: bool,
@@ -159,6 +173,7 @@ impl Flow {
             next_id: 0,
             copy_in: CopyIn::None,
             tainted: false,
+            foreign: 0,
             ddl: false,
             catalog_changed: false,
         }
@@ -200,9 +215,10 @@ impl Flow {
         self.queue.is_empty()
     }
 
-    /// Something runs that a CancelRequest could stop.
+    /// Something of the client's runs that a CancelRequest could stop.
     pub fn is_busy(&self) -> bool {
-        !self.queue.is_empty()
+        let mut queue = self.queue.iter();
+        queue.any(|e| !matches!(e, Expect::Own(_) | Expect::Local(_)))
     }
 
     /// True once after every committed change of the catalogue.
@@ -227,6 +243,9 @@ impl Flow {
         changes.statements.push(Bytes::new());
         changes.portals.push(Bytes::new());
         self.tainted |= run.is_masked();
+        if let Some(judged) = &run.judged {
+            self.runs(judged, None);
+        }
         self.queue.push_back(Expect::Query(Box::new(run), changes));
     }
 
@@ -264,10 +283,13 @@ impl Flow {
         self.queue.push_back(Expect::Parse(changes, Some(refused)));
     }
 
-    pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>) {
+    /// `hides`: it can reach columns that are hidden from the client.
+    pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>, hides: bool) {
         let id = self.id();
         self.unsynced = true;
         let granted = portal.granted.lock().is_some().then(|| portal.clone());
+        self.tainted |= hides;
+        self.runs(&portal.judged, Some(&portal));
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -281,14 +303,23 @@ impl Flow {
             portals: vec![name],
             on_failure,
         };
-        self.queue.push_back(Expect::Bind(changes, None, granted));
+        self.queue.push_back(Expect::Bind {
+            changes,
+            refused: None,
+            hides,
+            granted,
+        });
     }
 
     /// A Bind, Describe or Close that cannot be: fails on the server and is answered with `refused`.
     pub fn sent_refused_bind(&mut self, refused: Refused) {
         self.unsynced = true;
-        self.queue
-            .push_back(Expect::Bind(Changes::default(), Some(refused), None));
+        self.queue.push_back(Expect::Bind {
+            changes: Changes::default(),
+            refused: Some(refused),
+            hides: false,
+            granted: None,
+        });
     }
 
     pub fn sent_describe(&mut self, what: Described, own: bool) {
@@ -304,6 +335,9 @@ impl Flow {
         self.unsynced = true;
         let changes = self.forget(forgets);
         self.tainted |= run.is_masked();
+        if let Some(judged) = &run.judged {
+            self.runs(judged, run.portal.as_ref());
+        }
         self.queue
             .push_back(Expect::Execute(Box::new(run), changes));
     }
@@ -331,6 +365,35 @@ impl Flow {
         self.unsynced = false;
         self.batch += 1;
         self.queue.push_back(Expect::Sync);
+    }
+
+    /// What it runs can give another meaning to every portal but its own.
+    fn runs(&mut self, judged: &Judged, own: Option<&Arc<Portal>>) {
+        self.foreign += u64::from(judged.is_foreign());
+        if let Some(portal) = own {
+            portal.foreign.store(self.foreign, Ordering::SeqCst);
+        }
+    }
+
+    /// Code ran since the portal was bound, or ran last, that can have put another in its place.
+    pub fn is_strange(&self, portal: &Portal) -> bool {
+        portal.foreign.load(Ordering::SeqCst) != self.foreign
+    }
+
+    /// Nothing is sent: `answer` goes to the client when everything before it is answered.
+    pub fn sent_nothing(&mut self, answer: Bytes) {
+        self.queue.push_back(Expect::Local(answer));
+    }
+
+    /// An answer of our own whose turn it is.
+    pub fn take_local(&mut self) -> Option<Bytes> {
+        if !matches!(self.queue.front(), Some(Expect::Local(_))) {
+            return None;
+        }
+        match self.queue.pop_front() {
+            Some(Expect::Local(answer)) => Some(answer),
+            _ => None,
+        }
     }
 
     pub fn sent_own(&mut self, bounds: Bounds) -> oneshot::Receiver<Result<Rows, QueryError>> {
@@ -370,9 +433,10 @@ impl Flow {
         for expect in self.queue.drain(..) {
             let receipt = match expect {
                 Expect::Query(run, _) | Expect::Execute(run, _) => run.receipt,
-                Expect::Bind(_, _, Some(portal)) => {
-                    portal.granted.lock().take().map(Bound::give_up)
-                }
+                Expect::Bind {
+                    granted: Some(portal),
+                    ..
+                } => portal.granted.lock().take().map(Bound::give_up),
                 _ => None,
             };
             done.extend(receipt.map(|receipt| Done {

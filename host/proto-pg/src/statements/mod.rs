@@ -5,16 +5,19 @@
 //!   and ends the session.
 //! - A name means here what it means on the server, or it is not known here.
 
+mod budget;
 mod flow;
 mod names;
 mod replies;
+mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::ports::Policy;
-use pipeline::{Obligations, Receipt, Refusal, RefusalKind};
+use pipeline::{Obligations, Refusal, RefusalKind};
 
 use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
@@ -23,8 +26,10 @@ use crate::relay::{ActiveMask, Moves};
 use crate::upstream::Bound;
 use crate::wire::frontend::Bind;
 
+pub(crate) use budget::{Budget, Charge};
 pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
-pub(crate) use names::Lookup;
+pub(crate) use names::{Lookup, fit_name};
+pub(crate) use run::Run;
 
 /// Counts what may change the meaning of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +71,12 @@ impl Judged {
         self.denied.is_none()
     }
 
+    /// Code that is not PostgreSQL's own runs, or nobody can tell what does.
+    pub fn is_foreign(&self) -> bool {
+        let analysis = &self.analysis;
+        !analysis.facts.parsed || analysis.summaries.iter().any(|s| s.foreign)
+    }
+
     /// The catalogue may have changed since, and one of the text's names can mean labelled columns
     /// now that it did not mean then.
     pub fn is_doubtful(&self) -> bool {
@@ -102,6 +113,8 @@ pub(crate) struct Prepared {
     pub columns: Mutex<Columns>,
     /// The mask of its last execution, for the next one with the same columns and obligations.
     pub mask: Mutex<Option<CachedMask>>,
+    /// For a named one.
+    _charge: Option<Charge>,
 }
 
 /// A mask and everything it was made from.
@@ -128,6 +141,10 @@ pub(crate) struct Portal {
     pub columns: Mutex<Columns>,
     /// Its execution was decided on before it was bound.
     pub granted: Mutex<Option<Bound>>,
+    /// How far `Flow` had counted foreign code when the portal was last sure to be itself.
+    foreign: AtomicU64,
+    /// For a named one.
+    _charge: Option<Charge>,
 }
 
 impl Prepared {
@@ -138,6 +155,14 @@ impl Prepared {
             judged: Mutex::new(judged),
             columns: Mutex::default(),
             mask: Mutex::default(),
+            _charge: None,
+        }
+    }
+
+    pub fn charged(self, charge: Option<Charge>) -> Self {
+        Self {
+            _charge: charge,
+            ..self
         }
     }
 }
@@ -164,7 +189,16 @@ impl Portal {
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
             granted: Mutex::default(),
+            foreign: AtomicU64::default(),
+            _charge: None,
             prepared,
+        }
+    }
+
+    pub fn charged(self, charge: Option<Charge>) -> Self {
+        Self {
+            _charge: charge,
+            ..self
         }
     }
 
@@ -206,70 +240,6 @@ fn in_formats(fields: &[Field], formats: &[i16]) -> Arc<[Field]> {
             ..f.clone()
         })
         .collect()
-}
-
-/// One text or portal under way on the server.
-pub(crate) struct Run {
-    /// What was permitted; none for a refused one.
-    pub receipt: Option<Receipt>,
-    /// None for a refused one.
-    pub judged: Option<Arc<Judged>>,
-    pub portal: Option<Arc<Portal>>,
-    pub refused: Option<Refused>,
-    /// The statement of the text whose result comes next.
-    pub next: usize,
-    /// Command tags so far.
-    pub tags: String,
-    /// The SQLSTATE it failed with.
-    pub failed: Option<String>,
-    /// COPY … TO STDOUT has begun.
-    pub copy_out: bool,
-    /// Masks of COPY … TO STDOUT, by statement: made before it was sent.
-    pub copy_masks: Vec<Option<Arc<ActiveMask>>>,
-}
-
-impl Run {
-    pub fn permitted(receipt: Receipt, judged: Arc<Judged>, portal: Option<Arc<Portal>>) -> Self {
-        Self {
-            receipt: Some(receipt),
-            judged: Some(judged),
-            portal,
-            refused: None,
-            next: 0,
-            tags: String::new(),
-            failed: None,
-            copy_out: false,
-            copy_masks: Vec::new(),
-        }
-    }
-
-    pub fn refused(refused: Refused) -> Self {
-        Self {
-            receipt: None,
-            judged: None,
-            portal: None,
-            refused: Some(refused),
-            next: 0,
-            tags: String::new(),
-            failed: None,
-            copy_out: false,
-            copy_masks: Vec::new(),
-        }
-    }
-
-    pub fn obligations(&self) -> Option<&Obligations> {
-        self.receipt.as_ref().map(Receipt::obligations)
-    }
-
-    pub fn seq(&self) -> Option<u64> {
-        self.receipt.as_ref().map(Receipt::seq)
-    }
-
-    /// Something in its result must not be seen.
-    pub fn is_masked(&self) -> bool {
-        self.obligations().is_some_and(|o| !o.masked.is_empty())
-            || self.judged.as_ref().is_some_and(|j| j.is_doubtful())
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,37 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use crate::refusal::Refused;
+use crate::upstream::OWN_PREFIX;
+
+/// `NAMEDATALEN` - 1 (pg_config_manual.h). The server keeps no more of a name than this many bytes,
+/// and says nothing: two names that are longer can be one.
+const MAX_NAME: usize = 63;
+
+/// Is `name`, of a prepared statement or a portal, the same to the server as to us? `utf8`: the
+/// database's encoding is ours. Else the server converts names: they get longer or shorter, and two of
+/// them can become one.
+pub fn fit_name(name: &[u8], utf8: bool) -> Result<(), Refused> {
+    if name.len() > MAX_NAME {
+        let text = format!("a name of a statement or portal has at most {MAX_NAME} bytes");
+        return Err(Refused::new("42622", text));
+    }
+    let readable = if utf8 {
+        std::str::from_utf8(name).is_ok()
+    } else {
+        name.is_ascii()
+    };
+    if !readable {
+        let text = "a name of a statement or portal has bytes that this database reads otherwise";
+        return Err(Refused::new("42602", text).hint("Use ASCII letters and digits."));
+    }
+    if name.starts_with(OWN_PREFIX) {
+        let text = "names with this prefix belong to Weir";
+        return Err(Refused::new("42602", text));
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 pub struct Names<T> {
     slots: HashMap<Bytes, Slot<T>>,
@@ -54,8 +85,9 @@ impl<T> Default for Names<T> {
 }
 
 impl<T: Clone> Names<T> {
-    pub fn len(&self) -> usize {
-        self.slots.len()
+    /// How many names are in use; the unnamed one is no name.
+    pub fn named(&self) -> usize {
+        self.slots.len() - usize::from(self.slots.contains_key(&b""[..]))
     }
 
     pub fn lookup(&self, name: &[u8], batch: u64) -> Lookup<T> {
@@ -102,6 +134,26 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    /// The server dropped what it had under this name: DEALLOCATE, CLOSE.
+    pub fn drop_settled(&mut self, name: &[u8]) {
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.settled = None;
+            if slot.pending.is_empty() {
+                self.slots.remove(name);
+            }
+        }
+    }
+
+    /// DEALLOCATE ALL: the unnamed one is not among them.
+    pub fn clear_named(&mut self) {
+        self.slots.retain(|name, slot| {
+            if !name.is_empty() {
+                slot.settled = None;
+            }
+            slot.settled.is_some() || !slot.pending.is_empty()
+        });
+    }
+
     /// The server dropped everything it had: the end of a transaction, for portals.
     pub fn clear_settled(&mut self) {
         self.slots.retain(|_, slot| {
@@ -121,6 +173,37 @@ mod tests {
 
     fn name(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
+    }
+
+    #[test]
+    fn names_that_the_server_reads_otherwise() {
+        let cyrillic = "ж".repeat(31);
+        for (name, utf8, code) in [
+            (&b"s1"[..], false, ""),
+            (&[b'x'; 63], false, ""),
+            (&[b'x'; 64], true, "42622"),
+            (cyrillic.as_bytes(), true, ""),
+            (cyrillic.as_bytes(), false, "42602"),
+            (b"\xff", true, "42602"),
+            (b"weir:catalog", true, "42602"),
+            (b"", false, ""),
+        ] {
+            let fit = fit_name(name, utf8);
+            let got = fit.err().map_or(String::new(), |r| r.sqlstate);
+            assert_eq!(got, code, "{name:?} {utf8}");
+        }
+    }
+
+    #[test]
+    fn what_sql_drops_is_gone_unless_it_is_on_its_way() {
+        let mut n = names();
+        n.propose(name("a"), 1, 0, Some(1));
+        n.settle(b"a", 1, Settled::Applied);
+        n.drop_settled(b"a");
+        assert_eq!((n.lookup(b"a", 1), n.named()), (Lookup::Absent, 0));
+        n.propose(name("a"), 2, 1, Some(2));
+        n.drop_settled(b"a");
+        assert_eq!(n.lookup(b"a", 1), Lookup::Known(2));
     }
 
     #[test]
@@ -152,7 +235,7 @@ mod tests {
         n.propose(name(""), 2, 1, Some(2));
         n.settle(b"", 2, Settled::Gone);
         assert_eq!(n.lookup(b"", 2), Lookup::Absent);
-        assert_eq!(n.len(), 0);
+        assert!(n.slots.is_empty());
     }
 
     #[test]

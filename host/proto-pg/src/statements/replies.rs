@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use pipeline::OutcomeKind;
-
 use super::flow::{
     Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, OnFailure, Violation,
 };
 use super::names::Settled;
 use super::{Columns, Portal, Run};
-use crate::analysis::CopyKind;
-use crate::refusal::Refused;
+use crate::analysis::{CopyKind, Over};
 use crate::wire::HEADER;
 use crate::wire::backend::{self, TxStatus};
+
+/// Parameters that the server reports and that can have any value.
+const FREE_TEXT: &[&[u8]] = &[b"application_name", b"search_path"];
 
 impl Flow {
     /// The run at the head, whose rows are coming.
@@ -28,7 +28,8 @@ impl Flow {
         let tag = frame.first().copied().unwrap_or(0);
         let body = frame.get(HEADER..).unwrap_or_default();
         match tag {
-            b'S' | b'A' => return Ok(Effect::Pass(None)),
+            b'A' => return Ok(Effect::Pass(None)),
+            b'S' => return self.parameter(body),
             b'N' => return Ok(self.notice()),
             b'E' => return self.error(body, done),
             _ => {}
@@ -67,31 +68,48 @@ impl Flow {
         }
     }
 
-    fn notice(&mut self) -> Effect {
-        match self.queue.front() {
-            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => Effect::Report {
-                seq: run.seq(),
-                manner: if run.is_masked() {
-                    Manner::Redacted
-                } else {
-                    Manner::AsIs
-                },
-            },
-            Some(Expect::Own(_)) => Effect::Swallow,
-            _ => Effect::Report {
-                seq: None,
-                manner: self.manner_between(),
-            },
-        }
+    /// Code on the server can set a free text to a value that it may not return.
+    fn parameter(&self, body: &[u8]) -> Result<Effect, Violation> {
+        let (name, _) = backend::parameter(body)?;
+        Ok(if self.tainted && FREE_TEXT.contains(&name) {
+            Effect::Swallow
+        } else {
+            Effect::Pass(None)
+        })
     }
 
-    /// Outside of a run: deferred work of the transaction may speak of what earlier ones touched.
-    fn manner_between(&self) -> Manner {
-        if self.tainted {
+    fn notice(&mut self) -> Effect {
+        let (seq, manner) = match self.queue.front() {
+            Some(Expect::Own(_)) => return Effect::Swallow,
+            // What comes before a refused statement fails is not about it.
+            Some(Expect::Query(run, _) | Expect::Execute(run, _)) if run.refused.is_some() => {
+                (run.seq(), self.between())
+            }
+            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
+            Some(Expect::Bind { hides, .. }) => (None, self.redact(*hides)),
+            _ => (None, self.between()),
+        };
+        Effect::Report { seq, manner }
+    }
+
+    fn redact(&self, hides: bool) -> Manner {
+        if hides || self.tainted {
             Manner::Redacted
         } else {
             Manner::AsIs
         }
+    }
+
+    fn during(&self, run: &Run) -> Manner {
+        match &run.refused {
+            Some(refused) => Manner::Instead(refused.clone()),
+            None => self.redact(run.is_masked()),
+        }
+    }
+
+    /// Outside of a run: deferred work of the transaction may speak of what earlier ones touched.
+    fn between(&self) -> Manner {
+        self.redact(false)
     }
 
     fn error(&mut self, body: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
@@ -99,25 +117,18 @@ impl Flow {
         let sqlstate = report.sqlstate();
         self.copy_in = CopyIn::None;
         if report.is_fatal() {
-            // The end of the connection follows.
-            return Ok(Effect::Report {
-                seq: self.head_run().and_then(|r| r.seq()),
-                manner: match self.queue.front() {
-                    Some(Expect::Query(run, _) | Expect::Execute(run, _)) if run.is_masked() => {
-                        Manner::Redacted
-                    }
-                    _ => self.manner_between(),
+            // The end of the connection follows, and it is not about a refused statement.
+            return Ok(match self.notice() {
+                Effect::Swallow => Effect::Report {
+                    seq: None,
+                    manner: self.between(),
                 },
+                effect => effect,
             });
         }
-        let tainted = self.tainted;
-        let manner = move |run: &Run| match &run.refused {
-            Some(refused) => Manner::Instead(refused.clone()),
-            None if run.is_masked() || (tainted && run.ends_transaction()) => Manner::Redacted,
-            None => Manner::AsIs,
-        };
         match self.queue.front_mut() {
             None => Err(unexpected(b'E', "nothing")),
+            Some(Expect::Local(_)) => Err(unexpected(b'E', "an answer of ours")),
             Some(Expect::Own(own)) => {
                 own.collector
                     .take(b'E', body, own.bounds)
@@ -126,75 +137,55 @@ impl Flow {
             }
             Some(Expect::Query(run, _)) => {
                 run.failed.get_or_insert(sqlstate);
-                Ok(Effect::Report {
-                    seq: run.seq(),
-                    manner: manner(run),
-                })
+                Ok(self.report_on_head())
             }
             // A deferred constraint, at the end of an implicit transaction.
-            Some(Expect::Sync) => Ok(Effect::Report {
-                seq: None,
-                manner: self.manner_between(),
-            }),
+            Some(Expect::Sync) => Ok(self.report_on_head()),
             Some(_) => {
-                let effect = self.fail_head(&sqlstate, manner, done);
+                let effect = self.report_on_head();
+                self.fail_head(&sqlstate, done);
                 self.skip_to_sync(done);
                 Ok(effect)
             }
         }
     }
 
-    /// The head, an extended message, failed.
-    fn fail_head(
-        &mut self,
-        sqlstate: &str,
-        manner: impl Fn(&Run) -> Manner,
-        done: &mut Vec<Done>,
-    ) -> Effect {
-        let instead = |refused: Option<Refused>, tainted: bool| match refused {
-            Some(refused) => Manner::Instead(refused),
-            None if tainted => Manner::Redacted,
-            None => Manner::AsIs,
+    /// How the client is told that the head failed.
+    fn report_on_head(&self) -> Effect {
+        let (seq, manner) = match self.queue.front() {
+            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
+            Some(
+                Expect::Parse(_, Some(refused))
+                | Expect::Bind {
+                    refused: Some(refused),
+                    ..
+                },
+            ) => (None, Manner::Instead(refused.clone())),
+            // Planning runs immutable and stable functions. Parse does not plan yet.
+            Some(Expect::Bind { hides, .. }) => (None, self.redact(*hides)),
+            _ => (None, self.between()),
         };
-        let tainted = self.tainted;
+        Effect::Report { seq, manner }
+    }
+
+    /// The head, an extended message, failed.
+    fn fail_head(&mut self, sqlstate: &str, done: &mut Vec<Done>) {
         match self.queue.pop_front() {
             Some(Expect::Execute(mut run, changes)) => {
-                let effect = Effect::Report {
-                    seq: run.seq(),
-                    manner: manner(&run),
-                };
                 self.settle(changes, false, true);
                 run.failed = Some(sqlstate.to_owned());
                 done.extend(run.finish(true));
-                effect
             }
-            Some(Expect::Parse(changes, refused)) => {
-                self.settle(changes, false, true);
-                Effect::Report {
-                    seq: None,
-                    manner: instead(refused, false),
-                }
-            }
-            Some(Expect::Bind(changes, refused, granted)) => {
+            Some(Expect::Bind {
+                changes, granted, ..
+            }) => {
                 self.settle(changes, false, true);
                 done.extend(unbound(granted, sqlstate));
-                // Planning may run immutable functions, and read statistics.
-                Effect::Report {
-                    seq: None,
-                    manner: instead(refused, tainted),
-                }
             }
-            Some(Expect::Close(changes)) => {
+            Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
                 self.settle(changes, false, true);
-                Effect::Report {
-                    seq: None,
-                    manner: Manner::AsIs,
-                }
             }
-            _ => Effect::Report {
-                seq: None,
-                manner: Manner::AsIs,
-            },
+            _ => {}
         }
     }
 
@@ -202,7 +193,7 @@ impl Flow {
     fn skip_to_sync(&mut self, done: &mut Vec<Done>) {
         loop {
             match self.queue.front() {
-                Some(Expect::Sync | Expect::Own(_)) => return,
+                Some(Expect::Sync | Expect::Own(_) | Expect::Local(_)) => return,
                 None => {
                     self.skipping = true;
                     return;
@@ -215,7 +206,9 @@ impl Flow {
                     run.failed.get_or_insert_with(|| "skipped".to_owned());
                     done.extend(run.finish(false));
                 }
-                Some(Expect::Bind(changes, _, granted)) => {
+                Some(Expect::Bind {
+                    changes, granted, ..
+                }) => {
                     self.settle(changes, false, false);
                     done.extend(unbound(granted, "skipped"));
                 }
@@ -263,11 +256,15 @@ impl Flow {
 
     fn bind_complete(&mut self) -> Result<Effect, Violation> {
         match self.queue.pop_front() {
-            Some(Expect::Bind(changes, None, _)) => {
+            Some(Expect::Bind {
+                changes,
+                refused: None,
+                ..
+            }) => {
                 self.settle(changes, true, true);
                 Ok(Effect::Pass(None))
             }
-            Some(Expect::Bind(_, Some(_), _)) => Err(Violation::RanRefused),
+            Some(Expect::Bind { .. }) => Err(Violation::RanRefused),
             other => Err(unexpected(b'2', kind(other.as_ref()))),
         }
     }
@@ -354,22 +351,46 @@ impl Flow {
     fn command_complete(&mut self, body: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
         let tag = String::from_utf8_lossy(backend::command(body)?).into_owned();
         self.copy_in = CopyIn::None;
-        let seq = match self.head_run() {
+        let (seq, over) = match self.head_run() {
             None => return Err(unexpected(b'C', "no command")),
             Some(run) => {
                 if run.refused.is_some() {
                     return Err(Violation::RanRefused);
                 }
+                let over = match run.command() {
+                    Some(command) if !command.verb.fits(&tag) => {
+                        return Err(Violation::Command(tag));
+                    }
+                    Some(command) => command.over.clone(),
+                    None => Over::Nothing,
+                };
                 run.next += 1;
                 run.copy_out = false;
                 run.add_tag(&tag);
-                run.seq()
+                (run.seq(), over)
             }
         };
+        self.is_over(over);
         if let Some(Expect::Execute(..)) = self.queue.front() {
             self.finish_execute(done);
         }
         Ok(Effect::Pass(seq))
+    }
+
+    /// SQL dropped prepared statements or portals. That is for good, whatever becomes of the
+    /// transaction.
+    fn is_over(&mut self, over: Over) {
+        match over {
+            Over::Nothing => {}
+            Over::Statement(name) => self.statements.drop_settled(name.as_bytes()),
+            Over::Statements => self.statements.clear_named(),
+            Over::Portal(name) => self.portals.drop_settled(name.as_bytes()),
+            Over::Portals => self.portals.clear_settled(),
+            Over::Everything => {
+                self.statements.clear_named();
+                self.portals.clear_settled();
+            }
+        }
     }
 
     fn finish_execute(&mut self, done: &mut Vec<Done>) {
@@ -456,68 +477,11 @@ impl Flow {
             // What is under way already counts for the next transaction.
             self.tainted = self.queue.iter().any(|e| match e {
                 Expect::Query(run, _) | Expect::Execute(run, _) => run.is_masked(),
+                Expect::Bind { hides, .. } => *hides,
                 _ => false,
             });
         }
         Ok(Effect::Pass(None))
-    }
-}
-
-impl Run {
-    /// COPY in the statement whose result comes next.
-    fn copy(&self) -> Option<&CopyKind> {
-        let judged = self.judged.as_ref()?;
-        judged.analysis.statements.get(self.next)?.copy()
-    }
-
-    fn changes_catalog(&self) -> bool {
-        let judged = self.judged.as_ref();
-        judged.is_some_and(|judged| judged.analysis.changes_catalog)
-    }
-
-    fn ends_transaction(&self) -> bool {
-        self.judged.as_ref().is_some_and(|judged| {
-            judged
-                .analysis
-                .statements
-                .iter()
-                .any(|s| s.transaction().is_some())
-        })
-    }
-
-    /// Kept short: a thousand statements in one text are one outcome.
-    fn add_tag(&mut self, tag: &str) {
-        const MAX_TAGS: usize = 512;
-        if self.tags.len() + tag.len() > MAX_TAGS {
-            if !self.tags.ends_with('…') {
-                self.tags.push('…');
-            }
-            return;
-        }
-        if !self.tags.is_empty() {
-            self.tags.push_str("; ");
-        }
-        self.tags.push_str(tag);
-    }
-
-    fn finish(self: Box<Self>, ran: bool) -> Option<Done> {
-        let Self {
-            receipt,
-            tags,
-            failed,
-            ..
-        } = *self;
-        let (kind, detail) = match failed {
-            None => (OutcomeKind::Done, tags),
-            Some(code) if code == "57014" => (OutcomeKind::Cancelled, code),
-            Some(code) => (OutcomeKind::Failed, code),
-        };
-        receipt.map(|receipt| Done {
-            receipt,
-            kind,
-            detail,
-            ran,
-        })
     }
 }
 
@@ -526,7 +490,7 @@ fn unbound(granted: Option<Arc<Portal>>, why: &str) -> Option<Done> {
     let receipt = granted?.granted.lock().take()?.give_up();
     Some(Done {
         receipt,
-        kind: OutcomeKind::Failed,
+        kind: pipeline::OutcomeKind::Failed,
         detail: why.to_owned(),
         ran: false,
     })
@@ -541,11 +505,12 @@ fn kind(expect: Option<&Expect>) -> &'static str {
         None => "nothing",
         Some(Expect::Query(..)) => "the answer to a query",
         Some(Expect::Parse(..)) => "ParseComplete",
-        Some(Expect::Bind(..)) => "BindComplete",
+        Some(Expect::Bind { .. }) => "BindComplete",
         Some(Expect::Describe { .. }) => "a description",
         Some(Expect::Execute(..)) => "the answer to Execute",
         Some(Expect::Close(_)) => "CloseComplete",
         Some(Expect::Sync) => "ReadyForQuery",
         Some(Expect::Own(_)) => "a catalogue",
+        Some(Expect::Local(_)) => "an answer of ours",
     }
 }

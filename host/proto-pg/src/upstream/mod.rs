@@ -21,7 +21,7 @@ use crate::refusal::ClientText;
 use crate::wire::{FrameError, MessageError, startup};
 
 pub(crate) use query::{Bounds, Collector, QueryError};
-pub(crate) use sender::{Bound, DecidedBind, OWN_PREFIX, Planned, Sender, Statement};
+pub(crate) use sender::{Bound, DecidedBind, NO_SUCH, OWN_PREFIX, Planned, Sender, Statement};
 
 /// TCP, or TLS over it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

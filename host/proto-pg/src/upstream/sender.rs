@@ -14,7 +14,7 @@ use crate::wire::encode;
 const REFUSED_SQL: &[u8] = b"refused by weir";
 /// A portal and a statement that no client can have made: names with this prefix are not accepted.
 pub(crate) const OWN_PREFIX: &[u8] = b"weir:";
-const NO_SUCH: &[u8] = b"weir:none";
+pub(crate) const NO_SUCH: &[u8] = b"weir:none";
 
 /// A decided statement as it goes out.
 #[derive(Debug)]
@@ -196,8 +196,11 @@ impl Sender {
     }
 
     /// One of our own catalogue queries, between two batches of the client. Named, because a simple
-    /// query would destroy the client's unnamed statement.
-    pub fn own_query(&mut self, sql: &'static str) {
+    /// query would destroy the client's unnamed statement. What an earlier one that failed has left
+    /// behind goes first.
+    pub fn own_query(&mut self, sql: &str) {
+        encode::object(&mut self.out, b'C', b'P', OWN_NAME);
+        encode::object(&mut self.out, b'C', b'S', OWN_NAME);
         encode::parse(&mut self.out, OWN_NAME, sql.as_bytes(), &[]);
         encode::bind(&mut self.out, OWN_NAME, OWN_NAME, encode::BIND_PLAIN);
         encode::execute(&mut self.out, OWN_NAME, 0);

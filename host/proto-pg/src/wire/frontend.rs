@@ -161,6 +161,14 @@ pub enum Object<'a> {
     Portal(&'a [u8]),
 }
 
+impl<'a> Object<'a> {
+    pub fn name(&self) -> &'a [u8] {
+        match self {
+            Self::Statement(name) | Self::Portal(name) => name,
+        }
+    }
+}
+
 pub fn object(body: &[u8]) -> Result<Object<'_>, MessageError> {
     let mut c = Cursor::new(body);
     let kind = c.u8()?;

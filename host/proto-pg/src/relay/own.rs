@@ -1,0 +1,176 @@
+//! What we do for ourselves between the client's messages: questions to the server on the client's
+//! connection, and analyses that take their time.
+
+use pipeline::{EndReason, Facts, Question};
+
+use super::client::FromClient;
+use super::judge::mentions_names;
+use super::{End, open};
+use crate::catalog::Rows;
+use crate::refusal::Refused;
+use crate::statements::{Judged, Portal};
+use crate::upstream::QueryError;
+use crate::wire::backend::TxStatus;
+
+/// A CancelRequest of the client that was under way can hit a question of ours, which is then asked
+/// again. It hits once; the second time, something else is wrong.
+const ATTEMPTS: usize = 3;
+/// query_canceled: by a CancelRequest, or by `statement_timeout`.
+const CANCELLED: &str = "57014";
+
+/// What stands around our questions, so that neither a failure nor the settings they need outlive
+/// them.
+struct Frame {
+    open: &'static str,
+    close: &'static [&'static str],
+}
+
+/// Catalogue queries see one moment. Not SERIALIZABLE, whatever the session's default is: that could
+/// wait.
+const IDLE: Frame = Frame {
+    open: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    close: &["ROLLBACK"],
+};
+/// Rolled back even when all went well: it is the way to undo SET LOCAL.
+const IN_TRANSACTION: Frame = Frame {
+    open: "SAVEPOINT \"weir:catalog\"",
+    close: &[
+        "ROLLBACK TO SAVEPOINT \"weir:catalog\"",
+        "RELEASE SAVEPOINT \"weir:catalog\"",
+    ],
+};
+
+impl FromClient {
+    /// Sends our own queries and waits for all results. `None`: the server refused one; the client's
+    /// transaction is as it was.
+    pub(super) async fn ask(&mut self, queries: &[&'static str]) -> Result<Option<Vec<Rows>>, End> {
+        for _ in 0..ATTEMPTS {
+            match self.ask_once(queries).await? {
+                Ok(rows) => return Ok(Some(rows)),
+                Err(error) => {
+                    tracing::warn!(%error, "a catalogue query failed");
+                    let cancelled = matches!(
+                        &error,
+                        QueryError::Refused { sqlstate, .. } if sqlstate == CANCELLED
+                    );
+                    if !cancelled || self.link.flow.lock().tx() == TxStatus::Failed {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask_once(
+        &mut self,
+        queries: &[&'static str],
+    ) -> Result<Result<Vec<Rows>, QueryError>, End> {
+        let link = self.link.clone();
+        let bounds = open::bounds(&link.limits);
+        let frame = match link.flow.lock().tx() {
+            TxStatus::Idle => IDLE,
+            _ => IN_TRANSACTION,
+        };
+        // The client's own timeout is for its own statements.
+        let timeout = format!(
+            "SELECT pg_catalog.set_config('statement_timeout', '{}', true)",
+            bounds.time.as_millis().clamp(1, i32::MAX as u128)
+        );
+        let before = [frame.open, &timeout];
+        let mut answers = Vec::new();
+        for sql in before.iter().chain(queries).chain(frame.close) {
+            self.sender.own_query(sql);
+            answers.push(link.flow.lock().sent_own(bounds));
+        }
+        self.sender.flush().await?;
+        let collect = async {
+            let mut results = Vec::with_capacity(answers.len());
+            for answer in answers {
+                results.push(answer.await.unwrap_or(Err(QueryError::Closed)));
+            }
+            results
+        };
+        let results = tokio::select! {
+            biased;
+            results = tokio::time::timeout(bounds.time, collect) => results,
+            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
+        };
+        let Ok(results) = results else {
+            let text = "the target did not answer a catalogue query in time";
+            return Err(End(EndReason::Error(text.to_owned())));
+        };
+        let rows: Result<Vec<_>, _> = results.into_iter().collect();
+        Ok(rows.map(|rows| {
+            let asked = rows.into_iter().skip(before.len());
+            asked.take(queries.len()).collect()
+        }))
+    }
+
+    /// What a text does. A large one takes its time, and this thread serves others: it goes on
+    /// elsewhere, few at once.
+    pub(super) async fn look(&mut self, sql: &[u8]) -> Result<Judged, End> {
+        let large = sql.len() > self.link.limits.inline_text;
+        self.large_texts |= large;
+        // EXECUTE reads again what was prepared, which can be large.
+        if !large && !(self.large_texts && mentions_names(sql)) {
+            return Ok(self.look_at(sql));
+        }
+        let analysts = self.link.analysts.clone();
+        let _turn = tokio::select! {
+            biased;
+            turn = analysts.acquire() => turn,
+            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
+        };
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Ok(self.look_at(sql));
+        }
+        Ok(tokio::task::block_in_place(|| self.look_at(sql)))
+    }
+
+    /// Is the portal surely what was bound under this name? Code on the server opens and closes cursors
+    /// by name. Where nothing is labelled, it gains nothing by that: it ran with the same rights.
+    pub(super) fn is_itself(&self, name: &[u8], portal: &Portal) -> Result<(), Refused> {
+        let strange = !name.is_empty() && self.link.flow.lock().is_strange(portal);
+        if !strange {
+            return Ok(());
+        }
+        let judged = &portal.judged;
+        let target = &self.link.session.info().target.name;
+        let labelled = judged.snapshot.labelled(judged.policy.labels(), target);
+        if labelled.all.is_empty() {
+            return Ok(());
+        }
+        let text =
+            "a function that ran since this portal was bound may have put another in its place";
+        Err(Refused::new("42501", text)
+            .hint("Bind it again, or read it to its end before you call functions."))
+    }
+
+    /// Can planning the text reach columns that are hidden from the client? Nothing is decided yet:
+    /// what only an approval reveals counts as hidden.
+    pub(super) fn hides(&self, judged: &Judged) -> bool {
+        let labelled = &judged.analysis.labelled;
+        if judged.is_doubtful() {
+            return true;
+        }
+        if labelled.is_empty() {
+            return false;
+        }
+        let facts = Facts::Sql(judged.analysis.facts.clone());
+        let info = self.link.session.info();
+        let question = Question {
+            principal: &info.principal,
+            source: info.source,
+            session: &info.id_text,
+            now: self.link.session.ports().clock.now(),
+            facts: Some(&facts),
+            risk: &pipeline::Risk::default(),
+            approvals: &std::collections::BTreeSet::new(),
+            accesses: &judged.analysis.accesses,
+        };
+        let mut labelled = labelled.iter();
+        labelled.any(|column| !judged.policy.reveal(&question, column, &info.database))
+    }
+}
