@@ -2,7 +2,7 @@
 
 use pg_raw_parse::{ConstValue, Node, nodes};
 
-use super::flow::{DefKind, Range};
+use super::flow::{DefKind, NONE, Range};
 use super::found::Call;
 use super::functions::{Nature, nature};
 use super::settings;
@@ -14,7 +14,6 @@ impl<'t> Walk<'t, '_> {
         match item.node {
             Node::None
             | Node::A_Const(_)
-            | Node::ParamRef(_)
             | Node::SQLValueFunction(_)
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
@@ -23,8 +22,15 @@ impl<'t> Walk<'t, '_> {
             | Node::Float(_)
             | Node::Boolean(_)
             | Node::BitString(_) => {}
+            Node::ParamRef(_) => self.found.parameters = true,
             // A field or attribute name inside an indirection.
-            Node::String(s) => self.found.mention(item.owner, None, s.sval()),
+            Node::String(s) => {
+                let name = s.sval().unwrap_or_default();
+                self.found.mention(item.owner, None, Some(name));
+                self.found.made_up(name);
+                let field = (NONE, self.found.intern(name));
+                self.found.fields.insert(field);
+            }
             Node::A_Star(_) => self.found.mention(item.owner, None, None),
             Node::NodeList(list) => self.parts(list, i),
             Node::ColumnRef(c) => self.column(c, i),
@@ -105,6 +111,7 @@ impl<'t> Walk<'t, '_> {
             }
             Node::RangeFunction(r) => {
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -141,6 +148,7 @@ impl<'t> Walk<'t, '_> {
             }
             Node::RangeTableFunc(r) => {
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -156,6 +164,7 @@ impl<'t> Walk<'t, '_> {
             }
             Node::JsonTable(r) => {
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -267,7 +276,15 @@ impl<'t> Walk<'t, '_> {
         let qualifier = count.checked_sub(2).and_then(text);
         match fields.iter().next_back() {
             Some(Node::A_Star(_)) => self.found.mention(item.owner, qualifier, None),
-            Some(Node::String(s)) => self.found.mention(item.owner, qualifier, s.sval()),
+            Some(Node::String(s)) => {
+                let name = s.sval().unwrap_or_default();
+                self.found.mention(item.owner, qualifier, Some(name));
+                let name = self.found.intern(name);
+                match qualifier.map(|q| self.found.intern(q)) {
+                    Some(qualifier) => drop(self.found.fields.insert((qualifier, name))),
+                    None => drop(self.found.bare.insert(name)),
+                }
+            }
             _ => self.odd("a column reference"),
         }
     }
@@ -281,18 +298,45 @@ impl<'t> Walk<'t, '_> {
         }
         if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
             self.found.made_up(last);
-            self.found.flow.opaque |= self.snapshot.casts_by_foreign_code(last);
+            self.conversion(last);
         }
         self.parts(name.typmods(), item);
     }
 
-    /// Operators run functions; one that users made runs theirs.
-    fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
-        let last = name.iter().next_back().and_then(Node::as_str);
-        if last.is_some_and(|name| self.snapshot.runs_foreign_code(name))
-            || self.snapshot.casts_implicitly()
-        {
+    /// What a cast to a type of this name runs.
+    pub(super) fn conversion(&mut self, type_name: &str) {
+        let snapshot = self.snapshot;
+        self.found.type_names.insert(type_name.into());
+        if let Some(conversion) = snapshot.conversion(type_name) {
             self.found.flow.opaque = true;
+            for (schema, name) in &conversion.functions {
+                self.function(Some(schema), name);
+            }
+        }
+    }
+
+    /// Operators run functions; one that users made runs theirs. Whether it can be meant is looked at
+    /// when all of the statement's types are known.
+    fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
+        let text = |i: usize| name.get(i).and_then(Node::as_str);
+        let schema = name.len().checked_sub(2).and_then(text);
+        if let Some(name) = name.iter().next_back().and_then(Node::as_str)
+            && !self.snapshot.foreign_operators(name).is_empty()
+        {
+            let operator = (schema.map(Into::into), name.into());
+            self.found.operators.insert(operator);
+        }
+        self.implicit_casts();
+    }
+
+    fn implicit_casts(&mut self) {
+        let snapshot = self.snapshot;
+        if !snapshot.implicit_casts().is_empty() && !self.found.casts_implicitly {
+            self.found.casts_implicitly = true;
+            self.found.flow.opaque = true;
+            for (schema, name) in snapshot.implicit_casts() {
+                self.function(Some(schema), name);
+            }
         }
     }
 
@@ -341,11 +385,13 @@ impl<'t> Walk<'t, '_> {
                 security_definer: false,
                 dangerous: nature.dangerous(),
                 plain: false,
+                own: false,
             };
             self.found.calls.insert(key, call);
             return;
         }
-        let mut foreign = nature == Nature::Reads || self.snapshot.casts_implicitly();
+        self.implicit_casts();
+        let mut foreign = nature == Nature::Reads;
         for f in found {
             foreign |= !f.pure;
             // Code of its own may do anything, also to the search path.
@@ -357,7 +403,8 @@ impl<'t> Walk<'t, '_> {
                 security_definer: f.security_definer,
                 dangerous: nature.dangerous(),
                 // What writes or keeps is asked about, like code that is not PostgreSQL's own.
-                plain: f.pure && nature == Nature::Plain,
+                plain: f.pure && nature == Nature::Plain && !(f.trusted && f.volatile),
+                own: f.pure,
             };
             self.found.calls.insert((f.schema, name.into()), call);
         }

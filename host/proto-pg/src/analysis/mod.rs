@@ -9,16 +9,20 @@
 //! Architecture invariant: nothing here talks to a server; the same text, snapshot, state and labels
 //! give the same analysis.
 
+mod conditions;
 mod ddl;
 mod expression;
 pub(crate) mod flow;
 mod found;
 pub(crate) mod functions;
 mod lex;
+mod names;
 mod settings;
 mod shape;
 mod statement;
+mod stored;
 mod summary;
+mod taint;
 #[cfg(test)]
 mod tests;
 mod walk;
