@@ -29,7 +29,7 @@ impl Walk<'_, '_> {
             let functions = snapshot.find_functions(None, &name, self.path);
             let calls = functions
                 .iter()
-                .any(|f| f.takes_row && (!f.pure || nature(&name) != Nature::Plain));
+                .any(|f| f.takes_row && (!f.pure || nature(&name, f.volatile) != Nature::Plain));
             let casts = snapshot.conversion(&name).is_some();
             if (!calls && !casts) || self.is_column(ranges.get(&qualifier), &name) {
                 continue;
