@@ -275,8 +275,15 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
-        if looks_up(&judged.analysis) {
-            self.refresh(true).await?;
+        if looks_up(&judged.analysis) && self.refresh(true).await? == Refreshed::No {
+            // In the middle of a batch the server cannot be asked. What it has planned it keeps;
+            // for what it looks up when it runs, the newest that any session knows must do.
+            let newest = self.link.catalog.get();
+            let newest = newest.filter(|held| held.begun > self.judge.held.begun);
+            if let Some(held) = newest.filter(|_| !self.judge.own_ddl) {
+                self.judge.held = held;
+                self.judge.epoch.path += 1;
+            }
         }
         let now = self.look(sql).await?.analysis;
         if now.is_covered_by(&judged.analysis) {

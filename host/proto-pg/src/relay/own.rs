@@ -113,7 +113,8 @@ impl FromClient {
         let large = sql.len() > self.link.limits.inline_text;
         self.large_texts |= large;
         // EXECUTE reads again what was prepared, which can be large.
-        if !large && !(self.large_texts && mentions_names(sql)) {
+        let reads_again = self.large_texts && mentions_names(sql);
+        if !large && !reads_again {
             return Ok(self.look_at(sql));
         }
         let analysts = self.link.analysts.clone();

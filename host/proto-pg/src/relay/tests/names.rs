@@ -81,7 +81,7 @@ async fn what_runs_by_name_is_shown() {
         };
         let (a, facts) = tokio::join!(c.query(sql), approve);
         assert_eq!(a.tags, [tag], "{sql}: {a:?}");
-        assert_eq!(facts.runs(), [expect.clone()], "{sql}");
+        assert_eq!(facts.runs(), std::slice::from_ref(&expect), "{sql}");
         let intent = memory.journal.intents().pop().unwrap();
         assert_eq!(intent.facts.runs(), [expect], "{sql}");
     }
