@@ -203,6 +203,9 @@ impl FromClient {
         if self.skipping() {
             return Ok(());
         }
+        if let Err(refused) = self.restore(b.statement, &prepared, &judged) {
+            return self.refuse_bind(refused);
+        }
         self.sender.bind(b.portal, b.statement, b.rest);
         self.judge.bound(b.portal, &judged.analysis);
         let hides = self.hides(&judged);
@@ -250,6 +253,8 @@ impl FromClient {
         let (kind, name, what) = match object {
             Object::Statement(name) => {
                 let what = match self.statement(name).await? {
+                    // Not to be remembered if it could be another's.
+                    Some(prepared) if self.is_doubtful(name, &prepared) => Described::Unknown,
                     Some(prepared) => Described::Statement(prepared),
                     None => Described::Unknown,
                 };

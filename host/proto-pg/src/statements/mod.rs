@@ -112,6 +112,8 @@ pub(crate) struct Prepared {
     pub columns: Mutex<Columns>,
     /// The mask of its last execution, for the next one with the same columns and obligations.
     pub mask: Mutex<Option<CachedMask>>,
+    /// How far `Flow` had counted foreign code when the server was last told this text.
+    foreign: AtomicU64,
     /// For a named one.
     _charge: Option<Charge>,
 }
@@ -152,6 +154,7 @@ impl Prepared {
             judged: Mutex::new(judged),
             columns: Mutex::default(),
             mask: Mutex::default(),
+            foreign: AtomicU64::default(),
             _charge: None,
         }
     }

@@ -1,9 +1,10 @@
 //! What each reply of the server does to the queue.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::flow::{
-    Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, OnFailure, Violation,
+    Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
 };
 use super::names::Settled;
 use super::{Columns, Run};
@@ -181,6 +182,10 @@ impl Flow {
             ) => {
                 self.settle(changes, false, true);
             }
+            // The next one to bind it tries again.
+            Some(Expect::Again { prepared, .. }) => {
+                prepared.foreign.store(NEVER, Ordering::SeqCst);
+            }
             _ => {}
         }
     }
@@ -207,6 +212,9 @@ impl Flow {
                     | Expect::Bind { changes, .. }
                     | Expect::Close(changes),
                 ) => self.settle(changes, false, false),
+                Some(Expect::Again { prepared, .. }) => {
+                    prepared.foreign.store(NEVER, Ordering::SeqCst);
+                }
                 _ => {}
             }
         }
@@ -242,6 +250,7 @@ impl Flow {
                 Ok(Effect::Pass(None))
             }
             Some(Expect::Parse(_, Some(_))) => Err(Violation::RanRefused),
+            Some(Expect::Again { closed: true, .. }) => Ok(Effect::Swallow),
             other => Err(unexpected(b'1', kind(other.as_ref()))),
         }
     }
@@ -262,6 +271,12 @@ impl Flow {
     }
 
     fn close_complete(&mut self) -> Result<Effect, Violation> {
+        if let Some(Expect::Again { closed, .. }) = self.queue.front_mut()
+            && !*closed
+        {
+            *closed = true;
+            return Ok(Effect::Swallow);
+        }
         match self.queue.pop_front() {
             Some(Expect::Close(changes)) => {
                 self.settle(changes, true, true);
@@ -485,7 +500,7 @@ fn kind(expect: Option<&Expect>) -> &'static str {
     match expect {
         None => "nothing",
         Some(Expect::Query(..)) => "the answer to a query",
-        Some(Expect::Parse(..)) => "ParseComplete",
+        Some(Expect::Parse(..) | Expect::Again { .. }) => "ParseComplete",
         Some(Expect::Bind { .. }) => "BindComplete",
         Some(Expect::Describe { .. }) => "a description",
         Some(Expect::Execute(..)) => "the answer to Execute",

@@ -236,3 +236,24 @@ async fn an_own_question_that_fails_is_asked_again() {
     let a = c.query("SELECT count(*) FROM made").await;
     assert_eq!(a.value(), Some("0"), "{a:?}");
 }
+
+/// One thread serves everybody here: who blocks it, blocks all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_large_text_does_not_stop_others() {
+    let b = Bench::new("x_large", MemoryPolicy::permit_all(), "");
+    let mut slow = b.client().await;
+    let mut quick = b.client().await;
+    // Long enough to be noticed, refused by nobody.
+    let large = format!("SELECT 1{}", " + 1".repeat(150_000));
+    let began = std::time::Instant::now();
+    script().query(&large).send(&mut slow).await;
+    let mut answered = Vec::new();
+    for _ in 0..20 {
+        assert_eq!(quick.query("SELECT 2").await.value(), Some("2"));
+        answered.push(began.elapsed());
+    }
+    slow.answer().await;
+    let done = began.elapsed();
+    let meanwhile = answered.iter().filter(|at| **at < done / 2).count();
+    assert!(meanwhile >= 5, "{answered:?} {done:?}");
+}
