@@ -28,6 +28,23 @@ enabled = true
 "#;
 
 fn check(text: &str) -> (bool, String) {
+    let commands = ["check-config", "serve"];
+    // What is right would serve for ever.
+    run(
+        text,
+        if text == GOOD {
+            &commands[..1]
+        } else {
+            &commands
+        },
+    )
+}
+
+fn check_only(text: &str) -> (bool, String) {
+    run(text, &["check-config"])
+}
+
+fn run(text: &str, commands: &[&str]) -> (bool, String) {
     // `shop_with` builds the binary where it is missing; here nothing else does.
     assert!(
         paths::weir().is_file(),
@@ -38,13 +55,9 @@ fn check(text: &str) -> (bool, String) {
     std::fs::write(&path, text).unwrap();
     let mut said = String::new();
     let mut ok = true;
-    for command in ["check-config", "serve"] {
-        let known_good = text == GOOD;
-        if command == "serve" && known_good {
-            continue;
-        }
+    for command in commands {
         let out = Command::new(paths::weir())
-            .args([command, "--config"])
+            .args([*command, "--config"])
             .arg(&path)
             .stdin(Stdio::null())
             .output()
@@ -115,4 +128,36 @@ fn a_bad_one_names_its_key_and_line() {
             assert!(said.contains(part), "{to}: {part:?} is not in {said}");
         }
     }
+}
+
+/// A configuration without plugins is a right one, and does less than most people think.
+#[test]
+fn what_no_plugin_does_is_told() {
+    let plugin = |name: &str| {
+        let path = paths::plugin(name);
+        format!(
+            "[[plugin]]\nname = \"{name}\"\npath = \"{}\"\n",
+            path.display()
+        )
+    };
+    let lacking = [
+        ("risk-sql", "no plugin classifies"),
+        ("mask-pii", "no plugin masks"),
+        ("route-default", "no plugin routes"),
+    ];
+    let all: String = lacking.map(|(name, _)| plugin(name)).concat();
+    let (ok, said) = check_only(&format!("{GOOD}{all}"));
+    assert!(ok && !said.contains("no plugin"), "{said}");
+    for (name, warning) in lacking {
+        let others = lacking.iter().filter(|(n, _)| *n != name);
+        let others: String = others.map(|(n, _)| plugin(n)).collect();
+        let (ok, said) = check_only(&format!("{GOOD}{others}"));
+        assert!(
+            ok && said.contains(&format!("warning: {warning}")),
+            "{said}"
+        );
+        assert_eq!(said.matches("no plugin").count(), 1, "{said}");
+    }
+    let (ok, said) = check_only(GOOD);
+    assert!(ok && said.matches("no plugin").count() == 3, "{said}");
 }

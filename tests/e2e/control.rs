@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::bundle::Bundle;
+use weir_tests::http::base64;
 use weir_tests::paths;
 use weir_tests::proc::eventually;
 use weir_tests::wire::fields;
@@ -280,25 +281,6 @@ fn plugin_body(name: &str, config: Value) -> Value {
     json!({"component": base64(&component), "config": config})
 }
 
-/// Standard base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let n =
-            chunk.iter().fold(0_usize, |n, b| n << 8 | usize::from(*b)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let at = n >> (18 - 6 * i) & 63;
-            out.push(if i <= chunk.len() {
-                char::from(ALPHABET[at])
-            } else {
-                '='
-            });
-        }
-    }
-    out
-}
-
 #[test]
 fn an_uploaded_plugin_changes_what_the_next_session_sees() {
     let shop = shop("plugin-upload");
@@ -337,8 +319,20 @@ fn an_uploaded_plugin_changes_what_the_next_session_sees() {
     let seen = shop.connect(ALICE).query(read).unwrap().text(0, 0);
     // What that mode makes of every value: its column's number and its length.
     assert_eq!(seen.as_deref(), Some("0:10"), "the masker is not asked");
-    shop.weir
+    let asked = shop
+        .weir
         .api(&olga, "DELETE", "/plugins/evil", None)
+        .unwrap()
+        .ok()
+        .unwrap();
+    let seen = shop.connect(ALICE).query(read).unwrap().text(0, 0);
+    assert_eq!(seen.as_deref(), Some("0:10"), "one person removed it");
+    let body = json!({"change": asked["pending"]["id"], "reason": "reviewed"});
+    let path = "/plugins/evil/confirm";
+    let own = shop.weir.api(&olga, "POST", path, Some(body.clone()));
+    assert_eq!(own.unwrap().status, 403, "who asked for it confirmed it");
+    shop.weir
+        .api(&shop.token(OTTO), "POST", path, Some(body))
         .unwrap()
         .ok()
         .unwrap();

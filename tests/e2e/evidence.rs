@@ -92,7 +92,20 @@ fn a_session_is_replayed_and_verified_from_a_directory() {
 #[test]
 fn a_session_is_replayed_and_verified_from_an_s3_store() {
     let s3 = S3::start().unwrap();
-    let mut shop = shop_with("s3", |_| {}, |setup| setup.recording = s3_store(&s3));
+    let mut shop = shop_with(
+        "s3",
+        |_| {},
+        |setup| {
+            setup.recording = s3_store(&s3);
+            // What `--store s3://…` takes from the environment.
+            for (name, value) in [
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test-secret"),
+            ] {
+                setup.vars.push((name.into(), value.into()));
+            }
+        },
+    );
     let session = a_session(&shop);
     assert_whole(&transcript(&shop.weir, &session, "the end"));
     // From the store alone: nothing of it comes from this machine's spool.
@@ -120,6 +133,20 @@ fn a_session_is_replayed_and_verified_from_an_s3_store() {
     let segments = objects.iter().filter(|key| key.ends_with(".rec")).count();
     assert_eq!(count(&out.stdout, "segments"), segments, "{objects:?}");
     let of_session = |key: &&String| key.contains(&session);
+    // Without a configuration, too.
+    let url = format!(
+        "s3://{}?region=us-east-1&endpoint={}&allow_http=true",
+        s3.bucket,
+        s3.endpoint()
+    );
+    let by_url = shop.weir.bare_cli(&["verify", "--store", &url]).unwrap();
+    assert!(by_url.ok(), "{}", by_url.all());
+    assert_eq!(
+        count(&by_url.stdout, "segments"),
+        segments,
+        "{}",
+        by_url.all()
+    );
     // Any object that is gone is noticed, one after the other.
     assert!(
         objects.iter().any(|key| key.contains(&session)),
@@ -382,17 +409,18 @@ fn on_a_full_disk_nothing_passes() {
     );
     assert_eq!(arrived.len(), passed, "what passed is on the server");
 
-    // Nobody gets anything through, and the process lives.
+    // Nobody gets anything through any more, and a Weir that cannot record ends: with an error, so that
+    // whatever runs it knows, and in good order.
     let again = shop.weir.connect("alice", &shop.token(ALICE));
     let again = again.and_then(|mut c| c.query("SELECT 1 /* mark-disk-after-77aa */"));
     assert!(again.is_err() || again.is_ok_and(|r| r.error().is_some()));
     assert!(!shop.reached("mark-disk-after-77aa"));
-    assert!(shop.weir.is_alive(), "{}", shop.weir.log());
+    let status = shop.weir.ended(SOON).unwrap();
+    assert_eq!(status.code(), Some(1), "{status}: {}", shop.weir.log());
     assert!(!shop.weir.log().contains("panicked"), "{}", shop.weir.log());
 
     // With room again, a restart is all that it takes, and nothing that ran is missing.
     std::fs::remove_file(&ballast).unwrap();
-    shop.weir.stop();
     shop.weir.launch().unwrap();
     let session = a_session(&shop);
     assert_whole(&transcript(&shop.weir, &session, "the end"));

@@ -1,52 +1,6 @@
-//! Stock psql with a token: let in, let through, refused, and what else must work as ever.
+//! A session of stock psql: let through, refused, and what else must work as ever.
 
-use weir_tests::oidc::Provider;
-use weir_tests::psql::Psql;
-
-use crate::shop::{ALICE, CAROL, MALLORY, assert_refused, shop, shop_with};
-
-#[test]
-fn psql_with_a_token_of_a_real_openid_provider() {
-    let provider = Provider::start().unwrap();
-    let shop = shop_with(
-        "openid",
-        |_| {},
-        |setup| {
-            setup.tls = true;
-            setup.extra = provider.configuration();
-        },
-    );
-    let token = provider.token("alice", &["staff"]).unwrap();
-    let psql = shop.weir.psql("alice", &token);
-    let out = psql
-        .run("SELECT 'in', count(*) FROM customers; SELECT id, name FROM customers WHERE id = 3;");
-    let out = out.unwrap();
-    assert!(out.ok(), "{}", out.all());
-    assert_eq!(out.stdout, "in|20\n3|Customer 3\n");
-
-    // The provider's word is needed for every part of it.
-    let stranger = provider.token("eve", &[]).unwrap();
-    let (head, _) = token.rsplit_once('.').unwrap();
-    for (who, password) in [
-        ("no token", String::new()),
-        ("not a token", "hunter2".into()),
-        ("a token without signature", format!("{head}.")),
-        (
-            "somebody else's signature",
-            format!("{head}.{}", stranger.rsplit_once('.').unwrap().1),
-        ),
-        ("no group", stranger.clone()),
-    ] {
-        let out = Psql {
-            password,
-            ..psql.clone()
-        }
-        .run("SELECT 1")
-        .unwrap();
-        assert_eq!(out.status.code(), Some(2), "{who}: {}", out.all());
-        assert!(out.stdout.is_empty(), "{who}: {}", out.all());
-    }
-}
+use crate::shop::{ALICE, CAROL, MALLORY, assert_refused, shop};
 
 #[test]
 fn a_session_does_what_a_session_does() {

@@ -22,7 +22,7 @@ const MAX_BODY = 64 * 1024;
 
 // People and what they are in. Anybody else may log in, too, and is in no group.
 const people = {
-  alice: ['eng', 'dba'],
+  alice: ['staff', 'approvers'],
   bob: ['eng'],
   carol: ['security'],
   dave: ['support'],

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod proc;
 pub mod psql;
 mod reaper;
+pub mod receiver;
 pub mod s3;
 pub mod weir;
 pub mod wire;

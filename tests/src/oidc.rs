@@ -1,5 +1,6 @@
 //! A certified OpenID provider, from the npm package in `tests/idp`.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,7 @@ use crate::{http, paths};
 pub struct Provider {
     _daemon: Daemon,
     _scratch: Scratch,
+    node: PathBuf,
     pub port: u16,
 }
 
@@ -25,7 +27,7 @@ impl Provider {
         let node = paths::which("node").context("no node: run `cargo xtask deps`")?;
         let scratch = Scratch::new("idp")?;
         let port = free_port()?;
-        let mut command = Command::new(node);
+        let mut command = Command::new(&node);
         command
             .arg("idp.mjs")
             .current_dir(&dir)
@@ -38,6 +40,7 @@ impl Provider {
         Ok(Self {
             _daemon: daemon,
             _scratch: scratch,
+            node,
             port,
         })
     }
@@ -46,12 +49,43 @@ impl Provider {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// An access token for a person, signed by the provider.
-    pub fn token(&self, subject: &str, groups: &[&str]) -> Result<String> {
-        let body = json!({"sub": subject, "groups": groups});
-        let answer = http::call(self.port, "POST", "/test/token", None, Some(&body))?.ok()?;
+    /// A person of the provider logs in by the device flow: code, login page, consent.
+    pub fn login(&self, person: &str) -> Result<String> {
+        self.play(&["login", person])
+    }
+
+    /// A machine gets a token for itself, with its client's secret.
+    pub fn machine(&self, client: &str) -> Result<String> {
+        let secret = format!("{client}-secret-for-tests-only-0001");
+        self.play(&["machine", client, &secret])
+    }
+
+    /// An agent exchanges somebody's token for one that says for whom it acts (RFC 8693).
+    pub fn exchange(&self, client: &str, token: &str) -> Result<String> {
+        let secret = format!("{client}-secret-for-tests-only-0001");
+        self.play(&["exchange", client, &secret, token])
+    }
+
+    fn play(&self, args: &[&str]) -> Result<String> {
+        let out = Command::new(&self.node)
+            .args(["play.mjs", &self.issuer()])
+            .args(args)
+            .current_dir(paths::idp())
+            .output()?;
+        if !out.status.success() {
+            let said = String::from_utf8_lossy(&out.stderr);
+            bail!("{}: {said}", args.first().unwrap_or(&""));
+        }
+        let answer: Value = serde_json::from_slice(&out.stdout)?;
         let token = answer.get("access_token").and_then(Value::as_str);
         Ok(token.context("no access_token")?.to_owned())
+    }
+
+    /// A new key to sign with. The old one stays published, or is withdrawn.
+    pub fn rotate(&self, keep: bool) -> Result<()> {
+        let body = json!({"keep": keep});
+        http::call(self.port, "POST", "/test/rotate", None, Some(&body))?.ok()?;
+        Ok(())
     }
 
     /// Lines of a configuration that trusts this provider.

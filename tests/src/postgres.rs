@@ -17,6 +17,10 @@ pub const SUPERUSER_PASSWORD: &str = "root-of-the-test-cluster";
 pub const LOGIN: &str = "weir";
 pub const LOGIN_PASSWORD: &str = "only-the-target-knows-this";
 
+/// Sessions that a cluster takes, and a quiet one, which is there to be measured.
+const CONNECTIONS: usize = 800;
+pub const QUIET_CONNECTIONS: usize = 4_200;
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -102,7 +106,14 @@ impl Cluster {
             format!("ssl_cert_file={dir}/server.crt"),
             format!("ssl_key_file={dir}/server.key"),
             "fsync=off".into(),
-            "max_connections=800".into(),
+            format!(
+                "max_connections={}",
+                if self.quiet {
+                    QUIET_CONNECTIONS
+                } else {
+                    CONNECTIONS
+                }
+            ),
             "shared_buffers=256MB".into(),
             format!("log_statement={}", if self.quiet { "none" } else { "all" }),
             "log_line_prefix=%m [%p] %d ".into(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Setup {
     pub name: String,
     pub postgres_port: u16,
     pub database: String,
+    /// The target's login; its password is `TARGET_PASSWORD`.
+    pub user: String,
     pub env: String,
     /// A bundle directory; the embedded default bundle if none.
     pub bundle: Option<PathBuf>,
@@ -70,6 +72,7 @@ impl Setup {
             name: name.into(),
             postgres_port: cluster.port,
             database: database.into(),
+            user: LOGIN.into(),
             env: "prod".into(),
             bundle: None,
             plugins: plugins.collect(),
@@ -106,10 +109,10 @@ impl Setup {
         write!(
             t,
             "[[target]]\nname = \"{TARGET}\"\nprotocol = \"postgres\"\nenv = \"{}\"\n\
-             host = \"127.0.0.1\"\nport = {}\nuser = \"{LOGIN}\"\n\
+             host = \"127.0.0.1\"\nport = {}\nuser = \"{}\"\n\
              password = {{ env = \"TARGET_PASSWORD\" }}\ntls = \"require\"\n\
              [identity.dev]\nenabled = true\n[recording]\n{}\n",
-            self.env, self.postgres_port, self.recording
+            self.env, self.postgres_port, self.user, self.recording
         )?;
         if let Some(bundle) = &self.bundle {
             writeln!(t, "[policy]\nbundle = \"{}\"", bundle.display())?;
@@ -208,6 +211,13 @@ impl Weir {
         self.daemon = None;
     }
 
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let status = self.daemon.as_mut().context("not running")?.wait(limit)?;
+        self.daemon = None;
+        Ok(status)
+    }
+
     /// As a power cut would.
     pub fn kill_9(&mut self) -> Result<()> {
         self.daemon.as_mut().context("not running")?.kill_9()?;
@@ -238,12 +248,22 @@ impl Weir {
     /// The command line, as the person whose token it is.
     pub fn cli(&self, token: Option<&str>, args: &[&str]) -> Result<Output> {
         let mut command = self.command();
-        command
-            .args(args)
-            .env("WEIR_API", format!("http://127.0.0.1:{}", self.api_port));
+        command.env("WEIR_API", format!("http://127.0.0.1:{}", self.api_port));
         if let Some(token) = token {
             command.env("WEIR_TOKEN", token);
         }
+        Self::output(command, args)
+    }
+
+    /// The command line of somebody who has no configuration.
+    pub fn bare_cli(&self, args: &[&str]) -> Result<Output> {
+        let mut command = self.command();
+        command.env_remove("WEIR_CONFIG");
+        Self::output(command, args)
+    }
+
+    fn output(mut command: Command, args: &[&str]) -> Result<Output> {
+        command.args(args);
         let out = command.output().context("the weir command")?;
         Ok(Output {
             stdout: String::from_utf8_lossy(&out.stdout).into_owned(),

@@ -88,12 +88,24 @@ pub const VENV: Need = Need {
     get: Get::Call(install_venv),
 };
 
+pub const PG_REGRESS: Need = Need {
+    name: "what PostgreSQL's regression suite is built with",
+    have: || {
+        let dev = Path::new("/usr/include/postgresql");
+        let dirs = std::fs::read_dir(dev).into_iter().flatten().flatten();
+        dirs.into_iter().any(|d| d.path().join("server").is_dir())
+    },
+    get: Get::Call(install_server_headers),
+};
+
 /// What the build alone needs.
 pub const BUILD: &[Need] = &[CC, LIBCLANG, WASM];
 /// What a database session needs.
 pub const SESSION: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL];
 /// What a measurement needs.
 pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUNCER];
+/// What PostgreSQL's regression suite needs.
+pub const REGRESS: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PG_REGRESS];
 /// What the tests need.
 pub const ALL: &[Need] = &[
     CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, BUILDAH, ZSTD, NODE, IDP, PYTHON, VENV,
@@ -231,4 +243,24 @@ fn libclang() -> bool {
 
 fn on_path(program: &str) -> bool {
     paths::which(program).is_some()
+}
+
+/// Headers of the server that is installed, not of a newer one: the server would be replaced, too.
+fn install_server_headers() -> Result<()> {
+    let config = paths::postgres_bin("pg_config").context("no pg_config")?;
+    let config = config.to_string_lossy();
+    let version = sh::read(sh::cmd(Path::new("/"), &config, &["--version"]))?;
+    let major = version
+        .split(|c: char| !c.is_ascii_digit())
+        .find(|part| !part.is_empty())
+        .context("pg_config --version names none")?;
+    let format = "--showformat=${Version}";
+    let server = format!("postgresql-{major}");
+    let installed = sh::read(sh::cmd(
+        Path::new("/"),
+        "dpkg-query",
+        &["-W", format, &server],
+    ))?;
+    let headers = format!("postgresql-server-dev-{major}={}", installed.trim());
+    apt(&[&headers])
 }

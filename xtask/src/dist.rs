@@ -1,5 +1,5 @@
 //! `cargo xtask dist`: what is shipped, in `target/dist`. A static binary, the plugins, the default
-//! bundle, an example configuration, the licence.
+//! bundle, an example configuration, the licence, and the empty directory of the image's state.
 //!
 //! glibc rather than musl: its memcpy and its allocator are in the path of every row.
 
@@ -64,6 +64,10 @@ pub fn assemble(root: &Path, binary: &Path) -> Result<()> {
     }
     copy_tree(&root.join("policies"), &out.join("policies"))?;
     copy(&root.join("deploy/weir.toml"), &out.join("weir.toml"))?;
+    // Nothing in an empty image could make it, or give it to Weir's user.
+    let state = out.join("data/weir");
+    std::fs::create_dir_all(&state)?;
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700))?;
     copy(&root.join("LICENSE"), &out.join("LICENSE"))
 }
 

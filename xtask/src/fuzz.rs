@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use weir_tests::paths;
 
-use crate::{dist, sh};
+use crate::{dist, seeds, sh};
 
 /// What cargo-fuzz passes for `--sanitizer none`.
 const FLAGS: &[&str] = &[
@@ -49,7 +49,7 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
         let artifacts = target_dir.join("artifacts").join(target);
         std::fs::create_dir_all(&corpus)?;
         std::fs::create_dir_all(&artifacts)?;
-        let seeds = dir.join("corpus").join(target);
+        let seeds = seeds::write(root, &target_dir, target)?;
         let prefix = format!("-artifact_prefix={}/", artifacts.display());
         let time = format!("-max_total_time={seconds}");
         let corpus = corpus.to_string_lossy().into_owned();
@@ -60,10 +60,11 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
             "-print_final_stats=1",
         ];
         args.extend([prefix.as_str(), time.as_str(), corpus.as_str()]);
-        let seeds = seeds.to_string_lossy().into_owned();
-        if Path::new(&seeds).is_dir() {
-            args.push(&seeds);
-        }
+        // What is found goes to the first directory; the others are only read.
+        let given = seeds.dir.to_string_lossy().into_owned();
+        args.push(&given);
+        let dictionary = seeds.dictionary.map(|d| format!("-dict={}", d.display()));
+        args.extend(dictionary.as_deref());
         let program = program.to_string_lossy().into_owned();
         println!("fuzz target {target} for {seconds} s");
         let mut command = sh::cmd(root, &program, &args);
@@ -74,10 +75,10 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
         if !out.status.success() {
             bail!("fuzz target {target} found something:\n{said}");
         }
-        let runs = said
-            .lines()
-            .find(|l| l.contains("number_of_executed_units"));
-        println!("  {}", runs.unwrap_or("no statistics").trim());
+        for told in ["seed corpus:", "number_of_executed_units"] {
+            let line = said.lines().find(|l| l.contains(told));
+            println!("  {}", line.unwrap_or("no statistics").trim());
+        }
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ mod deps;
 mod dist;
 mod fuzz;
 mod plugins;
+mod regress;
+mod seeds;
 mod sh;
 mod test;
 
@@ -31,9 +33,11 @@ usage: cargo xtask <command>
   lint            format and clippy, warnings are errors
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
+  regress [TEST]  PostgreSQL's regression suite through Weir: [--direct]
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
-  deny            licences, bans, sources, advisories
+  deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
+                  --advisories: fail where they cannot
   deps            install what is missing on this machine
 ";
 
@@ -65,10 +69,11 @@ fn run(args: &[&str]) -> Result<()> {
             build_plugins(&root)
         }
         ["bench", rest @ ..] => bench::run(rest),
+        ["regress", rest @ ..] => regress::run(rest),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?),
-        ["deny"] => deny::run(&root),
+        ["deny", rest @ ..] => deny::run(&root, rest),
         ["deps"] => deps::ensure(deps::ALL),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -338,6 +338,7 @@ impl Test {
         }
         Ok(SqlFacts {
             text: "-- policy test".into(),
+            runs: Vec::new(),
             kind,
             has_where: sql.has_where.unwrap_or(true),
             has_limit: sql.limit.is_some(),

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pipeline::ports::{Approver, ApproverError, Clock, Hold, HoldRequest};
-use pipeline::{HoldInfo, Principal, PrincipalKind};
+use pipeline::{HoldInfo, Principal};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use weir_client::{Timestamp, VoteKind, VoteResult};
 
 use crate::convert;
 use crate::error::ApiError;
-use crate::guard::Recorded;
+use crate::guard::{Recorded, only_people};
+use crate::limits::Rate;
 use crate::store::{
     Ballot, Cast, HoldDocument, HoldLimits, HoldRecord, HoldRow, HoldState, Opened, RouteRecord,
     Store,
@@ -41,6 +42,8 @@ pub(crate) struct Desk {
     base_url: Arc<str>,
     limits: HoldLimits,
     announce: bool,
+    /// Opened lately, by principal.
+    opened: Arc<Rate<Arc<str>>>,
 }
 
 impl Desk {
@@ -51,6 +54,7 @@ impl Desk {
         base_url: Arc<str>,
         limits: HoldLimits,
         announce: bool,
+        opened: Rate<Arc<str>>,
     ) -> Self {
         Self {
             store,
@@ -59,6 +63,7 @@ impl Desk {
             base_url,
             limits,
             announce,
+            opened: Arc::new(opened),
         }
     }
 
@@ -77,11 +82,7 @@ impl Desk {
         voter: &Principal,
         permitted: &BTreeSet<Arc<str>>,
     ) -> Result<Vec<String>, ApiError> {
-        if voter.actor.kind != PrincipalKind::User || !voter.on_behalf_of.is_empty() {
-            return Err(ApiError::forbidden(
-                "only people vote, with a token of their own",
-            ));
-        }
+        only_people(voter, "vote")?;
         if row
             .record
             .involved
@@ -174,7 +175,7 @@ impl Desk {
         Ok(HoldRecord {
             id: Uuid::now_v7().to_string(),
             opened_at,
-            expires_at: opened_at + millis(wait.min(MAX_WAIT)),
+            expires_at: opened_at + convert::millis(wait.min(MAX_WAIT)),
             principal: request.session.principal.actor.subject.to_string(),
             involved: convert::involved(&request.session.principal),
             fingerprint: request.fingerprint.0,
@@ -182,10 +183,6 @@ impl Desk {
             announce: self.announce,
         })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn closed(state: HoldState) -> String {
@@ -232,6 +229,10 @@ fn document(request: &HoldRequest) -> HoldDocument {
 impl Approver for Desk {
     async fn open(&self, request: HoldRequest) -> Result<Box<dyn Hold>, ApproverError> {
         let record = self.record(&request)?;
+        let principal = request.session.principal.actor.subject.clone();
+        if !self.opened.admit(principal) {
+            return Err(ApproverError::TooMany(self.opened.limit() as usize));
+        }
         let info = HoldInfo {
             id: record.id.clone(),
             url: self.url(&record.id),

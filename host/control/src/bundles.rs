@@ -11,9 +11,9 @@ use weir_client::{Activation, BundleChange, BundleProblem, BundleState, BundleSu
 
 use crate::convert;
 use crate::error::{ApiError, ControlError};
-use crate::guard::{Recorded, Subject};
+use crate::guard::{Recorded, Subject, involved_in, only_people};
 use crate::ports::{BundleEngine, Files};
-use crate::store::{BundleRow, NewBundle, Store};
+use crate::store::{BundleRow, NewBundle, Store, StoreError, write_is_over};
 
 /// Files of one bundle.
 const MAX_FILES: usize = 256;
@@ -90,28 +90,41 @@ impl Bundles {
         }
     }
 
-    /// Puts the version that is active in the store into the engine.
-    pub(crate) async fn restore(&self) -> Result<(), ControlError> {
+    /// Puts the version that is active in the store into the engine. If the engine does not take
+    /// it any more, sessions are permitted nothing until people activate another one: nothing else
+    /// may decide in its place. Gives the reason then.
+    pub(crate) async fn restore(&self) -> Result<Option<String>, ControlError> {
         let Some(row) = self.store.active_bundle().await? else {
-            return Ok(());
+            return Ok(None);
         };
         let (version, digest) = (row.version, row.summary.digest);
         let active = self.engine.active();
         if active.version == version && active.summary.digest == digest {
-            return Ok(());
+            return Ok(None);
         }
         if active.summary.digest != digest {
-            tracing::info!(
+            tracing::warn!(
                 version,
-                "the active bundle is one that people activated, not the configuration's"
+                digest,
+                configured = active.summary.digest,
+                "the bundle of the configuration is not in force: people activated another one, and \
+                 that counts until they activate yet another"
             );
         }
         let files = self.store.bundle_files(version).await?;
         let restored = self.switch(files.unwrap_or_default(), version).await;
-        restored.map(drop).map_err(|problems| {
-            let first = problems.first().map(describe).unwrap_or_default();
-            ControlError::Bundle { version, first }
-        })
+        let Err(problems) = restored else {
+            return Ok(None);
+        };
+        let first = problems.first().map(describe).unwrap_or_default();
+        let reason =
+            format!("bundle version {version}, which is active, no longer validates: {first}");
+        tracing::error!(
+            reason,
+            "every session is refused; upload and activate another bundle over the API"
+        );
+        self.engine.seal(&reason);
+        Ok(Some(reason))
     }
 
     /// The size and the names, before anybody parses anything.
@@ -210,8 +223,8 @@ impl Bundles {
 
     /// The second pair of eyes: nobody activates what they, or what acts for them, wrote.
     pub(crate) fn may_activate(row: &BundleRow, who: &Principal) -> Result<(), ApiError> {
-        let mine = convert::involved(who);
-        if row.involved.iter().any(|subject| mine.contains(subject)) {
+        only_people(who, "activate bundles")?;
+        if involved_in(&row.involved, who) {
             return Err(
                 ApiError::forbidden("the author of a bundle may not activate it")
                     .hint("Ask somebody else who may activate bundles."),
@@ -263,11 +276,31 @@ impl Bundles {
                 });
             }
             Ok(false) => ApiError::conflict("another version was activated meanwhile"),
-            Err(error) => ApiError::from(error),
+            Err(error) => {
+                // A store that did not answer in time may have done it all the same.
+                let late = matches!(error, StoreError::Timeout);
+                if late && !write_is_over(&*self.store).await {
+                    tracing::error!(
+                        version,
+                        "the store may differ from the engine: restart Weir"
+                    );
+                }
+                let active = self.store.active_bundle().await;
+                if active.is_ok_and(|active| active.is_some_and(|row| row.version == version)) {
+                    return Ok(Activation {
+                        version,
+                        digest: row.summary.digest,
+                        previous: Some(before.version),
+                    });
+                }
+                ApiError::from(error)
+            }
         };
         if let Err(problems) = self.switch(back, before.version).await {
             let first = problems.first().map(describe).unwrap_or_default();
             tracing::error!(%first, "the bundle that was active cannot be put back");
+            self.engine
+                .seal("the bundle that is active does not validate");
         }
         Err(failed)
     }

@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) large: Arc<Semaphore>,
     pub(crate) acts: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// The API's own description, for whoever asks: made once.
+    pub(crate) description: bytes::Bytes,
 }
 
 /// The control plane. Cheap to clone.
@@ -111,7 +113,17 @@ impl Control {
             options.journal.event(event).await?;
             bundles.adopt(now).await?;
         }
-        bundles.restore().await?;
+        if let Some(reason) = bundles.restore().await? {
+            let event = ControlEvent {
+                at: options.clock.now(),
+                principal: None,
+                action: Action::BundleActivate.as_str().to_owned(),
+                resource: String::new(),
+                result: Err(reason),
+                detail: "at the start: sessions are refused until another bundle is active".into(),
+            };
+            options.journal.event(event).await?;
+        }
         let plugins = Plugins::new(store.clone(), options.plugins, limits.plugin_bytes);
         plugins.restore().await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -132,8 +144,11 @@ impl Control {
             HoldLimits {
                 total: limits.holds,
                 per_principal: limits.holds_per_principal,
+                kept: limits.holds_kept,
+                kept_per_principal: limits.holds_kept_per_principal,
             },
             webhook.is_some(),
+            Rate::new(limits.holds_per_minute),
         );
         let (sessions, writes) = Sessions::new(store.clone(), options.clock.clone());
         tasks.spawn(write_summaries(store.clone(), writes, stop.clone()));
@@ -172,6 +187,7 @@ impl Control {
             acts: Arc::new(Semaphore::new(MAX_ACTS)),
             limits,
             tasks,
+            description: http::description()?,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -203,15 +219,9 @@ impl Control {
         tls: Option<impl Into<ServerTls>>,
         shutdown: CancellationToken,
     ) {
-        let connections = self.inner.limits.connections;
-        serve(
-            listener,
-            tls.map(Into::into),
-            self.router(),
-            connections,
-            shutdown,
-        )
-        .await;
+        let limits = &self.inner.limits;
+        let tls = tls.map(Into::into);
+        serve(listener, tls, self.router(), limits, shutdown).await;
     }
 
     #[cfg(test)]

@@ -1,17 +1,20 @@
 //! From Weir's vocabulary and the store's rows to the types of the API.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pipeline::{Facts, Principal, Relation};
 use weir_client::{
     Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Decision,
-    Finding, Parameter, PluginInfo, Risk, Route, SessionInfo, Statement, TargetInfo, Timestamp,
-    Vote,
+    Finding, Named, Parameter, PluginChange, PluginChangeKind, PluginInfo, PluginState,
+    PluginSummary, Risk, Route, SessionInfo, Statement, TargetInfo, Timestamp, Vote,
 };
 
-use crate::store::{BundleRow, HoldRow, HoldState, Millis, PluginRow, SessionRow, approved_by};
+use crate::store::{
+    BundleRow, HoldRow, HoldState, Millis, PluginChangeRow, PluginRow, SessionRow, approved_by,
+};
 
 /// How much of a statement a list shows.
 const SHORT_STATEMENT: usize = 240;
@@ -24,6 +27,11 @@ pub(crate) fn involved(principal: &Principal) -> Vec<String> {
         out.extend(actor.owner.as_deref().map(str::to_owned));
     }
     out.into_iter().collect()
+}
+
+/// For times as the store keeps them.
+pub(crate) fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The person that a session belongs to: the head of the chain, or who answers for it.
@@ -64,6 +72,7 @@ pub(crate) fn statement(facts: &Facts) -> Statement {
             kind: "connect".into(),
             text: format!("connect to database {database}"),
             truncated: false,
+            runs: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
             functions: Vec::new(),
@@ -74,12 +83,21 @@ pub(crate) fn statement(facts: &Facts) -> Statement {
             kind: sql.kind.as_str().to_owned(),
             text: sql.text.to_string(),
             truncated: false,
+            runs: sql.runs.iter().map(named).collect(),
             reads: names(&sql.reads),
             writes: names(&sql.writes_to),
             functions: sql.functions.iter().map(ToString::to_string).collect(),
             has_where: sql.has_where,
             parsed: sql.parsed,
         },
+    }
+}
+
+fn named(named: &pipeline::Named) -> Named {
+    Named {
+        name: named.name.to_string(),
+        text: named.text.to_string(),
+        parameters: named.parameters.iter().map(parameter).collect(),
     }
 }
 
@@ -226,9 +244,28 @@ pub(crate) fn approval_detail(row: HoldRow, url: String, now: Millis) -> Approva
 /// The statement with at most `limit` bytes of its text.
 pub(crate) fn cut(statement: &Statement, limit: usize) -> Statement {
     let text = prefix(&statement.text, limit);
+    let mut left = limit - text.len();
+    let mut runs = Vec::new();
+    for named in &statement.runs {
+        let text = prefix(&named.text, left);
+        left -= text.len();
+        let whole = text.len() == named.text.len();
+        runs.extend((!text.is_empty()).then(|| Named {
+            text: text.to_owned(),
+            // A list is no place for values.
+            parameters: Vec::new(),
+            name: named.name.clone(),
+        }));
+        if !whole {
+            break;
+        }
+    }
+    let texts = |s: &[Named]| s.iter().map(|n| n.text.len()).sum::<usize>();
+    let cut = text.len() < statement.text.len() || texts(&runs) < texts(&statement.runs);
     Statement {
-        truncated: statement.truncated || text.len() < statement.text.len(),
+        truncated: statement.truncated || cut,
         text: text.to_owned(),
+        runs,
         ..statement.clone()
     }
 }
@@ -256,13 +293,71 @@ pub(crate) fn bundle(row: BundleRow) -> BundleInfo {
     }
 }
 
-pub(crate) fn plugin(row: PluginRow) -> PluginInfo {
+/// An uploaded plugin; with a problem, it is missed.
+pub(crate) fn plugin(row: PluginRow, problem: Option<String>) -> PluginInfo {
     PluginInfo {
         summary: row.summary,
+        state: match problem {
+            None => PluginState::Loaded,
+            Some(_) => PluginState::Missing,
+        },
+        problem,
         size: row.size,
         config: row.config,
         uploaded_by: Some(row.uploaded_by),
         uploaded_at: Some(Timestamp::from_millis(row.uploaded_at)),
+        confirmed_by: row.confirmed_by,
+        pending: None,
+    }
+}
+
+pub(crate) fn removed_plugin(row: PluginRow) -> PluginInfo {
+    PluginInfo {
+        state: PluginState::Removed,
+        ..plugin(row, None)
+    }
+}
+
+/// One that came with the configuration.
+pub(crate) fn loaded_plugin(summary: PluginSummary) -> PluginInfo {
+    PluginInfo {
+        summary,
+        state: PluginState::Loaded,
+        problem: None,
+        size: 0,
+        config: BTreeMap::new(),
+        uploaded_by: None,
+        uploaded_at: None,
+        confirmed_by: None,
+        pending: None,
+    }
+}
+
+/// One that is required and was never there.
+pub(crate) fn missing_plugin(name: &str) -> PluginInfo {
+    let summary = PluginSummary {
+        name: name.to_owned(),
+        version: String::new(),
+        digest: String::new(),
+        capabilities: Vec::new(),
+    };
+    PluginInfo {
+        state: PluginState::Missing,
+        problem: Some("it is required, and nobody has uploaded it".into()),
+        ..loaded_plugin(summary)
+    }
+}
+
+pub(crate) fn plugin_change(row: PluginChangeRow) -> PluginChange {
+    PluginChange {
+        id: row.id,
+        kind: row.kind,
+        summary: (row.kind == PluginChangeKind::Put).then_some(row.summary),
+        size: row.size,
+        config: row.config,
+        author: row.author,
+        created_at: Timestamp::from_millis(row.created_at),
+        expires_at: Timestamp::from_millis(row.expires_at),
     }
 }
 

@@ -130,13 +130,10 @@ pub enum ControlError {
     Record(#[from] pipeline::ports::JournalError),
     #[error("base_url {0:?} must be an http:// or https:// URL without query and fragment")]
     BaseUrl(String),
+    #[error("the description of the API cannot be written")]
+    Description(#[source] serde_json::Error),
     #[error("the webhook cannot be used: {0}")]
     Webhook(String),
-    #[error(
-        "bundle version {version}, which was active, no longer validates: {first}; nothing runs \
-         with another bundle than the one that people activated"
-    )]
+    #[error("the bundle of the configuration cannot become version {version}: {first}")]
     Bundle { version: u64, first: String },
-    #[error("plugin {name:?}, which was uploaded, is no longer admitted: {reason}")]
-    Plugin { name: String, reason: String },
 }

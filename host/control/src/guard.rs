@@ -7,9 +7,13 @@ use std::time::SystemTime;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use pipeline::{Access, Action, ControlEvent, Principal, Question, Resource, Risk, Ruling, Target};
+use pipeline::{
+    Access, Action, ControlEvent, Principal, PrincipalKind, Question, Resource, Risk, Ruling,
+    Target,
+};
 
 use crate::control::Shared;
+use crate::convert;
 use crate::error::ApiError;
 
 /// What an action is asked on.
@@ -80,6 +84,21 @@ pub(crate) fn permitted(
     }
 }
 
+/// Votes, activations and confirmations are a person's: nobody's agent, and no service account.
+pub(crate) fn only_people(who: &Principal, what: &str) -> Result<(), ApiError> {
+    if who.actor.kind == PrincipalKind::User && who.on_behalf_of.is_empty() {
+        return Ok(());
+    }
+    let text = format!("only people {what}, with a token of their own");
+    Err(ApiError::forbidden(text))
+}
+
+/// Does `who`, or anybody who answers for what `who` does, belong to those involved?
+pub(crate) fn involved_in(involved: &[String], who: &Principal) -> bool {
+    let mine = convert::involved(who);
+    involved.iter().any(|subject| mine.contains(subject))
+}
+
 /// Proof that an act is durably on record. Everything that changes state takes one.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
@@ -112,6 +131,11 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// Is another action permitted?
+    pub(crate) fn may_do(&self, action: Action, subject: &Subject) -> bool {
+        permitted(&self.shared, &self.principal, self.source, action, subject).is_ok()
+    }
+
     /// Is the route's action permitted on this subject, too? For the items of lists.
     pub(crate) fn may(&self, subject: &Subject) -> bool {
         permitted(

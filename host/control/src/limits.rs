@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -33,6 +34,10 @@ impl<K: Eq + Hash> Rate<K> {
                 over: 0,
             }),
         }
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// Counts one call; false when it is one too many.
@@ -70,6 +75,17 @@ impl<K: Eq + Hash> Rate<K> {
     }
 }
 
+/// Who has an IPv6 address has 2^64 of them.
+pub(crate) fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +117,18 @@ mod tests {
         }
         assert!(!rate.admit(MAX_KEYS));
         assert!(rate.admit(0), "known keys still have their quota");
+    }
+
+    #[test]
+    fn one_network_counts_as_one() {
+        for (source, counted_as) in [
+            ("192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+        ] {
+            let source: IpAddr = source.parse().unwrap();
+            assert_eq!(network(source).to_string(), counted_as);
+        }
     }
 }

@@ -9,6 +9,7 @@ use pipeline::Target;
 use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::ports::{Authenticate, BundleEngine, PluginEngine};
+use crate::store::Kept;
 
 pub struct Options {
     /// The SQLite file; made with mode 0600 when absent. Its directory must exist.
@@ -55,6 +56,12 @@ pub struct Limits {
     pub holds: u32,
     /// Open holds of one principal.
     pub holds_per_principal: u32,
+    /// Holds that one principal may open in a minute.
+    pub holds_per_minute: u32,
+    /// Holds that are remembered, of all and of one principal. The oldest ended ones are forgotten
+    /// first; the evidence is elsewhere.
+    pub holds_kept: Kept,
+    pub holds_kept_per_principal: Kept,
     /// Calls of the API that are worked on at once.
     pub calls_in_flight: usize,
     /// Calls per principal and minute.
@@ -63,6 +70,11 @@ pub struct Limits {
     pub failures_per_minute: u32,
     /// Connections to the API.
     pub connections: usize,
+    /// Connections from one address, or one IPv6 network of 64 bits. What stands in front of Weir
+    /// counts as one.
+    pub connections_per_source: usize,
+    /// How long a peer may take to read one answer.
+    pub answer: Duration,
     /// The largest plugin component.
     pub plugin_bytes: usize,
     /// All files of a bundle together.
@@ -76,10 +88,21 @@ impl Default for Limits {
         Self {
             holds: 1_000,
             holds_per_principal: 20,
+            holds_per_minute: 60,
+            holds_kept: Kept {
+                rows: 20_000,
+                bytes: 512 << 20,
+            },
+            holds_kept_per_principal: Kept {
+                rows: 1_000,
+                bytes: 32 << 20,
+            },
             calls_in_flight: 128,
             calls_per_minute: 600,
             failures_per_minute: 30,
             connections: 512,
+            connections_per_source: 128,
+            answer: Duration::from_secs(60),
             plugin_bytes: 48 * 1024 * 1024,
             bundle_bytes: 4 * 1024 * 1024,
             retention: Duration::from_secs(90 * 24 * 3600),

@@ -38,6 +38,9 @@ pub trait BundleEngine: Send + Sync + 'static {
     /// From the next decision on, this bundle decides. On an error the one before stays.
     fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>>;
     fn active(&self) -> ActiveBundle;
+    /// Until the next bundle is activated, sessions are permitted nothing. The engine's own bundle
+    /// still decides about calls of the API, so that somebody can bring another one.
+    fn seal(&self, reason: &str);
 }
 
 /// Plugins.
@@ -51,6 +54,18 @@ pub trait PluginEngine: Send + Sync + 'static {
         component: Bytes,
         config: BTreeMap<String, String>,
     ) -> Result<PluginSummary, String>;
+    /// What `admit` would say; changes nothing.
+    async fn inspect(
+        &self,
+        name: &str,
+        component: Bytes,
+        config: BTreeMap<String, String>,
+    ) -> Result<PluginSummary, String>;
     async fn remove(&self, name: &str) -> Result<(), String>;
+    /// Fails closed, as without a required plugin, until one of this name is admitted or it is
+    /// removed.
+    fn expect(&self, name: &str);
+    /// What is required or expected, and not loaded.
+    fn missing(&self) -> Vec<String>;
     fn list(&self) -> Vec<PluginSummary>;
 }

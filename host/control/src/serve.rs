@@ -1,7 +1,9 @@
-//! Serves the API: bounded accepts, TLS, deadlines for slow peers, a tidy end.
+//! Serves the API: bounded accepts, for each source, too; TLS; deadlines for peers that are slow to
+//! write or to read; a tidy end.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::Tls;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -20,6 +23,12 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
+
+mod paced;
+
+use crate::limits::network;
+use crate::options::Limits;
+use paced::Paced;
 
 /// The TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -67,10 +76,12 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<ServerTls>,
     router: Router,
-    max_connections: usize,
+    limits: &Limits,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections));
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let sources = Sources::new(limits.connections_per_source);
+    let patience = limits.answer;
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -91,11 +102,19 @@ pub(crate) async fn serve(
                 continue;
             }
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let Some(source) = sources.enter(peer.ip()) else {
+            tracing::debug!(%peer, "too many connections from there");
+            continue;
+        };
+        let stream = Paced::new(stream, patience);
         let (tls, router) = (tls.clone(), router.clone());
         let (shutdown, cut) = (shutdown.clone(), cut.clone());
         // Ends with its connection; cut after the grace at the latest.
         tasks.spawn(async move {
-            let _place = place;
+            let _places = (place, source);
             tokio::select! {
                 () = cut.cancelled() => {}
                 () = connection(stream, peer, tls, router, shutdown) => {}
@@ -109,16 +128,61 @@ pub(crate) async fn serve(
     }
 }
 
+/// How many connections each source has.
+struct Sources {
+    most: usize,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A connection's place among those of its source.
+struct Place {
+    source: IpAddr,
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Sources {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            open: Arc::default(),
+        }
+    }
+
+    /// None when the source has as many as it may.
+    fn enter(&self, source: IpAddr) -> Option<Place> {
+        let source = network(source);
+        let mut open = self.open.lock();
+        let count = open.entry(source).or_default();
+        if *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Place {
+            source,
+            open: self.open.clone(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.open.lock();
+        if let Some(count) = open.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.source);
+            }
+        }
+    }
+}
+
 async fn connection(
-    stream: TcpStream,
+    stream: Paced<TcpStream>,
     peer: SocketAddr,
     tls: Option<ServerTls>,
     router: Router,
     shutdown: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
     let Some(tls) = tls else {
         return http(stream, peer, router, shutdown).await;
     };

@@ -1,6 +1,6 @@
 //! A control plane for tests: real store and API, everything else in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,11 +60,15 @@ impl Authenticate for People {
 }
 
 /// A bundle is valid unless a file says BROKEN; it can be activated unless a file says REFUSED.
-pub(crate) struct FakeBundles(Mutex<ActiveBundle>);
+pub(crate) struct FakeBundles {
+    active: Mutex<ActiveBundle>,
+    /// Why sessions are refused.
+    pub(crate) sealed: Mutex<Option<String>>,
+}
 
 impl FakeBundles {
     pub(crate) fn active_version(&self) -> u64 {
-        self.0.lock().version
+        self.active.lock().version
     }
 }
 
@@ -118,34 +122,42 @@ impl BundleEngine for FakeBundles {
             }]);
         }
         let summary = summary(files);
-        *self.0.lock() = ActiveBundle {
+        *self.active.lock() = ActiveBundle {
             version,
             files: files.clone(),
             summary: summary.clone(),
         };
+        *self.sealed.lock() = None;
         Ok(summary)
     }
 
+    fn seal(&self, reason: &str) {
+        *self.sealed.lock() = Some(reason.to_owned());
+    }
+
     fn active(&self) -> ActiveBundle {
-        self.0.lock().clone()
+        self.active.lock().clone()
     }
 }
 
 /// A component is admitted unless it says BROKEN.
 #[derive(Default)]
-pub(crate) struct FakePlugins(Mutex<BTreeMap<String, Plugin>>);
+pub(crate) struct FakePlugins {
+    loaded: Mutex<BTreeMap<String, Plugin>>,
+    expected: Mutex<BTreeSet<String>>,
+}
 
 /// The component and its configuration.
 type Plugin = (Bytes, BTreeMap<String, String>);
 
 impl FakePlugins {
     pub(crate) fn component(&self, name: &str) -> Option<Bytes> {
-        self.0.lock().get(name).map(|(bytes, _)| bytes.clone())
+        self.loaded.lock().get(name).map(|(bytes, _)| bytes.clone())
     }
 
     pub(crate) fn preload(&self, name: &str) {
         let plugin = (Bytes::from_static(b"built in"), BTreeMap::new());
-        self.0.lock().insert(name.into(), plugin);
+        self.loaded.lock().insert(name.into(), plugin);
     }
 }
 
@@ -167,21 +179,46 @@ impl PluginEngine for FakePlugins {
         component: Bytes,
         config: BTreeMap<String, String>,
     ) -> Result<PluginSummary, String> {
-        if component.starts_with(b"BROKEN") {
-            return Err("it is not a component".into());
-        }
-        let summary = plugin_summary(name, &component);
-        self.0.lock().insert(name.into(), (component, config));
+        let summary = self
+            .inspect(name, component.clone(), config.clone())
+            .await?;
+        self.loaded.lock().insert(name.into(), (component, config));
         Ok(summary)
     }
 
+    async fn inspect(
+        &self,
+        name: &str,
+        component: Bytes,
+        _: BTreeMap<String, String>,
+    ) -> Result<PluginSummary, String> {
+        if component.starts_with(b"BROKEN") {
+            return Err("it is not a component".into());
+        }
+        Ok(plugin_summary(name, &component))
+    }
+
     async fn remove(&self, name: &str) -> Result<(), String> {
-        let removed = self.0.lock().remove(name);
-        removed.map(drop).ok_or_else(|| "unknown".into())
+        let removed = self.loaded.lock().remove(name).is_some();
+        if self.expected.lock().remove(name) || removed {
+            Ok(())
+        } else {
+            Err("unknown".into())
+        }
+    }
+
+    fn expect(&self, name: &str) {
+        self.expected.lock().insert(name.into());
+    }
+
+    fn missing(&self) -> Vec<String> {
+        let (expected, loaded) = (self.expected.lock(), self.loaded.lock());
+        let missing = expected.iter().filter(|name| !loaded.contains_key(*name));
+        missing.cloned().collect()
     }
 
     fn list(&self) -> Vec<PluginSummary> {
-        let plugins = self.0.lock();
+        let plugins = self.loaded.lock();
         plugins
             .iter()
             .map(|(name, (component, _))| plugin_summary(name, component))
@@ -429,11 +466,14 @@ impl Rig {
 
 fn configured() -> Arc<FakeBundles> {
     let files = files("permit(principal, action, resource);");
-    Arc::new(FakeBundles(Mutex::new(ActiveBundle {
-        version: 1,
-        summary: summary(&files),
-        files,
-    })))
+    Arc::new(FakeBundles {
+        active: Mutex::new(ActiveBundle {
+            version: 1,
+            summary: summary(&files),
+            files,
+        }),
+        sealed: Mutex::default(),
+    })
 }
 
 fn options(

@@ -14,6 +14,16 @@ pub enum Facts {
     Sql(Arc<SqlFacts>),
 }
 
+impl Facts {
+    /// What the action runs besides its own text.
+    pub fn runs(&self) -> &[Named] {
+        match self {
+            Self::Connect { .. } => &[],
+            Self::Sql(sql) => &sql.runs,
+        }
+    }
+}
+
 /// The kind of a statement; of several statements, the most consequential one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SqlKind {
@@ -65,10 +75,23 @@ pub struct Relation {
     pub labels: LabelSet,
 }
 
+/// Something that a text runs by its name alone: a prepared statement, a cursor, a portal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub name: Arc<str>,
+    /// The text that made it, as it was sent.
+    pub text: Arc<str>,
+    /// The values that were bound when it was made.
+    pub parameters: Arc<[Option<Vec<u8>>]>,
+}
+
 /// Facts about one SQL text, which may hold several statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlFacts {
     pub text: Arc<str>,
+    /// Whatever a name in the text can stand for: people, classifiers and the record must see it, and
+    /// approvals are bound to it.
+    pub runs: Vec<Named>,
     pub kind: SqlKind,
     /// Every UPDATE and DELETE in it has a WHERE clause (true when there is none of them).
     pub has_where: bool,
@@ -94,6 +117,7 @@ impl SqlFacts {
     pub fn opaque(text: Arc<str>) -> Self {
         Self {
             text,
+            runs: Vec::new(),
             kind: SqlKind::Unknown,
             has_where: false,
             has_limit: false,

@@ -33,7 +33,7 @@ pub mod memory;
 pub use action::{Access, Action, Column, LabelSet, Resource};
 pub use approval::{ApprovalRule, Fingerprint, HoldInfo, HoldOutcome, Route};
 pub use decide::{Caller, decide};
-pub use facts::{Facts, Relation, SqlFacts, SqlKind};
+pub use facts::{Facts, Named, Relation, SqlFacts, SqlKind};
 pub use labels::{LabelCatalog, LabelRule};
 pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};

@@ -282,6 +282,14 @@ impl MemoryApprover {
         }
     }
 
+    /// What people are shown of an open hold.
+    pub fn facts(&self, id: &str) -> Option<Facts> {
+        let open = self.open.lock();
+        open.iter()
+            .find(|h| h.id == id)
+            .map(|h| h.request.facts.clone())
+    }
+
     pub fn abandoned(&self) -> Vec<String> {
         self.abandoned.lock().clone()
     }

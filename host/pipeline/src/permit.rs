@@ -56,6 +56,11 @@ impl Receipt {
     pub fn obligations(&self) -> &Obligations {
         &self.obligations
     }
+
+    /// People had to agree, and time has passed meanwhile.
+    pub fn was_held(&self) -> bool {
+        !self.approvals.is_empty()
+    }
 }
 
 /// A request that may be forwarded, once. Made by `decide` and nowhere else.

@@ -86,7 +86,7 @@ fn sql_op(sql: &SqlFacts) -> types::SqlOp {
         .filter(|(_, set)| *set)
         .fold(types::SqlFacts::empty(), |all, (flag, _)| all | flag);
     types::SqlOp {
-        text: sql.text.to_string(),
+        text: text(sql),
         kind: sql_kind(sql.kind),
         facts,
         limit: sql.limit,
@@ -95,6 +95,16 @@ fn sql_op(sql: &SqlFacts) -> types::SqlOp {
         functions: sql.functions.iter().map(|f| f.to_string()).collect(),
         attrs: Vec::new(),
     }
+}
+
+/// The text, and behind it what it runs by name: a classifier must not be passed by with EXECUTE.
+fn text(sql: &SqlFacts) -> String {
+    let mut text = sql.text.to_string();
+    for named in &sql.runs {
+        text.push_str("\n;\n");
+        text.push_str(&named.text);
+    }
+    text
 }
 
 fn relation(relation: &Relation) -> types::Relation {

@@ -1,6 +1,6 @@
 //! The named plugins of one process, in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -35,8 +35,9 @@ pub struct Plugins {
     require: Vec<Arc<str>>,
     events: Arc<dyn Events>,
     clock: Arc<dyn Clock>,
-    /// Held while the set is replaced; never across an await.
-    write: Mutex<()>,
+    /// Names that are required beside the configured ones. Held while the set is replaced; never
+    /// across an await.
+    expected: Mutex<BTreeSet<Arc<str>>>,
     missing: Gate,
 }
 
@@ -52,12 +53,13 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    fn new(plugins: Vec<Arc<Loaded>>, require: &[Arc<str>]) -> Self {
-        let missing = require
-            .iter()
+    fn new<'a>(plugins: Vec<Arc<Loaded>>, require: impl IntoIterator<Item = &'a Arc<str>>) -> Self {
+        let missing: BTreeSet<Arc<str>> = require
+            .into_iter()
             .filter(|name| !plugins.iter().any(|p| p.info.name == **name))
             .cloned()
             .collect();
+        let missing = missing.into_iter().collect();
         Self {
             plugins,
             missing,
@@ -88,7 +90,7 @@ impl Plugins {
             require,
             events: options.events,
             clock: options.clock,
-            write: Mutex::new(()),
+            expected: Mutex::default(),
             missing: Gate::new(FAILURE_LOGS_PER_SECOND),
         }
     }
@@ -136,7 +138,7 @@ impl Plugins {
         let now = self.now_unix();
         let loaded = Arc::new(self.runtime.admit(name, wasm, config, now, kept).await?);
         let info = loaded.info.clone();
-        self.swap(|plugins| {
+        self.swap(|plugins, _| {
             let full = plugins.len() >= PLUGINS;
             match plugins.iter_mut().find(|p| p.info.name == info.name) {
                 Some(slot) => *slot = loaded,
@@ -149,12 +151,23 @@ impl Plugins {
         Ok(info)
     }
 
-    /// True when there was one of that name.
+    /// Requires a plugin of this name until it is removed: one that was in force and cannot be
+    /// loaded. Without it, what passes would be judged by less than people believe.
+    pub fn expect(&self, name: &str) {
+        let expected: Result<(), std::convert::Infallible> = self.swap(|_, expected| {
+            expected.insert(name.into());
+            Ok(())
+        });
+        let Ok(()) = expected;
+    }
+
+    /// True when there was one of that name, or one was expected.
     pub fn remove(&self, name: &str) -> bool {
-        let removed = self.swap(|plugins| {
+        let removed = self.swap(|plugins, expected| {
             let before = plugins.len();
             plugins.retain(|p| &*p.info.name != name);
-            if plugins.len() < before {
+            let awaited = expected.remove(name);
+            if plugins.len() < before || awaited {
                 Ok(())
             } else {
                 Err(())
@@ -168,12 +181,13 @@ impl Plugins {
 
     fn swap<E>(
         &self,
-        change: impl FnOnce(&mut Vec<Arc<Loaded>>) -> Result<(), E>,
+        change: impl FnOnce(&mut Vec<Arc<Loaded>>, &mut BTreeSet<Arc<str>>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let _guard = self.write.lock();
+        let mut expected = self.expected.lock();
         let mut plugins = self.set.load().plugins.clone();
-        change(&mut plugins)?;
-        self.set.store(Arc::new(Set::new(plugins, &self.require)));
+        change(&mut plugins, &mut expected)?;
+        let require = self.require.iter().chain(expected.iter());
+        self.set.store(Arc::new(Set::new(plugins, require)));
         Ok(())
     }
 

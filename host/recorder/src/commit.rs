@@ -10,12 +10,13 @@ use std::sync::mpsc::SyncSender;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::chain::{self, Hash};
-use crate::record::{Kind, NO_STREAM, NewRecord};
+use crate::record::{Kind, MAX_RECORD, NO_STREAM, NewRecord};
 use crate::state::State;
 use crate::wal::format::FILE_HEADER;
 use crate::wal::writer::{WriteError, Writer};
 
-/// A block is closed at this size even if more is waiting.
+/// A block is closed before it grows beyond this size, even if more is waiting. Only a single longer
+/// record makes a longer block.
 const BLOCK_BYTES: usize = 1 << 20;
 const BLOCK_RECORDS: usize = 8192;
 
@@ -28,9 +29,11 @@ pub enum Refused {
     Poisoned(String),
     /// The session has ended.
     Ended,
+    /// One of the records is longer than any record may be. None of them was written.
+    TooLarge(usize),
 }
 
-/// One caller's records, written together and in order.
+/// One caller's records, written in order; together, as far as a block holds them.
 #[derive(Default)]
 pub struct Ask {
     pub records: Vec<NewRecord>,
@@ -46,7 +49,8 @@ pub struct Ask {
 /// What is to be sealed, and durably marked as sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
-    Sessions,
+    /// Everything but this instance's control stream.
+    Others,
     All,
 }
 
@@ -64,6 +68,8 @@ pub struct Batch {
     pub raw: Vec<u8>,
     pub items: Vec<Item>,
     pub closers: Vec<(u128, Done)>,
+    /// Given back when the sealer is done with it: until then, `raw` is memory too.
+    pub permits: Vec<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,7 +101,14 @@ struct Open {
     closers: Vec<(u128, Done)>,
     flushes: Vec<(Flush, Done)>,
     permits: Vec<OwnedSemaphorePermit>,
-    stop: bool,
+    /// A block before this one was closed early, because the next record did not fit.
+    spilled: bool,
+}
+
+impl Open {
+    fn wants_more(&self) -> bool {
+        self.raw.len() < BLOCK_BYTES && self.items.len() < BLOCK_RECORDS && !self.spilled
+    }
 }
 
 impl Committer {
@@ -104,31 +117,35 @@ impl Committer {
     pub fn run(mut self, mut rx: mpsc::Receiver<Ask>) {
         // Dropped sessions' last records, and how many messages must be seen before them.
         let mut abandoned: Vec<(usize, Vec<NewRecord>)> = Vec::new();
-        while let Some(first) = rx.blocking_recv() {
-            let side = std::mem::take(&mut *self.state.side.lock());
-            abandoned.extend(side.abandoned.into_iter().map(|a| (self.queue + 1, a)));
-            let mut open = Open {
-                chain: self.writer.chain,
-                ..Open::default()
-            };
-            let mut seen = 1;
-            let mut drained = false;
-            self.add(&mut open, first);
-            while open.raw.len() < BLOCK_BYTES && open.items.len() < BLOCK_RECORDS && !open.stop {
-                match rx.try_recv() {
-                    Ok(ask) => {
-                        seen += 1;
-                        self.add(&mut open, ask);
-                    }
-                    Err(_) => {
-                        drained = true;
-                        break;
-                    }
+        loop {
+            // Whoever leaves something at the side leaves it before he wakes us: so either it is seen
+            // here, or there is a message.
+            let idle = abandoned.is_empty() && self.state.side.lock().is_empty();
+            let first = if idle {
+                match rx.blocking_recv() {
+                    None => return,
+                    first => first,
                 }
+            } else {
+                rx.try_recv().ok()
+            };
+            let left = std::mem::take(&mut self.state.side.lock().abandoned);
+            abandoned.extend(left.into_iter().map(|a| (self.queue + 1, a)));
+            let mut open = self.begin();
+            let mut seen = 0;
+            let mut stop = false;
+            let mut next = first;
+            while let Some(ask) = next {
+                seen += 1;
+                stop |= self.add(&mut open, ask);
+                if stop || !open.wants_more() {
+                    break;
+                }
+                next = rx.try_recv().ok();
             }
-            for record in &side.records {
-                self.put(&mut open, record).ok();
-            }
+            let drained = !stop && open.wants_more();
+            let side = std::mem::take(&mut self.state.side.lock().records);
+            self.put_each(&mut open, &side);
             for (wait, records) in &mut abandoned {
                 *wait = if drained {
                     0
@@ -136,13 +153,10 @@ impl Committer {
                     wait.saturating_sub(seen)
                 };
                 if *wait == 0 {
-                    for record in records.drain(..) {
-                        self.put(&mut open, &record).ok();
-                    }
+                    self.put_each(&mut open, &std::mem::take(records));
                 }
             }
             abandoned.retain(|(wait, _)| *wait > 0);
-            let stop = open.stop;
             self.finish(open);
             if stop {
                 rx.close();
@@ -150,14 +164,16 @@ impl Committer {
         }
     }
 
-    fn add(&mut self, open: &mut Open, ask: Ask) {
-        let mut result = Ok(());
-        for record in &ask.records {
-            result = self.put(open, record);
-            if result.is_err() {
-                break;
-            }
+    fn begin(&self) -> Open {
+        Open {
+            chain: self.writer.chain,
+            ..Open::default()
         }
+    }
+
+    /// Takes one message in; true when it is the last.
+    fn add(&mut self, open: &mut Open, ask: Ask) -> bool {
+        let result = self.put_all(open, &ask.records);
         match (result, ask.done) {
             (Ok(()), Some(done)) => open.done.push(done),
             (Err(why), Some(done)) => {
@@ -168,7 +184,39 @@ impl Committer {
         open.closers.extend(ask.sealed);
         open.flushes.extend(ask.flush);
         open.permits.extend(ask.permit);
-        open.stop |= ask.stop;
+        ask.stop
+    }
+
+    /// All of them, or none when one is too long.
+    fn put_all(&mut self, open: &mut Open, records: &[NewRecord]) -> Result<(), Refused> {
+        let sizes = records.iter().map(NewRecord::encoded_len);
+        if let Some(size) = sizes.clone().find(|size| *size > MAX_RECORD) {
+            return Err(Refused::TooLarge(size));
+        }
+        self.make_room(open, sizes.sum::<usize>().min(BLOCK_BYTES));
+        for record in records {
+            self.make_room(open, record.encoded_len());
+            self.put(open, record)?;
+        }
+        Ok(())
+    }
+
+    /// Records that nobody waits for: one that cannot be written does not keep the others away.
+    fn put_each(&mut self, open: &mut Open, records: &[NewRecord]) {
+        for record in records {
+            if let Err(why) = self.put_all(open, std::slice::from_ref(record)) {
+                tracing::warn!(kind = ?record.kind, ?why, "a record of the recorder itself is not written");
+            }
+        }
+    }
+
+    /// Closes the block if so many bytes more would make it too long.
+    fn make_room(&mut self, open: &mut Open, len: usize) {
+        if !open.raw.is_empty() && open.raw.len().saturating_add(len) > BLOCK_BYTES {
+            self.finish(std::mem::take(open));
+            *open = self.begin();
+            open.spilled = true;
+        }
     }
 
     fn put(&mut self, open: &mut Open, record: &NewRecord) -> Result<(), Refused> {
@@ -235,13 +283,13 @@ impl Committer {
             }
             return;
         };
-        drop(open.permits);
         let batch = ToSealer::Batch(Batch {
             file_no: self.writer.file_no,
             len,
             raw: open.raw,
             items: open.items,
             closers: open.closers,
+            permits: open.permits,
         });
         let mut sent = self.to_sealer.send(batch).is_ok();
         for (flush, done) in open.flushes {

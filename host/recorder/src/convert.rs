@@ -4,12 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::JournalError;
 use pipeline::{
-    Access, Actor, BundleRef, ControlEvent, Demand, EndReason, Facts, Intent, LabelSet, Outcome,
-    OutcomeKind, Principal, RefusalKind, RefusalRecord, Relation, Resource, Risk, SessionEnd,
-    SessionStart,
+    Access, Actor, BundleRef, ControlEvent, Demand, EndReason, Facts, Intent, LabelSet, Named,
+    Outcome, OutcomeKind, Principal, RefusalKind, RefusalRecord, Relation, Resource, Risk,
+    SessionEnd, SessionStart,
 };
 
 use crate::doc::*;
+use crate::size::{MAX_PARAMETER, PARAMETER_START};
 
 /// Nanoseconds since 1970; 0 before it.
 pub fn ns(at: SystemTime) -> u64 {
@@ -20,8 +21,14 @@ pub fn ns(at: SystemTime) -> u64 {
 /// These documents are maps of strings and numbers, which always can be written; an error would mean
 /// that the record cannot be made, so it is one.
 pub fn json<T: serde::Serialize>(doc: &T) -> Result<bytes::Bytes, JournalError> {
-    serde_json::to_vec(doc)
-        .map(bytes::Bytes::from)
+    json_of(doc, 128)
+}
+
+/// As [`json`], of about this size: a long document is not copied over and over while it grows.
+pub fn json_of<T: serde::Serialize>(doc: &T, size: usize) -> Result<bytes::Bytes, JournalError> {
+    let mut out = Vec::with_capacity(size);
+    serde_json::to_writer(&mut out, doc)
+        .map(|()| bytes::Bytes::from(out))
         .map_err(|e| JournalError::Poisoned(format!("a record cannot be written as JSON: {e}")))
 }
 
@@ -98,12 +105,42 @@ pub fn intent(i: &Intent) -> IntentDoc {
     }
 }
 
-fn parameter(bytes: Option<&[u8]>) -> ParameterDoc {
-    match bytes.map(|b| (b, std::str::from_utf8(b))) {
-        None => ParameterDoc::Null,
-        Some((_, Ok(text))) => ParameterDoc::Text(text.to_owned()),
-        Some((bytes, Err(_))) => ParameterDoc::Hex(hex::encode(bytes)),
+fn named(n: &Named) -> NamedDoc {
+    let parameters = n.parameters.iter();
+    NamedDoc {
+        name: n.name.to_string(),
+        text: n.text.to_string(),
+        parameters: parameters.map(|p| parameter(p.as_deref())).collect(),
     }
+}
+
+fn parameter(bytes: Option<&[u8]>) -> ParameterDoc {
+    match bytes {
+        None => ParameterDoc::Null,
+        Some(bytes) if bytes.len() > MAX_PARAMETER => ParameterDoc::Large(LargeDoc {
+            sha256: hex::encode(crate::chain::sha256(bytes)),
+            bytes: bytes.len() as u64,
+            start: Box::new(value(beginning(bytes))),
+        }),
+        Some(bytes) => value(bytes),
+    }
+}
+
+fn value(bytes: &[u8]) -> ParameterDoc {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => ParameterDoc::Text(text.to_owned()),
+        Err(_) => ParameterDoc::Hex(hex::encode(bytes)),
+    }
+}
+
+/// Its first bytes, without a character that is cut in two.
+fn beginning(bytes: &[u8]) -> &[u8] {
+    let start = bytes.get(..PARAMETER_START).unwrap_or(bytes);
+    let whole = match std::str::from_utf8(start) {
+        Err(e) if e.error_len().is_none() => e.valid_up_to(),
+        _ => start.len(),
+    };
+    start.get(..whole).unwrap_or(start)
 }
 
 pub fn refused(r: &RefusalRecord) -> RefusedDoc {
@@ -186,6 +223,7 @@ fn facts(f: &Facts) -> FactsDoc {
         },
         Facts::Sql(s) => FactsDoc::Sql(SqlDoc {
             text: s.text.to_string(),
+            runs: s.runs.iter().map(named).collect(),
             kind: s.kind.as_str().to_owned(),
             parsed: s.parsed,
             has_where: s.has_where,

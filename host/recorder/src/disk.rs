@@ -13,6 +13,8 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Cuts a torn tail off, durably.
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+    /// Makes a file's content durable that an earlier process wrote, and perhaps never synced.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
@@ -48,6 +50,10 @@ impl Disk for RealDisk {
         file.sync_all()
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
@@ -81,6 +87,19 @@ pub fn private_dir(path: &Path, tighten: bool) -> io::Result<()> {
     }
     #[cfg(not(unix))]
     builder.create(path)
+}
+
+/// As [`private_dir`], and durable: a directory that is lost with the power takes everything in it
+/// along, however often that was synced.
+pub fn durable_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let missing = |p: &&Path| !p.as_os_str().is_empty() && !p.exists();
+    let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    private_dir(path, true)?;
+    for dir in made {
+        let above = dir.parent().filter(|p| !p.as_os_str().is_empty());
+        disk.sync_dir(above.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 impl DiskFile for File {

@@ -87,6 +87,9 @@ pub enum FactsDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlDoc {
     pub text: String,
+    /// What the text can run by a name alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<NamedDoc>,
     pub kind: String,
     pub parsed: bool,
     pub has_where: bool,
@@ -104,6 +107,14 @@ pub struct SqlDoc {
     pub writes_to: Vec<RelationDoc>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedDoc {
+    pub name: String,
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterDoc>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +190,7 @@ pub struct ApprovalDoc {
     pub approvers: Vec<String>,
 }
 
-/// A parameter of a statement, exactly as it was sent.
+/// A parameter of a statement, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParameterDoc {
@@ -188,6 +199,16 @@ pub enum ParameterDoc {
     Text(String),
     /// Anything else.
     Hex(String),
+    /// Too long to be repeated here.
+    Large(LargeDoc),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeDoc {
+    pub sha256: String,
+    pub bytes: u64,
+    /// How it begins.
+    pub start: Box<ParameterDoc>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,6 +267,15 @@ pub struct ControlStartDoc {
     pub after: Option<StreamRefDoc>,
     /// The chain of the write-ahead log where this instance began.
     pub wal_chain: String,
+    /// Ends of log files that were cut off, since they held a write that never finished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<TruncatedDoc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TruncatedDoc {
+    pub file: String,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

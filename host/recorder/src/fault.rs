@@ -1,14 +1,15 @@
 //! A disk that fails on demand, for tests of this crate and of those that use it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::patient::EMFILE;
 
-/// How the next writes or syncs fail.
+/// How the next operations fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// ENOSPC on the first write that would go beyond this many further bytes; what fits is written.
@@ -19,7 +20,30 @@ pub enum Fault {
     ShortWriteAfter(u64),
     /// EIO from renames.
     RenameFails,
+    CreateFails,
+    RemoveFails,
+    TruncateFails,
+    SyncFileFails,
+    SyncDirFails,
+    /// EMFILE from everything that opens a file.
+    NoDescriptors,
 }
+
+/// One operation that was tried, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    Create(PathBuf),
+    Write(PathBuf),
+    Sync(PathBuf),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+    Truncate(PathBuf),
+    SyncFile(PathBuf),
+    SyncDir(PathBuf),
+}
+
+/// Operations that are remembered; a longer test sets the disk anew in between.
+const MAX_CALLS: usize = 1 << 17;
 
 /// [`RealDisk`] until a fault is set.
 #[derive(Debug, Default, Clone)]
@@ -33,8 +57,16 @@ struct State {
     written: u64,
     writes: u64,
     syncs: u64,
-    /// Syncs since the fault was set, good or bad.
-    sync_calls: u64,
+    /// Since the fault was set, good or bad.
+    calls: Vec<Call>,
+}
+
+impl State {
+    fn call(&mut self, call: Call) {
+        if self.calls.len() < MAX_CALLS {
+            self.calls.push(call);
+        }
+    }
 }
 
 impl FaultDisk {
@@ -46,41 +78,80 @@ impl FaultDisk {
         };
     }
 
-    /// How often a sync was tried since the last `set`.
+    /// How often a file's sync was tried since the last `set`.
     pub fn sync_calls(&self) -> u64 {
-        self.state.lock().sync_calls
+        let state = self.state.lock();
+        let syncs = state.calls.iter().filter(|c| matches!(c, Call::Sync(_)));
+        syncs.count() as u64
+    }
+
+    /// What was tried since the last `set`.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.lock().calls.clone()
+    }
+
+    /// Remembers the call; an error when one of `faults` is set.
+    fn try_call(&self, call: Call, faults: &[Fault]) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(call);
+        match state.fault.filter(|f| faults.contains(f)) {
+            None => Ok(()),
+            Some(Fault::NoDescriptors) => Err(io::Error::from_raw_os_error(EMFILE)),
+            Some(fault) => Err(io::Error::other(format!("injected: {fault:?}"))),
+        }
     }
 }
 
 struct FaultFile {
     inner: Box<dyn DiskFile>,
+    path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
 impl Disk for FaultDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.try_call(
+            Call::Create(path.into()),
+            &[Fault::CreateFails, Fault::NoDescriptors],
+        )?;
         Ok(Box::new(FaultFile {
             inner: RealDisk.create(path)?,
+            path: path.into(),
             state: self.state.clone(),
         }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        if self.state.lock().fault == Some(Fault::RenameFails) {
-            return Err(io::Error::other("injected: rename failed"));
-        }
+        self.try_call(Call::Rename(from.into(), to.into()), &[Fault::RenameFails])?;
         RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.try_call(Call::Remove(path.into()), &[Fault::RemoveFails])?;
         RealDisk.remove(path)
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.try_call(
+            Call::Truncate(path.into()),
+            &[Fault::TruncateFails, Fault::NoDescriptors],
+        )?;
         RealDisk.truncate(path, len)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.try_call(
+            Call::SyncFile(path.into()),
+            &[Fault::SyncFileFails, Fault::NoDescriptors],
+        )?;
+        RealDisk.sync_file(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.try_call(
+            Call::SyncDir(path.into()),
+            &[Fault::SyncDirFails, Fault::NoDescriptors],
+        )?;
         RealDisk.sync_dir(path)
     }
 }
@@ -88,6 +159,7 @@ impl Disk for FaultDisk {
 impl DiskFile for FaultFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.call(Call::Write(self.path.clone()));
         let len = bytes.len() as u64;
         let (fits, error) = match state.fault {
             Some(Fault::NoSpaceAfter(limit)) if state.written + len > limit => (
@@ -108,7 +180,7 @@ impl DiskFile for FaultFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.sync_calls += 1;
+        state.call(Call::Sync(self.path.clone()));
         if let Some(Fault::SyncFailsAfter(n)) = state.fault
             && state.syncs >= n
         {

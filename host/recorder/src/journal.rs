@@ -14,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Ask, Done, Refused};
-use crate::convert::{self, json, ns};
+use crate::convert::{self, json, json_of, ns};
 use crate::doc::{EndDoc, OutcomeDoc};
 use crate::record::{Kind, MAX_RECORD, NewRecord};
 use crate::recorder::Inner;
+use crate::size;
 
 /// Recorded bytes are cut into records of this size, so that frames and blocks stay small.
 const BYTES_RECORD: usize = 128 << 10;
@@ -52,21 +53,28 @@ impl Inner {
         }
     }
 
-    /// Writes records; returns when they are durable.
-    pub(crate) async fn commit(&self, records: Vec<NewRecord>) -> Result<(), JournalError> {
+    /// Waits until a record of about `size` bytes may be made, before it takes any memory.
+    async fn permit_record(&self, size: usize) -> Result<OwnedSemaphorePermit, JournalError> {
         self.state.check()?;
-        let mut len = 0usize;
-        for record in &records {
-            let size = record.encoded_len();
-            if size > MAX_RECORD {
-                return Err(JournalError::TooLarge {
-                    size: size as u64,
-                    limit: MAX_RECORD as u64,
-                });
-            }
-            len = len.saturating_add(size);
+        if size > MAX_RECORD {
+            return Err(too_large(size));
         }
-        let permit = self.permit(len).await?;
+        self.permit(size).await
+    }
+
+    /// Writes short records; returns when they are durable.
+    pub(crate) async fn commit(&self, records: Vec<NewRecord>) -> Result<(), JournalError> {
+        let sizes = records.iter().map(NewRecord::encoded_len);
+        let permit = self.permit(sizes.fold(0, usize::saturating_add)).await?;
+        self.commit_permitted(records, permit).await
+    }
+
+    /// Writes records; returns when they are durable.
+    async fn commit_permitted(
+        &self,
+        records: Vec<NewRecord>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), JournalError> {
         let (done, answer) = oneshot::channel();
         self.queue(Ask {
             records,
@@ -85,6 +93,7 @@ impl Inner {
         match answer.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Refused::Poisoned(why))) => Err(JournalError::Poisoned(why)),
+            Ok(Err(Refused::TooLarge(size))) => Err(too_large(size)),
             Ok(Err(Refused::Ended)) | Err(_) => {
                 self.state.check()?;
                 Err(JournalError::Closed)
@@ -97,6 +106,13 @@ impl Inner {
         let (done, answer) = oneshot::channel();
         self.queue(make(done)).await?;
         self.answer(answer).await
+    }
+}
+
+fn too_large(size: usize) -> JournalError {
+    JournalError::TooLarge {
+        size: size as u64,
+        limit: MAX_RECORD as u64,
     }
 }
 
@@ -226,10 +242,12 @@ impl SessionJournal for Recording {
     async fn intent(&self, intent: Intent) -> Result<(), JournalError> {
         self.check()?;
         self.inner.state.check_room()?;
-        let body = json(&convert::intent(&intent))?;
+        let size = size::intent(&intent);
+        let permit = self.inner.permit_record(size).await?;
+        let body = json_of(&convert::intent(&intent), size)?;
         let record = record(Kind::Intent, intent.at, self.id, Some(intent.seq), body);
         self.open.lock().insert(intent.seq);
-        let done = self.inner.commit(vec![record]).await;
+        let done = self.inner.commit_permitted(vec![record], permit).await;
         if matches!(done, Err(JournalError::TooLarge { .. })) {
             self.open.lock().remove(&intent.seq);
         }
@@ -239,10 +257,12 @@ impl SessionJournal for Recording {
     async fn refused(&self, refusal: RefusalRecord) -> Result<(), JournalError> {
         self.check()?;
         self.inner.state.check_headroom(0)?;
-        let body = json(&convert::refused(&refusal))?;
+        let size = size::refused(&refusal);
+        let permit = self.inner.permit_record(size).await?;
+        let body = json_of(&convert::refused(&refusal), size)?;
         let seq = Some(refusal.seq);
         let record = record(Kind::Refused, refusal.at, self.id, seq, body);
-        self.inner.commit(vec![record]).await
+        self.inner.commit_permitted(vec![record], permit).await
     }
 
     async fn outcome(&self, outcome: Outcome) -> Result<(), JournalError> {
@@ -296,19 +316,24 @@ impl SessionJournal for Recording {
 
     async fn close(&self, end: SessionEnd) -> Result<(), JournalError> {
         self.inner.state.check()?;
+        // A place in the queue first: if this call is dropped while it waits for one, the session has
+        // not been closed, and still gets its end.
+        let Ok(place) = self.inner.tx.reserve().await else {
+            self.inner.state.check()?;
+            return Err(JournalError::Closed);
+        };
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
         let records = self.last_records(end.at, &convert::end(&end))?;
         let (done, durable) = oneshot::channel();
         let (sealed, in_segment) = oneshot::channel();
-        let ask = Ask {
+        place.send(Ask {
             records,
             done: Some(done),
             sealed: Some((self.id, sealed)),
             ..Ask::default()
-        };
-        self.inner.queue(ask).await?;
+        });
         self.inner.answer(durable).await?;
         self.inner.answer(in_segment).await
     }

@@ -28,6 +28,7 @@ mod journal;
 mod keys;
 pub mod objects;
 mod options;
+mod patient;
 mod pending;
 mod pgframes;
 mod record;
@@ -36,11 +37,15 @@ mod recover;
 mod replay;
 mod seal;
 mod segment;
+mod size;
+mod spool;
 mod state;
 mod store;
+mod stream;
 mod text;
 mod upload;
 mod verify;
+mod verify_stream;
 mod verify_wal;
 mod wal;
 
@@ -50,7 +55,7 @@ pub use recorder::{Recorder, ShutdownReport, Stats};
 pub use recover::RecoveryReport;
 pub use replay::{ReplayError, ReplaySummary, replay};
 pub use store::{Days, SessionEntry, Store, StoreUrlError};
-pub use verify::{Finding, VerifyOptions, VerifyReport, verify_store};
+pub use verify::{Finding, Severity, VerifyError, VerifyOptions, VerifyReport, verify_store};
 pub use verify_wal::{WalFinding, WalReport, verify_wal};
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub struct Limits {
     pub queued_records: usize,
     /// How long recorded bytes wait for room in a full spool before the session ends.
     pub full_wait: Duration,
+    /// How long a new file of the spool waits for a file descriptor before the recorder fails.
+    pub descriptor_wait: Duration,
     /// Uploads at the same time.
     pub uploads: usize,
     /// One attempt to store a segment.
@@ -64,6 +66,7 @@ impl Default for Limits {
             queued_bytes: 32 << 20,
             queued_records: 4096,
             full_wait: Duration::from_secs(30),
+            descriptor_wait: Duration::from_secs(30),
             uploads: 4,
             upload_timeout: Duration::from_secs(60),
             upload_backoff: Duration::from_secs(30),

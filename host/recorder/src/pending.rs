@@ -25,7 +25,7 @@ pub struct Pending {
     inner: Mutex<Inner>,
     /// Told when a segment can be stored.
     pub work: Notify,
-    /// Told when a segment was stored.
+    /// Told when a segment was stored, or will never be.
     pub stored: Notify,
 }
 
@@ -44,10 +44,29 @@ struct Entry {
 /// Why a waiting segment cannot be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// It may be readable later.
     #[error("it cannot be read: {0}")]
     Io(io::Error),
+    #[error("it is not there any more")]
+    Gone,
     #[error("its content is not what its name says")]
     Altered,
+}
+
+impl ReadError {
+    /// Trying again would not help.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Gone | Self::Altered)
+    }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 impl Pending {
@@ -63,7 +82,8 @@ impl Pending {
         }
     }
 
-    /// Writes a sealed segment durably and queues it for the store.
+    /// Writes a sealed segment. Its content is durable afterwards, its name after the next `sync`;
+    /// then it is to be `add`ed.
     pub fn write(&self, key: SegmentKey, bytes: &[u8]) -> io::Result<()> {
         let name = key.file_name();
         let temporary = self.dir.join(format!("{name}.tmp"));
@@ -73,10 +93,7 @@ impl Pending {
         let mut file = self.disk.create(&temporary)?;
         file.write_all(bytes)?;
         file.sync()?;
-        self.disk.rename(&temporary, &self.dir.join(name))?;
-        self.disk.sync_dir(&self.dir)?;
-        self.add(key, bytes.len() as u64, false);
-        Ok(())
+        self.disk.rename(&temporary, &self.dir.join(name))
     }
 
     /// Queues a segment whose file is there already.
@@ -153,30 +170,38 @@ impl Pending {
 
     pub fn read(&self, key: &SegmentKey) -> Result<Bytes, ReadError> {
         // It may be marked, and so renamed, between two looks.
-        let bytes = std::fs::read(self.dir.join(key.file_name()))
-            .or_else(|_| std::fs::read(self.dir.join(marked_name(key))))
-            .map_err(ReadError::Io)?;
+        let bytes = match std::fs::read(self.dir.join(key.file_name())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::read(self.dir.join(marked_name(key)))?
+            }
+            other => other?,
+        };
         if chain::sha256(&bytes) != key.sha256 {
             return Err(ReadError::Altered);
         }
         Ok(Bytes::from(bytes))
     }
 
-    /// Puts a segment aside that is not what it should be.
+    /// Puts a segment aside that is not what it should be. It is not stored any more.
     pub fn quarantine(&self, key: &SegmentKey) {
         let to = self.quarantine.join(key.file_name());
         let moved = self
             .disk
             .rename(&self.dir.join(key.file_name()), &to)
             .or_else(|_| self.disk.rename(&self.dir.join(marked_name(key)), &to));
-        if let Err(error) = moved {
+        let durable = moved.and_then(|()| self.disk.sync_dir(&self.quarantine));
+        if let Err(error) = durable {
             tracing::error!(%key, %error, "a damaged segment could not be put aside");
         }
-        let gone = self.inner.lock().entries.remove(key);
+        let mut inner = self.inner.lock();
+        let gone = inner.entries.remove(key);
+        inner.queue.retain(|k| k != key);
+        drop(inner);
         let len = gone.map_or(0, |e| e.len);
         self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
         let counters = &self.state.counters;
         counters.quarantined.fetch_add(1, Ordering::Relaxed);
+        self.stored.notify_waiters();
     }
 
     /// Segments that the store does not have yet.

@@ -9,18 +9,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::commit::{Ask, Committer, Flush};
+use crate::commit::{Ask, Committer, Flush, Refused};
 use crate::convert::json;
-use crate::disk::{Disk, RealDisk, private, private_dir};
+use crate::disk::{Disk, RealDisk, durable_dir, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::journal::{last_records, record};
 use crate::objects::Objects;
 use crate::options::{OpenError, RecorderOptions};
+use crate::patient::Patient;
 use crate::pending::Pending;
 use crate::record::{Kind, NewRecord};
 use crate::recover::{self, Recovered, RecoveryReport};
@@ -112,10 +113,8 @@ impl Recorder {
             report,
             first,
         } = started;
-        inner
-            .commit(first)
-            .await
-            .map_err(|e| OpenError::Wal(e.to_string()))?;
+        let answer = inner.answer(first).await;
+        answer.map_err(|e| OpenError::Wal(e.to_string()))?;
         Uploader {
             state: inner.state.clone(),
             pending: inner.pending.clone(),
@@ -220,8 +219,8 @@ impl Recorder {
                 ..Ask::default()
             })
         };
-        // First the sessions, so that the anchors of their segments are in the control stream.
-        if flush(Flush::Sessions).await.is_err() {
+        // First all others, so that the anchors of their segments are in the control stream.
+        if flush(Flush::Others).await.is_err() {
             return false;
         }
         let end = EndDoc {
@@ -239,12 +238,17 @@ impl Recorder {
 struct Started {
     inner: Arc<Inner>,
     report: RecoveryReport,
-    first: Vec<NewRecord>,
+    /// Answers when the first records are durable.
+    first: oneshot::Receiver<Result<(), Refused>>,
 }
 
 /// The blocking part of `open`.
 fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenError> {
-    let dirs = make_dirs(&options.spool_dir)?;
+    let disk: Arc<dyn Disk> = Arc::new(Patient {
+        inner: disk,
+        limit: options.limits.descriptor_wait,
+    });
+    let dirs = make_dirs(&*disk, &options.spool_dir)?;
     let lock = lock(&options.spool_dir)?;
     let state = Arc::new(State::new(options.limits));
     let pending = Arc::new(Pending::new(
@@ -258,13 +262,13 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
         state: state.clone(),
         disk: disk.clone(),
         pending: pending.clone(),
-        nudge: None,
         control,
         wal_dir: dirs.wal.clone(),
         quarantine_dir: dirs.quarantine,
         streams: HashMap::new(),
         files: BTreeMap::new(),
         damaged: HashSet::new(),
+        fresh: Vec::new(),
         unsealed: 0,
         flushes: Vec::new(),
         replaying: false,
@@ -273,7 +277,7 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
     let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
     let wal_bytes = sealer.files.values().sum();
     state.wal_bytes.store(wal_bytes, Ordering::Relaxed);
-    let (first, next) = first_records(&sealer, &mut recovered, &options.software)?;
+    let (records, next) = first_records(&sealer, &mut recovered, &options.software)?;
     let writer = Writer::create(
         disk,
         dirs.wal,
@@ -290,7 +294,16 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
 
     let (tx, rx) = mpsc::channel(options.limits.queued_records);
     let (to_sealer, from_committer) = std::sync::mpsc::sync_channel(SEALER_QUEUE);
-    sealer.nudge = Some(tx.downgrade());
+    // Before anything that the threads want to write themselves: a stream begins with its start.
+    let (done, first) = oneshot::channel();
+    let ask = Ask {
+        records,
+        done: Some(done),
+        ..Ask::default()
+    };
+    tx.try_send(ask)
+        .map_err(|_| OpenError::Wal("the queue has no room".into()))?;
+    state.wake(&tx);
     let committer = Committer {
         state: state.clone(),
         writer,
@@ -336,6 +349,7 @@ fn first_records(
         software: software.to_owned(),
         after: recovered.last_control.take(),
         wal_chain: hex::encode(recovered.chain),
+        truncated: std::mem::take(&mut recovered.truncated),
     };
     let body = json(&start).map_err(wrong)?;
     let mut records = vec![record(Kind::ControlStart, now, control, None, body)];
@@ -371,14 +385,14 @@ fn first_records(
     Ok((records, next))
 }
 
-fn make_dirs(spool: &Path) -> Result<Dirs, OpenError> {
+fn make_dirs(disk: &dyn Disk, spool: &Path) -> Result<Dirs, OpenError> {
     let dirs = Dirs {
         wal: spool.join("wal"),
         segments: spool.join("segments"),
         quarantine: spool.join("quarantine"),
     };
     for dir in [spool, &dirs.wal, &dirs.segments, &dirs.quarantine] {
-        private_dir(dir, true).map_err(OpenError::io("creating", dir))?;
+        durable_dir(disk, dir).map_err(OpenError::io("creating", dir))?;
     }
     Ok(dirs)
 }

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash, WAL_GENESIS};
 use crate::commit::Item;
-use crate::doc::{GapDoc, MarkDoc, StreamRefDoc};
+use crate::doc::{GapDoc, MarkDoc, StreamRefDoc, TruncatedDoc};
 use crate::keys::SegmentKey;
 use crate::options::OpenError;
 use crate::pending;
-use crate::record::{Kind, Record};
-use crate::seal::{Sealer, Stream};
+use crate::record::{Kind, NO_STREAM, Record};
+use crate::seal::Sealer;
 use crate::segment;
+use crate::stream::Stream;
 use crate::wal::format::{Block, FileHeader, FormatError};
 use crate::wal::scan::{self, Scan, Tail};
 
@@ -26,7 +27,8 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes of writes that never finished.
     pub truncated_bytes: u64,
-    /// Log files with damage before their end; they go to `quarantine/`.
+    /// Log files with damage before their end, or with records that cannot be used because of
+    /// it; they go to `quarantine/`.
     pub damaged: Vec<PathBuf>,
     /// Sessions that were open; they got an end record.
     pub interrupted: Vec<Uuid>,
@@ -46,12 +48,19 @@ pub struct Recovered {
     pub chain: Hash,
     pub gaps: Vec<GapDoc>,
     pub last_control: Option<StreamRefDoc>,
+    pub truncated: Vec<TruncatedDoc>,
 }
 
 #[derive(Default)]
 struct Marks {
     latest: HashMap<u128, (MarkDoc, Hash, u64)>,
     keys: HashSet<SegmentKey>,
+    /// The control stream of the last instance that wrote to this log: by the order of the log, since
+    /// clocks can go back.
+    control: Option<u128>,
+    /// The last control stream with a mark: the same, when the log holds none of its records any
+    /// more.
+    marked_control: Option<u128>,
 }
 
 /// Goes through the log twice: for its marks, then for the records beyond them.
@@ -66,6 +75,7 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         chain: WAL_GENESIS,
         gaps: Vec::new(),
         last_control: None,
+        truncated: Vec::new(),
     };
     let mut marks = Marks::default();
     let mut kept = Vec::new();
@@ -95,25 +105,59 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         sealer.files.insert(*number, scan.valid_len);
         kept.push((*number, path.clone()));
     }
-    out.last_control = marks.last_control();
+    sync_what_is_kept(sealer, &kept, segments_dir)?;
     let oldest = kept.first().map_or(out.next_file, |(n, _)| *n);
-    for (id, (mark, chain, file)) in marks.latest.drain() {
+    for (id, (mark, chain, file)) in &marks.latest {
         if mark.ended {
-            sealer.finished.insert(id);
+            sealer.finished.insert(*id);
         } else {
-            let stream = Stream::from_mark(Uuid::from_u128(id), mark, chain, file);
-            sealer.streams.insert(id, stream);
+            let stream = Stream::from_mark(Uuid::from_u128(*id), mark.clone(), *chain, *file);
+            sealer.streams.insert(*id, stream);
         }
     }
     let adopted = adopt_pending(sealer, &mut out, &marks.keys, segments_dir, oldest)?;
-    replay(sealer, &kept)?;
+    replay(sealer, &mut out, &kept)?;
+    // Only now: the records behind the last mark belong to what the next instance vouches for.
+    out.last_control = marks.last_control(sealer);
     sealer
         .mark_adopted(adopted)
         .map_err(|e| OpenError::Wal(e.to_string()))?;
     Ok(out)
 }
 
+/// What the last process wrote may be in memory only. It counts as found from here on, and the chain
+/// goes on from it, so it has to be on the disk.
+fn sync_what_is_kept(
+    sealer: &Sealer,
+    kept: &[(u64, PathBuf)],
+    segments_dir: &Path,
+) -> Result<(), OpenError> {
+    let disk = &sealer.disk;
+    if let Some((_, last)) = kept.last() {
+        disk.sync_file(last)
+            .map_err(OpenError::io("syncing the log file", last))?;
+    }
+    for dir in [&*sealer.wal_dir, segments_dir] {
+        disk.sync_dir(dir)
+            .map_err(OpenError::io("syncing the directory", dir))?;
+    }
+    Ok(())
+}
+
 impl Recovered {
+    fn cut(&mut self, path: &Path, bytes: u64) {
+        tracing::warn!(file = %path.display(), bytes, "cutting off a write that never finished");
+        self.report.truncated_bytes += bytes;
+        if bytes == 0 {
+            return;
+        }
+        let file = path.file_name().unwrap_or_default();
+        self.truncated.push(TruncatedDoc {
+            file: file.to_string_lossy().into_owned(),
+            bytes,
+        });
+    }
+
     fn gap(&mut self, what: String, file: Option<&Path>) {
         tracing::error!(%what, "recovery found a gap in the record");
         self.report.gaps.push(what.clone());
@@ -128,7 +172,16 @@ impl Recovered {
 impl Marks {
     fn learn(&mut self, block: &Block, file: u64) {
         for record in block.records() {
-            if !matches!(record.known(), Some(Kind::Sealed | Kind::Carry)) {
+            let kind = record.known();
+            // These an instance writes to its own control stream only.
+            let of_control = matches!(
+                kind,
+                Some(Kind::ControlStart | Kind::Control | Kind::Sealed)
+            );
+            if of_control && record.stream != NO_STREAM {
+                self.control = Some(record.stream);
+            }
+            if !matches!(kind, Some(Kind::Sealed | Kind::Carry)) {
                 continue;
             }
             let Ok(mark) = serde_json::from_slice::<MarkDoc>(record.payload) else {
@@ -137,6 +190,9 @@ impl Marks {
             let mut chain = [0; 32];
             let id = mark.stream.parse::<Uuid>();
             if let (Ok(id), Ok(())) = (id, hex::decode_to_slice(&mark.chain, &mut chain)) {
+                if mark.control {
+                    self.marked_control = Some(id.as_u128());
+                }
                 self.keys
                     .extend(mark.key.as_deref().and_then(SegmentKey::parse));
                 // A stream only moves forward: an older state that is written later changes nothing.
@@ -149,9 +205,17 @@ impl Marks {
         }
     }
 
-    fn last_control(&self) -> Option<StreamRefDoc> {
-        let controls = self.latest.values().filter(|(mark, _, _)| mark.control);
-        let (mark, _, _) = controls.max_by_key(|(mark, _, _)| mark.started_ns)?;
+    /// The last instance's control stream, with all of it that was found.
+    fn last_control(&self, sealer: &Sealer) -> Option<StreamRefDoc> {
+        let id = self.control.or(self.marked_control)?;
+        if let Some(stream) = sealer.streams.get(&id) {
+            return Some(StreamRefDoc {
+                stream: stream.id.to_string(),
+                records: stream.next,
+                chain: hex::encode(stream.chain),
+            });
+        }
+        let (mark, _, _) = self.latest.get(&id)?;
         Some(StreamRefDoc {
             stream: mark.stream.clone(),
             records: mark.records,
@@ -186,7 +250,7 @@ fn keep(
     match &scan.tail {
         Tail::Clean => Ok(true),
         Tail::Torn { bytes, .. } if scan.header.is_none() && last => {
-            out.report.truncated_bytes += bytes;
+            out.cut(path, *bytes);
             let disk = &sealer.disk;
             disk.remove(path)
                 .map_err(OpenError::io("removing the empty log file", path))?;
@@ -195,8 +259,7 @@ fn keep(
             Ok(false)
         }
         Tail::Torn { bytes, .. } if scan.header.is_some() && last => {
-            out.report.truncated_bytes += bytes;
-            tracing::warn!(file = %path.display(), bytes, "cutting off a write that never finished");
+            out.cut(path, *bytes);
             let disk = &sealer.disk;
             disk.truncate(path, scan.valid_len)
                 .map_err(OpenError::io("truncating the log file", path))?;
@@ -236,7 +299,13 @@ fn adopt_pending(
             out.report.pending_segments += 1;
             continue;
         }
-        let footer = sealer.pending.read(&key).ok().and_then(|bytes| {
+        let bytes = match sealer.pending.read(&key) {
+            Err(pending::ReadError::Io(e)) => {
+                return Err(OpenError::io("reading a waiting segment in", dir)(e));
+            }
+            other => other.ok(),
+        };
+        let footer = bytes.and_then(|bytes| {
             let (footer, _) = segment::read_footer(&bytes).ok()?;
             let mut chain = [0; 32];
             hex::decode_to_slice(&footer.chain_out, &mut chain).ok()?;
@@ -274,9 +343,14 @@ fn adopt_pending(
 }
 
 /// Gives the records that are not sealed yet to the sealer.
-fn replay(sealer: &mut Sealer, files: &[(u64, PathBuf)]) -> Result<(), OpenError> {
+fn replay(
+    sealer: &mut Sealer,
+    out: &mut Recovered,
+    files: &[(u64, PathBuf)],
+) -> Result<(), OpenError> {
     sealer.replaying = true;
     for (number, path) in files {
+        let known = sealer.damaged.contains(number);
         let mut failed = None;
         let mut feed = |block: &Block| {
             for record in block.records() {
@@ -294,7 +368,17 @@ fn replay(sealer: &mut Sealer, files: &[(u64, PathBuf)]) -> Result<(), OpenError
         if let Some(error) = failed {
             return Err(OpenError::Wal(error.to_string()));
         }
+        if !known && sealer.damaged.contains(number) {
+            let what = format!(
+                "log file {number} holds records that are in no segment, since others before them \
+                 are lost"
+            );
+            out.gap(what, Some(path));
+            out.report.damaged.push(path.clone());
+        }
     }
+    let settled = sealer.settle();
+    settled.map_err(|e| OpenError::Wal(e.to_string()))?;
     sealer.replaying = false;
     sealer.finished.clear();
     Ok(())

@@ -20,6 +20,11 @@ pub enum ReplayError {
     Missing { session: Uuid, segment: u32 },
     #[error("segment {segment} of session {session} does not continue the one before")]
     Broken { session: Uuid, segment: u32 },
+    #[error(
+        "there are two different segments {segment} of session {session}, and nothing here says which \
+         is right; weir verify tells which one is vouched for"
+    )]
+    TwoVersions { session: Uuid, segment: u32 },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -52,18 +57,26 @@ pub async fn replay(
     let mut printer = Printer::new();
     let mut expected = 0;
     let mut chain = crate::chain::stream_genesis(session.as_u128());
-    for key in keys {
-        if key.segment + 1 == expected {
-            // A second copy of what was just printed; verify compares them.
+    for same_number in keys.chunk_by(|a, b| a.segment == b.segment) {
+        let Some((key, others)) = same_number.split_first() else {
             continue;
-        }
+        };
         if key.segment != expected {
             return Err(ReplayError::Missing {
                 session,
                 segment: expected,
             });
         }
-        let segment = store.segment(&key).await?;
+        let segment = store.segment(key).await?;
+        for other in others {
+            let other = store.segment(other).await?;
+            if (other.chain_in, other.chain_out) != (segment.chain_in, segment.chain_out) {
+                return Err(ReplayError::TwoVersions {
+                    session,
+                    segment: expected,
+                });
+            }
+        }
         if segment.chain_in != chain {
             return Err(ReplayError::Broken {
                 session,
@@ -259,7 +272,33 @@ fn bundle(b: &BundleDoc) -> String {
     clean(&format!("{} version {} ({})", b.name, b.version, b.digest))
 }
 
-/// The statement itself, line by line as it was written.
+fn short(parameter: &ParameterDoc) -> String {
+    match parameter {
+        ParameterDoc::Null => "null".into(),
+        ParameterDoc::Text(text) => format!("'{}'", clean(text)),
+        ParameterDoc::Hex(hex) => format!("0x{}", clean(hex)),
+        // Only another writer than Weir nests these.
+        ParameterDoc::Large(_) => "(unreadable)".into(),
+    }
+}
+
+fn values(parameters: &[ParameterDoc], out: &mut dyn Write) -> io::Result<()> {
+    for (position, parameter) in parameters.iter().enumerate() {
+        let value = match parameter {
+            ParameterDoc::Large(large) => format!(
+                "{}… ({} bytes, SHA-256 {})",
+                short(&large.start),
+                large.bytes,
+                clean(&large.sha256)
+            ),
+            whole => short(whole),
+        };
+        field(out, &format!("${}", position + 1), &value)?;
+    }
+    Ok(())
+}
+
+/// The statement itself, and what it runs, line by line as it was written.
 fn action(
     at: &str,
     seq: u64,
@@ -276,16 +315,16 @@ fn action(
             for line in sql.text.lines() {
                 writeln!(out, "    {}", clean(line))?;
             }
+            for named in &sql.runs {
+                field(out, "can run", &clean(&named.name))?;
+                for line in named.text.lines() {
+                    writeln!(out, "      {}", clean(line))?;
+                }
+                values(&named.parameters, out)?;
+            }
         }
     }
-    for (position, parameter) in parameters.iter().enumerate() {
-        let value = match parameter {
-            ParameterDoc::Null => "null".into(),
-            ParameterDoc::Text(text) => format!("'{}'", clean(text)),
-            ParameterDoc::Hex(hex) => format!("0x{}", clean(hex)),
-        };
-        field(out, &format!("${}", position + 1), &value)?;
-    }
+    values(parameters, out)?;
     let accesses = doc.accesses.iter().map(|a| {
         let mut text = format!("{} {} {}", a.action, a.kind, a.resource);
         for note in a.labels.iter().chain(&a.flags) {

@@ -6,25 +6,25 @@
 //! only then may the segment's file go once the store has it. So at every moment a stream's state can
 //! be found from the log and the spool alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
-use crate::commit::{Ask, Batch, Done, Flush, Item, Refused, ToSealer};
+use crate::commit::{Batch, Done, Flush, Item, Refused, ToSealer};
 use crate::disk::Disk;
 use crate::doc::MarkDoc;
 use crate::keys::{Day, SegmentKey};
 use crate::pending::Pending;
 use crate::record::{Kind, NO_STREAM, NewRecord};
-use crate::segment::{Builder, Place};
+use crate::segment::Builder;
 use crate::state::State;
+use crate::stream::Stream;
 use crate::wal::scan;
 
 /// How often ages are looked at.
@@ -34,8 +34,6 @@ pub struct Sealer {
     pub state: Arc<State>,
     pub disk: Arc<dyn Disk>,
     pub pending: Arc<Pending>,
-    /// Wakes the committer when a mark waits for it.
-    pub nudge: Option<mpsc::WeakSender<Ask>>,
     /// This instance's control stream, where marks go.
     pub control: Uuid,
     pub wal_dir: PathBuf,
@@ -43,8 +41,11 @@ pub struct Sealer {
     pub streams: HashMap<u128, Stream>,
     /// Log files and their sizes.
     pub files: BTreeMap<u64, u64>,
-    /// Log files that are put aside instead of being removed.
+    /// Log files that are put aside instead of being removed: those with damage in them, and those
+    /// with records that are in no segment.
     pub damaged: HashSet<u64>,
+    /// Segments whose files are written, but whose names are not durable yet.
+    pub fresh: Vec<Fresh>,
     /// Memory of all builders.
     pub unsealed: u64,
     pub flushes: Vec<(Flush, Done)>,
@@ -54,28 +55,11 @@ pub struct Sealer {
     pub finished: HashSet<u128>,
 }
 
-/// One stream that is not finished: open, or not yet marked as sealed to its end.
-pub struct Stream {
-    pub id: Uuid,
-    pub control: bool,
-    pub started_ns: u64,
-    /// The next record's number.
-    pub next: u64,
-    pub chain: Hash,
-    pub next_segment: u32,
-    pub open: BTreeSet<u64>,
-    pub ended: bool,
-    /// A record before this one is missing: the rest of it cannot be used.
-    pub broken: bool,
-    builder: Option<Builder>,
-    /// The log file of the builder's first record, and when it came.
-    begun: Option<(u64, Instant)>,
-    /// Sealed segments whose mark is not durable yet, with the file of their first record.
-    in_flight: VecDeque<(Option<SegmentKey>, u64)>,
-    /// The last mark, for carrying forward, and the file of the last durable one.
-    mark: Option<MarkDoc>,
-    mark_file: Option<u64>,
-    carrying: bool,
+/// A segment that was written just now, and the mark that the log gets for it.
+pub struct Fresh {
+    key: SegmentKey,
+    len: u64,
+    mark: MarkDoc,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -92,79 +76,13 @@ pub enum SealError {
     },
     #[error("a mark cannot be written: {0}")]
     Mark(serde_json::Error),
+    #[error("the names of new segments cannot be made durable: {0}")]
+    Names(std::io::Error),
     #[error("the log file {path} cannot be removed: {source}")]
     Remove {
         path: PathBuf,
         source: std::io::Error,
     },
-}
-
-impl Stream {
-    pub fn new(id: Uuid, control: bool, started_ns: u64) -> Self {
-        Self {
-            id,
-            control,
-            started_ns,
-            next: 0,
-            chain: chain::stream_genesis(id.as_u128()),
-            next_segment: 0,
-            open: BTreeSet::new(),
-            ended: false,
-            broken: false,
-            builder: None,
-            begun: None,
-            in_flight: VecDeque::new(),
-            mark: None,
-            mark_file: None,
-            carrying: false,
-        }
-    }
-
-    /// A stream as a mark in log file `file` describes it.
-    pub fn from_mark(id: Uuid, mark: MarkDoc, chain: Hash, file: u64) -> Self {
-        Self {
-            next: mark.records,
-            chain,
-            next_segment: mark.next_segment,
-            open: mark.open.iter().copied().collect(),
-            ended: mark.ended,
-            mark_file: Some(file),
-            ..Self::new(id, mark.control, mark.started_ns)
-        }
-        .with_mark(mark)
-    }
-
-    fn with_mark(mut self, mark: MarkDoc) -> Self {
-        self.mark = Some(mark);
-        self
-    }
-
-    /// The oldest log file that is still needed for this stream.
-    fn pin(&self) -> Option<u64> {
-        let in_flight = self.in_flight.front().map(|(_, file)| *file);
-        let begun = self.begun.map(|(file, _)| file);
-        [in_flight, begun, self.mark_file]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn over(&self) -> bool {
-        self.ended && self.builder.is_none() && self.in_flight.is_empty()
-    }
-
-    fn follow(&mut self, kind: Kind, seq: Option<u64>) {
-        match (kind, seq) {
-            (Kind::Intent, Some(seq)) => {
-                self.open.insert(seq);
-            }
-            (Kind::Outcome, Some(seq)) => {
-                self.open.remove(&seq);
-            }
-            (Kind::SessionEnd, _) => self.ended = true,
-            _ => {}
-        }
-    }
 }
 
 impl Sealer {
@@ -219,6 +137,7 @@ impl Sealer {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
             result = result.and_then(|()| self.apply(batch.file_no, item, encoded));
         }
+        result = result.and_then(|()| self.settle());
         // Before anybody who waits for this batch looks again.
         let answer = result.as_ref().map_err(|error| {
             let why = error.to_string();
@@ -228,6 +147,8 @@ impl Sealer {
         for (_, done) in batch.closers {
             done.send(answer.clone().copied()).ok();
         }
+        // Its bytes are in the builders now, which have a limit of their own.
+        drop((batch.raw, batch.permits));
         result?;
         if self.pressed() {
             self.relieve()?;
@@ -256,6 +177,7 @@ impl Sealer {
                 .or_insert_with(|| Stream::new(id, control, item.ts_ns));
         }
         let Some(stream) = self.streams.get_mut(&item.stream) else {
+            self.left_out(file);
             return Ok(());
         };
         if item.index < stream.next {
@@ -265,16 +187,10 @@ impl Sealer {
         }
         if item.index > stream.next {
             stream.broken = true;
+            self.left_out(file);
             return Ok(());
         }
-        let place = Place {
-            stream: stream.id,
-            control: stream.control,
-            started_ns: stream.started_ns,
-            segment: stream.next_segment,
-            first_record: stream.next,
-            chain_in: stream.chain,
-        };
+        let place = stream.place();
         let id = stream.id;
         let wrong = |source| SealError::Build { stream: id, source };
         let mut builder = match stream.builder.take() {
@@ -337,37 +253,45 @@ impl Sealer {
             sha256: chain::sha256(&bytes),
         };
         stream.next_segment += 1;
+        let mark = stream.mark_now(key);
+        stream.in_flight.push_back((Some(key), file));
+        stream.mark = Some(mark.clone());
         self.pending
             .write(key, &bytes)
             .map_err(|source| SealError::Spool { key, source })?;
         self.state.counters.sealed.fetch_add(1, Ordering::Relaxed);
-        self.mark(id, Some(key), file)
+        let len = bytes.len() as u64;
+        self.fresh.push(Fresh { key, len, mark });
+        Ok(())
     }
 
-    /// Asks for a mark of the stream's state in the log. `file` stays until it is durable.
-    fn mark(&mut self, id: u128, key: Option<SegmentKey>, file: u64) -> Result<(), SealError> {
-        let Some(stream) = self.streams.get_mut(&id) else {
+    /// Makes the names of new segments durable, all at once; only then may the store have them, and
+    /// the log say that they are there.
+    pub fn settle(&mut self) -> Result<(), SealError> {
+        if self.fresh.is_empty() {
             return Ok(());
-        };
-        let mark = MarkDoc {
-            stream: stream.id.to_string(),
-            control: stream.control,
-            started_ns: stream.started_ns,
-            records: stream.next,
-            chain: hex::encode(stream.chain),
-            next_segment: stream.next_segment,
-            open: stream.open.iter().copied().collect(),
-            ended: stream.ended,
-            key: key.map(|k| k.to_string()),
-        };
-        stream.in_flight.push_back((key, file));
-        stream.mark = Some(mark.clone());
-        self.post_sealed(&mark)
+        }
+        self.pending.sync().map_err(SealError::Names)?;
+        for fresh in std::mem::take(&mut self.fresh) {
+            self.pending.add(fresh.key, fresh.len, false);
+            self.post_sealed(&fresh.mark)?;
+        }
+        Ok(())
+    }
+
+    /// A record that cannot be used, since one before it is lost. Its log file must not go.
+    fn left_out(&mut self, file: u64) {
+        if self.replaying {
+            self.damaged.insert(file);
+        }
     }
 
     fn post_sealed(&self, mark: &MarkDoc) -> Result<(), SealError> {
-        // A control stream's own segments cannot be anchored in itself without end.
-        let to = if mark.control {
+        // This instance's own segments cannot be anchored in its own control stream without end. The
+        // next instance anchors them by naming the stream; those of an instance before it are
+        // anchored here.
+        let own = mark.stream == self.control.to_string();
+        let to = if own {
             NO_STREAM
         } else {
             self.control.as_u128()
@@ -412,11 +336,7 @@ impl Sealer {
             seq: None,
             body: serde_json::to_vec(mark).map_err(SealError::Mark)?.into(),
         };
-        self.state.side.lock().records.push(record);
-        // A full queue means that the committer is about to look anyway.
-        if let Some(tx) = self.nudge.as_ref().and_then(mpsc::WeakSender::upgrade) {
-            tx.try_send(Ask::default()).ok();
-        }
+        self.state.post(record);
         Ok(())
     }
 
@@ -457,6 +377,7 @@ impl Sealer {
         for id in old {
             self.seal(id)?;
         }
+        self.settle()?;
         self.relieve()?;
         if self.state.failed.is_cancelled() {
             // No mark will become durable any more.
@@ -490,7 +411,8 @@ impl Sealer {
         self.pending.sync().map_err(wrong)?;
         let gone = if self.damaged.remove(&file) {
             let to = scan::file_path(&self.quarantine_dir, file);
-            self.disk.rename(&path, &to)
+            let moved = self.disk.rename(&path, &to);
+            moved.and_then(|()| self.disk.sync_dir(&self.quarantine_dir))
         } else {
             self.disk.remove(&path)
         };
@@ -524,6 +446,7 @@ impl Sealer {
         for id in seal {
             self.seal(id)?;
         }
+        self.settle()?;
         for mut mark in carry {
             mark.key = None;
             self.post(Kind::Carry, NO_STREAM, &mark)?;
@@ -535,19 +458,21 @@ impl Sealer {
         let wanted: Vec<u128> = self
             .streams
             .iter()
-            .filter(|(_, s)| flush == Flush::All || !s.control)
+            .filter(|(_, s)| flush == Flush::All || s.id != self.control)
             .map(|(id, _)| *id)
             .collect();
         for id in wanted {
             self.seal(id)?;
         }
+        self.settle()?;
         self.flushes.push((flush, done));
         self.answer_flushes()
     }
 
     fn answer_flushes(&mut self) -> Result<(), SealError> {
+        let own = self.control;
         let waits = |flush: Flush, s: &Stream| {
-            (flush == Flush::All || !s.control) && !s.in_flight.is_empty()
+            (flush == Flush::All || s.id != own) && !s.in_flight.is_empty()
         };
         let (ready, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.flushes)
             .into_iter()

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pipeline::ports::JournalError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::commit::Ask;
 use crate::options::Limits;
 use crate::record::NewRecord;
 
@@ -22,6 +23,8 @@ pub struct State {
     pub room: Notify,
     /// Records that the recorder's own threads and dropped sessions want written.
     pub side: Mutex<Side>,
+    /// Wakes the committer when something waits beside its queue.
+    committer: OnceLock<mpsc::WeakSender<Ask>>,
 }
 
 #[derive(Default)]
@@ -30,6 +33,12 @@ pub struct Side {
     /// The last records of sessions that were dropped without an end. They may be written only after
     /// everything that was queued before them.
     pub abandoned: Vec<Vec<NewRecord>>,
+}
+
+impl Side {
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.abandoned.is_empty()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +62,21 @@ impl State {
             counters: Counters::default(),
             room: Notify::new(),
             side: Mutex::default(),
+            committer: OnceLock::new(),
+        }
+    }
+
+    /// From now on, `post` wakes whoever reads `tx`.
+    pub fn wake(&self, tx: &mpsc::Sender<Ask>) {
+        self.committer.set(tx.downgrade()).ok();
+    }
+
+    /// Has a record written soon, whether or not anybody else writes.
+    pub fn post(&self, record: NewRecord) {
+        self.side.lock().records.push(record);
+        // A full queue means that the committer is about to look anyway.
+        if let Some(tx) = self.committer.get().and_then(mpsc::WeakSender::upgrade) {
+            tx.try_send(Ask::default()).ok();
         }
     }
 

@@ -79,7 +79,11 @@ impl Uploader {
         let read = tokio::task::spawn_blocking(move || pending.read(&key)).await;
         let bytes = match read {
             Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return self.unreadable(&key, &error),
+            Ok(Err(error)) if error.is_final() => return self.damaged(&key, &error),
+            Ok(Err(error)) => {
+                tracing::warn!(%key, %error, "a waiting segment cannot be read now");
+                return false;
+            }
             Err(error) => {
                 tracing::error!(%key, %error, "reading a waiting segment was interrupted");
                 return false;
@@ -104,7 +108,7 @@ impl Uploader {
         false
     }
 
-    fn unreadable(&self, key: &SegmentKey, error: &ReadError) -> bool {
+    fn damaged(&self, key: &SegmentKey, error: &ReadError) -> bool {
         tracing::error!(%key, %error, "a waiting segment is damaged; it is put aside");
         self.pending.quarantine(key);
         let gap = GapDoc {
@@ -112,7 +116,7 @@ impl Uploader {
             file: Some(key.file_name()),
         };
         if let Ok(body) = convert::json(&gap) {
-            self.state.side.lock().records.push(NewRecord {
+            self.state.post(NewRecord {
                 kind: Kind::Gap,
                 ts_ns: convert::ns(std::time::SystemTime::now()),
                 stream: self.control,

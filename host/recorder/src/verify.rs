@@ -1,22 +1,40 @@
 //! Checks what was recorded: hashes, chains, order, completeness. Trusts nothing it reads.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::chain::{self, Hash};
-use crate::doc::{ControlStartDoc, GapDoc, MarkDoc, OutcomeDoc, StreamRefDoc};
+use crate::chain::Hash;
+use crate::convert::ns;
+use crate::doc::{ControlStartDoc, MarkDoc, StreamRefDoc};
 use crate::keys::SegmentKey;
 use crate::objects::StoreError;
-use crate::record::{Kind, Record};
-use crate::segment::Segment;
-use crate::store::{Days, ReadError, Store};
+use crate::record::{Kind, NO_STREAM, Record};
+use crate::spool::Spool;
+use crate::store::{Days, Store};
+
+/// A segment may be stored this long before the control segment that vouches for it, and a clock may
+/// differ from another: the greatest age of a segment, and a reserve.
+const ANCHOR_LAG: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// What is verified. The default is everything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VerifyOptions {
     pub days: Days,
     pub session: Option<Uuid>,
+    /// The spool of the Weir that writes to the store, if it is at hand: what waits there is not
+    /// missing, and what its log vouches for must be somewhere.
+    pub spool: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the spool cannot be read: {0}")]
+    Spool(#[from] std::io::Error),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +43,8 @@ pub struct VerifyReport {
     /// Sessions with an end record.
     pub complete: u64,
     pub control_streams: u64,
+    /// Control streams that no later one names: one for every Weir that writes here.
+    pub chains: u64,
     pub segments: u64,
     pub records: u64,
     pub intents: u64,
@@ -43,7 +63,13 @@ impl VerifyReport {
     /// Nothing is wrong. An unfinished session is not wrong by itself, nor is a gap that the
     /// recorder itself has written down.
     pub fn is_ok(&self) -> bool {
-        !self.findings.iter().any(Finding::is_failure)
+        self.severity() < Severity::Failure
+    }
+
+    /// The worst of it.
+    pub fn severity(&self) -> Severity {
+        let all = self.findings.iter().map(Finding::severity);
+        all.max().unwrap_or(Severity::Note)
     }
 }
 
@@ -82,77 +108,141 @@ pub enum Finding {
     Unfinished { stream: Uuid },
     #[error("{stream}: the recorder noted a gap: {what}")]
     Gap { stream: Uuid, what: String },
+    #[error(
+        "{stream}: {bytes} bytes at the end of log file {file} were cut off at the start: a write that \
+         never finished, so nobody was told that it had"
+    )]
+    Truncated {
+        stream: Uuid,
+        file: String,
+        bytes: u64,
+    },
+    #[error("no control stream vouches for {key}")]
+    Unanchored { key: String },
+    #[error(
+        "no control stream vouches yet for {segments} segment(s), the first of them {first}: what will \
+         is not stored yet"
+    )]
+    NotAnchoredYet { segments: u64, first: String },
+    #[error("{0} is not stored yet")]
+    Waiting(String),
+    #[error("there is no recording at all: is the store's name or its prefix misspelt?")]
+    Empty,
+    #[error("nothing is stored yet; the spool's log has {records} record(s)")]
+    NothingStored { records: u64 },
+    #[error("there is no recording of session {0}")]
+    NoSession(Uuid),
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Not wrong by itself.
+    Note,
+    /// Something is missing, and the recorder itself has written that down.
+    Gap,
+    /// What is here is not what was recorded.
+    Failure,
 }
 
 impl Finding {
-    pub fn is_failure(&self) -> bool {
-        !matches!(self, Self::Unfinished { .. } | Self::Gap { .. })
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Unfinished { .. }
+            | Self::Truncated { .. }
+            | Self::NotAnchoredYet { .. }
+            | Self::Waiting(_)
+            | Self::NothingStored { .. } => Severity::Note,
+            Self::Gap { .. } => Severity::Gap,
+            _ => Severity::Failure,
+        }
     }
 }
 
 #[derive(Debug)]
-struct Anchor {
-    control: Uuid,
-    mark: MarkDoc,
+pub(crate) struct Anchor {
+    pub control: Uuid,
+    pub mark: MarkDoc,
 }
 
 /// Verifies stored recordings.
 pub async fn verify_store(
     store: &Store,
     options: &VerifyOptions,
-) -> Result<VerifyReport, StoreError> {
-    let mut run = Run {
-        store,
-        options,
-        report: VerifyReport::default(),
-        anchors: HashMap::new(),
-        after: Vec::new(),
-        chains: HashMap::new(),
-    };
+) -> Result<VerifyReport, VerifyError> {
+    let mut run = Run::new(store, options);
     // Control streams first, all of them: they know which segments there must be.
     let control = run.streams(true, Days::default()).await?;
     for (stream, keys) in control {
         run.report.control_streams += 1;
         run.stream(stream, true, keys).await?;
     }
-    run.check_order();
+    // Control streams complete like sessions, but are counted apart.
+    run.report.complete = 0;
+    let logged = run.ask_spool().await?;
+    run.check_order().await?;
+    run.check_controls();
     let mut sessions = run.streams(false, options.days).await?;
+    let empty = sessions.is_empty() && run.report.control_streams == 0;
     if let Some(only) = options.session {
         sessions.retain(|id, _| *id == only);
+        run.check_session(only, sessions.contains_key(&only))
+            .await?;
     }
     for (stream, keys) in sessions {
         run.report.sessions += 1;
         run.stream(stream, false, keys).await?;
     }
-    run.unmet_anchors();
+    run.unmet_anchors().await?;
+    run.check_unanchored();
+    if empty {
+        run.report.findings.push(match logged {
+            0 => Finding::Empty,
+            records => Finding::NothingStored { records },
+        });
+    }
     Ok(run.report)
 }
 
-struct Run<'a> {
-    store: &'a Store,
+pub(crate) struct Run<'a> {
+    pub store: &'a Store,
     options: &'a VerifyOptions,
-    report: VerifyReport,
+    spool: Option<Spool>,
+    pub report: VerifyReport,
     /// Segments that must be there, by key.
-    anchors: HashMap<SegmentKey, Anchor>,
+    pub anchors: HashMap<SegmentKey, Anchor>,
+    /// The segments of control streams that are there: number of records and chain, if readable. What
+    /// vouches for them may come later.
+    pub controls: HashMap<SegmentKey, Option<(u64, String)>>,
+    /// Segments of sessions that nothing vouches for, and the time of their latest record.
+    pub unanchored: Vec<(SegmentKey, u64)>,
     /// Which control stream names which as the one before.
-    after: Vec<(Uuid, StreamRefDoc)>,
-    /// Chains of control streams after each record number that a segment ends with or that is asked.
-    chains: HashMap<Uuid, Vec<Hash>>,
+    after: BTreeMap<Uuid, StreamRefDoc>,
+    /// Chains of control streams after each record.
+    pub chains: HashMap<Uuid, Vec<Hash>>,
+    /// A control stream has no end: more anchors may come.
+    pub open_control: bool,
+    /// The time of the latest stored record of a control stream.
+    pub latest_control_ns: u64,
 }
 
-/// What is known of a stream while its segments pass by.
-struct Follow {
-    next_segment: u32,
-    next_record: u64,
-    chain: Hash,
-    open: BTreeSet<u64>,
-    done: HashSet<u64>,
-    ended: bool,
-    /// A segment before is missing, so that absences prove nothing.
-    torn: bool,
-}
+impl<'a> Run<'a> {
+    fn new(store: &'a Store, options: &'a VerifyOptions) -> Self {
+        Self {
+            store,
+            options,
+            spool: options.spool.as_deref().map(Spool::new),
+            report: VerifyReport::default(),
+            anchors: HashMap::new(),
+            controls: HashMap::new(),
+            unanchored: Vec::new(),
+            after: BTreeMap::new(),
+            chains: HashMap::new(),
+            open_control: false,
+            latest_control_ns: 0,
+        }
+    }
 
-impl Run<'_> {
     async fn streams(
         &mut self,
         control: bool,
@@ -169,248 +259,146 @@ impl Run<'_> {
         Ok(out)
     }
 
-    async fn stream(
-        &mut self,
-        stream: Uuid,
-        control: bool,
-        keys: Vec<SegmentKey>,
-    ) -> Result<(), StoreError> {
-        let mut follow = Follow {
-            next_segment: 0,
-            next_record: 0,
-            chain: chain::stream_genesis(stream.as_u128()),
-            open: BTreeSet::new(),
-            done: HashSet::new(),
-            ended: false,
-            torn: false,
+    /// What the spool's control records say, as if they were stored. Gives how many records the log
+    /// has.
+    async fn ask_spool(&mut self) -> Result<u64, VerifyError> {
+        let Some(spool) = self.spool.clone() else {
+            return Ok(0);
         };
-        let mut last: Option<(u32, Hash, Hash)> = None;
-        for key in keys {
-            let anchor = self.anchors.remove(&key);
-            let segment = match self.store.segment(&key).await {
-                Ok(segment) => segment,
-                Err(error) => {
-                    self.unreadable(&key, &error);
-                    continue;
+        let read = move || {
+            let (mut starts, mut marks) = (Vec::new(), Vec::new());
+            let records = spool.control_records(&mut |r: &Record<'_>| {
+                let stream = Uuid::from_u128(r.stream);
+                match r.known() {
+                    Some(Kind::ControlStart) => starts.push((stream, r.payload.to_vec())),
+                    Some(Kind::Sealed) if r.stream != NO_STREAM => {
+                        marks.push((stream, r.payload.to_vec()));
+                    }
+                    _ => {}
                 }
-            };
-            self.report.segments += 1;
-            self.check_anchor(&key, &segment, anchor);
-            let this = (key.segment, segment.chain_in, segment.chain_out);
-            if let Some(before) = last
-                && before.0 == key.segment
-            {
-                if before != this {
-                    self.report.findings.push(Finding::TwoVersions {
-                        stream,
-                        segment: key.segment,
-                    });
-                }
-                continue;
+            })?;
+            Ok::<_, std::io::Error>((records, starts, marks))
+        };
+        let (records, starts, marks) = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(std::io::Error::other)??;
+        for (stream, payload) in starts {
+            if let Ok(doc) = serde_json::from_slice(&payload) {
+                self.learn_start(stream, &doc);
             }
-            last = Some(this);
-            self.segment(&mut follow, &segment, control);
         }
-        self.finish(stream, &follow);
-        Ok(())
+        for (stream, payload) in marks {
+            if let Ok(mark) = serde_json::from_slice(&payload) {
+                self.learn_anchor(stream, mark);
+            }
+        }
+        Ok(records)
     }
 
-    fn unreadable(&mut self, key: &SegmentKey, error: &ReadError) {
-        let (key, why) = (key.to_string(), error.to_string());
-        self.report.findings.push(match error {
-            ReadError::Store(_) => Finding::Unreadable { key, why },
-            _ => Finding::Altered { key, why },
-        });
+    pub fn learn_start(&mut self, stream: Uuid, doc: &ControlStartDoc) {
+        if let Some(after) = &doc.after {
+            self.after.insert(stream, after.clone());
+        }
     }
 
-    fn check_anchor(&mut self, key: &SegmentKey, segment: &Segment, anchor: Option<Anchor>) {
-        let Some(Anchor { control, mark }) = anchor else {
+    pub fn learn_anchor(&mut self, control: Uuid, mark: MarkDoc) {
+        let Some(key) = mark.key.as_deref().and_then(SegmentKey::parse) else {
             return;
         };
-        let records = segment.footer.first_record + segment.footer.records;
-        if mark.records != records || mark.chain != segment.footer.chain_out {
-            self.report.findings.push(Finding::AnchorMismatch {
-                key: key.to_string(),
-                control,
-            });
-        }
-    }
-
-    fn segment(&mut self, follow: &mut Follow, segment: &Segment, control: bool) {
-        let stream = segment.stream;
-        let number = segment.header.segment;
-        for missing in follow.next_segment..number.min(follow.next_segment + MAX_MISSING) {
-            follow.torn = true;
-            self.report.findings.push(Finding::MissingSegment {
-                stream,
-                segment: missing,
-            });
-        }
-        let contiguous = follow.next_segment == number;
-        let fits =
-            segment.chain_in == follow.chain && segment.footer.first_record == follow.next_record;
-        if contiguous && !fits {
-            self.report.findings.push(Finding::Broken {
-                stream,
-                segment: number,
-            });
-        }
-        let mut at = segment.chain_in;
-        for record in segment.records() {
-            self.report.records += 1;
-            self.record(follow, &record, stream, control);
-            if control {
-                at = chain::link(&at, &chain::leaf(record.encoded));
-                self.chains.entry(stream).or_default().push(at);
-            }
-        }
-        follow.next_segment = number.saturating_add(1);
-        follow.next_record = segment.footer.first_record + segment.footer.records;
-        follow.chain = segment.chain_out;
-        if segment.footer.last != follow.ended {
-            self.misplaced(
-                stream,
-                follow.next_record,
-                "the footer and the end disagree",
-            );
-        }
-    }
-
-    fn misplaced(&mut self, stream: Uuid, record: u64, why: &'static str) {
-        self.report.findings.push(Finding::Misplaced {
-            stream,
-            record,
-            why,
-        });
-    }
-
-    fn record(&mut self, follow: &mut Follow, r: &Record<'_>, stream: Uuid, control: bool) {
-        if follow.ended {
-            self.misplaced(stream, r.index, "it comes after the end");
-        }
-        let Some(kind) = r.known() else {
-            self.report.findings.push(Finding::UnknownKind {
-                stream,
-                record: r.index,
-                kind: r.kind,
-            });
-            return;
-        };
-        let start = matches!(kind, Kind::SessionStart | Kind::ControlStart);
-        if start != (r.index == 0) {
-            self.misplaced(stream, r.index, "a stream begins with its start, once");
-        }
-        let belongs = match kind {
-            Kind::ControlStart | Kind::Control | Kind::Sealed => control,
-            Kind::Carry => false,
-            Kind::Gap | Kind::SessionEnd => true,
-            _ => !control,
-        };
-        if !belongs {
-            self.misplaced(
-                stream,
-                r.index,
-                "its kind belongs to another sort of stream",
-            );
-        }
-        match (kind, r.action()) {
-            (Kind::Intent, Some((seq, _))) => {
-                self.report.intents += 1;
-                if !follow.open.insert(seq) || follow.done.contains(&seq) {
-                    self.misplaced(stream, r.index, "the action has an intent already");
-                }
-            }
-            (Kind::Outcome, Some((seq, body))) => {
-                self.report.outcomes += 1;
-                let unknown = serde_json::from_slice::<OutcomeDoc>(body)
-                    .is_ok_and(|doc| doc.outcome == "unknown");
-                self.report.unknown += u64::from(unknown);
-                follow.done.insert(seq);
-                if !follow.open.remove(&seq) && !follow.torn {
-                    self.misplaced(stream, r.index, "the action has no open intent");
-                }
-            }
-            (Kind::Refused, Some(_)) => self.report.refusals += 1,
-            (Kind::ToClient | Kind::ToUpstream, Some((_, body))) => {
-                self.report.bytes += body.len() as u64;
-            }
-            (kind, None) if kind.has_seq() => {
-                self.misplaced(stream, r.index, "its action's number is cut off");
-            }
-            (Kind::SessionEnd, _) => follow.ended = true,
-            (Kind::Gap, _) => self.gap(stream, r),
-            (Kind::ControlStart, _) => self.control_start(stream, r),
-            (Kind::Sealed, _) => self.anchor(stream, r),
-            _ => {}
-        }
-    }
-
-    fn gap(&mut self, stream: Uuid, r: &Record<'_>) {
-        let what = serde_json::from_slice::<GapDoc>(r.payload)
-            .map_or_else(|_| "in words that cannot be read".into(), |doc| doc.what);
-        self.report.findings.push(Finding::Gap { stream, what });
-    }
-
-    fn control_start(&mut self, stream: Uuid, r: &Record<'_>) {
-        match serde_json::from_slice::<ControlStartDoc>(r.payload) {
-            Ok(doc) => self.after.extend(doc.after.map(|after| (stream, after))),
-            Err(_) => self.misplaced(stream, r.index, "it cannot be read"),
-        }
-    }
-
-    fn anchor(&mut self, stream: Uuid, r: &Record<'_>) {
-        let Ok(mark) = serde_json::from_slice::<MarkDoc>(r.payload) else {
-            return self.misplaced(stream, r.index, "it cannot be read");
-        };
-        self.report.anchors += 1;
-        if let Some(key) = mark.key.as_deref().and_then(SegmentKey::parse) {
-            let wanted = self.options.days.contains(key.day)
+        let wanted = key.control
+            || self.options.days.contains(key.day)
                 && self.options.session.is_none_or(|s| s == key.stream);
-            if wanted {
-                let control = stream;
-                self.anchors.insert(key, Anchor { control, mark });
-            }
+        if wanted {
+            self.anchors.insert(key, Anchor { control, mark });
         }
     }
 
-    fn finish(&mut self, stream: Uuid, follow: &Follow) {
-        if follow.ended {
-            self.report.complete += 1;
-        } else {
-            self.report.findings.push(Finding::Unfinished { stream });
-        }
-        // An open session may have open actions; an ended one may not.
-        if follow.ended {
-            for seq in &follow.open {
-                self.report
-                    .findings
-                    .push(Finding::NoOutcome { stream, seq: *seq });
+    /// Is what seems to be missing on its way? First the spool is asked, then the store: segments only
+    /// move from the one to the other.
+    pub async fn turns_up(
+        &self,
+        control: bool,
+        stream: Uuid,
+        fits: impl Fn(&SegmentKey) -> bool,
+    ) -> Result<bool, VerifyError> {
+        if let Some(spool) = self.spool.clone() {
+            let waiting = tokio::task::spawn_blocking(move || spool.waiting());
+            let waiting = waiting.await.map_err(std::io::Error::other)??;
+            let here = |key: &SegmentKey| key.stream == stream && key.control == control;
+            if waiting.iter().any(|(key, _)| here(key) && fits(key)) {
+                return Ok(true);
             }
         }
+        let stored = self.store.segments(control, stream).await?;
+        Ok(stored.iter().any(fits))
     }
 
     /// Every control stream that another one names must be there, with the chain it had.
-    fn check_order(&mut self) {
+    async fn check_order(&mut self) -> Result<(), VerifyError> {
+        let mut named = HashSet::new();
         for (stream, after) in std::mem::take(&mut self.after) {
             let id = after.stream.parse::<Uuid>().unwrap_or_default();
+            named.insert(id);
             let position = usize::try_from(after.records)
                 .ok()
                 .and_then(|n| n.checked_sub(1));
             let chain = self.chains.get(&id).zip(position);
             let chain = chain.and_then(|(chains, n)| chains.get(n)).map(hex::encode);
-            if chain.as_deref() != Some(&after.chain) {
-                self.report.findings.push(Finding::MissingControl {
+            if chain.as_deref() == Some(&after.chain) {
+                continue;
+            }
+            // With another chain it is altered. With too few records, the rest may be on its way.
+            let new = |key: &SegmentKey| !self.controls.contains_key(key);
+            let finding = if chain.is_none() && self.turns_up(true, id, new).await? {
+                Finding::Waiting(format!("the rest of control stream {id}"))
+            } else {
+                Finding::MissingControl {
                     stream,
                     missing: after.stream,
+                }
+            };
+            self.report.findings.push(finding);
+        }
+        let unnamed = self.chains.keys().filter(|id| !named.contains(id));
+        self.report.chains = unnamed.count() as u64;
+        self.chains.clear();
+        Ok(())
+    }
+
+    /// A control stream's segments are vouched for by a later one.
+    fn check_controls(&mut self) {
+        let of_control: Vec<SegmentKey> =
+            self.anchors.keys().filter(|k| k.control).copied().collect();
+        for key in of_control {
+            let Some(there) = self.controls.get(&key) else {
+                continue;
+            };
+            let Some(Anchor { control, mark }) = self.anchors.remove(&key) else {
+                continue;
+            };
+            let differs =
+                |(records, chain): &(u64, String)| *records != mark.records || *chain != mark.chain;
+            if there.as_ref().is_some_and(differs) {
+                self.report.findings.push(Finding::AnchorMismatch {
+                    key: key.to_string(),
+                    control,
                 });
             }
         }
-        self.chains.clear();
-        // Control streams complete like sessions, but are counted apart.
-        self.report.complete = 0;
     }
 
-    fn unmet_anchors(&mut self) {
+    async fn check_session(&mut self, session: Uuid, stored: bool) -> Result<(), VerifyError> {
+        if !stored {
+            let waits = self.turns_up(false, session, |_| true).await?;
+            self.report.findings.push(match waits {
+                true => Finding::Waiting(format!("session {session}")),
+                false => Finding::NoSession(session),
+            });
+        }
+        Ok(())
+    }
+
+    async fn unmet_anchors(&mut self) -> Result<(), VerifyError> {
         let mut unmet: Vec<(SegmentKey, Uuid)> = self
             .anchors
             .drain()
@@ -418,13 +406,44 @@ impl Run<'_> {
             .collect();
         unmet.sort();
         for (key, control) in unmet {
-            self.report.findings.push(Finding::MissingAnchored {
-                key: key.to_string(),
-                control,
+            let this = |k: &SegmentKey| *k == key;
+            let waits = self.turns_up(key.control, key.stream, this).await?;
+            let key = key.to_string();
+            self.report.findings.push(match waits {
+                true => Finding::Waiting(key),
+                false => Finding::MissingAnchored { key, control },
+            });
+        }
+        Ok(())
+    }
+
+    /// What nothing vouches for did not come from a Weir, unless what vouches for it is still to come.
+    fn check_unanchored(&mut self) {
+        let now = ns(SystemTime::now());
+        let lag = u64::try_from(ANCHOR_LAG.as_nanos()).unwrap_or(u64::MAX);
+        let latest = self.latest_control_ns;
+        let may_come = |t1: u64| {
+            let until = t1.saturating_add(lag);
+            let soon = if self.open_control {
+                until > latest
+            } else {
+                // The next instance's control stream, of which nothing is stored yet.
+                t1 > latest && until > now
+            };
+            soon && t1 < now.saturating_add(lag)
+        };
+        let (later, never): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unanchored)
+            .into_iter()
+            .partition(|(_, t1)| may_come(*t1));
+        for (key, _) in never {
+            let key = key.to_string();
+            self.report.findings.push(Finding::Unanchored { key });
+        }
+        if let Some((first, _)) = later.first() {
+            self.report.findings.push(Finding::NotAnchoredYet {
+                segments: later.len() as u64,
+                first: first.to_string(),
             });
         }
     }
 }
-
-/// Missing segments of one hole that are named one by one.
-const MAX_MISSING: u32 = 1000;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
 use control::{Control, WebhookOptions};
 use identity::{
@@ -24,7 +24,7 @@ use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::{Bundles, FailureRecorder, PluginAdmin, PluginFailures, Tokens};
+use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
 use crate::config::{
     self, Config, Kind, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth, UpstreamTls,
 };
@@ -127,11 +127,7 @@ impl Parts {
             } else {
                 plugins.join(", ")
             },
-            if self.config.identity.dev {
-                "\nwarning: the development issuer is on: whoever can read its key can be anybody"
-            } else {
-                ""
-            },
+            warnings::of(self.config.identity.dev, &self.plugins.list()),
         )
     }
 
@@ -143,6 +139,7 @@ impl Parts {
         let recorder = Arc::new(recorder);
         let journal: Arc<dyn Journal> = recorder.clone();
         let engine = Arc::new(Engine::new(self.bundle));
+        let seal = Arc::new(Seal::new(engine.clone()));
         let tracker = TaskTracker::new();
 
         let control = Control::open(control::Options {
@@ -152,8 +149,14 @@ impl Parts {
             authorizer: engine.clone(),
             journal: journal.clone(),
             clock: self.clock.clone(),
-            bundles: Arc::new(Bundles(engine.clone())),
-            plugins: Arc::new(PluginAdmin(self.plugins.clone())),
+            bundles: Arc::new(Bundles {
+                engine: engine.clone(),
+                seal: seal.clone(),
+            }),
+            plugins: Arc::new(PluginAdmin {
+                plugins: self.plugins.clone(),
+                pins: Pins::new(&self.config.plugin_limits.required),
+            }),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             limits: control_limits(&self.config),
@@ -163,7 +166,7 @@ impl Parts {
         note(&*journal, &*self.clock, "weir:start", &engine).await?;
 
         let ports = Ports {
-            authorizer: engine.clone(),
+            authorizer: seal,
             hooks: self.plugins.clone(),
             approver: control.approver(),
             journal: journal.clone(),
@@ -202,8 +205,14 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        let api_server = control.serve(api, self.api_tls.clone(), shutdown.clone());
-        tokio::join!(pg.run(shutdown.clone()), api_server);
+        let api_stop = CancellationToken::new();
+        let api_server = control.serve(api, self.api_tls.clone(), api_stop.clone());
+        let sessions = async {
+            pg.run(shutdown.clone()).await;
+            api_stop.cancel();
+        };
+        let ending = ending::begin(&shutdown, recorder.failed(), &api_stop, &control);
+        tokio::join!(sessions, api_server, ending);
 
         tracing::info!("draining is over; sealing the evidence");
         note(&*journal, &*self.clock, "weir:stop", &engine)
@@ -219,7 +228,11 @@ impl Parts {
             tracing::warn!("background tasks did not end in time");
         }
         recorder.shutdown(self.config.drain).await;
-        Ok(())
+        match recorder.stats().poisoned {
+            None => Ok(()),
+            // The next start recovers what is in the log, and goes on in a new file.
+            Some(why) => bail!("nothing could be recorded any more, so Weir ended: {why}"),
+        }
     }
 }
 
@@ -394,10 +407,12 @@ async fn plugins(
     };
     let runtime = Runtime::new(limits, cache).context("the Wasm engine")?;
     let (events, failures) = PluginFailures::new();
+    let required = &config.plugin_limits.required;
+    let pins = Pins::new(required);
     let plugins = Plugins::new(
         runtime,
         plugin_host::Options {
-            require: config.plugin_limits.required.clone(),
+            require: required.iter().map(|r| r.name.clone()).collect(),
             events: Arc::new(events),
             clock,
         },
@@ -406,10 +421,9 @@ async fn plugins(
         let wasm = std::fs::read(&p.path)
             .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
         let settings: BTreeMap<String, String> = p.config.clone();
-        plugins
-            .add(&p.name, wasm, settings)
+        pins.add(&plugins, &p.name, wasm, settings)
             .await
-            .with_context(|| format!("plugin {}: {}", p.name, p.path.display()))?;
+            .map_err(|why| anyhow!("plugin {}: {}: {why}", p.name, p.path.display()))?;
     }
     Ok((Arc::new(plugins), failures))
 }
@@ -523,6 +537,7 @@ fn control_limits(config: &Config) -> control::Limits {
         holds: cap(config.approvals.max_open),
         holds_per_principal: cap(config.approvals.max_open_per_principal),
         connections: config.api.max_connections,
+        connections_per_source: config.api.max_connections_per_source,
         ..control::Limits::default()
     }
 }
@@ -573,6 +588,9 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     options.limits.unsealed_bytes = options.limits.unsealed_bytes.max(recording.segment_bytes);
     Ok(options)
 }
+
+mod ending;
+mod warnings;
 
 #[cfg(test)]
 mod tests;

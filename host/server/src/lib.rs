@@ -12,3 +12,4 @@ mod assemble;
 pub mod cli;
 pub mod config;
 mod data_dir;
+mod descriptors;

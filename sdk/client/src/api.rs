@@ -196,9 +196,24 @@ pub struct PluginSummary {
     pub capabilities: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginState {
+    Loaded,
+    /// It should be in force and is not: everything that it would look at is refused or redacted.
+    Missing,
+    /// It is in force no more.
+    Removed,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PluginInfo {
+    /// Version and digest are empty when a plugin of this name is required and was never there.
     pub summary: PluginSummary,
+    pub state: PluginState,
+    /// Why it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     pub size: u64,
     pub config: BTreeMap<String, String>,
     /// Absent for a plugin that came with the configuration.
@@ -206,6 +221,47 @@ pub struct PluginInfo {
     pub uploaded_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploaded_at: Option<Timestamp>,
+    /// Who confirmed it, when it took the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<String>,
+    /// What was asked for and waits for somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PluginChange>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginChangeKind {
+    /// Another component, or another configuration, under this name.
+    Put,
+    Remove,
+}
+
+/// A change that could loosen what is in force: somebody else than who asked for it confirms it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginChange {
+    pub id: String,
+    pub kind: PluginChangeKind,
+    /// What would be in force; absent for a removal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<PluginSummary>,
+    pub size: u64,
+    pub config: BTreeMap<String, String>,
+    /// Who asked for it, and may not confirm it.
+    pub author: String,
+    pub created_at: Timestamp,
+    /// It is forgotten then.
+    pub expires_at: Timestamp,
+}
+
+/// Names the change, so that nobody confirms another one than the one that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginConfirm {
+    /// The id of the pending change.
+    pub change: String,
+    #[serde(default)]
+    pub reason: String,
 }
 
 // ---- targets
@@ -303,8 +359,10 @@ pub struct Statement {
     pub kind: String,
     /// In a list it is cut short; in a single approval it is whole.
     pub text: String,
-    /// The text above is not whole.
+    /// The text above, or one of those below, is not whole.
     pub truncated: bool,
+    /// What the text can run by a name alone: prepared statements, cursors, portals.
+    pub runs: Vec<Named>,
     /// Tables it reads, `schema.name`.
     pub reads: Vec<String>,
     /// Tables it writes, `schema.name`.
@@ -314,6 +372,16 @@ pub struct Statement {
     pub has_where: bool,
     /// It could be parsed and resolved in full.
     pub parsed: bool,
+}
+
+/// Something that a statement runs by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Named {
+    pub name: String,
+    /// The text that made it, as it was sent.
+    pub text: String,
+    /// Values that were bound when it was made.
+    pub parameters: Vec<Parameter>,
 }
 
 /// A parameter of the statement, exactly as sent.

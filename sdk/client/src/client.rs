@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::api::{
     Activation, ApprovalDetail, ApprovalFilter, ApprovalSummary, BundleDiff, BundleFiles,
     BundleInfo, BundleSummary, BundleUpload, DenyRequest, ErrorBody, KillRequest, Page, Paging,
-    PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo, VoteResult,
+    PluginConfirm, PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo,
+    VoteResult,
 };
 
 /// How long one call may take, in all.
@@ -139,6 +140,8 @@ impl Client {
 
     // ---- plugins
 
+    /// A new plugin is in force at once. What would take the place of another one waits, as
+    /// `pending` of the answer, for somebody else to confirm it.
     pub async fn upload_plugin(
         &self,
         name: &str,
@@ -160,9 +163,19 @@ impl Client {
         self.get::<(), _>(&["plugins", name], None).await
     }
 
+    /// Asks for the removal, which waits for somebody else to confirm it.
     pub async fn remove_plugin(&self, name: &str) -> Result<PluginInfo, ClientError> {
         self.call::<(), (), _>(Method::DELETE, &["plugins", name], None, None)
             .await
+    }
+
+    /// Confirms the change that somebody else asked for.
+    pub async fn confirm_plugin(
+        &self,
+        name: &str,
+        confirm: &PluginConfirm,
+    ) -> Result<PluginInfo, ClientError> {
+        self.post(&["plugins", name, "confirm"], confirm).await
     }
 
     // ---- targets

@@ -17,8 +17,9 @@ pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
     BundleChange, BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState,
     BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Health,
-    KillRequest, Page, Paging, Parameter, PluginInfo, PluginSummary, PluginUpload, Reason, Risk,
-    Route, SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
+    KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind, PluginConfirm,
+    PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route, SessionFilter,
+    SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
 pub use client::{Client, ClientError};
 pub use time::Timestamp;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use weir_tests::postgres::QUIET_CONNECTIONS;
 use weir_tests::wire::Client;
 
 use super::pgbench::cpu_micros;
@@ -42,18 +43,67 @@ pub fn rows(peer: &Peer, sql: &str) -> Result<Transfer> {
     })
 }
 
-/// Kilobytes that one idle session weighs.
-pub fn idle(peer: &Peer, count: usize) -> Result<f64> {
+/// What idle sessions weigh.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// Of the proxy, for each.
+    pub kilobytes: f64,
+    pub sessions: usize,
+    /// What does not allow more of them, where that is so.
+    pub limit: Option<&'static str>,
+}
+
+/// Opens as many sessions as are wanted, or as this machine allows.
+pub fn idle(peer: &Peer, wanted: usize) -> Result<Idle> {
     let pid = peer.pid.context("no process to measure")?;
+    let (sessions, limit) = allowed(wanted)?;
     // What the first sessions cost once is not what each costs.
-    let warm: Vec<Client> = (0..20).map(|_| plain(peer)).collect::<Result<_>>()?;
+    let warm: Vec<Client> = (0..WARM).map(|_| plain(peer)).collect::<Result<_>>()?;
     std::thread::sleep(Duration::from_secs(1));
     let before = resident_kb(pid)?;
-    let open: Vec<Client> = (0..count).map(|_| plain(peer)).collect::<Result<_>>()?;
+    let open: Vec<Client> = (0..sessions).map(|_| plain(peer)).collect::<Result<_>>()?;
     std::thread::sleep(Duration::from_secs(1));
     let after = resident_kb(pid)?;
     drop(warm);
-    Ok(after.saturating_sub(before) as f64 / open.len() as f64)
+    Ok(Idle {
+        kilobytes: after.saturating_sub(before) as f64 / open.len() as f64,
+        sessions,
+        limit,
+    })
+}
+
+const WARM: usize = 20;
+/// One session is two descriptors of Weir, and two of ours: the pipes to a TLS client.
+const DESCRIPTORS: usize = 2;
+/// One session is also a process of PostgreSQL's and a TLS client of the bench's.
+const NEIGHBOURS_KB: usize = 8 << 10;
+/// What everything else takes.
+const SPARE: usize = 200;
+
+/// At most so many as are wanted, and what keeps it from being more.
+fn allowed(wanted: usize) -> Result<(usize, Option<&'static str>)> {
+    let descriptors = field("/proc/self/limits", "Max open files")?;
+    let memory = field("/proc/meminfo", "MemAvailable:")?;
+    let limits = [
+        (wanted, None),
+        (
+            descriptors.saturating_sub(SPARE) / DESCRIPTORS,
+            Some("file descriptors"),
+        ),
+        (memory / NEIGHBOURS_KB, Some("memory")),
+        (QUIET_CONNECTIONS - SPARE, Some("the PostgreSQL behind it")),
+    ];
+    let least = limits.into_iter().min_by_key(|(sessions, _)| *sessions);
+    Ok(least.unwrap_or((wanted, None)))
+}
+
+/// The first number behind a name in a file of /proc; what is unlimited is very much.
+fn field(path: &str, name: &str) -> Result<usize> {
+    let text = std::fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.and_then(|line| line.split_whitespace().next());
+    let value = value.with_context(|| format!("{path} has no {name:?}"))?;
+    Ok(value.parse().unwrap_or(usize::MAX))
 }
 
 fn plain(peer: &Peer) -> Result<Client> {

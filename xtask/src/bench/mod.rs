@@ -27,7 +27,7 @@ pub struct Effort {
     pub seconds: u64,
     /// Rows of one bulk transfer.
     pub rows: u64,
-    /// Sessions that are opened to see what an idle one weighs.
+    /// Sessions that are to be opened to see what an idle one weighs.
     pub idle: usize,
 }
 
@@ -35,7 +35,7 @@ const FULL: Effort = Effort {
     rounds: 5,
     seconds: 4,
     rows: 1_000_000,
-    idle: 500,
+    idle: report::IDLE_OF_BARS,
 };
 /// Shows that everything runs; its figures are not to be quoted.
 const QUICK: Effort = Effort {

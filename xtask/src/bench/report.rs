@@ -4,14 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Effort;
-use super::bulk::Transfer;
+use super::bulk::{Idle, Transfer};
 use super::pgbench::Run;
 
 /// What was measured, by peer and measure; one value per round.
 #[derive(Debug, Default)]
 pub struct Report {
     values: BTreeMap<(String, String), Vec<f64>>,
+    idle: Option<Idle>,
     huge: Option<Result<f64, String>>,
+}
+
+/// As many idle sessions as BARS weighs.
+pub const IDLE_OF_BARS: usize = 10_000;
+
+/// The row's name says how far its figure is from what BARS asks for.
+fn of_how_many(idle: Idle) -> String {
+    let what = format!("memory of an idle session, KB ({} of them", idle.sessions);
+    if idle.sessions >= IDLE_OF_BARS {
+        return what + ")";
+    }
+    let why = idle.limit.map_or(String::new(), |limit| {
+        format!("; {limit} allowed no more here")
+    });
+    format!("{what}, not {IDLE_OF_BARS}{why})")
 }
 
 impl Report {
@@ -42,8 +58,8 @@ impl Report {
         }
     }
 
-    pub fn idle(&mut self, kilobytes: f64) {
-        self.add("weir", "idle".into(), kilobytes);
+    pub fn idle(&mut self, idle: Idle) {
+        self.idle = Some(idle);
     }
 
     pub fn huge(&mut self, growth: Result<f64, String>) {
@@ -107,7 +123,7 @@ impl Report {
                 goal: Goal::AtLeast(1.0),
             },
         );
-        self.memory(&mut t, effort);
+        self.memory(&mut t);
         t.later(
             "statement decision, cold / repeated, in-process",
             "≤ 50 µs / ≤ 1 µs",
@@ -206,10 +222,11 @@ impl Report {
         );
     }
 
-    fn memory(&self, t: &mut Table, effort: Effort) {
-        let idle = self.median("weir", "idle");
-        let what = format!("memory of an idle session ({} of them), KB", effort.idle);
-        t.absolute(&what, idle, 32.0);
+    fn memory(&self, t: &mut Table) {
+        match self.idle {
+            Some(idle) => t.absolute(&of_how_many(idle), Some(idle.kilobytes), 32.0),
+            None => t.later("memory of an idle session, KB", "≤ 32"),
+        }
         let what = "memory growth while a field of 1 GB passes, MB";
         match &self.huge {
             Some(Ok(growth)) => t.absolute(what, Some(*growth), 64.0),
@@ -380,6 +397,26 @@ mod tests {
             .unwrap();
         assert!(line.contains("1.50×") && line.contains("missed"), "{line}");
         assert!(table.lines().filter(|l| l.contains("not yet")).count() > 10);
+    }
+
+    #[test]
+    fn few_idle_sessions_are_not_sold_as_many() {
+        let idle = |sessions, limit| Idle {
+            kilobytes: 1.0,
+            sessions,
+            limit,
+        };
+        for (idle, expect) in [
+            (idle(10_000, None), "(10000 of them)"),
+            (
+                idle(700, Some("memory")),
+                "(700 of them, not 10000; memory allowed no more here)",
+            ),
+            (idle(100, None), "(100 of them, not 10000)"),
+        ] {
+            let said = of_how_many(idle);
+            assert!(said.ends_with(expect), "{said}");
+        }
     }
 
     #[test]

@@ -459,6 +459,26 @@ async fn open_holds_are_bounded() {
     );
 }
 
+/// Opening and cancelling in a loop ends soon, for whoever does it.
+#[tokio::test]
+async fn opens_are_bounded_in_a_minute() {
+    let rig = Rig::with(Setup {
+        limits: Limits {
+            holds_per_minute: 3,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let routes = || vec![route("first", 1)];
+    for _ in 0..3 {
+        rig.hold("alice", routes()).await.abandon().await;
+    }
+    let fourth = rig.try_hold("alice", routes()).await.err();
+    assert_eq!(fourth, Some(ApproverError::TooMany(3)));
+    rig.hold("erin", routes()).await.abandon().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_judged_cannot_be_held() {
     let rig = Rig::new().await;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use pipeline::Resource;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use weir_client::{
@@ -37,6 +38,15 @@ pub(super) fn named(ask: Ask) -> Found {
 /// The version that was active before the present one.
 pub(super) fn before(ask: Ask) -> Found {
     Box::pin(async move { Ok(vec![subject(&ask.shared.bundles.previous().await?)]) })
+}
+
+/// A version that nobody wrote.
+pub(super) fn unknown(_: Ask) -> Found {
+    let resource = Resource::Bundle {
+        digest: "".into(),
+        author: None,
+    };
+    Box::pin(async move { Ok(vec![resource.into()]) })
 }
 
 fn version(text: &str) -> Result<u64, ApiError> {

@@ -2,12 +2,12 @@
 //! about, ask Cedar, and only then let the handler read the body. Refusals are recorded.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use pipeline::{Action, Principal};
@@ -17,6 +17,7 @@ use crate::control::Shared;
 use crate::convert;
 use crate::error::ApiError;
 use crate::guard::{Permit, Subject, event, name_of, permitted, record};
+use crate::limits::network;
 
 /// The longest token that is looked at.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -36,6 +37,7 @@ pub(super) struct Gate {
 }
 
 /// What a route's subjects are found by.
+#[derive(Clone)]
 pub(super) struct Ask {
     pub(super) shared: Shared,
     pub(super) principal: Arc<Principal>,
@@ -49,16 +51,42 @@ impl Ask {
     }
 }
 
+/// Goes with the answer to a caller whose token is valid.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownCaller;
+
+/// Who calls, and what.
+struct Caller {
+    principal: Arc<Principal>,
+    source: IpAddr,
+    /// Method and path, for the record.
+    call: Arc<str>,
+}
+
 pub(super) async fn gate(
     State(gate): State<Gate>,
     params: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
-    let request = match admit(&gate, params, request).await {
-        Ok(request) => request,
+    let token = bearer(&request);
+    let (source, call) = match origin(&request) {
+        Ok(origin) => origin,
         Err(error) => return error.into_response(),
     };
+    let caller = match identify(&gate, token, source, call).await {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
+    let mut response = match admit(&gate, caller, params, request).await {
+        Ok(request) => work(&gate, request, next).await,
+        Err(error) => error.into_response(),
+    };
+    response.extensions_mut().insert(KnownCaller);
+    response
+}
+
+async fn work(gate: &Gate, request: Request, next: Next) -> Response {
     let large = gate
         .large
         .then(|| gate.shared.large.clone().try_acquire_owned());
@@ -73,84 +101,133 @@ pub(super) async fn gate(
     }
 }
 
+/// Where a call comes from, and its method and path.
+fn origin(request: &Request) -> Result<(IpAddr, Arc<str>), ApiError> {
+    let path = convert::prefix(request.uri().path(), MAX_RECORDED_PATH);
+    let call = format!("{} {path}", request.method()).into();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(peer)| (peer.ip().to_canonical(), call))
+        .ok_or_else(|| ApiError::internal("the caller's address is not known"))
+}
+
+async fn identify(
+    gate: &Gate,
+    token: Result<String, ApiError>,
+    source: IpAddr,
+    call: Arc<str>,
+) -> Result<Caller, ApiError> {
+    match authenticate(&gate.shared, token, source).await {
+        Ok(principal) => Ok(Caller {
+            principal,
+            source,
+            call,
+        }),
+        Err(error) => Err(refuse_stranger(gate, &call, source, error).await),
+    }
+}
+
 /// The request with its permit.
 async fn admit(
     gate: &Gate,
+    caller: Caller,
     params: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
     mut request: Request,
 ) -> Result<Request, ApiError> {
     let shared = &gate.shared;
-    let path = convert::prefix(request.uri().path(), MAX_RECORDED_PATH);
-    let call: Arc<str> = format!("{} {path}", request.method()).into();
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let Some(source) = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical()) else {
-        return Err(ApiError::internal("the caller's address is not known"));
-    };
-
-    let token = bearer(&request);
-    let principal = match authenticate(shared, token, source).await {
-        Ok(principal) => principal,
-        Err(error) => return Err(refuse_stranger(gate, &call, source, error).await),
-    };
-    let refused = |resource: String, error: ApiError| {
-        let (principal, detail) = (principal.clone(), format!("{call} from {source}"));
-        async move {
-            let result = Err(error.message.clone());
-            let event = event(
-                shared,
-                Some(principal),
-                gate.action,
-                resource,
-                &detail,
-                result,
-            );
-            match record(shared, event).await {
-                Ok(()) => error,
-                Err(unrecorded) => unrecorded,
-            }
-        }
-    };
-    if !shared.callers.admit(principal.actor.subject.clone()) {
+    let subject = &caller.principal.actor.subject;
+    if !shared.callers.admit(subject.clone()) {
         let error = ApiError::too_many("too many calls in a minute").retry_after(60);
         // One record for many: a flood of calls must not become a flood of records.
-        if shared.floods.admit(principal.actor.subject.clone()) {
-            return Err(refused(String::new(), error).await);
+        if shared.floods.admit(subject.clone()) {
+            return Err(refuse(gate, &caller, &[], error).await);
         }
         return Err(error);
     }
     let params = params.map_err(|_| ApiError::invalid("the path is not UTF-8"))?;
     let ask = Ask {
         shared: shared.clone(),
-        principal: principal.clone(),
+        principal: caller.principal.clone(),
         params: params
             .iter()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
     };
-    let subjects = (gate.subjects)(ask).await?;
-    let mut granted = Vec::new();
-    let mut reason = None;
-    for subject in &subjects {
-        match permitted(shared, &principal, source, gate.action, subject) {
+    let found = (gate.subjects.of)(ask.clone()).await;
+    if let Err(error) = &found
+        && !matches!(error.status, StatusCode::NOT_FOUND | StatusCode::CONFLICT)
+    {
+        return Err(error.clone());
+    }
+    let subjects = found.as_deref().unwrap_or_default();
+    let (granted, reason) = ask_policy(gate, &caller, subjects);
+    if granted.is_empty() {
+        let error = refusal(gate, &caller, ask, found.as_ref().err(), reason).await?;
+        return Err(refuse(gate, &caller, subjects, error).await);
+    }
+    request.extensions_mut().insert(Permit {
+        shared: shared.clone(),
+        principal: caller.principal,
+        source: caller.source,
+        action: gate.action,
+        subjects: granted.into(),
+        call: caller.call,
+    });
+    Ok(request)
+}
+
+/// Those of the subjects on which the action is permitted, and why not on the last of the others.
+fn ask_policy(
+    gate: &Gate,
+    caller: &Caller,
+    subjects: &[Subject],
+) -> (Vec<Subject>, Option<String>) {
+    let (mut granted, mut reason) = (Vec::new(), None);
+    for subject in subjects {
+        let (who, source) = (&caller.principal, caller.source);
+        match permitted(&gate.shared, who, source, gate.action, subject) {
             Ok(()) => granted.push(subject.clone()),
             Err(why) => reason = Some(why),
         }
     }
-    if granted.is_empty() {
-        let why = reason.unwrap_or_else(|| "there is nothing to permit it on".into());
-        let error =
-            ApiError::forbidden(format!("{} is not permitted: {why}", gate.action.as_str()));
-        return Err(refused(names(&subjects), error).await);
+    (granted, reason)
+}
+
+/// What a caller is told who may not pass. What is there and what is not is for those who may do
+/// this in general; for others, both look the same.
+async fn refusal(
+    gate: &Gate,
+    caller: &Caller,
+    ask: Ask,
+    absent: Option<&ApiError>,
+    reason: Option<String>,
+) -> Result<ApiError, ApiError> {
+    let action = gate.action.as_str();
+    let may_know = match gate.subjects.in_general {
+        // The route is about nothing that has a name.
+        None => true,
+        Some(general) => !ask_policy(gate, caller, &general(ask).await?).0.is_empty(),
+    };
+    Ok(match (may_know, absent, reason) {
+        (true, Some(absent), _) => absent.clone(),
+        (true, None, Some(why)) => ApiError::forbidden(format!("{action} is not permitted: {why}")),
+        _ => ApiError::forbidden(format!("{action} is not permitted on what the call names")),
+    })
+}
+
+/// Records a refusal of somebody known, and gives it back.
+async fn refuse(gate: &Gate, caller: &Caller, subjects: &[Subject], error: ApiError) -> ApiError {
+    let event = event(
+        &gate.shared,
+        Some(caller.principal.clone()),
+        gate.action,
+        names(subjects),
+        &format!("{} from {}", caller.call, caller.source),
+        Err(error.message.clone()),
+    );
+    match record(&gate.shared, event).await {
+        Ok(()) => error,
+        Err(unrecorded) => unrecorded,
     }
-    request.extensions_mut().insert(Permit {
-        shared: shared.clone(),
-        principal,
-        source,
-        action: gate.action,
-        subjects: granted.into(),
-        call,
-    });
-    Ok(request)
 }
 
 /// The names of the first few.
@@ -162,8 +239,9 @@ fn names(subjects: &[Subject]) -> String {
 /// The one bearer token of the request.
 fn bearer(request: &Request) -> Result<String, ApiError> {
     let missing = || {
-        ApiError::unauthorized("a bearer token is needed")
-            .hint("Send `Authorization: Bearer <token>`; `weir login` gets a token.")
+        ApiError::unauthorized("a bearer token is needed").hint(
+            "Send `Authorization: Bearer <token>`, with an access token of a configured issuer.",
+        )
     };
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let value = headers.next().ok_or_else(missing)?;
@@ -215,33 +293,5 @@ async fn refuse_stranger(gate: &Gate, call: &str, source: IpAddr, error: ApiErro
     match record(shared, event).await {
         Ok(()) => error,
         Err(unrecorded) => unrecorded,
-    }
-}
-
-/// Who has an IPv6 address has 2^64 of them.
-fn network(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_network_counts_as_one() {
-        for (source, counted_as) in [
-            ("192.0.2.7", "192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-            ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
-        ] {
-            let source: IpAddr = source.parse().unwrap();
-            assert_eq!(network(source).to_string(), counted_as);
-        }
     }
 }

@@ -7,12 +7,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::control::Shared;
-use crate::error::ApiError;
+use crate::error::{ApiError, ControlError};
 
 mod approvals;
 mod bundles;
@@ -24,6 +25,7 @@ mod sessions;
 mod table;
 mod targets;
 
+use gate::KnownCaller;
 pub use table::{Endpoint, endpoints};
 
 /// Everything behind its gate.
@@ -51,6 +53,12 @@ pub fn openapi() -> OpenApi {
     router.into_openapi()
 }
 
+/// The same, as it is sent.
+pub(crate) fn description() -> Result<Bytes, ControlError> {
+    let text = serde_json::to_vec(&openapi()).map_err(ControlError::Description)?;
+    Ok(text.into())
+}
+
 fn described() -> OpenApiRouter<Shared> {
     let mut info = Info::new("Weir", env!("CARGO_PKG_VERSION"));
     info.description = Some(
@@ -72,7 +80,8 @@ fn described() -> OpenApiRouter<Shared> {
 /// The name of the only security scheme.
 pub(crate) const BEARER: &str = "bearer";
 
-/// Bounds the calls in flight, and says to browsers what they may do with the answers: nothing.
+/// Bounds the calls in flight, and says to browsers what they may do with the answers: nothing. Who
+/// is not known gets one answer for each connection: pipelines of strangers are not worked off.
 async fn outermost(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let place = Arc::clone(&shared.in_flight).try_acquire_owned();
     let mut response = match place {
@@ -81,6 +90,10 @@ async fn outermost(State(shared): State<Shared>, request: Request, next: Next) -
             .retry_after(1)
             .into_response(),
     };
+    if response.extensions().get::<KnownCaller>().is_none() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

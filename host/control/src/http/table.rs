@@ -43,27 +43,81 @@ pub(super) fn table() -> Vec<Route> {
         Route::public("tells that the process runs", routes!(public::healthz)),
         Route::public("tells if calls can be served", routes!(public::readyz)),
         Route::public("the same for everybody", routes!(public::openapi_json)),
-        Route::new(BundleUpload, bundles::any, routes!(bundles::upload)).large(BUNDLE_BODY, LONG),
-        Route::new(BundleUpload, bundles::any, routes!(bundles::validate)).large(BUNDLE_BODY, LONG),
-        Route::new(BundleRead, bundles::any, routes!(bundles::list)),
-        Route::new(BundleRead, bundles::named, routes!(bundles::one)),
-        Route::new(BundleRead, bundles::named, routes!(bundles::files)),
-        Route::new(BundleRead, bundles::named, routes!(bundles::diff)),
-        Route::new(BundleActivate, bundles::named, routes!(bundles::activate)).large(SMALL, LONG),
-        Route::new(BundleActivate, bundles::before, routes!(bundles::rollback)).large(SMALL, LONG),
-        Route::new(PluginRead, plugins::all, routes!(plugins::list)),
-        Route::new(PluginRead, plugins::named, routes!(plugins::one)),
-        Route::new(PluginUpload, plugins::named, routes!(plugins::upload)).large(PLUGIN_BODY, LONG),
-        Route::new(PluginRemove, plugins::named, routes!(plugins::remove)),
-        Route::new(TargetRead, targets::all, routes!(targets::list)),
-        Route::new(TargetRead, targets::named, routes!(targets::one)),
-        Route::new(ApprovalRead, approvals::rules, routes!(approvals::list)),
-        Route::new(ApprovalRead, approvals::named, routes!(approvals::one)),
-        Route::new(ApprovalVote, approvals::named, routes!(approvals::approve)),
-        Route::new(ApprovalVote, approvals::named, routes!(approvals::deny)),
-        Route::new(SessionObserve, sessions::any, routes!(sessions::list)),
-        Route::new(SessionObserve, sessions::named, routes!(sessions::one)),
-        Route::new(SessionTerminate, sessions::named, routes!(sessions::kill)),
+        Route::new(BundleUpload, any(bundles::any), routes!(bundles::upload))
+            .large(BUNDLE_BODY, LONG),
+        Route::new(BundleUpload, any(bundles::any), routes!(bundles::validate))
+            .large(BUNDLE_BODY, LONG),
+        Route::new(BundleRead, any(bundles::any), routes!(bundles::list)),
+        Route::new(
+            BundleRead,
+            one(bundles::named, bundles::unknown),
+            routes!(bundles::one),
+        ),
+        Route::new(
+            BundleRead,
+            one(bundles::named, bundles::unknown),
+            routes!(bundles::files),
+        ),
+        Route::new(
+            BundleRead,
+            one(bundles::named, bundles::unknown),
+            routes!(bundles::diff),
+        ),
+        Route::new(
+            BundleActivate,
+            one(bundles::named, bundles::unknown),
+            routes!(bundles::activate),
+        )
+        .taking(LONG),
+        Route::new(
+            BundleActivate,
+            one(bundles::before, bundles::unknown),
+            routes!(bundles::rollback),
+        )
+        .taking(LONG),
+        Route::new(PluginRead, any(plugins::all), routes!(plugins::list)),
+        Route::new(PluginRead, any(plugins::named), routes!(plugins::one)),
+        Route::new(PluginUpload, any(plugins::named), routes!(plugins::upload))
+            .large(PLUGIN_BODY, LONG),
+        Route::new(PluginRemove, any(plugins::named), routes!(plugins::remove)),
+        Route::new(PluginUpload, any(plugins::named), routes!(plugins::confirm)).taking(LONG),
+        Route::new(TargetRead, any(targets::all), routes!(targets::list)),
+        Route::new(
+            TargetRead,
+            one(targets::named, targets::unknown),
+            routes!(targets::one),
+        ),
+        Route::new(
+            ApprovalRead,
+            any(approvals::rules),
+            routes!(approvals::list),
+        ),
+        Route::new(
+            ApprovalRead,
+            one(approvals::named, approvals::unknown),
+            routes!(approvals::one),
+        ),
+        Route::new(
+            ApprovalVote,
+            one(approvals::named, approvals::unknown),
+            routes!(approvals::approve),
+        ),
+        Route::new(
+            ApprovalVote,
+            one(approvals::named, approvals::unknown),
+            routes!(approvals::deny),
+        ),
+        Route::new(SessionObserve, any(sessions::any), routes!(sessions::list)),
+        Route::new(
+            SessionObserve,
+            one(sessions::named, sessions::unknown),
+            routes!(sessions::one),
+        ),
+        Route::new(
+            SessionTerminate,
+            one(sessions::named, sessions::unknown),
+            routes!(sessions::kill),
+        ),
     ]
 }
 
@@ -71,7 +125,32 @@ pub(super) type Found = Pin<Box<dyn Future<Output = Result<Vec<Subject>, ApiErro
 
 /// What a route's action is asked on. The call goes on if it is permitted on one of them at least,
 /// and the handler is told on which.
-pub(super) type Subjects = fn(Ask) -> Found;
+pub(super) type Find = fn(Ask) -> Found;
+
+/// How the subjects of a route are found.
+#[derive(Clone, Copy)]
+pub(super) struct Subjects {
+    pub(super) of: Find,
+    /// For routes about one thing: what stands for any thing of its kind. Only whoever is permitted
+    /// the action on this is told if a thing is there.
+    pub(super) in_general: Option<Find>,
+}
+
+/// A route about no thing in particular.
+fn any(of: Find) -> Subjects {
+    Subjects {
+        of,
+        in_general: None,
+    }
+}
+
+/// A route about the thing that its path names.
+fn one(of: Find, in_general: Find) -> Subjects {
+    Subjects {
+        of,
+        in_general: Some(in_general),
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Exposure {
@@ -105,6 +184,11 @@ impl Route {
             body: 0,
             time: QUICK,
         }
+    }
+
+    fn taking(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
     }
 
     fn large(mut self, body: usize, time: Duration) -> Self {
@@ -165,6 +249,7 @@ fn describe_answers(operation: &mut Operation) {
         if response.description.is_empty() {
             let text = match status.as_str() {
                 "200" => "Done.",
+                "202" => "It waits.",
                 "201" => "It was made.",
                 "404" => "There is none of this name.",
                 "409" => "It does not fit the present state.",

@@ -28,6 +28,11 @@ pub(super) fn named(ask: Ask) -> Found {
     Box::pin(async move { Ok(vec![subject(find(&ask.shared, ask.param("name"))?)]) })
 }
 
+/// A target that is not named.
+pub(super) fn unknown(_: Ask) -> Found {
+    Box::pin(async { Ok(vec![Subject::system()]) })
+}
+
 fn find<'a>(shared: &'a Shared, name: &str) -> Result<&'a Arc<Target>, ApiError> {
     let target = shared.targets.get(name);
     target.ok_or_else(|| ApiError::not_found("there is no target of this name"))

@@ -1,5 +1,6 @@
 //! The API from the outside.
 
 mod acts;
+mod plugins;
 mod refusals;
 mod served;

@@ -14,12 +14,14 @@ use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use weir_client::{
-    BundleRef, BundleState, BundleSummary, PluginSummary, Risk, Statement, TargetInfo, VoteKind,
+    BundleRef, BundleState, BundleSummary, PluginChangeKind, PluginSummary, Risk, Statement,
+    TargetInfo, VoteKind,
 };
 
 use super::{
-    Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Millis, NewBundle,
-    NoticeKind, Opened, PluginRow, RouteRecord, SessionQuery, SessionRow, SessionWrite, Store,
+    Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Kept, Millis, NewBundle,
+    NoticeKind, Opened, PluginChangeRow, PluginRow, RouteRecord, SessionQuery, SessionRow,
+    SessionWrite, Store,
 };
 
 mod holds;
@@ -34,6 +36,8 @@ pub trait Maker: Send + Sync {
 /// Runs every check, each on a store of its own.
 pub async fn run(maker: &dyn Maker) {
     holds::holds_open_within_limits(&*maker.make().await).await;
+    holds::what_is_kept_of_holds_is_bounded(&*maker.make().await).await;
+    holds::ended_holds_shrink(&*maker.make().await).await;
     holds::holds_are_listed(&*maker.make().await).await;
     holds::votes_add_up(&*maker.make().await).await;
     holds::an_approval_is_taken_once(maker.make().await).await;
@@ -53,6 +57,12 @@ const PRINT: [u8; 32] = [7; 32];
 const LIMITS: HoldLimits = HoldLimits {
     total: 100,
     per_principal: 100,
+    kept: PLENTY,
+    kept_per_principal: PLENTY,
+};
+const PLENTY: Kept = Kept {
+    rows: 1_000,
+    bytes: 1 << 30,
 };
 
 fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
@@ -89,6 +99,7 @@ fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
             database: "shop".into(),
             reason: "r".into(),
             statement: Statement {
+                runs: Vec::new(),
                 kind: "update".into(),
                 // What would end a literal must come back as it went in.
                 text: "UPDATE t SET a = 'x''); DROP TABLE holds; --' \u{1F600}".into(),
@@ -248,28 +259,72 @@ async fn plugins_are_kept(store: &dyn Store) {
         config: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
         uploaded_by: by.into(),
         uploaded_at: NOW,
+        confirmed_by: None,
     };
     let bytes = Bytes::from_static(b"\0\xff'");
-    store
-        .put_plugin(plugin("b", "x"), Bytes::new())
-        .await
-        .unwrap();
-    store
-        .put_plugin(plugin("a", "x"), Bytes::new())
-        .await
-        .unwrap();
-    store
-        .put_plugin(plugin("a", "y"), bytes.clone())
-        .await
-        .unwrap();
+    let add = async |name: &str, by: &str, bytes: &Bytes| {
+        let added = store.add_plugin(plugin(name, by), bytes.clone()).await;
+        added.unwrap()
+    };
+    assert!(add("b", "x", &Bytes::new()).await);
+    assert!(add("a", "y", &bytes).await);
+    assert!(!add("a", "x", &Bytes::new()).await, "the name is taken");
     assert_eq!(store.plugin("a").await.unwrap(), Some(plugin("a", "y")));
-    assert_eq!(store.plugin_component("a").await.unwrap(), Some(bytes));
+    assert_eq!(
+        store.plugin_component("a").await.unwrap(),
+        Some(bytes.clone())
+    );
     let all = store.plugins().await.unwrap();
     assert_eq!(all, [plugin("a", "y"), plugin("b", "x")]);
-    assert!(store.remove_plugin("a").await.unwrap());
-    assert!(!store.remove_plugin("a").await.unwrap());
+
+    // Changes wait, one for each plugin, and are done once and only to what they were asked for.
+    let change = |id: &str, name: &str, kind, replaces: String| PluginChangeRow {
+        id: id.into(),
+        kind,
+        summary: plugin(name, "z").summary,
+        size: 1,
+        config: BTreeMap::new(),
+        replaces,
+        author: "z".into(),
+        involved: vec!["z".into(), "owner".into()],
+        created_at: NOW,
+        expires_at: NOW + 100,
+    };
+    let edition = plugin("a", "y").edition();
+    let stage = async |change: PluginChangeRow, max| {
+        let staged = store.stage_plugin(change, Bytes::from_static(b"new"), max);
+        staged.await.unwrap()
+    };
+    use PluginChangeKind::{Put, Remove};
+    let put = change("1", "a", Put, edition.clone());
+    assert!(stage(put.clone(), 1).await);
+    assert!(
+        !stage(change("2", "b", Remove, String::new()), 1).await,
+        "full"
+    );
+    assert_eq!(store.plugin_changes().await.unwrap(), [put]);
+    assert!(stage(change("3", "a", Put, edition.clone()), 1).await);
+    let apply = async |id: &str, at| store.apply_plugin_change(id, "w", at).await.unwrap();
+    assert!(!apply("1", NOW + 1).await, "another took its place");
+    assert!(!apply("3", NOW + 100).await, "overdue");
+    let component = store.plugin_change_component("3").await.unwrap();
+    assert_eq!(component.as_deref(), Some(&b"new"[..]));
+    assert!(apply("3", NOW + 1).await);
+    assert!(!apply("3", NOW + 1).await, "twice");
+    let row = store.plugin("a").await.unwrap().unwrap();
+    assert_eq!((row.uploaded_by.as_str(), row.uploaded_at), ("z", NOW + 1));
+    assert_eq!(row.confirmed_by.as_deref(), Some("w"));
+    let component = store.plugin_component("a").await.unwrap();
+    assert_eq!(component.as_deref(), Some(&b"new"[..]));
+    assert!(stage(change("4", "a", Remove, edition), 1).await);
+    assert!(!apply("4", NOW + 1).await, "it is another one by now");
+    assert!(stage(change("5", "a", Remove, row.edition()), 1).await);
+    assert!(apply("5", NOW + 1).await);
     assert!(store.plugin("a").await.unwrap().is_none());
     assert!(store.plugin_component("a").await.unwrap().is_none());
+    assert!(stage(change("6", "c", Put, String::new()), 1).await);
+    store.sweep(NOW + 100, NOW).await.unwrap();
+    assert!(store.plugin_changes().await.unwrap().is_empty());
 }
 
 fn session(id: &str) -> SessionRow {

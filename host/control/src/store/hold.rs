@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use weir_client::{Actor, BundleRef, Parameter, Risk, Statement, TargetInfo, VoteKind};
 
 use super::Millis;
+use crate::convert;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HoldState {
@@ -80,7 +81,66 @@ pub struct HoldDocument {
     pub routes: Vec<RouteRecord>,
 }
 
-/// A hold as it was opened; never changes.
+/// What is kept of a hold that ended. In full it is in the evidence.
+const KEPT_TEXT: usize = 2_000;
+const KEPT_PARAMETERS: usize = 2_000;
+const KEPT_NAMES: usize = 32;
+const KEPT_FINDINGS: usize = 16;
+
+impl HoldDocument {
+    /// What is kept once nobody can decide it any more: enough to know it again.
+    pub fn shrunk(mut self) -> Self {
+        self.statement = convert::cut(&self.statement, KEPT_TEXT);
+        for names in [
+            &mut self.statement.reads,
+            &mut self.statement.writes,
+            &mut self.statement.functions,
+            &mut self.risk.labels,
+            &mut self.risk.plugins,
+        ] {
+            shorten_all(names);
+        }
+        for actor in &mut self.chain {
+            shorten_all(&mut actor.groups);
+        }
+        let size: usize = self.parameters.iter().map(size_of_parameter).sum();
+        if size > KEPT_PARAMETERS {
+            self.parameters = Vec::new();
+        }
+        self.risk.findings.truncate(KEPT_FINDINGS);
+        for finding in &mut self.risk.findings {
+            shorten(&mut finding.message);
+        }
+        self.routes.truncate(KEPT_NAMES);
+        for route in &mut self.routes {
+            shorten(&mut route.body_markdown);
+            shorten(&mut route.title);
+            shorten_all(&mut route.approvers);
+            shorten_all(&mut route.channels);
+        }
+        shorten(&mut self.reason);
+        self
+    }
+}
+
+fn size_of_parameter(parameter: &Parameter) -> usize {
+    match parameter {
+        Parameter::Null => 1,
+        Parameter::Text(text) | Parameter::Binary(text) => text.len() + 1,
+    }
+}
+
+fn shorten(text: &mut String) {
+    let kept = convert::prefix(text, KEPT_TEXT).len();
+    text.truncate(kept);
+}
+
+fn shorten_all(names: &mut Vec<String>) {
+    names.truncate(KEPT_NAMES);
+    names.iter_mut().for_each(shorten);
+}
+
+/// A hold as it was opened; its document shrinks when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRecord {
     /// A UUIDv7: sorts by time.

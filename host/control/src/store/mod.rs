@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::broadcast;
-use weir_client::{BundleState, BundleSummary, PluginSummary};
+use weir_client::{BundleState, BundleSummary, PluginChangeKind, PluginSummary};
 
 use crate::ports::Files;
 
@@ -60,10 +60,11 @@ pub enum Change {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     fn changes(&self) -> broadcast::Receiver<Change>;
-    /// Can it read and write?
+    /// Can it read and write? Answered after every write that was asked for before.
     async fn ping(&self) -> Result<()>;
 
-    /// Opens a hold unless too many are open; also announces it when it asks for that.
+    /// Opens a hold unless too many are open; also announces it when it asks for that. The oldest
+    /// ended ones make room for it. A hold that ends keeps [`HoldDocument::shrunk`] only.
     async fn open_hold(&self, hold: HoldRecord, limits: HoldLimits) -> Result<Opened>;
     async fn hold(&self, id: &str) -> Result<Option<HoldRow>>;
     /// Newest first.
@@ -95,12 +96,27 @@ pub trait Store: Send + Sync + 'static {
         at: Millis,
     ) -> Result<bool>;
 
-    async fn put_plugin(&self, plugin: PluginRow, component: Bytes) -> Result<()>;
+    /// Keeps a plugin whose name is not taken; false, and nothing done, when it is.
+    async fn add_plugin(&self, plugin: PluginRow, component: Bytes) -> Result<bool>;
     async fn plugin(&self, name: &str) -> Result<Option<PluginRow>>;
     async fn plugin_component(&self, name: &str) -> Result<Option<Bytes>>;
     /// By name.
     async fn plugins(&self) -> Result<Vec<PluginRow>>;
-    async fn remove_plugin(&self, name: &str) -> Result<bool>;
+    /// Keeps a change for somebody to confirm, in place of an earlier one of the same plugin; false
+    /// when `max` of other plugins are waiting at `change.created_at`.
+    async fn stage_plugin(
+        &self,
+        change: PluginChangeRow,
+        component: Bytes,
+        max: u32,
+    ) -> Result<bool>;
+    /// By name, also overdue ones.
+    async fn plugin_changes(&self) -> Result<Vec<PluginChangeRow>>;
+    /// What the change would bring; empty for a removal.
+    async fn plugin_change_component(&self, id: &str) -> Result<Option<Bytes>>;
+    /// Does what the change says, and forgets it; false, and nothing done, when there is none of
+    /// this id, it is overdue, or the plugin is not the one any more that it was asked for.
+    async fn apply_plugin_change(&self, id: &str, by: &str, at: Millis) -> Result<bool>;
 
     async fn write_sessions(&self, writes: Vec<SessionWrite>) -> Result<()>;
     async fn session(&self, id: &str) -> Result<Option<SessionRow>>;
@@ -115,8 +131,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a new process does first: holds, approvals and sessions of the one before are over.
     async fn begin(&self, now: Millis) -> Result<Begun>;
-    /// Expires holds, and forgets what ended before `keep_since`.
+    /// Expires holds and changes of plugins, and forgets what ended before `keep_since`.
     async fn sweep(&self, now: Millis, keep_since: Millis) -> Result<()>;
+}
+
+/// How often a store that does not answer is asked, before nobody knows what it did.
+const ASK_AGAIN: usize = 5;
+
+/// After [`StoreError::Timeout`], waits until the write is done or never will be. False when even
+/// that cannot be found out.
+pub(crate) async fn write_is_over(store: &dyn Store) -> bool {
+    for _ in 0..ASK_AGAIN {
+        if store.ping().await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -127,14 +157,26 @@ pub struct Begun {
 
 #[derive(Debug, Clone, Copy)]
 pub struct HoldLimits {
+    /// Open ones.
     pub total: u32,
     pub per_principal: u32,
+    /// Ended ones included. The oldest ended ones make room, those of the principal first.
+    pub kept: Kept,
+    pub kept_per_principal: Kept,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    pub rows: u64,
+    /// Of the documents.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
     Yes,
-    /// This many are open, of all or of this principal.
+    /// This many are open or take the room, of all or of this principal.
     TooMany(usize),
 }
 
@@ -182,6 +224,34 @@ pub struct PluginRow {
     pub config: BTreeMap<String, String>,
     pub uploaded_by: String,
     pub uploaded_at: Millis,
+    /// Who confirmed that it takes another one's place.
+    pub confirmed_by: Option<String>,
+}
+
+impl PluginRow {
+    /// Tells this upload from every other one of the same name.
+    pub fn edition(&self) -> String {
+        format!("{}@{}", self.summary.digest, self.uploaded_at)
+    }
+}
+
+/// A change of a plugin that waits for a second person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginChangeRow {
+    /// A UUIDv7.
+    pub id: String,
+    pub kind: PluginChangeKind,
+    /// With only the name filled in for a removal.
+    pub summary: PluginSummary,
+    pub size: u64,
+    pub config: BTreeMap<String, String>,
+    /// The edition that was in force when it was asked for; empty when none was.
+    pub replaces: String,
+    pub author: String,
+    /// The author, those it acts for, and who answers for them.
+    pub involved: Vec<String>,
+    pub created_at: Millis,
+    pub expires_at: Millis,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -127,6 +127,15 @@ fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
         parts.push(actor.subject.as_bytes());
     }
     parts.push(&request.canonical);
+    for named in request.facts.runs() {
+        parts.extend([named.name.as_bytes(), named.text.as_bytes()]);
+        for parameter in named.parameters.iter() {
+            match parameter {
+                None => parts.push(b"null"),
+                Some(value) => parts.extend([&b"value"[..], value]),
+            }
+        }
+    }
     Fingerprint::of(parts)
 }
 

@@ -202,6 +202,23 @@ async fn required_plugins_are_missed() {
     assert_eq!(host.plugins.classify(&session, &facts()).await.score, 100);
 }
 
+/// One that was in force and cannot be loaded any more.
+#[tokio::test]
+async fn what_is_expected_is_missed_until_it_is_removed() {
+    let host = Host::new();
+    let session = session();
+    host.plugins.expect("evil");
+    assert_eq!(host.plugins.missing().len(), 1);
+    assert_eq!(host.plugins.classify(&session, &facts()).await.score, 100);
+    host.add("evil", "evil", &[("mode", "pass")]).await.unwrap();
+    assert!(host.plugins.missing().is_empty());
+    assert!(host.plugins.remove("evil"));
+    host.plugins.expect("evil");
+    assert!(host.plugins.remove("evil"), "it was expected");
+    assert!(host.plugins.missing().is_empty());
+    assert!(!host.plugins.remove("evil"));
+}
+
 #[tokio::test]
 async fn without_plugins() {
     let host = Host::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pipeline::mask::{MaskAction, MaskColumn};
 use pipeline::ports::Hooks;
-use pipeline::{ApprovalRule, Facts, SqlFacts, SqlKind};
+use pipeline::{ApprovalRule, Facts, Named, SqlFacts, SqlKind};
 
 use super::{Host, batch, facts, select, session, text_column};
 
@@ -23,6 +23,21 @@ async fn risk_sql() {
         .classify(&session(), &Facts::Sql(Arc::new(injected)))
         .await;
     assert!(risk.score >= 60, "{risk:?}");
+    assert_eq!(risk.findings[0].code, "tautology");
+    // What it runs by name counts as its own text.
+    let hidden = SqlFacts {
+        text: "EXECUTE s1".into(),
+        runs: vec![Named {
+            name: "s1".into(),
+            text: "SELECT * FROM users WHERE name = '' OR 1=1".into(),
+            parameters: [].into(),
+        }],
+        ..select()
+    };
+    let risk = host
+        .plugins
+        .classify(&session(), &Facts::Sql(Arc::new(hidden)))
+        .await;
     assert_eq!(risk.findings[0].code, "tautology");
     let delete = SqlFacts {
         text: "DELETE FROM users".into(),

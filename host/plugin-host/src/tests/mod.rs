@@ -54,8 +54,13 @@ fn component(name: &str) -> Vec<u8> {
 fn runtime() -> Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let make = || {
-        // A busy build machine may take its time; plugins may not.
+        // On a busy build machine, what runs out of memory must not run out of time first.
+        let call = Duration::from_millis(500);
         let limits = Limits {
+            classify: call,
+            route: call,
+            plan: call,
+            batch: call,
             wall: Duration::from_secs(60),
             ..Limits::default()
         };

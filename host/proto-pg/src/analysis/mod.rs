@@ -22,6 +22,7 @@ mod statement;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod union;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use pipeline::{
-    Access, Action, Column, LabelCatalog, Relation, Resource, SqlFacts, SqlKind, Target,
+    Access, Action, Column, LabelCatalog, Named, Relation, Resource, SqlFacts, SqlKind, Target,
 };
 
 use crate::catalog::{SessionState, Snapshot};
@@ -174,8 +175,15 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         .iter()
         .flat_map(|s| s.functions.iter().cloned())
         .collect();
+    let mut runs: Vec<Named> = Vec::new();
+    for named in summaries.iter().flat_map(|s| &s.runs) {
+        if !runs.contains(named) {
+            runs.push((**named).clone());
+        }
+    }
     let facts = SqlFacts {
         text: text.into(),
+        runs,
         kind: summaries
             .iter()
             .map(|s| s.kind)

@@ -14,7 +14,7 @@ use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
 use super::{Ctx, ddl, settings};
-use crate::catalog::{Path, Prepared};
+use crate::catalog::{Path, Prepared, Rest};
 
 /// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
 const MAX_NESTING: usize = 4;
@@ -284,30 +284,46 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
         walk.expressions(param);
     }
     let remembered = cx.ctx.state.prepared(name);
-    let known: Vec<Arc<Summary>> = remembered
-        .iter()
-        .flat_map(|prepared| again(name, prepared, cx, depth))
-        .collect();
-    if known.is_empty() {
+    let mut known = remembered.meanings.clone();
+    let mut effects = Vec::new();
+    for prepared in &remembered.meanings {
+        for summary in again(name, prepared, cx, depth) {
+            let meant = known.iter().any(|k| k.summary.means_the_same(&summary));
+            if !meant {
+                let now = prepared.meaning(summary);
+                effects.push(Effect::Means(name.into(), now.clone()));
+                known.push(now);
+            }
+        }
+    }
+    if known.is_empty() || remembered.rest == Rest::Forgotten {
         // It could be any statement, and it runs.
         walk.odd("EXECUTE of an unknown statement");
     }
     let mut draft = cx.done(walk, SqlKind::Session);
+    draft.effects = effects;
     runs(&mut draft, known);
     draft
 }
 
-/// What a prepared text means now: the server reads it again when names have changed their meaning.
-/// Empty: it cannot be told.
+/// What a prepared text means now: the server may read it again when names have changed their
+/// meaning. It cannot always be told; then it is not understood.
 fn again(name: &str, prepared: &Prepared, cx: &mut Cx<'_>, depth: usize) -> Vec<Arc<Summary>> {
+    let text = &prepared.named.text;
+    let unknown = |cx: &mut Cx<'_>| {
+        let mut walk = cx.walk();
+        walk.odd("EXECUTE of a statement that cannot be read again");
+        let draft = cx.done(walk, SqlKind::Unknown);
+        vec![Arc::new(finish(draft, cx.ctx))]
+    };
     // An EXECUTE that runs an EXECUTE is nobody's habit, and could run itself.
-    let cost = prepared.text.len() / 8;
+    let cost = text.len() / 8;
     if cx.again || cx.budget < cost {
-        return Vec::new();
+        return unknown(cx);
     }
     cx.budget -= cost;
-    let Ok(tree) = pg_raw_parse::parse(&prepared.text) else {
-        return Vec::new();
+    let Ok(tree) = pg_raw_parse::parse(text) else {
+        return unknown(cx);
     };
     cx.again = true;
     let mut found = Vec::new();
@@ -327,28 +343,36 @@ fn again(name: &str, prepared: &Prepared, cx: &mut Cx<'_>, depth: usize) -> Vec<
 fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>) -> Draft {
     let mut draft = cx_session(cx);
     let known = cx.ctx.state.cursor(s.portalname().unwrap_or_default());
-    if known.is_empty() {
-        // A function can have opened it.
-        draft.everything = true;
-        draft.found.flow.top = Top::Unknown;
-        return draft;
+    if known.rest == Rest::Forgotten {
+        let mut walk = cx.walk();
+        walk.odd("FETCH from a cursor that is not remembered");
+        return cx.done(walk, SqlKind::Unknown);
     }
-    runs(&mut draft, known);
+    if !known.meanings.is_empty() {
+        runs(&mut draft, known.meanings);
+    }
+    if known.rest == Rest::Foreign {
+        draft.everything = true;
+        draft.shows_inner = false;
+        draft.found.flow.top = Top::Unknown;
+    }
     draft
 }
 
 /// The statement is one of these.
-fn runs(draft: &mut Draft, known: Vec<Arc<Summary>>) {
-    let kinds = known.iter().map(|s| s.kind);
+fn runs(draft: &mut Draft, known: Vec<Prepared>) {
+    let kinds = known.iter().map(|k| k.summary.kind);
     draft.kind = kinds.max().unwrap_or(SqlKind::Unknown);
-    for summary in &known {
-        let effects = summary.effects.iter();
-        draft.effects.extend(effects.cloned());
+    for Prepared { summary, named, .. } in known {
+        draft.effects.extend(summary.effects.iter().cloned());
         draft.found.changes_catalog |= summary.changes_catalog;
         draft.has_limit = summary.has_limit;
         draft.limit = summary.limit;
+        draft.inner.push(summary);
+        if !draft.runs.contains(&named) {
+            draft.runs.push(named);
+        }
     }
-    draft.inner = known;
     draft.shows_inner = true;
 }
 
@@ -376,10 +400,11 @@ fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     // Plans show estimates, filters and, analysed, counts.
     draft.found.flow.top = Top::Unknown;
     draft.planned_only = !runs;
-    if runs {
-        draft.effects = inner.effects.clone();
-        draft.found.changes_catalog = inner.changes_catalog;
-    }
+    // Planning, too, makes the server read a prepared text again.
+    let effects = inner.effects.iter();
+    let kept = effects.filter(|e| runs || matches!(e, Effect::Means(..)));
+    draft.effects = kept.cloned().collect();
+    draft.found.changes_catalog = runs && inner.changes_catalog;
     draft.inner.push(inner);
     draft
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::{Access, Action, Column, LabelSet, Relation, Resource, SqlKind};
+use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
 use super::flow::{Masked, Range, Taints, Top};
 use super::found::{Found, Place};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
-use crate::catalog::{FIRST_USER_OID, LabelIndex, Snapshot};
+use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot};
 
 pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
                                  where no label protects them";
@@ -25,6 +25,9 @@ pub(crate) enum Effect {
     /// changed their meaning.
     Prepares(Box<str>, Arc<Summary>, Arc<str>),
     Declares(Box<str>, Arc<Summary>),
+    /// A prepared text was understood otherwise than before. The server may go on with any of its
+    /// meanings: it does not look for relations that have come to stand earlier on the path.
+    Means(Box<str>, Prepared),
 }
 
 /// A statement as `statement` understands it.
@@ -39,6 +42,8 @@ pub(crate) struct Draft {
     pub effects: Vec<Effect>,
     /// Statements that run, or are prepared, inside this one.
     pub inner: Vec<Arc<Summary>>,
+    /// What of them runs by its name only.
+    pub runs: Vec<Arc<Named>>,
     /// The result is the inner statements' result.
     pub shows_inner: bool,
     /// The statement can reach every labelled column.
@@ -62,6 +67,7 @@ impl Draft {
             transaction: None,
             effects: Vec::new(),
             inner: Vec::new(),
+            runs: Vec::new(),
             shows_inner: false,
             everything: false,
             unmaskable: None,
@@ -75,6 +81,7 @@ impl Draft {
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub kind: SqlKind,
+    pub runs: Vec<Arc<Named>>,
     pub unbounded: bool,
     pub has_limit: bool,
     pub limit: Option<i64>,
@@ -99,12 +106,28 @@ pub(crate) struct Summary {
     pub shadowed: bool,
 }
 
+impl Summary {
+    /// Does the server do the same with both, as far as policy and masks are concerned?
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        self.accesses == other.accesses
+            && self.labelled == other.labelled
+            && self.functions == other.functions
+            && self.shape.origins == other.shape.origins
+            && self.unmaskable == other.unmaskable
+            && self.foreign == other.foreign
+            && self.changes_catalog == other.changes_catalog
+            && self.parsed == other.parsed
+            && self.refuse == other.refuse
+    }
+}
+
 pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
     let origins = (!index.all.is_empty()).then(|| origins(&draft));
     let found = &draft.found;
     let mut summary = Summary {
         kind: draft.kind,
+        runs: draft.runs,
         unbounded: found.unbounded,
         has_limit: draft.has_limit,
         limit: draft.limit,
@@ -219,6 +242,7 @@ fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.unmaskable = into.unmaskable.or(inner.unmaskable);
     into.refuse = into.refuse.take().or_else(|| inner.refuse.clone());
     into.reads.extend(inner.reads.iter().cloned());
+    into.runs.extend(inner.runs.iter().cloned());
     let written = inner.writes_to.iter().cloned();
     if planned_only {
         into.reads.extend(written);

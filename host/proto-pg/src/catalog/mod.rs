@@ -21,8 +21,8 @@ use crate::analysis::flow::Flow;
 
 pub(crate) use labels::LabelIndex;
 pub(crate) use resolve::Path;
-pub(crate) use session::Prepared;
 pub use session::SessionState;
+pub(crate) use session::{Prepared, Rest};
 
 /// The first OID that PostgreSQL gives to objects which its users make.
 pub(crate) const FIRST_USER_OID: u32 = 16_384;

@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use pipeline::Named;
+
 use super::{CatalogError, Path};
 use crate::analysis::{Analysis, Effect, Summary};
 
-/// Names of prepared statements or cursors that are remembered; a client that uses more gets its
-/// EXECUTE and FETCH refused or masked as unknown.
+/// Names of prepared statements or cursors that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
 /// Different statements under one name.
 const MAX_PER_NAME: usize = 64;
+/// What all of them may take. A client that makes more gets its EXECUTE and FETCH by name refused.
+const MAX_BYTES: usize = 8 << 20;
+/// What a statement takes besides its text, and how much a text grows by being understood.
+const PER_MEANING: usize = 1 << 10;
+const GROWTH: usize = 4;
 
 /// The state of one upstream session that decides what a text means.
 #[derive(Debug, Clone, Default)]
@@ -67,10 +73,14 @@ impl SessionState {
                 }
                 Effect::Ends => self.unknown |= self.unsettled,
                 Effect::Prepares(name, summary, text) => {
-                    self.prepared.add(name, summary, text, false);
+                    let meaning = Prepared::new(name, summary, text, &[], false);
+                    self.prepared.add(name, meaning);
                 }
+                Effect::Means(name, meaning) => self.prepared.add(name, meaning.clone()),
                 Effect::Declares(name, summary) => {
-                    self.cursors.add(name, summary, &analysis.facts.text, false);
+                    let text = &analysis.facts.text;
+                    let meaning = Prepared::new(name, summary, text, &[], false);
+                    self.cursors.add(name, meaning);
                 }
             }
         }
@@ -79,21 +89,25 @@ impl SessionState {
     /// A Parse message was forwarded: SQL's EXECUTE can run it by its name.
     pub fn parsed(&mut self, name: &str, analysis: &Analysis) {
         for summary in &analysis.summaries {
-            self.prepared.add(name, summary, &analysis.facts.text, true);
+            let text = &analysis.facts.text;
+            let meaning = Prepared::new(name, summary, text, &[], true);
+            self.prepared.add(name, meaning);
         }
     }
 
     /// A Bind message was forwarded: SQL's FETCH can read the portal by its name.
-    pub fn bound(&mut self, portal: &str, analysis: &Analysis) {
+    pub fn bound(&mut self, portal: &str, analysis: &Analysis, parameters: &[Option<Vec<u8>>]) {
         for summary in &analysis.summaries {
-            self.cursors
-                .add(portal, summary, &analysis.facts.text, true);
+            let text = &analysis.facts.text;
+            let meaning = Prepared::new(portal, summary, text, parameters, true);
+            self.cursors.add(portal, meaning);
         }
     }
 
-    /// No transaction is open: cursors that code has opened are gone.
+    /// No transaction is open: cursors that code has opened are gone, and so are portals.
     pub fn idle(&mut self) {
         self.foreign = false;
+        self.cursors.forget(|meaning| meaning.whole);
     }
 
     /// The catalogue may have changed and cannot be read now.
@@ -114,16 +128,18 @@ impl SessionState {
         }
     }
 
-    pub(crate) fn prepared(&self, name: &str) -> Vec<Prepared> {
+    pub(crate) fn prepared(&self, name: &str) -> Known {
         self.prepared.get(name)
     }
 
-    pub(crate) fn cursor(&self, name: &str) -> Vec<Arc<Summary>> {
-        if self.foreign {
-            return Vec::new();
+    pub(crate) fn cursor(&self, name: &str) -> Known {
+        let mut known = self.cursors.get(name);
+        // Code can open cursors, and some of them outlive their transaction.
+        let strange = self.foreign || known.meanings.is_empty();
+        if strange && known.rest == Rest::Nothing {
+            known.rest = Rest::Foreign;
         }
-        let known = self.cursors.get(name).into_iter();
-        known.map(|k| k.summary).collect()
+        known
     }
 }
 
@@ -131,49 +147,144 @@ impl SessionState {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub summary: Arc<Summary>,
-    pub text: Arc<str>,
-    /// The text is the statement itself, by a Parse message; else it holds a PREPARE.
+    /// What people and classifiers are shown of it.
+    pub named: Arc<Named>,
+    /// The text is the statement itself, by a Parse message; else it holds a PREPARE or a DECLARE.
     pub whole: bool,
+}
+
+impl Prepared {
+    fn new(
+        name: &str,
+        summary: &Arc<Summary>,
+        text: &Arc<str>,
+        parameters: &[Option<Vec<u8>>],
+        whole: bool,
+    ) -> Self {
+        Self {
+            summary: summary.clone(),
+            named: Arc::new(Named {
+                name: name.into(),
+                text: text.clone(),
+                parameters: parameters.into(),
+            }),
+            whole,
+        }
+    }
+
+    /// The same text, understood otherwise.
+    pub fn meaning(&self, summary: Arc<Summary>) -> Self {
+        Self {
+            summary,
+            ..self.clone()
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.summary, &other.summary) && self.named == other.named
+            || (self.whole == other.whole
+                && self.named == other.named
+                && self.summary.means_the_same(&other.summary))
+    }
+
+    fn cost(&self) -> usize {
+        let bound = self.named.parameters.iter().flatten();
+        let bound: usize = bound.map(|p| p.len() + size_of::<Vec<u8>>()).sum();
+        PER_MEANING + bound + self.named.name.len() + GROWTH * self.named.text.len()
+    }
+}
+
+/// What a name can stand for.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    pub meanings: Vec<Prepared>,
+    pub rest: Rest,
+}
+
+/// What else it can stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The server would not know it either.
+    Nothing,
+    /// Something that code of its own has made.
+    Foreign,
+    /// Something that was sent and is not remembered.
+    Forgotten,
 }
 
 /// Everything that was ever meant by a name in this session.
 #[derive(Debug, Clone, Default)]
 struct Remembered {
-    by_name: HashMap<Box<str>, Vec<Prepared>>,
-    /// Names with more meanings than are kept.
+    by_name: HashMap<Box<str>, Meanings>,
+    bytes: usize,
+    /// Names are missing.
     full: bool,
 }
 
+#[derive(Debug, Clone, Default)]
+struct Meanings {
+    known: Vec<Prepared>,
+    /// There were more than are kept.
+    lost: bool,
+}
+
 impl Remembered {
-    fn add(&mut self, name: &str, summary: &Arc<Summary>, text: &Arc<str>, whole: bool) {
-        let meaning = || Prepared {
-            summary: summary.clone(),
-            text: text.clone(),
-            whole,
-        };
+    fn add(&mut self, name: &str, meaning: Prepared) {
         if name.is_empty() {
             // SQL has no way to name it.
             return;
         }
-        if let Some(known) = self.by_name.get_mut(name) {
-            if known.iter().any(|k| Arc::ptr_eq(&k.summary, summary)) {
+        let cost = meaning.cost();
+        let fits = self.bytes.saturating_add(cost) <= MAX_BYTES;
+        if let Some(meanings) = self.by_name.get_mut(name) {
+            if meanings.lost || meanings.known.iter().any(|k| k.is(&meaning)) {
                 return;
             }
-            if known.len() >= MAX_PER_NAME {
-                known.clear();
-                self.full = true;
+            if meanings.known.len() >= MAX_PER_NAME || !fits {
+                let freed: usize = meanings.known.iter().map(Prepared::cost).sum();
+                self.bytes = self.bytes.saturating_sub(freed);
+                meanings.known = Vec::new();
+                meanings.lost = true;
                 return;
             }
-            if !self.full || !known.is_empty() {
-                known.push(meaning());
-            }
-        } else if self.by_name.len() < MAX_REMEMBERED {
-            self.by_name.insert(name.into(), vec![meaning()]);
+            meanings.known.push(meaning);
+        } else if self.by_name.len() < MAX_REMEMBERED && fits {
+            let meanings = Meanings {
+                known: vec![meaning],
+                lost: false,
+            };
+            self.by_name.insert(name.into(), meanings);
+        } else {
+            self.full = true;
+            return;
         }
+        self.bytes += cost;
     }
 
-    fn get(&self, name: &str) -> Vec<Prepared> {
-        self.by_name.get(name).cloned().unwrap_or_default()
+    /// Forgets meanings that cannot be meant any more.
+    fn forget(&mut self, gone: impl Fn(&Prepared) -> bool) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        let mut freed = 0;
+        self.by_name.retain(|_, meanings| {
+            meanings.known.retain(|meaning| {
+                let gone = gone(meaning);
+                freed += if gone { meaning.cost() } else { 0 };
+                !gone
+            });
+            meanings.lost || !meanings.known.is_empty()
+        });
+        self.bytes = self.bytes.saturating_sub(freed);
+    }
+
+    fn get(&self, name: &str) -> Known {
+        let found = self.by_name.get(name);
+        let lost = found.map_or(self.full, |m| m.lost);
+        Known {
+            meanings: found.map(|m| m.known.clone()).unwrap_or_default(),
+            rest: if lost { Rest::Forgotten } else { Rest::Nothing },
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use pipeline::{Direction as Way, EndReason, OutcomeKind, Permitted};
+use pipeline::{Direction as Way, EndReason, Obligations, OutcomeKind, Permitted};
 use tokio::io::{AsyncReadExt, ReadHalf};
 
 use super::judge::{Judge, forgets, request};
@@ -248,7 +248,15 @@ impl FromClient {
                 return self.refuse_query(refused);
             }
         };
-        let copy_masks = match self.copy_masks(&judged, &permitted).await {
+        if permitted.receipt().was_held()
+            && let Some(refused) = self.moved_on(&sql, &judged).await?
+        {
+            self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
+                .await?;
+            return self.refuse_query(refused);
+        }
+        let obligations = permitted.receipt().obligations();
+        let copy_masks = match self.copy_masks(&judged, obligations).await {
             Ok(masks) => masks,
             Err(refused) => {
                 self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
@@ -302,9 +310,9 @@ impl FromClient {
     }
 
     /// A permitted statement that is not sent after all.
-    pub(super) async fn withdraw(
+    pub(super) async fn withdraw<R>(
         &mut self,
-        permitted: Permitted<Statement>,
+        permitted: Permitted<R>,
         kind: OutcomeKind,
         why: &str,
     ) -> Result<(), End> {
@@ -319,9 +327,8 @@ impl FromClient {
     pub(super) async fn copy_masks(
         &mut self,
         judged: &Judged,
-        permitted: &Permitted<Statement>,
+        obligations: &Obligations,
     ) -> Result<Vec<Option<Arc<super::ActiveMask>>>, Refused> {
-        let obligations = permitted.receipt().obligations();
         let mut masks = Vec::new();
         for shape in &judged.analysis.statements {
             let Some(CopyKind::Out {

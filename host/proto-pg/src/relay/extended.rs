@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::OutcomeKind;
+use pipeline::{Obligations, OutcomeKind, Permitted};
 
 use super::End;
 use super::client::{FromClient, copies_in};
@@ -12,9 +12,25 @@ use crate::refusal::Refused;
 use crate::statements::{
     Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, fit_name,
 };
-use crate::upstream::{NO_SUCH, Planned, Statement};
+use crate::upstream::{Bound, DecidedBind, NO_SUCH, Planned, Sender, Statement};
 use crate::wire::HEADER;
 use crate::wire::frontend::{self, Object};
+
+/// An execution that may go out.
+enum Go {
+    Permitted(Permitted<Statement>),
+    /// Decided when its portal was bound.
+    Bound(Bound),
+}
+
+impl Go {
+    fn obligations(&self) -> &Obligations {
+        match self {
+            Self::Permitted(permitted) => permitted.receipt().obligations(),
+            Self::Bound(bound) => bound.obligations(),
+        }
+    }
+}
 
 impl FromClient {
     pub(super) async fn parse(&mut self, frame: Bytes) -> Result<(), End> {
@@ -35,7 +51,7 @@ impl FromClient {
             Ok(charge) => charge,
             Err(refused) => return self.refuse_parse(name, refused),
         };
-        let judged = match self.judge_plan(&sql).await? {
+        let judged = match self.judge_plan(&sql, None).await? {
             Ok(judged) => Arc::new(judged),
             Err(refused) => return self.refuse_parse(name, refused),
         };
@@ -203,16 +219,99 @@ impl FromClient {
         if self.skipping() {
             return Ok(());
         }
-        if let Err(refused) = self.restore(b.statement, &prepared, &judged) {
+        let parameters: Vec<_> = b.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect();
+        let runs_code = judged.analysis.runs_code();
+        let name = Bytes::copy_from_slice(b.portal);
+        self.judge.bound(b.portal, &judged.analysis, &parameters);
+        let epoch = self.judge.epoch();
+        let portal = Portal::new(prepared.clone(), judged, epoch, &b, parameters).charged(charge);
+        let mut permitted = None;
+        if runs_code {
+            let bind = DecidedBind {
+                portal: name.clone(),
+                statement: body.slice_ref(b.statement),
+                rest: body.slice_ref(b.rest),
+            };
+            match self.decide_portal(&portal, &portal.judged, bind).await? {
+                Ok(decided) if self.skipping() => {
+                    return self.withdraw(decided, OutcomeKind::Failed, "skipped").await;
+                }
+                Ok(decided) => permitted = Some(decided),
+                Err(refused) => return self.refuse_bind(refused),
+            }
+        }
+        if let Err(refused) = self.restore(b.statement, &prepared, &portal.judged) {
+            if let Some(decided) = permitted {
+                self.withdraw(decided, OutcomeKind::Failed, &refused.sqlstate)
+                    .await?;
+            }
             return self.refuse_bind(refused);
         }
-        self.sender.bind(b.portal, b.statement, b.rest);
-        self.judge.bound(b.portal, &judged.analysis);
-        let hides = self.hides(&judged);
-        let name = Bytes::copy_from_slice(b.portal);
-        let portal = Portal::new(prepared, judged, self.judge.epoch(), &b);
-        let portal = Arc::new(portal.charged(charge));
-        self.link.flow.lock().sent_bind(name, portal, hides);
+        let hides = match permitted {
+            Some(decided) => {
+                let bound = self.sender.bind_decided(decided);
+                let hides = !bound.obligations().masked.is_empty() || portal.judged.is_doubtful();
+                *portal.granted.lock() = Some(bound);
+                hides
+            }
+            None => {
+                self.sender.bind(b.portal, b.statement, b.rest);
+                self.hides(&portal.judged)
+            }
+        };
+        let mut flow = self.link.flow.lock();
+        flow.sent_bind(name, Arc::new(portal), hides);
+        Ok(())
+    }
+
+    /// Decides on the execution of a portal; `payload` is what goes to the server when it may be.
+    async fn decide_portal<R>(
+        &mut self,
+        portal: &Portal,
+        judged: &Judged,
+        payload: R,
+    ) -> Result<Result<Permitted<R>, Refused>, End> {
+        let (canonical, params) = (portal.canonical.clone(), portal.params.clone());
+        let asked = request(judged, canonical, params, payload);
+        let permitted = match self.decide(asked).await? {
+            Ok(permitted) => permitted,
+            Err(refusal) => {
+                return Ok(Err(judged.told(&refusal, &self.link.session.info().id_text)));
+            }
+        };
+        if permitted.receipt().was_held() {
+            let sql = portal.prepared.sql.clone();
+            if let Some(refused) = self.moved_on(&sql, judged).await? {
+                self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
+                    .await?;
+                return Ok(Err(refused));
+            }
+        }
+        Ok(Ok(permitted))
+    }
+
+    /// The decision that was made when the portal was bound, for its first execution; none when
+    /// policy has changed since.
+    async fn granted(&mut self, portal: &Portal) -> Result<Option<Bound>, End> {
+        let Some(bound) = portal.granted.lock().take() else {
+            return Ok(None);
+        };
+        let active = self.link.session.pin();
+        if active.bundle().digest == portal.judged.policy.bundle().digest {
+            return Ok(Some(bound));
+        }
+        self.give_up(Go::Bound(bound), "policy has changed").await?;
+        Ok(None)
+    }
+
+    async fn give_up(&mut self, go: Go, why: &str) -> Result<(), End> {
+        let receipt = match go {
+            Go::Permitted(permitted) => Sender::withdraw(permitted),
+            Go::Bound(bound) => bound.give_up(),
+        };
+        let session = self.link.session.clone();
+        let kind = OutcomeKind::Failed;
+        session.outcome(receipt, kind, why, 0, 0).await?;
         Ok(())
     }
 
@@ -229,7 +328,8 @@ impl FromClient {
             return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();
-        let judged = match self.judge_plan(&sql).await? {
+        let before = Some(&judged.analysis);
+        let judged = match self.judge_plan(&sql, before).await? {
             Ok(judged) => Arc::new(judged),
             Err(refused) => return Ok(Err(refused)),
         };
@@ -312,42 +412,38 @@ impl FromClient {
             Ok(judged) => judged,
             Err(refused) => return self.refuse_execute(refused),
         };
-        let statement = Statement::Execute {
-            portal: body.slice_ref(e.portal),
-            max_rows: e.max_rows,
-            describe: matches!(portal.known_columns(), Columns::Unknown),
-        };
-        let asked = request(
-            &judged,
-            portal.canonical.clone(),
-            portal.params.clone(),
-            statement,
-        );
-        let permitted = match self.decide(asked).await? {
-            Ok(permitted) => permitted,
-            Err(refusal) => {
-                let refused = Refused::by_policy(&refusal, &self.link.session.info().id_text);
-                return self.refuse_execute(refused);
+        let describes = matches!(portal.known_columns(), Columns::Unknown);
+        let go = match self.granted(&portal).await? {
+            Some(bound) => Go::Bound(bound),
+            None => {
+                let execute = Statement::Execute {
+                    portal: body.slice_ref(e.portal),
+                    max_rows: e.max_rows,
+                    describe: describes,
+                };
+                match self.decide_portal(&portal, &judged, execute).await? {
+                    Ok(permitted) => Go::Permitted(permitted),
+                    Err(refused) => return self.refuse_execute(refused),
+                }
             }
         };
-        let copy_masks = match self.copy_masks(&judged, &permitted).await {
+        let copy_masks = match self.copy_masks(&judged, go.obligations()).await {
             Ok(masks) => masks,
             Err(refused) => {
-                self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
-                    .await?;
+                self.give_up(go, &refused.sqlstate).await?;
                 return self.refuse_execute(refused);
             }
         };
         if self.skipping() {
-            return self
-                .withdraw(permitted, OutcomeKind::Failed, "skipped")
-                .await;
+            return self.give_up(go, "skipped").await;
         }
         self.judge.forwarded(&judged.analysis);
         let forgets = forgets(&judged.analysis);
         let copies_in = copies_in(&judged);
-        let describes = matches!(permitted.get(), Statement::Execute { describe: true, .. });
-        let receipt = self.sender.send(permitted);
+        let receipt = match go {
+            Go::Permitted(permitted) => self.sender.send(permitted),
+            Go::Bound(bound) => self.sender.execute_bound(bound, e.max_rows, describes),
+        };
         let mut run = Run::permitted(receipt, judged, Some(portal.clone()));
         run.copy_masks = copy_masks;
         {

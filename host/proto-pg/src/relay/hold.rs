@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::End;
 use super::client::FromClient;
-use crate::upstream::Statement;
 use crate::wire::backend::TxStatus;
 use crate::wire::encode;
 
@@ -40,10 +39,10 @@ pub(super) fn notice(info: &HoldInfo, out: &mut BytesMut) {
 impl FromClient {
     /// Decides one statement. While that takes its time, the client is listened to for its end, and
     /// told about a hold.
-    pub(super) async fn decide(
+    pub(super) async fn decide<R>(
         &mut self,
-        request: Request<Statement>,
-    ) -> Result<Result<Permitted<Statement>, Refusal>, End> {
+        request: Request<R>,
+    ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let link = self.link.clone();
         let cancel = CancellationToken::new();
         let busy = link.flow.lock().is_busy();
@@ -110,11 +109,11 @@ impl FromClient {
     }
 
     /// A decision is made. What was cancelled meanwhile, or whose session ends, is not sent.
-    async fn settled(
+    async fn settled<R>(
         &mut self,
-        decided: Result<Permitted<Statement>, Refusal>,
+        decided: Result<Permitted<R>, Refusal>,
         cancel: &CancellationToken,
-    ) -> Result<Result<Permitted<Statement>, Refusal>, End> {
+    ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let ending = self.link.ending.is_cancelled();
         let decided = match decided {
             Ok(permitted) if ending || cancel.is_cancelled() => {

@@ -16,7 +16,6 @@ use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
 use crate::catalog::{SessionState, Snapshot};
 use crate::refusal::Refused;
 use crate::statements::{Epoch, Forgets, Judged};
-use crate::upstream::Statement;
 use crate::wire::backend::TxStatus;
 
 /// An unknown name makes the catalogue be read again, but not more often than this: names can be
@@ -79,6 +78,8 @@ impl Judge {
             match effect {
                 Effect::Path | Effect::Ends => self.epoch.path += 1,
                 Effect::Prepares(..) | Effect::Declares(..) => self.epoch.names += 1,
+                // Nothing new is meant by the name.
+                Effect::Means(..) => {}
             }
         }
         match analysis.statements.as_slice() {
@@ -114,11 +115,11 @@ impl Judge {
         }
     }
 
-    pub fn bound(&mut self, portal: &[u8], analysis: &Analysis) {
+    pub fn bound(&mut self, portal: &[u8], analysis: &Analysis, parameters: &[Option<Vec<u8>>]) {
         if !portal.is_empty()
             && let Ok(name) = std::str::from_utf8(portal)
         {
-            self.state.bound(name, analysis);
+            self.state.bound(name, analysis, parameters);
             self.epoch.names += 1;
         }
     }
@@ -131,7 +132,7 @@ pub(super) fn forgets(analysis: &Analysis) -> Forgets {
         match effect {
             Effect::Prepares(name, ..) => forgets.statements.push(name_bytes(name)),
             Effect::Declares(name, _) => forgets.portals.push(name_bytes(name)),
-            Effect::Path | Effect::Ends => {}
+            Effect::Path | Effect::Ends | Effect::Means(..) => {}
         }
     }
     forgets
@@ -139,6 +140,21 @@ pub(super) fn forgets(analysis: &Analysis) -> Forgets {
 
 fn name_bytes(name: &str) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(name.as_bytes())
+}
+
+/// Does anything in the text have to be looked up in the catalogue?
+fn looks_up(analysis: &Analysis) -> bool {
+    let facts = &analysis.facts;
+    let session = matches!(
+        facts.kind,
+        SqlKind::Empty | SqlKind::Transaction | SqlKind::Session
+    );
+    // PREPARE and DECLARE look up what they are to run.
+    let names = || {
+        !(facts.reads.is_empty() && facts.writes_to.is_empty() && facts.functions.is_empty())
+            || analysis.unknown_names
+    };
+    !session || names()
 }
 
 /// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
@@ -178,12 +194,12 @@ impl Policy for Refusing {
 }
 
 /// Turns a judged text into the question for `decide`.
-pub(super) fn request(
+pub(super) fn request<R>(
     judged: &Judged,
     canonical: Vec<u8>,
     parameters: Vec<Option<Vec<u8>>>,
-    payload: Statement,
-) -> Request<Statement> {
+    payload: R,
+) -> Request<R> {
     let policy: Arc<dyn Policy> = match &judged.denied {
         None => judged.policy.clone(),
         Some(reason) => Arc::new(Refusing {
@@ -215,11 +231,7 @@ impl FromClient {
             self.judge.idle();
         }
         let mut judged = self.look(sql).await?;
-        let by_name = !matches!(
-            judged.analysis.facts.kind,
-            SqlKind::Empty | SqlKind::Transaction | SqlKind::Session
-        );
-        if by_name {
+        if looks_up(&judged.analysis) {
             let old = !self.link.catalog.is_fresh(&self.judge.held);
             let stale = self.judge.own_ddl || self.judge.state.search_path_unknown() || old;
             let unknown = judged.analysis.unknown_names
@@ -227,10 +239,7 @@ impl FromClient {
             if stale || unknown {
                 match self.refresh(unknown).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
-                    Refreshed::Cancelled => {
-                        let text = "canceling statement due to user request";
-                        return Ok(Err(Refused::new("57014", text)));
-                    }
+                    Refreshed::Cancelled => return Ok(Err(cancelled())),
                     // What this session itself changed must be seen before it is used.
                     Refreshed::No if self.judge.own_ddl => {
                         let text =
@@ -257,16 +266,44 @@ impl FromClient {
         Ok(Ok(judged))
     }
 
+    /// A text was held: do its names still mean what people have agreed to?
+    pub(super) async fn moved_on(
+        &mut self,
+        sql: &[u8],
+        judged: &Judged,
+    ) -> Result<Option<Refused>, End> {
+        if looks_up(&judged.analysis) && self.refresh(true).await? == Refreshed::Cancelled {
+            return Ok(Some(cancelled()));
+        }
+        let now = self.look(sql).await?.analysis;
+        if now.is_covered_by(&judged.analysis) {
+            return Ok(None);
+        }
+        let text = "its names have changed their meaning while this waited for approval";
+        Ok(Some(Refused::new("42501", text).hint(
+            "It was not run. Send it again, so that what it means now can be decided.",
+        )))
+    }
+
     fn outlived(&self) -> bool {
         self.judge.held.begun.elapsed() > self.link.limits.catalog_ttl * SERVES_AT_MOST
     }
 
-    /// As `judge_text`, for a text that the server will plan: asks policy whether it may be.
-    pub(super) async fn judge_plan(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+    /// As `judge_text`, for a text that the server will plan: asks policy whether it may be. The
+    /// server may also go on with what the text meant `before`.
+    pub(super) async fn judge_plan(
+        &mut self,
+        sql: &[u8],
+        before: Option<&Analysis>,
+    ) -> Result<Result<Judged, Refused>, End> {
         let mut judged = match self.judge_text(sql).await? {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
+        if let Some(before) = before {
+            judged.analysis = judged.analysis.or_as(before);
+            judged.denied.clone_from(&judged.analysis.refuse);
+        }
         if judged.denied.is_none() {
             let facts = Facts::Sql(judged.analysis.facts.clone());
             let info = self.link.session.info();
@@ -409,6 +446,10 @@ impl FromClient {
         self.link.catalog.put(&self.judge.held);
         Ok(true)
     }
+}
+
+fn cancelled() -> Refused {
+    Refused::new("57014", "canceling statement due to user request")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::names::Names;
 use super::{Judged, Portal, Prepared, Run};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
-use crate::upstream::{Bounds, Collector, QueryError};
+use crate::upstream::{Bound, Bounds, Collector, QueryError};
 use crate::wire::MessageError;
 use crate::wire::backend::TxStatus;
 
@@ -74,6 +74,8 @@ pub(super) enum Expect {
         refused: Option<Refused>,
         /// Planning it may show values that are hidden from the client.
         hides: bool,
+        /// The portal, if its execution is decided on already.
+        granted: Option<Arc<Portal>>,
     },
     Describe {
         what: Described,
@@ -305,6 +307,7 @@ impl Flow {
         self.unsynced = true;
         self.tainted |= hides;
         self.runs(&portal.judged, Some(&portal));
+        let granted = portal.granted.lock().is_some().then(|| portal.clone());
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -322,6 +325,7 @@ impl Flow {
             changes,
             refused: None,
             hides,
+            granted,
         });
     }
 
@@ -332,6 +336,7 @@ impl Flow {
             changes: Changes::default(),
             refused: Some(refused),
             hides: false,
+            granted: None,
         });
     }
 
@@ -449,16 +454,20 @@ impl Flow {
     /// The session ends: what has no outcome yet gets one.
     pub fn abandon(&mut self, done: &mut Vec<Done>) {
         for expect in self.queue.drain(..) {
-            if let Expect::Query(run, _) | Expect::Execute(run, _) = expect
-                && let Some(receipt) = run.receipt
-            {
-                done.push(Done {
-                    receipt,
-                    kind: OutcomeKind::Unknown,
-                    detail: "the connection ended first".to_owned(),
-                    ran: false,
-                });
-            }
+            let receipt = match expect {
+                Expect::Query(run, _) | Expect::Execute(run, _) => run.receipt,
+                Expect::Bind {
+                    granted: Some(portal),
+                    ..
+                } => portal.granted.lock().take().map(Bound::give_up),
+                _ => None,
+            };
+            done.extend(receipt.map(|receipt| Done {
+                receipt,
+                kind: OutcomeKind::Unknown,
+                detail: "the connection ended first".to_owned(),
+                ran: false,
+            }));
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
 use crate::refusal::Refused;
 use crate::relay::{ActiveMask, Moves};
+use crate::upstream::Bound;
 use crate::wire::frontend::Bind;
 
 pub(crate) use budget::{Budget, Charge};
@@ -144,6 +145,8 @@ pub(crate) struct Portal {
     foreign: AtomicU64,
     /// For a named one.
     _charge: Option<Charge>,
+    /// Its execution was decided on before it was bound.
+    pub granted: Mutex<Option<Bound>>,
 }
 
 impl Prepared {
@@ -173,6 +176,7 @@ impl Portal {
         judged: Arc<Judged>,
         epoch: Epoch,
         bind: &Bind<'_>,
+        params: Vec<Option<Vec<u8>>>,
     ) -> Self {
         let parts = [&prepared.sql[..], &prepared.types, bind.rest];
         let mut canonical = b"execute\0".to_vec();
@@ -184,11 +188,12 @@ impl Portal {
             canonical,
             judged,
             epoch,
-            params: bind.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect(),
+            params,
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
             foreign: AtomicU64::default(),
             _charge: None,
+            granted: Mutex::default(),
             prepared,
         }
     }

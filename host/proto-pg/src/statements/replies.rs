@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use pipeline::OutcomeKind;
+
 use super::flow::{
     Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
 };
 use super::names::Settled;
-use super::{Columns, Run};
+use super::{Columns, Portal, Run};
 use crate::analysis::{CopyKind, Over};
 use crate::wire::HEADER;
 use crate::wire::backend::{self, TxStatus};
@@ -177,10 +179,14 @@ impl Flow {
                 run.failed = Some(sqlstate.to_owned());
                 done.extend(run.finish(true));
             }
-            Some(
-                Expect::Parse(changes, _) | Expect::Bind { changes, .. } | Expect::Close(changes),
-            ) => {
+            Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
                 self.settle(changes, false, true);
+            }
+            Some(Expect::Bind {
+                changes, granted, ..
+            }) => {
+                self.settle(changes, false, true);
+                done.extend(unbound(granted, sqlstate));
             }
             // The next one to bind it tries again.
             Some(Expect::Again { prepared, .. }) => {
@@ -207,11 +213,15 @@ impl Flow {
                     run.failed.get_or_insert_with(|| "skipped".to_owned());
                     done.extend(run.finish(false));
                 }
-                Some(
-                    Expect::Parse(changes, _)
-                    | Expect::Bind { changes, .. }
-                    | Expect::Close(changes),
-                ) => self.settle(changes, false, false),
+                Some(Expect::Bind {
+                    changes, granted, ..
+                }) => {
+                    self.settle(changes, false, false);
+                    done.extend(unbound(granted, "skipped"));
+                }
+                Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
+                    self.settle(changes, false, false);
+                }
                 Some(Expect::Again { prepared, .. }) => {
                     prepared.foreign.store(NEVER, Ordering::SeqCst);
                 }
@@ -490,6 +500,17 @@ impl Flow {
         }
         Ok(Effect::Pass(None))
     }
+}
+
+/// A decided portal that could not be bound: it is not run.
+fn unbound(granted: Option<Arc<Portal>>, why: &str) -> Option<Done> {
+    let receipt = granted?.granted.lock().take()?.give_up();
+    Some(Done {
+        receipt,
+        kind: OutcomeKind::Failed,
+        detail: why.to_owned(),
+        ran: false,
+    })
 }
 
 fn unexpected(tag: u8, expected: &'static str) -> Violation {

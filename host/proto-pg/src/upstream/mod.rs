@@ -4,7 +4,9 @@
 //! Architecture invariants:
 //! - `Permitted::release` is called here and nowhere else in this crate.
 //! - Nothing that a client wrote as SQL leaves in another way than [`Sender::send`] (after a full
-//!   decision) or [`Sender::plan`] (a Parse that policy did not deny; it runs nothing by itself).
+//!   decision) or [`Sender::plan`] (a Parse that policy did not deny: the server understands it).
+//! - A portal is planned by its Bind, which can run the code that its text calls: such a Bind leaves
+//!   by [`Sender::bind_decided`], after a full decision.
 
 mod login;
 mod query;
@@ -19,7 +21,7 @@ use crate::refusal::ClientText;
 use crate::wire::{FrameError, MessageError, startup};
 
 pub(crate) use query::{Bounds, Collector, QueryError};
-pub(crate) use sender::{NO_SUCH, OWN_PREFIX, Planned, Sender, Statement};
+pub(crate) use sender::{Bound, DecidedBind, NO_SUCH, OWN_PREFIX, Planned, Sender, Statement};
 
 /// TCP, or TLS over it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

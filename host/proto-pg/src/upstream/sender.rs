@@ -1,7 +1,7 @@
 //! What goes to the upstream, in order, through one buffer.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::{Permitted, Receipt};
+use pipeline::{Obligations, Permitted, Receipt};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
 use super::Stream;
@@ -29,6 +29,33 @@ pub(crate) enum Statement {
     },
     /// What is only decided to be put on record as refused.
     Nothing,
+}
+
+/// A Bind, as it travels.
+#[derive(Debug)]
+pub(crate) struct DecidedBind {
+    pub portal: Bytes,
+    pub statement: Bytes,
+    pub rest: Bytes,
+}
+
+/// A portal whose execution was decided on before it was bound. Only [`Sender::bind_decided`] makes
+/// it, and it runs that portal, once.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    portal: Bytes,
+    receipt: Receipt,
+}
+
+impl Bound {
+    pub fn obligations(&self) -> &Obligations {
+        self.receipt.obligations()
+    }
+
+    /// It is not run after all.
+    pub fn give_up(self) -> Receipt {
+        self.receipt
+    }
 }
 
 /// A Parse whose text policy did not deny. It can only be made from a judged text.
@@ -80,8 +107,29 @@ impl Sender {
         receipt
     }
 
+    /// Binds a portal of a text that calls code: planning it can run that code, so its execution is
+    /// decided on first.
+    pub fn bind_decided(&mut self, permitted: Permitted<DecidedBind>) -> Bound {
+        let (bind, receipt) = permitted.release();
+        self.bind(&bind.portal, &bind.statement, &bind.rest);
+        Bound {
+            portal: bind.portal,
+            receipt,
+        }
+    }
+
+    /// Runs a portal that was decided on when it was bound.
+    pub fn execute_bound(&mut self, bound: Bound, max_rows: i32, describe: bool) -> Receipt {
+        let Bound { portal, receipt } = bound;
+        if describe {
+            encode::object(&mut self.out, b'D', b'P', &portal);
+        }
+        encode::execute(&mut self.out, &portal, max_rows);
+        receipt
+    }
+
     /// A decided statement that cannot be sent after all.
-    pub fn withdraw(permitted: Permitted<Statement>) -> Receipt {
+    pub fn withdraw<R>(permitted: Permitted<R>) -> Receipt {
         permitted.release().1
     }
 
@@ -89,7 +137,8 @@ impl Sender {
         self.out.extend_from_slice(planned.frame);
     }
 
-    /// Bind, Describe, Close: names and values, no SQL.
+    /// Bind, Describe, Close: names and values, no SQL. A text whose planning runs nothing but
+    /// PostgreSQL's own code is bound without a decision of its own.
     pub fn bind(&mut self, portal: &[u8], statement: &[u8], rest: &[u8]) {
         encode::bind(&mut self.out, portal, statement, rest);
     }

@@ -1,9 +1,13 @@
 //! The recorder as a whole, on real files, with faults.
 
+mod anchors;
 mod crash;
 mod faults;
+mod limits;
+mod live;
+mod power;
 mod round_trip;
 mod store;
-mod support;
+pub mod support;
 mod tamper;
 mod wal;

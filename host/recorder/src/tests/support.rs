@@ -14,7 +14,12 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::{Limits, Recorder, RecorderOptions, RecoveryReport, Store, StoreConfig};
+use crate::fault::FaultDisk;
+use crate::objects::Objects;
+use crate::{
+    Finding, Limits, Recorder, RecorderOptions, RecoveryReport, Store, StoreConfig, VerifyOptions,
+    VerifyReport, verify_store,
+};
 
 /// A directory that goes with the test.
 pub struct TempDir(PathBuf);
@@ -44,6 +49,20 @@ impl TempDir {
             limits: limits(),
             ..RecorderOptions::new(self.spool(), StoreConfig::Directory(self.stored()))
         }
+    }
+
+    /// On a disk that can be made to fail, with other limits if wanted.
+    pub async fn open_faulty(&self, disk: &FaultDisk, set: impl FnOnce(&mut Limits)) -> Recorder {
+        let mut options = self.options();
+        set(&mut options.limits);
+        let objects = Objects::open(&options.store).unwrap();
+        let opened = Recorder::open_with(options, objects, Arc::new(disk.clone())).await;
+        opened.unwrap().0
+    }
+
+    pub async fn verify(&self) -> VerifyReport {
+        let options = VerifyOptions::default();
+        verify_store(&self.store(), &options).await.unwrap()
     }
 
     pub async fn open(&self) -> (Recorder, RecoveryReport) {
@@ -200,6 +219,24 @@ pub async fn act(journal: &dyn SessionJournal, seqs: std::ops::Range<u64>, size:
             .unwrap();
         journal.outcome(outcome(seq)).await.unwrap();
     }
+}
+
+/// The findings, but not what a kill in the middle of a write leaves.
+pub fn findings(report: &VerifyReport) -> Vec<Finding> {
+    let mut out = report.findings.clone();
+    out.retain(|f| !matches!(f, Finding::Truncated { .. }));
+    out
+}
+
+/// Waits until it is so.
+pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..400 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("never: {what}");
 }
 
 /// Bytes that do not compress away.

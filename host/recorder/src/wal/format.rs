@@ -120,8 +120,9 @@ pub fn encode_block(
     let packed = if raw.len() < STORE_BELOW {
         None
     } else {
-        let packed = zstd::bulk::compress(raw, LEVEL).map_err(|_| FormatError::Zstd)?;
-        (packed.len() < raw.len()).then_some(packed)
+        // What cannot be compressed is stored: no record is lost to a lack of memory in here.
+        let packed = zstd::bulk::compress(raw, LEVEL).ok();
+        packed.filter(|p| p.len() < raw.len())
     };
     let body = packed.as_deref().unwrap_or_else(|| {
         raw_len |= STORED;

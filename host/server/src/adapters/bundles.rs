@@ -6,7 +6,13 @@ use authz::{Bundle, BundleErrors, CompiledBundle, Engine};
 use control::{ActiveBundle, Files};
 use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind};
 
-pub(crate) struct Bundles(pub(crate) Arc<Engine>);
+use super::Seal;
+
+pub(crate) struct Bundles {
+    pub(crate) engine: Arc<Engine>,
+    /// What sessions are judged through.
+    pub(crate) seal: Arc<Seal>,
+}
 
 impl Bundles {
     fn compile(files: &Files, version: u64) -> Result<CompiledBundle, Vec<BundleProblem>> {
@@ -32,12 +38,17 @@ impl control::BundleEngine for Bundles {
     fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
         let compiled = Self::compile(files, version)?;
         let summary = summary(&compiled);
-        self.0.activate(compiled);
+        self.engine.activate(compiled);
+        self.seal.open();
         Ok(summary)
     }
 
+    fn seal(&self, reason: &str) {
+        self.seal.close(reason);
+    }
+
     fn active(&self) -> ActiveBundle {
-        let active = self.0.active();
+        let active = self.engine.active();
         ActiveBundle {
             version: active.reference().version,
             files: active.source().files().clone(),

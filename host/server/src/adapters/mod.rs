@@ -4,8 +4,10 @@ mod auth;
 mod bundles;
 mod events;
 mod plugins;
+mod seal;
 
 pub(crate) use auth::Tokens;
 pub(crate) use bundles::Bundles;
 pub(crate) use events::{FailureRecorder, PluginFailures};
-pub(crate) use plugins::PluginAdmin;
+pub(crate) use plugins::{Pins, PluginAdmin};
+pub(crate) use seal::Seal;

@@ -92,3 +92,34 @@ async fn a_directory_that_anybody_can_write_to_is_refused() {
     let error = format!("{:#}", built.err().unwrap());
     assert!(error.contains("server.data_dir"), "{error}");
 }
+
+/// A supervisor is to start it anew: what is in the log is recovered then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weir_that_cannot_record_ends_with_an_error() {
+    let place = Place::new();
+    let text = format!("{CONFIG}[recording]\nsegment_seconds = 1\n");
+    let text = text
+        .replace(":8443\"\n[[", ":0\"\n[[")
+        .replace(":5432", ":0");
+    let text = text.replace("tls = \"disable\"", "tls = \"disable\"\nauth = [\"none\"]");
+    let config = Config::parse(Path::new("weir.toml"), &text, &place.0).unwrap();
+    let segments = config.recording.spool_dir.join("segments");
+    let parts = Parts::build(config, Purpose::Serve).await.unwrap();
+    let running = parts.run(CancellationToken::new());
+    let broken = async {
+        while !segments.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The first segment, which is to be written soon, has no place.
+        std::fs::remove_dir(&segments).unwrap();
+        std::future::pending::<()>().await;
+    };
+    let limit = tokio::time::sleep(Duration::from_secs(60));
+    let ended = tokio::select! {
+        ended = running => ended,
+        () = broken => Ok(()),
+        () = limit => panic!("it goes on"),
+    };
+    let error = format!("{:#}", ended.unwrap_err());
+    assert!(error.contains("nothing could be recorded"), "{error}");
+}

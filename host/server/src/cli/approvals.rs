@@ -167,12 +167,13 @@ fn show(a: &ApprovalDetail) {
     for line in a.statement.text.lines() {
         println!("    {}", shown(line));
     }
-    for (i, parameter) in a.parameters.iter().enumerate() {
-        match parameter {
-            Parameter::Null => println!("    ${} = NULL", i + 1),
-            Parameter::Text(text) => println!("    ${} = {:?}", i + 1, shown(text)),
-            Parameter::Binary(base64) => println!("    ${} = base64 {base64}", i + 1),
+    parameters(&a.parameters);
+    for named in &a.statement.runs {
+        println!("  which can run {:?}:", shown(&named.name));
+        for line in named.text.lines() {
+            println!("    {}", shown(line));
         }
+        parameters(&named.parameters);
     }
     for route in &a.routes {
         println!(
@@ -191,5 +192,15 @@ fn show(a: &ApprovalDetail) {
             vote.at,
             shown(&vote.reason)
         );
+    }
+}
+
+fn parameters(parameters: &[Parameter]) {
+    for (i, parameter) in parameters.iter().enumerate() {
+        match parameter {
+            Parameter::Null => println!("    ${} = NULL", i + 1),
+            Parameter::Text(text) => println!("    ${} = {:?}", i + 1, shown(text)),
+            Parameter::Binary(base64) => println!("    ${} = base64 {base64}", i + 1),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use recorder::{Store, StoreConfig, VerifyOptions};
+use recorder::{Severity, Store, StoreConfig, VerifyOptions, VerifyReport};
 
 use crate::assemble::store_config;
 use crate::config::Config;
@@ -47,14 +47,22 @@ pub(super) struct ReplayArgs {
     session: Option<uuid::Uuid>,
 }
 
+/// Nothing is wrong with what there is, but the recorder itself noted that something is missing.
+/// (1 stands for any failure, 2 for wrong usage.)
+const EXIT_GAPS: u8 = 3;
+
 #[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 verified; 1 not verified, or an error; 3 verified, but the \
+                        recorder noted gaps."
+)]
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     place: Place,
     /// Only this session (the control streams are verified in any case).
     #[arg(long)]
     session: Option<uuid::Uuid>,
-    /// The spool of a Weir that is not running, too.
+    /// The spool of the Weir that writes to the store, too; with a configuration, it is known.
     #[arg(long)]
     spool: Option<PathBuf>,
 }
@@ -81,41 +89,21 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let (store, config) = args.place.open()?;
+    // The configuration may be read on another machine than that of its Weir. A spool that was asked
+    // for must be there.
+    let known = config
+        .map(|c| c.recording.spool_dir)
+        .filter(|dir| dir.exists());
+    let spool = args.spool.or(known);
     let options = VerifyOptions {
         session: args.session,
+        spool: spool.clone(),
         ..VerifyOptions::default()
     };
     let report = recorder::verify_store(&store, &options).await?;
-    println!(
-        "{} session(s), {} complete; {} control stream(s); {} segments, {} records, {} recorded \
-         bytes",
-        report.sessions,
-        report.complete,
-        report.control_streams,
-        report.segments,
-        report.records,
-        report.bytes
-    );
-    println!(
-        "{} actions permitted ({} with unknown outcome), {} refused; {} segments anchored",
-        report.intents, report.unknown, report.refusals, report.anchors
-    );
-    for finding in &report.findings {
-        println!(
-            "{}: {finding}",
-            if finding.is_failure() {
-                "FAILURE"
-            } else {
-                "note"
-            }
-        );
-    }
-    let mut ok = report.is_ok();
-    if let Some(spool) = args
-        .spool
-        .or(config.map(|c| c.recording.spool_dir))
-        .filter(|s| s.exists())
-    {
+    print(&report);
+    let mut severity = report.severity();
+    if let Some(spool) = spool {
         let wal = recorder::verify_wal(&spool)
             .await
             .with_context(|| format!("the spool {}", spool.display()))?;
@@ -127,12 +115,41 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         for finding in &wal.findings {
             println!("log: {finding}");
         }
-        ok &= wal.is_ok();
+        if !wal.is_ok() {
+            severity = Severity::Failure;
+        }
     }
-    println!("{}", if ok { "verified" } else { "NOT VERIFIED" });
-    Ok(if ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let (verdict, code) = match severity {
+        Severity::Note => ("verified", ExitCode::SUCCESS),
+        Severity::Gap => ("verified, WITH GAPS", ExitCode::from(EXIT_GAPS)),
+        Severity::Failure => ("NOT VERIFIED", ExitCode::FAILURE),
+    };
+    println!("{verdict}");
+    Ok(code)
+}
+
+fn print(report: &VerifyReport) {
+    println!(
+        "{} session(s), {} complete; {} control stream(s) in {} chain(s); {} segments, {} records, \
+         {} recorded bytes",
+        report.sessions,
+        report.complete,
+        report.control_streams,
+        report.chains,
+        report.segments,
+        report.records,
+        report.bytes
+    );
+    println!(
+        "{} actions permitted ({} with unknown outcome), {} refused; {} segments anchored",
+        report.intents, report.unknown, report.refusals, report.anchors
+    );
+    for finding in &report.findings {
+        let word = match finding.severity() {
+            Severity::Note => "note",
+            Severity::Gap => "GAP",
+            Severity::Failure => "FAILURE",
+        };
+        println!("{word}: {finding}");
+    }
 }

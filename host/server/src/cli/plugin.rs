@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Subcommand;
-use weir_client::PluginInfo;
+use weir_client::{PluginChange, PluginConfirm, PluginInfo, PluginState};
 
 use super::remote::{Remote, explain, shown};
 
@@ -17,7 +17,8 @@ pub(super) enum PluginCommand {
         #[command(flatten)]
         remote: Remote,
     },
-    /// Upload a component; it is used from the next session on.
+    /// Upload a component. A new one is used from the next session on; what takes the place of
+    /// another one waits until somebody else confirms it.
     Push {
         #[command(flatten)]
         remote: Remote,
@@ -27,11 +28,21 @@ pub(super) enum PluginCommand {
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
         config: Vec<(String, String)>,
     },
-    /// Remove a plugin.
+    /// Ask for the removal of a plugin; somebody else confirms it.
     Rm {
         #[command(flatten)]
         remote: Remote,
         name: String,
+    },
+    /// Confirm a change that somebody else asked for.
+    Confirm {
+        #[command(flatten)]
+        remote: Remote,
+        name: String,
+        /// The change's id, as `weir plugin ls` shows it.
+        change: String,
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
@@ -69,15 +80,34 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
                 .remove_plugin(&name)
                 .await
                 .map_err(explain)?;
-            remote.print(&plugin, |p| println!("removed {}", shown(&p.summary.name)))?;
+            remote.print(&plugin, line)?;
+        }
+        PluginCommand::Confirm {
+            remote,
+            name,
+            change,
+            reason,
+        } => {
+            let confirm = PluginConfirm { change, reason };
+            let plugin = remote
+                .client()?
+                .confirm_plugin(&name, &confirm)
+                .await
+                .map_err(explain)?;
+            remote.print(&plugin, line)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn line(p: &PluginInfo) {
+    let state = match p.state {
+        PluginState::Loaded => "",
+        PluginState::Missing => "  MISSING, what it would look at is refused",
+        PluginState::Removed => "  removed",
+    };
     println!(
-        "{} {} [{}] {} bytes, sha256 {}, by {}",
+        "{} {} [{}] {} bytes, sha256 {}, by {}{state}",
         shown(&p.summary.name),
         shown(&p.summary.version),
         p.summary.capabilities.join(", "),
@@ -86,5 +116,40 @@ fn line(p: &PluginInfo) {
         p.uploaded_by
             .as_deref()
             .map_or_else(|| "configuration".into(), shown),
+    );
+    if let Some(problem) = &p.problem {
+        println!("    {}", shown(problem));
+    }
+    if let Some(change) = &p.pending {
+        pending(&p.summary.name, change);
+    }
+}
+
+/// Whoever confirms must see what, and how.
+fn pending(name: &str, change: &PluginChange) {
+    match &change.summary {
+        None => println!(
+            "    waits: its removal, asked for by {}",
+            shown(&change.author)
+        ),
+        Some(new) => {
+            println!(
+                "    waits: version {}, [{}], {} bytes, sha256 {}, asked for by {}",
+                shown(&new.version),
+                new.capabilities.join(", "),
+                change.size,
+                new.digest,
+                shown(&change.author),
+            );
+            for (key, value) in &change.config {
+                println!("      {}={}", shown(key), shown(value));
+            }
+        }
+    }
+    println!(
+        "    until {}; somebody else confirms: weir plugin confirm {} {}",
+        change.expires_at,
+        shown(name),
+        change.id,
     );
 }

@@ -10,11 +10,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::assemble::{Parts, Purpose};
 use crate::config::{Config, Log, LogFormat};
+use crate::descriptors;
 
-/// Runs the proxy until SIGTERM or SIGINT.
+/// Runs the proxy until SIGTERM or SIGINT, or until nothing can be recorded any more: then with an
+/// error, so that a supervisor starts it anew.
 pub(super) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     start_log(&config.log)?;
+    descriptors::raise();
+    if let Some(warning) = descriptors::warning(&config, descriptors::limit()) {
+        tracing::warn!("{warning}");
+    }
     runtime()?.block_on(async {
         let parts = Parts::build(config, Purpose::Serve).await?;
         let shutdown = CancellationToken::new();
@@ -40,8 +46,13 @@ pub(super) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
 /// Says whether `serve` would start, without binding a port or writing anything.
 pub(super) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
+    // That of whoever checks. The service may have another, so this is no error.
+    let warning = descriptors::warning(&config, descriptors::limit());
     let parts = runtime()?.block_on(Parts::build(config, Purpose::Check))?;
     println!("{}", parts.describe());
+    if let Some(warning) = warning {
+        println!("warning: {warning}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,8 +14,8 @@ use super::raw::{
 use super::secret::{RawSecret, Secret};
 use super::{
     ActorEntry, Api, Approvals, Config, Identity, Issuer, Kind, Log, LogFormat, PgListener, Plugin,
-    PluginLimits, Postgres, Recording, RecordingStore, Target, TlsFiles, UpstreamAuth, UpstreamTls,
-    Webhook,
+    PluginLimits, Postgres, Recording, RecordingStore, Required, Target, TlsFiles, UpstreamAuth,
+    UpstreamTls, Webhook,
 };
 
 impl RawConfig {
@@ -61,7 +61,7 @@ impl RawConfig {
                     .plugins
                     .deadline_ms
                     .map(|v| Duration::from_millis(within(r, "plugins.deadline_ms", v, 1, 10_000))),
-                required: self.plugins.required,
+                required: required(r, self.plugins.required),
             },
             webhook: self.webhook.and_then(|w| webhook(r, w, base)),
             mask_keys: self
@@ -119,12 +119,25 @@ fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
              api.allow_plaintext = true behind a proxy that ends TLS",
         );
     }
+    let max_connections = raw
+        .max_connections
+        .map_or(1_000, |v| within(r, "api.max_connections", v, 1, 100_000));
     Api {
         listen,
         tls: raw.tls.map(|t| tls_files(r, "api.tls", t, base)),
-        max_connections: raw
-            .max_connections
-            .map_or(1_000, |v| within(r, "api.max_connections", v, 1, 100_000)),
+        max_connections,
+        max_connections_per_source: raw.max_connections_per_source.map_or(
+            (max_connections / 4).max(1),
+            |v| {
+                within(
+                    r,
+                    "api.max_connections_per_source",
+                    v,
+                    1,
+                    max_connections.max(1),
+                )
+            },
+        ),
     }
 }
 
@@ -427,6 +440,32 @@ fn plugins(r: &mut Report<'_>, raw: Vec<RawPlugin>, base: &Path) -> Vec<Plugin> 
         });
     }
     plugins
+}
+
+/// `risk-sql`, or `risk-sql@sha256:…` for one component only.
+fn required(r: &mut Report<'_>, raw: Vec<Spanned<String>>) -> Vec<Required> {
+    let mut out: Vec<Required> = Vec::new();
+    for (i, entry) in raw.into_iter().enumerate() {
+        let key = format!("plugins.required[{i}]");
+        let (name, sha256) = match entry.as_ref().split_once('@') {
+            None => (entry.as_ref().clone(), None),
+            Some((name, pin)) => {
+                let digest = pin.strip_prefix("sha256:").unwrap_or_default();
+                let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                if digest.len() != 64 || !digest.bytes().all(lower_hex) {
+                    let message = "what follows @ is not sha256: and 64 lower-case hex digits";
+                    r.add(&key, entry.span(), message);
+                }
+                (name.to_owned(), Some(digest.to_owned()))
+            }
+        };
+        check_name(r, &key, &Spanned::new(entry.span(), name.clone()));
+        if out.iter().any(|other| other.name == name) {
+            r.add(&key, entry.span(), "it is required twice");
+        }
+        out.push(Required { name, sha256 });
+    }
+    out
 }
 
 fn webhook(r: &mut Report<'_>, raw: RawWebhook, base: &Path) -> Option<Webhook> {

@@ -62,6 +62,9 @@ pub struct Api {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub max_connections: usize,
+    /// From one address. A proxy in front of Weir counts as one source: with one, both limits
+    /// should be the same.
+    pub max_connections_per_source: usize,
 }
 
 #[derive(Debug)]
@@ -197,7 +200,15 @@ pub struct PluginLimits {
     pub memory_bytes: Option<u64>,
     pub deadline: Option<Duration>,
     /// Plugins that must be loaded; while one is missing, what it would do fails closed.
-    pub required: Vec<String>,
+    pub required: Vec<Required>,
+}
+
+/// A plugin that must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Required {
+    pub name: String,
+    /// The one component that counts, in hex; any of this name when absent.
+    pub sha256: Option<String>,
 }
 
 #[derive(Debug)]

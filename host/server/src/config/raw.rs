@@ -66,6 +66,7 @@ pub(super) struct RawApi {
     #[serde(default)]
     pub(super) allow_plaintext: bool,
     pub(super) max_connections: Option<Spanned<usize>>,
+    pub(super) max_connections_per_source: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -216,7 +217,7 @@ pub(super) struct RawPlugins {
     pub(super) memory_bytes: Option<Spanned<u64>>,
     pub(super) deadline_ms: Option<Spanned<u64>>,
     #[serde(default)]
-    pub(super) required: Vec<String>,
+    pub(super) required: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

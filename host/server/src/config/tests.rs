@@ -126,6 +126,35 @@ fn errors_name_key_and_line() {
 }
 
 #[test]
+fn a_required_plugin_may_be_pinned() {
+    let digest = "a".repeat(64);
+    let more = format!("[plugins]\nrequired = [\"one\", \"two@sha256:{digest}\"]\n");
+    let required = parse(&format!("{GOOD}{more}"))
+        .unwrap()
+        .plugin_limits
+        .required;
+    let expected = [("one", None), ("two", Some(digest))];
+    let got: Vec<_> = required.into_iter().map(|r| (r.name, r.sha256)).collect();
+    assert_eq!(got, expected.map(|(n, d)| (n.to_owned(), d)));
+    for (bad, expect) in [
+        (
+            "\"two@md5:aa\"",
+            "weir.toml:21: plugins.required[0]: what follows @",
+        ),
+        ("\"two@sha256:AB\"", "plugins.required[0]: what follows @"),
+        ("\"a/b\"", "plugins.required[0]: \"a/b\" is not a name"),
+        (
+            "\"one\", \"one\"",
+            "plugins.required[1]: it is required twice",
+        ),
+    ] {
+        let text = format!("{GOOD}[plugins]\nrequired = [{bad}]\n");
+        let errors = parse(&text).expect_err(bad).to_string();
+        assert!(errors.contains(expect), "{bad}: {errors}");
+    }
+}
+
+#[test]
 fn every_error_is_reported_at_once() {
     let bad = GOOD
         .replace("port = 5433", "port = 0")

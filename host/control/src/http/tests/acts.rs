@@ -54,8 +54,8 @@ async fn four_eyes() {
     let refusals = rig.events().into_iter().filter(|e| e.result.is_err());
     assert_eq!(
         refusals.count(),
-        6,
-        "five by the author's rule, one conflict"
+        7,
+        "five by the author's rule, one conflict, one that is not there"
     );
 }
 
@@ -189,13 +189,61 @@ async fn the_active_bundle_and_plugins_survive_a_restart() {
     assert_eq!(shown.body["uploaded_by"], "alice");
     assert_eq!(shown.body["config"]["level"], "high");
 
-    // A bundle that no longer validates ends the start: nothing else may decide in its place.
+    let change = rig.call("alice", "DELETE /v1/plugins/risk", Value::Null);
+    assert_eq!(change.await.status, StatusCode::ACCEPTED);
+    let rig = rig.restart().await.unwrap();
+    let shown = rig.call("bob", "GET /v1/plugins/risk", Value::Null).await;
+    assert_eq!(shown.body["pending"]["kind"], "remove", "it still waits");
+}
+
+/// An upgrade of Weir may refuse what an earlier one took. Nothing else may decide in its place,
+/// but somebody must be able to bring another one.
+#[tokio::test]
+async fn a_bundle_that_no_longer_validates_refuses_sessions_until_another_is_active() {
+    let rig = Rig::new().await;
+    let two = rig.stage("alice", "two").await;
+    activate(&rig, "bob", two).await;
     rig.sql("UPDATE bundles SET files_json = '{\"a\": \"REFUSED\"}' WHERE state = 'active'");
-    let error = rig.restart().await.err().unwrap();
-    assert!(
-        matches!(error, ControlError::Bundle { version: 2, .. }),
-        "{error}"
+    let rig = rig.restart().await.unwrap();
+    let reason = rig.bundles.sealed.lock().clone().expect("it is sealed");
+    assert!(reason.contains("version 2"), "{reason}");
+    let recorded = rig
+        .events()
+        .into_iter()
+        .any(|e| e.result == Err(reason.clone()));
+    assert!(recorded, "it is on record");
+    // One that the engine refuses as well leaves it sealed, and so does a store that fails.
+    let refused = rig.stage("alice", "REFUSED").await;
+    assert_eq!(activate(&rig, "bob", refused).await, 422);
+    assert!(rig.bundles.sealed.lock().is_some());
+    let fine = rig.stage("alice", "fine").await;
+    rig.sql(
+        "CREATE TRIGGER full BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'full'); END",
     );
+    assert_eq!(activate(&rig, "bob", fine).await, 503);
+    assert!(rig.bundles.sealed.lock().is_some(), "nothing was put back");
+    rig.sql("DROP TRIGGER full");
+    assert_eq!(activate(&rig, "bob", fine).await, StatusCode::OK);
+    assert!(rig.bundles.sealed.lock().is_none());
+    assert_eq!(rig.bundles.active_version(), fine);
+}
+
+/// Only people bring a bundle into force: no service account, and nobody's agent.
+#[tokio::test]
+async fn only_people_activate() {
+    let rig = Rig::new().await;
+    let version = rig.stage("alice", "two").await;
+    let bob = Actor::new(PrincipalKind::User, "bob", &["approvers"]);
+    for (name, kind, behalf) in [
+        ("ci", PrincipalKind::Workload, vec![]),
+        ("robot", PrincipalKind::Agent, vec![]),
+        ("robot-for-bob", PrincipalKind::Agent, vec![bob.clone()]),
+        ("user-for-bob", PrincipalKind::User, vec![bob]),
+    ] {
+        rig.add(name, Actor::new(kind, name, &["approvers"]), behalf);
+        assert_eq!(activate(&rig, name, version).await, 403, "{name}");
+    }
+    assert_eq!(rig.bundles.active_version(), 1);
 }
 
 /// Policies as files: a changed configuration counts as long as nobody activated anything else.
@@ -223,83 +271,6 @@ async fn the_configurations_bundle_is_followed_until_people_decide() {
     rig.memory.journal.break_quietly();
     let error = rig.restart().await.err().unwrap();
     assert!(matches!(error, ControlError::Record(_)), "{error}");
-}
-
-#[tokio::test]
-async fn a_plugin_that_is_no_longer_admitted_ends_the_start() {
-    let rig = Rig::new().await;
-    let upload = json!({"component": STANDARD.encode("fine")});
-    rig.call("alice", "POST /v1/plugins/risk", upload).await;
-    rig.sql("UPDATE plugins SET component = x'42524f4b454e'");
-    let error = rig.restart().await.err().unwrap();
-    assert!(matches!(error, ControlError::Plugin { .. }), "{error}");
-}
-
-#[tokio::test]
-async fn an_uploaded_plugin_never_replaces_a_configured_one() {
-    let mut rig = Rig::new().await;
-    let upload = json!({"component": STANDARD.encode("uploaded"), "config": {}});
-    rig.call("alice", "POST /v1/plugins/risk", upload.clone())
-        .await;
-    // The next configuration has one of the same name.
-    rig.setup.plugins.push("risk");
-    let rig = rig.restart().await.unwrap();
-    assert_eq!(rig.plugins.component("risk").unwrap(), "built in");
-    for (call, body) in [
-        ("POST /v1/plugins/risk", upload),
-        ("DELETE /v1/plugins/risk", Value::Null),
-    ] {
-        assert_eq!(rig.call("alice", call, body).await.status, 409, "{call}");
-    }
-    assert_eq!(rig.plugins.component("risk").unwrap(), "built in");
-    let shown = rig.call("bob", "GET /v1/plugins/risk", Value::Null).await;
-    assert_eq!(shown.body["uploaded_by"], Value::Null);
-}
-
-#[tokio::test]
-async fn plugins_come_and_go() {
-    let rig = Rig::new().await;
-    rig.plugins.preload("built-in");
-    let upload = |text: &str| json!({"component": STANDARD.encode(text)});
-    for (call, body, status) in [
-        ("POST /v1/plugins/built-in", upload("mine"), 409),
-        ("DELETE /v1/plugins/built-in", Value::Null, 409),
-        ("DELETE /v1/plugins/risk", Value::Null, 404),
-        ("POST /v1/plugins/risk", upload("one"), 200),
-        ("POST /v1/plugins/risk", upload("BROKEN"), 422),
-        ("GET /v1/plugins/risk", Value::Null, 200),
-        ("POST /v1/plugins/risk", upload("two"), 200),
-    ] {
-        let answer = rig.call("alice", call, body).await;
-        assert_eq!(answer.status.as_u16(), status, "{call}: {answer:?}");
-    }
-    assert_eq!(rig.plugins.component("risk").unwrap(), "two");
-    assert_eq!(rig.plugins.component("built-in").unwrap(), "built in");
-
-    // The store fails: the host keeps what the store says.
-    rig.sql("CREATE TRIGGER full BEFORE INSERT ON plugins BEGIN SELECT RAISE(ABORT, 'full'); END");
-    rig.sql("CREATE TRIGGER kept BEFORE DELETE ON plugins BEGIN SELECT RAISE(ABORT, 'full'); END");
-    for (call, body) in [
-        ("POST /v1/plugins/risk", upload("three")),
-        ("POST /v1/plugins/new", upload("new")),
-        ("DELETE /v1/plugins/risk", Value::Null),
-    ] {
-        let answer = rig.call("alice", call, body).await;
-        assert_eq!(
-            answer.status,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "{call}: {answer:?}"
-        );
-    }
-    assert_eq!(rig.plugins.component("risk").unwrap(), "two");
-    assert!(rig.plugins.component("new").is_none());
-    rig.sql("DROP TRIGGER full; DROP TRIGGER kept");
-    let removed = rig
-        .call("alice", "DELETE /v1/plugins/risk", Value::Null)
-        .await;
-    assert_eq!(removed.status, StatusCode::OK);
-    let list = rig.call("alice", "GET /v1/plugins", Value::Null).await;
-    assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
 }
 
 async fn open(rig: &Rig, info: Arc<SessionInfo>) -> Session {

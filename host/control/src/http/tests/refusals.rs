@@ -169,6 +169,53 @@ async fn nothing_without_permission() {
     assert!(rig.plugins.component("risk").is_some());
 }
 
+/// Whoever may not do it does not learn what is there: the answers are the same, and on record.
+#[tokio::test]
+async fn what_is_there_is_told_to_whom_it_concerns() {
+    let (rig, calls) = populated().await;
+    let absent = |call: &str| {
+        call.replace("/bundles/1", "/bundles/99")
+            .replace("/targets/orders", "/targets/none")
+            .split('/')
+            .map(|part| match uuid::Uuid::try_parse(part) {
+                Ok(_) => "0190a0a0-0000-7000-8000-000000000000",
+                Err(_) => part,
+            })
+            .collect::<Vec<_>>()
+            .join("/")
+    };
+    let mut pairs = 0;
+    for (call, action) in &calls {
+        let other = absent(call);
+        if other == *call {
+            continue;
+        }
+        pairs += 1;
+        // Permitted on some thing, but on none that the calls name, and not in general.
+        rig.policy(|q| {
+            q.accesses
+                .iter()
+                .all(|a| matches!(a.resource, pipeline::Resource::Plugin { .. }))
+        });
+        let body = json!({"reason": "because"});
+        let there = rig.call("erin", call, body.clone()).await;
+        let before = rig.events().len();
+        let not_there = rig.call("erin", &other, body.clone()).await;
+        assert_eq!(there.status, StatusCode::FORBIDDEN, "{call}: {there:?}");
+        assert_eq!(there.body, not_there.body, "{call} and {other}");
+        assert_eq!(there.status, not_there.status, "{call} and {other}");
+        assert!(!there.body.to_string().contains("denied by the test"));
+        // Whoever may do it in general is told.
+        rig.policy(|_| true);
+        let told = rig.call("bob", &other, body).await;
+        assert_eq!(told.status, StatusCode::NOT_FOUND, "{other}: {told:?}");
+        let events = rig.events();
+        assert_eq!(events.len(), before + 2, "{other}: both are on record");
+        assert!(events[before..].iter().all(|e| e.action == action.as_str()));
+    }
+    assert!(pairs >= 10, "{pairs}");
+}
+
 /// Only the action that the table names opens a route.
 #[tokio::test]
 async fn one_permission_opens_no_other_route() {
@@ -193,6 +240,7 @@ async fn nothing_unrecorded() {
         }
         let body = match call.as_str() {
             "POST /v1/bundles" => json!({"files": text["files"]}),
+            c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),
         };

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_client::{
     ApprovalFilter, ApprovalState, BundleUpload, Client, ClientError, DenyRequest, KillRequest,
-    Paging, Reason, SessionFilter,
+    Paging, PluginConfirm, PluginState, Reason, SessionFilter,
 };
 
-use crate::testing::{Rig, files, route, session_info};
+use crate::Limits;
+use crate::testing::{Rig, Setup, files, route, session_info};
 
 struct Served {
     rig: Rig,
@@ -23,7 +24,11 @@ struct Served {
 }
 
 async fn served(tls: Option<Arc<rustls::ServerConfig>>) -> Served {
-    let rig = Rig::new().await;
+    served_with(tls, Setup::default()).await
+}
+
+async fn served_with(tls: Option<Arc<rustls::ServerConfig>>, setup: Setup) -> Served {
+    let rig = Rig::with(setup).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -92,7 +97,15 @@ async fn every_call_of_the_client() {
     assert_eq!(plugin.size, 9);
     assert_eq!(alice.plugins().await.unwrap().items.len(), 1);
     assert_eq!(alice.plugin("risk").await.unwrap(), plugin);
-    assert_eq!(alice.remove_plugin("risk").await.unwrap(), plugin);
+    let asked = alice.remove_plugin("risk").await.unwrap();
+    let confirm = PluginConfirm {
+        change: asked.pending.unwrap().id,
+        reason: "reviewed".into(),
+    };
+    let own = alice.confirm_plugin("risk", &confirm).await.unwrap_err();
+    assert!(matches!(&own, ClientError::Refused { status, .. } if status.as_u16() == 403));
+    let gone = bob.confirm_plugin("risk", &confirm).await.unwrap();
+    assert_eq!(gone.state, PluginState::Removed);
 
     assert_eq!(alice.targets().await.unwrap().items.len(), 1);
     assert_eq!(alice.target("orders").await.unwrap().env, "prod");
@@ -200,5 +213,62 @@ async fn slow_and_broken_peers() {
     let mut answer = Vec::new();
     huge.read_to_end(&mut answer).await.ok();
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    served.end().await;
+}
+
+/// Strangers get one answer for each connection: a pipeline that nobody reads is not worked off.
+/// Callers with a token keep theirs.
+#[tokio::test]
+async fn strangers_get_one_answer() {
+    let served = served(None).await;
+    for (path, token, answers) in [
+        ("/openapi.json", "", 1),
+        ("/healthz", "", 1),
+        ("/v1/targets", "", 1),
+        ("/v1/targets", "nobody", 1),
+        ("/nothing", "", 1),
+        ("/v1/targets", "alice", 3),
+    ] {
+        let mut peer = TcpStream::connect(served.address).await.unwrap();
+        let one = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n");
+        let last = format!("{one}connection: close\r\n\r\n");
+        let all = format!("{one}\r\n{one}\r\n{last}");
+        peer.write_all(all.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A connection that is closed with requests left over may be reset after the answer.
+        peer.read_to_end(&mut answer).await.ok();
+        let text = String::from_utf8_lossy(&answer);
+        assert_eq!(text.matches("HTTP/1.1 ").count(), answers, "{path}: {text}");
+    }
+    served.end().await;
+}
+
+/// One address cannot take all the places.
+#[tokio::test]
+async fn a_source_has_so_many_connections() {
+    let limits = Limits {
+        connections_per_source: 2,
+        ..Limits::default()
+    };
+    let setup = Setup {
+        limits,
+        ..Setup::default()
+    };
+    let served = served_with(None, setup).await;
+    let mut open = Vec::new();
+    for n in 0..4 {
+        let mut peer = TcpStream::connect(served.address).await.unwrap();
+        let mut byte = [0; 1];
+        let read = tokio::time::timeout(Duration::from_millis(300), peer.read(&mut byte)).await;
+        let cut = matches!(read, Ok(Ok(0) | Err(_)));
+        assert_eq!(cut, n >= 2, "connection {n}: {read:?}");
+        open.push(peer);
+    }
+    drop(open);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(
+        served.client("alice").targets().await.unwrap().items.len(),
+        1
+    );
     served.end().await;
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
-use weir_client::VoteKind;
+use weir_client::{Parameter, VoteKind};
 
-use super::{NOW, PRINT, ballot, hold, opened, session, state};
+use super::{LIMITS, NOW, PLENTY, PRINT, ballot, hold, opened, session, state};
 use crate::store::{
-    Ballot, Cast, Change, HoldLimits, HoldQuery, HoldRecord, HoldState, Opened, SessionWrite,
+    Ballot, Cast, Change, HoldLimits, HoldQuery, HoldRecord, HoldState, Kept, Opened, SessionWrite,
     Settled, Store,
 };
 
@@ -15,6 +15,7 @@ pub(super) async fn holds_open_within_limits(store: &dyn Store) {
     let limits = HoldLimits {
         total: 3,
         per_principal: 2,
+        ..LIMITS
     };
     for (principal, expected) in [
         ("a", Opened::Yes),
@@ -33,6 +34,98 @@ pub(super) async fn holds_open_within_limits(store: &dyn Store) {
         ..hold("a", &[("one", 1)])
     };
     assert_eq!(store.open_hold(later, limits).await.unwrap(), Opened::Yes);
+}
+
+/// Opening and cancelling fills nothing up, and costs only whoever does it.
+pub(super) async fn what_is_kept_of_holds_is_bounded(store: &dyn Store) {
+    let kept = |rows, bytes| Kept { rows, bytes };
+    let limits = HoldLimits {
+        kept: kept(6, 1 << 30),
+        kept_per_principal: kept(3, 1 << 30),
+        ..LIMITS
+    };
+    let open = async |principal: &str, limits| {
+        let record = hold(principal, &[("one", 1)]);
+        let id = record.id.clone();
+        (id, store.open_hold(record, limits).await.unwrap())
+    };
+    let count = async || {
+        let query = HoldQuery {
+            limit: 100,
+            ..HoldQuery::default()
+        };
+        store.holds(query).await.unwrap().len()
+    };
+    let (first, _) = open("a", limits).await;
+    store.abandon_hold(&first, NOW).await.unwrap();
+    let (quiet, _) = open("b", limits).await;
+    store.abandon_hold(&quiet, NOW).await.unwrap();
+    for _ in 0..40 {
+        let (id, opened) = open("a", limits).await;
+        assert_eq!(opened, Opened::Yes);
+        store.abandon_hold(&id, NOW).await.unwrap();
+    }
+    assert!(count().await <= 4);
+    assert!(store.hold(&first).await.unwrap().is_none());
+    assert!(store.hold(&quiet).await.unwrap().is_some(), "b's is kept");
+    // What still waits makes no room.
+    for expected in [Opened::Yes, Opened::Yes, Opened::Yes, Opened::TooMany(3)] {
+        assert_eq!(open("c", limits).await.1, expected);
+    }
+    for n in 0..30 {
+        let (id, opened) = open(&format!("p{n}"), limits).await;
+        assert_eq!(opened, Opened::Yes);
+        store.abandon_hold(&id, NOW).await.unwrap();
+    }
+    assert!(count().await <= 6);
+    // Bytes count, too.
+    let size = serde_json::to_vec(&hold("d", &[("one", 1)]).document).unwrap();
+    let small = HoldLimits {
+        kept: PLENTY,
+        kept_per_principal: kept(100, size.len() as u64 + 10),
+        ..LIMITS
+    };
+    assert_eq!(open("d", small).await.1, Opened::Yes);
+    assert_eq!(open("d", small).await.1, Opened::TooMany(1));
+}
+
+pub(super) async fn ended_holds_shrink(store: &dyn Store) {
+    let large = || {
+        let mut record = hold("a", &[("one", 1)]);
+        record.document.statement.text = "\u{1F600}".repeat(100_000);
+        record.document.parameters = vec![Parameter::Text("x".repeat(100_000))];
+        record.document.routes[0].body_markdown = "y".repeat(100_000);
+        record
+    };
+    type End = fn(&mut Ballot);
+    for (name, end) in [
+        ("used", (|b| b.kind = VoteKind::Approve) as End),
+        ("denied", |b| b.kind = VoteKind::Deny),
+    ] {
+        let id = opened(store, large()).await;
+        let whole = store.hold(&id).await.unwrap().unwrap().record.document;
+        assert_eq!(whole, large().document, "{name}: people see the whole");
+        let mut vote = ballot(&id, "x", VoteKind::Deny, &["one"]);
+        end(&mut vote);
+        store.vote(vote).await.unwrap();
+        store.settle_hold(&id, PRINT, NOW + 2).await.unwrap();
+        small(store, &id, name).await;
+    }
+    let id = opened(store, large()).await;
+    store.abandon_hold(&id, NOW + 1).await.unwrap();
+    small(store, &id, "abandoned").await;
+    let id = opened(store, large()).await;
+    store.sweep(NOW + 100_000, NOW).await.unwrap();
+    small(store, &id, "expired").await;
+}
+
+async fn small(store: &dyn Store, id: &str, name: &str) {
+    let row = store.hold(id).await.unwrap().unwrap();
+    assert_eq!(row.state.as_str(), name);
+    let document = row.record.document;
+    assert!(document.statement.truncated, "{name}");
+    let size = serde_json::to_vec(&document).unwrap().len();
+    assert!(size < 10_000, "{name}: {size}");
 }
 
 pub(super) async fn holds_are_listed(store: &dyn Store) {

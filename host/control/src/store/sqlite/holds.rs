@@ -5,12 +5,15 @@ use weir_client::VoteKind;
 
 use super::{corrupt, db, int, json, outbox, parse, uint};
 use crate::store::{
-    Ballot, Cast, HoldLimits, HoldQuery, HoldRecord, HoldRow, HoldState, Millis, NoticeKind,
+    Ballot, Cast, HoldLimits, HoldQuery, HoldRecord, HoldRow, HoldState, Kept, Millis, NoticeKind,
     Opened, Result, Settled, StoreError, Verdict, VoteRecord, cast, settle,
 };
 
 const READ: &str = "reading a hold";
 const WRITE: &str = "writing a hold";
+
+/// Ended holds that are forgotten in one step to make room.
+const FORGOTTEN_AT_ONCE: u32 = 16;
 
 const COLUMNS: &str = "id, state, opened_at, expires_at, principal, involved_json, fingerprint, \
                        document_json, announce, decided_at, decided_by, decision_reason";
@@ -40,9 +43,20 @@ pub(super) fn open(c: &mut Connection, hold: &HoldRecord, limits: HoldLimits) ->
     if own >= limits.per_principal {
         return Ok(Opened::TooMany(own as usize));
     }
+    let document = json(WRITE, &hold.document)?;
+    let size = document.len() as u64;
+    for (principal, kept) in [
+        (Some(hold.principal.as_str()), limits.kept_per_principal),
+        (None, limits.kept),
+    ] {
+        if let Some(rows) = make_room(&tx, principal, kept, size)? {
+            return Ok(Opened::TooMany(rows));
+        }
+    }
     tx.execute(
         "INSERT INTO holds (id, state, opened_at, expires_at, principal, target, involved_json, \
-         fingerprint, document_json, announce) VALUES (?1, 'open', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         fingerprint, document_json, announce, size) \
+         VALUES (?1, 'open', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             hold.id,
             int(hold.opened_at),
@@ -51,8 +65,9 @@ pub(super) fn open(c: &mut Connection, hold: &HoldRecord, limits: HoldLimits) ->
             hold.document.target.name,
             json(WRITE, &hold.involved)?,
             hold.fingerprint.as_slice(),
-            json(WRITE, &hold.document)?,
+            document,
             hold.announce,
+            int(size),
         ],
     )
     .map_err(db(WRITE))?;
@@ -61,6 +76,40 @@ pub(super) fn open(c: &mut Connection, hold: &HoldRecord, limits: HoldLimits) ->
     }
     tx.commit().map_err(db(WRITE))?;
     Ok(Opened::Yes)
+}
+
+/// Forgets the oldest ended holds, of a principal or of all, until one more of this size fits. If
+/// those that still wait leave no room, gives how many there are.
+fn make_room(
+    tx: &Transaction<'_>,
+    principal: Option<&str>,
+    kept: Kept,
+    size: u64,
+) -> Result<Option<usize>> {
+    loop {
+        let (rows, bytes): (i64, i64) = tx
+            .query_row(
+                "SELECT count(*), coalesce(sum(size), 0) FROM holds \
+                 WHERE ?1 IS NULL OR principal = ?1",
+                params![principal],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .map_err(db(READ))?;
+        if uint(rows) < kept.rows && uint(bytes).saturating_add(size) <= kept.bytes {
+            return Ok(None);
+        }
+        let forgotten = tx
+            .execute(
+                "DELETE FROM holds WHERE id IN (SELECT id FROM holds \
+                 WHERE state NOT IN ('open', 'approved') AND (?1 IS NULL OR principal = ?1) \
+                 ORDER BY id LIMIT ?2)",
+                params![principal, FORGOTTEN_AT_ONCE],
+            )
+            .map_err(db(WRITE))?;
+        if forgotten == 0 {
+            return Ok(Some(usize::try_from(rows).unwrap_or(usize::MAX)));
+        }
+    }
 }
 
 pub(super) fn one(c: &Connection, id: &str) -> Result<Option<HoldRow>> {
@@ -253,10 +302,24 @@ fn move_on(
         ],
     )
     .map_err(db(WRITE))?;
+    if was.pending() && !state.pending() {
+        shrink(tx, &row.record)?;
+    }
     // `Approved` was announced; that the action took it is its own business.
     if row.record.announce && state != HoldState::Used && was.pending() {
         outbox::push(tx, &row.record.id, NoticeKind::Decided(state), at)?;
     }
+    Ok(())
+}
+
+/// Nobody will decide it any more: the evidence has the whole of it.
+fn shrink(tx: &Transaction<'_>, record: &HoldRecord) -> Result<()> {
+    let document = json(WRITE, &record.document.clone().shrunk())?;
+    tx.execute(
+        "UPDATE holds SET document_json = ?2, size = ?3 WHERE id = ?1",
+        params![record.id, document, int(document.len() as u64)],
+    )
+    .map_err(db(WRITE))?;
     Ok(())
 }
 

@@ -5,7 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::db;
 use crate::store::{Result, StoreError};
 
-const STEPS: &[&str] = &[include_str!("001.sql")];
+const STEPS: &[&str] = &[
+    include_str!("001.sql"),
+    include_str!("002.sql"),
+    include_str!("003.sql"),
+];
 
 /// Brings the database to the newest schema, each step in its own transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<()> {

@@ -11,8 +11,8 @@ use tokio::sync::broadcast;
 
 use super::{
     Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, Millis,
-    NewBundle, Notice, Opened, PluginRow, Result, SessionQuery, SessionRow, SessionWrite, Settled,
-    Store, StoreError, Verdict,
+    NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result, SessionQuery, SessionRow,
+    SessionWrite, Settled, Store, StoreError, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -22,6 +22,7 @@ mod file;
 mod holds;
 mod migrations;
 mod outbox;
+mod plugin_changes;
 mod plugins;
 mod sessions;
 mod worker;
@@ -220,8 +221,8 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn put_plugin(&self, plugin: PluginRow, component: Bytes) -> Result<()> {
-        self.write(move |c| plugins::put(c, &plugin, &component))
+    async fn add_plugin(&self, plugin: PluginRow, component: Bytes) -> Result<bool> {
+        self.write(move |c| plugins::add(c, &plugin, &component))
             .await
     }
 
@@ -239,9 +240,29 @@ impl Store for Sqlite {
         self.read(|c| plugins::list(c)).await
     }
 
-    async fn remove_plugin(&self, name: &str) -> Result<bool> {
-        let name = name.to_owned();
-        self.write(move |c| plugins::remove(c, &name)).await
+    async fn stage_plugin(
+        &self,
+        change: PluginChangeRow,
+        component: Bytes,
+        max: u32,
+    ) -> Result<bool> {
+        self.write(move |c| plugin_changes::stage(c, &change, &component, max))
+            .await
+    }
+
+    async fn plugin_changes(&self) -> Result<Vec<PluginChangeRow>> {
+        self.read(|c| plugin_changes::list(c)).await
+    }
+
+    async fn plugin_change_component(&self, id: &str) -> Result<Option<Bytes>> {
+        let id = id.to_owned();
+        self.read(move |c| plugin_changes::component(c, &id)).await
+    }
+
+    async fn apply_plugin_change(&self, id: &str, by: &str, at: Millis) -> Result<bool> {
+        let (id, by) = (id.to_owned(), by.to_owned());
+        self.write(move |c| plugin_changes::apply(c, &id, &by, at))
+            .await
     }
 
     async fn write_sessions(&self, writes: Vec<SessionWrite>) -> Result<()> {
@@ -291,6 +312,7 @@ impl Store for Sqlite {
         self.write(move |c| {
             holds::sweep(c, now, keep_since)?;
             bundles::sweep(c, keep_since)?;
+            plugin_changes::sweep(c, now)?;
             sessions::sweep(c, keep_since)?;
             outbox::sweep(c, keep_since)
         })

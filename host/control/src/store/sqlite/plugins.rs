@@ -9,24 +9,25 @@ use crate::store::{PluginRow, Result};
 const READ: &str = "reading a plugin";
 const WRITE: &str = "writing a plugin";
 
-const COLUMNS: &str = "summary_json, size, config_json, uploaded_by, uploaded_at";
+const COLUMNS: &str = "summary_json, size, config_json, uploaded_by, uploaded_at, confirmed_by";
 
-pub(super) fn put(c: &Connection, plugin: &PluginRow, component: &[u8]) -> Result<()> {
-    c.execute(
-        "INSERT OR REPLACE INTO plugins (name, summary_json, size, config_json, uploaded_by, \
-         uploaded_at, component) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![
-            plugin.summary.name,
-            json(WRITE, &plugin.summary)?,
-            int(plugin.size),
-            json(WRITE, &plugin.config)?,
-            plugin.uploaded_by,
-            int(plugin.uploaded_at),
-            component
-        ],
-    )
-    .map_err(db(WRITE))?;
-    Ok(())
+pub(super) fn add(c: &Connection, plugin: &PluginRow, component: &[u8]) -> Result<bool> {
+    let added = c
+        .execute(
+            "INSERT INTO plugins (name, summary_json, size, config_json, uploaded_by, \
+             uploaded_at, component) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            params![
+                plugin.summary.name,
+                json(WRITE, &plugin.summary)?,
+                int(plugin.size),
+                json(WRITE, &plugin.config)?,
+                plugin.uploaded_by,
+                int(plugin.uploaded_at),
+                component
+            ],
+        )
+        .map_err(db(WRITE))?;
+    Ok(added > 0)
 }
 
 pub(super) fn one(c: &Connection, name: &str) -> Result<Option<PluginRow>> {
@@ -64,14 +65,7 @@ pub(super) fn list(c: &Connection) -> Result<Vec<PluginRow>> {
     Ok(out)
 }
 
-pub(super) fn remove(c: &Connection, name: &str) -> Result<bool> {
-    let removed = c
-        .execute("DELETE FROM plugins WHERE name = ?1", params![name])
-        .map_err(db(WRITE))?;
-    Ok(removed > 0)
-}
-
-type Raw = (String, i64, String, String, i64);
+type Raw = (String, i64, String, String, i64, Option<String>);
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
     Ok((
@@ -80,15 +74,19 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         row.get(2)?,
         row.get(3)?,
         row.get(4)?,
+        row.get(5)?,
     ))
 }
 
-fn complete((summary, size, config, uploaded_by, uploaded_at): Raw) -> Result<PluginRow> {
+fn complete(
+    (summary, size, config, uploaded_by, uploaded_at, confirmed_by): Raw,
+) -> Result<PluginRow> {
     Ok(PluginRow {
         summary: parse("a plugin", &summary)?,
         size: uint(size),
         config: parse("a plugin", &config)?,
         uploaded_by,
         uploaded_at: uint(uploaded_at),
+        confirmed_by,
     })
 }

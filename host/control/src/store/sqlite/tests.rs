@@ -93,7 +93,7 @@ async fn a_damaged_row_is_an_error_not_a_guess() {
     connection
         .execute_batch(
             "INSERT INTO holds VALUES ('h', 'perhaps', 1, 2, 'p', 't', '[]', x'00', '{}', 0, \
-             NULL, NULL, NULL)",
+             NULL, NULL, NULL, 2)",
         )
         .unwrap();
     let error = store.hold("h").await.err().unwrap();

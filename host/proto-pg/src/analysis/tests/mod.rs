@@ -3,6 +3,7 @@
 mod bypass;
 mod facts;
 mod hostile;
+mod oracle;
 
 use std::sync::Arc;
 

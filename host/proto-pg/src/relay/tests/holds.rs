@@ -115,7 +115,7 @@ async fn a_kill_ends_a_hold_and_is_recorded() {
     );
 }
 
-fn labelled() -> MemoryPolicy {
+pub(super) fn labelled() -> MemoryPolicy {
     MemoryPolicy {
         labels: LabelCatalog::new(vec![LabelRule {
             target: "*".into(),

@@ -1,0 +1,120 @@
+//! What a prepared text can mean when it was understood more than once.
+//!
+//! The server looks at a prepared text again when what it refers to changes, but not when a relation
+//! comes to stand earlier on the path. Which of its meanings it goes on with cannot be told from here:
+//! all of them must be permitted, and what any of them shows must be masked.
+
+use std::sync::Arc;
+
+use pipeline::SqlFacts;
+
+use super::shape::{Body, StatementShape};
+use super::{Analysis, POLICY};
+
+/// Meanings of one prepared text. A client that makes more must prepare it again.
+const MAX_MEANINGS: usize = 64;
+
+impl Analysis {
+    /// Is everything that this can mean among what `older` can mean?
+    pub(crate) fn is_covered_by(&self, older: &Self) -> bool {
+        let known = &older.summaries;
+        self.summaries
+            .iter()
+            .all(|s| known.iter().any(|k| k.means_the_same(s)))
+    }
+
+    /// Does the text itself, or what it calls, run code that is not PostgreSQL's own? Then planning
+    /// it can run that code, too.
+    pub(crate) fn runs_code(&self) -> bool {
+        let calls = |a: &pipeline::Access| a.action == pipeline::Action::PostgresCall;
+        self.summaries.iter().any(|s| s.foreign) || self.accesses.iter().any(calls)
+    }
+
+    /// This, or whatever it meant before.
+    pub(crate) fn or_as(self, older: &Self) -> Self {
+        if !self.is_covered_by(older) {
+            return self.or(older);
+        }
+        if self.summaries.len() == older.summaries.len() {
+            return self;
+        }
+        let mut all = older.clone();
+        all.unknown_names |= self.unknown_names;
+        all.shadowed |= self.shadowed;
+        Arc::make_mut(&mut all.facts).read_only_txn = self.facts.read_only_txn;
+        all
+    }
+
+    fn or(mut self, older: &Self) -> Self {
+        self.facts = Arc::new(facts(&self.facts, &older.facts));
+        for access in &older.accesses {
+            if !self.accesses.contains(access) {
+                self.accesses.push(access.clone());
+            }
+        }
+        for column in &older.labelled {
+            if !self.labelled.contains(column) {
+                self.labelled.push(column.clone());
+            }
+        }
+        self.labelled.sort();
+        self.unmaskable = self.unmaskable.or(older.unmaskable);
+        if self.statements.len() == older.statements.len() {
+            let shapes = self.statements.iter().zip(&older.statements);
+            self.statements = shapes.map(|(a, b)| shape(a, b)).collect();
+        } else {
+            self.statements.clear();
+        }
+        self.unknown_names |= older.unknown_names;
+        self.changes_catalog |= older.changes_catalog;
+        self.shadowed |= older.shadowed;
+        self.summaries.extend(older.summaries.iter().cloned());
+        if self.refuse.is_none() {
+            self.sqlstate = older.sqlstate;
+            self.refuse.clone_from(&older.refuse);
+        }
+        if self.summaries.len() > MAX_MEANINGS && self.refuse.is_none() {
+            self.sqlstate = POLICY;
+            self.refuse = Some("this statement has had too many meanings: prepare it again".into());
+        }
+        self
+    }
+}
+
+fn facts(now: &SqlFacts, before: &SqlFacts) -> SqlFacts {
+    fn both<T: Clone + PartialEq>(a: &[T], b: &[T]) -> Vec<T> {
+        let more = b.iter().filter(|item| !a.contains(item));
+        a.iter().chain(more).cloned().collect()
+    }
+    SqlFacts {
+        text: now.text.clone(),
+        runs: both(&now.runs, &before.runs),
+        kind: now.kind.max(before.kind),
+        has_where: now.has_where && before.has_where,
+        has_limit: now.has_limit && before.has_limit,
+        limit: now.limit.filter(|_| now.limit == before.limit),
+        multi_statement: now.multi_statement || before.multi_statement,
+        touches_catalog: now.touches_catalog || before.touches_catalog,
+        writes: now.writes || before.writes,
+        locks: now.locks || before.locks,
+        parsed: now.parsed && before.parsed,
+        read_only_txn: now.read_only_txn,
+        reads: both(&now.reads, &before.reads),
+        writes_to: both(&now.writes_to, &before.writes_to),
+        functions: both(&now.functions, &before.functions),
+    }
+}
+
+fn shape(now: &StatementShape, before: &StatementShape) -> StatementShape {
+    let origins = match (&now.origins, &before.origins) {
+        (Some(a), Some(b)) => Some(a.iter().chain(b.iter()).copied().collect()),
+        // Nothing was labelled under one of them: what came from where was not noted.
+        (a, b) => a.clone().or(b.clone()),
+    };
+    StatementShape {
+        body: Arc::new(Body::OneOf(vec![now.body.clone(), before.body.clone()])),
+        late: now.late || before.late,
+        origins,
+        ..now.clone()
+    }
+}

@@ -1,0 +1,122 @@
+//! How long a record will be, before it is made: memory for it is asked for first.
+
+use pipeline::{Access, Demand, Facts, Intent, RefusalRecord, Relation, Risk};
+
+/// A longer parameter is recorded by its hash, its length and how it begins.
+pub const MAX_PARAMETER: usize = 1 << 20;
+/// Of it, this much.
+pub const PARAMETER_START: usize = 1 << 10;
+
+/// Field names, numbers, times, digests: whatever does not grow.
+const FIXED: usize = 4 << 10;
+const PER_ITEM: usize = 64;
+/// Names of an access's resource, its labels and flags.
+const PER_ACCESS: usize = 1 << 10;
+const DIGEST: usize = 256;
+
+/// Bytes of an intent's JSON: never fewer than its texts and parameters take, and about what the rest
+/// takes.
+pub fn intent(i: &Intent) -> usize {
+    let approval = i.approval.as_ref().map_or(0, |a| {
+        each(&a.rules, |r| r.len()) + each(&a.approvers, |a| escaped(a))
+    });
+    FIXED
+        + action(&i.facts, &i.accesses, &i.risk)
+        + each(&i.policies, |p| p.len())
+        + approval
+        + each(&i.parameters, |p| parameter(p.as_deref()))
+        + each(&i.masked, |m| escaped(m))
+}
+
+pub fn refused(r: &RefusalRecord) -> usize {
+    FIXED
+        + action(&r.facts, &r.accesses, &r.risk)
+        + each(&r.policies, |p| p.len())
+        + escaped(&r.reason)
+}
+
+fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
+    let facts = match facts {
+        Facts::Connect { database } => escaped(database),
+        Facts::Sql(s) => {
+            escaped(&s.text)
+                + each(&s.runs, |n| {
+                    let bound = each(n.parameters.iter(), |p| parameter(p.as_deref()));
+                    escaped(&n.name) + escaped(&n.text) + bound
+                })
+                + each(&s.reads, relation)
+                + each(&s.writes_to, relation)
+                + each(&s.functions, |f| escaped(f))
+        }
+    };
+    let risk = each(&risk.findings, |f| escaped(&f.code) + escaped(&f.message))
+        + each(&risk.labels, |l| escaped(l))
+        + each(&risk.plugins, |_| DIGEST)
+        + each(&risk.demands, |d| match d {
+            Demand::None => 0,
+            Demand::Escalate(rule) => escaped(rule),
+            Demand::Refuse(reason) => escaped(reason),
+        });
+    facts + risk + accesses.len() * PER_ACCESS
+}
+
+fn relation(r: &Relation) -> usize {
+    escaped(&r.schema) + escaped(&r.name) + each(r.labels.iter(), |l| escaped(l))
+}
+
+fn each<T>(items: impl IntoIterator<Item = T>, len: impl Fn(T) -> usize) -> usize {
+    items.into_iter().map(|i| PER_ITEM + len(i)).sum()
+}
+
+fn parameter(bytes: Option<&[u8]>) -> usize {
+    match bytes {
+        None => 0,
+        Some(bytes) if bytes.len() > MAX_PARAMETER => DIGEST + 6 * PARAMETER_START,
+        Some(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => escaped(text),
+            Err(_) => 2 * bytes.len(),
+        },
+    }
+}
+
+/// What `text` takes as a JSON string, without its quotes.
+fn escaped(text: &str) -> usize {
+    let of = |b: u8| match b {
+        b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::support;
+
+    /// The permit that is taken must cover what is made.
+    #[test]
+    fn nothing_is_longer_than_was_asked_for() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let hard: String = (0..0x250u32).filter_map(char::from_u32).collect();
+        let big = |b: &[u8], len| Some(b.iter().copied().cycle().take(len).collect::<Vec<u8>>());
+        for text in ["select 1", &hard, &"\u{1}".repeat(10_000)] {
+            for parameter in [
+                None,
+                Some(hard.clone().into_bytes()),
+                big(&bytes, 3000),
+                big(b"\x01", MAX_PARAMETER),
+                big(b"\x01", MAX_PARAMETER + 1),
+                big(&bytes, MAX_PARAMETER + 1),
+            ] {
+                let mut i = support::intent(0, text);
+                i.parameters = vec![parameter; 3];
+                let made = crate::convert::json(&crate::convert::intent(&i)).unwrap();
+                assert!(made.len() <= intent(&i), "{} {text:?}", made.len());
+            }
+            let r = support::refusal(0, text);
+            let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
+            assert!(made.len() <= refused(&r));
+        }
+    }
+}

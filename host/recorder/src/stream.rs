@@ -1,0 +1,131 @@
+//! What the sealer knows of one stream that is not finished.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use crate::chain::{self, Hash};
+use crate::doc::MarkDoc;
+use crate::keys::SegmentKey;
+use crate::record::Kind;
+use crate::segment::{Builder, Place};
+
+/// A stream that is open, or not yet marked as sealed to its end.
+pub struct Stream {
+    pub id: Uuid,
+    pub control: bool,
+    pub started_ns: u64,
+    /// The next record's number.
+    pub next: u64,
+    pub chain: Hash,
+    pub next_segment: u32,
+    pub open: BTreeSet<u64>,
+    pub ended: bool,
+    /// A record before this one is missing: the rest of it cannot be used.
+    pub broken: bool,
+    pub builder: Option<Builder>,
+    /// The log file of the builder's first record, and when it came.
+    pub begun: Option<(u64, Instant)>,
+    /// Sealed segments whose mark is not durable yet, with the file of their first record.
+    pub in_flight: VecDeque<(Option<SegmentKey>, u64)>,
+    /// The last mark, for carrying forward, and the file of the last durable one.
+    pub mark: Option<MarkDoc>,
+    pub mark_file: Option<u64>,
+    pub carrying: bool,
+}
+
+impl Stream {
+    pub fn new(id: Uuid, control: bool, started_ns: u64) -> Self {
+        Self {
+            id,
+            control,
+            started_ns,
+            next: 0,
+            chain: chain::stream_genesis(id.as_u128()),
+            next_segment: 0,
+            open: BTreeSet::new(),
+            ended: false,
+            broken: false,
+            builder: None,
+            begun: None,
+            in_flight: VecDeque::new(),
+            mark: None,
+            mark_file: None,
+            carrying: false,
+        }
+    }
+
+    /// A stream as a mark in log file `file` describes it.
+    pub fn from_mark(id: Uuid, mark: MarkDoc, chain: Hash, file: u64) -> Self {
+        Self {
+            next: mark.records,
+            chain,
+            next_segment: mark.next_segment,
+            open: mark.open.iter().copied().collect(),
+            ended: mark.ended,
+            mark_file: Some(file),
+            ..Self::new(id, mark.control, mark.started_ns)
+        }
+        .with_mark(mark)
+    }
+
+    fn with_mark(mut self, mark: MarkDoc) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Where its next segment begins.
+    pub fn place(&self) -> Place {
+        Place {
+            stream: self.id,
+            control: self.control,
+            started_ns: self.started_ns,
+            segment: self.next_segment,
+            first_record: self.next,
+            chain_in: self.chain,
+        }
+    }
+
+    /// Its state now, as the log is told.
+    pub fn mark_now(&self, key: SegmentKey) -> MarkDoc {
+        MarkDoc {
+            stream: self.id.to_string(),
+            control: self.control,
+            started_ns: self.started_ns,
+            records: self.next,
+            chain: hex::encode(self.chain),
+            next_segment: self.next_segment,
+            open: self.open.iter().copied().collect(),
+            ended: self.ended,
+            key: Some(key.to_string()),
+        }
+    }
+
+    /// The oldest log file that is still needed for this stream.
+    pub fn pin(&self) -> Option<u64> {
+        let in_flight = self.in_flight.front().map(|(_, file)| *file);
+        let begun = self.begun.map(|(file, _)| file);
+        [in_flight, begun, self.mark_file]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub fn over(&self) -> bool {
+        self.ended && self.builder.is_none() && self.in_flight.is_empty()
+    }
+
+    pub fn follow(&mut self, kind: Kind, seq: Option<u64>) {
+        match (kind, seq) {
+            (Kind::Intent, Some(seq)) => {
+                self.open.insert(seq);
+            }
+            (Kind::Outcome, Some(seq)) => {
+                self.open.remove(&seq);
+            }
+            (Kind::SessionEnd, _) => self.ended = true,
+            _ => {}
+        }
+    }
+}

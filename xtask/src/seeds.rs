@@ -1,0 +1,96 @@
+//! What fuzzing starts from, and the words that it mixes: made from what the tests have anyway, so
+//! that a new statement there is a new seed here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use weir_tests::wire::{bind, cstr, execute, frame, parse, startup};
+
+/// Where a target's seeds lie, and its dictionary if it has one.
+pub struct Seeds {
+    pub dir: PathBuf,
+    pub dictionary: Option<PathBuf>,
+}
+
+/// Writes them below `out`.
+pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
+    let dir = out.join("seeds").join(target);
+    std::fs::create_dir_all(&dir)?;
+    let mut dictionary = None;
+    let seeds = match target {
+        "frames" => frames(),
+        "walker" => {
+            let statements = statements(root)?;
+            let path = out.join("walker.dict");
+            std::fs::write(&path, words(&statements))?;
+            dictionary = Some(path);
+            statements.into_iter().map(String::into_bytes).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (n, seed) in seeds.iter().enumerate() {
+        std::fs::write(dir.join(format!("{n:03}")), seed)?;
+    }
+    Ok(Seeds { dir, dictionary })
+}
+
+/// The statements of the oracle's corpus; each also on the one labelled table that the walker knows.
+fn statements(root: &Path) -> Result<BTreeSet<String>> {
+    let corpus = root.join("tests/oracle/corpus.jsonl");
+    let corpus = std::fs::read_to_string(&corpus).context("tests/oracle/corpus.jsonl")?;
+    let mut all = BTreeSet::new();
+    for line in corpus.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let sql = line.get("sql").and_then(Value::as_str);
+        let sql = sql.context("a line without sql")?;
+        all.insert(sql.replace("emp", "t").replace("name", "ssn"));
+        all.insert(sql.to_owned());
+    }
+    Ok(all)
+}
+
+/// Every word of the statements, as libFuzzer wants a dictionary.
+fn words(statements: &BTreeSet<String>) -> String {
+    let words: BTreeSet<&str> = statements
+        .iter()
+        .flat_map(|s| s.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .filter(|w| w.len() > 1)
+        .collect();
+    words.iter().map(|w| format!("\"{w} \"\n")).collect()
+}
+
+/// Both sides of sessions as they are: one message each, and many behind one another.
+fn frames() -> Vec<Vec<u8>> {
+    let start = startup(&[
+        ("user", "alice"),
+        ("database", "shop"),
+        ("options", "-c a=b"),
+    ]);
+    let described = b"\0\x02id\0\0\0\x40\0\0\x01\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0\
+                      ssn\0\0\0\x40\0\0\x02\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\x01";
+    let mut all = vec![
+        vec![0, 0, 0, 8, 4, 210, 22, 47],
+        vec![0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 2],
+        start,
+        frame(b'p', &cstr("a token")),
+        frame(b'Q', &cstr("SELECT ssn FROM t")),
+        parse("s", "SELECT ssn FROM t WHERE id = $1"),
+        bind("p", "s", &[Some("1"), None], &[0, 1]),
+        frame(b'D', b"Ss\0"),
+        frame(b'C', b"Pp\0"),
+        execute("p", 10),
+        frame(b'S', b""),
+        frame(b'd', b"1\t912-55-7001\n"),
+        frame(b'T', described),
+        frame(b'D', b"\0\x02\0\0\0\x011\xff\xff\xff\xff"),
+        frame(b'E', b"SERROR\0C42501\0Mrefused\0\0"),
+        frame(b'R', &[0, 0, 0, 10, b'S', b'C', b'R', b'A', b'M', 0, 0]),
+        frame(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]),
+        frame(b'S', b"client_encoding\0UTF8\0"),
+        frame(b'Z', b"T"),
+    ];
+    all.push(all.concat());
+    all
+}
