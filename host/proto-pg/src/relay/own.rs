@@ -79,7 +79,7 @@ impl FromClient {
         // The client's own timeout is for its own statements.
         let timeout = format!(
             "SELECT pg_catalog.set_config('statement_timeout', '{}', true)",
-            bounds.time.as_millis().clamp(1, i32::MAX as u128)
+            bounds.milliseconds()
         );
         let before = [frame.open, &timeout];
         let mut answers = Vec::new();
