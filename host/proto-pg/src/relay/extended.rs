@@ -221,11 +221,11 @@ impl FromClient {
         }
         let parameters: Vec<_> = b.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect();
         let runs_code = judged.analysis.runs_code();
-        let hides = self.hides(&judged);
         let name = Bytes::copy_from_slice(b.portal);
         self.judge.bound(b.portal, &judged.analysis, &parameters);
         let epoch = self.judge.epoch();
-        let portal = Portal::new(prepared, judged, epoch, &b, parameters).charged(charge);
+        let portal = Portal::new(prepared.clone(), judged, epoch, &b, parameters).charged(charge);
+        let mut permitted = None;
         if runs_code {
             let bind = DecidedBind {
                 portal: name.clone(),
@@ -233,21 +233,34 @@ impl FromClient {
                 rest: body.slice_ref(b.rest),
             };
             match self.decide_portal(&portal, &portal.judged, bind).await? {
-                Ok(permitted) if self.skipping() => {
-                    return self
-                        .withdraw(permitted, OutcomeKind::Failed, "skipped")
-                        .await;
+                Ok(decided) if self.skipping() => {
+                    return self.withdraw(decided, OutcomeKind::Failed, "skipped").await;
                 }
-                Ok(permitted) => {
-                    *portal.granted.lock() = Some(self.sender.bind_decided(permitted));
-                }
+                Ok(decided) => permitted = Some(decided),
                 Err(refused) => return self.refuse_bind(refused),
             }
-        } else {
-            self.sender.bind(b.portal, b.statement, b.rest);
         }
-        let portal = Arc::new(portal);
-        self.link.flow.lock().sent_bind(name, portal, hides);
+        if let Err(refused) = self.restore(b.statement, &prepared, &portal.judged) {
+            if let Some(decided) = permitted {
+                self.withdraw(decided, OutcomeKind::Failed, &refused.sqlstate)
+                    .await?;
+            }
+            return self.refuse_bind(refused);
+        }
+        let hides = match permitted {
+            Some(decided) => {
+                let bound = self.sender.bind_decided(decided);
+                let hides = !bound.obligations().masked.is_empty() || portal.judged.is_doubtful();
+                *portal.granted.lock() = Some(bound);
+                hides
+            }
+            None => {
+                self.sender.bind(b.portal, b.statement, b.rest);
+                self.hides(&portal.judged)
+            }
+        };
+        let mut flow = self.link.flow.lock();
+        flow.sent_bind(name, Arc::new(portal), hides);
         Ok(())
     }
 
@@ -340,6 +353,8 @@ impl FromClient {
         let (kind, name, what) = match object {
             Object::Statement(name) => {
                 let what = match self.statement(name).await? {
+                    // Not to be remembered if it could be another's.
+                    Some(prepared) if self.is_doubtful(name, &prepared) => Described::Unknown,
                     Some(prepared) => Described::Statement(prepared),
                     None => Described::Unknown,
                 };

@@ -239,10 +239,7 @@ impl FromClient {
             if stale || unknown {
                 match self.refresh(unknown).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
-                    Refreshed::Cancelled => {
-                        let text = "canceling statement due to user request";
-                        return Ok(Err(Refused::new("57014", text)));
-                    }
+                    Refreshed::Cancelled => return Ok(Err(cancelled())),
                     // What this session itself changed must be seen before it is used.
                     Refreshed::No if self.judge.own_ddl => {
                         let text =
@@ -275,14 +272,11 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
-        if looks_up(&judged.analysis) && self.refresh(true).await? == Refreshed::No {
-            // In the middle of a batch the server cannot be asked. What it has planned it keeps;
-            // for what it looks up when it runs, the newest that any session knows must do.
-            let newest = self.link.catalog.get();
-            let newest = newest.filter(|held| held.begun > self.judge.held.begun);
-            if let Some(held) = newest.filter(|_| !self.judge.own_ddl) {
-                self.judge.held = held;
-                self.judge.epoch.path += 1;
+        if looks_up(&judged.analysis) {
+            match self.refresh(true).await? {
+                Refreshed::Yes => {}
+                Refreshed::Cancelled => return Ok(Some(cancelled())),
+                Refreshed::No => self.take_newest(),
             }
         }
         let now = self.look(sql).await?.analysis;
@@ -293,6 +287,17 @@ impl FromClient {
         Ok(Some(Refused::new("42501", text).hint(
             "It was not run. Send it again, so that what it means now can be decided.",
         )))
+    }
+
+    /// In the middle of a batch the server cannot be asked. What it has planned it keeps; for what it
+    /// looks up when it runs, the newest that any session knows must do.
+    fn take_newest(&mut self) {
+        let newest = self.link.catalog.get();
+        let newest = newest.filter(|held| held.begun > self.judge.held.begun);
+        if let Some(held) = newest.filter(|_| !self.judge.own_ddl) {
+            self.judge.held = held;
+            self.judge.epoch.path += 1;
+        }
     }
 
     fn outlived(&self) -> bool {
@@ -456,6 +461,10 @@ impl FromClient {
         self.link.catalog.put(&self.judge.held);
         Ok(true)
     }
+}
+
+fn cancelled() -> Refused {
+    Refused::new("57014", "canceling statement due to user request")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -272,6 +272,16 @@ async fn prepare(
         let refused = Refused::new("58000", "the target's catalogue cannot be read");
         failed(error, refused)
     };
+    // The client's own timeout is for its own statements.
+    let impatient = wanted
+        .settings
+        .iter()
+        .any(|(n, _)| n == "statement_timeout");
+    if impatient {
+        let sql = format!("SET statement_timeout = {}", bounds(limits).milliseconds());
+        let set = upstream.query(&sql, bounds(limits)).await;
+        set.map_err(|e| unreadable(e.to_string()))?;
+    }
     let catalog = shared.catalogs.of(
         target.info.name.clone(),
         database.clone(),
@@ -291,6 +301,10 @@ async fn prepare(
         .query(SessionState::QUERY, bounds(limits))
         .await
         .map_err(|e| unreadable(e.to_string()))?;
+    if impatient {
+        let again = upstream.query("RESET statement_timeout", bounds(limits));
+        again.await.map_err(|e| unreadable(e.to_string()))?;
+    }
     let row = rows.first().map(Vec::as_slice).unwrap_or_default();
     let state = SessionState::new(row).map_err(|e| unreadable(e.to_string()))?;
     Ok(Prepared {

@@ -1,6 +1,9 @@
 //! What we do for ourselves between the client's messages: questions to the server on the client's
 //! connection, and analyses that take their time.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
 use pipeline::{EndReason, Facts, Question};
 
 use super::client::FromClient;
@@ -8,9 +11,10 @@ use super::judge::mentions_names;
 use super::{End, open};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
-use crate::statements::{Judged, Portal};
-use crate::upstream::QueryError;
+use crate::statements::{Columns, Judged, Portal, Prepared};
+use crate::upstream::{Planned, QueryError};
 use crate::wire::backend::TxStatus;
+use crate::wire::encode;
 
 /// A CancelRequest of the client that was under way can hit a question of ours, which is then asked
 /// again. It hits once; the second time, something else is wrong.
@@ -75,7 +79,7 @@ impl FromClient {
         // The client's own timeout is for its own statements.
         let timeout = format!(
             "SELECT pg_catalog.set_config('statement_timeout', '{}', true)",
-            bounds.time.as_millis().clamp(1, i32::MAX as u128)
+            bounds.milliseconds()
         );
         let before = [frame.open, &timeout];
         let mut answers = Vec::new();
@@ -113,8 +117,8 @@ impl FromClient {
         let large = sql.len() > self.link.limits.inline_text;
         self.large_texts |= large;
         // EXECUTE reads again what was prepared, which can be large.
-        let reads_again = self.large_texts && mentions_names(sql);
-        if !large && !reads_again {
+        let aside = large || (self.large_texts && mentions_names(sql));
+        if !aside {
             return Ok(self.look_at(sql));
         }
         let analysts = self.link.analysts.clone();
@@ -131,22 +135,63 @@ impl FromClient {
     }
 
     /// Is the portal surely what was bound under this name? Code on the server opens and closes cursors
-    /// by name. Where nothing is labelled, it gains nothing by that: it ran with the same rights.
+    /// by name.
     pub(super) fn is_itself(&self, name: &[u8], portal: &Portal) -> Result<(), Refused> {
         let strange = !name.is_empty() && self.link.flow.lock().is_strange(portal);
-        if !strange {
-            return Ok(());
-        }
-        let judged = &portal.judged;
-        let target = &self.link.session.info().target.name;
-        let labelled = judged.snapshot.labelled(judged.policy.labels(), target);
-        if labelled.all.is_empty() {
+        if !strange || !self.labels(&portal.judged) {
             return Ok(());
         }
         let text =
             "a function that ran since this portal was bound may have put another in its place";
         Err(Refused::new("42501", text)
             .hint("Bind it again, or read it to its end before you call functions."))
+    }
+
+    /// Is anything labelled in this database? Where nothing is, code on the server gains nothing by
+    /// giving names another meaning: it ran with the same rights.
+    fn labels(&self, judged: &Judged) -> bool {
+        let target = &self.link.session.info().target.name;
+        let labelled = judged.snapshot.labelled(judged.policy.labels(), target);
+        !labelled.all.is_empty()
+    }
+
+    /// Code on the server may have put another statement under this name.
+    pub(super) fn is_doubtful(&self, name: &[u8], prepared: &Prepared) -> bool {
+        let doubtful = !name.is_empty() && self.link.flow.lock().is_doubtful(prepared);
+        doubtful && self.labels(&prepared.judged.lock())
+    }
+
+    /// Before a doubtful statement is bound, the text that was judged is put under its name again.
+    pub(super) fn restore(
+        &mut self,
+        name: &[u8],
+        prepared: &Arc<Prepared>,
+        judged: &Judged,
+    ) -> Result<(), Refused> {
+        if !self.is_doubtful(name, prepared) {
+            return Ok(());
+        }
+        {
+            let flow = self.link.flow.lock();
+            if flow.tx() == TxStatus::Failed && flow.is_quiescent() {
+                // The server binds nothing, and would not take the text back either.
+                return Ok(());
+            }
+        }
+        let mut frame = BytesMut::new();
+        encode::parse(&mut frame, name, &prepared.sql, &prepared.types);
+        let Some(planned) = Planned::new(&frame, judged) else {
+            return Err(Refused::new(
+                "42501",
+                "the statement may not be planned again",
+            ));
+        };
+        self.sender.close(b'S', name);
+        self.sender.plan(planned);
+        // It may return other columns now.
+        *prepared.columns.lock() = Columns::Unknown;
+        self.link.flow.lock().sent_again(prepared.clone());
+        Ok(())
     }
 
     /// Can planning the text reach columns that are hidden from the client? Nothing is decided yet:

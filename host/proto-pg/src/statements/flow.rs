@@ -41,6 +41,9 @@ pub(crate) enum Described {
     Unknown,
 }
 
+/// Where the count of foreign code never gets.
+pub(super) const NEVER: u64 = u64::MAX;
+
 /// Changes of names that take effect with a message, and how they end if it fails.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -61,6 +64,11 @@ pub(super) enum OnFailure {
 pub(super) enum Expect {
     Query(Box<Run>, Changes),
     Parse(Changes, Option<Refused>),
+    /// A Close and a Parse of ours, which put a statement under its name again.
+    Again {
+        prepared: Arc<Prepared>,
+        closed: bool,
+    },
     Bind {
         changes: Changes,
         refused: Option<Refused>,
@@ -252,6 +260,7 @@ impl Flow {
     pub fn sent_parse(&mut self, name: Bytes, prepared: Arc<Prepared>) {
         let id = self.id();
         self.unsynced = true;
+        prepared.foreign.store(self.foreign, Ordering::SeqCst);
         self.statements
             .propose(name.clone(), id, self.batch, Some(prepared));
         let on_failure = if name.is_empty() {
@@ -266,6 +275,15 @@ impl Flow {
             on_failure,
         };
         self.queue.push_back(Expect::Parse(changes, None));
+    }
+
+    pub fn sent_again(&mut self, prepared: Arc<Prepared>) {
+        self.unsynced = true;
+        prepared.foreign.store(self.foreign, Ordering::SeqCst);
+        self.queue.push_back(Expect::Again {
+            prepared,
+            closed: false,
+        });
     }
 
     pub fn sent_refused_parse(&mut self, name: Bytes, refused: Refused) {
@@ -287,9 +305,9 @@ impl Flow {
     pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>, hides: bool) {
         let id = self.id();
         self.unsynced = true;
-        let granted = portal.granted.lock().is_some().then(|| portal.clone());
         self.tainted |= hides;
         self.runs(&portal.judged, Some(&portal));
+        let granted = portal.granted.lock().is_some().then(|| portal.clone());
         self.portals
             .propose(name.clone(), id, self.batch, Some(portal));
         let on_failure = if name.is_empty() {
@@ -373,6 +391,11 @@ impl Flow {
         if let Some(portal) = own {
             portal.foreign.store(self.foreign, Ordering::SeqCst);
         }
+    }
+
+    /// Code ran since the server was told the text that can have put another under its name.
+    pub fn is_doubtful(&self, prepared: &Prepared) -> bool {
+        prepared.foreign.load(Ordering::SeqCst) != self.foreign
     }
 
     /// Code ran since the portal was bound, or ran last, that can have put another in its place.

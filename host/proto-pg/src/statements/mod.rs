@@ -113,6 +113,8 @@ pub(crate) struct Prepared {
     pub columns: Mutex<Columns>,
     /// The mask of its last execution, for the next one with the same columns and obligations.
     pub mask: Mutex<Option<CachedMask>>,
+    /// How far `Flow` had counted foreign code when the server was last told this text.
+    foreign: AtomicU64,
     /// For a named one.
     _charge: Option<Charge>,
 }
@@ -139,12 +141,12 @@ pub(crate) struct Portal {
     pub result_formats: Vec<i16>,
     /// Formats as bound.
     pub columns: Mutex<Columns>,
-    /// Its execution was decided on before it was bound.
-    pub granted: Mutex<Option<Bound>>,
     /// How far `Flow` had counted foreign code when the portal was last sure to be itself.
     foreign: AtomicU64,
     /// For a named one.
     _charge: Option<Charge>,
+    /// Its execution was decided on before it was bound.
+    pub granted: Mutex<Option<Bound>>,
 }
 
 impl Prepared {
@@ -155,6 +157,7 @@ impl Prepared {
             judged: Mutex::new(judged),
             columns: Mutex::default(),
             mask: Mutex::default(),
+            foreign: AtomicU64::default(),
             _charge: None,
         }
     }
@@ -188,9 +191,9 @@ impl Portal {
             params,
             result_formats: bind.result_formats.clone(),
             columns: Mutex::default(),
-            granted: Mutex::default(),
             foreign: AtomicU64::default(),
             _charge: None,
+            granted: Mutex::default(),
             prepared,
         }
     }

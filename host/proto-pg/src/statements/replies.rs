@@ -1,9 +1,12 @@
 //! What each reply of the server does to the queue.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pipeline::OutcomeKind;
 
 use super::flow::{
-    Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, OnFailure, Violation,
+    Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
 };
 use super::names::Settled;
 use super::{Columns, Portal, Run};
@@ -176,14 +179,18 @@ impl Flow {
                 run.failed = Some(sqlstate.to_owned());
                 done.extend(run.finish(true));
             }
+            Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
+                self.settle(changes, false, true);
+            }
             Some(Expect::Bind {
                 changes, granted, ..
             }) => {
                 self.settle(changes, false, true);
                 done.extend(unbound(granted, sqlstate));
             }
-            Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
-                self.settle(changes, false, true);
+            // The next one to bind it tries again.
+            Some(Expect::Again { prepared, .. }) => {
+                prepared.foreign.store(NEVER, Ordering::SeqCst);
             }
             _ => {}
         }
@@ -214,6 +221,9 @@ impl Flow {
                 }
                 Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
                     self.settle(changes, false, false);
+                }
+                Some(Expect::Again { prepared, .. }) => {
+                    prepared.foreign.store(NEVER, Ordering::SeqCst);
                 }
                 _ => {}
             }
@@ -250,6 +260,7 @@ impl Flow {
                 Ok(Effect::Pass(None))
             }
             Some(Expect::Parse(_, Some(_))) => Err(Violation::RanRefused),
+            Some(Expect::Again { closed: true, .. }) => Ok(Effect::Swallow),
             other => Err(unexpected(b'1', kind(other.as_ref()))),
         }
     }
@@ -270,6 +281,12 @@ impl Flow {
     }
 
     fn close_complete(&mut self) -> Result<Effect, Violation> {
+        if let Some(Expect::Again { closed, .. }) = self.queue.front_mut()
+            && !*closed
+        {
+            *closed = true;
+            return Ok(Effect::Swallow);
+        }
         match self.queue.pop_front() {
             Some(Expect::Close(changes)) => {
                 self.settle(changes, true, true);
@@ -490,7 +507,7 @@ fn unbound(granted: Option<Arc<Portal>>, why: &str) -> Option<Done> {
     let receipt = granted?.granted.lock().take()?.give_up();
     Some(Done {
         receipt,
-        kind: pipeline::OutcomeKind::Failed,
+        kind: OutcomeKind::Failed,
         detail: why.to_owned(),
         ran: false,
     })
@@ -504,7 +521,7 @@ fn kind(expect: Option<&Expect>) -> &'static str {
     match expect {
         None => "nothing",
         Some(Expect::Query(..)) => "the answer to a query",
-        Some(Expect::Parse(..)) => "ParseComplete",
+        Some(Expect::Parse(..) | Expect::Again { .. }) => "ParseComplete",
         Some(Expect::Bind { .. }) => "BindComplete",
         Some(Expect::Describe { .. }) => "a description",
         Some(Expect::Execute(..)) => "the answer to Execute",

@@ -38,6 +38,15 @@ pub(crate) struct Bounds {
     pub time: Duration,
 }
 
+impl Bounds {
+    /// For `statement_timeout`.
+    pub fn milliseconds(&self) -> i32 {
+        i32::try_from(self.time.as_millis())
+            .unwrap_or(i32::MAX)
+            .max(1)
+    }
+}
+
 /// Collects one result, message by message: over a connection of our own, or between a client's
 /// statements.
 #[derive(Debug, Default)]

@@ -280,6 +280,43 @@ async fn code_on_the_server_gives_names_no_other_meaning() {
         c.query("FETCH ALL FROM c").await;
         c.query("ROLLBACK").await;
     }
+    // A prepared statement.
+    let m = script()
+        .parse("s", harmless)
+        .object(b'D', b'S', "s")
+        .sync()
+        .ask(&mut c)
+        .await;
+    assert_eq!(tags(&m), "1tTZ", "{m:?}");
+    for described in [false, true] {
+        c.query("SELECT do_it('DEALLOCATE s')").await;
+        c.query("SELECT do_it($$PREPARE s AS SELECT ssn || 'y' AS a FROM emp$$)")
+            .await;
+        let mut bind = script();
+        if described {
+            bind = bind.object(b'D', b'S', "s");
+        }
+        let m = bind.bind("", "s").execute("").sync().ask(&mut c).await;
+        let expect = if described { "tT2DCZ" } else { "2DCZ" };
+        assert_eq!(tags(&m), expect, "{m:?}");
+        assert!(whole(&m).contains("x"), "{m:?}");
+    }
+    // It stays the client's through a failed transaction.
+    c.query("BEGIN").await;
+    c.query("SELECT do_it('SELECT 1')").await;
+    c.query("SELECT 1/0").await;
+    let m = script().bind("", "s").execute("").sync().ask(&mut c).await;
+    assert_eq!(m[0].field(b'C'), "25P02", "{m:?}");
+    script()
+        .run("SELECT do_it('x')")
+        .run("ROLLBACK")
+        .sync()
+        .ask(&mut c)
+        .await;
+    let both = script().query("ROLLBACK").bind("", "s").execute("").sync();
+    both.send(&mut c).await;
+    c.until_ready().await;
+    assert_eq!(tags(&c.until_ready().await), "2DCZ");
     // A portal that runs such code itself goes on.
     let open = script().parse(
         "",

@@ -158,34 +158,62 @@ async fn our_own_questions_do_not_hurt_the_client() {
         MemoryPolicy::permit_all(),
         "CREATE TABLE t (n int); GRANT ALL ON t TO weir",
     );
-    // A timeout that our questions exceed, in a transaction and outside of one.
+    // A timeout that our questions exceed, in a transaction and outside of one: what they read is
+    // locked for a while.
+    let lock = || async {
+        let sql = "BEGIN; LOCK TABLE pg_catalog.pg_rewrite; SELECT pg_sleep(1); COMMIT";
+        let locked = tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        locked
+    };
     let mut c = b.client().await;
     for sql in [
-        "SET statement_timeout = '3ms'",
+        "SET statement_timeout = '200ms'",
         "BEGIN",
         "INSERT INTO t VALUES (1)",
         "CREATE TEMP TABLE mine (a int)",
     ] {
         assert_eq!(c.query(sql).await.code(), "", "{sql}");
     }
+    let locked = lock().await;
     let a = c.query("SELECT count(*) FROM mine").await;
+    locked.await.unwrap();
     assert_eq!(
         (a.value(), a.status),
         (Some("0"), Some(TxStatus::InTransaction)),
         "{a:?}"
     );
     let a = c.query("SHOW statement_timeout").await;
-    assert_eq!(a.value(), Some("3ms"));
+    assert_eq!(a.value(), Some("200ms"));
     assert_eq!(c.query("COMMIT").await.tags, ["COMMIT"]);
     assert_eq!(
         Postgres::shared().sql("x_own", "SELECT count(*) FROM t"),
         "1"
     );
     c.query("CREATE TABLE another (a int)").await;
+    let locked = lock().await;
     assert_eq!(
         c.query("SELECT count(*) FROM another").await.value(),
         Some("0")
     );
+
+    locked.await.unwrap();
+    // Nor does one that it began with.
+    let mut impatient = Client::raw(b.weir.addr).await;
+    let parameters = [
+        ("user", "me"),
+        ("database", "db/x_own"),
+        ("options", "-c statement_timeout=200ms"),
+    ];
+    c.query("CREATE TABLE more (a int)").await;
+    let locked = lock().await;
+    impatient.startup(PROTOCOL_3_0, &parameters).await;
+    impatient.login(TOKEN).await.unwrap();
+    locked.await.unwrap();
+    let a = impatient.query("SHOW statement_timeout").await;
+    assert_eq!(a.value(), Some("200ms"), "{a:?}");
+    let a = impatient.query("RESET ALL; SHOW statement_timeout").await;
+    assert_eq!(a.value(), Some("200ms"), "{a:?}");
 
     // Cancel requests that meet our questions.
     let mut later = 0;
@@ -235,4 +263,25 @@ async fn an_own_question_that_fails_is_asked_again() {
     c.query("ROLLBACK").await;
     let a = c.query("SELECT count(*) FROM made").await;
     assert_eq!(a.value(), Some("0"), "{a:?}");
+}
+
+/// One thread serves everybody here: who blocks it, blocks all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_large_text_does_not_stop_others() {
+    let b = Bench::new("x_large", MemoryPolicy::permit_all(), "");
+    let mut slow = b.client().await;
+    let mut quick = b.client().await;
+    // Long enough to be noticed, refused by nobody.
+    let large = format!("SELECT 1{}", " + 1".repeat(150_000));
+    let began = std::time::Instant::now();
+    script().query(&large).send(&mut slow).await;
+    let mut answered = Vec::new();
+    for _ in 0..20 {
+        assert_eq!(quick.query("SELECT 2").await.value(), Some("2"));
+        answered.push(began.elapsed());
+    }
+    slow.answer().await;
+    let done = began.elapsed();
+    let meanwhile = answered.iter().filter(|at| **at < done / 2).count();
+    assert!(meanwhile >= 5, "{answered:?} {done:?}");
 }
