@@ -212,7 +212,7 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
     match found.flow.top {
         Top::Nothing => Arc::new(Body::Nothing),
         Top::Unknown => Arc::new(Body::Unknown),
-        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(found.flow)),
+        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(Box::new(found.flow))),
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Walk<'t, 'c> {
     scopes: Vec<Scope<'t>>,
     /// Nodes that may still be looked at.
     pub budget: usize,
+    /// The setting that the whole statement is about.
+    pub(super) setting: Option<&'t str>,
 }
 
 impl<'t, 'c> Walk<'t, 'c> {
@@ -63,6 +65,7 @@ impl<'t, 'c> Walk<'t, 'c> {
             inserted: HashMap::new(),
             scopes: Vec::new(),
             budget,
+            setting: None,
         }
     }
 
@@ -70,6 +73,9 @@ impl<'t, 'c> Walk<'t, 'c> {
     pub fn query(&mut self, node: Node<'t>, out: Out) {
         if out == Out::Top {
             self.found.flow.top = Top::Arms(Vec::new());
+        }
+        if let Node::SelectStmt(s) = node {
+            self.setting = self.setting_of(s);
         }
         self.push(node, NONE, NONE, out, NONE);
         self.drain();

@@ -287,6 +287,22 @@ const TABLE: &[(&str, &str)] = &[
         "SELECT hr.set_config('my.x', 'y', false)",
         "select call:hr.set_config()?! UNMASKABLE",
     ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'my.x'",
+        "select select:pg_catalog.pg_settings session:db",
+    ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'role'",
+        "select select:pg_catalog.pg_settings call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'my.x'",
+        "select select:pg_catalog.pg_settings call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config(note, 'x', false) FROM open WHERE note = 'my.x'",
+        "select select:public.open call:pg_catalog.set_config()! writes REFUSED",
+    ),
     ("PREPARE TRANSACTION 'x'", "transaction utility:db writes"),
     ("COMMIT PREPARED 'x'", "transaction utility:db writes"),
     ("ROLLBACK PREPARED 'x'", "transaction utility:db writes"),
