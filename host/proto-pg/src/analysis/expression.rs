@@ -445,7 +445,11 @@ impl<'t> Walk<'t, '_> {
     fn set_config(&mut self, schema: Option<&str>, f: &'t nodes::FuncCall) -> Option<Nature> {
         let mut args = f.args().iter();
         let (name, value) = (args.next(), args.next());
-        let refusal = match (name.and_then(constant), value) {
+        let name = name.and_then(|name| match name {
+            Node::ColumnRef(_) => self.setting,
+            name => constant(name),
+        });
+        let refusal = match (name, value) {
             (Some(name), Some(value)) => {
                 if name.eq_ignore_ascii_case("search_path") {
                     self.found.sets_path = true;

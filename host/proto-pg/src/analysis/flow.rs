@@ -87,6 +87,8 @@ pub(crate) struct Def {
     pub name: Name,
     /// An expression without a name of its own: PostgreSQL makes one up.
     pub unnamed: bool,
+    /// The name is that of the column which it is: it brings no name of its own.
+    pub echo: bool,
     /// Arms of one UNION, INTERSECT or EXCEPT.
     pub group: u32,
     /// The OID and the column that a sink stores into, when they are known.

@@ -99,6 +99,7 @@ impl Found {
             parent,
             name,
             unnamed: false,
+            echo: false,
             group: NONE,
             into: None,
         });
@@ -142,6 +143,19 @@ impl Found {
         if self.reached.insert(oid) {
             self.flow.relations.push(oid);
         }
+    }
+
+    /// Does what the statement means depend on the catalogue?
+    pub fn names_something(&self) -> bool {
+        !self.tables.is_empty()
+            || !self.calls.is_empty()
+            || !self.type_names.is_empty()
+            || !self.operators.is_empty()
+            || !self.schemas.is_empty()
+            || !self.checked.is_empty()
+            || self.unknown_names
+            || self.hidden_code
+            || self.flow.opaque
     }
 
     /// What the walk over a part of a definition found. Where its values come from says nothing about

@@ -9,6 +9,7 @@
 //! Architecture invariant: nothing here talks to a server; the same text, snapshot, state and labels
 //! give the same analysis.
 
+mod changes;
 mod command;
 mod conditions;
 mod ddl;
@@ -92,6 +93,9 @@ pub struct Analysis {
     pub statements: Vec<StatementShape>,
     /// A name is not in the snapshot: refresh it once and analyse again.
     pub unknown_names: bool,
+    /// The text, or a statement inside of it, names what is looked up in the catalogue: what that is has
+    /// to be known as it is now.
+    pub names_relations: bool,
     /// DDL: the snapshot is stale once this ran.
     pub changes_catalog: bool,
     /// Refused whatever policy says; the client may read the text.
@@ -227,6 +231,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         unmaskable: summaries.iter().find_map(|s| s.unmaskable),
         statements: summaries.iter().map(|s| s.shape.clone()).collect(),
         unknown_names: any(|s| s.unknown_names),
+        names_relations: any(|s| s.names_relations),
         shadowed: any(|s| s.shadowed),
         changes_catalog: any(|s| s.changes_catalog),
         refuse: summaries
@@ -282,6 +287,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         unmaskable: Some("a statement that is not understood cannot be masked"),
         statements: Vec::new(),
         unknown_names: false,
+        names_relations: true,
         changes_catalog: true,
         shadowed: true,
         refuse,

@@ -123,7 +123,8 @@ impl Walk<'_, '_> {
             .chain(SYSTEM_COLUMNS.iter().copied())
             .chain(UNNAMED.iter().copied())
             .collect();
-        let mut given: HashSet<Name> = flow.defs.iter().map(|d| d.name).collect();
+        let names = flow.defs.iter().filter(|d| !d.echo).map(|d| d.name);
+        let mut given: HashSet<Name> = names.collect();
         given.extend(&flow.made_up);
         let ranges: HashSet<Name> = flow.ranges.iter().map(|(name, _)| *name).collect();
         let tables = by_name(&flow.ranges);

@@ -1,6 +1,13 @@
 //! Settings that are pinned for a session: changing them would change what texts mean, who asks, or
 //! what the client is told.
 
+use pg_raw_parse::raw::{A_Expr_Kind, SetOperation};
+use pg_raw_parse::{Node, nodes};
+
+use super::expression::constant;
+use super::walk::Walk;
+use crate::catalog::FIRST_USER_OID;
+
 /// Why a setting may not get this value; none when it may. `value` is none when it is not known
 /// before execution.
 pub(crate) fn refuse(name: &str, value: Option<&str>) -> Option<String> {
@@ -20,6 +27,56 @@ pub(crate) fn refuse(name: &str, value: Option<&str>) -> Option<String> {
         _ => Some(format!(
             "the setting {name} is pinned by the proxy and cannot be changed"
         )),
+    }
+}
+
+impl<'t> Walk<'t, '_> {
+    /// The constant in `SELECT set_config(name, …) FROM pg_settings WHERE name = '…'`: so pg_dump sets
+    /// what not every server has. The statement must be this and nothing else.
+    pub(super) fn setting_of(&self, s: &'t nodes::SelectStmt) -> Option<&'t str> {
+        let mut targets = s.target_list().iter();
+        let (Some(target), None) = (targets.next(), targets.next()) else {
+            return None;
+        };
+        let mut sources = s.from_clause().iter();
+        let (Some(Node::RangeVar(source)), None) = (sources.next(), sources.next()) else {
+            return None;
+        };
+        let (Node::FuncCall(call), Node::A_Expr(e)) = (target.val(), s.where_clause()) else {
+            return None;
+        };
+        let is_name = |node| match node {
+            Node::ColumnRef(c) => {
+                let mut fields = c.fields().iter();
+                fields.next().and_then(Node::as_str) == Some("name") && fields.next().is_none()
+            }
+            _ => false,
+        };
+        let equals = e.kind == A_Expr_Kind::AEXPR_OP
+            && e.name().len() == 1
+            && e.name().get(0).and_then(Node::as_str) == Some("=");
+        let plain = s.op == SetOperation::SETOP_NONE && s.with_clause().is_none();
+        // No operator of users can stand between the name and the constant.
+        let foreign = self.snapshot.foreign_operators("=").iter();
+        let own = foreign.fold(true, |own, o| {
+            own && o.left >= FIRST_USER_OID && o.right >= FIRST_USER_OID
+        });
+        let first = call.args().iter().next();
+        if !(plain && equals && own && first.is_some_and(is_name) && is_name(e.lexpr())) {
+            return None;
+        }
+        let name = source.relname().unwrap_or_default();
+        let meant = self
+            .snapshot
+            .find_relations(source.schemaname(), name, self.path);
+        let settings = |index| {
+            let info = self.snapshot.relation(index);
+            info.is_some_and(|r| &*r.schema == "pg_catalog" && &*r.name == "pg_settings")
+        };
+        match meant.as_slice() {
+            [index] if settings(*index) => constant(e.rexpr()),
+            _ => None,
+        }
     }
 }
 

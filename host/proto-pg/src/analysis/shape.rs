@@ -74,7 +74,7 @@ pub(crate) enum Body {
     /// No relation is involved.
     Nothing,
     Unknown,
-    Flow(Flow),
+    Flow(Box<Flow>),
     /// The result of one of these.
     OneOf(Vec<Arc<Body>>),
 }

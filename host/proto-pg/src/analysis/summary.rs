@@ -98,6 +98,7 @@ pub(crate) struct Summary {
     pub unmaskable: Option<&'static str>,
     pub shape: StatementShape,
     pub unknown_names: bool,
+    pub names_relations: bool,
     pub changes_catalog: bool,
     pub refuse: Option<String>,
     pub effects: Vec<Effect>,
@@ -151,6 +152,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
             origins,
         },
         unknown_names: found.unknown_names,
+        names_relations: found.names_something(),
         changes_catalog: found.changes_catalog,
         refuse: found.refuse.clone(),
         effects: draft.effects,
@@ -233,7 +235,7 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
     match found.flow.top {
         Top::Nothing => Arc::new(Body::Nothing),
         Top::Unknown => Arc::new(Body::Unknown),
-        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(found.flow)),
+        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(Box::new(found.flow))),
     }
 }
 
@@ -244,6 +246,7 @@ fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.shadowed |= inner.shadowed;
     into.parsed &= inner.parsed;
     into.unknown_names |= inner.unknown_names;
+    into.names_relations |= inner.names_relations;
     into.unbounded |= inner.unbounded && !planned_only;
     into.writes |= inner.writes && !planned_only;
     into.functions.extend(inner.functions.iter().cloned());

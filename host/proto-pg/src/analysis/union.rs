@@ -65,6 +65,7 @@ impl Analysis {
         } else {
             self.statements.clear();
         }
+        self.names_relations |= older.names_relations;
         self.unknown_names |= older.unknown_names;
         self.changes_catalog |= older.changes_catalog;
         self.shadowed |= older.shadowed;

@@ -144,17 +144,7 @@ fn name_bytes(name: &str) -> bytes::Bytes {
 
 /// Does anything in the text have to be looked up in the catalogue?
 fn looks_up(analysis: &Analysis) -> bool {
-    let facts = &analysis.facts;
-    let session = matches!(
-        facts.kind,
-        SqlKind::Empty | SqlKind::Transaction | SqlKind::Session
-    );
-    // PREPARE and DECLARE look up what they are to run.
-    let names = || {
-        !(facts.reads.is_empty() && facts.writes_to.is_empty() && facts.functions.is_empty())
-            || analysis.unknown_names
-    };
-    !session || names()
+    analysis.names_relations || analysis.unknown_names
 }
 
 /// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.

@@ -287,6 +287,22 @@ const TABLE: &[(&str, &str)] = &[
         "SELECT hr.set_config('my.x', 'y', false)",
         "select call:hr.set_config()?! UNMASKABLE",
     ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'my.x'",
+        "select select:pg_catalog.pg_settings session:db",
+    ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'role'",
+        "select select:pg_catalog.pg_settings call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'my.x'",
+        "select select:pg_catalog.pg_settings call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT set_config(note, 'x', false) FROM open WHERE note = 'my.x'",
+        "select select:public.open call:pg_catalog.set_config()! writes REFUSED",
+    ),
     ("PREPARE TRANSACTION 'x'", "transaction utility:db writes"),
     ("COMMIT PREPARED 'x'", "transaction utility:db writes"),
     ("ROLLBACK PREPARED 'x'", "transaction utility:db writes"),
@@ -417,4 +433,113 @@ fn statements() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What has to be looked up has to be fresh, also inside of what only declares or prepares.
+#[test]
+fn names_that_are_looked_up() {
+    let server = Server::start("names");
+    let mut client = server.connect();
+    client.run(SCHEMA);
+    let world = World::new(client.snapshot(), client.state());
+    for (sql, expect) in [
+        ("BEGIN", false),
+        ("COMMIT", false),
+        ("SET search_path = hr", false),
+        ("SHOW x.y", false),
+        ("SELECT 1", false),
+        ("", false),
+        ("CLOSE c", false),
+        ("SELECT * FROM emp", true),
+        ("SELECT f(1)", true),
+        ("SELECT 'x'::hr.kind", true),
+        ("DECLARE c CURSOR FOR SELECT * FROM emp", true),
+        ("DECLARE c CURSOR FOR SELECT 1", false),
+        ("PREPARE p AS SELECT id FROM emp", true),
+        ("BEGIN; DECLARE c CURSOR FOR SELECT f(1)", true),
+        ("EXPLAIN SELECT * FROM emp", true),
+        ("LOCK TABLE emp", true),
+        ("DROP TABLE emp", true),
+        ("COPY emp TO STDOUT", true),
+        ("CREATE TABLE n (a int)", true),
+        ("SELEC", true),
+    ] {
+        assert_eq!(world.analyse(sql).names_relations, expect, "{sql}");
+    }
+}
+
+/// A column that nothing has is newer than what is known, or a mistake: neither is clean.
+#[test]
+fn columns_that_nothing_has() {
+    let server = Server::start("columns");
+    let mut client = server.connect();
+    client.run(SCHEMA);
+    let world = World::new(client.snapshot(), client.state());
+    let unknown = [
+        "SELECT ssn || '' FROM open",
+        "SELECT o.ssn || '' FROM open o",
+        "SELECT 1 FROM open WHERE ssn::int = 1",
+        "SELECT 1 FROM open o ORDER BY o.ssn::int",
+        "SELECT (SELECT ssn) FROM open",
+        "SELECT ssn || '' FROM (SELECT ssn FROM open) x",
+        "SELECT x.ssn FROM (SELECT id FROM open) x",
+        "WITH c AS (SELECT ssn AS z FROM open) SELECT z FROM c",
+        "UPDATE open SET note = ssn WHERE id = 1",
+        "DELETE FROM open WHERE ssn = '1' RETURNING id",
+        "INSERT INTO open (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET note = excluded.ssn",
+        "PREPARE p AS SELECT ssn || '' FROM open",
+        "DECLARE c CURSOR FOR SELECT ssn || '' FROM open",
+        "COPY (SELECT ssn || '' FROM open) TO STDOUT",
+        "SELECT o.id FROM open o JOIN open p ON o.ssn = p.ssn",
+    ];
+    for sql in unknown {
+        let analysis = world.analyse(sql);
+        assert!(analysis.unknown_names, "{sql}");
+        assert!(
+            analysis.labelled.iter().any(|c| &*c.column == "ssn"),
+            "{sql}"
+        );
+    }
+    let stored = world.analyse("CREATE TABLE n AS SELECT ssn || '' AS x FROM open");
+    assert!(stored.unmaskable.is_some());
+    for sql in [
+        "SELECT id, note AS n FROM open ORDER BY n, id",
+        "SELECT lower(note) FROM open ORDER BY lower",
+        "SELECT count(*), note FROM open GROUP BY note HAVING count(*) > 1 ORDER BY count",
+        "SELECT ctid, xmin, tableoid::regclass, o.cmax FROM open o",
+        "SELECT o, open.note FROM open o, open",
+        "SELECT x.y FROM (SELECT id AS y FROM open) x",
+        "SELECT a FROM (SELECT id, note FROM open) x(a, b)",
+        "SELECT x.column1, column2 FROM (VALUES (1, 2)) x",
+        "SELECT g, g.g FROM generate_series(1, 2) g",
+        "SELECT key, value FROM json_each('{}')",
+        "SELECT t.k FROM json_to_recordset('[]') AS t(k int)",
+        "SELECT q FROM xmltable('/a' PASSING '<a/>' COLUMNS q text PATH '.')",
+        "SELECT id FROM open JOIN emp USING (id)",
+        "SELECT j.id FROM open JOIN emp USING (id) AS j",
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
+        "WITH c AS (SELECT * FROM open) SELECT c.note, id FROM c",
+        "WITH d AS (DELETE FROM open RETURNING id AS gone) SELECT gone FROM d",
+        "INSERT INTO open VALUES (1) ON CONFLICT (id) DO UPDATE SET note = excluded.note WHERE open.id > 1",
+        "UPDATE open o SET note = e.name FROM emp e WHERE e.id = o.id RETURNING o.note, e.id",
+        "MERGE INTO open o USING emp e ON o.id = e.id WHEN MATCHED THEN UPDATE SET note = e.name",
+        "SELECT CASE WHEN true THEN 1 END FROM open ORDER BY \"case\"",
+        "SELECT note::varchar FROM open ORDER BY note",
+        "SELECT row_number() OVER w FROM open WINDOW w AS (ORDER BY id)",
+        "SELECT k, v FROM part WHERE k = 1",
+        "SELECT names.name, names.* FROM names",
+        "SELECT relname, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace",
+        "SELECT table_name FROM information_schema.tables",
+        "SELECT e.row_to_json FROM emp e",
+        "SELECT last_value FROM emp, LATERAL (SELECT 1 AS last_value) x",
+        "SELECT id FROM open UNION SELECT pay FROM emp ORDER BY id",
+        "SELECT DISTINCT ON (note) id FROM open ORDER BY note, id",
+        "SELECT (SELECT note) FROM open",
+        "SELECT current_user, session_user, current_date FROM open",
+        "COPY open FROM STDIN WHERE id > 1",
+        "SELECT unnest(ARRAY[1]) AS u FROM open ORDER BY u",
+        "SELECT exists (SELECT 1) FROM open ORDER BY exists",
+    ] {
+        assert!(!world.analyse(sql).unknown_names, "{sql}");
+    }
 }

@@ -172,7 +172,7 @@ const CODE: &str =
     CREATE DOMAIN plain AS text;";
 
 /// Definitions that store code, each of which must be refused while columns are labelled.
-const DEFINITIONS: &[&str] = &[
+pub(super) const DEFINITIONS: &[&str] = &[
     "CREATE DOMAIN d AS text CHECK (shout(VALUE))",
     "CREATE DOMAIN d AS text DEFAULT secret()",
     "CREATE DOMAIN d AS text CHECK (VALUE <> (secret() || ''))",
@@ -213,7 +213,7 @@ const DEFINITIONS: &[&str] = &[
 ];
 
 /// Ordinary definitions, which must stay possible.
-const DEFINES: &[&str] = &[
+pub(super) const DEFINES: &[&str] = &[
     "CREATE TABLE n (id serial PRIMARY KEY, at timestamptz DEFAULT now(), v numeric(10,2) CHECK (v > 0))",
     "CREATE TABLE n (id int GENERATED ALWAYS AS IDENTITY, e int REFERENCES emp (id) ON DELETE CASCADE)",
     "CREATE TABLE n (a text, b text GENERATED ALWAYS AS (upper(a)) STORED)",

@@ -1,6 +1,7 @@
 //! Tests of the analysis: tables of statements, and the same statements on a real server.
 
 mod bypass;
+mod clients;
 mod facts;
 mod hidden;
 mod hostile;

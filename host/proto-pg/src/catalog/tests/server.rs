@@ -94,6 +94,33 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Every text that a program of PostgreSQL's sends, from the server's log; the sessions have to
+    /// log their statements.
+    pub fn texts_of(&self, program: &str, arguments: &[&str]) -> Vec<String> {
+        run(self
+            .tool(program)
+            .args(["-h", &self.dir.display().to_string(), "-U", "postgres"])
+            .args(arguments));
+        let log = std::fs::read_to_string(self.dir.join("log")).unwrap();
+        let mut texts: Vec<String> = Vec::new();
+        let mut inside = false;
+        for line in log.lines() {
+            if let Some((_, text)) = line.split_once("LOG:  statement: ") {
+                texts.push(text.to_owned());
+                inside = true;
+            } else if let Some(more) = line.strip_prefix('\t').filter(|_| inside) {
+                let last = texts.last_mut().unwrap();
+                last.push('\n');
+                last.push_str(more);
+            } else {
+                inside = false;
+            }
+        }
+        texts
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let data = self.dir.join("data");

@@ -160,6 +160,7 @@ async fn our_own_questions_do_not_hurt_the_client() {
     );
     // A timeout that our questions exceed, in a transaction and outside of one: what they read is
     // locked for a while.
+    #[allow(clippy::async_yields_async)] // The caller goes on while it is held.
     let lock = || async {
         let sql = "BEGIN; LOCK TABLE pg_catalog.pg_rewrite; SELECT pg_sleep(1); COMMIT";
         let locked = tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql));
