@@ -16,13 +16,13 @@ use crate::bundles::Bundles;
 use crate::error::ControlError;
 use crate::http;
 use crate::limits::Rate;
-use crate::options::{Limits, Options, WebhookOptions};
+use crate::options::{Limits, Options};
 use crate::plugins::Plugins;
 use crate::ports::Authenticate;
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::store::{HoldLimits, Sqlite, Store};
-use crate::webhook::{self, Webhook};
+use crate::webhook::Webhook;
 
 /// Acts that change something, at once.
 const MAX_ACTS: usize = 64;
@@ -77,7 +77,7 @@ impl Control {
     /// Opens the state, brings bundle and plugins back to what was active, and starts the tasks
     /// that announce and tidy up. Holds that an earlier process left open are abandoned.
     pub async fn open(options: Options) -> Result<Self, ControlError> {
-        let base_url = check_base_url(&options.base_url)?;
+        let base_url = base_url(&options.base_url)?;
         let path = options.database.clone();
         let store = tokio::task::spawn_blocking(move || Sqlite::open(&path))
             .await
@@ -85,7 +85,7 @@ impl Control {
         Self::with_store(options, base_url, Arc::new(store)).await
     }
 
-    async fn with_store(
+    pub(crate) async fn with_store(
         options: Options,
         base_url: Arc<str>,
         store: Arc<dyn Store>,
@@ -238,18 +238,17 @@ impl Control {
     }
 }
 
-/// What can be known of the options before anything is opened.
-pub fn check(base_url: &str, webhook: Option<&WebhookOptions>) -> Result<(), ControlError> {
-    check_base_url(base_url)?;
-    webhook.map_or(Ok(()), webhook::check)
+/// Could the control plane be reached at this?
+pub fn check_base_url(text: &str) -> Result<(), ControlError> {
+    base_url(text).map(drop)
 }
 
-fn check_base_url(text: &str) -> Result<Arc<str>, ControlError> {
-    let wrong = || ControlError::BaseUrl(text.to_owned());
-    let url = reqwest::Url::parse(text).map_err(|_| wrong())?;
+fn base_url(text: &str) -> Result<Arc<str>, ControlError> {
+    let url = reqwest::Url::parse(text).map_err(|_| ControlError::BaseUrl)?;
     let web = matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    if !web || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        return Err(wrong());
+    let user = !url.username().is_empty() || url.password().is_some();
+    if !web || url.query().is_some() || url.fragment().is_some() || user {
+        return Err(ControlError::BaseUrl);
     }
     Ok(text.trim_end_matches('/').into())
 }

@@ -128,8 +128,8 @@ pub enum ControlError {
     Store(#[from] StoreError),
     #[error("the recorder cannot record what is done at the start")]
     Record(#[from] pipeline::ports::JournalError),
-    #[error("base_url {0:?} must be an http:// or https:// URL without query and fragment")]
-    BaseUrl(String),
+    #[error("base_url must be an http:// or https:// URL without user, query and fragment")]
+    BaseUrl,
     #[error("the description of the API cannot be written")]
     Description(#[source] serde_json::Error),
     #[error("the webhook cannot be used: {0}")]

@@ -1,6 +1,6 @@
 //! A control plane for tests: real store and API, everything else in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
-use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::memory::{Entry, Memory, MemoryPolicy};
 use pipeline::ports::{ApproverError, Clock, Hold, HoldRequest, Ports, Ruling};
@@ -20,14 +19,17 @@ use pipeline::{
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use weir_client::{
-    BundleChange, BundleProblem, BundleSummary, ChangeKind, ErrorBody, PluginSummary,
-};
+use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind, ErrorBody};
 
+use crate::store::Sqlite;
 use crate::{
     ActiveBundle, ApiError, Authenticate, BundleEngine, Control, ControlError, Files, Limits,
-    Options, PluginEngine, WebhookOptions,
+    Options, WebhookOptions,
 };
+
+mod plugins;
+
+pub(crate) use plugins::FakePlugins;
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
@@ -140,92 +142,6 @@ impl BundleEngine for FakeBundles {
     }
 }
 
-/// A component is admitted unless it says BROKEN.
-#[derive(Default)]
-pub(crate) struct FakePlugins {
-    loaded: Mutex<BTreeMap<String, Plugin>>,
-    expected: Mutex<BTreeSet<String>>,
-}
-
-/// The component and its configuration.
-type Plugin = (Bytes, BTreeMap<String, String>);
-
-impl FakePlugins {
-    pub(crate) fn component(&self, name: &str) -> Option<Bytes> {
-        self.loaded.lock().get(name).map(|(bytes, _)| bytes.clone())
-    }
-
-    pub(crate) fn preload(&self, name: &str) {
-        let plugin = (Bytes::from_static(b"built in"), BTreeMap::new());
-        self.loaded.lock().insert(name.into(), plugin);
-    }
-}
-
-fn plugin_summary(name: &str, component: &[u8]) -> PluginSummary {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, component);
-    PluginSummary {
-        name: name.into(),
-        version: "1.0.0".into(),
-        digest: hex::encode(digest.as_ref()),
-        capabilities: vec!["classifier".into()],
-    }
-}
-
-#[async_trait]
-impl PluginEngine for FakePlugins {
-    async fn admit(
-        &self,
-        name: &str,
-        component: Bytes,
-        config: BTreeMap<String, String>,
-    ) -> Result<PluginSummary, String> {
-        let summary = self
-            .inspect(name, component.clone(), config.clone())
-            .await?;
-        self.loaded.lock().insert(name.into(), (component, config));
-        Ok(summary)
-    }
-
-    async fn inspect(
-        &self,
-        name: &str,
-        component: Bytes,
-        _: BTreeMap<String, String>,
-    ) -> Result<PluginSummary, String> {
-        if component.starts_with(b"BROKEN") {
-            return Err("it is not a component".into());
-        }
-        Ok(plugin_summary(name, &component))
-    }
-
-    async fn remove(&self, name: &str) -> Result<(), String> {
-        let removed = self.loaded.lock().remove(name).is_some();
-        if self.expected.lock().remove(name) || removed {
-            Ok(())
-        } else {
-            Err("unknown".into())
-        }
-    }
-
-    fn expect(&self, name: &str) {
-        self.expected.lock().insert(name.into());
-    }
-
-    fn missing(&self) -> Vec<String> {
-        let (expected, loaded) = (self.expected.lock(), self.loaded.lock());
-        let missing = expected.iter().filter(|name| !loaded.contains_key(*name));
-        missing.cloned().collect()
-    }
-
-    fn list(&self) -> Vec<PluginSummary> {
-        let plugins = self.loaded.lock();
-        plugins
-            .iter()
-            .map(|(name, (component, _))| plugin_summary(name, component))
-            .collect()
-    }
-}
-
 /// A control plane and everything around it.
 pub(crate) struct Rig {
     pub(crate) dir: tempfile::TempDir,
@@ -244,6 +160,8 @@ pub(crate) struct Setup {
     pub(crate) webhook: Option<WebhookOptions>,
     /// Plugins of the configuration.
     pub(crate) plugins: Vec<&'static str>,
+    /// How long the store may take to answer.
+    pub(crate) patience: Option<Duration>,
 }
 
 pub(crate) fn files(text: &str) -> Files {
@@ -311,7 +229,14 @@ impl Rig {
         let (bundles, plugins) = (configured(), Arc::<FakePlugins>::default());
         setup.plugins.iter().for_each(|name| plugins.preload(name));
         let options = options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup);
-        let control = Control::open(options).await?;
+        let control = match setup.patience {
+            None => Control::open(options).await?,
+            Some(wait) => {
+                let store = Sqlite::open_with(&options.database, wait)?;
+                let base = "https://weir.test".into();
+                Control::with_store(options, base, Arc::new(store)).await?
+            }
+        };
         Ok(Self {
             dir,
             control,

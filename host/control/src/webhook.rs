@@ -209,13 +209,20 @@ impl Webhook {
     }
 }
 
-/// Could a webhook be made of these?
-pub(crate) fn check(options: &WebhookOptions) -> Result<(), ControlError> {
-    read(options).map(drop).map_err(ControlError::Webhook)
+/// Could notices go there? https, or http to this machine, or where plain text is permitted.
+pub fn check_url(text: &str, allow_plain_http: bool) -> Result<(), ControlError> {
+    read_url(text, allow_plain_http)
+        .map(drop)
+        .map_err(ControlError::Webhook)
+}
+
+/// Could notices be signed with this?
+pub fn check_secret(secret: &str) -> Result<(), ControlError> {
+    key(secret).map(drop).map_err(ControlError::Webhook)
 }
 
 fn read(options: &WebhookOptions) -> Result<(reqwest::Url, Vec<hmac::Key>), String> {
-    let url = check_url(&options.url, options.allow_plain_http)?;
+    let url = read_url(&options.url, options.allow_plain_http)?;
     if options.secrets.is_empty() || options.secrets.len() > MAX_SECRETS {
         return Err(format!("it needs 1 to {MAX_SECRETS} secrets"));
     }
@@ -292,7 +299,7 @@ fn key(secret: &str) -> Result<hmac::Key, String> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
 }
 
-fn check_url(text: &str, allow_plain_http: bool) -> Result<reqwest::Url, String> {
+fn read_url(text: &str, allow_plain_http: bool) -> Result<reqwest::Url, String> {
     let url = reqwest::Url::parse(text).map_err(|e| format!("its URL cannot be read: {e}"))?;
     let host = url.host_str().ok_or("its URL has no host")?;
     if !url.username().is_empty() || url.password().is_some() {

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::config::IssuerConfig;
+use crate::config::{IssuerConfig, TokenType};
 use crate::error::AuthError;
 use crate::json::Object;
 
@@ -27,10 +27,16 @@ pub(crate) fn issuer(claims: &Object) -> Result<&str, AuthError> {
 /// Judges everything but the signature.
 pub(crate) fn judge(
     config: &IssuerConfig,
+    typ: TokenType,
     claims: &Object,
     now: SystemTime,
 ) -> Result<Standing, AuthError> {
     purpose(claims)?;
+    if !config.unmarked && typ != TokenType::AccessToken && !has_access_sign(claims) {
+        return Err(AuthError::NotAccessToken(
+            "neither its type nor a claim says that it is one",
+        ));
+    }
     audience(config, claims)?;
     if string(claims, "sub")?.is_none() {
         return Err(AuthError::Missing("sub"));
@@ -75,6 +81,60 @@ fn purpose(claims: &Object) -> Result<(), AuthError> {
     Ok(())
 }
 
+/// What access tokens say and ID tokens do not. Many providers write both with the same `typ`, or
+/// with none, and an ID token goes to places where no access token should.
+fn has_access_sign(claims: &Object) -> bool {
+    // The scopes that were granted, and the client that they were granted to.
+    let says = |name| claims.contains_key(name);
+    if [
+        "scope",
+        "scp",
+        "client_id",
+        "cid",
+        "appid",
+        "gty",
+        "token_use",
+    ]
+    .into_iter()
+    .any(says)
+        || says("typ")
+    {
+        return true;
+    }
+    // An ID token is meant for the client that it was issued to (OpenID Connect Core 2).
+    let meant_for = |client: &str| match claims.get("aud") {
+        Some(Value::String(one)) => one == client,
+        Some(Value::Array(list)) => list.iter().any(|a| a == client),
+        _ => false,
+    };
+    claims
+        .get("azp")
+        .and_then(Value::as_str)
+        .is_some_and(|client| !meant_for(client))
+}
+
+/// Is this the token of a program that logged in as itself (RFC 6749, 4.4)? Those have no person as
+/// their subject but the client, which providers say in different ways.
+pub(crate) fn is_service_account(claims: &Object) -> bool {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let client = ["client_id", "azp", "cid", "appid"].map(text);
+    let clients = client.into_iter().flatten();
+    let is_client = |name: Option<&str>, prefix: &str, suffix: &str| {
+        name.is_some_and(|name| {
+            let name = name
+                .strip_prefix(prefix)
+                .and_then(|n| n.strip_suffix(suffix));
+            name.is_some_and(|name| clients.clone().any(|client| client == name))
+        })
+    };
+    // Auth0, Entra ID; the client's id itself; Auth0 again; Keycloak.
+    text("gty").is_some_and(|gty| gty.eq_ignore_ascii_case("client-credentials"))
+        || text("idtyp").is_some_and(|idtyp| idtyp.eq_ignore_ascii_case("app"))
+        || is_client(text("sub"), "", "")
+        || is_client(text("sub"), "", "@clients")
+        || is_client(text("preferred_username"), "service-account-", "")
+}
+
 fn audience(config: &IssuerConfig, claims: &Object) -> Result<(), AuthError> {
     let ours = |v: &Value| {
         v.as_str()
@@ -103,7 +163,7 @@ fn times(config: &IssuerConfig, claims: &Object, now: SystemTime) -> Result<Syst
     if now >= ends {
         return Err(AuthError::Expired);
     }
-    let soon = now + config.leeway;
+    let soon = now.checked_add(config.leeway).unwrap_or(now);
     if date(claims, "nbf")?.is_some_and(|nbf| nbf > soon) {
         return Err(AuthError::NotYetValid);
     }
@@ -112,7 +172,10 @@ fn times(config: &IssuerConfig, claims: &Object, now: SystemTime) -> Result<Syst
         return Err(AuthError::IssuedInFuture);
     }
     if let Some(max_age) = config.max_age {
-        let too_old = issued.ok_or(AuthError::Missing("iat"))? + max_age;
+        let issued = issued.ok_or(AuthError::Missing("iat"))?;
+        let too_old = issued
+            .checked_add(max_age)
+            .ok_or_else(|| AuthError::claim("iat", "is too far away"))?;
         if now >= too_old {
             return Err(AuthError::TooOld);
         }
@@ -134,9 +197,10 @@ fn date(claims: &Object, name: &str) -> Result<Option<SystemTime>, AuthError> {
             "is not a moment between 1970 and 9999",
         ));
     }
-    Ok(Some(
-        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds as u64),
-    ))
+    let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds as u64));
+    moment
+        .ok_or_else(|| AuthError::claim(name, "is too far away"))
+        .map(Some)
 }
 
 /// A string claim: absent, or a string.

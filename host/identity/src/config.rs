@@ -1,6 +1,6 @@
 //! What the verifier is told: issuers, and what we know about actors.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::keys::KeySetError;
 
 /// A clock difference above this is not a difference of clocks.
 pub const MAX_LEEWAY: Duration = Duration::from_secs(60);
+/// How old a token may be unless the configuration says otherwise, and at most.
+pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
+pub const MAX_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Default)]
 pub struct VerifierOptions {
@@ -37,23 +40,34 @@ pub struct IssuerConfig {
     pub algorithms: Vec<Algorithm>,
     /// What `typ` in the header may say.
     pub types: Vec<TokenType>,
+    /// Accept tokens of type `JWT`, or of none, that have no claim by which access tokens differ
+    /// from ID tokens. An ID token of the same audience is accepted then, too.
+    pub unmarked: bool,
     /// Put before every subject, so that subjects are unique over all issuers.
     pub subject_prefix: String,
-    /// Put before every group.
+    /// Put before every group, so that one issuer cannot put its people into another's groups.
     pub group_prefix: String,
+    /// The groups of this issuer that count, as its tokens name them; all when `None`. Others are
+    /// left out.
+    pub allowed_groups: Option<BTreeSet<String>>,
+    /// Its groups are meant to be the same as those of other issuers.
+    pub shared_groups: bool,
     /// The claim that names the subject in policies. `sub` must be there in any case. With `email`,
     /// `email_verified` must be true.
     pub subject_claim: ClaimPath,
     pub groups_claim: ClaimPath,
     /// Take `groups` inside `act` objects as the groups of that actor. Otherwise an actor's groups
-    /// come from [`ActorConfig`] alone.
-    pub act_groups: bool,
+    /// come from [`ActorConfig`] alone. Only the development issuer does that.
+    pub(crate) act_groups: bool,
     /// The kind of principals whose token has no `kind_claim`.
     pub kind: PrincipalKind,
-    /// A claim that says what kind of principal this is; a value that `kind_values` does not have
-    /// is refused.
+    /// The kind of programs that log in as themselves (client credentials), when their token has no
+    /// `kind_claim`. By default they are workloads where `kind` is `User`: a program is no person,
+    /// and does not decide what people decide.
+    pub service_accounts: Option<PrincipalKind>,
+    /// A claim that says what kind of principal this is: `user`, `agent` or `workload`; anything
+    /// else is refused.
     pub kind_claim: Option<ClaimPath>,
-    pub kind_values: BTreeMap<String, PrincipalKind>,
     /// Claims that policies and plugins may see.
     pub attr_claims: Vec<String>,
     /// One of these in `amr`, or in `acr`, means: step-up authentication was done.
@@ -77,26 +91,22 @@ impl IssuerConfig {
             timing: JwksTiming::default(),
             algorithms: Algorithm::ALL.to_vec(),
             types: vec![TokenType::AccessToken, TokenType::Jwt, TokenType::Absent],
+            unmarked: false,
             subject_prefix: String::new(),
             group_prefix: String::new(),
+            allowed_groups: None,
+            shared_groups: false,
             subject_claim: ClaimPath::name("sub"),
             groups_claim: ClaimPath::name("groups"),
             act_groups: false,
             kind: PrincipalKind::User,
+            service_accounts: None,
             kind_claim: None,
-            kind_values: [
-                ("user", PrincipalKind::User),
-                ("agent", PrincipalKind::Agent),
-                ("workload", PrincipalKind::Workload),
-            ]
-            .into_iter()
-            .map(|(name, kind)| (name.to_owned(), kind))
-            .collect(),
             attr_claims: Vec::new(),
             mfa_amr: vec!["mfa".to_owned()],
             mfa_acr: Vec::new(),
             leeway: Duration::from_secs(5),
-            max_age: Some(Duration::from_secs(24 * 3600)),
+            max_age: Some(DEFAULT_MAX_AGE),
             ca_file: None,
         }
     }
@@ -216,6 +226,11 @@ pub enum ConfigError {
     SameIssuer(String),
     #[error("issuers {0} and {1} have the same subject_prefix: one could name the other's people")]
     SamePrefix(String, String),
+    #[error(
+        "issuers {0} and {1} could name each other's groups: give one a group_prefix or \
+         allowed_groups, or say shared_groups = true"
+    )]
+    SameGroups(String, String),
     #[error("issuer {issuer}: {problem}")]
     Issuer {
         issuer: String,
@@ -252,12 +267,7 @@ pub(crate) fn check(options: &VerifierOptions) -> Result<Vec<IssuerConfig>, Conf
     }
     for (at, a) in issuers.iter().enumerate() {
         for b in issuers.iter().skip(at + 1) {
-            if a.issuer == b.issuer {
-                return Err(ConfigError::SameIssuer(a.issuer.clone()));
-            }
-            if a.subject_prefix == b.subject_prefix {
-                return Err(ConfigError::SamePrefix(a.issuer.clone(), b.issuer.clone()));
-            }
+            check_pair(a, b)?;
         }
     }
     for (at, actor) in options.actors.iter().enumerate() {
@@ -282,7 +292,26 @@ pub(crate) fn check(options: &VerifierOptions) -> Result<Vec<IssuerConfig>, Conf
     Ok(issuers)
 }
 
-fn check_issuer(config: &IssuerConfig) -> Result<(), ConfigError> {
+/// Can two issuers be trusted at once, or could one speak for the other's people?
+pub fn check_pair(a: &IssuerConfig, b: &IssuerConfig) -> Result<(), ConfigError> {
+    let both = || (a.issuer.clone(), b.issuer.clone());
+    if a.issuer == b.issuer {
+        return Err(ConfigError::SameIssuer(a.issuer.clone()));
+    }
+    if a.subject_prefix == b.subject_prefix {
+        let (a, b) = both();
+        return Err(ConfigError::SamePrefix(a, b));
+    }
+    let open = |i: &IssuerConfig| i.allowed_groups.is_none() && !i.shared_groups;
+    if open(a) && open(b) && a.group_prefix == b.group_prefix {
+        let (a, b) = both();
+        return Err(ConfigError::SameGroups(a, b));
+    }
+    Ok(())
+}
+
+/// Everything about one issuer that can be known to be wrong without asking anybody.
+pub fn check_issuer(config: &IssuerConfig) -> Result<(), ConfigError> {
     let bad = |problem| {
         Err(ConfigError::Issuer {
             issuer: config.issuer.clone(),
@@ -323,6 +352,9 @@ fn check_issuer(config: &IssuerConfig) -> Result<(), ConfigError> {
     }
     if config.max_age.is_some_and(|age| age.is_zero()) {
         return bad("max_age is zero");
+    }
+    if config.max_age.is_some_and(|age| age > MAX_MAX_AGE) {
+        return bad("max_age above 30 days");
     }
     if config.timing.timeout.is_zero() {
         return bad("the timeout for fetching keys is zero");

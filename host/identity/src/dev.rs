@@ -168,6 +168,8 @@ impl DevIssuer {
         config.types = vec![TokenType::AccessToken];
         config.subject_prefix.clone_from(&self.subject_prefix);
         config.act_groups = true;
+        // Whoever has its key can be anybody in any case.
+        config.shared_groups = true;
         config.kind_claim = Some(ClaimPath::name("kind"));
         config
     }

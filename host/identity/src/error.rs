@@ -62,8 +62,6 @@ pub enum AuthError {
     Delegation(&'static str),
     #[error("subject {0:?} belongs to the namespace of another issuer")]
     ForeignSubject(String),
-    #[error("revoked")]
-    Revoked,
 }
 
 impl AuthError {
@@ -76,7 +74,6 @@ impl AuthError {
             Self::NotYetValid | Self::IssuedInFuture => {
                 "the access token is not valid yet; check the clocks"
             }
-            Self::Revoked => "the access token has been revoked",
             Self::Audience => "the access token is meant for another service",
             Self::Type(_) | Self::NotAccessToken(_) => "not an access token of the accepted kind",
             Self::Bound => "access tokens bound to a client key cannot be used here",
@@ -113,7 +110,6 @@ impl AuthError {
             Self::KeysUnavailable { .. } => "keys-unavailable",
             Self::Delegation(_) => "delegation",
             Self::ForeignSubject(_) => "subject",
-            Self::Revoked => "revoked",
         }
     }
 

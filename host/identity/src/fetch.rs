@@ -11,8 +11,8 @@ const MAX_CA_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("{0:?} is not a URL")]
-    Url(String),
+    #[error("it is not a URL")]
+    Url,
     #[error("{0}: https is needed; plain http is for loopback addresses only")]
     NotHttps(String),
     #[error("{0}: a URL here holds no user, password or fragment")]
@@ -36,7 +36,7 @@ pub enum FetchError {
 
 /// https, or http to a loopback address.
 pub(crate) fn check_url(text: &str) -> Result<Url, FetchError> {
-    let url = Url::parse(text).map_err(|_| FetchError::Url(text.to_owned()))?;
+    let url = Url::parse(text).map_err(|_| FetchError::Url)?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err(FetchError::UrlParts(
             url.host_str().unwrap_or_default().to_owned(),
@@ -45,7 +45,10 @@ pub(crate) fn check_url(text: &str) -> Result<Url, FetchError> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        _ => Err(FetchError::NotHttps(text.to_owned())),
+        scheme => Err(FetchError::NotHttps(format!(
+            "{scheme}://{}",
+            url.host_str().unwrap_or_default()
+        ))),
     }
 }
 

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::algorithm::Algorithm;
 use crate::config::{IssuerConfig, JwksSource, JwksTiming};
@@ -65,11 +66,13 @@ pub(crate) struct Jwks {
     source: Arc<Source>,
     loaded: Arc<ArcSwapOption<Loaded>>,
     attempts: Arc<Mutex<Attempts>>,
+    /// Told when old keys were used.
+    wake: Arc<Notify>,
 }
 
 impl Jwks {
     /// Does not ask the issuer yet. Blocks for files and TLS roots.
-    pub(crate) fn new(config: &IssuerConfig) -> Result<Self, JwksError> {
+    pub(crate) fn new(config: &IssuerConfig, wake: Arc<Notify>) -> Result<Self, JwksError> {
         let loaded = match &config.jwks {
             JwksSource::Static(text) => Some(Arc::new(Loaded::now(text.as_bytes())?)),
             JwksSource::File(path) => Some(Arc::new(Loaded::now(&read_file(path)?)?)),
@@ -80,6 +83,7 @@ impl Jwks {
             source: Arc::new(Source::new(config)?),
             loaded: Arc::new(ArcSwapOption::new(loaded)),
             attempts: Arc::default(),
+            wake,
         })
     }
 
@@ -88,7 +92,9 @@ impl Jwks {
         self.loaded.load_full().filter(|l| self.is_fresh(l))
     }
 
-    /// The keys for a token with this key id; refreshed if they are old or do not have it.
+    /// The keys for a token with this key id; refreshed if they do not have it. Old ones that have
+    /// it serve at once, and are renewed in the background: an issuer that does not answer must not
+    /// make everybody wait.
     ///
     /// Cancel safe: a refresh that has begun is finished by whoever else waits for it, or by the
     /// next caller.
@@ -99,9 +105,12 @@ impl Jwks {
     ) -> Result<Arc<Loaded>, Arc<JwksError>> {
         let known = self.loaded.load_full();
         if let Some(loaded) = &known
-            && self.is_fresh(loaded)
+            && self.is_usable(loaded)
             && (kid.is_none() || self.is_fixed() || loaded.keys.has(kid, alg))
         {
+            if !self.is_fresh(loaded) {
+                self.wake.notify_one();
+            }
             return Ok(loaded.clone());
         }
         match (self.refresh().await, known) {

@@ -5,8 +5,7 @@
 //! builds the verifier from the configuration.
 //!
 //! What happens to a token: `token` cuts it up and looks at its header, `keys` and `jwks` find the
-//! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it,
-//! `revoke` may still say no.
+//! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it.
 //!
 //! Architecture invariants:
 //! - The payload is parsed once, by a parser that refuses duplicate names. Until the signature over
@@ -27,7 +26,6 @@ mod json;
 mod jwks;
 mod keys;
 mod mapping;
-mod revoke;
 mod token;
 mod verifier;
 
@@ -36,14 +34,13 @@ mod testing;
 
 pub use algorithm::{Algorithm, NotAllowed};
 pub use config::{
-    ActorConfig, ClaimPath, ConfigError, IssuerConfig, JwksSource, JwksTiming, MAX_LEEWAY,
-    TokenType, VerifierOptions,
+    ActorConfig, ClaimPath, ConfigError, DEFAULT_MAX_AGE, IssuerConfig, JwksSource, JwksTiming,
+    MAX_LEEWAY, MAX_MAX_AGE, TokenType, VerifierOptions, check_issuer, check_pair,
 };
 pub use dev::{DEV_AUDIENCE, DEV_ISSUER, DevActor, DevError, DevIssuer, DevToken, MAX_DEV_TTL};
 pub use error::AuthError;
 pub use fetch::FetchError;
 pub use jwks::JwksError;
 pub use keys::KeySetError;
-pub use revoke::{MAX_REVOCATIONS, Revocations, TooManyRevocations};
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::Verifier;

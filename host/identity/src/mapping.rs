@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pipeline::{Actor, Principal, PrincipalKind};
 use serde_json::Value;
 
-use crate::claims::{Standing, string};
+use crate::claims::{Standing, is_service_account, string};
 use crate::config::{ActorConfig, IssuerConfig};
 use crate::error::{AuthError, shorten};
 use crate::json::Object;
@@ -25,6 +25,8 @@ pub(crate) struct Mapping {
     pub(crate) issuer: Arc<str>,
     /// Longer prefixes of other issuers that begin with ours: subjects there are not ours.
     pub(crate) foreign_prefixes: Vec<String>,
+    /// The same for groups.
+    pub(crate) foreign_groups: Vec<String>,
 }
 
 impl Mapping {
@@ -77,7 +79,7 @@ impl Mapping {
         let subject = self.subject(name)?;
         self.refuse_unlisted_groups(claims)?;
         let mut actor = Actor {
-            kind: self.kind(claims, config.kind)?,
+            kind: self.kind(claims, self.kind_by_default(claims))?,
             subject: subject.into(),
             groups: self.groups(config.groups_claim.find(claims))?,
             mfa: self.mfa(claims)?,
@@ -155,6 +157,15 @@ impl Mapping {
         Ok(subject)
     }
 
+    /// Of a token that does not say it.
+    fn kind_by_default(&self, claims: &Object) -> PrincipalKind {
+        match (self.config.kind, self.config.service_accounts) {
+            (_, Some(kind)) if is_service_account(claims) => kind,
+            (PrincipalKind::User, None) if is_service_account(claims) => PrincipalKind::Workload,
+            (kind, _) => kind,
+        }
+    }
+
     fn kind(&self, claims: &Object, default: PrincipalKind) -> Result<PrincipalKind, AuthError> {
         let Some(path) = &self.config.kind_claim else {
             return Ok(default);
@@ -163,7 +174,7 @@ impl Mapping {
             None => Ok(default),
             Some(value) => value
                 .as_str()
-                .and_then(|v| self.config.kind_values.get(v).copied())
+                .and_then(kind_of)
                 .ok_or_else(|| AuthError::claim(&path.to_string(), "names no known kind")),
         }
     }
@@ -192,7 +203,17 @@ impl Mapping {
             if name.is_empty() || name.len() > MAX_GROUP_BYTES || name.chars().any(invisible) {
                 return bad("holds an empty, too long or unprintable name");
             }
-            groups.push(format!("{}{name}", self.config.group_prefix).into());
+            let allowed = self.config.allowed_groups.as_ref();
+            if allowed.is_some_and(|allowed| !allowed.contains(name)) {
+                continue;
+            }
+            let group = format!("{}{name}", self.config.group_prefix);
+            let foreign = |p: &String| group.starts_with(p);
+            // Leaving it out would make a member of it nobody's: that could evade what forbids.
+            if !self.config.shared_groups && self.foreign_groups.iter().any(foreign) {
+                return bad("holds a name of another issuer's groups");
+            }
+            groups.push(group.into());
         }
         groups.sort();
         groups.dedup();
@@ -250,6 +271,16 @@ impl Mapping {
             attrs.insert(name.clone(), value);
         }
         Ok(attrs)
+    }
+}
+
+/// What the kind claim may say.
+fn kind_of(value: &str) -> Option<PrincipalKind> {
+    match value {
+        "user" => Some(PrincipalKind::User),
+        "agent" => Some(PrincipalKind::Agent),
+        "workload" => Some(PrincipalKind::Workload),
+        _ => None,
     }
 }
 

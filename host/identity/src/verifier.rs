@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pipeline::Principal;
 use pipeline::ports::{Clock, SystemClock};
+use tokio::sync::Notify;
 
 use crate::cache::{self, Cache, Entry};
 use crate::claims;
@@ -15,7 +16,6 @@ use crate::error::{AuthError, shorten};
 use crate::jwks::{Jwks, JwksError};
 use crate::keys::Check;
 use crate::mapping::Mapping;
-use crate::revoke::Revocations;
 use crate::token::{self, Unverified};
 
 /// Shortest pause of [`Verifier::keep_fresh`].
@@ -29,8 +29,9 @@ struct Inner {
     issuers: Vec<Issuer>,
     actors: HashMap<String, ActorConfig>,
     cache: Cache,
-    revocations: Revocations,
     clock: Arc<dyn Clock>,
+    /// Somebody was served with old keys: [`Verifier::keep_fresh`] is to look at once.
+    wake: Arc<Notify>,
 }
 
 struct Issuer {
@@ -55,20 +56,17 @@ impl Verifier {
         if let Some(dev) = &options.dev {
             dev.warn();
         }
+        let wake = Arc::new(Notify::new());
         let prefixes: Vec<String> = configs.iter().map(|c| c.subject_prefix.clone()).collect();
+        let group_prefixes: Vec<String> = configs.iter().map(|c| c.group_prefix.clone()).collect();
         let mut issuers = Vec::new();
         for config in configs {
-            let jwks = Jwks::new(&config).map_err(|e| unusable(&config.issuer, e))?;
-            let own = config.subject_prefix.as_str();
-            let foreign_prefixes = prefixes
-                .iter()
-                .filter(|p| p.len() > own.len() && p.starts_with(own))
-                .cloned()
-                .collect();
+            let jwks = Jwks::new(&config, wake.clone()).map_err(|e| unusable(&config.issuer, e))?;
             let mapping = Mapping {
                 issuer: config.issuer.as_str().into(),
+                foreign_prefixes: longer(&prefixes, &config.subject_prefix),
+                foreign_groups: longer(&group_prefixes, &config.group_prefix),
                 config,
-                foreign_prefixes,
             };
             issuers.push(Issuer { mapping, jwks });
         }
@@ -81,7 +79,7 @@ impl Verifier {
             issuers,
             actors,
             cache: Cache::default(),
-            revocations: Revocations::default(),
+            wake,
             clock,
         })))
     }
@@ -93,24 +91,13 @@ impl Verifier {
         let now = self.0.clock.now();
         token::check_size(token)?;
         let digest = cache::digest_of(token);
-        let principal = match self.remembered(&digest, now) {
-            Some(principal) => principal,
-            None => {
-                let entry = self.judge(token, now).await?;
-                let principal = entry.principal.clone();
-                self.0.cache.put(digest, entry);
-                principal
-            }
-        };
-        if self.0.revocations.is_denied(&principal, now) {
-            return Err(AuthError::Revoked);
+        if let Some(principal) = self.remembered(&digest, now) {
+            return Ok(principal);
         }
+        let entry = self.judge(token, now).await?;
+        let principal = entry.principal.clone();
+        self.0.cache.put(digest, entry);
         Ok(principal)
-    }
-
-    /// The deny list that this verifier obeys.
-    pub fn revocations(&self) -> &Revocations {
-        &self.0.revocations
     }
 
     /// Asks every issuer for its keys, once, and says who did not answer: for a start-up log and
@@ -127,8 +114,8 @@ impl Verifier {
         failed
     }
 
-    /// Refreshes keys before they are needed, for ever; drop it to stop. Without it, the first token
-    /// after a key set's time to live waits for the issuer.
+    /// Refreshes keys before they are needed, for ever; drop it to stop. Without it, keys that are
+    /// past their time to live are used for as long as they may be, and only then renewed.
     pub async fn keep_fresh(&self) -> Infallible {
         let shortest = self
             .0
@@ -138,13 +125,18 @@ impl Verifier {
             .min();
         let pause = (shortest.unwrap_or(Duration::MAX) / 2).max(MIN_REFRESH_PAUSE);
         loop {
-            tokio::time::sleep(pause).await;
-            for issuer in &self.0.issuers {
-                if !issuer.jwks.is_fixed() {
+            let due = tokio::select! {
+                () = tokio::time::sleep(pause) => true,
+                () = self.0.wake.notified() => false,
+            };
+            // One issuer that does not answer must not keep the others waiting.
+            let refreshes = self.0.issuers.iter().map(|issuer| async move {
+                if !issuer.jwks.is_fixed() && (due || issuer.jwks.fresh().is_none()) {
                     // A failure was logged where it happened, and the old keys serve on.
                     let _logged = issuer.jwks.refresh().await;
                 }
-            }
+            });
+            futures::future::join_all(refreshes).await;
         }
     }
 
@@ -167,7 +159,12 @@ impl Verifier {
             .ok_or_else(|| AuthError::UnknownIssuer(shorten(name)))?;
         issuer.accepts(&unverified)?;
         // Before the keys: an expired or misdirected token is no reason to ask the issuer.
-        let standing = claims::judge(&issuer.mapping.config, &unverified.claims, now)?;
+        let standing = claims::judge(
+            &issuer.mapping.config,
+            unverified.header.typ,
+            &unverified.claims,
+            now,
+        )?;
         let keys = issuer.check_signature(&unverified).await?;
         let principal = issuer
             .mapping
@@ -213,6 +210,12 @@ impl Issuer {
             }),
         }
     }
+}
+
+/// Those that begin with `own` and go on: names there belong to somebody else.
+fn longer(prefixes: &[String], own: &str) -> Vec<String> {
+    let longer = |p: &&String| p.len() > own.len() && p.starts_with(own);
+    prefixes.iter().filter(longer).cloned().collect()
 }
 
 fn unusable(issuer: &str, error: JwksError) -> ConfigError {

@@ -12,12 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
 use control::{Control, WebhookOptions};
-use identity::{
-    ActorConfig, Algorithm, ClaimPath, DevIssuer, IssuerConfig, JwksSource, TokenType, Verifier,
-    VerifierOptions,
-};
+use identity::{DevIssuer, Verifier, VerifierOptions};
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
-use pipeline::{ControlEvent, PrincipalKind, Protocol};
+use pipeline::{ControlEvent, Protocol};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
 use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
@@ -26,7 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
 use crate::config::{
-    self, Config, Kind, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth, UpstreamTls,
+    self, Config, DEV_SUBJECT_PREFIX, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth,
+    UpstreamTls,
 };
 use crate::data_dir;
 
@@ -69,10 +67,6 @@ impl Parts {
         mask_keys(&config)?;
         let recording = recorder_options(&config)?;
         recording.limits.check().context("recording")?;
-        control::check(
-            &config.base_url,
-            config.webhook.as_ref().map(webhook).as_ref(),
-        )?;
         let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
@@ -269,10 +263,7 @@ async fn note(
 }
 
 fn verifier(config: &Config, purpose: Purpose) -> anyhow::Result<Verifier> {
-    let mut issuers = Vec::new();
-    for i in &config.identity.issuers {
-        issuers.push(issuer(i).with_context(|| format!("identity.issuer {}", i.issuer))?);
-    }
+    let issuers = config.identity.issuers.clone();
     let dev = match config.identity.dev {
         false => None,
         true => {
@@ -286,83 +277,16 @@ fn verifier(config: &Config, purpose: Purpose) -> anyhow::Result<Verifier> {
             Some(if issuers.is_empty() {
                 dev
             } else {
-                dev.with_subject_prefix("dev:")
+                dev.with_subject_prefix(DEV_SUBJECT_PREFIX)
             })
         }
     };
-    let actors = config
-        .identity
-        .actors
-        .iter()
-        .map(|a| ActorConfig {
-            subject: a.subject.clone(),
-            groups: a.groups.clone(),
-            owner: a.owner.clone(),
-            autonomous: a.autonomous,
-            kind: None,
-        })
-        .collect();
     Verifier::build(VerifierOptions {
         issuers,
-        actors,
+        actors: config.identity.actors.clone(),
         dev,
     })
     .context("identity")
-}
-
-fn issuer(i: &config::Issuer) -> anyhow::Result<IssuerConfig> {
-    let first = i
-        .audiences
-        .first()
-        .context("audience: at least one is needed")?;
-    let mut out = IssuerConfig::new(&i.issuer, first);
-    out.audiences.clone_from(&i.audiences);
-    out.jwks = match (&i.jwks_uri, &i.jwks_file) {
-        (None, None) => JwksSource::Discovery,
-        (Some(uri), None) => JwksSource::Uri(uri.clone()),
-        (None, Some(file)) => JwksSource::File(file.clone()),
-        (Some(_), Some(_)) => bail!("name either jwks_uri or jwks_file"),
-    };
-    out.algorithms = i
-        .algorithms
-        .iter()
-        .map(|a| a.parse::<Algorithm>())
-        .collect::<Result<_, _>>()?;
-    out.types = i
-        .token_types
-        .iter()
-        .map(|t| token_type(t))
-        .collect::<Result<_, _>>()?;
-    out.subject_prefix.clone_from(&i.subject_prefix);
-    out.groups_claim = claim_path(&i.groups_claim)?;
-    out.kind = match i.kind {
-        Kind::User => PrincipalKind::User,
-        Kind::Agent => PrincipalKind::Agent,
-        Kind::Workload => PrincipalKind::Workload,
-    };
-    out.kind_claim = i.kind_claim.as_deref().map(claim_path).transpose()?;
-    out.attr_claims.clone_from(&i.attr_claims);
-    out.leeway = i.leeway;
-    if i.max_age.is_some() {
-        out.max_age = i.max_age;
-    }
-    out.ca_file.clone_from(&i.ca);
-    Ok(out)
-}
-
-/// `groups`, or `realm_access > roles` for a claim inside an object.
-fn claim_path(text: &str) -> anyhow::Result<ClaimPath> {
-    let path: Vec<&str> = text.split('>').map(str::trim).collect();
-    ClaimPath::nested(&path).with_context(|| format!("{text:?} names no claim"))
-}
-
-fn token_type(text: &str) -> anyhow::Result<TokenType> {
-    match text {
-        "at+jwt" => Ok(TokenType::AccessToken),
-        "JWT" => Ok(TokenType::Jwt),
-        "none" => Ok(TokenType::Absent),
-        other => bail!("token_types: {other:?} is none of at+jwt, JWT and none (absent)"),
-    }
 }
 
 fn bundle(config: &Config) -> anyhow::Result<CompiledBundle> {
@@ -445,11 +369,7 @@ fn pg_listener(config: &Config, l: &PgListener) -> anyhow::Result<proto_pg::PgLi
     listen.max_connections = l.max_connections;
     listen.drain = config.drain;
     if !l.proxy_protocol_from.is_empty() {
-        let nets = l.proxy_protocol_from.iter().map(|n| {
-            n.parse::<net::IpNet>()
-                .with_context(|| format!("proxy_protocol_from: {n:?} is not a network"))
-        });
-        let nets = nets.collect::<anyhow::Result<Vec<_>>>()?;
+        let nets = l.proxy_protocol_from.clone();
         listen.proxy_protocol = Some(net::ProxyProtocol::new(nets));
     }
     Ok(proto_pg::PgListener {
@@ -525,7 +445,7 @@ fn mask_keys(config: &Config) -> anyhow::Result<pipeline::mask::MaskKeys> {
 fn webhook(w: &config::Webhook) -> WebhookOptions {
     WebhookOptions {
         url: w.url.clone(),
-        secrets: vec![w.secret.expose().to_owned()],
+        secrets: w.secrets.iter().map(|s| s.expose().to_owned()).collect(),
         include_statement: w.include_statement,
         allow_plain_http: w.allow_http,
     }
@@ -590,6 +510,7 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
 }
 
 mod ending;
+mod stored;
 mod warnings;
 
 #[cfg(test)]

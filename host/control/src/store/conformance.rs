@@ -167,6 +167,15 @@ async fn staged(store: &dyn Store, author: &str) -> BundleRow {
     row.unwrap()
 }
 
+/// Stages and activates one; gives its version.
+#[cfg(test)]
+pub(crate) async fn an_active_bundle(store: &dyn Store) -> u64 {
+    let version = staged(store, "a").await.version;
+    let done = store.activate_bundle(version, None, "x", NOW).await;
+    assert!(done.unwrap());
+    version
+}
+
 async fn bundles_one_is_active(store: &dyn Store) {
     assert!(store.active_bundle().await.unwrap().is_none());
     assert!(store.previous_bundle().await.unwrap().is_none());

@@ -20,7 +20,7 @@ pub use hold::{
     Ballot, Cast, HoldDocument, HoldRecord, HoldRow, HoldState, RouteRecord, Settled, Verdict,
     VoteRecord, approved_by, cast, settle,
 };
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, Stored, peek};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;

@@ -59,27 +59,6 @@ async fn a_check_writes_nothing() {
     assert!(place.0.join("data/host.key").exists());
 }
 
-/// What `serve` would find only after it opened the evidence.
-#[tokio::test]
-async fn a_check_finds_what_serving_would() {
-    let place = Place::new();
-    for (more, expect) in [
-        (
-            "[webhook]\nurl = \"http://10.1.2.3/x\"\nsecret = \"whsec_AAAA\"\n",
-            "must be https",
-        ),
-        (
-            "[webhook]\nurl = \"https://a.example/x\"\nsecret = \"whsec_AAAA\"\n",
-            "24 to 64 bytes",
-        ),
-    ] {
-        let built = Parts::build(place.config(more), Purpose::Check).await;
-        let error = format!("{:#}", built.err().unwrap());
-        assert!(error.contains(expect), "{error}");
-        assert!(!error.contains("AAAA"), "{error}");
-    }
-}
-
 #[cfg(unix)]
 #[tokio::test]
 async fn a_directory_that_anybody_can_write_to_is_refused() {
@@ -124,4 +103,65 @@ async fn a_weir_that_cannot_record_ends_with_an_error() {
     };
     let error = format!("{:#}", ended.unwrap_err());
     assert!(error.contains("nothing could be recorded"), "{error}");
+}
+
+/// What people decided counts, and what serving would make of it is told.
+#[tokio::test]
+async fn a_check_looks_at_the_state() {
+    use control::store::{NewBundle, PluginRow, Sqlite, Store};
+    use weir_client::{BundleSummary, PluginSummary};
+    let place = Place::new();
+    let required = "[plugins]\nrequired = [\"risk-sqll\"]\n";
+    let parts = Parts::build(place.config(required), Purpose::Check);
+    let found = parts.await.unwrap().stored().await;
+    assert!(found.problems[0].contains("risk-sqll"), "{found:?}");
+
+    std::fs::create_dir(place.0.join("data")).unwrap();
+    let store = Sqlite::open(&place.0.join("data/state.sqlite")).unwrap();
+    let bundle = NewBundle {
+        files: [("bundle.toml".to_owned(), "of another age".to_owned())].into(),
+        summary: BundleSummary {
+            name: "theirs".into(),
+            digest: "d".into(),
+            policies: 1,
+            approval_rules: vec![],
+            label_rules: 0,
+            tests: 0,
+        },
+        author: Some("olga".into()),
+        involved: vec!["olga".into()],
+        note: String::new(),
+        at: 1,
+    };
+    let row = store.stage_bundle(bundle, 9).await.unwrap().unwrap();
+    store
+        .activate_bundle(row.version, None, "otto", 2)
+        .await
+        .unwrap();
+    let plugin = PluginRow {
+        summary: PluginSummary {
+            name: "old".into(),
+            version: "1".into(),
+            digest: "d".into(),
+            capabilities: vec![],
+        },
+        size: 1,
+        config: [].into(),
+        uploaded_by: "olga".into(),
+        uploaded_at: 1,
+        confirmed_by: None,
+    };
+    assert!(store.add_plugin(plugin, "x".into()).await.unwrap());
+    let parts = Parts::build(place.config(""), Purpose::Check);
+    let found = parts.await.unwrap().stored().await;
+    assert!(found.lines[0].contains("version 1, which people activated"));
+    let problems = found.problems.join("\n");
+    assert!(
+        problems.contains("bundle version 1, which is in force"),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("uploaded plugin old is no longer admitted"),
+        "{problems}"
+    );
 }

@@ -49,8 +49,16 @@ pub(super) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     // That of whoever checks. The service may have another, so this is no error.
     let warning = descriptors::warning(&config, descriptors::limit());
-    let parts = runtime()?.block_on(Parts::build(config, Purpose::Check))?;
+    let (parts, stored) = runtime()?.block_on(async {
+        let parts = Parts::build(config, Purpose::Check).await?;
+        let stored = parts.stored().await;
+        anyhow::Ok((parts, stored))
+    })?;
     println!("{}", parts.describe());
+    stored.lines.iter().for_each(|line| println!("{line}"));
+    if !stored.problems.is_empty() {
+        anyhow::bail!("{}", stored.problems.join("\n"));
+    }
     if let Some(warning) = warning {
         println!("warning: {warning}");
     }

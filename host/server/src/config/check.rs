@@ -1,21 +1,28 @@
 //! Raw → typed: every value is checked, and every error names its key and line.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+mod identity;
+mod upstream;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 
+use tracing_subscriber::EnvFilter;
+
+use self::identity::identity;
+use self::upstream::targets;
+use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
 use super::raw::{
-    OneOrMany, RawApi, RawConfig, RawIdentity, RawIssuer, RawLog, RawPlugin, RawPostgres,
-    RawRecording, RawS3, RawStore, RawTarget, RawTlsFiles, RawWebhook,
+    RawApi, RawConfig, RawLog, RawPlugin, RawPostgres, RawRecording, RawS3, RawStore, RawWebhook,
 };
 use super::secret::{RawSecret, Secret};
 use super::{
-    ActorEntry, Api, Approvals, Config, Identity, Issuer, Kind, Log, LogFormat, PgListener, Plugin,
-    PluginLimits, Postgres, Recording, RecordingStore, Required, Target, TlsFiles, UpstreamAuth,
-    UpstreamTls, Webhook,
+    Api, Approvals, Config, Log, LogFormat, PgListener, Plugin, PluginLimits, Postgres, Recording,
+    RecordingStore, Required, Target, Webhook,
 };
 
 impl RawConfig {
@@ -27,8 +34,12 @@ impl RawConfig {
     ) -> Result<Config, ConfigErrors> {
         let mut report = Report::new(path, text);
         let r = &mut report;
-        let data_dir = base.join(self.server.data_dir);
-        check_url(r, "server.base_url", &self.server.base_url);
+        if self.server.data_dir.as_ref().as_os_str().is_empty() {
+            let span = self.server.data_dir.span();
+            r.add("server.data_dir", span, "it names no directory");
+        }
+        let data_dir = base.join(self.server.data_dir.into_inner());
+        base_url(r, &self.server.base_url);
         let targets = targets(r, self.target, base);
         let config = Config {
             base_url: self
@@ -64,13 +75,7 @@ impl RawConfig {
                 required: required(r, self.plugins.required),
             },
             webhook: self.webhook.and_then(|w| webhook(r, w, base)),
-            mask_keys: self
-                .mask_keys
-                .into_iter()
-                .filter_map(|(name, raw)| {
-                    secret(r, &format!("mask_keys.{name}"), raw, base).map(|s| (name, s))
-                })
-                .collect(),
+            mask_keys: mask_keys(r, self.mask_keys, base),
             approvals: Approvals {
                 max_open: self
                     .approvals
@@ -103,10 +108,62 @@ fn log(r: &mut Report<'_>, raw: RawLog) -> Log {
             }
         },
     };
-    Log {
-        format,
-        filter: raw.filter.unwrap_or_else(|| "info".into()),
+    let filter = match raw.filter {
+        None => "info".into(),
+        Some(filter) => {
+            if let Err(error) = EnvFilter::builder().parse(filter.as_ref()) {
+                let message = format!("{:?} is not a tracing filter: {error}", filter.as_ref());
+                r.add("log.filter", filter.span(), message);
+            }
+            filter.into_inner()
+        }
+    };
+    Log { format, filter }
+}
+
+/// What `Control` will be told, and links in notices begin with.
+fn base_url(r: &mut Report<'_>, raw: &Spanned<String>) {
+    if check_url(r, "server.base_url", raw)
+        && let Err(error) = control::check_base_url(raw.as_ref())
+    {
+        r.add("server.base_url", raw.span(), error.to_string());
     }
+}
+
+fn mask_keys(
+    r: &mut Report<'_>,
+    raw: BTreeMap<String, Spanned<RawSecret>>,
+    base: &Path,
+) -> BTreeMap<String, Secret> {
+    let mut out = BTreeMap::new();
+    for (name, raw) in raw {
+        let key = format!("mask_keys.{name}");
+        let span = raw.span();
+        let Some(secret) = secret(r, &key, raw, base) else {
+            continue;
+        };
+        let named = [(name.clone(), secret.expose().as_bytes().to_vec())];
+        if let Err(error) = pipeline::mask::MaskKeys::new(named) {
+            r.add(&key, span, error.to_string());
+        }
+        out.insert(name, secret);
+    }
+    out
+}
+
+/// Networks of load balancers.
+fn networks(r: &mut Report<'_>, key: &str, raw: Vec<Spanned<String>>) -> Vec<net::IpNet> {
+    let mut out = Vec::new();
+    for (i, text) in raw.into_iter().enumerate() {
+        match text.as_ref().parse() {
+            Ok(network) => out.push(network),
+            Err(_) => {
+                let message = format!("{:?} is not a network such as 10.0.0.0/8", text.as_ref());
+                r.add(&format!("{key}[{i}]"), text.span(), message);
+            }
+        }
+    }
+    out
 }
 
 fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
@@ -165,7 +222,11 @@ fn postgres(r: &mut Report<'_>, raw: RawPostgres, base: &Path, targets: &[Target
             max_connections: l.max_connections.map_or(10_000, |v| {
                 within(r, &format!("{key}.max_connections"), v, 1, 1_000_000)
             }),
-            proxy_protocol_from: l.proxy_protocol_from,
+            proxy_protocol_from: networks(
+                r,
+                &format!("{key}.proxy_protocol_from"),
+                l.proxy_protocol_from,
+            ),
         });
     }
     Postgres {
@@ -179,182 +240,6 @@ fn postgres(r: &mut Report<'_>, raw: RawPostgres, base: &Path, targets: &[Target
         max_query_bytes: raw.max_query_bytes.map_or(16 << 20, |v| {
             within(r, "postgres.max_query_bytes", v, 1 << 10, 1 << 30)
         }),
-    }
-}
-
-fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> {
-    let mut targets: Vec<Target> = Vec::new();
-    for (i, t) in raw.into_iter().enumerate() {
-        let key = format!("target[{i}]");
-        check_name(r, &format!("{key}.name"), &t.name);
-        if targets.iter().any(|other| other.name == *t.name.as_ref()) {
-            r.add(
-                &format!("{key}.name"),
-                t.name.span(),
-                "two targets have this name",
-            );
-        }
-        if t.protocol.as_ref() != "postgres" {
-            let message = format!("{:?} is not a protocol; only postgres", t.protocol.as_ref());
-            r.add(&format!("{key}.protocol"), t.protocol.span(), message);
-        }
-        if t.host.as_ref().is_empty() {
-            r.add(&format!("{key}.host"), t.host.span(), "the host is empty");
-        }
-        check_name(r, &format!("{key}.env"), &t.env);
-        let tls = upstream_tls(r, &key, t.tls);
-        let auth = upstream_auth(r, &key, t.auth);
-        targets.push(Target {
-            name: t.name.into_inner(),
-            env: t.env.into_inner(),
-            host: t.host.into_inner(),
-            port: t
-                .port
-                .map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
-            user: t.user,
-            password: t
-                .password
-                .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
-            databases: t.databases,
-            tls,
-            tls_ca: t
-                .tls_ca
-                .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
-            auth,
-            tags: t.tags,
-        });
-    }
-    targets
-}
-
-fn upstream_tls(r: &mut Report<'_>, key: &str, raw: Option<Spanned<String>>) -> UpstreamTls {
-    let Some(raw) = raw else {
-        return UpstreamTls::VerifyFull;
-    };
-    match raw.as_ref().as_str() {
-        "disable" => UpstreamTls::Disable,
-        "require" => UpstreamTls::Require,
-        "verify-ca" => UpstreamTls::VerifyCa,
-        "verify-full" => UpstreamTls::VerifyFull,
-        other => {
-            let message =
-                format!("{other:?} is none of disable, require, verify-ca and verify-full");
-            r.add(&format!("{key}.tls"), raw.span(), message);
-            UpstreamTls::VerifyFull
-        }
-    }
-}
-
-fn upstream_auth(
-    r: &mut Report<'_>,
-    key: &str,
-    raw: Option<Spanned<Vec<String>>>,
-) -> Vec<UpstreamAuth> {
-    let Some(raw) = raw else {
-        return vec![UpstreamAuth::ScramSha256];
-    };
-    let span = raw.span();
-    let mut methods = Vec::new();
-    for name in raw.into_inner() {
-        methods.push(match name.as_str() {
-            "scram-sha-256" => UpstreamAuth::ScramSha256,
-            "md5" => UpstreamAuth::Md5,
-            "password" => UpstreamAuth::Cleartext,
-            "none" => UpstreamAuth::None,
-            other => {
-                let message = format!("{other:?} is none of scram-sha-256, md5, password and none");
-                r.add(&format!("{key}.auth"), span.clone(), message);
-                continue;
-            }
-        });
-    }
-    methods
-}
-
-fn identity(r: &mut Report<'_>, raw: RawIdentity, base: &Path) -> Identity {
-    let dev = raw.dev.is_some_and(|d| d.enabled);
-    if !dev && raw.issuer.is_empty() {
-        r.missing(
-            "identity.issuer",
-            "nobody could log in: name at least one [[identity.issuer]], or try Weir with \
-             [identity.dev] enabled = true",
-        );
-    }
-    let issuers = raw
-        .issuer
-        .into_iter()
-        .enumerate()
-        .map(|(i, issuer)| one_issuer(r, i, issuer, base));
-    let issuers = issuers.collect();
-    let actors = raw
-        .actor
-        .into_iter()
-        .map(|a| ActorEntry {
-            subject: a.subject,
-            groups: a.groups,
-            owner: a.owner,
-            autonomous: a.autonomous,
-        })
-        .collect();
-    Identity {
-        dev,
-        issuers,
-        actors,
-    }
-}
-
-fn one_issuer(r: &mut Report<'_>, i: usize, raw: RawIssuer, base: &Path) -> Issuer {
-    let key = format!("identity.issuer[{i}]");
-    check_url(r, &format!("{key}.issuer"), &raw.issuer);
-    let span = raw.audience.span();
-    let audiences = match raw.audience.into_inner() {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    };
-    if audiences.is_empty() || audiences.iter().any(String::is_empty) {
-        r.add(
-            &format!("{key}.audience"),
-            span,
-            "a token for anybody would be accepted",
-        );
-    }
-    let kind = match raw.kind {
-        None => Kind::User,
-        Some(kind) => match kind.as_ref().as_str() {
-            "user" => Kind::User,
-            "agent" => Kind::Agent,
-            "workload" => Kind::Workload,
-            other => {
-                let message = format!("{other:?} is none of user, agent and workload");
-                r.add(&format!("{key}.kind"), kind.span(), message);
-                Kind::User
-            }
-        },
-    };
-    Issuer {
-        issuer: raw.issuer.into_inner(),
-        audiences,
-        jwks_uri: raw.jwks_uri,
-        jwks_file: raw
-            .jwks_file
-            .map(|p| existing(r, &format!("{key}.jwks_file"), &p, base)),
-        algorithms: raw
-            .algorithms
-            .unwrap_or_else(|| ["ES256", "RS256", "EdDSA"].map(str::to_owned).to_vec()),
-        subject_prefix: raw.subject_prefix,
-        groups_claim: raw.groups_claim.unwrap_or_else(|| "groups".into()),
-        kind,
-        kind_claim: raw.kind_claim,
-        attr_claims: raw.attr_claims,
-        leeway: Duration::from_secs(
-            raw.leeway_seconds
-                .map_or(5, |v| within(r, &format!("{key}.leeway_seconds"), v, 0, 60)),
-        ),
-        max_age: raw.max_age_seconds.map(Duration::from_secs),
-        token_types: raw
-            .token_types
-            .unwrap_or_else(|| ["at+jwt", "JWT", "none"].map(str::to_owned).to_vec()),
-        ca: raw.ca.map(|p| existing(r, &format!("{key}.ca"), &p, base)),
     }
 }
 
@@ -469,117 +354,28 @@ fn required(r: &mut Report<'_>, raw: Vec<Spanned<String>>) -> Vec<Required> {
 }
 
 fn webhook(r: &mut Report<'_>, raw: RawWebhook, base: &Path) -> Option<Webhook> {
-    check_url(r, "webhook.url", &raw.url);
-    let span = raw.secret.span();
-    let secret = secret(r, "webhook.secret", raw.secret, base)?;
-    if !secret.expose().starts_with("whsec_") {
-        r.add(
-            "webhook.secret",
-            span,
-            "a Standard Webhooks secret starts with whsec_",
-        );
+    if check_url(r, "webhook.url", &raw.url)
+        && let Err(error) = control::check_webhook_url(raw.url.as_ref(), raw.allow_http)
+    {
+        r.add("webhook.url", raw.url.span(), error.to_string());
+    }
+    let mut secrets = Vec::new();
+    for (key, raw) in [
+        ("webhook.secret", Some(raw.secret)),
+        ("webhook.previous_secret", raw.previous_secret),
+    ] {
+        let Some(raw) = raw else { continue };
+        let span = raw.span();
+        let secret = secret(r, key, raw, base)?;
+        if let Err(error) = control::check_webhook_secret(secret.expose()) {
+            r.add(key, span, error.to_string());
+        }
+        secrets.push(secret);
     }
     Some(Webhook {
         url: raw.url.into_inner(),
-        secret,
+        secrets,
         allow_http: raw.allow_http,
         include_statement: raw.include_statement,
     })
-}
-
-// ---- values ----
-
-fn address(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) -> SocketAddr {
-    raw.as_ref().parse().unwrap_or_else(|_| {
-        let message = format!(
-            "{:?} is not an address and port such as 127.0.0.1:5432",
-            raw.as_ref()
-        );
-        r.add(key, raw.span(), message);
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
-}
-
-fn check_url(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) {
-    let url = raw.as_ref();
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    if rest.is_none_or(|host| host.is_empty() || host.contains(char::is_whitespace)) {
-        r.add(
-            key,
-            raw.span(),
-            format!("{url:?} is not an http or https URL"),
-        );
-    }
-}
-
-fn check_name(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) {
-    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name = raw.as_ref();
-    if name.is_empty() || name.len() > 63 || !name.chars().all(ok) {
-        let message =
-            format!("{name:?} is not a name: 1 to 63 letters, digits, dots, dashes, underscores");
-        r.add(key, raw.span(), message);
-    }
-}
-
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
-    r: &mut Report<'_>,
-    key: &str,
-    raw: Spanned<T>,
-    min: T,
-    max: T,
-) -> T {
-    let value = *raw.as_ref();
-    if value < min || value > max {
-        r.add(
-            key,
-            raw.span(),
-            format!("{value} is not between {min} and {max}"),
-        );
-    }
-    value
-}
-
-fn existing(r: &mut Report<'_>, key: &str, raw: &Spanned<PathBuf>, base: &Path) -> PathBuf {
-    let path = base.join(raw.as_ref());
-    if let Err(e) = std::fs::metadata(&path) {
-        r.add(
-            key,
-            raw.span(),
-            format!("{} cannot be read: {e}", path.display()),
-        );
-    }
-    path
-}
-
-fn tls_files(r: &mut Report<'_>, key: &str, raw: Spanned<RawTlsFiles>, base: &Path) -> TlsFiles {
-    let span = raw.span();
-    let files = raw.into_inner();
-    let files = TlsFiles {
-        cert: base.join(files.cert),
-        key: base.join(files.key),
-    };
-    for path in [&files.cert, &files.key] {
-        if let Err(e) = std::fs::metadata(path) {
-            r.add(
-                key,
-                span.clone(),
-                format!("{} cannot be read: {e}", path.display()),
-            );
-        }
-    }
-    files
-}
-
-fn secret(r: &mut Report<'_>, key: &str, raw: Spanned<RawSecret>, base: &Path) -> Option<Secret> {
-    let span = raw.span();
-    match raw.into_inner().resolve(base) {
-        Ok(secret) => Some(secret),
-        Err(message) => {
-            r.add(key, span, message);
-            None
-        }
-    }
 }

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use identity::{ActorConfig, IssuerConfig};
+
 pub use error::{ConfigError, ConfigErrors};
 pub use secret::Secret;
 
@@ -86,7 +88,7 @@ pub struct PgListener {
     pub allow_plaintext_tokens: bool,
     pub max_connections: usize,
     /// Networks of load balancers that speak the PROXY protocol.
-    pub proxy_protocol_from: Vec<String>,
+    pub proxy_protocol_from: Vec<net::IpNet>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,48 +123,16 @@ pub struct Target {
     pub tags: BTreeMap<String, String>,
 }
 
+/// Put before the subjects of the development issuer when there are real ones.
+pub(crate) const DEV_SUBJECT_PREFIX: &str = "dev:";
+
 #[derive(Debug)]
 pub struct Identity {
     /// The embedded development issuer. Whoever can read its key directory can be anybody.
     pub dev: bool,
-    pub issuers: Vec<Issuer>,
-    pub actors: Vec<ActorEntry>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    User,
-    Agent,
-    Workload,
-}
-
-#[derive(Debug)]
-pub struct Issuer {
-    pub issuer: String,
-    pub audiences: Vec<String>,
-    /// Where the keys are, if not where discovery says.
-    pub jwks_uri: Option<String>,
-    pub jwks_file: Option<PathBuf>,
-    pub algorithms: Vec<String>,
-    pub subject_prefix: String,
-    pub groups_claim: String,
-    pub kind: Kind,
-    pub kind_claim: Option<String>,
-    pub attr_claims: Vec<String>,
-    pub leeway: Duration,
-    pub max_age: Option<Duration>,
-    /// Accepted `typ` headers.
-    pub token_types: Vec<String>,
-    pub ca: Option<PathBuf>,
-}
-
-/// What is known about an agent or workload besides its token.
-#[derive(Debug, Clone)]
-pub struct ActorEntry {
-    pub subject: String,
-    pub groups: Vec<String>,
-    pub owner: Option<String>,
-    pub autonomous: bool,
+    pub issuers: Vec<IssuerConfig>,
+    /// What is known about agents and workloads besides their tokens.
+    pub actors: Vec<ActorConfig>,
 }
 
 #[derive(Debug)]
@@ -214,7 +184,8 @@ pub struct Required {
 #[derive(Debug)]
 pub struct Webhook {
     pub url: String,
-    pub secret: Secret,
+    /// The present one, and the one that is being retired.
+    pub secrets: Vec<Secret>,
     pub allow_http: bool,
     pub include_statement: bool,
 }

@@ -39,7 +39,7 @@ pub(super) struct RawConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawServer {
-    pub(super) data_dir: PathBuf,
+    pub(super) data_dir: Spanned<PathBuf>,
     pub(super) base_url: Spanned<String>,
     pub(super) drain_seconds: Option<Spanned<u64>>,
 }
@@ -48,7 +48,7 @@ pub(super) struct RawServer {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLog {
     pub(super) format: Option<Spanned<String>>,
-    pub(super) filter: Option<String>,
+    pub(super) filter: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +89,7 @@ pub(super) struct RawPgListener {
     pub(super) allow_plaintext_tokens: bool,
     pub(super) max_connections: Option<Spanned<usize>>,
     #[serde(default)]
-    pub(super) proxy_protocol_from: Vec<String>,
+    pub(super) proxy_protocol_from: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +100,7 @@ pub(super) struct RawTarget {
     pub(super) env: Spanned<String>,
     pub(super) host: Spanned<String>,
     pub(super) port: Option<Spanned<u16>>,
-    pub(super) user: String,
+    pub(super) user: Spanned<String>,
     pub(super) password: Option<Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) databases: Vec<String>,
@@ -132,19 +132,29 @@ pub(super) struct RawDev {
 pub(super) struct RawIssuer {
     pub(super) issuer: Spanned<String>,
     pub(super) audience: Spanned<OneOrMany>,
-    pub(super) jwks_uri: Option<String>,
+    pub(super) jwks_uri: Option<Spanned<String>>,
     pub(super) jwks_file: Option<Spanned<PathBuf>>,
-    pub(super) algorithms: Option<Vec<String>>,
+    pub(super) algorithms: Option<Vec<Spanned<String>>>,
+    pub(super) subject_prefix: Option<Spanned<String>>,
+    pub(super) group_prefix: Option<Spanned<String>>,
+    pub(super) allowed_groups: Option<Vec<String>>,
     #[serde(default)]
-    pub(super) subject_prefix: String,
-    pub(super) groups_claim: Option<String>,
+    pub(super) shared_groups: bool,
+    pub(super) subject_claim: Option<Spanned<String>>,
+    pub(super) groups_claim: Option<Spanned<String>>,
     pub(super) kind: Option<Spanned<String>>,
-    pub(super) kind_claim: Option<String>,
+    pub(super) service_accounts: Option<Spanned<String>>,
+    pub(super) kind_claim: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) attr_claims: Vec<String>,
+    pub(super) mfa_amr: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) mfa_acr: Vec<String>,
     pub(super) leeway_seconds: Option<Spanned<u64>>,
-    pub(super) max_age_seconds: Option<u64>,
-    pub(super) token_types: Option<Vec<String>>,
+    pub(super) max_age_seconds: Option<Spanned<u64>>,
+    pub(super) token_types: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) accept_unmarked_tokens: bool,
     pub(super) ca: Option<Spanned<PathBuf>>,
 }
 
@@ -158,10 +168,11 @@ pub(super) enum OneOrMany {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawActor {
-    pub(super) subject: String,
+    pub(super) subject: Spanned<String>,
     #[serde(default)]
-    pub(super) groups: Vec<String>,
-    pub(super) owner: Option<String>,
+    pub(super) groups: Vec<Spanned<String>>,
+    pub(super) owner: Option<Spanned<String>>,
+    pub(super) kind: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) autonomous: bool,
 }
@@ -225,6 +236,7 @@ pub(super) struct RawPlugins {
 pub(super) struct RawWebhook {
     pub(super) url: Spanned<String>,
     pub(super) secret: Spanned<RawSecret>,
+    pub(super) previous_secret: Option<Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) allow_http: bool,
     #[serde(default = "yes")]

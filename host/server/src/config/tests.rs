@@ -125,6 +125,212 @@ fn errors_name_key_and_line() {
     }
 }
 
+const ISSUER: &str =
+    "[[identity.issuer]]\nissuer = \"https://login.example\"\naudience = \"weir\"\n";
+const SECOND: &str = "[[identity.issuer]]\nissuer = \"https://ci.example\"\naudience = \"weir\"\nsubject_prefix = \"ci:\"\n";
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// The good configuration with more at its end, which is checked and refused with `expect`.
+fn refused(more: &str, expect: &str) {
+    let errors = parse(&format!("{GOOD}{more}")).expect_err(more).to_string();
+    assert!(errors.contains(expect), "{more}: {errors}");
+}
+
+/// What once passed, or was told without its line and one at a time.
+#[test]
+fn every_value_is_looked_at_where_it_is_written() {
+    for (issuer, expect) in [
+        (
+            "algorithms = [\"ES256\", \"HS256\"]",
+            "weir.toml:23: identity.issuer[0].algorithms[1]: ",
+        ),
+        ("algorithms = []", "weir.toml:21: identity.issuer[0]: "),
+        (
+            "token_types = [\"id\"]",
+            "weir.toml:23: identity.issuer[0].token_types[0]: ",
+        ),
+        (
+            "jwks_uri = \"keys\"",
+            "weir.toml:23: identity.issuer[0].jwks_uri: ",
+        ),
+        (
+            "jwks_uri = \"http://a.example/k\"",
+            "weir.toml:23: identity.issuer[0].jwks_uri: ",
+        ),
+        (
+            "max_age_seconds = 9223372036854775807",
+            "weir.toml:23: identity.issuer[0].max_age_seconds: ",
+        ),
+        (
+            "max_age_seconds = 0",
+            "identity.issuer[0].max_age_seconds: 0 is not between",
+        ),
+        (
+            "kind = \"person\"",
+            "weir.toml:23: identity.issuer[0].kind: ",
+        ),
+        (
+            "service_accounts = \"bot\"",
+            "weir.toml:23: identity.issuer[0].service_accounts: ",
+        ),
+        (
+            "groups_claim = \" > \"",
+            "weir.toml:23: identity.issuer[0].groups_claim: ",
+        ),
+        (
+            "subject_claim = \"\"",
+            "weir.toml:23: identity.issuer[0].subject_claim: ",
+        ),
+        (
+            "subject_prefix = \"dev:\"",
+            "weir.toml:23: identity.issuer[0].subject_prefix: ",
+        ),
+    ] {
+        refused(&format!("{ISSUER}{issuer}\n"), expect);
+    }
+    let actor = "[[identity.actor]]\nsubject = \"a\"\n";
+    let webhook = |rest: &str| format!("[webhook]\nurl = \"https://a.example/x\"\n{rest}\n");
+    for (more, expect) in [
+        (
+            format!("{actor}{actor}"),
+            "weir.toml:23: identity.actor[1].subject: ",
+        ),
+        (
+            format!("{actor}groups = [\"\"]"),
+            "weir.toml:22: identity.actor[0].groups[0]: ",
+        ),
+        (
+            format!("{actor}kind = \"bot\""),
+            "weir.toml:22: identity.actor[0].kind: ",
+        ),
+        (
+            "[mask_keys]\nk = \"short\"\n".to_owned(),
+            "weir.toml:21: mask_keys.k: ",
+        ),
+        (
+            webhook("secret = \"whsec_AAAA\""),
+            "weir.toml:22: webhook.secret: ",
+        ),
+        (
+            webhook(&format!("secret = \"{SECRET}\"\nprevious_secret = \"x\"")),
+            "weir.toml:23: webhook.previous_secret: ",
+        ),
+        (
+            format!("[webhook]\nurl = \"http://10.1.2.3/x\"\nsecret = \"{SECRET}\""),
+            "weir.toml:21: webhook.url: the webhook cannot be used: its URL must be https",
+        ),
+        (
+            "[log]\nfilter = \"weir=notalevel\"".to_owned(),
+            "weir.toml:21: log.filter: ",
+        ),
+    ] {
+        refused(&more, expect);
+    }
+    for (from, to, expect) in [
+        (
+            "user = \"weir\"",
+            "user = \"\"",
+            "weir.toml:15: target[0].user: ",
+        ),
+        (
+            "host = \"127.0.0.1\"",
+            "host = \"no such host!\"",
+            "weir.toml:13: target[0].host: ",
+        ),
+        (
+            "data_dir = \"data\"",
+            "data_dir = \"\"",
+            "weir.toml:3: server.data_dir: ",
+        ),
+        (
+            "tls = \"disable\"",
+            "auth = []",
+            "weir.toml:17: target[0].auth: ",
+        ),
+        (
+            "\"127.0.0.1:5432\"",
+            "\"127.0.0.1:5432\"\nproxy_protocol_from = [\"10.0.0.0/8\", \"x\"]",
+            "weir.toml:9: postgres.listener[0].proxy_protocol_from[1]: ",
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let errors = parse(&GOOD.replace(from, to)).expect_err(to).to_string();
+        assert!(errors.contains(expect), "{to}: {errors}");
+    }
+}
+
+/// Two issuers must not be able to speak for each other's people, nor to put theirs into the
+/// other's groups, unless somebody says that they may.
+#[test]
+fn issuers_are_kept_apart() {
+    refused(
+        &format!("{ISSUER}{ISSUER}"),
+        "weir.toml:24: identity.issuer[1].issuer: ",
+    );
+    let same = SECOND.replace("ci:", "");
+    refused(
+        &format!("{ISSUER}{same}"),
+        "weir.toml:26: identity.issuer[1].subject_prefix: ",
+    );
+    refused(
+        &format!("{ISSUER}{SECOND}"),
+        "weir.toml:24: identity.issuer[1].group_prefix: ",
+    );
+    for more in [
+        "group_prefix = \"ci/\"",
+        "allowed_groups = [\"ci\"]",
+        "shared_groups = true",
+    ] {
+        parse(&format!("{GOOD}{ISSUER}{SECOND}{more}\n")).expect(more);
+    }
+}
+
+#[test]
+fn what_users_need_of_an_issuer_can_be_set() {
+    let more = "subject_claim = \"email\"\nmfa_amr = [\"hwk\"]\nmfa_acr = [\"phr\"]\n\
+                service_accounts = \"agent\"\naccept_unmarked_tokens = true\nmax_age_seconds = 3600\n\
+                groups_claim = \"realm_access > roles\"\n";
+    let config = parse(&format!("{GOOD}{ISSUER}{more}")).unwrap();
+    let issuer = &config.identity.issuers[0];
+    assert_eq!(issuer.subject_claim.to_string(), "email");
+    assert_eq!(issuer.groups_claim.to_string(), "realm_access > roles");
+    assert_eq!(
+        (&issuer.mfa_amr[..], &issuer.mfa_acr[..]),
+        (&["hwk".to_owned()][..], &["phr".to_owned()][..])
+    );
+    assert_eq!(
+        issuer.service_accounts,
+        Some(pipeline::PrincipalKind::Agent)
+    );
+    assert!(issuer.unmarked);
+    assert_eq!(issuer.max_age, Some(Duration::from_secs(3600)));
+    let config = parse(&format!("{GOOD}{ISSUER}")).unwrap();
+    assert_eq!(
+        config.identity.issuers[0].max_age,
+        Some(identity::DEFAULT_MAX_AGE)
+    );
+}
+
+#[test]
+fn a_url_is_not_shown_whole() {
+    for url in [
+        "postgres://u:hunter2@db.example/x",
+        "ftp://hunter2@a.example",
+        "https://",
+        "hunter2",
+        "https://u:hunter2@a.example/hunter2?hunter2#hunter2",
+        "https://a b/hunter2",
+    ] {
+        let bad = GOOD.replace("http://127.0.0.1:8443", url);
+        let errors = parse(&bad).expect_err(url).to_string();
+        assert!(errors.contains("server.base_url"), "{errors}");
+        assert!(!errors.contains("hunter2"), "{url}: {errors}");
+        let bad = format!("{GOOD}{}", ISSUER.replace("https://login.example", url));
+        let errors = parse(&bad).expect_err(url).to_string();
+        assert!(!errors.contains("hunter2"), "{url}: {errors}");
+    }
+}
+
 #[test]
 fn a_required_plugin_may_be_pinned() {
     let digest = "a".repeat(64);

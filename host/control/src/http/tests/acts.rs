@@ -1,6 +1,7 @@
 //! What people do through the API: bundles, plugins, sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::ControlError;
-use crate::testing::{Rig, session_info};
+use crate::testing::{Rig, Setup, session_info};
 
 async fn activate(rig: &Rig, who: &str, version: u64) -> StatusCode {
     let call = format!("POST /v1/bundles/{version}/activate");
@@ -226,6 +227,39 @@ async fn a_bundle_that_no_longer_validates_refuses_sessions_until_another_is_act
     assert_eq!(activate(&rig, "bob", fine).await, StatusCode::OK);
     assert!(rig.bundles.sealed.lock().is_none());
     assert_eq!(rig.bundles.active_version(), fine);
+}
+
+/// The store answers too late, but does what it was asked: the engine follows it.
+#[tokio::test]
+async fn a_late_answer_is_waited_out() {
+    let rig = Rig::with(Setup {
+        patience: Some(Duration::from_millis(200)),
+        ..Setup::default()
+    })
+    .await;
+    let version = rig.stage("alice", "two").await;
+    let upload = json!({"component": STANDARD.encode("late")});
+    let lock = rusqlite::Connection::open(rig.database()).unwrap();
+    for (call, who, body) in [
+        (
+            format!("POST /v1/bundles/{version}/activate"),
+            "bob",
+            json!({}),
+        ),
+        ("POST /v1/plugins/risk".to_owned(), "alice", upload),
+    ] {
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let unlock = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            lock.execute_batch("ROLLBACK").unwrap();
+        };
+        let (answer, ()) = tokio::join!(rig.call(who, &call, body), unlock);
+        assert_eq!(answer.status, StatusCode::OK, "{call}: {answer:?}");
+    }
+    assert_eq!(rig.bundles.active_version(), version);
+    let active = rig.control.store().active_bundle().await.unwrap().unwrap();
+    assert_eq!(active.version, version);
+    assert_eq!(rig.plugins.component("risk").unwrap(), "late");
 }
 
 /// Only people bring a bundle into force: no service account, and nobody's agent.

@@ -11,10 +11,15 @@ const STEPS: &[&str] = &[
     include_str!("003.sql"),
 ];
 
+/// The newest schema.
+pub(super) fn known() -> i64 {
+    i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the database to the newest schema, each step in its own transaction.
 pub(super) fn run(connection: &mut Connection) -> Result<()> {
     let what = "bringing the database to the newest schema";
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let known = known();
     loop {
         let tx = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,12 +23,14 @@ mod file;
 mod holds;
 mod migrations;
 mod outbox;
+mod peek;
 mod plugin_changes;
 mod plugins;
 mod sessions;
 mod worker;
 
-use worker::Worker;
+pub use peek::{Stored, peek};
+use worker::{ANSWER_WAIT, Worker};
 
 /// Changes that a slow receiver may miss before it must look by itself.
 const CHANGES_KEPT: usize = 256;
@@ -77,6 +80,14 @@ struct Inner {
 impl Sqlite {
     /// Opens or makes the file, for this process alone. Blocks.
     pub fn open(path: &Path) -> std::result::Result<Self, ControlError> {
+        Self::open_with(path, ANSWER_WAIT)
+    }
+
+    /// With another patience than usual.
+    pub(crate) fn open_with(
+        path: &Path,
+        wait: Duration,
+    ) -> std::result::Result<Self, ControlError> {
         let lock = file::prepare(path)?;
         let mut writing = file::connect(path, false)?;
         migrations::run(&mut writing)?;
@@ -84,8 +95,8 @@ impl Sqlite {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         Ok(Self {
             inner: Arc::new(Inner {
-                writer: Worker::start("weir-state-write", writing)?,
-                reader: Worker::start("weir-state-read", reading)?,
+                writer: Worker::start("weir-state-write", writing, wait)?,
+                reader: Worker::start("weir-state-read", reading, wait)?,
                 changes,
                 _lock: lock,
             }),

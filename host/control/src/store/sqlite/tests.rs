@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::Sqlite;
+use super::{Sqlite, peek};
 use crate::error::ControlError;
 use crate::store::conformance::{self, Maker};
 use crate::store::{Store, StoreError};
@@ -82,6 +82,45 @@ fn refuses_files_that_it_does_not_understand() {
             .unwrap(),
         ControlError::File { .. }
     ));
+}
+
+/// A check beside a Weir that runs, or after it: it sees what counts, and leaves no trace.
+#[tokio::test]
+async fn a_look_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state ?#%.db");
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert!(peek(&path).unwrap().is_none());
+    assert!(names().is_empty());
+    let store = Sqlite::open(&path).unwrap();
+    let running = conformance::an_active_bundle(&store).await;
+    let seen = |path: &std::path::Path| {
+        let (row, files) = peek(path).unwrap().unwrap().bundle.unwrap();
+        (row.version, files.len())
+    };
+    let before = names();
+    assert_eq!(seen(&path), (running, 1), "while it runs");
+    assert_eq!(names(), before);
+    drop(store);
+    for _ in 0..100 {
+        if !names()
+            .iter()
+            .any(|n| n.to_string_lossy().ends_with("-wal"))
+        {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let before = names();
+    assert_eq!(seen(&path), (running, 1), "afterwards");
+    assert_eq!(names(), before);
 }
 
 #[tokio::test]

@@ -12,17 +12,22 @@ const QUEUE: usize = 256;
 /// How long a caller waits for a place in the queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
 /// How long a caller waits for its answer. The job itself still runs to its end.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 pub(super) struct Worker {
     jobs: mpsc::Sender<Job>,
+    answer_wait: Duration,
 }
 
 impl Worker {
     /// The thread ends, and closes the connection, when the worker is dropped and its queue is empty.
-    pub(super) fn start(name: &str, mut connection: Connection) -> Result<Self> {
+    pub(super) fn start(
+        name: &str,
+        mut connection: Connection,
+        answer_wait: Duration,
+    ) -> Result<Self> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         std::thread::Builder::new()
             .name(name.to_owned())
@@ -32,7 +37,7 @@ impl Worker {
                 }
             })
             .map_err(|_| StoreError::Closed)?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, answer_wait })
     }
 
     /// Runs `job` on the thread. When this is cancelled or times out, the job may still be done.
@@ -50,7 +55,7 @@ impl Worker {
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(StoreError::Busy(QUEUE)),
             Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(StoreError::Closed),
         }
-        match tokio::time::timeout(ANSWER_WAIT, answered).await {
+        match tokio::time::timeout(self.answer_wait, answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(StoreError::Closed),
             Err(_) => Err(StoreError::Timeout),

@@ -257,14 +257,64 @@ pub(super) fn table() -> Vec<(&'static str, Change, &'static str)> {
         ("fourteen actors", |_, c| c["act"] = acts(14), "delegation"),
         ("forty actors", |_, c| c["act"] = acts(40), "malformed"),
         // Header.
-        ("typ JWT", |h, _| h["typ"] = json!("JWT"), ""),
-        ("typ lower case", |h, _| h["typ"] = json!("jwt"), ""),
+        ("typ JWT", |h, c| jwt(h, c, "scope"), ""),
+        (
+            "typ lower case",
+            |h, c| {
+                jwt(h, c, "scope");
+                h["typ"] = json!("jwt");
+            },
+            "",
+        ),
+        // The signs by which an access token is told from an ID token.
+        (
+            "typ JWT without a sign",
+            |h, _| h["typ"] = json!("JWT"),
+            "type",
+        ),
+        ("typ JWT scp", |h, c| jwt(h, c, "scp"), ""),
+        ("typ JWT client_id", |h, c| jwt(h, c, "client_id"), ""),
+        ("typ JWT cid", |h, c| jwt(h, c, "cid"), ""),
+        ("typ JWT appid", |h, c| jwt(h, c, "appid"), ""),
+        ("typ JWT azp", |h, c| jwt(h, c, "azp"), ""),
+        (
+            "typ JWT for its own client",
+            |h, c| {
+                jwt(h, c, "azp");
+                c["azp"] = json!(AUDIENCE);
+            },
+            "type",
+        ),
+        (
+            "typ JWT for its own client, among others",
+            |h, c| {
+                jwt(h, c, "azp");
+                (c["azp"], c["aud"]) = (json!(AUDIENCE), json!(["more", AUDIENCE]));
+            },
+            "type",
+        ),
+        (
+            "typ JWT with a nonce",
+            |h, c| {
+                jwt(h, c, "scope");
+                c["nonce"] = json!("n");
+            },
+            "type",
+        ),
         (
             "typ full",
             |h, _| h["typ"] = json!("application/at+jwt"),
             "",
         ),
-        ("no typ", |h, _| remove(h, "typ"), ""),
+        (
+            "no typ",
+            |h, c| {
+                jwt(h, c, "scope");
+                remove(h, "typ");
+            },
+            "",
+        ),
+        ("no typ, no sign", |h, _| remove(h, "typ"), "type"),
         ("typ logout", |h, _| h["typ"] = json!("logout+jwt"), "type"),
         ("typ dpop", |h, _| h["typ"] = json!("dpop+jwt"), "type"),
         (
@@ -316,6 +366,12 @@ pub(super) fn table() -> Vec<(&'static str, Change, &'static str)> {
             "",
         ),
     ]
+}
+
+/// A token of the type that says nothing, with a claim that does.
+fn jwt(header: &mut Value, claims: &mut Value, sign: &str) {
+    header["typ"] = json!("JWT");
+    claims[sign] = json!("app");
 }
 
 pub(super) fn remove(value: &mut Value, name: &str) {
