@@ -391,6 +391,7 @@ fn every_route_wants_a_token_and_a_right() {
         ("GET", "/plugins"),
         ("POST", "/plugins/evil"),
         ("DELETE", "/plugins/mask-pii"),
+        ("POST", "/plugins/mask-pii/confirm"),
         (
             "POST",
             "/sessions/0190a0a0-0000-7000-8000-000000000000/kill",
@@ -410,10 +411,21 @@ fn every_route_wants_a_token_and_a_right() {
             .weir
             .api(&mallory, method, path, Some(json!({})))
             .unwrap();
-        // A body that is wrong may be seen before the right is; never a success.
-        assert!(
-            (400..500).contains(&stranger.status),
-            "{method} {path}: {stranger:?}"
-        );
+        assert_eq!(stranger.status, 403, "{method} {path}: {stranger:?}");
+        let body = &stranger.body;
+        assert_eq!(body["code"], "forbidden", "{method} {path}: {stranger:?}");
+        assert!(body["message"].as_str().is_some_and(|m| m.contains(':')));
+    }
+    // Who may gets further: to the list, or to what is wrong with the call.
+    let olga = shop.token(OLGA);
+    for (method, path, status) in [
+        ("GET", "/bundles", 200),
+        ("GET", "/plugins", 200),
+        ("POST", "/bundles", 400),
+        ("POST", "/plugins/evil", 400),
+    ] {
+        let answer = shop.weir.api(&olga, method, path, Some(json!({})));
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
 }

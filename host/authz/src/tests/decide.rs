@@ -76,9 +76,9 @@ fn approvals_are_found_by_asking_again() {
         @id("grant.b") permit (principal in Group::"h", action in Action::"write", resource)
         when { context.base.approvals.contains(ApprovalRule::"risky") };
         @id("guard.either") @reason("either") forbid (principal, action == Action::"postgres:update", resource)
-        unless { context.base.approvals.containsAny([ApprovalRule::"pii-reveal", ApprovalRule::"prod-ddl"]) };
+        unless { context.base.approvals.containsAny([ApprovalRule::"agent-write", ApprovalRule::"prod-ddl"]) };
         @id("guard.both") @reason("both") forbid (principal, action == Action::"postgres:delete", resource)
-        unless { context.base.approvals.containsAll([ApprovalRule::"pii-reveal", ApprovalRule::"prod-ddl"]) };
+        unless { context.base.approvals.containsAll([ApprovalRule::"agent-write", ApprovalRule::"prod-ddl"]) };
         @id("guard.one") @reason("one") forbid (principal, action == Action::"postgres:insert", resource)
         unless { context.base.approvals.contains(ApprovalRule::"prod-ddl") };
         @id("guard.never") @reason("never") forbid (principal, action == Action::"postgres:truncate", resource)
@@ -93,27 +93,27 @@ fn approvals_are_found_by_asking_again() {
         on(Action::PostgresTruncate),
     );
     for (group, accesses, given, expect, because) in [
-        // The manifest names prod-ddl before pii-reveal, so that one is asked for.
+        // The manifest names prod-ddl before agent-write, so that one is asked for.
         ("g", vec![&update], vec![], "needs prod-ddl", "either"),
-        ("g", vec![&update], vec!["pii-reveal"], "permit", ""),
+        ("g", vec![&update], vec!["agent-write"], "permit", ""),
         (
             "g",
             vec![&delete],
             vec![],
-            "needs pii-reveal, prod-ddl",
+            "needs agent-write, prod-ddl",
             "both",
         ),
         (
             "g",
             vec![&delete],
             vec!["prod-ddl"],
-            "needs pii-reveal",
+            "needs agent-write",
             "both",
         ),
         (
             "g",
             vec![&delete],
-            vec!["prod-ddl", "pii-reveal"],
+            vec!["prod-ddl", "agent-write"],
             "permit",
             "",
         ),
@@ -129,7 +129,7 @@ fn approvals_are_found_by_asking_again() {
             "g",
             vec![&update, &delete],
             vec![],
-            "needs pii-reveal, prod-ddl",
+            "needs agent-write, prod-ddl",
             "both; either",
         ),
         // No approval helps: nobody is asked.

@@ -174,9 +174,9 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             rule("prod-bulk-write"),
         ),
         (
-            "vote on pii-reveal",
+            "vote on risky",
             Action::ApprovalVote,
-            rule("pii-reveal"),
+            rule("risky"),
         ),
         ("watch a session", Action::SessionObserve, session()),
         ("end a session", Action::SessionTerminate, session()),
@@ -225,7 +225,7 @@ fn the_matrix_is_as_written() {
     ] {
         for (env, approvals) in [
             ("prod", vec![]),
-            ("prod", vec!["pii-reveal"]),
+            ("prod", vec!["prod-bulk-write", "prod-ddl", "agent-write", "risky"]),
             ("dev", vec![]),
         ] {
             let access = Access {
@@ -243,7 +243,7 @@ fn the_matrix_is_as_written() {
             let approved = if approvals.is_empty() {
                 ""
             } else {
-                ", pii-reveal approved"
+                ", all approved"
             };
             rows.push((format!("column {name} ({env}{approved})"), cells.collect()));
         }
