@@ -173,11 +173,7 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::ApprovalVote,
             rule("prod-bulk-write"),
         ),
-        (
-            "vote on risky",
-            Action::ApprovalVote,
-            rule("risky"),
-        ),
+        ("vote on risky", Action::ApprovalVote, rule("risky")),
         ("watch a session", Action::SessionObserve, session()),
         ("end a session", Action::SessionTerminate, session()),
     ]
@@ -225,7 +221,10 @@ fn the_matrix_is_as_written() {
     ] {
         for (env, approvals) in [
             ("prod", vec![]),
-            ("prod", vec!["prod-bulk-write", "prod-ddl", "agent-write", "risky"]),
+            (
+                "prod",
+                vec!["prod-bulk-write", "prod-ddl", "agent-write", "risky"],
+            ),
             ("dev", vec![]),
         ] {
             let access = Access {
