@@ -285,3 +285,24 @@ async fn a_large_text_does_not_stop_others() {
     let meanwhile = answered.iter().filter(|at| **at < done / 2).count();
     assert!(meanwhile >= 5, "{answered:?} {done:?}");
 }
+
+/// Where nothing is labelled, names are taken at their word; what the server says it did is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_the_decision_ends_the_session() {
+    let setup = "CREATE TABLE t (n int); INSERT INTO t VALUES (1); GRANT ALL ON t TO weir;
+        CREATE FUNCTION do_it(text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE $1; END$$";
+    let b = Bench::new("x_verb", MemoryPolicy::permit_all(), setup);
+    let mut c = b.client().await;
+    let harmless = script().parse("s", "SELECT 1");
+    harmless.sync().ask(&mut c).await;
+    c.query("SELECT do_it('DEALLOCATE s')").await;
+    c.query("SELECT do_it('PREPARE s AS DELETE FROM t')").await;
+    let m = script().bind("", "s").execute("").sync().ask(&mut c).await;
+    let last = m.last().unwrap();
+    assert_eq!(
+        (last.tag, last.field(b'S').as_str()),
+        ('E', "FATAL"),
+        "{m:?}"
+    );
+    assert!(last.field(b'M').contains("something else"), "{m:?}");
+}
