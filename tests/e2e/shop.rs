@@ -127,10 +127,11 @@ pub fn skipped(why: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "SKIPPED: {why}");
     let file = weir_tests::paths::skipped();
-    let written = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(&file)
+    let written = std::fs::create_dir_all(weir_tests::paths::scratch())
+        .and_then(|()| {
+            let mut options = std::fs::File::options();
+            options.create(true).append(true).open(&file)
+        })
         .and_then(|mut file| writeln!(file, "{why}"));
     assert!(written.is_ok(), "{}: {written:?}", file.display());
 }

@@ -1,5 +1,6 @@
 //! How many files and sockets the process may have open, and how many it may come to need.
 
+use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
@@ -36,19 +37,48 @@ pub(crate) fn raise() {
 
 /// What is wrong if every connection that the configuration allows is there, if anything.
 pub(crate) fn warning(config: &Config, limit: Option<u64>) -> Option<String> {
-    // A session has two ends.
-    let sessions = config.postgres.listeners.iter();
-    let sessions = sessions.map(|l| (l.max_connections as u64).saturating_mul(2));
-    let needed = sessions
-        .fold(RESERVE, u64::saturating_add)
-        .saturating_add(config.api.max_connections as u64);
+    let needed = connections(config).saturating_add(RESERVE);
     let limit = limit.filter(|limit| *limit < needed)?;
     Some(format!(
         "the process may have {limit} files and sockets open, but with every connection that \
-         max_connections allows it needs {needed}: when they are used up, nobody gets in, and what \
-         cannot be recorded for long ends Weir. Raise the limit (ulimit -n, LimitNOFILE=), or lower \
-         max_connections"
+         max_connections allows it needs {needed}; so Weir accepts fewer. Raise the limit (ulimit -n, \
+         LimitNOFILE=), or lower max_connections"
     ))
+}
+
+/// Lowers every `max_connections` so far that what they allow fits. Otherwise strangers could use up
+/// the descriptors, and nothing could be recorded.
+pub(crate) fn fit(config: &mut Config, limit: Option<u64>) -> anyhow::Result<()> {
+    let Some(limit) = limit else {
+        return Ok(());
+    };
+    let Some(room) = limit.checked_sub(RESERVE).filter(|room| *room >= RESERVE) else {
+        bail!(
+            "the process may have only {limit} files and sockets open; Weir needs at least {}: raise the \
+             limit (ulimit -n, LimitNOFILE=)",
+            2 * RESERVE
+        );
+    };
+    let wanted = connections(config);
+    if wanted <= room {
+        return Ok(());
+    }
+    let share = |most: usize| {
+        let part = (most as u128) * u128::from(room) / u128::from(wanted);
+        usize::try_from(part).unwrap_or(most).max(1)
+    };
+    for listener in &mut config.postgres.listeners {
+        listener.max_connections = share(listener.max_connections);
+    }
+    config.api.max_connections = share(config.api.max_connections);
+    Ok(())
+}
+
+/// Sockets, if everybody comes. A session has two ends.
+fn connections(config: &Config) -> u64 {
+    let listeners = config.postgres.listeners.iter();
+    let sessions = listeners.map(|l| (l.max_connections as u64).saturating_mul(2));
+    sessions.fold(config.api.max_connections as u64, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -56,6 +86,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    fn maxima(config: &Config) -> (usize, usize, usize) {
+        let of = |n: usize| config.postgres.listeners[n].max_connections;
+        (of(0), of(1), config.api.max_connections)
+    }
 
     #[test]
     fn what_may_be_needed_is_compared_with_what_there_is() {
@@ -77,6 +112,20 @@ mod tests {
             let said = warning(&config, Some(needed - 1)).unwrap();
             assert!(said.contains(&format!("it needs {needed}")), "{said}");
         }
+        for (limit, expect) in [(None, (100, 50, 10)), (Some(566), (100, 50, 10))] {
+            let mut config = config(second);
+            fit(&mut config, limit).unwrap();
+            assert_eq!(maxima(&config), expect);
+        }
+        for limit in [20_000, 1024, 512] {
+            let mut config = config("");
+            config.postgres.listeners[0].max_connections = 10_000;
+            fit(&mut config, Some(limit)).unwrap();
+            assert_eq!(warning(&config, Some(limit)), None, "{limit}");
+            assert!(config.postgres.listeners[0].max_connections as u64 > limit / 5);
+            assert!(config.api.max_connections > 0);
+        }
+        assert!(fit(&mut config(""), Some(511)).is_err());
     }
 
     #[test]

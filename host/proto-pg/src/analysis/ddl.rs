@@ -4,10 +4,12 @@ use pg_raw_parse::raw::{AlterTableType as At, ConstrType, ObjectType};
 use pg_raw_parse::{Node, nodes};
 use pipeline::{Action, SqlKind};
 
-use super::found::Place;
+use super::found::{Found, Place};
 use super::statement::{Cx, summarize};
+use super::stored;
 use super::summary::{COPIES, Draft};
 use super::walk::{Out, Walk};
+use crate::catalog::Snapshot;
 
 const MOVES: &str = "this could move or rename labelled columns to where no label protects them";
 
@@ -22,6 +24,8 @@ pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft 
         Some(kind) => {
             walk.found.writes |= kind != SqlKind::Session;
             walk.found.changes_catalog |= kind == SqlKind::Ddl;
+            walk.found.hidden_code |= walk.snapshot.has_event_triggers();
+            stored::expressions(node, &mut walk);
             let mut draft = cx.done(walk, kind);
             if let Node::CreateSchemaStmt(s) = node {
                 for element in s.schema_elts() {
@@ -38,6 +42,12 @@ pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft 
             cx.done(walk, SqlKind::Unknown)
         }
     }
+}
+
+/// The end of a transaction checks what was deferred, and runs its triggers.
+pub(super) fn deferred(found: &mut Found, snapshot: &Snapshot) {
+    found.hidden_code |= snapshot.has_deferred_triggers();
+    found.checked.extend(snapshot.deferred());
 }
 
 /// A new relation in the schema where it would be made.
@@ -80,10 +90,6 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         Node::RefreshMatViewStmt(s) => touches(walk, Action::PostgresAlter, s.relation()),
         Node::IndexStmt(s) => {
             touches(walk, Action::PostgresAlter, s.relation());
-            for element in s.index_params() {
-                walk.expressions(Node::IndexElem(element));
-            }
-            walk.expressions(s.where_clause());
         }
         Node::CreateStatsStmt(s) => {
             for relation in s.relations() {
@@ -143,8 +149,7 @@ fn create_table<'t>(s: &'t nodes::CreateStmt, walk: &mut Walk<'t, '_>) {
     creates(walk, s.relation());
     for element in s.table_elts() {
         match element {
-            Node::ColumnDef(column) => column_def(column, walk),
-            Node::Constraint(_) => {}
+            Node::ColumnDef(_) | Node::Constraint(_) => {}
             Node::TableLikeClause(like) => {
                 touches(walk, Action::PostgresSelect, like.relation());
             }
@@ -159,31 +164,17 @@ fn create_table<'t>(s: &'t nodes::CreateStmt, walk: &mut Walk<'t, '_>) {
     }
 }
 
-/// Defaults and generation expressions run later, on data of other people.
-fn column_def<'t>(column: &'t nodes::ColumnDef, walk: &mut Walk<'t, '_>) {
-    walk.expressions(column.raw_default());
-    for constraint in column.constraints() {
-        if let Node::Constraint(c) = constraint {
-            walk.expressions(c.raw_expr());
-        }
-    }
-}
-
 fn alter_table<'t>(command: &'t nodes::AlterTableCmd, walk: &mut Walk<'t, '_>) {
     let harmless = match command.subtype {
         At::AT_AddColumn => match command.def() {
             Node::ColumnDef(column) => {
-                column_def(column, walk);
                 let generated = |c: Node<'_>| matches!(c, Node::Constraint(c) if c.contype == ConstrType::CONSTR_GENERATED);
                 !column.constraints().iter().any(generated)
             }
             _ => false,
         },
-        At::AT_ColumnDefault => {
-            walk.expressions(command.def());
-            true
-        }
-        At::AT_DropNotNull
+        At::AT_ColumnDefault
+        | At::AT_DropNotNull
         | At::AT_SetNotNull
         | At::AT_SetStatistics
         | At::AT_SetOptions

@@ -1,10 +1,11 @@
 //! The walk's other half: expressions and what stands in FROM.
 
 use pg_raw_parse::{ConstValue, Node, nodes};
+use pipeline::Action;
 
-use super::flow::{DefKind, Range};
+use super::flow::{DefKind, NONE, Range};
 use super::found::Call;
-use super::functions::{Nature, nature};
+use super::functions::{self, Nature, nature};
 use super::settings;
 use super::walk::{Item, Walk};
 
@@ -14,17 +15,23 @@ impl<'t> Walk<'t, '_> {
         match item.node {
             Node::None
             | Node::A_Const(_)
-            | Node::ParamRef(_)
             | Node::SQLValueFunction(_)
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
-            | Node::MergeSupportFunc(_)
             | Node::Integer(_)
             | Node::Float(_)
             | Node::Boolean(_)
             | Node::BitString(_) => {}
+            Node::MergeSupportFunc(_) => self.keyword("merge_action"),
+            Node::ParamRef(_) => self.found.parameters = true,
             // A field or attribute name inside an indirection.
-            Node::String(s) => self.found.mention(item.owner, None, s.sval()),
+            Node::String(s) => {
+                let name = s.sval().unwrap_or_default();
+                self.found.mention(item.owner, None, Some(name));
+                self.found.made_up(name);
+                let field = (NONE, self.found.intern(name));
+                self.found.fields.insert(field);
+            }
             Node::A_Star(_) => self.found.mention(item.owner, None, None),
             Node::NodeList(list) => self.parts(list, i),
             Node::ColumnRef(c) => self.column(c, i),
@@ -105,6 +112,7 @@ impl<'t> Walk<'t, '_> {
             }
             Node::RangeFunction(r) => {
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -141,6 +149,7 @@ impl<'t> Walk<'t, '_> {
             }
             Node::RangeTableFunc(r) => {
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -155,7 +164,9 @@ impl<'t> Walk<'t, '_> {
                 }
             }
             Node::JsonTable(r) => {
+                self.keyword("json_table");
                 self.derived(r.alias());
+                self.found.any_column = true;
                 let source = self.found.define(DefKind::Source, item.owner, None);
                 let inner = Item {
                     owner: source,
@@ -179,6 +190,9 @@ impl<'t> Walk<'t, '_> {
 
     fn xml_and_json(&mut self, item: Item<'t>) {
         let i = &item;
+        for name in keywords(item.node) {
+            self.keyword(name);
+        }
         match item.node {
             Node::XmlExpr(e) => {
                 self.parts(e.named_args(), i);
@@ -228,6 +242,14 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
+    /// A keyword of a newer grammar, which an older server takes for a function of that name.
+    fn keyword(&mut self, name: &str) {
+        let meant = self.snapshot.find_functions(None, name, self.path);
+        if meant.iter().any(|f| &*f.schema != "pg_catalog") {
+            self.function(None, name);
+        }
+    }
+
     fn json_value(&mut self, value: Option<&'t nodes::JsonValueExpr>, item: &Item<'t>) {
         if let Some(value) = value {
             self.part(value.raw_expr(), item);
@@ -267,7 +289,15 @@ impl<'t> Walk<'t, '_> {
         let qualifier = count.checked_sub(2).and_then(text);
         match fields.iter().next_back() {
             Some(Node::A_Star(_)) => self.found.mention(item.owner, qualifier, None),
-            Some(Node::String(s)) => self.found.mention(item.owner, qualifier, s.sval()),
+            Some(Node::String(s)) => {
+                let name = s.sval().unwrap_or_default();
+                self.found.mention(item.owner, qualifier, Some(name));
+                let name = self.found.intern(name);
+                match qualifier.map(|q| self.found.intern(q)) {
+                    Some(qualifier) => drop(self.found.fields.insert((qualifier, name))),
+                    None => drop(self.found.bare.insert(name)),
+                }
+            }
             _ => self.odd("a column reference"),
         }
     }
@@ -281,18 +311,45 @@ impl<'t> Walk<'t, '_> {
         }
         if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
             self.found.made_up(last);
-            self.found.flow.opaque |= self.snapshot.casts_by_foreign_code(last);
+            self.conversion(last);
         }
         self.parts(name.typmods(), item);
     }
 
-    /// Operators run functions; one that users made runs theirs.
-    fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
-        let last = name.iter().next_back().and_then(Node::as_str);
-        if last.is_some_and(|name| self.snapshot.runs_foreign_code(name))
-            || self.snapshot.casts_implicitly()
-        {
+    /// What a cast to a type of this name runs.
+    pub(super) fn conversion(&mut self, type_name: &str) {
+        let snapshot = self.snapshot;
+        self.found.type_names.insert(type_name.into());
+        if let Some(conversion) = snapshot.conversion(type_name) {
             self.found.flow.opaque = true;
+            for (schema, name) in &conversion.functions {
+                self.function(Some(schema), name);
+            }
+        }
+    }
+
+    /// Operators run functions; one that users made runs theirs. Whether it can be meant is looked at
+    /// when all of the statement's types are known.
+    fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
+        let text = |i: usize| name.get(i).and_then(Node::as_str);
+        let schema = name.len().checked_sub(2).and_then(text);
+        if let Some(name) = name.iter().next_back().and_then(Node::as_str)
+            && !self.snapshot.foreign_operators(name).is_empty()
+        {
+            let operator = (schema.map(Into::into), name.into());
+            self.found.operators.insert(operator);
+        }
+        self.implicit_casts();
+    }
+
+    fn implicit_casts(&mut self) {
+        let snapshot = self.snapshot;
+        if !snapshot.implicit_casts().is_empty() && !self.found.casts_implicitly {
+            self.found.casts_implicitly = true;
+            self.found.flow.opaque = true;
+            for (schema, name) in snapshot.implicit_casts() {
+                self.function(Some(schema), name);
+            }
         }
     }
 
@@ -305,18 +362,23 @@ impl<'t> Walk<'t, '_> {
             .and_then(Node::as_str)
             .unwrap_or_default();
         let schema = names.len().checked_sub(2).and_then(text);
-        self.function(schema, name);
+        // The grammar itself adds the schema to `json_object(…)`.
+        if schema == Some("pg_catalog") && name.starts_with("json_") {
+            self.keyword(name);
+        }
+        let nature = match name {
+            "set_config" => self.set_config(schema, f),
+            _ => None,
+        };
+        let nature = nature.unwrap_or_else(|| self.function(schema, name));
         self.found.made_up(name);
         // `column(row)` is the same as `row.column`.
         if f.args().len() == 1 && schema.is_none() {
             self.found.mention(item.owner, None, Some(name));
         }
-        if name == "set_config" {
-            self.set_config(f);
-        }
-        let owner = match nature(name) {
-            Nature::Keeps => self.found.define(DefKind::Sink, item.owner, None),
-            Nature::Plain | Nature::Writes | Nature::Control | Nature::Reads => item.owner,
+        let owner = match nature.keeps() {
+            true => self.found.define(DefKind::Sink, item.owner, None),
+            false => item.owner,
         };
         let inner = Item { owner, ..*item };
         self.parts(f.args(), &inner);
@@ -327,11 +389,11 @@ impl<'t> Walk<'t, '_> {
         self.window(f.over(), &inner);
     }
 
-    /// Notes a call of a function by name.
-    pub(super) fn function(&mut self, schema: Option<&str>, name: &str) {
+    /// Notes a call of a function by name; gives the worst of what can be meant.
+    pub(super) fn function(&mut self, schema: Option<&str>, name: &str) -> Nature {
         let found = self.snapshot.find_functions(schema, name, self.path);
-        let nature = nature(name);
         if found.is_empty() {
+            let nature = nature(name, false);
             self.found.unknown_names = true;
             self.found.flow.opaque = true;
             let key = (self.schema_of(schema), name.into());
@@ -341,16 +403,28 @@ impl<'t> Walk<'t, '_> {
                 security_definer: false,
                 dangerous: nature.dangerous(),
                 plain: false,
+                own: false,
             };
             self.found.calls.insert(key, call);
-            return;
+            return nature;
         }
-        let mut foreign = nature == Nature::Reads || self.snapshot.casts_implicitly();
+        self.implicit_casts();
+        let mut worst = Nature::Plain;
         for f in found {
-            foreign |= !f.pure;
+            let nature = match functions::known(name) {
+                // What a trusted extension does besides computing, it does with its arguments.
+                None if f.trusted && f.volatile => Nature::Keeps,
+                // What others have made is opaque whatever it is called.
+                None if !f.pure => Nature::Plain,
+                _ => nature(name, f.volatile),
+            };
             // Code of its own may do anything, also to the search path.
             self.found.sets_path |= !f.pure && f.volatile;
-            self.found.writes |= (!f.pure && f.volatile) || nature != Nature::Plain;
+            self.found.writes |= match f.trusted {
+                true => functions::known(name).is_some_and(Nature::writes),
+                false => (!f.pure && f.volatile) || nature.writes(),
+            };
+            self.found.flow.opaque |= !f.pure || nature == Nature::Reads;
             let call = Call {
                 known: true,
                 volatile: f.volatile,
@@ -358,15 +432,17 @@ impl<'t> Walk<'t, '_> {
                 dangerous: nature.dangerous(),
                 // What writes or keeps is asked about, like code that is not PostgreSQL's own.
                 plain: f.pure && nature == Nature::Plain,
+                own: f.pure,
             };
             self.found.calls.insert((f.schema, name.into()), call);
+            worst = worst.max(nature);
         }
-        self.found.flow.opaque |= foreign;
+        worst
     }
 
-    /// `set_config` with constants is SET; anything else could set what is pinned, or carry a value
-    /// out of a masked column.
-    fn set_config(&mut self, f: &'t nodes::FuncCall) {
+    /// `set_config` with constants is SET, when it is PostgreSQL's own; anything else could set what is
+    /// pinned, or carry a value out of a masked column.
+    fn set_config(&mut self, schema: Option<&str>, f: &'t nodes::FuncCall) -> Option<Nature> {
         let mut args = f.args().iter();
         let (name, value) = (args.next(), args.next());
         let refusal = match (name.and_then(constant), value) {
@@ -384,7 +460,42 @@ impl<'t> Walk<'t, '_> {
         };
         if let Some(refusal) = refusal {
             self.found.refuse.get_or_insert(refusal);
+            return None;
         }
+        let meant = self
+            .snapshot
+            .find_functions(schema, "set_config", self.path);
+        let own = matches!(meant.as_slice(), [one] if one.pure);
+        if !own {
+            return None;
+        }
+        self.found.database.insert(Action::PostgresSession);
+        let key = ("pg_catalog".into(), "set_config".into());
+        let call = Call {
+            known: true,
+            volatile: true,
+            security_definer: false,
+            dangerous: false,
+            plain: true,
+            own: true,
+        };
+        self.found.calls.insert(key, call);
+        Some(Nature::Plain)
+    }
+}
+
+/// How an older server names what the newer grammar has a node for.
+fn keywords(node: Node<'_>) -> &'static [&'static str] {
+    match node {
+        Node::JsonParseExpr(_) => &["json"],
+        Node::JsonScalarExpr(_) => &["json_scalar"],
+        Node::JsonSerializeExpr(_) => &["json_serialize"],
+        Node::JsonObjectConstructor(_) => &["json_object"],
+        Node::JsonArrayConstructor(_) | Node::JsonArrayQueryConstructor(_) => &["json_array"],
+        Node::JsonObjectAgg(_) => &["json_objectagg"],
+        Node::JsonArrayAgg(_) => &["json_arrayagg"],
+        Node::JsonFuncExpr(_) => &["json_exists", "json_query", "json_value"],
+        _ => &[],
     }
 }
 

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use pipeline::Column;
 
+use super::taint::Taints;
 use crate::catalog::Snapshot;
 
 /// Index into `Flow::names`.
@@ -18,7 +19,7 @@ pub(crate) type Name = u32;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Names that PostgreSQL gives to unnamed expressions besides those of functions, types and columns.
-const UNNAMED: &[&str] = &[
+pub(super) const UNNAMED: &[&str] = &[
     "?column?",
     "array",
     "case",
@@ -63,8 +64,6 @@ const UNNAMED: &[&str] = &[
     "extract",
     "date_part",
 ];
-/// Rounds until the names settle; deeper renaming than this taints everything.
-const MAX_ROUNDS: usize = 64;
 /// Views over views over views.
 const MAX_VIEW_DEPTH: usize = 32;
 
@@ -90,10 +89,12 @@ pub(crate) struct Def {
     pub unnamed: bool,
     /// Arms of one UNION, INTERSECT or EXCEPT.
     pub group: u32,
+    /// The OID and the column that a sink stores into, when they are known.
+    pub into: Option<(u32, Name)>,
 }
 
 /// A column reference; `name` is none for a star.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Mention {
     pub def: u32,
     pub qualifier: Name,
@@ -101,10 +102,12 @@ pub(crate) struct Mention {
 }
 
 /// What a name in FROM stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Range {
     Relation(u32),
     Derived,
+    /// The row that an INSERT could not insert; what flows into it taints this name.
+    Excluded(Name),
 }
 
 /// The output of the statement itself.
@@ -137,6 +140,17 @@ pub(crate) struct Flow {
     pub opaque: bool,
     /// Something renames columns in a way that is not followed.
     pub blind: bool,
+    /// Columns that nothing in reach has: newer than what is known.
+    pub unknown: Vec<Name>,
+    /// Definitions that can hold what a trigger or a default has put into the row.
+    pub brought: Vec<u32>,
+    pub interned: HashMap<Box<str>, Name>,
+}
+
+impl Flow {
+    pub fn name(&self, name: &str) -> Option<Name> {
+        self.interned.get(name).copied()
+    }
 }
 
 /// The flow of a view's definition; none when it cannot be read.
@@ -152,16 +166,9 @@ pub(crate) enum Reach<'a> {
 }
 
 impl Reach<'_> {
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         match self {
             Self::Columns(columns) => !columns.is_empty(),
-            Self::All => true,
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        match self {
-            Self::Columns(columns) => columns.contains(&name),
             Self::All => true,
         }
     }
@@ -188,6 +195,31 @@ impl<'a> Masked<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// Has a table's column every label of the columns of that name among the relations?
+    pub fn protects(&self, into: u32, column: &str, relations: &[u32], source: &str) -> bool {
+        let known = |oid| {
+            let index = self.snapshot.index_of(oid)?;
+            Some((index, self.snapshot.relation(index)?))
+        };
+        let table = known(into).filter(|(_, info)| info.is_table());
+        let Some(has) = table.and_then(|(index, _)| self.exact(index, column)) else {
+            return false;
+        };
+        relations.iter().all(|&oid| match known(oid) {
+            None => false,
+            Some((_, info)) if info.column_named(source).is_none() => !info.is_leaky(),
+            Some((index, info)) if info.is_table() => {
+                let masked = self.exact(index, source);
+                masked.is_none_or(|masked| masked.labels.is_subset(&has.labels))
+            }
+            Some(_) => false,
+        })
     }
 
     /// The masked column that a table's column is: its own, or that of a child whose rows are read
@@ -257,258 +289,5 @@ impl<'a> Masked<'a> {
             }
         }
         Reach::Columns(columns)
-    }
-}
-
-/// The settled taints of one flow.
-pub(crate) struct Taints<'f> {
-    flow: &'f Flow,
-    names: Vec<bool>,
-    defs: Vec<bool>,
-    /// Names that only a star brings in.
-    relations: Vec<ReachOwned>,
-    unnamed: bool,
-    everything: bool,
-    any: bool,
-}
-
-#[derive(Debug)]
-struct ReachOwned {
-    all: bool,
-    columns: Vec<String>,
-}
-
-impl<'f> Taints<'f> {
-    /// `more` are relations in reach besides those that the flow names.
-    pub fn of(flow: &'f Flow, masked: &mut Masked<'_>, more: &[u32], depth: usize) -> Self {
-        let mut taints = Self {
-            flow,
-            names: vec![false; flow.names.len()],
-            defs: vec![false; flow.defs.len()],
-            relations: Vec::new(),
-            unnamed: false,
-            everything: false,
-            any: false,
-        };
-        if masked.is_empty() {
-            return taints;
-        }
-        if flow.opaque {
-            taints.everything = true;
-            taints.any = true;
-            return taints;
-        }
-        let mut reached: HashMap<u32, Reach<'_>> = HashMap::new();
-        for &oid in flow.relations.iter().chain(more) {
-            let reach = masked.reach(oid, depth);
-            taints.any |= reach.any();
-            taints.relations.push(ReachOwned::new(&reach));
-            reached.insert(oid, reach);
-        }
-        if !taints.any {
-            return taints;
-        }
-        taints.everything = flow.blind;
-        for (tainted, name) in taints.names.iter_mut().zip(&flow.names) {
-            *tainted = reached.values().any(|r| r.has(name));
-        }
-        let ranges = taints.ranges();
-        taints.settle(masked.snapshot, &reached, &ranges);
-        taints
-    }
-
-    fn ranges(&self) -> HashMap<Name, Vec<Range>> {
-        let mut ranges: HashMap<Name, Vec<Range>> = HashMap::new();
-        for &(name, range) in &self.flow.ranges {
-            ranges.entry(name).or_default().push(range);
-        }
-        ranges
-    }
-
-    fn settle(
-        &mut self,
-        snapshot: &Snapshot,
-        reached: &HashMap<u32, Reach<'_>>,
-        ranges: &HashMap<Name, Vec<Range>>,
-    ) {
-        let flow = self.flow;
-        let mut groups = vec![false; flow.groups as usize];
-        for _ in 0..MAX_ROUNDS {
-            let mut changed = false;
-            for mention in &flow.mentions {
-                if !self.is_def(mention.def) && self.mention(mention, snapshot, reached, ranges) {
-                    changed |= self.taint_def(mention.def);
-                }
-            }
-            changed |= self.taint_made_up();
-            for (i, def) in flow.defs.iter().enumerate().rev() {
-                let own = def.kind == DefKind::Renamed || self.is_def(i as u32);
-                let group = groups.get(def.group as usize).copied().unwrap_or(false);
-                if own {
-                    changed |= self.taint_def(def.parent);
-                    self.everything |= def.kind == DefKind::Source;
-                    if let Some(slot) = groups.get_mut(def.group as usize)
-                        && !*slot
-                    {
-                        *slot = true;
-                        changed = true;
-                    }
-                }
-                if own || group {
-                    changed |= self.taint_name(def.name);
-                    if def.unnamed && !self.unnamed {
-                        self.unnamed = true;
-                        changed = true;
-                        for &name in &flow.made_up {
-                            self.taint_name(name);
-                        }
-                    }
-                }
-            }
-            if !changed || self.everything {
-                return;
-            }
-        }
-        self.everything = true;
-    }
-
-    /// Does a mention bring a tainted value?
-    fn mention(
-        &self,
-        mention: &Mention,
-        snapshot: &Snapshot,
-        reached: &HashMap<u32, Reach<'_>>,
-        ranges: &HashMap<Name, Vec<Range>>,
-    ) -> bool {
-        let row = |name: &str| snapshot.takes_row(name);
-        let qualified = ranges.get(&mention.qualifier);
-        let tables: Option<Vec<u32>> = qualified.and_then(|ranges| {
-            let oids = ranges.iter().map(|range| match range {
-                Range::Relation(oid) => Some(*oid),
-                Range::Derived => None,
-            });
-            oids.collect()
-        });
-        let Some(name) = self.flow.names.get(mention.name as usize) else {
-            // A star.
-            return match tables {
-                Some(oids) => oids.iter().any(|o| reached.get(o).is_none_or(Reach::any)),
-                None => true,
-            };
-        };
-        if let Some(oids) = tables {
-            return oids.iter().any(|oid| {
-                let reach = reached.get(oid);
-                let there = snapshot
-                    .index_of(*oid)
-                    .and_then(|i| snapshot.relation(i))
-                    .is_some_and(|r| r.column_named(name).is_some());
-                reach.is_none_or(|r| r.has(name) || (r.any() && !there && row(name)))
-            });
-        }
-        self.is_name(mention.name)
-            || ranges.contains_key(&mention.name)
-            || (mention.qualifier != NONE && row(name))
-    }
-
-    /// Is field `index` of `count` tainted?
-    pub fn field(&self, index: usize, count: usize, name: &str) -> bool {
-        if !self.any {
-            return false;
-        }
-        if self.everything {
-            return true;
-        }
-        match &self.flow.top {
-            Top::Nothing | Top::Unknown => true,
-            Top::Arms(arms) => {
-                arms.is_empty()
-                    || arms.iter().any(|arm| {
-                        // A count that does not fit: not the result that was analysed.
-                        arm.len() != count || arm.get(index).is_none_or(|&def| self.is_def(def))
-                    })
-            }
-            Top::Named => {
-                let known = self.flow.names.iter().position(|n| **n == *name);
-                known.is_some_and(|n| self.is_name(n as u32))
-                    || self.relations.iter().any(|r| r.has(name))
-                    || (self.unnamed && UNNAMED.contains(&name))
-            }
-        }
-    }
-
-    /// Does a tainted value reach a sink?
-    pub fn sinks(&self) -> bool {
-        let mut defs = self.flow.defs.iter().enumerate();
-        self.any
-            && defs
-                .any(|(i, d)| d.kind == DefKind::Sink && (self.everything || self.is_def(i as u32)))
-    }
-
-    fn is_def(&self, def: u32) -> bool {
-        self.defs.get(def as usize).copied().unwrap_or(false)
-    }
-
-    fn is_name(&self, name: Name) -> bool {
-        self.names.get(name as usize).copied().unwrap_or(false)
-    }
-
-    fn taint_def(&mut self, def: u32) -> bool {
-        set(&mut self.defs, def)
-    }
-
-    fn taint_name(&mut self, name: Name) -> bool {
-        set(&mut self.names, name)
-    }
-
-    /// `CASE … ELSE name END` is called `name`, whatever else flows into it: a tainted definition
-    /// without a name taints every name that it mentions, and so do the parts it consists of.
-    fn taint_made_up(&mut self) -> bool {
-        let flow = self.flow;
-        let mut spreads: Vec<bool> = Vec::with_capacity(flow.defs.len());
-        let mut changed = false;
-        for (i, def) in flow.defs.iter().enumerate() {
-            let parent = spreads.get(def.parent as usize).copied().unwrap_or(false);
-            spreads.push(def.unnamed && (parent || self.is_def(i as u32)));
-            if parent {
-                changed |= self.taint_name(def.name);
-            }
-        }
-        for mention in &flow.mentions {
-            if spreads.get(mention.def as usize).copied().unwrap_or(false) {
-                changed |= self.taint_name(mention.name);
-            }
-        }
-        changed
-    }
-}
-
-impl ReachOwned {
-    fn new(reach: &Reach<'_>) -> Self {
-        match reach {
-            Reach::All => Self {
-                all: true,
-                columns: Vec::new(),
-            },
-            Reach::Columns(columns) => Self {
-                all: false,
-                columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-            },
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.all || self.columns.iter().any(|c| c == name)
-    }
-}
-
-/// True when it changed.
-fn set(flags: &mut [bool], index: u32) -> bool {
-    match flags.get_mut(index as usize) {
-        Some(flag) if !*flag => {
-            *flag = true;
-            true
-        }
-        _ => false,
     }
 }

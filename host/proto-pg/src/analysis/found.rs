@@ -1,6 +1,6 @@
 //! What a walk finds in one statement, before it is turned into facts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use pipeline::Action;
@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub dangerous: bool,
     /// Harmless and PostgreSQL's own: a fact, but nothing to authorize.
     pub plain: bool,
+    /// Code of PostgreSQL, or that counts as such.
+    pub own: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,17 +55,40 @@ pub(crate) struct Found {
     pub elsewhere: BTreeSet<usize>,
     /// The statement can copy labelled columns to where no label is.
     pub copies: Option<&'static str>,
-    interned: HashMap<Box<str>, Name>,
+    /// Fields of something that has a name, to be looked at when all names are known.
+    pub fields: BTreeSet<(Name, Name)>,
+    /// Columns that stand without a qualifier.
+    pub bare: BTreeSet<Name>,
+    /// Operators that users made, or could have: by schema and name.
+    pub operators: BTreeSet<(Option<Box<str>>, Box<str>)>,
+    /// Types that the statement names.
+    pub type_names: BTreeSet<Box<str>>,
+    pub parameters: bool,
+    /// A write runs code that can put anything into the rows.
+    pub changed_by_code: bool,
+    /// Code runs that the statement does not name: errors and notices can say anything.
+    pub hidden_code: bool,
+    /// What casts that nobody writes can run is among the calls.
+    pub casts_implicitly: bool,
+    /// Something in FROM has columns of unknown names.
+    pub any_column: bool,
+    /// Relations whose constraints are checked: an error can show their rows.
+    pub checked: BTreeSet<usize>,
+    /// Columns that nothing in reach has; by the relation that they are said to be of.
+    pub new_columns: BTreeSet<(Option<u32>, Name)>,
+    mentions: HashSet<Mention>,
+    ranges: HashSet<(Name, Range)>,
+    reached: HashSet<u32>,
 }
 
 impl Found {
     pub fn intern(&mut self, name: &str) -> Name {
-        if let Some(&id) = self.interned.get(name) {
+        if let Some(&id) = self.flow.interned.get(name) {
             return id;
         }
         let id = self.flow.names.len() as Name;
         self.flow.names.push(name.into());
-        self.interned.insert(name.into(), id);
+        self.flow.interned.insert(name.into(), id);
         id
     }
 
@@ -75,6 +100,7 @@ impl Found {
             name,
             unnamed: false,
             group: NONE,
+            into: None,
         });
         (self.flow.defs.len() - 1) as u32
     }
@@ -90,16 +116,21 @@ impl Found {
         }
         let qualifier = qualifier.map_or(NONE, |q| self.intern(q));
         let name = name.map_or(NONE, |n| self.intern(n));
-        self.flow.mentions.push(Mention {
+        let mention = Mention {
             def,
             qualifier,
             name,
-        });
+        };
+        if self.mentions.insert(mention) {
+            self.flow.mentions.push(mention);
+        }
     }
 
     pub fn range(&mut self, name: &str, range: Range) {
         let name = self.intern(name);
-        self.flow.ranges.push((name, range));
+        if self.ranges.insert((name, range)) {
+            self.flow.ranges.push((name, range));
+        }
     }
 
     pub fn made_up(&mut self, name: &str) {
@@ -108,8 +139,28 @@ impl Found {
     }
 
     pub fn reach(&mut self, oid: u32) {
-        if !self.flow.relations.contains(&oid) {
+        if self.reached.insert(oid) {
             self.flow.relations.push(oid);
         }
+    }
+
+    /// What the walk over a part of a definition found. Where its values come from says nothing about
+    /// the definition's own: a condition or a default gives nothing to a result.
+    pub fn absorb(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+        self.calls.extend(other.calls);
+        self.elsewhere.extend(other.elsewhere);
+        for oid in other.flow.relations {
+            self.reach(oid);
+        }
+        self.flow.opaque |= other.flow.opaque;
+        self.locks |= other.locks;
+        self.writes |= other.writes;
+        self.unknown_names |= other.unknown_names;
+        self.sets_path |= other.sets_path;
+        self.hidden_code |= other.hidden_code;
+        self.not_understood = self.not_understood.or(other.not_understood);
+        self.refuse = self.refuse.take().or(other.refuse);
+        self.copies = self.copies.or(other.copies);
     }
 }

@@ -10,16 +10,20 @@
 //! give the same analysis.
 
 mod command;
+mod conditions;
 mod ddl;
 mod expression;
 pub(crate) mod flow;
 mod found;
 pub(crate) mod functions;
 mod lex;
+mod names;
 mod settings;
 mod shape;
 mod statement;
+mod stored;
 mod summary;
+mod taint;
 #[cfg(test)]
 mod tests;
 mod union;

@@ -8,7 +8,6 @@ pub(crate) fn refuse(name: &str, value: Option<&str>) -> Option<String> {
     let allowed: &[&str] = match name.as_str() {
         "client_encoding" => &["utf8", "utf-8", "unicode"],
         "standard_conforming_strings" => &["on", "true", "yes", "1", "t", "y"],
-        "row_security" => &["on", "true", "yes", "1", "t", "y"],
         "session_replication_role" => &["origin"],
         "role" => &["none"],
         "session_authorization" => &["default"],
@@ -36,7 +35,8 @@ mod tests {
             ("Client_Encoding", None, true),
             ("standard_conforming_strings", Some("on"), false),
             ("standard_conforming_strings", Some("off"), true),
-            ("row_security", Some("off"), true),
+            // Off means an error instead of rows that are left out.
+            ("row_security", Some("off"), false),
             ("role", Some("postgres"), true),
             ("role", Some("none"), false),
             ("session_replication_role", Some("replica"), true),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pipeline::{Column, SqlKind};
 
-use super::flow::{Flow, Masked, Reach, Taints};
+use super::flow::{Flow, Masked, Reach};
+use super::taint::Taints;
 use crate::catalog::Snapshot;
 
 /// One field of a RowDescription; the format of a bound portal comes from Bind.
@@ -130,17 +131,29 @@ impl StatementShape {
         let mut known = Masked::new(snapshot, masked);
         let derived = derived(&self.body, fields, &mut known);
         let mut derived = derived.into_iter();
+        let changed = brought(&self.body);
         fields
             .iter()
             .map(|field| {
                 let tainted = derived.next().unwrap_or(true);
-                origin(field, snapshot, &mut known).unwrap_or(if tainted {
-                    Taint::Tainted
-                } else {
-                    Taint::Clean
-                })
+                match (origin(field, snapshot, &mut known), tainted) {
+                    // The column is clean, but code has put something into this row.
+                    (Some(Taint::Clean), true) if changed => Taint::Tainted,
+                    (Some(taint), _) => taint,
+                    (None, true) => Taint::Tainted,
+                    (None, false) => Taint::Clean,
+                }
             })
             .collect()
+    }
+}
+
+/// Can code that no statement names have changed rows of the result?
+fn brought(body: &Body) -> bool {
+    match body {
+        Body::Nothing | Body::Unknown => false,
+        Body::Flow(flow) => !flow.brought.is_empty(),
+        Body::OneOf(bodies) => bodies.iter().any(|body| brought(body)),
     }
 }
 

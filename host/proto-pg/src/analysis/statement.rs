@@ -64,8 +64,12 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         Node::VariableShowStmt(_)
         | Node::ClosePortalStmt(_)
         | Node::DeallocateStmt(_)
-        | Node::ConstraintsSetStmt(_)
         | Node::UnlistenStmt(_) => cx_session(cx),
+        Node::ConstraintsSetStmt(_) => {
+            let mut draft = cx_session(cx);
+            ddl::deferred(&mut draft.found, cx.ctx.snapshot);
+            draft
+        }
         Node::DiscardStmt(s) => {
             let mut draft = cx_session(cx);
             if s.target == DiscardMode::DISCARD_ALL || s.target == DiscardMode::DISCARD_TEMP {
@@ -214,6 +218,16 @@ fn transaction(s: &nodes::TransactionStmt, cx: &mut Cx<'_>) -> Draft {
     draft.kind = SqlKind::Transaction;
     // What it changed, somebody else may have begun.
     draft.found.changes_catalog = s.kind == TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED;
+    if matches!(
+        s.kind,
+        TransactionStmtKind::TRANS_STMT_PREPARE
+            | TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED
+            | TransactionStmtKind::TRANS_STMT_ROLLBACK_PREPARED
+    ) {
+        // It outlives the session, or ends what another has begun: whatever that is.
+        draft.found.database = [Action::PostgresUtility].into();
+        draft.found.writes = true;
+    }
     let (effect, ends) = match s.kind {
         TransactionStmtKind::TRANS_STMT_BEGIN | TransactionStmtKind::TRANS_STMT_START => {
             let read_only = read_only(s.options());
@@ -227,6 +241,9 @@ fn transaction(s: &nodes::TransactionStmt, cx: &mut Cx<'_>) -> Draft {
         _ => (TxEffect::Savepoint, true),
     };
     draft.transaction = Some(effect);
+    if matches!(effect, TxEffect::Commit) {
+        ddl::deferred(&mut draft.found, cx.ctx.snapshot);
+    }
     if ends {
         draft.effects.push(Effect::Ends);
     }
@@ -452,7 +469,7 @@ fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     if s.is_from {
         walk.expressions(s.where_clause());
         for place in s.relation().map(|r| walk.places(r)).unwrap_or_default() {
-            walk.found.tables.insert((Action::PostgresInsert, place));
+            walk.writes_to(Action::PostgresInsert, place);
         }
         walk.found.writes = true;
         let mut draft = cx.done(walk, SqlKind::Copy);

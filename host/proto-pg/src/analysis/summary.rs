@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
-use super::flow::{Masked, Range, Taints, Top};
+use super::flow::{Masked, Range, Top};
 use super::found::{Found, Place};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
+use super::taint::Taints;
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot};
 
 pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
@@ -163,7 +164,8 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let opaque = builder.tables(found, draft.planned_only, &mut summary);
     builder.calls(found, &mut summary);
     builder.rest(found, &mut summary);
-    summary.foreign |= opaque;
+    let hidden = builder.hidden_code(found, &mut summary) || found.hidden_code;
+    summary.foreign |= opaque || hidden;
     let elsewhere = builder.elsewhere(found);
     summary.shadowed = elsewhere.is_some();
     if let Some(columns) = elsewhere
@@ -192,13 +194,20 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
             .accesses
             .push(builder.access(Action::PostgresSession, builder.database()));
     }
-    let labelled: Vec<Column> = summary.labelled.iter().cloned().collect();
+    builder.new_columns(found, &mut summary);
+    let mut labelled: Vec<Column> = summary.labelled.iter().cloned().collect();
+    if hidden {
+        summary.labelled.extend(index.all.iter().cloned());
+        if !found.flow.brought.is_empty() {
+            labelled = summary.labelled.iter().cloned().collect();
+        }
+    }
     if !labelled.is_empty() && summary.unmaskable.is_none() {
         let mut masked = Masked::new(ctx.snapshot, &labelled);
         let stores = found.copies;
         summary.unmaskable = stores.or_else(|| {
             let taints = Taints::of(&found.flow, &mut masked, &[], 0);
-            taints.sinks().then_some(COPIES)
+            taints.sinks(&masked).then_some(COPIES)
         });
     }
     summary.shape.body = body(draft.found, &draft.inner, draft.shows_inner);
@@ -335,6 +344,66 @@ impl Builder<'_> {
         opaque
     }
 
+    /// Does code run that the statement does not name? Notes the labels of the rows that it touches on
+    /// the way.
+    fn hidden_code(&self, found: &Found, summary: &mut Summary) -> bool {
+        let snapshot = self.ctx.snapshot;
+        let mut code = false;
+        let checked = found.checked.iter().flat_map(|&i| family(snapshot, i));
+        for relation in checked {
+            let columns = self.index.of(relation).iter();
+            summary.labelled.extend(columns.cloned());
+        }
+        for (action, place) in &found.tables {
+            let Place::Known(index) = place else {
+                continue;
+            };
+            let effects = snapshot.write(*index, *action);
+            code |= effects.code;
+            for reached in effects.reached.iter().flat_map(|&i| family(snapshot, i)) {
+                let columns = self.index.of(reached).iter();
+                summary.labelled.extend(columns.cloned());
+            }
+            let read = self
+                .behind(*index)
+                .into_iter()
+                .flat_map(|i| family(snapshot, i));
+            let mut read = read.filter_map(|i| snapshot.relation(i));
+            code |= read.any(|r| r.hidden.policies);
+        }
+        code
+    }
+
+    /// A column that the snapshot does not have counts as what rules would make of it.
+    fn new_columns(&self, found: &Found, summary: &mut Summary) {
+        let snapshot = self.ctx.snapshot;
+        for &(relation, name) in &found.new_columns {
+            let Some(name) = found.flow.names.get(name as usize) else {
+                continue;
+            };
+            let all = found.flow.relations.iter();
+            for &oid in relation.iter().chain(all.filter(|_| relation.is_none())) {
+                let info = snapshot.index_of(oid).and_then(|i| snapshot.relation(i));
+                let Some(info) = info.filter(|r| !is_catalog(&r.schema)) else {
+                    continue;
+                };
+                let target = &self.ctx.target.name;
+                let labels = self
+                    .ctx
+                    .labels
+                    .labels(target, &info.schema, &info.name, name);
+                if !labels.is_empty() {
+                    summary.labelled.insert(Column {
+                        schema: info.schema.clone(),
+                        table: info.name.clone(),
+                        column: (&**name).into(),
+                        labels,
+                    });
+                }
+            }
+        }
+    }
+
     fn table(&self, action: Action, index: usize, summary: &mut Summary) {
         let Some(info) = self.ctx.snapshot.relation(index) else {
             return;
@@ -416,14 +485,16 @@ impl Builder<'_> {
         let columns: Vec<Column> = columns.iter().cloned().collect();
         let mut flow = found.flow.clone();
         for (_, range) in &mut flow.ranges {
-            *range = Range::Derived;
+            if matches!(range, Range::Relation(_)) {
+                *range = Range::Derived;
+            }
         }
         let others = found.elsewhere.iter();
         let more: Vec<u32> = others
             .filter_map(|&i| Some(self.ctx.snapshot.relation(i)?.oid))
             .collect();
         let mut masked = Masked::new(self.ctx.snapshot, &columns);
-        Taints::of(&flow, &mut masked, &more, 0).sinks()
+        Taints::of(&flow, &mut masked, &more, 0).sinks(&masked)
     }
 
     fn calls(&self, found: &Found, summary: &mut Summary) {

@@ -3,15 +3,20 @@
 //! Only queries and the four data-modifying statements are walked here; `statement` knows the
 //! others. Expressions are in `expression`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pg_raw_parse::raw::SetOperation;
 use pg_raw_parse::{Node, nodes};
 use pipeline::Action;
 
-use super::flow::{DefKind, Flow, NONE, Range, Top};
+use super::conditions;
+use super::flow::{DefKind, Flow, NONE, Name, Range, Top};
 use super::found::{Found, Place};
 use crate::catalog::{Path, Snapshot};
+
+/// The name of the row that an INSERT could not insert; no column can have it.
+const EXCLUDED: &str = "\u{0}excluded";
 
 /// Where the rows of a query go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub(crate) struct Walk<'t, 'c> {
     pub path: Path<'c>,
     pub found: Found,
     stack: Vec<Item<'t>>,
+    /// Where an INSERT's values go, by the definition of its row: the table and its columns.
+    inserted: HashMap<u32, (u32, Vec<Name>)>,
     scopes: Vec<Scope<'t>>,
     /// Nodes that may still be looked at.
     pub budget: usize,
@@ -57,6 +64,7 @@ impl<'t, 'c> Walk<'t, 'c> {
             path,
             found: Found::default(),
             stack: Vec::new(),
+            inserted: HashMap::new(),
             scopes: Vec::new(),
             budget,
         }
@@ -69,6 +77,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         }
         self.push(node, NONE, NONE, out, NONE);
         self.drain();
+        self.unknown_columns();
     }
 
     /// Walks expressions whose values go nowhere.
@@ -87,6 +96,8 @@ impl<'t, 'c> Walk<'t, 'c> {
             self.budget -= 1;
             self.visit(item);
         }
+        self.field_calls();
+        self.operator_calls();
     }
 
     pub(super) fn push(&mut self, node: Node<'t>, scope: u32, owner: u32, out: Out, group: u32) {
@@ -244,6 +255,10 @@ impl<'t, 'c> Walk<'t, 'c> {
                 d.unnamed = unnamed;
                 d.group = item.group;
             }
+            // Behind a star nobody knows the positions.
+            if !star {
+                self.stored(def, item.owner, arm.len());
+            }
             self.push(value, item.scope, def, Out::Nested, NONE);
             arm.push(def);
         }
@@ -279,6 +294,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                     if let Some(d) = self.found.def_mut(def) {
                         d.group = item.group;
                     }
+                    self.stored(def, item.owner, i);
                     columns.push(def);
                 }
                 let owner = columns.get(i).copied().unwrap_or(item.owner);
@@ -291,35 +307,74 @@ impl<'t, 'c> Walk<'t, 'c> {
     fn insert(&mut self, s: &'t nodes::InsertStmt, item: Item<'t>) {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
-        self.written(s.relation(), Action::PostgresInsert);
+        let table = self.written(s.relation(), Action::PostgresInsert);
         for column in s.cols() {
             // Names only; subscripts may hold expressions.
             if let Node::ResTarget(column) = column {
                 self.parts(column.indirection(), &inner);
             }
         }
-        self.push(s.select_stmt(), scope, item.owner, Out::Sink, NONE);
+        // What any of the values is tainted by can be in any column of the row `excluded`.
+        let excluded = self.found.intern(EXCLUDED);
+        let row = self
+            .found
+            .define(DefKind::Target, item.owner, Some(EXCLUDED));
+        self.push(s.select_stmt(), scope, row, Out::Sink, NONE);
+        if let Some(table) = table {
+            let columns = self.insert_columns(s, table);
+            self.inserted.insert(row, (table, columns));
+        }
         if let Some(conflict) = s.on_conflict_clause() {
-            self.range_derived("excluded");
+            self.found.range("excluded", Range::Excluded(excluded));
             if let Some(infer) = conflict.infer() {
                 self.parts(infer.index_elems(), &inner);
                 self.part(infer.where_clause(), &inner);
             }
             if !conflict.target_list().is_empty() {
                 self.written(s.relation(), Action::PostgresUpdate);
+                let values = match s.select_stmt() {
+                    Node::SelectStmt(source) => !source.values_lists().is_empty(),
+                    node => matches!(node, Node::None),
+                };
+                // As many rows as a query gives, which nobody can see from the text.
+                self.found.unbounded |= !values;
             }
-            self.assignments(conflict.target_list().iter(), &inner);
+            self.assignments(conflict.target_list().iter(), &inner, table);
             self.part(conflict.where_clause(), &inner);
         }
         self.returning(s.returning_clause(), inner);
     }
 
+    /// The columns that values go to, by position.
+    fn insert_columns(&mut self, s: &'t nodes::InsertStmt, table: u32) -> Vec<Name> {
+        let snapshot = self.snapshot;
+        let info = snapshot.index_of(table).and_then(|i| snapshot.relation(i));
+        let Some(info) = info else {
+            return Vec::new();
+        };
+        let mut names: Vec<&str> = Vec::new();
+        for column in s.cols() {
+            match column {
+                Node::ResTarget(c) if c.indirection().is_empty() => names.extend(c.name()),
+                // A part of a column.
+                _ => names.push(""),
+            }
+        }
+        if s.cols().is_empty() {
+            names = info.columns.iter().map(|c| &*c.name).collect();
+        }
+        names
+            .into_iter()
+            .map(|name| self.found.intern(name))
+            .collect()
+    }
+
     fn update(&mut self, s: &'t nodes::UpdateStmt, item: Item<'t>) {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
-        self.written(s.relation(), Action::PostgresUpdate);
-        self.found.unbounded |= matches!(s.where_clause(), Node::None);
-        self.assignments(s.target_list().iter(), &inner);
+        let table = self.written(s.relation(), Action::PostgresUpdate);
+        self.found.unbounded |= !conditions::restricts(s.where_clause());
+        self.assignments(s.target_list().iter(), &inner, table);
         self.part(s.where_clause(), &inner);
         self.parts(s.from_clause(), &inner);
         self.returning(s.returning_clause(), inner);
@@ -329,7 +384,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
         self.written(s.relation(), Action::PostgresDelete);
-        self.found.unbounded |= matches!(s.where_clause(), Node::None);
+        self.found.unbounded |= !conditions::restricts(s.where_clause());
         self.parts(s.using_clause(), &inner);
         self.part(s.where_clause(), &inner);
         self.returning(s.returning_clause(), inner);
@@ -338,14 +393,14 @@ impl<'t, 'c> Walk<'t, 'c> {
     fn merge(&mut self, s: &'t nodes::MergeStmt, item: Item<'t>) {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
-        self.written(s.relation(), Action::PostgresMerge);
+        let table = self.written(s.relation(), Action::PostgresMerge);
         self.part(s.source_relation(), &inner);
         self.part(s.join_condition(), &inner);
         for when in s.merge_when_clauses() {
             self.part(when.condition(), &inner);
             for target in when.target_list() {
                 match target {
-                    Node::ResTarget(target) => self.assignments(std::iter::once(target), &inner),
+                    Node::ResTarget(t) => self.assignments(std::iter::once(t), &inner, table),
                     _ => self.odd("MERGE"),
                 }
             }
@@ -357,11 +412,41 @@ impl<'t, 'c> Walk<'t, 'c> {
         self.returning(s.returning_clause(), inner);
     }
 
-    fn assignments(&mut self, list: impl Iterator<Item = &'t nodes::ResTarget>, item: &Item<'t>) {
+    fn assignments(
+        &mut self,
+        list: impl Iterator<Item = &'t nodes::ResTarget>,
+        item: &Item<'t>,
+        table: Option<u32>,
+    ) {
         for target in list {
             let sink = self.found.define(DefKind::Sink, NONE, None);
             self.parts(target.indirection(), item);
+            // Several columns from one row have no column of their own to be compared with.
+            let alone = !matches!(target.val(), Node::MultiAssignRef(_));
+            if let (Some(table), Some(name), true) = (table, target.name(), alone)
+                && target.indirection().is_empty()
+            {
+                let into = (table, self.found.intern(name));
+                self.store_into(sink, into);
+            }
             self.push(target.val(), item.scope, sink, Out::Nested, NONE);
+        }
+    }
+
+    /// The value at a position of an INSERT's source goes to the column at that position.
+    fn stored(&mut self, def: u32, row: u32, position: usize) {
+        let sink = matches!(self.found.def_mut(def), Some(d) if d.kind == DefKind::Sink);
+        if let (true, Some((table, columns))) = (sink, self.inserted.get(&row))
+            && let Some(&column) = columns.get(position)
+        {
+            let into = (*table, column);
+            self.store_into(def, into);
+        }
+    }
+
+    fn store_into(&mut self, sink: u32, into: (u32, Name)) {
+        if let Some(def) = self.found.def_mut(sink) {
+            def.into = Some(into);
         }
     }
 
@@ -385,25 +470,49 @@ impl<'t, 'c> Walk<'t, 'c> {
             Node::ResTarget(target) => Some(target),
             _ => None,
         });
+        let first = self.found.flow.defs.len() as u32;
         self.targets(targets, item);
+        if self.found.changed_by_code {
+            // Triggers and defaults can have put anything into the row.
+            let end = self.found.flow.defs.len() as u32;
+            self.found.flow.brought.extend(first..end);
+        }
     }
 
     fn range_derived(&mut self, name: &str) {
         self.found.range(name, Range::Derived);
     }
 
-    /// The target of a data-modifying statement: never a CTE.
-    fn written(&mut self, relation: Option<&'t nodes::RangeVar>, action: Action) {
+    /// The target of a data-modifying statement: never a CTE. Gives its OID when it is one table.
+    fn written(&mut self, relation: Option<&'t nodes::RangeVar>, action: Action) -> Option<u32> {
         let Some(relation) = relation else {
             self.odd("a statement without its relation");
-            return;
+            return None;
         };
         self.found.writes = true;
         let places = self.places(relation);
         self.name_range(relation, &places);
+        let table = match places.as_slice() {
+            [Place::Known(index)] => self.snapshot.relation(*index).map(|r| r.oid),
+            _ => None,
+        };
         for place in places {
-            self.found.tables.insert((action, place));
+            self.writes_to(action, place);
         }
+        table
+    }
+
+    /// A write, and the code that comes with it.
+    pub(super) fn writes_to(&mut self, action: Action, place: Place) {
+        if let Place::Known(index) = place {
+            let snapshot = self.snapshot;
+            let effects = snapshot.write(index, action);
+            self.found.changed_by_code |= effects.code;
+            for (schema, name) in &effects.casts {
+                self.function(Some(schema), name);
+            }
+        }
+        self.found.tables.insert((action, place));
     }
 
     /// A relation in FROM.

@@ -4,26 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::code::{self, Code};
 use super::queries as q;
-use super::{
-    CatalogError, ColumnInfo, FIRST_USER_OID, FunctionInfo, RelationInfo, Rows, Snapshot, TypeInfo,
-};
-use crate::analysis::{flow, functions};
+use super::{CatalogError, ColumnInfo, HiddenCode, RelationInfo, Rows, Snapshot, TypeInfo};
+use crate::analysis::flow;
 
-const MAX_RELATIONS: usize = 500_000;
+pub(super) const MAX_RELATIONS: usize = 500_000;
 const MAX_COLUMNS: usize = 5_000_000;
-const MAX_FUNCTIONS: usize = 200_000;
-const MAX_OTHER: usize = 5_000_000;
+pub(super) const MAX_FUNCTIONS: usize = 200_000;
+pub(super) const MAX_OTHER: usize = 5_000_000;
 /// A view definition longer than this is not read: its columns all count as tainted.
 const MAX_VIEW_TEXT: usize = 256 * 1024;
 
-const PG_CLASS: u32 = 1259;
-const PG_PROC: u32 = 1255;
-const PG_ATTRDEF: u32 = 2604;
-const PG_OPERATOR: u32 = 2617;
-const PG_REWRITE: u32 = 2618;
-const PG_EXTENSION: u32 = 3079;
-const PG_CATALOG: u32 = 11;
+pub(super) const PG_CLASS: u32 = 1259;
+pub(super) const PG_ATTRDEF: u32 = 2604;
+pub(super) const PG_REWRITE: u32 = 2618;
 
 pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     if results.len() != q::QUERIES.len() {
@@ -39,8 +34,9 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     columns(results, &mut snapshot)?;
     inheritance(results, &mut snapshot)?;
     types(results, &mut snapshot)?;
-    let code = functions_and_operators(results, &schemas, &depends, &mut snapshot)?;
-    casts(results, &code, &mut snapshot)?;
+    let mut code = code::functions(results, &schemas, &depends, &mut snapshot)?;
+    code::operators(results, &schemas, &mut code, &mut snapshot)?;
+    code::hidden(results, &depends, &code, &mut snapshot)?;
     generated(results, &depends, &mut snapshot)?;
     rules(results, &depends, &code, &mut snapshot)?;
     views(results, &mut snapshot)?;
@@ -48,20 +44,20 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
 }
 
 /// Reads one value of a row.
-struct Row<'a> {
+pub(super) struct Row<'a> {
     query: usize,
     values: &'a [Option<String>],
 }
 
 impl<'a> Row<'a> {
-    fn text(&self, i: usize) -> &'a str {
+    pub fn text(&self, i: usize) -> &'a str {
         self.values
             .get(i)
             .and_then(|v| v.as_deref())
             .unwrap_or_default()
     }
 
-    fn get<T: FromStr>(&self, i: usize, what: &'static str) -> Result<T, CatalogError> {
+    pub fn get<T: FromStr>(&self, i: usize, what: &'static str) -> Result<T, CatalogError> {
         let value = self.text(i);
         value.parse().map_err(|_| CatalogError::Value {
             query: self.query,
@@ -70,20 +66,20 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn oid(&self, i: usize) -> Result<u32, CatalogError> {
+    pub fn oid(&self, i: usize) -> Result<u32, CatalogError> {
         self.get(i, "an OID")
     }
 
-    fn flag(&self, i: usize) -> bool {
+    pub fn flag(&self, i: usize) -> bool {
         self.text(i) == "t"
     }
 
-    fn byte(&self, i: usize) -> u8 {
+    pub fn byte(&self, i: usize) -> u8 {
         self.text(i).bytes().next().unwrap_or(b' ')
     }
 }
 
-fn rows<'a>(
+pub(super) fn rows<'a>(
     results: &'a [Rows],
     query: usize,
     expected: usize,
@@ -109,7 +105,10 @@ fn rows<'a>(
     }))
 }
 
-fn names(results: &[Rows], query: usize) -> Result<HashMap<u32, Arc<str>>, CatalogError> {
+pub(super) fn names(
+    results: &[Rows],
+    query: usize,
+) -> Result<HashMap<u32, Arc<str>>, CatalogError> {
     rows(results, query, 2, MAX_OTHER)?
         .map(|row| {
             let row = row?;
@@ -126,7 +125,8 @@ fn relations(
     for row in rows(results, q::CLASSES, 4, MAX_RELATIONS)? {
         let row = row?;
         let kind = row.byte(3);
-        if !matches!(kind, b'r' | b'v' | b'm' | b'f' | b'p' | b'S') {
+        // 'c': a composite type, which no query can read from, but columns can be of it.
+        if !matches!(kind, b'r' | b'v' | b'm' | b'f' | b'p' | b'S' | b'c') {
             continue;
         }
         let Some(schema) = schemas.get(&row.oid(1)?) else {
@@ -136,11 +136,10 @@ fn relations(
         let name: Arc<str> = row.text(2).into();
         let index = snapshot.relations.len();
         snapshot.by_oid.insert(oid, index);
-        snapshot
-            .by_name
-            .entry(name.clone())
-            .or_default()
-            .push(index);
+        if kind != b'c' {
+            let named = snapshot.by_name.entry(name.clone()).or_default();
+            named.push(index);
+        }
         snapshot.relations.push(RelationInfo {
             oid,
             schema: schema.clone(),
@@ -152,6 +151,8 @@ fn relations(
             reads: Vec::new(),
             opaque: false,
             view: None,
+            hidden: HiddenCode::default(),
+            cascades: Vec::new(),
         });
     }
     Ok(())
@@ -180,6 +181,7 @@ fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError
             type_oid: row.oid(3)?,
             generated: !row.text(5).is_empty(),
             from: Vec::new(),
+            row: None,
         };
         if let Some(relation) = snapshot.relations.get_mut(index) {
             relation.columns.push(column);
@@ -212,24 +214,65 @@ fn inheritance(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogE
 }
 
 fn types(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> {
-    for row in rows(results, q::TYPES, 4, MAX_OTHER)? {
+    for row in rows(results, q::TYPES, 7, MAX_OTHER)? {
         let row = row?;
         let info = TypeInfo {
             name: row.text(2).into(),
             kind: row.byte(3),
+            relation: row.oid(4)?,
+            element: row.oid(5)?,
+            base: row.oid(6)?,
         };
         snapshot.types.insert(row.oid(0)?, info);
+    }
+    for row in rows(results, q::RANGES, 2, MAX_OTHER)? {
+        let row = row?;
+        let base = row.oid(1)?;
+        if let Some(info) = snapshot.types.get_mut(&row.oid(0)?) {
+            info.base = base;
+        }
+    }
+    let rows: HashMap<u32, usize> = snapshot
+        .types
+        .keys()
+        .filter_map(|&oid| Some((oid, row_of(snapshot, oid)?)))
+        .collect();
+    for column in snapshot.relations.iter_mut().flat_map(|r| &mut r.columns) {
+        column.row = rows.get(&column.type_oid).copied();
     }
     Ok(())
 }
 
-struct Depend {
-    class: u32,
-    object: u32,
-    column: i32,
-    ref_class: u32,
-    ref_object: u32,
-    ref_column: i32,
+/// The relation whose rows are in values of a type. Multiranges are of any range that has rows: the
+/// catalogues of older versions do not know them.
+fn row_of(snapshot: &Snapshot, type_oid: u32) -> Option<usize> {
+    const DEPTH: usize = 32;
+    let mut oid = type_oid;
+    for _ in 0..DEPTH {
+        let info = snapshot.types.get(&oid)?;
+        if info.relation != 0 {
+            return snapshot.by_oid.get(&info.relation).copied();
+        }
+        oid = match info.kind {
+            b'm' => {
+                let ranges = snapshot.types.iter().filter(|(_, t)| t.kind == b'r');
+                let mut rows = ranges.filter_map(|(&oid, _)| row_of(snapshot, oid));
+                return rows.next();
+            }
+            _ if info.base != 0 => info.base,
+            _ => info.element,
+        };
+    }
+    None
+}
+
+pub(super) struct Depend {
+    pub class: u32,
+    pub object: u32,
+    pub column: i32,
+    pub ref_class: u32,
+    pub ref_object: u32,
+    pub ref_column: i32,
 }
 
 fn depends(results: &[Rows]) -> Result<Vec<Depend>, CatalogError> {
@@ -246,129 +289,6 @@ fn depends(results: &[Rows]) -> Result<Vec<Depend>, CatalogError> {
             })
         })
         .collect()
-}
-
-/// What code is trusted.
-struct Code {
-    pure_functions: HashSet<u32>,
-    foreign_operators: HashSet<u32>,
-    /// Its result depends on its arguments only, says who made it.
-    immutable: HashSet<u32>,
-}
-
-fn functions_and_operators(
-    results: &[Rows],
-    schemas: &HashMap<u32, Arc<str>>,
-    depends: &[Depend],
-    snapshot: &mut Snapshot,
-) -> Result<Code, CatalogError> {
-    let languages = names(results, q::LANGUAGES)?;
-    let extensions = names(results, q::EXTENSIONS)?;
-    let mut trusted: HashSet<(u32, u32)> = HashSet::new();
-    for d in depends.iter().filter(|d| d.ref_class == PG_EXTENSION) {
-        let name = extensions.get(&d.ref_object);
-        if name.is_some_and(|name| functions::is_pure_extension(name)) {
-            trusted.insert((d.class, d.object));
-        }
-    }
-    let mut pure = HashSet::new();
-    let mut immutable = HashSet::new();
-    for row in rows(results, q::FUNCTIONS, 8, MAX_FUNCTIONS)? {
-        let row = row?;
-        let oid = row.oid(0)?;
-        let namespace = row.oid(1)?;
-        let Some(schema) = schemas.get(&namespace) else {
-            continue;
-        };
-        let own = namespace == PG_CATALOG && oid < FIRST_USER_OID;
-        let language = languages.get(&row.oid(5)?).map_or("", |l| &**l);
-        let is_pure = own
-            || (trusted.contains(&(PG_PROC, oid)) && matches!(language, "c" | "internal" | "sql"));
-        if is_pure {
-            pure.insert(oid);
-        }
-        if row.byte(3) == b'i' {
-            immutable.insert(oid);
-        }
-        let first = row.text(7).split(' ').next().and_then(|t| t.parse().ok());
-        let takes_row = row.text(2) != "count" && first.is_some_and(|t| may_be_row(snapshot, t));
-        let name: Arc<str> = row.text(2).into();
-        let overloads = snapshot.functions.entry(name).or_default();
-        let info = FunctionInfo {
-            schema: schema.clone(),
-            volatile: row.byte(3) == b'v',
-            security_definer: row.flag(4),
-            pure: is_pure,
-            takes_row,
-        };
-        merge(overloads, info);
-    }
-    let mut foreign_operators = HashSet::new();
-    for row in rows(results, q::OPERATORS, 3, MAX_FUNCTIONS)? {
-        let row = row?;
-        let oid = row.oid(0)?;
-        if !trusted.contains(&(PG_OPERATOR, oid)) {
-            snapshot.operators.insert(row.text(2).into());
-            foreign_operators.insert(oid);
-        }
-    }
-    Ok(Code {
-        pure_functions: pure,
-        foreign_operators,
-        immutable,
-    })
-}
-
-/// Casts by functions that are not PostgreSQL's own. One that needs not be written could run in any
-/// expression; where it is declared immutable, that is believed.
-fn casts(results: &[Rows], code: &Code, snapshot: &mut Snapshot) -> Result<(), CatalogError> {
-    for row in rows(results, q::CASTS, 3, MAX_OTHER)? {
-        let row = row?;
-        let function = row.oid(1)?;
-        if code.pure_functions.contains(&function) {
-            continue;
-        }
-        if let Some(target) = snapshot.types.get(&row.oid(0)?) {
-            snapshot.casts.insert(target.name.clone());
-        }
-        snapshot.implicit_casts |= row.byte(2) == b'i' && !code.immutable.contains(&function);
-    }
-    if !snapshot.casts.is_empty() {
-        // A domain is reached by the cast to its base type.
-        let domains = snapshot.types.values().filter(|t| t.kind == b'd');
-        snapshot.casts.extend(domains.map(|t| t.name.clone()));
-    }
-    Ok(())
-}
-
-/// A composite type, or a pseudo-type that a row fits.
-fn may_be_row(snapshot: &Snapshot, type_oid: u32) -> bool {
-    match snapshot.types.get(&type_oid) {
-        None => true,
-        Some(info) if info.kind == b'c' => true,
-        Some(info) => matches!(
-            &*info.name,
-            "record"
-                | "any"
-                | "anyelement"
-                | "anynonarray"
-                | "anycompatible"
-                | "anycompatiblenonarray"
-        ),
-    }
-}
-
-/// Names are resolved without types, so overloads in one schema count as one: the worst of each.
-fn merge(overloads: &mut Vec<FunctionInfo>, info: FunctionInfo) {
-    match overloads.iter_mut().find(|o| o.schema == info.schema) {
-        None => overloads.push(info),
-        Some(there) => {
-            there.volatile |= info.volatile;
-            there.security_definer |= info.security_definer;
-            there.pure &= info.pure;
-            there.takes_row |= info.takes_row;
-        }
-    }
 }
 
 /// Which columns a generated column is made of. PostgreSQL records it for the column itself up to
@@ -434,11 +354,7 @@ fn rules(
             PG_CLASS => snapshot.by_oid.get(&d.ref_object).copied(),
             _ => None,
         };
-        let foreign_code = match d.ref_class {
-            PG_PROC => !code.pure_functions.contains(&d.ref_object),
-            PG_OPERATOR => code.foreign_operators.contains(&d.ref_object),
-            _ => false,
-        };
+        let foreign_code = code.is_foreign(d);
         let Some(relation) = snapshot.relations.get_mut(index) else {
             continue;
         };

@@ -119,13 +119,23 @@ fn direct(relation: &RelationInfo, labels: &LabelCatalog, target: &str) -> Vec<L
 }
 
 /// One round: parents and children share labels by column name, generated columns have those of what
-/// they are made of. True when something changed.
+/// they are made of, columns that hold rows those of all the rows' columns. True when something
+/// changed.
 fn spread(snapshot: &Snapshot, sets: &mut [Vec<LabelSet>]) -> bool {
     let mut changed = false;
     for (index, relation) in snapshot.relations().iter().enumerate() {
         for &child in &relation.children {
             changed |= share(snapshot, sets, index, child);
             changed |= share(snapshot, sets, child, index);
+        }
+        for (i, column) in relation.columns.iter().enumerate() {
+            let rows = column.row.and_then(|row| sets.get(row));
+            let labels: LabelSet = rows.into_iter().flatten().flatten().cloned().collect();
+            if let Some(set) = sets.get_mut(index).and_then(|own| own.get_mut(i)) {
+                let before = set.len();
+                set.extend(labels);
+                changed |= set.len() != before;
+            }
         }
         let Some(own) = sets.get_mut(index) else {
             continue;

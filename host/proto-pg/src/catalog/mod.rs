@@ -5,12 +5,14 @@
 //! upstream connection and feeds the rows in here; `analysis` resolves names against the result.
 
 mod build;
+mod code;
 mod labels;
 mod queries;
 mod resolve;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
+mod writes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -69,7 +71,27 @@ pub(crate) struct RelationInfo {
     pub opaque: bool,
     /// What a view's query does with columns; none when it could not be read.
     pub view: Option<Flow>,
+    /// When code that is not PostgreSQL's own runs although no statement names it.
+    pub hidden: HiddenCode,
+    /// Relations that foreign keys' actions write when rows of this one change or go.
+    pub cascades: Vec<usize>,
 }
+
+/// Code that runs with reads or writes of a relation.
+#[derive(Debug, Default)]
+pub(crate) struct HiddenCode {
+    /// Events of triggers, as bits of `pg_trigger.tgtype`.
+    pub triggers: u16,
+    /// In defaults, constraints, indexes, columns' types: whatever stores rows runs it.
+    pub stores: bool,
+    /// In row security policies.
+    pub policies: bool,
+    /// Functions of casts that storing a value into a column implies, by schema and name.
+    pub casts: Vec<FunctionName>,
+}
+
+/// Schema and name.
+pub(crate) type FunctionName = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 pub(crate) struct ColumnInfo {
@@ -79,6 +101,8 @@ pub(crate) struct ColumnInfo {
     pub generated: bool,
     /// Columns of the same relation that the generation expression names.
     pub from: Vec<i16>,
+    /// The relation whose rows its type holds: itself, or in arrays, domains and ranges.
+    pub row: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -88,8 +112,25 @@ pub(crate) struct FunctionInfo {
     pub security_definer: bool,
     /// PostgreSQL's own, or of an extension that is known to compute from its arguments only.
     pub pure: bool,
-    /// Its first argument may be a row.
+    /// Of such an extension.
+    pub trusted: bool,
+    /// A row alone can be its arguments.
     pub takes_row: bool,
+}
+
+/// An operator that runs code which is not PostgreSQL's own.
+#[derive(Debug)]
+pub(crate) struct OperatorInfo {
+    pub schema: Arc<str>,
+    pub left: u32,
+    pub right: u32,
+    pub function: FunctionName,
+}
+
+/// What a cast to a type of some name can run.
+#[derive(Debug, Default)]
+pub(crate) struct Conversion {
+    pub functions: Vec<FunctionName>,
 }
 
 #[derive(Debug)]
@@ -97,6 +138,12 @@ pub(crate) struct TypeInfo {
     pub name: Arc<str>,
     /// `pg_type.typtype`.
     pub kind: u8,
+    /// The relation whose rows a composite type has.
+    pub relation: u32,
+    /// Of arrays, and of some types of fixed length.
+    pub element: u32,
+    /// What a domain is over, or a range of.
+    pub base: u32,
 }
 
 /// Everything analysis needs to know about one database, at one moment.
@@ -106,12 +153,20 @@ pub struct Snapshot {
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<Arc<str>, Vec<usize>>,
     functions: HashMap<Arc<str>, Vec<FunctionInfo>>,
-    /// Names of operators that run code which is not PostgreSQL's own.
-    operators: HashSet<Arc<str>>,
-    /// Names of types that a cast by such code leads to.
-    casts: HashSet<Arc<str>>,
-    /// Such a cast needs not be written.
-    implicit_casts: bool,
+    /// Operators that run code which is not PostgreSQL's own, by name.
+    operators: HashMap<Arc<str>, Vec<OperatorInfo>>,
+    /// Casts that run such code, by the name of every type that leads to their targets.
+    casts: HashMap<Arc<str>, Conversion>,
+    /// Casts that run such code and need not be written.
+    implicit_casts: Vec<FunctionName>,
+    /// Types that values become by casts that users made and nobody has to write.
+    implicit_targets: HashSet<u32>,
+    /// Such code runs with every DDL statement.
+    event_triggers: bool,
+    /// A transaction's end can run such code.
+    deferred_triggers: bool,
+    /// Relations with constraints that are checked when a transaction ends.
+    deferred: Vec<usize>,
     types: HashMap<u32, TypeInfo>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
     labelled: Mutex<Vec<Arc<LabelIndex>>>,
@@ -142,18 +197,55 @@ impl Snapshot {
         self.types.get(&oid)
     }
 
-    /// Can a cast to a type of this name run code that is not PostgreSQL's own?
-    pub(crate) fn casts_by_foreign_code(&self, type_name: &str) -> bool {
-        self.casts.contains(type_name)
+    /// What a cast to a type of this name can run that is not PostgreSQL's own.
+    pub(crate) fn conversion(&self, type_name: &str) -> Option<&Conversion> {
+        self.casts.get(type_name)
     }
 
-    /// Can any function or operator run such code for its arguments?
-    pub(crate) fn casts_implicitly(&self) -> bool {
-        self.implicit_casts
+    /// What any function or operator can run for its arguments.
+    pub(crate) fn implicit_casts(&self) -> &[FunctionName] {
+        &self.implicit_casts
     }
 
-    pub(crate) fn runs_foreign_code(&self, operator: &str) -> bool {
-        self.operators.contains(operator)
+    pub(crate) fn foreign_operators(&self, operator: &str) -> &[OperatorInfo] {
+        let known = self.operators.get(operator);
+        known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Can values become this type without anybody writing it, by what users made?
+    pub(crate) fn is_cast_to(&self, type_oid: u32) -> bool {
+        self.implicit_targets.contains(&type_oid)
+    }
+
+    /// Can a value of a type have values of another in it? Rows can have anything.
+    pub(crate) fn can_hold(&self, type_oid: u32, part: u32) -> bool {
+        const DEPTH: usize = 32;
+        let mut oid = type_oid;
+        for _ in 0..DEPTH {
+            if oid == part {
+                return true;
+            }
+            match self.types.get(&oid) {
+                None => return true,
+                Some(info) if matches!(info.kind, b'c' | b'm') => return true,
+                Some(info) if info.base != 0 => oid = info.base,
+                Some(info) if info.element != 0 => oid = info.element,
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+
+    pub(crate) fn has_event_triggers(&self) -> bool {
+        self.event_triggers
+    }
+
+    pub(crate) fn has_deferred_triggers(&self) -> bool {
+        self.deferred_triggers
+    }
+
+    pub(crate) fn deferred(&self) -> &[usize] {
+        &self.deferred
     }
 }
 

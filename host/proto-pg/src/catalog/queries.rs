@@ -18,6 +18,12 @@ pub(super) const TYPES: usize = 10;
 pub(super) const VIEWS: usize = 11;
 pub(super) const DEFAULTS: usize = 12;
 pub(super) const CASTS: usize = 13;
+pub(super) const RANGES: usize = 14;
+pub(super) const TRIGGERS: usize = 15;
+pub(super) const CONSTRAINTS: usize = 16;
+pub(super) const INDEXES: usize = 17;
+pub(super) const POLICIES: usize = 18;
+pub(super) const EVENT_TRIGGERS: usize = 19;
 
 pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, nspname FROM pg_catalog.pg_namespace",
@@ -28,27 +34,43 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits",
     "SELECT oid, ev_class FROM pg_catalog.pg_rewrite \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
-    // Of rules (2618) on anything, of members on extensions (3079), of default expressions (2604)
-    // and of columns (1259 with a column number) on columns.
+    // Of rules (2618) on anything, of members on extensions (3079), of default expressions (2604),
+    // constraints (2606), policies (3256) and triggers (2620) on anything, of columns (1259 with a
+    // column number) on columns, and of indexes (1259) and types (1247) on functions (1255),
+    // operators (2617) and operator classes (2616).
     "SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype \
      FROM pg_catalog.pg_depend \
      WHERE classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid \
         OR refclassid OPERATOR(pg_catalog.=) '3079'::pg_catalog.oid \
-        OR classid OPERATOR(pg_catalog.=) '2604'::pg_catalog.oid \
+        OR classid OPERATOR(pg_catalog.=) \
+           ANY ('{2604,2606,3256,2620}'::pg_catalog.oid[]) \
         OR (classid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid \
-            AND objsubid OPERATOR(pg_catalog.>) 0)",
+            AND objsubid OPERATOR(pg_catalog.>) 0) \
+        OR (classid OPERATOR(pg_catalog.=) ANY ('{1259,1247}'::pg_catalog.oid[]) \
+            AND refclassid OPERATOR(pg_catalog.=) \
+                ANY ('{1255,2617,2616}'::pg_catalog.oid[]))",
     "SELECT oid, pronamespace, proname, provolatile, prosecdef, prolang, prokind, proargtypes \
      FROM pg_catalog.pg_proc",
     "SELECT oid, lanname FROM pg_catalog.pg_language",
     "SELECT oid, extname FROM pg_catalog.pg_extension",
-    "SELECT oid, oprnamespace, oprname FROM pg_catalog.pg_operator \
+    "SELECT oid, oprnamespace, oprname, oprcode::pg_catalog.oid, oprleft, oprright \
+     FROM pg_catalog.pg_operator \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
-    "SELECT oid, typnamespace, typname, typtype FROM pg_catalog.pg_type",
+    "SELECT oid, typnamespace, typname, typtype, typrelid, typelem, typbasetype \
+     FROM pg_catalog.pg_type",
     "SELECT oid, pg_catalog.pg_get_viewdef(oid) FROM pg_catalog.pg_class \
      WHERE relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog.\"char\"[]) \
        AND oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
     "SELECT oid, adrelid, adnum FROM pg_catalog.pg_attrdef",
-    "SELECT casttarget, castfunc, castcontext FROM pg_catalog.pg_cast \
-     WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
-       AND castfunc OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid",
+    "SELECT castsource, casttarget, castfunc, castcontext FROM pg_catalog.pg_cast \
+     WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
+    "SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range",
+    // Those of foreign keys too: who reads this knows them by their functions.
+    "SELECT oid, tgrelid, tgfoid, tgtype, tgenabled, tgdeferrable FROM pg_catalog.pg_trigger",
+    "SELECT oid, conrelid, contypid, confrelid, contype, confupdtype, confdeltype, condeferrable \
+     FROM pg_catalog.pg_constraint",
+    "SELECT indexrelid, indrelid FROM pg_catalog.pg_index \
+     WHERE indexrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
+    "SELECT oid, polrelid FROM pg_catalog.pg_policy",
+    "SELECT evtfoid, evtenabled FROM pg_catalog.pg_event_trigger",
 ];

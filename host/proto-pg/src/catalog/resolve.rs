@@ -36,6 +36,9 @@ pub(crate) struct FunctionMatch {
     pub volatile: bool,
     pub security_definer: bool,
     pub pure: bool,
+    /// Of an extension that counts as pure.
+    pub trusted: bool,
+    pub takes_row: bool,
 }
 
 impl Snapshot {
@@ -91,6 +94,8 @@ impl Snapshot {
                 volatile: f.volatile,
                 security_definer: f.security_definer,
                 pure: f.pure,
+                trusted: f.trusted,
+                takes_row: f.takes_row,
             })
             .collect()
     }

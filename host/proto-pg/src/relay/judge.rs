@@ -272,8 +272,12 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
-        if looks_up(&judged.analysis) && self.refresh(true).await? == Refreshed::Cancelled {
-            return Ok(Some(cancelled()));
+        if looks_up(&judged.analysis) {
+            match self.refresh(true).await? {
+                Refreshed::Yes => {}
+                Refreshed::Cancelled => return Ok(Some(cancelled())),
+                Refreshed::No => self.take_newest(),
+            }
         }
         let now = self.look(sql).await?.analysis;
         if now.is_covered_by(&judged.analysis) {
@@ -283,6 +287,17 @@ impl FromClient {
         Ok(Some(Refused::new("42501", text).hint(
             "It was not run. Send it again, so that what it means now can be decided.",
         )))
+    }
+
+    /// In the middle of a batch the server cannot be asked. What it has planned it keeps; for what it
+    /// looks up when it runs, the newest that any session knows must do.
+    fn take_newest(&mut self) {
+        let newest = self.link.catalog.get();
+        let newest = newest.filter(|held| held.begun > self.judge.held.begun);
+        if let Some(held) = newest.filter(|_| !self.judge.own_ddl) {
+            self.judge.held = held;
+            self.judge.epoch.path += 1;
+        }
     }
 
     fn outlived(&self) -> bool {

@@ -20,6 +20,7 @@ fn check_order(spool: &Path, calls: &[Call]) -> BTreeSet<&'static str> {
     let mut unsynced: BTreeSet<PathBuf> = BTreeSet::new();
     let mut unnamed: BTreeSet<PathBuf> = BTreeSet::new();
     let mut gone: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut written: BTreeSet<PathBuf> = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for call in calls {
         match call {
@@ -28,9 +29,9 @@ fn check_order(spool: &Path, calls: &[Call]) -> BTreeSet<&'static str> {
             }
             Call::Write(path) => {
                 // The header comes first; what follows is an acknowledged block.
-                let begun = unnamed.contains(path) && unsynced.contains(path);
+                let again = !written.insert(path.clone()) && unnamed.contains(path);
                 assert!(
-                    !begun,
+                    !again,
                     "{path:?}: a second write before its name is durable"
                 );
                 unsynced.insert(path.clone());

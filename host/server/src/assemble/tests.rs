@@ -107,7 +107,9 @@ async fn a_weir_that_cannot_record_ends_with_an_error() {
     let parts = Parts::build(config, Purpose::Serve).await.unwrap();
     let running = parts.run(CancellationToken::new());
     let broken = async {
-        while !segments.exists() {
+        let log = segments.with_file_name("wal").join("000000000001.wal");
+        // Begun, with more than a header in it.
+        while !std::fs::metadata(&log).is_ok_and(|m| m.len() > 64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         // The first segment, which is to be written soon, has no place.

@@ -15,12 +15,13 @@ use crate::descriptors;
 /// Runs the proxy until SIGTERM or SIGINT, or until nothing can be recorded any more: then with an
 /// error, so that a supervisor starts it anew.
 pub(super) fn serve(path: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::load(path)?;
+    let mut config = Config::load(path)?;
     start_log(&config.log)?;
     descriptors::raise();
     if let Some(warning) = descriptors::warning(&config, descriptors::limit()) {
         tracing::warn!("{warning}");
     }
+    descriptors::fit(&mut config, descriptors::limit())?;
     runtime()?.block_on(async {
         let parts = Parts::build(config, Purpose::Serve).await?;
         let shutdown = CancellationToken::new();

@@ -10,7 +10,7 @@ use crate::analysis::{Analysis, CopyKind, Taint};
 use crate::catalog::tests::server::{Client, Server, texts};
 use crate::mask::RowMask;
 
-const SECRET: &str = "111-22-3333";
+pub(super) const SECRET: &str = "111-22-3333";
 
 const SCHEMA: &str = "
 CREATE TABLE emp (id int PRIMARY KEY, name text, ssn text, dept int, pay int);
@@ -272,23 +272,32 @@ const CLEAN: &[(&str, &str)] = &[
     ("SELECT relname FROM pg_class WHERE relname = 'emp'", "emp"),
 ];
 
-struct Run {
-    world: World,
+pub(super) struct Run {
+    pub world: World,
     client: Client,
 }
 
 impl Run {
-    fn on(server: &Server) -> Self {
+    pub fn on(server: &Server) -> Self {
+        Self::with(server, "")
+    }
+
+    /// `setup` is done behind the analysis' back, but before it looks.
+    pub fn with(server: &Server, setup: &str) -> Self {
         let mut client = server.connect();
+        client.run("SET client_min_messages = warning");
+        client.run("DROP EVENT TRIGGER IF EXISTS noise");
         client.run("BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public; COMMIT");
         client.run("DROP SCHEMA IF EXISTS other, x CASCADE");
         client.run(SCHEMA);
+        client.run(setup);
+        client.run("RESET client_min_messages");
         let world = World::new(client.snapshot(), client.state());
         Self { world, client }
     }
 
     /// What the client would see of one text; none when it is refused.
-    fn text(&mut self, sql: &str) -> Option<String> {
+    pub fn text(&mut self, sql: &str) -> Option<String> {
         let analysis = self.world.analyse(sql);
         let masked: &[Column] = &analysis.labelled;
         let refused = analysis.refuse.is_some()
@@ -301,10 +310,8 @@ impl Run {
         self.world.state.forwarded(&analysis);
         let mut seen = Vec::new();
         for (i, reply) in replies.iter().enumerate() {
-            if let Some(error) = &reply.error
-                && masked.is_empty()
-            {
-                seen.push(error.clone());
+            if masked.is_empty() {
+                seen.extend(reply.error.iter().chain(&reply.notices).cloned());
             }
             seen.extend(shown(&self.world, &analysis, i, masked, reply));
         }

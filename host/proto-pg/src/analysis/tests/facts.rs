@@ -264,7 +264,7 @@ const TABLE: &[(&str, &str)] = &[
     ("RESET ROLE", "session session:db"),
     ("SET SESSION AUTHORIZATION x", "session session:db REFUSED"),
     ("SET SESSION AUTHORIZATION DEFAULT", "session session:db"),
-    ("SET row_security = off", "session session:db REFUSED"),
+    ("SET row_security = off", "session session:db"),
     (
         "SET client_min_messages = debug5",
         "session session:db REFUSED",
@@ -274,9 +274,77 @@ const TABLE: &[(&str, &str)] = &[
         "select session:db multi",
     ),
     ("DISCARD ALL", "session session:db"),
+    ("SELECT set_config('my.x', 'y', false)", "select session:db"),
     (
-        "SELECT set_config('my.x', 'y', false)",
-        "select call:pg_catalog.set_config()! writes",
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "select session:db",
+    ),
+    (
+        "SELECT set_config('client_encoding', 'SJIS', false)",
+        "select call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    (
+        "SELECT hr.set_config('my.x', 'y', false)",
+        "select call:hr.set_config()?! UNMASKABLE",
+    ),
+    ("PREPARE TRANSACTION 'x'", "transaction utility:db writes"),
+    ("COMMIT PREPARED 'x'", "transaction utility:db writes"),
+    ("ROLLBACK PREPARED 'x'", "transaction utility:db writes"),
+    (
+        "SELECT setseed(length(ssn)) FROM emp",
+        "select select:public.emp+ call:pg_catalog.setseed() writes UNMASKABLE",
+    ),
+    (
+        "SELECT pg_advisory_lock(length(ssn)) FROM emp",
+        "select select:public.emp+ call:pg_catalog.pg_advisory_lock() writes UNMASKABLE",
+    ),
+    (
+        "SELECT setval('s', pay) FROM emp",
+        "select select:public.emp+ call:pg_catalog.setval() writes UNMASKABLE",
+    ),
+    (
+        "SELECT * FROM pg_prepared_xact()",
+        "select call:pg_catalog.pg_prepared_xact()",
+    ),
+    (
+        "SELECT pg_stat_get_backend_activity(1), version()",
+        "select call:pg_catalog.pg_stat_get_backend_activity()",
+    ),
+    (
+        "UPDATE open SET note = 'x' WHERE true",
+        "update select:public.open update:public.open no-where writes",
+    ),
+    (
+        "DELETE FROM open WHERE 1 = 1 OR id = 2",
+        "delete select:public.open delete:public.open no-where writes",
+    ),
+    (
+        "INSERT INTO open SELECT id, name FROM emp ON CONFLICT (id) DO UPDATE SET note = 'x'",
+        "insert select:public.emp+ insert:public.open update:public.open no-where writes",
+    ),
+    (
+        "INSERT INTO emp VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
+        "insert insert:public.emp+ update:public.emp+ writes",
+    ),
+    (
+        "UPDATE emp SET ssn = lower(ssn) WHERE id = 1",
+        "update select:public.emp+ update:public.emp+ writes",
+    ),
+    (
+        "INSERT INTO emp (id, ssn) SELECT id, trim(ssn) FROM emp",
+        "insert select:public.emp+ insert:public.emp+ writes",
+    ),
+    (
+        "INSERT INTO emp (id, name) SELECT id, trim(ssn) FROM emp",
+        "insert select:public.emp+ insert:public.emp+ writes UNMASKABLE",
+    ),
+    (
+        "INSERT INTO emp (id, ssn) SELECT id, ssn FROM emp ON CONFLICT (id) DO UPDATE SET name = excluded.ssn",
+        "insert select:public.emp+ insert:public.emp+ update:public.emp+ no-where writes UNMASKABLE",
+    ),
+    (
+        "SELECT hr.x(1",
+        "unknown utility:db no-where locks writes NOT-PARSED UNMASKABLE REFUSED",
     ),
     (
         "SELECT set_config('ROLE', 'postgres', false)",
@@ -288,7 +356,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "SELECT set_config('my.x', ssn, false) FROM emp",
-        "select select:public.emp+ call:pg_catalog.set_config()! writes REFUSED",
+        "select select:public.emp+ call:pg_catalog.set_config()! writes UNMASKABLE REFUSED",
     ),
     (
         "SELECT pg_notify('c', ssn) FROM emp",

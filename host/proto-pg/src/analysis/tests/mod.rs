@@ -2,6 +2,7 @@
 
 mod bypass;
 mod facts;
+mod hidden;
 mod hostile;
 mod oracle;
 

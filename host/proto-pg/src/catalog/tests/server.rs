@@ -24,6 +24,7 @@ pub(crate) struct Reply {
     /// Bodies of CopyData messages.
     pub copied: Vec<Vec<u8>>,
     pub error: Option<String>,
+    pub notices: Vec<String>,
 }
 
 impl Server {
@@ -166,6 +167,10 @@ impl Client {
                 b'D' => current.rows.push(body),
                 b'd' => current.copied.push(body),
                 b'C' | b'I' => replies.push(std::mem::take(&mut current)),
+                b'N' => {
+                    let text = String::from_utf8_lossy(&body).replace('\0', " ");
+                    current.notices.push(text);
+                }
                 b'E' => {
                     current.error = Some(String::from_utf8_lossy(&body).replace('\0', " "));
                     replies.push(std::mem::take(&mut current));

@@ -20,7 +20,9 @@ CREATE VIEW second AS SELECT s AS t FROM direct;
 CREATE FUNCTION leak() RETURNS text LANGUAGE sql AS 'SELECT ssn FROM hr.emp LIMIT 1';
 CREATE VIEW hidden AS SELECT leak() AS l;
 CREATE MATERIALIZED VIEW frozen AS SELECT ssn FROM hr.emp;
-CREATE OPERATOR === (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text);
+CREATE FUNCTION like_that(text, text) RETURNS bool LANGUAGE sql AS 'SELECT true';
+CREATE OPERATOR === (FUNCTION = like_that, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR ==== (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text);
 ";
 
 #[test]
@@ -58,8 +60,12 @@ fn of_a_real_database() {
     assert!(find("public", "hidden").opaque);
     assert!(find("public", "second").opaque);
     assert_eq!(find("public", "frozen").kind, b'm');
-    assert!(snapshot.runs_foreign_code("==="));
-    assert!(!snapshot.runs_foreign_code("||"));
+    assert_eq!(
+        &*snapshot.foreign_operators("===")[0].function.1,
+        "like_that"
+    );
+    assert!(snapshot.foreign_operators("====").is_empty());
+    assert!(snapshot.foreign_operators("||").is_empty());
     assert!(!snapshot.find_functions(None, "leak", Path::Unknown)[0].pure);
     assert!(snapshot.find_functions(None, "count", state.path())[0].pure);
     assert!(snapshot.takes_row("row_to_json") && !snapshot.takes_row("lower"));

@@ -1,0 +1,135 @@
+//! Expressions that a definition stores: defaults, checks, bounds, policies, statistics and whatever
+//! else the grammar allows. They run later, for other people, so what they call matters more than what
+//! they give.
+//!
+//! Every part of the statement's tree is visited by the parser's own generated code, not by a list of
+//! places where expressions can be: there is no place to forget.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pg_raw_parse::make::{self, MemoryToken};
+use pg_raw_parse::transform::{Assignable, Transform, transform_node};
+use pg_raw_parse::{Node, nodes};
+
+use super::summary::COPIES;
+use super::walk::{Out, Walk};
+
+/// Notes what the expressions in a definition call and read. Code that is not PostgreSQL's own in them
+/// could store what it reads where no label protects it.
+pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
+    // Its query is walked by itself, and everything else of it is names.
+    if matches!(node, Node::ViewStmt(_) | Node::CreateSchemaStmt(_)) {
+        return;
+    }
+    // Copying fails on a tree that is nested too deeply.
+    let whole = catch_unwind(AssertUnwindSafe(|| {
+        make::owned(|mem| {
+            let mut copy = mem.make_unique(node);
+            let mut visit = Visit { walk };
+            // The statement itself is no expression.
+            transform_node(Assignable::new(&mut copy).into_inner(), &mut visit);
+            nothing(mem)
+        });
+    }));
+    if whole.is_err() {
+        walk.odd("a definition that is nested too deeply");
+    }
+    if walk.found.flow.opaque {
+        walk.found.copies.get_or_insert(COPIES);
+    }
+}
+
+/// What the memory is made for has to be something.
+fn nothing<'mem>(mem: MemoryToken<'mem>) -> make::Unique<'mem, &'mem nodes::Integer> {
+    mem.make_integer(0)
+}
+
+struct Visit<'w, 't, 'c> {
+    walk: &'w mut Walk<'t, 'c>,
+}
+
+impl Visit<'_, '_, '_> {
+    /// A walk of its own, whose findings join the definition's.
+    fn walk(&mut self, node: Node<'_>) {
+        let outer = &mut *self.walk;
+        let mut inner = Walk::new(outer.snapshot, outer.path, outer.budget);
+        match node {
+            Node::SelectStmt(_)
+            | Node::InsertStmt(_)
+            | Node::UpdateStmt(_)
+            | Node::DeleteStmt(_)
+            | Node::MergeStmt(_) => inner.query(node, Out::Sink),
+            _ => inner.expressions(node),
+        }
+        outer.budget = inner.budget;
+        outer.found.absorb(inner.found);
+    }
+}
+
+impl<'mem> Transform<'mem> for Visit<'_, '_, '_> {
+    fn transform_node<'mutref>(&mut self, node: Assignable<'mem, 'mutref>) {
+        if is_expression(node.as_ref()) {
+            self.walk(node.as_ref());
+        } else {
+            transform_node(node.into_inner(), self);
+        }
+    }
+
+    fn transform_type_name<'mutref>(&mut self, node: nodes::TypeNameMut<'mem, 'mutref>) {
+        // A column's type casts nothing by itself.
+        for modifier in node.typmods() {
+            self.walk(modifier);
+        }
+    }
+
+    fn transform_func_call<'mutref>(&mut self, node: nodes::FuncCallMut<'mem, 'mutref>) {
+        self.walk(Node::FuncCall(&node));
+    }
+
+    fn transform_select_stmt<'mutref>(&mut self, node: nodes::SelectStmtMut<'mem, 'mutref>) {
+        self.walk(Node::SelectStmt(&node));
+    }
+}
+
+/// Where a walk of expressions begins. What is not here is taken apart further.
+fn is_expression(node: Node<'_>) -> bool {
+    matches!(
+        node,
+        Node::A_Expr(_)
+            | Node::A_Indirection(_)
+            | Node::A_ArrayExpr(_)
+            | Node::BoolExpr(_)
+            | Node::BooleanTest(_)
+            | Node::CaseExpr(_)
+            | Node::CoalesceExpr(_)
+            | Node::CollateClause(_)
+            | Node::ColumnRef(_)
+            | Node::FuncCall(_)
+            | Node::GroupingFunc(_)
+            | Node::JsonArrayAgg(_)
+            | Node::JsonArrayConstructor(_)
+            | Node::JsonArrayQueryConstructor(_)
+            | Node::JsonFuncExpr(_)
+            | Node::JsonIsPredicate(_)
+            | Node::JsonObjectAgg(_)
+            | Node::JsonObjectConstructor(_)
+            | Node::JsonParseExpr(_)
+            | Node::JsonScalarExpr(_)
+            | Node::JsonSerializeExpr(_)
+            | Node::JsonValueExpr(_)
+            | Node::MinMaxExpr(_)
+            | Node::NamedArgExpr(_)
+            | Node::NullTest(_)
+            | Node::RowExpr(_)
+            | Node::SQLValueFunction(_)
+            | Node::SubLink(_)
+            | Node::TypeCast(_)
+            | Node::XmlExpr(_)
+            | Node::XmlSerialize(_)
+            | Node::SelectStmt(_)
+            | Node::InsertStmt(_)
+            | Node::UpdateStmt(_)
+            | Node::DeleteStmt(_)
+            | Node::MergeStmt(_)
+    )
+}
