@@ -160,12 +160,11 @@ async fn our_own_questions_do_not_hurt_the_client() {
     );
     // A timeout that our questions exceed, in a transaction and outside of one: what they read is
     // locked for a while.
-    let lock = || async {
+    let lock = || {
         let sql = "BEGIN; LOCK TABLE pg_catalog.pg_rewrite; SELECT pg_sleep(1); COMMIT";
-        let locked = tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql));
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        locked
+        tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql))
     };
+    let begins = || tokio::time::sleep(Duration::from_millis(300));
     let mut c = b.client().await;
     for sql in [
         "SET statement_timeout = '200ms'",
@@ -175,7 +174,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
     ] {
         assert_eq!(c.query(sql).await.code(), "", "{sql}");
     }
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     let a = c.query("SELECT count(*) FROM mine").await;
     locked.await.unwrap();
     assert_eq!(
@@ -191,7 +191,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
         "1"
     );
     c.query("CREATE TABLE another (a int)").await;
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     assert_eq!(
         c.query("SELECT count(*) FROM another").await.value(),
         Some("0")
@@ -206,7 +207,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
         ("options", "-c statement_timeout=200ms"),
     ];
     c.query("CREATE TABLE more (a int)").await;
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     impatient.startup(PROTOCOL_3_0, &parameters).await;
     impatient.login(TOKEN).await.unwrap();
     locked.await.unwrap();
