@@ -320,7 +320,17 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     let mut draft = cx.done(walk, SqlKind::Session);
     draft.effects = effects;
     runs(&mut draft, known);
+    if remembered.rest == Rest::Foreign {
+        shows_anything(&mut draft);
+    }
     draft
+}
+
+/// Code of its own can have put something else under the name. What that does, the code could have
+/// done as well; what it shows must not be seen.
+fn shows_anything(draft: &mut Draft) {
+    draft.everything = true;
+    draft.found.flow.top = Top::Unknown;
 }
 
 /// What a prepared text means now: the server may read it again when names have changed their
@@ -369,9 +379,7 @@ fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>) -> Draft {
         runs(&mut draft, known.meanings);
     }
     if known.rest == Rest::Foreign {
-        draft.everything = true;
-        draft.shows_inner = false;
-        draft.found.flow.top = Top::Unknown;
+        shows_anything(&mut draft);
     }
     draft
 }

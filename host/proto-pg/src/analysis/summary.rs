@@ -229,8 +229,9 @@ fn origins(draft: &Draft) -> Arc<[u32]> {
 
 fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
     if shows_inner {
-        let bodies = inner.iter().map(|s| s.shape.body.clone()).collect();
-        return Arc::new(Body::OneOf(bodies));
+        let bodies = inner.iter().map(|s| s.shape.body.clone());
+        let strange = matches!(found.flow.top, Top::Unknown).then(|| Arc::new(Body::Unknown));
+        return Arc::new(Body::OneOf(bodies.chain(strange).collect()));
     }
     match found.flow.top {
         Top::Nothing => Arc::new(Body::Nothing),

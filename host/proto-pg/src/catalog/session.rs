@@ -24,6 +24,8 @@ pub struct SessionState {
     /// Code that is not PostgreSQL's own ran in this transaction: it can have opened cursors of any
     /// name.
     foreign: bool,
+    /// It ran at some time: it can have prepared statements of any name.
+    foreign_before: bool,
     schemas: Vec<Arc<str>>,
     unknown: bool,
     /// The path was set since a transaction began: its end can set it back.
@@ -106,6 +108,7 @@ impl SessionState {
 
     /// No transaction is open: cursors that code has opened are gone, and so are portals.
     pub fn idle(&mut self) {
+        self.foreign_before |= self.foreign;
         self.foreign = false;
         self.cursors.forget(|meaning| meaning.whole);
     }
@@ -129,7 +132,12 @@ impl SessionState {
     }
 
     pub(crate) fn prepared(&self, name: &str) -> Known {
-        self.prepared.get(name)
+        let mut known = self.prepared.get(name);
+        let strange = self.foreign || self.foreign_before;
+        if strange && known.rest == Rest::Nothing {
+            known.rest = Rest::Foreign;
+        }
+        known
     }
 
     pub(crate) fn cursor(&self, name: &str) -> Known {

@@ -160,13 +160,11 @@ async fn our_own_questions_do_not_hurt_the_client() {
     );
     // A timeout that our questions exceed, in a transaction and outside of one: what they read is
     // locked for a while.
-    #[allow(clippy::async_yields_async)] // The caller goes on while it is held.
-    let lock = || async {
+    let lock = || {
         let sql = "BEGIN; LOCK TABLE pg_catalog.pg_rewrite; SELECT pg_sleep(1); COMMIT";
-        let locked = tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql));
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        locked
+        tokio::task::spawn_blocking(move || Postgres::shared().sql("x_own", sql))
     };
+    let begins = || tokio::time::sleep(Duration::from_millis(300));
     let mut c = b.client().await;
     for sql in [
         "SET statement_timeout = '200ms'",
@@ -176,7 +174,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
     ] {
         assert_eq!(c.query(sql).await.code(), "", "{sql}");
     }
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     let a = c.query("SELECT count(*) FROM mine").await;
     locked.await.unwrap();
     assert_eq!(
@@ -192,7 +191,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
         "1"
     );
     c.query("CREATE TABLE another (a int)").await;
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     assert_eq!(
         c.query("SELECT count(*) FROM another").await.value(),
         Some("0")
@@ -207,7 +207,8 @@ async fn our_own_questions_do_not_hurt_the_client() {
         ("options", "-c statement_timeout=200ms"),
     ];
     c.query("CREATE TABLE more (a int)").await;
-    let locked = lock().await;
+    let locked = lock();
+    begins().await;
     impatient.startup(PROTOCOL_3_0, &parameters).await;
     impatient.login(TOKEN).await.unwrap();
     locked.await.unwrap();
@@ -285,4 +286,25 @@ async fn a_large_text_does_not_stop_others() {
     let done = began.elapsed();
     let meanwhile = answered.iter().filter(|at| **at < done / 2).count();
     assert!(meanwhile >= 5, "{answered:?} {done:?}");
+}
+
+/// Where nothing is labelled, names are taken at their word; what the server says it did is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_the_decision_ends_the_session() {
+    let setup = "CREATE TABLE t (n int); INSERT INTO t VALUES (1); GRANT ALL ON t TO weir;
+        CREATE FUNCTION do_it(text) RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE $1; END$$";
+    let b = Bench::new("x_verb", MemoryPolicy::permit_all(), setup);
+    let mut c = b.client().await;
+    let harmless = script().parse("s", "SELECT 1");
+    harmless.sync().ask(&mut c).await;
+    c.query("SELECT do_it('DEALLOCATE s')").await;
+    c.query("SELECT do_it('PREPARE s AS DELETE FROM t')").await;
+    let m = script().bind("", "s").execute("").sync().ask(&mut c).await;
+    let last = m.last().unwrap();
+    assert_eq!(
+        (last.tag, last.field(b'S').as_str()),
+        ('E', "FATAL"),
+        "{m:?}"
+    );
+    assert!(last.field(b'M').contains("something else"), "{m:?}");
 }

@@ -166,6 +166,33 @@ async fn a_prepared_text_keeps_what_it_may_show() {
     assert!(!leaked, "{}", String::from_utf8_lossy(&seen));
 }
 
+/// Code on the server can prepare another statement under the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn code_gives_prepared_names_no_other_meaning() {
+    let setup = "CREATE TABLE emp (id int, ssn text); INSERT INTO emp VALUES (1, '111-22-3333');
+                 GRANT ALL ON emp TO weir;
+                 CREATE FUNCTION do_it(text) RETURNS void LANGUAGE plpgsql AS
+                 'BEGIN EXECUTE $1; END'";
+    let (memory, _weir, mut c) = bench("n_foreign", labelled(), setup).await;
+    c.query("PREPARE s AS SELECT 'fine'").await;
+    assert_eq!(c.query("EXECUTE s").await.value(), Some("fine"));
+    for sql in [
+        "SELECT do_it('DEALLOCATE s')",
+        "SELECT do_it($$PREPARE s AS SELECT ssn || 'y' FROM emp$$)",
+        "EXECUTE s",
+        "EXPLAIN ANALYZE EXECUTE s",
+    ] {
+        c.query(sql).await;
+    }
+    let seen = memory.journal.to_client();
+    assert!(!seen.windows(6).any(|w| w == b"111-22"));
+    // What is prepared is read in the protocol as before.
+    assert_eq!(
+        c.prepared("SELECT 'fine'", &[], false).await.value(),
+        Some("fine")
+    );
+}
+
 /// Planning runs code that a text calls: it is decided on, and on record, before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portal_that_calls_code_is_decided_on_when_it_is_bound() {
