@@ -8,8 +8,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pg_raw_parse::make::{self, MemoryToken};
-use pg_raw_parse::transform::{Assignable, Transform, transform_node};
+use pg_raw_parse::transform::{Assignable, Transform, transform_constraint, transform_node};
 use pg_raw_parse::{Node, nodes};
+use pipeline::Action;
 
 use super::summary::COPIES;
 use super::walk::{Out, Walk};
@@ -25,9 +26,12 @@ pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
     let whole = catch_unwind(AssertUnwindSafe(|| {
         make::owned(|mem| {
             let mut copy = mem.make_unique(node);
-            let mut visit = Visit { walk };
-            // The statement itself is no expression.
-            transform_node(Assignable::new(&mut copy).into_inner(), &mut visit);
+            // The types of columns first: they say which operators can be meant.
+            for types_only in [true, false] {
+                let mut visit = Visit { walk, types_only };
+                // The statement itself is no expression.
+                transform_node(Assignable::new(&mut copy).into_inner(), &mut visit);
+            }
             nothing(mem)
         });
     }));
@@ -46,13 +50,21 @@ fn nothing<'mem>(mem: MemoryToken<'mem>) -> make::Unique<'mem, &'mem nodes::Inte
 
 struct Visit<'w, 't, 'c> {
     walk: &'w mut Walk<'t, 'c>,
+    types_only: bool,
 }
 
 impl Visit<'_, '_, '_> {
     /// A walk of its own, whose findings join the definition's.
     fn walk(&mut self, node: Node<'_>) {
+        if self.types_only {
+            return;
+        }
         let outer = &mut *self.walk;
         let mut inner = Walk::new(outer.snapshot, outer.path, outer.budget);
+        for &oid in &outer.found.flow.relations {
+            inner.found.reach(oid);
+        }
+        inner.found.type_names = outer.found.type_names.clone();
         match node {
             Node::SelectStmt(_)
             | Node::InsertStmt(_)
@@ -63,6 +75,21 @@ impl Visit<'_, '_, '_> {
         }
         outer.budget = inner.budget;
         outer.found.absorb(inner.found);
+    }
+}
+
+impl Visit<'_, '_, '_> {
+    /// A foreign key tells what the other table holds.
+    fn refers(&mut self, relation: &nodes::RangeVar) {
+        let outer = &mut *self.walk;
+        let mut inner = Walk::new(outer.snapshot, outer.path, outer.budget);
+        for place in inner.places(relation) {
+            inner.found.tables.insert((Action::PostgresSelect, place));
+        }
+        // It can be the table that is being made.
+        if !inner.found.unknown_names {
+            outer.found.absorb(inner.found);
+        }
     }
 }
 
@@ -77,9 +104,19 @@ impl<'mem> Transform<'mem> for Visit<'_, '_, '_> {
 
     fn transform_type_name<'mutref>(&mut self, node: nodes::TypeNameMut<'mem, 'mutref>) {
         // A column's type casts nothing by itself.
+        let names = node.names().iter().next_back().and_then(|s| s.sval());
+        let types = &mut self.walk.found.type_names;
+        types.extend(names.map(Into::into));
         for modifier in node.typmods() {
             self.walk(modifier);
         }
+    }
+
+    fn transform_constraint<'mutref>(&mut self, node: nodes::ConstraintMut<'mem, 'mutref>) {
+        if let Some(referenced) = node.pktable() {
+            self.refers(referenced);
+        }
+        transform_constraint(node, self);
     }
 
     fn transform_func_call<'mutref>(&mut self, node: nodes::FuncCallMut<'mem, 'mutref>) {

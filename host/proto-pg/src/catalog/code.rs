@@ -9,7 +9,8 @@ use super::build::{
 };
 use super::queries as q;
 use super::{
-    CatalogError, FIRST_USER_OID, FunctionInfo, FunctionName, OperatorInfo, Rows, Snapshot,
+    CatalogError, FIRST_USER_OID, FunctionInfo, FunctionName, ImplicitCast, OperatorInfo, Rows,
+    Snapshot,
 };
 use crate::analysis::functions::is_pure_extension;
 
@@ -29,8 +30,6 @@ pub(super) struct Code {
     pure: HashSet<u32>,
     /// All others.
     foreign: HashMap<u32, FunctionName>,
-    /// Its result depends on its arguments only, says who made it.
-    immutable: HashSet<u32>,
     /// Members of such extensions, by class and OID.
     trusted: HashSet<(u32, u32)>,
     foreign_operators: HashSet<u32>,
@@ -69,7 +68,6 @@ pub(super) fn functions(
     let mut code = Code {
         pure: HashSet::new(),
         foreign: HashMap::new(),
-        immutable: HashSet::new(),
         trusted: HashSet::new(),
         foreign_operators: HashSet::new(),
     };
@@ -96,9 +94,6 @@ pub(super) fn functions(
             code.pure.insert(oid);
         } else {
             code.foreign.insert(oid, (schema.clone(), name.clone()));
-        }
-        if row.byte(3) == b'i' {
-            code.immutable.insert(oid);
         }
         let first = row.text(7).split(' ').next().and_then(|t| t.parse().ok());
         let takes_row = first.is_some_and(|t| match pure {
@@ -206,7 +201,10 @@ pub(super) fn hidden(
     for d in &foreign {
         match d.class {
             PG_ATTRDEF => stores.extend(defaults.get(&d.object)),
-            PG_CLASS if d.column == 0 => stores.extend(indexes.get(&d.object)),
+            // Of an index, or of the key of a partitioned table.
+            PG_CLASS if d.column == 0 => {
+                stores.insert(indexes.get(&d.object).copied().unwrap_or(d.object));
+            }
             PG_TYPE => {
                 let function = code
                     .foreign(d.ref_object)
@@ -311,8 +309,7 @@ fn triggers(
     Ok(())
 }
 
-/// Casts by functions that are not trusted, and types whose values run such code. One that needs not
-/// be written could run in any expression; where it is declared immutable, that is believed.
+/// Casts by functions that are not trusted, and types whose values run such code.
 fn casts(
     results: &[Rows],
     code: &Code,
@@ -341,8 +338,13 @@ fn casts(
             store(snapshot, &users, &reached, Some(&function));
         }
         convert(snapshot, &reached, std::slice::from_ref(&function));
-        if row.byte(3) == b'i' && !code.immutable.contains(&oid) {
-            snapshot.implicit_casts.push(function);
+        if row.byte(3) == b'i' {
+            let (source, target) = (row.oid(0)?, row.oid(1)?);
+            snapshot.implicit_casts.push(ImplicitCast {
+                source,
+                target,
+                function,
+            });
         }
     }
     Ok(())

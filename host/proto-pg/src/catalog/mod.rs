@@ -127,6 +127,14 @@ pub(crate) struct OperatorInfo {
     pub function: FunctionName,
 }
 
+/// A cast by such code that nobody has to write.
+#[derive(Debug)]
+pub(crate) struct ImplicitCast {
+    pub source: u32,
+    pub target: u32,
+    pub function: FunctionName,
+}
+
 /// What a cast to a type of some name can run.
 #[derive(Debug, Default)]
 pub(crate) struct Conversion {
@@ -158,7 +166,7 @@ pub struct Snapshot {
     /// Casts that run such code, by the name of every type that leads to their targets.
     casts: HashMap<Arc<str>, Conversion>,
     /// Casts that run such code and need not be written.
-    implicit_casts: Vec<FunctionName>,
+    implicit_casts: Vec<ImplicitCast>,
     /// Types that values become by casts that users made and nobody has to write.
     implicit_targets: HashSet<u32>,
     /// Such code runs with every DDL statement.
@@ -202,8 +210,8 @@ impl Snapshot {
         self.casts.get(type_name)
     }
 
-    /// What any function or operator can run for its arguments.
-    pub(crate) fn implicit_casts(&self) -> &[FunctionName] {
+    /// What any function, operator or set operation can run for its arguments.
+    pub(crate) fn implicit_casts(&self) -> &[ImplicitCast] {
         &self.implicit_casts
     }
 
