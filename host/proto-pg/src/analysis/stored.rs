@@ -5,6 +5,7 @@
 //! Every part of the statement's tree is visited by the parser's own generated code, not by a list of
 //! places where expressions can be: there is no place to forget.
 
+use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pg_raw_parse::make::{self, MemoryToken};
@@ -22,8 +23,10 @@ pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
     if matches!(node, Node::ViewStmt(_) | Node::CreateSchemaStmt(_)) {
         return;
     }
-    // Copying fails on a tree that is nested too deeply.
     let whole = catch_unwind(AssertUnwindSafe(|| {
+        if is_deep(node) {
+            return false;
+        }
         make::owned(|mem| {
             let mut copy = mem.make_unique(node);
             // The types of columns first: they say which operators can be meant.
@@ -34,12 +37,50 @@ pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
             }
             nothing(mem)
         });
+        true
     }));
-    if whole.is_err() {
+    if !matches!(whole, Ok(true)) {
         walk.odd("a definition that is nested too deeply");
     }
     if walk.found.flow.opaque {
         walk.found.copies.get_or_insert(COPIES);
+    }
+}
+
+/// Copying and visiting recurse, and nothing stops them: a tree that is nested more deeply than this is
+/// not touched. Two levels are one operator.
+const MAX_DEPTH: usize = 400;
+
+/// The parser's debug output shows how deep a tree is, and writing it can be stopped.
+fn is_deep(node: Node<'_>) -> bool {
+    let mut depth = Depth::default();
+    write!(depth, "{node:?}").is_err()
+}
+
+#[derive(Default)]
+struct Depth {
+    now: usize,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Write for Depth {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.quoted => self.escaped = true,
+                b'"' => self.quoted = !self.quoted,
+                _ if self.quoted => {}
+                b'(' | b'[' | b'{' => self.now += 1,
+                b')' | b']' | b'}' => self.now = self.now.saturating_sub(1),
+                _ => {}
+            }
+            if self.now > MAX_DEPTH {
+                return Err(fmt::Error);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Code {
     /// Members of such extensions, by class and OID.
     trusted: HashSet<(u32, u32)>,
     foreign_operators: HashSet<u32>,
+    /// `tsvector_update_trigger` and the like.
+    fills: HashSet<u32>,
 }
 
 impl Code {
@@ -70,6 +72,7 @@ pub(super) fn functions(
         foreign: HashMap::new(),
         trusted: HashSet::new(),
         foreign_operators: HashSet::new(),
+        fills: HashSet::new(),
     };
     for d in depends.iter().filter(|d| d.ref_class == PG_EXTENSION) {
         let name = extensions.get(&d.ref_object);
@@ -94,6 +97,9 @@ pub(super) fn functions(
             code.pure.insert(oid);
         } else {
             code.foreign.insert(oid, (schema.clone(), name.clone()));
+        }
+        if name.starts_with("tsvector_update_trigger") {
+            code.fills.insert(oid);
         }
         let first = row.text(7).split(' ').next().and_then(|t| t.parse().ok());
         let takes_row = first.is_some_and(|t| match pure {
@@ -251,7 +257,7 @@ fn constraints(
 ) -> Result<(), CatalogError> {
     let of_constraints = foreign.iter().filter(|d| d.class == PG_CONSTRAINT);
     let opaque: HashSet<u32> = of_constraints.map(|d| d.object).collect();
-    for row in rows(results, q::CONSTRAINTS, 8, MAX_OTHER)? {
+    for row in rows(results, q::CONSTRAINTS, 10, MAX_OTHER)? {
         let row = row?;
         let (relation, domain, other) = (row.oid(1)?, row.oid(2)?, row.oid(3)?);
         if opaque.contains(&row.oid(0)?) {
@@ -264,6 +270,10 @@ fn constraints(
         let other = snapshot.by_oid.get(&other).copied();
         if row.flag(7) {
             snapshot.deferred.extend(index.into_iter().chain(other));
+        }
+        if let (b'f', Some(index), Some(other)) = (row.byte(4), index, other) {
+            let pairs = numbers(row.text(8)).zip(numbers(row.text(9)));
+            refers(snapshot, index, other, pairs);
         }
         // 'c', 'n', 'd': CASCADE, SET NULL, SET DEFAULT.
         let acts = [5, 6]
@@ -278,6 +288,41 @@ fn constraints(
     Ok(())
 }
 
+/// The column numbers in an array's text.
+fn numbers(text: &str) -> impl Iterator<Item = i16> + '_ {
+    let parts = text.trim_matches(['{', '}']).split(',');
+    parts.filter_map(|part| part.parse().ok())
+}
+
+fn refers(
+    snapshot: &mut Snapshot,
+    from: usize,
+    to: usize,
+    pairs: impl Iterator<Item = (i16, i16)>,
+) {
+    let Some(relation) = snapshot.relations.get_mut(from) else {
+        return;
+    };
+    for (own, other) in pairs {
+        if let Some(column) = relation.columns.iter_mut().find(|c| c.number == own) {
+            column.refers.push((to, other));
+        }
+    }
+}
+
+/// `tsvector_update_trigger` copies words from other columns into one of this type.
+fn fills(snapshot: &mut Snapshot, relation: Option<usize>) {
+    let is_words = |t: &super::TypeInfo| &*t.name == "tsvector";
+    let types = snapshot.types.iter().filter(|(_, t)| is_words(t));
+    let words: HashSet<u32> = types.map(|(&oid, _)| oid).collect();
+    let Some(relation) = relation.and_then(|i| snapshot.relations.get_mut(i)) else {
+        return;
+    };
+    for column in &mut relation.columns {
+        column.filled |= words.contains(&column.type_oid);
+    }
+}
+
 fn triggers(
     results: &[Rows],
     foreign: &[&Depend],
@@ -289,13 +334,16 @@ fn triggers(
     let opaque: HashSet<u32> = of_triggers.map(|d| d.object).collect();
     for row in rows(results, q::TRIGGERS, 6, MAX_OTHER)? {
         let row = row?;
+        let index = snapshot.by_oid.get(&row.oid(1)?).copied();
+        if code.fills.contains(&row.oid(2)?) {
+            fills(snapshot, index);
+        }
         let runs = opaque.contains(&row.oid(0)?) || code.foreign(row.oid(2)?).is_some();
         if !runs || row.byte(4) == DISABLED {
             continue;
         }
         snapshot.deferred_triggers |= row.flag(5);
         let events: i32 = row.get(3, "a trigger's type")?;
-        let index = snapshot.by_oid.get(&row.oid(1)?).copied();
         if let Some(relation) = index.and_then(|i| snapshot.relations.get_mut(i)) {
             // Bits that do not fit are none that we know: all of them, then.
             relation.hidden.triggers |= u16::try_from(events).unwrap_or(u16::MAX);

@@ -103,6 +103,10 @@ pub(crate) struct ColumnInfo {
     pub from: Vec<i16>,
     /// The relation whose rows its type holds: itself, or in arrays, domains and ranges.
     pub row: Option<usize>,
+    /// Columns whose values it holds by a foreign key: relation and number.
+    pub refers: Vec<(usize, i16)>,
+    /// A trigger of PostgreSQL's own fills it from other columns.
+    pub filled: bool,
 }
 
 #[derive(Debug)]
@@ -218,6 +222,12 @@ impl Snapshot {
     pub(crate) fn foreign_operators(&self, operator: &str) -> &[OperatorInfo] {
         let known = self.operators.get(operator);
         known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Does a value of this type run code that is not PostgreSQL's own, when it is made from text?
+    pub fn runs_code(&self, type_oid: u32) -> bool {
+        let info = self.types.get(&type_oid);
+        info.is_some_and(|t| self.casts.contains_key(&t.name))
     }
 
     /// Can values become this type without anybody writing it, by what users made?

@@ -150,6 +150,21 @@ pub(super) const LEAKS: &[(&str, &str)] = &[
          CREATE EVENT TRIGGER noise ON ddl_command_start EXECUTE FUNCTION tell()",
         "CREATE TABLE some_table (a int)",
     ),
+    // Columns that hold what other columns hold.
+    (
+        "CREATE TABLE keyed (ssn text PRIMARY KEY); INSERT INTO keyed VALUES ('111-22-3333');
+         CREATE TABLE refers (who text REFERENCES keyed (ssn)); INSERT INTO refers VALUES ('111-22-3333');
+         CREATE TABLE further (whom text); ALTER TABLE refers ADD UNIQUE (who);
+         ALTER TABLE further ADD FOREIGN KEY (whom) REFERENCES refers (who); INSERT INTO further VALUES ('111-22-3333')",
+        "SELECT who FROM refers;;SELECT upper(whom) FROM further",
+    ),
+    (
+        "CREATE TABLE texts (id int, ssn text, words tsvector);
+         CREATE TRIGGER t BEFORE INSERT ON texts FOR EACH ROW
+             EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.simple', ssn);
+         INSERT INTO texts VALUES (1, '111-22-3333')",
+        "SELECT words FROM texts;;SELECT id || words::text FROM texts",
+    ),
     // Foreign keys.
     (CHAIN, "DELETE FROM middle WHERE id = 1"),
     (CHAIN, "DELETE FROM top WHERE id = 1"),
@@ -384,6 +399,15 @@ const CLEAN: &[(&str, &str, &str)] = &[
         NOISY,
         "DELETE FROM noisy WHERE id = 0 RETURNING id, x",
         "0|n",
+    ),
+    (
+        "CREATE TABLE refers (e int REFERENCES emp (id), d text); INSERT INTO refers VALUES (1, 'd');
+         CREATE TABLE texts (id int, body text, words tsvector);
+         CREATE TRIGGER t BEFORE INSERT ON texts FOR EACH ROW
+             EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.simple', body);
+         INSERT INTO texts VALUES (1, 'tea')",
+        "SELECT e, d, words FROM refers, texts",
+        "1|d|'tea':1",
     ),
     (CHAIN, "INSERT INTO top VALUES (2) RETURNING id", "2"),
     (
