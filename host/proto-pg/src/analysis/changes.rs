@@ -112,8 +112,20 @@ impl<'t> Walk<'t, '_> {
                     _ => self.odd("MERGE"),
                 }
             }
-            for value in when.values() {
+            let columns: Vec<Option<&str>> = when
+                .target_list()
+                .iter()
+                .map(|target| match target {
+                    Node::ResTarget(t) if t.indirection().is_empty() => t.name(),
+                    _ => None,
+                })
+                .collect();
+            for (i, value) in when.values().iter().enumerate() {
                 let sink = self.found.define(DefKind::Sink, NONE, None);
+                if let (Some(table), Some(Some(name))) = (table, columns.get(i)) {
+                    let into = (table, self.found.intern(name));
+                    self.store_into(sink, into);
+                }
                 self.push(value, scope, sink, Out::Nested, NONE);
             }
         }

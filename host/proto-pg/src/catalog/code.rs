@@ -12,7 +12,7 @@ use super::{
     CatalogError, FIRST_USER_OID, FunctionInfo, FunctionName, ImplicitCast, OperatorInfo, Rows,
     Snapshot,
 };
-use crate::analysis::functions::is_pure_extension;
+use crate::analysis::functions::{Nature, is_pure_extension, known};
 
 const PG_PROC: u32 = 1255;
 const PG_TYPE: u32 = 1247;
@@ -26,7 +26,9 @@ const PG_CATALOG: u32 = 11;
 
 /// What code is trusted.
 pub(super) struct Code {
-    /// PostgreSQL's own functions, and those of extensions that compute from their arguments only.
+    /// PostgreSQL's own functions, and those of extensions that compute from their arguments only; but
+    /// not what reads by name, keeps its arguments or changes the server: an operator or a cast must
+    /// not hide a call of one.
     pure: HashSet<u32>,
     /// All others.
     foreign: HashMap<u32, FunctionName>,
@@ -93,7 +95,11 @@ pub(super) fn functions(
         let language = languages.get(&row.oid(5)?).map_or("", |l| &**l);
         let trusted = code.trusted.contains(&(PG_PROC, oid));
         let pure = own || (trusted && matches!(language, "c" | "internal" | "sql"));
-        if pure {
+        let acts = matches!(
+            known(&name),
+            Some(Nature::Reads | Nature::Control | Nature::Keeps)
+        );
+        if pure && !acts {
             code.pure.insert(oid);
         } else {
             code.foreign.insert(oid, (schema.clone(), name.clone()));

@@ -150,6 +150,11 @@ pub(super) const LEAKS: &[(&str, &str)] = &[
          CREATE EVENT TRIGGER noise ON ddl_command_start EXECUTE FUNCTION tell()",
         "CREATE TABLE some_table (a int)",
     ),
+    // A function of PostgreSQL's own behind an operator.
+    (
+        "CREATE OPERATOR @@@@ (FUNCTION = ts_rewrite, LEFTARG = tsquery, RIGHTARG = text)",
+        "SELECT 'a'::tsquery @@@@ 'SELECT ''a''::tsquery, replace(ssn, ''-'', '''')::tsquery FROM emp'",
+    ),
     // Columns that hold what other columns hold.
     (
         "CREATE TABLE keyed (ssn text PRIMARY KEY); INSERT INTO keyed VALUES ('111-22-3333');
