@@ -81,7 +81,7 @@ impl<'t> Walk<'t, '_> {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
         let table = self.written(s.relation(), Action::PostgresUpdate);
-        self.found.unbounded |= !conditions::restricts(s.where_clause());
+        self.found.unbounded |= !conditions::restricts(s.where_clause(), s.relation());
         self.assignments(s.target_list().iter(), &inner, table);
         self.part(s.where_clause(), &inner);
         self.parts(s.from_clause(), &inner);
@@ -92,7 +92,7 @@ impl<'t> Walk<'t, '_> {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
         self.written(s.relation(), Action::PostgresDelete);
-        self.found.unbounded |= !conditions::restricts(s.where_clause());
+        self.found.unbounded |= !conditions::restricts(s.where_clause(), s.relation());
         self.parts(s.using_clause(), &inner);
         self.part(s.where_clause(), &inner);
         self.returning(s.returning_clause(), inner);

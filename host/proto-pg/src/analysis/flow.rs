@@ -210,7 +210,8 @@ impl<'a> Masked<'a> {
             let index = self.snapshot.index_of(oid)?;
             Some((index, self.snapshot.relation(index)?))
         };
-        let table = known(into).filter(|(_, info)| info.is_table());
+        // A rule could store it elsewhere, too.
+        let table = known(into).filter(|(_, info)| info.is_table() && info.reads.is_empty());
         let Some(has) = table.and_then(|(index, _)| self.exact(index, column)) else {
             return false;
         };
