@@ -268,7 +268,8 @@ const ALOUD: &[Step] = &[
     ),
     (
         "INSERT INTO customers SELECT id, name, email, ssn, card, notes, balance FROM customers",
-        Refused,
+        // Every value stays under the labels that it had; what the server says would show some.
+        Withheld("23505"),
         Fails("23505"),
     ),
 ];

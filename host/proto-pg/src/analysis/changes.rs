@@ -81,7 +81,7 @@ impl<'t> Walk<'t, '_> {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
         let table = self.written(s.relation(), Action::PostgresUpdate);
-        self.found.unbounded |= !conditions::restricts(s.where_clause());
+        self.found.unbounded |= !conditions::restricts(s.where_clause(), s.relation());
         self.assignments(s.target_list().iter(), &inner, table);
         self.part(s.where_clause(), &inner);
         self.parts(s.from_clause(), &inner);
@@ -92,7 +92,7 @@ impl<'t> Walk<'t, '_> {
         let scope = self.with(s.with_clause(), &item);
         let inner = Item { scope, ..item };
         self.written(s.relation(), Action::PostgresDelete);
-        self.found.unbounded |= !conditions::restricts(s.where_clause());
+        self.found.unbounded |= !conditions::restricts(s.where_clause(), s.relation());
         self.parts(s.using_clause(), &inner);
         self.part(s.where_clause(), &inner);
         self.returning(s.returning_clause(), inner);
@@ -112,8 +112,20 @@ impl<'t> Walk<'t, '_> {
                     _ => self.odd("MERGE"),
                 }
             }
-            for value in when.values() {
+            let columns: Vec<Option<&str>> = when
+                .target_list()
+                .iter()
+                .map(|target| match target {
+                    Node::ResTarget(t) if t.indirection().is_empty() => t.name(),
+                    _ => None,
+                })
+                .collect();
+            for (i, value) in when.values().iter().enumerate() {
                 let sink = self.found.define(DefKind::Sink, NONE, None);
+                if let (Some(table), Some(Some(name))) = (table, columns.get(i)) {
+                    let into = (table, self.found.intern(name));
+                    self.store_into(sink, into);
+                }
                 self.push(value, scope, sink, Out::Nested, NONE);
             }
         }

@@ -7,12 +7,16 @@ use pg_raw_parse::{Node, nodes};
 const MAX_PARTS: usize = 10_000;
 
 /// True when the condition depends on columns: `WHERE true`, `1 = 1`, `id = id` and `x OR true` do not.
-pub(super) fn restricts(node: Node<'_>) -> bool {
+pub(super) fn restricts(node: Node<'_>, target: Option<&nodes::RangeVar>) -> bool {
     let mut budget = MAX_PARTS;
-    chooses(node, &mut budget, 0)
+    let alias = target.and_then(|t| t.alias()).and_then(|a| a.aliasname());
+    let name = alias
+        .or(target.and_then(|t| t.relname()))
+        .unwrap_or_default();
+    chooses(node, name, &mut budget, 0)
 }
 
-fn chooses(node: Node<'_>, budget: &mut usize, depth: usize) -> bool {
+fn chooses(node: Node<'_>, target: &str, budget: &mut usize, depth: usize) -> bool {
     const MAX_DEPTH: usize = 64;
     if *budget == 0 || depth > MAX_DEPTH {
         return false;
@@ -23,13 +27,13 @@ fn chooses(node: Node<'_>, budget: &mut usize, depth: usize) -> bool {
         Node::BoolExpr(e) => {
             let mut parts = e.args().iter();
             match e.boolop {
-                BoolExprType::OR_EXPR => parts.all(|p| chooses(p, budget, depth + 1)),
-                _ => parts.any(|p| chooses(p, budget, depth + 1)),
+                BoolExprType::OR_EXPR => parts.all(|p| chooses(p, target, budget, depth + 1)),
+                _ => parts.any(|p| chooses(p, target, budget, depth + 1)),
             }
         }
         Node::CurrentOfExpr(_) => true,
         Node::A_Expr(e) if is_same(e) => false,
-        node => has_column(node, budget),
+        node => has_column(node, target, false, budget),
     }
 }
 
@@ -51,13 +55,17 @@ fn is_same(e: &nodes::A_Expr) -> bool {
 
 fn qualifier(node: Node<'_>) -> Option<&str> {
     match node {
-        Node::ColumnRef(c) if c.fields().len() > 1 => c.fields().get(0).and_then(Node::as_str),
+        Node::ColumnRef(c) => {
+            let at = c.fields().len().checked_sub(2)?;
+            c.fields().get(at).and_then(Node::as_str)
+        }
         _ => None,
     }
 }
 
-/// Does an expression mention a column? Sub-selects have columns of their own, which say nothing.
-fn has_column(node: Node<'_>, budget: &mut usize) -> bool {
+/// Does an expression mention a column? A sub-select has columns of its own, which say nothing: `inside`,
+/// only what is said to be the target's counts.
+fn has_column(node: Node<'_>, target: &str, inside: bool, budget: &mut usize) -> bool {
     let mut stack = vec![node];
     while let Some(node) = stack.pop() {
         if *budget == 0 {
@@ -65,7 +73,8 @@ fn has_column(node: Node<'_>, budget: &mut usize) -> bool {
         }
         *budget -= 1;
         match node {
-            Node::ColumnRef(_) | Node::CurrentOfExpr(_) => return true,
+            Node::ColumnRef(_) if !inside || qualifier(node) == Some(target) => return true,
+            Node::CurrentOfExpr(_) => return true,
             Node::NodeList(list) => stack.extend(list),
             Node::A_Expr(e) => stack.extend([e.lexpr(), e.rexpr()]),
             Node::BoolExpr(e) => stack.extend(e.args()),
@@ -88,7 +97,10 @@ fn has_column(node: Node<'_>, budget: &mut usize) -> bool {
             Node::CaseWhen(e) => stack.extend([e.expr(), e.result()]),
             Node::SubLink(e) => {
                 stack.push(e.testexpr());
-                if correlated(e.subselect(), budget) {
+                // Its own WHERE can be about the row outside.
+                if let Node::SelectStmt(s) = e.subselect()
+                    && has_column(s.where_clause(), target, true, budget)
+                {
                     return true;
                 }
             }
@@ -96,14 +108,6 @@ fn has_column(node: Node<'_>, budget: &mut usize) -> bool {
         }
     }
     false
-}
-
-/// A sub-select whose own WHERE has conditions can be about the row outside.
-fn correlated(node: Node<'_>, budget: &mut usize) -> bool {
-    match node {
-        Node::SelectStmt(s) => has_column(s.where_clause(), budget),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -131,6 +135,13 @@ mod tests {
             ("id IN (SELECT id FROM b)", true),
             ("EXISTS (SELECT 1 FROM b)", false),
             ("EXISTS (SELECT 1 FROM b WHERE b.id = t.id)", true),
+            ("EXISTS (SELECT 1 FROM b WHERE b.id = b.id)", false),
+            ("EXISTS (SELECT 1 FROM b WHERE b.id = 5)", false),
+            (
+                "NOT EXISTS (SELECT 1 FROM b WHERE b.t = t.id AND b.x)",
+                true,
+            ),
+            ("1 IN (SELECT id FROM b)", false),
             ("coalesce(1, 2) = 1", false),
             ("lower(name) = 'x'", true),
             ("CASE WHEN id = 1 THEN true ELSE false END", true),
@@ -143,7 +154,11 @@ mod tests {
             let Some(Node::DeleteStmt(s)) = tree.stmts().next() else {
                 panic!("{sql}");
             };
-            assert_eq!(restricts(s.where_clause()), expect, "{condition}");
+            assert_eq!(
+                restricts(s.where_clause(), s.relation()),
+                expect,
+                "{condition}"
+            );
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft 
             walk.found.writes |= kind != SqlKind::Session;
             walk.found.changes_catalog |= kind == SqlKind::Ddl;
             walk.found.hidden_code |= walk.snapshot.has_event_triggers();
+            // REINDEX, CLUSTER and the like without a relation's name.
+            walk.found.hidden_code |= kind == SqlKind::Utility && walk.snapshot.hides_code();
             stored::expressions(node, &mut walk);
             let mut draft = cx.done(walk, kind);
             if let Node::CreateSchemaStmt(s) = node {

@@ -1,5 +1,6 @@
 //! The walk's other half: expressions and what stands in FROM.
 
+use pg_raw_parse::raw::A_Expr_Kind;
 use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::Action;
 
@@ -38,6 +39,17 @@ impl<'t> Walk<'t, '_> {
             Node::FuncCall(f) => self.call(f, i),
             Node::A_Expr(e) => {
                 self.operator(e.name());
+                if matches!(
+                    e.kind,
+                    A_Expr_Kind::AEXPR_BETWEEN
+                        | A_Expr_Kind::AEXPR_NOT_BETWEEN
+                        | A_Expr_Kind::AEXPR_BETWEEN_SYM
+                        | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM
+                ) {
+                    for name in ["<", ">", "<=", ">="] {
+                        self.implied(name);
+                    }
+                }
                 self.part(e.lexpr(), i);
                 self.part(e.rexpr(), i);
             }
@@ -50,6 +62,8 @@ impl<'t> Walk<'t, '_> {
             Node::CollateClause(e) => self.part(e.arg(), i),
             Node::SubLink(e) => {
                 self.operator(e.oper_name());
+                // `IN (SELECT …)` has none of its own.
+                self.implied("=");
                 self.part(e.testexpr(), i);
                 self.part(e.subselect(), i);
             }
@@ -66,6 +80,7 @@ impl<'t> Walk<'t, '_> {
             Node::CoalesceExpr(e) => self.parts(e.args(), i),
             Node::MinMaxExpr(e) => self.parts(e.args(), i),
             Node::CaseExpr(e) => {
+                self.implied("=");
                 self.part(e.arg(), i);
                 self.parts(e.args(), i);
                 self.part(e.defresult(), i);
@@ -104,6 +119,8 @@ impl<'t> Walk<'t, '_> {
                 self.part(r.subquery(), i);
             }
             Node::JoinExpr(j) => {
+                // USING and NATURAL compare.
+                self.implied("=");
                 self.derived(j.alias());
                 self.derived(j.join_using_alias());
                 self.part(j.larg(), i);
@@ -333,23 +350,20 @@ impl<'t> Walk<'t, '_> {
     fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
         let text = |i: usize| name.get(i).and_then(Node::as_str);
         let schema = name.len().checked_sub(2).and_then(text);
-        if let Some(name) = name.iter().next_back().and_then(Node::as_str)
-            && !self.snapshot.foreign_operators(name).is_empty()
-        {
-            let operator = (schema.map(Into::into), name.into());
-            self.found.operators.insert(operator);
+        if let Some(name) = name.iter().next_back().and_then(Node::as_str) {
+            self.operator_named(schema, name);
         }
-        self.implicit_casts();
     }
 
-    fn implicit_casts(&mut self) {
-        let snapshot = self.snapshot;
-        if !snapshot.implicit_casts().is_empty() && !self.found.casts_implicitly {
-            self.found.casts_implicitly = true;
-            self.found.flow.opaque = true;
-            for (schema, name) in snapshot.implicit_casts() {
-                self.function(Some(schema), name);
-            }
+    /// An operator that a construct stands for.
+    fn implied(&mut self, name: &str) {
+        self.operator_named(None, name);
+    }
+
+    fn operator_named(&mut self, schema: Option<&str>, name: &str) {
+        if !self.snapshot.foreign_operators(name).is_empty() {
+            let operator = (schema.map(Into::into), name.into());
+            self.found.operators.insert(operator);
         }
     }
 
@@ -408,7 +422,6 @@ impl<'t> Walk<'t, '_> {
             self.found.calls.insert(key, call);
             return nature;
         }
-        self.implicit_casts();
         let mut worst = Nature::Plain;
         for f in found {
             let nature = match functions::known(name) {

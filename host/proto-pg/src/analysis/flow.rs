@@ -203,13 +203,15 @@ impl<'a> Masked<'a> {
         self.snapshot
     }
 
-    /// Has a table's column every label of the columns of that name among the relations?
+    /// Has a table's column the very labels of the columns of that name among the relations? More of
+    /// them would not do: policy may show what has a further label.
     pub fn protects(&self, into: u32, column: &str, relations: &[u32], source: &str) -> bool {
         let known = |oid| {
             let index = self.snapshot.index_of(oid)?;
             Some((index, self.snapshot.relation(index)?))
         };
-        let table = known(into).filter(|(_, info)| info.is_table());
+        // A rule could store it elsewhere, too.
+        let table = known(into).filter(|(_, info)| info.is_table() && info.reads.is_empty());
         let Some(has) = table.and_then(|(index, _)| self.exact(index, column)) else {
             return false;
         };
@@ -218,7 +220,7 @@ impl<'a> Masked<'a> {
             Some((_, info)) if info.column_named(source).is_none() => !info.is_leaky(),
             Some((index, info)) if info.is_table() => {
                 let masked = self.exact(index, source);
-                masked.is_none_or(|masked| masked.labels.is_subset(&has.labels))
+                masked.is_none_or(|masked| masked.labels == has.labels)
             }
             Some(_) => false,
         })

@@ -68,8 +68,6 @@ pub(crate) struct Found {
     pub changed_by_code: bool,
     /// Code runs that the statement does not name: errors and notices can say anything.
     pub hidden_code: bool,
-    /// What casts that nobody writes can run is among the calls.
-    pub casts_implicitly: bool,
     /// Something in FROM has columns of unknown names.
     pub any_column: bool,
     /// Relations whose constraints are checked: an error can show their rows.

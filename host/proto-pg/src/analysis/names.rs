@@ -74,6 +74,28 @@ impl Walk<'_, '_> {
         self.found.operators = operators;
     }
 
+    /// A cast that nobody writes is meant where a value of its types is; one between PostgreSQL's own
+    /// types can be anywhere.
+    pub(super) fn cast_calls(&mut self) {
+        let snapshot = self.snapshot;
+        for cast in snapshot.implicit_casts() {
+            let types = [cast.source, cast.target];
+            let mut own = types
+                .into_iter()
+                .filter(|t| *t >= FIRST_USER_OID)
+                .peekable();
+            let meant = own.peek().is_none()
+                || self.found.parameters
+                || self.found.calls.values().any(|call| !call.own)
+                || own.any(|oid| self.has_value_of(oid, false));
+            if meant {
+                let (schema, name) = &cast.function;
+                self.found.flow.opaque = true;
+                self.function(Some(schema), name);
+            }
+        }
+    }
+
     /// An operator is meant only where a value of one of its types is; a literal can become anything.
     fn can_mean(&self, name: &str, operator: &OperatorInfo) -> bool {
         let types = [operator.left, operator.right];
@@ -82,15 +104,16 @@ impl Walk<'_, '_> {
             || !OF_TEXT.contains(&name)
             || self.found.parameters
             || self.found.calls.values().any(|call| !call.own)
-            || own.iter().any(|&oid| self.has_value_of(oid))
+            || own.iter().any(|&oid| self.has_value_of(oid, true))
     }
 
-    fn has_value_of(&self, oid: u32) -> bool {
+    /// `cast`: what becomes such a value without being written counts, too.
+    fn has_value_of(&self, oid: u32, cast: bool) -> bool {
         let snapshot = self.snapshot;
         let Some(info) = snapshot.type_info(oid) else {
             return true;
         };
-        if snapshot.is_cast_to(oid) || self.found.type_names.contains(&*info.name) {
+        if (cast && snapshot.is_cast_to(oid)) || self.found.type_names.contains(&*info.name) {
             return true;
         }
         let relations = self.found.flow.relations.iter();

@@ -80,7 +80,17 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         Node::PrepareStmt(s) => {
             let inner = Arc::new(summarize(s.query(), cx, depth + 1));
             let name: Box<str> = s.name().unwrap_or_default().into();
-            let mut draft = cx_session(cx);
+            let mut walk = cx.walk();
+            walk.found.database.insert(Action::PostgresSession);
+            // Arguments are cast to these when it is executed.
+            for argument in s.argtypes() {
+                walk.expressions(Node::TypeName(argument));
+            }
+            if walk.found.flow.opaque {
+                walk.found.copies =
+                    Some("arguments of such a type run code that can read anything");
+            }
+            let mut draft = cx.done(walk, SqlKind::Session);
             draft.found.refuse = own_name(&name);
             let prepares = Effect::Prepares(name, inner.clone(), cx.text.clone());
             draft.effects.push(prepares);

@@ -152,7 +152,8 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
             origins,
         },
         unknown_names: found.unknown_names,
-        names_relations: found.names_something(),
+        // The end of a transaction must always be possible, also when nothing can be looked up.
+        names_relations: draft.kind != SqlKind::Transaction && found.names_something(),
         changes_catalog: found.changes_catalog,
         refuse: found.refuse.clone(),
         effects: draft.effects,

@@ -315,7 +315,7 @@ impl<'f> Taints<'f> {
         }
     }
 
-    /// Does a tainted value reach a sink that protects less?
+    /// Does a tainted value reach a sink that protects it otherwise?
     pub fn sinks(&self, masked: &Masked<'_>) -> bool {
         if !self.any {
             return false;
@@ -428,8 +428,8 @@ fn brings(
     }
 }
 
-/// Sinks whose column has all the labels of what flows into it: nothing is stored without the
-/// protection that it had.
+/// Sinks whose column has the labels of what flows into it: nothing is stored without the protection
+/// that it had.
 struct Kept<'a, 'm, 'f> {
     taints: &'a Taints<'f>,
     masked: &'a Masked<'m>,

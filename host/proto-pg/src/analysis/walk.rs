@@ -100,6 +100,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         }
         self.field_calls();
         self.operator_calls();
+        self.cast_calls();
     }
 
     pub(super) fn push(&mut self, node: Node<'t>, scope: u32, owner: u32, out: Out, group: u32) {

@@ -182,6 +182,8 @@ fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError
             generated: !row.text(5).is_empty(),
             from: Vec::new(),
             row: None,
+            refers: Vec::new(),
+            filled: false,
         };
         if let Some(relation) = snapshot.relations.get_mut(index) {
             relation.columns.push(column);

@@ -9,9 +9,10 @@ use super::build::{
 };
 use super::queries as q;
 use super::{
-    CatalogError, FIRST_USER_OID, FunctionInfo, FunctionName, OperatorInfo, Rows, Snapshot,
+    CatalogError, FIRST_USER_OID, FunctionInfo, FunctionName, ImplicitCast, OperatorInfo, Rows,
+    Snapshot,
 };
-use crate::analysis::functions::is_pure_extension;
+use crate::analysis::functions::{Nature, is_pure_extension, known};
 
 const PG_PROC: u32 = 1255;
 const PG_TYPE: u32 = 1247;
@@ -25,15 +26,17 @@ const PG_CATALOG: u32 = 11;
 
 /// What code is trusted.
 pub(super) struct Code {
-    /// PostgreSQL's own functions, and those of extensions that compute from their arguments only.
+    /// PostgreSQL's own functions, and those of extensions that compute from their arguments only; but
+    /// not what reads by name, keeps its arguments or changes the server: an operator or a cast must
+    /// not hide a call of one.
     pure: HashSet<u32>,
     /// All others.
     foreign: HashMap<u32, FunctionName>,
-    /// Its result depends on its arguments only, says who made it.
-    immutable: HashSet<u32>,
     /// Members of such extensions, by class and OID.
     trusted: HashSet<(u32, u32)>,
     foreign_operators: HashSet<u32>,
+    /// `tsvector_update_trigger` and the like.
+    fills: HashSet<u32>,
 }
 
 impl Code {
@@ -69,9 +72,9 @@ pub(super) fn functions(
     let mut code = Code {
         pure: HashSet::new(),
         foreign: HashMap::new(),
-        immutable: HashSet::new(),
         trusted: HashSet::new(),
         foreign_operators: HashSet::new(),
+        fills: HashSet::new(),
     };
     for d in depends.iter().filter(|d| d.ref_class == PG_EXTENSION) {
         let name = extensions.get(&d.ref_object);
@@ -92,13 +95,17 @@ pub(super) fn functions(
         let language = languages.get(&row.oid(5)?).map_or("", |l| &**l);
         let trusted = code.trusted.contains(&(PG_PROC, oid));
         let pure = own || (trusted && matches!(language, "c" | "internal" | "sql"));
-        if pure {
+        let acts = matches!(
+            known(&name),
+            Some(Nature::Reads | Nature::Control | Nature::Keeps)
+        );
+        if pure && !acts {
             code.pure.insert(oid);
         } else {
             code.foreign.insert(oid, (schema.clone(), name.clone()));
         }
-        if row.byte(3) == b'i' {
-            code.immutable.insert(oid);
+        if name.starts_with("tsvector_update_trigger") {
+            code.fills.insert(oid);
         }
         let first = row.text(7).split(' ').next().and_then(|t| t.parse().ok());
         let takes_row = first.is_some_and(|t| match pure {
@@ -206,7 +213,10 @@ pub(super) fn hidden(
     for d in &foreign {
         match d.class {
             PG_ATTRDEF => stores.extend(defaults.get(&d.object)),
-            PG_CLASS if d.column == 0 => stores.extend(indexes.get(&d.object)),
+            // Of an index, or of the key of a partitioned table.
+            PG_CLASS if d.column == 0 => {
+                stores.insert(indexes.get(&d.object).copied().unwrap_or(d.object));
+            }
             PG_TYPE => {
                 let function = code
                     .foreign(d.ref_object)
@@ -253,7 +263,7 @@ fn constraints(
 ) -> Result<(), CatalogError> {
     let of_constraints = foreign.iter().filter(|d| d.class == PG_CONSTRAINT);
     let opaque: HashSet<u32> = of_constraints.map(|d| d.object).collect();
-    for row in rows(results, q::CONSTRAINTS, 8, MAX_OTHER)? {
+    for row in rows(results, q::CONSTRAINTS, 10, MAX_OTHER)? {
         let row = row?;
         let (relation, domain, other) = (row.oid(1)?, row.oid(2)?, row.oid(3)?);
         if opaque.contains(&row.oid(0)?) {
@@ -266,6 +276,10 @@ fn constraints(
         let other = snapshot.by_oid.get(&other).copied();
         if row.flag(7) {
             snapshot.deferred.extend(index.into_iter().chain(other));
+        }
+        if let (b'f', Some(index), Some(other)) = (row.byte(4), index, other) {
+            let pairs = numbers(row.text(8)).zip(numbers(row.text(9)));
+            refers(snapshot, index, other, pairs);
         }
         // 'c', 'n', 'd': CASCADE, SET NULL, SET DEFAULT.
         let acts = [5, 6]
@@ -280,6 +294,41 @@ fn constraints(
     Ok(())
 }
 
+/// The column numbers in an array's text.
+fn numbers(text: &str) -> impl Iterator<Item = i16> + '_ {
+    let parts = text.trim_matches(['{', '}']).split(',');
+    parts.filter_map(|part| part.parse().ok())
+}
+
+fn refers(
+    snapshot: &mut Snapshot,
+    from: usize,
+    to: usize,
+    pairs: impl Iterator<Item = (i16, i16)>,
+) {
+    let Some(relation) = snapshot.relations.get_mut(from) else {
+        return;
+    };
+    for (own, other) in pairs {
+        if let Some(column) = relation.columns.iter_mut().find(|c| c.number == own) {
+            column.refers.push((to, other));
+        }
+    }
+}
+
+/// `tsvector_update_trigger` copies words from other columns into one of this type.
+fn fills(snapshot: &mut Snapshot, relation: Option<usize>) {
+    let is_words = |t: &super::TypeInfo| &*t.name == "tsvector";
+    let types = snapshot.types.iter().filter(|(_, t)| is_words(t));
+    let words: HashSet<u32> = types.map(|(&oid, _)| oid).collect();
+    let Some(relation) = relation.and_then(|i| snapshot.relations.get_mut(i)) else {
+        return;
+    };
+    for column in &mut relation.columns {
+        column.filled |= words.contains(&column.type_oid);
+    }
+}
+
 fn triggers(
     results: &[Rows],
     foreign: &[&Depend],
@@ -291,13 +340,16 @@ fn triggers(
     let opaque: HashSet<u32> = of_triggers.map(|d| d.object).collect();
     for row in rows(results, q::TRIGGERS, 6, MAX_OTHER)? {
         let row = row?;
+        let index = snapshot.by_oid.get(&row.oid(1)?).copied();
+        if code.fills.contains(&row.oid(2)?) {
+            fills(snapshot, index);
+        }
         let runs = opaque.contains(&row.oid(0)?) || code.foreign(row.oid(2)?).is_some();
         if !runs || row.byte(4) == DISABLED {
             continue;
         }
         snapshot.deferred_triggers |= row.flag(5);
         let events: i32 = row.get(3, "a trigger's type")?;
-        let index = snapshot.by_oid.get(&row.oid(1)?).copied();
         if let Some(relation) = index.and_then(|i| snapshot.relations.get_mut(i)) {
             // Bits that do not fit are none that we know: all of them, then.
             relation.hidden.triggers |= u16::try_from(events).unwrap_or(u16::MAX);
@@ -311,8 +363,7 @@ fn triggers(
     Ok(())
 }
 
-/// Casts by functions that are not trusted, and types whose values run such code. One that needs not
-/// be written could run in any expression; where it is declared immutable, that is believed.
+/// Casts by functions that are not trusted, and types whose values run such code.
 fn casts(
     results: &[Rows],
     code: &Code,
@@ -341,8 +392,13 @@ fn casts(
             store(snapshot, &users, &reached, Some(&function));
         }
         convert(snapshot, &reached, std::slice::from_ref(&function));
-        if row.byte(3) == b'i' && !code.immutable.contains(&oid) {
-            snapshot.implicit_casts.push(function);
+        if row.byte(3) == b'i' {
+            let (source, target) = (row.oid(0)?, row.oid(1)?);
+            snapshot.implicit_casts.push(ImplicitCast {
+                source,
+                target,
+                function,
+            });
         }
     }
     Ok(())

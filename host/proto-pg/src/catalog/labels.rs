@@ -119,8 +119,8 @@ fn direct(relation: &RelationInfo, labels: &LabelCatalog, target: &str) -> Vec<L
 }
 
 /// One round: parents and children share labels by column name, generated columns have those of what
-/// they are made of, columns that hold rows those of all the rows' columns. True when something
-/// changed.
+/// they are made of, columns that hold rows those of all the rows' columns, foreign keys those of what
+/// they refer to. True when something changed.
 fn spread(snapshot: &Snapshot, sets: &mut [Vec<LabelSet>]) -> bool {
     let mut changed = false;
     for (index, relation) in snapshot.relations().iter().enumerate() {
@@ -130,7 +130,19 @@ fn spread(snapshot: &Snapshot, sets: &mut [Vec<LabelSet>]) -> bool {
         }
         for (i, column) in relation.columns.iter().enumerate() {
             let rows = column.row.and_then(|row| sets.get(row));
-            let labels: LabelSet = rows.into_iter().flatten().flatten().cloned().collect();
+            let rows = rows.into_iter().flatten();
+            let sources = column.refers.iter().filter_map(|&(relation, number)| {
+                let columns = &snapshot.relation(relation)?.columns;
+                let place = columns.iter().position(|c| c.number == number)?;
+                sets.get(relation)?.get(place)
+            });
+            let filled = sets.get(index).filter(|_| column.filled);
+            let labels: LabelSet = rows
+                .chain(sources)
+                .chain(filled.into_iter().flatten())
+                .flatten()
+                .cloned()
+                .collect();
             if let Some(set) = sets.get_mut(index).and_then(|own| own.get_mut(i)) {
                 let before = set.len();
                 set.extend(labels);

@@ -103,6 +103,10 @@ pub(crate) struct ColumnInfo {
     pub from: Vec<i16>,
     /// The relation whose rows its type holds: itself, or in arrays, domains and ranges.
     pub row: Option<usize>,
+    /// Columns whose values it holds by a foreign key: relation and number.
+    pub refers: Vec<(usize, i16)>,
+    /// A trigger of PostgreSQL's own fills it from other columns.
+    pub filled: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +128,14 @@ pub(crate) struct OperatorInfo {
     pub schema: Arc<str>,
     pub left: u32,
     pub right: u32,
+    pub function: FunctionName,
+}
+
+/// A cast by such code that nobody has to write.
+#[derive(Debug)]
+pub(crate) struct ImplicitCast {
+    pub source: u32,
+    pub target: u32,
     pub function: FunctionName,
 }
 
@@ -158,7 +170,7 @@ pub struct Snapshot {
     /// Casts that run such code, by the name of every type that leads to their targets.
     casts: HashMap<Arc<str>, Conversion>,
     /// Casts that run such code and need not be written.
-    implicit_casts: Vec<FunctionName>,
+    implicit_casts: Vec<ImplicitCast>,
     /// Types that values become by casts that users made and nobody has to write.
     implicit_targets: HashSet<u32>,
     /// Such code runs with every DDL statement.
@@ -202,14 +214,20 @@ impl Snapshot {
         self.casts.get(type_name)
     }
 
-    /// What any function or operator can run for its arguments.
-    pub(crate) fn implicit_casts(&self) -> &[FunctionName] {
+    /// What any function, operator or set operation can run for its arguments.
+    pub(crate) fn implicit_casts(&self) -> &[ImplicitCast] {
         &self.implicit_casts
     }
 
     pub(crate) fn foreign_operators(&self, operator: &str) -> &[OperatorInfo] {
         let known = self.operators.get(operator);
         known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Does a value of this type run code that is not PostgreSQL's own, when it is made from text?
+    pub fn runs_code(&self, type_oid: u32) -> bool {
+        let info = self.types.get(&type_oid);
+        info.is_some_and(|t| self.casts.contains_key(&t.name))
     }
 
     /// Can values become this type without anybody writing it, by what users made?

@@ -67,7 +67,8 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range",
     // Those of foreign keys too: who reads this knows them by their functions.
     "SELECT oid, tgrelid, tgfoid, tgtype, tgenabled, tgdeferrable FROM pg_catalog.pg_trigger",
-    "SELECT oid, conrelid, contypid, confrelid, contype, confupdtype, confdeltype, condeferrable \
+    "SELECT oid, conrelid, contypid, confrelid, contype, confupdtype, confdeltype, condeferrable, \
+            conkey, confkey \
      FROM pg_catalog.pg_constraint",
     "SELECT indexrelid, indrelid FROM pg_catalog.pg_index \
      WHERE indexrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",

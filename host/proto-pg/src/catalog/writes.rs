@@ -23,6 +23,11 @@ pub(crate) struct WriteEffects {
 }
 
 impl Snapshot {
+    /// Can work on whole databases run code that is not PostgreSQL's own?
+    pub(crate) fn hides_code(&self) -> bool {
+        self.relations().iter().any(|r| r.hidden.stores)
+    }
+
     pub(crate) fn write(&self, index: usize, action: Action) -> WriteEffects {
         let events = match action {
             Action::PostgresInsert => INSERT,
@@ -30,6 +35,8 @@ impl Snapshot {
             Action::PostgresDelete => DELETE,
             Action::PostgresMerge => INSERT | UPDATE | DELETE,
             Action::PostgresTruncate => TRUNCATE,
+            // What rewrites, checks or analyses rows runs what their columns and indexes run.
+            Action::PostgresAlter | Action::PostgresUtility => INSERT,
             _ => return WriteEffects::default(),
         };
         let mut effects = WriteEffects::default();

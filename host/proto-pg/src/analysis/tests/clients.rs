@@ -28,13 +28,59 @@ COMMENT ON TABLE emp IS 'people';
 
 #[test]
 fn pg_dump_is_understood() {
-    let server = Server::start("dump");
+    understood("dump", "pg_dump", &["-f", "/dev/null", "postgres"]);
+}
+
+/// What psql asks for when somebody looks around.
+#[test]
+fn psql_is_understood() {
+    let commands = [
+        "\\d",
+        "\\d+ emp",
+        "\\d+ names",
+        "\\d+ part",
+        "\\dt+",
+        "\\di+",
+        "\\df+",
+        "\\dn+",
+        "\\du",
+        "\\l",
+        "\\dT+",
+        "\\dv+",
+        "\\ds",
+        "\\dp",
+        "\\dD",
+        "\\dx",
+        "\\dL",
+        "\\do",
+        "\\dC",
+        "\\dy",
+        "\\dX",
+        "\\dm",
+        "\\dP",
+        "\\dO",
+        "\\dc",
+        "\\dF",
+        "\\da",
+        "\\ddp",
+        "\\sf f",
+        "\\sv names",
+        "\\conninfo",
+    ];
+    let mut arguments = vec!["-q", "-o", "/dev/null"];
+    arguments.extend(commands.iter().flat_map(|c| ["-c", *c]));
+    arguments.push("postgres");
+    understood("psql", "psql", &arguments);
+}
+
+fn understood(name: &str, program: &str, arguments: &[&str]) {
+    let server = Server::start(name);
     let mut client = server.connect();
     client.run(SCHEMA);
     let mut world = World::new(client.snapshot(), client.state());
     client.run("ALTER ROLE postgres SET log_statement = 'all'");
-    let texts = server.texts_of("pg_dump", &["-f", "/dev/null", "postgres"]);
-    assert!(texts.len() > 40, "{}", texts.len());
+    let texts = server.texts_of(program, arguments);
+    assert!(texts.len() > 30, "{}", texts.len());
     let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
     // Somebody who may read everything: nothing stays masked.

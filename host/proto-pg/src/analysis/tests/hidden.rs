@@ -34,6 +34,23 @@ const OWN_TYPE: &str = "CREATE TYPE box2 AS (v text);
     CREATE CAST (int AS box2) WITH FUNCTION to_box2(int) AS ASSIGNMENT;
     CREATE DOMAIN dbox AS box2; CREATE TYPE boxes AS (b box2);
     CREATE TABLE held (b box2);";
+const MONEY: &str = "CREATE TYPE money2 AS (v int);
+    CREATE FUNCTION same(money2, money2) RETURNS bool LANGUAGE plpgsql AS $$
+    BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN true; END $$;
+    CREATE OPERATOR = (FUNCTION = same, LEFTARG = money2, RIGHTARG = money2);
+    CREATE OPERATOR <= (FUNCTION = same, LEFTARG = money2, RIGHTARG = money2);
+    CREATE OPERATOR >= (FUNCTION = same, LEFTARG = money2, RIGHTARG = money2);
+    CREATE TABLE prices (p money2); INSERT INTO prices VALUES (ROW(1));
+    CREATE VIEW v_prices AS SELECT p FROM prices;";
+const IMPLICIT: &str = "CREATE TYPE worth AS (v int);
+    CREATE FUNCTION told(worth) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+    BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN 'x'; END $$;
+    CREATE CAST (worth AS text) WITH FUNCTION told(worth) AS IMPLICIT;
+    CREATE TYPE worth2 AS (v int);
+    CREATE FUNCTION other(worth) RETURNS worth2 IMMUTABLE LANGUAGE plpgsql AS $$
+    BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN ROW(1); END $$;
+    CREATE CAST (worth AS worth2) WITH FUNCTION other(worth) AS IMPLICIT;
+    CREATE TABLE worths (i worth, w worth2); INSERT INTO worths VALUES (ROW(1), ROW(2));";
 const CHECKED: &str = "CREATE FUNCTION shout(text) RETURNS bool LANGUAGE plpgsql AS $$
     BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN true; END $$;
     CREATE FUNCTION secret() RETURNS text LANGUAGE sql AS 'SELECT ssn FROM emp LIMIT 1';
@@ -133,6 +150,26 @@ pub(super) const LEAKS: &[(&str, &str)] = &[
          CREATE EVENT TRIGGER noise ON ddl_command_start EXECUTE FUNCTION tell()",
         "CREATE TABLE some_table (a int)",
     ),
+    // A function of PostgreSQL's own behind an operator.
+    (
+        "CREATE OPERATOR @@@@ (FUNCTION = ts_rewrite, LEFTARG = tsquery, RIGHTARG = text)",
+        "SELECT 'a'::tsquery @@@@ 'SELECT ''a''::tsquery, replace(ssn, ''-'', '''')::tsquery FROM emp'",
+    ),
+    // Columns that hold what other columns hold.
+    (
+        "CREATE TABLE keyed (ssn text PRIMARY KEY); INSERT INTO keyed VALUES ('111-22-3333');
+         CREATE TABLE refers (who text REFERENCES keyed (ssn)); INSERT INTO refers VALUES ('111-22-3333');
+         CREATE TABLE further (whom text); ALTER TABLE refers ADD UNIQUE (who);
+         ALTER TABLE further ADD FOREIGN KEY (whom) REFERENCES refers (who); INSERT INTO further VALUES ('111-22-3333')",
+        "SELECT who FROM refers;;SELECT upper(whom) FROM further",
+    ),
+    (
+        "CREATE TABLE texts (id int, ssn text, words tsvector);
+         CREATE TRIGGER t BEFORE INSERT ON texts FOR EACH ROW
+             EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.simple', ssn);
+         INSERT INTO texts VALUES (1, '111-22-3333')",
+        "SELECT words FROM texts;;SELECT id || words::text FROM texts",
+    ),
     // Foreign keys.
     (CHAIN, "DELETE FROM middle WHERE id = 1"),
     (CHAIN, "DELETE FROM top WHERE id = 1"),
@@ -150,13 +187,31 @@ pub(super) const LEAKS: &[(&str, &str)] = &[
     (OWN_TYPE, "SELECT (1::dbox)"),
     (OWN_TYPE, "SELECT ARRAY[1]::box2[]"),
     (OWN_TYPE, "SELECT ARRAY[1]::_box2"),
+    (MONEY, "SELECT 1 FROM prices a, prices b WHERE a.p = b.p;;SELECT ROW(1)::money2 = ROW(2)::money2"),
+    (MONEY, "SELECT 1 FROM prices a WHERE a.p BETWEEN ROW(1)::money2 AND ROW(3)::money2"),
+    (MONEY, "SELECT 1 FROM prices a WHERE a.p IN (SELECT p FROM prices)"),
+    (MONEY, "SELECT CASE p WHEN p THEN 1 END FROM prices"),
+    (MONEY, "SELECT 1 FROM prices a JOIN prices b USING (p)"),
+    (MONEY, "SELECT 1 FROM prices a NATURAL JOIN prices b"),
+    (MONEY, "SELECT NULLIF(p, p) FROM prices"),
+    (MONEY, "SELECT p IS DISTINCT FROM p FROM prices"),
+    (MONEY, "SELECT p = ANY (ARRAY[p]) FROM prices"),
+    (MONEY, "SELECT 1 FROM prices a WHERE a.p OPERATOR(public.=) a.p"),
+    (MONEY, "SELECT p FROM (SELECT p FROM prices) x WHERE x.p = x.p"),
+    (MONEY, "PREPARE q AS SELECT 1 FROM v_prices v WHERE v.p = v.p;;EXECUTE q"),
+    (IMPLICIT, "SELECT i FROM worths UNION ALL SELECT w FROM worths"),
+    (IMPLICIT, "SELECT CASE WHEN true THEN i ELSE w END FROM worths"),
+    (IMPLICIT, "SELECT coalesce(i, w) FROM worths"),
+    (IMPLICIT, "SELECT ARRAY[i, w] FROM worths"),
+    (IMPLICIT, "SELECT lower(i) FROM worths"),
+    (CHECKED, "PREPARE q(loud) AS SELECT $1;;EXECUTE q('x')"),
+    (CHECKED, "INSERT INTO indexed VALUES ('y');;ANALYZE indexed"),
     (
-        "CREATE TYPE money2 AS (v int);
-         CREATE FUNCTION same(money2, money2) RETURNS bool LANGUAGE plpgsql AS $$
-         BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN true; END $$;
-         CREATE OPERATOR = (FUNCTION = same, LEFTARG = money2, RIGHTARG = money2);
-         CREATE TABLE prices (p money2); INSERT INTO prices VALUES (ROW(1))",
-        "SELECT 1 FROM prices a, prices b WHERE a.p = b.p;;SELECT ROW(1)::money2 = ROW(2)::money2",
+        "CREATE FUNCTION key(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$
+         BEGIN RAISE NOTICE '%', (SELECT ssn FROM emp LIMIT 1); RETURN $1; END $$;
+         CREATE TABLE split (a text) PARTITION BY LIST (key(a));
+         CREATE TABLE split_x PARTITION OF split FOR VALUES IN ('x')",
+        "INSERT INTO split VALUES ('x')",
     ),
 ];
 
@@ -320,6 +375,21 @@ fn constructs_that_are_calls_elsewhere() {
 
 /// Ordinary work, which must stay as it is: what is done before, the texts, and the last result.
 const CLEAN: &[(&str, &str, &str)] = &[
+    (
+        MONEY,
+        "SELECT id, name FROM emp WHERE id = 1 AND name BETWEEN 'a' AND 'b'",
+        "1|ada",
+    ),
+    (
+        MONEY,
+        "SELECT d.title FROM dept d WHERE d.id IN (SELECT 10)",
+        "x",
+    ),
+    (
+        IMPLICIT,
+        "SELECT lower(name) || 'x' FROM emp WHERE id = 1",
+        "adax",
+    ),
     (STEAL, "SELECT a.balance, a.id FROM acc a", "5|1"),
     (STEAL, "SELECT (a).balance FROM acc a", "5"),
     (
@@ -334,6 +404,15 @@ const CLEAN: &[(&str, &str, &str)] = &[
         NOISY,
         "DELETE FROM noisy WHERE id = 0 RETURNING id, x",
         "0|n",
+    ),
+    (
+        "CREATE TABLE refers (e int REFERENCES emp (id), d text); INSERT INTO refers VALUES (1, 'd');
+         CREATE TABLE texts (id int, body text, words tsvector);
+         CREATE TRIGGER t BEFORE INSERT ON texts FOR EACH ROW
+             EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.simple', body);
+         INSERT INTO texts VALUES (1, 'tea')",
+        "SELECT e, d, words FROM refers, texts",
+        "1|d|'tea':1",
     ),
     (CHAIN, "INSERT INTO top VALUES (2) RETURNING id", "2"),
     (

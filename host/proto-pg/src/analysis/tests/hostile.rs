@@ -81,6 +81,38 @@ fn deep_texts() {
                 ),
                 true,
             ),
+            (
+                format!("CREATE TABLE n (a int DEFAULT 1{})", "+1".repeat(100_000)),
+                false,
+            ),
+            (
+                format!("CREATE TABLE n (a int DEFAULT 1{})", "+1".repeat(100)),
+                true,
+            ),
+            (
+                format!(
+                    "CREATE TABLE n (a int CHECK (a IN (1{})))",
+                    ",1".repeat(100_000)
+                ),
+                true,
+            ),
+            (
+                format!(
+                    "CREATE TABLE n (a int CHECK (true{}))",
+                    " OR a = 1".repeat(10_000)
+                ),
+                true,
+            ),
+            (
+                format!(
+                    "CREATE TABLE n ({})",
+                    (0..1_600)
+                        .map(|i| format!("a{i} int DEFAULT f()"))
+                        .collect::<Vec<_>>()
+                        .join(",")
+                ),
+                true,
+            ),
             (";".repeat(100_000), true),
             ("SELECT 1;".repeat(999), true),
             ("SELECT 1;".repeat(1_001), false),

@@ -2,6 +2,7 @@
 
 mod bypass;
 mod clients;
+mod columns;
 mod facts;
 mod hidden;
 mod hostile;
