@@ -59,6 +59,9 @@ impl FromClient {
             let refused = self.record_refusal(&judged, &sql).await?;
             return self.refuse_parse(name, refused);
         }
+        if let Err(refused) = self.plain_types(&types) {
+            return self.refuse_parse(name, refused);
+        }
         if self.skipping() {
             return Ok(());
         }
@@ -70,6 +73,23 @@ impl FromClient {
         let prepared = Arc::new(Prepared::new(sql, types, judged).charged(charge));
         self.link.flow.lock().sent_parse(name, prepared);
         Ok(())
+    }
+
+    /// A parameter's type is not in the text: a domain's checks would run unseen when it is bound.
+    fn plain_types(&self, types: &[u8]) -> Result<(), Refused> {
+        let snapshot = self.judge.snapshot();
+        let oids = types.as_chunks::<4>().0.iter().copied();
+        match oids
+            .map(u32::from_be_bytes)
+            .find(|&o| snapshot.runs_code(o))
+        {
+            None => Ok(()),
+            Some(oid) => {
+                let text = format!("parameters of type {oid} would run code that is not judged");
+                Err(Refused::new("42501", text)
+                    .hint("Send the parameter as its base type, and cast it in the statement."))
+            }
+        }
     }
 
     fn refuse_parse(&mut self, name: Bytes, refused: Refused) -> Result<(), End> {
@@ -216,6 +236,9 @@ impl FromClient {
             Ok(judged) => judged,
             Err(refused) => return self.refuse_bind(refused),
         };
+        if let Err(refused) = self.plain_types(&prepared.types) {
+            return self.refuse_bind(refused);
+        }
         if self.skipping() {
             return Ok(());
         }

@@ -248,6 +248,26 @@ async fn a_portal_that_calls_code_is_decided_on_when_it_is_bound() {
     assert_eq!(outcomes.last().unwrap().detail, "22012");
 }
 
+/// A domain's check runs when a parameter is bound, and no text names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_run_no_code() {
+    let setup = "CREATE SEQUENCE side; GRANT ALL ON side TO weir;
+                 CREATE FUNCTION ok(text) RETURNS bool LANGUAGE plpgsql AS
+                 'BEGIN PERFORM setval(''side'', 4711); RETURN true; END';
+                 CREATE DOMAIN checked AS text CHECK (ok(VALUE))";
+    let policy = MemoryPolicy::deny(&[Action::PostgresCall]);
+    let (_memory, _weir, mut c) = bench("n_types", policy, setup).await;
+    let sql = |sql: &str| Postgres::shared().sql("n_types", sql);
+    let oid: u32 = sql("SELECT 'checked'::regtype::oid").parse().unwrap();
+    for (oid, code) in [(oid, "42501"), (25, "")] {
+        encode::parse(&mut c.out, b"", b"SELECT $1", &oid.to_be_bytes());
+        c.bind("", "", &[Some("x")], false);
+        encode::execute(&mut c.out, b"", 0);
+        assert_eq!(synced(&mut c).await.code(), code, "{oid}");
+    }
+    assert_eq!(sql("SELECT last_value FROM side"), "1");
+}
+
 /// People agree to what names mean when they are asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_move_on_during_a_hold() {
