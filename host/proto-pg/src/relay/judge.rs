@@ -147,6 +147,12 @@ fn looks_up(analysis: &Analysis) -> bool {
     analysis.names_relations || analysis.unknown_names
 }
 
+/// In a failed transaction, a text that does not end it does nothing at all.
+fn ends_transaction(analysis: &Analysis) -> bool {
+    let mut statements = analysis.statements.iter();
+    analysis.statements.is_empty() || statements.any(|s| s.transaction().is_some())
+}
+
 /// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
 pub(super) fn mentions_names(sql: &[u8]) -> bool {
     [&b"execute"[..], b"fetch", b"move"].iter().any(|word| {
@@ -230,26 +236,28 @@ impl FromClient {
                 match self.refresh(unknown).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
                     Refreshed::Cancelled => return Ok(Err(cancelled())),
+                    // The server refuses it, and says so in its own words.
+                    Refreshed::Aborted if !ends_transaction(&judged.analysis) => {}
                     // What this session itself changed must be seen before it is used.
-                    Refreshed::No if self.judge.own_ddl => {
+                    Refreshed::No | Refreshed::Aborted if self.judge.own_ddl => {
                         let text =
                             "the catalogue has changed and cannot be read again at this point";
                         return Ok(Err(Refused::new("42501", text)
                             .hint("Send Sync, or end the transaction, and try again.")));
                     }
-                    Refreshed::No if self.outlived() => {
+                    Refreshed::No | Refreshed::Aborted if self.outlived() => {
                         let text =
                             "the catalogue cannot be read, and what is known of it is too old";
                         return Ok(Err(Refused::new("42501", text)
                             .hint("End the transaction, or set a longer statement_timeout.")));
                     }
-                    Refreshed::No if old => {
+                    Refreshed::No | Refreshed::Aborted if old => {
                         // Others may have changed which relation a name finds.
                         self.judge.state.doubt();
                         self.judge.epoch.path += 1;
                         judged = self.look(sql).await?;
                     }
-                    Refreshed::No => {}
+                    Refreshed::No | Refreshed::Aborted => {}
                 }
             }
         }
@@ -266,7 +274,7 @@ impl FromClient {
             match self.refresh(true).await? {
                 Refreshed::Yes => {}
                 Refreshed::Cancelled => return Ok(Some(cancelled())),
-                Refreshed::No => self.take_newest(),
+                Refreshed::No | Refreshed::Aborted => self.take_newest(),
             }
         }
         let now = self.look(sql).await?.analysis;
@@ -377,8 +385,7 @@ impl FromClient {
         let private = match link.flow.lock().tx() {
             TxStatus::Idle => false,
             TxStatus::InTransaction => true,
-            // The server refuses everything but the end of the transaction.
-            TxStatus::Failed => return Ok(Refreshed::No),
+            TxStatus::Failed => return Ok(Refreshed::Aborted),
         };
         let (_asking, cancel) = link.cancellable.asking();
         let refreshed = self.read_again(reload, private).await?;
@@ -461,6 +468,8 @@ fn cancelled() -> Refused {
 pub(super) enum Refreshed {
     Yes,
     No,
+    /// The transaction has failed: the server does nothing but end it.
+    Aborted,
     /// The client gave up its statement meanwhile.
     Cancelled,
 }

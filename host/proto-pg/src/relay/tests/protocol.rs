@@ -522,6 +522,30 @@ async fn malformed_messages_are_errors_of_the_protocol() {
     }
 }
 
+/// After DDL the catalogue is read again, which a failed transaction does not permit: the server's own
+/// answer comes all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_transaction_answers_as_without_weir() {
+    let pg = Postgres::shared();
+    pg.database("p_failed");
+    pg.sql("p_failed", "GRANT ALL ON SCHEMA public TO weir");
+    let weir = Weir::to(pg, Memory::new(MemoryPolicy::permit_all()).ports());
+    let mut c = Client::connect(weir.addr, "db/p_failed").await.unwrap();
+    c.query("BEGIN").await;
+    c.query("CREATE TABLE made (a int)").await;
+    assert_eq!(c.query("SELECT 1/0").await.code(), "22012");
+    assert_eq!(c.query("SELECT a FROM made").await.code(), "25P02");
+    assert_eq!(
+        c.prepared("SELECT a FROM made", &[], false).await.code(),
+        "25P02"
+    );
+    // What goes on after the end of the transaction is another matter.
+    let a = c.query("ROLLBACK; SELECT a FROM made").await;
+    assert_eq!(a.code(), "42501", "{a:?}");
+    assert_eq!(c.query("ROLLBACK").await.code(), "");
+    assert_eq!(c.query("SELECT a FROM made").await.code(), "42P01");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalogue_follows_ddl() {
     let b = Bench::new("p_ddl", MemoryPolicy::permit_all(), "");
