@@ -318,18 +318,7 @@ impl FromClient {
             judged.denied.clone_from(&judged.analysis.refuse);
         }
         if judged.denied.is_none() {
-            let facts = Facts::Sql(judged.analysis.facts.clone());
-            let info = self.link.session.info();
-            let ruling = judged.policy.authorize(&Question {
-                principal: &info.principal,
-                source: info.source,
-                session: &info.id_text,
-                now: self.link.session.ports().clock.now(),
-                facts: Some(&facts),
-                risk: &pipeline::Risk::default(),
-                approvals: &std::collections::BTreeSet::new(),
-                accesses: &judged.analysis.accesses,
-            });
+            let ruling = self.beforehand(&judged, |question| judged.policy.authorize(question));
             if let Ruling::Deny { reason, .. } = ruling {
                 judged.denied = Some(reason);
             }

@@ -204,19 +204,28 @@ impl FromClient {
         if labelled.is_empty() {
             return false;
         }
+        let database = &self.link.session.info().database;
+        let shown = |question: &Question<'_>| {
+            let mut labelled = labelled.iter();
+            labelled.all(|column| judged.policy.reveal(question, column, database))
+        };
+        !self.beforehand(judged, shown)
+    }
+
+    /// Asks policy about a text before it is decided on: no risk is known yet, and nobody has agreed.
+    pub(super) fn beforehand<T>(&self, judged: &Judged, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+        let session = &self.link.session;
+        let info = session.info();
         let facts = Facts::Sql(judged.analysis.facts.clone());
-        let info = self.link.session.info();
-        let question = Question {
+        ask(&Question {
             principal: &info.principal,
             source: info.source,
             session: &info.id_text,
-            now: self.link.session.ports().clock.now(),
+            now: session.ports().clock.now(),
             facts: Some(&facts),
             risk: &pipeline::Risk::default(),
             approvals: &std::collections::BTreeSet::new(),
             accesses: &judged.analysis.accesses,
-        };
-        let mut labelled = labelled.iter();
-        labelled.any(|column| !judged.policy.reveal(&question, column, &info.database))
+        })
     }
 }
