@@ -47,8 +47,10 @@ mod tests {
             std::fs::write(&path, fresh).unwrap();
             return;
         }
+        // As values: the order of keys depends on features that other crates switch on.
+        let parsed = |line: &str| serde_json::from_str::<Value>(line).unwrap();
         for (held, said) in corpus.lines().zip(fresh.lines()) {
-            assert_eq!(held, said);
+            assert_eq!(parsed(held), parsed(said));
         }
     }
 }
