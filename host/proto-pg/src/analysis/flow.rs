@@ -36,6 +36,14 @@ pub(super) const UNNAMED: &[&str] = &[
     "session_user",
     "current_user",
     "current_role",
+    "current_catalog",
+    "current_schema",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "system_user",
     "xmlconcat",
     "xmlelement",
     "xmlforest",
@@ -91,6 +99,8 @@ pub(crate) struct Def {
     pub echo: bool,
     /// Arms of one UNION, INTERSECT or EXCEPT.
     pub group: u32,
+    /// It stands for columns whose names and number are not known here.
+    pub star: bool,
     /// The OID and the column that a sink stores into, when they are known.
     pub into: Option<(u32, Name)>,
 }

@@ -99,6 +99,7 @@ impl Found {
             unnamed: false,
             echo: false,
             group: NONE,
+            star: false,
             into: None,
         });
         (self.flow.defs.len() - 1) as u32

@@ -16,6 +16,8 @@ pub(crate) struct Taints<'f> {
     columns: HashSet<String>,
     /// A relation in reach has tainted columns of unknown names.
     all: bool,
+    /// All columns of relations in reach.
+    of_relations: HashSet<Box<str>>,
     /// Definitions that have lent their parts' names.
     spread: Vec<bool>,
     unnamed: bool,
@@ -43,6 +45,8 @@ struct Edges {
     mentioned: HashMap<u32, Vec<Name>>,
     children: HashMap<u32, Vec<u32>>,
     members: HashMap<u32, Vec<u32>>,
+    /// Names that nothing is seen to give: PostgreSQL makes up such names for expressions.
+    made_up: Vec<Name>,
 }
 
 /// What a qualifier stands for.
@@ -70,6 +74,7 @@ impl<'f> Taints<'f> {
             groups: vec![false; flow.groups as usize],
             spread: vec![false; flow.defs.len()],
             columns: HashSet::new(),
+            of_relations: HashSet::new(),
             all: false,
             unnamed: false,
             everything: false,
@@ -102,6 +107,11 @@ impl<'f> Taints<'f> {
             || !flow.brought.is_empty()
             || !flow.unknown.is_empty();
         if taints.any {
+            let snapshot = masked.snapshot();
+            let oids = flow.relations.iter().chain(more);
+            let reach = oids.filter_map(|&oid| snapshot.relation(snapshot.index_of(oid)?));
+            let names = reach.flat_map(|r| r.columns.iter().map(|c| c.name.as_ref().into()));
+            taints.of_relations = names.collect();
             taints.everything = flow.blind;
             taints.settle(masked.snapshot(), &reached);
         }
@@ -158,12 +168,15 @@ impl<'f> Taints<'f> {
                 for &member in edges.members.get(&group).into_iter().flatten() {
                     self.work += 1;
                     if let Some(def) = flow.defs.get(member as usize) {
+                        // The first arm names the columns, and its star does not say how.
+                        self.everything |= def.star;
                         self.given(NONE, def.name, NONE, def.unnamed, queue);
                     }
                 }
             }
             Step::Unnamed => {
-                for &name in &flow.made_up {
+                let made_up = flow.made_up.iter().copied();
+                for name in made_up.chain(edges.made_up.iter().copied()) {
                     self.work += 1;
                     self.name(name, queue);
                 }
@@ -174,6 +187,8 @@ impl<'f> Taints<'f> {
             Step::Spread(def) => {
                 for &name in edges.mentioned.get(&def).into_iter().flatten() {
                     self.work += 1;
+                    // A star lends names that nobody sees.
+                    self.everything |= name == NONE;
                     self.name(name, queue);
                 }
                 for &child in edges.children.get(&def).into_iter().flatten() {
@@ -181,6 +196,7 @@ impl<'f> Taints<'f> {
                     let Some(part) = flow.defs.get(child as usize) else {
                         continue;
                     };
+                    self.everything |= part.star;
                     self.name(part.name, queue);
                     if part.unnamed {
                         self.spread(child, queue);
@@ -235,6 +251,7 @@ impl<'f> Taints<'f> {
             mentioned: HashMap::new(),
             children: HashMap::new(),
             members: HashMap::new(),
+            made_up: self.not_given(),
         };
         for (i, def) in flow.defs.iter().enumerate() {
             if def.parent != NONE {
@@ -286,6 +303,29 @@ impl<'f> Taints<'f> {
         edges
     }
 
+    /// Names in the text that no definition gives and no relation in reach has, and those that could
+    /// be made up whatever else they are.
+    fn not_given(&self) -> Vec<Name> {
+        let flow = self.flow;
+        let mut given = vec![false; flow.names.len()];
+        for def in &flow.defs {
+            set(&mut given, def.name);
+        }
+        for &(name, _) in &flow.ranges {
+            set(&mut given, name);
+        }
+        for column in &self.of_relations {
+            if let Some(name) = flow.name(column) {
+                set(&mut given, name);
+            }
+        }
+        let names = flow.names.iter().zip(given).enumerate();
+        names
+            .filter(|(_, (name, given))| !given || UNNAMED.contains(&&***name))
+            .map(|(i, _)| i as Name)
+            .collect()
+    }
+
     /// Is field `index` of `count` tainted?
     pub fn field(&self, index: usize, count: usize, name: &str) -> bool {
         if !self.any {
@@ -310,7 +350,9 @@ impl<'f> Taints<'f> {
                     || known.is_some_and(|n| self.is_name(n))
                     || self.all
                     || self.columns.contains(name)
-                    || (self.unnamed && UNNAMED.contains(&name))
+                    // A name that the text does not have is one of a star's, or made up.
+                    || (self.unnamed && (UNNAMED.contains(&name)
+                        || (known.is_none() && !self.of_relations.contains(name))))
             }
         }
     }

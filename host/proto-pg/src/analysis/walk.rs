@@ -232,6 +232,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         let mut arm = Vec::new();
         let mut star = false;
         for target in list {
+            let mut stars = false;
             let kind = match item.out {
                 Out::Sink => DefKind::Sink,
                 Out::Nested | Out::Top => DefKind::Target,
@@ -241,7 +242,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                 (Some(name), _) => (Some(name), false),
                 (None, Node::ColumnRef(column)) => match column.fields().iter().next_back() {
                     Some(Node::A_Star(_)) => {
-                        star = true;
+                        stars = true;
                         (None, false)
                     }
                     Some(last) => (last.as_str(), false),
@@ -251,14 +252,16 @@ impl<'t, 'c> Walk<'t, 'c> {
                 (None, Node::A_Indirection(i))
                     if matches!(i.indirection().iter().next_back(), Some(Node::A_Star(_))) =>
                 {
-                    star = true;
+                    stars = true;
                     self.found.flow.blind = true;
                     (None, false)
                 }
                 (None, _) => (None, true),
             };
+            star |= stars;
             let def = self.found.define(kind, item.owner, name);
             if let Some(d) = self.found.def_mut(def) {
+                d.star = stars;
                 d.unnamed = unnamed;
                 d.echo = target.name().is_none() && matches!(value, Node::ColumnRef(_));
                 d.group = item.group;

@@ -6,6 +6,7 @@ mod columns;
 mod facts;
 mod hidden;
 mod hostile;
+mod made_up;
 mod oracle;
 
 use std::sync::Arc;
