@@ -8,6 +8,7 @@ use super::flow::{DefKind, NONE, Range};
 use super::found::Call;
 use super::functions::{self, Nature, nature};
 use super::settings;
+use super::symbols;
 use super::walk::{Item, Walk};
 
 impl<'t> Walk<'t, '_> {
@@ -337,6 +338,11 @@ impl<'t> Walk<'t, '_> {
     pub(super) fn conversion(&mut self, type_name: &str) {
         let snapshot = self.snapshot;
         self.found.type_names.insert(type_name.into());
+        if !snapshot.has_type(type_name) && !symbols::is_serial(type_name) {
+            // Newer than what is known: it can come with code.
+            self.found.unknown_names = true;
+            self.found.flow.opaque = true;
+        }
         if let Some(conversion) = snapshot.conversion(type_name) {
             self.found.flow.opaque = true;
             for (schema, name) in &conversion.functions {
@@ -364,6 +370,10 @@ impl<'t> Walk<'t, '_> {
         if !self.snapshot.foreign_operators(name).is_empty() {
             let operator = (schema.map(Into::into), name.into());
             self.found.operators.insert(operator);
+        } else if !symbols::is_operator(name) {
+            // Newer than what is known, and somebody's own.
+            self.found.unknown_names = true;
+            self.found.flow.opaque = true;
         }
     }
 

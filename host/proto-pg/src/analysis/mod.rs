@@ -24,6 +24,7 @@ mod shape;
 mod statement;
 mod stored;
 mod summary;
+mod symbols;
 mod taint;
 #[cfg(test)]
 mod tests;

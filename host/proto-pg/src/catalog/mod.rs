@@ -15,7 +15,7 @@ pub(crate) mod tests;
 mod writes;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -180,6 +180,7 @@ pub struct Snapshot {
     /// Relations with constraints that are checked when a transaction ends.
     deferred: Vec<usize>,
     types: HashMap<u32, TypeInfo>,
+    type_names: OnceLock<HashSet<Arc<str>>>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
     labelled: Mutex<Vec<Arc<LabelIndex>>>,
 }
@@ -222,6 +223,12 @@ impl Snapshot {
     pub(crate) fn foreign_operators(&self, operator: &str) -> &[OperatorInfo] {
         let known = self.operators.get(operator);
         known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Is there a type of this name, in whatever schema?
+    pub fn has_type(&self, name: &str) -> bool {
+        let names = || self.types.values().map(|t| t.name.clone()).collect();
+        self.type_names.get_or_init(names).contains(name)
     }
 
     /// Does a value of this type run code that is not PostgreSQL's own, when it is made from text?

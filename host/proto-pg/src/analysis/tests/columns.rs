@@ -268,3 +268,45 @@ const KEPT: &[(&str, bool)] = &[
         false,
     ),
 ];
+
+/// Types and operators that the snapshot does not have come with code that nobody has looked at.
+#[test]
+fn types_and_operators_that_nothing_has() {
+    let server = Server::start("symbols");
+    let mut client = server.connect();
+    client.run(SCHEMA);
+    let world = World::new(client.snapshot(), client.state());
+    for (sql, unknown) in [
+        ("SELECT 1::newer FROM emp", true),
+        ("SELECT 1 @#@@@@ 2 FROM emp", true),
+        ("SELECT 1 OPERATOR(public.<#>) 2 FROM emp", true),
+        (
+            "SELECT id::text, id::int8[], 'x'::hr.kind, name LIKE 'a%' FROM emp",
+            false,
+        ),
+        (
+            "SELECT id != 1 AND id <> 2 AND NOT name ~* 'x' FROM emp",
+            false,
+        ),
+        ("SELECT '{}'::jsonb #>> '{a}' FROM emp", false),
+        (
+            "CREATE TABLE n (a serial, b bigserial, c varchar(3), d double precision)",
+            false,
+        ),
+    ] {
+        let analysis = world.analyse(sql);
+        assert_eq!(analysis.unknown_names, unknown, "{sql}");
+    }
+    // Every operator of the server is known.
+    let mut strange = Vec::new();
+    for row in client.rows("SELECT DISTINCT oprname FROM pg_operator WHERE oid < 16384") {
+        let symbol = row[0].clone().unwrap();
+        if world
+            .analyse(&format!("SELECT 1 OPERATOR({symbol}) 2 FROM emp"))
+            .unknown_names
+        {
+            strange.push(symbol);
+        }
+    }
+    assert!(strange.is_empty(), "{strange:?}");
+}
