@@ -263,9 +263,22 @@ impl<'t> Walk<'t, '_> {
     /// A keyword of a newer grammar, which an older server takes for a function of that name.
     fn keyword(&mut self, name: &str) {
         let meant = self.snapshot.find_functions(None, name, self.path);
-        if meant.iter().any(|f| &*f.schema != "pg_catalog") {
+        let foreign = meant.iter().any(|f| &*f.schema != "pg_catalog");
+        // On a server that does not have the keyword, somebody's function could be newer than what is
+        // known.
+        let since = symbols::keyword_since(name);
+        let newer = meant.is_empty()
+            && since.is_some_and(|sign| {
+                let signs = self
+                    .snapshot
+                    .find_functions(Some("pg_catalog"), sign, self.path);
+                signs.is_empty()
+            });
+        if foreign {
             self.function(None, name);
         }
+        self.found.unknown_names |= newer;
+        self.found.flow.opaque |= newer;
     }
 
     fn json_value(&mut self, value: Option<&'t nodes::JsonValueExpr>, item: &Item<'t>) {

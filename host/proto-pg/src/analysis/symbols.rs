@@ -21,6 +21,18 @@ pub(super) fn is_operator(symbol: &str) -> bool {
     OPERATORS.split(' ').any(|own| own == symbol)
 }
 
+/// A function of PostgreSQL's own that came with the version in which a name became a keyword. None for
+/// `json`, which older servers read as a cast.
+pub(super) fn keyword_since(name: &str) -> Option<&'static str> {
+    match name {
+        "json" => None,
+        "json_array" | "json_arrayagg" | "json_object" | "json_objectagg" => {
+            Some("pg_input_is_valid")
+        }
+        _ => Some("to_regtypemod"),
+    }
+}
+
 pub(super) fn is_serial(name: &str) -> bool {
     SERIALS.contains(&name)
 }

@@ -280,6 +280,10 @@ fn types_and_operators_that_nothing_has() {
         ("SELECT 1::newer FROM emp", true),
         ("SELECT 1 @#@@@@ 2 FROM emp", true),
         ("SELECT 1 OPERATOR(public.<#>) 2 FROM emp", true),
+        // Plain calls on this server.
+        ("SELECT json_serialize(1) FROM emp", true),
+        ("SELECT json_scalar(1) FROM emp", true),
+        ("SELECT json('{}'), json_object('{a,b}') FROM emp", false),
         (
             "SELECT id::text, id::int8[], 'x'::hr.kind, name LIKE 'a%' FROM emp",
             false,
