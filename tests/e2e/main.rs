@@ -21,6 +21,7 @@ mod infrastructure;
 mod malformed;
 mod masking;
 mod plugins;
+mod postgres18;
 mod scripts;
 mod session;
 mod shop;

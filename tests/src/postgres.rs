@@ -1,4 +1,7 @@
 //! A PostgreSQL server of our own: a fresh cluster on a free port, with SCRAM and TLS.
+//!
+//! The server is the one that is installed, or version 18 of an npm package, which has no clients:
+//! those of the installed one are used for both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,11 +24,21 @@ pub const LOGIN_PASSWORD: &str = "only-the-target-knows-this";
 const CONNECTIONS: usize = 800;
 pub const QUIET_CONNECTIONS: usize = 4_200;
 
+/// Which server a cluster runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The newest one that is installed.
+    Installed,
+    /// PostgreSQL 18, which `cargo xtask deps` puts below the target directory.
+    Eighteen,
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
     daemon: Option<Daemon>,
     dir: PathBuf,
+    server: Server,
     /// Logs no statements: for measuring.
     quiet: bool,
     pub port: u16,
@@ -34,29 +47,45 @@ pub struct Cluster {
 
 /// The cluster that all tests of this process share; each test has a database of its own.
 pub fn shared() -> Result<&'static Cluster> {
-    static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let cluster = SHARED.get_or_init(|| Cluster::start().map_err(|e| format!("{e:#}")));
+    shared_of(Server::Installed)
+}
+
+/// The same for each server. One that no test asks for is not started.
+pub fn shared_of(server: Server) -> Result<&'static Cluster> {
+    static INSTALLED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    static EIGHTEEN: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let shared = match server {
+        Server::Installed => &INSTALLED,
+        Server::Eighteen => &EIGHTEEN,
+    };
+    let cluster = shared.get_or_init(|| Cluster::start_of(server).map_err(|e| format!("{e:#}")));
     cluster.as_ref().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
 impl Cluster {
     /// Starts a cluster with the planted data in the template database `planted`.
     pub fn start() -> Result<Self> {
-        Self::start_with(false)
+        Self::start_with(Server::Installed, false)
+    }
+
+    /// The same of a server of choice.
+    pub fn start_of(server: Server) -> Result<Self> {
+        Self::start_with(server, false)
     }
 
     /// The same, but it does not log statements.
     pub fn start_quiet() -> Result<Self> {
-        Self::start_with(true)
+        Self::start_with(Server::Installed, true)
     }
 
-    fn start_with(quiet: bool) -> Result<Self> {
+    fn start_with(server: Server, quiet: bool) -> Result<Self> {
         let dir = cluster_dir()?;
         reaper::remove_at_end(&dir);
         let port = free_port()?;
         let mut cluster = Self {
             daemon: None,
             dir,
+            server,
             quiet,
             port,
             databases: AtomicU32::new(0),
@@ -75,6 +104,14 @@ impl Cluster {
     }
 
     fn init(&self) -> Result<()> {
+        if self.server == Server::Eighteen {
+            let from = paths::postgres18().context("no PostgreSQL 18: run `cargo xtask deps`")?;
+            // The user that the server runs as may not be let into the target directory.
+            run(Command::new("cp")
+                .args(["-a", "--"])
+                .arg(&from)
+                .arg(self.dir.join("server")))?;
+        }
         let password = self.dir.join("password");
         std::fs::write(&password, SUPERUSER_PASSWORD)?;
         certificate(&self.dir, "server", "localhost")?;
@@ -217,8 +254,11 @@ impl Cluster {
     }
 
     fn server_command(&self, program: &str) -> Result<Command> {
-        let program = paths::postgres_bin(program)
-            .with_context(|| format!("no {program}: run `cargo xtask deps`"))?;
+        let program = match self.server {
+            Server::Installed => paths::postgres_bin(program)
+                .with_context(|| format!("no {program}: run `cargo xtask deps`"))?,
+            Server::Eighteen => self.dir.join("server/bin").join(program),
+        };
         let mut command = as_server_user(&program)?;
         command.current_dir(&self.dir).env("LC_ALL", "C.UTF-8");
         Ok(command)

