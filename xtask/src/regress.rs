@@ -3,9 +3,12 @@
 //!
 //! The suite is PostgreSQL's source as the distribution ships it, in the version of the server.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use weir_tests::paths;
@@ -48,9 +51,16 @@ pub fn run(args: &[&str]) -> Result<()> {
     setup.bundle = Some(root.join("policies/examples/permit-all"));
     // Card numbers in free text are masked whatever policy permits; the suite has some.
     setup.plugins.retain(|p| p.name != "mask-pii");
+    let plugins: Vec<String> = setup.plugins.iter().map(|p| p.name.clone()).collect();
     let weir = setup.start()?;
     let token = weir.token("regress@example.test", &[GROUP])?;
-    suite.run(weir.pg_port, "regress", &token, tests)
+    suite.run(weir.pg_port, "regress", &token, tests)?;
+    println!(
+        "through Weir: bundle permit-all, recording on, plugins {} (not mask-pii: some test data looks like \
+         card numbers)",
+        plugins.join(", ")
+    );
+    Ok(())
 }
 
 /// The suite, ready to run.
@@ -133,21 +143,56 @@ impl Suite {
             .arg(format!("--user={user}"))
             .env("PGPASSWORD", password)
             .env("PGSSLMODE", "prefer");
+        let mut wanted: BTreeSet<String> = tests.iter().map(|t| (*t).to_owned()).collect();
         if tests.is_empty() {
             let schedule = self.source.join("parallel_schedule");
+            wanted = scheduled(&fs::read_to_string(&schedule)?);
             command.arg(format!("--schedule={}", schedule.display()));
         } else {
             // What most of the suite builds upon.
+            wanted.insert("test_setup".to_owned());
             command.arg("test_setup").args(tests);
         }
-        let status = command.status()?;
-        if !status.success() {
+        let started = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut passed = BTreeSet::new();
+        for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
+            let line = line?;
+            passed.extend(ok(&line).filter(|t| wanted.contains(*t)).map(str::to_owned));
+            println!("{line}");
+        }
+        let status = child.wait()?;
+        let failed: Vec<&str> = wanted.difference(&passed).map(String::as_str).collect();
+        let seconds = started.elapsed().as_secs();
+        println!("{} of {}, in {seconds} s", passed.len(), wanted.len());
+        if !failed.is_empty() || !status.success() {
             bail!(
-                "the suite failed; what differs is in {}",
+                "not passed: {}; what differs is in {}",
+                failed.join(" "),
                 out.join("regression.diffs").display()
             );
         }
         Ok(())
+    }
+}
+
+/// The tests of a schedule: whoever stops half-way has not passed the rest.
+fn scheduled(schedule: &str) -> BTreeSet<String> {
+    let groups = schedule.lines().filter_map(|l| l.strip_prefix("test:"));
+    groups
+        .flat_map(str::split_whitespace)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The test that a line of pg_regress says has passed: `test char ... ok 9 ms`, `     char ... ok 9 ms`,
+/// and from version 16 on `ok 2 + char 9 ms`.
+fn ok(line: &str) -> Option<&str> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["test", name, "...", "ok", ..] | [name, "...", "ok", ..] => Some(name),
+        ["ok", _, "+" | "-", name, ..] => Some(name),
+        _ => None,
     }
 }
 
@@ -286,4 +331,45 @@ fn with_source_lines(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed() {
+        for (line, expect) in [
+            (
+                "test test_setup                   ... ok          219 ms",
+                Some("test_setup"),
+            ),
+            (
+                "     boolean                      ... ok           51 ms",
+                Some("boolean"),
+            ),
+            (
+                "     char                         ... FAILED       48 ms",
+                None,
+            ),
+            (
+                "     random                       ... failed (ignored) 3 ms",
+                None,
+            ),
+            (
+                "ok 1         - test_setup                  219 ms",
+                Some("test_setup"),
+            ),
+            (
+                "ok 2         + boolean                      51 ms",
+                Some("boolean"),
+            ),
+            ("not ok 3     + char                         48 ms", None),
+            ("parallel group (2 tests):  boolean char", None),
+        ] {
+            assert_eq!(ok(line), expect, "{line}");
+        }
+        let names = scheduled("# test: none\ntest: b a\n\nignore: c\ntest: d\n");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "b", "d"]);
+    }
 }

@@ -191,7 +191,7 @@ impl Builder {
         (key("env"), refer(uid(&self.types.env, &*target.env)))
     }
 
-    fn target(&self, target: &Target) -> Built {
+    pub fn target(&self, target: &Target) -> Built {
         let id = uid(&self.types.target, &*target.name);
         let attrs = vec![
             self.env(target),

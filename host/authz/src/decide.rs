@@ -8,8 +8,8 @@ use std::sync::Arc;
 use cedar_policy_core::ast::Entity;
 use pipeline::ports::Policy;
 use pipeline::{
-    Access, Action, Actor, ApprovalRule, BundleRef, Column, LabelCatalog, Question, Resource,
-    Ruling,
+    Access, Action, Actor, ApprovalRule, BundleRef, Column, LabelCatalog, Principal, Question,
+    Resource, Ruling, Target,
 };
 
 use crate::build::{Built, database_of, target_missing};
@@ -100,6 +100,24 @@ impl Policy for CompiledBundle {
 
     fn labels(&self) -> &LabelCatalog {
         &self.manifest.labels
+    }
+
+    fn is_indifferent(&self, principal: &Principal, target: &Target) -> bool {
+        if self.manifest.labels.reaches(&target.name) || !self.envs.contains(&*target.env) {
+            return false;
+        }
+        let whole = self.builder.target(target);
+        let of_target = |action: &&Action| action_facts(**action).groups.contains(&"any");
+        principal.chain().all(|actor| {
+            let who = self.builder.actor(actor);
+            Action::ALL.iter().filter(of_target).all(|action| {
+                let resources = action_facts(*action).resources.iter();
+                resources.copied().all(|resource| {
+                    self.program
+                        .permits_outright(actor.kind, *action, resource, &who, &whole)
+                })
+            })
+        })
     }
 
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule> {

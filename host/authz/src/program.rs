@@ -33,6 +33,8 @@ pub(crate) struct Compiled {
     /// The text of `@reason`; empty without one.
     pub reason: Arc<str>,
     pub reads: Reads,
+    /// Its scope is all there is to it: a permit, without `when` and `unless`.
+    permits_outright: bool,
     /// Scope and conditions in one expression.
     condition: Expr,
 }
@@ -196,6 +198,7 @@ impl Program {
                 .map_or("", |r| r.as_str())
                 .into(),
             reads,
+            permits_outright: tree.effect == Effect::Permit && tree.clauses().is_empty(),
             condition,
         });
     }
@@ -241,6 +244,36 @@ impl Program {
         }
         out.sort_unstable();
         out
+    }
+
+    /// Does every request of this kind permit, whatever the resource in the target and the context
+    /// are? Only permits without conditions prove it, and nothing else may have a say: a condition
+    /// can be an error, which denies.
+    pub fn permits_outright(
+        &self,
+        kind: PrincipalKind,
+        action: Action,
+        resource: ResourceKind,
+        principal: &Built,
+        target: &Built,
+    ) -> bool {
+        let Some(slice) = self.slices.get(&(kind, action, resource)) else {
+            return false;
+        };
+        let principals = self.anchors_of(principal);
+        let whole = self.anchors_of(target);
+        let mut permitted = false;
+        for ((principal, resource), policies) in &slice.by_anchor {
+            if !principals.contains(principal) {
+                continue;
+            }
+            let mut policies = policies.iter().map(|i| self.policy(*i));
+            if !policies.all(|p| p.is_some_and(|p| p.permits_outright)) {
+                return false;
+            }
+            permitted |= whole.contains(resource);
+        }
+        permitted
     }
 
     fn anchors_of(&self, built: &Built) -> Vec<Anchor> {

@@ -30,6 +30,13 @@ impl LabelCatalog {
         self.rules.is_empty()
     }
 
+    /// Could anything in this target have a label, whatever it is named?
+    pub fn reaches(&self, target: &str) -> bool {
+        let target = target.to_ascii_lowercase();
+        let mut rules = self.rules.iter();
+        rules.any(|rule| !rule.labels.is_empty() && glob(&rule.target, &target))
+    }
+
     /// The labels of a column by its canonical name.
     pub fn labels(&self, target: &str, schema: &str, table: &str, column: &str) -> LabelSet {
         let mut out = LabelSet::new();
@@ -79,6 +86,22 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), expect, "{pattern} on {text}");
         }
+    }
+
+    #[test]
+    fn what_a_target_can_have() {
+        let rule = |target: &str, labels: &[&str]| LabelRule {
+            target: target.into(),
+            schema: "no_such_schema".into(),
+            table: "t".into(),
+            column: "c".into(),
+            labels: labels.iter().map(|l| (*l).into()).collect(),
+        };
+        let catalog = LabelCatalog::new(vec![rule("Shop-*", &["pii"]), rule("other", &[])]);
+        for (target, expect) in [("shop-prod", true), ("SHOP-x", true), ("other", false)] {
+            assert_eq!(catalog.reaches(target), expect, "{target}");
+        }
+        assert!(!LabelCatalog::default().reaches("shop-prod"));
     }
 
     #[test]

@@ -19,11 +19,12 @@ use crate::ports::{
     KillSwitch, MaskFailed, Policy, Ports, Question, Registration, Registry, Ruling,
     SessionJournal,
 };
+use crate::principal::Principal;
 use crate::record::{
     ControlEvent, Direction, EndReason, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
 };
 use crate::risk::Risk;
-use crate::session::{BundleRef, SessionInfo};
+use crate::session::{BundleRef, SessionInfo, Target};
 
 /// All in-memory ports together, kept so that a test can steer and read them.
 #[derive(Clone)]
@@ -68,6 +69,8 @@ pub struct MemoryPolicy {
     pub rules: Vec<ApprovalRule>,
     pub decide: Arc<Decider>,
     pub reveal: Arc<dyn Fn(&Column) -> bool + Send + Sync>,
+    /// What `Policy::is_indifferent` answers while nothing is labelled.
+    pub indifferent: bool,
 }
 
 impl MemoryPolicy {
@@ -90,6 +93,15 @@ impl MemoryPolicy {
                 policies: vec!["grant.all".into()],
             }),
             reveal: Arc::new(|_| false),
+            indifferent: false,
+        }
+    }
+
+    /// Permits everything, and says that nothing hangs on what a text means.
+    pub fn indifferent() -> Self {
+        Self {
+            indifferent: true,
+            ..Self::permit_all()
         }
     }
 
@@ -146,6 +158,9 @@ impl Policy for MemoryPolicy {
     }
     fn labels(&self) -> &LabelCatalog {
         &self.labels
+    }
+    fn is_indifferent(&self, _: &Principal, target: &Target) -> bool {
+        self.indifferent && !self.labels.reaches(&target.name)
     }
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule> {
         self.rules.iter().find(|r| &*r.name == name)

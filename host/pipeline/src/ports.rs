@@ -21,7 +21,7 @@ use crate::record::{
     ControlEvent, Direction, EndReason, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
 };
 use crate::risk::Risk;
-use crate::session::{BundleRef, SessionInfo};
+use crate::session::{BundleRef, SessionInfo, Target};
 
 /// Everything a protocol crate gets. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +66,12 @@ pub trait Policy: Send + Sync {
     /// May this principal see the column's values?
     fn reveal(&self, question: &Question<'_>, column: &Column, database: &str) -> bool;
     fn labels(&self) -> &LabelCatalog;
+    /// Proven, not tried out: whatever a text does on this target, every link of the chain is
+    /// permitted to do it, under any condition, and nothing there has a label. Then nothing hangs on
+    /// what the text means. Without a proof, no.
+    fn is_indifferent(&self, _: &Principal, _: &Target) -> bool {
+        false
+    }
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule>;
 }
 

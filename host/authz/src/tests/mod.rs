@@ -2,6 +2,7 @@
 
 mod decide;
 mod differential;
+mod indifferent;
 pub(crate) mod kit;
 mod matrix;
 mod refused;

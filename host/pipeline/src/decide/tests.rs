@@ -137,6 +137,7 @@ async fn what_cannot_be_masked_is_refused_unless_revealed() {
     for (revealed, permitted) in [(false, false), (true, true)] {
         let policy = MemoryPolicy {
             reveal: Arc::new(move |_| revealed),
+            indifferent: false,
             ..MemoryPolicy::permit_all()
         };
         let memory = Memory::new(policy);

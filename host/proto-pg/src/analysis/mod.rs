@@ -105,6 +105,8 @@ pub struct Analysis {
     pub sqlstate: &'static str,
     /// When the catalogue changes while it runs, it can read labelled columns that are not listed.
     pub shadowed: bool,
+    /// It passes although it was not understood: the server may answer with whatever it likes.
+    pub anything: bool,
     pub(crate) summaries: Vec<Arc<Summary>>,
     /// One per statement, as far as they are known.
     pub(crate) commands: Vec<Command>,
@@ -112,6 +114,29 @@ pub struct Analysis {
 
 /// Refusals that are ours, not PostgreSQL's: insufficient_privilege.
 const POLICY: &str = "42501";
+/// Of limits: program_limit_exceeded.
+const LIMIT: &str = "54000";
+
+impl Analysis {
+    /// Policy is proven to be indifferent to what the text means: what would be refused only because
+    /// it cannot be followed passes, and the server has the word. A limit stays a limit.
+    pub(crate) fn lift(&mut self) {
+        if self.refuse.is_some() && self.sqlstate == LIMIT {
+            return;
+        }
+        self.refuse = None;
+        self.unmaskable = None;
+        self.anything = self.statements.is_empty() && self.facts.kind == SqlKind::Unknown;
+    }
+}
+
+/// A text that this session's settings make the server read otherwise than it is read here.
+pub(crate) fn unread(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
+    if sql.len() > ctx.limits.max_text {
+        return analyse(sql, ctx);
+    }
+    opaque(sql, ctx, None)
+}
 
 /// Total: what cannot be resolved gives `facts.parsed = false` or `known = false`.
 pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
@@ -152,10 +177,7 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
     for stmt in tree.stmts() {
         if summaries.len() >= ctx.limits.max_statements {
             let limit = ctx.limits.max_statements;
-            return Err((
-                "54000",
-                format!("the text has more than {limit} statements"),
-            ));
+            return Err((LIMIT, format!("the text has more than {limit} statements")));
         }
         commands.push(command::command(stmt));
         let summary = statement::summarize(stmt, &mut cx, 0);
@@ -234,6 +256,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         unknown_names: any(|s| s.unknown_names),
         names_relations: any(|s| s.names_relations),
         shadowed: any(|s| s.shadowed),
+        anything: false,
         changes_catalog: any(|s| s.changes_catalog),
         refuse: summaries
             .iter()
@@ -273,10 +296,23 @@ fn on_database(action: Action, ctx: &Ctx<'_>) -> Access {
     }
 }
 
+/// Bytes that are no UTF-8 are shown as what they are: two texts must not look alike on the record.
+fn legible(sql: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(sql.len());
+    for chunk in sql.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
 fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
     let (sqlstate, refuse) = unfit.map_or((POLICY, None), |(code, text)| (code, Some(text)));
     let shown = sql.get(..ctx.limits.max_text).unwrap_or(sql);
-    let text: Arc<str> = String::from_utf8_lossy(shown).into();
+    let text: Arc<str> = legible(shown).into();
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
     Analysis {
         facts: Arc::new(SqlFacts {
@@ -291,6 +327,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         names_relations: true,
         changes_catalog: true,
         shadowed: true,
+        anything: false,
         refuse,
         sqlstate,
         summaries: Vec::new(),

@@ -91,6 +91,8 @@ pub(super) fn functions(
             continue;
         };
         let name: Arc<str> = row.text(2).into();
+        let full = (schema.clone(), name.clone());
+        snapshot.by_function_oid.insert(oid, full);
         let own = namespace == PG_CATALOG && oid < FIRST_USER_OID;
         let language = languages.get(&row.oid(5)?).map_or("", |l| &**l);
         let trusted = code.trusted.contains(&(PG_PROC, oid));

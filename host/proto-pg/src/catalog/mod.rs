@@ -165,6 +165,8 @@ pub struct Snapshot {
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<Arc<str>, Vec<usize>>,
     functions: HashMap<Arc<str>, Vec<FunctionInfo>>,
+    /// Schema and name of every function, by OID: FunctionCall messages say nothing else.
+    by_function_oid: HashMap<u32, FunctionName>,
     /// Operators that run code which is not PostgreSQL's own, by name.
     operators: HashMap<Arc<str>, Vec<OperatorInfo>>,
     /// Casts that run such code, by the name of every type that leads to their targets.
@@ -208,6 +210,10 @@ impl Snapshot {
 
     pub(crate) fn type_info(&self, oid: u32) -> Option<&TypeInfo> {
         self.types.get(&oid)
+    }
+
+    pub(crate) fn function_of(&self, oid: u32) -> Option<&FunctionName> {
+        self.by_function_oid.get(&oid)
     }
 
     /// What a cast to a type of this name can run that is not PostgreSQL's own.

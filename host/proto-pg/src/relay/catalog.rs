@@ -25,6 +25,8 @@ struct Entry {
     held: Option<Held>,
     generation: u64,
     moves: Moves,
+    /// When a session last took it upon itself to read it for all.
+    claimed: Option<Instant>,
 }
 
 /// Counts what may have changed the catalogue, from the moment that it is sent: names can mean
@@ -104,6 +106,22 @@ impl Catalog {
     pub fn get(&self) -> Option<Held> {
         let held = self.entry(|e| e.held.clone())?;
         self.is_fresh(&held).then_some(held)
+    }
+
+    /// The newest shared snapshot, fresh or not.
+    pub fn newest(&self) -> Option<Held> {
+        self.entry(|e| e.held.clone())
+    }
+
+    /// True for one session at a time, and not again for so long: it reads the catalogue for all.
+    pub fn claim(&self, pause: Duration) -> bool {
+        self.entry(|e| {
+            let free = e.claimed.is_none_or(|at| at.elapsed() > pause);
+            if free {
+                e.claimed = Some(Instant::now());
+            }
+            free
+        })
     }
 
     pub fn put(&self, held: &Held) {

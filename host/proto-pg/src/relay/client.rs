@@ -190,12 +190,7 @@ impl FromClient {
                 self.sender.flush_request();
                 Ok(())
             }
-            Tag::FunctionCall => {
-                let text = "the function call protocol is not permitted through Weir";
-                let refused = Refused::new("42501", text)
-                    .hint("Large objects can be used through SQL functions, where policy permits.");
-                self.refuse_query(refused)
-            }
+            Tag::FunctionCall => self.call(frame).await,
             // What is left of a COPY that has failed; the server ignores it, too.
             Tag::CopyData | Tag::CopyDone | Tag::CopyFail => Ok(()),
             Tag::Sync | Tag::Terminate => Ok(()),
@@ -284,7 +279,7 @@ impl FromClient {
 
     /// Answers a query that is not sent: at once if the server has nothing to say about it, else by
     /// way of a text that fails there.
-    fn refuse_query(&mut self, refused: Refused) -> Result<(), End> {
+    pub(super) fn refuse_query(&mut self, refused: Refused) -> Result<(), End> {
         let here = {
             let flow = self.link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::Idle
@@ -445,9 +440,7 @@ impl FromClient {
 }
 
 pub(super) fn copies_in(judged: &Judged) -> bool {
-    judged
-        .analysis
-        .statements
-        .iter()
-        .any(|s| matches!(s.copy(), Some(CopyKind::In)))
+    let analysis = &judged.analysis;
+    let mut statements = analysis.statements.iter();
+    analysis.anything || statements.any(|s| matches!(s.copy(), Some(CopyKind::In)))
 }

@@ -59,7 +59,7 @@ impl FromClient {
             let refused = self.record_refusal(&judged, &sql).await?;
             return self.refuse_parse(name, refused);
         }
-        if let Err(refused) = self.plain_types(&types) {
+        if let Err(refused) = self.plain_types(&types, &judged) {
             return self.refuse_parse(name, refused);
         }
         if self.skipping() {
@@ -76,7 +76,10 @@ impl FromClient {
     }
 
     /// A parameter's type is not in the text: a domain's checks would run unseen when it is bound.
-    fn plain_types(&self, types: &[u8]) -> Result<(), Refused> {
+    fn plain_types(&self, types: &[u8], judged: &Judged) -> Result<(), Refused> {
+        if judged.indifferent {
+            return Ok(());
+        }
         let snapshot = self.judge.snapshot();
         let oids = types.as_chunks::<4>().0.iter().copied();
         match oids
@@ -236,7 +239,7 @@ impl FromClient {
             Ok(judged) => judged,
             Err(refused) => return self.refuse_bind(refused),
         };
-        if let Err(refused) = self.plain_types(&prepared.types) {
+        if let Err(refused) = self.plain_types(&prepared.types, &judged) {
             return self.refuse_bind(refused);
         }
         if self.skipping() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    ApprovalRule, BundleRef, Column, Facts, LabelCatalog, Question, Request, Ruling, SqlKind,
+    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request, Ruling,
+    SqlKind,
 };
 
 use pipeline::ports::Policy;
@@ -12,7 +13,8 @@ use pipeline::ports::Policy;
 use super::End;
 use super::catalog::{Held, Moves};
 use super::client::FromClient;
-use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse};
+use super::own::Patience;
+use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse, unread};
 use crate::catalog::{SessionState, Snapshot};
 use crate::refusal::Refused;
 use crate::statements::{Epoch, Forgets, Judged};
@@ -38,6 +40,11 @@ pub(crate) struct Judge {
     moves: Moves,
     /// DDL of this session was sent and may not be committed yet.
     uncommitted: bool,
+    /// Policy was indifferent to something that this session asked for: what texts, names, cursors and
+    /// prepared statements mean was not followed, and cannot be told any more.
+    strayed: bool,
+    /// When the server was last asked for the session's state.
+    asked: Instant,
 }
 
 impl Judge {
@@ -50,6 +57,8 @@ impl Judge {
             read_only: false,
             moves,
             uncommitted: false,
+            strayed: false,
+            asked: Instant::now(),
         }
     }
 
@@ -227,13 +236,26 @@ impl FromClient {
             self.judge.idle();
         }
         let mut judged = self.look(sql).await?;
+        if judged.indifferent {
+            if idle && looks_up(&judged.analysis) && self.catch_up().await? {
+                judged = self.look(sql).await?;
+            }
+            if judged.indifferent {
+                self.judge.strayed = true;
+                return Ok(Ok(judged));
+            }
+        }
+        if self.judge.strayed || !self.link.reads.as_we_do() {
+            // Policy has changed, and cares.
+            return Err(End(EndReason::PolicyChanged));
+        }
         if looks_up(&judged.analysis) {
             let old = !self.link.catalog.is_fresh(&self.judge.held);
             let stale = self.judge.own_ddl || self.judge.state.search_path_unknown() || old;
             let unknown = judged.analysis.unknown_names
                 && self.judge.held.begun.elapsed() > RELOAD_FOR_UNKNOWN;
             if stale || unknown {
-                match self.refresh(unknown).await? {
+                match self.refresh(unknown, Patience::Needed).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
                     Refreshed::Cancelled => return Ok(Err(cancelled())),
                     // The server refuses it, and says so in its own words.
@@ -264,6 +286,33 @@ impl FromClient {
         Ok(Ok(judged))
     }
 
+    /// Nothing hangs on what names mean; but classifiers and the record speak of them, so the
+    /// catalogue is not left behind for long. True: it was looked at again.
+    async fn catch_up(&mut self) -> Result<bool, End> {
+        if !self.link.reads.as_we_do() {
+            // Its answers could not be read.
+            return Ok(false);
+        }
+        let link = self.link.clone();
+        let begun = self.judge.held.begun;
+        let behind = self.judge.own_ddl || !link.catalog.is_fresh(&self.judge.held);
+        let behind = behind && begun.elapsed() > RELOAD_FOR_UNKNOWN;
+        if behind
+            && let Some(held) = link.catalog.newest()
+            && held.begun.elapsed() <= RELOAD_FOR_UNKNOWN
+        {
+            self.judge.held = held;
+            self.judge.epoch.path += 1;
+        } else if behind && link.catalog.claim(RELOAD_FOR_UNKNOWN) {
+            return Ok(self.refresh(true, Patience::Curious).await? == Refreshed::Yes);
+        }
+        let lost = self.judge.state.search_path_unknown();
+        if lost && self.judge.asked.elapsed() > RELOAD_FOR_UNKNOWN {
+            return self.ask_state(Patience::Curious).await;
+        }
+        Ok(self.judge.held.begun != begun)
+    }
+
     /// A text was held: do its names still mean what people have agreed to?
     pub(super) async fn moved_on(
         &mut self,
@@ -271,7 +320,7 @@ impl FromClient {
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
         if looks_up(&judged.analysis) {
-            match self.refresh(true).await? {
+            match self.refresh(true, Patience::Needed).await? {
                 Refreshed::Yes => {}
                 Refreshed::Cancelled => return Ok(Some(cancelled())),
                 Refreshed::No | Refreshed::Aborted => self.take_newest(),
@@ -313,7 +362,7 @@ impl FromClient {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
-        if let Some(before) = before {
+        if let Some(before) = before.filter(|_| !judged.indifferent) {
             judged.analysis = judged.analysis.or_as(before);
             judged.denied.clone_from(&judged.analysis.refuse);
         }
@@ -336,19 +385,26 @@ impl FromClient {
             let flow = link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::InTransaction
         };
-        let analysis = analyse(
-            sql,
-            &Ctx {
-                snapshot: &self.judge.held.snapshot,
-                state: &self.judge.state,
-                labels: policy.labels(),
-                target: &info.target,
-                database: &info.database,
-                read_only_txn,
-                limits: &link.limits.analysis,
-            },
-        );
+        let ctx = Ctx {
+            snapshot: &self.judge.held.snapshot,
+            state: &self.judge.state,
+            labels: policy.labels(),
+            target: &info.target,
+            database: &info.database,
+            read_only_txn,
+            limits: &link.limits.analysis,
+        };
+        let indifferent = link.indifferent(&*policy);
+        let mut analysis = if link.reads.as_we_do() {
+            analyse(sql, &ctx)
+        } else {
+            unread(sql, &ctx)
+        };
+        if indifferent {
+            analysis.lift();
+        }
         Judged {
+            indifferent,
             denied: analysis.refuse.clone(),
             analysis,
             policy,
@@ -362,7 +418,7 @@ impl FromClient {
 
     /// Asks the server what there is and what names mean, if it can be asked between the client's
     /// messages.
-    async fn refresh(&mut self, reload: bool) -> Result<Refreshed, End> {
+    async fn refresh(&mut self, reload: bool, patience: Patience) -> Result<Refreshed, End> {
         let link = self.link.clone();
         {
             let flow = link.flow.lock();
@@ -377,14 +433,19 @@ impl FromClient {
             TxStatus::Failed => return Ok(Refreshed::Aborted),
         };
         let (_asking, cancel) = link.cancellable.asking();
-        let refreshed = self.read_again(reload, private).await?;
+        let refreshed = self.read_again(reload, private, patience).await?;
         if cancel.is_cancelled() {
             return Ok(Refreshed::Cancelled);
         }
         Ok(refreshed)
     }
 
-    async fn read_again(&mut self, reload: bool, private: bool) -> Result<Refreshed, End> {
+    async fn read_again(
+        &mut self,
+        reload: bool,
+        private: bool,
+        patience: Patience,
+    ) -> Result<Refreshed, End> {
         let link = self.link.clone();
         let fresh = link.catalog.is_fresh(&self.judge.held);
         if self.judge.own_ddl || reload || !fresh {
@@ -398,30 +459,38 @@ impl FromClient {
                     self.judge.held = held;
                 }
                 _ => {
-                    if !self.reload(private).await? {
+                    if !self.reload(private, patience).await? {
                         return Ok(Refreshed::No);
                     }
                 }
             }
             self.judge.epoch.path += 1;
         }
-        let Some(results) = self.ask(&[SessionState::QUERY]).await? else {
-            return Ok(Refreshed::No);
+        Ok(match self.ask_state(patience).await? {
+            true => Refreshed::Yes,
+            false => Refreshed::No,
+        })
+    }
+
+    async fn ask_state(&mut self, patience: Patience) -> Result<bool, End> {
+        self.judge.asked = Instant::now();
+        let Some(results) = self.ask(&[SessionState::QUERY], patience).await? else {
+            return Ok(false);
         };
         let row = results.first().and_then(|rows| rows.first());
         let row = row.map(Vec::as_slice).unwrap_or_default();
         if let Err(error) = self.judge.state.refreshed(row) {
             tracing::error!(%error, "the session's state cannot be read");
-            return Ok(Refreshed::No);
+            return Ok(false);
         }
         self.judge.epoch.path += 1;
-        Ok(Refreshed::Yes)
+        Ok(true)
     }
 
-    async fn reload(&mut self, private: bool) -> Result<bool, End> {
+    async fn reload(&mut self, private: bool, patience: Patience) -> Result<bool, End> {
         let generation = self.link.catalog.generation();
         let begun = Instant::now();
-        let Some(results) = self.ask(Snapshot::QUERIES).await? else {
+        let Some(results) = self.ask(Snapshot::QUERIES, patience).await? else {
             return Ok(false);
         };
         // Large catalogues take their time, and this thread serves others.

@@ -9,6 +9,7 @@
 //! - No lock is held across an await.
 //! - Bytes are recorded before the client gets them.
 
+mod call;
 mod catalog;
 mod client;
 mod extended;
@@ -21,10 +22,12 @@ mod server;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use pipeline::mask::MaskKeys;
+use pipeline::ports::Policy;
 use pipeline::{EndReason, Session};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -59,6 +62,10 @@ pub(crate) struct Link {
     pub cancellable: Arc<Cancellable>,
     /// The database's encoding is UTF-8, as the client's is pinned to be.
     pub utf8: bool,
+    /// The last answer of [`Link::indifferent`], and the digest of the bundle that gave it.
+    pub indifferent: Mutex<Option<(Arc<str>, bool)>>,
+    /// How the server reads texts, as it says itself.
+    pub reads: Reads,
     /// Whole messages for the client that have no place of their own among the replies: notices.
     pub inject: mpsc::Sender<Bytes>,
     /// Told when the flow holds an answer of our own that the server will not wake us for.
@@ -67,6 +74,60 @@ pub(crate) struct Link {
     pub shutdown: CancellationToken,
     /// This session ends: nothing more is sent, whatever is decided.
     pub ending: CancellationToken,
+}
+
+impl Link {
+    /// See [`Policy::is_indifferent`]: the principal and the target are those of the session.
+    pub fn indifferent(&self, policy: &dyn Policy) -> bool {
+        let digest = &policy.bundle().digest;
+        let mut last = self.indifferent.lock();
+        if let Some((of, answer)) = &*last
+            && of == digest
+        {
+            return *answer;
+        }
+        let info = self.session.info();
+        let answer = policy.is_indifferent(&info.principal, &info.target);
+        *last = Some((digest.clone(), answer));
+        answer
+    }
+}
+
+/// Settings under which the server reads a text as it is read here. They are pinned, unless policy is
+/// indifferent to what texts mean.
+pub(crate) struct Reads {
+    utf8: AtomicBool,
+    standard: AtomicBool,
+}
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            utf8: AtomicBool::new(true),
+            standard: AtomicBool::new(true),
+        }
+    }
+}
+
+impl Reads {
+    /// Takes what the server reports into account. The name of the setting, if it is not as pinned.
+    pub fn reported(&self, name: &[u8], value: &[u8]) -> Option<&'static str> {
+        let (as_pinned, of, setting) = match name {
+            b"client_encoding" => (value == b"UTF8", &self.utf8, "client_encoding"),
+            b"standard_conforming_strings" => (
+                value == b"on",
+                &self.standard,
+                "standard_conforming_strings",
+            ),
+            _ => return None,
+        };
+        of.store(as_pinned, Ordering::SeqCst);
+        (!as_pinned).then_some(setting)
+    }
+
+    pub fn as_we_do(&self) -> bool {
+        self.utf8.load(Ordering::SeqCst) && self.standard.load(Ordering::SeqCst)
+    }
 }
 
 /// Why a direction stopped.

@@ -16,7 +16,7 @@ use super::catalog::{Catalog, Held};
 use super::client::{ClientReader, FromClient};
 use super::judge::Judge;
 use super::server::ToClient;
-use super::{ClientWriter, Link, MAX_INJECTED, hold};
+use super::{ClientWriter, Link, MAX_INJECTED, Reads, hold};
 use crate::cancel::{Cancellable, Registered};
 use crate::catalog::{SessionState, Snapshot};
 use crate::config::{Limits, PgListener, PgTarget};
@@ -401,6 +401,8 @@ async fn finish(
         analysts: shared.analysts.clone(),
         cancellable,
         utf8,
+        indifferent: Mutex::default(),
+        reads: Reads::default(),
         inject,
         local: Notify::new(),
         shutdown: shutdown.clone(),

@@ -22,6 +22,25 @@ const ATTEMPTS: usize = 3;
 /// query_canceled: by a CancelRequest, or by `statement_timeout`.
 const CANCELLED: &str = "57014";
 
+/// How long our questions wait for locks: views are shown only to whoever can lock what they are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as the question may take.
+    Needed,
+    /// Nothing hangs on the answer: the client must not notice.
+    Curious,
+}
+
+impl Patience {
+    fn milliseconds(self) -> u32 {
+        match self {
+            // No limit of its own.
+            Self::Needed => 0,
+            Self::Curious => 100,
+        }
+    }
+}
+
 /// What stands around our questions, so that neither a failure nor the settings they need outlive
 /// them.
 struct Frame {
@@ -47,9 +66,13 @@ const IN_TRANSACTION: Frame = Frame {
 impl FromClient {
     /// Sends our own queries and waits for all results. `None`: the server refused one; the client's
     /// transaction is as it was.
-    pub(super) async fn ask(&mut self, queries: &[&'static str]) -> Result<Option<Vec<Rows>>, End> {
+    pub(super) async fn ask(
+        &mut self,
+        queries: &[&'static str],
+        patience: Patience,
+    ) -> Result<Option<Vec<Rows>>, End> {
         for _ in 0..ATTEMPTS {
-            match self.ask_once(queries).await? {
+            match self.ask_once(queries, patience).await? {
                 Ok(rows) => return Ok(Some(rows)),
                 Err(error) => {
                     tracing::warn!(%error, "a catalogue query failed");
@@ -69,6 +92,7 @@ impl FromClient {
     async fn ask_once(
         &mut self,
         queries: &[&'static str],
+        patience: Patience,
     ) -> Result<Result<Vec<Rows>, QueryError>, End> {
         let link = self.link.clone();
         let bounds = open::bounds(&link.limits);
@@ -78,8 +102,10 @@ impl FromClient {
         };
         // The client's own timeout is for its own statements.
         let timeout = format!(
-            "SELECT pg_catalog.set_config('statement_timeout', '{}', true)",
-            bounds.milliseconds()
+            "SELECT pg_catalog.set_config('statement_timeout', '{}', true), \
+                    pg_catalog.set_config('lock_timeout', '{}', true)",
+            bounds.milliseconds(),
+            patience.milliseconds(),
         );
         let before = [frame.open, &timeout];
         let mut answers = Vec::new();

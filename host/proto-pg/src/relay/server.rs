@@ -277,7 +277,7 @@ impl ToClient {
             Effect::Swallow => {}
             Effect::Pass(seq) => {
                 if tag == b'S' {
-                    check_pinned(&body)?;
+                    self.check_pinned(&body)?;
                 }
                 self.emit(seq, &frame);
             }
@@ -406,6 +406,19 @@ impl ToClient {
         Ok(())
     }
 
+    /// Settings that were pinned at the start: under other values the server reads texts differently
+    /// from us.
+    fn check_pinned(&self, body: &[u8]) -> Result<(), End> {
+        let (name, value) = backend::parameter(body).map_err(violation)?;
+        let Some(setting) = self.link.reads.reported(name, value) else {
+            return Ok(());
+        };
+        if self.link.indifferent(&*self.link.session.pin()) {
+            return Ok(());
+        }
+        Err(violation(format_args!("{setting} must stay as it was")))
+    }
+
     // ---- delivery ----
 
     fn emit(&mut self, seq: Option<u64>, bytes: &[u8]) {
@@ -486,17 +499,4 @@ fn current(tag: u8, seq: Option<u64>, mask: Arc<super::ActiveMask>, kind: Kind) 
 fn unmaskable(error: crate::mask::MaskError) -> End {
     tracing::error!(%error, "a row cannot be masked");
     violation("a row of the target cannot be masked")
-}
-
-/// Settings that were pinned at the start: under other values the server reads texts differently
-/// from us.
-fn check_pinned(body: &[u8]) -> Result<(), End> {
-    let (name, value) = backend::parameter(body).map_err(violation)?;
-    match (name, value) {
-        (b"client_encoding", v) if v != b"UTF8" => Err(violation("client_encoding must stay UTF8")),
-        (b"standard_conforming_strings", v) if v != b"on" => {
-            Err(violation("standard_conforming_strings must stay on"))
-        }
-        _ => Ok(()),
-    }
 }

@@ -10,6 +10,7 @@ mod conformance;
 mod holds;
 mod hostile;
 mod hostile_stream;
+mod indifferent;
 mod names;
 mod protocol;
 mod sessions;

@@ -257,6 +257,15 @@ impl Flow {
         self.queue.push_back(Expect::Query(Box::new(run), changes));
     }
 
+    pub fn sent_call(&mut self, run: Run) {
+        self.tainted |= run.is_masked();
+        if let Some(judged) = &run.judged {
+            self.runs(judged, None);
+        }
+        let nothing = Changes::default();
+        self.queue.push_back(Expect::Query(Box::new(run), nothing));
+    }
+
     pub fn sent_parse(&mut self, name: Bytes, prepared: Arc<Prepared>) {
         let id = self.id();
         self.unsynced = true;

@@ -49,6 +49,8 @@ pub(crate) struct Judged {
     pub epoch: Epoch,
     /// The text may run a prepared statement or read a cursor by its name.
     pub by_name: bool,
+    /// Policy is proven to be indifferent to what the text means.
+    pub indifferent: bool,
     /// Refused before it may even be planned.
     pub denied: Option<String>,
     pub moves: Moves,
@@ -80,15 +82,16 @@ impl Judged {
     /// The catalogue may have changed since, and one of the text's names can mean labelled columns
     /// now that it did not mean then.
     pub fn is_doubtful(&self) -> bool {
-        self.analysis.shadowed && self.moves.count() != self.moved
+        !self.indifferent && self.analysis.shadowed && self.moves.count() != self.moved
     }
 
     /// Does the verdict still stand under what is active now?
     pub fn is_current(&self, policy: &dyn Policy, snapshot: &Arc<Snapshot>, epoch: Epoch) -> bool {
-        self.epoch.path == epoch.path
+        let means_the_same = self.epoch.path == epoch.path
             && (!self.by_name || self.epoch.names == epoch.names)
             && !self.is_doubtful()
-            && Arc::ptr_eq(&self.snapshot, snapshot)
+            && Arc::ptr_eq(&self.snapshot, snapshot);
+        (means_the_same || self.indifferent)
             && self.policy.bundle().digest == policy.bundle().digest
     }
 }
@@ -207,6 +210,9 @@ impl Portal {
 
     /// Names that it looks up when it runs have changed their meaning since it was bound.
     pub fn is_overtaken(&self, now: Epoch) -> bool {
+        if self.judged.indifferent {
+            return false;
+        }
         let mut statements = self.judged.analysis.statements.iter();
         let path = self.epoch.path != now.path;
         let names = self.judged.by_name && self.epoch.names != now.names;

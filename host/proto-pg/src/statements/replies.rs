@@ -10,7 +10,7 @@ use super::flow::{
 };
 use super::names::Settled;
 use super::{Columns, Portal, Run};
-use crate::analysis::{CopyKind, Over};
+use crate::analysis::Over;
 use crate::wire::HEADER;
 use crate::wire::backend::{self, TxStatus};
 
@@ -53,7 +53,12 @@ impl Flow {
                 }
             }
         }
+        let call = self.head_run().is_some_and(|run| run.call);
+        if call && !matches!(tag, b'V' | b'Z') {
+            return Err(unexpected(tag, "the answer to a function call"));
+        }
         match tag {
+            b'V' => self.function_result(),
             b'1' => self.parse_complete(),
             b'2' => self.bind_complete(),
             b'3' => self.close_complete(),
@@ -357,6 +362,16 @@ impl Flow {
         })
     }
 
+    fn function_result(&mut self) -> Result<Effect, Violation> {
+        match self.head_run() {
+            Some(run) if run.call && run.tags.is_empty() => {
+                run.add_tag("FUNCTION CALL");
+                Ok(Effect::Pass(run.seq()))
+            }
+            _ => Err(unexpected(b'V', "no function call")),
+        }
+    }
+
     fn data(&mut self) -> Result<Effect, Violation> {
         match self.head_run() {
             Some(run) if run.refused.is_none() => Ok(Effect::Data),
@@ -445,8 +460,8 @@ impl Flow {
 
     fn copy_in_response(&mut self) -> Result<Effect, Violation> {
         let run = self.head_run().ok_or(Violation::Copy)?;
-        let seq = match (run.copy(), run.seq()) {
-            (Some(CopyKind::In), Some(seq)) => seq,
+        let seq = match run.seq() {
+            Some(seq) if run.may_copy_in() => seq,
             _ => return Err(Violation::Copy),
         };
         self.copy_in = CopyIn::Active { seq };
@@ -455,13 +470,11 @@ impl Flow {
 
     fn copy_out_response(&mut self) -> Result<Effect, Violation> {
         let run = self.head_run().ok_or(Violation::Copy)?;
-        match run.copy() {
-            Some(CopyKind::Out { .. }) => {
-                run.copy_out = true;
-                Ok(Effect::CopyOut)
-            }
-            _ => Err(Violation::Copy),
+        if !run.may_copy_out() {
+            return Err(Violation::Copy);
         }
+        run.copy_out = true;
+        Ok(Effect::CopyOut)
     }
 
     fn copy_data(&mut self, tag: u8) -> Result<Effect, Violation> {

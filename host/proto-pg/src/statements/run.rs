@@ -27,6 +27,8 @@ pub(crate) struct Run {
     pub copy_out: bool,
     /// Masks of COPY … TO STDOUT, by statement: made before it was sent.
     pub copy_masks: Vec<Option<Arc<ActiveMask>>>,
+    /// A FunctionCall: its one answer is a FunctionCallResponse.
+    pub call: bool,
 }
 
 impl Run {
@@ -41,6 +43,7 @@ impl Run {
             failed: None,
             copy_out: false,
             copy_masks: Vec::new(),
+            call: false,
         }
     }
 
@@ -55,7 +58,13 @@ impl Run {
             failed: None,
             copy_out: false,
             copy_masks: Vec::new(),
+            call: false,
         }
+    }
+
+    pub fn called(mut self) -> Self {
+        self.call = true;
+        self
     }
 
     pub fn obligations(&self) -> Option<&Obligations> {
@@ -82,6 +91,20 @@ impl Run {
     pub(super) fn copy(&self) -> Option<&CopyKind> {
         let judged = self.judged.as_ref()?;
         judged.analysis.statements.get(self.next)?.copy()
+    }
+
+    /// Does the server begin a COPY from the client here?
+    pub(super) fn may_copy_in(&self) -> bool {
+        matches!(self.copy(), Some(CopyKind::In)) || self.is_anything()
+    }
+
+    pub(super) fn may_copy_out(&self) -> bool {
+        matches!(self.copy(), Some(CopyKind::Out { .. })) || self.is_anything()
+    }
+
+    fn is_anything(&self) -> bool {
+        let judged = self.judged.as_ref();
+        judged.is_some_and(|judged| judged.analysis.anything)
     }
 
     pub(super) fn changes_catalog(&self) -> bool {

@@ -181,6 +181,38 @@ pub fn object(body: &[u8]) -> Result<Object<'_>, MessageError> {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionCall<'a> {
+    pub function: u32,
+    pub arguments: Vec<Option<&'a [u8]>>,
+}
+
+pub fn function_call(body: &[u8]) -> Result<FunctionCall<'_>, MessageError> {
+    let mut c = Cursor::new(body);
+    let function = c.u32()?;
+    let formats = formats(&mut c)?;
+    let count = usize::from(c.u16()?);
+    if formats.len() > 1 && formats.len() != count {
+        return Err(MessageError::Value("number of argument formats"));
+    }
+    if count * 4 > c.rest().len() {
+        return Err(MessageError::Short);
+    }
+    let mut arguments = Vec::with_capacity(count);
+    for _ in 0..count {
+        arguments.push(c.value()?);
+    }
+    match c.i16()? {
+        0 | 1 => {}
+        _ => return Err(MessageError::Value("format code")),
+    }
+    c.end()?;
+    Ok(FunctionCall {
+        function,
+        arguments,
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execute<'a> {
     pub portal: &'a [u8],

@@ -167,6 +167,7 @@ pub fn read_everything(bytes: &[u8]) {
         let _ = frontend::bind(body);
         let _ = frontend::object(body);
         let _ = frontend::execute(body);
+        let _ = frontend::function_call(body);
         let _ = backend::row_description(body);
         let _ = backend::data_row(body);
         let _ = backend::report(body);
