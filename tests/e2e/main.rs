@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod compute;
 mod config;
 mod control;
 mod driver;

@@ -5,7 +5,7 @@
 use weir_tests::dataset::leaks;
 use weir_tests::wire::{Client, Reply};
 
-use crate::shop::{ALICE, CAROL, assert_no_leak, assert_refused, shop, shop_with};
+use crate::shop::{ALICE, ANNA, CAROL, assert_no_leak, assert_refused, shop, shop_with};
 
 /// What comes of a statement for who must not see the labelled columns. Never a planted value.
 #[derive(Debug, Clone, Copy)]
@@ -277,16 +277,16 @@ const ALOUD: &[Step] = &[
 #[test]
 fn errors_and_plans() {
     let shop = shop("errors");
-    let (mut alice, mut carol) = (shop.connect(ALICE), shop.connect(CAROL));
+    let (mut anna, mut carol) = (shop.connect(ANNA), shop.connect(CAROL));
     for (sql, comes, with_clearance) in ALOUD {
         for binary in [false, true] {
             let ask = |client: &mut Client| match binary {
                 false => client.query(sql).unwrap(),
                 true => client.extended(sql, &[], 1).unwrap(),
             };
-            assert_comes(sql, &ask(&mut alice), *comes);
+            assert_comes(sql, &ask(&mut anna), *comes);
             assert_cleared(sql, &ask(&mut carol), *with_clearance);
-            usable(&mut alice, sql);
+            usable(&mut anna, sql);
         }
     }
 }

@@ -14,6 +14,8 @@ pub type Person = (&'static str, &'static [&'static str]);
 pub const ALICE: Person = ("alice@example.test", &["staff"]);
 /// The same, and may see labelled columns.
 pub const CAROL: Person = ("carol@example.test", &["staff", "cleared"]);
+/// Sees no more than Alice, and may search, sort and compare by labelled columns.
+pub const ANNA: Person = ("anna@example.test", &["staff", "analysts"]);
 /// Decides about holds.
 pub const BOB: Person = ("bob@example.test", &["approvers"]);
 /// Run Weir.

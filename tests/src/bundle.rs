@@ -44,6 +44,13 @@ permit (principal in Group::"approvers",
 @id("relief.e2e.cleared")
 permit (principal in Group::"cleared", action == Action::"data:reveal", resource);
 
+@id("relief.e2e.analysts")
+permit (principal in Group::"analysts", action == Action::"data:compute", resource);
+
+@id("relief.e2e.approved")
+permit (principal in Group::"askers", action == Action::"data:compute", resource)
+when { context.base.approvals.contains(ApprovalRule::"risky") };
+
 @id("guard.e2e.no-drop")
 @reason("nothing is dropped here")
 forbid (principal, action == Action::"postgres:drop", resource);

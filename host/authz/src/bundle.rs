@@ -74,6 +74,7 @@ pub(crate) const DEFAULT_FILES: &[(&str, &str)] = embedded![
     "guards.cedar",
     "relief.cedar",
     "tests/agents.toml",
+    "tests/compute.toml",
     "tests/control.toml",
     "tests/people.toml",
     "tests/reveal.toml",

@@ -243,7 +243,8 @@ impl Test {
             },
             _ => Facts::Sql(Arc::new(self.sql(action)?)),
         };
-        let is_postgres = action.as_str().starts_with("postgres:") || action == Action::DataReveal;
+        let is_postgres = action.as_str().starts_with("postgres:")
+            || matches!(action, Action::DataReveal | Action::DataCompute);
         let risk = Risk {
             score: self.risk.score,
             labels: self.risk.labels.clone(),
@@ -263,6 +264,9 @@ impl Test {
             accesses: std::slice::from_ref(&access),
         };
         match &self.expect {
+            Expect::Word(Word::Reveal | Word::Masked) if action != Action::DataReveal => {
+                Err("reveal and masked are about a column, and data:reveal".into())
+            }
             Expect::Word(word @ (Word::Reveal | Word::Masked)) => {
                 let Resource::PgColumn { database, column } = &access.resource else {
                     return Err("reveal and masked are about a column".into());

@@ -41,6 +41,10 @@ impl Judged {
             failed: false,
         }
     }
+
+    fn is_for_want_of_a_permit(&self) -> bool {
+        !self.permit && self.policies.is_empty() && !self.failed
+    }
 }
 
 impl Policy for CompiledBundle {
@@ -95,7 +99,7 @@ impl Policy for CompiledBundle {
         let mut asker = Asker::new(self, question);
         let given = Approvals::given(question);
         let links = question.principal.chain().count();
-        (0..links).all(|link| asker.judge(&access, link, &given).permit)
+        (0..links).all(|link| asker.ask(&access, link, &given).permit)
     }
 
     fn labels(&self) -> &LabelCatalog {
@@ -171,6 +175,23 @@ impl<'a> Asker<'a> {
     }
 
     fn judge(&mut self, access: &Access, link: usize, approvals: &Approvals) -> Arc<Judged> {
+        let judged = self.ask(access, link, approvals);
+        // Whoever sees a column can compute with it at home: what lets them see it is as good as a
+        // permit. What forbids it by name, or could not be evaluated, stands.
+        if access.action == Action::DataCompute && judged.is_for_want_of_a_permit() {
+            let reveal = Access {
+                action: Action::DataReveal,
+                ..access.clone()
+            };
+            let revealed = self.ask(&reveal, link, approvals);
+            if revealed.permit {
+                return revealed;
+            }
+        }
+        judged
+    }
+
+    fn ask(&mut self, access: &Access, link: usize, approvals: &Approvals) -> Arc<Judged> {
         self.key.truncate(self.common);
         key::access(&mut self.key, access, link);
         key::approvals(&mut self.key, approvals.names());
@@ -349,7 +370,11 @@ impl<'a> Asker<'a> {
             policies.push(id.into());
         }
         for forbid in evaluated.forbids.iter().filter_map(|i| program.policy(*i)) {
-            reasons.push(forbid.reason.clone());
+            reasons.push(match access.action {
+                // One of many columns: which of them has to be said.
+                Action::DataCompute => format!("{}: {}", forbid.reason, asked(access)).into(),
+                _ => forbid.reason.clone(),
+            });
         }
         if reasons.is_empty() {
             reasons.push(no_grant(actor, access).into());
@@ -411,6 +436,9 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// Reasons that one refusal names. A statement can be about any number of tables and columns.
+const MAX_REASONS: usize = 16;
+
 /// The policies and reasons of several denials, sorted, once each.
 fn explain<'j>(denials: impl Iterator<Item = &'j Arc<Judged>>) -> (Vec<Arc<str>>, String) {
     let mut policies = BTreeSet::new();
@@ -420,17 +448,25 @@ fn explain<'j>(denials: impl Iterator<Item = &'j Arc<Judged>>) -> (Vec<Arc<str>>
         reasons.extend(judged.reasons.iter().cloned());
     }
     let mut text = String::new();
-    for reason in &reasons {
+    for reason in reasons.iter().take(MAX_REASONS) {
         if !text.is_empty() {
             text.push_str("; ");
         }
         text.push_str(reason);
     }
+    if let Some(more) = reasons.len().checked_sub(MAX_REASONS).filter(|n| *n > 0) {
+        let _ = write!(text, "; and {more} more reasons");
+    }
     (policies.into_iter().collect(), text)
 }
 
 fn no_grant(actor: &Actor, access: &Access) -> String {
-    let mut text = format!("no grant permits {} on ", access.action.as_str());
+    format!("no grant permits {} to {actor}", asked(access))
+}
+
+/// The action and what it is on.
+fn asked(access: &Access) -> String {
+    let mut text = format!("{} on ", access.action.as_str());
     let of_target = |text: &mut String| {
         if let Some(target) = &access.target {
             let _ = write!(text, " of {}", target.name);
@@ -455,7 +491,6 @@ fn no_grant(actor: &Actor, access: &Access) -> String {
         Resource::ApprovalRule { rule, .. } => write!(text, "approval rule {rule}"),
     };
     of_target(&mut text);
-    let _ = write!(text, " to {actor}");
     text
 }
 

@@ -126,7 +126,7 @@ impl<'a> Lint<'a> {
         if is_relief && relief.len() != actions.len() {
             self.fail(
                 "relief.* may only name actions of the group \"relief\"",
-                "call it grant.*, or name only data:reveal",
+                "call it grant.*, or name only data:reveal and data:compute",
             );
         }
         if !is_relief && !relief.is_empty() {

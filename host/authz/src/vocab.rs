@@ -204,7 +204,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
         A::PostgresDrop => (&["any", "write", "ddl", "destroy"], OBJECTS, Extra::Sql),
         A::PostgresCall => (&["any", "exec"], &[R::Function], Extra::Sql),
         A::PostgresUtility => (&["any", "admin"], OBJECTS, Extra::Sql),
-        A::DataReveal => (&["relief"], &[R::Column], Extra::MaybeSql),
+        A::DataReveal | A::DataCompute => (&["relief"], &[R::Column], Extra::MaybeSql),
         A::BundleRead | A::PluginRead => (
             &["control", "control:read"],
             &[R::System, R::Bundle, R::Plugin],

@@ -206,7 +206,7 @@ fn document(request: &HoldRequest) -> HoldDocument {
         target: convert::target(&session.target),
         database: session.database.to_string(),
         reason: request.reason.clone(),
-        statement: convert::statement(&request.facts),
+        statement: convert::statement(&request.facts, &request.computed),
         parameters: request.parameters.iter().map(convert::parameter).collect(),
         risk: convert::risk(&request.risk),
         bundle: convert::bundle_ref(&request.bundle),

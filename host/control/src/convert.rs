@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pipeline::{Facts, Principal, Relation};
+use pipeline::{Column, Facts, Principal, Relation};
 use weir_client::{
     Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Decision,
     Finding, Named, Parameter, PluginChange, PluginChangeKind, PluginInfo, PluginState,
@@ -60,7 +60,8 @@ pub(crate) fn target(target: &pipeline::Target) -> TargetInfo {
     }
 }
 
-pub(crate) fn statement(facts: &Facts) -> Statement {
+/// `computed` are the labelled columns that it computes with.
+pub(crate) fn statement(facts: &Facts, computed: &[Column]) -> Statement {
     let names = |relations: &[Relation]| -> Vec<String> {
         relations
             .iter()
@@ -76,6 +77,7 @@ pub(crate) fn statement(facts: &Facts) -> Statement {
             reads: Vec::new(),
             writes: Vec::new(),
             functions: Vec::new(),
+            computes: Vec::new(),
             has_where: true,
             parsed: true,
         },
@@ -87,10 +89,15 @@ pub(crate) fn statement(facts: &Facts) -> Statement {
             reads: names(&sql.reads),
             writes: names(&sql.writes_to),
             functions: sql.functions.iter().map(ToString::to_string).collect(),
+            computes: computed.iter().map(column).collect(),
             has_where: sql.has_where,
             parsed: sql.parsed,
         },
     }
+}
+
+fn column(column: &Column) -> String {
+    format!("{}.{}.{}", column.schema, column.table, column.column)
 }
 
 fn named(named: &pipeline::Named) -> Named {

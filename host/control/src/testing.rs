@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use pipeline::memory::{Entry, Memory, MemoryPolicy};
 use pipeline::ports::{ApproverError, Clock, Hold, HoldRequest, Ports, Ruling};
 use pipeline::{
-    Action, Actor, ControlEvent, Facts, Fingerprint, Principal, PrincipalKind, Protocol, Question,
-    Risk, Route, SessionId, SessionInfo, SqlFacts, SqlKind, Target,
+    Action, Actor, Column, ControlEvent, Facts, Fingerprint, Principal, PrincipalKind, Protocol,
+    Question, Risk, Route, SessionId, SessionInfo, SqlFacts, SqlKind, Target,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -484,6 +484,12 @@ pub(crate) fn hold_request(principal: Arc<Principal>, routes: Vec<Route>) -> Hol
         bundle: MemoryPolicy::permit_all().bundle,
         fingerprint: Fingerprint::of([STATEMENT.as_bytes()]),
         parameters: vec![Some(b"true".to_vec()), None, Some(vec![0xff, 0])],
+        computed: vec![Column {
+            schema: "public".into(),
+            table: "orders".into(),
+            column: "card".into(),
+            labels: [Arc::from("pci")].into(),
+        }],
         reason: "production".into(),
         routes,
     }

@@ -45,6 +45,9 @@ actions! {
     PostgresUtility = "postgres:utility",
     /// Relief: denied means that the column stays masked.
     DataReveal = "data:reveal",
+    /// Relief: a labelled column may decide rows, their order, branches and errors. Whoever may see the
+    /// column may also compute with it, unless a policy forbids that by name.
+    DataCompute = "data:compute",
     BundleRead = "bundle:read",
     BundleUpload = "bundle:upload",
     BundleActivate = "bundle:activate",
@@ -128,4 +131,18 @@ pub struct Access {
     pub resource: Resource,
     /// The upstream that the resource belongs to; none for the control plane's own things.
     pub target: Option<Arc<Target>>,
+}
+
+impl Access {
+    /// To compute with a column of `target`'s `database`.
+    pub fn compute(column: &Column, database: &Arc<str>, target: &Arc<Target>) -> Self {
+        Self {
+            action: Action::DataCompute,
+            resource: Resource::PgColumn {
+                database: database.clone(),
+                column: column.clone(),
+            },
+            target: Some(target.clone()),
+        }
+    }
 }

@@ -305,6 +305,13 @@ impl MemoryApprover {
             .map(|h| h.request.facts.clone())
     }
 
+    /// The labelled columns that an open hold is about.
+    pub fn computed(&self, id: &str) -> Vec<Column> {
+        let open = self.open.lock();
+        let hold = open.iter().find(|h| h.id == id);
+        hold.map_or_else(Vec::new, |h| h.request.computed.clone())
+    }
+
     pub fn abandoned(&self) -> Vec<String> {
         self.abandoned.lock().clone()
     }

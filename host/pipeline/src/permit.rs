@@ -17,6 +17,10 @@ pub struct Request<R> {
     pub accesses: Vec<Access>,
     /// Labelled columns that can flow into the result; each stays masked unless revealed.
     pub labelled: Vec<Column>,
+    /// Labelled columns that the action computes with: their values decide which rows there are, in
+    /// which order, which branch is taken or whether there is an error. Masks do not hide that, so
+    /// each needs `data:compute`, and the action is refused without.
+    pub computed: Vec<Column>,
     /// The result cannot be masked (COPY, for one): refuse, with this reason, unless every labelled
     /// column is revealed.
     pub unmaskable: Option<&'static str>,

@@ -61,7 +61,8 @@ pub trait Authorizer: Send + Sync {
 pub trait Policy: Send + Sync {
     fn bundle(&self) -> &BundleRef;
     /// All accesses must be permitted, for every link of the principal's chain. Pure, and total:
-    /// an evaluation error is a denial.
+    /// an evaluation error is a denial. `data:compute` is permitted also to whom `data:reveal` is,
+    /// unless a policy forbids it.
     fn authorize(&self, question: &Question<'_>) -> Ruling;
     /// May this principal see the column's values?
     fn reveal(&self, question: &Question<'_>, column: &Column, database: &str) -> bool;
@@ -151,6 +152,8 @@ pub struct HoldRequest {
     pub bundle: BundleRef,
     pub fingerprint: Fingerprint,
     pub parameters: Vec<Option<Vec<u8>>>,
+    /// Labelled columns that it computes with.
+    pub computed: Vec<Column>,
     pub reason: String,
     /// One per approval rule; all must be satisfied.
     pub routes: Vec<Route>,

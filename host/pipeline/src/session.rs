@@ -149,6 +149,7 @@ impl Session {
             facts,
             accesses: connect,
             labelled: Vec::new(),
+            computed: Vec::new(),
             unmaskable: None,
             canonical: format!("connect\0{}", info.database).into_bytes(),
             parameters: Vec::new(),

@@ -368,6 +368,10 @@ pub struct Statement {
     /// Tables it writes, `schema.name`.
     pub writes: Vec<String>,
     pub functions: Vec<String>,
+    /// Labelled columns, `schema.table.column`, that decide which rows there are, their order or a
+    /// branch: what the answer tells of them, no mask hides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub computes: Vec<String>,
     /// Every UPDATE and DELETE in it has a WHERE clause.
     pub has_where: bool,
     /// It could be parsed and resolved in full.

@@ -232,19 +232,29 @@ fn the_matrix_is_as_written() {
                 resource: table("customers"),
                 target: Some(target(env)),
             };
-            let cells = roles().into_iter().map(|(_, actor, chain)| {
-                let ask = Ask::new(actor, std::slice::from_ref(&access))
-                    .on_behalf_of(&chain)
-                    .approved(&approvals);
-                let reveal = bundle.reveal(&ask.question(), &column(name, &labels), "shop");
+            let column = column(name, &labels);
+            let ask = |actor, chain: &[Actor], access: &Access| {
+                Ask::new(actor, std::slice::from_ref(access))
+                    .on_behalf_of(chain)
+                    .approved(&approvals)
+            };
+            let shown = roles().into_iter().map(|(_, actor, chain)| {
+                let ask = ask(actor, &chain, &access);
+                let reveal = bundle.reveal(&ask.question(), &column, "shop");
                 if reveal { "reveal" } else { "mask" }.to_owned()
             });
+            let compute = Access::compute(&column, &"shop".into(), &target(env));
+            let searched = roles()
+                .into_iter()
+                .map(|(_, actor, chain)| short(&ask(actor, &chain, &compute).of(&bundle)));
             let approved = if approvals.is_empty() {
                 ""
             } else {
                 ", all approved"
             };
-            rows.push((format!("column {name} ({env}{approved})"), cells.collect()));
+            rows.push((format!("column {name} ({env}{approved})"), shown.collect()));
+            let search = format!("search by column {name} ({env}{approved})");
+            rows.push((search, searched.collect()));
         }
     }
     for (name, action, resource) in control() {

@@ -1,5 +1,6 @@
 //! Tests over whole bundles.
 
+mod compute;
 mod decide;
 mod differential;
 mod indifferent;

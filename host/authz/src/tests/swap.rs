@@ -76,7 +76,7 @@ fn differences() {
     assert_eq!(diff.labels.removed, ["*.*.*.*msisdn*"]);
     assert_eq!(diff.files.added, ["more.cedar", "moved.cedar"]);
     assert_eq!(diff.files.changed, ["bundle.toml", "guards.cedar"]);
-    assert_eq!(diff.files.removed.len(), 4, "the tests");
+    assert_eq!(diff.files.removed.len(), 5, "the tests");
 }
 
 #[test]

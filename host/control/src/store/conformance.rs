@@ -107,6 +107,7 @@ fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
                 reads: vec![],
                 writes: vec![],
                 functions: vec![],
+                computes: vec![],
                 has_where: true,
                 parsed: true,
             },

@@ -95,6 +95,7 @@ impl HoldDocument {
             &mut self.statement.reads,
             &mut self.statement.writes,
             &mut self.statement.functions,
+            &mut self.statement.computes,
             &mut self.risk.labels,
             &mut self.risk.plugins,
         ] {

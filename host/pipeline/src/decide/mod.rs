@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::action::{Access, Action};
 use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::{HoldRequest, Policy, Question, Ruling};
@@ -13,6 +14,10 @@ use crate::record::{Approval, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::{Demand, Risk};
 use crate::session::{Session, not_recorded};
+
+/// What to do about a denied `data:compute`.
+const COMPUTE_HINT: &str = "Leave labelled columns out of WHERE, JOIN, ORDER BY, GROUP BY, DISTINCT and CASE, or \
+     ask for the permission data:compute on them.";
 
 /// What the protocol crate offers while a decision takes its time.
 #[derive(Clone, Copy)]
@@ -34,12 +39,16 @@ struct Granted {
 /// nothing may be forwarded and the refusal is on record. Not cancel safe: cancel by `caller.cancel`.
 pub async fn decide<R>(
     session: &Session,
-    request: Request<R>,
+    mut request: Request<R>,
     caller: Caller<'_>,
 ) -> Result<Permitted<R>, Refusal> {
     let started = Instant::now();
     let seq = session.next_seq();
     let fingerprint = fingerprint(session, &request);
+    let info = &session.info;
+    let computing = request.computed.iter();
+    let computing = computing.map(|c| Access::compute(c, &info.database, &info.target));
+    request.accesses.extend(computing);
 
     let risk = session
         .ports
@@ -252,6 +261,7 @@ async fn hold<R>(
         bundle: request.policy.bundle().clone(),
         fingerprint,
         parameters: request.parameters.clone(),
+        computed: request.computed.clone(),
         reason,
         routes,
     };
@@ -383,9 +393,16 @@ impl Turned {
 }
 
 fn denied(reason: String, policies: Vec<Arc<str>>) -> Refusal {
-    Refusal {
+    let computes = reason.contains(Action::DataCompute.as_str());
+    let refusal = Refusal {
         policies,
         ..Refusal::new(RefusalKind::Denied, Fault::Policy, reason)
+    };
+    // The reasons of a denied data:compute name it and its column. Also when policy was asked before,
+    // and all that is left of its answer is its text.
+    match computes {
+        true => refusal.hint(COMPUTE_HINT),
+        false => refusal,
     }
 }
 

@@ -76,6 +76,7 @@ fn request(session: &Session, text: &str) -> Request<String> {
         facts: Facts::Sql(Arc::new(SqlFacts::opaque(text.into()))),
         accesses: vec![access(Action::PostgresUpdate)],
         labelled: vec![column("ssn")],
+        computed: Vec::new(),
         unmaskable: None,
         canonical: text.as_bytes().to_vec(),
         parameters: Vec::new(),
@@ -149,6 +150,69 @@ async fn what_cannot_be_masked_is_refused_unless_revealed() {
         assert_eq!(ask(&session, request).await.is_ok(), permitted);
         assert_eq!(memory.journal.refusals().len(), usize::from(!permitted));
     }
+}
+
+#[tokio::test]
+async fn what_it_computes_with_is_decided_and_on_record() {
+    let shows = |memory: &Memory| memory.journal.intents().last().map(|i| i.accesses.clone());
+    let computes = |session: &Session| Request {
+        computed: vec![column("ssn")],
+        ..request(session, "select")
+    };
+    let expect = Access::compute(&column("ssn"), &"shop".into(), &target());
+
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    let _ = ask(&session, computes(&session)).await.unwrap();
+    assert!(shows(&memory).unwrap().contains(&expect));
+    let _ = ask(&session, request(&session, "select")).await.unwrap();
+    assert!(!shows(&memory).unwrap().contains(&expect));
+
+    let mut policy = MemoryPolicy::deny(&[Action::DataCompute]);
+    let denies = policy.decide.clone();
+    policy.decide = Arc::new(move |q| match denies(q) {
+        Ruling::Deny { policies, .. } => Ruling::Deny {
+            policies,
+            reason: "no grant permits data:compute on column public.customers.ssn".into(),
+        },
+        other => other,
+    });
+    let memory = Memory::new(policy);
+    let session = open(&memory).await;
+    let refusal = ask(&session, computes(&session)).await.unwrap_err();
+    assert_eq!(refusal.kind, RefusalKind::Denied);
+    assert!(refusal.hint.unwrap().contains("permission data:compute"));
+    let refused = memory.journal.refusals();
+    assert!(refused.last().unwrap().accesses.contains(&expect));
+    let _ = ask(&session, request(&session, "select")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_permits_one_statement_to_compute() {
+    let memory = Memory::new(MemoryPolicy::hold(&[Action::DataCompute]));
+    let session = open(&memory).await;
+    let computes = || Request {
+        computed: vec![column("ssn")],
+        ..request(&session, "select")
+    };
+    let approve = async {
+        let id = memory.approver.next().await;
+        // People see what it is about.
+        assert_eq!(memory.approver.computed(&id), [column("ssn")]);
+        memory.approver.approve(&id, "bob");
+    };
+    let (result, ()) = tokio::join!(ask(&session, computes()), approve);
+    assert!(result.unwrap().receipt().was_held());
+    let deny = async {
+        let id = memory.approver.next().await;
+        let outcome = HoldOutcome::Denied {
+            by: "bob".into(),
+            reason: "no".into(),
+        };
+        memory.approver.end(&id, outcome);
+    };
+    let (result, ()) = tokio::join!(ask(&session, computes()), deny);
+    assert_eq!(result.unwrap_err().kind, RefusalKind::HoldDenied);
 }
 
 #[tokio::test]

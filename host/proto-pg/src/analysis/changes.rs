@@ -34,9 +34,19 @@ impl<'t> Walk<'t, '_> {
         }
         if let Some(conflict) = s.on_conflict_clause() {
             self.found.range("excluded", Range::Excluded(excluded));
-            if let Some(infer) = conflict.infer() {
-                self.parts(infer.index_elems(), &inner);
-                self.part(infer.where_clause(), &inner);
+            match conflict.infer() {
+                Some(infer) if infer.conname().is_none() => {
+                    self.parts(infer.index_elems(), &inner);
+                    self.part(infer.where_clause(), &inner);
+                }
+                // Whatever is unique: it is not looked up which columns those are.
+                _ => {
+                    let table = s.relation().and_then(|r| {
+                        let alias = r.alias().and_then(|a| a.aliasname());
+                        alias.or(r.relname())
+                    });
+                    self.found.mention(item.owner, table, None);
+                }
             }
             if !conflict.target_list().is_empty() {
                 self.written(s.relation(), Action::PostgresUpdate);
@@ -51,6 +61,16 @@ impl<'t> Walk<'t, '_> {
             self.part(conflict.where_clause(), &inner);
         }
         self.returning(s.returning_clause(), inner);
+    }
+
+    /// What stands beside the values of an INSERT gives nothing to its row.
+    pub(super) fn beside(&self, owner: u32) -> u32 {
+        let flow = &self.found.flow;
+        let name = flow.defs.get(owner as usize).map(|d| d.name);
+        match name.is_some_and(|name| name != NONE && flow.name(EXCLUDED) == Some(name)) {
+            true => NONE,
+            false => owner,
+        }
     }
 
     /// The columns that values go to, by position.

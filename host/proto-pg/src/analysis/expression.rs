@@ -1,6 +1,6 @@
 //! The walk's other half: expressions and what stands in FROM.
 
-use pg_raw_parse::raw::A_Expr_Kind;
+use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::Action;
 
@@ -39,17 +39,17 @@ impl<'t> Walk<'t, '_> {
             Node::ColumnRef(c) => self.column(c, i),
             Node::FuncCall(f) => self.call(f, i),
             Node::A_Expr(e) => {
-                self.operator(e.name());
-                if matches!(
-                    e.kind,
+                match e.kind {
+                    // Its name is the keyword.
                     A_Expr_Kind::AEXPR_BETWEEN
-                        | A_Expr_Kind::AEXPR_NOT_BETWEEN
-                        | A_Expr_Kind::AEXPR_BETWEEN_SYM
-                        | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM
-                ) {
-                    for name in ["<", ">", "<=", ">="] {
-                        self.implied(name);
+                    | A_Expr_Kind::AEXPR_NOT_BETWEEN
+                    | A_Expr_Kind::AEXPR_BETWEEN_SYM
+                    | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM => {
+                        for name in ["<", ">", "<=", ">="] {
+                            self.implied(name);
+                        }
                     }
+                    _ => self.operator(e.name()),
                 }
                 self.part(e.lexpr(), i);
                 self.part(e.rexpr(), i);
@@ -66,7 +66,13 @@ impl<'t> Walk<'t, '_> {
                 // `IN (SELECT …)` has none of its own.
                 self.implied("=");
                 self.part(e.testexpr(), i);
-                self.part(e.subselect(), i);
+                // What it gives is compared; EXISTS does not look at it.
+                let exists = e.sub_link_type == SubLinkType::EXISTS_SUBLINK;
+                let owner = match item.owner {
+                    NONE if !exists => self.found.computes(),
+                    owner => owner,
+                };
+                self.part(e.subselect(), &Item { owner, ..item });
             }
             Node::A_Indices(e) => {
                 self.part(e.lidx(), i);
@@ -105,7 +111,12 @@ impl<'t> Walk<'t, '_> {
                 self.part(e.node(), i);
             }
             Node::WindowDef(w) => self.window(Some(w), i),
-            Node::IndexElem(e) => self.part(e.expr(), i),
+            Node::IndexElem(e) => {
+                if let Some(name) = e.name() {
+                    self.found.mention(item.owner, None, Some(name));
+                }
+                self.part(e.expr(), i);
+            }
             _ => self.source(item),
         }
     }
@@ -124,6 +135,12 @@ impl<'t> Walk<'t, '_> {
                 self.implied("=");
                 self.derived(j.alias());
                 self.derived(j.join_using_alias());
+                for name in j.using_clause() {
+                    self.found.mention(item.owner, None, name.sval());
+                }
+                if j.is_natural {
+                    self.found.mention(item.owner, None, None);
+                }
                 self.part(j.larg(), i);
                 self.part(j.rarg(), i);
                 self.part(j.quals(), i);

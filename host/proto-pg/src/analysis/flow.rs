@@ -85,6 +85,8 @@ pub(crate) enum DefKind {
     Source,
     /// A name from an alias's column list: could be any column.
     Renamed,
+    /// What the statement computes with: no value of its own.
+    Compute,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +103,8 @@ pub(crate) struct Def {
     pub group: u32,
     /// It stands for columns whose names and number are not known here.
     pub star: bool,
+    /// Its value is compared with others: DISTINCT, UNION, GROUP BY 1.
+    pub compared: bool,
     /// The OID and the column that a sink stores into, when they are known.
     pub into: Option<(u32, Name)>,
 }
@@ -136,7 +140,7 @@ pub(crate) enum Top {
     Named,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Flow {
     pub names: Vec<Box<str>>,
     pub defs: Vec<Def>,
@@ -156,7 +160,30 @@ pub(crate) struct Flow {
     pub unknown: Vec<Name>,
     /// Definitions that can hold what a trigger or a default has put into the row.
     pub brought: Vec<u32>,
+    /// The definition of what the statement computes with, or none when that is nothing.
+    pub computes: u32,
     pub interned: HashMap<Box<str>, Name>,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            defs: Vec::new(),
+            mentions: Vec::new(),
+            ranges: Vec::new(),
+            relations: Vec::new(),
+            made_up: Vec::new(),
+            groups: 0,
+            top: Top::default(),
+            opaque: false,
+            blind: false,
+            unknown: Vec::new(),
+            brought: Vec::new(),
+            computes: NONE,
+            interned: HashMap::new(),
+        }
+    }
 }
 
 impl Flow {

@@ -70,6 +70,8 @@ pub(crate) struct Found {
     pub hidden_code: bool,
     /// Something in FROM has columns of unknown names.
     pub any_column: bool,
+    /// Code that can read anything decides which rows there are.
+    pub opaque_condition: bool,
     /// Relations whose constraints are checked: an error can show their rows.
     pub checked: BTreeSet<usize>,
     /// Columns that nothing in reach has; by the relation that they are said to be of.
@@ -100,6 +102,7 @@ impl Found {
             echo: false,
             group: NONE,
             star: false,
+            compared: false,
             into: None,
         });
         (self.flow.defs.len() - 1) as u32
@@ -109,11 +112,12 @@ impl Found {
         self.flow.defs.get_mut(def as usize)
     }
 
-    /// Outside of a definition a mention has no effect on values.
+    /// Outside of a definition a mention has no effect on values: the statement computes with it.
     pub fn mention(&mut self, def: u32, qualifier: Option<&str>, name: Option<&str>) {
-        if def == NONE {
-            return;
-        }
+        let def = match def {
+            NONE => self.computes(),
+            def => def,
+        };
         let qualifier = qualifier.map_or(NONE, |q| self.intern(q));
         let name = name.map_or(NONE, |n| self.intern(n));
         let mention = Mention {
@@ -124,6 +128,14 @@ impl Found {
         if self.mentions.insert(mention) {
             self.flow.mentions.push(mention);
         }
+    }
+
+    /// The definition that stands for whatever decides rows, their order, branches and errors.
+    pub fn computes(&mut self) -> u32 {
+        if self.flow.computes == NONE {
+            self.flow.computes = self.define(DefKind::Compute, NONE, None);
+        }
+        self.flow.computes
     }
 
     pub fn range(&mut self, name: &str, range: Range) {
@@ -163,6 +175,8 @@ impl Found {
         self.tables.extend(other.tables);
         self.calls.extend(other.calls);
         self.elsewhere.extend(other.elsewhere);
+        self.computes_like(&other.flow);
+        self.opaque_condition |= other.opaque_condition;
         for oid in other.flow.relations {
             self.reach(oid);
         }
@@ -175,5 +189,67 @@ impl Found {
         self.not_understood = self.not_understood.or(other.not_understood);
         self.refuse = self.refuse.take().or(other.refuse);
         self.copies = self.copies.or(other.copies);
+    }
+
+    /// Takes over what another flow computes with: its definitions, since conditions are about them, but
+    /// none of its sinks.
+    fn computes_like(&mut self, other: &Flow) {
+        let nothing = other.computes == NONE && other.defs.iter().all(|d| !d.compared);
+        if nothing {
+            return;
+        }
+        let computes = self.computes();
+        let names: Vec<Name> = other.names.iter().map(|n| self.intern(n)).collect();
+        let name = |n: Name| names.get(n as usize).copied().unwrap_or(NONE);
+        let first = self.flow.defs.len() as u32;
+        let def = |d: u32| match d {
+            NONE => NONE,
+            d if d == other.computes => computes,
+            d => first + d,
+        };
+        let groups = self.flow.groups;
+        for d in &other.defs {
+            self.flow.defs.push(Def {
+                kind: match d.kind {
+                    DefKind::Sink | DefKind::Compute => DefKind::Target,
+                    kind => kind,
+                },
+                parent: def(d.parent),
+                name: name(d.name),
+                group: match d.group {
+                    NONE => NONE,
+                    group => groups + group,
+                },
+                into: None,
+                ..d.clone()
+            });
+        }
+        self.flow.groups += other.groups;
+        for m in &other.mentions {
+            let mention = Mention {
+                def: def(m.def),
+                qualifier: name(m.qualifier),
+                name: name(m.name),
+            };
+            if self.mentions.insert(mention) {
+                self.flow.mentions.push(mention);
+            }
+        }
+        for &(range, of) in &other.ranges {
+            let of = match of {
+                Range::Excluded(n) => Range::Excluded(name(n)),
+                of => of,
+            };
+            if self.ranges.insert((name(range), of)) {
+                self.flow.ranges.push((name(range), of));
+            }
+        }
+        self.flow
+            .unknown
+            .extend(other.unknown.iter().map(|n| name(*n)));
+        self.flow
+            .brought
+            .extend(other.brought.iter().map(|d| first + d));
+        self.flow.blind |= other.blind;
     }
 }

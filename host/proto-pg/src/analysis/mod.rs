@@ -11,6 +11,7 @@
 
 mod changes;
 mod command;
+mod compute;
 mod conditions;
 mod ddl;
 mod expression;
@@ -88,6 +89,10 @@ pub struct Analysis {
     pub accesses: Vec<Access>,
     /// Labelled columns that can flow into any result or error text.
     pub labelled: Vec<Column>,
+    /// Labelled columns that the text computes with, wherever that is: conditions, joins, sorting,
+    /// grouping, comparing rows. The one place where this is said; `pipeline::Request::computed` says
+    /// what follows from it. Too many is safe, too few is not.
+    pub computed: Vec<Column>,
     /// See `pipeline::Request::unmaskable`.
     pub unmaskable: Option<&'static str>,
     /// One per statement: the i-th result of a simple query.
@@ -235,6 +240,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
     };
     let mut accesses: Vec<Access> = Vec::new();
     let mut labelled: BTreeSet<Column> = BTreeSet::new();
+    let mut computed: BTreeSet<Column> = BTreeSet::new();
     for summary in &summaries {
         for access in &summary.accesses {
             if !accesses.contains(access) {
@@ -242,6 +248,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
             }
         }
         labelled.extend(summary.labelled.iter().cloned());
+        computed.extend(summary.computed.iter().cloned());
     }
     if accesses.is_empty() {
         accesses.push(on_database(Action::PostgresSession, ctx));
@@ -251,6 +258,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         facts: Arc::new(facts),
         accesses,
         labelled: labelled.into_iter().collect(),
+        computed: computed.into_iter().collect(),
         unmaskable: summaries.iter().find_map(|s| s.unmaskable),
         statements: summaries.iter().map(|s| s.shape.clone()).collect(),
         unknown_names: any(|s| s.unknown_names),
@@ -321,6 +329,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         }),
         accesses: vec![on_database(Action::PostgresUtility, ctx)],
         labelled: index.all.clone(),
+        computed: index.all.clone(),
         unmaskable: Some("a statement that is not understood cannot be masked"),
         statements: Vec::new(),
         unknown_names: false,

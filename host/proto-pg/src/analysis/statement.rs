@@ -310,6 +310,8 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     for param in s.params() {
         walk.expressions(param);
     }
+    // Arguments choose no rows by themselves.
+    walk.found.opaque_condition = false;
     let remembered = cx.ctx.state.prepared(name);
     let mut known = remembered.meanings.clone();
     let mut effects = Vec::new();
@@ -449,6 +451,7 @@ fn call(s: &nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
     if let Some(call) = s.funccall() {
         walk.expressions(Node::FuncCall(call));
     }
+    walk.found.opaque_condition = false;
     walk.found.writes = true;
     walk.found.sets_path = true;
     walk.found.flow.opaque = true;

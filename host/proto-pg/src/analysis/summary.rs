@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
+use super::compute::computed;
 use super::flow::{Masked, Range, Top};
 use super::found::{Found, Place};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
@@ -95,6 +96,8 @@ pub(crate) struct Summary {
     pub functions: BTreeSet<Arc<str>>,
     pub accesses: Vec<Access>,
     pub labelled: BTreeSet<Column>,
+    /// See `Analysis::computed`.
+    pub computed: BTreeSet<Column>,
     pub unmaskable: Option<&'static str>,
     pub shape: StatementShape,
     pub unknown_names: bool,
@@ -113,6 +116,7 @@ impl Summary {
     pub fn means_the_same(&self, other: &Self) -> bool {
         self.accesses == other.accesses
             && self.labelled == other.labelled
+            && self.computed == other.computed
             && self.functions == other.functions
             && self.shape.origins == other.shape.origins
             && self.unmaskable == other.unmaskable
@@ -142,6 +146,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         functions: BTreeSet::new(),
         accesses: Vec::new(),
         labelled: BTreeSet::new(),
+        computed: BTreeSet::new(),
         unmaskable: draft.unmaskable,
         shape: StatementShape {
             kind: draft.kind,
@@ -186,6 +191,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         // Whatever its volatility, it can call set_config.
         summary.effects.push(Effect::Path);
     }
+    let reached: Vec<Column> = summary.labelled.iter().cloned().collect();
     if opaque || found.flow.opaque || draft.everything {
         summary.labelled.extend(index.all.iter().cloned());
     }
@@ -205,13 +211,15 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
             labelled = summary.labelled.iter().cloned().collect();
         }
     }
-    if !labelled.is_empty() && summary.unmaskable.is_none() {
+    if !labelled.is_empty() {
         let mut masked = Masked::new(ctx.snapshot, &labelled);
-        let stores = found.copies;
-        summary.unmaskable = stores.or_else(|| {
-            let taints = Taints::of(&found.flow, &mut masked, &[], 0);
-            taints.sinks(&masked).then_some(COPIES)
-        });
+        let taints = Taints::of(&found.flow, &mut masked, &[], 0);
+        let computed = computed(found, &taints, &mut masked, &reached, &labelled);
+        summary.computed.extend(computed.into_iter().cloned());
+        if summary.unmaskable.is_none() {
+            let stores = found.copies;
+            summary.unmaskable = stores.or_else(|| taints.sinks(&masked).then_some(COPIES));
+        }
     }
     summary.shape.body = body(draft.found, &draft.inner, draft.shows_inner);
     summary
@@ -253,6 +261,7 @@ fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.writes |= inner.writes && !planned_only;
     into.functions.extend(inner.functions.iter().cloned());
     into.labelled.extend(inner.labelled.iter().cloned());
+    into.computed.extend(inner.computed.iter().cloned());
     into.unmaskable = into.unmaskable.or(inner.unmaskable);
     into.refuse = into.refuse.take().or_else(|| inner.refuse.clone());
     into.reads.extend(inner.reads.iter().cloned());

@@ -8,7 +8,7 @@ use crate::catalog::Snapshot;
 
 /// The settled taints of one flow.
 pub(crate) struct Taints<'f> {
-    flow: &'f Flow,
+    pub(super) flow: &'f Flow,
     names: Vec<bool>,
     defs: Vec<bool>,
     groups: Vec<bool>,
@@ -21,8 +21,10 @@ pub(crate) struct Taints<'f> {
     /// Definitions that have lent their parts' names.
     spread: Vec<bool>,
     unnamed: bool,
-    everything: bool,
-    any: bool,
+    pub(super) everything: bool,
+    pub(super) any: bool,
+    /// What is mentioned where the statement computes, and what that brings.
+    pub(super) computing: Vec<(Name, Brings)>,
     /// Steps that settling took.
     pub work: usize,
 }
@@ -67,6 +69,21 @@ enum Side<'a> {
 impl<'f> Taints<'f> {
     /// `more` are relations in reach besides those that the flow names.
     pub fn of(flow: &'f Flow, masked: &mut Masked<'_>, more: &[u32], depth: usize) -> Self {
+        Self::settled(flow, masked, more, depth, flow.opaque)
+    }
+
+    /// As if no code were called that can read anything: what it gives is not tainted.
+    pub fn despite_code(flow: &'f Flow, masked: &mut Masked<'_>) -> Self {
+        Self::settled(flow, masked, &[], 0, false)
+    }
+
+    fn settled(
+        flow: &'f Flow,
+        masked: &mut Masked<'_>,
+        more: &[u32],
+        depth: usize,
+        opaque: bool,
+    ) -> Self {
         let mut taints = Self {
             flow,
             names: vec![false; flow.names.len()],
@@ -79,12 +96,13 @@ impl<'f> Taints<'f> {
             unnamed: false,
             everything: false,
             any: false,
+            computing: Vec::new(),
             work: 0,
         };
         if masked.is_empty() {
             return taints;
         }
-        if flow.opaque {
+        if opaque {
             taints.everything = true;
             taints.any = true;
             return taints;
@@ -265,6 +283,7 @@ impl<'f> Taints<'f> {
         for &(name, range) in &flow.ranges {
             ranges.entry(name).or_default().push(range);
         }
+        let computes = super::compute::defs(flow);
         let mut sides: HashMap<Name, Side<'_>> = HashMap::new();
         let mut known: HashMap<(Name, Name), Brings> = HashMap::new();
         for mention in &flow.mentions {
@@ -284,6 +303,9 @@ impl<'f> Taints<'f> {
                     &ranges,
                 )
             });
+            if computes.contains(&mention.def) {
+                self.computing.push((mention.name, brings));
+            }
             match brings {
                 Brings::Nothing => {}
                 Brings::Taint => self.def(mention.def, queue),
@@ -373,17 +395,17 @@ impl<'f> Taints<'f> {
         self.everything || tainted.any(|(i, _)| !kept.sink(i as u32))
     }
 
-    fn is_def(&self, def: u32) -> bool {
+    pub(super) fn is_def(&self, def: u32) -> bool {
         self.defs.get(def as usize).copied().unwrap_or(false)
     }
 
-    fn is_name(&self, name: Name) -> bool {
+    pub(super) fn is_name(&self, name: Name) -> bool {
         self.names.get(name as usize).copied().unwrap_or(false)
     }
 }
 
 #[derive(Clone, Copy)]
-enum Brings {
+pub(super) enum Brings {
     Nothing,
     Taint,
     /// What the name brings, wherever it is from.

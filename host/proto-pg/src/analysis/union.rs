@@ -58,6 +58,11 @@ impl Analysis {
             }
         }
         self.labelled.sort();
+        for column in &older.computed {
+            if !self.computed.contains(column) {
+                self.computed.push(column.clone());
+            }
+        }
         self.unmaskable = self.unmaskable.or(older.unmaskable);
         if self.statements.len() == older.statements.len() {
             let shapes = self.statements.iter().zip(&older.statements);

@@ -33,6 +33,8 @@ pub(super) struct Item<'t> {
     pub owner: u32,
     pub out: Out,
     pub group: u32,
+    /// Its rows are compared with others: DISTINCT, UNION.
+    pub compared: bool,
 }
 
 /// One name that a WITH clause brings into scope.
@@ -96,11 +98,19 @@ impl<'t, 'c> Walk<'t, 'c> {
                 return;
             }
             self.budget -= 1;
+            let before = std::mem::take(&mut self.found.flow.opaque);
             self.visit(item);
+            let condition = item.owner == NONE || item.owner == self.found.flow.computes;
+            self.found.opaque_condition |= condition && self.found.flow.opaque;
+            self.found.flow.opaque |= before;
         }
+        let before = self.found.flow.opaque;
         self.field_calls();
         self.operator_calls();
         self.cast_calls();
+        // Where in the statement they are is not known any more.
+        let conditions = self.found.flow.computes != NONE;
+        self.found.opaque_condition |= conditions && self.found.flow.opaque && !before;
     }
 
     pub(super) fn push(&mut self, node: Node<'t>, scope: u32, owner: u32, out: Out, group: u32) {
@@ -111,6 +121,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                 owner,
                 out,
                 group,
+                compared: false,
             });
         }
     }
@@ -188,7 +199,10 @@ impl<'t, 'c> Walk<'t, 'c> {
             // `statement` handles it at the top; PostgreSQL allows it nowhere else.
             self.odd("SELECT INTO");
         }
-        let aside = inner;
+        let aside = Item {
+            owner: self.beside(item.owner),
+            ..inner
+        };
         for sort in s.sort_clause() {
             self.part(Node::SortBy(sort), &aside);
         }
@@ -197,6 +211,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         if !s.locking_clause().is_empty() {
             self.found.locks = true;
         }
+        let by_position = s.sort_clause().iter().any(|sort| is_position(sort.node()));
         if s.op != SetOperation::SETOP_NONE {
             let group = match item.group {
                 NONE => {
@@ -207,6 +222,12 @@ impl<'t, 'c> Walk<'t, 'c> {
             };
             for arm in [s.larg(), s.rarg()].into_iter().flatten() {
                 self.push(Node::SelectStmt(arm), scope, item.owner, out, group);
+                if let Some(arm) = self.stack.last_mut() {
+                    // All but UNION ALL look for rows that are alike.
+                    arm.compared = item.compared
+                        || by_position
+                        || !(s.all && s.op == SetOperation::SETOP_UNION);
+                }
             }
             return;
         }
@@ -216,6 +237,13 @@ impl<'t, 'c> Walk<'t, 'c> {
         self.parts(s.group_clause(), &aside);
         self.part(s.having_clause(), &aside);
         self.parts(s.window_clause(), &aside);
+        let distinct = !s.distinct_clause().is_empty();
+        let by_position =
+            by_position || s.group_clause().iter().any(is_position) || s.group_distinct;
+        let inner = Item {
+            compared: item.compared || distinct || by_position,
+            ..inner
+        };
         if s.values_lists().is_empty() {
             self.targets(s.target_list().iter(), Item { out, ..inner });
         } else {
@@ -265,6 +293,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                 d.unnamed = unnamed;
                 d.echo = target.name().is_none() && matches!(value, Node::ColumnRef(_));
                 d.group = item.group;
+                d.compared = item.compared;
             }
             // Behind a star nobody knows the positions.
             if !star {
@@ -304,6 +333,7 @@ impl<'t, 'c> Walk<'t, 'c> {
                     let def = self.found.define(kind, item.owner, Some(&name));
                     if let Some(d) = self.found.def_mut(def) {
                         d.group = item.group;
+                        d.compared = item.compared;
                     }
                     self.stored(def, item.owner, i);
                     columns.push(def);
@@ -426,4 +456,9 @@ pub(crate) fn view(text: &str, snapshot: &Snapshot) -> Option<Flow> {
     let found = walk.found;
     let understood = found.not_understood.is_none() && found.refuse.is_none();
     (understood && !found.unknown_names).then_some(found.flow)
+}
+
+/// `ORDER BY 1`: an output column by its number. Which one is not looked at: all count.
+fn is_position(node: Node<'_>) -> bool {
+    matches!(node, Node::A_Const(_) | Node::GroupingSet(_))
 }

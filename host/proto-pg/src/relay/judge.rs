@@ -218,6 +218,7 @@ pub(super) fn request<R>(
         facts: Facts::Sql(analysis.facts.clone()),
         accesses: analysis.accesses.clone(),
         labelled: analysis.labelled.clone(),
+        computed: analysis.computed.clone(),
         unmaskable: analysis.unmaskable,
         canonical,
         parameters,

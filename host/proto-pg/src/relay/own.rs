@@ -1,10 +1,11 @@
 //! What we do for ourselves between the client's messages: questions to the server on the client's
 //! connection, and analyses that take their time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use pipeline::{EndReason, Facts, Question};
+use pipeline::{Access, EndReason, Facts, Question};
 
 use super::client::FromClient;
 use super::judge::mentions_names;
@@ -243,6 +244,14 @@ impl FromClient {
         let session = &self.link.session;
         let info = session.info();
         let facts = Facts::Sql(judged.analysis.facts.clone());
+        let computed = judged.analysis.computed.iter();
+        let computing: Vec<Access> = computed
+            .map(|column| Access::compute(column, &info.database, &info.target))
+            .collect();
+        let accesses = match computing.is_empty() {
+            true => Cow::Borrowed(&judged.analysis.accesses),
+            false => Cow::Owned([&judged.analysis.accesses[..], &computing].concat()),
+        };
         ask(&Question {
             principal: &info.principal,
             source: info.source,
@@ -251,7 +260,7 @@ impl FromClient {
             facts: Some(&facts),
             risk: &pipeline::Risk::default(),
             approvals: &std::collections::BTreeSet::new(),
-            accesses: &judged.analysis.accesses,
+            accesses: &accesses,
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::testing::Weir;
 use crate::testing::client::Client;
 use crate::testing::postgres::{self, Postgres};
 
+mod compute;
 mod conformance;
 mod holds;
 mod hostile;

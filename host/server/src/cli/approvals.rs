@@ -175,6 +175,9 @@ fn show(a: &ApprovalDetail) {
         }
         parameters(&named.parameters);
     }
+    for column in &a.statement.computes {
+        println!("  decided by the labelled column {}", shown(column));
+    }
     for route in &a.routes {
         println!(
             "  {}: {} of {} from [{}]",

@@ -459,6 +459,7 @@ async fn decide_waits_at_the_desk() {
         facts: facts(),
         accesses: vec![access],
         labelled: vec![],
+        computed: vec![],
         unmaskable: None,
         canonical: STATEMENT.as_bytes().to_vec(),
         parameters: vec![],

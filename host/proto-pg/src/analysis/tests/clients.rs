@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pipeline::{LabelCatalog, Resource};
+use pipeline::Resource;
 
 use super::World;
 use crate::catalog::tests::server::Server;
@@ -84,7 +84,7 @@ fn understood(name: &str, program: &str, arguments: &[&str]) {
     let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
     // Somebody who may read everything: nothing stays masked.
-    world.labels = LabelCatalog::default();
+    let mut labels = std::mem::take(&mut world.labels);
     for text in &texts {
         let analysis = world.analyse(text);
         if analysis.refuse.is_some() || !analysis.facts.parsed || analysis.unknown_names {
@@ -99,6 +99,13 @@ fn understood(name: &str, program: &str, arguments: &[&str]) {
                 }
                 _ => false,
             };
+        }
+        // Clients that look around choose by nothing that is labelled.
+        std::mem::swap(&mut world.labels, &mut labels);
+        let computed = world.analyse(text).computed;
+        std::mem::swap(&mut world.labels, &mut labels);
+        if !computed.is_empty() {
+            wrong.push(format!("computes with {computed:?}: {text}"));
         }
         world.state.forwarded(&analysis);
     }

@@ -3,6 +3,7 @@
 mod bypass;
 mod clients;
 mod columns;
+mod computed;
 mod facts;
 mod hidden;
 mod hostile;
