@@ -50,9 +50,12 @@ pub fn run(args: &[&str]) -> Result<()> {
     let mut quick = false;
     let mut rounds = None;
     let mut rest = args.iter();
+    let mut hold = false;
     while let Some(arg) = rest.next() {
         match *arg {
             "pg" => {}
+            // For a profiler, or to measure one thing by hand.
+            "hold" => hold = true,
             "--quick" => {
                 effort = QUICK;
                 quick = true;
@@ -61,14 +64,20 @@ pub fn run(args: &[&str]) -> Result<()> {
                 let n = rest.next().context("--rounds needs a number")?;
                 rounds = Some(n.parse().context("--rounds needs a number")?);
             }
-            other => bail!("bench does not know {other:?}: pg, --quick, --rounds N"),
+            other => bail!("bench does not know {other:?}: pg, hold, --quick, --rounds N"),
         }
     }
     effort.rounds = rounds.unwrap_or(effort.rounds).max(1);
-    postgres(&paths::root(), effort, quick)
+    let root = paths::root();
+    prepare(&root)?;
+    if hold {
+        return stand(effort);
+    }
+    postgres(effort, quick)
 }
 
-fn postgres(root: &Path, effort: Effort, quick: bool) -> Result<()> {
+/// What is measured, and what it is measured against.
+fn prepare(root: &Path) -> Result<()> {
     deps::ensure(deps::BENCH)?;
     build_plugins(root)?;
     // A binary that is named is measured as it is.
@@ -78,6 +87,28 @@ fn postgres(root: &Path, effort: Effort, quick: bool) -> Result<()> {
             &["build", "--locked", "--release", "-p", "server"],
         ))?;
     }
+    Ok(())
+}
+
+/// Starts the peers, says how to reach them, and waits until the standard input ends.
+fn stand(effort: Effort) -> Result<()> {
+    let stand = Stand::start(effort.rows)?;
+    for (name, peer) in stand.all() {
+        println!(
+            "{name}: pid={} PGSSLMODE=require PGHOST=127.0.0.1 PGPORT={} PGUSER={} \
+             PGDATABASE={} PGPASSWORD='{}'",
+            peer.pid.unwrap_or_default(),
+            peer.port,
+            peer.user,
+            stand::DATABASE,
+            peer.password
+        );
+    }
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
+
+fn postgres(effort: Effort, quick: bool) -> Result<()> {
     let stand = Stand::start(effort.rows)?;
     let mut report = Report::default();
 

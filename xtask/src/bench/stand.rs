@@ -61,6 +61,16 @@ impl Stand {
         [self.direct(), self.bouncer(), self.weir()]
     }
 
+    /// Every way, by a name for people.
+    pub fn all(&self) -> [(&'static str, Peer); 4] {
+        [
+            ("direct", self.direct()),
+            ("pgbouncer", self.bouncer()),
+            ("weir", self.weir()),
+            ("weir, masked", self.weir_masked()),
+        ]
+    }
+
     fn direct(&self) -> Peer {
         let user = TRUSTED.to_owned();
         let password = String::new();
