@@ -303,6 +303,60 @@ fn after_kill_9_every_forwarded_statement_is_on_record() {
     assert!(ok, "{said}");
 }
 
+/// A bundle that does not wait for the disk before it lets reads through still loses none of them when
+/// Weir is killed: whatever was answered is on record.
+#[test]
+fn after_kill_9_every_answered_read_is_on_record_also_when_none_is_synced() {
+    let mut shop = shop_with(
+        "kill-9-os",
+        |bundle| {
+            let manifest = bundle.files.get_mut("bundle.toml").unwrap();
+            manifest.push_str("\n[recording]\nreads = \"os\"\nsync_within_ms = 1000\n");
+        },
+        |_| {},
+    );
+    let answered = std::sync::Mutex::new(BTreeSet::new());
+    for round in 0..3 {
+        let clients: Vec<_> = (0..4).map(|_| shop.connect(ALICE)).collect();
+        std::thread::scope(|scope| {
+            for (n, mut client) in clients.into_iter().enumerate() {
+                let answered = &answered;
+                scope.spawn(move || {
+                    for i in 0.. {
+                        let mark = format!("read-{round}-{n}-{i}.");
+                        let sql = format!("SELECT id, '{mark}' FROM orders LIMIT 1");
+                        let asked = match i % 2 {
+                            0 => client.query(&sql),
+                            _ => client.extended(&sql, &[], 0),
+                        };
+                        match asked {
+                            Ok(reply) if reply.error().is_none() => {
+                                answered.lock().unwrap().insert(mark);
+                            }
+                            Ok(reply) => panic!("{reply:?}"),
+                            Err(_) => return,
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(900));
+            shop.weir.kill_9().unwrap();
+        });
+        shop.weir.launch().unwrap();
+    }
+    let answered = answered.into_inner().unwrap();
+    assert!(answered.len() > 30, "only {} reads", answered.len());
+    let olga = shop.token(OLGA);
+    eventually("every read to be on record", SOON, || {
+        let all = transcripts(&shop.weir, &olga)?;
+        let missing = answered.iter().filter(|mark| !all.contains(*mark)).count();
+        Ok((missing == 0).then_some(()))
+    })
+    .unwrap();
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
+}
+
 /// While the store is away, recordings wait on disk; when that is full, nothing more passes.
 #[test]
 fn without_a_store_sessions_go_on_until_the_spool_is_full() {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use cedar_policy_core::ast::Entity;
 use pipeline::ports::Policy;
 use pipeline::{
-    Access, Action, Actor, ApprovalRule, BundleRef, Column, LabelCatalog, Principal, Question,
-    Resource, Ruling, Target,
+    Access, Action, Actor, ApprovalRule, BundleRef, Column, Durability, LabelCatalog, Principal,
+    Question, Resource, Ruling, Target,
 };
 
 use crate::build::{Built, database_of, target_missing};
@@ -126,6 +126,10 @@ impl Policy for CompiledBundle {
 
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule> {
         self.manifest.rules.iter().find(|r| &*r.name == name)
+    }
+
+    fn durability_of_reads(&self) -> Durability {
+        self.manifest.reads
     }
 }
 

@@ -1,10 +1,10 @@
-//! `bundle.toml`: the bundle's name, approval rules and data labels.
+//! `bundle.toml`: the bundle's name, approval rules, data labels, and how safe records have to be.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::{ApprovalRule, LabelCatalog, LabelRule};
+use pipeline::{ApprovalRule, Durability, LabelCatalog, LabelRule};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -16,6 +16,9 @@ pub const MAX_LABEL_RULES: usize = 2_000;
 const MAX_REQUIRED: u32 = 10;
 const MIN_TTL_SECONDS: u64 = 10;
 const MAX_TTL_SECONDS: u64 = 7 * 24 * 3600;
+/// For how long the record of a read may be with the operating system only.
+const SYNC_WITHIN_MS: std::ops::RangeInclusive<u64> = 5..=1_000;
+const DEFAULT_SYNC_WITHIN_MS: u64 = 50;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,15 @@ struct RawManifest {
     approval_rule: Vec<RawRule>,
     #[serde(default)]
     label: Vec<RawLabel>,
+    #[serde(default)]
+    recording: RawRecording,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawRecording {
+    reads: Option<Spanned<String>>,
+    sync_within_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -66,6 +78,8 @@ pub(crate) struct Manifest {
     pub rules: Vec<ApprovalRule>,
     pub label_rules: Vec<LabelRule>,
     pub labels: LabelCatalog,
+    /// Of intents that only read.
+    pub reads: Durability,
 }
 
 impl Manifest {
@@ -98,6 +112,7 @@ impl Manifest {
         for label in &raw.label {
             check.label(label);
         }
+        let reads = check.reads(&raw.recording);
         if !check.ok {
             return None;
         }
@@ -108,6 +123,7 @@ impl Manifest {
             rules: raw.approval_rule.into_iter().map(approval_rule).collect(),
             labels: LabelCatalog::new(label_rules.clone()),
             label_rules,
+            reads,
         })
     }
 }
@@ -193,6 +209,41 @@ impl Check<'_> {
         }
     }
 
+    fn reads(&mut self, raw: &RawRecording) -> Durability {
+        let within = raw.sync_within_ms.as_ref();
+        match raw
+            .reads
+            .as_ref()
+            .map(|r| (r.get_ref().as_str(), r.span().start))
+        {
+            None | Some(("fsync", _)) => {
+                if let Some(within) = within {
+                    let text = "sync_within_ms is for reads = \"os\"";
+                    self.fail(within.span().start, text);
+                }
+                Durability::Fsync
+            }
+            Some(("os", at)) => {
+                let ms = within.map_or(DEFAULT_SYNC_WITHIN_MS, |w| *w.get_ref());
+                if !SYNC_WITHIN_MS.contains(&ms) {
+                    let (least, most) = (SYNC_WITHIN_MS.start(), SYNC_WITHIN_MS.end());
+                    let at = within.map_or(at, |w| w.span().start);
+                    self.fail(at, format!("sync_within_ms must be {least} to {most}"));
+                }
+                Durability::Os {
+                    within: Duration::from_millis(ms),
+                }
+            }
+            Some((other, at)) => {
+                self.fail(
+                    at,
+                    format!("recording.reads is \"fsync\" or \"os\", not {other:?}"),
+                );
+                Durability::Fsync
+            }
+        }
+    }
+
     fn label(&mut self, label: &RawLabel) {
         let at = label.column.span().start;
         if label.labels.is_empty() {
@@ -240,6 +291,7 @@ mod tests {
     #[test]
     fn good_and_bad_manifests() {
         let rule = |body: &str| format!("name = \"x\"\n[[approval_rule]]\n{body}");
+        let recording = |body: &str| format!("name = \"x\"\n[recording]\n{body}");
         let good = "name = \"r\"\napprovers = [\"a\"]\nrequired = 1\nttl_seconds = 60\n";
         for (text, expect) in [
             ("name = \"x\"".to_owned(), ""),
@@ -262,6 +314,16 @@ mod tests {
                 "name = \"x\"\n[[label]]\ncolumn = \"a\"\nlabels = []".to_owned(),
                 "at least one label",
             ),
+            (recording("reads = \"os\""), ""),
+            (recording("reads = \"os\"\nsync_within_ms = 1000"), ""),
+            (recording("reads = \"fsync\""), ""),
+            (recording("reads = \"none\""), "\"fsync\" or \"os\""),
+            (recording("sync_within_ms = 50"), "bundle.toml:3:18"),
+            (
+                recording("reads = \"os\"\nsync_within_ms = 1001"),
+                "5 to 1000",
+            ),
+            (recording("writes = \"os\""), "unknown field"),
             (format!("name = {}", "[".repeat(50_000)), "bundle.toml:"),
         ] {
             let problems = problems_of(&text);

@@ -39,8 +39,8 @@ pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};
 pub use principal::{Actor, Principal, PrincipalKind};
 pub use record::{
-    Approval, ControlEvent, Direction, EndReason, Intent, Outcome, OutcomeKind, RefusalRecord,
-    SessionEnd, SessionStart,
+    Approval, ControlEvent, Direction, Durability, EndReason, Intent, Outcome, OutcomeKind,
+    RefusalRecord, SessionEnd, SessionStart,
 };
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};

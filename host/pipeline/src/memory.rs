@@ -21,7 +21,8 @@ use crate::ports::{
 };
 use crate::principal::Principal;
 use crate::record::{
-    ControlEvent, Direction, EndReason, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
+    ControlEvent, Direction, Durability, EndReason, Intent, Outcome, RefusalRecord, SessionEnd,
+    SessionStart,
 };
 use crate::risk::Risk;
 use crate::session::{BundleRef, SessionInfo, Target};
@@ -71,6 +72,7 @@ pub struct MemoryPolicy {
     pub reveal: Arc<dyn Fn(&Column) -> bool + Send + Sync>,
     /// What `Policy::is_indifferent` answers while nothing is labelled.
     pub indifferent: bool,
+    pub reads: Durability,
 }
 
 impl MemoryPolicy {
@@ -94,6 +96,7 @@ impl MemoryPolicy {
             }),
             reveal: Arc::new(|_| false),
             indifferent: false,
+            reads: Durability::Fsync,
         }
     }
 
@@ -165,6 +168,9 @@ impl Policy for MemoryPolicy {
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule> {
         self.rules.iter().find(|r| &*r.name == name)
     }
+    fn durability_of_reads(&self) -> Durability {
+        self.reads
+    }
 }
 
 pub struct MemoryAuthorizer {
@@ -210,8 +216,8 @@ pub struct MemoryHooks {
 
 #[async_trait]
 impl Hooks for MemoryHooks {
-    async fn classify(&self, _: &SessionInfo, _: &Facts) -> Risk {
-        self.risk.lock().clone()
+    async fn classify(&self, _: &SessionInfo, _: &Facts) -> Arc<Risk> {
+        Arc::new(self.risk.lock().clone())
     }
     async fn route(&self, _: &SessionInfo, _: &Facts, rule: &ApprovalRule, _: &Risk) -> Route {
         Route::from_rule(rule, "held".into())

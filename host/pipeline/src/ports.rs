@@ -18,7 +18,8 @@ use crate::labels::LabelCatalog;
 use crate::mask::{MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 use crate::principal::Principal;
 use crate::record::{
-    ControlEvent, Direction, EndReason, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
+    ControlEvent, Direction, Durability, EndReason, Intent, Outcome, RefusalRecord, SessionEnd,
+    SessionStart,
 };
 use crate::risk::Risk;
 use crate::session::{BundleRef, SessionInfo, Target};
@@ -74,6 +75,11 @@ pub trait Policy: Send + Sync {
         false
     }
     fn approval_rule(&self, name: &str) -> Option<&ApprovalRule>;
+    /// How safe the intent of a mere read has to be before it is forwarded. Whatever else there is
+    /// (see [`crate::decide()`]) has to be on the disk.
+    fn durability_of_reads(&self) -> Durability {
+        Durability::Fsync
+    }
 }
 
 /// What is asked of a bundle.
@@ -113,7 +119,7 @@ pub enum Ruling {
 #[async_trait]
 pub trait Hooks: Send + Sync {
     /// A trap, timeout or limit is risk 100 and the label `plugin-failed`.
-    async fn classify(&self, session: &SessionInfo, facts: &Facts) -> Risk;
+    async fn classify(&self, session: &SessionInfo, facts: &Facts) -> Arc<Risk>;
     /// How people are asked, under `rule`; the caller holds it to the rule's floor. A failed router
     /// gives the rule's own route.
     async fn route(

@@ -26,7 +26,7 @@ pub struct Intent {
     pub at: SystemTime,
     pub facts: Facts,
     pub accesses: Vec<Access>,
-    pub risk: Risk,
+    pub risk: Arc<Risk>,
     pub bundle: BundleRef,
     /// Policies that permitted it.
     pub policies: Vec<Arc<str>>,
@@ -37,6 +37,19 @@ pub struct Intent {
     pub parameters: Vec<Option<Vec<u8>>>,
     /// Names of the labelled columns that stay masked in its result.
     pub masked: Vec<String>,
+    /// How safe its record has to be before it is forwarded.
+    pub durability: Durability,
+}
+
+/// When a record counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on the disk.
+    #[default]
+    Fsync,
+    /// When the operating system has it: a crash of Weir loses nothing, a crash of the machine at most
+    /// what was written `within` this time before it.
+    Os { within: Duration },
 }
 
 /// The approval under which an action was permitted.
@@ -54,7 +67,7 @@ pub struct RefusalRecord {
     pub at: SystemTime,
     pub facts: Facts,
     pub accesses: Vec<Access>,
-    pub risk: Risk,
+    pub risk: Arc<Risk>,
     pub bundle: BundleRef,
     pub kind: RefusalKind,
     pub reason: String,

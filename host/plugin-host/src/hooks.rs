@@ -37,31 +37,15 @@ struct Inspector {
 
 #[async_trait]
 impl Hooks for Plugins {
-    async fn classify(&self, session: &SessionInfo, facts: &Facts) -> Risk {
+    async fn classify(&self, session: &SessionInfo, facts: &Facts) -> Arc<Risk> {
         let set = self.set.load_full();
-        let mut risk = Risk::default();
-        for name in &set.missing {
-            self.absent(name, Hook::Classify, session.id);
-            let text = format!("the required plugin {name} is not loaded");
-            risk.join(Risk::plugin_failed(None, &text));
+        if let Some(known) = set.risks.get(session.id, facts) {
+            return known;
         }
-        if set.plugins.iter().all(|p| p.classify.is_none()) {
-            return risk;
-        }
-        let about = convert::session(session);
-        let op = convert::operation(facts);
-        for plugin in &set.plugins {
-            let Some(pre) = &plugin.classify else {
-                continue;
-            };
-            match self.ask_classifier(plugin, pre, &about, &op).await {
-                Ok(answer) => risk.join(answer),
-                Err(fault) => {
-                    self.failed(plugin, Hook::Classify, &fault, session.id);
-                    let text = format!("the plugin {} failed: {fault}", plugin.info.name);
-                    risk.join(Risk::plugin_failed(Some(plugin.reference.clone()), &text));
-                }
-            }
+        let (risk, pure) = self.classify_anew(&set, session, facts).await;
+        let risk = Arc::new(risk);
+        if pure {
+            set.risks.put(session.id, facts, &risk);
         }
         risk
     }
@@ -182,13 +166,47 @@ impl PlanToken {
 }
 
 impl Plugins {
+    /// Also says whether the same question has the same answer for as long as this set is active.
+    async fn classify_anew(&self, set: &Set, session: &SessionInfo, facts: &Facts) -> (Risk, bool) {
+        let mut risk = Risk::default();
+        let mut pure = set.missing.is_empty();
+        for name in &set.missing {
+            self.absent(name, Hook::Classify, session.id);
+            let text = format!("the required plugin {name} is not loaded");
+            risk.join(Risk::plugin_failed(None, &text));
+        }
+        if set.plugins.iter().all(|p| p.classify.is_none()) {
+            return (risk, pure);
+        }
+        let about = convert::session(session);
+        let op = convert::operation(facts);
+        for plugin in &set.plugins {
+            let Some(pre) = &plugin.classify else {
+                continue;
+            };
+            match self.ask_classifier(plugin, pre, &about, &op).await {
+                Ok((answer, by_itself)) => {
+                    risk.join(answer);
+                    pure &= by_itself;
+                }
+                Err(fault) => {
+                    self.failed(plugin, Hook::Classify, &fault, session.id);
+                    let text = format!("the plugin {} failed: {fault}", plugin.info.name);
+                    risk.join(Risk::plugin_failed(Some(plugin.reference.clone()), &text));
+                    pure = false;
+                }
+            }
+        }
+        (risk, pure)
+    }
+
     async fn ask_classifier(
         &self,
         plugin: &Loaded,
         pre: &OnlyClassifyPre<CallState>,
         session: &types::Session,
         op: &types::Operation,
-    ) -> Result<Risk, Fault> {
+    ) -> Result<(Risk, bool), Fault> {
         let now = self.now_unix();
         let mut call = self
             .runtime
@@ -201,7 +219,9 @@ impl Plugins {
             classify.call_classify(store, session, op).await
         });
         let answer = answer.await?;
-        check::said(answer).and_then(|risk| check::risk(risk, &plugin.reference))
+        let by_itself = !call.store.data().asked;
+        let risk = check::said(answer).and_then(|risk| check::risk(risk, &plugin.reference))?;
+        Ok((risk, by_itself))
     }
 
     async fn ask_router(

@@ -34,6 +34,7 @@ mod kv;
 mod limits;
 mod log;
 mod plugins;
+mod risks;
 mod runtime;
 mod state;
 mod ticker;

@@ -50,6 +50,10 @@ pub(crate) const TITLE_BYTES: usize = 512;
 pub(crate) const BODY_BYTES: usize = 32 << 10;
 /// Plans remembered for one set of plugins.
 pub(crate) const PLANS: usize = 1024;
+/// Answers of classifiers remembered for one set of plugins; twice as many at most.
+pub(crate) const RISKS: usize = 1024;
+/// The longest text that one is remembered for.
+pub(crate) const RISK_TEXT: usize = 4 << 10;
 
 pub(crate) const KV_ENTRIES: usize = 1024;
 pub(crate) const KV_KEY_BYTES: usize = 256;

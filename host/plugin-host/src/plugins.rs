@@ -15,6 +15,7 @@ use crate::events::{Events, Hook, PluginFailure};
 use crate::fault::Fault;
 use crate::limits::{FAILURE_LOGS_PER_SECOND, PLANS, PLUGINS};
 use crate::log::Gate;
+use crate::risks::Risks;
 use crate::runtime::Runtime;
 
 /// What an operator tells a plugin.
@@ -50,6 +51,8 @@ pub(crate) struct Set {
     /// Plans of this set, and so of these versions and configurations. A plan depends on who asks,
     /// so the session is part of the key.
     pub(crate) plans: Mutex<HashMap<(SessionId, Vec<MaskColumn>), MaskPlan>>,
+    /// What this set's classifiers said of a statement, where that cannot change.
+    pub(crate) risks: Risks,
 }
 
 impl Set {
@@ -64,6 +67,7 @@ impl Set {
             plugins,
             missing,
             plans: Mutex::default(),
+            risks: Risks::default(),
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct CallState {
     memory_limit: usize,
     /// Epochs that the call may still be running for.
     pub(crate) ticks_left: u64,
+    /// It used what changes from call to call: its store, or the clock.
+    pub(crate) asked: bool,
 }
 
 impl CallState {
@@ -41,6 +43,7 @@ impl CallState {
             memory_left: memory_limit,
             memory_limit,
             ticks_left: ticks,
+            asked: false,
         }
     }
 }
@@ -117,6 +120,7 @@ impl config::Host for CallState {
 
 impl wit_kv::Host for CallState {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, wit_kv::Error> {
+        self.asked = true;
         Ok(self.shared.kv.get(&key, self.now))
     }
 
@@ -126,10 +130,12 @@ impl wit_kv::Host for CallState {
         value: Vec<u8>,
         ttl_seconds: Option<u32>,
     ) -> Result<(), wit_kv::Error> {
+        self.asked = true;
         Ok(self.shared.kv.set(key, value, ttl_seconds, self.now)?)
     }
 
     fn delete(&mut self, key: String) -> Result<(), wit_kv::Error> {
+        self.asked = true;
         self.shared.kv.delete(&key);
         Ok(())
     }
@@ -140,6 +146,7 @@ impl wit_kv::Host for CallState {
         delta: i64,
         ttl_seconds: Option<u32>,
     ) -> Result<i64, wit_kv::Error> {
+        self.asked = true;
         Ok(self
             .shared
             .kv
@@ -158,6 +165,7 @@ impl From<KvError> for wit_kv::Error {
 
 impl clock::Host for CallState {
     fn now_unix(&mut self) -> u64 {
+        self.asked = true;
         self.now
     }
 }

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pipeline::ports::{Journal, SessionJournal};
 use pipeline::{
-    Actor, BundleRef, Direction, EndReason, Facts, Fingerprint, Intent, Principal, PrincipalKind,
-    Protocol, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts, Target,
+    Actor, BundleRef, Direction, Durability, EndReason, Facts, Fingerprint, Intent, Principal,
+    PrincipalKind, Protocol, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
+    Target,
 };
 use recorder::{Recorder, RecorderOptions, StoreConfig};
 
@@ -217,13 +218,14 @@ fn intent(seq: u64) -> Intent {
         at: SystemTime::now(),
         facts: Facts::Sql(Arc::new(SqlFacts::opaque(text.into()))),
         accesses: Vec::new(),
-        risk: Risk::default(),
+        risk: Arc::new(Risk::default()),
         bundle: bundle(),
         policies: vec!["grant-read".into()],
         approval: None,
         fingerprint: Fingerprint([7; 32]),
         parameters: Vec::new(),
         masked: Vec::new(),
+        durability: Durability::Fsync,
     }
 }
 

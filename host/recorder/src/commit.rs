@@ -1,15 +1,24 @@
-//! The committer: one thread that makes whatever has queued up durable, one block and one
-//! `fdatasync` at a time, and then answers all who wait for it.
+//! The committer: it writes whatever has queued up, one block at a time, makes it durable with one
+//! `fdatasync` for all who wait, and then answers them.
+//!
+//! Writing and syncing are two steps. Its thread does both; a session whose bundle is content with the
+//! operating system's word ([`Level::Written`]) does the first on its own thread, if nobody else is at
+//! it: that saves two changes of threads. Records that nobody waits for are taken along with the next
+//! ones, or when a nap ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::bell::Woken;
 use crate::chain::{self, Hash};
+use crate::disk::DiskFile;
 use crate::record::{Kind, MAX_RECORD, NO_STREAM, NewRecord};
 use crate::state::State;
 use crate::wal::format::FILE_HEADER;
@@ -19,9 +28,27 @@ use crate::wal::writer::{WriteError, Writer};
 /// record makes a longer block.
 const BLOCK_BYTES: usize = 1 << 20;
 const BLOCK_RECORDS: usize = 8192;
+/// What a session writes on its own thread at most; more is the committer's work.
+const LITTLE_BYTES: usize = 64 << 10;
+/// How long a record that nobody waits for is in no file.
+pub const WRITE_WITHIN: Duration = Duration::from_millis(5);
+/// How long it is in the file, but perhaps not on the disk.
+const SYNC_WITHIN: Duration = Duration::from_millis(20);
+/// Blocks for the sealer that gather before it is woken.
+const SEALER_BYTES: usize = 256 << 10;
 
-/// Answers when the records are durable, or why they never will be.
+/// Answers when the records are as safe as was asked for, or why they never will be.
 pub type Done = oneshot::Sender<Result<(), Refused>>;
+
+/// How safe records have to be before whoever waits for them is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// On the disk.
+    #[default]
+    Durable,
+    /// With the operating system, and on the disk within this time.
+    Written(Duration),
+}
 
 /// Why records were not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +65,27 @@ pub enum Refused {
 pub struct Ask {
     pub records: Vec<NewRecord>,
     pub done: Option<Done>,
+    pub level: Level,
     /// Answered when everything of the stream so far is in sealed segments.
     pub sealed: Option<(u128, Done)>,
     pub flush: Option<(Flush, Done)>,
     /// The last message: the thread ends after it.
     pub stop: bool,
     pub permit: Option<OwnedSemaphorePermit>,
+    /// Bytes by which it was added to those that wait.
+    pub counted: usize,
+}
+
+impl Ask {
+    /// Somebody waits for the disk.
+    pub fn is_urgent(&self) -> bool {
+        let durable = self.done.is_some() && self.level == Level::Durable;
+        durable || self.sealed.is_some() || self.flush.is_some() || self.stop
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.iter().map(NewRecord::encoded_len).sum()
+    }
 }
 
 /// What is to be sealed, and durably marked as sealed.
@@ -61,6 +103,7 @@ pub enum ToSealer {
 }
 
 /// One durable block.
+#[derive(Default)]
 pub struct Batch {
     pub file_no: u64,
     /// What it added to the log file.
@@ -83,89 +126,235 @@ pub struct Item {
     pub encoded: Range<usize>,
 }
 
+/// A block that is in the file, and who waits for it to be durable.
+struct Written {
+    batch: Batch,
+    done: Vec<Done>,
+    flushes: Vec<(Flush, Done)>,
+    sync_by: Instant,
+}
+
+impl Written {
+    fn is_urgent(&self) -> bool {
+        !self.done.is_empty() || !self.batch.closers.is_empty() || !self.flushes.is_empty()
+    }
+
+    fn refuse(self, why: &str) {
+        let closers = self.batch.closers.into_iter().map(|(_, done)| done);
+        let flushes = self.flushes.into_iter().map(|(_, done)| done);
+        for done in self.done.into_iter().chain(closers).chain(flushes) {
+            done.send(Err(Refused::Poisoned(why.to_owned()))).ok();
+        }
+    }
+}
+
+/// The end of the log. Whoever holds its lock may append.
 pub struct Committer {
-    pub state: Arc<State>,
-    pub writer: Writer,
+    state: Arc<State>,
+    writer: Writer,
+    rx: mpsc::Receiver<Ask>,
     /// The next record's number in every open stream.
-    pub next: HashMap<u128, u64>,
-    pub to_sealer: SyncSender<ToSealer>,
-    pub queue: usize,
+    next: HashMap<u128, u64>,
+    /// Blocks that the sealer does not have yet, in order.
+    written: VecDeque<Written>,
+    /// So many of them, from the front, are durable.
+    durable: usize,
+    /// Messages taken in so far.
+    seen: u64,
+    /// Dropped sessions' last records, and how many messages must be seen before them.
+    abandoned: Vec<(u64, Vec<NewRecord>)>,
+    queue: u64,
+    /// The last message was seen; the thread has still to act on it.
+    stopping: bool,
 }
 
 #[derive(Default)]
 struct Open {
+    /// By a session's thread, which begins no new file: that takes its time.
+    little: bool,
     raw: Vec<u8>,
     items: Vec<Item>,
     chain: Hash,
     done: Vec<Done>,
+    /// Of those who are content with its being written.
+    now: Vec<Done>,
     closers: Vec<(u128, Done)>,
     flushes: Vec<(Flush, Done)>,
     permits: Vec<OwnedSemaphorePermit>,
+    sync_within: Option<Duration>,
     /// A block before this one was closed early, because the next record did not fit.
     spilled: bool,
 }
 
 impl Open {
-    fn wants_more(&self) -> bool {
-        self.raw.len() < BLOCK_BYTES && self.items.len() < BLOCK_RECORDS && !self.spilled
+    fn wants_more(&self, most: usize) -> bool {
+        self.raw.len() < most && self.items.len() < BLOCK_RECORDS && !self.spilled
+    }
+
+    fn is_empty(&self) -> bool {
+        let waits = self.done.len() + self.now.len() + self.closers.len() + self.flushes.len();
+        self.items.is_empty() && waits == 0 && self.permits.is_empty()
     }
 }
 
+/// What is left to do after a look at the queue.
+struct Round {
+    stop: bool,
+    /// Nothing was there, and nothing is left to be synced.
+    idle: bool,
+    /// More is queued.
+    more: bool,
+    /// The file to be synced, for so many blocks.
+    sync: Option<(Arc<dyn DiskFile>, usize)>,
+    /// When the next sync is due.
+    due: Option<Instant>,
+}
+
 impl Committer {
+    /// `next`: the next record's number in every open stream. `queue`: messages that `rx` holds.
+    pub fn new(
+        state: Arc<State>,
+        writer: Writer,
+        next: HashMap<u128, u64>,
+        rx: mpsc::Receiver<Ask>,
+        queue: usize,
+    ) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            state,
+            writer,
+            rx,
+            next,
+            written: VecDeque::new(),
+            durable: 0,
+            seen: 0,
+            abandoned: Vec::new(),
+            queue: queue as u64,
+            stopping: false,
+        }))
+    }
+
     /// Runs until the last sender is gone or a message says stop. After a write error it only
     /// refuses.
-    pub fn run(mut self, mut rx: mpsc::Receiver<Ask>) {
-        // Dropped sessions' last records, and how many messages must be seen before them.
-        let mut abandoned: Vec<(usize, Vec<NewRecord>)> = Vec::new();
+    pub fn run(shared: &Mutex<Self>, to_sealer: &SyncSender<ToSealer>) {
+        let state = shared.lock().state.clone();
+        let mut sealer = Gathered::default();
+        let mut until: Option<Instant> = None;
         loop {
-            // Whoever leaves something at the side leaves it before he wakes us: so either it is seen
-            // here, or there is a message.
-            let idle = abandoned.is_empty() && self.state.side.lock().is_empty();
-            let first = if idle {
-                match rx.blocking_recv() {
-                    None => return,
-                    first => first,
+            let waiting = || shared.lock().has_work();
+            let woken = state.bell.wait(until, waiting);
+            if woken == Woken::Lazy {
+                // More may come; it is written together.
+                until = Some(Instant::now() + WRITE_WITHIN);
+                continue;
+            }
+            let mut round = shared.lock().look(Instant::now());
+            loop {
+                if let Some((file, blocks)) = round.sync.take() {
+                    // Not under the lock: others append meanwhile.
+                    let synced = file.sync();
+                    let done = shared.lock().synced(synced, blocks);
+                    sealer.take(done);
+                } else {
+                    let done = shared.lock().take_durable();
+                    sealer.take(done);
                 }
-            } else {
-                rx.try_recv().ok()
-            };
-            let left = std::mem::take(&mut self.state.side.lock().abandoned);
-            abandoned.extend(left.into_iter().map(|a| (self.queue + 1, a)));
-            let mut open = self.begin();
-            let mut seen = 0;
-            let mut stop = false;
-            let mut next = first;
-            while let Some(ask) = next {
-                seen += 1;
-                stop |= self.add(&mut open, ask);
-                if stop || !open.wants_more() {
+                if !round.more {
                     break;
                 }
-                next = rx.try_recv().ok();
+                sealer.send(&state, to_sealer, false);
+                round = shared.lock().look(Instant::now());
             }
-            let drained = !stop && open.wants_more();
-            let side = std::mem::take(&mut self.state.side.lock().records);
-            self.put_each(&mut open, &side);
-            for (wait, records) in &mut abandoned {
-                *wait = if drained {
-                    0
-                } else {
-                    wait.saturating_sub(seen)
-                };
-                if *wait == 0 {
-                    self.put_each(&mut open, &std::mem::take(records));
-                }
+            // With nothing else to do, the sealer gets what there is.
+            sealer.send(&state, to_sealer, woken == Woken::Time || round.stop);
+            if round.stop {
+                shared.lock().rx.close();
+                return;
             }
-            abandoned.retain(|(wait, _)| *wait > 0);
-            self.finish(open);
-            if stop {
-                rx.close();
-            }
+            let asleep = round.idle && sealer.is_empty();
+            until = (!asleep).then(|| {
+                let nap = Instant::now() + WRITE_WITHIN;
+                round.due.map_or(nap, |due| due.min(nap))
+            });
         }
     }
 
-    fn begin(&self) -> Open {
+    fn has_work(&self) -> bool {
+        !self.rx.is_empty()
+            || self.rx.is_closed()
+            || !self.written.is_empty()
+            || !self.state.side.lock().is_empty()
+    }
+
+    /// Takes in what has queued up, and writes it.
+    fn look(&mut self, now: Instant) -> Round {
+        // Whoever leaves something at the side leaves it before he rings.
+        let left = std::mem::take(&mut self.state.side.lock().abandoned);
+        let seen = self.seen + self.queue + 1;
+        self.abandoned.extend(left.into_iter().map(|a| (seen, a)));
+        let before = self.seen;
+        let mut open = self.begin(false);
+        let mut stop = self.stopping;
+        let mut drained = false;
+        while open.wants_more(BLOCK_BYTES) {
+            match self.rx.try_recv() {
+                Ok(ask) => stop |= self.add(&mut open, ask),
+                Err(mpsc::error::TryRecvError::Empty) => drained = true,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    drained = true;
+                    stop = true;
+                }
+            }
+            if stop || drained {
+                break;
+            }
+        }
+        let side = std::mem::take(&mut self.state.side.lock().records);
+        self.put_each(&mut open, &side);
+        for (seen, records) in std::mem::take(&mut self.abandoned) {
+            if drained || self.seen >= seen {
+                self.put_each(&mut open, &records);
+            } else {
+                self.abandoned.push((seen, records));
+            }
+        }
+        self.finish(open);
+        let mut unsynced = self.written.iter().skip(self.durable);
+        let must = stop || unsynced.any(|w| w.is_urgent() || w.sync_by <= now);
+        let blocks = self.written.len();
+        let sync = (must && blocks > self.durable).then(|| (self.writer.file(), blocks));
+        let unsynced = self.written.iter().skip(self.durable);
+        Round {
+            stop,
+            idle: self.seen == before && self.written.is_empty(),
+            more: !drained && !stop,
+            due: match sync {
+                Some(_) => None,
+                None => unsynced.map(|w| w.sync_by).min(),
+            },
+            sync,
+        }
+    }
+
+    /// On the thread of a session: writes what is queued, if it is little and the file has room.
+    pub fn write_little(&mut self) {
+        let waiting = self.state.waiting.load(Ordering::Relaxed);
+        if waiting > LITTLE_BYTES || self.writer.is_full() || self.state.failed.is_cancelled() {
+            return;
+        }
+        let mut open = self.begin(true);
+        while open.wants_more(LITTLE_BYTES) {
+            let Ok(ask) = self.rx.try_recv() else { break };
+            if self.add(&mut open, ask) {
+                self.stopping = true;
+                break;
+            }
+        }
+        self.finish(open);
+    }
+
+    fn begin(&self, little: bool) -> Open {
         Open {
+            little,
             chain: self.writer.chain,
             ..Open::default()
         }
@@ -173,13 +362,19 @@ impl Committer {
 
     /// Takes one message in; true when it is the last.
     fn add(&mut self, open: &mut Open, ask: Ask) -> bool {
+        self.seen += 1;
+        self.state.waiting.fetch_sub(ask.counted, Ordering::Relaxed);
         let result = self.put_all(open, &ask.records);
-        match (result, ask.done) {
-            (Ok(()), Some(done)) => open.done.push(done),
-            (Err(why), Some(done)) => {
+        match (result, ask.done, ask.level) {
+            (Ok(()), Some(done), Level::Durable) => open.done.push(done),
+            (Ok(()), Some(done), Level::Written(within)) => {
+                open.now.push(done);
+                open.sync_within = Some(open.sync_within.map_or(within, |w| w.min(within)));
+            }
+            (Err(why), Some(done), _) => {
                 done.send(Err(why)).ok();
             }
-            (_, None) => {}
+            (_, None, _) => {}
         }
         open.closers.extend(ask.sealed);
         open.flushes.extend(ask.flush);
@@ -213,8 +408,9 @@ impl Committer {
     /// Closes the block if so many bytes more would make it too long.
     fn make_room(&mut self, open: &mut Open, len: usize) {
         if !open.raw.is_empty() && open.raw.len().saturating_add(len) > BLOCK_BYTES {
+            let little = open.little;
             self.finish(std::mem::take(open));
-            *open = self.begin();
+            *open = self.begin(little);
             open.spilled = true;
         }
     }
@@ -258,6 +454,10 @@ impl Committer {
     }
 
     fn finish(&mut self, open: Open) {
+        if open.is_empty() {
+            return;
+        }
+        let within = open.sync_within.unwrap_or(SYNC_WITHIN);
         let result = match self.state.poisoned() {
             Some(why) => Err(why),
             None if open.items.is_empty() => Ok(0),
@@ -267,42 +467,45 @@ impl Committer {
                 why
             }),
         };
-        let answer = result
-            .as_ref()
-            .map(|_| ())
-            .map_err(|why| Refused::Poisoned(why.clone()));
-        for done in open.done {
-            done.send(answer.clone()).ok();
-        }
-        let Ok(len) = result else {
-            for (_, done) in open.closers {
-                done.send(answer.clone()).ok();
-            }
-            for (_, done) in open.flushes {
-                done.send(answer.clone()).ok();
-            }
-            return;
+        let written = Written {
+            batch: Batch {
+                file_no: self.writer.file_no,
+                len: result.as_ref().map_or(0, |len| *len),
+                raw: open.raw,
+                items: open.items,
+                closers: open.closers,
+                permits: open.permits,
+            },
+            done: open.done,
+            flushes: open.flushes,
+            sync_by: Instant::now() + within,
         };
-        let batch = ToSealer::Batch(Batch {
-            file_no: self.writer.file_no,
-            len,
-            raw: open.raw,
-            items: open.items,
-            closers: open.closers,
-            permits: open.permits,
-        });
-        let mut sent = self.to_sealer.send(batch).is_ok();
-        for (flush, done) in open.flushes {
-            sent &= self.to_sealer.send(ToSealer::Flush(flush, done)).is_ok();
-        }
-        if !sent {
-            self.state.poison("the sealer has stopped".into());
+        match result {
+            Ok(_) => {
+                for done in open.now {
+                    done.send(Ok(())).ok();
+                }
+                self.written.push_back(written);
+            }
+            Err(why) => {
+                for done in open.now {
+                    done.send(Err(Refused::Poisoned(why.clone()))).ok();
+                }
+                written.refuse(&why);
+                self.refuse_unsynced(&why);
+            }
         }
     }
 
     fn write(&mut self, open: &Open) -> Result<u64, WriteError> {
         let mut len = 0;
-        if self.writer.is_full() {
+        if !open.little && self.writer.is_full() {
+            // Nothing of the old file may become durable after something of the new one.
+            if self.durable < self.written.len() {
+                let synced = self.writer.file().sync();
+                synced.map_err(|e| self.writer.error(e))?;
+                self.durable = self.written.len();
+            }
             self.writer.rotate()?;
             len += FILE_HEADER as u64;
         }
@@ -315,6 +518,80 @@ impl Committer {
             .fetch_add(u64::from(nrec), Ordering::Relaxed);
         counters.blocks.fetch_add(1, Ordering::Relaxed);
         Ok(len)
+    }
+
+    /// The file was synced, or not, when it had so many blocks. Gives what is durable.
+    fn synced(&mut self, result: std::io::Result<()>, blocks: usize) -> Vec<Written> {
+        match result {
+            Ok(()) if !self.state.failed.is_cancelled() => {
+                self.durable = self.durable.max(blocks.min(self.written.len()));
+            }
+            Ok(()) => {
+                let why = self.state.poisoned().unwrap_or_default();
+                self.refuse_unsynced(&why);
+            }
+            Err(source) => {
+                let why = describe(&self.writer.error(source));
+                self.state.poison(why.clone());
+                self.refuse_unsynced(&why);
+            }
+        }
+        self.take_durable()
+    }
+
+    fn refuse_unsynced(&mut self, why: &str) {
+        for written in self.written.split_off(self.durable) {
+            written.refuse(why);
+        }
+    }
+
+    fn take_durable(&mut self) -> Vec<Written> {
+        let count = std::mem::take(&mut self.durable).min(self.written.len());
+        self.written.drain(..count).collect()
+    }
+}
+
+/// Durable blocks on their way to the sealer.
+#[derive(Default)]
+struct Gathered {
+    messages: Vec<ToSealer>,
+    bytes: usize,
+    urgent: bool,
+}
+
+impl Gathered {
+    /// Answers those who waited for the disk.
+    fn take(&mut self, durable: Vec<Written>) {
+        for written in durable {
+            for done in written.done {
+                done.send(Ok(())).ok();
+            }
+            self.bytes += written.batch.raw.len();
+            self.urgent |= !written.batch.closers.is_empty() || !written.flushes.is_empty();
+            self.messages.push(ToSealer::Batch(written.batch));
+            for (flush, done) in written.flushes {
+                self.messages.push(ToSealer::Flush(flush, done));
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    fn send(&mut self, state: &State, to: &SyncSender<ToSealer>, all: bool) {
+        if !(all || self.urgent || self.bytes >= SEALER_BYTES) {
+            return;
+        }
+        let mut sent = true;
+        for message in self.messages.drain(..) {
+            sent &= to.send(message).is_ok();
+        }
+        self.bytes = 0;
+        self.urgent = false;
+        if !sent {
+            state.poison("the sealer has stopped".into());
+        }
     }
 }
 

@@ -4,11 +4,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where the spool is written.
 pub trait Disk: Send + Sync {
     /// A new file; an existing one is an error.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Cuts a torn tail off, durably.
@@ -19,12 +20,12 @@ pub trait Disk: Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// One file being written.
-pub trait DiskFile: Send {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+/// One file being written. It can be synced while more is appended to it.
+pub trait DiskFile: Send + Sync {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
     /// `fdatasync`. After an error the file must not be used again: the kernel may have dropped the
     /// dirty pages, and a second call would lie.
-    fn sync(&mut self) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// The machine's file system.
@@ -32,8 +33,8 @@ pub trait DiskFile: Send {
 pub struct RealDisk;
 
 impl Disk for RealDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(private().create_new(true).open(path)?))
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(private().create_new(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -103,11 +104,12 @@ pub fn durable_dir(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 }
 
 impl DiskFile for File {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        Write::write_all(self, bytes)
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self;
+        Write::write_all(&mut file, bytes)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
 }

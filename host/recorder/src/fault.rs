@@ -103,18 +103,18 @@ impl FaultDisk {
 }
 
 struct FaultFile {
-    inner: Box<dyn DiskFile>,
+    inner: Arc<dyn DiskFile>,
     path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
 impl Disk for FaultDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.try_call(
             Call::Create(path.into()),
             &[Fault::CreateFails, Fault::NoDescriptors],
         )?;
-        Ok(Box::new(FaultFile {
+        Ok(Arc::new(FaultFile {
             inner: RealDisk.create(path)?,
             path: path.into(),
             state: self.state.clone(),
@@ -157,7 +157,7 @@ impl Disk for FaultDisk {
 }
 
 impl DiskFile for FaultFile {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
         state.call(Call::Write(self.path.clone()));
         let len = bytes.len() as u64;
@@ -178,7 +178,7 @@ impl DiskFile for FaultFile {
         error.map_or(Ok(()), |kind| Err(io::Error::new(kind, "injected")))
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.call(Call::Sync(self.path.clone()));
         if let Some(Fault::SyncFailsAfter(n)) = state.fault

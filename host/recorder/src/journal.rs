@@ -9,11 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::ports::{Journal, JournalError, SessionJournal};
-use pipeline::{ControlEvent, Direction, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart};
+use pipeline::{
+    ControlEvent, Direction, Durability, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::commit::{Ask, Done, Refused};
+use crate::commit::{Ask, Done, Level, Refused};
 use crate::convert::{self, json, json_of, ns};
 use crate::doc::{EndDoc, OutcomeDoc};
 use crate::record::{Kind, MAX_RECORD, NewRecord};
@@ -24,6 +26,8 @@ use crate::size;
 const BYTES_RECORD: usize = 128 << 10;
 /// Bytes that one call queues at once; a longer one waits in between.
 const BYTES_AT_ONCE: usize = 512 << 10;
+/// Records that nobody waits for wake the committer when there are so many bytes of them.
+const WAKE_BYTES: usize = 256 << 10;
 /// How often a call that waits for room looks by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -31,11 +35,40 @@ impl Inner {
     /// Queues records; returns when they are in the queue.
     async fn queue(&self, ask: Ask) -> Result<(), JournalError> {
         self.state.check()?;
-        if self.tx.send(ask).await.is_err() {
-            self.state.check()?;
-            return Err(JournalError::Closed);
-        }
+        let place = match self.tx.try_reserve() {
+            Ok(place) => place,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.state.bell.ring_now();
+                match self.tx.reserve().await {
+                    Ok(place) => place,
+                    Err(_) => return self.gone(),
+                }
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => return self.gone(),
+        };
+        self.place(place, ask);
         Ok(())
+    }
+
+    /// Puts it where the committer finds it, and wakes that if it is needed now.
+    fn place(&self, place: mpsc::Permit<'_, Ask>, mut ask: Ask) {
+        let urgent = ask.is_urgent();
+        let len = ask.len();
+        ask.counted = len;
+        let before = self.state.waiting.fetch_add(len, Ordering::Relaxed);
+        let waiting = before.saturating_add(len);
+        place.send(ask);
+        let few = self.tx.capacity() < self.tx.max_capacity() / 2;
+        if urgent || few || waiting >= WAKE_BYTES {
+            self.state.bell.ring_now();
+        } else {
+            self.state.bell.ring();
+        }
+    }
+
+    fn gone<T>(&self) -> Result<T, JournalError> {
+        self.state.check()?;
+        Err(JournalError::Closed)
     }
 
     /// Waits until `len` bytes may be queued.
@@ -66,23 +99,39 @@ impl Inner {
     pub(crate) async fn commit(&self, records: Vec<NewRecord>) -> Result<(), JournalError> {
         let sizes = records.iter().map(NewRecord::encoded_len);
         let permit = self.permit(sizes.fold(0, usize::saturating_add)).await?;
-        self.commit_permitted(records, permit).await
+        self.commit_permitted(records, permit, Level::Durable).await
     }
 
-    /// Writes records; returns when they are durable.
+    /// Writes records; returns when they are as safe as is asked for.
     async fn commit_permitted(
         &self,
         records: Vec<NewRecord>,
         permit: OwnedSemaphorePermit,
+        level: Level,
     ) -> Result<(), JournalError> {
-        let (done, answer) = oneshot::channel();
+        let (done, mut answer) = oneshot::channel();
         self.queue(Ask {
             records,
             done: Some(done),
+            level,
             permit: Some(permit),
             ..Ask::default()
         })
         .await?;
+        if level != Level::Durable {
+            // Changing to another thread and back costs more than writing a little.
+            if let Some(mut committer) = self.committer.try_lock() {
+                committer.write_little();
+            }
+            match answer.try_recv() {
+                Ok(answered) => {
+                    // So that it is synced in time.
+                    self.state.bell.ring();
+                    return self.answered(Some(answered));
+                }
+                Err(_) => self.state.bell.ring_now(),
+            }
+        }
         self.answer(answer).await
     }
 
@@ -90,14 +139,15 @@ impl Inner {
         &self,
         answer: oneshot::Receiver<Result<(), Refused>>,
     ) -> Result<(), JournalError> {
-        match answer.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Refused::Poisoned(why))) => Err(JournalError::Poisoned(why)),
-            Ok(Err(Refused::TooLarge(size))) => Err(too_large(size)),
-            Ok(Err(Refused::Ended)) | Err(_) => {
-                self.state.check()?;
-                Err(JournalError::Closed)
-            }
+        self.answered(answer.await.ok())
+    }
+
+    fn answered(&self, answer: Option<Result<(), Refused>>) -> Result<(), JournalError> {
+        match answer {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Refused::Poisoned(why))) => Err(JournalError::Poisoned(why)),
+            Some(Err(Refused::TooLarge(size))) => Err(too_large(size)),
+            Some(Err(Refused::Ended)) | None => self.gone(),
         }
     }
 
@@ -247,7 +297,14 @@ impl SessionJournal for Recording {
         let body = json_of(&convert::intent(&intent), size)?;
         let record = record(Kind::Intent, intent.at, self.id, Some(intent.seq), body);
         self.open.lock().insert(intent.seq);
-        let done = self.inner.commit_permitted(vec![record], permit).await;
+        let level = match intent.durability {
+            Durability::Fsync => Level::Durable,
+            Durability::Os { within } => Level::Written(within),
+        };
+        let done = self
+            .inner
+            .commit_permitted(vec![record], permit, level)
+            .await;
         if matches!(done, Err(JournalError::TooLarge { .. })) {
             self.open.lock().remove(&intent.seq);
         }
@@ -262,7 +319,10 @@ impl SessionJournal for Recording {
         let body = json_of(&convert::refused(&refusal), size)?;
         let seq = Some(refusal.seq);
         let record = record(Kind::Refused, refusal.at, self.id, seq, body);
-        self.inner.commit_permitted(vec![record], permit).await
+        let level = Level::Durable;
+        self.inner
+            .commit_permitted(vec![record], permit, level)
+            .await
     }
 
     async fn outcome(&self, outcome: Outcome) -> Result<(), JournalError> {
@@ -328,12 +388,13 @@ impl SessionJournal for Recording {
         let records = self.last_records(end.at, &convert::end(&end))?;
         let (done, durable) = oneshot::channel();
         let (sealed, in_segment) = oneshot::channel();
-        place.send(Ask {
+        let ask = Ask {
             records,
             done: Some(done),
             sealed: Some((self.id, sealed)),
             ..Ask::default()
-        });
+        };
+        self.inner.place(place, ask);
         self.inner.answer(durable).await?;
         self.inner.answer(in_segment).await
     }
@@ -351,12 +412,9 @@ impl Drop for Recording {
         };
         if let Ok(records) = self.last_records(SystemTime::now(), &end) {
             self.inner.state.side.lock().abandoned.push(records);
-            match self.inner.tx.try_send(Ask::default()) {
-                // A full queue means that the committer is about to look anyway.
-                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
-                Err(mpsc::error::TrySendError::Closed(_)) => {
-                    tracing::warn!("a session was dropped after the recorder had shut down");
-                }
+            self.inner.state.bell.ring();
+            if self.inner.tx.is_closed() {
+                tracing::warn!("a session was dropped after the recorder had shut down");
             }
         }
     }

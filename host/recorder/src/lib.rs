@@ -2,7 +2,7 @@
 //! into an object store, and what reads them again.
 //!
 //! Place in the flow: adapts `pipeline::ports::{Journal, SessionJournal}`. A session's calls queue
-//! records for the *committer* (`commit`), which makes them durable in shared blocks and passes them
+//! records for the *committer* (`commit`), which writes them in shared blocks, makes these durable and passes them
 //! on to the *sealer* (`seal`), which sorts them into segments; the *uploader* (`upload`) stores
 //! those. `Store`, `verify` and `replay` read what was stored and know nothing of the writers.
 //!
@@ -10,7 +10,9 @@
 //!
 //! Architecture invariants:
 //! - An intent, a refusal, a session's start and an operator's act are durable before the call
-//!   returns; outcomes and bytes follow in order.
+//!   returns; outcomes and bytes follow in order, in the file within 5 ms and durable within 25. An
+//!   intent whose bundle asks for no more is in the file before the call returns, and durable within
+//!   the time that the bundle names.
 //! - After a write or sync error nothing is written to that log any more: every call errs, every
 //!   session is told to end.
 //! - A log file is removed only when a durable mark says that all its records are in segments; a
@@ -18,6 +20,7 @@
 //! - Core types are converted by hand (`convert`) to the documents of the format (`doc`).
 //! - Readers trust nothing: every length has a bound, every hash is checked again.
 
+mod bell;
 mod chain;
 mod commit;
 mod convert;

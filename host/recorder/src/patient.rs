@@ -51,7 +51,7 @@ fn used_up(error: &io::Error) -> bool {
 }
 
 impl Disk for Patient {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.patiently(path, || self.inner.create(path))
     }
 

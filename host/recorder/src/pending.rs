@@ -90,7 +90,7 @@ impl Pending {
         if temporary.exists() {
             self.disk.remove(&temporary)?;
         }
-        let mut file = self.disk.create(&temporary)?;
+        let file = self.disk.create(&temporary)?;
         file.write_all(bytes)?;
         file.sync()?;
         self.disk.rename(&temporary, &self.dir.join(name))

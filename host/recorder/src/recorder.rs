@@ -42,6 +42,9 @@ pub struct Recorder {
 pub(crate) struct Inner {
     pub state: Arc<State>,
     pub tx: mpsc::Sender<Ask>,
+    /// After `tx`: it is rung when that is gone.
+    _last: LastRing,
+    pub committer: Arc<Mutex<Committer>>,
     pub queued: Arc<Semaphore>,
     pub control: Uuid,
     pub closed: AtomicBool,
@@ -50,6 +53,15 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
+}
+
+/// Lets the committer see that nobody can ask it any more.
+struct LastRing(Arc<State>);
+
+impl Drop for LastRing {
+    fn drop(&mut self) {
+        self.0.bell.ring_now();
+    }
 }
 
 impl Drop for Inner {
@@ -62,7 +74,7 @@ impl Drop for Inner {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
     pub records: u64,
-    /// Blocks, each one `fdatasync`.
+    /// Blocks, each one write.
     pub blocks: u64,
     pub wal_bytes: u64,
     pub pending_bytes: u64,
@@ -199,6 +211,7 @@ impl Recorder {
             ..Ask::default()
         };
         inner.tx.send(stop).await.ok();
+        inner.state.bell.ring_now();
         let threads = std::mem::take(&mut *inner.threads.lock());
         let joined =
             tokio::task::spawn_blocking(move || threads.into_iter().all(|t| t.join().is_ok()))
@@ -303,22 +316,20 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
     };
     tx.try_send(ask)
         .map_err(|_| OpenError::Wal("the queue has no room".into()))?;
-    state.wake(&tx);
-    let committer = Committer {
-        state: state.clone(),
-        writer,
-        next,
-        to_sealer,
-        queue: options.limits.queued_records,
-    };
+    state.bell.ring_now();
+    let queue = options.limits.queued_records;
+    let committer = Committer::new(state.clone(), writer, next, rx, queue);
+    let shared = committer.clone();
     let threads = vec![
-        spawn("weir-commit", move || committer.run(rx))?,
+        spawn("weir-commit", move || Committer::run(&shared, &to_sealer))?,
         spawn("weir-seal", move || sealer.run(from_committer))?,
     ];
     let inner = Inner {
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
+        _last: LastRing(state.clone()),
         state,
         tx,
+        committer,
         control,
         closed: AtomicBool::new(false),
         pending,

@@ -1,14 +1,14 @@
 //! What the recorder's threads and tasks share: whether it failed, and how full the spool is.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use pipeline::ports::JournalError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::commit::Ask;
+use crate::bell::Bell;
 use crate::options::Limits;
 use crate::record::NewRecord;
 
@@ -23,8 +23,10 @@ pub struct State {
     pub room: Notify,
     /// Records that the recorder's own threads and dropped sessions want written.
     pub side: Mutex<Side>,
-    /// Wakes the committer when something waits beside its queue.
-    committer: OnceLock<mpsc::WeakSender<Ask>>,
+    /// Bytes of records in the committer's queue.
+    pub waiting: AtomicUsize,
+    /// Wakes the committer.
+    pub bell: Bell,
 }
 
 #[derive(Default)]
@@ -62,22 +64,15 @@ impl State {
             counters: Counters::default(),
             room: Notify::new(),
             side: Mutex::default(),
-            committer: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+            bell: Bell::default(),
         }
-    }
-
-    /// From now on, `post` wakes whoever reads `tx`.
-    pub fn wake(&self, tx: &mpsc::Sender<Ask>) {
-        self.committer.set(tx.downgrade()).ok();
     }
 
     /// Has a record written soon, whether or not anybody else writes.
     pub fn post(&self, record: NewRecord) {
         self.side.lock().records.push(record);
-        // A full queue means that the committer is about to look anyway.
-        if let Some(tx) = self.committer.get().and_then(mpsc::WeakSender::upgrade) {
-            tx.try_send(Ask::default()).ok();
-        }
+        self.bell.ring();
     }
 
     /// From here on every call errs, and every session is told to end. The first reason stays.

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Access, Action};
+use crate::action::{Access, Action, Resource};
 use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
+use crate::facts::Facts;
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::{HoldRequest, Policy, Question, Ruling};
-use crate::record::{Approval, Intent, RefusalRecord};
+use crate::record::{Approval, Durability, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::{Demand, Risk};
 use crate::session::{Session, not_recorded};
@@ -89,7 +90,9 @@ pub async fn decide<R>(
         return Err(refuse(session, request, seq, risk, turned).await);
     }
 
+    let durability = durability(&request, granted.approval.as_ref());
     let intent = Intent {
+        durability,
         seq,
         at: session.ports.clock.now(),
         facts: request.facts,
@@ -120,6 +123,40 @@ pub async fn decide<R>(
         approvals: granted.rules,
     };
     Ok(Permitted::new(request.payload, receipt))
+}
+
+/// A bundle may be content with less than the disk for what reads and does nothing else. Code that can
+/// write, locks, what runs by name and what people have agreed to are never only a read.
+fn durability<R>(request: &Request<R>, approval: Option<&Approval>) -> Durability {
+    let Facts::Sql(sql) = &request.facts else {
+        return Durability::Fsync;
+    };
+    let harmless = |access: &Access| match (access.action, &access.resource) {
+        (
+            Action::PostgresCall,
+            Resource::PgFunction {
+                known: true,
+                volatile: false,
+                security_definer: false,
+                dangerous: false,
+                ..
+            },
+        ) => true,
+        (action, _) => matches!(
+            action,
+            Action::PostgresSelect | Action::PostgresSession | Action::PostgresCopyOut
+        ),
+    };
+    let reads = sql.parsed
+        && !sql.writes
+        && !sql.locks
+        && sql.runs.is_empty()
+        && sql.writes_to.is_empty()
+        && request.accesses.iter().all(harmless);
+    match approval {
+        None if reads => request.policy.durability_of_reads(),
+        _ => Durability::Fsync,
+    }
 }
 
 /// SHA-256 over everything that an approval is for.
@@ -433,7 +470,7 @@ async fn refuse<R>(
     session: &Session,
     request: Request<R>,
     seq: u64,
-    risk: Risk,
+    risk: Arc<Risk>,
     turned: Turned,
 ) -> Refusal {
     let Turned { refusal, hold } = turned;

@@ -390,3 +390,139 @@ fn a_route_is_held_to_the_rules_floor() {
         assert_eq!(route.timeout, Duration::from_secs(secs));
     }
 }
+
+/// A bundle that is content with less than the disk is so for mere reads only.
+#[tokio::test]
+async fn only_what_reads_and_does_nothing_else_need_not_be_on_the_disk() {
+    let os = Durability::Os {
+        within: Duration::from_millis(50),
+    };
+    let function = |volatile, security_definer, dangerous, known| Access {
+        action: Action::PostgresCall,
+        resource: Resource::PgFunction {
+            database: "shop".into(),
+            schema: "public".into(),
+            function: "f".into(),
+            known,
+            volatile,
+            security_definer,
+            dangerous,
+        },
+        target: Some(target()),
+    };
+    let read = SqlFacts {
+        parsed: true,
+        writes: false,
+        locks: false,
+        ..SqlFacts::opaque("select".into())
+    };
+    let named = crate::facts::Named {
+        name: "p".into(),
+        text: "delete".into(),
+        parameters: Arc::new([]),
+    };
+    let select = || vec![access(Action::PostgresSelect)];
+    let with = |other: Access| vec![access(Action::PostgresSelect), other];
+    let mut cases = vec![
+        (read.clone(), select(), os),
+        (read.clone(), with(access(Action::PostgresSession)), os),
+        (read.clone(), with(access(Action::PostgresCopyOut)), os),
+        (read.clone(), with(function(false, false, false, true)), os),
+    ];
+    for facts in [
+        SqlFacts {
+            parsed: false,
+            ..read.clone()
+        },
+        SqlFacts {
+            writes: true,
+            ..read.clone()
+        },
+        SqlFacts {
+            locks: true,
+            ..read.clone()
+        },
+        SqlFacts {
+            runs: vec![named],
+            ..read.clone()
+        },
+    ] {
+        cases.push((facts, select(), Durability::Fsync));
+    }
+    for other in [
+        function(true, false, false, true),
+        function(false, true, false, true),
+        function(false, false, true, true),
+        function(false, false, false, false),
+        access(Action::PostgresUpdate),
+        access(Action::PostgresCreate),
+        access(Action::PostgresUtility),
+        access(Action::PostgresCall),
+    ] {
+        cases.push((read.clone(), with(other), Durability::Fsync));
+    }
+    let memory = Memory::new(MemoryPolicy {
+        reads: os,
+        ..MemoryPolicy::permit_all()
+    });
+    let session = open(&memory).await;
+    assert_eq!(
+        memory.journal.intents().last().unwrap().durability,
+        Durability::Fsync,
+        "connecting"
+    );
+    for (facts, accesses, expect) in cases {
+        let text = format!("{facts:?} {accesses:?}");
+        let request = Request {
+            facts: Facts::Sql(Arc::new(facts)),
+            accesses,
+            ..request(&session, "x")
+        };
+        let _permitted = ask(&session, request).await.unwrap();
+        let intent = memory.journal.intents().pop().unwrap();
+        assert_eq!(intent.durability, expect, "{text}");
+    }
+    // By default everything is on the disk.
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let session = open(&memory).await;
+    let request = Request {
+        facts: Facts::Sql(Arc::new(read.clone())),
+        accesses: select(),
+        ..request(&session, "x")
+    };
+    let _permitted = ask(&session, request).await.unwrap();
+    let intent = memory.journal.intents().pop().unwrap();
+    assert_eq!(intent.durability, Durability::Fsync);
+}
+
+/// What people have agreed to is on the disk before it is done.
+#[tokio::test]
+async fn what_was_held_is_on_the_disk() {
+    let memory = Memory::new(MemoryPolicy {
+        reads: Durability::Os {
+            within: Duration::from_millis(50),
+        },
+        ..MemoryPolicy::hold(&[Action::PostgresSelect])
+    });
+    let session = open(&memory).await;
+    let read = SqlFacts {
+        parsed: true,
+        writes: false,
+        locks: false,
+        ..SqlFacts::opaque("select".into())
+    };
+    let request = Request {
+        facts: Facts::Sql(Arc::new(read)),
+        accesses: vec![access(Action::PostgresSelect)],
+        ..request(&session, "x")
+    };
+    let cancel = CancellationToken::new();
+    let caller = Caller {
+        cancel: &cancel,
+        on_hold: &|info| memory.approver.approve(&info.id, "bob"),
+    };
+    let _permitted = decide(&session, request, caller).await.unwrap();
+    let intent = memory.journal.intents().pop().unwrap();
+    assert!(intent.approval.is_some());
+    assert_eq!(intent.durability, Durability::Fsync);
+}

@@ -224,7 +224,7 @@ async fn without_plugins() {
     let host = Host::new();
     assert_eq!(
         host.plugins.classify(&session(), &facts()).await,
-        Risk::default()
+        Risk::default().into()
     );
     let plan = host
         .plugins

@@ -6,6 +6,7 @@ mod batches;
 mod faults;
 mod first_party;
 mod isolation;
+mod remembered;
 mod routes;
 
 use std::collections::BTreeMap;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pipeline::Direction;
 use pipeline::ports::Journal;
+use pipeline::{Direction, Durability};
 use uuid::Uuid;
 
 use super::support::*;
@@ -20,6 +20,7 @@ use crate::{Days, Recorder, StoreConfig, VerifyOptions, verify_store};
 const DIR: &str = "WEIR_RECORDER_CRASH_DIR";
 const ROUNDS: &str = "WEIR_RECORDER_CRASH_ROUNDS";
 const DEFAULT_ROUNDS: u32 = 20;
+const WITHIN: Duration = Duration::from_millis(500);
 
 /// Not a test by itself: what the killed process runs.
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +49,16 @@ async fn sessions_without_end(recorder: Recorder) {
         let journal = recorder.open(start).await.unwrap();
         let actions = 1 + id.as_u128() as u64 % 30;
         for seq in 0..actions {
-            journal.intent(intent(seq, "select 1")).await.unwrap();
+            // On the disk, or only with the operating system: a kill takes neither.
+            let durability = match seq % 2 {
+                0 => Durability::Fsync,
+                _ => Durability::Os { within: WITHIN },
+            };
+            let intent = pipeline::Intent {
+                durability,
+                ..intent(seq, "select 1")
+            };
+            journal.intent(intent).await.unwrap();
             // One write, so that a kill leaves whole lines.
             let line = format!("\nack {id} {seq}\n");
             std::io::stdout().write_all(line.as_bytes()).unwrap();

@@ -94,14 +94,9 @@ fn commit(dir: &TempDir, asks: Vec<Ask>, side: Vec<NewRecord>) -> (Vec<usize>, A
         tx.try_send(ask).unwrap();
     }
     drop(tx);
-    let committer = Committer {
-        state: state.clone(),
-        writer,
-        next: HashMap::new(),
-        to_sealer,
-        queue: 64,
-    };
-    committer.run(rx);
+    let committer = Committer::new(state.clone(), writer, HashMap::new(), rx, 64);
+    Committer::run(&committer, &to_sealer);
+    drop(to_sealer);
     let sizes = blocks.iter().map(|message| match message {
         ToSealer::Batch(batch) => batch.raw.len(),
         ToSealer::Flush(..) => 0,

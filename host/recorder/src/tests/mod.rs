@@ -2,6 +2,7 @@
 
 mod anchors;
 mod crash;
+mod durability;
 mod faults;
 mod limits;
 mod live;

@@ -154,13 +154,14 @@ pub fn intent(seq: u64, text: &str) -> Intent {
         at: SystemTime::now(),
         facts: sql(text),
         accesses: accesses(),
-        risk: Risk::default(),
+        risk: Arc::new(Risk::default()),
         bundle: bundle(),
         policies: vec!["grant-read".into()],
         approval: None,
         fingerprint: Fingerprint([7; 32]),
         parameters: vec![None, Some(b"x".to_vec()), Some(vec![0xff, 0])],
         masked: vec!["public.users.ssn".into()],
+        durability: pipeline::Durability::Fsync,
     }
 }
 
@@ -170,7 +171,7 @@ pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
         at: SystemTime::now(),
         facts: sql(text),
         accesses: accesses(),
-        risk: Risk::plugin_failed(None, "it trapped"),
+        risk: Arc::new(Risk::plugin_failed(None, "it trapped")),
         bundle: bundle(),
         kind: RefusalKind::HoldDenied,
         reason: "denied by bob: no".into(),

@@ -8,7 +8,7 @@ use crate::wal::format::{BLOCK_HEADER, FILE_HEADER};
 use crate::wal::scan::{self, Tail};
 use crate::wal::writer::Writer;
 
-/// A log of blocks of 1, 2, 5 and 40 records; its bytes, where its blocks end, and its records.
+/// A log of blocks of 1, 2, 5 and 300 records, the last of which is compressed; its bytes, where its blocks end, and its records.
 fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
     let dir = TempDir::new();
     let wal = dir.spool();
@@ -18,7 +18,7 @@ fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
     let mut ends = vec![FILE_HEADER];
     let mut blocks = Vec::new();
     let mut index = 0;
-    for count in [1u64, 2, 5, 40] {
+    for count in [1u64, 2, 5, 300] {
         let mut raw = Vec::new();
         let mut records = Vec::new();
         let mut chain = writer.chain;
@@ -130,7 +130,9 @@ fn a_block_inside_a_torn_block_is_not_believed() {
     }
     .encode(0, &mut raw);
     // Stored, not compressed, so that the inner block is there byte by byte.
-    let mut outer = crate::wal::format::encode_block(&raw, 1, 0, &[0; 32]).unwrap();
+    let mut packer = crate::wal::format::Packer::default();
+    let outer = packer.encode_block(&raw, 1, 0, &[0; 32]).unwrap();
+    let mut outer = outer.to_vec();
     assert!(outer.len() > BLOCK_HEADER + BLOCK_HEADER);
     outer.push(0);
     let mut file = bytes[..FILE_HEADER].to_vec();

@@ -14,9 +14,11 @@ pub const VERSION: u32 = 1;
 const FILE_MAGIC: &[u8; 8] = b"WEIRWAL1";
 pub const BLOCK_MAGIC: &[u8; 4] = b"BLK1";
 const STORED: u32 = 1 << 31;
-const LEVEL: i32 = 1;
+/// The fastest that still saves something: every record is compressed again for its segment, and this
+/// file goes as soon as that is stored.
+const LEVEL: i32 = -3;
 /// Blocks smaller than this are stored: compressing them costs more than it saves.
-const STORE_BELOW: usize = 128;
+const STORE_BELOW: usize = 16 << 10;
 /// The longest raw block: one record of the greatest length.
 pub const MAX_RAW: usize = record::MAX_RECORD + 4;
 
@@ -106,39 +108,79 @@ impl Block {
     }
 }
 
-/// Compresses and frames one block.
-pub fn encode_block(
-    raw: &[u8],
-    nrec: u32,
-    first_seq: u64,
-    chain_after: &Hash,
-) -> Result<Vec<u8>, FormatError> {
-    let mut raw_len = u32::try_from(raw.len()).map_err(|_| FormatError::Length)?;
-    if raw.len() > MAX_RAW {
-        return Err(FormatError::Length);
+/// Compresses and frames blocks, with memory that is used again.
+#[derive(Default)]
+pub struct Packer {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    out: Vec<u8>,
+}
+
+/// Memory for blocks that is kept for the next one.
+const KEEP: usize = 2 << 20;
+
+impl Packer {
+    /// The block is good until the next one is made.
+    pub fn encode_block(
+        &mut self,
+        raw: &[u8],
+        nrec: u32,
+        first_seq: u64,
+        chain_after: &Hash,
+    ) -> Result<&[u8], FormatError> {
+        let mut raw_len = u32::try_from(raw.len()).map_err(|_| FormatError::Length)?;
+        if raw.len() > MAX_RAW {
+            return Err(FormatError::Length);
+        }
+        if self.out.capacity() > KEEP {
+            self.out = Vec::new();
+        }
+        self.out.clear();
+        self.out.resize(BLOCK_HEADER, 0);
+        if !self.pack(raw) {
+            raw_len |= STORED;
+            self.out.extend_from_slice(raw);
+        }
+        let comp_len = (self.out.len() - BLOCK_HEADER) as u32;
+        let mut head = Vec::with_capacity(BLOCK_HEADER);
+        head.extend_from_slice(BLOCK_MAGIC);
+        head.extend_from_slice(&raw_len.to_le_bytes());
+        head.extend_from_slice(&comp_len.to_le_bytes());
+        head.extend_from_slice(&nrec.to_le_bytes());
+        head.extend_from_slice(&first_seq.to_le_bytes());
+        head.extend_from_slice(chain_after);
+        let body = self.out.get(BLOCK_HEADER..).unwrap_or_default();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&head), body);
+        head.extend_from_slice(&crc.to_le_bytes());
+        for (to, from) in self.out.iter_mut().zip(&head) {
+            *to = *from;
+        }
+        Ok(&self.out)
     }
-    let packed = if raw.len() < STORE_BELOW {
-        None
-    } else {
-        // What cannot be compressed is stored: no record is lost to a lack of memory in here.
-        let packed = zstd::bulk::compress(raw, LEVEL).ok();
-        packed.filter(|p| p.len() < raw.len())
-    };
-    let body = packed.as_deref().unwrap_or_else(|| {
-        raw_len |= STORED;
-        raw
-    });
-    let mut out = Vec::with_capacity(BLOCK_HEADER + body.len());
-    out.extend_from_slice(BLOCK_MAGIC);
-    out.extend_from_slice(&raw_len.to_le_bytes());
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    out.extend_from_slice(&nrec.to_le_bytes());
-    out.extend_from_slice(&first_seq.to_le_bytes());
-    out.extend_from_slice(chain_after);
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&out), body);
-    out.extend_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(body);
-    Ok(out)
+
+    /// False: what cannot be compressed is stored; no record is lost to a lack of memory in here.
+    fn pack(&mut self, raw: &[u8]) -> bool {
+        if raw.len() < STORE_BELOW {
+            return false;
+        }
+        if self.zstd.is_none() {
+            self.zstd = zstd::bulk::Compressor::new(LEVEL).ok();
+        }
+        let Some(zstd) = &mut self.zstd else {
+            return false;
+        };
+        self.out.resize(BLOCK_HEADER + raw.len(), 0);
+        let room = self.out.get_mut(BLOCK_HEADER..).unwrap_or_default();
+        match zstd.compress_to_buffer(raw, room) {
+            Ok(len) if len < raw.len() => {
+                self.out.truncate(BLOCK_HEADER + len);
+                true
+            }
+            _ => {
+                self.out.truncate(BLOCK_HEADER);
+                false
+            }
+        }
+    }
 }
 
 /// Reads the block at the start of `bytes`. With `chain`, its records must link from there.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::chain::Hash;
 use crate::disk::{Disk, DiskFile};
-use crate::wal::format::{self, FILE_HEADER, FileHeader, FormatError};
+use crate::wal::format::{FILE_HEADER, FileHeader, FormatError, Packer};
 use crate::wal::scan;
 
 /// Any error here poisons the log: the caller never writes again.
@@ -26,8 +26,9 @@ pub struct Writer {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     rotate_at: u64,
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     path: PathBuf,
+    packer: Packer,
     pub file_no: u64,
     pub file_len: u64,
     pub chain: Hash,
@@ -51,6 +52,7 @@ impl Writer {
             rotate_at,
             file,
             path,
+            packer: Packer::default(),
             file_no,
             file_len: FILE_HEADER as u64,
             chain,
@@ -74,21 +76,31 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends one block and makes it durable: one write, one `fdatasync`.
+    /// Appends one block, in one write. It is durable once the file is synced.
     pub fn append(&mut self, raw: &[u8], nrec: u32, chain_after: Hash) -> Result<u64, WriteError> {
-        let block = format::encode_block(raw, nrec, self.next_seq, &chain_after)
+        let block = self
+            .packer
+            .encode_block(raw, nrec, self.next_seq, &chain_after)
             .map_err(WriteError::Block)?;
-        self.file
-            .write_all(&block)
-            .and_then(|()| self.file.sync())
-            .map_err(|source| WriteError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+        let len = block.len() as u64;
+        self.file.write_all(block).map_err(|e| self.error(e))?;
         self.chain = chain_after;
         self.next_seq += u64::from(nrec);
-        self.file_len += block.len() as u64;
-        Ok(block.len() as u64)
+        self.file_len += len;
+        Ok(len)
+    }
+
+    /// The file that is appended to now, for syncing it while more is appended.
+    pub fn file(&self) -> Arc<dyn DiskFile> {
+        self.file.clone()
+    }
+
+    /// An error of this file.
+    pub fn error(&self, source: io::Error) -> WriteError {
+        WriteError::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -98,10 +110,10 @@ fn begin(
     file_no: u64,
     first_seq: u64,
     prev_chain: Hash,
-) -> Result<(PathBuf, Box<dyn DiskFile>), WriteError> {
+) -> Result<(PathBuf, Arc<dyn DiskFile>), WriteError> {
     let path = scan::file_path(dir, file_no);
     let make = || {
-        let mut file = disk.create(&path)?;
+        let file = disk.create(&path)?;
         let header = FileHeader {
             file_no,
             first_seq,
