@@ -205,10 +205,10 @@ const IBANS: &[(&[u8; 2], usize)] = &[
 pub fn iban(value: &[u8], at: usize) -> Option<Found> {
     let country = [byte(value, at), byte(value, at + 1)].map(|c| c.to_ascii_uppercase());
     let checked = byte(value, at + 2).is_ascii_digit() && byte(value, at + 3).is_ascii_digit();
-    let len = IBANS.iter().find(|(c, _)| **c == country)?.1;
     if !checked {
         return None;
     }
+    let len = IBANS.iter().find(|(c, _)| **c == country)?.1;
     let mut characters = Vec::with_capacity(len);
     let mut end = at;
     let spaced = byte(value, at + 4) == b' ';

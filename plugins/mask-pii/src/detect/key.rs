@@ -82,6 +82,11 @@ const KEYS: &[Rule] = &[
     (b"AIza", 35, 35, is_base64url),
 ];
 
+/// Does a token, a key or an assignment of one begin with this letter?
+pub fn may_begin(c: u8) -> bool {
+    matches!(c, b'A' | b'a' | b'e' | b'g' | b'r' | b's' | b'x')
+}
+
 /// Names after which the secret half of a key pair stands.
 const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
 
@@ -123,4 +128,17 @@ fn is_alphanumeric(c: u8) -> bool {
 
 fn is_word_ascii(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_looked_for_may_begin() {
+        let keys = KEYS.iter().map(|(prefix, ..)| *prefix);
+        for begins in keys.chain(ASSIGNMENTS.iter().copied()).chain([&b"eyJ"[..]]) {
+            assert!(may_begin(begins[0]), "{begins:?}");
+        }
+    }
 }

@@ -87,7 +87,8 @@ pub fn scan(value: &[u8], detectors: Detectors, found: &mut Vec<Found>) {
                 // An address may begin inside a word that was passed over, never inside a find.
                 found.push(hit);
             }
-            None => at += 1,
+            // Nothing else begins inside a word.
+            None => at += run(value, at, usize::MAX, is_word).max(1),
         }
     }
 }
@@ -103,6 +104,12 @@ fn starts_here(value: &[u8], at: usize, c: u8) -> bool {
 fn word(value: &[u8], at: usize, c: u8, detectors: Detectors) -> Option<Found> {
     let on = |one: Detectors| detectors.has(one);
     if c.is_ascii_alphabetic() {
+        // Most words are none of these by their first letters alone.
+        let next = byte(value, at + 1);
+        let account = next.is_ascii_alphabetic() && byte(value, at + 2).is_ascii_digit();
+        if !account && !key::may_begin(c) {
+            return None;
+        }
         let jwt = on(Detectors::JWT).then(|| key::jwt(value, at)).flatten();
         let cloud = || {
             on(Detectors::CLOUD_KEY)
