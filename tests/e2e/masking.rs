@@ -338,3 +338,46 @@ fn clearance_shows_and_lack_of_it_does_not() {
         masked.all()
     );
 }
+
+/// Values that are too large to be held: looked at through windows, wherever in them something stands,
+/// by both protocols and in both formats.
+#[test]
+fn what_is_found_in_a_very_large_value_does_not_pass() {
+    let shop = shop("large-values");
+    let mut client = shop.connect(ALICE);
+    const HALF: usize = 9_000_000;
+    let sql = format!(
+        "SELECT 1, repeat('x', {HALF}) || ' jane@example.org ' || repeat('y', {HALF}), NULL, 'tail'"
+    );
+    let length = 2 * HALF + " jane@example.org ".len();
+    for way in 0..3 {
+        let reply = match way {
+            0 => client.query(&sql),
+            format => client.extended(&sql, &[], format - 1),
+        };
+        let reply = reply.unwrap();
+        assert!(reply.error().is_none(), "{way}: {:?}", reply.error());
+        let shown = reply.text(0, 1).unwrap();
+        assert_eq!(shown.len(), length, "{way}");
+        let clear = shown.bytes().take_while(|c| *c == b'x').count();
+        assert!(clear < HALF && clear > HALF - (2 << 20), "{way}: {clear}");
+        assert!(shown.bytes().skip(clear).all(|c| c == b'*'), "{way}");
+        assert_eq!(reply.text(0, 2), None, "{way}");
+        assert_eq!(reply.text(0, 3).as_deref(), Some("tail"), "{way}");
+        usable(&mut client, &sql);
+    }
+    // Larger than what is ever looked at as a whole, with nothing in it.
+    let sql = "SELECT repeat('x', 70000000)";
+    let shown = client.query(sql).unwrap().text(0, 0).unwrap();
+    assert!(shown.len() == 70_000_000 && shown.bytes().all(|c| c == b'x'));
+    usable(&mut client, sql);
+    // Beside a column that policy hides, such a row cannot pass.
+    let sql = "SELECT repeat('x', 70000000), ssn FROM customers";
+    let reply = client.query(sql);
+    let said = reply.map(|r| r.error().map(|e| e.message().to_owned()));
+    let ended = match &said {
+        Ok(error) => error.is_some(),
+        Err(_) => true,
+    };
+    assert!(ended, "{said:?}");
+}

@@ -6,6 +6,7 @@
 mod copy;
 mod kind;
 mod row;
+pub(crate) mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use pipeline::mask::{Encoding, MaskColumn};
 use crate::analysis::{Field, Taint};
 use crate::catalog::Snapshot;
 
-pub use row::RowMask;
+pub use row::{RowMask, bodies};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::mask::{
-    MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step,
+    MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step, apply_all,
 };
 
 use super::MaskError;
@@ -16,7 +16,7 @@ const NULL: i32 = -1;
 
 /// What is done to one column.
 #[derive(Debug)]
-struct Column {
+pub(super) struct Column {
     kind: Kind,
     /// NULL whatever the plan says.
     tainted: bool,
@@ -26,8 +26,30 @@ struct Column {
 }
 
 impl Column {
-    fn passes(&self) -> bool {
+    pub(super) fn passes(&self) -> bool {
         !self.tainted && !self.inspect && self.before.is_empty() && self.after.is_empty()
+    }
+
+    fn only_inspects(&self) -> bool {
+        self.inspect && !self.tainted && self.before.is_empty() && self.after.is_empty()
+    }
+
+    /// It hides nothing but what is found in it, and stars may stand in it.
+    pub(super) fn streams(&self) -> bool {
+        let mut steps = self.before.iter().chain(&self.after);
+        !self.tainted && self.kind.takes_edits() && !steps.any(Step::hides)
+    }
+
+    pub(super) fn inspects(&self) -> bool {
+        self.inspect
+    }
+
+    /// What the detectors say of it, or of a part of it.
+    pub(super) fn detects(&self, value: &[u8], out: &mut BytesMut) -> Masked {
+        match apply_all(&self.before, value, out) {
+            Masked::Same => apply_all(&self.after, value, out),
+            found => found,
+        }
     }
 }
 
@@ -37,6 +59,8 @@ pub struct RowMask {
     columns: Vec<Column>,
     pass: bool,
     batch: bool,
+    /// Nothing but plugins changes a value: without an edit a row stays as it is.
+    only_inspects: bool,
 }
 
 /// What is done with the values of inspected columns.
@@ -61,6 +85,25 @@ enum Edit<'a> {
 }
 
 impl Edits<'_> {
+    /// The next value stays as it is, which counts as asking for it.
+    fn keeps(&mut self) -> bool {
+        let Self::Known {
+            edits,
+            value,
+            changed,
+            nulled,
+        } = self
+        else {
+            return false;
+        };
+        let touched =
+            edits.nulls.get(*nulled) == Some(value) || edits.indexes.get(*changed) == Some(value);
+        if !touched {
+            *value += 1;
+        }
+        !touched
+    }
+
     fn next(&mut self) -> Edit<'_> {
         let Self::Known {
             edits,
@@ -120,8 +163,13 @@ impl RowMask {
         Self {
             pass: columns.iter().all(Column::passes),
             batch: columns.iter().any(|c| c.inspect && !c.tainted),
+            only_inspects: columns.iter().all(|c| c.passes() || c.only_inspects()),
             columns,
         }
+    }
+
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Rows may be forwarded without being looked at.
@@ -151,17 +199,26 @@ impl RowMask {
         row.end()
     }
 
-    /// `rows` are the bodies that were collected, in order; no edits means that the batch failed and
-    /// every inspected value is redacted.
+    /// Each run holds whole frames that were collected, in order; no edits means that the batch
+    /// failed and every inspected value is redacted.
     pub fn apply_batch(
         &self,
-        rows: &[Bytes],
+        runs: &[Bytes],
         edits: Option<&MaskEdits>,
         out: &mut BytesMut,
     ) -> Result<(), MaskError> {
+        if let (true, Some(edits)) = (self.only_inspects, edits)
+            && edits.indexes.is_empty()
+            && edits.nulls.is_empty()
+        {
+            runs.iter().for_each(|run| out.extend_from_slice(run));
+            return Ok(());
+        }
         let mut edits = known(edits);
-        for row in rows {
-            self.row(row, &mut edits, out)?;
+        for run in runs {
+            for body in bodies(run) {
+                self.row(body?, &mut edits, out)?;
+            }
         }
         Ok(())
     }
@@ -175,6 +232,7 @@ impl RowMask {
         result
     }
 
+    /// What stays is copied in as few pieces as there can be, with its lengths.
     fn write_row(
         &self,
         body: &[u8],
@@ -183,34 +241,38 @@ impl RowMask {
     ) -> Result<(), MaskError> {
         let mut row = Row::open(body, self.columns.len())?;
         let frame = begin(b'D', body.len(), out);
-        out.put_slice(body.get(..2).unwrap_or_default());
+        // Everything of the body up to here is written.
+        let mut from = 0;
         for column in &self.columns {
+            let at = body.len() - row.rest.len();
             let Some(value) = row.value()? else {
-                out.put_i32(NULL);
                 continue;
             };
-            if column.passes() {
-                put(value, out);
+            if column.passes() || (column.only_inspects() && edits.keeps()) {
                 continue;
             }
-            let at = out.len();
+            out.put_slice(body.get(from..at).unwrap_or_default());
+            let length_at = out.len();
             out.put_i32(0);
-            match column.mask(value, edits, out) {
+            let masked = column.mask(value, edits, out);
+            from = body.len() - row.rest.len();
+            match masked {
+                Masked::Same => {
+                    out.truncate(length_at);
+                    from = at;
+                }
                 Masked::Null => {
-                    out.truncate(at);
+                    out.truncate(length_at);
                     out.put_i32(NULL);
                 }
-                Masked::Same => {
-                    out.truncate(at);
-                    put(value, out);
-                }
                 Masked::Changed => {
-                    let length = out.len() - at - 4;
-                    patch(out, at, length)?;
+                    let length = out.len() - length_at - 4;
+                    patch(out, length_at, length)?;
                 }
             }
         }
         row.end()?;
+        out.put_slice(body.get(from..).unwrap_or_default());
         finish(out, frame)
     }
 
@@ -232,13 +294,15 @@ impl RowMask {
 
     pub fn apply_copy_text_batch(
         &self,
-        rows: &[Bytes],
+        runs: &[Bytes],
         edits: Option<&MaskEdits>,
         out: &mut BytesMut,
     ) -> Result<(), MaskError> {
         let mut edits = known(edits);
-        for row in rows {
-            self.line(row, &mut edits, out)?;
+        for run in runs {
+            for body in bodies(run) {
+                self.line(body?, &mut edits, out)?;
+            }
         }
         Ok(())
     }
@@ -391,6 +455,26 @@ fn known(edits: Option<&MaskEdits>) -> Edits<'_> {
     }
 }
 
+/// The bodies of a run of whole frames.
+pub fn bodies(run: &[u8]) -> impl Iterator<Item = Result<&[u8], MaskError>> {
+    let mut rest = run;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let frame = match crate::wire::header(rest) {
+            Ok(Some(h)) => rest.split_at_checked(h.len),
+            _ => None,
+        };
+        let Some((frame, after)) = frame else {
+            rest = &[];
+            return Some(Err(MaskError::Malformed("a frame is cut off")));
+        };
+        rest = after;
+        Some(Ok(frame.get(crate::wire::HEADER..).unwrap_or_default()))
+    })
+}
+
 /// Reads the values of one DataRow.
 struct Row<'a> {
     rest: &'a [u8],
@@ -466,12 +550,6 @@ fn finish(out: &mut BytesMut, frame: usize) -> Result<(), MaskError> {
         return Err(MaskError::TooLarge);
     }
     patch(out, frame, length)
-}
-
-fn put(value: &[u8], out: &mut BytesMut) {
-    // It came out of a frame, so its length fits.
-    out.put_i32(value.len() as i32);
-    out.put_slice(value);
 }
 
 fn patch(out: &mut BytesMut, at: usize, length: usize) -> Result<(), MaskError> {

@@ -48,6 +48,15 @@ fn plan(actions: Vec<Vec<MaskAction>>) -> MaskPlan {
     }
 }
 
+/// A DataRow with this body.
+fn framed(body: &[u8]) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(b'D');
+    frame.put_i32(body.len() as i32 + 4);
+    frame.put_slice(body);
+    frame.freeze()
+}
+
 fn row(values: &[Option<&[u8]>]) -> Bytes {
     let mut body = BytesMut::new();
     body.put_u16(values.len() as u16);
@@ -316,9 +325,106 @@ fn labelled_values_travel_to_no_plugin() {
         data: b"edited".to_vec(),
         nulls: Vec::new(),
     };
-    mask.apply_batch(&[row], Some(&edits), &mut out).unwrap();
+    mask.apply_batch(&[framed(&row)], Some(&edits), &mut out)
+        .unwrap();
     let expect = [&b"[redacted]"[..], b"******-2", b"edited"];
     assert_eq!(values(&out), expect.map(|v| Some(v.to_vec())));
+}
+
+/// Without an edit a row that only plugins look at goes out byte by byte; a failed batch redacts.
+#[test]
+fn what_no_plugin_edits_stays_as_it_is() {
+    let mask = inspecting();
+    let rows = [
+        row(&[Some(b"one"), Some(b"x"), Some(b"1")]),
+        row(&[None, None, None]),
+    ];
+    let run: Bytes = rows
+        .iter()
+        .flat_map(|r| framed(r))
+        .collect::<Vec<_>>()
+        .into();
+    let mut out = BytesMut::new();
+    let none = MaskEdits::default();
+    mask.apply_batch(&[run.clone()], Some(&none), &mut out)
+        .unwrap();
+    assert_eq!(out, run);
+    out.clear();
+    mask.apply_batch(&[run.clone()], None, &mut out).unwrap();
+    assert!(!out.windows(3).any(|w| w == b"one"));
+    // What is hidden is hidden without any edit, too.
+    let actions = vec![vec![MaskAction::Inspect], vec![], vec![]];
+    let fields = [field(TEXT, 0), field(TEXT, 0), field(INT4, 0)];
+    let taints = [Taint::Clean, exact(), Taint::Clean];
+    let mask = RowMask::build(&fields, &taints, &plan(actions), &keys());
+    out.clear();
+    mask.apply_batch(&[framed(&rows[0])], Some(&none), &mut out)
+        .unwrap();
+    let expect = [&b"one"[..], b"[redacted]", b"1"];
+    assert_eq!(values(&out), expect.map(|v| Some(v.to_vec())));
+}
+
+#[test]
+fn a_run_that_is_cut_off_is_malformed() {
+    let mask = inspecting();
+    let whole = framed(&row(&[Some(b"one"), Some(b"x"), Some(b"1")]));
+    for cut in 1..whole.len() {
+        let mut out = BytesMut::new();
+        let cut = whole.slice(..cut);
+        let result = mask.apply_batch(&[cut], None, &mut out);
+        assert!(matches!(result, Err(MaskError::Malformed(_))));
+    }
+}
+
+/// Which rows may be passed on before they are there as a whole.
+#[test]
+fn only_what_hides_nothing_streams() {
+    let detect = || vec![MaskAction::Detect(vec!["email".into()])];
+    let inspect = || vec![MaskAction::Inspect];
+    let hide = || vec![MaskAction::KeepLast(4)];
+    for (fields, taints, actions, expect) in [
+        (
+            [TEXT, INT4],
+            [Taint::Clean, Taint::Clean],
+            [inspect(), vec![]],
+            true,
+        ),
+        (
+            [JSONB, TEXT],
+            [Taint::Clean, Taint::Clean],
+            [inspect(), detect()],
+            true,
+        ),
+        (
+            [TEXT, INT4],
+            [Taint::Clean, Taint::Clean],
+            [hide(), vec![]],
+            false,
+        ),
+        (
+            [TEXT, TEXT],
+            [Taint::Clean, exact()],
+            [inspect(), vec![]],
+            false,
+        ),
+        (
+            [TEXT, TEXT],
+            [Taint::Tainted, Taint::Clean],
+            [vec![], vec![]],
+            false,
+        ),
+        // Stars would be no value of this type.
+        (
+            [UUID, TEXT],
+            [Taint::Clean, Taint::Clean],
+            [detect(), vec![]],
+            false,
+        ),
+    ] {
+        let fields = fields.map(|oid| field(oid, 0));
+        let mask = RowMask::build(&fields, &taints, &plan(actions.to_vec()), &keys());
+        assert_eq!(mask.streams(), expect, "{fields:?} {taints:?}");
+    }
 }
 
 fn inspecting() -> RowMask {
@@ -350,7 +456,12 @@ fn batches() {
     assert_eq!(batch.cols, [0, 2, 2, 0]);
     let apply = |edits: Option<&MaskEdits>| {
         let mut out = BytesMut::new();
-        mask.apply_batch(&rows, edits, &mut out).unwrap();
+        // Two of them in one run, as they come off the wire.
+        let runs = [
+            [&framed(&rows[0])[..], &framed(&rows[1])].concat().into(),
+            framed(&rows[2]),
+        ];
+        mask.apply_batch(&runs, edits, &mut out).unwrap();
         let mut rows = Vec::new();
         while !out.is_empty() {
             let length = u32::from_be_bytes(out[1..5].try_into().unwrap()) as usize;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::texts::Texts;
 use crate::catalog::Snapshot;
 
 /// A snapshot, and how far it can be trusted.
@@ -27,6 +28,7 @@ struct Entry {
     moves: Moves,
     /// When a session last took it upon itself to read it for all.
     claimed: Option<Instant>,
+    texts: Arc<Texts>,
 }
 
 /// Counts what may have changed the catalogue, from the moment that it is sent: names can mean
@@ -56,15 +58,17 @@ impl Catalogs {
     /// One database's place in here.
     pub fn of(&self, target: Arc<str>, database: Arc<str>, ttl: Duration) -> Catalog {
         let key = (target, database);
-        let moves = {
+        let (moves, texts) = {
             let mut entries = self.entries.lock();
-            entries.entry(key.clone()).or_default().moves.clone()
+            let entry = entries.entry(key.clone()).or_default();
+            (entry.moves.clone(), entry.texts.clone())
         };
         Catalog {
             catalogs: self.clone(),
             key,
             ttl,
             moves,
+            texts,
         }
     }
 }
@@ -75,6 +79,7 @@ pub(crate) struct Catalog {
     key: Key,
     ttl: Duration,
     moves: Moves,
+    texts: Arc<Texts>,
 }
 
 impl Catalog {
@@ -86,6 +91,11 @@ impl Catalog {
     /// To be asked before a snapshot is begun.
     pub fn generation(&self) -> u64 {
         self.entry(|e| e.generation)
+    }
+
+    /// Texts that were analysed before, by any session.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     pub fn moves(&self) -> &Moves {

@@ -354,7 +354,7 @@ impl FromClient {
             return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();
-        let before = Some(&judged.analysis);
+        let before = Some(&*judged.analysis);
         let judged = match self.judge_plan(&sql, before).await? {
             Ok(judged) => Arc::new(judged),
             Err(refused) => return Ok(Err(refused)),

@@ -14,6 +14,7 @@ use super::End;
 use super::catalog::{Held, Moves};
 use super::client::FromClient;
 use super::own::Patience;
+use super::texts::Under;
 use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse, unread};
 use crate::catalog::{SessionState, Snapshot};
 use crate::refusal::Refused;
@@ -364,7 +365,8 @@ impl FromClient {
             Err(refused) => return Ok(Err(refused)),
         };
         if let Some(before) = before.filter(|_| !judged.indifferent) {
-            judged.analysis = judged.analysis.or_as(before);
+            let now = Analysis::clone(&judged.analysis);
+            judged.analysis = Arc::new(now.or_as(before));
             judged.denied.clone_from(&judged.analysis.refuse);
         }
         if judged.denied.is_none() {
@@ -386,24 +388,45 @@ impl FromClient {
             let flow = link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::InTransaction
         };
-        let ctx = Ctx {
-            snapshot: &self.judge.held.snapshot,
-            state: &self.judge.state,
-            labels: policy.labels(),
-            target: &info.target,
-            database: &info.database,
-            read_only_txn,
-            limits: &link.limits.analysis,
-        };
         let indifferent = link.indifferent(&*policy);
-        let mut analysis = if link.reads.as_we_do() {
-            analyse(sql, &ctx)
-        } else {
-            unread(sql, &ctx)
+        let readable = link.reads.as_we_do();
+        let snapshot = &self.judge.held.snapshot;
+        // What it runs by name depends on what this session did before.
+        let by_name = mentions_names(sql);
+        let under = Under {
+            snapshot,
+            bundle: &policy.bundle().digest,
+            path: self.judge.state.path(),
+            read_only_txn,
+            indifferent,
+            readable,
         };
-        if indifferent {
-            analysis.lift();
-        }
+        let texts = link.catalog.texts();
+        let known = (!by_name).then(|| texts.get(sql, under)).flatten();
+        let analysis = known.unwrap_or_else(|| {
+            let ctx = Ctx {
+                snapshot,
+                state: &self.judge.state,
+                labels: policy.labels(),
+                target: &info.target,
+                database: &info.database,
+                read_only_txn,
+                limits: &link.limits.analysis,
+            };
+            let mut analysis = if readable {
+                analyse(sql, &ctx)
+            } else {
+                unread(sql, &ctx)
+            };
+            if indifferent {
+                analysis.lift();
+            }
+            let analysis = Arc::new(analysis);
+            if !by_name {
+                texts.put(sql, under, &analysis);
+            }
+            analysis
+        });
         Judged {
             indifferent,
             denied: analysis.refuse.clone(),
@@ -411,7 +434,7 @@ impl FromClient {
             policy,
             snapshot: self.judge.held.snapshot.clone(),
             epoch: self.judge.epoch,
-            by_name: mentions_names(sql),
+            by_name,
             moves,
             moved,
         }

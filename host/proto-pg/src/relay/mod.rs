@@ -15,10 +15,12 @@ mod client;
 mod extended;
 mod hold;
 mod judge;
+mod large;
 mod open;
 mod own;
 mod rows;
 mod server;
+mod texts;
 
 use std::convert::Infallible;
 use std::sync::Arc;

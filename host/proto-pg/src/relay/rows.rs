@@ -8,7 +8,7 @@ use pipeline::mask::{MaskBatch, MaskPlan};
 
 use super::Link;
 use crate::analysis::{Field, StatementShape, Taint};
-use crate::mask::{MaskError, RowMask, mask_columns};
+use crate::mask::{MaskError, RowMask, bodies, mask_columns};
 use crate::statements::{CachedMask, Judged, Portal};
 
 /// Values of a batch that travel to plugins at once.
@@ -25,6 +25,43 @@ pub(crate) struct ActiveMask {
 impl ActiveMask {
     pub fn is_pass(&self) -> bool {
         self.mask.is_pass()
+    }
+
+    /// May a row be passed on while it is read?
+    pub fn streams(&self) -> bool {
+        self.mask.streams()
+    }
+
+    pub fn width(&self) -> usize {
+        self.mask.width()
+    }
+
+    /// Are values of this column looked at?
+    pub fn looks(&self, column: usize) -> bool {
+        self.mask.looks(column)
+    }
+
+    /// Do neither detectors nor plugins object to this part of a value? What cannot be looked at does
+    /// not pass.
+    pub async fn passes_part(&self, link: &Link, column: usize, part: Bytes) -> bool {
+        if self.mask.objects(column, &part) {
+            return false;
+        }
+        if !self.mask.inspects(column) {
+            return true;
+        }
+        let Some(batch) = self.mask.batch(column, &part) else {
+            return false;
+        };
+        let session = &link.session;
+        let hooks = &session.ports().hooks;
+        match hooks.mask_batch(session.info(), &self.plan, batch).await {
+            Ok(edits) => edits.indexes.is_empty() && edits.nulls.is_empty(),
+            Err(error) => {
+                tracing::warn!(session = %session.info().id_text, %error, "a value is withheld");
+                false
+            }
+        }
     }
 }
 
@@ -96,7 +133,9 @@ pub(super) enum Kind {
 pub(super) struct Masking {
     pub mask: Arc<ActiveMask>,
     kind: Kind,
-    rows: Vec<Bytes>,
+    /// Whole frames that wait, in order, and how many they are.
+    runs: Vec<Bytes>,
+    rows: usize,
     batch: MaskBatch,
 }
 
@@ -105,39 +144,50 @@ impl Masking {
         Self {
             mask,
             kind,
-            rows: Vec::new(),
+            runs: Vec::new(),
+            rows: 0,
             batch: MaskBatch::default(),
         }
     }
 
-    /// One body in; frames out now, or when the batch is flushed. True: the batch is full.
-    pub fn row(&mut self, body: Bytes, out: &mut BytesMut) -> Result<bool, MaskError> {
+    /// A run of whole frames in; masked frames out now, or when the batch is flushed. Gives how many
+    /// there were.
+    pub fn run(&mut self, run: Bytes, out: &mut BytesMut) -> Result<usize, MaskError> {
         let mask = &self.mask.mask;
-        if !mask.wants_batch() {
-            match self.kind {
-                Kind::Rows => mask.apply(&body, out)?,
-                Kind::CopyText => mask.apply_copy_text(&body, out)?,
+        let waits = mask.wants_batch();
+        let mut rows = 0;
+        for body in bodies(&run) {
+            let body = body?;
+            rows += 1;
+            match (self.kind, waits) {
+                (Kind::Rows, false) => mask.apply(body, out)?,
+                (Kind::Rows, true) => mask.collect(body, &mut self.batch)?,
+                (Kind::CopyText, false) => mask.apply_copy_text(body, out)?,
+                (Kind::CopyText, true) => mask.collect_copy_text(body, &mut self.batch)?,
             }
-            return Ok(false);
         }
-        match self.kind {
-            Kind::Rows => mask.collect(&body, &mut self.batch)?,
-            Kind::CopyText => mask.collect_copy_text(&body, &mut self.batch)?,
+        if waits {
+            self.rows += rows;
+            self.runs.push(run);
         }
-        self.rows.push(body);
-        Ok(self.batch.data.len() >= BATCH_BYTES || self.rows.len() >= BATCH_ROWS)
+        Ok(rows)
     }
 
     pub fn is_waiting(&self) -> bool {
-        !self.rows.is_empty()
+        !self.runs.is_empty()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.batch.data.len() >= BATCH_BYTES || self.rows >= BATCH_ROWS
     }
 
     /// Sends the batch to the plugins and writes its rows.
     pub async fn flush(&mut self, link: &Link, out: &mut BytesMut) -> Result<(), MaskError> {
-        let rows = std::mem::take(&mut self.rows);
-        if rows.is_empty() {
+        let runs = std::mem::take(&mut self.runs);
+        if runs.is_empty() {
             return Ok(());
         }
+        self.rows = 0;
         let batch = std::mem::take(&mut self.batch);
         let session = &link.session;
         let edits = session
@@ -154,8 +204,8 @@ impl Masking {
         };
         let mask = &self.mask.mask;
         match self.kind {
-            Kind::Rows => mask.apply_batch(&rows, edits.as_ref(), out),
-            Kind::CopyText => mask.apply_copy_text_batch(&rows, edits.as_ref(), out),
+            Kind::Rows => mask.apply_batch(&runs, edits.as_ref(), out),
+            Kind::CopyText => mask.apply_copy_text_batch(&runs, edits.as_ref(), out),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use pipeline::{Direction as Way, EndReason};
 use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
 
+use super::large::{Begun, Large, STREAMED};
 use super::rows::{self, Kind, Masking};
 use super::{ClientWriter, Direction, End, Link, violation};
 use crate::analysis::Field;
@@ -33,7 +35,7 @@ enum Mark {
 }
 
 /// The rows of the head of the queue.
-enum Current {
+pub(super) enum Current {
     /// To be forwarded without a look.
     Pass { tag: u8, seq: Option<u64> },
     Mask {
@@ -44,7 +46,7 @@ enum Current {
 }
 
 impl Current {
-    fn tag(&self) -> u8 {
+    pub(super) fn tag(&self) -> u8 {
         match self {
             Self::Pass { tag, .. } | Self::Mask { tag, .. } => *tag,
         }
@@ -53,19 +55,21 @@ impl Current {
 
 /// One direction of a session.
 pub(crate) struct ToClient {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     io: ReadHalf<Box<dyn Stream>>,
-    buf: BytesMut,
+    pub(super) buf: BytesMut,
     read: usize,
     injected: mpsc::Receiver<Bytes>,
     out: BytesMut,
     marks: Vec<Mark>,
-    current: Option<Current>,
+    pub(super) current: Option<Current>,
     /// Bytes of a row in pieces that are still to come, and whose they are.
     pieces: usize,
     pieces_of: Option<u64>,
+    /// A row that is looked at while it passes.
+    pub(super) large: Option<Large>,
     /// Of the action at the head.
-    rows: u64,
+    pub(super) rows: u64,
     bytes: u64,
     told: bool,
 }
@@ -88,6 +92,7 @@ impl ToClient {
             current: None,
             pieces: 0,
             pieces_of: None,
+            large: None,
             rows: 0,
             bytes: 0,
             told: false,
@@ -102,22 +107,17 @@ impl ToClient {
                     self.deliver(writer).await?;
                 }
             }
+            self.buf.reserve(self.read);
+            if self.current.is_some() && self.more_is_there().await? {
+                continue;
+            }
             self.flush_masking().await?;
             self.answers();
             self.deliver(writer).await?;
-            self.buf.reserve(self.read);
             tokio::select! {
                 biased;
-                n = self.io.read_buf(&mut self.buf) => match n {
-                    Ok(0) => return Err(End(EndReason::UpstreamClosed)),
-                    Ok(n) if n >= self.read => self.read = READ_MAX,
-                    Ok(_) => {}
-                    Err(e) => {
-                        tracing::info!(error = %e, "the connection to the target failed");
-                        return Err(End(EndReason::UpstreamClosed));
-                    }
-                },
-                Some(message) = self.injected.recv(), if self.pieces == 0 => {
+                n = self.io.read_buf(&mut self.buf) => self.has_read(n)?,
+                Some(message) = self.injected.recv(), if !self.is_mid_frame() => {
                     self.out.extend_from_slice(&message);
                 }
                 () = link.local.notified() => {}
@@ -125,8 +125,46 @@ impl ToClient {
         }
     }
 
+    /// Rows come in small pieces: what is there already is taken before any of them is sent on.
+    async fn more_is_there(&mut self) -> Result<bool, End> {
+        let read = self.io.read_buf(&mut self.buf);
+        tokio::pin!(read);
+        let n = std::future::poll_fn(|cx| {
+            Poll::Ready(match read.as_mut().poll(cx) {
+                Poll::Ready(n) => Some(n),
+                Poll::Pending => None,
+            })
+        })
+        .await;
+        match n {
+            // The end waits until what came before it is delivered; it is read again then.
+            None | Some(Ok(0) | Err(_)) => Ok(false),
+            Some(n) => self.has_read(n).map(|()| true),
+        }
+    }
+
+    fn has_read(&mut self, n: std::io::Result<usize>) -> Result<(), End> {
+        match n {
+            Ok(0) => Err(End(EndReason::UpstreamClosed)),
+            Ok(n) => {
+                if n >= self.read {
+                    self.read = READ_MAX;
+                }
+                Ok(())
+            }
+            Err(e) => {
+                tracing::info!(error = %e, "the connection to the target failed");
+                Err(End(EndReason::UpstreamClosed))
+            }
+        }
+    }
+
+    fn is_mid_frame(&self) -> bool {
+        self.pieces > 0 || self.large.is_some()
+    }
+
     /// Answers of our own whose turn it is: nothing that the server has still to say comes first.
-    fn answers(&mut self) {
+    pub(super) fn answers(&mut self) {
         let mut any = false;
         while let Some(answer) = {
             let mut flow = self.link.flow.lock();
@@ -145,6 +183,9 @@ impl ToClient {
         if self.pieces > 0 {
             return Ok(self.piece());
         }
+        if self.large.is_some() {
+            return self.large_step().await;
+        }
         let Some(h) = header(&self.buf).map_err(violation)? else {
             return Ok(false);
         };
@@ -153,6 +194,11 @@ impl ToClient {
         {
             return Ok(self.pass_rows(tag, seq));
         }
+        match self.begin_large(h).await? {
+            Begun::Yes => return Ok(true),
+            Begun::Read => return Ok(false),
+            Begun::No => {}
+        }
         let limit = self.link.limits.max_reply;
         if h.len > limit {
             return Err(violation(format_args!(
@@ -160,17 +206,18 @@ impl ToClient {
                 h.len
             )));
         }
+        if self.current.as_ref().is_some_and(|c| c.tag() == h.tag) && self.buf.len() >= h.len {
+            let run = self.whole_rows(h.tag);
+            self.mask_rows(run).await?;
+            return Ok(true);
+        }
         if self.buf.len() < h.len {
             // Room for all of it at once.
             self.buf.reserve(h.len - self.buf.len());
             return Ok(false);
         }
         let frame = self.buf.split_to(h.len).freeze();
-        if self.current.as_ref().is_some_and(|c| c.tag() == h.tag) {
-            self.row(frame).await?;
-        } else {
-            self.message(frame).await?;
-        }
+        self.message(frame).await?;
         Ok(true)
     }
 
@@ -218,16 +265,33 @@ impl ToClient {
         true
     }
 
-    async fn row(&mut self, frame: Bytes) -> Result<(), End> {
+    /// The longest run of whole rows that is here, at most about what is delivered at once.
+    fn whole_rows(&mut self, tag: u8) -> Bytes {
+        let limit = self.link.limits.max_reply;
+        let mut end = 0;
+        while let Some(rest) = self.buf.get(end..)
+            && let Ok(Some(h)) = header(rest)
+            && h.tag == tag
+            && h.len <= rest.len().min(limit)
+            && (end == 0 || h.len <= STREAMED)
+        {
+            end += h.len;
+            if end >= MAX_UNSENT {
+                break;
+            }
+        }
+        self.buf.split_to(end).freeze()
+    }
+
+    async fn mask_rows(&mut self, run: Bytes) -> Result<(), End> {
         let Some(Current::Mask { seq, masking, .. }) = &mut self.current else {
             return Err(violation(Violation::RowsWithoutColumns));
         };
         let seq = *seq;
         let from = self.out.len();
-        let full = masking
-            .row(frame.slice(HEADER..), &mut self.out)
-            .map_err(unmaskable)?;
-        self.rows += 1;
+        let rows = masking.run(run, &mut self.out).map_err(unmaskable)?;
+        let full = masking.is_full();
+        self.rows += rows as u64;
         self.mark(seq, from);
         if full {
             self.flush_masking().await?;
@@ -236,7 +300,7 @@ impl ToClient {
     }
 
     /// Rows that waited for their batch go out.
-    async fn flush_masking(&mut self) -> Result<(), End> {
+    pub(super) async fn flush_masking(&mut self) -> Result<(), End> {
         let Some(Current::Mask { seq, masking, .. }) = &mut self.current else {
             return Ok(());
         };
@@ -292,7 +356,7 @@ impl ToClient {
                         self.rows += 1;
                         self.emit(seq, &frame);
                     }
-                    _ => self.row(frame).await?,
+                    _ => self.mask_rows(frame).await?,
                 }
             }
         }
@@ -347,7 +411,7 @@ impl ToClient {
     }
 
     /// The first row of an Execute: what its columns are was asked before.
-    async fn portal_rows(&mut self) -> Result<Current, End> {
+    pub(super) async fn portal_rows(&mut self) -> Result<Current, End> {
         let (portal, judged, obligations, seq) = self.head(|run| {
             let judged = run.judged.clone()?;
             Some((
@@ -421,7 +485,7 @@ impl ToClient {
 
     // ---- delivery ----
 
-    fn emit(&mut self, seq: Option<u64>, bytes: &[u8]) {
+    pub(super) fn emit(&mut self, seq: Option<u64>, bytes: &[u8]) {
         let from = self.out.len();
         self.out.extend_from_slice(bytes);
         self.mark(seq, from);
@@ -475,7 +539,8 @@ impl ToClient {
         if bytes.is_empty() {
             return Ok(());
         }
-        writer.write(&bytes, self.pieces > 0).await.map_err(|e| {
+        let mid_frame = self.is_mid_frame();
+        writer.write(&bytes, mid_frame).await.map_err(|e| {
             tracing::debug!(error = %e, "the client is gone");
             End(EndReason::ClientClosed)
         })?;

@@ -42,7 +42,7 @@ pub(crate) struct Epoch {
 
 /// One text, and what was made of it under one bundle, snapshot and meaning of names.
 pub(crate) struct Judged {
-    pub analysis: Analysis,
+    pub analysis: Arc<Analysis>,
     pub policy: Arc<dyn Policy>,
     pub snapshot: Arc<Snapshot>,
     /// Where names stood in this session.

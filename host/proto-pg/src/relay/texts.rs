@@ -1,0 +1,266 @@
+//! Texts that were analysed before, for all sessions of one database.
+//!
+//! An analysis depends on the text, the catalogue snapshot, the bundle's labels, the search path,
+//! whether the transaction is read only, whether the server reads texts as we do and whether anything
+//! hangs on what they mean, and on nothing else, unless the text runs something by its name; such texts
+//! are not kept. All of it is compared, so an equal question has an equal answer.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::analysis::Analysis;
+use crate::catalog::{Path, Snapshot};
+
+/// Texts of one generation; there are two.
+const MAX_TEXTS: usize = 512;
+/// Longer texts are not worth their memory.
+const MAX_TEXT: usize = 4 << 10;
+
+/// What an analysis depends on besides its text.
+#[derive(Clone, Copy)]
+pub(super) struct Under<'a> {
+    pub snapshot: &'a Arc<Snapshot>,
+    /// The bundle's digest.
+    pub bundle: &'a Arc<str>,
+    pub path: Path<'a>,
+    pub read_only_txn: bool,
+    /// Nothing hangs on what a text means, for this principal.
+    pub indifferent: bool,
+    /// The server reads texts as we do.
+    pub readable: bool,
+}
+
+impl Under<'_> {
+    fn flags(&self) -> [bool; 3] {
+        [self.read_only_txn, self.indifferent, self.readable]
+    }
+}
+
+struct Known {
+    text: Box<[u8]>,
+    /// Keeps the place, not the snapshot: no later one can be at the same address.
+    snapshot: Weak<Snapshot>,
+    bundle: Arc<str>,
+    path: Option<Box<[Arc<str>]>>,
+    flags: [bool; 3],
+    analysis: Arc<Analysis>,
+}
+
+impl Known {
+    fn is_of(&self, text: &[u8], under: Under<'_>) -> bool {
+        let path = match (&self.path, under.path) {
+            (Some(known), Path::Known(now)) => **known == *now,
+            (None, Path::Unknown) => true,
+            _ => false,
+        };
+        path && self.flags == under.flags()
+            && self.snapshot.as_ptr() == Arc::as_ptr(under.snapshot)
+            && self.bundle == *under.bundle
+            && *self.text == *text
+    }
+}
+
+/// By a hash that only spreads.
+type Generation = HashMap<u64, Known>;
+
+/// The young generation is filled; when it is full it becomes the old one, and the old one goes.
+#[derive(Default)]
+struct Both {
+    young: Generation,
+    old: Generation,
+}
+
+#[derive(Default)]
+pub(super) struct Texts {
+    both: Mutex<Both>,
+    hasher: RandomState,
+}
+
+impl Texts {
+    pub fn get(&self, text: &[u8], under: Under<'_>) -> Option<Arc<Analysis>> {
+        if text.len() > MAX_TEXT {
+            return None;
+        }
+        let key = self.hasher.hash_one(text);
+        let mut both = self.both.lock();
+        if let Some(known) = both.young.get(&key) {
+            return known.is_of(text, under).then(|| known.analysis.clone());
+        }
+        let known = both.old.remove(&key)?;
+        if !known.is_of(text, under) {
+            return None;
+        }
+        let analysis = known.analysis.clone();
+        both.insert(key, known);
+        Some(analysis)
+    }
+
+    pub fn put(&self, text: &[u8], under: Under<'_>, analysis: &Arc<Analysis>) {
+        if text.len() > MAX_TEXT {
+            return;
+        }
+        let known = Known {
+            text: text.into(),
+            snapshot: Arc::downgrade(under.snapshot),
+            bundle: under.bundle.clone(),
+            path: match under.path {
+                Path::Known(schemas) => Some(schemas.into()),
+                Path::Unknown => None,
+            },
+            flags: under.flags(),
+            analysis: analysis.clone(),
+        };
+        let key = self.hasher.hash_one(text);
+        self.both.lock().insert(key, known);
+    }
+}
+
+impl Both {
+    fn insert(&mut self, key: u64, known: Known) {
+        if self.young.len() >= MAX_TEXTS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(key, known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pipeline::{LabelCatalog, Protocol, Target};
+
+    use super::*;
+    use crate::analysis::{Ctx, Limits, analyse};
+    use crate::catalog::SessionState;
+
+    fn analysis() -> Arc<Analysis> {
+        let target = Arc::new(Target {
+            name: "t".into(),
+            protocol: Protocol::Postgres,
+            env: "prod".into(),
+            tags: BTreeMap::new(),
+        });
+        Arc::new(analyse(
+            b"SELECT 1",
+            &Ctx {
+                snapshot: &Snapshot::default(),
+                state: &SessionState::default(),
+                labels: &LabelCatalog::default(),
+                target: &target,
+                database: &"d".into(),
+                read_only_txn: false,
+                limits: &Limits::default(),
+            },
+        ))
+    }
+
+    /// Each thing that an analysis depends on, changed alone.
+    #[test]
+    fn whatever_changes_is_seen_at_once() {
+        let snapshot = Arc::new(Snapshot::default());
+        let bundle: Arc<str> = "a".into();
+        let path: [Arc<str>; 2] = ["pg_catalog".into(), "public".into()];
+        let under = Under {
+            snapshot: &snapshot,
+            bundle: &bundle,
+            path: Path::Known(&path),
+            read_only_txn: false,
+            indifferent: false,
+            readable: true,
+        };
+        let text = b"SELECT 1";
+        let texts = Texts::default();
+        assert!(texts.get(text, under).is_none());
+        texts.put(text, under, &analysis());
+        assert!(texts.get(text, under).is_some());
+        assert!(texts.get(b"SELECT 2", under).is_none());
+        let (newer, other) = (Arc::new(Snapshot::default()), Arc::from("b"));
+        let reversed: [Arc<str>; 2] = ["public".into(), "pg_catalog".into()];
+        for changed in [
+            Under {
+                snapshot: &newer,
+                ..under
+            },
+            Under {
+                bundle: &other,
+                ..under
+            },
+            Under {
+                path: Path::Known(&reversed),
+                ..under
+            },
+            Under {
+                path: Path::Known(&path[..1]),
+                ..under
+            },
+            Under {
+                path: Path::Unknown,
+                ..under
+            },
+            Under {
+                read_only_txn: true,
+                ..under
+            },
+            Under {
+                indifferent: true,
+                ..under
+            },
+            Under {
+                readable: false,
+                ..under
+            },
+        ] {
+            assert!(texts.get(text, changed).is_none());
+        }
+        assert!(texts.get(text, under).is_some());
+    }
+
+    /// A snapshot that is gone is not taken for a new one in its place.
+    #[test]
+    fn a_snapshot_that_went_is_not_found_again() {
+        let texts = Texts::default();
+        let bundle: Arc<str> = "a".into();
+        for _ in 0..100 {
+            let snapshot = Arc::new(Snapshot::default());
+            let under = Under {
+                snapshot: &snapshot,
+                bundle: &bundle,
+                path: Path::Unknown,
+                read_only_txn: false,
+                indifferent: false,
+                readable: true,
+            };
+            assert!(texts.get(b"SELECT 1", under).is_none());
+            texts.put(b"SELECT 1", under, &analysis());
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let texts = Texts::default();
+        let (snapshot, bundle) = (Arc::new(Snapshot::default()), Arc::from("a"));
+        let under = Under {
+            snapshot: &snapshot,
+            bundle: &bundle,
+            path: Path::Unknown,
+            read_only_txn: false,
+            indifferent: false,
+            readable: true,
+        };
+        let analysis = analysis();
+        texts.put(b"often", under, &analysis);
+        for n in 0..5 * MAX_TEXTS {
+            texts.put(n.to_string().as_bytes(), under, &analysis);
+            assert!(texts.get(b"often", under).is_some());
+        }
+        let both = texts.both.lock();
+        assert!(both.young.len() <= MAX_TEXTS && both.old.len() <= MAX_TEXTS);
+        drop(both);
+        texts.put(&[b'x'; MAX_TEXT + 1], under, &analysis);
+        assert!(texts.get(&[b'x'; MAX_TEXT + 1], under).is_none());
+    }
+}
