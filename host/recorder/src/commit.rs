@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::bell::Woken;
 use crate::chain::{self, Hash};
 use crate::disk::DiskFile;
+use crate::gathered::Gathered;
 use crate::record::{Kind, MAX_RECORD, NO_STREAM, NewRecord};
 use crate::state::State;
 use crate::wal::format::FILE_HEADER;
@@ -34,8 +35,6 @@ const LITTLE_BYTES: usize = 64 << 10;
 pub const WRITE_WITHIN: Duration = Duration::from_millis(5);
 /// How long it is in the file, but perhaps not on the disk.
 const SYNC_WITHIN: Duration = Duration::from_millis(20);
-/// Blocks for the sealer that gather before it is woken.
-const SEALER_BYTES: usize = 256 << 10;
 
 /// Answers when the records are as safe as was asked for, or why they never will be.
 pub type Done = oneshot::Sender<Result<(), Refused>>;
@@ -127,10 +126,10 @@ pub struct Item {
 }
 
 /// A block that is in the file, and who waits for it to be durable.
-struct Written {
-    batch: Batch,
-    done: Vec<Done>,
-    flushes: Vec<(Flush, Done)>,
+pub struct Written {
+    pub batch: Batch,
+    pub done: Vec<Done>,
+    pub flushes: Vec<(Flush, Done)>,
     sync_by: Instant,
 }
 
@@ -548,50 +547,6 @@ impl Committer {
     fn take_durable(&mut self) -> Vec<Written> {
         let count = std::mem::take(&mut self.durable).min(self.written.len());
         self.written.drain(..count).collect()
-    }
-}
-
-/// Durable blocks on their way to the sealer.
-#[derive(Default)]
-struct Gathered {
-    messages: Vec<ToSealer>,
-    bytes: usize,
-    urgent: bool,
-}
-
-impl Gathered {
-    /// Answers those who waited for the disk.
-    fn take(&mut self, durable: Vec<Written>) {
-        for written in durable {
-            for done in written.done {
-                done.send(Ok(())).ok();
-            }
-            self.bytes += written.batch.raw.len();
-            self.urgent |= !written.batch.closers.is_empty() || !written.flushes.is_empty();
-            self.messages.push(ToSealer::Batch(written.batch));
-            for (flush, done) in written.flushes {
-                self.messages.push(ToSealer::Flush(flush, done));
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    fn send(&mut self, state: &State, to: &SyncSender<ToSealer>, all: bool) {
-        if !(all || self.urgent || self.bytes >= SEALER_BYTES) {
-            return;
-        }
-        let mut sent = true;
-        for message in self.messages.drain(..) {
-            sent &= to.send(message).is_ok();
-        }
-        self.bytes = 0;
-        self.urgent = false;
-        if !sent {
-            state.poison("the sealer has stopped".into());
-        }
     }
 }
 

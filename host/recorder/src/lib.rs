@@ -27,6 +27,7 @@ mod convert;
 pub mod disk;
 pub mod doc;
 pub mod fault;
+mod gathered;
 mod journal;
 mod keys;
 pub mod objects;

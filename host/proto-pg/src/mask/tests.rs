@@ -346,11 +346,12 @@ fn what_no_plugin_edits_stays_as_it_is() {
         .into();
     let mut out = BytesMut::new();
     let none = MaskEdits::default();
-    mask.apply_batch(&[run.clone()], Some(&none), &mut out)
+    mask.apply_batch(std::slice::from_ref(&run), Some(&none), &mut out)
         .unwrap();
     assert_eq!(out, run);
     out.clear();
-    mask.apply_batch(&[run.clone()], None, &mut out).unwrap();
+    mask.apply_batch(std::slice::from_ref(&run), None, &mut out)
+        .unwrap();
     assert!(!out.windows(3).any(|w| w == b"one"));
     // What is hidden is hidden without any edit, too.
     let actions = vec![vec![MaskAction::Inspect], vec![], vec![]];

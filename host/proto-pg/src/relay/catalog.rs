@@ -94,7 +94,7 @@ impl Catalog {
     }
 
     /// Texts that were analysed before, by any session.
-    pub fn texts(&self) -> &Texts {
+    pub(super) fn texts(&self) -> &Texts {
         &self.texts
     }
 

@@ -133,9 +133,12 @@ impl FromClient {
         loop {
             let progress = link.progress.notified();
             tokio::pin!(progress);
-            progress.as_mut().enable();
             let ending = link.shutdown.is_cancelled();
             let held = self.held_syncs > 0;
+            if ending || held {
+                // Before the flow is looked at; otherwise nobody needs to wake us for its progress.
+                progress.as_mut().enable();
+            }
             if held && self.copy_in() == CopyIn::None {
                 return Ok(());
             }
