@@ -31,7 +31,10 @@ pub struct Stand {
     bouncer: Daemon,
     bouncer_port: u16,
     weir: Weir,
+    /// The same with a bundle that does not wait for the disk before reads.
+    weir_os: Weir,
     token: String,
+    token_os: String,
     token_masked: String,
     _scratch: Scratch,
 }
@@ -43,15 +46,19 @@ impl Stand {
         load(&mut cluster, rows)?;
         let bouncer_port = free_port()?;
         let bouncer = bouncer(&cluster, &scratch, bouncer_port)?;
-        let weir = weir(&cluster, &scratch)?;
+        let weir = start(&cluster, "bench-weir", "")?;
+        let weir_os = start(&cluster, "bench-weir-os", READS_OS)?;
         let token = weir.token("bench@example.test", &["bench", "bench-reveal"])?;
+        let token_os = weir_os.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_masked = weir.token("masked@example.test", &["bench"])?;
         Ok(Self {
             cluster,
             bouncer,
             bouncer_port,
             weir,
+            weir_os,
             token,
+            token_os,
             token_masked,
             _scratch: scratch,
         })
@@ -62,11 +69,12 @@ impl Stand {
     }
 
     /// Every way, by a name for people.
-    pub fn all(&self) -> [(&'static str, Peer); 4] {
+    pub fn all(&self) -> [(&'static str, Peer); 5] {
         [
             ("direct", self.direct()),
             ("pgbouncer", self.bouncer()),
             ("weir", self.weir()),
+            ("weir-os", self.weir_os()),
             ("weir, masked", self.weir_masked()),
         ]
     }
@@ -110,6 +118,16 @@ impl Stand {
             user: "bench".into(),
             password: self.token.clone(),
             pid: Some(self.weir.pid()),
+        }
+    }
+
+    pub fn weir_os(&self) -> Peer {
+        Peer {
+            name: "weir-os",
+            port: self.weir_os.pg_port,
+            password: self.token_os.clone(),
+            pid: Some(self.weir_os.pid()),
+            ..self.weir()
         }
     }
 
@@ -201,10 +219,15 @@ fn bouncer(cluster: &Cluster, scratch: &Scratch, port: u16) -> Result<Daemon> {
     Ok(daemon)
 }
 
-fn weir(cluster: &Cluster, scratch: &Scratch) -> Result<Weir> {
-    let mut setup = Setup::new("bench-weir", cluster, DATABASE);
+/// Appended to the bundle's manifest.
+const READS_OS: &str = "\n[recording]\nreads = \"os\"\nsync_within_ms = 50\n";
+
+fn start(cluster: &Cluster, name: &str, manifest: &str) -> Result<Weir> {
+    // It is read when Weir starts, and not again.
+    let scratch = Scratch::new(name)?;
+    let mut setup = Setup::new(name, cluster, DATABASE);
     setup.tls = true;
-    setup.bundle = Some(bundle(scratch)?);
+    setup.bundle = Some(bundle(&scratch, manifest)?);
     setup.binary = match std::env::var_os("WEIR_BIN") {
         Some(bin) => PathBuf::from(bin),
         None => paths::target().join("release/weir"),
@@ -224,8 +247,11 @@ permit (principal in Group::"bench-reveal", action == Action::"data:reveal", res
 "#;
 
 /// The default bundle with people to measure as. It labels the columns `ssn` and `email`.
-fn bundle(scratch: &Scratch) -> Result<PathBuf> {
+fn bundle(scratch: &Scratch, manifest: &str) -> Result<PathBuf> {
     let mut bundle = Bundle::default_bundle()?;
+    if let Some(text) = bundle.files.get_mut("bundle.toml") {
+        text.push_str(manifest);
+    }
     bundle.files.retain(|path, _| !path.starts_with("tests/"));
     bundle.add("bench.cedar", PEOPLE);
     bundle.write(scratch.path())
