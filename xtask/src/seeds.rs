@@ -21,9 +21,12 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
     let mut dictionary = None;
     let seeds = match target {
         "frames" => frames(),
-        "walker" => {
-            let statements = statements(root)?;
-            let path = out.join("walker.dict");
+        "walker" | "resolver" => {
+            let mut statements = statements(root)?;
+            if target == "resolver" {
+                statements.extend(queries(root)?);
+            }
+            let path = out.join(format!("{target}.dict"));
             std::fs::write(&path, words(&statements))?;
             dictionary = Some(path);
             statements.into_iter().map(String::into_bytes).collect()
@@ -49,6 +52,14 @@ fn statements(root: &Path) -> Result<BTreeSet<String>> {
         all.insert(sql.to_owned());
     }
     Ok(all)
+}
+
+/// The queries that the resolver is compared with a server on.
+fn queries(root: &Path) -> Result<Vec<String>> {
+    let path = root.join("host/proto-pg/src/analysis/tests/truth.sql");
+    let all = std::fs::read_to_string(&path).context("truth.sql")?;
+    let all = all.split(";\n").map(|sql| sql.trim().to_owned());
+    Ok(all.filter(|sql| !sql.is_empty()).collect())
 }
 
 /// Every word of the statements, as libFuzzer wants a dictionary.

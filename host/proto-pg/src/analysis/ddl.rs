@@ -143,7 +143,7 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
 
 /// Code that will run on other occasions.
 fn runs_later(walk: &mut Walk<'_, '_>) {
-    walk.found.flow.opaque = true;
+    walk.found.opaque = true;
     walk.found.copies = Some(COPIES);
 }
 
@@ -224,7 +224,7 @@ fn objects<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
                 Some(relation) => touches(walk, Action::PostgresAlter, Some(relation)),
                 None if s.rename_type == ObjectType::OBJECT_SCHEMA => {
                     schema(walk, Action::PostgresAlter, s.subname().unwrap_or_default());
-                    walk.found.flow.opaque = true;
+                    walk.found.opaque = true;
                 }
                 None => named(walk, Action::PostgresAlter, s.rename_type, s.object()),
             }

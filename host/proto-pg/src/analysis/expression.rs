@@ -1,10 +1,9 @@
 //! The walk's other half: expressions and what stands in FROM.
 
-use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
+use pg_raw_parse::raw::A_Expr_Kind;
 use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::Action;
 
-use super::flow::{DefKind, NONE, Range};
 use super::found::Call;
 use super::functions::{self, Nature, nature};
 use super::settings;
@@ -20,6 +19,7 @@ impl<'t> Walk<'t, '_> {
             | Node::SQLValueFunction(_)
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
+            | Node::A_Star(_)
             | Node::Integer(_)
             | Node::Float(_)
             | Node::Boolean(_)
@@ -29,27 +29,25 @@ impl<'t> Walk<'t, '_> {
             // A field or attribute name inside an indirection.
             Node::String(s) => {
                 let name = s.sval().unwrap_or_default();
-                self.found.mention(item.owner, None, Some(name));
-                self.found.made_up(name);
-                let field = (NONE, self.found.intern(name));
-                self.found.fields.insert(field);
+                self.found.fields.insert(name.into());
             }
-            Node::A_Star(_) => self.found.mention(item.owner, None, None),
             Node::NodeList(list) => self.parts(list, i),
-            Node::ColumnRef(c) => self.column(c, i),
+            Node::ColumnRef(c) => self.column(c),
             Node::FuncCall(f) => self.call(f, i),
             Node::A_Expr(e) => {
-                match e.kind {
-                    // Its name is the keyword.
+                // BETWEEN stands there as if it were an operator.
+                if matches!(
+                    e.kind,
                     A_Expr_Kind::AEXPR_BETWEEN
-                    | A_Expr_Kind::AEXPR_NOT_BETWEEN
-                    | A_Expr_Kind::AEXPR_BETWEEN_SYM
-                    | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM => {
-                        for name in ["<", ">", "<=", ">="] {
-                            self.implied(name);
-                        }
+                        | A_Expr_Kind::AEXPR_NOT_BETWEEN
+                        | A_Expr_Kind::AEXPR_BETWEEN_SYM
+                        | A_Expr_Kind::AEXPR_NOT_BETWEEN_SYM
+                ) {
+                    for name in ["<", ">", "<=", ">="] {
+                        self.implied(name);
                     }
-                    _ => self.operator(e.name()),
+                } else {
+                    self.operator(e.name());
                 }
                 self.part(e.lexpr(), i);
                 self.part(e.rexpr(), i);
@@ -66,13 +64,7 @@ impl<'t> Walk<'t, '_> {
                 // `IN (SELECT …)` has none of its own.
                 self.implied("=");
                 self.part(e.testexpr(), i);
-                // What it gives is compared; EXISTS does not look at it.
-                let exists = e.sub_link_type == SubLinkType::EXISTS_SUBLINK;
-                let owner = match item.owner {
-                    NONE if !exists => self.found.computes(),
-                    owner => owner,
-                };
-                self.part(e.subselect(), &Item { owner, ..item });
+                self.part(e.subselect(), i);
             }
             Node::A_Indices(e) => {
                 self.part(e.lidx(), i);
@@ -111,12 +103,7 @@ impl<'t> Walk<'t, '_> {
                 self.part(e.node(), i);
             }
             Node::WindowDef(w) => self.window(Some(w), i),
-            Node::IndexElem(e) => {
-                if let Some(name) = e.name() {
-                    self.found.mention(item.owner, None, Some(name));
-                }
-                self.part(e.expr(), i);
-            }
+            Node::IndexElem(e) => self.part(e.expr(), i),
             _ => self.source(item),
         }
     }
@@ -126,48 +113,22 @@ impl<'t> Walk<'t, '_> {
         let i = &item;
         match item.node {
             Node::RangeVar(r) => self.range_var(r, i),
-            Node::RangeSubselect(r) => {
-                self.derived(r.alias());
-                self.part(r.subquery(), i);
-            }
+            Node::RangeSubselect(r) => self.part(r.subquery(), i),
             Node::JoinExpr(j) => {
                 // USING and NATURAL compare.
                 self.implied("=");
-                self.derived(j.alias());
-                self.derived(j.join_using_alias());
-                for name in j.using_clause() {
-                    self.found.mention(item.owner, None, name.sval());
-                }
-                if j.is_natural {
-                    self.found.mention(item.owner, None, None);
-                }
                 self.part(j.larg(), i);
                 self.part(j.rarg(), i);
                 self.part(j.quals(), i);
             }
             Node::RangeFunction(r) => {
-                self.derived(r.alias());
-                self.found.any_column = true;
-                let source = self.found.define(DefKind::Source, item.owner, None);
-                let inner = Item {
-                    owner: source,
-                    ..item
-                };
                 for function in r.functions() {
                     // Each is a list of the call and its column definitions.
                     let Some(pair) = function.as_node_list() else {
                         self.odd("a function in FROM");
                         continue;
                     };
-                    let call = pair.get(0).unwrap_or(Node::None);
-                    if r.alias().is_none()
-                        && let Node::FuncCall(call) = call
-                        && let Some(name) =
-                            call.funcname().iter().next_back().and_then(Node::as_str)
-                    {
-                        self.found.range(name, Range::Derived);
-                    }
-                    self.part(call, &inner);
+                    self.part(pair.get(0).unwrap_or(Node::None), i);
                 }
             }
             Node::RangeTableSample(r) => {
@@ -183,36 +144,22 @@ impl<'t> Walk<'t, '_> {
                 self.part(r.repeatable(), i);
             }
             Node::RangeTableFunc(r) => {
-                self.derived(r.alias());
-                self.found.any_column = true;
-                let source = self.found.define(DefKind::Source, item.owner, None);
-                let inner = Item {
-                    owner: source,
-                    ..item
-                };
-                self.part(r.docexpr(), &inner);
-                self.part(r.rowexpr(), &inner);
-                self.parts(r.namespaces(), &inner);
+                self.part(r.docexpr(), i);
+                self.part(r.rowexpr(), i);
+                self.parts(r.namespaces(), i);
                 for column in r.columns() {
-                    self.part(column.colexpr(), &inner);
-                    self.part(column.coldefexpr(), &inner);
+                    self.part(column.colexpr(), i);
+                    self.part(column.coldefexpr(), i);
                 }
             }
             Node::JsonTable(r) => {
                 self.keyword("json_table");
-                self.derived(r.alias());
-                self.found.any_column = true;
-                let source = self.found.define(DefKind::Source, item.owner, None);
-                let inner = Item {
-                    owner: source,
-                    ..item
-                };
-                self.json_value(r.context_item(), &inner);
-                self.parts(r.passing(), &inner);
+                self.json_value(r.context_item(), i);
+                self.parts(r.passing(), i);
                 for column in r.columns() {
-                    self.part(Node::JsonTableColumn(column), &inner);
+                    self.part(Node::JsonTableColumn(column), i);
                 }
-                self.behavior(r.on_error(), &inner);
+                self.behavior(r.on_error(), i);
             }
             Node::JsonTableColumn(c) => {
                 self.behavior(c.on_empty(), i);
@@ -294,8 +241,9 @@ impl<'t> Walk<'t, '_> {
         if foreign {
             self.function(None, name);
         }
+        self.found.anywhere |= foreign || newer;
         self.found.unknown_names |= newer;
-        self.found.flow.opaque |= newer;
+        self.found.opaque |= newer;
     }
 
     fn json_value(&mut self, value: Option<&'t nodes::JsonValueExpr>, item: &Item<'t>) {
@@ -330,20 +278,15 @@ impl<'t> Walk<'t, '_> {
         }
     }
 
-    fn column(&mut self, column: &'t nodes::ColumnRef, item: &Item<'t>) {
+    fn column(&mut self, column: &'t nodes::ColumnRef) {
         let fields = column.fields();
-        let count = fields.len();
-        let text = |i: usize| fields.get(i).and_then(Node::as_str);
-        let qualifier = count.checked_sub(2).and_then(text);
         match fields.iter().next_back() {
-            Some(Node::A_Star(_)) => self.found.mention(item.owner, qualifier, None),
+            Some(Node::A_Star(_)) => {}
             Some(Node::String(s)) => {
-                let name = s.sval().unwrap_or_default();
-                self.found.mention(item.owner, qualifier, Some(name));
-                let name = self.found.intern(name);
-                match qualifier.map(|q| self.found.intern(q)) {
-                    Some(qualifier) => drop(self.found.fields.insert((qualifier, name))),
-                    None => drop(self.found.bare.insert(name)),
+                if fields.len() > 1 {
+                    self.found
+                        .fields
+                        .insert(s.sval().unwrap_or_default().into());
                 }
             }
             _ => self.odd("a column reference"),
@@ -358,7 +301,6 @@ impl<'t> Walk<'t, '_> {
             self.odd("%TYPE");
         }
         if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
-            self.found.made_up(last);
             self.conversion(last);
         }
         self.parts(name.typmods(), item);
@@ -371,10 +313,12 @@ impl<'t> Walk<'t, '_> {
         if !snapshot.has_type(type_name) && !symbols::is_serial(type_name) {
             // Newer than what is known: it can come with code.
             self.found.unknown_names = true;
-            self.found.flow.opaque = true;
+            self.found.opaque = true;
+            self.found.anywhere = true;
         }
         if let Some(conversion) = snapshot.conversion(type_name) {
-            self.found.flow.opaque = true;
+            self.found.opaque = true;
+            self.found.anywhere = true;
             for (schema, name) in &conversion.functions {
                 self.function(Some(schema), name);
             }
@@ -403,7 +347,8 @@ impl<'t> Walk<'t, '_> {
         } else if !symbols::is_operator(name) {
             // Newer than what is known, and somebody's own.
             self.found.unknown_names = true;
-            self.found.flow.opaque = true;
+            self.found.opaque = true;
+            self.found.anywhere = true;
         }
     }
 
@@ -420,36 +365,25 @@ impl<'t> Walk<'t, '_> {
         if schema == Some("pg_catalog") && name.starts_with("json_") {
             self.keyword(name);
         }
-        let nature = match name {
-            "set_config" => self.set_config(schema, f),
-            _ => None,
-        };
-        let nature = nature.unwrap_or_else(|| self.function(schema, name));
-        self.found.made_up(name);
-        // `column(row)` is the same as `row.column`.
-        if f.args().len() == 1 && schema.is_none() {
-            self.found.mention(item.owner, None, Some(name));
+        let own_setting = name == "set_config" && self.set_config(schema, f);
+        if !own_setting {
+            self.function(schema, name);
         }
-        let owner = match nature.keeps() {
-            true => self.found.define(DefKind::Sink, item.owner, None),
-            false => item.owner,
-        };
-        let inner = Item { owner, ..*item };
-        self.parts(f.args(), &inner);
+        self.parts(f.args(), item);
         for sort in f.agg_order() {
-            self.part(Node::SortBy(sort), &inner);
+            self.part(Node::SortBy(sort), item);
         }
-        self.part(f.agg_filter(), &inner);
-        self.window(f.over(), &inner);
+        self.part(f.agg_filter(), item);
+        self.window(f.over(), item);
     }
 
-    /// Notes a call of a function by name; gives the worst of what can be meant.
-    pub(super) fn function(&mut self, schema: Option<&str>, name: &str) -> Nature {
+    /// Notes a call of a function by name: all that can be meant.
+    pub(super) fn function(&mut self, schema: Option<&str>, name: &str) {
         let found = self.snapshot.find_functions(schema, name, self.path);
         if found.is_empty() {
             let nature = nature(name, false);
             self.found.unknown_names = true;
-            self.found.flow.opaque = true;
+            self.found.opaque = true;
             let key = (self.schema_of(schema), name.into());
             let call = Call {
                 known: false,
@@ -460,9 +394,8 @@ impl<'t> Walk<'t, '_> {
                 own: false,
             };
             self.found.calls.insert(key, call);
-            return nature;
+            return;
         }
-        let mut worst = Nature::Plain;
         for f in found {
             let nature = match functions::known(name) {
                 // What a trusted extension does besides computing, it does with its arguments.
@@ -477,7 +410,7 @@ impl<'t> Walk<'t, '_> {
                 true => functions::known(name).is_some_and(Nature::writes),
                 false => (!f.pure && f.volatile) || nature.writes(),
             };
-            self.found.flow.opaque |= !f.pure || nature == Nature::Reads;
+            self.found.opaque |= !f.pure || nature == Nature::Reads;
             let call = Call {
                 known: true,
                 volatile: f.volatile,
@@ -488,14 +421,13 @@ impl<'t> Walk<'t, '_> {
                 own: f.pure,
             };
             self.found.calls.insert((f.schema, name.into()), call);
-            worst = worst.max(nature);
         }
-        worst
     }
 
     /// `set_config` with constants is SET, when it is PostgreSQL's own; anything else could set what is
     /// pinned, or carry a value out of a masked column.
-    fn set_config(&mut self, schema: Option<&str>, f: &'t nodes::FuncCall) -> Option<Nature> {
+    /// True when it is that, and noted.
+    fn set_config(&mut self, schema: Option<&str>, f: &'t nodes::FuncCall) -> bool {
         let mut args = f.args().iter();
         let (name, value) = (args.next(), args.next());
         let name = name.and_then(|name| match name {
@@ -517,14 +449,14 @@ impl<'t> Walk<'t, '_> {
         };
         if let Some(refusal) = refusal {
             self.found.refuse.get_or_insert(refusal);
-            return None;
+            return false;
         }
         let meant = self
             .snapshot
             .find_functions(schema, "set_config", self.path);
         let own = matches!(meant.as_slice(), [one] if one.pure);
         if !own {
-            return None;
+            return false;
         }
         self.found.database.insert(Action::PostgresSession);
         let key = ("pg_catalog".into(), "set_config".into());
@@ -537,7 +469,7 @@ impl<'t> Walk<'t, '_> {
             own: true,
         };
         self.found.calls.insert(key, call);
-        Some(Nature::Plain)
+        true
     }
 }
 

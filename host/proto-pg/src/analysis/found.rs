@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipeline::Action;
 
-use super::flow::{Def, DefKind, Flow, Mention, NONE, Name, Range};
+use super::resolve::{CODE, Output, Resolved, Sink, Source};
 
 /// A relation that a statement names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,12 +30,37 @@ pub(crate) struct Call {
     pub own: bool,
 }
 
+/// The output of the statement itself.
+#[derive(Debug, Default)]
+pub(crate) enum Top {
+    /// No rows, or rows that hold no data of relations.
+    #[default]
+    Nothing,
+    /// Anything can be anywhere.
+    Unknown,
+    Rows(Output),
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub tables: BTreeSet<(Action, Place)>,
     /// By schema and name.
     pub calls: BTreeMap<(Arc<str>, Arc<str>), Call>,
-    pub flow: Flow,
+    /// OIDs of the relations in reach by name.
+    pub relations: Vec<u32>,
+    /// Code that can read anything is called.
+    pub opaque: bool,
+    /// The same, where it cannot be told which expression it is in.
+    pub anywhere: bool,
+    pub top: Top,
+    /// Values that are stored or sent somewhere.
+    pub sinks: Vec<Sink>,
+    /// The same, if names without a schema meant other relations.
+    pub sinks_elsewhere: Vec<Sink>,
+    /// Columns whose values decide what a client sees.
+    pub computed: Vec<Source>,
+    /// What resolving cost.
+    pub work: usize,
     /// An UPDATE or DELETE has no WHERE.
     pub unbounded: bool,
     pub locks: bool,
@@ -55,10 +80,8 @@ pub(crate) struct Found {
     pub elsewhere: BTreeSet<usize>,
     /// The statement can copy labelled columns to where no label is.
     pub copies: Option<&'static str>,
-    /// Fields of something that has a name, to be looked at when all names are known.
-    pub fields: BTreeSet<(Name, Name)>,
-    /// Columns that stand without a qualifier.
-    pub bare: BTreeSet<Name>,
+    /// Fields of rows, by name: what is no column of the row is a call.
+    pub fields: BTreeSet<Box<str>>,
     /// Operators that users made, or could have: by schema and name.
     pub operators: BTreeSet<(Option<Box<str>>, Box<str>)>,
     /// Types that the statement names.
@@ -68,92 +91,47 @@ pub(crate) struct Found {
     pub changed_by_code: bool,
     /// Code runs that the statement does not name: errors and notices can say anything.
     pub hidden_code: bool,
-    /// Something in FROM has columns of unknown names.
-    pub any_column: bool,
-    /// Code that can read anything decides which rows there are.
-    pub opaque_condition: bool,
     /// Relations whose constraints are checked: an error can show their rows.
     pub checked: BTreeSet<usize>,
     /// Columns that nothing in reach has; by the relation that they are said to be of.
-    pub new_columns: BTreeSet<(Option<u32>, Name)>,
-    mentions: HashSet<Mention>,
-    ranges: HashSet<(Name, Range)>,
+    pub new_columns: BTreeSet<(Option<u32>, Box<str>)>,
     reached: HashSet<u32>,
 }
 
 impl Found {
-    pub fn intern(&mut self, name: &str) -> Name {
-        if let Some(&id) = self.flow.interned.get(name) {
-            return id;
-        }
-        let id = self.flow.names.len() as Name;
-        self.flow.names.push(name.into());
-        self.flow.interned.insert(name.into(), id);
-        id
-    }
-
-    pub fn define(&mut self, kind: DefKind, parent: u32, name: Option<&str>) -> u32 {
-        let name = name.map_or(NONE, |n| self.intern(n));
-        self.flow.defs.push(Def {
-            kind,
-            parent,
-            name,
-            unnamed: false,
-            echo: false,
-            group: NONE,
-            star: false,
-            compared: false,
-            into: None,
-        });
-        (self.flow.defs.len() - 1) as u32
-    }
-
-    pub fn def_mut(&mut self, def: u32) -> Option<&mut Def> {
-        self.flow.defs.get_mut(def as usize)
-    }
-
-    /// Outside of a definition a mention has no effect on values: the statement computes with it.
-    pub fn mention(&mut self, def: u32, qualifier: Option<&str>, name: Option<&str>) {
-        let def = match def {
-            NONE => self.computes(),
-            def => def,
-        };
-        let qualifier = qualifier.map_or(NONE, |q| self.intern(q));
-        let name = name.map_or(NONE, |n| self.intern(n));
-        let mention = Mention {
-            def,
-            qualifier,
-            name,
-        };
-        if self.mentions.insert(mention) {
-            self.flow.mentions.push(mention);
-        }
-    }
-
-    /// The definition that stands for whatever decides rows, their order, branches and errors.
-    pub fn computes(&mut self) -> u32 {
-        if self.flow.computes == NONE {
-            self.flow.computes = self.define(DefKind::Compute, NONE, None);
-        }
-        self.flow.computes
-    }
-
-    pub fn range(&mut self, name: &str, range: Range) {
-        let name = self.intern(name);
-        if self.ranges.insert((name, range)) {
-            self.flow.ranges.push((name, range));
-        }
-    }
-
-    pub fn made_up(&mut self, name: &str) {
-        let name = self.intern(name);
-        self.flow.made_up.push(name);
-    }
-
     pub fn reach(&mut self, oid: u32) {
         if self.reached.insert(oid) {
-            self.flow.relations.push(oid);
+            self.relations.push(oid);
         }
+    }
+
+    /// Takes over what the resolver found out.
+    pub fn resolved(&mut self, resolved: Resolved, shown: bool) {
+        if shown {
+            self.top = Top::Rows(resolved.output);
+        }
+        self.sinks.extend(resolved.sinks);
+        self.computed.extend(resolved.computed);
+        self.work += resolved.work;
+        if !resolved.unknown.is_empty() {
+            self.unknown_names = true;
+            self.new_columns.extend(resolved.unknown);
+        }
+        // Names that nobody has looked at could be calls.
+        self.opaque |= resolved.partial;
+        self.anywhere |= resolved.partial;
+        if !resolved.partial {
+            self.fields = resolved.calls;
+        }
+    }
+
+    /// Can the result or what is stored hold what triggers and defaults have put into rows?
+    pub fn brought(&self) -> bool {
+        let shown = match &self.top {
+            Top::Rows(output) => output.sources().any(|s| s.contains(&CODE)),
+            Top::Nothing | Top::Unknown => false,
+        };
+        shown || self.sinks.iter().any(|s| s.sources.contains(&CODE))
     }
 
     /// Does what the statement means depend on the catalogue?
@@ -166,21 +144,21 @@ impl Found {
             || !self.checked.is_empty()
             || self.unknown_names
             || self.hidden_code
-            || self.flow.opaque
+            || self.opaque
     }
 
-    /// What the walk over a part of a definition found. Where its values come from says nothing about
-    /// the definition's own: a condition or a default gives nothing to a result.
+    /// What the walk over a part of a definition found. A condition or a default gives nothing to a
+    /// result.
     pub fn absorb(&mut self, other: Self) {
         self.tables.extend(other.tables);
         self.calls.extend(other.calls);
         self.elsewhere.extend(other.elsewhere);
-        self.computes_like(&other.flow);
-        self.opaque_condition |= other.opaque_condition;
-        for oid in other.flow.relations {
+        for oid in other.relations {
             self.reach(oid);
         }
-        self.flow.opaque |= other.flow.opaque;
+        self.opaque |= other.opaque;
+        self.anywhere |= other.anywhere;
+        self.computed.extend(other.computed);
         self.locks |= other.locks;
         self.writes |= other.writes;
         self.unknown_names |= other.unknown_names;
@@ -189,67 +167,5 @@ impl Found {
         self.not_understood = self.not_understood.or(other.not_understood);
         self.refuse = self.refuse.take().or(other.refuse);
         self.copies = self.copies.or(other.copies);
-    }
-
-    /// Takes over what another flow computes with: its definitions, since conditions are about them, but
-    /// none of its sinks.
-    fn computes_like(&mut self, other: &Flow) {
-        let nothing = other.computes == NONE && other.defs.iter().all(|d| !d.compared);
-        if nothing {
-            return;
-        }
-        let computes = self.computes();
-        let names: Vec<Name> = other.names.iter().map(|n| self.intern(n)).collect();
-        let name = |n: Name| names.get(n as usize).copied().unwrap_or(NONE);
-        let first = self.flow.defs.len() as u32;
-        let def = |d: u32| match d {
-            NONE => NONE,
-            d if d == other.computes => computes,
-            d => first + d,
-        };
-        let groups = self.flow.groups;
-        for d in &other.defs {
-            self.flow.defs.push(Def {
-                kind: match d.kind {
-                    DefKind::Sink | DefKind::Compute => DefKind::Target,
-                    kind => kind,
-                },
-                parent: def(d.parent),
-                name: name(d.name),
-                group: match d.group {
-                    NONE => NONE,
-                    group => groups + group,
-                },
-                into: None,
-                ..d.clone()
-            });
-        }
-        self.flow.groups += other.groups;
-        for m in &other.mentions {
-            let mention = Mention {
-                def: def(m.def),
-                qualifier: name(m.qualifier),
-                name: name(m.name),
-            };
-            if self.mentions.insert(mention) {
-                self.flow.mentions.push(mention);
-            }
-        }
-        for &(range, of) in &other.ranges {
-            let of = match of {
-                Range::Excluded(n) => Range::Excluded(name(n)),
-                of => of,
-            };
-            if self.ranges.insert((name(range), of)) {
-                self.flow.ranges.push((name(range), of));
-            }
-        }
-        self.flow
-            .unknown
-            .extend(other.unknown.iter().map(|n| name(*n)));
-        self.flow
-            .brought
-            .extend(other.brought.iter().map(|d| first + d));
-        self.flow.blind |= other.blind;
     }
 }

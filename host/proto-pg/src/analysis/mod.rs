@@ -11,26 +11,25 @@
 
 mod changes;
 mod command;
-mod compute;
 mod conditions;
 mod ddl;
 mod expression;
-pub(crate) mod flow;
 mod found;
 pub(crate) mod functions;
 mod lex;
+mod lineage;
 mod names;
+pub(crate) mod resolve;
 mod settings;
 mod shape;
 mod statement;
 mod stored;
 mod summary;
 mod symbols;
-mod taint;
 #[cfg(test)]
 mod tests;
 mod union;
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,9 +88,8 @@ pub struct Analysis {
     pub accesses: Vec<Access>,
     /// Labelled columns that can flow into any result or error text.
     pub labelled: Vec<Column>,
-    /// Labelled columns that the text computes with, wherever that is: conditions, joins, sorting,
-    /// grouping, comparing rows. The one place where this is said; `pipeline::Request::computed` says
-    /// what follows from it. Too many is safe, too few is not.
+    /// Those of them whose values decide what a client sees: which rows there are, in which order, and
+    /// whether there is an error. See `pipeline::Request::computed`.
     pub computed: Vec<Column>,
     /// See `pipeline::Request::unmaskable`.
     pub unmaskable: Option<&'static str>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pipeline::{Column, SqlKind};
 
-use super::flow::{Flow, Masked, Reach};
-use super::taint::Taints;
+use super::lineage::Masked;
+use super::resolve::Output;
 use crate::catalog::Snapshot;
 
 /// One field of a RowDescription; the format of a bound portal comes from Bind.
@@ -71,10 +71,11 @@ pub enum CopyKind {
 /// Where the values of a result come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// No relation is involved.
+    /// No rows, or rows that hold no data of relations.
     Nothing,
+    /// Anything can be anywhere.
     Unknown,
-    Flow(Box<Flow>),
+    Rows(Box<Output>),
     /// The result of one of these.
     OneOf(Vec<Arc<Body>>),
 }
@@ -111,13 +112,8 @@ impl StatementShape {
 
     /// One per field. `masked` are the columns that policy hides in this request.
     pub fn taints(&self, fields: &[Field], snapshot: &Snapshot, masked: &[Column]) -> Vec<Taint> {
-        if let Some(origins) = self.origins.as_deref() {
-            // A column of a relation that the text did not mean when it was analysed: the server
-            // understood it otherwise, and nothing of what is known holds.
-            let strange = |f: &Field| f.table_oid != 0 && !origins.contains(&f.table_oid);
-            if !matches!(*self.body, Body::Unknown) && fields.iter().any(strange) {
-                return vec![Taint::Tainted; fields.len()];
-            }
+        if self.has_strange_origin(fields) {
+            return vec![Taint::Tainted; fields.len()];
         }
         if masked.is_empty() {
             // A column that is newer than the snapshot could have a label.
@@ -129,31 +125,38 @@ impl StatementShape {
             return fields.iter().map(taint).collect();
         }
         let mut known = Masked::new(snapshot, masked);
-        let derived = derived(&self.body, fields, &mut known);
-        let mut derived = derived.into_iter();
-        let changed = brought(&self.body);
-        fields
-            .iter()
-            .map(|field| {
-                let tainted = derived.next().unwrap_or(true);
-                match (origin(field, snapshot, &mut known), tainted) {
-                    // The column is clean, but code has put something into this row.
-                    (Some(Taint::Clean), true) if changed => Taint::Tainted,
-                    (Some(taint), _) => taint,
-                    (None, true) => Taint::Tainted,
-                    (None, false) => Taint::Clean,
-                }
-            })
-            .collect()
+        taints(&self.body, fields, &mut known)
+    }
+
+    /// The result as the server should describe it; none when it is not known.
+    pub fn described(&self, snapshot: &Snapshot) -> Option<Vec<Field>> {
+        match &*self.body {
+            Body::Rows(output) => output.described(snapshot),
+            Body::Nothing | Body::Unknown | Body::OneOf(_) => None,
+        }
+    }
+
+    /// Has the server described another result than the one that was analysed?
+    pub fn is_strange(&self, fields: &[Field]) -> bool {
+        self.has_strange_origin(fields) || (self.origins.is_some() && !agrees(&self.body, fields))
+    }
+
+    /// A column of a relation that the text did not mean when it was analysed: the server understood it
+    /// otherwise, and nothing of what is known holds.
+    fn has_strange_origin(&self, fields: &[Field]) -> bool {
+        let Some(origins) = self.origins.as_deref() else {
+            return false;
+        };
+        let strange = |f: &Field| f.table_oid != 0 && !origins.contains(&f.table_oid);
+        !matches!(*self.body, Body::Unknown) && fields.iter().any(strange)
     }
 }
 
-/// Can code that no statement names have changed rows of the result?
-fn brought(body: &Body) -> bool {
+fn agrees(body: &Body, fields: &[Field]) -> bool {
     match body {
-        Body::Nothing | Body::Unknown => false,
-        Body::Flow(flow) => !flow.brought.is_empty(),
-        Body::OneOf(bodies) => bodies.iter().any(|body| brought(body)),
+        Body::Nothing | Body::Unknown => true,
+        Body::Rows(output) => output.agrees(fields),
+        Body::OneOf(bodies) => bodies.iter().any(|body| agrees(body, fields)),
     }
 }
 
@@ -165,68 +168,38 @@ fn is_newer(field: &Field, snapshot: &Snapshot) -> bool {
     field.attnum > 0 && relation.is_some_and(|r| r.column(field.attnum).is_none())
 }
 
-/// What the server says about a field's origin; none when it says nothing.
-fn origin(field: &Field, snapshot: &Snapshot, masked: &mut Masked<'_>) -> Option<Taint> {
-    if field.table_oid == 0 || field.attnum == 0 {
-        return None;
-    }
-    let found = snapshot.index_of(field.table_oid);
-    let Some((index, relation)) = found.and_then(|i| Some((i, snapshot.relation(i)?))) else {
-        return Some(Taint::Tainted);
-    };
-    if relation.is_leaky() {
-        return Some(Taint::Tainted);
-    }
-    if field.attnum < 0 {
-        // System columns: numbers of rows, transactions and relations.
-        return Some(Taint::Clean);
-    }
-    let Some(column) = relation.column(field.attnum) else {
-        return Some(Taint::Tainted);
-    };
-    if column.type_oid != field.type_oid && !is_domain(snapshot, column.type_oid) {
-        // The snapshot is older than the table.
-        return Some(Taint::Tainted);
-    }
-    if let Some(column) = masked.exact(index, &column.name) {
-        return Some(Taint::Exact(column.clone()));
-    }
-    if relation.is_table() && relation.reads.is_empty() {
-        return Some(Taint::Clean);
-    }
-    Some(match masked.reach(field.table_oid, 0) {
-        Reach::All => Taint::Tainted,
-        Reach::Columns(columns) if columns.contains(&&*column.name) => Taint::Tainted,
-        Reach::Columns(_) => Taint::Clean,
-    })
-}
-
-/// RowDescription names a domain's base type.
-fn is_domain(snapshot: &Snapshot, type_oid: u32) -> bool {
-    snapshot.type_info(type_oid).is_some_and(|t| t.kind == b'd')
-}
-
-/// Per field: can a masked value be in it, as far as the statement's text tells?
-fn derived(body: &Body, fields: &[Field], masked: &mut Masked<'_>) -> Vec<bool> {
+/// What can be in each field.
+fn taints(body: &Body, fields: &[Field], masked: &mut Masked<'_>) -> Vec<Taint> {
     match body {
-        Body::Nothing => vec![false; fields.len()],
-        Body::Unknown => vec![true; fields.len()],
-        Body::Flow(flow) => {
-            let taints = Taints::of(flow, masked, &[], 0);
-            let count = fields.len();
-            let named = fields.iter().enumerate();
-            named
-                .map(|(i, f)| taints.field(i, count, &f.name))
+        Body::Nothing => {
+            let described = masked.described(fields).into_iter().zip(fields);
+            described
+                .map(|(taint, field)| match field.table_oid {
+                    0 => Taint::Clean,
+                    _ => taint,
+                })
                 .collect()
         }
-        Body::OneOf(bodies) if bodies.is_empty() => vec![true; fields.len()],
+        Body::Unknown => masked.described(fields),
+        Body::Rows(output) => masked.fields(output, fields),
         Body::OneOf(bodies) => {
-            let mut any = vec![false; fields.len()];
+            let mut all: Option<Vec<Taint>> = None;
             for body in bodies {
-                let these = derived(body, fields, masked);
-                any.iter_mut().zip(these).for_each(|(a, b)| *a |= b);
+                let these = taints(body, fields, masked);
+                all = Some(match all {
+                    None => these,
+                    Some(all) => all.into_iter().zip(these).map(either).collect(),
+                });
             }
-            any
+            all.unwrap_or_else(|| vec![Taint::Tainted; fields.len()])
         }
+    }
+}
+
+/// What can be in a field that is one or the other.
+fn either((a, b): (Taint, Taint)) -> Taint {
+    match (a, b) {
+        (a, b) if a == b => a,
+        _ => Taint::Tainted,
     }
 }

@@ -8,8 +8,7 @@ use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::{Action, SqlKind};
 
 use super::expression::constant;
-use super::flow::Top;
-use super::found::Place;
+use super::found::{Place, Top};
 use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
@@ -86,7 +85,7 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
             for argument in s.argtypes() {
                 walk.expressions(Node::TypeName(argument));
             }
-            if walk.found.flow.opaque {
+            if walk.found.opaque {
                 walk.found.copies =
                     Some("arguments of such a type run code that can read anything");
             }
@@ -114,7 +113,7 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
             let mut walk = cx.walk();
             walk.odd("DO");
             walk.found.writes = true;
-            walk.found.flow.opaque = true;
+            walk.found.opaque = true;
             walk.found.sets_path = true;
             walk.found.database.insert(Action::PostgresUtility);
             walk.found.copies = Some(COPIES);
@@ -310,8 +309,6 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     for param in s.params() {
         walk.expressions(param);
     }
-    // Arguments choose no rows by themselves.
-    walk.found.opaque_condition = false;
     let remembered = cx.ctx.state.prepared(name);
     let mut known = remembered.meanings.clone();
     let mut effects = Vec::new();
@@ -342,7 +339,7 @@ fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
 /// done as well; what it shows must not be seen.
 fn shows_anything(draft: &mut Draft) {
     draft.everything = true;
-    draft.found.flow.top = Top::Unknown;
+    draft.found.top = Top::Unknown;
 }
 
 /// What a prepared text means now: the server may read it again when names have changed their
@@ -435,7 +432,7 @@ fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     }
     let mut draft = cx.done(walk, if runs { inner.kind } else { SqlKind::Select });
     // Plans show estimates, filters and, analysed, counts.
-    draft.found.flow.top = Top::Unknown;
+    draft.found.top = Top::Unknown;
     draft.planned_only = !runs;
     // Planning, too, makes the server read a prepared text again.
     let effects = inner.effects.iter();
@@ -451,11 +448,10 @@ fn call(s: &nodes::CallStmt, cx: &mut Cx<'_>) -> Draft {
     if let Some(call) = s.funccall() {
         walk.expressions(Node::FuncCall(call));
     }
-    walk.found.opaque_condition = false;
     walk.found.writes = true;
     walk.found.sets_path = true;
-    walk.found.flow.opaque = true;
-    walk.found.flow.top = Top::Unknown;
+    walk.found.opaque = true;
+    walk.found.top = Top::Unknown;
     cx.done(walk, SqlKind::Call)
 }
 
@@ -523,7 +519,7 @@ fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     if server_file || (!maskable && !by_query) {
         draft.unmaskable = Some("the output of this COPY cannot be masked");
     }
-    draft.found.flow.top = Top::Unknown;
+    draft.found.top = Top::Unknown;
     draft.copy = (!server_file).then_some(CopyKind::Out {
         format,
         default_options,

@@ -14,7 +14,7 @@ use pg_raw_parse::{Node, nodes};
 use pipeline::Action;
 
 use super::summary::COPIES;
-use super::walk::{Out, Walk};
+use super::walk::Walk;
 
 /// Notes what the expressions in a definition call and read. Code that is not PostgreSQL's own in them
 /// could store what it reads where no label protects it.
@@ -42,7 +42,7 @@ pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
     if !matches!(whole, Ok(true)) {
         walk.odd("a definition that is nested too deeply");
     }
-    if walk.found.flow.opaque {
+    if walk.found.opaque {
         walk.found.copies.get_or_insert(COPIES);
     }
 }
@@ -102,18 +102,12 @@ impl Visit<'_, '_, '_> {
         }
         let outer = &mut *self.walk;
         let mut inner = Walk::new(outer.snapshot, outer.path, outer.budget);
-        for &oid in &outer.found.flow.relations {
+        for &oid in &outer.found.relations {
             inner.found.reach(oid);
         }
         inner.found.type_names = outer.found.type_names.clone();
-        match node {
-            Node::SelectStmt(_)
-            | Node::InsertStmt(_)
-            | Node::UpdateStmt(_)
-            | Node::DeleteStmt(_)
-            | Node::MergeStmt(_) => inner.query(node, Out::Sink),
-            _ => inner.expressions(node),
-        }
+        // Columns of what is being defined stand in it, which nothing in it says.
+        inner.part_of_definition(node);
         outer.budget = inner.budget;
         outer.found.absorb(inner.found);
     }

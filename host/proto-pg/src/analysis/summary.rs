@@ -6,11 +6,10 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
-use super::compute::computed;
-use super::flow::{Masked, Range, Top};
-use super::found::{Found, Place};
+use super::found::{Found, Place, Top};
+use super::lineage::Masked;
+use super::resolve::{ANY, CODE, Output, Source};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
-use super::taint::Taints;
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot};
 
 pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
@@ -96,7 +95,7 @@ pub(crate) struct Summary {
     pub functions: BTreeSet<Arc<str>>,
     pub accesses: Vec<Access>,
     pub labelled: BTreeSet<Column>,
-    /// See `Analysis::computed`.
+    /// Those of them whose values decide what a client sees.
     pub computed: BTreeSet<Column>,
     pub unmaskable: Option<&'static str>,
     pub shape: StatementShape,
@@ -162,7 +161,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         changes_catalog: found.changes_catalog,
         refuse: found.refuse.clone(),
         effects: draft.effects,
-        foreign: found.flow.opaque,
+        foreign: found.opaque,
         shadowed: false,
     };
     if found.sets_path {
@@ -191,8 +190,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         // Whatever its volatility, it can call set_config.
         summary.effects.push(Effect::Path);
     }
-    let reached: Vec<Column> = summary.labelled.iter().cloned().collect();
-    if opaque || found.flow.opaque || draft.everything {
+    if opaque || found.opaque || draft.everything {
         summary.labelled.extend(index.all.iter().cloned());
     }
     for inner in &draft.inner {
@@ -207,22 +205,31 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let mut labelled: Vec<Column> = summary.labelled.iter().cloned().collect();
     if hidden {
         summary.labelled.extend(index.all.iter().cloned());
-        if !found.flow.brought.is_empty() {
+        if found.brought() {
             labelled = summary.labelled.iter().cloned().collect();
         }
     }
     if !labelled.is_empty() {
         let mut masked = Masked::new(ctx.snapshot, &labelled);
-        let taints = Taints::of(&found.flow, &mut masked, &[], 0);
-        let computed = computed(found, &taints, &mut masked, &reached, &labelled);
-        summary.computed.extend(computed.into_iter().cloned());
         if summary.unmaskable.is_none() {
-            let stores = found.copies;
-            summary.unmaskable = stores.or_else(|| taints.sinks(&masked).then_some(COPIES));
+            let stores = masked.stored(&found.sinks).then_some(COPIES);
+            summary.unmaskable = found.copies.or(stores);
         }
+        let computed = computed(found, &labelled, &masked);
+        summary.computed.extend(computed);
     }
     summary.shape.body = body(draft.found, &draft.inner, draft.shows_inner);
     summary
+}
+
+/// The labelled columns whose values decide what a client sees.
+fn computed(found: &Found, labelled: &[Column], masked: &Masked<'_>) -> Vec<Column> {
+    let anything = |s: &Source| *s == ANY || *s == CODE;
+    if found.anywhere || found.computed.iter().any(anything) {
+        return labelled.to_vec();
+    }
+    let among = masked.among(&found.computed).into_iter();
+    among.cloned().collect()
 }
 
 /// The relations whose columns the server can name as origins of the result.
@@ -231,7 +238,7 @@ fn origins(draft: &Draft) -> Arc<[u32]> {
         .inner
         .iter()
         .filter_map(|s| s.shape.origins.as_deref());
-    let mut all: Vec<u32> = draft.found.flow.relations.clone();
+    let mut all: Vec<u32> = draft.found.relations.clone();
     all.extend(inner.flatten());
     all.into()
 }
@@ -239,13 +246,35 @@ fn origins(draft: &Draft) -> Arc<[u32]> {
 fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
     if shows_inner {
         let bodies = inner.iter().map(|s| s.shape.body.clone());
-        let strange = matches!(found.flow.top, Top::Unknown).then(|| Arc::new(Body::Unknown));
+        let strange = matches!(found.top, Top::Unknown).then(|| Arc::new(Body::Unknown));
         return Arc::new(Body::OneOf(bodies.chain(strange).collect()));
     }
-    match found.flow.top {
+    match found.top {
         Top::Nothing => Arc::new(Body::Nothing),
         Top::Unknown => Arc::new(Body::Unknown),
-        Top::Arms(_) | Top::Named => Arc::new(Body::Flow(Box::new(found.flow))),
+        Top::Rows(mut output) => {
+            if found.anywhere {
+                output.distrust();
+            }
+            Arc::new(Body::Rows(Box::new(output)))
+        }
+    }
+}
+
+impl Output {
+    /// Code that nobody wrote can run in any expression: only plain references are what they are.
+    fn distrust(&mut self) {
+        let anything: Arc<[Source]> = Arc::from([ANY].as_slice());
+        for column in self.head.iter_mut().chain(&mut self.tail) {
+            if column.origin.is_none() && !column.sources.contains(&CODE) {
+                column.sources = anything.clone();
+            }
+        }
+        if let Some(rest) = &mut self.rest
+            && !rest.contains(&CODE)
+        {
+            *rest = anything;
+        }
     }
 }
 
@@ -391,11 +420,8 @@ impl Builder<'_> {
     /// A column that the snapshot does not have counts as what rules would make of it.
     fn new_columns(&self, found: &Found, summary: &mut Summary) {
         let snapshot = self.ctx.snapshot;
-        for &(relation, name) in &found.new_columns {
-            let Some(name) = found.flow.names.get(name as usize) else {
-                continue;
-            };
-            let all = found.flow.relations.iter();
+        for (relation, name) in &found.new_columns {
+            let all = found.relations.iter();
             for &oid in relation.iter().chain(all.filter(|_| relation.is_none())) {
                 let info = snapshot.index_of(oid).and_then(|i| snapshot.relation(i));
                 let Some(info) = info.filter(|r| !is_catalog(&r.schema)) else {
@@ -497,18 +523,8 @@ impl Builder<'_> {
     /// Would the statement store such a column?
     fn stores(&self, found: &Found, columns: &BTreeSet<Column>) -> bool {
         let columns: Vec<Column> = columns.iter().cloned().collect();
-        let mut flow = found.flow.clone();
-        for (_, range) in &mut flow.ranges {
-            if matches!(range, Range::Relation(_)) {
-                *range = Range::Derived;
-            }
-        }
-        let others = found.elsewhere.iter();
-        let more: Vec<u32> = others
-            .filter_map(|&i| Some(self.ctx.snapshot.relation(i)?.oid))
-            .collect();
         let mut masked = Masked::new(self.ctx.snapshot, &columns);
-        Taints::of(&flow, &mut masked, &more, 0).sinks(&masked)
+        masked.stored(&found.sinks_elsewhere)
     }
 
     fn calls(&self, found: &Found, summary: &mut Summary) {

@@ -63,6 +63,7 @@ impl Analysis {
                 self.computed.push(column.clone());
             }
         }
+        self.computed.sort();
         self.unmaskable = self.unmaskable.or(older.unmaskable);
         if self.statements.len() == older.statements.len() {
             let shapes = self.statements.iter().zip(&older.statements);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::code::{self, Code};
 use super::queries as q;
 use super::{CatalogError, ColumnInfo, HiddenCode, RelationInfo, Rows, Snapshot, TypeInfo};
-use crate::analysis::flow;
+use crate::analysis::resolve::ViewDef;
+use crate::analysis::walk;
 
 pub(super) const MAX_RELATIONS: usize = 500_000;
 const MAX_COLUMNS: usize = 5_000_000;
@@ -377,14 +378,11 @@ fn views(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> 
         let Some(&index) = snapshot.by_oid.get(&row.oid(0)?) else {
             continue;
         };
-        let flow = if text.len() <= MAX_VIEW_TEXT {
-            flow::of_view(text, snapshot)
-        } else {
-            None
-        };
+        let short = text.len() <= MAX_VIEW_TEXT;
+        let anything = !short || walk::reads_anything(text, snapshot);
         if let Some(relation) = snapshot.relations.get_mut(index) {
-            relation.opaque |= flow.as_ref().is_none_or(|f| f.opaque);
-            relation.view = flow;
+            relation.opaque |= anything;
+            relation.view = Some(ViewDef::new(if short { text } else { "" }));
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::analysis::flow::Flow;
+use crate::analysis::resolve::ViewDef;
 
 pub(crate) use labels::LabelIndex;
 pub(crate) use resolve::Path;
@@ -69,8 +69,8 @@ pub(crate) struct RelationInfo {
     pub reads: Vec<usize>,
     /// A view's query or a rule of this relation runs code that is not PostgreSQL's own.
     pub opaque: bool,
-    /// What a view's query does with columns; none when it could not be read.
-    pub view: Option<Flow>,
+    /// A view's query; none when it is too long.
+    pub view: Option<ViewDef>,
     /// When code that is not PostgreSQL's own runs although no statement names it.
     pub hidden: HiddenCode,
     /// Relations that foreign keys' actions write when rows of this one change or go.
@@ -182,7 +182,7 @@ pub struct Snapshot {
     /// Relations with constraints that are checked when a transaction ends.
     deferred: Vec<usize>,
     types: HashMap<u32, TypeInfo>,
-    type_names: OnceLock<HashSet<Arc<str>>>,
+    type_names: OnceLock<HashMap<Arc<str>, Option<u32>>>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
     labelled: Mutex<Vec<Arc<LabelIndex>>>,
 }
@@ -233,8 +233,23 @@ impl Snapshot {
 
     /// Is there a type of this name, in whatever schema?
     pub fn has_type(&self, name: &str) -> bool {
-        let names = || self.types.values().map(|t| t.name.clone()).collect();
-        self.type_names.get_or_init(names).contains(name)
+        self.types_by_name().contains_key(name)
+    }
+
+    /// The type of this name, when there is only one.
+    pub(crate) fn type_named(&self, name: &str) -> Option<u32> {
+        self.types_by_name().get(name).copied().flatten()
+    }
+
+    fn types_by_name(&self) -> &HashMap<Arc<str>, Option<u32>> {
+        self.type_names.get_or_init(|| {
+            let mut names: HashMap<Arc<str>, Option<u32>> = HashMap::new();
+            for (&oid, info) in &self.types {
+                let known = names.entry(info.name.clone());
+                known.and_modify(|one| *one = None).or_insert(Some(oid));
+            }
+            names
+        })
     }
 
     /// Does a value of this type run code that is not PostgreSQL's own, when it is made from text?

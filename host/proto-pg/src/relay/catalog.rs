@@ -108,6 +108,16 @@ impl Catalog {
         self.moves.add();
     }
 
+    /// A result was not what the catalogue says. What is younger than this was not to blame: a text that
+    /// is always understood otherwise must not make every statement read the catalogue.
+    pub fn doubt(&self, young: Duration) {
+        self.entry(|e| {
+            if e.held.as_ref().is_some_and(|h| h.begun.elapsed() > young) {
+                e.generation += 1;
+            }
+        });
+    }
+
     pub fn is_fresh(&self, held: &Held) -> bool {
         !held.private && held.begun.elapsed() < self.ttl && held.generation == self.generation()
     }
@@ -173,6 +183,17 @@ mod tests {
         c.changed();
         assert!(c.get().is_none());
         assert!(!c.is_fresh(&h));
+    }
+
+    #[test]
+    fn doubt_spares_the_young() {
+        let c = catalog(Duration::from_secs(60));
+        let h = held(&c, false);
+        c.put(&h);
+        c.doubt(Duration::from_secs(60));
+        assert!(c.is_fresh(&h));
+        c.doubt(Duration::ZERO);
+        assert!(!c.is_fresh(&h) && c.get().is_none());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::wire::backend::TxStatus;
 
 /// An unknown name makes the catalogue be read again, but not more often than this: names can be
 /// invented faster than catalogues are read.
-const RELOAD_FOR_UNKNOWN: Duration = Duration::from_secs(1);
+pub(super) const RELOAD_FOR_UNKNOWN: Duration = Duration::from_secs(1);
 /// When the catalogue cannot be read (a client may have set a short `statement_timeout`), the old
 /// snapshot serves for this many times its TTL, and no longer.
 const SERVES_AT_MOST: u32 = 5;

@@ -7,6 +7,7 @@ use pipeline::Obligations;
 use pipeline::mask::{MaskBatch, MaskPlan};
 
 use super::Link;
+use super::judge::RELOAD_FOR_UNKNOWN;
 use crate::analysis::{Field, StatementShape, Taint};
 use crate::mask::{MaskError, RowMask, bodies, mask_columns};
 use crate::statements::{CachedMask, Judged, Portal};
@@ -81,6 +82,9 @@ pub(super) async fn build(
         None if masked.is_empty() => vec![Taint::Clean; fields.len()],
         None => vec![Taint::Tainted; fields.len()],
     };
+    if shape.is_some_and(|shape| shape.is_strange(fields)) {
+        link.catalog.doubt(RELOAD_FOR_UNKNOWN);
+    }
     let columns = mask_columns(fields, &taints, &judged.snapshot, &obligations.revealed);
     let session = &link.session;
     let plan = session

@@ -4,11 +4,13 @@ mod bypass;
 mod clients;
 mod columns;
 mod computed;
+mod decides;
 mod facts;
 mod hidden;
 mod hostile;
 mod made_up;
 mod oracle;
+mod truth;
 
 use std::sync::Arc;
 

@@ -1,0 +1,248 @@
+//! Lists of columns, and what is known of a value.
+
+use std::rc::Rc;
+
+use super::Resolver;
+use super::sets::{ANYTHING, NOTHING, Set, Source};
+
+/// OIDs of types of PostgreSQL's own that are texts, with that of literals.
+const TEXTS: &[u32] = &[25, 1043, 1042, 19, 18, UNKNOWN];
+/// Of types whose values can always be compared and written as text: booleans, numbers, dates, and so on.
+const SCALARS: &[u32] = &[
+    16, 17, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2950, 869, 650, 829,
+];
+pub(super) const TEXT: u32 = 25;
+pub(super) const BOOL: u32 = 16;
+pub(super) const INT8: u32 = 20;
+/// Of literals and parameters.
+pub(super) const UNKNOWN: u32 = 705;
+
+/// What is known of a value.
+#[derive(Debug, Clone)]
+pub(super) struct Val<'a> {
+    pub set: Set,
+    /// The column that it is a copy of, as the server says.
+    pub origin: Option<Source>,
+    pub sure: bool,
+    /// Its type's OID; 0 when it is not known.
+    pub kind: u32,
+    /// Evaluating it cannot fail, and does nothing else.
+    pub plain: bool,
+    /// How many stored values a text can be made of.
+    pub weight: u32,
+    /// The columns of the row that it is.
+    pub row: Option<Rc<Cols<'a>>>,
+}
+
+impl<'a> Val<'a> {
+    /// Whatever it is made of.
+    pub fn of(set: Set) -> Self {
+        Self {
+            set,
+            origin: None,
+            sure: false,
+            kind: 0,
+            plain: false,
+            weight: 1,
+            row: None,
+        }
+    }
+
+    pub fn constant() -> Self {
+        Self {
+            kind: UNKNOWN,
+            plain: true,
+            ..Self::of(NOTHING)
+        }
+    }
+
+    pub fn anything() -> Self {
+        Self::of(ANYTHING)
+    }
+
+    pub fn is_text(&self) -> bool {
+        TEXTS.contains(&self.kind)
+    }
+
+    /// Does neither have to become another type where both can stand?
+    pub fn is_like(&self, other: &Self) -> bool {
+        let any = self.kind == UNKNOWN || other.kind == UNKNOWN;
+        any || (self.kind == other.kind && self.kind != 0) || (self.is_text() && other.is_text())
+    }
+
+    pub fn is_scalar(&self) -> bool {
+        self.is_text() || SCALARS.contains(&self.kind)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Col<'a> {
+    /// None: it can be any.
+    pub name: Option<&'a str>,
+    pub val: Val<'a>,
+}
+
+/// Columns in order; between `head` and `tail` there can be others, of unknown names and number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cols<'a> {
+    pub head: Vec<Col<'a>>,
+    pub rest: Option<Set>,
+    pub tail: Vec<Col<'a>>,
+}
+
+impl<'a> Cols<'a> {
+    /// Of nothing is known more than where it comes from.
+    pub fn unknown(set: Set) -> Self {
+        Self {
+            rest: Some(set),
+            ..Self::default()
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Col<'a>> {
+        self.head.iter().chain(&self.tail)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Col<'a>> {
+        self.head.iter_mut().chain(&mut self.tail)
+    }
+
+    pub fn len(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
+    pub fn sets(&self) -> Vec<Set> {
+        self.iter().map(|c| c.val.set).chain(self.rest).collect()
+    }
+
+    pub fn push(&mut self, name: Option<&'a str>, val: Val<'a>) {
+        let col = Col { name, val };
+        match self.rest {
+            None => self.head.push(col),
+            Some(_) => self.tail.push(col),
+        }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    /// Columns of unknown names and number come next.
+    pub(super) fn push_rest(&mut self, cols: &mut Cols<'a>, set: Set) {
+        let tail = std::mem::take(&mut cols.tail);
+        let sets = tail.iter().map(|c| c.val.set).chain(cols.rest).chain([set]);
+        let all = self.sets.all(sets);
+        cols.rest = Some(all);
+    }
+
+    pub(super) fn append(&mut self, cols: &mut Cols<'a>, more: &Cols<'a>) {
+        self.work += more.len();
+        for col in &more.head {
+            cols.push(col.name, col.val.clone());
+        }
+        if let Some(rest) = more.rest {
+            self.push_rest(cols, rest);
+        }
+        for col in &more.tail {
+            cols.push(col.name, col.val.clone());
+        }
+    }
+
+    pub(super) fn all_of(&mut self, cols: &Cols<'a>) -> Set {
+        self.work += cols.len();
+        self.sets.all(cols.sets())
+    }
+
+    /// What can be at a position, counted from 0, when there are `count` columns.
+    pub(super) fn at(&mut self, cols: &Cols<'a>, index: usize, count: Option<usize>) -> Set {
+        if let Some(col) = cols.head.get(index) {
+            return col.val.set;
+        }
+        if cols.rest.is_none() {
+            return ANYTHING;
+        }
+        if let Some(count) = count {
+            let behind = count.checked_sub(cols.tail.len());
+            let col = behind.and_then(|b| cols.tail.get(index.checked_sub(b)?));
+            if let Some(col) = col {
+                return col.val.set;
+            }
+            return cols.rest.unwrap_or(ANYTHING);
+        }
+        let tail = cols.tail.iter().map(|c| c.val.set);
+        self.sets.all(tail.chain(cols.rest))
+    }
+
+    /// The arms of a set operation: the first one names the columns, all of them fill them.
+    pub(super) fn merged(&mut self, a: &Cols<'a>, b: &Cols<'a>) -> Cols<'a> {
+        let count = match (a.rest, b.rest) {
+            (None, None) if a.len() != b.len() => return Cols::unknown(ANYTHING),
+            (None, _) => Some(a.len()),
+            (_, None) => Some(b.len()),
+            (Some(_), Some(_)) => None,
+        };
+        let known = count.unwrap_or_else(|| a.head.len().min(b.head.len()));
+        let mut out = Cols::default();
+        self.work += known;
+        for i in 0..known {
+            let (left, right) = (self.at(a, i, count), self.at(b, i, count));
+            let set = self.sets.union(left, right);
+            let first = a
+                .head
+                .get(i)
+                .or_else(|| a.tail.get(i.checked_sub(a.head.len())?));
+            let first = first.filter(|_| a.rest.is_none() || i < a.head.len());
+            let second = b.head.get(i);
+            if !matches!((first, second), (Some(x), Some(y)) if x.val.is_like(&y.val)) {
+                // Becoming another type can fail.
+                self.decide(set);
+            }
+            let kind = match (first, second) {
+                (Some(x), Some(y)) if x.val.kind == y.val.kind => x.val.kind,
+                _ => 0,
+            };
+            let weights = [first, second].into_iter().flatten().map(|c| c.val.weight);
+            let val = Val {
+                kind,
+                plain: true,
+                weight: weights.max().unwrap_or(u32::MAX),
+                ..Val::of(set)
+            };
+            out.push(first.and_then(|c| c.name), val);
+        }
+        if count.is_none() {
+            let left = a.sets().into_iter().skip(known);
+            let sets: Vec<Set> = left.chain(b.sets().into_iter().skip(known)).collect();
+            let rest = self.sets.all(sets);
+            self.push_rest(&mut out, rest);
+        }
+        out
+    }
+
+    /// An alias's column list renames by position.
+    pub(super) fn renamed(
+        &mut self,
+        cols: Rc<Cols<'a>>,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Rc<Cols<'a>> {
+        let mut names = names.peekable();
+        if names.peek().is_none() {
+            return cols;
+        }
+        let mut cols = Rc::unwrap_or_clone(cols);
+        self.work += cols.len();
+        if let Some(rest) = cols.rest {
+            // The names can reach into the columns behind those of unknown number.
+            self.push_rest(&mut cols, rest);
+        }
+        for (i, name) in names.enumerate() {
+            match (cols.head.get_mut(i), cols.rest) {
+                (Some(col), _) => col.name = Some(name),
+                (None, Some(rest)) => cols.head.push(Col {
+                    name: Some(name),
+                    val: Val::of(rest),
+                }),
+                (None, None) => break,
+            }
+        }
+        Rc::new(cols)
+    }
+}

@@ -1,0 +1,102 @@
+//! Views: what their columns are made of, from their definitions, once per snapshot.
+
+use std::sync::{Arc, OnceLock};
+
+use super::sets::{ANY, Source};
+use super::{NONE, Resolver};
+use crate::analysis::walk::only_statement;
+use crate::catalog::{Path, Snapshot};
+
+#[derive(Debug, Clone)]
+pub(crate) struct ViewColumn {
+    pub sources: Arc<[Source]>,
+    /// The column of the relation behind it that it is a copy of.
+    pub copy_of: Option<Source>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct ViewColumns {
+    pub columns: Vec<ViewColumn>,
+    /// Columns that decide which rows it has.
+    pub decides: Arc<[Source]>,
+}
+
+/// A view's definition, as the server writes it.
+#[derive(Debug)]
+pub(crate) struct ViewDef {
+    pub text: Box<str>,
+    columns: OnceLock<Option<ViewColumns>>,
+}
+
+impl ViewDef {
+    pub fn new(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            columns: OnceLock::new(),
+        }
+    }
+
+    /// None: it could not be resolved, or nobody has tried.
+    pub fn columns(&self) -> Option<&ViewColumns> {
+        self.columns.get().and_then(Option::as_ref)
+    }
+}
+
+impl Snapshot {
+    /// Resolves a view and all views behind it, the innermost first, so that none is resolved inside of
+    /// another.
+    pub(crate) fn resolve_view(&self, index: usize) {
+        let is_open = |i: usize| {
+            let view = self.relation(i).and_then(|r| r.view.as_ref());
+            view.is_some_and(|v| v.columns.get().is_none())
+        };
+        if !is_open(index) {
+            return;
+        }
+        let mut seen = vec![index];
+        let mut stack = vec![(index, false)];
+        while let Some((next, ready)) = stack.pop() {
+            let Some(info) = self.relation(next) else {
+                continue;
+            };
+            let Some(view) = info.view.as_ref() else {
+                continue;
+            };
+            if ready {
+                view.columns.get_or_init(|| self.view_columns(next));
+                continue;
+            }
+            stack.push((next, true));
+            for &read in &info.reads {
+                if is_open(read) && !seen.contains(&read) {
+                    seen.push(read);
+                    stack.push((read, false));
+                }
+            }
+        }
+    }
+
+    fn view_columns(&self, index: usize) -> Option<ViewColumns> {
+        let info = self.relation(index)?;
+        let view = info.view.as_ref()?;
+        let tree = pg_raw_parse::parse(&view.text).ok()?;
+        let statement = only_statement(&tree)?;
+        let mut resolver = Resolver::new(self, Path::Unknown, Some(&info.reads), false);
+        let cols = resolver.query(statement, NONE, NONE);
+        if cols.rest.is_some() || cols.head.len() != info.columns.len() {
+            return None;
+        }
+        let resolved = resolver.finish(&cols);
+        if resolved.partial || !resolved.unknown.is_empty() {
+            return None;
+        }
+        let columns = resolved.output.head.into_iter().map(|c| ViewColumn {
+            copy_of: c.origin.filter(|_| c.sure && !c.sources.contains(&ANY)),
+            sources: c.sources,
+        });
+        Some(ViewColumns {
+            columns: columns.collect(),
+            decides: resolved.computed.into(),
+        })
+    }
+}
