@@ -10,6 +10,7 @@ mod report;
 mod stand;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -90,6 +91,24 @@ fn prepare(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What one decision takes, cold and repeated: the example prints a name and a number per line.
+fn decision() -> Result<[f64; 2]> {
+    let root = paths::root();
+    let args = ["build", "--locked", "--release", "-p", "server"];
+    let args = [&args[..], &["--example", "decision"]].concat();
+    sh::run(sh::cargo(&root, &args))?;
+    let example = paths::target().join("release/examples/decision");
+    let out = Command::new(example).arg(paths::plugins()).output()?;
+    let said = String::from_utf8_lossy(&out.stdout);
+    let figure = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.trim().parse::<f64>().ok());
+        number.with_context(|| format!("the example `decision` gives no {name:?}:\n{said}"))
+    };
+    let repeated = figure("classify_repeated ")? + figure("policy_repeated ")?;
+    Ok([figure("cold ")?, repeated])
+}
+
 /// Starts the peers, says how to reach them, and waits until the standard input ends.
 fn stand(effort: Effort) -> Result<()> {
     let stand = Stand::start(effort.rows)?;
@@ -157,6 +176,7 @@ fn postgres(effort: Effort, quick: bool) -> Result<()> {
     }
     report.idle(bulk::idle(&stand.weir(), effort.idle)?);
     report.huge(bulk::huge(&stand.weir())?);
+    report.decision(decision()?);
     std::thread::sleep(Duration::from_millis(200));
     println!("{}", report.table(effort, quick));
     Ok(())
