@@ -36,7 +36,7 @@ pub struct Stand {
     token: String,
     token_os: String,
     token_masked: String,
-    _scratch: Scratch,
+    _scratches: [Scratch; 3],
 }
 
 impl Stand {
@@ -46,8 +46,8 @@ impl Stand {
         load(&mut cluster, rows)?;
         let bouncer_port = free_port()?;
         let bouncer = bouncer(&cluster, &scratch, bouncer_port)?;
-        let weir = start(&cluster, "bench-weir", "")?;
-        let weir_os = start(&cluster, "bench-weir-os", READS_OS)?;
+        let (weir, bundle) = start(&cluster, "bench-weir", "")?;
+        let (weir_os, bundle_os) = start(&cluster, "bench-weir-os", READS_OS)?;
         let token = weir.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_os = weir_os.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_masked = weir.token("masked@example.test", &["bench"])?;
@@ -60,7 +60,7 @@ impl Stand {
             token,
             token_os,
             token_masked,
-            _scratch: scratch,
+            _scratches: [scratch, bundle, bundle_os],
         })
     }
 
@@ -222,9 +222,9 @@ fn bouncer(cluster: &Cluster, scratch: &Scratch, port: u16) -> Result<Daemon> {
 /// Appended to the bundle's manifest.
 const READS_OS: &str = "\n[recording]\nreads = \"os\"\nsync_within_ms = 50\n";
 
-fn start(cluster: &Cluster, name: &str, manifest: &str) -> Result<Weir> {
-    // It is read when Weir starts, and not again.
-    let scratch = Scratch::new(name)?;
+/// Weir, and where its bundle is.
+fn start(cluster: &Cluster, name: &str, manifest: &str) -> Result<(Weir, Scratch)> {
+    let scratch = Scratch::new(&format!("{name}-bundle"))?;
     let mut setup = Setup::new(name, cluster, DATABASE);
     setup.tls = true;
     setup.bundle = Some(bundle(&scratch, manifest)?);
@@ -232,7 +232,7 @@ fn start(cluster: &Cluster, name: &str, manifest: &str) -> Result<Weir> {
         Some(bin) => PathBuf::from(bin),
         None => paths::target().join("release/weir"),
     };
-    setup.start()
+    Ok((setup.start()?, scratch))
 }
 
 /// Who measures: everything in the default bundle stays in force for them.
