@@ -27,7 +27,7 @@ pub use listener::{
     BindError, Connection, Drained, Listener, ListenerOptions, ListenerStats, Peer, Service,
 };
 pub use proxy::{MAX_V1_HEADER, MAX_V2_BODY, ProxyError, ProxyProtocol};
-pub use server_tls::{ClientAuth, ServerTlsOptions, Tls};
+pub use server_tls::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
 pub use socket::{DialError, Keepalive, SocketOptions, connect};
 
 pub use ipnet::IpNet;
@@ -42,12 +42,16 @@ pub enum TlsError {
     File(#[from] FileError),
     #[error("{path}: no certificate in this PEM file")]
     NoCertificate { path: String },
+    #[error("{path}: no certificate revocation list in this PEM file")]
+    NoRevocationList { path: String },
     #[error("{path}: no usable private key in this PEM file")]
     NoKey { path: String },
     #[error("{path}: certificate and key cannot be used together")]
     Pair { path: String, source: rustls::Error },
-    #[error("{path}: not usable as certificate authorities")]
+    #[error("{path}: not usable as certificate authorities: {reason}")]
     Authorities { path: String, reason: String },
+    #[error("{path}: not usable as certificate revocation lists: {reason}")]
+    RevocationLists { path: String, reason: String },
     #[error("the system has no readable certificate authorities; name a CA file")]
     NoSystemRoots,
     #[error("{0}")]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -21,19 +22,25 @@ pub enum ClientAuth {
     #[default]
     None,
     /// Asked for; a client without one may go on, one with a wrong one may not.
-    Optional {
-        ca: PathBuf,
-    },
-    Required {
-        ca: PathBuf,
-    },
+    Optional(ClientAuthority),
+    Required(ClientAuthority),
+}
+
+/// Who vouches for clients.
+#[derive(Debug, Clone)]
+pub struct ClientAuthority {
+    /// Trust anchors, PEM.
+    pub ca: PathBuf,
+    /// Revocation lists, PEM: one of every authority in a client's chain. When given, a certificate
+    /// whose authority has no list, or an outdated one, is refused.
+    pub crl: Option<PathBuf>,
 }
 
 impl ClientAuth {
-    fn ca(&self) -> Option<&PathBuf> {
+    fn authority(&self) -> Option<&ClientAuthority> {
         match self {
             Self::None => None,
-            Self::Optional { ca } | Self::Required { ca } => Some(ca),
+            Self::Optional(authority) | Self::Required(authority) => Some(authority),
         }
     }
 }
@@ -75,6 +82,7 @@ struct Material {
     cert: Vec<u8>,
     key: Vec<u8>,
     ca: Option<Vec<u8>>,
+    crl: Option<Vec<u8>>,
 }
 
 struct Loaded {
@@ -174,14 +182,13 @@ fn load(options: &ServerTlsOptions) -> Result<Loaded, TlsError> {
 }
 
 fn read_material(options: &ServerTlsOptions) -> Result<Material, TlsError> {
+    let authority = options.client_auth.authority();
+    let crl = authority.and_then(|a| a.crl.as_ref());
     Ok(Material {
         cert: files::read(&options.cert)?,
         key: files::read(&options.key)?,
-        ca: options
-            .client_auth
-            .ca()
-            .map(|p| files::read(p))
-            .transpose()?,
+        ca: authority.map(|a| files::read(&a.ca)).transpose()?,
+        crl: crl.map(|path| files::read(path)).transpose()?,
     })
 }
 
@@ -197,22 +204,11 @@ fn build(options: &ServerTlsOptions, material: &Material) -> Result<Arc<ServerCo
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions)
         .map_err(TlsError::Config)?;
-    let builder = match (&options.client_auth, &material.ca) {
-        (ClientAuth::None, _) | (_, None) => builder.with_no_client_auth(),
-        (auth @ (ClientAuth::Optional { ca } | ClientAuth::Required { ca }), Some(pem)) => {
-            let path = ca.display().to_string();
-            let roots = Arc::new(authorities(pem, &path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            let verifier = match auth {
-                ClientAuth::Required { .. } => verifier,
-                _ => verifier.allow_unauthenticated(),
-            };
-            let verifier = verifier.build().map_err(|e| TlsError::Authorities {
-                path,
-                reason: e.to_string(),
-            })?;
-            builder.with_client_cert_verifier(verifier)
-        }
+    let verifier = client_verifier(&options.client_auth, material, provider)?;
+    let asks = verifier.is_some();
+    let builder = match verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder
         .with_single_cert(chain, key)
@@ -221,7 +217,61 @@ fn build(options: &ServerTlsOptions, material: &Material) -> Result<Arc<ServerCo
             source,
         })?;
     config.alpn_protocols.clone_from(&options.alpn);
+    if asks {
+        // A resumed session brings its certificate along and does not verify it again: it could have
+        // been revoked meanwhile.
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
+}
+
+/// None: clients are not asked.
+fn client_verifier(
+    auth: &ClientAuth,
+    material: &Material,
+    provider: Arc<rustls::crypto::CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let (Some(authority), Some(pem)) = (auth.authority(), &material.ca) else {
+        return Ok(None);
+    };
+    let path = authority.ca.display().to_string();
+    let roots = Arc::new(authorities(pem, &path)?);
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+    if let (Some(path), Some(pem)) = (&authority.crl, &material.crl) {
+        let lists = revocation_lists(pem, &path.display().to_string())?;
+        verifier = verifier.with_crls(lists).enforce_revocation_expiration();
+    }
+    if let ClientAuth::Optional(_) = auth {
+        verifier = verifier.allow_unauthenticated();
+    }
+    match (verifier.build(), &authority.crl) {
+        (Ok(verifier), _) => Ok(Some(verifier)),
+        (Err(e @ VerifierBuilderError::InvalidCrl(_)), Some(path)) => {
+            Err(TlsError::RevocationLists {
+                path: path.display().to_string(),
+                reason: e.to_string(),
+            })
+        }
+        (Err(e), _) => Err(TlsError::Authorities {
+            path,
+            reason: e.to_string(),
+        }),
+    }
+}
+
+/// All revocation lists of a PEM file; at least one.
+fn revocation_lists(
+    pem: &[u8],
+    path: &str,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(list) if !list.is_empty() => Ok(list),
+        _ => Err(TlsError::NoRevocationList {
+            path: path.to_owned(),
+        }),
+    }
 }
 
 /// All certificates of a PEM file; at least one.

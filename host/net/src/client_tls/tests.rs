@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
 use crate::testing::{Ca, Leaf, TempDir, expired, self_signed_ca};
-use crate::{ClientAuth, ServerTlsOptions, Tls};
+use crate::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -188,12 +188,12 @@ async fn client_certificates() {
         });
         ClientTls::build(options).unwrap()
     };
-    let required = ClientAuth::Required {
+    let authority = ClientAuthority {
         ca: ca_file.clone(),
+        crl: None,
     };
-    let optional = ClientAuth::Optional {
-        ca: ca_file.clone(),
-    };
+    let required = ClientAuth::Required(authority.clone());
+    let optional = ClientAuth::Optional(authority);
     for (auth, issuer, works) in [
         (&required, Some(&ca), true),
         (&required, Some(&other), false),

@@ -180,9 +180,83 @@ fn unusable_files_are_named() {
         assert!(said.contains("missing") || said.contains("huge"), "{said}");
     }
     let mut options = good.clone();
-    options.client_auth = ClientAuth::Required {
+    options.client_auth = ClientAuth::Required(ClientAuthority {
         ca: good.key.clone(),
-    };
+        crl: None,
+    });
     assert!(text(options).contains("no certificate"));
+    let mut options = good.clone();
+    options.client_auth = ClientAuth::Optional(ClientAuthority {
+        ca: good.cert.clone(),
+        crl: Some(good.cert.clone()),
+    });
+    assert!(text(options).contains("no certificate revocation list"));
     assert!(text(ServerTlsOptions::new(good.key.clone(), good.key.clone())).contains("tls.key"));
+}
+
+/// A client's handshake with a certificate; TLS 1.2 tells it at once, 1.3 with the first read.
+async fn shows(server: &Tls, ours: &Ca, mine: &crate::testing::Leaf, dir: &TempDir) -> bool {
+    let mut options = ClientTlsOptions::new(ClientTlsMode::VerifyFull);
+    options.roots = Some(Roots::Pem(ours.pem.clone().into_bytes()));
+    options.identity = Some((
+        dir.write("me.crt", &mine.cert),
+        dir.write("me.key", &mine.key),
+    ));
+    let client = ClientTls::build(options).unwrap();
+    let (near, far) = duplex(64 * 1024);
+    let (s, _c) = tokio::join!(
+        server.accept(far, LIMIT),
+        client.connect("db.example", near, LIMIT)
+    );
+    s.is_ok_and(|s| s.get_ref().1.peer_certificates().is_some())
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused() {
+    let dir = TempDir::new();
+    let ca = Ca::new("ours");
+    let serial =
+        |n: u8| move |p: &mut rcgen::CertificateParams| p.serial_number = Some(vec![n].into());
+    let (good, bad) = (
+        ca.leaf_with(&["good"], serial(7)),
+        ca.leaf_with(&["bad"], serial(8)),
+    );
+    let crl = dir.write("ours.crl", &ca.crl(&[], 2099));
+    let mut options = write(&dir, &ca);
+    options.client_auth = ClientAuth::Required(ClientAuthority {
+        ca: dir.write("ca.crt", &ca.pem),
+        crl: Some(crl),
+    });
+    let tls = Tls::load(options).unwrap();
+    assert!(shows(&tls, &ca, &good, &dir).await && shows(&tls, &ca, &bad, &dir).await);
+
+    dir.write("ours.crl", &ca.crl(&[8], 2099));
+    assert!(tls.reload().unwrap(), "a new list is a change");
+    assert!(shows(&tls, &ca, &good, &dir).await);
+    assert!(!shows(&tls, &ca, &bad, &dir).await);
+
+    // A list that says nothing about this authority, or nothing any more, vouches for nobody.
+    for list in [ca.crl(&[8], 2021), Ca::new("other").crl(&[], 2099)] {
+        dir.write("ours.crl", &list);
+        assert!(tls.reload().unwrap());
+        assert!(!shows(&tls, &ca, &good, &dir).await);
+    }
+    // What is no list at all is not taken.
+    dir.write("ours.crl", "");
+    assert!(tls.reload().is_err());
+}
+
+#[tokio::test]
+async fn a_session_with_a_certificate_is_not_resumed() {
+    let dir = TempDir::new();
+    let ca = Ca::new("ours");
+    let mut options = write(&dir, &ca);
+    options.client_auth = ClientAuth::Optional(ClientAuthority {
+        ca: dir.write("ca.crt", &ca.pem),
+        crl: None,
+    });
+    let config = Tls::load(options).unwrap().current();
+    assert_eq!(config.send_tls13_tickets, 0);
+    assert!(!config.session_storage.can_cache());
+    assert!(!config.ticketer.enabled());
 }
