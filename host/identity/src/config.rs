@@ -8,6 +8,7 @@ use std::time::Duration;
 use pipeline::PrincipalKind;
 
 use crate::algorithm::Algorithm;
+use crate::certificate::{self, AuthorityConfig};
 use crate::dev::{DEV_ISSUER, DevIssuer};
 use crate::fetch::{self, FetchError};
 use crate::json::Object;
@@ -24,6 +25,8 @@ pub const MAX_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct VerifierOptions {
     pub issuers: Vec<IssuerConfig>,
     pub actors: Vec<ActorConfig>,
+    /// Whose client certificates are taken.
+    pub authorities: Vec<AuthorityConfig>,
     /// Accepts the tokens of the development issuer, too.
     pub dev: Option<DevIssuer>,
 }
@@ -246,6 +249,18 @@ pub enum ConfigError {
     Keys { issuer: String, source: KeySetError },
     #[error("issuer {issuer}: keys cannot be had")]
     Jwks { issuer: String, source: JwksError },
+    #[error("certificate authority {name}: {problem}")]
+    Authority { name: String, problem: &'static str },
+    #[error(
+        "certificates of {authority} could name the people of issuer {issuer}: give it a \
+         subject_prefix of its own, or say shared_subjects = true"
+    )]
+    SharedSubjects { authority: String, issuer: String },
+    #[error(
+        "certificate authorities {0} and {1} have the same name or the same subject_prefix: one \
+         could name the other's holders"
+    )]
+    SameAuthority(String, String),
     #[error("actor {0} is configured twice")]
     SameActor(String),
     #[error("actor: subject and groups must not be empty or hold control characters")]
@@ -268,6 +283,15 @@ pub(crate) fn check(options: &VerifierOptions) -> Result<Vec<IssuerConfig>, Conf
     for (at, a) in issuers.iter().enumerate() {
         for b in issuers.iter().skip(at + 1) {
             check_pair(a, b)?;
+        }
+    }
+    for (at, authority) in options.authorities.iter().enumerate() {
+        certificate::check_authority(authority)?;
+        for issuer in &issuers {
+            certificate::check_subjects(authority, issuer)?;
+        }
+        for other in options.authorities.iter().skip(at + 1) {
+            certificate::check_authorities(authority, other)?;
         }
     }
     for (at, actor) in options.actors.iter().enumerate() {

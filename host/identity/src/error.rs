@@ -60,6 +60,14 @@ pub enum AuthError {
     },
     #[error("delegation (act): {0}")]
     Delegation(&'static str),
+    #[error("the client certificate: {0}")]
+    Certificate(&'static str),
+    #[error("the client certificate has expired")]
+    CertificateExpired,
+    #[error("no rule of its authority fits the client certificate ({0})")]
+    NoRule(String),
+    #[error("no such certificate authority")]
+    NoAuthority,
     #[error("subject {0:?} belongs to the namespace of another issuer")]
     ForeignSubject(String),
 }
@@ -80,6 +88,11 @@ impl AuthError {
             Self::KeysUnavailable { .. } => {
                 "the identity provider cannot be reached; try again later"
             }
+            Self::CertificateExpired => "the client certificate has expired",
+            Self::NoRule(_) | Self::NoAuthority => {
+                "nobody is known here by this client certificate"
+            }
+            Self::Certificate(_) => "the client certificate is not valid",
             _ => "the access token is not valid",
         }
     }
@@ -110,6 +123,8 @@ impl AuthError {
             Self::KeysUnavailable { .. } => "keys-unavailable",
             Self::Delegation(_) => "delegation",
             Self::ForeignSubject(_) => "subject",
+            Self::Certificate(_) | Self::NoRule(_) | Self::NoAuthority => "certificate",
+            Self::CertificateExpired => "certificate-expired",
         }
     }
 

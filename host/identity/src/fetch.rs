@@ -66,7 +66,7 @@ fn is_loopback(url: &Url) -> bool {
 
 /// Where discovery finds its document: the issuer, whatever slash it ends in, and the well-known
 /// path (OpenID Connect Discovery 4).
-pub(crate) fn discovery_url(issuer: &str) -> String {
+pub fn discovery_url(issuer: &str) -> String {
     format!(
         "{}/.well-known/openid-configuration",
         issuer.trim_end_matches('/')

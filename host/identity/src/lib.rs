@@ -1,4 +1,4 @@
-//! Who is calling: a bearer token in, a [`pipeline::Principal`] out.
+//! Who is calling: a bearer token or a client certificate in, a [`pipeline::Principal`] out.
 //!
 //! Place in the flow: a protocol crate has taken a token from its client, in whatever way the
 //! protocol has for that; [`Verifier::verify`] says whose it is, or why it is nobody's. The `server`
@@ -6,6 +6,7 @@
 //!
 //! What happens to a token: `token` cuts it up and looks at its header, `keys` and `jwks` find the
 //! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it.
+//! `certificate` does the last of these for certificates, which TLS has verified.
 //!
 //! Architecture invariants:
 //! - The payload is parsed once, by a parser that refuses duplicate names. Until the signature over
@@ -17,6 +18,7 @@
 
 mod algorithm;
 mod cache;
+mod certificate;
 mod claims;
 mod config;
 mod dev;
@@ -33,13 +35,16 @@ mod verifier;
 mod testing;
 
 pub use algorithm::{Algorithm, NotAllowed};
+pub use certificate::{
+    AuthorityConfig, CertificateRule, NameKind, check_authorities, check_authority, check_subjects,
+};
 pub use config::{
     ActorConfig, ClaimPath, ConfigError, DEFAULT_MAX_AGE, IssuerConfig, JwksSource, JwksTiming,
     MAX_LEEWAY, MAX_MAX_AGE, TokenType, VerifierOptions, check_issuer, check_pair,
 };
 pub use dev::{DEV_AUDIENCE, DEV_ISSUER, DevActor, DevError, DevIssuer, DevToken, MAX_DEV_TTL};
 pub use error::AuthError;
-pub use fetch::FetchError;
+pub use fetch::{FetchError, discovery_url};
 pub use jwks::JwksError;
 pub use keys::KeySetError;
 pub use token::MAX_TOKEN_BYTES;

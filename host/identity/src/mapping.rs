@@ -144,7 +144,7 @@ impl Mapping {
     }
 
     fn subject(&self, name: &str) -> Result<String, AuthError> {
-        if name.is_empty() || name.len() > MAX_SUBJECT_BYTES || name.chars().any(invisible) {
+        if !is_name(name) {
             return Err(AuthError::claim(
                 "sub",
                 "is empty, too long or holds control characters",
@@ -290,8 +290,13 @@ fn invisible(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// May this name somebody?
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_SUBJECT_BYTES && !name.chars().any(invisible)
+}
+
 /// Adds what the operator knows about this actor.
-fn decorate(actor: &mut Actor, actors: &HashMap<String, ActorConfig>) {
+pub(crate) fn decorate(actor: &mut Actor, actors: &HashMap<String, ActorConfig>) {
     let Some(known) = actors.get(&*actor.subject) else {
         return;
     };

@@ -10,6 +10,7 @@ use pipeline::ports::{Clock, SystemClock};
 use tokio::sync::Notify;
 
 use crate::cache::{self, Cache, Entry};
+use crate::certificate::{Authority, AuthorityConfig};
 use crate::claims;
 use crate::config::{self, ActorConfig, ConfigError, VerifierOptions};
 use crate::error::{AuthError, shorten};
@@ -27,6 +28,7 @@ pub struct Verifier(Arc<Inner>);
 
 struct Inner {
     issuers: Vec<Issuer>,
+    authorities: Vec<Authority>,
     actors: HashMap<String, ActorConfig>,
     cache: Cache,
     clock: Arc<dyn Clock>,
@@ -57,7 +59,11 @@ impl Verifier {
             dev.warn();
         }
         let wake = Arc::new(Notify::new());
-        let prefixes: Vec<String> = configs.iter().map(|c| c.subject_prefix.clone()).collect();
+        let issued = configs.iter().map(|c| c.subject_prefix.clone());
+        let vouched = options.authorities.iter();
+        let prefixes: Vec<String> = issued
+            .chain(vouched.map(|a| a.subject_prefix.clone()))
+            .collect();
         let group_prefixes: Vec<String> = configs.iter().map(|c| c.group_prefix.clone()).collect();
         let mut issuers = Vec::new();
         for config in configs {
@@ -70,6 +76,11 @@ impl Verifier {
             };
             issuers.push(Issuer { mapping, jwks });
         }
+        let authority = |a: AuthorityConfig| {
+            let foreign = longer(&prefixes, &a.subject_prefix);
+            Authority::new(a, foreign)
+        };
+        let authorities = options.authorities.into_iter().map(authority).collect();
         let actors = options
             .actors
             .into_iter()
@@ -77,6 +88,7 @@ impl Verifier {
             .collect();
         Ok(Self(Arc::new(Inner {
             issuers,
+            authorities,
             actors,
             cache: Cache::default(),
             wake,
@@ -98,6 +110,16 @@ impl Verifier {
         let principal = entry.principal.clone();
         self.0.cache.put(digest, entry);
         Ok(principal)
+    }
+
+    /// Whose certificate is this, which TLS has verified against the authority of this name?
+    pub fn certificate(&self, authority: &str, der: &[u8]) -> Result<Arc<Principal>, AuthError> {
+        let mut known = self.0.authorities.iter();
+        let authority = known
+            .find(|a| a.config.name == authority)
+            .ok_or(AuthError::NoAuthority)?;
+        let principal = authority.principal(der, self.0.clock.now(), &self.0.actors)?;
+        Ok(Arc::new(principal))
     }
 
     /// Asks every issuer for its keys, once, and says who did not answer: for a start-up log and

@@ -68,8 +68,8 @@ fn next_to_a_real_issuer_it_needs_its_own_prefix() {
     ))];
     let options = crate::VerifierOptions {
         issuers,
-        actors: Vec::new(),
         dev: Some(dev),
+        ..crate::VerifierOptions::default()
     };
     assert!(Verifier::build(options).is_err());
 }

@@ -394,7 +394,7 @@ fn bad_configurations_are_refused() {
         Verifier::build(VerifierOptions {
             issuers,
             actors,
-            dev: None,
+            ..VerifierOptions::default()
         })
         .map(drop)
     };
