@@ -1,7 +1,7 @@
 //! CancelRequest: our own keys, and whom they stop.
 //!
-//! A client's key is random and ours; the upstream's never leaves. While a statement is held, there
-//! is nothing to cancel upstream: the hold itself is given up.
+//! A client's key is random and ours; the upstream's never leaves, and there need not be one. While a
+//! statement is held, there is nothing to cancel upstream: the hold itself is given up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, PgTarget};
-use crate::upstream::{self, CancelKey, UpstreamError};
+use crate::upstream::{Cancel, UpstreamError};
 
 /// In protocol 3.0 a secret has four bytes; from 3.2 on up to 256.
 const SECRET_3_0: usize = 4;
@@ -27,7 +28,10 @@ pub(crate) struct NoKey;
 /// What can be stopped in one session.
 pub(crate) struct Cancellable {
     pub target: Arc<PgTarget>,
-    pub upstream: Option<CancelKey>,
+    /// None: the server gave us nothing to cancel with.
+    pub upstream: Option<Cancel>,
+    /// One login of ours at a time, where one is needed.
+    attempt: Semaphore,
     deciding: Mutex<Option<Decision>>,
 }
 
@@ -41,10 +45,11 @@ struct Decision {
 }
 
 impl Cancellable {
-    pub fn new(target: Arc<PgTarget>, upstream: Option<CancelKey>) -> Self {
+    pub fn new(target: Arc<PgTarget>, upstream: Option<Cancel>) -> Self {
         Self {
             target,
             upstream,
+            attempt: Semaphore::new(1),
             deciding: Mutex::new(None),
         }
     }
@@ -88,10 +93,15 @@ impl Cancellable {
                 return Ok(());
             }
         }
-        match &self.upstream {
-            Some(key) => upstream::cancel(&self.target, key, limits).await,
-            None => Ok(()),
-        }
+        let Some(cancel) = &self.upstream else {
+            tracing::info!(target = %self.target.info.name, "the server gave no cancel key: nothing was cancelled");
+            return Ok(());
+        };
+        let _turn = match cancel {
+            Cancel::Key(_) => None,
+            Cancel::Backend(_) => self.attempt.acquire().await.ok(),
+        };
+        cancel.run(&self.target, limits).await
     }
 }
 

@@ -34,7 +34,10 @@ impl fmt::Debug for Secret {
 /// list is refused: a hostile server cannot talk us into sending the password in clear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuthMethod {
+    /// With or without channel binding, as the server offers it.
     ScramSha256,
+    /// With channel binding only: whoever ends our TLS is whoever knows the password.
+    ScramSha256Plus,
     Md5,
     /// The password itself, over TLS or not.
     Cleartext,
@@ -48,18 +51,84 @@ impl AuthMethod {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ScramSha256 => "scram-sha-256",
+            Self::ScramSha256Plus => "scram-sha-256-plus",
             Self::Md5 => "md5",
             Self::Cleartext => "password",
             Self::None => "none",
         }
     }
+}
 
-    /// By the words of libpq's `require_auth`.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::ScramSha256, Self::Md5, Self::Cleartext, Self::None]
-            .into_iter()
-            .find(|m| m.as_str() == text)
+/// How the clients of a listener prove who they are. A server must ask before the client shows what
+/// it can do, so the operator chooses, by listener and target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientLogin {
+    /// A token as the password.
+    Password,
+    /// A token by SASL OAUTHBEARER, as PostgreSQL 18 speaks it.
+    OAuth,
+    /// The certificate of the TLS connection alone.
+    Certificate,
+    /// A token as the password, and a certificate of the same actor: a stolen token is not enough.
+    CertificateAndPassword,
+    CertificateAndOAuth,
+}
+
+/// How a token travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenBy {
+    Password,
+    OAuth,
+}
+
+impl ClientLogin {
+    pub const ALL: [ClientLogin; 5] = [
+        Self::Password,
+        Self::OAuth,
+        Self::Certificate,
+        Self::CertificateAndPassword,
+        Self::CertificateAndOAuth,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::OAuth => "oauth",
+            Self::Certificate => "certificate",
+            Self::CertificateAndPassword => "certificate+password",
+            Self::CertificateAndOAuth => "certificate+oauth",
+        }
     }
+
+    pub fn needs_certificate(self) -> bool {
+        !matches!(self, Self::Password | Self::OAuth)
+    }
+
+    pub fn by_oauth(self) -> bool {
+        self.token() == Some(TokenBy::OAuth)
+    }
+
+    /// How many things a thief must have.
+    fn proofs(self) -> usize {
+        usize::from(self.needs_certificate()) + usize::from(self.token().is_some())
+    }
+
+    pub(crate) fn token(self) -> Option<TokenBy> {
+        match self {
+            Self::Password | Self::CertificateAndPassword => Some(TokenBy::Password),
+            Self::OAuth | Self::CertificateAndOAuth => Some(TokenBy::OAuth),
+            Self::Certificate => None,
+        }
+    }
+}
+
+/// What a client without a token is told: where tokens come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuth {
+    /// The URL of the issuer's `.well-known/openid-configuration`.
+    pub discovery: String,
+    /// What to ask for there, separated by spaces.
+    pub scope: String,
 }
 
 /// One upstream server, with the credential that only it owns.
@@ -74,8 +143,19 @@ pub struct PgTarget {
     pub default_database: Option<Arc<str>>,
     /// Databases that clients may ask for; empty means any.
     pub databases: Vec<Arc<str>>,
+    /// Load it with ALPN `postgresql` where `direct_tls` is set.
     pub tls: net::ClientTls,
+    /// TLS from the first byte on, without SSLRequest (PostgreSQL 17 and later).
+    pub direct_tls: bool,
+    /// Ask for protocol 3.2, whose cancel keys cannot be guessed. Old poolers break at it.
+    pub protocol_3_2: bool,
+    /// Where the server gives no cancel key, cancel by `pg_cancel_backend` over a connection of our
+    /// own. Wrong before a pooler that changes backends between transactions.
+    pub cancel_by_pid: bool,
     pub require_auth: Vec<AuthMethod>,
+    /// The logins that this target's clients may use, of those that their listener has; any when
+    /// empty.
+    pub client_logins: Vec<ClientLogin>,
 }
 
 impl fmt::Debug for PgTarget {
@@ -97,6 +177,13 @@ pub struct PgListener {
     pub target: Option<Arc<str>>,
     /// Accept tokens over connections without TLS that do not come from this machine.
     pub allow_plaintext_tokens: bool,
+    /// In the order of preference: the first that the target allows, and that needs no certificate
+    /// where the client has shown none.
+    pub logins: Vec<ClientLogin>,
+    /// For the logins by OAUTHBEARER.
+    pub oauth: Option<OAuth>,
+    /// The name of the authority whose clients' certificates `tls` verifies.
+    pub certificates: Option<Arc<str>>,
 }
 
 /// Every bound of this crate, by name.
@@ -197,6 +284,11 @@ pub enum BuildError {
     NoPassword { target: Arc<str> },
     #[error("target {0:?}: the auth list is empty, so no login could succeed")]
     NoAuth(Arc<str>),
+    #[error("listener {listener:?}: {problem}")]
+    Logins {
+        listener: String,
+        problem: &'static str,
+    },
     #[error(transparent)]
     Bind(#[from] net::BindError),
 }
@@ -229,6 +321,63 @@ pub(crate) fn check(options: &Options) -> Result<(), BuildError> {
                 target: target.clone(),
             });
         }
+        let bound = listener.target.as_ref();
+        let served = options.targets.iter();
+        let served = served
+            .filter(|t| bound.is_none_or(|b| *b == t.info.name))
+            .map(|t| t.client_logins.as_slice());
+        check_logins(&listener.logins, served, bound.is_some())
+            .and_then(|()| check_means(listener))
+            .map_err(|problem| BuildError::Logins {
+                listener: listener.listen.name.clone(),
+                problem,
+            })?;
     }
     Ok(())
+}
+
+/// What makes a listener's logins impossible, or worth less than they look. `served`: what each of
+/// its targets allows; `bound`: it has one target only.
+pub fn check_logins<'a>(
+    logins: &[ClientLogin],
+    served: impl IntoIterator<Item = &'a [ClientLogin]>,
+    bound: bool,
+) -> Result<(), &'static str> {
+    if logins.is_empty() {
+        return Err("there is no login, so nobody could come in");
+    }
+    for allowed in served {
+        let offered: Vec<_> = offers(logins, allowed).collect();
+        if offered.is_empty() && bound {
+            return Err("the target allows none of these logins");
+        }
+        // Whether a certificate is shown is the client's choice.
+        let two = offered.iter().filter(|l| l.proofs() == 2).count();
+        if two != 0 && two != offered.len() {
+            return Err("a login by two proofs is of no use beside one by only one of them");
+        }
+    }
+    Ok(())
+}
+
+/// What a listener lacks for its logins.
+fn check_means(listener: &PgListener) -> Result<(), &'static str> {
+    let mut logins = listener.logins.iter();
+    if logins.clone().any(|l| l.by_oauth()) && listener.oauth.is_none() {
+        return Err("a login by oauth needs an issuer");
+    }
+    let certificates = listener.tls.is_some() && listener.certificates.is_some();
+    if logins.any(|l| l.needs_certificate()) && !certificates {
+        return Err("a login by certificate needs TLS and an authority");
+    }
+    Ok(())
+}
+
+/// Those of a listener's logins that a target allows, in the listener's order.
+pub(crate) fn offers(
+    logins: &[ClientLogin],
+    allowed: &[ClientLogin],
+) -> impl Iterator<Item = ClientLogin> {
+    let fits = |login: &ClientLogin| allowed.is_empty() || allowed.contains(login);
+    logins.iter().copied().filter(fits)
 }

@@ -29,7 +29,10 @@ mod statements;
 mod upstream;
 pub mod wire;
 
-pub use config::{AuthMethod, BuildError, Limits, Options, PgListener, PgTarget, Secret};
+pub use config::{
+    AuthMethod, BuildError, ClientLogin, Limits, OAuth, Options, PgListener, PgTarget, Secret,
+    check_logins,
+};
 pub use service::PgService;
 pub use startup::{AuthRefused, Authenticate};
 

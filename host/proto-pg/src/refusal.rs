@@ -101,8 +101,8 @@ pub(crate) fn farewell(reason: &EndReason) -> Option<Refused> {
             format!("terminating connection: an operator ended this session: {reason}"),
         ),
         EndReason::TokenExpired => {
-            Refused::new("28000", "terminating connection: the token has expired")
-                .hint("Get a new token and connect again.")
+            let text = "terminating connection: the token or certificate has expired";
+            Refused::new("28000", text).hint("Get a new one and connect again.")
         }
         EndReason::PolicyChanged => Refused::new(
             "28000",

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cancel::CancelKeys;
 use crate::config::{self, BuildError, Options, PgListener, PgTarget};
 use crate::relay::{self, Catalogs};
-use crate::startup::{Hello, Raw, StartupError};
+use crate::startup::{Door, Hello, Raw, StartupError};
 
 /// PostgreSQL listeners, bound and not yet accepting.
 pub struct PgService {
@@ -126,10 +126,15 @@ async fn serve(
                 drop(stream);
                 Ok(None)
             }
-            Hello::Client(asked) => asked
-                .login(&*shared.options.auth, limits.failed_login_delay)
-                .await
-                .map(Some),
+            Hello::Client(asked) => {
+                let door = Door {
+                    auth: &*shared.options.auth,
+                    listener: &listener,
+                    targets: &shared.targets,
+                    limits,
+                };
+                asked.login(&door).await.map(Some)
+            }
         }
     };
     let authenticated = {
@@ -143,7 +148,7 @@ async fn serve(
             login = tokio::time::timeout(limits.login_timeout, login) => match login {
                 Ok(Ok(Some(authenticated))) => authenticated,
                 Ok(Ok(None)) | Err(_) => return Ok(()),
-                Ok(Err(StartupError::Gone)) => return Ok(()),
+                Ok(Err(StartupError::Gone | StartupError::Discovery)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),
             }
         }

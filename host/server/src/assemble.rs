@@ -13,8 +13,8 @@ use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
 use control::{Control, WebhookOptions};
 use identity::{DevIssuer, Verifier, VerifierOptions};
+use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
-use pipeline::{ControlEvent, Protocol};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
 use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
@@ -22,10 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
-use crate::config::{
-    self, Config, DEV_SUBJECT_PREFIX, PgListener, RecordingStore, Secret, TlsFiles, UpstreamAuth,
-    UpstreamTls,
-};
+use crate::config::{self, Config, DEV_SUBJECT_PREFIX, RecordingStore, Secret, TlsFiles};
 use crate::data_dir;
 
 /// Certificates are read again this often.
@@ -75,18 +72,18 @@ impl Parts {
             .postgres
             .listeners
             .iter()
-            .map(|l| pg_listener(&config, l))
+            .map(|l| postgres::listener(&config, l))
             .collect::<Result<Vec<_>, _>>()?;
         let pg_targets = config
             .targets
             .iter()
-            .map(pg_target)
+            .map(postgres::target)
             .collect::<Result<Vec<_>, _>>()?;
         let api_tls = config
             .api
             .tls
             .as_ref()
-            .map(|files| server_tls(files, &[b"http/1.1"]))
+            .map(|files| server_tls(files, &[b"http/1.1"], net::ClientAuth::None))
             .transpose()?;
         Ok(Self {
             config,
@@ -173,7 +170,7 @@ impl Parts {
             ports,
             auth: Arc::new(Tokens(self.verifier.clone())),
             mask_keys: mask_keys(&self.config)?,
-            limits: pg_limits(&self.config),
+            limits: postgres::limits(&self.config),
         })?;
         let api = tokio::net::TcpListener::bind(self.config.api.listen)
             .await
@@ -284,6 +281,12 @@ fn verifier(config: &Config, purpose: Purpose) -> anyhow::Result<Verifier> {
     Verifier::build(VerifierOptions {
         issuers,
         actors: config.identity.actors.clone(),
+        authorities: config
+            .identity
+            .authorities
+            .iter()
+            .map(|a| a.config.clone())
+            .collect(),
         dev,
     })
     .context("identity")
@@ -359,79 +362,14 @@ fn plugin_cache(config: &Config) -> anyhow::Result<ArtifactCache> {
         .context("the cache of compiled plugins")
 }
 
-fn server_tls(files: &TlsFiles, alpn: &[&[u8]]) -> anyhow::Result<net::Tls> {
-    let options = net::ServerTlsOptions::new(&files.cert, &files.key).alpn(alpn);
+fn server_tls(
+    files: &TlsFiles,
+    alpn: &[&[u8]],
+    clients: net::ClientAuth,
+) -> anyhow::Result<net::Tls> {
+    let mut options = net::ServerTlsOptions::new(&files.cert, &files.key).alpn(alpn);
+    options.client_auth = clients;
     net::Tls::load(options).map_err(|e| anyhow::anyhow!("{}", e.chain()))
-}
-
-fn pg_listener(config: &Config, l: &PgListener) -> anyhow::Result<proto_pg::PgListener> {
-    let mut listen = net::ListenerOptions::new("postgres", &l.listen.to_string())?;
-    listen.max_connections = l.max_connections;
-    listen.drain = config.drain;
-    if !l.proxy_protocol_from.is_empty() {
-        let nets = l.proxy_protocol_from.clone();
-        listen.proxy_protocol = Some(net::ProxyProtocol::new(nets));
-    }
-    Ok(proto_pg::PgListener {
-        listen,
-        tls: l
-            .tls
-            .as_ref()
-            .map(|files| server_tls(files, &[b"postgresql"]))
-            .transpose()?,
-        target: l.target.as_deref().map(Arc::from),
-        allow_plaintext_tokens: l.allow_plaintext_tokens,
-    })
-}
-
-fn pg_target(t: &config::Target) -> anyhow::Result<PgTarget> {
-    let mode = match t.tls {
-        UpstreamTls::Disable => net::ClientTlsMode::Disable,
-        UpstreamTls::Require => net::ClientTlsMode::Require,
-        UpstreamTls::VerifyCa => net::ClientTlsMode::VerifyCa,
-        UpstreamTls::VerifyFull => net::ClientTlsMode::VerifyFull,
-    };
-    let mut tls = net::ClientTlsOptions::new(mode);
-    tls.roots = t.tls_ca.clone().map(net::Roots::File);
-    let tls = net::ClientTls::build(tls)
-        .map_err(|e| anyhow::anyhow!("target {}: {}", t.name, e.chain()))?;
-    Ok(PgTarget {
-        info: Arc::new(pipeline::Target {
-            name: t.name.as_str().into(),
-            protocol: Protocol::Postgres,
-            env: t.env.as_str().into(),
-            tags: t.tags.clone(),
-        }),
-        host: t.host.clone(),
-        port: t.port,
-        user: t.user.clone(),
-        password: t
-            .password
-            .as_ref()
-            .map(|p| proto_pg::Secret::new(p.expose())),
-        default_database: t.databases.first().map(|d| d.as_str().into()),
-        databases: t.databases.iter().map(|d| d.as_str().into()).collect(),
-        tls,
-        require_auth: t.auth.iter().map(|a| auth_method(*a)).collect(),
-    })
-}
-
-fn auth_method(method: UpstreamAuth) -> proto_pg::AuthMethod {
-    match method {
-        UpstreamAuth::ScramSha256 => proto_pg::AuthMethod::ScramSha256,
-        UpstreamAuth::Md5 => proto_pg::AuthMethod::Md5,
-        UpstreamAuth::Cleartext => proto_pg::AuthMethod::Cleartext,
-        UpstreamAuth::None => proto_pg::AuthMethod::None,
-    }
-}
-
-fn pg_limits(config: &Config) -> proto_pg::Limits {
-    proto_pg::Limits {
-        max_query: config.postgres.max_query_bytes,
-        hold_heartbeat: config.postgres.hold_heartbeat,
-        hold_in_transaction: config.postgres.hold_in_transaction,
-        ..proto_pg::Limits::default()
-    }
 }
 
 fn mask_keys(config: &Config) -> anyhow::Result<pipeline::mask::MaskKeys> {
@@ -510,6 +448,7 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
 }
 
 mod ending;
+mod postgres;
 mod stored;
 mod warnings;
 

@@ -24,7 +24,7 @@ use crate::refusal::Refused;
 use crate::service::Shared;
 use crate::startup::{Authenticated, Wanted};
 use crate::statements::Flow;
-use crate::upstream::{Bounds, QueryError, Upstream};
+use crate::upstream::{Backend, Bounds, Cancel, QueryError, Upstream};
 use crate::wire::backend::TxStatus;
 use crate::wire::encode;
 
@@ -151,17 +151,9 @@ fn destination(
     listener: &PgListener,
     wanted: &Wanted,
 ) -> Result<(Arc<PgTarget>, Arc<str>), Refused> {
-    let asked = wanted.database.as_deref();
-    let (target, database) = match (&listener.target, asked) {
-        (Some(target), database) => (target.as_ref(), database),
-        (None, Some(text)) => match text.split_once('/') {
-            Some((target, database)) => (target, Some(database).filter(|d| !d.is_empty())),
-            None => (text, None),
-        },
-        (None, None) => {
-            return Err(Refused::new("3D000", "no target is named")
-                .hint("Connect to a database named target/database."));
-        }
+    let Some((target, database)) = wanted.route(listener.target.as_deref()) else {
+        return Err(Refused::new("3D000", "no target is named")
+            .hint("Connect to a database named target/database."));
     };
     let found = shared.targets.get(target).ok_or_else(|| {
         Refused::new("3D000", format!("there is no target \"{target}\""))
@@ -251,6 +243,7 @@ struct Prepared {
     catalog: Catalog,
     held: Held,
     state: SessionState,
+    cancel: Option<Cancel>,
 }
 
 async fn prepare(
@@ -301,6 +294,16 @@ async fn prepare(
         .query(SessionState::QUERY, bounds(limits))
         .await
         .map_err(|e| unreadable(e.to_string()))?;
+    let cancel = match &upstream.cancel {
+        Some(key) => Some(Cancel::Key(key.clone())),
+        None if target.cancel_by_pid => {
+            let backend = Backend::of(&mut upstream, database, bounds(limits)).await;
+            Some(Cancel::Backend(
+                backend.map_err(|e| unreadable(e.to_string()))?,
+            ))
+        }
+        None => None,
+    };
     if impatient {
         let again = upstream.query("RESET statement_timeout", bounds(limits));
         again.await.map_err(|e| unreadable(e.to_string()))?;
@@ -312,6 +315,7 @@ async fn prepare(
         catalog,
         held,
         state,
+        cancel,
     })
 }
 
@@ -360,8 +364,9 @@ async fn finish(
         catalog,
         held,
         state,
+        cancel,
     } = prepared;
-    let cancellable = Arc::new(Cancellable::new(target, upstream.cancel.clone()));
+    let cancellable = Arc::new(Cancellable::new(target, cancel));
     let registered = match shared
         .keys
         .register(cancellable.clone(), wanted.long_keys())

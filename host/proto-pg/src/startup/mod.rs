@@ -1,20 +1,23 @@
 //! From a raw socket to an authenticated client, one state after the other: [`Raw`] negotiates
-//! encryption and reads the startup packet, [`Asked`] demands the token, [`Authenticated`] is what a
-//! session can be opened for. Each step consumes the state before it.
+//! encryption and reads the startup packet, [`Asked`] demands certificate or token, [`Authenticated`]
+//! is what a session can be opened for. Each step consumes the state before it.
 //!
 //! Architecture invariants:
 //! - Before TLS, exactly the bytes of one packet are read; anything that came with it ends the
 //!   connection.
 //! - A token is asked for only where nobody on the way can read it, unless configured otherwise.
-//! - Nothing about targets or databases is told before the token is verified.
+//! - Nothing about targets or databases is told before somebody has proved who they are, except how
+//!   a target wants it proved where that differs from its listener's other targets.
+//! - What proves it is never weaker than what both the listener and the target have in their lists.
 
+mod login;
+mod oauth;
 mod params;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -26,19 +29,17 @@ use crate::config::Limits;
 use crate::refusal::Refused;
 use crate::upstream::Stream;
 use crate::wire::startup::{self as packets, Packet, PacketError};
-use crate::wire::{Cursor, HEADER, encode, header};
 
+pub(crate) use login::Door;
 pub(crate) use params::Wanted;
 
-/// `PG_MAX_AUTH_TOKEN_LENGTH`: the largest password message.
-const MAX_TOKEN: usize = 65_535;
 /// SSLRequest and GSSENCRequest, each at most once.
 const MAX_NEGOTIATIONS: usize = 3;
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 const ALPN: &[u8] = b"postgresql";
 
-/// Turns a token into who holds it. The server wires `identity` in here.
+/// Turns a token, or a certificate, into who holds it. The server wires `identity` in here.
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     async fn authenticate(
@@ -46,9 +47,18 @@ pub trait Authenticate: Send + Sync {
         token: &str,
         source: IpAddr,
     ) -> Result<Arc<Principal>, AuthRefused>;
+
+    /// `certificate` is DER. TLS has verified it against the authority of this name, and that the
+    /// client has its key.
+    fn certificate(
+        &self,
+        authority: &str,
+        certificate: &[u8],
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, AuthRefused>;
 }
 
-/// Why a token is not accepted; the text is for the client.
+/// Why a token or a certificate is not accepted; the text is for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{client_text}")]
 pub struct AuthRefused {
@@ -64,6 +74,9 @@ pub(crate) enum StartupError {
     EarlyBytes,
     #[error(transparent)]
     Tls(#[from] net::TlsError),
+    /// The client asked where tokens come from, and was told.
+    #[error("the client has no token yet")]
+    Discovery,
     #[error("the client went away")]
     Gone,
     #[error("reading or writing failed: {0}")]
@@ -113,9 +126,11 @@ pub(crate) struct Asked {
     source: IpAddr,
     /// A token may travel here.
     private: bool,
+    /// What the client showed in the TLS handshake, verified there; DER.
+    certificate: Option<Vec<u8>>,
 }
 
-/// A client whose token was verified; it has not been told yet.
+/// A client that has proved who it is; it has not been told yet.
 pub(crate) struct Authenticated {
     pub io: Box<dyn Stream>,
     pub wanted: Wanted,
@@ -146,7 +161,7 @@ impl Raw<'_> {
                     self.nothing_follows().await?;
                     self.stream.write_all(b"S").await?;
                     let io = tls.accept(self.stream, self.limits.login_timeout).await?;
-                    return inside_tls(Box::new(io), self.source.ip()).await;
+                    return inside_tls(io, self.source.ip()).await;
                 }
                 Ok(Packet::GssEnc) if !asked_gss => {
                     asked_gss = true;
@@ -156,7 +171,7 @@ impl Raw<'_> {
                 packet => {
                     let private = self.source.ip().is_loopback() || self.allow_plaintext_tokens;
                     let hello = first_packet(packet, self.source.ip(), private);
-                    return finish(Box::new(self.stream), hello).await;
+                    return finish(Box::new(self.stream), hello, None).await;
                 }
             }
         }
@@ -187,7 +202,7 @@ impl Raw<'_> {
             let mut io = io;
             return Err(tell(&mut io, refused.into()).await);
         }
-        inside_tls(Box::new(io), self.source.ip()).await
+        inside_tls(io, self.source.ip()).await
     }
 
     /// Bytes that came with the request were not protected, but would be read as if they were.
@@ -209,13 +224,20 @@ impl Raw<'_> {
     }
 }
 
-async fn inside_tls(mut io: Box<dyn Stream>, source: IpAddr) -> Result<Hello, StartupError> {
+async fn inside_tls(
+    mut io: net::ServerTlsStream<TcpStream>,
+    source: IpAddr,
+) -> Result<Hello, StartupError> {
+    let shown = io.get_ref().1.peer_certificates();
+    let certificate = shown
+        .and_then(|chain| chain.first())
+        .map(|leaf| leaf.as_ref().to_vec());
     let bytes = match read_packet(&mut io).await {
         Ok(bytes) => bytes,
         Err(e) => return Err(tell(&mut io, e).await),
     };
     let hello = first_packet(packets::packet(&bytes), source, true);
-    finish(io, hello).await
+    finish(Box::new(io), hello, certificate).await
 }
 
 enum First {
@@ -256,6 +278,7 @@ fn first_packet(
 async fn finish(
     mut io: Box<dyn Stream>,
     first: Result<First, StartupError>,
+    certificate: Option<Vec<u8>>,
 ) -> Result<Hello, StartupError> {
     match first {
         Ok(First::Cancel { pid, secret }) => Ok(Hello::Cancel {
@@ -272,85 +295,9 @@ async fn finish(
             wanted,
             source,
             private,
+            certificate,
         })),
         Err(e) => Err(tell(&mut io, e).await),
-    }
-}
-
-impl Asked {
-    /// Asks for the token as a password and has it verified.
-    pub async fn login(
-        mut self,
-        auth: &dyn Authenticate,
-        failed_delay: Duration,
-    ) -> Result<Authenticated, StartupError> {
-        match self.token().await {
-            Ok(token) => match auth.authenticate(&token, self.source).await {
-                Ok(principal) => Ok(Authenticated {
-                    io: self.io,
-                    wanted: self.wanted,
-                    source: self.source,
-                    principal,
-                }),
-                Err(refused) => {
-                    // Guessing and broken retry loops pay for each attempt.
-                    tokio::time::sleep(failed_delay).await;
-                    let refused = Refused::new(
-                        "28P01",
-                        format!(
-                            "authentication failed for \"{}\": {}",
-                            self.wanted.user, refused.client_text
-                        ),
-                    )
-                    .hint("The password is a token. Get a new one and connect again.");
-                    Err(tell(&mut self.io, refused.into()).await)
-                }
-            },
-            Err(e) => Err(tell(&mut self.io, e).await),
-        }
-    }
-
-    async fn token(&mut self) -> Result<String, StartupError> {
-        if !self.private {
-            return Err(Refused::new(
-                "28000",
-                "this connection is not encrypted, so no token is accepted over it",
-            )
-            .hint("Connect with sslmode=require or stricter.")
-            .into());
-        }
-        let mut out = BytesMut::new();
-        if let Some(version) = self.wanted.negotiated() {
-            encode::negotiate_version(&mut out, version, &self.wanted.unknown_options);
-        }
-        encode::authentication_cleartext(&mut out);
-        self.io.write_all(&out).await?;
-        self.io.flush().await?;
-
-        let mut head = [0; HEADER];
-        read_exact(&mut self.io, &mut head).await?;
-        let [tag, ..] = head;
-        if tag != b'p' {
-            return Err(Refused::new(
-                "08P01",
-                format!("expected password response, got message type {tag}"),
-            )
-            .into());
-        }
-        let len = match header(&head) {
-            Ok(Some(h)) if h.len - HEADER <= MAX_TOKEN => h.len - HEADER,
-            _ => return Err(Refused::new("08P01", "invalid message length").into()),
-        };
-        let mut body = vec![0; len];
-        read_exact(&mut self.io, &mut body).await?;
-        let mut c = Cursor::new(&body);
-        let token = c.cstr().and_then(|token| c.end().map(|()| token));
-        match token.map(std::str::from_utf8) {
-            Ok(Ok("")) => Err(Refused::new("28P01", "empty password returned by client").into()),
-            Ok(Ok(token)) => Ok(token.to_owned()),
-            Ok(Err(_)) => Err(Refused::new("28P01", "the token is not valid text").into()),
-            Err(_) => Err(Refused::new("08P01", "invalid password packet size").into()),
-        }
     }
 }
 

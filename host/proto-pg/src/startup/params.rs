@@ -68,6 +68,19 @@ impl Wanted {
             .then(|| self.version.min(PROTOCOL_3_2))
     }
 
+    /// The target and the database: the listener's target, or `database=<target>/<database>`.
+    /// Nothing here is looked up. `None`: no target is named.
+    pub fn route<'a>(&'a self, bound: Option<&'a str>) -> Option<(&'a str, Option<&'a str>)> {
+        match (bound, self.database.as_deref()) {
+            (Some(target), database) => Some((target, database)),
+            (None, Some(text)) => Some(match text.split_once('/') {
+                Some((target, database)) => (target, Some(database).filter(|d| !d.is_empty())),
+                None => (text, None),
+            }),
+            (None, None) => None,
+        }
+    }
+
     /// Cancel keys may be long.
     pub fn long_keys(&self) -> bool {
         self.version >= PROTOCOL_3_2

@@ -1,5 +1,8 @@
 //! The first bytes of a connection, against a running service without an upstream.
 
+mod certificates;
+mod oauth;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -13,12 +13,15 @@ use pipeline::mask::MaskKeys;
 use pipeline::{Actor, Ports, Principal, PrincipalKind, Protocol, Target};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::config::{AuthMethod, Limits, Options, PgListener, PgTarget, Secret};
+use crate::config::{AuthMethod, ClientLogin, Limits, Options, PgListener, PgTarget, Secret};
 use crate::startup::{AuthRefused, Authenticate};
 use postgres::Postgres;
 
 /// The token that is good.
 pub(crate) const TOKEN: &str = "a-good-token";
+
+/// The certificate that is good, as this authority sees it: any, for the same person as the token's.
+pub(crate) const AUTHORITY: &str = "ours";
 
 struct OneToken;
 
@@ -34,6 +37,30 @@ impl Authenticate for OneToken {
             Actor::new(PrincipalKind::User, "alice", &["team"]),
             "test",
             SystemTime::now() + Duration::from_secs(3600),
+        )))
+    }
+
+    /// The name is the certificate's first DNS name; the real reading of certificates is `identity`'s.
+    fn certificate(
+        &self,
+        authority: &str,
+        certificate: &[u8],
+        _: IpAddr,
+    ) -> Result<Arc<Principal>, AuthRefused> {
+        assert_eq!(authority, AUTHORITY);
+        let der = rustls_pki_types::CertificateDer::from(certificate.to_vec());
+        let parsed = webpki::EndEntityCert::try_from(&der).unwrap();
+        let name = parsed.valid_dns_names().next().unwrap_or_default();
+        if name == "stranger.test" {
+            return Err(AuthRefused {
+                client_text: "nobody is known by this certificate".into(),
+            });
+        }
+        let subject = name.trim_end_matches(".test");
+        Ok(Arc::new(Principal::direct(
+            Actor::new(PrincipalKind::User, subject, &["team"]),
+            "test",
+            SystemTime::now() + Duration::from_secs(2),
         )))
     }
 }
@@ -60,7 +87,11 @@ pub(crate) fn target(pg: &Postgres) -> PgTarget {
         default_database: Some("postgres".into()),
         databases: Vec::new(),
         tls: net::ClientTls::disabled(),
+        direct_tls: false,
+        protocol_3_2: false,
+        cancel_by_pid: false,
         require_auth: AuthMethod::DEFAULT.to_vec(),
+        client_logins: Vec::new(),
     }
 }
 
@@ -73,6 +104,9 @@ pub(crate) fn options(target: PgTarget, ports: Ports) -> Options {
             tls: None,
             target: None,
             allow_plaintext_tokens: false,
+            logins: vec![ClientLogin::Password],
+            oauth: None,
+            certificates: None,
         }],
         targets: vec![target],
         ports,

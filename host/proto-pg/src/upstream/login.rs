@@ -1,9 +1,12 @@
 //! The way from an open socket to a logged-in upstream: TLS, startup packet, authentication by a
 //! method that the target's list allows, and everything up to the first ReadyForQuery.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::scram::{self, Binding, ScramError};
 use super::{CancelKey, Upstream, UpstreamError};
@@ -11,6 +14,8 @@ use crate::config::{AuthMethod, Limits, PgTarget};
 use crate::wire::backend::{self, Authentication};
 use crate::wire::{HEADER, MessageError, encode, header, startup};
 
+/// What direct TLS must agree on.
+const ALPN: &[u8] = b"postgresql";
 /// No message of a login is larger.
 const MAX_LOGIN_MESSAGE: usize = 64 << 10;
 /// Messages until the first ReadyForQuery: parameters, notices, authentication.
@@ -36,29 +41,45 @@ pub(super) async fn dial(target: &PgTarget, limits: &Limits) -> Result<Socket, U
     if !target.tls.is_wanted() {
         return Ok(plain(tcp));
     }
+    if target.direct_tls {
+        let socket = handshake(target, tcp, timeout).await?;
+        // As libpq: without it, something else than PostgreSQL may be answering.
+        return match socket {
+            (socket, Some(protocol)) if protocol == ALPN => Ok(socket),
+            _ => Err(UpstreamError::Alpn),
+        };
+    }
     let mut request = BytesMut::new();
     startup::ssl_request(&mut request);
     tcp.write_all(&request).await?;
     // One byte exactly: what follows belongs to the TLS handshake, or to an attacker.
     match tcp.read_u8().await? {
-        b'S' => {
-            let tls = target.tls.connect(&target.host, tcp, timeout).await?;
-            let certificate = tls
-                .get_ref()
-                .1
-                .peer_certificates()
-                .and_then(|chain| chain.first())
-                .map(|leaf| leaf.as_ref().to_vec());
-            Ok(Socket {
-                io: Box::new(tls),
-                buf: BytesMut::new(),
-                certificate,
-            })
-        }
+        b'S' => Ok(handshake(target, tcp, timeout).await?.0),
         b'N' if target.tls.is_required() => Err(UpstreamError::NoTls),
         b'N' => Ok(plain(tcp)),
         _ => Err(UpstreamError::Unexpected("answer to SSLRequest")),
     }
+}
+
+/// TLS over a socket; also the protocol that both sides agreed on, if they did.
+async fn handshake(
+    target: &PgTarget,
+    tcp: TcpStream,
+    timeout: Duration,
+) -> Result<(Socket, Option<Vec<u8>>), UpstreamError> {
+    let tls = target.tls.connect(&target.host, tcp, timeout).await?;
+    let connection = tls.get_ref().1;
+    let protocol = connection.alpn_protocol().map(<[u8]>::to_vec);
+    let certificate = connection
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .map(|leaf| leaf.as_ref().to_vec());
+    let socket = Socket {
+        io: Box::new(tls),
+        buf: BytesMut::new(),
+        certificate,
+    };
+    Ok((socket, protocol))
 }
 
 pub(super) async fn login(
@@ -70,7 +91,11 @@ pub(super) async fn login(
     let mut out = BytesMut::new();
     let fixed = [("user", target.user.as_str()), ("database", database)];
     let asked = parameters.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    startup::startup(&mut out, fixed.into_iter().chain(asked));
+    let version = match target.protocol_3_2 {
+        true => startup::PROTOCOL_3_2,
+        false => startup::PROTOCOL_3_0,
+    };
+    startup::startup(&mut out, version, fixed.into_iter().chain(asked));
     socket.io.write_all(&out).await?;
 
     authenticate(&mut socket, target).await?;
@@ -113,7 +138,14 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
             b'R' => {}
             b'E' => return Err(refused(&body)),
             b'N' => continue,
-            // We speak 3.0 and no options: there is nothing to negotiate.
+            // An older server, or a pooler before one. We sent no options.
+            b'v' if target.protocol_3_2 => {
+                let (_, unknown) = backend::negotiated(&body)?;
+                match unknown.as_slice() {
+                    [] => continue,
+                    _ => return Err(UpstreamError::Unexpected("protocol options")),
+                }
+            }
             _ => return Err(UpstreamError::Unexpected("message during authentication")),
         }
         match backend::authentication(&body)? {
@@ -134,7 +166,7 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
                 socket.answer(&answer).await?;
             }
             Authentication::Sasl(mechanisms) => {
-                allowed(target, AuthMethod::ScramSha256)?;
+                allowed(target, AuthMethod::ScramSha256Plus)?;
                 let plus = mechanisms.contains(&scram::SCRAM_PLUS);
                 let plain = mechanisms.contains(&scram::SCRAM);
                 let binding = binding(socket.certificate.as_deref(), plus);
@@ -143,8 +175,12 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
                         "a SASL mechanism that is not SCRAM-SHA-256",
                     ));
                 }
+                done = match &binding {
+                    Binding::EndPoint(_) => AuthMethod::ScramSha256Plus,
+                    _ => AuthMethod::ScramSha256,
+                };
+                allowed(target, done)?;
                 scram_exchange(socket, binding, password(target)?).await?;
-                done = AuthMethod::ScramSha256;
             }
             Authentication::SaslContinue(_) | Authentication::SaslFinal(_) => {
                 return Err(UpstreamError::Unexpected("SASL message"));
@@ -162,7 +198,9 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
 }
 
 fn allowed(target: &PgTarget, method: AuthMethod) -> Result<(), UpstreamError> {
-    if target.require_auth.contains(&method) {
+    let list = &target.require_auth;
+    let bound = method == AuthMethod::ScramSha256Plus && list.contains(&AuthMethod::ScramSha256);
+    if bound || list.contains(&method) {
         Ok(())
     } else {
         Err(UpstreamError::Method(method.as_str()))

@@ -13,6 +13,8 @@ mod query;
 mod scram;
 mod sender;
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -35,6 +37,8 @@ pub(crate) enum UpstreamError {
     Tls(#[from] net::TlsError),
     #[error("the server has no TLS, which this target requires")]
     NoTls,
+    #[error("the server did not agree to speak postgresql (ALPN), which direct TLS demands")]
+    Alpn,
     #[error("the server asks for {0}, which this target's auth list does not allow")]
     Method(&'static str),
     #[error("the server asks for a password, and this target has none")]
@@ -135,24 +139,106 @@ impl Upstream {
 }
 
 /// Asks the server to cancel what runs on another connection, and waits until it has read that.
-pub(crate) async fn cancel(
+async fn cancel_by_key(
     target: &PgTarget,
     key: &CancelKey,
     limits: &Limits,
 ) -> Result<(), UpstreamError> {
     use tokio::io::AsyncReadExt;
-    let attempt = async {
-        let mut socket = login::dial(target, limits).await?;
-        let mut out = BytesMut::new();
-        startup::cancel(&mut out, key.pid, &key.secret);
-        socket.io.write_all(&out).await?;
-        socket.io.flush().await?;
-        // The server answers nothing and closes when the signal is sent.
-        let mut rest = [0; 64];
-        while socket.io.read(&mut rest).await? > 0 {}
-        Ok(())
-    };
-    tokio::time::timeout(limits.upstream_login_timeout, attempt)
-        .await
-        .unwrap_or(Err(UpstreamError::Timeout))
+    let mut socket = login::dial(target, limits).await?;
+    let mut out = BytesMut::new();
+    startup::cancel(&mut out, key.pid, &key.secret);
+    socket.io.write_all(&out).await?;
+    socket.io.flush().await?;
+    // The server answers nothing and closes when the signal is sent.
+    let mut rest = [0; 64];
+    while socket.io.read(&mut rest).await? > 0 {}
+    Ok(())
 }
+
+/// How what runs on one connection is cancelled from another.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    Key(CancelKey),
+    /// By a login of our own, which may signal other backends of the same role.
+    Backend(Backend),
+}
+
+impl Cancel {
+    /// Within `limits.upstream_login_timeout`.
+    pub async fn run(&self, target: &PgTarget, limits: &Limits) -> Result<(), UpstreamError> {
+        let attempt = async {
+            match self {
+                Self::Key(key) => cancel_by_key(target, key, limits).await,
+                Self::Backend(backend) => backend.cancel(target, limits).await,
+            }
+        };
+        tokio::time::timeout(limits.upstream_login_timeout, attempt)
+            .await
+            .unwrap_or(Err(UpstreamError::Timeout))
+    }
+}
+
+/// One server process. Its number alone may be somebody else's by the time that we use it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Backend {
+    database: Arc<str>,
+    pid: u32,
+    started: String,
+}
+
+/// Every name is qualified: the client may have set `search_path`.
+const BACKENDS: &str = "FROM pg_catalog.pg_stat_activity \
+                        WHERE pid OPERATOR(pg_catalog.=) ";
+const STARTED: &str = "pg_catalog.to_char(pg_catalog.timezone('UTC', backend_start), \
+                       'YYYY-MM-DD HH24:MI:SS.US')";
+
+impl Backend {
+    /// Which process serves this connection.
+    pub async fn of(
+        upstream: &mut Upstream,
+        database: &Arc<str>,
+        bounds: Bounds,
+    ) -> Result<Self, QueryError> {
+        let sql = format!("SELECT pid, {STARTED} {BACKENDS}pg_catalog.pg_backend_pid()");
+        let rows = upstream.query(&sql, bounds).await?;
+        let found = match rows.first().map(Vec::as_slice) {
+            Some([Some(pid), Some(started)]) => pid.parse().ok().map(|pid| (pid, started)),
+            _ => None,
+        };
+        let plain = |c: char| c.is_ascii_digit() || "- :.".contains(c);
+        match found {
+            Some((pid, started)) if started.chars().all(plain) => Ok(Self {
+                database: database.clone(),
+                pid,
+                started: started.clone(),
+            }),
+            _ => Err(MessageError::Value("backend").into()),
+        }
+    }
+
+    async fn cancel(&self, target: &PgTarget, limits: &Limits) -> Result<(), UpstreamError> {
+        let socket = login::dial(target, limits).await?;
+        let mut upstream = login::login(socket, target, &self.database, &[]).await?;
+        let sql = format!(
+            "SELECT pg_catalog.pg_cancel_backend(pid) {BACKENDS}{} \
+             AND {STARTED} OPERATOR(pg_catalog.=) '{}'",
+            self.pid, self.started
+        );
+        let bounds = Bounds {
+            rows: 1,
+            bytes: 1 << 10,
+            time: limits.upstream_login_timeout,
+        };
+        match upstream.query(&sql, bounds).await {
+            Ok(_) => Ok(()),
+            Err(QueryError::Refused { sqlstate, message }) => {
+                Err(UpstreamError::Refused { sqlstate, message })
+            }
+            Err(_) => Err(UpstreamError::Unexpected("answer to a cancellation")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

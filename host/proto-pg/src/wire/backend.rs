@@ -135,6 +135,22 @@ pub fn parameter(body: &[u8]) -> Result<(&[u8], &[u8]), MessageError> {
     Ok(pair)
 }
 
+/// NegotiateProtocolVersion: the version to go on with, of those that there are (3.0 to 3.2), and the
+/// options that the server does not know.
+pub fn negotiated(body: &[u8]) -> Result<(u32, Vec<&[u8]>), MessageError> {
+    let mut c = Cursor::new(body);
+    let version = c.u32()?;
+    let mut unknown = Vec::new();
+    for _ in 0..c.u32()? {
+        unknown.push(c.cstr()?);
+    }
+    c.end()?;
+    match version {
+        super::startup::PROTOCOL_3_0..=super::startup::PROTOCOL_3_2 => Ok((version, unknown)),
+        _ => Err(MessageError::Value("protocol version")),
+    }
+}
+
 /// BackendKeyData: the process and its secret, 4 bytes in protocol 3.0, up to 256 in 3.2.
 pub fn key_data(body: &[u8]) -> Result<(u32, &[u8]), MessageError> {
     let mut c = Cursor::new(body);

@@ -103,6 +103,22 @@ pub fn authentication_cleartext(out: &mut BytesMut) {
     frame(out, b'R', |b| b.put_i32(3));
 }
 
+/// AuthenticationSASL with one mechanism.
+pub fn authentication_sasl(out: &mut BytesMut, mechanism: &[u8]) {
+    frame(out, b'R', |b| {
+        b.put_i32(10);
+        cstr(b, mechanism);
+        b.put_u8(0);
+    });
+}
+
+pub fn authentication_sasl_continue(out: &mut BytesMut, challenge: &[u8]) {
+    frame(out, b'R', |b| {
+        b.put_i32(11);
+        b.put_slice(challenge);
+    });
+}
+
 /// NegotiateProtocolVersion: the newest version we speak and the options we do not know.
 pub fn negotiate_version(out: &mut BytesMut, version: u32, unknown: &[Vec<u8>]) {
     frame(out, b'v', |b| {

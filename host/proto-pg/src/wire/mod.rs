@@ -175,6 +175,7 @@ pub fn read_everything(bytes: &[u8]) {
         let _ = backend::command(body);
         let _ = backend::parameter(body);
         let _ = backend::key_data(body);
+        let _ = backend::negotiated(body);
         let _ = backend::authentication(body);
     }
 }

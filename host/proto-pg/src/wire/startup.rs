@@ -105,14 +105,15 @@ pub fn ssl_request(out: &mut bytes::BytesMut) {
     super::encode::length_prefixed(out, |b| b.put_u32(SSL_REQUEST));
 }
 
-/// The startup packet for an upstream: always protocol 3.0, which poolers and old servers speak too.
+/// The startup packet for an upstream.
 pub fn startup<'a>(
     out: &mut bytes::BytesMut,
+    version: u32,
     parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) {
     use bytes::BufMut;
     super::encode::length_prefixed(out, |b| {
-        b.put_u32(PROTOCOL_3_0);
+        b.put_u32(version);
         for (name, value) in parameters {
             super::encode::cstr(b, name.as_bytes());
             super::encode::cstr(b, value.as_bytes());

@@ -262,3 +262,27 @@ fn check(bytes: &[u8]) {
         assert_eq!(&again[..], &bytes[..h.len]);
     }
 }
+
+#[test]
+fn a_negotiated_version() {
+    let read = |text: &[u8]| backend::negotiated(text).map(|(v, o)| (v, o.len()));
+    for (body, expect) in [
+        (&b"\0\x03\0\0\0\0\0\0"[..], Ok((3 << 16, 0))),
+        (b"\0\x03\0\x02\0\0\0\0", Ok(((3 << 16) | 2, 0))),
+        (b"\0\x03\0\0\0\0\0\x01_pq_.x\0", Ok((3 << 16, 1))),
+        (
+            b"\0\x03\0\x03\0\0\0\0",
+            Err(MessageError::Value("protocol version")),
+        ),
+        (
+            b"\0\x02\0\0\0\0\0\0",
+            Err(MessageError::Value("protocol version")),
+        ),
+        (b"\0\x03\0\0\0\0\0\x01", Err(MessageError::String)),
+        (b"\0\x03\0\0\xff\xff\xff\xff", Err(MessageError::String)),
+        (b"\0\x03\0\0\0\0\0\0x", Err(MessageError::Trailing)),
+        (b"\0\x03\0\0", Err(MessageError::Short)),
+    ] {
+        assert_eq!(read(body), expect, "{body:?}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Tokens → principals, for the wires and for the API.
+//! Tokens and certificates → principals, for the wires and for the API.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,6 +33,21 @@ impl proto_pg::Authenticate for Tokens {
             .map_err(|e| proto_pg::AuthRefused {
                 client_text: e.client_message().to_owned(),
             })
+    }
+
+    fn certificate(
+        &self,
+        authority: &str,
+        certificate: &[u8],
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, proto_pg::AuthRefused> {
+        self.0.certificate(authority, certificate).map_err(|error| {
+            tracing::warn!(%source, authority, code = error.code(), reason = %error.chain(),
+                "client certificate refused");
+            proto_pg::AuthRefused {
+                client_text: error.client_message().to_owned(),
+            }
+        })
     }
 }
 

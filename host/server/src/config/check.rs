@@ -1,6 +1,8 @@
 //! Raw → typed: every value is checked, and every error names its key and line.
 
+mod authorities;
 mod identity;
+mod postgres;
 mod upstream;
 mod values;
 
@@ -13,16 +15,15 @@ use toml::Spanned;
 use tracing_subscriber::EnvFilter;
 
 use self::identity::identity;
+use self::postgres::postgres;
 use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
-use super::raw::{
-    RawApi, RawConfig, RawLog, RawPlugin, RawPostgres, RawRecording, RawS3, RawStore, RawWebhook,
-};
+use super::raw::{RawApi, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook};
 use super::secret::{RawSecret, Secret};
 use super::{
-    Api, Approvals, Config, Log, LogFormat, PgListener, Plugin, PluginLimits, Postgres, Recording,
-    RecordingStore, Required, Target, Webhook,
+    Api, Approvals, Config, Log, LogFormat, Plugin, PluginLimits, Recording, RecordingStore,
+    Required, Webhook,
 };
 
 impl RawConfig {
@@ -41,6 +42,7 @@ impl RawConfig {
         let data_dir = base.join(self.server.data_dir.into_inner());
         base_url(r, &self.server.base_url);
         let targets = targets(r, self.target, base);
+        let identity = identity(r, self.identity, base);
         let config = Config {
             base_url: self
                 .server
@@ -55,8 +57,8 @@ impl RawConfig {
             ),
             log: log(r, self.log),
             api: api(r, self.api, base),
-            postgres: postgres(r, self.postgres, base, &targets),
-            identity: identity(r, self.identity, base),
+            postgres: postgres(r, self.postgres, base, &targets, &identity),
+            identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self
                 .policy
@@ -151,21 +153,6 @@ fn mask_keys(
     out
 }
 
-/// Networks of load balancers.
-fn networks(r: &mut Report<'_>, key: &str, raw: Vec<Spanned<String>>) -> Vec<net::IpNet> {
-    let mut out = Vec::new();
-    for (i, text) in raw.into_iter().enumerate() {
-        match text.as_ref().parse() {
-            Ok(network) => out.push(network),
-            Err(_) => {
-                let message = format!("{:?} is not a network such as 10.0.0.0/8", text.as_ref());
-                r.add(&format!("{key}[{i}]"), text.span(), message);
-            }
-        }
-    }
-    out
-}
-
 fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
     let listen = address(r, "api.listen", &raw.listen);
     if raw.tls.is_none() && !raw.allow_plaintext && !listen.ip().is_loopback() {
@@ -195,51 +182,6 @@ fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
                 )
             },
         ),
-    }
-}
-
-fn postgres(r: &mut Report<'_>, raw: RawPostgres, base: &Path, targets: &[Target]) -> Postgres {
-    if raw.listener.is_empty() {
-        r.missing(
-            "postgres.listener",
-            "there is no listener: Weir would serve nobody",
-        );
-    }
-    let mut listeners = Vec::new();
-    for (i, l) in raw.listener.into_iter().enumerate() {
-        let key = format!("postgres.listener[{i}]");
-        if let Some(target) = &l.target
-            && !targets.iter().any(|t| t.name == *target.as_ref())
-        {
-            let message = format!("there is no [[target]] named {:?}", target.as_ref());
-            r.add(&format!("{key}.target"), target.span(), message);
-        }
-        listeners.push(PgListener {
-            listen: address(r, &format!("{key}.listen"), &l.listen),
-            tls: l.tls.map(|t| tls_files(r, &format!("{key}.tls"), t, base)),
-            target: l.target.map(Spanned::into_inner),
-            allow_plaintext_tokens: l.allow_plaintext_tokens,
-            max_connections: l.max_connections.map_or(10_000, |v| {
-                within(r, &format!("{key}.max_connections"), v, 1, 1_000_000)
-            }),
-            proxy_protocol_from: networks(
-                r,
-                &format!("{key}.proxy_protocol_from"),
-                l.proxy_protocol_from,
-            ),
-        });
-    }
-    Postgres {
-        listeners,
-        hold_heartbeat: Duration::from_secs(raw.hold_heartbeat_seconds.map_or(10, |v| {
-            within(r, "postgres.hold_heartbeat_seconds", v, 1, 3_600)
-        })),
-        hold_in_transaction: Duration::from_secs(raw.hold_in_transaction_seconds.map_or(30, |v| {
-            within(r, "postgres.hold_in_transaction_seconds", v, 0, 86_400)
-        })),
-        max_query_bytes: raw.max_query_bytes.map_or(16 << 20, |v| {
-            within(r, "postgres.max_query_bytes", v, 1 << 10, 1 << 30)
-        }),
     }
 }
 

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use identity::{ActorConfig, IssuerConfig};
+use identity::{ActorConfig, AuthorityConfig, IssuerConfig};
+use proto_pg::{ClientLogin, OAuth};
 
 pub use error::{ConfigError, ConfigErrors};
 pub use secret::Secret;
@@ -89,6 +90,11 @@ pub struct PgListener {
     pub max_connections: usize,
     /// Networks of load balancers that speak the PROXY protocol.
     pub proxy_protocol_from: Vec<net::IpNet>,
+    /// How clients prove who they are, in the order of preference.
+    pub logins: Vec<ClientLogin>,
+    pub oauth: Option<OAuth>,
+    /// The authority whose clients' certificates are taken, by name.
+    pub certificates: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +108,7 @@ pub enum UpstreamTls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamAuth {
     ScramSha256,
+    ScramSha256Plus,
     Md5,
     Cleartext,
     None,
@@ -119,7 +126,15 @@ pub struct Target {
     pub databases: Vec<String>,
     pub tls: UpstreamTls,
     pub tls_ca: Option<PathBuf>,
+    /// The certificate by which we show who we are, and its key.
+    pub tls_identity: Option<(PathBuf, PathBuf)>,
+    /// TLS from the first byte on.
+    pub direct_tls: bool,
     pub auth: Vec<UpstreamAuth>,
+    /// The logins that its clients may use; any of their listener's when empty.
+    pub client_logins: Vec<ClientLogin>,
+    pub protocol_3_2: bool,
+    pub cancel_by_pid: bool,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -133,6 +148,15 @@ pub struct Identity {
     pub issuers: Vec<IssuerConfig>,
     /// What is known about agents and workloads besides their tokens.
     pub actors: Vec<ActorConfig>,
+    pub authorities: Vec<Authority>,
+}
+
+/// Whose client certificates are taken.
+#[derive(Debug)]
+pub struct Authority {
+    pub config: AuthorityConfig,
+    pub ca: PathBuf,
+    pub crl: Option<PathBuf>,
 }
 
 #[derive(Debug)]

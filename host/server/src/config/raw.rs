@@ -90,6 +90,16 @@ pub(super) struct RawPgListener {
     pub(super) max_connections: Option<Spanned<usize>>,
     #[serde(default)]
     pub(super) proxy_protocol_from: Vec<Spanned<String>>,
+    pub(super) auth: Option<Spanned<OneOrMany>>,
+    pub(super) oauth: Option<Spanned<RawOAuth>>,
+    pub(super) client_certificates: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawOAuth {
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) scope: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +116,14 @@ pub(super) struct RawTarget {
     pub(super) databases: Vec<String>,
     pub(super) tls: Option<Spanned<String>>,
     pub(super) tls_ca: Option<Spanned<PathBuf>>,
+    pub(super) tls_cert: Option<Spanned<PathBuf>>,
+    pub(super) tls_key: Option<Spanned<PathBuf>>,
+    pub(super) tls_negotiation: Option<Spanned<String>>,
     pub(super) auth: Option<Spanned<Vec<String>>>,
+    pub(super) client_auth: Option<Spanned<OneOrMany>>,
+    pub(super) max_protocol: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) cancel_by_pid: bool,
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
 }
@@ -119,6 +136,34 @@ pub(super) struct RawIdentity {
     pub(super) issuer: Vec<RawIssuer>,
     #[serde(default)]
     pub(super) actor: Vec<RawActor>,
+    #[serde(default)]
+    pub(super) certificates: Vec<RawAuthority>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAuthority {
+    pub(super) name: Spanned<String>,
+    pub(super) ca: Spanned<PathBuf>,
+    pub(super) crl: Option<Spanned<PathBuf>>,
+    pub(super) subject_prefix: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) shared_subjects: bool,
+    pub(super) max_session_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) rule: Vec<Spanned<RawRule>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    pub(super) uri: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) dns: Option<String>,
+    pub(super) cn: Option<String>,
+    pub(super) kind: Spanned<String>,
+    #[serde(default)]
+    pub(super) groups: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +208,15 @@ pub(super) struct RawIssuer {
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
 }
 
 #[derive(Deserialize)]

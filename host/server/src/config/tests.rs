@@ -1,5 +1,7 @@
 //! What configurations are refused, and in which words.
 
+mod logins;
+
 use super::*;
 
 const GOOD: &str = r#"

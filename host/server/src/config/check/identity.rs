@@ -10,12 +10,13 @@ use identity::{
 use pipeline::PrincipalKind;
 use toml::Spanned;
 
+use super::authorities::authorities;
 use super::values::{check_text, check_url, existing, one_of, within};
 use crate::config::error::Report;
 use crate::config::raw::{OneOrMany, RawActor, RawIdentity, RawIssuer};
 use crate::config::{DEV_SUBJECT_PREFIX, Identity};
 
-const KINDS: [(&str, PrincipalKind); 3] = [
+pub(super) const KINDS: [(&str, PrincipalKind); 3] = [
     ("user", PrincipalKind::User),
     ("agent", PrincipalKind::Agent),
     ("workload", PrincipalKind::Workload),
@@ -77,8 +78,9 @@ pub(super) fn identity(r: &mut Report<'_>, raw: RawIdentity, base: &Path) -> Ide
     check_pairs(r, &issuers, &spans);
     Identity {
         dev,
-        issuers,
         actors: actors(r, raw.actor),
+        authorities: authorities(r, raw.certificates, &issuers, base),
+        issuers,
     }
 }
 
@@ -172,10 +174,7 @@ fn one_issuer(r: &mut Report<'_>, key: &str, raw: RawIssuer, base: &Path) -> (Is
 
 fn audiences(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<String> {
     let span = raw.span();
-    let audiences = match raw.into_inner() {
-        OneOrMany::One(one) => vec![one],
-        OneOrMany::Many(many) => many,
-    };
+    let audiences = raw.into_inner().into_vec();
     if audiences.is_empty() || audiences.iter().any(String::is_empty) {
         r.add(key, span, "a token for anybody would be accepted");
         return vec!["(none)".to_owned()];

@@ -1,12 +1,15 @@
 //! Targets.
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
+use proto_pg::ClientLogin;
 use toml::Spanned;
 
-use super::values::{check_host, check_name, check_text, existing, secret, within};
+use super::postgres::logins;
+use super::values::{check_host, check_name, check_text, existing, one_of, secret, within};
 use crate::config::error::Report;
-use crate::config::raw::RawTarget;
+use crate::config::raw::{OneOrMany, RawTarget};
 use crate::config::{Target, UpstreamAuth, UpstreamTls};
 
 pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> {
@@ -30,6 +33,17 @@ pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> V
         check_name(r, &format!("{key}.env"), &t.env);
         let tls = upstream_tls(r, &key, t.tls);
         let auth = upstream_auth(r, &key, t.auth);
+        let direct_tls = choice(
+            r,
+            &format!("{key}.tls_negotiation"),
+            t.tls_negotiation,
+            NEGOTIATION,
+        );
+        if let (Some((true, span)), UpstreamTls::Disable) = (&direct_tls, tls) {
+            let message = "it is of no use with tls = \"disable\"";
+            r.add(&format!("{key}.tls_negotiation"), span.clone(), message);
+        }
+        let protocol_3_2 = choice(r, &format!("{key}.max_protocol"), t.max_protocol, PROTOCOLS);
         targets.push(Target {
             name: t.name.into_inner(),
             env: t.env.into_inner(),
@@ -43,6 +57,14 @@ pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> V
                 .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
             databases: t.databases,
             tls,
+            direct_tls: direct_tls.is_some_and(|(direct, _)| direct),
+            protocol_3_2: protocol_3_2.is_some_and(|(newer, _)| newer),
+            cancel_by_pid: t.cancel_by_pid,
+            client_logins: t
+                .client_auth
+                .map(|auth| client_logins(r, &format!("{key}.client_auth"), auth))
+                .unwrap_or_default(),
+            tls_identity: tls_identity(r, &key, t.tls_cert, t.tls_key, tls, base),
             tls_ca: t
                 .tls_ca
                 .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
@@ -51,6 +73,63 @@ pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> V
         });
     }
     targets
+}
+
+/// How TLS begins, in the words of libpq's `sslnegotiation`.
+const NEGOTIATION: &[(&str, bool)] = &[("postgres", false), ("direct", true)];
+/// The newest protocol to ask for.
+const PROTOCOLS: &[(&str, bool)] = &[("3.0", false), ("3.2", true)];
+
+fn choice(
+    r: &mut Report<'_>,
+    key: &str,
+    raw: Option<Spanned<String>>,
+    words: &[(&str, bool)],
+) -> Option<(bool, Range<usize>)> {
+    let raw = raw?;
+    Some((one_of(r, key, &raw, words)?, raw.span()))
+}
+
+/// None at all means any; an empty list would let nobody in.
+fn client_logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientLogin> {
+    let span = raw.span();
+    let logins = logins(r, key, raw);
+    if logins.is_empty() {
+        r.add(key, span, "no login is left, so nobody could come in");
+    }
+    logins
+}
+
+/// Certificate and key go together, and need TLS.
+fn tls_identity(
+    r: &mut Report<'_>,
+    key: &str,
+    cert: Option<Spanned<PathBuf>>,
+    private: Option<Spanned<PathBuf>>,
+    tls: UpstreamTls,
+    base: &Path,
+) -> Option<(PathBuf, PathBuf)> {
+    let (cert_key, key_key) = (format!("{key}.tls_cert"), format!("{key}.tls_key"));
+    match (cert, private) {
+        (None, None) => None,
+        (Some(cert), _) if tls == UpstreamTls::Disable => {
+            let message = "a certificate is of no use with tls = \"disable\"";
+            r.add(&cert_key, cert.span(), message);
+            None
+        }
+        (Some(cert), Some(private)) => Some((
+            existing(r, &cert_key, &cert, base),
+            existing(r, &key_key, &private, base),
+        )),
+        (Some(cert), None) => {
+            r.add(&cert_key, cert.span(), "tls_key is missing");
+            None
+        }
+        (None, Some(private)) => {
+            r.add(&key_key, private.span(), "tls_cert is missing");
+            None
+        }
+    }
 }
 
 fn upstream_tls(r: &mut Report<'_>, key: &str, raw: Option<Spanned<String>>) -> UpstreamTls {
@@ -88,11 +167,14 @@ fn upstream_auth(
     for name in raw.into_inner() {
         methods.push(match name.as_str() {
             "scram-sha-256" => UpstreamAuth::ScramSha256,
+            "scram-sha-256-plus" => UpstreamAuth::ScramSha256Plus,
             "md5" => UpstreamAuth::Md5,
             "password" => UpstreamAuth::Cleartext,
             "none" => UpstreamAuth::None,
             other => {
-                let message = format!("{other:?} is none of scram-sha-256, md5, password and none");
+                let message = format!(
+                    "{other:?} is none of scram-sha-256, scram-sha-256-plus, md5, password and none"
+                );
                 r.add(&format!("{key}.auth"), span.clone(), message);
                 continue;
             }
