@@ -19,6 +19,7 @@ mod holds;
 mod identity;
 mod image;
 mod infrastructure;
+mod logins;
 mod malformed;
 mod masking;
 mod plugins;

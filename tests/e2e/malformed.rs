@@ -217,7 +217,7 @@ fn after_login() {
         (
             "a function call",
             frame(b'F', &[0; 14]),
-            Goes("0A000|42501"),
+            Goes("08P01|0A000|42501"),
         ),
         ("a parse without text", frame(b'P', b"x\0"), Goes("08P01")),
         (

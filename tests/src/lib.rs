@@ -10,6 +10,7 @@
 //! - Everything that is started ends with the process that started it, however that ends.
 
 pub mod bundle;
+pub mod certificates;
 pub mod dataset;
 pub mod http;
 pub mod oidc;

@@ -347,7 +347,7 @@ fn is_root() -> Result<bool> {
     Ok(out.stdout.starts_with(b"0\n"))
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let out = command.output().with_context(|| format!("{command:?}"))?;
     if !out.status.success() {
         bail!("{command:?}: {}", String::from_utf8_lossy(&out.stderr));

@@ -54,6 +54,8 @@ pub struct Setup {
     pub tls: bool,
     /// Lines of the `[postgres]` table.
     pub postgres: String,
+    /// Lines of the `[[target]]` table, instead of `tls = "require"`.
+    pub target: String,
     /// Lines of the `[recording]` table.
     pub recording: String,
     /// Whole tables, appended.
@@ -78,6 +80,7 @@ impl Setup {
             plugins: plugins.collect(),
             tls: false,
             postgres: String::new(),
+            target: "tls = \"require\"".into(),
             recording: String::new(),
             extra: String::new(),
             vars: Vec::new(),
@@ -110,9 +113,9 @@ impl Setup {
             t,
             "[[target]]\nname = \"{TARGET}\"\nprotocol = \"postgres\"\nenv = \"{}\"\n\
              host = \"127.0.0.1\"\nport = {}\nuser = \"{}\"\n\
-             password = {{ env = \"TARGET_PASSWORD\" }}\ntls = \"require\"\n\
+             password = {{ env = \"TARGET_PASSWORD\" }}\n{}\n\
              [identity.dev]\nenabled = true\n[recording]\n{}\n",
-            self.env, self.postgres_port, self.user, self.recording
+            self.env, self.postgres_port, self.user, self.target, self.recording
         )?;
         if let Some(bundle) = &self.bundle {
             writeln!(t, "[policy]\nbundle = \"{}\"", bundle.display())?;
