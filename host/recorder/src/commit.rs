@@ -234,7 +234,7 @@ impl Committer {
 
     /// Runs until the last sender is gone or a message says stop. After a write error it only
     /// refuses.
-    pub fn run(shared: &Mutex<Self>, to_sealer: &SyncSender<ToSealer>) {
+    pub fn run(shared: &Mutex<Self>, to_sealer: &SyncSender<Vec<ToSealer>>) {
         let state = shared.lock().state.clone();
         let mut sealer = Gathered::default();
         let mut until: Option<Instant> = None;

@@ -37,14 +37,15 @@ impl Gathered {
     }
 
     /// Gives the sealer what there is, if that is enough to wake it for, or `all` is to go.
-    pub fn send(&mut self, state: &State, to: &SyncSender<ToSealer>, all: bool) {
+    pub fn send(&mut self, state: &State, to: &SyncSender<Vec<ToSealer>>, all: bool) {
         if !(all || self.urgent || self.bytes >= SEALER_BYTES) {
             return;
         }
-        let mut sent = true;
-        for message in self.messages.drain(..) {
-            sent &= to.send(message).is_ok();
+        if self.messages.is_empty() {
+            return;
         }
+        // All at once: it is woken once.
+        let sent = to.send(std::mem::take(&mut self.messages)).is_ok();
         self.bytes = 0;
         self.urgent = false;
         if !sent {

@@ -30,7 +30,7 @@ use crate::state::State;
 use crate::upload::Uploader;
 use crate::wal::writer::Writer;
 
-/// Durable blocks that wait for the sealer; beyond it the committer waits.
+/// Parcels of durable blocks that wait for the sealer; beyond it the committer waits.
 const SEALER_QUEUE: usize = 16;
 
 /// Records sessions. Cheap to clone; every clone is the same recorder.

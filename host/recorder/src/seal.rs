@@ -87,15 +87,19 @@ pub enum SealError {
 
 impl Sealer {
     /// Runs until the committer is gone.
-    pub fn run(mut self, rx: Receiver<ToSealer>) {
+    pub fn run(mut self, rx: Receiver<Vec<ToSealer>>) {
         let mut last_tick = Instant::now();
         loop {
-            let result = match rx.recv_timeout(TICK) {
-                Ok(ToSealer::Batch(batch)) => self.batch(batch),
-                Ok(ToSealer::Flush(flush, done)) => self.flush(flush, done),
-                Err(RecvTimeoutError::Timeout) => Ok(()),
+            let messages = match rx.recv_timeout(TICK) {
+                Ok(messages) => messages,
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            let mut messages = messages.into_iter();
+            let result = messages.by_ref().try_for_each(|message| match message {
+                ToSealer::Batch(batch) => self.batch(batch),
+                ToSealer::Flush(flush, done) => self.flush(flush, done),
+            });
             let ticked = if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
                 self.tick()
@@ -104,13 +108,13 @@ impl Sealer {
             };
             if let Err(error) = result.and(ticked) {
                 self.state.poison(error.to_string());
-                return self.refuse_all(&rx);
+                return self.refuse_all(messages, &rx);
             }
         }
     }
 
     /// After an error: nothing is sealed any more, the log keeps what it has.
-    fn refuse_all(mut self, rx: &Receiver<ToSealer>) {
+    fn refuse_all(mut self, left: impl Iterator<Item = ToSealer>, rx: &Receiver<Vec<ToSealer>>) {
         let refuse = |done: Done, state: &State| {
             let why = state.poisoned().unwrap_or_default();
             done.send(Err(Refused::Poisoned(why))).ok();
@@ -118,7 +122,8 @@ impl Sealer {
         for (_, done) in self.flushes.drain(..) {
             refuse(done, &self.state);
         }
-        while let Ok(message) = rx.recv() {
+        let later = std::iter::from_fn(|| rx.recv().ok()).flatten();
+        for message in left.chain(later) {
             match message {
                 ToSealer::Batch(batch) => {
                     for (_, done) in batch.closers {

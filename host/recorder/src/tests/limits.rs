@@ -97,7 +97,7 @@ fn commit(dir: &TempDir, asks: Vec<Ask>, side: Vec<NewRecord>) -> (Vec<usize>, A
     let committer = Committer::new(state.clone(), writer, HashMap::new(), rx, 64);
     Committer::run(&committer, &to_sealer);
     drop(to_sealer);
-    let sizes = blocks.iter().map(|message| match message {
+    let sizes = blocks.iter().flatten().map(|message| match message {
         ToSealer::Batch(batch) => batch.raw.len(),
         ToSealer::Flush(..) => 0,
     });
