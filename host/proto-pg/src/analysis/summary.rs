@@ -8,7 +8,7 @@ use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlK
 use super::Ctx;
 use super::found::{Found, Place, Top};
 use super::lineage::Masked;
-use super::resolve::{ANY, CODE, Output, Source};
+use super::resolve::{ANY, CODE, Source};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot};
 
@@ -257,23 +257,6 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
                 output.distrust();
             }
             Arc::new(Body::Rows(Box::new(output)))
-        }
-    }
-}
-
-impl Output {
-    /// Code that nobody wrote can run in any expression: only plain references are what they are.
-    fn distrust(&mut self) {
-        let anything: Arc<[Source]> = Arc::from([ANY].as_slice());
-        for column in self.head.iter_mut().chain(&mut self.tail) {
-            if column.origin.is_none() && !column.sources.contains(&CODE) {
-                column.sources = anything.clone();
-            }
-        }
-        if let Some(rest) = &mut self.rest
-            && !rest.contains(&CODE)
-        {
-            *rest = anything;
         }
     }
 }
