@@ -34,7 +34,7 @@ usage: cargo xtask <command>
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
   bench hold      start what `bench` measures and wait, for a profiler
-  regress [TEST]  PostgreSQL's regression suite through Weir: [--direct]
+  regress [TEST]  PostgreSQL's regression suite through Weir: [--direct] [--bundle DIR]
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;

@@ -17,19 +17,26 @@ use weir_tests::weir::Setup;
 
 use crate::{build_plugins, deps, sh};
 
-const USAGE: &str = "usage: cargo xtask regress [--direct] [TEST …]";
+const USAGE: &str = "usage: cargo xtask regress [--direct | --bundle DIR] [TEST …]";
 /// The group to which that bundle permits everything.
 const GROUP: &str = "weir-permit-all";
 /// The suite writes files of the server, and the server reads files of the suite.
 const DIR: &str = "weir-regress";
 
 pub fn run(args: &[&str]) -> Result<()> {
-    let direct = args.first() == Some(&"--direct");
-    let tests = if direct { args.get(1..) } else { Some(args) }.unwrap_or_default();
+    let root = paths::root();
+    let mut bundle = root.join("policies/examples/permit-all");
+    let (direct, tests) = match args {
+        ["--direct", tests @ ..] => (true, tests),
+        ["--bundle", dir, tests @ ..] => {
+            bundle = fs::canonicalize(dir).with_context(|| format!("--bundle {dir}"))?;
+            (false, tests)
+        }
+        tests => (false, tests),
+    };
     if tests.iter().any(|t| t.starts_with('-')) {
         bail!("{USAGE}");
     }
-    let root = paths::root();
     deps::ensure(deps::REGRESS)?;
     let suite = Suite::get()?;
     let cluster = Cluster::start_quiet()?;
@@ -48,7 +55,8 @@ pub fn run(args: &[&str]) -> Result<()> {
         Some(bin) => PathBuf::from(bin),
         None => paths::target().join("release/weir"),
     };
-    setup.bundle = Some(root.join("policies/examples/permit-all"));
+    let shown = bundle.display().to_string();
+    setup.bundle = Some(bundle);
     // Card numbers in free text are masked whatever policy permits; the suite has some.
     setup.plugins.retain(|p| p.name != "mask-pii");
     let plugins: Vec<String> = setup.plugins.iter().map(|p| p.name.clone()).collect();
@@ -56,8 +64,8 @@ pub fn run(args: &[&str]) -> Result<()> {
     let token = weir.token("regress@example.test", &[GROUP])?;
     suite.run(weir.pg_port, "regress", &token, tests)?;
     println!(
-        "through Weir: bundle permit-all, recording on, plugins {} (not mask-pii: some test data looks like \
-         card numbers)",
+        "through Weir: bundle {shown}, recording on, plugins {} (not mask-pii: some test data looks \
+         like card numbers)",
         plugins.join(", ")
     );
     Ok(())

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use pipeline::{Obligations, OutcomeKind, Permitted};
 
 use super::End;
+use super::call::quoted;
 use super::client::{FromClient, copies_in};
 use super::judge::{forgets, request};
 use crate::refusal::Refused;
 use crate::statements::{
-    Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, fit_name,
+    Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, cut_name, fit_name,
 };
 use crate::upstream::{Bound, DecidedBind, NO_SUCH, Planned, Sender, Statement};
 use crate::wire::HEADER;
-use crate::wire::frontend::{self, Object};
+use crate::wire::frontend::{self, Bind, Execute, Object};
 
 /// An execution that may go out.
 enum Go {
@@ -38,13 +39,13 @@ impl FromClient {
             Ok(p) => p,
             Err(e) => return self.refuse_parse(Bytes::new(), Refused::malformed(e)),
         };
-        let name = frame.slice_ref(p.name);
         let sql = frame.slice_ref(p.sql);
         let types = frame.slice_ref(p.types);
-        if let Err(refused) = self.fit(&name) {
+        let name = match self.fit(p.name) {
+            Ok(name) => frame.slice_ref(name),
             // Under a name of ours: the client's unnamed statement stays.
-            return self.refuse_parse(Bytes::from_static(NO_SUCH), refused);
-        }
+            Err(refused) => return self.refuse_parse(Bytes::from_static(NO_SUCH), refused),
+        };
         // The analysis keeps the text as well.
         let size = sql.len() * 2 + types.len();
         let charge = match self.name_is_free(&name, true, size) {
@@ -139,8 +140,14 @@ impl FromClient {
         }
     }
 
-    fn fit(&self, name: &[u8]) -> Result<(), Refused> {
-        fit_name(name, self.link.utf8)
+    /// The name as the server will know it.
+    fn fit<'n>(&self, name: &'n [u8]) -> Result<&'n [u8], Refused> {
+        let utf8 = self.link.utf8;
+        match (fit_name(name, utf8), cut_name(name, utf8)) {
+            (Ok(()), _) => Ok(name),
+            (Err(_), Some(cut)) if self.link.indifferent(&*self.link.session.pin()) => Ok(cut),
+            (Err(refused), _) => Err(refused),
+        }
     }
 
     /// May one more thing of this size be kept under this name? The unnamed ones replace each other.
@@ -214,19 +221,69 @@ impl FromClient {
         }
     }
 
+    /// A name that only SQL has made, if any: where policy is indifferent, it is what SQL would run
+    /// by it, and the server has the word.
+    async fn made_by_sql(&mut self, verb: &str, name: &[u8]) -> Result<Option<Arc<Prepared>>, End> {
+        let policy = self.link.session.pin();
+        let (false, Ok(name)) = (name.is_empty(), std::str::from_utf8(name)) else {
+            return Ok(None);
+        };
+        if !self.link.indifferent(&*policy) {
+            return Ok(None);
+        }
+        let sql = format!("{verb} {}", quoted(name));
+        let Ok(mut judged) = self.judge_text(sql.as_bytes()).await? else {
+            return Ok(None);
+        };
+        if !judged.indifferent {
+            return Ok(None);
+        }
+        // It answers as what was prepared or declared.
+        judged.analysis.commands.clear();
+        let prepared = Prepared::new(sql.into(), Bytes::new(), Arc::new(judged));
+        Ok(Some(Arc::new(prepared)))
+    }
+
+    async fn opened_by_sql(&mut self, name: &[u8]) -> Result<Option<Arc<Portal>>, End> {
+        let Some(prepared) = self.made_by_sql("FETCH ALL FROM", name).await? else {
+            return Ok(None);
+        };
+        let judged = prepared.judged.lock().clone();
+        let nothing = Bind {
+            portal: name,
+            statement: &[],
+            rest: &[],
+            params: Vec::new(),
+            result_formats: Vec::new(),
+        };
+        let epoch = self.judge.epoch();
+        let portal = Portal::new(prepared, judged, epoch, &nothing, Vec::new());
+        Ok(Some(Arc::new(portal)))
+    }
+
     pub(super) async fn bind(&mut self, body: Bytes) -> Result<(), End> {
         let b = match frontend::bind(&body) {
             Ok(b) => b,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
         };
-        let fit = self.fit(b.portal).and_then(|()| self.fit(b.statement));
+        let b = match (self.fit(b.portal), self.fit(b.statement)) {
+            (Ok(portal), Ok(statement)) => Bind {
+                portal,
+                statement,
+                ..b
+            },
+            (Err(refused), _) | (_, Err(refused)) => return self.refuse_bind(refused),
+        };
         // Its values, and what approvals are bound to.
-        let charge = fit.and_then(|()| self.name_is_free(b.portal, false, b.rest.len() * 2));
-        let charge = match charge {
+        let charge = match self.name_is_free(b.portal, false, b.rest.len() * 2) {
             Ok(charge) => charge,
             Err(refused) => return self.refuse_bind(refused),
         };
-        let Some(prepared) = self.statement(b.statement).await? else {
+        let mut prepared = self.statement(b.statement).await?;
+        if prepared.is_none() {
+            prepared = self.made_by_sql("EXECUTE", b.statement).await?;
+        }
+        let Some(prepared) = prepared else {
             let name = String::from_utf8_lossy(b.statement);
             let text = if name.is_empty() {
                 "unnamed prepared statement does not exist".to_owned()
@@ -373,9 +430,10 @@ impl FromClient {
             Ok(object) => object,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
         };
-        if let Err(refused) = self.fit(object.name()) {
-            return self.refuse_bind(refused);
-        }
+        let object = match self.fit(object.name()) {
+            Ok(name) => object.named(name),
+            Err(refused) => return self.refuse_bind(refused),
+        };
         let (kind, name, what) = match object {
             Object::Statement(name) => {
                 let what = match self.statement(name).await? {
@@ -406,9 +464,10 @@ impl FromClient {
             Ok(object) => object,
             Err(e) => return self.refuse_bind(Refused::malformed(e)),
         };
-        if let Err(refused) = self.fit(object.name()) {
-            return self.refuse_bind(refused);
-        }
+        let object = match self.fit(object.name()) {
+            Ok(name) => object.named(name),
+            Err(refused) => return self.refuse_bind(refused),
+        };
         let (kind, statement, portal) = match object {
             Object::Statement(name) => (b'S', Some(body.slice_ref(name)), None),
             Object::Portal(name) => (b'P', None, Some(body.slice_ref(name))),
@@ -423,10 +482,15 @@ impl FromClient {
             Ok(e) => e,
             Err(e) => return self.refuse_execute(Refused::malformed(e)),
         };
-        if let Err(refused) = self.fit(e.portal) {
-            return self.refuse_execute(refused);
+        let e = match self.fit(e.portal) {
+            Ok(portal) => Execute { portal, ..e },
+            Err(refused) => return self.refuse_execute(refused),
+        };
+        let mut portal = self.portal(e.portal).await?;
+        if portal.is_none() {
+            portal = self.opened_by_sql(e.portal).await?;
         }
-        let Some(portal) = self.portal(e.portal).await? else {
+        let Some(portal) = portal else {
             let name = String::from_utf8_lossy(e.portal);
             let text = format!("portal \"{name}\" does not exist");
             return self.refuse_execute(Refused::new("34000", text));

@@ -28,7 +28,7 @@ use crate::wire::frontend::Bind;
 
 pub(crate) use budget::{Budget, Charge};
 pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
-pub(crate) use names::{Lookup, fit_name};
+pub(crate) use names::{Lookup, cut_name, fit_name};
 pub(crate) use run::Run;
 
 /// Counts what may change the meaning of a text.

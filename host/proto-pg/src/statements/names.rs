@@ -39,6 +39,13 @@ pub fn fit_name(name: &[u8], utf8: bool) -> Result<(), Refused> {
     Ok(())
 }
 
+/// As much of a name as the server keeps, where that is all it would change.
+pub fn cut_name(name: &[u8], utf8: bool) -> Option<&[u8]> {
+    let cut = name.get(..MAX_NAME)?;
+    // The server cuts through characters, but does not accept such a name from outside.
+    fit_name(cut, utf8).is_ok().then_some(cut)
+}
+
 #[derive(Debug)]
 pub struct Names<T> {
     slots: HashMap<Bytes, Slot<T>>,
@@ -192,6 +199,20 @@ mod tests {
             let got = fit.err().map_or(String::new(), |r| r.sqlstate);
             assert_eq!(got, code, "{name:?} {utf8}");
         }
+    }
+
+    #[test]
+    fn names_as_the_server_cuts_them() {
+        let long = "x".repeat(70);
+        let cyrillic = "ж".repeat(40);
+        assert_eq!(cut_name(long.as_bytes(), false), Some(&[b'x'; 63][..]));
+        assert_eq!(cut_name(cyrillic.as_bytes(), true), None);
+        let odd = format!("x{cyrillic}");
+        assert_eq!(cut_name(odd.as_bytes(), true), odd.as_bytes().get(..63));
+        assert_eq!(cut_name(cyrillic.as_bytes(), false), None);
+        assert_eq!(cut_name(&[0xff; 70], true), None);
+        assert_eq!(cut_name(format!("weir:{long}").as_bytes(), true), None);
+        assert_eq!(cut_name(b"short", true), None);
     }
 
     #[test]

@@ -162,6 +162,14 @@ pub enum Object<'a> {
 }
 
 impl<'a> Object<'a> {
+    /// The same kind of thing under another name.
+    pub fn named<'n>(&self, name: &'n [u8]) -> Object<'n> {
+        match self {
+            Self::Statement(_) => Object::Statement(name),
+            Self::Portal(_) => Object::Portal(name),
+        }
+    }
+
     pub fn name(&self) -> &'a [u8] {
         match self {
             Self::Statement(name) | Self::Portal(name) => name,

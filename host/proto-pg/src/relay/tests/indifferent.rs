@@ -364,3 +364,65 @@ async fn the_catalogue_is_not_read_for_every_statement() {
         "{rolled_back} catalogue readings for 100 statements"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_the_server_cuts_and_names_of_sql() {
+    let long = format!("{}ж", "x".repeat(61));
+    let b = Bench::new("free_names", indifferent(), "");
+    let mut c = b.client().await;
+    encode::parse(&mut c.out, format!("{long}1").as_bytes(), b"SELECT 1", &[]);
+    encode::empty(&mut c.out, b'S');
+    encode::parse(&mut c.out, format!("{long}2").as_bytes(), b"SELECT 2", &[]);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.code(), "");
+    // The same to the server.
+    assert_eq!(c.answer().await.code(), "42P05");
+    let longer = format!("{long}3");
+    c.bind(&longer, &longer, &[], false);
+    encode::object(&mut c.out, b'D', b'P', longer.as_bytes());
+    encode::execute(&mut c.out, longer.as_bytes(), 0);
+    encode::object(&mut c.out, b'C', b'S', longer.as_bytes());
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.value(), Some("1"));
+
+    c.query("PREPARE plus(int) AS SELECT $1 + 1").await;
+    c.bind("", "plus", &[Some("41")], false);
+    encode::execute(&mut c.out, b"", 0);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.value(), Some("42"));
+    c.query("BEGIN; DECLARE \"a cursor\" CURSOR FOR SELECT 'x' FROM generate_series(1, 3)")
+        .await;
+    encode::execute(&mut c.out, b"a cursor", 2);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    let a = c.answer().await;
+    assert_eq!((a.code(), a.rows.len()), ("", 2), "{a:?}");
+    c.query("COMMIT").await;
+    c.bind("", "never", &[], false);
+    encode::empty(&mut c.out, b'S');
+    encode::execute(&mut c.out, b"never", 0);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.code(), "26000");
+    assert_eq!(c.answer().await.code(), "34000");
+    let shown = texts(&b).into_iter().map(|(text, _)| text);
+    let shown: Vec<String> = shown.collect();
+    for text in ["EXECUTE \"plus\"", "FETCH ALL FROM \"a cursor\""] {
+        assert!(shown.iter().any(|t| t == text), "{text}: {shown:?}");
+    }
+
+    let b = Bench::new("free_names_not", MemoryPolicy::permit_all(), "");
+    let mut c = b.client().await;
+    encode::parse(&mut c.out, longer.as_bytes(), b"SELECT 1", &[]);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.code(), "42622");
+    c.query("PREPARE plus(int) AS SELECT $1 + 1").await;
+    c.bind("", "plus", &[Some("41")], false);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.code(), "26000");
+}
