@@ -71,6 +71,7 @@ fuzz_target!(|data: &[u8]| {
             target: &world.target,
             database: &world.database,
             read_only_txn: false,
+            settled: false,
             limits: &world.limits,
         },
     );

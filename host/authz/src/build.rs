@@ -165,6 +165,7 @@ impl Builder {
                 Ok(self.column(needed("a column")?, database, column))
             }
             Resource::PgFunction { .. } => self.function(needed("a function")?, &access.resource),
+            Resource::PgRole { role } => Ok(self.role(needed("a role")?, role)),
             Resource::Target => Ok(match target {
                 Some(target) => self.target(target),
                 None => bare(uid(&types.system, SYSTEM_ID)),
@@ -207,6 +208,12 @@ impl Builder {
             entities: vec![entity(id.clone(), attrs, &[], tags)],
             ids: vec![id],
         }
+    }
+
+    fn role(&self, target: &Target, role: &str) -> Built {
+        let id = uid(&self.types.pg_role, path(&[&target.name, role]));
+        let attrs = vec![self.env(target), (key("name"), text(role))];
+        under(Some(self.target(target)), id, attrs)
     }
 
     /// Target ← Database ← Schema.
@@ -430,7 +437,7 @@ impl Builder {
     }
 }
 
-/// The database that a resource lies in; empty for the control plane's own things.
+/// The database that a resource lies in; empty for what is in none.
 pub(crate) fn database_of(resource: &Resource) -> &str {
     match resource {
         Resource::PgDatabase { database }
@@ -438,7 +445,8 @@ pub(crate) fn database_of(resource: &Resource) -> &str {
         | Resource::PgTable { database, .. }
         | Resource::PgColumn { database, .. }
         | Resource::PgFunction { database, .. } => database,
-        Resource::Target
+        Resource::PgRole { .. }
+        | Resource::Target
         | Resource::Session { .. }
         | Resource::Bundle { .. }
         | Resource::Plugin { .. }

@@ -93,6 +93,7 @@ struct Thing {
     column: Option<String>,
     /// `schema.function`
     function: Option<String>,
+    role: Option<String>,
     #[serde(default)]
     target: bool,
     #[serde(default)]
@@ -411,6 +412,10 @@ impl Test {
                 dangerous: on.dangerous,
             });
         }
+        if let Some(role) = &on.role {
+            let role = role.as_str().into();
+            found.push(Resource::PgRole { role });
+        }
         found.extend(on.control());
         let on_target = !on.system && (on.target || found.iter().any(is_of_a_target));
         let [resource] = <[Resource; 1]>::try_from(found)
@@ -506,6 +511,7 @@ fn is_of_a_target(resource: &Resource) -> bool {
             | Resource::PgTable { .. }
             | Resource::PgColumn { .. }
             | Resource::PgFunction { .. }
+            | Resource::PgRole { .. }
             | Resource::Session { .. }
     )
 }
@@ -517,7 +523,7 @@ fn names<const N: usize>(path: &str) -> Result<[&str; N], String> {
 
 fn kind_of(action: Action) -> SqlKind {
     match action {
-        Action::PostgresSession => SqlKind::Session,
+        Action::PostgresSession | Action::PostgresAssumeRole => SqlKind::Session,
         Action::PostgresCopyOut => SqlKind::Copy,
         Action::PostgresInsert => SqlKind::Insert,
         Action::PostgresUpdate => SqlKind::Update,

@@ -294,6 +294,7 @@ impl Sample {
                 security_definer: false,
                 dangerous: false,
             },
+            ResourceKind::Role => Resource::PgRole { role: name.clone() },
             ResourceKind::Target | ResourceKind::System => Resource::Target,
             ResourceKind::Session => Resource::Session {
                 id: SessionId(Default::default()),

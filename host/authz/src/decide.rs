@@ -487,6 +487,7 @@ fn asked(access: &Access) -> String {
         Resource::PgFunction {
             schema, function, ..
         } => write!(text, "function {schema}.{function}"),
+        Resource::PgRole { role } => write!(text, "role {role}"),
         Resource::Target if access.target.is_some() => write!(text, "the target"),
         Resource::Target => write!(text, "Weir itself"),
         Resource::Session { id, .. } => write!(text, "session {id}"),

@@ -157,6 +157,10 @@ pub(crate) fn resource(key: &mut Key, resource: &Resource) {
                 key.flag(*flag);
             }
         }
+        Resource::PgRole { role } => {
+            key.byte(10);
+            key.text(role);
+        }
         Resource::Target => key.byte(5),
         Resource::Session { id, owner } => {
             key.byte(6);

@@ -38,6 +38,7 @@ types! {
     pg_table = "Pg::Table",
     pg_column = "Pg::Column",
     pg_function = "Pg::Function",
+    pg_role = "Pg::Role",
     system = "Weir::System",
     session = "Weir::Session",
     bundle = "Weir::Bundle",
@@ -66,6 +67,7 @@ pub(crate) enum ResourceKind {
     Table,
     Column,
     Function,
+    Role,
     Target,
     System,
     Session,
@@ -81,6 +83,7 @@ impl ResourceKind {
         Self::Table,
         Self::Column,
         Self::Function,
+        Self::Role,
         Self::Target,
         Self::System,
         Self::Session,
@@ -97,6 +100,7 @@ impl ResourceKind {
             Resource::PgTable { .. } => Self::Table,
             Resource::PgColumn { .. } => Self::Column,
             Resource::PgFunction { .. } => Self::Function,
+            Resource::PgRole { .. } => Self::Role,
             Resource::Target if has_target => Self::Target,
             Resource::Target => Self::System,
             Resource::Session { .. } => Self::Session,
@@ -113,6 +117,7 @@ impl ResourceKind {
             Self::Table => &types.pg_table,
             Self::Column => &types.pg_column,
             Self::Function => &types.pg_function,
+            Self::Role => &types.pg_role,
             Self::Target => &types.target,
             Self::System => &types.system,
             Self::Session => &types.session,
@@ -126,7 +131,12 @@ impl ResourceKind {
     pub fn needs_target(self) -> bool {
         matches!(
             self,
-            Self::Database | Self::Schema | Self::Table | Self::Column | Self::Function
+            Self::Database
+                | Self::Schema
+                | Self::Table
+                | Self::Column
+                | Self::Function
+                | Self::Role
         )
     }
 }
@@ -203,6 +213,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
         A::PostgresCreate | A::PostgresAlter => (&["any", "write", "ddl"], OBJECTS, Extra::Sql),
         A::PostgresDrop => (&["any", "write", "ddl", "destroy"], OBJECTS, Extra::Sql),
         A::PostgresCall => (&["any", "exec"], &[R::Function], Extra::Sql),
+        A::PostgresAssumeRole => (&["any", "admin"], &[R::Role], Extra::Sql),
         A::PostgresUtility => (&["any", "admin"], OBJECTS, Extra::Sql),
         A::DataReveal | A::DataCompute => (&["relief"], &[R::Column], Extra::MaybeSql),
         A::BundleRead | A::PluginRead => (
@@ -266,7 +277,7 @@ pub(crate) fn path(parts: &[&str]) -> SmolStr {
 /// How many names an id of this type has, for types whose ids are paths.
 pub(crate) fn path_len(type_name: &str) -> Option<usize> {
     match type_name {
-        "Pg::Database" => Some(2),
+        "Pg::Database" | "Pg::Role" => Some(2),
         "Pg::Schema" => Some(3),
         "Pg::Table" | "Pg::Function" => Some(4),
         "Pg::Column" => Some(5),

@@ -41,7 +41,9 @@ actions! {
     PostgresAlter = "postgres:alter",
     PostgresDrop = "postgres:drop",
     PostgresCall = "postgres:call",
-    /// Anything else: VACUUM, GRANT, DO, LISTEN, server files, other roles.
+    /// SET ROLE, SET SESSION AUTHORIZATION: going on as another role of the server.
+    PostgresAssumeRole = "postgres:assume_role",
+    /// Anything else: VACUUM, GRANT, DO, LISTEN, server files.
     PostgresUtility = "postgres:utility",
     /// Relief: denied means that the column stays masked.
     DataReveal = "data:reveal",
@@ -104,6 +106,10 @@ pub enum Resource {
         /// It runs SQL text, reads files, reaches other servers or changes server state: one of a
         /// fixed list in `proto-pg`.
         dangerous: bool,
+    },
+    /// A role of the server: of all its databases.
+    PgRole {
+        role: Arc<str>,
     },
     Target,
     Session {

@@ -317,6 +317,7 @@ fn resource_name(resource: &Resource) -> (&'static str, String) {
             function,
             ..
         } => ("PgFunction", format!("{database}.{schema}.{function}")),
+        Resource::PgRole { role } => ("PgRole", role.to_string()),
         Resource::Target => ("Target", String::new()),
         Resource::Session { id, .. } => ("Session", id.to_string()),
         Resource::Bundle { digest, .. } => ("Bundle", digest.to_string()),

@@ -165,6 +165,7 @@ fn access(dice: &mut Dice) -> Access {
             security_definer: false,
             dangerous: false,
         },
+        ResourceKind::Role => Resource::PgRole { role: name.into() },
         ResourceKind::Target | ResourceKind::System => Resource::Target,
         ResourceKind::Session => Resource::Session {
             id: pipeline::SessionId(Default::default()),

@@ -125,6 +125,15 @@ fn statements() -> Vec<(&'static str, &'static str, Action, Resource, bool)> {
             database(),
             true,
         ),
+        (
+            "SET ROLE",
+            "prod",
+            Action::PostgresAssumeRole,
+            Resource::PgRole {
+                role: "owner".into(),
+            },
+            true,
+        ),
         ("UPDATE", "staging", Action::PostgresUpdate, orders(), false),
         ("ALTER TABLE", "dev", Action::PostgresAlter, orders(), true),
         (

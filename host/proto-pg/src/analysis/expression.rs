@@ -436,9 +436,10 @@ impl<'t> Walk<'t, '_> {
         });
         let refusal = match (name, value) {
             (Some(name), Some(value)) => {
-                if name.eq_ignore_ascii_case("search_path") {
-                    self.found.sets_path = true;
-                }
+                let role = constant(value).and_then(|v| settings::role(name, v));
+                self.found.roles.extend(role.map(Into::into));
+                let of_path = name.eq_ignore_ascii_case("search_path") || settings::is_role(name);
+                self.found.sets_path |= of_path;
                 match constant(value) {
                     Some(value) => settings::refuse(name, Some(value)),
                     None if matches!(value, Node::ParamRef(_)) => settings::refuse(name, None),

@@ -73,7 +73,9 @@ pub(crate) struct Found {
     pub schemas: BTreeSet<(Action, Arc<str>)>,
     /// Actions on the database as a whole.
     pub database: BTreeSet<Action>,
-    /// A constant sets the search path.
+    /// Roles of the server under which the session goes on.
+    pub roles: BTreeSet<Arc<str>>,
+    /// A constant sets the search path, or the role that has a part in it.
     pub sets_path: bool,
     pub changes_catalog: bool,
     /// Relations of a name that stands without its schema, but for the one that it means.

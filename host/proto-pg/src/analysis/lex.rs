@@ -1,9 +1,10 @@
 //! What is checked before parsing: size, encoding, and literals that end elsewhere when
 //! `standard_conforming_strings` is off.
 //!
-//! The proxy pins that setting on. This check is for the case that the server runs with it off all
-//! the same: a text whose literals would end at other places is refused, so that both readings have
-//! the same tokens. Values may still differ, so constants with a backslash are never interpreted.
+//! The proxy pins that setting on, and the server reports when it is not. But while something is under
+//! way that could change it, no report has come yet: then a text whose literals would end at other
+//! places is refused, so that both readings have the same tokens. Values may still differ, so constants
+//! with a backslash are never interpreted.
 
 /// Why a text is not analysed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,8 +16,8 @@ pub(crate) enum Unreadable {
     #[error("the statement contains a NUL byte")]
     Nul,
     #[error(
-        "a string literal with a backslash before a quote can be read in two ways; write it as \
-         E'...' or double the quote"
+        "a string literal with a backslash before a quote can be read in two ways while other \
+         statements are under way; send it alone, or write it as E'...'"
     )]
     Ambiguous,
 }
@@ -32,7 +33,8 @@ impl Unreadable {
     }
 }
 
-pub(crate) fn check(sql: &[u8], max: usize) -> Result<&str, Unreadable> {
+/// `settled`: the server is known to read texts with the setting on.
+pub(crate) fn check(sql: &[u8], max: usize, settled: bool) -> Result<&str, Unreadable> {
     if sql.len() > max {
         return Err(Unreadable::TooLong(max));
     }
@@ -40,7 +42,7 @@ pub(crate) fn check(sql: &[u8], max: usize) -> Result<&str, Unreadable> {
         return Err(Unreadable::Nul);
     }
     let text = std::str::from_utf8(sql).map_err(|_| Unreadable::Encoding)?;
-    if sql.contains(&b'\\') && ambiguous(sql) {
+    if !settled && sql.contains(&b'\\') && ambiguous(sql) {
         return Err(Unreadable::Ambiguous);
     }
     Ok(text)
@@ -186,8 +188,14 @@ mod tests {
 
     #[test]
     fn unreadable() {
-        assert_eq!(check(b"SELECT 1\0", 100), Err(Unreadable::Nul));
-        assert_eq!(check(b"SELECT '\xff'", 100), Err(Unreadable::Encoding));
-        assert_eq!(check(b"SELECT 1", 3), Err(Unreadable::TooLong(3)));
+        assert_eq!(check(b"SELECT 1\0", 100, true), Err(Unreadable::Nul));
+        assert_eq!(
+            check(b"SELECT '\xff'", 100, true),
+            Err(Unreadable::Encoding)
+        );
+        let two_ways = br"SELECT 'a\'";
+        assert_eq!(check(two_ways, 100, false), Err(Unreadable::Ambiguous));
+        assert!(check(two_ways, 100, true).is_ok());
+        assert_eq!(check(b"SELECT 1", 3, true), Err(Unreadable::TooLong(3)));
     }
 }

@@ -76,6 +76,9 @@ pub struct Ctx<'a> {
     pub target: &'a Arc<Target>,
     pub database: &'a Arc<str>,
     pub read_only_txn: bool,
+    /// Nothing is under way that could change how the server reads this text: its settings are what
+    /// it last reported.
+    pub settled: bool,
     pub limits: &'a Limits,
 }
 
@@ -143,7 +146,7 @@ pub(crate) fn unread(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
 
 /// Total: what cannot be resolved gives `facts.parsed = false` or `known = false`.
 pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
-    let text = match lex::check(sql, ctx.limits.max_text) {
+    let text = match lex::check(sql, ctx.limits.max_text, ctx.settled) {
         Ok(text) => text,
         Err(error) => return opaque(sql, ctx, Some((error.sqlstate(), error.to_string()))),
     };
@@ -251,7 +254,8 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
     if accesses.is_empty() {
         accesses.push(on_database(Action::PostgresSession, ctx));
     }
-    let not_mixed = mixed_copy(&summaries);
+    let labels = ctx.labels.reaches(&ctx.target.name);
+    let not_mixed = mixed_copy(&summaries).filter(|_| labels);
     Analysis {
         facts: Arc::new(facts),
         accesses,
@@ -275,7 +279,8 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
 }
 
 /// Names that an earlier statement of the text makes are not in the snapshot; nothing to do about it
-/// here. But two transfers of raw data in one text would need results that cannot be told apart.
+/// here. But two transfers of raw data in one text would need results that cannot be told apart; who
+/// has nothing to mask need not.
 fn mixed_copy(summaries: &[Arc<Summary>]) -> Option<String> {
     let transfers = summaries.iter().filter(|s| s.shape.copy.is_some()).count();
     (transfers > 1).then(|| "send each COPY as a statement of its own".to_owned())
@@ -333,7 +338,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         unknown_names: false,
         names_relations: true,
         changes_catalog: true,
-        shadowed: true,
+        shadowed: ctx.labels.reaches(&ctx.target.name),
         anything: false,
         refuse,
         sqlstate,

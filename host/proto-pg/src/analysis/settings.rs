@@ -16,8 +16,9 @@ pub(crate) fn refuse(name: &str, value: Option<&str>) -> Option<String> {
         "client_encoding" => &["utf8", "utf-8", "unicode"],
         "standard_conforming_strings" => &["on", "true", "yes", "1", "t", "y"],
         "session_replication_role" => &["origin"],
-        "role" => &["none"],
-        "session_authorization" => &["default"],
+        // Which role it is is for policy to decide: see `role`.
+        "role" | "session_authorization" if value.is_some() => return None,
+        "role" | "session_authorization" => &[],
         "client_min_messages" => &["notice", "warning", "error"],
         _ => return None,
     };
@@ -28,6 +29,19 @@ pub(crate) fn refuse(name: &str, value: Option<&str>) -> Option<String> {
             "the setting {name} is pinned by the proxy and cannot be changed"
         )),
     }
+}
+
+/// What decides under which role the session goes on.
+pub(crate) fn is_role(name: &str) -> bool {
+    let mut names = ["role", "session_authorization"].iter();
+    names.any(|n| n.eq_ignore_ascii_case(name))
+}
+
+/// The role that a setting with this value makes of the session; none when it is back to its own.
+/// The value is compared as the server does: "None" is a role (`check_role`).
+pub(crate) fn role<'v>(name: &str, value: &'v str) -> Option<&'v str> {
+    let back = name.eq_ignore_ascii_case("role") && value == "none";
+    (is_role(name) && !back).then_some(value)
 }
 
 impl<'t> Walk<'t, '_> {
@@ -85,6 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn roles() {
+        for (setting, value, expect) in [
+            ("role", "Admin", Some("Admin")),
+            ("ROLE", "none", None),
+            ("role", "NONE", Some("NONE")),
+            ("session_authorization", "none", Some("none")),
+            ("session_authorization", "default", Some("default")),
+            ("search_path", "x", None),
+        ] {
+            assert_eq!(role(setting, value), expect, "{setting} {value}");
+        }
+    }
+
+    #[test]
     fn pinned() {
         for (name, value, refused) in [
             ("client_encoding", Some("UTF8"), false),
@@ -94,8 +122,10 @@ mod tests {
             ("standard_conforming_strings", Some("off"), true),
             // Off means an error instead of rows that are left out.
             ("row_security", Some("off"), false),
-            ("role", Some("postgres"), true),
+            ("role", Some("postgres"), false),
             ("role", Some("none"), false),
+            ("role", None, true),
+            ("Session_Authorization", None, true),
             ("session_replication_role", Some("replica"), true),
             ("client_min_messages", Some("debug5"), true),
             ("client_min_messages", Some("warning"), false),

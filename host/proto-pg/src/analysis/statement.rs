@@ -287,6 +287,8 @@ fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
                 _ => None,
             };
             draft.found.refuse = settings::refuse(name, value);
+            let role = value.and_then(|value| settings::role(name, value));
+            draft.found.roles.extend(role.map(Into::into));
         }
         VariableSetKind::VAR_SET_MULTI => {
             draft.transaction = Some(TxEffect::Set {
@@ -297,7 +299,7 @@ fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
         _ => {}
     }
     let all = s.kind == VariableSetKind::VAR_RESET_ALL;
-    if all || name.eq_ignore_ascii_case("search_path") {
+    if all || name.eq_ignore_ascii_case("search_path") || settings::is_role(name) {
         draft.effects.push(Effect::Path);
     }
     draft

@@ -540,6 +540,12 @@ impl Builder<'_> {
             };
             summary.accesses.push(self.access(*action, resource));
         }
+        for role in &found.roles {
+            let role = Resource::PgRole { role: role.clone() };
+            summary
+                .accesses
+                .push(self.access(Action::PostgresAssumeRole, role));
+        }
         for action in &found.database {
             summary.accesses.push(self.access(*action, self.database()));
         }

@@ -239,7 +239,7 @@ impl FromClient {
             return Ok(None);
         }
         // It answers as what was prepared or declared.
-        judged.analysis.commands.clear();
+        Arc::make_mut(&mut judged.analysis).commands.clear();
         let prepared = Prepared::new(sql.into(), Bytes::new(), Arc::new(judged));
         Ok(Some(Arc::new(prepared)))
     }

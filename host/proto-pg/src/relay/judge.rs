@@ -384,10 +384,11 @@ impl FromClient {
         let policy = link.session.pin();
         let moves = link.catalog.moves().clone();
         let moved = moves.count();
-        let read_only_txn = self.judge.read_only && {
+        let (settled, tx) = {
             let flow = link.flow.lock();
-            flow.is_quiescent() && flow.tx() == TxStatus::InTransaction
+            (flow.is_quiescent(), flow.tx())
         };
+        let read_only_txn = self.judge.read_only && settled && tx == TxStatus::InTransaction;
         let indifferent = link.indifferent(&*policy);
         let readable = link.reads.as_we_do();
         let snapshot = &self.judge.held.snapshot;
@@ -400,6 +401,8 @@ impl FromClient {
             read_only_txn,
             indifferent,
             readable,
+            // Only texts with a backslash can be read in two ways.
+            settled: settled || !sql.contains(&b'\\'),
         };
         let texts = link.catalog.texts();
         let known = (!by_name).then(|| texts.get(sql, under)).flatten();
@@ -411,6 +414,7 @@ impl FromClient {
                 target: &info.target,
                 database: &info.database,
                 read_only_txn,
+                settled,
                 limits: &link.limits.analysis,
             };
             let mut analysis = if readable {

@@ -1,7 +1,7 @@
 //! Texts that were analysed before, for all sessions of one database.
 //!
 //! An analysis depends on the text, the catalogue snapshot, the bundle's labels, the search path,
-//! whether the transaction is read only, whether the server reads texts as we do and whether anything
+//! whether the transaction is read only, whether the server reads texts as we do, whether something under way could change that, and whether anything
 //! hangs on what they mean, and on nothing else, unless the text runs something by its name; such texts
 //! are not kept. All of it is compared, so an equal question has an equal answer.
 
@@ -31,11 +31,18 @@ pub(super) struct Under<'a> {
     pub indifferent: bool,
     /// The server reads texts as we do.
     pub readable: bool,
+    /// Nothing is under way that could change how it reads this one.
+    pub settled: bool,
 }
 
 impl Under<'_> {
-    fn flags(&self) -> [bool; 3] {
-        [self.read_only_txn, self.indifferent, self.readable]
+    fn flags(&self) -> [bool; 4] {
+        [
+            self.read_only_txn,
+            self.indifferent,
+            self.readable,
+            self.settled,
+        ]
     }
 }
 
@@ -45,7 +52,7 @@ struct Known {
     snapshot: Weak<Snapshot>,
     bundle: Arc<str>,
     path: Option<Box<[Arc<str>]>>,
-    flags: [bool; 3],
+    flags: [bool; 4],
     analysis: Arc<Analysis>,
 }
 
@@ -153,6 +160,7 @@ mod tests {
                 target: &target,
                 database: &"d".into(),
                 read_only_txn: false,
+                settled: true,
                 limits: &Limits::default(),
             },
         ))
@@ -171,6 +179,7 @@ mod tests {
             read_only_txn: false,
             indifferent: false,
             readable: true,
+            settled: true,
         };
         let text = b"SELECT 1";
         let texts = Texts::default();
@@ -213,6 +222,10 @@ mod tests {
                 readable: false,
                 ..under
             },
+            Under {
+                settled: false,
+                ..under
+            },
         ] {
             assert!(texts.get(text, changed).is_none());
         }
@@ -233,6 +246,7 @@ mod tests {
                 read_only_txn: false,
                 indifferent: false,
                 readable: true,
+                settled: true,
             };
             assert!(texts.get(b"SELECT 1", under).is_none());
             texts.put(b"SELECT 1", under, &analysis());
@@ -250,6 +264,7 @@ mod tests {
             read_only_txn: false,
             indifferent: false,
             readable: true,
+            settled: true,
         };
         let analysis = analysis();
         texts.put(b"often", under, &analysis);

@@ -260,10 +260,38 @@ const TABLE: &[(&str, &str)] = &[
         "SET standard_conforming_strings = off",
         "session session:db REFUSED",
     ),
-    ("SET ROLE postgres", "session session:db REFUSED"),
+    (
+        "SET ROLE Postgres",
+        "session assume_role:role postgres session:db",
+    ),
+    (
+        "SET LOCAL ROLE 'None'",
+        "session assume_role:role None session:db",
+    ),
+    ("SET ROLE NONE", "session session:db"),
     ("RESET ROLE", "session session:db"),
-    ("SET SESSION AUTHORIZATION x", "session session:db REFUSED"),
+    (
+        "SET SESSION AUTHORIZATION x",
+        "session assume_role:role x session:db",
+    ),
     ("SET SESSION AUTHORIZATION DEFAULT", "session session:db"),
+    (
+        "SELECT set_config('ROLE', 'x', true)",
+        "select assume_role:role x session:db",
+    ),
+    (
+        "SELECT set_config('role', $1, true)",
+        "select call:pg_catalog.set_config()! writes REFUSED",
+    ),
+    // Whose names they are is not known.
+    (
+        "SET ROLE x; SELECT * FROM emp",
+        "select assume_role:role x session:db select:public.emp+ select:hr.emp multi",
+    ),
+    (
+        "RESET ROLE; SELECT * FROM emp",
+        "select session:db select:public.emp+ select:hr.emp multi",
+    ),
     ("SET row_security = off", "session session:db"),
     (
         "SET client_min_messages = debug5",
@@ -293,7 +321,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'role'",
-        "select select:pg_catalog.pg_settings call:pg_catalog.set_config()! writes REFUSED",
+        "select select:pg_catalog.pg_settings assume_role:role x session:db",
     ),
     (
         "SELECT set_config(name, 'x', false) FROM pg_settings WHERE name <> 'my.x'",
@@ -364,7 +392,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "SELECT set_config('ROLE', 'postgres', false)",
-        "select call:pg_catalog.set_config()! writes REFUSED",
+        "select assume_role:role postgres session:db",
     ),
     (
         "SELECT set_config('ro'||'le', 'postgres', false)",

@@ -67,6 +67,7 @@ impl World {
                 target: &self.target,
                 database: &self.database,
                 read_only_txn: false,
+                settled: false,
                 limits: &self.limits,
             },
         )
@@ -103,6 +104,7 @@ fn show(analysis: &Analysis) -> String {
                 let dangerous = if *dangerous { "!" } else { "" };
                 format!("{schema}.{function}(){known}{dangerous}")
             }
+            Resource::PgRole { role } => format!("role {role}"),
             other => format!("{other:?}"),
         };
         parts.push(format!("{action}:{on}"));

@@ -127,7 +127,6 @@ async fn with_labels_or_guards_it_stays_refused() {
         for sql in [
             "SET client_min_messages = debug1",
             "SET session_replication_role = replica",
-            r"SELECT length('a\'), '1'",
             "SET standard_conforming_strings = off",
             "SET client_encoding = 'LATIN1'",
             "UPDATE pg_settings SET setting = 'off' WHERE name = 'jit'",
@@ -137,6 +136,18 @@ async fn with_labels_or_guards_it_stays_refused() {
             assert_eq!(a.code(), "42501", "{sql}: {a:?}");
         }
         assert_eq!(called(&mut c, INT4PL, &["1", "2"]).await, "42501");
+        // What is under way could change how this is read, and nobody has said yet whether it did.
+        let two_ways = br"SELECT length('a\'), '1'";
+        encode::query(&mut c.out, b"SELECT pg_sleep(0.2)");
+        encode::query(&mut c.out, two_ways);
+        c.send().await;
+        assert_eq!(c.answer().await.code(), "");
+        let a = c.answer().await;
+        assert_eq!(a.code(), "42501", "{a:?}");
+        encode::query(&mut c.out, two_ways);
+        c.send().await;
+        let a = c.answer().await;
+        assert_eq!(a.rows.len(), 1, "{a:?}");
     }
 }
 
@@ -210,23 +221,28 @@ async fn several_copies_in_one_text() {
     let setup = "CREATE TABLE c (a int); GRANT ALL ON c TO weir; INSERT INTO c VALUES (1)";
     let text =
         "COPY c TO STDOUT; COPY c FROM STDIN; COPY (SELECT 7) TO STDOUT; SELECT count(*) FROM c";
-    let b = Bench::new("free_copies", indifferent(), setup);
-    let mut c = b.client().await;
-    encode::query(&mut c.out, text.as_bytes());
-    encode::frame(&mut c.out, b'd', |b| b.extend_from_slice(b"2\n3\n"));
-    encode::empty(&mut c.out, b'c');
-    c.send().await;
-    let messages = c.until_ready().await;
-    let lines: Vec<_> = messages
-        .iter()
-        .filter(|m| m.tag == 'd')
-        .map(|m| String::from_utf8_lossy(&m.body).into_owned())
-        .collect();
-    assert_eq!(lines, ["1\n", "7\n"], "{messages:?}");
-    let a = crate::testing::client::Answer::from(messages);
-    assert_eq!(a.value(), Some("3"));
-    assert_eq!(a.tags, ["COPY 1", "COPY 2", "COPY 1", "SELECT 1"]);
-    let b = Bench::new("free_copies_not", MemoryPolicy::permit_all(), setup);
+    for (database, policy) in [
+        ("free_copies", indifferent()),
+        ("unlabelled_copies", MemoryPolicy::permit_all()),
+    ] {
+        let b = Bench::new(database, policy, setup);
+        let mut c = b.client().await;
+        encode::query(&mut c.out, text.as_bytes());
+        encode::frame(&mut c.out, b'd', |b| b.extend_from_slice(b"2\n3\n"));
+        encode::empty(&mut c.out, b'c');
+        c.send().await;
+        let messages = c.until_ready().await;
+        let lines: Vec<_> = messages
+            .iter()
+            .filter(|m| m.tag == 'd')
+            .map(|m| String::from_utf8_lossy(&m.body).into_owned())
+            .collect();
+        assert_eq!(lines, ["1\n", "7\n"], "{messages:?}");
+        let a = crate::testing::client::Answer::from(messages);
+        assert_eq!(a.value(), Some("3"));
+        assert_eq!(a.tags, ["COPY 1", "COPY 2", "COPY 1", "SELECT 1"]);
+    }
+    let b = Bench::new("free_copies_not", with_labels(), setup);
     let a = b.client().await.query(text).await;
     assert_eq!(a.code(), "42501", "{a:?}");
 }

@@ -312,3 +312,68 @@ async fn names_that_move_on_during_a_hold() {
     let outcomes = memory.journal.outcomes();
     assert_eq!(outcomes.len(), memory.journal.intents().len());
 }
+
+/// SET ROLE is an access of its own; what names mean under the role is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_role_is_for_policy_to_decide() {
+    let setup = "CREATE ROLE painter; CREATE ROLE sculptor; GRANT painter, sculptor TO weir;
+        CREATE SCHEMA painter AUTHORIZATION painter; CREATE SCHEMA sculptor AUTHORIZATION sculptor;
+        CREATE TABLE painter.works (id int, title text); CREATE TABLE sculptor.works (id int);
+        CREATE TABLE public.works (id int);
+        GRANT SELECT ON painter.works, sculptor.works, public.works TO weir, painter, sculptor";
+    let only_painter = MemoryPolicy {
+        decide: std::sync::Arc::new(|q| {
+            let strange = q.accesses.iter().any(|a| {
+                matches!(&a.resource, pipeline::Resource::PgRole { role } if &**role != "painter")
+            });
+            if strange {
+                Ruling::Deny {
+                    policies: Vec::new(),
+                    reason: "not this role".into(),
+                }
+            } else {
+                Ruling::Permit {
+                    policies: Vec::new(),
+                }
+            }
+        }),
+        ..MemoryPolicy::permit_all()
+    };
+    let (memory, _weir, mut c) = bench("roles", only_painter, setup).await;
+    let mut read = Vec::new();
+    for (sql, expect) in [
+        ("SELECT id FROM works", ""),
+        ("SET ROLE painter", ""),
+        ("SELECT id FROM works", ""),
+        ("SET ROLE sculptor", "42501"),
+        ("SELECT current_user::text", ""),
+        ("SET SESSION AUTHORIZATION sculptor", "42501"),
+        ("SELECT set_config('role', 'sculptor', false)", "42501"),
+        ("RESET ROLE", ""),
+        ("SELECT id FROM works", ""),
+        ("BEGIN", ""),
+        ("SET LOCAL ROLE painter", ""),
+        ("SELECT id FROM works", ""),
+        ("ROLLBACK", ""),
+        ("SELECT id FROM works", ""),
+        // Pools reset so.
+        ("SET ROLE painter", ""),
+        ("DISCARD ALL", ""),
+        ("SELECT id FROM works", ""),
+    ] {
+        let a = c.query(sql).await;
+        assert_eq!(a.code(), expect, "{sql}: {a:?}");
+        if sql.ends_with("works") {
+            let last = memory.journal.intents().pop().unwrap();
+            let pipeline::Facts::Sql(facts) = &last.facts else {
+                panic!("{last:?}");
+            };
+            let schemas: Vec<String> = facts.reads.iter().map(|r| r.schema.to_string()).collect();
+            read.push(schemas.join(" "));
+        }
+    }
+    assert_eq!(
+        read,
+        ["public", "painter", "public", "painter", "public", "public"]
+    );
+}
