@@ -124,6 +124,7 @@ impl Stage {
                 target: &self.session.target,
                 database: &self.session.database,
                 read_only_txn: false,
+                settled: true,
                 limits: &Limits::default(),
             },
         )
