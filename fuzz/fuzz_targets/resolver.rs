@@ -97,6 +97,7 @@ impl World {
                 target: &self.target,
                 database: &self.database,
                 read_only_txn: false,
+                settled: false,
                 limits: &self.limits,
             },
         )
