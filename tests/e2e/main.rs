@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod clients;
 mod compute;
 mod config;
 mod control;

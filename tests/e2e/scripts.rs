@@ -63,6 +63,27 @@ const SCRIPTS: &[&[Step]] = &[
         Copied(20, "1\t[redacted]"),
         Planted,
     )],
+    // The default options, spelled out as drivers do.
+    &[(
+        "COPY customers (id, ssn) TO STDOUT WITH DELIMITER AS E'\t' NULL AS E'\\\\N'",
+        Copied(20, "1\t[redacted]"),
+        Planted,
+    )],
+    &[(
+        "COPY customers (id, ssn) TO STDOUT (NULL '\\N', DELIMITER E'\t', FORMAT text)",
+        Copied(20, "1\t[redacted]"),
+        Planted,
+    )],
+    &[(
+        "COPY customers (id, ssn) TO STDOUT (DELIMITER '-')",
+        Refused,
+        Passes,
+    )],
+    &[(
+        "COPY customers (id, ssn) TO STDOUT (NULL '912')",
+        Refused,
+        Planted,
+    )],
     &[(
         "COPY customers TO STDOUT WITH (FORMAT csv, HEADER)",
         Refused,

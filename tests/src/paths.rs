@@ -48,6 +48,16 @@ pub fn venv() -> PathBuf {
     target().join("venv")
 }
 
+/// The Python drivers of the client matrix, each with its digest.
+pub fn requirements() -> PathBuf {
+    root().join("tests/clients/requirements.txt")
+}
+
+/// PostgreSQL's driver for Java, where Debian puts it.
+pub fn jdbc() -> Option<PathBuf> {
+    Some("/usr/share/java/postgresql.jar".into()).filter(|p: &PathBuf| p.is_file())
+}
+
 /// Where tests keep their files while they run, and their logs when they fail.
 pub fn scratch() -> PathBuf {
     target().join("e2e")
@@ -139,14 +149,20 @@ fn lock_digest(dir: &Path) -> Option<String> {
     Some(digest(&lock))
 }
 
-/// Does the Python environment hold exactly these packages?
+/// Does the Python environment hold exactly these packages, and the drivers?
 pub fn venv_is_fresh(packages: &[&str]) -> bool {
-    let stamp = venv().join(".stamp");
-    std::fs::read_to_string(stamp).is_ok_and(|s| s == packages.join("\n"))
+    let stamp = std::fs::read_to_string(venv().join(".stamp"));
+    stamp.is_ok_and(|s| venv_digest(packages).is_some_and(|d| d == s))
 }
 
 pub fn stamp_venv(packages: &[&str]) -> Result<()> {
-    Ok(std::fs::write(venv().join(".stamp"), packages.join("\n"))?)
+    let digest = venv_digest(packages).context("no tests/clients/requirements.txt")?;
+    Ok(std::fs::write(venv().join(".stamp"), digest)?)
+}
+
+fn venv_digest(packages: &[&str]) -> Option<String> {
+    let drivers = std::fs::read(requirements()).ok()?;
+    Some(format!("{}\n{}", packages.join("\n"), digest(&drivers)))
 }
 
 /// Tells two versions of a file apart; no more than that.

@@ -152,6 +152,7 @@ impl Cluster {
                 }
             ),
             "shared_buffers=256MB".into(),
+            "max_prepared_transactions=20".into(),
             format!("log_statement={}", if self.quiet { "none" } else { "all" }),
             "log_line_prefix=%m [%p] %d ".into(),
         ];
@@ -176,11 +177,16 @@ impl Cluster {
 
     /// A fresh copy of the planted data; its name.
     pub fn database(&self) -> Result<String> {
+        self.copy_of("planted")
+    }
+
+    /// A fresh copy of a database that nobody is connected to; its name.
+    pub fn copy_of(&self, template: &str) -> Result<String> {
         let n = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("shop{n}");
         self.sql(
             "postgres",
-            &format!("CREATE DATABASE {name} TEMPLATE planted OWNER {LOGIN}"),
+            &format!("CREATE DATABASE {name} TEMPLATE {template} OWNER {LOGIN}"),
         )?;
         Ok(name)
     }
@@ -318,6 +324,8 @@ pub fn certificate(dir: &Path, name: &str, host: &str) -> Result<()> {
             "-addext",
             &format!("subjectAltName=DNS:{host},IP:127.0.0.1"),
         ])
+        // A server's certificate that says it is an authority is refused by strict clients.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")

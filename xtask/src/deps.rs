@@ -93,6 +93,21 @@ pub const VENV: Need = Need {
     have: || paths::venv_is_fresh(PIP),
     get: Get::Call(install_venv),
 };
+pub const NODE_CLIENTS: Need = Need {
+    name: "PostgreSQL drivers for Node.js",
+    have: || paths::npm_is_fresh("clients"),
+    get: Get::Call(|| install_npm("clients")),
+};
+pub const JAVA: Need = Need {
+    name: "Java with its compiler",
+    have: || on_path("java") && on_path("javac"),
+    get: Get::Apt(&["default-jdk-headless"]),
+};
+pub const JDBC: Need = Need {
+    name: "PostgreSQL's driver for Java",
+    have: || paths::jdbc().is_some(),
+    get: Get::Apt(&["libpostgresql-jdbc-java"]),
+};
 
 pub const PG_REGRESS: Need = Need {
     name: "what PostgreSQL's regression suite is built with",
@@ -114,11 +129,27 @@ pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUN
 pub const REGRESS: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PG_REGRESS];
 /// What the tests need.
 pub const ALL: &[Need] = &[
-    CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, BUILDAH, ZSTD, NODE, IDP, POSTGRES18, PYTHON, VENV,
+    CC,
+    LIBCLANG,
+    WASM,
+    POSTGRES,
+    PSQL,
+    OPENSSL,
+    BUILDAH,
+    ZSTD,
+    NODE,
+    IDP,
+    POSTGRES18,
+    PYTHON,
+    VENV,
+    NODE_CLIENTS,
+    JAVA,
+    JDBC,
 ];
 
-/// Pinned, so that a run next year tests the same thing.
-const PIP: &[&str] = &["moto[server]==5.2.5", "psycopg[binary]==3.3.9"];
+/// Pinned, so that a run next year tests the same thing. The drivers of PostgreSQL are pinned with
+/// their digests, by `paths::requirements`.
+const PIP: &[&str] = &["moto[server]==5.2.5"];
 
 /// Installs those that are missing.
 pub fn ensure(needs: &[Need]) -> Result<()> {
@@ -251,9 +282,13 @@ fn install_venv() -> Result<()> {
         &["-m", "venv", "--clear", &shown],
     ))?;
     let pip = venv.join("bin/pip").to_string_lossy().into_owned();
-    let mut args = vec!["install", "--quiet", "--disable-pip-version-check"];
-    args.extend(PIP);
-    sh::run(sh::cmd(Path::new("/"), &pip, &args))?;
+    let install = ["install", "--quiet", "--disable-pip-version-check"];
+    let drivers = paths::requirements().to_string_lossy().into_owned();
+    let drivers = ["--require-hashes", "--no-deps", "-r", &drivers];
+    for wanted in [&drivers, PIP] {
+        let args = [&install, wanted].concat();
+        sh::run(sh::cmd(Path::new("/"), &pip, &args))?;
+    }
     paths::stamp_venv(PIP)
 }
 

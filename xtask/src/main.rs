@@ -30,6 +30,7 @@ usage: cargo xtask <command>
 
   demo            install what is missing, start everything, show every promise, clean up
   test [FILTER]   plugins, all tests, policy checks, a short run of every fuzz target
+  clients         every client direct and through Weir, as a matrix: [--write] its versions
   lint            format and clippy, warnings are errors
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
@@ -64,6 +65,7 @@ fn run(args: &[&str]) -> Result<()> {
             build_plugins(&root)?;
             plugins::build_test_only(&root, &paths::plugins()).map(drop)
         }
+        ["clients", rest @ ..] => test::clients(&root, rest),
         ["lint"] => test::lint(&root),
         ["plugins"] => {
             deps::ensure(&[deps::WASM])?;

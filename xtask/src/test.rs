@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use weir_tests::paths;
 
 use crate::{build_plugins, demo, deps, dist, fuzz, plugins, sh};
@@ -63,6 +63,32 @@ pub fn run(root: &Path, filter: &[&str]) -> Result<()> {
         n => println!("cargo xtask test: passed in {seconds} s, but {n} skipped, see above"),
     }
     Ok(())
+}
+
+/// The client matrix alone.
+pub fn clients(root: &Path, args: &[&str]) -> Result<()> {
+    let write = match args {
+        [] => false,
+        ["--write"] => true,
+        other => bail!("clients does not know {}: --write", other.join(" ")),
+    };
+    deps::ensure(deps::ALL)?;
+    build_plugins(root)?;
+    sh::run(sh::cargo(root, &["build", "--locked", "-p", "server"]))?;
+    let test = [
+        "test",
+        "--locked",
+        "-p",
+        "weir-tests",
+        "--test",
+        "e2e",
+        "--",
+    ];
+    let mut test = sh::cargo(root, &[&test[..], &["clients::every_client"]].concat());
+    if write {
+        test.env("WEIR_CLIENTS_WRITE", "1");
+    }
+    sh::run(test)
 }
 
 fn forget_skipped() -> Result<()> {

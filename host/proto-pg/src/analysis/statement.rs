@@ -542,6 +542,8 @@ fn copy_options(s: &nodes::CopyStmt) -> (CopyFormat, bool) {
             (Some("format"), "text") => format = CopyFormat::Text,
             (Some("format"), "csv") => format = CopyFormat::Csv,
             (Some("format"), "binary") => format = CopyFormat::Binary,
+            // What drivers spell out is what it is anyway.
+            (Some("delimiter"), "\t") | (Some("null"), "\\N") if format == CopyFormat::Text => {}
             _ => plain = false,
         }
     }

@@ -93,7 +93,8 @@ pub(super) fn functions(
         let name: Arc<str> = row.text(2).into();
         let full = (schema.clone(), name.clone());
         snapshot.by_function_oid.insert(oid, full);
-        let own = namespace == PG_CATALOG && oid < FIRST_USER_OID;
+        let initial = namespace == PG_CATALOG || &**schema == "information_schema";
+        let own = initial && oid < FIRST_USER_OID;
         let language = languages.get(&row.oid(5)?).map_or("", |l| &**l);
         let trusted = code.trusted.contains(&(PG_PROC, oid));
         let pure = own || (trusted && matches!(language, "c" | "internal" | "sql"));

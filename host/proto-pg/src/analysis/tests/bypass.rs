@@ -34,6 +34,8 @@ CREATE VIEW v_json AS SELECT id, to_json(e) AS j FROM emp e;
 CREATE VIEW v_union AS SELECT name AS n FROM emp UNION SELECT ssn FROM emp;
 CREATE MATERIALIZED VIEW m_copy AS SELECT id, ssn AS frozen FROM emp;
 CREATE FUNCTION leak(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT ssn FROM emp WHERE id = $1';
+CREATE OR REPLACE FUNCTION information_schema._pg_leak(int) RETURNS text LANGUAGE sql STABLE AS
+  'SELECT ssn FROM emp WHERE id = $1';
 CREATE FUNCTION leak_row() RETURNS SETOF emp LANGUAGE sql AS 'SELECT * FROM emp';
 CREATE FUNCTION leak_secdef() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS
   'BEGIN RETURN (SELECT ssn FROM emp LIMIT 1); END';
@@ -169,6 +171,8 @@ pub(super) const LEAKS: &[&str] = &[
     "SELECT ssn FROM ONLY child",
     // A16: functions.
     "SELECT leak(1)",
+    // The schema is PostgreSQL's own, the function is not.
+    "SELECT information_schema._pg_leak(1)",
     "SELECT * FROM leak_row()",
     "SELECT (leak_row()).ssn",
     "SELECT leak_secdef()",
@@ -245,6 +249,11 @@ const CLEAN: &[(&str, &str)] = &[
     ),
     ("SELECT id, name FROM emp ORDER BY id LIMIT 1", "1|ada"),
     ("SELECT count(*) FROM emp", "2"),
+    // Drivers read the columns of keys by it.
+    (
+        "SELECT 'n', (information_schema._pg_expandarray(i.indkey)).n FROM pg_index i LIMIT 1",
+        "n|1",
+    ),
     ("SELECT sum(id), upper(min(name)) FROM emp", "3|ADA"),
     ("SELECT e.name || '!' FROM emp e WHERE e.id = 1", "ada!"),
     (
