@@ -14,8 +14,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+pub use crate::ask::{Ask, Done, Flush, Level, Refused};
 use crate::bell::Woken;
 use crate::chain::{self, Hash};
 use crate::disk::DiskFile;
@@ -35,65 +36,6 @@ const LITTLE_BYTES: usize = 64 << 10;
 pub const WRITE_WITHIN: Duration = Duration::from_millis(5);
 /// How long it is in the file, but perhaps not on the disk.
 const SYNC_WITHIN: Duration = Duration::from_millis(20);
-
-/// Answers when the records are as safe as was asked for, or why they never will be.
-pub type Done = oneshot::Sender<Result<(), Refused>>;
-
-/// How safe records have to be before whoever waits for them is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Level {
-    /// On the disk.
-    #[default]
-    Durable,
-    /// With the operating system, and on the disk within this time.
-    Written(Duration),
-}
-
-/// Why records were not written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    Poisoned(String),
-    /// The session has ended.
-    Ended,
-    /// One of the records is longer than any record may be. None of them was written.
-    TooLarge(usize),
-}
-
-/// One caller's records, written in order; together, as far as a block holds them.
-#[derive(Default)]
-pub struct Ask {
-    pub records: Vec<NewRecord>,
-    pub done: Option<Done>,
-    pub level: Level,
-    /// Answered when everything of the stream so far is in sealed segments.
-    pub sealed: Option<(u128, Done)>,
-    pub flush: Option<(Flush, Done)>,
-    /// The last message: the thread ends after it.
-    pub stop: bool,
-    pub permit: Option<OwnedSemaphorePermit>,
-    /// Bytes by which it was added to those that wait.
-    pub counted: usize,
-}
-
-impl Ask {
-    /// Somebody waits for the disk.
-    pub fn is_urgent(&self) -> bool {
-        let durable = self.done.is_some() && self.level == Level::Durable;
-        durable || self.sealed.is_some() || self.flush.is_some() || self.stop
-    }
-
-    pub fn len(&self) -> usize {
-        self.records.iter().map(NewRecord::encoded_len).sum()
-    }
-}
-
-/// What is to be sealed, and durably marked as sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flush {
-    /// Everything but this instance's control stream.
-    Others,
-    All,
-}
 
 /// To the sealer, in the order of the log.
 pub enum ToSealer {
@@ -130,7 +72,10 @@ pub struct Written {
     pub batch: Batch,
     pub done: Vec<Done>,
     pub flushes: Vec<(Flush, Done)>,
-    sync_by: Instant,
+    /// When its sync is to begin, if nothing more urgent comes.
+    sync_at: Instant,
+    /// From then on the bundle's word about reads in it is broken, unless it is durable.
+    late: Option<Instant>,
 }
 
 impl Written {
@@ -163,7 +108,9 @@ pub struct Committer {
     /// Dropped sessions' last records, and how many messages must be seen before them.
     abandoned: Vec<(u64, Vec<NewRecord>)>,
     queue: u64,
-    /// The last message was seen; the thread has still to act on it.
+    /// From then on a read waits for the disk: what an earlier one was promised is overdue.
+    late: Option<Instant>,
+    /// The last message was seen; only the thread itself writes what is still queued.
     stopping: bool,
 }
 
@@ -180,7 +127,10 @@ struct Open {
     closers: Vec<(u128, Done)>,
     flushes: Vec<(Flush, Done)>,
     permits: Vec<OwnedSemaphorePermit>,
-    sync_within: Option<Duration>,
+    /// The shortest time that is allowed to those in `now`.
+    reads_within: Option<Duration>,
+    /// It has records that nobody waits for.
+    unasked: bool,
     /// A block before this one was closed early, because the next record did not fit.
     spilled: bool,
 }
@@ -228,6 +178,7 @@ impl Committer {
             seen: 0,
             abandoned: Vec::new(),
             queue: queue as u64,
+            late: None,
             stopping: false,
         }))
     }
@@ -236,6 +187,7 @@ impl Committer {
     /// refuses.
     pub fn run(shared: &Mutex<Self>, to_sealer: &SyncSender<Vec<ToSealer>>) {
         let state = shared.lock().state.clone();
+        let _end = End(shared);
         let mut sealer = Gathered::default();
         let mut until: Option<Instant> = None;
         loop {
@@ -266,7 +218,6 @@ impl Committer {
             // With nothing else to do, the sealer gets what there is.
             sealer.send(&state, to_sealer, woken == Woken::Time || round.stop);
             if round.stop {
-                shared.lock().rx.close();
                 return;
             }
             let asleep = round.idle && sealer.is_empty();
@@ -292,21 +243,22 @@ impl Committer {
         self.abandoned.extend(left.into_iter().map(|a| (seen, a)));
         let before = self.seen;
         let mut open = self.begin(false);
-        let mut stop = self.stopping;
         let mut drained = false;
-        while open.wants_more(BLOCK_BYTES) {
+        while !drained && open.wants_more(BLOCK_BYTES) {
+            if self.stopping {
+                // What is in the queue already is still written; nothing more comes in.
+                self.rx.close();
+            }
             match self.rx.try_recv() {
-                Ok(ask) => stop |= self.add(&mut open, ask),
+                Ok(ask) => self.stopping |= self.add(&mut open, ask),
                 Err(mpsc::error::TryRecvError::Empty) => drained = true,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     drained = true;
-                    stop = true;
+                    self.stopping = true;
                 }
             }
-            if stop || drained {
-                break;
-            }
         }
+        let stop = self.stopping && drained;
         let side = std::mem::take(&mut self.state.side.lock().records);
         self.put_each(&mut open, &side);
         for (seen, records) in std::mem::take(&mut self.abandoned) {
@@ -318,17 +270,17 @@ impl Committer {
         }
         self.finish(open);
         let mut unsynced = self.written.iter().skip(self.durable);
-        let must = stop || unsynced.any(|w| w.is_urgent() || w.sync_by <= now);
+        let must = stop || unsynced.any(|w| w.is_urgent() || w.sync_at <= now);
         let blocks = self.written.len();
         let sync = (must && blocks > self.durable).then(|| (self.writer.file(), blocks));
         let unsynced = self.written.iter().skip(self.durable);
         Round {
             stop,
             idle: self.seen == before && self.written.is_empty(),
-            more: !drained && !stop,
+            more: !drained,
             due: match sync {
                 Some(_) => None,
-                None => unsynced.map(|w| w.sync_by).min(),
+                None => unsynced.map(|w| w.sync_at).min(),
             },
             sync,
         }
@@ -337,7 +289,11 @@ impl Committer {
     /// On the thread of a session: writes what is queued, if it is little and the file has room.
     pub fn write_little(&mut self) {
         let waiting = self.state.waiting.load(Ordering::Relaxed);
-        if waiting > LITTLE_BYTES || self.writer.is_full() || self.state.failed.is_cancelled() {
+        if self.stopping
+            || waiting > LITTLE_BYTES
+            || self.writer.is_full()
+            || self.state.failed.is_cancelled()
+        {
             return;
         }
         let mut open = self.begin(true);
@@ -364,11 +320,12 @@ impl Committer {
         self.seen += 1;
         self.state.waiting.fetch_sub(ask.counted, Ordering::Relaxed);
         let result = self.put_all(open, &ask.records);
+        open.unasked |= ask.done.is_none() && !ask.records.is_empty();
         match (result, ask.done, ask.level) {
             (Ok(()), Some(done), Level::Durable) => open.done.push(done),
             (Ok(()), Some(done), Level::Written(within)) => {
                 open.now.push(done);
-                open.sync_within = Some(open.sync_within.map_or(within, |w| w.min(within)));
+                open.reads_within = Some(open.reads_within.map_or(within, |w| w.min(within)));
             }
             (Err(why), Some(done), _) => {
                 done.send(Err(why)).ok();
@@ -397,6 +354,7 @@ impl Committer {
 
     /// Records that nobody waits for: one that cannot be written does not keep the others away.
     fn put_each(&mut self, open: &mut Open, records: &[NewRecord]) {
+        open.unasked |= !records.is_empty();
         for record in records {
             if let Err(why) = self.put_all(open, std::slice::from_ref(record)) {
                 tracing::warn!(kind = ?record.kind, ?why, "a record of the recorder itself is not written");
@@ -452,11 +410,21 @@ impl Committer {
         Ok(())
     }
 
-    fn finish(&mut self, open: Open) {
+    fn finish(&mut self, mut open: Open) {
         if open.is_empty() {
             return;
         }
-        let within = open.sync_within.unwrap_or(SYNC_WITHIN);
+        let now = Instant::now();
+        if self.late.is_some_and(|late| late <= now) {
+            // The disk has fallen behind. Reads wait for it, too, or ever more of them would be
+            // answered that a power cut takes.
+            open.done.append(&mut open.now);
+            open.reads_within = None;
+        }
+        // A sync takes time itself: it begins when half of theirs is over.
+        let reads = open.reads_within.map(|within| now + within / 2);
+        let others = open.unasked.then(|| now + SYNC_WITHIN);
+        let sync_at = reads.into_iter().chain(others).min();
         let result = match self.state.poisoned() {
             Some(why) => Err(why),
             None if open.items.is_empty() => Ok(0),
@@ -477,13 +445,15 @@ impl Committer {
             },
             done: open.done,
             flushes: open.flushes,
-            sync_by: Instant::now() + within,
+            sync_at: sync_at.unwrap_or(now + SYNC_WITHIN),
+            late: open.reads_within.map(|within| now + within),
         };
         match result {
             Ok(_) => {
                 for done in open.now {
                     done.send(Ok(())).ok();
                 }
+                self.late = self.late.into_iter().chain(written.late).min();
                 self.written.push_back(written);
             }
             Err(why) => {
@@ -504,6 +474,7 @@ impl Committer {
                 let synced = self.writer.file().sync();
                 synced.map_err(|e| self.writer.error(e))?;
                 self.durable = self.written.len();
+                self.late = None;
             }
             self.writer.rotate()?;
             len += FILE_HEADER as u64;
@@ -524,6 +495,8 @@ impl Committer {
         match result {
             Ok(()) if !self.state.failed.is_cancelled() => {
                 self.durable = self.durable.max(blocks.min(self.written.len()));
+                let unsynced = self.written.iter().skip(self.durable);
+                self.late = unsynced.filter_map(|w| w.late).min();
             }
             Ok(()) => {
                 let why = self.state.poisoned().unwrap_or_default();
@@ -547,6 +520,27 @@ impl Committer {
     fn take_durable(&mut self) -> Vec<Written> {
         let count = std::mem::take(&mut self.durable).min(self.written.len());
         self.written.drain(..count).collect()
+    }
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct End<'a>(&'a Mutex<Committer>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut committer = self.0.lock();
+        committer.stopping = true;
+        committer.rx.close();
+        if std::thread::panicking() {
+            committer.state.poison("its thread failed".into());
+        }
+        // With them go their answers, and whoever waits for one is told.
+        while committer.rx.try_recv().is_ok() {}
+        let why = committer.state.poisoned().unwrap_or_default();
+        for written in std::mem::take(&mut committer.written) {
+            written.refuse(&why);
+        }
+        committer.durable = 0;
     }
 }
 

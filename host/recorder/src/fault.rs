@@ -16,6 +16,10 @@ pub enum Fault {
     NoSpaceAfter(u64),
     /// EIO from the sync after this many good ones.
     SyncFailsAfter(u64),
+    /// Every sync takes so long.
+    SyncTakes(std::time::Duration),
+    /// A sync panics.
+    SyncPanics,
     /// The write after this many good ones writes only half, then fails.
     ShortWriteAfter(u64),
     /// EIO from renames.
@@ -187,6 +191,15 @@ impl DiskFile for FaultFile {
             return Err(io::Error::other("injected: input/output error"));
         }
         state.syncs += 1;
+        let fault = state.fault;
+        // Others write meanwhile.
+        drop(state);
+        match fault {
+            Some(Fault::SyncTakes(time)) => std::thread::sleep(time),
+            #[expect(clippy::panic, reason = "a test asks for it")]
+            Some(Fault::SyncPanics) => panic!("injected"),
+            _ => {}
+        }
         self.inner.sync()
     }
 }

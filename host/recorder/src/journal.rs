@@ -83,6 +83,7 @@ impl Inner {
                 self.state.check()?;
                 Err(JournalError::Closed)
             }
+            () = self.state.ended.cancelled() => self.gone(),
         }
     }
 
@@ -137,9 +138,15 @@ impl Inner {
 
     pub(crate) async fn answer(
         &self,
-        answer: oneshot::Receiver<Result<(), Refused>>,
+        mut answer: oneshot::Receiver<Result<(), Refused>>,
     ) -> Result<(), JournalError> {
-        self.answered(answer.await.ok())
+        // A message that had its place before the queue was closed, and came after the last look at it.
+        let answered = tokio::select! {
+            biased;
+            answered = &mut answer => answered.ok(),
+            () = self.state.ended.cancelled() => answer.try_recv().ok(),
+        };
+        self.answered(answered)
     }
 
     fn answered(&self, answer: Option<Result<(), Refused>>) -> Result<(), JournalError> {

@@ -20,6 +20,7 @@
 //! - Core types are converted by hand (`convert`) to the documents of the format (`doc`).
 //! - Readers trust nothing: every length has a bound, every hash is checked again.
 
+mod ask;
 mod bell;
 mod chain;
 mod commit;

@@ -64,6 +64,18 @@ impl Drop for LastRing {
     }
 }
 
+/// Whoever still waits is told, however the last thread ends.
+struct Ended(Arc<State>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison("its sealing thread failed".into());
+        }
+        self.0.ended.cancel();
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -322,7 +334,11 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
     let shared = committer.clone();
     let threads = vec![
         spawn("weir-commit", move || Committer::run(&shared, &to_sealer))?,
-        spawn("weir-seal", move || sealer.run(from_committer))?,
+        spawn("weir-seal", move || {
+            // It is the last to end: the committer goes first, and takes its end of the channel along.
+            let _ended = Ended(sealer.state.clone());
+            sealer.run(from_committer);
+        })?,
     ];
     let inner = Inner {
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),

@@ -15,6 +15,8 @@ use crate::record::NewRecord;
 pub struct State {
     pub limits: Limits,
     pub failed: CancellationToken,
+    /// The threads have ended: what has no answer yet gets none.
+    pub ended: CancellationToken,
     reason: OnceLock<String>,
     pub wal_bytes: AtomicU64,
     pub pending_bytes: AtomicU64,
@@ -58,6 +60,7 @@ impl State {
         Self {
             limits,
             failed: CancellationToken::new(),
+            ended: CancellationToken::new(),
             reason: OnceLock::new(),
             wal_bytes: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),

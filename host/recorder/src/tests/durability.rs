@@ -176,3 +176,72 @@ async fn both_kinds_of_intents_beside_rows() {
     assert_eq!((findings(&report), report.complete), (vec![], 8));
     assert_eq!((report.intents, report.unknown), (480, 0));
 }
+
+/// While the disk is behind with what an earlier read was promised, the next ones wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_falls_behind_holds_reads_up() {
+    const SLOW: Duration = Duration::from_secs(2);
+    let within = Duration::from_millis(50);
+    let dir = TempDir::new();
+    let disk = FaultDisk::default();
+    let recorder = dir
+        .open_faulty(&disk, |l| l.wal_file_bytes = 16 << 20)
+        .await;
+    let journal = recorder.open(start()).await.unwrap();
+    quiet(&disk).await;
+    disk.set(Some(Fault::SyncTakes(SLOW)));
+    let begun = Instant::now();
+    let mut answered = Vec::new();
+    for seq in 0.. {
+        let durability = Durability::Os { within };
+        let read = Intent {
+            durability,
+            ..read(seq)
+        };
+        journal.intent(read).await.unwrap();
+        answered.push(begun.elapsed());
+        if begun.elapsed() > SLOW {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // Each was answered with the promise of the first one kept, or after the disk had all of them.
+    let first = answered[0];
+    let early = answered.iter().filter(|at| **at < SLOW);
+    let last = *early.max().unwrap();
+    let slack = Duration::from_millis(200);
+    assert!(
+        last <= first + within + slack,
+        "{last:?}, the first at {first:?}"
+    );
+    disk.set(None);
+    journal.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    let report = dir.verify().await;
+    assert_eq!(
+        (findings(&report), report.intents),
+        (vec![], answered.len() as u64)
+    );
+}
+
+/// Outcomes and bytes do not inherit the time that a bundle allows to reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_does_not_wait_for_as_long_as_a_read() {
+    let dir = TempDir::new();
+    let disk = FaultDisk::default();
+    let recorder = dir.open_faulty(&disk, |_| {}).await;
+    let journal = recorder.open(start()).await.unwrap();
+    quiet(&disk).await;
+    let far = Durability::Os {
+        within: Duration::from_secs(60),
+    };
+    journal.outcome(outcome(0)).await.unwrap();
+    journal
+        .intent(Intent {
+            durability: far,
+            ..read(1)
+        })
+        .await
+        .unwrap();
+    eventually("the outcome is synced", || log_syncs(&dir, &disk) > 0).await;
+}

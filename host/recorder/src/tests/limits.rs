@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::Direction;
 use pipeline::ports::{Journal, JournalError};
+use pipeline::{Direction, Durability, Intent};
 use tokio::sync::{mpsc, oneshot};
 
 use super::support::*;
@@ -290,4 +290,114 @@ async fn what_waits_at_the_side_needs_no_other_traffic() {
         let written = || recorder.stats().records == expected;
         eventually("it is written", written).await;
     }
+}
+
+/// Sessions that go on while the recorder stops are told so, each of them; and what they were told is
+/// written is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_hangs_and_nothing_is_lost_when_it_stops() {
+    for round in 0..12 {
+        let dir = TempDir::new();
+        let (recorder, _) = dir.open().await;
+        let mut tasks = Vec::new();
+        for n in 0..8 {
+            let journal = recorder.open(start()).await.unwrap();
+            tasks.push(tokio::spawn(async move {
+                let mut acked = 0;
+                loop {
+                    let within = Duration::from_millis(50);
+                    let durability = match n % 2 {
+                        0 => Durability::Fsync,
+                        _ => Durability::Os { within },
+                    };
+                    let intent = Intent {
+                        durability,
+                        ..intent(acked, "select 1")
+                    };
+                    match journal.intent(intent).await {
+                        Ok(()) => acked += 1,
+                        Err(error) => {
+                            assert!(matches!(error, JournalError::Closed), "{error:?}");
+                            break;
+                        }
+                    }
+                }
+                (acked, journal.close(end()).await.is_ok())
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // They never end by themselves: what is stored meanwhile is not what matters.
+        recorder.shutdown(Duration::from_millis(50)).await;
+        let mut acked = 0;
+        for task in tasks {
+            let done = tokio::time::timeout(Duration::from_secs(10), task).await;
+            let (intents, closed) = done
+                .unwrap_or_else(|_| panic!("one hangs, round {round}"))
+                .unwrap();
+            assert!(!closed);
+            acked += intents;
+        }
+        drop(recorder);
+        // The next start finds all that was answered.
+        let (recorder, report) = dir.open().await;
+        assert_eq!(report.interrupted.len(), 8, "round {round}");
+        recorder.shutdown(SHORT).await;
+        let report = dir.verify().await;
+        assert_eq!(findings(&report), vec![], "round {round}");
+        assert!(report.intents >= acked, "{} < {acked}", report.intents);
+    }
+}
+
+/// A session that is dropped just before the stop still gets its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_dropped_before_the_stop_has_its_end() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let journal = recorder.open(start()).await.unwrap();
+    let done = crate::commit::Ask {
+        stop: true,
+        ..Default::default()
+    };
+    {
+        // Nothing is taken in until both are there.
+        let _committer = recorder.inner.committer.lock();
+        recorder.inner.tx.try_send(done).unwrap();
+        drop(journal);
+        recorder.inner.state.bell.ring_now();
+    }
+    recorder.shutdown(SHORT).await;
+    drop(recorder);
+    let (_recorder, report) = dir.open().await;
+    assert!(report.interrupted.is_empty());
+}
+
+/// A thread that dies takes the recorder with it, and everybody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_thread_that_died() {
+    let dir = TempDir::new();
+    let disk = FaultDisk::default();
+    let recorder = dir.open_faulty(&disk, |_| {}).await;
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let journal = recorder.open(start()).await.unwrap();
+        tasks.push(tokio::spawn(async move {
+            for seq in 0.. {
+                if let Err(error) = journal.intent(intent(seq, "select 1")).await {
+                    return (error, journal.close(end()).await.is_ok());
+                }
+            }
+            unreachable!()
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    disk.set(Some(Fault::SyncPanics));
+    for task in tasks {
+        let done = tokio::time::timeout(Duration::from_secs(10), task).await;
+        let (error, closed) = done.expect("one hangs").unwrap();
+        let told = matches!(error, JournalError::Poisoned(_) | JournalError::Closed);
+        assert!(told && !closed, "{error:?}");
+    }
+    recorder.failed().cancelled().await;
+    assert!(recorder.stats().poisoned.is_some());
+    assert!(!recorder.shutdown(Duration::from_secs(1)).await.sealed);
 }
