@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
 use super::rows::ActiveMask;
 use super::server::{Current, ToClient};
 use super::{End, violation};
 use crate::mask::stream::{Next, Windows};
-use crate::statements::Effect;
 use crate::wire::HEADER;
 use crate::wire::Header;
 
@@ -54,10 +53,15 @@ impl ToClient {
             return Ok(Begun::Read);
         }
         if !matches!(&self.current, Some(c) if c.tag() == b'D') {
-            return Ok(match self.first_row().await? {
-                true => Begun::Yes,
-                false => Begun::No,
-            });
+            self.flush_masking().await?;
+            self.answers();
+            if !self.link.flow.lock().expects_first_row() {
+                // Of a query of our own, or one too many: `message` knows what to do with it.
+                return Ok(Begun::No);
+            }
+            // The first row of an Execute: finds its mask, as `message` does.
+            self.current = Some(self.portal_rows().await?);
+            return Ok(Begun::Yes);
         }
         let (seq, mask) = match &self.current {
             Some(Current::Mask { seq, masking, .. }) if masking.mask.streams() => {
@@ -81,24 +85,6 @@ impl ToClient {
             value: None,
         });
         Ok(Begun::Yes)
-    }
-
-    /// The first row of an Execute: finds its mask, as `message` does.
-    async fn first_row(&mut self) -> Result<bool, End> {
-        self.flush_masking().await?;
-        self.answers();
-        let expected = {
-            let mut flow = self.link.flow.lock();
-            // A row changes nothing in the flow, so it may be asked about by its tag alone.
-            let header = Bytes::from_static(b"D\0\0\0\x04");
-            let mut done = Vec::new();
-            let effect = flow.reply(&header, &mut done).map_err(violation)?;
-            matches!(effect, Effect::Data)
-        };
-        if expected {
-            self.current = Some(self.portal_rows().await?);
-        }
-        Ok(expected)
     }
 
     /// Takes what has come of the row. False: more must be read.

@@ -26,6 +26,14 @@ impl Flow {
         }
     }
 
+    /// Is the next row one of the client's, by Execute? Nothing is taken into account.
+    pub fn expects_first_row(&self) -> bool {
+        match self.queue.front() {
+            Some(Expect::Execute(run, _)) => run.refused.is_none() && !run.call,
+            _ => false,
+        }
+    }
+
     /// Takes one whole frame into account. Actions that end with it are added to `done`.
     pub fn reply(&mut self, frame: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
         let tag = frame.first().copied().unwrap_or(0);

@@ -78,3 +78,31 @@ async fn upstream_logins() {
     let m = Client::connect(weir.addr, "other/x").await.err().unwrap();
     assert_eq!(m.field(b'C'), "3D000");
 }
+
+/// A row of a question of our own is read as a whole, however long it is: it is no row of the client's
+/// that could be passed on in parts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_long_view_does_not_end_sessions() {
+    let setup = "CREATE FUNCTION long_view() RETURNS void LANGUAGE plpgsql AS $$BEGIN
+            EXECUTE pg_catalog.format('CREATE VIEW long AS SELECT %L::text AS x',
+                pg_catalog.repeat('x', 5 << 20));
+        END$$;
+        GRANT ALL ON SCHEMA public TO weir";
+    let b = Bench::new("p_long_view", MemoryPolicy::permit_all(), setup);
+    let mut c = b.client().await;
+    // In a transaction the catalogue is read over the session's own connection.
+    for sql in ["BEGIN", "SELECT long_view()", "CREATE TABLE made (n int)"] {
+        assert_eq!(c.query(sql).await.error, None, "{sql}");
+    }
+    let a = c.query("SELECT count(*) FROM made").await;
+    assert_eq!((a.error.clone(), a.value()), (None, Some("0")));
+    let a = c.query("SELECT length(x) FROM long").await;
+    assert_eq!((a.error.clone(), a.value()), (None, Some("5242880")));
+    assert_eq!(c.query("COMMIT").await.tags, ["COMMIT"]);
+    let mut other = b.client().await;
+    let a = other.query("SELECT length(x) FROM long").await;
+    assert_eq!(a.value(), Some("5242880"));
+    // The client's own are still passed on.
+    let a = c.query("SELECT x FROM long").await;
+    assert_eq!(a.value().map(str::len), Some(5 << 20));
+}
