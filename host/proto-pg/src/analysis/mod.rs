@@ -30,6 +30,7 @@ mod symbols;
 mod tests;
 mod union;
 pub(crate) mod walk;
+mod weight;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -18,6 +18,11 @@ use crate::catalog::{Path, Snapshot};
 const MAX_TEXTS: usize = 512;
 /// Longer texts are not worth their memory.
 const MAX_TEXT: usize = 4 << 10;
+/// So are analyses of more bytes, or of more statements: a short text can name many columns.
+const MAX_WEIGHT: usize = 64 << 10;
+const MAX_STATEMENTS: usize = 8;
+/// Bytes of one generation.
+const MAX_BYTES: usize = 8 << 20;
 
 /// What an analysis depends on besides its text.
 #[derive(Clone, Copy)]
@@ -54,6 +59,7 @@ struct Known {
     path: Option<Box<[Arc<str>]>>,
     flags: [bool; 4],
     analysis: Arc<Analysis>,
+    weight: usize,
 }
 
 impl Known {
@@ -71,7 +77,11 @@ impl Known {
 }
 
 /// By a hash that only spreads.
-type Generation = HashMap<u64, Known>;
+#[derive(Default)]
+struct Generation {
+    texts: HashMap<u64, Known>,
+    bytes: usize,
+}
 
 /// The young generation is filled; when it is full it becomes the old one, and the old one goes.
 #[derive(Default)]
@@ -93,10 +103,11 @@ impl Texts {
         }
         let key = self.hasher.hash_one(text);
         let mut both = self.both.lock();
-        if let Some(known) = both.young.get(&key) {
+        if let Some(known) = both.young.texts.get(&key) {
             return known.is_of(text, under).then(|| known.analysis.clone());
         }
-        let known = both.old.remove(&key)?;
+        let known = both.old.texts.remove(&key)?;
+        both.old.bytes -= known.weight;
         if !known.is_of(text, under) {
             return None;
         }
@@ -106,7 +117,11 @@ impl Texts {
     }
 
     pub fn put(&self, text: &[u8], under: Under<'_>, analysis: &Arc<Analysis>) {
-        if text.len() > MAX_TEXT {
+        if text.len() > MAX_TEXT || analysis.statements.len() > MAX_STATEMENTS {
+            return;
+        }
+        let weight = text.len() + analysis.weight();
+        if weight > MAX_WEIGHT {
             return;
         }
         let known = Known {
@@ -119,6 +134,7 @@ impl Texts {
             },
             flags: under.flags(),
             analysis: analysis.clone(),
+            weight,
         };
         let key = self.hasher.hash_one(text);
         self.both.lock().insert(key, known);
@@ -127,10 +143,13 @@ impl Texts {
 
 impl Both {
     fn insert(&mut self, key: u64, known: Known) {
-        if self.young.len() >= MAX_TEXTS {
+        if self.young.texts.len() >= MAX_TEXTS || self.young.bytes + known.weight > MAX_BYTES {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, known);
+        self.young.bytes += known.weight;
+        if let Some(before) = self.young.texts.insert(key, known) {
+            self.young.bytes -= before.weight;
+        }
     }
 }
 
@@ -145,6 +164,10 @@ mod tests {
     use crate::catalog::SessionState;
 
     fn analysis() -> Arc<Analysis> {
+        analysis_of(b"SELECT 1")
+    }
+
+    fn analysis_of(sql: &[u8]) -> Arc<Analysis> {
         let target = Arc::new(Target {
             name: "t".into(),
             protocol: Protocol::Postgres,
@@ -152,7 +175,7 @@ mod tests {
             tags: BTreeMap::new(),
         });
         Arc::new(analyse(
-            b"SELECT 1",
+            sql,
             &Ctx {
                 snapshot: &Snapshot::default(),
                 state: &SessionState::default(),
@@ -273,9 +296,57 @@ mod tests {
             assert!(texts.get(b"often", under).is_some());
         }
         let both = texts.both.lock();
-        assert!(both.young.len() <= MAX_TEXTS && both.old.len() <= MAX_TEXTS);
+        assert!(both.young.texts.len() <= MAX_TEXTS && both.old.texts.len() <= MAX_TEXTS);
         drop(both);
         texts.put(&[b'x'; MAX_TEXT + 1], under, &analysis);
         assert!(texts.get(&[b'x'; MAX_TEXT + 1], under).is_none());
+    }
+
+    /// Short texts whose analyses are large do not fill the memory.
+    #[test]
+    fn bytes_are_bounded() {
+        let texts = Texts::default();
+        let (snapshot, bundle) = (Arc::new(Snapshot::default()), Arc::from("a"));
+        let under = Under {
+            snapshot: &snapshot,
+            bundle: &bundle,
+            path: Path::Unknown,
+            read_only_txn: false,
+            indifferent: false,
+            readable: true,
+            settled: true,
+        };
+        let kept = |text: &[u8]| {
+            texts.put(text, under, &analysis_of(text));
+            texts.get(text, under).is_some()
+        };
+        let columns = |n| format!("SELECT {}", vec!["1"; n].join(","));
+        let tables = |n| {
+            let names: Vec<String> = (0..n).map(|t| format!("t{t}")).collect();
+            format!("SELECT FROM {}", names.join(","))
+        };
+        for (text, keeps) in [
+            (columns(1), true),
+            (columns(100), true),
+            (columns(2000), false),
+            (tables(1), true),
+            (tables(600), false),
+            ("SELECT 1;".repeat(MAX_STATEMENTS), true),
+            ("SELECT 1;".repeat(MAX_STATEMENTS + 1), false),
+        ] {
+            assert!(text.len() <= MAX_TEXT);
+            assert_eq!(kept(text.as_bytes()), keeps, "{text}");
+        }
+        for n in 0..2 * MAX_TEXTS {
+            let text = format!("{} -- {n}", columns(300));
+            assert!(kept(text.as_bytes()));
+        }
+        let both = texts.both.lock();
+        for generation in [&both.young, &both.old] {
+            let bytes: usize = generation.texts.values().map(|k| k.weight).sum();
+            assert_eq!(bytes, generation.bytes);
+            assert!(bytes <= MAX_BYTES, "{bytes}");
+        }
+        assert!(both.young.texts.len() < MAX_TEXTS, "bytes never counted");
     }
 }
