@@ -1,10 +1,11 @@
 //! What is checked before parsing: size, encoding, and literals that end elsewhere when
 //! `standard_conforming_strings` is off.
 //!
-//! The proxy pins that setting on, and the server reports when it is not. But while something is under
-//! way that could change it, no report has come yet: then a text whose literals would end at other
-//! places is refused, so that both readings have the same tokens. Values may still differ, so constants
-//! with a backslash are never interpreted.
+//! The proxy pins that setting on. This check is for the case that the server runs with it off all
+//! the same, now or when it plans the text again: a text whose literals would end at other places is
+//! refused, so that both readings have the same tokens. Values may still differ, so constants with a
+//! backslash are never interpreted. Only where policy is indifferent, and the server has reported the
+//! setting with nothing under way, is its word taken.
 
 /// Why a text is not analysed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,8 +17,8 @@ pub(crate) enum Unreadable {
     #[error("the statement contains a NUL byte")]
     Nul,
     #[error(
-        "a string literal with a backslash before a quote can be read in two ways while other \
-         statements are under way; send it alone, or write it as E'...'"
+        "a string literal with a backslash before a quote can be read in two ways; write it as \
+         E'...' or double the quote"
     )]
     Ambiguous,
 }

@@ -77,8 +77,8 @@ pub struct Ctx<'a> {
     pub target: &'a Arc<Target>,
     pub database: &'a Arc<str>,
     pub read_only_txn: bool,
-    /// Nothing is under way that could change how the server reads this text: its settings are what
-    /// it last reported.
+    /// Policy is indifferent to what the text means, and nothing is under way that could change how the
+    /// server reads it: its settings are what it last reported.
     pub settled: bool,
     pub limits: &'a Limits,
 }

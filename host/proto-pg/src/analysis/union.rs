@@ -27,7 +27,12 @@ impl Analysis {
     /// it can run that code, too.
     pub(crate) fn runs_code(&self) -> bool {
         let calls = |a: &pipeline::Access| a.action == pipeline::Action::PostgresCall;
-        self.summaries.iter().any(|s| s.foreign) || self.accesses.iter().any(calls)
+        self.is_foreign() || self.accesses.iter().any(calls)
+    }
+
+    /// Code that is not PostgreSQL's own runs, or nobody can tell what does.
+    pub(crate) fn is_foreign(&self) -> bool {
+        !self.facts.parsed || self.summaries.iter().any(|s| s.foreign)
     }
 
     /// This, or whatever it meant before.

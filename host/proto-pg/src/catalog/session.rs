@@ -66,13 +66,12 @@ impl SessionState {
     /// A text was forwarded: its effects count from now on, before its success is known, in union
     /// with what was.
     pub fn forwarded(&mut self, analysis: &Analysis) {
-        self.foreign |= analysis.summaries.iter().any(|s| s.foreign);
+        if analysis.is_foreign() {
+            self.ran_code();
+        }
         for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
             match effect {
-                Effect::Path => {
-                    self.unknown = true;
-                    self.unsettled = true;
-                }
+                Effect::Path => self.lose_path(),
                 Effect::Ends => self.unknown |= self.unsettled,
                 Effect::Prepares(name, summary, text) => {
                     let meaning = Prepared::new(name, summary, text, &[], false);
@@ -86,6 +85,28 @@ impl SessionState {
                 }
             }
         }
+    }
+
+    /// A text that calls code is planned. It can have done what it does when it runs.
+    pub(crate) fn planned(&mut self, analysis: &Analysis) {
+        if analysis.is_foreign() {
+            self.ran_code();
+        }
+        let effects = analysis.summaries.iter().flat_map(|s| &s.effects);
+        if effects.into_iter().any(|e| matches!(e, Effect::Path)) {
+            self.lose_path();
+        }
+    }
+
+    /// Whatever its volatility, it can call set_config.
+    fn ran_code(&mut self) {
+        self.foreign = true;
+        self.lose_path();
+    }
+
+    fn lose_path(&mut self) {
+        self.unknown = true;
+        self.unsettled = true;
     }
 
     /// A Parse message was forwarded: SQL's EXECUTE can run it by its name.

@@ -307,7 +307,8 @@ impl FromClient {
         let name = Bytes::copy_from_slice(b.portal);
         self.judge.bound(b.portal, &judged.analysis, &parameters);
         let epoch = self.judge.epoch();
-        let portal = Portal::new(prepared.clone(), judged, epoch, &b, parameters).charged(charge);
+        let mut portal =
+            Portal::new(prepared.clone(), judged, epoch, &b, parameters).charged(charge);
         let mut permitted = None;
         if runs_code {
             let bind = DecidedBind {
@@ -329,6 +330,11 @@ impl FromClient {
                     .await?;
             }
             return self.refuse_bind(refused);
+        }
+        if runs_code {
+            self.judge.planned(&portal.judged.analysis);
+            // It goes on as it is planned now, whatever its own code does to names.
+            portal.epoch.path += 1;
         }
         let hides = match permitted {
             Some(decided) => {

@@ -103,6 +103,16 @@ impl Judge {
         }
     }
 
+    /// A text is about to be planned, which runs functions that it calls: what they can change has
+    /// changed from now on, although nothing is executed yet.
+    pub fn planned(&mut self, analysis: &Analysis) {
+        self.state.planned(analysis);
+        self.own_ddl |= analysis.changes_catalog;
+        self.uncommitted |= analysis.changes_catalog;
+        self.synced();
+        self.epoch.path += 1;
+    }
+
     /// Something is about to be sent that may commit what was sent before.
     pub fn synced(&self) {
         if self.uncommitted {
@@ -391,6 +401,9 @@ impl FromClient {
         let read_only_txn = self.judge.read_only && settled && tx == TxStatus::InTransaction;
         let indifferent = link.indifferent(&*policy);
         let readable = link.reads.as_we_do();
+        // A text that is kept can be planned again, when its settings are others; who has something to
+        // hide does not rely on what they are now.
+        let one_reading = settled && indifferent;
         let snapshot = &self.judge.held.snapshot;
         // What it runs by name depends on what this session did before.
         let by_name = mentions_names(sql);
@@ -402,7 +415,7 @@ impl FromClient {
             indifferent,
             readable,
             // Only texts with a backslash can be read in two ways.
-            settled: settled || !sql.contains(&b'\\'),
+            settled: one_reading || !sql.contains(&b'\\'),
         };
         let texts = link.catalog.texts();
         let known = (!by_name).then(|| texts.get(sql, under)).flatten();
@@ -414,7 +427,7 @@ impl FromClient {
                 target: &info.target,
                 database: &info.database,
                 read_only_txn,
-                settled,
+                settled: one_reading,
                 limits: &link.limits.analysis,
             };
             let mut analysis = if readable {

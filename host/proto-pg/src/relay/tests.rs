@@ -13,6 +13,7 @@ mod hostile;
 mod hostile_stream;
 mod indifferent;
 mod names;
+mod planning;
 mod protocol;
 mod sessions;
 

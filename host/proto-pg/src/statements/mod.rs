@@ -75,8 +75,7 @@ impl Judged {
 
     /// Code that is not PostgreSQL's own runs, or nobody can tell what does.
     pub fn is_foreign(&self) -> bool {
-        let analysis = &self.analysis;
-        !analysis.facts.parsed || analysis.summaries.iter().any(|s| s.foreign)
+        self.analysis.is_foreign()
     }
 
     /// The catalogue may have changed since, and one of the text's names can mean labelled columns

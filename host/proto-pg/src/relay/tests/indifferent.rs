@@ -136,18 +136,10 @@ async fn with_labels_or_guards_it_stays_refused() {
             assert_eq!(a.code(), "42501", "{sql}: {a:?}");
         }
         assert_eq!(called(&mut c, INT4PL, &["1", "2"]).await, "42501");
-        // What is under way could change how this is read, and nobody has said yet whether it did.
-        let two_ways = br"SELECT length('a\'), '1'";
-        encode::query(&mut c.out, b"SELECT pg_sleep(0.2)");
-        encode::query(&mut c.out, two_ways);
-        c.send().await;
-        assert_eq!(c.answer().await.code(), "");
-        let a = c.answer().await;
-        assert_eq!(a.code(), "42501", "{a:?}");
-        encode::query(&mut c.out, two_ways);
-        c.send().await;
-        let a = c.answer().await;
-        assert_eq!(a.rows.len(), 1, "{a:?}");
+        let two_ways = r"SELECT length('a\'), '1'";
+        for _ in 0..2 {
+            assert_eq!(c.query(two_ways).await.code(), "42501");
+        }
     }
 }
 
