@@ -200,3 +200,35 @@ fn parameters_are_part_of_what_is_approved() {
     });
     assert_eq!(balance(&shop), "5");
 }
+
+/// What it would touch is shown to those who decide, and in the record.
+#[test]
+fn people_see_what_it_would_touch() {
+    let shop = shop("touches");
+    let (psql, id) = held(&shop, "mark-touches-51c2");
+    let bob = shop.token(BOB);
+    let path = format!("/approvals/{id}");
+    let detail = shop
+        .weir
+        .api(&bob, "GET", &path, None)
+        .unwrap()
+        .ok()
+        .unwrap();
+    let impact = &detail["impact"];
+    assert_eq!(impact["rows"], 1, "{impact}");
+    let table = &impact["tables"][0];
+    assert_eq!(table["table"], "public.accounts", "{impact}");
+    assert_eq!(table["lock"], "ROW EXCLUSIVE", "{impact}");
+    assert!(table["bytes"].as_u64().unwrap() > 0, "{impact}");
+    let shown = shop
+        .weir
+        .cli(Some(&bob), &["approvals", "show", &id])
+        .unwrap();
+    assert!(
+        shown.stdout.contains("lock ROW EXCLUSIVE"),
+        "{}",
+        shown.all()
+    );
+    shop.weir.approve(&bob, &id).unwrap();
+    assert!(finish(psql).ok());
+}

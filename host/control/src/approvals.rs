@@ -207,6 +207,7 @@ fn document(request: &HoldRequest) -> HoldDocument {
         database: session.database.to_string(),
         reason: request.reason.clone(),
         statement: convert::statement(&request.facts, &request.computed),
+        impact: request.impact.as_deref().map(convert::impact),
         parameters: request.parameters.iter().map(convert::parameter).collect(),
         risk: convert::risk(&request.risk),
         bundle: convert::bundle_ref(&request.bundle),

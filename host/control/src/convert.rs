@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pipeline::{Column, Facts, Principal, Relation};
 use weir_client::{
-    Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Decision,
-    Finding, Named, Parameter, PluginChange, PluginChangeKind, PluginInfo, PluginState,
-    PluginSummary, Risk, Route, SessionInfo, Statement, TargetInfo, Timestamp, Vote,
+    Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Cascade,
+    Decision, Finding, HeldLock, Impact, Named, Parameter, PluginChange, PluginChangeKind,
+    PluginInfo, PluginState, PluginSummary, Risk, Route, SessionInfo, Statement, TargetInfo,
+    Timestamp, TouchedTable, Vote,
 };
 
 use crate::store::{
@@ -93,6 +94,55 @@ pub(crate) fn statement(facts: &Facts, computed: &[Column]) -> Statement {
             has_where: sql.has_where,
             parsed: sql.parsed,
         },
+    }
+}
+
+pub(crate) fn impact(impact: &pipeline::Impact) -> Impact {
+    Impact {
+        rows: impact.rows,
+        tables: impact.tables.iter().map(touched).collect(),
+        in_transaction: impact.in_transaction,
+        held: impact
+            .held
+            .iter()
+            .map(|lock| HeldLock {
+                relation: lock.relation.clone(),
+                mode: lock.mode.clone(),
+            })
+            .collect(),
+        gaps: impact.gaps.clone(),
+    }
+}
+
+fn touched(table: &pipeline::TouchedTable) -> TouchedTable {
+    TouchedTable {
+        table: format!("{}.{}", table.schema, table.name),
+        actions: table.actions.iter().map(ToString::to_string).collect(),
+        lock: table.lock.map(str::to_owned),
+        rows: table.rows,
+        bytes: table.bytes,
+        triggers: table.triggers.clone(),
+        cascades: table
+            .cascades
+            .iter()
+            .map(|cascade| Cascade {
+                table: cascade.table.clone(),
+                constraint: cascade.constraint.clone(),
+                rule: cascade.rule.to_owned(),
+                depth: cascade.depth,
+                rows: cascade.rows,
+            })
+            .collect(),
+    }
+}
+
+/// What is shown of it to who asks. The planner's estimate is made of values that they may not be
+/// permitted to read, and nobody has agreed yet.
+fn for_requester(impact: &mut Impact) {
+    if impact.rows.take().is_some() {
+        impact
+            .gaps
+            .push("how many rows: it is not shown to who asks".into());
     }
 }
 
@@ -204,7 +254,13 @@ pub(crate) fn approval_summary(row: &HoldRow, url: String, now: Millis) -> Appro
     }
 }
 
-pub(crate) fn approval_detail(row: HoldRow, url: String, now: Millis) -> ApprovalDetail {
+/// As `reader` may see it.
+pub(crate) fn approval_detail(
+    row: HoldRow,
+    url: String,
+    now: Millis,
+    reader: &Principal,
+) -> ApprovalDetail {
     let state = approval_state(row.state_at(now));
     let routes = routes(&row);
     let decision = row.decided_by.map(|by| Decision {
@@ -212,7 +268,13 @@ pub(crate) fn approval_detail(row: HoldRow, url: String, now: Millis) -> Approva
         reason: row.decision_reason.unwrap_or_default(),
         at: Timestamp::from_millis(row.decided_at.unwrap_or_default()),
     });
-    let document = row.record.document;
+    let mut document = row.record.document;
+    let readers = involved(reader);
+    if row.record.involved.iter().any(|i| readers.contains(i))
+        && let Some(impact) = &mut document.impact
+    {
+        for_requester(impact);
+    }
     ApprovalDetail {
         id: row.record.id,
         url,
@@ -228,6 +290,7 @@ pub(crate) fn approval_detail(row: HoldRow, url: String, now: Millis) -> Approva
         database: document.database,
         reason: document.reason,
         statement: document.statement,
+        impact: document.impact,
         parameters: document.parameters,
         risk: document.risk,
         bundle: document.bundle,

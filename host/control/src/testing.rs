@@ -490,6 +490,18 @@ pub(crate) fn hold_request(principal: Arc<Principal>, routes: Vec<Route>) -> Hol
             column: "card".into(),
             labels: [Arc::from("pci")].into(),
         }],
+        impact: Some(Arc::new(pipeline::Impact {
+            rows: Some(4_200),
+            tables: vec![pipeline::TouchedTable {
+                schema: "public".into(),
+                name: "orders".into(),
+                actions: vec!["postgres:update"],
+                lock: Some("ROW EXCLUSIVE"),
+                ..pipeline::TouchedTable::default()
+            }],
+            in_transaction: true,
+            ..pipeline::Impact::default()
+        })),
         reason: "production".into(),
         routes,
     }

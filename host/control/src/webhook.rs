@@ -14,7 +14,7 @@ use pipeline::ports::Clock;
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use weir_client::{Statement, Timestamp};
+use weir_client::{Impact, Statement, Timestamp};
 
 use crate::convert;
 use crate::error::ControlError;
@@ -199,6 +199,7 @@ impl Webhook {
                 opened_at: Timestamp::from_millis(record.opened_at),
                 expires_at: Timestamp::from_millis(record.expires_at),
                 statement,
+                impact: document.impact.as_ref().filter(|_| self.include_statement),
                 outcome: outcome.map(HoldState::as_str),
                 decided_by: by_a_person
                     .then_some(notice.hold.decided_by.as_deref())
@@ -263,6 +264,9 @@ struct Data<'a> {
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<Statement>,
+    /// With the statement only: it names tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impact: Option<&'a Impact>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::action::{Action, Column};
 use crate::approval::{ApprovalRule, HoldInfo, HoldOutcome, Route};
 use crate::facts::Facts;
+use crate::impact::Impact;
 use crate::labels::LabelCatalog;
 use crate::mask::{MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 use crate::ports::{
@@ -316,6 +317,12 @@ impl MemoryApprover {
         let open = self.open.lock();
         let hold = open.iter().find(|h| h.id == id);
         hold.map_or_else(Vec::new, |h| h.request.computed.clone())
+    }
+
+    /// What people are shown of what an open hold would touch.
+    pub fn impact(&self, id: &str) -> Option<Arc<Impact>> {
+        let open = self.open.lock();
+        open.iter().find(|h| h.id == id)?.request.impact.clone()
     }
 
     pub fn abandoned(&self) -> Vec<String> {

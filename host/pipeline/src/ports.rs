@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::action::{Access, Column};
 use crate::approval::{ApprovalRule, Fingerprint, HoldInfo, HoldOutcome, Route};
 use crate::facts::Facts;
+use crate::impact::Impact;
 use crate::labels::LabelCatalog;
 use crate::mask::{MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 use crate::principal::Principal;
@@ -160,6 +161,8 @@ pub struct HoldRequest {
     pub parameters: Vec<Option<Vec<u8>>>,
     /// Labelled columns that it computes with.
     pub computed: Vec<Column>,
+    /// What it would touch, as far as anybody looked.
+    pub impact: Option<Arc<Impact>>,
     pub reason: String,
     /// One per approval rule; all must be satisfied.
     pub routes: Vec<Route>,

@@ -58,6 +58,8 @@ pub struct Approval {
     pub hold: String,
     pub rules: Vec<Arc<str>>,
     pub approvers: Vec<String>,
+    /// What they were shown of what it would touch.
+    pub shown: Vec<String>,
 }
 
 /// An action that was not forwarded.
@@ -73,6 +75,8 @@ pub struct RefusalRecord {
     pub reason: String,
     pub policies: Vec<Arc<str>>,
     pub hold: Option<String>,
+    /// What people were shown of what it would touch.
+    pub shown: Vec<String>,
 }
 
 /// How a forwarded action ended.

@@ -213,6 +213,10 @@ pub struct Limits {
     pub hold_heartbeat: Duration,
     /// A hold inside an open transaction keeps locks: it lasts no longer than this.
     pub hold_in_transaction: Duration,
+    /// How long people may have to wait for a hold because of what is found out about it first.
+    pub survey_time: Duration,
+    /// Connections to targets that find that out, at once.
+    pub max_surveys: usize,
     /// A catalogue snapshot is read again after this time, for changes made behind our back.
     pub catalog_ttl: Duration,
     pub catalog_timeout: Duration,
@@ -245,6 +249,8 @@ impl Default for Limits {
             max_ahead: 1 << 20,
             hold_heartbeat: Duration::from_secs(10),
             hold_in_transaction: Duration::from_secs(30),
+            survey_time: Duration::from_millis(500),
+            max_surveys: 4,
             catalog_ttl: Duration::from_secs(60),
             catalog_timeout: Duration::from_secs(30),
             max_catalog_rows: 2_000_000,

@@ -8,6 +8,7 @@
 //! - `startup` is the typestate from raw socket to authenticated client.
 //! - `statements` follows what the server will answer: names, portals, expected replies.
 //! - `analysis`, `catalog` and `mask` know SQL, the database's contents and rows.
+//! - `survey` finds out what a held statement would touch, for the people who decide.
 //! - `upstream` is the only way out; `relay` moves both directions and asks `pipeline::decide`.
 //!
 //! Architecture invariants:
@@ -26,6 +27,7 @@ mod relay;
 mod service;
 mod startup;
 mod statements;
+mod survey;
 mod upstream;
 pub mod wire;
 

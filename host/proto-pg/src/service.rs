@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub catalogs: Catalogs,
     /// Turns for analyses of large texts.
     pub analysts: Arc<Semaphore>,
+    /// Turns for surveys of held statements.
+    pub surveys: Arc<Semaphore>,
     unauthenticated: Semaphore,
     by_source: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -50,6 +52,7 @@ impl PgService {
             targets,
             keys: CancelKeys::default(),
             catalogs: Catalogs::default(),
+            surveys: Arc::new(Semaphore::new(options.limits.max_surveys)),
             analysts: Arc::new(Semaphore::new(options.limits.max_large_analyses.max(1))),
             unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
             by_source: Mutex::default(),

@@ -94,6 +94,7 @@ pub fn intent(i: &Intent) -> IntentDoc {
             hold: a.hold.clone(),
             rules: strings(&a.rules),
             approvers: a.approvers.clone(),
+            shown: a.shown.clone(),
         }),
         fingerprint: i.fingerprint.to_hex(),
         parameters: i
@@ -155,6 +156,7 @@ pub fn refused(r: &RefusalRecord) -> RefusedDoc {
         kind: refusal_kind(r.kind).into(),
         reason: r.reason.clone(),
         hold: r.hold.clone(),
+        shown: r.shown.clone(),
     }
 }
 

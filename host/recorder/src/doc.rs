@@ -188,6 +188,9 @@ pub struct ApprovalDoc {
     pub hold: String,
     pub rules: Vec<String>,
     pub approvers: Vec<String>,
+    /// What they were shown of what it would touch, line by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<String>,
 }
 
 /// A parameter of a statement, as it was sent.
@@ -220,6 +223,8 @@ pub struct RefusedDoc {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

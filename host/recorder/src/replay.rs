@@ -364,6 +364,9 @@ fn intent(at: &str, seq: u64, doc: &IntentDoc, out: &mut dyn Write) -> io::Resul
         field(out, "approval", &clean(&format!("hold {}", approval.hold)))?;
         list(out, "under rule", &approval.rules)?;
         list(out, "approved by", &approval.approvers)?;
+        for line in &approval.shown {
+            field(out, "shown", &clean(line))?;
+        }
     }
     list(out, "masked", &doc.masked)
 }
@@ -375,6 +378,9 @@ fn refused(at: &str, seq: u64, doc: &RefusedDoc, out: &mut dyn Write) -> io::Res
     list(out, "by policy", &doc.action.policies)?;
     if let Some(hold) = &doc.hold {
         field(out, "hold", &clean(hold))?;
+    }
+    for line in &doc.shown {
+        field(out, "shown", &clean(line))?;
     }
     Ok(())
 }

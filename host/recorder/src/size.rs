@@ -18,7 +18,9 @@ const DIGEST: usize = 256;
 /// takes.
 pub fn intent(i: &Intent) -> usize {
     let approval = i.approval.as_ref().map_or(0, |a| {
-        each(&a.rules, |r| r.len()) + each(&a.approvers, |a| escaped(a))
+        each(&a.rules, |r| r.len())
+            + each(&a.approvers, |a| escaped(a))
+            + each(&a.shown, |l| escaped(l))
     });
     FIXED
         + action(&i.facts, &i.accesses, &i.risk)
@@ -33,6 +35,7 @@ pub fn refused(r: &RefusalRecord) -> usize {
         + action(&r.facts, &r.accesses, &r.risk)
         + each(&r.policies, |p| p.len())
         + escaped(&r.reason)
+        + each(&r.shown, |l| escaped(l))
 }
 
 fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {

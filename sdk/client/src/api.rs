@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::impact::Impact;
 use crate::time::Timestamp;
 
 /// Every error is answered with this.
@@ -477,6 +478,9 @@ pub struct ApprovalDetail {
     /// Why policy asks for approval.
     pub reason: String,
     pub statement: Statement,
+    /// What it would touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impact: Option<Impact>,
     pub parameters: Vec<Parameter>,
     pub risk: Risk,
     pub bundle: BundleRef,

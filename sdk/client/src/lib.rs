@@ -11,6 +11,7 @@
 
 mod api;
 mod client;
+mod impact;
 mod time;
 
 pub use api::{
@@ -22,4 +23,5 @@ pub use api::{
     SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
 pub use client::{Client, ClientError};
+pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use time::Timestamp;

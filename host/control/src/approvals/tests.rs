@@ -545,3 +545,26 @@ async fn a_restart_abandons_what_was_open() {
         assert_eq!(answer.status, StatusCode::CONFLICT);
     }
 }
+
+/// The planner's estimate is made of values: who asks gets it from nobody before somebody agreed.
+#[tokio::test]
+async fn what_it_touches_is_shown_to_those_who_decide() {
+    let rig = Rig::new().await;
+    let hold = rig.hold("alice", vec![route("first", 1)]).await;
+    let call = format!("GET /v1/approvals/{}", hold.info().id);
+    let impact = async |who: &str| {
+        let answer = rig.call(who, &call, serde_json::Value::Null).await;
+        assert_eq!(answer.status, StatusCode::OK, "{who}: {answer:?}");
+        answer.body["impact"].clone()
+    };
+    let shown = impact("bob").await;
+    assert_eq!(shown["rows"], 4_200, "{shown}");
+    assert_eq!(shown["tables"][0]["lock"], "ROW EXCLUSIVE", "{shown}");
+    assert_eq!(shown["in_transaction"], true, "{shown}");
+    let own = impact("alice").await;
+    assert!(own["rows"].is_null(), "{own}");
+    assert!(
+        own["gaps"].to_string().contains("not shown to who asks"),
+        "{own}"
+    );
+}

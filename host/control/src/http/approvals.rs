@@ -117,12 +117,17 @@ pub(super) async fn list(
 )]
 pub(super) async fn one(
     State(shared): State<Shared>,
-    _: Permit,
+    permit: Permit,
     Path(id): Path<String>,
 ) -> Result<Json<ApprovalDetail>, ApiError> {
     let row = find(&shared, &id).await?;
     let url = shared.desk.url(&row.record.id);
-    Ok(Json(convert::approval_detail(row, url, now(&shared))))
+    Ok(Json(convert::approval_detail(
+        row,
+        url,
+        now(&shared),
+        &permit.principal,
+    )))
 }
 
 /// Approves, as far as the caller may.

@@ -111,6 +111,7 @@ fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
                 has_where: true,
                 parsed: true,
             },
+            impact: None,
             parameters: vec![],
             risk: Risk::default(),
             bundle: BundleRef {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use weir_client::{Actor, BundleRef, Parameter, Risk, Statement, TargetInfo, VoteKind};
+use weir_client::{Actor, BundleRef, Impact, Parameter, Risk, Statement, TargetInfo, VoteKind};
 
 use super::Millis;
 use crate::convert;
@@ -75,6 +75,8 @@ pub struct HoldDocument {
     pub database: String,
     pub reason: String,
     pub statement: Statement,
+    #[serde(default)]
+    pub impact: Option<Impact>,
     pub parameters: Vec<Parameter>,
     pub risk: Risk,
     pub bundle: BundleRef,
@@ -100,6 +102,15 @@ impl HoldDocument {
             &mut self.risk.plugins,
         ] {
             shorten_all(names);
+        }
+        if let Some(impact) = &mut self.impact {
+            impact.tables.truncate(KEPT_NAMES);
+            impact.held.truncate(KEPT_NAMES);
+            shorten_all(&mut impact.gaps);
+            for table in &mut impact.tables {
+                shorten_all(&mut table.triggers);
+                table.cascades.truncate(KEPT_NAMES);
+            }
         }
         for actor in &mut self.chain {
             shorten_all(&mut actor.groups);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::action::{Access, Action, Resource};
 use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
 use crate::facts::Facts;
+use crate::impact::{Impact, Survey};
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::{HoldRequest, Policy, Question, Ruling};
 use crate::record::{Approval, Durability, Intent, RefusalRecord};
@@ -16,6 +17,8 @@ use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::{Demand, Risk};
 use crate::session::{Session, not_recorded};
 
+/// A survey bounds itself; this is for one that does not.
+const SURVEY_AT_MOST: Duration = Duration::from_secs(2);
 /// What to do about a denied `data:compute`.
 const COMPUTE_HINT: &str = "Leave labelled columns out of WHERE, JOIN, ORDER BY, GROUP BY, DISTINCT and CASE, or \
      ask for the permission data:compute on them.";
@@ -27,6 +30,8 @@ pub struct Caller<'a> {
     pub cancel: &'a CancellationToken,
     /// Called once when the action is held; must not block.
     pub on_hold: &'a (dyn Fn(&HoldInfo) + Send + Sync),
+    /// Asked what the action would touch, before it is held.
+    pub survey: Option<&'a dyn Survey>,
 }
 
 /// A permit on its way: by which policies, under which approval.
@@ -277,19 +282,9 @@ async fn hold<R>(
     reason: String,
     caller: Caller<'_>,
 ) -> Result<Granted, Turned> {
-    let mut routes = Vec::with_capacity(rules.len());
-    for name in &rules {
-        let Some(rule) = request.policy.approval_rule(name) else {
-            let reason = format!("policy needs approval rule {name:?}, which the bundle lacks");
-            return Err(Turned::down(denied(reason, Vec::new())));
-        };
-        let asked = session
-            .ports
-            .hooks
-            .route(&session.info, &request.facts, rule, risk)
-            .await;
-        routes.push(Route::at_least(rule, asked));
-    }
+    let (routes, impact) =
+        tokio::join!(routes(session, request, risk, &rules), look(caller.survey));
+    let routes = routes?;
     let asked = HoldRequest {
         session: session.info.clone(),
         seq,
@@ -299,6 +294,7 @@ async fn hold<R>(
         fingerprint,
         parameters: request.parameters.clone(),
         computed: request.computed.clone(),
+        impact: impact.clone(),
         reason,
         routes,
     };
@@ -310,7 +306,10 @@ async fn hold<R>(
             format!("this needs an approval, which cannot be asked for now: {error}"),
         ))
     })?;
-    let id = hold.info().id.clone();
+    let held = Held {
+        id: hold.info().id.clone(),
+        impact,
+    };
     (caller.on_hold)(hold.info());
 
     // The end of the session comes first: who cancels because of it is told why.
@@ -332,7 +331,7 @@ async fn hold<R>(
         Ok(outcome) => outcome,
         Err((kind, fault, reason)) => {
             hold.abandon().await;
-            return Err(Turned::held(id, kind, fault, reason));
+            return Err(Turned::held(held, kind, fault, reason));
         }
     };
     let approvers = match outcome {
@@ -342,12 +341,17 @@ async fn hold<R>(
         } if given == fingerprint => approvers,
         HoldOutcome::Approved { .. } => {
             let reason = "the approval was given for something else";
-            return Err(Turned::held(id, RefusalKind::HoldDenied, Fault::Us, reason));
+            return Err(Turned::held(
+                held,
+                RefusalKind::HoldDenied,
+                Fault::Us,
+                reason,
+            ));
         }
         HoldOutcome::Denied { by, reason } => {
             let reason = format!("denied by {by}: {reason}");
             return Err(Turned::held(
-                id,
+                held,
                 RefusalKind::HoldDenied,
                 Fault::Policy,
                 reason,
@@ -356,7 +360,7 @@ async fn hold<R>(
         HoldOutcome::Expired => {
             let reason = "nobody approved it in time";
             return Err(Turned::held(
-                id,
+                held,
                 RefusalKind::HoldExpired,
                 Fault::Policy,
                 reason,
@@ -365,7 +369,7 @@ async fn hold<R>(
         HoldOutcome::Abandoned => {
             let reason = "the hold was abandoned";
             return Err(Turned::held(
-                id,
+                held,
                 RefusalKind::Abandoned,
                 Fault::Client,
                 reason,
@@ -377,7 +381,7 @@ async fn hold<R>(
     if now_active.bundle().digest != request.policy.bundle().digest {
         let reason = "the policy bundle changed while this waited; send it again";
         return Err(Turned::held(
-            id,
+            held,
             RefusalKind::PolicyChanged,
             Fault::Policy,
             reason,
@@ -389,28 +393,75 @@ async fn hold<R>(
             policies,
             rules: granted,
             approval: Some(Approval {
-                hold: id,
+                shown: held.shown(),
+                hold: held.id,
                 rules,
                 approvers,
             }),
         }),
         Ruling::Deny { reason, policies } => Err(Turned {
             refusal: denied(reason, policies),
-            hold: Some(id),
+            hold: Some(held),
         }),
         Ruling::NeedsApproval {
             reason, policies, ..
         } => Err(Turned {
             refusal: denied(reason, policies),
-            hold: Some(id),
+            hold: Some(held),
         }),
     }
+}
+
+/// Whom to ask, one for each rule.
+async fn routes<R>(
+    session: &Session,
+    request: &Request<R>,
+    risk: &Risk,
+    rules: &[Arc<str>],
+) -> Result<Vec<Route>, Turned> {
+    let mut routes = Vec::with_capacity(rules.len());
+    for name in rules {
+        let Some(rule) = request.policy.approval_rule(name) else {
+            let reason = format!("policy needs approval rule {name:?}, which the bundle lacks");
+            return Err(Turned::down(denied(reason, Vec::new())));
+        };
+        let asked = session
+            .ports
+            .hooks
+            .route(&session.info, &request.facts, rule, risk)
+            .await;
+        routes.push(Route::at_least(rule, asked));
+    }
+    Ok(routes)
+}
+
+/// People wait for this, so it is short, whoever looks.
+async fn look(survey: Option<&dyn Survey>) -> Option<Arc<Impact>> {
+    let survey = survey?;
+    let looked = tokio::time::timeout(SURVEY_AT_MOST, survey.survey()).await;
+    Some(Arc::new(looked.unwrap_or_else(|_| Impact {
+        gaps: vec!["nothing was found out in time".into()],
+        ..Impact::default()
+    })))
 }
 
 /// A refusal on its way, with the hold it came from.
 struct Turned {
     refusal: Refusal,
-    hold: Option<String>,
+    hold: Option<Held>,
+}
+
+/// A hold that was opened, and what people were shown.
+#[derive(Clone)]
+struct Held {
+    id: String,
+    impact: Option<Arc<Impact>>,
+}
+
+impl Held {
+    fn shown(&self) -> Vec<String> {
+        self.impact.as_ref().map_or_else(Vec::new, |i| i.lines())
+    }
 }
 
 impl Turned {
@@ -421,7 +472,7 @@ impl Turned {
         }
     }
 
-    fn held(hold: String, kind: RefusalKind, fault: Fault, reason: impl Into<String>) -> Self {
+    fn held(hold: Held, kind: RefusalKind, fault: Fault, reason: impl Into<String>) -> Self {
         Self {
             refusal: Refusal::new(kind, fault, reason),
             hold: Some(hold),
@@ -484,7 +535,8 @@ async fn refuse<R>(
         kind: refusal.kind,
         reason: refusal.reason.clone(),
         policies: refusal.policies.clone(),
-        hold,
+        shown: hold.as_ref().map_or_else(Vec::new, Held::shown),
+        hold: hold.map(|h| h.id),
     };
     if let Err(error) = session.journal.refused(record).await {
         // It is refused all the same; the failed recorder ends the session.

@@ -59,6 +59,7 @@ async fn open_for(memory: &Memory, expires_in: Duration) -> Session {
     let caller = Caller {
         cancel: &cancel,
         on_hold: &|_| {},
+        survey: None,
     };
     Session::open(
         memory.ports(),
@@ -101,6 +102,7 @@ async fn ask(session: &Session, request: Request<String>) -> Result<Permitted<St
         Caller {
             cancel: &cancel,
             on_hold: &|_| {},
+            survey: None,
         },
     )
     .await
@@ -520,6 +522,7 @@ async fn what_was_held_is_on_the_disk() {
     let caller = Caller {
         cancel: &cancel,
         on_hold: &|info| memory.approver.approve(&info.id, "bob"),
+        survey: None,
     };
     let _permitted = decide(&session, request, caller).await.unwrap();
     let intent = memory.journal.intents().pop().unwrap();

@@ -8,7 +8,7 @@ use pipeline::Column;
 
 use super::resolve::{ANY, CODE, OutColumn, Output, Sink, Source};
 use super::shape::{Field, Taint};
-use super::summary::family;
+use crate::catalog::family;
 use crate::catalog::{RelationInfo, Snapshot};
 
 /// Views over views over views.

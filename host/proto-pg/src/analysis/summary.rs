@@ -10,7 +10,7 @@ use super::found::{Found, Place, Top};
 use super::lineage::Masked;
 use super::resolve::{ANY, CODE, Source};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
-use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot};
+use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot, family};
 
 pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
                                  where no label protects them";
@@ -106,6 +106,8 @@ pub(crate) struct Summary {
     pub effects: Vec<Effect>,
     /// Code that is not PostgreSQL's own runs.
     pub foreign: bool,
+    /// Planning can run some of it: all of it but triggers.
+    pub plans_code: bool,
     /// A name could come to mean a labelled relation when another one is dropped or renamed.
     pub shadowed: bool,
 }
@@ -162,6 +164,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         refuse: found.refuse.clone(),
         effects: draft.effects,
         foreign: found.opaque,
+        plans_code: found.opaque || found.hidden_code,
         shadowed: false,
     };
     if found.sets_path {
@@ -173,6 +176,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     builder.rest(found, &mut summary);
     let hidden = builder.hidden_code(found, &mut summary) || found.hidden_code;
     summary.foreign |= opaque || hidden;
+    summary.plans_code |= opaque;
     let elsewhere = builder.elsewhere(found);
     summary.shadowed = elsewhere.is_some();
     if let Some(columns) = elsewhere
@@ -265,6 +269,7 @@ fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.touches_catalog |= inner.touches_catalog;
     into.locks |= inner.locks;
     into.foreign |= inner.foreign;
+    into.plans_code |= inner.plans_code;
     into.shadowed |= inner.shadowed;
     into.parsed &= inner.parsed;
     into.unknown_names |= inner.unknown_names;
@@ -386,6 +391,7 @@ impl Builder<'_> {
             };
             let effects = snapshot.write(*index, *action);
             code |= effects.code;
+            summary.plans_code |= effects.stored;
             for reached in effects.reached.iter().flat_map(|&i| family(snapshot, i)) {
                 let columns = self.index.of(reached).iter();
                 summary.labelled.extend(columns.cloned());
@@ -395,7 +401,9 @@ impl Builder<'_> {
                 .into_iter()
                 .flat_map(|i| family(snapshot, i));
             let mut read = read.filter_map(|i| snapshot.relation(i));
-            code |= read.any(|r| r.hidden.policies);
+            let policies = read.any(|r| r.hidden.policies);
+            code |= policies;
+            summary.plans_code |= policies;
         }
         code
     }
@@ -577,18 +585,4 @@ fn note(
         Action::PostgresSelect | Action::PostgresCopyOut => summary.reads.insert(relation),
         _ => summary.writes_to.insert(relation),
     };
-}
-
-/// A relation and everything whose rows are read through it.
-pub(crate) fn family(snapshot: &Snapshot, index: usize) -> BTreeSet<usize> {
-    let mut seen = BTreeSet::new();
-    let mut queue = vec![index];
-    while let Some(next) = queue.pop() {
-        if seen.insert(next)
-            && let Some(info) = snapshot.relation(next)
-        {
-            queue.extend(&info.children);
-        }
-    }
-    seen
 }

@@ -35,6 +35,12 @@ impl Analysis {
         !self.facts.parsed || self.summaries.iter().any(|s| s.foreign)
     }
 
+    /// Can planning it alone run such code? Triggers do not fire then.
+    pub(crate) fn plans_code(&self) -> bool {
+        let calls = |a: &pipeline::Access| a.action == pipeline::Action::PostgresCall;
+        self.summaries.iter().any(|s| s.plans_code) || self.accesses.iter().any(calls)
+    }
+
     /// This, or whatever it meant before.
     pub(crate) fn or_as(self, older: &Self) -> Self {
         if !self.is_covered_by(older) {

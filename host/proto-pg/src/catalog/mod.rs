@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use crate::analysis::resolve::ViewDef;
 
 pub(crate) use labels::LabelIndex;
-pub(crate) use resolve::Path;
+pub(crate) use resolve::{Path, family};
 pub use session::SessionState;
 pub(crate) use session::{Prepared, Rest};
 

@@ -1,5 +1,6 @@
 //! From names to what they can mean.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{FunctionInfo, Snapshot};
@@ -106,4 +107,18 @@ impl Snapshot {
             .get(name)
             .is_some_and(|named| named.iter().any(|f| f.takes_row))
     }
+}
+
+/// A relation and everything whose rows are read through it.
+pub(crate) fn family(snapshot: &Snapshot, index: usize) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    let mut queue = vec![index];
+    while let Some(next) = queue.pop() {
+        if seen.insert(next)
+            && let Some(info) = snapshot.relation(next)
+        {
+            queue.extend(&info.children);
+        }
+    }
+    seen
 }

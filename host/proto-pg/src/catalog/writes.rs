@@ -16,6 +16,8 @@ const TRUNCATE: u16 = 32;
 pub(crate) struct WriteEffects {
     /// Code that is not PostgreSQL's own runs: it can say anything, and change the rows.
     pub code: bool,
+    /// Some of it stands in defaults, constraints and indexes, which planning looks at, too.
+    pub stored: bool,
     /// Functions of casts that it implies.
     pub casts: BTreeSet<FunctionName>,
     /// Relations whose rows change too.
@@ -54,6 +56,7 @@ impl Snapshot {
             }
             let Some(info) = self.relation(next) else {
                 effects.code = true;
+                effects.stored = true;
                 continue;
             };
             effects.of(info, events);
@@ -80,6 +83,7 @@ impl WriteEffects {
         self.code |= info.hidden.triggers & events != 0;
         if events & (INSERT | UPDATE) != 0 {
             self.code |= info.hidden.stores;
+            self.stored |= info.hidden.stores;
             self.casts.extend(info.hidden.casts.iter().cloned());
         }
     }

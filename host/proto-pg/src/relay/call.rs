@@ -13,6 +13,7 @@ use super::judge::request;
 use crate::catalog::FIRST_USER_OID;
 use crate::refusal::Refused;
 use crate::statements::{Judged, Run};
+use crate::survey::About;
 use crate::upstream::Statement;
 use crate::wire::HEADER;
 use crate::wire::frontend::{self, FunctionCall};
@@ -61,7 +62,10 @@ impl FromClient {
         asked
             .unmaskable
             .get_or_insert("the answer of a function call cannot be masked");
-        let permitted = match self.decide(asked).await? {
+        let permitted = match self
+            .decide(asked, About::with_parameters(&judged, text.as_bytes()))
+            .await?
+        {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 let refused = judged.told(&refusal, &self.link.session.info().id_text);

@@ -11,6 +11,7 @@ use super::{Direction, End, Link, UpstreamSender, violation};
 use crate::analysis::{CopyFormat, CopyKind};
 use crate::refusal::Refused;
 use crate::statements::{Budget, CopyIn, Forgets, Judged, Run};
+use crate::survey::About;
 use crate::upstream::{Sender, Statement, Stream};
 use crate::wire::backend::TxStatus;
 use crate::wire::frontend::{self, FrameLimits, Tag};
@@ -239,7 +240,7 @@ impl FromClient {
         let mut canonical = b"query\0".to_vec();
         canonical.extend_from_slice(&sql);
         let asked = request(&judged, canonical, Vec::new(), Statement::Query(frame));
-        let permitted = match self.decide(asked).await? {
+        let permitted = match self.decide(asked, About::text(&judged, &sql)).await? {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 let refused = judged.told(&refusal, &self.link.session.info().id_text);

@@ -13,6 +13,7 @@ use crate::refusal::Refused;
 use crate::statements::{
     Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, cut_name, fit_name,
 };
+use crate::survey::About;
 use crate::upstream::{Bound, DecidedBind, NO_SUCH, Planned, Sender, Statement};
 use crate::wire::HEADER;
 use crate::wire::frontend::{self, Bind, Execute, Object};
@@ -129,7 +130,7 @@ impl FromClient {
         let mut canonical = b"parse\0".to_vec();
         canonical.extend_from_slice(sql);
         let asked = request(judged, canonical, Vec::new(), Statement::Nothing);
-        match self.decide(asked).await? {
+        match self.decide(asked, About::text(judged, sql)).await? {
             Err(refusal) => Ok(judged.told(&refusal, &self.link.session.info().id_text)),
             // It cannot be permitted: its policy only refuses.
             Ok(permitted) => {
@@ -362,7 +363,11 @@ impl FromClient {
     ) -> Result<Result<Permitted<R>, Refused>, End> {
         let (canonical, params) = (portal.canonical.clone(), portal.params.clone());
         let asked = request(judged, canonical, params, payload);
-        let permitted = match self.decide(asked).await? {
+        let about = match portal.params.is_empty() {
+            true => About::text(judged, &portal.prepared.sql),
+            false => About::with_parameters(judged, &portal.prepared.sql),
+        };
+        let permitted = match self.decide(asked, about).await? {
             Ok(permitted) => permitted,
             Err(refusal) => {
                 return Ok(Err(judged.told(&refusal, &self.link.session.info().id_text)));

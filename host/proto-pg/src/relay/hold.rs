@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::End;
 use super::client::FromClient;
-use crate::wire::backend::TxStatus;
+use crate::survey::{About, Surveyor};
 use crate::wire::encode;
 
 /// What a client reads while it waits.
@@ -42,8 +42,14 @@ impl FromClient {
     pub(super) async fn decide<R>(
         &mut self,
         request: Request<R>,
+        about: About<'_>,
     ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let link = self.link.clone();
+        let surveyor = Surveyor {
+            about,
+            link: &link,
+            path: self.judge.path(),
+        };
         let cancel = CancellationToken::new();
         let busy = link.flow.lock().is_busy();
         let _deciding = link.cancellable.deciding(cancel.clone(), busy);
@@ -56,6 +62,7 @@ impl FromClient {
         let caller = Caller {
             cancel: &cancel,
             on_hold: &on_hold,
+            survey: Some(&surveyor),
         };
         let decision = decide(&link.session, request, caller);
         tokio::pin!(decision);
@@ -140,8 +147,7 @@ impl FromClient {
     }
 
     fn in_transaction(&self) -> bool {
-        let flow = self.link.flow.lock();
-        flow.tx() != TxStatus::Idle || !flow.is_quiescent()
+        self.link.in_transaction()
     }
 
     /// Waits until the flow is as wanted, and listens to the client meanwhile.

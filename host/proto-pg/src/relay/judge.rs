@@ -16,7 +16,7 @@ use super::client::FromClient;
 use super::own::Patience;
 use super::texts::Under;
 use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse, unread};
-use crate::catalog::{SessionState, Snapshot};
+use crate::catalog::{Path, SessionState, Snapshot};
 use crate::refusal::Refused;
 use crate::statements::{Epoch, Forgets, Judged};
 use crate::wire::backend::TxStatus;
@@ -69,6 +69,14 @@ impl Judge {
 
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.held.snapshot
+    }
+
+    /// Where names are looked up, if that is known.
+    pub fn path(&self) -> Option<Vec<Arc<str>>> {
+        match self.state.path() {
+            Path::Known(schemas) => Some(schemas.to_vec()),
+            Path::Unknown => None,
+        }
     }
 
     pub fn epoch(&self) -> Epoch {

@@ -42,6 +42,7 @@ use crate::service::Shared;
 use crate::startup::Authenticated;
 use crate::statements::Flow;
 use crate::upstream::{Sender, Stream};
+use crate::wire::backend::TxStatus;
 use catalog::Catalog;
 
 pub(crate) use catalog::{Catalogs, Moves};
@@ -61,6 +62,8 @@ pub(crate) struct Link {
     pub catalog: Catalog,
     /// Turns for analyses of large texts, over all sessions.
     pub analysts: Arc<Semaphore>,
+    /// Turns for surveys of held statements, over all sessions.
+    pub surveys: Arc<Semaphore>,
     pub cancellable: Arc<Cancellable>,
     /// The database's encoding is UTF-8, as the client's is pinned to be.
     pub utf8: bool,
@@ -92,6 +95,14 @@ impl Link {
         let answer = policy.is_indifferent(&info.principal, &info.target);
         *last = Some((digest.clone(), answer));
         answer
+    }
+}
+
+impl Link {
+    /// Is a transaction open, or may one be by the time that what is under way is done?
+    pub fn in_transaction(&self) -> bool {
+        let flow = self.flow.lock();
+        flow.tx() != TxStatus::Idle || !flow.is_quiescent()
     }
 }
 

@@ -203,6 +203,7 @@ async fn ask(
     let caller = Caller {
         cancel: &cancel,
         on_hold: &on_hold,
+        survey: None,
     };
     let decision = Session::open(shared.options.ports.clone(), info, connect, caller);
     tokio::pin!(decision);
@@ -404,6 +405,7 @@ async fn finish(
         mask_keys: shared.options.mask_keys.clone(),
         catalog,
         analysts: shared.analysts.clone(),
+        surveys: shared.surveys.clone(),
         cancellable,
         utf8,
         indifferent: Mutex::default(),

@@ -5,6 +5,8 @@
 //! - `Permitted::release` is called here and nowhere else in this crate.
 //! - Nothing that a client wrote as SQL leaves in another way than [`Sender::send`] (after a full
 //!   decision) or [`Sender::plan`] (a Parse that policy did not deny: the server understands it).
+//! - For those who decide on a held statement, [`Upstream::one`] has it planned under EXPLAIN, on a
+//!   read-only connection of its own, if planning it runs no code but PostgreSQL's.
 //! - A portal is planned by its Bind, which can run the code that its text calls: such a Bind leaves
 //!   by [`Sender::bind_decided`], after a full decision.
 
@@ -165,6 +167,14 @@ pub(crate) enum Cancel {
 }
 
 impl Cancel {
+    /// The server process behind the connection.
+    pub fn process(&self) -> u32 {
+        match self {
+            Self::Key(key) => key.pid,
+            Self::Backend(backend) => backend.pid,
+        }
+    }
+
     /// Within `limits.upstream_login_timeout`.
     pub async fn run(&self, target: &PgTarget, limits: &Limits) -> Result<(), UpstreamError> {
         let attempt = async {

@@ -114,10 +114,26 @@ impl Upstream {
             .unwrap_or(Err(QueryError::Timeout))
     }
 
+    /// One statement, and no more: the server itself refuses a text with several.
+    pub async fn one(&mut self, sql: &str, bounds: Bounds) -> Result<Rows, QueryError> {
+        let mut out = bytes::BytesMut::new();
+        encode::parse(&mut out, b"", sql.as_bytes(), &[]);
+        encode::bind(&mut out, b"", b"", encode::BIND_PLAIN);
+        encode::execute(&mut out, b"", 0);
+        encode::empty(&mut out, b'S');
+        tokio::time::timeout(bounds.time, self.ask(&out, bounds))
+            .await
+            .unwrap_or(Err(QueryError::Timeout))
+    }
+
     async fn query_unbounded(&mut self, sql: &str, bounds: Bounds) -> Result<Rows, QueryError> {
         let mut out = bytes::BytesMut::new();
         encode::query(&mut out, sql.as_bytes());
-        self.io.write_all(&out).await?;
+        self.ask(&out, bounds).await
+    }
+
+    async fn ask(&mut self, out: &[u8], bounds: Bounds) -> Result<Rows, QueryError> {
+        self.io.write_all(out).await?;
         self.io.flush().await?;
         let mut collector = Collector::default();
         loop {

@@ -101,6 +101,7 @@ fn pipeline_approval() -> pipeline::Approval {
         hold: "hold-9".into(),
         rules: vec!["two-people".into()],
         approvers: vec!["bob".into(), "carol".into()],
+        shown: vec!["public.orders: postgres:update".into()],
     }
 }
 

@@ -157,7 +157,12 @@ pub fn intent(seq: u64, text: &str) -> Intent {
         risk: Arc::new(Risk::default()),
         bundle: bundle(),
         policies: vec!["grant-read".into()],
-        approval: None,
+        approval: Some(pipeline::Approval {
+            hold: "hold-0".into(),
+            rules: vec!["risky".into()],
+            approvers: vec!["bob".into()],
+            shown: vec!["public.orders: postgres:update".into()],
+        }),
         fingerprint: Fingerprint([7; 32]),
         parameters: vec![None, Some(b"x".to_vec()), Some(vec![0xff, 0])],
         masked: vec!["public.users.ssn".into()],
@@ -177,6 +182,7 @@ pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
         reason: "denied by bob: no".into(),
         policies: vec!["guard-writes".into()],
         hold: Some("hold-1".into()),
+        shown: vec!["about 3 rows, as the planner \"estimates\"".into()],
     }
 }
 

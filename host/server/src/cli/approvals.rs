@@ -178,6 +178,12 @@ fn show(a: &ApprovalDetail) {
     for column in &a.statement.computes {
         println!("  decided by the labelled column {}", shown(column));
     }
+    if let Some(impact) = &a.impact {
+        println!("  it touches:");
+        for line in impact.lines() {
+            println!("    {}", shown(&line));
+        }
+    }
     for route in &a.routes {
         println!(
             "  {}: {} of {} from [{}]",

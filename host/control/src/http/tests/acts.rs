@@ -318,6 +318,7 @@ async fn open(rig: &Rig, info: Arc<SessionInfo>) -> Session {
     let caller = Caller {
         cancel: &CancellationToken::new(),
         on_hold: &|_| {},
+        survey: None,
     };
     Session::open(rig.ports(), info, vec![connect], caller)
         .await
@@ -479,6 +480,7 @@ async fn decide_waits_at_the_desk() {
     let caller = Caller {
         cancel: &cancel,
         on_hold: &on_hold,
+        survey: None,
     };
     let permitted = pipeline::decide(&session, request, caller).await.unwrap();
     assert_eq!(*permitted.get(), "the bytes");

@@ -30,6 +30,7 @@ async fn populated() -> (Rig, Vec<(String, Action)>) {
     let caller = pipeline::Caller {
         cancel: &tokio_util::sync::CancellationToken::new(),
         on_hold: &|_| {},
+        survey: None,
     };
     let connect = pipeline::Access {
         action: Action::PostgresConnect,
