@@ -12,6 +12,8 @@ use super::walk::{Out, Walk};
 use crate::catalog::Snapshot;
 
 const MOVES: &str = "this could move or rename labelled columns to where no label protects them";
+const OUTSIDE: &str = "files, programs and other servers can give labelled columns away, because no \
+                       label protects what is read there";
 
 pub(super) fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
     let mut walk = cx.walk();
@@ -100,6 +102,9 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         }
         Node::AlterTableStmt(s) => {
             touches(walk, Action::PostgresAlter, s.relation());
+            if is_foreign(s, walk) {
+                reaches_outside(walk);
+            }
             for command in s.cmds() {
                 match command {
                     Node::AlterTableCmd(command) => alter_table(command, walk),
@@ -145,6 +150,24 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
 fn runs_later(walk: &mut Walk<'_, '_>) {
     walk.found.opaque = true;
     walk.found.copies = Some(COPIES);
+}
+
+/// Through files, programs, libraries and other servers the data of this one can be reached as well,
+/// and nothing says whose it is.
+pub(super) fn reaches_outside(walk: &mut Walk<'_, '_>) {
+    walk.found.opaque = true;
+    walk.found.copies = Some(OUTSIDE);
+}
+
+/// Its options say which table of which server it stands for.
+fn is_foreign<'t>(s: &'t nodes::AlterTableStmt, walk: &mut Walk<'t, '_>) -> bool {
+    let places = s.relation().map(|r| walk.places(r)).unwrap_or_default();
+    let snapshot = walk.snapshot;
+    s.objtype == ObjectType::OBJECT_FOREIGN_TABLE
+        || places.iter().any(|place| match place {
+            Place::Known(index) => snapshot.relation(*index).is_some_and(|r| r.kind == b'f'),
+            Place::Unknown { .. } => false,
+        })
 }
 
 fn create_table<'t>(s: &'t nodes::CreateStmt, walk: &mut Walk<'t, '_>) {
@@ -346,8 +369,6 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         | Node::CheckPointStmt(_)
         | Node::ListenStmt(_)
         | Node::NotifyStmt(_)
-        | Node::LoadStmt(_)
-        | Node::AlterSystemStmt(_)
         | Node::CreatedbStmt(_)
         | Node::AlterDatabaseStmt(_)
         | Node::AlterDatabaseSetStmt(_)
@@ -356,20 +377,22 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         | Node::CreateTableSpaceStmt(_)
         | Node::DropTableSpaceStmt(_)
         | Node::AlterTableSpaceOptionsStmt(_)
+        | Node::AlterExtensionContentsStmt(_)
+        | Node::DropUserMappingStmt(_) => {}
+        Node::LoadStmt(_)
+        | Node::AlterSystemStmt(_)
         | Node::CreateExtensionStmt(_)
         | Node::AlterExtensionStmt(_)
-        | Node::AlterExtensionContentsStmt(_)
         | Node::CreateFdwStmt(_)
         | Node::AlterFdwStmt(_)
         | Node::CreateForeignServerStmt(_)
         | Node::AlterForeignServerStmt(_)
         | Node::CreateUserMappingStmt(_)
         | Node::AlterUserMappingStmt(_)
-        | Node::DropUserMappingStmt(_)
+        | Node::ImportForeignSchemaStmt(_)
         | Node::CreatePLangStmt(_)
-        | Node::CreateAmStmt(_) => {}
-        Node::ImportForeignSchemaStmt(_)
-        | Node::CreateEventTrigStmt(_)
+        | Node::CreateAmStmt(_) => reaches_outside(walk),
+        Node::CreateEventTrigStmt(_)
         | Node::AlterEventTrigStmt(_)
         | Node::CreatePublicationStmt(_)
         | Node::AlterPublicationStmt(_)

@@ -482,6 +482,7 @@ fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     let mut walk = cx.walk();
     let server_file = s.filename().is_some() || s.is_program;
     if server_file {
+        ddl::reaches_outside(&mut walk);
         walk.found.database.insert(Action::PostgresUtility);
         walk.found.writes = true;
     }

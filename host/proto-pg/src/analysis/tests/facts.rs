@@ -218,7 +218,7 @@ const TABLE: &[(&str, &str)] = &[
     ("COPY open FROM STDIN", "copy insert:public.open writes"),
     (
         "COPY open FROM '/etc/passwd'",
-        "copy insert:public.open utility:db writes",
+        "copy insert:public.open utility:db writes UNMASKABLE",
     ),
     (
         "COPY open FROM STDIN; DROP TABLE emp; SELECT 1",
@@ -435,7 +435,10 @@ const TABLE: &[(&str, &str)] = &[
         "SELECT 1 === 2 FROM emp TABLESAMPLE evil(1)",
         "select select:public.emp+ NOT-PARSED",
     ),
-    ("ALTER SYSTEM SET work_mem = 1", "utility utility:db writes"),
+    (
+        "ALTER SYSTEM SET work_mem = 1",
+        "utility utility:db writes UNMASKABLE",
+    ),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod hidden;
 mod hostile;
 mod made_up;
 mod oracle;
+mod outside;
 mod truth;
 
 use std::sync::Arc;
