@@ -5,6 +5,7 @@ use pg_raw_parse::{Node, nodes};
 use pipeline::{Action, SqlKind};
 
 use super::found::{Found, Place};
+use super::resolve::{ANY, Source};
 use super::statement::{Cx, summarize};
 use super::stored;
 use super::summary::{COPIES, Draft};
@@ -361,9 +362,7 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
             }
         }
         Node::ClusterStmt(s) => {
-            if let Some(relation) = s.relation() {
-                touches(walk, Action::PostgresUtility, Some(relation));
-            }
+            orders(s.relation(), walk);
         }
         Node::ReindexStmt(_)
         | Node::CheckPointStmt(_)
@@ -405,6 +404,28 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
     walk.found.database.insert(Action::PostgresUtility);
     walk.found.changes_catalog = true;
     Some(SqlKind::Utility)
+}
+
+/// CLUSTER: the order in which rows lie, and so in which they come, is that of an index.
+fn orders<'t>(relation: Option<&'t nodes::RangeVar>, walk: &mut Walk<'t, '_>) {
+    let Some(relation) = relation else {
+        walk.found.opaque = true;
+        walk.found.computed.push(ANY);
+        return;
+    };
+    touches(walk, Action::PostgresUtility, Some(relation));
+    let snapshot = walk.snapshot;
+    for place in walk.places(relation) {
+        let Place::Known(index) = place else { continue };
+        let Some(info) = snapshot.relation(index) else {
+            continue;
+        };
+        let columns = info.columns.iter().map(|column| Source {
+            relation: info.oid,
+            column: column.number,
+        });
+        walk.found.computed.extend(columns);
+    }
 }
 
 fn schema(walk: &mut Walk<'_, '_>, action: Action, name: &str) {

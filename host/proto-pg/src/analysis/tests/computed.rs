@@ -281,6 +281,9 @@ const TABLE: &[(&str, &str)] = &[
     ),
     ("ALTER TABLE emp ADD CHECK (ssn LIKE '1%')", E_SSN),
     ("CREATE POLICY x ON emp USING (ssn LIKE '1%')", E_SSN),
+    ("CLUSTER emp USING emp_ssn_key", REACH),
+    ("CLUSTER open USING open_pkey", NOTHING),
+    ("CLUSTER", REACH),
     // Code that can read anything.
     ("SELECT id FROM emp WHERE f(id) = 1", REACH),
     ("SELECT f(id) AS y, ssn FROM emp ORDER BY y", REACH),
