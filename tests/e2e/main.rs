@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod bypasses;
 mod clients;
 mod compute;
 mod config;
@@ -23,10 +24,12 @@ mod infrastructure;
 mod logins;
 mod malformed;
 mod masking;
+mod noninterference;
 mod plugins;
 mod postgres18;
 mod scripts;
 mod session;
 mod shop;
 mod tidy;
+mod vaults;
 mod webhook;

@@ -21,5 +21,6 @@ pub mod psql;
 mod reaper;
 pub mod receiver;
 pub mod s3;
+pub mod vault;
 pub mod weir;
 pub mod wire;

@@ -216,6 +216,11 @@ impl Client {
 
     /// Reads up to ReadyForQuery, or to the end of the connection if an error came before it.
     pub fn reply(&mut self) -> Result<Reply> {
+        self.reply_and_feed(&[])
+    }
+
+    /// The same; a server that wants rows copied to it gets `feed`.
+    pub fn reply_and_feed(&mut self, feed: &[u8]) -> Result<Reply> {
         let mut reply = Reply::default();
         loop {
             let frame = match self.frame() {
@@ -229,6 +234,7 @@ impl Client {
                 b'E' => reply.errors.push(fields(&frame.body)),
                 b'N' => reply.notices.push(fields(&frame.body)),
                 b'd' => reply.copied.extend_from_slice(&frame.body),
+                b'G' => self.send_raw(feed)?,
                 b'Z' => reply.status = frame.body.first().copied().unwrap_or_default(),
                 _ => {}
             }

@@ -36,6 +36,8 @@ usage: cargo xtask <command>
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
   bench hold      start what `bench` measures and wait, for a profiler
   regress [TEST]  PostgreSQL's regression suite through Weir: [--direct] [--bundle DIR]
+  noninterference [--count N] [--seed S]
+                  so many generated queries to two databases that differ in labelled values only
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
@@ -73,6 +75,7 @@ fn run(args: &[&str]) -> Result<()> {
         }
         ["bench", rest @ ..] => bench::run(rest),
         ["regress", rest @ ..] => regress::run(rest),
+        ["noninterference", rest @ ..] => test::non_interference(&root, rest),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use weir_tests::paths;
 
 use crate::{build_plugins, demo, deps, dist, fuzz, plugins, sh};
@@ -72,6 +72,32 @@ pub fn clients(root: &Path, args: &[&str]) -> Result<()> {
         ["--write"] => true,
         other => bail!("clients does not know {}: --write", other.join(" ")),
     };
+    let mut test = end_to_end(root, &["clients::every_client"])?;
+    if write {
+        test.env("WEIR_CLIENTS_WRITE", "1");
+    }
+    sh::run(test)
+}
+
+/// The end-to-end test of that name, longer or with another seed.
+pub fn non_interference(root: &Path, args: &[&str]) -> Result<()> {
+    let mut test = end_to_end(root, &["noninterference::labelled", "--nocapture"])?;
+    for pair in args.chunks(2) {
+        let (name, value) = match pair {
+            ["--count", n] => ("WEIR_NONINTERFERENCE", n),
+            ["--seed", n] => ("WEIR_NONINTERFERENCE_SEED", n),
+            other => bail!("{}: --count N and --seed S are known", other.join(" ")),
+        };
+        let number: u64 = value
+            .parse()
+            .with_context(|| format!("{value} is no number"))?;
+        test.env(name, number.to_string());
+    }
+    sh::run(test)
+}
+
+/// Some end-to-end tests, once what they need is there.
+fn end_to_end(root: &Path, filter: &[&str]) -> Result<Command> {
     deps::ensure(deps::ALL)?;
     build_plugins(root)?;
     sh::run(sh::cargo(root, &["build", "--locked", "-p", "server"]))?;
@@ -84,11 +110,7 @@ pub fn clients(root: &Path, args: &[&str]) -> Result<()> {
         "e2e",
         "--",
     ];
-    let mut test = sh::cargo(root, &[&test[..], &["clients::every_client"]].concat());
-    if write {
-        test.env("WEIR_CLIENTS_WRITE", "1");
-    }
-    sh::run(test)
+    Ok(sh::cargo(root, &[&test[..], filter].concat()))
 }
 
 fn forget_skipped() -> Result<()> {
