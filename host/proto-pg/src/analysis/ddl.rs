@@ -9,6 +9,7 @@ use super::resolve::{ANY, Source};
 use super::statement::{Cx, summarize};
 use super::stored;
 use super::summary::{COPIES, Draft};
+use super::tells;
 use super::walk::{Out, Walk};
 use crate::catalog::Snapshot;
 
@@ -95,6 +96,9 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         Node::RefreshMatViewStmt(s) => touches(walk, Action::PostgresAlter, s.relation()),
         Node::IndexStmt(s) => {
             touches(walk, Action::PostgresAlter, s.relation());
+            let keys = s.index_params().iter().map(Node::IndexElem);
+            let elements = keys.chain(s.index_including_params());
+            tells::columns(walk, s.relation(), tells::of_elements(elements));
         }
         Node::CreateStatsStmt(s) => {
             for relation in s.relations() {
@@ -108,7 +112,10 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
             }
             for command in s.cmds() {
                 match command {
-                    Node::AlterTableCmd(command) => alter_table(command, walk),
+                    Node::AlterTableCmd(command) => {
+                        alter_table(command, walk);
+                        tells::altered(walk, s.relation(), command);
+                    }
                     _ => walk.odd("ALTER TABLE"),
                 }
             }
@@ -324,7 +331,10 @@ fn code<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
             let names: Vec<&str> = s.type_name().iter().filter_map(|n| n.sval()).collect();
             named_parts(walk, Action::PostgresAlter, &names);
         }
-        Node::AlterDomainStmt(s) => created(walk, s.type_name()),
+        Node::AlterDomainStmt(s) => {
+            created(walk, s.type_name());
+            tells::domain(walk, s);
+        }
         Node::AlterTypeStmt(s) => created(walk, s.type_name()),
         _ => return None,
     }
@@ -362,7 +372,12 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
             }
         }
         Node::ClusterStmt(s) => {
-            orders(s.relation(), walk);
+            match s.relation() {
+                Some(relation) => touches(walk, Action::PostgresUtility, Some(relation)),
+                None => walk.found.opaque = true,
+            }
+            // The next SELECT shows the order.
+            tells::columns(walk, s.relation(), None);
         }
         Node::ReindexStmt(_)
         | Node::CheckPointStmt(_)
@@ -406,27 +421,6 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
     Some(SqlKind::Utility)
 }
 
-/// CLUSTER: the order in which rows lie, and so in which they come, is that of an index.
-fn orders<'t>(relation: Option<&'t nodes::RangeVar>, walk: &mut Walk<'t, '_>) {
-    let Some(relation) = relation else {
-        walk.found.opaque = true;
-        walk.found.computed.push(ANY);
-        return;
-    };
-    touches(walk, Action::PostgresUtility, Some(relation));
-    let snapshot = walk.snapshot;
-    for place in walk.places(relation) {
-        let Place::Known(index) = place else { continue };
-        let Some(info) = snapshot.relation(index) else {
-            continue;
-        };
-        let columns = info.columns.iter().map(|column| Source {
-            relation: info.oid,
-            column: column.number,
-        });
-        walk.found.computed.extend(columns);
-    }
-}
 
 fn schema(walk: &mut Walk<'_, '_>, action: Action, name: &str) {
     walk.found.schemas.insert((action, name.into()));

@@ -59,6 +59,8 @@ pub(crate) struct Found {
     pub sinks_elsewhere: Vec<Sink>,
     /// Columns whose values decide what a client sees.
     pub computed: Vec<Source>,
+    /// Columns that a query has in it at all.
+    pub named: Vec<Source>,
     /// What resolving cost.
     pub work: usize,
     /// An UPDATE or DELETE has no WHERE.
@@ -114,6 +116,7 @@ impl Found {
         }
         self.sinks.extend(resolved.sinks);
         self.computed.extend(resolved.computed);
+        self.named.extend(resolved.named);
         self.work += resolved.work;
         if !resolved.unknown.is_empty() {
             self.unknown_names = true;

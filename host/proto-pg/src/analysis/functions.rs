@@ -191,6 +191,8 @@ fn is_harmless(name: &str) -> bool {
         "timeofday",
         "random",
         "random_normal",
+        "array_sample",
+        "array_shuffle",
         "gen_random_uuid",
         "uuidv4",
         "uuidv7",
@@ -324,6 +326,9 @@ mod tests {
             ("pg_ls_dir", Nature::Control),
             ("pg_terminate_backend", Nature::Control),
             ("pg_sleep", Nature::Control),
+            ("array_shuffle", Nature::Plain),
+            ("array_sample", Nature::Plain),
+            ("uuidv7", Nature::Plain),
         ] {
             assert_eq!(super::nature(name, false), nature, "{name}");
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pipeline::{Column, SqlKind};
 
 use super::lineage::Masked;
-use super::resolve::Output;
+use super::resolve::{Output, Source};
 use crate::catalog::Snapshot;
 
 /// One field of a RowDescription; the format of a bound portal comes from Bind.
@@ -76,6 +76,8 @@ pub(crate) enum Body {
     /// Anything can be anywhere.
     Unknown,
     Rows(Box<Output>),
+    /// A plan, of a query that has these columns in it.
+    Plan(Arc<[Source]>),
     /// The result of one of these.
     OneOf(Vec<Arc<Body>>),
 }
@@ -132,7 +134,7 @@ impl StatementShape {
     pub fn described(&self, snapshot: &Snapshot) -> Option<Vec<Field>> {
         match &*self.body {
             Body::Rows(output) => output.described(snapshot),
-            Body::Nothing | Body::Unknown | Body::OneOf(_) => None,
+            Body::Nothing | Body::Unknown | Body::Plan(_) | Body::OneOf(_) => None,
         }
     }
 
@@ -154,7 +156,7 @@ impl StatementShape {
 
 fn agrees(body: &Body, fields: &[Field]) -> bool {
     match body {
-        Body::Nothing | Body::Unknown => true,
+        Body::Nothing | Body::Unknown | Body::Plan(_) => true,
         Body::Rows(output) => output.agrees(fields),
         Body::OneOf(bodies) => bodies.iter().any(|body| agrees(body, fields)),
     }
@@ -171,7 +173,8 @@ fn is_newer(field: &Field, snapshot: &Snapshot) -> bool {
 /// What can be in each field.
 fn taints(body: &Body, fields: &[Field], masked: &mut Masked<'_>) -> Vec<Taint> {
     match body {
-        Body::Nothing => {
+        Body::Plan(columns) if masked.hits(columns) => masked.described(fields),
+        Body::Nothing | Body::Plan(_) => {
             let described = masked.described(fields).into_iter().zip(fields);
             described
                 .map(|(taint, field)| match field.table_oid {

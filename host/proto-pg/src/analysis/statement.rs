@@ -12,7 +12,7 @@ use super::found::{Place, Top};
 use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
-use super::{Ctx, ddl, settings};
+use super::{Ctx, ddl, settings, tells};
 use crate::catalog::{Path, Prepared, Rest};
 
 /// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
@@ -436,6 +436,7 @@ fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     // Plans show estimates, filters and, analysed, counts.
     draft.found.top = Top::Unknown;
     draft.planned_only = !runs;
+    draft.plan = tells::plan(s.query(), &inner, cx);
     // Planning, too, makes the server read a prepared text again.
     let effects = inner.effects.iter();
     let kept = effects.filter(|e| runs || matches!(e, Effect::Means(..)));
@@ -489,7 +490,8 @@ fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     if s.is_from {
         walk.expressions(s.where_clause());
         for place in s.relation().map(|r| walk.places(r)).unwrap_or_default() {
-            walk.writes_to(Action::PostgresInsert, place);
+            walk.writes_to(Action::PostgresInsert, place.clone());
+            tells::copied(&mut walk, s, &place);
         }
         walk.found.writes = true;
         let mut draft = cx.done(walk, SqlKind::Copy);

@@ -53,6 +53,8 @@ pub(crate) struct Draft {
     pub unmaskable: Option<&'static str>,
     /// It is planned but does not run: writes count as reads.
     pub planned_only: bool,
+    /// The result is the plan of a query with these columns, and nothing else.
+    pub plan: Option<Arc<[Source]>>,
     /// Names mean what they mean when it runs, not when it is bound.
     pub late: bool,
 }
@@ -73,6 +75,7 @@ impl Draft {
             everything: false,
             unmaskable: None,
             planned_only: false,
+            plan: None,
             late: true,
         }
     }
@@ -174,6 +177,9 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let opaque = builder.tables(found, draft.planned_only, &mut summary);
     builder.calls(found, &mut summary);
     builder.rest(found, &mut summary);
+    // Also those that are not in reach by name: on the other side of a foreign key.
+    let deciding = index.among(ctx.snapshot, &found.computed);
+    summary.labelled.extend(deciding);
     let hidden = builder.hidden_code(found, &mut summary) || found.hidden_code;
     summary.foreign |= opaque || hidden;
     summary.plans_code |= opaque;
@@ -222,7 +228,10 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         let computed = computed(found, &labelled, &masked);
         summary.computed.extend(computed);
     }
-    summary.shape.body = body(draft.found, &draft.inner, draft.shows_inner);
+    summary.shape.body = match draft.plan {
+        Some(columns) => Arc::new(Body::Plan(columns)),
+        None => body(draft.found, &draft.inner, draft.shows_inner),
+    };
     summary
 }
 

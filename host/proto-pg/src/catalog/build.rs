@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::checks;
 use super::code::{self, Code};
 use super::queries as q;
 use super::{CatalogError, ColumnInfo, HiddenCode, RelationInfo, Rows, Snapshot, TypeInfo};
@@ -39,6 +40,7 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     code::operators(results, &schemas, &mut code, &mut snapshot)?;
     code::hidden(results, &depends, &code, &mut snapshot)?;
     generated(results, &depends, &mut snapshot)?;
+    checks::collect(results, &depends, &mut snapshot)?;
     rules(results, &depends, &code, &mut snapshot)?;
     views(results, &mut snapshot)?;
     Ok(snapshot)
@@ -154,6 +156,10 @@ fn relations(
             view: None,
             hidden: HiddenCode::default(),
             cascades: Vec::new(),
+            checks: Vec::new(),
+            referred: Vec::new(),
+            ruled: false,
+            policies: false,
         });
     }
     Ok(())
@@ -162,7 +168,7 @@ fn relations(
 fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> {
     // Column names repeat a lot: one allocation for each.
     let mut seen: HashSet<Arc<str>> = HashSet::new();
-    for row in rows(results, q::ATTRIBUTES, 6, MAX_COLUMNS)? {
+    for row in rows(results, q::ATTRIBUTES, 7, MAX_COLUMNS)? {
         let row = row?;
         let Some(&index) = snapshot.by_oid.get(&row.oid(0)?) else {
             continue;
@@ -185,6 +191,7 @@ fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError
             row: None,
             refers: Vec::new(),
             filled: false,
+            given: !row.text(6).is_empty(),
         };
         if let Some(relation) = snapshot.relations.get_mut(index) {
             relation.columns.push(column);
@@ -240,8 +247,12 @@ fn types(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> 
         .keys()
         .filter_map(|&oid| Some((oid, row_of(snapshot, oid)?)))
         .collect();
+    let types = &snapshot.types;
     for column in snapshot.relations.iter_mut().flat_map(|r| &mut r.columns) {
         column.row = rows.get(&column.type_oid).copied();
+        // A domain can have a default of its own.
+        let of = types.get(&column.type_oid);
+        column.given |= of.is_some_and(|t| t.kind == b'd');
     }
     Ok(())
 }
@@ -304,7 +315,13 @@ fn generated(
     let mut defaults: HashMap<u32, (u32, i32)> = HashMap::new();
     for row in rows(results, q::DEFAULTS, 3, MAX_COLUMNS)? {
         let row = row?;
-        defaults.insert(row.oid(0)?, (row.oid(1)?, row.get(2, "a column number")?));
+        let place = (row.oid(1)?, row.get(2, "a column number")?);
+        defaults.insert(row.oid(0)?, place);
+        let relation = snapshot.by_oid.get(&place.0).copied();
+        let relation = relation.and_then(|i| snapshot.relations.get_mut(i));
+        for column in relation.into_iter().flat_map(|r| &mut r.columns) {
+            column.given |= i32::from(column.number) == place.1;
+        }
     }
     for d in depends {
         let (relation, column) = match d.class {
@@ -343,10 +360,14 @@ fn rules(
     snapshot: &mut Snapshot,
 ) -> Result<(), CatalogError> {
     let mut owner: HashMap<u32, usize> = HashMap::new();
-    for row in rows(results, q::REWRITES, 2, MAX_RELATIONS)? {
+    for row in rows(results, q::REWRITES, 3, MAX_RELATIONS)? {
         let row = row?;
         if let Some(&index) = snapshot.by_oid.get(&row.oid(1)?) {
             owner.insert(row.oid(0)?, index);
+            // '1': a view's query.
+            if let Some(relation) = snapshot.relations.get_mut(index) {
+                relation.ruled |= row.byte(2) != b'1';
+            }
         }
     }
     for d in depends.iter().filter(|d| d.class == PG_REWRITE) {

@@ -16,7 +16,7 @@ use crate::analysis::functions::{Nature, is_pure_extension, known};
 
 const PG_PROC: u32 = 1255;
 const PG_TYPE: u32 = 1247;
-const PG_CONSTRAINT: u32 = 2606;
+pub(super) const PG_CONSTRAINT: u32 = 2606;
 const PG_OPCLASS: u32 = 2616;
 const PG_OPERATOR: u32 = 2617;
 const PG_TRIGGER: u32 = 2620;
@@ -211,8 +211,14 @@ pub(super) fn hidden(
     let mut stores: HashSet<u32> = HashSet::new();
     constraints(results, &foreign, snapshot, &mut types, &mut stores)?;
     let defaults = owners(results, q::DEFAULTS, 3)?;
-    let indexes = owners(results, q::INDEXES, 2)?;
+    let indexes = owners(results, q::INDEXES, 6)?;
     let policies = owners(results, q::POLICIES, 2)?;
+    for oid in policies.values() {
+        let relation = snapshot.by_oid.get(oid).copied();
+        if let Some(relation) = relation.and_then(|i| snapshot.relations.get_mut(i)) {
+            relation.policies = true;
+        }
+    }
     for d in &foreign {
         match d.class {
             PG_ATTRDEF => stores.extend(defaults.get(&d.object)),
@@ -298,7 +304,7 @@ fn constraints(
 }
 
 /// The column numbers in an array's text.
-fn numbers(text: &str) -> impl Iterator<Item = i16> + '_ {
+pub(super) fn numbers(text: &str) -> impl Iterator<Item = i16> + '_ {
     let parts = text.trim_matches(['{', '}']).split(',');
     parts.filter_map(|part| part.parse().ok())
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use pipeline::{Column, LabelCatalog, LabelSet};
 
 use super::{RelationInfo, Snapshot, is_system_schema};
+use crate::analysis::family;
+use crate::analysis::resolve::Source;
 
 /// How many bundles' labels a snapshot remembers: the active one and some that sessions still hold.
 const REMEMBERED: usize = 4;
@@ -31,6 +33,25 @@ impl LabelIndex {
             .get(&relation)
             .map(Vec::as_slice)
             .unwrap_or_default()
+    }
+
+    /// The labelled columns that are among these, and those of children whose rows are read through them.
+    pub fn among(&self, snapshot: &Snapshot, sources: &[Source]) -> Vec<Column> {
+        let mut found = Vec::new();
+        for source in sources {
+            let Some(index) = snapshot.index_of(source.relation) else {
+                continue;
+            };
+            let info = snapshot.relation(index);
+            let Some(column) = info.and_then(|r| r.column(source.column)) else {
+                continue;
+            };
+            for relation in family(snapshot, index) {
+                let labelled = self.of(relation).iter();
+                found.extend(labelled.filter(|c| c.column == column.name).cloned());
+            }
+        }
+        found
     }
 
     /// The union of the labels of its columns.

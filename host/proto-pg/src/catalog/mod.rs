@@ -5,6 +5,7 @@
 //! upstream connection and feeds the rows in here; `analysis` resolves names against the result.
 
 mod build;
+mod checks;
 mod code;
 mod labels;
 mod queries;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::analysis::resolve::ViewDef;
 
+pub(crate) use checks::{Act, Check, Reference};
 pub(crate) use labels::LabelIndex;
 pub(crate) use resolve::{Path, family};
 pub use session::SessionState;
@@ -75,6 +77,14 @@ pub(crate) struct RelationInfo {
     pub hidden: HiddenCode,
     /// Relations that foreign keys' actions write when rows of this one change or go.
     pub cascades: Vec<usize>,
+    /// What is asked about its rows when one is written.
+    pub checks: Vec<Check>,
+    /// Foreign keys that refer to it.
+    pub referred: Vec<Reference>,
+    /// It has rules that are not a view's query.
+    pub ruled: bool,
+    /// It has row security policies.
+    pub policies: bool,
 }
 
 /// Code that runs with reads or writes of a relation.
@@ -107,6 +117,8 @@ pub(crate) struct ColumnInfo {
     pub refers: Vec<(usize, i16)>,
     /// A trigger of PostgreSQL's own fills it from other columns.
     pub filled: bool,
+    /// A row that comes without it has a value there all the same.
+    pub given: bool,
 }
 
 #[derive(Debug)]
@@ -274,6 +286,25 @@ impl Snapshot {
             match self.types.get(&oid) {
                 None => return true,
                 Some(info) if matches!(info.kind, b'c' | b'm') => return true,
+                Some(info) if info.base != 0 => oid = info.base,
+                Some(info) if info.element != 0 => oid = info.element,
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Can a value of a type have values of a domain of this name in it?
+    pub(crate) fn can_hold_named(&self, type_oid: u32, name: &str) -> bool {
+        const DEPTH: usize = 32;
+        let mut oid = type_oid;
+        for _ in 0..DEPTH {
+            match self.types.get(&oid) {
+                None => return true,
+                Some(info) if &*info.name == name => return true,
+                Some(info) if matches!(info.kind, b'c' | b'm') => {
+                    return oid >= FIRST_USER_OID;
+                }
                 Some(info) if info.base != 0 => oid = info.base,
                 Some(info) if info.element != 0 => oid = info.element,
                 Some(_) => return false,

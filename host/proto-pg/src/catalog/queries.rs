@@ -28,16 +28,16 @@ pub(super) const EVENT_TRIGGERS: usize = 19;
 pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, nspname FROM pg_catalog.pg_namespace",
     "SELECT oid, relnamespace, relname, relkind FROM pg_catalog.pg_class",
-    "SELECT attrelid, attnum, attname, atttypid, attnotnull, attgenerated \
+    "SELECT attrelid, attnum, attname, atttypid, attnotnull, attgenerated, attidentity \
      FROM pg_catalog.pg_attribute \
      WHERE attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped",
     "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits",
-    "SELECT oid, ev_class FROM pg_catalog.pg_rewrite \
+    "SELECT oid, ev_class, ev_type FROM pg_catalog.pg_rewrite \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
     // Of rules (2618) on anything, of members on extensions (3079), of default expressions (2604),
     // constraints (2606), policies (3256) and triggers (2620) on anything, of columns (1259 with a
     // column number) on columns, and of indexes (1259) and types (1247) on functions (1255),
-    // operators (2617) and operator classes (2616).
+    // operators (2617) and operator classes (2616), and of indexes on columns.
     "SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype \
      FROM pg_catalog.pg_depend \
      WHERE classid OPERATOR(pg_catalog.=) '2618'::pg_catalog.oid \
@@ -45,7 +45,9 @@ pub(super) const QUERIES: &[&str] = &[
         OR classid OPERATOR(pg_catalog.=) \
            ANY ('{2604,2606,3256,2620}'::pg_catalog.oid[]) \
         OR (classid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid \
-            AND objsubid OPERATOR(pg_catalog.>) 0) \
+            AND (objsubid OPERATOR(pg_catalog.>) 0 \
+                 OR (refclassid OPERATOR(pg_catalog.=) '1259'::pg_catalog.oid \
+                     AND refobjsubid OPERATOR(pg_catalog.>) 0))) \
         OR (classid OPERATOR(pg_catalog.=) ANY ('{1259,1247}'::pg_catalog.oid[]) \
             AND refclassid OPERATOR(pg_catalog.=) \
                 ANY ('{1255,2617,2616}'::pg_catalog.oid[]))",
@@ -70,8 +72,14 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, conrelid, contypid, confrelid, contype, confupdtype, confdeltype, condeferrable, \
             conkey, confkey \
      FROM pg_catalog.pg_constraint",
-    "SELECT indexrelid, indrelid FROM pg_catalog.pg_index \
-     WHERE indexrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
+    // Before version 15 there is no such column in pg_index, and the name finds the one outside.
+    "SELECT o.indexrelid, o.indrelid, o.indisunique, o.indisexclusion, o.indkey, \
+            (SELECT indnullsnotdistinct FROM pg_catalog.pg_index AS i \
+             WHERE i.indexrelid OPERATOR(pg_catalog.=) o.indexrelid) \
+     FROM (SELECT indexrelid, indrelid, indisunique, indisexclusion, indkey, \
+                  false AS indnullsnotdistinct \
+           FROM pg_catalog.pg_index \
+           WHERE indexrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid) AS o",
     "SELECT oid, polrelid FROM pg_catalog.pg_policy",
     "SELECT evtfoid, evtenabled FROM pg_catalog.pg_event_trigger",
 ];

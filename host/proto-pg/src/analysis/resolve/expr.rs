@@ -30,7 +30,11 @@ impl<'a> Resolver<'a> {
                 self.work += 1;
                 return Val::constant();
             }
-            Node::ColumnRef(c) => return self.column(c, at),
+            Node::ColumnRef(c) => {
+                let val = self.column(c, at);
+                self.names(val.set);
+                return val;
+            }
             _ => {}
         }
         if !self.enter() {

@@ -98,6 +98,8 @@ pub(crate) struct Resolved {
     pub output: Output,
     /// Columns whose values decide what a client sees.
     pub computed: Vec<Source>,
+    /// Columns that are in it at all.
+    pub named: Vec<Source>,
     pub sinks: Vec<Sink>,
     /// Functions that `row.name` can be a call of.
     pub calls: BTreeSet<Box<str>>,
@@ -122,6 +124,8 @@ struct Resolver<'a> {
     ctes: Vec<Cte<'a>>,
     /// What has decided something so far.
     decides: Set,
+    /// What has been named so far, whatever becomes of it.
+    named: Set,
     sinks: Vec<(Set, Option<(u32, &'a str)>)>,
     calls: BTreeSet<&'a str>,
     unknown: BTreeSet<(Option<u32>, &'a str)>,
@@ -217,6 +221,7 @@ impl<'a> Resolver<'a> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             decides: NOTHING,
+            named: NOTHING,
             sinks: Vec::new(),
             calls: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -257,6 +262,7 @@ impl<'a> Resolver<'a> {
                 tail: output.tail.iter().map(owned).collect(),
             },
             computed: self.sets.get(self.decides).to_vec(),
+            named: self.sets.get(self.named).to_vec(),
             sinks: sinks.collect(),
             calls: self.calls.iter().map(|c| (*c).into()).collect(),
             unknown: self.unknown.iter().map(|&(r, c)| (r, c.into())).collect(),
@@ -284,6 +290,10 @@ impl<'a> Resolver<'a> {
     /// A value of these columns decides something that can be seen.
     fn decide(&mut self, set: Set) {
         self.decides = self.sets.union(self.decides, set);
+    }
+
+    fn names(&mut self, set: Set) {
+        self.named = self.sets.union(self.named, set);
     }
 
     fn sink(&mut self, set: Set, into: Option<(u32, &'a str)>) {

@@ -283,6 +283,8 @@ impl<'a> Resolver<'a> {
             self.work += 1;
             let value = target.val();
             if let Some(star) = self.star(value, at) {
+                let all = self.all_of(&star);
+                self.names(all);
                 self.append(&mut cols, &star);
                 continue;
             }

@@ -83,11 +83,12 @@ pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
     let scalars = args.iter().all(Val::is_scalar);
     let all: Vec<&Val<'_>> = args.iter().collect();
     let first_text = args.first().is_some_and(Val::is_text);
+    const BYTEA: u32 = 17;
     let one = args.len() == 1;
     // A number that is no constant could be one that is not allowed.
     let constants = args.iter().skip(1).all(|v| v.kind == UNKNOWN);
     match name {
-        "lower" | "upper" | "reverse" | "initcap" | "btrim" | "ltrim" | "rtrim"
+        "lower" | "upper" | "casefold" | "reverse" | "initcap" | "btrim" | "ltrim" | "rtrim"
             if one && first_text =>
         {
             Result {
@@ -100,12 +101,13 @@ pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
             ..Result::gives(TEXT)
         },
         "md5" if one && first_text => Result::gives(TEXT),
+        "crc32" | "crc32c" if args.iter().all(|v| v.kind == BYTEA) => Result::gives(INT8),
         "length" | "char_length" | "character_length" | "octet_length" if one && first_text => {
             Result::gives(23)
         }
         "concat" | "concat_ws" if scalars => Result::grows(&all),
         "count" => Result::gives(INT8),
-        "min" | "max" if one && scalars => Result {
+        "min" | "max" | "any_value" if one && scalars => Result {
             weight: args.first().map_or(1, |v| v.weight),
             ..Result::gives(args.first().map_or(0, |v| v.kind))
         },

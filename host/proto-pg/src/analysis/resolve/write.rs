@@ -1,19 +1,26 @@
 //! INSERT, UPDATE, DELETE and MERGE: which values go where, and what RETURNING shows.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use pg_raw_parse::raw::CmdType;
 use pg_raw_parse::{Node, nodes};
 
 use super::cols::{Cols, Val};
 use super::item::Item;
 use super::sets::{ANYTHING, CODED, NOTHING, Set};
 use super::{At, Resolver};
+use crate::catalog::Act;
 
 /// The table that a statement writes to.
 struct Target<'a> {
     item: Item<'a>,
     /// Its OID, when it is exactly one.
     oid: Option<u32>,
+    /// RETURNING shows what a rule wants.
+    ruled: bool,
+    /// Those that the name can mean.
+    relations: Vec<usize>,
 }
 
 impl<'a> Resolver<'a> {
@@ -24,21 +31,36 @@ impl<'a> Resolver<'a> {
             return Target {
                 item: Item::derived(None, cols),
                 oid: None,
+                ruled: false,
+                relations: Vec::new(),
             };
         };
         let name = relation.relname().unwrap_or_default();
         let found = self.relations_named(relation.schemaname(), name);
-        let mut item = self.table(relation);
+        let item = self.table(relation);
         let infos = found.iter().filter_map(|&i| self.snapshot.relation(i));
-        // A rule of a table can show what it wants instead.
-        if infos.clone().any(|r| r.is_table() && !r.reads.is_empty()) {
-            item.cols = Rc::new(Cols::unknown(ANYTHING));
-        }
+        let ruled = infos.clone().any(|r| r.ruled);
         let oid = match found.as_slice() {
             [one] => self.snapshot.relation(*one).map(|r| r.oid),
             _ => None,
         };
-        Target { item, oid }
+        Target {
+            item,
+            oid,
+            ruled,
+            relations: found,
+        }
+    }
+
+    /// Whether a write succeeds tells of what is stored. `written`: the columns that get a value.
+    fn tells(&mut self, target: &Target<'a>, act: Act, written: Option<&BTreeSet<&str>>) {
+        // Triggers can give a value to any.
+        let written = written.filter(|_| !self.coded);
+        for &relation in &target.relations {
+            let told = self.snapshot.tells(relation, act, written);
+            let set = self.sets.of(told.into_iter().collect());
+            self.decide(set);
+        }
     }
 
     pub(super) fn insert(&mut self, s: &'a nodes::InsertStmt, env: u32, outer: u32) -> Cols<'a> {
@@ -83,6 +105,12 @@ impl<'a> Resolver<'a> {
             let set = self.sets.all(tail);
             self.stored(set, None, None);
         }
+        let listed = match s.cols().is_empty() {
+            true => columns.iter().take(known).copied().collect(),
+            false => names(s.cols().iter()),
+        };
+        let written = listed.filter(|_| given.rest.is_none());
+        self.tells(&target, Act::Insert, written.as_ref());
         self.excluded_by_code(&target, &mut excluded);
         let start = self.items.len();
         self.add(target.item.clone());
@@ -148,28 +176,21 @@ impl<'a> Resolver<'a> {
             scope: self.scope(start, outer),
             env,
         };
-        // Whether there is such a row already.
-        match conflict.infer().filter(|i| i.conname().is_none()) {
-            Some(infer) => {
-                for element in infer.index_elems() {
-                    let set = match element {
-                        Node::IndexElem(e) => match e.name() {
-                            Some(name) => self.bare(at.scope, name).set,
-                            None => self.expr(e.expr(), at).set,
-                        },
-                        _ => ANYTHING,
-                    };
-                    self.decide(set);
-                }
-                let val = self.expr(infer.where_clause(), at);
-                self.decide(val.set);
-            }
-            None => {
-                // Any constraint, over whatever columns.
-                let cols = target.item.cols.clone();
-                let set = self.all_of(&cols);
+        // Whether there is such a row already. Without a target any constraint can be meant: what those
+        // compare is told already.
+        if let Some(infer) = conflict.infer().filter(|i| i.conname().is_none()) {
+            for element in infer.index_elems() {
+                let set = match element {
+                    Node::IndexElem(e) => match e.name() {
+                        Some(name) => self.bare(at.scope, name).set,
+                        None => self.expr(e.expr(), at).set,
+                    },
+                    _ => ANYTHING,
+                };
                 self.decide(set);
             }
+            let val = self.expr(infer.where_clause(), at);
+            self.decide(val.set);
         }
         let mark = self.items.len();
         let item = Item::derived(Some("excluded"), Rc::new(excluded));
@@ -181,6 +202,10 @@ impl<'a> Resolver<'a> {
             scope: self.scope(start, outer),
             env,
         };
+        if !conflict.target_list().is_empty() {
+            let written = names(conflict.target_list().iter().map(Node::ResTarget));
+            self.tells(target, Act::Update, written.as_ref());
+        }
         self.assignments(conflict.target_list().iter(), target, at);
         let val = self.expr(conflict.where_clause(), at);
         self.decide(val.set);
@@ -194,6 +219,8 @@ impl<'a> Resolver<'a> {
         self.add(target.item.clone());
         let from = s.from_clause().iter();
         let at = self.rows_behind(from, start, env, outer);
+        let written = names(s.target_list().iter().map(Node::ResTarget));
+        self.tells(&target, Act::Update, written.as_ref());
         self.assignments(s.target_list().iter(), &target, at);
         let val = self.expr(s.where_clause(), at);
         self.decide(val.set);
@@ -205,6 +232,7 @@ impl<'a> Resolver<'a> {
         let target = self.target(s.relation());
         let start = self.items.len();
         self.add(target.item.clone());
+        self.tells(&target, Act::Delete, None);
         let at = self.rows_behind(s.using_clause().iter(), start, env, outer);
         let val = self.expr(s.where_clause(), at);
         self.decide(val.set);
@@ -249,6 +277,7 @@ impl<'a> Resolver<'a> {
                     _ => None,
                 })
                 .collect();
+            self.merge_tells(when, &target);
             if when.values().is_empty() {
                 self.assignments(targets.into_iter(), &target, at);
                 continue;
@@ -267,6 +296,19 @@ impl<'a> Resolver<'a> {
             }
         }
         self.returning(s.returning_clause(), &target, start, env, outer)
+    }
+
+    fn merge_tells(&mut self, when: &'a nodes::MergeWhenClause, target: &Target<'a>) {
+        let listed = names(when.target_list().iter());
+        match when.command_type {
+            CmdType::CMD_UPDATE => self.tells(target, Act::Update, listed.as_ref()),
+            CmdType::CMD_DELETE => self.tells(target, Act::Delete, None),
+            CmdType::CMD_NOTHING => {}
+            _ => {
+                let listed = listed.filter(|l| !l.is_empty());
+                self.tells(target, Act::Insert, listed.as_ref());
+            }
+        }
     }
 
     fn assignments(
@@ -349,6 +391,18 @@ impl<'a> Resolver<'a> {
         let Some(clause) = clause else {
             return Cols::default();
         };
+        let mut shown = target.item.cols.clone();
+        if target.ruled {
+            // The server goes on saying that it is the column, whatever the rule puts there.
+            let cols = Rc::make_mut(&mut shown);
+            for col in cols.iter_mut() {
+                col.val.set = CODED;
+            }
+            cols.rest = cols.rest.map(|_| CODED);
+            if let Some(item) = self.items.get_mut(start) {
+                item.cols = shown.clone();
+            }
+        }
         let mut both = ["old", "new"];
         for option in clause.options() {
             use pg_raw_parse::raw::ReturningOptionKind;
@@ -366,7 +420,7 @@ impl<'a> Resolver<'a> {
             if taken.contains(&Some(name)) {
                 continue;
             }
-            let mut cols = (*target.item.cols).clone();
+            let mut cols = (*shown).clone();
             for col in cols.iter_mut() {
                 col.val.sure = false;
             }
@@ -385,8 +439,8 @@ impl<'a> Resolver<'a> {
             _ => None,
         });
         let mut cols = self.targets(targets, at);
-        if self.coded {
-            // Triggers and defaults can have put anything into the row.
+        if self.coded || target.ruled {
+            // Rules, triggers and defaults can have put anything into the row.
             for col in cols.iter_mut() {
                 col.val.set = self.sets.union(col.val.set, CODED);
             }
@@ -394,4 +448,13 @@ impl<'a> Resolver<'a> {
         }
         cols
     }
+}
+
+/// The columns that a list of targets names; none when that is not all that there is to it.
+fn names<'a>(list: impl Iterator<Item = Node<'a>>) -> Option<BTreeSet<&'a str>> {
+    list.map(|node| match node {
+        Node::ResTarget(target) => target.name(),
+        _ => None,
+    })
+    .collect()
 }

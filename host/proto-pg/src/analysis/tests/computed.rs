@@ -74,14 +74,14 @@ const TABLE: &[(&str, &str)] = &[
         NOTHING,
     ),
     ("SELECT code FROM v WHERE id = 3", E_PAY),
-    ("INSERT INTO emp (id, ssn) VALUES (1, 'x')", NOTHING),
+    ("INSERT INTO emp (id, ssn) VALUES (1, 'x')", E_SSN),
     (
         "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
-        NOTHING,
+        E_SSN,
     ),
     (
         "UPDATE emp SET ssn = 'x', pay = 3 WHERE id = 1 RETURNING ssn",
-        NOTHING,
+        E_SSN,
     ),
     ("DELETE FROM emp WHERE id = 1 RETURNING *", NOTHING),
     ("COPY emp TO STDOUT", NOTHING),
@@ -240,11 +240,11 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT DO NOTHING",
-        REACH,
+        E_SSN,
     ),
     (
         "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT ON CONSTRAINT emp_ssn_key DO NOTHING",
-        REACH,
+        E_SSN,
     ),
     (
         "INSERT INTO open SELECT id FROM emp WHERE ssn LIKE '1%'",

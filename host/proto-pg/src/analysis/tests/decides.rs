@@ -15,6 +15,26 @@ CREATE VIEW v_alias AS SELECT id, name AS who, ssn AS code FROM emp;
 CREATE VIEW v_rich AS SELECT id, name FROM emp WHERE pay > 100;
 CREATE VIEW v_rank AS SELECT id, name FROM emp ORDER BY ssn;
 CREATE FUNCTION mine(text) RETURNS text LANGUAGE sql AS 'SELECT ssn FROM emp LIMIT 1';
+CREATE TABLE keyed (ssn text PRIMARY KEY, name text);
+CREATE TABLE visit (id int, who text REFERENCES keyed);
+CREATE TABLE club (id int PRIMARY KEY, name text);
+CREATE TABLE member (id int, ssn int REFERENCES club ON DELETE CASCADE);
+CREATE TABLE capped (id int PRIMARY KEY, ssn int, cap int, name text, CHECK (ssn < cap));
+CREATE UNIQUE INDEX ON hidden (lower(ssn)) WHERE id > 0;
+CREATE DOMAIN grade AS int;
+CREATE TABLE graded (id int, ssn grade);
+CREATE TABLE split (k int, ssn text, name text) PARTITION BY LIST (k);
+CREATE TABLE split_1 (name text, ssn text UNIQUE, k int);
+ALTER TABLE split ATTACH PARTITION split_1 FOR VALUES IN (1);
+CREATE SEQUENCE c;
+CREATE TABLE scratch (id int, note text);
+CREATE TABLE ruled (id int, note text);
+CREATE RULE r AS ON INSERT TO ruled DO INSTEAD INSERT INTO scratch (id, note)
+    VALUES (NEW.id, NEW.note) RETURNING id, (SELECT ssn FROM emp WHERE emp.id = 1);
+CREATE VIEW v_ruled AS SELECT id, note FROM scratch;
+CREATE RULE r AS ON UPDATE TO v_ruled DO INSTEAD UPDATE scratch SET note = NEW.note
+    WHERE id = OLD.id RETURNING id, (SELECT ssn FROM emp WHERE emp.id = 1);
+INSERT INTO scratch VALUES (1, 'n');
 INSERT INTO emp VALUES (1, 'ada', '111-22-3333', 10, 5, '2020-01-01');
 ";
 
@@ -142,7 +162,7 @@ const COMPUTED: &[(&str, &str)] = &[
     ("SELECT xmlelement(name a, ssn) FROM emp", "ssn"),
     ("SELECT mine('x')", ""),
     ("SELECT mine(ssn) FROM emp", "ssn"),
-    ("SELECT id FROM dept WHERE mine('x') = 'y'", "pay ssn"),
+    ("SELECT id FROM dept WHERE mine('x') = 'y'", "pay ssn who"),
     ("UPDATE emp SET name = 'x' WHERE ssn = '1'", "ssn"),
     ("UPDATE emp SET pay = pay + 1 WHERE id = 1", "pay"),
     ("UPDATE emp SET ssn = lower(ssn) WHERE id = 1", "ssn"),
@@ -157,7 +177,7 @@ const COMPUTED: &[(&str, &str)] = &[
     ),
     (
         "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT DO NOTHING",
-        "pay ssn",
+        "ssn",
     ),
     (
         "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'y' WHERE emp.ssn = 'z'",
@@ -186,6 +206,92 @@ const COMPUTED: &[(&str, &str)] = &[
         "CREATE TABLE n AS SELECT id FROM emp WHERE ssn = '1'",
         "ssn",
     ),
+    // Whether there is such a value.
+    ("INSERT INTO emp (id, ssn) VALUES (1, 'x')", "ssn"),
+    ("INSERT INTO emp VALUES (1, 'a', 'x')", "ssn"),
+    (
+        "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
+        "ssn",
+    ),
+    (
+        "INSERT INTO emp (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET ssn = 'x'",
+        "ssn",
+    ),
+    ("UPDATE emp SET ssn = $1 WHERE id = 1 RETURNING ssn", "ssn"),
+    (
+        "MERGE INTO emp e USING pub p ON p.id = e.id WHEN NOT MATCHED THEN INSERT (id, ssn) VALUES (p.id, 'x')",
+        "ssn",
+    ),
+    (
+        "MERGE INTO emp e USING pub p ON p.id = e.id WHEN MATCHED THEN UPDATE SET ssn = 'x'",
+        "ssn",
+    ),
+    (
+        "WITH w AS (INSERT INTO emp (id, ssn) VALUES (1, 'x') RETURNING id) SELECT id FROM w",
+        "ssn",
+    ),
+    ("COPY emp FROM STDIN", "ssn"),
+    ("COPY emp (id, ssn) FROM STDIN", "ssn"),
+    ("INSERT INTO v_plain (id, ssn) VALUES (1, 'x')", "ssn"),
+    ("INSERT INTO hidden VALUES (1, 'x')", "ssn"),
+    ("UPDATE hidden SET id = 5", "ssn"),
+    ("INSERT INTO visit VALUES (1, 'x')", "ssn who"),
+    ("INSERT INTO member VALUES (1, 3)", "ssn"),
+    ("DELETE FROM keyed WHERE name = 'x'", "ssn who"),
+    ("DELETE FROM club WHERE id = 1", "ssn"),
+    ("UPDATE club SET id = 2 WHERE id = 1", "ssn"),
+    ("UPDATE capped SET cap = 3 WHERE id = 1", "ssn"),
+    ("INSERT INTO split VALUES (1, 'x', 'y')", "ssn"),
+    ("UPDATE split SET k = 1 WHERE name = 'x'", "ssn"),
+    // Whether a constraint holds, and in which order rows come to lie.
+    ("CLUSTER emp USING emp_ssn_key", "pay ssn"),
+    ("CREATE INDEX ON emp (ssn)", "ssn"),
+    ("CREATE UNIQUE INDEX ON emp (pay)", "pay"),
+    ("CREATE INDEX ON emp (id) INCLUDE (pay)", "pay"),
+    ("CREATE INDEX ON emp (name) WHERE pay > 3", "pay"),
+    ("CREATE UNIQUE INDEX ON emp (lower(ssn))", "ssn"),
+    ("ALTER TABLE emp ADD UNIQUE (pay)", "pay"),
+    ("ALTER TABLE emp ADD CHECK (pay > 3)", "pay"),
+    ("ALTER TABLE emp ADD EXCLUDE (pay WITH =)", "pay"),
+    ("ALTER TABLE emp ALTER pay SET NOT NULL", "pay"),
+    ("ALTER TABLE emp VALIDATE CONSTRAINT x", "pay ssn"),
+    (
+        "ALTER TABLE pub ADD FOREIGN KEY (name) REFERENCES keyed (ssn)",
+        "ssn",
+    ),
+    (
+        "ALTER TABLE pub ADD COLUMN k text DEFAULT 'x' REFERENCES keyed",
+        "ssn",
+    ),
+    ("ALTER DOMAIN grade ADD CHECK (VALUE > 3)", "ssn"),
+    // What is done, and for how many rows.
+    (
+        "SELECT CASE WHEN pay > 3 THEN nextval('c') END FROM emp",
+        "pay",
+    ),
+    ("SELECT setval('c', pay) FROM emp", "pay"),
+    ("SELECT pg_advisory_lock(pay) FROM emp", "pay"),
+    ("SELECT pg_notify('x', ssn) FROM emp", "ssn"),
+    (
+        "SELECT 1 / (CASE WHEN pay > 3 THEN 0 ELSE 1 END) FROM emp",
+        "pay",
+    ),
+    ("SELECT generate_series(1, pay) FROM emp", "pay"),
+    ("SELECT e.id FROM emp e, generate_series(1, e.pay)", "pay"),
+    (
+        "SELECT count(*) OVER (PARTITION BY pay > 3) FROM emp",
+        "pay",
+    ),
+    (
+        "SELECT sum(id) OVER (ORDER BY pay RANGE 1 PRECEDING) FROM emp",
+        "pay",
+    ),
+    ("SELECT sqrt(pay), substr(ssn, pay) FROM emp", "pay ssn"),
+    ("SELECT random() < pay FROM emp", "pay"),
+    (
+        "SELECT id FROM emp TABLESAMPLE system ((SELECT max(pay) FROM emp))",
+        "pay",
+    ),
 ];
 
 /// Values that are only hidden: nothing depends on them.
@@ -204,9 +310,18 @@ const ONLY_SHOWN: &[&str] = &[
     "SELECT code FROM v_alias WHERE id = 1",
     "SELECT e FROM emp e",
     "SELECT first_value(ssn) OVER (ORDER BY id) FROM emp",
-    "INSERT INTO emp (id, ssn) VALUES (1, 'x')",
-    "INSERT INTO emp (id, ssn) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET ssn = excluded.ssn",
-    "UPDATE emp SET ssn = $1 WHERE id = 1 RETURNING ssn",
+    "INSERT INTO emp (id, pay) VALUES (1, 3)",
+    "INSERT INTO emp (id, pay) VALUES (1, 3) ON CONFLICT (id) DO UPDATE SET pay = excluded.pay",
+    "INSERT INTO emp (id, name) VALUES (1, 'x') ON CONFLICT DO NOTHING",
+    "UPDATE emp SET pay = $1 WHERE id = 1 RETURNING ssn",
+    "UPDATE keyed SET name = 'x'",
+    "UPDATE club SET name = 'x' WHERE id = 1",
+    "UPDATE capped SET name = 'x' WHERE id = 1",
+    "INSERT INTO capped VALUES (1, 2, 3, 'x')",
+    "INSERT INTO member (id) VALUES (1)",
+    "COPY emp (id, name) FROM STDIN",
+    "ALTER TABLE emp ADD UNIQUE (name)",
+    "CREATE INDEX ON emp (name)",
     "DELETE FROM emp WHERE id = 1 RETURNING ssn",
     "COPY emp TO STDOUT",
 ];
@@ -260,6 +375,28 @@ const CLEAN: &[&str] = &[
     "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM emp",
     "SELECT e1.name, e2.name FROM emp e1 LEFT JOIN emp e2 ON e2.id = e1.dept ORDER BY e1.id, e2.name",
     "SELECT name, id FROM (SELECT name, id, ssn FROM emp) x ORDER BY id",
+    "SELECT e.name, v.word FROM emp e JOIN (VALUES (0, 'low'), (1, 'high')) AS v (n, word) ON v.n = e.id",
+    "SELECT * FROM (VALUES (1, (SELECT max(name) FROM emp)), (2, 'x')) v (n, m)",
+    "SELECT t FROM (SELECT id, name FROM emp) t",
+    "SELECT t.*, to_jsonb(t), t::text FROM (SELECT id, name FROM emp) t",
+    "SELECT e.name, u.* FROM emp e, unnest(string_to_array(e.name, ' ')) WITH ORDINALITY u",
+    "SELECT e.name, u.w, u.n FROM emp e, unnest(string_to_array(e.name, ' ')) WITH ORDINALITY u (w, n)",
+    "SELECT e.name, key, value FROM emp e, jsonb_each(jsonb_build_object('a', e.name))",
+    "SELECT e.name, j.* FROM emp e, jsonb_each_text(jsonb_build_object('a', e.name)) AS j",
+    "SELECT e.name, j.k FROM emp e, jsonb_each(jsonb_build_object('a', e.name)) AS j (k, v) ORDER BY j.v",
+    "SELECT e.name, g FROM emp e, generate_series(1, e.id) g",
+    "SELECT e.name, m[1] FROM emp e, regexp_matches(e.name, 'a', 'g') m",
+    "SELECT x.a, e.name FROM emp e, jsonb_to_recordset('[{\"a\": 1}]') AS x (a int)",
+    "WITH RECURSIVE r AS (SELECT id, name, 1 AS depth FROM emp UNION ALL SELECT r.id, r.name, depth + 1 FROM r WHERE depth < 3) SELECT * FROM r ORDER BY 1, 3",
+    "WITH RECURSIVE r AS (SELECT id, name, 1 AS depth FROM emp UNION SELECT e.id, e.name, r.depth + 1 FROM r JOIN emp e ON e.dept = r.id WHERE depth < 3) SELECT id, depth FROM r ORDER BY 1, 2",
+    "SELECT 1 AS one, 'x' AS two, a.name FROM v_plain a FULL JOIN dept d ON d.id = a.id",
+    "SELECT 1 AS one, a.name, b.who FROM v_plain a FULL JOIN v_alias b ON a.id = b.id FULL JOIN pub p ON p.id = a.id",
+    "SELECT array_agg(e.name), array_length(array_agg(e.id), 1) FROM emp e",
+    "SELECT (SELECT t FROM (SELECT id, name FROM emp) t LIMIT 1)",
+    "INSERT INTO emp (id, name) VALUES (77, 'x') RETURNING id, name",
+    "EXPLAIN SELECT id, name FROM emp WHERE id = 1",
+    "EXPLAIN (FORMAT json) SELECT dept, count(*) FROM emp GROUP BY dept",
+    "EXPLAIN ANALYZE SELECT name FROM emp e JOIN dept d ON d.id = e.dept ORDER BY name",
     "WITH c AS (SELECT * FROM emp) SELECT id, name FROM c WHERE dept = 1",
 ];
 
@@ -285,7 +422,9 @@ fn what_decides() {
         }
         let understood = client.query(&format!("DEALLOCATE ALL; PREPARE tried AS {sql}"));
         let syntax = understood.iter().find_map(|r| r.error.as_ref());
-        let statement = ["PREPARE", "DECLARE", "COPY", "EXPLAIN", "CREATE"];
+        let statement = [
+            "PREPARE", "DECLARE", "COPY", "EXPLAIN", "CREATE", "ALTER", "CLUSTER",
+        ];
         let statement = statement.iter().any(|s| sql.starts_with(s));
         if let (Some(error), false) = (syntax, statement) {
             wrong.push(format!("{sql}\n    {error}"));
@@ -325,4 +464,61 @@ fn ordinary_work_is_clean() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The server says that what a rule shows is the column, and it can be anything.
+#[test]
+fn rules_show_what_they_want() {
+    let server = Server::start("ruled");
+    let (world, mut client) = world(&server);
+    for sql in [
+        "INSERT INTO ruled VALUES (90, 'r') RETURNING note",
+        "INSERT INTO ruled VALUES (90, 'r') RETURNING *",
+        "INSERT INTO ruled VALUES (90, 'r') RETURNING ruled",
+        "UPDATE v_ruled SET note = 'r' WHERE id = 1 RETURNING note",
+        "WITH w AS (INSERT INTO ruled VALUES (90, 'r') RETURNING note) SELECT note FROM w",
+    ] {
+        let analysis = world.analyse(sql);
+        let replies = client.query(sql);
+        let reply = replies.iter().find(|r| !r.fields.is_empty()).unwrap();
+        let row = String::from_utf8_lossy(&reply.rows[0]);
+        assert!(row.contains("111-22-3333"), "{sql}: {row}");
+        let shape = &analysis.statements[0];
+        let taints = shape.taints(&reply.fields, &world.snapshot, &analysis.labelled);
+        assert!(
+            taints.iter().any(|t| *t != Taint::Clean),
+            "{sql}: {taints:?}"
+        );
+        let hidden = analysis.labelled.iter().any(|c| &*c.column == "ssn");
+        assert!(hidden, "{sql}");
+    }
+    let sql = "INSERT INTO ruled VALUES (90, 'r') RETURNING 1 / (note = 'x')::int";
+    let computed = world.analyse(sql).computed;
+    assert!(computed.iter().any(|c| &*c.column == "ssn"), "{computed:?}");
+}
+
+/// Estimates are made from what is stored: widths, frequencies, how many there are.
+#[test]
+fn plans_tell_of_the_columns_in_them() {
+    let server = Server::start("plans");
+    let (world, mut client) = world(&server);
+    for sql in [
+        "EXPLAIN SELECT ssn FROM emp",
+        "EXPLAIN SELECT * FROM emp",
+        "EXPLAIN SELECT id FROM emp WHERE pay > 3",
+        "EXPLAIN SELECT count(*) FROM (SELECT ssn FROM emp OFFSET 0) x",
+        "EXPLAIN SELECT count(*) FROM (SELECT e FROM emp e OFFSET 0) x",
+        "EXPLAIN WITH x AS MATERIALIZED (TABLE emp) SELECT count(*) FROM x",
+        "EXPLAIN SELECT id FROM v_rich",
+        "EXPLAIN SELECT id FROM emp WHERE mine('x') = 'y'",
+        "EXPLAIN ANALYZE SELECT id FROM emp ORDER BY ssn",
+        "EXPLAIN UPDATE emp SET name = 'x'",
+    ] {
+        let analysis = world.analyse(sql);
+        let replies = client.query(&format!("BEGIN; {sql}; ROLLBACK"));
+        let reply = replies.iter().find(|r| !r.fields.is_empty()).unwrap();
+        let shape = &analysis.statements[0];
+        let taints = shape.taints(&reply.fields, &world.snapshot, &analysis.labelled);
+        assert_eq!(taints, [Taint::Tainted], "{sql}");
+    }
 }

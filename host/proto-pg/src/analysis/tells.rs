@@ -1,0 +1,200 @@
+//! Statements that are no queries, and tell all the same what is stored: by succeeding or failing, and by
+//! the order or the size of what they leave behind.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pg_raw_parse::raw::AlterTableType as At;
+use pg_raw_parse::{Node, nodes};
+use pipeline::SqlKind;
+
+use super::found::{Place, Top};
+use super::resolve::{ANY, Source};
+use super::statement::Cx;
+use super::summary::Summary;
+use super::walk::{Out, Walk};
+use crate::catalog::{Act, FIRST_USER_OID};
+
+/// The columns of an index or an exclusion constraint that are given by name. Expressions are walked with
+/// the rest of the definition.
+pub(super) fn of_elements<'t>(elements: impl Iterator<Item = Node<'t>>) -> Option<Vec<&'t str>> {
+    let names = elements.filter_map(|element| match element {
+        Node::IndexElem(e) => e.name(),
+        _ => None,
+    });
+    Some(names.collect())
+}
+
+fn texts<'t>(list: impl Iterator<Item = Node<'t>>) -> Vec<&'t str> {
+    list.filter_map(Node::as_str).collect()
+}
+
+/// What is stored in these columns is told; in all of them when none are given. Without a relation it can
+/// be any.
+pub(super) fn columns<'t>(
+    walk: &mut Walk<'t, '_>,
+    relation: Option<&'t nodes::RangeVar>,
+    names: Option<Vec<&str>>,
+) {
+    let Some(relation) = relation else {
+        let all = walk.snapshot.relations().iter();
+        let all =
+            all.filter(|r| !r.columns.is_empty() && !crate::catalog::is_system_schema(&r.schema));
+        let indexes = all.filter_map(|r| walk.snapshot.index_of(r.oid));
+        walk.found.checked.extend(indexes);
+        walk.found.computed.push(ANY);
+        return;
+    };
+    let schema = relation.schemaname();
+    let name = relation.relname().unwrap_or_default();
+    for index in walk.snapshot.find_relations(schema, name, walk.path) {
+        let Some(info) = walk.snapshot.relation(index) else {
+            continue;
+        };
+        let told = info.columns.iter();
+        let told = told.filter(|c| names.as_ref().is_none_or(|n| n.contains(&&*c.name)));
+        let told = told.map(|c| Source {
+            relation: info.oid,
+            column: c.number,
+        });
+        walk.found.computed.extend(told);
+    }
+}
+
+/// ALTER TABLE: constraints hold or do not.
+pub(super) fn altered<'t>(
+    walk: &mut Walk<'t, '_>,
+    relation: Option<&'t nodes::RangeVar>,
+    command: &'t nodes::AlterTableCmd,
+) {
+    match command.subtype {
+        At::AT_AddConstraint => {
+            if let Node::Constraint(constraint) = command.def() {
+                self::constraint(walk, relation, constraint);
+            }
+        }
+        At::AT_AddColumn => {
+            if let Node::ColumnDef(column) = command.def() {
+                for constraint in column.constraints() {
+                    if let Node::Constraint(constraint) = constraint {
+                        self::constraint(walk, None, constraint);
+                    }
+                }
+            }
+        }
+        At::AT_SetNotNull => {
+            let name = command.name().unwrap_or_default();
+            columns(walk, relation, Some(vec![name]));
+        }
+        // Which columns it is about is not known here.
+        At::AT_ValidateConstraint | At::AT_AttachPartition => {
+            columns(walk, relation, None);
+            others(walk, relation);
+        }
+        _ => {}
+    }
+}
+
+fn constraint<'t>(
+    walk: &mut Walk<'t, '_>,
+    relation: Option<&'t nodes::RangeVar>,
+    constraint: &'t nodes::Constraint,
+) {
+    if relation.is_some() {
+        let mut own = texts(constraint.keys().iter());
+        own.extend(texts(constraint.fk_attrs().iter()));
+        let elements = constraint.exclusions().iter();
+        let elements = elements.filter_map(|pair| pair.as_node_list()?.get(0));
+        own.extend(of_elements(elements).unwrap_or_default());
+        columns(walk, relation, Some(own));
+    }
+    if let Some(other) = constraint.pktable() {
+        let theirs = texts(constraint.pk_attrs().iter());
+        // Without a list it is the primary key.
+        columns(walk, Some(other), Some(theirs).filter(|t| !t.is_empty()));
+    }
+}
+
+/// The other sides of a relation's foreign keys.
+fn others<'t>(walk: &mut Walk<'t, '_>, relation: Option<&'t nodes::RangeVar>) {
+    let Some(relation) = relation else {
+        return;
+    };
+    let name = relation.relname().unwrap_or_default();
+    let found = walk
+        .snapshot
+        .find_relations(relation.schemaname(), name, walk.path);
+    let infos = found.into_iter().filter_map(|i| walk.snapshot.relation(i));
+    for (to, columns) in infos
+        .flat_map(|r| &r.checks)
+        .filter_map(|c| c.refers.as_ref())
+    {
+        let Some(to) = walk.snapshot.relation(*to) else {
+            continue;
+        };
+        walk.found
+            .computed
+            .extend(columns.iter().map(|&column| Source {
+                relation: to.oid,
+                column,
+            }));
+    }
+}
+
+/// A domain's constraints are checked on whatever is of its type.
+pub(super) fn domain(walk: &mut Walk<'_, '_>, s: &nodes::AlterDomainStmt) {
+    let mut names = s.type_name().iter();
+    let name = names.next_back().and_then(Node::as_str).unwrap_or_default();
+    let snapshot = walk.snapshot;
+    for (index, info) in snapshot.relations().iter().enumerate() {
+        for column in &info.columns {
+            if snapshot.can_hold_named(column.type_oid, name) {
+                walk.found.checked.insert(index);
+                walk.found.computed.push(Source {
+                    relation: info.oid,
+                    column: column.number,
+                });
+            }
+        }
+    }
+}
+
+/// COPY … FROM: rows that are compared with those that are there.
+pub(super) fn copied(walk: &mut Walk<'_, '_>, s: &nodes::CopyStmt, place: &Place) {
+    let Place::Known(index) = place else {
+        return;
+    };
+    let listed: BTreeSet<&str> = s.attlist().iter().filter_map(Node::as_str).collect();
+    let written = (!listed.is_empty() && !walk.found.changed_by_code).then_some(&listed);
+    let told = walk.snapshot.tells(*index, Act::Insert, written);
+    walk.found.computed.extend(told);
+}
+
+/// The columns of a query whose plan tells of nothing else. Its estimates are made from what is known of
+/// the columns that are in it, and their widths; a view, a policy or code has others. None when more can
+/// be in the plan.
+pub(super) fn plan(node: Node<'_>, inner: &Summary, cx: &mut Cx<'_>) -> Option<Arc<[Source]>> {
+    let Node::SelectStmt(_) = node else {
+        return None;
+    };
+    let mut walk = cx.walk();
+    walk.query(node, Out::Top);
+    cx.budget = walk.budget;
+    let found = walk.found;
+    let plain = inner.kind == SqlKind::Select && inner.parsed && !inner.foreign;
+    let known = !found.opaque && !found.anywhere && !found.unknown_names;
+    let snapshot = cx.ctx.snapshot;
+    let tables = found.tables.iter().all(|(_, place)| match place {
+        Place::Known(index) => snapshot
+            .relation(*index)
+            .is_some_and(|r| r.oid < FIRST_USER_OID || (r.is_table() && !r.policies)),
+        Place::Unknown { .. } => false,
+    });
+    let Top::Rows(output) = &found.top else {
+        return None;
+    };
+    let whole = found.refuse.is_none() && found.elsewhere.is_empty();
+    let shown = output.sources().flatten().copied();
+    let all = found.named.iter().chain(&found.computed).copied();
+    (plain && known && tables && whole).then(|| all.chain(shown).collect())
+}
