@@ -40,11 +40,11 @@ fn world() -> World {
         for (i, column) in columns.iter().enumerate() {
             let number = (i + 1).to_string();
             let kind = if matches!(*column, "id" | "dept") { "23" } else { "25" };
-            add(2, &[oid, &number, column, kind, "f", ""]);
+            add(2, &[oid, &number, column, kind, "f", "", ""]);
         }
     }
     add(3, &["16402", "16401"]);
-    add(4, &["16500", "16404"]);
+    add(4, &["16500", "16404", "1"]);
     add(5, &["2618", "16500", "0", "1259", "16401", "0", "n"]);
     for (i, name) in FUNCTIONS.iter().enumerate() {
         let oid = (1_000 + i).to_string();
