@@ -5,7 +5,6 @@ use pg_raw_parse::{Node, nodes};
 use pipeline::{Action, SqlKind};
 
 use super::found::{Found, Place};
-use super::resolve::{ANY, Source};
 use super::statement::{Cx, summarize};
 use super::stored;
 use super::summary::{COPIES, Draft};
@@ -420,7 +419,6 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
     walk.found.changes_catalog = true;
     Some(SqlKind::Utility)
 }
-
 
 fn schema(walk: &mut Walk<'_, '_>, action: Action, name: &str) {
     walk.found.schemas.insert((action, name.into()));

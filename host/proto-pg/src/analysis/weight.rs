@@ -81,6 +81,7 @@ fn body(of: &Body) -> usize {
         + match of {
             Body::Nothing | Body::Unknown => 0,
             Body::Rows(rows) => output(rows),
+            Body::Plan(sources) => std::mem::size_of_val(&**sources),
             Body::OneOf(bodies) => bodies.iter().map(|b| body(b)).sum::<usize>(),
         }
 }
