@@ -46,7 +46,7 @@ use crate::catalog::{SessionState, Snapshot};
 pub(crate) use command::{Command, Over};
 pub(crate) use settings::refuse as pinned;
 pub use shape::{CopyFormat, CopyKind, Field, StatementShape, Taint, TxEffect};
-pub(crate) use summary::{Effect, Summary, family};
+pub(crate) use summary::{Effect, Summary};
 
 /// Bounds of the work that one text may cause.
 #[derive(Debug, Clone, PartialEq, Eq)]

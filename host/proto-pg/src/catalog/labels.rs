@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use pipeline::{Column, LabelCatalog, LabelSet};
 
+use super::family;
 use super::{RelationInfo, Snapshot, is_system_schema};
-use crate::analysis::family;
 use crate::analysis::resolve::Source;
 
 /// How many bundles' labels a snapshot remembers: the active one and some that sessions still hold.
