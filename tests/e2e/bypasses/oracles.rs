@@ -10,9 +10,6 @@ const N: super::Defence = NULLED;
 const R: super::Defence = REFUSED;
 const D: super::Defence = REDACTED;
 
-/// A documented limit: what one writes oneself is not refused.
-const KEYS: &str = "a unique or foreign key answers whether there is such a value";
-
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     // C36: conditions.
@@ -123,23 +120,23 @@ pub const ROWS: &[Row] = &[
     row("C39", R.or(N).or(D), &["SELECT JSON_VALUE(doc, '$.amount' RETURNING smallint ERROR ON ERROR) FROM people WHERE id = 1"]).since(17),
 
     // C40: uniqueness, references, constraints.
-    row("C40", R, &["INSERT INTO people (id, name, city, joined, level, active, tags, profile, ssn) VALUES (900{n}, 'x', 'x', '2024-01-01', 1, true, '{}', '{}', 'wyhvzwkhmjwpwgqz')"]).open(KEYS),
-    row("C40", R, &["UPDATE people SET ssn = 'wyhvzwkhmjwpwgqz' WHERE id = 2"]).open(KEYS),
-    row("C40", R, &["INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x')"]).open(KEYS),
+    row("C40", R, &["INSERT INTO people (id, name, city, joined, level, active, tags, profile, ssn) VALUES (900{n}, 'x', 'x', '2024-01-01', 1, true, '{}', '{}', 'wyhvzwkhmjwpwgqz')"]),
+    row("C40", R, &["UPDATE people SET ssn = 'wyhvzwkhmjwpwgqz' WHERE id = 2"]),
+    row("C40", R, &["INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x')"]),
     row("C40", R, &["INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x') ON CONFLICT DO NOTHING RETURNING color"]),
     row("C40", R, &["INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x') ON CONFLICT (code) DO UPDATE SET color = 'hit' RETURNING color"]),
-    row("C40", R, &["INSERT INTO visits VALUES (5{n}, 'gukzzqwyuubjuvfc', '2024-01-01', 1)"]).open(KEYS),
-    row("C40", R, &["UPDATE visits SET badge = 'gukzzqwyuubjuvfc' WHERE id = 1"]).open(KEYS),
-    row("C40", R, &["INSERT INTO badges SELECT 'gukzzqwyuubjuvfc', 3, 'x' WHERE true"]).open(KEYS),
-    row("C40", R, &["MERGE INTO badges b USING depts d ON b.person_id = 100 + d.id WHEN NOT MATCHED AND d.id = 1 THEN INSERT VALUES ('gukzzqwyuubjuvfc', 1, 'x')"]).open(KEYS),
+    row("C40", R, &["INSERT INTO visits VALUES (5{n}, 'gukzzqwyuubjuvfc', '2024-01-01', 1)"]),
+    row("C40", R, &["UPDATE visits SET badge = 'gukzzqwyuubjuvfc' WHERE id = 1"]),
+    row("C40", R, &["INSERT INTO badges SELECT 'gukzzqwyuubjuvfc', 3, 'x' WHERE true"]),
+    row("C40", R, &["MERGE INTO badges b USING depts d ON b.person_id = 100 + d.id WHEN NOT MATCHED AND d.id = 1 THEN INSERT VALUES ('gukzzqwyuubjuvfc', 1, 'x')"]),
     row("C40", R.or(HARMLESS), &["COPY badges FROM STDIN"]).inert("no rows are sent"),
-    row("C40", R, &["BEGIN", "SAVEPOINT a", "INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x')", "ROLLBACK TO a", "SELECT 1", "ROLLBACK"]).alone().open(KEYS),
+    row("C40", R, &["BEGIN", "SAVEPOINT a", "INSERT INTO badges VALUES ('gukzzqwyuubjuvfc', 3, 'x')", "ROLLBACK TO a", "SELECT 1", "ROLLBACK"]).alone(),
     row("C40", R.or(D), &["CREATE UNIQUE INDEX u{n} ON people (vip)"]),
     row("C40", R.or(D), &["ALTER TABLE people ADD CONSTRAINT e{n} CHECK (ssn <> 'wyhvzwkhmjwpwgqz')"]).alone(),
     row("C40", R.or(D), &["ALTER TABLE people ADD CONSTRAINT e{n} UNIQUE (dept_id, vip)"]).inert("there are duplicates in both"),
     row("C40", R.or(D).or(HARMLESS), &["ALTER TABLE people ADD CONSTRAINT e{n} EXCLUDE USING btree (salary WITH =) WHERE (salary <> 276593262)"]).inert("distinct in both"),
     row("C40", R.or(D), &["CREATE TABLE p{n} PARTITION OF events DEFAULT", "ALTER TABLE people ADD CONSTRAINT v{n} CHECK (salary <> 276593262) NOT VALID", "ALTER TABLE people VALIDATE CONSTRAINT v{n}"]).alone(),
-    row("C40", R, &["ALTER DOMAIN grade ADD CONSTRAINT g{n} CHECK (VALUE <> 294283874)"]).alone().open("a check that is added to a domain fails by the values there are"),
+    row("C40", R, &["ALTER DOMAIN grade ADD CONSTRAINT g{n} CHECK (VALUE <> 294283874)"]).alone(),
 
     // C41: groups of one.
     row("C41", N, &["SELECT city, sum(salary) FROM people WHERE id = 1 GROUP BY city"]),
