@@ -352,6 +352,7 @@ impl Test {
             touches_catalog: sql.touches_catalog.unwrap_or(false),
             writes: sql.writes.unwrap_or(writes),
             locks: sql.locks.unwrap_or(false),
+            only_reads: false,
             parsed: sql.parsed.unwrap_or(true),
             read_only_txn: sql.read_only_txn.unwrap_or(false),
             reads,

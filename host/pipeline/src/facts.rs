@@ -103,6 +103,9 @@ pub struct SqlFacts {
     pub writes: bool,
     /// LOCK, SELECT … FOR UPDATE and its relatives.
     pub locks: bool,
+    /// It reads or begins a transaction, does nothing else, and all code in it is the server's own, as
+    /// far as can be told: any other code can write, whatever it is declared as.
+    pub only_reads: bool,
     /// False: it could not be parsed or resolved in full, and a guard refuses it.
     pub parsed: bool,
     pub read_only_txn: bool,
@@ -126,6 +129,7 @@ impl SqlFacts {
             touches_catalog: false,
             writes: true,
             locks: true,
+            only_reads: false,
             parsed: false,
             read_only_txn: false,
             reads: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::action::{Access, Action, Resource};
+use crate::action::{Access, Action};
 use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
 use crate::facts::Facts;
 use crate::impact::{Impact, Survey};
@@ -130,29 +130,20 @@ pub async fn decide<R>(
     Ok(Permitted::new(request.payload, receipt))
 }
 
-/// A bundle may be content with less than the disk for what reads and does nothing else. Code that can
-/// write, locks, what runs by name and what people have agreed to are never only a read.
+/// A bundle may be content with less than the disk for what reads and does nothing else. A call that is
+/// asked about, locks, what runs by name and what people have agreed to are never only a read.
 fn durability<R>(request: &Request<R>, approval: Option<&Approval>) -> Durability {
     let Facts::Sql(sql) = &request.facts else {
         return Durability::Fsync;
     };
-    let harmless = |access: &Access| match (access.action, &access.resource) {
-        (
-            Action::PostgresCall,
-            Resource::PgFunction {
-                known: true,
-                volatile: false,
-                security_definer: false,
-                dangerous: false,
-                ..
-            },
-        ) => true,
-        (action, _) => matches!(
-            action,
+    let harmless = |access: &Access| {
+        matches!(
+            access.action,
             Action::PostgresSelect | Action::PostgresSession | Action::PostgresCopyOut
-        ),
+        )
     };
-    let reads = sql.parsed
+    let reads = sql.only_reads
+        && sql.parsed
         && !sql.writes
         && !sql.locks
         && sql.runs.is_empty()

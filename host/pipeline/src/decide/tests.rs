@@ -416,6 +416,7 @@ async fn only_what_reads_and_does_nothing_else_need_not_be_on_the_disk() {
         parsed: true,
         writes: false,
         locks: false,
+        only_reads: true,
         ..SqlFacts::opaque("select".into())
     };
     let named = crate::facts::Named {
@@ -429,7 +430,6 @@ async fn only_what_reads_and_does_nothing_else_need_not_be_on_the_disk() {
         (read.clone(), select(), os),
         (read.clone(), with(access(Action::PostgresSession)), os),
         (read.clone(), with(access(Action::PostgresCopyOut)), os),
-        (read.clone(), with(function(false, false, false, true)), os),
     ];
     for facts in [
         SqlFacts {
@@ -445,6 +445,10 @@ async fn only_what_reads_and_does_nothing_else_need_not_be_on_the_disk() {
             ..read.clone()
         },
         SqlFacts {
+            only_reads: false,
+            ..read.clone()
+        },
+        SqlFacts {
             runs: vec![named],
             ..read.clone()
         },
@@ -452,6 +456,8 @@ async fn only_what_reads_and_does_nothing_else_need_not_be_on_the_disk() {
         cases.push((facts, select(), Durability::Fsync));
     }
     for other in [
+        // It can call one that writes.
+        function(false, false, false, true),
         function(true, false, false, true),
         function(false, true, false, true),
         function(false, false, true, true),
@@ -511,6 +517,7 @@ async fn what_was_held_is_on_the_disk() {
         parsed: true,
         writes: false,
         locks: false,
+        only_reads: true,
         ..SqlFacts::opaque("select".into())
     };
     let request = Request {

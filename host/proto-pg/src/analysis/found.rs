@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use pipeline::Action;
+use pipeline::{Action, SqlKind};
 
 use super::resolve::{CODE, Output, Resolved, Sink, Source};
+use super::shape::TxEffect;
 
 /// A relation that a statement names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,6 +151,17 @@ impl Found {
             || self.unknown_names
             || self.hidden_code
             || self.opaque
+    }
+
+    /// Does it read or begin a transaction, and nothing else? A COMMIT does all that was asked for before.
+    pub fn only_reads(&self, kind: SqlKind, transaction: Option<TxEffect>) -> bool {
+        let kind = match kind {
+            // `set_config` is no read.
+            SqlKind::Select | SqlKind::Copy => self.database.is_empty(),
+            SqlKind::Transaction => matches!(transaction, Some(TxEffect::Begin { .. })),
+            _ => false,
+        };
+        kind && !self.writes && !self.locks
     }
 
     /// What the walk over a part of a definition found. A condition or a default gives nothing to a

@@ -235,6 +235,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         touches_catalog: any(|s| s.touches_catalog),
         writes: any(|s| s.writes),
         locks: any(|s| s.locks),
+        only_reads: !summaries.is_empty() && !any(|s| !s.only_reads),
         parsed: !any(|s| !s.parsed),
         read_only_txn: ctx.read_only_txn,
         reads: relations(&summaries, |s| &s.reads),

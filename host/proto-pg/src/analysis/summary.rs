@@ -92,6 +92,7 @@ pub(crate) struct Summary {
     pub touches_catalog: bool,
     pub writes: bool,
     pub locks: bool,
+    pub only_reads: bool,
     pub parsed: bool,
     pub reads: BTreeSet<Relation>,
     pub writes_to: BTreeSet<Relation>,
@@ -144,6 +145,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         touches_catalog: false,
         writes: found.writes && !draft.planned_only,
         locks: found.locks,
+        only_reads: false,
         parsed: found.not_understood.is_none(),
         reads: BTreeSet::new(),
         writes_to: BTreeSet::new(),
@@ -203,6 +205,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     if opaque || found.opaque || draft.everything {
         summary.labelled.extend(index.all.iter().cloned());
     }
+    summary.only_reads = !summary.foreign && found.only_reads(draft.kind, draft.transaction);
     for inner in &draft.inner {
         merge(&mut summary, inner, draft.planned_only);
     }
@@ -277,6 +280,8 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
 fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.touches_catalog |= inner.touches_catalog;
     into.locks |= inner.locks;
+    // Planning runs functions, too.
+    into.only_reads &= inner.only_reads || (planned_only && !inner.foreign);
     into.foreign |= inner.foreign;
     into.plans_code |= inner.plans_code;
     into.shadowed |= inner.shadowed;

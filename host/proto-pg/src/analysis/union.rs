@@ -115,6 +115,7 @@ fn facts(now: &SqlFacts, before: &SqlFacts) -> SqlFacts {
         touches_catalog: now.touches_catalog || before.touches_catalog,
         writes: now.writes || before.writes,
         locks: now.locks || before.locks,
+        only_reads: now.only_reads && before.only_reads,
         parsed: now.parsed && before.parsed,
         read_only_txn: now.read_only_txn,
         reads: both(&now.reads, &before.reads),

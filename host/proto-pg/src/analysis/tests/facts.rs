@@ -14,6 +14,74 @@ CREATE FUNCTION f(int) RETURNS text LANGUAGE sql AS 'SELECT ssn FROM emp LIMIT 1
 CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';
 ";
 
+/// Code that others have made can write, whatever it is declared as.
+#[test]
+fn what_only_reads_runs_nobody_elses_code() {
+    let schema = "
+CREATE TABLE log (n int); CREATE TABLE t (n int, v text);
+CREATE FUNCTION w(int) RETURNS int LANGUAGE sql VOLATILE
+    AS 'INSERT INTO log VALUES ($1) RETURNING n';
+CREATE FUNCTION s(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN w($1); END';
+CREATE FUNCTION i(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN w($1); END';
+CREATE FUNCTION same(int, text) RETURNS bool LANGUAGE plpgsql IMMUTABLE
+    AS 'BEGIN RETURN w($1) IS NULL; END';
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = text, FUNCTION = same);
+CREATE VIEW calls AS SELECT s(n) FROM t;
+CREATE VIEW plain AS SELECT count(*), now() FROM t;
+CREATE TABLE kept (n int); ALTER TABLE kept ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON kept USING (s(n) > 0);
+CREATE AGGREGATE agg(int) (SFUNC = int4pl, STYPE = int, FINALFUNC = s);
+CREATE SEQUENCE q;
+";
+    let server = Server::start("facts_reads");
+    let mut client = server.connect();
+    client.run(schema);
+    let world = World::new(client.snapshot(), client.state());
+    for (sql, expect) in [
+        ("SELECT 1", true),
+        ("SELECT n, lower(v) FROM t WHERE n = 1 ORDER BY v", true),
+        ("SELECT * FROM plain", true),
+        ("COPY t TO STDOUT", true),
+        ("EXPLAIN DELETE FROM t", true),
+        ("BEGIN", true),
+        ("START TRANSACTION READ ONLY; SELECT 1", true),
+        ("SELECT s(1)", false),
+        ("SELECT i(1)", false),
+        ("SELECT w(1)", false),
+        ("SELECT agg(n) FROM t", false),
+        ("SELECT n === v FROM t", false),
+        ("SELECT * FROM calls", false),
+        ("SELECT * FROM kept", false),
+        ("COPY (SELECT s(1)) TO STDOUT", false),
+        ("EXPLAIN SELECT i(1)", false),
+        ("EXPLAIN ANALYZE DELETE FROM t", false),
+        ("SELECT nextval('q')", false),
+        ("SELECT set_config('work_mem', '1MB', false)", false),
+        ("SELECT nope(1)", false),
+        ("SELECT * FROM t FOR UPDATE", false),
+        (
+            "WITH d AS (DELETE FROM t RETURNING n) SELECT * FROM d",
+            false,
+        ),
+        ("INSERT INTO t VALUES (1)", false),
+        ("BEGIN; DELETE FROM t", false),
+        ("SELECT 1; COMMIT", false),
+        ("COMMIT", false),
+        ("END", false),
+        ("ROLLBACK", false),
+        ("SAVEPOINT a", false),
+        ("RELEASE a", false),
+        ("PREPARE TRANSACTION 'x'", false),
+        ("SET work_mem = '1MB'", false),
+        ("COPY t FROM STDIN", false),
+        ("DO $$BEGIN END$$", false),
+        ("SELECT 1 INTO x", false),
+        ("", false),
+    ] {
+        assert_eq!(world.analyse(sql).facts.only_reads, expect, "{sql}");
+    }
+}
+
 const TABLE: &[(&str, &str)] = &[
     ("", "empty session:db"),
     ("-- nothing", "empty session:db"),
