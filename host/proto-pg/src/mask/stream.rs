@@ -12,8 +12,8 @@ use super::row::RowMask;
 
 /// What is looked at together.
 pub const WINDOW: usize = 1 << 20;
-/// Of each window, this much is looked at again with the next one: nothing that is found is longer,
-/// except for private keys, which are found by their beginning.
+/// Of each window, this much is looked at again with the next one. What can be longer is found by its
+/// beginning: private keys by the detector, tokens by [`unfinished`].
 pub const OVERLAP: usize = 64 << 10;
 
 impl RowMask {
@@ -113,16 +113,40 @@ impl Windows {
 
     /// The part that was given to be looked at may go out, or not. Gives what does.
     pub fn judged(&mut self, clean: bool) -> Bytes {
-        if !clean {
+        if !clean || (self.left > 0 && unfinished(&self.held)) {
             self.hidden = true;
             let n = self.held.len();
             self.held = BytesMut::new();
             return stars(n);
         }
         let keep = if self.left == 0 { 0 } else { OVERLAP };
-        let out = self.held.len().saturating_sub(keep);
+        let out = boundary(&self.held, self.held.len().saturating_sub(keep));
         self.held.split_to(out).freeze()
     }
+}
+
+/// Can a JSON Web Token begin in this part, and go on behind it for so long that no window has all of
+/// it? A whole one has three parts with dots between them.
+fn unfinished(part: &[u8]) -> bool {
+    let in_token = |c: &&u8| c.is_ascii_alphanumeric() || matches!(**c, b'-' | b'_' | b'.');
+    let length = part.iter().rev().take_while(in_token).count();
+    let run = part.get(part.len() - length..).unwrap_or_default();
+    let mut back = 0;
+    run.rsplit(|c| *c == b'.').take(3).any(|piece| {
+        back += piece.len();
+        // A shorter one is looked at again from its beginning.
+        let long = back > OVERLAP;
+        back += 1;
+        long && piece.starts_with(b"eyJ")
+    })
+}
+
+/// The last place up to `at` where no UTF-8 character is cut in two: stars may follow.
+fn boundary(bytes: &[u8], at: usize) -> usize {
+    let goes_on = |i: &usize| bytes.get(*i).is_some_and(|c| c & 0xC0 == 0x80);
+    // A character has at most three such bytes; where there are more, it is not text.
+    let inside = (0..4).find(|n| !goes_on(&at.saturating_sub(*n)));
+    at.saturating_sub(inside.unwrap_or(0))
 }
 
 fn stars(n: usize) -> Bytes {
@@ -135,6 +159,11 @@ mod tests {
 
     /// Feeds a value in pieces; whatever has `needle` in it is objected to.
     fn run(value: &[u8], piece: usize, needle: &[u8]) -> (Vec<u8>, usize) {
+        let has = |part: &[u8]| part.windows(needle.len()).any(|w| w == needle);
+        judge(value, piece, has)
+    }
+
+    fn judge(value: &[u8], piece: usize, objects: impl Fn(&[u8]) -> bool) -> (Vec<u8>, usize) {
         let mut windows = Windows::new(value.len());
         let (mut input, mut rest) = (BytesMut::new(), value);
         let (mut out, mut most) = (Vec::new(), 0);
@@ -149,8 +178,7 @@ mod tests {
                 }
                 Next::Look(part) => {
                     most = most.max(part.len());
-                    let clean = !part.windows(needle.len()).any(|w| w == needle);
-                    out.extend_from_slice(&windows.judged(clean));
+                    out.extend_from_slice(&windows.judged(!objects(&part)));
                 }
                 Next::Out(bytes) => out.extend_from_slice(&bytes),
             }
@@ -186,5 +214,72 @@ mod tests {
             let shown = out.iter().take_while(|c| **c == b'x').count();
             assert!(shown <= at && out[shown..].iter().all(|c| *c == b'*'));
         }
+    }
+
+    /// A token that is longer than what is looked at twice, wherever it begins and its dots are.
+    #[test]
+    fn nothing_of_a_long_token_goes_out() {
+        // As the detectors see it: two dots, and something before, between and after them.
+        let whole = |part: &[u8]| {
+            let begun = part.windows(3).position(|w| w == b"eyJ");
+            begun.is_some_and(|at| part[at..].iter().filter(|c| **c == b'.').count() >= 2)
+        };
+        for (header, claims) in [
+            (70 << 10, 20),
+            (40, 200 << 10),
+            (40, 3 * WINDOW),
+            (OVERLAP - 10, 20),
+            (OVERLAP, OVERLAP),
+            (2 * WINDOW, 20),
+        ] {
+            let token = format!("eyJ{}.eyJ{}.sig", "h".repeat(header), "c".repeat(claims));
+            for at in [
+                0,
+                1,
+                WINDOW - OVERLAP - 1,
+                WINDOW - OVERLAP,
+                (WINDOW - OVERLAP).saturating_sub(header + 4),
+                WINDOW - 4,
+                WINDOW - 1,
+            ] {
+                let length = at + token.len() + 2 * WINDOW;
+                let mut value = vec![b' '; length];
+                value[at..at + token.len()].copy_from_slice(token.as_bytes());
+                let (out, _) = judge(&value, 300_000, whole);
+                assert_eq!(out.len(), length);
+                let shown = out.iter().find(|c| !matches!(c, b' ' | b'*'));
+                assert_eq!(shown, None, "{header} and {claims} at {at}");
+            }
+        }
+        // What cannot be one passes: long words, other encodings, and tokens that are looked at again.
+        for text in ["x", "eyx", "-eyJ", "a.b.c.eyJ/"] {
+            let mut value = text.to_owned();
+            value.push_str(&"x".repeat(2 * WINDOW));
+            let (out, _) = judge(value.as_bytes(), 300_000, whole);
+            assert!(out == value.as_bytes(), "{text}");
+        }
+    }
+
+    /// A client that reads UTF-8 can read what it gets.
+    #[test]
+    fn stars_cut_no_character_in_two() {
+        for character in ["é", "漢", "🦀"] {
+            for shift in 0..4 {
+                let mut value = "x".repeat(shift);
+                while value.len() < 2 * WINDOW {
+                    value.push_str(character);
+                }
+                let (out, _) = run(value.as_bytes(), 300_000, b"needle");
+                assert!(out == value.as_bytes());
+                value.push_str("needle");
+                let (out, _) = run(value.as_bytes(), 300_000, b"needle");
+                assert_eq!(out.len(), value.len());
+                let out = String::from_utf8(out).expect("UTF-8");
+                assert!(out.contains(character) && out.ends_with('*'));
+            }
+        }
+        // What is no text is cut somewhere.
+        let (out, _) = run(&vec![0x80; 2 * WINDOW], 300_000, b"needle");
+        assert!(out == vec![0x80; 2 * WINDOW]);
     }
 }
