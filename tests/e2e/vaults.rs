@@ -123,6 +123,7 @@ impl Vaults {
                     // Which process notifies differs from server to server.
                     b'A' => [&[0; 4], f.body.get(4..).unwrap_or_default()].concat(),
                     b'T' => without_new_oids(&f.body, self.newest),
+                    b'E' => without_backend(&without_session(&f.body)),
                     _ => without_session(&f.body),
                 });
                 out
@@ -233,6 +234,21 @@ fn without_session(body: &[u8]) -> Vec<u8> {
         .iter()
         .position(|b| !b.is_ascii_alphanumeric() && *b != b'-');
     out.drain(from..to.map_or(body.len(), |n| from + n));
+    out
+}
+
+/// A schema of temporary tables is called after its process's place among all of the server's.
+fn without_backend(body: &[u8]) -> Vec<u8> {
+    const MARK: &[u8] = b"pg_temp_";
+    let mut out = Vec::new();
+    let mut rest = body;
+    while let Some(at) = rest.windows(MARK.len()).position(|w| w == MARK) {
+        let (before, after) = rest.split_at(at + MARK.len());
+        out.extend_from_slice(before);
+        let digits = after.iter().take_while(|b| b.is_ascii_digit()).count();
+        rest = &after[digits..];
+    }
+    out.extend_from_slice(rest);
     out
 }
 

@@ -6,6 +6,7 @@ use pipeline::Action;
 
 use super::found::Call;
 use super::functions::{self, Nature, nature};
+use super::names;
 use super::settings;
 use super::symbols;
 use super::walk::{Item, Walk};
@@ -328,9 +329,8 @@ impl<'t> Walk<'t, '_> {
     /// Operators run functions; one that users made runs theirs. Whether it can be meant is looked at
     /// when all of the statement's types are known.
     fn operator(&mut self, name: &'t pg_raw_parse::list::NodeList) {
-        let text = |i: usize| name.get(i).and_then(Node::as_str);
-        let schema = name.len().checked_sub(2).and_then(text);
-        if let Some(name) = name.iter().next_back().and_then(Node::as_str) {
+        let (schema, name) = names::qualified(name);
+        if !name.is_empty() {
             self.operator_named(schema, name);
         }
     }
@@ -353,14 +353,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn call(&mut self, f: &'t nodes::FuncCall, item: &Item<'t>) {
-        let names = f.funcname();
-        let text = |i: usize| names.get(i).and_then(Node::as_str);
-        let name = names
-            .iter()
-            .next_back()
-            .and_then(Node::as_str)
-            .unwrap_or_default();
-        let schema = names.len().checked_sub(2).and_then(text);
+        let (schema, name) = names::qualified(f.funcname());
         // The grammar itself adds the schema to `json_object(…)`.
         if schema == Some("pg_catalog") && name.starts_with("json_") {
             self.keyword(name);

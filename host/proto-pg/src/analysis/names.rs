@@ -1,6 +1,9 @@
 //! What is looked up when all of a statement's names are known: fields that are calls, operators and casts
 //! that users made.
 
+use pg_raw_parse::Node;
+use pg_raw_parse::list::NodeList;
+
 use super::functions::{Nature, nature};
 use super::walk::Walk;
 use crate::catalog::{FIRST_USER_OID, OperatorInfo, Path};
@@ -9,6 +12,14 @@ use crate::catalog::{FIRST_USER_OID, OperatorInfo, Path};
 const OF_TEXT: &[&str] = &[
     "=", "<>", "!=", "<", ">", "<=", ">=", "||", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*",
 ];
+
+/// The schema, where one is given, and the name of a function or an operator.
+pub(super) fn qualified(names: &NodeList) -> (Option<&str>, &str) {
+    let text = |i: usize| names.get(i).and_then(Node::as_str);
+    let name = names.len().checked_sub(1).and_then(text);
+    let schema = names.len().checked_sub(2).and_then(text);
+    (schema, name.unwrap_or_default())
+}
 
 impl Walk<'_, '_> {
     /// `row.name` calls a function of that name with the row as its argument when the row has no such

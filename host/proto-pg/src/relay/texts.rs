@@ -189,6 +189,19 @@ mod tests {
         ))
     }
 
+    /// Nothing out of the ordinary.
+    fn plain<'a>(snapshot: &'a Arc<Snapshot>, bundle: &'a Arc<str>) -> Under<'a> {
+        Under {
+            snapshot,
+            bundle,
+            path: Path::Unknown,
+            read_only_txn: false,
+            indifferent: false,
+            readable: true,
+            settled: true,
+        }
+    }
+
     /// Each thing that an analysis depends on, changed alone.
     #[test]
     fn whatever_changes_is_seen_at_once() {
@@ -280,15 +293,7 @@ mod tests {
     fn memory_is_bounded_and_what_is_used_stays() {
         let texts = Texts::default();
         let (snapshot, bundle) = (Arc::new(Snapshot::default()), Arc::from("a"));
-        let under = Under {
-            snapshot: &snapshot,
-            bundle: &bundle,
-            path: Path::Unknown,
-            read_only_txn: false,
-            indifferent: false,
-            readable: true,
-            settled: true,
-        };
+        let under = plain(&snapshot, &bundle);
         let analysis = analysis();
         texts.put(b"often", under, &analysis);
         for n in 0..5 * MAX_TEXTS {
@@ -307,15 +312,7 @@ mod tests {
     fn bytes_are_bounded() {
         let texts = Texts::default();
         let (snapshot, bundle) = (Arc::new(Snapshot::default()), Arc::from("a"));
-        let under = Under {
-            snapshot: &snapshot,
-            bundle: &bundle,
-            path: Path::Unknown,
-            read_only_txn: false,
-            indifferent: false,
-            readable: true,
-            settled: true,
-        };
+        let under = plain(&snapshot, &bundle);
         let kept = |text: &[u8]| {
             texts.put(text, under, &analysis_of(text));
             texts.get(text, under).is_some()

@@ -1,7 +1,8 @@
 //! Function calls: what they give, and what of their arguments others can see.
 
-use pg_raw_parse::{Node, nodes};
+use pg_raw_parse::nodes;
 
+use super::super::names;
 use super::cols::Val;
 use super::item::Lookup;
 use super::sets::{ANYTHING, NOTHING, Set};
@@ -71,14 +72,7 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn call(&mut self, f: &'a nodes::FuncCall, at: At) -> Val<'a> {
-        let names = f.funcname();
-        let text = |i: usize| names.get(i).and_then(Node::as_str);
-        let name = names
-            .iter()
-            .next_back()
-            .and_then(Node::as_str)
-            .unwrap_or_default();
-        let schema = names.len().checked_sub(2).and_then(text);
+        let (schema, name) = names::qualified(f.funcname());
         let args: Vec<Val<'a>> = f.args().iter().map(|arg| self.expr(arg, at)).collect();
         let given = self.sets.all(args.iter().map(|v| v.set));
         let mut deciding = Vec::new();
