@@ -43,8 +43,8 @@ pub const ROWS: &[Row] = &[
     row("B21", M.or(N).or(R), &["COPY (SELECT p FROM people p) TO STDOUT"]),
 
     // B22: files, programs, other servers.
-    row("B22", R, &["COPY people TO '/tmp/weir-leak-{n}'", "SELECT pg_read_file('/tmp/weir-leak-{n}')"]).alone(),
-    row("B22", R, &["COPY (SELECT ssn FROM people) TO PROGRAM 'cat > /tmp/weir-leak-p{n}'", "SELECT pg_read_file('/tmp/weir-leak-p{n}')"]).alone(),
+    row("B22", R, &["COPY people TO '/tmp/weir-leak-{n}-{port}'", "SELECT pg_read_file('/tmp/weir-leak-{n}-{port}')"]).alone(),
+    row("B22", R, &["COPY (SELECT ssn FROM people) TO PROGRAM 'cat > /tmp/weir-leak-p{n}-{port}'", "SELECT pg_read_file('/tmp/weir-leak-p{n}-{port}')"]).alone(),
     row("B22", R, &["COPY scratch (note) FROM PROGRAM 'echo hi'"]).inert("nothing of the vault"),
     row("B22", R, &["SELECT pg_read_file('PG_VERSION'), pg_ls_dir('.')"]).inert("nothing of the vault"),
     row("B22", R, &["CHECKPOINT", "SELECT pg_read_binary_file(pg_relation_filepath('people'))"]).alone(),

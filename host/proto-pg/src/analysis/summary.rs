@@ -116,22 +116,6 @@ pub(crate) struct Summary {
     pub shadowed: bool,
 }
 
-impl Summary {
-    /// Does the server do the same with both, as far as policy and masks are concerned?
-    pub fn means_the_same(&self, other: &Self) -> bool {
-        self.accesses == other.accesses
-            && self.labelled == other.labelled
-            && self.computed == other.computed
-            && self.functions == other.functions
-            && self.shape.origins == other.shape.origins
-            && self.unmaskable == other.unmaskable
-            && self.foreign == other.foreign
-            && self.changes_catalog == other.changes_catalog
-            && self.parsed == other.parsed
-            && self.refuse == other.refuse
-    }
-}
-
 pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
     let origins = (!index.all.is_empty()).then(|| origins(&draft));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipeline::SqlFacts;
 
 use super::shape::{Body, StatementShape};
-use super::{Analysis, POLICY};
+use super::{Analysis, POLICY, Summary};
 
 /// Meanings of one prepared text. A client that makes more must prepare it again.
 const MAX_MEANINGS: usize = 64;
@@ -18,6 +18,10 @@ impl Analysis {
     /// Is everything that this can mean among what `older` can mean?
     pub(crate) fn is_covered_by(&self, older: &Self) -> bool {
         let known = &older.summaries;
+        // A text that is not understood has no summaries, and can mean anything.
+        if self.summaries.is_empty() && !known.is_empty() {
+            return false;
+        }
         self.summaries
             .iter()
             .all(|s| known.iter().any(|k| k.means_the_same(s)))
@@ -135,5 +139,21 @@ fn shape(now: &StatementShape, before: &StatementShape) -> StatementShape {
         late: now.late || before.late,
         origins,
         ..now.clone()
+    }
+}
+
+impl Summary {
+    /// Does the server do the same with both, as far as policy and masks are concerned?
+    pub fn means_the_same(&self, other: &Self) -> bool {
+        self.accesses == other.accesses
+            && self.labelled == other.labelled
+            && self.computed == other.computed
+            && self.functions == other.functions
+            && self.shape.origins == other.shape.origins
+            && self.unmaskable == other.unmaskable
+            && self.foreign == other.foreign
+            && self.changes_catalog == other.changes_catalog
+            && self.parsed == other.parsed
+            && self.refuse == other.refuse
     }
 }
