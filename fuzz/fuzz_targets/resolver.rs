@@ -141,8 +141,15 @@ fuzz_target!(|data: &[u8]| {
         format!("(\n{query}\n) UNION ALL (\n{query}\n)"),
     ] {
         let wrapped = world.analyse(around.as_bytes());
-        if let Some(wrapped) = world.taints(&wrapped) {
-            assert_eq!(wrapped, columns, "{around}");
+        let Some(taints) = world.taints(&wrapped) else {
+            continue;
+        };
+        // Nested one level deeper, it can be too deep to be resolved: it may do anything then, and every
+        // column counts as labelled.
+        if wrapped.accesses == analysis.accesses {
+            assert_eq!(taints, columns, "{around}");
+        } else {
+            assert!(taints.iter().all(|t| *t), "{around}");
         }
     }
 });
