@@ -27,7 +27,9 @@ const FLAGS: &[&str] = &[
 /// An input of more bytes finds nothing that a shorter one does not, and costs time.
 const MAX_INPUT: &str = "-max_len=8192";
 
-pub fn run(root: &Path, seconds: u64) -> Result<()> {
+/// What a run by itself tries is another thing each time; a run that others wait for starts from the same
+/// `seed`, so that what fails fails again.
+pub fn run(root: &Path, seconds: u64, seed: Option<u32>) -> Result<()> {
     let dir = root.join("fuzz");
     let host = dist::host();
     let targets = targets(&dir)?;
@@ -52,6 +54,7 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
         let seeds = seeds::write(root, &target_dir, target)?;
         let prefix = format!("-artifact_prefix={}/", artifacts.display());
         let time = format!("-max_total_time={seconds}");
+        let seed = seed.map(|seed| format!("-seed={seed}"));
         let corpus = corpus.to_string_lossy().into_owned();
         let mut args = vec![
             MAX_INPUT,
@@ -59,6 +62,7 @@ pub fn run(root: &Path, seconds: u64) -> Result<()> {
             "-rss_limit_mb=2048",
             "-print_final_stats=1",
         ];
+        args.extend(seed.as_deref());
         args.extend([prefix.as_str(), time.as_str(), corpus.as_str()]);
         // What is found goes to the first directory; the others are only read.
         let given = seeds.dir.to_string_lossy().into_owned();

@@ -77,8 +77,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["regress", rest @ ..] => regress::run(rest),
         ["noninterference", rest @ ..] => test::non_interference(&root, rest),
         ["dist"] => dist::run(&root),
-        ["fuzz"] => fuzz::run(&root, 20),
-        ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?),
+        ["fuzz"] => fuzz::run(&root, 20, None),
+        ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?, None),
         ["deny", rest @ ..] => deny::run(&root, rest),
         ["deps"] => deps::ensure(deps::ALL),
         [] | ["help" | "--help" | "-h"] => {

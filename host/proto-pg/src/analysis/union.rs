@@ -35,7 +35,7 @@ impl Analysis {
     }
 
     /// Code that is not PostgreSQL's own runs, or nobody can tell what does.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub fn is_foreign(&self) -> bool {
         !self.facts.parsed || self.summaries.iter().any(|s| s.foreign)
     }
 
