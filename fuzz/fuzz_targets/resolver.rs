@@ -144,12 +144,13 @@ fuzz_target!(|data: &[u8]| {
         let Some(taints) = world.taints(&wrapped) else {
             continue;
         };
-        // Nested one level deeper, it can be too deep to be resolved: it may do anything then, and every
-        // column counts as labelled.
-        if wrapped.is_foreign() == analysis.is_foreign() {
-            assert_eq!(taints, columns, "{around}");
+        // What cannot be resolved, because it is too deep at last, may do anything: nothing in it counts as
+        // less than before.
+        if wrapped.is_foreign() {
+            let kept = taints.iter().zip(&columns).all(|(now, before)| now >= before);
+            assert!(kept, "{around}");
         } else {
-            assert!(taints.iter().all(|t| *t), "{around}");
+            assert_eq!(taints, columns, "{around}");
         }
     }
 });
