@@ -219,6 +219,8 @@ pub struct Limits {
     pub max_surveys: usize,
     /// A catalogue snapshot is read again after this time, for changes made behind our back.
     pub catalog_ttl: Duration,
+    /// How long the target may take to say whether views are still defined as they were.
+    pub definitions_time: Duration,
     pub catalog_timeout: Duration,
     pub max_catalog_rows: usize,
     pub max_catalog_bytes: usize,
@@ -252,6 +254,7 @@ impl Default for Limits {
             survey_time: Duration::from_millis(500),
             max_surveys: 4,
             catalog_ttl: Duration::from_secs(60),
+            definitions_time: Duration::from_secs(2),
             catalog_timeout: Duration::from_secs(30),
             max_catalog_rows: 2_000_000,
             max_catalog_bytes: 512 << 20,

@@ -14,8 +14,6 @@ const ANY: super::Defence = MASKED.or(NULLED).or(REFUSED).or(REDACTED).or(PINNED
 
 /// A documented limit: who replaces a definition past Weir is noticed when the catalogue is read
 /// again, at the latest a minute later.
-const PAST: &str = "a definition that is replaced past Weir while the catalogue is fresh";
-
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     // D42: texts that two parsers read differently.
@@ -54,7 +52,7 @@ pub const ROWS: &[Row] = &[
 
     // D44: between judging and running.
     wire("D44", ANY, "bound under one search_path, run under another", path_moves),
-    wire("D44", ANY, "a view is replaced past Weir, after a statement that reads it was parsed", view_moves).open(PAST),
+    wire("D44", ANY, "a view is replaced past Weir, after a statement that reads it was parsed", view_moves),
     wire("D44", ANY, "another session takes away the table that a parsed statement reads, and the next of that name has labels", another_drops),
     wire("D44", R, "another session replaces the view that a parsed statement reads", another_replaces),
     wire("D44", ANY, "a temporary table that is dropped again", temp_goes),
@@ -130,7 +128,7 @@ pub const ROWS: &[Row] = &[
         let out = [parse("", "SELECT ssn FROM people"), bind("p", "", &[], &[]), execute("p", 2), execute("p", 2), execute("p", 0), frame(b'S', b"")];
         sent(s, &out.concat(), 1)
     }),
-    wire("D50", ANY.or(FAILED), "past Weir, a view with a star gets other columns", star_changes).open(PAST),
+    wire("D50", ANY.or(FAILED), "past Weir, a view with a star gets other columns", star_changes),
     wire("D50", ANY.or(FAILED), "another session takes columns from the table that a star stands for", another_alters),
 
     // D51: too much, too deep.

@@ -13,6 +13,7 @@ mod changes;
 mod command;
 mod conditions;
 mod ddl;
+mod defined;
 mod expression;
 mod found;
 pub(crate) mod functions;
@@ -44,6 +45,7 @@ use pipeline::{
 use crate::catalog::{SessionState, Snapshot};
 
 pub(crate) use command::{Command, Over};
+pub(crate) use defined::Defined;
 pub(crate) use settings::refuse as pinned;
 pub use shape::{CopyFormat, CopyKind, Field, StatementShape, Taint, TxEffect};
 pub(crate) use summary::{Effect, Summary};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
+use super::defined::Defined;
 use super::found::{Found, Place, Top};
 use super::lineage::Masked;
 use super::resolve::{ANY, CODE, Source};
@@ -114,6 +115,8 @@ pub(crate) struct Summary {
     pub plans_code: bool,
     /// A name could come to mean a labelled relation when another one is dropped or renamed.
     pub shadowed: bool,
+    /// Noted where columns are labelled.
+    pub defined: Defined,
 }
 
 pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
@@ -155,6 +158,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         foreign: found.opaque,
         plans_code: found.opaque || found.hidden_code,
         shadowed: false,
+        defined: Defined::default(),
     };
     if found.sets_path {
         summary.effects.push(Effect::Path);
@@ -169,6 +173,9 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     let hidden = builder.hidden_code(found, &mut summary) || found.hidden_code;
     summary.foreign |= opaque || hidden;
     summary.plans_code |= opaque;
+    if !index.all.is_empty() {
+        summary.defined = Defined::of(found, ctx.snapshot, |i| builder.behind(i));
+    }
     let elsewhere = builder.elsewhere(found);
     summary.shadowed = elsewhere.is_some();
     if let Some(columns) = elsewhere
@@ -269,6 +276,7 @@ fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.foreign |= inner.foreign;
     into.plans_code |= inner.plans_code;
     into.shadowed |= inner.shadowed;
+    into.defined.extend(&inner.defined);
     into.parsed &= inner.parsed;
     into.unknown_names |= inner.unknown_names;
     into.names_relations |= inner.names_relations;

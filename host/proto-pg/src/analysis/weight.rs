@@ -46,6 +46,8 @@ fn summary(summary: &Summary) -> usize {
         + accesses(&summary.accesses)
         + columns(&summary.labelled)
         + columns(&summary.computed)
+        + summary.defined.relations.len() * NODE
+        + texts(&summary.defined.names)
         + shape(&summary.shape)
         + summary.refuse.as_ref().map_or(0, String::len)
         + summary.effects.iter().map(effect).sum::<usize>()

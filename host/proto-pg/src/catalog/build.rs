@@ -360,10 +360,14 @@ fn rules(
     snapshot: &mut Snapshot,
 ) -> Result<(), CatalogError> {
     let mut owner: HashMap<u32, usize> = HashMap::new();
-    for row in rows(results, q::REWRITES, 3, MAX_RELATIONS)? {
+    for row in rows(results, q::REWRITES, 4, MAX_RELATIONS)? {
         let row = row?;
         if let Some(&index) = snapshot.by_oid.get(&row.oid(1)?) {
-            owner.insert(row.oid(0)?, index);
+            let rule = row.oid(0)?;
+            owner.insert(rule, index);
+            let version: u32 = row.get(3, "a transaction's number")?;
+            let rules = snapshot.rules.entry(row.oid(1)?).or_default();
+            rules.push((rule, version));
             // '1': a view's query.
             if let Some(relation) = snapshot.relations.get_mut(index) {
                 relation.ruled |= row.byte(2) != b'1';

@@ -176,6 +176,8 @@ pub struct Snapshot {
     relations: Vec<RelationInfo>,
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<Arc<str>, Vec<usize>>,
+    /// Rules by the OID of their relation, views' queries among them: OID and version (`xmin`).
+    rules: HashMap<u32, Vec<(u32, u32)>>,
     functions: HashMap<Arc<str>, Vec<FunctionInfo>>,
     /// Schema and name of every function, by OID: FunctionCall messages say nothing else.
     by_function_oid: HashMap<u32, FunctionName>,
@@ -218,6 +220,18 @@ impl Snapshot {
 
     pub(crate) fn index_of(&self, oid: u32) -> Option<usize> {
         self.by_oid.get(&oid).copied()
+    }
+
+    /// Of a relation, by its OID: OIDs and versions of its rules.
+    pub(crate) fn rules(&self, relation: u32) -> &[(u32, u32)] {
+        let known = self.rules.get(&relation);
+        known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Relations of this name, in whatever schema.
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &RelationInfo> {
+        let known = self.by_name.get(name).into_iter().flatten();
+        known.filter_map(|&i| self.relations.get(i))
     }
 
     pub(crate) fn type_info(&self, oid: u32) -> Option<&TypeInfo> {
@@ -341,6 +355,10 @@ impl RelationInfo {
     /// A table whose columns the server's origins name directly.
     pub fn is_table(&self) -> bool {
         matches!(self.kind, b'r' | b'p' | b'f')
+    }
+
+    pub fn is_temporary(&self) -> bool {
+        self.schema.starts_with("pg_temp_")
     }
 
     pub fn is_view(&self) -> bool {

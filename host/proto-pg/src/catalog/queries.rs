@@ -32,7 +32,8 @@ pub(super) const QUERIES: &[&str] = &[
      FROM pg_catalog.pg_attribute \
      WHERE attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped",
     "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits",
-    "SELECT oid, ev_class, ev_type FROM pg_catalog.pg_rewrite \
+    // `xmin`: who else replaces a view makes a new version of its rule.
+    "SELECT oid, ev_class, ev_type, xmin FROM pg_catalog.pg_rewrite \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
     // Of rules (2618) on anything, of members on extensions (3079), of default expressions (2604),
     // constraints (2606), policies (3256) and triggers (2620) on anything, of columns (1259 with a

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::texts::Texts;
+use super::witness::Witness;
 use crate::catalog::Snapshot;
 
 /// A snapshot, and how far it can be trusted.
@@ -29,6 +30,7 @@ struct Entry {
     /// When a session last took it upon itself to read it for all.
     claimed: Option<Instant>,
     texts: Arc<Texts>,
+    witness: Arc<Witness>,
 }
 
 /// Counts what may have changed the catalogue, from the moment that it is sent: names can mean
@@ -58,17 +60,18 @@ impl Catalogs {
     /// One database's place in here.
     pub fn of(&self, target: Arc<str>, database: Arc<str>, ttl: Duration) -> Catalog {
         let key = (target, database);
-        let (moves, texts) = {
-            let mut entries = self.entries.lock();
-            let entry = entries.entry(key.clone()).or_default();
-            (entry.moves.clone(), entry.texts.clone())
-        };
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key.clone()).or_default();
+        let (moves, texts) = (entry.moves.clone(), entry.texts.clone());
+        let witness = entry.witness.clone();
+        drop(entries);
         Catalog {
             catalogs: self.clone(),
             key,
             ttl,
             moves,
             texts,
+            witness,
         }
     }
 }
@@ -80,6 +83,7 @@ pub(crate) struct Catalog {
     ttl: Duration,
     moves: Moves,
     texts: Arc<Texts>,
+    witness: Arc<Witness>,
 }
 
 impl Catalog {
@@ -96,6 +100,11 @@ impl Catalog {
     /// Texts that were analysed before, by any session.
     pub(super) fn texts(&self) -> &Texts {
         &self.texts
+    }
+
+    /// Who says whether definitions are still what they were.
+    pub(super) fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     pub fn moves(&self) -> &Moves {

@@ -9,6 +9,7 @@ use super::End;
 use super::call::quoted;
 use super::client::{FromClient, copies_in};
 use super::judge::{forgets, request};
+use super::witness::Vouched;
 use crate::refusal::Refused;
 use crate::statements::{
     Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, cut_name, fit_name,
@@ -418,7 +419,10 @@ impl FromClient {
         let judged = prepared.judged.lock().clone();
         let policy = self.link.session.pin();
         let fresh = self.link.catalog.is_fresh(self.judge.held());
-        if fresh && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
+        if fresh
+            && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch())
+            && self.vouched(&judged).await? == Vouched::Yes
+        {
             return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();

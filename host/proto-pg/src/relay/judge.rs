@@ -128,6 +128,10 @@ impl Judge {
         }
     }
 
+    pub fn is_uncommitted(&self) -> bool {
+        self.uncommitted
+    }
+
     /// No transaction is open and nothing is under way.
     fn idle(&mut self) {
         self.uncommitted = false;
@@ -176,7 +180,7 @@ fn looks_up(analysis: &Analysis) -> bool {
 }
 
 /// In a failed transaction, a text that does not end it does nothing at all.
-fn ends_transaction(analysis: &Analysis) -> bool {
+pub(super) fn ends_transaction(analysis: &Analysis) -> bool {
     let mut statements = analysis.statements.iter();
     analysis.statements.is_empty() || statements.any(|s| s.transaction().is_some())
 }
@@ -246,8 +250,9 @@ pub(super) fn request<R>(
 }
 
 impl FromClient {
-    /// The verdict on a text, with a catalogue that is fresh enough for it.
-    pub(super) async fn judge_text(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+    /// The verdict on a text, with a catalogue that is fresh enough for it; what defines its views may
+    /// have been replaced past Weir.
+    pub(super) async fn judge_known(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
         let idle = {
             let flow = self.link.flow.lock();
             flow.is_quiescent() && flow.tx() == TxStatus::Idle
@@ -378,7 +383,12 @@ impl FromClient {
         sql: &[u8],
         before: Option<&Analysis>,
     ) -> Result<Result<Judged, Refused>, End> {
-        let mut judged = match self.judge_text(sql).await? {
+        // What is planned for the first time is looked at again when it is bound.
+        let judged = match before {
+            None => self.judge_known(sql).await?,
+            Some(_) => self.judge_text(sql).await?,
+        };
+        let mut judged = match judged {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -467,7 +477,11 @@ impl FromClient {
 
     /// Asks the server what there is and what names mean, if it can be asked between the client's
     /// messages.
-    async fn refresh(&mut self, reload: bool, patience: Patience) -> Result<Refreshed, End> {
+    pub(super) async fn refresh(
+        &mut self,
+        reload: bool,
+        patience: Patience,
+    ) -> Result<Refreshed, End> {
         let link = self.link.clone();
         {
             let flow = link.flow.lock();
@@ -567,7 +581,7 @@ impl FromClient {
     }
 }
 
-fn cancelled() -> Refused {
+pub(super) fn cancelled() -> Refused {
     Refused::new("57014", "canceling statement due to user request")
 }
 

@@ -21,6 +21,7 @@ mod own;
 mod rows;
 mod server;
 mod texts;
+mod witness;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ mod indifferent;
 mod names;
 mod planning;
 mod protocol;
+mod replaced;
 mod sessions;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,6 +126,40 @@ impl Upstream {
             .unwrap_or(Err(QueryError::Timeout))
     }
 
+    /// Has the server keep a text of ours under a name, for [`Self::run`].
+    pub async fn prepare(
+        &mut self,
+        name: &[u8],
+        sql: &str,
+        types: &[u32],
+        bounds: Bounds,
+    ) -> Result<(), QueryError> {
+        let types: Vec<u8> = types.iter().flat_map(|t| t.to_be_bytes()).collect();
+        let mut out = bytes::BytesMut::new();
+        encode::parse(&mut out, name, sql.as_bytes(), &types);
+        encode::empty(&mut out, b'S');
+        tokio::time::timeout(bounds.time, self.ask(&out, bounds))
+            .await
+            .unwrap_or(Err(QueryError::Timeout))
+            .map(drop)
+    }
+
+    /// Runs what was prepared, with parameters as text.
+    pub async fn run(
+        &mut self,
+        name: &[u8],
+        parameters: &[String],
+        bounds: Bounds,
+    ) -> Result<Rows, QueryError> {
+        let mut out = bytes::BytesMut::new();
+        encode::bind(&mut out, b"", name, &encode::texts(parameters));
+        encode::execute(&mut out, b"", 0);
+        encode::empty(&mut out, b'S');
+        tokio::time::timeout(bounds.time, self.ask(&out, bounds))
+            .await
+            .unwrap_or(Err(QueryError::Timeout))
+    }
+
     async fn query_unbounded(&mut self, sql: &str, bounds: Bounds) -> Result<Rows, QueryError> {
         let mut out = bytes::BytesMut::new();
         encode::query(&mut out, sql.as_bytes());

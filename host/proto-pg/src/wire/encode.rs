@@ -156,6 +156,19 @@ pub fn bind(out: &mut BytesMut, portal: &[u8], statement: &[u8], rest: &[u8]) {
 /// Bind without parameters, all results as text.
 pub const BIND_PLAIN: &[u8] = &[0, 0, 0, 0, 0, 0];
 
+/// The rest of a Bind with these parameters, all of it text.
+pub fn texts(parameters: &[String]) -> BytesMut {
+    let mut rest = BytesMut::new();
+    rest.put_u16(0);
+    rest.put_u16(u16::try_from(parameters.len()).unwrap_or(u16::MAX));
+    for parameter in parameters {
+        rest.put_u32(u32::try_from(parameter.len()).unwrap_or(u32::MAX));
+        rest.put_slice(parameter.as_bytes());
+    }
+    rest.put_u16(0);
+    rest
+}
+
 /// Describe (`D`) or Close (`C`) of a statement (`S`) or portal (`P`).
 pub fn object(out: &mut BytesMut, tag: u8, kind: u8, name: &[u8]) {
     frame(out, tag, |b| {

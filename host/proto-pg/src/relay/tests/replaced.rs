@@ -1,0 +1,220 @@
+//! Views that somebody replaces past Weir, while what is known of the catalogue is young.
+
+use pipeline::memory::Memory;
+
+use super::holds::labelled;
+use crate::testing::Weir;
+use crate::testing::client::{Answer, Client};
+use crate::testing::postgres::Postgres;
+use crate::wire::backend::TxStatus;
+use crate::wire::encode;
+
+const SETUP: &str = "CREATE TABLE emp (id int, name text, ssn text);
+    INSERT INTO emp VALUES (1, 'Ann', '111-22-3333');
+    CREATE TABLE kept (x text);
+    CREATE VIEW v AS SELECT id, name AS x FROM emp;
+    CREATE VIEW over_v AS SELECT x FROM v;
+    CREATE SCHEMA box;
+    ALTER VIEW v OWNER TO weir;
+    GRANT ALL ON emp, kept, over_v TO weir; GRANT ALL ON SCHEMA public, box TO weir";
+const CLEAN: &str = "CREATE OR REPLACE VIEW v AS SELECT id, name AS x FROM emp";
+const SECRET: &str = "CREATE OR REPLACE VIEW v AS SELECT id, ssn AS x FROM emp";
+
+struct Bench {
+    memory: Memory,
+    pg: &'static Postgres,
+    database: &'static str,
+    weir: Weir,
+}
+
+impl Bench {
+    fn new(pg: &'static Postgres, database: &'static str) -> Self {
+        pg.database(database);
+        pg.sql(database, SETUP);
+        let memory = Memory::new(labelled());
+        Self {
+            weir: Weir::to(pg, memory.ports()),
+            memory,
+            pg,
+            database,
+        }
+    }
+
+    async fn client(&self) -> Client {
+        let database = format!("db/{}", self.database);
+        Client::connect(self.weir.addr, &database).await.unwrap()
+    }
+
+    /// What somebody else does.
+    fn past(&self, sql: &str) {
+        self.pg.sql(self.database, sql);
+    }
+
+    fn assert_nothing_got_out(&self) {
+        let seen = self.memory.journal.to_client();
+        let leaked = seen.windows(6).any(|w| w == b"111-22");
+        assert!(!leaked, "{}", String::from_utf8_lossy(&seen));
+    }
+}
+
+/// The value as it is shown; none when it is hidden.
+fn shown(a: &Answer) -> Option<&str> {
+    a.value().filter(|v| *v != "[redacted]")
+}
+
+async fn bound(c: &mut Client) -> Answer {
+    c.bind("", "s", &[], false);
+    encode::execute(&mut c.out, b"", 0);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    c.answer().await
+}
+
+/// However it is read, what shows is masked as the view is now, and shown again when it is clean again.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_read_it() {
+    let b = Bench::new(Postgres::shared(), "r_every");
+    let mut c = b.client().await;
+    encode::parse(&mut c.out, b"s", b"SELECT x FROM v", &[]);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.error, None);
+    c.query("PREPARE p AS SELECT x FROM v").await;
+    for (definition, expected) in [(CLEAN, Some("Ann")), (SECRET, None), (CLEAN, Some("Ann"))] {
+        for way in [
+            "SELECT x FROM v",
+            "EXECUTE p",
+            "SELECT x FROM over_v",
+            "TABLE over_v",
+            "SELECT (SELECT max(x) FROM v)",
+            "COPY (SELECT x FROM over_v) TO STDOUT",
+        ] {
+            b.past(definition);
+            let a = c.query(way).await;
+            if !way.starts_with("COPY") {
+                assert_eq!(shown(&a), expected, "{way}: {a:?}");
+            }
+        }
+        b.past(definition);
+        let a = bound(&mut c).await;
+        // Whatever it has meant is masked, for as long as it is prepared.
+        let masked = shown(&a).is_none() && definition == CLEAN;
+        assert!(shown(&a) == expected || masked, "{a:?}");
+    }
+    b.assert_nothing_got_out();
+}
+
+/// What is stored cannot be taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_not_copied_elsewhere() {
+    let b = Bench::new(Postgres::shared(), "r_stored");
+    let mut c = b.client().await;
+    for sql in [
+        "INSERT INTO kept SELECT x FROM v",
+        "INSERT INTO kept SELECT x FROM over_v",
+        "UPDATE kept SET x = (SELECT max(x) FROM v)",
+        "CREATE TABLE kept_too AS SELECT x FROM v",
+    ] {
+        b.past(CLEAN);
+        let a = c.query(&format!("BEGIN; {sql}; ROLLBACK")).await;
+        assert_eq!(a.error, None, "{sql}");
+        b.past(SECRET);
+        let a = c.query(sql).await;
+        assert_eq!(a.code(), "42501", "{sql}: {a:?}");
+        assert_eq!(b.pg.sql(b.database, "SELECT count(*) FROM kept"), "0");
+    }
+}
+
+/// In a transaction that goes on seeing what was there when it began, the catalogue cannot be read as
+/// it is; the server plans by what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_transactions() {
+    let b = Bench::new(Postgres::shared(), "r_transactions");
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        b.past(CLEAN);
+        let mut c = b.client().await;
+        c.query(&format!("BEGIN ISOLATION LEVEL {level}")).await;
+        assert_eq!(c.query("SELECT x FROM v").await.value(), Some("Ann"));
+        // The transaction holds a lock on the view that it has read.
+        c.query("ROLLBACK").await;
+        c.query(&format!("BEGIN ISOLATION LEVEL {level}")).await;
+        c.query("SELECT 1 FROM kept").await;
+        b.past(SECRET);
+        let a = c.query("SELECT x FROM v").await;
+        assert_eq!(a.code(), "42501", "{a:?}");
+        let a = c.query("ROLLBACK").await;
+        assert_eq!(a.status, Some(TxStatus::Idle));
+        assert_eq!(shown(&c.query("SELECT x FROM v").await), None);
+    }
+    b.past(CLEAN);
+    let mut c = b.client().await;
+    c.query("BEGIN").await;
+    assert_eq!(c.query("SELECT 1 FROM kept").await.error, None);
+    b.past(SECRET);
+    assert_eq!(shown(&c.query("SELECT x FROM v").await), None);
+    c.query("ROLLBACK").await;
+    // What a session changes itself it sees, committed or not.
+    b.past(CLEAN);
+    c.query("BEGIN").await;
+    c.query("CREATE OR REPLACE VIEW v AS SELECT id, upper(name) AS x FROM emp")
+        .await;
+    assert_eq!(c.query("SELECT x FROM v").await.value(), Some("ANN"));
+    c.query("COMMIT").await;
+    assert_eq!(c.query("SELECT x FROM v").await.value(), Some("ANN"));
+    b.assert_nothing_got_out();
+}
+
+/// Another view comes to stand under the name, or a temporary one of somebody else's does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_of_its_name() {
+    let b = Bench::new(Postgres::shared(), "r_name");
+    let mut c = b.client().await;
+    c.query("SET search_path = box, public").await;
+    assert_eq!(c.query("SELECT x || '' FROM v").await.value(), Some("Ann"));
+    b.past("CREATE VIEW box.v AS SELECT id, ssn AS x FROM emp; GRANT SELECT ON box.v TO weir");
+    assert_eq!(shown(&c.query("SELECT x || '' FROM v").await), None);
+    b.past("DROP VIEW box.v");
+    assert_eq!(c.query("SELECT x || '' FROM v").await.value(), Some("Ann"));
+    b.past("CREATE TEMP VIEW v AS SELECT ssn AS x FROM emp");
+    assert_eq!(c.query("SELECT x || '' FROM v").await.value(), Some("Ann"));
+    b.past("DROP VIEW over_v; DROP VIEW v; CREATE VIEW v AS SELECT id, ssn AS x FROM emp; GRANT SELECT ON v TO weir");
+    assert_eq!(shown(&c.query("SELECT x || '' FROM v").await), None);
+    b.assert_nothing_got_out();
+}
+
+/// Where no other connection can be had, the catalogue is read again for every such text.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_connection_to_ask_on() {
+    let pg: &'static Postgres = Box::leak(Box::new(Postgres::start()));
+    let b = Bench::new(pg, "r_alone");
+    b.past("ALTER ROLE weir CONNECTION LIMIT 1");
+    let mut c = b.client().await;
+    for (definition, expected) in [(CLEAN, Some("Ann")), (SECRET, None), (CLEAN, Some("Ann"))] {
+        b.past(definition);
+        assert_eq!(shown(&c.query("SELECT x FROM v").await), expected);
+    }
+    b.assert_nothing_got_out();
+}
+
+/// Many sessions ask at once, and one connection answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once() {
+    let b = Bench::new(Postgres::shared(), "r_many");
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(b.client().await);
+    }
+    let asked = clients.into_iter().map(|mut c| {
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                assert_eq!(c.query("SELECT x FROM over_v").await.value(), Some("Ann"));
+            }
+        })
+    });
+    for asked in asked.collect::<Vec<_>>() {
+        asked.await.unwrap();
+    }
+    let count = "SELECT count(*) FROM pg_stat_activity
+                 WHERE application_name = 'weir: definitions' AND datname = 'r_many'";
+    assert_eq!(b.pg.sql("postgres", count), "1");
+}

@@ -1,0 +1,335 @@
+//! Are the definitions that an analysis went by still there? Somebody can replace a view past Weir, and
+//! nothing in a result tells.
+//!
+//! Place in the flow: `judge` asks before a text that reads views is decided on. One connection for
+//! each database serves all sessions; who asks while a question is under way is answered by the next one.
+//!
+//! Invariants:
+//! - The connection is read-only, runs [`QUESTION`] and nothing else, and is closed when nobody has asked
+//!   for a while.
+//! - No answer in time is no answer: who asked has to look for itself.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pipeline::EndReason;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::End;
+use super::client::FromClient;
+use super::judge::{Refreshed, cancelled, ends_transaction};
+use super::own::Patience;
+use crate::analysis::Defined;
+use crate::catalog::{Rows, Snapshot};
+use crate::config::{Limits, PgTarget};
+use crate::refusal::Refused;
+use crate::statements::Judged;
+use crate::upstream::{Bounds, Upstream};
+
+/// Sessions that wait for an answer, for one database.
+const MAX_WAITING: usize = 1_024;
+/// Those that one question is asked for.
+const MAX_TOGETHER: usize = 64;
+/// Of one answer.
+const MAX_ROWS: usize = 100_000;
+const MAX_BYTES: usize = 16 << 20;
+/// The connection is closed when nobody has asked for so long.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long it waits for a lock: DDL on the catalogue itself.
+const LOCK_TIMEOUT: &str = "1s";
+
+/// Rules of relations, and what has their names. Temporary relations are made and dropped all the time,
+/// and a session's own are made through Weir.
+const QUESTION: &str = "\
+    SELECT 'rule', ev_class, oid, xmin::text \
+    FROM pg_rewrite WHERE ev_class = ANY ($1) \
+    UNION ALL \
+    SELECT 'name', c.oid, c.oid, c.relname \
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE c.relname = ANY ($2) AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
+      AND c.relkind = ANY ('{r,v,m,f,p,S}')";
+/// oid[] and name[].
+const TYPES: [u32; 2] = [1_028, 1_003];
+const NAME: &[u8] = b"weir:definitions";
+
+/// What the server says about some definitions.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    rules: HashMap<u32, BTreeSet<(u32, u32)>>,
+    names: HashMap<String, BTreeSet<u32>>,
+}
+
+impl Answer {
+    fn read(rows: &Rows) -> Option<Self> {
+        let mut answer = Self::default();
+        for row in rows {
+            let [Some(kind), Some(relation), Some(oid), Some(value)] = row.as_slice() else {
+                return None;
+            };
+            let oid: u32 = oid.parse().ok()?;
+            if kind == "rule" {
+                let rules = answer.rules.entry(relation.parse().ok()?).or_default();
+                rules.insert((oid, value.parse().ok()?));
+            } else {
+                answer.names.entry(value.clone()).or_default().insert(oid);
+            }
+        }
+        Some(answer)
+    }
+
+    /// Is all of it as the snapshot has it?
+    pub fn agrees(&self, defined: &Defined, snapshot: &Snapshot) -> bool {
+        let none = BTreeSet::new();
+        let rules = defined.relations.iter().all(|oid| {
+            let known: BTreeSet<(u32, u32)> = snapshot.rules(*oid).iter().copied().collect();
+            *self.rules.get(oid).unwrap_or(&none) == known
+        });
+        let none = BTreeSet::new();
+        rules
+            && defined.names.iter().all(|name| {
+                let lasting = snapshot.named(name).filter(|r| !r.is_temporary());
+                let known: BTreeSet<u32> = lasting.map(|r| r.oid).collect();
+                *self.names.get(&**name).unwrap_or(&none) == known
+            })
+    }
+}
+
+struct Ask {
+    about: Defined,
+    answer: oneshot::Sender<Arc<Answer>>,
+}
+
+/// Of one database.
+#[derive(Default)]
+pub(super) struct Witness {
+    asks: Mutex<Option<mpsc::Sender<Ask>>>,
+}
+
+/// Where it is asked.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub target: Arc<PgTarget>,
+    pub database: Arc<str>,
+    pub limits: Limits,
+}
+
+impl Witness {
+    /// None: there was no answer within `Limits::definitions_time`.
+    pub async fn ask(&self, about: Defined, place: impl FnOnce() -> Place) -> Option<Arc<Answer>> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Ask { about, answer }, place);
+        answered.await.ok()
+    }
+
+    /// What is dropped is not answered.
+    fn send(&self, ask: Ask, place: impl FnOnce() -> Place) {
+        let mut asks = self.asks.lock();
+        let ask = match asks.as_ref() {
+            None => ask,
+            Some(asks) => match asks.try_send(ask) {
+                Ok(()) | Err(TrySendError::Full(_)) => return,
+                // Nobody had asked for a while.
+                Err(TrySendError::Closed(ask)) => ask,
+            },
+        };
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        if sender.try_send(ask).is_ok() {
+            *asks = Some(sender);
+            tokio::spawn(serve(receiver, place()));
+        }
+    }
+}
+
+async fn serve(mut asks: mpsc::Receiver<Ask>, place: Place) {
+    let mut side: Option<Upstream> = None;
+    while let Ok(Some(first)) = tokio::time::timeout(IDLE, asks.recv()).await {
+        let mut together = vec![first];
+        while together.len() < MAX_TOGETHER
+            && let Ok(ask) = asks.try_recv()
+        {
+            together.push(ask);
+        }
+        let mut about = Defined::default();
+        for ask in &together {
+            about.extend(&ask.about);
+        }
+        let asked = asked(&mut side, &about, &place);
+        let answer = tokio::time::timeout(place.limits.definitions_time, asked).await;
+        match answer {
+            Ok(Some(answer)) => {
+                let answer = Arc::new(answer);
+                for ask in together {
+                    // Whoever has gone meanwhile does not need it.
+                    ask.answer.send(answer.clone()).ok();
+                }
+            }
+            Ok(None) => {}
+            Err(_) => {
+                // Half an answer may be under way.
+                side = None;
+                tracing::warn!(target = %place.target.info.name, "no answer about definitions in time");
+            }
+        }
+    }
+}
+
+/// A connection that was closed meanwhile is made again, once.
+async fn asked(side: &mut Option<Upstream>, about: &Defined, place: &Place) -> Option<Answer> {
+    let bounds = Bounds {
+        rows: MAX_ROWS,
+        bytes: MAX_BYTES,
+        time: place.limits.definitions_time,
+    };
+    let parameters = [numbers(about), names(about)];
+    for known in [side.take(), None] {
+        let fresh = known.is_none();
+        let mut upstream = match known {
+            Some(upstream) => upstream,
+            None => connect(place, bounds).await?,
+        };
+        match upstream.run(NAME, &parameters, bounds).await {
+            Ok(rows) => {
+                *side = Some(upstream);
+                return Answer::read(&rows);
+            }
+            Err(error) if fresh => {
+                tracing::warn!(target = %place.target.info.name, %error, "definitions cannot be looked at");
+                return None;
+            }
+            Err(_) => {}
+        }
+    }
+    None
+}
+
+async fn connect(place: &Place, bounds: Bounds) -> Option<Upstream> {
+    let time = format!("{}ms", bounds.milliseconds());
+    let settings = [
+        ("application_name", "weir: definitions"),
+        ("client_encoding", "UTF8"),
+        ("search_path", "pg_catalog"),
+        ("default_transaction_isolation", "read committed"),
+        ("default_transaction_read_only", "on"),
+        ("statement_timeout", time.as_str()),
+        ("lock_timeout", LOCK_TIMEOUT),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let connected = Upstream::connect(&place.target, &place.database, &settings, &place.limits);
+    let prepared = match connected.await {
+        Ok(mut side) => {
+            let prepared = side.prepare(NAME, QUESTION, &TYPES, bounds).await;
+            prepared.map(|()| side).map_err(|e| e.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match prepared {
+        Ok(side) => Some(side),
+        Err(error) => {
+            tracing::warn!(target = %place.target.info.name, %error, "definitions cannot be looked at");
+            None
+        }
+    }
+}
+
+/// An array of OIDs, as text.
+fn numbers(about: &Defined) -> String {
+    let numbers: Vec<String> = about.relations.iter().map(u32::to_string).collect();
+    format!("{{{}}}", numbers.join(","))
+}
+
+/// An array of names, as text: everything is quoted.
+fn names(about: &Defined) -> String {
+    let quoted = about.names.iter().map(|name| {
+        let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("\"{name}\"")
+    });
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}
+
+/// Does an analysis go by the definitions that are in force?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vouched {
+    Yes,
+    No,
+    /// The target does not say.
+    Unknown,
+}
+
+impl FromClient {
+    /// The verdict on a text, with a catalogue that is fresh enough for it and the definitions that
+    /// are in force.
+    pub(super) async fn judge_text(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let judged = match self.judge_known(sql).await? {
+            Ok(judged) => judged,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        match self.vouched(&judged).await? {
+            Vouched::Yes => Ok(Ok(judged)),
+            vouched => self.judge_replaced(sql, judged, vouched).await,
+        }
+    }
+
+    /// Other sessions' changes are looked at here; a session that has changed the catalogue itself sees
+    /// what this does not, and has read it again.
+    pub(super) async fn vouched(&mut self, judged: &Judged) -> Result<Vouched, End> {
+        if judged.indifferent || judged.denied.is_some() || self.judge.is_uncommitted() {
+            return Ok(Vouched::Yes);
+        }
+        let Some(defined) = judged.analysis.defined() else {
+            return Ok(Vouched::Yes);
+        };
+        let link = self.link.clone();
+        let place = || Place {
+            target: link.cancellable.target.clone(),
+            database: link.session.info().database.clone(),
+            limits: link.limits.clone(),
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = link.catalog.witness().ask(defined.clone(), place) => answer,
+            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
+        };
+        Ok(match answer {
+            None => Vouched::Unknown,
+            Some(answer) if answer.agrees(&defined, &judged.snapshot) => Vouched::Yes,
+            Some(_) => Vouched::No,
+        })
+    }
+
+    /// A text reads what has been replaced, or might have been: the catalogue is read again for it.
+    async fn judge_replaced(
+        &mut self,
+        sql: &[u8],
+        judged: Judged,
+        vouched: Vouched,
+    ) -> Result<Result<Judged, Refused>, End> {
+        if vouched == Vouched::No {
+            self.link.catalog.changed();
+        }
+        match self.refresh(true, Patience::Needed).await? {
+            Refreshed::Yes => {
+                let judged = self.look(sql).await?;
+                // What is read in a transaction can be as old as the transaction.
+                let now = match self.link.in_transaction() || vouched == Vouched::No {
+                    true => self.vouched(&judged).await?,
+                    false => Vouched::Yes,
+                };
+                if now == Vouched::Yes {
+                    return Ok(Ok(judged));
+                }
+            }
+            Refreshed::Cancelled => return Ok(Err(cancelled())),
+            // The server refuses it, and says so in its own words.
+            Refreshed::Aborted if !ends_transaction(&judged.analysis) => return Ok(Ok(judged)),
+            Refreshed::No | Refreshed::Aborted => {}
+        }
+        let text = "a view that this reads may have been replaced, and cannot be read again at this \
+                    point";
+        Ok(Err(
+            Refused::new("42501", text).hint("Send Sync, or end the transaction, and try again.")
+        ))
+    }
+}
