@@ -19,8 +19,12 @@ use super::walk::Walk;
 /// Notes what the expressions in a definition call and read. Code that is not PostgreSQL's own in them
 /// could store what it reads where no label protects it.
 pub(super) fn expressions(node: Node<'_>, walk: &mut Walk<'_, '_>) {
-    // Its query is walked by itself, and everything else of it is names.
-    if matches!(node, Node::ViewStmt(_) | Node::CreateSchemaStmt(_)) {
+    // Its query is walked by itself, and everything else of it is names. What is granted on is names, too,
+    // of more kinds than the parser's generated code knows.
+    if matches!(
+        node,
+        Node::ViewStmt(_) | Node::CreateSchemaStmt(_) | Node::GrantStmt(_)
+    ) {
         return;
     }
     let whole = catch_unwind(AssertUnwindSafe(|| {
