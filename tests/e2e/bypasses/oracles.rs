@@ -112,6 +112,14 @@ pub const ROWS: &[Row] = &[
     row("C39", N.or(R).or(D), &["SELECT sqrt(salary - 200000000) FROM people WHERE id = 1"]),
     row("C39", N.or(R).or(D), &["SELECT (salary - 400000000)::smallint FROM people WHERE id = 1"]).inert("out of range in both"),
     row("C39", R, &["SELECT (SELECT id FROM people WHERE vip AND id < 3)"]),
+    // What is looked at only as long as the value leaves it open.
+    row("C39", R, &["SELECT ssn IN ('wyhvzwkhmjwpwgqz', (1 / (id - 1))::text) FROM people WHERE id = 1"]),
+    row("C39", R, &["SELECT ssn BETWEEN 'm' AND (1 / (id - 2))::text FROM people WHERE id = 2"]),
+    row("C39", R, &["SELECT p.ssn < ALL (SELECT x FROM (SELECT 'n'::text AS x UNION ALL SELECT (1 / (p.id - p.id))::text) AS g) FROM people p WHERE id = 1"]),
+    row("C39", R, &["SELECT p.ssn IN (SELECT x FROM (SELECT 'wyhvzwkhmjwpwgqz'::text AS x UNION ALL SELECT nextval('counter')::text) AS g WHERE p.id > 0) FROM people p WHERE id = 1", "SELECT last_value FROM counter"]).alone(),
+    // An index gives the first row, and which row that is shows in what the condition does.
+    row("C39", R, &["SET enable_seqscan = off", "SELECT max(ssn) FROM people WHERE 1 / (id - 5) IS NOT NULL", "SELECT max(ssn) FROM people WHERE 1 / (id - 10) IS NOT NULL"]).alone(),
+    row("C39", R, &["SELECT salary::\"char\", tags[pay] FROM people WHERE id = 1"]).inert("out of range in both"),
     row("C39", R.or(D), &["SELECT id FROM people LIMIT (SELECT salary - 200000000 FROM people WHERE id = 1)"]),
     row("C39", R.or(N).or(D), &["SELECT substr('abc', 1, (salary - 200000000)) FROM people WHERE id = 1"]),
     row("C39", R.or(N).or(D), &["SELECT ('{1,2}'::integer[])[salary], CAST((CASE WHEN vip THEN '1' ELSE 'x' END) AS integer) FROM people WHERE id = 1"]),

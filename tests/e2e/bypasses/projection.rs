@@ -132,9 +132,9 @@ pub const ROWS: &[Row] = &[
     row("A4", N, &["SELECT ARRAY(SELECT ssn FROM people ORDER BY id)"]),
     row("A4", N, &["SELECT ARRAY[(SELECT ssn FROM people WHERE id = 1), 'x']"]),
     row("A4", N.or(R), &["SELECT EXISTS (SELECT 1 FROM people WHERE ssn = 'wyhvzwkhmjwpwgqz' AND id = 1)"]),
-    row("A4", N, &["SELECT 'q' < ANY (SELECT ssn FROM people WHERE id = 2)"]),
-    row("A4", N, &["SELECT 'wyhvzwkhmjwpwgqz' <> ALL (SELECT ssn FROM people WHERE id < 3)"]),
-    row("A4", N, &["SELECT id, 276593262 IN (SELECT salary FROM people), salary IN (SELECT 1) FROM people"]),
+    row("A4", R, &["SELECT 'q' < ANY (SELECT ssn FROM people WHERE id = 2)"]),
+    row("A4", R, &["SELECT 'wyhvzwkhmjwpwgqz' <> ALL (SELECT ssn FROM people WHERE id < 3)"]),
+    row("A4", R, &["SELECT id, 276593262 IN (SELECT salary FROM people), salary IN (SELECT 1) FROM people"]),
     row("A4", N, &["SELECT (SELECT (SELECT (SELECT ssn FROM people WHERE id = 3)))"]),
     row("A4", N, &["SELECT ROW(1, (SELECT ssn FROM people WHERE id = 3))"]),
     row("A4", N, &["SELECT (SELECT p FROM people p WHERE id = 3)"]),
@@ -212,6 +212,15 @@ pub const ROWS: &[Row] = &[
     row("A8", R, &["SELECT ARRAY[p] FROM people p"]),
     row("A8", N, &["SELECT coalesce(p, p) FROM people p"]),
     row("A8", R, &["SELECT num_nonnulls(p.ssn), hash_record(p) FROM people p"]),
+    // The same relation's row, by a name that an inner query has for something else.
+    row("A8", R, &["SELECT x FROM public.people, LATERAL (SELECT (public.people.*)::text AS x FROM (SELECT 1) AS people (one)) AS l"]),
+    row("A8", R, &["SELECT (SELECT concat(public.people.*) FROM (SELECT 1) AS people (one)) FROM public.people"]),
+    row("A8", N.or(R), &["SELECT l.ssn || '' FROM public.people, LATERAL (SELECT public.people.* FROM (SELECT 1, '', 2, 3, '', date '2024-01-01', 1, 1.0, true, '', '{}'::text[], '{}'::jsonb, '', 4, 1.0, date '2024-01-01', true, '{}'::jsonb, '{}'::text[], NULL::address, ''::bytea, NULL::uuid, 5, now(), '') AS people (id, name, dept_id, boss_id, city, joined, level, rating, active, notes, tags, profile, ssn, salary, pay, born, vip, doc, codes, home, blob, ref, score, seen, tail)) AS l"]),
+    // An alias gives columns other names, but not the row's fields.
+    row("A8", R, &["SELECT (q.r).ssn || '' FROM (SELECT t AS r FROM people AS t (ssn, b, c, d, e, f, g, h, i, j, k, l, m)) AS q"]),
+    row("A8", N, &["SELECT (q.r).ssn FROM (SELECT t AS r FROM people AS t (ssn, b, c, d, e, f, g, h, i, j, k, l, m)) AS q"]),
+    row("A8", N, &["SELECT ((SELECT t)).salary FROM people AS t (salary, b, c, d, e, f, g, h, i, j, k, l, m, n)"]),
+    row("A8", N, &["WITH q AS (SELECT t AS r FROM people AS t (ssn, b, c, d, e, f, g, h, i, j, k, l, m)) SELECT (r).ssn FROM q"]),
 
     // A9: rows as documents.
     row("A9", R, &["SELECT row_to_json(p) FROM people p"]),
@@ -279,6 +288,7 @@ pub const ROWS: &[Row] = &[
     row("A12", M.or(N).or(R), &["SELECT badge FROM (SELECT id AS v, badge FROM visits) v NATURAL FULL JOIN (SELECT code AS badge, color FROM badges) b"]),
     row("A12", M.or(N).or(R), &["SELECT name FROM depts FULL JOIN (SELECT ssn AS name FROM people) p USING (name)"]),
     row("A12", M, &["SELECT b.ssn FROM people a JOIN people b USING (id)"]),
+    row("A12", R, &["SELECT a.i FROM (SELECT (SELECT * FROM (SELECT p.ssn) x), id AS i FROM people p) a NATURAL JOIN (SELECT 'wyhvzwkhmjwpwgqz'::text AS ssn) b"]),
     row("A12", M, &["SELECT b.ssn FROM depts d RIGHT JOIN people b ON d.id = b.dept_id"]),
 
     // A13: columns by another list.

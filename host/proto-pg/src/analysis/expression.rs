@@ -130,6 +130,17 @@ impl<'t> Walk<'t, '_> {
                         continue;
                     };
                     self.part(pair.get(0).unwrap_or(Node::None), i);
+                    let columns = pair.get(1).and_then(|c| c.as_node_list());
+                    for column in columns.into_iter().flat_map(|c| c.iter()) {
+                        match column {
+                            Node::ColumnDef(c) => self.type_name(c.type_name(), i),
+                            _ => self.odd("a function in FROM"),
+                        }
+                    }
+                }
+                // What is put into these columns is cast to their types.
+                for column in r.coldeflist() {
+                    self.type_name(column.type_name(), i);
                 }
             }
             Node::RangeTableSample(r) => {
@@ -151,6 +162,7 @@ impl<'t> Walk<'t, '_> {
                 for column in r.columns() {
                     self.part(column.colexpr(), i);
                     self.part(column.coldefexpr(), i);
+                    self.type_name(column.type_name(), i);
                 }
             }
             Node::JsonTable(r) => {
@@ -163,6 +175,7 @@ impl<'t> Walk<'t, '_> {
                 self.behavior(r.on_error(), i);
             }
             Node::JsonTableColumn(c) => {
+                self.type_name(c.type_name(), i);
                 self.behavior(c.on_empty(), i);
                 self.behavior(c.on_error(), i);
                 self.parts(c.columns(), i);
@@ -181,13 +194,25 @@ impl<'t> Walk<'t, '_> {
                 self.parts(e.named_args(), i);
                 self.parts(e.args(), i);
             }
-            Node::XmlSerialize(e) => self.part(e.expr(), i),
+            Node::XmlSerialize(e) => {
+                self.part(e.expr(), i);
+                self.type_name(e.type_name(), i);
+            }
             Node::JsonValueExpr(e) => self.json_value(Some(e), i),
             Node::JsonArgument(e) => self.json_value(e.val(), i),
             Node::JsonIsPredicate(e) => self.part(e.expr(), i),
-            Node::JsonParseExpr(e) => self.json_value(e.expr(), i),
-            Node::JsonScalarExpr(e) => self.part(e.expr(), i),
-            Node::JsonSerializeExpr(e) => self.json_value(e.expr(), i),
+            Node::JsonParseExpr(e) => {
+                self.json_value(e.expr(), i);
+                self.returns(e.output(), i);
+            }
+            Node::JsonScalarExpr(e) => {
+                self.part(e.expr(), i);
+                self.returns(e.output(), i);
+            }
+            Node::JsonSerializeExpr(e) => {
+                self.json_value(e.expr(), i);
+                self.returns(e.output(), i);
+            }
             Node::JsonKeyValue(e) => {
                 self.part(e.key(), i);
                 self.json_value(e.value(), i);
@@ -196,13 +221,18 @@ impl<'t> Walk<'t, '_> {
                 for pair in e.exprs() {
                     self.part(Node::JsonKeyValue(pair), i);
                 }
+                self.returns(e.output(), i);
             }
             Node::JsonArrayConstructor(e) => {
                 for value in e.exprs() {
                     self.json_value(Some(value), i);
                 }
+                self.returns(e.output(), i);
             }
-            Node::JsonArrayQueryConstructor(e) => self.part(e.query(), i),
+            Node::JsonArrayQueryConstructor(e) => {
+                self.part(e.query(), i);
+                self.returns(e.output(), i);
+            }
             Node::JsonObjectAgg(e) => {
                 self.json_aggregate(e.constructor(), i);
                 if let Some(pair) = e.arg() {
@@ -219,6 +249,7 @@ impl<'t> Walk<'t, '_> {
                 self.parts(e.passing(), i);
                 self.behavior(e.on_empty(), i);
                 self.behavior(e.on_error(), i);
+                self.returns(e.output(), i);
             }
             Node::JsonBehavior(e) => self.part(e.expr(), i),
             _ => self.odd("an expression"),
@@ -265,7 +296,13 @@ impl<'t> Walk<'t, '_> {
             self.part(c.agg_filter(), item);
             self.parts(c.agg_order(), item);
             self.window(c.over(), item);
+            self.returns(c.output(), item);
         }
+    }
+
+    /// RETURNING of a JSON expression is a cast.
+    fn returns(&mut self, output: Option<&'t nodes::JsonOutput>, item: &Item<'t>) {
+        self.type_name(output.and_then(|o| o.type_name()), item);
     }
 
     fn window(&mut self, window: Option<&'t nodes::WindowDef>, item: &Item<'t>) {

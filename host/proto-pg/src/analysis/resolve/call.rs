@@ -99,6 +99,9 @@ impl<'a> Resolver<'a> {
         if !total.total {
             self.decide(given);
         }
+        if matches!(name, "min" | "max") && f.over().is_none() {
+            self.own_extremes = self.sets.union(self.own_extremes, given);
+        }
         let plain = args.iter().all(|v| v.plain) && total.total;
         Val {
             kind: total.kind,

@@ -14,6 +14,9 @@ const SCALARS: &[u32] = &[
 pub(super) const TEXT: u32 = 25;
 pub(super) const BOOL: u32 = 16;
 pub(super) const INT8: u32 = 20;
+const OID: u32 = 26;
+const FLOATS: &[u32] = &[700, 701];
+const NUMERIC: u32 = 1700;
 /// Of literals and parameters.
 pub(super) const UNKNOWN: u32 = 705;
 
@@ -73,6 +76,18 @@ impl<'a> Val<'a> {
     pub fn is_scalar(&self) -> bool {
         self.is_text() || SCALARS.contains(&self.kind)
     }
+}
+
+/// Where all of these become one type, can one of them be too large for it?
+pub(super) fn clash<'v, 'a: 'v>(vals: impl Iterator<Item = &'v Val<'a>>) -> bool {
+    let (mut long, mut oid, mut exact, mut float) = (false, false, false, false);
+    for val in vals {
+        long |= val.kind == INT8;
+        oid |= val.kind == OID;
+        exact |= val.kind == NUMERIC;
+        float |= FLOATS.contains(&val.kind);
+    }
+    (long && oid) || (exact && float)
 }
 
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SubLinkType};
 use pg_raw_parse::{Node, nodes};
 
-use super::cols::{BOOL, Cols, TEXT, Val};
+use super::cols::{BOOL, Cols, TEXT, Val, clash};
 use super::item::Lookup;
 use super::sets::{ANYTHING, NOTHING, Set};
 use super::{At, Resolver, totals};
@@ -74,10 +74,7 @@ impl<'a> Resolver<'a> {
             Node::MultiAssignRef(m) => self.expr(m.source(), at),
             Node::SortBy(s) => self.expr(s.node(), at),
             Node::IndexElem(e) => self.expr(e.expr(), at),
-            Node::A_Indices(i) => {
-                let (a, b) = (self.expr(i.lidx(), at), self.expr(i.uidx(), at));
-                Val::of(self.sets.union(a.set, b.set))
-            }
+            Node::A_Indices(i) => Val::of(self.subscript(i, at)),
             node => self.xml_and_json(node, at),
         }
     }
@@ -122,15 +119,22 @@ impl<'a> Resolver<'a> {
     }
 
     /// A whole row by its name.
-    pub(super) fn row_named(&mut self, names: &[&'a str], at: At) -> Val<'a> {
-        let Some(name) = names.last() else {
-            return Val::anything();
-        };
-        let items = self.named(at.scope, name);
-        if items.is_empty() {
-            return self.missing(None, name);
+    fn row_named(&mut self, names: &[&'a str], at: At) -> Val<'a> {
+        let items = self.items_named(names, at);
+        match (items.is_empty(), names.last()) {
+            (false, _) => self.whole(&items),
+            (true, Some(name)) => self.missing(None, name),
+            (true, None) => Val::anything(),
         }
-        self.whole(&items)
+    }
+
+    /// The items that `name`, `schema.name` or `database.schema.name` means.
+    pub(super) fn items_named(&mut self, names: &[&'a str], at: At) -> Vec<usize> {
+        match names {
+            [] => Vec::new(),
+            [name] => self.named(at.scope, name),
+            [.., schema, name] => self.in_schema(at.scope, schema, name),
+        }
     }
 
     /// `a + b + c` leans to the left, as deep as the text is long: no recursion there.
@@ -185,7 +189,9 @@ impl<'a> Resolver<'a> {
         };
         let plain = all.iter().all(|v| v.plain);
         let set = self.sets.all(all.iter().map(|v| v.set).collect::<Vec<_>>());
-        if !result.total || e.kind == A_Expr_Kind::AEXPR_NULLIF {
+        // These are done as soon as they know: what is left then is not looked at.
+        let lazy = between || e.kind == A_Expr_Kind::AEXPR_IN;
+        if !result.total || (lazy && !plain) || e.kind == A_Expr_Kind::AEXPR_NULLIF {
             self.decide(set);
         }
         Val {
@@ -232,7 +238,7 @@ impl<'a> Resolver<'a> {
         let vals: Vec<Val<'a>> = c.args().iter().map(|node| self.expr(node, at)).collect();
         let set = self.sets.all(vals.iter().map(|v| v.set));
         let plain = vals.iter().all(|v| v.plain);
-        if !plain {
+        if !plain || clash(vals.iter()) {
             self.decide(set);
         }
         let kind = vals.first().map_or(0, |v| v.kind);
@@ -288,7 +294,9 @@ impl<'a> Resolver<'a> {
             self.decide(val.set);
             return Val::anything();
         }
-        if text && val.is_scalar() {
+        // A number can be too large for a single byte.
+        let byte = last == "char" && !val.is_text();
+        if text && !byte && val.is_scalar() {
             return Val {
                 sure: false,
                 kind: if last == "text" { TEXT } else { 1043 },
@@ -321,8 +329,6 @@ impl<'a> Resolver<'a> {
     fn sub_link(&mut self, s: &'a nodes::SubLink, at: At) -> Val<'a> {
         let tested = self.expr(s.testexpr(), at);
         let (cols, inside) = self.sub_query(s.subselect(), at);
-        let name = s.oper_name().iter().next_back().and_then(Node::as_str);
-        let foreign = name.is_some_and(|n| !self.snapshot.foreign_operators(n).is_empty());
         match s.sub_link_type {
             SubLinkType::EXISTS_SUBLINK => Val {
                 kind: BOOL,
@@ -338,6 +344,11 @@ impl<'a> Resolver<'a> {
                     SubLinkType::EXPR_SUBLINK => first.map_or(0, |c| c.val.kind),
                     _ => 0,
                 };
+                let array = s.sub_link_type == SubLinkType::ARRAY_SUBLINK;
+                if array && !first.is_some_and(|c| c.val.is_scalar()) {
+                    // Arrays can only be put into one when they have the same size.
+                    self.decide(all);
+                }
                 // A sub-select without FROM gives its row as it is.
                 let row = first.and_then(|c| c.val.row.clone());
                 Val {
@@ -350,10 +361,9 @@ impl<'a> Resolver<'a> {
             _ => {
                 let all = self.all_of(&cols);
                 let set = self.sets.all([tested.set, all, inside]);
-                let scalar = tested.is_scalar() && cols.iter().all(|c| c.val.is_scalar());
-                if !scalar || foreign || name.is_some_and(|n| !totals::compares(n)) {
-                    self.decide(set);
-                }
+                // Rows are made until it is known, and no longer: what making them does besides, or whether
+                // it fails, tells of the value.
+                self.decide(set);
                 Val {
                     kind: BOOL,
                     ..Val::of(set)
@@ -373,14 +383,26 @@ impl<'a> Resolver<'a> {
         for step in steps {
             val = match step {
                 Node::String(s) => self.field(val, s.sval().unwrap_or_default()),
-                Node::A_Indices(_) => {
-                    let index = self.expr(step, at);
-                    Val::of(self.sets.union(val.set, index.set))
+                Node::A_Indices(i) => {
+                    let index = self.subscript(i, at);
+                    Val::of(self.sets.union(val.set, index))
                 }
                 _ => val,
             };
         }
         val
+    }
+
+    /// What becomes an integer to be a subscript can be too large for one.
+    fn subscript(&mut self, i: &'a nodes::A_Indices, at: At) -> Set {
+        const INTEGERS: &[u32] = &[21, 23];
+        let (from, to) = (self.expr(i.lidx(), at), self.expr(i.uidx(), at));
+        let set = self.sets.union(from.set, to.set);
+        let fits = |v: &Val<'a>| v.is_text() || INTEGERS.contains(&v.kind);
+        if !(fits(&from) && fits(&to)) {
+            self.decide(set);
+        }
+        set
     }
 
     /// `(row).name`: a field, or a call of a function with the row as its argument.

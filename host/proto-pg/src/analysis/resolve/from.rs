@@ -146,6 +146,7 @@ impl<'a> Resolver<'a> {
         }
         let names = alias.colnames().iter().filter_map(Node::as_str);
         item.cols = self.renamed(item.cols, names);
+        item.renamed |= !alias.colnames().is_empty();
         item
     }
 

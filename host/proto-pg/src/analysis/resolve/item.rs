@@ -18,6 +18,8 @@ pub(super) struct Item<'a> {
     pub relations: Vec<usize>,
     /// It has the columns that tables have besides their own.
     pub table: bool,
+    /// An alias gives columns other names than its row type has.
+    pub renamed: bool,
     pub cols: Rc<Cols<'a>>,
     /// It can be named as a qualifier.
     pub named: bool,
@@ -31,6 +33,7 @@ impl<'a> Item<'a> {
             name,
             relations: Vec::new(),
             table: false,
+            renamed: false,
             cols,
             named: true,
             bare: true,
@@ -181,7 +184,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Relations under their own names, given with their schema.
-    fn in_schema(&mut self, scope: u32, schema: &str, name: &str) -> Vec<usize> {
+    pub(super) fn in_schema(&mut self, scope: u32, schema: &str, name: &str) -> Vec<usize> {
         let snapshot = self.snapshot;
         let is = |r: &RelationInfo| {
             &*r.name == name
@@ -221,7 +224,8 @@ impl<'a> Resolver<'a> {
         Vec::new()
     }
 
-    /// The whole row of an item.
+    /// The whole row of an item. A table's row is of the table's type: beyond this query its fields have
+    /// the names of that type, and not those of an alias.
     pub(super) fn whole(&mut self, items: &[usize]) -> Val<'a> {
         let mut sets = Vec::new();
         let mut row = None;
@@ -229,10 +233,10 @@ impl<'a> Resolver<'a> {
             let Some(item) = self.items.get(i) else {
                 continue;
             };
-            let cols = item.cols.clone();
+            let (cols, typed) = (item.cols.clone(), item.table && item.renamed);
             sets.extend(cols.sets());
             self.work += cols.len();
-            row = Some(cols);
+            row = (!typed).then_some(cols);
         }
         let set = self.sets.all(sets);
         Val {

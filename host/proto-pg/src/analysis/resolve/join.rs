@@ -30,8 +30,7 @@ impl<'a> Resolver<'a> {
                 scope: self.scope(first, outer),
                 env,
             };
-            let condition = self.expr(join.quals(), at);
-            self.decide(condition.set);
+            self.condition(join.quals(), at);
             self.merge(join, first, middle);
         }
     }
@@ -57,7 +56,8 @@ impl<'a> Resolver<'a> {
             let val = self.merged_column(join, first, middle, name);
             cols.push(Some(name), val);
         }
-        let blind = join.is_natural && (left.rest.is_some() || right.rest.is_some());
+        let unsure = |c: &Cols<'a>| c.rest.is_some() || c.iter().any(|c| c.name.is_none());
+        let blind = join.is_natural && (unsure(&left) || unsure(&right));
         let merged = Rc::new(cols.clone());
         let using: BTreeSet<&str> = names.into_iter().collect();
         for side in [&left, &right] {

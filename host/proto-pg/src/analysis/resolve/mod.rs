@@ -127,6 +127,13 @@ struct Resolver<'a> {
     /// What has been named so far, whatever becomes of it.
     named: Set,
     sinks: Vec<(Set, Option<(u32, &'a str)>)>,
+    /// What `min` and `max` are taken of: an index can give them, and then the rows in front are looked
+    /// at in its order, until one meets the conditions.
+    extremes: Set,
+    /// The same, of the query that is being resolved.
+    own_extremes: Set,
+    /// A condition can fail, or does something besides.
+    fallible: bool,
     calls: BTreeSet<&'a str>,
     unknown: BTreeSet<(Option<u32>, &'a str)>,
     relations: HashMap<usize, Rc<Cols<'a>>>,
@@ -223,6 +230,9 @@ impl<'a> Resolver<'a> {
             decides: NOTHING,
             named: NOTHING,
             sinks: Vec::new(),
+            extremes: NOTHING,
+            own_extremes: NOTHING,
+            fallible: false,
             calls: BTreeSet::new(),
             unknown: BTreeSet::new(),
             relations: HashMap::new(),
@@ -243,7 +253,10 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn finish(self, output: &Cols<'a>) -> Resolved {
+    fn finish(mut self, output: &Cols<'a>) -> Resolved {
+        if self.fallible {
+            self.decide(self.extremes);
+        }
         let owned = |col: &cols::Col<'a>| OutColumn {
             name: col.name.map(Into::into),
             sources: self.sets.get(col.val.set),
@@ -285,6 +298,13 @@ impl<'a> Resolver<'a> {
 
     fn leave(&mut self) {
         self.depth -= 1;
+    }
+
+    /// A condition decides which rows there are.
+    fn condition(&mut self, node: Node<'a>, at: At) {
+        let val = self.expr(node, at);
+        self.fallible |= !val.plain;
+        self.decide(val.set);
     }
 
     /// A value of these columns decides something that can be seen.

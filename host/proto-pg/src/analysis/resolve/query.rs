@@ -72,11 +72,11 @@ impl<'a> Resolver<'a> {
 
     fn plain(&mut self, s: &'a nodes::SelectStmt, env: u32, outer: u32) -> Cols<'a> {
         let start = self.items.len();
+        let extremes = std::mem::replace(&mut self.own_extremes, NOTHING);
         let at = self.rows_from(s.from_clause().iter(), start, env, outer);
         let cols = self.targets(s.target_list().iter(), at);
         for condition in [s.where_clause(), s.having_clause()] {
-            let val = self.expr(condition, at);
-            self.decide(val.set);
+            self.condition(condition, at);
         }
         for group in s.group_clause() {
             self.grouped(group, &cols, at);
@@ -97,6 +97,10 @@ impl<'a> Resolver<'a> {
             }
         }
         self.sorted(s, &cols, at);
+        let own = std::mem::replace(&mut self.own_extremes, extremes);
+        if s.group_clause().is_empty() {
+            self.extremes = self.sets.union(self.extremes, own);
+        }
         cols
     }
 
@@ -308,8 +312,7 @@ impl<'a> Resolver<'a> {
                     let (start, end) = self.items_of(at.scope);
                     return Some(self.visible(start, end));
                 }
-                let row = self.row_named(&names, at);
-                Some(self.columns_of(row))
+                Some(self.columns_named(&names, at))
             }
             Node::A_Indirection(i) => {
                 let last = i.indirection().len().checked_sub(1)?;
@@ -322,6 +325,21 @@ impl<'a> Resolver<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The columns of what has a name, as that name's star shows them.
+    fn columns_named(&mut self, names: &[&'a str], at: At) -> Cols<'a> {
+        let items = self.items_named(names, at);
+        if let [one] = items.as_slice()
+            && let Some(item) = self.items.get(*one)
+        {
+            return (*item.cols).clone();
+        }
+        let row = match (items.is_empty(), names.last()) {
+            (true, Some(name)) => self.missing(None, name),
+            _ => self.whole(&items),
+        };
+        self.columns_of(row)
     }
 
     /// The columns of a row, as `row.*` shows them.

@@ -3,7 +3,7 @@
 
 use pg_raw_parse::raw::A_Expr_Kind;
 
-use super::cols::{BOOL, INT8, TEXT, UNKNOWN, Val};
+use super::cols::{BOOL, INT8, TEXT, UNKNOWN, Val, clash};
 
 /// Stored values in one text. Each can be long, and a text that becomes too long is an error.
 const MAX_WEIGHT: u32 = 64;
@@ -49,6 +49,7 @@ pub(super) fn compares(operator: &str) -> bool {
 
 pub(super) fn operator(kind: A_Expr_Kind::Type, name: &str, args: &[&Val<'_>]) -> Result {
     let scalars = args.len() > 1 && args.iter().all(|v| v.is_scalar());
+    let scalars = scalars && !clash(args.iter().copied());
     match kind {
         A_Expr_Kind::AEXPR_OP if name == "||" => {
             let text = args.iter().any(|v| v.is_text() && v.kind != UNKNOWN);

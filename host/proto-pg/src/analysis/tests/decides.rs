@@ -99,6 +99,28 @@ const COMPUTED: &[(&str, &str)] = &[
     ("SELECT CASE WHEN ssn = '1' THEN 1 END FROM emp", "ssn"),
     ("SELECT CASE ssn WHEN '1' THEN 1 END FROM emp", "ssn"),
     ("SELECT nullif(ssn, 'x') FROM emp", "ssn"),
+    ("SELECT ssn IN ('a', (1 / (id - 1))::text) FROM emp", "ssn"),
+    (
+        "SELECT ssn BETWEEN 'm' AND (1 / (id - 1))::text FROM emp",
+        "ssn",
+    ),
+    (
+        "SELECT ssn = ANY (SELECT (1 / (d.id - 1))::text FROM dept d) FROM emp",
+        "ssn",
+    ),
+    ("SELECT ssn NOT IN (SELECT title FROM dept) FROM emp", "ssn"),
+    ("SELECT max(ssn) FROM emp WHERE 1 / (id - 1) > 0", "ssn"),
+    (
+        "SELECT min(s) FROM (SELECT ssn AS s FROM emp WHERE nextval('c') > 0) x",
+        "ssn",
+    ),
+    ("SELECT pay::\"char\" FROM emp", "pay"),
+    ("SELECT array(SELECT ARRAY[ssn] FROM emp)", "ssn"),
+    (
+        "SELECT a.i FROM (SELECT (SELECT * FROM (SELECT e.ssn) x), id AS i FROM emp e) a \
+         NATURAL JOIN (SELECT 'x'::text AS ssn) b",
+        "ssn",
+    ),
     ("SELECT coalesce(ssn, (1 / (id - 1))::text) FROM emp", "ssn"),
     ("SELECT ssn = '1' AND 1 / id = 1 FROM emp", "ssn"),
     ("SELECT ssn::int FROM emp", "ssn"),
@@ -303,6 +325,9 @@ const ONLY_SHOWN: &[&str] = &[
     "SELECT upper(ssn), lower(ssn), length(ssn), md5(ssn), concat(ssn, name), left(ssn, 3), ssn::varchar(20) FROM emp",
     "SELECT coalesce(ssn, ''), greatest(ssn, ''), ssn IS NULL, ssn = 'x' FROM emp",
     "SELECT count(ssn), min(ssn), max(pay), sum(pay), avg(pay) FROM emp",
+    "SELECT min(ssn), max(pay) FROM emp WHERE name = 'x' AND id > 3",
+    "SELECT dept, max(pay) FROM emp WHERE id % 2 = 0 GROUP BY dept",
+    "SELECT ssn IN ('x', name), ssn BETWEEN 'a' AND name FROM emp",
     "SELECT (SELECT ssn FROM emp WHERE id = 1)",
     "SELECT x.c FROM (SELECT ssn AS c FROM emp) x",
     "SELECT e.ssn, d.title FROM emp e JOIN dept d ON d.id = e.dept WHERE d.title = 'x'",

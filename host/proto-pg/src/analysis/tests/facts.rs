@@ -252,15 +252,36 @@ const TABLE: &[(&str, &str)] = &[
         "ddl alter:public.open writes UNMASKABLE",
     ),
     ("GRANT SELECT ON emp TO public", "dcl utility:db writes"),
-    ("GRANT EXECUTE ON FUNCTION f(int, text) TO public", "dcl utility:db writes"),
-    ("REVOKE ALL ON PROCEDURE p(numeric(9, 2)) FROM public", "dcl utility:db writes"),
-    ("GRANT USAGE ON SCHEMA public TO me WITH GRANT OPTION", "dcl utility:db writes"),
-    ("GRANT SELECT ON LARGE OBJECT 1 TO me", "dcl utility:db writes"),
-    ("GRANT SET ON PARAMETER work_mem TO me", "dcl utility:db writes"),
+    (
+        "GRANT EXECUTE ON FUNCTION f(int, text) TO public",
+        "dcl utility:db writes",
+    ),
+    (
+        "REVOKE ALL ON PROCEDURE p(numeric(9, 2)) FROM public",
+        "dcl utility:db writes",
+    ),
+    (
+        "GRANT USAGE ON SCHEMA public TO me WITH GRANT OPTION",
+        "dcl utility:db writes",
+    ),
+    (
+        "GRANT SELECT ON LARGE OBJECT 1 TO me",
+        "dcl utility:db writes",
+    ),
+    (
+        "GRANT SET ON PARAMETER work_mem TO me",
+        "dcl utility:db writes",
+    ),
     ("GRANT USAGE ON TYPE mood TO me", "dcl utility:db writes"),
-    ("GRANT USAGE ON FOREIGN SERVER s TO me", "dcl utility:db writes"),
+    (
+        "GRANT USAGE ON FOREIGN SERVER s TO me",
+        "dcl utility:db writes",
+    ),
     ("GRANT SELECT (id) ON emp TO me", "dcl utility:db writes"),
-    ("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO me", "dcl utility:db writes"),
+    (
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO me",
+        "dcl utility:db writes",
+    ),
     (
         "VACUUM emp",
         "utility utility:public.emp+ utility:db writes",
