@@ -381,3 +381,60 @@ fn what_is_found_in_a_very_large_value_does_not_pass() {
     };
     assert!(ended, "{said:?}");
 }
+
+/// Columns of text that no label covers, in every format, whether the host searches them or the plugin
+/// does in its sandbox: both come to the same.
+#[test]
+fn free_text_is_searched_by_the_host_as_by_the_plugin() {
+    let select = "SELECT n, CASE WHEN n % 7 = 3 THEN 'paid with 4111 1111 1111 1111, call 212-555-0123' \
+                  ELSE 'order ' || n END, \
+                  CASE WHEN n = 5 THEN '{\"pan\": 4111111111111111, \"m\": \"jane@example.org\"}'::jsonb \
+                  END, ARRAY['x', CASE WHEN n = 6 THEN 'jane@example.org' END] \
+                  FROM generate_series(1, 40) AS n";
+    let mut seen = Vec::new();
+    for (name, config) in [("text-host", ""), ("text-plugin", "inspect = \"on\"")] {
+        let shop = shop_with(
+            name,
+            |_| {},
+            |setup| {
+                let mut plugins = setup.plugins.iter_mut();
+                let plugin = plugins.find(|p| p.name == "mask-pii").unwrap();
+                plugin.config = config.into();
+            },
+        );
+        let mut client = shop.connect(ALICE);
+        let copy = format!("COPY ({select}) TO STDOUT");
+        let replies = [
+            client.query(select).unwrap(),
+            client.extended(select, &[], 0).unwrap(),
+            client.extended(select, &[], 1).unwrap(),
+            client.query(&copy).unwrap(),
+        ];
+        for reply in &replies {
+            assert!(reply.error().is_none(), "{:?}", reply.error());
+            let bytes = String::from_utf8_lossy(&reply.bytes()).into_owned();
+            for secret in ["4111", "212-555", "jane@"] {
+                assert!(!bytes.contains(secret), "{name}: {bytes}");
+            }
+        }
+        let [plain, .., copied] = &replies;
+        assert_eq!(plain.rows.len(), 40);
+        let cell = |row, column| plain.text(row, column);
+        let marked = cell(2, 1);
+        assert_eq!(marked.as_deref(), Some("paid with [card], call [phone]"));
+        assert_eq!(cell(0, 1).as_deref(), Some("order 1"));
+        assert_eq!(
+            cell(4, 2).as_deref(),
+            Some("{\"m\": \"[email]\", \"pan\": null}")
+        );
+        assert_eq!(cell(5, 3), None, "an array with a finding is NULL");
+        assert_eq!(cell(6, 3).as_deref(), Some("{x,NULL}"));
+        let lines = String::from_utf8_lossy(&copied.copied).into_owned();
+        assert!(
+            lines.contains("\n3\tpaid with [card], call [phone]\t\\N\t{x,NULL}\n"),
+            "{lines}"
+        );
+        seen.push(replies.map(|r| (r.rows, r.copied)));
+    }
+    assert!(seen.windows(2).all(|both| both[0] == both[1]));
+}

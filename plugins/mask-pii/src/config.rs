@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use detect::{Detector, Detectors};
 use weir_plugin::host::config;
 use weir_plugin::{Action, PluginError};
 
-use crate::detect::Detectors;
 use crate::plan::Class;
 
 #[derive(Debug)]
 pub struct Settings {
-    /// `detectors`: what inspected values are searched for; all by default, `none` for none.
+    /// `detectors`: what values are searched for; all by default, `none` for none.
     pub detectors: Detectors,
+    /// `inspect = on`: values come into the sandbox and are searched here, not by the host.
+    pub inspect: bool,
     /// `names = off`: a name alone masks nothing.
     pub names: bool,
-    /// `columns.skip`: names that are never inspected; `*` at either end is a wildcard.
+    /// `columns.skip`: names of columns that are never searched; `*` at either end is a wildcard.
     skip: Vec<String>,
-    /// `columns.only`: nothing else is inspected.
+    /// `columns.only`: nothing else is searched.
     only: Option<Vec<String>>,
     /// `action.<class>`
     actions: BTreeMap<Class, Action>,
@@ -27,6 +29,7 @@ impl Settings {
     pub fn read() -> Result<Self, PluginError> {
         let mut out = Self {
             detectors: Detectors::ALL,
+            inspect: false,
             names: true,
             skip: Vec::new(),
             only: None,
@@ -35,13 +38,8 @@ impl Settings {
         for (key, value) in config::all() {
             match key.as_str() {
                 "detectors" => out.detectors = detectors(&config::list(&key).unwrap_or_default())?,
-                "names" => {
-                    out.names = match value.trim() {
-                        "on" => true,
-                        "off" => false,
-                        other => return bad(format!("names: {other:?} is neither on nor off")),
-                    };
-                }
+                "inspect" => out.inspect = switch(&key, &value)?,
+                "names" => out.names = switch(&key, &value)?,
                 "columns.skip" => out.skip = lower(config::list(&key).unwrap_or_default()),
                 "columns.only" => out.only = config::list(&key).map(lower),
                 _ => {
@@ -64,10 +62,18 @@ impl Settings {
         }
     }
 
-    /// Are columns of this name inspected?
-    pub fn inspects(&self, name: &str) -> bool {
+    /// Are columns of this name searched?
+    pub fn searches(&self, name: &str) -> bool {
         let matches = |patterns: &[String]| patterns.iter().any(|p| glob(p, name));
         !matches(&self.skip) && self.only.as_deref().is_none_or(matches)
+    }
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, PluginError> {
+    match value.trim() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => bad(format!("{key}: {other:?} is neither on nor off")),
     }
 }
 
@@ -77,7 +83,7 @@ fn detectors(names: &[String]) -> Result<Detectors, PluginError> {
         match name.as_str() {
             "none" => {}
             "all" => out = Detectors::ALL,
-            name => match Detectors::by_name(name) {
+            name => match Detector::by_name(name) {
                 Some(one) => out = out.with(one),
                 None => return bad(format!("detectors: there is none of the name {name:?}")),
             },

@@ -1,8 +1,7 @@
 //! Batches: what the detectors find is replaced, the rest stays as it is.
 
+use detect::{Detectors, Form, finds, redact};
 use weir_plugin::{Batch, Edits, PluginError};
-
-use crate::detect::{Detectors, Found, scan};
 
 /// How the values of a column are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +82,6 @@ pub fn batch(state: &State, batch: &Batch) -> Result<Edits, PluginError> {
         data: Vec::new(),
         nulls: Vec::new(),
     };
-    let mut found = Vec::new();
     let mut start = 0;
     for (i, (end, col)) in batch.ends.iter().zip(&batch.cols).enumerate() {
         let end = *end as usize;
@@ -91,69 +89,24 @@ pub fn batch(state: &State, batch: &Batch) -> Result<Edits, PluginError> {
         start = end;
         let shape = state.shapes.get(usize::from(*col)).copied().flatten();
         let shape = shape.ok_or_else(|| wrong("a column"))?;
-        found.clear();
-        scan(value, state.detectors, &mut found);
-        if found.is_empty() {
-            continue;
-        }
         let index = u32::try_from(i).map_err(|_| wrong("its size"))?;
-        if shape == Shape::Opaque {
-            edits.nulls.push(index);
+        let form = match shape {
+            Shape::Opaque => {
+                if finds(state.detectors, value) {
+                    edits.nulls.push(index);
+                }
+                continue;
+            }
+            Shape::Json => Form::Json,
+            Shape::Text | Shape::List => Form::Text,
+        };
+        let put = |part: &[u8]| edits.data.extend_from_slice(part);
+        if !redact(state.detectors, value, form, put) {
             continue;
         }
-        replace(value, shape, &found, &mut edits.data);
         edits.indexes.push(index);
         let end = u32::try_from(edits.data.len()).map_err(|_| wrong("its size"))?;
         edits.ends.push(end);
     }
     Ok(edits)
-}
-
-/// Copies `value` to `out` with every find replaced by the name of its detector.
-fn replace(value: &[u8], shape: Shape, found: &[Found], out: &mut Vec<u8>) {
-    let mut at = 0;
-    let mut strings = Strings::default();
-    for find in found {
-        if find.start < at {
-            // Overlaps what has been replaced; at most its end is still to come.
-            at = at.max(find.end);
-            continue;
-        }
-        let between = value.get(at..find.start).unwrap_or_default();
-        out.extend_from_slice(between);
-        strings.skip(value.get(..find.start).unwrap_or_default());
-        // A number outside a string of JSON: a bare word would break the document.
-        if shape == Shape::Json && !strings.inside {
-            out.extend_from_slice(b"null");
-        } else {
-            out.push(b'[');
-            out.extend_from_slice(find.what.as_bytes());
-            out.push(b']');
-        }
-        at = find.end;
-    }
-    out.extend_from_slice(value.get(at..).unwrap_or_default());
-}
-
-/// Knows whether a position of a JSON text is inside a string.
-#[derive(Default)]
-struct Strings {
-    at: usize,
-    inside: bool,
-    escaped: bool,
-}
-
-impl Strings {
-    /// Goes on to the end of `text`, of which the part before has been seen.
-    fn skip(&mut self, text: &[u8]) {
-        for byte in text.get(self.at..).unwrap_or_default() {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.inside => self.escaped = true,
-                b'"' => self.inside = !self.inside,
-                _ => {}
-            }
-        }
-        self.at = self.at.max(text.len());
-    }
 }

@@ -1,8 +1,9 @@
 //! A masker for personal data, cards and secrets.
 //!
 //! Place in the flow: a component behind `weir:plugin/mask`. Once per result it plans by label, name
-//! and type; columns of text that nothing covers are inspected, value by value, by hand-written
-//! detectors.
+//! and type; columns of text that nothing covers are searched, value by value, by the host's own
+//! detectors. With `inspect = on` their values come here instead, and the same detectors run in the
+//! sandbox: several times as much work per row, for an operator who wants to see it separated.
 //!
 //! Architecture invariants:
 //! - A column that must be masked gets an action that hides it, whatever the configuration says.
@@ -11,7 +12,6 @@
 //!   that cannot be kept, the value becomes NULL.
 
 mod config;
-mod detect;
 mod inspect;
 mod plan;
 #[cfg(test)]

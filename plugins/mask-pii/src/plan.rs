@@ -3,7 +3,6 @@
 use weir_plugin::{Action, Column, Encoding, Plan};
 
 use crate::config::Settings;
-use crate::detect::Detectors;
 use crate::inspect::{Shape, State};
 
 /// What a column holds, as far as its name and labels say.
@@ -150,11 +149,14 @@ fn action(i: usize, column: &Column, settings: &Settings, state: &mut State) -> 
         }
     }
     match Shape::of(column) {
-        Some(shape)
-            if !settings.detectors.is(Detectors::NONE) && settings.inspects(&lower(column)) =>
-        {
-            state.add(i, shape);
-            Action::Inspect
+        Some(shape) if !settings.detectors.is_empty() && settings.searches(&lower(column)) => {
+            if settings.inspect {
+                state.add(i, shape);
+                Action::Inspect
+            } else {
+                let names = settings.detectors.iter().map(|one| one.name().to_owned());
+                Action::Detect(names.collect())
+            }
         }
         _ => Action::Pass,
     }

@@ -34,6 +34,21 @@ const DATE: u32 = 1082;
 const JSONB: u32 = 3802;
 const TEXTS: u32 = 1009;
 
+/// What becomes of text that nothing covers.
+fn searched() -> Action {
+    let all = [
+        "email",
+        "pan",
+        "iban",
+        "us-ssn",
+        "phone",
+        "jwt",
+        "private-key",
+        "cloud-key",
+    ];
+    Action::Detect(all.map(str::to_owned).to_vec())
+}
+
 #[test]
 fn plans_by_label_name_and_type() {
     set_config(&[]);
@@ -72,14 +87,14 @@ fn plans_by_label_name_and_type() {
         // Alike.
         (column("password_changed", DATE, &[], false), Action::Pass),
         (column("email_count", INT8, &[], false), Action::Pass),
-        (column("company", TEXT, &[], false), Action::Inspect),
-        (column("class_name", TEXT, &[], false), Action::Inspect),
-        (column("pantry", TEXT, &[], false), Action::Inspect),
-        (column("tokens", TEXT, &[], false), Action::Inspect),
-        (column("phone_type", TEXT, &[], false), Action::Inspect),
+        (column("company", TEXT, &[], false), searched()),
+        (column("class_name", TEXT, &[], false), searched()),
+        (column("pantry", TEXT, &[], false), searched()),
+        (column("tokens", TEXT, &[], false), searched()),
+        (column("phone_type", TEXT, &[], false), searched()),
         // By type.
-        (column("note", JSONB, &[], false), Action::Inspect),
-        (column("notes", TEXTS, &[], false), Action::Inspect),
+        (column("note", JSONB, &[], false), searched()),
+        (column("notes", TEXTS, &[], false), searched()),
         (column("id", INT8, &[], false), Action::Pass),
         (column("day", DATE, &[], false), Action::Pass),
     ] {
@@ -103,7 +118,7 @@ fn an_alias_hides_no_name() {
         origin: Some("public.users.nick".into()),
         ..column("password", TEXT, &[], false)
     };
-    assert_eq!(plan_one(harmless), Action::Inspect);
+    assert_eq!(plan_one(harmless), searched());
 }
 
 #[test]
@@ -125,25 +140,35 @@ fn operators_can_change_it() {
         plan_one(column("file_hash", TEXT, &[], false)),
         Action::Pass
     );
-    assert_eq!(
-        plan_one(column("password", TEXT, &[], false)),
-        Action::Inspect
-    );
+    assert_eq!(plan_one(column("password", TEXT, &[], false)), searched());
     assert!(
         hides(&plan_one(column("sku", TEXT, &["pii"], true))),
         "skipping lifts nothing"
     );
 
     set_config(&[("columns.only", "note")]);
-    assert_eq!(plan_one(column("note", TEXT, &[], false)), Action::Inspect);
+    assert_eq!(plan_one(column("note", TEXT, &[], false)), searched());
     assert_eq!(plan_one(column("text", TEXT, &[], false)), Action::Pass);
 
     set_config(&[("detectors", "none")]);
     assert_eq!(plan_one(column("note", TEXT, &[], false)), Action::Pass);
 
+    set_config(&[("detectors", "email, ssn")]);
+    let two = ["email", "us-ssn"].map(str::to_owned).to_vec();
+    assert_eq!(
+        plan_one(column("note", TEXT, &[], false)),
+        Action::Detect(two)
+    );
+
+    set_config(&[("inspect", "on")]);
+    assert_eq!(plan_one(column("note", TEXT, &[], false)), Action::Inspect);
+    assert_eq!(plan_one(column("n", INT8, &[], false)), Action::Pass);
+    assert!(hides(&plan_one(column("note", TEXT, &["pii"], true))));
+
     for bad in [
         ("detectors", "email, typo"),
         ("names", "maybe"),
+        ("inspect", "yes"),
         ("typo", "x"),
         ("action.typo", "null"),
         ("action.email", "pass"),
@@ -166,7 +191,7 @@ fn operators_can_change_it() {
 
 /// The values after masking; `None` is NULL.
 fn mask(columns: Vec<Column>, values: &[(&str, u16)]) -> Vec<Option<String>> {
-    set_config(&[]);
+    set_config(&[("inspect", "on")]);
     let plan = MaskPii::make_plan(testing::session(), columns).unwrap();
     let mut batch = Batch {
         data: vec![],
@@ -249,7 +274,7 @@ fn batches() {
 
 #[test]
 fn batches_that_do_not_fit_their_plan_fail() {
-    set_config(&[]);
+    set_config(&[("inspect", "on")]);
     let columns = vec![
         column("id", INT8, &[], false),
         column("note", TEXT, &[], false),

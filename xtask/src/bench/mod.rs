@@ -167,11 +167,14 @@ fn postgres(effort: Effort, quick: bool) -> Result<()> {
             bulk::rows(&stand.weir_masked(), "SELECT * FROM wide")?,
         );
         // Every text column is looked at, so the difference of these is what two of them cost.
-        for (what, sql) in [
-            ("without text", "SELECT id, c, d, e FROM wide_text"),
-            ("inspect", "SELECT id, c, d, e, note, remark FROM wide_text"),
+        let plain = "SELECT id, c, d, e FROM wide_text";
+        let text = "SELECT id, c, d, e, note, remark FROM wide_text";
+        for (what, peer, sql) in [
+            ("without text", stand.weir_masked(), plain),
+            ("detect", stand.weir_masked(), text),
+            ("inspect", stand.weir_inspect(), text),
         ] {
-            report.rows("weir", what, bulk::rows(&stand.weir_masked(), sql)?);
+            report.rows("weir", what, bulk::rows(&peer, sql)?);
         }
     }
     report.idle(bulk::idle(&stand.weir(), effort.idle)?);

@@ -31,11 +31,13 @@ pub struct Stand {
     bouncer: Daemon,
     bouncer_port: u16,
     weir: Weir,
-    /// The same with a bundle that does not wait for the disk before reads.
+    /// The same with a bundle that does not wait for the disk before reads, and with values searched
+    /// in the sandbox.
     weir_os: Weir,
     token: String,
     token_os: String,
     token_masked: String,
+    token_inspect: String,
     _scratches: [Scratch; 3],
 }
 
@@ -46,11 +48,12 @@ impl Stand {
         load(&mut cluster, rows)?;
         let bouncer_port = free_port()?;
         let bouncer = bouncer(&cluster, &scratch, bouncer_port)?;
-        let (weir, bundle) = start(&cluster, "bench-weir", "")?;
-        let (weir_os, bundle_os) = start(&cluster, "bench-weir-os", READS_OS)?;
+        let (weir, bundle) = start(&cluster, "bench-weir", "", "")?;
+        let (weir_os, bundle_os) = start(&cluster, "bench-weir-os", READS_OS, INSPECT)?;
         let token = weir.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_os = weir_os.token("bench@example.test", &["bench", "bench-reveal"])?;
         let token_masked = weir.token("masked@example.test", &["bench"])?;
+        let token_inspect = weir_os.token("masked@example.test", &["bench"])?;
         Ok(Self {
             cluster,
             bouncer,
@@ -60,6 +63,7 @@ impl Stand {
             token,
             token_os,
             token_masked,
+            token_inspect,
             _scratches: [scratch, bundle, bundle_os],
         })
     }
@@ -69,13 +73,14 @@ impl Stand {
     }
 
     /// Every way, by a name for people.
-    pub fn all(&self) -> [(&'static str, Peer); 5] {
+    pub fn all(&self) -> [(&'static str, Peer); 6] {
         [
             ("direct", self.direct()),
             ("pgbouncer", self.bouncer()),
             ("weir", self.weir()),
             ("weir-os", self.weir_os()),
             ("weir, masked", self.weir_masked()),
+            ("weir-os, masked and inspected", self.weir_inspect()),
         ]
     }
 
@@ -128,6 +133,14 @@ impl Stand {
             password: self.token_os.clone(),
             pid: Some(self.weir_os.pid()),
             ..self.weir()
+        }
+    }
+
+    /// Free text goes to a plugin.
+    pub fn weir_inspect(&self) -> Peer {
+        Peer {
+            password: self.token_inspect.clone(),
+            ..self.weir_os()
         }
     }
 
@@ -222,11 +235,17 @@ fn bouncer(cluster: &Cluster, scratch: &Scratch, port: u16) -> Result<Daemon> {
 /// Appended to the bundle's manifest.
 const READS_OS: &str = "\n[recording]\nreads = \"os\"\nsync_within_ms = 50\n";
 
+/// Settings of `mask-pii`.
+const INSPECT: &str = "inspect = \"on\"";
+
 /// Weir, and where its bundle is.
-fn start(cluster: &Cluster, name: &str, manifest: &str) -> Result<(Weir, Scratch)> {
+fn start(cluster: &Cluster, name: &str, manifest: &str, mask_pii: &str) -> Result<(Weir, Scratch)> {
     let scratch = Scratch::new(&format!("{name}-bundle"))?;
     let mut setup = Setup::new(name, cluster, DATABASE);
     setup.tls = true;
+    for plugin in setup.plugins.iter_mut().filter(|p| p.name == "mask-pii") {
+        plugin.config = mask_pii.into();
+    }
     setup.bundle = Some(bundle(&scratch, manifest)?);
     setup.binary = match std::env::var_os("WEIR_BIN") {
         Some(bin) => PathBuf::from(bin),

@@ -2,8 +2,8 @@
 
 use aws_lc_rs::hmac;
 use bytes::{BufMut, BytesMut};
+use detect::{Detector, Detectors, Form, finds, redact};
 
-use super::detect::{Detector, Findings};
 use super::{MaskAction, MaskKeys};
 
 /// What stands for a value that may not be seen.
@@ -37,7 +37,7 @@ pub enum Step {
     Pseudonym(hmac::Key),
     KeepFirst(Kept),
     KeepLast(Kept),
-    Detect(Box<[Detector]>),
+    Detect(Detectors),
 }
 
 /// How much of a value stays.
@@ -80,11 +80,9 @@ impl Step {
             MaskAction::KeepFirst(n) => Self::KeepFirst(Kept::of(*n)),
             MaskAction::KeepLast(n) => Self::KeepLast(Kept::of(*n)),
             MaskAction::Detect(names) => {
-                let found = names.iter().map(|name| Detector::by_name(name)).collect();
-                match found {
-                    Some(detectors) => Self::Detect(detectors),
-                    None => redact(),
-                }
+                let add = |on: Detectors, name: &String| Some(on.with(Detector::by_name(name)?));
+                let on = names.iter().try_fold(Detectors::NONE, add);
+                on.map_or_else(redact, Self::Detect)
             }
         })
     }
@@ -92,6 +90,11 @@ impl Step {
     /// Does it hide the value whatever it is?
     pub fn hides(&self) -> bool {
         !matches!(self, Self::Detect(_))
+    }
+
+    /// Would it leave this text as it is?
+    pub fn leaves(&self, value: &[u8]) -> bool {
+        matches!(self, Self::Detect(on) if !finds(*on, value))
     }
 
     /// As it may be used on a value that policy hides: maskers choose how it is hidden, not whether.
@@ -109,8 +112,8 @@ impl Step {
         }
     }
 
-    /// Applies it to text.
-    pub fn apply(&self, value: &[u8], out: &mut BytesMut) -> Masked {
+    /// Applies it to text; what detectors find is replaced as the form of the value asks for.
+    pub fn apply(&self, value: &[u8], form: Form, out: &mut BytesMut) -> Masked {
         match self {
             Self::Redact(text) => out.put_slice(text.as_bytes()),
             Self::Null => return Masked::Null,
@@ -124,7 +127,12 @@ impl Step {
                 Some(text) => keep(text, |i, count, n| i + n >= count, *kept, out),
                 None => out.put_slice(REDACTED.as_bytes()),
             },
-            Self::Detect(detectors) => return redact_findings(detectors, value, out),
+            Self::Detect(on) => {
+                let found = redact(*on, value, form, |part| out.put_slice(part));
+                if !found {
+                    return Masked::Same;
+                }
+            }
         }
         Masked::Changed
     }
@@ -140,13 +148,13 @@ impl Step {
 }
 
 /// Applies several actions in order; the output gets the last one's.
-pub fn apply_all(steps: &[Step], value: &[u8], out: &mut BytesMut) -> Masked {
+pub fn apply_all(steps: &[Step], value: &[u8], form: Form, out: &mut BytesMut) -> Masked {
     match steps {
         [] => Masked::Same,
-        [one] => one.apply(value, out),
+        [one] => one.apply(value, form, out),
         [first, rest @ ..] => {
             let mut current = BytesMut::new();
-            let mut changed = match first.apply(value, &mut current) {
+            let mut changed = match first.apply(value, form, &mut current) {
                 Masked::Null => return Masked::Null,
                 Masked::Changed => true,
                 Masked::Same => false,
@@ -154,7 +162,7 @@ pub fn apply_all(steps: &[Step], value: &[u8], out: &mut BytesMut) -> Masked {
             for step in rest {
                 let mut next = BytesMut::new();
                 let input: &[u8] = if changed { &current } else { value };
-                match step.apply(input, &mut next) {
+                match step.apply(input, form, &mut next) {
                     Masked::Null => return Masked::Null,
                     Masked::Changed => {
                         current = next;
@@ -213,24 +221,6 @@ fn keep(text: &str, stays: impl Fn(usize, usize, usize) -> bool, kept: Kept, out
     }
 }
 
-fn redact_findings(detectors: &[Detector], value: &[u8], out: &mut BytesMut) -> Masked {
-    let mut at = 0;
-    let mut changed = false;
-    for found in Findings::new(detectors, value) {
-        out.put_slice(value.get(at..found.start).unwrap_or_default());
-        out.put_u8(b'[');
-        out.put_slice(found.detector.name().as_bytes());
-        out.put_u8(b']');
-        at = found.end;
-        changed = true;
-    }
-    if !changed {
-        return Masked::Same;
-    }
-    out.put_slice(value.get(at..).unwrap_or_default());
-    Masked::Changed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +236,7 @@ mod tests {
             .filter_map(|a| Step::compile(a, &keys))
             .collect();
         let mut out = BytesMut::new();
-        match apply_all(&steps, value.as_bytes(), &mut out) {
+        match apply_all(&steps, value.as_bytes(), Form::Text, &mut out) {
             Masked::Null => None,
             Masked::Same => Some(value.to_owned()),
             Masked::Changed => Some(String::from_utf8(out.to_vec()).unwrap()),
@@ -323,7 +313,10 @@ mod tests {
         ] {
             let step = Step::compile(&action, &keys()).unwrap().hiding();
             let mut out = BytesMut::new();
-            assert_eq!(step.apply(value.as_bytes(), &mut out), Masked::Changed);
+            assert_eq!(
+                step.apply(value.as_bytes(), Form::Text, &mut out),
+                Masked::Changed
+            );
             assert_eq!(out, expect.as_bytes(), "{action:?} on {value}");
         }
     }
@@ -332,7 +325,7 @@ mod tests {
     fn not_text() {
         let step = Step::compile(&MaskAction::KeepFirst(1), &keys()).unwrap();
         let mut out = BytesMut::new();
-        step.apply(b"\xff\xfe", &mut out);
+        step.apply(b"\xff\xfe", Form::Text, &mut out);
         assert_eq!(&out[..], REDACTED.as_bytes());
     }
 }

@@ -74,7 +74,9 @@ async fn risk_sql() {
 
 #[tokio::test]
 async fn mask_pii() {
-    let host = Host::new().with("mask-pii", "mask-pii", &[]).await;
+    let host = Host::new()
+        .with("mask-pii", "mask-pii", &[("inspect", "on")])
+        .await;
     let session = session();
     let columns = [
         MaskColumn {
@@ -101,6 +103,13 @@ async fn mask_pii() {
         .unwrap();
     assert_eq!(edits.indexes, [1, 2]);
     assert_eq!(edits.data, b"[email][card]");
+    // Without the switch the host's own detectors do it.
+    let native = Host::new().with("mask-pii", "mask-pii", &[]).await;
+    let detecting = native.plugins.mask_plan(&session, &columns).await;
+    let Some([MaskAction::Detect(names)]) = detecting.actions.get(1).map(Vec::as_slice) else {
+        panic!("{:?}", detecting.actions);
+    };
+    assert_eq!(names.len(), 8);
     // A batch of the size that a relay sends.
     let row = "nothing to see, jane@example.com, 12345; ";
     let many: Vec<(&str, u16)> = std::iter::repeat_n((row, 1), (64 << 10) / row.len()).collect();

@@ -4,6 +4,7 @@
 //! [`mask_columns`], compiles their plan into a [`RowMask`], and passes every row through it.
 
 mod copy;
+mod frame;
 mod kind;
 mod row;
 pub(crate) mod stream;
@@ -16,7 +17,8 @@ use pipeline::mask::{Encoding, MaskColumn};
 use crate::analysis::{Field, Taint};
 use crate::catalog::Snapshot;
 
-pub use row::{RowMask, bodies};
+pub use frame::bodies;
+pub use row::{RowMask, RunOf};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaskError {

@@ -2,17 +2,13 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::mask::{
-    MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step, apply_all,
+    Form, MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step, apply_all,
 };
 
 use super::MaskError;
+use super::frame::{NULL, Row, begin, bodies, copy_values, finish, patch};
 use super::kind::Kind;
 use crate::analysis::{Field, Taint};
-
-/// The longest message PostgreSQL's protocol has.
-const MAX_FRAME: usize = 0x3fff_ffff;
-/// Length of a NULL on the wire.
-const NULL: i32 = -1;
 
 /// What is done to one column.
 #[derive(Debug)]
@@ -34,6 +30,16 @@ impl Column {
         self.inspect && !self.tainted && self.before.is_empty() && self.after.is_empty()
     }
 
+    fn only_detects(&self) -> bool {
+        let mut steps = self.before.iter().chain(&self.after);
+        !self.inspect && !self.tainted && !steps.any(Step::hides)
+    }
+
+    /// Does a column that only detects leave this value as it is?
+    fn leaves(&self, value: &[u8]) -> bool {
+        self.kind.leaves(&self.before, value) && self.kind.leaves(&self.after, value)
+    }
+
     /// It hides nothing but what is found in it, and stars may stand in it.
     pub(super) fn streams(&self) -> bool {
         let mut steps = self.before.iter().chain(&self.after);
@@ -46,8 +52,8 @@ impl Column {
 
     /// What the detectors say of it, or of a part of it.
     pub(super) fn detects(&self, value: &[u8], out: &mut BytesMut) -> Masked {
-        match apply_all(&self.before, value, out) {
-            Masked::Same => apply_all(&self.after, value, out),
+        match apply_all(&self.before, value, Form::Text, out) {
+            Masked::Same => apply_all(&self.after, value, Form::Text, out),
             found => found,
         }
     }
@@ -61,6 +67,15 @@ pub struct RowMask {
     batch: bool,
     /// Nothing but plugins changes a value: without an edit a row stays as it is.
     only_inspects: bool,
+    /// Nothing but the host's detectors does: a row in which they find nothing stays as it is.
+    only_detects: bool,
+}
+
+/// What the frames of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunOf {
+    Rows,
+    CopyText,
 }
 
 /// What is done with the values of inspected columns.
@@ -164,6 +179,7 @@ impl RowMask {
             pass: columns.iter().all(Column::passes),
             batch: columns.iter().any(|c| c.inspect && !c.tainted),
             only_inspects: columns.iter().all(|c| c.passes() || c.only_inspects()),
+            only_detects: columns.iter().all(Column::only_detects),
             columns,
         }
     }
@@ -186,6 +202,55 @@ impl RowMask {
     /// inspected are redacted.
     pub fn apply(&self, body: &[u8], out: &mut BytesMut) -> Result<(), MaskError> {
         self.row(body, &mut Edits::Failed, out)
+    }
+
+    /// A run of whole frames in, masked frames appended; rows in which nothing is found are copied
+    /// together. Gives how many rows there were.
+    pub fn apply_run(&self, run: &[u8], of: RunOf, out: &mut BytesMut) -> Result<usize, MaskError> {
+        let (mut rows, mut at, mut kept) = (0, 0, 0);
+        for body in bodies(run) {
+            let body = body?;
+            let end = at + crate::wire::HEADER + body.len();
+            let stays = self.only_detects
+                && match of {
+                    RunOf::Rows => self.leaves_row(body)?,
+                    RunOf::CopyText => self.leaves_line(body)?,
+                };
+            if !stays {
+                out.extend_from_slice(run.get(kept..at).unwrap_or_default());
+                match of {
+                    RunOf::Rows => self.apply(body, out)?,
+                    RunOf::CopyText => self.apply_copy_text(body, out)?,
+                }
+                kept = end;
+            }
+            at = end;
+            rows += 1;
+        }
+        out.extend_from_slice(run.get(kept..).unwrap_or_default());
+        Ok(rows)
+    }
+
+    fn leaves_row(&self, body: &[u8]) -> Result<bool, MaskError> {
+        let mut row = Row::open(body, self.columns.len())?;
+        for column in &self.columns {
+            if let Some(value) = row.value()?
+                && !column.passes()
+                && !column.leaves(value)
+            {
+                return Ok(false);
+            }
+        }
+        row.end()?;
+        Ok(true)
+    }
+
+    fn leaves_line(&self, body: &[u8]) -> Result<bool, MaskError> {
+        let values = copy_values(body, self.columns.len())?;
+        let mut columns = self.columns.iter().zip(values);
+        Ok(columns.all(|(column, raw)| {
+            column.passes() || super::copy::decode(raw).is_none_or(|value| column.leaves(&value))
+        }))
     }
 
     /// Adds the inspected values of one row.
@@ -453,108 +518,4 @@ fn known(edits: Option<&MaskEdits>) -> Edits<'_> {
             nulled: 0,
         },
     }
-}
-
-/// The bodies of a run of whole frames.
-pub fn bodies(run: &[u8]) -> impl Iterator<Item = Result<&[u8], MaskError>> {
-    let mut rest = run;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let frame = match crate::wire::header(rest) {
-            Ok(Some(h)) => rest.split_at_checked(h.len),
-            _ => None,
-        };
-        let Some((frame, after)) = frame else {
-            rest = &[];
-            return Some(Err(MaskError::Malformed("a frame is cut off")));
-        };
-        rest = after;
-        Some(Ok(frame.get(crate::wire::HEADER..).unwrap_or_default()))
-    })
-}
-
-/// Reads the values of one DataRow.
-struct Row<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Row<'a> {
-    fn open(body: &'a [u8], expected: usize) -> Result<Self, MaskError> {
-        let (count, rest) = body
-            .split_first_chunk::<2>()
-            .ok_or(MaskError::Malformed("it has no column count"))?;
-        let got = usize::from(u16::from_be_bytes(*count));
-        if got != expected {
-            return Err(MaskError::Columns { expected, got });
-        }
-        Ok(Self { rest })
-    }
-
-    fn value(&mut self) -> Result<Option<&'a [u8]>, MaskError> {
-        let (length, rest) = self
-            .rest
-            .split_first_chunk::<4>()
-            .ok_or(MaskError::Malformed("it ends before its last value"))?;
-        self.rest = rest;
-        let length = i32::from_be_bytes(*length);
-        if length == NULL {
-            return Ok(None);
-        }
-        let length =
-            usize::try_from(length).map_err(|_| MaskError::Malformed("a negative length"))?;
-        let (value, rest) = rest
-            .split_at_checked(length)
-            .ok_or(MaskError::Malformed("a value is longer than the row"))?;
-        self.rest = rest;
-        Ok(Some(value))
-    }
-
-    fn end(self) -> Result<(), MaskError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(MaskError::Malformed("bytes are left behind the last value"))
-        }
-    }
-}
-
-fn copy_values(body: &[u8], expected: usize) -> Result<Vec<&[u8]>, MaskError> {
-    let line = body
-        .strip_suffix(b"\n")
-        .ok_or(MaskError::Malformed("a line of COPY without its end"))?;
-    let values: Vec<&[u8]> = match expected {
-        // A table without columns sends empty lines.
-        0 if line.is_empty() => Vec::new(),
-        _ => line.split(|c| *c == b'\t').collect(),
-    };
-    if values.len() != expected || line.contains(&b'\n') {
-        let got = values.len();
-        return Err(MaskError::Columns { expected, got });
-    }
-    Ok(values)
-}
-
-/// Starts a frame; gives the place of its length.
-fn begin(tag: u8, room: usize, out: &mut BytesMut) -> usize {
-    out.reserve(room + 5);
-    out.put_u8(tag);
-    out.put_i32(0);
-    out.len() - 4
-}
-
-fn finish(out: &mut BytesMut, frame: usize) -> Result<(), MaskError> {
-    let length = out.len() - frame;
-    if length > MAX_FRAME {
-        return Err(MaskError::TooLarge);
-    }
-    patch(out, frame, length)
-}
-
-fn patch(out: &mut BytesMut, at: usize, length: usize) -> Result<(), MaskError> {
-    let length = i32::try_from(length).map_err(|_| MaskError::TooLarge)?;
-    let place = out.get_mut(at..at + 4).ok_or(MaskError::TooLarge)?;
-    place.copy_from_slice(&length.to_be_bytes());
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Tests of masked rows.
 
+mod runs;
+
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -213,7 +215,16 @@ fn types_and_formats() {
             Taint::Clean,
             vec![A::Detect(vec!["pan".into()])],
             br#"{"a":4111111111111111}"#,
-            Some(br#""[redacted]""#.to_vec()),
+            Some(br#"{"a":null}"#.to_vec()),
+        ),
+        // No JSON would be left of it.
+        (
+            JSONB,
+            1,
+            Taint::Clean,
+            vec![A::Detect(vec!["pan".into()])],
+            b"\x01[-4111111111111111]",
+            Some(b"\x01\"[redacted]\"".to_vec()),
         ),
         // A binary array of text still holds the text.
         (

@@ -9,6 +9,7 @@ use pipeline::mask::{MaskBatch, MaskPlan};
 use super::Link;
 use super::judge::RELOAD_FOR_UNKNOWN;
 use crate::analysis::{Field, StatementShape, Taint};
+pub(super) use crate::mask::RunOf as Kind;
 use crate::mask::{MaskError, RowMask, bodies, mask_columns};
 use crate::statements::{CachedMask, Judged, Portal};
 
@@ -126,13 +127,6 @@ pub(super) async fn for_portal(
     mask
 }
 
-/// What the rows of a result are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Rows,
-    CopyText,
-}
-
 /// Rows on their way through a mask; those that plugins inspect wait for a batch to fill.
 pub(super) struct Masking {
     pub mask: Arc<ActiveMask>,
@@ -158,22 +152,20 @@ impl Masking {
     /// there were.
     pub fn run(&mut self, run: Bytes, out: &mut BytesMut) -> Result<usize, MaskError> {
         let mask = &self.mask.mask;
-        let waits = mask.wants_batch();
+        if !mask.wants_batch() {
+            return mask.apply_run(&run, self.kind, out);
+        }
         let mut rows = 0;
         for body in bodies(&run) {
             let body = body?;
             rows += 1;
-            match (self.kind, waits) {
-                (Kind::Rows, false) => mask.apply(body, out)?,
-                (Kind::Rows, true) => mask.collect(body, &mut self.batch)?,
-                (Kind::CopyText, false) => mask.apply_copy_text(body, out)?,
-                (Kind::CopyText, true) => mask.collect_copy_text(body, &mut self.batch)?,
+            match self.kind {
+                Kind::Rows => mask.collect(body, &mut self.batch)?,
+                Kind::CopyText => mask.collect_copy_text(body, &mut self.batch)?,
             }
         }
-        if waits {
-            self.rows += rows;
-            self.runs.push(run);
-        }
+        self.rows += rows;
+        self.runs.push(run);
         Ok(rows)
     }
 

@@ -1,6 +1,6 @@
 //! Card numbers, bank accounts, social security numbers.
 
-use super::{Found, byte, is_word, run};
+use super::{Detector, Found, byte, is_word, run};
 
 /// A card number: 13 to 19 digits that begin as an issuer's do and pass Luhn's check, in one piece or
 /// in the groups that are printed on cards.
@@ -20,7 +20,7 @@ pub fn pan(value: &[u8], at: usize) -> Option<Found> {
     (!goes_on && issued(digits) && luhn(digits)).then_some(Found {
         start: at,
         end,
-        what: "card",
+        what: Detector::Pan,
     })
 }
 
@@ -106,6 +106,9 @@ fn luhn(digits: &[u8]) -> bool {
         .sum();
     sum.is_multiple_of(10)
 }
+
+/// What the standard allows.
+const IBAN_LONGEST: usize = 34;
 
 /// Lengths of IBANs by country, from the registry of SWIFT.
 const IBANS: &[(&[u8; 2], usize)] = &[
@@ -209,11 +212,11 @@ pub fn iban(value: &[u8], at: usize) -> Option<Found> {
         return None;
     }
     let len = IBANS.iter().find(|(c, _)| **c == country)?.1;
-    let mut characters = Vec::with_capacity(len);
+    let mut characters = [0_u8; IBAN_LONGEST];
     let mut end = at;
     let spaced = byte(value, at + 4) == b' ';
-    while characters.len() < len {
-        if spaced && !characters.is_empty() && characters.len().is_multiple_of(4) {
+    for (i, slot) in characters.iter_mut().take(len).enumerate() {
+        if spaced && i > 0 && i.is_multiple_of(4) {
             if byte(value, end) != b' ' {
                 return None;
             }
@@ -223,13 +226,14 @@ pub fn iban(value: &[u8], at: usize) -> Option<Found> {
         if !c.is_ascii_alphanumeric() {
             return None;
         }
-        characters.push(c.to_ascii_uppercase());
+        *slot = c.to_ascii_uppercase();
         end += 1;
     }
-    (!is_word(byte(value, end)) && mod97(&characters)).then_some(Found {
+    let characters = characters.get(..len)?;
+    (!is_word(byte(value, end)) && mod97(characters)).then_some(Found {
         start: at,
         end,
-        what: "iban",
+        what: Detector::Iban,
     })
 }
 
@@ -242,23 +246,40 @@ fn mod97(characters: &[u8]) -> bool {
     remainder == 1
 }
 
-/// A US social security number, with its dashes: without them it is any number.
+/// A US social security or taxpayer number, with its dashes or spaces: without them it is any number.
 pub fn ssn(value: &[u8], at: usize) -> Option<Found> {
     let text = value.get(at..at + 11)?;
-    let shape = text.iter().enumerate().all(|(i, c)| match i {
-        3 | 6 => *c == b'-',
-        _ => c.is_ascii_digit(),
-    });
-    let before = at.checked_sub(1).map_or(0, |i| byte(value, i));
-    let alone = !matches!(before, b'-' | b'.' | b'/' | b'+') && {
-        let after = byte(value, at + 11);
-        !is_word(after) && after != b'-'
-    };
+    let separator = byte(text, 3);
+    let shape = matches!(separator, b'-' | b' ')
+        && text.iter().enumerate().all(|(i, c)| match i {
+            3 | 6 => *c == separator,
+            _ => c.is_ascii_digit(),
+        });
+    if !shape {
+        return None;
+    }
+    let before = |back: usize| at.checked_sub(back).map_or(0, |i| byte(value, i));
+    let (after, beyond) = (byte(value, at + 11), byte(value, at + 12));
+    // Numbers with spaces between them are a list when there are more of them.
+    let listed = separator == b' '
+        && ((before(1) == b' ' && before(2).is_ascii_digit())
+            || (after == b' ' && beyond.is_ascii_digit()));
+    let alone = !matches!(before(1), b'-' | b'.' | b'/' | b'+')
+        && !is_word(after)
+        && after != b'-'
+        && !listed;
     let (area, group, serial) = (text.get(..3)?, text.get(4..6)?, text.get(7..)?);
-    let given = area != b"000" && area != b"666" && !area.starts_with(b"9");
-    (shape && alone && given && group != b"00" && serial != b"0000").then_some(Found {
+    // Taxpayer numbers begin with 9 and are told by their groups.
+    let given = match byte(area, 0) {
+        b'9' => {
+            matches!(group, [b'5'..=b'9', _])
+                && !matches!(group, b"66" | b"67" | b"68" | b"69" | b"89" | b"93")
+        }
+        _ => area != b"000" && area != b"666" && group != b"00",
+    };
+    (alone && given && serial != b"0000").then_some(Found {
         start: at,
         end: at + 11,
-        what: "ssn",
+        what: Detector::UsSsn,
     })
 }

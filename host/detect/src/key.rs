@@ -1,30 +1,38 @@
 //! Tokens and keys: JSON Web Tokens, private keys, keys of well-known services.
 
-use super::{Found, byte, is_word, run};
+use super::{Detector, Found, byte, is_word, run};
 
 fn is_base64url(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')
 }
 
-/// `eyJ….eyJ….…`: both parts are JSON objects in base64url; the signature may be empty.
-pub fn jwt(value: &[u8], at: usize) -> Option<Found> {
+/// What is known of a place.
+pub enum Jwt {
+    Is(Found),
+    /// It is none, and neither is whatever begins in the same part, up to here.
+    NoneBefore(usize),
+}
+
+/// `eyJ….e….…`: both parts are JSON objects in base64url; the signature may be empty.
+pub fn jwt(value: &[u8], at: usize) -> Jwt {
     let part = |at: usize| run(value, at, usize::MAX, is_base64url);
-    let object = |at: usize| value.get(at..).is_some_and(|rest| rest.starts_with(b"eyJ"));
-    if !object(at) {
-        return None;
+    let begins = |at: usize, with: &[u8]| value.get(at..).is_some_and(|v| v.starts_with(with));
+    if !begins(at, b"eyJ") {
+        return Jwt::NoneBefore(at);
     }
     let header = at + part(at);
-    if header - at < 10 || byte(value, header) != b'.' || !object(header + 1) {
-        return None;
+    // A payload is an object too; what follows its brace may be white space.
+    if header - at < 10 || byte(value, header) != b'.' || !begins(header + 1, b"e") {
+        return Jwt::NoneBefore(header);
     }
     let payload = header + 1 + part(header + 1);
-    if byte(value, payload) != b'.' {
-        return None;
+    if payload < header + 3 || byte(value, payload) != b'.' {
+        return Jwt::NoneBefore(header);
     }
-    Some(Found {
+    Jwt::Is(Found {
         start: at,
         end: payload + 1 + part(payload + 1),
-        what: "jwt",
+        what: Detector::Jwt,
     })
 }
 
@@ -33,15 +41,12 @@ pub fn pem(value: &[u8], at: usize) -> Option<Found> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const END: &[u8] = b"-----END ";
     const DASHES: &[u8] = b"-----";
+    const LONGEST_TITLE: usize = 75;
     let rest = value.get(at..)?;
     let title = rest.strip_prefix(BEGIN)?;
-    let len = run(title, 0, 64, |c| {
-        c.is_ascii_uppercase() || c.is_ascii_digit() || c == b' '
-    });
-    let name = title.get(..len)?;
-    if !name.ends_with(b"PRIVATE KEY") && !name.ends_with(b"PRIVATE KEY BLOCK") {
-        return None;
-    }
+    let title = title.get(..title.len().min(LONGEST_TITLE))?;
+    let len = find(title, 0, DASHES).unwrap_or(title.len());
+    find(title.get(..len)?, 0, b"PRIVATE KEY")?;
     let body = BEGIN.len() + len;
     let end = find(rest, body, END)
         .and_then(|end| find(rest, end + END.len(), DASHES))
@@ -49,7 +54,7 @@ pub fn pem(value: &[u8], at: usize) -> Option<Found> {
     Some(Found {
         start: at,
         end: at + end,
-        what: "private-key",
+        what: Detector::PrivateKey,
     })
 }
 
@@ -102,7 +107,7 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
             return Some(Found {
                 start: at,
                 end: at + end,
-                what: "key",
+                what: Detector::CloudKey,
             });
         }
     }
@@ -114,7 +119,7 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
     (gap > 0 && len == 40).then_some(Found {
         start: at + start,
         end: at + start + len,
-        what: "key",
+        what: Detector::CloudKey,
     })
 }
 
@@ -132,13 +137,23 @@ fn is_word_ascii(c: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Detectors, possible};
     use super::*;
 
     #[test]
     fn whatever_is_looked_for_may_begin() {
         let keys = KEYS.iter().map(|(prefix, ..)| *prefix);
-        for begins in keys.chain(ASSIGNMENTS.iter().copied()).chain([&b"eyJ"[..]]) {
+        let cloud: Vec<&[u8]> = keys.chain(ASSIGNMENTS.iter().copied()).collect();
+        for begins in cloud.iter().copied().chain([&b"eyJ"[..]]) {
             assert!(may_begin(begins[0]), "{begins:?}");
+        }
+        for prefix in cloud {
+            let on = Detectors::of(Detector::CloudKey);
+            let text = [prefix, &[b'x'; 40]].concat();
+            assert!(!possible(on, &text).is_empty(), "{prefix:?}");
+        }
+        for (prefix, least, ..) in KEYS {
+            assert!(prefix.len() + least >= 20, "{prefix:?}");
         }
     }
 }

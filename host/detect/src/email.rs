@@ -1,6 +1,6 @@
 //! E-mail addresses.
 
-use super::{Found, byte, run};
+use super::{Detector, Found, byte, run};
 
 /// The longest parts, from RFC 5321.
 const MAX_LOCAL: usize = 64;
@@ -29,7 +29,7 @@ pub fn around(value: &[u8], at: usize, floor: usize) -> Option<Found> {
     (good_local && is_host(domain)).then_some(Found {
         start,
         end,
-        what: "email",
+        what: Detector::Email,
     })
 }
 

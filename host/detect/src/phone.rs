@@ -1,7 +1,7 @@
 //! Telephone numbers: only with a plus or in the American groups, because anything looser matches
 //! order numbers.
 
-use super::{Found, byte, is_word};
+use super::{Detector, Found, byte, is_word};
 
 /// `+49 30 1234567`: 8 to 15 digits (E.164), single separators between them.
 pub fn international(value: &[u8], at: usize) -> Option<Found> {
@@ -38,7 +38,7 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
     ((8..=15).contains(&digits) && alone).then_some(Found {
         start: at,
         end,
-        what: "phone",
+        what: Detector::Phone,
     })
 }
 
@@ -82,6 +82,6 @@ pub fn american(value: &[u8], at: usize) -> Option<Found> {
     (rest && !goes_on).then_some(Found {
         start: at,
         end,
-        what: "phone",
+        what: Detector::Phone,
     })
 }
