@@ -66,7 +66,7 @@ fn labelled_columns_are_masked_on_18_in_text_and_binary() {
             assert_no_leak(sql, &reply);
             assert_eq!(reply.rows.len(), 1, "{sql}: {reply:?}");
             let seen = carol.extended(sql, &[], format).unwrap();
-            assert_eq!(seen.text(0, 0).as_deref(), Some("912-55-7005"), "{seen:?}");
+            assert_eq!(seen.text(0, 0).as_deref(), Some("912-45-7005"), "{seen:?}");
         }
     }
     let plain = alice.query("SELECT ssn FROM customers LIMIT 1").unwrap();
@@ -141,7 +141,7 @@ fn what_ddl_makes_on_18_is_known_at_once() {
     let seen = carol
         .query("SELECT hint FROM customers WHERE id = 5")
         .unwrap();
-    assert_eq!(seen.text(0, 0).as_deref(), Some("912-55-70"), "{seen:?}");
+    assert_eq!(seen.text(0, 0).as_deref(), Some("912-45-70"), "{seen:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ INSERT INTO public.customers
 SELECT n,
        'Customer ' || n,
        'zq' || n || '.planted@leak.example',
-       '912-55-' || lpad((7000 + n)::text, 4, '0'),
+       '912-45-' || lpad((7000 + n)::text, 4, '0'),
        '4111-1111-1111-' || lpad((1100 + n)::text, 4, '0'),
        'prefers tea, order ' || n,
        n * 100.25
@@ -59,9 +59,10 @@ ANALYZE;
 "#;
 
 /// Parts of the labelled values. None of them may appear in anything that a client receives, in any
-/// encoding that [`leaks`] knows.
+/// encoding that [`leaks`] knows. The numbers are of a kind that is not given out, so no detector knows
+/// them: where they are hidden, it is for their label.
 pub const PLANTED: &[&str] = &[
-    "912-55-70",
+    "912-45-70",
     "planted@leak",
     "leak.example",
     "4111-1111",
@@ -135,13 +136,13 @@ mod tests {
     #[test]
     fn finds_what_is_hidden() {
         for (received, expect) in [
-            ("id | 912-55-7003", true),
-            ("{\"code\":\"912-55-7003\"}", true),
+            ("id | 912-45-7003", true),
+            ("{\"code\":\"912-45-7003\"}", true),
             ("\\x3931322d35352d37303033", true),
             ("ODEyLTU1", false),
             ("xOTEyLTU1LTcwMDM=", true),
             ("3007-55-219", true),
-            ("912557003", true),
+            ("912457003", true),
             ("ZQ1.PLANTED@LEAK.EXAMPLE", true),
             ("4111-1111-1111-1101", true),
             ("4111111111111101", true),

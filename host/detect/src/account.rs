@@ -1,6 +1,6 @@
 //! Card numbers, bank accounts, social security numbers.
 
-use super::{Detector, Found, byte, is_word, run};
+use super::{Detector, Found, byte, goes_back, is_word, run};
 
 /// A card number: 13 to 19 digits that begin as an issuer's do and pass Luhn's check, in one piece or
 /// in the groups that are printed on cards.
@@ -9,14 +9,17 @@ pub fn pan(value: &[u8], at: usize) -> Option<Found> {
     let (count, end) = card_digits(value, at, &mut digits)?;
     let digits = digits.get(..count)?;
     let after = byte(value, end);
-    // The middle of something longer: a decimal number, a UUID, a group that goes on.
-    let goes_on = is_word(after)
-        || (matches!(after, b'.' | b'-') && byte(value, end + 1).is_ascii_alphanumeric())
-        || at.checked_sub(1).is_some_and(|i| {
-            matches!(byte(value, i), b'.' | b'-')
-                && at >= 2
-                && byte(value, at - 2).is_ascii_alphanumeric()
-        });
+    let before = |back: usize| at.checked_sub(back).map_or(0, |i| byte(value, i));
+    // The middle of something longer: a decimal number, a group that goes on, a UUID, which has letters
+    // between its dashes too.
+    let dashed = byte(value, at + 4) == b'-';
+    let joins = |c: u8, next: u8| match c {
+        b'-' if dashed => next.is_ascii_alphanumeric(),
+        b'.' | b'-' => next.is_ascii_digit(),
+        _ => false,
+    };
+    let goes_on =
+        is_word(after) || joins(after, byte(value, end + 1)) || joins(before(1), before(2));
     (!goes_on && issued(digits) && luhn(digits)).then_some(Found {
         start: at,
         end,
@@ -83,6 +86,7 @@ fn issued(digits: &[u8]) -> bool {
                 || four == 6011
                 || matches!(three, 644..=649)
                 || matches!(two, 62 | 65)
+                || matches!(four, 2200..=2204)
                 || matches!(four, 3528..=3589)
                 || matches!(four, 5018 | 5020 | 5038 | 6304 | 6759 | 6761..=6763)
         }
@@ -264,10 +268,8 @@ pub fn ssn(value: &[u8], at: usize) -> Option<Found> {
     let listed = separator == b' '
         && ((before(1) == b' ' && before(2).is_ascii_digit())
             || (after == b' ' && beyond.is_ascii_digit()));
-    let alone = !matches!(before(1), b'-' | b'.' | b'/' | b'+')
-        && !is_word(after)
-        && after != b'-'
-        && !listed;
+    let goes_on = is_word(after) || (after == b'-' && beyond.is_ascii_digit());
+    let alone = !goes_on && !goes_back(value, at, b"-./") && before(1) != b'+' && !listed;
     let (area, group, serial) = (text.get(..3)?, text.get(4..6)?, text.get(7..)?);
     // Taxpayer numbers begin with 9 and are told by their groups.
     let given = match byte(area, 0) {

@@ -1,36 +1,73 @@
 //! E-mail addresses.
 
-use super::{Detector, Found, byte, run};
+use super::{Detector, Found, run};
 
 /// The longest parts, from RFC 5321.
 const MAX_LOCAL: usize = 64;
 const MAX_DOMAIN: usize = 255;
+const MAX_LABEL: usize = 63;
 
 /// The address around an `@`, not reaching back before `floor`.
 pub fn around(value: &[u8], at: usize, floor: usize) -> Option<Found> {
     let before = value.get(floor..at)?;
-    let local = before
-        .iter()
-        .rev()
-        .take(MAX_LOCAL + 1)
-        .take_while(|c| is_local(**c))
-        .count();
-    let mut start = at - local;
-    // Neither begins nor ends with a dot, which is the end of a sentence or of an ellipsis.
-    while start < at && matches!(byte(value, start), b'.' | b'\'') {
-        start += 1;
-    }
-    let good_local = (1..=MAX_LOCAL).contains(&(at - start)) && byte(value, at - 1) != b'.';
-    let mut end = at + 1 + run(value, at + 1, MAX_DOMAIN, is_domain);
-    while end > at + 1 && matches!(byte(value, end - 1), b'.' | b'-') {
-        end -= 1;
-    }
-    let domain = value.get(at + 1..end)?;
-    (good_local && is_host(domain)).then_some(Found {
+    let start = at - local(before)?;
+    let after = value.get(at + 1..)?;
+    let end = at + 1 + domain(after)?;
+    Some(Found {
         start,
         end,
         what: Detector::Email,
     })
+}
+
+/// How long the local part is that this ends with.
+fn local(before: &[u8]) -> Option<usize> {
+    let ends_with = |good: fn(u8) -> bool| {
+        let part = before.iter().rev().take(MAX_LOCAL + 1);
+        let length = part.take_while(|c| good(**c)).count();
+        let part = before.get(before.len() - length..)?;
+        // Neither begins nor ends with a dot, which is the end of a sentence or of an ellipsis.
+        let quoted = run(part, 0, length, |c| matches!(c, b'.' | b'\''));
+        let good = part.last().is_some_and(|c| *c != b'.') && length <= MAX_LOCAL;
+        (good && quoted < length).then_some(length - quoted)
+    };
+    // Where no spaces are written, it stands right behind a word of another script.
+    ends_with(is_local).or_else(|| ends_with(|c| is_local(c) && c.is_ascii()))
+}
+
+/// How long the domain is that this begins with: at least two labels, the last one of letters. What
+/// follows may be glued to it: a sentence, a date, text in a script that writes no spaces.
+fn domain(after: &[u8]) -> Option<usize> {
+    let (mut at, mut end) = (0, None);
+    loop {
+        let length = run(after, at, MAX_LABEL + 1, is_domain);
+        let label = after.get(at..at + length)?;
+        if at > 0
+            && let Some(top) = top(label)
+        {
+            end = Some(at + top);
+        }
+        let whole =
+            (1..=MAX_LABEL).contains(&length) && !label.starts_with(b"-") && !label.ends_with(b"-");
+        at += length + 1;
+        if !whole || after.get(at - 1) != Some(&b'.') || at > MAX_DOMAIN {
+            return end;
+        }
+    }
+}
+
+/// How much of a label can be the last one. Those that are given out are either ASCII or not.
+fn top(label: &[u8]) -> Option<usize> {
+    let punycode = label.get(..4);
+    if punycode.is_some_and(|p| p.eq_ignore_ascii_case(b"xn--")) {
+        return Some(label.len());
+    }
+    let ascii = run(label, 0, MAX_LABEL, |c| c.is_ascii_alphabetic());
+    let letters = run(label, 0, MAX_LABEL + 1, |c| {
+        c.is_ascii_alphabetic() || c >= 0x80
+    });
+    let most = if ascii < 2 { letters } else { ascii };
+    (2..=MAX_LABEL).contains(&most).then_some(most)
 }
 
 /// RFC 5322 allows more, but what else it allows is a separator far more often: `email=a@b.co`,
@@ -40,20 +77,5 @@ fn is_local(c: u8) -> bool {
 }
 
 fn is_domain(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || c >= 0x80 || matches!(c, b'.' | b'-')
-}
-
-/// At least two labels, the last one of letters.
-fn is_host(domain: &[u8]) -> bool {
-    let mut labels = domain.split(|c| *c == b'.').rev();
-    let top = labels.next().unwrap_or_default();
-    let letters = |c: &u8| c.is_ascii_alphabetic() || *c >= 0x80;
-    let punycode = top.to_ascii_lowercase().starts_with(b"xn--");
-    let good_top = top.len() >= 2 && (punycode || top.iter().all(letters));
-    let mut rest = 0;
-    let good_rest = labels.all(|label| {
-        rest += 1;
-        (1..=63).contains(&label.len()) && !label.starts_with(b"-") && !label.ends_with(b"-")
-    });
-    good_top && good_rest && rest >= 1
+    c.is_ascii_alphanumeric() || c >= 0x80 || c == b'-'
 }

@@ -6,38 +6,44 @@ fn is_base64url(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')
 }
 
-/// What is known of a place.
-pub enum Jwt {
-    Is(Found),
-    /// It is none, and neither is whatever begins in the same part, up to here.
-    NoneBefore(usize),
+/// What is known of a place, and up to where: what begins in the same part is none either, or ends where
+/// this one does.
+pub struct Jwt {
+    pub found: Option<Found>,
+    pub part: usize,
 }
 
 /// `eyJ….e….…`: both parts are JSON objects in base64url; the signature may be empty.
 pub fn jwt(value: &[u8], at: usize) -> Jwt {
     let part = |at: usize| run(value, at, usize::MAX, is_base64url);
     let begins = |at: usize, with: &[u8]| value.get(at..).is_some_and(|v| v.starts_with(with));
+    let none = |part: usize| Jwt { found: None, part };
     if !begins(at, b"eyJ") {
-        return Jwt::NoneBefore(at);
+        return none(at);
     }
     let header = at + part(at);
     // A payload is an object too; what follows its brace may be white space.
     if header - at < 10 || byte(value, header) != b'.' || !begins(header + 1, b"e") {
-        return Jwt::NoneBefore(header);
+        return none(header);
     }
     let payload = header + 1 + part(header + 1);
     if payload < header + 3 || byte(value, payload) != b'.' {
-        return Jwt::NoneBefore(header);
+        return none(header);
     }
-    Jwt::Is(Found {
+    let found = Found {
         start: at,
         end: payload + 1 + part(payload + 1),
         what: Detector::Jwt,
-    })
+    };
+    Jwt {
+        found: Some(found),
+        part: header,
+    }
 }
 
-/// From `-----BEGIN … PRIVATE KEY-----` to its end, or to the end of the value if it has none.
-pub fn pem(value: &[u8], at: usize) -> Option<Found> {
+/// From `-----BEGIN … PRIVATE KEY-----` to its end, or to the end of the value if it has none. Gives where
+/// the end begins, too: what begins before it ends where this one does.
+pub fn pem(value: &[u8], at: usize) -> Option<(Found, usize)> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const END: &[u8] = b"-----END ";
     const DASHES: &[u8] = b"-----";
@@ -48,14 +54,14 @@ pub fn pem(value: &[u8], at: usize) -> Option<Found> {
     let len = find(title, 0, DASHES).unwrap_or(title.len());
     find(title.get(..len)?, 0, b"PRIVATE KEY")?;
     let body = BEGIN.len() + len;
-    let end = find(rest, body, END)
-        .and_then(|end| find(rest, end + END.len(), DASHES))
-        .map_or(rest.len(), |end| end + DASHES.len());
-    Some(Found {
+    let last = find(rest, body, END).unwrap_or(rest.len());
+    let end = find(rest, last + END.len(), DASHES).map_or(rest.len(), |end| end + DASHES.len());
+    let found = Found {
         start: at,
         end: at + end,
         what: Detector::PrivateKey,
-    })
+    };
+    Some((found, at + last))
 }
 
 fn find(value: &[u8], from: usize, what: &[u8]) -> Option<usize> {

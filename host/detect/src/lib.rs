@@ -148,7 +148,8 @@ pub fn finds(on: Detectors, text: &[u8]) -> bool {
     Findings::new(on, text).next().is_some()
 }
 
-/// What is found in a text, in order and apart from each other.
+/// What is found in a text, in order and apart from each other. Where one finding begins inside of
+/// another one and goes on behind it, they are one.
 pub struct Findings<'a> {
     text: &'a [u8],
     on: Detectors,
@@ -156,8 +157,9 @@ pub struct Findings<'a> {
     /// An e-mail address is noticed by its `@` and begins before it, but never before this: it may
     /// begin inside a word that was passed over, never inside a find.
     floor: usize,
-    /// No token begins before this: one that began earlier would have ended there too.
+    /// No token that begins before this says anything new, and no private key before that.
     no_jwt: usize,
+    no_key: usize,
 }
 
 impl<'a> Findings<'a> {
@@ -168,6 +170,7 @@ impl<'a> Findings<'a> {
             at: 0,
             floor: 0,
             no_jwt: 0,
+            no_key: 0,
         }
     }
 
@@ -203,18 +206,54 @@ impl<'a> Findings<'a> {
         if !self.on.has(Detector::Jwt) || self.at < self.no_jwt {
             return None;
         }
-        match key::jwt(self.text, self.at) {
-            key::Jwt::Is(found) => Some(found),
-            key::Jwt::NoneBefore(end) => {
-                self.no_jwt = end;
-                None
-            }
+        let jwt = key::jwt(self.text, self.at);
+        self.no_jwt = jwt.part;
+        jwt.found
+    }
+
+    fn private_key(&mut self) -> Option<Found> {
+        if !self.on.has(Detector::PrivateKey) || self.at < self.no_key {
+            return None;
         }
+        let (found, last) = key::pem(self.text, self.at)?;
+        self.no_key = last;
+        Some(found)
     }
 
     fn cloud(&self) -> Option<Found> {
         let on = self.on.has(Detector::CloudKey);
         on.then(|| key::cloud(self.text, self.at)).flatten()
+    }
+
+    /// The next finding that is noticed before `limit`; goes on behind the place where it was noticed.
+    fn noticed(&mut self, limit: usize) -> Option<Found> {
+        while self.at < limit {
+            let at = self.at;
+            let c = *self.text.get(at)?;
+            let class = CLASSES.get(usize::from(c)).copied().unwrap_or(NOTHING);
+            let hit = match class {
+                NOTHING => {
+                    self.at += 1;
+                    continue;
+                }
+                AT if self.on.has(Detector::Email) => email::around(self.text, at, self.floor),
+                DASH => self.private_key(),
+                OPENS | WORD_OPENS
+                    if !at
+                        .checked_sub(1)
+                        .is_some_and(|i| is_word(byte(self.text, i))) =>
+                {
+                    self.word(c)
+                }
+                _ => None,
+            };
+            // Nothing else begins inside a word.
+            self.at += run(self.text, at, usize::MAX, is_word).max(1);
+            if hit.is_some() {
+                return hit;
+            }
+        }
+        None
     }
 }
 
@@ -225,49 +264,24 @@ impl Iterator for Findings<'_> {
         if self.on.is_empty() {
             return None;
         }
-        while let Some(&c) = self.text.get(self.at) {
-            let at = self.at;
-            let class = CLASSES.get(usize::from(c)).copied().unwrap_or(NOTHING);
-            let hit = match class {
-                NOTHING => {
-                    self.at += 1;
-                    continue;
-                }
-                AT if self.on.has(Detector::Email) => email::around(self.text, at, self.floor),
-                DASH if self.on.has(Detector::PrivateKey) => key::pem(self.text, at),
-                OPENS | WORD_OPENS
-                    if !at
-                        .checked_sub(1)
-                        .is_some_and(|i| is_word(byte(self.text, i))) =>
-                {
-                    self.word(c)
-                }
-                _ => None,
-            };
-            match hit {
-                Some(hit) => {
-                    self.at = hit.end.max(at + 1);
-                    self.floor = self.at;
-                    return Some(hit);
-                }
-                // Nothing else begins inside a word.
-                None => self.at += run(self.text, at, usize::MAX, is_word).max(1),
-            }
+        let mut found = self.noticed(usize::MAX)?;
+        while let Some(inside) = self.noticed(found.end) {
+            found.end = found.end.max(inside.end);
         }
-        None
+        self.at = self.at.max(found.end);
+        self.floor = found.end;
+        Some(found)
     }
 }
 
 /// What a byte can be the beginning of.
 const NOTHING: u8 = 0;
-/// Inside a word, and the beginning of nothing: letters of other scripts, the underscore.
-const WORD: u8 = 1;
 /// An ASCII letter or digit.
-const WORD_OPENS: u8 = 2;
+const WORD_OPENS: u8 = 1;
 /// A telephone number may begin with it.
-const OPENS: u8 = 3;
-const AT: u8 = 4;
-const DASH: u8 = 5;
+const OPENS: u8 = 2;
+const AT: u8 = 3;
+const DASH: u8 = 4;
 
 const CLASSES: [u8; 256] = classes();
 
@@ -281,7 +295,6 @@ const fn classes() -> [u8; 256] {
         {
             out[c] = match c as u8 {
                 b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => WORD_OPENS,
-                b'_' | 0x80.. => WORD,
                 b'+' | b'(' => OPENS,
                 b'@' => AT,
                 b'-' => DASH,
@@ -298,9 +311,16 @@ fn byte(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(0)
 }
 
-/// Letters of any script, digits and the underscore.
+/// What no finding may be the middle of. Neither the underscore nor what is beyond ASCII: numbers stand
+/// behind names (`card_4111…`), between quotation marks of all kinds, and without a space in Chinese text.
 fn is_word(c: u8) -> bool {
-    matches!(CLASSES.get(usize::from(c)), Some(&(WORD | WORD_OPENS)))
+    c.is_ascii_alphanumeric()
+}
+
+/// Is it the middle of something longer, because one of these joins it to a digit before it?
+fn goes_back(text: &[u8], at: usize, joints: &[u8]) -> bool {
+    let before = |back: usize| at.checked_sub(back).map_or(0, |i| byte(text, i));
+    joints.contains(&before(1)) && before(2).is_ascii_digit()
 }
 
 /// How many bytes from `at` on are good, at most `max`.

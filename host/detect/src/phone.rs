@@ -1,7 +1,7 @@
 //! Telephone numbers: only with a plus or in the American groups, because anything looser matches
 //! order numbers.
 
-use super::{Detector, Found, byte, is_word};
+use super::{Detector, Found, account, byte, goes_back, is_word};
 
 /// `+49 30 1234567`: 8 to 15 digits (E.164), single separators between them.
 pub fn international(value: &[u8], at: usize) -> Option<Found> {
@@ -12,6 +12,8 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
         return None;
     }
     let mut open = false;
+    // Where it ends if what follows behind a space is another number.
+    let mut before_space = None;
     loop {
         match byte(value, i) {
             b'0'..=b'9' => {
@@ -19,7 +21,8 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
                 i += 1;
                 end = i;
                 if digits > 15 {
-                    return None;
+                    let card = account::pan(value, at + 1).is_some();
+                    return before_space.filter(|_| !card);
                 }
             }
             b'(' if !open && byte(value, i + 1).is_ascii_digit() => {
@@ -30,24 +33,38 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
                 open = false;
                 i += 1;
             }
-            b' ' | b'-' | b'.' | b'/' if matches!(byte(value, i + 1), b'0'..=b'9' | b'(') => i += 1,
+            c @ (b' ' | b'-' | b'.' | b'/') if matches!(byte(value, i + 1), b'0'..=b'9' | b'(') => {
+                if c == b' ' && (8..=15).contains(&digits) {
+                    before_space = Some(found(at, end));
+                    if account::pan(value, i + 1).is_some() {
+                        return before_space;
+                    }
+                }
+                i += 1;
+            }
             _ => break,
         }
     }
     let alone = !is_word(byte(value, end));
-    ((8..=15).contains(&digits) && alone).then_some(Found {
-        start: at,
+    match (8..=15).contains(&digits) && alone {
+        true => Some(found(at, end)),
+        false => before_space,
+    }
+}
+
+fn found(start: usize, end: usize) -> Found {
+    Found {
+        start,
         end,
         what: Detector::Phone,
-    })
+    }
 }
 
 /// `(212) 555-0123`, `212-555-0123`, `1-212-555-0123`: area and exchange begin with 2 to 9.
 pub fn american(value: &[u8], at: usize) -> Option<Found> {
     let digit = |i: usize| byte(value, i).is_ascii_digit();
     let group = |i: usize| matches!(byte(value, i), b'2'..=b'9') && digit(i + 1) && digit(i + 2);
-    let before = at.checked_sub(1).map_or(0, |i| byte(value, i));
-    if matches!(before, b'-' | b'.' | b'/') {
+    if goes_back(value, at, b"-./") {
         return None;
     }
     let mut i = at;
@@ -79,9 +96,5 @@ pub fn american(value: &[u8], at: usize) -> Option<Found> {
     let end = i + 8;
     let after = byte(value, end);
     let goes_on = is_word(after) || (matches!(after, b'-' | b'.') && digit(end + 1));
-    (rest && !goes_on).then_some(Found {
-        start: at,
-        end,
-        what: Detector::Phone,
-    })
+    (rest && !goes_on).then_some(found(at, end))
 }

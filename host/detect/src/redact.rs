@@ -17,12 +17,16 @@ pub fn redact(on: Detectors, text: &[u8], form: Form, mut put: impl FnMut(&[u8])
     let mut strings = Strings::default();
     for find in Findings::new(on, text) {
         found = true;
-        put(text.get(at..find.start).unwrap_or_default());
         // A number outside a string of JSON: a bare word would break the document.
         let bare = form == Form::Json && {
             strings.skip(text.get(..find.start).unwrap_or_default());
             !strings.inside
         };
+        let before = text.get(at..find.start).unwrap_or_default();
+        put(match before {
+            [before @ .., b'-'] if bare => before,
+            before => before,
+        });
         put(match bare {
             true => b"null",
             false => find.what.mark().as_bytes(),

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::mask::{
-    Form, MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step, apply_all,
+    MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step,
 };
 
 use super::MaskError;
@@ -40,22 +40,16 @@ impl Column {
         self.kind.leaves(&self.before, value) && self.kind.leaves(&self.after, value)
     }
 
-    /// It hides nothing but what is found in it, and stars may stand in it.
+    /// It hides nothing but what the host finds in it, and stars may stand in it. Plugins judge whole
+    /// values: what they would say of a part is not what they say of all of it.
     pub(super) fn streams(&self) -> bool {
+        self.only_detects() && self.kind.takes_edits()
+    }
+
+    /// Do the detectors find something in a part of it?
+    pub(super) fn detects(&self, part: &[u8]) -> bool {
         let mut steps = self.before.iter().chain(&self.after);
-        !self.tainted && self.kind.takes_edits() && !steps.any(Step::hides)
-    }
-
-    pub(super) fn inspects(&self) -> bool {
-        self.inspect
-    }
-
-    /// What the detectors say of it, or of a part of it.
-    pub(super) fn detects(&self, value: &[u8], out: &mut BytesMut) -> Masked {
-        match apply_all(&self.before, value, Form::Text, out) {
-            Masked::Same => apply_all(&self.after, value, Form::Text, out),
-            found => found,
-        }
+        !steps.all(|step| step.leaves(part))
     }
 }
 

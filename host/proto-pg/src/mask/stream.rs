@@ -1,12 +1,11 @@
 //! Values that are too large to be held as a whole, looked at through windows.
 //!
 //! A row's length goes out before its values, so from then on nothing may change its length: what a
-//! detector or a plugin objects to is not replaced but starred out, from the beginning of the window
-//! in which it was found to the end of the value. Columns that are hidden whatever they hold cannot be
-//! treated this way; a row that has one must fit into memory.
+//! detector objects to is not replaced but starred out, from the beginning of the window in which it
+//! was found to the end of the value. Columns that are hidden whatever they hold, and those whose values
+//! a plugin judges, cannot be treated this way; a row that has one must fit into memory.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::mask::{MaskBatch, Masked};
 
 use super::row::RowMask;
 
@@ -31,26 +30,9 @@ impl RowMask {
         self.columns().get(column).is_none_or(|c| !c.passes())
     }
 
-    /// Do the host's own detectors object to a part of a value?
+    /// Do the host's detectors object to a part of a value?
     pub fn objects(&self, column: usize, part: &[u8]) -> bool {
-        let mut out = BytesMut::new();
-        self.columns()
-            .get(column)
-            .is_none_or(|c| c.detects(part, &mut out) != Masked::Same)
-    }
-
-    /// Do plugins look at values of this column?
-    pub fn inspects(&self, column: usize) -> bool {
-        self.columns().get(column).is_none_or(|c| c.inspects())
-    }
-
-    /// What plugins are asked about a part of a value.
-    pub fn batch(&self, column: usize, part: &Bytes) -> Option<MaskBatch> {
-        Some(MaskBatch {
-            ends: vec![u32::try_from(part.len()).ok()?],
-            cols: vec![u16::try_from(column).ok()?],
-            data: part.to_vec(),
-        })
+        self.columns().get(column).is_none_or(|c| c.detects(part))
     }
 }
 
@@ -131,14 +113,20 @@ fn unfinished(part: &[u8]) -> bool {
     let in_token = |c: &&u8| c.is_ascii_alphanumeric() || matches!(**c, b'-' | b'_' | b'.');
     let length = part.iter().rev().take_while(in_token).count();
     let run = part.get(part.len() - length..).unwrap_or_default();
-    let mut back = 0;
-    run.rsplit(|c| *c == b'.').take(3).any(|piece| {
-        back += piece.len();
-        // A shorter one is looked at again from its beginning.
-        let long = back > OVERLAP;
-        back += 1;
-        long && piece.starts_with(b"eyJ")
-    })
+    let three: usize = run
+        .rsplit(|c| *c == b'.')
+        .take(3)
+        .map(|p| p.len() + 1)
+        .sum();
+    // One that is shorter than the overlap is looked at again from its beginning.
+    let from = length.saturating_sub(three);
+    let may_begin = run.get(from..length.saturating_sub(OVERLAP) + 2);
+    let at_word = |at: usize| {
+        let before = (from + at).checked_sub(1).and_then(|i| run.get(i));
+        before.is_none_or(|c| !c.is_ascii_alphanumeric())
+    };
+    let begins = may_begin.unwrap_or_default().windows(3);
+    begins.enumerate().any(|(at, w)| w == b"eyJ" && at_word(at))
 }
 
 /// The last place up to `at` where no UTF-8 character is cut in two: stars may follow.
@@ -251,8 +239,15 @@ mod tests {
                 assert_eq!(shown, None, "{header} and {claims} at {at}");
             }
         }
+        // Behind other words of the same letters, as the detectors take it.
+        for before in ["-eyJ", "x_eyJ", "x.y-eyJ", "é-eyJ"] {
+            let mut value = before.to_owned();
+            value.push_str(&"x".repeat(2 * WINDOW));
+            let (out, _) = judge(value.as_bytes(), 300_000, whole);
+            assert!(out.iter().all(|c| *c == b'*'), "{before}");
+        }
         // What cannot be one passes: long words, other encodings, and tokens that are looked at again.
-        for text in ["x", "eyx", "-eyJ", "a.b.c.eyJ/"] {
+        for text in ["x", "eyx", "xeyJ", "a.b.c.eyJ/"] {
             let mut value = text.to_owned();
             value.push_str(&"x".repeat(2 * WINDOW));
             let (out, _) = judge(value.as_bytes(), 300_000, whole);

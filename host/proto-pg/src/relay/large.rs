@@ -88,11 +88,11 @@ impl ToClient {
     }
 
     /// Takes what has come of the row. False: more must be read.
-    pub(super) async fn large_step(&mut self) -> Result<bool, End> {
+    pub(super) fn large_step(&mut self) -> Result<bool, End> {
         let Some(mut large) = self.large.take() else {
             return Ok(false);
         };
-        let went_on = self.large_part(&mut large).await?;
+        let went_on = self.large_part(&mut large)?;
         if large.value.is_some() || large.column < large.mask.width() {
             self.large = Some(large);
         } else if large.left > 0 {
@@ -101,7 +101,7 @@ impl ToClient {
         Ok(went_on)
     }
 
-    async fn large_part(&mut self, large: &mut Large) -> Result<bool, End> {
+    fn large_part(&mut self, large: &mut Large) -> Result<bool, End> {
         let before = self.buf.len();
         let (next, seq) = match &mut large.value {
             None => return self.value_length(large),
@@ -130,7 +130,7 @@ impl ToClient {
                 Ok(true)
             }
             Next::Look(part) => {
-                let clean = large.mask.passes_part(&self.link, large.column, part).await;
+                let clean = !large.mask.objects(large.column, &part);
                 if let Some(Value::Look(windows)) = &mut large.value {
                     let out = windows.judged(clean);
                     self.emit(seq, &out);

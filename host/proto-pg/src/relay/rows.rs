@@ -43,27 +43,9 @@ impl ActiveMask {
         self.mask.looks(column)
     }
 
-    /// Do neither detectors nor plugins object to this part of a value? What cannot be looked at does
-    /// not pass.
-    pub async fn passes_part(&self, link: &Link, column: usize, part: Bytes) -> bool {
-        if self.mask.objects(column, &part) {
-            return false;
-        }
-        if !self.mask.inspects(column) {
-            return true;
-        }
-        let Some(batch) = self.mask.batch(column, &part) else {
-            return false;
-        };
-        let session = &link.session;
-        let hooks = &session.ports().hooks;
-        match hooks.mask_batch(session.info(), &self.plan, batch).await {
-            Ok(edits) => edits.indexes.is_empty() && edits.nulls.is_empty(),
-            Err(error) => {
-                tracing::warn!(session = %session.info().id_text, %error, "a value is withheld");
-                false
-            }
-        }
+    /// Do the detectors object to this part of a value?
+    pub fn objects(&self, column: usize, part: &[u8]) -> bool {
+        self.mask.objects(column, part)
     }
 }
 

@@ -184,7 +184,7 @@ impl ToClient {
             return Ok(self.piece());
         }
         if self.large.is_some() {
-            return self.large_step().await;
+            return self.large_step();
         }
         let Some(h) = header(&self.buf).map_err(violation)? else {
             return Ok(false);

@@ -151,9 +151,34 @@ fn parts_of_large_values() {
         &plan(vec![detect(), detect()]),
         &keys(),
     );
-    assert!(mask.streams() && !mask.inspects(0) && mask.looks(0));
+    assert!(mask.streams() && mask.looks(0));
     let mut part = vec![b'x'; 1 << 20];
     assert!(!mask.objects(0, &part) && !mask.objects(1, &part));
     part[500_000..500_008].copy_from_slice(b" a@b.co ");
     assert!(mask.objects(0, &part) && mask.objects(1, &part));
+}
+
+/// A plugin judges whole values, so nothing that it inspects passes in parts; nor does what is hidden.
+#[test]
+fn what_plugins_inspect_is_no_stream() {
+    for (action, streams) in [
+        (MaskAction::Pass, true),
+        (MaskAction::Detect(vec!["pan".into()]), true),
+        (MaskAction::Inspect, false),
+        (MaskAction::KeepLast(4), false),
+        (MaskAction::Null, false),
+    ] {
+        for actions in [
+            vec![action.clone()],
+            [detect(), vec![action.clone()]].concat(),
+        ] {
+            let mask = RowMask::build(
+                &[field(TEXT, 0)],
+                &[Taint::Clean],
+                &plan(vec![actions]),
+                &keys(),
+            );
+            assert_eq!(mask.streams(), streams, "{action:?}");
+        }
+    }
 }
