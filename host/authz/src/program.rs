@@ -35,6 +35,9 @@ pub(crate) struct Compiled {
     pub reads: Reads,
     /// Its scope is all there is to it: a permit, without `when` and `unless`.
     permits_outright: bool,
+    /// Its scope names a principal that must be exactly that one, not one in it.
+    exact_principal: bool,
+    exact_resource: bool,
     /// Scope and conditions in one expression.
     condition: Expr,
 }
@@ -199,6 +202,8 @@ impl Program {
                 .into(),
             reads,
             permits_outright: tree.effect == Effect::Permit && tree.clauses().is_empty(),
+            exact_principal: matches!(&tree.principal, PrincipalConstraint::Eq(_)),
+            exact_resource: matches!(&tree.resource, ResourceConstraint::Eq(_)),
             condition,
         });
     }
@@ -261,17 +266,24 @@ impl Program {
             return false;
         };
         let principals = self.anchors_of(principal);
+        let itself = self.anchors.get(&principal.uid);
         let whole = self.anchors_of(target);
         let mut permitted = false;
-        for ((principal, resource), policies) in &slice.by_anchor {
-            if !principals.contains(principal) {
+        for ((anchor, resource), policies) in &slice.by_anchor {
+            if !principals.contains(anchor) {
                 continue;
             }
-            let mut policies = policies.iter().map(|i| self.policy(*i));
-            if !policies.all(|p| p.is_some_and(|p| p.permits_outright)) {
+            let mut all = policies.iter().map(|i| self.policy(*i));
+            if !all.all(|p| p.is_some_and(|p| p.permits_outright)) {
                 return false;
             }
-            permitted |= whole.contains(resource);
+            // `==` a group is nobody, and `==` the target is nothing that is in it.
+            let holds = |p: &Compiled| {
+                let somebody = !p.exact_principal || itself == Some(anchor);
+                somebody && !p.exact_resource
+            };
+            let mut all = policies.iter().filter_map(|i| self.policy(*i));
+            permitted |= whole.contains(resource) && all.any(holds);
         }
         permitted
     }

@@ -18,6 +18,8 @@ pub(crate) struct Refused {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// The character of the client's text that it is about, counted from one.
+    pub position: Option<u32>,
 }
 
 impl Refused {
@@ -27,6 +29,7 @@ impl Refused {
             message: message.into(),
             detail: None,
             hint: None,
+            position: None,
         }
     }
 
@@ -80,6 +83,7 @@ impl Refused {
                 message: &self.message,
                 detail: self.detail.as_deref(),
                 hint: self.hint.as_deref(),
+                position: self.position,
             },
         );
     }

@@ -1,5 +1,6 @@
 //! When is it proven that nothing hangs on what a text means?
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -19,6 +20,10 @@ fn indifferent(bundle: &CompiledBundle, actor: Actor, env: &str) -> bool {
 
 /// The default bundle's schema without labels, and these policies.
 fn unlabelled(policies: &str) -> CompiledBundle {
+    compile(files(policies)).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn files(policies: &str) -> BTreeMap<String, String> {
     let mut files = default_files();
     files.retain(|path, _| !path.starts_with("tests/") && !path.ends_with(".cedar"));
     if let Some(manifest) = files.get_mut("bundle.toml") {
@@ -26,7 +31,22 @@ fn unlabelled(policies: &str) -> CompiledBundle {
         *manifest = rules.to_owned();
     }
     files.insert("only.cedar".into(), policies.into());
-    compile(files).unwrap_or_else(|e| panic!("{e}"))
+    files
+}
+
+/// What matches nobody, or nothing that is in the target, is no proof; no bundle has it in the first
+/// place.
+#[test]
+fn a_scope_that_is_exactly_a_group_or_the_target() {
+    for grant in [
+        r#"@id("grant.a") permit (principal == Group::"g", action in Action::"any", resource);"#,
+        r#"@id("grant.a") permit (principal in Group::"g", action in Action::"any", resource == Target::"shop-dev");"#,
+    ] {
+        match compile(files(grant)) {
+            Err(_) => {}
+            Ok(bundle) => assert!(!indifferent(&bundle, user("a", &["g"]), "dev"), "{grant}"),
+        }
+    }
 }
 
 #[test]
@@ -125,6 +145,14 @@ fn every_action_on_everything_in_the_target() {
         ),
         (
             r#"@id("grant.a") permit (principal == User::"a", action in Action::"any", resource);"#,
+            true,
+        ),
+        (
+            r#"@id("grant.a") permit (principal == User::"b", action in Action::"any", resource);"#,
+            false,
+        ),
+        (
+            r#"@id("grant.a") permit (principal in User::"a", action in Action::"any", resource);"#,
             true,
         ),
         (

@@ -1,6 +1,6 @@
 //! The walk's other half: expressions and what stands in FROM.
 
-use pg_raw_parse::raw::A_Expr_Kind;
+use pg_raw_parse::raw::{A_Expr_Kind, SubLinkType};
 use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::Action;
 
@@ -15,8 +15,10 @@ impl<'t> Walk<'t, '_> {
     pub(super) fn expression(&mut self, item: Item<'t>) {
         let i = &item;
         match item.node {
+            Node::A_Const(c) => {
+                self.found.literals |= matches!(c.val(), Some(ConstValue::String(_)));
+            }
             Node::None
-            | Node::A_Const(_)
             | Node::SQLValueFunction(_)
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
@@ -55,13 +57,18 @@ impl<'t> Walk<'t, '_> {
             }
             Node::BoolExpr(e) => self.parts(e.args(), i),
             Node::TypeCast(e) => {
-                self.part(e.arg(), i);
+                // A constant with a harmless type of its own can become nothing else.
+                let settled = matches!(e.arg(), Node::A_Const(_)) && !self.converts(e.type_name());
+                if !settled {
+                    self.part(e.arg(), i);
+                }
                 self.type_name(e.type_name(), i);
             }
             Node::TypeName(t) => self.type_name(Some(t), i),
             Node::CollateClause(e) => self.part(e.arg(), i),
             Node::SubLink(e) => {
                 self.operator(e.oper_name());
+                self.found.arrays |= e.sub_link_type == SubLinkType::ARRAY_SUBLINK;
                 // `IN (SELECT …)` has none of its own.
                 self.implied("=");
                 self.part(e.testexpr(), i);
@@ -75,7 +82,10 @@ impl<'t> Walk<'t, '_> {
                 self.part(e.arg(), i);
                 self.parts(e.indirection(), i);
             }
-            Node::A_ArrayExpr(e) => self.parts(e.elements(), i),
+            Node::A_ArrayExpr(e) => {
+                self.found.arrays = true;
+                self.parts(e.elements(), i);
+            }
             Node::RowExpr(e) => self.parts(e.args(), i),
             Node::CoalesceExpr(e) => self.parts(e.args(), i),
             Node::MinMaxExpr(e) => self.parts(e.args(), i),
@@ -321,6 +331,9 @@ impl<'t> Walk<'t, '_> {
         match fields.iter().next_back() {
             Some(Node::A_Star(_)) => {}
             Some(Node::String(s)) => {
+                if !self.snapshot.read_types().is_empty() {
+                    self.column_names.insert(s.sval().unwrap_or_default());
+                }
                 if fields.len() > 1 {
                     self.found
                         .fields
@@ -340,8 +353,19 @@ impl<'t> Walk<'t, '_> {
         }
         if let Some(last) = name.names().iter().next_back().and_then(|s| s.sval()) {
             self.conversion(last);
+            if !name.array_bounds().is_empty() {
+                self.found.array_names.insert(last.into());
+            }
         }
         self.parts(name.typmods(), item);
+    }
+
+    /// Does a cast to this type run code that is not PostgreSQL's own?
+    fn converts(&self, name: Option<&'t nodes::TypeName>) -> bool {
+        let last = name.and_then(|name| name.names().iter().next_back()?.sval());
+        last.is_none_or(|last| {
+            self.snapshot.conversion(last).is_some() || !self.snapshot.has_type(last)
+        })
     }
 
     /// What a cast to a type of this name runs.
@@ -378,6 +402,7 @@ impl<'t> Walk<'t, '_> {
     }
 
     fn operator_named(&mut self, schema: Option<&str>, name: &str) {
+        self.found.arrays |= name == "||";
         if !self.snapshot.foreign_operators(name).is_empty() {
             let operator = (schema.map(Into::into), name.into());
             self.found.operators.insert(operator);
@@ -409,6 +434,7 @@ impl<'t> Walk<'t, '_> {
 
     /// Notes a call of a function by name: all that can be meant.
     pub(super) fn function(&mut self, schema: Option<&str>, name: &str) {
+        self.found.arrays |= name.starts_with("array_");
         let found = self.snapshot.find_functions(schema, name, self.path);
         if found.is_empty() {
             let nature = nature(name, false);
@@ -464,6 +490,7 @@ impl<'t> Walk<'t, '_> {
             Node::ColumnRef(_) => self.setting,
             name => constant(name),
         });
+        self.found.sets_reading |= name.is_none_or(settings::is_reading);
         let refusal = match (name, value) {
             (Some(name), Some(value)) => {
                 let role = constant(value).and_then(|v| settings::role(name, v));

@@ -80,6 +80,8 @@ pub(crate) struct Found {
     pub roles: BTreeSet<Arc<str>>,
     /// A constant sets the search path, or the role that has a part in it.
     pub sets_path: bool,
+    /// How texts are read is set, or something that could be it.
+    pub sets_reading: bool,
     pub changes_catalog: bool,
     /// Relations of a name that stands without its schema, but for the one that it means.
     pub elsewhere: BTreeSet<usize>,
@@ -92,6 +94,14 @@ pub(crate) struct Found {
     /// Types that the statement names.
     pub type_names: BTreeSet<Box<str>>,
     pub parameters: bool,
+    /// Constants whose type their surroundings decide.
+    pub literals: bool,
+    /// Arrays are made of single values.
+    pub arrays: bool,
+    /// Types of whose values the statement names arrays.
+    pub array_names: BTreeSet<Box<str>>,
+    /// Code that is not PostgreSQL's own can run while the server still makes out what the text means.
+    pub parses_code: bool,
     /// A write runs code that can put anything into the rows.
     pub changed_by_code: bool,
     /// Code runs that the statement does not name: errors and notices can say anything.
@@ -180,7 +190,9 @@ impl Found {
         self.writes |= other.writes;
         self.unknown_names |= other.unknown_names;
         self.sets_path |= other.sets_path;
+        self.sets_reading |= other.sets_reading;
         self.hidden_code |= other.hidden_code;
+        self.parses_code |= other.parses_code;
         self.not_understood = self.not_understood.or(other.not_understood);
         self.refuse = self.refuse.take().or(other.refuse);
         self.copies = self.copies.or(other.copies);

@@ -9,6 +9,7 @@
 //! Architecture invariant: nothing here talks to a server; the same text, snapshot, state and labels
 //! give the same analysis.
 
+mod by_name;
 mod changes;
 mod command;
 mod conditions;
@@ -17,9 +18,11 @@ mod defined;
 mod expression;
 mod found;
 pub(crate) mod functions;
+mod inner;
 mod lex;
 mod lineage;
 mod names;
+mod place;
 pub(crate) mod resolve;
 mod settings;
 mod shape;
@@ -113,6 +116,9 @@ pub struct Analysis {
     pub refuse: Option<String>,
     /// The SQLSTATE that goes with `refuse`: PostgreSQL's own where it would refuse the text, too.
     pub sqlstate: &'static str,
+    /// The character of the text that `refuse` is about, counted from one, where PostgreSQL's own parser
+    /// says.
+    pub position: Option<u32>,
     /// When the catalogue changes while it runs, it can read labelled columns that are not listed.
     pub shadowed: bool,
     /// It passes although it was not understood: the server may answer with whatever it likes.
@@ -152,7 +158,10 @@ pub(crate) fn unread(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
 pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
     let text = match lex::check(sql, ctx.limits.max_text, ctx.settled) {
         Ok(text) => text,
-        Err(error) => return opaque(sql, ctx, Some((error.sqlstate(), error.to_string()))),
+        Err(error) => {
+            let unfit = Unfit::new(error.sqlstate(), error.to_string());
+            return opaque(sql, ctx, Some(unfit));
+        }
     };
     // The tree's accessors panic on a node type that the C headers do not announce. None is known;
     // if there is one, the statement counts as not understood.
@@ -167,13 +176,33 @@ pub fn analyse(sql: &[u8], ctx: &Ctx<'_>) -> Analysis {
     }
 }
 
-/// A SQLSTATE, and text that the client may read.
-type Unfit = (&'static str, String);
+/// Why a text is refused, in words that the client may read.
+struct Unfit {
+    sqlstate: &'static str,
+    text: String,
+    position: Option<u32>,
+}
+
+impl Unfit {
+    fn new(sqlstate: &'static str, text: String) -> Self {
+        Self {
+            sqlstate,
+            text,
+            position: None,
+        }
+    }
+}
 
 fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
     let tree = pg_raw_parse::parse(text).map_err(|e| match e {
-        pg_raw_parse::Error::Parse(e) => ("42601", e.to_string()),
-        _ => (POLICY, "the statement could not be parsed".to_owned()),
+        pg_raw_parse::Error::Parse(e) => {
+            let message = e.to_string();
+            Unfit {
+                position: place::of_error(text, &message),
+                ..Unfit::new("42601", message)
+            }
+        }
+        _ => Unfit::new(POLICY, "the statement could not be parsed".to_owned()),
     })?;
     let mut cx = statement::Cx {
         ctx,
@@ -187,7 +216,8 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
     for stmt in tree.stmts() {
         if summaries.len() >= ctx.limits.max_statements {
             let limit = ctx.limits.max_statements;
-            return Err((LIMIT, format!("the text has more than {limit} statements")));
+            let text = format!("the text has more than {limit} statements");
+            return Err(Unfit::new(LIMIT, text));
         }
         commands.push(command::command(stmt));
         let summary = statement::summarize(stmt, &mut cx, 0);
@@ -278,6 +308,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
             .find_map(|s| s.refuse.clone())
             .or(not_mixed),
         sqlstate: POLICY,
+        position: None,
         summaries,
         commands: Vec::new(),
     }
@@ -326,7 +357,10 @@ fn legible(sql: &[u8]) -> String {
 }
 
 fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
-    let (sqlstate, refuse) = unfit.map_or((POLICY, None), |(code, text)| (code, Some(text)));
+    let (sqlstate, refuse, position) = match unfit {
+        Some(unfit) => (unfit.sqlstate, Some(unfit.text), unfit.position),
+        None => (POLICY, None, None),
+    };
     let shown = sql.get(..ctx.limits.max_text).unwrap_or(sql);
     let text: Arc<str> = legible(shown).into();
     let index = ctx.snapshot.labelled(ctx.labels, &ctx.target.name);
@@ -347,6 +381,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         anything: false,
         refuse,
         sqlstate,
+        position,
         summaries: Vec::new(),
         commands: Vec::new(),
     }

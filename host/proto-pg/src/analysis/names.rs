@@ -82,6 +82,63 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// A constant, or a parameter, becomes what stands beside it: where that is read from text by code,
+    /// the code runs. That of a constant runs before the rest of the statement is understood.
+    pub(super) fn literal_calls(&mut self) {
+        let snapshot = self.snapshot;
+        if !(self.found.literals || self.found.parameters) {
+            return;
+        }
+        // Their arguments and results can be of any type.
+        let foreign = self.found.calls.values().any(|call| !call.own);
+        let mut meant = foreign && !snapshot.read_types().is_empty();
+        for (&oid, functions) in snapshot.read_types() {
+            if self.has_read(oid) {
+                meant = true;
+                for (schema, name) in functions {
+                    self.function(Some(schema), name);
+                }
+            }
+        }
+        self.found.opaque |= meant;
+        self.found.parses_code |= meant && self.found.literals;
+    }
+
+    /// Can the statement have a value of this type that a constant is compared or put together with?
+    fn has_read(&self, oid: u32) -> bool {
+        let snapshot = self.snapshot;
+        let Some(info) = snapshot.type_info(oid) else {
+            return true;
+        };
+        let names = &self.found.type_names;
+        let element = snapshot.type_info(info.element);
+        let of_arrays = &self.found.array_names;
+        if names.contains(&*info.name) || element.is_some_and(|e| of_arrays.contains(&*e.name)) {
+            return true;
+        }
+        // An array of what is there one by one.
+        let part = if self.found.arrays { info.element } else { 0 };
+        let rows = element.filter(|_| part != 0).map_or(0, |e| e.relation);
+        let mut relations = self.found.relations.iter();
+        relations.any(|&relation| {
+            let whole = relation == info.relation || relation == rows;
+            let index = snapshot.index_of(relation);
+            let Some(known) = index.and_then(|i| snapshot.relation(i)) else {
+                return true;
+            };
+            let mut columns = known.columns.iter();
+            (whole && self.has_whole_rows())
+                || columns.any(|c| c.type_oid == oid || (part != 0 && c.type_oid == part))
+        })
+    }
+
+    /// Does some relation stand in the statement as a value?
+    fn has_whole_rows(&self) -> bool {
+        let special = ["excluded", "old", "new"];
+        let mut columns = self.column_names.iter();
+        columns.any(|name| self.relation_names.contains(name) || special.contains(name))
+    }
+
     /// An operator is meant only where a value of one of its types is; a literal can become anything.
     fn can_mean(&self, name: &str, operator: &OperatorInfo) -> bool {
         let types = [operator.left, operator.right];

@@ -37,6 +37,12 @@ pub(crate) fn is_role(name: &str) -> bool {
     names.any(|n| n.eq_ignore_ascii_case(name))
 }
 
+/// What decides how the server reads texts.
+pub(crate) fn is_reading(name: &str) -> bool {
+    let mut names = ["client_encoding", "standard_conforming_strings"].iter();
+    names.any(|n| n.eq_ignore_ascii_case(name))
+}
+
 /// The role that a setting with this value makes of the session; none when it is back to its own.
 /// The value is compared as the server does: "None" is a role (`check_role`).
 pub(crate) fn role<'v>(name: &str, value: &'v str) -> Option<&'v str> {

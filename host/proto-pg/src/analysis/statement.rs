@@ -12,8 +12,8 @@ use super::found::{Place, Top};
 use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
-use super::{Ctx, ddl, settings, tells};
-use crate::catalog::{Path, Prepared, Rest};
+use super::{Ctx, by_name, ddl, settings, tells};
+use crate::catalog::Path;
 
 /// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
 const MAX_NESTING: usize = 4;
@@ -72,7 +72,7 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         Node::DiscardStmt(s) => {
             let mut draft = cx_session(cx);
             if s.target == DiscardMode::DISCARD_ALL || s.target == DiscardMode::DISCARD_TEMP {
-                draft.effects.push(Effect::Path);
+                draft.effects.extend([Effect::Path, Effect::Reading]);
             }
             draft
         }
@@ -105,8 +105,8 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
             draft.inner.push(inner);
             draft
         }
-        Node::ExecuteStmt(s) => execute(s, cx, depth),
-        Node::FetchStmt(s) => fetch(s, cx),
+        Node::ExecuteStmt(s) => by_name::execute(s, cx, depth),
+        Node::FetchStmt(s) => by_name::fetch(s, cx, depth),
         Node::ExplainStmt(s) => explain(s, cx, depth),
         Node::CallStmt(s) => call(s, cx),
         Node::DoStmt(_) => {
@@ -130,7 +130,7 @@ fn own_name(name: &str) -> Option<String> {
     own.then(|| "names with this prefix belong to Weir".to_owned())
 }
 
-fn cx_session(cx: &mut Cx<'_>) -> Draft {
+pub(super) fn cx_session(cx: &mut Cx<'_>) -> Draft {
     let mut walk = cx.walk();
     walk.found.database.insert(Action::PostgresSession);
     cx.done(walk, SqlKind::Session)
@@ -302,114 +302,10 @@ fn set(s: &nodes::VariableSetStmt, cx: &mut Cx<'_>) -> Draft {
     if all || name.eq_ignore_ascii_case("search_path") || settings::is_role(name) {
         draft.effects.push(Effect::Path);
     }
-    draft
-}
-
-fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
-    let name = s.name().unwrap_or_default();
-    let mut walk = cx.walk();
-    for param in s.params() {
-        walk.expressions(param);
-    }
-    let remembered = cx.ctx.state.prepared(name);
-    let mut known = remembered.meanings.clone();
-    let mut effects = Vec::new();
-    for prepared in &remembered.meanings {
-        for summary in again(name, prepared, cx, depth) {
-            let meant = known.iter().any(|k| k.summary.means_the_same(&summary));
-            if !meant {
-                let now = prepared.meaning(summary);
-                effects.push(Effect::Means(name.into(), now.clone()));
-                known.push(now);
-            }
-        }
-    }
-    if known.is_empty() || remembered.rest == Rest::Forgotten {
-        // It could be any statement, and it runs.
-        walk.odd("EXECUTE of an unknown statement");
-    }
-    let mut draft = cx.done(walk, SqlKind::Session);
-    draft.effects = effects;
-    runs(&mut draft, known);
-    if remembered.rest == Rest::Foreign {
-        shows_anything(&mut draft);
+    if all || settings::is_reading(name) {
+        draft.effects.push(Effect::Reading);
     }
     draft
-}
-
-/// Code of its own can have put something else under the name. What that does, the code could have
-/// done as well; what it shows must not be seen.
-fn shows_anything(draft: &mut Draft) {
-    draft.everything = true;
-    draft.found.top = Top::Unknown;
-}
-
-/// What a prepared text means now: the server may read it again when names have changed their
-/// meaning. It cannot always be told; then it is not understood.
-fn again(name: &str, prepared: &Prepared, cx: &mut Cx<'_>, depth: usize) -> Vec<Arc<Summary>> {
-    let text = &prepared.named.text;
-    let unknown = |cx: &mut Cx<'_>| {
-        let mut walk = cx.walk();
-        walk.odd("EXECUTE of a statement that cannot be read again");
-        let draft = cx.done(walk, SqlKind::Unknown);
-        vec![Arc::new(finish(draft, cx.ctx))]
-    };
-    // An EXECUTE that runs an EXECUTE is nobody's habit, and could run itself.
-    let cost = text.len() / 8;
-    if cx.again || cx.budget < cost {
-        return unknown(cx);
-    }
-    cx.budget -= cost;
-    let Ok(tree) = pg_raw_parse::parse(text) else {
-        return unknown(cx);
-    };
-    cx.again = true;
-    let mut found = Vec::new();
-    for stmt in tree.stmts() {
-        match stmt {
-            node if prepared.whole => found.push(summarize(node, cx, depth + 1)),
-            Node::PrepareStmt(s) if s.name() == Some(name) => {
-                found.push(summarize(s.query(), cx, depth + 1));
-            }
-            _ => {}
-        }
-    }
-    cx.again = false;
-    found.into_iter().map(Arc::new).collect()
-}
-
-fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>) -> Draft {
-    let mut draft = cx_session(cx);
-    let known = cx.ctx.state.cursor(s.portalname().unwrap_or_default());
-    if known.rest == Rest::Forgotten {
-        let mut walk = cx.walk();
-        walk.odd("FETCH from a cursor that is not remembered");
-        return cx.done(walk, SqlKind::Unknown);
-    }
-    if !known.meanings.is_empty() {
-        runs(&mut draft, known.meanings);
-    }
-    if known.rest == Rest::Foreign {
-        shows_anything(&mut draft);
-    }
-    draft
-}
-
-/// The statement is one of these.
-fn runs(draft: &mut Draft, known: Vec<Prepared>) {
-    let kinds = known.iter().map(|k| k.summary.kind);
-    draft.kind = kinds.max().unwrap_or(SqlKind::Unknown);
-    for Prepared { summary, named, .. } in known {
-        draft.effects.extend(summary.effects.iter().cloned());
-        draft.found.changes_catalog |= summary.changes_catalog;
-        draft.has_limit = summary.has_limit;
-        draft.limit = summary.limit;
-        draft.inner.push(summary);
-        if !draft.runs.contains(&named) {
-            draft.runs.push(named);
-        }
-    }
-    draft.shows_inner = true;
 }
 
 fn explain(s: &nodes::ExplainStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {

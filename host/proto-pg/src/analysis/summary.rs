@@ -8,6 +8,7 @@ use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlK
 use super::Ctx;
 use super::defined::Defined;
 use super::found::{Found, Place, Top};
+use super::inner::{merge, planned};
 use super::lineage::Masked;
 use super::resolve::{ANY, CODE, Source};
 use super::shape::{Body, CopyKind, StatementShape, TxEffect};
@@ -21,6 +22,8 @@ pub(crate) const COPIES: &str = "this would store labelled columns, or what is c
 pub(crate) enum Effect {
     /// The search path, or something that could be it.
     Path,
+    /// How the server reads texts, or something that could be it.
+    Reading,
     /// A transaction ends, and settings may go back to what they were.
     Ends,
     /// The last is the text that PREPARE stands in: the server reads it again whenever names may have
@@ -113,6 +116,8 @@ pub(crate) struct Summary {
     pub foreign: bool,
     /// Planning can run some of it: all of it but triggers.
     pub plans_code: bool,
+    /// So can parsing it: constants of some types are read by it.
+    pub parses_code: bool,
     /// A name could come to mean a labelled relation when another one is dropped or renamed.
     pub shadowed: bool,
     /// Noted where columns are labelled.
@@ -157,11 +162,15 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         effects: draft.effects,
         foreign: found.opaque,
         plans_code: found.opaque || found.hidden_code,
+        parses_code: found.parses_code,
         shadowed: false,
         defined: Defined::default(),
     };
     if found.sets_path {
         summary.effects.push(Effect::Path);
+    }
+    if found.sets_reading {
+        summary.effects.push(Effect::Reading);
     }
     let builder = Builder { ctx, index: &index };
     let opaque = builder.tables(found, draft.planned_only, &mut summary);
@@ -188,6 +197,7 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     if builder.sets_settings(found) {
         let text = "settings are changed by SET or set_config, not through pg_settings";
         summary.refuse.get_or_insert_with(|| text.to_owned());
+        summary.effects.push(Effect::Reading);
     }
     if summary.foreign {
         // Whatever its volatility, it can call set_config.
@@ -265,55 +275,6 @@ fn body(found: Found, inner: &[Arc<Summary>], shows_inner: bool) -> Arc<Body> {
             }
             Arc::new(Body::Rows(Box::new(output)))
         }
-    }
-}
-
-fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
-    into.touches_catalog |= inner.touches_catalog;
-    into.locks |= inner.locks;
-    // Planning runs functions, too.
-    into.only_reads &= inner.only_reads || (planned_only && !inner.foreign);
-    into.foreign |= inner.foreign;
-    into.plans_code |= inner.plans_code;
-    into.shadowed |= inner.shadowed;
-    into.defined.extend(&inner.defined);
-    into.parsed &= inner.parsed;
-    into.unknown_names |= inner.unknown_names;
-    into.names_relations |= inner.names_relations;
-    into.unbounded |= inner.unbounded && !planned_only;
-    into.writes |= inner.writes && !planned_only;
-    into.functions.extend(inner.functions.iter().cloned());
-    into.labelled.extend(inner.labelled.iter().cloned());
-    into.computed.extend(inner.computed.iter().cloned());
-    into.unmaskable = into.unmaskable.or(inner.unmaskable);
-    into.refuse = into.refuse.take().or_else(|| inner.refuse.clone());
-    into.reads.extend(inner.reads.iter().cloned());
-    into.runs.extend(inner.runs.iter().cloned());
-    let written = inner.writes_to.iter().cloned();
-    if planned_only {
-        into.reads.extend(written);
-    } else {
-        into.writes_to.extend(written);
-    }
-    for access in &inner.accesses {
-        let mut access = access.clone();
-        if planned_only {
-            access.action = planned(access.action);
-        }
-        if !into.accesses.contains(&access) {
-            into.accesses.push(access);
-        }
-    }
-}
-
-/// What planning a statement needs: to know the relation.
-fn planned(action: Action) -> Action {
-    match action {
-        Action::PostgresInsert
-        | Action::PostgresUpdate
-        | Action::PostgresMerge
-        | Action::PostgresDelete => Action::PostgresSelect,
-        other => other,
     }
 }
 

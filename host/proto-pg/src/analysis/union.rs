@@ -4,9 +4,10 @@
 //! comes to stand earlier on the path. Which of its meanings it goes on with cannot be told from here:
 //! all of them must be permitted, and what any of them shows must be masked.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipeline::SqlFacts;
+use pipeline::{Relation, SqlFacts};
 
 use super::shape::{Body, StatementShape};
 use super::{Analysis, POLICY, Summary};
@@ -27,6 +28,12 @@ impl Analysis {
             .all(|s| known.iter().any(|k| k.means_the_same(s)))
     }
 
+    /// Are relations of the same names behind both?
+    pub(crate) fn names_the_same(&self, other: &Self) -> bool {
+        let of = |facts: &SqlFacts| names(facts.reads.iter().chain(&facts.writes_to));
+        of(&self.facts) == of(&other.facts)
+    }
+
     /// Does the text itself, or what it calls, run code that is not PostgreSQL's own? Then planning
     /// it can run that code, too.
     pub(crate) fn runs_code(&self) -> bool {
@@ -43,6 +50,11 @@ impl Analysis {
     pub(crate) fn plans_code(&self) -> bool {
         let calls = |a: &pipeline::Access| a.action == pipeline::Action::PostgresCall;
         self.summaries.iter().any(|s| s.plans_code) || self.accesses.iter().any(calls)
+    }
+
+    /// Can parsing it alone run such code? The server reads constants of some types then.
+    pub(crate) fn parses_code(&self) -> bool {
+        self.summaries.iter().any(|s| s.parses_code)
     }
 
     /// This, or whatever it meant before.
@@ -93,14 +105,22 @@ impl Analysis {
         self.summaries.extend(older.summaries.iter().cloned());
         if self.refuse.is_none() {
             self.sqlstate = older.sqlstate;
+            self.position = older.position;
             self.refuse.clone_from(&older.refuse);
         }
         if self.summaries.len() > MAX_MEANINGS && self.refuse.is_none() {
             self.sqlstate = POLICY;
+            self.position = None;
             self.refuse = Some("this statement has had too many meanings: prepare it again".into());
         }
         self
     }
+}
+
+/// Without labels, which are for the bundle to say.
+fn names<'r>(relations: impl Iterator<Item = &'r Relation>) -> BTreeSet<(Arc<str>, Arc<str>)> {
+    let named = relations.map(|r| (r.schema.clone(), r.name.clone()));
+    named.collect()
 }
 
 fn facts(now: &SqlFacts, before: &SqlFacts) -> SqlFacts {
@@ -143,6 +163,12 @@ fn shape(now: &StatementShape, before: &StatementShape) -> StatementShape {
 }
 
 impl Summary {
+    /// Are relations of the same names behind both?
+    pub fn names_the_same(&self, other: &Self) -> bool {
+        let of = |s: &Self| names(s.reads.iter().chain(&s.writes_to));
+        of(self) == of(other)
+    }
+
     /// Does the server do the same with both, as far as policy and masks are concerned?
     pub fn means_the_same(&self, other: &Self) -> bool {
         self.accesses == other.accesses
@@ -152,6 +178,7 @@ impl Summary {
             && self.shape.origins == other.shape.origins
             && self.unmaskable == other.unmaskable
             && self.foreign == other.foreign
+            && self.parses_code == other.parses_code
             && self.changes_catalog == other.changes_catalog
             && self.parsed == other.parsed
             && self.refuse == other.refuse

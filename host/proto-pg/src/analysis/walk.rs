@@ -4,6 +4,7 @@
 //! the four data-modifying statements are walked here; `statement` knows the others. Expressions are in
 //! `expression`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pg_raw_parse::raw::SetOperation;
@@ -51,6 +52,10 @@ pub(crate) struct Walk<'t, 'c> {
     pub budget: usize,
     /// The setting that the whole statement is about.
     pub(super) setting: Option<&'t str>,
+    /// Names under which relations stand in the statement, and names of columns in it: one that is both
+    /// can be a whole row. Not noted where no constant could run code.
+    pub(super) relation_names: HashSet<&'t str>,
+    pub(super) column_names: HashSet<&'t str>,
 }
 
 impl<'t, 'c> Walk<'t, 'c> {
@@ -63,6 +68,8 @@ impl<'t, 'c> Walk<'t, 'c> {
             scopes: Vec::new(),
             budget,
             setting: None,
+            relation_names: HashSet::new(),
+            column_names: HashSet::new(),
         }
     }
 
@@ -138,6 +145,7 @@ impl<'t, 'c> Walk<'t, 'c> {
         self.field_calls();
         self.operator_calls();
         self.cast_calls();
+        self.literal_calls();
         self.found.anywhere |= self.found.opaque;
         self.found.opaque |= before;
     }
@@ -272,6 +280,10 @@ impl<'t, 'c> Walk<'t, 'c> {
     /// What a relation's name can mean; everything it can mean is in reach.
     pub fn places(&mut self, relation: &'t nodes::RangeVar) -> Vec<Place> {
         let name = relation.relname().unwrap_or_default();
+        if !self.snapshot.read_types().is_empty() {
+            let alias = relation.alias().and_then(|a| a.aliasname());
+            self.relation_names.insert(alias.unwrap_or(name));
+        }
         let found = self
             .snapshot
             .find_relations(relation.schemaname(), name, self.path);

@@ -56,7 +56,7 @@ fn summary(summary: &Summary) -> usize {
 fn effect(effect: &Effect) -> usize {
     size_of::<Effect>()
         + match effect {
-            Effect::Path | Effect::Ends => 0,
+            Effect::Path | Effect::Reading | Effect::Ends => 0,
             Effect::Prepares(name, inner, text) => name.len() + text.len() + summary(inner),
             Effect::Declares(name, inner) => name.len() + summary(inner),
             Effect::Means(name, prepared) => name.len() + summary(&prepared.summary),

@@ -235,11 +235,14 @@ fn types(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> 
         };
         snapshot.types.insert(row.oid(0)?, info);
     }
-    for row in rows(results, q::RANGES, 2, MAX_OTHER)? {
+    for row in rows(results, q::RANGES, 3, MAX_OTHER)? {
         let row = row?;
-        let base = row.oid(1)?;
-        if let Some(info) = snapshot.types.get_mut(&row.oid(0)?) {
-            info.base = base;
+        // A range is of its subtype, and a multirange of its range.
+        for (over, base) in [(0, 1), (2, 0)] {
+            let base = row.oid(base)?;
+            if let Some(info) = snapshot.types.get_mut(&row.oid(over)?) {
+                info.base = base;
+            }
         }
     }
     let rows: HashMap<u32, usize> = snapshot

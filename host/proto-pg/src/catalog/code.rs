@@ -209,7 +209,7 @@ pub(super) fn hidden(
     let foreign: Vec<&Depend> = depends.iter().filter(|d| code.is_foreign(d)).collect();
     let mut types: HashMap<u32, Vec<FunctionName>> = HashMap::new();
     let mut stores: HashSet<u32> = HashSet::new();
-    constraints(results, &foreign, snapshot, &mut types, &mut stores)?;
+    constraints(results, &foreign, code, snapshot, &mut types, &mut stores)?;
     let defaults = owners(results, q::DEFAULTS, 3)?;
     let indexes = owners(results, q::INDEXES, 6)?;
     let policies = owners(results, q::POLICIES, 2)?;
@@ -266,18 +266,25 @@ fn owners(results: &[Rows], query: usize, width: usize) -> Result<HashMap<u32, u
 fn constraints(
     results: &[Rows],
     foreign: &[&Depend],
+    code: &Code,
     snapshot: &mut Snapshot,
     types: &mut HashMap<u32, Vec<FunctionName>>,
     stores: &mut HashSet<u32>,
 ) -> Result<(), CatalogError> {
     let of_constraints = foreign.iter().filter(|d| d.class == PG_CONSTRAINT);
-    let opaque: HashSet<u32> = of_constraints.map(|d| d.object).collect();
+    let mut opaque: HashMap<u32, Vec<FunctionName>> = HashMap::new();
+    for d in of_constraints {
+        let function = code.foreign(d.ref_object);
+        let functions = opaque.entry(d.object).or_default();
+        functions.extend(function.filter(|_| d.ref_class == PG_PROC));
+    }
     for row in rows(results, q::CONSTRAINTS, 10, MAX_OTHER)? {
         let row = row?;
         let (relation, domain, other) = (row.oid(1)?, row.oid(2)?, row.oid(3)?);
-        if opaque.contains(&row.oid(0)?) {
+        if let Some(functions) = opaque.get(&row.oid(0)?) {
             if domain != 0 {
-                types.entry(domain).or_default();
+                let known = types.entry(domain).or_default();
+                known.extend(functions.iter().cloned());
             }
             stores.insert(relation);
         }
@@ -385,6 +392,10 @@ fn casts(
         let reached = closure(oid, &containers);
         store(snapshot, &users, &reached, None);
         convert(snapshot, &reached, &functions);
+        let plain = domains_over(snapshot, oid, &containers);
+        for &oid in reached.difference(&plain) {
+            read(snapshot, oid, &functions);
+        }
     }
     for row in rows(results, q::CASTS, 4, MAX_OTHER)? {
         let row = row?;
@@ -439,6 +450,33 @@ fn closure(from: u32, containers: &HashMap<u32, Vec<u32>>) -> HashSet<u32> {
         }
     }
     reached
+}
+
+/// A domain, and those that are nothing but it.
+fn domains_over(
+    snapshot: &Snapshot,
+    from: u32,
+    containers: &HashMap<u32, Vec<u32>>,
+) -> HashSet<u32> {
+    let is_domain = |oid: &u32| snapshot.types.get(oid).is_some_and(|t| t.kind == b'd');
+    let mut found = HashSet::new();
+    let mut queue = vec![from];
+    while let Some(oid) = queue.pop() {
+        if is_domain(&oid) && found.insert(oid) {
+            queue.extend(containers.get(&oid).into_iter().flatten());
+        }
+    }
+    found
+}
+
+/// Constants of this type run these.
+fn read(snapshot: &mut Snapshot, oid: u32, functions: &[FunctionName]) {
+    let known = snapshot.read_types.entry(oid).or_default();
+    for function in functions {
+        if !known.contains(function) {
+            known.push(function.clone());
+        }
+    }
 }
 
 /// Casts to these types are written by their names.

@@ -185,6 +185,10 @@ pub struct Snapshot {
     operators: HashMap<Arc<str>, Vec<OperatorInfo>>,
     /// Casts that run such code, by the name of every type that leads to their targets.
     casts: HashMap<Arc<str>, Conversion>,
+    /// Types whose values run such code when they are read from text, and the functions in it. That of a
+    /// constant runs while the statement that it stands in is still being understood. A domain alone is
+    /// none of them: its checks run with the statement.
+    read_types: HashMap<u32, Vec<FunctionName>>,
     /// Casts that run such code and need not be written.
     implicit_casts: Vec<ImplicitCast>,
     /// Types that values become by casts that users made and nobody has to write.
@@ -245,6 +249,11 @@ impl Snapshot {
     /// What a cast to a type of this name can run that is not PostgreSQL's own.
     pub(crate) fn conversion(&self, type_name: &str) -> Option<&Conversion> {
         self.casts.get(type_name)
+    }
+
+    /// Types whose constants run code that is not PostgreSQL's own while a statement is understood.
+    pub(crate) fn read_types(&self) -> &HashMap<u32, Vec<FunctionName>> {
+        &self.read_types
     }
 
     /// What any function, operator or set operation can run for its arguments.

@@ -67,7 +67,12 @@ pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, adrelid, adnum FROM pg_catalog.pg_attrdef",
     "SELECT castsource, casttarget, castfunc, castcontext FROM pg_catalog.pg_cast \
      WHERE oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid",
-    "SELECT rngtypid, rngsubtype FROM pg_catalog.pg_range",
+    // Before version 14 there are no multiranges, and the name finds the column outside.
+    "SELECT o.rngtypid, o.rngsubtype, \
+            (SELECT rngmultitypid FROM pg_catalog.pg_range AS i \
+             WHERE i.rngtypid OPERATOR(pg_catalog.=) o.rngtypid) \
+     FROM (SELECT rngtypid, rngsubtype, '0'::pg_catalog.oid AS rngmultitypid \
+           FROM pg_catalog.pg_range) AS o",
     // Those of foreign keys too: who reads this knows them by their functions.
     "SELECT oid, tgrelid, tgfoid, tgtype, tgenabled, tgdeferrable FROM pg_catalog.pg_trigger",
     "SELECT oid, conrelid, contypid, confrelid, contype, confupdtype, confdeltype, condeferrable, \

@@ -32,6 +32,8 @@ pub struct SessionState {
     unsettled: bool,
     prepared: Remembered,
     cursors: Remembered,
+    /// Counts how often the labels were others.
+    labelling: u64,
 }
 
 impl SessionState {
@@ -72,16 +74,19 @@ impl SessionState {
         for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
             match effect {
                 Effect::Path => self.lose_path(),
+                Effect::Reading => {}
                 Effect::Ends => self.unknown |= self.unsettled,
                 Effect::Prepares(name, summary, text) => {
                     let meaning = Prepared::new(name, summary, text, &[], false);
-                    self.prepared.add(name, meaning);
+                    self.prepared.add(name, meaning, self.labelling);
                 }
-                Effect::Means(name, meaning) => self.prepared.add(name, meaning.clone()),
+                Effect::Means(name, meaning) => {
+                    self.prepared.add(name, meaning.clone(), self.labelling);
+                }
                 Effect::Declares(name, summary) => {
                     let text = &analysis.facts.text;
                     let meaning = Prepared::new(name, summary, text, &[], false);
-                    self.cursors.add(name, meaning);
+                    self.cursors.add(name, meaning, self.labelling);
                 }
             }
         }
@@ -114,7 +119,7 @@ impl SessionState {
         for summary in &analysis.summaries {
             let text = &analysis.facts.text;
             let meaning = Prepared::new(name, summary, text, &[], true);
-            self.prepared.add(name, meaning);
+            self.prepared.add(name, meaning, self.labelling);
         }
     }
 
@@ -123,7 +128,7 @@ impl SessionState {
         for summary in &analysis.summaries {
             let text = &analysis.facts.text;
             let meaning = Prepared::new(portal, summary, text, parameters, true);
-            self.cursors.add(portal, meaning);
+            self.cursors.add(portal, meaning, self.labelling);
         }
     }
 
@@ -142,6 +147,16 @@ impl SessionState {
     /// Unqualified names mean the union of all schemas until `refreshed`.
     pub fn search_path_unknown(&self) -> bool {
         self.unknown
+    }
+
+    /// Labels are others from now on: what was understood before went by the old ones.
+    pub fn relabelled(&mut self) {
+        self.labelling += 1;
+    }
+
+    /// Was it understood by other labels than there are now?
+    pub(crate) fn is_relabelled(&self, meaning: &Prepared) -> bool {
+        meaning.labelling != self.labelling
     }
 
     pub(crate) fn path(&self) -> Path<'_> {
@@ -180,6 +195,8 @@ pub(crate) struct Prepared {
     pub named: Arc<Named>,
     /// The text is the statement itself, by a Parse message; else it holds a PREPARE or a DECLARE.
     pub whole: bool,
+    /// How far the session had counted labels when it was remembered.
+    labelling: u64,
 }
 
 impl Prepared {
@@ -198,6 +215,7 @@ impl Prepared {
                 parameters: parameters.into(),
             }),
             whole,
+            labelling: 0,
         }
     }
 
@@ -210,10 +228,11 @@ impl Prepared {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.summary, &other.summary) && self.named == other.named
-            || (self.whole == other.whole
-                && self.named == other.named
-                && self.summary.means_the_same(&other.summary))
+        self.labelling == other.labelling
+            && self.whole == other.whole
+            && self.named == other.named
+            && (Arc::ptr_eq(&self.summary, &other.summary)
+                || self.summary.means_the_same(&other.summary))
     }
 
     fn cost(&self) -> usize {
@@ -258,7 +277,11 @@ struct Meanings {
 }
 
 impl Remembered {
-    fn add(&mut self, name: &str, meaning: Prepared) {
+    fn add(&mut self, name: &str, meaning: Prepared, labelling: u64) {
+        let meaning = Prepared {
+            labelling,
+            ..meaning
+        };
         if name.is_empty() {
             // SQL has no way to name it.
             return;

@@ -49,13 +49,25 @@ impl FromClient {
             .map(|a| a.map(<[u8]>::to_vec))
             .collect();
         let text = self.spelled_out(&call);
-        let judged = match self.judge_text(text.as_bytes()).await? {
-            Ok(judged) => Arc::new(judged),
+        let mut judged = match self.judge_text(text.as_bytes()).await? {
+            Ok(judged) => judged,
             Err(refused) => return self.refuse_query(refused),
         };
-        if let Err(refused) = self.may_be_called(&call, &judged) {
-            return self.refuse_query(refused);
+        if !self.may_be_called(&call, &judged) {
+            let why = "only functions of large objects can be called without SQL through Weir";
+            judged.denied.get_or_insert_with(|| why.to_owned());
+            let refused = self
+                .record_refusal(b"call\0", &body, &judged, text.as_bytes())
+                .await?;
+            let refused = Refused {
+                sqlstate: "42501".to_owned(),
+                // It would be in a text of ours.
+                position: None,
+                ..refused
+            };
+            return self.refuse_query(refused.hint("Use SELECT."));
         }
+        let judged = Arc::new(judged);
         let mut canonical = b"call\0".to_vec();
         canonical.extend_from_slice(&body);
         let mut asked = request(&judged, canonical, parameters, Statement::Call(frame));
@@ -103,16 +115,12 @@ impl FromClient {
         text + ")"
     }
 
-    fn may_be_called(&self, call: &FunctionCall<'_>, judged: &Judged) -> Result<(), Refused> {
+    fn may_be_called(&self, call: &FunctionCall<'_>, judged: &Judged) -> bool {
         let name = self.judge.snapshot().function_of(call.function);
         let of_large_objects = name.is_some_and(|(schema, name)| {
             &**schema == "pg_catalog" && LARGE_OBJECTS.contains(&&**name)
         });
-        if judged.indifferent || (of_large_objects && call.function < FIRST_USER_OID) {
-            return Ok(());
-        }
-        let text = "only functions of large objects can be called without SQL through Weir";
-        Err(Refused::new("42501", text).hint("Use SELECT."))
+        judged.indifferent || (of_large_objects && call.function < FIRST_USER_OID)
     }
 }
 

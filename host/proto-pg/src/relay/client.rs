@@ -159,6 +159,7 @@ impl FromClient {
     }
 
     async fn message(&mut self, tag: Tag, frame: Bytes) -> Result<(), End> {
+        self.may_go_on()?;
         if let CopyIn::Active { seq } = self.copy_in()
             && self.during_copy(tag, &frame, seq).await?
         {
@@ -369,6 +370,7 @@ impl FromClient {
     /// Until the server reads data, or has answered otherwise: only then is it known what Sync and
     /// CopyData mean to it.
     pub(super) async fn wait_for_copy(&mut self) -> Result<(), End> {
+        self.prompt();
         self.wait_until(|flow| flow.copy_in() != CopyIn::None || flow.is_drained())
             .await
     }

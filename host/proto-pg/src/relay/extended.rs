@@ -1,4 +1,5 @@
-//! Parse, Bind, Describe, Execute, Close: each refused, or sent and expected, at its place.
+//! Bind, Execute, Close: each refused, or sent and expected, at its place. Parse and Describe are in
+//! `parse`.
 
 use std::sync::Arc;
 
@@ -15,8 +16,7 @@ use crate::statements::{
     Charge, Columns, Described, Forgets, Judged, Lookup, Portal, Prepared, Run, cut_name, fit_name,
 };
 use crate::survey::About;
-use crate::upstream::{Bound, DecidedBind, NO_SUCH, Planned, Sender, Statement};
-use crate::wire::HEADER;
+use crate::upstream::{Bound, DecidedBind, Sender, Statement};
 use crate::wire::frontend::{self, Bind, Execute, Object};
 
 /// An execution that may go out.
@@ -36,77 +36,7 @@ impl Go {
 }
 
 impl FromClient {
-    pub(super) async fn parse(&mut self, frame: Bytes) -> Result<(), End> {
-        let p = match frontend::parse(frame.get(HEADER..).unwrap_or_default()) {
-            Ok(p) => p,
-            Err(e) => return self.refuse_parse(Bytes::new(), Refused::malformed(e)),
-        };
-        let sql = frame.slice_ref(p.sql);
-        let types = frame.slice_ref(p.types);
-        let name = match self.fit(p.name) {
-            Ok(name) => frame.slice_ref(name),
-            // Under a name of ours: the client's unnamed statement stays.
-            Err(refused) => return self.refuse_parse(Bytes::from_static(NO_SUCH), refused),
-        };
-        // The analysis keeps the text as well.
-        let size = sql.len() * 2 + types.len();
-        let charge = match self.name_is_free(&name, true, size) {
-            Ok(charge) => charge,
-            Err(refused) => return self.refuse_parse(name, refused),
-        };
-        let judged = match self.judge_plan(&sql, None).await? {
-            Ok(judged) => Arc::new(judged),
-            Err(refused) => return self.refuse_parse(name, refused),
-        };
-        if !judged.may_be_planned() {
-            let refused = self.record_refusal(&judged, &sql).await?;
-            return self.refuse_parse(name, refused);
-        }
-        if let Err(refused) = self.plain_types(&types, &judged) {
-            return self.refuse_parse(name, refused);
-        }
-        if self.skipping() {
-            return Ok(());
-        }
-        let Some(planned) = Planned::new(&frame, &judged) else {
-            return Ok(());
-        };
-        self.sender.plan(planned);
-        self.judge.parsed(&name, &judged.analysis);
-        let prepared = Arc::new(Prepared::new(sql, types, judged).charged(charge));
-        self.link.flow.lock().sent_parse(name, prepared);
-        Ok(())
-    }
-
-    /// A parameter's type is not in the text: a domain's checks would run unseen when it is bound.
-    fn plain_types(&self, types: &[u8], judged: &Judged) -> Result<(), Refused> {
-        if judged.indifferent {
-            return Ok(());
-        }
-        let snapshot = self.judge.snapshot();
-        let oids = types.as_chunks::<4>().0.iter().copied();
-        match oids
-            .map(u32::from_be_bytes)
-            .find(|&o| snapshot.runs_code(o))
-        {
-            None => Ok(()),
-            Some(oid) => {
-                let text = format!("parameters of type {oid} would run code that is not judged");
-                Err(Refused::new("42501", text)
-                    .hint("Send the parameter as its base type, and cast it in the statement."))
-            }
-        }
-    }
-
-    fn refuse_parse(&mut self, name: Bytes, refused: Refused) -> Result<(), End> {
-        if !self.skipping() {
-            self.sender.refused_parse(&name);
-            self.link.flow.lock().sent_refused_parse(name, refused);
-        }
-        Ok(())
-    }
-
-    fn refuse_bind(&mut self, refused: Refused) -> Result<(), End> {
+    pub(super) fn refuse_bind(&mut self, refused: Refused) -> Result<(), End> {
         if !self.skipping() {
             self.sender.refused_bind();
             self.link.flow.lock().sent_refused_bind(refused);
@@ -126,24 +56,8 @@ impl FromClient {
         Ok(())
     }
 
-    /// Puts on record that a text was refused before it was planned.
-    async fn record_refusal(&mut self, judged: &Judged, sql: &[u8]) -> Result<Refused, End> {
-        let mut canonical = b"parse\0".to_vec();
-        canonical.extend_from_slice(sql);
-        let asked = request(judged, canonical, Vec::new(), Statement::Nothing);
-        match self.decide(asked, About::text(judged, sql)).await? {
-            Err(refusal) => Ok(judged.told(&refusal, &self.link.session.info().id_text)),
-            // It cannot be permitted: its policy only refuses.
-            Ok(permitted) => {
-                self.withdraw(permitted, OutcomeKind::Failed, "refused")
-                    .await?;
-                Ok(Refused::new("42501", "refused"))
-            }
-        }
-    }
-
     /// The name as the server will know it.
-    fn fit<'n>(&self, name: &'n [u8]) -> Result<&'n [u8], Refused> {
+    pub(super) fn fit<'n>(&self, name: &'n [u8]) -> Result<&'n [u8], Refused> {
         let utf8 = self.link.utf8;
         match (fit_name(name, utf8), cut_name(name, utf8)) {
             (Ok(()), _) => Ok(name),
@@ -153,7 +67,7 @@ impl FromClient {
     }
 
     /// May one more thing of this size be kept under this name? The unnamed ones replace each other.
-    fn name_is_free(
+    pub(super) fn name_is_free(
         &self,
         name: &[u8],
         statement: bool,
@@ -182,7 +96,7 @@ impl FromClient {
         Ok(Some(charge))
     }
 
-    async fn statement(&mut self, name: &[u8]) -> Result<Option<Arc<Prepared>>, End> {
+    pub(super) async fn statement(&mut self, name: &[u8]) -> Result<Option<Arc<Prepared>>, End> {
         loop {
             let found = {
                 let flow = self.link.flow.lock();
@@ -204,7 +118,7 @@ impl FromClient {
         }
     }
 
-    async fn portal(&mut self, name: &[u8]) -> Result<Option<Arc<Portal>>, End> {
+    pub(super) async fn portal(&mut self, name: &[u8]) -> Result<Option<Arc<Portal>>, End> {
         loop {
             let found = {
                 let flow = self.link.flow.lock();
@@ -412,7 +326,7 @@ impl FromClient {
 
     /// The verdict on a prepared text as the server understands it now: it plans again when names
     /// have changed their meaning.
-    async fn current(
+    pub(super) async fn current(
         &mut self,
         prepared: &Arc<Prepared>,
     ) -> Result<Result<Arc<Judged>, Refused>, End> {
@@ -426,52 +340,19 @@ impl FromClient {
             return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();
-        let before = Some(&*judged.analysis);
-        let judged = match self.judge_plan(&sql, before).await? {
+        let judged = match self.judge_plan(&sql, Some(&judged)).await? {
             Ok(judged) => Arc::new(judged),
             Err(refused) => return Ok(Err(refused)),
         };
         if !judged.may_be_planned() {
-            return Ok(Err(self.record_refusal(&judged, &sql).await?));
+            return Ok(Err(self
+                .record_refusal(b"parse\0", &sql, &judged, &sql)
+                .await?));
         }
         *prepared.judged.lock() = judged.clone();
         // Its columns may come from elsewhere now.
         *prepared.columns.lock() = Columns::Unknown;
         Ok(Ok(judged))
-    }
-
-    pub(super) async fn describe(&mut self, body: Bytes) -> Result<(), End> {
-        let object = match frontend::object(&body) {
-            Ok(object) => object,
-            Err(e) => return self.refuse_bind(Refused::malformed(e)),
-        };
-        let object = match self.fit(object.name()) {
-            Ok(name) => object.named(name),
-            Err(refused) => return self.refuse_bind(refused),
-        };
-        let (kind, name, what) = match object {
-            Object::Statement(name) => {
-                let what = match self.statement(name).await? {
-                    // Not to be remembered if it could be another's.
-                    Some(prepared) if self.is_doubtful(name, &prepared) => Described::Unknown,
-                    Some(prepared) => Described::Statement(prepared),
-                    None => Described::Unknown,
-                };
-                (b'S', name, what)
-            }
-            Object::Portal(name) => {
-                let what = match self.portal(name).await? {
-                    Some(portal) => Described::Portal(portal),
-                    None => Described::Unknown,
-                };
-                (b'P', name, what)
-            }
-        };
-        if !self.skipping() {
-            self.sender.describe(kind, name);
-            self.link.flow.lock().sent_describe(what, false);
-        }
-        Ok(())
     }
 
     pub(super) fn close(&mut self, body: Bytes) -> Result<(), End> {
@@ -578,11 +459,17 @@ impl FromClient {
         if judged.policy.bundle().digest == policy.bundle().digest {
             return Ok(Ok(judged));
         }
-        if judged.epoch != self.judge.epoch() {
-            let text = "policy and the meaning of names have changed since this portal was bound";
-            return Ok(Err(Refused::new("42501", text).hint("Bind it again.")));
+        let epoch = self.judge.epoch();
+        let moved = judged.epoch.path != epoch.path
+            || (judged.by_name && judged.epoch.names != epoch.names);
+        if !moved {
+            let sql = portal.prepared.sql.clone();
+            match self.judge_text(&sql).await? {
+                Ok(now) if !now.analysis.names_the_same(&judged.analysis) => {}
+                now => return Ok(now.map(Arc::new)),
+            }
         }
-        let sql = portal.prepared.sql.clone();
-        Ok(self.judge_text(&sql).await?.map(Arc::new))
+        let text = "policy and the meaning of names have changed since this portal was bound";
+        Ok(Err(Refused::new("42501", text).hint("Bind it again.")))
     }
 }

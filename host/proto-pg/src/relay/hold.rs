@@ -32,6 +32,7 @@ pub(super) fn notice(info: &HoldInfo, out: &mut BytesMut) {
             message: &format!("waiting for approval: {}", info.reason),
             detail: Some(&detail),
             hint: Some("Cancel the statement to give up."),
+            position: None,
         },
     );
 }

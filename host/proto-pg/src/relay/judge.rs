@@ -14,8 +14,8 @@ use super::End;
 use super::catalog::{Held, Moves};
 use super::client::FromClient;
 use super::own::Patience;
-use super::texts::Under;
-use crate::analysis::{Analysis, Ctx, Effect, TxEffect, analyse, unread};
+use super::refresh::Refreshed;
+use crate::analysis::{Analysis, Effect, TxEffect};
 use crate::catalog::{Path, SessionState, Snapshot};
 use crate::refusal::Refused;
 use crate::statements::{Epoch, Forgets, Judged};
@@ -30,22 +30,26 @@ const SERVES_AT_MOST: u32 = 5;
 
 /// The state that decides what a text means in this session.
 pub(crate) struct Judge {
-    held: Held,
-    state: SessionState,
+    pub(super) held: Held,
+    pub(super) state: SessionState,
     /// Grows with everything that may change the meaning of a text.
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// DDL of this session was sent since the snapshot was begun.
-    own_ddl: bool,
+    pub(super) own_ddl: bool,
     /// The open transaction was begun READ ONLY, and nothing since could have changed that.
     read_only: bool,
     moves: Moves,
     /// DDL of this session was sent and may not be committed yet.
     uncommitted: bool,
-    /// Policy was indifferent to something that this session asked for: what texts, names, cursors and
-    /// prepared statements mean was not followed, and cannot be told any more.
-    strayed: bool,
+    /// Something was sent that may change how the server reads texts, and it has not said yet how it
+    /// does.
+    unsure: bool,
+    /// Something like that was sent at some time: the end of a transaction can undo it.
+    unpinned: bool,
+    /// The bundle by whose labels texts were last looked at.
+    looked_under: Option<Arc<dyn Policy>>,
     /// When the server was last asked for the session's state.
-    asked: Instant,
+    pub(super) asked: Instant,
 }
 
 impl Judge {
@@ -58,7 +62,9 @@ impl Judge {
             read_only: false,
             moves,
             uncommitted: false,
-            strayed: false,
+            unsure: false,
+            unpinned: false,
+            looked_under: None,
             asked: Instant::now(),
         }
     }
@@ -83,9 +89,29 @@ impl Judge {
         self.epoch
     }
 
+    pub(super) fn state(&self) -> &SessionState {
+        &self.state
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Texts are looked at under `policy` from now on: what was understood by other labels before, and
+    /// is run by its name, has to be looked at again.
+    pub(super) fn goes_by(&mut self, policy: &Arc<dyn Policy>) {
+        match &self.looked_under {
+            Some(before) if before.bundle().digest == policy.bundle().digest => return,
+            Some(before) if relabels(&**before, &**policy) => self.state.relabelled(),
+            _ => {}
+        }
+        self.looked_under = Some(policy.clone());
+    }
+
     /// A text is about to be sent: its effects count from now on.
     pub fn forwarded(&mut self, analysis: &Analysis) {
         self.state.forwarded(analysis);
+        self.may_read_otherwise(analysis);
         self.own_ddl |= analysis.changes_catalog;
         self.uncommitted |= analysis.changes_catalog;
         self.synced();
@@ -94,6 +120,7 @@ impl Judge {
         }
         for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
             match effect {
+                Effect::Reading => {}
                 Effect::Path | Effect::Ends => self.epoch.path += 1,
                 Effect::Prepares(..) | Effect::Declares(..) => self.epoch.names += 1,
                 // Nothing new is meant by the name.
@@ -115,10 +142,26 @@ impl Judge {
     /// changed from now on, although nothing is executed yet.
     pub fn planned(&mut self, analysis: &Analysis) {
         self.state.planned(analysis);
+        self.may_read_otherwise(analysis);
         self.own_ddl |= analysis.changes_catalog;
         self.uncommitted |= analysis.changes_catalog;
         self.synced();
         self.epoch.path += 1;
+    }
+
+    /// What is about to be sent may change how the server reads what comes after it.
+    fn may_read_otherwise(&mut self, analysis: &Analysis) {
+        let effects = || analysis.summaries.iter().flat_map(|s| &s.effects);
+        let sets = analysis.is_foreign() || effects().any(|e| matches!(e, Effect::Reading));
+        let ends = effects().any(|e| matches!(e, Effect::Ends));
+        self.unsure |= sets || (ends && self.unpinned);
+        self.unpinned |= sets;
+    }
+
+    /// Would the server read this text as it last said that it reads texts? Under any of its encodings,
+    /// ASCII is ASCII; what a backslash can mean is looked at apart.
+    pub(super) fn is_sure_of(&self, sql: &[u8]) -> bool {
+        !self.unsure || sql.is_ascii()
     }
 
     /// Something is about to be sent that may commit what was sent before.
@@ -157,6 +200,11 @@ impl Judge {
     }
 }
 
+/// Has one bundle other labels than another?
+fn relabels(before: &dyn Policy, now: &dyn Policy) -> bool {
+    before.bundle().digest != now.bundle().digest && before.labels() != now.labels()
+}
+
 /// Names that the text makes or may make by itself: what the protocol knew under them is over.
 pub(super) fn forgets(analysis: &Analysis) -> Forgets {
     let mut forgets = Forgets::default();
@@ -164,7 +212,7 @@ pub(super) fn forgets(analysis: &Analysis) -> Forgets {
         match effect {
             Effect::Prepares(name, ..) => forgets.statements.push(name_bytes(name)),
             Effect::Declares(name, _) => forgets.portals.push(name_bytes(name)),
-            Effect::Path | Effect::Ends | Effect::Means(..) => {}
+            Effect::Path | Effect::Reading | Effect::Ends | Effect::Means(..) => {}
         }
     }
     forgets
@@ -183,14 +231,6 @@ fn looks_up(analysis: &Analysis) -> bool {
 pub(super) fn ends_transaction(analysis: &Analysis) -> bool {
     let mut statements = analysis.statements.iter();
     analysis.statements.is_empty() || statements.any(|s| s.transaction().is_some())
-}
-
-/// Could the text run a prepared statement or read a cursor? A word too many costs an analysis.
-pub(super) fn mentions_names(sql: &[u8]) -> bool {
-    [&b"execute"[..], b"fetch", b"move"].iter().any(|word| {
-        sql.windows(word.len())
-            .any(|w| w.eq_ignore_ascii_case(word))
-    })
 }
 
 /// The active bundle, but it refuses: so that what the protocol core refuses by itself is on record
@@ -250,27 +290,51 @@ pub(super) fn request<R>(
 }
 
 impl FromClient {
+    /// As [`Judge::is_sure_of`], when what the server has said by now is taken into account: it reports
+    /// what has changed before it is ready.
+    pub(super) fn is_sure_of(&mut self, sql: &[u8]) -> bool {
+        self.judge.unsure &= !self.link.flow.lock().is_quiescent();
+        self.judge.is_sure_of(sql)
+    }
+
+    /// What was not followed is not gone on with under a bundle that cares.
+    pub(super) fn may_go_on(&self) -> Result<(), End> {
+        match self.link.is_lost() {
+            true => Err(End(EndReason::PolicyChanged)),
+            false => Ok(()),
+        }
+    }
+
     /// The verdict on a text, with a catalogue that is fresh enough for it; what defines its views may
     /// have been replaced past Weir.
     pub(super) async fn judge_known(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
-        let idle = {
+        let (quiescent, tx) = {
             let flow = self.link.flow.lock();
-            flow.is_quiescent() && flow.tx() == TxStatus::Idle
+            (flow.is_quiescent(), flow.tx())
         };
+        let idle = quiescent && tx == TxStatus::Idle;
         if idle {
             self.judge.idle();
         }
+        let sure = self.is_sure_of(sql);
         let mut judged = self.look(sql).await?;
+        if !judged.indifferent && !sure {
+            if self.link.flow.lock().is_open_batch() {
+                return Ok(Err(unsure()));
+            }
+            self.wait_until(|flow| flow.is_quiescent()).await?;
+            self.is_sure_of(sql);
+            judged = self.look(sql).await?;
+        }
         if judged.indifferent {
             if idle && looks_up(&judged.analysis) && self.catch_up().await? {
                 judged = self.look(sql).await?;
             }
             if judged.indifferent {
-                self.judge.strayed = true;
                 return Ok(Ok(judged));
             }
         }
-        if self.judge.strayed || !self.link.reads.as_we_do() {
+        if self.link.has_strayed() {
             // Policy has changed, and cares.
             return Err(End(EndReason::PolicyChanged));
         }
@@ -344,7 +408,8 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
-        if looks_up(&judged.analysis) {
+        // Its answers could not be read otherwise.
+        if looks_up(&judged.analysis) && self.link.reads.as_we_do() {
             match self.refresh(true, Patience::Needed).await? {
                 Refreshed::Yes => {}
                 Refreshed::Cancelled => return Ok(Some(cancelled())),
@@ -381,7 +446,7 @@ impl FromClient {
     pub(super) async fn judge_plan(
         &mut self,
         sql: &[u8],
-        before: Option<&Analysis>,
+        before: Option<&Judged>,
     ) -> Result<Result<Judged, Refused>, End> {
         // What is planned for the first time is looked at again when it is bound.
         let judged = match before {
@@ -393,8 +458,14 @@ impl FromClient {
             Err(refused) => return Ok(Err(refused)),
         };
         if let Some(before) = before.filter(|_| !judged.indifferent) {
+            let relabelled = relabels(&*before.policy, &*judged.policy);
+            if relabelled && !judged.analysis.names_the_same(&before.analysis) {
+                // What labels say of its former meaning now cannot be told.
+                let text = "policy and the meaning of names have changed since this was prepared";
+                return Ok(Err(Refused::new("42501", text).hint("Prepare it again.")));
+            }
             let now = Analysis::clone(&judged.analysis);
-            judged.analysis = Arc::new(now.or_as(before));
+            judged.analysis = Arc::new(now.or_as(&before.analysis));
             judged.denied.clone_from(&judged.analysis.refuse);
         }
         if judged.denied.is_none() {
@@ -405,192 +476,14 @@ impl FromClient {
         }
         Ok(Ok(judged))
     }
+}
 
-    pub(super) fn look_at(&self, sql: &[u8]) -> Judged {
-        let link = &self.link;
-        let info = link.session.info();
-        let policy = link.session.pin();
-        let moves = link.catalog.moves().clone();
-        let moved = moves.count();
-        let (settled, tx) = {
-            let flow = link.flow.lock();
-            (flow.is_quiescent(), flow.tx())
-        };
-        let read_only_txn = self.judge.read_only && settled && tx == TxStatus::InTransaction;
-        let indifferent = link.indifferent(&*policy);
-        let readable = link.reads.as_we_do();
-        // A text that is kept can be planned again, when its settings are others; who has something to
-        // hide does not rely on what they are now.
-        let one_reading = settled && indifferent;
-        let snapshot = &self.judge.held.snapshot;
-        // What it runs by name depends on what this session did before.
-        let by_name = mentions_names(sql);
-        let under = Under {
-            snapshot,
-            bundle: &policy.bundle().digest,
-            path: self.judge.state.path(),
-            read_only_txn,
-            indifferent,
-            readable,
-            // Only texts with a backslash can be read in two ways.
-            settled: one_reading || !sql.contains(&b'\\'),
-        };
-        let texts = link.catalog.texts();
-        let known = (!by_name).then(|| texts.get(sql, under)).flatten();
-        let analysis = known.unwrap_or_else(|| {
-            let ctx = Ctx {
-                snapshot,
-                state: &self.judge.state,
-                labels: policy.labels(),
-                target: &info.target,
-                database: &info.database,
-                read_only_txn,
-                settled: one_reading,
-                limits: &link.limits.analysis,
-            };
-            let mut analysis = if readable {
-                analyse(sql, &ctx)
-            } else {
-                unread(sql, &ctx)
-            };
-            if indifferent {
-                analysis.lift();
-            }
-            let analysis = Arc::new(analysis);
-            if !by_name {
-                texts.put(sql, under, &analysis);
-            }
-            analysis
-        });
-        Judged {
-            indifferent,
-            denied: analysis.refuse.clone(),
-            analysis,
-            policy,
-            snapshot: self.judge.held.snapshot.clone(),
-            epoch: self.judge.epoch,
-            by_name,
-            moves,
-            moved,
-        }
-    }
-
-    /// Asks the server what there is and what names mean, if it can be asked between the client's
-    /// messages.
-    pub(super) async fn refresh(
-        &mut self,
-        reload: bool,
-        patience: Patience,
-    ) -> Result<Refreshed, End> {
-        let link = self.link.clone();
-        {
-            let flow = link.flow.lock();
-            if flow.is_open_batch() || flow.is_skipping() {
-                return Ok(Refreshed::No);
-            }
-        }
-        self.wait_until(|flow| flow.is_quiescent()).await?;
-        let private = match link.flow.lock().tx() {
-            TxStatus::Idle => false,
-            TxStatus::InTransaction => true,
-            TxStatus::Failed => return Ok(Refreshed::Aborted),
-        };
-        let (_asking, cancel) = link.cancellable.asking();
-        let refreshed = self.read_again(reload, private, patience).await?;
-        if cancel.is_cancelled() {
-            return Ok(Refreshed::Cancelled);
-        }
-        Ok(refreshed)
-    }
-
-    async fn read_again(
-        &mut self,
-        reload: bool,
-        private: bool,
-        patience: Patience,
-    ) -> Result<Refreshed, End> {
-        let link = self.link.clone();
-        let fresh = link.catalog.is_fresh(&self.judge.held);
-        if self.judge.own_ddl || reload || !fresh {
-            match link.catalog.get() {
-                Some(held)
-                    if !private
-                        && !self.judge.own_ddl
-                        && held.begun > self.judge.held.begun
-                        && (!reload || held.begun.elapsed() < RELOAD_FOR_UNKNOWN) =>
-                {
-                    self.judge.held = held;
-                }
-                _ => {
-                    if !self.reload(private, patience).await? {
-                        return Ok(Refreshed::No);
-                    }
-                }
-            }
-            self.judge.epoch.path += 1;
-        }
-        Ok(match self.ask_state(patience).await? {
-            true => Refreshed::Yes,
-            false => Refreshed::No,
-        })
-    }
-
-    async fn ask_state(&mut self, patience: Patience) -> Result<bool, End> {
-        self.judge.asked = Instant::now();
-        let Some(results) = self.ask(&[SessionState::QUERY], patience).await? else {
-            return Ok(false);
-        };
-        let row = results.first().and_then(|rows| rows.first());
-        let row = row.map(Vec::as_slice).unwrap_or_default();
-        if let Err(error) = self.judge.state.refreshed(row) {
-            tracing::error!(%error, "the session's state cannot be read");
-            return Ok(false);
-        }
-        self.judge.epoch.path += 1;
-        Ok(true)
-    }
-
-    async fn reload(&mut self, private: bool, patience: Patience) -> Result<bool, End> {
-        let generation = self.link.catalog.generation();
-        let begun = Instant::now();
-        let Some(results) = self.ask(Snapshot::QUERIES, patience).await? else {
-            return Ok(false);
-        };
-        // Large catalogues take their time, and this thread serves others.
-        let built = tokio::task::spawn_blocking(move || Snapshot::build(&results)).await;
-        let snapshot = match built {
-            Ok(Ok(snapshot)) => Arc::new(snapshot),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the catalogue cannot be read");
-                return Ok(false);
-            }
-            Err(error) => {
-                tracing::error!(%error, "reading the catalogue failed");
-                return Ok(false);
-            }
-        };
-        self.judge.held = Held {
-            snapshot,
-            generation,
-            begun,
-            private,
-        };
-        self.judge.own_ddl = false;
-        self.link.catalog.put(&self.judge.held);
-        Ok(true)
-    }
+/// A text that could be another one by the time that the server reads it.
+pub(super) fn unsure() -> Refused {
+    let text = "what is under way may change how the server reads this text";
+    Refused::new("42501", text).hint("Send Sync, wait for the answer, and try again.")
 }
 
 pub(super) fn cancelled() -> Refused {
     Refused::new("57014", "canceling statement due to user request")
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refreshed {
-    Yes,
-    No,
-    /// The transaction has failed: the server does nothing but end it.
-    Aborted,
-    /// The client gave up its statement meanwhile.
-    Cancelled,
 }

@@ -16,8 +16,11 @@ mod extended;
 mod hold;
 mod judge;
 mod large;
+mod look;
 mod open;
 mod own;
+mod parse;
+mod refresh;
 mod rows;
 mod server;
 mod texts;
@@ -72,6 +75,9 @@ pub(crate) struct Link {
     pub indifferent: Mutex<Option<(Arc<str>, bool)>>,
     /// How the server reads texts, as it says itself.
     pub reads: Reads,
+    /// Policy was indifferent to something that this session asked for: what texts, names, cursors and
+    /// prepared statements mean was not followed, and cannot be told any more.
+    pub strayed: AtomicBool,
     /// Whole messages for the client that have no place of their own among the replies: notices.
     pub inject: mpsc::Sender<Bytes>,
     /// Told when the flow holds an answer of our own that the server will not wake us for.
@@ -100,6 +106,31 @@ impl Link {
 }
 
 impl Link {
+    pub fn has_strayed(&self) -> bool {
+        self.strayed.load(Ordering::SeqCst) || !self.reads.as_we_do()
+    }
+
+    /// What this session means was not followed, and the active bundle cares.
+    pub fn is_lost(&self) -> bool {
+        self.has_strayed() && !self.indifferent(&*self.session.pin())
+    }
+
+    /// Resolves when a bundle is activated under which the session is lost: what it has begun does not
+    /// go on, whether or not the client sends anything more. Cancel safe.
+    async fn lost(&self) {
+        let mut bundles = self.session.ports().authorizer.watch();
+        loop {
+            bundles.mark_unchanged();
+            if self.is_lost() {
+                return;
+            }
+            if bundles.changed().await.is_err() {
+                // Nobody activates bundles any more; the session's own end says so.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Is a transaction open, or may one be by the time that what is under way is done?
     pub fn in_transaction(&self) -> bool {
         let flow = self.flow.lock();
@@ -234,6 +265,7 @@ pub(crate) async fn serve(
         let reason = tokio::select! {
             biased;
             reason = link.session.ended() => reason,
+            () = link.lost() => EndReason::PolicyChanged,
             () = late => EndReason::Shutdown,
             end = &mut both => match end {
                 Ok(never) => match never {},

@@ -1,6 +1,7 @@
 //! From a verified token to a session with a logged-in upstream.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
@@ -410,6 +411,7 @@ async fn finish(
         utf8,
         indifferent: Mutex::default(),
         reads: Reads::default(),
+        strayed: AtomicBool::new(false),
         inject,
         local: Notify::new(),
         shutdown: shutdown.clone(),

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use pipeline::{Access, EndReason, Facts, Question};
 
 use super::client::FromClient;
-use super::judge::mentions_names;
+use super::judge::unsure;
 use super::{End, open};
 use crate::catalog::Rows;
 use crate::refusal::Refused;
@@ -138,29 +138,6 @@ impl FromClient {
         }))
     }
 
-    /// What a text does. A large one takes its time, and this thread serves others: it goes on
-    /// elsewhere, few at once.
-    pub(super) async fn look(&mut self, sql: &[u8]) -> Result<Judged, End> {
-        let large = sql.len() > self.link.limits.inline_text;
-        self.large_texts |= large;
-        // EXECUTE reads again what was prepared, which can be large.
-        let aside = large || (self.large_texts && mentions_names(sql));
-        if !aside {
-            return Ok(self.look_at(sql));
-        }
-        let analysts = self.link.analysts.clone();
-        let _turn = tokio::select! {
-            biased;
-            turn = analysts.acquire() => turn,
-            () = self.reader.watch() => return Err(End(EndReason::ClientClosed)),
-        };
-        use tokio::runtime::{Handle, RuntimeFlavor};
-        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
-            return Ok(self.look_at(sql));
-        }
-        Ok(tokio::task::block_in_place(|| self.look_at(sql)))
-    }
-
     /// Is the portal surely what was bound under this name? Code on the server opens and closes cursors
     /// by name.
     pub(super) fn is_itself(&self, name: &[u8], portal: &Portal) -> Result<(), Refused> {
@@ -205,6 +182,9 @@ impl FromClient {
                 return Ok(());
             }
         }
+        if !self.is_sure_of(&prepared.sql) {
+            return Err(unsure());
+        }
         let mut frame = BytesMut::new();
         encode::parse(&mut frame, name, &prepared.sql, &prepared.types);
         let Some(planned) = Planned::new(&frame, judged) else {
@@ -217,7 +197,12 @@ impl FromClient {
         self.sender.plan(planned);
         // It may return other columns now.
         *prepared.columns.lock() = Columns::Unknown;
-        self.link.flow.lock().sent_again(prepared.clone());
+        let hides = self.hides(judged);
+        let mut flow = self.link.flow.lock();
+        if judged.analysis.parses_code() {
+            flow.reads_again(judged, hides);
+        }
+        flow.sent_again(prepared.clone());
         Ok(())
     }
 

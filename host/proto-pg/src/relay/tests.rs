@@ -6,6 +6,7 @@ use crate::testing::Weir;
 use crate::testing::client::Client;
 use crate::testing::postgres::{self, Postgres};
 
+mod activation;
 mod compute;
 mod conformance;
 mod holds;
@@ -13,10 +14,12 @@ mod hostile;
 mod hostile_stream;
 mod indifferent;
 mod names;
+mod parsing;
 mod planning;
 mod protocol;
 mod replaced;
 mod sessions;
+mod syntax;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn psql_runs_a_query() {

@@ -20,8 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::End;
 use super::client::FromClient;
-use super::judge::{Refreshed, cancelled, ends_transaction};
+use super::judge::{cancelled, ends_transaction};
 use super::own::Patience;
+use super::refresh::Refreshed;
 use crate::analysis::Defined;
 use crate::catalog::{Rows, Snapshot};
 use crate::config::{Limits, PgTarget};

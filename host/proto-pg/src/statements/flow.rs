@@ -63,7 +63,14 @@ pub(super) enum OnFailure {
 
 pub(super) enum Expect {
     Query(Box<Run>, Changes),
-    Parse(Changes, Option<Refused>),
+    Parse {
+        changes: Changes,
+        refused: Option<Refused>,
+        /// It runs code, which was decided on.
+        receipt: Option<Receipt>,
+        /// That can show values that are hidden from the client.
+        hides: bool,
+    },
     /// A Close and a Parse of ours, which put a statement under its name again.
     Again {
         prepared: Arc<Prepared>,
@@ -266,9 +273,21 @@ impl Flow {
         self.queue.push_back(Expect::Query(Box::new(run), nothing));
     }
 
-    pub fn sent_parse(&mut self, name: Bytes, prepared: Arc<Prepared>) {
+    /// `receipt`: parsing it runs code, which was decided on; `hides`: which can reach columns that are
+    /// hidden from the client.
+    pub fn sent_parse(
+        &mut self,
+        name: Bytes,
+        prepared: Arc<Prepared>,
+        receipt: Option<Receipt>,
+        hides: bool,
+    ) {
         let id = self.id();
         self.unsynced = true;
+        self.tainted |= hides;
+        if receipt.is_some() {
+            self.runs(&prepared.judged.lock(), None);
+        }
         prepared.foreign.store(self.foreign, Ordering::SeqCst);
         self.statements
             .propose(name.clone(), id, self.batch, Some(prepared));
@@ -283,7 +302,18 @@ impl Flow {
             portals: Vec::new(),
             on_failure,
         };
-        self.queue.push_back(Expect::Parse(changes, None));
+        self.queue.push_back(Expect::Parse {
+            changes,
+            refused: None,
+            receipt,
+            hides,
+        });
+    }
+
+    /// A text that runs code when it is parsed is parsed again.
+    pub fn reads_again(&mut self, judged: &Judged, hides: bool) {
+        self.tainted |= hides;
+        self.runs(judged, None);
     }
 
     pub fn sent_again(&mut self, prepared: Arc<Prepared>) {
@@ -307,7 +337,12 @@ impl Flow {
             changes.statements.push(name);
             changes.on_failure = OnFailure::Gone;
         }
-        self.queue.push_back(Expect::Parse(changes, Some(refused)));
+        self.queue.push_back(Expect::Parse {
+            changes,
+            refused: Some(refused),
+            receipt: None,
+            hides: false,
+        });
     }
 
     /// `hides`: it can reach columns that are hidden from the client.
@@ -465,6 +500,7 @@ impl Flow {
         for expect in self.queue.drain(..) {
             let receipt = match expect {
                 Expect::Query(run, _) | Expect::Execute(run, _) => run.receipt,
+                Expect::Parse { receipt, .. } => receipt,
                 Expect::Bind {
                     granted: Some(portal),
                     ..

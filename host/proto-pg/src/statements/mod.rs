@@ -65,6 +65,7 @@ impl Judged {
         let mut refused = Refused::by_policy(refusal, session);
         if refusal.kind == RefusalKind::Denied && self.analysis.refuse.is_some() {
             refused.sqlstate = self.analysis.sqlstate.to_owned();
+            refused.position = self.analysis.position;
         }
         refused
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pipeline::OutcomeKind;
+use pipeline::{OutcomeKind, Receipt};
 
 use super::flow::{
     Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
@@ -67,7 +67,7 @@ impl Flow {
         }
         match tag {
             b'V' => self.function_result(),
-            b'1' => self.parse_complete(),
+            b'1' => self.parse_complete(done),
             b'2' => self.bind_complete(),
             b'3' => self.close_complete(),
             b't' => self.parameter_description(),
@@ -102,7 +102,9 @@ impl Flow {
                 (run.seq(), self.between())
             }
             Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
-            Some(Expect::Bind { hides, .. }) => (None, self.redact(*hides)),
+            Some(Expect::Bind { hides, .. } | Expect::Parse { hides, .. }) => {
+                (None, self.redact(*hides))
+            }
             _ => (None, self.between()),
         };
         Effect::Report { seq, manner }
@@ -171,14 +173,19 @@ impl Flow {
         let (seq, manner) = match self.queue.front() {
             Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
             Some(
-                Expect::Parse(_, Some(refused))
+                Expect::Parse {
+                    refused: Some(refused),
+                    ..
+                }
                 | Expect::Bind {
                     refused: Some(refused),
                     ..
                 },
             ) => (None, Manner::Instead(refused.clone())),
-            // Planning runs immutable and stable functions. Parse does not plan yet.
-            Some(Expect::Bind { hides, .. }) => (None, self.redact(*hides)),
+            // Planning runs immutable and stable functions; parsing, what reads constants.
+            Some(Expect::Bind { hides, .. } | Expect::Parse { hides, .. }) => {
+                (None, self.redact(*hides))
+            }
             _ => (None, self.between()),
         };
         Effect::Report { seq, manner }
@@ -192,8 +199,12 @@ impl Flow {
                 run.failed = Some(sqlstate.to_owned());
                 done.extend(run.finish(true));
             }
-            Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
+            Some(Expect::Close(changes)) => self.settle(changes, false, true),
+            Some(Expect::Parse {
+                changes, receipt, ..
+            }) => {
                 self.settle(changes, false, true);
+                done.extend(unparsed(receipt, sqlstate));
             }
             Some(Expect::Bind {
                 changes, granted, ..
@@ -232,8 +243,12 @@ impl Flow {
                     self.settle(changes, false, false);
                     done.extend(unbound(granted, "skipped"));
                 }
-                Some(Expect::Parse(changes, _) | Expect::Close(changes)) => {
+                Some(Expect::Close(changes)) => self.settle(changes, false, false),
+                Some(Expect::Parse {
+                    changes, receipt, ..
+                }) => {
                     self.settle(changes, false, false);
+                    done.extend(unparsed(receipt, "skipped"));
                 }
                 Some(Expect::Again { prepared, .. }) => {
                     prepared.foreign.store(NEVER, Ordering::SeqCst);
@@ -266,13 +281,24 @@ impl Flow {
         }
     }
 
-    fn parse_complete(&mut self) -> Result<Effect, Violation> {
+    fn parse_complete(&mut self, done: &mut Vec<Done>) -> Result<Effect, Violation> {
         match self.queue.pop_front() {
-            Some(Expect::Parse(changes, None)) => {
+            Some(Expect::Parse {
+                changes,
+                refused: None,
+                receipt,
+                ..
+            }) => {
                 self.settle(changes, true, true);
+                done.extend(receipt.map(|receipt| Done {
+                    receipt,
+                    kind: OutcomeKind::Done,
+                    detail: "PARSE".to_owned(),
+                    ran: false,
+                }));
                 Ok(Effect::Pass(None))
             }
-            Some(Expect::Parse(_, Some(_))) => Err(Violation::RanRefused),
+            Some(Expect::Parse { .. }) => Err(Violation::RanRefused),
             Some(Expect::Again { closed: true, .. }) => Ok(Effect::Swallow),
             other => Err(unexpected(b'1', kind(other.as_ref()))),
         }
@@ -397,6 +423,13 @@ impl Flow {
                 if run.refused.is_some() {
                     return Err(Violation::RanRefused);
                 }
+                if run.is_one_too_many() {
+                    // It was read otherwise than here.
+                    if !run.is_indifferent() {
+                        return Err(Violation::Command(tag));
+                    }
+                    run.add_tag("not understood:");
+                }
                 let over = match run.command() {
                     Some(command) if !command.verb.fits(&tag) => {
                         return Err(Violation::Command(tag));
@@ -515,12 +548,22 @@ impl Flow {
             // What is under way already counts for the next transaction.
             self.tainted = self.queue.iter().any(|e| match e {
                 Expect::Query(run, _) | Expect::Execute(run, _) => run.is_masked(),
-                Expect::Bind { hides, .. } => *hides,
+                Expect::Bind { hides, .. } | Expect::Parse { hides, .. } => *hides,
                 _ => false,
             });
         }
         Ok(Effect::Pass(None))
     }
+}
+
+/// A decided text that could not be parsed.
+fn unparsed(receipt: Option<Receipt>, why: &str) -> Option<Done> {
+    receipt.map(|receipt| Done {
+        receipt,
+        kind: OutcomeKind::Failed,
+        detail: why.to_owned(),
+        ran: false,
+    })
 }
 
 /// A decided portal that could not be bound: it is not run.
@@ -542,7 +585,7 @@ fn kind(expect: Option<&Expect>) -> &'static str {
     match expect {
         None => "nothing",
         Some(Expect::Query(..)) => "the answer to a query",
-        Some(Expect::Parse(..) | Expect::Again { .. }) => "ParseComplete",
+        Some(Expect::Parse { .. } | Expect::Again { .. }) => "ParseComplete",
         Some(Expect::Bind { .. }) => "BindComplete",
         Some(Expect::Describe { .. }) => "a description",
         Some(Expect::Execute(..)) => "the answer to Execute",

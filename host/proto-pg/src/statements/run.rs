@@ -87,6 +87,19 @@ impl Run {
         judged.analysis.commands.get(self.next)
     }
 
+    /// A command is complete that the text, as it was understood, does not have.
+    pub(super) fn is_one_too_many(&self) -> bool {
+        let judged = self.judged.as_ref();
+        judged.is_some_and(|j| {
+            let known = j.analysis.commands.len();
+            known > 0 && self.next >= known
+        })
+    }
+
+    pub(super) fn is_indifferent(&self) -> bool {
+        self.judged.as_ref().is_some_and(|j| j.indifferent)
+    }
+
     /// COPY in the statement whose result comes next.
     pub(super) fn copy(&self) -> Option<&CopyKind> {
         let judged = self.judged.as_ref()?;

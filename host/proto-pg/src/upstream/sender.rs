@@ -21,6 +21,8 @@ pub(crate) const NO_SUCH: &[u8] = b"weir:none";
 pub(crate) enum Statement {
     /// A whole Query frame, as the client sent it.
     Query(Bytes),
+    /// A whole Parse frame, of a text that runs code when it is parsed.
+    Parse(Bytes),
     /// A whole FunctionCall frame.
     Call(Bytes),
     /// Runs a bound portal; `describe` asks for its columns first.
@@ -94,7 +96,9 @@ impl Sender {
         let (statement, receipt) = permitted.release();
         match statement {
             Statement::Nothing => {}
-            Statement::Query(frame) | Statement::Call(frame) => self.out.extend_from_slice(&frame),
+            Statement::Query(frame) | Statement::Parse(frame) | Statement::Call(frame) => {
+                self.out.extend_from_slice(&frame);
+            }
             Statement::Execute {
                 portal,
                 max_rows,

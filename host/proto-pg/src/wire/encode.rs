@@ -36,10 +36,13 @@ pub struct Report<'a> {
     pub message: &'a str,
     pub detail: Option<&'a str>,
     pub hint: Option<&'a str>,
+    /// In the client's own text, in characters from one.
+    pub position: Option<u32>,
 }
 
 fn report(out: &mut BytesMut, tag: u8, r: &Report<'_>) {
     frame(out, tag, |b| {
+        let position = r.position.map(|p| p.to_string());
         let fields = [
             (b'S', Some(r.severity)),
             (b'V', Some(r.severity)),
@@ -47,6 +50,7 @@ fn report(out: &mut BytesMut, tag: u8, r: &Report<'_>) {
             (b'M', Some(r.message)),
             (b'D', r.detail),
             (b'H', r.hint),
+            (b'P', position.as_deref()),
         ];
         for (code, text) in fields {
             if let Some(text) = text {

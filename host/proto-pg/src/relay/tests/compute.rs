@@ -16,7 +16,7 @@ const EMP: &str = "CREATE TABLE emp (id int PRIMARY KEY, name text, ssn text);
      GRANT USAGE ON SCHEMA x TO weir; GRANT ALL ON emp, x.emp TO weir";
 
 /// Everything is permitted but to compute.
-fn policy() -> MemoryPolicy {
+pub(super) fn policy() -> MemoryPolicy {
     MemoryPolicy {
         decide: Arc::new(|q| {
             let computes = q.accesses.iter().find(|a| a.action == Action::DataCompute);

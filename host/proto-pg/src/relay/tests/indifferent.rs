@@ -331,9 +331,11 @@ async fn large_objects_are_for_policy_to_decide() {
     assert_eq!(called(&mut c, LO_TELL, &["0"]).await, "0");
     c.query("COMMIT").await;
     assert_eq!(called(&mut c, LO_UNLINK, &["4711"]).await, "1");
-    // Not of large objects.
+    // Not of large objects. It is on record.
     assert_eq!(called(&mut c, INT4PL, &["1", "2"]).await, "42501");
+    assert_eq!(called(&mut c, 999_999, &[]).await, "42501");
     assert_eq!(texts(&b).len(), 6);
+    assert_eq!(b.memory.journal.refusals().len(), 2);
 
     let deny = MemoryPolicy::deny(&[pipeline::Action::PostgresCall]);
     let b = Bench::new("free_lo_not", deny, "");
@@ -433,4 +435,150 @@ async fn names_that_the_server_cuts_and_names_of_sql() {
     encode::empty(&mut c.out, b'S');
     c.send().await;
     assert_eq!(c.answer().await.code(), "26000");
+}
+
+/// In SJIS the last byte of `Á` takes the backslash with it, so the quote behind it ends the string.
+const TWO_TEXTS: &str = r"SELECT E'Á\'; DROP TABLE victim; --'";
+
+/// What is sent in one go before [`TWO_TEXTS`], and what before that.
+const REREAD: &[(&[&str], &[&str])] = &[
+    (&[], &["SET client_encoding = 'SJIS'"]),
+    (&[], &["SET NAMES 'SJIS'"]),
+    (
+        &[],
+        &["SELECT set_config('client_encoding', 'SJIS', false)"],
+    ),
+    (
+        &[],
+        &["SELECT set_config(x, 'SJIS', false) FROM (VALUES ('client_encoding')) v (x)"],
+    ),
+    (
+        &[],
+        &["UPDATE pg_settings SET setting = 'SJIS' WHERE name = 'client_encoding'"],
+    ),
+    (&[], &["SELECT sjis()"]),
+    (
+        &[],
+        &["DO $$ BEGIN PERFORM set_config('client_encoding', 'SJIS', false); END $$"],
+    ),
+    (
+        &["PREPARE p AS SELECT set_config('client_encoding', 'SJIS', false)"],
+        &["EXECUTE p"],
+    ),
+    (
+        &[
+            "SET client_encoding = 'SJIS'",
+            "BEGIN",
+            "SET LOCAL client_encoding = 'UTF8'",
+        ],
+        &["ROLLBACK"],
+    ),
+    (
+        &[
+            "SET client_encoding = 'SJIS'",
+            "BEGIN",
+            "SET LOCAL client_encoding = 'UTF8'",
+        ],
+        &["COMMIT"],
+    ),
+    (&["SET client_encoding = 'SJIS'"], &["SELECT 1", "SELECT 2"]),
+];
+
+const VICTIM: &str = "CREATE FUNCTION sjis() RETURNS text LANGUAGE sql AS
+    $$ SELECT set_config('client_encoding', 'SJIS', false) $$;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_reads_otherwise_by_then_is_on_record_as_not_understood() {
+    let b = Bench::new("free_reread", indifferent(), VICTIM);
+    let pg = Postgres::shared();
+    for extended in [false, true] {
+        for (before, with) in REREAD {
+            pg.sql("free_reread", "DROP TABLE IF EXISTS victim; CREATE TABLE victim (); ALTER TABLE victim OWNER TO weir");
+            let mut c = b.client().await;
+            for sql in *before {
+                assert_eq!(c.query(sql).await.code(), "", "{sql}");
+            }
+            let texts = with.iter().chain([&TWO_TEXTS]);
+            for sql in texts {
+                if extended && *sql != TWO_TEXTS {
+                    encode::parse(&mut c.out, b"", sql.as_bytes(), &[]);
+                    c.bind("", "", &[], false);
+                    encode::execute(&mut c.out, b"", 0);
+                    encode::empty(&mut c.out, b'S');
+                } else {
+                    encode::query(&mut c.out, sql.as_bytes());
+                }
+            }
+            c.send().await;
+            for _ in 0..=with.len() {
+                assert_eq!(c.answer().await.code(), "", "{with:?}");
+            }
+            let left = pg.sql("free_reread", "SELECT to_regclass('victim') IS NULL");
+            assert_eq!(left, "t", "{before:?} {with:?}: the text is no attack");
+            let facts = b.memory.journal.intents().pop().unwrap().facts;
+            let Facts::Sql(sql) = facts else { panic!() };
+            assert!(!sql.parsed, "{before:?} {with:?}: {sql:?}");
+        }
+    }
+    // What cannot be read in two ways is still understood.
+    let mut c = b.client().await;
+    for sql in ["SELECT sjis()", "SELECT 'plain'"] {
+        encode::query(&mut c.out, sql.as_bytes());
+    }
+    c.send().await;
+    c.answer().await;
+    c.answer().await;
+    assert_eq!(texts(&b).pop(), Some(("SELECT 'plain'".to_owned(), true)));
+}
+
+/// Where policy cares, the text waits for the answer, or is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_reads_otherwise_by_then_is_not_sent() {
+    let b = Bench::new("cares_reread", MemoryPolicy::permit_all(), VICTIM);
+    let pg = Postgres::shared();
+    pg.sql(
+        "cares_reread",
+        "CREATE TABLE victim (); ALTER TABLE victim OWNER TO weir",
+    );
+    for synced in [true, false] {
+        let mut c = b.client().await;
+        encode::parse(&mut c.out, b"two", TWO_TEXTS.as_bytes(), &[]);
+        encode::parse(&mut c.out, b"", b"SELECT sjis()", &[]);
+        c.bind("", "", &[], false);
+        encode::execute(&mut c.out, b"", 0);
+        if synced {
+            encode::empty(&mut c.out, b'S');
+            encode::query(&mut c.out, TWO_TEXTS.as_bytes());
+        } else {
+            encode::parse(&mut c.out, b"", TWO_TEXTS.as_bytes(), &[]);
+            c.bind("", "", &[], false);
+            encode::execute(&mut c.out, b"", 0);
+            encode::empty(&mut c.out, b'S');
+        }
+        encode::empty(&mut c.out, b'X');
+        c.send().await;
+        while c.next().await.is_some() {}
+        assert_eq!(
+            pg.sql("cares_reread", "SELECT to_regclass('victim') IS NULL"),
+            "f"
+        );
+    }
+    // Nothing is refused that is read in one way.
+    pg.sql(
+        "cares_reread",
+        "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    let mut c = b.client().await;
+    for sql in ["SELECT one()", "SELECT 'ä'", "SELECT one()"] {
+        encode::query(&mut c.out, sql.as_bytes());
+    }
+    encode::parse(&mut c.out, b"", b"SELECT one()", &[]);
+    c.bind("", "", &[], false);
+    encode::execute(&mut c.out, b"", 0);
+    encode::parse(&mut c.out, b"", b"SELECT 'a'", &[]);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    for value in ["1", "ä", "1", "1"] {
+        assert_eq!(c.answer().await.value(), Some(value));
+    }
 }
