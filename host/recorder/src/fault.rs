@@ -202,4 +202,8 @@ impl DiskFile for FaultFile {
         }
         self.inner.sync()
     }
+
+    fn allocate(&self, len: u64) {
+        self.inner.allocate(len);
+    }
 }

@@ -139,7 +139,7 @@ async fn damage_in_the_middle_is_put_aside_and_noted() {
     }
     let wal = objects(&copy.spool().join("wal"));
     let mut bytes = std::fs::read(&wal[0]).unwrap();
-    let middle = bytes.len() / 2;
+    let middle = crate::wal::scan::scan_bytes(&bytes, &mut |_| {}).len as usize / 2;
     bytes[middle] ^= 0x10;
     std::fs::write(&wal[0], &bytes).unwrap();
     let checked = verify_wal(&copy.spool()).await.unwrap();

@@ -40,7 +40,9 @@ fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
         ends.push(ends.last().unwrap() + len as usize);
         blocks.push(records);
     }
-    let bytes = std::fs::read(scan::file_path(&wal, 1)).unwrap();
+    let mut bytes = std::fs::read(scan::file_path(&wal, 1)).unwrap();
+    // Without the zeros behind it.
+    bytes.truncate(*ends.last().unwrap());
     (bytes, ends, blocks)
 }
 
@@ -66,6 +68,83 @@ fn every_cut_leaves_exactly_the_complete_blocks() {
             scan.tail == Tail::Clean,
             ends.contains(&cut),
             "cut at {cut}"
+        );
+    }
+}
+
+/// The same in a file that was allocated before it was written: zeros stand for what is missing.
+#[test]
+fn every_cut_that_zeros_follow_leaves_exactly_the_complete_blocks() {
+    let (bytes, ends, blocks) = small_log();
+    let blank = |part: &[u8]| part.iter().all(|b| *b == 0);
+    for cut in 0..=bytes.len() {
+        let mut file = bytes[..cut].to_vec();
+        file.resize(bytes.len() + 5000, 0);
+        let (records, scan) = read(&file);
+        // What ends with zeros of its own is whole before its last byte was written.
+        let whole = ends
+            .iter()
+            .filter(|e| **e <= cut || blank(&bytes[cut..**e]));
+        let whole = whole.count();
+        let expect: Vec<_> = blocks[..whole.saturating_sub(1)].concat();
+        assert_eq!(records, expect, "cut at {cut}");
+        let end = if whole == 0 { 0 } else { ends[whole - 1] };
+        let content = bytes[..cut].iter().rposition(|b| *b != 0);
+        let content = content.map_or(0, |at| at + 1).max(end);
+        assert_eq!(scan.len, content as u64, "cut at {cut}");
+        let expect = match whole {
+            0 => Tail::Torn {
+                at: 0,
+                bytes: content as u64,
+            },
+            _ if content == end => Tail::Clean,
+            _ => Tail::Torn {
+                at: end as u64,
+                bytes: (content - end) as u64,
+            },
+        };
+        assert_eq!(scan.tail, expect, "cut at {cut}");
+    }
+}
+
+/// Zeros are the end of a file only where nothing follows them.
+#[test]
+fn a_hole_of_zeros_is_damage() {
+    let (bytes, ends, blocks) = small_log();
+    for (n, hole) in ends.windows(2).enumerate() {
+        for from in [hole[0], (hole[0] + hole[1]) / 2] {
+            let mut file = bytes.clone();
+            file[from..hole[1]].fill(0);
+            file.resize(file.len() + 5000, 0);
+            let (records, scan) = read(&file);
+            assert_eq!(records, blocks[..n].concat());
+            let left = (blocks.len() - n - 1) as u64;
+            match scan.tail {
+                Tail::Damaged { blocks_after, .. } => assert_eq!(blocks_after, left),
+                Tail::Clean => assert!(left == 0 && from == hole[0]),
+                Tail::Torn { .. } => assert!(left == 0 && from > hole[0]),
+            }
+        }
+    }
+}
+
+#[test]
+fn files_are_allocated_before_they_are_written() {
+    let dir = TempDir::new();
+    let wal = dir.spool();
+    std::fs::create_dir_all(&wal).unwrap();
+    let disk = std::sync::Arc::new(RealDisk);
+    let mut writer = Writer::create(disk, wal.clone(), 1 << 20, 1, 0, WAL_GENESIS).unwrap();
+    writer.rotate().unwrap();
+    for number in [1, 2] {
+        let path = scan::file_path(&wal, number);
+        let len = std::fs::metadata(&path).unwrap().len();
+        // Where the file system cannot do it, a file is as long as what is in it.
+        assert!([1 << 20, FILE_HEADER as u64].contains(&len), "{len}");
+        let scan = scan::scan_file(&path, &mut |_| {}).unwrap();
+        assert_eq!(
+            (scan.tail, scan.len, scan.valid_len),
+            (Tail::Clean, FILE_HEADER as u64, FILE_HEADER as u64)
         );
     }
 }

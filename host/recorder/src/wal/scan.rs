@@ -35,6 +35,7 @@ pub struct Scan {
     pub records: u64,
     /// Where the last valid block ends.
     pub valid_len: u64,
+    /// Without the zeros that are at the end of the file because it was allocated.
     pub len: u64,
 }
 
@@ -48,7 +49,9 @@ pub fn scan_file(path: &Path, on_block: &mut dyn FnMut(&Block)) -> io::Result<Sc
 }
 
 pub fn scan_bytes(bytes: &[u8], on_block: &mut dyn FnMut(&Block)) -> Scan {
-    let len = bytes.len() as u64;
+    // Files are allocated before they are written: zeros up to the end are no content.
+    let content = bytes.len() - zeros_at_end(bytes);
+    let len = content as u64;
     let mut scan = Scan {
         header: None,
         tail: Tail::Clean,
@@ -69,13 +72,15 @@ pub fn scan_bytes(bytes: &[u8], on_block: &mut dyn FnMut(&Block)) -> Scan {
         }
         Err(why) => Some((0, why)),
     };
+    // A block, or the header, can end with zeros of its own.
+    scan.len = scan.len.max(scan.valid_len);
     let Some((first_bad, why)) = damage else {
         return scan;
     };
-    scan.tail = match blocks_beyond(bytes, first_bad + 1) {
+    scan.tail = match blocks_beyond(bytes, first_bad + 1, content) {
         0 => Tail::Torn {
             at: first_bad as u64,
-            bytes: len - first_bad as u64,
+            bytes: scan.len.saturating_sub(first_bad as u64),
         },
         blocks_after => Tail::Damaged {
             at: first_bad as u64,
@@ -100,6 +105,8 @@ fn run(
                 return Some((at, FormatError::Records));
             }
             Ok(block) => block,
+            // Nothing was written here yet.
+            Err(_) if zeros_at_end(rest) == rest.len() => return None,
             Err(why) => return Some((at, why)),
         };
         at += block.len;
@@ -113,12 +120,16 @@ fn run(
     None
 }
 
+fn zeros_at_end(bytes: &[u8]) -> usize {
+    bytes.iter().rev().take_while(|byte| **byte == 0).count()
+}
+
 /// How many whole blocks can be found from `from` on. They are only counted: a client can put bytes
 /// into a record that look like a block, and without the chain nothing tells them from ours.
-fn blocks_beyond(bytes: &[u8], mut from: usize) -> u64 {
+fn blocks_beyond(bytes: &[u8], mut from: usize, content: usize) -> u64 {
     let mut found = 0;
     for _ in 0..MAX_CANDIDATES {
-        let Some(rest) = bytes.get(from..) else {
+        let Some(rest) = bytes.get(from..content) else {
             return found;
         };
         let hit = rest

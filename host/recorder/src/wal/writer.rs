@@ -9,6 +9,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::wal::format::{FILE_HEADER, FileHeader, FormatError, Packer};
 use crate::wal::scan;
 
+/// A file that may grow larger is not allocated at its full size.
+const ALLOCATED_AT_MOST: u64 = 256 << 20;
+
 /// Any error here poisons the log: the caller never writes again.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -45,7 +48,7 @@ impl Writer {
         next_seq: u64,
         chain: Hash,
     ) -> Result<Self, WriteError> {
-        let (path, file) = begin(&*disk, &dir, file_no, next_seq, chain)?;
+        let (path, file) = begin(&*disk, &dir, rotate_at, file_no, next_seq, chain)?;
         Ok(Self {
             disk,
             dir,
@@ -68,7 +71,8 @@ impl Writer {
     /// Goes on in a new file.
     pub fn rotate(&mut self) -> Result<(), WriteError> {
         let number = self.file_no + 1;
-        let (path, file) = begin(&*self.disk, &self.dir, number, self.next_seq, self.chain)?;
+        let (seq, chain) = (self.next_seq, self.chain);
+        let (path, file) = begin(&*self.disk, &self.dir, self.rotate_at, number, seq, chain)?;
         self.file = file;
         self.path = path;
         self.file_no = number;
@@ -107,6 +111,7 @@ impl Writer {
 fn begin(
     disk: &dyn Disk,
     dir: &std::path::Path,
+    rotate_at: u64,
     file_no: u64,
     first_seq: u64,
     prev_chain: Hash,
@@ -114,6 +119,7 @@ fn begin(
     let path = scan::file_path(dir, file_no);
     let make = || {
         let file = disk.create(&path)?;
+        file.allocate(rotate_at.min(ALLOCATED_AT_MOST));
         let header = FileHeader {
             file_no,
             first_seq,
