@@ -111,7 +111,8 @@ async fn serve(
         shutdown,
     } = connection;
     let limits = &shared.options.limits;
-    let login = async {
+    // Boxed, as it is over before the session begins.
+    let login = Box::pin(async {
         let raw = Raw {
             stream,
             source: peer.source,
@@ -139,7 +140,7 @@ async fn serve(
                 asked.login(&door).await.map(Some)
             }
         }
-    };
+    });
     let authenticated = {
         let Some(_waiting) = Waiting::enter(&shared, peer.source.ip()) else {
             tracing::warn!(source = %peer.source, "too many connections that have not authenticated");

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use pipeline::{Direction as Way, EndReason, Obligations, OutcomeKind, Permitted};
-use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::io::ReadHalf;
 
 use super::judge::{Judge, forgets, request};
-use super::{Direction, End, Link, UpstreamSender, violation};
+use super::{Direction, End, Link, UpstreamSender, scratch, violation};
 use crate::analysis::{CopyFormat, CopyKind};
 use crate::refusal::Refused;
 use crate::statements::{Budget, CopyIn, Forgets, Judged, Run};
@@ -17,8 +17,6 @@ use crate::wire::backend::TxStatus;
 use crate::wire::frontend::{self, FrameLimits, Tag};
 use crate::wire::{FrameError, HEADER, encode};
 
-/// What is read at once.
-const READ: usize = 16 << 10;
 /// What may wait to be written while more messages are at hand.
 const MAX_UNSENT: usize = 64 << 10;
 
@@ -53,9 +51,15 @@ impl ClientReader {
 
     /// Cancel safe.
     async fn fill(&mut self) {
-        self.buf.reserve(READ);
+        if self.buf.is_empty() {
+            // What it had room for once is not held while nothing comes.
+            self.buf = BytesMut::new();
+        }
         // An error is the end as well: there is nobody to answer.
-        if matches!(self.io.read_buf(&mut self.buf).await, Ok(0) | Err(_)) {
+        if matches!(
+            scratch::read(&mut self.io, &mut self.buf).await,
+            Ok(0) | Err(_)
+        ) {
             self.eof = true;
         }
     }
@@ -114,7 +118,8 @@ impl FromClient {
             self.release_syncs();
             match self.reader.buffered(limits).map_err(violation)? {
                 Some((tag, frame)) => {
-                    self.message(tag, frame).await?;
+                    // Boxed: what it takes to decide is not held by those who wait.
+                    Box::pin(self.message(tag, frame)).await?;
                     if self.sender.pending() >= MAX_UNSENT {
                         self.sender.flush().await?;
                     }

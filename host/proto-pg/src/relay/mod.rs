@@ -22,6 +22,7 @@ mod own;
 mod parse;
 mod refresh;
 mod rows;
+mod scratch;
 mod server;
 mod texts;
 mod witness;
@@ -233,7 +234,9 @@ pub(crate) async fn serve(
     authenticated: Authenticated,
     shutdown: CancellationToken,
 ) {
-    let Some(opened) = open::open(&shared, &listener, authenticated, &shutdown).await else {
+    // Boxes: an idle session is to hold no more than it needs then.
+    let opening = Box::pin(open::open(&shared, &listener, authenticated, &shutdown));
+    let Some(opened) = opening.await else {
         return;
     };
     let open::Opened {
@@ -249,8 +252,8 @@ pub(crate) async fn serve(
         .saturating_sub(link.limits.farewell * 2);
 
     let reason = {
-        let from_client = client.run();
-        let to_client = server.run(&mut writer);
+        let from_client = Box::pin(client.run());
+        let to_client = Box::pin(server.run(&mut writer));
         let both = async {
             tokio::select! {
                 end = from_client => end,
@@ -282,7 +285,7 @@ pub(crate) async fn serve(
         reason
     };
     drop(registered);
-    close(link, writer, reason).await;
+    Box::pin(close(link, writer, reason)).await;
 }
 
 /// The result of a direction: it only ever stops with a reason.

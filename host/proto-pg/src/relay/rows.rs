@@ -99,7 +99,8 @@ pub(super) async fn for_portal(
         return cached.mask;
     }
     let shape = judged.analysis.statements.first();
-    let mask = Arc::new(build(link, judged, shape, fields, obligations).await);
+    let build = Box::pin(build(link, judged, shape, fields, obligations));
+    let mask = Arc::new(build.await);
     *portal.prepared.mask.lock() = Some(CachedMask {
         fields: fields.clone(),
         obligations: obligations.clone(),

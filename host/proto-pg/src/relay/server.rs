@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::large::{Begun, Large, STREAMED};
 use super::rows::{self, Kind, Masking};
-use super::{ClientWriter, Direction, End, Link, violation};
+use super::{ClientWriter, Direction, End, Link, scratch, violation};
 use crate::analysis::Field;
 use crate::statements::{Columns, Done, Effect, Manner, Run, Violation};
 use crate::upstream::Stream;
@@ -107,7 +107,13 @@ impl ToClient {
                     self.deliver(writer).await?;
                 }
             }
-            self.buf.reserve(self.read);
+            let idle = self.current.is_none() && self.buf.is_empty();
+            if idle {
+                // What there was room for once is not held while nothing comes.
+                self.buf = BytesMut::new();
+            } else {
+                self.buf.reserve(self.read);
+            }
             if self.current.is_some() && self.more_is_there().await? {
                 continue;
             }
@@ -116,7 +122,7 @@ impl ToClient {
             self.deliver(writer).await?;
             tokio::select! {
                 biased;
-                n = self.io.read_buf(&mut self.buf) => self.has_read(n)?,
+                n = read(&mut self.io, &mut self.buf, idle) => self.has_read(n)?,
                 Some(message) = self.injected.recv(), if !self.is_mid_frame() => {
                     self.out.extend_from_slice(&message);
                 }
@@ -309,8 +315,7 @@ impl ToClient {
         }
         let seq = *seq;
         let from = self.out.len();
-        masking
-            .flush(&self.link, &mut self.out)
+        Box::pin(masking.flush(&self.link, &mut self.out))
             .await
             .map_err(unmaskable)?;
         self.mark(seq, from);
@@ -384,7 +389,8 @@ impl ToClient {
             Some((judged, run.next, run.obligations()?.clone(), run.seq()))
         })?;
         let shape = judged.analysis.statements.get(next);
-        let mask = rows::build(&self.link, &judged, shape, &fields, &obligations).await;
+        let build = rows::build(&self.link, &judged, shape, &fields, &obligations);
+        let mask = Box::pin(build).await;
         self.current = Some(current(b'D', seq, Arc::new(mask), Kind::Rows));
         self.emit(seq, &frame);
         Ok(())
@@ -546,6 +552,19 @@ impl ToClient {
         })?;
         writer.told |= self.told;
         Ok(())
+    }
+}
+
+/// Into the room that there is, or, where nothing may come for long, into somebody else's.
+async fn read(
+    io: &mut ReadHalf<Box<dyn Stream>>,
+    buf: &mut BytesMut,
+    idle: bool,
+) -> std::io::Result<usize> {
+    if idle {
+        scratch::read(io, buf).await
+    } else {
+        io.read_buf(buf).await
     }
 }
 
