@@ -24,6 +24,7 @@ const LABELLED: &[(&str, &[&str])] = &[
     ("events", &["payload"]),
     ("assets", &["serial"]),
     ("vehicles", &["plate"]),
+    ("words", &["ssn"]),
     ("virtuals", &["ssn", "salary"]),
     ("bookings", &["guest"]),
 ];

@@ -187,5 +187,15 @@ $$ BEGIN RETURN (SELECT ssn FROM public.people WHERE id = 2); END $$;
 CREATE FUNCTION public.joined(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT $1 || $2 $$;
 CREATE AGGREGATE public.glue(text) (SFUNC = public.joined, STYPE = text, INITCOND = '');
 CREATE OPERATOR public.<+> (LEFTARG = text, RIGHTARG = text, FUNCTION = public.joined);
+CREATE DOMAIN public.noisy AS text CHECK (public.say(1) = 1);
+-- Words of a labelled column, put there by PostgreSQL's own trigger.
+CREATE TABLE public.words (id integer PRIMARY KEY, ssn text, found tsvector);
+CREATE TRIGGER words_of_ssn BEFORE INSERT OR UPDATE ON public.words
+    FOR EACH ROW EXECUTE FUNCTION tsvector_update_trigger(found, 'pg_catalog.simple', ssn);
+INSERT INTO public.words SELECT id, ssn FROM public.people WHERE ssn IS NOT NULL;
+-- Rows that a view gave, and that stay when the view becomes another.
+CREATE VIEW public.plain AS SELECT id AS a, ssn AS b FROM public.people;
+CREATE MATERIALIZED VIEW public.plain_copy AS SELECT a, b FROM public.plain;
 RESET ROLE;
+CREATE EXTENSION pgcrypto;
 ANALYZE;

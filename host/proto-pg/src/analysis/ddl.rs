@@ -5,6 +5,7 @@ use pg_raw_parse::{Node, nodes};
 use pipeline::{Action, SqlKind};
 
 use super::found::{Found, Place};
+use super::frees;
 use super::statement::{Cx, summarize};
 use super::stored;
 use super::summary::{COPIES, Draft};
@@ -12,7 +13,8 @@ use super::tells;
 use super::walk::{Out, Walk};
 use crate::catalog::Snapshot;
 
-const MOVES: &str = "this could move or rename labelled columns to where no label protects them";
+pub(super) const MOVES: &str =
+    "this could move or rename labelled columns to where no label protects them";
 const OUTSIDE: &str = "files, programs and other servers can give labelled columns away, because no \
                        label protects what is read there";
 
@@ -91,6 +93,10 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         Node::ViewStmt(s) => {
             walk.query(s.query(), Out::Sink);
             creates(walk, s.view());
+            if s.replace && frees::is_kept(walk, s.view()) {
+                touches(walk, Action::PostgresAlter, s.view());
+                walk.found.copies = Some(MOVES);
+            }
         }
         Node::RefreshMatViewStmt(s) => touches(walk, Action::PostgresAlter, s.relation()),
         Node::IndexStmt(s) => {
@@ -114,6 +120,7 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
                     Node::AlterTableCmd(command) => {
                         alter_table(command, walk);
                         tells::altered(walk, s.relation(), command);
+                        frees::altered(walk, s.relation(), command);
                     }
                     _ => walk.odd("ALTER TABLE"),
                 }
@@ -247,6 +254,7 @@ fn objects<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
             for object in s.objects() {
                 named(walk, Action::PostgresDrop, s.remove_type, object);
             }
+            frees::dropped(walk, s);
         }
         Node::RenameStmt(s) => {
             walk.found.copies = Some(MOVES);
@@ -351,6 +359,9 @@ fn rights<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         | Node::DropRoleStmt(_)
         | Node::DropOwnedStmt(_)
         | Node::ReassignOwnedStmt(_) => {
+            if let Node::DropOwnedStmt(_) = node {
+                frees::keys(walk);
+            }
             walk.found.database.insert(Action::PostgresUtility);
             walk.found.changes_catalog = true;
             Some(SqlKind::Dcl)
@@ -390,12 +401,12 @@ fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
         | Node::CreateTableSpaceStmt(_)
         | Node::DropTableSpaceStmt(_)
         | Node::AlterTableSpaceOptionsStmt(_)
-        | Node::AlterExtensionContentsStmt(_)
         | Node::DropUserMappingStmt(_) => {}
         Node::LoadStmt(_)
         | Node::AlterSystemStmt(_)
         | Node::CreateExtensionStmt(_)
         | Node::AlterExtensionStmt(_)
+        | Node::AlterExtensionContentsStmt(_)
         | Node::CreateFdwStmt(_)
         | Node::AlterFdwStmt(_)
         | Node::CreateForeignServerStmt(_)

@@ -87,6 +87,8 @@ pub(crate) struct Found {
     pub elsewhere: BTreeSet<usize>,
     /// The statement can copy labelled columns to where no label is.
     pub copies: Option<&'static str>,
+    /// Columns that can lose that by which they have their labels.
+    pub freed: Vec<Source>,
     /// Fields of rows, by name: what is no column of the row is a call.
     pub fields: BTreeSet<Box<str>>,
     /// Operators that users made, or could have: by schema and name.

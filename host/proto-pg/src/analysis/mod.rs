@@ -17,6 +17,7 @@ mod ddl;
 mod defined;
 mod expression;
 mod found;
+mod frees;
 pub(crate) mod functions;
 mod inner;
 mod lex;

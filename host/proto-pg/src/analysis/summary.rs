@@ -6,8 +6,10 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlKind};
 
 use super::Ctx;
+use super::ddl::MOVES;
 use super::defined::Defined;
 use super::found::{Found, Place, Top};
+use super::frees;
 use super::inner::{merge, planned};
 use super::lineage::Masked;
 use super::resolve::{ANY, CODE, Source};
@@ -193,6 +195,10 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         // What is stored cannot be taken back when the name turns out to mean something else.
         summary.labelled.extend(columns);
         summary.unmaskable = summary.unmaskable.or(Some(COPIES));
+    }
+    for column in frees::labelled(&found.freed, &index, ctx.snapshot) {
+        summary.unmaskable = summary.unmaskable.or(Some(MOVES));
+        summary.labelled.insert(column);
     }
     if builder.sets_settings(found) {
         let text = "settings are changed by SET or set_config, not through pg_settings";

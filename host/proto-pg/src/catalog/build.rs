@@ -290,6 +290,8 @@ pub(super) struct Depend {
     pub ref_class: u32,
     pub ref_object: u32,
     pub ref_column: i32,
+    /// `pg_depend.deptype`.
+    pub kind: u8,
 }
 
 fn depends(results: &[Rows]) -> Result<Vec<Depend>, CatalogError> {
@@ -303,6 +305,7 @@ fn depends(results: &[Rows]) -> Result<Vec<Depend>, CatalogError> {
                 ref_class: row.oid(3)?,
                 ref_object: row.oid(4)?,
                 ref_column: row.get(5, "a column number")?,
+                kind: row.byte(6),
             })
         })
         .collect()

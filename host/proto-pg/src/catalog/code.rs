@@ -76,7 +76,9 @@ pub(super) fn functions(
         foreign_operators: HashSet::new(),
         fills: HashSet::new(),
     };
-    for d in depends.iter().filter(|d| d.ref_class == PG_EXTENSION) {
+    // Members only: anything can depend on an extension (`DEPENDS ON EXTENSION`).
+    let members = depends.iter().filter(|d| d.kind == b'e');
+    for d in members.filter(|d| d.ref_class == PG_EXTENSION) {
         let name = extensions.get(&d.ref_object);
         if name.is_some_and(|name| is_pure_extension(name)) {
             code.trusted.insert((d.class, d.object));

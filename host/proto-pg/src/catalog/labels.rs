@@ -1,7 +1,7 @@
 //! Which columns of a snapshot are labelled, with everything that inheritance and generated columns
 //! add to the bundle's rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pipeline::{Column, LabelCatalog, LabelSet};
@@ -25,6 +25,8 @@ pub(crate) struct LabelIndex {
     catalog: LabelCatalog,
     by_relation: HashMap<usize, Vec<Column>>,
     pub all: Vec<Column>,
+    /// Columns with labels that they have from others.
+    derived: HashSet<Source>,
 }
 
 impl LabelIndex {
@@ -52,6 +54,10 @@ impl LabelIndex {
             }
         }
         found
+    }
+
+    pub fn is_derived(&self, column: Source) -> bool {
+        self.derived.contains(&column)
     }
 
     /// The union of the labels of its columns.
@@ -85,6 +91,7 @@ fn build(snapshot: &Snapshot, labels: &LabelCatalog, target: &Arc<str>) -> Label
         .iter()
         .map(|relation| direct(relation, labels, target))
         .collect();
+    let named = sets.clone();
     if !labels.is_empty() {
         for _ in 0..MAX_ROUNDS {
             if !spread(snapshot, &mut sets) {
@@ -92,6 +99,7 @@ fn build(snapshot: &Snapshot, labels: &LabelCatalog, target: &Arc<str>) -> Label
             }
         }
     }
+    let derived = derived(snapshot, &named, &sets);
     let mut by_relation = HashMap::new();
     let mut all = Vec::new();
     for (index, (relation, sets)) in snapshot.relations().iter().zip(sets).enumerate() {
@@ -117,7 +125,28 @@ fn build(snapshot: &Snapshot, labels: &LabelCatalog, target: &Arc<str>) -> Label
         catalog: labels.clone(),
         by_relation,
         all,
+        derived,
     }
+}
+
+/// What has more labels than its own name gives it.
+fn derived(
+    snapshot: &Snapshot,
+    named: &[Vec<LabelSet>],
+    sets: &[Vec<LabelSet>],
+) -> HashSet<Source> {
+    let mut found = HashSet::new();
+    for (relation, (before, after)) in snapshot.relations().iter().zip(named.iter().zip(sets)) {
+        for (column, (before, after)) in relation.columns.iter().zip(before.iter().zip(after)) {
+            if before != after {
+                found.insert(Source {
+                    relation: relation.oid,
+                    column: column.number,
+                });
+            }
+        }
+    }
+    found
 }
 
 /// By the bundle's rules alone. Rules for any schema do not mean PostgreSQL's own: labelling
