@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cancel::CancelKeys;
 use crate::config::{self, BuildError, Options, PgListener, PgTarget};
 use crate::relay::{self, Catalogs};
-use crate::startup::{Door, Hello, Raw, StartupError};
+use crate::startup::{Door, Hello, Raw, StartupError, is_near};
 
 /// PostgreSQL listeners, bound and not yet accepting.
 pub struct PgService {
@@ -96,6 +96,8 @@ impl PgService {
                 tracing::error!(%error, "a PostgreSQL listener failed");
             }
         }
+        let patience = self.shared.options.limits.farewell;
+        self.shared.catalogs.end(patience).await;
     }
 }
 
@@ -116,6 +118,7 @@ async fn serve(
         let raw = Raw {
             stream,
             source: peer.source,
+            near: is_near(&peer),
             tls: listener.tls.as_ref(),
             allow_plaintext_tokens: listener.allow_plaintext_tokens,
             limits,

@@ -27,7 +27,11 @@ pub(super) fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> 
         let now = again(name, prepared, cx, depth);
         match relabelled(prepared, &now, cx) {
             Relabelled::Replaces => {}
-            Relabelled::No => known.push(prepared.clone()),
+            // Of the same relations the server goes by what they are now.
+            Relabelled::No => known.push(match now.as_slice() {
+                [one] if prepared.summary.asks_the_same(one) => prepared.meaning(one.clone()),
+                _ => prepared.clone(),
+            }),
             Relabelled::Lost => {
                 lost = true;
                 known.push(prepared.clone());

@@ -69,7 +69,7 @@ pub enum CopyKind {
 }
 
 /// Where the values of a result come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     /// No rows, or rows that hold no data of relations.
     Nothing,

@@ -18,6 +18,10 @@ const MAX_MEANINGS: usize = 64;
 impl Analysis {
     /// Is everything that this can mean among what `older` can mean?
     pub(crate) fn is_covered_by(&self, older: &Self) -> bool {
+        self.is_among(older, Summary::means_the_same)
+    }
+
+    fn is_among(&self, older: &Self, same: impl Fn(&Summary, &Summary) -> bool) -> bool {
         let known = &older.summaries;
         // A text that is not understood has no summaries, and can mean anything.
         if self.summaries.is_empty() && !known.is_empty() {
@@ -25,7 +29,7 @@ impl Analysis {
         }
         self.summaries
             .iter()
-            .all(|s| known.iter().any(|k| k.means_the_same(s)))
+            .all(|s| known.iter().any(|k| same(k, s)))
     }
 
     /// Are relations of the same names behind both?
@@ -59,11 +63,13 @@ impl Analysis {
 
     /// This, or whatever it meant before.
     pub(crate) fn or_as(self, older: &Self) -> Self {
+        // Of the same relations the server goes by what they are now.
+        let one = self.summaries.len() == older.summaries.len();
+        if one && self.is_among(older, Summary::asks_the_same) {
+            return self;
+        }
         if !self.is_covered_by(older) {
             return self.or(older);
-        }
-        if self.summaries.len() == older.summaries.len() {
-            return self;
         }
         let mut all = older.clone();
         all.unknown_names |= self.unknown_names;
@@ -171,6 +177,12 @@ impl Summary {
 
     /// Does the server do the same with both, as far as policy and masks are concerned?
     pub fn means_the_same(&self, other: &Self) -> bool {
+        self.asks_the_same(other) && self.shape.body == other.shape.body
+    }
+
+    /// The same to policy, with the same relations. By views that were replaced meanwhile, the result can
+    /// hold other columns all the same.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
         self.accesses == other.accesses
             && self.labelled == other.labelled
             && self.computed == other.computed

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::texts::Texts;
-use super::witness::Witness;
+use super::witness::{Tasks, Witness};
 use crate::catalog::Snapshot;
 
 /// A snapshot, and how far it can be trusted.
@@ -54,9 +54,15 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Clone, Default)]
 pub(crate) struct Catalogs {
     entries: Arc<Mutex<HashMap<Key, Entry>>>,
+    witnesses: Tasks,
 }
 
 impl Catalogs {
+    /// The service ends, and with it the connections that sessions shared.
+    pub async fn end(&self, patience: Duration) {
+        self.witnesses.end(patience).await;
+    }
+
     /// One database's place in here.
     pub fn of(&self, target: Arc<str>, database: Arc<str>, ttl: Duration) -> Catalog {
         let key = (target, database);
@@ -105,6 +111,10 @@ impl Catalog {
     /// Who says whether definitions are still what they were.
     pub(super) fn witness(&self) -> &Witness {
         &self.witness
+    }
+
+    pub(super) fn witnesses(&self) -> &Tasks {
+        &self.catalogs.witnesses
     }
 
     pub fn moves(&self) -> &Moves {

@@ -457,6 +457,12 @@ impl FromClient {
         let judged = portal.judged.clone();
         let policy = self.link.session.pin();
         if judged.policy.bundle().digest == policy.bundle().digest {
+            // The server has no lock yet on what it will plan only now.
+            let late = judged.analysis.statements.iter().any(|s| s.is_late());
+            if late && self.vouched(&judged).await? != Vouched::Yes {
+                let text = "a view that this reads may have been replaced since it was bound";
+                return Ok(Err(Refused::new("42501", text).hint("Bind it again.")));
+            }
             return Ok(Ok(judged));
         }
         let epoch = self.judge.epoch();

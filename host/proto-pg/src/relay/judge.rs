@@ -15,6 +15,7 @@ use super::catalog::{Held, Moves};
 use super::client::FromClient;
 use super::own::Patience;
 use super::refresh::Refreshed;
+use super::witness::Vouched;
 use crate::analysis::{Analysis, Effect, TxEffect};
 use crate::catalog::{Path, SessionState, Snapshot};
 use crate::refusal::Refused;
@@ -408,22 +409,25 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
+        let mut read_again = false;
         // Its answers could not be read otherwise.
         if looks_up(&judged.analysis) && self.link.reads.as_we_do() {
             match self.refresh(true, Patience::Needed).await? {
-                Refreshed::Yes => {}
+                Refreshed::Yes => read_again = !self.judge.held.private,
                 Refreshed::Cancelled => return Ok(Some(cancelled())),
                 Refreshed::No | Refreshed::Aborted => self.take_newest(),
             }
         }
-        let now = self.look(sql).await?.analysis;
-        if now.is_covered_by(&judged.analysis) {
+        let now = self.look(sql).await?;
+        // What an open transaction sees, or another session knew, can be old.
+        let vouched = self.vouched(&now).await?;
+        let sure = vouched == Vouched::Yes || (vouched == Vouched::Unknown && read_again);
+        if sure && now.analysis.is_covered_by(&judged.analysis) {
             return Ok(None);
         }
         let text = "its names have changed their meaning while this waited for approval";
-        Ok(Some(Refused::new("42501", text).hint(
-            "It was not run. Send it again, so that what it means now can be decided.",
-        )))
+        let hint = "It was not run. Send it again, so that what it means now can be decided.";
+        Ok(Some(Refused::new("42501", text).hint(hint)))
     }
 
     /// In the middle of a batch the server cannot be asked. What it has planned it keeps; for what it

@@ -8,6 +8,7 @@
 //! - The connection is read-only, runs [`QUESTION`] and nothing else, and is closed when nobody has asked
 //!   for a while.
 //! - No answer in time is no answer: who asked has to look for itself.
+//! - It ends with the service.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use parking_lot::Mutex;
 use pipeline::EndReason;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::End;
 use super::client::FromClient;
@@ -24,7 +27,7 @@ use super::judge::{cancelled, ends_transaction};
 use super::own::Patience;
 use super::refresh::Refreshed;
 use crate::analysis::Defined;
-use crate::catalog::{Rows, Snapshot};
+use crate::catalog::{RelationInfo, Rows, Snapshot};
 use crate::config::{Limits, PgTarget};
 use crate::refusal::Refused;
 use crate::statements::Judged;
@@ -42,13 +45,19 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long it waits for a lock: DDL on the catalogue itself.
 const LOCK_TIMEOUT: &str = "1s";
 
-/// Rules of relations, and what has their names. Temporary relations are made and dropped all the time,
-/// and a session's own are made through Weir.
+/// Rules of relations, the names of their columns, and what stands under their own names. Temporary
+/// relations are made and dropped all the time, and a session's own are made through Weir.
 const QUESTION: &str = "\
-    SELECT 'rule', ev_class, oid, xmin::text \
+    SELECT 'rule', ev_class, oid, xmin::text, '' \
     FROM pg_rewrite WHERE ev_class = ANY ($1) \
     UNION ALL \
-    SELECT 'name', c.oid, c.oid, c.relname \
+    SELECT 'columns', attrelid, attrelid, \
+      string_agg(attnum::text || '=' || replace(replace(attname::text, '~', '~~'), ',', '~,'), ',' \
+        ORDER BY attnum), '' \
+    FROM pg_attribute WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped \
+    GROUP BY attrelid \
+    UNION ALL \
+    SELECT 'name', c.oid, c.oid, c.relname::text, n.nspname::text \
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE c.relname = ANY ($2) AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
       AND c.relkind = ANY ('{r,v,m,f,p,S}')";
@@ -60,22 +69,40 @@ const NAME: &[u8] = b"weir:definitions";
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     rules: HashMap<u32, BTreeSet<(u32, u32)>>,
-    names: HashMap<String, BTreeSet<u32>>,
+    /// As the question writes them.
+    columns: HashMap<u32, String>,
+    /// By name: schema and OID. Two of one name can change places.
+    names: HashMap<String, BTreeSet<(String, u32)>>,
 }
 
 impl Answer {
     fn read(rows: &Rows) -> Option<Self> {
         let mut answer = Self::default();
         for row in rows {
-            let [Some(kind), Some(relation), Some(oid), Some(value)] = row.as_slice() else {
+            let [
+                Some(kind),
+                Some(relation),
+                Some(oid),
+                Some(value),
+                Some(schema),
+            ] = row.as_slice()
+            else {
                 return None;
             };
-            let oid: u32 = oid.parse().ok()?;
-            if kind == "rule" {
-                let rules = answer.rules.entry(relation.parse().ok()?).or_default();
-                rules.insert((oid, value.parse().ok()?));
-            } else {
-                answer.names.entry(value.clone()).or_default().insert(oid);
+            let (relation, oid): (u32, u32) = (relation.parse().ok()?, oid.parse().ok()?);
+            match kind.as_str() {
+                "rule" => {
+                    let rules = answer.rules.entry(relation).or_default();
+                    rules.insert((oid, value.parse().ok()?));
+                }
+                "columns" => {
+                    answer.columns.insert(relation, value.clone());
+                }
+                "name" => {
+                    let named = answer.names.entry(value.clone()).or_default();
+                    named.insert((schema.clone(), oid));
+                }
+                _ => return None,
             }
         }
         Some(answer)
@@ -84,18 +111,31 @@ impl Answer {
     /// Is all of it as the snapshot has it?
     pub fn agrees(&self, defined: &Defined, snapshot: &Snapshot) -> bool {
         let none = BTreeSet::new();
-        let rules = defined.relations.iter().all(|oid| {
+        let relations = defined.relations.iter().all(|oid| {
             let known: BTreeSet<(u32, u32)> = snapshot.rules(*oid).iter().copied().collect();
-            *self.rules.get(oid).unwrap_or(&none) == known
+            let relation = snapshot.index_of(*oid).and_then(|i| snapshot.relation(i));
+            let columns = relation.map(columns).unwrap_or_default();
+            let said = self.columns.get(oid).map(String::as_str);
+            *self.rules.get(oid).unwrap_or(&none) == known && said.unwrap_or_default() == columns
         });
         let none = BTreeSet::new();
-        rules
+        relations
             && defined.names.iter().all(|name| {
                 let lasting = snapshot.named(name).filter(|r| !r.is_temporary());
-                let known: BTreeSet<u32> = lasting.map(|r| r.oid).collect();
+                let known: BTreeSet<(String, u32)> =
+                    lasting.map(|r| (r.schema.to_string(), r.oid)).collect();
                 *self.names.get(&**name).unwrap_or(&none) == known
             })
     }
+}
+
+/// As [`QUESTION`] writes them.
+fn columns(relation: &RelationInfo) -> String {
+    let columns = relation.columns.iter().map(|column| {
+        let name = column.name.replace('~', "~~").replace(',', "~,");
+        format!("{}={name}", column.number)
+    });
+    columns.collect::<Vec<_>>().join(",")
 }
 
 struct Ask {
@@ -115,6 +155,32 @@ pub(super) struct Place {
     pub target: Arc<PgTarget>,
     pub database: Arc<str>,
     pub limits: Limits,
+    pub tasks: Tasks,
+}
+
+/// Connections of witnesses, of all databases. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// No more is asked; what is under way is given up.
+    pub async fn end(&self, patience: Duration) {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(patience, self.tracker.wait())
+            .await
+            .ok();
+    }
+
+    fn spawn(&self, serving: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            stop.run_until_cancelled(serving).await;
+        });
+    }
 }
 
 impl Witness {
@@ -139,7 +205,8 @@ impl Witness {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         if sender.try_send(ask).is_ok() {
             *asks = Some(sender);
-            tokio::spawn(serve(receiver, place()));
+            let place = place();
+            place.tasks.clone().spawn(serve(receiver, place));
         }
     }
 }
@@ -287,6 +354,7 @@ impl FromClient {
             target: link.cancellable.target.clone(),
             database: link.session.info().database.clone(),
             limits: link.limits.clone(),
+            tasks: link.catalog.witnesses().clone(),
         };
         let answer = tokio::select! {
             biased;
@@ -307,7 +375,8 @@ impl FromClient {
         judged: Judged,
         vouched: Vouched,
     ) -> Result<Result<Judged, Refused>, End> {
-        if vouched == Vouched::No {
+        // What an open transaction sees can be old without anything having changed for others.
+        if vouched == Vouched::No && !self.judge.held().private {
             self.link.catalog.changed();
         }
         match self.refresh(true, Patience::Needed).await? {

@@ -103,9 +103,18 @@ impl From<PacketError> for StartupError {
 pub(crate) struct Raw<'a> {
     pub stream: TcpStream,
     pub source: SocketAddr,
+    /// No network is in between: see [`is_near`].
+    pub near: bool,
     pub tls: Option<&'a net::Tls>,
     pub allow_plaintext_tokens: bool,
     pub limits: &'a Limits,
+}
+
+/// Does the connection stay on this machine? A loopback address that a proxy elsewhere speaks of is that
+/// machine's own.
+pub(crate) fn is_near(peer: &net::Peer) -> bool {
+    let via = peer.via.is_none_or(|proxy| proxy.ip().is_loopback());
+    via && peer.source.ip().is_loopback()
 }
 
 /// What a connection turns out to be.
@@ -169,7 +178,7 @@ impl Raw<'_> {
                     self.stream.write_all(b"N").await?;
                 }
                 packet => {
-                    let private = self.source.ip().is_loopback() || self.allow_plaintext_tokens;
+                    let private = self.near || self.allow_plaintext_tokens;
                     let hello = first_packet(packet, self.source.ip(), private);
                     return finish(Box::new(self.stream), hello, None).await;
                 }

@@ -1,6 +1,6 @@
 //! Views that somebody replaces past Weir, while what is known of the catalogue is young.
 
-use pipeline::memory::Memory;
+use pipeline::memory::{Memory, MemoryPolicy};
 
 use super::holds::labelled;
 use crate::testing::Weir;
@@ -29,9 +29,13 @@ struct Bench {
 
 impl Bench {
     fn new(pg: &'static Postgres, database: &'static str) -> Self {
+        Self::under(pg, database, labelled())
+    }
+
+    fn under(pg: &'static Postgres, database: &'static str, policy: MemoryPolicy) -> Self {
         pg.database(database);
         pg.sql(database, SETUP);
-        let memory = Memory::new(labelled());
+        let memory = Memory::new(policy);
         Self {
             weir: Weir::to(pg, memory.ports()),
             memory,
@@ -182,6 +186,170 @@ async fn another_of_its_name() {
     b.assert_nothing_got_out();
 }
 
+/// Nothing is made anew: two views, or two columns, only change places.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_places() {
+    let b = Bench::new(Postgres::shared(), "r_places");
+    b.past(
+        "CREATE SCHEMA other; CREATE VIEW other.v AS SELECT id, ssn AS x FROM emp;
+         CREATE VIEW w AS SELECT name AS a, ssn AS b FROM emp;
+         CREATE VIEW odd AS SELECT name AS \"a~,2=b\", id AS \"~\", id AS \"3=\" FROM emp;
+         GRANT USAGE ON SCHEMA other TO weir; GRANT SELECT ON other.v, w, odd TO weir",
+    );
+    let mut c = b.client().await;
+    let there = "ALTER VIEW v SET SCHEMA box; ALTER VIEW other.v SET SCHEMA public;
+                 ALTER VIEW box.v SET SCHEMA other";
+    let schemas = "ALTER SCHEMA public RENAME TO p; ALTER SCHEMA other RENAME TO public;
+                   ALTER SCHEMA p RENAME TO other";
+    let columns = "ALTER VIEW w RENAME a TO c; ALTER VIEW w RENAME b TO a;
+                   ALTER VIEW w RENAME c TO b";
+    for (sql, swap) in [
+        ("SELECT x || '' FROM public.v", there),
+        ("SELECT x || '' FROM public.v", schemas),
+        ("SELECT a || '' FROM w", columns),
+        ("SELECT max(a) FROM w", columns),
+    ] {
+        for expected in [Some("Ann"), None, Some("Ann")] {
+            let a = c.query(sql).await;
+            assert_eq!(shown(&a), expected, "{swap}: {a:?}");
+            b.past(swap);
+        }
+        b.past(swap);
+    }
+    // Where the catalogue cannot be read as it is, names that look like lists would show.
+    c.query("BEGIN ISOLATION LEVEL REPEATABLE READ").await;
+    let a = c.query("SELECT \"a~,2=b\" FROM odd").await;
+    assert_eq!(a.value(), Some("Ann"), "{a:?}");
+    b.assert_nothing_got_out();
+}
+
+/// What is planned only when it is executed is not locked when it is bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn between_bind_and_execute() {
+    let b = Bench::new(Postgres::shared(), "r_between");
+    let mut c = b.client().await;
+    c.query("PREPARE p AS SELECT x || '' FROM v").await;
+    for sql in ["EXECUTE p", "COPY (SELECT x || '' FROM v) TO STDOUT"] {
+        for (definition, expected) in [(CLEAN, ""), (SECRET, "42501")] {
+            b.past(CLEAN);
+            assert_eq!(c.query("SELECT x FROM v").await.value(), Some("Ann"));
+            c.query("BEGIN").await;
+            encode::parse(&mut c.out, b"late", sql.as_bytes(), &[]);
+            c.bind("k", "late", &[], false);
+            encode::empty(&mut c.out, b'S');
+            c.send().await;
+            assert_eq!(c.answer().await.error, None, "{sql}");
+            b.past(definition);
+            encode::execute(&mut c.out, b"k", 0);
+            encode::object(&mut c.out, b'C', b'S', b"late");
+            encode::empty(&mut c.out, b'S');
+            c.send().await;
+            let a = c.answer().await;
+            // It is replaced by the same, too, which cannot be told apart.
+            assert!(a.code() == expected || definition == CLEAN, "{sql}: {a:?}");
+            c.query("ROLLBACK").await;
+            c.query("DEALLOCATE ALL").await;
+            c.query("PREPARE p AS SELECT x || '' FROM v").await;
+        }
+    }
+    b.assert_nothing_got_out();
+}
+
+/// A name that runs what was understood before, and a view that stands earlier on the path by then. The
+/// server says nothing about the origin of what is computed.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_name_that_was_understood_before() {
+    let b = Bench::new(Postgres::shared(), "r_before");
+    let view = |place: &str, column: &str| {
+        let sql = format!(
+            "CREATE OR REPLACE VIEW {place}.w AS SELECT id, {column} AS x FROM emp;
+             GRANT SELECT ON {place}.w TO weir"
+        );
+        b.past(&sql);
+    };
+    view("public", "name");
+    let select = "SELECT x || '' FROM w";
+    let mut c = b.client().await;
+    c.query("SET search_path = box, public").await;
+    c.query(&format!("PREPARE p AS {select}")).await;
+    encode::parse(&mut c.out, b"s", select.as_bytes(), &[]);
+    encode::empty(&mut c.out, b'S');
+    c.send().await;
+    assert_eq!(c.answer().await.error, None);
+    for (column, expected) in [("name", Some("Ann")), ("ssn", None), ("name", Some("Ann"))] {
+        view("public", column);
+        assert_eq!(shown(&c.query("EXECUTE p").await), expected, "{column}");
+        assert_eq!(shown(&bound(&mut c).await), expected, "{column}");
+        c.query("BEGIN").await;
+        c.query(&format!("DECLARE k CURSOR FOR {select}")).await;
+        let a = c.query("FETCH k").await;
+        // What the name has meant before is masked, too.
+        assert!(shown(&a).is_none() || shown(&a) == expected, "{a:?}");
+        c.query("COMMIT").await;
+    }
+    // Two meanings, one of which becomes another, and the server looks again.
+    view("box", "name");
+    assert_eq!(shown(&bound(&mut c).await), Some("Ann"));
+    assert_eq!(shown(&c.query("EXECUTE p").await), Some("Ann"));
+    view("box", "ssn");
+    view("public", "name");
+    assert_eq!(shown(&bound(&mut c).await), None);
+    assert_eq!(shown(&c.query("EXECUTE p").await), None);
+    b.assert_nothing_got_out();
+}
+
+/// People take their time, and agree to what the view was.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_waits_for_people() {
+    let pg = Postgres::shared();
+    let held = |q: &pipeline::Question<'_>| {
+        let asks = match q.facts {
+            Some(pipeline::Facts::Sql(facts)) => facts.text.contains("FROM v"),
+            _ => false,
+        };
+        match !asks || q.approvals.contains("test-rule") {
+            true => pipeline::Ruling::Permit {
+                policies: Vec::new(),
+            },
+            false => pipeline::Ruling::NeedsApproval {
+                rules: vec!["test-rule".into()],
+                policies: Vec::new(),
+                reason: "held by the test".into(),
+            },
+        }
+    };
+    let policy = MemoryPolicy {
+        decide: std::sync::Arc::new(held),
+        ..labelled()
+    };
+    let b = Bench::under(pg, "r_people", policy);
+    for begin in [
+        "BEGIN",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE",
+    ] {
+        for definition in [CLEAN, SECRET] {
+            b.past(CLEAN);
+            let mut c = b.client().await;
+            c.query(begin).await;
+            assert_eq!(c.query("SELECT 1 FROM kept").await.error, None);
+            let people = async {
+                let id = b.memory.approver.next().await;
+                if definition == SECRET {
+                    b.past(SECRET);
+                }
+                b.memory.approver.approve(&id, "bob");
+            };
+            let (a, ()) = tokio::join!(c.query("SELECT x || '' FROM v"), people);
+            match definition == CLEAN {
+                true => assert_eq!(a.value(), Some("Ann"), "{begin}: {a:?}"),
+                false => assert_eq!(a.code(), "42501", "{begin}: {a:?}"),
+            }
+        }
+    }
+    b.assert_nothing_got_out();
+}
+
 /// Where no other connection can be had, the catalogue is read again for every such text.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_connection_to_ask_on() {
@@ -217,4 +385,11 @@ async fn many_at_once() {
     let count = "SELECT count(*) FROM pg_stat_activity
                  WHERE application_name = 'weir: definitions' AND datname = 'r_many'";
     assert_eq!(b.pg.sql("postgres", count), "1");
+    // It ends with the service.
+    b.weir.shutdown.cancel();
+    let started = std::time::Instant::now();
+    while b.pg.sql("postgres", count) != "0" {
+        assert!(started.elapsed().as_secs() < 20);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -314,3 +314,26 @@ async fn no_token_in_clear_from_elsewhere() {
         }
     }
 }
+
+/// What a proxy on another machine calls its own is not ours: between it and us there is a network.
+#[test]
+fn a_proxy_elsewhere_is_no_neighbour() {
+    for (source, via, near) in [
+        ("127.0.0.1:1", None, true),
+        ("[::1]:1", None, true),
+        ("192.0.2.1:1", None, false),
+        ("127.0.0.1:1", Some("127.0.0.1:2"), true),
+        ("127.0.0.1:1", Some("[::1]:2"), true),
+        ("127.0.0.1:1", Some("192.0.2.9:2"), false),
+        ("[::1]:1", Some("192.0.2.9:2"), false),
+        ("192.0.2.1:1", Some("127.0.0.1:2"), false),
+        ("192.0.2.1:1", Some("192.0.2.9:2"), false),
+    ] {
+        let peer = net::Peer {
+            source: source.parse().unwrap(),
+            local: "127.0.0.1:5432".parse().unwrap(),
+            via: via.map(|v| v.parse().unwrap()),
+        };
+        assert_eq!(crate::startup::is_near(&peer), near, "{source} {via:?}");
+    }
+}
