@@ -373,10 +373,11 @@ impl Builder<'_> {
                 .behind(*index)
                 .into_iter()
                 .flat_map(|i| family(snapshot, i));
-            let mut read = read.filter_map(|i| snapshot.relation(i));
-            let policies = read.any(|r| r.hidden.policies);
-            code |= policies;
-            summary.plans_code |= policies;
+            for hidden in read.filter_map(|i| Some(&snapshot.relation(i)?.hidden)) {
+                code |= hidden.policies;
+                // The planner computes what is constant in the expressions of indexes, too.
+                summary.plans_code |= hidden.policies || hidden.stores;
+            }
         }
         code
     }

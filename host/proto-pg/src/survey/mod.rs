@@ -75,6 +75,16 @@ struct Touched {
     shown: TouchedTable,
 }
 
+/// A write that can fire triggers.
+struct Firing {
+    oid: u32,
+    action: Action,
+    /// The touched table that is the reason for it.
+    at: usize,
+    /// Another table, that a foreign key passes it on to.
+    on: Option<String>,
+}
+
 #[async_trait]
 impl Survey for Surveyor<'_> {
     async fn survey(&self) -> Impact {
@@ -163,8 +173,8 @@ impl Surveyor<'_> {
             }
         };
         self.sizes(&mut side, impact, touched).await;
-        self.triggers(&mut side, impact, touched).await;
-        self.foreign_keys(&mut side, impact, touched).await;
+        let passed = self.foreign_keys(&mut side, impact, touched).await;
+        self.triggers(&mut side, impact, touched, passed).await;
         self.held(&mut side, impact).await;
         match self.estimate(&mut side).await {
             Ok(rows) => impact.rows = Some(rows),
@@ -201,24 +211,43 @@ impl Surveyor<'_> {
             Ok(rows) => rows,
             Err(error) => return impact.gaps.push(gap("sizes of tables", &error)),
         };
+        let mut known = BTreeMap::new();
         for row in &rows {
             let text = |i: usize| row.get(i).and_then(Option::as_deref);
-            let oid: Option<u32> = text(0).and_then(|t| t.parse().ok());
-            let of = touched
-                .iter_mut()
-                .filter(|t| oid.is_some_and(|o| t.family.contains(&o)));
-            for t in of {
-                add(&mut t.shown.rows, questions::count(text(1)));
-                add(&mut t.shown.bytes, questions::count(text(2)));
+            if let Some(oid) = text(0).and_then(|t| t.parse::<u32>().ok()) {
+                known.insert(oid, (questions::count(text(1)), questions::count(text(2))));
             }
+        }
+        for t in touched {
+            // Of which one is not known, the others' sum would be too small.
+            t.shown.rows = sum(&t.family, |oid| known.get(&oid)?.0);
+            t.shown.bytes = sum(&t.family, |oid| known.get(&oid)?.1);
         }
     }
 
-    async fn triggers(&self, side: &mut Upstream, impact: &mut Impact, touched: &mut [Touched]) {
-        let oids: Vec<u32> = written(touched);
-        if oids.is_empty() {
+    async fn triggers(
+        &self,
+        side: &mut Upstream,
+        impact: &mut Impact,
+        touched: &mut [Touched],
+        mut firing: Vec<Firing>,
+    ) {
+        for (at, t) in touched.iter().enumerate().filter(|(_, t)| t.writes()) {
+            for &oid in &t.family {
+                firing.extend(t.actions.iter().map(|&action| Firing {
+                    oid,
+                    action,
+                    at,
+                    on: None,
+                }));
+            }
+        }
+        if firing.is_empty() {
             return;
         }
+        let mut oids: Vec<u32> = firing.iter().map(|f| f.oid).collect();
+        oids.sort_unstable();
+        oids.dedup();
         let rows = match side.query(&questions::triggers(&oids), self.bounds()).await {
             Ok(rows) => rows,
             Err(error) => return impact.gaps.push(gap("triggers", &error)),
@@ -230,24 +259,33 @@ impl Surveyor<'_> {
             let text = |i: usize| row.get(i).and_then(Option::as_deref);
             let oid: Option<u32> = text(0).and_then(|t| t.parse().ok());
             let events: i32 = text(2).and_then(|t| t.parse().ok()).unwrap_or(i32::MAX);
-            for t in touched.iter_mut() {
-                let fires = t.actions.iter().any(|a| questions::fires(events, *a));
+            let fire = firing
+                .iter()
+                .filter(|f| oid == Some(f.oid) && questions::fires(events, f.action));
+            for f in fire {
                 let name = text(1).unwrap_or_default();
+                let trigger = match &f.on {
+                    None => name.to_owned(),
+                    Some(table) => format!("{name}, on {table}"),
+                };
                 // A partition has its parent's.
-                let known = t.shown.triggers.iter().any(|known| known == name);
-                if fires && !known && oid.is_some_and(|o| t.family.contains(&o)) {
-                    t.shown.triggers.push(name.to_owned());
+                if let Some(t) = touched.get_mut(f.at)
+                    && !t.shown.triggers.contains(&trigger)
+                {
+                    t.shown.triggers.push(trigger);
                 }
             }
         }
     }
 
+    /// Also what can fire because of them.
     async fn foreign_keys(
         &self,
         side: &mut Upstream,
         impact: &mut Impact,
         touched: &mut [Touched],
-    ) {
+    ) -> Vec<Firing> {
+        let mut passed = Vec::new();
         for (change, actions) in [
             (
                 Change::Delete,
@@ -269,32 +307,45 @@ impl Surveyor<'_> {
             let question = questions::cascades(&oids, change);
             let rows = match side.query(&question, self.bounds()).await {
                 Ok(rows) => rows,
-                Err(error) => return impact.gaps.push(gap("foreign keys", &error)),
+                Err(error) => {
+                    impact.gaps.push(gap("foreign keys", &error));
+                    return passed;
+                }
             };
             if rows.len() > MOST {
                 impact.gaps.push(format!("foreign keys beyond {MOST}"));
             }
             for row in rows.iter().take(MOST) {
-                let Some((root, cascade)) = questions::cascade(row, change) else {
+                let Some(found) = questions::cascade(row, change) else {
                     continue;
                 };
-                let at = touched.iter_mut().find(|t| t.family.contains(&root));
-                if let Some(t) = at.filter(|t| !t.shown.cascades.contains(&cascade)) {
-                    t.shown.cascades.push(cascade);
+                let Some(at) = touched.iter().position(|t| t.family.contains(&found.root)) else {
+                    continue;
+                };
+                passed.push(Firing {
+                    oid: found.child,
+                    action: found.action,
+                    at,
+                    on: Some(found.shown.table.clone()),
+                });
+                if let Some(t) = touched.get_mut(at)
+                    && !t.shown.cascades.contains(&found.shown)
+                {
+                    t.shown.cascades.push(found.shown);
                 }
             }
         }
+        passed
     }
 
     async fn held(&self, side: &mut Upstream, impact: &mut Impact) {
-        let Some(process) = self
-            .link
-            .cancellable
-            .upstream
-            .as_ref()
-            .filter(|_| impact.in_transaction)
-        else {
+        if !impact.in_transaction {
             return;
+        }
+        let Some(process) = &self.link.cancellable.upstream else {
+            let gap =
+                "locks that the transaction holds: the target does not say which process it is";
+            return impact.gaps.push(gap.into());
         };
         match side
             .query(&questions::held(process.process()), self.bounds())
@@ -375,15 +426,11 @@ fn family_of(snapshot: &Snapshot, schema: &str, name: &str) -> Vec<u32> {
         .collect()
 }
 
-fn written(touched: &[Touched]) -> Vec<u32> {
-    let written = touched.iter().filter(|t| t.writes());
-    written.flat_map(|t| t.family.clone()).collect()
-}
-
-fn add(to: &mut Option<u64>, more: Option<u64>) {
-    if let Some(more) = more {
-        *to = Some(to.unwrap_or_default().saturating_add(more));
-    }
+/// Over all of them; nothing if one is not known.
+fn sum(oids: &[u32], of: impl Fn(u32) -> Option<u64>) -> Option<u64> {
+    let mut known = oids.iter().map(|&oid| of(oid));
+    let total = known.try_fold(0_u64, |sum, n| Some(sum.saturating_add(n?)));
+    total.filter(|_| !oids.is_empty())
 }
 
 fn gap(what: &str, error: &QueryError) -> String {

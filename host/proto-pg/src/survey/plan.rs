@@ -50,25 +50,54 @@ fn is_query(node: Node<'_>) -> bool {
     }
 }
 
-/// The rows that the statement itself gives or changes. Numbers are all that is taken out of the plan:
-/// conditions and names in it can hold anything.
+/// The rows that the statement changes, wherever in it that is written; for one that only reads, those
+/// that it gives or puts together into fewer. Numbers are all that is taken out of the plan: conditions
+/// and names in it can hold anything.
 pub(super) fn rows(json: &str) -> Option<u64> {
     let plan: Value = serde_json::from_str(json).ok()?;
     let top = plan.get(0)?.get("Plan")?;
-    if top.get("Node Type")?.as_str()? != "ModifyTable" {
-        return number(top);
+    let mut flow = Flow {
+        read: number(top)?,
+        changed: None,
+    };
+    flow.look(top)?;
+    Some(flow.changed.unwrap_or(flow.read))
+}
+
+struct Flow {
+    /// The most at any one place where they count.
+    read: u64,
+    /// At all places together; none when nothing is changed.
+    changed: Option<u64>,
+}
+
+impl Flow {
+    fn look(&mut self, node: &Value) -> Option<()> {
+        let kind = node.get("Node Type")?.as_str()?;
+        let changes = kind == "ModifyTable";
+        // One row of what comes out can hold all that goes in.
+        let folds = matches!(kind, "Aggregate" | "Group" | "Unique" | "SetOp");
+        if changes {
+            self.changed.get_or_insert(0);
+        }
+        let below = node.get("Plans").and_then(Value::as_array);
+        for child in below.into_iter().flatten() {
+            let rows = number(child)?;
+            let relation = child.get("Parent Relationship").and_then(Value::as_str);
+            // A value that is a query: ARRAY(SELECT …) holds all of its rows. Or a CTE.
+            let aside = matches!(relation, Some("InitPlan" | "SubPlan"));
+            if changes && !aside {
+                // It gives no rows of its own; those that it changes come from below.
+                let changed = self.changed.get_or_insert(0);
+                *changed = changed.saturating_add(rows);
+            }
+            if folds || aside {
+                self.read = self.read.max(rows);
+            }
+            self.look(child)?;
+        }
+        Some(())
     }
-    // It gives no rows of its own; those that it changes come from below.
-    let below = top.get("Plans")?.as_array()?;
-    let sources = below.iter().filter(|p| {
-        let relation = p.get("Parent Relationship").and_then(Value::as_str);
-        matches!(relation, Some("Outer" | "Member"))
-    });
-    let mut total: u64 = 0;
-    for source in sources {
-        total = total.saturating_add(number(source)?);
-    }
-    Some(total)
 }
 
 fn number(node: &Value) -> Option<u64> {
@@ -117,12 +146,21 @@ mod tests {
         let update = r#"[{"Plan": {"Node Type": "ModifyTable", "Plan Rows": 0, "Plans": [
             {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 120, "Filter": "x"},
             {"Node Type": "Result", "Parent Relationship": "InitPlan", "Plan Rows": 7}]}}]"#;
+        // WITH x AS (DELETE … RETURNING 1) SELECT count(*) FROM x
+        let hidden = r#"[{"Plan": {"Node Type": "Aggregate", "Plan Rows": 1, "Plans": [
+            {"Node Type": "ModifyTable", "Parent Relationship": "InitPlan", "Plan Rows": 0, "Plans": [
+              {"Node Type": "Seq Scan", "Parent Relationship": "Outer", "Plan Rows": 900}]},
+            {"Node Type": "CTE Scan", "Parent Relationship": "Outer", "Plan Rows": 3}]}}]"#;
+        let broken =
+            r#"[{"Plan": {"Node Type": "Limit", "Plan Rows": 1, "Plans": [{"Plan Rows": "x"}]}}]"#;
         for (json, expect) in [
             (
                 r#"[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 42}}]"#,
                 Some(42),
             ),
             (update, Some(120)),
+            (hidden, Some(900)),
+            (broken, None),
             (
                 r#"[{"Plan": {"Node Type": "Seq Scan", "Plan Rows": 1e100}}]"#,
                 Some(u64::MAX),

@@ -16,11 +16,25 @@ fn array(oids: &[u32]) -> String {
     format!("'{{{}}}'::oid[]", list.join(","))
 }
 
-/// OID, rows, bytes.
+/// Rows of `pg_class AS {of}`, scaled to its size of now, as the planner does it. Unknown is what was never
+/// counted, or was empty then and is not any more, and what has no rows of its own.
+fn rows_of(of: &str) -> String {
+    format!(
+        "CASE WHEN {of}.relkind NOT IN ('r', 'm', 'f') OR {of}.reltuples < 0 THEN NULL \
+           WHEN {of}.relkind = 'f' THEN nullif({of}.reltuples, 0)::int8 \
+           WHEN {of}.relpages > 0 THEN ({of}.reltuples * (pg_relation_size({of}.oid)::float8 \
+             / current_setting('block_size')::int8 / {of}.relpages))::int8 \
+           WHEN pg_relation_size({of}.oid) = 0 THEN 0 END"
+    )
+}
+
+/// OID, rows, bytes. A partitioned table has no rows but its partitions'.
 pub(super) fn sizes(oids: &[u32]) -> String {
     format!(
-        "SELECT c.oid, c.reltuples::int8, pg_total_relation_size(c.oid) \
+        "SELECT c.oid, CASE WHEN c.relkind = 'p' THEN 0 ELSE {} END, \
+         CASE WHEN c.relkind NOT IN ('v', 'f') THEN pg_total_relation_size(c.oid) END \
          FROM pg_class c WHERE c.oid = ANY ({})",
+        rows_of("c"),
         array(oids)
     )
 }
@@ -59,7 +73,7 @@ pub(super) enum Change {
     Truncate,
 }
 
-/// Root, table, constraint, what it does, how far away, rows in the table.
+/// Root, table, constraint, what it does, how far away, rows in the table, its OID.
 pub(super) fn cascades(oids: &[u32], change: Change) -> String {
     let (does, acts, goes_on) = match change {
         // Rows that are deleted delete others; those that lose their reference do not.
@@ -80,36 +94,51 @@ pub(super) fn cascades(oids: &[u32], change: Change) -> String {
            JOIN pg_constraint c ON c.contype = 'f' AND c.confrelid = h.child \
            WHERE h.depth < {MAX_DEPTH} AND {goes_on} AND {acts}) \
          SELECT DISTINCT ON (h.root, h.con) h.root, n.nspname || '.' || k.relname, o.conname, \
-           h.does, h.depth, k.reltuples::int8 \
+           h.does, h.depth, {}, h.child \
          FROM hit h JOIN pg_constraint o ON o.oid = h.con JOIN pg_class k ON k.oid = h.child \
          JOIN pg_namespace n ON n.oid = k.relnamespace \
          ORDER BY h.root, h.con, h.depth LIMIT {}",
         array(oids),
+        rows_of("k"),
         MOST + 1
     )
 }
 
-/// One row of [`cascades`], with its root.
-pub(super) fn cascade(row: &[Option<String>], change: Change) -> Option<(u32, Cascade)> {
+/// One row of [`cascades`].
+pub(super) struct Passed {
+    pub root: u32,
+    /// The table that is changed, and how, as its triggers see it.
+    pub child: u32,
+    pub action: Action,
+    pub shown: Cascade,
+}
+
+pub(super) fn cascade(row: &[Option<String>], change: Change) -> Option<Passed> {
+    use Action::{PostgresDelete, PostgresTruncate, PostgresUpdate};
     let text = |i: usize| row.get(i).and_then(Option::as_deref);
-    let rule = match (change, text(3)?) {
-        (Change::Delete, "c") => "ON DELETE CASCADE",
-        (Change::Delete, "n") => "ON DELETE SET NULL",
-        (Change::Delete, "d") => "ON DELETE SET DEFAULT",
-        (Change::Update, "c") => "ON UPDATE CASCADE, if a key changes",
-        (Change::Update, "n") => "ON UPDATE SET NULL, if a key changes",
-        (Change::Update, "d") => "ON UPDATE SET DEFAULT, if a key changes",
-        (Change::Truncate, _) => "TRUNCATE CASCADE empties it",
+    let (rule, action) = match (change, text(3)?) {
+        (Change::Delete, "c") => ("ON DELETE CASCADE", PostgresDelete),
+        (Change::Delete, "n") => ("ON DELETE SET NULL", PostgresUpdate),
+        (Change::Delete, "d") => ("ON DELETE SET DEFAULT", PostgresUpdate),
+        (Change::Update, "c") => ("ON UPDATE CASCADE, if a key changes", PostgresUpdate),
+        (Change::Update, "n") => ("ON UPDATE SET NULL, if a key changes", PostgresUpdate),
+        (Change::Update, "d") => ("ON UPDATE SET DEFAULT, if a key changes", PostgresUpdate),
+        (Change::Truncate, _) => ("TRUNCATE CASCADE empties it", PostgresTruncate),
         _ => return None,
     };
-    let cascade = Cascade {
+    let shown = Cascade {
         table: text(1)?.to_owned(),
         constraint: text(2)?.to_owned(),
         rule,
         depth: text(4)?.parse().ok()?,
         rows: count(text(5)),
     };
-    Some((text(0)?.parse().ok()?, cascade))
+    Some(Passed {
+        root: text(0)?.parse().ok()?,
+        child: text(6)?.parse().ok()?,
+        action,
+        shown,
+    })
 }
 
 /// A number of rows; a table that was never analysed has -1.
