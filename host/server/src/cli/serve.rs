@@ -7,6 +7,8 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::{FormatFields, format};
 
 use crate::assemble::{Parts, Purpose};
 use crate::config::{Config, Log, LogFormat};
@@ -72,6 +74,25 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("the asynchronous runtime cannot start")
 }
 
+/// Fields as `tracing` writes them, but nothing in them begins a new line or moves the cursor: much of
+/// what is logged was written by strangers, as a startup packet's user.
+fn one_line() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    format::debug_fn(|out, field, value| {
+        match field.name() {
+            "message" => {}
+            name => write!(out, "{}=", name.trim_start_matches("r#"))?,
+        }
+        for c in format!("{value:?}").chars() {
+            match c {
+                c if c.is_control() => write!(out, "{}", c.escape_unicode())?,
+                c => out.write_char(c)?,
+            }
+        }
+        Ok(())
+    })
+    .delimited(" ")
+}
+
 fn start_log(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.filter)
         .with_context(|| format!("log.filter {:?} is not a tracing filter", log.filter))?;
@@ -79,8 +100,58 @@ fn start_log(log: &Log) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match log.format {
-        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Text => builder.with_ansi(false).fmt_fields(one_line()).init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Whatever a stranger calls itself, it writes no line of its own into the log.
+    #[test]
+    fn one_event_is_one_line() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let to = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .fmt_fields(one_line())
+            .with_writer(move || Copy(to.clone()))
+            .finish();
+        let user = "eve\r\n2026-01-01T00:00:00Z ERROR all is lost\u{1b}[2K\u{85}";
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(%user, quoted = user, n = 7, "login of {user} failed");
+        });
+        let text = String::from_utf8(written.lock().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
+        for part in [
+            "login of eve",
+            "user=eve",
+            "quoted=\"eve",
+            "n=7",
+            "all is lost",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    struct Copy(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Copy {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 }
