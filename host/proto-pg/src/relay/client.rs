@@ -10,7 +10,7 @@ use super::judge::{Judge, forgets, request};
 use super::{Direction, End, Link, UpstreamSender, scratch, violation};
 use crate::analysis::{CopyFormat, CopyKind};
 use crate::refusal::Refused;
-use crate::statements::{Budget, CopyIn, Forgets, Judged, Run};
+use crate::statements::{Budget, CopyIn, Forgets, Judged, Prepared, Run};
 use crate::survey::About;
 use crate::upstream::{Sender, Statement, Stream};
 use crate::wire::backend::TxStatus;
@@ -83,6 +83,9 @@ pub(crate) struct FromClient {
     pub(super) judge: Judge,
     /// What is kept under names.
     pub(super) named: Budget,
+    /// What the last message parsed, if its views were vouched for then: the server has looked them up
+    /// and holds locks on them until this is bound. Only what ends a transaction would let them go.
+    pub(super) parsed: Option<Arc<Prepared>>,
     /// A text of this session was too large to be analysed inline.
     pub(super) large_texts: bool,
     /// Syncs during a COPY … FROM STDIN: the server ignores them, unless it has given up the COPY
@@ -104,6 +107,7 @@ impl FromClient {
             sender,
             judge,
             named,
+            parsed: None,
             large_texts: false,
             held_syncs: 0,
         }
@@ -169,6 +173,9 @@ impl FromClient {
             && self.during_copy(tag, &frame, seq).await?
         {
             return Ok(());
+        }
+        if !matches!(tag, Tag::Bind | Tag::Describe | Tag::Flush) {
+            self.parsed = None;
         }
         if tag == Tag::Sync {
             self.judge.synced();

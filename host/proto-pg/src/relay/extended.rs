@@ -333,11 +333,12 @@ impl FromClient {
         let judged = prepared.judged.lock().clone();
         let policy = self.link.session.pin();
         let fresh = self.link.catalog.is_fresh(self.judge.held());
-        if fresh
-            && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch())
-            && self.vouched(&judged).await? == Vouched::Yes
-        {
-            return Ok(Ok(judged));
+        if fresh && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
+            let parsed = self.parsed.as_ref();
+            let locked = parsed.is_some_and(|p| Arc::ptr_eq(p, prepared));
+            if locked || self.vouched(&judged).await? == Vouched::Yes {
+                return Ok(Ok(judged));
+            }
         }
         let sql = prepared.sql.clone();
         let judged = match self.judge_plan(&sql, Some(&judged)).await? {
@@ -458,8 +459,7 @@ impl FromClient {
         let policy = self.link.session.pin();
         if judged.policy.bundle().digest == policy.bundle().digest {
             // The server has no lock yet on what it will plan only now.
-            let late = judged.analysis.statements.iter().any(|s| s.is_late());
-            if late && self.vouched(&judged).await? != Vouched::Yes {
+            if judged.is_late() && self.vouched(&judged).await? != Vouched::Yes {
                 let text = "a view that this reads may have been replaced since it was bound";
                 return Ok(Err(Refused::new("42501", text).hint("Bind it again.")));
             }

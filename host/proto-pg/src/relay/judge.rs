@@ -452,12 +452,7 @@ impl FromClient {
         sql: &[u8],
         before: Option<&Judged>,
     ) -> Result<Result<Judged, Refused>, End> {
-        // What is planned for the first time is looked at again when it is bound.
-        let judged = match before {
-            None => self.judge_known(sql).await?,
-            Some(_) => self.judge_text(sql).await?,
-        };
-        let mut judged = match judged {
+        let mut judged = match self.judge_text(sql).await? {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };

@@ -64,7 +64,9 @@ impl FromClient {
         };
         self.judge.parsed(&name, &judged.analysis);
         let hides = ran.is_some() && self.hides(&judged);
+        let locked = ran.is_none() && !judged.is_late();
         let prepared = Arc::new(Prepared::new(sql, types, judged).charged(charge));
+        self.parsed = Some(prepared.clone()).filter(|_| locked);
         self.link.flow.lock().sent_parse(name, prepared, ran, hides);
         Ok(())
     }

@@ -85,6 +85,12 @@ impl Judged {
         !self.indifferent && self.analysis.shadowed && self.moves.count() != self.moved
     }
 
+    /// Is any of it planned only when it runs, and what it names looked up and locked only then?
+    pub fn is_late(&self) -> bool {
+        let mut statements = self.analysis.statements.iter();
+        statements.any(crate::analysis::StatementShape::is_late)
+    }
+
     /// Does the verdict still stand under what is active now?
     pub fn is_current(&self, policy: &dyn Policy, snapshot: &Arc<Snapshot>, epoch: Epoch) -> bool {
         let means_the_same = self.epoch.path == epoch.path
@@ -213,10 +219,9 @@ impl Portal {
         if self.judged.indifferent {
             return false;
         }
-        let mut statements = self.judged.analysis.statements.iter();
         let path = self.epoch.path != now.path;
         let names = self.judged.by_name && self.epoch.names != now.names;
-        (path || names) && statements.any(crate::analysis::StatementShape::is_late)
+        (path || names) && self.judged.is_late()
     }
 
     /// Its columns, if the server has told them for the portal or the statement.

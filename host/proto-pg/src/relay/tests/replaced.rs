@@ -67,7 +67,11 @@ fn shown(a: &Answer) -> Option<&str> {
 }
 
 async fn bound(c: &mut Client) -> Answer {
-    c.bind("", "s", &[], false);
+    bound_as(c, "s").await
+}
+
+async fn bound_as(c: &mut Client, statement: &str) -> Answer {
+    c.bind("", statement, &[], false);
     encode::execute(&mut c.out, b"", 0);
     encode::empty(&mut c.out, b'S');
     c.send().await;
@@ -360,6 +364,40 @@ async fn without_a_connection_to_ask_on() {
     for (definition, expected) in [(CLEAN, Some("Ann")), (SECRET, None), (CLEAN, Some("Ann"))] {
         b.past(definition);
         assert_eq!(shown(&c.query("SELECT x FROM v").await), expected);
+        b.past(definition);
+        // In the middle of a batch nobody could be asked.
+        let a = c.prepared("SELECT x || '' FROM v", &[], false).await;
+        assert_eq!((shown(&a), a.code()), (expected, ""), "{a:?}");
+    }
+    b.assert_nothing_got_out();
+}
+
+/// Where it is parsed, the server locks what it has looked up; a COMMIT in the same batch lets it go.
+#[tokio::test(flavor = "multi_thread")]
+async fn between_parse_and_bind() {
+    let b = Bench::new(Postgres::shared(), "r_parsed");
+    let mut c = b.client().await;
+    for between in [None, Some("COMMIT"), Some("ROLLBACK")] {
+        b.past(CLEAN);
+        encode::parse(&mut c.out, b"", b"SELECT x || '' FROM v", &[]);
+        encode::empty(&mut c.out, b'H');
+        c.send().await;
+        assert_eq!(c.next().await.unwrap().tag, '1');
+        let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'v'::regclass";
+        assert_eq!(b.pg.sql(b.database, locks), "1");
+        if let Some(sql) = between {
+            encode::parse(&mut c.out, b"end", sql.as_bytes(), &[]);
+            c.bind("end", "end", &[], false);
+            encode::execute(&mut c.out, b"end", 0);
+            encode::object(&mut c.out, b'C', b'S', b"end");
+            encode::empty(&mut c.out, b'H');
+            c.send().await;
+            while c.next().await.unwrap().tag != '3' {}
+            b.past(SECRET);
+        }
+        let a = bound_as(&mut c, "").await;
+        let expected = Some("Ann").filter(|_| between.is_none());
+        assert_eq!(shown(&a), expected, "{between:?}: {a:?}");
     }
     b.assert_nothing_got_out();
 }
