@@ -5,6 +5,7 @@
 
 mod copy;
 mod frame;
+mod inside;
 mod kind;
 mod row;
 pub(crate) mod stream;

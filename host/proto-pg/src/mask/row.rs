@@ -1,5 +1,7 @@
 //! A masking plan compiled for the rows of one portal.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use pipeline::mask::{
     MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan, Masked, REDACTED, Step,
@@ -7,13 +9,17 @@ use pipeline::mask::{
 
 use super::MaskError;
 use super::frame::{NULL, Row, begin, bodies, copy_values, finish, patch};
+use super::inside::Inside;
 use super::kind::Kind;
 use crate::analysis::{Field, Taint};
+use crate::catalog::Snapshot;
 
 /// What is done to one column.
 #[derive(Debug)]
 pub(super) struct Column {
     kind: Kind,
+    /// Of values in binary format that are neither text nor JSON.
+    inside: Option<Inside>,
     /// NULL whatever the plan says.
     tainted: bool,
     before: Vec<Step>,
@@ -26,8 +32,10 @@ impl Column {
         !self.tainted && !self.inspect && self.before.is_empty() && self.after.is_empty()
     }
 
+    /// What has no shape is NULL for a plugin: such a value is not among those that it was sent.
     fn only_inspects(&self) -> bool {
-        self.inspect && !self.tainted && self.before.is_empty() && self.after.is_empty()
+        let plain = self.before.is_empty() && self.after.is_empty() && self.inside.is_none();
+        self.inspect && !self.tainted && plain
     }
 
     fn only_detects(&self) -> bool {
@@ -37,7 +45,11 @@ impl Column {
 
     /// Does a column that only detects leave this value as it is?
     fn leaves(&self, value: &[u8]) -> bool {
-        self.kind.leaves(&self.before, value) && self.kind.leaves(&self.after, value)
+        let leave = |steps: &[Step]| match &self.inside {
+            Some(inside) => steps.is_empty() || !hits(inside, steps, value),
+            None => self.kind.leaves(steps, value),
+        };
+        leave(&self.before) && leave(&self.after)
     }
 
     /// It hides nothing but what the host finds in it, and stars may stand in it. Plugins judge whole
@@ -176,6 +188,13 @@ impl RowMask {
             only_detects: columns.iter().all(Column::only_detects),
             columns,
         }
+    }
+
+    /// Values in binary format are taken apart by these types.
+    pub fn knowing(mut self, types: &Arc<Snapshot>) -> Self {
+        let inside = self.columns.iter_mut().filter_map(|c| c.inside.as_mut());
+        inside.for_each(|inside| inside.knowing(types));
+        self
     }
 
     pub(super) fn columns(&self) -> &[Column] {
@@ -408,10 +427,10 @@ impl Column {
             return Masked::Null;
         }
         if !self.inspect {
-            return self.kind.mask(&self.before, value, out);
+            return self.first(value, out);
         }
         let mut sent = BytesMut::new();
-        let first = self.kind.mask(&self.before, value, &mut sent);
+        let first = self.first(value, &mut sent);
         if first == Masked::Null {
             return Masked::Null;
         }
@@ -433,7 +452,7 @@ impl Column {
             Masked::Changed => &edited,
             Masked::Same => input,
         };
-        match self.kind.mask(&self.after, input, out) {
+        match self.steps(&self.after, input, out) {
             Masked::Same if first == Masked::Same && second == Masked::Same => Masked::Same,
             Masked::Same => {
                 out.put_slice(input);
@@ -443,16 +462,43 @@ impl Column {
         }
     }
 
+    /// What is done before a plugin looks at a value.
+    fn first(&self, value: &[u8], out: &mut BytesMut) -> Masked {
+        match &self.inside {
+            // Nobody could tell a plugin what is in it.
+            Some(inside) if self.inspect && inside.all(value).is_none() => Masked::Null,
+            _ => self.steps(&self.before, value, out),
+        }
+    }
+
+    fn steps(&self, steps: &[Step], value: &[u8], out: &mut BytesMut) -> Masked {
+        match &self.inside {
+            Some(inside) if !steps.is_empty() => match hits(inside, steps, value) {
+                true => Masked::Null,
+                false => Masked::Same,
+            },
+            _ => self.kind.mask(steps, value, out),
+        }
+    }
+
     fn collect(&self, index: usize, value: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
         if !self.inspect || self.tainted {
             return Ok(());
         }
         let mut sent = BytesMut::new();
-        let data: &[u8] = match self.kind.mask(&self.before, value, &mut sent) {
+        let texts;
+        let data: &[u8] = match self.first(value, &mut sent) {
             // `mask` asks for no edit of a value that is NULL by then.
             Masked::Null => return Ok(()),
             Masked::Changed => &sent,
-            Masked::Same => value,
+            Masked::Same => match &self.inside {
+                // What is in it as text, since a plugin cannot take it apart.
+                Some(inside) => {
+                    texts = inside.all(value).unwrap_or_default();
+                    &texts
+                }
+                None => value,
+            },
         };
         let column = u16::try_from(index).map_err(|_| MaskError::TooLarge)?;
         let end = batch.data.len() + data.len();
@@ -465,8 +511,16 @@ impl Column {
     }
 }
 
+/// Does a step hide the value, or find something in it?
+fn hits(inside: &Inside, steps: &[Step], value: &[u8]) -> bool {
+    steps.iter().any(Step::hides)
+        || inside.any(value, |text| steps.iter().any(|step| !step.leaves(text)))
+}
+
 fn column(field: &Field, taint: &Taint, actions: &[MaskAction], keys: &MaskKeys) -> Column {
-    let kind = Kind::of(field.type_oid, field.format == 1);
+    let binary = field.format == 1;
+    let kind = Kind::of(field.type_oid, binary);
+    let inside = (binary && kind == Kind::Other).then(|| Inside::of(field.type_oid));
     let compile = |actions: &[MaskAction]| -> Vec<Step> {
         actions
             .iter()
@@ -474,11 +528,12 @@ fn column(field: &Field, taint: &Taint, actions: &[MaskAction], keys: &MaskKeys)
             .collect()
     };
     if matches!(taint, Taint::Exact(_)) {
-        return labelled(kind, compile(actions));
+        return labelled(kind, inside, compile(actions));
     }
     let mut parts = actions.splitn(2, |a| *a == MaskAction::Inspect);
     Column {
         kind,
+        inside,
         tainted: *taint == Taint::Tainted,
         before: compile(parts.next().unwrap_or_default()),
         inspect: actions.contains(&MaskAction::Inspect),
@@ -488,13 +543,14 @@ fn column(field: &Field, taint: &Taint, actions: &[MaskAction], keys: &MaskKeys)
 
 /// A column that policy hides: its values go to no plugin, which could write them elsewhere, and
 /// what a masker wants to keep of them is little.
-fn labelled(kind: Kind, steps: Vec<Step>) -> Column {
+fn labelled(kind: Kind, inside: Option<Inside>, steps: Vec<Step>) -> Column {
     let mut before: Vec<Step> = steps.into_iter().map(Step::hiding).collect();
     if !before.iter().any(Step::hides) {
         before = vec![Step::Redact(REDACTED.into())];
     }
     Column {
         kind,
+        inside,
         tainted: false,
         before,
         inspect: false,

@@ -76,7 +76,7 @@ pub(super) async fn build(
         .mask_plan(session.info(), &columns)
         .await;
     ActiveMask {
-        mask: RowMask::build(fields, &taints, &plan, &link.mask_keys),
+        mask: RowMask::build(fields, &taints, &plan, &link.mask_keys).knowing(&judged.snapshot),
         plan,
     }
 }

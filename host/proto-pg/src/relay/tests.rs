@@ -7,6 +7,7 @@ use crate::testing::client::Client;
 use crate::testing::postgres::{self, Postgres};
 
 mod activation;
+mod binary;
 mod compute;
 mod conformance;
 mod holds;
