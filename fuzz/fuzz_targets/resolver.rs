@@ -48,7 +48,7 @@ fn world() -> World {
     add(5, &["2618", "16500", "0", "1259", "16401", "0", "n"]);
     for (i, name) in FUNCTIONS.iter().enumerate() {
         let oid = (1_000 + i).to_string();
-        add(6, &[&oid, "11", name, "i", "f", "12", "f", "25"]);
+        add(6, &[&oid, "11", name, "i", "f", "12", "f", "25", "f"]);
     }
     add(7, &["12", "internal"]);
     for (oid, name) in [("23", "int4"), ("25", "text"), ("16", "bool"), ("2249", "record")] {

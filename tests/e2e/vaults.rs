@@ -79,6 +79,13 @@ impl Vaults {
                               CREATE DATABASE {PRISTINE} OWNER {LOGIN}"),
                 )
                 .unwrap();
+            // Two clusters are not tidied up at the same moment, and plans and the order of rows show it.
+            for sql in [
+                "ALTER SYSTEM SET autovacuum = off",
+                "SELECT pg_reload_conf()",
+            ] {
+                cluster.sql("postgres", sql).unwrap();
+            }
             vault::fill(&cluster, PRISTINE, variant).unwrap();
             copy(&cluster);
             cluster.trust(SUPERUSER).unwrap();

@@ -16,7 +16,6 @@ const P: super::Defence = PINNED;
 const ANY: super::Defence = MASKED.or(NULLED).or(REFUSED).or(REDACTED);
 
 /// A documented limit: payloads are passed on as they are.
-const TELLS: &str = "what functions of the schema send to those who listen";
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
@@ -25,14 +24,22 @@ pub const ROWS: &[Row] = &[
     row("B21", M, &["COPY people (id, ssn) TO STDOUT"]),
     row("B21", M.or(R), &["COPY (SELECT ssn AS id FROM people) TO STDOUT"]),
     row("B21", M.or(R), &["COPY (SELECT upper(ssn), salary FROM people) TO STDOUT"]),
-    row("B21", R, &["COPY people TO STDOUT (FORMAT csv)"]),
-    row("B21", R, &["COPY people TO STDOUT WITH CSV HEADER FORCE QUOTE *"]),
-    row("B21", R, &["COPY people TO STDOUT (FORMAT binary)"]),
-    row("B21", R, &["COPY BINARY people TO STDOUT"]),
-    row("B21", R, &["COPY people TO STDOUT (DELIMITER '|')"]),
+    row("B21", M, &["COPY people TO STDOUT (FORMAT csv)"]),
+    row("B21", M, &["COPY people TO STDOUT WITH CSV HEADER FORCE QUOTE *"]),
+    row("B21", M, &["COPY people TO STDOUT (FORMAT binary)"]),
+    row("B21", M, &["COPY BINARY people TO STDOUT"]),
+    row("B21", M, &["COPY people TO STDOUT (DELIMITER '|')"]),
     row("B21", R, &["COPY people TO STDOUT (NULL 'x')"]),
-    row("B21", R, &["COPY people TO STDOUT (HEADER)"]),
+    row("B21", M, &["COPY people TO STDOUT (HEADER)"]),
     row("B21", R.or(M), &["COPY people TO STDOUT (ENCODING 'LATIN1')"]),
+    row("B21", M, &["COPY people (name, ssn, born) TO STDOUT (FORMAT csv, DELIMITER ';', QUOTE '''', ESCAPE '#', NULL 'nothing')"]),
+    row("B21", M, &["COPY (SELECT upper(ssn), md5(ssn) FROM people) TO STDOUT (FORMAT csv, FORCE_QUOTE *, HEADER)"]),
+    row("B21", M, &["COPY (SELECT upper(ssn), salary / 10, ARRAY[ssn] FROM people) TO STDOUT (FORMAT binary)"]),
+    row("B21", M, &["COPY (SELECT ssn AS name, id FROM people) TO STDOUT (FORMAT binary)"]),
+    row("B21", M, &["COPY (SELECT coalesce(a.name, b.ssn) FROM people a, people b) TO STDOUT (FORMAT csv)"]),
+    row("B21", M.or(N), &["COPY (SELECT name FROM people UNION ALL SELECT ssn FROM people) TO STDOUT CSV"]),
+    row("B21", R, &["COPY people (id, ssn) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"]),
+    row("B21", R, &["COPY (SELECT ssn FROM people) TO STDOUT (FORMAT text, NULL 'q')"]),
     row("B21", M, &["COPY events_2025 TO STDOUT"]),
     row("B21", M, &["COPY vehicles TO STDOUT"]),
     row("B21", M.or(R), &["COPY (TABLE staff_codes) TO STDOUT"]),
@@ -115,8 +122,8 @@ pub const ROWS: &[Row] = &[
     // B25: notifications.
     row("B25", R, &["LISTEN ears", "SELECT pg_notify('ears', ssn) FROM people WHERE id = 1", "SELECT 1"]).alone(),
     row("B25", R, &["SELECT pg_notify(ssn, '') FROM people WHERE id = 1"]).inert("nobody listens"),
-    row("B25", N, &["LISTEN ears", "SELECT tell(1)", "SELECT 1"]).alone().open(TELLS),
-    wire("B25", R, "another session listens while one notifies", overheard).open(TELLS),
+    row("B25", ANY, &["LISTEN ears", "SELECT tell(1)", "SELECT 1"]).alone(),
+    wire("B25", ANY, "another session listens while one notifies", overheard),
     row("B25", R, &["NOTIFY ears, 'a constant'", "SELECT pg_notify('ears', (SELECT code FROM staff_codes WHERE id = 1))"]).inert("nobody listens"),
     row("B25", R, &["SELECT pg_logical_emit_message(false, 'x', ssn) FROM people"]),
 

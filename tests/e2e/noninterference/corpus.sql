@@ -337,3 +337,44 @@ BEGIN ;; DO $$ BEGIN PERFORM set_config('my.x', (SELECT ssn FROM people WHERE id
 18: SELECT * FROM bookings ORDER BY room
 18: BEGIN ;; INSERT INTO bookings VALUES ('[1,2)', '[2024-01-02,2024-01-03)', 'x') ;; ROLLBACK
 18: SELECT room, during, guest || '' FROM bookings ORDER BY room
+-- What computing a column that nobody uses could tell: the server leaves most of them out, not all.
+SELECT id, name FROM halves ORDER BY id
+SELECT count(*) FROM halves
+SELECT id, half FROM halves ORDER BY id
+SELECT h FROM halves h ORDER BY id
+SELECT count(h) FROM halves h
+SELECT id FROM halves ORDER BY id FOR UPDATE
+SELECT id FROM some_halves ORDER BY id FOR SHARE
+SELECT id FROM (SELECT id FROM some_halves) AS t ORDER BY id FOR UPDATE
+SELECT o.id FROM orders o, some_halves h WHERE h.id = o.id ORDER BY 1 FOR UPDATE OF o
+SELECT city FROM (SELECT DISTINCT city, half FROM halves) AS t ORDER BY 1
+SELECT id FROM (SELECT DISTINCT ON (id) id, half FROM halves ORDER BY id) AS t
+SELECT id FROM (SELECT id, half FROM halves UNION ALL SELECT 0, 0) AS t ORDER BY id
+SELECT id FROM (SELECT id, half FROM halves GROUP BY id, half) AS t ORDER BY id
+SELECT id FROM (SELECT id, half FROM halves ORDER BY half) AS t
+SELECT id FROM (SELECT id, half, random() AS r FROM halves) AS t ORDER BY id
+SELECT id FROM (SELECT id, half + random() AS r FROM halves) AS t ORDER BY id
+SELECT id FROM (SELECT id, half, generate_series(1, 2) FROM halves) AS t ORDER BY id
+SELECT id FROM (SELECT id, generate_series(1, half) FROM halves) AS t ORDER BY id
+SELECT id FROM (SELECT id, rank() OVER (ORDER BY half) FROM halves) AS t ORDER BY id
+SELECT id FROM (SELECT id, half FROM halves OFFSET 0) AS t ORDER BY id
+SELECT t.id FROM orders o LEFT JOIN LATERAL (SELECT id, half FROM halves h WHERE h.id = o.id) AS t ON true ORDER BY 1
+SELECT j.id FROM (halves h JOIN orders o USING (id)) AS j ORDER BY 1
+WITH t AS (SELECT id, half FROM halves) SELECT id FROM t ORDER BY id
+WITH t AS MATERIALIZED (SELECT id, half FROM halves) SELECT id FROM t ORDER BY id
+WITH t AS (SELECT id, half FROM halves) SELECT a.id FROM t a JOIN t b USING (id) ORDER BY 1
+WITH t AS NOT MATERIALIZED (SELECT id, half FROM halves) SELECT a.id FROM t a JOIN t b USING (id) ORDER BY 1
+WITH t AS (SELECT id, half FROM halves), u AS (SELECT id FROM t) SELECT a.id FROM u a, u b WHERE a.id = b.id ORDER BY 1
+WITH t AS (SELECT id, half, random() FROM halves) SELECT id FROM t ORDER BY id
+WITH t AS (SELECT id, half FROM halves WHERE random() < 2) SELECT id FROM t ORDER BY id
+WITH RECURSIVE t AS (SELECT id, half FROM halves) SELECT id FROM t ORDER BY id
+BEGIN ;; UPDATE scratch SET n = 1 FROM some_halves h WHERE h.id = scratch.id ;; ROLLBACK
+BEGIN ;; UPDATE scratch SET n = 1 FROM (SELECT id FROM some_halves) AS h WHERE h.id = scratch.id ;; ROLLBACK
+BEGIN ;; DELETE FROM scratch USING some_halves h WHERE h.id = scratch.id ;; ROLLBACK
+BEGIN ;; MERGE INTO scratch s USING some_halves h ON h.id = s.id WHEN MATCHED THEN DELETE ;; ROLLBACK
+BEGIN ;; WITH t AS (SELECT id FROM some_halves) UPDATE scratch SET n = 1 FROM t WHERE t.id = scratch.id ;; ROLLBACK
+BEGIN ;; INSERT INTO scratch (id, note) SELECT id + 500, name FROM halves ;; ROLLBACK
+BEGIN ;; UPDATE halves SET name = 'x' WHERE id = 1 RETURNING id ;; ROLLBACK
+SELECT id, coalesce(ssn, (1 / (id - 3))::text) FROM halves ORDER BY id
+BEGIN ;; CREATE MATERIALIZED VIEW m AS SELECT id, half FROM halves WITH NO DATA ;; REFRESH MATERIALIZED VIEW m ;; ROLLBACK
+SELECT salary / 3, salary % 7, salary / 2 % 5 FROM people ORDER BY id

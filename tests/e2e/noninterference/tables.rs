@@ -72,6 +72,8 @@ pub const TABLES: &[Table] = &[
     Table { name: "staff", columns: &[("id", Int, false), ("name", Text, false), ("city", Text, false), ("level", Int, false), ("active", Bool, false)] },
     Table { name: "staff_codes", columns: &[("id", Int, false), ("name", Text, false), ("code", Text, true), ("k", Int, true), ("city", Text, false)] },
     Table { name: "staff_codes_again", columns: &[("a", Text, true), ("b", Int, false), ("c", Text, true)] },
+    Table { name: "halves", columns: &[("id", Int, false), ("name", Text, false), ("city", Text, false), ("half", Int, true), ("ssn", Text, true)] },
+    Table { name: "some_halves", columns: &[("id", Int, false), ("city", Text, false)] },
     Table { name: "dept_stats", columns: &[("dept", Text, false), ("heads", Int, false), ("rating", Num, false)] },
     Table { name: "active_people", columns: &[("id", Int, false), ("name", Text, false), ("notes", Text, false), ("ssn", Text, true)] },
     Table { name: "people_copy", columns: &[("id", Int, false), ("tax", Text, true), ("more", Int, true), ("city", Text, false)] },

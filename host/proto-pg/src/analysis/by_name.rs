@@ -19,7 +19,8 @@ pub(super) fn execute(s: &nodes::ExecuteStmt, cx: &mut Cx<'_>, depth: usize) -> 
     for param in s.params() {
         walk.expressions(param);
     }
-    let remembered = cx.ctx.state.prepared(name);
+    let mut remembered = cx.ctx.state.prepared(name);
+    remembered.meanings.extend(cx.made(name));
     let mut lost = false;
     let mut known = Vec::new();
     let mut meant_now = Vec::new();
@@ -139,7 +140,8 @@ fn again(name: &str, prepared: &Prepared, cx: &mut Cx<'_>, depth: usize) -> Vec<
 pub(super) fn fetch(s: &nodes::FetchStmt, cx: &mut Cx<'_>, depth: usize) -> Draft {
     let mut draft = cx_session(cx);
     let name = s.portalname().unwrap_or_default();
-    let remembered = cx.ctx.state.cursor(name);
+    let mut remembered = cx.ctx.state.cursor(name);
+    remembered.meanings.extend(cx.made(name));
     if remembered.rest == Rest::Forgotten {
         let mut walk = cx.walk();
         walk.odd("FETCH from a cursor that is not remembered");

@@ -32,6 +32,20 @@ impl Verb {
     }
 }
 
+impl Over {
+    /// The server says that it has done this, and nothing else.
+    pub fn is_told(&self, tag: &str) -> bool {
+        tag == match self {
+            Self::Nothing => return false,
+            Self::Statement(_) => "DEALLOCATE",
+            Self::Statements => "DEALLOCATE ALL",
+            Self::Portal(_) => "CLOSE CURSOR",
+            Self::Portals => "CLOSE CURSOR ALL",
+            Self::Everything => "DISCARD ALL",
+        }
+    }
+}
+
 /// Prepared statements and portals that are gone when the statement is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Over {

@@ -98,7 +98,10 @@ fn tables<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
                 walk.found.copies = Some(MOVES);
             }
         }
-        Node::RefreshMatViewStmt(s) => touches(walk, Action::PostgresAlter, s.relation()),
+        Node::RefreshMatViewStmt(s) => {
+            touches(walk, Action::PostgresAlter, s.relation());
+            tells::refreshed(walk, s.relation());
+        }
         Node::IndexStmt(s) => {
             touches(walk, Action::PostgresAlter, s.relation());
             let keys = s.index_params().iter().map(Node::IndexElem);

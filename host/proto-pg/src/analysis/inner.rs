@@ -13,6 +13,7 @@ pub(super) fn merge(into: &mut Summary, inner: &Summary, planned_only: bool) {
     into.plans_code |= inner.plans_code;
     into.parses_code |= inner.parses_code;
     into.shadowed |= inner.shadowed;
+    into.tells |= inner.tells;
     into.defined.extend(&inner.defined);
     into.parsed &= inner.parsed;
     into.unknown_names |= inner.unknown_names;

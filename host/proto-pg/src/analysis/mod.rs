@@ -13,8 +13,10 @@ mod by_name;
 mod changes;
 mod command;
 mod conditions;
+mod copy;
 mod ddl;
 mod defined;
+mod draft;
 mod expression;
 mod found;
 mod frees;
@@ -46,12 +48,12 @@ use pipeline::{
     Access, Action, Column, LabelCatalog, Named, Relation, Resource, SqlFacts, SqlKind, Target,
 };
 
-use crate::catalog::{SessionState, Snapshot};
+use crate::catalog::{Prepared, SessionState, Snapshot};
 
 pub(crate) use command::{Command, Over};
 pub(crate) use defined::Defined;
 pub(crate) use settings::refuse as pinned;
-pub use shape::{CopyFormat, CopyKind, Field, StatementShape, Taint, TxEffect};
+pub use shape::{CopyKind, CopyStyle, Field, StatementShape, Taint, TxEffect};
 pub(crate) use summary::{Effect, Summary};
 
 /// Bounds of the work that one text may cause.
@@ -212,6 +214,7 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
         budget: ctx.limits.max_nodes,
         text: text.into(),
         again: false,
+        made: Vec::new(),
     };
     let mut summaries = Vec::new();
     let mut commands = Vec::new();
@@ -226,6 +229,10 @@ fn analyse_text(text: &str, ctx: &Ctx<'_>) -> Result<Analysis, Unfit> {
         let mut effects = summary.effects.iter();
         let sets_path = effects.any(|e| matches!(e, Effect::Path | Effect::Ends));
         let moves = sets_path || summary.changes_catalog;
+        let made = summary.effects.iter();
+        let made = made.filter_map(|effect| Prepared::by(effect, &cx.text));
+        cx.made
+            .extend(made.map(|meaning| ctx.state.stamped(meaning)));
         summaries.push(Arc::new(summary));
         if moves {
             // The statements behind it run under another path, or find other relations on it.

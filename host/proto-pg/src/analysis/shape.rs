@@ -48,11 +48,37 @@ pub enum TxEffect {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyFormat {
-    Text,
-    Csv,
+/// How COPY writes values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyStyle {
+    /// NULL is `\\N`.
+    Text {
+        delimiter: u8,
+        header: bool,
+    },
+    Csv {
+        delimiter: u8,
+        quote: u8,
+        escape: u8,
+        null: Box<str>,
+        header: bool,
+    },
     Binary,
+}
+
+impl CopyStyle {
+    /// The first line holds names.
+    pub fn has_header(&self) -> bool {
+        match self {
+            Self::Text { header, .. } | Self::Csv { header, .. } => *header,
+            Self::Binary => false,
+        }
+    }
+
+    /// The server says that it writes it.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary)
+    }
 }
 
 /// COPY over the wire.
@@ -60,9 +86,8 @@ pub enum CopyFormat {
 pub enum CopyKind {
     In,
     Out {
-        format: CopyFormat,
-        /// No option but the format: text has tabs, `\N` and no header.
-        default_options: bool,
+        /// None: in a way that cannot be read here.
+        style: Option<CopyStyle>,
         /// When every column of the stream is known: they go to `taints` like a RowDescription's.
         fields: Option<Vec<Field>>,
     },

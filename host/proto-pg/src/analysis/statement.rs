@@ -8,13 +8,15 @@ use pg_raw_parse::{ConstValue, Node, nodes};
 use pipeline::{Action, SqlKind};
 
 use super::expression::constant;
-use super::found::{Place, Top};
-use super::shape::{CopyFormat, CopyKind, Field, TxEffect};
+use super::found::Top;
+use super::shape::TxEffect;
 use super::summary::{COPIES, Draft, Effect, Summary, finish};
 use super::walk::{Out, Walk};
-use super::{Ctx, by_name, ddl, settings, tells};
-use crate::catalog::Path;
+use super::{Ctx, by_name, copy, ddl, settings, tells};
+use crate::catalog::{Path, Prepared};
 
+/// Of DECLARE: WITH HOLD (parsenodes.h).
+const CURSOR_OPT_HOLD: u32 = 0x0020;
 /// DDL inside CREATE SCHEMA, a query inside EXPLAIN inside …: PostgreSQL nests no deeper than this.
 const MAX_NESTING: usize = 4;
 
@@ -26,11 +28,20 @@ pub(super) struct Cx<'a> {
     pub text: Arc<str>,
     /// A prepared text is being read again.
     pub again: bool,
+    /// What earlier statements of the text have prepared or declared.
+    pub made: Vec<Prepared>,
 }
 
 impl<'a> Cx<'a> {
     pub fn walk<'t>(&self) -> Walk<'t, 'a> {
         Walk::new(self.ctx.snapshot, self.path, self.budget)
+    }
+
+    /// What a name can stand for that the text itself has made: of statements and cursors alike, for one
+    /// of the other kind is no more than one too many.
+    pub fn made(&self, name: &str) -> Vec<Prepared> {
+        let made = self.made.iter().filter(|m| &*m.named.name == name);
+        made.cloned().collect()
     }
 
     /// Ends a walk.
@@ -57,7 +68,7 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
         Node::UpdateStmt(_) => query(node, SqlKind::Update, cx),
         Node::DeleteStmt(_) => query(node, SqlKind::Delete, cx),
         Node::MergeStmt(_) => query(node, SqlKind::Merge, cx),
-        Node::CopyStmt(s) => copy(s, cx),
+        Node::CopyStmt(s) => copy::copy(s, cx),
         Node::TransactionStmt(s) => transaction(s, cx),
         Node::VariableSetStmt(s) => set(s, cx),
         Node::VariableShowStmt(_)
@@ -101,7 +112,10 @@ fn draft<'t>(node: Node<'t>, cx: &mut Cx<'_>, depth: usize) -> Draft {
             let name: Box<str> = s.portalname().unwrap_or_default().into();
             let mut draft = cx_session(cx);
             draft.found.refuse = own_name(&name);
-            draft.effects.push(Effect::Declares(name, inner.clone()));
+            let holds = i64::from(s.options) & i64::from(CURSOR_OPT_HOLD) != 0;
+            draft
+                .effects
+                .push(Effect::Declares(name, inner.clone(), holds));
             draft.inner.push(inner);
             draft
         }
@@ -373,103 +387,4 @@ fn create_as(s: &nodes::CreateTableAsStmt, cx: &mut Cx<'_>, depth: usize) -> Dra
     draft.effects = inner.effects.clone();
     draft.inner.push(inner);
     draft
-}
-
-fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
-    let mut walk = cx.walk();
-    let server_file = s.filename().is_some() || s.is_program;
-    if server_file {
-        ddl::reaches_outside(&mut walk);
-        walk.found.database.insert(Action::PostgresUtility);
-        walk.found.writes = true;
-    }
-    if s.is_from {
-        walk.expressions(s.where_clause());
-        for place in s.relation().map(|r| walk.places(r)).unwrap_or_default() {
-            walk.writes_to(Action::PostgresInsert, place.clone());
-            tells::copied(&mut walk, s, &place);
-        }
-        walk.found.writes = true;
-        let mut draft = cx.done(walk, SqlKind::Copy);
-        draft.copy = (!server_file).then_some(CopyKind::In);
-        return draft;
-    }
-    let mut places = Vec::new();
-    match s.relation() {
-        Some(relation) => places = walk.places(relation),
-        None => walk.query(s.query(), Out::Sink),
-    }
-    let read: Vec<Place> = walk
-        .found
-        .tables
-        .iter()
-        .map(|(_, place)| place.clone())
-        .collect();
-    for place in places.iter().cloned().chain(read) {
-        walk.found.tables.insert((Action::PostgresCopyOut, place));
-    }
-    let (format, default_options) = copy_options(s);
-    let fields = match places.as_slice() {
-        [Place::Known(index)] => copy_fields(s, *index, cx),
-        _ => None,
-    };
-    // What a query's COPY sends has no description: it counts as a sink.
-    let by_query = s.relation().is_none();
-    let mut draft = cx.done(walk, SqlKind::Copy);
-    let maskable = fields.is_some() && default_options && format == CopyFormat::Text;
-    if server_file || (!maskable && !by_query) {
-        draft.unmaskable = Some("the output of this COPY cannot be masked");
-    }
-    draft.found.top = Top::Unknown;
-    draft.copy = (!server_file).then_some(CopyKind::Out {
-        format,
-        default_options,
-        fields,
-    });
-    draft
-}
-
-fn copy_options(s: &nodes::CopyStmt) -> (CopyFormat, bool) {
-    let mut format = CopyFormat::Text;
-    let mut plain = true;
-    for option in s.options() {
-        let value = match option.arg() {
-            Node::String(v) => v.sval().unwrap_or_default(),
-            _ => "",
-        };
-        match (option.defname(), value) {
-            (Some("format"), "text") => format = CopyFormat::Text,
-            (Some("format"), "csv") => format = CopyFormat::Csv,
-            (Some("format"), "binary") => format = CopyFormat::Binary,
-            // What drivers spell out is what it is anyway.
-            (Some("delimiter"), "\t") | (Some("null"), "\\N") if format == CopyFormat::Text => {}
-            _ => plain = false,
-        }
-    }
-    (format, plain)
-}
-
-/// A table's columns as COPY sends them: as listed, or all but generated ones.
-fn copy_fields(s: &nodes::CopyStmt, index: usize, cx: &Cx<'_>) -> Option<Vec<Field>> {
-    let relation = cx.ctx.snapshot.relation(index)?;
-    if !relation.is_table() {
-        return None;
-    }
-    let field = |column: &crate::catalog::ColumnInfo| Field {
-        name: column.name.to_string(),
-        table_oid: relation.oid,
-        attnum: column.number,
-        type_oid: column.type_oid,
-        type_len: -1,
-        type_mod: -1,
-        format: 0,
-    };
-    if s.attlist().is_empty() {
-        let columns = relation.columns.iter().filter(|c| !c.generated);
-        return Some(columns.map(field).collect());
-    }
-    let listed = s.attlist().iter();
-    listed
-        .map(|name| relation.column_named(name.as_str()?).map(field))
-        .collect()
 }

@@ -8,16 +8,19 @@ use pipeline::{Access, Action, Column, LabelSet, Named, Relation, Resource, SqlK
 use super::Ctx;
 use super::ddl::MOVES;
 use super::defined::Defined;
+pub(super) use super::draft::Draft;
 use super::found::{Found, Place, Top};
 use super::frees;
 use super::inner::{merge, planned};
 use super::lineage::Masked;
 use super::resolve::{ANY, CODE, Source};
-use super::shape::{Body, CopyKind, StatementShape, TxEffect};
+use super::shape::{Body, CopyKind, StatementShape};
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot, family};
 
 pub(crate) const COPIES: &str = "this would store labelled columns, or what is computed from them, \
                                  where no label protects them";
+
+pub(crate) const NO_MASK: &str = "the output of this COPY cannot be masked";
 
 /// What a statement changes in the session's state.
 #[derive(Debug, Clone)]
@@ -31,60 +34,11 @@ pub(crate) enum Effect {
     /// The last is the text that PREPARE stands in: the server reads it again whenever names may have
     /// changed their meaning.
     Prepares(Box<str>, Arc<Summary>, Arc<str>),
-    Declares(Box<str>, Arc<Summary>),
+    /// True: it outlives its transaction.
+    Declares(Box<str>, Arc<Summary>, bool),
     /// A prepared text was understood otherwise than before. The server may go on with any of its
     /// meanings: it does not look for relations that have come to stand earlier on the path.
     Means(Box<str>, Prepared),
-}
-
-/// A statement as `statement` understands it.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    pub kind: SqlKind,
-    pub found: Found,
-    pub has_limit: bool,
-    pub limit: Option<i64>,
-    pub copy: Option<CopyKind>,
-    pub transaction: Option<TxEffect>,
-    pub effects: Vec<Effect>,
-    /// Statements that run, or are prepared, inside this one.
-    pub inner: Vec<Arc<Summary>>,
-    /// What of them runs by its name only.
-    pub runs: Vec<Arc<Named>>,
-    /// The result is the inner statements' result.
-    pub shows_inner: bool,
-    /// The statement can reach every labelled column.
-    pub everything: bool,
-    /// A result that cannot be masked.
-    pub unmaskable: Option<&'static str>,
-    /// It is planned but does not run: writes count as reads.
-    pub planned_only: bool,
-    /// The result is the plan of a query with these columns, and nothing else.
-    pub plan: Option<Arc<[Source]>>,
-    /// Names mean what they mean when it runs, not when it is bound.
-    pub late: bool,
-}
-
-impl Draft {
-    pub fn new(kind: SqlKind, found: Found) -> Self {
-        Self {
-            kind,
-            found,
-            has_limit: false,
-            limit: None,
-            copy: None,
-            transaction: None,
-            effects: Vec::new(),
-            inner: Vec::new(),
-            runs: Vec::new(),
-            shows_inner: false,
-            everything: false,
-            unmaskable: None,
-            planned_only: false,
-            plan: None,
-            late: true,
-        }
-    }
 }
 
 /// One statement, resolved.
@@ -122,6 +76,10 @@ pub(crate) struct Summary {
     pub parses_code: bool,
     /// A name could come to mean a labelled relation when another one is dropped or renamed.
     pub shadowed: bool,
+    /// Nothing labelled is in it anywhere: its errors and notices cannot speak of any.
+    pub quiet: bool,
+    /// What it sends to those who listen can be anything, labelled values as well.
+    pub tells: bool,
     /// Noted where columns are labelled.
     pub defined: Defined,
 }
@@ -166,6 +124,8 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         plans_code: found.opaque || found.hidden_code,
         parses_code: found.parses_code,
         shadowed: false,
+        quiet: false,
+        tells: meets_rules(found, ctx.snapshot),
         defined: Defined::default(),
     };
     if found.sets_path {
@@ -232,12 +192,18 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     if !labelled.is_empty() {
         let mut masked = Masked::new(ctx.snapshot, &labelled);
         if summary.unmaskable.is_none() {
-            let stores = masked.stored(&found.sinks).then_some(COPIES);
+            let stores = masked.stored(&found.sinks).then_some(match draft.copy {
+                Some(CopyKind::Out { .. }) => NO_MASK,
+                _ => COPIES,
+            });
             summary.unmaskable = found.copies.or(stores);
         }
         let computed = computed(found, &labelled, &masked);
         summary.computed.extend(computed);
     }
+    summary.tells |= summary.foreign || hidden || summary.unmaskable.is_some();
+    let understood = !hidden && !draft.everything && draft.copy.is_none();
+    summary.quiet = understood && is_quiet(found, &draft.inner, &summary, ctx);
     summary.shape.body = match draft.plan {
         Some(columns) => Arc::new(Body::Plan(columns)),
         None => body(draft.found, &draft.inner, draft.shows_inner),
@@ -253,6 +219,29 @@ fn computed(found: &Found, labelled: &[Column], masked: &Masked<'_>) -> Vec<Colu
     }
     let among = masked.among(&found.computed).into_iter();
     among.cloned().collect()
+}
+
+/// A rule does what it wants with what is written.
+fn meets_rules(found: &Found, snapshot: &Snapshot) -> bool {
+    found.tables.iter().any(|(action, place)| match place {
+        Place::Known(index) if *action != Action::PostgresSelect => {
+            snapshot.relation(*index).is_none_or(|r| r.ruled)
+        }
+        _ => false,
+    })
+}
+
+/// Is nothing labelled in it, nor in what it runs?
+fn is_quiet(found: &Found, inner: &[Arc<Summary>], summary: &Summary, ctx: &Ctx<'_>) -> bool {
+    if !inner.is_empty() {
+        let own = found.tables.is_empty() && found.calls.is_empty() && found.computed.is_empty();
+        return own && inner.iter().all(|s| s.quiet);
+    }
+    let Some(sources) = super::tells::all_of_it(found, summary, ctx.snapshot) else {
+        return false;
+    };
+    let labelled: Vec<Column> = summary.labelled.iter().cloned().collect();
+    !Masked::new(ctx.snapshot, &labelled).hits(&sources)
 }
 
 /// The relations whose columns the server can name as origins of the result.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use pg_raw_parse::raw::AlterTableType as At;
 use pg_raw_parse::{Node, nodes};
-use pipeline::SqlKind;
+use pipeline::{Action, SqlKind};
 
-use super::found::{Place, Top};
+use super::found::{Found, Place, Top};
 use super::resolve::{ANY, Source};
 use super::statement::Cx;
 use super::summary::Summary;
 use super::walk::{Out, Walk};
-use crate::catalog::{Act, FIRST_USER_OID};
+use crate::catalog::{Act, FIRST_USER_OID, Snapshot};
 
 /// The columns of an index or an exclusion constraint that are given by name. Expressions are walked with
 /// the rest of the definition.
@@ -58,6 +58,29 @@ pub(super) fn columns<'t>(
             column: c.number,
         });
         walk.found.computed.extend(told);
+    }
+}
+
+/// REFRESH runs the definition, all of it, and puts the rows into what is there with its indexes.
+pub(super) fn refreshed<'t>(walk: &mut Walk<'t, '_>, relation: Option<&'t nodes::RangeVar>) {
+    let Some(relation) = relation else {
+        return;
+    };
+    let name = relation.relname().unwrap_or_default();
+    let snapshot = walk.snapshot;
+    for index in snapshot.find_relations(relation.schemaname(), name, walk.path) {
+        snapshot.resolve_view(index);
+        walk.found
+            .computed
+            .extend(snapshot.tells(index, Act::Insert, None));
+        let info = snapshot.relation(index);
+        match info.map(|r| (r.view.as_ref().and_then(|v| v.columns()), r.opaque)) {
+            Some((Some(view), false)) => {
+                let made = view.columns.iter().flat_map(|c| c.when_used.iter());
+                walk.found.computed.extend(made.chain(&*view.decides));
+            }
+            _ => walk.found.computed.push(ANY),
+        }
     }
 }
 
@@ -171,8 +194,8 @@ pub(super) fn copied(walk: &mut Walk<'_, '_>, s: &nodes::CopyStmt, place: &Place
 }
 
 /// The columns of a query whose plan tells of nothing else. Its estimates are made from what is known of
-/// the columns that are in it, and their widths; a view, a policy or code has others. None when more can
-/// be in the plan.
+/// the columns that are in it, and their widths; a policy or code has others. None when more can be in the
+/// plan.
 pub(super) fn plan(node: Node<'_>, inner: &Summary, cx: &mut Cx<'_>) -> Option<Arc<[Source]>> {
     let Node::SelectStmt(_) = node else {
         return None;
@@ -180,21 +203,47 @@ pub(super) fn plan(node: Node<'_>, inner: &Summary, cx: &mut Cx<'_>) -> Option<A
     let mut walk = cx.walk();
     walk.query(node, Out::Top);
     cx.budget = walk.budget;
-    let found = walk.found;
-    let plain = inner.kind == SqlKind::Select && inner.parsed && !inner.foreign;
-    let known = !found.opaque && !found.anywhere && !found.unknown_names;
-    let snapshot = cx.ctx.snapshot;
-    let tables = found.tables.iter().all(|(_, place)| match place {
-        Place::Known(index) => snapshot
-            .relation(*index)
-            .is_some_and(|r| r.oid < FIRST_USER_OID || (r.is_table() && !r.policies)),
-        Place::Unknown { .. } => false,
-    });
+    all_of_it(&walk.found, inner, cx.ctx.snapshot).map(Into::into)
+}
+
+/// All columns that a query has in it anywhere, through views as well; none when it cannot be told, or
+/// when more than a query is in it. Of a view, what is not used is not computed, unless rows are locked.
+pub(super) fn all_of_it(found: &Found, of: &Summary, snapshot: &Snapshot) -> Option<Vec<Source>> {
+    let plain = of.kind == SqlKind::Select && of.parsed && !of.foreign && !found.writes;
+    let known = !found.opaque && !found.anywhere && !found.unknown_names && !found.hidden_code;
+    let whole = found.refuse.is_none() && found.elsewhere.is_empty();
     let Top::Rows(output) = &found.top else {
         return None;
     };
-    let whole = found.refuse.is_none() && found.elsewhere.is_empty();
+    let mut seen = BTreeSet::new();
+    let mut queue = Vec::new();
+    for (action, place) in &found.tables {
+        match place {
+            Place::Known(index) if *action == Action::PostgresSelect => queue.push(*index),
+            _ => return None,
+        }
+    }
+    while let Some(index) = queue.pop() {
+        if !seen.insert(index) {
+            continue;
+        }
+        let info = snapshot.relation(index)?;
+        let view = info.view.as_ref().filter(|_| !info.is_stored());
+        match view {
+            _ if info.oid < FIRST_USER_OID => {}
+            Some(view) => {
+                let columns = view.columns()?;
+                if info.opaque || columns.fixed || found.locks {
+                    return None;
+                }
+                queue.extend(&info.reads);
+            }
+            None if info.policies => return None,
+            None if info.is_table() || (info.is_stored() && info.is_view()) => {}
+            None => return None,
+        }
+    }
     let shown = output.sources().flatten().copied();
     let all = found.named.iter().chain(&found.computed).copied();
-    (plain && known && tables && whole).then(|| all.chain(shown).collect())
+    (plain && known && whole).then(|| all.chain(shown).collect())
 }

@@ -50,6 +50,16 @@ impl Analysis {
         !self.facts.parsed || self.summaries.iter().any(|s| s.foreign)
     }
 
+    /// Nothing labelled is in it anywhere: what it says when it fails is about something else.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.summaries.is_empty() && self.summaries.iter().all(|s| s.quiet)
+    }
+
+    /// What it sends to those who listen can hold labelled values.
+    pub(crate) fn tells_others(&self) -> bool {
+        self.is_foreign() || self.summaries.iter().any(|s| s.tells)
+    }
+
     /// Can planning it alone run such code? Triggers do not fire then.
     pub(crate) fn plans_code(&self) -> bool {
         let calls = |a: &pipeline::Access| a.action == pipeline::Action::PostgresCall;
@@ -194,5 +204,7 @@ impl Summary {
             && self.changes_catalog == other.changes_catalog
             && self.parsed == other.parsed
             && self.refuse == other.refuse
+            && self.quiet == other.quiet
+            && self.tells == other.tells
     }
 }

@@ -58,7 +58,7 @@ fn effect(effect: &Effect) -> usize {
         + match effect {
             Effect::Path | Effect::Reading | Effect::Ends => 0,
             Effect::Prepares(name, inner, text) => name.len() + text.len() + summary(inner),
-            Effect::Declares(name, inner) => name.len() + summary(inner),
+            Effect::Declares(name, inner, _) => name.len() + summary(inner),
             Effect::Means(name, prepared) => name.len() + summary(&prepared.summary),
         }
 }

@@ -85,7 +85,7 @@ pub(super) fn functions(
         }
     }
     let rows_cast = rows_cast_to_anything(results, snapshot)?;
-    for row in rows(results, q::FUNCTIONS, 8, MAX_FUNCTIONS)? {
+    for row in rows(results, q::FUNCTIONS, 9, MAX_FUNCTIONS)? {
         let row = row?;
         let oid = row.oid(0)?;
         let namespace = row.oid(1)?;
@@ -122,6 +122,7 @@ pub(super) fn functions(
             schema: schema.clone(),
             volatile: row.byte(3) == b'v',
             security_definer: row.flag(4),
+            returns_set: row.flag(8),
             pure,
             trusted: trusted && pure,
             takes_row,
@@ -165,6 +166,7 @@ fn merge(overloads: &mut Vec<FunctionInfo>, info: FunctionInfo) {
         None => overloads.push(info),
         Some(there) => {
             there.volatile |= info.volatile;
+            there.returns_set |= info.returns_set;
             there.security_definer |= info.security_definer;
             there.pure &= info.pure;
             there.trusted |= info.trusted;

@@ -126,6 +126,8 @@ pub(crate) struct FunctionInfo {
     pub schema: Arc<str>,
     pub volatile: bool,
     pub security_definer: bool,
+    /// It gives rows.
+    pub returns_set: bool,
     /// PostgreSQL's own, or of an extension that is known to compute from its arguments only.
     pub pure: bool,
     /// Of such an extension.
@@ -372,6 +374,11 @@ impl RelationInfo {
 
     pub fn is_view(&self) -> bool {
         matches!(self.kind, b'v' | b'm')
+    }
+
+    /// It has rows of its own: all but plain views.
+    pub fn is_stored(&self) -> bool {
+        self.kind != b'v'
     }
 
     /// Catalogue relations that hold values of other relations' columns.

@@ -52,7 +52,8 @@ pub(super) const QUERIES: &[&str] = &[
         OR (classid OPERATOR(pg_catalog.=) ANY ('{1259,1247}'::pg_catalog.oid[]) \
             AND refclassid OPERATOR(pg_catalog.=) \
                 ANY ('{1255,2617,2616}'::pg_catalog.oid[]))",
-    "SELECT oid, pronamespace, proname, provolatile, prosecdef, prolang, prokind, proargtypes \
+    "SELECT oid, pronamespace, proname, provolatile, prosecdef, prolang, prokind, proargtypes, \
+            proretset \
      FROM pg_catalog.pg_proc",
     "SELECT oid, lanname FROM pg_catalog.pg_language",
     "SELECT oid, extname FROM pg_catalog.pg_extension",

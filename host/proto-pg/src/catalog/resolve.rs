@@ -36,6 +36,7 @@ pub(crate) struct FunctionMatch {
     pub schema: Arc<str>,
     pub volatile: bool,
     pub security_definer: bool,
+    pub returns_set: bool,
     pub pure: bool,
     /// Of an extension that counts as pure.
     pub trusted: bool,
@@ -94,6 +95,7 @@ impl Snapshot {
                 schema: f.schema.clone(),
                 volatile: f.volatile,
                 security_definer: f.security_definer,
+                returns_set: f.returns_set,
                 pure: f.pure,
                 trusted: f.trusted,
                 takes_row: f.takes_row,

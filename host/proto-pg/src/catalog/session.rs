@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pipeline::Named;
 
 use super::{CatalogError, Path};
-use crate::analysis::{Analysis, Effect, Summary};
+use crate::analysis::{Analysis, Effect, Over, Summary};
 
 /// Names of prepared statements or cursors that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
@@ -34,6 +34,8 @@ pub struct SessionState {
     cursors: Remembered,
     /// Counts how often the labels were others.
     labelling: u64,
+    /// Counts texts that give names a meaning.
+    names: u64,
 }
 
 impl SessionState {
@@ -71,23 +73,61 @@ impl SessionState {
         if analysis.is_foreign() {
             self.ran_code();
         }
-        for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
+        let effects = || analysis.summaries.iter().flat_map(|s| &s.effects);
+        let mut all = effects();
+        if all.any(|e| matches!(e, Effect::Prepares(..) | Effect::Declares(..))) {
+            self.names += 1;
+        }
+        for effect in effects() {
             match effect {
                 Effect::Path => self.lose_path(),
                 Effect::Reading => {}
                 Effect::Ends => self.unknown |= self.unsettled,
-                Effect::Prepares(name, summary, text) => {
-                    let meaning = Prepared::new(name, summary, text, &[], false);
-                    self.prepared.add(name, meaning, self.labelling);
+                Effect::Prepares(name, ..) => {
+                    if let Some(meaning) = Prepared::by(effect, &analysis.facts.text) {
+                        let meaning = self.stamped(meaning);
+                        self.prepared.add(name, meaning);
+                    }
+                }
+                Effect::Declares(name, ..) => {
+                    if let Some(meaning) = Prepared::by(effect, &analysis.facts.text) {
+                        let meaning = self.stamped(meaning);
+                        self.cursors.add(name, meaning);
+                    }
                 }
                 Effect::Means(name, meaning) => {
-                    self.prepared.add(name, meaning.clone(), self.labelling);
+                    let meaning = self.stamped(meaning.clone());
+                    self.prepared.add(name, meaning);
                 }
-                Effect::Declares(name, summary) => {
-                    let text = &analysis.facts.text;
-                    let meaning = Prepared::new(name, summary, text, &[], false);
-                    self.cursors.add(name, meaning, self.labelling);
-                }
+            }
+        }
+    }
+
+    /// As it is remembered now.
+    pub(crate) fn stamped(&self, meaning: Prepared) -> Prepared {
+        Prepared {
+            labelling: self.labelling,
+            at: self.names,
+            ..meaning
+        }
+    }
+
+    /// How far it has counted texts that give names a meaning.
+    pub(crate) fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// The server says that it has dropped names: of what they meant up to `names`, nothing is left.
+    pub(crate) fn dropped(&mut self, over: &Over, names: u64) {
+        match over {
+            Over::Nothing => {}
+            Over::Statement(name) => self.prepared.drop(name, names),
+            Over::Statements => self.prepared.drop_all(names),
+            Over::Portal(name) => self.cursors.drop(name, names),
+            Over::Portals => self.cursors.drop_all(names),
+            Over::Everything => {
+                self.prepared.drop_all(names);
+                self.cursors.drop_all(names);
             }
         }
     }
@@ -116,27 +156,32 @@ impl SessionState {
 
     /// A Parse message was forwarded: SQL's EXECUTE can run it by its name.
     pub fn parsed(&mut self, name: &str, analysis: &Analysis) {
+        self.names += 1;
         for summary in &analysis.summaries {
             let text = &analysis.facts.text;
             let meaning = Prepared::new(name, summary, text, &[], true);
-            self.prepared.add(name, meaning, self.labelling);
+            let meaning = self.stamped(meaning);
+            self.prepared.add(name, meaning);
         }
     }
 
     /// A Bind message was forwarded: SQL's FETCH can read the portal by its name.
     pub fn bound(&mut self, portal: &str, analysis: &Analysis, parameters: &[Option<Vec<u8>>]) {
+        self.names += 1;
         for summary in &analysis.summaries {
             let text = &analysis.facts.text;
             let meaning = Prepared::new(portal, summary, text, parameters, true);
-            self.cursors.add(portal, meaning, self.labelling);
+            let meaning = self.stamped(meaning);
+            self.cursors.add(portal, meaning);
         }
     }
 
-    /// No transaction is open: cursors that code has opened are gone, and so are portals.
+    /// No transaction is open and nothing is under way: cursors that code has opened are gone, portals, and
+    /// cursors that were not declared WITH HOLD.
     pub fn idle(&mut self) {
         self.foreign_before |= self.foreign;
         self.foreign = false;
-        self.cursors.forget(|meaning| meaning.whole);
+        self.cursors.end();
     }
 
     /// The catalogue may have changed and cannot be read now.
@@ -152,6 +197,7 @@ impl SessionState {
     /// Labels are others from now on: what was understood before went by the old ones.
     pub fn relabelled(&mut self) {
         self.labelling += 1;
+        self.names += 1;
     }
 
     /// Was it understood by other labels than there are now?
@@ -197,9 +243,25 @@ pub(crate) struct Prepared {
     pub whole: bool,
     /// How far the session had counted labels when it was remembered.
     labelling: u64,
+    /// A cursor that outlives its transaction.
+    holds: bool,
+    /// When it was sent last.
+    at: u64,
 }
 
 impl Prepared {
+    /// What PREPARE or DECLARE makes; the latter stands in `text`.
+    pub fn by(effect: &Effect, text: &Arc<str>) -> Option<Self> {
+        match effect {
+            Effect::Prepares(name, summary, own) => Some(Self::new(name, summary, own, &[], false)),
+            Effect::Declares(name, summary, holds) => Some(Self {
+                holds: *holds,
+                ..Self::new(name, summary, text, &[], false)
+            }),
+            Effect::Path | Effect::Reading | Effect::Ends | Effect::Means(..) => None,
+        }
+    }
+
     fn new(
         name: &str,
         summary: &Arc<Summary>,
@@ -216,6 +278,8 @@ impl Prepared {
             }),
             whole,
             labelling: 0,
+            holds: false,
+            at: 0,
         }
     }
 
@@ -230,6 +294,7 @@ impl Prepared {
     fn is(&self, other: &Self) -> bool {
         self.labelling == other.labelling
             && self.whole == other.whole
+            && self.holds == other.holds
             && self.named == other.named
             && (Arc::ptr_eq(&self.summary, &other.summary)
                 || self.summary.means_the_same(&other.summary))
@@ -265,8 +330,8 @@ pub(crate) enum Rest {
 struct Remembered {
     by_name: HashMap<Box<str>, Meanings>,
     bytes: usize,
-    /// Names are missing.
-    full: bool,
+    /// Names are missing, and when that was so for the last time.
+    full: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -274,14 +339,21 @@ struct Meanings {
     known: Vec<Prepared>,
     /// There were more than are kept.
     lost: bool,
+    /// When the last one was sent.
+    last: u64,
+    /// One of them is a cursor that outlives its transaction.
+    holds: bool,
+}
+
+impl Meanings {
+    fn cost(&self) -> usize {
+        self.known.iter().map(Prepared::cost).sum()
+    }
 }
 
 impl Remembered {
-    fn add(&mut self, name: &str, meaning: Prepared, labelling: u64) {
-        let meaning = Prepared {
-            labelling,
-            ..meaning
-        };
+    fn add(&mut self, name: &str, meaning: Prepared) {
+        let at = meaning.at;
         if name.is_empty() {
             // SQL has no way to name it.
             return;
@@ -289,12 +361,17 @@ impl Remembered {
         let cost = meaning.cost();
         let fits = self.bytes.saturating_add(cost) <= MAX_BYTES;
         if let Some(meanings) = self.by_name.get_mut(name) {
-            if meanings.lost || meanings.known.iter().any(|k| k.is(&meaning)) {
+            meanings.last = at;
+            meanings.holds |= meaning.holds;
+            if meanings.lost {
+                return;
+            }
+            if let Some(same) = meanings.known.iter_mut().find(|k| k.is(&meaning)) {
+                same.at = at;
                 return;
             }
             if meanings.known.len() >= MAX_PER_NAME || !fits {
-                let freed: usize = meanings.known.iter().map(Prepared::cost).sum();
-                self.bytes = self.bytes.saturating_sub(freed);
+                self.bytes = self.bytes.saturating_sub(meanings.cost());
                 meanings.known = Vec::new();
                 meanings.lost = true;
                 return;
@@ -302,37 +379,58 @@ impl Remembered {
             meanings.known.push(meaning);
         } else if self.by_name.len() < MAX_REMEMBERED && fits {
             let meanings = Meanings {
+                last: at,
+                holds: meaning.holds,
                 known: vec![meaning],
                 lost: false,
             };
             self.by_name.insert(name.into(), meanings);
         } else {
-            self.full = true;
+            self.full = Some(at);
             return;
         }
         self.bytes += cost;
     }
 
-    /// Forgets meanings that cannot be meant any more.
-    fn forget(&mut self, gone: impl Fn(&Prepared) -> bool) {
+    /// What the name meant up to `at` is gone.
+    fn drop(&mut self, name: &str, at: u64) {
+        let Some(meanings) = self.by_name.get_mut(name) else {
+            return;
+        };
+        let before = meanings.cost();
+        meanings.known.retain(|meaning| meaning.at > at);
+        let after = meanings.cost();
+        if meanings.last <= at {
+            self.by_name.remove(name);
+        }
+        self.bytes = self.bytes.saturating_sub(before.saturating_sub(after));
+    }
+
+    fn drop_all(&mut self, at: u64) {
+        let names: Vec<Box<str>> = self.by_name.keys().cloned().collect();
+        for name in names {
+            self.drop(&name, at);
+        }
+        if self.full.is_some_and(|last| last <= at) {
+            self.full = None;
+        }
+    }
+
+    /// A transaction has ended.
+    fn end(&mut self) {
         if self.by_name.is_empty() {
             return;
         }
-        let mut freed = 0;
         self.by_name.retain(|_, meanings| {
-            meanings.known.retain(|meaning| {
-                let gone = gone(meaning);
-                freed += if gone { meaning.cost() } else { 0 };
-                !gone
-            });
-            meanings.lost || !meanings.known.is_empty()
+            meanings.known.retain(|meaning| meaning.holds);
+            meanings.holds
         });
-        self.bytes = self.bytes.saturating_sub(freed);
+        self.bytes = self.by_name.values().map(Meanings::cost).sum();
     }
 
     fn get(&self, name: &str) -> Known {
         let found = self.by_name.get(name);
-        let lost = found.map_or(self.full, |m| m.lost);
+        let lost = found.map_or(self.full.is_some(), |m| m.lost);
         Known {
             meanings: found.map(|m| m.known.clone()).unwrap_or_default(),
             rest: if lost { Rest::Forgotten } else { Rest::Nothing },

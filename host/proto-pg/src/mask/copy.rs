@@ -1,4 +1,4 @@
-//! Values in COPY's text format.
+//! Values in COPY's text format, and in CSV.
 
 use std::borrow::Cow;
 
@@ -34,9 +34,10 @@ pub(super) fn decode(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(value))
 }
 
-pub(super) fn encode(value: &[u8], out: &mut BytesMut) {
+pub(super) fn encode(value: &[u8], delimiter: u8, out: &mut BytesMut) {
     for &c in value {
         let escaped = match c {
+            c if c == delimiter && c != b'\t' => c,
             8 => b'b',
             12 => b'f',
             b'\n' => b'n',
@@ -61,9 +62,12 @@ mod tests {
     fn round_trip() {
         let all: Vec<u8> = (1..=255).collect();
         let mut raw = BytesMut::new();
-        encode(&all, &mut raw);
-        assert!(!raw.contains(&b'\t') && !raw.contains(&b'\n'));
-        assert_eq!(decode(&raw).unwrap().into_owned(), all);
+        for delimiter in [b'\t', b'|'] {
+            raw.clear();
+            encode(&all, delimiter, &mut raw);
+            assert!(!raw.contains(&b'\t') && !raw.contains(&b'\n'));
+            assert_eq!(decode(&raw).unwrap().into_owned(), all);
+        }
         assert_eq!(decode(b"\\N"), None);
         assert_eq!(decode(b"\\\\N").unwrap().into_owned(), b"\\N");
         assert_eq!(decode(b"").unwrap().into_owned(), b"");

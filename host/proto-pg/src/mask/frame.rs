@@ -74,22 +74,6 @@ impl<'a> Row<'a> {
     }
 }
 
-pub(super) fn copy_values(body: &[u8], expected: usize) -> Result<Vec<&[u8]>, MaskError> {
-    let line = body
-        .strip_suffix(b"\n")
-        .ok_or(MaskError::Malformed("a line of COPY without its end"))?;
-    let values: Vec<&[u8]> = match expected {
-        // A table without columns sends empty lines.
-        0 if line.is_empty() => Vec::new(),
-        _ => line.split(|c| *c == b'\t').collect(),
-    };
-    if values.len() != expected || line.contains(&b'\n') {
-        let got = values.len();
-        return Err(MaskError::Columns { expected, got });
-    }
-    Ok(values)
-}
-
 /// Starts a frame; gives the place of its length.
 pub(super) fn begin(tag: u8, room: usize, out: &mut BytesMut) -> usize {
     out.reserve(room + 5);

@@ -4,6 +4,7 @@
 //! [`mask_columns`], compiles their plan into a [`RowMask`], and passes every row through it.
 
 mod copy;
+mod copying;
 mod frame;
 mod inside;
 mod kind;

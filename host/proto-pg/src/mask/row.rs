@@ -8,10 +8,10 @@ use pipeline::mask::{
 };
 
 use super::MaskError;
-use super::frame::{NULL, Row, begin, bodies, copy_values, finish, patch};
+use super::frame::{NULL, Row, begin, bodies, finish, patch};
 use super::inside::Inside;
 use super::kind::Kind;
-use crate::analysis::{Field, Taint};
+use crate::analysis::{CopyStyle, Field, Taint};
 use crate::catalog::Snapshot;
 
 /// What is done to one column.
@@ -44,7 +44,7 @@ impl Column {
     }
 
     /// Does a column that only detects leave this value as it is?
-    fn leaves(&self, value: &[u8]) -> bool {
+    pub(super) fn leaves(&self, value: &[u8]) -> bool {
         let leave = |steps: &[Step]| match &self.inside {
             Some(inside) => steps.is_empty() || !hits(inside, steps, value),
             None => self.kind.leaves(steps, value),
@@ -78,14 +78,14 @@ pub struct RowMask {
 }
 
 /// What the frames of a run are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOf {
     Rows,
-    CopyText,
+    Copy(CopyStyle),
 }
 
 /// What is done with the values of inspected columns.
-enum Edits<'a> {
+pub(super) enum Edits<'a> {
     /// They are not known yet, or never will be: every value is redacted.
     Failed,
     Known {
@@ -219,7 +219,12 @@ impl RowMask {
 
     /// A run of whole frames in, masked frames appended; rows in which nothing is found are copied
     /// together. Gives how many rows there were.
-    pub fn apply_run(&self, run: &[u8], of: RunOf, out: &mut BytesMut) -> Result<usize, MaskError> {
+    pub fn apply_run(
+        &self,
+        run: &[u8],
+        of: &RunOf,
+        out: &mut BytesMut,
+    ) -> Result<usize, MaskError> {
         let (mut rows, mut at, mut kept) = (0, 0, 0);
         for body in bodies(run) {
             let body = body?;
@@ -227,13 +232,13 @@ impl RowMask {
             let stays = self.only_detects
                 && match of {
                     RunOf::Rows => self.leaves_row(body)?,
-                    RunOf::CopyText => self.leaves_line(body)?,
+                    RunOf::Copy(style) => self.leaves_copied(style, body)?,
                 };
             if !stays {
                 out.extend_from_slice(run.get(kept..at).unwrap_or_default());
                 match of {
                     RunOf::Rows => self.apply(body, out)?,
-                    RunOf::CopyText => self.apply_copy_text(body, out)?,
+                    RunOf::Copy(style) => self.apply_copy(style, body, out)?,
                 }
                 kept = end;
             }
@@ -244,7 +249,7 @@ impl RowMask {
         Ok(rows)
     }
 
-    fn leaves_row(&self, body: &[u8]) -> Result<bool, MaskError> {
+    pub(super) fn leaves_row(&self, body: &[u8]) -> Result<bool, MaskError> {
         let mut row = Row::open(body, self.columns.len())?;
         for column in &self.columns {
             if let Some(value) = row.value()?
@@ -256,14 +261,6 @@ impl RowMask {
         }
         row.end()?;
         Ok(true)
-    }
-
-    fn leaves_line(&self, body: &[u8]) -> Result<bool, MaskError> {
-        let values = copy_values(body, self.columns.len())?;
-        let mut columns = self.columns.iter().zip(values);
-        Ok(columns.all(|(column, raw)| {
-            column.passes() || super::copy::decode(raw).is_none_or(|value| column.leaves(&value))
-        }))
     }
 
     /// Adds the inspected values of one row.
@@ -317,8 +314,18 @@ impl RowMask {
         edits: &mut Edits<'_>,
         out: &mut BytesMut,
     ) -> Result<(), MaskError> {
-        let mut row = Row::open(body, self.columns.len())?;
         let frame = begin(b'D', body.len(), out);
+        self.write_values(body, edits, out)?;
+        finish(out, frame)
+    }
+
+    pub(super) fn write_values(
+        &self,
+        body: &[u8],
+        edits: &mut Edits<'_>,
+        out: &mut BytesMut,
+    ) -> Result<(), MaskError> {
+        let mut row = Row::open(body, self.columns.len())?;
         // Everything of the body up to here is written.
         let mut from = 0;
         for column in &self.columns {
@@ -351,78 +358,13 @@ impl RowMask {
         }
         row.end()?;
         out.put_slice(body.get(from..).unwrap_or_default());
-        finish(out, frame)
-    }
-
-    /// One CopyData body of COPY … TO STDOUT in text format, with its newline: one whole CopyData
-    /// frame appended.
-    pub fn apply_copy_text(&self, body: &[u8], out: &mut BytesMut) -> Result<(), MaskError> {
-        self.line(body, &mut Edits::Failed, out)
-    }
-
-    pub fn collect_copy_text(&self, body: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
-        let values = copy_values(body, self.columns.len())?;
-        for (i, (column, raw)) in self.columns.iter().zip(values).enumerate() {
-            if let Some(value) = super::copy::decode(raw) {
-                column.collect(i, &value, batch)?;
-            }
-        }
         Ok(())
-    }
-
-    pub fn apply_copy_text_batch(
-        &self,
-        runs: &[Bytes],
-        edits: Option<&MaskEdits>,
-        out: &mut BytesMut,
-    ) -> Result<(), MaskError> {
-        let mut edits = known(edits);
-        for run in runs {
-            for body in bodies(run) {
-                self.line(body?, &mut edits, out)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn line(
-        &self,
-        body: &[u8],
-        edits: &mut Edits<'_>,
-        out: &mut BytesMut,
-    ) -> Result<(), MaskError> {
-        let values = copy_values(body, self.columns.len())?;
-        let frame = begin(b'd', body.len(), out);
-        let mut masked = BytesMut::new();
-        for (i, (column, raw)) in self.columns.iter().zip(values).enumerate() {
-            if i > 0 {
-                out.put_u8(b'\t');
-            }
-            let value = if column.passes() {
-                None
-            } else {
-                super::copy::decode(raw)
-            };
-            let Some(value) = value else {
-                // Passes, or is NULL.
-                out.put_slice(raw);
-                continue;
-            };
-            masked.clear();
-            match column.mask(&value, edits, &mut masked) {
-                Masked::Same => out.put_slice(raw),
-                Masked::Null => out.put_slice(b"\\N"),
-                Masked::Changed => super::copy::encode(&masked, out),
-            }
-        }
-        out.put_u8(b'\n');
-        finish(out, frame)
     }
 }
 
 impl Column {
     /// Appends the new value to `out` when there is one.
-    fn mask(&self, value: &[u8], edits: &mut Edits<'_>, out: &mut BytesMut) -> Masked {
+    pub(super) fn mask(&self, value: &[u8], edits: &mut Edits<'_>, out: &mut BytesMut) -> Masked {
         if self.tainted {
             return Masked::Null;
         }
@@ -481,7 +423,12 @@ impl Column {
         }
     }
 
-    fn collect(&self, index: usize, value: &[u8], batch: &mut MaskBatch) -> Result<(), MaskError> {
+    pub(super) fn collect(
+        &self,
+        index: usize,
+        value: &[u8],
+        batch: &mut MaskBatch,
+    ) -> Result<(), MaskError> {
         if !self.inspect || self.tainted {
             return Ok(());
         }
@@ -558,7 +505,7 @@ fn labelled(kind: Kind, inside: Option<Inside>, steps: Vec<Step>) -> Column {
     }
 }
 
-fn known(edits: Option<&MaskEdits>) -> Edits<'_> {
+pub(super) fn known(edits: Option<&MaskEdits>) -> Edits<'_> {
     match edits {
         None => Edits::Failed,
         Some(edits) => Edits::Known {

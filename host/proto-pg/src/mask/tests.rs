@@ -1,5 +1,6 @@
 //! Tests of masked rows.
 
+mod copy;
 mod runs;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use pipeline::Column;
 use pipeline::mask::{MaskAction, MaskBatch, MaskEdits, MaskKeys, MaskPlan};
 
 use super::{MaskError, RowMask};
-use crate::analysis::{Field, Taint};
+use crate::analysis::{CopyStyle, Field, Taint};
 
 const TEXT: u32 = 25;
 const INT4: u32 = 23;
@@ -521,35 +522,6 @@ fn batches() {
 }
 
 #[test]
-fn copy_lines() {
-    let fields = [field(TEXT, 0), field(TEXT, 0), field(INT4, 0)];
-    let taints = [Taint::Clean, exact(), Taint::Tainted];
-    let hide = vec![vec![], vec![MaskAction::Redact("a\tb".into())], vec![]];
-    let mask = RowMask::build(&fields, &taints, &plan(hide), &keys());
-    let mut out = BytesMut::new();
-    mask.apply_copy_text(b"x\\ty\tsecret\t7\n", &mut out)
-        .unwrap();
-    assert_eq!(&out[5..], b"x\\ty\ta\\tb\t\\N\n");
-    assert_eq!(out[0], b'd');
-    assert_eq!(
-        u32::from_be_bytes(out[1..5].try_into().unwrap()) as usize + 1,
-        out.len()
-    );
-    out.clear();
-    mask.apply_copy_text(b"\\N\t\\N\t\\N\n", &mut out).unwrap();
-    assert_eq!(&out[5..], b"\\N\t\\N\t\\N\n");
-    for bad in [
-        &b"a\tb\tc"[..],
-        b"a\tb\n",
-        b"a\tb\tc\td\n",
-        b"",
-        b"a\nb\tc\td\n",
-    ] {
-        assert!(mask.apply_copy_text(bad, &mut out).is_err());
-    }
-}
-
-#[test]
 fn random_bodies_never_panic() {
     let mask = inspecting();
     let mut state = 7u32;
@@ -567,7 +539,12 @@ fn random_bodies_never_panic() {
         let mut batch = MaskBatch::default();
         let (a, b) = (mask.apply(&body, &mut out), mask.collect(&body, &mut batch));
         assert_eq!(a.is_ok(), b.is_ok());
-        mask.apply_copy_text(&body, &mut out).ok();
+        for style in [copy::TABS, copy::csv(), CopyStyle::Binary] {
+            let mut batch = MaskBatch::default();
+            let a = mask.apply_copy(&style, &body, &mut out);
+            let b = mask.collect_copy(&style, &body, &mut batch);
+            assert_eq!(a.is_ok(), b.is_ok(), "{style:?} {body:?}");
+        }
         state = state.wrapping_add(1);
     }
 }

@@ -97,6 +97,7 @@ impl FromClient {
                 .await;
         }
         self.judge.forwarded(&judged.analysis);
+        self.link.voice.says(&judged.analysis);
         let receipt = self.sender.send(permitted);
         let run = Run::permitted(receipt, judged, None).called();
         self.link.flow.lock().sent_call(run);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::notify::Voices;
 use super::texts::Texts;
 use super::witness::{Tasks, Witness};
 use crate::catalog::Snapshot;
@@ -31,6 +32,7 @@ struct Entry {
     claimed: Option<Instant>,
     texts: Arc<Texts>,
     witness: Arc<Witness>,
+    voices: Arc<Voices>,
 }
 
 /// Counts what may have changed the catalogue, from the moment that it is sent: names can mean
@@ -69,7 +71,7 @@ impl Catalogs {
         let mut entries = self.entries.lock();
         let entry = entries.entry(key.clone()).or_default();
         let (moves, texts) = (entry.moves.clone(), entry.texts.clone());
-        let witness = entry.witness.clone();
+        let (witness, voices) = (entry.witness.clone(), entry.voices.clone());
         drop(entries);
         Catalog {
             catalogs: self.clone(),
@@ -78,6 +80,7 @@ impl Catalogs {
             moves,
             texts,
             witness,
+            voices,
         }
     }
 }
@@ -90,6 +93,7 @@ pub(crate) struct Catalog {
     moves: Moves,
     texts: Arc<Texts>,
     witness: Arc<Witness>,
+    voices: Arc<Voices>,
 }
 
 impl Catalog {
@@ -115,6 +119,11 @@ impl Catalog {
 
     pub(super) fn witnesses(&self) -> &Tasks {
         &self.catalogs.witnesses
+    }
+
+    /// Which sessions notify with nothing but what was decided on.
+    pub(super) fn voices(&self) -> &Arc<Voices> {
+        &self.voices
     }
 
     pub fn moves(&self) -> &Moves {

@@ -8,7 +8,7 @@ use tokio::io::ReadHalf;
 
 use super::judge::{Judge, forgets, request};
 use super::{Direction, End, Link, UpstreamSender, scratch, violation};
-use crate::analysis::{CopyFormat, CopyKind};
+use crate::analysis::CopyKind;
 use crate::refusal::Refused;
 use crate::statements::{Budget, CopyIn, Forgets, Judged, Prepared, Run};
 use crate::survey::About;
@@ -282,6 +282,7 @@ impl FromClient {
                 .await;
         }
         self.judge.forwarded(&judged.analysis);
+        self.link.voice.says(&judged.analysis);
         let forgets = forgets(&judged.analysis);
         let copies_in = copies_in(&judged);
         let receipt = self.sender.send(permitted);
@@ -343,12 +344,7 @@ impl FromClient {
     ) -> Result<Vec<Option<Arc<super::ActiveMask>>>, Refused> {
         let mut masks = Vec::new();
         for shape in &judged.analysis.statements {
-            let Some(CopyKind::Out {
-                format,
-                default_options,
-                fields,
-            }) = shape.copy()
-            else {
+            let Some(CopyKind::Out { style, fields }) = shape.copy() else {
                 masks.push(None);
                 continue;
             };
@@ -357,7 +353,7 @@ impl FromClient {
                     "42501",
                     "the result of this COPY has values that must be masked",
                 )
-                .hint("Use SELECT, or COPY with default options in text format.")
+                .hint("Use SELECT, or COPY with default options.")
             };
             let Some(fields) = fields else {
                 if !obligations.masked.is_empty() {
@@ -370,7 +366,7 @@ impl FromClient {
                 super::rows::build(&self.link, judged, Some(shape), fields, obligations).await;
             if mask.is_pass() {
                 masks.push(None);
-            } else if *format == CopyFormat::Text && *default_options {
+            } else if style.is_some() {
                 masks.push(Some(Arc::new(mask)));
             } else {
                 return Err(refused());

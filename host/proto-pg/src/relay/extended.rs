@@ -249,13 +249,16 @@ impl FromClient {
         }
         if runs_code {
             self.judge.planned(&portal.judged.analysis);
+            self.link.voice.says(&portal.judged.analysis);
             // It goes on as it is planned now, whatever its own code does to names.
             portal.epoch.path += 1;
         }
         let hides = match permitted {
             Some(decided) => {
                 let bound = self.sender.bind_decided(decided);
-                let hides = !bound.obligations().masked.is_empty() || portal.judged.is_doubtful();
+                let masked = !bound.obligations().masked.is_empty();
+                let hides =
+                    (masked && !portal.judged.analysis.is_quiet()) || portal.judged.is_doubtful();
                 *portal.granted.lock() = Some(bound);
                 hides
             }
@@ -425,6 +428,7 @@ impl FromClient {
             return self.give_up(go, "skipped").await;
         }
         self.judge.forwarded(&judged.analysis);
+        self.link.voice.says(&judged.analysis);
         let forgets = forgets(&judged.analysis);
         let copies_in = copies_in(&judged);
         let receipt = match go {

@@ -113,6 +113,7 @@ impl Judge {
     pub fn forwarded(&mut self, analysis: &Analysis) {
         self.state.forwarded(analysis);
         self.may_read_otherwise(analysis);
+        self.epoch.names = self.state.names();
         self.own_ddl |= analysis.changes_catalog;
         self.uncommitted |= analysis.changes_catalog;
         self.synced();
@@ -123,7 +124,7 @@ impl Judge {
             match effect {
                 Effect::Reading => {}
                 Effect::Path | Effect::Ends => self.epoch.path += 1,
-                Effect::Prepares(..) | Effect::Declares(..) => self.epoch.names += 1,
+                Effect::Prepares(..) | Effect::Declares(..) => {}
                 // Nothing new is meant by the name.
                 Effect::Means(..) => {}
             }
@@ -187,7 +188,7 @@ impl Judge {
             && let Ok(name) = std::str::from_utf8(name)
         {
             self.state.parsed(name, analysis);
-            self.epoch.names += 1;
+            self.epoch.names = self.state.names();
         }
     }
 
@@ -196,7 +197,7 @@ impl Judge {
             && let Ok(name) = std::str::from_utf8(portal)
         {
             self.state.bound(name, analysis, parameters);
-            self.epoch.names += 1;
+            self.epoch.names = self.state.names();
         }
     }
 }
@@ -212,7 +213,7 @@ pub(super) fn forgets(analysis: &Analysis) -> Forgets {
     for effect in analysis.summaries.iter().flat_map(|s| &s.effects) {
         match effect {
             Effect::Prepares(name, ..) => forgets.statements.push(name_bytes(name)),
-            Effect::Declares(name, _) => forgets.portals.push(name_bytes(name)),
+            Effect::Declares(name, ..) => forgets.portals.push(name_bytes(name)),
             Effect::Path | Effect::Reading | Effect::Ends | Effect::Means(..) => {}
         }
     }
@@ -310,7 +311,10 @@ impl FromClient {
     /// have been replaced past Weir.
     pub(super) async fn judge_known(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
         let (quiescent, tx) = {
-            let flow = self.link.flow.lock();
+            let mut flow = self.link.flow.lock();
+            for (names, over) in flow.take_dropped() {
+                self.judge.state.dropped(&over, names);
+            }
             (flow.is_quiescent(), flow.tx())
         };
         let idle = quiescent && tx == TxStatus::Idle;

@@ -17,6 +17,7 @@ mod hold;
 mod judge;
 mod large;
 mod look;
+mod notify;
 mod open;
 mod own;
 mod parse;
@@ -70,6 +71,8 @@ pub(crate) struct Link {
     /// Turns for surveys of held statements, over all sessions.
     pub surveys: Arc<Semaphore>,
     pub cancellable: Arc<Cancellable>,
+    /// Whether what this session sends to those who listen is what was decided on.
+    pub voice: notify::Voice,
     /// The database's encoding is UTF-8, as the client's is pinned to be.
     pub utf8: bool,
     /// The last answer of [`Link::indifferent`], and the digest of the bundle that gave it.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::catalog::{Catalog, Held};
 use super::client::{ClientReader, FromClient};
 use super::judge::Judge;
+use super::notify::Voice;
 use super::server::ToClient;
 use super::{ClientWriter, Link, MAX_INJECTED, Reads, hold};
 use crate::cancel::{Cancellable, Registered};
@@ -368,6 +369,7 @@ async fn finish(
         state,
         cancel,
     } = prepared;
+    let process = cancel.as_ref().map(Cancel::process);
     let cancellable = Arc::new(Cancellable::new(target, cancel));
     let registered = match shared
         .keys
@@ -398,6 +400,7 @@ async fn finish(
 
     let (inject, injected) = mpsc::channel(MAX_INJECTED);
     let (read, buf, sender) = upstream.split();
+    let voice = Voice::of(catalog.voices(), process);
     let link = Arc::new(Link {
         session: Arc::new(session),
         flow: Mutex::new(Flow::new()),
@@ -408,6 +411,7 @@ async fn finish(
         analysts: shared.analysts.clone(),
         surveys: shared.surveys.clone(),
         cancellable,
+        voice,
         utf8,
         indifferent: Mutex::default(),
         reads: Reads::default(),

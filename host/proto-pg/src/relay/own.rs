@@ -213,7 +213,7 @@ impl FromClient {
         if judged.is_doubtful() {
             return true;
         }
-        if labelled.is_empty() {
+        if labelled.is_empty() || judged.analysis.is_quiet() {
             return false;
         }
         let database = &self.link.session.info().database;

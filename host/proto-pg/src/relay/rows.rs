@@ -114,6 +114,8 @@ pub(super) async fn for_portal(
 pub(super) struct Masking {
     pub mask: Arc<ActiveMask>,
     kind: Kind,
+    /// A line of names comes first.
+    names: bool,
     /// Whole frames that wait, in order, and how many they are.
     runs: Vec<Bytes>,
     rows: usize,
@@ -124,6 +126,7 @@ impl Masking {
     pub fn new(mask: Arc<ActiveMask>, kind: Kind) -> Self {
         Self {
             mask,
+            names: matches!(&kind, Kind::Copy(style) if style.has_header()),
             kind,
             runs: Vec::new(),
             rows: 0,
@@ -133,23 +136,32 @@ impl Masking {
 
     /// A run of whole frames in; masked frames out now, or when the batch is flushed. Gives how many
     /// there were.
-    pub fn run(&mut self, run: Bytes, out: &mut BytesMut) -> Result<usize, MaskError> {
+    pub fn run(&mut self, mut run: Bytes, out: &mut BytesMut) -> Result<usize, MaskError> {
+        let mut named = 0;
+        if self.names && !run.is_empty() {
+            self.names = false;
+            // Nothing waits yet.
+            out.extend_from_slice(&run.split_to(first(&run)?));
+            named = 1;
+        }
         let mask = &self.mask.mask;
         if !mask.wants_batch() {
-            return mask.apply_run(&run, self.kind, out);
+            return Ok(named + mask.apply_run(&run, &self.kind, out)?);
         }
         let mut rows = 0;
         for body in bodies(&run) {
             let body = body?;
             rows += 1;
-            match self.kind {
+            match &self.kind {
                 Kind::Rows => mask.collect(body, &mut self.batch)?,
-                Kind::CopyText => mask.collect_copy_text(body, &mut self.batch)?,
+                Kind::Copy(style) => mask.collect_copy(style, body, &mut self.batch)?,
             }
         }
-        self.rows += rows;
-        self.runs.push(run);
-        Ok(rows)
+        if rows > 0 {
+            self.rows += rows;
+            self.runs.push(run);
+        }
+        Ok(named + rows)
     }
 
     pub fn is_waiting(&self) -> bool {
@@ -182,9 +194,17 @@ impl Masking {
             }
         };
         let mask = &self.mask.mask;
-        match self.kind {
+        match &self.kind {
             Kind::Rows => mask.apply_batch(&runs, edits.as_ref(), out),
-            Kind::CopyText => mask.apply_copy_text_batch(&runs, edits.as_ref(), out),
+            Kind::Copy(style) => mask.apply_copy_batch(style, &runs, edits.as_ref(), out),
         }
+    }
+}
+
+/// The length of the first frame.
+fn first(run: &[u8]) -> Result<usize, MaskError> {
+    match crate::wire::header(run) {
+        Ok(Some(header)) if header.len <= run.len() => Ok(header.len),
+        _ => Err(MaskError::Malformed("a frame is cut off")),
     }
 }

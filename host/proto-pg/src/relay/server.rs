@@ -344,6 +344,10 @@ impl ToClient {
         }
         match effect {
             Effect::Swallow => {}
+            Effect::Pass(seq) if tag == b'A' => {
+                let told = self.link.notification(&body)?;
+                self.emit(seq, &told);
+            }
             Effect::Pass(seq) => {
                 if tag == b'S' {
                     self.check_pinned(&body)?;
@@ -407,10 +411,20 @@ impl ToClient {
             return Err(violation("the catalogue changed under a COPY"));
         }
         let mask = run.copy_masks.get(run.next).cloned().flatten();
+        let (style, width) = run.copy_out_style();
         drop(flow);
-        self.current = Some(match mask {
-            None => Current::Pass { tag: b'd', seq },
-            Some(mask) => current(b'd', seq, mask, Kind::CopyText),
+        let (binary, columns) =
+            backend::copy_out(frame.get(HEADER..).unwrap_or_default()).map_err(violation)?;
+        // All that the server says of it is how many columns there are.
+        let strange = width.is_some_and(|width| width != columns)
+            || (style.as_ref()).is_some_and(|style| style.is_binary() != binary);
+        if strange {
+            return Err(violation("a COPY has other columns than were understood"));
+        }
+        self.current = Some(match (mask, style) {
+            (None, _) => Current::Pass { tag: b'd', seq },
+            (Some(mask), Some(style)) => current(b'd', seq, mask, Kind::Copy(style)),
+            (Some(_), None) => return Err(violation("a COPY that cannot be masked")),
         });
         self.emit(seq, &frame);
         Ok(())

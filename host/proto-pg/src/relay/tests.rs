@@ -15,6 +15,7 @@ mod hostile;
 mod hostile_stream;
 mod indifferent;
 mod names;
+mod notify;
 mod parsing;
 mod planning;
 mod protocol;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::names::Names;
 use super::{Judged, Portal, Prepared, Run};
+use crate::analysis::Over;
 use crate::catalog::Rows;
 use crate::refusal::Refused;
 use crate::upstream::{Bound, Bounds, Collector, QueryError};
@@ -40,6 +41,9 @@ pub(crate) enum Described {
     /// A name that is not known here; the server may know it from SQL.
     Unknown,
 }
+
+/// Names that SQL has dropped since a text was last looked at: as many as there are statements in one.
+const MAX_DROPPED: usize = 1_000;
 
 /// Where the count of foreign code never gets.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -173,6 +177,8 @@ pub(crate) struct Flow {
     /// DDL ran in this transaction, and DDL was committed.
     pub(super) ddl: bool,
     pub(super) catalog_changed: bool,
+    /// What SQL has dropped, and how far names had been counted when its text was looked at.
+    dropped: Vec<(u64, Over)>,
 }
 
 impl Flow {
@@ -191,6 +197,7 @@ impl Flow {
             foreign: 0,
             ddl: false,
             catalog_changed: false,
+            dropped: Vec::new(),
         }
     }
 
@@ -239,6 +246,17 @@ impl Flow {
     /// True once after every committed change of the catalogue.
     pub fn take_catalog_changed(&mut self) -> bool {
         std::mem::take(&mut self.catalog_changed)
+    }
+
+    /// SQL has dropped names. What is too much to be kept stays known, which hides more.
+    pub(super) fn drops(&mut self, names: u64, over: &Over) {
+        if self.dropped.len() < MAX_DROPPED {
+            self.dropped.push((names, over.clone()));
+        }
+    }
+
+    pub fn take_dropped(&mut self) -> Vec<(u64, Over)> {
+        std::mem::take(&mut self.dropped)
     }
 
     fn id(&mut self) -> u64 {

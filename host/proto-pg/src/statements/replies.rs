@@ -417,7 +417,7 @@ impl Flow {
     fn command_complete(&mut self, body: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
         let tag = String::from_utf8_lossy(backend::command(body)?).into_owned();
         self.copy_in = CopyIn::None;
-        let (seq, over) = match self.head_run() {
+        let (seq, names, over) = match self.head_run() {
             None => return Err(unexpected(b'C', "no command")),
             Some(run) => {
                 if run.refused.is_some() {
@@ -440,9 +440,15 @@ impl Flow {
                 run.next += 1;
                 run.copy_out = false;
                 run.add_tag(&tag);
-                (run.seq(), over)
+                let names = run.judged.as_ref().map(|judged| judged.epoch.names);
+                (run.seq(), names, over)
             }
         };
+        if let Some(names) = names
+            && over.is_told(&tag)
+        {
+            self.drops(names, &over);
+        }
         self.is_over(over);
         if let Some(Expect::Execute(..)) = self.queue.front() {
             self.finish_execute(done);

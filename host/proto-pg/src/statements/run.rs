@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pipeline::{Obligations, OutcomeKind, Receipt};
 
 use super::{Done, Judged, Portal};
-use crate::analysis::{Command, CopyKind};
+use crate::analysis::{Command, CopyKind, CopyStyle};
 use crate::refusal::Refused;
 use crate::relay::ActiveMask;
 
@@ -75,9 +75,10 @@ impl Run {
         self.receipt.as_ref().map(Receipt::seq)
     }
 
-    /// Something in its result must not be seen.
+    /// Something in it must not be seen, also when it fails.
     pub fn is_masked(&self) -> bool {
-        self.obligations().is_some_and(|o| !o.masked.is_empty())
+        let quiet = self.judged.as_ref().is_some_and(|j| j.analysis.is_quiet());
+        (!quiet && self.obligations().is_some_and(|o| !o.masked.is_empty()))
             || self.judged.as_ref().is_some_and(|j| j.is_doubtful())
     }
 
@@ -104,6 +105,14 @@ impl Run {
     pub(super) fn copy(&self) -> Option<&CopyKind> {
         let judged = self.judged.as_ref()?;
         judged.analysis.statements.get(self.next)?.copy()
+    }
+
+    /// How a COPY … TO STDOUT is written, and how many columns it has, as far as that is known.
+    pub fn copy_out_style(&self) -> (Option<CopyStyle>, Option<usize>) {
+        match self.copy() {
+            Some(CopyKind::Out { style, fields }) => (style.clone(), fields.as_ref().map(Vec::len)),
+            _ => (None, None),
+        }
     }
 
     /// Does the server begin a COPY from the client here?

@@ -119,6 +119,22 @@ pub fn ready(body: &[u8]) -> Result<TxStatus, MessageError> {
     }
 }
 
+/// CopyOutResponse: is it binary, and how many columns are there?
+pub fn copy_out(body: &[u8]) -> Result<(bool, usize), MessageError> {
+    let mut c = Cursor::new(body);
+    let binary = match c.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(MessageError::Value("COPY format")),
+    };
+    let columns = usize::from(c.u16()?);
+    for _ in 0..columns {
+        c.u16()?;
+    }
+    c.end()?;
+    Ok((binary, columns))
+}
+
 /// CommandComplete's tag.
 pub fn command(body: &[u8]) -> Result<&[u8], MessageError> {
     let mut c = Cursor::new(body);
@@ -133,6 +149,14 @@ pub fn parameter(body: &[u8]) -> Result<(&[u8], &[u8]), MessageError> {
     let pair = (c.cstr()?, c.cstr()?);
     c.end()?;
     Ok(pair)
+}
+
+/// NotificationResponse: who notified, the channel, the payload.
+pub fn notification(body: &[u8]) -> Result<(u32, &[u8], &[u8]), MessageError> {
+    let mut c = Cursor::new(body);
+    let told = (c.u32()?, c.cstr()?, c.cstr()?);
+    c.end()?;
+    Ok(told)
 }
 
 /// NegotiateProtocolVersion: the version to go on with, of those that there are (3.0 to 3.2), and the

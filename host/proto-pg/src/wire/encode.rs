@@ -92,6 +92,14 @@ pub fn parameter(out: &mut BytesMut, name: &[u8], value: &[u8]) {
     });
 }
 
+pub fn notification(out: &mut BytesMut, process: u32, channel: &[u8], payload: &[u8]) {
+    frame(out, b'A', |b| {
+        b.put_u32(process);
+        cstr(b, channel);
+        cstr(b, payload);
+    });
+}
+
 pub fn key_data(out: &mut BytesMut, pid: u32, secret: &[u8]) {
     frame(out, b'K', |b| {
         b.put_u32(pid);

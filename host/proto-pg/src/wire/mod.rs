@@ -174,6 +174,8 @@ pub fn read_everything(bytes: &[u8]) {
         let _ = backend::ready(body);
         let _ = backend::command(body);
         let _ = backend::parameter(body);
+        let _ = backend::notification(body);
+        let _ = backend::copy_out(body);
         let _ = backend::key_data(body);
         let _ = backend::negotiated(body);
         let _ = backend::authentication(body);

@@ -19,6 +19,8 @@ pub(super) struct Meaning {
     /// PostgreSQL's own, and nobody else's.
     pub own: bool,
     pub exists: bool,
+    /// The server computes it also where nobody uses it.
+    pub fixed: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -36,9 +38,11 @@ impl<'a> Resolver<'a> {
             keeps: found.is_empty() && functions::nature(name, false).keeps(),
             own: !found.is_empty(),
             exists: !found.is_empty(),
+            fixed: found.is_empty(),
         };
         for f in found {
             let nature = functions::nature(name, f.volatile);
+            meaning.fixed |= !f.pure || f.trusted || f.volatile || f.returns_set;
             meaning.reads |= !f.pure || nature == Nature::Reads;
             meaning.keeps |= match functions::known(name) {
                 None if f.trusted => f.volatile,
@@ -58,6 +62,7 @@ impl<'a> Resolver<'a> {
     /// What a function gives for arguments of this set.
     pub(super) fn called(&mut self, schema: Option<&'a str>, name: &'a str, set: Set) -> Val<'a> {
         let meaning = self.meaning(schema, name);
+        self.fixed |= meaning.fixed;
         if meaning.keeps {
             let kept = if meaning.reads { ANYTHING } else { set };
             self.sink(kept, None);
@@ -150,6 +155,8 @@ impl<'a> Resolver<'a> {
         let Some(w) = window else {
             return NOTHING;
         };
+        // Rows are sorted for it, whoever looks at what it gives.
+        self.fixed = true;
         let mut sets = Vec::new();
         for node in w.partition_clause() {
             sets.push(self.expr(node, at).set);

@@ -33,6 +33,9 @@ pub(super) struct Val<'a> {
     pub plain: bool,
     /// How many stored values a text can be made of.
     pub weight: u32,
+    /// Of a column that the server computes only where it is used: what doing so tells, by failing or by
+    /// what it does on the way.
+    pub when_used: Set,
     /// The columns of the row that it is.
     pub row: Option<Rc<Cols<'a>>>,
 }
@@ -47,6 +50,7 @@ impl<'a> Val<'a> {
             kind: 0,
             plain: false,
             weight: 1,
+            when_used: NOTHING,
             row: None,
         }
     }
@@ -143,6 +147,10 @@ impl<'a> Resolver<'a> {
     /// Columns of unknown names and number come next.
     pub(super) fn push_rest(&mut self, cols: &mut Cols<'a>, set: Set) {
         let tail = std::mem::take(&mut cols.tail);
+        for col in &tail {
+            // By what name they are used from here on nobody knows.
+            self.decide(col.val.when_used);
+        }
         let sets = tail.iter().map(|c| c.val.set).chain(cols.rest).chain([set]);
         let all = self.sets.all(sets);
         cols.rest = Some(all);
@@ -161,14 +169,24 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// What is in any of them, all of which are used.
     pub(super) fn all_of(&mut self, cols: &Cols<'a>) -> Set {
-        self.work += cols.len();
+        self.use_all(cols);
         self.sets.all(cols.sets())
+    }
+
+    /// The server computes all of them.
+    pub(super) fn use_all(&mut self, cols: &Cols<'a>) {
+        self.work += cols.len();
+        for col in cols.iter() {
+            self.decide(col.val.when_used);
+        }
     }
 
     /// What can be at a position, counted from 0, when there are `count` columns.
     pub(super) fn at(&mut self, cols: &Cols<'a>, index: usize, count: Option<usize>) -> Set {
         if let Some(col) = cols.head.get(index) {
+            self.decide(col.val.when_used);
             return col.val.set;
         }
         if cols.rest.is_none() {
@@ -178,10 +196,12 @@ impl<'a> Resolver<'a> {
             let behind = count.checked_sub(cols.tail.len());
             let col = behind.and_then(|b| cols.tail.get(index.checked_sub(b)?));
             if let Some(col) = col {
+                self.decide(col.val.when_used);
                 return col.val.set;
             }
             return cols.rest.unwrap_or(ANYTHING);
         }
+        self.use_all(cols);
         let tail = cols.tail.iter().map(|c| c.val.set);
         self.sets.all(tail.chain(cols.rest))
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use pg_raw_parse::raw::SetOperation;
+use pg_raw_parse::raw::{CTEMaterialize, SetOperation};
 use pg_raw_parse::{Node, nodes};
 
 use super::cols::{Cols, Val};
@@ -31,6 +31,8 @@ pub(super) struct Cte<'a> {
     recursive: bool,
     /// It was looked at while it was being resolved.
     used: bool,
+    /// How often it is named behind its definition.
+    named: u32,
     state: State<'a>,
 }
 
@@ -57,11 +59,12 @@ impl<'a> Resolver<'a> {
                 outer,
                 recursive: clause.recursive,
                 used: false,
+                named: 0,
                 state: State::Open,
             });
             last = index;
             if !clause.recursive {
-                self.cte_cols(index);
+                self.define(index);
             }
         }
         if clause.recursive {
@@ -70,7 +73,7 @@ impl<'a> Resolver<'a> {
                 cte.env = last;
             }
             for index in first..end {
-                self.cte_cols(index as u32);
+                self.define(index as u32);
             }
         }
         last
@@ -87,7 +90,21 @@ impl<'a> Resolver<'a> {
         None
     }
 
-    pub(super) fn cte_cols(&mut self, index: u32) -> Rc<Cols<'a>> {
+    /// What its name stands for. The server reads it in place, as if it were a sub-select, where it is
+    /// named once, or where its definition says so; otherwise it computes all of it.
+    pub(super) fn named_cte(&mut self, index: u32) -> Rc<Cols<'a>> {
+        let cols = self.define(index);
+        if let Some(cte) = self.ctes.get_mut(index as usize) {
+            cte.named = cte.named.saturating_add(1);
+            let each = cte.node.ctematerialized == CTEMaterialize::CTEMaterializeNever;
+            if cte.named > 1 && !each {
+                self.use_all(&cols);
+            }
+        }
+        cols
+    }
+
+    fn define(&mut self, index: u32) -> Rc<Cols<'a>> {
         let Some(cte) = self.ctes.get_mut(index as usize) else {
             return Rc::new(Cols::unknown(ANYTHING));
         };
@@ -104,12 +121,18 @@ impl<'a> Resolver<'a> {
         cte.state = State::Busy(None);
         let (node, env, outer) = (cte.node, cte.env, cte.outer);
         let recursive = cte.recursive;
+        let fixed = std::mem::replace(&mut self.fixed, false);
         let cols = match node.ctequery() {
             Node::SelectStmt(s) if recursive && s.op == SetOperation::SETOP_UNION => {
                 self.select(s, env, outer, Some(index))
             }
-            query => self.query(query, env, outer),
+            query => self.lazy_query(query, env, outer),
         };
+        let kept = node.ctematerialized == CTEMaterialize::CTEMaterializeAlways;
+        if recursive || kept || self.fixed {
+            self.use_all(&cols);
+        }
+        self.fixed |= fixed;
         let cols = self.renamed(cols, names(node));
         let cols = self.search_and_cycle(node, cols);
         self.set_state(index, State::Done(cols.clone()));

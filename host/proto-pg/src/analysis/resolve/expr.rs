@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SubLinkType};
-use pg_raw_parse::{Node, nodes};
+use pg_raw_parse::{ConstValue, Node, nodes};
 
 use super::cols::{BOOL, Cols, TEXT, Val, clash};
 use super::item::Lookup;
@@ -183,8 +183,10 @@ impl<'a> Resolver<'a> {
         };
         let mut meant = implied.iter();
         let foreign = meant.any(|n| !self.snapshot.foreign_operators(n).is_empty());
+        self.fixed |= foreign;
         let result = match foreign {
             true => totals::Result::FAILS,
+            false if divides(e) => totals::divided(&all),
             false => totals::operator(e.kind, name, &all),
         };
         let plain = all.iter().all(|v| v.plain);
@@ -291,6 +293,7 @@ impl<'a> Resolver<'a> {
         let array = !name.array_bounds().is_empty();
         let text = matches!(last, "text" | "varchar" | "bpchar" | "name" | "char") && !array;
         if self.snapshot.conversion(last).is_some() || !self.snapshot.has_type(last) {
+            self.fixed = true;
             self.decide(val.set);
             return Val::anything();
         }
@@ -512,6 +515,7 @@ impl<'a> Resolver<'a> {
         };
         let set = self.sets.all(sets);
         self.decide(set);
+        self.fixed = true;
         Val::of(set)
     }
 
@@ -539,4 +543,19 @@ impl<'a> Resolver<'a> {
         sets.push(self.window(c.over(), at));
         self.sets.all(sets)
     }
+}
+
+/// By a whole number that is there to be read: neither nothing, nor what makes the smallest number one
+/// that is too large.
+fn divides(e: &nodes::A_Expr) -> bool {
+    let name = e.name();
+    let by = |n: &str| name.len() == 1 && name.get(0).and_then(Node::as_str) == Some(n);
+    let Node::A_Const(divisor) = e.rexpr() else {
+        return false;
+    };
+    let Some(ConstValue::Integer(n)) = divisor.val() else {
+        return false;
+    };
+    let plain = e.kind == A_Expr_Kind::AEXPR_OP && !matches!(e.lexpr(), Node::None);
+    plain && n != 0 && n != -1 && (by("/") || by("%"))
 }

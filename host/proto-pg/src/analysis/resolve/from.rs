@@ -75,7 +75,7 @@ impl<'a> Resolver<'a> {
         if r.schemaname().is_none()
             && let Some(cte) = self.find_cte(env, name)
         {
-            let cols = self.cte_cols(cte);
+            let cols = self.named_cte(cte);
             return self.aliased(Item::derived(Some(name), cols), r.alias());
         }
         self.table(r)
@@ -124,6 +124,8 @@ impl<'a> Resolver<'a> {
             return self.merged(a, b);
         }
         // Names find what either of them has under it.
+        self.use_all(a);
+        self.use_all(b);
         let mut out = Cols::default();
         let sets: Vec<Set> = a.sets().into_iter().chain(b.sets()).collect();
         let all = self.sets.all(sets);
@@ -155,7 +157,7 @@ impl<'a> Resolver<'a> {
             true => self.scope(start, outer),
             false => outer,
         };
-        let cols = self.query(r.subquery(), env, around);
+        let cols = self.lazy_query(r.subquery(), env, around);
         let item = self.aliased(Item::derived(None, cols), r.alias());
         let named = item.name.is_some();
         self.add(Item { named, ..item });

@@ -76,19 +76,26 @@ impl<'a> Resolver<'a> {
         for col in cols.iter() {
             match col.name {
                 Some(n) if n == name => {
+                    self.decide(col.val.when_used);
                     found = Some(match found {
                         None => col.val.clone(),
                         Some(other) => Val::of(self.sets.union(other.set, col.val.set)),
                     });
                 }
                 Some(_) => {}
-                None => maybe.push(col.val.set),
+                None => {
+                    self.decide(col.val.when_used);
+                    maybe.push(col.val.set);
+                }
             }
         }
         let maybe = self.sets.all(maybe);
         match found {
             None => Lookup::Missing(maybe),
-            Some(val) => Lookup::Found(self.or(val, maybe)),
+            Some(val) => Lookup::Found(Val {
+                when_used: NOTHING,
+                ..self.or(val, maybe)
+            }),
         }
     }
 
@@ -234,8 +241,8 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             let (cols, typed) = (item.cols.clone(), item.table && item.renamed);
+            self.use_all(&cols);
             sets.extend(cols.sets());
-            self.work += cols.len();
             row = (!typed).then_some(cols);
         }
         let set = self.sets.all(sets);
@@ -332,6 +339,8 @@ impl<'a> Resolver<'a> {
         };
         self.work += info.columns.len();
         let view = info.view.as_ref().map(|view| view.columns());
+        // What a materialized view shows is stored: nothing of it is computed when it is read.
+        let computes = !info.is_stored();
         let anything = info.opaque || info.is_leaky() || (info.view.is_some() && view.is_none());
         let mut cols = Cols::default();
         for (i, column) in info.columns.iter().enumerate() {
@@ -349,13 +358,18 @@ impl<'a> Resolver<'a> {
             } else {
                 self.sets.one(origin)
             };
+            let made = view.flatten().and_then(|view| view.columns.get(i));
+            let made = made.filter(|_| computes);
             let val = Val {
                 origin: Some(origin),
                 sure: true,
                 kind: self.base_type(column.type_oid),
-                plain: true,
+                plain: made.is_none_or(|made| made.plain),
+                weight: made.map_or(1, |made| made.weight),
+                when_used: made.map_or(NOTHING, |made| self.sets.of(made.when_used.to_vec())),
                 ..Val::of(set)
             };
+            self.put_off(val.when_used);
             cols.push(Some(&column.name), val);
         }
         cols
@@ -373,6 +387,12 @@ impl<'a> Resolver<'a> {
             Some(columns) if !info.opaque => {
                 let decides = self.sets.of(columns.decides.to_vec());
                 self.decide(decides);
+                if !info.is_stored() {
+                    let put_off = self.sets.of(columns.put_off.to_vec());
+                    self.put_off(put_off);
+                    self.fixed |= columns.fixed;
+                    self.fallible |= columns.fallible;
+                }
             }
             _ => self.decide(ANYTHING),
         }

@@ -124,6 +124,13 @@ struct Resolver<'a> {
     ctes: Vec<Cte<'a>>,
     /// What has decided something so far.
     decides: Set,
+    /// What would decide something if columns that are not used were computed all the same.
+    put_off: Set,
+    /// Rows are locked or written: whoever reads them, the server computes whole rows.
+    whole_rows: bool,
+    /// The server computes it, or the query that it is in, whether it is used or not: it gives rows, or is
+    /// not the same each time.
+    fixed: bool,
     /// What has been named so far, whatever becomes of it.
     named: Set,
     sinks: Vec<(Set, Option<(u32, &'a str)>)>,
@@ -208,6 +215,7 @@ pub(crate) fn resolve_part(
         node => resolver.expr(node, at).set,
     };
     resolver.decide(set);
+    resolver.whole_rows();
     resolver.sets.get(resolver.decides).to_vec()
 }
 
@@ -228,6 +236,9 @@ impl<'a> Resolver<'a> {
             scopes: Vec::new(),
             ctes: Vec::new(),
             decides: NOTHING,
+            put_off: NOTHING,
+            whole_rows: false,
+            fixed: false,
             named: NOTHING,
             sinks: Vec::new(),
             extremes: NOTHING,
@@ -254,6 +265,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn finish(mut self, output: &Cols<'a>) -> Resolved {
+        self.whole_rows();
         if self.fallible {
             self.decide(self.extremes);
         }
@@ -310,6 +322,17 @@ impl<'a> Resolver<'a> {
     /// A value of these columns decides something that can be seen.
     fn decide(&mut self, set: Set) {
         self.decides = self.sets.union(self.decides, set);
+    }
+
+    /// It decides something if the server computes what is not used.
+    fn put_off(&mut self, set: Set) {
+        self.put_off = self.sets.union(self.put_off, set);
+    }
+
+    fn whole_rows(&mut self) {
+        if self.whole_rows {
+            self.decide(self.put_off);
+        }
     }
 
     fn names(&mut self, set: Set) {

@@ -14,8 +14,16 @@ use super::{At, Resolver};
 impl<'a> Resolver<'a> {
     /// The rows of a query or of RETURNING.
     pub(super) fn query(&mut self, node: Node<'a>, env: u32, outer: u32) -> Rc<Cols<'a>> {
+        let cols = self.lazy_query(node, env, outer);
+        self.use_all(&cols);
+        cols
+    }
+
+    /// The same of a query that others select from: the server does not compute columns of it that
+    /// nobody uses.
+    pub(super) fn lazy_query(&mut self, node: Node<'a>, env: u32, outer: u32) -> Rc<Cols<'a>> {
         if let Node::SelectStmt(s) = node {
-            return self.select(s, env, outer, None);
+            return self.lazy_select(s, env, outer, None);
         }
         if !self.enter() {
             return Rc::new(Cols::unknown(ANYTHING));
@@ -34,11 +42,29 @@ impl<'a> Resolver<'a> {
         self.items.truncate(items);
         self.scopes.truncate(scopes);
         self.leave();
+        self.use_all(&cols);
         Rc::new(cols)
     }
 
     /// `recursive`: the CTE that it is, whose arms refer to it.
     pub(super) fn select(
+        &mut self,
+        s: &'a nodes::SelectStmt,
+        env: u32,
+        outer: u32,
+        recursive: Option<u32>,
+    ) -> Rc<Cols<'a>> {
+        let mut cols = self.lazy_select(s, env, outer, recursive);
+        self.use_all(&cols);
+        if cols.iter().any(|c| c.val.when_used != NOTHING) {
+            for col in Rc::make_mut(&mut cols).iter_mut() {
+                col.val.when_used = NOTHING;
+            }
+        }
+        cols
+    }
+
+    fn lazy_select(
         &mut self,
         s: &'a nodes::SelectStmt,
         env: u32,
@@ -73,6 +99,11 @@ impl<'a> Resolver<'a> {
     fn plain(&mut self, s: &'a nodes::SelectStmt, env: u32, outer: u32) -> Cols<'a> {
         let start = self.items.len();
         let extremes = std::mem::replace(&mut self.own_extremes, NOTHING);
+        if !s.locking_clause().is_empty() {
+            // Locks reach into sub-selects and views, and nothing that takes them is left out.
+            self.whole_rows = true;
+            self.fixed = true;
+        }
         let at = self.rows_from(s.from_clause().iter(), start, env, outer);
         let cols = self.targets(s.target_list().iter(), at);
         for condition in [s.where_clause(), s.having_clause()] {
@@ -93,7 +124,11 @@ impl<'a> Resolver<'a> {
                     let all = self.all_of(&cols);
                     self.decide(all);
                 }
-                node => self.sort_key(node, &cols, at),
+                node => {
+                    // The server leaves no column out of rows that it compares.
+                    self.use_all(&cols);
+                    self.sort_key(node, &cols, at);
+                }
             }
         }
         self.sorted(s, &cols, at);
@@ -287,16 +322,34 @@ impl<'a> Resolver<'a> {
             self.work += 1;
             let value = target.val();
             if let Some(star) = self.star(value, at) {
-                let all = self.all_of(&star);
+                let all = self.sets.all(star.sets());
                 self.names(all);
                 self.append(&mut cols, &star);
                 continue;
             }
-            let val = self.expr(value, at);
+            let val = self.output_column(value, at);
             let name = target.name().or_else(|| names::made_up(value));
             cols.push(name, val);
         }
         cols
+    }
+
+    /// An output column: what computing it tells, it tells where it is used, if the server does without
+    /// it otherwise.
+    fn output_column(&mut self, value: Node<'a>, at: At) -> Val<'a> {
+        let decides = std::mem::replace(&mut self.decides, NOTHING);
+        let fixed = std::mem::replace(&mut self.fixed, false);
+        let mut val = self.expr(value, at);
+        let own = std::mem::replace(&mut self.decides, decides);
+        match self.fixed {
+            true => self.decide(own),
+            false => {
+                val.when_used = own;
+                self.put_off(own);
+            }
+        }
+        self.fixed |= fixed;
+        val
     }
 
     /// The columns of a star; none when it is no star.

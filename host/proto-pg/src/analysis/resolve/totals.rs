@@ -78,6 +78,17 @@ pub(super) fn operator(kind: A_Expr_Kind::Type, name: &str, args: &[&Val<'_>]) -
     }
 }
 
+/// Division by a whole number that is neither 0 nor -1, and what is left over. Of binary fractions it can
+/// fail: what is left can be too small for them.
+pub(super) fn divided(args: &[&Val<'_>]) -> Result {
+    match args.first().map_or(0, |v| v.kind) {
+        // The number that is written there is no shorter than that.
+        21 | 23 => Result::gives(23),
+        kind @ (20 | 1700) => Result::gives(kind),
+        _ => Result::FAILS,
+    }
+}
+
 pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
     /// Whole numbers, whose sums cannot overflow: they become longer types.
     const INTEGERS: &[u32] = &[21, 23, 20];

@@ -12,6 +12,12 @@ pub(crate) struct ViewColumn {
     pub sources: Arc<[Source]>,
     /// The column of the relation behind it that it is a copy of.
     pub copy_of: Option<Source>,
+    /// Computing it cannot fail.
+    pub plain: bool,
+    /// How many stored values a text can be made of.
+    pub weight: u32,
+    /// What decides something only where the column is used.
+    pub when_used: Arc<[Source]>,
 }
 
 #[derive(Debug, Clone)]
@@ -19,6 +25,12 @@ pub(crate) struct ViewColumns {
     pub columns: Vec<ViewColumn>,
     /// Columns that decide which rows it has.
     pub decides: Arc<[Source]>,
+    /// What of the views and sub-selects behind it is not computed, unless rows are locked.
+    pub put_off: Arc<[Source]>,
+    /// Something in it is computed whether it is used or not.
+    pub fixed: bool,
+    /// One of its conditions can fail, or does something besides.
+    pub fallible: bool,
 }
 
 /// A view's definition, as the server writes it.
@@ -82,21 +94,32 @@ impl Snapshot {
         let tree = pg_raw_parse::parse(&view.text).ok()?;
         let statement = only_statement(&tree)?;
         let mut resolver = Resolver::new(self, Path::Unknown, Some(&info.reads), false);
-        let cols = resolver.query(statement, NONE, NONE);
+        let cols = resolver.lazy_query(statement, NONE, NONE);
         if cols.rest.is_some() || cols.head.len() != info.columns.len() {
             return None;
         }
+        let known = |set| resolver.sets.get(set);
+        let used: Vec<_> = cols.head.iter().map(|c| known(c.val.when_used)).collect();
+        let put_off = known(resolver.put_off);
+        let (fixed, fallible) = (resolver.fixed, resolver.fallible);
         let resolved = resolver.finish(&cols);
         if resolved.partial || !resolved.unknown.is_empty() {
             return None;
         }
-        let columns = resolved.output.head.into_iter().map(|c| ViewColumn {
+        let parts = resolved.output.head.into_iter().zip(&cols.head).zip(used);
+        let columns = parts.map(|((c, col), when_used)| ViewColumn {
             copy_of: c.origin.filter(|_| c.sure && !c.sources.contains(&ANY)),
             sources: c.sources,
+            plain: col.val.plain,
+            weight: col.val.weight,
+            when_used,
         });
         Some(ViewColumns {
             columns: columns.collect(),
             decides: resolved.computed.into(),
+            put_off,
+            fixed,
+            fallible,
         })
     }
 }

@@ -121,6 +121,7 @@ impl<'a> Resolver<'a> {
             }
         }
         if let Some(conflict) = s.on_conflict_clause() {
+            self.whole_rows = true;
             self.conflict(conflict, &target, excluded, start, env, outer);
         }
         self.returning(s.returning_clause(), &target, start, env, outer)
@@ -213,6 +214,7 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn update(&mut self, s: &'a nodes::UpdateStmt, env: u32, outer: u32) -> Cols<'a> {
+        self.whole_rows = true;
         let env = self.with(s.with_clause(), env, outer);
         let target = self.target(s.relation());
         let start = self.items.len();
@@ -228,6 +230,7 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn delete(&mut self, s: &'a nodes::DeleteStmt, env: u32, outer: u32) -> Cols<'a> {
+        self.whole_rows = true;
         let env = self.with(s.with_clause(), env, outer);
         let target = self.target(s.relation());
         let start = self.items.len();
@@ -256,6 +259,7 @@ impl<'a> Resolver<'a> {
     }
 
     pub(super) fn merge_into(&mut self, s: &'a nodes::MergeStmt, env: u32, outer: u32) -> Cols<'a> {
+        self.whole_rows = true;
         let env = self.with(s.with_clause(), env, outer);
         let target = self.target(s.relation());
         let start = self.items.len();

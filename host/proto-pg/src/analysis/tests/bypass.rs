@@ -360,7 +360,7 @@ fn shown(
     };
     let mut out = Vec::new();
     if !reply.copied.is_empty() {
-        let Some(CopyKind::Out { fields, .. }) = shape.copy() else {
+        let Some(CopyKind::Out { style, fields }) = shape.copy() else {
             panic!("a COPY that was not announced");
         };
         let Some(fields) = fields else {
@@ -382,7 +382,8 @@ fn shown(
         }
         for line in &reply.copied {
             let mut frame = BytesMut::new();
-            mask.apply_copy_text(line, &mut frame).unwrap();
+            mask.apply_copy(style.as_ref().unwrap(), line, &mut frame)
+                .unwrap();
             out.push(String::from_utf8_lossy(&frame[5..]).trim_end().to_owned());
         }
         return out;

@@ -295,11 +295,11 @@ const TABLE: &[(&str, &str)] = &[
     ("COPY emp TO STDOUT", "copy copy_out:public.emp+"),
     (
         "COPY emp (id, name) TO STDOUT (FORMAT csv)",
-        "copy copy_out:public.emp+ UNMASKABLE",
+        "copy copy_out:public.emp+",
     ),
     (
         "COPY emp TO STDOUT (FORMAT binary)",
-        "copy copy_out:public.emp+ UNMASKABLE",
+        "copy copy_out:public.emp+",
     ),
     (
         "COPY (SELECT ssn FROM emp) TO STDOUT",

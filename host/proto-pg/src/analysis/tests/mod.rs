@@ -9,9 +9,11 @@ mod facts;
 mod hidden;
 mod hostile;
 mod made_up;
+mod names;
 mod oracle;
 mod outside;
 mod truth;
+mod unused;
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ fn detecting() -> RowMask {
 
 fn through(mask: &RowMask, run: &[u8], of: RunOf) -> Result<(usize, BytesMut), MaskError> {
     let mut out = BytesMut::from(&b"before"[..]);
-    let rows = mask.apply_run(run, of, &mut out)?;
+    let rows = mask.apply_run(run, &of, &mut out)?;
     assert_eq!(&out.split_to(6)[..], b"before");
     Ok((rows, out))
 }
@@ -121,10 +121,10 @@ fn lines_of_copy() {
         line(b"3\t\\N\t[]\n"),
     ]
     .concat();
-    let (rows, out) = through(&mask, &run, RunOf::CopyText).unwrap();
+    let (rows, out) = through(&mask, &run, RunOf::Copy(super::copy::TABS)).unwrap();
     assert_eq!((rows, &out[..]), (3, &expect[..]));
     for bad in [&b"1\tx\n"[..], b"1\tx\ty\tz\n", b"1\tx\ty", b"1\tx\ny\tz\n"] {
-        assert!(through(&mask, &line(bad), RunOf::CopyText).is_err());
+        assert!(through(&mask, &line(bad), RunOf::Copy(super::copy::TABS)).is_err());
     }
 }
 
