@@ -39,6 +39,12 @@ pub(super) fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
     let mut fields = match s.relation() {
         Some(relation) => {
             places = walk.places(relation);
+            for place in &places {
+                if let Place::Known(index) = place {
+                    let told = walk.snapshot.told_by_rows(*index);
+                    walk.found.computed.extend(told);
+                }
+            }
             of_table(s, &places, style.is_some(), &mut walk)
         }
         None => of_query(s.query(), style.is_some(), &mut walk, cx),

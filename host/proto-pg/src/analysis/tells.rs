@@ -245,5 +245,7 @@ pub(super) fn all_of_it(found: &Found, of: &Summary, snapshot: &Snapshot) -> Opt
     }
     let shown = output.sources().flatten().copied();
     let all = found.named.iter().chain(&found.computed).copied();
-    (plain && known && whole).then(|| all.chain(shown).collect())
+    // Every partition has a line of its own.
+    let places = seen.into_iter().flat_map(|i| snapshot.told_by_place(i));
+    (plain && known && whole).then(|| all.chain(shown).chain(places).collect())
 }

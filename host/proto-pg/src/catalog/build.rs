@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::checks;
 use super::code::{self, Code};
+use super::places;
 use super::queries as q;
 use super::{CatalogError, ColumnInfo, HiddenCode, RelationInfo, Rows, Snapshot, TypeInfo};
 use crate::analysis::resolve::ViewDef;
@@ -41,6 +42,7 @@ pub(super) fn build(results: &[Rows]) -> Result<Snapshot, CatalogError> {
     code::hidden(results, &depends, &code, &mut snapshot)?;
     generated(results, &depends, &mut snapshot)?;
     checks::collect(results, &depends, &mut snapshot)?;
+    places::collect(results, &depends, &mut snapshot)?;
     rules(results, &depends, &code, &mut snapshot)?;
     views(results, &mut snapshot)?;
     Ok(snapshot)
@@ -160,6 +162,8 @@ fn relations(
             referred: Vec::new(),
             ruled: false,
             policies: false,
+            looked_at: Vec::new(),
+            key: Vec::new(),
         });
     }
     Ok(())

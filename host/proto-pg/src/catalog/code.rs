@@ -21,7 +21,7 @@ const PG_OPCLASS: u32 = 2616;
 const PG_OPERATOR: u32 = 2617;
 const PG_TRIGGER: u32 = 2620;
 const PG_EXTENSION: u32 = 3079;
-const PG_POLICY: u32 = 3256;
+pub(super) const PG_POLICY: u32 = 3256;
 const PG_CATALOG: u32 = 11;
 
 /// What code is trusted.
@@ -258,7 +258,11 @@ pub(super) fn hidden(
 }
 
 /// Which relation an object belongs to.
-fn owners(results: &[Rows], query: usize, width: usize) -> Result<HashMap<u32, u32>, CatalogError> {
+pub(super) fn owners(
+    results: &[Rows],
+    query: usize,
+    width: usize,
+) -> Result<HashMap<u32, u32>, CatalogError> {
     rows(results, query, width, MAX_OTHER)?
         .map(|row| {
             let row = row?;

@@ -8,6 +8,7 @@ mod build;
 mod checks;
 mod code;
 mod labels;
+mod places;
 mod queries;
 mod resolve;
 mod session;
@@ -20,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::analysis::resolve::ViewDef;
+use crate::analysis::resolve::{Source, ViewDef};
 
 pub(crate) use checks::{Act, Check, Reference};
 pub(crate) use labels::LabelIndex;
@@ -85,6 +86,10 @@ pub(crate) struct RelationInfo {
     pub ruled: bool,
     /// It has row security policies.
     pub policies: bool,
+    /// Columns that its policies look at, and those of other relations among them.
+    pub looked_at: Vec<Source>,
+    /// Columns by whose values rows go to one partition or another.
+    pub key: Vec<i16>,
 }
 
 /// Code that runs with reads or writes of a relation.

@@ -24,6 +24,7 @@ pub(super) const CONSTRAINTS: usize = 16;
 pub(super) const INDEXES: usize = 17;
 pub(super) const POLICIES: usize = 18;
 pub(super) const EVENT_TRIGGERS: usize = 19;
+pub(super) const PARTITIONED: usize = 20;
 
 pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, nspname FROM pg_catalog.pg_namespace",
@@ -89,4 +90,5 @@ pub(super) const QUERIES: &[&str] = &[
            WHERE indexrelid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid) AS o",
     "SELECT oid, polrelid FROM pg_catalog.pg_policy",
     "SELECT evtfoid, evtenabled FROM pg_catalog.pg_event_trigger",
+    "SELECT partrelid, partattrs FROM pg_catalog.pg_partitioned_table",
 ];

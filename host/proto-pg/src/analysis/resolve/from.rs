@@ -100,9 +100,12 @@ impl<'a> Resolver<'a> {
                 all
             }
         };
+        let places = found.iter().flat_map(|&i| self.snapshot.told_by_place(i));
+        let place = self.sets.of(places.collect());
         let item = Item {
             relations: found,
             table: true,
+            place,
             ..Item::derived(Some(name), cols)
         };
         self.aliased(item, r.alias())

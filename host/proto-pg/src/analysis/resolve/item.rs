@@ -7,7 +7,7 @@ use super::cols::{Cols, Val};
 use super::sets::{ANYTHING, NOTHING, Set, Source};
 use crate::catalog::RelationInfo;
 
-/// Columns that every table has, and that say nothing of its values.
+/// Columns that every table has, and that say nothing of its values but which partition a row is in.
 pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(super) struct Item<'a> {
     pub relations: Vec<usize>,
     /// It has the columns that tables have besides their own.
     pub table: bool,
+    /// What `tableoid` tells: the columns that choose a row's partition.
+    pub place: Set,
     /// An alias gives columns other names than its row type has.
     pub renamed: bool,
     pub cols: Rc<Cols<'a>>,
@@ -33,6 +35,7 @@ impl<'a> Item<'a> {
             name,
             relations: Vec::new(),
             table: false,
+            place: NOTHING,
             renamed: false,
             cols,
             named: true,
@@ -129,7 +132,7 @@ impl<'a> Resolver<'a> {
             let Some(item) = self.items.get(i).filter(|i| i.bare) else {
                 continue;
             };
-            let (cols, table) = (item.cols.clone(), item.table);
+            let (cols, table, place) = (item.cols.clone(), item.table, item.place);
             match self.in_cols(&cols, name) {
                 Lookup::Found(val) => {
                     found = Some(match found {
@@ -139,7 +142,9 @@ impl<'a> Resolver<'a> {
                 }
                 Lookup::Missing(set) if table && SYSTEM_COLUMNS.contains(&name) => {
                     maybe = self.sets.union(maybe, set);
-                    found = found.or_else(|| Some(Val::of(NOTHING)));
+                    let told = if name == "tableoid" { place } else { NOTHING };
+                    let before = found.map_or(NOTHING, |val| val.set);
+                    found = Some(Val::of(self.sets.union(before, told)));
                 }
                 Lookup::Missing(set) => maybe = self.sets.union(maybe, set),
             }
@@ -278,11 +283,11 @@ impl<'a> Resolver<'a> {
             let Some(item) = self.items.get(i) else {
                 continue;
             };
-            let (cols, table) = (item.cols.clone(), item.table);
+            let (cols, place) = (item.cols.clone(), item.table.then_some(item.place));
             let relation = item.relations.first().copied();
             vals.push(match self.in_cols(&cols, name) {
                 Lookup::Found(val) => val,
-                Lookup::Missing(set) => self.field_of(&cols, set, table, relation, name),
+                Lookup::Missing(set) => self.field_of(&cols, set, place, relation, name),
             });
         }
         match vals.len() {
@@ -291,19 +296,20 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// What `row.name` is when the row has no such column.
+    /// What `row.name` is when the row has no such column; `place` where it is a table's.
     fn field_of(
         &mut self,
         cols: &Cols<'a>,
         maybe: Set,
-        table: bool,
+        place: Option<Set>,
         relation: Option<usize>,
         name: &'a str,
     ) -> Val<'a> {
-        if table && SYSTEM_COLUMNS.contains(&name) {
+        if let Some(place) = place.filter(|_| SYSTEM_COLUMNS.contains(&name)) {
+            let told = if name == "tableoid" { place } else { NOTHING };
             return Val {
                 plain: true,
-                ..Val::of(maybe)
+                ..Val::of(self.sets.union(maybe, told))
             };
         }
         if self.snapshot.takes_row(name) || self.snapshot.conversion(name).is_some() {
@@ -380,6 +386,9 @@ impl<'a> Resolver<'a> {
         let Some(info) = self.snapshot.relation(index) else {
             return;
         };
+        let told = self.snapshot.told_by_rows(index);
+        let told = self.sets.of(told.into_iter().collect());
+        self.decide(told);
         let Some(view) = info.view.as_ref() else {
             return;
         };

@@ -12,6 +12,7 @@ mod made_up;
 mod names;
 mod oracle;
 mod outside;
+mod places;
 mod truth;
 mod unused;
 
