@@ -15,8 +15,6 @@ const D: super::Defence = REDACTED;
 const P: super::Defence = PINNED;
 const ANY: super::Defence = MASKED.or(NULLED).or(REFUSED).or(REDACTED);
 
-/// A documented limit: payloads are passed on as they are.
-
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
     // B21: COPY to the client.

@@ -45,8 +45,6 @@ pub struct Row {
     alone: bool,
     /// Past Weir it tells nothing, or cannot be done: why it is here all the same.
     inert: Option<&'static str>,
-    /// It is not kept yet, or not everywhere: what gives the value away. Reported, and no failure.
-    open: Option<&'static str>,
 }
 
 #[derive(Clone, Copy)]
@@ -66,7 +64,6 @@ const fn row(id: &'static str, expect: Defence, steps: &'static [&'static str]) 
         modes: &Mode::ALL,
         alone: false,
         inert: None,
-        open: None,
     }
 }
 
@@ -99,11 +96,6 @@ impl Row {
     }
     const fn inert(mut self, why: &'static str) -> Self {
         self.inert = Some(why);
-        self
-    }
-
-    const fn open(mut self, why: &'static str) -> Self {
-        self.open = Some(why);
         self
     }
 
@@ -169,7 +161,6 @@ fn none_leaks(server: Server) {
     let only = std::env::var("WEIR_BYPASS").ok();
     let mut table = String::new();
     let mut wrong = Vec::new();
-    let mut open = Vec::new();
     let started = std::time::Instant::now();
     let mut counts: BTreeMap<Defence, usize> = BTreeMap::new();
     let mut run = run::Run::new(&vaults);
@@ -193,14 +184,6 @@ fn none_leaks(server: Server) {
                 row.what()
             ));
         }
-        if let Some(why) = row.open {
-            let state = match tried.wrong.is_empty() {
-                true => "kept by now: no longer open",
-                false => "OPEN",
-            };
-            open.push(format!("{name:8} {state}: {why}: {}", row.what()));
-            continue;
-        }
         wrong.extend(
             tried
                 .wrong
@@ -215,8 +198,7 @@ fn none_leaks(server: Server) {
         .map(|(d, n)| format!("{} {n}", d.name()))
         .collect();
     println!(
-        "{table}\n{}\nPostgreSQL {}, {} s: {}; the table is in {}",
-        open.join("\n"),
+        "{table}\nPostgreSQL {}, {} s: {}; the table is in {}",
         vaults.version,
         started.elapsed().as_secs(),
         counts.join(", "),
