@@ -127,6 +127,8 @@ pub struct Analysis {
     pub shadowed: bool,
     /// It passes although it was not understood: the server may answer with whatever it likes.
     pub anything: bool,
+    /// Nothing labelled is in it anywhere, whatever it can mean.
+    quiet: bool,
     pub(crate) summaries: Vec<Arc<Summary>>,
     /// One per statement, as far as they are known.
     pub(crate) commands: Vec<Command>,
@@ -310,6 +312,7 @@ fn merge(text: &str, summaries: Vec<Arc<Summary>>, ctx: &Ctx<'_>) -> Analysis {
         unknown_names: any(|s| s.unknown_names),
         names_relations: any(|s| s.names_relations),
         shadowed: any(|s| s.shadowed),
+        quiet: !summaries.is_empty() && summaries.iter().all(|s| s.quiet),
         anything: false,
         changes_catalog: any(|s| s.changes_catalog),
         refuse: summaries
@@ -387,6 +390,7 @@ fn opaque(sql: &[u8], ctx: &Ctx<'_>, unfit: Option<Unfit>) -> Analysis {
         names_relations: true,
         changes_catalog: true,
         shadowed: ctx.labels.reaches(&ctx.target.name),
+        quiet: false,
         anything: false,
         refuse,
         sqlstate,

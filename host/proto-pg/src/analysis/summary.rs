@@ -202,7 +202,9 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
         summary.computed.extend(computed);
     }
     summary.tells |= summary.foreign || hidden || summary.unmaskable.is_some();
-    let understood = !hidden && !draft.everything && draft.copy.is_none();
+    // What runs by its name can mean something else by then.
+    let by_name = draft.everything || draft.shows_inner;
+    let understood = !hidden && !by_name && draft.copy.is_none();
     summary.quiet = understood && is_quiet(found, &draft.inner, &summary, ctx);
     summary.shape.body = match draft.plan {
         Some(columns) => Arc::new(Body::Plan(columns)),

@@ -52,7 +52,7 @@ impl Analysis {
 
     /// Nothing labelled is in it anywhere: what it says when it fails is about something else.
     pub(crate) fn is_quiet(&self) -> bool {
-        !self.summaries.is_empty() && self.summaries.iter().all(|s| s.quiet)
+        self.quiet
     }
 
     /// What it sends to those who listen can hold labelled values.
@@ -73,6 +73,14 @@ impl Analysis {
 
     /// This, or whatever it meant before.
     pub(crate) fn or_as(self, older: &Self) -> Self {
+        let quiet = self.quiet && older.quiet;
+        Self {
+            quiet,
+            ..self.or_what(older)
+        }
+    }
+
+    fn or_what(self, older: &Self) -> Self {
         // Of the same relations the server goes by what they are now.
         let one = self.summaries.len() == older.summaries.len();
         if one && self.is_among(older, Summary::asks_the_same) {
@@ -204,7 +212,6 @@ impl Summary {
             && self.changes_catalog == other.changes_catalog
             && self.parsed == other.parsed
             && self.refuse == other.refuse
-            && self.quiet == other.quiet
             && self.tells == other.tells
     }
 }
