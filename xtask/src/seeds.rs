@@ -93,7 +93,7 @@ fn frames() -> Vec<Vec<u8>> {
         frame(b'C', b"Pp\0"),
         execute("p", 10),
         frame(b'S', b""),
-        frame(b'd', b"1\t912-55-7001\n"),
+        frame(b'd', b"1\t912-45-7001\n"),
         frame(b'T', described),
         frame(b'D', b"\0\x02\0\0\0\x011\xff\xff\xff\xff"),
         frame(b'E', b"SERROR\0C42501\0Mrefused\0\0"),

@@ -166,7 +166,7 @@ fn load(cluster: &mut Cluster, rows: u64) -> Result<()> {
         &format!(
             "SET ROLE {LOGIN};
              CREATE TABLE wide AS SELECT n AS id, 'a' || n AS a, md5(n::text) AS b, n * 2 AS c,
-                 '912-55-' || lpad((n % 10000)::text, 4, '0') AS ssn,
+                 '912-45-' || lpad((n % 10000)::text, 4, '0') AS ssn,
                  'u' || n || '@mail.example' AS email, now() AS d, n % 7 = 0 AS e
              FROM generate_series(1, {rows}) AS n;
              CREATE TABLE wide_text AS SELECT id, a, b, c, d, e,
