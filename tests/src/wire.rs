@@ -202,10 +202,13 @@ impl Client {
             self.at = 0;
         }
         let mut chunk = vec![0; 64 << 10];
-        let n = self
-            .read
-            .read(&mut chunk)
-            .context("reading from the server")?;
+        let n = loop {
+            // A machine that is stopped for a moment interrupts reads that have a timeout.
+            match self.read.read(&mut chunk) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read.context("reading from the server")?,
+            }
+        };
         if n == 0 {
             bail!("the server closed the connection");
         }

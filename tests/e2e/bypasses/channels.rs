@@ -34,7 +34,7 @@ pub const ROWS: &[Row] = &[
     row("B21", M, &["COPY (SELECT upper(ssn), md5(ssn) FROM people) TO STDOUT (FORMAT csv, FORCE_QUOTE *, HEADER)"]),
     row("B21", M, &["COPY (SELECT upper(ssn), salary / 10, ARRAY[ssn] FROM people) TO STDOUT (FORMAT binary)"]),
     row("B21", M, &["COPY (SELECT ssn AS name, id FROM people) TO STDOUT (FORMAT binary)"]),
-    row("B21", M, &["COPY (SELECT coalesce(a.name, b.ssn) FROM people a, people b) TO STDOUT (FORMAT csv)"]),
+    row("B21", M, &["COPY (SELECT coalesce(a.notes, b.ssn) FROM people a, people b) TO STDOUT (FORMAT csv)"]),
     row("B21", M.or(N), &["COPY (SELECT name FROM people UNION ALL SELECT ssn FROM people) TO STDOUT CSV"]),
     row("B21", R, &["COPY people (id, ssn) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"]),
     row("B21", R, &["COPY (SELECT ssn FROM people) TO STDOUT (FORMAT text, NULL 'q')"]),
