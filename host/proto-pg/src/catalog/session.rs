@@ -215,6 +215,13 @@ impl SessionState {
 
     pub(crate) fn prepared(&self, name: &str) -> Known {
         let mut known = self.prepared.get(name);
+        if known.meanings.is_empty() && known.rest == Rest::Nothing {
+            known.meanings = self.prepared.gone(name);
+            if !known.meanings.is_empty() {
+                // Nothing of it is to be seen.
+                known.rest = Rest::Foreign;
+            }
+        }
         let strange = self.foreign || self.foreign_before;
         if strange && known.rest == Rest::Nothing {
             known.rest = Rest::Foreign;
@@ -337,6 +344,9 @@ struct Remembered {
 #[derive(Debug, Clone, Default)]
 struct Meanings {
     known: Vec<Prepared>,
+    /// What was dropped last, while nothing else has the name: whoever runs it all the same is told by the
+    /// server that there is no such thing.
+    gone: Vec<Prepared>,
     /// There were more than are kept.
     lost: bool,
     /// When the last one was sent.
@@ -347,7 +357,8 @@ struct Meanings {
 
 impl Meanings {
     fn cost(&self) -> usize {
-        self.known.iter().map(Prepared::cost).sum()
+        let all = self.known.iter().chain(&self.gone);
+        all.map(Prepared::cost).sum()
     }
 }
 
@@ -359,6 +370,7 @@ impl Remembered {
             return;
         }
         let cost = meaning.cost();
+        self.forget_gone(name, cost);
         let fits = self.bytes.saturating_add(cost) <= MAX_BYTES;
         if let Some(meanings) = self.by_name.get_mut(name) {
             meanings.last = at;
@@ -382,6 +394,7 @@ impl Remembered {
                 last: at,
                 holds: meaning.holds,
                 known: vec![meaning],
+                gone: Vec::new(),
                 lost: false,
             };
             self.by_name.insert(name.into(), meanings);
@@ -398,12 +411,40 @@ impl Remembered {
             return;
         };
         let before = meanings.cost();
+        if meanings.last <= at && !meanings.lost && !meanings.known.is_empty() {
+            meanings.gone = std::mem::take(&mut meanings.known);
+        }
         meanings.known.retain(|meaning| meaning.at > at);
-        let after = meanings.cost();
-        if meanings.last <= at {
+        let mut after = meanings.cost();
+        if meanings.last <= at && meanings.lost {
             self.by_name.remove(name);
+            after = 0;
         }
         self.bytes = self.bytes.saturating_sub(before.saturating_sub(after));
+    }
+
+    /// What is gone under a name goes for good when it means something again; all of it, when room is
+    /// needed.
+    fn forget_gone(&mut self, name: &str, cost: usize) {
+        if let Some(meanings) = self.by_name.get_mut(name) {
+            let gone = std::mem::take(&mut meanings.gone);
+            let cost: usize = gone.iter().map(Prepared::cost).sum();
+            self.bytes = self.bytes.saturating_sub(cost);
+        }
+        let many = self.by_name.len() >= MAX_REMEMBERED;
+        if many || self.bytes.saturating_add(cost) > MAX_BYTES {
+            self.by_name.retain(|of, meanings| {
+                meanings.gone.clear();
+                !meanings.known.is_empty() || meanings.lost || **of == *name
+            });
+            self.bytes = self.by_name.values().map(Meanings::cost).sum();
+        }
+    }
+
+    /// What was dropped last under a name.
+    fn gone(&self, name: &str) -> Vec<Prepared> {
+        let found = self.by_name.get(name);
+        found.map(|m| m.gone.clone()).unwrap_or_default()
     }
 
     fn drop_all(&mut self, at: u64) {
@@ -423,6 +464,7 @@ impl Remembered {
         }
         self.by_name.retain(|_, meanings| {
             meanings.known.retain(|meaning| meaning.holds);
+            meanings.gone.clear();
             meanings.holds
         });
         self.bytes = self.by_name.values().map(Meanings::cost).sum();
