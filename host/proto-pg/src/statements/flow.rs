@@ -249,8 +249,10 @@ impl Flow {
     }
 
     /// SQL has dropped names. What is too much to be kept stays known, which hides more.
-    pub(super) fn drops(&mut self, names: u64, over: &Over) {
-        if self.dropped.len() < MAX_DROPPED {
+    pub(super) fn drops(&mut self, names: Option<u64>, over: &Over) {
+        if let Some(names) = names
+            && self.dropped.len() < MAX_DROPPED
+        {
             self.dropped.push((names, over.clone()));
         }
     }

@@ -444,11 +444,7 @@ impl Flow {
                 (run.seq(), names, over)
             }
         };
-        if let Some(names) = names
-            && over.is_told(&tag)
-        {
-            self.drops(names, &over);
-        }
+        self.drops(names.filter(|_| over.is_told(&tag)), &over);
         self.is_over(over);
         if let Some(Expect::Execute(..)) = self.queue.front() {
             self.finish_execute(done);

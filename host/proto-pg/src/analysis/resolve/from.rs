@@ -7,7 +7,7 @@ use pg_raw_parse::{Node, nodes};
 use super::cols::{Cols, INT8, TEXT, Val};
 use super::item::Item;
 use super::sets::{ANYTHING, NOTHING, Set};
-use super::{At, Resolver};
+use super::{At, Resolver, Source};
 
 /// Functions of PostgreSQL's own that give one column, whatever their arguments.
 const ONE_COLUMN: &[&str] = &[
@@ -101,7 +101,11 @@ impl<'a> Resolver<'a> {
             }
         };
         let places = found.iter().flat_map(|&i| self.snapshot.told_by_place(i));
-        let place = self.sets.of(places.collect());
+        let places: Vec<Source> = places.collect();
+        let place = match places.is_empty() {
+            true => NOTHING,
+            false => self.sets.of(places),
+        };
         let item = Item {
             relations: found,
             table: true,

@@ -387,8 +387,10 @@ impl<'a> Resolver<'a> {
             return;
         };
         let told = self.snapshot.told_by_rows(index);
-        let told = self.sets.of(told.into_iter().collect());
-        self.decide(told);
+        if !told.is_empty() {
+            let told = self.sets.of(told.into_iter().collect());
+            self.decide(told);
+        }
         let Some(view) = info.view.as_ref() else {
             return;
         };
