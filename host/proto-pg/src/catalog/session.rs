@@ -217,10 +217,6 @@ impl SessionState {
         let mut known = self.prepared.get(name);
         if known.meanings.is_empty() && known.rest == Rest::Nothing {
             known.meanings = self.prepared.gone(name);
-            if !known.meanings.is_empty() {
-                // Nothing of it is to be seen.
-                known.rest = Rest::Foreign;
-            }
         }
         let strange = self.foreign || self.foreign_before;
         if strange && known.rest == Rest::Nothing {
