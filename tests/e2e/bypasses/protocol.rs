@@ -1,5 +1,7 @@
 //! D42–D54: tricks with the parser, the session and the protocol.
 
+use std::time::Duration;
+
 use weir_tests::wire::{self, Client, Reply, bind, cstr, execute, fields, frame, parse, startup};
 
 use super::defence::{FAILED, HARMLESS, MASKED, NULLED, PINNED, REDACTED, REFUSED};
@@ -271,23 +273,22 @@ fn path_moves(scene: &Scene<'_>) -> Vec<Reply> {
     out
 }
 
+/// A name that is not known is looked up at once, but not more often than once a second.
+const LOOKED_UP: Duration = Duration::from_millis(1_200);
+
 fn view_moves(scene: &Scene<'_>) -> Vec<Reply> {
+    let database = if scene.through { "vault" } else { "bare" };
+    let change = |sql: &str| scene.side.cluster.sql(database, sql).unwrap();
+    change("CREATE VIEW moving AS SELECT name AS x FROM people");
+    std::thread::sleep(LOOKED_UP);
     let mut client = scene.connect();
-    let mut out = Vec::new();
-    for sql in [
-        "DROP VIEW IF EXISTS moving",
-        "CREATE VIEW moving AS SELECT name AS x FROM people",
-    ] {
-        out.push(client.query(sql).unwrap());
-    }
+    let mut out = vec![client.query("SELECT x FROM moving").unwrap()];
     client
         .send_raw(&[parse("s", "SELECT x FROM moving"), frame(b'S', b"")].concat())
         .unwrap();
     out.push(client.reply().unwrap());
     // Somebody else, past Weir.
-    let database = if scene.through { "vault" } else { "bare" };
-    let change = "CREATE OR REPLACE VIEW moving AS SELECT ssn AS x FROM people";
-    scene.side.cluster.sql(database, change).unwrap();
+    change("CREATE OR REPLACE VIEW moving AS SELECT ssn AS x FROM people");
     for format in [0, 1] {
         let run = [
             bind("", "s", &[], &[format]),
@@ -298,11 +299,7 @@ fn view_moves(scene: &Scene<'_>) -> Vec<Reply> {
         out.push(client.reply().unwrap());
     }
     out.push(client.query("SELECT x FROM moving").unwrap());
-    scene
-        .side
-        .cluster
-        .sql(database, "DROP VIEW moving")
-        .unwrap();
+    change("DROP VIEW moving");
     out
 }
 
@@ -477,6 +474,7 @@ fn star_changes(scene: &Scene<'_>) -> Vec<Reply> {
     let database = if scene.through { "vault" } else { "bare" };
     let change = |sql: &str| scene.side.cluster.sql(database, sql).unwrap();
     change("CREATE VIEW stars AS SELECT id, name AS x FROM people");
+    std::thread::sleep(LOOKED_UP);
     let mut client = scene.connect();
     let ask = [
         parse("s", "SELECT * FROM stars"),

@@ -424,8 +424,8 @@ impl Remembered {
     fn forget_gone(&mut self, name: &str, cost: usize) {
         if let Some(meanings) = self.by_name.get_mut(name) {
             let gone = std::mem::take(&mut meanings.gone);
-            let cost: usize = gone.iter().map(Prepared::cost).sum();
-            self.bytes = self.bytes.saturating_sub(cost);
+            let freed: usize = gone.iter().map(Prepared::cost).sum();
+            self.bytes = self.bytes.saturating_sub(freed);
         }
         let many = self.by_name.len() >= MAX_REMEMBERED;
         if many || self.bytes.saturating_add(cost) > MAX_BYTES {

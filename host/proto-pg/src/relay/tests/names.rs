@@ -377,3 +377,32 @@ async fn another_role_is_for_policy_to_decide() {
         ["public", "painter", "public", "painter", "public", "public"]
     );
 }
+
+/// A dropped name is nothing, which is for the server to say; and it is not what it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_name_is_told_by_the_server() {
+    let setup = "CREATE TABLE emp (id int, ssn text); INSERT INTO emp VALUES (1, '111-22-3333');
+                 GRANT ALL ON emp TO weir";
+    let (memory, _weir, mut c) = bench("n_dropped", labelled(), setup).await;
+    for drop in ["DEALLOCATE p", "DEALLOCATE ALL", "DISCARD ALL"] {
+        c.query("PREPARE p AS SELECT 'fine'").await;
+        assert_eq!(c.query("EXECUTE p").await.value(), Some("fine"));
+        c.query(drop).await;
+        let a = c.query("EXECUTE p").await;
+        assert_eq!(a.code(), "26000", "{drop}: {a:?}");
+        // The name means something else from now on, and nothing of what it meant.
+        c.query("PREPARE p AS SELECT ssn || '' FROM emp").await;
+        assert_eq!(c.query("EXECUTE p").await.value(), None);
+        c.query(drop).await;
+        c.query("PREPARE p AS SELECT 'fine'").await;
+        assert_eq!(c.query("EXECUTE p").await.value(), Some("fine"));
+        c.query(drop).await;
+    }
+    assert!(
+        !memory
+            .journal
+            .to_client()
+            .windows(6)
+            .any(|w| w == b"111-22")
+    );
+}
