@@ -30,6 +30,8 @@ pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 /// Memory and tables that a pool slot keeps for the next instance (cleared, of course).
 pub(crate) const MEMORY_KEPT: usize = 4 << 20;
 pub(crate) const TABLE_KEPT: usize = 64 << 10;
+/// Of linear memory.
+pub(crate) const WASM_PAGE: u64 = 64 << 10;
 
 /// Bytes that one call can hand to the host, in an answer or to an import.
 pub(crate) const ANSWER_BYTES: usize = 20 << 20;

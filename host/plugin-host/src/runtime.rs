@@ -13,7 +13,7 @@ use crate::bindings::base;
 use crate::cache::ArtifactCache;
 use crate::limits::{
     self, CORE_INSTANCES, FIBER_STACK, Limits, MEMORIES, MEMORY_KEPT, TABLE_ELEMENTS, TABLE_KEPT,
-    TABLES, WASM_STACK,
+    TABLES, WASM_PAGE, WASM_STACK,
 };
 use crate::state::CallState;
 use crate::ticker::Ticker;
@@ -169,7 +169,9 @@ pub(crate) fn fits(component: &Component, limits: &Limits) -> Result<(), String>
     let Some(needs) = component.resources_required() else {
         return Err("it brings modules that only an embedder could link".into());
     };
-    let memory = needs.max_initial_memory_size.unwrap_or(0);
+    // The engine counts it in pages.
+    let pages = needs.max_initial_memory_size.unwrap_or(0);
+    let memory = pages.saturating_mul(WASM_PAGE);
     if needs.num_memories > MEMORIES {
         return Err(format!(
             "{} memories, at most {MEMORIES}",

@@ -32,12 +32,14 @@
 //! - A plugin imports `weir:plugin/{log,config,kv,clock}` and nothing else: no WASI, no randomness.
 //! - On the build machine the same source compiles natively, with [`testing`] standing in for the
 //!   host, so that a plugin is tested with a plain `cargo test`.
-//! - Unsafe code exists only in the generated glue.
+//! - Unsafe code exists only in the generated glue and the allocator.
 
 #[doc(hidden)]
 pub mod bindings;
 mod exports;
 pub mod host;
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+mod memory;
 pub mod testing;
 
 pub use bindings::base::weir::plugin::types::{

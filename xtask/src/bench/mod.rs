@@ -131,6 +131,10 @@ fn postgres(effort: Effort, quick: bool) -> Result<()> {
     let stand = Stand::start(effort.rows)?;
     let mut report = Report::default();
 
+    // First: memory that rows and statements have left behind would serve the sessions, and they
+    // would seem to need none.
+    eprintln!("idle sessions: {} at most", effort.idle);
+    report.idle(bulk::idle(&stand.weir(), effort.idle)?);
     eprintln!(
         "statements: {} rounds of {} s each",
         effort.rounds, effort.seconds
@@ -177,7 +181,6 @@ fn postgres(effort: Effort, quick: bool) -> Result<()> {
             report.rows("weir", what, bulk::rows(&peer, sql)?);
         }
     }
-    report.idle(bulk::idle(&stand.weir(), effort.idle)?);
     report.huge(bulk::huge(&stand.weir())?);
     report.decision(decision()?);
     std::thread::sleep(Duration::from_millis(200));

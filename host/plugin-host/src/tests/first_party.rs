@@ -7,7 +7,10 @@ use pipeline::mask::{MaskAction, MaskColumn};
 use pipeline::ports::Hooks;
 use pipeline::{ApprovalRule, Facts, Named, SqlFacts, SqlKind};
 
-use super::{Host, batch, facts, select, session, text_column};
+use super::{Host, batch, component, facts, select, session, text_column};
+use crate::limits::WASM_PAGE;
+use crate::runtime::fits;
+use crate::{Limits, Runtime};
 
 #[tokio::test]
 async fn risk_sql() {
@@ -70,6 +73,39 @@ async fn risk_sql() {
         risk.findings
     );
     assert!(host.events.take().is_empty());
+}
+
+/// Growing an instance's memory is dear, and so is taking it back. A plugin that may not grow at all
+/// classifies everyday texts, and does not get by with a long one.
+#[tokio::test]
+async fn short_calls_need_no_more_memory_than_they_begin_with() {
+    let limits = |memory_bytes| Limits {
+        memory_bytes,
+        wall: Duration::from_secs(60),
+        classify: Duration::from_millis(500),
+        admission: Duration::from_secs(10),
+        ..Limits::default()
+    };
+    let wasm = component("risk-sql");
+    let any = Runtime::new(limits(64 << 20), None).unwrap();
+    let parsed = any.compile(&wasm, &[0; 32]).unwrap();
+    let needs = parsed.resources_required().unwrap();
+    let pages = needs.max_initial_memory_size.unwrap() as usize;
+    let least = pages * WASM_PAGE as usize;
+    assert!(fits(&parsed, &limits(least)).is_ok() && fits(&parsed, &limits(least - 1)).is_err());
+    let tight = Runtime::new(limits(least), None).unwrap();
+    let host = Host::new().on(tight);
+    let host = host.with("risk-sql", "risk-sql", &[]).await;
+    for (values, fits) in [(1, true), (4 << 10, true), (1 << 20, false)] {
+        let statement = SqlFacts {
+            text: format!("SELECT * FROM users WHERE id = 1{}", " ".repeat(values)).into(),
+            ..select()
+        };
+        let facts = Facts::Sql(Arc::new(statement));
+        let risk = host.plugins.classify(&session(), &facts).await;
+        let failed = risk.labels.contains("plugin-failed");
+        assert_eq!(failed, !fits, "{values} {risk:?}");
+    }
 }
 
 #[tokio::test]

@@ -130,6 +130,17 @@ impl Host {
         }
     }
 
+    /// With an engine of its own.
+    fn on(self, runtime: Runtime) -> Self {
+        let options = Options {
+            require: Vec::new(),
+            events: self.events.clone(),
+            clock: self.clock.clone(),
+        };
+        let plugins = Plugins::new(runtime, options);
+        Self { plugins, ..self }
+    }
+
     async fn with(self, name: &str, component_name: &str, config: &[(&str, &str)]) -> Self {
         self.add(name, component_name, config).await.unwrap();
         self
