@@ -55,7 +55,7 @@ fn world() -> World {
         add(10, &[oid, "11", name, if name == "record" { "p" } else { "b" }, "0", "0", "0"]);
     }
     add(11, &["16404", "SELECT emp.id, emp.name AS who, emp.ssn AS code FROM emp WHERE emp.dept > 1;"]);
-    let path = ["{pg_catalog,public}", "u", "u"].map(|v| Some(v.to_owned()));
+    let path = ["{pg_catalog,public}", "u", "u", "read committed"].map(|v| Some(v.to_owned()));
     World {
         snapshot: Snapshot::build(&results).expect("the rows above are well-formed"),
         state: SessionState::new(&path).expect("the row above is well-formed"),

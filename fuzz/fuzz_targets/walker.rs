@@ -33,7 +33,7 @@ fn world() -> World {
     ] {
         results[query].push(values);
     }
-    let path = row(&["{pg_catalog,public}", "u", "u"]);
+    let path = row(&["{pg_catalog,public}", "u", "u", "read committed"]);
     World {
         snapshot: Snapshot::build(&results).expect("the rows above are well-formed"),
         state: SessionState::new(&path).expect("the row above is well-formed"),

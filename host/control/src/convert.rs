@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use pipeline::{Column, Facts, Principal, Relation};
 use weir_client::{
     Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Cascade,
-    Decision, Finding, HeldLock, Impact, Named, Parameter, PluginChange, PluginChangeKind,
-    PluginInfo, PluginState, PluginSummary, Risk, Route, SessionInfo, Statement, TargetInfo,
-    Timestamp, TouchedTable, Vote,
+    Decision, EncodedValue, Finding, HeldLock, Impact, Named, Parameter, PluginChange,
+    PluginChangeKind, PluginInfo, PluginState, PluginSummary, Risk, Route, SessionInfo, Statement,
+    TargetInfo, Timestamp, TouchedTable, Vote,
 };
 
 use crate::store::{
@@ -158,14 +158,18 @@ fn named(named: &pipeline::Named) -> Named {
     }
 }
 
-#[allow(clippy::ref_option)] // Called on the elements of a list of options.
-pub(crate) fn parameter(parameter: &Option<Vec<u8>>) -> Parameter {
+pub(crate) fn parameter(parameter: &pipeline::Parameter) -> Parameter {
     match parameter {
-        None => Parameter::Null,
-        Some(bytes) => match std::str::from_utf8(bytes) {
+        pipeline::Parameter::Null => Parameter::Null,
+        pipeline::Parameter::Text(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => Parameter::Text(text.to_owned()),
             Err(_) => Parameter::Binary(STANDARD.encode(bytes)),
         },
+        pipeline::Parameter::Binary(value) => Parameter::Encoded(EncodedValue {
+            hex: hex::encode(&value.bytes),
+            of: value.of.as_deref().map(str::to_owned),
+            text: value.text.clone(),
+        }),
     }
 }
 

@@ -483,7 +483,17 @@ pub(crate) fn hold_request(principal: Arc<Principal>, routes: Vec<Route>) -> Hol
         },
         bundle: MemoryPolicy::permit_all().bundle,
         fingerprint: Fingerprint::of([STATEMENT.as_bytes()]),
-        parameters: vec![Some(b"true".to_vec()), None, Some(vec![0xff, 0])],
+        parameters: vec![
+            pipeline::Parameter::Text(b"true".to_vec()),
+            pipeline::Parameter::Null,
+            pipeline::Parameter::Text(vec![0xff, 0]),
+            // A text as well, if it were one.
+            pipeline::Parameter::Binary(pipeline::BinaryValue {
+                bytes: b"\0\0\0A".to_vec(),
+                of: Some("int4".into()),
+                text: Some("65".into()),
+            }),
+        ],
         computed: vec![Column {
             schema: "public".into(),
             table: "orders".into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::action::LabelSet;
+use crate::parameter::Parameter;
 
 /// Facts by protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub struct Named {
     /// The text that made it, as it was sent.
     pub text: Arc<str>,
     /// The values that were bound when it was made.
-    pub parameters: Arc<[Option<Vec<u8>>]>,
+    pub parameters: Arc<[Parameter]>,
 }
 
 /// Facts about one SQL text, which may hold several statements.

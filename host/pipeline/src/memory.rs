@@ -403,6 +403,8 @@ pub enum Entry {
         way: Direction,
         bytes: Bytes,
     },
+    /// Everything before it was made durable.
+    Settled,
     End(SessionEnd),
     Event(ControlEvent),
 }
@@ -421,34 +423,25 @@ impl MemoryJournal {
     }
 
     pub fn intents(&self) -> Vec<Intent> {
-        let pick = |e: Entry| {
-            if let Entry::Intent(i) = e {
-                Some(i)
-            } else {
-                None
-            }
+        let pick = |e: Entry| match e {
+            Entry::Intent(i) => Some(i),
+            _ => None,
         };
         self.entries().into_iter().filter_map(pick).collect()
     }
 
     pub fn refusals(&self) -> Vec<RefusalRecord> {
-        let pick = |e: Entry| {
-            if let Entry::Refused(r) = e {
-                Some(r)
-            } else {
-                None
-            }
+        let pick = |e: Entry| match e {
+            Entry::Refused(r) => Some(r),
+            _ => None,
         };
         self.entries().into_iter().filter_map(pick).collect()
     }
 
     pub fn outcomes(&self) -> Vec<Outcome> {
-        let pick = |e: Entry| {
-            if let Entry::Outcome(o) = e {
-                Some(o)
-            } else {
-                None
-            }
+        let pick = |e: Entry| match e {
+            Entry::Outcome(o) => Some(o),
+            _ => None,
         };
         self.entries().into_iter().filter_map(pick).collect()
     }
@@ -530,6 +523,9 @@ impl SessionJournal for MemorySessionJournal {
     }
     async fn bytes(&self, seq: u64, way: Direction, bytes: Bytes) -> Result<(), JournalError> {
         self.push(Entry::Bytes { seq, way, bytes })
+    }
+    async fn settle(&self) -> Result<(), JournalError> {
+        self.push(Entry::Settled)
     }
     fn failed(&self) -> CancellationToken {
         self.failed.clone()

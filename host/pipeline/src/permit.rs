@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::action::{Access, Column};
 use crate::facts::Facts;
+use crate::parameter::Parameter;
 use crate::ports::Policy;
 
 /// An action that wants to be forwarded. `payload` is what the upstream would get.
@@ -27,7 +28,7 @@ pub struct Request<R> {
     /// The exact bytes an approval is bound to: statement, parameters, whatever changes meaning.
     pub canonical: Vec<u8>,
     /// Parameters for the record.
-    pub parameters: Vec<Option<Vec<u8>>>,
+    pub parameters: Vec<Parameter>,
     pub payload: R,
 }
 
@@ -47,6 +48,8 @@ pub struct Obligations {
 pub struct Receipt {
     pub(crate) seq: u64,
     pub(crate) started: Instant,
+    /// How long it took, if it is over.
+    pub(crate) took: Option<Duration>,
     pub(crate) obligations: Obligations,
     /// Approval rules under which it was permitted.
     pub(crate) approvals: BTreeSet<Arc<str>>,
@@ -59,6 +62,11 @@ impl Receipt {
 
     pub fn obligations(&self) -> &Obligations {
         &self.obligations
+    }
+
+    /// It is over, whenever that is put on record.
+    pub fn stop(&mut self) {
+        self.took.get_or_insert_with(|| self.started.elapsed());
     }
 
     /// People had to agree, and time has passed meanwhile.

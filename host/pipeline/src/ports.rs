@@ -17,6 +17,7 @@ use crate::facts::Facts;
 use crate::impact::Impact;
 use crate::labels::LabelCatalog;
 use crate::mask::{MaskBatch, MaskColumn, MaskEdits, MaskPlan};
+use crate::parameter::Parameter;
 use crate::principal::Principal;
 use crate::record::{
     ControlEvent, Direction, Durability, EndReason, Intent, Outcome, RefusalRecord, SessionEnd,
@@ -158,7 +159,7 @@ pub struct HoldRequest {
     pub risk: Risk,
     pub bundle: BundleRef,
     pub fingerprint: Fingerprint,
-    pub parameters: Vec<Option<Vec<u8>>>,
+    pub parameters: Vec<Parameter>,
     /// Labelled columns that it computes with.
     pub computed: Vec<Column>,
     /// What it would touch, as far as anybody looked.
@@ -226,6 +227,8 @@ pub trait SessionJournal: Send + Sync {
     async fn outcome(&self, outcome: Outcome) -> Result<(), JournalError>;
     /// Bytes as they passed, after masking. Waits while the recorder is behind.
     async fn bytes(&self, seq: u64, way: Direction, bytes: Bytes) -> Result<(), JournalError>;
+    /// Durable when it returns: everything of this session so far.
+    async fn settle(&self) -> Result<(), JournalError>;
     /// Cancelled when recording this session has become impossible: it must end.
     fn failed(&self) -> CancellationToken;
     /// Seals the session's segments and hands them to the uploader.

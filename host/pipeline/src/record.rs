@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::action::Access;
 use crate::approval::Fingerprint;
 use crate::facts::Facts;
+use crate::parameter::Parameter;
 use crate::principal::Principal;
 use crate::refusal::RefusalKind;
 use crate::risk::Risk;
@@ -34,7 +35,7 @@ pub struct Intent {
     /// SHA-256 over the exact bytes, parameters included.
     pub fingerprint: Fingerprint,
     /// Parameters of the action as sent, for the transcript.
-    pub parameters: Vec<Option<Vec<u8>>>,
+    pub parameters: Vec<Parameter>,
     /// Names of the labelled columns that stay masked in its result.
     pub masked: Vec<String>,
     /// How safe its record has to be before it is forwarded.
@@ -74,6 +75,9 @@ pub struct RefusalRecord {
     pub kind: RefusalKind,
     pub reason: String,
     pub policies: Vec<Arc<str>>,
+    /// As in its intent, if it had come to one.
+    pub fingerprint: Fingerprint,
+    pub parameters: Vec<Parameter>,
     pub hold: Option<String>,
     /// What people were shown of what it would touch.
     pub shown: Vec<String>,

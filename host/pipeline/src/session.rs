@@ -210,7 +210,7 @@ impl Session {
                 detail: detail.to_owned(),
                 rows,
                 bytes,
-                elapsed: receipt.started.elapsed(),
+                elapsed: receipt.took.unwrap_or_else(|| receipt.started.elapsed()),
             })
             .await
     }
@@ -218,6 +218,11 @@ impl Session {
     /// Records bytes of action `seq` as they passed, after masking.
     pub async fn record(&self, seq: u64, way: Direction, bytes: Bytes) -> Result<(), JournalError> {
         self.journal.bytes(seq, way, bytes).await
+    }
+
+    /// Makes what was recorded of this session so far durable.
+    pub async fn settle(&self) -> Result<(), JournalError> {
+        self.journal.settle().await
     }
 
     /// Resolves when the session must end: killed, expired, no longer permitted, or unrecordable.

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pipeline::ports::JournalError;
 use pipeline::{
     Access, Actor, BundleRef, ControlEvent, Demand, EndReason, Facts, Intent, LabelSet, Named,
-    Outcome, OutcomeKind, Principal, RefusalKind, RefusalRecord, Relation, Resource, Risk,
-    SessionEnd, SessionStart,
+    Outcome, OutcomeKind, Parameter, Principal, RefusalKind, RefusalRecord, Relation, Resource,
+    Risk, SessionEnd, SessionStart,
 };
 
 use crate::doc::*;
@@ -97,11 +97,7 @@ pub fn intent(i: &Intent) -> IntentDoc {
             shown: a.shown.clone(),
         }),
         fingerprint: i.fingerprint.to_hex(),
-        parameters: i
-            .parameters
-            .iter()
-            .map(|p| parameter(p.as_deref()))
-            .collect(),
+        parameters: i.parameters.iter().map(parameter).collect(),
         masked: i.masked.clone(),
     }
 }
@@ -111,20 +107,38 @@ fn named(n: &Named) -> NamedDoc {
     NamedDoc {
         name: n.name.to_string(),
         text: n.text.to_string(),
-        parameters: parameters.map(|p| parameter(p.as_deref())).collect(),
+        parameters: parameters.map(parameter).collect(),
     }
 }
 
-fn parameter(bytes: Option<&[u8]>) -> ParameterDoc {
-    match bytes {
-        None => ParameterDoc::Null,
-        Some(bytes) if bytes.len() > MAX_PARAMETER => ParameterDoc::Large(LargeDoc {
+fn parameter(parameter: &Parameter) -> ParameterDoc {
+    let large = |bytes: &[u8], start| {
+        ParameterDoc::Large(LargeDoc {
             sha256: hex::encode(crate::chain::sha256(bytes)),
             bytes: bytes.len() as u64,
-            start: Box::new(value(beginning(bytes))),
-        }),
-        Some(bytes) => value(bytes),
+            start: Box::new(start),
+        })
+    };
+    match parameter {
+        Parameter::Null => ParameterDoc::Null,
+        Parameter::Text(bytes) if bytes.len() > MAX_PARAMETER => {
+            large(bytes, value(beginning(bytes)))
+        }
+        Parameter::Text(bytes) => value(bytes),
+        Parameter::Binary(v) if v.bytes.len() > MAX_PARAMETER => {
+            let start = v.bytes.get(..PARAMETER_START).unwrap_or(&v.bytes);
+            large(&v.bytes, binary(start, v.of.as_deref(), None))
+        }
+        Parameter::Binary(v) => binary(&v.bytes, v.of.as_deref(), v.text.as_deref()),
     }
+}
+
+fn binary(bytes: &[u8], of: Option<&str>, text: Option<&str>) -> ParameterDoc {
+    ParameterDoc::Binary(BinaryDoc {
+        hex: hex::encode(bytes),
+        of: of.map(str::to_owned),
+        text: text.map(str::to_owned),
+    })
 }
 
 fn value(bytes: &[u8]) -> ParameterDoc {
@@ -155,6 +169,8 @@ pub fn refused(r: &RefusalRecord) -> RefusedDoc {
         },
         kind: refusal_kind(r.kind).into(),
         reason: r.reason.clone(),
+        fingerprint: r.fingerprint.to_hex(),
+        parameters: r.parameters.iter().map(parameter).collect(),
         hold: r.hold.clone(),
         shown: r.shown.clone(),
     }

@@ -200,10 +200,23 @@ pub enum ParameterDoc {
     Null,
     /// Valid UTF-8.
     Text(String),
-    /// Anything else.
+    /// Anything else that was sent as text.
     Hex(String),
+    /// Sent in binary format.
+    Binary(BinaryDoc),
     /// Too long to be repeated here.
     Large(LargeDoc),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BinaryDoc {
+    pub hex: String,
+    /// Of its type, where that is known.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The value as text, where the type leaves no doubt about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +234,10 @@ pub struct RefusedDoc {
     /// Such as `denied` or `hold-expired`.
     pub kind: String,
     pub reason: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterDoc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -377,6 +377,12 @@ impl SessionJournal for Recording {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), JournalError> {
+        self.check()?;
+        // Written in the order in which they were queued, by all sessions.
+        self.inner.commit(Vec::new()).await
+    }
+
     fn failed(&self) -> CancellationToken {
         self.failed.clone()
     }

@@ -26,6 +26,8 @@ pub struct Frames {
     writer: Writer,
     buf: Vec<u8>,
     columns: Vec<Column>,
+    /// The action whose result has them: another's may have as many, of other types.
+    described: Option<u64>,
     /// The bytes made no sense; the rest of them is only counted.
     lost: Option<u64>,
 }
@@ -36,12 +38,13 @@ impl Frames {
             writer,
             buf: Vec::new(),
             columns: Vec::new(),
+            described: None,
             lost: None,
         }
     }
 
-    /// Takes recorded bytes; gives the lines of every message that is complete.
-    pub fn feed(&mut self, bytes: &[u8], line: &mut dyn FnMut(String)) {
+    /// Takes recorded bytes of an action; gives the lines of every message that is complete.
+    pub fn feed(&mut self, seq: u64, bytes: &[u8], line: &mut dyn FnMut(String)) {
         if let Some(lost) = &mut self.lost {
             *lost += bytes.len() as u64;
             return;
@@ -58,7 +61,7 @@ impl Frames {
             let Some((frame, after)) = rest.split_at_checked(1 + len) else {
                 break;
             };
-            self.frame(tag, frame.get(5..).unwrap_or_default(), line);
+            self.frame(seq, tag, frame.get(5..).unwrap_or_default(), line);
             rest = after;
         }
         self.buf = rest.to_vec();
@@ -77,10 +80,10 @@ impl Frames {
         }
     }
 
-    fn frame(&mut self, tag: u8, body: &[u8], line: &mut dyn FnMut(String)) {
+    fn frame(&mut self, seq: u64, tag: u8, body: &[u8], line: &mut dyn FnMut(String)) {
         let shown = match (self.writer, tag) {
-            (Writer::Server, b'T') => self.row_description(body),
-            (Writer::Server, b'D') => self.data_row(body),
+            (Writer::Server, b'T') => self.row_description(seq, body),
+            (Writer::Server, b'D') => self.data_row(seq, body),
             (Writer::Server, b'C') => cstr(&mut &*body).map(|tag| format!("→ {tag}")),
             (Writer::Server, b'E') => notice("ERROR", body),
             (Writer::Server, b'N') => notice("NOTICE", body),
@@ -103,7 +106,7 @@ impl Frames {
         );
     }
 
-    fn row_description(&mut self, mut body: &[u8]) -> Option<String> {
+    fn row_description(&mut self, seq: u64, mut body: &[u8]) -> Option<String> {
         let count = usize::from(u16_be(&mut body)?);
         let mut columns = Vec::with_capacity(count.min(MAX_COLUMNS));
         for _ in 0..count {
@@ -119,13 +122,14 @@ impl Frames {
         let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
         let shown = format!("[{}]", names.join(" | "));
         self.columns = columns;
+        self.described = Some(seq);
         Some(shown)
     }
 
-    fn data_row(&self, mut body: &[u8]) -> Option<String> {
+    fn data_row(&self, seq: u64, mut body: &[u8]) -> Option<String> {
         let count = usize::from(u16_be(&mut body)?);
-        // A row of another shape than the last description belongs to a statement described earlier.
-        let known = self.columns.len() == count;
+        // Without a description of its own, the client knew it from earlier.
+        let known = self.described == Some(seq) && self.columns.len() == count;
         let mut values = Vec::with_capacity(count.min(MAX_COLUMNS));
         for position in 0..count {
             let len = u32_be(&mut body)?;
@@ -288,7 +292,7 @@ mod tests {
         let mut out = Vec::new();
         let mut frames = Frames::new(Writer::Server);
         for piece in pieces {
-            frames.feed(piece, &mut |l| out.push(l));
+            frames.feed(7, piece, &mut |l| out.push(l));
         }
         frames.finish(&mut |l| out.push(l));
         out
@@ -311,6 +315,34 @@ mod tests {
         for cut in 0..stream.len() {
             assert_eq!(lines(&[&stream[..cut], &stream[cut..]]), expect, "{cut}");
         }
+    }
+
+    /// Of as many columns, and of other types: what it says would be wrong.
+    #[test]
+    fn a_description_is_of_one_action() {
+        let mut out = Vec::new();
+        let mut frames = Frames::new(Writer::Server);
+        let number = row(&[Some(&65i32.to_be_bytes())]);
+        for (seq, bytes) in [
+            (1, description(&[("n", 23, 1)])),
+            (1, number.clone()),
+            // What comes between is not about the result.
+            (2, frame(b'A', b"\0\0\0\x01ch\0hello\0")),
+            (1, number.clone()),
+            (2, number),
+        ] {
+            frames.feed(seq, &bytes, &mut |l| out.push(l));
+        }
+        assert_eq!(
+            out,
+            [
+                "[n]",
+                "  65",
+                "notification on ch: hello",
+                "  65",
+                "  \\u{0}\\u{0}\\u{0}A"
+            ]
+        );
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Printer {
             &mut self.client
         };
         let mut result = Ok(());
-        frames.feed(body, &mut |line| {
+        frames.feed(seq, body, &mut |line| {
             if result.is_ok() {
                 result = writeln!(out, "  #{seq} {line}");
             }
@@ -277,6 +277,13 @@ fn short(parameter: &ParameterDoc) -> String {
         ParameterDoc::Null => "null".into(),
         ParameterDoc::Text(text) => format!("'{}'", clean(text)),
         ParameterDoc::Hex(hex) => format!("0x{}", clean(hex)),
+        ParameterDoc::Binary(value) => {
+            let of = value.of.as_deref().unwrap_or("of a type that is not known");
+            match &value.text {
+                Some(text) => format!("{} ({})", clean(text), clean(of)),
+                None => format!("0x{} (binary, {})", clean(&value.hex), clean(of)),
+            }
+        }
         // Only another writer than Weir nests these.
         ParameterDoc::Large(_) => "(unreadable)".into(),
     }
@@ -372,7 +379,7 @@ fn intent(at: &str, seq: u64, doc: &IntentDoc, out: &mut dyn Write) -> io::Resul
 }
 
 fn refused(at: &str, seq: u64, doc: &RefusedDoc, out: &mut dyn Write) -> io::Result<()> {
-    action(at, seq, &doc.action, &[], out)?;
+    action(at, seq, &doc.action, &doc.parameters, out)?;
     field(out, "decision", &clean(&format!("refused ({})", doc.kind)))?;
     field(out, "reason", &clean(&doc.reason))?;
     list(out, "by policy", &doc.action.policies)?;
@@ -387,6 +394,10 @@ fn refused(at: &str, seq: u64, doc: &RefusedDoc, out: &mut dyn Write) -> io::Res
 
 fn outcome(at: &str, seq: u64, doc: &OutcomeDoc, out: &mut dyn Write) -> io::Result<()> {
     let detail = more(&doc.detail);
+    if *doc == OutcomeDoc::unknown() {
+        // Nobody has counted anything.
+        return writeln!(out, "{at}  #{seq} unknown: nobody saw its end");
+    }
     writeln!(
         out,
         "{at}  #{seq} {}{detail}: {} rows, {} bytes, {} µs",

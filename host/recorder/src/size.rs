@@ -1,6 +1,6 @@
 //! How long a record will be, before it is made: memory for it is asked for first.
 
-use pipeline::{Access, Demand, Facts, Intent, RefusalRecord, Relation, Risk};
+use pipeline::{Access, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Risk};
 
 /// A longer parameter is recorded by its hash, its length and how it begins.
 pub const MAX_PARAMETER: usize = 1 << 20;
@@ -26,7 +26,7 @@ pub fn intent(i: &Intent) -> usize {
         + action(&i.facts, &i.accesses, &i.risk)
         + each(&i.policies, |p| p.len())
         + approval
-        + each(&i.parameters, |p| parameter(p.as_deref()))
+        + each(&i.parameters, parameter)
         + each(&i.masked, |m| escaped(m))
 }
 
@@ -35,6 +35,7 @@ pub fn refused(r: &RefusalRecord) -> usize {
         + action(&r.facts, &r.accesses, &r.risk)
         + each(&r.policies, |p| p.len())
         + escaped(&r.reason)
+        + each(&r.parameters, parameter)
         + each(&r.shown, |l| escaped(l))
 }
 
@@ -44,7 +45,7 @@ fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
         Facts::Sql(s) => {
             escaped(&s.text)
                 + each(&s.runs, |n| {
-                    let bound = each(n.parameters.iter(), |p| parameter(p.as_deref()));
+                    let bound = each(n.parameters.iter(), parameter);
                     escaped(&n.name) + escaped(&n.text) + bound
                 })
                 + each(&s.reads, relation)
@@ -71,15 +72,24 @@ fn each<T>(items: impl IntoIterator<Item = T>, len: impl Fn(T) -> usize) -> usiz
     items.into_iter().map(|i| PER_ITEM + len(i)).sum()
 }
 
-fn parameter(bytes: Option<&[u8]>) -> usize {
-    match bytes {
-        None => 0,
-        Some(bytes) if bytes.len() > MAX_PARAMETER => DIGEST + 6 * PARAMETER_START,
-        Some(bytes) => match std::str::from_utf8(bytes) {
+fn parameter(parameter: &Parameter) -> usize {
+    let about = match parameter {
+        Parameter::Binary(v) => {
+            let of = v.of.as_deref().map_or(0, escaped);
+            PER_ITEM + of + v.text.as_deref().map_or(0, escaped)
+        }
+        Parameter::Null | Parameter::Text(_) => 0,
+    };
+    let bytes = match (parameter, parameter.bytes()) {
+        (_, None) => 0,
+        (_, Some(bytes)) if bytes.len() > MAX_PARAMETER => DIGEST + 6 * PARAMETER_START,
+        (Parameter::Binary(_), Some(bytes)) => 2 * bytes.len(),
+        (_, Some(bytes)) => match std::str::from_utf8(bytes) {
             Ok(text) => escaped(text),
             Err(_) => 2 * bytes.len(),
         },
-    }
+    };
+    about + bytes
 }
 
 /// What `text` takes as a JSON string, without its quotes.
@@ -102,20 +112,35 @@ mod tests {
     fn nothing_is_longer_than_was_asked_for() {
         let bytes: Vec<u8> = (0..=255).collect();
         let hard: String = (0..0x250u32).filter_map(char::from_u32).collect();
-        let big = |b: &[u8], len| Some(b.iter().copied().cycle().take(len).collect::<Vec<u8>>());
+        let long = |b: &[u8], len| b.iter().copied().cycle().take(len).collect::<Vec<u8>>();
+        let big = |b: &[u8], len| Parameter::Text(long(b, len));
+        let binary = |len, text| {
+            Parameter::Binary(pipeline::BinaryValue {
+                bytes: long(&bytes, len),
+                of: Some(hard.as_str().into()),
+                text,
+            })
+        };
         for text in ["select 1", &hard, &"\u{1}".repeat(10_000)] {
             for parameter in [
-                None,
-                Some(hard.clone().into_bytes()),
+                Parameter::Null,
+                Parameter::Text(hard.clone().into_bytes()),
                 big(&bytes, 3000),
                 big(b"\x01", MAX_PARAMETER),
                 big(b"\x01", MAX_PARAMETER + 1),
                 big(&bytes, MAX_PARAMETER + 1),
+                binary(3000, Some("\u{1}".repeat(3000))),
+                binary(MAX_PARAMETER, None),
+                binary(MAX_PARAMETER + 1, Some(hard.clone())),
             ] {
                 let mut i = support::intent(0, text);
-                i.parameters = vec![parameter; 3];
+                i.parameters = vec![parameter.clone(); 3];
                 let made = crate::convert::json(&crate::convert::intent(&i)).unwrap();
                 assert!(made.len() <= intent(&i), "{} {text:?}", made.len());
+                let mut r = support::refusal(0, text);
+                r.parameters = vec![parameter; 3];
+                let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
+                assert!(made.len() <= refused(&r));
             }
             let r = support::refusal(0, text);
             let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();

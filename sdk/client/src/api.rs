@@ -395,8 +395,22 @@ pub struct Named {
 pub enum Parameter {
     Null,
     Text(String),
-    /// Not UTF-8: base64.
+    /// Sent as text, and not UTF-8: base64.
     Binary(String),
+    /// Sent in binary format.
+    Encoded(EncodedValue),
+}
+
+/// A value in binary format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EncodedValue {
+    pub hex: String,
+    /// The name of its type, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// The value as text, where its type leaves no doubt about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -17,10 +17,10 @@ mod time;
 pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
     BundleChange, BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState,
-    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, ErrorBody, Finding, Health,
-    KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind, PluginConfirm,
-    PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route, SessionFilter,
-    SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
+    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, EncodedValue, ErrorBody,
+    Finding, Health, KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind,
+    PluginConfirm, PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route,
+    SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
 pub use client::{Client, ClientError};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};

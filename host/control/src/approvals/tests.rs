@@ -488,7 +488,7 @@ async fn what_cannot_be_judged_cannot_be_held() {
         "without a rule: {none:?}"
     );
     let mut large = hold_request(rig.principal("alice"), vec![route("first", 1)]);
-    large.parameters = vec![Some(vec![b'x'; super::MAX_DOCUMENT])];
+    large.parameters = vec![pipeline::Parameter::Text(vec![b'x'; super::MAX_DOCUMENT])];
     let refused = rig.control.approver().open(large).await.err();
     assert!(
         matches!(refused, Some(ApproverError::Store(_))),
@@ -513,6 +513,11 @@ async fn shown_in_full() {
             weir_client::Parameter::Text("true".into()),
             weir_client::Parameter::Null,
             weir_client::Parameter::Binary("/wA=".into()),
+            weir_client::Parameter::Encoded(weir_client::EncodedValue {
+                hex: "00000041".into(),
+                of: Some("int4".into()),
+                text: Some("65".into()),
+            }),
         ]
     );
     assert_eq!(shown.chain.len(), 1);

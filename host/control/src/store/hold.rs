@@ -139,6 +139,10 @@ fn size_of_parameter(parameter: &Parameter) -> usize {
     match parameter {
         Parameter::Null => 1,
         Parameter::Text(text) | Parameter::Binary(text) => text.len() + 1,
+        Parameter::Encoded(value) => {
+            let texts = [&value.of, &value.text].into_iter().flatten();
+            value.hex.len() + texts.map(String::len).sum::<usize>() + 1
+        }
     }
 }
 

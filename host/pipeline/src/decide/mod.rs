@@ -10,6 +10,7 @@ use crate::action::{Access, Action};
 use crate::approval::{Fingerprint, HoldInfo, HoldOutcome, Route};
 use crate::facts::Facts;
 use crate::impact::{Impact, Survey};
+use crate::parameter::Parameter;
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::{HoldRequest, Policy, Question, Ruling};
 use crate::record::{Approval, Durability, Intent, RefusalRecord};
@@ -86,13 +87,13 @@ pub async fn decide<R>(
     };
     let granted = match granted {
         Ok(granted) => granted,
-        Err(turned) => return Err(refuse(session, request, seq, risk, turned).await),
+        Err(turned) => return Err(refuse(session, request, seq, fingerprint, risk, turned).await),
     };
 
     let obligations = oblige(session, &request, &risk, &granted.rules);
     if let (Some(reason), Some(_)) = (request.unmaskable, obligations.masked.first()) {
         let turned = Turned::down(denied(reason.to_owned(), Vec::new()));
-        return Err(refuse(session, request, seq, risk, turned).await);
+        return Err(refuse(session, request, seq, fingerprint, risk, turned).await);
     }
 
     let durability = durability(&request, granted.approval.as_ref());
@@ -124,6 +125,7 @@ pub async fn decide<R>(
     let receipt = Receipt {
         seq,
         started,
+        took: None,
         obligations,
         approvals: granted.rules,
     };
@@ -173,8 +175,12 @@ fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
         parts.extend([named.name.as_bytes(), named.text.as_bytes()]);
         for parameter in named.parameters.iter() {
             match parameter {
-                None => parts.push(b"null"),
-                Some(value) => parts.extend([&b"value"[..], value]),
+                Parameter::Null => parts.push(b"null"),
+                Parameter::Text(value) => parts.extend([&b"value"[..], value]),
+                Parameter::Binary(value) => {
+                    let of = value.of.as_deref().unwrap_or_default();
+                    parts.extend([&b"binary"[..], of.as_bytes(), &value.bytes]);
+                }
             }
         }
     }
@@ -512,6 +518,7 @@ async fn refuse<R>(
     session: &Session,
     request: Request<R>,
     seq: u64,
+    fingerprint: Fingerprint,
     risk: Arc<Risk>,
     turned: Turned,
 ) -> Refusal {
@@ -526,6 +533,8 @@ async fn refuse<R>(
         kind: refusal.kind,
         reason: refusal.reason.clone(),
         policies: refusal.policies.clone(),
+        fingerprint,
+        parameters: request.parameters,
         shown: hold.as_ref().map_or_else(Vec::new, Held::shown),
         hold: hold.map(|h| h.id),
     };

@@ -128,6 +128,6 @@ fn accesses(accesses: &[Access]) -> usize {
 
 fn named(named: &Named) -> usize {
     let parameters = named.parameters.iter();
-    let values = parameters.map(|p| NODE + p.as_ref().map_or(0, |v| v.len()));
+    let values = parameters.map(|p| NODE + p.weight());
     size_of::<Named>() + named.name.len() + named.text.len() + values.sum::<usize>()
 }

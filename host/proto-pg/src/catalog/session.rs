@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pipeline::Named;
+use pipeline::{Named, Parameter};
 
 use super::{CatalogError, Path};
 use crate::analysis::{Analysis, Effect, Over, Summary};
@@ -36,12 +36,15 @@ pub struct SessionState {
     labelling: u64,
     /// Counts texts that give names a meaning.
     names: u64,
+    /// In the transaction in which the server was asked last, each statement sees what is committed by
+    /// then.
+    sees_now: bool,
 }
 
 impl SessionState {
     /// One row; feed it to `new` and `refreshed`.
-    pub const QUERY: &'static str =
-        "SELECT pg_catalog.current_schemas(true), current_user, session_user";
+    pub const QUERY: &'static str = "SELECT pg_catalog.current_schemas(true), \
+         current_user, session_user, pg_catalog.current_setting('transaction_isolation')";
 
     pub fn new(row: &[Option<String>]) -> Result<Self, CatalogError> {
         let mut state = Self::default();
@@ -51,10 +54,10 @@ impl SessionState {
 
     /// The connection is idle and the server was asked again.
     pub fn refreshed(&mut self, row: &[Option<String>]) -> Result<(), CatalogError> {
-        let [Some(schemas), _, _] = row else {
+        let [Some(schemas), _, _, isolation] = row else {
             return Err(CatalogError::Shape {
                 query: 0,
-                expected: 3,
+                expected: 4,
                 got: row.len(),
             });
         };
@@ -64,7 +67,21 @@ impl SessionState {
             value: schemas.chars().take(64).collect(),
         })?;
         self.unknown = false;
+        // To PostgreSQL, READ UNCOMMITTED is the same.
+        let isolation = isolation.as_deref();
+        self.sees_now = matches!(isolation, Some("read committed" | "read uncommitted"));
         Ok(())
+    }
+
+    /// The server is being asked: what it said before was about another moment.
+    pub(crate) fn asking(&mut self) {
+        self.sees_now = false;
+    }
+
+    /// Did statements of the transaction in which the server was asked last see what was committed by
+    /// then, and not what was when it began?
+    pub(crate) fn sees_now(&self) -> bool {
+        self.sees_now
     }
 
     /// A text was forwarded: its effects count from now on, before its success is known, in union
@@ -166,7 +183,7 @@ impl SessionState {
     }
 
     /// A Bind message was forwarded: SQL's FETCH can read the portal by its name.
-    pub fn bound(&mut self, portal: &str, analysis: &Analysis, parameters: &[Option<Vec<u8>>]) {
+    pub fn bound(&mut self, portal: &str, analysis: &Analysis, parameters: &[Parameter]) {
         self.names += 1;
         for summary in &analysis.summaries {
             let text = &analysis.facts.text;
@@ -269,7 +286,7 @@ impl Prepared {
         name: &str,
         summary: &Arc<Summary>,
         text: &Arc<str>,
-        parameters: &[Option<Vec<u8>>],
+        parameters: &[Parameter],
         whole: bool,
     ) -> Self {
         Self {
@@ -304,8 +321,8 @@ impl Prepared {
     }
 
     fn cost(&self) -> usize {
-        let bound = self.named.parameters.iter().flatten();
-        let bound: usize = bound.map(|p| p.len() + size_of::<Vec<u8>>()).sum();
+        let bound = self.named.parameters.iter();
+        let bound: usize = bound.map(|p| p.weight() + size_of::<Parameter>()).sum();
         PER_MEANING + bound + self.named.name.len() + GROWTH * self.named.text.len()
     }
 }
@@ -534,7 +551,25 @@ mod tests {
     #[test]
     fn rows_of_the_wrong_shape() {
         assert!(SessionState::new(&[]).is_err());
-        assert!(SessionState::new(&[None, None, None]).is_err());
-        assert!(SessionState::new(&[Some("x".into()), None, None]).is_err());
+        assert!(SessionState::new(&[None, None, None, None]).is_err());
+        assert!(SessionState::new(&[Some("x".into()), None, None, None]).is_err());
+        assert!(SessionState::new(&[Some("{a}".into()), None, None]).is_err());
+    }
+
+    /// Only what is known to see the present counts as seeing it.
+    #[test]
+    fn isolation() {
+        for (level, sees_now) in [
+            (Some("read committed"), true),
+            (Some("read uncommitted"), true),
+            (Some("repeatable read"), false),
+            (Some("serializable"), false),
+            (Some("something new"), false),
+            (None, false),
+        ] {
+            let row = [Some("{a}".into()), None, None, level.map(str::to_owned)];
+            let state = SessionState::new(&row).unwrap();
+            assert_eq!(state.sees_now(), sees_now, "{level:?}");
+        }
     }
 }

@@ -5,18 +5,18 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::OutcomeKind;
+use pipeline::{OutcomeKind, Parameter};
 
 use super::End;
 use super::client::FromClient;
 use super::judge::request;
 use crate::catalog::FIRST_USER_OID;
 use crate::refusal::Refused;
-use crate::statements::{Judged, Run};
+use crate::statements::{Judged, Run, binary};
 use crate::survey::About;
 use crate::upstream::Statement;
 use crate::wire::HEADER;
-use crate::wire::frontend::{self, FunctionCall};
+use crate::wire::frontend::{self, FunctionCall, format_of};
 
 /// What libpq calls this way. Their answers are numbers and bytes of large objects, which no column
 /// label reaches and no masker looks into; the answers of other functions could not be masked.
@@ -43,10 +43,13 @@ impl FromClient {
             Ok(call) => call,
             Err(e) => return self.refuse_query(Refused::malformed(e)),
         };
-        let parameters: Vec<_> = call
-            .arguments
-            .iter()
-            .map(|a| a.map(<[u8]>::to_vec))
+        let arguments = call.arguments.iter().enumerate();
+        let parameters: Vec<_> = arguments
+            .map(|(i, a)| match (a, format_of(&call.formats, i)) {
+                // Its type is the function's, which may have several of this name.
+                (Some(bytes), 1) => binary(bytes, None, self.judge.snapshot()),
+                (text, _) => Parameter::from(*text),
+            })
             .collect();
         let text = self.spelled_out(&call);
         let mut judged = match self.judge_text(text.as_bytes()).await? {

@@ -147,7 +147,12 @@ impl Catalog {
     }
 
     pub fn is_fresh(&self, held: &Held) -> bool {
-        !held.private && held.begun.elapsed() < self.ttl && held.generation == self.generation()
+        !held.private && self.is_young(held)
+    }
+
+    /// As [`Catalog::is_fresh`], for whoever is in the transaction in which it was read.
+    pub fn is_young(&self, held: &Held) -> bool {
+        held.begun.elapsed() < self.ttl && held.generation == self.generation()
     }
 
     /// The shared snapshot, if it is fresh.

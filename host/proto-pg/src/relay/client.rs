@@ -330,7 +330,9 @@ impl FromClient {
         why: &str,
     ) -> Result<(), End> {
         let receipt = Sender::withdraw(permitted);
-        self.link.session.outcome(receipt, kind, why, 0, 0).await?;
+        let detail = format!("not sent: {why}");
+        let session = self.link.session.clone();
+        session.outcome(receipt, kind, &detail, 0, 0).await?;
         Ok(())
     }
 
@@ -398,10 +400,18 @@ impl FromClient {
             Tag::CopyDone | Tag::CopyFail => {
                 self.held_syncs = 0;
                 if tag == Tag::CopyDone {
+                    // What it writes is in the data: the server keeps none of it before this.
+                    let session = self.link.session.clone();
+                    session.settle().await?;
                     self.sender.copy_done();
                 } else {
                     let reason = frontend::query(frame.get(HEADER..).unwrap_or_default());
-                    self.sender.copy_fail(reason.unwrap_or_default());
+                    let mut fails = BytesMut::new();
+                    encode::copy_fail(&mut fails, reason.unwrap_or_default());
+                    let fails = fails.freeze();
+                    let session = self.link.session.clone();
+                    session.record(seq, Way::ToUpstream, fails.clone()).await?;
+                    self.sender.copy_fail(&fails);
                 }
                 let simple = {
                     let mut flow = self.link.flow.lock();
@@ -430,7 +440,9 @@ impl FromClient {
             // the message. Failing it here gives one answer in both cases.
             _ => {
                 let reason = b"unexpected message type during COPY from stdin";
-                self.sender.copy_fail(reason);
+                let mut fails = BytesMut::new();
+                encode::copy_fail(&mut fails, reason);
+                self.sender.copy_fail(&fails);
                 self.link.flow.lock().sent_copy_end();
                 self.release_syncs();
                 self.wait_until(|flow| flow.is_drained()).await?;

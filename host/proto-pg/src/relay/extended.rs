@@ -170,6 +170,7 @@ impl FromClient {
             statement: &[],
             rest: &[],
             params: Vec::new(),
+            formats: Vec::new(),
             result_formats: Vec::new(),
         };
         let epoch = self.judge.epoch();
@@ -218,7 +219,7 @@ impl FromClient {
         if self.skipping() {
             return Ok(());
         }
-        let parameters: Vec<_> = b.params.iter().map(|p| p.map(<[u8]>::to_vec)).collect();
+        let parameters = prepared.parameters(&b, self.judge.snapshot());
         let runs_code = judged.analysis.runs_code();
         let name = Bytes::copy_from_slice(b.portal);
         self.judge.bound(b.portal, &judged.analysis, &parameters);
@@ -317,13 +318,15 @@ impl FromClient {
     }
 
     async fn give_up(&mut self, go: Go, why: &str) -> Result<(), End> {
-        let receipt = match go {
-            Go::Permitted(permitted) => Sender::withdraw(permitted),
-            Go::Bound(bound) => bound.give_up(),
+        // What was bound was planned, which ran the code in it.
+        let (receipt, done) = match go {
+            Go::Permitted(permitted) => (Sender::withdraw(permitted), "not sent"),
+            Go::Bound(bound) => (bound.give_up(), "bound and not run"),
         };
         let session = self.link.session.clone();
         let kind = OutcomeKind::Failed;
-        session.outcome(receipt, kind, why, 0, 0).await?;
+        let detail = format!("{done}: {why}");
+        session.outcome(receipt, kind, &detail, 0, 0).await?;
         Ok(())
     }
 
@@ -335,13 +338,16 @@ impl FromClient {
     ) -> Result<Result<Arc<Judged>, Refused>, End> {
         let judged = prepared.judged.lock().clone();
         let policy = self.link.session.pin();
-        let fresh = self.link.catalog.is_fresh(self.judge.held());
-        if fresh && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch()) {
-            let parsed = self.parsed.as_ref();
-            let locked = parsed.is_some_and(|p| Arc::ptr_eq(p, prepared));
-            if locked || self.vouched(&judged).await? == Vouched::Yes {
-                return Ok(Ok(judged));
-            }
+        let parsed = self.parsed.as_ref();
+        let locked = parsed.is_some_and(|p| Arc::ptr_eq(p, prepared));
+        let (catalog, held) = (&self.link.catalog, self.judge.held());
+        // In a transaction, it was read for the Parse right before.
+        let fresh = catalog.is_fresh(held) || (locked && catalog.is_young(held));
+        if fresh
+            && judged.is_current(&*policy, self.judge.snapshot(), self.judge.epoch())
+            && (locked || self.vouched(&judged).await? == Vouched::Yes)
+        {
+            return Ok(Ok(judged));
         }
         let sql = prepared.sql.clone();
         let judged = match self.judge_plan(&sql, Some(&judged)).await? {

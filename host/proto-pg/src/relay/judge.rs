@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipeline::{
-    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Question, Request, Ruling,
-    SqlKind,
+    ApprovalRule, BundleRef, Column, EndReason, Facts, LabelCatalog, Parameter, Question, Request,
+    Ruling, SqlKind,
 };
 
 use pipeline::ports::Policy;
@@ -14,7 +14,7 @@ use super::End;
 use super::catalog::{Held, Moves};
 use super::client::FromClient;
 use super::own::Patience;
-use super::refresh::Refreshed;
+use super::refresh::{Newness, Refreshed};
 use super::witness::Vouched;
 use crate::analysis::{Analysis, Effect, TxEffect};
 use crate::catalog::{Path, SessionState, Snapshot};
@@ -192,7 +192,7 @@ impl Judge {
         }
     }
 
-    pub fn bound(&mut self, portal: &[u8], analysis: &Analysis, parameters: &[Option<Vec<u8>>]) {
+    pub fn bound(&mut self, portal: &[u8], analysis: &Analysis, parameters: &[Parameter]) {
         if !portal.is_empty()
             && let Ok(name) = std::str::from_utf8(portal)
         {
@@ -267,7 +267,7 @@ impl Policy for Refusing {
 pub(super) fn request<R>(
     judged: &Judged,
     canonical: Vec<u8>,
-    parameters: Vec<Option<Vec<u8>>>,
+    parameters: Vec<Parameter>,
     payload: R,
 ) -> Request<R> {
     let policy: Arc<dyn Policy> = match &judged.denied {
@@ -349,7 +349,11 @@ impl FromClient {
             let unknown = judged.analysis.unknown_names
                 && self.judge.held.begun.elapsed() > RELOAD_FOR_UNKNOWN;
             if stale || unknown {
-                match self.refresh(unknown, Patience::Needed).await? {
+                let newness = match unknown {
+                    true => Newness::Recent,
+                    false => Newness::Fresh,
+                };
+                match self.refresh(newness, Patience::Needed).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
                     Refreshed::Cancelled => return Ok(Err(cancelled())),
                     // The server refuses it, and says so in its own words.
@@ -398,7 +402,8 @@ impl FromClient {
             self.judge.held = held;
             self.judge.epoch.path += 1;
         } else if behind && link.catalog.claim(RELOAD_FOR_UNKNOWN) {
-            return Ok(self.refresh(true, Patience::Curious).await? == Refreshed::Yes);
+            let refreshed = self.refresh(Newness::Recent, Patience::Curious).await?;
+            return Ok(refreshed == Refreshed::Yes);
         }
         let lost = self.judge.state.search_path_unknown();
         if lost && self.judge.asked.elapsed() > RELOAD_FOR_UNKNOWN {
@@ -413,19 +418,22 @@ impl FromClient {
         sql: &[u8],
         judged: &Judged,
     ) -> Result<Option<Refused>, End> {
-        let mut read_again = false;
+        // Whoever has to be waited for in vain is waited for before anything is read.
+        self.vouched(judged).await?;
+        let now = Instant::now();
         // Its answers could not be read otherwise.
         if looks_up(&judged.analysis) && self.link.reads.as_we_do() {
-            match self.refresh(true, Patience::Needed).await? {
-                Refreshed::Yes => read_again = !self.judge.held.private,
+            match self.refresh(Newness::Since(now), Patience::Needed).await? {
+                Refreshed::Yes => {}
                 Refreshed::Cancelled => return Ok(Some(cancelled())),
                 Refreshed::No | Refreshed::Aborted => self.take_newest(),
             }
         }
+        let known = self.knows_since(now);
         let now = self.look(sql).await?;
         // What an open transaction sees, or another session knew, can be old.
         let vouched = self.vouched(&now).await?;
-        let sure = vouched == Vouched::Yes || (vouched == Vouched::Unknown && read_again);
+        let sure = vouched == Vouched::Yes || (vouched == Vouched::Unknown && known);
         if sure && now.analysis.is_covered_by(&judged.analysis) {
             return Ok(None);
         }

@@ -12,6 +12,7 @@
 mod call;
 mod catalog;
 mod client;
+mod deliver;
 mod extended;
 mod hold;
 mod judge;
@@ -341,7 +342,7 @@ async fn close(link: Arc<Link>, mut writer: ClientWriter, reason: EndReason) {
     for d in done {
         let written = link
             .session
-            .outcome(d.receipt, d.kind, &d.detail, 0, 0)
+            .outcome(d.receipt, d.kind, &d.detail, d.rows, d.bytes)
             .await;
         if let Err(error) = written {
             tracing::error!(%error, "an outcome could not be recorded");

@@ -195,8 +195,9 @@ impl FromClient {
         };
         self.sender.close(b'S', name);
         self.sender.plan(planned);
-        // It may return other columns now.
+        // It may return other columns now, and its parameters be of other types.
         *prepared.columns.lock() = Columns::Unknown;
+        *prepared.parameters.lock() = None;
         let hides = self.hides(judged);
         let mut flow = self.link.flow.lock();
         if judged.analysis.parses_code() {

@@ -21,12 +21,24 @@ pub(super) enum Refreshed {
     Cancelled,
 }
 
+/// How new a catalogue has to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Newness {
+    /// Not known to be stale.
+    Fresh,
+    /// What any session has read within [`RELOAD_FOR_UNKNOWN`]: names can be invented faster than
+    /// catalogues are read.
+    Recent,
+    /// Read after this moment.
+    Since(Instant),
+}
+
 impl FromClient {
     /// Asks the server what there is and what names mean, if it can be asked between the client's
     /// messages.
     pub(super) async fn refresh(
         &mut self,
-        reload: bool,
+        newness: Newness,
         patience: Patience,
     ) -> Result<Refreshed, End> {
         let link = self.link.clone();
@@ -43,7 +55,7 @@ impl FromClient {
             TxStatus::Failed => return Ok(Refreshed::Aborted),
         };
         let (_asking, cancel) = link.cancellable.asking();
-        let refreshed = self.read_again(reload, private, patience).await?;
+        let refreshed = self.read_again(newness, private, patience).await?;
         if cancel.is_cancelled() {
             return Ok(Refreshed::Cancelled);
         }
@@ -52,19 +64,29 @@ impl FromClient {
 
     async fn read_again(
         &mut self,
-        reload: bool,
+        newness: Newness,
         private: bool,
         patience: Patience,
     ) -> Result<Refreshed, End> {
         let link = self.link.clone();
         let fresh = link.catalog.is_fresh(&self.judge.held);
-        if self.judge.own_ddl || reload || !fresh {
+        let reload = match newness {
+            Newness::Fresh => self.judge.own_ddl || !fresh,
+            Newness::Recent | Newness::Since(_) => true,
+        };
+        let serves = |held: &Held| match newness {
+            Newness::Fresh => true,
+            Newness::Recent => held.begun.elapsed() < RELOAD_FOR_UNKNOWN,
+            Newness::Since(moment) => held.begun >= moment,
+        };
+        self.judge.state.asking();
+        if reload {
             match link.catalog.get() {
                 Some(held)
                     if !private
                         && !self.judge.own_ddl
                         && held.begun > self.judge.held.begun
-                        && (!reload || held.begun.elapsed() < RELOAD_FOR_UNKNOWN) =>
+                        && serves(&held) =>
                 {
                     self.judge.held = held;
                 }
@@ -82,8 +104,16 @@ impl FromClient {
         })
     }
 
+    /// Is what is known of the catalogue what was committed after `moment`? A transaction can go on
+    /// seeing what was there when it began.
+    pub(super) fn knows_since(&self, moment: Instant) -> bool {
+        let held = self.judge.held();
+        held.begun >= moment && (!held.private || self.judge.state().sees_now())
+    }
+
     pub(super) async fn ask_state(&mut self, patience: Patience) -> Result<bool, End> {
         self.judge.asked = Instant::now();
+        self.judge.state.asking();
         let Some(results) = self.ask(&[SessionState::QUERY], patience).await? else {
             return Ok(false);
         };

@@ -1,19 +1,19 @@
 //! From the upstream to the client: every message explained, masked, recorded, delivered.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use pipeline::{Direction as Way, EndReason};
+use pipeline::EndReason;
 use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::sync::mpsc;
 
+use super::deliver::Mark;
 use super::large::{Begun, Large, STREAMED};
 use super::rows::{self, Kind, Masking};
 use super::{ClientWriter, Direction, End, Link, scratch, violation};
 use crate::analysis::Field;
-use crate::statements::{Columns, Done, Effect, Manner, Run, Violation};
+use crate::statements::{Columns, Effect, Run, Violation};
 use crate::upstream::Stream;
 use crate::wire::backend;
 use crate::wire::{HEADER, encode, header};
@@ -25,14 +25,6 @@ const READ_MAX: usize = 64 << 10;
 const MAX_UNSENT: usize = 64 << 10;
 /// A row that may pass unseen and is larger than this is passed on in pieces.
 const WHOLE: usize = 64 << 10;
-/// What stands for text that may hold masked values.
-const REDACTED: &[u8] = b"the message is withheld: it may contain masked values";
-
-/// What must happen before the bytes collected so far may be delivered, in order.
-enum Mark {
-    Record(u64, Range<usize>),
-    Done(Box<Done>, u64, u64),
-}
 
 /// The rows of the head of the queue.
 pub(super) enum Current {
@@ -60,8 +52,8 @@ pub(crate) struct ToClient {
     pub(super) buf: BytesMut,
     read: usize,
     injected: mpsc::Receiver<Bytes>,
-    out: BytesMut,
-    marks: Vec<Mark>,
+    pub(super) out: BytesMut,
+    pub(super) marks: Vec<Mark>,
     pub(super) current: Option<Current>,
     /// Bytes of a row in pieces that are still to come, and whose they are.
     pieces: usize,
@@ -70,8 +62,12 @@ pub(crate) struct ToClient {
     pub(super) large: Option<Large>,
     /// Of the action at the head.
     pub(super) rows: u64,
-    bytes: u64,
-    told: bool,
+    pub(super) bytes: u64,
+    /// Whose they are.
+    pub(super) last: Option<u64>,
+    /// Rows before a COPY began.
+    pub(super) before_copy: Option<u64>,
+    pub(super) told: bool,
 }
 
 impl ToClient {
@@ -95,6 +91,8 @@ impl ToClient {
             large: None,
             rows: 0,
             bytes: 0,
+            last: None,
+            before_copy: None,
             told: false,
         }
     }
@@ -165,7 +163,7 @@ impl ToClient {
         }
     }
 
-    fn is_mid_frame(&self) -> bool {
+    pub(super) fn is_mid_frame(&self) -> bool {
         self.pieces > 0 || self.large.is_some()
     }
 
@@ -342,11 +340,19 @@ impl ToClient {
         if !matches!(tag, b'N' | b'A' | b'S') {
             self.current = None;
         }
+        match tag {
+            b'C' => self.copied(&body),
+            b'E' => self.before_copy = None,
+            _ => {}
+        }
         match effect {
             Effect::Swallow => {}
-            Effect::Pass(seq) if tag == b'A' => {
+            Effect::Notified(seq) => {
                 let told = self.link.notification(&body)?;
-                self.emit(seq, &told);
+                self.apart(|to_client| {
+                    to_client.emit(Some(seq), &told);
+                    Ok(())
+                })?;
             }
             Effect::Pass(seq) => {
                 if tag == b'S' {
@@ -355,6 +361,9 @@ impl ToClient {
                 self.emit(seq, &frame);
             }
             Effect::Report { seq, manner } => self.report(tag, &body, seq, manner)?,
+            Effect::Late { seq, manner } => {
+                self.apart(|to_client| to_client.report(tag, &body, Some(seq), manner))?;
+            }
             Effect::Rows => self.described(frame).await?,
             Effect::CopyOut => self.copy_out(frame)?,
             Effect::Data => {
@@ -369,16 +378,14 @@ impl ToClient {
                 }
             }
         }
-        for d in done {
-            let (rows, bytes) = if d.ran {
-                (
-                    std::mem::take(&mut self.rows),
-                    std::mem::take(&mut self.bytes),
-                )
-            } else {
-                (0, 0)
-            };
-            self.marks.push(Mark::Done(Box::new(d), rows, bytes));
+        if !done.is_empty() || matches!(tag, b'Z' | b'E') {
+            for d in done.iter_mut().filter(|d| d.ran) {
+                d.rows = std::mem::take(&mut self.rows);
+                d.bytes = std::mem::take(&mut self.bytes);
+            }
+            let settled = self.link.flow.lock().settled(done);
+            let settled = settled.into_iter().map(|d| Mark::Done(Box::new(d)));
+            self.marks.extend(settled);
         }
         self.link.progress.notify_waiters();
         Ok(())
@@ -426,6 +433,7 @@ impl ToClient {
             (Some(mask), Some(style)) => current(b'd', seq, mask, Kind::Copy(style)),
             (Some(_), None) => return Err(violation("a COPY that cannot be masked")),
         });
+        self.before_copy = Some(self.rows);
         self.emit(seq, &frame);
         Ok(())
     }
@@ -446,6 +454,13 @@ impl ToClient {
             return Err(violation(Violation::RowsWithoutColumns));
         };
         let fields: Arc<[Field]> = fields;
+        if let Some(seq) = seq
+            && fields.iter().any(|f| f.format != 0)
+        {
+            let mut described = BytesMut::new();
+            encode::row_description(&mut described, &fields);
+            self.marks.push(Mark::Known(seq, described.freeze()));
+        }
         let mask = rows::for_portal(&self.link, &portal, &judged, &fields, &obligations).await;
         Ok(current(b'D', seq, mask, Kind::Rows))
     }
@@ -459,37 +474,6 @@ impl ToClient {
             .ok_or_else(|| violation(Violation::RowsWithoutColumns))
     }
 
-    fn report(
-        &mut self,
-        tag: u8,
-        body: &[u8],
-        seq: Option<u64>,
-        manner: Manner,
-    ) -> Result<(), End> {
-        let report = backend::report(body).map_err(violation)?;
-        self.told |= tag == b'E' && report.is_fatal();
-        let from = self.out.len();
-        match manner {
-            Manner::AsIs => encode::report_fields(&mut self.out, tag, &report.fields),
-            Manner::Instead(refused) => refused.encode("ERROR", &mut self.out),
-            Manner::Redacted => {
-                let mut kept: Vec<(u8, &[u8])> = Vec::new();
-                for (code, text) in &report.fields {
-                    match code {
-                        // Severity, SQLSTATE, positions in the client's own text, and where in the
-                        // server's source it happened.
-                        b'S' | b'V' | b'C' | b'P' | b'F' | b'L' | b'R' => kept.push((*code, text)),
-                        b'M' => kept.push((b'M', REDACTED)),
-                        _ => {}
-                    }
-                }
-                encode::report_fields(&mut self.out, tag, &kept);
-            }
-        }
-        self.mark(seq, from);
-        Ok(())
-    }
-
     /// Settings that were pinned at the start: under other values the server reads texts differently
     /// from us.
     fn check_pinned(&self, body: &[u8]) -> Result<(), End> {
@@ -501,71 +485,6 @@ impl ToClient {
             return Ok(());
         }
         Err(violation(format_args!("{setting} must stay as it was")))
-    }
-
-    // ---- delivery ----
-
-    pub(super) fn emit(&mut self, seq: Option<u64>, bytes: &[u8]) {
-        let from = self.out.len();
-        self.out.extend_from_slice(bytes);
-        self.mark(seq, from);
-    }
-
-    /// What was added since `from` belongs to action `seq`.
-    fn mark(&mut self, seq: Option<u64>, from: usize) {
-        let to = self.out.len();
-        let Some(seq) = seq else {
-            return;
-        };
-        if from == to {
-            return;
-        }
-        self.bytes += (to - from) as u64;
-        if let Some(Mark::Record(last, range)) = self.marks.last_mut()
-            && *last == seq
-            && range.end == from
-        {
-            range.end = to;
-            return;
-        }
-        self.marks.push(Mark::Record(seq, from..to));
-    }
-
-    /// Records, then delivers.
-    async fn deliver(&mut self, writer: &mut ClientWriter) -> Result<(), End> {
-        if self.out.is_empty() && self.marks.is_empty() {
-            return Ok(());
-        }
-        let bytes = self.out.split().freeze();
-        let session = &self.link.session;
-        for mark in self.marks.drain(..) {
-            match mark {
-                Mark::Record(seq, range) => {
-                    session
-                        .record(seq, Way::ToClient, bytes.slice(range))
-                        .await?;
-                }
-                Mark::Done(d, rows, size) => {
-                    let Done {
-                        receipt,
-                        kind,
-                        detail,
-                        ..
-                    } = *d;
-                    session.outcome(receipt, kind, &detail, rows, size).await?;
-                }
-            }
-        }
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let mid_frame = self.is_mid_frame();
-        writer.write(&bytes, mid_frame).await.map_err(|e| {
-            tracing::debug!(error = %e, "the client is gone");
-            End(EndReason::ClientClosed)
-        })?;
-        writer.told |= self.told;
-        Ok(())
     }
 }
 

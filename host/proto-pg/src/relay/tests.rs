@@ -19,6 +19,7 @@ mod notify;
 mod parsing;
 mod planning;
 mod protocol;
+mod record;
 mod replaced;
 mod sessions;
 mod syntax;

@@ -7,12 +7,13 @@
 //! Invariants:
 //! - The connection is read-only, runs [`QUESTION`] and nothing else, and is closed when nobody has asked
 //!   for a while.
-//! - No answer in time is no answer: who asked has to look for itself.
+//! - No answer in time is no answer: who asked has to look for itself. For [`PAUSE`] after that, nobody
+//!   waits for one.
 //! - It ends with the service.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pipeline::EndReason;
@@ -25,7 +26,7 @@ use super::End;
 use super::client::FromClient;
 use super::judge::{cancelled, ends_transaction};
 use super::own::Patience;
-use super::refresh::Refreshed;
+use super::refresh::{Newness, Refreshed};
 use crate::analysis::Defined;
 use crate::catalog::{RelationInfo, Rows, Snapshot};
 use crate::config::{Limits, PgTarget};
@@ -42,6 +43,10 @@ const MAX_ROWS: usize = 100_000;
 const MAX_BYTES: usize = 16 << 20;
 /// The connection is closed when nobody has asked for so long.
 const IDLE: Duration = Duration::from_secs(60);
+/// After the server could not be reached, nobody waits for it for so long: there is no answer at once.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What was read before the question can be too old after a longer wait for the answer.
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// How long it waits for a lock: DDL on the catalogue itself.
 const LOCK_TIMEOUT: &str = "1s";
 
@@ -213,12 +218,16 @@ impl Witness {
 
 async fn serve(mut asks: mpsc::Receiver<Ask>, place: Place) {
     let mut side: Option<Upstream> = None;
+    let mut failed: Option<Instant> = None;
     while let Ok(Some(first)) = tokio::time::timeout(IDLE, asks.recv()).await {
         let mut together = vec![first];
         while together.len() < MAX_TOGETHER
             && let Ok(ask) = asks.try_recv()
         {
             together.push(ask);
+        }
+        if failed.is_some_and(|at| at.elapsed() < PAUSE) {
+            continue;
         }
         let mut about = Defined::default();
         for ask in &together {
@@ -228,14 +237,16 @@ async fn serve(mut asks: mpsc::Receiver<Ask>, place: Place) {
         let answer = tokio::time::timeout(place.limits.definitions_time, asked).await;
         match answer {
             Ok(Some(answer)) => {
+                failed = None;
                 let answer = Arc::new(answer);
                 for ask in together {
                     // Whoever has gone meanwhile does not need it.
                     ask.answer.send(answer.clone()).ok();
                 }
             }
-            Ok(None) => {}
+            Ok(None) => failed = Some(Instant::now()),
             Err(_) => {
+                failed = Some(Instant::now());
                 // Half an answer may be under way.
                 side = None;
                 tracing::warn!(target = %place.target.info.name, "no answer about definitions in time");
@@ -330,12 +341,32 @@ impl FromClient {
     /// The verdict on a text, with a catalogue that is fresh enough for it and the definitions that
     /// are in force.
     pub(super) async fn judge_text(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let judged = self.judge_in_force(sql).await?;
+        if let Err(refused) = &judged
+            && refused.sqlstate == "42501"
+        {
+            // No policy was asked, but who tried is on record all the same.
+            let mut tried = self.look(sql).await?;
+            tried.denied = Some(refused.message.clone());
+            self.record_refusal(b"text\0", sql, &tried, sql).await?;
+        }
+        Ok(judged)
+    }
+
+    async fn judge_in_force(&mut self, sql: &[u8]) -> Result<Result<Judged, Refused>, End> {
+        let begun = Instant::now();
         let judged = match self.judge_known(sql).await? {
             Ok(judged) => judged,
             Err(refused) => return Ok(Err(refused)),
         };
-        match self.vouched(&judged).await? {
+        let asked = Instant::now();
+        let vouched = self.vouched(&judged).await?;
+        let by_newest = Arc::ptr_eq(&judged.snapshot, self.judge.snapshot());
+        // Nobody says, but it was looked at only now.
+        let known = by_newest && asked.elapsed() < AT_ONCE && self.knows_since(begun);
+        match vouched {
             Vouched::Yes => Ok(Ok(judged)),
+            Vouched::Unknown if known => Ok(Ok(judged)),
             vouched => self.judge_replaced(sql, judged, vouched).await,
         }
     }
@@ -379,15 +410,16 @@ impl FromClient {
         if vouched == Vouched::No && !self.judge.held().private {
             self.link.catalog.changed();
         }
-        match self.refresh(true, Patience::Needed).await? {
+        let now = Instant::now();
+        match self.refresh(Newness::Since(now), Patience::Needed).await? {
             Refreshed::Yes => {
                 let judged = self.look(sql).await?;
                 // What is read in a transaction can be as old as the transaction.
-                let now = match self.link.in_transaction() || vouched == Vouched::No {
-                    true => self.vouched(&judged).await?,
-                    false => Vouched::Yes,
+                let sure = match vouched {
+                    Vouched::Unknown => self.knows_since(now),
+                    Vouched::Yes | Vouched::No => self.vouched(&judged).await? == Vouched::Yes,
                 };
-                if now == Vouched::Yes {
+                if sure {
                     return Ok(Ok(judged));
                 }
             }

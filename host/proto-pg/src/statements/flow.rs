@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use pipeline::{OutcomeKind, Receipt};
+use pipeline::Receipt;
 use tokio::sync::oneshot;
 
+use super::ends::{Batch, Done, cut_off};
 use super::names::Names;
 use super::{Judged, Portal, Prepared, Run};
 use crate::analysis::Over;
 use crate::catalog::Rows;
 use crate::refusal::Refused;
-use crate::upstream::{Bound, Bounds, Collector, QueryError};
+use crate::upstream::{Bounds, Collector, QueryError};
 use crate::wire::MessageError;
 use crate::wire::backend::TxStatus;
 
@@ -119,15 +120,6 @@ pub(crate) enum CopyIn {
     },
 }
 
-/// A finished action.
-pub(crate) struct Done {
-    pub receipt: Receipt,
-    pub kind: OutcomeKind,
-    pub detail: String,
-    /// It had begun: rows and bytes that were counted are its.
-    pub ran: bool,
-}
-
 /// How an error or notice goes to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -146,6 +138,13 @@ pub(crate) enum Effect {
         seq: Option<u64>,
         manner: Manner,
     },
+    /// The same, when the action that it is about is over.
+    Late {
+        seq: u64,
+        manner: Manner,
+    },
+    /// A notification, recorded with the latest action.
+    Notified(u64),
     /// Rows of the head of the queue follow; the description passes.
     Rows,
     /// A row, or a line of COPY, of the head.
@@ -177,6 +176,9 @@ pub(crate) struct Flow {
     /// DDL ran in this transaction, and DDL was committed.
     pub(super) ddl: bool,
     pub(super) catalog_changed: bool,
+    pub(super) batch_state: Batch,
+    /// The last action that was sent; 0 is the connection itself.
+    pub(super) latest: u64,
     /// What SQL has dropped, and how far names had been counted when its text was looked at.
     dropped: Vec<(u64, Over)>,
 }
@@ -197,6 +199,8 @@ impl Flow {
             foreign: 0,
             ddl: false,
             catalog_changed: false,
+            batch_state: Batch::default(),
+            latest: 0,
             dropped: Vec::new(),
         }
     }
@@ -270,6 +274,7 @@ impl Flow {
 
     /// `forgets`: names that the text itself may define or drop.
     pub fn sent_query(&mut self, run: Run, forgets: &Forgets) {
+        self.latest = run.seq().unwrap_or(self.latest);
         let mut changes = self.forget(forgets);
         let id = changes.id;
         // A simple query destroys the unnamed statement and portal, whatever comes of it.
@@ -285,6 +290,7 @@ impl Flow {
     }
 
     pub fn sent_call(&mut self, run: Run) {
+        self.latest = run.seq().unwrap_or(self.latest);
         self.tainted |= run.is_masked();
         if let Some(judged) = &run.judged {
             self.runs(judged, None);
@@ -414,6 +420,7 @@ impl Flow {
     }
 
     pub fn sent_execute(&mut self, run: Run, forgets: &Forgets) {
+        self.latest = run.seq().unwrap_or(self.latest);
         self.unsynced = true;
         let changes = self.forget(forgets);
         self.tainted |= run.is_masked();
@@ -514,25 +521,27 @@ impl Flow {
         }
         changes
     }
+}
 
-    /// The session ends: what has no outcome yet gets one.
-    pub fn abandon(&mut self, done: &mut Vec<Done>) {
-        for expect in self.queue.drain(..) {
-            let receipt = match expect {
-                Expect::Query(run, _) | Expect::Execute(run, _) => run.receipt,
-                Expect::Parse { receipt, .. } => receipt,
-                Expect::Bind {
-                    granted: Some(portal),
-                    ..
-                } => portal.granted.lock().take().map(Bound::give_up),
-                _ => None,
-            };
-            done.extend(receipt.map(|receipt| Done {
-                receipt,
-                kind: OutcomeKind::Unknown,
-                detail: "the connection ended first".to_owned(),
-                ran: false,
-            }));
+impl Expect {
+    /// The session ends, and this was not answered to its end.
+    pub(super) fn abandoned(self) -> Option<Done> {
+        match self {
+            // It failed; only the end of the answer is missing.
+            Self::Query(run, _) | Self::Execute(run, _) if run.failed.is_some() => run.finish(true),
+            Self::Query(run, _) | Self::Execute(run, _) => {
+                let tags = run.tags;
+                run.receipt.map(|receipt| cut_off(receipt, &tags))
+            }
+            Self::Parse { receipt, .. } => receipt.map(|receipt| cut_off(receipt, "")),
+            Self::Bind {
+                granted: Some(portal),
+                ..
+            } => {
+                let bound = portal.granted.lock().take();
+                bound.map(|bound| cut_off(bound.give_up(), ""))
+            }
+            _ => None,
         }
     }
 }

@@ -6,10 +6,12 @@
 //! - A name means here what it means on the server, or it is not known here.
 
 mod budget;
+mod ends;
 mod flow;
 mod names;
 mod replies;
 mod run;
+mod value;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,19 +19,21 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::ports::Policy;
-use pipeline::{Obligations, Refusal, RefusalKind};
+use pipeline::{Obligations, Parameter, Refusal, RefusalKind};
 
 use crate::analysis::{Analysis, Field};
 use crate::catalog::Snapshot;
 use crate::refusal::Refused;
 use crate::relay::{ActiveMask, Moves};
 use crate::upstream::Bound;
-use crate::wire::frontend::Bind;
+use crate::wire::frontend::{Bind, format_of};
 
 pub(crate) use budget::{Budget, Charge};
-pub(crate) use flow::{CopyIn, Described, Done, Effect, Flow, Forgets, Manner, Violation};
+pub(crate) use ends::Done;
+pub(crate) use flow::{CopyIn, Described, Effect, Flow, Forgets, Manner, Violation};
 pub(crate) use names::{Lookup, cut_name, fit_name};
 pub(crate) use run::Run;
+pub(crate) use value::binary;
 
 /// Counts what may change the meaning of a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub(crate) struct Prepared {
     /// Parameter type OIDs, four bytes each.
     pub types: Bytes,
     pub judged: Mutex<Arc<Judged>>,
+    /// Types of its parameters as the server has told them, as `types`.
+    pub parameters: Mutex<Option<Bytes>>,
     /// As Describe(statement) or a portal's description told; formats are all text.
     pub columns: Mutex<Columns>,
     /// The mask of its last execution, for the next one with the same columns and obligations.
@@ -146,7 +152,7 @@ pub(crate) struct Portal {
     pub epoch: Epoch,
     /// What an approval of its execution is bound to.
     pub canonical: Vec<u8>,
-    pub params: Vec<Option<Vec<u8>>>,
+    pub params: Vec<Parameter>,
     pub result_formats: Vec<i16>,
     /// Formats as bound.
     pub columns: Mutex<Columns>,
@@ -164,6 +170,7 @@ impl Prepared {
             sql,
             types,
             judged: Mutex::new(judged),
+            parameters: Mutex::default(),
             columns: Mutex::default(),
             mask: Mutex::default(),
             foreign: AtomicU64::default(),
@@ -177,6 +184,23 @@ impl Prepared {
             ..self
         }
     }
+
+    /// The values as they are shown and recorded. A type is known if the client has named it, or the
+    /// server.
+    pub fn parameters(&self, bind: &Bind<'_>, snapshot: &Snapshot) -> Vec<Parameter> {
+        let told = self.parameters.lock().clone();
+        let type_of = |position: usize| {
+            let in_list = |list: &Bytes| list.as_chunks::<4>().0.get(position).copied();
+            let oid = told.as_ref().and_then(in_list).or(in_list(&self.types));
+            oid.map(u32::from_be_bytes).filter(|oid| *oid != 0)
+        };
+        let values = bind.params.iter().enumerate();
+        let parameters = values.map(|(i, value)| match (value, format_of(&bind.formats, i)) {
+            (Some(value), 1) => binary(value, type_of(i), snapshot),
+            (value, _) => Parameter::from(*value),
+        });
+        parameters.collect()
+    }
 }
 
 impl Portal {
@@ -185,7 +209,7 @@ impl Portal {
         judged: Arc<Judged>,
         epoch: Epoch,
         bind: &Bind<'_>,
-        params: Vec<Option<Vec<u8>>>,
+        params: Vec<Parameter>,
     ) -> Self {
         let parts = [&prepared.sql[..], &prepared.types, bind.rest];
         let mut canonical = b"execute\0".to_vec();
@@ -246,11 +270,7 @@ fn in_formats(fields: &[Field], formats: &[i16]) -> Arc<[Field]> {
         .iter()
         .enumerate()
         .map(|(i, f)| Field {
-            format: match formats {
-                [] => 0,
-                [one] => *one,
-                many => many.get(i).copied().unwrap_or(0),
-            },
+            format: format_of(formats, i),
             ..f.clone()
         })
         .collect()

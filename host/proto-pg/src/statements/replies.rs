@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pipeline::{OutcomeKind, Receipt};
+use bytes::Bytes;
+use pipeline::OutcomeKind;
 
+use super::ends::{Done, unbound, unparsed};
 use super::flow::{
-    Changes, CopyIn, Described, Done, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
+    Changes, CopyIn, Described, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
 };
 use super::names::Settled;
-use super::{Columns, Portal, Run};
+use super::{Columns, Run};
 use crate::analysis::Over;
 use crate::wire::HEADER;
 use crate::wire::backend::{self, TxStatus};
@@ -39,7 +41,7 @@ impl Flow {
         let tag = frame.first().copied().unwrap_or(0);
         let body = frame.get(HEADER..).unwrap_or_default();
         match tag {
-            b'A' => return Ok(Effect::Pass(None)),
+            b'A' => return Ok(Effect::Notified(self.latest)),
             b'S' => return self.parameter(body),
             b'N' => return Ok(self.notice()),
             b'E' => return self.error(body, done),
@@ -68,9 +70,9 @@ impl Flow {
         match tag {
             b'V' => self.function_result(),
             b'1' => self.parse_complete(done),
-            b'2' => self.bind_complete(),
+            b'2' => self.bind_complete(done),
             b'3' => self.close_complete(),
-            b't' => self.parameter_description(),
+            b't' => self.parameter_description(body),
             b'T' => self.row_description(body),
             b'n' => self.no_data(),
             b'D' => self.data(),
@@ -158,11 +160,17 @@ impl Flow {
                 Ok(self.report_on_head())
             }
             // A deferred constraint, at the end of an implicit transaction.
-            Some(Expect::Sync) => Ok(self.report_on_head()),
+            Some(Expect::Sync) => {
+                self.batch_failed(None, &sqlstate);
+                Ok(Effect::Late {
+                    seq: self.latest,
+                    manner: self.between(),
+                })
+            }
             Some(_) => {
                 let effect = self.report_on_head();
                 self.fail_head(&sqlstate, done);
-                self.skip_to_sync(done);
+                self.skip_to_sync(&sqlstate, done);
                 Ok(effect)
             }
         }
@@ -197,7 +205,9 @@ impl Flow {
             Some(Expect::Execute(mut run, changes)) => {
                 self.settle(changes, false, true);
                 run.failed = Some(sqlstate.to_owned());
+                self.batch_failed(Some(&run), sqlstate);
                 done.extend(run.finish(true));
+                return;
             }
             Some(Expect::Close(changes)) => self.settle(changes, false, true),
             Some(Expect::Parse {
@@ -218,10 +228,12 @@ impl Flow {
             }
             _ => {}
         }
+        self.batch_failed(None, sqlstate);
     }
 
     /// The server ignores what was sent up to the next Sync.
-    fn skip_to_sync(&mut self, done: &mut Vec<Done>) {
+    fn skip_to_sync(&mut self, sqlstate: &str, done: &mut Vec<Done>) {
+        let skipped = format!("skipped after {sqlstate}");
         loop {
             match self.queue.front() {
                 Some(Expect::Sync | Expect::Own(_) | Expect::Local(_)) => return,
@@ -234,21 +246,21 @@ impl Flow {
             match self.queue.pop_front() {
                 Some(Expect::Query(mut run, changes) | Expect::Execute(mut run, changes)) => {
                     self.settle(changes, false, false);
-                    run.failed.get_or_insert_with(|| "skipped".to_owned());
+                    run.failed.get_or_insert_with(|| skipped.clone());
                     done.extend(run.finish(false));
                 }
                 Some(Expect::Bind {
                     changes, granted, ..
                 }) => {
                     self.settle(changes, false, false);
-                    done.extend(unbound(granted, "skipped"));
+                    done.extend(unbound(granted, &skipped));
                 }
                 Some(Expect::Close(changes)) => self.settle(changes, false, false),
                 Some(Expect::Parse {
                     changes, receipt, ..
                 }) => {
                     self.settle(changes, false, false);
-                    done.extend(unparsed(receipt, "skipped"));
+                    done.extend(unparsed(receipt, &skipped));
                 }
                 Some(Expect::Again { prepared, .. }) => {
                     prepared.foreign.store(NEVER, Ordering::SeqCst);
@@ -290,12 +302,8 @@ impl Flow {
                 ..
             }) => {
                 self.settle(changes, true, true);
-                done.extend(receipt.map(|receipt| Done {
-                    receipt,
-                    kind: OutcomeKind::Done,
-                    detail: "PARSE".to_owned(),
-                    ran: false,
-                }));
+                let parsed = |r| Done::new(r, OutcomeKind::Done, "PARSE".to_owned(), false);
+                done.extend(receipt.map(parsed));
                 Ok(Effect::Pass(None))
             }
             Some(Expect::Parse { .. }) => Err(Violation::RanRefused),
@@ -304,14 +312,18 @@ impl Flow {
         }
     }
 
-    fn bind_complete(&mut self) -> Result<Effect, Violation> {
+    fn bind_complete(&mut self, done: &mut Vec<Done>) -> Result<Effect, Violation> {
         match self.queue.pop_front() {
             Some(Expect::Bind {
                 changes,
                 refused: None,
+                granted,
                 ..
             }) => {
                 self.settle(changes, true, true);
+                if let Some(portal) = granted {
+                    self.bound(portal, done);
+                }
                 Ok(Effect::Pass(None))
             }
             Some(Expect::Bind { .. }) => Err(Violation::RanRefused),
@@ -335,14 +347,18 @@ impl Flow {
         }
     }
 
-    fn parameter_description(&mut self) -> Result<Effect, Violation> {
+    fn parameter_description(&mut self, body: &[u8]) -> Result<Effect, Violation> {
         match self.queue.front_mut() {
             Some(Expect::Describe {
-                what: Described::Statement(_) | Described::Unknown,
+                what: what @ (Described::Statement(_) | Described::Unknown),
                 parameters: parameters @ false,
                 ..
             }) => {
                 *parameters = true;
+                let types = backend::parameter_types(body)?;
+                if let Described::Statement(prepared) = what {
+                    *prepared.parameters.lock() = Some(Bytes::copy_from_slice(types));
+                }
                 Ok(Effect::Pass(None))
             }
             other => Err(unexpected(b't', kind(other.as_deref()))),
@@ -473,7 +489,7 @@ impl Flow {
             self.ddl |= run.changes_catalog();
             // What the text did to names happened, but what they are now is not known here.
             self.settle(changes, false, true);
-            done.extend(run.finish(true));
+            self.executed(run, done);
         }
     }
 
@@ -538,14 +554,17 @@ impl Flow {
                 }
                 self.ddl |= run.changes_catalog();
                 self.settle(changes, false, true);
+                self.batch_ended(run.failed.as_deref().map(|code| (&*run, code)));
                 done.extend(run.finish(true));
             }
-            Some(Expect::Sync) => {}
+            // An error in it was settled when it came.
+            Some(Expect::Sync) => self.batch_ended(None),
             other => return Err(unexpected(b'Z', kind(other.as_ref()))),
         }
         self.tx = status;
         if status == TxStatus::Idle {
             self.portals.clear_settled();
+            self.never_run(done, |_| true);
             self.catalog_changed |= std::mem::take(&mut self.ddl);
             // What is under way already counts for the next transaction.
             self.tainted = self.queue.iter().any(|e| match e {
@@ -556,27 +575,6 @@ impl Flow {
         }
         Ok(Effect::Pass(None))
     }
-}
-
-/// A decided text that could not be parsed.
-fn unparsed(receipt: Option<Receipt>, why: &str) -> Option<Done> {
-    receipt.map(|receipt| Done {
-        receipt,
-        kind: OutcomeKind::Failed,
-        detail: why.to_owned(),
-        ran: false,
-    })
-}
-
-/// A decided portal that could not be bound: it is not run.
-fn unbound(granted: Option<Arc<Portal>>, why: &str) -> Option<Done> {
-    let receipt = granted?.granted.lock().take()?.give_up();
-    Some(Done {
-        receipt,
-        kind: OutcomeKind::Failed,
-        detail: why.to_owned(),
-        ran: false,
-    })
 }
 
 fn unexpected(tag: u8, expected: &'static str) -> Violation {

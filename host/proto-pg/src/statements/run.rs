@@ -158,14 +158,19 @@ impl Run {
         } = *self;
         let (kind, detail) = match failed {
             None => (OutcomeKind::Done, tags),
-            Some(code) if code == "57014" => (OutcomeKind::Cancelled, code),
-            Some(code) => (OutcomeKind::Failed, code),
+            Some(code) => {
+                let kind = match code.as_str() {
+                    "57014" => OutcomeKind::Cancelled,
+                    _ => OutcomeKind::Failed,
+                };
+                // Some of them may have been committed by others.
+                let detail = match tags.is_empty() {
+                    true => code,
+                    false => format!("{code}; after {tags}"),
+                };
+                (kind, detail)
+            }
         };
-        receipt.map(|receipt| Done {
-            receipt,
-            kind,
-            detail,
-            ran,
-        })
+        receipt.map(|receipt| Done::new(receipt, kind, detail, ran))
     }
 }

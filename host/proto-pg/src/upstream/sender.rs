@@ -178,8 +178,9 @@ impl Sender {
         encode::empty(&mut self.out, b'c');
     }
 
-    pub fn copy_fail(&mut self, reason: &[u8]) {
-        encode::frame(&mut self.out, b'f', |b| encode::cstr(b, reason));
+    /// A whole CopyFail frame.
+    pub fn copy_fail(&mut self, frame: &[u8]) {
+        self.out.extend_from_slice(frame);
     }
 
     /// In place of a refused Query: fails on the server, answers ErrorResponse and ReadyForQuery.

@@ -27,6 +27,15 @@ pub fn row_description(body: &[u8]) -> Result<Vec<Field>, MessageError> {
     Ok(fields)
 }
 
+/// ParameterDescription: OIDs of types, four bytes each.
+pub fn parameter_types(body: &[u8]) -> Result<&[u8], MessageError> {
+    let mut c = Cursor::new(body);
+    let count = usize::from(c.u16()?);
+    let types = c.take(count * 4)?;
+    c.end()?;
+    Ok(types)
+}
+
 /// DataRow, for our own queries: every value as it is.
 pub fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, MessageError> {
     let mut c = Cursor::new(body);

@@ -100,6 +100,22 @@ pub fn notification(out: &mut BytesMut, process: u32, channel: &[u8], payload: &
     });
 }
 
+/// RowDescription, for the record.
+pub fn row_description(out: &mut BytesMut, fields: &[crate::analysis::Field]) {
+    frame(out, b'T', |b| {
+        b.put_u16(u16::try_from(fields.len()).unwrap_or(u16::MAX));
+        for field in fields {
+            cstr(b, field.name.as_bytes());
+            b.put_u32(field.table_oid);
+            b.put_i16(field.attnum);
+            b.put_u32(field.type_oid);
+            b.put_i16(field.type_len);
+            b.put_i32(field.type_mod);
+            b.put_i16(field.format);
+        }
+    });
+}
+
 pub fn key_data(out: &mut BytesMut, pid: u32, secret: &[u8]) {
     frame(out, b'K', |b| {
         b.put_u32(pid);
@@ -140,6 +156,10 @@ pub fn negotiate_version(out: &mut BytesMut, version: u32, unknown: &[Vec<u8>]) 
             cstr(b, option);
         }
     });
+}
+
+pub fn copy_fail(out: &mut BytesMut, reason: &[u8]) {
+    frame(out, b'f', |b| cstr(b, reason));
 }
 
 pub fn query(out: &mut BytesMut, sql: &[u8]) {

@@ -108,6 +108,8 @@ pub struct Bind<'a> {
     /// Everything after the two names, as it travels.
     pub rest: &'a [u8],
     pub params: Vec<Option<&'a [u8]>>,
+    /// Of the parameters: none for all text, one for all, or one each.
+    pub formats: Vec<i16>,
     /// None: all text. One: for all columns. Else one per column.
     pub result_formats: Vec<i16>,
 }
@@ -117,7 +119,7 @@ pub fn bind(body: &[u8]) -> Result<Bind<'_>, MessageError> {
     let portal = c.cstr()?;
     let statement = c.cstr()?;
     let rest = c.rest();
-    let formats = formats(&mut c)?;
+    let formats = self::formats(&mut c)?;
     let count = usize::from(c.u16()?);
     if formats.len() > 1 && formats.len() != count {
         return Err(MessageError::Value("number of parameter formats"));
@@ -137,6 +139,7 @@ pub fn bind(body: &[u8]) -> Result<Bind<'_>, MessageError> {
         statement,
         rest,
         params,
+        formats,
         result_formats,
     })
 }
@@ -193,12 +196,23 @@ pub fn object(body: &[u8]) -> Result<Object<'_>, MessageError> {
 pub struct FunctionCall<'a> {
     pub function: u32,
     pub arguments: Vec<Option<&'a [u8]>>,
+    /// As those of a Bind.
+    pub formats: Vec<i16>,
+}
+
+/// The format of one of several values, as Bind and FunctionCall name them.
+pub fn format_of(formats: &[i16], position: usize) -> i16 {
+    match formats {
+        [] => 0,
+        [one] => *one,
+        many => many.get(position).copied().unwrap_or(0),
+    }
 }
 
 pub fn function_call(body: &[u8]) -> Result<FunctionCall<'_>, MessageError> {
     let mut c = Cursor::new(body);
     let function = c.u32()?;
-    let formats = formats(&mut c)?;
+    let formats = self::formats(&mut c)?;
     let count = usize::from(c.u16()?);
     if formats.len() > 1 && formats.len() != count {
         return Err(MessageError::Value("number of argument formats"));
@@ -218,6 +232,7 @@ pub fn function_call(body: &[u8]) -> Result<FunctionCall<'_>, MessageError> {
     Ok(FunctionCall {
         function,
         arguments,
+        formats,
     })
 }
 

@@ -245,3 +245,32 @@ async fn what_nobody_waits_for_does_not_wait_for_as_long_as_a_read() {
         .unwrap();
     eventually("the outcome is synced", || log_syncs(&dir, &disk) > 0).await;
 }
+
+/// Bytes are written when there is time, unless somebody asks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_on_the_disk_when_that_is_asked_for() {
+    let dir = TempDir::new();
+    let disk = FaultDisk::default();
+    let recorder = dir
+        .open_faulty(&disk, |l| l.wal_file_bytes = 16 << 20)
+        .await;
+    let journal = recorder.open(start()).await.unwrap();
+    journal.intent(intent(0, "copy")).await.unwrap();
+    for n in 0..20 {
+        quiet(&disk).await;
+        let text = format!("these are the bytes of round {n}.");
+        let bytes = bytes::Bytes::from(text.clone());
+        let way = Direction::ToUpstream;
+        journal.bytes(0, way, bytes).await.unwrap();
+        journal.settle().await.unwrap();
+        assert!(is_in_a_file(&dir, &text) && log_syncs(&dir, &disk) > 0);
+    }
+    disk.set(Some(Fault::SyncFailsAfter(0)));
+    let bytes = bytes::Bytes::from_static(b"lost");
+    journal.bytes(0, Direction::ToUpstream, bytes).await.ok();
+    let failed = journal.settle().await;
+    assert!(
+        matches!(failed, Err(JournalError::Poisoned(_))),
+        "{failed:?}"
+    );
+}

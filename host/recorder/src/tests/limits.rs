@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::ports::{Journal, JournalError};
-use pipeline::{Direction, Durability, Intent};
+use pipeline::{BinaryValue, Direction, Durability, Intent, Parameter};
 use tokio::sync::{mpsc, oneshot};
 
 use super::support::*;
@@ -167,7 +167,7 @@ async fn what_grows_when_it_is_recorded_is_refused_alone() {
         "{refused:?}"
     );
     let mut hard = intent(1, &grows(3 << 20));
-    hard.parameters = vec![Some(grows(1 << 20).into_bytes()); 3];
+    hard.parameters = vec![Parameter::Text(grows(1 << 20).into_bytes()); 3];
     journal.intent(hard).await.unwrap();
     journal.outcome(outcome(1)).await.unwrap();
     journal.close(end()).await.unwrap();
@@ -189,9 +189,14 @@ async fn a_very_long_parameter_is_recorded_by_its_hash() {
     let binary = [[0xff].repeat(2 << 20), vec![7]].concat();
     let mut long = intent(0, "insert");
     long.parameters = vec![
-        Some(text.clone().into_bytes()),
-        Some(binary.clone()),
-        Some(vec![b'x'; 1 << 20]),
+        Parameter::Text(text.clone().into_bytes()),
+        Parameter::Text(binary.clone()),
+        Parameter::Text(vec![b'x'; 1 << 20]),
+        Parameter::Binary(BinaryValue {
+            bytes: binary.clone(),
+            of: Some("point".into()),
+            text: None,
+        }),
     ];
     journal.intent(long).await.unwrap();
     journal.close(end()).await.unwrap();
@@ -202,6 +207,7 @@ async fn a_very_long_parameter_is_recorded_by_its_hash() {
     for (start, value) in [
         (format!("'begins {}'", "ä".repeat(508)), text.as_bytes()),
         (format!("0x{}", "ff".repeat(1024)), &binary),
+        (format!("0x{} (binary, point)", "ff".repeat(1024)), &binary),
     ] {
         let hash = hex::encode(crate::chain::sha256(value));
         let expect = format!("{start}… ({} bytes, SHA-256 {hash})\n", value.len());

@@ -69,6 +69,10 @@ async fn a_session_reads_as_it_happened() {
         "$1           null",
         "$2           'x'",
         "$3           0xff00",
+        // Not the text "A", which the same bytes are.
+        "$4           65 (int4)",
+        "$5           0x00000041 (binary, odd\\u{1b}[2J)",
+        "$6           0x00000041 (binary, of a type that is not known)",
         "access       postgres:select PgTable shop.public.users [pii]",
         "approval     hold hold-9",
         "approved by  bob, carol",
@@ -78,11 +82,13 @@ async fn a_session_reads_as_it_happened() {
         "decision     refused (hold-denied)",
         "reason       denied by bob: no",
         "risk         100 [plugin-failed]",
-        "#2 unknown: 0 rows",
+        "#2 unknown: nobody saw its end",
         "end: client-closed",
     ] {
         assert!(text.contains(expect), "{expect:?} is not in\n{text}");
     }
+    // What was refused is shown with its values as well.
+    assert_eq!(text.matches("$4           65 (int4)").count(), 3);
     assert!(!text.contains('\x1b'));
     let report = recorder.shutdown(SHORT).await;
     assert_eq!((report.pending_segments, report.sealed), (0, true));

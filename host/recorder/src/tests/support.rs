@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use pipeline::ports::{Journal, SessionJournal};
 use pipeline::{
-    Access, Action, Actor, BundleRef, Direction, EndReason, Facts, Fingerprint, Intent, Outcome,
-    OutcomeKind, Principal, PrincipalKind, Protocol, RefusalKind, RefusalRecord, Resource, Risk,
-    SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts, Target,
+    Access, Action, Actor, BinaryValue, BundleRef, Direction, EndReason, Facts, Fingerprint,
+    Intent, Outcome, OutcomeKind, Parameter, Principal, PrincipalKind, Protocol, RefusalKind,
+    RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
+    Target,
 };
 use uuid::Uuid;
 
@@ -164,10 +165,29 @@ pub fn intent(seq: u64, text: &str) -> Intent {
             shown: vec!["public.orders: postgres:update".into()],
         }),
         fingerprint: Fingerprint([7; 32]),
-        parameters: vec![None, Some(b"x".to_vec()), Some(vec![0xff, 0])],
+        parameters: parameters(),
         masked: vec!["public.users.ssn".into()],
         durability: pipeline::Durability::Fsync,
     }
+}
+
+/// Of every kind; two have bytes that are a text as well.
+pub fn parameters() -> Vec<Parameter> {
+    let binary = |of: Option<&str>, text: Option<&str>| {
+        Parameter::Binary(BinaryValue {
+            bytes: b"\0\0\0A".to_vec(),
+            of: of.map(Into::into),
+            text: text.map(Into::into),
+        })
+    };
+    vec![
+        Parameter::Null,
+        Parameter::Text(b"x".to_vec()),
+        Parameter::Text(vec![0xff, 0]),
+        binary(Some("int4"), Some("65")),
+        binary(Some("odd\x1b[2J"), None),
+        binary(None, None),
+    ]
 }
 
 pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
@@ -181,6 +201,8 @@ pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
         kind: RefusalKind::HoldDenied,
         reason: "denied by bob: no".into(),
         policies: vec!["guard-writes".into()],
+        fingerprint: Fingerprint([8; 32]),
+        parameters: parameters(),
         hold: Some("hold-1".into()),
         shown: vec!["about 3 rows, as the planner \"estimates\"".into()],
     }

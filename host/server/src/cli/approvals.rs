@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 use weir_client::{
-    ApprovalDetail, ApprovalFilter, ApprovalState, DenyRequest, Parameter, Reason, VoteResult,
+    ApprovalDetail, ApprovalFilter, ApprovalState, DenyRequest, EncodedValue, Parameter, Reason,
+    VoteResult,
 };
 
 use super::remote::{Remote, explain, shown};
@@ -204,12 +205,25 @@ fn show(a: &ApprovalDetail) {
     }
 }
 
+/// A value in binary format: what it says, or its bytes.
+fn encoded(value: &EncodedValue) -> String {
+    let of = value.of.as_deref().unwrap_or("of a type that is not known");
+    match &value.text {
+        Some(text) => format!("{} ({})", shown(text), shown(of)),
+        None => format!("0x{} (binary, {})", shown(&value.hex), shown(of)),
+    }
+}
+
 fn parameters(parameters: &[Parameter]) {
     for (i, parameter) in parameters.iter().enumerate() {
         match parameter {
             Parameter::Null => println!("    ${} = NULL", i + 1),
-            Parameter::Text(text) => println!("    ${} = {:?}", i + 1, shown(text)),
+            Parameter::Text(text) => {
+                // Escaped once: a line break is not to look like a blank.
+                println!("    ${} = {}", i + 1, shown(&format!("{text:?}")));
+            }
             Parameter::Binary(base64) => println!("    ${} = base64 {base64}", i + 1),
+            Parameter::Encoded(value) => println!("    ${} = {}", i + 1, encoded(value)),
         }
     }
 }

@@ -21,6 +21,7 @@ fn world() -> World {
         Some("{pg_catalog,public}".to_owned()),
         Some("u".into()),
         Some("u".into()),
+        None,
     ];
     World::new(
         Snapshot::build(&empty).unwrap(),

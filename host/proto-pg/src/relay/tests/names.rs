@@ -56,7 +56,7 @@ async fn what_runs_by_name_is_shown() {
         text: text.into(),
         parameters: parameters
             .iter()
-            .map(|p| p.map(|p| p.as_bytes().to_vec()))
+            .map(|p| p.map(str::as_bytes).into())
             .collect(),
     };
     let returning = "DELETE FROM t WHERE n = $1 RETURNING n";

@@ -150,6 +150,8 @@ async fn in_transactions() {
         b.past(SECRET);
         let a = c.query("SELECT x FROM v").await;
         assert_eq!(a.code(), "42501", "{a:?}");
+        let refused = b.memory.journal.refusals().pop().unwrap();
+        assert!(refused.reason.contains("replaced"), "{refused:?}");
         let a = c.query("ROLLBACK").await;
         assert_eq!(a.status, Some(TxStatus::Idle));
         assert_eq!(shown(&c.query("SELECT x FROM v").await), None);
@@ -429,5 +431,144 @@ async fn many_at_once() {
     while b.pg.sql("postgres", count) != "0" {
         assert!(started.elapsed().as_secs() < 20);
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Who cannot ask elsewhere reads the catalogue within the transaction, where that sees what is there now.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_transactions_without_a_connection_to_ask_on() {
+    let pg: &'static Postgres = Box::leak(Box::new(Postgres::start()));
+    let b = Bench::new(pg, "r_alone_there");
+    b.past("ALTER ROLE weir CONNECTION LIMIT 1");
+    let mut c = b.client().await;
+    for begin in ["BEGIN", "BEGIN ISOLATION LEVEL READ UNCOMMITTED"] {
+        for (definition, expected) in [(CLEAN, Some("Ann")), (SECRET, None), (CLEAN, Some("Ann"))] {
+            c.query(begin).await;
+            assert_eq!(c.query("SELECT 1 FROM kept").await.error, None);
+            b.past(definition);
+            let a = c.query("SELECT x || '' FROM v").await;
+            assert_eq!((shown(&a), a.code()), (expected, ""), "{begin}: {a:?}");
+            let a = c.prepared("SELECT x || '' FROM over_v", &[], false).await;
+            assert_eq!((shown(&a), a.code()), (expected, ""), "{begin}: {a:?}");
+            c.query("ROLLBACK").await;
+        }
+    }
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        b.past(CLEAN);
+        // What the session was asked before was another transaction.
+        c.query("BEGIN").await;
+        let a = c.query("SELECT x || '' FROM v").await;
+        assert_eq!(a.value(), Some("Ann"), "{a:?}");
+        c.query("ROLLBACK").await;
+        c.query(&format!("BEGIN ISOLATION LEVEL {level}")).await;
+        c.query("SELECT 1 FROM kept").await;
+        b.past(SECRET);
+        let a = c.query("SELECT x || '' FROM v").await;
+        assert_eq!(a.code(), "42501", "{level}: {a:?}");
+        c.query("ROLLBACK").await;
+    }
+    b.assert_nothing_got_out();
+}
+
+/// What another session has read a moment ago is too old, when nobody says that it still holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_session_has_read_before() {
+    let pg: &'static Postgres = Box::leak(Box::new(Postgres::start()));
+    let b = Bench::new(pg, "r_alone_together");
+    b.past("ALTER ROLE weir CONNECTION LIMIT 2");
+    let (mut first, mut second) = (b.client().await, b.client().await);
+    for _ in 0..3 {
+        b.past(CLEAN);
+        let a = first.query("SELECT x || '' FROM v").await;
+        assert_eq!(a.value(), Some("Ann"), "{a:?}");
+        b.past(SECRET);
+        let a = second.query("SELECT x || '' FROM v").await;
+        assert_eq!((shown(&a), a.code()), (None, ""), "{a:?}");
+    }
+    b.assert_nothing_got_out();
+}
+
+/// A server that does not answer is waited for once in a while, not by every statement.
+#[tokio::test]
+async fn nobody_waits_for_the_dead() {
+    use super::super::witness::{Place, Tasks, Witness};
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = dead.local_addr().unwrap().port();
+    let target = crate::config::PgTarget {
+        port,
+        ..crate::testing::target(Postgres::shared())
+    };
+    let target = std::sync::Arc::new(target);
+    let tasks = Tasks::default();
+    let witness = Witness::default();
+    let patience = std::time::Duration::from_millis(300);
+    let place = || Place {
+        target: target.clone(),
+        database: "d".into(),
+        limits: crate::config::Limits {
+            definitions_time: patience,
+            ..Default::default()
+        },
+        tasks: tasks.clone(),
+    };
+    let mut waited = Vec::new();
+    for _ in 0..20 {
+        let asked = std::time::Instant::now();
+        assert!(witness.ask(Default::default(), place).await.is_none());
+        waited.push(asked.elapsed());
+    }
+    let (first, rest) = waited.split_first().unwrap();
+    assert!(*first >= patience, "{waited:?}");
+    assert!(
+        rest.iter().sum::<std::time::Duration>() < patience,
+        "{waited:?}"
+    );
+    // It is asked again.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let asked = std::time::Instant::now();
+    assert!(witness.ask(Default::default(), place).await.is_none());
+    assert!(asked.elapsed() >= patience);
+    tasks.end(std::time::Duration::from_secs(1)).await;
+}
+
+/// Labels go by the names of columns. What an expression shows after a swap is what it will show.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_tables_that_change_places() {
+    let b = Bench::new(Postgres::shared(), "r_columns");
+    let mut c = b.client().await;
+    let texts = [
+        "SELECT name || '' FROM emp",
+        "SELECT ssn || '' FROM emp",
+        "SELECT name FROM emp",
+        "SELECT ssn FROM emp",
+    ];
+    let mut before = Vec::new();
+    for sql in texts {
+        before.push(shown(&c.query(sql).await).map(str::to_owned));
+    }
+    assert_eq!(
+        before,
+        [Some("Ann".to_owned()), None, Some("Ann".to_owned()), None]
+    );
+    b.assert_nothing_got_out();
+    b.past(
+        "ALTER TABLE emp RENAME name TO other; ALTER TABLE emp RENAME ssn TO name;
+         ALTER TABLE emp RENAME other TO ssn",
+    );
+    let mut stale = Vec::new();
+    for sql in texts {
+        stale.push(shown(&c.query(sql).await).map(str::to_owned));
+    }
+    // DDL through Weir: the catalogue is read again.
+    c.query("CREATE TABLE anything ()").await;
+    let mut known = Vec::new();
+    for sql in texts {
+        known.push(shown(&c.query(sql).await).map(str::to_owned));
+    }
+    for ((sql, stale), known) in texts.iter().zip(stale).zip(known) {
+        assert!(
+            stale.is_none() || stale == known,
+            "{sql}: {stale:?} {known:?}"
+        );
     }
 }
