@@ -19,6 +19,11 @@ pub fn leaf(record: &[u8]) -> Hash {
     hash(&[&[LEAF], record])
 }
 
+/// The same, of a record in two pieces.
+pub fn leaf_of(head: &[u8], rest: &[u8]) -> Hash {
+    hash(&[&[LEAF], head, rest])
+}
+
 /// The chain after a record with this leaf hash.
 pub fn link(chain: &Hash, leaf: &Hash) -> Hash {
     hash(&[&[LINK], chain, leaf])

@@ -119,6 +119,8 @@ struct Open {
     /// By a session's thread, which begins no new file: that takes its time.
     little: bool,
     raw: Vec<u8>,
+    /// So many bytes of it are packed records.
+    packed: usize,
     items: Vec<Item>,
     chain: Hash,
     done: Vec<Done>,
@@ -395,6 +397,9 @@ impl Committer {
         };
         let from = open.raw.len();
         record.encode(index, &mut open.raw);
+        if record.packed.is_some() {
+            open.packed += open.raw.len() - from;
+        }
         let encoded = open.raw.get(from..).unwrap_or_default();
         let leaf = chain::leaf(encoded);
         open.chain = chain::link(&open.chain, &leaf);
@@ -480,7 +485,9 @@ impl Committer {
             len += FILE_HEADER as u64;
         }
         let nrec = u32::try_from(open.items.len()).unwrap_or(u32::MAX);
-        len += self.writer.append(&open.raw, nrec, open.chain)?;
+        len += self
+            .writer
+            .append(&open.raw, open.packed, nrec, open.chain)?;
         let counters = &self.state.counters;
         self.state.wal_bytes.fetch_add(len, Ordering::Relaxed);
         counters

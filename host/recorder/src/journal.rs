@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 use crate::commit::{Ask, Done, Level, Refused};
 use crate::convert::{self, json, json_of, ns};
 use crate::doc::{EndDoc, OutcomeDoc};
+use crate::pack;
 use crate::record::{Kind, MAX_RECORD, NewRecord};
 use crate::recorder::Inner;
 use crate::size;
 
 /// Recorded bytes are cut into records of this size, so that frames and blocks stay small.
 const BYTES_RECORD: usize = 128 << 10;
+/// Shorter ones are not packed: together with what comes before and after them they get smaller.
+const PACK_FROM: usize = 16 << 10;
 /// Bytes that one call queues at once; a longer one waits in between.
 const BYTES_AT_ONCE: usize = 512 << 10;
 /// Records that nobody waits for wake the committer when there are so many bytes of them.
@@ -186,6 +189,24 @@ pub(crate) fn record(
         stream,
         seq,
         body,
+        packed: None,
+    }
+}
+
+/// Recorded bytes, packed if they are many.
+fn bytes_record(kind: Kind, at: SystemTime, stream: u128, seq: u64, body: Bytes) -> NewRecord {
+    let plain = record(kind, at, stream, Some(seq), body);
+    if plain.body.len() < PACK_FROM {
+        return plain;
+    }
+    let raw = u32::try_from(plain.body.len()).ok();
+    match raw.zip(pack::frame(&plain.body, Bytes::copy_from_slice)) {
+        Some((raw, body)) => NewRecord {
+            body,
+            packed: Some(raw),
+            ..plain
+        },
+        None => plain,
     }
 }
 
@@ -359,13 +380,16 @@ impl SessionJournal for Recording {
             self.check()?;
             self.wait_for_room().await?;
             let mut now = rest.split_to(rest.len().min(BYTES_AT_ONCE));
-            let permit = self.inner.permit(now.len()).await?;
+            let mut permit = self.inner.permit(now.len()).await?;
             let at = SystemTime::now();
             let mut records = Vec::with_capacity(now.len().div_ceil(BYTES_RECORD));
             while !now.is_empty() {
                 let piece = now.split_to(now.len().min(BYTES_RECORD));
-                records.push(record(kind, at, self.id, Some(seq), piece));
+                records.push(bytes_record(kind, at, self.id, seq, piece));
             }
+            // What they take from here on is less.
+            let takes = records.iter().map(|r| r.body.len()).sum::<usize>().max(1);
+            drop(permit.split(permit.num_permits().saturating_sub(takes)));
             self.inner
                 .queue(Ask {
                     records,

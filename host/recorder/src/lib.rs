@@ -4,7 +4,8 @@
 //! Place in the flow: adapts `pipeline::ports::{Journal, SessionJournal}`. A session's calls queue
 //! records for the *committer* (`commit`), which writes them in shared blocks, makes these durable and passes them
 //! on to the *sealer* (`seal`), which sorts them into segments; the *uploader* (`upload`) stores
-//! those. `Store`, `verify` and `replay` read what was stored and know nothing of the writers.
+//! those. Recorded bytes of some length are compressed before they are queued (`pack`) and stay as they
+//! are, from the log to the store. `Store`, `verify` and `replay` read what was stored and know nothing of the writers.
 //!
 //! The formats are described in `FORMAT.md`.
 //!
@@ -33,6 +34,7 @@ mod journal;
 mod keys;
 pub mod objects;
 mod options;
+mod pack;
 mod patient;
 mod pending;
 mod pgframes;

@@ -1,9 +1,18 @@
 //! One record as bytes: `len u32 | kind u8 | ts_ns u64 | stream [16] | index u64 | payload`, integers
 //! little-endian, the stream's id as UUID bytes. The same bytes go into the write-ahead log and into
 //! the segment, so one leaf hash stands for both.
+//!
+//! Recorded bytes can be *packed*: in the log, the kind has its top bit set and the payload is
+//! `action u64 | length u32 | one zstd frame`. Their segment has the plain record, but its body is this
+//! frame, byte by byte; so the leaf hash is that of the packed record, wherever it stands.
 
 /// Bytes before the payload.
 pub const HEADER: usize = 4 + 1 + 8 + 16 + 8;
+
+/// Of the kind: the record is packed.
+const PACKED: u8 = 0x80;
+/// Of a packed record's payload, before its frame.
+const PACKED_HEAD: usize = 8 + 4;
 
 /// The longest record, so that a length field of garbage is never believed. PostgreSQL cuts a
 /// message at 1 GiB; Weir's protocol crates cut far earlier.
@@ -52,6 +61,11 @@ impl Kind {
         })
     }
 
+    /// Are these recorded bytes, which may be packed?
+    pub fn is_bytes(self) -> bool {
+        matches!(self, Self::ToClient | Self::ToUpstream)
+    }
+
     /// Does the payload begin with the action's number?
     pub fn has_seq(self) -> bool {
         matches!(
@@ -88,6 +102,66 @@ impl<'a> Record<'a> {
         let (seq, rest) = self.payload.split_first_chunk::<8>()?;
         Some((u64::from_le_bytes(*seq), rest))
     }
+
+    /// What is in it, if it is packed.
+    pub fn packed(&self) -> Option<Packed<'a>> {
+        let kind = (self.kind & PACKED != 0).then_some(self.kind & !PACKED)?;
+        let kind = Kind::from_u8(kind).filter(|kind| kind.is_bytes())?;
+        let (seq, rest) = self.payload.split_first_chunk::<8>()?;
+        let (raw, frame) = rest.split_first_chunk::<4>()?;
+        Some(Packed {
+            kind,
+            seq: u64::from_le_bytes(*seq),
+            raw: u32::from_le_bytes(*raw),
+            frame,
+        })
+    }
+
+    /// The start of this record, of which `frame` is the body, as it would be packed: all but the frame.
+    pub fn packed_head(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let (seq, body) = self.action()?;
+        let record = NewRecord {
+            kind: self.known().filter(|kind| kind.is_bytes())?,
+            ts_ns: self.ts_ns,
+            stream: self.stream,
+            seq: Some(seq),
+            body: bytes::Bytes::new(),
+            packed: Some(u32::try_from(body.len()).ok()?),
+        };
+        let mut head = Vec::with_capacity(HEADER + PACKED_HEAD);
+        record.encode_head(self.index, frame.len(), &mut head);
+        Some(head)
+    }
+}
+
+/// The payload of a packed record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packed<'a> {
+    pub kind: Kind,
+    pub seq: u64,
+    /// How long the bytes are that are in the frame.
+    pub raw: u32,
+    pub frame: &'a [u8],
+}
+
+/// A plain record before its body.
+pub const BYTES_HEAD: usize = HEADER + 8;
+
+impl Packed<'_> {
+    /// What stands before the frame in a segment: the start of the plain record.
+    pub fn plain_head(&self, of: &Record<'_>) -> Vec<u8> {
+        let record = NewRecord {
+            kind: self.kind,
+            ts_ns: of.ts_ns,
+            stream: of.stream,
+            seq: Some(self.seq),
+            body: bytes::Bytes::new(),
+            packed: None,
+        };
+        let mut head = Vec::with_capacity(BYTES_HEAD);
+        record.encode_head(of.index, self.raw as usize, &mut head);
+        head
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,25 +181,40 @@ pub struct NewRecord {
     /// The action's number; set exactly for the kinds that have one.
     pub seq: Option<u64>,
     pub body: bytes::Bytes,
+    /// The body is one zstd frame of so many bytes.
+    pub packed: Option<u32>,
 }
 
 impl NewRecord {
     pub fn encoded_len(&self) -> usize {
-        HEADER + self.seq.map_or(0, |_| 8) + self.body.len()
+        self.len_with(self.body.len())
+    }
+
+    fn len_with(&self, body: usize) -> usize {
+        HEADER + self.seq.map_or(0, |_| 8) + self.packed.map_or(0, |_| 4) + body
     }
 
     /// Appends the record to `out`. The caller has checked the length.
     pub fn encode(&self, index: u64, out: &mut Vec<u8>) {
-        let len = u32::try_from(self.encoded_len() - 4).unwrap_or(u32::MAX);
+        self.encode_head(index, self.body.len(), out);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// All before a body of this length.
+    fn encode_head(&self, index: u64, body: usize, out: &mut Vec<u8>) {
+        let len = u32::try_from(self.len_with(body) - 4).unwrap_or(u32::MAX);
+        let packed = self.packed.map_or(0, |_| PACKED);
         out.extend_from_slice(&len.to_le_bytes());
-        out.push(self.kind as u8);
+        out.push(self.kind as u8 | packed);
         out.extend_from_slice(&self.ts_ns.to_le_bytes());
         out.extend_from_slice(&self.stream.to_be_bytes());
         out.extend_from_slice(&index.to_le_bytes());
         if let Some(seq) = self.seq {
             out.extend_from_slice(&seq.to_le_bytes());
         }
-        out.extend_from_slice(&self.body);
+        if let Some(raw) = self.packed {
+            out.extend_from_slice(&raw.to_le_bytes());
+        }
     }
 }
 
@@ -169,9 +258,43 @@ mod tests {
             stream: 9,
             seq: Some(3),
             body: bytes::Bytes::from_static(b"rows"),
+            packed: None,
         }
         .encode(5, &mut out);
         out
+    }
+
+    #[test]
+    fn a_packed_record_and_the_plain_one_tell_of_each_other() {
+        let frame = crate::pack::frame(b"rows", <[u8]>::to_vec).unwrap();
+        let mut bytes = Vec::new();
+        let new = NewRecord {
+            kind: Kind::ToClient,
+            ts_ns: 7,
+            stream: 9,
+            seq: Some(3),
+            body: frame.clone().into(),
+            packed: Some(4),
+        };
+        new.encode(5, &mut bytes);
+        assert_eq!(bytes.len(), new.encoded_len());
+        let record = take(&mut &bytes[..]).unwrap().unwrap();
+        // Nobody takes the frame for what it holds.
+        assert_eq!((record.known(), record.action()), (None, None));
+        let packed = record.packed().unwrap();
+        assert_eq!(packed.frame, frame);
+        let plain = [packed.plain_head(&record), b"rows".to_vec()].concat();
+        assert_eq!(plain, sample());
+        let plain = take(&mut &plain[..]).unwrap().unwrap();
+        assert_eq!(plain.packed(), None);
+        let again = [plain.packed_head(&frame).unwrap(), frame].concat();
+        assert_eq!(again, bytes);
+        // Only recorded bytes can be packed, and only whole ones.
+        for kind in [0x80, 0x82, 0x88, 0xff] {
+            assert_eq!(Record { kind, ..record }.packed(), None);
+        }
+        let payload = &record.payload[..11];
+        assert_eq!(Record { payload, ..record }.packed(), None);
     }
 
     #[test]

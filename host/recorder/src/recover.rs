@@ -386,7 +386,7 @@ fn replay(
 
 fn item(record: &Record<'_>) -> Option<Item> {
     Some(Item {
-        kind: record.known()?,
+        kind: record.known().or_else(|| Some(record.packed()?.kind))?,
         ts_ns: record.ts_ns,
         stream: record.stream,
         index: record.index,

@@ -340,6 +340,7 @@ impl Sealer {
             stream,
             seq: None,
             body: serde_json::to_vec(mark).map_err(SealError::Mark)?.into(),
+            packed: None,
         };
         self.state.post(record);
         Ok(())

@@ -3,24 +3,28 @@
 //!
 //! `[skippable 0: header JSON] [zstd frame ≤ 256 KiB raw]… [skippable 1: footer JSON | json_len u32 |
 //! crc32c u32 | "WEIRREC1"]`. The decompressed frames, one after the other, are the records.
+//!
+//! The body of a packed record is a frame of its own, as it was in the log.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
-use crate::record::{self, Record, RecordError};
+use crate::pack;
+use crate::record::{self, BYTES_HEAD, Packed, Record, RecordError};
 
 /// Bytes of a frame before compression.
 pub const FRAME_RAW: usize = 256 << 10;
 /// A reader refuses a segment that claims to be larger than this after decompression.
 pub const MAX_SEGMENT_RAW: u64 = 1 << 30;
-pub const FORMAT: &str = "weir.rec.v1";
+pub const FORMAT: &str = "weir.rec.v2";
+/// The same without packed records.
+const FORMAT_1: &str = "weir.rec.v1";
 
 const SKIP_HEADER: u32 = 0x184D_2A50;
 const SKIP_FOOTER: u32 = 0x184D_2A51;
 const MAGIC: &[u8; 8] = b"WEIRREC1";
 const TRAILER: usize = 4 + 4 + 8;
-const LEVEL: i32 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderDoc {
@@ -60,6 +64,9 @@ pub struct FrameDoc {
     pub raw: u64,
     /// Bytes at its start that belong to a record of an earlier frame.
     pub lead: u64,
+    /// It is the body of a packed record, and all of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub packed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,14 +149,61 @@ impl Builder {
         })
     }
 
+    /// A record as it stands in the log.
     pub fn push(&mut self, encoded: &[u8], ts_ns: u64, leaf: &Hash) -> Result<(), SegmentError> {
-        if !self.frame.is_empty() && self.frame.len() + encoded.len() > FRAME_RAW {
+        let record = record::take(&mut &*encoded).map_err(SegmentError::Record)?;
+        let packed = record.and_then(|r| Some((r, r.packed()?)));
+        let raw = match packed {
+            Some((record, packed)) => self.push_packed(&record, &packed)?,
+            None => self.push_plain(encoded, ts_ns)?,
+        };
+        self.chain = chain::link(&self.chain, leaf);
+        self.records += 1;
+        self.raw_total += raw;
+        let (t0, t1) = self.times.unwrap_or((ts_ns, ts_ns));
+        self.times = Some((t0.min(ts_ns), t1.max(ts_ns)));
+        Ok(())
+    }
+
+    /// The next record begins here.
+    fn begin(&mut self, ts_ns: u64, len: usize) -> Result<(), SegmentError> {
+        if !self.frame.is_empty() && self.frame.len() + len > FRAME_RAW {
             self.flush()?;
         }
-        if self.begins.is_none() {
-            let index = self.first_record + self.records;
-            self.begins = Some((ts_ns, index, self.frame.len() as u64));
+        let index = self.first_record + self.records;
+        let at = self.frame.len() as u64;
+        self.begins.get_or_insert((ts_ns, index, at));
+        Ok(())
+    }
+
+    /// Its start, and then its frame as it is.
+    fn push_packed(
+        &mut self,
+        record: &Record<'_>,
+        packed: &Packed<'_>,
+    ) -> Result<u64, SegmentError> {
+        if packed.raw as usize > FRAME_RAW {
+            return Err(SegmentError::Malformed("packed record"));
         }
+        self.begin(record.ts_ns, BYTES_HEAD)?;
+        self.frame.extend_from_slice(&packed.plain_head(record));
+        self.flush()?;
+        let raw = u64::from(packed.raw);
+        self.frames.push(FrameDoc {
+            t_ns: record.ts_ns,
+            record: self.first_record + self.records + 1,
+            offset: self.out.len() as u64,
+            len: packed.frame.len() as u64,
+            raw,
+            lead: raw,
+            packed: true,
+        });
+        self.out.extend_from_slice(packed.frame);
+        Ok(BYTES_HEAD as u64 + raw)
+    }
+
+    fn push_plain(&mut self, encoded: &[u8], ts_ns: u64) -> Result<u64, SegmentError> {
+        self.begin(ts_ns, encoded.len())?;
         let mut rest = encoded;
         while self.frame.len() + rest.len() > FRAME_RAW {
             let (piece, more) = rest.split_at(FRAME_RAW - self.frame.len());
@@ -158,17 +212,14 @@ impl Builder {
             rest = more;
         }
         self.frame.extend_from_slice(rest);
-        self.chain = chain::link(&self.chain, leaf);
-        self.records += 1;
-        self.raw_total += encoded.len() as u64;
-        let (t0, t1) = self.times.unwrap_or((ts_ns, ts_ns));
-        self.times = Some((t0.min(ts_ns), t1.max(ts_ns)));
-        Ok(())
+        Ok(encoded.len() as u64)
     }
 
     fn flush(&mut self) -> Result<(), SegmentError> {
-        let packed =
-            zstd::bulk::compress(&self.frame, LEVEL).map_err(|_| SegmentError::Compress)?;
+        let offset = self.out.len() as u64;
+        let out = &mut self.out;
+        pack::frame(&self.frame, |frame| out.extend_from_slice(frame))
+            .ok_or(SegmentError::Compress)?;
         let (t_ns, record, lead) = self.begins.take().unwrap_or_else(|| {
             let t1 = self.times.map_or(0, |t| t.1);
             let next = self.first_record + self.records + 1;
@@ -177,12 +228,12 @@ impl Builder {
         self.frames.push(FrameDoc {
             t_ns,
             record,
-            offset: self.out.len() as u64,
-            len: packed.len() as u64,
+            offset,
+            len: self.out.len() as u64 - offset,
             raw: self.frame.len() as u64,
             lead,
+            packed: false,
         });
-        self.out.extend_from_slice(&packed);
         self.frame.clear();
         Ok(())
     }
@@ -259,7 +310,12 @@ impl Segment {
             .stream
             .parse()
             .map_err(|_| SegmentError::Malformed("stream"))?;
-        let agree = header.format == FORMAT
+        let known = match &*header.format {
+            FORMAT => true,
+            FORMAT_1 => !footer.frames.iter().any(|f| f.packed),
+            _ => false,
+        };
+        let agree = known
             && footer.stream == header.stream
             && footer.segment == header.segment
             && footer.first_record == header.first_record
@@ -267,7 +323,7 @@ impl Segment {
         if !agree {
             return Err(SegmentError::Malformed("footer"));
         }
-        let raw = read_frames(bytes, &footer, body_at, body_end)?;
+        let (raw, packed) = read_frames(bytes, &footer, body_at, body_end)?;
         let segment = Self {
             stream,
             chain_in: hash(&header.chain_in)?,
@@ -276,12 +332,13 @@ impl Segment {
             footer,
             raw,
         };
-        segment.check()?;
+        segment.check(packed)?;
         Ok(segment)
     }
 
-    fn check(&self) -> Result<(), SegmentError> {
+    fn check(&self, packed: Vec<Body<'_>>) -> Result<(), SegmentError> {
         let mut rest = self.raw.as_slice();
+        let mut packed = packed.into_iter().peekable();
         let mut chain = self.chain_in;
         let mut expected = self.footer.first_record;
         while let Some(r) = record::take(&mut rest).map_err(SegmentError::Record)? {
@@ -297,7 +354,12 @@ impl Segment {
             expected = expected
                 .checked_add(1)
                 .ok_or(SegmentError::Malformed("record number"))?;
-            chain = chain::link(&chain, &chain::leaf(r.encoded));
+            let end = self.raw.len() - rest.len();
+            let body = packed.next_if(|body| body.at < end);
+            chain = chain::link(&chain, &leaf(&r, end, body)?);
+        }
+        if packed.next().is_some() {
+            return Err(SegmentError::Malformed("packed record"));
         }
         if expected - self.footer.first_record != self.footer.records {
             return Err(SegmentError::Malformed("number of records"));
@@ -313,6 +375,34 @@ impl Segment {
         let mut rest = self.raw.as_slice();
         std::iter::from_fn(move || record::take(&mut rest).ok().flatten())
     }
+}
+
+/// A frame that is the body of a packed record.
+struct Body<'a> {
+    /// Where it begins among the decompressed bytes.
+    at: usize,
+    raw: usize,
+    frame: &'a [u8],
+}
+
+/// The hash of a record that ends at `end`. If a packed body begins in it, it must be all its body.
+fn leaf(r: &Record<'_>, end: usize, body: Option<Body<'_>>) -> Result<Hash, SegmentError> {
+    let wrong = SegmentError::Malformed("packed record");
+    let Some(body) = body else {
+        // As the log has it, and nobody would see what is in it.
+        let hidden = r.packed().is_some();
+        return if hidden {
+            Err(wrong)
+        } else {
+            Ok(chain::leaf(r.encoded))
+        };
+    };
+    let at = end - r.encoded.len() + BYTES_HEAD;
+    if body.at != at || body.at + body.raw != end {
+        return Err(wrong);
+    }
+    let head = r.packed_head(body.frame).ok_or(wrong)?;
+    Ok(chain::leaf_of(&head, body.frame))
 }
 
 fn hash(text: &str) -> Result<Hash, SegmentError> {
@@ -358,12 +448,13 @@ pub fn read_footer(bytes: &[u8]) -> Result<(FooterDoc, usize), SegmentError> {
     Ok((serde_json::from_slice(json).map_err(|_| wrong)?, rest.len()))
 }
 
-fn read_frames(
-    bytes: &[u8],
+/// The records, and the frames among them that are bodies of packed ones.
+fn read_frames<'a>(
+    bytes: &'a [u8],
     footer: &FooterDoc,
     mut at: usize,
     end: usize,
-) -> Result<Vec<u8>, SegmentError> {
+) -> Result<(Vec<u8>, Vec<Body<'a>>), SegmentError> {
     let total = footer
         .frames
         .iter()
@@ -371,6 +462,7 @@ fn read_frames(
         .filter(|t| *t <= MAX_SEGMENT_RAW)
         .ok_or(SegmentError::Malformed("size"))?;
     let mut raw = Vec::with_capacity(usize::try_from(total).unwrap_or(0).min(bytes.len() * 8));
+    let mut bodies = Vec::new();
     for (number, frame) in footer.frames.iter().enumerate() {
         let wrong = SegmentError::Frame(number);
         if frame.offset != at as u64 || frame.raw > FRAME_RAW as u64 {
@@ -385,11 +477,18 @@ fn read_frames(
         if piece.len() as u64 != frame.raw {
             return Err(wrong);
         }
+        if frame.packed {
+            bodies.push(Body {
+                at: raw.len(),
+                raw: piece.len(),
+                frame: packed,
+            });
+        }
         raw.extend_from_slice(&piece);
         at = next;
     }
     if at != end {
         return Err(SegmentError::Malformed("length"));
     }
-    Ok(raw)
+    Ok((raw, bodies))
 }

@@ -122,6 +122,7 @@ impl Uploader {
                 stream: self.control,
                 seq: None,
                 body,
+                packed: None,
             });
         }
         true

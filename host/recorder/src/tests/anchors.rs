@@ -121,6 +121,7 @@ fn log_with_a_clock_that_went_back(spool: &Path) -> [Uuid; 2] {
             stream,
             seq: None,
             body,
+            packed: None,
         };
         let first = record(Kind::ControlStart, stream.as_u128(), json(&start));
         let last = record(Kind::SessionEnd, stream.as_u128(), "{}".into());
@@ -143,7 +144,7 @@ fn log_with_a_clock_that_went_back(spool: &Path) -> [Uuid; 2] {
             record.encode(index, &mut raw);
             after = chain::link(&after, &chain::leaf(&raw[from..]));
         }
-        writer.append(&raw, 3, after).unwrap();
+        writer.append(&raw, 0, 3, after).unwrap();
         stream
     })
 }

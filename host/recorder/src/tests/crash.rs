@@ -62,7 +62,8 @@ async fn sessions_without_end(recorder: Recorder) {
             // One write, so that a kill leaves whole lines.
             let line = format!("\nack {id} {seq}\n");
             std::io::stdout().write_all(line.as_bytes()).unwrap();
-            let bytes = noise(seq, 3000);
+            // Every fourth one is packed.
+            let bytes = noise(seq, if seq % 4 == 3 { 20_000 } else { 3000 });
             journal
                 .bytes(seq, Direction::ToClient, bytes)
                 .await

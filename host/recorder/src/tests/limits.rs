@@ -78,6 +78,7 @@ fn record(kind: Kind, stream: u128, len: usize) -> NewRecord {
         stream,
         seq,
         body: body.into(),
+        packed: None,
     }
 }
 
@@ -287,6 +288,7 @@ async fn what_waits_at_the_side_needs_no_other_traffic() {
             stream: control,
             seq: None,
             body: crate::convert::json(&gap).unwrap(),
+            packed: None,
         };
         let state = recorder.inner.state.clone();
         let posted = tokio::task::spawn_blocking(move || state.post(record));

@@ -6,6 +6,7 @@ mod durability;
 mod faults;
 mod limits;
 mod live;
+mod packed;
 mod power;
 mod round_trip;
 mod store;

@@ -8,7 +8,8 @@ use crate::wal::format::{BLOCK_HEADER, FILE_HEADER};
 use crate::wal::scan::{self, Tail};
 use crate::wal::writer::Writer;
 
-/// A log of blocks of 1, 2, 5 and 300 records, the last of which is compressed; its bytes, where its blocks end, and its records.
+/// A log of blocks of 1, 2, 5 and 300 records, of which the third has a packed one and the last is
+/// compressed; its bytes, where its blocks end, and its records.
 fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
     let dir = TempDir::new();
     let wal = dir.spool();
@@ -24,19 +25,25 @@ fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
         let mut chain = writer.chain;
         for _ in 0..count {
             let from = raw.len();
-            NewRecord {
+            let text = format!("{{\"text\":\"select {index}\"}}");
+            let intent = NewRecord {
                 kind: Kind::Intent,
                 ts_ns: index,
                 stream: 5,
                 seq: Some(index),
-                body: format!("{{\"text\":\"select {index}\"}}").into(),
+                body: text.into(),
+                packed: None,
+            };
+            if index == 5 {
+                packed_rows(&intent).encode(index, &mut raw);
+            } else {
+                intent.encode(index, &mut raw);
             }
-            .encode(index, &mut raw);
             records.push(raw[from..].to_vec());
             chain = chain::link(&chain, &chain::leaf(&raw[from..]));
             index += 1;
         }
-        let len = writer.append(&raw, count as u32, chain).unwrap();
+        let len = writer.append(&raw, 0, count as u32, chain).unwrap();
         ends.push(ends.last().unwrap() + len as usize);
         blocks.push(records);
     }
@@ -44,6 +51,18 @@ fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
     // Without the zeros behind it.
     bytes.truncate(*ends.last().unwrap());
     (bytes, ends, blocks)
+}
+
+fn packed_rows(like: &NewRecord) -> NewRecord {
+    let rows = "row after row ".repeat(20);
+    NewRecord {
+        kind: Kind::ToClient,
+        body: crate::pack::frame(rows.as_bytes(), <[u8]>::to_vec)
+            .unwrap()
+            .into(),
+        packed: Some(rows.len() as u32),
+        ..like.clone()
+    }
 }
 
 fn read(bytes: &[u8]) -> (Vec<Vec<u8>>, scan::Scan) {
@@ -206,11 +225,12 @@ fn a_block_inside_a_torn_block_is_not_believed() {
         stream: 6,
         seq: Some(0),
         body: inner.into(),
+        packed: None,
     }
     .encode(0, &mut raw);
     // Stored, not compressed, so that the inner block is there byte by byte.
     let mut packer = crate::wal::format::Packer::default();
-    let outer = packer.encode_block(&raw, 1, 0, &[0; 32]).unwrap();
+    let outer = packer.encode_block(&raw, 0, 1, 0, &[0; 32]).unwrap();
     let mut outer = outer.to_vec();
     assert!(outer.len() > BLOCK_HEADER + BLOCK_HEADER);
     outer.push(0);
@@ -234,4 +254,39 @@ fn a_log_full_of_block_magic_is_read_in_bounded_time() {
     assert!(records.is_empty());
     assert!(matches!(scan.tail, Tail::Damaged { .. }));
     assert!(started.elapsed().as_secs() < 30);
+}
+
+/// What is packed is stored as it is; what is not is compressed, unless it is little beside the rest.
+#[test]
+fn what_is_packed_is_not_compressed_again() {
+    let packer = &mut crate::wal::format::Packer::default();
+    let raw = vec![7; 100_000];
+    for (packed, shorter) in [
+        (0, true),
+        (40_000, true),
+        (60_000, false),
+        (90_000, false),
+        (100_000, false),
+    ] {
+        let block = packer.encode_block(&raw, packed, 1, 0, &[0; 32]).unwrap();
+        assert_eq!(block.len() < raw.len(), shorter, "{packed}");
+    }
+}
+
+/// A log of the version before, in which nothing is packed.
+#[test]
+fn an_older_log_is_read_and_a_newer_one_is_not() {
+    let (bytes, ends, blocks) = small_log();
+    for version in [0u32, 1, 2, 3] {
+        let mut file = bytes[..ends[2]].to_vec();
+        file[8..12].copy_from_slice(&version.to_le_bytes());
+        let crc = crc32c::crc32c(&file[..FILE_HEADER - 4]);
+        file[FILE_HEADER - 4..FILE_HEADER].copy_from_slice(&crc.to_le_bytes());
+        let (records, scan) = read(&file);
+        if version == 1 || version == 2 {
+            assert_eq!((records, scan.tail), (blocks[..2].concat(), Tail::Clean));
+        } else {
+            assert!(scan.header.is_none() && records.is_empty());
+        }
+    }
 }

@@ -9,15 +9,18 @@ use crate::record::{self, Record};
 
 pub const FILE_HEADER: usize = 64;
 pub const BLOCK_HEADER: usize = 60;
-pub const VERSION: u32 = 1;
+/// Records can be packed from version 2 on.
+pub const VERSION: u32 = 2;
+/// What an older Weir left is read.
+const OLDEST: u32 = 1;
 
 const FILE_MAGIC: &[u8; 8] = b"WEIRWAL1";
 pub const BLOCK_MAGIC: &[u8; 4] = b"BLK1";
 const STORED: u32 = 1 << 31;
-/// The fastest that still saves something: every record is compressed again for its segment, and this
-/// file goes as soon as that is stored.
+/// The fastest that still saves something: these records are compressed again for their segment, and
+/// this file goes as soon as that is stored.
 const LEVEL: i32 = -3;
-/// Blocks smaller than this are stored: compressing them costs more than it saves.
+/// Blocks with fewer bytes that are not packed are stored: compressing them costs more than it saves.
 const STORE_BELOW: usize = 16 << 10;
 /// The longest raw block: one record of the greatest length.
 pub const MAX_RAW: usize = record::MAX_RECORD + 4;
@@ -82,7 +85,7 @@ impl FileHeader {
         if r.u32()? != crc32c::crc32c(covered) {
             return Err(FormatError::Crc);
         }
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(FormatError::Version(version));
         }
         Ok(header)
@@ -119,10 +122,12 @@ pub struct Packer {
 const KEEP: usize = 2 << 20;
 
 impl Packer {
-    /// The block is good until the next one is made.
+    /// The block is good until the next one is made. So many bytes of `raw` are packed already: they
+    /// do not get shorter.
     pub fn encode_block(
         &mut self,
         raw: &[u8],
+        packed: usize,
         nrec: u32,
         first_seq: u64,
         chain_after: &Hash,
@@ -136,7 +141,8 @@ impl Packer {
         }
         self.out.clear();
         self.out.resize(BLOCK_HEADER, 0);
-        if !self.pack(raw) {
+        let plain = raw.len().saturating_sub(packed);
+        if plain < packed || plain < STORE_BELOW || !self.pack(raw) {
             raw_len |= STORED;
             self.out.extend_from_slice(raw);
         }
@@ -159,9 +165,6 @@ impl Packer {
 
     /// False: what cannot be compressed is stored; no record is lost to a lack of memory in here.
     fn pack(&mut self, raw: &[u8]) -> bool {
-        if raw.len() < STORE_BELOW {
-            return false;
-        }
         if self.zstd.is_none() {
             self.zstd = zstd::bulk::Compressor::new(LEVEL).ok();
         }

@@ -80,11 +80,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends one block, in one write. It is durable once the file is synced.
-    pub fn append(&mut self, raw: &[u8], nrec: u32, chain_after: Hash) -> Result<u64, WriteError> {
+    /// Appends one block, in one write. It is durable once the file is synced. So many bytes of `raw` are
+    /// packed.
+    pub fn append(
+        &mut self,
+        raw: &[u8],
+        packed: usize,
+        nrec: u32,
+        chain_after: Hash,
+    ) -> Result<u64, WriteError> {
         let block = self
             .packer
-            .encode_block(raw, nrec, self.next_seq, &chain_after)
+            .encode_block(raw, packed, nrec, self.next_seq, &chain_after)
             .map_err(WriteError::Block)?;
         let len = block.len() as u64;
         self.file.write_all(block).map_err(|e| self.error(e))?;
