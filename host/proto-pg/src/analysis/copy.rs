@@ -1,5 +1,7 @@
 //! COPY: what it reads and writes, how its output is written, and which columns that has.
 
+use std::borrow::Cow;
+
 use pg_raw_parse::{Node, nodes};
 use pipeline::{Action, SqlKind};
 
@@ -41,6 +43,7 @@ pub(super) fn copy(s: &nodes::CopyStmt, cx: &mut Cx<'_>) -> Draft {
             places = walk.places(relation);
             for place in &places {
                 if let Place::Known(index) = place {
+                    walk.snapshot.resolve_view(*index);
                     let told = walk.snapshot.told_by_rows(*index);
                     walk.found.computed.extend(told);
                 }
@@ -152,7 +155,7 @@ fn columns(s: &nodes::CopyStmt, index: usize, snapshot: &Snapshot) -> Option<Vec
 
 /// How the values are written; none when it is not a way in which they can be read again.
 fn style(s: &nodes::CopyStmt) -> Option<CopyStyle> {
-    let mut given: Vec<(&str, Option<&str>)> = Vec::new();
+    let mut given: Vec<(&str, Option<Cow<'_, str>>)> = Vec::new();
     for option in s.options() {
         let name = option.defname()?;
         // The server refuses what is given twice.
@@ -160,14 +163,18 @@ fn style(s: &nodes::CopyStmt) -> Option<CopyStyle> {
             return None;
         }
         let value = match option.arg() {
-            Node::String(v) => v.sval(),
-            Node::Boolean(b) => Some(if b.boolval { "true" } else { "false" }),
-            Node::Integer(i) => Some(if i.ival == 0 { "false" } else { "true" }),
+            Node::String(v) => v.sval().map(Cow::Borrowed),
+            Node::Boolean(b) => Some(if b.boolval { "true" } else { "false" }.into()),
+            // As the server writes it: `NULL 1` is a text.
+            Node::Integer(i) => Some(i.ival.to_string().into()),
             _ => None,
         };
         given.push((name, value));
     }
-    let of = |name: &str| given.iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let of = |name: &str| {
+        let found = given.iter().find(|(n, _)| *n == name);
+        found.map(|(_, v)| v.as_deref())
+    };
     let byte = |name: &str, default: u8| match of(name) {
         None => Some(default),
         Some(value) => match value?.as_bytes() {

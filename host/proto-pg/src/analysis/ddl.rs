@@ -80,6 +80,11 @@ fn touches<'t>(walk: &mut Walk<'t, '_>, action: Action, relation: Option<&'t nod
         return;
     };
     for place in walk.places(relation) {
+        if let Place::Known(index) = &place
+            && action != Action::PostgresSelect
+        {
+            tells::part(walk, *index);
+        }
         walk.found.tables.insert((action, place));
     }
 }
@@ -200,7 +205,12 @@ fn create_table<'t>(s: &'t nodes::CreateStmt, walk: &mut Walk<'t, '_>) {
     }
     for parent in s.inh_relations() {
         match parent {
-            Node::RangeVar(parent) => touches(walk, Action::PostgresAlter, Some(parent)),
+            Node::RangeVar(parent) => {
+                touches(walk, Action::PostgresAlter, Some(parent));
+                if s.partbound().is_some() {
+                    tells::new_part(walk, parent);
+                }
+            }
             _ => walk.odd("CREATE TABLE"),
         }
     }
@@ -501,6 +511,9 @@ fn relation_named(walk: &mut Walk<'_, '_>, action: Action, parts: &[&str]) {
         walk.found.tables.insert((action, place));
     }
     for index in found {
+        if action == Action::PostgresDrop {
+            tells::part(walk, index);
+        }
         walk.found.tables.insert((action, Place::Known(index)));
     }
 }

@@ -101,7 +101,13 @@ pub(crate) fn known(name: &str) -> Option<Nature> {
         | "pg_get_wal_record_info"
         | "pg_get_wal_block_info"
         | "loread"
-        | "pg_mcv_list_items" => Nature::Reads,
+        | "pg_mcv_list_items"
+        // Of postgis: statistics of a column, by its name.
+        | "st_estimatedextent"
+        | "st_estimated_extent"
+        | "_postgis_stats"
+        | "_postgis_selectivity"
+        | "_postgis_join_selectivity" => Nature::Reads,
         "set_config"
         | "pg_sleep"
         | "pg_sleep_for"

@@ -1,15 +1,14 @@
 //! From where values come from to what policy hides: sets of columns against the columns that are
 //! masked in one request.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use pipeline::Column;
 
-use super::resolve::{ANY, CODE, OutColumn, Output, Sink, Source};
+use super::resolve::{ALL, ANY, CODE, OutColumn, Output, Sink, Source};
 use super::shape::{Field, Taint};
-use crate::catalog::family;
-use crate::catalog::{RelationInfo, Snapshot};
+use crate::catalog::{PLACES, RelationInfo, Snapshot, family};
 
 /// Views over views over views.
 const MAX_VIEW_DEPTH: usize = 32;
@@ -73,14 +72,13 @@ impl<'a> Masked<'a> {
     }
 
     /// Can a masked value be in what comes from here?
-    pub fn hits(&mut self, sources: &[Source]) -> bool {
-        !self.is_empty() && sources.iter().any(|&source| self.hit(source))
+    pub fn hits<'s>(&mut self, sources: impl IntoIterator<Item = &'s Source>) -> bool {
+        !self.is_empty() && sources.into_iter().any(|&source| self.hit(source))
     }
 
     fn hit(&mut self, source: Source) -> bool {
         // What the snapshot does not know could be anything.
-        source == ANY
-            || source == CODE
+        [ANY, CODE, ALL].contains(&source)
             || self.exact(source).is_some()
             || self
                 .relation(source)
@@ -123,7 +121,7 @@ impl<'a> Masked<'a> {
     /// What the server says about a field's origin; none when it says nothing.
     fn origin(&mut self, field: &Field) -> Option<Taint> {
         let source = described(field)?;
-        let Some((_, info)) = self.relation(source) else {
+        let Some((index, info)) = self.relation(source) else {
             return Some(Taint::Tainted);
         };
         if info.is_leaky() {
@@ -131,7 +129,14 @@ impl<'a> Masked<'a> {
         }
         if field.attnum < 0 {
             // System columns: numbers of rows, transactions and relations.
-            return Some(Taint::Clean);
+            let places = match PLACES.iter().any(|(n, _)| *n == field.attnum) {
+                true => self.snapshot.told_by_place(index),
+                false => BTreeSet::new(),
+            };
+            return Some(match self.hits(places.iter()) {
+                true => Taint::Tainted,
+                false => Taint::Clean,
+            });
         }
         let Some(column) = info.column(field.attnum) else {
             return Some(Taint::Tainted);
@@ -155,7 +160,7 @@ impl<'a> Masked<'a> {
         let place = info.columns.iter().position(|c| c.number == field.attnum);
         let column = place.and_then(|p| view.columns()?.columns.get(p));
         match column {
-            Some(column) if !self.hits(&column.sources) => Some(Taint::Clean),
+            Some(column) if !self.hits(&*column.sources) => Some(Taint::Clean),
             _ => Some(Taint::Tainted),
         }
     }
@@ -197,7 +202,7 @@ impl<'a> Masked<'a> {
             Some(taint @ Taint::Exact(_)) => taint,
             Some(Taint::Tainted) => Taint::Tainted,
             Some(Taint::Clean) if any => Taint::Clean,
-            Some(Taint::Clean) | None if !self.hits(sources) => Taint::Clean,
+            Some(Taint::Clean) | None if !self.hits(&**sources) => Taint::Clean,
             Some(Taint::Clean) | None => Taint::Tainted,
         }
     }
@@ -206,7 +211,7 @@ impl<'a> Masked<'a> {
     pub fn stored(&mut self, sinks: &[Sink]) -> bool {
         sinks
             .iter()
-            .any(|sink| self.hits(&sink.sources) && !self.kept(sink))
+            .any(|sink| self.hits(&*sink.sources) && !self.kept(sink))
     }
 
     /// Has the column the very labels of all that flows into it? More of them would not do: policy may

@@ -33,6 +33,7 @@ mod statement;
 mod stored;
 mod summary;
 mod symbols;
+mod telling;
 mod tells;
 #[cfg(test)]
 mod tests;

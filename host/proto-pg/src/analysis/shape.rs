@@ -198,7 +198,7 @@ fn is_newer(field: &Field, snapshot: &Snapshot) -> bool {
 /// What can be in each field.
 fn taints(body: &Body, fields: &[Field], masked: &mut Masked<'_>) -> Vec<Taint> {
     match body {
-        Body::Plan(columns) if masked.hits(columns) => masked.described(fields),
+        Body::Plan(columns) if masked.hits(&**columns) => masked.described(fields),
         Body::Nothing | Body::Plan(_) => {
             let described = masked.described(fields).into_iter().zip(fields);
             described

@@ -13,7 +13,7 @@ use super::found::{Found, Place, Top};
 use super::frees;
 use super::inner::{merge, planned};
 use super::lineage::Masked;
-use super::resolve::{ANY, CODE, Source};
+use super::resolve::{ALL, ANY, CODE, Source};
 use super::shape::{Body, CopyKind, StatementShape};
 use crate::catalog::{FIRST_USER_OID, LabelIndex, Prepared, Snapshot, family};
 
@@ -141,6 +141,9 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
     // Also those that are not in reach by name: on the other side of a foreign key.
     let deciding = index.among(ctx.snapshot, &found.computed);
     summary.labelled.extend(deciding);
+    if !index.all.is_empty() {
+        summary.labelled.extend(told(found, &index, ctx.snapshot));
+    }
     let hidden = builder.hidden_code(found, &mut summary) || found.hidden_code;
     summary.foreign |= opaque || hidden;
     summary.plans_code |= opaque;
@@ -215,12 +218,33 @@ pub(crate) fn finish(draft: Draft, ctx: &Ctx<'_>) -> Summary {
 
 /// The labelled columns whose values decide what a client sees.
 fn computed(found: &Found, labelled: &[Column], masked: &Masked<'_>) -> Vec<Column> {
-    let anything = |s: &Source| *s == ANY || *s == CODE;
+    let anything = |s: &Source| [ANY, CODE, ALL].contains(s);
     if found.anywhere || found.computed.iter().any(anything) {
         return labelled.to_vec();
     }
     let among = masked.among(&found.computed).into_iter();
     among.cloned().collect()
+}
+
+/// The labelled columns of which what the server counts tells something, be they in reach or not.
+fn told(found: &Found, index: &LabelIndex, snapshot: &Snapshot) -> Vec<Column> {
+    let shown = match &found.top {
+        Top::Rows(output) => Some(output.sources()),
+        Top::Nothing | Top::Unknown => None,
+    };
+    let kept = found.sinks.iter().map(|s| &*s.sources);
+    let shown = shown.into_iter().flatten().chain(kept).flatten();
+    let keys = snapshot.keys();
+    let mut places: Vec<Source> = Vec::new();
+    for source in shown.chain(&found.computed) {
+        if *source == ALL {
+            return index.all.clone();
+        }
+        if keys.contains(source) && !places.contains(source) {
+            places.push(*source);
+        }
+    }
+    index.among(snapshot, &places)
 }
 
 /// A rule does what it wants with what is written.

@@ -19,6 +19,8 @@ pub(super) const MAX_OTHER: usize = 5_000_000;
 /// A view definition longer than this is not read: its columns all count as tainted.
 const MAX_VIEW_TEXT: usize = 256 * 1024;
 
+/// The collation that every text has of which nothing else is said (pg_collation.dat).
+const DEFAULT_COLLATION: u32 = 100;
 pub(super) const PG_CLASS: u32 = 1259;
 pub(super) const PG_ATTRDEF: u32 = 2604;
 pub(super) const PG_REWRITE: u32 = 2618;
@@ -172,7 +174,7 @@ fn relations(
 fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError> {
     // Column names repeat a lot: one allocation for each.
     let mut seen: HashSet<Arc<str>> = HashSet::new();
-    for row in rows(results, q::ATTRIBUTES, 7, MAX_COLUMNS)? {
+    for row in rows(results, q::ATTRIBUTES, 8, MAX_COLUMNS)? {
         let row = row?;
         let Some(&index) = snapshot.by_oid.get(&row.oid(0)?) else {
             continue;
@@ -196,6 +198,7 @@ fn columns(results: &[Rows], snapshot: &mut Snapshot) -> Result<(), CatalogError
             refers: Vec::new(),
             filled: false,
             given: !row.text(6).is_empty(),
+            collated: !matches!(row.oid(7)?, 0 | DEFAULT_COLLATION),
         };
         if let Some(relation) = snapshot.relations.get_mut(index) {
             relation.columns.push(column);

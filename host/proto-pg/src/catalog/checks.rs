@@ -125,12 +125,12 @@ fn indexes(results: &[Rows], named: &Named, snapshot: &mut Snapshot) -> Result<(
         let Some(info) = known.and_then(|i| snapshot.relations.get_mut(i)) else {
             continue;
         };
-        if !compares {
-            continue;
-        }
         let keys = row.text(4).split(' ').filter_map(|n| n.parse::<i16>().ok());
         let keys: Vec<i16> = keys.collect();
         let expression = keys.contains(&0);
+        if !compares && !expression {
+            continue;
+        }
         let mut own: Vec<i16> = keys.into_iter().filter(|&n| n > 0).collect();
         let mut more = columns(named, oid, relation, &mut own);
         if expression && !more && own.is_empty() {
@@ -141,7 +141,8 @@ fn indexes(results: &[Rows], named: &Named, snapshot: &mut Snapshot) -> Result<(
         info.checks.push(Check {
             columns: own,
             refers: None,
-            others: true,
+            // An expression is computed for every row, and can fail.
+            others: compares,
             skips_null: !more && !expression && !row.flag(5),
         });
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::build::{
-    Depend, MAX_FUNCTIONS, MAX_OTHER, MAX_RELATIONS, PG_ATTRDEF, PG_CLASS, names, rows,
+    Depend, MAX_FUNCTIONS, MAX_OTHER, MAX_RELATIONS, PG_ATTRDEF, PG_CLASS, Row, names, rows,
 };
 use super::queries as q;
 use super::{
@@ -185,9 +185,11 @@ pub(super) fn operators(
         let row = row?;
         let oid = row.oid(0)?;
         if code.trusted.contains(&(PG_OPERATOR, oid)) {
+            snapshot.added_operators.insert(row.text(2).into());
             continue;
         }
         let Some(function) = code.foreign(row.oid(3)?) else {
+            snapshot.made_operators.insert(row.text(2).into());
             continue;
         };
         code.foreign_operators.insert(oid);
@@ -411,6 +413,7 @@ fn casts(
         if row.byte(3) == b'i' {
             snapshot.implicit_targets.insert(row.oid(1)?);
         }
+        own_cast(&row, snapshot)?;
         let Some(function) = code.foreign(oid) else {
             continue;
         };
@@ -428,6 +431,27 @@ fn casts(
                 function,
             });
         }
+    }
+    Ok(())
+}
+
+/// Of PostgreSQL's own types, whatever function it runs. Writing a value as text cannot fail.
+fn own_cast(row: &Row<'_>, snapshot: &mut Snapshot) -> Result<(), CatalogError> {
+    let (source, target, function) = (row.oid(0)?, row.oid(1)?, row.oid(2)?);
+    if source >= FIRST_USER_OID {
+        return Ok(());
+    }
+    let info = snapshot.types.get(&target);
+    let name = info.map(|t| t.name.clone()).unwrap_or_default();
+    let written = function == 0 && matches!(&*name, "text" | "varchar" | "bpchar");
+    if row.byte(3) == b'i' && !written {
+        match target < FIRST_USER_OID {
+            true => snapshot.bends = true,
+            false => snapshot.bends_beside = true,
+        }
+    }
+    if function != 0 {
+        snapshot.recast.insert(name);
     }
     Ok(())
 }

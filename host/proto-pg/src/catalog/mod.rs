@@ -25,6 +25,7 @@ use crate::analysis::resolve::{Source, ViewDef};
 
 pub(crate) use checks::{Act, Check, Reference};
 pub(crate) use labels::LabelIndex;
+pub(crate) use places::PLACES;
 pub(crate) use resolve::{Path, family};
 pub use session::SessionState;
 pub(crate) use session::{Prepared, Rest};
@@ -124,6 +125,8 @@ pub(crate) struct ColumnInfo {
     pub filled: bool,
     /// A row that comes without it has a value there all the same.
     pub given: bool,
+    /// It has a collation of its own.
+    pub collated: bool,
 }
 
 #[derive(Debug)]
@@ -198,6 +201,17 @@ pub struct Snapshot {
     read_types: HashMap<u32, Vec<FunctionName>>,
     /// Casts that run such code and need not be written.
     implicit_casts: Vec<ImplicitCast>,
+    /// Operators that users made of PostgreSQL's own functions, by name: what has the name of one that
+    /// cannot fail can fail.
+    made_operators: HashSet<Arc<str>>,
+    /// The same of extensions that are trusted. Only types can mean one that the text does not show.
+    added_operators: HashSet<Arc<str>>,
+    /// Types to which users have made casts by PostgreSQL's own functions, by name.
+    recast: HashSet<Arc<str>>,
+    /// Values of PostgreSQL's own types become others without anybody writing it, by what users made.
+    bends: bool,
+    /// The same, where they become types of users' own.
+    bends_beside: bool,
     /// Types that values become by casts that users made and nobody has to write.
     implicit_targets: HashSet<u32>,
     /// Such code runs with every DDL statement.
@@ -206,6 +220,8 @@ pub struct Snapshot {
     deferred_triggers: bool,
     /// Relations with constraints that are checked when a transaction ends.
     deferred: Vec<usize>,
+    /// Columns by which relations have partitions.
+    keys: Vec<Source>,
     types: HashMap<u32, TypeInfo>,
     type_names: OnceLock<HashMap<Arc<str>, Option<u32>>>,
     /// Labelled columns by bundle: a few bundles can be in use at a time.
@@ -271,6 +287,24 @@ impl Snapshot {
     pub(crate) fn foreign_operators(&self, operator: &str) -> &[OperatorInfo] {
         let known = self.operators.get(operator);
         known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Can an operator of this name be one that users made of PostgreSQL's own functions?
+    /// `parameter`: it stands beside a parameter, whose type nobody has written.
+    pub(crate) fn is_made(&self, operator: &str, parameter: bool) -> bool {
+        let added = parameter && self.added_operators.contains(operator);
+        added || self.made_operators.contains(operator)
+    }
+
+    /// Have users made casts to a type of this name, by functions that can fail?
+    pub(crate) fn is_recast(&self, type_name: &str) -> bool {
+        self.recast.contains(type_name)
+    }
+
+    /// Can any value become something else wherever it stands, and fail to? `parameter`: it stands beside
+    /// one, of whatever type.
+    pub(crate) fn bends(&self, parameter: bool) -> bool {
+        self.bends || (parameter && self.bends_beside)
     }
 
     /// Is there a type of this name, in whatever schema?

@@ -7,7 +7,7 @@ use super::build::{Depend, MAX_OTHER, PG_CLASS, rows};
 use super::code::{PG_POLICY, owners};
 use super::queries as q;
 use super::{CatalogError, Rows, Snapshot, family};
-use crate::analysis::resolve::Source;
+use crate::analysis::resolve::{ALL, Source};
 
 pub(super) fn collect(
     results: &[Rows],
@@ -25,11 +25,17 @@ pub(super) fn collect(
             .split(' ')
             .filter_map(|n| n.parse().ok())
             .collect();
+        let oid = relation.oid;
         relation.key = match numbers.contains(&0) {
             // An expression, of whatever columns.
             true => relation.columns.iter().map(|c| c.number).collect(),
             false => numbers,
         };
+        let key = relation.key.iter();
+        snapshot.keys.extend(key.map(|&column| Source {
+            relation: oid,
+            column,
+        }));
     }
     let policies = owners(results, q::POLICIES, 2)?;
     let of_policies = depends.iter().filter(|d| d.class == PG_POLICY);
@@ -51,13 +57,54 @@ pub(super) fn collect(
     Ok(())
 }
 
+/// System columns that tell which partition a row is in, by number and name: rows are counted in each
+/// partition for itself.
+pub(crate) const PLACES: &[(i16, &str)] = &[(-1, "ctid"), (-6, "tableoid")];
+
 impl Snapshot {
-    /// Columns of which it tells something that a row is in this relation, and can be seen.
+    /// Columns of which it tells something that a row is in this relation, and can be seen. Views that
+    /// policies look at are resolved by then.
     pub(crate) fn told_by_rows(&self, index: usize) -> BTreeSet<Source> {
         let mut told = BTreeSet::new();
-        if let Some(info) = self.relation(index) {
-            told.extend(info.looked_at.iter().copied());
+        let mut seen = BTreeSet::from([index]);
+        let mut queue = vec![index];
+        while let Some((next, info)) = queue.pop().and_then(|i| Some((i, self.relation(i)?))) {
+            told.extend(&info.looked_at);
+            told.extend(self.told_by_part(next));
+            for source in &info.looked_at {
+                let other = self.index_of(source.relation);
+                let Some((other, view)) = other.and_then(|i| Some((i, &self.relation(i)?.view)))
+                else {
+                    continue;
+                };
+                match view {
+                    // What policies look at has policies of its own.
+                    None if seen.insert(other) => queue.push(other),
+                    None => {}
+                    Some(_) => told.extend(self.told_by_view(other, source.column)),
+                }
+            }
         }
+        told
+    }
+
+    /// What a column of a view tells, and that it has a row with it.
+    fn told_by_view(&self, index: usize, column: i16) -> BTreeSet<Source> {
+        let info = self.relation(index);
+        let columns = info.and_then(|r| r.view.as_ref().filter(|_| !r.opaque)?.columns());
+        let place = info.and_then(|r| r.columns.iter().position(|c| c.number == column));
+        match (columns, place.and_then(|p| columns?.columns.get(p))) {
+            (Some(view), Some(column)) => {
+                let all = column.sources.iter().chain(&*column.when_used);
+                all.chain(&*view.decides).copied().collect()
+            }
+            _ => BTreeSet::from([ALL]),
+        }
+    }
+
+    /// Columns of which it tells something that a row is in this partition.
+    pub(crate) fn told_by_part(&self, index: usize) -> BTreeSet<Source> {
+        let mut told = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut queue = vec![index];
         while let Some(info) = queue.pop().and_then(|i| self.relation(i)) {
@@ -75,13 +122,31 @@ impl Snapshot {
         all.flat_map(|i| self.key_of(i)).collect()
     }
 
-    fn key_of(&self, index: usize) -> impl Iterator<Item = Source> + '_ {
+    /// The keys of all relations that have partitions: what counts rows tells how many are in each.
+    pub(crate) fn keys(&self) -> &[Source] {
+        &self.keys
+    }
+
+    pub(crate) fn key_of(&self, index: usize) -> impl Iterator<Item = Source> + '_ {
         let info = self.relation(index);
         info.into_iter().flat_map(|info| {
             info.key.iter().map(|&column| Source {
                 relation: info.oid,
                 column,
             })
+        })
+    }
+
+    /// Relations that its definition or its policies name.
+    pub(crate) fn leads_to(&self, index: usize) -> impl Iterator<Item = usize> + '_ {
+        let info = self.relation(index);
+        info.into_iter().flat_map(move |info| {
+            let named = info.looked_at.iter();
+            let named = named.filter_map(|s| self.index_of(s.relation));
+            info.reads
+                .iter()
+                .copied()
+                .chain(named.filter(move |&i| i != index))
         })
     }
 }

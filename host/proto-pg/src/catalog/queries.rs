@@ -29,7 +29,8 @@ pub(super) const PARTITIONED: usize = 20;
 pub(super) const QUERIES: &[&str] = &[
     "SELECT oid, nspname FROM pg_catalog.pg_namespace",
     "SELECT oid, relnamespace, relname, relkind FROM pg_catalog.pg_class",
-    "SELECT attrelid, attnum, attname, atttypid, attnotnull, attgenerated, attidentity \
+    "SELECT attrelid, attnum, attname, atttypid, attnotnull, attgenerated, attidentity, \
+            attcollation \
      FROM pg_catalog.pg_attribute \
      WHERE attnum OPERATOR(pg_catalog.>) 0 AND NOT attisdropped",
     "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits",

@@ -3,11 +3,12 @@
 use pg_raw_parse::nodes;
 
 use super::super::names;
-use super::cols::Val;
+use super::cols::{Val, collations};
 use super::item::Lookup;
-use super::sets::{ANYTHING, NOTHING, Set};
+use super::sets::{ANYTHING, EVERYTHING, NOTHING, Set};
 use super::{At, Resolver, totals};
 use crate::analysis::functions::{self, Nature};
+use crate::analysis::telling::{self, Telling};
 
 /// The worst of what a name can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,20 @@ impl<'a> Resolver<'a> {
             self.decide(set);
             return Val::anything();
         }
-        Val::of(set)
+        let told = match meaning.own {
+            true => self.told(telling::function(name)),
+            false => NOTHING,
+        };
+        Val::of(self.sets.union(set, told))
+    }
+
+    /// What is told besides what something is made of.
+    pub(super) fn told(&mut self, telling: Telling) -> Set {
+        match telling {
+            Telling::Nothing => NOTHING,
+            Telling::Places => self.sets.of(self.snapshot.keys().to_vec()),
+            Telling::Changes => EVERYTHING,
+        }
     }
 
     pub(super) fn call(&mut self, f: &'a nodes::FuncCall, at: At) -> Val<'a> {
@@ -97,7 +111,8 @@ impl<'a> Resolver<'a> {
         let mut val = self.called(schema, name, given);
         val.set = self.sets.union(val.set, deciding);
         let meaning = self.meaning(schema, name);
-        let total = match meaning.own && !f.func_variadic {
+        let own = meaning.own && !f.func_variadic && !self.snapshot.bends(false);
+        let total = match own {
             true => totals::function(name, &args),
             false => totals::Result::FAILS,
         };
@@ -112,6 +127,7 @@ impl<'a> Resolver<'a> {
             kind: total.kind,
             plain,
             weight: total.weight,
+            collations: collations(&args),
             ..val
         }
     }

@@ -6,7 +6,7 @@ use super::Resolver;
 use super::sets::{ANYTHING, NOTHING, Set, Source};
 
 /// OIDs of types of PostgreSQL's own that are texts, with that of literals.
-const TEXTS: &[u32] = &[25, 1043, 1042, 19, 18, UNKNOWN];
+const TEXTS: &[u32] = &[25, 1043, 1042, 19, 18, UNKNOWN, PARAMETER];
 /// Of types whose values can always be compared and written as text: booleans, numbers, dates, and so on.
 const SCALARS: &[u32] = &[
     16, 17, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2950, 869, 650, 829,
@@ -17,8 +17,12 @@ pub(super) const INT8: u32 = 20;
 const OID: u32 = 26;
 const FLOATS: &[u32] = &[700, 701];
 const NUMERIC: u32 = 1700;
-/// Of literals and parameters.
+const DATE: u32 = 1082;
+const TIMESTAMP: u32 = 1114;
+/// Of literals.
 pub(super) const UNKNOWN: u32 = 705;
+/// Of parameters: a client can say of what type they are without it standing in the text.
+pub(super) const PARAMETER: u32 = 2276;
 
 /// What is known of a value.
 #[derive(Debug, Clone)]
@@ -33,6 +37,9 @@ pub(super) struct Val<'a> {
     pub plain: bool,
     /// How many stored values a text can be made of.
     pub weight: u32,
+    /// How many collations of their own are in it. Of two, neither is taken, and what compares such
+    /// values fails; but not of NULL.
+    pub collations: u8,
     /// Of a column that the server computes only where it is used: what doing so tells, by failing or by
     /// what it does on the way.
     pub when_used: Set,
@@ -50,6 +57,7 @@ impl<'a> Val<'a> {
             kind: 0,
             plain: false,
             weight: 1,
+            collations: 0,
             when_used: NOTHING,
             row: None,
         }
@@ -60,6 +68,13 @@ impl<'a> Val<'a> {
             kind: UNKNOWN,
             plain: true,
             ..Self::of(NOTHING)
+        }
+    }
+
+    pub fn parameter() -> Self {
+        Self {
+            kind: PARAMETER,
+            ..Self::constant()
         }
     }
 
@@ -74,7 +89,29 @@ impl<'a> Val<'a> {
     /// Does neither have to become another type where both can stand?
     pub fn is_like(&self, other: &Self) -> bool {
         let any = self.kind == UNKNOWN || other.kind == UNKNOWN;
-        any || (self.kind == other.kind && self.kind != 0) || (self.is_text() && other.is_text())
+        let same = self.kind == other.kind && self.kind != 0;
+        let texts = self.is_text() && other.is_text();
+        any || same || (texts && collations([self, other]) < 2)
+    }
+
+    /// Where both become one type, can it hold this value?
+    fn fits(&self, other: &Self) -> bool {
+        let as_it_is = self.kind == other.kind && self.kind != 0;
+        let widened: &[u32] = match self.kind {
+            _ if as_it_is || self.set == NOTHING || other.kind == UNKNOWN => return true,
+            INT8 => &[21, 23, NUMERIC, 700, 701],
+            NUMERIC => &[21, 23, INT8],
+            TIMESTAMP => &[DATE],
+            DATE => &[],
+            _ => return self.is_scalar(),
+        };
+        widened.contains(&other.kind)
+    }
+
+    /// Whole rows of the same columns, or one and the same value, need not become anything.
+    fn is_row_of(&self, other: &Self) -> bool {
+        let rows = self.row.is_some() && other.row.is_some() && self.set == other.set;
+        rows || std::ptr::eq(self, other)
     }
 
     pub fn is_scalar(&self) -> bool {
@@ -82,16 +119,56 @@ impl<'a> Val<'a> {
     }
 }
 
-/// Where all of these become one type, can one of them be too large for it?
+/// Where all of these are compared, can one of them be too large for what it has to become?
 pub(super) fn clash<'v, 'a: 'v>(vals: impl Iterator<Item = &'v Val<'a>>) -> bool {
     let (mut long, mut oid, mut exact, mut float) = (false, false, false, false);
+    let mut parameter = false;
     for val in vals {
         long |= val.kind == INT8;
         oid |= val.kind == OID;
         exact |= val.kind == NUMERIC;
         float |= FLOATS.contains(&val.kind);
+        parameter |= val.kind == PARAMETER;
     }
-    (long && oid) || (exact && float)
+    (long && (oid || parameter)) || (exact && (float || parameter))
+}
+
+/// Where all of these become one type, can one fail to?
+pub(super) fn bends(vals: &[&Val<'_>]) -> bool {
+    let mut kinds: Vec<&Val<'_>> = Vec::new();
+    for val in vals {
+        if val.kind == 0 && val.set != NOTHING && !vals.iter().all(|v| v.is_row_of(val)) {
+            return true;
+        }
+        let alike = |k: &&Val<'_>| {
+            let both = (k.set == NOTHING) == (val.set == NOTHING);
+            both && k.kind == val.kind
+        };
+        // A long list has few kinds.
+        if !kinds.iter().any(alike) {
+            kinds.push(val);
+        }
+    }
+    let fits = |val: &Val<'_>| kinds.iter().all(|other| val.fits(other));
+    vals.len() > 1 && !kinds.iter().all(|val| val.row.is_some() || fits(val))
+}
+
+/// The type that all of them have; literals have whatever the others have.
+pub(super) fn common(vals: &[Val<'_>]) -> u32 {
+    let mut kinds = vals.iter().map(|v| v.kind).filter(|&k| k != UNKNOWN);
+    let Some(first) = kinds.next() else {
+        return UNKNOWN;
+    };
+    match kinds.all(|kind| kind == first) {
+        true => first,
+        false => 0,
+    }
+}
+
+/// All collations that are in any of these.
+pub(super) fn collations<'v, 'a: 'v>(vals: impl IntoIterator<Item = &'v Val<'a>>) -> u8 {
+    let each = vals.into_iter().map(|v| v.collations);
+    each.fold(0, u8::saturating_add)
 }
 
 #[derive(Debug, Clone)]
@@ -235,8 +312,10 @@ impl<'a> Resolver<'a> {
                 _ => 0,
             };
             let weights = [first, second].into_iter().flatten().map(|c| c.val.weight);
+            let both = [first, second].into_iter().flatten().map(|c| &c.val);
             let val = Val {
                 kind,
+                collations: collations(both),
                 plain: true,
                 weight: weights.max().unwrap_or(u32::MAX),
                 ..Val::of(set)

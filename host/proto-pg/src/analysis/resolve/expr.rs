@@ -5,7 +5,7 @@ use std::rc::Rc;
 use pg_raw_parse::raw::{A_Expr_Kind, BoolExprType, SubLinkType};
 use pg_raw_parse::{ConstValue, Node, nodes};
 
-use super::cols::{BOOL, Cols, TEXT, Val, clash};
+use super::cols::{BOOL, Cols, PARAMETER, TEXT, Val, bends, collations, common};
 use super::item::Lookup;
 use super::sets::{ANYTHING, NOTHING, Set};
 use super::{At, Resolver, totals};
@@ -14,9 +14,12 @@ use crate::catalog::RelationInfo;
 impl<'a> Resolver<'a> {
     pub(super) fn expr(&mut self, node: Node<'a>, at: At) -> Val<'a> {
         match node {
+            Node::ParamRef(_) => {
+                self.work += 1;
+                return Val::parameter();
+            }
             Node::None
             | Node::A_Const(_)
-            | Node::ParamRef(_)
             | Node::SetToDefault(_)
             | Node::CurrentOfExpr(_)
             | Node::SQLValueFunction(_)
@@ -59,6 +62,7 @@ impl<'a> Resolver<'a> {
                 Val {
                     origin: None,
                     sure: false,
+                    collations: 1,
                     ..val
                 }
             }
@@ -84,11 +88,13 @@ impl<'a> Resolver<'a> {
         let vals: Vec<Val<'a>> = list.map(|node| self.expr(node, at)).collect();
         let set = self.sets.all(vals.iter().map(|v| v.set));
         let like = !alike || vals.windows(2).all(|w| matches!(w, [a, b] if a.is_like(b)));
-        if !like || !vals.iter().all(Val::is_scalar) {
+        let collations = collations(&vals);
+        if !like || !vals.iter().all(Val::is_scalar) || (alike && collations > 1) {
             // Arrays of arrays, and rows that are compared, can fail for what is in them.
             self.decide(set);
         }
         Val {
+            collations,
             plain: vals.iter().all(|v| v.plain && v.is_scalar()),
             weight: vals.iter().map(|v| v.weight).fold(0, u32::saturating_add),
             ..Val::of(set)
@@ -184,7 +190,10 @@ impl<'a> Resolver<'a> {
         let mut meant = implied.iter();
         let foreign = meant.any(|n| !self.snapshot.foreign_operators(n).is_empty());
         self.fixed |= foreign;
-        let result = match foreign {
+        let parameter = all.iter().any(|v| v.kind == PARAMETER);
+        let mut meant = implied.iter();
+        let made = meant.any(|n| self.snapshot.is_made(n, parameter));
+        let result = match foreign || made || self.snapshot.bends(parameter) {
             true => totals::Result::FAILS,
             false if divides(e) => totals::divided(&all),
             false => totals::operator(e.kind, name, &all),
@@ -200,6 +209,7 @@ impl<'a> Resolver<'a> {
             kind: result.kind,
             plain: plain && result.total,
             weight: result.weight,
+            collations: collations(all),
             ..Val::of(set)
         }
     }
@@ -240,16 +250,13 @@ impl<'a> Resolver<'a> {
         let vals: Vec<Val<'a>> = c.args().iter().map(|node| self.expr(node, at)).collect();
         let set = self.sets.all(vals.iter().map(|v| v.set));
         let plain = vals.iter().all(|v| v.plain);
-        if !plain || clash(vals.iter()) {
+        if !plain || self.bend(vals.iter()) {
             self.decide(set);
         }
-        let kind = vals.first().map_or(0, |v| v.kind);
-        let alike = vals
-            .iter()
-            .all(|v| v.kind == kind || v.kind == super::cols::UNKNOWN);
         Val {
-            kind: if alike { kind } else { 0 },
+            kind: common(&vals),
             plain,
+            collations: collations(&vals),
             weight: vals.iter().map(|v| v.weight).max().unwrap_or(1),
             ..Val::of(set)
         }
@@ -271,8 +278,24 @@ impl<'a> Resolver<'a> {
         let decides = self.sets.all(conditions);
         self.decide(decides);
         let set = self.sets.all(values.iter().map(|v| v.set));
-        // The branch that was taken is in the value, too.
-        Val::of(self.sets.union(set, decides))
+        if self.bend(values.iter()) {
+            self.decide(set);
+        }
+        Val {
+            kind: common(&values),
+            collations: collations(&values),
+            // The branch that was taken is in the value, too.
+            ..Val::of(self.sets.union(set, decides))
+        }
+    }
+
+    /// Where all of these become one type, can one fail to?
+    pub(super) fn bend<'v>(&self, vals: impl Iterator<Item = &'v Val<'a>>) -> bool
+    where
+        'a: 'v,
+    {
+        let vals: Vec<&Val<'_>> = vals.collect();
+        bends(&vals) || (vals.len() > 1 && self.snapshot.bends(false))
     }
 
     fn cast(&mut self, c: &'a nodes::TypeCast, at: At) -> Val<'a> {
@@ -292,6 +315,9 @@ impl<'a> Resolver<'a> {
             .unwrap_or_default();
         let array = !name.array_bounds().is_empty();
         let text = matches!(last, "text" | "varchar" | "bpchar" | "name" | "char") && !array;
+        // A domain can have the same name, and checks of its own.
+        let text =
+            text && self.snapshot.type_named(last).is_some() && !self.snapshot.is_recast(last);
         if self.snapshot.conversion(last).is_some() || !self.snapshot.has_type(last) {
             self.fixed = true;
             self.decide(val.set);
@@ -311,6 +337,8 @@ impl<'a> Resolver<'a> {
         Val {
             // A cast to the type that it has leaves it as it is.
             origin: val.origin,
+            weight: u32::MAX,
+            collations: val.collations,
             kind: self
                 .snapshot
                 .type_named(last)
@@ -358,6 +386,7 @@ impl<'a> Resolver<'a> {
                     kind,
                     row: row.filter(|_| s.sub_link_type == SubLinkType::EXPR_SUBLINK),
                     weight: first.map_or(u32::MAX, |c| c.val.weight),
+                    collations: first.map_or(0, |c| c.val.collations),
                     ..Val::of(self.sets.union(all, inside))
                 }
             }

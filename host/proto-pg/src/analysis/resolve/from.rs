@@ -8,6 +8,7 @@ use super::cols::{Cols, INT8, TEXT, Val};
 use super::item::Item;
 use super::sets::{ANYTHING, NOTHING, Set};
 use super::{At, Resolver, Source};
+use crate::catalog::{FIRST_USER_OID, RelationInfo};
 
 /// Functions of PostgreSQL's own that give one column, whatever their arguments.
 const ONE_COLUMN: &[&str] = &[
@@ -118,7 +119,10 @@ impl<'a> Resolver<'a> {
     pub(super) fn relations_named(&self, schema: Option<&str>, name: &str) -> Vec<usize> {
         let mut found = self.snapshot.find_relations(schema, name, self.path);
         if let Some(among) = self.among {
-            found.retain(|i| among.contains(i));
+            // Nobody notes down what depends on PostgreSQL's own.
+            let own = |r: &RelationInfo| r.oid < FIRST_USER_OID && &*r.schema == "pg_catalog";
+            let snapshot = self.snapshot;
+            found.retain(|i| among.contains(i) || snapshot.relation(*i).is_some_and(own));
         }
         found
     }

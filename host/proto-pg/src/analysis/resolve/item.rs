@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::Resolver;
 use super::cols::{Cols, Val};
 use super::sets::{ANYTHING, NOTHING, Set, Source};
-use crate::catalog::RelationInfo;
+use crate::analysis::telling;
+use crate::catalog::{FIRST_USER_OID, PLACES, RelationInfo};
 
 /// Columns that every table has, and that say nothing of its values but which partition a row is in.
 pub(super) const SYSTEM_COLUMNS: &[&str] = &["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -18,7 +19,7 @@ pub(super) struct Item<'a> {
     pub relations: Vec<usize>,
     /// It has the columns that tables have besides their own.
     pub table: bool,
-    /// What `tableoid` tells: the columns that choose a row's partition.
+    /// What `tableoid` and `ctid` tell: the columns that choose a row's partition.
     pub place: Set,
     /// An alias gives columns other names than its row type has.
     pub renamed: bool,
@@ -42,6 +43,10 @@ impl<'a> Item<'a> {
             bare: true,
         }
     }
+}
+
+fn tells_place(name: &str) -> bool {
+    PLACES.iter().any(|(_, n)| *n == name)
 }
 
 /// A range of items, and the scope around it.
@@ -111,6 +116,7 @@ impl<'a> Resolver<'a> {
             set: self.sets.union(val.set, maybe),
             sure: false,
             weight: u32::MAX,
+            collations: val.collations.max(1),
             kind: 0,
             ..val
         }
@@ -142,7 +148,7 @@ impl<'a> Resolver<'a> {
                 }
                 Lookup::Missing(set) if table && SYSTEM_COLUMNS.contains(&name) => {
                     maybe = self.sets.union(maybe, set);
-                    let told = if name == "tableoid" { place } else { NOTHING };
+                    let told = if tells_place(name) { place } else { NOTHING };
                     let before = found.map_or(NOTHING, |val| val.set);
                     found = Some(Val::of(self.sets.union(before, told)));
                 }
@@ -306,7 +312,7 @@ impl<'a> Resolver<'a> {
         name: &'a str,
     ) -> Val<'a> {
         if let Some(place) = place.filter(|_| SYSTEM_COLUMNS.contains(&name)) {
-            let told = if name == "tableoid" { place } else { NOTHING };
+            let told = if tells_place(name) { place } else { NOTHING };
             return Val {
                 plain: true,
                 ..Val::of(self.sets.union(maybe, told))
@@ -347,6 +353,7 @@ impl<'a> Resolver<'a> {
         let view = info.view.as_ref().map(|view| view.columns());
         // What a materialized view shows is stored: nothing of it is computed when it is read.
         let computes = !info.is_stored();
+        let system = info.oid < FIRST_USER_OID && &*info.schema == "pg_catalog";
         let anything = info.opaque || info.is_leaky() || (info.view.is_some() && view.is_none());
         let mut cols = Cols::default();
         for (i, column) in info.columns.iter().enumerate() {
@@ -362,7 +369,12 @@ impl<'a> Resolver<'a> {
                 all.push(origin);
                 self.sets.of(all)
             } else {
-                self.sets.one(origin)
+                let own = self.sets.one(origin);
+                let told = match system {
+                    true => self.told(telling::column(&info.name, &column.name)),
+                    false => NOTHING,
+                };
+                self.sets.union(own, told)
             };
             let made = view.flatten().and_then(|view| view.columns.get(i));
             let made = made.filter(|_| computes);
@@ -372,6 +384,7 @@ impl<'a> Resolver<'a> {
                 kind: self.base_type(column.type_oid),
                 plain: made.is_none_or(|made| made.plain),
                 weight: made.map_or(1, |made| made.weight),
+                collations: u8::from(column.collated),
                 when_used: made.map_or(NOTHING, |made| self.sets.of(made.when_used.to_vec())),
                 ..Val::of(set)
             };

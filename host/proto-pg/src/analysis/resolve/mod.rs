@@ -38,7 +38,7 @@ use ctes::Cte;
 use item::{Item, Scope};
 use sets::{ANYTHING, NOTHING, Set, Sets};
 
-pub(crate) use sets::{ANY, CODE, Source};
+pub(crate) use sets::{ALL, ANY, CODE, Source};
 pub(crate) use view::ViewDef;
 
 /// Queries and expressions inside one another. What is nested more deeply is not resolved.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use pg_raw_parse::raw::SetOperation;
 use pg_raw_parse::{ConstValue, Node, nodes};
 
-use super::cols::{Cols, Val};
+use super::cols::{Cols, Val, collations};
 use super::item::Lookup;
 use super::names;
 use super::sets::{ANYTHING, NOTHING, Set};
@@ -267,8 +267,9 @@ impl<'a> Resolver<'a> {
 
     fn values(&mut self, s: &'a nodes::SelectStmt, env: u32, outer: u32) -> Cols<'a> {
         let at = At { scope: outer, env };
+        // Of each column, the sets, and a value of each kind.
         let mut columns: Vec<Vec<Set>> = Vec::new();
-        let mut kinds: Vec<Option<Val<'a>>> = Vec::new();
+        let mut kinds: Vec<Vec<Val<'a>>> = Vec::new();
         for row in s.values_lists() {
             let Some(row) = row.as_node_list() else {
                 self.partial = true;
@@ -277,32 +278,41 @@ impl<'a> Resolver<'a> {
             for (i, node) in row.iter().enumerate() {
                 let val = self.expr(node, at);
                 match (columns.get_mut(i), kinds.get_mut(i)) {
-                    (Some(sets), Some(kind)) => {
+                    (Some(sets), Some(kinds)) => {
                         if val.set != NOTHING {
                             sets.push(val.set);
                         }
-                        *kind = None;
+                        let alike = |k: &Val<'_>| k.kind == val.kind && k.set == val.set;
+                        if val.set != NOTHING || !kinds.iter().any(alike) {
+                            kinds.push(val);
+                        }
                     }
                     _ => {
                         columns.push(vec![val.set]);
-                        kinds.push(Some(val));
+                        kinds.push(vec![val]);
                     }
                 }
             }
         }
+        let rows = s.values_lists().len();
         let mut cols = Cols::default();
-        for (i, (sets, kind)) in columns.into_iter().zip(kinds).enumerate() {
+        for (i, (sets, mut kinds)) in columns.into_iter().zip(kinds).enumerate() {
             let set = self.sets.all(sets);
-            let val = match kind {
+            if set != NOTHING && self.bend(kinds.iter()) {
+                self.decide(set);
+            }
+            let collations = collations(&kinds);
+            let val = match kinds.pop() {
                 // One row is no more than a list of expressions, but the server does not trace it.
-                Some(val) => Val {
+                Some(val) if rows == 1 => Val {
                     origin: None,
                     sure: false,
                     row: None,
                     ..val
                 },
-                None => Val {
+                _ => Val {
                     plain: true,
+                    collations,
                     ..Val::of(set)
                 },
             };

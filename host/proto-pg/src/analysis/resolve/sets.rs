@@ -22,6 +22,12 @@ pub(crate) const CODE: Source = Source {
     column: 1,
 };
 
+/// Any column of the database, be it in reach of the statement or not: of what the server writes down.
+pub(crate) const ALL: Source = Source {
+    relation: 0,
+    column: 2,
+};
+
 /// Index of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Set(u32);
@@ -29,6 +35,7 @@ pub(super) struct Set(u32);
 pub(super) const NOTHING: Set = Set(0);
 pub(super) const ANYTHING: Set = Set(1);
 pub(super) const CODED: Set = Set(2);
+pub(super) const EVERYTHING: Set = Set(3);
 
 /// Members of all sets together; when there are more, everything counts as anything.
 const MAX_MEMBERS: usize = 2_000_000;
@@ -49,7 +56,7 @@ impl Sets {
             unions: HashMap::new(),
             work: 0,
         };
-        for first in [&[][..], &[ANY], &[CODE]] {
+        for first in [&[][..], &[ANY], &[CODE], &[ALL]] {
             sets.add(first.into());
         }
         sets
@@ -77,7 +84,7 @@ impl Sets {
         members.sort_unstable();
         members.dedup();
         if members.contains(&ANY) {
-            members.retain(|m| *m == ANY || *m == CODE);
+            members.retain(|m| [ANY, CODE, ALL].contains(m));
         }
         self.work += members.len() + 1;
         if let Some(&id) = self.known.get(members.as_slice()) {

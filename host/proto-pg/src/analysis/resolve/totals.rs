@@ -3,7 +3,7 @@
 
 use pg_raw_parse::raw::A_Expr_Kind;
 
-use super::cols::{BOOL, INT8, TEXT, UNKNOWN, Val, clash};
+use super::cols::{BOOL, INT8, PARAMETER, TEXT, UNKNOWN, Val, bends, clash, collations};
 
 /// Stored values in one text. Each can be long, and a text that becomes too long is an error.
 const MAX_WEIGHT: u32 = 64;
@@ -50,9 +50,13 @@ pub(super) fn compares(operator: &str) -> bool {
 pub(super) fn operator(kind: A_Expr_Kind::Type, name: &str, args: &[&Val<'_>]) -> Result {
     let scalars = args.len() > 1 && args.iter().all(|v| v.is_scalar());
     let scalars = scalars && !clash(args.iter().copied());
+    let scalars = scalars && collations(args.iter().copied()) < 2;
+    // The values in parentheses become one type.
+    let scalars = scalars && !(kind == A_Expr_Kind::AEXPR_IN && bends(args));
     match kind {
         A_Expr_Kind::AEXPR_OP if name == "||" => {
-            let text = args.iter().any(|v| v.is_text() && v.kind != UNKNOWN);
+            let literal = |v: &Val<'_>| matches!(v.kind, UNKNOWN | PARAMETER);
+            let text = args.iter().any(|v| v.is_text() && !literal(v));
             match scalars && text {
                 true => Result::grows(args),
                 false => Result::FAILS,
@@ -94,11 +98,17 @@ pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
     const INTEGERS: &[u32] = &[21, 23, 20];
     let scalars = args.iter().all(Val::is_scalar);
     let all: Vec<&Val<'_>> = args.iter().collect();
+    if collations(args) > 1 {
+        return Result::FAILS;
+    }
     let first_text = args.first().is_some_and(Val::is_text);
     const BYTEA: u32 = 17;
     let one = args.len() == 1;
     // A number that is no constant could be one that is not allowed.
-    let constants = args.iter().skip(1).all(|v| v.kind == UNKNOWN);
+    let constant = |v: &Val<'_>| matches!(v.kind, UNKNOWN | PARAMETER);
+    let constants = args.iter().skip(1).all(constant);
+    // A default has the values' type, or they have its.
+    let typed = constants && !bends(&all);
     match name {
         "lower" | "upper" | "casefold" | "reverse" | "initcap" | "btrim" | "ltrim" | "rtrim"
             if one && first_text =>
@@ -123,9 +133,11 @@ pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
             weight: args.first().map_or(1, |v| v.weight),
             ..Result::gives(args.first().map_or(0, |v| v.kind))
         },
+        "sum" if one && args.iter().all(|v| matches!(v.kind, 21 | 23)) => Result::gives(INT8),
         "sum" | "avg" if one && args.iter().all(|v| INTEGERS.contains(&v.kind)) => {
             Result::gives(1700)
         }
+        "now" if args.is_empty() => Result::gives(1184),
         "bool_and" | "bool_or" | "every" if one && scalars => Result::gives(BOOL),
         // Not the aggregates that put values into one: how long that may be is soon reached.
         "to_json" | "to_jsonb" if one && scalars => Result {
@@ -133,7 +145,7 @@ pub(super) fn function(name: &str, args: &[Val<'_>]) -> Result {
             kind: 0,
             weight: u32::MAX,
         },
-        "first_value" | "last_value" | "lag" | "lead" if constants => {
+        "first_value" | "last_value" | "lag" | "lead" if typed => {
             let first = args.first();
             Result {
                 weight: first.map_or(1, |v| v.weight),

@@ -1,5 +1,6 @@
 //! Views: what their columns are made of, from their definitions, once per snapshot.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use super::sets::{ANY, Source};
@@ -59,29 +60,30 @@ impl Snapshot {
     /// another.
     pub(crate) fn resolve_view(&self, index: usize) {
         let is_open = |i: usize| {
-            let view = self.relation(i).and_then(|r| r.view.as_ref());
-            view.is_some_and(|v| v.columns.get().is_none())
+            self.relation(i).is_some_and(|r| match &r.view {
+                Some(view) => view.columns.get().is_none(),
+                // Its policies can look at views.
+                None => !r.looked_at.is_empty(),
+            })
         };
         if !is_open(index) {
             return;
         }
-        let mut seen = vec![index];
+        let mut seen = HashSet::from([index]);
         let mut stack = vec![(index, false)];
         while let Some((next, ready)) = stack.pop() {
             let Some(info) = self.relation(next) else {
                 continue;
             };
-            let Some(view) = info.view.as_ref() else {
-                continue;
-            };
-            if ready {
+            if let (true, Some(view)) = (ready, info.view.as_ref()) {
                 view.columns.get_or_init(|| self.view_columns(next));
                 continue;
             }
-            stack.push((next, true));
-            for &read in &info.reads {
-                if is_open(read) && !seen.contains(&read) {
-                    seen.push(read);
+            if info.view.is_some() {
+                stack.push((next, true));
+            }
+            for read in self.leads_to(next) {
+                if is_open(read) && seen.insert(read) {
                     stack.push((read, false));
                 }
             }

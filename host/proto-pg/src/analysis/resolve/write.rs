@@ -431,6 +431,7 @@ impl<'a> Resolver<'a> {
             self.add(Item {
                 bare: false,
                 table: true,
+                place: target.item.place,
                 ..Item::derived(Some(name), Rc::new(cols))
             });
         }

@@ -1,5 +1,6 @@
 //! Tests of the analysis: tables of statements, and the same statements on a real server.
 
+mod bends;
 mod bypass;
 mod clients;
 mod columns;
