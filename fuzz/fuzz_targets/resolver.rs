@@ -40,7 +40,8 @@ fn world() -> World {
         for (i, column) in columns.iter().enumerate() {
             let number = (i + 1).to_string();
             let kind = if matches!(*column, "id" | "dept") { "23" } else { "25" };
-            add(2, &[oid, &number, column, kind, "f", "", ""]);
+            let collation = if kind == "25" { "100" } else { "0" };
+            add(2, &[oid, &number, column, kind, "f", "", "", collation]);
         }
     }
     add(3, &["16402", "16401"]);
