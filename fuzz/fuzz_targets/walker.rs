@@ -29,7 +29,7 @@ fn world() -> World {
     for (query, values) in [
         (0, row(&["2200", "public"])),
         (1, row(&["16400", "2200", "t", "r"])),
-        (2, row(&["16400", "1", "ssn", "25", "f", "", ""])),
+        (2, row(&["16400", "1", "ssn", "25", "f", "", "", "100"])),
     ] {
         results[query].push(values);
     }
