@@ -5,6 +5,7 @@ use weir_tests::dataset::leaks;
 use weir_tests::postgres::{self, Cluster};
 use weir_tests::proc::Scratch;
 use weir_tests::psql::Psql;
+pub use weir_tests::skip::{not_installed, skipped};
 use weir_tests::weir::{Setup, Weir};
 use weir_tests::wire::{Client, Reply};
 
@@ -133,28 +134,4 @@ pub fn assert_refused(what: &str, reply: &Reply) {
         .error()
         .unwrap_or_else(|| panic!("{what} was not refused: {reply:?}"));
     assert_eq!(error.sqlstate(), "42501", "{what}: {error:?}");
-}
-
-/// Says that something was not tested, where it cannot be overlooked: past the test harness, which
-/// keeps what a passing test prints, and in a file that `cargo xtask test` shows at its end.
-pub fn skipped(why: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "SKIPPED: {why}");
-    let file = weir_tests::paths::skipped();
-    let written = std::fs::create_dir_all(weir_tests::paths::scratch())
-        .and_then(|()| {
-            let mut options = std::fs::File::options();
-            options.create(true).append(true).open(&file)
-        })
-        .and_then(|mut file| writeln!(file, "{why}"));
-    assert!(written.is_ok(), "{}: {written:?}", file.display());
-}
-
-/// The same for what `cargo xtask deps` installs: where CI runs, that is no reason to skip.
-pub fn not_installed(what: &str) {
-    assert!(
-        std::env::var_os("WEIR_TEST_NO_SKIP").is_none(),
-        "{what}: run `cargo xtask deps`"
-    );
-    skipped(what);
 }

@@ -21,6 +21,7 @@ pub mod psql;
 mod reaper;
 pub mod receiver;
 pub mod s3;
+pub mod skip;
 pub mod vault;
 pub mod weir;
 pub mod wire;

@@ -58,6 +58,15 @@ pub fn jdbc() -> Option<PathBuf> {
     Some("/usr/share/java/postgresql.jar".into()).filter(|p: &PathBuf| p.is_file())
 }
 
+/// Where Debian puts libraries for Go.
+pub const GOPATH: &str = "/usr/share/gocode";
+
+/// Is Go there, with its implementation of transparency logs?
+pub fn go_tlog() -> bool {
+    let sumdb = Path::new(GOPATH).join("src/golang.org/x/mod/sumdb");
+    which("go").is_some() && ["note", "tlog"].iter().all(|dir| sumdb.join(dir).is_dir())
+}
+
 /// Where tests keep their files while they run, and their logs when they fail.
 pub fn scratch() -> PathBuf {
     target().join("e2e")

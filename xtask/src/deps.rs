@@ -108,6 +108,11 @@ pub const JDBC: Need = Need {
     have: || paths::jdbc().is_some(),
     get: Get::Apt(&["libpostgresql-jdbc-java"]),
 };
+pub const GO: Need = Need {
+    name: "Go with its implementation of transparency logs, for tests",
+    have: paths::go_tlog,
+    get: Get::Apt(&["golang-go", "golang-golang-x-mod-dev"]),
+};
 
 pub const PG_REGRESS: Need = Need {
     name: "what PostgreSQL's regression suite is built with",
@@ -145,6 +150,7 @@ pub const ALL: &[Need] = &[
     NODE_CLIENTS,
     JAVA,
     JDBC,
+    GO,
 ];
 
 /// Pinned, so that a run next year tests the same thing. The drivers of PostgreSQL are pinned with
