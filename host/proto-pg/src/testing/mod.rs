@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod postgres;
+pub(crate) mod reaper;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Killed, with its directory removed, when dropped.
+use super::reaper;
+
+/// Killed, with its directory removed, when dropped; or else when this process ends.
 pub(crate) struct Postgres {
     dir: PathBuf,
     bin: PathBuf,
@@ -56,6 +58,7 @@ impl Postgres {
         let bin = bin();
         let dir = std::env::temp_dir().join(format!("weir-pg-{}", uuid()));
         std::fs::create_dir_all(&dir).unwrap();
+        reaper::ends_with_us(&dir);
         if is_root() {
             run({
                 let mut c = Command::new("chown");
@@ -104,29 +107,9 @@ impl Postgres {
     }
 
     /// One server for all tests of this process.
-    // The shell outlives this process, to clean up after it.
-    #[allow(clippy::zombie_processes)]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let pg = Self::start();
-            // Statics are not dropped: the server ends with its shell when this process does.
-            let script = format!(
-                "while test -d /proc/{}; do sleep 0.2; done; {} -D {} -m immediate stop; rm -rf {}",
-                std::process::id(),
-                pg.bin.join("pg_ctl").display(),
-                pg.dir.join("data").display(),
-                pg.dir.display(),
-            );
-            command(Path::new("sh"))
-                .args(["-c", &script])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            pg
-        })
+        SHARED.get_or_init(Self::start)
     }
 
     /// A new database on the shared server, owned by `weir`.

@@ -32,6 +32,7 @@ impl Server {
         let bin = newest();
         let dir = std::env::temp_dir().join(format!("weir-pg-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
+        crate::testing::reaper::ends_with_us(&dir);
         let server = Self { dir, bin };
         if root() {
             run(Command::new("chown").arg("postgres").arg(&server.dir));
