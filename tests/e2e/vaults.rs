@@ -63,6 +63,7 @@ impl Mode {
 }
 
 impl Vaults {
+    /// For a superuser's login, also with what changes how everything else is shown.
     pub fn start(name: &str, server: Server, superuser: bool) -> Self {
         let bundle_dir = Scratch::new(&format!("{name}-bundle")).unwrap();
         let mut bundle = Bundle::default_bundle().unwrap();
@@ -86,7 +87,7 @@ impl Vaults {
             ] {
                 cluster.sql("postgres", sql).unwrap();
             }
-            vault::fill(&cluster, PRISTINE, variant).unwrap();
+            vault::fill(&cluster, PRISTINE, variant, superuser.then_some(BARE)).unwrap();
             copy(&cluster);
             cluster.trust(SUPERUSER).unwrap();
             let mut setup = Setup::new(&format!("{name}-{variant}"), &cluster, DATABASE);
@@ -151,7 +152,10 @@ impl Vaults {
 /// Takes both copies away, with whoever is connected to them, and makes them anew.
 fn copy(cluster: &Cluster) {
     cluster
-        .sql("postgres", "ALTER ROLE powerful RESET ALL")
+        .sql(
+            "postgres",
+            "ALTER ROLE powerful RESET ALL; ALTER ROLE other NOSUPERUSER NOLOGIN PASSWORD NULL",
+        )
         .unwrap();
     for database in [DATABASE, BARE] {
         cluster

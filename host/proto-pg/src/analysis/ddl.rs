@@ -386,6 +386,7 @@ fn rights<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
 fn server<'t>(node: Node<'t>, walk: &mut Walk<'t, '_>) -> Option<SqlKind> {
     match node {
         Node::VacuumStmt(s) => {
+            tells::vacuumed(walk, s);
             for relation in s.rels() {
                 if let Some(relation) = relation.relation() {
                     for place in walk.places(relation) {

@@ -15,6 +15,10 @@ pub(crate) enum Telling {
     Changes,
 }
 
+/// A function that gives all locks. Those of serializable transactions are on the rows and pages that
+/// were read.
+pub(crate) const LOCKS: &str = "pg_lock_status";
+
 /// Of a function of PostgreSQL's own.
 pub(crate) fn function(name: &str) -> Telling {
     const LOG: &[&str] = &[
@@ -41,7 +45,11 @@ pub(crate) fn function(name: &str) -> Telling {
         "pg_table_size",
         "pg_indexes_size",
         "pg_total_relation_size",
+        // A partition's first row takes a page.
+        "pg_database_size",
+        "pg_tablespace_size",
     ];
+    const BLOCKS: &[&str] = &["buf_alloc", "db_blocks_fetched", "db_blocks_hit"];
     let of_log = ["pg_current_wal_", "pg_last_wal_"];
     if LOG.contains(&name) || of_log.iter().any(|p| name.starts_with(p)) {
         return Telling::Changes;
@@ -49,12 +57,13 @@ pub(crate) fn function(name: &str) -> Telling {
     if let Some(of) = name.strip_prefix("pg_stat_get_") {
         return match of.ends_with("hot_updated") || of.ends_with("newpage_updated") {
             true => Telling::Changes,
+            false if BLOCKS.contains(&of) => Telling::Places,
             // Of sessions and of the whole server, not of relations.
             false if of.starts_with("backend_") || of.starts_with("db_") => Telling::Nothing,
             false => Telling::Places,
         };
     }
-    match SIZES.contains(&name) {
+    match SIZES.contains(&name) || name == LOCKS {
         true => Telling::Places,
         false => Telling::Nothing,
     }
@@ -78,6 +87,8 @@ pub(crate) fn column(relation: &str, name: &str) -> Telling {
             _ => Telling::Nothing,
         },
         "pg_stat_wal" => Telling::Changes,
+        "pg_stat_database" if name.starts_with("blks_") => Telling::Places,
+        "pg_stat_bgwriter" if name == "buffers_alloc" => Telling::Places,
         "pg_stat_io" => match name {
             "backend_type" | "object" | "context" => Telling::Nothing,
             _ => Telling::Changes,
@@ -113,7 +124,10 @@ mod tests {
             ("pg_stat_get_xact_tuples_hot_updated", Telling::Changes),
             ("pg_stat_get_live_tuples", Telling::Places),
             ("pg_relation_size", Telling::Places),
-            ("pg_database_size", Telling::Nothing),
+            ("pg_database_size", Telling::Places),
+            ("pg_stat_get_db_blocks_hit", Telling::Places),
+            ("pg_stat_get_db_tuples_updated", Telling::Nothing),
+            ("pg_lock_status", Telling::Places),
             ("pg_stat_get_backend_pid", Telling::Nothing),
             ("pg_wal_lsn_diff", Telling::Nothing),
             ("lower", Telling::Nothing),
@@ -130,6 +144,7 @@ mod tests {
             ("pg_stat_replication", "sent_lsn", Telling::Changes),
             ("pg_stat_replication", "state", Telling::Nothing),
             ("pg_stat_database", "tup_updated", Telling::Nothing),
+            ("pg_stat_database", "blks_hit", Telling::Places),
         ] {
             assert_eq!(column(relation, name), expect, "{relation}.{name}");
         }

@@ -87,6 +87,28 @@ pub(super) fn new_part<'t>(walk: &mut Walk<'t, '_>, parent: &'t nodes::RangeVar)
     }
 }
 
+/// With VERBOSE, VACUUM and ANALYZE say something of each partition that is not empty: the texts are
+/// withheld, but how many they are can be counted.
+pub(super) fn vacuumed<'t>(walk: &mut Walk<'t, '_>, s: &'t nodes::VacuumStmt) {
+    let mut options = s.options().iter();
+    if !options.any(|option| option.defname() == Some("verbose")) {
+        return;
+    }
+    let snapshot = walk.snapshot;
+    let mut any = false;
+    for relation in s.rels().iter().filter_map(|r| r.relation()) {
+        any = true;
+        let name = relation.relname().unwrap_or_default();
+        for index in snapshot.find_relations(relation.schemaname(), name, walk.path) {
+            walk.found.computed.extend(snapshot.told_by_place(index));
+            walk.found.computed.extend(snapshot.told_by_part(index));
+        }
+    }
+    if !any {
+        walk.found.computed.extend(snapshot.keys());
+    }
+}
+
 /// REFRESH runs the definition, all of it, and puts the rows into what is there with its indexes.
 pub(super) fn refreshed<'t>(walk: &mut Walk<'t, '_>, relation: Option<&'t nodes::RangeVar>) {
     let Some(relation) = relation else {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::build::{Depend, MAX_OTHER, PG_CLASS, rows};
 use super::code::{PG_POLICY, owners};
 use super::queries as q;
-use super::{CatalogError, Rows, Snapshot, family};
+use super::{CatalogError, FIRST_USER_OID, RelationInfo, Rows, Snapshot, family};
 use crate::analysis::resolve::{ALL, Source};
 
 pub(super) fn collect(
@@ -61,6 +61,12 @@ pub(super) fn collect(
 /// partition for itself.
 pub(crate) const PLACES: &[(i16, &str)] = &[(-1, "ctid"), (-6, "tableoid")];
 
+/// A serializable transaction's locks on rows and pages are in the partitions where it has read something,
+/// and how many there are depends on how much it was.
+fn lists_locks(info: &RelationInfo) -> bool {
+    info.oid < FIRST_USER_OID && &*info.schema == "pg_catalog" && &*info.name == "pg_locks"
+}
+
 impl Snapshot {
     /// Columns of which it tells something that a row is in this relation, and can be seen. Views that
     /// policies look at are resolved by then.
@@ -70,6 +76,9 @@ impl Snapshot {
         let mut queue = vec![index];
         while let Some((next, info)) = queue.pop().and_then(|i| Some((i, self.relation(i)?))) {
             told.extend(&info.looked_at);
+            if lists_locks(info) {
+                told.extend(self.keys());
+            }
             told.extend(self.told_by_part(next));
             for source in &info.looked_at {
                 let other = self.index_of(source.relation);

@@ -78,6 +78,10 @@ impl<'a> Resolver<'a> {
             true => self.told(telling::function(name)),
             false => NOTHING,
         };
+        if meaning.own && name == telling::LOCKS {
+            // How many there are tells, too.
+            self.decide(told);
+        }
         Val::of(self.sets.union(set, told))
     }
 

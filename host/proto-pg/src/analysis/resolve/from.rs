@@ -56,6 +56,10 @@ impl<'a> Resolver<'a> {
                 }
                 let seed = self.expr(r.repeatable(), at);
                 self.decide(seed.set);
+                // Rows are drawn by where they lie in each partition.
+                if let Some(place) = self.items.last().map(|item| item.place) {
+                    self.decide(place);
+                }
             }
             Node::RangeTableFunc(r) => self.xml_table(r, start, env, outer),
             Node::JsonTable(r) => self.json_table(r, start, env, outer),

@@ -49,6 +49,7 @@ CREATE UNIQUE INDEX ON codes_kept (code);
 CREATE TABLE summed (id int, ssn int, bonus int, name text);
 CREATE INDEX ON summed ((ssn + bonus));
 CREATE VIEW counted AS SELECT relname, reltuples FROM pg_class;
+CREATE VIEW locked AS SELECT pid FROM pg_locks;
 CREATE VIEW written AS SELECT pg_current_wal_insert_lsn() AS at;
 ";
 
@@ -91,6 +92,29 @@ const TOLD: &[(&str, &str)] = &[
     ),
     ("SELECT id FROM parted WHERE ctid = '(0,1)'", "ssn"),
     ("SELECT id FROM emp WHERE ctid = '(0,1)'", ""),
+    (
+        "SELECT id FROM parted TABLESAMPLE BERNOULLI (50) REPEATABLE (7)",
+        "ssn",
+    ),
+    ("SELECT p.id FROM parted AS p TABLESAMPLE SYSTEM (1)", "ssn"),
+    ("SELECT count(*) FROM byname TABLESAMPLE SYSTEM (1)", ""),
+    ("SELECT count(*) FROM emp TABLESAMPLE SYSTEM (1)", ""),
+    ("SELECT count(*) FROM pg_locks", "ssn"),
+    ("SELECT 1 FROM pg_catalog.pg_locks", "ssn"),
+    ("SELECT count(*) FROM locked", "ssn"),
+    ("COPY (SELECT 1 FROM pg_locks) TO STDOUT", "ssn"),
+    ("SELECT count(*) FROM pg_lock_status()", "ssn"),
+    ("SELECT pg_lock_status()", "ssn"),
+    ("VACUUM (VERBOSE) parted", "ssn"),
+    ("ANALYZE VERBOSE parted_low", "ssn"),
+    ("VACUUM VERBOSE", "ssn"),
+    ("VACUUM (FULL, VERBOSE) byname", ""),
+    ("VACUUM parted", ""),
+    ("ANALYZE", ""),
+    (
+        "ALTER TABLE rest ATTACH PARTITION owned FOR VALUES IN ('x')",
+        "ssn",
+    ),
     ("TRUNCATE parted_low", "ssn"),
     ("TRUNCATE parted", ""),
     ("DROP TABLE parted_low", "ssn"),
@@ -172,7 +196,10 @@ fn counts_are_hidden() {
         ("SELECT wal_bytes FROM pg_stat_wal", true),
         ("SELECT sent_lsn FROM pg_stat_replication", true),
         ("SELECT relname FROM pg_stat_user_tables", false),
-        ("SELECT pg_database_size('postgres')", false),
+        ("SELECT pg_database_size('postgres')", true),
+        ("SELECT blks_hit FROM pg_stat_database", true),
+        ("SELECT tup_updated FROM pg_stat_database", false),
+        ("SELECT pg_lock_status()", true),
         ("SELECT now()", false),
     ] {
         assert_eq!(is_hidden(&world, sql), hidden, "{sql}");
