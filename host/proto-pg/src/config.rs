@@ -9,20 +9,36 @@ use pipeline::Ports;
 use pipeline::mask::MaskKeys;
 
 use crate::startup::Authenticate;
+use crate::upstream::scram::Salted;
 
 /// Text that is never printed: a target's password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+#[derive(Clone)]
+pub struct Secret {
+    text: Arc<str>,
+    /// What was made of it last, for all who hold it.
+    pub(crate) salted: Arc<Salted>,
+}
 
 impl Secret {
     pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            salted: Arc::default(),
+        }
     }
 
     pub(crate) fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::scram::{self, Binding, ScramError};
 use super::{CancelKey, Upstream, UpstreamError};
-use crate::config::{AuthMethod, Limits, PgTarget};
+use crate::config::{AuthMethod, Limits, PgTarget, Secret};
 use crate::wire::backend::{self, Authentication};
 use crate::wire::{HEADER, MessageError, encode, header, startup};
 
@@ -180,7 +180,7 @@ async fn authenticate(socket: &mut Socket, target: &PgTarget) -> Result<(), Upst
                     _ => AuthMethod::ScramSha256,
                 };
                 allowed(target, done)?;
-                scram_exchange(socket, binding, password(target)?).await?;
+                scram_exchange(socket, binding, secret(target)?).await?;
             }
             Authentication::SaslContinue(_) | Authentication::SaslFinal(_) => {
                 return Err(UpstreamError::Unexpected("SASL message"));
@@ -208,10 +208,11 @@ fn allowed(target: &PgTarget, method: AuthMethod) -> Result<(), UpstreamError> {
 }
 
 fn password(target: &PgTarget) -> Result<&str, UpstreamError> {
-    match &target.password {
-        Some(password) => Ok(password.expose()),
-        None => Err(UpstreamError::NoPassword),
-    }
+    secret(target).map(Secret::expose)
+}
+
+fn secret(target: &PgTarget) -> Result<&Secret, UpstreamError> {
+    target.password.as_ref().ok_or(UpstreamError::NoPassword)
 }
 
 fn binding(certificate: Option<&[u8]>, offered: bool) -> Binding {
@@ -225,7 +226,7 @@ fn binding(certificate: Option<&[u8]>, offered: bool) -> Binding {
 async fn scram_exchange(
     socket: &mut Socket,
     binding: Binding,
-    password: &str,
+    password: &Secret,
 ) -> Result<(), UpstreamError> {
     use bytes::BufMut;
     let mechanism = binding.mechanism();
@@ -241,7 +242,7 @@ async fn scram_exchange(
     let Authentication::SaslContinue(server_first) = backend::authentication(&body)? else {
         return Err(UpstreamError::Unexpected("message during SCRAM"));
     };
-    let (proof, last) = first.answer(server_first, password)?;
+    let (proof, last) = first.answer(server_first, password.expose(), &password.salted)?;
     socket.answer(proof.as_bytes()).await?;
 
     let body = socket.sasl().await?;

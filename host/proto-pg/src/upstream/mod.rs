@@ -12,7 +12,7 @@
 
 mod login;
 mod query;
-mod scram;
+pub(crate) mod scram;
 mod sender;
 
 use std::sync::Arc;

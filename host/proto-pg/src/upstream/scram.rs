@@ -7,6 +7,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
 
 pub const SCRAM: &[u8] = b"SCRAM-SHA-256";
 pub const SCRAM_PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
@@ -94,7 +95,12 @@ impl First {
     }
 
     /// Answers the server's first message.
-    pub fn answer(self, server: &[u8], password: &str) -> Result<(String, Final), ScramError> {
+    pub fn answer(
+        self,
+        server: &[u8],
+        password: &str,
+        known: &Salted,
+    ) -> Result<(String, Final), ScramError> {
         let malformed = ScramError::Malformed("first");
         let text = std::str::from_utf8(server).map_err(|_| malformed)?;
         let mut parts = text.split(',');
@@ -122,14 +128,7 @@ impl First {
         let without_proof = format!("c={},r={nonce}", BASE64.encode(channel));
         let message = format!("{},{text},{without_proof}", self.bare());
 
-        let mut salted = [0; digest::SHA256_OUTPUT_LEN];
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            iterations,
-            &salt,
-            normalized(password).as_bytes(),
-            &mut salted,
-        );
+        let salted = known.password(password, &salt, iterations);
         let client_key = sign(&salted, b"Client Key");
         let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
         let client_signature = sign(stored_key.as_ref(), message.as_bytes());
@@ -145,6 +144,33 @@ impl First {
             format!("{without_proof},p={}", BASE64.encode(proof)),
             Final { signature },
         ))
+    }
+}
+
+/// The salted password of the last login: a server keeps its salt, and making it takes thousands of
+/// hashes. It belongs to one password, and is no less secret.
+#[derive(Default)]
+pub struct Salted(Mutex<Option<(Vec<u8>, NonZeroU32, SaltedPassword)>>);
+
+type SaltedPassword = [u8; digest::SHA256_OUTPUT_LEN];
+
+impl Salted {
+    fn password(&self, password: &str, salt: &[u8], iterations: NonZeroU32) -> SaltedPassword {
+        if let Some((s, i, salted)) = &*self.0.lock()
+            && (s.as_slice(), *i) == (salt, iterations)
+        {
+            return *salted;
+        }
+        let mut salted = [0; digest::SHA256_OUTPUT_LEN];
+        pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA256,
+            iterations,
+            salt,
+            normalized(password).as_bytes(),
+            &mut salted,
+        );
+        *self.0.lock() = Some((salt.to_vec(), iterations, salted));
+        salted
     }
 }
 
@@ -227,9 +253,11 @@ mod tests {
         let password = "pencil";
         let server_first = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
             s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+        // The second and later logins find the salted password.
+        let known = Salted::default();
         let run = || {
             First::with_nonce(Binding::Unsupported, "rOprNGfwEbeRWgbNEkqO".into())
-                .answer(server_first, password)
+                .answer(server_first, password, &known)
                 .unwrap()
         };
         let (text, last) = run();
@@ -249,6 +277,20 @@ mod tests {
         }
     }
 
+    /// Another salt, or another number of iterations, is another salted password.
+    #[test]
+    fn what_is_known_is_found_by_all_that_it_depends_on() {
+        let known = Salted::default();
+        let n = |n| NonZeroU32::new(n).unwrap();
+        let one = known.password("pencil", b"salt", n(2));
+        for (salt, iterations) in [(&b"salt"[..], 3), (b"tlas", 2), (b"", 2), (b"salt", 2)] {
+            let again = known.password("pencil", salt, n(iterations));
+            let fresh = Salted::default().password("pencil", salt, n(iterations));
+            assert_eq!(again, fresh);
+            assert_eq!(again == one, salt == b"salt" && iterations == 2);
+        }
+    }
+
     #[test]
     fn refuses_bad_server_messages() {
         for (message, expect) in [
@@ -263,7 +305,9 @@ mod tests {
             ("", ScramError::Malformed("first")),
         ] {
             let first = First::with_nonce(Binding::NotOffered, "abc".into());
-            let result = first.answer(message.as_bytes(), "x").err();
+            let result = first
+                .answer(message.as_bytes(), "x", &Salted::default())
+                .err();
             assert_eq!(result, Some(expect), "{message}");
         }
     }
