@@ -51,6 +51,8 @@ pub struct Batch {
     pub len: u64,
     pub raw: Vec<u8>,
     pub items: Vec<Item>,
+    /// The log's chain after it.
+    pub chain: Hash,
     pub closers: Vec<(u128, Done)>,
     /// Given back when the sealer is done with it: until then, `raw` is memory too.
     pub permits: Vec<OwnedSemaphorePermit>,
@@ -445,6 +447,7 @@ impl Committer {
                 len: result.as_ref().map_or(0, |len| *len),
                 raw: open.raw,
                 items: open.items,
+                chain: open.chain,
                 closers: open.closers,
                 permits: open.permits,
             },

@@ -18,6 +18,14 @@ pub fn ns(at: SystemTime) -> u64 {
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// What makes a record's hash tell nothing of what it says, as long as the record is unknown.
+pub fn salt() -> Result<String, JournalError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| JournalError::Poisoned("the machine gives no random numbers".into()))?;
+    Ok(hex::encode(bytes))
+}
+
 /// These documents are maps of strings and numbers, which always can be written; an error would mean
 /// that the record cannot be made, so it is one.
 pub fn json<T: serde::Serialize>(doc: &T) -> Result<bytes::Bytes, JournalError> {
@@ -36,6 +44,7 @@ pub fn start(start: &SessionStart) -> StartDoc {
     let info = &start.info;
     StartDoc {
         v: DOC_VERSION,
+        salt: String::new(),
         who: principal(&info.principal),
         target: TargetDoc {
             name: info.target.name.to_string(),
@@ -82,6 +91,7 @@ pub fn bundle(b: &BundleRef) -> BundleDoc {
 
 pub fn intent(i: &Intent) -> IntentDoc {
     IntentDoc {
+        salt: String::new(),
         action: ActionDoc {
             facts: facts(&i.facts),
             accesses: i.accesses.iter().map(access).collect(),
@@ -160,6 +170,7 @@ fn beginning(bytes: &[u8]) -> &[u8] {
 
 pub fn refused(r: &RefusalRecord) -> RefusedDoc {
     RefusedDoc {
+        salt: String::new(),
         action: ActionDoc {
             facts: facts(&r.facts),
             accesses: r.accesses.iter().map(access).collect(),
@@ -192,6 +203,7 @@ fn refusal_kind(kind: RefusalKind) -> &'static str {
 
 pub fn outcome(o: &Outcome) -> OutcomeDoc {
     OutcomeDoc {
+        salt: String::new(),
         outcome: match o.kind {
             OutcomeKind::Done => "done",
             OutcomeKind::Failed => "failed",
@@ -219,6 +231,7 @@ pub fn end(e: &SessionEnd) -> EndDoc {
         EndReason::Error(what) => ("error", what.clone()),
     };
     EndDoc {
+        salt: String::new(),
         reason: reason.into(),
         detail,
     }
@@ -226,6 +239,7 @@ pub fn end(e: &SessionEnd) -> EndDoc {
 
 pub fn control(e: &ControlEvent) -> ControlDoc {
     ControlDoc {
+        salt: String::new(),
         who: e.principal.as_deref().map(principal),
         action: e.action.clone(),
         resource: e.resource.clone(),

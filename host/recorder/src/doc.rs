@@ -11,6 +11,9 @@ pub const DOC_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartDoc {
     pub v: u32,
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     pub who: PrincipalDoc,
     pub target: TargetDoc,
     pub database: String,
@@ -170,6 +173,9 @@ pub struct PluginDoc {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     #[serde(flatten)]
     pub action: ActionDoc,
     /// Always `permit`: the record of a refusal is its own kind.
@@ -229,6 +235,9 @@ pub struct LargeDoc {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     #[serde(flatten)]
     pub action: ActionDoc,
     /// Such as `denied` or `hold-expired`.
@@ -246,6 +255,9 @@ pub struct RefusedDoc {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     /// `done`, `failed`, `cancelled` or `unknown`.
     pub outcome: String,
     #[serde(default)]
@@ -259,9 +271,19 @@ pub struct OutcomeDoc {
 }
 
 impl OutcomeDoc {
+    /// Nobody knows how it ended, and nobody has counted anything.
+    pub fn is_unknown(&self) -> bool {
+        let unknown = Self {
+            salt: self.salt.clone(),
+            ..Self::unknown()
+        };
+        *self == unknown
+    }
+
     /// Nobody knows how the action ended.
     pub fn unknown() -> Self {
         Self {
+            salt: String::new(),
             outcome: "unknown".into(),
             detail: String::new(),
             rows: 0,
@@ -273,10 +295,24 @@ impl OutcomeDoc {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     /// Such as `client-closed` or `interrupted`.
     pub reason: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+impl EndDoc {
+    /// Its salt is given when it is written.
+    pub fn new(reason: &str, detail: &str) -> Self {
+        Self {
+            salt: String::new(),
+            reason: reason.to_owned(),
+            detail: detail.to_owned(),
+        }
+    }
 }
 
 /// The first record of a control stream.
@@ -309,6 +345,9 @@ pub struct StreamRefDoc {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<PrincipalDoc>,
     pub action: String,
@@ -346,4 +385,24 @@ pub struct MarkDoc {
     /// The segment's key, when one was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// What the leaves of the stream's records say of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionPart>,
+}
+
+/// Of a session, what stands in each of its leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionPart {
+    pub target: String,
+    pub who: WhoPart,
+}
+
+/// A principal without its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoPart {
+    /// On whose behalf, from the human at the head.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub act: Vec<String>,
+    pub id: String,
+    pub kind: String,
 }

@@ -220,7 +220,9 @@ impl Journal for crate::Recorder {
         inner.state.check()?;
         inner.state.check_room()?;
         let id = start.info.id.0.as_u128();
-        let body = json(&convert::start(&start))?;
+        let mut doc = convert::start(&start);
+        doc.salt = convert::salt()?;
+        let body = json(&doc)?;
         let first = record(Kind::SessionStart, start.info.started, id, None, body);
         // From here on the session exists: if this call is dropped, its end is still written.
         let recording = Arc::new(Recording {
@@ -241,7 +243,9 @@ impl Journal for crate::Recorder {
 
     async fn event(&self, event: ControlEvent) -> Result<(), JournalError> {
         self.inner.state.check_headroom(0)?;
-        let body = json(&convert::control(&event))?;
+        let mut doc = convert::control(&event);
+        doc.salt = convert::salt()?;
+        let body = json(&doc)?;
         let stream = self.inner.control.as_u128();
         let record = record(Kind::Control, event.at, stream, None, body);
         self.inner.commit(vec![record]).await
@@ -306,12 +310,18 @@ pub(crate) fn last_records(
     at: SystemTime,
     end: &EndDoc,
 ) -> Result<Vec<NewRecord>, JournalError> {
-    let unknown = json(&OutcomeDoc::unknown())?;
-    let mut records: Vec<NewRecord> = open
-        .into_iter()
-        .map(|seq| record(Kind::Outcome, at, stream, Some(seq), unknown.clone()))
-        .collect();
-    records.push(record(Kind::SessionEnd, at, stream, None, json(end)?));
+    let mut records = Vec::with_capacity(open.len() + 1);
+    let mut unknown = OutcomeDoc::unknown();
+    for seq in open {
+        unknown.salt = convert::salt()?;
+        let body = json(&unknown)?;
+        records.push(record(Kind::Outcome, at, stream, Some(seq), body));
+    }
+    let end = EndDoc {
+        salt: convert::salt()?,
+        ..end.clone()
+    };
+    records.push(record(Kind::SessionEnd, at, stream, None, json(&end)?));
     Ok(records)
 }
 
@@ -322,7 +332,9 @@ impl SessionJournal for Recording {
         self.inner.state.check_room()?;
         let size = size::intent(&intent);
         let permit = self.inner.permit_record(size).await?;
-        let body = json_of(&convert::intent(&intent), size)?;
+        let mut doc = convert::intent(&intent);
+        doc.salt = convert::salt()?;
+        let body = json_of(&doc, size)?;
         let record = record(Kind::Intent, intent.at, self.id, Some(intent.seq), body);
         self.open.lock().insert(intent.seq);
         let level = match intent.durability {
@@ -344,7 +356,9 @@ impl SessionJournal for Recording {
         self.inner.state.check_headroom(0)?;
         let size = size::refused(&refusal);
         let permit = self.inner.permit_record(size).await?;
-        let body = json_of(&convert::refused(&refusal), size)?;
+        let mut doc = convert::refused(&refusal);
+        doc.salt = convert::salt()?;
+        let body = json_of(&doc, size)?;
         let seq = Some(refusal.seq);
         let record = record(Kind::Refused, refusal.at, self.id, seq, body);
         let level = Level::Durable;
@@ -355,7 +369,9 @@ impl SessionJournal for Recording {
 
     async fn outcome(&self, outcome: Outcome) -> Result<(), JournalError> {
         self.check()?;
-        let body = json(&convert::outcome(&outcome))?;
+        let mut doc = convert::outcome(&outcome);
+        doc.salt = convert::salt()?;
+        let body = json(&doc)?;
         let record = record(Kind::Outcome, outcome.at, self.id, Some(outcome.seq), body);
         let permit = self.inner.permit(record.encoded_len()).await?;
         self.inner
@@ -443,10 +459,7 @@ impl Drop for Recording {
         if self.closed.load(Ordering::Acquire) {
             return;
         }
-        let end = EndDoc {
-            reason: "abandoned".into(),
-            detail: "the session was dropped without an end".into(),
-        };
+        let end = EndDoc::new("abandoned", "the session was dropped without an end");
         if let Ok(records) = self.last_records(SystemTime::now(), &end) {
             self.inner.state.side.lock().abandoned.push(records);
             self.inner.state.bell.ring();

@@ -135,6 +135,35 @@ impl Objects {
         }
     }
 
+    /// Stores what replaces what was there. The bytes are read back, since a store can answer that it
+    /// has them and keep what it had.
+    pub async fn put_latest(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let payload = PutPayload::from_bytes(bytes.clone());
+        let put = self.inner.put(&self.path(key), payload).await;
+        put.map_err(failed("storing", key))?;
+        match self.get(key).await? == bytes {
+            true => Ok(()),
+            false => Err(StoreError::NotStored(key.to_owned())),
+        }
+    }
+
+    pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        let removed = self.inner.delete(&self.path(key)).await;
+        removed.map_err(failed("removing", key))
+    }
+
+    /// What is there, or None if nothing is.
+    pub async fn find(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.get(key).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StoreError::Object {
+                source: Error::NotFound { .. },
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
         let got = self.inner.get(&self.path(key)).await;
         let got = got.map_err(failed("reading", key))?;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::log::key::LogOptions;
+
 /// Everything `Recorder::open` needs.
 #[derive(Debug, Clone)]
 pub struct RecorderOptions {
@@ -11,14 +13,22 @@ pub struct RecorderOptions {
     pub spool_dir: PathBuf,
     pub store: StoreConfig,
     pub limits: Limits,
+    pub log: LogOptions,
     /// Written into the control stream: which Weir wrote this.
     pub software: String,
 }
 
 impl RecorderOptions {
+    /// With the keys in files of `keys` in the spool.
     pub fn new(spool_dir: impl Into<PathBuf>, store: StoreConfig) -> Self {
+        let spool_dir = spool_dir.into();
         Self {
-            spool_dir: spool_dir.into(),
+            log: LogOptions {
+                name: "weir".to_owned(),
+                key: None,
+                key_dir: spool_dir.join("keys"),
+            },
+            spool_dir,
             store,
             limits: Limits::default(),
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -53,6 +63,8 @@ pub struct Limits {
     pub upload_timeout: Duration,
     /// The longest pause between two attempts.
     pub upload_backoff: Duration,
+    /// The shortest time between two checkpoints in the store.
+    pub publish_every: Duration,
 }
 
 impl Default for Limits {
@@ -70,6 +82,7 @@ impl Default for Limits {
             uploads: 4,
             upload_timeout: Duration::from_secs(60),
             upload_backoff: Duration::from_secs(30),
+            publish_every: Duration::from_secs(10),
         }
     }
 }
@@ -154,6 +167,8 @@ pub enum OpenError {
     Store(#[from] crate::objects::StoreError),
     #[error("the write-ahead log cannot be written: {0}")]
     Wal(String),
+    #[error("the transparency log: {0}")]
+    Log(#[from] crate::log::sequence::LogError),
 }
 
 impl OpenError {

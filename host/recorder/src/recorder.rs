@@ -19,6 +19,10 @@ use crate::convert::json;
 use crate::disk::{Disk, RealDisk, durable_dir, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::journal::{last_records, record};
+use crate::log::key::Keys;
+use crate::log::publish::{self, Publisher};
+use crate::log::sequence::{Begin, LogError, Sequencer, Shared, Snapshot};
+use crate::log::spool::{self, Edge};
 use crate::objects::Objects;
 use crate::options::{OpenError, RecorderOptions};
 use crate::patient::Patient;
@@ -49,8 +53,10 @@ pub(crate) struct Inner {
     pub control: Uuid,
     pub closed: AtomicBool,
     pending: Arc<Pending>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    log: Arc<Shared>,
+    origin: String,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
@@ -96,6 +102,9 @@ pub struct Stats {
     pub stored_segments: u64,
     pub store_failures: u64,
     pub quarantined_segments: u64,
+    /// Leaves of the transparency log's newest durable checkpoint, and of the newest stored one.
+    pub log_size: u64,
+    pub log_stored: u64,
     /// Why the recorder accepts nothing any more.
     pub poisoned: Option<String>,
 }
@@ -107,10 +116,13 @@ pub struct ShutdownReport {
     pub pending_segments: u64,
     /// Everything recorded is in sealed segments.
     pub sealed: bool,
+    /// The store has the last checkpoint of the transparency log; otherwise the next start stores it.
+    pub log_stored: bool,
 }
 
 struct Dirs {
     wal: PathBuf,
+    log: PathBuf,
     segments: PathBuf,
     quarantine: PathBuf,
 }
@@ -129,13 +141,15 @@ impl Recorder {
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         options.limits.check()?;
-        let started = tokio::task::spawn_blocking(move || start(options, disk))
+        let of_log = objects.clone();
+        let started = tokio::task::spawn_blocking(move || start(options, disk, of_log))
             .await
             .map_err(|e| OpenError::Wal(format!("recovery was interrupted: {e}")))??;
         let Started {
             inner,
             report,
             first,
+            publisher,
         } = started;
         let answer = inner.answer(first).await;
         answer.map_err(|e| OpenError::Wal(e.to_string()))?;
@@ -147,6 +161,7 @@ impl Recorder {
             stop: inner.stop.clone(),
         }
         .spawn(&inner.tasks);
+        inner.tasks.spawn(publisher.run());
         inner.tasks.close();
         Ok((Self { inner }, report))
     }
@@ -154,6 +169,11 @@ impl Recorder {
     /// Cancelled when nothing can be recorded any more.
     pub fn failed(&self) -> CancellationToken {
         self.inner.state.failed.child_token()
+    }
+
+    /// The name of this instance's transparency log.
+    pub fn log_origin(&self) -> &str {
+        &self.inner.origin
     }
 
     /// The id of this instance's control stream.
@@ -175,6 +195,8 @@ impl Recorder {
             stored_segments: counters.stored.load(Ordering::Relaxed),
             store_failures: counters.store_failures.load(Ordering::Relaxed),
             quarantined_segments: counters.quarantined.load(Ordering::Relaxed),
+            log_size: self.inner.log.sizes().0,
+            log_stored: self.inner.log.sizes().1,
             poisoned: state.poisoned(),
         }
     }
@@ -198,10 +220,15 @@ impl Recorder {
     async fn all_stored(&self) -> bool {
         loop {
             let stored = self.inner.pending.stored.notified();
-            if self.inner.pending.not_stored() == 0 {
+            let published = self.inner.log.done.notified();
+            if self.inner.pending.not_stored() == 0 && self.inner.log.is_stored() {
                 return true;
             }
-            stored.await;
+            self.inner.log.hurry();
+            tokio::select! {
+                () = stored => {}
+                () = published => {}
+            }
         }
     }
 
@@ -233,6 +260,7 @@ impl Recorder {
         ShutdownReport {
             pending_segments: inner.pending.not_stored(),
             sealed: sealed && joined,
+            log_stored: inner.log.is_stored(),
         }
     }
 
@@ -248,10 +276,7 @@ impl Recorder {
         if flush(Flush::Others).await.is_err() {
             return false;
         }
-        let end = EndDoc {
-            reason: "shutdown".into(),
-            detail: String::new(),
-        };
+        let end = EndDoc::new("shutdown", "");
         let control = inner.control.as_u128();
         let Ok(records) = last_records(control, Default::default(), SystemTime::now(), &end) else {
             return false;
@@ -263,12 +288,17 @@ impl Recorder {
 struct Started {
     inner: Arc<Inner>,
     report: RecoveryReport,
+    publisher: Publisher,
     /// Answers when the first records are durable.
     first: oneshot::Receiver<Result<(), Refused>>,
 }
 
 /// The blocking part of `open`.
-fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenError> {
+fn start(
+    options: RecorderOptions,
+    disk: Arc<dyn Disk>,
+    objects: Objects,
+) -> Result<Started, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(Patient {
         inner: disk,
         limit: options.limits.descriptor_wait,
@@ -283,13 +313,24 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
         state.clone(),
     ));
     let control = Uuid::now_v7();
+    let keys = Keys::open(&options.log).map_err(LogError::from)?;
+    let (old, damaged) = old_logs(&*disk, &dirs)?;
+    let begin = Begin {
+        epoch: control,
+        control,
+        software: &options.software,
+        prev: old.newest.as_ref(),
+    };
+    let log = Sequencer::begin(state.clone(), disk.clone(), &dirs.log, keys, &begin)?;
+    let (to_publish, origin) = (log.shared(), log.origin().to_owned());
     let mut sealer = Sealer {
+        log,
         state: state.clone(),
         disk: disk.clone(),
         pending: pending.clone(),
         control,
         wal_dir: dirs.wal.clone(),
-        quarantine_dir: dirs.quarantine,
+        quarantine_dir: dirs.quarantine.clone(),
         streams: HashMap::new(),
         files: BTreeMap::new(),
         damaged: HashSet::new(),
@@ -300,11 +341,20 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
         finished: HashSet::new(),
     };
     let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
+    for what in damaged {
+        recovered.gap(what, None);
+    }
+    let old = old.logs;
+    to_publish.set_old(old.len());
+    // Before anything new: what the last process left without a leaf has one now.
+    sealer.log.checkpoint()?;
+    let log_bytes = publish::size_of(&dirs.log).map_err(LogError::from)?;
+    state.log_bytes.store(log_bytes, Ordering::Relaxed);
     let wal_bytes = sealer.files.values().sum();
     state.wal_bytes.store(wal_bytes, Ordering::Relaxed);
     let (records, next) = first_records(&sealer, &mut recovered, &options.software)?;
     let writer = Writer::create(
-        disk,
+        disk.clone(),
         dirs.wal,
         options.limits.wal_file_bytes,
         recovered.next_file,
@@ -340,7 +390,20 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
             sealer.run(from_committer);
         })?,
     ];
+    let stop = CancellationToken::new();
+    let publisher = Publisher {
+        state: state.clone(),
+        disk,
+        objects,
+        shared: to_publish.clone(),
+        old,
+        quarantine: dirs.quarantine,
+        control: control.as_u128(),
+        stop: stop.clone(),
+    };
     let inner = Inner {
+        log: to_publish,
+        origin,
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
         _last: LastRing(state.clone()),
         state,
@@ -350,7 +413,7 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
         closed: AtomicBool::new(false),
         pending,
         tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        stop,
         threads: Mutex::new(threads),
         lock: Mutex::new(Some(lock)),
     };
@@ -358,7 +421,52 @@ fn start(options: RecorderOptions, disk: Arc<dyn Disk>) -> Result<Started, OpenE
         inner: Arc::new(inner),
         report: recovered.report,
         first,
+        publisher,
     })
+}
+
+/// The logs of earlier processes that may not be stored to their ends.
+struct OldLogs {
+    logs: Vec<Snapshot>,
+    /// The one that was written last; none if that is damaged, since nobody knows then what it has.
+    newest: Option<Edge>,
+}
+
+/// Looks for them. What is damaged is put aside, and told of.
+fn old_logs(disk: &dyn Disk, dirs: &Dirs) -> Result<(OldLogs, Vec<String>), OpenError> {
+    let found = spool::find(disk, &dirs.log).map_err(LogError::from)?;
+    let newest = found.newest().cloned();
+    let mut old = OldLogs {
+        logs: Vec::new(),
+        newest: newest.filter(|_| found.damaged.is_empty()),
+    };
+    let mut damaged: Vec<(PathBuf, String)> = Vec::new();
+    for dir in found.damaged {
+        damaged.push((dir, "its last checkpoint cannot be read".into()));
+    }
+    for (dir, edge) in found.edges {
+        let epoch = edge.epoch;
+        let left = publish::left_behind(dir.clone(), edge);
+        match left.map_err(OpenError::io("reading the log", &dir))? {
+            Ok(log) => old.logs.push(log),
+            Err(why) => {
+                old.newest = old.newest.filter(|edge| edge.epoch != epoch);
+                damaged.push((dir, why));
+            }
+        }
+    }
+    let mut gaps = Vec::new();
+    for (dir, why) in damaged {
+        let name = dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        spool::put_aside(disk, &dir, &dirs.quarantine)
+            .map_err(OpenError::io("putting aside the log", &dir))?;
+        gaps.push(format!("the waiting end of log {name} is damaged: {why}"));
+    }
+    Ok((old, gaps))
 }
 
 /// The new control stream's start, what recovery found missing, and an end for every stream that the
@@ -385,10 +493,10 @@ fn first_records(
         records.push(record(Kind::Gap, now, control, None, body));
     }
     let mut next = HashMap::new();
-    let end = EndDoc {
-        reason: "interrupted".into(),
-        detail: "the recording process ended before the session did".into(),
-    };
+    let end = EndDoc::new(
+        "interrupted",
+        "the recording process ended before the session did",
+    );
     for (id, stream) in &sealer.streams {
         if stream.ended {
             continue;
@@ -415,10 +523,17 @@ fn first_records(
 fn make_dirs(disk: &dyn Disk, spool: &Path) -> Result<Dirs, OpenError> {
     let dirs = Dirs {
         wal: spool.join("wal"),
+        log: spool.join("log"),
         segments: spool.join("segments"),
         quarantine: spool.join("quarantine"),
     };
-    for dir in [spool, &dirs.wal, &dirs.segments, &dirs.quarantine] {
+    for dir in [
+        spool,
+        &dirs.wal,
+        &dirs.log,
+        &dirs.segments,
+        &dirs.quarantine,
+    ] {
         durable_dir(disk, dir).map_err(OpenError::io("creating", dir))?;
     }
     Ok(dirs)

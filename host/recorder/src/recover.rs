@@ -10,6 +10,7 @@ use crate::chain::{self, Hash, WAL_GENESIS};
 use crate::commit::Item;
 use crate::doc::{GapDoc, MarkDoc, StreamRefDoc, TruncatedDoc};
 use crate::keys::SegmentKey;
+use crate::log::sequence::Sequencer;
 use crate::options::OpenError;
 use crate::pending;
 use crate::record::{Kind, NO_STREAM, Record};
@@ -51,6 +52,38 @@ pub struct Recovered {
     pub truncated: Vec<TruncatedDoc>,
 }
 
+/// How far the last transparency log has leaves: a place in the write-ahead log, and its chain there.
+struct Covered {
+    next_record: u64,
+    chain: String,
+    is_met: bool,
+}
+
+impl Covered {
+    fn by(log: &Sequencer) -> Self {
+        Self {
+            next_record: log.skip_before,
+            chain: log.prev_chain.clone(),
+            is_met: false,
+        }
+    }
+
+    fn look(&mut self, block: &Block) {
+        let after = block.first_seq.saturating_add(u64::from(block.nrec));
+        self.meet(after, &block.chain_after);
+    }
+
+    fn look_at_header(&mut self, scan: &Scan) {
+        if let Some(header) = &scan.header {
+            self.meet(header.first_seq, &header.prev_chain);
+        }
+    }
+
+    fn meet(&mut self, record: u64, chain: &Hash) {
+        self.is_met |= record == self.next_record && hex::encode(chain) == self.chain;
+    }
+}
+
 #[derive(Default)]
 struct Marks {
     latest: HashMap<u128, (MarkDoc, Hash, u64)>,
@@ -78,13 +111,18 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         truncated: Vec::new(),
     };
     let mut marks = Marks::default();
+    let mut covered = Covered::by(&sealer.log);
     let mut kept = Vec::new();
     let mut expect: Option<(u64, Hash)> = None;
     for (position, (number, path)) in files.iter().enumerate() {
         let last = position + 1 == files.len();
         refuse_newer(path)?;
-        let scan = scan::scan_file(path, &mut |block| marks.learn(block, *number))
-            .map_err(OpenError::io("reading the log file", path))?;
+        let scan = scan::scan_file(path, &mut |block| {
+            covered.look(block);
+            marks.learn(block, *number);
+        })
+        .map_err(OpenError::io("reading the log file", path))?;
+        covered.look_at_header(&scan);
         out.report.wal_files += 1;
         out.report.records += scan.records;
         if !keep(sealer, &mut out, path, *number, last, &scan)? {
@@ -108,12 +146,22 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
     sync_what_is_kept(sealer, &kept, segments_dir)?;
     let oldest = kept.first().map_or(out.next_file, |(n, _)| *n);
     for (id, (mark, chain, file)) in &marks.latest {
+        sealer.log.learn(*id, mark.control, mark.session.as_ref());
         if mark.ended {
             sealer.finished.insert(*id);
         } else {
             let stream = Stream::from_mark(Uuid::from_u128(*id), mark.clone(), *chain, *file);
             sealer.streams.insert(*id, stream);
         }
+    }
+    if sealer.log.skip_before > 0 && !covered.is_met {
+        let what = format!(
+            "the last transparency log has leaves of records up to {}, and the write-ahead log is not the \
+             one that it has them of, or ends before that",
+            sealer.log.skip_before
+        );
+        sealer.log.skip_before = 0;
+        out.gap(what, None);
     }
     let adopted = adopt_pending(sealer, &mut out, &marks.keys, segments_dir, oldest)?;
     replay(sealer, &mut out, &kept)?;
@@ -158,7 +206,7 @@ impl Recovered {
         });
     }
 
-    fn gap(&mut self, what: String, file: Option<&Path>) {
+    pub fn gap(&mut self, what: String, file: Option<&Path>) {
         tracing::error!(%what, "recovery found a gap in the record");
         self.report.gaps.push(what.clone());
         let file = file.and_then(Path::file_name);
@@ -335,6 +383,7 @@ fn adopt_pending(
             open: Vec::new(),
             ended: footer.last,
             key: Some(key.to_string()),
+            session: sealer.log.session(key.stream.as_u128()),
         };
         sealer.adopt(key, mark.clone(), chain, oldest);
         marks.push(mark);
@@ -353,7 +402,8 @@ fn replay(
         let known = sealer.damaged.contains(number);
         let mut failed = None;
         let mut feed = |block: &Block| {
-            for record in block.records() {
+            for (position, record) in (block.first_seq..).zip(block.records()) {
+                sealer.log.next_record = position;
                 if failed.is_some() {
                     return;
                 }
@@ -381,6 +431,9 @@ fn replay(
     settled.map_err(|e| OpenError::Wal(e.to_string()))?;
     sealer.replaying = false;
     sealer.finished.clear();
+    sealer.log.begin_new(out.next_seq, &out.chain);
+    let streams = &sealer.streams;
+    sealer.log.keep(|id| streams.contains_key(&id));
     Ok(())
 }
 

@@ -394,7 +394,7 @@ fn refused(at: &str, seq: u64, doc: &RefusedDoc, out: &mut dyn Write) -> io::Res
 
 fn outcome(at: &str, seq: u64, doc: &OutcomeDoc, out: &mut dyn Write) -> io::Result<()> {
     let detail = more(&doc.detail);
-    if *doc == OutcomeDoc::unknown() {
+    if doc.is_unknown() {
         // Nobody has counted anything.
         return writeln!(out, "{at}  #{seq} unknown: nobody saw its end");
     }

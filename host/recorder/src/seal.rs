@@ -20,6 +20,7 @@ use crate::commit::{Batch, Done, Flush, Item, Refused, ToSealer};
 use crate::disk::Disk;
 use crate::doc::MarkDoc;
 use crate::keys::{Day, SegmentKey};
+use crate::log::sequence::{LogError, Sequencer};
 use crate::pending::Pending;
 use crate::record::{Kind, NO_STREAM, NewRecord};
 use crate::segment::Builder;
@@ -53,6 +54,7 @@ pub struct Sealer {
     pub replaying: bool,
     /// Streams of old log files that are sealed to their end.
     pub finished: HashSet<u128>,
+    pub log: Sequencer,
 }
 
 /// A segment that was written just now, and the mark that the log gets for it.
@@ -74,6 +76,8 @@ pub enum SealError {
         stream: Uuid,
         source: crate::segment::SegmentError,
     },
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("a mark cannot be written: {0}")]
     Mark(serde_json::Error),
     #[error("the names of new segments cannot be made durable: {0}")]
@@ -93,7 +97,7 @@ impl Sealer {
             let messages = match rx.recv_timeout(TICK) {
                 Ok(messages) => messages,
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.last_checkpoint(),
             };
             let mut messages = messages.into_iter();
             let result = messages.by_ref().try_for_each(|message| match message {
@@ -142,6 +146,7 @@ impl Sealer {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
             result = result.and_then(|()| self.apply(batch.file_no, item, encoded));
         }
+        self.log.wal_chain = hex::encode(batch.chain);
         result = result.and_then(|()| self.settle());
         // Before anybody who waits for this batch looks again.
         let answer = result.as_ref().map_err(|error| {
@@ -166,8 +171,16 @@ impl Sealer {
         self.state.used() > self.state.limits.spool_bytes / 2
     }
 
-    /// Takes one durable record to its stream.
+    /// With the last checkpoint, everything that is durable has its leaf.
+    fn last_checkpoint(mut self) {
+        if let Err(error) = self.log.checkpoint() {
+            self.state.poison(error.to_string());
+        }
+    }
+
+    /// Takes one durable record to the transparency log and to its stream.
     pub fn apply(&mut self, file: u64, item: &Item, encoded: &[u8]) -> Result<(), SealError> {
+        self.log.record(file, item, encoded)?;
         if matches!(item.kind, Kind::Sealed | Kind::Carry) && !self.replaying {
             self.mark_durable(file, encoded)?;
         }
@@ -258,7 +271,7 @@ impl Sealer {
             sha256: chain::sha256(&bytes),
         };
         stream.next_segment += 1;
-        let mark = stream.mark_now(key);
+        let mark = stream.mark_now(key, self.log.session(id));
         stream.in_flight.push_back((Some(key), file));
         stream.mark = Some(mark.clone());
         self.pending
@@ -368,6 +381,7 @@ impl Sealer {
         }
         if stream.over() {
             self.streams.remove(&id.as_u128());
+            self.log.forget(id.as_u128());
         }
         Ok(())
     }
@@ -384,6 +398,7 @@ impl Sealer {
             self.seal(id)?;
         }
         self.settle()?;
+        self.log.checkpoint_if_due()?;
         self.relieve()?;
         if self.state.failed.is_cancelled() {
             // No mark will become durable any more.
@@ -400,6 +415,9 @@ impl Sealer {
         while let (Some((&oldest, &len)), true) =
             (self.files.first_key_value(), self.files.len() > 1)
         {
+            if self.log.pin().is_some_and(|pin| pin <= oldest) {
+                self.log.checkpoint()?;
+            }
             match self.streams.values().filter_map(Stream::pin).min() {
                 Some(pin) if pin <= oldest => return self.unpin(oldest),
                 _ => self.remove(oldest, len)?,
@@ -485,6 +503,7 @@ impl Sealer {
             .partition(|(flush, _)| !self.streams.values().any(|s| waits(*flush, s)));
         self.flushes = wait;
         if !ready.is_empty() {
+            self.log.checkpoint()?;
             self.relieve()?;
         }
         for (_, done) in ready {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::convert;
 use crate::pack;
 use crate::record::{self, BYTES_HEAD, Packed, Record, RecordError};
 
@@ -35,6 +36,9 @@ pub struct HeaderDoc {
     pub started_ns: u64,
     pub first_record: u64,
     pub chain_in: String,
+    /// Random, so that nobody can find out from the object's hash what is in it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +93,8 @@ pub enum SegmentError {
     Chain,
     #[error("it cannot be compressed")]
     Compress,
+    #[error("the machine gives no random numbers")]
+    Salt,
 }
 
 /// Collects records in memory until the segment is sealed.
@@ -129,6 +135,7 @@ impl Builder {
             started_ns: place.started_ns,
             first_record: place.first_record,
             chain_in: hex::encode(place.chain_in),
+            salt: convert::salt().map_err(|_| SegmentError::Salt)?,
         };
         let json = serde_json::to_vec(&header).map_err(|_| SegmentError::Malformed("header"))?;
         let mut out = Vec::with_capacity(8 + json.len());

@@ -20,6 +20,8 @@ pub struct State {
     reason: OnceLock<String>,
     pub wal_bytes: AtomicU64,
     pub pending_bytes: AtomicU64,
+    /// Of transparency logs that the store does not have yet.
+    pub log_bytes: AtomicU64,
     pub counters: Counters,
     /// Told whenever the spool got smaller.
     pub room: Notify,
@@ -64,6 +66,7 @@ impl State {
             reason: OnceLock::new(),
             wal_bytes: AtomicU64::new(0),
             pending_bytes: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
             counters: Counters::default(),
             room: Notify::new(),
             side: Mutex::default(),
@@ -100,8 +103,21 @@ impl State {
         }
     }
 
+    /// A log's files went from the spool.
+    pub fn log_went(&self, bytes: u64) {
+        let less = |held: u64| Some(held.saturating_sub(bytes));
+        self.log_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .ok();
+        self.room.notify_waiters();
+    }
+
     pub fn used(&self) -> u64 {
-        self.wal_bytes.load(Ordering::Relaxed) + self.pending_bytes.load(Ordering::Relaxed)
+        let parts = [&self.wal_bytes, &self.pending_bytes, &self.log_bytes];
+        parts
+            .iter()
+            .map(|bytes| bytes.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// May something new begin?

@@ -89,6 +89,10 @@ impl Store {
         Self { objects }
     }
 
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// Sessions in the order of their ids, which is the order of their starts.
     pub async fn sessions(&self, days: Days) -> Result<Vec<SessionEntry>, StoreError> {
         let (keys, _) = self.list(false, days).await?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
-use crate::doc::MarkDoc;
+use crate::doc::{MarkDoc, SessionPart};
 use crate::keys::SegmentKey;
 use crate::record::Kind;
 use crate::segment::{Builder, Place};
@@ -88,7 +88,7 @@ impl Stream {
     }
 
     /// Its state now, as the log is told.
-    pub fn mark_now(&self, key: SegmentKey) -> MarkDoc {
+    pub fn mark_now(&self, key: SegmentKey, session: Option<SessionPart>) -> MarkDoc {
         MarkDoc {
             stream: self.id.to_string(),
             control: self.control,
@@ -99,6 +99,7 @@ impl Stream {
             open: self.open.iter().copied().collect(),
             ended: self.ended,
             key: Some(key.to_string()),
+            session,
         }
     }
 

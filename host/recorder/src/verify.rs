@@ -10,6 +10,8 @@ use crate::chain::Hash;
 use crate::convert::ns;
 use crate::doc::{ControlStartDoc, MarkDoc, StreamRefDoc};
 use crate::keys::SegmentKey;
+use crate::log;
+use crate::log::check::{LogFinding, Logs, TrustedKey};
 use crate::objects::StoreError;
 use crate::record::{Kind, NO_STREAM, Record};
 use crate::spool::Spool;
@@ -17,7 +19,7 @@ use crate::store::{Days, Store};
 
 /// A segment may be stored this long before the control segment that vouches for it, and a clock may
 /// differ from another: the greatest age of a segment, and a reserve.
-const ANCHOR_LAG: Duration = Duration::from_secs(25 * 60 * 60);
+pub const ANCHOR_LAG: Duration = Duration::from_secs(25 * 60 * 60);
 
 /// What is verified. The default is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct VerifyOptions {
     /// The spool of the Weir that writes to the store, if it is at hand: what waits there is not
     /// missing, and what its log vouches for must be somewhere.
     pub spool: Option<PathBuf>,
+    /// Keys whose logs are believed. None: whatever signed, and the report says what did.
+    pub log_keys: Vec<TrustedKey>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,14 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Segments that a control stream vouches for.
     pub anchors: u64,
+    /// Transparency logs, those of them that name no other as the one before, their leaves, and signed
+    /// checkpoints of them.
+    pub logs: u64,
+    pub log_chains: u64,
+    pub leaves: u64,
+    pub checkpoints: u64,
+    /// The keys that signed them, in the form in which they are trusted.
+    pub signers: Vec<String>,
     pub findings: Vec<Finding>,
 }
 
@@ -124,6 +136,50 @@ pub enum Finding {
          is not stored yet"
     )]
     NotAnchoredYet { segments: u64, first: String },
+    #[error(transparent)]
+    Log(LogFinding),
+    #[error("there is no transparency log")]
+    NoLog,
+    #[error("control stream {0} has no transparency log")]
+    NoLogOf(Uuid),
+    #[error("the transparency log of control stream {0} is lost; a gap is on record")]
+    LostLog(Uuid),
+    #[error("{stream}: record {record} is not what its leaf in log {log} says")]
+    LeafMismatch {
+        stream: Uuid,
+        record: u64,
+        log: Uuid,
+    },
+    #[error(
+        "{stream}: {records} record(s) have no leaf in any log, the first of them record {first}"
+    )]
+    Unlogged {
+        stream: Uuid,
+        first: u64,
+        records: u64,
+    },
+    #[error("{records} record(s) have no leaf in a stored log yet, the first of them of {first}")]
+    NotLoggedYet { records: u64, first: Uuid },
+    #[error(
+        "{stream}: log {log} has leaves of {records} record(s) that are missing, the first of them \
+         record {first}"
+    )]
+    MissingRecords {
+        stream: Uuid,
+        first: u64,
+        records: u64,
+        log: Uuid,
+    },
+    #[error(
+        "{stream}: log {log} has leaves of {records} record(s) that are lost, the first of them \
+         record {first}; a gap is on record"
+    )]
+    Lost {
+        stream: Uuid,
+        first: u64,
+        records: u64,
+        log: Uuid,
+    },
     #[error("{0} is not stored yet")]
     Waiting(String),
     #[error("there is no recording at all: is the store's name or its prefix misspelt?")]
@@ -151,9 +207,11 @@ impl Finding {
             Self::Unfinished { .. }
             | Self::Truncated { .. }
             | Self::NotAnchoredYet { .. }
+            | Self::NotLoggedYet { .. }
+            | Self::Log(LogFinding::Beyond { over: false, .. })
             | Self::Waiting(_)
             | Self::NothingStored { .. } => Severity::Note,
-            Self::Gap { .. } => Severity::Gap,
+            Self::Gap { .. } | Self::Lost { .. } | Self::LostLog(_) => Severity::Gap,
             _ => Severity::Failure,
         }
     }
@@ -171,6 +229,14 @@ pub async fn verify_store(
     options: &VerifyOptions,
 ) -> Result<VerifyReport, VerifyError> {
     let mut run = Run::new(store, options);
+    run.began_ns = ns(SystemTime::now());
+    let waiting = match options.spool.clone() {
+        Some(spool) => tokio::task::spawn_blocking(move || log::spool::waiting(&spool))
+            .await
+            .map_err(std::io::Error::other)??,
+        None => Vec::new(),
+    };
+    run.logs = log::check::check(store.objects(), &options.log_keys, &waiting).await?;
     // Control streams first, all of them: they know which segments there must be.
     let control = run.streams(true, Days::default()).await?;
     for (stream, keys) in control {
@@ -195,6 +261,7 @@ pub async fn verify_store(
     }
     run.unmet_anchors().await?;
     run.check_unanchored();
+    run.check_logs(empty).await?;
     if empty {
         run.report.findings.push(match logged {
             0 => Finding::Empty,
@@ -206,8 +273,8 @@ pub async fn verify_store(
 
 pub(crate) struct Run<'a> {
     pub store: &'a Store,
-    options: &'a VerifyOptions,
-    spool: Option<Spool>,
+    pub options: &'a VerifyOptions,
+    pub spool: Option<Spool>,
     pub report: VerifyReport,
     /// Segments that must be there, by key.
     pub anchors: HashMap<SegmentKey, Anchor>,
@@ -220,6 +287,19 @@ pub(crate) struct Run<'a> {
     after: BTreeMap<Uuid, StreamRefDoc>,
     /// Chains of control streams after each record.
     pub chains: HashMap<Uuid, Vec<Hash>>,
+    /// When the logs were looked at.
+    pub began_ns: u64,
+    /// What the transparency logs say, less what was found.
+    pub logs: Logs,
+    /// Records without a leaf, and their times.
+    pub unlogged: Vec<(Uuid, u64, u64)>,
+    /// Of each stream, the latest record that has its leaf.
+    pub logged: HashMap<Uuid, u64>,
+    /// Streams that are stored to their ends, and those with a gap.
+    pub ended: HashSet<Uuid>,
+    pub gaps: HashSet<Uuid>,
+    /// Streams of which a segment waits in the spool.
+    pub waiting: HashSet<Uuid>,
     /// A control stream has no end: more anchors may come.
     pub open_control: bool,
     /// The time of the latest stored record of a control stream.
@@ -238,6 +318,13 @@ impl<'a> Run<'a> {
             unanchored: Vec::new(),
             after: BTreeMap::new(),
             chains: HashMap::new(),
+            began_ns: 0,
+            logs: Logs::default(),
+            unlogged: Vec::new(),
+            logged: HashMap::new(),
+            ended: HashSet::new(),
+            gaps: HashSet::new(),
+            waiting: HashSet::new(),
             open_control: false,
             latest_control_ns: 0,
         }

@@ -97,6 +97,7 @@ impl Run<'_> {
                 continue;
             }
             let finding = if self.turns_up(control, stream, this).await? {
+                self.waiting.insert(stream);
                 Finding::Waiting(format!("segment {segment} of {stream}"))
             } else {
                 Finding::MissingSegment { stream, segment }
@@ -117,6 +118,15 @@ impl Run<'_> {
     fn check_anchor(&mut self, key: &SegmentKey, segment: &Segment, anchor: Option<Anchor>) {
         let records = segment.footer.first_record + segment.footer.records;
         let t1 = segment.footer.t1_ns;
+        let logged = self.logs.segments.remove(key);
+        if let Some((n, log)) = &logged
+            && *n != records
+        {
+            self.report.findings.push(Finding::AnchorMismatch {
+                key: key.to_string(),
+                control: *log,
+            });
+        }
         if key.control {
             let state = (records, segment.footer.chain_out.clone());
             self.controls.insert(*key, Some(state));
@@ -131,7 +141,7 @@ impl Run<'_> {
                     });
                 }
             }
-            None if key.control => {}
+            None if key.control || logged.is_some() => {}
             None => self.unanchored.push((*key, t1)),
         }
     }
@@ -152,6 +162,7 @@ impl Run<'_> {
         for record in segment.records() {
             self.report.records += 1;
             self.record(follow, &record, stream, control);
+            self.leaf(&record, control);
             if control {
                 at = chain::link(&at, &chain::leaf(record.encoded));
                 self.chains.entry(stream).or_default().push(at);
@@ -239,6 +250,7 @@ impl Run<'_> {
     }
 
     fn gap(&mut self, stream: Uuid, r: &Record<'_>) {
+        self.gaps.insert(stream);
         let what = serde_json::from_slice::<GapDoc>(r.payload)
             .map_or_else(|_| "in words that cannot be read".into(), |doc| doc.what);
         self.report.findings.push(Finding::Gap { stream, what });
@@ -271,6 +283,7 @@ impl Run<'_> {
     fn finish(&mut self, stream: Uuid, control: bool, follow: &Follow) {
         self.open_control |= control && !follow.ended;
         if follow.ended {
+            self.ended.insert(stream);
             self.report.complete += 1;
         } else {
             self.report.findings.push(Finding::Unfinished { stream });

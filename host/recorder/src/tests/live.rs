@@ -93,8 +93,7 @@ async fn a_segment_that_cannot_be_read_is_tried_again() {
     let dir = TempDir::new();
     // Not yet a directory, so that nothing can be stored.
     let (recorder, _) = dir.open().await;
-    std::fs::remove_dir_all(dir.stored()).unwrap();
-    std::fs::write(dir.stored(), b"").unwrap();
+    block_store(&dir);
     session(&recorder, 2, 100).await;
     let waiting = || {
         let mut all = objects(&dir.spool().join("segments"));
@@ -103,19 +102,23 @@ async fn a_segment_that_cannot_be_read_is_tried_again() {
     };
     eventually("a marked segment", || waiting().is_some()).await;
     let path = waiting().unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
-    // Reading this says that it is a directory.
-    std::fs::create_dir(&path).unwrap();
+    // Reading this says that it is a directory. At no moment is nothing there.
+    let other = dir.spool().join("other");
+    std::fs::create_dir(&other).unwrap();
+    exchange(&path, &other);
     std::fs::remove_file(dir.stored()).unwrap();
     std::fs::create_dir(dir.stored()).unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(recorder.stats().quarantined_segments, 0);
-    std::fs::remove_dir(&path).unwrap();
-    std::fs::write(&path, bytes).unwrap();
+    exchange(&path, &other);
     assert!(recorder.flush(SHORT).await);
     recorder.shutdown(SHORT).await;
     assert_eq!(dir.verify().await.findings, []);
+}
+
+fn exchange(one: &std::path::Path, other: &std::path::Path) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
 }
 
 fn gaps_in_the_log(dir: &TempDir) -> usize {
@@ -163,8 +166,7 @@ async fn damage_found_at_a_start_is_told_of_once() {
 async fn damage_found_later_is_told_of_at_once() {
     let dir = TempDir::new();
     let (recorder, _) = dir.open().await;
-    std::fs::remove_dir_all(dir.stored()).unwrap();
-    std::fs::write(dir.stored(), b"").unwrap();
+    block_store(&dir);
     let _open = recorder.open(start()).await.unwrap();
     session(&recorder, 2, 100).await;
     let waiting = || objects(&dir.spool().join("segments")).pop();

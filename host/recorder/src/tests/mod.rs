@@ -6,6 +6,8 @@ mod durability;
 mod faults;
 mod limits;
 mod live;
+mod log;
+mod log_faults;
 mod packed;
 mod power;
 mod round_trip;

@@ -25,11 +25,13 @@ fn check_order(spool: &Path, calls: &[Call]) -> BTreeSet<&'static str> {
     for call in calls {
         match call {
             Call::Create(path) => {
+                written.remove(path);
                 unnamed.insert(path.clone());
             }
             Call::Write(path) => {
                 // The header comes first; what follows is an acknowledged block.
                 let again = !written.insert(path.clone()) && unnamed.contains(path);
+                let again = again && in_dir(path, &wal);
                 assert!(
                     !again,
                     "{path:?}: a second write before its name is durable"
@@ -50,6 +52,12 @@ fn check_order(spool: &Path, calls: &[Call]) -> BTreeSet<&'static str> {
                     "{from:?} is renamed, but not synced"
                 );
                 unnamed.remove(from);
+                if to.file_name().is_some_and(|name| name == "edge") {
+                    let dir = to.parent().unwrap();
+                    let missing = unnamed.iter().chain(&unsynced).find(|p| in_dir(p, dir));
+                    assert_eq!(missing, None, "a checkpoint of what is not durable");
+                    seen.insert("a checkpoint is durable");
+                }
                 if in_dir(to, &segments) {
                     unnamed.insert(to.clone());
                     seen.insert("a segment has its name");
@@ -90,7 +98,7 @@ async fn names_are_durable_before_anything_relies_on_them() {
         recorder.shutdown(SHORT).await;
     }
     let seen = check_order(&dir.spool(), &disk.calls());
-    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +202,10 @@ async fn a_disk_that_does_not_do_as_told_is_noticed() {
         let shared = std::sync::Arc::new(disk.clone());
         let opened = Recorder::open_with(dir.options(), objects, shared).await;
         let error = opened.err();
-        let expected = matches!(error, Some(OpenError::Io { .. } | OpenError::Wal(_)));
+        let expected = matches!(
+            error,
+            Some(OpenError::Io { .. } | OpenError::Wal(_) | OpenError::Log(_))
+        );
         assert!(expected, "{fault:?}: {error:?}");
         disk.set(None);
         dir.open().await.0.shutdown(SHORT).await;
@@ -216,6 +227,8 @@ async fn a_start_syncs_the_log_that_it_accepts() {
     let calls = disk.calls();
     let at = |call: Call| calls.iter().position(|c| *c == call);
     let synced = at(Call::SyncFile(last)).expect("the last log file is synced");
-    let created = calls.iter().position(|c| matches!(c, Call::Create(_)));
+    let wal = dir.spool().join("wal");
+    let of_log = |c: &Call| matches!(c, Call::Create(path) if path.starts_with(&wal));
+    let created = calls.iter().position(of_log);
     assert!(Some(synced) < created, "{calls:?}");
 }

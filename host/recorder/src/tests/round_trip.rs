@@ -381,7 +381,8 @@ async fn nobody_else_can_read_the_spool() {
         let meta = std::fs::metadata(&path).unwrap();
         assert_eq!(meta.permissions().mode() & 0o077, 0, "{}", path.display());
         looked_at += 1;
-        if meta.is_dir() {
+        // What is in the store is behind its directory.
+        if meta.is_dir() && path != dir.stored() {
             todo.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
         }
     }

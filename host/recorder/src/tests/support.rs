@@ -86,6 +86,7 @@ pub fn limits() -> Limits {
         segment_age: Duration::from_secs(60),
         unsealed_bytes: 4 << 20,
         upload_backoff: Duration::from_millis(200),
+        publish_every: Duration::from_millis(20),
         full_wait: Duration::from_millis(300),
         ..Limits::default()
     }
@@ -284,11 +285,54 @@ pub fn noise(seed: u64, len: usize) -> Bytes {
 
 /// Copies a spool as a crash would leave it: whatever is in the files now, without the lock.
 pub fn crash_copy(from: &Path, to: &Path) {
-    for dir in ["wal", "segments", "quarantine"] {
-        std::fs::create_dir_all(to.join(dir)).unwrap();
-        for entry in std::fs::read_dir(from.join(dir)).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, to.join(dir).join(path.file_name().unwrap())).unwrap();
+    // Files are copied one after the other: only if nothing was signed meanwhile do they go together.
+    for _ in 0..100 {
+        std::fs::remove_dir_all(to).ok();
+        let signed = edges(from);
+        copy_all(from, to);
+        if edges(from) == signed && edges(to) == signed {
+            return;
+        }
+    }
+    panic!("{} is never at rest", from.display());
+}
+
+fn edges(spool: &Path) -> Vec<Vec<u8>> {
+    let mut logs: Vec<PathBuf> = std::fs::read_dir(spool.join("log"))
+        .map(|dir| dir.map(|entry| entry.unwrap().path()).collect())
+        .unwrap_or_default();
+    logs.sort();
+    let edge = |dir: PathBuf| std::fs::read(dir.join("edge")).unwrap_or_default();
+    logs.into_iter().map(edge).collect()
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_all(&path, &to);
+        } else if let Err(error) = std::fs::copy(&path, &to) {
+            // It has just gone.
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+        }
+    }
+}
+
+/// As if the process had ended here: nothing of it reaches the store any more.
+pub async fn kill(recorder: &Recorder) {
+    recorder.inner.stop.cancel();
+    recorder.inner.tasks.wait().await;
+}
+
+/// Puts a file where the store's directory is, so that nothing can be stored.
+pub fn block_store(dir: &TempDir) {
+    loop {
+        std::fs::remove_dir_all(dir.stored()).ok();
+        // Something may be stored between the two.
+        if std::fs::write(dir.stored(), b"").is_ok() {
+            return;
         }
     }
 }

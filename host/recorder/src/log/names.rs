@@ -1,0 +1,92 @@
+//! Where a log's objects are: `log/<epoch>/` before what C2SP tlog-tiles says.
+
+use uuid::Uuid;
+
+/// The directory of all logs.
+pub const ROOT: &str = "log";
+/// The newest checkpoint, below a log's prefix.
+pub const CHECKPOINT: &str = "checkpoint";
+/// The key that the log's checkpoints are said to be signed with.
+pub const VKEY: &str = "vkey";
+
+pub fn prefix(epoch: Uuid) -> String {
+    format!("{ROOT}/{}", epoch.as_hyphenated())
+}
+
+pub fn object(epoch: Uuid, path: &str) -> String {
+    format!("{}/{path}", prefix(epoch))
+}
+
+/// A checkpoint that stays.
+pub fn archived(epoch: Uuid, size: u64) -> String {
+    object(epoch, &archived_path(size))
+}
+
+pub fn archived_path(size: u64) -> String {
+    format!("checkpoints/{size:012}")
+}
+
+/// An object of a log, if it is one.
+pub fn parse(key: &str) -> Option<(Uuid, Part)> {
+    let rest = key.strip_prefix(ROOT)?.strip_prefix('/')?;
+    let (epoch, path) = rest.split_once('/')?;
+    let id: Uuid = epoch.parse().ok()?;
+    if id.as_hyphenated().to_string() != epoch {
+        return None;
+    }
+    let part = match path {
+        CHECKPOINT => Part::Checkpoint,
+        VKEY => Part::Vkey,
+        _ => match path.strip_prefix("checkpoints/") {
+            Some(size) => Part::Archived(number(size)?),
+            None => Part::Tile(tlog::Tile::parse(path)?),
+        },
+    };
+    Some((id, part))
+}
+
+fn number(text: &str) -> Option<u64> {
+    let number = text.parse().ok()?;
+    (format!("{number:012}") == text).then_some(number)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Checkpoint,
+    Vkey,
+    Archived(u64),
+    Tile(tlog::Tile),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_one_spelling() {
+        let epoch = Uuid::from_u128(7);
+        let at = |path: &str| parse(&object(epoch, path)).map(|(_, part)| part);
+        assert_eq!(at("checkpoint"), Some(Part::Checkpoint));
+        assert_eq!(
+            parse(&archived(epoch, 70_000)),
+            Some((epoch, Part::Archived(70_000)))
+        );
+        assert!(matches!(
+            at("tile/entries/x001/234.p/7"),
+            Some(Part::Tile(_))
+        ));
+        for wrong in [
+            "checkpoints/1",
+            "checkpoints/+00000000001",
+            "tile/0/1",
+            "",
+            "x",
+        ] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            parse("log/00000000000000000000000000000007/checkpoint"),
+            None
+        );
+    }
+}

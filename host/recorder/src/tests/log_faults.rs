@@ -1,0 +1,355 @@
+//! The transparency log when something goes wrong: in the spool, in the store, at a bad moment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pipeline::ports::Journal;
+use pipeline::{Access, Action, Resource};
+use uuid::Uuid;
+
+use super::log::{check, control_item, failures, log_objects, trusted};
+use super::support::*;
+use crate::disk::RealDisk;
+use crate::log::check::LogFinding;
+use crate::log::key::Keys;
+use crate::log::names::{self, Part};
+use crate::log::publish::{self, Publisher};
+use crate::log::sequence::{Begin, Sequencer};
+use crate::log::spool;
+use crate::objects::Objects;
+use crate::state::State;
+use crate::{Finding, Severity, StoreConfig, VerifyOptions, VerifyReport, verify_store};
+
+/// As whoever stands at Weir's own machine.
+async fn check_with_spool(dir: &TempDir) -> VerifyReport {
+    let options = VerifyOptions {
+        log_keys: trusted(dir),
+        spool: Some(dir.spool()),
+        ..VerifyOptions::default()
+    };
+    verify_store(&dir.store(), &options).await.unwrap()
+}
+
+/// The spool excuses what it has itself, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_spool_at_hand_everything_is_found_all_the_same() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let open = recorder.open(start()).await.unwrap();
+    session(&recorder, 80, 10).await;
+    session(&recorder, 80, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let log = recorder.control_stream();
+    let report = check_with_spool(&dir).await;
+    assert_eq!(report.severity(), Severity::Note, "{:?}", report.findings);
+    let needed = |part: &Part| match part {
+        Part::Checkpoint => true,
+        Part::Tile(tile) => tile.is_full(),
+        Part::Archived(_) | Part::Vkey => false,
+    };
+    let mut tried = 0;
+    for (path, _, _) in log_objects(&dir).into_iter().filter(|(_, _, p)| needed(p)) {
+        let good = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let report = check_with_spool(&dir).await;
+        assert!(!report.is_ok(), "{}", path.display());
+        std::fs::write(&path, good).unwrap();
+        tried += 1;
+    }
+    assert!(tried >= 3, "{tried}");
+    // The log as a whole, and every checkpoint of it.
+    let at = dir.stored().join(names::prefix(log));
+    let aside = dir.spool().join("aside");
+    std::fs::rename(&at, &aside).unwrap();
+    let back = |f: &Finding| matches!(f, Finding::Log(LogFinding::RolledBack { .. }));
+    let found = check_with_spool(&dir).await.findings;
+    assert!(found.iter().any(back), "{found:?}");
+    std::fs::rename(&aside, &at).unwrap();
+    // And a session that nobody recorded.
+    let invented = TempDir::new();
+    let (elsewhere, _) = invented.open().await;
+    session(&elsewhere, 2, 10).await;
+    elsewhere.shutdown(SHORT).await;
+    session(&recorder, 1, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let from = objects(&invented.stored().join("rec")).remove(0);
+    let to = dir
+        .stored()
+        .join(from.strip_prefix(invented.stored()).unwrap());
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(&from, &to).unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    session(&recorder, 1, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let found = check_with_spool(&dir).await.findings;
+    let unlogged = |f: &Finding| matches!(f, Finding::Unlogged { first: 0, .. });
+    assert!(found.iter().any(unlogged), "{found:?}");
+    open.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+}
+
+/// A session's start is written when its connection is permitted, and that can take people a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_began_long_before_its_record_is_no_false_alarm() {
+    let dir = TempDir::new();
+    let mut options = dir.options();
+    options.limits.publish_every = Duration::from_secs(3600);
+    let (recorder, _) = crate::Recorder::open(options).await.unwrap();
+    session(&recorder, 1, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let mut held = start();
+    let mut info = (*held.info).clone();
+    info.started = SystemTime::now() - Duration::from_secs(900);
+    held.info = Arc::new(info);
+    let journal = recorder.open(held).await.unwrap();
+    act(&*journal, 0..2, 10).await;
+    journal.close(end()).await.unwrap();
+    // Stored, and its leaves are not.
+    eventually("a second session", || {
+        objects(&dir.stored())
+            .iter()
+            .filter(|p| p.to_string_lossy().contains("/rec/"))
+            .count()
+            == 2
+    })
+    .await;
+    let report = dir.verify().await;
+    assert_eq!(report.severity(), Severity::Note, "{:?}", report.findings);
+    let early = |f: &Finding| matches!(f, Finding::NotLoggedYet { .. });
+    assert!(report.findings.iter().any(early), "{:?}", report.findings);
+    recorder.shutdown(SHORT).await;
+    assert_eq!(check(&dir, trusted(&dir)).await, []);
+}
+
+/// Names that are no more than what a client wrote, or a person's, are not in leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_name_no_unknown_thing_and_no_role() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let journal = recorder.open(start()).await.unwrap();
+    let mut typed = intent(0, "select 1");
+    let access = |action, resource| Access {
+        action,
+        resource,
+        target: None,
+    };
+    typed.accesses = vec![
+        access(
+            Action::PostgresSelect,
+            Resource::PgTable {
+                database: "shop".into(),
+                schema: "public".into(),
+                table: "typed@example.com".into(),
+                known: false,
+                labels: Default::default(),
+            },
+        ),
+        access(
+            Action::PostgresSelect,
+            Resource::PgRole {
+                role: "john.doe".into(),
+            },
+        ),
+    ];
+    let risk = pipeline::Risk {
+        labels: ["sql-injection".into(), "seen: SELECT * FROM x".into()].into(),
+        ..Default::default()
+    };
+    typed.risk = Arc::new(risk);
+    journal.intent(typed).await.unwrap();
+    journal.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    let mut seen = 0;
+    for path in objects(&dir.stored().join("log")) {
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        for plain in ["typed@", "john", "seen: ", "alice", "bob"] {
+            assert!(!text.contains(plain), "{plain}: {text}");
+        }
+        seen += usize::from(text.contains("PgTable::?") && text.contains("sql-injection"));
+    }
+    assert!(seen > 0);
+}
+
+fn log_dir(dir: &TempDir, log: Uuid) -> PathBuf {
+    dir.spool().join(names::prefix(log))
+}
+
+/// A Weir that could store nothing and was killed; gives its log.
+async fn killed_before_it_was_stored(dir: &TempDir) -> Uuid {
+    let (recorder, _) = dir.open().await;
+    block_store(dir);
+    session(&recorder, 2, 10).await;
+    recorder.shutdown(Duration::from_millis(300)).await;
+    std::fs::remove_file(dir.stored()).unwrap();
+    recorder.control_stream()
+}
+
+/// Any bit of what a log's end is known by: it is put aside, and what the write-ahead log still has gets
+/// its leaves from the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_altered_edge_is_not_believed() {
+    for part in ["next_record", "ts_ns", "size", "root", "note", "tiles", ""] {
+        let dir = TempDir::new();
+        let log = killed_before_it_was_stored(&dir).await;
+        let path = log_dir(&dir, log).join("edge");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let at = text
+            .find(&format!("\"{part}\":"))
+            .map_or(3, |at| at + part.len() + 6);
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (recorder, report) = dir.open().await;
+        assert!(
+            report.gaps.iter().any(|g| g.contains("log")),
+            "{part}: {report:?}"
+        );
+        recorder.shutdown(SHORT).await;
+        assert!(!log_dir(&dir, log).exists());
+        let found = check(&dir, trusted(&dir)).await;
+        let unlogged = |f: &&Finding| matches!(f, Finding::Unlogged { .. });
+        let all_unlogged = found.iter().filter(unlogged).count();
+        // Segments that were sealed are not in the write-ahead log any more, perhaps.
+        assert!(all_unlogged <= 2, "{part}: {found:?}");
+    }
+}
+
+/// A spool as it was some time ago: the store's newest checkpoint does not go back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_never_goes_back() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    session(&recorder, 1, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let earlier = TempDir::new();
+    crash_copy(&dir.spool(), &earlier.spool());
+    session(&recorder, 1, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    kill(&recorder).await;
+    let path = dir
+        .stored()
+        .join(names::object(recorder.control_stream(), names::CHECKPOINT));
+    let later = std::fs::read(&path).unwrap();
+    let mut options = earlier.options();
+    options.store = StoreConfig::Directory(dir.stored());
+    let (restored, _) = crate::Recorder::open(options).await.unwrap();
+    eventually("the conflict is noticed", || {
+        objects(&earlier.spool().join("quarantine")).len() > 1
+    })
+    .await;
+    restored.shutdown(SHORT).await;
+    assert_eq!(std::fs::read(&path).unwrap(), later);
+    let found = check(&dir, trusted(&dir)).await;
+    let gap = |f: &Finding| matches!(f, Finding::Gap { what, .. } if what.contains("log"));
+    assert!(found.iter().any(gap), "{found:?}");
+    assert!(failures(&found) > 0, "two histories: {found:?}");
+}
+
+/// The write-ahead log is damaged, and leaves tell of what was in it: a gap, which is on record.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_lost_behind_their_leaves_are_a_gap() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let journal = recorder.open(start()).await.unwrap();
+    act(&*journal, 0..10, 100).await;
+    journal.settle().await.unwrap();
+    // Until all of it is under a durable checkpoint.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let crashed = TempDir::new();
+    kill(&recorder).await;
+    crash_copy(&dir.spool(), &crashed.spool());
+    let wal = objects(&crashed.spool().join("wal")).pop().unwrap();
+    let mut bytes = std::fs::read(&wal).unwrap();
+    bytes[6000] ^= 4;
+    std::fs::write(&wal, bytes).unwrap();
+    let mut options = crashed.options();
+    options.store = StoreConfig::Directory(dir.stored());
+    let (recorder, report) = crate::Recorder::open(options).await.unwrap();
+    assert!(!report.gaps.is_empty());
+    recorder.shutdown(SHORT).await;
+    let options = VerifyOptions {
+        log_keys: trusted(&crashed),
+        ..VerifyOptions::default()
+    };
+    let report = verify_store(&dir.store(), &options).await.unwrap();
+    assert_eq!(report.severity(), Severity::Gap, "{:?}", report.findings);
+    let lost = |f: &Finding| matches!(f, Finding::Lost { .. });
+    assert!(report.findings.iter().any(lost), "{:?}", report.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tile_with_a_huge_number_does_no_harm() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    session(&recorder, 1, 10).await;
+    recorder.shutdown(SHORT).await;
+    let (path, log, _) = log_objects(&dir).remove(0);
+    let bytes = std::fs::read(path).unwrap();
+    let huge = dir.stored().join(names::prefix(log));
+    let huge = huge.join("tile/0/x018/x446/x744/x073/x709/x551/615");
+    std::fs::create_dir_all(huge.parent().unwrap()).unwrap();
+    std::fs::write(huge, bytes).unwrap();
+    let found = check(&dir, trusted(&dir)).await;
+    let strange = |f: &Finding| {
+        matches!(
+            f,
+            Finding::Log(LogFinding::Beyond { .. } | LogFinding::Stranger(_))
+        )
+    };
+    assert!(found.len() == 1 && found.iter().any(strange), "{found:?}");
+}
+
+/// Everything of a full file of leaves is stored, and the process dies before the next leaf.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_with_a_full_file_is_not_damaged() {
+    let dir = TempDir::new();
+    let options = dir.options();
+    let state = Arc::new(State::new(options.limits));
+    let logs = dir.spool().join("log");
+    let epoch = Uuid::now_v7();
+    let begin = Begin {
+        epoch,
+        control: epoch,
+        software: "x",
+        prev: None,
+    };
+    let disk = Arc::new(RealDisk);
+    let keys = Keys::open(&options.log).unwrap();
+    let mut sequencer = Sequencer::begin(state.clone(), disk.clone(), &logs, keys, &begin).unwrap();
+    for n in 1..spool::CHUNK {
+        let (item, encoded) = control_item(n);
+        sequencer.record(1, &item, &encoded).unwrap();
+    }
+    sequencer.checkpoint().unwrap();
+    let shared = sequencer.shared();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let publisher = Publisher {
+        state: state.clone(),
+        disk: disk.clone(),
+        objects: Objects::open(&StoreConfig::Directory(dir.stored())).unwrap(),
+        shared: shared.clone(),
+        old: Vec::new(),
+        quarantine: dir.spool().join("quarantine"),
+        control: 5,
+        stop: stop.clone(),
+    };
+    let running = tokio::spawn(publisher.run());
+    for _ in 0..2000 {
+        if shared.is_stored() {
+            break;
+        }
+        shared.hurry();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(shared.is_stored());
+    stop.cancel();
+    running.await.unwrap();
+    let found = spool::find(&*disk, &logs).unwrap();
+    assert!(found.damaged.is_empty());
+    for (dir, edge) in found.edges {
+        assert_eq!(edge.size, spool::CHUNK);
+        let left = publish::left_behind(dir, edge).unwrap();
+        assert!(left.is_ok(), "{:?}", left.err());
+    }
+}
