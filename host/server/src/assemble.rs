@@ -17,12 +17,14 @@ use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
-use recorder::{Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
+use recorder::{LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
-use crate::config::{self, Config, DEV_SUBJECT_PREFIX, RecordingStore, Secret, TlsFiles};
+use crate::config::{
+    self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles,
+};
 use crate::data_dir;
 
 /// Certificates are read again this often.
@@ -436,9 +438,19 @@ pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig
     })
 }
 
+/// The transparency log of the recordings, for the recorder and for whoever checks it.
+pub(crate) fn log_options(recording: &Recording) -> LogOptions {
+    LogOptions {
+        name: recording.log_name.clone(),
+        key: None,
+        key_dir: recording.key_dir.clone(),
+    }
+}
+
 fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     let recording = &config.recording;
     let mut options = RecorderOptions::new(&recording.spool_dir, store_config(&recording.store)?);
+    options.log = log_options(recording);
     options.limits.spool_bytes = recording.spool_limit;
     options.limits.segment_bytes = recording.segment_bytes;
     options.limits.segment_age = recording.segment_age;

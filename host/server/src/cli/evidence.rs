@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use recorder::{Severity, Store, StoreConfig, VerifyOptions, VerifyReport};
+use recorder::{Severity, Store, StoreConfig, TrustedKey, VerifyOptions, VerifyReport};
 
-use crate::assemble::store_config;
+use crate::assemble::{log_options, store_config};
 use crate::config::Config;
 
 /// Where the recordings are.
@@ -65,6 +65,10 @@ pub(super) struct VerifyArgs {
     /// The spool of the Weir that writes to the store, too; with a configuration, it is known.
     #[arg(long)]
     spool: Option<PathBuf>,
+    /// A key whose transparency logs are believed, as `name+hash+key`; may be given more than once. With
+    /// a configuration, the key of its own logs is known.
+    #[arg(long = "log-key", value_name = "KEY")]
+    log_keys: Vec<TrustedKey>,
 }
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -89,6 +93,11 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let (store, config) = args.place.open()?;
+    let mut log_keys = args.log_keys;
+    if let Some(config) = &config {
+        log_keys.extend(recorder::own_key(&log_options(&config.recording))?);
+    }
+    let trusted = !log_keys.is_empty();
     // The configuration may be read on another machine than that of its Weir. A spool that was asked
     // for must be there.
     let known = config
@@ -98,10 +107,11 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let options = VerifyOptions {
         session: args.session,
         spool: spool.clone(),
+        log_keys,
         ..VerifyOptions::default()
     };
     let report = recorder::verify_store(&store, &options).await?;
-    print(&report);
+    print(&report, trusted);
     let mut severity = report.severity();
     if let Some(spool) = spool {
         let wal = recorder::verify_wal(&spool)
@@ -128,7 +138,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn print(report: &VerifyReport) {
+fn print(report: &VerifyReport, trusted: bool) {
     println!(
         "{} session(s), {} complete; {} control stream(s) in {} chain(s); {} segments, {} records, \
          {} recorded bytes",
@@ -144,6 +154,19 @@ fn print(report: &VerifyReport) {
         "{} actions permitted ({} with unknown outcome), {} refused; {} segments anchored",
         report.intents, report.unknown, report.refusals, report.anchors
     );
+    println!(
+        "{} transparency log(s) in {} chain(s), {} leaves, {} signed checkpoints",
+        report.logs, report.log_chains, report.leaves, report.checkpoints
+    );
+    for key in &report.signers {
+        let word = match trusted {
+            true => "signed with the key you trust",
+            false => {
+                "signed with a key that nobody vouched for (name it with --log-key if it is yours)"
+            }
+        };
+        println!("{word}: {key}");
+    }
     for finding in &report.findings {
         let word = match finding.severity() {
             Severity::Note => "note",

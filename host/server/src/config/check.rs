@@ -218,7 +218,25 @@ fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path
         segment_age: Duration::from_secs(raw.segment_seconds.map_or(300, |v| {
             within(r, "recording.segment_seconds", v, 1, 86_400)
         })),
+        log_name: raw
+            .log_name
+            .map_or("weir".to_owned(), |name| log_name(r, name)),
+        key_dir: raw
+            .key_dir
+            .map_or(data_dir.join("keys"), |dir| base.join(dir)),
     }
+}
+
+/// The name of a key in C2SP signed-note, with room for what makes it one log's.
+fn log_name(r: &mut Report<'_>, name: Spanned<String>) -> String {
+    let span = name.span();
+    let name = name.into_inner();
+    let wrong = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+    if name.is_empty() || name.len() > 200 || name.ends_with('/') || name.contains(wrong) {
+        let what = "at most 200 characters without spaces and +, such as weir.example.com/prod";
+        r.add("recording.log_name", span, what);
+    }
+    name
 }
 
 fn s3_store(

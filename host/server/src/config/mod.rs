@@ -180,6 +180,10 @@ pub struct Recording {
     pub spool_limit: u64,
     pub segment_bytes: u64,
     pub segment_age: Duration,
+    /// What the names of this Weir's transparency logs begin with.
+    pub log_name: String,
+    /// Where the keys of the logs are, and are made.
+    pub key_dir: PathBuf,
 }
 
 #[derive(Debug, Clone)]

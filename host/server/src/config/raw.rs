@@ -238,6 +238,8 @@ pub(super) struct RawRecording {
     pub(super) spool_limit_bytes: Option<Spanned<u64>>,
     pub(super) segment_bytes: Option<Spanned<u64>>,
     pub(super) segment_seconds: Option<Spanned<u64>>,
+    pub(super) log_name: Option<Spanned<String>>,
+    pub(super) key_dir: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
