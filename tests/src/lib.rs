@@ -12,6 +12,7 @@
 pub mod bundle;
 pub mod certificates;
 pub mod dataset;
+pub mod golog;
 pub mod http;
 pub mod oidc;
 pub mod paths;

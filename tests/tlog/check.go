@@ -4,6 +4,7 @@
 //	check log DIR      the log in DIR/log is whole, and goes on from DIR/earlier
 //	check altered DIR  each alteration of it on standard input is refused
 //	check proof DIR    DIR/proof proves that DIR/entry is in a log
+//	check stored DIR   DIR is a log as Weir stores it: with its key, and every checkpoint that it had
 //
 // DIR/keys has the public keys: that of the log, and that of its witness. What x/mod does not know,
 // cosignatures and proof files, is implemented here from their specifications.
@@ -34,7 +35,7 @@ const height = 8
 
 func main() {
 	if len(os.Args) != 3 {
-		fail(errors.New("usage: check log|altered|proof DIR"))
+		fail(errors.New("usage: check log|altered|proof|stored DIR"))
 	}
 	said, err := run(os.Args[1], os.Args[2])
 	if err != nil {
@@ -49,6 +50,9 @@ func fail(err error) {
 }
 
 func run(what, dir string) (string, error) {
+	if what == "stored" {
+		return checkStored(dir)
+	}
 	k, err := readKeys(filepath.Join(dir, "keys"))
 	if err != nil {
 		return "", err
@@ -75,8 +79,16 @@ func run(what, dir string) (string, error) {
 
 // ---- keys
 
+// Whose signatures a checkpoint must have, in this order.
 type keys struct {
 	log, witness note.Verifier
+}
+
+func (k *keys) all() []note.Verifier {
+	if k.witness == nil {
+		return []note.Verifier{k.log}
+	}
+	return []note.Verifier{k.log, k.witness}
 }
 
 func readKeys(file string) (*keys, error) {
@@ -136,19 +148,22 @@ func (c *cosigner) Verify(text, sig []byte) bool {
 
 // ---- checkpoints
 
-// Opens a checkpoint that both the log and its witness must have signed, and nobody else. x/mod reads
+// Opens a checkpoint that the log, and its witness if it has one, must have signed, and nobody else. x/mod reads
 // base64 more leniently than it is written, so it is held against its one spelling here.
 func openCheckpoint(k *keys, b []byte) (tlog.Tree, error) {
 	var none tlog.Tree
-	n, err := note.Open(b, note.VerifierList(k.log, k.witness))
+	want := k.all()
+	n, err := note.Open(b, note.VerifierList(want...))
 	if err != nil {
 		return none, err
 	}
-	if len(n.Sigs) != 2 || len(n.UnverifiedSigs) != 0 {
+	if len(n.Sigs) != len(want) || len(n.UnverifiedSigs) != 0 {
 		return none, fmt.Errorf("%d signatures by known keys, %d by others", len(n.Sigs), len(n.UnverifiedSigs))
 	}
-	if n.Sigs[0].Name != k.log.Name() || n.Sigs[1].Name != k.witness.Name() {
-		return none, errors.New("signed by others, or in another order")
+	for i, v := range want {
+		if n.Sigs[i].Name != v.Name() {
+			return none, errors.New("signed by others, or in another order")
+		}
 	}
 	written := n.Text + "\n"
 	for _, s := range n.Sigs {
@@ -378,6 +393,56 @@ func checkProofs(k *keys, tree tlog.Tree, files map[string][]byte, stored []tlog
 		return fmt.Errorf("consistency with %d: %v", earlier.N, err)
 	}
 	return nil
+}
+
+// ---- logs in a store
+
+// The newest checkpoint's tree as a whole, and every checkpoint that there was as one that it goes on from.
+func checkStored(dir string) (string, error) {
+	vkey, err := os.ReadFile(filepath.Join(dir, "vkey"))
+	if err != nil {
+		return "", err
+	}
+	log, err := note.NewVerifier(strings.TrimSpace(string(vkey)))
+	if err != nil {
+		return "", fmt.Errorf("the log's key: %v", err)
+	}
+	k := &keys{log: log}
+	files := make(map[string][]byte)
+	files["log/checkpoint"], err = os.ReadFile(filepath.Join(dir, "checkpoint"))
+	if err != nil {
+		return "", err
+	}
+	tree, err := openCheckpoint(k, files["log/checkpoint"])
+	if err != nil {
+		return "", fmt.Errorf("checkpoint: %v", err)
+	}
+	for _, t := range tilesOf(tree.N) {
+		paths := []string{pathOf(t)}
+		if t.L == 0 {
+			t.L = -1
+			paths = append(paths, pathOf(t))
+		}
+		for _, path := range paths {
+			files[path], err = os.ReadFile(filepath.Join(dir, strings.TrimPrefix(path, "log/")))
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+	archived, err := filepath.Glob(filepath.Join(dir, "checkpoints", "*"))
+	if err != nil || len(archived) == 0 {
+		return "", fmt.Errorf("no checkpoints are kept: %v", err)
+	}
+	for _, file := range archived {
+		if files["earlier"], err = os.ReadFile(file); err != nil {
+			return "", err
+		}
+		if _, err := checkLog(k, files); err != nil {
+			return "", fmt.Errorf("%s: %v", filepath.Base(file), err)
+		}
+	}
+	return fmt.Sprintf("%d leaves, %d checkpoints", tree.N, len(archived)), nil
 }
 
 // ---- alterations

@@ -1,18 +1,15 @@
 //! The logs, what is done to them, and what Go says.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use tlog::{
     Checkpoint, CosignatureSigner, Ed25519Signer, Kind, Limits, Note, ProofFile, TILE_WIDTH, Tile,
     TileMap, Tree, inclusion_proof, inclusion_tiles, leaf_hash, push_entry, sign_checkpoint,
     tiles_of,
 };
+use weir_tests::golog;
 use weir_tests::proc::Scratch;
-use weir_tests::{paths, skip};
 
 const ORIGIN: &str = "logs.example.test/weir/1";
 const WITNESS: &str = "witness.example.test/w1";
@@ -24,57 +21,12 @@ const LARGE: [(u64, u64); 2] = [(65_536, 65_535), (70_000, 23_333)];
 /// In small logs one byte of so many is altered, and the first and last of each file.
 const EVERY: usize = 97;
 
-/// The checker, built once; `None` where Go is not installed.
-fn checker() -> Option<&'static Path> {
-    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        if !paths::go_tlog() {
-            skip::not_installed("logs checked by Go's implementation: Go is not installed");
-            return None;
-        }
-        let dir = paths::target().join("tlog-check");
-        let program = dir.join("check");
-        let built = Command::new("go")
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg(paths::root().join("tests/tlog/check.go"))
-            .env("GO111MODULE", "off")
-            .env("GOPATH", paths::GOPATH)
-            .env("GOCACHE", dir.join("cache"))
-            .env_remove("GOFLAGS")
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "{}", said(&built));
-        Some(program)
-    });
-    built.as_deref()
+fn is_here() -> bool {
+    golog::checker().unwrap().is_some()
 }
 
-fn said(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
-}
-
-/// Has Go check it; what it says, or why it refuses.
 fn check(what: &str, dir: &Path, input: &str) -> Result<String, String> {
-    let mut child = Command::new(checker().unwrap())
-        .arg(what)
-        .arg(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It reads all of it before it says anything.
-    let mut stdin = child.stdin.take().unwrap();
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let out = child.wait_with_output().unwrap();
-    match out.status.code() {
-        Some(0) => Ok(said(&out)),
-        // Go exits with 2 where it panics: that is no refusal.
-        Some(1) => Err(said(&out)),
-        _ => panic!("{}", said(&out)),
-    }
+    golog::check(what, dir, input).unwrap()
 }
 
 /// Entries of all kinds of lengths, the shortest and the longest among them.
@@ -189,7 +141,7 @@ fn whole(name: &str, bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn go_verifies_what_was_written_and_refuses_every_altered_byte() {
-    if checker().is_none() {
+    if !is_here() {
         return;
     }
     for (size, earlier) in SMALL {
@@ -219,7 +171,7 @@ fn go_verifies_what_was_written_and_refuses_every_altered_byte() {
 
 #[test]
 fn go_verifies_large_logs_and_refuses_them_altered() {
-    if checker().is_none() {
+    if !is_here() {
         return;
     }
     for (size, earlier) in LARGE {
@@ -257,7 +209,7 @@ fn go_verifies_large_logs_and_refuses_them_altered() {
 /// it was; neither does one that is shorter than it was.
 #[test]
 fn go_refuses_a_log_that_was_rewritten() {
-    if checker().is_none() {
+    if !is_here() {
         return;
     }
     let mut log = Log::write(300, 257);
@@ -286,7 +238,7 @@ fn go_refuses_a_log_that_was_rewritten() {
 
 #[test]
 fn go_accepts_proof_files_and_refuses_them_altered() {
-    if checker().is_none() {
+    if !is_here() {
         return;
     }
     let log = Log::write(70_000, 1);

@@ -15,6 +15,7 @@ pub mod key;
 pub mod leaf;
 pub mod names;
 pub mod publish;
+mod reader;
 pub mod sequence;
 pub mod spool;
 pub mod subject;
