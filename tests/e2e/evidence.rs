@@ -129,11 +129,18 @@ fn what_was_recorded_is_in_a_log_that_others_verify() {
         .unwrap()
         .to_owned();
     let copy = shop.weir.home.join("data/recordings").display().to_string();
+    let kept = dirs[0].join("checkpoint").display().to_string();
     let with = |key: &str| {
-        let out = shop
-            .weir
-            .bare_cli(&["verify", "--store", &copy, "--log-key", key])
-            .unwrap();
+        let args = [
+            "verify",
+            "--store",
+            &copy,
+            "--log-key",
+            key,
+            "--checkpoint",
+            &kept,
+        ];
+        let out = shop.weir.bare_cli(&args).unwrap();
         (out.ok(), out.all())
     };
     let (ok, said) = with(&key);

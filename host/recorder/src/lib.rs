@@ -58,7 +58,7 @@ mod verify_stream;
 mod verify_wal;
 mod wal;
 
-pub use crate::log::check::{LogFinding, TrustedKey, TrustedKeyError};
+pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key};
 pub use keys::{Day, SegmentKey};
 pub use options::{Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig};

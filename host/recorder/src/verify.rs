@@ -11,7 +11,7 @@ use crate::convert::ns;
 use crate::doc::{ControlStartDoc, MarkDoc, StreamRefDoc};
 use crate::keys::SegmentKey;
 use crate::log;
-use crate::log::check::{LogFinding, Logs, TrustedKey};
+use crate::log::check::{KeptCheckpoint, LogFinding, Logs, TrustedKey};
 use crate::objects::StoreError;
 use crate::record::{Kind, NO_STREAM, Record};
 use crate::spool::Spool;
@@ -31,6 +31,8 @@ pub struct VerifyOptions {
     pub spool: Option<PathBuf>,
     /// Keys whose logs are believed. None: whatever signed, and the report says what did.
     pub log_keys: Vec<TrustedKey>,
+    /// Checkpoints that somebody kept: what they cover must still be there.
+    pub kept: Vec<KeptCheckpoint>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -236,7 +238,8 @@ pub async fn verify_store(
             .map_err(std::io::Error::other)??,
         None => Vec::new(),
     };
-    run.logs = log::check::check(store.objects(), &options.log_keys, &waiting).await?;
+    run.logs =
+        log::check::check(store.objects(), &options.log_keys, &waiting, &options.kept).await?;
     // Control streams first, all of them: they know which segments there must be.
     let control = run.streams(true, Days::default()).await?;
     for (stream, keys) in control {

@@ -79,10 +79,6 @@ impl Run<'_> {
         self.report.leaves = self.logs.leaves;
         self.report.checkpoints = self.logs.checkpoints;
         self.report.signers = std::mem::take(&mut self.logs.signers).into_iter().collect();
-        if self.logs.seen.is_empty() && !empty {
-            self.report.findings.push(Finding::NoLog);
-            return Ok(());
-        }
         let wrong = std::mem::take(&mut self.logs.wrong);
         let now = self.began_ns;
         let findings = wrong.into_iter().map(|wrong| match wrong {
@@ -92,6 +88,10 @@ impl Run<'_> {
             wrong => Finding::Log(wrong),
         });
         self.report.findings.extend(findings);
+        if self.logs.seen.is_empty() && !empty {
+            self.report.findings.push(Finding::NoLog);
+            return Ok(());
+        }
         self.check_controls_have_logs().await?;
         self.check_unlogged();
         self.check_missing().await?;

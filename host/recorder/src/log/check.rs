@@ -83,6 +83,8 @@ pub enum LogFinding {
     Stranger(String),
     #[error("log {log} has no checkpoint")]
     NoCheckpoint { log: Uuid },
+    #[error("the checkpoint {name}: {why}")]
+    Kept { name: String, why: String },
     #[error("log {log} had {was} leaves in the store, and has {is}")]
     RolledBack { log: Uuid, was: u64, is: u64 },
     #[error("log {log}: {what}: {why}")]
@@ -114,16 +116,45 @@ pub enum LogFinding {
     },
 }
 
-/// Reads and checks every log of a store, together with what waits in a spool.
+/// A checkpoint that somebody kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCheckpoint {
+    /// What it is called in findings, such as the name of its file.
+    pub name: String,
+    pub note: Vec<u8>,
+}
+
+impl KeptCheckpoint {
+    /// The log that it says it is of.
+    fn log(&self) -> Option<Uuid> {
+        let text = std::str::from_utf8(&self.note).ok()?;
+        let (_, epoch) = text.lines().next()?.rsplit_once('/')?;
+        epoch.parse().ok()
+    }
+}
+
+/// Reads and checks every log of a store, together with what waits in a spool and what somebody kept.
 pub async fn check(
     objects: &Objects,
     trusted: &[TrustedKey],
     waiting: &[Waiting],
+    kept: &[KeptCheckpoint],
 ) -> Result<Logs, StoreError> {
     let mut logs = Logs::default();
     let mut found: BTreeMap<Uuid, Vec<Part>> = BTreeMap::new();
     for log in waiting {
         found.entry(log.edge.epoch).or_default();
+    }
+    for checkpoint in kept {
+        match checkpoint.log() {
+            Some(log) => {
+                found.entry(log).or_default();
+            }
+            None => logs.wrong.push(LogFinding::Kept {
+                name: checkpoint.name.clone(),
+                why: "it is not a checkpoint of a Weir".into(),
+            }),
+        }
     }
     for object in objects.list(names::ROOT).await? {
         match names::parse(&object.key) {
@@ -135,7 +166,8 @@ pub async fn check(
         logs.seen.insert(log);
         let waiting = waiting.iter().find(|w| w.edge.epoch == log);
         let mut reader = Reader::new(objects, log, waiting, &mut logs);
-        reader.log(&parts, trusted).await?;
+        let kept = kept.iter().filter(|kept| kept.log() == Some(log));
+        reader.log(&parts, trusted, kept.collect()).await?;
     }
     logs.check_order();
     Ok(logs)

@@ -7,7 +7,7 @@ use tlog::{Checkpoint, Hash, Kind, Tile, Tree};
 use uuid::Uuid;
 
 use crate::keys::SegmentKey;
-use crate::log::check::{CheckedLog, LogFinding, Logs, TrustedKey};
+use crate::log::check::{CheckedLog, KeptCheckpoint, LogFinding, Logs, TrustedKey};
 use crate::log::leaf::{Leaf, body_hash};
 use crate::log::names::{self, Part};
 use crate::log::spool::{BUNDLE, Cursor, Waiting};
@@ -56,7 +56,12 @@ impl<'a> Reader<'a> {
         self.objects.find(&names::object(self.log, path)).await
     }
 
-    pub async fn log(&mut self, parts: &[Part], trusted: &[TrustedKey]) -> Result<(), StoreError> {
+    pub async fn log(
+        &mut self,
+        parts: &[Part],
+        trusted: &[TrustedKey],
+        kept: Vec<&KeptCheckpoint>,
+    ) -> Result<(), StoreError> {
         let log = self.log;
         let mut paths = Vec::new();
         for part in parts {
@@ -128,11 +133,39 @@ impl<'a> Reader<'a> {
         if is < was {
             self.wrong(LogFinding::RolledBack { log, was, is });
         }
+        self.kept(kept, verifier, newest.as_ref(), trusted);
         match newest {
             Some(newest) => self.tree(newest).await,
             None => {
                 self.wrong(LogFinding::NoCheckpoint { log });
                 Ok(())
+            }
+        }
+    }
+
+    /// The log must still hold what it held when somebody kept these.
+    fn kept(
+        &mut self,
+        kept: Vec<&KeptCheckpoint>,
+        verifier: Option<tlog::Ed25519Verifier>,
+        newest: Option<&Checkpoint>,
+        trusted: &[TrustedKey],
+    ) {
+        let is = newest.map_or(0, |newest| newest.size);
+        for KeptCheckpoint { name, note } in kept {
+            let verifier = match &verifier {
+                Some(verifier) => Some(verifier.clone()),
+                None => self.verifier(name, note, "", trusted),
+            };
+            let opened = verifier.and_then(|verifier| self.open(name, note, &verifier));
+            let Some(checkpoint) = opened else { continue };
+            if checkpoint.size > is {
+                let (log, was) = (self.log, checkpoint.size);
+                self.wrong(LogFinding::RolledBack { log, was, is });
+            } else {
+                // Held against the tree when that is as large.
+                let signed = (name.clone(), checkpoint.size, checkpoint.root);
+                self.signed.push(signed);
             }
         }
     }

@@ -521,7 +521,7 @@ async fn many_leaves_are_stored_and_leave_the_spool() {
     published.await.unwrap();
     assert!(state.poisoned().is_none(), "{:?}", state.poisoned());
     let objects = Objects::open(&StoreConfig::Directory(dir.stored())).unwrap();
-    let logs_found = crate::log::check::check(&objects, &trusted(&dir), &[])
+    let logs_found = crate::log::check::check(&objects, &trusted(&dir), &[], &[])
         .await
         .unwrap();
     assert_eq!(logs_found.wrong, []);

@@ -19,7 +19,9 @@ use crate::log::sequence::{Begin, Sequencer};
 use crate::log::spool;
 use crate::objects::Objects;
 use crate::state::State;
-use crate::{Finding, Severity, StoreConfig, VerifyOptions, VerifyReport, verify_store};
+use crate::{
+    Finding, KeptCheckpoint, Severity, StoreConfig, VerifyOptions, VerifyReport, verify_store,
+};
 
 /// As whoever stands at Weir's own machine.
 async fn check_with_spool(dir: &TempDir) -> VerifyReport {
@@ -352,4 +354,82 @@ async fn a_log_that_ends_with_a_full_file_is_not_damaged() {
         let left = publish::left_behind(dir, edge).unwrap();
         assert!(left.is_ok(), "{:?}", left.err());
     }
+}
+
+async fn check_against(dir: &TempDir, kept: Vec<u8>) -> Vec<Finding> {
+    let options = VerifyOptions {
+        log_keys: trusted(dir),
+        kept: vec![KeptCheckpoint {
+            name: "kept".into(),
+            note: kept,
+        }],
+        ..VerifyOptions::default()
+    };
+    verify_store(&dir.store(), &options).await.unwrap().findings
+}
+
+/// Everything as it was some time ago, and consistent: who kept a later checkpoint can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_checkpoint_shows_that_everything_was_rolled_back() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    session(&recorder, 2, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    let log = recorder.control_stream();
+    let path = dir.stored().join(names::object(log, names::CHECKPOINT));
+    let earlier = std::fs::read(&path).unwrap();
+    let before = TempDir::new();
+    copy_all(&dir.stored(), &before.stored());
+    session(&recorder, 2, 10).await;
+    recorder.shutdown(SHORT).await;
+    let later = std::fs::read(&path).unwrap();
+    assert_eq!(check_against(&dir, earlier).await, []);
+    assert_eq!(check_against(&dir, later.clone()).await, []);
+    std::fs::remove_dir_all(dir.stored()).unwrap();
+    copy_all(&before.stored(), &dir.stored());
+    let back = |f: &Finding| matches!(f, Finding::Log(LogFinding::RolledBack { .. }));
+    let found = check_against(&dir, later.clone()).await;
+    assert!(failures(&found) == 1 && found.iter().any(back), "{found:?}");
+    // And without the log at all.
+    std::fs::remove_dir_all(dir.stored().join("log")).unwrap();
+    let found = check_against(&dir, later).await;
+    assert!(found.iter().any(back), "{found:?}");
+    // What is none is told of, too.
+    let none = check_against(&dir, b"hello".to_vec()).await;
+    let no = |f: &Finding| matches!(f, Finding::Log(LogFinding::Kept { .. }));
+    assert!(none.iter().any(no), "{none:?}");
+}
+
+/// Whoever has the key signs another history: it does not hold against a checkpoint of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_checkpoint_shows_another_history() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    session(&recorder, 2, 10).await;
+    recorder.shutdown(SHORT).await;
+    let log = recorder.control_stream();
+    let path = dir.stored().join(names::object(log, names::CHECKPOINT));
+    let kept = std::fs::read(&path).unwrap();
+    assert_eq!(check_against(&dir, kept.clone()).await, []);
+    let keys = Keys::open(&dir.options().log).unwrap();
+    let origin = recorder.log_origin();
+    let other = tlog::Checkpoint {
+        origin: origin.to_owned(),
+        size: 5,
+        root: [7; 32],
+        extensions: Vec::new(),
+    };
+    let signer = keys.log.signer(origin).unwrap();
+    let signed = tlog::sign_checkpoint(&other, &*signer).unwrap();
+    let found = check_against(&dir, signed.into_bytes()).await;
+    let differs = |f: &Finding| matches!(f, Finding::Log(LogFinding::Checkpoint { what, .. }) if what == "kept");
+    assert!(
+        failures(&found) == 1 && found.iter().any(differs),
+        "{found:?}"
+    );
+    // A bit of the kept one itself.
+    let mut bad = kept;
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    assert!(failures(&check_against(&dir, bad).await) > 0);
 }

@@ -306,7 +306,7 @@ fn edges(spool: &Path) -> Vec<Vec<u8>> {
     logs.into_iter().map(edge).collect()
 }
 
-fn copy_all(from: &Path, to: &Path) {
+pub fn copy_all(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -1,12 +1,14 @@
 //! `weir replay` and `weir verify`: reading the evidence. Neither needs a running Weir.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use recorder::{Severity, Store, StoreConfig, TrustedKey, VerifyOptions, VerifyReport};
+use recorder::{
+    KeptCheckpoint, Severity, Store, StoreConfig, TrustedKey, VerifyOptions, VerifyReport,
+};
 
 use crate::assemble::{log_options, store_config};
 use crate::config::Config;
@@ -69,6 +71,10 @@ pub(super) struct VerifyArgs {
     /// a configuration, the key of its own logs is known.
     #[arg(long = "log-key", value_name = "KEY")]
     log_keys: Vec<TrustedKey>,
+    /// A checkpoint of a transparency log that you kept: what it covers must still be there. May be given
+    /// more than once.
+    #[arg(long = "checkpoint", value_name = "FILE")]
+    checkpoints: Vec<PathBuf>,
 }
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -98,6 +104,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         log_keys.extend(recorder::own_key(&log_options(&config.recording))?);
     }
     let trusted = !log_keys.is_empty();
+    let kept = kept(&args.checkpoints)?;
     // The configuration may be read on another machine than that of its Weir. A spool that was asked
     // for must be there.
     let known = config
@@ -108,6 +115,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         session: args.session,
         spool: spool.clone(),
         log_keys,
+        kept,
         ..VerifyOptions::default()
     };
     let report = recorder::verify_store(&store, &options).await?;
@@ -136,6 +144,25 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     };
     println!("{verdict}");
     Ok(code)
+}
+
+/// No checkpoint is longer.
+const MAX_CHECKPOINT: u64 = 1_000_000;
+
+fn kept(files: &[PathBuf]) -> anyhow::Result<Vec<KeptCheckpoint>> {
+    let read = |path: &PathBuf| {
+        let wrong = || format!("the checkpoint {}", path.display());
+        let mut note = Vec::new();
+        let file = std::fs::File::open(path).with_context(wrong)?;
+        file.take(MAX_CHECKPOINT + 1)
+            .read_to_end(&mut note)
+            .with_context(wrong)?;
+        Ok(KeptCheckpoint {
+            name: path.display().to_string(),
+            note,
+        })
+    };
+    files.iter().map(read).collect()
 }
 
 fn print(report: &VerifyReport, trusted: bool) {
