@@ -465,18 +465,14 @@ pub fn control_item(index: u64) -> (Item, Vec<u8>) {
     (item, encoded)
 }
 
-/// Past a full tile of level 1: its leaves leave the spool when the store has them, and the tree is what
-/// was signed.
-#[tokio::test(flavor = "multi_thread")]
-async fn many_leaves_are_stored_and_leave_the_spool() {
-    const LEAVES: u64 = 70_000;
-    let dir = TempDir::new();
+/// A log of so many leaves, all of which are stored, with a checkpoint after each so many; the process ends
+/// then. Gives its id and what is left.
+pub async fn a_stored_log(dir: &TempDir, leaves: u64, checkpoint_after: u64) -> (Uuid, Arc<State>) {
     let options: RecorderOptions = dir.options();
     let state = Arc::new(State::new(Limits {
         publish_every: Duration::from_millis(1),
         ..options.limits
     }));
-    let logs = dir.spool().join("log");
     let keys = Keys::open(&options.log).unwrap();
     let epoch = Uuid::now_v7();
     let begin = Begin {
@@ -486,24 +482,25 @@ async fn many_leaves_are_stored_and_leave_the_spool() {
         prev: None,
     };
     let disk = Arc::new(RealDisk);
+    let logs = dir.spool().join("log");
     let mut sequencer = Sequencer::begin(state.clone(), disk.clone(), &logs, keys, &begin).unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
+    let shared = sequencer.shared();
     let publisher = Publisher {
         state: state.clone(),
         disk,
         objects: Objects::open(&StoreConfig::Directory(dir.stored())).unwrap(),
-        shared: sequencer.shared(),
+        shared: shared.clone(),
         old: Vec::new(),
         quarantine: dir.spool().join("quarantine"),
         control: 5,
         stop: stop.clone(),
     };
-    let shared = sequencer.shared();
     let published = tokio::spawn(publisher.run());
-    for n in 1..LEAVES {
+    for n in 1..leaves {
         let (item, encoded) = control_item(n);
         sequencer.record(1, &item, &encoded).unwrap();
-        if n.is_multiple_of(9973) {
+        if n.is_multiple_of(checkpoint_after) {
             sequencer.checkpoint().unwrap();
         }
     }
@@ -514,11 +511,21 @@ async fn many_leaves_are_stored_and_leave_the_spool() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(120), wait)
-        .await
-        .unwrap();
+    let all = tokio::time::timeout(Duration::from_secs(120), wait).await;
+    all.expect("all of it is stored");
     stop.cancel();
     published.await.unwrap();
+    (epoch, state)
+}
+
+/// Past a full tile of level 1: its leaves leave the spool when the store has them, and the tree is what
+/// was signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_leaves_are_stored_and_leave_the_spool() {
+    const LEAVES: u64 = 70_000;
+    let dir = TempDir::new();
+    let (epoch, state) = a_stored_log(&dir, LEAVES, 9973).await;
+    let logs = dir.spool().join("log");
     assert!(state.poisoned().is_none(), "{:?}", state.poisoned());
     let objects = Objects::open(&StoreConfig::Directory(dir.stored())).unwrap();
     let logs_found = crate::log::check::check(&objects, &trusted(&dir), &[], &[])

@@ -8,17 +8,14 @@ use pipeline::ports::Journal;
 use pipeline::{Access, Action, Resource};
 use uuid::Uuid;
 
-use super::log::{check, control_item, failures, log_objects, trusted};
+use super::log::{a_stored_log, check, failures, log_objects, trusted};
 use super::support::*;
 use crate::disk::RealDisk;
 use crate::log::check::LogFinding;
 use crate::log::key::Keys;
 use crate::log::names::{self, Part};
-use crate::log::publish::{self, Publisher};
-use crate::log::sequence::{Begin, Sequencer};
+use crate::log::publish;
 use crate::log::spool;
-use crate::objects::Objects;
-use crate::state::State;
 use crate::{
     Finding, KeptCheckpoint, Severity, StoreConfig, VerifyOptions, VerifyReport, verify_store,
 };
@@ -306,48 +303,9 @@ async fn a_tile_with_a_huge_number_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_ends_with_a_full_file_is_not_damaged() {
     let dir = TempDir::new();
-    let options = dir.options();
-    let state = Arc::new(State::new(options.limits));
+    a_stored_log(&dir, spool::CHUNK, u64::MAX).await;
     let logs = dir.spool().join("log");
-    let epoch = Uuid::now_v7();
-    let begin = Begin {
-        epoch,
-        control: epoch,
-        software: "x",
-        prev: None,
-    };
-    let disk = Arc::new(RealDisk);
-    let keys = Keys::open(&options.log).unwrap();
-    let mut sequencer = Sequencer::begin(state.clone(), disk.clone(), &logs, keys, &begin).unwrap();
-    for n in 1..spool::CHUNK {
-        let (item, encoded) = control_item(n);
-        sequencer.record(1, &item, &encoded).unwrap();
-    }
-    sequencer.checkpoint().unwrap();
-    let shared = sequencer.shared();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let publisher = Publisher {
-        state: state.clone(),
-        disk: disk.clone(),
-        objects: Objects::open(&StoreConfig::Directory(dir.stored())).unwrap(),
-        shared: shared.clone(),
-        old: Vec::new(),
-        quarantine: dir.spool().join("quarantine"),
-        control: 5,
-        stop: stop.clone(),
-    };
-    let running = tokio::spawn(publisher.run());
-    for _ in 0..2000 {
-        if shared.is_stored() {
-            break;
-        }
-        shared.hurry();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(shared.is_stored());
-    stop.cancel();
-    running.await.unwrap();
-    let found = spool::find(&*disk, &logs).unwrap();
+    let found = spool::find(&RealDisk, &logs).unwrap();
     assert!(found.damaged.is_empty());
     for (dir, edge) in found.edges {
         assert_eq!(edge.size, spool::CHUNK);
