@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use tlog::{Checkpoint, Hash, Kind, Tile, Tree};
 use uuid::Uuid;
 
@@ -13,12 +14,18 @@ use crate::log::names::{self, Part};
 use crate::log::spool::{BUNDLE, Cursor, Waiting};
 use crate::objects::{Objects, StoreError};
 
+/// Objects that are asked for at the same time, and bundles that are asked for ahead.
+const AT_ONCE: usize = 32;
+const AHEAD: u64 = 32;
+
 pub struct Reader<'a> {
     objects: &'a Objects,
     log: Uuid,
     /// What the store does not have yet, if the spool is at hand.
     waiting: Option<&'a Waiting>,
     cursor: Option<Cursor>,
+    /// Objects that were asked for before they are looked at, since a store takes its time for each.
+    ahead: HashMap<String, Option<Bytes>>,
     /// The size of the newest stored checkpoint, and of the one that stands as such.
     stored: u64,
     head: Option<u64>,
@@ -40,6 +47,7 @@ impl<'a> Reader<'a> {
             log,
             waiting,
             cursor: None,
+            ahead: HashMap::new(),
             stored: 0,
             head: None,
             tiles: BTreeSet::new(),
@@ -52,8 +60,41 @@ impl<'a> Reader<'a> {
         self.out.wrong.push(finding);
     }
 
-    async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.objects.find(&names::object(self.log, path)).await
+    async fn get(&mut self, path: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.ahead.remove(path) {
+            Some(known) => Ok(known),
+            None => self.objects.find(&names::object(self.log, path)).await,
+        }
+    }
+
+    /// Asks for several objects at a time.
+    async fn ask_for(&mut self, paths: impl IntoIterator<Item = String>) -> Result<(), StoreError> {
+        let (objects, log) = (self.objects, self.log);
+        let asked = paths.into_iter().map(|path| async move {
+            let found = objects.find(&names::object(log, &path)).await?;
+            Ok::<_, StoreError>((path, found))
+        });
+        let mut found = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some((path, bytes)) = found.try_next().await? {
+            self.ahead.insert(path, bytes);
+        }
+        Ok(())
+    }
+
+    /// The next bundles, and the tiles of their hashes.
+    async fn look_ahead(&mut self, first: u64, size: u64) -> Result<(), StoreError> {
+        self.ahead.clear();
+        let full = |kind, index| Tile {
+            kind,
+            index,
+            width: 256,
+        };
+        let until = (size / BUNDLE).min(first.saturating_add(AHEAD));
+        let paths = (first..until).flat_map(|index| {
+            let of = [Kind::Entries, Kind::Level(0)];
+            of.map(|kind| full(kind, index).path())
+        });
+        self.ask_for(paths).await
     }
 
     pub async fn log(
@@ -89,6 +130,10 @@ impl<'a> Reader<'a> {
                 newest = self.open("the edge in the spool", note, verifier);
             }
         }
+        // All but that.
+        let (archived, _) = paths.split_at(paths.len().saturating_sub(1));
+        let archived: Vec<String> = archived.iter().map(|(path, _)| path.clone()).collect();
+        self.ask_for(archived).await?;
         for (path, size) in paths {
             let Some(note) = self.get(&path).await? else {
                 self.wrong(LogFinding::Missing { log, path });
@@ -260,6 +305,9 @@ impl<'a> Reader<'a> {
         }
         while tree.size() < signed.size {
             let first = tree.size();
+            if (first / BUNDLE).is_multiple_of(AHEAD) {
+                self.look_ahead(first / BUNDLE, signed.size).await?;
+            }
             let width = BUNDLE.min(signed.size - first);
             let Some((bundle, has)) = self.entries(first / BUNDLE, width).await? else {
                 return Ok(());
