@@ -88,6 +88,26 @@ fn a_session_is_replayed_and_verified_from_a_directory() {
     let (ok, said) = verify(&shop.weir);
     assert!(ok, "{said}");
     assert!(replay(&shop.weir, "0190a0a0-0000-7000-8000-000000000000").is_none());
+    // In the other formats as well.
+    for (format, holds) in [
+        ("jsonl", "\"kind\":\"intent\""),
+        ("asciicast-v2", "\"version\":2"),
+        ("asciicast-v3", "\"version\":3"),
+    ] {
+        let out = shop
+            .weir
+            .cli(None, &["replay", &session, "--format", format]);
+        let out = out.unwrap();
+        assert!(out.ok() && out.stdout.contains(holds), "{}", out.all());
+        assert!(out.stdout.contains("nothing is dropped here"));
+        assert!(leaks(out.stdout.as_bytes()).is_none(), "{format}");
+        for line in out.stdout.lines() {
+            let value: Result<serde_json::Value, _> = serde_json::from_str(line);
+            assert!(value.is_ok(), "{format}: {line}");
+        }
+    }
+    let args = ["replay", &session, "--format", "tape"];
+    assert!(!shop.weir.cli(None, &args).unwrap().ok());
 }
 
 /// Every record has a leaf in a signed log, which Go's implementation of transparency logs verifies, too.

@@ -165,6 +165,45 @@ fn civil(days: u64) -> (u16, u8, u8) {
     )
 }
 
+/// The reverse of [`civil`]: days since 1970-01-01; none for days before that, and for impossible ones.
+fn days(day: Day) -> Option<u64> {
+    let (year, month) = (u64::from(day.year), u64::from(day.month));
+    let year = year - u64::from(month <= 2);
+    let era = year / 400;
+    let yoe = year % 400;
+    let mp = (month + 9) % 12;
+    let doy = (153 * mp + 2) / 5 + u64::from(day.day) - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    let days = (era * 146_097 + doe).checked_sub(719_468)?;
+    let back = civil(days) == (day.year, day.month, day.day);
+    back.then_some(days)
+}
+
+/// Reads a time of RFC 3339 in UTC, such as [`timestamp`] writes it, with up to nine digits of a second.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if fraction.len() > 9
+        || !digits(fraction)
+        || !date.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    {
+        return None;
+    }
+    let mut parts = time.split(':');
+    let mut next = |below: u64| {
+        let part = parts.next().filter(|p| p.len() == 2 && digits(p))?;
+        part.parse::<u64>().ok().filter(|n| *n < below)
+    };
+    let (hours, minutes, seconds) = (next(24)?, next(60)?, next(60)?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let seconds = days(Day::parse(date)?)? * 86_400 + hours * 3600 + minutes * 60 + seconds;
+    let nanoseconds = format!("{fraction:0<9}").parse::<u64>().ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
 /// `2026-11-20T12:34:56.789012Z`.
 pub fn timestamp(ns: u64) -> String {
     let day = Day::of_ns(ns);
@@ -196,6 +235,44 @@ mod tests {
             (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
             assert_eq!(timestamp(ns), expect);
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for ns in [
+            0,
+            951_782_400_000_000_000,
+            1_709_251_199_999_999_000,
+            4_107_542_399_000_001_000,
+            4_107_542_400_000_000_000,
+        ] {
+            assert_eq!(parse_timestamp(&timestamp(ns)), Some(ns));
+        }
+        assert_eq!(parse_timestamp("1970-01-01T00:00:01Z"), Some(1_000_000_000));
+        assert_eq!(parse_timestamp("1970-01-01T00:00:00.5Z"), Some(500_000_000));
+        for wrong in [
+            "",
+            "Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00",
+            "1970-01-01 00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:60:00Z",
+            "1970-01-01T00:00:60Z",
+            "1970-02-30T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-00-01T00:00:00Z",
+            "1970-01-00T00:00:00Z",
+            "1970-01-01T0:00:00Z",
+            "1970-01-01T+1:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00.1234567890Z",
+            "1970-01-01T00:00:00:00Z",
+            "+970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+        ] {
+            assert_eq!(parse_timestamp(wrong), None, "{wrong}");
         }
     }
 

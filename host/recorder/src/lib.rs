@@ -28,6 +28,7 @@ mod commit;
 mod convert;
 pub mod disk;
 pub mod doc;
+mod export;
 pub mod fault;
 mod gathered;
 mod journal;
@@ -60,6 +61,7 @@ mod wal;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key};
+pub use export::{FormatError, Moment, MomentError, ReplayFormat, ReplayOptions};
 pub use keys::{Day, SegmentKey};
 pub use options::{Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 pub use recorder::{Recorder, ShutdownReport, Stats};

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use uuid::Uuid;
 
 use crate::doc::*;
+use crate::export::{Export, ReplayOptions};
 use crate::keys::timestamp;
 use crate::objects::StoreError;
 use crate::pgframes::{Frames, Writer};
@@ -43,11 +44,12 @@ pub struct ReplaySummary {
     pub complete: bool,
 }
 
-/// Prints the transcript of `session` to `out`. Stops with an error where the recording is missing
+/// Replays `session` to `out`. All of it is read and checked, also where a part is asked for. Stops with an error where the recording is missing
 /// or altered, after everything that came before.
 pub async fn replay(
     store: &Store,
     session: Uuid,
+    options: &ReplayOptions,
     out: &mut (dyn Write + Send),
 ) -> Result<ReplaySummary, ReplayError> {
     let keys = store.segments(false, session).await?;
@@ -55,6 +57,8 @@ pub async fn replay(
         return Err(ReplayError::NotFound(session));
     }
     let mut printer = Printer::new();
+    let mut export = Export::new(options, session, out);
+    let mut text = Vec::new();
     let mut expected = 0;
     let mut chain = crate::chain::stream_genesis(session.as_u128());
     for same_number in keys.chunk_by(|a, b| a.segment == b.segment) {
@@ -87,10 +91,14 @@ pub async fn replay(
         expected += 1;
         printer.summary.segments += 1;
         for record in segment.records() {
-            printer.record(&record, out)?;
+            text.clear();
+            printer.record(&record, &mut text)?;
+            export.record(&record, &text)?;
         }
     }
-    printer.finish(out)?;
+    text.clear();
+    printer.finish(&mut text)?;
+    export.end(&text)?;
     Ok(printer.summary)
 }
 

@@ -311,14 +311,19 @@ async fn replay_takes_neither_of_two_versions() {
     let path = objects(&dir.stored().join("rec")).remove(0);
     let other = another_version(&dir, &path);
     let mut out = Vec::new();
-    let replayed = crate::replay(&dir.store(), id, &mut out).await;
+    let replayed =
+        crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out).await;
     let two = matches!(replayed, Err(ReplayError::TwoVersions { segment: 0, .. }));
     assert!(two && out.is_empty(), "{replayed:?}");
     let report = dir.verify().await;
     let two = |f: &Finding| matches!(f, Finding::TwoVersions { .. });
     assert!(report.findings.iter().any(two), "{report:?}");
     std::fs::remove_file(other).unwrap();
-    assert!(crate::replay(&dir.store(), id, &mut out).await.is_ok());
+    assert!(
+        crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out)
+            .await
+            .is_ok()
+    );
 }
 
 /// Sealed, marked, killed, again and again, without a moment of rest.

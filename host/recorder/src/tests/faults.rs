@@ -79,7 +79,9 @@ async fn a_write_or_sync_error_poisons_for_good() {
         let torn = matches!(fault, Fault::NoSpaceAfter(1..) | Fault::ShortWriteAfter(_));
         assert!(cut || !torn, "{fault:?}: {:?}", verified.findings);
         let mut out = Vec::new();
-        crate::replay(&dir.store(), id, &mut out).await.unwrap();
+        crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out)
+            .await
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         for seq in &acked {
             assert!(

@@ -203,7 +203,9 @@ async fn a_very_long_parameter_is_recorded_by_its_hash() {
     journal.close(end()).await.unwrap();
     recorder.shutdown(SHORT).await;
     let mut out = Vec::new();
-    crate::replay(&dir.store(), id, &mut out).await.unwrap();
+    crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out)
+        .await
+        .unwrap();
     let shown = String::from_utf8(out).unwrap();
     for (start, value) in [
         (format!("'begins {}'", "ä".repeat(508)), text.as_bytes()),

@@ -3,6 +3,7 @@
 mod anchors;
 mod crash;
 mod durability;
+mod export;
 mod faults;
 mod limits;
 mod live;

@@ -55,7 +55,9 @@ async fn a_session_reads_as_it_happened() {
     let listed = store.sessions(Days::default()).await.unwrap();
     assert_eq!((listed.len(), listed[0].session), (1, id));
     let mut out = Vec::new();
-    let summary = crate::replay(&store, id, &mut out).await.unwrap();
+    let summary = crate::replay(&store, id, &crate::ReplayOptions::default(), &mut out)
+        .await
+        .unwrap();
     assert!(summary.complete);
     let text = String::from_utf8(out).unwrap();
     for expect in [
@@ -235,7 +237,9 @@ async fn records_larger_than_a_frame_survive() {
     journal.close(end()).await.unwrap();
     recorder.shutdown(SHORT).await;
     let mut out = Vec::new();
-    crate::replay(&dir.store(), id, &mut out).await.unwrap();
+    crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out)
+        .await
+        .unwrap();
     let shown = String::from_utf8(out).unwrap();
     assert_eq!(shown.matches(&text).count(), 3);
     let report = verify_store(&dir.store(), &VerifyOptions::default())

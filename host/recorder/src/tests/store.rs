@@ -176,7 +176,14 @@ async fn waiting_segments_survive_a_restart() {
         .await
         .unwrap();
     assert_eq!(report.findings, []);
-    let found = crate::replay(&reader, id, &mut Vec::new()).await.unwrap();
+    let found = crate::replay(
+        &reader,
+        id,
+        &crate::ReplayOptions::default(),
+        &mut Vec::new(),
+    )
+    .await
+    .unwrap();
     assert!(found.complete);
 }
 

@@ -162,22 +162,44 @@ async fn replay_stops_where_the_recording_is_altered_or_missing() {
     bad[good.len() / 2] ^= 1;
     std::fs::write(&paths[1], bad).unwrap();
     assert!(
-        crate::replay(&store, session, &mut Vec::new())
-            .await
-            .is_err()
+        crate::replay(
+            &store,
+            session,
+            &crate::ReplayOptions::default(),
+            &mut Vec::new()
+        )
+        .await
+        .is_err()
     );
     std::fs::remove_file(&paths[1]).unwrap();
-    let missing = crate::replay(&store, session, &mut Vec::new()).await;
+    let missing = crate::replay(
+        &store,
+        session,
+        &crate::ReplayOptions::default(),
+        &mut Vec::new(),
+    )
+    .await;
     assert!(
         matches!(missing, Err(crate::ReplayError::Missing { segment: 1, .. })),
         "{missing:?}"
     );
     std::fs::write(&paths[1], good).unwrap();
     assert!(
-        crate::replay(&store, session, &mut Vec::new())
-            .await
-            .is_ok()
+        crate::replay(
+            &store,
+            session,
+            &crate::ReplayOptions::default(),
+            &mut Vec::new()
+        )
+        .await
+        .is_ok()
     );
-    let nobody = crate::replay(&store, uuid::Uuid::now_v7(), &mut Vec::new()).await;
+    let nobody = crate::replay(
+        &store,
+        uuid::Uuid::now_v7(),
+        &crate::ReplayOptions::default(),
+        &mut Vec::new(),
+    )
+    .await;
     assert!(matches!(nobody, Err(crate::ReplayError::NotFound(_))));
 }

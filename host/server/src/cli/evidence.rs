@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use recorder::{
-    KeptCheckpoint, Severity, Store, StoreConfig, TrustedKey, VerifyOptions, VerifyReport,
+    KeptCheckpoint, Moment, ReplayFormat, ReplayOptions, Severity, Store, StoreConfig, TrustedKey,
+    VerifyOptions, VerifyReport,
 };
 
 use crate::assemble::{log_options, store_config};
@@ -47,6 +48,15 @@ pub(super) struct ReplayArgs {
     place: Place,
     /// The session's id; without it, the recorded sessions are listed.
     session: Option<uuid::Uuid>,
+    /// text, jsonl (one JSON object for each record), asciicast-v2 or asciicast-v3.
+    #[arg(long, default_value = "text")]
+    format: ReplayFormat,
+    /// Leave out what is before: seconds after the start, such as +90, or 2026-11-20T12:34:56Z.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Moment>,
+    /// Leave out what is after.
+    #[arg(long, value_name = "TIME")]
+    to: Option<Moment>,
 }
 
 /// Nothing is wrong with what there is, but the recorder itself noted that something is missing.
@@ -90,7 +100,16 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let summary = recorder::replay(&store, session, &mut out).await?;
+    let options = ReplayOptions {
+        format: args.format,
+        from: args.from,
+        to: args.to,
+    };
+    let mut out = std::io::BufWriter::new(out);
+    let replayed = recorder::replay(&store, session, &options, &mut out).await;
+    // What came before an error is worth seeing, too.
+    out.flush()?;
+    let summary = replayed?;
     if !summary.complete {
         eprintln!("weir: the session is still open, or its end is not stored yet");
     }

@@ -1,0 +1,244 @@
+//! The forms in which a session is replayed: text, JSON lines, and asciicast for players of terminals.
+//!
+//! asciicast (<https://docs.asciinema.org/manual/asciicast/v2/>, `/v3/`): what is replayed is the same text, at
+//! the times at which it happened, with a marker at every action to jump to.
+
+use std::io::{self, Write};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::keys::{parse_timestamp, timestamp};
+use crate::record::{Kind, Record};
+
+/// The size of the terminal that players are told of.
+const COLUMNS: u32 = 120;
+const ROWS: u32 = 36;
+
+/// How a session is replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplayFormat {
+    #[default]
+    Text,
+    /// One JSON object for each record.
+    JsonLines,
+    /// asciicast v2: times since the beginning.
+    Asciicast2,
+    /// asciicast v3: times since the event before.
+    Asciicast3,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a format: give text, jsonl, asciicast-v2 or asciicast-v3")]
+pub struct FormatError(String);
+
+impl FromStr for ReplayFormat {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        Ok(match text {
+            "text" => Self::Text,
+            "jsonl" => Self::JsonLines,
+            "asciicast-v2" => Self::Asciicast2,
+            "asciicast-v3" => Self::Asciicast3,
+            _ => return Err(FormatError(text.to_owned())),
+        })
+    }
+}
+
+/// A moment of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// So long after its start.
+    After(Duration),
+    /// Nanoseconds since 1970.
+    At(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a time: give seconds after the start, such as +90, or 2026-11-20T12:34:56Z")]
+pub struct MomentError(String);
+
+impl FromStr for Moment {
+    type Err = MomentError;
+
+    fn from_str(text: &str) -> Result<Self, MomentError> {
+        let wrong = || MomentError(text.to_owned());
+        match text.strip_prefix('+') {
+            Some(seconds) => {
+                let plain = seconds.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                let seconds = seconds.parse::<f64>().ok().filter(|_| plain);
+                let after = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                after.map(Self::After).ok_or_else(wrong)
+            }
+            None => parse_timestamp(text).map(Self::At).ok_or_else(wrong),
+        }
+    }
+}
+
+impl Moment {
+    fn ns(self, start_ns: u64) -> u64 {
+        match self {
+            Self::At(ns) => ns,
+            Self::After(time) => {
+                start_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+/// What of a session is replayed, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayOptions {
+    pub format: ReplayFormat,
+    /// What is before it is left out, but for the session's start.
+    pub from: Option<Moment>,
+    /// What is after it is left out.
+    pub to: Option<Moment>,
+}
+
+/// Writes a replay in its format.
+pub struct Export<'a> {
+    options: &'a ReplayOptions,
+    session: Uuid,
+    out: &'a mut (dyn Write + Send),
+    /// When the session began, and when what is replayed does.
+    start_ns: u64,
+    begins_ns: u64,
+    /// The time of the last event, of which none goes back.
+    last_ns: u64,
+}
+
+impl<'a> Export<'a> {
+    pub fn new(options: &'a ReplayOptions, session: Uuid, out: &'a mut (dyn Write + Send)) -> Self {
+        Self {
+            options,
+            session,
+            out,
+            start_ns: 0,
+            begins_ns: 0,
+            last_ns: 0,
+        }
+    }
+
+    /// One record, and how it reads as text.
+    pub fn record(&mut self, r: &Record<'_>, text: &[u8]) -> io::Result<()> {
+        if r.index == 0 {
+            self.begin(r.ts_ns)?;
+        } else if !self.is_wanted(r.ts_ns) {
+            return Ok(());
+        }
+        match self.options.format {
+            ReplayFormat::Text => self.out.write_all(text),
+            ReplayFormat::JsonLines => self.line(&document(r, text)),
+            ReplayFormat::Asciicast2 | ReplayFormat::Asciicast3 => {
+                if let (Some(Kind::Intent | Kind::Refused), Some((seq, _))) =
+                    (r.known(), r.action())
+                {
+                    self.event(r.ts_ns, "m", &format!("#{seq}"))?;
+                }
+                self.event(r.ts_ns, "o", &terminal(text))
+            }
+        }
+    }
+
+    /// What is said at the end.
+    pub fn end(&mut self, text: &[u8]) -> io::Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        match self.options.format {
+            ReplayFormat::Text => self.out.write_all(text),
+            ReplayFormat::JsonLines => self.line(&json!({ "kind": "note", "lines": lines(text) })),
+            ReplayFormat::Asciicast2 | ReplayFormat::Asciicast3 => {
+                self.event(self.last_ns, "o", &terminal(text))
+            }
+        }
+    }
+
+    fn is_wanted(&self, ns: u64) -> bool {
+        let from = self.options.from.is_none_or(|m| m.ns(self.start_ns) <= ns);
+        from && self.options.to.is_none_or(|m| ns <= m.ns(self.start_ns))
+    }
+
+    fn begin(&mut self, ns: u64) -> io::Result<()> {
+        self.start_ns = ns;
+        self.begins_ns = self.options.from.map_or(ns, |m| m.ns(ns)).max(ns);
+        self.last_ns = self.begins_ns;
+        let timestamp = self.begins_ns / 1_000_000_000;
+        let title = format!("Weir session {}", self.session);
+        match self.options.format {
+            ReplayFormat::Text | ReplayFormat::JsonLines => Ok(()),
+            ReplayFormat::Asciicast2 => self.line(&json!({
+                "version": 2, "width": COLUMNS, "height": ROWS, "timestamp": timestamp, "title": title,
+            })),
+            ReplayFormat::Asciicast3 => self.line(&json!({
+                "version": 3, "term": { "cols": COLUMNS, "rows": ROWS }, "timestamp": timestamp, "title": title,
+            })),
+        }
+    }
+
+    fn event(&mut self, ns: u64, code: &str, data: &str) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        let ns = ns.max(self.last_ns);
+        let since = match self.options.format {
+            ReplayFormat::Asciicast3 => self.last_ns,
+            _ => self.begins_ns,
+        };
+        self.last_ns = ns;
+        // In microseconds, which a number of JSON holds exactly for centuries.
+        let seconds = (ns - since) as f64 / 1e9;
+        let seconds = (seconds * 1e6).round() / 1e6;
+        self.line(&json!([seconds, code, data]))
+    }
+
+    fn line(&mut self, value: &Value) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, value)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+/// A terminal does not go back to the first column by itself.
+fn terminal(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).replace('\n', "\r\n")
+}
+
+fn lines(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    text.lines()
+        .map(|line| line.trim_start().to_owned())
+        .collect()
+}
+
+/// A record as JSON: its document as it was recorded, or what its bytes say.
+fn document(r: &Record<'_>, text: &[u8]) -> Value {
+    let (seq, body) = match r.action() {
+        Some((seq, body)) => (Some(seq), body),
+        None => (None, r.payload),
+    };
+    let kind = match r.known() {
+        Some(Kind::SessionStart) => "start",
+        Some(Kind::Intent) => "intent",
+        Some(Kind::Refused) => "refused",
+        Some(Kind::Outcome) => "outcome",
+        Some(Kind::ToClient) => "to_client",
+        Some(Kind::ToUpstream) => "to_upstream",
+        Some(Kind::SessionEnd) => "end",
+        Some(Kind::Gap) => "gap",
+        Some(Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry) | None => "unknown",
+    };
+    let mut out = json!({ "record": r.index, "time": timestamp(r.ts_ns), "kind": kind });
+    if let Some(seq) = seq {
+        out["seq"] = seq.into();
+    }
+    let is_bytes = r.known().is_some_and(Kind::is_bytes);
+    match serde_json::from_slice::<Value>(body) {
+        Ok(doc) if !is_bytes => out[kind] = doc,
+        _ => out["lines"] = lines(text).into(),
+    }
+    out
+}
