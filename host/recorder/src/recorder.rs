@@ -427,7 +427,7 @@ fn start(
 
 /// The logs of earlier processes that may not be stored to their ends.
 struct OldLogs {
-    logs: Vec<Snapshot>,
+    logs: Vec<Arc<Snapshot>>,
     /// The one that was written last; none if that is damaged, since nobody knows then what it has.
     newest: Option<Edge>,
 }
@@ -448,7 +448,7 @@ fn old_logs(disk: &dyn Disk, dirs: &Dirs) -> Result<(OldLogs, Vec<String>), Open
         let epoch = edge.epoch;
         let left = publish::left_behind(dir.clone(), edge);
         match left.map_err(OpenError::io("reading the log", &dir))? {
-            Ok(log) => old.logs.push(log),
+            Ok(log) => old.logs.push(Arc::new(log)),
             Err(why) => {
                 old.newest = old.newest.filter(|edge| edge.epoch != epoch);
                 damaged.push((dir, why));

@@ -69,7 +69,7 @@ pub struct Publisher {
     pub objects: Objects,
     pub shared: Arc<Shared>,
     /// Logs of earlier epochs, as they ended.
-    pub old: Vec<Snapshot>,
+    pub old: Vec<Arc<Snapshot>>,
     pub quarantine: PathBuf,
     /// This instance's control stream.
     pub control: u128,
@@ -228,7 +228,7 @@ impl Publisher {
     }
 
     /// Stores the rest of a log that an earlier process left, and lets its spool go.
-    async fn finish(&self, log: &Snapshot) {
+    async fn finish(&self, log: &Arc<Snapshot>) {
         let mut progress = None;
         let mut failures = 0;
         loop {
@@ -287,7 +287,7 @@ impl Publisher {
     async fn publish(
         &self,
         progress: &mut Option<Progress>,
-        log: &Snapshot,
+        log: &Arc<Snapshot>,
     ) -> Result<(), PublishError> {
         let progress = match progress {
             Some(progress) => progress,
@@ -333,17 +333,27 @@ impl Publisher {
     }
 
     /// A few full bundles, and the full tiles that end with them.
-    async fn bundles(&self, progress: &mut Progress, log: &Snapshot) -> Result<(), PublishError> {
+    async fn bundles(
+        &self,
+        progress: &mut Progress,
+        log: &Arc<Snapshot>,
+    ) -> Result<(), PublishError> {
         let first = progress.cursor.bundle;
         let until = (log.size / BUNDLE).min(first + AT_ONCE);
         // Only what is below one file of leaves: it goes when all of that is stored.
         let until = until.min((first / PER_CHUNK + 1) * PER_CHUNK);
-        let mut cursor = progress.cursor.clone();
-        let mut tiles = Vec::new();
-        for _ in first..until {
-            let len = bundle(&cursor, log, &mut tiles)?;
-            cursor.advance(len);
-        }
+        // Some megabytes are read and hashed.
+        let (of, mut cursor) = (log.clone(), progress.cursor.clone());
+        let read = move || {
+            let mut tiles = Vec::new();
+            for _ in first..until {
+                let len = bundle(&cursor, &of, &mut tiles)?;
+                cursor.advance(len);
+            }
+            Ok::<_, PublishError>((cursor, tiles))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (cursor, tiles) = read.map_err(|e| PublishError::Read(io::Error::other(e)))??;
         let stores = tiles
             .into_iter()
             .map(|(tile, bytes)| self.put_tile(log.epoch, tile, bytes));
