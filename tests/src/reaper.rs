@@ -5,6 +5,7 @@
 //! stops those that are left and removes their directories.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -36,6 +37,8 @@ fn reaper() -> Option<&'static Reaper> {
         .get_or_init(|| {
             let shell = Command::new("bash")
                 .args(["-c", SCRIPT])
+                // What ends this process and its group does not end it.
+                .process_group(0)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
