@@ -231,14 +231,15 @@ fn document(r: &Record<'_>, text: &[u8]) -> Value {
         Some(Kind::Gap) => "gap",
         Some(Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry) | None => "unknown",
     };
-    let mut out = json!({ "record": r.index, "time": timestamp(r.ts_ns), "kind": kind });
-    if let Some(seq) = seq {
-        out["seq"] = seq.into();
-    }
+    let mut out = serde_json::Map::new();
+    out.insert("record".into(), r.index.into());
+    out.insert("time".into(), timestamp(r.ts_ns).into());
+    out.insert("kind".into(), kind.into());
+    out.extend(seq.map(|seq| ("seq".into(), seq.into())));
     let is_bytes = r.known().is_some_and(Kind::is_bytes);
     match serde_json::from_slice::<Value>(body) {
-        Ok(doc) if !is_bytes => out[kind] = doc,
-        _ => out["lines"] = lines(text).into(),
-    }
-    out
+        Ok(doc) if !is_bytes => out.insert(kind.into(), doc),
+        _ => out.insert("lines".into(), lines(text).into()),
+    };
+    out.into()
 }

@@ -209,16 +209,26 @@ pub fn timestamp(ns: u64) -> String {
     let day = Day::of_ns(ns);
     let of_day = ns % NS_PER_DAY;
     let seconds = of_day / 1_000_000_000;
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        day.year,
-        day.month,
-        day.day,
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        of_day % 1_000_000_000 / 1000
-    )
+    // Of a length that is known: it is written for every record.
+    let mut out = String::with_capacity(27);
+    let parts = [
+        (u64::from(day.year), 1000, '-'),
+        (u64::from(day.month), 10, '-'),
+        (u64::from(day.day), 10, 'T'),
+        (seconds / 3600, 10, ':'),
+        (seconds / 60 % 60, 10, ':'),
+        (seconds % 60, 10, '.'),
+        (of_day % 1_000_000_000 / 1000, 100_000, 'Z'),
+    ];
+    for (number, mut place, after) in parts {
+        while place > 0 {
+            let digit = (number / place % 10) as u8;
+            out.push(char::from(b'0' + digit));
+            place /= 10;
+        }
+        out.push(after);
+    }
+    out
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use uuid::Uuid;
 use crate::chain::Hash;
 use crate::commit::Item;
 use crate::doc::{
-    BundleDoc, ControlDoc, ControlStartDoc, EndDoc, GapDoc, MarkDoc, PluginDoc, SessionPart,
-    StartDoc, WhoPart,
+    BundleDoc, ControlDoc, ControlStartDoc, EndDoc, GapDoc, MarkDoc, SessionPart, StartDoc, WhoPart,
 };
 use crate::keys::timestamp;
 use crate::log::subject::Subjects;
@@ -26,25 +25,30 @@ const MOST: usize = 16;
 /// Longer names are cut.
 const LONGEST: usize = 200;
 
+/// Text that is borrowed where it can be, also within lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
 /// A leaf, with its names in the order of RFC 8785.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Leaf<'a> {
     /// Cedar actions; of an operator's act, what was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
-    pub actions: Vec<Cow<'a, str>>,
+    pub actions: Vec<Text<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalPart>,
     /// The record that it stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<BodyPart>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bundle: Option<BundleDoc>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub bundle: Option<BundlePart<'a>>,
     /// The record's own time, where that is before the leaf before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Cow<'a, str>>,
     /// `permit`, or how it was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub decision: Option<Text<'a>>,
     /// Of accesses, policies and plugins: how many are not named.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u64,
@@ -52,12 +56,12 @@ pub struct Leaf<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
     /// `done`, `failed`, `cancelled` or `unknown`; why a session ended; what is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub plugins: Vec<PluginDoc>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub outcome: Option<Text<'a>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
-    pub policies: Vec<Cow<'a, str>>,
+    pub plugins: Vec<PluginPart<'a>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
+    pub policies: Vec<Text<'a>>,
     /// Of a log: the one before it, as far as it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<PrevPart>,
@@ -66,9 +70,9 @@ pub struct Leaf<'a> {
     pub rec: Option<AnchorPart>,
     /// Cedar resources, with their type.
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
-    pub resources: Vec<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub risk: Option<RiskPart>,
+    pub resources: Vec<Text<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub risk: Option<RiskPart<'a>>,
     /// The action's number in its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
@@ -85,7 +89,7 @@ pub struct Leaf<'a> {
     pub kind: Cow<'a, str>,
     pub v: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<WhoPart>,
+    pub who: Option<Cow<'a, WhoPart>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,10 +116,39 @@ pub struct AnchorPart {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RiskPart {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
+pub struct RiskPart<'a> {
+    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
+    pub labels: Vec<Text<'a>>,
     pub score: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundlePart<'a> {
+    #[serde(borrow)]
+    pub digest: Cow<'a, str>,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    pub version: u64,
+}
+
+impl From<BundleDoc> for BundlePart<'_> {
+    fn from(doc: BundleDoc) -> Self {
+        Self {
+            digest: doc.digest.into(),
+            name: doc.name.into(),
+            version: doc.version,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginPart<'a> {
+    #[serde(borrow)]
+    pub digest: Cow<'a, str>,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub version: Cow<'a, str>,
 }
 
 /// The last checkpoint of another log.
@@ -148,14 +181,16 @@ fn is_zero(n: &u64) -> bool {
 struct ActionView<'a> {
     #[serde(borrow, default)]
     accesses: Vec<AccessView<'a>>,
-    risk: RiskView,
-    bundle: BundleDoc,
+    #[serde(borrow)]
+    risk: RiskView<'a>,
+    #[serde(borrow)]
+    bundle: BundlePart<'a>,
     #[serde(borrow, default)]
-    policies: Vec<Cow<'a, str>>,
+    policies: Vec<Text<'a>>,
     #[serde(borrow, default)]
-    decision: Option<Cow<'a, str>>,
+    decision: Option<Text<'a>>,
     #[serde(borrow, default)]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
     #[serde(default)]
     approval: Option<ApprovalView>,
 }
@@ -169,7 +204,7 @@ struct AccessView<'a> {
     #[serde(borrow)]
     resource: Cow<'a, str>,
     #[serde(borrow, default)]
-    flags: Vec<Cow<'a, str>>,
+    flags: Vec<Text<'a>>,
 }
 
 impl AccessView<'_> {
@@ -177,20 +212,20 @@ impl AccessView<'_> {
     fn resource(&self, subjects: &Subjects) -> String {
         let name = &self.resource;
         match &*self.kind {
-            kind if self.flags.iter().any(|flag| flag == "unknown") => format!("{kind}::?"),
-            "PgRole" => format!("PgRole::{}", subjects.role(name)),
-            kind => format!("{kind}::{name}"),
+            kind if self.flags.iter().any(|flag| flag.0 == "unknown") => [kind, "::?"].concat(),
+            "PgRole" => ["PgRole::", &subjects.role(name)].concat(),
+            kind => [kind, "::", name].concat(),
         }
     }
 }
 
 #[derive(Deserialize)]
-struct RiskView {
+struct RiskView<'a> {
     score: u8,
-    #[serde(default)]
-    labels: Vec<String>,
-    #[serde(default)]
-    plugins: Vec<PluginDoc>,
+    #[serde(borrow, default)]
+    labels: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    plugins: Vec<PluginPart<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -271,7 +306,7 @@ impl<'a> Leaf<'a> {
         }
         if let Owner::Session(session) = of {
             leaf.target = Some(Cow::Borrowed(&session.target));
-            leaf.who = Some(session.who.clone());
+            leaf.who = Some(Cow::Borrowed(&session.who));
         }
         Some(leaf)
     }
@@ -285,16 +320,16 @@ impl<'a> Leaf<'a> {
         match kind {
             Kind::SessionStart => {
                 let doc: StartDoc = serde_json::from_slice(body)?;
-                self.bundle = Some(doc.bundle);
+                self.bundle = Some(doc.bundle.into());
             }
             Kind::Intent | Kind::Refused => self.action(serde_json::from_slice(body)?, subjects),
             Kind::Outcome => {
                 let doc: OutcomeView<'a> = serde_json::from_slice(body)?;
-                self.outcome = Some(doc.outcome);
+                self.outcome = Some(Text(doc.outcome));
             }
             Kind::SessionEnd => {
                 let doc: EndDoc = serde_json::from_slice(body)?;
-                self.outcome = Some(doc.reason.into());
+                self.outcome = Some(Text(doc.reason.into()));
             }
             Kind::ControlStart => {
                 let doc: ControlStartDoc = serde_json::from_slice(body)?;
@@ -302,15 +337,15 @@ impl<'a> Leaf<'a> {
             }
             Kind::Control => {
                 let doc: ControlDoc = serde_json::from_slice(body)?;
-                self.who = doc.who.as_ref().map(|who| subjects.who(who));
-                self.actions.push(short(doc.action.into()));
-                self.resources.push(short(doc.resource.into()));
+                self.who = doc.who.as_ref().map(|who| Cow::Owned(subjects.who(who)));
+                self.actions.push(Text(short(doc.action.into())));
+                self.resources.push(Text(short(doc.resource.into())));
                 let decision = if doc.refused.is_some() {
                     "deny"
                 } else {
                     "permit"
                 };
-                self.decision = Some(decision.into());
+                self.decision = Some(Text(decision.into()));
             }
             Kind::Sealed => {
                 let mark: MarkDoc = serde_json::from_slice(body)?;
@@ -321,7 +356,7 @@ impl<'a> Leaf<'a> {
             }
             Kind::Gap => {
                 let doc: GapDoc = serde_json::from_slice(body)?;
-                self.outcome = Some(short(doc.what.into()));
+                self.outcome = Some(Text(short(doc.what.into())));
             }
             Kind::ToClient | Kind::ToUpstream | Kind::Carry => {}
         }
@@ -334,20 +369,22 @@ impl<'a> Leaf<'a> {
         let mut more = 0;
         for access in first(doc.accesses, &mut more) {
             let resource = access.resource(subjects);
-            self.resources.push(short(resource.into()));
-            let action = short(access.action);
+            self.resources.push(Text(short(resource.into())));
+            let action = Text(short(access.action));
             if !self.actions.contains(&action) {
                 self.actions.push(action);
             }
         }
-        self.policies = first(doc.policies, &mut more).map(short).collect();
+        self.policies = first(doc.policies, &mut more)
+            .map(|p| Text(short(p.0)))
+            .collect();
         self.plugins = first(doc.risk.plugins, &mut more).collect();
         // A plugin's label can be any text.
         let (labels, texts): (Vec<_>, Vec<_>) = doc
             .risk
             .labels
             .into_iter()
-            .partition(|label| is_word(label));
+            .partition(|label| is_word(&label.0));
         more += texts.len() as u64;
         self.risk = Some(RiskPart {
             labels: first(labels, &mut more).collect(),

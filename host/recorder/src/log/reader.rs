@@ -518,7 +518,7 @@ impl<'a> Reader<'a> {
         // What the start found follows the control stream's start; later gaps others may have brought about.
         if leaf.kind == "gap" && leaf.sid == Some(log) && leaf.n == Some(checked.gaps + 1) {
             checked.gaps += 1;
-            let what = leaf.outcome.as_deref().unwrap_or_default();
+            let what = leaf.outcome.as_ref().map_or("", |text| &text.0);
             checked.missing.push(what.to_owned());
         }
         if let Some(rec) = &leaf.rec
