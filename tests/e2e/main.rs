@@ -31,5 +31,6 @@ mod scripts;
 mod session;
 mod shop;
 mod tidy;
+mod transparency;
 mod vaults;
 mod webhook;
