@@ -238,7 +238,11 @@ impl Run<'_> {
 
     /// Logs after which the next instance found, and signed, that something is missing.
     fn logs_with_losses(&self) -> HashSet<Uuid> {
-        let logs = self.logs.logs.values().filter(|log| log.gaps > 0);
+        let logs = self
+            .logs
+            .logs
+            .values()
+            .filter(|log| !log.missing.is_empty());
         let prev = logs.filter_map(|log| log.prev.as_ref()?.origin.rsplit_once('/'));
         prev.filter_map(|(_, id)| id.parse().ok()).collect()
     }

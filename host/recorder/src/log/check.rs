@@ -50,7 +50,6 @@ pub struct CheckedLog {
     /// The instance has ended it.
     pub ended: bool,
     /// What the instance found missing at its start.
-    pub gaps: u64,
     pub missing: Vec<String>,
     /// The time of its last leaf.
     pub last: String,

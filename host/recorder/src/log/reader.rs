@@ -516,8 +516,8 @@ impl<'a> Reader<'a> {
             }
         }
         // What the start found follows the control stream's start; later gaps others may have brought about.
-        if leaf.kind == "gap" && leaf.sid == Some(log) && leaf.n == Some(checked.gaps + 1) {
-            checked.gaps += 1;
+        let next = checked.missing.len() as u64 + 1;
+        if leaf.kind == "gap" && leaf.sid == Some(log) && leaf.n == Some(next) {
             let what = leaf.outcome.as_ref().map_or("", |text| &text.0);
             checked.missing.push(what.to_owned());
         }
