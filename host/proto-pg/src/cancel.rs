@@ -1,7 +1,8 @@
 //! CancelRequest: our own keys, and whom they stop.
 //!
 //! A client's key is random and ours; the upstream's never leaves, and there need not be one. While a
-//! statement is held, there is nothing to cancel upstream: the hold itself is given up.
+//! statement is held, the hold itself is given up; the server is told only of what runs there besides,
+//! and before the hold is answered: a signal that comes later would hit what the client sends next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,12 +88,16 @@ impl Cancellable {
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let decision = self.deciding.lock().clone();
-        if let Some(Decision { token, busy, .. }) = decision {
-            token.cancel();
-            if !busy {
-                return Ok(());
-            }
+        // However the server takes it, the decision is given up.
+        let given_up = decision.map(|Decision { token, busy, .. }| (token.drop_guard(), busy));
+        if let Some((_, false)) = given_up {
+            return Ok(());
         }
+        self.cancel_on_server(limits).await
+    }
+
+    /// Ends when the server has sent its signal.
+    async fn cancel_on_server(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let Some(cancel) = &self.upstream else {
             tracing::info!(target = %self.target.info.name, "the server gave no cancel key: nothing was cancelled");
             return Ok(());
@@ -172,5 +177,71 @@ pub(crate) struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.keys.keys.lock().remove(&self.pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::testing;
+    use crate::upstream::CancelKey;
+
+    fn on(listener: &TcpListener) -> Cancellable {
+        let target = PgTarget {
+            port: listener.local_addr().unwrap().port(),
+            ..testing::target(testing::postgres::Postgres::shared())
+        };
+        let key = CancelKey {
+            pid: 7,
+            secret: bytes::Bytes::from_static(&[1, 2, 3, 4]),
+        };
+        Cancellable::new(Arc::new(target), Some(Cancel::Key(key)))
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_given_up_after_the_server_was_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = on(&listener);
+        let token = CancellationToken::new();
+        let _deciding = session.deciding(token.clone(), true);
+        let limits = Limits::default();
+        let cancel = session.cancel(&limits);
+        tokio::pin!(cancel);
+        let server = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 16];
+            socket.read_exact(&mut request).await.unwrap();
+            socket
+        };
+        let socket = tokio::select! {
+            _ = &mut cancel => panic!("it waits for the server"),
+            socket = server => socket,
+        };
+        tokio::select! {
+            _ = &mut cancel => panic!("it waits for the server"),
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+        assert!(!token.is_cancelled());
+        drop(socket);
+        cancel.await.unwrap();
+        assert!(token.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_given_up_whatever_the_server_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = on(&listener);
+        drop(listener);
+        for busy in [false, true] {
+            let token = CancellationToken::new();
+            let _deciding = session.deciding(token.clone(), busy);
+            assert_eq!(session.cancel(&Limits::default()).await.is_ok(), !busy);
+            assert!(token.is_cancelled());
+        }
     }
 }
