@@ -38,6 +38,7 @@ usage: cargo xtask <command>
   regress [TEST]  PostgreSQL's regression suite through Weir: [--direct] [--bundle DIR]
   noninterference [--count N] [--seed S]
                   so many generated queries to two databases that differ in labelled values only
+  crash [ROUNDS]  kills the recorder so many times (1,000) under load; nothing is lost, nothing invented
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
@@ -76,6 +77,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["bench", rest @ ..] => bench::run(rest),
         ["regress", rest @ ..] => regress::run(rest),
         ["noninterference", rest @ ..] => test::non_interference(&root, rest),
+        ["crash"] => test::crash(&root, 1000),
+        ["crash", rounds] => test::crash(&root, rounds.parse().context("how many rounds?")?),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20, None),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?, None),

@@ -97,6 +97,22 @@ pub fn non_interference(root: &Path, args: &[&str]) -> Result<()> {
     sh::run(test)
 }
 
+/// The crash test of the recorder, with so many rounds.
+pub fn crash(root: &Path, rounds: u32) -> Result<()> {
+    let test = [
+        "test",
+        "--locked",
+        "-p",
+        "recorder",
+        "kill_9",
+        "--",
+        "--nocapture",
+    ];
+    let mut test = sh::cargo(root, &test);
+    test.env("WEIR_RECORDER_CRASH_ROUNDS", rounds.to_string());
+    sh::run(test)
+}
+
 /// Some end-to-end tests, once what they need is there.
 fn end_to_end(root: &Path, filter: &[&str]) -> Result<Command> {
     deps::ensure(deps::ALL)?;
