@@ -16,8 +16,8 @@
 //!   the time that the bundle names.
 //! - After a write or sync error nothing is written to that log any more: every call errs, every
 //!   session is told to end.
-//! - A log file is removed only when a durable mark says that all its records are in segments; a
-//!   segment leaves the spool only when, besides, the store has it.
+//! - A log file is removed only when a durable mark says that all its records are in segments, and
+//!   whoever follows the log (`follow`) has taken them; a segment leaves the spool only when, besides, the store has it.
 //! - Core types are converted by hand (`convert`) to the documents of the format (`doc`).
 //! - Readers trust nothing: every length has a bound, every hash is checked again.
 
@@ -30,7 +30,9 @@ pub mod disk;
 pub mod doc;
 mod export;
 pub mod fault;
+mod follow;
 mod gathered;
+mod history;
 mod journal;
 mod keys;
 mod log;
@@ -62,6 +64,8 @@ mod wal;
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key};
 pub use export::{FormatError, Moment, MomentError, ReplayFormat, ReplayOptions};
+pub use follow::{Followed, FollowedBody, Follower, Following, Place};
+pub use history::{HistoryError, history};
 pub use keys::{Day, SegmentKey};
 pub use options::{Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig};
 pub use recorder::{Recorder, ShutdownReport, Stats};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::follow::Following;
 use crate::log::key::LogOptions;
 
 /// Everything `Recorder::open` needs.
@@ -16,6 +17,8 @@ pub struct RecorderOptions {
     pub log: LogOptions,
     /// Written into the control stream: which Weir wrote this.
     pub software: String,
+    /// Told of every durable record.
+    pub follower: Option<Following>,
 }
 
 impl RecorderOptions {
@@ -32,6 +35,7 @@ impl RecorderOptions {
             store,
             limits: Limits::default(),
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
+            follower: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::commit::{Ask, Committer, Flush, Refused};
 use crate::convert::json;
 use crate::disk::{Disk, RealDisk, durable_dir, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
+use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
 use crate::log::key::Keys;
 use crate::log::publish::{self, Publisher};
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     origin: String,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
+    followers: Arc<Followers>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<File>>,
 }
@@ -71,7 +73,7 @@ impl Drop for LastRing {
 }
 
 /// Whoever still waits is told, however the last thread ends.
-struct Ended(Arc<State>);
+struct Ended(Arc<State>, Arc<Followers>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -79,6 +81,7 @@ impl Drop for Ended {
             self.0.poison("its sealing thread failed".into());
         }
         self.0.ended.cancel();
+        self.1.stop();
     }
 }
 
@@ -105,6 +108,8 @@ pub struct Stats {
     /// Leaves of the transparency log's newest durable checkpoint, and of the newest stored one.
     pub log_size: u64,
     pub log_stored: u64,
+    /// Why whoever follows the log does not get on.
+    pub follower_trouble: Option<String>,
     /// Why the recorder accepts nothing any more.
     pub poisoned: Option<String>,
 }
@@ -197,6 +202,7 @@ impl Recorder {
             quarantined_segments: counters.quarantined.load(Ordering::Relaxed),
             log_size: self.inner.log.sizes().0,
             log_stored: self.inner.log.sizes().1,
+            follower_trouble: self.inner.followers.trouble(),
             poisoned: state.poisoned(),
         }
     }
@@ -339,6 +345,10 @@ fn start(
         flushes: Vec::new(),
         replaying: false,
         finished: HashSet::new(),
+        followers: match options.follower {
+            Some(_) => Followers::all(),
+            None => Followers::none(),
+        },
     };
     let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
     for what in damaged {
@@ -353,6 +363,7 @@ fn start(
     let wal_bytes = sealer.files.values().sum();
     state.wal_bytes.store(wal_bytes, Ordering::Relaxed);
     let (records, next) = first_records(&sealer, &mut recovered, &options.software)?;
+    let wal_dir = dirs.wal.clone();
     let writer = Writer::create(
         disk.clone(),
         dirs.wal,
@@ -363,6 +374,8 @@ fn start(
     )
     .map_err(|e| OpenError::Wal(e.to_string()))?;
     sealer.files.insert(writer.file_no, writer.file_len);
+    let followers = sealer.followers.clone();
+    followers.durable(writer.file_no, writer.file_len);
     state
         .wal_bytes
         .fetch_add(writer.file_len, Ordering::Relaxed);
@@ -382,14 +395,18 @@ fn start(
     let queue = options.limits.queued_records;
     let committer = Committer::new(state.clone(), writer, next, rx, queue);
     let shared = committer.clone();
-    let threads = vec![
+    let mut threads = vec![
         spawn("weir-commit", move || Committer::run(&shared, &to_sealer))?,
         spawn("weir-seal", move || {
             // It is the last to end: the committer goes first, and takes its end of the channel along.
-            let _ended = Ended(sealer.state.clone());
+            let _ended = Ended(sealer.state.clone(), sealer.followers.clone());
             sealer.run(from_committer);
         })?,
     ];
+    if let Some(Following(follower)) = options.follower {
+        let thread = follow::Thread::new(followers.clone(), follower, wal_dir);
+        threads.push(spawn("weir-follow", move || thread.run())?);
+    }
     let stop = CancellationToken::new();
     let publisher = Publisher {
         state: state.clone(),
@@ -414,6 +431,7 @@ fn start(
         pending,
         tasks: TaskTracker::new(),
         stop,
+        followers,
         threads: Mutex::new(threads),
         lock: Mutex::new(Some(lock)),
     };

@@ -1,5 +1,5 @@
 //! The sealer: one thread that sorts durable records into their streams, seals segments, and lets a
-//! log file go when everything in it is in sealed segments.
+//! log file go when everything in it is in sealed segments and whoever follows the log has taken it.
 //!
 //! What may be forgotten is decided by durable marks. After a segment's file is in the spool, a mark
 //! goes into the log; only when that has come back as durable may the log files before it go, and
@@ -19,6 +19,7 @@ use crate::chain::{self, Hash};
 use crate::commit::{Batch, Done, Flush, Item, Refused, ToSealer};
 use crate::disk::Disk;
 use crate::doc::MarkDoc;
+use crate::follow::Followers;
 use crate::keys::{Day, SegmentKey};
 use crate::log::sequence::{LogError, Sequencer};
 use crate::pending::Pending;
@@ -55,6 +56,7 @@ pub struct Sealer {
     /// Streams of old log files that are sealed to their end.
     pub finished: HashSet<u128>,
     pub log: Sequencer,
+    pub followers: Arc<Followers>,
 }
 
 /// A segment that was written just now, and the mark that the log gets for it.
@@ -140,7 +142,9 @@ impl Sealer {
     }
 
     fn batch(&mut self, batch: Batch) -> Result<(), SealError> {
-        *self.files.entry(batch.file_no).or_insert(0) += batch.len;
+        let len = self.files.entry(batch.file_no).or_insert(0);
+        *len += batch.len;
+        self.followers.durable(batch.file_no, *len);
         let mut result = Ok(());
         for item in &batch.items {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
@@ -420,6 +424,7 @@ impl Sealer {
             }
             match self.streams.values().filter_map(Stream::pin).min() {
                 Some(pin) if pin <= oldest => return self.unpin(oldest),
+                _ if !self.followers.is_past(oldest) => return Ok(()),
                 _ => self.remove(oldest, len)?,
             }
         }

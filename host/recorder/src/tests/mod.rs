@@ -5,6 +5,7 @@ mod crash;
 mod durability;
 mod export;
 mod faults;
+mod follow;
 mod limits;
 mod live;
 mod log;

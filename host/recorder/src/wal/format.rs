@@ -230,6 +230,23 @@ pub fn decode_block(bytes: &[u8], chain: Option<&Hash>) -> Result<Block, FormatE
     })
 }
 
+/// The length of the body behind this block header, if it is one. Nothing else of it is checked.
+pub fn body_len(head: &[u8]) -> Option<usize> {
+    let mut r = Fields(head);
+    if r.take::<4>().ok()? != *BLOCK_MAGIC {
+        return None;
+    }
+    let (_, comp_len) = (r.u32().ok()?, r.u32().ok()? as usize);
+    (comp_len <= MAX_RAW).then_some(comp_len)
+}
+
+/// What a block header says of the chain after it.
+pub fn chain_after(head: &[u8]) -> Option<Hash> {
+    let mut r = Fields(head);
+    r.take::<24>().ok()?;
+    r.take().ok()
+}
+
 fn check_records(
     raw: &[u8],
     nrec: u32,
