@@ -63,6 +63,8 @@ mod wal;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key};
+pub use crate::log::registry_check::{RegistryReport, WitnessPolicy};
+pub use crate::log::witness::{WitnessKey, WitnessKeyError, WitnessOptions};
 pub use export::{FormatError, Moment, MomentError, ReplayFormat, ReplayOptions};
 pub use follow::{Followed, FollowedBody, Follower, Following, Place};
 pub use history::{HistoryError, history};

@@ -30,6 +30,7 @@ impl RecorderOptions {
                 name: "weir".to_owned(),
                 key: None,
                 key_dir: spool_dir.join("keys"),
+                witnesses: Vec::new(),
             },
             spool_dir,
             store,
@@ -69,6 +70,8 @@ pub struct Limits {
     pub upload_backoff: Duration,
     /// The shortest time between two checkpoints in the store.
     pub publish_every: Duration,
+    /// The shortest time between two leaves of the registry of logs about a log that goes on.
+    pub register_every: Duration,
 }
 
 impl Default for Limits {
@@ -87,6 +90,7 @@ impl Default for Limits {
             upload_timeout: Duration::from_secs(60),
             upload_backoff: Duration::from_secs(30),
             publish_every: Duration::from_secs(10),
+            register_every: Duration::from_secs(600),
         }
     }
 }

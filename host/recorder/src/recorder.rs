@@ -21,7 +21,9 @@ use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
 use crate::log::key::Keys;
+use crate::log::left;
 use crate::log::publish::{self, Publisher};
+use crate::log::registry::{Registry, RegistryOptions};
 use crate::log::sequence::{Begin, LogError, Sequencer, Shared, Snapshot};
 use crate::log::spool::{self, Edge};
 use crate::objects::Objects;
@@ -327,6 +329,18 @@ fn start(
         software: &options.software,
         prev: old.newest.as_ref(),
     };
+    let registry = RegistryOptions {
+        disk: disk.clone(),
+        state: state.clone(),
+        spool: options.spool_dir.clone(),
+        quarantine: dirs.quarantine.clone(),
+        objects: objects.clone(),
+        key: keys.log.clone(),
+        name: keys.name.clone(),
+        witnesses: options.log.witnesses.clone(),
+        control: control.as_u128(),
+    };
+    let (registry, lost) = Registry::open(registry)?;
     let log = Sequencer::begin(state.clone(), disk.clone(), &dirs.log, keys, &begin)?;
     let (to_publish, origin) = (log.shared(), log.origin().to_owned());
     let mut sealer = Sealer {
@@ -351,7 +365,7 @@ fn start(
         },
     };
     let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
-    for what in damaged {
+    for what in damaged.into_iter().chain(lost) {
         recovered.gap(what, None);
     }
     let old = old.logs;
@@ -414,6 +428,7 @@ fn start(
         objects,
         shared: to_publish.clone(),
         old,
+        registry: tokio::sync::Mutex::new(registry),
         quarantine: dirs.quarantine,
         control: control.as_u128(),
         stop: stop.clone(),
@@ -464,7 +479,7 @@ fn old_logs(disk: &dyn Disk, dirs: &Dirs) -> Result<(OldLogs, Vec<String>), Open
     }
     for (dir, edge) in found.edges {
         let epoch = edge.epoch;
-        let left = publish::left_behind(dir.clone(), edge);
+        let left = left::left_behind(dir.clone(), edge);
         match left.map_err(OpenError::io("reading the log", &dir))? {
             Ok(log) => old.logs.push(Arc::new(log)),
             Err(why) => {

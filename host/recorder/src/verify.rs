@@ -12,6 +12,7 @@ use crate::doc::{ControlStartDoc, MarkDoc, StreamRefDoc};
 use crate::keys::SegmentKey;
 use crate::log;
 use crate::log::check::{KeptCheckpoint, LogFinding, Logs, TrustedKey};
+use crate::log::registry_check::{RegistryReport, WitnessPolicy};
 use crate::objects::StoreError;
 use crate::record::{Kind, NO_STREAM, Record};
 use crate::spool::Spool;
@@ -33,6 +34,8 @@ pub struct VerifyOptions {
     pub log_keys: Vec<TrustedKey>,
     /// Checkpoints that somebody kept: what they cover must still be there.
     pub kept: Vec<KeptCheckpoint>,
+    /// Which witnesses must have signed the registries of logs.
+    pub policy: Option<WitnessPolicy>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,8 @@ pub struct VerifyReport {
     pub checkpoints: u64,
     /// The keys that signed them, in the form in which they are trusted.
     pub signers: Vec<String>,
+    /// The logs of all logs.
+    pub registries: Vec<RegistryReport>,
     pub findings: Vec<Finding>,
 }
 

@@ -79,8 +79,12 @@ impl Run<'_> {
         self.report.leaves = self.logs.leaves;
         self.report.checkpoints = self.logs.checkpoints;
         self.report.signers = std::mem::take(&mut self.logs.signers).into_iter().collect();
-        let wrong = std::mem::take(&mut self.logs.wrong);
         let now = self.began_ns;
+        let late = timestamp(now.saturating_sub(nanos(ANCHOR_LAG)));
+        let policy = self.options.policy.as_ref().map(|policy| &policy.0);
+        self.report.registries = self.logs.witnessed(policy, &late);
+        self.check_registered();
+        let wrong = std::mem::take(&mut self.logs.wrong);
         let findings = wrong.into_iter().map(|wrong| match wrong {
             LogFinding::NoCheckpoint { log } if began_since(log, now, FIRST_CHECKPOINT) => {
                 Finding::Waiting(format!("the first checkpoint of log {log}"))
@@ -96,6 +100,18 @@ impl Run<'_> {
         self.check_unlogged();
         self.check_missing().await?;
         self.check_segments().await
+    }
+
+    /// Every log is in a registry, soon after its first checkpoint is stored.
+    fn check_registered(&mut self) {
+        let now = self.began_ns;
+        for log in self.logs.unregistered() {
+            let finding = match began_since(log, now, ANCHOR_LAG) {
+                true => Finding::Waiting(format!("log {log} in a registry")),
+                false => Finding::Log(LogFinding::Unregistered(log)),
+            };
+            self.report.findings.push(finding);
+        }
     }
 
     /// A log has the name of its control stream. One that began while we looked is not missing.

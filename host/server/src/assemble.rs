@@ -444,6 +444,7 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
         name: recording.log_name.clone(),
         key: None,
         key_dir: recording.key_dir.clone(),
+        witnesses: recording.witnesses.clone(),
     }
 }
 

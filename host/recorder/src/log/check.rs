@@ -12,6 +12,7 @@ use crate::keys::SegmentKey;
 use crate::log::leaf::PrevPart;
 use crate::log::names::{self, Part};
 use crate::log::reader::Reader;
+pub use crate::log::registry_check::{CheckedRegistry, Registered};
 use crate::log::spool::Waiting;
 use crate::objects::{Objects, StoreError};
 
@@ -26,6 +27,13 @@ pub struct TrustedKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a key of a log: give name+hash+key, as C2SP signed-note writes it")]
 pub struct TrustedKeyError(String);
+
+#[cfg(test)]
+impl TrustedKey {
+    pub fn public(&self) -> [u8; 32] {
+        self.public
+    }
+}
 
 impl std::str::FromStr for TrustedKey {
     type Err = TrustedKeyError;
@@ -61,13 +69,17 @@ pub struct CheckedLog {
 #[derive(Debug, Default)]
 pub struct Logs {
     pub logs: BTreeMap<Uuid, CheckedLog>,
-    /// All of which there is anything.
+    /// All of which there is anything, and those of them that the store has something of.
     pub seen: BTreeSet<Uuid>,
+    pub stored: BTreeSet<Uuid>,
     /// Records that must be there: the hash, and the log that says so. Where records were lost, a number
     /// can have been given again.
     pub records: HashMap<(u128, u64), Vec<(Hash, Uuid)>>,
     /// Segments that must be there: number of records, and the log that says so.
     pub segments: HashMap<SegmentKey, (u64, Uuid)>,
+    pub registries: BTreeMap<Uuid, CheckedRegistry>,
+    /// What registries say of logs.
+    pub registered: HashMap<Uuid, Vec<Registered>>,
     pub leaves: u64,
     pub checkpoints: u64,
     /// Keys that signed, for the names without the epoch.
@@ -84,6 +96,10 @@ pub enum LogFinding {
     NoCheckpoint { log: Uuid },
     #[error("the checkpoint {name}: {why}")]
     Kept { name: String, why: String },
+    #[error("log {0} is in no registry")]
+    Unregistered(Uuid),
+    #[error("registry {registry}: {why}")]
+    NotWitnessed { registry: Uuid, why: String },
     #[error("log {log} had {was} leaves in the store, and has {is}")]
     RolledBack { log: Uuid, was: u64, is: u64 },
     #[error("log {log}: {what}: {why}")]
@@ -140,12 +156,16 @@ pub async fn check(
     kept: &[KeptCheckpoint],
 ) -> Result<Logs, StoreError> {
     let mut logs = Logs::default();
+    // First, since logs only grow: what it says of one is there.
+    let mut registries = find(objects, names::REGISTRY, &mut logs).await?;
     let mut found: BTreeMap<Uuid, Vec<Part>> = BTreeMap::new();
     for log in waiting {
         found.entry(log.edge.epoch).or_default();
     }
     for checkpoint in kept {
         match checkpoint.log() {
+            Some(log) if registries.contains_key(&log) => {}
+            // Of a registry that is gone, or of a log.
             Some(log) => {
                 found.entry(log).or_default();
             }
@@ -155,21 +175,48 @@ pub async fn check(
             }),
         }
     }
-    for object in objects.list(names::ROOT).await? {
-        match names::parse(&object.key) {
+    for (id, parts) in std::mem::take(&mut registries) {
+        let mut reader = Reader::new(objects, names::REGISTRY, id, None, &mut logs);
+        let kept = kept.iter().filter(|kept| kept.log() == Some(id));
+        reader.log(&parts, trusted, kept.collect(), &[]).await?;
+    }
+    for (log, parts) in find(objects, names::ROOT, &mut logs).await? {
+        logs.stored.insert(log);
+        found.insert(log, parts);
+    }
+    logs.seen = found.keys().copied().collect();
+    for log in logs.registered.keys() {
+        found.entry(*log).or_default();
+    }
+    let registered = std::mem::take(&mut logs.registered);
+    for (log, parts) in found {
+        let waiting = waiting.iter().find(|w| w.edge.epoch == log);
+        let mut reader = Reader::new(objects, names::ROOT, log, waiting, &mut logs);
+        let kept = kept.iter().filter(|kept| kept.log() == Some(log));
+        let registered = registered.get(&log).map_or(&[][..], Vec::as_slice);
+        reader
+            .log(&parts, trusted, kept.collect(), registered)
+            .await?;
+    }
+    logs.registered = registered;
+    logs.check_order();
+    Ok(logs)
+}
+
+/// The objects of all logs, or of all registries.
+async fn find(
+    objects: &Objects,
+    root: &'static str,
+    logs: &mut Logs,
+) -> Result<BTreeMap<Uuid, Vec<Part>>, StoreError> {
+    let mut found: BTreeMap<Uuid, Vec<Part>> = BTreeMap::new();
+    for object in objects.list(root).await? {
+        match names::parse(root, &object.key) {
             Some((log, part)) => found.entry(log).or_default().push(part),
             None => logs.wrong.push(LogFinding::Stranger(object.key)),
         }
     }
-    for (log, parts) in found {
-        logs.seen.insert(log);
-        let waiting = waiting.iter().find(|w| w.edge.epoch == log);
-        let mut reader = Reader::new(objects, log, waiting, &mut logs);
-        let kept = kept.iter().filter(|kept| kept.log() == Some(log));
-        reader.log(&parts, trusted, kept.collect()).await?;
-    }
-    logs.check_order();
-    Ok(logs)
+    Ok(found)
 }
 
 impl Logs {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::disk::{self, RealDisk};
 use crate::log::check::TrustedKey;
 use crate::log::subject::Subjects;
+use crate::log::witness::WitnessOptions;
 
 /// Signs the checkpoints of every log of this instance, about one a second. A key in a file is one; what
 /// stands in for it must answer at once, since nothing is sealed meanwhile, and an error ends the
@@ -70,6 +71,8 @@ pub struct LogOptions {
     pub key: Option<Arc<dyn LogKey>>,
     /// Where key files are, and are made.
     pub key_dir: PathBuf,
+    /// Who is asked to sign the checkpoints of the registry of logs.
+    pub witnesses: Vec<WitnessOptions>,
 }
 
 impl std::fmt::Debug for LogOptions {
@@ -77,6 +80,7 @@ impl std::fmt::Debug for LogOptions {
         f.debug_struct("LogOptions")
             .field("name", &self.name)
             .field("key_dir", &self.key_dir)
+            .field("witnesses", &self.witnesses)
             .finish_non_exhaustive()
     }
 }
@@ -194,6 +198,7 @@ mod tests {
             name: "weir.test".into(),
             key: None,
             key_dir: dir.spool(),
+            witnesses: Vec::new(),
         }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! The sealer gives each durable record to the *sequencer* (`sequence`), in the order of the write-ahead
 //! log; leaves go to the spool, and about once a second a checkpoint of them is signed and made durable.
-//! The *publisher* (`publish`) stores tiles, and only then the checkpoint that needs them.
+//! The *publisher* (`publish`) stores tiles, and only then the checkpoint that needs them. What is stored it
+//! has put down in the *registry* (`registry`), the log of all logs, whose checkpoints witnesses sign.
 //!
 //! A log belongs to one start of an instance, an *epoch*, and is never continued: what the last process
 //! signed is final, and its records without a leaf are the first of the next log, whose leaf 0 names the
@@ -13,9 +14,13 @@
 pub mod check;
 pub mod key;
 pub mod leaf;
+pub mod left;
 pub mod names;
 pub mod publish;
 mod reader;
+pub mod registry;
+pub mod registry_check;
 pub mod sequence;
 pub mod spool;
 pub mod subject;
+pub mod witness;

@@ -1,16 +1,23 @@
-//! Where a log's objects are: `log/<epoch>/` before what C2SP tlog-tiles says.
+//! Where a log's objects are: `log/<epoch>/` before what C2SP tlog-tiles says, and `registry/<id>/`.
 
 use uuid::Uuid;
 
 /// The directory of all logs.
 pub const ROOT: &str = "log";
+/// The directory of all registries.
+pub const REGISTRY: &str = "registry";
 /// The newest checkpoint, below a log's prefix.
 pub const CHECKPOINT: &str = "checkpoint";
 /// The key that the log's checkpoints are said to be signed with.
 pub const VKEY: &str = "vkey";
 
 pub fn prefix(epoch: Uuid) -> String {
-    format!("{ROOT}/{}", epoch.as_hyphenated())
+    below(ROOT, epoch)
+}
+
+/// What the keys of a log, or of a registry, begin with.
+pub fn below(root: &str, id: Uuid) -> String {
+    format!("{root}/{}", id.as_hyphenated())
 }
 
 pub fn object(epoch: Uuid, path: &str) -> String {
@@ -27,8 +34,8 @@ pub fn archived_path(size: u64) -> String {
 }
 
 /// An object of a log, if it is one.
-pub fn parse(key: &str) -> Option<(Uuid, Part)> {
-    let rest = key.strip_prefix(ROOT)?.strip_prefix('/')?;
+pub fn parse(root: &str, key: &str) -> Option<(Uuid, Part)> {
+    let rest = key.strip_prefix(root)?.strip_prefix('/')?;
     let (epoch, path) = rest.split_once('/')?;
     let id: Uuid = epoch.parse().ok()?;
     if id.as_hyphenated().to_string() != epoch {
@@ -65,10 +72,10 @@ mod tests {
     #[test]
     fn keys_have_one_spelling() {
         let epoch = Uuid::from_u128(7);
-        let at = |path: &str| parse(&object(epoch, path)).map(|(_, part)| part);
+        let at = |path: &str| parse(ROOT, &object(epoch, path)).map(|(_, part)| part);
         assert_eq!(at("checkpoint"), Some(Part::Checkpoint));
         assert_eq!(
-            parse(&archived(epoch, 70_000)),
+            parse(ROOT, &archived(epoch, 70_000)),
             Some((epoch, Part::Archived(70_000)))
         );
         assert!(matches!(
@@ -85,7 +92,7 @@ mod tests {
             assert_eq!(at(wrong), None, "{wrong}");
         }
         assert_eq!(
-            parse("log/00000000000000000000000000000007/checkpoint"),
+            parse(ROOT, "log/00000000000000000000000000000007/checkpoint"),
             None
         );
     }

@@ -19,8 +19,9 @@ use crate::convert;
 use crate::disk::Disk;
 use crate::doc::GapDoc;
 use crate::log::names;
+use crate::log::registry::{Registry, RegistryError};
 use crate::log::sequence::{Shared, Snapshot};
-use crate::log::spool::{self, BUNDLE, CHUNK, Cursor, Edge, Stored};
+use crate::log::spool::{self, BUNDLE, CHUNK, Cursor, Stored};
 use crate::objects::{Objects, StoreError};
 use crate::record::NewRecord;
 use crate::state::State;
@@ -33,11 +34,13 @@ const AT_ONCE: u64 = 16;
 const PER_CHUNK: u64 = CHUNK / BUNDLE;
 
 #[derive(Debug, thiserror::Error)]
-enum PublishError {
+pub(super) enum PublishError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("no answer within {0:?}")]
     Slow(Duration),
+    #[error("the registry: {0}")]
+    Registry(#[from] RegistryError),
     #[error("the spool cannot be read: {0}")]
     Read(io::Error),
     /// Trying again would not help.
@@ -71,46 +74,10 @@ pub struct Publisher {
     /// Logs of earlier epochs, as they ended.
     pub old: Vec<Arc<Snapshot>>,
     pub quarantine: PathBuf,
+    pub registry: tokio::sync::Mutex<Registry>,
     /// This instance's control stream.
     pub control: u128,
     pub stop: CancellationToken,
-}
-
-/// The end of a log that an earlier process left, if that is what was signed.
-pub fn left_behind(dir: PathBuf, edge: Edge) -> io::Result<Result<Snapshot, String>> {
-    let Some(partial) = signed_tiles(&edge) else {
-        return Ok(Err("its last checkpoint is not one".into()));
-    };
-    let log = Snapshot {
-        epoch: edge.epoch,
-        dir,
-        size: edge.size,
-        note: edge.note,
-        vkey: edge.vkey,
-        partial,
-        is_over: true,
-    };
-    match check_left(&log) {
-        Ok(()) => Ok(Ok(log)),
-        Err(PublishError::Damaged(why)) => Ok(Err(why)),
-        Err(PublishError::Read(error)) => Err(error),
-        Err(PublishError::Store(_) | PublishError::Slow(_)) => Ok(Ok(log)),
-    }
-}
-
-/// The open tiles of an edge, if they are what its checkpoint says, and that is signed.
-fn signed_tiles(edge: &Edge) -> Option<Vec<(Tile, Vec<u8>)>> {
-    let verifier = tlog::Ed25519Verifier::parse(&edge.vkey).ok()?;
-    let note = edge.note.as_bytes();
-    let opened = tlog::open_checkpoint(note, &edge.origin, &[&verifier], &[]).ok()?;
-    let signed = opened.checkpoint;
-    let partial = edge.partial()?;
-    let tile = |wanted: Tile| {
-        let found = partial.iter().find(|(tile, _)| *tile == wanted);
-        found.map(|(_, bytes)| bytes.clone())
-    };
-    tlog::Tree::restore_to(edge.size, &signed.root, tile).ok()?;
-    (signed.size == edge.size).then_some(partial)
 }
 
 /// The size of a checkpoint with this log's signature.
@@ -119,17 +86,6 @@ fn size_in(note: &[u8], vkey: &str) -> Option<u64> {
     let origin = tlog::Verifier::name(&verifier);
     let opened = tlog::open_checkpoint(note, origin, &[&verifier], &[]).ok()?;
     Some(opened.checkpoint.size)
-}
-
-fn check_left(log: &Snapshot) -> Result<(), PublishError> {
-    let mut cursor = Cursor::open(&log.dir)?;
-    let mut tiles = Vec::new();
-    while cursor.bundle < log.size / BUNDLE {
-        let len = bundle(&cursor, log, &mut tiles)?;
-        cursor.advance(len);
-        tiles.clear();
-    }
-    last_entries(&cursor, log).map(drop)
 }
 
 /// How far one log is stored.
@@ -162,7 +118,47 @@ impl Publisher {
             left -= 1;
             self.shared.set_old(left);
         }
-        self.current().await;
+        tokio::join!(self.current(), self.register());
+    }
+
+    /// Puts the newest stored checkpoint into the registry from time to time.
+    async fn register(&self) {
+        let mut last: Option<Instant> = None;
+        let mut failures = 0;
+        loop {
+            let told = self.shared.register.notified();
+            let Some((log, now)) = self.shared.unregistered() else {
+                told.await;
+                continue;
+            };
+            let due = last.map(|at| at + self.state.limits.register_every);
+            if let (Some(due), false) = (due, now)
+                && Instant::now() < due
+            {
+                tokio::select! {
+                    () = told => {}
+                    () = tokio::time::sleep_until(due) => {}
+                }
+                continue;
+            }
+            let registered = self
+                .registry
+                .lock()
+                .await
+                .register(std::slice::from_ref(&log))
+                .await;
+            match registered {
+                Ok(()) => {
+                    failures = 0;
+                    last = Some(Instant::now());
+                    self.shared.registered(log.size);
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.failed(&log, &error.into(), failures).await;
+                }
+            }
+        }
     }
 
     async fn current(&self) {
@@ -190,7 +186,7 @@ impl Publisher {
                     failures = 0;
                     last = Some(Instant::now());
                     self.note_stored(&log);
-                    self.shared.published(log.size);
+                    self.shared.published(&log);
                 }
                 Err(PublishError::Damaged(why)) => {
                     // What was signed cannot be shown any more, so nothing more may be signed.
@@ -232,7 +228,12 @@ impl Publisher {
         let mut progress = None;
         let mut failures = 0;
         loop {
-            match self.publish(&mut progress, log).await {
+            let stored = async {
+                self.publish(&mut progress, log).await?;
+                let mut registry = self.registry.lock().await;
+                Ok(registry.register(std::slice::from_ref(log)).await?)
+            };
+            match stored.await {
                 Ok(()) => return self.let_go(log),
                 Err(PublishError::Damaged(why)) => return self.put_aside(log, &why),
                 Err(error) if error.is_conflict() => {
@@ -272,15 +273,7 @@ impl Publisher {
     }
 
     fn gap(&self, what: String) {
-        let gap = GapDoc { what, file: None };
-        if let Ok(body) = convert::json(&gap) {
-            let now = std::time::SystemTime::now();
-            let kind = crate::record::Kind::Gap;
-            self.state.post(NewRecord {
-                packed: None,
-                ..crate::journal::record(kind, now, self.control, None, body)
-            });
-        }
+        gap(&self.state, self.control, what);
     }
 
     /// Stores everything up to a checkpoint, and then that.
@@ -474,8 +467,21 @@ impl Publisher {
     }
 }
 
+/// Writes down that something is missing.
+pub fn gap(state: &State, control: u128, what: String) {
+    let gap = GapDoc { what, file: None };
+    if let Ok(body) = convert::json(&gap) {
+        let now = std::time::SystemTime::now();
+        let kind = crate::record::Kind::Gap;
+        state.post(NewRecord {
+            packed: None,
+            ..crate::journal::record(kind, now, control, None, body)
+        });
+    }
+}
+
 /// The next bundle, and the full tiles that end with it. Gives its length.
-fn bundle(
+pub(super) fn bundle(
     cursor: &Cursor,
     log: &Snapshot,
     tiles: &mut Vec<(Tile, Bytes)>,
@@ -503,7 +509,10 @@ fn bundle(
 }
 
 /// The entries after the last full bundle.
-fn last_entries(cursor: &Cursor, log: &Snapshot) -> Result<Option<(Tile, Bytes)>, PublishError> {
+pub(super) fn last_entries(
+    cursor: &Cursor,
+    log: &Snapshot,
+) -> Result<Option<(Tile, Bytes)>, PublishError> {
     let width = log.size % BUNDLE;
     if width == 0 {
         return Ok(None);

@@ -8,7 +8,9 @@ use tlog::{Checkpoint, Hash, Kind, Tile, Tree};
 use uuid::Uuid;
 
 use crate::keys::SegmentKey;
-use crate::log::check::{CheckedLog, KeptCheckpoint, LogFinding, Logs, TrustedKey};
+use crate::log::check::{
+    CheckedLog, CheckedRegistry, KeptCheckpoint, LogFinding, Logs, Registered, TrustedKey,
+};
 use crate::log::leaf::{Leaf, body_hash};
 use crate::log::names::{self, Part};
 use crate::log::spool::{BUNDLE, Cursor, Waiting};
@@ -20,7 +22,9 @@ const AHEAD: u64 = 32;
 
 pub struct Reader<'a> {
     objects: &'a Objects,
-    log: Uuid,
+    /// `log` or `registry`.
+    root: &'static str,
+    pub(super) log: Uuid,
     /// What the store does not have yet, if the spool is at hand.
     waiting: Option<&'a Waiting>,
     cursor: Option<Cursor>,
@@ -31,19 +35,23 @@ pub struct Reader<'a> {
     head: Option<u64>,
     tiles: BTreeSet<Tile>,
     /// Checkpoints with a good signature.
-    signed: Vec<(String, u64, Hash)>,
-    out: &'a mut Logs,
+    pub(super) signed: Vec<(String, u64, Hash)>,
+    /// Those of a registry, whole: others may have signed them, too.
+    notes: Vec<(u64, Bytes)>,
+    pub(super) out: &'a mut Logs,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(
         objects: &'a Objects,
+        root: &'static str,
         log: Uuid,
         waiting: Option<&'a Waiting>,
         out: &'a mut Logs,
     ) -> Self {
         Self {
             objects,
+            root,
             log,
             waiting,
             cursor: None,
@@ -52,32 +60,36 @@ impl<'a> Reader<'a> {
             head: None,
             tiles: BTreeSet::new(),
             signed: Vec::new(),
+            notes: Vec::new(),
             out,
         }
     }
 
-    fn wrong(&mut self, finding: LogFinding) {
+    pub(super) fn wrong(&mut self, finding: LogFinding) {
         self.out.wrong.push(finding);
+    }
+
+    fn key(&self, path: &str) -> String {
+        format!("{}/{path}", names::below(self.root, self.log))
     }
 
     async fn get(&mut self, path: &str) -> Result<Option<Bytes>, StoreError> {
         match self.ahead.remove(path) {
             Some(known) => Ok(known),
-            None => self.objects.find(&names::object(self.log, path)).await,
+            None => self.objects.find(&self.key(path)).await,
         }
     }
 
     /// Asks for several objects at a time.
     async fn ask_for(&mut self, paths: impl IntoIterator<Item = String>) -> Result<(), StoreError> {
-        let (objects, log) = (self.objects, self.log);
+        let this = &*self;
         let asked = paths.into_iter().map(|path| async move {
-            let found = objects.find(&names::object(log, &path)).await?;
+            let found = this.objects.find(&this.key(&path)).await?;
             Ok::<_, StoreError>((path, found))
         });
-        let mut found = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
-        while let Some((path, bytes)) = found.try_next().await? {
-            self.ahead.insert(path, bytes);
-        }
+        let found = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+        let found: Vec<_> = found.try_collect().await?;
+        self.ahead.extend(found);
         Ok(())
     }
 
@@ -102,6 +114,7 @@ impl<'a> Reader<'a> {
         parts: &[Part],
         trusted: &[TrustedKey],
         kept: Vec<&KeptCheckpoint>,
+        registered: &[Registered],
     ) -> Result<(), StoreError> {
         let log = self.log;
         let mut paths = Vec::new();
@@ -159,6 +172,9 @@ impl<'a> Reader<'a> {
             if size.is_none() {
                 self.head = Some(checkpoint.size);
             }
+            if self.root == names::REGISTRY {
+                self.notes.push((checkpoint.size, note));
+            }
             self.signed.push((path, checkpoint.size, checkpoint.root));
             // The newest may be in the archive only: that comes first.
             if newest.as_ref().is_none_or(|n| n.size < checkpoint.size) {
@@ -178,8 +194,20 @@ impl<'a> Reader<'a> {
         if is < was {
             self.wrong(LogFinding::RolledBack { log, was, is });
         }
-        self.kept(kept, verifier, newest.as_ref(), trusted);
+        self.kept(kept, verifier.clone(), newest.as_ref(), trusted);
+        self.registered(registered, newest.as_ref());
         match newest {
+            Some(newest) if self.root == names::REGISTRY => {
+                let registry = CheckedRegistry {
+                    key: verifier.map(|v| v.vkey()).unwrap_or_default(),
+                    origin: newest.origin.clone(),
+                    size: newest.size,
+                    notes: std::mem::take(&mut self.notes),
+                    times: Vec::new(),
+                };
+                self.out.registries.insert(log, registry);
+                self.tree(newest).await
+            }
             Some(newest) => self.tree(newest).await,
             None => {
                 self.wrong(LogFinding::NoCheckpoint { log });
@@ -325,7 +353,10 @@ impl<'a> Reader<'a> {
                 count += 1;
                 let mut emit = |tile: Tile, bytes: &[u8]| full.push((tile, bytes.to_vec()));
                 tree.append(tlog::leaf_hash(entry), &mut emit);
-                self.leaf(&mut checked, first + count - 1, entry);
+                match self.root {
+                    names::REGISTRY => self.registration(first + count - 1, entry),
+                    _ => self.leaf(&mut checked, first + count - 1, entry),
+                }
                 for (what, root) in by_size.remove(&tree.size()).unwrap_or_default() {
                     if root != tree.root() {
                         let why = "the tree has another root at that size".to_owned();
@@ -348,7 +379,9 @@ impl<'a> Reader<'a> {
             self.compare(tile, &bytes).await?;
         }
         self.beyond(signed.size);
-        self.out.logs.insert(log, checked);
+        if self.root == names::ROOT {
+            self.out.logs.insert(log, checked);
+        }
         Ok(())
     }
 
@@ -536,7 +569,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn bad_leaf(&mut self, leaf: u64, why: String) {
+    pub(super) fn bad_leaf(&mut self, leaf: u64, why: String) {
         let log = self.log;
         self.wrong(LogFinding::Leaf { log, leaf, why });
     }

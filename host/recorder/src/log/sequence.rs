@@ -61,12 +61,18 @@ pub struct Shared {
     pub work: Notify,
     /// Told when something was stored.
     pub done: Notify,
+    /// Told when there is something for the registry.
+    pub register: Notify,
 }
 
 #[derive(Default)]
 struct Progress {
     latest: Option<Arc<Snapshot>>,
     published: u64,
+    /// The newest one that is stored, and the size of the newest one in the registry.
+    stored: Option<Arc<Snapshot>>,
+    registered: u64,
+    register_now: bool,
     /// Logs of earlier epochs that the store does not have yet.
     old: usize,
     hurry: bool,
@@ -84,8 +90,27 @@ impl Shared {
 
     /// Whoever calls it waits for the store.
     pub fn hurry(&self) {
-        self.inner.lock().hurry = true;
+        let mut inner = self.inner.lock();
+        inner.hurry = true;
+        inner.register_now = true;
+        drop(inner);
         self.work.notify_one();
+        self.register.notify_one();
+    }
+
+    /// A stored checkpoint that the registry does not have, and whether somebody waits for it.
+    pub fn unregistered(&self) -> Option<(Arc<Snapshot>, bool)> {
+        let inner = self.inner.lock();
+        let stored = inner.stored.clone()?;
+        (stored.size > inner.registered).then_some((stored, inner.register_now))
+    }
+
+    pub fn registered(&self, size: u64) {
+        let mut inner = self.inner.lock();
+        inner.registered = size;
+        inner.register_now &= inner.latest.as_ref().is_some_and(|s| s.size > size);
+        drop(inner);
+        self.done.notify_waiters();
     }
 
     /// Leaves of the newest checkpoint, and of the newest that the store has.
@@ -96,18 +121,17 @@ impl Shared {
 
     pub fn is_stored(&self) -> bool {
         let inner = self.inner.lock();
-        inner.old == 0
-            && inner
-                .latest
-                .as_ref()
-                .is_none_or(|s| s.size == inner.published)
+        let has = |s: &Arc<Snapshot>| s.size == inner.published && s.size == inner.registered;
+        inner.old == 0 && inner.latest.as_ref().is_none_or(has)
     }
 
-    pub fn published(&self, size: u64) {
+    pub fn published(&self, log: &Arc<Snapshot>) {
         let mut inner = self.inner.lock();
-        inner.published = size;
-        inner.hurry &= inner.latest.as_ref().is_some_and(|s| s.size > size);
+        inner.published = log.size;
+        inner.stored = Some(log.clone());
+        inner.hurry &= inner.latest.as_ref().is_some_and(|s| s.size > log.size);
         drop(inner);
+        self.register.notify_one();
         self.done.notify_waiters();
     }
 

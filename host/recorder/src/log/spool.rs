@@ -72,22 +72,35 @@ impl Edge {
         self.tiles.iter().map(decode).collect()
     }
 
-    fn encode(&self) -> io::Result<Vec<u8>> {
-        let json = serde_json::to_vec(self)?;
-        let crc = crc32c::crc32c(&json);
-        Ok([format!("{crc:08x}\n").into_bytes(), json].concat())
-    }
-
     /// None: it is not what was written.
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (crc, json) = bytes.split_at_checked(9)?;
-        let right = format!("{:08x}\n", crc32c::crc32c(json));
-        if crc != right.as_bytes() {
-            return None;
-        }
-        serde_json::from_slice(json)
-            .ok()
-            .filter(|e: &Self| e.v == EDGE_VERSION)
+        unsealed(bytes).filter(|e: &Self| e.v == EDGE_VERSION)
+    }
+}
+
+/// Replaces a whole file, durably: a checksum and JSON.
+pub fn replace(disk: &dyn Disk, path: &Path, doc: &impl Serialize) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    let json = serde_json::to_vec(doc)?;
+    let crc = crc32c::crc32c(&json);
+    let temporary = path.with_extension("tmp");
+    if temporary.exists() {
+        disk.remove(&temporary)?;
+    }
+    let file = disk.create(&temporary)?;
+    file.write_all(&[format!("{crc:08x}\n").into_bytes(), json].concat())?;
+    file.sync()?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(dir)
+}
+
+/// What [`replace`] wrote. None: it is not that.
+pub fn unsealed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (crc, json) = bytes.split_at_checked(9)?;
+    let right = format!("{:08x}\n", crc32c::crc32c(json));
+    match crc == right.as_bytes() {
+        true => serde_json::from_slice(json).ok(),
+        false => None,
     }
 }
 
@@ -223,15 +236,7 @@ impl Writer {
         if std::mem::take(&mut self.named) {
             self.disk.sync_dir(&self.dir)?;
         }
-        let temporary = self.dir.join("edge.tmp");
-        if temporary.exists() {
-            self.disk.remove(&temporary)?;
-        }
-        let file = self.disk.create(&temporary)?;
-        file.write_all(&edge.encode()?)?;
-        file.sync()?;
-        self.disk.rename(&temporary, &self.dir.join("edge"))?;
-        self.disk.sync_dir(&self.dir)
+        replace(&*self.disk, &self.dir.join("edge"), edge)
     }
 
     /// Bytes written since the last call.

@@ -17,6 +17,7 @@ use crate::log::check::LogFinding;
 use crate::log::key::Keys;
 use crate::log::names::{self, Part};
 use crate::log::publish::Publisher;
+use crate::log::registry::{Registry, RegistryOptions};
 use crate::log::sequence::{Begin, Sequencer};
 use crate::objects::Objects;
 use crate::options::{Limits, RecorderOptions};
@@ -29,7 +30,7 @@ pub fn log_objects(dir: &TempDir) -> Vec<(PathBuf, Uuid, Part)> {
     let all = objects(&dir.stored().join("log")).into_iter();
     all.map(|path| {
         let key = path.strip_prefix(dir.stored()).unwrap().to_str().unwrap();
-        let (log, part) = names::parse(key).expect(key);
+        let (log, part) = names::parse(names::ROOT, key).expect(key);
         (path, log, part)
     })
     .collect()
@@ -483,15 +484,30 @@ pub async fn a_stored_log(dir: &TempDir, leaves: u64, checkpoint_after: u64) -> 
     };
     let disk = Arc::new(RealDisk);
     let logs = dir.spool().join("log");
+    let objects = Objects::open(&StoreConfig::Directory(dir.stored())).unwrap();
+    let registry = RegistryOptions {
+        disk: disk.clone(),
+        state: state.clone(),
+        spool: dir.spool(),
+        quarantine: dir.spool().join("quarantine"),
+        objects: objects.clone(),
+        key: keys.log.clone(),
+        name: keys.name.clone(),
+        witnesses: Vec::new(),
+        control: 5,
+    };
+    let (registry, lost) = Registry::open(registry).unwrap();
+    assert_eq!(lost, None);
     let mut sequencer = Sequencer::begin(state.clone(), disk.clone(), &logs, keys, &begin).unwrap();
     let stop = tokio_util::sync::CancellationToken::new();
     let shared = sequencer.shared();
     let publisher = Publisher {
         state: state.clone(),
         disk,
-        objects: Objects::open(&StoreConfig::Directory(dir.stored())).unwrap(),
+        objects,
         shared: shared.clone(),
         old: Vec::new(),
+        registry: tokio::sync::Mutex::new(registry),
         quarantine: dir.spool().join("quarantine"),
         control: 5,
         stop: stop.clone(),

@@ -13,8 +13,8 @@ use super::support::*;
 use crate::disk::RealDisk;
 use crate::log::check::LogFinding;
 use crate::log::key::Keys;
+use crate::log::left::left_behind;
 use crate::log::names::{self, Part};
-use crate::log::publish;
 use crate::log::spool;
 use crate::{
     Finding, KeptCheckpoint, Severity, StoreConfig, VerifyOptions, VerifyReport, verify_store,
@@ -309,7 +309,7 @@ async fn a_log_that_ends_with_a_full_file_is_not_damaged() {
     assert!(found.damaged.is_empty());
     for (dir, edge) in found.edges {
         assert_eq!(edge.size, spool::CHUNK);
-        let left = publish::left_behind(dir, edge).unwrap();
+        let left = left_behind(dir, edge).unwrap();
         assert!(left.is_ok(), "{:?}", left.err());
     }
 }

@@ -12,6 +12,7 @@ mod log;
 mod log_faults;
 mod packed;
 mod power;
+mod registry;
 mod round_trip;
 mod store;
 pub mod support;

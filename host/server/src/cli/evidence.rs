@@ -1,14 +1,14 @@
 //! `weir replay` and `weir verify`: reading the evidence. Neither needs a running Weir.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use recorder::{
     KeptCheckpoint, Moment, ReplayFormat, ReplayOptions, Severity, Store, StoreConfig, TrustedKey,
-    VerifyOptions, VerifyReport,
+    VerifyOptions, VerifyReport, WitnessPolicy,
 };
 
 use crate::assemble::{log_options, store_config};
@@ -85,6 +85,10 @@ pub(super) struct VerifyArgs {
     /// more than once.
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// Which witnesses must have signed the registry of logs, and how many of them: a policy (C2SP
+    /// tlog-policy) with lines `witness`, `group` and `quorum`.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -124,6 +128,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     }
     let trusted = !log_keys.is_empty();
     let kept = kept(&args.checkpoints)?;
+    let policy = args.policy.as_deref().map(policy).transpose()?;
     // The configuration may be read on another machine than that of its Weir. A spool that was asked
     // for must be there.
     let known = config
@@ -135,6 +140,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         spool: spool.clone(),
         log_keys,
         kept,
+        policy,
         ..VerifyOptions::default()
     };
     let report = recorder::verify_store(&store, &options).await?;
@@ -165,23 +171,30 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// No checkpoint is longer.
-const MAX_CHECKPOINT: u64 = 1_000_000;
+/// No checkpoint is longer, and no policy.
+const MAX_FILE: u64 = 1_000_000;
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 fn kept(files: &[PathBuf]) -> anyhow::Result<Vec<KeptCheckpoint>> {
-    let read = |path: &PathBuf| {
-        let wrong = || format!("the checkpoint {}", path.display());
-        let mut note = Vec::new();
-        let file = std::fs::File::open(path).with_context(wrong)?;
-        file.take(MAX_CHECKPOINT + 1)
-            .read_to_end(&mut note)
-            .with_context(wrong)?;
+    let one = |path: &PathBuf| {
+        let note = read(path).with_context(|| format!("the checkpoint {}", path.display()))?;
         Ok(KeptCheckpoint {
             name: path.display().to_string(),
             note,
         })
     };
-    files.iter().map(read).collect()
+    files.iter().map(one).collect()
+}
+
+fn policy(path: &Path) -> anyhow::Result<WitnessPolicy> {
+    let wrong = || format!("the policy {}", path.display());
+    WitnessPolicy::parse(&read(path).with_context(wrong)?).with_context(wrong)
 }
 
 fn print(report: &VerifyReport, trusted: bool) {
@@ -212,6 +225,18 @@ fn print(report: &VerifyReport, trusted: bool) {
             }
         };
         println!("{word}: {key}");
+    }
+    for registry in &report.registries {
+        print!(
+            "registry of logs {}: {} leaves",
+            registry.key, registry.size
+        );
+        match &registry.witnessed {
+            Some((size, names)) if !names.is_empty() => {
+                println!(", {size} of them seen by {}", names.join(", "));
+            }
+            _ => println!(),
+        }
     }
     for finding in &report.findings {
         let word = match finding.severity() {

@@ -19,7 +19,9 @@ use self::postgres::postgres;
 use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
-use super::raw::{RawApi, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook};
+use super::raw::{
+    RawApi, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook, RawWitness,
+};
 use super::secret::{RawSecret, Secret};
 use super::{
     Api, Approvals, Config, Log, LogFormat, Plugin, PluginLimits, Recording, RecordingStore,
@@ -224,7 +226,37 @@ fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path
         key_dir: raw
             .key_dir
             .map_or(data_dir.join("keys"), |dir| base.join(dir)),
+        witnesses: witnesses(r, raw.witnesses),
     }
+}
+
+/// Nobody needs more, and each is asked every time.
+const MAX_WITNESSES: usize = 16;
+
+fn witnesses(r: &mut Report<'_>, raw: Vec<RawWitness>) -> Vec<recorder::WitnessOptions> {
+    let mut out: Vec<recorder::WitnessOptions> = Vec::new();
+    for (n, witness) in raw.into_iter().enumerate() {
+        let at = |field: &str| format!("recording.witnesses[{n}].{field}");
+        if n == MAX_WITNESSES {
+            let what = format!("more than {MAX_WITNESSES} witnesses");
+            r.add(&at("url"), witness.url.span(), what);
+        }
+        let good = check_url(r, &at("url"), &witness.url);
+        let url = witness.url.as_ref().trim_end_matches('/').to_owned();
+        if good && url.contains(['?', '#', '@']) {
+            let what = "what its paths begin with, without a user, ? and #";
+            r.add(&at("url"), witness.url.span(), what);
+        }
+        match witness.key.as_ref().parse::<recorder::WitnessKey>() {
+            Ok(key) if out.iter().any(|w| w.key.name() == key.name()) => {
+                let what = format!("there is a witness {:?} already", key.name());
+                r.add(&at("key"), witness.key.span(), what);
+            }
+            Ok(key) => out.push(recorder::WitnessOptions { url, key }),
+            Err(error) => r.add(&at("key"), witness.key.span(), error.to_string()),
+        }
+    }
+    out
 }
 
 /// The name of a key in C2SP signed-note, with room for what makes it one log's.

@@ -184,6 +184,8 @@ pub struct Recording {
     pub log_name: String,
     /// Where the keys of the logs are, and are made.
     pub key_dir: PathBuf,
+    /// Who is asked to sign the checkpoints of the registry of logs.
+    pub witnesses: Vec<recorder::WitnessOptions>,
 }
 
 #[derive(Debug, Clone)]

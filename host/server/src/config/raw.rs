@@ -240,6 +240,15 @@ pub(super) struct RawRecording {
     pub(super) segment_seconds: Option<Spanned<u64>>,
     pub(super) log_name: Option<Spanned<String>>,
     pub(super) key_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) witnesses: Vec<RawWitness>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWitness {
+    pub(super) url: Spanned<String>,
+    pub(super) key: Spanned<String>,
 }
 
 #[derive(Deserialize)]

@@ -114,6 +114,16 @@ fn errors_name_key_and_line() {
             "weir.toml: identity.issuer: nobody could log in",
         ),
         ("[api]", "[api", "weir.toml:5: "),
+        (
+            "[api]",
+            "[[recording.witnesses]]\nurl = \"ftp://w.example\"\nkey = \"w\"\n[api]",
+            "weir.toml:6: recording.witnesses[0].url: ",
+        ),
+        (
+            "[api]",
+            "[[recording.witnesses]]\nurl = \"https://w.example\"\nkey = \"w+1234+x\"\n[api]",
+            "weir.toml:7: recording.witnesses[0].key: \"w+1234+x\" is not a key of a witness",
+        ),
     ] {
         assert!(
             GOOD.contains(from),

@@ -1,0 +1,527 @@
+//! The log of all logs: it goes on over starts, vouches for every log, and is witnessed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tlog::witness::Request;
+use tlog::{CosignatureSigner, Ed25519Verifier, Note, Tree, open_checkpoint};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use uuid::Uuid;
+
+use super::log::{check, failures, trusted};
+use super::support::*;
+use crate::disk::RealDisk;
+use crate::fault::{Fault, FaultDisk};
+use crate::log::check::LogFinding;
+use crate::log::key::Keys;
+use crate::log::names;
+use crate::log::registry::{Registry, RegistryLeaf, RegistryOptions};
+use crate::log::sequence::Snapshot;
+use crate::log::spool::{replace, unsealed};
+use crate::objects::Objects;
+use crate::state::State;
+use crate::{
+    Finding, Recorder, VerifyOptions, VerifyReport, WitnessOptions, WitnessPolicy, verify_store,
+};
+
+/// The leaves of the one registry, as the store has them.
+fn registrations(dir: &TempDir) -> (Uuid, Vec<RegistryLeaf>) {
+    let root = dir.stored().join(names::REGISTRY);
+    let registries: Vec<_> = std::fs::read_dir(&root).unwrap().flatten().collect();
+    assert_eq!(registries.len(), 1);
+    let id = registries[0].file_name().to_string_lossy().parse().unwrap();
+    let mut newest = Vec::new();
+    for path in objects(&root) {
+        if path.to_string_lossy().contains("/entries/") {
+            let bytes = std::fs::read(path).unwrap();
+            if bytes.len() > newest.len() {
+                newest = bytes;
+            }
+        }
+    }
+    let leaf = |entry: Result<&[u8], _>| serde_json::from_slice(entry.unwrap()).unwrap();
+    (id, tlog::entries(&newest).map(leaf).collect())
+}
+
+async fn start_and_stop(dir: &TempDir) -> Uuid {
+    let (recorder, report) = dir.open().await;
+    assert!(report.gaps.is_empty(), "{report:?}");
+    session(&recorder, 2, 10).await;
+    let log = recorder.control_stream();
+    assert!(recorder.shutdown(SHORT).await.log_stored);
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_log_is_in_one_registry() {
+    let dir = TempDir::new();
+    let mut logs = Vec::new();
+    for _ in 0..3 {
+        logs.push(start_and_stop(&dir).await);
+    }
+    let (_, leaves) = registrations(&dir);
+    assert_eq!(
+        (leaves[0].kind.as_str(), &leaves[0].log),
+        ("registry.start", &None)
+    );
+    for log in &logs {
+        let of = |l: &&RegistryLeaf| {
+            let origin = l.log.as_ref().map_or("", |log| log.origin.as_str());
+            origin.ends_with(&log.to_string())
+        };
+        assert!(leaves.iter().any(|l| of(&l)), "{log}: {leaves:?}");
+    }
+    assert!(leaves.iter().skip(1).all(|l| l.kind == "log.checkpoint"));
+    assert_eq!(check(&dir, trusted(&dir)).await, []);
+}
+
+/// What nothing else knows of: the last log, with the control stream and the sessions of its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_taken_out_is_found() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let before = TempDir::new();
+    copy_all(&dir.stored(), &before.stored());
+    start_and_stop(&dir).await;
+    // Everything as it was, but the registry.
+    let registry = dir.stored().join(names::REGISTRY);
+    let at = before.stored().join(names::REGISTRY);
+    std::fs::remove_dir_all(&at).unwrap();
+    copy_all(&registry, &at);
+    let found = check(&before, trusted(&dir)).await;
+    let gone = |f: &Finding| matches!(f, Finding::Log(LogFinding::RolledBack { is: 0, .. }));
+    assert!(found.iter().any(gone), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_altered_byte_of_a_registry_is_found() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    start_and_stop(&dir).await;
+    let keys = trusted(&dir);
+    let mut tried = 0;
+    for path in objects(&dir.stored().join(names::REGISTRY)) {
+        let good = std::fs::read(&path).unwrap();
+        for at in (0..good.len()).step_by(37) {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            let found = check(&dir, keys.clone()).await;
+            assert!(failures(&found) > 0, "{}: byte {at}", path.display());
+            tried += 1;
+        }
+        std::fs::write(&path, good).unwrap();
+    }
+    assert!(tried > 50, "{tried}");
+    assert_eq!(check(&dir, keys).await, []);
+}
+
+/// An old log without a registration is a failure; a young one may be on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_no_registry_is_found() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    std::fs::remove_dir_all(dir.stored().join(names::REGISTRY)).unwrap();
+    let found = check(&dir, trusted(&dir)).await;
+    assert!(matches!(found[..], [Finding::Waiting(_)]), "{found:?}");
+    let (store, keys) = (dir.store(), trusted(&dir));
+    let logs = crate::log::check::check(store.objects(), &keys, &[], &[]);
+    assert_eq!(logs.await.unwrap().unregistered().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_registry_is_put_aside_and_told_of() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let edge = dir.spool().join("registry").join("edge");
+    let good = std::fs::read(&edge).unwrap();
+    for at in (0..good.len()).step_by(good.len() / 7) {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        std::fs::write(&edge, bad).unwrap();
+        let (recorder, report) = dir.open().await;
+        let told = report.gaps.iter().filter(|gap| gap.contains("registry"));
+        assert_eq!(told.count(), 1, "{report:?}");
+        assert!(recorder.shutdown(SHORT).await.log_stored);
+        std::fs::write(&edge, &good).unwrap();
+    }
+    let found = check(&dir, trusted(&dir)).await;
+    assert_eq!(failures(&found), 0, "{found:?}");
+}
+
+/// A spool that is an old copy must not sign another tree of a size that somebody has seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_copy_of_the_spool_begins_another_registry() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let edge = dir.spool().join("registry").join("edge");
+    let old = std::fs::read(&edge).unwrap();
+    start_and_stop(&dir).await;
+    std::fs::write(&edge, old).unwrap();
+    let (recorder, _) = dir.open().await;
+    session(&recorder, 2, 10).await;
+    assert!(recorder.flush(SHORT).await);
+    assert!(recorder.shutdown(SHORT).await.log_stored);
+    let registries = std::fs::read_dir(dir.stored().join(names::REGISTRY)).unwrap();
+    assert_eq!(registries.count(), 2);
+    let found = check(&dir, trusted(&dir)).await;
+    assert!(matches!(found[..], [Finding::Gap { .. }]), "{found:?}");
+}
+
+/// What is not durable is not stored: otherwise the next process would sign another tree.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_is_durable_before_it_is_stored() {
+    let dir = TempDir::new();
+    let disk = FaultDisk::default();
+    let keys = Keys::open(&dir.options().log).unwrap();
+    let objects = Objects::open(&dir.options().store).unwrap();
+    let options = RegistryOptions {
+        disk: Arc::new(disk.clone()),
+        state: Arc::new(State::new(limits())),
+        spool: dir.spool(),
+        quarantine: dir.spool(),
+        objects: objects.clone(),
+        key: keys.log.clone(),
+        name: keys.name.clone(),
+        witnesses: Vec::new(),
+        control: 5,
+    };
+    let (mut registry, lost) = Registry::open(options).unwrap();
+    assert_eq!(lost, None);
+    let log = |size| Arc::new(a_checkpoint(&keys, size));
+    registry.register(&[log(1)]).await.unwrap();
+    assert_eq!(registrations(&dir).1.len(), 2);
+    disk.set(Some(Fault::NoDescriptors));
+    registry.register(&[log(2)]).await.unwrap_err();
+    registry.register(&[log(3)]).await.unwrap_err();
+    assert_eq!(registrations(&dir).1.len(), 2);
+    disk.set(None);
+    registry.register(&[log(3)]).await.unwrap();
+    let sizes: Vec<u64> = registrations(&dir)
+        .1
+        .iter()
+        .filter_map(|l| Some(l.log.as_ref()?.size))
+        .collect();
+    assert_eq!(sizes, [1, 2, 3]);
+}
+
+fn a_checkpoint(keys: &Keys, size: u64) -> Snapshot {
+    let epoch = Uuid::from_u128(7);
+    let origin = format!("{}/{epoch}", keys.name);
+    let checkpoint = tlog::Checkpoint {
+        origin: origin.clone(),
+        size,
+        root: [1; 32],
+        extensions: Vec::new(),
+    };
+    Snapshot {
+        epoch,
+        dir: "nowhere".into(),
+        size,
+        note: tlog::sign_checkpoint(&checkpoint, &*keys.log.signer(&origin).unwrap()).unwrap(),
+        vkey: keys.log.vkey(&origin).unwrap(),
+        partial: Vec::new(),
+        is_over: false,
+    }
+}
+
+/// More than one bundle of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_grows_past_a_tile() {
+    let dir = TempDir::new();
+    let mut options = dir.options();
+    options.limits.register_every = Duration::ZERO;
+    let (recorder, _) = Recorder::open(options).await.unwrap();
+    for _ in 0..300 {
+        session(&recorder, 1, 10).await;
+        assert!(recorder.flush(SHORT).await);
+    }
+    recorder.shutdown(SHORT).await;
+    start_and_stop(&dir).await;
+    let root = dir.stored().join(names::REGISTRY);
+    let full = |path: &&std::path::PathBuf| path.ends_with("tile/entries/000");
+    assert_eq!(objects(&root).iter().filter(full).count(), 1);
+    let partial = |path: &&std::path::PathBuf| path.to_string_lossy().contains("/entries/000.p/");
+    assert_eq!(objects(&root).iter().filter(partial).count(), 0);
+    assert_eq!(check(&dir, trusted(&dir)).await, []);
+}
+
+/// How a witness of the tests behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Manner {
+    Good,
+    /// It says nothing.
+    Silent,
+    /// It sends what never ends.
+    Endless,
+    Nonsense,
+    /// It signs something else.
+    WrongSignature,
+    /// It has seen another tree of this size.
+    Fork,
+}
+
+/// One that remembers the last tree of each log, as a witness must.
+struct TestWitness {
+    url: String,
+    vkey: String,
+    manner: Arc<Mutex<Manner>>,
+    /// Sizes that it signed.
+    signed: Arc<Mutex<Vec<u64>>>,
+}
+
+impl TestWitness {
+    async fn start(name: &str, seed: u8, log_key: &crate::TrustedKey) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let signer = CosignatureSigner::from_seed(name, &[seed; 32], now.as_secs()).unwrap();
+        let this = Self {
+            url,
+            vkey: signer.vkey(),
+            manner: Arc::new(Mutex::new(Manner::Good)),
+            signed: Arc::default(),
+        };
+        let (manner, signed) = (this.manner.clone(), this.signed.clone());
+        let key = log_key.clone();
+        tokio::spawn(async move {
+            let mut seen = HashMap::new();
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let body = request(&mut socket).await;
+                let manner = *manner.lock();
+                let answer = match manner {
+                    Manner::Silent => {
+                        // The socket stays open.
+                        tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_secs(60)).await;
+                            drop(socket);
+                        });
+                        continue;
+                    }
+                    Manner::Endless => {
+                        let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+                        socket.write_all(head).await.ok();
+                        while socket.write_all(&[b'a'; 4096]).await.is_ok() {}
+                        continue;
+                    }
+                    Manner::Nonsense => (200, "text/plain", "what?\n".to_owned()),
+                    Manner::Fork => (409, "text/plain", String::new()),
+                    Manner::Good | Manner::WrongSignature => {
+                        let wrong = manner == Manner::WrongSignature;
+                        answer(&body, &key, &signer, &mut seen, wrong)
+                    }
+                };
+                if answer.0 == 200 && manner == Manner::Good {
+                    signed
+                        .lock()
+                        .push(*seen.values().map(|(size, _)| size).max().unwrap());
+                }
+                respond(&mut socket, answer).await;
+            }
+        });
+        this
+    }
+
+    fn options(&self) -> WitnessOptions {
+        WitnessOptions {
+            url: self.url.clone(),
+            key: self.vkey.parse().unwrap(),
+        }
+    }
+}
+
+type Answered = (u16, &'static str, String);
+
+/// What C2SP tlog-witness has a witness do.
+fn answer(
+    body: &[u8],
+    key: &crate::TrustedKey,
+    signer: &CosignatureSigner,
+    seen: &mut HashMap<String, (u64, tlog::Hash)>,
+    wrong: bool,
+) -> Answered {
+    let request = Request::parse(body).unwrap();
+    let origin = request.checkpoint.lines().next().unwrap().to_owned();
+    let verifier = Ed25519Verifier::new(&origin, key.public()).unwrap();
+    let note = request.checkpoint.as_bytes();
+    let Ok(opened) = open_checkpoint(note, &origin, &[&verifier], &[]) else {
+        return (403, "text/plain", String::new());
+    };
+    let new = opened.checkpoint;
+    let (size, root) = *seen
+        .entry(origin.clone())
+        .or_insert((0, Tree::new().root()));
+    if request.old != size {
+        return (409, "text/x.tlog.size", format!("{size}\n"));
+    }
+    let proof = tlog::check_consistency(size, &root, new.size, &new.root, &request.proof);
+    if proof.is_err() {
+        return (422, "text/plain", String::new());
+    }
+    seen.insert(origin, (new.size, new.root));
+    let mut note = match wrong {
+        true => Note::new(format!("example.com/other\n1\n{}=\n", "A".repeat(43))).unwrap(),
+        false => opened.note,
+    };
+    let before = note.signatures().len();
+    note.sign(signer).unwrap();
+    assert_eq!(note.signatures().len(), before + 1);
+    let text = note.encode();
+    (
+        200,
+        "text/plain",
+        format!("{}\n", text.trim_end().lines().last().unwrap()),
+    )
+}
+
+async fn request(socket: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let mut part = [0; 4096];
+        let n = socket.read(&mut part).await.unwrap_or(0);
+        all.extend_from_slice(&part[..n]);
+        let Some(at) = all.windows(4).position(|w| w == b"\r\n\r\n") else {
+            assert!(n > 0, "a request has an end");
+            continue;
+        };
+        let head = String::from_utf8_lossy(&all[..at]).to_lowercase();
+        assert!(head.starts_with("post /add-checkpoint "), "{head}");
+        let length = head
+            .lines()
+            .find_map(|l| l.strip_prefix("content-length: "));
+        let length: usize = length.unwrap().trim().parse().unwrap();
+        if all.len() >= at + 4 + length {
+            return all[at + 4..].to_vec();
+        }
+    }
+}
+
+async fn respond(socket: &mut TcpStream, (status, media, body): Answered) {
+    let head = format!(
+        "HTTP/1.1 {status} x\r\ncontent-type: {media}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    socket
+        .write_all(format!("{head}{body}").as_bytes())
+        .await
+        .ok();
+}
+
+async fn run(dir: &TempDir, witnesses: &[&TestWitness]) {
+    let mut options = dir.options();
+    options.log.witnesses = witnesses.iter().map(|w| w.options()).collect();
+    let (recorder, _) = Recorder::open(options).await.unwrap();
+    session(&recorder, 2, 10).await;
+    assert!(recorder.flush(Duration::from_secs(60)).await);
+    assert!(recorder.shutdown(Duration::from_secs(60)).await.log_stored);
+}
+
+async fn verified(dir: &TempDir, policy: &str) -> VerifyReport {
+    let options = VerifyOptions {
+        log_keys: trusted(dir),
+        policy: Some(WitnessPolicy::parse(policy.as_bytes()).unwrap()),
+        ..VerifyOptions::default()
+    };
+    verify_store(&dir.store(), &options).await.unwrap()
+}
+
+fn policy(witnesses: &[&TestWitness], quorum: usize) -> String {
+    let mut text = String::new();
+    let mut names = String::new();
+    for (n, witness) in witnesses.iter().enumerate() {
+        text.push_str(&format!("witness w{n} {}\n", witness.vkey));
+        names.push_str(&format!(" w{n}"));
+    }
+    format!("{text}group all {quorum}{names}\nquorum all\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn witnesses_sign_what_goes_on() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let key = &trusted(&dir)[0];
+    let (a, b) = (
+        TestWitness::start("a.example", 1, key).await,
+        TestWitness::start("b.example", 2, key).await,
+    );
+    // They come later than the registry, and one of them is not told of what was between.
+    run(&dir, &[&a, &b]).await;
+    run(&dir, &[&a]).await;
+    // What it remembered is lost.
+    let edge = dir.spool().join("registry").join("edge");
+    let mut kept: serde_json::Value = unsealed(&std::fs::read(&edge).unwrap()).unwrap();
+    assert_eq!(kept["witnesses"].as_object().unwrap().len(), 2);
+    kept["witnesses"] = serde_json::json!({});
+    replace(&RealDisk, &edge, &kept).unwrap();
+    run(&dir, &[&a, &b]).await;
+    for witness in [&a, &b] {
+        let signed = witness.signed.lock().clone();
+        assert!(signed.len() >= 2 && signed.is_sorted(), "{signed:?}");
+    }
+    let report = verified(&dir, &policy(&[&a, &b], 2)).await;
+    assert_eq!(report.findings, []);
+    let [registry] = &report.registries[..] else {
+        panic!("{report:?}")
+    };
+    let names = vec!["w0".to_owned(), "w1".to_owned()];
+    assert_eq!(registry.witnessed, Some((registry.size, names)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_the_witnesses_that_a_policy_asks_for_is_not_verified() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let key = &trusted(&dir)[0];
+    let (a, never) = (
+        TestWitness::start("a.example", 1, key).await,
+        TestWitness::start("never.example", 3, key).await,
+    );
+    run(&dir, &[&a]).await;
+    let report = verified(&dir, &policy(&[&a, &never], 2)).await;
+    let why = |f: &Finding| matches!(f, Finding::Log(LogFinding::NotWitnessed { .. }));
+    assert!(report.findings.iter().any(why), "{report:?}");
+    assert!(!report.is_ok());
+    assert_eq!(verified(&dir, &policy(&[&a, &never], 1)).await.findings, []);
+}
+
+/// Whatever a witness does, recording goes on; what it does not sign, it signs with the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_that_misbehaves_is_in_nobodys_way() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let witness = TestWitness::start("a.example", 1, &trusted(&dir)[0]).await;
+    for manner in [
+        Manner::Endless,
+        Manner::Nonsense,
+        Manner::WrongSignature,
+        Manner::Silent,
+    ] {
+        *witness.manner.lock() = manner;
+        run(&dir, &[&witness]).await;
+        let report = verified(&dir, &policy(&[&witness], 1)).await;
+        assert!(!report.is_ok(), "{manner:?}: {report:?}");
+    }
+    *witness.manner.lock() = Manner::Good;
+    run(&dir, &[&witness]).await;
+    assert_eq!(verified(&dir, &policy(&[&witness], 1)).await.findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_that_has_seen_another_tree_is_told_of() {
+    let dir = TempDir::new();
+    start_and_stop(&dir).await;
+    let witness = TestWitness::start("a.example", 1, &trusted(&dir)[0]).await;
+    *witness.manner.lock() = Manner::Fork;
+    run(&dir, &[&witness]).await;
+    // The gap is recorded by then, or by the next start.
+    *witness.manner.lock() = Manner::Good;
+    run(&dir, &[&witness]).await;
+    let found = check(&dir, trusted(&dir)).await;
+    let told = |f: &Finding| matches!(f, Finding::Gap { what, .. } if what.contains("a.example"));
+    assert_eq!(found.iter().filter(|f| told(f)).count(), 1, "{found:?}");
+}
