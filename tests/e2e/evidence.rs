@@ -136,6 +136,17 @@ fn a_session_is_replayed_and_verified_from_an_s3_store() {
     let path = elsewhere.join("weir.toml");
     std::fs::write(&path, config).unwrap();
     let path = path.to_string_lossy().into_owned();
+    // But for what wraps the keys.
+    let keys = ["replay", &session, "--config", &path];
+    let out = shop.weir.cli(None, &keys).unwrap();
+    assert!(
+        !out.ok() && out.all().contains("--key-file"),
+        "{}",
+        out.all()
+    );
+    let key = "data/keys/segments.key";
+    std::fs::create_dir_all(elsewhere.join("data/keys")).unwrap();
+    std::fs::copy(shop.weir.home.join(key), elsewhere.join(key)).unwrap();
     let out = shop
         .weir
         .cli(None, &["replay", &session, "--config", &path])

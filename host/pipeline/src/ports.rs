@@ -215,6 +215,8 @@ pub enum JournalError {
     TooLarge { size: u64, limit: u64 },
     #[error("the recorder is shutting down")]
     Closed,
+    #[error("the recording cannot be encrypted: {0}")]
+    Keys(String),
 }
 
 /// The records of one session, in order.

@@ -56,6 +56,7 @@ pub fn start(start: &SessionStart) -> StartDoc {
         source: info.source.to_string(),
         bundle: bundle(&start.bundle),
         attrs: info.attrs.clone(),
+        key: None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypt::key::KeyDoc;
+
 /// The version of the documents below.
 pub const DOC_VERSION: u32 = 1;
 
@@ -22,6 +24,9 @@ pub struct StartDoc {
     /// What the client said of itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attrs: BTreeMap<String, String>,
+    /// The session's own key, wrapped. It is encrypted with itself, where it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyDoc>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,8 +328,9 @@ pub struct ControlStartDoc {
     /// The control stream before this one in the same spool, and its chain at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<StreamRefDoc>,
-    /// The chain of the write-ahead log where this instance began.
-    pub wal_chain: String,
+    /// The stream's own key, wrapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyDoc>,
     /// Ends of log files that were cut off, since they held a write that never finished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<TruncatedDoc>,
@@ -359,6 +365,18 @@ pub struct ControlDoc {
     pub detail: String,
 }
 
+/// A session's key is destroyed after this was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
+    pub session: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<PrincipalDoc>,
+    pub reason: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapDoc {
     pub what: String,
@@ -385,6 +403,9 @@ pub struct MarkDoc {
     /// The segment's key, when one was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Its segments are encrypted with a key of the stream's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub encrypted: bool,
     /// What the leaves of the stream's records say of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionPart>,

@@ -229,7 +229,8 @@ fn document(r: &Record<'_>, text: &[u8]) -> Value {
         Some(Kind::ToUpstream) => "to_upstream",
         Some(Kind::SessionEnd) => "end",
         Some(Kind::Gap) => "gap",
-        Some(Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry) | None => "unknown",
+        Some(Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry | Kind::Erasure)
+        | None => "unknown",
     };
     let mut out = serde_json::Map::new();
     out.insert("record".into(), r.index.into());

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use crate::chain::Hash;
 use crate::doc::{
-    ControlDoc, ControlStartDoc, EndDoc, GapDoc, IntentDoc, OutcomeDoc, RefusedDoc, StartDoc,
+    ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, IntentDoc, OutcomeDoc, RefusedDoc,
+    StartDoc,
 };
 use crate::record::{Kind, NO_STREAM, Record};
 use crate::wal::format::{self, BLOCK_HEADER, FILE_HEADER, FileHeader};
@@ -91,6 +92,8 @@ pub enum FollowedBody {
     End(EndDoc),
     ControlStart(Box<ControlStartDoc>),
     Control(Box<ControlDoc>),
+    /// A session's key is being destroyed: whoever has something of it forgets it.
+    Erasure(Box<ErasureDoc>),
     Gap(GapDoc),
     /// It is not what its kind should be.
     Unreadable,
@@ -108,13 +111,19 @@ impl Followed {
             None => (None, record.payload),
         };
         let body = match kind {
-            Kind::SessionStart => parse(body, |doc| FollowedBody::Start(Box::new(doc))),
+            // Wrapped keys are nobody else's.
+            Kind::SessionStart => parse(body, |doc: StartDoc| {
+                FollowedBody::Start(Box::new(StartDoc { key: None, ..doc }))
+            }),
             Kind::Intent => parse(body, |doc| FollowedBody::Intent(Box::new(doc))),
             Kind::Refused => parse(body, |doc| FollowedBody::Refused(Box::new(doc))),
             Kind::Outcome => parse(body, FollowedBody::Outcome),
             Kind::SessionEnd => parse(body, FollowedBody::End),
-            Kind::ControlStart => parse(body, |doc| FollowedBody::ControlStart(Box::new(doc))),
+            Kind::ControlStart => parse(body, |doc: ControlStartDoc| {
+                FollowedBody::ControlStart(Box::new(ControlStartDoc { key: None, ..doc }))
+            }),
             Kind::Control => parse(body, |doc| FollowedBody::Control(Box::new(doc))),
+            Kind::Erasure => parse(body, |doc| FollowedBody::Erasure(Box::new(doc))),
             Kind::Gap => parse(body, FollowedBody::Gap),
             Kind::ToClient | Kind::ToUpstream | Kind::Sealed | Kind::Carry => return None,
         };

@@ -34,6 +34,9 @@ pub async fn history(
             let records = match store.segment(&key).await {
                 Ok(segment) => segment.records().filter_map(|r| Followed::of(&r)).collect(),
                 Err(ReadError::Store(error)) => return Err(error.into()),
+                Err(error @ ReadError::KeyStore { .. }) => {
+                    return Err(HistoryError::Take(error.to_string()));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a stored segment cannot be indexed");
                     unread += 1;

@@ -14,9 +14,11 @@ use pipeline::{
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::commit::{Ask, Done, Level, Refused};
 use crate::convert::{self, json, json_of, ns};
+use crate::crypt::ring::Begun;
 use crate::doc::{EndDoc, OutcomeDoc};
 use crate::pack;
 use crate::record::{Kind, MAX_RECORD, NewRecord};
@@ -139,6 +141,41 @@ impl Inner {
         self.answer(answer).await
     }
 
+    /// A key for a session that is to begin. If there is none, nothing begins.
+    async fn begin_key(&self, id: u128) -> Result<Begun, JournalError> {
+        match self.ring.begin(Uuid::from_u128(id), false).await {
+            Ok(Some(begun)) => Ok(begun),
+            Ok(None) => Err(JournalError::Closed),
+            Err(error) => {
+                tracing::error!(%error, "a session is refused, since its recording cannot be encrypted");
+                Err(JournalError::Keys(error.to_string()))
+            }
+        }
+    }
+
+    /// Writes a stream's start. The sealer takes the key when it is durable.
+    async fn start(
+        &self,
+        first: NewRecord,
+        permit: OwnedSemaphorePermit,
+        begun: Begun,
+    ) -> Result<(), JournalError> {
+        let (done, answer) = oneshot::channel();
+        self.queue(Ask {
+            records: vec![first],
+            done: Some(done),
+            permit: Some(permit),
+            ..Ask::default()
+        })
+        .await?;
+        let kept = begun.keep();
+        let answered = self.answer(answer).await;
+        if answered.is_err() {
+            kept.forget();
+        }
+        answered
+    }
+
     pub(crate) async fn answer(
         &self,
         mut answer: oneshot::Receiver<Result<(), Refused>>,
@@ -222,8 +259,11 @@ impl Journal for crate::Recorder {
         let id = start.info.id.0.as_u128();
         let mut doc = convert::start(&start);
         doc.salt = convert::salt()?;
+        let begun = inner.begin_key(id).await?;
+        doc.key = Some(begun.key.doc.clone());
         let body = json(&doc)?;
         let first = record(Kind::SessionStart, start.info.started, id, None, body);
+        let permit = inner.permit(first.encoded_len()).await?;
         // From here on the session exists: if this call is dropped, its end is still written.
         let recording = Arc::new(Recording {
             failed: inner.state.failed.child_token(),
@@ -232,7 +272,8 @@ impl Journal for crate::Recorder {
             open: Mutex::default(),
             closed: AtomicBool::new(false),
         });
-        match inner.commit(vec![first]).await {
+        let started = inner.start(first, permit, begun).await;
+        match started {
             Ok(()) => Ok(recording),
             Err(error) => {
                 recording.closed.store(true, Ordering::Release);

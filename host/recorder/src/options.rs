@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use crate::crypt::key::StreamKeyError;
+use crate::crypt::wrap::{KeyWrap, LocalKeyError, LocalKeys};
 use crate::follow::Following;
 use crate::log::key::LogOptions;
 
@@ -15,6 +20,7 @@ pub struct RecorderOptions {
     pub store: StoreConfig,
     pub limits: Limits,
     pub log: LogOptions,
+    pub encryption: Encryption,
     /// Written into the control stream: which Weir wrote this.
     pub software: String,
     /// Told of every durable record.
@@ -34,12 +40,51 @@ impl RecorderOptions {
             },
             spool_dir,
             store,
+            encryption: Encryption::default(),
             limits: Limits::default(),
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
             follower: None,
         }
     }
 }
+
+/// What wraps the keys of recordings.
+#[derive(Clone, Default)]
+pub struct Encryption {
+    /// None: a key in `segments.key` of the log's `key_dir`, which is made at the first start.
+    pub wrap: Option<Arc<dyn KeyWrap>>,
+}
+
+impl fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encryption").finish_non_exhaustive()
+    }
+}
+
+impl Encryption {
+    /// For who writes.
+    pub(crate) fn open(&self, log: &LogOptions) -> Result<Arc<dyn KeyWrap>, LocalKeyError> {
+        match &self.wrap {
+            Some(wrap) => Ok(wrap.clone()),
+            None => Ok(Arc::new(LocalKeys::make(&log.key_dir.join(KEY_FILE))?)),
+        }
+    }
+
+    /// For who reads: nothing is made. None: there is no key.
+    pub fn own(&self, log: &LogOptions) -> Result<Option<Arc<dyn KeyWrap>>, LocalKeyError> {
+        let path = log.key_dir.join(KEY_FILE);
+        match &self.wrap {
+            Some(wrap) => Ok(Some(wrap.clone())),
+            // Whether it is there must be known.
+            None if path.try_exists().map_err(crate::log::key::io(&path))? => {
+                Ok(Some(Arc::new(LocalKeys::make(&path)?)))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+const KEY_FILE: &str = "segments.key";
 
 /// Every bound of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +117,8 @@ pub struct Limits {
     pub publish_every: Duration,
     /// The shortest time between two leaves of the registry of logs about a log that goes on.
     pub register_every: Duration,
+    /// How long wrapping or unwrapping a key may take.
+    pub key_wait: Duration,
 }
 
 impl Default for Limits {
@@ -91,6 +138,7 @@ impl Default for Limits {
             upload_backoff: Duration::from_secs(30),
             publish_every: Duration::from_secs(10),
             register_every: Duration::from_secs(600),
+            key_wait: Duration::from_secs(5),
         }
     }
 }
@@ -177,6 +225,13 @@ pub enum OpenError {
     Wal(String),
     #[error("the transparency log: {0}")]
     Log(#[from] crate::log::sequence::LogError),
+    #[error("what wraps the keys of recordings: {0}")]
+    Keys(#[from] LocalKeyError),
+    #[error("the key of the stream {stream} cannot be made, or unwrapped: {source}")]
+    StreamKey {
+        stream: Uuid,
+        source: StreamKeyError,
+    },
 }
 
 impl OpenError {

@@ -40,6 +40,8 @@ pub enum Kind {
     Gap = 11,
     /// The state of a stream, carried forward so that an old log file can go.
     Carry = 12,
+    /// A session's key is to be destroyed. In a control stream.
+    Erasure = 13,
 }
 
 impl Kind {
@@ -57,6 +59,7 @@ impl Kind {
             10 => Self::Sealed,
             11 => Self::Gap,
             12 => Self::Carry,
+            13 => Self::Erasure,
             _ => return None,
         })
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +17,8 @@ use uuid::Uuid;
 
 use crate::commit::{Ask, Committer, Flush, Refused};
 use crate::convert::json;
+use crate::crypt::files::KeyFiles;
+use crate::crypt::ring::{Begun, Ring};
 use crate::disk::{Disk, RealDisk, durable_dir, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::follow::{self, Followers, Following};
@@ -34,6 +37,7 @@ use crate::record::{Kind, NewRecord};
 use crate::recover::{self, Recovered, RecoveryReport};
 use crate::seal::Sealer;
 use crate::state::State;
+use crate::stats::{ShutdownReport, Stats};
 use crate::upload::Uploader;
 use crate::wal::writer::Writer;
 
@@ -55,6 +59,8 @@ pub(crate) struct Inner {
     pub queued: Arc<Semaphore>,
     pub control: Uuid,
     pub closed: AtomicBool,
+    pub ring: Arc<Ring>,
+    pub key_files: Arc<KeyFiles>,
     pending: Arc<Pending>,
     log: Arc<Shared>,
     origin: String,
@@ -93,40 +99,6 @@ impl Drop for Inner {
     }
 }
 
-/// A look at the recorder, for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    pub records: u64,
-    /// Blocks, each one write.
-    pub blocks: u64,
-    pub wal_bytes: u64,
-    pub pending_bytes: u64,
-    pub pending_segments: u64,
-    pub spool_limit: u64,
-    pub sealed_segments: u64,
-    pub stored_segments: u64,
-    pub store_failures: u64,
-    pub quarantined_segments: u64,
-    /// Leaves of the transparency log's newest durable checkpoint, and of the newest stored one.
-    pub log_size: u64,
-    pub log_stored: u64,
-    /// Why whoever follows the log does not get on.
-    pub follower_trouble: Option<String>,
-    /// Why the recorder accepts nothing any more.
-    pub poisoned: Option<String>,
-}
-
-/// What was left when the recorder ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Segments that the store does not have yet; the next start stores them.
-    pub pending_segments: u64,
-    /// Everything recorded is in sealed segments.
-    pub sealed: bool,
-    /// The store has the last checkpoint of the transparency log; otherwise the next start stores it.
-    pub log_stored: bool,
-}
-
 struct Dirs {
     wal: PathBuf,
     log: PathBuf,
@@ -163,6 +135,7 @@ impl Recorder {
         Uploader {
             state: inner.state.clone(),
             pending: inner.pending.clone(),
+            keys: inner.key_files.clone(),
             objects,
             control: inner.control.as_u128(),
             stop: inner.stop.clone(),
@@ -320,8 +293,10 @@ fn start(
         disk.clone(),
         state.clone(),
     ));
+    let key_files = KeyFiles::new(dirs.segments.clone(), disk.clone());
     let control = Uuid::now_v7();
     let keys = Keys::open(&options.log).map_err(LogError::from)?;
+    let (ring, key) = Handle::current().block_on(Ring::open(&options, control))?;
     let (old, damaged) = old_logs(&*disk, &dirs)?;
     let begin = Begin {
         epoch: control,
@@ -363,6 +338,8 @@ fn start(
             Some(_) => Followers::all(),
             None => Followers::none(),
         },
+        ring: ring.clone(),
+        key_files: key_files.clone(),
     };
     let mut recovered = recover::recover(&mut sealer, &dirs.segments)?;
     for what in damaged.into_iter().chain(lost) {
@@ -376,7 +353,7 @@ fn start(
     state.log_bytes.store(log_bytes, Ordering::Relaxed);
     let wal_bytes = sealer.files.values().sum();
     state.wal_bytes.store(wal_bytes, Ordering::Relaxed);
-    let (records, next) = first_records(&sealer, &mut recovered, &options.software)?;
+    let (records, next) = first_records(&sealer, &mut recovered, &options.software, &key)?;
     let wal_dir = dirs.wal.clone();
     let writer = Writer::create(
         disk.clone(),
@@ -405,6 +382,7 @@ fn start(
     };
     tx.try_send(ask)
         .map_err(|_| OpenError::Wal("the queue has no room".into()))?;
+    key.keep();
     state.bell.ring_now();
     let queue = options.limits.queued_records;
     let committer = Committer::new(state.clone(), writer, next, rx, queue);
@@ -443,6 +421,8 @@ fn start(
         committer,
         control,
         closed: AtomicBool::new(false),
+        ring,
+        key_files,
         pending,
         tasks: TaskTracker::new(),
         stop,
@@ -508,6 +488,7 @@ fn first_records(
     sealer: &Sealer,
     recovered: &mut Recovered,
     software: &str,
+    key: &Begun,
 ) -> Result<(Vec<NewRecord>, HashMap<u128, u64>), OpenError> {
     let now = SystemTime::now();
     let wrong = |e: pipeline::ports::JournalError| OpenError::Wal(e.to_string());
@@ -516,7 +497,7 @@ fn first_records(
         v: DOC_VERSION,
         software: software.to_owned(),
         after: recovered.last_control.take(),
-        wal_chain: hex::encode(recovered.chain),
+        key: Some(key.key.doc.clone()),
         truncated: std::mem::take(&mut recovered.truncated),
     };
     let body = json(&start).map_err(wrong)?;

@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash, WAL_GENESIS};
 use crate::commit::Item;
+use crate::crypt::container;
+use crate::crypt::recover::Wrapped;
 use crate::doc::{GapDoc, MarkDoc, StreamRefDoc, TruncatedDoc};
 use crate::keys::SegmentKey;
 use crate::log::sequence::Sequencer;
@@ -111,6 +113,7 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         truncated: Vec::new(),
     };
     let mut marks = Marks::default();
+    let mut wrapped = Wrapped::default();
     let mut covered = Covered::by(&sealer.log);
     let mut kept = Vec::new();
     let mut expect: Option<(u64, Hash)> = None;
@@ -120,6 +123,7 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         let scan = scan::scan_file(path, &mut |block| {
             covered.look(block);
             marks.learn(block, *number);
+            block.records().for_each(|record| wrapped.learn(&record));
         })
         .map_err(OpenError::io("reading the log file", path))?;
         covered.look_at_header(&scan);
@@ -144,16 +148,43 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         kept.push((*number, path.clone()));
     }
     sync_what_is_kept(sealer, &kept, segments_dir)?;
+    wrapped.read_files(segments_dir)?;
+    for what in std::mem::take(&mut wrapped.damaged) {
+        out.gap(what, None);
+    }
     let oldest = kept.first().map_or(out.next_file, |(n, _)| *n);
     for (id, (mark, chain, file)) in &marks.latest {
         sealer.log.learn(*id, mark.control, mark.session.as_ref());
         if mark.ended {
             sealer.finished.insert(*id);
         } else {
-            let stream = Stream::from_mark(Uuid::from_u128(*id), mark.clone(), *chain, *file);
+            let key = wrapped.unwrap(sealer, *id)?;
+            if mark.encrypted && key.is_none() {
+                let what = format!(
+                    "the key of {} is lost; its records are not used",
+                    mark.stream
+                );
+                out.gap(what, None);
+                continue;
+            }
+            let stream = Stream {
+                key,
+                key_written: wrapped.has_file(*id),
+                ..Stream::from_mark(Uuid::from_u128(*id), mark.clone(), *chain, *file)
+            };
             sealer.streams.insert(*id, stream);
         }
     }
+    for id in wrapped
+        .starts
+        .keys()
+        .filter(|id| !marks.latest.contains_key(id))
+    {
+        if let Some(key) = wrapped.unwrap(sealer, *id)? {
+            sealer.ring.put(key);
+        }
+    }
+    wrapped.adopt(sealer);
     if sealer.log.skip_before > 0 && !covered.is_met {
         let what = format!(
             "the last transparency log has leaves of records up to {}, and the write-ahead log is not the \
@@ -165,6 +196,9 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
     }
     let adopted = adopt_pending(sealer, &mut out, &marks.keys, segments_dir, oldest)?;
     replay(sealer, &mut out, &kept)?;
+    for id in wrapped.starts.keys() {
+        sealer.ring.take(*id);
+    }
     // Only now: the records behind the last mark belong to what the next instance vouches for.
     out.last_control = marks.last_control(sealer);
     sealer
@@ -224,7 +258,7 @@ impl Marks {
             // These an instance writes to its own control stream only.
             let of_control = matches!(
                 kind,
-                Some(Kind::ControlStart | Kind::Control | Kind::Sealed)
+                Some(Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Erasure)
             );
             if of_control && record.stream != NO_STREAM {
                 self.control = Some(record.stream);
@@ -353,6 +387,12 @@ fn adopt_pending(
             }
             other => other.ok(),
         };
+        let encrypted = bytes.as_ref().is_some_and(|b| container::is_sealed(b));
+        let bytes = match (bytes, sealer.key_of(key.stream.as_u128())) {
+            (Some(bytes), Some(with)) if encrypted => container::open(&with, &bytes).ok(),
+            (Some(bytes), _) if !encrypted => Some(bytes.to_vec()),
+            _ => None,
+        };
         let footer = bytes.and_then(|bytes| {
             let (footer, _) = segment::read_footer(&bytes).ok()?;
             let mut chain = [0; 32];
@@ -383,6 +423,7 @@ fn adopt_pending(
             open: Vec::new(),
             ended: footer.last,
             key: Some(key.to_string()),
+            encrypted,
             session: sealer.log.session(key.stream.as_u128()),
         };
         sealer.adopt(key, mark.clone(), chain, oldest);

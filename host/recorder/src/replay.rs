@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use uuid::Uuid;
 
+use crate::crypt::read::KeyLoss;
 use crate::doc::*;
 use crate::export::{Export, ReplayOptions};
 use crate::keys::timestamp;
@@ -26,6 +27,15 @@ pub enum ReplayError {
          is right; weir verify tells which one is vouched for"
     )]
     TwoVersions { session: Uuid, segment: u32 },
+    #[error(
+        "session {session} was erased at {time}, asked for by {who}; nobody can read it any more"
+    )]
+    Erased {
+        session: Uuid,
+        time: String,
+        /// A pseudonym.
+        who: String,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -71,7 +81,7 @@ pub async fn replay(
                 segment: expected,
             });
         }
-        let segment = store.segment(key).await?;
+        let segment = store.segment(key).await.map_err(|e| erased(session, e))?;
         for other in others {
             let other = store.segment(other).await?;
             if (other.chain_in, other.chain_out) != (segment.chain_in, segment.chain_out) {
@@ -81,7 +91,7 @@ pub async fn replay(
                 });
             }
         }
-        if segment.chain_in != chain {
+        if !segment.continues(&chain) {
             return Err(ReplayError::Broken {
                 session,
                 segment: expected,
@@ -100,6 +110,20 @@ pub async fn replay(
     printer.finish(&mut text)?;
     export.end(&text)?;
     Ok(printer.summary)
+}
+
+fn erased(session: Uuid, error: ReadError) -> ReplayError {
+    let ReadError::Opaque { why, .. } = &error else {
+        return error.into();
+    };
+    let KeyLoss::Erased(doc) = &**why else {
+        return error.into();
+    };
+    ReplayError::Erased {
+        session,
+        time: clean(&doc.time),
+        who: clean(doc.who.as_deref().unwrap_or("nobody who is known")),
+    }
 }
 
 struct Printer {
@@ -169,7 +193,7 @@ impl Printer {
                 Some(doc) => writeln!(out, "\n{at}  GAP: {}", clean(&doc.what)),
                 None => unreadable(&at, "gap", out),
             },
-            Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry => {
+            Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Carry | Kind::Erasure => {
                 writeln!(out, "{at}  (a record that does not belong into a session)")
             }
         }

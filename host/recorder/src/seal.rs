@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::commit::{Batch, Done, Flush, Item, Refused, ToSealer};
+use crate::crypt::container::{self, ContainerError};
+use crate::crypt::files::KeyFiles;
+use crate::crypt::key::StreamKey;
+use crate::crypt::ring::Ring;
 use crate::disk::Disk;
 use crate::doc::MarkDoc;
 use crate::follow::Followers;
@@ -57,6 +61,9 @@ pub struct Sealer {
     pub finished: HashSet<u128>,
     pub log: Sequencer,
     pub followers: Arc<Followers>,
+    /// Keys of streams that begin, and those of all others in the spool.
+    pub ring: Arc<Ring>,
+    pub key_files: Arc<KeyFiles>,
 }
 
 /// A segment that was written just now, and the mark that the log gets for it.
@@ -78,6 +85,18 @@ pub enum SealError {
         stream: Uuid,
         source: crate::segment::SegmentError,
     },
+    #[error("a segment of {stream} cannot be encrypted: {source}")]
+    Encrypt {
+        stream: Uuid,
+        source: ContainerError,
+    },
+    #[error("the key of {stream} cannot be written to the spool: {source}")]
+    Key {
+        stream: Uuid,
+        source: std::io::Error,
+    },
+    #[error("{0} begins without a key")]
+    NoKey(Uuid),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("a mark cannot be written: {0}")]
@@ -192,11 +211,7 @@ impl Sealer {
             return Ok(());
         }
         if item.index == 0 {
-            let control = item.kind == Kind::ControlStart;
-            let id = Uuid::from_u128(item.stream);
-            self.streams
-                .entry(item.stream)
-                .or_insert_with(|| Stream::new(id, control, item.ts_ns));
+            self.begin(item)?;
         }
         let Some(stream) = self.streams.get_mut(&item.stream) else {
             self.left_out(file);
@@ -251,6 +266,25 @@ impl Sealer {
         Ok(())
     }
 
+    /// A stream begins, unless a mark has told of it already.
+    fn begin(&mut self, item: &Item) -> Result<(), SealError> {
+        if self.streams.contains_key(&item.stream) {
+            return Ok(());
+        }
+        let id = Uuid::from_u128(item.stream);
+        let key = self.ring.take(item.stream);
+        if key.is_none() && !self.replaying {
+            return Err(SealError::NoKey(id));
+        }
+        let control = item.kind == Kind::ControlStart;
+        let stream = Stream {
+            key,
+            ..Stream::new(id, control, item.ts_ns)
+        };
+        self.streams.insert(item.stream, stream);
+        Ok(())
+    }
+
     /// Seals what the stream has, if it has anything.
     fn seal(&mut self, id: u128) -> Result<(), SealError> {
         let Some(stream) = self.streams.get_mut(&id) else {
@@ -260,13 +294,13 @@ impl Sealer {
             return Ok(());
         };
         self.unsealed = self.unsealed.saturating_sub(builder.memory());
-        let uuid = stream.id;
-        let bytes = builder
-            .finish(stream.ended)
-            .map_err(|source| SealError::Build {
-                stream: uuid,
-                source,
-            })?;
+        let bytes = at_rest(stream, builder)?;
+        if let Some(key) = stream.key.as_ref().filter(|_| !stream.key_written) {
+            let written = self.key_files.write(id, &key.doc);
+            let stream = stream.id;
+            written.map_err(|source| SealError::Key { stream, source })?;
+        }
+        stream.key_written = true;
         let key = SegmentKey {
             control: stream.control,
             day: Day::of_stream(stream.id, stream.started_ns),
@@ -321,12 +355,22 @@ impl Sealer {
         self.post(Kind::Sealed, to, mark)
     }
 
+    /// The key of a stream that is open.
+    pub fn key_of(&self, stream: u128) -> Option<Arc<StreamKey>> {
+        match self.streams.get(&stream) {
+            Some(stream) => stream.key.clone(),
+            None => self.ring.get(stream),
+        }
+    }
+
     /// Takes over a segment that an earlier process sealed without living to mark it.
     pub fn adopt(&mut self, key: SegmentKey, mark: MarkDoc, chain: Hash, oldest: u64) {
-        let stream = self
-            .streams
-            .entry(key.stream.as_u128())
-            .or_insert_with(|| Stream::new(key.stream, mark.control, mark.started_ns));
+        let id = key.stream.as_u128();
+        let ring = &self.ring;
+        let stream = self.streams.entry(id).or_insert_with(|| Stream {
+            key: ring.take(id),
+            ..Stream::new(key.stream, mark.control, mark.started_ns)
+        });
         stream.next = mark.records;
         stream.chain = chain;
         stream.next_segment = mark.next_segment;
@@ -385,6 +429,7 @@ impl Sealer {
         }
         if stream.over() {
             self.streams.remove(&id.as_u128());
+            self.key_files.over(id.as_u128());
             self.log.forget(id.as_u128());
         }
         Ok(())
@@ -516,4 +561,22 @@ impl Sealer {
         }
         Ok(())
     }
+}
+
+/// The segment's bytes, encrypted if the stream has a key.
+fn at_rest(stream: &Stream, builder: Builder) -> Result<Vec<u8>, SealError> {
+    let id = stream.id;
+    let t1_ns = builder.latest_ns();
+    let plain = builder.finish(stream.ended);
+    let plain = plain.map_err(|source| SealError::Build { stream: id, source })?;
+    let Some(key) = &stream.key else {
+        return Ok(plain);
+    };
+    let named = container::Named {
+        control: stream.control,
+        segment: stream.next_segment,
+        started_ns: stream.started_ns,
+        t1_ns,
+    };
+    container::seal(key, named, &plain).map_err(|source| SealError::Encrypt { stream: id, source })
 }

@@ -6,11 +6,14 @@
 //!
 //! The body of a packed record is a frame of its own, as it was in the log.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::convert;
+use crate::crypt::key::StreamKey;
 use crate::pack;
 use crate::record::{self, BYTES_HEAD, Packed, Record, RecordError};
 
@@ -245,6 +248,11 @@ impl Builder {
         Ok(())
     }
 
+    /// The time of the latest record.
+    pub fn latest_ns(&self) -> u64 {
+        self.times.map_or(0, |(_, t1)| t1)
+    }
+
     pub fn chain(&self) -> Hash {
         self.chain
     }
@@ -306,6 +314,8 @@ pub struct Segment {
     pub stream: Uuid,
     pub chain_in: Hash,
     pub chain_out: Hash,
+    /// The key that it was encrypted with, if it was.
+    pub key: Option<Arc<StreamKey>>,
     raw: Vec<u8>,
 }
 
@@ -337,6 +347,7 @@ impl Segment {
             chain_out: hash(&footer.chain_out)?,
             header,
             footer,
+            key: None,
             raw,
         };
         segment.check(packed)?;
@@ -375,6 +386,14 @@ impl Segment {
             return Err(SegmentError::Chain);
         }
         Ok(())
+    }
+
+    /// Does it go on where the one before ended with this chain?
+    pub fn continues(&self, chain: &Hash) -> bool {
+        match &self.key {
+            Some(key) => self.chain_in == key.chain_in(chain),
+            None => self.chain_in == *chain,
+        }
     }
 
     /// Its records, in order.

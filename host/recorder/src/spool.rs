@@ -1,9 +1,15 @@
 //! A spool as a reader sees it, also while its recorder runs: what waits for the store, and what the
 //! log holds. Files may go at any moment: the store has what was in them.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use uuid::Uuid;
+
+use crate::crypt::container;
+use crate::crypt::key::StreamKey;
 use crate::keys::SegmentKey;
 use crate::pending;
 use crate::record::Record;
@@ -33,8 +39,12 @@ impl Spool {
     }
 
     /// Every record of control streams that is in the spool, be it in a waiting segment or in the log.
-    /// Gives how many records the log has altogether.
-    pub fn control_records(&self, on_record: &mut dyn FnMut(&Record<'_>)) -> io::Result<u64> {
+    /// Gives how many records the log has altogether. Segments without a key among `keys` are passed over.
+    pub fn control_records(
+        &self,
+        keys: &HashMap<Uuid, Arc<StreamKey>>,
+        on_record: &mut dyn FnMut(&Record<'_>),
+    ) -> io::Result<u64> {
         let mut records = 0;
         for (_, path) in scan::files(&self.0.join("wal"))? {
             let scanned = scan::scan_file(&path, &mut |block| {
@@ -42,9 +52,15 @@ impl Spool {
             });
             records += present(scanned)?.map_or(0, |scan| scan.records);
         }
-        for (_, file) in self.waiting()?.iter().filter(|(key, _)| key.control) {
+        for (key, file) in self.waiting()?.iter().filter(|(key, _)| key.control) {
             // What is wrong with a waiting segment, `verify_wal` tells.
             let bytes = present(std::fs::read(file))?;
+            let bytes = match (bytes, keys.get(&key.stream)) {
+                (Some(bytes), Some(with)) if container::is_sealed(&bytes) => {
+                    container::open(with, &bytes).ok()
+                }
+                (bytes, _) => bytes,
+            };
             if let Some(segment) = bytes.and_then(|b| Segment::parse(&b).ok()) {
                 segment.records().for_each(|r| on_record(&r));
             }

@@ -1,11 +1,17 @@
 //! Reads stored recordings, from a directory or an S3-compatible store.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::chain;
+use crate::crypt::container::{self, ContainerError};
+use crate::crypt::key::StreamKey;
+use crate::crypt::read::{KeyLoss, ReadKeys};
+use crate::crypt::wrap::KeyWrap;
 use crate::keys::{self, Day, SegmentKey};
 use crate::objects::{Listed, Objects, StoreError};
 use crate::options::{S3Config, StoreConfig};
@@ -18,6 +24,7 @@ const MAX_DAYS_LISTED: usize = 62;
 #[derive(Clone)]
 pub struct Store {
     objects: Objects,
+    keys: ReadKeys,
 }
 
 /// One recorded session, as its keys tell.
@@ -71,6 +78,21 @@ pub enum ReadError {
     },
     #[error("{0}: it holds another stream or segment than its key says")]
     Key(SegmentKey),
+    #[error("{key}: {source}")]
+    Sealed {
+        key: SegmentKey,
+        source: ContainerError,
+    },
+    #[error("{key}: its key cannot be read: {why}")]
+    KeyStore { key: SegmentKey, why: String },
+    /// It is what its name says, and nobody can read it.
+    #[error("{key}: {why}")]
+    Opaque {
+        key: SegmentKey,
+        why: Box<KeyLoss>,
+        /// The time of its latest record.
+        t1_ns: u64,
+    },
 }
 
 impl Store {
@@ -86,7 +108,18 @@ impl Store {
     }
 
     pub fn new(objects: Objects) -> Self {
-        Self { objects }
+        let keys = ReadKeys::default();
+        Self { objects, keys }
+    }
+
+    /// With what unwraps the keys of recordings, and the spool where some of them may wait.
+    pub fn with_keys(self, wrap: Option<Arc<dyn KeyWrap>>, spool: Option<PathBuf>) -> Self {
+        let keys = ReadKeys::new(wrap, spool);
+        Self { keys, ..self }
+    }
+
+    pub(crate) fn keys(&self) -> &ReadKeys {
+        &self.keys
     }
 
     pub(crate) fn objects(&self) -> &Objects {
@@ -135,13 +168,25 @@ impl Store {
     /// Reads a segment and checks everything about it that can be checked by itself.
     pub(crate) async fn segment(&self, key: &SegmentKey) -> Result<Segment, ReadError> {
         let bytes = self.objects.get(&key.to_string()).await?;
+        let stream_key = match container::is_sealed(&bytes) {
+            true => Some(self.keys.get(&self.objects, key.stream).await),
+            false => None,
+        };
         let key = *key;
         let parse = move || {
             if chain::sha256(&bytes) != key.sha256 {
                 return Err(ReadError::Hash(key));
             }
-            let segment =
-                Segment::parse(&bytes).map_err(|source| ReadError::Segment { key, source })?;
+            let (opened, with) = match stream_key {
+                Some(stream_key) => {
+                    open_sealed(&key, stream_key, &bytes).map(|(a, b)| (Some(a), Some(b)))?
+                }
+                None => (None, None),
+            };
+            let bytes = opened.as_deref().unwrap_or(&bytes);
+            let mut segment =
+                Segment::parse(bytes).map_err(|source| ReadError::Segment { key, source })?;
+            segment.key = with;
             let fits = segment.stream == key.stream
                 && segment.header.segment == key.segment
                 && segment.header.control == key.control
@@ -186,6 +231,32 @@ impl Store {
         }
         keys.sort_by_key(|(k, _)| (k.stream, k.segment, k.sha256));
         Ok((keys, strange))
+    }
+}
+
+/// What is in an encrypted segment.
+fn open_sealed(
+    key: &SegmentKey,
+    stream_key: Result<Arc<StreamKey>, KeyLoss>,
+    bytes: &[u8],
+) -> Result<(Vec<u8>, Arc<StreamKey>), ReadError> {
+    let key = *key;
+    let wrong = |source| ReadError::Sealed { key, source };
+    let (header, _) = container::read_header(bytes).map_err(wrong)?;
+    if !container::fits(&header, &key) {
+        return Err(ReadError::Key(key));
+    }
+    match stream_key {
+        Ok(stream_key) => {
+            let opened = container::open(&stream_key, bytes).map_err(wrong)?;
+            Ok((opened, stream_key))
+        }
+        Err(KeyLoss::Read(why)) => Err(ReadError::KeyStore { key, why }),
+        Err(why) => Err(ReadError::Opaque {
+            key,
+            why: Box::new(why),
+            t1_ns: header.t1_ns,
+        }),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the sealer knows of one stream that is not finished.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::crypt::key::StreamKey;
 use crate::doc::{MarkDoc, SessionPart};
 use crate::keys::SegmentKey;
 use crate::record::Kind;
@@ -33,11 +35,17 @@ pub struct Stream {
     pub mark: Option<MarkDoc>,
     pub mark_file: Option<u64>,
     pub carrying: bool,
+    /// None: an older Weir began it, and it is not encrypted.
+    pub key: Option<Arc<StreamKey>>,
+    /// The key is in the spool.
+    pub key_written: bool,
 }
 
 impl Stream {
     pub fn new(id: Uuid, control: bool, started_ns: u64) -> Self {
         Self {
+            key: None,
+            key_written: false,
             id,
             control,
             started_ns,
@@ -83,7 +91,10 @@ impl Stream {
             started_ns: self.started_ns,
             segment: self.next_segment,
             first_record: self.next,
-            chain_in: self.chain,
+            chain_in: match &self.key {
+                Some(key) => key.chain_in(&self.chain),
+                None => self.chain,
+            },
         }
     }
 
@@ -99,6 +110,7 @@ impl Stream {
             open: self.open.iter().copied().collect(),
             ended: self.ended,
             key: Some(key.to_string()),
+            encrypted: self.key.is_some(),
             session,
         }
     }

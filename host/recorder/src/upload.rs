@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::convert;
+use crate::crypt::container;
+use crate::crypt::files::{KeyFiles, UploadError};
 use crate::doc::GapDoc;
 use crate::keys::SegmentKey;
 use crate::objects::Objects;
@@ -23,6 +27,7 @@ pub struct Uploader {
     pub state: Arc<State>,
     pub pending: Arc<Pending>,
     pub objects: Objects,
+    pub keys: Arc<KeyFiles>,
     pub control: u128,
     pub stop: CancellationToken,
 }
@@ -40,6 +45,27 @@ impl Uploader {
                     () = worker.work() => {}
                 }
             });
+        }
+        // Of streams that are stored to their ends, but for the last word about it.
+        let left = self.keys.waiting();
+        tasks.spawn(async move {
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.store_keys(left) => {}
+            }
+        });
+    }
+
+    async fn store_keys(&self, mut left: Vec<Uuid>) {
+        let limit = self.state.limits.upload_timeout;
+        while let Some(stream) = left.pop() {
+            let stored = tokio::time::timeout(limit, self.keys.store(&self.objects, stream)).await;
+            if let Ok(Ok(())) = stored {
+                continue;
+            }
+            left.push(stream);
+            tokio::time::sleep(self.state.limits.upload_backoff).await;
         }
     }
 
@@ -91,7 +117,7 @@ impl Uploader {
         };
         let name = key.to_string();
         let limit = self.state.limits.upload_timeout;
-        let stored = tokio::time::timeout(limit, self.objects.put_once(&name, bytes)).await;
+        let stored = tokio::time::timeout(limit, self.put(&key, &name, bytes)).await;
         let error = match stored {
             Ok(Ok(())) => {
                 self.pending.stored(&key);
@@ -106,6 +132,14 @@ impl Uploader {
         counters.store_failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%key, %error, "a segment is not stored yet; it stays in the spool");
         false
+    }
+
+    /// The stream's key first: a segment without it would be lost with the spool.
+    async fn put(&self, key: &SegmentKey, name: &str, bytes: Bytes) -> Result<(), UploadError> {
+        if container::is_sealed(&bytes) {
+            self.keys.store(&self.objects, key.stream).await?;
+        }
+        Ok(self.objects.put_once(name, bytes).await?)
     }
 
     fn damaged(&self, key: &SegmentKey, error: &ReadError) -> bool {

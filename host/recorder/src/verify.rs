@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::chain::Hash;
 use crate::convert::ns;
+use crate::crypt::read::KeyLoss;
 use crate::doc::{ControlStartDoc, MarkDoc, StreamRefDoc};
 use crate::keys::SegmentKey;
 use crate::log;
@@ -75,6 +76,8 @@ pub struct VerifyReport {
     pub signers: Vec<String>,
     /// The logs of all logs.
     pub registries: Vec<RegistryReport>,
+    /// Segments that are what was stored, and that nobody here can read.
+    pub opaque: u64,
     pub findings: Vec<Finding>,
 }
 
@@ -187,6 +190,23 @@ pub enum Finding {
         records: u64,
         log: Uuid,
     },
+    #[error(
+        "the content of {segments} segment(s) of {streams} stream(s) was not checked: it is encrypted, and \
+         no key was given (--key-file or --config)"
+    )]
+    NotRead { streams: u64, segments: u64 },
+    #[error("session {session} was erased at {time}{}", by(.who))]
+    Erased {
+        session: Uuid,
+        time: String,
+        who: Option<String>,
+    },
+    #[error("the key of {0} is missing, and no log says that it was erased")]
+    KeyMissing(Uuid),
+    #[error("the key of {stream}: {why}")]
+    KeyWrong { stream: Uuid, why: String },
+    #[error("the key of session {0} is still there, though a log says that it was erased")]
+    KeyStillThere(Uuid),
     #[error("{0} is not stored yet")]
     Waiting(String),
     #[error("there is no recording at all: is the store's name or its prefix misspelt?")]
@@ -195,6 +215,11 @@ pub enum Finding {
     NothingStored { records: u64 },
     #[error("there is no recording of session {0}")]
     NoSession(Uuid),
+}
+
+fn by(who: &Option<String>) -> String {
+    who.as_ref()
+        .map_or(String::new(), |who| format!(" by {who}"))
 }
 
 /// How much a finding weighs.
@@ -217,6 +242,8 @@ impl Finding {
             | Self::NotLoggedYet { .. }
             | Self::Log(LogFinding::Beyond { over: false, .. })
             | Self::Waiting(_)
+            | Self::NotRead { .. }
+            | Self::Erased { .. }
             | Self::NothingStored { .. } => Severity::Note,
             Self::Gap { .. } | Self::Lost { .. } | Self::LostLog(_) => Severity::Gap,
             _ => Severity::Failure,
@@ -270,6 +297,7 @@ pub async fn verify_store(
     run.unmet_anchors().await?;
     run.check_unanchored();
     run.check_logs(empty).await?;
+    run.check_keys().await?;
     if empty {
         run.report.findings.push(match logged {
             0 => Finding::Empty,
@@ -308,6 +336,8 @@ pub(crate) struct Run<'a> {
     pub gaps: HashSet<Uuid>,
     /// Streams of which a segment waits in the spool.
     pub waiting: HashSet<Uuid>,
+    /// Streams that nobody here can read, and why.
+    pub opaque: HashMap<Uuid, KeyLoss>,
     /// A control stream has no end: more anchors may come.
     pub open_control: bool,
     /// The time of the latest stored record of a control stream.
@@ -333,6 +363,7 @@ impl<'a> Run<'a> {
             ended: HashSet::new(),
             gaps: HashSet::new(),
             waiting: HashSet::new(),
+            opaque: HashMap::new(),
             open_control: false,
             latest_control_ns: 0,
         }
@@ -360,9 +391,10 @@ impl<'a> Run<'a> {
         let Some(spool) = self.spool.clone() else {
             return Ok(0);
         };
+        let keys = self.control_keys(&spool).await?;
         let read = move || {
             let (mut starts, mut marks) = (Vec::new(), Vec::new());
-            let records = spool.control_records(&mut |r: &Record<'_>| {
+            let records = spool.control_records(&keys, &mut |r: &Record<'_>| {
                 let stream = Uuid::from_u128(r.stream);
                 match r.known() {
                     Some(Kind::ControlStart) => starts.push((stream, r.payload.to_vec())),
@@ -439,7 +471,7 @@ impl<'a> Run<'a> {
                 .and_then(|n| n.checked_sub(1));
             let chain = self.chains.get(&id).zip(position);
             let chain = chain.and_then(|(chains, n)| chains.get(n)).map(hex::encode);
-            if chain.as_deref() == Some(&after.chain) {
+            if chain.as_deref() == Some(&after.chain) || self.opaque.contains_key(&id) {
                 continue;
             }
             // With another chain it is altered. With too few records, the rest may be on its way.

@@ -223,6 +223,10 @@ impl Run<'_> {
         let lost_after = self.logs_with_losses();
         for ((stream, log), (first, records)) in missing {
             let control = self.logs.logs.contains_key(&stream);
+            if self.opaque.contains_key(&stream) {
+                // That its segments are there is all that can be told.
+                continue;
+            }
             if !self.asked_for(control, stream) {
                 continue;
             }

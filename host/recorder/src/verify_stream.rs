@@ -48,6 +48,14 @@ impl Run<'_> {
             let anchor = self.anchors.remove(key);
             let segment = match self.store.segment(key).await {
                 Ok(segment) => segment,
+                Err(ReadError::Opaque { why, t1_ns, .. }) => {
+                    let hole = follow.next_segment..key.segment;
+                    self.missing(&mut follow, stream, control, hole, &keys)
+                        .await?;
+                    follow.next_segment = key.segment.saturating_add(1);
+                    self.opaque(key, *why, t1_ns, anchor.is_some());
+                    continue;
+                }
                 Err(error) => {
                     if control {
                         self.controls.insert(*key, None);
@@ -151,7 +159,7 @@ impl Run<'_> {
         let number = segment.header.segment;
         let contiguous = follow.next_segment == number;
         let fits =
-            segment.chain_in == follow.chain && segment.footer.first_record == follow.next_record;
+            segment.continues(&follow.chain) && segment.footer.first_record == follow.next_record;
         if contiguous && !fits {
             self.report.findings.push(Finding::Broken {
                 stream,
@@ -205,7 +213,7 @@ impl Run<'_> {
             self.misplaced(stream, r.index, "a stream begins with its start, once");
         }
         let belongs = match kind {
-            Kind::ControlStart | Kind::Control | Kind::Sealed => control,
+            Kind::ControlStart | Kind::Control | Kind::Sealed | Kind::Erasure => control,
             Kind::Carry => false,
             Kind::Gap | Kind::SessionEnd => true,
             _ => !control,
@@ -282,6 +290,10 @@ impl Run<'_> {
 
     fn finish(&mut self, stream: Uuid, control: bool, follow: &Follow) {
         self.open_control |= control && !follow.ended;
+        if self.opaque.contains_key(&stream) {
+            // Nobody can tell.
+            return;
+        }
         if follow.ended {
             self.ended.insert(stream);
             self.report.complete += 1;

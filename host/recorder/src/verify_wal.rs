@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::crypt::container;
 use crate::record::NO_STREAM;
 use crate::segment::Segment;
 use crate::spool::{Spool, present};
@@ -152,6 +153,10 @@ fn check_segments(spool: &Path, report: &mut WalReport) -> io::Result<()> {
         report.waiting_segments += 1;
         let why = if chain::sha256(&bytes) != key.sha256 {
             Some("its content does not have the hash in its name".into())
+        } else if container::is_sealed(&bytes) {
+            // What is in it is for whoever has the key.
+            let fits = container::read_header(&bytes).is_ok_and(|(h, _)| container::fits(&h, &key));
+            (!fits).then(|| "its header is not what its name says".into())
         } else {
             Segment::parse(&bytes).err().map(|e| e.to_string())
         };

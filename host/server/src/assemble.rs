@@ -17,7 +17,10 @@ use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
-use recorder::{LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials, StoreConfig};
+use recorder::{
+    Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials,
+    StoreConfig,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -448,10 +451,23 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
     }
 }
 
+/// What wraps the keys of recordings, for the recorder and for whoever reads them.
+pub(crate) fn encryption(recording: &Recording) -> anyhow::Result<Encryption> {
+    let keys = &recording.wrap_keys;
+    if keys.is_empty() {
+        return Ok(Encryption::default());
+    }
+    let keys = LocalKeys::parse(keys.iter().map(Secret::expose)).context("recording.wrap_keys")?;
+    Ok(Encryption {
+        wrap: Some(Arc::new(keys)),
+    })
+}
+
 fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     let recording = &config.recording;
     let mut options = RecorderOptions::new(&recording.spool_dir, store_config(&recording.store)?);
     options.log = log_options(recording);
+    options.encryption = encryption(recording)?;
     options.limits.spool_bytes = recording.spool_limit;
     options.limits.segment_bytes = recording.segment_bytes;
     options.limits.segment_age = recording.segment_age;

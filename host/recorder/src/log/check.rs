@@ -65,6 +65,14 @@ pub struct CheckedLog {
     pub clock: String,
 }
 
+/// A session's key was destroyed, as a log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    pub time: String,
+    /// A pseudonym.
+    pub who: Option<String>,
+}
+
 /// What all logs say.
 #[derive(Debug, Default)]
 pub struct Logs {
@@ -80,6 +88,8 @@ pub struct Logs {
     pub registries: BTreeMap<Uuid, CheckedRegistry>,
     /// What registries say of logs.
     pub registered: HashMap<Uuid, Vec<Registered>>,
+    /// Sessions that were erased.
+    pub erased: HashMap<Uuid, Erasure>,
     pub leaves: u64,
     pub checkpoints: u64,
     /// Keys that signed, for the names without the epoch.

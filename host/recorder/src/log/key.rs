@@ -122,26 +122,31 @@ pub fn own_key(options: &LogOptions) -> Result<Option<TrustedKey>, KeyError> {
     Ok(Some(trusted))
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> KeyError {
+pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> KeyError {
     let path = path.to_path_buf();
     move |source| KeyError::Io { path, source }
 }
 
 /// The secret in this file, which is made if it is not there.
-fn secret(path: &Path) -> Result<[u8; 32], KeyError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            check_private(path)?;
-            let mut secret = [0; 32];
-            let form = hex::decode_to_slice(text.trim_ascii(), &mut secret);
-            form.map_err(|_| KeyError::Form {
-                path: path.to_path_buf(),
-            })?;
-            Ok(secret)
+pub fn secret(path: &Path) -> Result<[u8; 32], KeyError> {
+    match existing(path) {
+        Err(KeyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            make(path)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => make(path),
-        Err(e) => Err(io(path)(e)),
+        read => read,
     }
+}
+
+/// The secret in this file, which must be there.
+pub fn existing(path: &Path) -> Result<[u8; 32], KeyError> {
+    let text = std::fs::read_to_string(path).map_err(io(path))?;
+    check_private(path)?;
+    let mut secret = [0; 32];
+    let form = hex::decode_to_slice(text.trim_ascii(), &mut secret);
+    form.map_err(|_| KeyError::Form {
+        path: path.to_path_buf(),
+    })?;
+    Ok(secret)
 }
 
 fn make(path: &Path) -> Result<[u8; 32], KeyError> {

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::chain::Hash;
 use crate::commit::Item;
 use crate::doc::{
-    BundleDoc, ControlDoc, ControlStartDoc, EndDoc, GapDoc, MarkDoc, SessionPart, StartDoc, WhoPart,
+    BundleDoc, ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, MarkDoc, SessionPart,
+    StartDoc, WhoPart,
 };
 use crate::keys::timestamp;
 use crate::log::subject::Subjects;
@@ -49,6 +50,9 @@ pub struct Leaf<'a> {
     /// `permit`, or how it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub decision: Option<Text<'a>>,
+    /// The session whose key is destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Uuid>,
     /// Of accesses, policies and plugins: how many are not named.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u64,
@@ -250,6 +254,7 @@ impl<'a> Leaf<'a> {
             bundle: None,
             clock: None,
             decision: None,
+            erased: None,
             more: 0,
             n: None,
             outcome: None,
@@ -354,6 +359,11 @@ impl<'a> Leaf<'a> {
                     records: mark.records,
                 });
             }
+            Kind::Erasure => {
+                let doc: ErasureDoc = serde_json::from_slice(body)?;
+                self.who = doc.who.as_ref().map(|who| Cow::Owned(subjects.who(who)));
+                self.erased = doc.session.parse().ok();
+            }
             Kind::Gap => {
                 let doc: GapDoc = serde_json::from_slice(body)?;
                 self.outcome = Some(Text(short(doc.what.into())));
@@ -439,6 +449,7 @@ fn name(kind: Kind, control: bool) -> Option<&'static str> {
         Kind::Control => "control",
         Kind::Sealed => "rec.anchor",
         Kind::Gap => "gap",
+        Kind::Erasure => "erasure",
         Kind::ToClient | Kind::ToUpstream | Kind::Carry => return None,
     })
 }

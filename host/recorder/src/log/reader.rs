@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::keys::SegmentKey;
 use crate::log::check::{
-    CheckedLog, CheckedRegistry, KeptCheckpoint, LogFinding, Logs, Registered, TrustedKey,
+    CheckedLog, CheckedRegistry, Erasure, KeptCheckpoint, LogFinding, Logs, Registered, TrustedKey,
 };
 use crate::log::leaf::{Leaf, body_hash};
 use crate::log::names::{self, Part};
@@ -563,6 +563,13 @@ impl<'a> Reader<'a> {
                 }
                 None => self.bad_leaf(number, format!("{:?} is not a segment", rec.key)),
             }
+        }
+        if let Some(session) = leaf.erased.filter(|_| leaf.kind == "erasure") {
+            let who = leaf.who.as_ref().map(|who| who.id.clone());
+            let time = leaf.time.clone().into_owned();
+            // The first is what counts; another is of a process that did not live to see it done.
+            let erasure = Erasure { time, who };
+            self.out.erased.entry(session).or_insert(erasure);
         }
         if number == 0 {
             checked.prev = leaf.prev;

@@ -113,7 +113,7 @@ fn log_with_a_clock_that_went_back(spool: &Path) -> [Uuid; 2] {
             v: DOC_VERSION,
             software: "x".into(),
             after: None,
-            wal_chain: String::new(),
+            key: None,
             truncated: Vec::new(),
         };
         let record = |kind, stream, body| NewRecord {
@@ -136,6 +136,7 @@ fn log_with_a_clock_that_went_back(spool: &Path) -> [Uuid; 2] {
             open: Vec::new(),
             ended: true,
             key: None,
+            encrypted: false,
             session: None,
         };
         let mark = record(Kind::Sealed, NO_STREAM, json(&mark));
@@ -159,7 +160,7 @@ async fn the_order_of_the_log_counts_not_the_clock() {
     assert!(report.gaps.is_empty(), "{report:?}");
     let control = recorder.control_stream();
     recorder.shutdown(SHORT).await;
-    let bytes = std::fs::read(&segments_of(&dir, control)[0]).unwrap();
+    let bytes = dir.decrypted(&segments_of(&dir, control)[0]).await;
     let segment = Segment::parse(&bytes).unwrap();
     let first = segment.records().next().unwrap();
     let start: ControlStartDoc = serde_json::from_slice(first.payload).unwrap();
@@ -247,14 +248,13 @@ async fn an_invented_session_is_found() {
     let invented = TempDir::new();
     let (recorder, _) = dir.open().await;
     session(&recorder, 2, 10).await;
+    invented.share_key(&dir);
     let (elsewhere, _) = invented.open().await;
     session(&elsewhere, 2, 10).await;
     elsewhere.shutdown(SHORT).await;
     let from = objects(&invented.stored().join("rec")).remove(0);
     let key = from.strip_prefix(invented.stored()).unwrap();
-    let to = dir.stored().join(key);
-    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-    std::fs::copy(&from, &to).unwrap();
+    dir.take_from(&invented, &from);
     let unanchored = Finding::Unanchored {
         key: key.to_string_lossy().into_owned(),
     };
@@ -271,8 +271,8 @@ async fn an_invented_session_is_found() {
 }
 
 /// A second object for a number that is taken.
-fn another_version(dir: &TempDir, path: &Path) -> PathBuf {
-    let bytes = std::fs::read(path).unwrap();
+async fn another_version(dir: &TempDir, path: &Path) -> PathBuf {
+    let bytes = dir.decrypted(path).await;
     let segment = Segment::parse(&bytes).unwrap();
     let place = Place {
         stream: segment.stream,
@@ -309,7 +309,7 @@ async fn replay_takes_neither_of_two_versions() {
     let id = session(&recorder, 2, 10).await;
     recorder.shutdown(SHORT).await;
     let path = objects(&dir.stored().join("rec")).remove(0);
-    let other = another_version(&dir, &path);
+    let other = another_version(&dir, &path).await;
     let mut out = Vec::new();
     let replayed =
         crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out).await;

@@ -67,17 +67,14 @@ async fn with_the_spool_at_hand_everything_is_found_all_the_same() {
     std::fs::rename(&aside, &at).unwrap();
     // And a session that nobody recorded.
     let invented = TempDir::new();
+    invented.share_key(&dir);
     let (elsewhere, _) = invented.open().await;
     session(&elsewhere, 2, 10).await;
     elsewhere.shutdown(SHORT).await;
     session(&recorder, 1, 10).await;
     assert!(recorder.flush(SHORT).await);
     let from = objects(&invented.stored().join("rec")).remove(0);
-    let to = dir
-        .stored()
-        .join(from.strip_prefix(invented.stored()).unwrap());
-    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-    std::fs::copy(&from, &to).unwrap();
+    dir.take_from(&invented, &from);
     tokio::time::sleep(Duration::from_secs(11)).await;
     session(&recorder, 1, 10).await;
     assert!(recorder.flush(SHORT).await);

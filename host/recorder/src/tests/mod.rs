@@ -2,6 +2,7 @@
 
 mod anchors;
 mod crash;
+mod crypt;
 mod durability;
 mod export;
 mod faults;

@@ -150,7 +150,8 @@ async fn sessions_do_not_notice_a_store_that_is_ill() {
         *store.mood.lock() = Mood::Well;
         let done = recorder.shutdown(SHORT).await;
         assert_eq!((done.pending_segments, done.sealed), (0, true), "{mood:?}");
-        let reader = Store::new(Objects::new(store, "some/prefix", false));
+        let reader =
+            Store::new(Objects::new(store, "some/prefix", false)).with_keys(dir.wrap(), None);
         let report = verify_store(&reader, &VerifyOptions::default())
             .await
             .unwrap();
@@ -171,7 +172,7 @@ async fn waiting_segments_survive_a_restart() {
     *store.mood.lock() = Mood::Well;
     let recorder = open(&dir, &store, 64 << 20).await;
     assert_eq!(recorder.shutdown(SHORT).await.pending_segments, 0);
-    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let reader = Store::new(Objects::new(store, "some/prefix", false)).with_keys(dir.wrap(), None);
     let report = verify_store(&reader, &VerifyOptions::default())
         .await
         .unwrap();
@@ -256,7 +257,7 @@ async fn a_full_spool_refuses_and_recovers() {
     again.intent(intent(0, "select 1")).await.unwrap();
     again.close(end()).await.unwrap();
     recorder.shutdown(SHORT).await;
-    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let reader = Store::new(Objects::new(store, "some/prefix", false)).with_keys(dir.wrap(), None);
     let report = verify_store(&reader, &VerifyOptions::default())
         .await
         .unwrap();
@@ -325,7 +326,7 @@ async fn a_damaged_waiting_segment_is_put_aside() {
     assert_eq!(recorder.stats().quarantined_segments, 1);
     recorder.shutdown(SHORT).await;
     assert_eq!(objects(&dir.spool().join("quarantine")).len(), 1);
-    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let reader = Store::new(Objects::new(store, "some/prefix", false)).with_keys(dir.wrap(), None);
     let report = verify_store(&reader, &VerifyOptions::default())
         .await
         .unwrap();

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::fault::FaultDisk;
 use crate::objects::Objects;
 use crate::{
-    Finding, Limits, Recorder, RecorderOptions, RecoveryReport, Store, StoreConfig, VerifyOptions,
-    VerifyReport, verify_store,
+    Finding, Limits, Recorder, RecorderOptions, RecoveryReport, SegmentKey, Store, StoreConfig,
+    VerifyOptions, VerifyReport, verify_store,
 };
 
 /// A directory that goes with the test.
@@ -42,7 +42,14 @@ impl TempDir {
     }
 
     pub fn store(&self) -> Store {
-        Store::open(&StoreConfig::Directory(self.stored())).unwrap()
+        let store = Store::open(&StoreConfig::Directory(self.stored())).unwrap();
+        store.with_keys(self.wrap(), Some(self.spool()))
+    }
+
+    /// What wraps the keys of the recordings here, if there are any.
+    pub fn wrap(&self) -> Option<Arc<dyn crate::KeyWrap>> {
+        let options = self.options();
+        options.encryption.own(&options.log).unwrap()
     }
 
     pub fn options(&self) -> RecorderOptions {
@@ -50,6 +57,35 @@ impl TempDir {
             limits: limits(),
             ..RecorderOptions::new(self.spool(), StoreConfig::Directory(self.stored()))
         }
+    }
+
+    /// Recordings here are wrapped by the same key as those of `other`.
+    pub fn share_key(&self, other: &Self) {
+        let key = |dir: &Self| dir.spool().join("keys/segments.key");
+        std::fs::create_dir_all(self.spool().join("keys")).unwrap();
+        std::fs::copy(key(other), key(self)).unwrap();
+    }
+
+    /// Copies a stored segment of `other` here, with its key.
+    pub fn take_from(&self, other: &Self, path: &Path) {
+        let name = path.strip_prefix(other.stored()).unwrap();
+        let stream = SegmentKey::parse(&name.to_string_lossy()).unwrap().stream;
+        let key = PathBuf::from(crate::crypt::key::object_name(stream));
+        for name in [name, &key] {
+            let to = self.stored().join(name);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::copy(other.stored().join(name), to).unwrap();
+        }
+    }
+
+    /// A stored segment, decrypted.
+    pub async fn decrypted(&self, path: &Path) -> Vec<u8> {
+        let name = path.strip_prefix(self.stored()).unwrap();
+        let key = SegmentKey::parse(&name.to_string_lossy()).unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let store = self.store();
+        let with = store.keys().get(store.objects(), key.stream).await.unwrap();
+        crate::crypt::container::open(&with, &bytes).unwrap()
     }
 
     /// On a disk that can be made to fail, with other limits if wanted.

@@ -3,15 +3,16 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use recorder::{
-    KeptCheckpoint, Moment, ReplayFormat, ReplayOptions, Severity, Store, StoreConfig, TrustedKey,
-    VerifyOptions, VerifyReport, WitnessPolicy,
+    KeptCheckpoint, KeyWrap, LocalKeys, Moment, ReplayFormat, ReplayOptions, Severity, Store,
+    StoreConfig, TrustedKey, VerifyOptions, VerifyReport, WitnessPolicy,
 };
 
-use crate::assemble::{log_options, store_config};
+use crate::assemble::{encryption, log_options, store_config};
 use crate::config::Config;
 
 /// Where the recordings are.
@@ -23,10 +24,15 @@ struct Place {
     /// A directory, or s3://bucket/prefix?region=…&endpoint=… with the environment's credentials.
     #[arg(long)]
     store: Option<StoreConfig>,
+    /// A key that wraps the keys of recordings, in a file; may be given more than once. With a
+    /// configuration, its own are known.
+    #[arg(long = "key-file", value_name = "FILE")]
+    key_files: Vec<PathBuf>,
 }
 
 impl Place {
-    fn open(self) -> anyhow::Result<(Store, Option<Config>)> {
+    /// Keys may wait in the spool, too.
+    fn open(self, spool: Option<&Path>) -> anyhow::Result<(Store, Option<Config>)> {
         let (store, config) = match (self.store, self.config) {
             (Some(store), _) => (store, None),
             (None, Some(path)) => {
@@ -35,10 +41,20 @@ impl Place {
             }
             (None, None) => anyhow::bail!("name the recordings with --store or --config"),
         };
-        Ok((
-            Store::open(&store).context("the store of recordings")?,
-            config,
-        ))
+        let wrap: Option<Arc<dyn KeyWrap>> = match (&config, self.key_files.as_slice()) {
+            (Some(config), []) => {
+                let recording = &config.recording;
+                encryption(recording)?.own(&log_options(recording))?
+            }
+            (None, []) => None,
+            (_, files) => Some(Arc::new(LocalKeys::load(files)?)),
+        };
+        // The configuration may be read on another machine than that of its Weir.
+        let known = config.as_ref().map(|c| c.recording.spool_dir.clone());
+        let known = known.filter(|dir| dir.exists());
+        let spool = spool.map(Path::to_path_buf).or(known);
+        let store = Store::open(&store).context("the store of recordings")?;
+        Ok((store.with_keys(wrap, spool), config))
     }
 }
 
@@ -92,7 +108,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
-    let (store, _) = args.place.open()?;
+    let (store, _) = args.place.open(None)?;
     let mut out = std::io::stdout();
     let Some(session) = args.session else {
         for entry in store.sessions(recorder::Days::default()).await? {
@@ -121,7 +137,7 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
-    let (store, config) = args.place.open()?;
+    let (store, config) = args.place.open(args.spool.as_deref())?;
     let mut log_keys = args.log_keys;
     if let Some(config) = &config {
         log_keys.extend(recorder::own_key(&log_options(&config.recording))?);

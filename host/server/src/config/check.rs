@@ -227,6 +227,7 @@ fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path
             .key_dir
             .map_or(data_dir.join("keys"), |dir| base.join(dir)),
         witnesses: witnesses(r, raw.witnesses),
+        wrap_keys: wrap_keys(r, raw.wrap_keys, base),
     }
 }
 
@@ -257,6 +258,29 @@ fn witnesses(r: &mut Report<'_>, raw: Vec<RawWitness>) -> Vec<recorder::WitnessO
         }
     }
     out
+}
+
+/// More wrapping keys are a mistake.
+const MAX_WRAP_KEYS: usize = 64;
+
+fn wrap_keys(r: &mut Report<'_>, raw: Vec<Spanned<RawSecret>>, base: &Path) -> Vec<Secret> {
+    let mut keys = Vec::new();
+    for (n, key) in raw.into_iter().enumerate() {
+        let name = format!("recording.wrap_keys[{n}]");
+        let span = key.span();
+        if n == MAX_WRAP_KEYS {
+            r.add(&name, span, format!("at most {MAX_WRAP_KEYS} keys"));
+            break;
+        }
+        let Some(secret) = secret(r, &name, key, base) else {
+            continue;
+        };
+        if let Err(error) = recorder::LocalKeys::parse([secret.expose()]) {
+            r.add(&name, span, error.to_string());
+        }
+        keys.push(secret);
+    }
+    keys
 }
 
 /// The name of a key in C2SP signed-note, with room for what makes it one log's.

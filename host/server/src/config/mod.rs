@@ -186,6 +186,9 @@ pub struct Recording {
     pub key_dir: PathBuf,
     /// Who is asked to sign the checkpoints of the registry of logs.
     pub witnesses: Vec<recorder::WitnessOptions>,
+    /// What wraps the keys of recordings: the first; the others unwrap what they wrapped. None named: a
+    /// key in `key_dir`.
+    pub wrap_keys: Vec<Secret>,
 }
 
 #[derive(Debug, Clone)]

@@ -242,6 +242,8 @@ pub(super) struct RawRecording {
     pub(super) key_dir: Option<PathBuf>,
     #[serde(default)]
     pub(super) witnesses: Vec<RawWitness>,
+    #[serde(default)]
+    pub(super) wrap_keys: Vec<Spanned<RawSecret>>,
 }
 
 #[derive(Deserialize)]

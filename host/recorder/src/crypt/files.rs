@@ -1,0 +1,156 @@
+//! Keys of streams in the spool: each is there, wrapped, from its stream's first segment on, until the
+//! stream is over and the store has the key. The store gets it before any segment of the stream.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::crypt::key::{self, KeyDoc, object_name};
+use crate::disk::Disk;
+use crate::objects::{Objects, StoreError};
+
+const SUFFIX: &str = ".key";
+
+pub struct KeyFiles {
+    /// Where the segments wait.
+    dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    files: Mutex<HashMap<u128, Progress>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    stored: bool,
+    /// Nothing more comes to the stream.
+    over: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    #[error("the key of {0} is neither in the spool nor in the store")]
+    Missing(Uuid),
+    #[error("the key of {stream} cannot be read from the spool: {source}")]
+    Spool { stream: Uuid, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl KeyFiles {
+    pub fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Arc<Self> {
+        let files = Mutex::default();
+        Arc::new(Self { dir, disk, files })
+    }
+
+    fn path(&self, stream: u128) -> PathBuf {
+        path(&self.dir, Uuid::from_u128(stream))
+    }
+
+    /// Writes a stream's key. It is durable afterwards, its name after the next sync of the directory.
+    pub fn write(&self, stream: u128, doc: &KeyDoc) -> io::Result<()> {
+        let path = self.path(stream);
+        let temporary = path.with_extension("key.tmp");
+        if temporary.exists() {
+            self.disk.remove(&temporary)?;
+        }
+        let json = serde_json::to_vec(doc).map_err(io::Error::other)?;
+        let file = self.disk.create(&temporary)?;
+        file.write_all(&json)?;
+        file.sync()?;
+        self.disk.rename(&temporary, &path)?;
+        self.files.lock().entry(stream).or_default();
+        Ok(())
+    }
+
+    /// A key that an earlier process left.
+    pub fn adopt(&self, stream: u128, over: bool) {
+        let stored = false;
+        self.files.lock().insert(stream, Progress { stored, over });
+    }
+
+    /// Nothing more comes to this stream.
+    pub fn over(&self, stream: u128) {
+        let mut files = self.files.lock();
+        let Some(progress) = files.get_mut(&stream) else {
+            return;
+        };
+        progress.over = true;
+        if progress.stored {
+            files.remove(&stream);
+            self.remove(stream);
+        }
+    }
+
+    /// What cannot be removed is found and stored again at the next start, which changes nothing.
+    fn remove(&self, stream: u128) {
+        if let Err(error) = self.disk.remove(&self.path(stream)) {
+            let stream = Uuid::from_u128(stream);
+            tracing::warn!(%stream, %error, "a stored key could not be removed from the spool");
+        }
+    }
+
+    /// Has the store have the key of this stream.
+    pub async fn store(&self, objects: &Objects, stream: Uuid) -> Result<(), UploadError> {
+        let id = stream.as_u128();
+        if self.files.lock().get(&id).is_some_and(|p| p.stored) {
+            return Ok(());
+        }
+        let name = object_name(stream);
+        let bytes = match std::fs::read(self.path(id)) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return match objects.find(&name).await? {
+                    Some(_) => Ok(()),
+                    None => Err(UploadError::Missing(stream)),
+                };
+            }
+            Err(source) => return Err(UploadError::Spool { stream, source }),
+        };
+        objects.put_once(&name, bytes).await?;
+        let mut files = self.files.lock();
+        let Some(progress) = files.get_mut(&id) else {
+            return Ok(());
+        };
+        progress.stored = true;
+        if progress.over {
+            files.remove(&id);
+            self.remove(id);
+        }
+        Ok(())
+    }
+
+    /// Keys that the store may not have.
+    pub fn waiting(&self) -> Vec<Uuid> {
+        let files = self.files.lock();
+        let waiting = files.iter().filter(|(_, p)| !p.stored);
+        waiting.map(|(id, _)| Uuid::from_u128(*id)).collect()
+    }
+}
+
+pub fn path(dir: &Path, stream: Uuid) -> PathBuf {
+    dir.join(format!("{}{SUFFIX}", stream.as_hyphenated()))
+}
+
+/// The keys in a spool's directory of segments. One that cannot be read is told by its name.
+pub fn found(dir: &Path) -> io::Result<(HashMap<u128, KeyDoc>, Vec<PathBuf>)> {
+    let (mut keys, mut wrong) = (HashMap::new(), Vec::new());
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(stream) = name.strip_suffix(SUFFIX) else {
+            continue;
+        };
+        let id = stream.parse::<Uuid>();
+        match (id, key::parse(&std::fs::read(&path)?)) {
+            (Ok(id), Ok(doc)) if doc.stream == id.to_string() => {
+                keys.insert(id.as_u128(), doc);
+            }
+            _ => wrong.push(path),
+        }
+    }
+    Ok((keys, wrong))
+}

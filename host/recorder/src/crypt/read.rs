@@ -1,0 +1,127 @@
+//! Keys of streams as a reader finds them: in the spool, if that is at hand, and in the store.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::crypt::files;
+use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
+use crate::crypt::wrap::KeyWrap;
+use crate::objects::{Objects, StoreError};
+
+/// Keys that are remembered.
+const MOST: usize = 1024;
+
+/// What stands where a session's key was. It is there for people; what counts is the leaf in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasedDoc {
+    pub format: String,
+    pub session: String,
+    pub time: String,
+    /// The pseudonym of who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+}
+
+/// Why the content of a stream cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyLoss {
+    #[error("it is encrypted, and no key was given: name one with --key-file or --config")]
+    NoKey,
+    #[error("it is encrypted, and its key is missing")]
+    Missing,
+    #[error("it was erased at {}{}", .0.time, by(.0))]
+    Erased(ErasedDoc),
+    #[error("it is encrypted, and {0}")]
+    Key(#[from] StreamKeyError),
+    #[error("its key cannot be read: {0}")]
+    Read(String),
+}
+
+fn by(doc: &ErasedDoc) -> String {
+    let who = doc.who.as_ref();
+    who.map_or(String::new(), |who| format!(" by {who}"))
+}
+
+impl From<StoreError> for KeyLoss {
+    fn from(error: StoreError) -> Self {
+        Self::Read(error.to_string())
+    }
+}
+
+/// Finds and unwraps keys. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ReadKeys {
+    wrap: Option<Arc<dyn KeyWrap>>,
+    /// Where segments wait.
+    spool: Option<PathBuf>,
+    known: Arc<Mutex<HashMap<Uuid, Found>>>,
+}
+
+type Found = Result<Arc<StreamKey>, KeyLoss>;
+
+impl ReadKeys {
+    pub fn new(wrap: Option<Arc<dyn KeyWrap>>, spool: Option<PathBuf>) -> Self {
+        Self {
+            wrap,
+            spool: spool.map(|dir| dir.join("segments")),
+            known: Arc::default(),
+        }
+    }
+
+    pub async fn get(&self, objects: &Objects, stream: Uuid) -> Found {
+        if let Some(found) = self.known.lock().get(&stream) {
+            return found.clone();
+        }
+        let found = self.find(objects, stream).await;
+        // A store that is away, or a key manager, may come back.
+        if !matches!(found, Err(KeyLoss::Read(_))) {
+            let mut known = self.known.lock();
+            if known.len() >= MOST {
+                known.clear();
+            }
+            known.insert(stream, found.clone());
+        }
+        found
+    }
+
+    async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
+        let bytes = match self.waiting(stream)? {
+            Some(bytes) => Some(bytes),
+            None => objects.find(&object_name(stream)).await?,
+        };
+        let Some(bytes) = bytes else {
+            return Err(erased(objects, stream).await?);
+        };
+        let doc = key::parse(&bytes)?;
+        let wrap = self.wrap.as_ref().ok_or(KeyLoss::NoKey)?;
+        let key = StreamKey::unwrap(&**wrap, stream, doc).await?;
+        Ok(Arc::new(key))
+    }
+
+    /// Segments and keys only move from the spool to the store.
+    fn waiting(&self, stream: Uuid) -> Result<Option<Bytes>, KeyLoss> {
+        let Some(dir) = &self.spool else {
+            return Ok(None);
+        };
+        match std::fs::read(files::path(dir, stream)) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(KeyLoss::Read(e.to_string())),
+        }
+    }
+}
+
+/// Is it gone, and was it erased?
+async fn erased(objects: &Objects, stream: Uuid) -> Result<KeyLoss, KeyLoss> {
+    let found = objects.find(&erased_name(stream)).await?;
+    let doc = found.and_then(|bytes| serde_json::from_slice::<ErasedDoc>(&bytes).ok());
+    let doc = doc.filter(|doc| doc.session == stream.to_string());
+    Ok(doc.map_or(KeyLoss::Missing, KeyLoss::Erased))
+}

@@ -1,0 +1,144 @@
+//! What verification says of keys: of content that nobody can read, and of what was erased.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::crypt::files;
+use crate::crypt::key::{Named, StreamKey, parse_name};
+use crate::crypt::read::KeyLoss;
+use crate::keys::{SegmentKey, timestamp};
+use crate::log::check::Erasure;
+use crate::spool::Spool;
+use crate::verify::{Finding, Run, VerifyError};
+
+/// Between a leaf that says that a session was erased, and the end of its key.
+const ERASED_WITHIN: Duration = Duration::from_secs(3600);
+
+impl Run<'_> {
+    /// Keys of control streams whose segments wait.
+    pub async fn control_keys(
+        &self,
+        spool: &Spool,
+    ) -> Result<HashMap<Uuid, Arc<StreamKey>>, VerifyError> {
+        let spool = spool.clone();
+        let waiting = tokio::task::spawn_blocking(move || spool.waiting());
+        let waiting = waiting.await.map_err(std::io::Error::other)??;
+        let streams: BTreeSet<Uuid> = waiting
+            .iter()
+            .filter(|(key, _)| key.control)
+            .map(|(key, _)| key.stream)
+            .collect();
+        let mut keys = HashMap::new();
+        for stream in streams {
+            // What is wrong with a key is told of with the segments that are stored.
+            if let Ok(key) = self.store.keys().get(self.store.objects(), stream).await {
+                keys.insert(stream, key);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// A segment whose bytes are what was stored.
+    pub fn opaque(&mut self, key: &SegmentKey, why: KeyLoss, t1_ns: u64, anchored: bool) {
+        self.report.segments += 1;
+        self.report.opaque += 1;
+        let logged = self.logs.segments.remove(key).is_some();
+        if key.control {
+            self.controls.insert(*key, None);
+            self.latest_control_ns = self.latest_control_ns.max(t1_ns);
+        } else if !anchored && !logged {
+            self.unanchored.push((*key, t1_ns));
+        }
+        self.opaque.entry(key.stream).or_insert(why);
+    }
+
+    /// Why streams could not be read, and what there is among the keys.
+    pub async fn check_keys(&mut self) -> Result<(), VerifyError> {
+        let mut opaque: Vec<(Uuid, KeyLoss)> =
+            std::mem::take(&mut self.opaque).into_iter().collect();
+        opaque.sort_by_key(|(stream, _)| *stream);
+        let mut unread = 0;
+        for (stream, why) in opaque {
+            let finding = match why {
+                KeyLoss::NoKey => {
+                    unread += 1;
+                    continue;
+                }
+                KeyLoss::Missing | KeyLoss::Erased(_) => self.without_key(stream, &why),
+                KeyLoss::Key(_) | KeyLoss::Read(_) => Finding::KeyWrong {
+                    stream,
+                    why: why.to_string(),
+                },
+            };
+            self.report.findings.push(finding);
+        }
+        if unread > 0 {
+            self.report.findings.push(Finding::NotRead {
+                streams: unread,
+                segments: self.report.opaque,
+            });
+        }
+        self.check_objects().await
+    }
+
+    fn without_key(&self, stream: Uuid, why: &KeyLoss) -> Finding {
+        if let Some(erasure) = self.logs.erased.get(&stream) {
+            return Finding::Erased {
+                session: stream,
+                time: erasure.time.clone(),
+                who: erasure.who.clone(),
+            };
+        }
+        match why {
+            // It was erased after the logs were looked at.
+            KeyLoss::Erased(doc) if self.is_recent(&doc.time) => {
+                Finding::Waiting(format!("the leaf of the erasure of {stream}"))
+            }
+            _ => Finding::KeyMissing(stream),
+        }
+    }
+
+    fn is_recent(&self, time: &str) -> bool {
+        let within = u64::try_from(ERASED_WITHIN.as_nanos()).unwrap_or(u64::MAX);
+        let from = timestamp(self.began_ns.saturating_sub(within));
+        let to = timestamp(self.began_ns.saturating_add(within));
+        *from < *time && *time < *to
+    }
+
+    async fn check_objects(&mut self) -> Result<(), VerifyError> {
+        for object in self.store.objects().list("keys").await? {
+            match parse_name(&object.key) {
+                Some(Named::Key(stream)) => self.check_gone(stream),
+                Some(Named::Erased(_)) => {}
+                None => self.report.findings.push(Finding::Stranger(object.key)),
+            }
+        }
+        if let Some(spool) = &self.options.spool {
+            let segments = spool.join("segments");
+            let erased: Vec<Uuid> = self.logs.erased.keys().copied().collect();
+            for stream in erased {
+                if files::path(&segments, stream).exists() {
+                    self.check_gone(stream);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is there must not be one that was erased.
+    fn check_gone(&mut self, stream: Uuid) {
+        let Some(Erasure { time, .. }) = self.logs.erased.get(&stream) else {
+            return;
+        };
+        let finding = match self.is_recent(time) {
+            true => Finding::Waiting(format!("the end of the key of {stream}")),
+            false => Finding::KeyStillThere(stream),
+        };
+        if !self.report.findings.contains(&finding) {
+            self.report.findings.push(finding);
+        }
+    }
+}
