@@ -47,6 +47,15 @@ fn finish(psql: Running) -> Output {
     psql.wait(Duration::from_secs(40)).unwrap()
 }
 
+/// A statement that somebody else approved, and that ran.
+pub fn approved(shop: &Shop, mark: &str) {
+    let (psql, id) = held(shop, mark);
+    let voted = shop.weir.approve(&shop.token(BOB), &id).unwrap();
+    assert_eq!(voted.status, 200, "{voted:?}");
+    let out = finish(psql);
+    assert!(out.ok(), "{}", out.all());
+}
+
 #[test]
 fn approved_by_another_person_it_runs_once() {
     let shop = shop("approved");

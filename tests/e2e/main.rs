@@ -25,6 +25,7 @@ mod logins;
 mod malformed;
 mod masking;
 mod noninterference;
+mod packages;
 mod plugins;
 mod postgres18;
 mod scripts;

@@ -155,7 +155,7 @@ pub const ALL: &[Need] = &[
 
 /// Pinned, so that a run next year tests the same thing. The drivers of PostgreSQL are pinned with
 /// their digests, by `paths::requirements`.
-const PIP: &[&str] = &["moto[server]==5.2.5"];
+const PIP: &[&str] = &["moto[server]==5.2.5", "ocsf-json-schema==1.2.0"];
 
 /// Installs those that are missing.
 pub fn ensure(needs: &[Need]) -> Result<()> {

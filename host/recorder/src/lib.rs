@@ -43,6 +43,7 @@ mod pack;
 mod patient;
 mod pending;
 mod pgframes;
+mod reading;
 mod record;
 mod recorder;
 mod recover;
@@ -65,7 +66,7 @@ mod verify_wal;
 mod wal;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
-pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key};
+pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key, own_log_key};
 pub use crate::log::registry_check::{RegistryReport, WitnessPolicy};
 pub use crate::log::witness::{WitnessKey, WitnessKeyError, WitnessOptions};
 pub use crypt::key::{KeyDoc, Secret, StreamKeyError};
@@ -74,15 +75,17 @@ pub use crypt::wrap::{KeyWrap, LocalKeyError, LocalKeys, WrapError, Wrapped};
 pub use export::{FormatError, Moment, MomentError, ReplayFormat, ReplayOptions};
 pub use follow::{Followed, FollowedBody, Follower, Following, Place};
 pub use history::{HistoryError, history};
-pub use keys::{Day, SegmentKey};
+pub use keys::{Day, SegmentKey, parse_timestamp, timestamp};
+pub use objects::StoreError;
 pub use options::{
     Encryption, Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig,
 };
+pub use reading::{MAX_RECORD_TEXT, StoredRecord};
 pub use recorder::Recorder;
 pub use recover::RecoveryReport;
 pub use replay::{ReplayError, ReplaySummary, replay};
 pub use stats::{ShutdownReport, Stats};
-pub use store::{Days, SessionEntry, Store, StoreUrlError};
+pub use store::{Days, ReadError, SessionEntry, Store, StoreUrlError};
 pub use verify::{Finding, Severity, VerifyError, VerifyOptions, VerifyReport, verify_store};
 pub use verify_wal::{WalFinding, WalReport, verify_wal};
 

@@ -24,6 +24,24 @@ pub struct TrustedKey {
     pub(super) public: [u8; 32],
 }
 
+impl TrustedKey {
+    /// The name that all logs of an instance have in common.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As it was given.
+    pub fn vkey(&self) -> String {
+        let key = tlog::Ed25519Verifier::new(&self.name, self.public);
+        key.map(|key| key.vkey()).unwrap_or_default()
+    }
+
+    /// The same key under the name of something that an instance signs: `<name>/<of>`.
+    pub fn verifier(&self, of: &str) -> Result<tlog::Ed25519Verifier, tlog::KeyError> {
+        tlog::Ed25519Verifier::new(&format!("{}/{of}", self.name), self.public)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a key of a log: give name+hash+key, as C2SP signed-note writes it")]
 pub struct TrustedKeyError(String);

@@ -110,16 +110,25 @@ impl Keys {
 
 /// The key of this instance's logs, if there is one; it is not made.
 pub fn own_key(options: &LogOptions) -> Result<Option<TrustedKey>, KeyError> {
-    let path = options.key_dir.join("log.key");
-    let key: Arc<dyn LogKey> = match &options.key {
-        Some(key) => key.clone(),
-        // Whether it is there must be known.
-        None if path.try_exists().map_err(io(&path))? => Arc::new(SeedKey(secret(&path)?)),
-        None => return Ok(None),
+    let Some(key) = own_log_key(options)? else {
+        return Ok(None);
     };
     let vkey = key.vkey(&options.name)?;
     let trusted = vkey.parse().map_err(|_| KeyError::Kind(vkey))?;
     Ok(Some(trusted))
+}
+
+/// What signs for this instance's logs, if there is one; it is not made.
+pub fn own_log_key(options: &LogOptions) -> Result<Option<Arc<dyn LogKey>>, KeyError> {
+    let path = options.key_dir.join("log.key");
+    match &options.key {
+        Some(key) => Ok(Some(key.clone())),
+        // Whether it is there must be known.
+        None if path.try_exists().map_err(io(&path))? => {
+            Ok(Some(Arc::new(SeedKey(secret(&path)?))))
+        }
+        None => Ok(None),
+    }
 }
 
 pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> KeyError {

@@ -53,7 +53,10 @@ pub struct Leaf<'a> {
     /// The session whose key is destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<Uuid>,
-    /// Of accesses, policies and plugins: how many are not named.
+    /// Of what is permitted: labelled columns that stay masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
+    pub masked: Vec<Text<'a>>,
+    /// Of accesses, policies, plugins and masked columns: how many are not named.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u64,
     /// The record's number in its stream.
@@ -197,6 +200,8 @@ struct ActionView<'a> {
     kind: Option<Text<'a>>,
     #[serde(default)]
     approval: Option<ApprovalView>,
+    #[serde(borrow, default)]
+    masked: Vec<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -255,6 +260,7 @@ impl<'a> Leaf<'a> {
             clock: None,
             decision: None,
             erased: None,
+            masked: Vec::new(),
             more: 0,
             n: None,
             outcome: None,
@@ -389,6 +395,9 @@ impl<'a> Leaf<'a> {
             .map(|p| Text(short(p.0)))
             .collect();
         self.plugins = first(doc.risk.plugins, &mut more).collect();
+        self.masked = first(doc.masked, &mut more)
+            .map(|column| Text(short(column.0)))
+            .collect();
         // A plugin's label can be any text.
         let (labels, texts): (Vec<_>, Vec<_>) = doc
             .risk

@@ -17,7 +17,7 @@ use crate::config::Config;
 
 /// Where the recordings are.
 #[derive(Args)]
-struct Place {
+pub(super) struct Place {
     /// The configuration whose store is read.
     #[arg(long, short, env = "WEIR_CONFIG", conflicts_with = "store")]
     config: Option<PathBuf>,
@@ -32,7 +32,7 @@ struct Place {
 
 impl Place {
     /// Keys may wait in the spool, too.
-    fn open(self, spool: Option<&Path>) -> anyhow::Result<(Store, Option<Config>)> {
+    pub(super) fn open(self, spool: Option<&Path>) -> anyhow::Result<(Store, Option<Config>)> {
         let (store, config) = match (self.store, self.config) {
             (Some(store), _) => (store, None),
             (None, Some(path)) => {
@@ -85,6 +85,10 @@ const EXIT_GAPS: u8 = 3;
                         recorder noted gaps."
 )]
 pub(super) struct VerifyArgs {
+    /// A package that `weir evidence` made; nothing but it and a key is needed. Without it, the recordings
+    /// are verified.
+    #[arg(conflicts_with_all = ["store", "session", "spool", "checkpoints", "policy", "key_files"])]
+    package: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
     /// Only this session (the control streams are verified in any case).
@@ -137,6 +141,14 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    if let Some(package) = &args.package {
+        let mut keys = args.log_keys;
+        if let Some(path) = args.place.config {
+            let config = Config::load(&path)?;
+            keys.extend(recorder::own_key(&log_options(&config.recording))?);
+        }
+        return super::package::verify(package, &keys);
+    }
     let (store, config) = args.place.open(args.spool.as_deref())?;
     let mut log_keys = args.log_keys;
     if let Some(config) = &config {
@@ -178,13 +190,18 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             severity = Severity::Failure;
         }
     }
+    Ok(verdict(severity))
+}
+
+/// Says it, and how the command ends.
+pub(super) fn verdict(severity: Severity) -> ExitCode {
     let (verdict, code) = match severity {
         Severity::Note => ("verified", ExitCode::SUCCESS),
         Severity::Gap => ("verified, WITH GAPS", ExitCode::from(EXIT_GAPS)),
         Severity::Failure => ("NOT VERIFIED", ExitCode::FAILURE),
     };
     println!("{verdict}");
-    Ok(code)
+    code
 }
 
 /// No checkpoint is longer, and no policy.

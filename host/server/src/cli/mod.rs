@@ -3,6 +3,7 @@
 mod approvals;
 mod dev;
 mod evidence;
+mod package;
 mod plugin;
 mod policy;
 mod remote;
@@ -34,8 +35,10 @@ enum Command {
     Dev(dev::DevCommand),
     /// Print the transcript of a recorded session.
     Replay(evidence::ReplayArgs),
-    /// Check the recordings: hashes, chains, completeness.
+    /// Check the recordings, or a package of evidence: hashes, chains, completeness.
     Verify(evidence::VerifyArgs),
+    /// Make a package of evidence about a window of time, for auditors.
+    Evidence(package::EvidenceArgs),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -84,6 +87,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev(command) => dev::run(command),
         Command::Replay(args) => block_on(evidence::replay(args)),
         Command::Verify(args) => block_on(evidence::verify(args)),
+        Command::Evidence(args) => block_on(package::evidence(args)),
         Command::Policy(command) => block_on(policy::run(command)),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),

@@ -1,0 +1,413 @@
+//! Makes a package from a store.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use recorder::{LogKey, Store, StoreError, TrustedKey};
+use tlog::{Kind, ProofError, ProofFile, TILE_WIDTH, Tile, TileMap};
+use uuid::Uuid;
+
+use crate::archive::{ArchiveError, Writer};
+use crate::check::{self, PackageReport};
+use crate::derive::{DeriveError, Derived, Deriver, Item, Sink};
+use crate::fetch::{FetchError, FetchedLog, Fetcher, tiles};
+use crate::leaf::{Leaf, LeafError};
+use crate::logs::{LogFacts, width};
+use crate::manifest::{self, FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, NOTE, SIGNER};
+use crate::policies::{self, CHANGES, Changes};
+use crate::prove;
+use crate::records::{Index, MissingEntry, PEOPLE, People, RECORDS, RecordEntry};
+use crate::select::{MAX_SAMPLE, Selection};
+
+/// What a package is made of, and by whom.
+pub struct Order<'a> {
+    pub selection: Selection,
+    /// Which Weir makes it.
+    pub software: String,
+    /// What signs it; none: it stays unsigned.
+    pub key: Option<&'a dyn LogKey>,
+    /// The name of the logs that this key signs.
+    pub name: String,
+    /// Keys whose logs are believed. The signing key is one by itself.
+    pub trusted: Vec<TrustedKey>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    #[error("the window ends before it begins")]
+    Window,
+    #[error("a sample has at most {MAX_SAMPLE} items")]
+    Sample,
+    #[error("no transparency log of the store has leaves of this window")]
+    NoLog,
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("log {log}: {bundle} is not what was signed: {why}; weir verify says more")]
+    Tree {
+        log: Uuid,
+        bundle: String,
+        why: ProofError,
+    },
+    #[error("log {log}: leaf {leaf}: {why}")]
+    Leaf {
+        log: Uuid,
+        leaf: u64,
+        why: LeafError,
+    },
+    #[error("the proof of leaf {leaf} of log {log}: {why}")]
+    Proof { log: Uuid, leaf: u64, why: String },
+    #[error("signing: {0}")]
+    Sign(String),
+    #[error("{path}: {source}")]
+    Output { path: PathBuf, source: io::Error },
+    #[error("a document of the package cannot be written: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the package does not verify, and is not kept: {0}")]
+    Wrong(String),
+}
+
+/// Derived files on their way into the package.
+struct Spool {
+    dir: PathBuf,
+    files: BTreeMap<&'static str, BufWriter<File>>,
+}
+
+impl Sink for Spool {
+    fn write(&mut self, path: &'static str, bytes: &[u8]) -> io::Result<()> {
+        if !self.files.contains_key(path) {
+            let file = tempfile::tempfile_in(&self.dir)?;
+            self.files.insert(path, BufWriter::new(file));
+        }
+        match self.files.get_mut(path) {
+            Some(file) => file.write_all(bytes),
+            None => Err(io::Error::other(path)),
+        }
+    }
+}
+
+/// Makes the package and verifies it; only then it is there under its name, where nothing may be yet.
+pub async fn make(
+    store: &Store,
+    order: &Order<'_>,
+    out: &Path,
+) -> Result<PackageReport, MakeError> {
+    let selection = &order.selection;
+    if selection.window.from_ns >= selection.window.to_ns {
+        return Err(MakeError::Window);
+    }
+    if selection.sample > MAX_SAMPLE {
+        return Err(MakeError::Sample);
+    }
+    let failed = |source| MakeError::Output {
+        path: out.to_path_buf(),
+        source,
+    };
+    let dir = match out.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
+        Some(dir) => dir,
+        None => Path::new("."),
+    };
+    // The same directory: what was verified gets its name in one step. It can be read by its owner only.
+    let file = tempfile::Builder::new()
+        .prefix(".weir-evidence-")
+        .tempfile_in(dir)
+        .map_err(failed)?;
+    let mut maker = Maker {
+        store,
+        fetcher: Fetcher::new(store),
+        order,
+        zip: Writer::new(file.reopen().map_err(failed)?),
+        missing: Vec::new(),
+    };
+    maker.all(dir).await?;
+    maker.zip.finish()?;
+    let report = check::check_package(file.path(), &order.all_trusted()?);
+    let report = report.map_err(|e| MakeError::Wrong(e.to_string()))?;
+    if let Some(wrong) = report.failures().next() {
+        return Err(MakeError::Wrong(wrong.to_string()));
+    }
+    file.persist_noclobber(out).map_err(|e| failed(e.error))?;
+    Ok(report)
+}
+
+impl Order<'_> {
+    fn all_trusted(&self) -> Result<Vec<TrustedKey>, MakeError> {
+        let mut all = self.trusted.clone();
+        if let Some(key) = self.key {
+            let vkey = key
+                .vkey(&self.name)
+                .map_err(|e| MakeError::Sign(e.to_string()))?;
+            all.push(vkey.parse().map_err(|_| MakeError::Sign(vkey.clone()))?);
+        }
+        Ok(all)
+    }
+}
+
+struct Maker<'a> {
+    store: &'a Store,
+    fetcher: Fetcher<'a>,
+    order: &'a Order<'a>,
+    zip: Writer,
+    missing: Vec<String>,
+}
+
+impl Maker<'_> {
+    async fn all(&mut self, dir: &Path) -> Result<(), MakeError> {
+        let order = self.order;
+        let selection = &order.selection;
+        let (logs, without) = self.fetcher.logs(selection.window).await?;
+        if logs.is_empty() {
+            return Err(MakeError::NoLog);
+        }
+        for log in without {
+            let text =
+                format!("log {log} has no checkpoint yet, so nothing of it is in the package");
+            self.missing.push(text);
+        }
+        let ids: Vec<_> = logs
+            .iter()
+            .map(|log| (log.facts.id, log.facts.size, log.facts.root))
+            .collect();
+        let mut spool = Spool {
+            dir: dir.to_path_buf(),
+            files: BTreeMap::new(),
+        };
+        let mut deriver = Deriver::new(selection, &ids, &mut spool)?;
+        let mut trees = BTreeMap::new();
+        let mut facts = Vec::new();
+        for log in &logs {
+            let (seen, tiles) = self.log(log, &mut deriver).await?;
+            facts.push(seen);
+            trees.insert(log.facts.id, (log, tiles));
+        }
+        let derived = deriver.finish(&facts)?;
+        for (path, file) in spool.files {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error);
+            let mut file = file.map_err(DeriveError::Io)?;
+            file.rewind().map_err(DeriveError::Io)?;
+            self.zip.copy(path, &mut file)?;
+        }
+        self.proofs(&derived, &mut trees).await?;
+        self.records(&derived).await?;
+        self.policies(&derived).await?;
+        self.manifest(&facts)
+    }
+
+    /// The log's files; its leaves of the window go to the deriver.
+    async fn log(
+        &mut self,
+        log: &FetchedLog,
+        deriver: &mut Deriver<'_, Spool>,
+    ) -> Result<(LogFacts, TileMap), MakeError> {
+        let facts = &log.facts;
+        let mut seen = facts.clone();
+        let dir = format!("log/{}", facts.id);
+        self.zip.add(&format!("{dir}/checkpoint"), &log.note)?;
+        if let Some(vkey) = self.store.log_object(facts.id, "vkey").await? {
+            self.zip.add(&format!("{dir}/vkey"), &vkey)?;
+        }
+        let bundles = facts.bundles();
+        let tree = |bundle: String, why| MakeError::Tree {
+            log: facts.id,
+            bundle,
+            why,
+        };
+        let wanted = tiles(facts, &bundles).map_err(|e| tree("the tree".into(), e))?;
+        let mut map = TileMap::new();
+        for tile in wanted {
+            let bytes = self.fetcher.hashes(facts, tile).await?;
+            self.zip.add(&format!("{dir}/{}", tile.path()), &bytes)?;
+            map.insert(tile, bytes);
+        }
+        for bundle in bundles {
+            let bytes = self.fetcher.bundle(facts, bundle).await?;
+            let entries: Vec<&[u8]> = tlog::entries(&bytes).flatten().collect();
+            prove::bundle(facts, bundle, &entries, &mut map).map_err(|e| tree(bundle.path(), e))?;
+            self.zip.add(&format!("{dir}/{}", bundle.path()), &bytes)?;
+            for (index, entry) in (bundle.index * u64::from(TILE_WIDTH)..).zip(entries) {
+                if facts.has(index) {
+                    let wrong = |why| MakeError::Leaf {
+                        log: facts.id,
+                        leaf: index,
+                        why,
+                    };
+                    let leaf = Leaf::parse(entry).map_err(wrong)?;
+                    seen.see(index, &leaf);
+                    if (facts.first..facts.end).contains(&index) {
+                        deriver.leaf(facts.id, index, entry, &leaf)?;
+                    }
+                }
+            }
+        }
+        Ok((seen, map))
+    }
+
+    async fn proofs(
+        &mut self,
+        derived: &Derived,
+        trees: &mut BTreeMap<Uuid, (&FetchedLog, TileMap)>,
+    ) -> Result<(), MakeError> {
+        for item in &derived.items {
+            let failed = |why: String| MakeError::Proof {
+                log: item.log,
+                leaf: item.index,
+                why,
+            };
+            let (log, tiles) = trees
+                .get_mut(&item.log)
+                .ok_or_else(|| failed("its log is missing".into()))?;
+            let index = item.index / u64::from(TILE_WIDTH);
+            let bundle = Tile {
+                kind: Kind::Entries,
+                index,
+                width: width(log.facts.size, index),
+            };
+            let bytes = self.fetcher.bundle(&log.facts, bundle).await?;
+            let entries: Vec<&[u8]> = tlog::entries(&bytes).flatten().collect();
+            let proof = prove::entry(&log.facts, bundle, &entries, item.index, tiles)
+                .map_err(|e| failed(e.to_string()))?;
+            let file = ProofFile {
+                extra: None,
+                index: item.index,
+                proof,
+                checkpoint: String::from_utf8_lossy(&log.note).into_owned(),
+            };
+            let text = file.encode().map_err(|e| failed(e.to_string()))?;
+            let path = item.proof_path();
+            self.zip
+                .add(&format!("{path}.tlog-proof"), text.as_bytes())?;
+            self.zip.add(&format!("{path}.leaf.json"), &item.entry)?;
+        }
+        Ok(())
+    }
+
+    async fn records(&mut self, derived: &Derived) -> Result<(), MakeError> {
+        let mut streams: BTreeMap<Uuid, Vec<&Item>> = BTreeMap::new();
+        for item in &derived.items {
+            streams.entry(item.stream).or_default().push(item);
+        }
+        let mut index = Index::default();
+        let mut people = People::default();
+        for (stream, items) in streams {
+            let wanted = items.iter().map(|item| (item.n, item.body)).collect();
+            let (records, error) = self.store.records(stream, &wanted).await?;
+            let records: BTreeMap<u64, _> = records.iter().map(|r| (r.n, r)).collect();
+            for item in items {
+                match records.get(&item.n) {
+                    Some(record) => {
+                        let entry = RecordEntry::of(item, record);
+                        // Two leaves can be of one record, after a crash.
+                        if !self.zip.files().contains_key(&entry.path) {
+                            self.zip.add(&entry.path, &record.json)?;
+                        }
+                        let leaf = Leaf::parse(&item.entry).map_err(|why| MakeError::Leaf {
+                            log: item.log,
+                            leaf: item.index,
+                            why,
+                        })?;
+                        people.record(item, &leaf, &record.json);
+                        index.records.push(entry);
+                    }
+                    None => index.missing.push(MissingEntry {
+                        log: item.log,
+                        leaf: item.index,
+                        stream,
+                        n: item.n,
+                        why: match (&error, derived.erased.contains(&stream)) {
+                            (_, true) => "the session was erased".to_owned(),
+                            (Some(error), false) => error.to_string(),
+                            (None, false) => "the store does not have it".to_owned(),
+                        },
+                    }),
+                }
+            }
+        }
+        let mut bytes = serde_json::to_vec_pretty(&index)?;
+        bytes.push(b'\n');
+        self.zip.add(RECORDS, &bytes)?;
+        self.zip.add(PEOPLE, &people.write())?;
+        Ok(())
+    }
+
+    /// The texts of the bundles that were in force, as far as the store has them.
+    async fn policies(&mut self, derived: &Derived) -> Result<(), MakeError> {
+        let mut changes = Changes::default();
+        for bundle in &derived.bundles {
+            let archive = self.store.bundle_archive(&bundle.digest).await?;
+            let fits = |bytes: &bytes::Bytes| bytes.len() as u64 <= policies::MAX_ARCHIVE;
+            let Some(archive) = archive.filter(fits) else {
+                continue;
+            };
+            let Ok(texts) = policies::read(&bundle.digest, &archive) else {
+                let text = format!("bundle {} is not what its digest says", bundle.digest);
+                self.missing.push(text);
+                continue;
+            };
+            let path = policies::archive_path(&bundle.digest);
+            // Several versions can be of one text.
+            if !self.zip.files().contains_key(&path) {
+                self.zip.add(&path, &archive)?;
+                let text = policies::text(&texts);
+                self.zip
+                    .add(&policies::text_path(&bundle.digest), text.as_bytes())?;
+            }
+            changes.push(bundle.clone(), texts);
+        }
+        self.zip.add(CHANGES, changes.write().as_bytes())?;
+        Ok(())
+    }
+
+    fn manifest(&mut self, logs: &[LogFacts]) -> Result<(), MakeError> {
+        let order = self.order;
+        let selection = &order.selection;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+        let entry = |log: &LogFacts| LogEntry {
+            id: log.id,
+            origin: log.origin.clone(),
+            size: log.size,
+            root: STANDARD.encode(log.root),
+            first: log.first,
+            end: log.end,
+        };
+        let files = self.zip.files().iter();
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            software: order.software.clone(),
+            made: recorder::timestamp(now),
+            from: recorder::timestamp(selection.window.from_ns),
+            to: recorder::timestamp(selection.window.to_ns),
+            targets: selection.targets.iter().cloned().collect(),
+            sample: selection.sample as u64,
+            names: selection.names,
+            logs: logs.iter().map(entry).collect(),
+            missing: std::mem::take(&mut self.missing),
+            recorded: false,
+            files: files
+                .map(|(path, digest)| FileEntry::new(path, digest))
+                .collect(),
+        };
+        let mut bytes = serde_json::to_vec_pretty(&manifest)?;
+        bytes.push(b'\n');
+        self.zip.add(MANIFEST, &bytes)?;
+        if let Some(key) = order.key {
+            let failed = |e: String| MakeError::Sign(e);
+            let name = format!("{}/{SIGNER}", order.name);
+            let signer = key.signer(&name).map_err(|e| failed(e.to_string()))?;
+            let note = manifest::sign(&bytes, &*signer).map_err(|e| failed(e.to_string()))?;
+            self.zip.add(NOTE, note.as_bytes())?;
+        }
+        Ok(())
+    }
+}

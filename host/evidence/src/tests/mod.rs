@@ -1,0 +1,12 @@
+//! Packages, whole and tampered with.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+mod tamper;
+mod whole;

@@ -1,0 +1,220 @@
+//! `weir evidence`, and `weir verify` of what it makes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use evidence::{Order, PackageReport, Selection, Window, check_package, make};
+use recorder::{Day, Severity, TrustedKey};
+
+use super::evidence::{Place, verdict};
+use crate::assemble::log_options;
+
+#[derive(Args)]
+pub(super) struct EvidenceArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Where the window begins: a day (2026-11-01) or a time in UTC (2026-11-01T12:00:00Z).
+    #[arg(long, value_name = "TIME")]
+    from: Time,
+    /// Where it ends, not included: a day means its end, which is included. Now, if it is not given.
+    #[arg(long, value_name = "TIME")]
+    to: Option<Time>,
+    /// Only this target, and what concerns all targets; may be given more than once.
+    #[arg(long = "target", value_name = "NAME")]
+    targets: Vec<String>,
+    /// How many requests are drawn whose records are put in, with the text of their statements and the
+    /// names of those who acted. 0: none.
+    #[arg(long, value_name = "N", default_value_t = evidence::SAMPLE)]
+    sample: usize,
+    /// Also the records that say who everybody is.
+    #[arg(long)]
+    names: bool,
+    /// Make it without a signature, where the key of the logs is not at hand.
+    #[arg(long)]
+    unsigned: bool,
+    /// A key whose logs are believed, where other Weirs with other keys use the same store.
+    #[arg(long = "log-key", value_name = "KEY")]
+    log_keys: Vec<TrustedKey>,
+    /// The file to make. It must not be there.
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// A day, or a moment of it.
+#[derive(Clone, Copy)]
+enum Time {
+    Day(Day),
+    At(u64),
+}
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(at) = recorder::parse_timestamp(text) {
+            return Ok(Self::At(at));
+        }
+        let wrong =
+            || format!("{text:?} is neither a day (2026-11-01) nor a time (2026-11-01T12:00:00Z)");
+        let day = Day::parse(text).ok_or_else(wrong)?;
+        // 31 February is not a day, and the day after it is not one, either.
+        midnight(day).map(|_| Self::Day(day)).ok_or_else(wrong)
+    }
+}
+
+fn midnight(day: Day) -> Option<u64> {
+    let Day { year, month, day } = day;
+    recorder::parse_timestamp(&format!("{year:04}-{month:02}-{day:02}T00:00:00Z"))
+}
+
+impl Time {
+    fn start(self) -> Option<u64> {
+        match self {
+            Self::Day(day) => midnight(day),
+            Self::At(at) => Some(at),
+        }
+    }
+
+    fn end(self) -> Option<u64> {
+        match self {
+            Self::Day(day) => midnight(day.next()),
+            Self::At(at) => Some(at),
+        }
+    }
+}
+
+pub(super) async fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
+    let (store, config) = args.place.open(None)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let now = u64::try_from(now.as_nanos())?;
+    let from = args.from.start().context("--from is too late")?;
+    let to = match args.to {
+        Some(to) => to.end().context("--to is too late")?,
+        None => now,
+    };
+    // What is still to come would be missing from it.
+    let to = to.min(now);
+    if from >= to {
+        bail!("--from must be before --to, and before now");
+    }
+    let options = config.as_ref().map(|config| log_options(&config.recording));
+    let key = match (&options, args.unsigned) {
+        (_, true) => None,
+        (Some(options), false) => recorder::own_log_key(options)?,
+        (None, false) => None,
+    };
+    if key.is_none() && !args.unsigned {
+        bail!(
+            "there is no key to sign with: give the configuration of the Weir that made the logs with \
+             --config, on its machine, or say --unsigned"
+        );
+    }
+    let order = Order {
+        selection: Selection {
+            window: Window::new(from, to),
+            targets: args.targets.into_iter().collect::<BTreeSet<_>>(),
+            sample: args.sample,
+            names: args.names,
+        },
+        software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
+        key: key.as_deref(),
+        name: options.map(|o| o.name).unwrap_or_default(),
+        trusted: args.log_keys,
+    };
+    let report = make(&store, &order, &args.out).await?;
+    print(&report, true);
+    println!("{}", args.out.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Verifies a package with nothing but keys.
+pub(super) fn verify(package: &Path, log_keys: &[TrustedKey]) -> anyhow::Result<ExitCode> {
+    let report = check_package(package, log_keys)
+        .with_context(|| format!("the package {}", package.display()))?;
+    print(&report, !log_keys.is_empty());
+    Ok(verdict(report.severity()))
+}
+
+fn print(report: &PackageReport, trusted: bool) {
+    let manifest = &report.manifest;
+    let targets = match manifest.targets.as_slice() {
+        [] => "all targets".to_owned(),
+        some => some.join(", "),
+    };
+    println!("{} to {}, {targets}", manifest.from, manifest.to);
+    println!(
+        "made {} by {}; {} log(s), {} file(s)",
+        manifest.made,
+        manifest.software,
+        manifest.logs.len(),
+        manifest.files.len()
+    );
+    let counts = &report.counts;
+    println!(
+        "{} leaves: {} session(s), {} permitted, {} refused, {} result(s), {} act(s) of operators, {} \
+         erasure(s), {} gap(s); {} record(s) proven",
+        counts.leaves,
+        counts.sessions,
+        counts.permitted,
+        counts.refused,
+        counts.results,
+        counts.operators,
+        counts.erasures,
+        counts.gaps,
+        report.proven
+    );
+    let word = match trusted {
+        true => "with the key you trust",
+        false => "with a key that nobody vouched for (name it with --log-key if it is yours)",
+    };
+    for key in &report.log_signers {
+        println!("logs signed {word}: {key}");
+    }
+    if let Some(key) = &report.signer {
+        println!("package signed {word}: {key}");
+    }
+    for finding in &report.findings {
+        let word = match finding.severity() {
+            Severity::Note => "note",
+            Severity::Gap => "GAP",
+            Severity::Failure => "FAILURE",
+        };
+        println!("{word}: {finding}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_whole_and_times_exact() {
+        let check = |text: &str, start: &str, end: &str| {
+            let time: Time = text.parse().unwrap();
+            let at = |text| recorder::parse_timestamp(text);
+            assert_eq!((time.start(), time.end()), (at(start), at(end)), "{text}");
+        };
+        let (first, third) = ("2028-02-28T00:00:00Z", "2028-02-29T00:00:00Z");
+        check("2028-02-28", first, third);
+        check("2028-12-31", "2028-12-31T00:00:00Z", "2029-01-01T00:00:00Z");
+        check(
+            "2028-02-28T12:00:00.5Z",
+            "2028-02-28T12:00:00.5Z",
+            "2028-02-28T12:00:00.5Z",
+        );
+        for wrong in [
+            "",
+            "now",
+            "2027-02-29",
+            "2028-02-28T12:00",
+            "2028-2-8",
+            "28-02-28",
+        ] {
+            assert!(wrong.parse::<Time>().is_err(), "{wrong}");
+        }
+    }
+}

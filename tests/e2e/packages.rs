@@ -1,0 +1,204 @@
+//! Packages of evidence, from a real session to an empty directory.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use weir_tests::{paths, skip};
+
+use crate::evidence::{a_session, transcript};
+use crate::holds::approved;
+use crate::shop::{ALICE, BOB, shop};
+
+/// Whoever gets a package verifies it with a key and nothing else; its events are what OCSF says; and
+/// what is taken out of it is missed.
+#[test]
+fn a_package_is_verified_in_an_empty_directory() {
+    let mut shop = shop("package");
+    let session = a_session(&shop);
+    transcript(&shop.weir, &session, "the end");
+    approved(&shop, "mark-package-77aa");
+    shop.weir.stop();
+    let home = shop.weir.home.clone();
+    let package = home.join("evidence.zip").display().to_string();
+    let make = |args: &[&str]| {
+        let from = ["evidence", "--from", "2020-01-01", "--out", &package];
+        shop.weir.cli(None, &[&from, args].concat()).unwrap()
+    };
+    // A window that is over before there was anything.
+    let out = make(&["--to", "2020-01-02"]);
+    assert!(
+        !out.ok() && out.stderr.contains("no transparency log"),
+        "{}",
+        out.all()
+    );
+    let out = make(&["--sample", "3"]);
+    assert!(out.ok(), "{}", out.all());
+    let said = out.stdout;
+    let key = said
+        .lines()
+        .find_map(|l| l.strip_prefix("package signed with the key you trust: "))
+        .unwrap_or_else(|| panic!("{said}"));
+    // It is not written over.
+    assert!(!make(&[]).ok());
+
+    let empty = home.join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::rename(&package, empty.join("p.zip")).unwrap();
+    let verify = |file: &str, more: &[&str]| {
+        let out = Command::new(paths::weir())
+            .current_dir(&empty)
+            .env_clear()
+            .args(["verify", file])
+            .args(more)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        (
+            out.status.code(),
+            said + &String::from_utf8_lossy(&out.stderr),
+        )
+    };
+    let (code, said) = verify("p.zip", &["--log-key", key]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with("verified\n"), "{said}");
+    let (code, said) = verify("p.zip", &[]);
+    assert!(
+        code == Some(0) && said.contains("nobody vouched for"),
+        "{said}"
+    );
+    let other = "weir+f3f47c88+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    assert_eq!(verify("p.zip", &["--log-key", other]).0, Some(1));
+    assert_eq!(verify("none.zip", &[]).0, Some(1));
+
+    let files = unzip(&empty.join("p.zip"));
+    let get = |name: &str| {
+        let found = files.iter().find(|(path, _)| path == name);
+        String::from_utf8_lossy(&found.unwrap_or_else(|| panic!("{name}")).1).into_owned()
+    };
+    let population = get("population.csv");
+    assert!(population.contains(&session), "{population}");
+    // In leaves there is neither a name nor a text; and results are nowhere.
+    for (name, bytes) in &files {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("Customer 3"), "{name}");
+        let may = name.starts_with("records/") || name == "people.csv";
+        let named = [ALICE.0, BOB.0, "nothing is dropped", "INSERT INTO probe"];
+        assert!(
+            may || !named.iter().any(|n| text.contains(n)),
+            "{name}: {text}"
+        );
+    }
+    assert!(get("masking.csv").contains("ssn"), "{}", get("masking.csv"));
+    assert!(get("approvals.csv").lines().count() > 1);
+    assert!(get("people.csv").contains(ALICE.0), "{}", get("people.csv"));
+    assert!(get("gaps.json").contains("\"verdict\": \"none\""));
+    ocsf(&get("ocsf.jsonl"));
+
+    // A leaf less.
+    let taken = |(name, bytes): &(String, Vec<u8>)| {
+        let cut = name.contains("/tile/entries/") && bytes.len() > 2;
+        let length = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+        let bytes = if cut {
+            bytes[2 + length..].to_vec()
+        } else {
+            bytes.clone()
+        };
+        (name.clone(), bytes)
+    };
+    let less: Vec<_> = files.iter().map(taken).collect();
+    zip(&empty.join("less.zip"), &less);
+    let (code, said) = verify("less.zip", &["--log-key", key]);
+    assert!(
+        code == Some(1) && said.ends_with("NOT VERIFIED\n"),
+        "{said}"
+    );
+    assert!(said.contains("tile/entries/000"), "{said}");
+}
+
+/// Every event is valid by the published schema.
+fn ocsf(events: &str) {
+    let python = paths::venv().join("bin/python");
+    let has = Command::new(&python)
+        .args(["-c", "import ocsf_json_schema"])
+        .output();
+    if !has.is_ok_and(|out| out.status.success()) {
+        skip::not_installed("OCSF events against their schema: ocsf-json-schema is not installed");
+        return;
+    }
+    let mut child = Command::new(&python)
+        .arg(paths::root().join("tests/ocsf/check.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(events.as_bytes())
+        .unwrap();
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}");
+    for class in ["3002", "3003", "3005", "6002", "6003", "6005"] {
+        assert!(
+            said.contains(&format!("{class}: ")),
+            "no event of {class}: {said}"
+        );
+    }
+}
+
+/// With Python, as others would read it.
+fn unzip(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let dir = path.with_extension("d");
+    let script = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])";
+    run(&[
+        "-c",
+        script,
+        &path.display().to_string(),
+        &dir.display().to_string(),
+    ]);
+    let mut out = Vec::new();
+    let mut dirs = vec![dir.clone()];
+    while let Some(next) = dirs.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let name = path.strip_prefix(&dir).unwrap().display().to_string();
+                out.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+fn zip(path: &Path, files: &[(String, Vec<u8>)]) {
+    let dir = path.with_extension("d");
+    for (name, bytes) in files {
+        let file = dir.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, bytes).unwrap();
+    }
+    let script = "import sys, os, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w')\nfor d, _, fs in \
+                  os.walk(sys.argv[2]):\n for f in fs:\n  p = os.path.join(d, f)\n  z.write(p, \
+                  os.path.relpath(p, sys.argv[2]))\nz.close()";
+    run(&[
+        "-c",
+        script,
+        &path.display().to_string(),
+        &dir.display().to_string(),
+    ]);
+}
+
+fn run(args: &[&str]) {
+    let out = Command::new("python3").args(args).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
