@@ -99,6 +99,9 @@ impl Drop for Inner {
     }
 }
 
+/// So long a shutdown waits for witnesses.
+const WITNESS_GRACE: Duration = Duration::from_secs(5);
+
 struct Dirs {
     wal: PathBuf,
     log: PathBuf,
@@ -198,11 +201,13 @@ impl Recorder {
         tokio::time::timeout(deadline, all).await.unwrap_or(false)
     }
 
+    /// What there is now: more may come meanwhile.
     async fn all_stored(&self) -> bool {
+        let size = self.inner.log.sizes().0;
         loop {
             let stored = self.inner.pending.stored.notified();
             let published = self.inner.log.done.notified();
-            if self.inner.pending.not_stored() == 0 && self.inner.log.is_stored() {
+            if self.inner.pending.not_stored() == 0 && self.inner.log.has(size) {
                 return true;
             }
             self.inner.log.hurry();
@@ -224,6 +229,10 @@ impl Recorder {
             .await
             .unwrap_or(false);
         tokio::time::timeout_at(until, self.all_stored()).await.ok();
+        let grace = tokio::time::Instant::now() + WITNESS_GRACE;
+        tokio::time::timeout_at(until.min(grace), self.all_witnessed())
+            .await
+            .ok();
         inner.stop.cancel();
         inner.tasks.wait().await;
         let stop = Ask {
@@ -242,6 +251,17 @@ impl Recorder {
             pending_segments: inner.pending.not_stored(),
             sealed: sealed && joined,
             log_stored: inner.log.is_stored(),
+        }
+    }
+
+    /// The last checkpoint should be witnessed, too. One that is not is shown again at the next start.
+    async fn all_witnessed(&self) {
+        loop {
+            let done = self.inner.log.done.notified();
+            if !self.inner.log.is_asking() {
+                return;
+            }
+            done.await;
         }
     }
 
@@ -406,7 +426,7 @@ fn start(
         objects,
         shared: to_publish.clone(),
         old,
-        registry: tokio::sync::Mutex::new(registry),
+        registry: Some(registry),
         quarantine: dirs.quarantine,
         control: control.as_u128(),
         stop: stop.clone(),

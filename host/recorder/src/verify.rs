@@ -270,8 +270,14 @@ pub async fn verify_store(
             .map_err(std::io::Error::other)??,
         None => Vec::new(),
     };
-    run.logs =
-        log::check::check(store.objects(), &options.log_keys, &waiting, &options.kept).await?;
+    run.logs = log::check::check(
+        store.objects(),
+        &options.log_keys,
+        &waiting,
+        &options.kept,
+        options.policy.as_ref().map(|p| &p.0),
+    )
+    .await?;
     // Control streams first, all of them: they know which segments there must be.
     let control = run.streams(true, Days::default()).await?;
     for (stream, keys) in control {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::chain;
-use crate::keys::{Day, SegmentKey, timestamp};
+use crate::keys::{Day, SegmentKey, parse_timestamp, timestamp};
 use crate::log::check::LogFinding;
 use crate::log::{leaf, names};
 use crate::record::Record;
@@ -80,13 +80,22 @@ impl Run<'_> {
         self.report.checkpoints = self.logs.checkpoints;
         self.report.signers = std::mem::take(&mut self.logs.signers).into_iter().collect();
         let now = self.began_ns;
-        let late = timestamp(now.saturating_sub(nanos(ANCHOR_LAG)));
-        let policy = self.options.policy.as_ref().map(|policy| &policy.0);
-        self.report.registries = self.logs.witnessed(policy, &late);
         self.check_registered();
+        self.report.registries = std::mem::take(&mut self.logs.registry_reports);
         let wrong = std::mem::take(&mut self.logs.wrong);
         let findings = wrong.into_iter().map(|wrong| match wrong {
-            LogFinding::NoCheckpoint { log } if began_since(log, now, FIRST_CHECKPOINT) => {
+            // A registry begins at a start, also while the store is away.
+            LogFinding::NoCheckpoint { log }
+                if began_since(
+                    log,
+                    now,
+                    if self.logs.seen.contains(&log) {
+                        FIRST_CHECKPOINT
+                    } else {
+                        ANCHOR_LAG
+                    },
+                ) =>
+            {
                 Finding::Waiting(format!("the first checkpoint of log {log}"))
             }
             wrong => Finding::Log(wrong),
@@ -102,15 +111,36 @@ impl Run<'_> {
         self.check_segments().await
     }
 
-    /// Every log is in a registry, soon after its first checkpoint is stored.
+    /// Every log is in a registry soon after its first checkpoint is stored, and every leaf some time later.
     fn check_registered(&mut self) {
         let now = self.began_ns;
-        for log in self.logs.unregistered() {
-            let finding = match began_since(log, now, ANCHOR_LAG) {
+        let late = timestamp(now.saturating_sub(nanos(ANCHOR_LAG)));
+        let asked = self.options.policy.is_some();
+        if asked && self.logs.registries.is_empty() && !self.logs.stored.is_empty() {
+            self.logs.wrong.push(LogFinding::NoRegistry);
+        }
+        for (log, since) in self.logs.unregistered(&late) {
+            let comes = self.logs.waiting.contains(&log)
+                || since.is_none() && began_since(log, now, ANCHOR_LAG);
+            let id = log.to_string();
+            let mut missing = self.logs.logs.values().flat_map(|log| &log.missing);
+            let finding = match comes {
                 true => Finding::Waiting(format!("log {log} in a registry")),
-                false => Finding::Log(LogFinding::Unregistered(log)),
+                false if missing.any(|what| what.contains(&id)) => Finding::LostLog(log),
+                false => Finding::Log(LogFinding::Unregistered { log, since }),
             };
             self.report.findings.push(finding);
+        }
+        let seen = self.logs.not_seen_since().filter(|_| asked);
+        if let Some((registry, time, newest)) = seen
+            && let (Some(seen), Some(last)) = (parse_timestamp(time), parse_timestamp(newest))
+            && seen.saturating_add(nanos(ANCHOR_LAG)) < last
+        {
+            let why =
+                format!("witnesses have last seen it at {time}, and there are records of {newest}");
+            self.logs
+                .wrong
+                .push(LogFinding::NotWitnessed { registry, why });
         }
     }
 

@@ -12,7 +12,7 @@ use crate::keys::SegmentKey;
 use crate::log::leaf::PrevPart;
 use crate::log::names::{self, Part};
 use crate::log::reader::Reader;
-pub use crate::log::registry_check::{CheckedRegistry, Registered};
+pub use crate::log::registry_check::{CheckedRegistry, Registered, RegistryReport};
 use crate::log::spool::Waiting;
 use crate::objects::{Objects, StoreError};
 
@@ -81,6 +81,8 @@ pub struct CheckedLog {
     pub last: String,
     /// What the clock said then.
     pub clock: String,
+    /// The time of the first leaf that no registry covers.
+    pub unregistered: Option<String>,
 }
 
 /// A session's key was destroyed, as a log says.
@@ -98,12 +100,16 @@ pub struct Logs {
     /// All of which there is anything, and those of them that the store has something of.
     pub seen: BTreeSet<Uuid>,
     pub stored: BTreeSet<Uuid>,
+    /// Those that wait in the spool.
+    pub waiting: BTreeSet<Uuid>,
     /// Records that must be there: the hash, and the log that says so. Where records were lost, a number
     /// can have been given again.
     pub records: HashMap<(u128, u64), Vec<(Hash, Uuid)>>,
     /// Segments that must be there: number of records, and the log that says so.
     pub segments: HashMap<SegmentKey, (u64, Uuid)>,
     pub registries: BTreeMap<Uuid, CheckedRegistry>,
+    /// In the same order.
+    pub registry_reports: Vec<RegistryReport>,
     /// What registries say of logs.
     pub registered: HashMap<Uuid, Vec<Registered>>,
     /// Sessions that were erased.
@@ -124,8 +130,10 @@ pub enum LogFinding {
     NoCheckpoint { log: Uuid },
     #[error("the checkpoint {name}: {why}")]
     Kept { name: String, why: String },
-    #[error("log {0} is in no registry")]
-    Unregistered(Uuid),
+    #[error("log {log} is in no registry{}", with_leaves(.since))]
+    Unregistered { log: Uuid, since: Option<String> },
+    #[error("there is no registry of logs")]
+    NoRegistry,
     #[error("registry {registry}: {why}")]
     NotWitnessed { registry: Uuid, why: String },
     #[error("log {log} had {was} leaves in the store, and has {is}")]
@@ -159,6 +167,13 @@ pub enum LogFinding {
     },
 }
 
+fn with_leaves(time: &Option<String>) -> String {
+    let time = time.as_ref();
+    time.map_or(String::new(), |time| {
+        format!(" with its leaves since {time}")
+    })
+}
+
 /// A checkpoint that somebody kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCheckpoint {
@@ -182,6 +197,7 @@ pub async fn check(
     trusted: &[TrustedKey],
     waiting: &[Waiting],
     kept: &[KeptCheckpoint],
+    policy: Option<&tlog::Policy>,
 ) -> Result<Logs, StoreError> {
     let mut logs = Logs::default();
     // First, since logs only grow: what it says of one is there.
@@ -208,6 +224,8 @@ pub async fn check(
         let kept = kept.iter().filter(|kept| kept.log() == Some(id));
         reader.log(&parts, trusted, kept.collect(), &[]).await?;
     }
+    logs.hold_against(policy);
+    logs.waiting = waiting.iter().map(|log| log.edge.epoch).collect();
     for (log, parts) in find(objects, names::ROOT, &mut logs).await? {
         logs.stored.insert(log);
         found.insert(log, parts);

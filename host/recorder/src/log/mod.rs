@@ -18,6 +18,7 @@ pub mod left;
 pub mod names;
 pub mod publish;
 mod reader;
+mod registrar;
 pub mod registry;
 pub mod registry_check;
 pub mod sequence;

@@ -74,7 +74,8 @@ pub struct Publisher {
     /// Logs of earlier epochs, as they ended.
     pub old: Vec<Arc<Snapshot>>,
     pub quarantine: PathBuf,
-    pub registry: tokio::sync::Mutex<Registry>,
+    /// Until it runs.
+    pub registry: Option<Registry>,
     /// This instance's control stream.
     pub control: u128,
     pub stop: CancellationToken,
@@ -112,52 +113,21 @@ impl Publisher {
     async fn work(mut self) {
         let old = std::mem::take(&mut self.old);
         // First, since the next log names what is in them.
+        let mut stored = Vec::new();
         let mut left = old.len();
         for log in old {
-            self.finish(&log).await;
-            left -= 1;
+            match self.finish(&log).await {
+                true => stored.push(log),
+                false => left -= 1,
+            }
             self.shared.set_old(left);
         }
-        tokio::join!(self.current(), self.register());
-    }
-
-    /// Puts the newest stored checkpoint into the registry from time to time.
-    async fn register(&self) {
-        let mut last: Option<Instant> = None;
-        let mut failures = 0;
-        loop {
-            let told = self.shared.register.notified();
-            let Some((log, now)) = self.shared.unregistered() else {
-                told.await;
-                continue;
-            };
-            let due = last.map(|at| at + self.state.limits.register_every);
-            if let (Some(due), false) = (due, now)
-                && Instant::now() < due
-            {
-                tokio::select! {
-                    () = told => {}
-                    () = tokio::time::sleep_until(due) => {}
-                }
-                continue;
-            }
-            let registered = self
-                .registry
-                .lock()
-                .await
-                .register(std::slice::from_ref(&log))
-                .await;
-            match registered {
-                Ok(()) => {
-                    failures = 0;
-                    last = Some(Instant::now());
-                    self.shared.registered(log.size);
-                }
-                Err(error) => {
-                    failures += 1;
-                    self.failed(&log, &error.into(), failures).await;
-                }
-            }
+        match self.registry.take() {
+            Some(registry) => drop(tokio::join!(
+                self.current(),
+                self.register(registry, stored)
+            )),
+            None => self.current().await,
         }
     }
 
@@ -215,7 +185,7 @@ impl Publisher {
         }
     }
 
-    async fn failed(&self, log: &Snapshot, error: &PublishError, failures: u32) {
+    pub(super) async fn failed(&self, log: &Snapshot, error: &PublishError, failures: u32) {
         let counters = &self.state.counters;
         counters.store_failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(log = %log.epoch, %error, "a checkpoint is not stored yet; it stays in the spool");
@@ -223,21 +193,20 @@ impl Publisher {
         tokio::time::sleep(doubled.min(self.state.limits.upload_backoff)).await;
     }
 
-    /// Stores the rest of a log that an earlier process left, and lets its spool go.
-    async fn finish(&self, log: &Arc<Snapshot>) {
+    /// Stores the rest of a log that an earlier process left. False: it cannot be.
+    async fn finish(&self, log: &Arc<Snapshot>) -> bool {
         let mut progress = None;
         let mut failures = 0;
         loop {
-            let stored = async {
-                self.publish(&mut progress, log).await?;
-                let mut registry = self.registry.lock().await;
-                Ok(registry.register(std::slice::from_ref(log)).await?)
-            };
-            match stored.await {
-                Ok(()) => return self.let_go(log),
-                Err(PublishError::Damaged(why)) => return self.put_aside(log, &why),
+            match self.publish(&mut progress, log).await {
+                Ok(()) => return true,
+                Err(PublishError::Damaged(why)) => {
+                    self.put_aside(log, &why);
+                    return false;
+                }
                 Err(error) if error.is_conflict() => {
-                    return self.put_aside(log, &error.to_string());
+                    self.put_aside(log, &error.to_string());
+                    return false;
                 }
                 Err(error) => {
                     failures += 1;
@@ -247,7 +216,7 @@ impl Publisher {
         }
     }
 
-    fn let_go(&self, log: &Snapshot) {
+    pub(super) fn let_go(&self, log: &Snapshot) {
         let bytes = spool::bytes_of(&log.dir).unwrap_or_default();
         if let Err(error) = spool::remove(&*self.disk, &log.dir) {
             // It is found, and stored, again at the next start, which changes nothing.

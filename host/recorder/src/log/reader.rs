@@ -38,6 +38,8 @@ pub struct Reader<'a> {
     pub(super) signed: Vec<(String, u64, Hash)>,
     /// Those of a registry, whole: others may have signed them, too.
     notes: Vec<(u64, Bytes)>,
+    /// Leaves from here on are in no registry.
+    registered_to: u64,
     pub(super) out: &'a mut Logs,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Reader<'a> {
             tiles: BTreeSet::new(),
             signed: Vec::new(),
             notes: Vec::new(),
+            registered_to: 0,
             out,
         }
     }
@@ -195,11 +198,12 @@ impl<'a> Reader<'a> {
             self.wrong(LogFinding::RolledBack { log, was, is });
         }
         self.kept(kept, verifier.clone(), newest.as_ref(), trusted);
-        self.registered(registered, newest.as_ref());
+        let vkey = verifier.as_ref().map(|v| v.vkey());
+        self.registered_to = self.registered(registered, newest.as_ref(), vkey.as_deref());
         match newest {
             Some(newest) if self.root == names::REGISTRY => {
                 let registry = CheckedRegistry {
-                    key: verifier.map(|v| v.vkey()).unwrap_or_default(),
+                    key: vkey.unwrap_or_default(),
                     origin: newest.origin.clone(),
                     size: newest.size,
                     notes: std::mem::take(&mut self.notes),
@@ -530,6 +534,10 @@ impl<'a> Reader<'a> {
             );
         }
         let clock = leaf.clock.as_ref().unwrap_or(&leaf.time);
+        if number >= self.registered_to && checked.unregistered.is_none() {
+            let earlier = leaf.time.clone().min(clock.clone());
+            checked.unregistered = Some(earlier.into_owned());
+        }
         checked.clock = clock.clone().into_owned();
         checked.last = leaf.time.clone().into_owned();
         checked.ended |= leaf.kind == "recorder.stop" && leaf.sid == Some(self.log);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -34,6 +34,8 @@ use crate::state::State;
 const EDGE_VERSION: u32 = 1;
 /// No edge is longer.
 const MAX_EDGE: u64 = 4 << 20;
+/// A checkpoint is put where it stays so often.
+const ARCHIVE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Leaves that are added at a time: no more than one bundle becomes full.
 const AT_ONCE: usize = 64;
 
@@ -125,6 +127,8 @@ pub struct Registry {
     /// too.
     told: BTreeSet<String>,
     http: Option<reqwest::Client>,
+    /// When a checkpoint was put where it stays.
+    archived: Option<Instant>,
 }
 
 impl Registry {
@@ -201,26 +205,35 @@ impl Registry {
             partial: BTreeSet::new(),
             told: BTreeSet::new(),
             http: None,
+            archived: None,
             options,
         })
     }
 
-    /// Adds the newest checkpoints of these logs, stores them, and has them witnessed. The store has the
-    /// logs up to there.
+    /// Adds the newest checkpoints of these logs, and stores them. The store has the logs up to there.
     pub async fn register(&mut self, logs: &[Arc<Snapshot>]) -> Result<(), RegistryError> {
-        if !self.is_stored {
-            self.publish().await?;
-        }
+        self.settle().await?;
         for logs in logs.chunks(AT_ONCE) {
             for log in logs {
                 self.add(log)?;
             }
-            if self.tree.size() > self.edge.size {
-                self.commit()?;
-                self.publish().await?;
-            }
+            self.settle().await?;
+        }
+        for log in logs.iter().filter(|log| log.is_over) {
+            self.edge.logs.remove(&log.epoch);
         }
         Ok(())
+    }
+
+    /// What was added is made durable, and what is durable is stored.
+    async fn settle(&mut self) -> Result<(), RegistryError> {
+        if self.tree.size() > self.edge.size {
+            self.commit()?;
+        }
+        match self.is_stored {
+            true => Ok(()),
+            false => self.publish().await,
+        }
     }
 
     fn add(&mut self, log: &Snapshot) -> Result<(), LogError> {
@@ -238,10 +251,7 @@ impl Registry {
             };
             self.push(CHECKPOINT, Some(part))?;
         }
-        match log.is_over {
-            true => self.edge.logs.remove(&log.epoch),
-            false => self.edge.logs.insert(log.epoch, signed.size),
-        };
+        self.edge.logs.insert(log.epoch, signed.size.max(known));
         Ok(())
     }
 
@@ -317,7 +327,7 @@ impl Registry {
         bundle.into_iter().chain(self.tree.partial())
     }
 
-    /// Stores everything that the last checkpoint needs, and then that, with the witnesses' signatures.
+    /// Stores everything that the last checkpoint needs, and then that.
     async fn publish(&mut self) -> Result<(), RegistryError> {
         let prefix = names::below(names::REGISTRY, self.edge.id);
         let key = |path: &str| format!("{prefix}/{path}");
@@ -337,34 +347,40 @@ impl Registry {
                 self.partial.insert(tile);
             }
         }
-        let note = self.witnessed(&prefix).await?;
-        let note = Bytes::from(note.encode());
-        let newest = key(names::CHECKPOINT);
-        let newest = self.options.objects.put_latest(&newest, note.clone());
-        self.limited(newest).await?;
-        // The same checkpoint can stand there with other cosignatures, from before a crash.
-        let archived = key(&names::archived_path(self.edge.size));
-        let kept = self.limited(self.options.objects.put_once(&archived, note.clone()));
-        match kept.await {
-            Err(RegistryError::Store(StoreError::Conflict(_) | StoreError::NotStored(_))) => {
-                self.limited(self.options.objects.put_latest(&archived, note))
-                    .await?;
-            }
-            other => other?,
-        }
+        self.store_checkpoint().await?;
         self.drop_partial(&prefix).await;
         self.edge.full.clear();
-        for witness in &self.witnesses {
-            let known = &mut self.edge.witnesses;
-            known.insert(witness.name().to_owned(), witness.old);
-        }
         self.is_stored = true;
         // What is lost of this with a crash is stored again, and asked again.
         self.write(&self.edge)?;
         Ok(())
     }
 
-    /// Has the store a later checkpoint with our signature? Then this spool is a copy of an earlier time.
+    /// Replaces the newest checkpoint. Once a day one is put where it stays: those between follow from the
+    /// tiles.
+    async fn store_checkpoint(&mut self) -> Result<(), RegistryError> {
+        let prefix = names::below(names::REGISTRY, self.edge.id);
+        let note = Bytes::from(self.edge.note.clone());
+        let objects = self.options.objects.clone();
+        let newest = format!("{prefix}/{}", names::CHECKPOINT);
+        self.limited(objects.put_latest(&newest, note.clone()))
+            .await?;
+        let now = Instant::now();
+        if self.archived.is_none_or(|at| now >= at + ARCHIVE_EVERY) {
+            let path = names::archived_path(self.edge.size);
+            // The same one may be there, without the witnesses' signatures.
+            let key = format!("{prefix}/{path}");
+            let archived = objects.put_latest(&key, note);
+            self.limited(archived).await?;
+            // With theirs it is put there once more.
+            let whole = self.witnesses.iter().all(|w| w.old >= self.edge.size);
+            self.archived = whole.then_some(now);
+        }
+        Ok(())
+    }
+
+    /// Has the store a later checkpoint with our signature, or another one of this size? Then this spool is
+    /// a copy of an earlier time.
     async fn is_behind(&self, key: &str) -> Result<bool, RegistryError> {
         let timeout = self.options.state.limits.upload_timeout;
         let there = tokio::time::timeout(timeout, self.options.objects.find(key));
@@ -374,50 +390,62 @@ impl Registry {
         let origin = origin(&self.options.name, self.edge.id);
         let verifier = tlog::Ed25519Verifier::parse(&self.edge.vkey).ok();
         let opened = verifier.and_then(|v| tlog::open_checkpoint(&note, &origin, &[&v], &[]).ok());
-        Ok(opened.is_some_and(|opened| opened.checkpoint.size > self.edge.size))
+        Ok(opened.is_some_and(|opened| {
+            let there = opened.checkpoint;
+            let other = STANDARD.encode(there.root) != self.edge.root;
+            there.size > self.edge.size || there.size == self.edge.size && other
+        }))
     }
 
     /// What others have seen of the old one cannot be gone on from.
     fn begin_anew(&mut self) -> Result<(), RegistryError> {
-        self.gap(format!(
-            "the store has a later checkpoint of the registry {}: this spool is an old copy; another \
-             registry was begun",
-            self.edge.id
-        ));
-        self.edge = Edge {
+        let old = self.edge.id;
+        let id = Uuid::now_v7();
+        let edge = Edge {
             v: EDGE_VERSION,
-            id: Uuid::now_v7(),
-            ts_ns: self.edge.ts_ns,
+            id,
+            ts_ns: ns(SystemTime::now()),
             ..Edge::default()
         };
-        self.signer = {
-            let origin = origin(&self.options.name, self.edge.id);
-            self.options.key.signer(&origin).map_err(LogError::from)?
-        };
-        self.tree = Tree::new();
-        self.entries.clear();
+        let signer = self.options.key.signer(&origin(&self.options.name, id));
+        let signer = signer.map_err(LogError::from)?;
+        let edge = std::mem::replace(&mut self.edge, edge);
+        let signer = std::mem::replace(&mut self.signer, signer);
+        let tree = std::mem::replace(&mut self.tree, Tree::new());
+        let entries = std::mem::take(&mut self.entries);
+        let begun = self.push(START, None).and_then(|()| self.commit());
+        if let Err(error) = begun {
+            (self.edge, self.signer, self.tree, self.entries) = (edge, signer, tree, entries);
+            return Err(error.into());
+        }
         self.partial.clear();
+        self.archived = None;
         for witness in &mut self.witnesses {
             witness.old = 0;
         }
-        self.push(START, None)?;
-        self.commit()?;
+        self.gap(format!(
+            "the store has a later or another checkpoint of the registry {old}: this spool is an old copy; \
+             another registry was begun"
+        ));
         // Whoever asked tries again, with the new one.
         Err(RegistryError::Store(StoreError::Conflict(
             names::REGISTRY.to_owned(),
         )))
     }
 
-    /// The last checkpoint with the signatures of all witnesses that answer. One that does not is asked
-    /// again with the next checkpoint, which covers this one.
-    async fn witnessed(&mut self, prefix: &str) -> Result<Note, RegistryError> {
+    /// Has a witness not signed what is stored?
+    pub fn wants_witnesses(&self) -> bool {
+        self.is_stored && self.witnesses.iter().any(|w| w.old < self.edge.size)
+    }
+
+    /// Asks those that have not signed the last checkpoint, which is stored, and stores it with what they
+    /// sign. One that does not answer is asked again later: what it signs then covers this, too. May be
+    /// dropped at any time.
+    pub async fn ask_witnesses(&mut self) -> Result<(), RegistryError> {
         let sign = |what: String| LogError::Sign(what);
         let note = Note::parse(self.edge.note.as_bytes(), tlog::Limits::default());
         let mut note = note.map_err(|e| sign(e.to_string()))?;
         let checkpoint = Checkpoint::parse(note.text()).map_err(|e| sign(e.to_string()))?;
-        if self.witnesses.is_empty() {
-            return Ok(note);
-        }
         let http = match &self.http {
             Some(http) => http.clone(),
             None => {
@@ -425,31 +453,47 @@ impl Registry {
                 self.http.insert(http).clone()
             }
         };
+        let prefix = names::below(names::REGISTRY, self.edge.id);
+        let mut alone = Note::new(note.text()).map_err(|e| sign(e.to_string()))?;
+        let of_log = note.signatures().first().cloned();
+        of_log
+            .into_iter()
+            .for_each(|signature| alone.add(signature));
         let published = Published {
             objects: &self.options.objects,
-            prefix,
-            note: &note,
+            prefix: &prefix,
+            note: &alone,
             checkpoint: &checkpoint,
         };
-        let asked = self.witnesses.iter_mut().map(|witness| async {
+        let size = checkpoint.size;
+        let waits = self.witnesses.iter_mut().filter(|w| w.old < size);
+        let asked = waits.map(|witness| async {
             let answer = witness.ask(&http, &published).await;
             (witness.name().to_owned(), answer)
         });
         let answers = futures::future::join_all(asked).await;
-        let mut signatures = Vec::new();
+        let mut new = Vec::new();
         for (name, answer) in answers {
             match answer {
-                Ok(of_one) => {
-                    self.told.remove(&name);
-                    signatures.extend(of_one);
-                }
+                Ok(signatures) => new.extend(signatures),
                 Err(error) => self.not_witnessed(name, &error),
             }
         }
-        for signature in signatures {
-            note.add(signature);
+        if new.is_empty() {
+            return Ok(());
         }
-        Ok(note)
+        let key = |s: &tlog::Signature| (s.name().to_owned(), s.key_id());
+        let again = |s: &&tlog::Signature| !new.iter().any(|n| key(n) == key(s));
+        let kept: Vec<_> = note.signatures().iter().filter(again).cloned().collect();
+        note = Note::new(note.text()).map_err(|e| sign(e.to_string()))?;
+        kept.into_iter().chain(new).for_each(|s| note.add(s));
+        self.edge.note = note.encode();
+        for witness in &self.witnesses {
+            let known = &mut self.edge.witnesses;
+            known.insert(witness.name().to_owned(), witness.old);
+        }
+        self.write(&self.edge)?;
+        self.store_checkpoint().await
     }
 
     fn not_witnessed(&mut self, witness: String, error: &WitnessFailure) {

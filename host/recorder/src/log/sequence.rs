@@ -73,6 +73,7 @@ struct Progress {
     stored: Option<Arc<Snapshot>>,
     registered: u64,
     register_now: bool,
+    asking: bool,
     /// Logs of earlier epochs that the store does not have yet.
     old: usize,
     hurry: bool,
@@ -113,6 +114,16 @@ impl Shared {
         self.done.notify_waiters();
     }
 
+    /// Witnesses are asked, or soon will be.
+    pub fn set_asking(&self, asking: bool) {
+        self.inner.lock().asking = asking;
+        self.done.notify_waiters();
+    }
+
+    pub fn is_asking(&self) -> bool {
+        self.inner.lock().asking
+    }
+
     /// Leaves of the newest checkpoint, and of the newest that the store has.
     pub fn sizes(&self) -> (u64, u64) {
         let inner = self.inner.lock();
@@ -120,9 +131,13 @@ impl Shared {
     }
 
     pub fn is_stored(&self) -> bool {
+        self.has(self.sizes().0)
+    }
+
+    /// Are all logs of earlier epochs stored, and so many leaves of this one, and is that registered?
+    pub fn has(&self, size: u64) -> bool {
         let inner = self.inner.lock();
-        let has = |s: &Arc<Snapshot>| s.size == inner.published && s.size == inner.registered;
-        inner.old == 0 && inner.latest.as_ref().is_none_or(has)
+        inner.old == 0 && inner.published >= size && inner.registered >= size
     }
 
     pub fn published(&self, log: &Arc<Snapshot>) {

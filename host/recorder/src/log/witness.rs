@@ -60,6 +60,8 @@ pub enum WitnessFailure {
     Refused(String),
     #[error("the proof for it cannot be made: {0}")]
     Proof(#[from] ProofError),
+    #[error("nothing within {0:?}")]
+    Slow(Duration),
     #[error("the tiles for its proof cannot be read: {0}")]
     Tiles(#[from] StoreError),
     /// Waiting does not help, and somebody should know.
@@ -123,6 +125,18 @@ impl Witness {
 
     /// Asks it to sign.
     pub async fn ask(
+        &mut self,
+        http: &reqwest::Client,
+        log: &Published<'_>,
+    ) -> Result<Vec<Signature>, WitnessFailure> {
+        let limit = TIMEOUT.saturating_mul(4);
+        match tokio::time::timeout(limit, self.sign(http, log)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(WitnessFailure::Slow(limit)),
+        }
+    }
+
+    async fn sign(
         &mut self,
         http: &reqwest::Client,
         log: &Published<'_>,

@@ -507,7 +507,7 @@ pub async fn a_stored_log(dir: &TempDir, leaves: u64, checkpoint_after: u64) -> 
         objects,
         shared: shared.clone(),
         old: Vec::new(),
-        registry: tokio::sync::Mutex::new(registry),
+        registry: Some(registry),
         quarantine: dir.spool().join("quarantine"),
         control: 5,
         stop: stop.clone(),
@@ -544,7 +544,7 @@ async fn many_leaves_are_stored_and_leave_the_spool() {
     let logs = dir.spool().join("log");
     assert!(state.poisoned().is_none(), "{:?}", state.poisoned());
     let objects = Objects::open(&StoreConfig::Directory(dir.stored())).unwrap();
-    let logs_found = crate::log::check::check(&objects, &trusted(&dir), &[], &[])
+    let logs_found = crate::log::check::check(&objects, &trusted(&dir), &[], &[], None)
         .await
         .unwrap();
     assert_eq!(logs_found.wrong, []);

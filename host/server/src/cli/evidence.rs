@@ -265,10 +265,13 @@ fn print(report: &VerifyReport, trusted: bool) {
             registry.key, registry.size
         );
         match &registry.witnessed {
-            Some((size, names)) if !names.is_empty() => {
-                println!(", {size} of them seen by {}", names.join(", "));
-            }
-            _ => println!(),
+            Some(seen) => println!(
+                ", {} of them seen by {} at {}",
+                seen.size,
+                seen.by.join(", "),
+                seen.time
+            ),
+            None => println!(),
         }
     }
     for finding in &report.findings {
