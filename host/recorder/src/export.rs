@@ -239,7 +239,13 @@ fn document(r: &Record<'_>, text: &[u8]) -> Value {
     out.extend(seq.map(|seq| ("seq".into(), seq.into())));
     let is_bytes = r.known().is_some_and(Kind::is_bytes);
     match serde_json::from_slice::<Value>(body) {
-        Ok(doc) if !is_bytes => out.insert(kind.into(), doc),
+        Ok(mut doc) if !is_bytes => {
+            // The stream's wrapped key: who erases the session must not have to look for copies of it.
+            if let (Some(Kind::SessionStart), Some(start)) = (r.known(), doc.as_object_mut()) {
+                start.remove("key");
+            }
+            out.insert(kind.into(), doc)
+        }
         _ => out.insert("lines".into(), lines(text).into()),
     };
     out.into()

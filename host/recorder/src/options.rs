@@ -1,7 +1,7 @@
 //! What the recorder is told: where it spools, where it stores, and its limits.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +63,30 @@ impl fmt::Debug for Encryption {
 
 impl Encryption {
     /// For who writes.
-    pub(crate) fn open(&self, log: &LogOptions) -> Result<Arc<dyn KeyWrap>, LocalKeyError> {
-        match &self.wrap {
-            Some(wrap) => Ok(wrap.clone()),
-            None => Ok(Arc::new(LocalKeys::make(&log.key_dir.join(KEY_FILE))?)),
+    pub(crate) fn open(
+        &self,
+        log: &LogOptions,
+        spool: &Path,
+    ) -> Result<Arc<dyn KeyWrap>, LocalKeyError> {
+        if let Some(wrap) = &self.wrap {
+            return Ok(wrap.clone());
         }
+        let path = log.key_dir.join(KEY_FILE);
+        let made = spool.join(KEY_MADE);
+        let there = path.try_exists().map_err(crate::log::key::io(&path))?;
+        // Another key in its place would look as if all were well.
+        if !there && made.try_exists().map_err(crate::log::key::io(&made))? {
+            return Err(LocalKeyError::Lost { path, made });
+        }
+        let keys = LocalKeys::make(&path)?;
+        crate::disk::private()
+            .create(true)
+            .truncate(true)
+            .open(&made)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| std::fs::File::open(spool)?.sync_all())
+            .map_err(crate::log::key::io(&made))?;
+        Ok(Arc::new(keys))
     }
 
     /// For who reads: nothing is made. None: there is no key.
@@ -85,6 +104,8 @@ impl Encryption {
 }
 
 const KEY_FILE: &str = "segments.key";
+/// In the spool: there was a key once.
+const KEY_MADE: &str = "segments.key.made";
 
 /// Every bound of the recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

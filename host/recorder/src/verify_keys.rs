@@ -67,7 +67,7 @@ impl Run<'_> {
                     unread += 1;
                     continue;
                 }
-                KeyLoss::Missing | KeyLoss::Erased(_) => self.without_key(stream, &why),
+                KeyLoss::Missing | KeyLoss::Erased(_) => self.without_key(stream),
                 KeyLoss::Key(_) | KeyLoss::Read(_) => Finding::KeyWrong {
                     stream,
                     why: why.to_string(),
@@ -84,7 +84,7 @@ impl Run<'_> {
         self.check_objects().await
     }
 
-    fn without_key(&self, stream: Uuid, why: &KeyLoss) -> Finding {
+    fn without_key(&self, stream: Uuid) -> Finding {
         if let Some(erasure) = self.logs.erased.get(&stream) {
             return Finding::Erased {
                 session: stream,
@@ -92,13 +92,8 @@ impl Run<'_> {
                 who: erasure.who.clone(),
             };
         }
-        match why {
-            // It was erased after the logs were looked at.
-            KeyLoss::Erased(doc) if self.is_recent(&doc.time) => {
-                Finding::Waiting(format!("the leaf of the erasure of {stream}"))
-            }
-            _ => Finding::KeyMissing(stream),
-        }
+        // Whatever stands in its place: only a leaf says that it was to be.
+        Finding::KeyMissing(stream)
     }
 
     fn is_recent(&self, time: &str) -> bool {

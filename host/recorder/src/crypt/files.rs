@@ -110,7 +110,14 @@ impl KeyFiles {
             }
             Err(source) => return Err(UploadError::Spool { stream, source }),
         };
-        objects.put_once(&name, bytes).await?;
+        match objects.put_once(&name, bytes.clone()).await {
+            // The name is no secret, so somebody may have been first; ours is the one that was used.
+            Err(StoreError::Conflict(_) | StoreError::NotStored(_)) => {
+                tracing::error!(key = %name, "the store has something else in a key's place; it is replaced");
+                objects.put_latest(&name, bytes).await?;
+            }
+            other => other?,
+        }
         let mut files = self.files.lock();
         let Some(progress) = files.get_mut(&id) else {
             return Ok(());

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::crypt::files;
 use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
-use crate::crypt::wrap::KeyWrap;
+use crate::crypt::wrap::{KeyWrap, WrapError};
 use crate::objects::{Objects, StoreError};
 
 /// Keys that are remembered.
@@ -101,8 +101,14 @@ impl ReadKeys {
         };
         let doc = key::parse(&bytes)?;
         let wrap = self.wrap.as_ref().ok_or(KeyLoss::NoKey)?;
-        let key = StreamKey::unwrap(&**wrap, stream, doc).await?;
-        Ok(Arc::new(key))
+        match StreamKey::unwrap(&**wrap, stream, doc).await {
+            Ok(key) => Ok(Arc::new(key)),
+            // It may come back, and nothing is wrong with the key.
+            Err(StreamKeyError::Wrap(WrapError::Unavailable(why))) => {
+                Err(KeyLoss::Read(format!("the key manager: {why}")))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Segments and keys only move from the spool to the store.

@@ -29,7 +29,7 @@ impl Ring {
         options: &RecorderOptions,
         control: Uuid,
     ) -> Result<(Arc<Self>, Begun), OpenError> {
-        let inner = options.encryption.open(&options.log)?;
+        let inner = options.encryption.open(&options.log, &options.spool_dir)?;
         let limit = options.limits.key_wait;
         let ring = Self::new(Arc::new(Within { inner, limit }));
         let wrong = |source| OpenError::StreamKey {

@@ -1,6 +1,6 @@
 //! What wraps the keys of streams: made for a key manager elsewhere; built in are keys on this machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +78,11 @@ pub enum LocalKeyError {
     Form,
     #[error("name one wrapping key at least")]
     None,
+    #[error(
+        "{path}, which wraps the keys of recordings, is gone: what was recorded cannot be read without it. \
+         Bring it back, or remove {made} to go on with another key"
+    )]
+    Lost { path: PathBuf, made: PathBuf },
 }
 
 impl LocalKeys {

@@ -338,3 +338,64 @@ async fn chains_do_not_tell_what_a_segment_may_hold() {
     assert_ne!(guess, secret.chain_out);
     assert_eq!(dir.verify().await.findings, []);
 }
+
+/// A key made in the place of one that is gone would look as if all were well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_wrapping_key_is_not_replaced_in_silence() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    secret_session(&recorder).await;
+    recorder.shutdown(SHORT).await;
+    let path = dir.options().log.key_dir.join("segments.key");
+    let good = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let refused = Recorder::open(dir.options()).await.err().unwrap();
+    assert!(refused.to_string().contains("segments.key"), "{refused}");
+    assert!(!path.exists());
+    std::fs::write(&path, good).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    dir.open().await.0.shutdown(SHORT).await;
+}
+
+/// A session's id is no secret, and the store may be written by others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_a_keys_place_is_replaced() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let place = |stream: Uuid| dir.stored().join(object_name(stream));
+    let start = start();
+    let session = start.info.id.0;
+    std::fs::create_dir_all(place(session).parent().unwrap()).unwrap();
+    std::fs::write(place(session), "garbage").unwrap();
+    let journal = recorder.open(start).await.unwrap();
+    journal.intent(intent(0, SECRET)).await.unwrap();
+    journal.outcome(outcome(0)).await.unwrap();
+    journal.close(end()).await.unwrap();
+    assert!(recorder.flush(SHORT).await);
+    assert_ne!(std::fs::read(place(session)).unwrap(), b"garbage");
+    recorder.shutdown(SHORT).await;
+    assert_eq!(dir.verify().await.findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_does_not_hold_the_wrapped_key() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let session = secret_session(&recorder).await;
+    recorder.shutdown(SHORT).await;
+    let options = ReplayOptions {
+        format: "jsonl".parse().unwrap(),
+        ..ReplayOptions::default()
+    };
+    let mut out = Vec::new();
+    crate::replay(&dir.store(), session, &options, &mut out)
+        .await
+        .unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert!(
+        first["start"].is_object() && first["start"].get("key").is_none(),
+        "{first}"
+    );
+    assert!(!text.contains("wrapped"), "{text}");
+}
