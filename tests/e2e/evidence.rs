@@ -86,6 +86,7 @@ fn a_session_is_replayed_and_verified_from_a_directory() {
     assert_whole(&transcript(&shop.weir, &session, "the end"));
     let (ok, said) = verify(&shop.weir);
     assert!(ok, "{said}");
+    crate::decisions::decided_again(&shop.weir);
     assert!(replay(&shop.weir, "0190a0a0-0000-7000-8000-000000000000").is_none());
     // In the other formats as well.
     for (format, holds) in [
@@ -228,12 +229,19 @@ fn a_changed_or_missing_recording_is_noticed() {
     assert!(!files.is_empty());
     for file in files {
         let whole = std::fs::read(&file).unwrap();
+        // Bundles and plugins have a hash over all and nothing else: one change stands for every one.
+        let path = file.display().to_string();
+        let kept = path.contains("/bundles/") || path.contains("/plugin");
+        let tried = if kept { 1 } else { usize::MAX };
         for (what, changed) in [
             ("a flipped bit", Some(flipped(&whole))),
             ("cut short", Some(whole[..whole.len() / 2].to_vec())),
             ("lengthened", Some([whole.as_slice(), b"x"].concat())),
             ("emptied", Some(Vec::new())),
-        ] {
+        ]
+        .into_iter()
+        .take(tried)
+        {
             writable(&file);
             std::fs::write(&file, changed.unwrap()).unwrap();
             let (ok, said) = verify(&shop.weir);

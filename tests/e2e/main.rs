@@ -15,6 +15,7 @@ mod clients;
 mod compute;
 mod config;
 mod control;
+mod decisions;
 mod driver;
 mod evidence;
 mod holds;

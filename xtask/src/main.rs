@@ -39,6 +39,8 @@ usage: cargo xtask <command>
   noninterference [--count N] [--seed S]
                   so many generated queries to two databases that differ in labelled values only
   crash [ROUNDS]  kills the recorder so many times (1,000) under load; nothing is lost, nothing invented
+  week [LEAVES]   a simulated week of a million leaves: written, verified, every decision executed again,
+                  and tried with a bundle that differs in planted ways; tells the seconds
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
@@ -79,6 +81,8 @@ fn run(args: &[&str]) -> Result<()> {
         ["noninterference", rest @ ..] => test::non_interference(&root, rest),
         ["crash"] => test::crash(&root, 1000),
         ["crash", rounds] => test::crash(&root, rounds.parse().context("how many rounds?")?),
+        ["week"] => test::week(&root, 1_000_000),
+        ["week", leaves] => test::week(&root, leaves.parse().context("how many leaves?")?),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20, None),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?, None),

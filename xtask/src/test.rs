@@ -113,6 +113,24 @@ pub fn crash(root: &Path, rounds: u32) -> Result<()> {
     sh::run(test)
 }
 
+/// A simulated week of traffic, with at least so many leaves. Optimized: it tells how long things take.
+pub fn week(root: &Path, leaves: u64) -> Result<()> {
+    deps::ensure(&[deps::WASM])?;
+    let test = [
+        "test",
+        "--locked",
+        "--release",
+        "-p",
+        "rerun",
+        "a_week_of_traffic",
+        "--",
+        "--nocapture",
+    ];
+    let mut test = sh::cargo(root, &test);
+    test.env("WEIR_WEEK_LEAVES", leaves.to_string());
+    sh::run(test)
+}
+
 /// Some end-to-end tests, once what they need is there.
 fn end_to_end(root: &Path, filter: &[&str]) -> Result<Command> {
     deps::ensure(deps::ALL)?;

@@ -125,6 +125,32 @@ impl Bundle {
         Self::from_files(files)
     }
 
+    /// The bundle as one object, whose SHA-256 is the bundle's digest: `weir.bundle.v1`, then path and
+    /// text of each file in order, each behind its length as a big-endian u64.
+    pub fn archive(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_archive(&self.files, |part| out.extend_from_slice(part));
+        out
+    }
+
+    /// Reads what [`Bundle::archive`] wrote. Whoever wants a certain bundle compares its digest.
+    pub fn from_archive(archive: &[u8]) -> Result<Self, BundleErrors> {
+        let wrong = || BundleErrors::from(Problem::file("", "this is not the archive of a bundle"));
+        let mut rest = archive.strip_prefix(ARCHIVE).ok_or_else(wrong)?;
+        let mut files = BTreeMap::new();
+        while !rest.is_empty() {
+            let path = take_part(&mut rest).ok_or_else(wrong)?;
+            let text = take_part(&mut rest).ok_or_else(wrong)?;
+            // In order and without doubles, so that a bundle has one archive.
+            let last: Option<(&String, _)> = files.last_key_value();
+            if last.is_some_and(|(before, _)| **before >= *path) || files.len() >= MAX_FILES {
+                return Err(wrong());
+            }
+            files.insert(path.to_owned(), text.to_owned());
+        }
+        Self::from_files(files)
+    }
+
     pub fn files(&self) -> &BTreeMap<String, String> {
         &self.files
     }
@@ -222,17 +248,33 @@ fn read_dir(
     Ok(())
 }
 
+/// How an archive begins.
+const ARCHIVE: &[u8] = b"weir.bundle.v1";
+
 /// Paths and texts with their lengths, so that no two bundles are hashed alike.
 fn digest_of(files: &BTreeMap<String, String>) -> Arc<str> {
     let mut ctx = digest::Context::new(&digest::SHA256);
-    ctx.update(b"weir.bundle.v1");
+    write_archive(files, |part| ctx.update(part));
+    hex::encode(ctx.finish().as_ref()).into()
+}
+
+fn write_archive(files: &BTreeMap<String, String>, mut write: impl FnMut(&[u8])) {
+    write(ARCHIVE);
     for (path, text) in files {
         for part in [path.as_bytes(), text.as_bytes()] {
-            ctx.update(&(part.len() as u64).to_be_bytes());
-            ctx.update(part);
+            write(&(part.len() as u64).to_be_bytes());
+            write(part);
         }
     }
-    hex::encode(ctx.finish().as_ref()).into()
+}
+
+/// The next part of an archive, as text.
+fn take_part<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (len, after) = rest.split_first_chunk::<8>()?;
+    let len = usize::try_from(u64::from_be_bytes(*len)).ok()?;
+    let (part, after) = after.split_at_checked(len)?;
+    *rest = after;
+    std::str::from_utf8(part).ok()
 }
 
 #[cfg(test)]
@@ -278,6 +320,41 @@ mod tests {
         ] {
             assert_ne!(same, digest(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_what_the_digest_is_of() {
+        let bundle = Bundle::embedded_default().expect("the default bundle is a bundle");
+        let archive = bundle.archive();
+        let hash = hex::encode(digest::digest(&digest::SHA256, &archive).as_ref());
+        assert_eq!(hash, **bundle.digest());
+        assert_eq!(Bundle::from_archive(&archive).expect("its own"), bundle);
+        for cut in (0..archive.len()).step_by(97) {
+            let part = archive.get(..cut).expect("within");
+            let read = Bundle::from_archive(part);
+            // A cut between two files leaves a bundle, but another one.
+            assert!(read.is_err() || read.is_ok_and(|b| b.digest() != bundle.digest()));
+        }
+        let two = |a: &str, b: &str| {
+            let mut out = ARCHIVE.to_vec();
+            for part in [a, "x", b, "y"] {
+                out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                out.extend_from_slice(part.as_bytes());
+            }
+            Bundle::from_archive(&out)
+                .expect_err("no bundle")
+                .to_string()
+        };
+        let text = "not the archive";
+        assert!(two(SCHEMA, MANIFEST).contains(text), "out of order");
+        assert!(two(MANIFEST, MANIFEST).contains(text), "twice");
+        assert!(
+            !two("../x", MANIFEST).contains(text),
+            "checked like any bundle"
+        );
+        let mut long = ARCHIVE.to_vec();
+        long.extend_from_slice(&u64::MAX.to_be_bytes());
+        assert!(Bundle::from_archive(&long).is_err());
     }
 
     #[test]

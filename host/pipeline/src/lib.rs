@@ -34,7 +34,7 @@ pub mod memory;
 
 pub use action::{Access, Action, Column, LabelSet, Resource};
 pub use approval::{ApprovalRule, Fingerprint, HoldInfo, HoldOutcome, Route};
-pub use decide::{Caller, decide};
+pub use decide::{Caller, Case, Verdict, decide, judge};
 pub use facts::{Facts, Named, Relation, SqlFacts, SqlKind};
 pub use impact::{Cascade, HeldLock, Impact, Survey, TouchedTable};
 pub use labels::{LabelCatalog, LabelRule};
@@ -43,7 +43,7 @@ pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};
 pub use principal::{Actor, Principal, PrincipalKind};
 pub use record::{
-    Approval, ControlEvent, Direction, Durability, EndReason, Intent, Outcome, OutcomeKind,
+    Approval, Basis, ControlEvent, Direction, Durability, EndReason, Intent, Outcome, OutcomeKind,
     RefusalRecord, SessionEnd, SessionStart,
 };
 pub use refusal::{Fault, Refusal, RefusalKind};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::action::Access;
+use crate::action::{Access, Column};
 use crate::approval::Fingerprint;
 use crate::facts::Facts;
 use crate::parameter::Parameter;
@@ -20,6 +20,38 @@ pub struct SessionStart {
     pub bundle: BundleRef,
 }
 
+/// What an action was judged by, beside its facts, accesses and risk: with these, its decision can be
+/// made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Basis {
+    /// The time that policies saw.
+    pub asked: SystemTime,
+    /// The time that they saw when they were asked again, after people had agreed.
+    pub again: Option<SystemTime>,
+    /// Labelled columns that can flow into the result.
+    pub labelled: Vec<Column>,
+    /// Why the result cannot be masked, if it cannot.
+    pub unmaskable: Option<&'static str>,
+    /// Approval rules that people were to satisfy.
+    pub rules: Vec<Arc<str>>,
+}
+
+impl Basis {
+    pub fn new(asked: SystemTime, unmaskable: Option<&'static str>) -> Self {
+        Self {
+            asked,
+            again: None,
+            labelled: Vec::new(),
+            unmaskable,
+            rules: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of(self, labelled: Vec<Column>) -> Self {
+        Self { labelled, ..self }
+    }
+}
+
 /// Durable before the action is forwarded.
 #[derive(Debug, Clone)]
 pub struct Intent {
@@ -28,6 +60,7 @@ pub struct Intent {
     pub facts: Facts,
     pub accesses: Vec<Access>,
     pub risk: Arc<Risk>,
+    pub basis: Basis,
     pub bundle: BundleRef,
     /// Policies that permitted it.
     pub policies: Vec<Arc<str>>,
@@ -71,6 +104,7 @@ pub struct RefusalRecord {
     pub facts: Facts,
     pub accesses: Vec<Access>,
     pub risk: Arc<Risk>,
+    pub basis: Basis,
     pub bundle: BundleRef,
     pub kind: RefusalKind,
     pub reason: String,

@@ -39,6 +39,11 @@ pub struct Risk {
     /// Every classifier's demand; all must be met.
     pub demands: Vec<Demand>,
     pub plugins: Vec<PluginRef>,
+    /// The set of plugins that was asked, by the digest under which it is kept.
+    pub set: Option<Arc<str>>,
+    /// A classifier used what changes from call to call, or failed: asked again, it may say something
+    /// else.
+    pub fleeting: bool,
 }
 
 /// The label that a failed classifier leaves.
@@ -56,6 +61,8 @@ impl Risk {
             }],
             demands: Vec::new(),
             plugins: plugin.into_iter().collect(),
+            set: None,
+            fleeting: true,
         }
     }
 
@@ -67,5 +74,6 @@ impl Risk {
         self.demands
             .extend(other.demands.into_iter().filter(|d| *d != Demand::None));
         self.plugins.extend(other.plugins);
+        self.fleeting |= other.fleeting;
     }
 }

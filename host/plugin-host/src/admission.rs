@@ -95,6 +95,8 @@ pub enum AdmissionError {
     BadInfo(String),
     #[error("the plugin does not accept its configuration: {0}")]
     BadConfig(String),
+    #[error("the plugin cannot be kept beside the recordings: {0}")]
+    NotKept(String),
 }
 
 /// A plugin, ready to be called.

@@ -72,6 +72,7 @@ pub(crate) fn risk(risk: types::Risk, plugin: &PluginRef) -> Result<Risk, Fault>
         findings: risk.findings.into_iter().map(finding).collect(),
         demands: vec![demand],
         plugins: vec![plugin.clone()],
+        ..Risk::default()
     })
 }
 

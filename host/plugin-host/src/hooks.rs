@@ -168,12 +168,19 @@ impl PlanToken {
 impl Plugins {
     /// Also says whether the same question has the same answer for as long as this set is active.
     async fn classify_anew(&self, set: &Set, session: &SessionInfo, facts: &Facts) -> (Risk, bool) {
-        let mut risk = Risk::default();
+        let mut risk = Risk {
+            set: set.kept.clone(),
+            ..Risk::default()
+        };
         let mut pure = set.missing.is_empty();
         for name in &set.missing {
             self.absent(name, Hook::Classify, session.id);
             let text = format!("the required plugin {name} is not loaded");
-            risk.join(Risk::plugin_failed(None, &text));
+            // It is missing from this set, whenever that is asked.
+            risk.join(Risk {
+                fleeting: false,
+                ..Risk::plugin_failed(None, &text)
+            });
         }
         if set.plugins.iter().all(|p| p.classify.is_none()) {
             return (risk, pure);
@@ -187,6 +194,7 @@ impl Plugins {
             match self.ask_classifier(plugin, pre, &about, &op).await {
                 Ok((answer, by_itself)) => {
                     risk.join(answer);
+                    risk.fleeting |= !by_itself;
                     pure &= by_itself;
                 }
                 Err(fault) => {

@@ -21,6 +21,7 @@
 //!   that this host wrote it for this component and this engine.
 
 mod admission;
+mod archive;
 mod batch;
 mod bindings;
 mod cache;
@@ -43,6 +44,7 @@ mod ticker;
 mod tests;
 
 pub use admission::{AdmissionError, Capability, PluginInfo};
+pub use archive::{Archive, NoArchive, SetInfo, SetPlugin};
 pub use cache::{ArtifactCache, CacheError, HostKey};
 pub use events::{Events, Hook, NoEvents, PluginFailure};
 pub use fault::Fault;

@@ -11,6 +11,7 @@ use pipeline::ports::Clock;
 use pipeline::{PluginRef, SessionId};
 
 use crate::admission::{AdmissionError, Loaded, PluginInfo};
+use crate::archive::{Archive, SetInfo, SetPlugin, kept_or_told};
 use crate::events::{Events, Hook, PluginFailure};
 use crate::fault::Fault;
 use crate::limits::{FAILURE_LOGS_PER_SECOND, PLANS, PLUGINS};
@@ -22,6 +23,8 @@ use crate::runtime::Runtime;
 pub type Config = BTreeMap<String, String>;
 
 pub struct Options {
+    /// Where what is asked is kept, so that it can be asked again.
+    pub archive: Arc<dyn Archive>,
     /// Plugins without which nothing may pass: while one is not loaded, every action is as if a
     /// classifier had failed, and every result is redacted.
     pub require: Vec<String>,
@@ -34,6 +37,7 @@ pub struct Plugins {
     pub(crate) runtime: Runtime,
     pub(crate) set: ArcSwap<Set>,
     require: Vec<Arc<str>>,
+    archive: Arc<dyn Archive>,
     events: Arc<dyn Events>,
     clock: Arc<dyn Clock>,
     /// Names that are required beside the configured ones. Held while the set is replaced; never
@@ -53,6 +57,8 @@ pub(crate) struct Set {
     pub(crate) plans: Mutex<HashMap<(SessionId, Vec<MaskColumn>), MaskPlan>>,
     /// What this set's classifiers said of a statement, where that cannot change.
     pub(crate) risks: Risks,
+    /// Under which digest it is kept.
+    pub(crate) kept: Option<Arc<str>>,
 }
 
 impl Set {
@@ -68,6 +74,19 @@ impl Set {
             missing,
             plans: Mutex::default(),
             risks: Risks::default(),
+            kept: None,
+        }
+    }
+
+    pub(crate) fn info(&self) -> SetInfo {
+        let plugin = |p: &Arc<Loaded>| SetPlugin {
+            name: p.info.name.clone(),
+            digest: p.info.digest.clone(),
+            config: p.shared.config.clone(),
+        };
+        SetInfo {
+            plugins: self.plugins.iter().map(plugin).collect(),
+            missing: self.missing.clone(),
         }
     }
 
@@ -88,10 +107,13 @@ impl Plugins {
     /// Starts without any plugin.
     pub fn new(runtime: Runtime, options: Options) -> Self {
         let require: Vec<Arc<str>> = options.require.into_iter().map(Arc::from).collect();
+        let mut set = Set::new(Vec::new(), &require);
+        set.kept = kept_or_told(&*options.archive, &set);
         Self {
             runtime,
-            set: ArcSwap::from_pointee(Set::new(Vec::new(), &require)),
+            set: ArcSwap::from_pointee(set),
             require,
+            archive: options.archive,
             events: options.events,
             clock: options.clock,
             expected: Mutex::default(),
@@ -140,9 +162,14 @@ impl Plugins {
             Some(old.shared.kv.clone())
         };
         let now = self.now_unix();
+        let component = wasm.clone();
         let loaded = Arc::new(self.runtime.admit(name, wasm, config, now, kept).await?);
         let info = loaded.info.clone();
-        self.swap(|plugins, _| {
+        let archive = self.archive.clone();
+        let kept = tokio::task::spawn_blocking(move || archive.component(&component)).await;
+        kept.map_err(|e| AdmissionError::NotKept(e.to_string()))?
+            .map_err(AdmissionError::NotKept)?;
+        self.swap(AdmissionError::NotKept, |plugins, _| {
             let full = plugins.len() >= PLUGINS;
             match plugins.iter_mut().find(|p| p.info.name == info.name) {
                 Some(slot) => *slot = loaded,
@@ -158,41 +185,55 @@ impl Plugins {
     /// Requires a plugin of this name until it is removed: one that was in force and cannot be
     /// loaded. Without it, what passes would be judged by less than people believe.
     pub fn expect(&self, name: &str) {
-        let expected: Result<(), std::convert::Infallible> = self.swap(|_, expected| {
-            expected.insert(name.into());
-            Ok(())
-        });
-        let Ok(()) = expected;
+        // What makes things stricter cannot fail: a set that is not kept is told of.
+        let mut expected = self.expected.lock();
+        expected.insert(name.into());
+        let mut set = self.set_of(self.set.load().plugins.clone(), &expected);
+        set.kept = kept_or_told(&*self.archive, &set);
+        self.set.store(Arc::new(set));
     }
 
-    /// True when there was one of that name, or one was expected.
-    pub fn remove(&self, name: &str) -> bool {
-        let removed = self.swap(|plugins, expected| {
+    /// True when there was one of that name, or one was expected. An error leaves it in force.
+    pub fn remove(&self, name: &str) -> Result<bool, String> {
+        let removed = self.swap(Some, |plugins, expected| {
             let before = plugins.len();
             plugins.retain(|p| &*p.info.name != name);
             let awaited = expected.remove(name);
             if plugins.len() < before || awaited {
                 Ok(())
             } else {
-                Err(())
+                Err(None)
             }
         });
-        if removed.is_ok() {
-            tracing::info!(plugin = name, "plugin removed");
+        match removed {
+            Ok(()) => {
+                tracing::info!(plugin = name, "plugin removed");
+                Ok(true)
+            }
+            Err(None) => Ok(false),
+            Err(Some(why)) => Err(format!("the plugins without it cannot be kept: {why}")),
         }
-        removed.is_ok()
     }
 
+    /// Puts a changed set into force, once it is kept. On an error nothing changes.
     fn swap<E>(
         &self,
+        not_kept: impl FnOnce(String) -> E,
         change: impl FnOnce(&mut Vec<Arc<Loaded>>, &mut BTreeSet<Arc<str>>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut expected = self.expected.lock();
         let mut plugins = self.set.load().plugins.clone();
-        change(&mut plugins, &mut expected)?;
-        let require = self.require.iter().chain(expected.iter());
-        self.set.store(Arc::new(Set::new(plugins, require)));
+        let mut wanted = expected.clone();
+        change(&mut plugins, &mut wanted)?;
+        let mut set = self.set_of(plugins, &wanted);
+        set.kept = self.archive.set(&set.info()).map_err(not_kept)?;
+        *expected = wanted;
+        self.set.store(Arc::new(set));
         Ok(())
+    }
+
+    fn set_of(&self, plugins: Vec<Arc<Loaded>>, expected: &BTreeSet<Arc<str>>) -> Set {
+        Set::new(plugins, self.require.iter().chain(expected))
     }
 
     pub(crate) fn now_unix(&self) -> u64 {

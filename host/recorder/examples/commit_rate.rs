@@ -219,6 +219,7 @@ fn intent(seq: u64) -> Intent {
         facts: Facts::Sql(Arc::new(SqlFacts::opaque(text.into()))),
         accesses: Vec::new(),
         risk: Arc::new(Risk::default()),
+        basis: pipeline::Basis::new(SystemTime::now(), None),
         bundle: bundle(),
         policies: vec!["grant-read".into()],
         approval: None,

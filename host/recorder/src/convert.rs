@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::JournalError;
 use pipeline::{
-    Access, Actor, BundleRef, ControlEvent, Demand, EndReason, Facts, Intent, LabelSet, Named,
-    Outcome, OutcomeKind, Parameter, Principal, RefusalKind, RefusalRecord, Relation, Resource,
-    Risk, SessionEnd, SessionStart,
+    Access, Actor, Basis, BundleRef, Column, ControlEvent, Demand, EndReason, Facts, Intent,
+    LabelSet, Named, Outcome, OutcomeKind, Parameter, Principal, RefusalKind, RefusalRecord,
+    Relation, Resource, Risk, SessionEnd, SessionStart,
 };
 
 use crate::doc::*;
@@ -99,6 +99,7 @@ pub fn intent(i: &Intent) -> IntentDoc {
             risk: risk(&i.risk),
             bundle: bundle(&i.bundle),
             policies: strings(&i.policies),
+            basis: Some(basis(&i.basis, i.at)),
         },
         decision: "permit".into(),
         approval: i.approval.as_ref().map(|a| ApprovalDoc {
@@ -178,6 +179,7 @@ pub fn refused(r: &RefusalRecord) -> RefusedDoc {
             risk: risk(&r.risk),
             bundle: bundle(&r.bundle),
             policies: strings(&r.policies),
+            basis: Some(basis(&r.basis, r.at)),
         },
         kind: refusal_kind(r.kind).into(),
         reason: r.reason.clone(),
@@ -274,10 +276,39 @@ fn facts(f: &Facts) -> FactsDoc {
     }
 }
 
+fn basis(b: &Basis, at: SystemTime) -> BasisDoc {
+    BasisDoc {
+        asked_ns: (b.asked != at).then(|| ns(b.asked)),
+        again_ns: b.again.map(ns),
+        labelled: b.labelled.iter().map(column).collect(),
+        unmaskable: b.unmaskable.map(str::to_owned),
+        rules: strings(&b.rules),
+    }
+}
+
 fn relation(r: &Relation) -> RelationDoc {
+    let parts = [&*r.schema, &*r.name];
     RelationDoc {
-        name: format!("{}.{}", r.schema, r.name),
+        name: parts.join("."),
+        path: path(&parts),
         labels: labels(&r.labels),
+    }
+}
+
+fn column(c: &Column) -> RelationDoc {
+    let parts = [&*c.schema, &*c.table, &*c.column];
+    RelationDoc {
+        name: parts.join("."),
+        path: path(&parts),
+        labels: labels(&c.labels),
+    }
+}
+
+/// The parts of a name, unless its dots tell them apart.
+fn path(parts: &[&str]) -> Vec<String> {
+    match parts.iter().any(|part| part.contains('.')) {
+        true => parts.iter().map(|part| (*part).to_owned()).collect(),
+        false => Vec::new(),
     }
 }
 
@@ -311,52 +342,57 @@ fn risk(r: &Risk) -> RiskDoc {
                 digest: p.digest.to_string(),
             })
             .collect(),
+        set: r.set.as_deref().map(str::to_owned),
+        fleeting: r.fleeting,
     }
 }
 
 fn access(a: &Access) -> AccessDoc {
-    let (kind, resource) = resource_name(&a.resource);
+    let (kind, parts) = resource_name(&a.resource);
     let (labels_of, flags) = resource_notes(&a.resource);
     AccessDoc {
         action: a.action.as_str().to_owned(),
         kind: kind.to_owned(),
-        resource,
+        path: if parts.len() > 1 {
+            path(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+        } else {
+            Vec::new()
+        },
+        resource: parts.join("."),
         target: a.target.as_ref().map(|t| t.name.to_string()),
         labels: labels_of,
         flags,
     }
 }
 
-fn resource_name(resource: &Resource) -> (&'static str, String) {
-    match resource {
-        Resource::PgDatabase { database } => ("PgDatabase", database.to_string()),
-        Resource::PgSchema { database, schema } => ("PgSchema", format!("{database}.{schema}")),
+fn resource_name(resource: &Resource) -> (&'static str, Vec<String>) {
+    let (kind, parts): (_, Vec<&str>) = match resource {
+        Resource::PgDatabase { database } => ("PgDatabase", vec![database]),
+        Resource::PgSchema { database, schema } => ("PgSchema", vec![database, schema]),
         Resource::PgTable {
             database,
             schema,
             table,
             ..
-        } => ("PgTable", format!("{database}.{schema}.{table}")),
-        Resource::PgColumn { database, column } => (
-            "PgColumn",
-            format!(
-                "{database}.{}.{}.{}",
-                column.schema, column.table, column.column
-            ),
-        ),
+        } => ("PgTable", vec![database, schema, table]),
+        Resource::PgColumn {
+            database,
+            column: c,
+        } => ("PgColumn", vec![database, &c.schema, &c.table, &c.column]),
         Resource::PgFunction {
             database,
             schema,
             function,
             ..
-        } => ("PgFunction", format!("{database}.{schema}.{function}")),
-        Resource::PgRole { role } => ("PgRole", role.to_string()),
-        Resource::Target => ("Target", String::new()),
-        Resource::Session { id, .. } => ("Session", id.to_string()),
-        Resource::Bundle { digest, .. } => ("Bundle", digest.to_string()),
-        Resource::Plugin { name } => ("Plugin", name.to_string()),
-        Resource::ApprovalRule { rule, .. } => ("ApprovalRule", rule.to_string()),
-    }
+        } => ("PgFunction", vec![database, schema, function]),
+        Resource::PgRole { role } => ("PgRole", vec![role]),
+        Resource::Target => ("Target", Vec::new()),
+        Resource::Session { id, .. } => return ("Session", vec![id.to_string()]),
+        Resource::Bundle { digest, .. } => ("Bundle", vec![digest]),
+        Resource::Plugin { name } => ("Plugin", vec![name]),
+        Resource::ApprovalRule { rule, .. } => ("ApprovalRule", vec![rule]),
+    };
+    (kind, parts.into_iter().map(str::to_owned).collect())
 }
 
 fn resource_notes(resource: &Resource) -> (Vec<String>, Vec<String>) {

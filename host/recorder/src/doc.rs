@@ -83,6 +83,28 @@ pub struct ActionDoc {
     pub bundle: BundleDoc,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// What else it takes to decide again; none in what an earlier Weir wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<BasisDoc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct BasisDoc {
+    /// The time that policies saw, where it is not the record's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_ns: Option<u64>,
+    /// The time that they saw after people had agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_ns: Option<u64>,
+    /// Labelled columns that can flow into the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labelled: Vec<RelationDoc>,
+    /// Why the result cannot be masked, if it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmaskable: Option<String>,
+    /// Approval rules that people were to satisfy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +150,9 @@ pub struct NamedDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelationDoc {
     pub name: String,
+    /// The parts of the name, where one of them has a dot in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
 }
@@ -140,6 +165,9 @@ pub struct AccessDoc {
     #[serde(rename = "type")]
     pub kind: String,
     pub resource: String,
+    /// The parts of the resource's name, where one of them has a dot in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -161,6 +189,12 @@ pub struct RiskDoc {
     pub demands: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<PluginDoc>,
+    /// The digest of the set of plugins that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// A classifier used its store or the clock, or failed: asked again, it may say something else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fleeting: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,8 @@ use crate::commit::{Ask, Committer, Flush, Refused};
 use crate::convert::json;
 use crate::crypt::files::KeyFiles;
 use crate::crypt::ring::{Begun, Ring};
-use crate::disk::{Disk, RealDisk, durable_dir, private};
+use crate::dirs::Dirs;
+use crate::disk::{Disk, RealDisk, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
@@ -36,6 +37,7 @@ use crate::pending::Pending;
 use crate::record::{Kind, NewRecord};
 use crate::recover::{self, Recovered, RecoveryReport};
 use crate::seal::Sealer;
+use crate::snapshots::Snapshots;
 use crate::state::State;
 use crate::stats::{ShutdownReport, Stats};
 use crate::upload::Uploader;
@@ -62,6 +64,7 @@ pub(crate) struct Inner {
     pub ring: Arc<Ring>,
     pub key_files: Arc<KeyFiles>,
     pending: Arc<Pending>,
+    pub snapshots: Arc<Snapshots>,
     log: Arc<Shared>,
     origin: String,
     pub tasks: TaskTracker,
@@ -102,13 +105,6 @@ impl Drop for Inner {
 /// So long a shutdown waits for witnesses.
 const WITNESS_GRACE: Duration = Duration::from_secs(5);
 
-struct Dirs {
-    wal: PathBuf,
-    log: PathBuf,
-    segments: PathBuf,
-    quarantine: PathBuf,
-}
-
 impl Recorder {
     /// Locks the spool, recovers what the last process left, and starts.
     pub async fn open(options: RecorderOptions) -> Result<(Self, RecoveryReport), OpenError> {
@@ -135,6 +131,10 @@ impl Recorder {
         } = started;
         let answer = inner.answer(first).await;
         answer.map_err(|e| OpenError::Wal(e.to_string()))?;
+        let (snapshots, stop) = (inner.snapshots.clone(), inner.stop.clone());
+        inner
+            .tasks
+            .spawn(snapshots.run(objects.clone(), inner.control.as_u128(), stop));
         Uploader {
             state: inner.state.clone(),
             pending: inner.pending.clone(),
@@ -207,12 +207,15 @@ impl Recorder {
         loop {
             let stored = self.inner.pending.stored.notified();
             let published = self.inner.log.done.notified();
-            if self.inner.pending.not_stored() == 0 && self.inner.log.has(size) {
+            let kept = self.inner.snapshots.stored.notified();
+            let all = self.inner.pending.not_stored() == 0 && self.inner.snapshots.is_stored();
+            if all && self.inner.log.has(size) {
                 return true;
             }
             self.inner.log.hurry();
             tokio::select! {
                 () = stored => {}
+                () = kept => {}
                 () = published => {}
             }
         }
@@ -304,7 +307,7 @@ fn start(
         inner: disk,
         limit: options.limits.descriptor_wait,
     });
-    let dirs = make_dirs(&*disk, &options.spool_dir)?;
+    let dirs = Dirs::make(&*disk, &options.spool_dir)?;
     let lock = lock(&options.spool_dir)?;
     let state = Arc::new(State::new(options.limits));
     let pending = Arc::new(Pending::new(
@@ -314,6 +317,9 @@ fn start(
         state.clone(),
     ));
     let key_files = KeyFiles::new(dirs.segments.clone(), disk.clone());
+    let places = (dirs.snapshots.clone(), dirs.quarantine.clone());
+    let snapshots = Snapshots::open(places, disk.clone(), state.clone())
+        .map_err(OpenError::io("reading", &dirs.snapshots))?;
     let control = Uuid::now_v7();
     let keys = Keys::open(&options.log).map_err(LogError::from)?;
     let (ring, key) = Handle::current().block_on(Ring::open(&options, control))?;
@@ -444,6 +450,7 @@ fn start(
         ring,
         key_files,
         pending,
+        snapshots: Arc::new(snapshots),
         tasks: TaskTracker::new(),
         stop,
         followers,
@@ -552,25 +559,6 @@ fn first_records(
     }
     recovered.report.interrupted.sort();
     Ok((records, next))
-}
-
-fn make_dirs(disk: &dyn Disk, spool: &Path) -> Result<Dirs, OpenError> {
-    let dirs = Dirs {
-        wal: spool.join("wal"),
-        log: spool.join("log"),
-        segments: spool.join("segments"),
-        quarantine: spool.join("quarantine"),
-    };
-    for dir in [
-        spool,
-        &dirs.wal,
-        &dirs.log,
-        &dirs.segments,
-        &dirs.quarantine,
-    ] {
-        durable_dir(disk, dir).map_err(OpenError::io("creating", dir))?;
-    }
-    Ok(dirs)
 }
 
 fn lock(spool: &Path) -> Result<File, OpenError> {

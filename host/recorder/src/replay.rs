@@ -11,6 +11,7 @@ use crate::keys::timestamp;
 use crate::objects::StoreError;
 use crate::pgframes::{Frames, Writer};
 use crate::record::{Kind, Record};
+use crate::requests::Walk;
 use crate::store::{ReadError, Store};
 use crate::text::clean;
 
@@ -62,43 +63,11 @@ pub async fn replay(
     options: &ReplayOptions,
     out: &mut (dyn Write + Send),
 ) -> Result<ReplaySummary, ReplayError> {
-    let keys = store.segments(false, session).await?;
-    if keys.is_empty() {
-        return Err(ReplayError::NotFound(session));
-    }
+    let mut walk = Walk::new(store, session).await?;
     let mut printer = Printer::new();
     let mut export = Export::new(options, session, out);
     let mut text = Vec::new();
-    let mut expected = 0;
-    let mut chain = crate::chain::stream_genesis(session.as_u128());
-    for same_number in keys.chunk_by(|a, b| a.segment == b.segment) {
-        let Some((key, others)) = same_number.split_first() else {
-            continue;
-        };
-        if key.segment != expected {
-            return Err(ReplayError::Missing {
-                session,
-                segment: expected,
-            });
-        }
-        let segment = store.segment(key).await.map_err(|e| erased(session, e))?;
-        for other in others {
-            let other = store.segment(other).await?;
-            if (other.chain_in, other.chain_out) != (segment.chain_in, segment.chain_out) {
-                return Err(ReplayError::TwoVersions {
-                    session,
-                    segment: expected,
-                });
-            }
-        }
-        if !segment.continues(&chain) {
-            return Err(ReplayError::Broken {
-                session,
-                segment: expected,
-            });
-        }
-        chain = segment.chain_out;
-        expected += 1;
+    while let Some(segment) = walk.next().await? {
         printer.summary.segments += 1;
         for record in segment.records() {
             text.clear();
@@ -112,7 +81,18 @@ pub async fn replay(
     Ok(printer.summary)
 }
 
-fn erased(session: Uuid, error: ReadError) -> ReplayError {
+impl ReplayError {
+    /// It is what its key says, and nobody can read it: it was erased, or its key is not here.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Erased { .. } => true,
+            Self::Segment(error) => matches!(error, ReadError::Opaque { .. }),
+            _ => false,
+        }
+    }
+}
+
+pub(crate) fn erased(session: Uuid, error: ReadError) -> ReplayError {
     let ReadError::Opaque { why, .. } = &error else {
         return error.into();
     };

@@ -1,6 +1,6 @@
 //! How long a record will be, before it is made: memory for it is asked for first.
 
-use pipeline::{Access, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Risk};
+use pipeline::{Access, Basis, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Risk};
 
 /// A longer parameter is recorded by its hash, its length and how it begins.
 pub const MAX_PARAMETER: usize = 1 << 20;
@@ -28,6 +28,7 @@ pub fn intent(i: &Intent) -> usize {
         + approval
         + each(&i.parameters, parameter)
         + each(&i.masked, |m| escaped(m))
+        + basis(&i.basis)
 }
 
 pub fn refused(r: &RefusalRecord) -> usize {
@@ -37,6 +38,16 @@ pub fn refused(r: &RefusalRecord) -> usize {
         + escaped(&r.reason)
         + each(&r.parameters, parameter)
         + each(&r.shown, |l| escaped(l))
+        + basis(&r.basis)
+}
+
+fn basis(b: &Basis) -> usize {
+    let column = |c: &pipeline::Column| {
+        // By name, and in parts.
+        let name = escaped(&c.schema) + escaped(&c.table) + escaped(&c.column);
+        2 * name + PER_ITEM + each(c.labels.iter(), |l| escaped(l))
+    };
+    each(&b.labelled, column) + each(&b.rules, |r| escaped(r)) + b.unmaskable.map_or(0, escaped)
 }
 
 fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
@@ -65,7 +76,7 @@ fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
 }
 
 fn relation(r: &Relation) -> usize {
-    escaped(&r.schema) + escaped(&r.name) + each(r.labels.iter(), |l| escaped(l))
+    2 * (escaped(&r.schema) + escaped(&r.name)) + PER_ITEM + each(r.labels.iter(), |l| escaped(l))
 }
 
 fn each<T>(items: impl IntoIterator<Item = T>, len: impl Fn(T) -> usize) -> usize {

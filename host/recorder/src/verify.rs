@@ -16,6 +16,7 @@ use crate::log::check::{KeptCheckpoint, LogFinding, Logs, TrustedKey};
 use crate::log::registry_check::{RegistryReport, WitnessPolicy};
 use crate::objects::StoreError;
 use crate::record::{Kind, NO_STREAM, Record};
+use crate::snapshots::{self, SnapshotFinding};
 use crate::spool::Spool;
 use crate::store::{Days, Store};
 
@@ -72,6 +73,8 @@ pub struct VerifyReport {
     pub log_chains: u64,
     pub leaves: u64,
     pub checkpoints: u64,
+    /// Bundles, plugins and sets of plugins.
+    pub snapshots: u64,
     /// The keys that signed them, in the form in which they are trusted.
     pub signers: Vec<String>,
     /// The logs of all logs.
@@ -148,6 +151,8 @@ pub enum Finding {
     NotAnchoredYet { segments: u64, first: String },
     #[error(transparent)]
     Log(LogFinding),
+    #[error(transparent)]
+    Snapshot(SnapshotFinding),
     #[error("there is no transparency log")]
     NoLog,
     #[error("control stream {0} has no transparency log")]
@@ -304,6 +309,10 @@ pub async fn verify_store(
     run.check_unanchored();
     run.check_logs(empty).await?;
     run.check_keys().await?;
+    let (snapshots, wrong) = snapshots::check(store.objects()).await?;
+    run.report.snapshots = snapshots;
+    let wrong = wrong.into_iter().map(Finding::Snapshot);
+    run.report.findings.extend(wrong);
     if empty {
         run.report.findings.push(match logged {
             0 => Finding::Empty,

@@ -77,6 +77,7 @@ impl Stage {
     async fn new(dir: &std::path::Path) -> Self {
         let runtime = Runtime::new(plugin_host::Limits::default(), None).unwrap();
         let options = Options {
+            archive: Arc::new(plugin_host::NoArchive),
             require: Vec::new(),
             events: Arc::new(NoEvents),
             clock: Arc::new(SystemClock),

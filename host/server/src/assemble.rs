@@ -19,12 +19,14 @@ use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
 use recorder::{
     Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials,
-    StoreConfig,
+    Snapshot, StoreConfig,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::{Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Tokens};
+use crate::adapters::{
+    Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Snapshots, Tokens,
+};
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles,
 };
@@ -52,6 +54,7 @@ pub(crate) struct Parts {
     bundle: CompiledBundle,
     plugins: Arc<Plugins>,
     failures: FailureRecorder,
+    snapshots: Arc<Snapshots>,
     pg_listeners: Vec<proto_pg::PgListener>,
     pg_targets: Vec<PgTarget>,
     api_tls: Option<net::Tls>,
@@ -72,7 +75,9 @@ impl Parts {
         let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
-        let (plugins, failures) = plugins(&config, clock.clone(), purpose).await?;
+        let snapshots = Arc::new(Snapshots::default());
+        let (plugins, failures) =
+            plugins(&config, clock.clone(), snapshots.clone(), purpose).await?;
         let pg_listeners = config
             .postgres
             .listeners
@@ -96,6 +101,7 @@ impl Parts {
             bundle,
             plugins,
             failures,
+            snapshots,
             pg_listeners,
             pg_targets,
             api_tls,
@@ -132,6 +138,9 @@ impl Parts {
         data_dir::warn_of_lost_state(&self.config);
         let (recorder, recovery) = Recorder::open(recorder_options(&self.config)?).await?;
         tracing::info!(?recovery, "evidence recovered");
+        let archive = self.bundle.source().archive();
+        self.snapshots.attach(&recorder)?;
+        self.snapshots.keep(Snapshot::Bundle, &archive)?;
         let recorder = Arc::new(recorder);
         let journal: Arc<dyn Journal> = recorder.clone();
         let engine = Arc::new(Engine::new(self.bundle));
@@ -148,6 +157,7 @@ impl Parts {
             bundles: Arc::new(Bundles {
                 engine: engine.clone(),
                 seal: seal.clone(),
+                snapshots: self.snapshots.clone(),
             }),
             plugins: Arc::new(PluginAdmin {
                 plugins: self.plugins.clone(),
@@ -324,6 +334,7 @@ fn check_envs(config: &Config, bundle: &CompiledBundle) -> anyhow::Result<()> {
 async fn plugins(
     config: &Config,
     clock: Arc<dyn Clock>,
+    snapshots: Arc<Snapshots>,
     purpose: Purpose,
 ) -> anyhow::Result<(Arc<Plugins>, FailureRecorder)> {
     let mut limits = plugin_host::Limits::default();
@@ -344,6 +355,7 @@ async fn plugins(
     let plugins = Plugins::new(
         runtime,
         plugin_host::Options {
+            archive: snapshots,
             require: required.iter().map(|r| r.name.clone()).collect(),
             events: Arc::new(events),
             clock,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,11 +12,15 @@ use crate::facts::Facts;
 use crate::impact::{Impact, Survey};
 use crate::parameter::Parameter;
 use crate::permit::{Obligations, Permitted, Receipt, Request};
-use crate::ports::{HoldRequest, Policy, Question, Ruling};
-use crate::record::{Approval, Durability, Intent, RefusalRecord};
+use crate::ports::HoldRequest;
+use crate::record::{Approval, Basis, Durability, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
-use crate::risk::{Demand, Risk};
+use crate::risk::Risk;
 use crate::session::{Session, not_recorded};
+
+mod judge;
+
+pub use judge::{Case, Verdict, judge};
 
 /// A survey bounds itself; this is for one that does not.
 const SURVEY_AT_MOST: Duration = Duration::from_secs(2);
@@ -40,6 +44,9 @@ struct Granted {
     policies: Vec<Arc<str>>,
     rules: BTreeSet<Arc<str>>,
     approval: Option<Approval>,
+    obligations: Obligations,
+    /// The time that policies saw.
+    at: SystemTime,
 }
 
 /// Decides one action. On `Ok` the intent is durable and the request may be forwarded once; on `Err`
@@ -63,23 +70,36 @@ pub async fn decide<R>(
         .classify(&session.info, &request.facts)
         .await;
 
-    let none = BTreeSet::new();
-    let granted = match weigh(session, &request, &*request.policy, &risk, &none) {
-        Ruling::Permit { policies } => Ok(Granted {
+    let asked = session.ports.clock.now();
+    let mut basis = Basis::new(asked, request.unmaskable);
+    let verdict = judge(
+        &*request.policy,
+        &case(session, &request, &risk),
+        &BTreeSet::new(),
+        asked,
+    );
+    let granted = match verdict {
+        Verdict::Permit {
             policies,
-            rules: none,
+            obligations,
+        } => Ok(Granted {
+            policies,
+            rules: BTreeSet::new(),
             approval: None,
+            obligations,
+            at: asked,
         }),
-        Ruling::Deny { policies, reason } => Err(Turned::down(denied(reason, policies))),
-        Ruling::NeedsApproval { rules, reason, .. } => {
+        Verdict::Deny { policies, reason } => Err(Turned::down(denied(reason, policies))),
+        Verdict::Hold { rules, reason, .. } => {
+            basis.rules.clone_from(&rules);
             hold(
                 session,
                 &request,
                 seq,
                 fingerprint,
                 &risk,
-                rules,
-                reason,
+                (rules, reason),
+                &mut basis,
                 caller,
             )
             .await
@@ -87,29 +107,27 @@ pub async fn decide<R>(
     };
     let granted = match granted {
         Ok(granted) => granted,
-        Err(turned) => return Err(refuse(session, request, seq, fingerprint, risk, turned).await),
+        Err(turned) => {
+            return Err(refuse(session, request, seq, fingerprint, (risk, basis), turned).await);
+        }
     };
-
-    let obligations = oblige(session, &request, &risk, &granted.rules);
-    if let (Some(reason), Some(_)) = (request.unmaskable, obligations.masked.first()) {
-        let turned = Turned::down(denied(reason.to_owned(), Vec::new()));
-        return Err(refuse(session, request, seq, fingerprint, risk, turned).await);
-    }
 
     let durability = durability(&request, granted.approval.as_ref());
     let intent = Intent {
         durability,
         seq,
-        at: session.ports.clock.now(),
+        at: granted.at,
         facts: request.facts,
         accesses: request.accesses,
         risk,
+        basis: basis.of(request.labelled),
         bundle: request.policy.bundle().clone(),
         policies: granted.policies,
         approval: granted.approval,
         fingerprint,
         parameters: request.parameters,
-        masked: obligations
+        masked: granted
+            .obligations
             .masked
             .iter()
             .map(|c| format!("{}.{}.{}", c.schema, c.table, c.column))
@@ -126,7 +144,7 @@ pub async fn decide<R>(
         seq,
         started,
         took: None,
-        obligations,
+        obligations: granted.obligations,
         approvals: granted.rules,
     };
     Ok(Permitted::new(request.payload, receipt))
@@ -187,86 +205,6 @@ fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
     Fingerprint::of(parts)
 }
 
-/// Policy's ruling, made stricter by what classifiers demand.
-fn weigh<R>(
-    session: &Session,
-    request: &Request<R>,
-    policy: &dyn Policy,
-    risk: &Risk,
-    approvals: &BTreeSet<Arc<str>>,
-) -> Ruling {
-    if request.accesses.is_empty() {
-        return Ruling::Deny {
-            policies: Vec::new(),
-            reason: "the action names nothing to authorize".into(),
-        };
-    }
-    let mut ruling = policy.authorize(&question(session, request, risk, approvals));
-    for demand in &risk.demands {
-        match demand {
-            Demand::None => {}
-            Demand::Refuse(reason) => {
-                return Ruling::Deny {
-                    policies: Vec::new(),
-                    reason: reason.clone(),
-                };
-            }
-            Demand::Escalate(rule) if approvals.contains(rule.as_str()) => {}
-            Demand::Escalate(rule) => ruling = escalate(ruling, policy, rule),
-        }
-    }
-    ruling
-}
-
-fn escalate(ruling: Ruling, policy: &dyn Policy, rule: &str) -> Ruling {
-    let Some(rule) = policy.approval_rule(rule) else {
-        return Ruling::Deny {
-            policies: Vec::new(),
-            reason: format!("a classifier demands approval rule {rule:?}, which no bundle defines"),
-        };
-    };
-    match ruling {
-        Ruling::Deny { .. } => ruling,
-        Ruling::Permit { policies } => Ruling::NeedsApproval {
-            rules: vec![rule.name.clone()],
-            policies,
-            reason: format!("a risk classifier demands approval: {}", rule.description),
-        },
-        Ruling::NeedsApproval {
-            mut rules,
-            policies,
-            reason,
-        } => {
-            if !rules.contains(&rule.name) {
-                rules.push(rule.name.clone());
-            }
-            Ruling::NeedsApproval {
-                rules,
-                policies,
-                reason,
-            }
-        }
-    }
-}
-
-fn question<'a, R>(
-    session: &'a Session,
-    request: &'a Request<R>,
-    risk: &'a Risk,
-    approvals: &'a BTreeSet<Arc<str>>,
-) -> Question<'a> {
-    Question {
-        principal: &session.info.principal,
-        source: session.info.source,
-        session: &session.info.id_text,
-        now: session.ports.clock.now(),
-        facts: Some(&request.facts),
-        risk,
-        approvals,
-        accesses: &request.accesses,
-    }
-}
-
 /// Asks people, then Cedar again. The approval is good for this fingerprint and this bundle only.
 #[allow(clippy::too_many_arguments)] // The parts of one decision, passed on once.
 async fn hold<R>(
@@ -275,8 +213,8 @@ async fn hold<R>(
     seq: u64,
     fingerprint: Fingerprint,
     risk: &Risk,
-    rules: Vec<Arc<str>>,
-    reason: String,
+    (rules, reason): (Vec<Arc<str>>, String),
+    basis: &mut Basis,
     caller: Caller<'_>,
 ) -> Result<Granted, Turned> {
     let (routes, impact) =
@@ -385,8 +323,13 @@ async fn hold<R>(
         ));
     }
     let granted: BTreeSet<Arc<str>> = rules.iter().cloned().collect();
-    match weigh(session, request, &*now_active, risk, &granted) {
-        Ruling::Permit { policies } => Ok(Granted {
+    let at = session.ports.clock.now();
+    basis.again = Some(at);
+    match judge(&*now_active, &case(session, request, risk), &granted, at) {
+        Verdict::Permit {
+            policies,
+            obligations,
+        } => Ok(Granted {
             policies,
             rules: granted,
             approval: Some(Approval {
@@ -395,17 +338,28 @@ async fn hold<R>(
                 rules,
                 approvers,
             }),
+            obligations,
+            at,
         }),
-        Ruling::Deny { reason, policies } => Err(Turned {
-            refusal: denied(reason, policies),
-            hold: Some(held),
-        }),
-        Ruling::NeedsApproval {
+        Verdict::Deny { reason, policies }
+        | Verdict::Hold {
             reason, policies, ..
         } => Err(Turned {
             refusal: denied(reason, policies),
             hold: Some(held),
         }),
+    }
+}
+
+/// What is judged, of a request in its session.
+fn case<'a, R>(session: &'a Session, request: &'a Request<R>, risk: &'a Risk) -> Case<'a> {
+    Case {
+        session: &session.info,
+        facts: &request.facts,
+        accesses: &request.accesses,
+        labelled: &request.labelled,
+        unmaskable: request.unmaskable,
+        risk,
     }
 }
 
@@ -491,44 +445,26 @@ fn denied(reason: String, policies: Vec<Arc<str>>) -> Refusal {
     }
 }
 
-/// Masking is on for every labelled column that no relief lifts.
-fn oblige<R>(
-    session: &Session,
-    request: &Request<R>,
-    risk: &Risk,
-    approvals: &BTreeSet<Arc<str>>,
-) -> Obligations {
-    let question = question(session, request, risk, approvals);
-    let mut obligations = Obligations::default();
-    for column in &request.labelled {
-        if request
-            .policy
-            .reveal(&question, column, &session.info.database)
-        {
-            obligations.revealed.push(column.clone());
-        } else {
-            obligations.masked.push(column.clone());
-        }
-    }
-    obligations
-}
-
 /// Puts the refusal on record and gives it back for the client.
 async fn refuse<R>(
     session: &Session,
     request: Request<R>,
     seq: u64,
     fingerprint: Fingerprint,
-    risk: Arc<Risk>,
+    (risk, basis): (Arc<Risk>, Basis),
     turned: Turned,
 ) -> Refusal {
     let Turned { refusal, hold } = turned;
     let record = RefusalRecord {
         seq,
-        at: session.ports.clock.now(),
+        at: match basis.rules.is_empty() {
+            true => basis.asked,
+            false => session.ports.clock.now(),
+        },
         facts: request.facts,
         accesses: request.accesses,
         risk,
+        basis: basis.of(request.labelled),
         bundle: request.policy.bundle().clone(),
         kind: refusal.kind,
         reason: refusal.reason.clone(),

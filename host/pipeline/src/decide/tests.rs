@@ -8,8 +8,10 @@ use super::*;
 use crate::action::{Access, Action, Column, LabelSet, Resource};
 use crate::facts::{Facts, SqlFacts};
 use crate::memory::{Memory, MemoryPolicy};
+use crate::ports::Ruling;
 use crate::principal::{Actor, Principal, PrincipalKind};
 use crate::record::EndReason;
+use crate::risk::Demand;
 use crate::session::{Protocol, SessionId, SessionInfo, Target};
 
 fn target() -> Arc<Target> {

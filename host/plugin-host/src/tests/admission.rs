@@ -7,8 +7,8 @@ use pipeline::ports::Hooks;
 
 use super::{Host, component, config, facts, session};
 use crate::{
-    AdmissionError, ArtifactCache, Capability, Fault, HostKey, Limits, NoEvents, Options, Plugins,
-    Runtime,
+    AdmissionError, ArtifactCache, Capability, Fault, HostKey, Limits, NoArchive, NoEvents,
+    Options, Plugins, Runtime,
 };
 
 #[tokio::test]
@@ -198,6 +198,7 @@ fn cached(dir: &std::path::Path, key: u8) -> Plugins {
         ..Limits::default()
     };
     let options = Options {
+        archive: Arc::new(NoArchive),
         require: Vec::new(),
         events: Arc::new(NoEvents),
         clock: Arc::new(pipeline::ports::SystemClock),

@@ -91,7 +91,7 @@ async fn batches_reach_the_plugins_that_planned_them() {
     host.add("evil", "evil", &[("mode", "batch-trap")])
         .await
         .unwrap();
-    assert!(host.plugins.remove("evil"));
+    assert_eq!(host.plugins.remove("evil"), Ok(true));
     let values = batch(&[("", 1), ("four", 1)]);
     let edits = host
         .plugins

@@ -197,8 +197,8 @@ async fn required_plugins_are_missed() {
     assert_eq!(host.plugins.classify(&session, &facts()).await.score, 10);
     assert!(host.plugins.mask_plan(&session, &columns).await.actions[0].is_empty());
 
-    assert!(host.plugins.remove("evil"));
-    assert!(!host.plugins.remove("evil"));
+    assert_eq!(host.plugins.remove("evil"), Ok(true));
+    assert_eq!(host.plugins.remove("evil"), Ok(false));
     assert_eq!(host.plugins.classify(&session, &facts()).await.score, 100);
 }
 
@@ -212,11 +212,11 @@ async fn what_is_expected_is_missed_until_it_is_removed() {
     assert_eq!(host.plugins.classify(&session, &facts()).await.score, 100);
     host.add("evil", "evil", &[("mode", "pass")]).await.unwrap();
     assert!(host.plugins.missing().is_empty());
-    assert!(host.plugins.remove("evil"));
+    assert_eq!(host.plugins.remove("evil"), Ok(true));
     host.plugins.expect("evil");
-    assert!(host.plugins.remove("evil"), "it was expected");
+    assert_eq!(host.plugins.remove("evil"), Ok(true), "it was expected");
     assert!(host.plugins.missing().is_empty());
-    assert!(!host.plugins.remove("evil"));
+    assert_eq!(host.plugins.remove("evil"), Ok(false));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pipeline::ports::Hooks;
 
 use super::{Host, component, config, facts, session};
-use crate::{Limits, NoEvents, Options, Plugins, Runtime};
+use crate::{Limits, NoArchive, NoEvents, Options, Plugins, Runtime};
 
 async fn score(host: &Host) -> u8 {
     host.plugins.classify(&session(), &facts()).await.score
@@ -22,6 +22,7 @@ async fn nothing_leaks_between_instances() {
         ..Limits::default()
     };
     let options = || Options {
+        archive: Arc::new(NoArchive),
         require: Vec::new(),
         events: Arc::new(NoEvents),
         clock: Arc::new(pipeline::ports::SystemClock),
@@ -104,6 +105,7 @@ async fn a_dropped_call_gives_its_slot_back() {
     let plugins = Plugins::new(
         Runtime::new(limits, None).unwrap(),
         Options {
+            archive: Arc::new(NoArchive),
             require: Vec::new(),
             events: events.clone(),
             clock: Arc::new(pipeline::ports::SystemClock),

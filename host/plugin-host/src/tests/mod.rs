@@ -23,8 +23,8 @@ use pipeline::{
 };
 
 use crate::{
-    AdmissionError, ArtifactCache, Config, Events, HostKey, Limits, Options, PluginFailure,
-    PluginInfo, Plugins, Runtime,
+    AdmissionError, ArtifactCache, Config, Events, HostKey, Limits, NoArchive, Options,
+    PluginFailure, PluginInfo, Plugins, Runtime,
 };
 
 #[path = "../../../../xtask/src/plugins.rs"]
@@ -119,6 +119,7 @@ impl Host {
             UNIX_EPOCH + Duration::from_secs(1000),
         )));
         let options = Options {
+            archive: Arc::new(NoArchive),
             require: names.iter().map(|n| (*n).to_owned()).collect(),
             events: events.clone(),
             clock: clock.clone(),
@@ -133,6 +134,7 @@ impl Host {
     /// With an engine of its own.
     fn on(self, runtime: Runtime) -> Self {
         let options = Options {
+            archive: Arc::new(NoArchive),
             require: Vec::new(),
             events: self.events.clone(),
             clock: self.clock.clone(),

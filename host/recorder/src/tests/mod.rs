@@ -15,6 +15,7 @@ mod packed;
 mod power;
 mod registry;
 mod round_trip;
+mod snapshots;
 mod store;
 pub mod support;
 mod tamper;

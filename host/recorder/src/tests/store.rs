@@ -21,7 +21,7 @@ use crate::objects::Objects;
 use crate::{Recorder, Store, VerifyOptions, verify_store};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+pub enum Mood {
     Well,
     Away,
     /// Never answers.
@@ -35,9 +35,15 @@ enum Mood {
 }
 
 #[derive(Debug)]
-struct Moody {
+pub struct Moody {
     inner: InMemory,
     mood: Mutex<Mood>,
+}
+
+impl Moody {
+    pub fn set(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
 }
 
 impl fmt::Display for Moody {
@@ -113,14 +119,14 @@ impl ObjectStore for Moody {
     }
 }
 
-fn moody(mood: Mood) -> Arc<Moody> {
+pub fn moody(mood: Mood) -> Arc<Moody> {
     Arc::new(Moody {
         inner: InMemory::new(),
         mood: Mutex::new(mood),
     })
 }
 
-async fn open(dir: &TempDir, store: &Arc<Moody>, spool_bytes: u64) -> Recorder {
+pub async fn open(dir: &TempDir, store: &Arc<Moody>, spool_bytes: u64) -> Recorder {
     let mut options = dir.options();
     options.limits.spool_bytes = spool_bytes;
     options.limits.upload_timeout = Duration::from_millis(300);

@@ -193,6 +193,7 @@ pub fn intent(seq: u64, text: &str) -> Intent {
         facts: sql(text),
         accesses: accesses(),
         risk: Arc::new(Risk::default()),
+        basis: basis(),
         bundle: bundle(),
         policies: vec!["grant-read".into()],
         approval: Some(pipeline::Approval {
@@ -205,6 +206,22 @@ pub fn intent(seq: u64, text: &str) -> Intent {
         parameters: parameters(),
         masked: vec!["public.users.ssn".into()],
         durability: pipeline::Durability::Fsync,
+    }
+}
+
+/// With everything that there can be.
+pub fn basis() -> pipeline::Basis {
+    pipeline::Basis {
+        asked: SystemTime::now() - Duration::from_secs(9),
+        again: Some(SystemTime::now()),
+        labelled: vec![pipeline::Column {
+            schema: "a.b".into(),
+            table: "users".into(),
+            column: "ssn".into(),
+            labels: [Arc::from("pii")].into(),
+        }],
+        unmaskable: Some("it cannot be masked"),
+        rules: vec!["risky".into()],
     }
 }
 
@@ -234,6 +251,7 @@ pub fn refusal(seq: u64, text: &str) -> RefusalRecord {
         facts: sql(text),
         accesses: accesses(),
         risk: Arc::new(Risk::plugin_failed(None, "it trapped")),
+        basis: basis(),
         bundle: bundle(),
         kind: RefusalKind::HoldDenied,
         reason: "denied by bob: no".into(),

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use authz::{Bundle, BundleErrors, CompiledBundle, Engine};
 use control::{ActiveBundle, Files};
+use recorder::Snapshot;
 use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind};
 
-use super::Seal;
+use super::{Seal, Snapshots};
 
 pub(crate) struct Bundles {
     pub(crate) engine: Arc<Engine>,
     /// What sessions are judged through.
     pub(crate) seal: Arc<Seal>,
+    /// Where a bundle is kept before it decides anything.
+    pub(crate) snapshots: Arc<Snapshots>,
 }
 
 impl Bundles {
@@ -37,6 +40,19 @@ impl control::BundleEngine for Bundles {
 
     fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
         let compiled = Self::compile(files, version)?;
+        let kept = self
+            .snapshots
+            .keep(Snapshot::Bundle, &compiled.source().archive());
+        kept.map_err(|error| {
+            let message = format!("the bundle cannot be kept beside the recordings: {error}");
+            vec![BundleProblem {
+                file: String::new(),
+                line: 0,
+                column: 0,
+                message,
+                help: Some("its decisions could not be made again, so it is not activated".into()),
+            }]
+        })?;
         let summary = summary(&compiled);
         self.engine.activate(compiled);
         self.seal.open();

@@ -5,9 +5,11 @@ mod bundles;
 mod events;
 mod plugins;
 mod seal;
+mod snapshots;
 
 pub(crate) use auth::Tokens;
 pub(crate) use bundles::Bundles;
 pub(crate) use events::{FailureRecorder, PluginFailures};
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
+pub(crate) use snapshots::Snapshots;

@@ -80,8 +80,7 @@ impl control::PluginEngine for PluginAdmin {
     }
 
     async fn remove(&self, name: &str) -> Result<(), String> {
-        self.plugins.remove(name);
-        Ok(())
+        self.plugins.remove(name).map(|_| ())
     }
 
     fn expect(&self, name: &str) {

@@ -39,7 +39,16 @@ impl Authorizer for Seal {
         let policy = self.engine.pin();
         match self.reason.lock().clone() {
             None => policy,
-            Some(reason) => Arc::new(Nothing { policy, reason }),
+            Some(reason) => Arc::new(Nothing {
+                // No bundle decides, so none is named.
+                none: BundleRef {
+                    name: "".into(),
+                    version: 0,
+                    digest: "".into(),
+                },
+                policy,
+                reason,
+            }),
         }
     }
 
@@ -50,13 +59,14 @@ impl Authorizer for Seal {
 
 /// Permits and reveals nothing.
 struct Nothing {
+    none: BundleRef,
     policy: Arc<dyn Policy>,
     reason: Arc<str>,
 }
 
 impl Policy for Nothing {
     fn bundle(&self) -> &BundleRef {
-        self.policy.bundle()
+        &self.none
     }
 
     fn authorize(&self, _: &Question<'_>) -> Ruling {
@@ -100,6 +110,7 @@ mod tests {
         let bundles = Bundles {
             engine: engine.clone(),
             seal: seal.clone(),
+            snapshots: Arc::default(),
         };
         let admin = Actor::new(PrincipalKind::User, "olga", &["weir-admins"]);
         let expires = SystemTime::now() + Duration::from_secs(60);
@@ -125,6 +136,7 @@ mod tests {
         assert!(permits(&*seal));
         bundles.seal("it no longer validates");
         assert!(!permits(&*seal));
+        assert!(seal.pin().bundle().digest.is_empty(), "no bundle decides");
         assert!(permits(&*engine), "the API still answers");
         assert!(bundles.activate(&control::Files::new(), 2).is_err());
         assert!(!permits(&*seal), "what does not compile opens nothing");

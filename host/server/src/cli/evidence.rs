@@ -12,6 +12,7 @@ use recorder::{
     StoreConfig, TrustedKey, VerifyOptions, VerifyReport, WitnessPolicy,
 };
 
+use super::decisions::{self, WindowArgs};
 use crate::assemble::{encryption, log_options, store_config};
 use crate::config::Config;
 
@@ -109,6 +110,12 @@ pub(super) struct VerifyArgs {
     /// tlog-policy) with lines `witness`, `group` and `quorum`.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Execute the recorded decisions again as well, with the bundles and plugins of their time. One that
+    /// comes out differently is a failure; one that cannot be executed again, a gap.
+    #[arg(long, conflicts_with = "package")]
+    decisions: bool,
+    #[command(flatten)]
+    window: WindowArgs,
 }
 
 pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
@@ -141,6 +148,11 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.decisions || !args.window.is_some(),
+        "--from and --to say which decisions are executed again: give --decisions, too"
+    );
+    let window = args.window.window(args.session)?;
     if let Some(package) = &args.package {
         let mut keys = args.log_keys;
         if let Some(path) = args.place.config {
@@ -174,6 +186,9 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let report = recorder::verify_store(&store, &options).await?;
     print(&report, trusted);
     let mut severity = report.severity();
+    if args.decisions {
+        severity = severity.max(decisions::verify(&store, spool.clone(), window).await?);
+    }
     if let Some(spool) = spool {
         let wal = recorder::verify_wal(&spool)
             .await

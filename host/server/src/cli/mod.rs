@@ -1,6 +1,8 @@
 //! The command line. `weir serve` runs the proxy; the rest checks, reads evidence, or calls the API.
 
 mod approvals;
+mod backtest;
+mod decisions;
 mod dev;
 mod evidence;
 mod package;
@@ -39,6 +41,8 @@ enum Command {
     Verify(evidence::VerifyArgs),
     /// Make a package of evidence about a window of time, for auditors.
     Evidence(package::EvidenceArgs),
+    /// What another bundle, or other plugins, would have decided of what was recorded.
+    Backtest(backtest::BacktestArgs),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -86,14 +90,25 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(args) => serve::check(&args.config),
         Command::Dev(command) => dev::run(command),
         Command::Replay(args) => block_on(evidence::replay(args)),
-        Command::Verify(args) => block_on(evidence::verify(args)),
+        Command::Verify(args) => block_on_all(evidence::verify(args)),
         Command::Evidence(args) => block_on(package::evidence(args)),
+        Command::Backtest(args) => block_on_all(backtest::run(args)),
         Command::Policy(command) => block_on(policy::run(command)),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),
         Command::Approvals(command) => block_on(approvals::run(command)),
         Command::Sessions(command) => block_on(sessions::run(command)),
     }
+}
+
+/// For what has work for every core.
+fn block_on_all(
+    future: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

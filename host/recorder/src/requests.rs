@@ -1,0 +1,150 @@
+//! The requests of stored sessions, with everything that was recorded of their decisions.
+
+use uuid::Uuid;
+
+use crate::chain::Hash;
+use crate::doc::{IntentDoc, RefusedDoc, StartDoc};
+use crate::keys::SegmentKey;
+use crate::record::{Kind, Record};
+use crate::replay::{ReplayError, erased};
+use crate::segment::Segment;
+use crate::store::Store;
+
+/// The segments of one session, in order, each checked to continue the one before.
+pub(crate) struct Walk<'a> {
+    store: &'a Store,
+    session: Uuid,
+    /// Of all segments with one number: one, unless two versions of it are stored.
+    keys: std::vec::IntoIter<SegmentKey>,
+    next: Option<SegmentKey>,
+    expected: u32,
+    chain: Hash,
+}
+
+impl<'a> Walk<'a> {
+    pub async fn new(store: &'a Store, session: Uuid) -> Result<Self, ReplayError> {
+        let mut keys = store.segments(false, session).await?.into_iter();
+        let next = keys.next();
+        if next.is_none() {
+            return Err(ReplayError::NotFound(session));
+        }
+        Ok(Self {
+            store,
+            session,
+            keys,
+            next,
+            expected: 0,
+            chain: crate::chain::stream_genesis(session.as_u128()),
+        })
+    }
+
+    pub async fn next(&mut self) -> Result<Option<Segment>, ReplayError> {
+        let Some(key) = self.next.take() else {
+            return Ok(None);
+        };
+        let (session, number) = (self.session, self.expected);
+        if key.segment != number {
+            return Err(ReplayError::Missing {
+                session,
+                segment: number,
+            });
+        }
+        let segment = self.store.segment(&key).await;
+        let segment = segment.map_err(|e| erased(session, e))?;
+        for other in self.keys.by_ref() {
+            if other.segment != number {
+                self.next = Some(other);
+                break;
+            }
+            let other = self.store.segment(&other).await?;
+            if (other.chain_in, other.chain_out) != (segment.chain_in, segment.chain_out) {
+                return Err(ReplayError::TwoVersions {
+                    session,
+                    segment: number,
+                });
+            }
+        }
+        if !segment.continues(&self.chain) {
+            return Err(ReplayError::Broken {
+                session,
+                segment: number,
+            });
+        }
+        self.chain = segment.chain_out;
+        self.expected += 1;
+        Ok(Some(segment))
+    }
+}
+
+/// What was recorded of one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The action's number in its session.
+    pub seq: u64,
+    pub at_ns: u64,
+    pub doc: RequestDoc,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum RequestDoc {
+    Permitted(Box<IntentDoc>),
+    Refused(Box<RefusedDoc>),
+    /// Its record is not what this Weir knows.
+    Unreadable(String),
+}
+
+/// Reads the requests of one session, segment by segment.
+pub struct Requests<'a> {
+    walk: Walk<'a>,
+    start: Option<(u64, StartDoc)>,
+}
+
+impl Store {
+    /// The requests of one session.
+    pub async fn requests(&self, session: Uuid) -> Result<Requests<'_>, ReplayError> {
+        Ok(Requests {
+            walk: Walk::new(self, session).await?,
+            start: None,
+        })
+    }
+}
+
+impl Requests<'_> {
+    /// When the session started, and how; known once the first part was read.
+    pub fn start(&self) -> Option<&(u64, StartDoc)> {
+        self.start.as_ref()
+    }
+
+    /// The next ones, in order; None at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<Request>>, ReplayError> {
+        let Some(segment) = self.walk.next().await? else {
+            return Ok(None);
+        };
+        let mut out = Vec::new();
+        for record in segment.records() {
+            match record.known() {
+                Some(Kind::SessionStart) => {
+                    if let Ok(doc) = serde_json::from_slice(record.payload) {
+                        self.start = Some((record.ts_ns, doc));
+                    }
+                }
+                Some(kind @ (Kind::Intent | Kind::Refused)) => out.push(request(kind, &record)),
+                _ => {}
+            }
+        }
+        Ok(Some(out))
+    }
+}
+
+fn request(kind: Kind, record: &Record<'_>) -> Request {
+    let (seq, body) = record.action().unwrap_or((u64::MAX, record.payload));
+    let read = match kind {
+        Kind::Intent => serde_json::from_slice(body).map(|d| RequestDoc::Permitted(Box::new(d))),
+        _ => serde_json::from_slice(body).map(|d| RequestDoc::Refused(Box::new(d))),
+    };
+    Request {
+        seq,
+        at_ns: record.ts_ns,
+        doc: read.unwrap_or_else(|e| RequestDoc::Unreadable(e.to_string())),
+    }
+}
