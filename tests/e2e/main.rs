@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod audit;
 mod bypasses;
 mod clients;
 mod compute;

@@ -15,6 +15,7 @@ use crate::approvals::Desk;
 use crate::bundles::Bundles;
 use crate::error::ControlError;
 use crate::http;
+use crate::index::Index;
 use crate::limits::Rate;
 use crate::options::{Limits, Options};
 use crate::plugins::Plugins;
@@ -32,6 +33,8 @@ const MAX_STRANGERS: u32 = 1_000;
 const MAX_LARGE: usize = 4;
 /// How often overdue holds are marked and old rows forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// How often old entries of the index are removed.
+const TIDY_INDEX_EVERY: Duration = Duration::from_secs(600);
 
 pub(crate) type Shared = Arc<Inner>;
 
@@ -47,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) bundles: Bundles,
     pub(crate) plugins: Plugins,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
+    pub(crate) index: Option<Index>,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -162,6 +166,9 @@ impl Control {
             stop.clone(),
         );
         tasks.spawn(tidy);
+        if let Some(index) = options.index.clone() {
+            tasks.spawn(tidy_index(index, options.clock.clone(), stop.clone()));
+        }
         let inner = Inner {
             store,
             authenticate: options.authenticate,
@@ -178,6 +185,7 @@ impl Control {
                 .map(|t| (t.name.to_string(), t))
                 .collect(),
             engine: options.bundles,
+            index: options.index,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),
@@ -225,6 +233,11 @@ impl Control {
     }
 
     #[cfg(test)]
+    pub(crate) fn index(&self) -> Index {
+        self.inner.index.clone().unwrap()
+    }
+
+    #[cfg(test)]
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         self.inner.store.clone()
     }
@@ -251,6 +264,20 @@ fn base_url(text: &str) -> Result<Arc<str>, ControlError> {
         return Err(ControlError::BaseUrl);
     }
     Ok(text.trim_end_matches('/').into())
+}
+
+async fn tidy_index(index: Index, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    loop {
+        let (index, now) = (index.clone(), Timestamp::from(clock.now()).millis());
+        let tidied = tokio::task::spawn_blocking(move || index.tidy_up(now)).await;
+        if let Ok(Err(error)) = tidied {
+            tracing::warn!(%error, "the index could not be tidied up");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TIDY_INDEX_EVERY) => {}
+        }
+    }
 }
 
 async fn tidy_up(

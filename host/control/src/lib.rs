@@ -1,5 +1,5 @@
-//! The control plane: state, the approvals desk, live sessions, bundles and plugins, the HTTP API
-//! over them, and a webhook.
+//! The control plane: state, the approvals desk, live sessions, bundles and plugins, the index of the
+//! record, the HTTP API over them, and a webhook.
 //!
 //! Place in the flow: `decide()` waits at [`Control::approver`] for people, and every session is
 //! registered at [`Control::registry`]; people come in over the HTTP API. Policy, plugins, identity
@@ -21,6 +21,7 @@ mod convert;
 mod error;
 mod guard;
 mod http;
+pub mod index;
 mod limits;
 mod options;
 mod plugins;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pipeline::Target;
 use pipeline::ports::{Authorizer, Clock, Journal};
 
+use crate::index::Index;
 use crate::ports::{Authenticate, BundleEngine, PluginEngine};
 use crate::store::Kept;
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub plugins: Arc<dyn PluginEngine>,
     pub targets: Vec<Arc<Target>>,
     pub webhook: Option<WebhookOptions>,
+    /// None: the record cannot be searched.
+    pub index: Option<Index>,
     pub limits: Limits,
 }
 

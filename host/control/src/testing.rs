@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind, ErrorBody};
 
+use crate::index::{Index, IndexLimits};
 use crate::store::Sqlite;
 use crate::{
     ActiveBundle, ApiError, Authenticate, BundleEngine, Control, ControlError, Files, Limits,
@@ -421,6 +422,7 @@ fn options(
         plugins: plugins.clone(),
         targets: vec![target()],
         webhook: setup.webhook.clone(),
+        index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
         limits: setup.limits.clone(),
     }
 }

@@ -61,6 +61,8 @@ actions! {
     ApprovalVote = "approval:vote",
     SessionObserve = "session:observe",
     SessionTerminate = "session:terminate",
+    /// Searching the record.
+    AuditRead = "audit:read",
 }
 
 /// A column by its canonical name.

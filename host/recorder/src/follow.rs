@@ -368,12 +368,23 @@ impl Thread {
                 }
                 continue;
             }
-            let number = open.number;
+            let (number, at) = (open.number, open.at);
+            let is_whole = match number < last {
+                true => block_head(&open.file, at).is_ok_and(|head| head.is_none()),
+                false => at >= end,
+            };
             self.hand_over()?;
-            if number >= last {
+            if number >= last && is_whole {
                 return Ok(());
             }
-            // What cannot be read of it is a gap, which the recorder has told of when it started.
+            if !is_whole {
+                let why = format!("log file {number} cannot be read from byte {at} on");
+                if number >= last {
+                    return Err(why);
+                }
+                // What was so at the start is a gap that the recorder has told of.
+                tracing::warn!(%why, "records in it are not in the index until it is rebuilt");
+            }
             let next = self.open(number + 1);
             self.file = Some(next.map_err(|e| format!("log file {}: {e}", number + 1))?);
             self.shared.needed.store(number + 1, Ordering::Release);

@@ -1,5 +1,7 @@
 //! All stored records again, for whoever follows the log (`follow`) and has lost what it had.
 
+use async_trait::async_trait;
+
 use crate::follow::Followed;
 use crate::objects::StoreError;
 use crate::store::{Days, ReadError, Store};
@@ -13,14 +15,20 @@ pub enum HistoryError {
     Take(String),
 }
 
-/// Hands over the records of every stored segment, stream by stream; `take` gets the segment's key with
+/// Takes the records of stored segments, one segment after the other.
+#[async_trait]
+pub trait TakeHistory: Send {
+    async fn take(&mut self, key: &str, records: Vec<Followed>) -> Result<(), String>;
+}
+
+/// Hands over the records of every stored segment, stream by stream; `to` gets the segment's key with
 /// them. Begins behind the segment with the key `after`. A segment that cannot be read (its content was
 /// erased, or is damaged) is told of and left out. Returns how many were left out.
 pub async fn history(
     store: &Store,
     days: Days,
     after: Option<&str>,
-    mut take: impl AsyncFnMut(&str, Vec<Followed>) -> Result<(), String>,
+    to: &mut dyn TakeHistory,
 ) -> Result<u64, HistoryError> {
     let mut unread = 0;
     for control in [true, false] {
@@ -43,7 +51,7 @@ pub async fn history(
                     Vec::new()
                 }
             };
-            take(&name, records).await.map_err(HistoryError::Take)?;
+            to.take(&name, records).await.map_err(HistoryError::Take)?;
         }
     }
     Ok(unread)

@@ -77,7 +77,7 @@ pub use crypt::read::{ErasedDoc, KeyLoss};
 pub use crypt::wrap::{KeyWrap, LocalKeyError, LocalKeys, WrapError, Wrapped};
 pub use export::{FormatError, Moment, MomentError, ReplayFormat, ReplayOptions};
 pub use follow::{Followed, FollowedBody, Follower, Following, Place};
-pub use history::{HistoryError, history};
+pub use history::{HistoryError, TakeHistory, history};
 pub use keys::{Day, SegmentKey, parse_timestamp, timestamp};
 pub use objects::StoreError;
 pub use options::{

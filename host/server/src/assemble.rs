@@ -17,15 +17,17 @@ use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
+use recorder::objects::Objects;
 use recorder::{
     Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials,
-    Snapshot, StoreConfig,
+    Snapshot, Store, StoreConfig,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
     Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Snapshots, Tokens,
+    read_older,
 };
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles,
@@ -34,6 +36,8 @@ use crate::data_dir;
 
 /// Certificates are read again this often.
 const TLS_RELOAD: Duration = Duration::from_secs(30);
+
+pub(crate) use audit::index_path;
 
 /// Where the development issuer keeps its key.
 pub(crate) fn dev_key_dir(config: &Config) -> PathBuf {
@@ -136,7 +140,9 @@ impl Parts {
     /// Recovers the evidence, opens the state, binds, and serves until `shutdown`.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         data_dir::warn_of_lost_state(&self.config);
-        let (recorder, recovery) = Recorder::open(recorder_options(&self.config)?).await?;
+        let mut recording = recorder_options(&self.config)?;
+        let index = audit::index(&self.config, &mut recording).await?;
+        let (recorder, recovery) = Recorder::open(recording).await?;
         tracing::info!(?recovery, "evidence recovered");
         let archive = self.bundle.source().archive();
         self.snapshots.attach(&recorder)?;
@@ -165,6 +171,7 @@ impl Parts {
             }),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
+            index: index.clone(),
             limits: control_limits(&self.config),
         })
         .await
@@ -209,6 +216,12 @@ impl Parts {
         let tls = self.pg_listeners.iter().filter_map(|l| l.tls.clone());
         for tls in tls.chain(self.api_tls.clone()) {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
+        }
+
+        if let (Some(index), Some(audit)) = (index, self.config.audit) {
+            let store = stored_records(&self.config.recording)?;
+            let reading = read_older(index, recorder.clone(), store, audit.keep, stop.clone());
+            tracker.spawn(reading);
         }
 
         let api_stop = CancellationToken::new();
@@ -463,6 +476,13 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
     }
 }
 
+/// What is stored, for the index to be made anew from.
+fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
+    let store = Store::new(Objects::open(&store_config(&recording.store)?)?);
+    let wrap = encryption(recording)?.own(&log_options(recording))?;
+    Ok(store.with_keys(wrap, Some(recording.spool_dir.clone())))
+}
+
 /// What wraps the keys of recordings, for the recorder and for whoever reads them.
 pub(crate) fn encryption(recording: &Recording) -> anyhow::Result<Encryption> {
     let keys = &recording.wrap_keys;
@@ -488,6 +508,7 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     Ok(options)
 }
 
+mod audit;
 mod ending;
 mod postgres;
 mod stored;

@@ -15,6 +15,7 @@ use crate::api::{
     PluginConfirm, PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo,
     VoteResult,
 };
+use crate::audit::{AuditFilter, AuditPage};
 
 /// How long one call may take, in all.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -225,6 +226,12 @@ impl Client {
         reason: &KillRequest,
     ) -> Result<SessionInfo, ClientError> {
         self.post(&["sessions", id, "kill"], reason).await
+    }
+
+    // ---- the record
+
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
+        self.get(&["audit", "actions"], Some(filter)).await
     }
 
     // ---- how

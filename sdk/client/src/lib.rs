@@ -10,6 +10,7 @@
 //! - A token is sent as a bearer header and is never part of a URL, an error or a `Debug` text.
 
 mod api;
+mod audit;
 mod client;
 mod impact;
 mod time;
@@ -22,6 +23,7 @@ pub use api::{
     PluginConfirm, PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route,
     SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
 };
+pub use audit::{AuditApproval, AuditEntry, AuditFilter, AuditPage, AuditPlugin, AuditPrincipal};
 pub use client::{Client, ClientError};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use time::Timestamp;

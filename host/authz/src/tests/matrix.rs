@@ -183,6 +183,7 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             rule("prod-bulk-write"),
         ),
         ("vote on risky", Action::ApprovalVote, rule("risky")),
+        ("search the record", Action::AuditRead, Resource::Target),
         ("watch a session", Action::SessionObserve, session()),
         ("end a session", Action::SessionTerminate, session()),
     ]

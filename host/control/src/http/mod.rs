@@ -16,6 +16,7 @@ use crate::control::Shared;
 use crate::error::{ApiError, ControlError};
 
 mod approvals;
+mod audit;
 mod bundles;
 mod extract;
 mod gate;

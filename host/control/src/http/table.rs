@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use weir_client::{BundleProblem, ErrorBody};
 
 use super::gate::{Ask, Gate, gate};
-use super::{BEARER, approvals, bundles, plugins, public, sessions, targets};
+use super::{BEARER, approvals, audit, bundles, plugins, public, sessions, targets};
 use crate::control::Shared;
 use crate::error::ApiError;
 use crate::guard::Subject;
@@ -36,8 +36,8 @@ const LONG: Duration = Duration::from_secs(300);
 /// Every route of the API. This is the only place where routes are registered.
 pub(super) fn table() -> Vec<Route> {
     use Action::{
-        ApprovalRead, ApprovalVote, BundleActivate, BundleRead, BundleUpload, PluginRead,
-        PluginRemove, PluginUpload, SessionObserve, SessionTerminate, TargetRead,
+        ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
+        PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -118,6 +118,7 @@ pub(super) fn table() -> Vec<Route> {
             one(sessions::named, sessions::unknown),
             routes!(sessions::kill),
         ),
+        Route::new(AuditRead, any(audit::any), routes!(audit::actions)),
     ]
 }
 

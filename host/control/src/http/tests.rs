@@ -1,6 +1,7 @@
 //! The API from the outside.
 
 mod acts;
+mod audit;
 mod plugins;
 mod refusals;
 mod served;

@@ -20,6 +20,7 @@ pub use hold::{
     Ballot, Cast, HoldDocument, HoldRecord, HoldRow, HoldState, RouteRecord, Settled, Verdict,
     VoteRecord, approved_by, cast, settle,
 };
+pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
 
 /// Milliseconds since 1970.

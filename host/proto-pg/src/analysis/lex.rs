@@ -51,7 +51,7 @@ pub(crate) fn check(sql: &[u8], max: usize, settled: bool) -> Result<&str, Unrea
 
 /// Scans as PostgreSQL does with the setting on; true when a plain literal would end elsewhere with
 /// it off.
-fn ambiguous(sql: &[u8]) -> bool {
+pub(super) fn ambiguous(sql: &[u8]) -> bool {
     let mut at = 0;
     let byte = |i: usize| sql.get(i).copied().unwrap_or(0);
     while at < sql.len() {
@@ -81,23 +81,23 @@ fn ambiguous(sql: &[u8]) -> bool {
     false
 }
 
-fn identifier_start(c: u8) -> bool {
+pub(super) fn identifier_start(c: u8) -> bool {
     c.is_ascii_alphabetic() || c == b'_' || c >= 0x80
 }
 
-fn identifier_end(sql: &[u8], from: usize) -> usize {
+pub(super) fn identifier_end(sql: &[u8], from: usize) -> usize {
     let part = |c: &u8| identifier_start(*c) || c.is_ascii_digit() || *c == b'$';
     let rest = sql.get(from..).unwrap_or_default();
     from + rest.iter().take_while(|c| part(c)).count().max(1)
 }
 
-fn line_end(sql: &[u8], from: usize) -> usize {
+pub(super) fn line_end(sql: &[u8], from: usize) -> usize {
     let rest = sql.get(from..).unwrap_or_default();
     let end = rest.iter().position(|c| matches!(c, b'\n' | b'\r'));
     from + end.map_or(rest.len(), |e| e + 1)
 }
 
-fn comment_end(sql: &[u8], from: usize) -> usize {
+pub(super) fn comment_end(sql: &[u8], from: usize) -> usize {
     let mut depth = 0usize;
     let mut at = from;
     while let Some(&here) = sql.get(at) {
@@ -121,7 +121,7 @@ fn comment_end(sql: &[u8], from: usize) -> usize {
 
 /// The place behind the closing quote, or behind the end of the text when there is none; a doubled
 /// quote does not close.
-fn quoted_end(sql: &[u8], from: usize, quote: u8, escapes: bool) -> usize {
+pub(super) fn quoted_end(sql: &[u8], from: usize, quote: u8, escapes: bool) -> usize {
     let mut at = from;
     while let Some(&here) = sql.get(at) {
         if escapes && here == b'\\' {
@@ -138,7 +138,7 @@ fn quoted_end(sql: &[u8], from: usize, quote: u8, escapes: bool) -> usize {
     sql.len() + 1
 }
 
-fn dollar_end(sql: &[u8], from: usize) -> usize {
+pub(super) fn dollar_end(sql: &[u8], from: usize) -> usize {
     let rest = sql.get(from + 1..).unwrap_or_default();
     let digit = rest.first().is_some_and(u8::is_ascii_digit);
     let tag = rest

@@ -27,6 +27,7 @@ mod lineage;
 mod names;
 mod place;
 pub(crate) mod resolve;
+mod searchable;
 mod settings;
 mod shape;
 mod statement;
@@ -53,6 +54,7 @@ use crate::catalog::{Prepared, SessionState, Snapshot};
 
 pub(crate) use command::{Command, Over};
 pub(crate) use defined::Defined;
+pub use searchable::{Words, searchable};
 pub(crate) use settings::refuse as pinned;
 pub use shape::{CopyKind, CopyStyle, Field, StatementShape, Taint, TxEffect};
 pub(crate) use summary::{Effect, Summary};

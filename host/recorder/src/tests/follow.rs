@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use pipeline::ports::Journal;
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use super::support::*;
 use crate::wal::scan;
 use crate::{
     Days, Followed, FollowedBody, Follower, Following, Limits, Place, Recorder, RecorderOptions,
-    history,
+    TakeHistory, history,
 };
 
 /// Keeps what it is told, as an index would.
@@ -78,6 +79,18 @@ impl Keeper {
     }
 }
 
+#[derive(Default)]
+struct Stored(BTreeMap<(Uuid, u64), Followed>);
+
+#[async_trait]
+impl TakeHistory for Stored {
+    async fn take(&mut self, _: &str, records: Vec<Followed>) -> Result<(), String> {
+        let keyed = records.into_iter().map(|r| ((r.stream, r.n), r));
+        self.0.extend(keyed);
+        Ok(())
+    }
+}
+
 fn options(dir: &TempDir, keeper: &Arc<Keeper>, set: impl FnOnce(&mut Limits)) -> RecorderOptions {
     let mut options = dir.options();
     set(&mut options.limits);
@@ -134,15 +147,12 @@ async fn everything_is_told_and_files_wait_for_it() {
     recorder.shutdown(SHORT).await;
     assert!(findings(&dir.verify().await).is_empty());
     // What is stored says the same.
-    let mut stored = BTreeMap::new();
+    let mut stored = Stored::default();
     let store = dir.store();
-    let unread = history(&store, Days::default(), None, async |_, records| {
-        stored.extend(records.into_iter().map(|r| ((r.stream, r.n), r)));
-        Ok(())
-    });
+    let unread = history(&store, Days::default(), None, &mut stored);
     assert_eq!(unread.await.unwrap(), 0);
     for (key, record) in keeper.kept().records {
-        assert_eq!(stored.get(&key), Some(&record));
+        assert_eq!(stored.0.get(&key), Some(&record));
     }
 }
 

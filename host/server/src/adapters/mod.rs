@@ -1,5 +1,6 @@
 //! Adapters between crates that must not know each other.
 
+mod audit;
 mod auth;
 mod bundles;
 mod events;
@@ -7,6 +8,7 @@ mod plugins;
 mod seal;
 mod snapshots;
 
+pub(crate) use audit::{Feed, read_older};
 pub(crate) use auth::Tokens;
 pub(crate) use bundles::Bundles;
 pub(crate) use events::{FailureRecorder, PluginFailures};

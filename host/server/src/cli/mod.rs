@@ -1,6 +1,7 @@
 //! The command line. `weir serve` runs the proxy; the rest checks, reads evidence, or calls the API.
 
 mod approvals;
+mod audit;
 mod backtest;
 mod decisions;
 mod dev;
@@ -43,6 +44,8 @@ enum Command {
     Evidence(package::EvidenceArgs),
     /// What another bundle, or other plugins, would have decided of what was recorded.
     Backtest(backtest::BacktestArgs),
+    /// Search the record: who did what, when, to what, and how it was decided.
+    Audit(audit::AuditArgs),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -93,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => block_on_all(evidence::verify(args)),
         Command::Evidence(args) => block_on(package::evidence(args)),
         Command::Backtest(args) => block_on_all(backtest::run(args)),
+        Command::Audit(args) => block_on(audit::run(args)),
         Command::Policy(command) => block_on(policy::run(command)),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),

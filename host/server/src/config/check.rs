@@ -20,11 +20,12 @@ use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
 use super::raw::{
-    RawApi, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook, RawWitness,
+    RawApi, RawAudit, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook,
+    RawWitness,
 };
 use super::secret::{RawSecret, Secret};
 use super::{
-    Api, Approvals, Config, Log, LogFormat, Plugin, PluginLimits, Recording, RecordingStore,
+    Api, Approvals, Audit, Config, Log, LogFormat, Plugin, PluginLimits, Recording, RecordingStore,
     Required, Webhook,
 };
 
@@ -89,6 +90,7 @@ impl RawConfig {
                     within(r, "approvals.max_open_per_principal", v, 1, 100_000)
                 }),
             },
+            audit: audit(r, self.audit),
             targets,
             data_dir,
         };
@@ -132,6 +134,16 @@ fn base_url(r: &mut Report<'_>, raw: &Spanned<String>) {
     {
         r.add("server.base_url", raw.span(), error.to_string());
     }
+}
+
+fn audit(r: &mut Report<'_>, raw: RawAudit) -> Option<Audit> {
+    let days = |v| within(r, "audit.keep_days", v, 1, 36_500);
+    let keep = Duration::from_secs(raw.keep_days.map_or(400, days) * 24 * 3_600);
+    let bytes = |v| within(r, "audit.max_bytes", v, 16 << 20, 1 << 50);
+    let max_bytes = raw.max_bytes.map_or(20 << 30, bytes);
+    raw.index
+        .unwrap_or(true)
+        .then_some(Audit { keep, max_bytes })
 }
 
 fn mask_keys(

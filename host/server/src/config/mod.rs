@@ -39,6 +39,8 @@ pub struct Config {
     pub webhook: Option<Webhook>,
     pub mask_keys: BTreeMap<String, Secret>,
     pub approvals: Approvals,
+    /// None: the record cannot be searched.
+    pub audit: Option<Audit>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +229,13 @@ pub struct Webhook {
 pub struct Approvals {
     pub max_open: usize,
     pub max_open_per_principal: usize,
+}
+
+/// What the index of the record keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audit {
+    pub keep: Duration,
+    pub max_bytes: u64,
 }
 
 impl Config {

@@ -34,6 +34,8 @@ pub(super) struct RawConfig {
     pub(super) mask_keys: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) approvals: RawApprovals,
+    #[serde(default)]
+    pub(super) audit: RawAudit,
 }
 
 #[derive(Deserialize)]
@@ -315,6 +317,14 @@ pub(super) struct RawWebhook {
 pub(super) struct RawApprovals {
     pub(super) max_open: Option<Spanned<usize>>,
     pub(super) max_open_per_principal: Option<Spanned<usize>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub(super) index: Option<bool>,
+    pub(super) keep_days: Option<Spanned<u64>>,
+    pub(super) max_bytes: Option<Spanned<u64>>,
 }
 
 fn yes() -> bool {

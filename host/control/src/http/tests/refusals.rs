@@ -96,7 +96,14 @@ fn the_table_is_the_description() {
 #[test]
 fn every_action_of_the_control_plane_has_its_route() {
     let used: BTreeSet<_> = endpoints().into_iter().filter_map(|e| e.action).collect();
-    let theirs = ["bundle:", "plugin:", "target:", "approval:", "session:"];
+    let theirs = [
+        "bundle:",
+        "plugin:",
+        "target:",
+        "approval:",
+        "session:",
+        "audit:",
+    ];
     for action in Action::ALL {
         let ours = theirs
             .iter()

@@ -17,13 +17,28 @@ const MODE: u32 = 0o600;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Held as long as the store is open; the kernel lets go of it when the process dies.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 /// Makes the file if it is not there, and locks it for this process. The lock is a file of its own,
 /// because SQLite's own locks come and go.
 pub(super) fn prepare(path: &Path) -> std::result::Result<Lock, ControlError> {
+    let locked = lock(path)?;
+    make_private(path).map_err(|source| ControlError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(locked)
+}
+
+/// SQLite gives its journal files the mode of the database.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    private(path).map(drop)
+}
+
+/// The lock alone.
+pub(crate) fn lock(path: &Path) -> std::result::Result<Lock, ControlError> {
     let failed = |source| ControlError::File {
         path: path.to_owned(),
         source,
@@ -34,8 +49,6 @@ pub(super) fn prepare(path: &Path) -> std::result::Result<Lock, ControlError> {
         Err(TryLockError::WouldBlock) => return Err(ControlError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    // SQLite gives its journal files the mode of the database.
-    private(path).map_err(failed)?;
     Ok(Lock { _file: lock })
 }
 
@@ -62,7 +75,7 @@ fn private(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-pub(super) fn connect(path: &Path, reads_only: bool) -> Result<Connection> {
+pub(crate) fn connect(path: &Path, reads_only: bool) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(db("opening the database"))?;

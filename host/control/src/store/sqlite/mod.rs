@@ -29,6 +29,7 @@ mod plugins;
 mod sessions;
 mod worker;
 
+pub(crate) use file::{Lock, connect, lock, make_private};
 pub use peek::{Stored, peek};
 use worker::{ANSWER_WAIT, Worker};
 
@@ -41,11 +42,11 @@ fn db(what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
 }
 
 /// SQLite's integers are signed; no value of ours comes near the sign.
-fn int(value: u64) -> i64 {
+pub(crate) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn uint(value: i64) -> u64 {
+pub(crate) fn uint(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
