@@ -218,6 +218,44 @@ fn s3_store(s3: &S3) -> String {
     )
 }
 
+/// What is final is in the vault, and only there; both are read as one, and neither is enough.
+#[test]
+fn a_vault_has_what_is_final() {
+    let vault = Scratch::new("vault").unwrap();
+    let mut shop = shop_with(
+        "in-a-vault",
+        |_| {},
+        |setup| setup.recording = format!("vault = {{ dir = \"{}\" }}", vault.path().display()),
+    );
+    let session = a_session(&shop);
+    assert_whole(&transcript(&shop.weir, &session, "the end"));
+    shop.weir.stop();
+    let (ok, said) = verify(&shop.weir);
+    assert!(ok, "{said}");
+    let live = shop.weir.home.join("data/recordings");
+    let (final_ones, changing) = (recordings(vault.path()), recordings(&live));
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|e| e == "rec");
+    assert!(final_ones.iter().any(is_segment) && !changing.iter().any(is_segment));
+    let is_newest = |path: &PathBuf| path.ends_with("checkpoint");
+    assert!(changing.iter().any(is_newest) && !final_ones.iter().any(is_newest));
+    let (live, vault) = (
+        live.display().to_string(),
+        vault.path().display().to_string(),
+    );
+    let read = |args: &[&str]| shop.weir.bare_cli(args).unwrap();
+    let both = ["--store", &live, "--vault", &vault];
+    assert!(read(&[&["verify"], &both[..]].concat()).ok());
+    let key = shop.weir.home.join("data/keys/segments.key");
+    let key = key.display().to_string();
+    let args = [&["replay", &session, "--key-file", &key], &both[..]].concat();
+    assert_whole(&read(&args).stdout);
+    for alone in [&live, &vault] {
+        let out = read(&["verify", "--store", alone]);
+        assert!(!out.ok(), "{alone} alone: {}", out.all());
+    }
+    assert!(!read(&["verify", "--store", &live, "--vault", "/nowhere"]).ok());
+}
+
 #[test]
 fn a_changed_or_missing_recording_is_noticed() {
     let mut shop = shop("tampered");

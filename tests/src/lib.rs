@@ -10,8 +10,10 @@
 //! - Everything that is started ends with the process that started it, however that ends.
 
 pub mod bundle;
+pub mod ceph;
 pub mod certificates;
 pub mod dataset;
+pub mod faulty;
 pub mod golog;
 pub mod http;
 pub mod oidc;
@@ -23,6 +25,7 @@ mod reaper;
 pub mod receiver;
 pub mod s3;
 pub mod skip;
+pub mod stores;
 pub mod vault;
 pub mod weir;
 pub mod wire;

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::sync::Once;
 
 use anyhow::{Context, Result, bail};
-use weir_tests::paths;
+use weir_tests::stores::Make;
+use weir_tests::{ceph, paths};
 
 use crate::sh;
 
@@ -114,6 +115,16 @@ pub const GO: Need = Need {
     get: Get::Apt(&["golang-go", "golang-golang-x-mod-dev"]),
 };
 
+pub const S3S_FS: Need = Need {
+    name: "s3s-fs, a store for tests",
+    have: || Make::S3sFs.is_installed(),
+    get: Get::Call(install_s3s_fs),
+};
+pub const CEPH: Need = Need {
+    name: "Ceph with its gateway, a store for tests",
+    have: || Make::Ceph.is_installed(),
+    get: Get::Apt(ceph::PACKAGES),
+};
 pub const PG_REGRESS: Need = Need {
     name: "what PostgreSQL's regression suite is built with",
     have: || {
@@ -156,6 +167,7 @@ pub const ALL: &[Need] = &[
 /// Pinned, so that a run next year tests the same thing. The drivers of PostgreSQL are pinned with
 /// their digests, by `paths::requirements`.
 const PIP: &[&str] = &["moto[server]==5.2.5", "ocsf-json-schema==1.2.0"];
+const S3S_FS_VERSION: &str = "0.14.1";
 
 /// Installs those that are missing.
 pub fn ensure(needs: &[Need]) -> Result<()> {
@@ -277,6 +289,17 @@ fn install_postgres18() -> Result<()> {
         std::os::unix::fs::symlink(name, package.join(target))?;
     }
     Ok(())
+}
+
+/// By itself, so that what it needs is not among what Weir needs. Unoptimised: it builds in a minute.
+fn install_s3s_fs() -> Result<()> {
+    let to = paths::target().join("tools").display().to_string();
+    let built = paths::target().join("tools/build").display().to_string();
+    let what = ["install", "s3s-fs", "--version", S3S_FS_VERSION, "--locked"];
+    let how = ["--features", "binary", "--debug", "--root", &to];
+    let args = [&what[..], &how, &["--target-dir", &built]].concat();
+    sh::run(sh::cargo(&paths::root(), &args))?;
+    Ok(std::fs::remove_dir_all(built)?)
 }
 
 fn install_venv() -> Result<()> {

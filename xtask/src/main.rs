@@ -17,6 +17,7 @@ mod plugins;
 mod regress;
 mod seeds;
 mod sh;
+mod stores;
 mod test;
 
 use std::path::Path;
@@ -41,6 +42,8 @@ usage: cargo xtask <command>
   crash [ROUNDS]  kills the recorder so many times (1,000) under load; nothing is lost, nothing invented
   week [LEAVES]   a simulated week of a million leaves: written, verified, every decision executed again,
                   and tried with a bundle that differs in planted ways; tells the seconds
+  stores [--minutes N] [STORE …]
+                  the recorder against moto, s3s-fs and ceph, with faults, and an outage so long
   dist            a static binary, plugins and the default bundle, in target/dist
   fuzz [SECONDS]  every fuzz target for so long
   deny            licences, bans, sources, withdrawn crates, advisories where they can be fetched;
@@ -83,6 +86,7 @@ fn run(args: &[&str]) -> Result<()> {
         ["crash", rounds] => test::crash(&root, rounds.parse().context("how many rounds?")?),
         ["week"] => test::week(&root, 1_000_000),
         ["week", leaves] => test::week(&root, leaves.parse().context("how many leaves?")?),
+        ["stores", rest @ ..] => stores::run(rest),
         ["dist"] => dist::run(&root),
         ["fuzz"] => fuzz::run(&root, 20, None),
         ["fuzz", seconds] => fuzz::run(&root, seconds.parse().context("how many seconds?")?, None),

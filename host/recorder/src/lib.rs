@@ -37,6 +37,7 @@ mod gathered;
 mod history;
 mod journal;
 mod keys;
+mod lock;
 mod log;
 pub mod objects;
 mod options;
@@ -44,12 +45,14 @@ mod pack;
 mod patient;
 mod pending;
 mod pgframes;
+mod place;
 mod reading;
 mod record;
 mod recorder;
 mod recover;
 mod replay;
 mod requests;
+mod s3;
 mod seal;
 mod segment;
 mod size;
@@ -81,7 +84,8 @@ pub use history::{HistoryError, TakeHistory, history};
 pub use keys::{Day, SegmentKey, parse_timestamp, timestamp};
 pub use objects::StoreError;
 pub use options::{
-    Encryption, Limits, OpenError, RecorderOptions, S3Config, S3Credentials, StoreConfig,
+    Encryption, Limits, OpenError, RecorderOptions, Retention, RetentionMode, S3Config,
+    S3Credentials, StoreConfig, VaultConfig,
 };
 pub use reading::{MAX_RECORD_TEXT, StoredRecord};
 pub use recorder::Recorder;

@@ -1,28 +1,29 @@
-//! The object store behind one small type: a directory or an S3-compatible bucket, with a prefix.
+//! The objects of the evidence, under one key space: what is final in the *vault*, what changes or
+//! may go in the *live* place. Without a vault, one place has both.
+//!
+//! Whatever is read here is checked by who reads it, against a hash or a signature. So where both places
+//! have a key, that of the place where it belongs counts, and nobody is deceived by the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::TryStreamExt;
-use object_store::aws::{AmazonS3Builder, Checksum};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, RetryConfig,
-};
+use object_store::{Error, ObjectStore};
 
-use crate::options::{S3Config, StoreConfig};
+use crate::keys;
+use crate::log::names::{self, Part};
+use crate::options::{StoreConfig, VaultConfig};
+use crate::place::Place;
+use crate::snapshots::Snapshot;
 
-/// Attempts of the store's client within one of ours; the uploader retries above it.
-const CLIENT_RETRIES: usize = 2;
-const CLIENT_RETRY_TIME: Duration = Duration::from_secs(20);
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An object larger than this is not one of ours, so it is not read.
 pub const MAX_OBJECT: u64 = 1 << 30;
+/// How often what was stored is read before it counts as something else.
+const READS: usize = 2;
+/// How long a start waits to hear whether the vault locks what it stores.
+const PROOF_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -45,6 +46,23 @@ pub enum StoreError {
     Conflict(String),
     #[error("{0} was stored, but reads back as something else")]
     NotStored(String),
+    #[error(
+        "the vault does not keep what it stores as recording.vault.retention wants: {0}. Its bucket needs \
+         Object Lock, and Weir the permissions s3:PutObjectRetention and s3:GetObjectRetention"
+    )]
+    NotLocked(String),
+}
+
+impl StoreError {
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Object {
+                source: Error::NotFound { .. },
+                ..
+            }
+        )
+    }
 }
 
 /// A listed object.
@@ -55,207 +73,224 @@ pub struct Listed {
     pub size: u64,
 }
 
-/// A store and its prefix. Cheap to clone.
+/// What was there when an object was stored for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// Something else, which was replaced.
+    Other,
+}
+
+/// The places and their prefixes. Cheap to clone.
 #[derive(Clone)]
 pub struct Objects {
-    inner: Arc<dyn ObjectStore>,
-    prefix: Path,
-    /// Is the whole object read back after it was stored, or only its length asked for?
-    read_back: bool,
+    live: Place,
+    vault: Option<Place>,
+}
+
+/// Does it belong in the vault? Segments, full tiles, kept checkpoints, bundles and plugins never change.
+fn is_final(key: &str) -> bool {
+    let logs = [names::ROOT, names::REGISTRY];
+    let part = logs.iter().find_map(|root| names::parse(root, key));
+    if let Some((_, part)) = part {
+        return match part {
+            Part::Tile(tile) => tile.is_full(),
+            Part::Archived(_) => true,
+            Part::Checkpoint | Part::Vkey => false,
+        };
+    }
+    let below = |root: &str| {
+        key.strip_prefix(root)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let kept = Snapshot::ALL.iter().any(|kind| below(kind.root()));
+    kept || [true, false]
+        .iter()
+        .any(|control| below(keys::root(*control)))
 }
 
 impl Objects {
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        match config {
-            StoreConfig::Directory(dir) => {
-                let wrong = |source| StoreError::Directory {
-                    path: dir.clone(),
-                    source,
-                };
-                crate::disk::private_dir(dir, false).map_err(wrong)?;
-                let local = LocalFileSystem::new_with_prefix(dir)
-                    .map_err(|e| StoreError::Config(e.to_string()))?
-                    .with_fsync(true);
-                Ok(Self::new(Arc::new(local), "", true))
-            }
-            StoreConfig::S3(s3) => {
-                let store = s3_client(s3).map_err(|e| StoreError::Config(e.to_string()))?;
-                Ok(Self::new(store, &s3.prefix, false))
-            }
-        }
+        Self::open_both(config, None)
+    }
+
+    pub fn open_both(live: &StoreConfig, vault: Option<&VaultConfig>) -> Result<Self, StoreError> {
+        let vault = vault
+            .map(|v| Place::open(&v.store, v.retention))
+            .transpose()?;
+        let live = Place::open(live, None)?;
+        Ok(Self { live, vault })
     }
 
     /// Any other store, such as one that fails on purpose.
-    pub fn new(inner: Arc<dyn ObjectStore>, prefix: &str, read_back: bool) -> Self {
+    pub fn new(inner: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         Self {
-            inner,
-            prefix: Path::from(prefix),
-            read_back,
+            live: Place::new(inner, prefix),
+            vault: None,
         }
     }
 
-    fn path(&self, key: &str) -> Path {
-        Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()))
+    /// The same with a vault.
+    pub fn with_vault(self, inner: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self {
+            vault: Some(Place::new(inner, prefix)),
+            ..self
+        }
     }
 
-    /// Stores a content-addressed object once. An equal object under its key is success, so the
-    /// call may be repeated after a lost answer.
+    /// Where the object belongs.
+    fn place(&self, key: &str) -> &Place {
+        match &self.vault {
+            Some(vault) if is_final(key) => vault,
+            _ => &self.live,
+        }
+    }
+
+    /// Where it may be besides: a vault can have come later than the first recordings, and can have gone.
+    fn elsewhere(&self, key: &str) -> Option<&Place> {
+        let vault = self.vault.as_ref()?;
+        Some(if is_final(key) { &self.live } else { vault })
+    }
+
+    /// Does the vault keep what it stores, if that is wanted? An error when it says that it does not; a
+    /// vault that does not answer is asked again before anything is stored there.
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        let Some(vault) = &self.vault else {
+            return Ok(());
+        };
+        let why = match tokio::time::timeout(PROOF_TIME, vault.prove()).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error @ StoreError::NotLocked(_))) => return Err(error),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {PROOF_TIME:?}"),
+        };
+        tracing::error!(
+            %why,
+            "whether the vault locks what it stores cannot be known now; nothing is stored there until \
+             it does, and recordings wait in the spool"
+        );
+        Ok(())
+    }
+
+    /// Stores an object whose key fixes its content. An equal object under its key is success, so the call may
+    /// be repeated after a lost answer. The bytes are read back: a store can answer that it has them
+    /// and have nothing, or only a part.
     pub async fn put_once(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let path = self.path(key);
-        let put = |mode: PutMode| {
-            let options = PutOptions::from(mode);
-            self.inner
-                .put_opts(&path, PutPayload::from_bytes(bytes.clone()), options)
-        };
-        let result = match put(PutMode::Create).await {
-            // The store knows no conditions. The key is the content's hash, so writing it again
-            // changes nothing.
-            Err(Error::NotImplemented { .. }) => put(PutMode::Overwrite).await,
-            other => other,
-        };
-        match result {
-            Ok(_) if !self.read_back => {
-                let head = self.inner.head(&path).await;
-                match head.map_err(failed("asking for", key))?.size == bytes.len() as u64 {
-                    true => Ok(()),
-                    false => Err(StoreError::NotStored(key.to_owned())),
-                }
+        let place = self.place(key);
+        let is_new = place.create(key, &bytes).await?;
+        for _ in 0..READS {
+            if place.get(key).await? == bytes {
+                return Ok(());
             }
-            Ok(_) => match self.get(key).await? == bytes {
-                true => Ok(()),
-                false => Err(StoreError::NotStored(key.to_owned())),
-            },
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
-                match self.get(key).await? == bytes {
-                    true => Ok(()),
-                    false => Err(StoreError::Conflict(key.to_owned())),
-                }
+        }
+        match is_new {
+            true => Err(StoreError::NotStored(key.to_owned())),
+            false => Err(StoreError::Conflict(key.to_owned())),
+        }
+    }
+
+    /// The same where whatever else is there is wrong: it was altered, or cut by the store. It is replaced.
+    pub async fn put_for_good(&self, key: &str, bytes: Bytes) -> Result<Before, StoreError> {
+        match self.put_once(key, bytes.clone()).await {
+            Ok(()) => Ok(Before::Nothing),
+            Err(StoreError::Conflict(_) | StoreError::NotStored(_)) => {
+                tracing::error!(%key, "the store has something else under a key of the evidence");
+                self.put_latest(key, bytes).await?;
+                Ok(Before::Other)
             }
-            Err(source) => Err(failed("storing", key)(source)),
+            Err(error) => Err(error),
         }
     }
 
     /// Stores what replaces what was there. The bytes are read back, since a store can answer that it
     /// has them and keep what it had.
     pub async fn put_latest(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let payload = PutPayload::from_bytes(bytes.clone());
-        let put = self.inner.put(&self.path(key), payload).await;
-        put.map_err(failed("storing", key))?;
-        match self.get(key).await? == bytes {
+        let place = self.place(key);
+        place.replace(key, &bytes).await?;
+        match place.get(key).await? == bytes {
             true => Ok(()),
             false => Err(StoreError::NotStored(key.to_owned())),
         }
     }
 
     pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
-        let removed = self.inner.delete(&self.path(key)).await;
-        removed.map_err(failed("removing", key))
+        self.place(key).remove(key).await
     }
 
     /// What is there, or None if nothing is.
     pub async fn find(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match self.get(key).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(StoreError::Object {
-                source: Error::NotFound { .. },
-                ..
-            }) => Ok(None),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let got = self.inner.get(&self.path(key)).await;
-        let got = got.map_err(failed("reading", key))?;
-        if got.meta.size > MAX_OBJECT {
-            return Err(StoreError::TooLarge {
-                key: key.to_owned(),
-                size: got.meta.size,
-            });
+        match (self.place(key).get(key).await, self.elsewhere(key)) {
+            (Err(error), Some(elsewhere)) if error.is_missing() => elsewhere.get(key).await,
+            (got, _) => got,
         }
-        got.bytes().await.map_err(failed("reading", key))
     }
 
     /// Every object below `prefix`, sorted by key.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let below = self.path(prefix);
-        let skip = self.prefix.parts().count();
-        let mut out: Vec<Listed> = self
-            .inner
-            .list(Some(&below))
-            .map_ok(|meta| Listed {
-                key: Path::from_iter(meta.location.parts().skip(skip)).to_string(),
-                size: meta.size,
-            })
-            .try_collect()
-            .await
-            .map_err(failed("listing", prefix))?;
-        out.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(out)
+        let mut all = BTreeMap::new();
+        for place in self.places() {
+            for listed in place.list(prefix).await? {
+                let belongs = std::ptr::eq(place, self.place(&listed.key));
+                if belongs || !all.contains_key(&listed.key) {
+                    all.insert(listed.key, listed.size);
+                }
+            }
+        }
+        let listed = all.into_iter().map(|(key, size)| Listed { key, size });
+        Ok(listed.collect())
     }
 
     /// The names directly below `prefix`, as if it were a directory.
     pub async fn children(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let below = self.path(prefix);
-        let listed = self.inner.list_with_delimiter(Some(&below)).await;
-        let listed = listed.map_err(failed("listing", prefix))?;
-        let mut out: Vec<String> = listed
-            .common_prefixes
-            .iter()
-            .filter_map(|p| p.filename().map(str::to_owned))
-            .collect();
-        out.sort();
-        Ok(out)
-    }
-}
-
-fn failed(action: &'static str, key: &str) -> impl FnOnce(Error) -> StoreError {
-    let key = key.to_owned();
-    move |source| StoreError::Object {
-        action,
-        key,
-        source,
-    }
-}
-
-fn s3_client(s3: &S3Config) -> Result<Arc<dyn ObjectStore>, Error> {
-    let client = ClientOptions::new()
-        .with_timeout(CLIENT_TIMEOUT)
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_allow_http(s3.allow_http);
-    let retry = RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: CLIENT_RETRIES,
-        retry_timeout: CLIENT_RETRY_TIME,
-    };
-    let region = if s3.region.is_empty() {
-        "us-east-1"
-    } else {
-        &s3.region
-    };
-    // Only without credentials in the configuration may the environment be asked.
-    let mut builder = match &s3.credentials {
-        None => AmazonS3Builder::from_env(),
-        Some(c) => {
-            let builder = AmazonS3Builder::new()
-                .with_access_key_id(&c.access_key_id)
-                .with_secret_access_key(&c.secret_access_key);
-            match &c.session_token {
-                None => builder,
-                Some(token) => builder.with_token(token),
-            }
+        let mut all = BTreeSet::new();
+        for place in self.places() {
+            all.extend(place.children(prefix).await?);
         }
-    };
-    builder = builder
-        .with_bucket_name(&s3.bucket)
-        .with_region(region)
-        .with_virtual_hosted_style_request(s3.virtual_hosted_style)
-        .with_checksum_algorithm(Checksum::SHA256)
-        .with_client_options(client)
-        .with_allow_http(s3.allow_http)
-        .with_retry(retry);
-    if let Some(endpoint) = &s3.endpoint {
-        builder = builder.with_endpoint(endpoint);
+        Ok(all.into_iter().collect())
     }
-    Ok(Arc::new(builder.build()?))
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.live).chain(&self.vault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_final_goes_to_the_vault() {
+        let log = "log/01900000-0000-7000-8000-000000000000";
+        for key in [
+            "rec/2026/11/26/01900000-0000-7000-8000-000000000000/000000-00.rec",
+            "ctl/2026/11/26/x",
+            &format!("{log}/tile/entries/x001/000"),
+            &format!("{log}/tile/0/000"),
+            &format!("{log}/tile/1/000"),
+            &format!("{log}/checkpoints/000000000256"),
+            "registry/01900000-0000-7000-8000-000000000000/tile/0/000",
+        ] {
+            assert!(is_final(key), "{key}");
+        }
+        for key in [
+            &format!("{log}/checkpoint"),
+            &format!("{log}/vkey"),
+            &format!("{log}/tile/entries/000.p/7"),
+            &format!("{log}/tile/1/000.p/1"),
+            "keys/2026/x",
+            "records/x",
+            "rec",
+            "",
+        ] {
+            assert!(!is_final(key), "{key}");
+        }
+    }
 }

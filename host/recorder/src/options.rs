@@ -18,6 +18,8 @@ pub struct RecorderOptions {
     /// The write-ahead log and the segments that are not stored yet. One process at a time.
     pub spool_dir: PathBuf,
     pub store: StoreConfig,
+    /// Where what is final goes instead.
+    pub vault: Option<VaultConfig>,
     pub limits: Limits,
     pub log: LogOptions,
     pub encryption: Encryption,
@@ -41,6 +43,7 @@ impl RecorderOptions {
             spool_dir,
             store,
             encryption: Encryption::default(),
+            vault: None,
             limits: Limits::default(),
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
             follower: None,
@@ -186,7 +189,40 @@ impl Limits {
     }
 }
 
-/// Where sealed segments go.
+/// A second place, for what is final: sealed segments, full tiles, kept checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaultConfig {
+    pub store: StoreConfig,
+    /// None: as long as the bucket says, or nobody removes it.
+    pub retention: Option<Retention>,
+}
+
+/// How long, and how strictly, a vault keeps each object (S3 Object Lock).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub mode: RetentionMode,
+    /// From when it is stored, at least.
+    pub days: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetentionMode {
+    /// Who has a special permission may remove an object before its time.
+    Governance,
+    /// Nobody may.
+    Compliance,
+}
+
+impl RetentionMode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+}
+
+/// Where recordings go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreConfig {
     /// A directory on this machine; made if it is missing.

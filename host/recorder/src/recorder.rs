@@ -108,7 +108,7 @@ const WITNESS_GRACE: Duration = Duration::from_secs(5);
 impl Recorder {
     /// Locks the spool, recovers what the last process left, and starts.
     pub async fn open(options: RecorderOptions) -> Result<(Self, RecoveryReport), OpenError> {
-        let objects = Objects::open(&options.store)?;
+        let objects = Objects::open_both(&options.store, options.vault.as_ref())?;
         Self::open_with(options, objects, Arc::new(RealDisk)).await
     }
 
@@ -119,6 +119,7 @@ impl Recorder {
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         options.limits.check()?;
+        objects.prove().await?;
         let of_log = objects.clone();
         let started = tokio::task::spawn_blocking(move || start(options, disk, of_log))
             .await

@@ -14,7 +14,7 @@ use crate::crypt::read::{KeyLoss, ReadKeys};
 use crate::crypt::wrap::KeyWrap;
 use crate::keys::{self, Day, SegmentKey};
 use crate::objects::{Listed, Objects, StoreError};
-use crate::options::{S3Config, StoreConfig};
+use crate::options::{S3Config, StoreConfig, VaultConfig};
 use crate::segment::{Segment, SegmentError};
 
 /// A range of days longer than this is listed as a whole.
@@ -98,13 +98,25 @@ pub enum ReadError {
 impl Store {
     /// A directory must be there: a misspelt one is not an empty store.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        if let StoreConfig::Directory(path) = config {
-            std::fs::read_dir(path).map_err(|source| StoreError::Directory {
-                path: path.clone(),
-                source,
-            })?;
+        Self::open_both(config, None)
+    }
+
+    /// The same with a vault beside it; both are read as one.
+    pub fn open_both(live: &StoreConfig, vault: Option<&StoreConfig>) -> Result<Self, StoreError> {
+        for config in std::iter::once(live).chain(vault) {
+            if let StoreConfig::Directory(path) = config {
+                std::fs::read_dir(path).map_err(|source| StoreError::Directory {
+                    path: path.clone(),
+                    source,
+                })?;
+            }
         }
-        Ok(Self::new(Objects::open(config)?))
+        // Nothing is stored, so nothing needs a lock.
+        let vault = vault.map(|store| VaultConfig {
+            store: store.clone(),
+            retention: None,
+        });
+        Ok(Self::new(Objects::open_both(live, vault.as_ref())?))
     }
 
     pub fn new(objects: Objects) -> Self {

@@ -15,7 +15,7 @@ use crate::crypt::container;
 use crate::crypt::files::{KeyFiles, UploadError};
 use crate::doc::GapDoc;
 use crate::keys::SegmentKey;
-use crate::objects::Objects;
+use crate::objects::{Before, Objects};
 use crate::pending::{Pending, ReadError};
 use crate::record::{Kind, NewRecord};
 use crate::state::State;
@@ -60,7 +60,7 @@ impl Uploader {
     async fn store_keys(&self, mut left: Vec<Uuid>) {
         let limit = self.state.limits.upload_timeout;
         while let Some(stream) = left.pop() {
-            let stored = tokio::time::timeout(limit, self.keys.store(&self.objects, stream)).await;
+            let stored = tokio::time::timeout(limit, self.store_key(stream)).await;
             if let Ok(Ok(())) = stored {
                 continue;
             }
@@ -119,8 +119,12 @@ impl Uploader {
         let limit = self.state.limits.upload_timeout;
         let stored = tokio::time::timeout(limit, self.put(&key, &name, bytes)).await;
         let error = match stored {
-            Ok(Ok(())) => {
+            Ok(Ok(before)) => {
                 self.pending.stored(&key);
+                if before == Before::Other {
+                    let what = format!("{key} had other content in the store, and was replaced");
+                    self.gap(what, Some(key.file_name()));
+                }
                 let counters = &self.state.counters;
                 counters.stored.fetch_add(1, Ordering::Relaxed);
                 return true;
@@ -135,20 +139,32 @@ impl Uploader {
     }
 
     /// The stream's key first: a segment without it would be lost with the spool.
-    async fn put(&self, key: &SegmentKey, name: &str, bytes: Bytes) -> Result<(), UploadError> {
+    async fn put(&self, key: &SegmentKey, name: &str, bytes: Bytes) -> Result<Before, UploadError> {
         if container::is_sealed(&bytes) {
-            self.keys.store(&self.objects, key.stream).await?;
+            self.store_key(key.stream).await?;
         }
-        Ok(self.objects.put_once(name, bytes).await?)
+        Ok(self.objects.put_for_good(name, bytes).await?)
+    }
+
+    async fn store_key(&self, stream: Uuid) -> Result<(), UploadError> {
+        if self.keys.store(&self.objects, stream).await? == Before::Other {
+            let what =
+                format!("the key of {stream} had other content in the store, and was replaced");
+            self.gap(what, None);
+        }
+        Ok(())
     }
 
     fn damaged(&self, key: &SegmentKey, error: &ReadError) -> bool {
         tracing::error!(%key, %error, "a waiting segment is damaged; it is put aside");
         self.pending.quarantine(key);
-        let gap = GapDoc {
-            what: format!("the waiting segment {key} is damaged: {error}"),
-            file: Some(key.file_name()),
-        };
+        let what = format!("the waiting segment {key} is damaged: {error}");
+        self.gap(what, Some(key.file_name()));
+        true
+    }
+
+    fn gap(&self, what: String, file: Option<String>) {
+        let gap = GapDoc { what, file };
         if let Ok(body) = convert::json(&gap) {
             self.state.post(NewRecord {
                 kind: Kind::Gap,
@@ -159,6 +175,5 @@ impl Uploader {
                 packed: None,
             });
         }
-        true
     }
 }

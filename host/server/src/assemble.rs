@@ -19,8 +19,8 @@ use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
 use recorder::objects::Objects;
 use recorder::{
-    Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, S3Config, S3Credentials,
-    Snapshot, Store, StoreConfig,
+    Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, Retention, RetentionMode,
+    S3Config, S3Credentials, Snapshot, Store, StoreConfig, VaultConfig,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use crate::adapters::{
     read_older,
 };
 use crate::config::{
-    self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles,
+    self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
 };
 use crate::data_dir;
 
@@ -451,7 +451,9 @@ pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig
                     secret_access_key: expose(secret),
                     session_token: None,
                 }),
-                _ => bail!("recording.store.s3: name both access_key_id and secret_access_key"),
+                _ => bail!(
+                    "the bucket {bucket} of [recording]: name both access_key_id and secret_access_key"
+                ),
             };
             StoreConfig::S3(S3Config {
                 bucket: bucket.clone(),
@@ -464,6 +466,24 @@ pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig
             })
         }
     })
+}
+
+/// The vault beside it, if there is one.
+pub(crate) fn vault_config(vault: Option<&Vault>) -> anyhow::Result<Option<VaultConfig>> {
+    let Some(vault) = vault else {
+        return Ok(None);
+    };
+    let mode = |compliance| match compliance {
+        true => RetentionMode::Compliance,
+        false => RetentionMode::Governance,
+    };
+    Ok(Some(VaultConfig {
+        store: store_config(&vault.store)?,
+        retention: vault.retention.map(|retention| Retention {
+            mode: mode(retention.compliance),
+            days: retention.days,
+        }),
+    }))
 }
 
 /// The transparency log of the recordings, for the recorder and for whoever checks it.
@@ -498,6 +518,7 @@ pub(crate) fn encryption(recording: &Recording) -> anyhow::Result<Encryption> {
 fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
     let recording = &config.recording;
     let mut options = RecorderOptions::new(&recording.spool_dir, store_config(&recording.store)?);
+    options.vault = vault_config(recording.vault.as_ref())?;
     options.log = log_options(recording);
     options.encryption = encryption(recording)?;
     options.limits.spool_bytes = recording.spool_limit;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::crypt::key::{self, KeyDoc, object_name};
 use crate::disk::Disk;
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Before, Objects, StoreError};
 
 const SUFFIX: &str = ".key";
 
@@ -93,41 +93,35 @@ impl KeyFiles {
         }
     }
 
-    /// Has the store have the key of this stream.
-    pub async fn store(&self, objects: &Objects, stream: Uuid) -> Result<(), UploadError> {
+    /// Has the store have the key of this stream; tells what was there.
+    pub async fn store(&self, objects: &Objects, stream: Uuid) -> Result<Before, UploadError> {
         let id = stream.as_u128();
         if self.files.lock().get(&id).is_some_and(|p| p.stored) {
-            return Ok(());
+            return Ok(Before::Nothing);
         }
         let name = object_name(stream);
         let bytes = match std::fs::read(self.path(id)) {
             Ok(bytes) => Bytes::from(bytes),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return match objects.find(&name).await? {
-                    Some(_) => Ok(()),
+                    Some(_) => Ok(Before::Nothing),
                     None => Err(UploadError::Missing(stream)),
                 };
             }
             Err(source) => return Err(UploadError::Spool { stream, source }),
         };
-        match objects.put_once(&name, bytes.clone()).await {
-            // The name is no secret, so somebody may have been first; ours is the one that was used.
-            Err(StoreError::Conflict(_) | StoreError::NotStored(_)) => {
-                tracing::error!(key = %name, "the store has something else in a key's place; it is replaced");
-                objects.put_latest(&name, bytes).await?;
-            }
-            other => other?,
-        }
+        // The name is no secret, so somebody may have been first; ours is the one that was used.
+        let before = objects.put_for_good(&name, bytes).await?;
         let mut files = self.files.lock();
         let Some(progress) = files.get_mut(&id) else {
-            return Ok(());
+            return Ok(before);
         };
         progress.stored = true;
         if progress.over {
             files.remove(&id);
             self.remove(id);
         }
-        Ok(())
+        Ok(before)
     }
 
     /// Keys that the store may not have.

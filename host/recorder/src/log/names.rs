@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::log::spool::BUNDLE;
+
 /// The directory of all logs.
 pub const ROOT: &str = "log";
 /// The directory of all registries.
@@ -63,6 +65,18 @@ pub enum Part {
     Vkey,
     Archived(u64),
     Tile(tlog::Tile),
+}
+
+/// How many leaves a tree has at least that has this tile.
+pub fn end_of(tile: &tlog::Tile) -> u64 {
+    let level = match tile.kind {
+        tlog::Kind::Entries => 0,
+        tlog::Kind::Level(level) => level,
+    };
+    let below = BUNDLE.saturating_pow(u32::from(level));
+    let end = tile.index.saturating_mul(BUNDLE);
+    let end = end.saturating_add(u64::from(tile.width));
+    end.saturating_mul(below)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::log::names;
 use crate::log::registry::{Registry, RegistryError};
 use crate::log::sequence::{Shared, Snapshot};
 use crate::log::spool::{self, BUNDLE, CHUNK, Cursor, Stored};
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Before, Objects, StoreError};
 use crate::record::NewRecord;
 use crate::state::State;
 
@@ -409,25 +409,18 @@ impl Publisher {
     /// What belongs under a log's key is fixed by what was signed. So whatever else is there was altered, or
     /// cut by the store: it is replaced, and told of.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), PublishError> {
-        let stored = self
-            .limited(self.objects.put_once(key, bytes.clone()))
-            .await;
-        let altered = match stored {
-            Err(PublishError::Store(StoreError::Conflict(key) | StoreError::NotStored(key))) => key,
-            other => return other,
-        };
-        tracing::error!(key = %altered, "the store has something else under a key of the log");
-        self.limited(self.objects.put_latest(key, bytes)).await?;
-        self.gap(format!(
-            "{altered} had other content in the store, and was replaced"
-        ));
+        if self.limited(self.objects.put_for_good(key, bytes)).await? == Before::Other {
+            self.gap(format!(
+                "{key} had other content in the store, and was replaced"
+            ));
+        }
         Ok(())
     }
 
-    async fn limited(
+    async fn limited<T>(
         &self,
-        call: impl Future<Output = Result<(), StoreError>>,
-    ) -> Result<(), PublishError> {
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, PublishError> {
         let limit = self.state.limits.upload_timeout;
         match tokio::time::timeout(limit, call).await {
             Ok(answer) => Ok(answer?),

@@ -12,7 +12,7 @@ use crate::log::check::{
     CheckedLog, CheckedRegistry, Erasure, KeptCheckpoint, LogFinding, Logs, Registered, TrustedKey,
 };
 use crate::log::leaf::{Leaf, body_hash};
-use crate::log::names::{self, Part};
+use crate::log::names::{self, Part, end_of};
 use crate::log::spool::{BUNDLE, Cursor, Waiting};
 use crate::objects::{Objects, StoreError};
 
@@ -588,16 +588,4 @@ impl<'a> Reader<'a> {
         let log = self.log;
         self.wrong(LogFinding::Leaf { log, leaf, why });
     }
-}
-
-/// How many leaves a tree has at least that has this tile.
-fn end_of(tile: &Tile) -> u64 {
-    let level = match tile.kind {
-        Kind::Entries => 0,
-        Kind::Level(level) => level,
-    };
-    let below = BUNDLE.saturating_pow(u32::from(level));
-    let end = tile.index.saturating_mul(BUNDLE);
-    let end = end.saturating_add(u64::from(tile.width));
-    end.saturating_mul(below)
 }

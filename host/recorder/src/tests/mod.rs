@@ -17,6 +17,8 @@ mod registry;
 mod round_trip;
 mod snapshots;
 mod store;
+mod stores;
 pub mod support;
 mod tamper;
 mod wal;
+mod witness;

@@ -84,7 +84,7 @@ async fn a_store_that_is_away_gets_it_later() {
     let recorder = open(&dir, &store, 64 << 20).await;
     assert!(recorder.flush(SHORT).await);
     assert_eq!(spooled(&dir), 0);
-    let reader = Store::new(Objects::new(store, "some/prefix", false));
+    let reader = Store::new(Objects::new(store, "some/prefix"));
     assert!(reader.snapshot(BUNDLE, &digest).await.unwrap().is_some());
     recorder.shutdown(SHORT).await;
 }
@@ -101,7 +101,7 @@ async fn what_was_altered_in_the_spool_is_never_stored() {
     std::fs::write(&file, b"a bungle").unwrap();
     store.set(Mood::Well);
     assert!(recorder.flush(SHORT).await, "nothing waits for it for ever");
-    let reader = Store::new(Objects::new(store.clone(), "some/prefix", false));
+    let reader = Store::new(Objects::new(store.clone(), "some/prefix"));
     assert!(reader.snapshot(BUNDLE, &digest).await.unwrap().is_none());
     let aside = dir
         .spool()

@@ -13,7 +13,7 @@ use recorder::{
 };
 
 use super::decisions::{self, WindowArgs};
-use crate::assemble::{encryption, log_options, store_config};
+use crate::assemble::{encryption, log_options, store_config, vault_config};
 use crate::config::Config;
 
 /// Where the recordings are.
@@ -25,6 +25,9 @@ pub(super) struct Place {
     /// A directory, or s3://bucket/prefix?region=…&endpoint=… with the environment's credentials.
     #[arg(long)]
     store: Option<StoreConfig>,
+    /// Where what is final is, if that is a place of its own; as --store.
+    #[arg(long, requires = "store")]
+    vault: Option<StoreConfig>,
     /// A key that wraps the keys of recordings, in a file; may be given more than once. With a
     /// configuration, its own are known.
     #[arg(long = "key-file", value_name = "FILE")]
@@ -34,11 +37,14 @@ pub(super) struct Place {
 impl Place {
     /// Keys may wait in the spool, too.
     pub(super) fn open(self, spool: Option<&Path>) -> anyhow::Result<(Store, Option<Config>)> {
-        let (store, config) = match (self.store, self.config) {
-            (Some(store), _) => (store, None),
+        let (store, vault, config) = match (self.store, self.config) {
+            (Some(store), _) => (store, self.vault, None),
             (None, Some(path)) => {
                 let config = Config::load(&path)?;
-                (store_config(&config.recording.store)?, Some(config))
+                let recording = &config.recording;
+                let vault = vault_config(recording.vault.as_ref())?;
+                let store = store_config(&recording.store)?;
+                (store, vault.map(|vault| vault.store), Some(config))
             }
             (None, None) => anyhow::bail!("name the recordings with --store or --config"),
         };
@@ -54,7 +60,7 @@ impl Place {
         let known = config.as_ref().map(|c| c.recording.spool_dir.clone());
         let known = known.filter(|dir| dir.exists());
         let spool = spool.map(Path::to_path_buf).or(known);
-        let store = Store::open(&store).context("the store of recordings")?;
+        let store = Store::open_both(&store, vault.as_ref()).context("the store of recordings")?;
         Ok((store.with_keys(wrap, spool), config))
     }
 }

@@ -7,7 +7,7 @@ mod upstream;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -20,13 +20,13 @@ use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
 use super::raw::{
-    RawApi, RawAudit, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawWebhook,
-    RawWitness,
+    RawApi, RawAudit, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawVault,
+    RawWebhook, RawWitness,
 };
 use super::secret::{RawSecret, Secret};
 use super::{
     Api, Approvals, Audit, Config, Log, LogFormat, Plugin, PluginLimits, Recording, RecordingStore,
-    Required, Webhook,
+    Required, Retention, Vault, Webhook,
 };
 
 impl RawConfig {
@@ -199,30 +199,24 @@ fn api(r: &mut Report<'_>, raw: RawApi, base: &Path) -> Api {
     }
 }
 
+/// The longest retention, 100 years: nothing could shorten a mistake.
+const MAX_RETENTION_DAYS: u64 = 36_500;
+
 fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path) -> Recording {
     let store = match raw.store {
         None => RecordingStore::Dir(data_dir.join("recordings")),
         Some(store) => {
             let span = store.span();
-            match store.into_inner() {
-                RawStore {
-                    dir: Some(dir),
-                    s3: None,
-                } => RecordingStore::Dir(base.join(dir)),
-                RawStore {
-                    dir: None,
-                    s3: Some(s3),
-                } => s3_store(r, s3, span, base),
-                _ => {
-                    r.add("recording.store", span, "name either dir or s3");
-                    RecordingStore::Dir(data_dir.join("recordings"))
-                }
-            }
+            let RawStore { dir, s3 } = store.into_inner();
+            let place = recording_place(r, "recording.store", dir, s3, span, base);
+            place.unwrap_or_else(|| RecordingStore::Dir(data_dir.join("recordings")))
         }
     };
+    let vault = raw.vault.and_then(|vault| recording_vault(r, vault, base));
     Recording {
         spool_dir: data_dir.join("spool"),
         store,
+        vault,
         spool_limit: raw.spool_limit_bytes.map_or(4 << 30, |v| {
             within(r, "recording.spool_limit_bytes", v, 1 << 20, 1 << 50)
         }),
@@ -295,6 +289,59 @@ fn wrap_keys(r: &mut Report<'_>, raw: Vec<Spanned<RawSecret>>, base: &Path) -> V
     keys
 }
 
+fn recording_place(
+    r: &mut Report<'_>,
+    key: &str,
+    dir: Option<PathBuf>,
+    s3: Option<RawS3>,
+    span: std::ops::Range<usize>,
+    base: &Path,
+) -> Option<RecordingStore> {
+    match (dir, s3) {
+        (Some(dir), None) => Some(RecordingStore::Dir(base.join(dir))),
+        (None, Some(s3)) => Some(s3_store(r, key, s3, span, base)),
+        _ => {
+            r.add(key, span, "name either dir or s3");
+            None
+        }
+    }
+}
+
+fn recording_vault(r: &mut Report<'_>, vault: Spanned<RawVault>, base: &Path) -> Option<Vault> {
+    let span = vault.span();
+    let RawVault { dir, s3, retention } = vault.into_inner();
+    if let (Some(_), Some(_)) = (&dir, &retention) {
+        let what =
+            "a directory cannot lock what it keeps: leave retention out, or name a bucket (s3)";
+        r.add("recording.vault.retention", span.clone(), what);
+    }
+    let store = recording_place(r, "recording.vault", dir, s3, span, base)?;
+    let retention = retention.map(|raw| {
+        let days = within(
+            r,
+            "recording.vault.retention.days",
+            raw.days,
+            1,
+            MAX_RETENTION_DAYS,
+        );
+        let compliance = match raw.mode.as_ref().as_str() {
+            "compliance" => true,
+            "governance" => false,
+            _ => {
+                let what =
+                    "governance (a special permission may shorten it) or compliance (nobody can)";
+                r.add("recording.vault.retention.mode", raw.mode.span(), what);
+                false
+            }
+        };
+        Retention {
+            compliance,
+            days: u32::try_from(days).unwrap_or(u32::MAX),
+        }
+    });
+    Some(Vault { store, retention })
+}
+
 /// The name of a key in C2SP signed-note, with room for what makes it one log's.
 fn log_name(r: &mut Report<'_>, name: Spanned<String>) -> String {
     let span = name.span();
@@ -309,6 +356,7 @@ fn log_name(r: &mut Report<'_>, name: Spanned<String>) -> String {
 
 fn s3_store(
     r: &mut Report<'_>,
+    place: &str,
     s3: RawS3,
     span: std::ops::Range<usize>,
     base: &Path,
@@ -317,7 +365,7 @@ fn s3_store(
         raw.and_then(|raw| match raw.resolve(base) {
             Ok(secret) => Some(secret),
             Err(message) => {
-                r.add(&format!("recording.store.s3.{key}"), span.clone(), message);
+                r.add(&format!("{place}.s3.{key}"), span.clone(), message);
                 None
             }
         })

@@ -175,10 +175,26 @@ pub enum RecordingStore {
     },
 }
 
+/// Where what is final is recorded, apart from the rest.
+#[derive(Debug)]
+pub struct Vault {
+    pub store: RecordingStore,
+    pub retention: Option<Retention>,
+}
+
+/// How a vault locks what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Nobody may shorten it; otherwise somebody with a special permission may.
+    pub compliance: bool,
+    pub days: u32,
+}
+
 #[derive(Debug)]
 pub struct Recording {
     pub spool_dir: PathBuf,
     pub store: RecordingStore,
+    pub vault: Option<Vault>,
     pub spool_limit: u64,
     pub segment_bytes: u64,
     pub segment_age: Duration,

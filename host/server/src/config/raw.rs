@@ -237,6 +237,7 @@ pub(super) struct RawActor {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRecording {
     pub(super) store: Option<Spanned<RawStore>>,
+    pub(super) vault: Option<Spanned<RawVault>>,
     pub(super) spool_limit_bytes: Option<Spanned<u64>>,
     pub(super) segment_bytes: Option<Spanned<u64>>,
     pub(super) segment_seconds: Option<Spanned<u64>>,
@@ -260,6 +261,21 @@ pub(super) struct RawWitness {
 pub(super) struct RawStore {
     pub(super) dir: Option<PathBuf>,
     pub(super) s3: Option<RawS3>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawVault {
+    pub(super) dir: Option<PathBuf>,
+    pub(super) s3: Option<RawS3>,
+    pub(super) retention: Option<RawRetention>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRetention {
+    pub(super) mode: Spanned<String>,
+    pub(super) days: Spanned<u64>,
 }
 
 #[derive(Deserialize)]

@@ -379,3 +379,42 @@ fn every_error_is_reported_at_once() {
         .replace("\"disable\"", "\"off\"");
     assert_eq!(parse(&bad).unwrap_err().0.len(), 2);
 }
+
+#[test]
+fn a_vault_is_a_place_of_its_own() {
+    let vault = |of: &str| parse(&format!("{GOOD}\n[recording.vault]\n{of}"));
+    let config = vault("dir = \"v\"").unwrap();
+    let vault_of = config.recording.vault.unwrap();
+    assert!(matches!(vault_of.store, RecordingStore::Dir(_)) && vault_of.retention.is_none());
+    let bucket = "s3 = { bucket = \"b\" }\n";
+    let kept = "retention = { mode = \"compliance\", days = 400 }";
+    let config = vault(&format!("{bucket}{kept}")).unwrap();
+    let retention = config.recording.vault.and_then(|v| v.retention).unwrap();
+    assert_eq!((retention.compliance, retention.days), (true, 400));
+    for (wrong, expect) in [
+        ("", "weir.toml:21: recording.vault: name either dir or s3"),
+        (
+            &format!("dir = \"v\"\n{kept}"),
+            "recording.vault.retention: a directory cannot lock",
+        ),
+        (
+            &format!("{bucket}retention = {{ mode = \"strict\", days = 1 }}"),
+            "weir.toml:23: recording.vault.retention.mode: governance",
+        ),
+        (
+            &format!("{bucket}retention = {{ mode = \"governance\", days = 0 }}"),
+            "weir.toml:23: recording.vault.retention.days: 0 is not between 1 and 36500",
+        ),
+        (
+            &format!("{bucket}retention = {{ days = 1 }}"),
+            "missing field `mode`",
+        ),
+        (
+            "s3 = { bucket = \"b\", access_key_id = { env = \"WEIR_NOT_SET\" } }",
+            "recording.vault.s3.access_key_id",
+        ),
+    ] {
+        let errors = vault(wrong).expect_err(wrong).to_string();
+        assert!(errors.contains(expect), "{wrong}: {errors}");
+    }
+}

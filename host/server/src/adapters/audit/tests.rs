@@ -64,17 +64,20 @@ fn session() -> StartDoc {
 fn action(text: &str, parsed: bool, column: &str) -> ActionDoc {
     let relation = RelationDoc {
         name: "public.Users".into(),
+        path: vec![],
         labels: vec!["pii".into()],
     };
     let access = |resource: &str, flags: &[&str]| AccessDoc {
         action: "postgres:select".into(),
         kind: "PgTable".into(),
         resource: resource.into(),
+        path: vec![],
         target: None,
         labels: vec!["pii".into()],
         flags: flags.iter().map(|f| (*f).to_owned()).collect(),
     };
     ActionDoc {
+        basis: None,
         facts: FactsDoc::Sql(SqlDoc {
             text: text.into(),
             runs: vec![NamedDoc {
@@ -107,6 +110,8 @@ fn action(text: &str, parsed: bool, column: &str) -> ActionDoc {
             access(&format!("shop.public.{SECRET}"), &["unknown"]),
         ],
         risk: RiskDoc {
+            set: None,
+            fleeting: false,
             score: 70,
             labels: vec!["bulk-read".into()],
             findings: vec![FindingDoc {

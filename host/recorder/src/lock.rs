@@ -1,0 +1,216 @@
+//! Object Lock: every object of a vault is stored with a retention, and the vault has to show that it
+//! keeps to it.
+//!
+//! The headers that say how long belong to a client, so a client is good for a while and then made anew.
+//! Each new one stores a small probe first and asks the store how long it keeps that. Nothing else is stored
+//! through a client without this proof: a store without Object Lock can take the headers and do nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use object_store::aws::AmazonS3;
+use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::path::Path;
+use object_store::signer::{Method, Signer};
+use object_store::{Error, HeaderMap, HeaderValue, ObjectStore, PutMode, PutOptions, PutPayload};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::convert;
+use crate::keys::timestamp;
+use crate::objects::StoreError;
+use crate::options::{Retention, S3Config};
+use crate::place::failed;
+use crate::s3;
+
+/// A client writes for so long. What it stores last is kept as long as is wanted all the same.
+const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
+const SPARE: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Where the probes are.
+const PROBES: &str = "probes";
+/// How long the signature of a question is good.
+const ASK_TIME: Duration = Duration::from_secs(60);
+const MODE: &str = "x-amz-object-lock-mode";
+const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+/// Some stores want to be told that there is a checksum before they lock anything.
+const CHECKSUM: &str = "x-amz-sdk-checksum-algorithm";
+
+pub struct Lock {
+    s3: S3Config,
+    retention: Retention,
+    /// Whoever needs the next one waits while it is proved, so that it is proved once.
+    now: Mutex<Option<Arc<Writer>>>,
+}
+
+/// A client that has shown that what it stores is locked.
+pub struct Writer {
+    client: Arc<AmazonS3>,
+    made: SystemTime,
+    /// Is a condition kept where there are versions?
+    pub keeps_conditions: bool,
+}
+
+impl Writer {
+    pub async fn put(&self, path: &Path, bytes: &Bytes, mode: PutMode) -> Result<(), Error> {
+        let payload = PutPayload::from_bytes(bytes.clone());
+        let put = self.client.put_opts(path, payload, PutOptions::from(mode));
+        put.await.map(drop)
+    }
+
+    /// Neither when it is old nor when the clock has gone back since.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        now.duration_since(self.made)
+            .is_ok_and(|age| age < RENEW_EVERY)
+    }
+}
+
+/// Until when, for a client that is made now. Stores take no signature of a clock that is a quarter of an hour
+/// off, so theirs and ours do not differ by more.
+fn until(now: SystemTime, retention: Retention) -> SystemTime {
+    now + DAY * retention.days + SPARE
+}
+
+/// To the second, as S3 writes it.
+fn text(at: SystemTime) -> String {
+    let text = timestamp(convert::ns(at));
+    let (seconds, _) = text.split_once('.').unwrap_or((&text, ""));
+    format!("{seconds}Z")
+}
+
+impl Lock {
+    pub fn new(s3: &S3Config, retention: Retention) -> Self {
+        Self {
+            s3: s3.clone(),
+            retention,
+            now: Mutex::new(None),
+        }
+    }
+
+    pub async fn writer(&self) -> Result<Arc<Writer>, StoreError> {
+        let mut now = self.now.lock().await;
+        let time = SystemTime::now();
+        if let Some(writer) = now.as_ref().filter(|writer| writer.is_fresh(time)) {
+            return Ok(writer.clone());
+        }
+        let writer = Arc::new(self.prove(time).await?);
+        *now = Some(writer.clone());
+        Ok(writer)
+    }
+
+    async fn prove(&self, made: SystemTime) -> Result<Writer, StoreError> {
+        let mode = self.retention.mode.name();
+        let wanted = text(until(made, self.retention));
+        let client = self.client(mode, &wanted)?;
+        let path = Path::from(format!("{}/{PROBES}/{}", self.s3.prefix, Uuid::now_v7()));
+        let mut writer = Writer {
+            client,
+            made,
+            keeps_conditions: true,
+        };
+        let body = Bytes::from(format!("stored to see that it is kept until {wanted}\n"));
+        let stored = writer.put(&path, &body, PutMode::Create).await;
+        stored.map_err(|error| match is_refusal(&error) {
+            true => StoreError::NotLocked(error.to_string()),
+            false => failed("storing", path.as_ref())(error),
+        })?;
+        let headers = self.ask(&writer.client, &path).await?;
+        let header = |name| {
+            headers
+                .get(name)
+                .and_then(|v: &HeaderValue| v.to_str().ok())
+        };
+        let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
+        // The same zone and spelling up to the seconds, which is as far as they are compared.
+        let long_enough = kept.get(..19) >= wanted.get(..19) && kept.ends_with('Z');
+        if !has.eq_ignore_ascii_case(mode) || !long_enough {
+            return Err(StoreError::NotLocked(format!(
+                "{path} should be kept until {wanted} ({mode}); the store answers with mode {has} until \
+                 {kept:?}"
+            )));
+        }
+        let again = writer.put(&path, &body, PutMode::Create).await;
+        writer.keeps_conditions = match again {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => true,
+            Ok(()) | Err(Error::NotImplemented { .. }) => false,
+            Err(error) => return Err(failed("storing", path.as_ref())(error)),
+        };
+        Ok(writer)
+    }
+
+    fn client(&self, mode: &str, until: &str) -> Result<Arc<AmazonS3>, StoreError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(MODE, mode), (UNTIL, until), (CHECKSUM, "SHA256")] {
+            let value = HeaderValue::from_str(value);
+            let value = value.map_err(|e| StoreError::Config(e.to_string()))?;
+            headers.insert(name, value);
+        }
+        s3::client(&self.s3, headers).map_err(|e| StoreError::Config(e.to_string()))
+    }
+
+    /// What the store says of an object, besides what the client's library hands on.
+    async fn ask(&self, client: &AmazonS3, path: &Path) -> Result<HeaderMap, StoreError> {
+        let asking = failed("asking for", path.as_ref());
+        let url = match client.signed_url(Method::HEAD, path, ASK_TIME).await {
+            Ok(url) => url,
+            Err(error) => return Err(asking(error)),
+        };
+        let generic = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
+            store: "S3",
+            source,
+        };
+        let http = match ReqwestConnector::default().connect(&s3::connection(&self.s3)) {
+            Ok(http) => http,
+            Err(error) => return Err(asking(error)),
+        };
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = match url.as_str().parse() {
+            Ok(uri) => uri,
+            Err(_) => return Err(StoreError::Config(format!("{url} is no address"))),
+        };
+        let answer = match http.execute(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(asking(generic(Box::new(error)))),
+        };
+        match answer.status().as_u16() {
+            200 => Ok(answer.headers().clone()),
+            // Stored, and not to be had a moment later.
+            status @ (401 | 403 | 404) => Err(StoreError::NotLocked(format!(
+                "asked for {path}, the store answers with status {status}"
+            ))),
+            status => Err(asking(generic(format!("status {status}").into()))),
+        }
+    }
+}
+
+/// Does the store say that it will not, now or later? The library tells only in words that a request was
+/// found to be wrong (400), which is what a bucket without Object Lock finds.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotFound { .. } => {
+            true
+        }
+        Error::NotImplemented { .. } => true,
+        error => error.to_string().contains("status code: 400"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::RetentionMode;
+
+    #[test]
+    fn what_a_client_stores_last_is_kept_long_enough() {
+        let retention = Retention {
+            mode: RetentionMode::Compliance,
+            days: 30,
+        };
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let until = until(now, retention);
+        assert!(until >= now + RENEW_EVERY + DAY * 30);
+        assert_eq!(text(until), "2024-11-04T00:00:00Z");
+    }
+}

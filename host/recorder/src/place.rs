@@ -1,0 +1,175 @@
+//! One place for objects: a directory or an S3-compatible bucket, with a prefix; as a vault, perhaps
+//! with a lock on what it stores.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    Error, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+
+use crate::lock::Lock;
+use crate::objects::{Listed, MAX_OBJECT, StoreError};
+use crate::options::{Retention, StoreConfig};
+use crate::s3;
+
+#[derive(Clone)]
+pub struct Place {
+    inner: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// Writes go through it, if there is one.
+    lock: Option<Arc<Lock>>,
+}
+
+impl Place {
+    pub fn open(config: &StoreConfig, retention: Option<Retention>) -> Result<Self, StoreError> {
+        let wrong = |e: Error| StoreError::Config(e.to_string());
+        match config {
+            StoreConfig::Directory(_) if retention.is_some() => {
+                let what = "a directory cannot lock what it keeps: retention needs a bucket";
+                Err(StoreError::Config(what.into()))
+            }
+            StoreConfig::Directory(dir) => {
+                let unusable = |source| StoreError::Directory {
+                    path: dir.clone(),
+                    source,
+                };
+                crate::disk::private_dir(dir, false).map_err(unusable)?;
+                let local = LocalFileSystem::new_with_prefix(dir).map_err(wrong)?;
+                Ok(Self::new(Arc::new(local.with_fsync(true)), ""))
+            }
+            StoreConfig::S3(config) => {
+                // Reads carry no headers of a lock.
+                let client = s3::client(config, HeaderMap::new()).map_err(wrong)?;
+                let mut place = Self::new(client, &config.prefix);
+                place.lock = retention.map(|retention| Arc::new(Lock::new(config, retention)));
+                Ok(place)
+            }
+        }
+    }
+
+    pub fn new(inner: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self {
+            inner,
+            prefix: Path::from(prefix),
+            lock: None,
+        }
+    }
+
+    fn path(&self, key: &str) -> Path {
+        Path::from_iter(self.prefix.parts().chain(Path::from(key).parts()))
+    }
+
+    /// Is what is stored here locked, if it has to be?
+    pub async fn prove(&self) -> Result<(), StoreError> {
+        match &self.lock {
+            Some(lock) => lock.writer().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: &Bytes, mode: PutMode) -> Result<(), Error> {
+        let (path, payload) = (self.path(key), PutPayload::from_bytes(bytes.clone()));
+        let put = self.inner.put_opts(&path, payload, PutOptions::from(mode));
+        put.await.map(drop)
+    }
+
+    /// Stores it if nothing is there. False when something is.
+    pub async fn create(&self, key: &str, bytes: &Bytes) -> Result<bool, StoreError> {
+        let created = match &self.lock {
+            None => self.put(key, bytes, PutMode::Create).await,
+            Some(lock) => {
+                let writer = lock.writer().await?;
+                // Some stores add a version to what is there, whatever the condition says.
+                if !writer.keeps_conditions && self.exists(key).await? {
+                    return Ok(false);
+                }
+                writer.put(&self.path(key), bytes, PutMode::Create).await
+            }
+        };
+        match created {
+            Ok(()) => Ok(true),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+            // The store knows no conditions. The key is the content's hash, so writing it again
+            // changes nothing.
+            Err(Error::NotImplemented { .. }) => {
+                self.replace(key, bytes).await?;
+                Ok(true)
+            }
+            Err(error) => Err(failed("storing", key)(error)),
+        }
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        match self.inner.head(&self.path(key)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed("asking for", key)(error)),
+        }
+    }
+
+    pub async fn replace(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
+        let put = match &self.lock {
+            None => self.put(key, bytes, PutMode::Overwrite).await,
+            Some(lock) => {
+                let writer = lock.writer().await?;
+                writer.put(&self.path(key), bytes, PutMode::Overwrite).await
+            }
+        };
+        put.map_err(failed("storing", key))
+    }
+
+    pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
+        let removed = self.inner.delete(&self.path(key)).await;
+        removed.map_err(failed("removing", key))
+    }
+
+    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        let got = self.inner.get(&self.path(key)).await;
+        let got = got.map_err(failed("reading", key))?;
+        if got.meta.size > MAX_OBJECT {
+            return Err(StoreError::TooLarge {
+                key: key.to_owned(),
+                size: got.meta.size,
+            });
+        }
+        got.bytes().await.map_err(failed("reading", key))
+    }
+
+    /// Every object below `prefix`.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let below = self.path(prefix);
+        let skip = self.prefix.parts().count();
+        let listed = self.inner.list(Some(&below)).map_ok(|meta| Listed {
+            key: Path::from_iter(meta.location.parts().skip(skip)).to_string(),
+            size: meta.size,
+        });
+        listed
+            .try_collect()
+            .await
+            .map_err(failed("listing", prefix))
+    }
+
+    /// The names directly below `prefix`, as if it were a directory.
+    pub async fn children(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let below = self.path(prefix);
+        let listed = self.inner.list_with_delimiter(Some(&below)).await;
+        let listed = listed.map_err(failed("listing", prefix))?;
+        let names = listed.common_prefixes.iter();
+        Ok(names
+            .filter_map(|p| p.filename().map(str::to_owned))
+            .collect())
+    }
+}
+
+pub fn failed(action: &'static str, key: &str) -> impl FnOnce(Error) -> StoreError {
+    let key = key.to_owned();
+    move |source| StoreError::Object {
+        action,
+        key,
+        source,
+    }
+}
