@@ -21,7 +21,7 @@ use crate::chain::{self, Hash};
 use crate::convert;
 use crate::disk::Disk;
 use crate::doc::GapDoc;
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Before, Objects, StoreError};
 use crate::record::{Kind, NewRecord};
 use crate::recorder::Recorder;
 use crate::state::State;
@@ -375,15 +375,20 @@ impl Snapshots {
             self.inner.lock().kept.remove(&key);
             let len = bytes.len() as u64;
             self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
-            self.gap(&key, control);
+            let what = format!("{key} was altered in the spool before it was stored");
+            self.gap(what, &key, control);
             return true;
         }
         let len = bytes.len() as u64;
         let limit = self.state.limits.upload_timeout;
         let name = key.to_string();
-        let put = objects.put_once(&name, bytes.into());
+        let put = objects.put_for_good(&name, bytes.into());
         let error = match tokio::time::timeout(limit, put).await {
-            Ok(Ok(())) => {
+            Ok(Ok(before)) => {
+                if before == Before::Other {
+                    let what = format!("{key} had other content in the store, and was replaced");
+                    self.gap(what, &key, control);
+                }
                 // What cannot be removed is stored again at the next start, which changes nothing.
                 if let Err(error) = self.disk.remove(&path) {
                     tracing::warn!(%key, %error, "a stored object could not be removed from the spool");
@@ -401,9 +406,9 @@ impl Snapshots {
         false
     }
 
-    fn gap(&self, key: &Key, control: u128) {
+    fn gap(&self, what: String, key: &Key, control: u128) {
         let gap = GapDoc {
-            what: format!("{key} was altered in the spool before it was stored"),
+            what,
             file: Some(key.file_name()),
         };
         if let Ok(body) = convert::json(&gap) {

@@ -498,7 +498,11 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
 
 /// What is stored, for the index to be made anew from.
 fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
-    let store = Store::new(Objects::open(&store_config(&recording.store)?)?);
+    let vault = vault_config(recording.vault.as_ref())?;
+    let store = Store::new(Objects::open_both(
+        &store_config(&recording.store)?,
+        vault.as_ref(),
+    )?);
     let wrap = encryption(recording)?.own(&log_options(recording))?;
     Ok(store.with_keys(wrap, Some(recording.spool_dir.clone())))
 }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use proto_pg::analysis::{Words, searchable};
 use recorder::doc::{
     AccessDoc, ActionDoc, ApprovalDoc, ControlDoc, ErasureDoc, FactsDoc, IntentDoc, OutcomeDoc,
-    PrincipalDoc, RefusedDoc, SqlDoc, StartDoc,
+    PrincipalDoc, RefusedDoc, StartDoc,
 };
 use recorder::{
     Day, Days, Followed, FollowedBody, Follower, Place, Recorder, Store, TakeHistory, history,
@@ -120,14 +120,14 @@ impl Feed {
             return Err("it was not understood in full");
         }
         let is_short = sql.text.len() <= LONGEST_TEXT;
-        let key = is_short.then(|| (sql.text.clone(), names(sql, &action.accesses)));
+        let key = is_short.then(|| (sql.text.clone(), names(&action.accesses)));
         if let Some(known) = key
             .as_ref()
             .and_then(|key| self.texts.lock().get(key).cloned())
         {
             return known.ok_or(TWO_WAYS);
         }
-        let names = names(sql, &action.accesses);
+        let names = names(&action.accesses);
         let text = |words| searchable(&sql.text, words, |name| names.contains(name));
         let both = text(Words::Carried).zip(text(Words::Known));
         let text = both.map(|(carried, known)| IndexText { carried, known });
@@ -169,16 +169,15 @@ impl Follower for Feed {
     }
 }
 
-/// The parts of the names that the database knows.
-fn names(sql: &SqlDoc, accesses: &[AccessDoc]) -> BTreeSet<String> {
-    let relations = sql.reads.iter().chain(&sql.writes_to).map(|r| &r.name);
+/// The parts of the names that the database knows. What a statement merely calls something may be anything.
+fn names(accesses: &[AccessDoc]) -> BTreeSet<String> {
     let known = |access: &&AccessDoc| {
         let is_object = matches!(&*access.kind, "PgTable" | "PgFunction");
         is_object && !access.flags.iter().any(|f| f == "unknown")
     };
     let touched = accesses.iter().filter(known).map(|a| &a.resource);
-    let all = relations.chain(&sql.functions).chain(touched);
-    all.flat_map(|name| name.split('.').map(str::to_owned))
+    touched
+        .flat_map(|name| name.split('.').map(str::to_owned))
         .collect()
 }
 
@@ -248,6 +247,12 @@ fn shape(doc: &ActionDoc, masked: Option<&[String]>) -> IndexShape {
 /// A name that the database does not know may be a value.
 fn resource(access: &AccessDoc, is_carried: bool) -> String {
     let kind = &access.kind;
+    // What only the client has said to be a name may be anything: a setting's value, what is to be made.
+    let is_said = matches!(&**kind, "PgRole" | "PgSchema" | "PgDatabase");
+    let is_dotted = kind == COLUMN && !access.path.is_empty();
+    if !is_carried && (is_said || is_dotted) {
+        return format!("{kind}::(unknown)");
+    }
     if kind == COLUMN && !is_carried {
         let table = access.resource.rsplit_once('.').map_or("", |(t, _)| t);
         return format!("{kind}::{table}.(unknown)");

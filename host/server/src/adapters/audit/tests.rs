@@ -7,7 +7,7 @@ use std::path::Path;
 use control::index::IndexLimits;
 use recorder::doc::{
     ActorDoc, BinaryDoc, BundleDoc, EndDoc, FindingDoc, LargeDoc, NamedDoc, ParameterDoc,
-    PluginDoc, RelationDoc, RiskDoc, TargetDoc,
+    PluginDoc, RelationDoc, RiskDoc, SqlDoc, TargetDoc,
 };
 use uuid::Uuid;
 
@@ -67,6 +67,12 @@ fn action(text: &str, parsed: bool, column: &str) -> ActionDoc {
         path: vec![],
         labels: vec!["pii".into()],
     };
+    // The client calls something so; no server has said that there is such a thing.
+    let said = RelationDoc {
+        name: SECRET.into(),
+        path: vec![],
+        labels: vec![],
+    };
     let access = |resource: &str, flags: &[&str]| AccessDoc {
         action: "postgres:select".into(),
         kind: "PgTable".into(),
@@ -95,9 +101,9 @@ fn action(text: &str, parsed: bool, column: &str) -> ActionDoc {
             writes: false,
             locks: false,
             read_only_txn: false,
-            reads: vec![relation],
+            reads: vec![relation, said],
             writes_to: vec![],
-            functions: vec!["pg_catalog.lower".into()],
+            functions: vec!["pg_catalog.lower".into(), SECRET.into()],
         }),
         accesses: vec![
             AccessDoc {
