@@ -25,7 +25,7 @@ const BUCKET: &str = "evidence";
 /// With versions, and Object Lock.
 const VAULT: &str = "vault";
 /// For what a store needs to recover, on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost() {
