@@ -540,7 +540,7 @@ fn kind_of(action: Action) -> SqlKind {
 }
 
 fn kind_named(name: &str) -> Result<SqlKind, String> {
-    crate::conform::SQL_KINDS
+    SqlKind::ALL
         .iter()
         .copied()
         .find(|k| k.as_str() == name)

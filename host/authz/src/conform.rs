@@ -68,7 +68,7 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
         ("RiskLabel", BTreeSet::new()),
         (
             "SqlKind",
-            SQL_KINDS.iter().map(|k| k.as_str().to_owned()).collect(),
+            SqlKind::ALL.iter().map(|k| k.as_str().to_owned()).collect(),
         ),
         ("Label", labels_of(manifest)),
         ("ApprovalRule", rules_of(manifest)),
@@ -101,23 +101,6 @@ fn labels_of(manifest: &Manifest) -> BTreeSet<String> {
 fn rules_of(manifest: &Manifest) -> BTreeSet<String> {
     manifest.rules.iter().map(|r| r.name.to_string()).collect()
 }
-
-pub(crate) const SQL_KINDS: &[SqlKind] = &[
-    SqlKind::Empty,
-    SqlKind::Transaction,
-    SqlKind::Session,
-    SqlKind::Select,
-    SqlKind::Copy,
-    SqlKind::Call,
-    SqlKind::Insert,
-    SqlKind::Update,
-    SqlKind::Merge,
-    SqlKind::Delete,
-    SqlKind::Ddl,
-    SqlKind::Dcl,
-    SqlKind::Utility,
-    SqlKind::Unknown,
-];
 
 /// Builds one sample of everything that Weir can ask, with and without what is optional, and lets
 /// Cedar check it against the schema. After this, requests need no validation when they are made.

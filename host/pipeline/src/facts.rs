@@ -48,6 +48,23 @@ pub enum SqlKind {
 }
 
 impl SqlKind {
+    pub const ALL: [Self; 14] = [
+        Self::Empty,
+        Self::Transaction,
+        Self::Session,
+        Self::Select,
+        Self::Copy,
+        Self::Call,
+        Self::Insert,
+        Self::Update,
+        Self::Merge,
+        Self::Delete,
+        Self::Ddl,
+        Self::Dcl,
+        Self::Utility,
+        Self::Unknown,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",

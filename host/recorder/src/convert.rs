@@ -1,5 +1,6 @@
 //! From the core's vocabulary to the JSON of records, by hand.
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::JournalError;
@@ -305,9 +306,10 @@ fn column(c: &Column) -> RelationDoc {
 }
 
 /// The parts of a name, unless its dots tell them apart.
-fn path(parts: &[&str]) -> Vec<String> {
-    match parts.iter().any(|part| part.contains('.')) {
-        true => parts.iter().map(|part| (*part).to_owned()).collect(),
+fn path(parts: &[impl AsRef<str>]) -> Vec<String> {
+    let parts = || parts.iter().map(AsRef::as_ref);
+    match parts().any(|part| part.contains('.')) {
+        true => parts().map(str::to_owned).collect(),
         false => Vec::new(),
     }
 }
@@ -354,7 +356,7 @@ fn access(a: &Access) -> AccessDoc {
         action: a.action.as_str().to_owned(),
         kind: kind.to_owned(),
         path: if parts.len() > 1 {
-            path(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+            path(&parts)
         } else {
             Vec::new()
         },
@@ -365,7 +367,7 @@ fn access(a: &Access) -> AccessDoc {
     }
 }
 
-fn resource_name(resource: &Resource) -> (&'static str, Vec<String>) {
+fn resource_name(resource: &Resource) -> (&'static str, Vec<Cow<'_, str>>) {
     let (kind, parts): (_, Vec<&str>) = match resource {
         Resource::PgDatabase { database } => ("PgDatabase", vec![database]),
         Resource::PgSchema { database, schema } => ("PgSchema", vec![database, schema]),
@@ -387,12 +389,12 @@ fn resource_name(resource: &Resource) -> (&'static str, Vec<String>) {
         } => ("PgFunction", vec![database, schema, function]),
         Resource::PgRole { role } => ("PgRole", vec![role]),
         Resource::Target => ("Target", Vec::new()),
-        Resource::Session { id, .. } => return ("Session", vec![id.to_string()]),
+        Resource::Session { id, .. } => return ("Session", vec![id.to_string().into()]),
         Resource::Bundle { digest, .. } => ("Bundle", vec![digest]),
         Resource::Plugin { name } => ("Plugin", vec![name]),
         Resource::ApprovalRule { rule, .. } => ("ApprovalRule", vec![rule]),
     };
-    (kind, parts.into_iter().map(str::to_owned).collect())
+    (kind, parts.into_iter().map(Cow::Borrowed).collect())
 }
 
 fn resource_notes(resource: &Resource) -> (Vec<String>, Vec<String>) {

@@ -63,6 +63,21 @@ impl Disk for RealDisk {
     }
 }
 
+/// Writes a file under another name first: under its own it is there whole or not at all. Its content is
+/// durable afterwards, its name after the next sync of the directory.
+pub fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
+    if temporary.exists() {
+        disk.remove(temporary)?;
+    }
+    let file = disk.create(temporary)?;
+    file.write_all(bytes)?;
+    file.sync()?;
+    disk.rename(temporary, path)
+}
+
 /// Recordings hold statements and rows: only this user may read them, whatever the umask is.
 pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::chain;
-use crate::disk::Disk;
+use crate::disk::{Disk, write_whole};
 use crate::keys::SegmentKey;
 use crate::state::State;
 
@@ -85,15 +85,7 @@ impl Pending {
     /// Writes a sealed segment. Its content is durable afterwards, its name after the next `sync`;
     /// then it is to be `add`ed.
     pub fn write(&self, key: SegmentKey, bytes: &[u8]) -> io::Result<()> {
-        let name = key.file_name();
-        let temporary = self.dir.join(format!("{name}.tmp"));
-        if temporary.exists() {
-            self.disk.remove(&temporary)?;
-        }
-        let file = self.disk.create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync()?;
-        self.disk.rename(&temporary, &self.dir.join(name))
+        write_whole(&*self.disk, &self.dir.join(key.file_name()), bytes)
     }
 
     /// Queues a segment whose file is there already.

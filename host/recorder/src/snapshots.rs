@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,11 +18,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{self, Hash};
-use crate::convert;
-use crate::disk::Disk;
-use crate::doc::GapDoc;
+use crate::disk::{Disk, write_whole};
 use crate::objects::{Before, Objects, StoreError};
-use crate::record::{Kind, NewRecord};
 use crate::recorder::Recorder;
 use crate::state::State;
 use crate::store::Store;
@@ -219,7 +216,8 @@ pub(crate) struct Snapshots {
 struct Inner {
     /// Kept by this process: in the spool, or stored.
     kept: HashSet<Key>,
-    waiting: VecDeque<Key>,
+    /// With their lengths, as they were counted.
+    waiting: VecDeque<(Key, u64)>,
 }
 
 impl Snapshots {
@@ -258,7 +256,7 @@ impl Snapshots {
             out.state.pending_bytes.fetch_add(len, Ordering::Relaxed);
             let mut inner = out.inner.lock();
             inner.kept.insert(key);
-            inner.waiting.push_back(key);
+            inner.waiting.push_back((key, len));
         }
         Ok(out)
     }
@@ -296,21 +294,12 @@ impl Snapshots {
         if inner.waiting.len() >= MAX_WAITING {
             return Err(KeepError::TooMany);
         }
-        let name = key.file_name();
-        let temporary = self.dir.join(format!("{name}.tmp"));
-        if temporary.exists() {
-            self.disk.remove(&temporary)?;
-        }
-        let file = self.disk.create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync()?;
-        self.disk.rename(&temporary, &self.dir.join(name))?;
+        write_whole(&*self.disk, &self.dir.join(key.file_name()), bytes)?;
         self.disk.sync_dir(&self.dir)?;
-        self.state
-            .pending_bytes
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let len = bytes.len() as u64;
+        self.state.pending_bytes.fetch_add(len, Ordering::Relaxed);
         inner.kept.insert(key);
-        inner.waiting.push_back(key);
+        inner.waiting.push_back((key, len));
         drop(inner);
         self.work.notify_one();
         Ok(digest)
@@ -334,14 +323,14 @@ impl Snapshots {
         loop {
             let work = self.work.notified();
             let next = self.inner.lock().waiting.front().copied();
-            let Some(key) = next else {
+            let Some((key, len)) = next else {
                 work.await;
                 continue;
             };
-            if self.store(objects, key, control).await {
+            let done = self.store(objects, key, control).await;
+            if done != Done::Later {
                 failures = 0;
-                self.inner.lock().waiting.retain(|k| *k != key);
-                self.stored.notify_waiters();
+                self.leave(&key, len, done);
                 continue;
             }
             // Another one first, next time.
@@ -352,8 +341,22 @@ impl Snapshots {
         }
     }
 
-    /// True when there is nothing more to do for it.
-    async fn store(&self, objects: &Objects, key: Key, control: u128) -> bool {
+    /// It waits no more.
+    fn leave(&self, key: &Key, len: u64, done: Done) {
+        // Held until it is over: nobody may believe that something is kept that was put aside.
+        let mut inner = self.inner.lock();
+        if done == Done::Altered {
+            self.put_aside(key);
+            inner.kept.remove(key);
+        }
+        inner.waiting.retain(|(k, _)| k != key);
+        drop(inner);
+        self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
+        self.state.room.notify_waiters();
+        self.stored.notify_waiters();
+    }
+
+    async fn store(&self, objects: &Objects, key: Key, control: u128) -> Done {
         let path = self.dir.join(key.file_name());
         let read = {
             let path = path.clone();
@@ -363,39 +366,38 @@ impl Snapshots {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
                 tracing::error!(%key, %error, "a kept object cannot be read; it stays in the spool");
-                return false;
+                return Done::Later;
             }
             Err(error) => {
                 tracing::error!(%key, %error, "reading a kept object was interrupted");
-                return false;
+                return Done::Later;
             }
         };
+        let gap = |what| {
+            let file = Some(key.file_name());
+            self.state.post_gap(control, what, file);
+        };
         if chain::sha256(&bytes) != key.sha256 {
-            self.put_aside(&key);
-            self.inner.lock().kept.remove(&key);
-            let len = bytes.len() as u64;
-            self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
-            let what = format!("{key} was altered in the spool before it was stored");
-            self.gap(what, &key, control);
-            return true;
+            gap(format!(
+                "{key} was altered in the spool before it was stored"
+            ));
+            return Done::Altered;
         }
-        let len = bytes.len() as u64;
         let limit = self.state.limits.upload_timeout;
         let name = key.to_string();
         let put = objects.put_for_good(&name, bytes.into());
         let error = match tokio::time::timeout(limit, put).await {
             Ok(Ok(before)) => {
                 if before == Before::Other {
-                    let what = format!("{key} had other content in the store, and was replaced");
-                    self.gap(what, &key, control);
+                    gap(format!(
+                        "{key} had other content in the store, and was replaced"
+                    ));
                 }
                 // What cannot be removed is stored again at the next start, which changes nothing.
                 if let Err(error) = self.disk.remove(&path) {
                     tracing::warn!(%key, %error, "a stored object could not be removed from the spool");
                 }
-                self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
-                self.state.room.notify_waiters();
-                return true;
+                return Done::Stored;
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {limit:?}"),
@@ -403,25 +405,17 @@ impl Snapshots {
         let counters = &self.state.counters;
         counters.store_failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%key, %error, "a bundle or plugin is not stored yet; it stays in the spool");
-        false
+        Done::Later
     }
+}
 
-    fn gap(&self, what: String, key: &Key, control: u128) {
-        let gap = GapDoc {
-            what,
-            file: Some(key.file_name()),
-        };
-        if let Ok(body) = convert::json(&gap) {
-            self.state.post(NewRecord {
-                kind: Kind::Gap,
-                ts_ns: convert::ns(SystemTime::now()),
-                stream: control,
-                seq: None,
-                body,
-                packed: None,
-            });
-        }
-    }
+/// What became of an attempt to store one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Stored,
+    /// It is not what was kept.
+    Altered,
+    Later,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use pipeline::ports::JournalError;
@@ -9,8 +10,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::bell::Bell;
+use crate::convert;
+use crate::doc::GapDoc;
+use crate::journal;
 use crate::options::Limits;
-use crate::record::NewRecord;
+use crate::record::{Kind, NewRecord};
 
 pub struct State {
     pub limits: Limits,
@@ -79,6 +83,14 @@ impl State {
     pub fn post(&self, record: NewRecord) {
         self.side.lock().records.push(record);
         self.bell.ring();
+    }
+
+    /// Writes down, in this control stream, that something is missing or was replaced.
+    pub fn post_gap(&self, control: u128, what: String, file: Option<String>) {
+        if let Ok(body) = convert::json(&GapDoc { what, file }) {
+            let now = SystemTime::now();
+            self.post(journal::record(Kind::Gap, now, control, None, body));
+        }
     }
 
     /// From here on every call errs, and every session is told to end. The first reason stays.

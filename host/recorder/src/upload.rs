@@ -10,14 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::convert;
 use crate::crypt::container;
 use crate::crypt::files::{KeyFiles, UploadError};
-use crate::doc::GapDoc;
 use crate::keys::SegmentKey;
 use crate::objects::{Before, Objects};
 use crate::pending::{Pending, ReadError};
-use crate::record::{Kind, NewRecord};
 use crate::state::State;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -164,16 +161,6 @@ impl Uploader {
     }
 
     fn gap(&self, what: String, file: Option<String>) {
-        let gap = GapDoc { what, file };
-        if let Ok(body) = convert::json(&gap) {
-            self.state.post(NewRecord {
-                kind: Kind::Gap,
-                ts_ns: convert::ns(std::time::SystemTime::now()),
-                stream: self.control,
-                seq: None,
-                body,
-                packed: None,
-            });
-        }
+        self.state.post_gap(self.control, what, file);
     }
 }

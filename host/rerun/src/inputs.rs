@@ -124,25 +124,8 @@ fn facts(doc: &FactsDoc) -> Result<Facts, Unfit> {
     })
 }
 
-const SQL_KINDS: [SqlKind; 14] = [
-    SqlKind::Empty,
-    SqlKind::Transaction,
-    SqlKind::Session,
-    SqlKind::Select,
-    SqlKind::Copy,
-    SqlKind::Call,
-    SqlKind::Insert,
-    SqlKind::Update,
-    SqlKind::Merge,
-    SqlKind::Delete,
-    SqlKind::Ddl,
-    SqlKind::Dcl,
-    SqlKind::Utility,
-    SqlKind::Unknown,
-];
-
 fn sql_facts(doc: &SqlDoc) -> Result<SqlFacts, Unfit> {
-    let kind = SQL_KINDS.into_iter().find(|k| k.as_str() == doc.kind);
+    let kind = SqlKind::ALL.into_iter().find(|k| k.as_str() == doc.kind);
     Ok(SqlFacts {
         text: doc.text.as_str().into(),
         runs: doc

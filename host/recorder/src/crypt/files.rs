@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::crypt::key::{self, KeyDoc, object_name};
-use crate::disk::Disk;
+use crate::disk::{Disk, write_whole};
 use crate::objects::{Before, Objects, StoreError};
 
 const SUFFIX: &str = ".key";
@@ -52,16 +52,8 @@ impl KeyFiles {
 
     /// Writes a stream's key. It is durable afterwards, its name after the next sync of the directory.
     pub fn write(&self, stream: u128, doc: &KeyDoc) -> io::Result<()> {
-        let path = self.path(stream);
-        let temporary = path.with_extension("key.tmp");
-        if temporary.exists() {
-            self.disk.remove(&temporary)?;
-        }
         let json = serde_json::to_vec(doc).map_err(io::Error::other)?;
-        let file = self.disk.create(&temporary)?;
-        file.write_all(&json)?;
-        file.sync()?;
-        self.disk.rename(&temporary, &path)?;
+        write_whole(&*self.disk, &self.path(stream), &json)?;
         self.files.lock().entry(stream).or_default();
         Ok(())
     }

@@ -15,15 +15,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::convert;
 use crate::disk::Disk;
-use crate::doc::GapDoc;
 use crate::log::names;
 use crate::log::registry::{Registry, RegistryError};
 use crate::log::sequence::{Shared, Snapshot};
 use crate::log::spool::{self, BUNDLE, CHUNK, Cursor, Stored};
 use crate::objects::{Before, Objects, StoreError};
-use crate::record::NewRecord;
 use crate::state::State;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -242,7 +239,7 @@ impl Publisher {
     }
 
     fn gap(&self, what: String) {
-        gap(&self.state, self.control, what);
+        self.state.post_gap(self.control, what, None);
     }
 
     /// Stores everything up to a checkpoint, and then that.
@@ -426,19 +423,6 @@ impl Publisher {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(PublishError::Slow(limit)),
         }
-    }
-}
-
-/// Writes down that something is missing.
-pub fn gap(state: &State, control: u128, what: String) {
-    let gap = GapDoc { what, file: None };
-    if let Ok(body) = convert::json(&gap) {
-        let now = std::time::SystemTime::now();
-        let kind = crate::record::Kind::Gap;
-        state.post(NewRecord {
-            packed: None,
-            ..crate::journal::record(kind, now, control, None, body)
-        });
     }
 }
 

@@ -24,11 +24,10 @@ use crate::disk::{Disk, durable_dir};
 use crate::keys::timestamp;
 use crate::log::key::LogKey;
 use crate::log::names;
-use crate::log::publish;
 use crate::log::sequence::{LogError, Snapshot};
 use crate::log::spool::{BUNDLE, replace, unsealed};
 use crate::log::witness::{self, Published, Witness, WitnessFailure, WitnessOptions};
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Before, Objects, StoreError};
 use crate::state::State;
 
 const EDGE_VERSION: u32 = 1;
@@ -466,16 +465,27 @@ impl Registry {
             checkpoint: &checkpoint,
         };
         let size = checkpoint.size;
-        let waits = self.witnesses.iter_mut().filter(|w| w.old < size);
-        let asked = waits.map(|witness| async {
-            let answer = witness.ask(&http, &published).await;
-            (witness.name().to_owned(), answer)
+        let waits = self
+            .witnesses
+            .iter()
+            .enumerate()
+            .filter(|(_, w)| w.old < size);
+        let (http, published) = (&http, &published);
+        let asked = waits.map(|(n, witness)| async move {
+            let answer = witness.ask(http, published).await;
+            (n, witness.name().to_owned(), answer)
         });
         let answers = futures::future::join_all(asked).await;
         let mut new = Vec::new();
-        for (name, answer) in answers {
+        for (n, name, answer) in answers {
             match answer {
-                Ok(signatures) => new.extend(signatures),
+                Ok(signatures) => {
+                    new.extend(signatures);
+                    // Only now: while others were waited for, all of this could have been dropped.
+                    if let Some(witness) = self.witnesses.get_mut(n) {
+                        witness.old = size;
+                    }
+                }
                 Err(error) => self.not_witnessed(name, &error),
             }
         }
@@ -507,17 +517,13 @@ impl Registry {
     /// What belongs under a key is fixed by what was signed: whatever else is there is replaced, and told
     /// of.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), RegistryError> {
-        let objects = &self.options.objects;
-        match self.limited(objects.put_once(key, bytes.clone())).await {
-            Err(RegistryError::Store(StoreError::Conflict(_) | StoreError::NotStored(_))) => {
-                self.limited(objects.put_latest(key, bytes)).await?;
-                self.gap(format!(
-                    "{key} had other content in the store, and was replaced"
-                ));
-                Ok(())
-            }
-            other => other,
+        let stored = self.options.objects.put_for_good(key, bytes);
+        if self.limited(stored).await? == Before::Other {
+            self.gap(format!(
+                "{key} had other content in the store, and was replaced"
+            ));
         }
+        Ok(())
     }
 
     /// Partial tiles may go when the full one is there.
@@ -535,13 +541,14 @@ impl Registry {
     }
 
     fn gap(&self, what: String) {
-        publish::gap(&self.options.state, self.options.control, what);
+        let RegistryOptions { state, control, .. } = &self.options;
+        state.post_gap(*control, what, None);
     }
 
-    async fn limited(
+    async fn limited<T>(
         &self,
-        call: impl Future<Output = Result<(), StoreError>>,
-    ) -> Result<(), RegistryError> {
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, RegistryError> {
         let limit = self.options.state.limits.upload_timeout;
         match tokio::time::timeout(limit, call).await {
             Ok(answer) => Ok(answer?),

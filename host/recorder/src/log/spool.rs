@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tlog::Tile;
 use uuid::Uuid;
 
-use crate::disk::{Disk, DiskFile, durable_dir};
+use crate::disk::{Disk, DiskFile, durable_dir, write_whole};
 
 /// Leaves of one file: those below one tile of level 1.
 pub const CHUNK: u64 = 65_536;
@@ -83,14 +83,8 @@ pub fn replace(disk: &dyn Disk, path: &Path, doc: &impl Serialize) -> io::Result
     let dir = path.parent().unwrap_or(path);
     let json = serde_json::to_vec(doc)?;
     let crc = crc32c::crc32c(&json);
-    let temporary = path.with_extension("tmp");
-    if temporary.exists() {
-        disk.remove(&temporary)?;
-    }
-    let file = disk.create(&temporary)?;
-    file.write_all(&[format!("{crc:08x}\n").into_bytes(), json].concat())?;
-    file.sync()?;
-    disk.rename(&temporary, path)?;
+    let bytes = [format!("{crc:08x}\n").into_bytes(), json].concat();
+    write_whole(disk, path, &bytes)?;
     disk.sync_dir(dir)
 }
 
@@ -371,15 +365,9 @@ fn read_stored(dir: &Path) -> io::Result<Stored> {
 
 /// Notes what is stored; durably, before files of leaves go.
 pub fn write_stored(disk: &dyn Disk, dir: &Path, stored: Stored) -> io::Result<()> {
-    let temporary = dir.join("stored.tmp");
-    if temporary.exists() {
-        disk.remove(&temporary)?;
-    }
-    let file = disk.create(&temporary)?;
     let Stored { size, first_file } = stored;
-    file.write_all(format!("{size} {first_file}\n").as_bytes())?;
-    file.sync()?;
-    disk.rename(&temporary, &dir.join("stored"))?;
+    let text = format!("{size} {first_file}\n");
+    write_whole(disk, &dir.join("stored"), text.as_bytes())?;
     disk.sync_dir(dir)
 }
 

@@ -110,7 +110,7 @@ impl Published<'_> {
 /// One witness, and how far it is.
 pub struct Witness {
     options: WitnessOptions,
-    /// The size of the last tree that it signed, as far as we know.
+    /// The size of the last tree that it signed and whose signature we have.
     pub old: u64,
 }
 
@@ -125,7 +125,7 @@ impl Witness {
 
     /// Asks it to sign.
     pub async fn ask(
-        &mut self,
+        &self,
         http: &reqwest::Client,
         log: &Published<'_>,
     ) -> Result<Vec<Signature>, WitnessFailure> {
@@ -137,33 +137,28 @@ impl Witness {
     }
 
     async fn sign(
-        &mut self,
+        &self,
         http: &reqwest::Client,
         log: &Published<'_>,
     ) -> Result<Vec<Signature>, WitnessFailure> {
         let size = log.checkpoint.size;
-        if self.old > size {
-            // What was remembered is of another tree; 0 needs no proof, and the answer says what is.
-            self.old = 0;
-        }
+        // What is remembered can be of another tree; 0 needs no proof, and the answer says what is.
+        let mut old = if self.old > size { 0 } else { self.old };
         for _ in 0..ATTEMPTS {
             let request = Request {
-                old: self.old,
-                proof: log.proof(self.old).await?,
+                old,
+                proof: log.proof(old).await?,
                 checkpoint: log.note.encode(),
             };
             match self.post(http, log.note, request.encode()?).await? {
-                Answer::Cosigned(signatures) => {
-                    self.old = size;
-                    return Ok(signatures);
-                }
+                Answer::Cosigned(signatures) => return Ok(signatures),
                 Answer::Size(seen) if seen > size => {
                     return Err(WitnessFailure::Fork(format!(
                         "{seen} leaves of the registry, which has {size}: this spool is an old copy, or \
                          somebody else has its key"
                     )));
                 }
-                Answer::Size(seen) => self.old = seen,
+                Answer::Size(seen) => old = seen,
                 Answer::Conflict => {
                     return Err(WitnessFailure::Fork(format!(
                         "another tree of {size} leaves with the registry's signature"

@@ -174,20 +174,7 @@ async fn a_registration_is_durable_before_it_is_stored() {
     let dir = TempDir::new();
     let disk = FaultDisk::default();
     let keys = Keys::open(&dir.options().log).unwrap();
-    let objects = Objects::open(&dir.options().store).unwrap();
-    let options = RegistryOptions {
-        disk: Arc::new(disk.clone()),
-        state: Arc::new(State::new(limits())),
-        spool: dir.spool(),
-        quarantine: dir.spool(),
-        objects: objects.clone(),
-        key: keys.log.clone(),
-        name: keys.name.clone(),
-        witnesses: Vec::new(),
-        control: 5,
-    };
-    let (mut registry, lost) = Registry::open(options).unwrap();
-    assert_eq!(lost, None);
+    let mut registry = alone(&dir, &disk, &keys, &[]);
     let log = |size| Arc::new(a_checkpoint(&keys, size));
     registry.register(&[log(1)]).await.unwrap();
     assert_eq!(registrations(&dir).1.len(), 2);
@@ -203,6 +190,52 @@ async fn a_registration_is_durable_before_it_is_stored() {
         .filter_map(|l| Some(l.log.as_ref()?.size))
         .collect();
     assert_eq!(sizes, [1, 2, 3]);
+}
+
+/// A registry without a recorder.
+fn alone(dir: &TempDir, disk: &FaultDisk, keys: &Keys, witnesses: &[&TestWitness]) -> Registry {
+    let options = RegistryOptions {
+        disk: Arc::new(disk.clone()),
+        state: Arc::new(State::new(limits())),
+        spool: dir.spool(),
+        quarantine: dir.spool(),
+        objects: Objects::open(&dir.options().store).unwrap(),
+        key: keys.log.clone(),
+        name: keys.name.clone(),
+        witnesses: witnesses.iter().map(|w| w.options()).collect(),
+        control: 5,
+    };
+    let (registry, lost) = Registry::open(options).unwrap();
+    assert_eq!(lost, None);
+    registry
+}
+
+/// Somebody in a hurry comes while one witness has signed and another says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_came_when_asking_was_given_up_is_asked_for_again() {
+    let dir = TempDir::new();
+    let keys = Keys::open(&dir.options().log).unwrap();
+    let key = &trusted(&dir)[0];
+    let (good, silent) = (
+        TestWitness::start("a.example", 1, key).await,
+        TestWitness::start("b.example", 2, key).await,
+    );
+    *silent.manner.lock() = Manner::Silent;
+    let disk = FaultDisk::default();
+    let mut registry = alone(&dir, &disk, &keys, &[&good, &silent]);
+    let log = Arc::new(a_checkpoint(&keys, 1));
+    registry.register(&[log]).await.unwrap();
+    let asking = registry.ask_witnesses();
+    let given_up = tokio::time::timeout(Duration::from_millis(500), asking);
+    assert!(given_up.await.is_err());
+    assert_eq!(good.signed.lock().len(), 1);
+    assert!(registry.wants_witnesses());
+    registry.ask_witnesses().await.unwrap();
+    let path = |path: &std::path::PathBuf| path.ends_with(names::CHECKPOINT);
+    let checkpoint = objects(&dir.stored().join(names::REGISTRY));
+    let checkpoint = checkpoint.into_iter().find(path).unwrap();
+    let note = std::fs::read_to_string(checkpoint).unwrap();
+    assert!(note.contains("\u{2014} a.example "), "{note}");
 }
 
 fn a_checkpoint(keys: &Keys, size: u64) -> Snapshot {
