@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -167,6 +167,7 @@ impl Reader {
             return Err(ArchiveError::Ambiguous);
         }
         let mut files = BTreeMap::new();
+        let mut places = Vec::with_capacity(zip.len());
         for number in 0..zip.len() {
             let file = zip.by_index_raw(number)?;
             let name = file.name()?.into_owned();
@@ -178,6 +179,9 @@ impl Reader {
             if !plain || file.is_dir() || file.is_symlink() {
                 return Err(ArchiveError::Form(name));
             }
+            let data = file.data_start().ok_or(ArchiveError::Ambiguous)?;
+            let end = data.saturating_add(file.compressed_size());
+            places.push((file.header_start(), end, name.clone()));
             let size = file.size();
             if size > MAX_FILE {
                 let (path, limit) = (name, MAX_FILE);
@@ -187,6 +191,10 @@ impl Reader {
                 return Err(ArchiveError::Ambiguous);
             }
         }
+        places.sort();
+        let end = zip.central_directory_start();
+        no_room(&mut zip.into_inner(), &places, end)?;
+        let zip = ZipArchive::new(BufReader::new(File::open(path)?))?;
         Ok(Self { zip, files })
     }
 
@@ -235,6 +243,35 @@ impl Reader {
         let mut out = Vec::new();
         self.each(path, &mut |piece| out.extend_from_slice(piece))?;
         Ok(out)
+    }
+}
+
+/// Programs that read a zip from its start, and not from its directory, must find the same files: one after
+/// the other, under the same names, and nothing between them.
+fn no_room(
+    zip: &mut (impl Read + Seek),
+    places: &[(u64, u64, String)],
+    directory: u64,
+) -> Result<(), ArchiveError> {
+    /// Where a local header has the length of its name, and where the name is.
+    const NAME_LENGTH: u64 = 26;
+    const NAME: u64 = 30;
+    let mut at = 0;
+    for (start, end, name) in places {
+        let mut length = [0; 2];
+        zip.seek(SeekFrom::Start(start.saturating_add(NAME_LENGTH)))?;
+        zip.read_exact(&mut length)?;
+        let mut local = vec![0; usize::from(u16::from_le_bytes(length))];
+        zip.seek(SeekFrom::Start(start.saturating_add(NAME)))?;
+        zip.read_exact(&mut local)?;
+        if *start != at || local != name.as_bytes() {
+            return Err(ArchiveError::Ambiguous);
+        }
+        at = *end;
+    }
+    match at == directory {
+        true => Ok(()),
+        false => Err(ArchiveError::Ambiguous),
     }
 }
 

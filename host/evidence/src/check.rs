@@ -108,9 +108,8 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     };
     check.files(&manifest)?;
     let facts = check.heads(&manifest);
-    let ids: Vec<_> = facts.iter().map(|l| (l.id, l.size, l.root)).collect();
     let mut hashes = Hashes::default();
-    let mut deriver = Deriver::new(&selection, &ids, &mut hashes)?;
+    let mut deriver = Deriver::new(&selection, &mut hashes)?;
     let mut logs = Vec::new();
     for log in facts {
         logs.push(check.log(log, selection.window, &mut deriver)?);
@@ -290,6 +289,9 @@ impl Check<'_> {
         if let Ok(key) = Ed25519Verifier::new(name, *verifier.public_key()) {
             self.signers.insert(key.vkey());
         }
+        if !vkey.is_empty() && *vkey != *format!("{}\n", verifier.vkey()).as_bytes() {
+            return Err("the key beside it is not the one that signed".into());
+        }
         let checkpoint = opened.checkpoint;
         let same = checkpoint.size == entry.size && STANDARD.encode(checkpoint.root) == entry.root;
         if !same {
@@ -298,6 +300,11 @@ impl Check<'_> {
         let in_range = entry.first <= entry.end && entry.end <= entry.size;
         if !in_range || entry.size == 0 || entry.size > MAX_LEAVES {
             return Err("the range of its leaves".into());
+        }
+        // Nothing is made of leaves that cannot be here.
+        let bundles = (entry.end - entry.first) / u64::from(TILE_WIDTH);
+        if bundles > self.reader.paths().count() as u64 {
+            return Err("it has more leaves than the package has files for".into());
         }
         Ok(LogFacts {
             id: entry.id,
@@ -394,10 +401,18 @@ impl Check<'_> {
         };
         facts.see(index, &leaf);
         let selected = (facts.first..facts.end).contains(&index);
-        if window.holds(time) != selected {
+        // Not only outside of the window, but on its side of it: what is left out between would be of it.
+        let belongs = match index {
+            _ if selected => window.holds(time),
+            before if before < facts.first => time < window.from_ns,
+            _ => time >= window.to_ns,
+        };
+        if !belongs {
             let why = match selected {
                 true => "it is not of the window",
-                false => "it is of the window, and not among its leaves",
+                false => {
+                    "it, or what is left out beside it, is of the window, and not among its leaves"
+                }
             };
             let (leaf, why) = (index, why.to_owned());
             self.wrong(Finding::Leaf { log, leaf, why });
@@ -467,6 +482,13 @@ impl Check<'_> {
 
     /// What is not wrong with the package, but has to be known.
     fn said(&mut self, manifest: &Manifest, derived: &Derived, logs: &[LogFacts]) {
+        if manifest.recorded {
+            let (path, why) = (
+                MANIFEST.to_owned(),
+                "its making cannot be on record yet".to_owned(),
+            );
+            self.wrong(Finding::Item { path, why });
+        }
         for gap in &derived.gaps {
             self.findings.push(Finding::Gap {
                 log: gap.log,

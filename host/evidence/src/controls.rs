@@ -260,7 +260,7 @@ pub fn html(selection: &Selection, counts: &Counts, spans: &[Span]) -> String {
         ("requests refused", counts.refused),
         ("results", counts.results),
         ("results that nobody knows", counts.unknown_results),
-        ("requests that people approved or refused", counts.approvals),
+        ("requests that people approved", counts.approvals),
         ("columns masked, once for each statement", counts.masked),
         ("acts of operators", counts.operators),
         ("erasures", counts.erasures),
@@ -343,14 +343,14 @@ manifest.json      what the package is about, and the SHA-256 of every other fil
 manifest.note      its signature: a signed note of C2SP, by the key of the logs under <name>/evidence
 population.csv     every entry of the logs in the window, for the selected targets
 ocsf.jsonl         the same as events of OCSF 1.8.0
-sample.csv         requests that were drawn from the population: the smallest hashes with a seed made of
-                   the window, the targets and the logs' roots. Nobody chose them; but who makes
+sample.csv         requests that were drawn from the population: the smallest hashes of their entries
+                   with a seed made of the window and the targets. Nobody chose them; but who makes
                    packages about other windows gets other samples, so agree on the window first.
 records.json       what stands around the records below: with it, each gives the hash in its entry
 records/           the records behind the sample, as JSON: text of statements and parameters, names
 people.csv         whom pseudonyms stand for, as far as these records say so
 proofs/            the entries of the sample, each with its proof (C2SP tlog-proof)
-approvals.csv      requests that people decided on
+approvals.csv      requests that people approved (those that they denied are among the refused)
 grants.csv         who was permitted or refused what, where, by which policies
 policies.csv       bundles in force; plugins.csv: plugins in use; both by version and digest
 policies/          the bundles themselves, as archives of which the digest is the SHA-256, and as text;
@@ -365,7 +365,9 @@ What it proves, and what not
 ----------------------------
 Every entry in log/ is in a log whose checkpoint is signed, without a hole from before the window to after
 it, and everything else here follows from these entries or is what one of them says. Where gaps.json says
-that a log was open, later entries of the window may exist. That the times of a log's other entries are in
+that a log was open, later entries of the window may exist (choose a window that ended before the last
+entry). Where it says that an instance has ended its last log, a later start of it may be missing: only
+the registry in the store tells, which weir verify reads and a package does not have. That the times of a log's other entries are in
 order is not shown here, but by weir verify of the whole store. A package cannot show logs of a Weir that
 it does not know of: count the instances.
 

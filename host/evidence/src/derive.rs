@@ -193,11 +193,7 @@ const POPULATION_HEAD: [&str; 27] = [
 ];
 
 impl<'a, S: Sink> Deriver<'a, S> {
-    pub fn new(
-        selection: &'a Selection,
-        logs: &[(Uuid, u64, Hash)],
-        sink: &'a mut S,
-    ) -> Result<Self, DeriveError> {
+    pub fn new(selection: &'a Selection, sink: &'a mut S) -> Result<Self, DeriveError> {
         sink.write(POPULATION, &row(POPULATION_HEAD))?;
         sink.write(EVENTS, b"")?;
         let approvals = [
@@ -227,7 +223,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             selection,
             sink,
             tables: Tables::new(),
-            sampler: Sampler::new(selection.seed(logs), selection.sample),
+            sampler: Sampler::new(selection.seed(), selection.sample),
             open: BTreeMap::new(),
             pending: BTreeSet::new(),
             people: BTreeMap::new(),
@@ -381,7 +377,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             self.sink.write(APPROVALS, &row(cells))?;
         }
         let open = &self.open;
-        self.sampler.offer(log, index, || {
+        self.sampler.offer(&tlog::leaf_hash(entry), || {
             let start = leaf.sid.and_then(|sid| open.get(&sid)).cloned().flatten();
             Sampled {
                 item: Item::of(log, index, entry, leaf),

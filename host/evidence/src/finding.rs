@@ -51,10 +51,10 @@ pub enum Finding {
 impl Finding {
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Open { .. } | Self::NoBundle { .. } | Self::NoRecord { erased: true, .. } => {
-                Severity::Note
-            }
-            Self::Unsigned { wanted: false }
+            Self::NoRecord { erased: true, .. } => Severity::Note,
+            Self::Open { .. }
+            | Self::NoBundle { .. }
+            | Self::Unsigned { wanted: false }
             | Self::Gap { .. }
             | Self::Said(_)
             | Self::NoRecord { .. } => Severity::Gap,

@@ -110,7 +110,9 @@ impl LogFacts {
                 false,
             ),
             None if self.stopped => (
-                "with the log, which its instance has ended".to_owned(),
+                "with the log, which its instance has ended; whether another log followed, only the \
+                 registry in the store tells"
+                    .to_owned(),
                 false,
             ),
             None => {

@@ -175,15 +175,11 @@ impl Maker<'_> {
                 format!("log {log} has no checkpoint yet, so nothing of it is in the package");
             self.missing.push(text);
         }
-        let ids: Vec<_> = logs
-            .iter()
-            .map(|log| (log.facts.id, log.facts.size, log.facts.root))
-            .collect();
         let mut spool = Spool {
             dir: dir.to_path_buf(),
             files: BTreeMap::new(),
         };
-        let mut deriver = Deriver::new(selection, &ids, &mut spool)?;
+        let mut deriver = Deriver::new(selection, &mut spool)?;
         let mut trees = BTreeMap::new();
         let mut facts = Vec::new();
         for log in &logs {

@@ -144,7 +144,10 @@ impl At<'_> {
             (false, _) => 2,
         };
         event.push(("disposition_id", json!(disposition)));
-        event.push(("status_id", allowed(1, 2)));
+        // What is permitted is written down before it is done: how it ended, the result tells.
+        if !permitted {
+            event.push(("status_id", json!(2)));
+        }
         event.push(("risk_score", json!(score)));
         if let Some(decision) = &leaf.decision {
             event.push(("status_detail", json!(decision)));
@@ -168,9 +171,12 @@ impl At<'_> {
         event.push(("src_endpoint", self.source()));
         let database = vec![("name", self.target()), ("type_id", json!(1))];
         event.push(("database", object(database)));
+        // Of several, nothing says which one the activity is about.
         let tables = leaf.resources.iter();
-        let table = tables.filter_map(|r| r.strip_prefix("PgTable::")).next();
-        if let Some(table) = table.filter(|table| *table != "?") {
+        let tables: Vec<&str> = tables.filter_map(|r| r.strip_prefix("PgTable::")).collect();
+        if let ([table], 0) = (&tables[..], leaf.more)
+            && *table != "?"
+        {
             event.push(("table", object(vec![("name", json!(table))])));
         }
         if let Some(bundle) = &leaf.bundle {
@@ -241,7 +247,11 @@ impl At<'_> {
         event.push(("api", object(api)));
         event.push(("actor", self.actor()));
         event.push(("src_endpoint", self.source()));
-        event.push(("status_id", json!(if refused { 2 } else { 1 })));
+        // A session's erasure is written down before its key is destroyed.
+        if leaf.kind != "erasure" {
+            let failed = refused || operation.ends_with(":failed");
+            event.push(("status_id", json!(if failed { 2 } else { 1 })));
+        }
         let resource = |name: &String| object(vec![("name", json!(name))]);
         let mut all: Vec<Value> = leaf.resources.iter().map(resource).collect();
         if let Some(session) = leaf.erased {
@@ -309,6 +319,9 @@ impl At<'_> {
             if !list.is_empty() {
                 rest.push((name, json!(list)));
             }
+        }
+        if leaf.more > 0 {
+            rest.push(("more", json!(leaf.more)));
         }
         if let Some(approval) = &leaf.approval {
             rest.push(("approvers", json!(approval.approvers)));
@@ -428,7 +441,7 @@ mod tests {
             &[(3002, 2, Some(1), 1)],
         );
         let connect = json!({"actions": ["postgres:connect"], "decision": "permit"});
-        check(connect, &[(6005, 3, Some(1), 1), (3003, 1, None, 1)]);
+        check(connect, &[(6005, 3, None, 1), (3003, 1, None, 1)]);
         let refused = json!({"actions": ["postgres:connect"], "decision": "denied"});
         check(refused, &[(6005, 3, Some(2), 2)]);
         let select = json!({
@@ -437,7 +450,7 @@ mod tests {
             "bundle": {"name": "b", "version": 1, "digest": "cc"},
             "risk": {"score": 60, "labels": ["pii"]},
         });
-        check(select, &[(6005, 1, Some(1), 2)]);
+        check(select, &[(6005, 1, None, 2)]);
         let risky = json!({
             "actions": ["postgres:select", "postgres:drop"], "decision": "denied",
             "risk": {"score": 100}, "policies": ["g"],
@@ -447,7 +460,7 @@ mod tests {
             "actions": ["postgres:update"], "decision": "permit",
             "approval": {"hold": "h", "rules": ["risky"], "approvers": ["dd"]},
         });
-        check(approved, &[(6005, 2, Some(1), 1), (3005, 1, None, 2)]);
+        check(approved, &[(6005, 2, None, 1), (3005, 1, None, 2)]);
         check(json!({"decision": "unparsed"}), &[(6005, 99, Some(2), 2)]);
         check(
             json!({"type": "result", "outcome": "done"}),
@@ -464,10 +477,10 @@ mod tests {
         check(act, &[(6003, 3, Some(2), 3)]);
         let own =
             json!({"type": "control", "actions": ["plugin:failed"], "who": null, "target": null});
-        check(own, &[(6003, 99, Some(1), 2)]);
+        check(own, &[(6003, 99, Some(2), 2)]);
         check(
             json!({"type": "erasure", "erased": SID, "target": null}),
-            &[(6003, 4, Some(1), 2)],
+            &[(6003, 4, None, 2)],
         );
         check(
             json!({"type": "recorder.start", "software": "weir 1"}),

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use uuid::Uuid;
 
 use crate::leaf::Leaf;
 
@@ -52,31 +51,27 @@ impl Selection {
         self.targets.is_empty() || leaf.target.as_ref().is_none_or(of)
     }
 
-    /// What the sample is drawn with: everything that the package is about, and the roots of its logs,
-    /// which nobody can choose freely.
-    pub fn seed(&self, logs: &[(Uuid, u64, tlog::Hash)]) -> [u8; 32] {
+    /// What the sample is drawn with: everything that the package is about, and nothing that changes while
+    /// logs grow. Otherwise who makes packages could make them until the draw pleases.
+    pub fn seed(&self) -> [u8; 32] {
         let mut hash = Context::new(&SHA256);
         let mut add = |bytes: &[u8]| {
             hash.update(&(bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
-        add(b"weir.evidence.sample.v1");
+        add(b"weir.evidence.sample.v2");
         add(&self.window.from_ns.to_be_bytes());
         add(&self.window.to_ns.to_be_bytes());
         add(&(self.targets.len() as u64).to_be_bytes());
         for target in &self.targets {
             add(target.as_bytes());
         }
-        for (log, size, root) in logs {
-            add(log.as_bytes());
-            add(&size.to_be_bytes());
-            add(root);
-        }
         finish(hash)
     }
 }
 
-/// Draws the sample while leaves go by: those whose hashes with the seed are smallest.
+/// Draws the sample while leaves go by: those whose hashes with the seed are smallest. A leaf has the salted
+/// hash of its record in it, and was signed when it was written: nobody chose it.
 pub struct Sampler<T> {
     seed: [u8; 32],
     most: usize,
@@ -92,11 +87,10 @@ impl<T> Sampler<T> {
         }
     }
 
-    pub fn offer(&mut self, log: Uuid, index: u64, item: impl FnOnce() -> T) {
+    pub fn offer(&mut self, leaf: &tlog::Hash, item: impl FnOnce() -> T) {
         let mut hash = Context::new(&SHA256);
         hash.update(&self.seed);
-        hash.update(log.as_bytes());
-        hash.update(&index.to_be_bytes());
+        hash.update(leaf);
         let rank = finish(hash);
         let is_full = self.drawn.len() >= self.most;
         let too_late = self
@@ -134,7 +128,9 @@ mod tests {
         let drawn = |seed: u8, most: usize| {
             let mut sampler = Sampler::new([seed; 32], most);
             for index in 0..1000 {
-                sampler.offer(Uuid::nil(), index, || index);
+                sampler.offer(&tlog::leaf_hash(&[index as u8, (index >> 8) as u8]), || {
+                    index
+                });
             }
             let mut items: Vec<u64> = sampler.into_items().collect();
             items.sort();

@@ -1,8 +1,8 @@
 //! CancelRequest: our own keys, and whom they stop.
 //!
 //! A client's key is random and ours; the upstream's never leaves, and there need not be one. While a
-//! statement is held, the hold itself is given up; the server is told only of what runs there besides,
-//! and before the hold is answered: a signal that comes later would hit what the client sends next.
+//! statement is held, the hold itself is given up, at once. The server is told only of what runs there
+//! besides, and the client has its answer after that: a signal that comes later would hit what it sends next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, PgTarget};
@@ -31,8 +30,8 @@ pub(crate) struct Cancellable {
     pub target: Arc<PgTarget>,
     /// None: the server gave us nothing to cancel with.
     pub upstream: Option<Cancel>,
-    /// One login of ours at a time, where one is needed.
-    attempt: Semaphore,
+    /// One cancel at a time, from its first effect to its last.
+    turn: tokio::sync::Mutex<()>,
     deciding: Mutex<Option<Decision>>,
 }
 
@@ -50,7 +49,7 @@ impl Cancellable {
         Self {
             target,
             upstream,
-            attempt: Semaphore::new(1),
+            turn: tokio::sync::Mutex::default(),
             deciding: Mutex::new(None),
         }
     }
@@ -87,13 +86,22 @@ impl Cancellable {
 
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
+        let _turn = self.turn.lock().await;
         let decision = self.deciding.lock().clone();
-        // However the server takes it, the decision is given up.
-        let given_up = decision.map(|Decision { token, busy, .. }| (token.drop_guard(), busy));
-        if let Some((_, false)) = given_up {
-            return Ok(());
+        // At once: nobody's approval may send it while the server is told of something else.
+        if let Some(Decision { token, busy, .. }) = decision {
+            token.cancel();
+            if !busy {
+                return Ok(());
+            }
         }
         self.cancel_on_server(limits).await
+    }
+
+    /// Ends when no cancel is under way that has given something up. Whoever answers the client waits for
+    /// it; each cancel has its limit.
+    pub async fn told(&self) {
+        drop(self.turn.lock().await);
     }
 
     /// Ends when the server has sent its signal.
@@ -101,10 +109,6 @@ impl Cancellable {
         let Some(cancel) = &self.upstream else {
             tracing::info!(target = %self.target.info.name, "the server gave no cancel key: nothing was cancelled");
             return Ok(());
-        };
-        let _turn = match cancel {
-            Cancel::Key(_) => None,
-            Cancel::Backend(_) => self.attempt.acquire().await.ok(),
         };
         cancel.run(&self.target, limits).await
     }
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_is_given_up_after_the_server_was_told() {
+    async fn what_is_held_is_given_up_at_once_and_answered_when_the_server_was_told() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let session = on(&listener);
         let token = CancellationToken::new();
@@ -222,14 +226,16 @@ mod tests {
             _ = &mut cancel => panic!("it waits for the server"),
             socket = server => socket,
         };
+        // An approval that comes now sends nothing.
+        assert!(token.is_cancelled());
         tokio::select! {
             _ = &mut cancel => panic!("it waits for the server"),
+            () = session.told() => panic!("the server has not been told"),
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
-        assert!(!token.is_cancelled());
         drop(socket);
         cancel.await.unwrap();
-        assert!(token.is_cancelled());
+        session.told().await;
     }
 
     #[tokio::test]

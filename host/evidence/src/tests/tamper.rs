@@ -83,7 +83,7 @@ async fn a_manifest_that_is_signed_again_hides_nothing() {
     let mut same = files.clone();
     sign_again(&mut same, manifest_of(&files), &setup.key);
     assert_eq!(judge(&setup, &same), [""; 0]);
-    let edits: [(&str, Edit); 29] = [
+    let edits: [(&str, Edit); 32] = [
         ("another policy", |f, _| {
             let path = path(f, ".bundle");
             f.get_mut(&path).unwrap().push(b' ');
@@ -154,6 +154,14 @@ async fn a_manifest_that_is_signed_again_hides_nothing() {
         }),
         ("a range that begins later", |_, m| m.logs[0].first += 1),
         ("a range that ends earlier", |_, m| m.logs[0].end -= 1),
+        ("another key beside a log", |f, _| {
+            let path = path(f, "/vkey");
+            f.get_mut(&path).unwrap().push(b' ');
+        }),
+        ("its making is on record", |_, m| m.recorded = true),
+        ("an empty range", |_, m| {
+            (m.logs[0].first, m.logs[0].end) = (0, 0)
+        }),
         ("a log less", |f, m| {
             let log = m.logs.remove(0);
             f.retain(|path, _| !path.starts_with(&format!("log/{}", log.id)));
@@ -302,4 +310,69 @@ fn what_is_no_package() {
     std::fs::write(&path, bytes).unwrap();
     let error = crate::check_package(&path, &[]).unwrap_err().to_string();
     assert!(error.contains("larger than"), "{error}");
+}
+
+/// The range of a log says which of its leaves are of the window. One that is empty, and before them all,
+/// would hide them: its ends must be seen to lie on both sides of the window.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_that_leaves_the_window_out_is_found() {
+    let setup = Setup::new();
+    let recorder = setup.start().await;
+    session(&recorder, "shop", "alice", 20).await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let from = now_ns();
+    session(&recorder, "shop", "bert", 3).await;
+    let to = now_ns();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    session(&recorder, "shop", "carl", 3).await;
+    stop(recorder).await;
+    let order = setup.order(Window::new(from, to));
+    let (path, report) = setup.package(&order, "window.zip").await;
+    assert!(report.counts.sessions >= 1, "{report:?}");
+    let files = unpack(&path);
+    let hidden = |first: u64, end: u64| {
+        let mut manifest = manifest_of(&files);
+        (manifest.logs[0].first, manifest.logs[0].end) = (first, end);
+        let mut edited = files.clone();
+        sign_again(&mut edited, manifest, &setup.key);
+        judge(&setup, &edited)
+    };
+    let size = manifest_of(&files).logs[0].size;
+    for (first, end) in [(0, 0), (1, 1), (size, size), (size - 1, size - 1)] {
+        let said = hidden(first, end);
+        let sides = said.iter().any(|s| s.contains("left out beside it"));
+        assert!(sides, "{first}..{end}: {said:?}");
+    }
+}
+
+/// Programs that read from the start of a zip find what its directory does not name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_hidden_between_the_files_of_a_zip() {
+    let setup = Setup::new();
+    let files = [("population.csv".to_owned(), b"as it is".to_vec())];
+    let (good, other) = (setup.out("good.zip"), setup.out("other.zip"));
+    pack_as(&files.clone().into(), &good, zip::CompressionMethod::Stored);
+    let forged = [("population.csv".to_owned(), b"as I like".to_vec())];
+    pack_as(&forged.into(), &other, zip::CompressionMethod::Stored);
+    let bytes = std::fs::read(&good).unwrap();
+    assert!(crate::archive::Reader::open(&good).is_ok());
+    // A local file of the same name before the directory, which does not name it.
+    let directory = |bytes: &[u8]| bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    let (at, forged) = (directory(&bytes), std::fs::read(&other).unwrap());
+    let local = &forged[..directory(&forged)];
+    let mut hidden = [&bytes[..at], local, &bytes[at..]].concat();
+    let end = hidden.len() - 22;
+    let moved = u32::try_from(at + local.len()).unwrap().to_le_bytes();
+    hidden[end + 16..end + 20].copy_from_slice(&moved);
+    // Another name where the file begins.
+    let mut renamed = bytes.clone();
+    renamed[30] = b'q';
+    for (what, bytes) in [("hidden", hidden), ("renamed", renamed)] {
+        std::fs::write(&other, bytes).unwrap();
+        let opened = crate::archive::Reader::open(&other);
+        assert!(
+            matches!(opened, Err(crate::archive::ArchiveError::Ambiguous)),
+            "{what}"
+        );
+    }
 }

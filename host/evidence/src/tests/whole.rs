@@ -170,6 +170,7 @@ async fn what_is_still_open_is_said() {
         "{:?}",
         report.findings
     );
+    assert_eq!(report.severity(), Severity::Gap);
     assert!(text(&unpack(&path), GAPS).contains(&id.to_string()));
     drop(journal);
     stop(recorder).await;
@@ -234,6 +235,7 @@ async fn a_bundle_that_was_not_kept_is_said_and_another_is_none() {
         &report.findings[..],
         [Finding::NoBundle { version: 3, .. }]
     ));
+    assert_eq!(report.severity(), Severity::Gap);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,6 +123,9 @@ impl FromClient {
         cancel: &CancellationToken,
     ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let ending = self.link.ending.is_cancelled();
+        if cancel.is_cancelled() && !ending {
+            self.link.cancellable.told().await;
+        }
         let decided = match decided {
             Ok(permitted) if ending || cancel.is_cancelled() => {
                 let seq = permitted.receipt().seq();

@@ -383,13 +383,16 @@ impl<'a> Leaf<'a> {
         self.bundle = Some(doc.bundle);
         self.decision = doc.decision.or(doc.kind);
         let mut more = 0;
+        // Of all accesses: there are few actions, and the last may be the one that matters.
+        for access in &doc.accesses {
+            let action = Text(short(access.action.clone()));
+            if self.actions.len() < MOST && !self.actions.contains(&action) {
+                self.actions.push(action);
+            }
+        }
         for access in first(doc.accesses, &mut more) {
             let resource = access.resource(subjects);
             self.resources.push(Text(short(resource.into())));
-            let action = Text(short(access.action));
-            if !self.actions.contains(&action) {
-                self.actions.push(action);
-            }
         }
         self.policies = first(doc.policies, &mut more)
             .map(|p| Text(short(p.0)))

@@ -57,7 +57,7 @@ pub fn failures(findings: &[Finding]) -> usize {
 }
 
 /// All leaves of the logs, as JSON.
-fn leaves(dir: &TempDir) -> Vec<serde_json::Value> {
+pub fn leaves(dir: &TempDir) -> Vec<serde_json::Value> {
     let mut out = Vec::new();
     for (path, _, part) in log_objects(dir) {
         if let Part::Tile(tile) = part

@@ -8,7 +8,7 @@ use pipeline::ports::Journal;
 use pipeline::{Access, Action, Resource};
 use uuid::Uuid;
 
-use super::log::{a_stored_log, check, failures, log_objects, trusted};
+use super::log::{a_stored_log, check, failures, leaves, log_objects, trusted};
 use super::support::*;
 use crate::disk::RealDisk;
 use crate::log::check::LogFinding;
@@ -387,4 +387,33 @@ async fn a_kept_checkpoint_shows_another_history() {
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
     assert!(failures(&check_against(&dir, bad).await) > 0);
+}
+
+/// There is no room for every resource, but what is done is said: the last access may be the one that
+/// matters.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_has_the_actions_of_all_accesses() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let journal = recorder.open(start()).await.unwrap();
+    let mut many = intent(0, "with … delete");
+    let one = many.accesses[0].clone();
+    many.accesses = vec![one.clone(); 20];
+    many.accesses.push(Access {
+        action: Action::PostgresDelete,
+        ..one
+    });
+    journal.intent(many).await.unwrap();
+    journal.outcome(outcome(0)).await.unwrap();
+    journal.close(end()).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    let leaves = leaves(&dir);
+    let request = leaves
+        .iter()
+        .find(|leaf| leaf["type"] == "request")
+        .unwrap();
+    let actions = serde_json::json!(["postgres:select", "postgres:delete"]);
+    assert_eq!(request["actions"], actions);
+    assert_eq!(request["resources"].as_array().unwrap().len(), 16);
+    assert_eq!(request["more"], 5);
 }

@@ -120,14 +120,14 @@ impl Feed {
             return Err("it was not understood in full");
         }
         let is_short = sql.text.len() <= LONGEST_TEXT;
-        let key = is_short.then(|| (sql.text.clone(), names(&action.accesses)));
+        let names = names(&action.accesses);
+        let key = is_short.then(|| (sql.text.clone(), names.clone()));
         if let Some(known) = key
             .as_ref()
             .and_then(|key| self.texts.lock().get(key).cloned())
         {
             return known.ok_or(TWO_WAYS);
         }
-        let names = names(&action.accesses);
         let text = |words| searchable(&sql.text, words, |name| names.contains(name));
         let both = text(Words::Carried).zip(text(Words::Known));
         let text = both.map(|(carried, known)| IndexText { carried, known });

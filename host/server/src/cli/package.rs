@@ -125,10 +125,12 @@ pub(super) async fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
         name: options.map(|o| o.name).unwrap_or_default(),
         trusted: args.log_keys,
     };
+    // Its own key is believed, or one that was named; otherwise nobody has vouched for any.
+    let trusted = order.key.is_some() || !order.trusted.is_empty();
     let report = make(&store, &order, &args.out).await?;
-    print(&report, true);
+    print(&report, trusted);
     println!("{}", args.out.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(report.severity()))
 }
 
 /// Verifies a package with nothing but keys.
