@@ -360,8 +360,12 @@ impl Committer {
     fn put_each(&mut self, open: &mut Open, records: &[NewRecord]) {
         open.unasked |= !records.is_empty();
         for record in records {
-            if let Err(why) = self.put_all(open, std::slice::from_ref(record)) {
-                tracing::warn!(kind = ?record.kind, ?why, "a record of the recorder itself is not written");
+            match self.put_all(open, std::slice::from_ref(record)) {
+                Ok(()) => {}
+                Err(Refused::Ended) => self.state.came_late(record),
+                Err(why) => {
+                    tracing::warn!(kind = ?record.kind, ?why, "a record of the recorder itself is not written");
+                }
             }
         }
     }

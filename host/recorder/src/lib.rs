@@ -37,6 +37,7 @@ mod gathered;
 mod history;
 mod journal;
 mod keys;
+mod late;
 mod lock;
 mod log;
 pub mod objects;

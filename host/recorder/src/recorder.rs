@@ -24,6 +24,7 @@ use crate::disk::{Disk, RealDisk, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
+use crate::late::Late;
 use crate::log::key::Keys;
 use crate::log::left;
 use crate::log::publish::{self, Publisher};
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub key_files: Arc<KeyFiles>,
     pending: Arc<Pending>,
     pub snapshots: Arc<Snapshots>,
+    late: Late,
     log: Arc<Shared>,
     origin: String,
     pub tasks: TaskTracker,
@@ -132,6 +134,9 @@ impl Recorder {
         } = started;
         let answer = inner.answer(first).await;
         answer.map_err(|e| OpenError::Wal(e.to_string()))?;
+        let forgotten = inner.late.forget();
+        forgotten
+            .map_err(|e| OpenError::Wal(format!("removing the gaps that were found late: {e}")))?;
         let (snapshots, stop) = (inner.snapshots.clone(), inner.stop.clone());
         inner
             .tasks
@@ -250,6 +255,9 @@ impl Recorder {
             tokio::task::spawn_blocking(move || threads.into_iter().all(|t| t.join().is_ok()))
                 .await
                 .unwrap_or(false);
+        if let Err(error) = inner.late.keep(inner.state.late_gaps()) {
+            tracing::error!(%error, "gaps that were found while the recorder ended are only in this log");
+        }
         drop(inner.lock.lock().take());
         ShutdownReport {
             pending_segments: inner.pending.not_stored(),
@@ -372,6 +380,9 @@ fn start(
     for what in damaged.into_iter().chain(lost) {
         recovered.gap(what, None);
     }
+    let late = Late::new(disk.clone(), options.spool_dir.clone());
+    let left = late.left();
+    recovered.late(left.map_err(OpenError::io("reading", &options.spool_dir))?);
     let old = old.logs;
     to_publish.set_old(old.len());
     // Before anything new: what the last process left without a leaf has one now.
@@ -452,6 +463,7 @@ fn start(
         key_files,
         pending,
         snapshots: Arc::new(snapshots),
+        late,
         tasks: TaskTracker::new(),
         stop,
         followers,

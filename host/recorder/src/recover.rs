@@ -249,6 +249,13 @@ impl Recovered {
             file: file.map(|f| f.to_string_lossy().into_owned()),
         });
     }
+
+    /// Gaps that the last process found when it could not write them down any more.
+    pub fn late(&mut self, gaps: Vec<GapDoc>) {
+        let what = gaps.iter().map(|gap| gap.what.clone());
+        self.report.gaps.extend(what);
+        self.gaps.extend(gaps);
+    }
 }
 
 impl Marks {

@@ -43,6 +43,8 @@ pub struct Side {
     /// The last records of sessions that were dropped without an end. They may be written only after
     /// everything that was queued before them.
     pub abandoned: Vec<Vec<NewRecord>>,
+    /// Gaps that were found after the control stream's end.
+    pub late: Vec<GapDoc>,
 }
 
 impl Side {
@@ -91,6 +93,23 @@ impl State {
             let now = SystemTime::now();
             self.post(journal::record(Kind::Gap, now, control, None, body));
         }
+    }
+
+    /// A record of the recorder's own whose stream has ended. What it says is missing is not forgotten.
+    pub fn came_late(&self, record: &NewRecord) {
+        match (record.kind, serde_json::from_slice(&record.body)) {
+            (Kind::Gap, Ok(gap)) => self.side.lock().late.push(gap),
+            _ => {
+                tracing::warn!(kind = ?record.kind, "a record of the recorder itself came too late")
+            }
+        }
+    }
+
+    /// Of what nobody writes any more: the gaps that were found too late.
+    pub fn late_gaps(&self) -> Vec<GapDoc> {
+        let records = std::mem::take(&mut self.side.lock().records);
+        records.iter().for_each(|record| self.came_late(record));
+        std::mem::take(&mut self.side.lock().late)
     }
 
     /// From here on every call errs, and every session is told to end. The first reason stays.
