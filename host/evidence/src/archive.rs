@@ -193,8 +193,10 @@ impl Reader {
         }
         places.sort();
         let end = zip.central_directory_start();
-        no_room(&mut zip.into_inner(), &places, end)?;
-        let zip = ZipArchive::new(BufReader::new(File::open(path)?))?;
+        // The file that is looked at is the one that is read: what the path names can be another by now.
+        let mut opened = zip.into_inner();
+        no_room(&mut opened, &places, end)?;
+        let zip = ZipArchive::new(opened)?;
         Ok(Self { zip, files })
     }
 

@@ -220,7 +220,18 @@ async fn nothing_is_not_verified() {
         spool: Some(dir.spool()),
         ..VerifyOptions::default()
     };
-    let report = verify_store(&dir.store(), &early).await.unwrap();
+    // Its log may be in the store a little before it is in the registry.
+    let registered = async {
+        loop {
+            let report = verify_store(&dir.store(), &early).await.unwrap();
+            let waits = |f: &Finding| matches!(f, Finding::Waiting(_));
+            if !report.findings.iter().any(waits) {
+                return report;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let report = tokio::time::timeout(SHORT, registered).await.unwrap();
     assert_eq!(report.findings, [Finding::NothingStored { records: 1 }]);
     let id = session(&recorder, 2, 10).await;
     recorder.shutdown(SHORT).await;
