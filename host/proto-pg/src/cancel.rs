@@ -1,8 +1,10 @@
 //! CancelRequest: our own keys, and whom they stop.
 //!
-//! A client's key is random and ours; the upstream's never leaves, and there need not be one. While a
-//! statement is held, the hold itself is given up, at once. The server is told only of what runs there
-//! besides, and the client has its answer after that: a signal that comes later would hit what it sends next.
+//! A client's key is random and ours; the upstream's never leaves, and there need not be one. What has not
+//! reached the server is given up here, at once; where it is too late for that, the server is told when it has
+//! it ([`work`]). The client has its answer after that: a signal that comes later would hit what it sends next.
+
+mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +15,9 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, PgTarget};
+use crate::statements::Flow;
 use crate::upstream::{Cancel, UpstreamError};
+use work::{Staged, Work};
 
 /// In protocol 3.0 a secret has four bytes; from 3.2 on up to 256.
 const SECRET_3_0: usize = 4;
@@ -32,68 +36,83 @@ pub(crate) struct Cancellable {
     pub upstream: Option<Cancel>,
     /// One cancel at a time, from its first effect to its last.
     turn: tokio::sync::Mutex<()>,
-    deciding: Mutex<Option<Decision>>,
-}
-
-#[derive(Clone)]
-struct Decision {
-    token: CancellationToken,
-    /// Something earlier of the client's runs on the server meanwhile.
-    busy: bool,
-    /// Only questions of our own are under way.
-    asking: bool,
+    flow: Arc<Mutex<Flow>>,
+    work: Work,
 }
 
 impl Cancellable {
-    pub fn new(target: Arc<PgTarget>, upstream: Option<Cancel>) -> Self {
+    pub fn new(target: Arc<PgTarget>, upstream: Option<Cancel>, flow: Arc<Mutex<Flow>>) -> Self {
         Self {
             target,
             upstream,
             turn: tokio::sync::Mutex::default(),
-            deciding: Mutex::new(None),
+            flow,
+            work: Work::default(),
         }
     }
 
-    /// From now until the guard is dropped, a cancel gives up this decision.
-    pub fn deciding(&self, token: CancellationToken, busy: bool) -> Deciding<'_> {
-        self.enter(Decision {
-            token,
-            busy,
-            asking: false,
-        })
+    /// A message of the client's is taken up: from now until [`Cancellable::end`], a cancel is for its
+    /// batch.
+    pub fn begin(&self) {
+        self.work.begin(|| self.is_busy());
     }
 
-    /// From now until the guard is dropped, only questions of our own run on the server. A cancel does
-    /// not go there: it would hit one of them in the client's stead. It is seen by the token.
-    pub fn asking(&self) -> (Deciding<'_>, CancellationToken) {
-        let token = CancellationToken::new();
-        let decision = Decision {
-            token: token.clone(),
-            busy: false,
-            asking: true,
-        };
-        (self.enter(decision), token)
+    /// The batch is in the buffer to the server, whole. True: a cancel waits for it to be sent.
+    pub fn end(&self) -> bool {
+        self.work.end()
     }
 
-    fn enter(&self, decision: Decision) -> Deciding<'_> {
-        *self.deciding.lock() = Some(decision);
-        Deciding(self)
+    /// The buffer is written.
+    pub fn flushed(&self) {
+        self.work.flushed();
+    }
+
+    /// The buffer is written, and nothing more of the client's is at hand.
+    pub fn rest(&self) {
+        self.work.rest();
+    }
+
+    /// The client is told that what it has sent was cancelled.
+    pub fn given_up(&self) {
+        self.work.given_up();
+    }
+
+    /// Cancelled when the batch that is worked on is.
+    pub fn token(&self) -> CancellationToken {
+        self.work.token()
+    }
+
+    /// Until the guard is dropped, the batch is decided on. `busy`: something earlier of the client's
+    /// runs on the server meanwhile.
+    pub fn deciding(&self, busy: bool) -> Staged<'_> {
+        self.work.deciding(busy)
+    }
+
+    /// Until the guard is dropped, only questions of our own run on the server. A cancel does not go
+    /// there: it would hit one of them in the client's stead.
+    pub fn asking(&self) -> Staged<'_> {
+        self.work.asking()
+    }
+
+    /// Until the guard is dropped, nothing is done but to wait for what the server has.
+    pub fn waiting(&self) -> Staged<'_> {
+        self.work.waiting()
     }
 
     pub fn is_deciding(&self) -> bool {
-        self.deciding.lock().as_ref().is_some_and(|d| !d.asking)
+        self.work.is_deciding()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.flow.lock().is_busy()
     }
 
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let _turn = self.turn.lock().await;
-        let decision = self.deciding.lock().clone();
-        // At once: nobody's approval may send it while the server is told of something else.
-        if let Some(Decision { token, busy, .. }) = decision {
-            token.cancel();
-            if !busy {
-                return Ok(());
-            }
+        let aim = self.work.cancel(|| self.is_busy());
+        if !self.work.reached(aim).await {
+            return Ok(());
         }
         self.cancel_on_server(limits).await
     }
@@ -111,14 +130,6 @@ impl Cancellable {
             return Ok(());
         };
         cancel.run(&self.target, limits).await
-    }
-}
-
-pub(crate) struct Deciding<'a>(&'a Cancellable);
-
-impl Drop for Deciding<'_> {
-    fn drop(&mut self) {
-        *self.0.deciding.lock() = None;
     }
 }
 
@@ -204,15 +215,18 @@ mod tests {
             pid: 7,
             secret: bytes::Bytes::from_static(&[1, 2, 3, 4]),
         };
-        Cancellable::new(Arc::new(target), Some(Cancel::Key(key)))
+        let flow = Arc::new(Mutex::new(Flow::new()));
+        let session = Cancellable::new(Arc::new(target), Some(Cancel::Key(key)), flow);
+        session.begin();
+        session
     }
 
     #[tokio::test]
     async fn what_is_held_is_given_up_at_once_and_answered_when_the_server_was_told() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let session = on(&listener);
-        let token = CancellationToken::new();
-        let _deciding = session.deciding(token.clone(), true);
+        let token = session.token();
+        let _deciding = session.deciding(true);
         let limits = Limits::default();
         let cancel = session.cancel(&limits);
         tokio::pin!(cancel);
@@ -244,10 +258,17 @@ mod tests {
         let session = on(&listener);
         drop(listener);
         for busy in [false, true] {
-            let token = CancellationToken::new();
-            let _deciding = session.deciding(token.clone(), busy);
-            assert_eq!(session.cancel(&Limits::default()).await.is_ok(), !busy);
-            assert!(token.is_cancelled());
+            session.rest();
+            session.begin();
+            let token = session.token();
+            let _deciding = session.deciding(busy);
+            let limits = Limits::default();
+            let given_up = async {
+                token.cancelled().await;
+                session.given_up();
+            };
+            let (told, ()) = tokio::join!(session.cancel(&limits), given_up);
+            assert_eq!(told.is_ok(), !busy);
         }
     }
 }

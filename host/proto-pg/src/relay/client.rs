@@ -122,19 +122,31 @@ impl FromClient {
             self.release_syncs();
             match self.reader.buffered(limits).map_err(violation)? {
                 Some((tag, frame)) => {
+                    self.link.cancellable.begin();
                     // Boxed: what it takes to decide is not held by those who wait.
                     Box::pin(self.message(tag, frame)).await?;
-                    if self.sender.pending() >= MAX_UNSENT {
-                        self.sender.flush().await?;
+                    if ends_batch(tag) && self.link.cancellable.end() {
+                        self.flush().await?;
+                        self.link.cancellable.rest();
+                    } else if self.sender.pending() >= MAX_UNSENT {
+                        self.flush().await?;
                     }
                 }
                 None if self.reader.eof => return Err(End(EndReason::ClientClosed)),
                 None => {
                     self.sender.flush().await?;
+                    self.link.cancellable.rest();
                     self.idle().await?;
                 }
             }
         }
+    }
+
+    /// Writes what is buffered for the server.
+    pub(super) async fn flush(&mut self) -> Result<(), End> {
+        self.sender.flush().await?;
+        self.link.cancellable.flushed();
+        Ok(())
     }
 
     /// Waits for the client, or for the moment to end when the process shuts down.
@@ -235,7 +247,7 @@ impl FromClient {
         self.prompt();
         self.wait_until(|flow| flow.is_drained()).await?;
         self.sender.terminate();
-        self.sender.flush().await?;
+        self.flush().await?;
         Err(End(EndReason::ClientClosed))
     }
 
@@ -433,7 +445,7 @@ impl FromClient {
             }
             Tag::Terminate => {
                 self.sender.terminate();
-                self.sender.flush().await?;
+                self.flush().await?;
                 return Err(End(EndReason::ClientClosed));
             }
             // The server fails the COPY, unless it has failed before, and then it may well understand
@@ -463,6 +475,11 @@ impl FromClient {
             self.link.flow.lock().sent_sync();
         }
     }
+}
+
+/// Has the server all that it needs to answer without another message?
+fn ends_batch(tag: Tag) -> bool {
+    matches!(tag, Tag::Query | Tag::FunctionCall | Tag::Sync)
 }
 
 pub(super) fn copies_in(judged: &Judged) -> bool {

@@ -51,9 +51,9 @@ impl FromClient {
             link: &link,
             path: self.judge.path(),
         };
-        let cancel = CancellationToken::new();
+        let cancel = link.cancellable.token();
         let busy = link.flow.lock().is_busy();
-        let _deciding = link.cancellable.deciding(cancel.clone(), busy);
+        let _deciding = link.cancellable.deciding(busy);
         let opened = Notify::new();
         let held: Mutex<Option<HoldInfo>> = Mutex::new(None);
         let on_hold = |info: &HoldInfo| {
@@ -73,7 +73,7 @@ impl FromClient {
             decided = &mut decision => return self.settled(decided, &cancel).await,
             () = std::future::ready(()) => {}
         }
-        self.sender.flush().await?;
+        self.flush().await?;
 
         let mut heartbeat = interval(link.limits.hold_heartbeat);
         heartbeat.reset();
@@ -124,6 +124,9 @@ impl FromClient {
     ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let ending = self.link.ending.is_cancelled();
         if cancel.is_cancelled() && !ending {
+            // Who cancels may wait for what is in the buffer.
+            self.flush().await?;
+            self.link.cancellable.given_up();
             self.link.cancellable.told().await;
         }
         let decided = match decided {
@@ -160,7 +163,8 @@ impl FromClient {
         wanted: impl Fn(&crate::statements::Flow) -> bool,
     ) -> Result<(), End> {
         let link = self.link.clone();
-        self.sender.flush().await?;
+        self.flush().await?;
+        let _waiting = link.cancellable.waiting();
         loop {
             let progress = link.progress.notified();
             tokio::pin!(progress);

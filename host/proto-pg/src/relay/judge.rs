@@ -299,6 +299,12 @@ impl FromClient {
         self.judge.is_sure_of(sql)
     }
 
+    /// A cancel is heeded before anything is sent.
+    pub(super) fn cancelled(&self) -> Refused {
+        self.link.cancellable.given_up();
+        Refused::new("57014", "canceling statement due to user request")
+    }
+
     /// What was not followed is not gone on with under a bundle that cares.
     pub(super) fn may_go_on(&self) -> Result<(), End> {
         match self.link.is_lost() {
@@ -355,7 +361,7 @@ impl FromClient {
                 };
                 match self.refresh(newness, Patience::Needed).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
-                    Refreshed::Cancelled => return Ok(Err(cancelled())),
+                    Refreshed::Cancelled => return Ok(Err(self.cancelled())),
                     // The server refuses it, and says so in its own words.
                     Refreshed::Aborted if !ends_transaction(&judged.analysis) => {}
                     // What this session itself changed must be seen before it is used.
@@ -425,7 +431,7 @@ impl FromClient {
         if looks_up(&judged.analysis) && self.link.reads.as_we_do() {
             match self.refresh(Newness::Since(now), Patience::Needed).await? {
                 Refreshed::Yes => {}
-                Refreshed::Cancelled => return Ok(Some(cancelled())),
+                Refreshed::Cancelled => return Ok(Some(self.cancelled())),
                 Refreshed::No | Refreshed::Aborted => self.take_newest(),
             }
         }
@@ -493,8 +499,4 @@ impl FromClient {
 pub(super) fn unsure() -> Refused {
     let text = "what is under way may change how the server reads this text";
     Refused::new("42501", text).hint("Send Sync, wait for the answer, and try again.")
-}
-
-pub(super) fn cancelled() -> Refused {
-    Refused::new("57014", "canceling statement due to user request")
 }

@@ -61,7 +61,7 @@ const MAX_INJECTED: usize = 16;
 /// What both directions know.
 pub(crate) struct Link {
     pub session: Arc<Session>,
-    pub flow: Mutex<Flow>,
+    pub flow: Arc<Mutex<Flow>>,
     /// Told after every reply that changed the flow.
     pub progress: Notify,
     pub limits: Limits,
@@ -325,6 +325,8 @@ async fn close(link: Arc<Link>, mut writer: ClientWriter, reason: EndReason) {
         }
         let _ = writer.io.shutdown().await;
     };
+    // Nothing more of it is sent: what runs, runs on the server.
+    link.cancellable.rest();
     let stop = async {
         if busy && reason != EndReason::UpstreamClosed {
             let cancelled = link.cancellable.cancel(&link.limits).await;

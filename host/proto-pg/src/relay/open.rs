@@ -370,7 +370,8 @@ async fn finish(
         cancel,
     } = prepared;
     let process = cancel.as_ref().map(Cancel::process);
-    let cancellable = Arc::new(Cancellable::new(target, cancel));
+    let flow = Arc::new(Mutex::new(Flow::new()));
+    let cancellable = Arc::new(Cancellable::new(target, cancel, flow.clone()));
     let registered = match shared
         .keys
         .register(cancellable.clone(), wanted.long_keys())
@@ -403,7 +404,7 @@ async fn finish(
     let voice = Voice::of(catalog.voices(), process);
     let link = Arc::new(Link {
         session: Arc::new(session),
-        flow: Mutex::new(Flow::new()),
+        flow,
         progress: Notify::new(),
         limits,
         mask_keys: shared.options.mask_keys.clone(),

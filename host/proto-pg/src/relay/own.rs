@@ -114,7 +114,7 @@ impl FromClient {
             self.sender.own_query(sql);
             answers.push(link.flow.lock().sent_own(bounds));
         }
-        self.sender.flush().await?;
+        self.flush().await?;
         let collect = async {
             let mut results = Vec::with_capacity(answers.len());
             for answer in answers {

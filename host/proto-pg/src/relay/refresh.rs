@@ -54,7 +54,11 @@ impl FromClient {
             TxStatus::InTransaction => true,
             TxStatus::Failed => return Ok(Refreshed::Aborted),
         };
-        let (_asking, cancel) = link.cancellable.asking();
+        let cancel = link.cancellable.token();
+        if cancel.is_cancelled() {
+            return Ok(Refreshed::Cancelled);
+        }
+        let _asking = link.cancellable.asking();
         let refreshed = self.read_again(newness, private, patience).await?;
         if cancel.is_cancelled() {
             return Ok(Refreshed::Cancelled);

@@ -8,6 +8,7 @@ use crate::testing::postgres::{self, Postgres};
 
 mod activation;
 mod binary;
+mod cancels;
 mod compute;
 mod conformance;
 mod holds;

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::End;
 use super::client::FromClient;
-use super::judge::{cancelled, ends_transaction};
+use super::judge::ends_transaction;
 use super::own::Patience;
 use super::refresh::{Newness, Refreshed};
 use crate::analysis::Defined;
@@ -423,7 +423,7 @@ impl FromClient {
                     return Ok(Ok(judged));
                 }
             }
-            Refreshed::Cancelled => return Ok(Err(cancelled())),
+            Refreshed::Cancelled => return Ok(Err(self.cancelled())),
             // The server refuses it, and says so in its own words.
             Refreshed::Aborted if !ends_transaction(&judged.analysis) => return Ok(Ok(judged)),
             Refreshed::No | Refreshed::Aborted => {}
