@@ -35,6 +35,7 @@ usage: cargo xtask <command>
   lint            format and clippy, warnings are errors
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
+  bench evidence  what the record costs, what crashes do to it, how long it takes to verify: [--quick]
   bench hold      start what `bench` measures and wait, for a profiler
   regress [TEST]  PostgreSQL's regression suite through Weir: [--direct] [--bundle DIR]
   noninterference [--count N] [--seed S]

@@ -115,6 +115,15 @@ pub fn crash(root: &Path, rounds: u32) -> Result<()> {
 
 /// A simulated week of traffic, with at least so many leaves. Optimized: it tells how long things take.
 pub fn week(root: &Path, leaves: u64) -> Result<()> {
+    sh::run(simulated_week(root, leaves)?)
+}
+
+/// The same, and what it has said.
+pub fn week_said(root: &Path, leaves: u64) -> Result<String> {
+    sh::read(simulated_week(root, leaves)?)
+}
+
+fn simulated_week(root: &Path, leaves: u64) -> Result<Command> {
     deps::ensure(&[deps::WASM])?;
     let test = [
         "test",
@@ -128,7 +137,7 @@ pub fn week(root: &Path, leaves: u64) -> Result<()> {
     ];
     let mut test = sh::cargo(root, &test);
     test.env("WEIR_WEEK_LEAVES", leaves.to_string());
-    sh::run(test)
+    Ok(test)
 }
 
 /// Some end-to-end tests, once what they need is there.

@@ -5,9 +5,11 @@
 //! first-party plugins. A row that this build cannot measure yet says so.
 
 mod bulk;
+mod evidence;
 mod pgbench;
 mod report;
 mod stand;
+mod table;
 
 use std::path::Path;
 use std::process::Command;
@@ -52,9 +54,11 @@ pub fn run(args: &[&str]) -> Result<()> {
     let mut rounds = None;
     let mut rest = args.iter();
     let mut hold = false;
+    let mut only_evidence = false;
     while let Some(arg) = rest.next() {
         match *arg {
             "pg" => {}
+            "evidence" => only_evidence = true,
             // For a profiler, or to measure one thing by hand.
             "hold" => hold = true,
             "--quick" => {
@@ -65,11 +69,22 @@ pub fn run(args: &[&str]) -> Result<()> {
                 let n = rest.next().context("--rounds needs a number")?;
                 rounds = Some(n.parse().context("--rounds needs a number")?);
             }
-            other => bail!("bench does not know {other:?}: pg, hold, --quick, --rounds N"),
+            other => {
+                bail!("bench does not know {other:?}: pg, evidence, hold, --quick, --rounds N")
+            }
         }
     }
-    effort.rounds = rounds.unwrap_or(effort.rounds).max(1);
     let root = paths::root();
+    if only_evidence {
+        let effort = if quick {
+            evidence::QUICK
+        } else {
+            evidence::FULL
+        };
+        let rounds = rounds.unwrap_or(effort.rounds).max(1);
+        return evidence::run(&root, evidence::Effort { rounds, ..effort });
+    }
+    effort.rounds = rounds.unwrap_or(effort.rounds).max(1);
     prepare(&root)?;
     if hold {
         return stand(effort);

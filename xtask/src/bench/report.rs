@@ -1,11 +1,11 @@
 //! Medians, and the table.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::Effort;
 use super::bulk::{Idle, Transfer};
 use super::pgbench::Run;
+use super::table::{Goal, Table};
 
 /// What was measured, by peer and measure; one value per round.
 #[derive(Debug, Default)]
@@ -73,21 +73,13 @@ impl Report {
     }
 
     fn median(&self, peer: &str, measure: &str) -> Option<f64> {
-        let mut values = self
-            .values
-            .get(&(peer.to_owned(), measure.to_owned()))?
-            .clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() % 2 {
-            1 => values.get(middle).copied(),
-            _ => Some((values.get(middle.checked_sub(1)?)? + values.get(middle)?) / 2.0),
-        }
+        let values = self.values.get(&(peer.to_owned(), measure.to_owned()));
+        median(values?.clone())
     }
 
     /// The table of BARS, in markdown.
     pub fn table(&self, effort: Effort, quick: bool) -> String {
-        let mut t = Table::default();
+        let mut t = Table::new(&["direct", "pgbouncer", "weir"]);
         for way in WAYS {
             self.transactions(&mut t, way);
         }
@@ -274,134 +266,13 @@ struct Row {
     goal: Goal,
 }
 
-enum Goal {
-    AtMost(f64),
-    AtLeast(f64),
-    Report,
-}
-
-/// Cells, lined up when printed.
-#[derive(Default)]
-struct Table {
-    rows: Vec<[String; 7]>,
-}
-
-impl Table {
-    fn line(&mut self, what: &str, values: [Option<f64>; 3], ratio: Option<f64>, goal: &Goal) {
-        let cell = |v: Option<f64>| v.map(number).unwrap_or_default();
-        let [direct, bouncer, weir] = values.map(cell);
-        let (shown, met) = match goal {
-            Goal::AtMost(max) => (format!("≤ {max}×"), ratio.map(|r| r <= *max)),
-            Goal::AtLeast(min) => (format!("≥ {min}×"), ratio.map(|r| r >= *min)),
-            Goal::Report => ("report".into(), None),
-        };
-        let verdict = match (met, goal, values) {
-            (Some(true), ..) => "met",
-            (Some(false), ..) => "missed",
-            (None, Goal::Report, [.., Some(_)]) => "measured",
-            (None, _, [.., Some(_)]) => "no clear ratio",
-            _ => "not yet",
-        };
-        let ratio = ratio.map(|r| format!("{r:.2}×")).unwrap_or_default();
-        self.rows.push([
-            what.into(),
-            direct,
-            bouncer,
-            weir,
-            ratio,
-            shown,
-            verdict.into(),
-        ]);
-    }
-
-    fn absolute(&mut self, what: &str, value: Option<f64>, max: f64) {
-        let verdict = match value {
-            Some(v) if v <= max => "met",
-            Some(_) => "missed",
-            None => "not yet",
-        };
-        let value = value.map(number).unwrap_or_default();
-        let none = String::new();
-        let goal = format!("≤ {max}");
-        self.rows.push([
-            what.into(),
-            none.clone(),
-            none.clone(),
-            value,
-            none,
-            goal,
-            verdict.into(),
-        ]);
-    }
-
-    fn note(&mut self, what: &str, note: &str, goal: &str) {
-        let none = String::new();
-        let (note, goal) = (note.to_owned(), goal.to_owned());
-        self.rows.push([
-            what.into(),
-            none.clone(),
-            none.clone(),
-            note,
-            none,
-            goal,
-            "missed".into(),
-        ]);
-    }
-
-    fn later(&mut self, what: &str, goal: &str) {
-        let none = String::new;
-        self.rows.push([
-            what.into(),
-            none(),
-            none(),
-            none(),
-            none(),
-            goal.into(),
-            "not yet".into(),
-        ]);
-    }
-
-    fn text(&self) -> String {
-        let head = [
-            "measure",
-            "direct",
-            "pgbouncer",
-            "weir",
-            "ratio",
-            "goal",
-            "verdict",
-        ];
-        let mut all = vec![head.map(str::to_owned)];
-        all.extend(self.rows.iter().cloned());
-        let mut width = [0; 7];
-        for row in &all {
-            for (width, cell) in width.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let mut text = String::new();
-        for (i, row) in all.iter().enumerate() {
-            for (cell, width) in row.iter().zip(width) {
-                let pad = " ".repeat(width - cell.chars().count());
-                let _ = write!(text, "| {cell}{pad} ");
-            }
-            text.push_str("|\n");
-            if i == 0 {
-                for width in width {
-                    let _ = write!(text, "|{}", "-".repeat(width + 2));
-                }
-                text.push_str("|\n");
-            }
-        }
-        text
-    }
-}
-
-fn number(value: f64) -> String {
-    match value {
-        v if v >= 1000.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+/// None of nothing.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        1 => values.get(middle).copied(),
+        _ => Some((values.get(middle.checked_sub(1)?)? + values.get(middle)?) / 2.0),
     }
 }
 
