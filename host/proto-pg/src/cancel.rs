@@ -8,6 +8,7 @@ mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -17,13 +18,19 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Limits, PgTarget};
 use crate::statements::Flow;
 use crate::upstream::{Cancel, UpstreamError};
-use work::{Staged, Work};
+use work::{Aim, Batch, Deciding, Fate, Work};
 
 /// In protocol 3.0 a secret has four bytes; from 3.2 on up to 256.
 const SECRET_3_0: usize = 4;
 const SECRET_3_2: usize = 32;
 /// Attempts to find an unused process number.
 const MAX_DRAWS: usize = 64;
+
+/// How long a cancel waits for a statement to be given up or passed on. After that the statement still
+/// knows: it is given up when it would be sent.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How often a cancel looks again what it is for.
+const MAX_AIMS: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
 #[error("no cancel key could be made")]
@@ -54,22 +61,28 @@ impl Cancellable {
     /// A message of the client's is taken up: from now until [`Cancellable::end`], a cancel is for its
     /// batch.
     pub fn begin(&self) {
-        self.work.begin(|| self.is_busy());
+        self.work.begin(&self.flow);
     }
 
-    /// The batch is in the buffer to the server, whole. True: a cancel waits for it to be sent.
+    /// The batch is in the buffer to the server, whole. True: a cancel waits for it to be written.
     pub fn end(&self) -> bool {
         self.work.end()
     }
 
     /// The buffer is written.
     pub fn flushed(&self) {
-        self.work.flushed();
+        self.flow.lock().flushed();
+        self.work.changed.notify_waiters();
     }
 
     /// The buffer is written, and nothing more of the client's is at hand.
     pub fn rest(&self) {
-        self.work.rest();
+        let position = {
+            let mut flow = self.flow.lock();
+            flow.flushed();
+            flow.position()
+        };
+        self.work.rest(position);
     }
 
     /// The client is told that what it has sent was cancelled.
@@ -82,43 +95,101 @@ impl Cancellable {
         self.work.token()
     }
 
-    /// Until the guard is dropped, the batch is decided on. `busy`: something earlier of the client's
-    /// runs on the server meanwhile.
-    pub fn deciding(&self, busy: bool) -> Staged<'_> {
-        self.work.deciding(busy)
+    /// Until the guard is dropped, the batch is decided on.
+    pub fn deciding(&self) -> Deciding<'_> {
+        self.work.deciding()
     }
 
-    /// Until the guard is dropped, only questions of our own run on the server. A cancel does not go
-    /// there: it would hit one of them in the client's stead.
-    pub fn asking(&self) -> Staged<'_> {
-        self.work.asking()
-    }
-
-    /// Until the guard is dropped, nothing is done but to wait for what the server has.
-    pub fn waiting(&self) -> Staged<'_> {
-        self.work.waiting()
+    /// People are asked, as long as it is decided on.
+    pub fn held(&self) {
+        self.work.held();
     }
 
     pub fn is_deciding(&self) -> bool {
         self.work.is_deciding()
     }
 
-    fn is_busy(&self) -> bool {
-        self.flow.lock().is_busy()
-    }
-
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let _turn = self.turn.lock().await;
-        let aim = self.work.cancel(|| self.is_busy());
-        if !self.work.reached(aim).await {
-            return Ok(());
+        for _ in 0..MAX_AIMS {
+            match self.work.aim(&self.flow) {
+                Aim::Nothing => return Ok(()),
+                Aim::Server => return self.cancel_on_server(limits).await,
+                Aim::Batch(batch) => return self.follow(batch, false, limits).await,
+                Aim::Both(batch) => {
+                    let told = self.cancel_on_server(limits).await;
+                    return told.and(self.follow(batch, true, limits).await);
+                }
+                // By then it may have run, and the next one is what the client waits for.
+                Aim::Unsent(position) => {
+                    let written = || (self.flow.lock().written() >= position).then_some(());
+                    if self.until(written).await.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
         }
-        self.cancel_on_server(limits).await
+        Ok(())
+    }
+
+    /// Until the batch, which knows that it is cancelled, is given up or has been passed on. `told`: the
+    /// server has been told of what was there.
+    async fn follow(
+        &self,
+        batch: Batch,
+        mut told: bool,
+        limits: &Limits,
+    ) -> Result<(), UpstreamError> {
+        loop {
+            let moved = || {
+                let fate = batch.fate();
+                let flow = self.flow.lock();
+                let runs = flow.is_unanswered(batch.began..flow.written());
+                (fate != Fate::Open || (runs && !told)).then_some(fate)
+            };
+            match self.until(moved).await {
+                None | Some(Fate::GivenUp) => return Ok(()),
+                // A part of it is there.
+                Some(Fate::Open) => {
+                    told = true;
+                    self.cancel_on_server(limits).await?;
+                }
+                Some(Fate::Passed(position)) => {
+                    let runs = self.flow.lock().is_unanswered(batch.began..position);
+                    return match runs {
+                        true => self.cancel_on_server(limits).await,
+                        false => Ok(()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Waits for something that changes with the work or the buffer.
+    async fn until<T>(&self, done: impl Fn() -> Option<T>) -> Option<T> {
+        let waits = async {
+            loop {
+                let changed = self.work.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(done) = done() {
+                    return done;
+                }
+                changed.await;
+            }
+        };
+        let done = tokio::time::timeout(MAX_WAIT, waits).await.ok();
+        if done.is_none() {
+            tracing::warn!(
+                "a statement is neither given up nor sent {MAX_WAIT:?} after its cancel"
+            );
+        }
+        done
     }
 
     /// Ends when no cancel is under way that has given something up. Whoever answers the client waits for
-    /// it; each cancel has its limit.
+    /// it, and has written before what was to be sent; each cancel has its limit.
     pub async fn told(&self) {
         drop(self.turn.lock().await);
     }
@@ -197,8 +268,6 @@ impl Drop for Registered {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -217,6 +286,9 @@ mod tests {
         };
         let flow = Arc::new(Mutex::new(Flow::new()));
         let session = Cancellable::new(Arc::new(target), Some(Cancel::Key(key)), flow);
+        // Something of the client's runs.
+        session.flow.lock().sent_sync();
+        session.flushed();
         session.begin();
         session
     }
@@ -226,7 +298,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let session = on(&listener);
         let token = session.token();
-        let _deciding = session.deciding(true);
+        let _deciding = session.deciding();
+        session.held();
         let limits = Limits::default();
         let cancel = session.cancel(&limits);
         tokio::pin!(cancel);
@@ -248,6 +321,7 @@ mod tests {
             () = tokio::time::sleep(Duration::from_millis(50)) => {}
         }
         drop(socket);
+        session.given_up();
         cancel.await.unwrap();
         session.told().await;
     }
@@ -257,18 +331,80 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let session = on(&listener);
         drop(listener);
-        for busy in [false, true] {
-            session.rest();
+        let token = session.token();
+        let _deciding = session.deciding();
+        session.held();
+        let limits = Limits::default();
+        let given_up = async {
+            token.cancelled().await;
+            session.given_up();
+        };
+        let (told, ()) = tokio::join!(session.cancel(&limits), given_up);
+        assert!(told.is_err());
+    }
+
+    /// Who would be told is not there: an error says that it was asked.
+    #[tokio::test]
+    async fn whom_a_cancel_is_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let session = on(&listener);
+        drop(listener);
+        let limits = Limits::default();
+        let cancel = || session.cancel(&limits);
+        // It runs, and what is looked at behind it is not meant.
+        assert!(cancel().await.is_err());
+        assert!(!session.token().is_cancelled());
+        // Nothing is under way.
+        let mut done = Vec::new();
+        session.flow.lock().abandon(&mut done);
+        session.rest();
+        assert!(cancel().await.is_ok());
+        // A batch that is given up, whoever is asked first.
+        for last in [false, true] {
             session.begin();
             let token = session.token();
-            let _deciding = session.deciding(busy);
-            let limits = Limits::default();
-            let given_up = async {
+            let gives_up = async {
                 token.cancelled().await;
                 session.given_up();
+                // The next one is taken up before the cancel has gone on.
+                assert!(!session.end());
+                session.rest();
+                session.begin();
+                session.flow.lock().sent_sync();
+                assert!(last || !session.end());
+                session.rest();
             };
-            let (told, ()) = tokio::join!(session.cancel(&limits), given_up);
-            assert_eq!(told.is_ok(), !busy);
+            let (told, ()) = tokio::join!(cancel(), gives_up);
+            assert!(told.is_ok(), "last: {last}");
+            session.flow.lock().abandon(&mut done);
         }
+        // One that is passed on, and one that has its answer by then.
+        for answered in [false, true] {
+            session.begin();
+            let token = session.token();
+            let passes_on = async {
+                token.cancelled().await;
+                session.flow.lock().sent_sync();
+                assert!(session.end());
+                if answered {
+                    session.flow.lock().abandon(&mut Vec::new());
+                }
+                session.rest();
+            };
+            let (told, ()) = tokio::join!(cancel(), passes_on);
+            assert_eq!(told.is_ok(), answered);
+            session.flow.lock().abandon(&mut done);
+        }
+        // What is not written yet is waited for, and hit.
+        session.flow.lock().sent_sync();
+        session.begin();
+        let token = session.token();
+        let writes = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            session.flushed();
+        };
+        let (told, ()) = tokio::join!(cancel(), writes);
+        assert!(told.is_err());
+        assert!(!token.is_cancelled());
     }
 }

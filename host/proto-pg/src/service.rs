@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cancel::CancelKeys;
-use crate::config::{self, BuildError, Options, PgListener, PgTarget};
+use crate::cancel::{CancelKeys, Cancellable};
+use crate::config::{self, BuildError, Limits, Options, PgListener, PgTarget};
 use crate::relay::{self, Catalogs};
-use crate::startup::{Door, Hello, Raw, StartupError, is_near};
+use crate::startup::{Authenticated, Door, Hello, Raw, StartupError, is_near};
+use crate::upstream::Stream;
 
 /// PostgreSQL listeners, bound and not yet accepting.
 pub struct PgService {
@@ -128,11 +129,10 @@ async fn serve(
                 pid,
                 secret,
                 stream,
-            } => {
-                cancel(&shared, pid, &secret).await;
-                drop(stream);
-                Ok(None)
-            }
+            } => Ok(Came::ToCancel {
+                session: shared.keys.find(pid, &secret),
+                _stream: stream,
+            }),
             Hello::Client(asked) => {
                 let door = Door {
                     auth: &*shared.options.auth,
@@ -140,11 +140,11 @@ async fn serve(
                     targets: &shared.targets,
                     limits,
                 };
-                asked.login(&door).await.map(Some)
+                asked.login(&door).await.map(Came::In)
             }
         }
     });
-    let authenticated = {
+    let came = {
         let Some(_waiting) = Waiting::enter(&shared, peer.source.ip()) else {
             tracing::warn!(source = %peer.source, "too many connections that have not authenticated");
             return Ok(());
@@ -153,23 +153,44 @@ async fn serve(
             biased;
             () = shutdown.cancelled() => return Ok(()),
             login = tokio::time::timeout(limits.login_timeout, login) => match login {
-                Ok(Ok(Some(authenticated))) => authenticated,
-                Ok(Ok(None)) | Err(_) => return Ok(()),
+                Ok(Ok(came)) => came,
+                Err(_) => return Ok(()),
                 Ok(Err(StartupError::Gone | StartupError::Discovery)) => return Ok(()),
                 Ok(Err(error)) => return Err(error),
             }
         }
     };
-    relay::serve(shared, listener, authenticated, shutdown).await;
+    match came {
+        Came::In(authenticated) => relay::serve(shared, listener, authenticated, shutdown).await,
+        // It may wait for a statement to get to the server; nobody who logs in waits for that.
+        Came::ToCancel { session, _stream } => {
+            let limit = limits.login_timeout;
+            let cancelled = tokio::time::timeout(limit, cancel(session, limits)).await;
+            if cancelled.is_err() {
+                tracing::warn!("a cancel request was not dealt with within {limit:?}");
+            }
+        }
+    }
     Ok(())
 }
 
-async fn cancel(shared: &Shared, pid: u32, secret: &[u8]) {
+/// Who has come.
+enum Came {
+    In(Authenticated),
+    ToCancel {
+        /// None: the key is nobody's.
+        session: Option<Arc<Cancellable>>,
+        /// Its end tells the client that the cancel was dealt with.
+        _stream: Box<dyn Stream>,
+    },
+}
+
+async fn cancel(session: Option<Arc<Cancellable>>, limits: &Limits) {
     // Whether the key was right is told to nobody, as in PostgreSQL.
-    match shared.keys.find(pid, secret) {
+    match session {
         None => tracing::debug!("a cancel request with an unknown key"),
         Some(session) => {
-            if let Err(error) = session.cancel(&shared.options.limits).await {
+            if let Err(error) = session.cancel(limits).await {
                 tracing::warn!(target_name = %session.target.info.name, %error, "a cancel request could not be forwarded");
             }
         }

@@ -94,6 +94,11 @@ impl FromClient {
                 .await?;
             return self.refuse_query(refused);
         }
+        if let Some(refused) = self.last_look().await? {
+            self.withdraw(permitted, OutcomeKind::Cancelled, &refused.sqlstate)
+                .await?;
+            return self.refuse_query(refused);
+        }
         if self.skipping() {
             return self
                 .withdraw(permitted, OutcomeKind::Failed, "skipped")

@@ -241,7 +241,11 @@ impl FromClient {
                 Err(refused) => return self.refuse_bind(refused),
             }
         }
-        if let Err(refused) = self.restore(b.statement, &prepared, &portal.judged) {
+        let refused = match self.last_look().await? {
+            Some(refused) => Err(refused),
+            None => self.restore(b.statement, &prepared, &portal.judged),
+        };
+        if let Err(refused) = refused {
             if let Some(decided) = permitted {
                 self.withdraw(decided, OutcomeKind::Failed, &refused.sqlstate)
                     .await?;
@@ -430,6 +434,10 @@ impl FromClient {
                 return self.refuse_execute(refused);
             }
         };
+        if let Some(refused) = self.last_look().await? {
+            self.give_up(go, &refused.sqlstate).await?;
+            return self.refuse_execute(refused);
+        }
         if self.skipping() {
             return self.give_up(go, "skipped").await;
         }

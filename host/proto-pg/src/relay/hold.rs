@@ -51,12 +51,13 @@ impl FromClient {
             link: &link,
             path: self.judge.path(),
         };
-        let cancel = link.cancellable.token();
-        let busy = link.flow.lock().is_busy();
-        let _deciding = link.cancellable.deciding(busy);
+        // The batch's own is the client's alone.
+        let cancel = link.cancellable.token().child_token();
+        let _deciding = link.cancellable.deciding();
         let opened = Notify::new();
         let held: Mutex<Option<HoldInfo>> = Mutex::new(None);
         let on_hold = |info: &HoldInfo| {
+            link.cancellable.held();
             *held.lock() = Some(info.clone());
             opened.notify_one();
         };
@@ -123,11 +124,8 @@ impl FromClient {
         cancel: &CancellationToken,
     ) -> Result<Result<Permitted<R>, Refusal>, End> {
         let ending = self.link.ending.is_cancelled();
-        if cancel.is_cancelled() && !ending {
-            // Who cancels may wait for what is in the buffer.
-            self.flush().await?;
-            self.link.cancellable.given_up();
-            self.link.cancellable.told().await;
+        if self.link.cancellable.token().is_cancelled() && !ending {
+            self.heeds().await?;
         }
         let decided = match decided {
             Ok(permitted) if ending || cancel.is_cancelled() => {
@@ -164,7 +162,6 @@ impl FromClient {
     ) -> Result<(), End> {
         let link = self.link.clone();
         self.flush().await?;
-        let _waiting = link.cancellable.waiting();
         loop {
             let progress = link.progress.notified();
             tokio::pin!(progress);

@@ -299,10 +299,26 @@ impl FromClient {
         self.judge.is_sure_of(sql)
     }
 
-    /// A cancel is heeded before anything is sent.
-    pub(super) fn cancelled(&self) -> Refused {
+    /// The last look before something is sent: has the client given it up meanwhile?
+    pub(super) async fn last_look(&mut self) -> Result<Option<Refused>, End> {
+        if !self.link.cancellable.token().is_cancelled() {
+            return Ok(None);
+        }
+        self.cancelled().await.map(Some)
+    }
+
+    pub(super) async fn cancelled(&mut self) -> Result<Refused, End> {
+        self.heeds().await?;
+        let text = "canceling statement due to user request";
+        Ok(Refused::new("57014", text))
+    }
+
+    /// The client's cancel ends here. What is in the buffer may be waited for by another.
+    pub(super) async fn heeds(&mut self) -> Result<(), End> {
+        self.flush().await?;
         self.link.cancellable.given_up();
-        Refused::new("57014", "canceling statement due to user request")
+        self.link.cancellable.told().await;
+        Ok(())
     }
 
     /// What was not followed is not gone on with under a bundle that cares.
@@ -361,7 +377,7 @@ impl FromClient {
                 };
                 match self.refresh(newness, Patience::Needed).await? {
                     Refreshed::Yes => judged = self.look(sql).await?,
-                    Refreshed::Cancelled => return Ok(Err(self.cancelled())),
+                    Refreshed::Cancelled => return Ok(Err(self.cancelled().await?)),
                     // The server refuses it, and says so in its own words.
                     Refreshed::Aborted if !ends_transaction(&judged.analysis) => {}
                     // What this session itself changed must be seen before it is used.
@@ -431,7 +447,7 @@ impl FromClient {
         if looks_up(&judged.analysis) && self.link.reads.as_we_do() {
             match self.refresh(Newness::Since(now), Patience::Needed).await? {
                 Refreshed::Yes => {}
-                Refreshed::Cancelled => return Ok(Some(self.cancelled())),
+                Refreshed::Cancelled => return self.cancelled().await.map(Some),
                 Refreshed::No | Refreshed::Aborted => self.take_newest(),
             }
         }

@@ -45,6 +45,7 @@ impl FromClient {
         if !aside {
             return Ok(self.look_at(sql, policy));
         }
+        self.flush().await?;
         let analysts = self.link.analysts.clone();
         let _turn = tokio::select! {
             biased;

@@ -45,6 +45,9 @@ impl FromClient {
         if let Err(refused) = self.plain_types(&types, &judged) {
             return self.refuse_parse(name, refused);
         }
+        if let Some(refused) = self.last_look().await? {
+            return self.refuse_parse(name, refused);
+        }
         if self.skipping() {
             return Ok(());
         }
@@ -91,6 +94,11 @@ impl FromClient {
             && let Some(refused) = self.moved_on(sql, judged).await?
         {
             self.withdraw(permitted, OutcomeKind::Failed, &refused.sqlstate)
+                .await?;
+            return Ok(Err(refused));
+        }
+        if let Some(refused) = self.last_look().await? {
+            self.withdraw(permitted, OutcomeKind::Cancelled, &refused.sqlstate)
                 .await?;
             return Ok(Err(refused));
         }
@@ -187,6 +195,9 @@ impl FromClient {
                 (b'P', name, what)
             }
         };
+        if let Some(refused) = self.last_look().await? {
+            return self.refuse_bind(refused);
+        }
         if !self.skipping() {
             self.sender.describe(kind, name);
             self.link.flow.lock().sent_describe(what, false);

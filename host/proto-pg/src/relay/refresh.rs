@@ -54,11 +54,11 @@ impl FromClient {
             TxStatus::InTransaction => true,
             TxStatus::Failed => return Ok(Refreshed::Aborted),
         };
+        // A cancel does not go to the server meanwhile: it would hit one of our questions.
         let cancel = link.cancellable.token();
         if cancel.is_cancelled() {
             return Ok(Refreshed::Cancelled);
         }
-        let _asking = link.cancellable.asking();
         let refreshed = self.read_again(newness, private, patience).await?;
         if cancel.is_cancelled() {
             return Ok(Refreshed::Cancelled);

@@ -387,6 +387,7 @@ impl FromClient {
             limits: link.limits.clone(),
             tasks: link.catalog.witnesses().clone(),
         };
+        self.flush().await?;
         let answer = tokio::select! {
             biased;
             answer = link.catalog.witness().ask(defined.clone(), place) => answer,
@@ -423,7 +424,7 @@ impl FromClient {
                     return Ok(Ok(judged));
                 }
             }
-            Refreshed::Cancelled => return Ok(Err(self.cancelled())),
+            Refreshed::Cancelled => return Ok(Err(self.cancelled().await?)),
             // The server refuses it, and says so in its own words.
             Refreshed::Aborted if !ends_transaction(&judged.analysis) => return Ok(Ok(judged)),
             Refreshed::No | Refreshed::Aborted => {}

@@ -1,6 +1,7 @@
 //! The queue of expected replies, and what each reply does to it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -156,6 +157,10 @@ pub(crate) enum Effect {
 /// The state of one session between its two directions.
 pub(crate) struct Flow {
     pub(super) queue: VecDeque<Expect>,
+    /// How many were ever put into the queue, and how many of them were on their way to the server when
+    /// the buffer was last written.
+    expected: u64,
+    written: u64,
     pub statements: Names<Arc<Prepared>>,
     pub portals: Names<Arc<Portal>>,
     pub(super) tx: TxStatus,
@@ -187,6 +192,8 @@ impl Flow {
     pub fn new() -> Self {
         Self {
             queue: VecDeque::new(),
+            expected: 0,
+            written: 0,
             statements: Names::default(),
             portals: Names::default(),
             tx: TxStatus::Idle,
@@ -243,8 +250,35 @@ impl Flow {
 
     /// Something of the client's runs that a CancelRequest could stop.
     pub fn is_busy(&self) -> bool {
-        let mut queue = self.queue.iter();
-        queue.any(|e| !matches!(e, Expect::Own(_) | Expect::Local(_)))
+        self.is_unanswered(0..self.expected)
+    }
+
+    /// Is something of the client's, among what has these positions, unanswered?
+    pub fn is_unanswered(&self, positions: Range<u64>) -> bool {
+        let answered = self.expected.saturating_sub(self.queue.len() as u64);
+        let mut queue = self.queue.iter().zip(answered..);
+        queue.any(|(e, at)| {
+            positions.contains(&at) && !matches!(e, Expect::Own(_) | Expect::Local(_))
+        })
+    }
+
+    /// Where the next message to the server will stand among all.
+    pub fn position(&self) -> u64 {
+        self.expected
+    }
+
+    /// What has a lower position is written to the server.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub fn flushed(&mut self) {
+        self.written = self.expected;
+    }
+
+    fn expect(&mut self, reply: Expect) {
+        self.expected += 1;
+        self.queue.push_back(reply);
     }
 
     /// True once after every committed change of the catalogue.
@@ -286,7 +320,7 @@ impl Flow {
         if let Some(judged) = &run.judged {
             self.runs(judged, None);
         }
-        self.queue.push_back(Expect::Query(Box::new(run), changes));
+        self.expect(Expect::Query(Box::new(run), changes));
     }
 
     pub fn sent_call(&mut self, run: Run) {
@@ -296,7 +330,7 @@ impl Flow {
             self.runs(judged, None);
         }
         let nothing = Changes::default();
-        self.queue.push_back(Expect::Query(Box::new(run), nothing));
+        self.expect(Expect::Query(Box::new(run), nothing));
     }
 
     /// `receipt`: parsing it runs code, which was decided on; `hides`: which can reach columns that are
@@ -328,7 +362,7 @@ impl Flow {
             portals: Vec::new(),
             on_failure,
         };
-        self.queue.push_back(Expect::Parse {
+        self.expect(Expect::Parse {
             changes,
             refused: None,
             receipt,
@@ -345,7 +379,7 @@ impl Flow {
     pub fn sent_again(&mut self, prepared: Arc<Prepared>) {
         self.unsynced = true;
         prepared.foreign.store(self.foreign, Ordering::SeqCst);
-        self.queue.push_back(Expect::Again {
+        self.expect(Expect::Again {
             prepared,
             closed: false,
         });
@@ -363,7 +397,7 @@ impl Flow {
             changes.statements.push(name);
             changes.on_failure = OnFailure::Gone;
         }
-        self.queue.push_back(Expect::Parse {
+        self.expect(Expect::Parse {
             changes,
             refused: Some(refused),
             receipt: None,
@@ -391,7 +425,7 @@ impl Flow {
             portals: vec![name],
             on_failure,
         };
-        self.queue.push_back(Expect::Bind {
+        self.expect(Expect::Bind {
             changes,
             refused: None,
             hides,
@@ -402,7 +436,7 @@ impl Flow {
     /// A Bind, Describe or Close that cannot be: fails on the server and is answered with `refused`.
     pub fn sent_refused_bind(&mut self, refused: Refused) {
         self.unsynced = true;
-        self.queue.push_back(Expect::Bind {
+        self.expect(Expect::Bind {
             changes: Changes::default(),
             refused: Some(refused),
             hides: false,
@@ -412,7 +446,7 @@ impl Flow {
 
     pub fn sent_describe(&mut self, what: Described, own: bool) {
         self.unsynced = true;
-        self.queue.push_back(Expect::Describe {
+        self.expect(Expect::Describe {
             what,
             parameters: false,
             own,
@@ -427,8 +461,7 @@ impl Flow {
         if let Some(judged) = &run.judged {
             self.runs(judged, run.portal.as_ref());
         }
-        self.queue
-            .push_back(Expect::Execute(Box::new(run), changes));
+        self.expect(Expect::Execute(Box::new(run), changes));
     }
 
     pub fn sent_close(&mut self, statement: Option<Bytes>, portal: Option<Bytes>) {
@@ -446,14 +479,14 @@ impl Flow {
             self.portals.propose(name.clone(), id, self.batch, None);
             changes.portals.push(name);
         }
-        self.queue.push_back(Expect::Close(changes));
+        self.expect(Expect::Close(changes));
     }
 
     pub fn sent_sync(&mut self) {
         self.skipping = false;
         self.unsynced = false;
         self.batch += 1;
-        self.queue.push_back(Expect::Sync);
+        self.expect(Expect::Sync);
     }
 
     /// What it runs can give another meaning to every portal but its own.
@@ -476,7 +509,7 @@ impl Flow {
 
     /// Nothing is sent: `answer` goes to the client when everything before it is answered.
     pub fn sent_nothing(&mut self, answer: Bytes) {
-        self.queue.push_back(Expect::Local(answer));
+        self.expect(Expect::Local(answer));
     }
 
     /// An answer of our own whose turn it is.
@@ -492,7 +525,7 @@ impl Flow {
 
     pub fn sent_own(&mut self, bounds: Bounds) -> oneshot::Receiver<Result<Rows, QueryError>> {
         let (answer, receiver) = oneshot::channel();
-        self.queue.push_back(Expect::Own(Box::new(OwnQuery {
+        self.expect(Expect::Own(Box::new(OwnQuery {
             collector: Collector::default(),
             bounds,
             answer: Some(answer),

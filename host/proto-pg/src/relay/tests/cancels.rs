@@ -125,7 +125,7 @@ async fn a_cancel_while_a_text_is_read_gives_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cancel_after_the_decision_is_told_to_the_server() {
+async fn a_cancel_after_the_decision_is_heeded_before_it_is_sent() {
     let memory = Memory::new(MemoryPolicy::permit_all());
     let slow = Arc::<Mutex<Option<Gate>>>::default();
     let at = slow.clone();
@@ -135,15 +135,21 @@ async fn a_cancel_after_the_decision_is_told_to_the_server() {
     }));
     let weir = Weir::to(Postgres::shared(), memory.ports());
     let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
-    for sql in [
-        "COPY (SELECT pg_sleep(60)::text || 'a') TO STDOUT",
-        "COPY (SELECT 'b', pg_sleep(60)) TO STDOUT",
+    for (sql, extended) in [
+        ("COPY (SELECT pg_sleep(60)::text || 'a') TO STDOUT", false),
+        ("COPY (SELECT 'b', pg_sleep(60)) TO STDOUT", true),
     ] {
         let (at, keeper) = gate();
         *slow.lock() = Some(at);
         let began = Instant::now();
         let cancels = keeper.cancels(c.canceller());
-        let (a, ()) = tokio::join!(c.query(sql), cancels);
+        let asks = async {
+            match extended {
+                true => c.prepared(sql, &[], false).await,
+                false => c.query(sql).await,
+            }
+        };
+        let (a, ()) = tokio::join!(asks, cancels);
         is_cancelled(&a, began, sql);
         let a = c.query("SELECT 1, pg_sleep(0.2)").await;
         assert_eq!(a.rows.len(), 1, "{a:?}");
