@@ -36,4 +36,5 @@ mod shop;
 mod tidy;
 mod transparency;
 mod vaults;
+mod watch;
 mod webhook;

@@ -253,6 +253,8 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::ApprovalRule],
             Extra::Requesters,
         ),
+        // In no group but the widest: whoever was given a group of actions was not given this.
+        A::SessionWatch => (&["control"], &[R::Session], Extra::None),
         A::SessionTerminate => (&["control", "control:change"], &[R::Session], Extra::None),
     };
     ActionFacts {

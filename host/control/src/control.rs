@@ -14,12 +14,12 @@ use weir_client::Timestamp;
 use crate::approvals::Desk;
 use crate::bundles::Bundles;
 use crate::error::ControlError;
-use crate::http;
+use crate::http::{self, Watchers};
 use crate::index::Index;
 use crate::limits::Rate;
 use crate::options::{Limits, Options};
 use crate::plugins::Plugins;
-use crate::ports::Authenticate;
+use crate::ports::{Authenticate, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::store::{HoldLimits, Sqlite, Store};
@@ -47,6 +47,10 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Desk,
     pub(crate) sessions: Sessions,
+    pub(crate) watch: Arc<dyn WatchSessions>,
+    pub(crate) watchers: Watchers,
+    /// Ends every watch.
+    pub(crate) watch_stop: CancellationToken,
     pub(crate) bundles: Bundles,
     pub(crate) plugins: Plugins,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
@@ -177,6 +181,9 @@ impl Control {
             clock: options.clock,
             desk,
             sessions,
+            watch: options.watch,
+            watchers: Watchers::default(),
+            watch_stop: stop.child_token(),
             bundles,
             plugins,
             targets: options
@@ -229,7 +236,15 @@ impl Control {
     ) {
         let limits = &self.inner.limits;
         let tls = tls.map(Into::into);
-        serve(listener, tls, self.router(), limits, shutdown).await;
+        // Answers in flight may end, but a watch would not by itself.
+        let watches = async {
+            shutdown.cancelled().await;
+            self.inner.watch_stop.cancel();
+        };
+        tokio::join!(
+            serve(listener, tls, self.router(), limits, shutdown.clone()),
+            watches
+        );
     }
 
     #[cfg(test)]

@@ -212,6 +212,11 @@ impl Permit {
         }
     }
 
+    /// Records what became of an act that took its time.
+    pub(crate) async fn tell(&self, resource: String, detail: String) -> Result<(), ApiError> {
+        record(&self.shared, self.event(resource, detail, Ok(()))).await
+    }
+
     fn event(&self, resource: String, detail: String, result: Result<(), String>) -> ControlEvent {
         event(
             &self.shared,
@@ -245,7 +250,7 @@ pub(crate) fn event(
 /// Durable when it returns `Ok`.
 pub(crate) async fn record(shared: &Shared, event: ControlEvent) -> Result<(), ApiError> {
     shared.journal.event(event).await.map_err(|error| {
-        tracing::error!(%error, "refusing a call: the recorder cannot record");
+        tracing::error!(%error, "the recorder cannot record a call, or its end");
         ApiError::unavailable("this cannot be recorded at the moment, so it is not done")
             .hint("Weir refuses what it cannot record. Ask its operators to look at the recorder.")
     })

@@ -35,7 +35,10 @@ pub use control::{Control, check_base_url};
 pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
-pub use ports::{ActiveBundle, Authenticate, BundleEngine, Files, PluginEngine};
+pub use ports::{
+    ActiveBundle, Authenticate, BundleEngine, Files, PluginEngine, WatchSessions, WatchedLines,
+    WatchedSession,
+};
 pub use serve::ServerTls;
 pub use webhook::{check_secret as check_webhook_secret, check_url as check_webhook_url};
 

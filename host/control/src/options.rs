@@ -9,7 +9,7 @@ use pipeline::Target;
 use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
-use crate::ports::{Authenticate, BundleEngine, PluginEngine};
+use crate::ports::{Authenticate, BundleEngine, PluginEngine, WatchSessions};
 use crate::store::Kept;
 
 pub struct Options {
@@ -23,6 +23,7 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     pub bundles: Arc<dyn BundleEngine>,
     pub plugins: Arc<dyn PluginEngine>,
+    pub watch: Arc<dyn WatchSessions>,
     pub targets: Vec<Arc<Target>>,
     pub webhook: Option<WebhookOptions>,
     /// None: the record cannot be searched.
@@ -78,6 +79,9 @@ pub struct Limits {
     pub connections_per_source: usize,
     /// How long a peer may take to read one answer.
     pub answer: Duration,
+    /// How often whoever watches a session is sent a sign of life. Permission and token are looked at
+    /// as often, at least.
+    pub watch_alive: Duration,
     /// The largest plugin component.
     pub plugin_bytes: usize,
     /// All files of a bundle together.
@@ -106,6 +110,7 @@ impl Default for Limits {
             connections: 512,
             connections_per_source: 128,
             answer: Duration::from_secs(60),
+            watch_alive: Duration::from_secs(5),
             plugin_bytes: 48 * 1024 * 1024,
             bundle_bytes: 4 * 1024 * 1024,
             retention: Duration::from_secs(90 * 24 * 3600),

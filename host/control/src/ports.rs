@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::Principal;
+use pipeline::{Principal, SessionId};
 use weir_client::{BundleChange, BundleProblem, BundleSummary, PluginSummary};
 
 use crate::error::ApiError;
@@ -41,6 +41,28 @@ pub trait BundleEngine: Send + Sync + 'static {
     /// Until the next bundle is activated, sessions are permitted nothing. The engine's own bundle
     /// still decides about calls of the API, so that somebody can bring another one.
     fn seal(&self, reason: &str);
+}
+
+/// Sessions as they are recorded.
+pub trait WatchSessions: Send + Sync + 'static {
+    /// What is recorded of a live session from now on; with `text`, also as it reads. Waits for
+    /// nothing. An error's text goes to the caller.
+    fn watch(&self, session: SessionId, text: bool) -> Result<Box<dyn WatchedSession>, ApiError>;
+}
+
+/// A session that somebody watches. No session waits for one of these; its place is free when it is
+/// dropped.
+#[async_trait]
+pub trait WatchedSession: Send {
+    /// What is durable by now; none when nothing more comes. Cancel safe.
+    async fn next(&mut self) -> Option<WatchedLines>;
+}
+
+/// Whole JSON lines, and how many records are in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedLines {
+    pub lines: Bytes,
+    pub records: u64,
 }
 
 /// Plugins.

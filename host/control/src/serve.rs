@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use net::Tls;
+use net::{SocketOptions, Tls};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,6 +38,9 @@ const HEAD: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 32 * 1024;
 /// Connections that still work when this has passed since the shutdown are cut.
 const GRACE: Duration = Duration::from_secs(20);
+/// A peer that acknowledges nothing for so long is gone. Whoever watches a session is written to all the
+/// time, so a place among the watchers does not stay with a machine that has vanished.
+const VANISHED: Duration = Duration::from_secs(30);
 /// The pause after a failed accept, which mostly means that file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,6 +85,10 @@ pub(crate) async fn serve(
     let places = Arc::new(Semaphore::new(limits.connections));
     let sources = Sources::new(limits.connections_per_source);
     let patience = limits.answer;
+    let socket = SocketOptions {
+        user_timeout: Some(VANISHED),
+        ..SocketOptions::default()
+    };
     let tasks = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -102,8 +109,8 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
+        if let Err(error) = socket.apply(&stream) {
+            tracing::debug!(%error, "the options of a socket");
         }
         let Some(source) = sources.enter(peer.ip()) else {
             tracing::debug!(%peer, "too many connections from there");

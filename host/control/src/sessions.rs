@@ -65,9 +65,13 @@ impl Sessions {
             .is_ok_and(|id: SessionId| self.inner.live.lock().contains_key(&id))
     }
 
+    /// The session, if it is connected now.
+    pub(crate) fn live(&self, id: SessionId) -> Option<SessionRow> {
+        self.inner.live.lock().get(&id).map(|l| l.row.clone())
+    }
+
     pub(crate) async fn one(&self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
-        let live = self.inner.live.lock().get(&id).map(|l| l.row.clone());
-        match live {
+        match self.live(id) {
             Some(row) => Ok(Some(row)),
             None => self.inner.store.session(&id.to_string()).await,
         }

@@ -29,8 +29,10 @@ use crate::{
 };
 
 mod plugins;
+mod watch;
 
 pub(crate) use plugins::FakePlugins;
+pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
@@ -152,6 +154,7 @@ pub(crate) struct Rig {
     pub(crate) people: Arc<People>,
     pub(crate) bundles: Arc<FakeBundles>,
     pub(crate) plugins: Arc<FakePlugins>,
+    pub(crate) watch: Arc<FakeWatch>,
     pub(crate) setup: Setup,
 }
 
@@ -229,7 +232,11 @@ impl Rig {
     ) -> Result<Self, ControlError> {
         let (bundles, plugins) = (configured(), Arc::<FakePlugins>::default());
         setup.plugins.iter().for_each(|name| plugins.preload(name));
-        let options = options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup);
+        let watch = Arc::<FakeWatch>::default();
+        let options = Options {
+            watch: watch.clone(),
+            ..options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup)
+        };
         let control = match setup.patience {
             None => Control::open(options).await?,
             Some(wait) => {
@@ -246,6 +253,7 @@ impl Rig {
             people,
             bundles,
             plugins,
+            watch,
             setup,
         })
     }
@@ -420,6 +428,7 @@ fn options(
         clock: clock.clone(),
         bundles: bundles.clone(),
         plugins: plugins.clone(),
+        watch: Arc::<FakeWatch>::default(),
         targets: vec![target()],
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),

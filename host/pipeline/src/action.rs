@@ -61,6 +61,8 @@ actions! {
     ApprovalVote = "approval:vote",
     SessionObserve = "session:observe",
     SessionTerminate = "session:terminate",
+    /// Seeing what a live session does while it does it.
+    SessionWatch = "session:watch",
     /// Searching the record.
     AuditRead = "audit:read",
 }

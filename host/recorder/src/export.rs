@@ -207,7 +207,7 @@ fn terminal(text: &[u8]) -> String {
     String::from_utf8_lossy(text).replace('\n', "\r\n")
 }
 
-fn lines(text: &[u8]) -> Vec<String> {
+pub(crate) fn lines(text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
     text.lines()
         .map(|line| line.trim_start().to_owned())
@@ -215,7 +215,7 @@ fn lines(text: &[u8]) -> Vec<String> {
 }
 
 /// A record as JSON: its document as it was recorded, or what its bytes say.
-fn document(r: &Record<'_>, text: &[u8]) -> Value {
+pub(crate) fn document(r: &Record<'_>, text: &[u8]) -> Value {
     let (seq, body) = match r.action() {
         Some((seq, body)) => (Some(seq), body),
         None => (None, r.payload),

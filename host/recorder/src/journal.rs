@@ -26,7 +26,7 @@ use crate::recorder::Inner;
 use crate::size;
 
 /// Recorded bytes are cut into records of this size, so that frames and blocks stay small.
-const BYTES_RECORD: usize = 128 << 10;
+pub const BYTES_RECORD: usize = 128 << 10;
 /// Shorter ones are not packed: together with what comes before and after them they get smaller.
 const PACK_FROM: usize = 16 << 10;
 /// Bytes that one call queues at once; a longer one waits in between.

@@ -71,6 +71,7 @@ mod verify_log;
 mod verify_stream;
 mod verify_wal;
 mod wal;
+mod watch;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key, own_log_key};
@@ -100,6 +101,7 @@ pub use stats::{ShutdownReport, Stats};
 pub use store::{Days, ReadError, SessionEntry, Store, StoreUrlError};
 pub use verify::{Finding, Severity, VerifyError, VerifyOptions, VerifyReport, verify_store};
 pub use verify_wal::{WalFinding, WalReport, verify_wal};
+pub use watch::{WATCHERS, WATCHERS_OF_ONE, Watch, WatchError, Watched};
 
 #[cfg(test)]
 mod tests;

@@ -106,7 +106,7 @@ pub(crate) fn erased(session: Uuid, error: ReadError) -> ReplayError {
     }
 }
 
-struct Printer {
+pub(crate) struct Printer {
     summary: ReplaySummary,
     postgres: bool,
     server: Frames,
@@ -114,7 +114,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             summary: ReplaySummary::default(),
             postgres: false,
@@ -123,7 +123,13 @@ impl Printer {
         }
     }
 
-    fn record(&mut self, r: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
+    /// Records are missing: what comes next continues no message.
+    pub fn restart(&mut self) {
+        self.server = Frames::new(Writer::Server);
+        self.client = Frames::new(Writer::Client);
+    }
+
+    pub fn record(&mut self, r: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
         self.summary.records += 1;
         let at = timestamp(r.ts_ns);
         let Some(kind) = r.known() else {

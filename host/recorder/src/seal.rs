@@ -164,6 +164,7 @@ impl Sealer {
         let len = self.files.entry(batch.file_no).or_insert(0);
         *len += batch.len;
         self.followers.durable(batch.file_no, *len);
+        self.state.watching.durable(&batch);
         let mut result = Ok(());
         for item in &batch.items {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::doc::GapDoc;
 use crate::journal;
 use crate::options::Limits;
 use crate::record::{Kind, NewRecord};
+use crate::watch::Watching;
 
 pub struct State {
     pub limits: Limits,
@@ -35,6 +36,7 @@ pub struct State {
     pub waiting: AtomicUsize,
     /// Wakes the committer.
     pub bell: Bell,
+    pub watching: Watching,
 }
 
 #[derive(Default)]
@@ -78,6 +80,7 @@ impl State {
             side: Mutex::default(),
             waiting: AtomicUsize::new(0),
             bell: Bell::default(),
+            watching: Watching::default(),
         }
     }
 

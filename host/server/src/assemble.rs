@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
-    Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Snapshots, Tokens,
+    Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Snapshots, Tokens, Watching,
     read_older,
 };
 use crate::config::{
@@ -169,6 +169,7 @@ impl Parts {
                 plugins: self.plugins.clone(),
                 pins: Pins::new(&self.config.plugin_limits.required),
             }),
+            watch: Arc::new(Watching(recorder.clone())),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             index: index.clone(),

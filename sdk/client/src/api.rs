@@ -540,6 +540,15 @@ pub struct SessionFilter {
     pub after: Option<String>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct WatchFilter {
+    /// Each line also says in `text` how it reads in `weir replay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<bool>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionInfo {
     pub id: String,

@@ -13,14 +13,17 @@ use crate::api::{
     Activation, ApprovalDetail, ApprovalFilter, ApprovalSummary, BundleDiff, BundleFiles,
     BundleInfo, BundleSummary, BundleUpload, DenyRequest, ErrorBody, KillRequest, Page, Paging,
     PluginConfirm, PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo,
-    VoteResult,
+    VoteResult, WatchFilter,
 };
 use crate::audit::{AuditFilter, AuditPage};
+use crate::watch::Watching;
 
 /// How long one call may take, in all.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a session is watched at most: longer than Weir would show it.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The longest answer that is read.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -64,6 +67,7 @@ impl Client {
     pub fn new(base: &str, token: &str) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            .read_timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(ClientError::Transport)?;
@@ -228,6 +232,21 @@ impl Client {
         self.post(&["sessions", id, "kill"], reason).await
     }
 
+    /// Shows a live session as it is recorded, until it ends. That it is watched is on record.
+    pub async fn watch_session(
+        &self,
+        id: &str,
+        filter: &WatchFilter,
+    ) -> Result<Watching, ClientError> {
+        let (call, request) = self.request(Method::GET, &["sessions", id, "watch"]);
+        let request = request.query(filter).timeout(WATCH_TIMEOUT);
+        let response = request.send().await.map_err(ClientError::Transport)?;
+        if response.status().is_success() {
+            return Ok(Watching::new(call, response));
+        }
+        Err(refused(call, response).await)
+    }
+
     // ---- the record
 
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
@@ -260,42 +279,67 @@ impl Client {
         query: Option<&Q>,
         body: Option<&B>,
     ) -> Result<A, ClientError> {
-        let mut url = format!("{}/v1", self.base);
-        for part in path {
-            url.push('/');
-            url.push_str(&escape(part));
-        }
-        let call = format!("{method} {url}");
-        let mut request = self
-            .http
-            .request(method, url)
-            .bearer_auth(&self.token)
-            .header("accept", "application/json");
+        let (call, mut request) = self.request(method, path);
+        request = request.header("accept", "application/json");
         if let Some(query) = query {
             request = request.query(query);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        let mut response = request.send().await.map_err(ClientError::Transport)?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(ClientError::Transport)? {
-            if bytes.len() + chunk.len() > MAX_ANSWER {
-                return Err(ClientError::TooLong);
+        let response = request.send().await.map_err(ClientError::Transport)?;
+        match response.status().is_success() {
+            true => {
+                let status = response.status();
+                let bytes = read(response).await?;
+                serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer {
+                    call,
+                    status,
+                    source,
+                })
             }
-            bytes.extend_from_slice(&chunk);
+            false => Err(refused(call, response).await),
         }
-        let misread = |source| ClientError::Answer {
+    }
+
+    /// A request with the token, and what it is called in errors.
+    fn request(&self, method: Method, path: &[&str]) -> (String, reqwest::RequestBuilder) {
+        let mut url = format!("{}/v1", self.base);
+        for part in path {
+            url.push('/');
+            url.push_str(&escape(part));
+        }
+        let call = format!("{method} {url}");
+        let request = self.http.request(method, url).bearer_auth(&self.token);
+        (call, request)
+    }
+}
+
+async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(ClientError::Transport)? {
+        if bytes.len() + chunk.len() > MAX_ANSWER {
+            return Err(ClientError::TooLong);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What an answer says that is no success.
+async fn refused(call: String, response: reqwest::Response) -> ClientError {
+    let status = response.status();
+    let bytes = match read(response).await {
+        Ok(bytes) => bytes,
+        Err(error) => return error,
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(body) => ClientError::Refused { status, body },
+        Err(source) => ClientError::Answer {
             call,
             status,
             source,
-        };
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(misread);
-        }
-        let body = serde_json::from_slice(&bytes).map_err(misread)?;
-        Err(ClientError::Refused { status, body })
+        },
     }
 }
 

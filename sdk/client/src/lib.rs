@@ -14,6 +14,7 @@ mod audit;
 mod client;
 mod impact;
 mod time;
+mod watch;
 
 pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
@@ -21,9 +22,10 @@ pub use api::{
     BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, EncodedValue, ErrorBody,
     Finding, Health, KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind,
     PluginConfirm, PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route,
-    SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult,
+    SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult, WatchFilter,
 };
 pub use audit::{AuditApproval, AuditEntry, AuditFilter, AuditPage, AuditPlugin, AuditPrincipal};
 pub use client::{Client, ClientError};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use time::Timestamp;
+pub use watch::Watching;

@@ -25,9 +25,11 @@ mod public;
 mod sessions;
 mod table;
 mod targets;
+mod watch;
 
 use gate::KnownCaller;
 pub use table::{Endpoint, endpoints};
+pub(crate) use watch::Watchers;
 
 /// Everything behind its gate.
 pub(crate) fn router(shared: Shared) -> Router {

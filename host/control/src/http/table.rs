@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use weir_client::{BundleProblem, ErrorBody};
 
 use super::gate::{Ask, Gate, gate};
-use super::{BEARER, approvals, audit, bundles, plugins, public, sessions, targets};
+use super::{BEARER, approvals, audit, bundles, plugins, public, sessions, targets, watch};
 use crate::control::Shared;
 use crate::error::ApiError;
 use crate::guard::Subject;
@@ -37,7 +37,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate, TargetRead,
+        PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate, SessionWatch,
+        TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -117,6 +118,11 @@ pub(super) fn table() -> Vec<Route> {
             SessionTerminate,
             one(sessions::named, sessions::unknown),
             routes!(sessions::kill),
+        ),
+        Route::new(
+            SessionWatch,
+            one(watch::named, sessions::unknown),
+            routes!(watch::watch),
         ),
         Route::new(AuditRead, any(audit::any), routes!(audit::actions)),
     ]

@@ -5,3 +5,4 @@ mod audit;
 mod plugins;
 mod refusals;
 mod served;
+mod watch;

@@ -21,4 +21,5 @@ mod stores;
 pub mod support;
 mod tamper;
 mod wal;
+mod watch;
 mod witness;

@@ -7,6 +7,7 @@ mod events;
 mod plugins;
 mod seal;
 mod snapshots;
+mod watch;
 
 pub(crate) use audit::{Feed, read_older};
 pub(crate) use auth::Tokens;
@@ -15,3 +16,4 @@ pub(crate) use events::{FailureRecorder, PluginFailures};
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
 pub(crate) use snapshots::Snapshots;
+pub(crate) use watch::Watching;

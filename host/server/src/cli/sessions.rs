@@ -1,9 +1,12 @@
-//! `weir sessions`: who is connected, and the kill switch.
+//! `weir sessions`: who is connected, what they do, and the kill switch.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Subcommand;
-use weir_client::{KillRequest, SessionFilter, SessionInfo};
+use serde_json::Value;
+use weir_client::{KillRequest, SessionFilter, SessionInfo, WatchFilter};
 
 use super::remote::{Remote, explain, shown};
 
@@ -19,6 +22,12 @@ pub(super) enum SessionsCommand {
     },
     /// Show one.
     Show {
+        #[command(flatten)]
+        remote: Remote,
+        id: String,
+    },
+    /// Show what a live session does, as it is recorded, until it ends. That you watch is on record.
+    Watch {
         #[command(flatten)]
         remote: Remote,
         id: String,
@@ -47,6 +56,7 @@ pub(super) async fn run(command: SessionsCommand) -> anyhow::Result<ExitCode> {
             let session = remote.client()?.session(&id).await.map_err(explain)?;
             remote.print(&session, line)?;
         }
+        SessionsCommand::Watch { remote, id } => return watch(&remote, &id).await,
         SessionsCommand::Kill { remote, id, reason } => {
             let session = remote
                 .client()?
@@ -57,6 +67,36 @@ pub(super) async fn run(command: SessionsCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what `weir replay` would, as text or as JSON lines. Why it ends goes to stderr.
+async fn watch(remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
+    let filter = WatchFilter {
+        text: (!remote.json).then_some(true),
+    };
+    let client = remote.client()?;
+    let mut session = client.watch_session(id, &filter).await.map_err(explain)?;
+    let mut out = std::io::stdout();
+    while let Some(line) = session.next().await.map_err(explain)? {
+        if let Some(over) = line.get("over").and_then(Value::as_str) {
+            let words = line.pointer("/lines/0").and_then(Value::as_str);
+            eprintln!("{}", shown(words.unwrap_or(over)));
+            return Ok(match over {
+                "session" => ExitCode::SUCCESS,
+                _ => ExitCode::FAILURE,
+            });
+        }
+        if remote.json {
+            writeln!(out, "{line}")?;
+        } else {
+            let text = line.get("text").and_then(Value::as_str);
+            for line in text.unwrap_or_default().lines() {
+                writeln!(out, "{}", shown(line))?;
+            }
+        }
+        out.flush()?;
+    }
+    bail!("the connection to Weir was lost: `weir replay` shows what is on record")
 }
 
 fn line(s: &SessionInfo) {
