@@ -161,7 +161,7 @@ fn a_watcher_that_does_not_read_slows_nobody() {
     let olga = shop.token(OLGA);
     // Far more than sockets and queues hold, and nothing that is made much smaller.
     let script = "SELECT 1;\n\\! sleep 4\n\
-        SELECT (SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 30)) FROM generate_series(1, 60000) AS i;\n\
+        SELECT (SELECT string_agg(md5(random()::text || i + j), '') FROM generate_series(1, 30) AS j) FROM generate_series(1, 60000) AS i;\n\
         SELECT 'the ' || 'end';\n";
     let timed = |stop: bool| {
         let begun = Instant::now();
@@ -169,7 +169,12 @@ fn a_watcher_that_does_not_read_slows_nobody() {
         let stopped = stop.then(|| begin(&shop.weir, &olga, &live(&shop, ALICE.0)));
         let out = psql.wait(Duration::from_secs(120)).unwrap();
         assert!(out.stdout.contains("the end"), "{}", out.stderr);
-        assert!(out.stdout.len() > 50 << 20, "{}", out.stdout.len());
+        assert!(
+            out.stdout.len() > 50 << 20,
+            "{}: {}",
+            out.stdout.len(),
+            out.stderr
+        );
         (begun.elapsed(), stopped)
     };
     let (alone, _) = timed(false);

@@ -18,6 +18,7 @@
 //!   session is told to end.
 //! - A log file is removed only when a durable mark says that all its records are in segments, and
 //!   whoever follows the log (`follow`) has taken them; a segment leaves the spool only when, besides, the store has it.
+//! - Who watches a session (`watch`) is told by the sealer what is durable, and nobody waits for it.
 //! - Core types are converted by hand (`convert`) to the documents of the format (`doc`).
 //! - Readers trust nothing: every length has a bound, every hash is checked again.
 

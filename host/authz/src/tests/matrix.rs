@@ -184,7 +184,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         ),
         ("vote on risky", Action::ApprovalVote, rule("risky")),
         ("search the record", Action::AuditRead, Resource::Target),
-        ("see that a session is there", Action::SessionObserve, session()),
+        (
+            "see that a session is there",
+            Action::SessionObserve,
+            session(),
+        ),
         ("watch a session", Action::SessionWatch, session()),
         ("end a session", Action::SessionTerminate, session()),
     ]
