@@ -17,6 +17,7 @@ mod compute;
 mod config;
 mod control;
 mod decisions;
+mod deliveries;
 mod driver;
 mod evidence;
 mod holds;

@@ -236,7 +236,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Session],
             Extra::None,
         ),
-        A::AuditRead => (&["control", "control:read"], &[R::System], Extra::None),
+        A::AuditRead | A::DeliveryRead => (&["control", "control:read"], &[R::System], Extra::None),
         A::BundleUpload => (
             &["control", "control:change"],
             &[R::System, R::Bundle],

@@ -55,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) plugins: Plugins,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
     pub(crate) index: Option<Index>,
+    pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -193,6 +194,7 @@ impl Control {
                 .collect(),
             engine: options.bundles,
             index: options.index,
+            deliveries: options.deliveries,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),

@@ -36,11 +36,13 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Files, PluginEngine, WatchSessions, WatchedLines,
-    WatchedSession,
+    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, PluginEngine, WatchSessions,
+    WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
-pub use webhook::{check_secret as check_webhook_secret, check_url as check_webhook_url};
+pub use webhook::{
+    Signer as WebhookSigner, check_secret as check_webhook_secret, check_url as check_webhook_url,
+};
 
 #[cfg(test)]
 mod testing;

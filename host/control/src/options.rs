@@ -9,7 +9,7 @@ use pipeline::Target;
 use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
-use crate::ports::{Authenticate, BundleEngine, PluginEngine, WatchSessions};
+use crate::ports::{Authenticate, BundleEngine, Deliveries, PluginEngine, WatchSessions};
 use crate::store::Kept;
 
 pub struct Options {
@@ -28,6 +28,7 @@ pub struct Options {
     pub webhook: Option<WebhookOptions>,
     /// None: the record cannot be searched.
     pub index: Option<Index>,
+    pub deliveries: Arc<dyn Deliveries>,
     pub limits: Limits,
 }
 

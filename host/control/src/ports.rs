@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{Principal, SessionId};
-use weir_client::{BundleChange, BundleProblem, BundleSummary, PluginSummary};
+use weir_client::{BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary};
 
 use crate::error::ApiError;
 
@@ -63,6 +63,13 @@ pub trait WatchedSession: Send {
 pub struct WatchedLines {
     pub lines: Bytes,
     pub records: u64,
+}
+
+/// Deliveries of the record.
+#[async_trait]
+pub trait Deliveries: Send + Sync + 'static {
+    /// How far each receiver is, in the order of the configuration.
+    async fn list(&self) -> Vec<DeliveryInfo>;
 }
 
 /// Plugins.

@@ -432,7 +432,29 @@ fn options(
         targets: vec![target()],
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
+        deliveries: Arc::new(OneDelivery),
         limits: setup.limits.clone(),
+    }
+}
+
+/// Has never delivered anything.
+struct OneDelivery;
+
+#[async_trait]
+impl crate::Deliveries for OneDelivery {
+    async fn list(&self) -> Vec<weir_client::DeliveryInfo> {
+        vec![weir_client::DeliveryInfo {
+            name: "siem".into(),
+            kind: "webhook".into(),
+            state: weir_client::DeliveryState::Starting,
+            lag_leaves: None,
+            lag_seconds: None,
+            delivered: 0,
+            set_aside: 0,
+            last_delivery: None,
+            last_error: None,
+            last_error_at: None,
+        }]
     }
 }
 

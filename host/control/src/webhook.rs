@@ -48,7 +48,7 @@ const MAX_SECRETS: usize = 4;
 pub(crate) struct Webhook {
     http: reqwest::Client,
     url: reqwest::Url,
-    keys: Vec<hmac::Key>,
+    signer: Signer,
     include_statement: bool,
     base_url: Arc<str>,
     store: Arc<dyn Store>,
@@ -63,7 +63,8 @@ impl Webhook {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ControlError> {
         let wrong = |why: String| ControlError::Webhook(why);
-        let (url, keys) = read(options).map_err(wrong)?;
+        let url = read_url(&options.url, options.allow_plain_http).map_err(wrong)?;
+        let signer = Signer::new(&options.secrets)?;
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -73,7 +74,7 @@ impl Webhook {
         Ok(Self {
             http,
             url,
-            keys,
+            signer,
             include_statement: options.include_statement,
             base_url,
             store,
@@ -152,7 +153,7 @@ impl Webhook {
             .header("webhook-timestamp", timestamp)
             .header(
                 "webhook-signature",
-                sign(&self.keys, &notice.id, timestamp, &body),
+                self.signer.sign(&notice.id, timestamp, &body),
             )
             .body(body);
         let response = request
@@ -222,15 +223,6 @@ pub fn check_secret(secret: &str) -> Result<(), ControlError> {
     key(secret).map(drop).map_err(ControlError::Webhook)
 }
 
-fn read(options: &WebhookOptions) -> Result<(reqwest::Url, Vec<hmac::Key>), String> {
-    let url = read_url(&options.url, options.allow_plain_http)?;
-    if options.secrets.is_empty() || options.secrets.len() > MAX_SECRETS {
-        return Err(format!("it needs 1 to {MAX_SECRETS} secrets"));
-    }
-    let keys: Result<_, String> = options.secrets.iter().map(|s| key(s)).collect();
-    Ok((url, keys?))
-}
-
 /// Resolves when something was put into the outbox.
 async fn told(changes: &mut broadcast::Receiver<Change>) {
     loop {
@@ -273,17 +265,37 @@ struct Data<'a> {
     decided_by: Option<&'a str>,
 }
 
-/// `v1,<base64>` for each key, separated by spaces: HMAC-SHA256 over `id.timestamp.body`.
-fn sign(keys: &[hmac::Key], id: &str, timestamp: u64, body: &str) -> String {
-    let signed = format!("{id}.{timestamp}.{body}");
-    let signatures: Vec<String> = keys
-        .iter()
-        .map(|key| {
-            let tag = hmac::sign(key, signed.as_bytes());
-            format!("v1,{}", STANDARD.encode(tag.as_ref()))
-        })
-        .collect();
-    signatures.join(" ")
+/// Signs as the standard says, with every secret that it was made from.
+pub struct Signer {
+    keys: Vec<hmac::Key>,
+}
+
+impl Signer {
+    /// The present secret, and those being retired.
+    pub fn new(secrets: &[String]) -> Result<Self, ControlError> {
+        if secrets.is_empty() || secrets.len() > MAX_SECRETS {
+            let why = format!("it needs 1 to {MAX_SECRETS} secrets");
+            return Err(ControlError::Webhook(why));
+        }
+        let keys: Result<_, String> = secrets.iter().map(|s| key(s)).collect();
+        let keys = keys.map_err(ControlError::Webhook)?;
+        Ok(Self { keys })
+    }
+
+    /// The header `webhook-signature`: `v1,<base64>` for each key, separated by spaces; HMAC-SHA256 over
+    /// `id.timestamp.body`.
+    pub fn sign(&self, id: &str, timestamp: u64, body: &str) -> String {
+        let signed = format!("{id}.{timestamp}.{body}");
+        let signatures: Vec<String> = self
+            .keys
+            .iter()
+            .map(|key| {
+                let tag = hmac::sign(key, signed.as_bytes());
+                format!("v1,{}", STANDARD.encode(tag.as_ref()))
+            })
+            .collect();
+        signatures.join(" ")
+    }
 }
 
 fn key(secret: &str) -> Result<hmac::Key, String> {

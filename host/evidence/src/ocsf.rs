@@ -63,6 +63,35 @@ pub fn events(log: Uuid, index: u64, leaf: &Leaf) -> Vec<Value> {
     }
 }
 
+/// Leaves that should be there and cannot be had; without `until`, nobody knows how many. Whoever delivers
+/// events says so in their place.
+pub fn missing(log: Uuid, from: u64, until: Option<u64>, why: &str, time_ms: u64) -> Value {
+    let end = until.map_or("?".to_owned(), |until| until.to_string());
+    let metadata = object(vec![
+        ("log_name", json!(log)),
+        ("product", product(None)),
+        ("sequence", json!(from)),
+        ("uid", json!(format!("{log}/{from}-{end}/missing"))),
+        ("version", json!(VERSION)),
+    ]);
+    let Class(category, class) = ERROR;
+    let mut rest: Fields = vec![("leaf", json!("missing")), ("from", json!(from))];
+    if let Some(until) = until {
+        rest.push(("until", json!(until)));
+    }
+    object(vec![
+        ("activity_id", json!(1)),
+        ("category_uid", json!(category)),
+        ("class_uid", json!(class)),
+        ("message", json!(format!("events are missing: {why}"))),
+        ("metadata", metadata),
+        ("severity_id", json!(4)),
+        ("time", json!(time_ms)),
+        ("type_uid", json!(class * 100 + 1)),
+        ("unmapped", object(rest)),
+    ])
+}
+
 struct At<'a> {
     log: Uuid,
     index: u64,

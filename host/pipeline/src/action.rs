@@ -65,6 +65,8 @@ actions! {
     SessionWatch = "session:watch",
     /// Searching the record.
     AuditRead = "audit:read",
+    /// How far the receivers of the record are.
+    DeliveryRead = "delivery:read",
 }
 
 /// A column by its canonical name.

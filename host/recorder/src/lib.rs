@@ -76,7 +76,9 @@ mod watch;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};
 pub use crate::log::key::{KeyError, LogKey, LogOptions, SeedKey, own_key, own_log_key};
+pub use crate::log::leaves::{Leaves, LeavesError, LogEnd};
 pub use crate::log::registry_check::{RegistryReport, WitnessPolicy};
+pub use crate::log::spool::{replace as replace_doc, unsealed as read_doc};
 pub use crate::log::witness::{WitnessKey, WitnessKeyError, WitnessOptions};
 pub use crypt::key::{KeyDoc, Secret, StreamKeyError};
 pub use crypt::read::{ErasedDoc, KeyLoss};

@@ -76,6 +76,7 @@ impl Parts {
         mask_keys(&config)?;
         let recording = recorder_options(&config)?;
         recording.limits.check().context("recording")?;
+        deliver::check(&config)?;
         let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
@@ -152,6 +153,7 @@ impl Parts {
         let engine = Arc::new(Engine::new(self.bundle));
         let seal = Arc::new(Seal::new(engine.clone()));
         let tracker = TaskTracker::new();
+        let (deliveries, status) = deliver::open(&self.config, &recorder)?;
 
         let control = Control::open(control::Options {
             database: self.config.data_dir.join("state.sqlite"),
@@ -173,6 +175,7 @@ impl Parts {
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             index: index.clone(),
+            deliveries: status,
             limits: control_limits(&self.config),
         })
         .await
@@ -223,6 +226,10 @@ impl Parts {
             let store = stored_records(&self.config.recording)?;
             let reading = read_older(index, recorder.clone(), store, audit.keep, stop.clone());
             tracker.spawn(reading);
+        }
+
+        for worker in deliveries {
+            tracker.spawn(worker.run(stop.clone()));
         }
 
         let api_stop = CancellationToken::new();
@@ -535,6 +542,7 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
 }
 
 mod audit;
+mod deliver;
 mod ending;
 mod postgres;
 mod stored;

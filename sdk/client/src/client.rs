@@ -16,6 +16,7 @@ use crate::api::{
     VoteResult, WatchFilter,
 };
 use crate::audit::{AuditFilter, AuditPage};
+use crate::deliveries::DeliveryInfo;
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -251,6 +252,12 @@ impl Client {
 
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
         self.get(&["audit", "actions"], Some(filter)).await
+    }
+
+    // ---- deliveries
+
+    pub async fn deliveries(&self) -> Result<Page<DeliveryInfo>, ClientError> {
+        self.get::<(), _>(&["deliveries"], None).await
     }
 
     // ---- how

@@ -12,6 +12,7 @@
 mod api;
 mod audit;
 mod client;
+mod deliveries;
 mod impact;
 mod time;
 mod watch;
@@ -26,6 +27,7 @@ pub use api::{
 };
 pub use audit::{AuditApproval, AuditEntry, AuditFilter, AuditPage, AuditPlugin, AuditPrincipal};
 pub use client::{Client, ClientError};
+pub use deliveries::{DeliveryInfo, DeliveryState};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use time::Timestamp;
 pub use watch::Watching;

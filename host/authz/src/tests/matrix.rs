@@ -184,6 +184,7 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         ),
         ("vote on risky", Action::ApprovalVote, rule("risky")),
         ("search the record", Action::AuditRead, Resource::Target),
+        ("see deliveries", Action::DeliveryRead, Resource::Target),
         (
             "see that a session is there",
             Action::SessionObserve,

@@ -18,6 +18,7 @@ use crate::error::{ApiError, ControlError};
 mod approvals;
 mod audit;
 mod bundles;
+mod deliveries;
 mod extract;
 mod gate;
 mod plugins;

@@ -17,7 +17,9 @@ use utoipa_axum::routes;
 use weir_client::{BundleProblem, ErrorBody};
 
 use super::gate::{Ask, Gate, gate};
-use super::{BEARER, approvals, audit, bundles, plugins, public, sessions, targets, watch};
+use super::{
+    BEARER, approvals, audit, bundles, deliveries, plugins, public, sessions, targets, watch,
+};
 use crate::control::Shared;
 use crate::error::ApiError;
 use crate::guard::Subject;
@@ -37,8 +39,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate, SessionWatch,
-        TargetRead,
+        DeliveryRead, PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate,
+        SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -125,6 +127,11 @@ pub(super) fn table() -> Vec<Route> {
             routes!(watch::watch),
         ),
         Route::new(AuditRead, any(audit::any), routes!(audit::actions)),
+        Route::new(
+            DeliveryRead,
+            any(deliveries::any),
+            routes!(deliveries::list),
+        ),
     ]
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use super::{check_url, key, sign};
+use super::{Signer, check_url, key};
 use crate::WebhookOptions;
 use crate::testing::{Rig, STATEMENT, Setup, route};
 
@@ -25,9 +25,8 @@ const OLD_SECRET: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// The standard's own example.
 #[test]
 fn signs_as_the_standard_does() {
-    let key = key(SECRET).unwrap();
-    let signature = sign(
-        &[key],
+    let signer = Signer::new(&[SECRET.to_owned()]).unwrap();
+    let signature = signer.sign(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         1_614_265_330,
         r#"{"test": 2432232314}"#,

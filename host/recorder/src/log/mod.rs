@@ -14,6 +14,7 @@
 pub mod check;
 pub mod key;
 pub mod leaf;
+pub mod leaves;
 pub mod left;
 pub mod names;
 pub mod publish;

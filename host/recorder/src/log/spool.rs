@@ -266,6 +266,16 @@ impl Cursor {
         })
     }
 
+    /// At the beginning of the file that has this bundle.
+    pub fn at_file_of(dir: &Path, bundle: u64) -> Self {
+        const PER_FILE: u64 = CHUNK / BUNDLE;
+        Self {
+            dir: dir.to_path_buf(),
+            bundle: bundle / PER_FILE * PER_FILE,
+            offset: 0,
+        }
+    }
+
     /// So many entries of the next bundle; it stays the next one.
     pub fn read(&self, width: u64) -> io::Result<Vec<u8>> {
         let path = chunk_path(&self.dir, self.bundle / (CHUNK / BUNDLE));
@@ -398,6 +408,17 @@ pub fn waiting(spool: &Path) -> io::Result<Vec<Waiting>> {
         }
     }
     Ok(out)
+}
+
+/// The edge of one log. None: it is not there, or is not what was written.
+pub fn read_edge(dir: &Path) -> io::Result<Option<Edge>> {
+    let mut bytes = Vec::new();
+    match std::fs::File::open(dir.join("edge")) {
+        Ok(file) => file.take(MAX_EDGE).read_to_end(&mut bytes)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    Ok(Edge::decode(&bytes))
 }
 
 /// Bytes of all files of a log.

@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod backtest;
 mod decisions;
+mod deliveries;
 mod dev;
 mod evidence;
 mod package;
@@ -46,6 +47,8 @@ enum Command {
     Backtest(backtest::BacktestArgs),
     /// Search the record: who did what, when, to what, and how it was decided.
     Audit(audit::AuditArgs),
+    /// How far the receivers of the record are.
+    Deliveries(deliveries::DeliveriesArgs),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -97,6 +100,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Evidence(args) => block_on(package::evidence(args)),
         Command::Backtest(args) => block_on_all(backtest::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
+        Command::Deliveries(args) => block_on(deliveries::run(args)),
         Command::Policy(command) => block_on(policy::run(command)),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),

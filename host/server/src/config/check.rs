@@ -1,6 +1,7 @@
 //! Raw → typed: every value is checked, and every error names its key and line.
 
 mod authorities;
+mod delivery;
 mod identity;
 mod postgres;
 mod upstream;
@@ -14,6 +15,7 @@ use toml::Spanned;
 
 use tracing_subscriber::EnvFilter;
 
+use self::delivery::deliveries;
 use self::identity::identity;
 use self::postgres::postgres;
 use self::upstream::targets;
@@ -80,6 +82,7 @@ impl RawConfig {
                 required: required(r, self.plugins.required),
             },
             webhook: self.webhook.and_then(|w| webhook(r, w, base)),
+            deliveries: deliveries(r, self.delivery, base),
             mask_keys: mask_keys(r, self.mask_keys, base),
             approvals: Approvals {
                 max_open: self

@@ -37,6 +37,8 @@ pub struct Config {
     pub plugins: Vec<Plugin>,
     pub plugin_limits: PluginLimits,
     pub webhook: Option<Webhook>,
+    /// Who is sent the record as events.
+    pub deliveries: Vec<Delivery>,
     pub mask_keys: BTreeMap<String, Secret>,
     pub approvals: Approvals,
     /// None: the record cannot be searched.
@@ -239,6 +241,26 @@ pub struct Webhook {
     pub secrets: Vec<Secret>,
     pub allow_http: bool,
     pub include_statement: bool,
+}
+
+/// A receiver of the record.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Files are named after it.
+    pub name: String,
+    pub to: DeliveryTo,
+    pub batch_events: usize,
+    pub batch_bytes: usize,
+}
+
+#[derive(Debug)]
+pub enum DeliveryTo {
+    Webhook {
+        url: String,
+        /// The present one, and the one that is being retired.
+        secrets: Vec<Secret>,
+        ca: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone)]

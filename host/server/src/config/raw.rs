@@ -31,6 +31,8 @@ pub(super) struct RawConfig {
     pub(super) plugins: RawPlugins,
     pub(super) webhook: Option<RawWebhook>,
     #[serde(default)]
+    pub(super) delivery: Vec<RawDelivery>,
+    #[serde(default)]
     pub(super) mask_keys: BTreeMap<String, Spanned<RawSecret>>,
     #[serde(default)]
     pub(super) approvals: RawApprovals,
@@ -326,6 +328,21 @@ pub(super) struct RawWebhook {
     pub(super) allow_http: bool,
     #[serde(default = "yes")]
     pub(super) include_statement: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDelivery {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: Spanned<String>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) secret: Option<Spanned<RawSecret>>,
+    pub(super) previous_secret: Option<Spanned<RawSecret>>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    pub(super) tls_ca: Option<Spanned<PathBuf>>,
+    pub(super) batch_events: Option<Spanned<usize>>,
+    pub(super) batch_bytes: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize, Default)]

@@ -1,5 +1,6 @@
 //! What configurations are refused, and in which words.
 
+mod deliveries;
 mod logins;
 
 use super::*;

@@ -103,6 +103,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "approval:",
         "session:",
         "audit:",
+        "delivery:",
     ];
     for action in Action::ALL {
         let ours = theirs

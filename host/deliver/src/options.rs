@@ -1,0 +1,90 @@
+//! What deliveries are made from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use recorder::Leaves;
+use uuid::Uuid;
+
+/// One request has at most so many events, where nothing else is said.
+pub const BATCH_EVENTS: usize = 200;
+/// And so many bytes of them, unless a single one is longer.
+pub const BATCH_BYTES: usize = 512 << 10;
+
+pub struct Options {
+    /// Where cursors are, and what was set aside; made when absent.
+    pub dir: PathBuf,
+    pub leaves: Leaves,
+    /// The log of this process.
+    pub log: Uuid,
+    pub receivers: Vec<ReceiverOptions>,
+    pub pace: Pace,
+}
+
+#[derive(Clone)]
+pub struct ReceiverOptions {
+    /// Part of file names: letters, digits, dots, dashes and underscores.
+    pub name: String,
+    pub to: To,
+    pub batch_events: usize,
+    pub batch_bytes: usize,
+}
+
+/// Where to.
+#[derive(Clone)]
+pub enum To {
+    Webhook(WebhookTo),
+}
+
+impl To {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+        }
+    }
+}
+
+/// A receiver of Standard Webhooks.
+#[derive(Clone)]
+pub struct WebhookTo {
+    pub url: String,
+    pub signer: Arc<dyn Sign>,
+    /// The only authorities that are trusted, PEM; those of the system if none.
+    pub ca: Option<PathBuf>,
+}
+
+/// Signs a message as Standard Webhooks do.
+pub trait Sign: Send + Sync {
+    /// What the header `webhook-signature` says.
+    fn sign(&self, id: &str, timestamp: u64, body: &str) -> String;
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How often it is looked whether there is something new.
+    pub look: Duration,
+    /// One attempt, from the connection to the end of the answer.
+    pub attempt: Duration,
+    /// The pause after the first failure; it doubles up to the longest.
+    pub first_pause: Duration,
+    pub longest_pause: Duration,
+    /// A receiver may ask for a longer pause, up to this.
+    pub longest_asked: Duration,
+    /// For so long it is tried to read what should be there, before it is told as missing.
+    pub give_up: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_millis(500),
+            attempt: Duration::from_secs(30),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+            longest_asked: Duration::from_secs(600),
+            give_up: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! How far receivers are, for whoever asks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use recorder::{Leaves, LogEnd};
+use uuid::Uuid;
+
+/// What a receiver's worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does not know yet what there is to deliver.
+    Starting,
+    Delivering,
+    /// After a failure it waits, and tries again.
+    Waiting,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Delivering => "delivering",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// One receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub name: String,
+    pub kind: &'static str,
+    pub state: State,
+    /// Durable leaves that the receiver has not taken, as its durable cursor says. None: not known yet.
+    pub lag_leaves: Option<u64>,
+    /// How old the first of them is, as far as it was read.
+    pub lag_ms: Option<u64>,
+    /// Events that it has taken since Weir started.
+    pub delivered: u64,
+    /// Events that it did not take, ever.
+    pub set_aside: u64,
+    pub last_delivery: Option<SystemTime>,
+    pub last_error: Option<(String, SystemTime)>,
+}
+
+/// What a worker tells of itself.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub waiting: bool,
+    /// The logs that are left, the present one first, and the next leaf in that.
+    pub left: Option<(VecDeque<LogEnd>, u64)>,
+    /// The time of the first leaf that is not taken.
+    pub oldest_ms: Option<u64>,
+    pub delivered: u64,
+    pub set_aside: u64,
+    pub last_delivery: Option<SystemTime>,
+    pub last_error: Option<(String, SystemTime)>,
+}
+
+pub struct Watched {
+    pub name: String,
+    pub kind: &'static str,
+    pub progress: Arc<Mutex<Progress>>,
+}
+
+/// Tells how far all receivers are.
+pub struct Handle {
+    pub(crate) all: Vec<Watched>,
+    pub(crate) leaves: Leaves,
+    pub(crate) log: Uuid,
+}
+
+impl Handle {
+    /// Reads the end of the log: blocks for as long as one small file takes.
+    pub fn list(&self) -> Vec<Status> {
+        let newest = self.leaves.end(self.log).ok().flatten();
+        self.all
+            .iter()
+            .map(|one| one.status(newest.as_ref()))
+            .collect()
+    }
+}
+
+impl Watched {
+    fn status(&self, newest: Option<&LogEnd>) -> Status {
+        let progress = self.progress.lock();
+        let lag_leaves = progress.left.as_ref().zip(newest);
+        let lag_leaves = lag_leaves.map(|((left, next), newest)| {
+            let size = |end: &LogEnd| match end.log == newest.log {
+                true => newest.size,
+                false => end.size,
+            };
+            let all: u64 = left.iter().map(size).sum();
+            all.saturating_sub(*next)
+        });
+        let now = now_ms();
+        let lag_ms = match lag_leaves {
+            Some(0) => Some(0),
+            Some(_) => progress.oldest_ms.map(|ms| now.saturating_sub(ms)),
+            None => None,
+        };
+        Status {
+            name: self.name.clone(),
+            kind: self.kind,
+            state: match (&progress.left, progress.waiting) {
+                (_, true) => State::Waiting,
+                (None, false) => State::Starting,
+                (Some(_), false) => State::Delivering,
+            },
+            lag_leaves,
+            lag_ms,
+            delivered: progress.delivered,
+            set_aside: progress.set_aside,
+            last_delivery: progress.last_delivery,
+            last_error: progress.last_error.clone(),
+        }
+    }
+}
+
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,178 @@
+//! What receivers may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::stage::{Answer, Message, PACE, Receiver, Stage, acts, names};
+use crate::State;
+
+fn yes(_: &Message) -> Answer {
+    Answer::Status(204)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_for_a_time_nothing_is_lost() {
+    use Answer::{Close, Hang, RetryAfter, Status};
+    for (what, faults) in [
+        (
+            "errors",
+            vec![Status(500), Status(503), Status(429), Status(502)],
+        ),
+        (
+            "a password that has expired",
+            vec![Status(401), Status(404), Status(302)],
+        ),
+        ("hangs", vec![Hang, Hang]),
+        (
+            "closes in the middle of its answer",
+            vec![Close, Close, Close],
+        ),
+        ("asks for a pause", vec![RetryAfter(0), RetryAfter(1)]),
+    ] {
+        let stage = Stage::new();
+        let recorder = stage.recorder().await;
+        let mut faults = faults.into_iter();
+        let receiver = Receiver::start(move |_| faults.next().unwrap_or(Status(200))).await;
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        acts(&recorder, names("act", 20)).await;
+        // The last of them is durable once it was delivered.
+        while receiver.told("act").len() < 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let status = running.until("siem", |s| s.lag_leaves == Some(0)).await;
+        assert_eq!(receiver.told("act"), names("act", 20), "{what}");
+        assert_eq!(status.set_aside, 0, "{what}");
+        let error = status.last_error.unwrap().0;
+        assert!(!error.contains("s3cret"), "{error}");
+        // The same batch has the same id and body on every attempt, and a signature of its own time.
+        let mut bodies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for message in receiver.all.lock().iter() {
+            let id = message.header("webhook-id");
+            let timestamp = message.header("webhook-timestamp");
+            let signature = message.header("webhook-signature");
+            assert!(
+                signature.starts_with(&format!("v1,{id}.{timestamp}.")),
+                "{signature}"
+            );
+            bodies.entry(id).or_default().insert(message.body.clone());
+        }
+        assert!(bodies.values().all(|bodies| bodies.len() == 1), "{what}");
+        running.stop().await;
+        recorder.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_is_asked_for_is_kept_up_to_a_limit() {
+    for (seconds, least, most) in [(1, 1_000, 1_900), (86_400, 2_000, 6_000)] {
+        let stage = Stage::new();
+        let recorder = stage.recorder().await;
+        let mut first = true;
+        let receiver = Receiver::start(move |_| match std::mem::take(&mut first) {
+            true => Answer::RetryAfter(seconds),
+            false => Answer::Status(200),
+        })
+        .await;
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        acts(&recorder, names("act", 1)).await;
+        running.until("siem", |s| s.last_delivery.is_some()).await;
+        let all = receiver.all.lock();
+        let pause = (all[1].at - all[0].at).as_millis();
+        assert!((least..most).contains(&pause), "{seconds}: {pause}");
+        assert!(pause < PACE.longest_asked.as_millis() + 4_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_alone_is_set_aside_and_the_rest_goes_on() {
+    // In the middle of a batch, and as the last that there is.
+    for poison in ["act:011", "act:019"] {
+        let stage = Stage::new();
+        let recorder = stage.recorder().await;
+        let receiver = Receiver::start(move |message| match message.body.contains(poison) {
+            true => Answer::Status(400),
+            false => Answer::Status(200),
+        })
+        .await;
+        let other = Receiver::start(yes).await;
+        let receivers = vec![receiver.options("siem"), other.options("other")];
+        let running = stage.run(&recorder, receivers);
+        acts(&recorder, names("act", 20)).await;
+        let status = running.until("siem", |s| s.set_aside == 1).await;
+        assert_eq!(status.set_aside, 1);
+        running.until("other", |s| s.lag_leaves == Some(0)).await;
+        running.until("siem", |s| s.lag_leaves == Some(0)).await;
+        let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+        let rest = names("act", 20).into_iter().filter(|n| n != poison);
+        assert_eq!(told, rest.collect());
+        assert_eq!(other.told("act"), names("act", 20));
+        let kept = stage.deliveries().join("siem.refused.jsonl");
+        let kept = std::fs::read_to_string(kept).unwrap();
+        assert!(kept.lines().count() == 1 && kept.contains(poison), "{kept}");
+        assert!(!stage.deliveries().join("other.refused.jsonl").exists());
+        running.stop().await;
+        // It stays counted, and is not sent again.
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        let status = running.until("siem", |s| s.lag_leaves.is_some()).await;
+        assert_eq!(status.set_aside, 1);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_refuses_everything_loses_nothing() {
+    for status in [400, 401, 403, 404, 413, 422] {
+        let stage = Stage::new();
+        let recorder = stage.recorder().await;
+        let receiver = Receiver::start(yes).await;
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        // With something that it took before, and without.
+        if status % 2 == 0 {
+            acts(&recorder, names("before", 3)).await;
+            running.until("siem", |s| s.delivered >= 3).await;
+        }
+        receiver.now(move |_| Answer::Status(status));
+        acts(&recorder, names("act", 10)).await;
+        let waiting = |s: &crate::Status| s.state == State::Waiting && s.lag_leaves >= Some(10);
+        running.until("siem", waiting).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let seen = running.status("siem");
+        assert_eq!(
+            (seen.set_aside, receiver.told("act").len()),
+            (0, 0),
+            "{status}"
+        );
+        assert!(seen.lag_ms > Some(0), "{seen:?}");
+        assert!(!stage.deliveries().join("siem.refused.jsonl").exists());
+        receiver.now(yes);
+        running.until("siem", |s| s.lag_leaves == Some(0)).await;
+        // A batch is sent in parts while it is refused: what is taken first is not known.
+        let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+        assert_eq!(told, names("act", 10).into_iter().collect(), "{status}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cursor_is_told_and_stops_nobody_else() {
+    let stage = Stage::new();
+    let recorder = stage.recorder().await;
+    let (one, two) = (Receiver::start(yes).await, Receiver::start(yes).await);
+    let running = stage.run(&recorder, vec![one.options("one"), two.options("two")]);
+    acts(&recorder, names("act", 3)).await;
+    running.until("one", |s| s.delivered >= 3).await;
+    running.until("two", |s| s.delivered >= 3).await;
+    running.stop().await;
+    let path = stage.deliveries().join("one.cursor");
+    std::fs::write(&path, "damaged").unwrap();
+    let running = stage.run(&recorder, vec![one.options("one"), two.options("two")]);
+    acts(&recorder, names("more", 3)).await;
+    let status = running.until("one", |s| s.last_error.is_some()).await;
+    let error = status.last_error.unwrap().0;
+    assert!(error.contains("one.cursor is damaged"), "{error}");
+    assert_eq!(status.lag_leaves, None, "nobody knows");
+    running.until("two", |s| s.delivered >= 3).await;
+    assert_eq!(two.told("more"), names("more", 3));
+    assert_eq!(one.told("more").len(), 0);
+    running.stop().await;
+}

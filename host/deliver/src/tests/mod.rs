@@ -1,0 +1,5 @@
+//! Receivers that refuse, hang, break off and lie, and logs with holes.
+
+mod faults;
+mod logs;
+mod stage;

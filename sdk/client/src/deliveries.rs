@@ -1,0 +1,35 @@
+//! Deliveries of the record to other systems.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Timestamp;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// It is not known yet what there is to deliver.
+    Starting,
+    Delivering,
+    /// After a failure; it is tried again.
+    Waiting,
+}
+
+/// One receiver of the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeliveryInfo {
+    pub name: String,
+    pub kind: String,
+    pub state: DeliveryState,
+    /// Durable leaves of the transparency logs that the receiver has not taken; null: not known yet.
+    pub lag_leaves: Option<u64>,
+    /// How old the first of them is, as far as it was read.
+    pub lag_seconds: Option<u64>,
+    /// Events that it has taken since Weir started.
+    pub delivered: u64,
+    /// Events that it refused while it took others; they are in a file beside its cursor.
+    pub set_aside: u64,
+    pub last_delivery: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub last_error_at: Option<Timestamp>,
+}
