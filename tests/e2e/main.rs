@@ -19,6 +19,7 @@ mod control;
 mod decisions;
 mod deliveries;
 mod driver;
+mod erasure;
 mod evidence;
 mod holds;
 mod identity;

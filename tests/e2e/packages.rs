@@ -152,7 +152,7 @@ pub fn ocsf(events: &str, classes: &[&str]) {
 }
 
 /// With Python, as others would read it.
-fn unzip(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn unzip(path: &Path) -> Vec<(String, Vec<u8>)> {
     let dir = path.with_extension("d");
     let script = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])";
     run(&[

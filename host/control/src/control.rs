@@ -9,6 +9,7 @@ use pipeline::{Action, ControlEvent, Target};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 use weir_client::Timestamp;
 
 use crate::approvals::Desk;
@@ -19,10 +20,10 @@ use crate::index::Index;
 use crate::limits::Rate;
 use crate::options::{Limits, Options};
 use crate::plugins::Plugins;
-use crate::ports::{Authenticate, WatchSessions};
+use crate::ports::{Authenticate, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
-use crate::store::{HoldLimits, Sqlite, Store};
+use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
 
 /// Acts that change something, at once.
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) watch_stop: CancellationToken,
     pub(crate) bundles: Bundles,
     pub(crate) plugins: Plugins,
+    pub(crate) recordings: Arc<dyn Recordings>,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
     pub(crate) index: Option<Index>,
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
@@ -187,6 +189,7 @@ impl Control {
             watch_stop: stop.child_token(),
             bundles,
             plugins,
+            recordings: options.recordings,
             targets: options
                 .targets
                 .into_iter()
@@ -220,6 +223,19 @@ impl Control {
     /// Where protocol crates register their sessions.
     pub fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.inner.sessions.clone())
+    }
+
+    /// Forgets what a session's statements say: in the state, and in the index if there is one. Neither
+    /// their files nor what SQLite keeps beside these have it afterwards. Who did what when stays.
+    pub async fn forget_session(&self, session: Uuid) -> Result<(), StoreError> {
+        let id = session.as_hyphenated().to_string();
+        self.inner.store.forget_session(&id).await?;
+        let Some(index) = self.inner.index.clone() else {
+            return Ok(());
+        };
+        tokio::task::spawn_blocking(move || index.forget(*session.as_bytes()).map(drop))
+            .await
+            .unwrap_or(Err(StoreError::Closed))
     }
 
     /// The API. Calls need the extension `axum::extract::ConnectInfo<SocketAddr>`, which

@@ -36,8 +36,8 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, PluginEngine, WatchSessions,
-    WatchedLines, WatchedSession,
+    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, PluginEngine, Recordings,
+    WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
 pub use webhook::{

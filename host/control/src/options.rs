@@ -9,7 +9,9 @@ use pipeline::Target;
 use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
-use crate::ports::{Authenticate, BundleEngine, Deliveries, PluginEngine, WatchSessions};
+use crate::ports::{
+    Authenticate, BundleEngine, Deliveries, PluginEngine, Recordings, WatchSessions,
+};
 use crate::store::Kept;
 
 pub struct Options {
@@ -24,6 +26,7 @@ pub struct Options {
     pub bundles: Arc<dyn BundleEngine>,
     pub plugins: Arc<dyn PluginEngine>,
     pub watch: Arc<dyn WatchSessions>,
+    pub recordings: Arc<dyn Recordings>,
     pub targets: Vec<Arc<Target>>,
     pub webhook: Option<WebhookOptions>,
     /// None: the record cannot be searched.

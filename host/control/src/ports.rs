@@ -7,7 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::{Principal, SessionId};
-use weir_client::{BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary};
+use uuid::Uuid;
+use weir_client::{
+    BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary, SessionErasure,
+};
 
 use crate::error::ApiError;
 
@@ -17,6 +20,18 @@ pub trait Authenticate: Send + Sync {
     /// Any error is a refusal: `ApiError::unauthorized`, or `unavailable` when the issuer's keys
     /// cannot be had. The error's text goes to the caller.
     async fn authenticate(&self, bearer: &str, source: IpAddr) -> Result<Arc<Principal>, ApiError>;
+}
+
+/// The recordings.
+#[async_trait]
+pub trait Recordings: Send + Sync + 'static {
+    /// Destroys what was recorded of a session. The text of the error goes to whoever asked.
+    async fn erase(
+        &self,
+        session: Uuid,
+        who: Arc<Principal>,
+        reason: String,
+    ) -> Result<SessionErasure, ApiError>;
 }
 
 /// A bundle's files: path and text.

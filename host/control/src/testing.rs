@@ -29,9 +29,11 @@ use crate::{
 };
 
 mod plugins;
+mod recordings;
 mod watch;
 
 pub(crate) use plugins::FakePlugins;
+pub(crate) use recordings::FakeRecordings;
 pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -429,6 +431,7 @@ fn options(
         bundles: bundles.clone(),
         plugins: plugins.clone(),
         watch: Arc::<FakeWatch>::default(),
+        recordings: Arc::new(FakeRecordings::default()),
         targets: vec![target()],
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),

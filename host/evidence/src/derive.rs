@@ -217,7 +217,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             "log", "leaf", "time", "who_kind", "who", "action", "resource", "decision",
         ];
         sink.write(OPERATORS, &row(operators))?;
-        let erasures = ["log", "leaf", "time", "session", "by"];
+        let erasures = ["log", "leaf", "time", "session", "by", "outcome"];
         sink.write(ERASURES, &row(erasures))?;
         Ok(Self {
             selection,
@@ -407,7 +407,8 @@ impl<'a, S: Sink> Deriver<'a, S> {
     }
 
     fn erasure(&mut self, log: Uuid, index: u64, leaf: &Leaf) -> Result<(), DeriveError> {
-        self.derived.counts.erasures += 1;
+        // One leaf says that it begins, another how it ended.
+        self.derived.counts.erasures += u64::from(leaf.outcome.is_none());
         self.derived.erased.extend(leaf.erased);
         let cells = [
             log.to_string(),
@@ -415,6 +416,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             leaf.time.clone(),
             text(leaf.erased),
             leaf.who.as_ref().map(|w| w.id.clone()).unwrap_or_default(),
+            leaf.outcome.clone().unwrap_or_else(|| "begun".to_owned()),
         ];
         self.sink.write(ERASURES, &row(cells))?;
         Ok(())

@@ -277,9 +277,12 @@ impl At<'_> {
         event.push(("actor", self.actor()));
         event.push(("src_endpoint", self.source()));
         // A session's erasure is written down before its key is destroyed.
-        if leaf.kind != "erasure" {
+        if leaf.kind != "erasure" || leaf.outcome.is_some() {
             let failed = refused || operation.ends_with(":failed");
             event.push(("status_id", json!(if failed { 2 } else { 1 })));
+        }
+        if let Some(how) = &leaf.outcome {
+            event.push(("status_detail", json!(how)));
         }
         let resource = |name: &String| object(vec![("name", json!(name))]);
         let mut all: Vec<Value> = leaf.resources.iter().map(resource).collect();

@@ -67,6 +67,8 @@ actions! {
     AuditRead = "audit:read",
     /// How far the receivers of the record are.
     DeliveryRead = "delivery:read",
+    /// Destroying what was recorded of a session.
+    RecordErase = "record:erase",
 }
 
 /// A column by its canonical name.

@@ -114,6 +114,8 @@ pub struct Committer {
     late: Option<Instant>,
     /// The last message was seen; only the thread itself writes what is still queued.
     stopping: bool,
+    /// What comes next goes into a new file.
+    rotate: bool,
 }
 
 #[derive(Default)]
@@ -184,7 +186,19 @@ impl Committer {
             queue: queue as u64,
             late: None,
             stopping: false,
+            rotate: false,
         }))
+    }
+
+    /// Is more expected of this stream?
+    pub fn is_open(&self, stream: u128) -> bool {
+        self.next.contains_key(&stream)
+    }
+
+    /// What is queued from now on goes into a new file. Gives the number of the last one before it.
+    pub fn rotate(&mut self) -> u64 {
+        self.rotate = true;
+        self.writer.file_no
     }
 
     /// Runs until the last sender is gone or a message says stop. After a write error it only
@@ -296,6 +310,7 @@ impl Committer {
         if self.stopping
             || waiting > LITTLE_BYTES
             || self.writer.is_full()
+            || self.rotate
             || self.state.failed.is_cancelled()
         {
             return;
@@ -480,7 +495,7 @@ impl Committer {
 
     fn write(&mut self, open: &Open) -> Result<u64, WriteError> {
         let mut len = 0;
-        if !open.little && self.writer.is_full() {
+        if !open.little && (self.rotate || self.writer.is_full()) {
             // Nothing of the old file may become durable after something of the new one.
             if self.durable < self.written.len() {
                 let synced = self.writer.file().sync();
@@ -489,6 +504,7 @@ impl Committer {
                 self.late = None;
             }
             self.writer.rotate()?;
+            self.rotate = false;
             len += FILE_HEADER as u64;
         }
         let nrec = u32::try_from(open.items.len()).unwrap_or(u32::MAX);

@@ -12,6 +12,7 @@ pub struct Dirs {
     pub segments: PathBuf,
     pub snapshots: PathBuf,
     pub quarantine: PathBuf,
+    pub erasures: PathBuf,
 }
 
 impl Dirs {
@@ -23,6 +24,7 @@ impl Dirs {
             segments: spool.join("segments"),
             snapshots: spool.join("snapshots"),
             quarantine: spool.join("quarantine"),
+            erasures: spool.join("erasures"),
         };
         for dir in [
             spool,
@@ -31,6 +33,7 @@ impl Dirs {
             &dirs.segments,
             &dirs.snapshots,
             &dirs.quarantine,
+            &dirs.erasures,
         ] {
             durable_dir(disk, dir).map_err(OpenError::io("creating", dir))?;
         }

@@ -399,7 +399,7 @@ pub struct ControlDoc {
     pub detail: String,
 }
 
-/// A session's key is destroyed after this was written.
+/// A session's key is destroyed after this was written; how that ended is told by another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasureDoc {
     /// Random, so that nobody can find out from the record's hash what it says.
@@ -409,6 +409,9 @@ pub struct ErasureDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<PrincipalDoc>,
     pub reason: String,
+    /// None: it begins. Otherwise `done`, or what remains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::convert;
 use crate::keys::timestamp;
-use crate::objects::StoreError;
+use crate::objects::{Hold, StoreError};
 use crate::options::{Retention, S3Config};
 use crate::place::failed;
 use crate::s3;
@@ -34,6 +34,8 @@ const PROBES: &str = "probes";
 const ASK_TIME: Duration = Duration::from_secs(60);
 const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+const LEGAL_HOLD: &str = "x-amz-object-lock-legal-hold";
+const VERSION: &str = "x-amz-version-id";
 /// Some stores want to be told that there is a checksum before they lock anything.
 const CHECKSUM: &str = "x-amz-sdk-checksum-algorithm";
 
@@ -115,7 +117,13 @@ impl Lock {
             true => StoreError::NotLocked(error.to_string()),
             false => failed("storing", path.as_ref())(error),
         })?;
-        let headers = self.ask(&writer.client, &path).await?;
+        let (status, headers) = ask(&self.s3, &writer.client, &path).await?;
+        if status != 200 {
+            // Stored, and not to be had a moment later.
+            return Err(StoreError::NotLocked(format!(
+                "asked for {path}, the store answers with status {status}"
+            )));
+        }
         let header = |name| {
             headers
                 .get(name)
@@ -148,41 +156,60 @@ impl Lock {
         }
         s3::client(&self.s3, headers).map_err(|e| StoreError::Config(e.to_string()))
     }
+}
 
-    /// What the store says of an object, besides what the client's library hands on.
-    async fn ask(&self, client: &AmazonS3, path: &Path) -> Result<HeaderMap, StoreError> {
-        let asking = failed("asking for", path.as_ref());
-        let url = match client.signed_url(Method::HEAD, path, ASK_TIME).await {
-            Ok(url) => url,
-            Err(error) => return Err(asking(error)),
-        };
-        let generic = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
-            store: "S3",
-            source,
-        };
-        let http = match ReqwestConnector::default().connect(&s3::connection(&self.s3)) {
-            Ok(http) => http,
-            Err(error) => return Err(asking(error)),
-        };
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.method_mut() = Method::HEAD;
-        *request.uri_mut() = match url.as_str().parse() {
-            Ok(uri) => uri,
-            Err(_) => return Err(StoreError::Config(format!("{url} is no address"))),
-        };
-        let answer = match http.execute(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(asking(generic(Box::new(error)))),
-        };
-        match answer.status().as_u16() {
-            200 => Ok(answer.headers().clone()),
-            // Stored, and not to be had a moment later.
-            status @ (401 | 403 | 404) => Err(StoreError::NotLocked(format!(
-                "asked for {path}, the store answers with status {status}"
-            ))),
-            status => Err(asking(generic(format!("status {status}").into()))),
-        }
+/// What the store says of an object, besides what the client's library hands on: the status and the headers.
+pub async fn ask(
+    s3: &S3Config,
+    client: &AmazonS3,
+    path: &Path,
+) -> Result<(u16, HeaderMap), StoreError> {
+    let asking = failed("asking for", path.as_ref());
+    let url = match client.signed_url(Method::HEAD, path, ASK_TIME).await {
+        Ok(url) => url,
+        Err(error) => return Err(asking(error)),
+    };
+    let generic = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic {
+        store: "S3",
+        source,
+    };
+    let http = match ReqwestConnector::default().connect(&s3::connection(s3)) {
+        Ok(http) => http,
+        Err(error) => return Err(asking(error)),
+    };
+    let mut request = HttpRequest::new(HttpRequestBody::empty());
+    *request.method_mut() = Method::HEAD;
+    *request.uri_mut() = match url.as_str().parse() {
+        Ok(uri) => uri,
+        Err(_) => return Err(StoreError::Config(format!("{url} is no address"))),
+    };
+    let answer = match http.execute(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(asking(generic(Box::new(error)))),
+    };
+    match answer.status().as_u16() {
+        status @ (200 | 401 | 403 | 404) => Ok((status, answer.headers().clone())),
+        status => Err(asking(generic(format!("status {status}").into()))),
     }
+}
+
+/// What keeps an object from going, as the headers of the answer to `ask` say.
+pub fn held(headers: &HeaderMap) -> Option<Hold> {
+    let header = |name| {
+        let value = headers
+            .get(name)
+            .and_then(|v: &HeaderValue| v.to_str().ok());
+        value.filter(|text| !text.is_empty())
+    };
+    if header(LEGAL_HOLD).is_some_and(|text| text.eq_ignore_ascii_case("ON")) {
+        return Some(Hold::Locked("by a legal hold".to_owned()));
+    }
+    if let Some(until) = header(UNTIL) {
+        let mode = header(MODE).unwrap_or("Object Lock");
+        return Some(Hold::Locked(format!("until {until} ({mode})")));
+    }
+    let version = header(VERSION).filter(|version| *version != "null")?;
+    Some(Hold::Version(version.to_owned()))
 }
 
 /// Does the store say that it will not, now or later? The library tells only in words that a request was

@@ -46,6 +46,8 @@ pub enum StoreError {
     Conflict(String),
     #[error("{0} was stored, but reads back as something else")]
     NotStored(String),
+    #[error("{0} was removed, as the store says, and is still there")]
+    StillThere(String),
     #[error(
         "the vault does not keep what it stores as recording.vault.retention wants: {0}. Its bucket needs \
          Object Lock, and Weir the permissions s3:PutObjectRetention and s3:GetObjectRetention"
@@ -79,6 +81,15 @@ pub enum Before {
     Nothing,
     /// Something else, which was replaced.
     Other,
+}
+
+/// What a store keeps of an object that is removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hold {
+    /// It has versions, and this one stays.
+    Version(String),
+    /// It is locked: how, and until when.
+    Locked(String),
 }
 
 /// The places and their prefixes. Cheap to clone.
@@ -215,6 +226,30 @@ impl Objects {
 
     pub async fn remove(&self, key: &str) -> Result<(), StoreError> {
         self.place(key).remove(key).await
+    }
+
+    /// Removes it from wherever it can be, and looks if it is gone: a store can answer that it did, and
+    /// keep it.
+    pub async fn destroy(&self, key: &str) -> Result<(), StoreError> {
+        for place in self.places() {
+            match place.remove(key).await {
+                Err(error) if !error.is_missing() => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            if place.has(key).await? {
+                return Err(StoreError::StillThere(key.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps copies of an object that is removed, in every place that has it.
+    pub async fn holds(&self, key: &str) -> Result<Vec<Hold>, StoreError> {
+        let mut holds = Vec::new();
+        for place in self.places() {
+            holds.extend(place.hold(key).await?);
+        }
+        Ok(holds)
     }
 
     /// What is there, or None if nothing is.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::crypt::key::StreamKeyError;
 use crate::crypt::wrap::{KeyWrap, LocalKeyError, LocalKeys};
+use crate::erase::Forgetting;
 use crate::follow::Following;
 use crate::log::key::LogOptions;
 
@@ -27,6 +28,8 @@ pub struct RecorderOptions {
     pub software: String,
     /// Told of every durable record.
     pub follower: Option<Following>,
+    /// What else knows sessions, and forgets those that are erased.
+    pub forgetting: Option<Forgetting>,
 }
 
 impl RecorderOptions {
@@ -47,6 +50,7 @@ impl RecorderOptions {
             limits: Limits::default(),
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
             follower: None,
+            forgetting: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::chain;
 use crate::disk::{Disk, write_whole};
@@ -194,6 +195,12 @@ impl Pending {
         let counters = &self.state.counters;
         counters.quarantined.fetch_add(1, Ordering::Relaxed);
         self.stored.notify_waiters();
+    }
+
+    /// Is a segment of this stream here?
+    pub fn has(&self, stream: Uuid) -> bool {
+        let inner = self.inner.lock();
+        inner.entries.keys().any(|key| key.stream == stream)
     }
 
     /// Segments that the store does not have yet.

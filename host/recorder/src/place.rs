@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::aws::AmazonS3;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     Error, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
-use crate::lock::Lock;
-use crate::objects::{Listed, MAX_OBJECT, StoreError};
-use crate::options::{Retention, StoreConfig};
+use crate::lock::{self, Lock};
+use crate::objects::{Hold, Listed, MAX_OBJECT, StoreError};
+use crate::options::{Retention, S3Config, StoreConfig};
 use crate::s3;
 
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Place {
     prefix: Path,
     /// Writes go through it, if there is one.
     lock: Option<Arc<Lock>>,
+    /// For questions that the library does not know.
+    s3: Option<Arc<(S3Config, Arc<AmazonS3>)>>,
 }
 
 impl Place {
@@ -44,7 +47,8 @@ impl Place {
             StoreConfig::S3(config) => {
                 // Reads carry no headers of a lock.
                 let client = s3::client(config, HeaderMap::new()).map_err(wrong)?;
-                let mut place = Self::new(client, &config.prefix);
+                let mut place = Self::new(client.clone(), &config.prefix);
+                place.s3 = Some(Arc::new((config.clone(), client)));
                 place.lock = retention.map(|retention| Arc::new(Lock::new(config, retention)));
                 Ok(place)
             }
@@ -56,6 +60,7 @@ impl Place {
             inner,
             prefix: Path::from(prefix),
             lock: None,
+            s3: None,
         }
     }
 
@@ -84,7 +89,7 @@ impl Place {
             Some(lock) => {
                 let writer = lock.writer().await?;
                 // Some stores add a version to what is there, whatever the condition says.
-                if !writer.keeps_conditions && self.exists(key).await? {
+                if !writer.keeps_conditions && self.has(key).await? {
                     return Ok(false);
                 }
                 writer.put(&self.path(key), bytes, PutMode::Create).await
@@ -103,7 +108,18 @@ impl Place {
         }
     }
 
-    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+    /// What would keep the object if it were removed. None also where nothing is, or where the place has
+    /// neither versions nor locks.
+    pub async fn hold(&self, key: &str) -> Result<Option<Hold>, StoreError> {
+        let Some(s3) = &self.s3 else {
+            return Ok(None);
+        };
+        let (status, headers) = lock::ask(&s3.0, &s3.1, &self.path(key)).await?;
+        Ok(lock::held(&headers).filter(|_| status == 200))
+    }
+
+    /// Is anything there?
+    pub async fn has(&self, key: &str) -> Result<bool, StoreError> {
         match self.inner.head(&self.path(key)).await {
             Ok(_) => Ok(true),
             Err(Error::NotFound { .. }) => Ok(false),

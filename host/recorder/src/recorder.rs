@@ -22,6 +22,7 @@ use crate::crypt::ring::{Begun, Ring};
 use crate::dirs::Dirs;
 use crate::disk::{Disk, RealDisk, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
+use crate::erase::{self, Erasures, Forgetting};
 use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
 use crate::late::Late;
@@ -29,8 +30,7 @@ use crate::log::key::Keys;
 use crate::log::left;
 use crate::log::publish::{self, Publisher};
 use crate::log::registry::{Registry, RegistryOptions};
-use crate::log::sequence::{Begin, LogError, Sequencer, Shared, Snapshot};
-use crate::log::spool::{self, Edge};
+use crate::log::sequence::{Begin, LogError, Sequencer, Shared};
 use crate::objects::Objects;
 use crate::options::{OpenError, RecorderOptions};
 use crate::patient::Patient;
@@ -64,10 +64,16 @@ pub(crate) struct Inner {
     pub closed: AtomicBool,
     pub ring: Arc<Ring>,
     pub key_files: Arc<KeyFiles>,
-    pending: Arc<Pending>,
+    pub pending: Arc<Pending>,
     pub snapshots: Arc<Snapshots>,
     late: Late,
-    log: Arc<Shared>,
+    pub log: Arc<Shared>,
+    pub objects: Objects,
+    pub disk: Arc<dyn Disk>,
+    pub spool: PathBuf,
+    pub dirs: Dirs,
+    pub erasures: Erasures,
+    pub forgetting: Option<Forgetting>,
     origin: String,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -151,6 +157,7 @@ impl Recorder {
         }
         .spawn(&inner.tasks);
         inner.tasks.spawn(publisher.run());
+        inner.tasks.spawn(erase::finish_all(inner.clone()));
         inner.tasks.close();
         Ok((Self { inner }, report))
     }
@@ -332,7 +339,7 @@ fn start(
     let control = Uuid::now_v7();
     let keys = Keys::open(&options.log).map_err(LogError::from)?;
     let (ring, key) = Handle::current().block_on(Ring::open(&options, control))?;
-    let (old, damaged) = old_logs(&*disk, &dirs)?;
+    let (old, damaged) = left::old_logs(&*disk, &dirs)?;
     let begin = Begin {
         epoch: control,
         control,
@@ -395,7 +402,7 @@ fn start(
     let wal_dir = dirs.wal.clone();
     let writer = Writer::create(
         disk.clone(),
-        dirs.wal,
+        wal_dir.clone(),
         options.limits.wal_file_bytes,
         recovered.next_file,
         recovered.next_seq,
@@ -409,6 +416,7 @@ fn start(
         .wal_bytes
         .fetch_add(writer.file_len, Ordering::Relaxed);
 
+    let files_before = writer.file_no.saturating_sub(1);
     let (tx, rx) = mpsc::channel(options.limits.queued_records);
     let (to_sealer, from_committer) = std::sync::mpsc::sync_channel(SEALER_QUEUE);
     // Before anything that the threads want to write themselves: a stream begins with its start.
@@ -437,20 +445,27 @@ fn start(
         let thread = follow::Thread::new(followers.clone(), follower, wal_dir);
         threads.push(spawn("weir-follow", move || thread.run())?);
     }
+    let erasures = Erasures::new(files_before);
     let stop = CancellationToken::new();
     let publisher = Publisher {
         state: state.clone(),
-        disk,
-        objects,
+        disk: disk.clone(),
+        objects: objects.clone(),
         shared: to_publish.clone(),
         old,
         registry: Some(registry),
-        quarantine: dirs.quarantine,
+        quarantine: dirs.quarantine.clone(),
         control: control.as_u128(),
         stop: stop.clone(),
     };
     let inner = Inner {
         log: to_publish,
+        objects,
+        disk,
+        spool: options.spool_dir,
+        dirs,
+        erasures,
+        forgetting: options.forgetting,
         origin,
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
         _last: LastRing(state.clone()),
@@ -476,50 +491,6 @@ fn start(
         first,
         publisher,
     })
-}
-
-/// The logs of earlier processes that may not be stored to their ends.
-struct OldLogs {
-    logs: Vec<Arc<Snapshot>>,
-    /// The one that was written last; none if that is damaged, since nobody knows then what it has.
-    newest: Option<Edge>,
-}
-
-/// Looks for them. What is damaged is put aside, and told of.
-fn old_logs(disk: &dyn Disk, dirs: &Dirs) -> Result<(OldLogs, Vec<String>), OpenError> {
-    let found = spool::find(disk, &dirs.log).map_err(LogError::from)?;
-    let newest = found.newest().cloned();
-    let mut old = OldLogs {
-        logs: Vec::new(),
-        newest: newest.filter(|_| found.damaged.is_empty()),
-    };
-    let mut damaged: Vec<(PathBuf, String)> = Vec::new();
-    for dir in found.damaged {
-        damaged.push((dir, "its last checkpoint cannot be read".into()));
-    }
-    for (dir, edge) in found.edges {
-        let epoch = edge.epoch;
-        let left = left::left_behind(dir.clone(), edge);
-        match left.map_err(OpenError::io("reading the log", &dir))? {
-            Ok(log) => old.logs.push(Arc::new(log)),
-            Err(why) => {
-                old.newest = old.newest.filter(|edge| edge.epoch != epoch);
-                damaged.push((dir, why));
-            }
-        }
-    }
-    let mut gaps = Vec::new();
-    for (dir, why) in damaged {
-        let name = dir
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        spool::put_aside(disk, &dir, &dirs.quarantine)
-            .map_err(OpenError::io("putting aside the log", &dir))?;
-        gaps.push(format!("the waiting end of log {name} is damaged: {why}"));
-    }
-    Ok((old, gaps))
 }
 
 /// The new control stream's start, what recovery found missing, and an end for every stream that the

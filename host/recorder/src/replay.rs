@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::crypt::read::KeyLoss;
 use crate::doc::*;
+use crate::erase::confirm;
 use crate::export::{Export, ReplayOptions};
 use crate::keys::timestamp;
 use crate::objects::StoreError;
@@ -29,13 +30,16 @@ pub enum ReplayError {
     )]
     TwoVersions { session: Uuid, segment: u32 },
     #[error(
-        "session {session} was erased at {time}, asked for by {who}; nobody can read it any more"
+        "session {session} was erased at {time}, asked for by {who}, as leaf {leaf} of log {log} says; nobody \
+         can read it any more"
     )]
     Erased {
         session: Uuid,
         time: String,
         /// A pseudonym.
         who: String,
+        log: Uuid,
+        leaf: u64,
     },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -99,8 +103,13 @@ pub(crate) fn erased(session: Uuid, error: ReadError) -> ReplayError {
     let KeyLoss::Erased(doc) = &**why else {
         return error.into();
     };
+    let Some((log, leaf)) = confirm::place(doc) else {
+        return error.into();
+    };
     ReplayError::Erased {
         session,
+        log,
+        leaf,
         time: clean(&doc.time),
         who: clean(doc.who.as_deref().unwrap_or("nobody who is known")),
     }

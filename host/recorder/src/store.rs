@@ -130,6 +130,11 @@ impl Store {
         Self { keys, ..self }
     }
 
+    /// Forgets the key of a stream, if it is remembered.
+    pub fn forget(&self, stream: Uuid) {
+        self.keys.forget(stream);
+    }
+
     pub(crate) fn keys(&self) -> &ReadKeys {
         &self.keys
     }

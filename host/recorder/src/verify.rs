@@ -200,12 +200,16 @@ pub enum Finding {
          no key was given (--key-file or --config)"
     )]
     NotRead { streams: u64, segments: u64 },
-    #[error("session {session} was erased at {time}{}", by(.who))]
+    #[error("session {session} was erased at {time}{}, leaf {leaf} of log {log}", by(.who))]
     Erased {
         session: Uuid,
         time: String,
         who: Option<String>,
+        log: Uuid,
+        leaf: u64,
     },
+    #[error("an object says that session {0} was erased, and no leaf of a log says the same")]
+    ErasureUnknown(Uuid),
     #[error("the key of {0} is missing, and no log says that it was erased")]
     KeyMissing(Uuid),
     #[error("the key of {stream}: {why}")]

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::crypt::files;
 use crate::crypt::key::{Named, StreamKey, parse_name};
-use crate::crypt::read::KeyLoss;
+use crate::crypt::read::{ErasedDoc, KeyLoss};
+use crate::erase::confirm;
 use crate::keys::{SegmentKey, timestamp};
 use crate::log::check::Erasure;
 use crate::spool::Spool;
@@ -67,7 +68,9 @@ impl Run<'_> {
                     unread += 1;
                     continue;
                 }
-                KeyLoss::Missing | KeyLoss::Erased(_) => self.without_key(stream),
+                KeyLoss::Missing | KeyLoss::Claimed | KeyLoss::Erased(_) => {
+                    self.without_key(stream)
+                }
                 KeyLoss::Key(_) | KeyLoss::Read(_) => Finding::KeyWrong {
                     stream,
                     why: why.to_string(),
@@ -90,6 +93,8 @@ impl Run<'_> {
                 session: stream,
                 time: erasure.time.clone(),
                 who: erasure.who.clone(),
+                log: erasure.log,
+                leaf: erasure.leaf,
             };
         }
         // Whatever stands in its place: only a leaf says that it was to be.
@@ -107,7 +112,7 @@ impl Run<'_> {
         for object in self.store.objects().list("keys").await? {
             match parse_name(&object.key) {
                 Some(Named::Key(stream)) => self.check_gone(stream),
-                Some(Named::Erased(_)) => {}
+                Some(Named::Erased(stream)) => self.check_marker(stream, &object.key).await?,
                 None => self.report.findings.push(Finding::Stranger(object.key)),
             }
         }
@@ -119,6 +124,22 @@ impl Run<'_> {
                     self.check_gone(stream);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// An object that says that a session was erased must name the leaf that says so.
+    async fn check_marker(&mut self, session: Uuid, key: &str) -> Result<(), VerifyError> {
+        let found = self.store.objects().find(key).await?;
+        let doc = found.and_then(|bytes| serde_json::from_slice::<ErasedDoc>(&bytes).ok());
+        let doc = doc.filter(|doc| doc.session == session.to_string());
+        let known = doc.as_ref().is_some_and(|doc| {
+            let leaf = confirm::place(doc).map(|(log, leaf)| (session, log, leaf));
+            let leaf = leaf.and_then(|leaf| self.logs.erasures.get(&leaf));
+            leaf.is_some_and(|leaf| (&leaf.time, &leaf.who) == (&doc.time, &doc.who))
+        });
+        if !known {
+            self.report.findings.push(Finding::ErasureUnknown(session));
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
-    Bundles, FailureRecorder, Pins, PluginAdmin, PluginFailures, Seal, Snapshots, Tokens, Watching,
-    read_older,
+    Bundles, Erasing, FailureRecorder, Forgetting, Known, Pins, PluginAdmin, PluginFailures, Seal,
+    Snapshots, Tokens, Watching, read_older,
 };
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
@@ -143,6 +143,8 @@ impl Parts {
         data_dir::warn_of_lost_state(&self.config);
         let mut recording = recorder_options(&self.config)?;
         let index = audit::index(&self.config, &mut recording).await?;
+        let forgetting = Arc::new(Forgetting::default());
+        recording.forgetting = Some(recorder::Forgetting(forgetting.clone()));
         let (recorder, recovery) = Recorder::open(recording).await?;
         tracing::info!(?recovery, "evidence recovered");
         let archive = self.bundle.source().archive();
@@ -172,6 +174,7 @@ impl Parts {
                 pins: Pins::new(&self.config.plugin_limits.required),
             }),
             watch: Arc::new(Watching(recorder.clone())),
+            recordings: Arc::new(Erasing(recorder.clone())),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             index: index.clone(),
@@ -222,8 +225,16 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        if let (Some(index), Some(audit)) = (index, self.config.audit) {
-            let store = stored_records(&self.config.recording)?;
+        let store = match &index {
+            Some(_) => Some(stored_records(&self.config.recording)?),
+            None => None,
+        };
+        forgetting.attach(Known {
+            control: control.clone(),
+            store: store.clone(),
+            old_index: index.is_none().then(|| index_path(&self.config)),
+        });
+        if let (Some(index), Some(store), Some(audit)) = (index, store, self.config.audit) {
             let reading = read_older(index, recorder.clone(), store, audit.keep, stop.clone());
             tracker.spawn(reading);
         }

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     Activation, ApprovalDetail, ApprovalFilter, ApprovalSummary, BundleDiff, BundleFiles,
-    BundleInfo, BundleSummary, BundleUpload, DenyRequest, ErrorBody, KillRequest, Page, Paging,
-    PluginConfirm, PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo,
-    VoteResult, WatchFilter,
+    BundleInfo, BundleSummary, BundleUpload, DenyRequest, EraseRequest, ErrorBody, KillRequest,
+    Page, Paging, PluginConfirm, PluginInfo, PluginUpload, Reason, SessionErasure, SessionFilter,
+    SessionInfo, TargetInfo, VoteResult, WatchFilter,
 };
 use crate::audit::{AuditFilter, AuditPage};
 use crate::deliveries::DeliveryInfo;
@@ -246,6 +246,11 @@ impl Client {
             return Ok(Watching::new(call, response));
         }
         Err(refused(call, response).await)
+    }
+
+    /// May take minutes.
+    pub async fn erase_session(&self, what: &EraseRequest) -> Result<SessionErasure, ClientError> {
+        self.post(&["erasures"], what).await
     }
 
     // ---- the record

@@ -24,6 +24,11 @@ fn roles() -> Vec<(&'static str, Actor, Vec<Actor>)> {
         ("dba", dora(), vec![]),
         ("support", user("sam", &["support"]), vec![]),
         ("security", user("sec", &["security"]), vec![]),
+        (
+            "data-protection",
+            user("paula", &["data-protection"]),
+            vec![],
+        ),
         ("auditors", user("audrey", &["auditors"]), vec![]),
         ("weir-admins", user("wanda", &["weir-admins"]), vec![]),
         ("ci, main branch", ci, vec![]),
@@ -192,6 +197,7 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         ),
         ("watch a session", Action::SessionWatch, session()),
         ("end a session", Action::SessionTerminate, session()),
+        ("erase a session", Action::RecordErase, Resource::Target),
     ]
 }
 

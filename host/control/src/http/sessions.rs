@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use pipeline::{Resource, SessionId};
-use weir_client::{KillRequest, Page, SessionFilter, SessionInfo};
+use weir_client::{EraseRequest, KillRequest, Page, SessionErasure, SessionFilter, SessionInfo};
 
 use super::extract::{Body, Params, canonical_id, cursor, page_size};
 use super::gate::Ask;
@@ -12,7 +12,7 @@ use crate::approvals::Desk;
 use crate::control::Shared;
 use crate::convert;
 use crate::error::ApiError;
-use crate::guard::{Permit, Subject, name_of};
+use crate::guard::{Permit, Subject, name_of, only_people};
 use crate::sessions::subject;
 use crate::store::{SessionQuery, SessionRow};
 
@@ -23,6 +23,11 @@ pub(super) fn any(ask: Ask) -> Found {
         owner: convert::owner(&ask.principal).into(),
     };
     Box::pin(async move { Ok(vec![Subject::system(), own.into()]) })
+}
+
+/// What was recorded, whichever session it is of.
+pub(super) fn recorded(_: Ask) -> Found {
+    Box::pin(async { Ok(vec![Subject::system()]) })
 }
 
 /// The session that the path names.
@@ -129,4 +134,38 @@ pub(super) async fn kill(
         })
         .await?;
     Ok(Json(convert::session(row, true)))
+}
+
+/// Erases what was recorded of a session: its key is destroyed, and its statements are forgotten. That it was
+/// is on record for ever.
+#[utoipa::path(
+    post, path = "/v1/erasures", tag = "sessions", request_body = EraseRequest,
+    responses(
+        (status = 200, body = SessionErasure),
+        (status = 404, body = weir_client::ErrorBody),
+        (status = 409, body = weir_client::ErrorBody, description = "It runs, or was erased already."),
+    )
+)]
+pub(super) async fn erase(
+    State(shared): State<Shared>,
+    permit: Permit,
+    Body(body): Body<EraseRequest>,
+) -> Result<Json<SessionErasure>, ApiError> {
+    Desk::check_reason(&body.reason, true)?;
+    // Not only those that this Weir remembers: recordings are kept for longer.
+    let session: uuid::Uuid = canonical_id(&body.session)
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| ApiError::invalid("this is not the id of a session"))?;
+    let resource = format!("Session::\"{session}\"");
+    if let Err(error) = only_people(&permit.principal, "erase recordings") {
+        return Err(permit.refuse(resource, error).await);
+    }
+    let reason = body.reason;
+    let erased = permit
+        .perform(resource, reason.clone(), move |recorded| async move {
+            let who = recorded.by().clone();
+            shared.recordings.erase(session, who, reason).await
+        })
+        .await?;
+    Ok(Json(erased))
 }

@@ -39,8 +39,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        DeliveryRead, PluginRead, PluginRemove, PluginUpload, SessionObserve, SessionTerminate,
-        SessionWatch, TargetRead,
+        DeliveryRead, PluginRead, PluginRemove, PluginUpload, RecordErase, SessionObserve,
+        SessionTerminate, SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -126,6 +126,12 @@ pub(super) fn table() -> Vec<Route> {
             one(watch::named, sessions::unknown),
             routes!(watch::watch),
         ),
+        Route::new(
+            RecordErase,
+            any(sessions::recorded),
+            routes!(sessions::erase),
+        )
+        .taking(LONG),
         Route::new(AuditRead, any(audit::any), routes!(audit::actions)),
         Route::new(
             DeliveryRead,

@@ -2,6 +2,7 @@
 
 mod acts;
 mod audit;
+mod erase;
 mod plugins;
 mod refusals;
 mod served;

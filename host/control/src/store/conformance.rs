@@ -38,6 +38,7 @@ pub async fn run(maker: &dyn Maker) {
     holds::holds_open_within_limits(&*maker.make().await).await;
     holds::what_is_kept_of_holds_is_bounded(&*maker.make().await).await;
     holds::ended_holds_shrink(&*maker.make().await).await;
+    holds::an_erased_session_is_forgotten(&*maker.make().await).await;
     holds::holds_are_listed(&*maker.make().await).await;
     holds::votes_add_up(&*maker.make().await).await;
     holds::an_approval_is_taken_once(maker.make().await).await;
@@ -161,6 +162,20 @@ fn bundle(author: Option<&str>) -> NewBundle {
         involved: author.map(str::to_owned).into_iter().collect(),
         note: "n".into(),
         at: NOW,
+    }
+}
+
+/// Holds of the session `one` with zebras in them, one of which has ended.
+#[cfg(test)]
+pub(crate) async fn zebras(store: &dyn Store) {
+    for ends in [true, false] {
+        let mut record = hold("a", &[("one", 1)]);
+        record.document.session = "one".into();
+        record.document.statement.text = "zebra ".repeat(10_000);
+        let id = opened(store, record).await;
+        if ends {
+            assert!(store.abandon_hold(&id, NOW + 1).await.unwrap());
+        }
     }
 }
 

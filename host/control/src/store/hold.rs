@@ -135,6 +135,50 @@ impl HoldDocument {
     }
 }
 
+/// In place of what was erased.
+const ERASED: &str = "(erased)";
+
+impl HoldDocument {
+    /// What is kept when the session is erased: who asked for what kind of thing on which target, under which
+    /// rules.
+    pub fn forgotten(self) -> Self {
+        Self {
+            database: String::new(),
+            reason: ERASED.to_owned(),
+            statement: Statement {
+                kind: self.statement.kind,
+                text: ERASED.to_owned(),
+                truncated: true,
+                runs: Vec::new(),
+                reads: Vec::new(),
+                writes: Vec::new(),
+                functions: Vec::new(),
+                computes: Vec::new(),
+                has_where: self.statement.has_where,
+                parsed: self.statement.parsed,
+            },
+            impact: None,
+            parameters: Vec::new(),
+            risk: Risk {
+                score: self.risk.score,
+                labels: Vec::new(),
+                findings: Vec::new(),
+                plugins: self.risk.plugins,
+            },
+            routes: self
+                .routes
+                .into_iter()
+                .map(|route| RouteRecord {
+                    title: String::new(),
+                    body_markdown: String::new(),
+                    ..route
+                })
+                .collect(),
+            ..self
+        }
+    }
+}
+
 fn size_of_parameter(parameter: &Parameter) -> usize {
     match parameter {
         Parameter::Null => 1,

@@ -124,6 +124,10 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first.
     async fn sessions(&self, query: SessionQuery) -> Result<Vec<SessionRow>>;
 
+    /// Forgets what the session's statements say, and what its client said of itself; who asked for what
+    /// kind of thing, when, and who decided, stays. It is not in the file afterwards, either.
+    async fn forget_session(&self, id: &str) -> Result<()>;
+
     /// Announcements whose time has come, oldest first.
     async fn due_notices(&self, now: Millis, limit: u32) -> Result<Vec<Notice>>;
     async fn notice_delivered(&self, id: &str) -> Result<()>;

@@ -21,6 +21,8 @@ pub struct KeyFiles {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     files: Mutex<HashMap<u128, Progress>>,
+    /// A key that is destroyed is not on its way to the store meanwhile.
+    storing: tokio::sync::RwLock<()>,
 }
 
 #[derive(Default)]
@@ -42,8 +44,12 @@ pub enum UploadError {
 
 impl KeyFiles {
     pub fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Arc<Self> {
-        let files = Mutex::default();
-        Arc::new(Self { dir, disk, files })
+        Arc::new(Self {
+            dir,
+            disk,
+            files: Mutex::default(),
+            storing: tokio::sync::RwLock::default(),
+        })
     }
 
     fn path(&self, stream: u128) -> PathBuf {
@@ -87,6 +93,7 @@ impl KeyFiles {
 
     /// Has the store have the key of this stream; tells what was there.
     pub async fn store(&self, objects: &Objects, stream: Uuid) -> Result<Before, UploadError> {
+        let _storing = self.storing.read().await;
         let id = stream.as_u128();
         if self.files.lock().get(&id).is_some_and(|p| p.stored) {
             return Ok(Before::Nothing);
@@ -114,6 +121,20 @@ impl KeyFiles {
             self.remove(id);
         }
         Ok(before)
+    }
+
+    /// Destroys a key here and in the store: it is in neither afterwards.
+    pub async fn destroy(&self, objects: &Objects, stream: Uuid) -> Result<(), UploadError> {
+        let _alone = self.storing.write().await;
+        let id = stream.as_u128();
+        let wrong = |source| UploadError::Spool { stream, source };
+        match self.disk.remove(&self.path(id)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
+            Ok(()) | Err(_) => {}
+        }
+        self.disk.sync_dir(&self.dir).map_err(wrong)?;
+        self.files.lock().remove(&id);
+        Ok(objects.destroy(&object_name(stream)).await?)
     }
 
     /// Keys that the store may not have.

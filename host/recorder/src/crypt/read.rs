@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::crypt::files;
 use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
 use crate::crypt::wrap::{KeyWrap, WrapError};
+use crate::erase::confirm;
 use crate::objects::{Objects, StoreError};
 
 /// Keys that are remembered.
@@ -27,6 +28,11 @@ pub struct ErasedDoc {
     /// The pseudonym of who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
+    /// The leaf that says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<u64>,
 }
 
 /// Why the content of a stream cannot be read.
@@ -36,8 +42,14 @@ pub enum KeyLoss {
     NoKey,
     #[error("it is encrypted, and its key is missing")]
     Missing,
-    #[error("it was erased at {}{}", .0.time, by(.0))]
-    Erased(ErasedDoc),
+    /// The leaf that it names says the same.
+    #[error("it was erased at {}{}{}", .0.time, by(.0), leaf(.0))]
+    Erased(Box<ErasedDoc>),
+    #[error(
+        "it is encrypted, and its key is missing. An object in its place says that it was erased, and no leaf \
+         of a stored log confirms that"
+    )]
+    Claimed,
     #[error("it is encrypted, and {0}")]
     Key(#[from] StreamKeyError),
     #[error("its key cannot be read: {0}")]
@@ -47,6 +59,13 @@ pub enum KeyLoss {
 fn by(doc: &ErasedDoc) -> String {
     let who = doc.who.as_ref();
     who.map_or(String::new(), |who| format!(" by {who}"))
+}
+
+fn leaf(doc: &ErasedDoc) -> String {
+    let place = confirm::place(doc);
+    place.map_or(String::new(), |(log, leaf)| {
+        format!(", leaf {leaf} of log {log}")
+    })
 }
 
 impl From<StoreError> for KeyLoss {
@@ -91,6 +110,11 @@ impl ReadKeys {
         found
     }
 
+    /// A key that is destroyed is not remembered.
+    pub fn forget(&self, stream: Uuid) {
+        self.known.lock().remove(&stream);
+    }
+
     async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
         let bytes = match self.waiting(stream)? {
             Some(bytes) => Some(bytes),
@@ -127,7 +151,15 @@ impl ReadKeys {
 /// Is it gone, and was it erased?
 async fn erased(objects: &Objects, stream: Uuid) -> Result<KeyLoss, KeyLoss> {
     let found = objects.find(&erased_name(stream)).await?;
-    let doc = found.and_then(|bytes| serde_json::from_slice::<ErasedDoc>(&bytes).ok());
-    let doc = doc.filter(|doc| doc.session == stream.to_string());
-    Ok(doc.map_or(KeyLoss::Missing, KeyLoss::Erased))
+    let Some(bytes) = found else {
+        return Ok(KeyLoss::Missing);
+    };
+    let doc = serde_json::from_slice::<ErasedDoc>(&bytes).ok();
+    let Some(doc) = doc.filter(|doc| doc.session == stream.to_string()) else {
+        return Ok(KeyLoss::Claimed);
+    };
+    match confirm::confirmed(objects, stream, &doc).await? {
+        true => Ok(KeyLoss::Erased(Box::new(doc))),
+        false => Ok(KeyLoss::Claimed),
+    }
 }

@@ -88,6 +88,8 @@ pub struct CheckedLog {
 /// A session's key was destroyed, as a log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
+    pub log: Uuid,
+    pub leaf: u64,
     pub time: String,
     /// A pseudonym.
     pub who: Option<String>,
@@ -112,8 +114,10 @@ pub struct Logs {
     pub registry_reports: Vec<RegistryReport>,
     /// What registries say of logs.
     pub registered: HashMap<Uuid, Vec<Registered>>,
-    /// Sessions that were erased.
+    /// Sessions that were erased, each by the first leaf that says so.
     pub erased: HashMap<Uuid, Erasure>,
+    /// All leaves that say so: session, log, leaf.
+    pub erasures: HashMap<(Uuid, Uuid, u64), Erasure>,
     pub leaves: u64,
     pub checkpoints: u64,
     /// Keys that signed, for the names without the epoch.

@@ -281,6 +281,11 @@ impl<'a> Leaf<'a> {
         }
     }
 
+    /// Does it say that a session's key is destroyed from here on?
+    pub fn begins_erasure(&self) -> bool {
+        self.kind == "erasure" && self.outcome.is_none()
+    }
+
     /// The leaf of a record at this time, if it gets one: recorded bytes are in what their segment's
     /// leaf says.
     pub fn of(
@@ -369,6 +374,7 @@ impl<'a> Leaf<'a> {
                 let doc: ErasureDoc = serde_json::from_slice(body)?;
                 self.who = doc.who.as_ref().map(|who| Cow::Owned(subjects.who(who)));
                 self.erased = doc.session.parse().ok();
+                self.outcome = doc.outcome.map(|what| Text(short(what.into())));
             }
             Kind::Gap => {
                 let doc: GapDoc = serde_json::from_slice(body)?;

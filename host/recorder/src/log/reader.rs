@@ -572,11 +572,18 @@ impl<'a> Reader<'a> {
                 None => self.bad_leaf(number, format!("{:?} is not a segment", rec.key)),
             }
         }
-        if let Some(session) = leaf.erased.filter(|_| leaf.kind == "erasure") {
+        if let Some(session) = leaf.erased.filter(|_| leaf.begins_erasure()) {
             let who = leaf.who.as_ref().map(|who| who.id.clone());
             let time = leaf.time.clone().into_owned();
             // The first is what counts; another is of a process that did not live to see it done.
-            let erasure = Erasure { time, who };
+            let erasure = Erasure {
+                log,
+                leaf: number,
+                time,
+                who,
+            };
+            let place = (session, log, number);
+            self.out.erasures.insert(place, erasure.clone());
             self.out.erased.entry(session).or_insert(erasure);
         }
         if number == 0 {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tlog::{Checkpoint, Tile, Tree};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -77,7 +78,23 @@ struct Progress {
     /// Logs of earlier epochs that the store does not have yet.
     old: usize,
     hurry: bool,
+    /// Where sessions' erasures are in this log, until they are done.
+    erasures: HashMap<Uuid, LeafRef>,
 }
+
+/// The leaf of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafRef {
+    pub log: Uuid,
+    pub leaf: u64,
+    pub time: String,
+    /// The pseudonym of who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+}
+
+/// Erasures that are looked after at the same time.
+pub const MOST_ERASURES: usize = 1024;
 
 impl Shared {
     pub fn latest(&self) -> Option<Arc<Snapshot>> {
@@ -148,6 +165,22 @@ impl Shared {
         drop(inner);
         self.register.notify_one();
         self.done.notify_waiters();
+    }
+
+    fn erasure(&self, session: Uuid, leaf: LeafRef) {
+        let erasures = &mut self.inner.lock().erasures;
+        if erasures.len() < MOST_ERASURES {
+            // The first is what counts.
+            erasures.entry(session).or_insert(leaf);
+        }
+    }
+
+    pub fn erasure_of(&self, session: Uuid) -> Option<LeafRef> {
+        self.inner.lock().erasures.get(&session).cloned()
+    }
+
+    pub fn forget_erasure(&self, session: Uuid) {
+        self.inner.lock().erasures.remove(&session);
     }
 
     pub fn set_old(&self, left: usize) {
@@ -286,10 +319,29 @@ impl Sequencer {
             return Ok(());
         }
         if let Some(json) = self.leaf(item, encoded)? {
+            if item.kind == Kind::Erasure {
+                self.erasure(&json);
+            }
             self.push(&json)?;
             self.pin.get_or_insert(file);
         }
         Ok(())
+    }
+
+    /// The next leaf is this one, of an erasure.
+    fn erasure(&self, json: &[u8]) {
+        let Ok(leaf) = serde_json::from_slice::<Leaf<'_>>(json) else {
+            return;
+        };
+        if let Some(session) = leaf.erased.filter(|_| leaf.begins_erasure()) {
+            let at = LeafRef {
+                log: self.epoch,
+                leaf: self.tree.size(),
+                time: leaf.time.clone().into_owned(),
+                who: leaf.who.as_ref().map(|who| who.id.clone()),
+            };
+            self.shared.erasure(session, at);
+        }
     }
 
     /// From here on come new records, of which this is the number of the first.

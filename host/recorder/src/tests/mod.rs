@@ -4,6 +4,7 @@ mod anchors;
 mod crash;
 mod crypt;
 mod durability;
+mod erase;
 mod export;
 mod faults;
 mod follow;

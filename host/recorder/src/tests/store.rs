@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -32,6 +33,10 @@ pub enum Mood {
     Plain,
     /// Stores half of it and says that all is well.
     Halves,
+    /// Removes nothing and says that it did.
+    KeepsRemoved,
+    /// Removes nothing and says so.
+    RefusesToRemove,
 }
 
 #[derive(Debug)]
@@ -64,7 +69,9 @@ impl ObjectStore for Moody {
     async fn put_opts(&self, at: &Path, bytes: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let mood = *self.mood.lock();
         match mood {
-            Mood::Well => self.inner.put_opts(at, bytes, opts).await,
+            Mood::Well | Mood::KeepsRemoved | Mood::RefusesToRemove => {
+                self.inner.put_opts(at, bytes, opts).await
+            }
             Mood::Away => Err(broken()),
             Mood::Hangs => std::future::pending().await,
             Mood::LosesAnswers => {
@@ -103,7 +110,11 @@ impl ObjectStore for Moody {
         &self,
         at: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(at)
+        match *self.mood.lock() {
+            Mood::KeepsRemoved => at,
+            Mood::Away | Mood::RefusesToRemove => Box::pin(at.map(|_| Err(broken()))),
+            _ => self.inner.delete_stream(at),
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -58,6 +58,14 @@ impl Feed {
         }
     }
 
+    /// What was made of statements is made again: nobody knows which were the erased session's.
+    fn forget_texts(&self, records: &[Followed]) {
+        let erases = |r: &Followed| matches!(r.body, FollowedBody::Erasure(_));
+        if records.iter().any(erases) {
+            self.texts.lock().clear();
+        }
+    }
+
     fn entries(&self, records: &[Followed]) -> Vec<IndexEntry> {
         records.iter().map(|record| self.entry(record)).collect()
     }
@@ -163,6 +171,7 @@ impl Follower for Feed {
             chain: place.chain,
         };
         let entries = self.entries(records);
+        self.forget_texts(records);
         forget(&self.index, records)
             .and_then(|()| self.index.take(&entries, place))
             .map_err(|e| chain(&e))
@@ -292,7 +301,10 @@ fn act(doc: &ControlDoc) -> IndexAct {
 fn erasure(doc: &ErasureDoc) -> IndexAct {
     IndexAct {
         who: doc.who.as_ref().map(who),
-        action: "session:erase".into(),
+        action: match doc.outcome {
+            None => "record:erase".into(),
+            Some(_) => "record:erased".into(),
+        },
         resource: format!("Session::\"{}\"", doc.session),
         refused: false,
     }
@@ -302,6 +314,7 @@ fn erasure(doc: &ErasureDoc) -> IndexAct {
 fn forget(index: &Index, records: &[Followed]) -> control::store::Result<()> {
     for record in records {
         if let FollowedBody::Erasure(doc) = &record.body
+            && doc.outcome.is_none()
             && let Ok(session) = doc.session.parse::<uuid::Uuid>()
         {
             index.forget(*session.as_bytes())?;

@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod bundles;
+mod erasing;
 mod events;
 mod plugins;
 mod seal;
@@ -12,6 +13,7 @@ mod watch;
 pub(crate) use audit::{Feed, read_older};
 pub(crate) use auth::Tokens;
 pub(crate) use bundles::Bundles;
+pub(crate) use erasing::{Erasing, Forgetting, Known};
 pub(crate) use events::{FailureRecorder, PluginFailures};
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;

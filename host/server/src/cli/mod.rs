@@ -6,6 +6,7 @@ mod backtest;
 mod decisions;
 mod deliveries;
 mod dev;
+mod erase;
 mod evidence;
 mod package;
 mod plugin;
@@ -49,6 +50,8 @@ enum Command {
     Audit(audit::AuditArgs),
     /// How far the receivers of the record are.
     Deliveries(deliveries::DeliveriesArgs),
+    /// Erase what was recorded of a session: its key is destroyed.
+    Erase(erase::EraseArgs),
     /// Policy bundles.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -101,6 +104,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backtest(args) => block_on_all(backtest::run(args)),
         Command::Audit(args) => block_on(audit::run(args)),
         Command::Deliveries(args) => block_on(deliveries::run(args)),
+        Command::Erase(args) => block_on(erase::run(args)),
         Command::Policy(command) => block_on(policy::run(command)),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),

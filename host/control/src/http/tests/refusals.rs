@@ -104,6 +104,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "session:",
         "audit:",
         "delivery:",
+        "record:",
     ];
     for action in Action::ALL {
         let ours = theirs
@@ -249,6 +250,9 @@ async fn nothing_unrecorded() {
         }
         let body = match call.as_str() {
             "POST /v1/bundles" => json!({"files": text["files"]}),
+            "POST /v1/erasures" => {
+                json!({"session": "0190a0a0-0000-7000-8000-000000000000", "reason": "r"})
+            }
             c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),

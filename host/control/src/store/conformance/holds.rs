@@ -7,8 +7,8 @@ use weir_client::{Parameter, VoteKind};
 
 use super::{LIMITS, NOW, PLENTY, PRINT, ballot, hold, opened, session, state};
 use crate::store::{
-    Ballot, Cast, Change, HoldLimits, HoldQuery, HoldRecord, HoldState, Kept, Opened, SessionWrite,
-    Settled, Store,
+    Ballot, Cast, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, HoldState, Kept, Opened,
+    SessionRow, SessionWrite, Settled, Store,
 };
 
 pub(super) async fn holds_open_within_limits(store: &dyn Store) {
@@ -330,4 +330,62 @@ pub(super) async fn a_new_process_ends_what_was_open(store: &dyn Store) {
     assert_eq!(session.ended_at, Some(NOW + 10));
     let again = store.begin(NOW + 11).await.unwrap();
     assert_eq!((again.holds_abandoned, again.sessions_ended), (0, 0));
+}
+
+/// Of an erased session nothing is left but who asked for what kind of thing, and who decided.
+pub(super) async fn an_erased_session_is_forgotten(store: &dyn Store) {
+    let of = |session: &str| {
+        let mut record = hold("a", &[("one", 1)]);
+        record.document.session = session.into();
+        record.document.statement.text = format!("zebra of {session}");
+        record.document.statement.reads = vec![format!("zebra.{session}")];
+        record.document.parameters = vec![Parameter::Text(format!("zebra {session}"))];
+        record.document.routes[0].body_markdown = format!("zebra {session}");
+        record.document.database = format!("zebra-{session}");
+        record
+    };
+    let erased = opened(store, of("one")).await;
+    let other = opened(store, of("two")).await;
+    let vote = ballot(&erased, "x", VoteKind::Deny, &["one"]);
+    store.vote(vote).await.unwrap();
+    let decided = store.hold(&erased).await.unwrap().unwrap();
+    let row = super::session("one");
+    let writes = vec![SessionWrite::Started(SessionRow {
+        application: "zebra".into(),
+        ..row.clone()
+    })];
+    store.write_sessions(writes).await.unwrap();
+    for _ in 0..2 {
+        store.forget_session("one").await.unwrap();
+        let found = store.hold(&erased).await.unwrap().unwrap();
+        let text = format!("{:?}", found.record.document);
+        assert!(!text.contains("zebra"), "{text}");
+        assert_ne!(
+            found.record.fingerprint, PRINT,
+            "a statement can be guessed by it"
+        );
+        let kept = |row: &HoldRow| {
+            let record = row.record.clone();
+            let (document, rules) = (record.document, row.votes.clone());
+            (
+                (row.state, row.decided_by.clone(), row.decided_at, rules),
+                (
+                    record.principal,
+                    document.target,
+                    document.seq,
+                    document.chain,
+                ),
+            )
+        };
+        assert_eq!(kept(&found), kept(&decided));
+        let session = store.session("one").await.unwrap().unwrap();
+        assert_eq!(session.application, "");
+        assert_eq!(
+            (session.principal, session.target),
+            (row.principal.clone(), row.target.clone())
+        );
+    }
+    let whole = store.hold(&other).await.unwrap().unwrap();
+    assert_eq!(whole.record.document, of("two").document);
+    store.forget_session("none such").await.unwrap();
 }

@@ -88,6 +88,8 @@ pub(crate) fn connect(path: &Path, reads_only: bool) -> Result<Connection> {
         ("synchronous", "FULL"),
         ("foreign_keys", "ON"),
         ("trusted_schema", "OFF"),
+        // What is forgotten is not left in free pages.
+        ("secure_delete", "ON"),
         ("query_only", if reads_only { "ON" } else { "OFF" }),
     ] {
         connection

@@ -20,6 +20,7 @@ use crate::ports::Files;
 
 mod bundles;
 mod file;
+mod forget;
 mod holds;
 mod migrations;
 mod outbox;
@@ -288,6 +289,11 @@ impl Store for Sqlite {
 
     async fn sessions(&self, query: SessionQuery) -> Result<Vec<SessionRow>> {
         self.read(move |c| sessions::list(c, &query)).await
+    }
+
+    async fn forget_session(&self, id: &str) -> Result<()> {
+        let id = id.to_owned();
+        self.write(move |c| forget::session(c, &id)).await
     }
 
     async fn due_notices(&self, now: Millis, limit: u32) -> Result<Vec<Notice>> {

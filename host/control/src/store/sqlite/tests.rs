@@ -30,6 +30,31 @@ async fn passes_the_suite() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_is_in_no_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&dir.path().join("state.db")).unwrap();
+    conformance::zebras(&store).await;
+    let holds = || {
+        std::fs::read_dir(dir.path()).unwrap().any(|entry| {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            bytes.windows(5).any(|w| w == b"zebra")
+        })
+    };
+    assert!(holds());
+    // Whoever reads meanwhile keeps what is beside the file: then it is not done, and says so.
+    let reads = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    reads.execute_batch("BEGIN; SELECT * FROM holds;").unwrap();
+    let forgotten = store.forget_session("one").await;
+    assert!(
+        matches!(forgotten, Err(StoreError::Busy(_))),
+        "{forgotten:?}"
+    );
+    reads.execute_batch("COMMIT").unwrap();
+    store.forget_session("one").await.unwrap();
+    assert!(!holds());
+}
+
+#[tokio::test]
 async fn settings_are_what_durability_needs() {
     let dir = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&dir.path().join("state.db")).unwrap();

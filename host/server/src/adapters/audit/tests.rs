@@ -378,6 +378,7 @@ fn an_erasure_takes_the_session_out_of_the_index() {
         session: session.to_string(),
         who: Some(person("olga")),
         reason: format!("asked for by {SECRET}"),
+        outcome: None,
     }));
     feed.take(&[record(control, 5, None, erasure)], place)
         .unwrap();

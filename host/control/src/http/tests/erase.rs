@@ -1,0 +1,68 @@
+//! Erasing sessions through the API: who may, and that it is on record before it is done.
+
+use axum::http::StatusCode;
+use pipeline::{Action, Actor, PrincipalKind};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::testing::Rig;
+
+const CALL: &str = "POST /v1/erasures";
+
+fn body(id: impl std::fmt::Display) -> Value {
+    json!({"session": id.to_string(), "reason": "request 4711 of the data protection officer"})
+}
+
+#[tokio::test]
+async fn an_erasure_is_on_record_with_who_and_why() {
+    let rig = Rig::new().await;
+    let id = Uuid::now_v7();
+    let answer = rig.call("dave", CALL, body(id)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["session"], id.to_string());
+    assert_eq!(answer.body["leaf"], 7);
+    let events = rig.events();
+    let event = events.last().unwrap();
+    assert_eq!((&*event.action, &event.result), ("record:erase", &Ok(())));
+    assert_eq!(event.resource, format!("Session::\"{id}\""));
+    assert!(event.detail.contains("request 4711"), "{}", event.detail);
+    // Another time tells of the first, and the refusal is on record.
+    let again = rig.call("bob", CALL, body(id)).await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    assert!(again.error().message.contains("dave"), "{again:?}");
+    assert!(rig.events().last().unwrap().result.is_err());
+}
+
+#[tokio::test]
+async fn who_may_not_erase_erases_nothing() {
+    let rig = Rig::new().await;
+    let alice = Actor::new(PrincipalKind::User, "alice", &[]);
+    let agent = Actor::new(PrincipalKind::Agent, "robot", &[]);
+    rig.add("robot-for-alice", agent, vec![alice]);
+    let ci = Actor::new(PrincipalKind::Workload, "ci", &[]);
+    rig.add("ci", ci, vec![]);
+    let id = Uuid::now_v7();
+    // Whatever the bundle says.
+    for token in ["robot-for-alice", "ci"] {
+        let answer = rig.call(token, CALL, body(id)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{token}");
+        assert!(rig.events().last().unwrap().result.is_err(), "{token}");
+    }
+    for body in [
+        json!({"session": id.to_string(), "reason": ""}),
+        json!({"session": id.to_string()}),
+        json!({"reason": "because"}),
+        body("no-session"),
+        body(id.simple()),
+        body(id.to_string().to_uppercase()),
+    ] {
+        let answer = rig.call("dave", CALL, body.clone()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}: {answer:?}");
+    }
+    rig.policy(|question| question.accesses[0].action != Action::RecordErase);
+    let answer = rig.call("dave", CALL, body(id)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    rig.policy(|_| true);
+    let answer = rig.call("dave", CALL, body(id)).await;
+    assert_eq!(answer.status, StatusCode::OK, "it was not erased before");
+}

@@ -1,0 +1,232 @@
+//! The steps of an erasure, each of which may be done again: after a crash between any two of them, the
+//! next process begins with the first.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use super::{EraseError, Erasure, Forgetting, Job, confirm, job};
+use crate::commit::{Ask, Flush};
+use crate::convert;
+use crate::crypt::key::{erased_name, object_name};
+use crate::journal::record;
+use crate::log::sequence::LeafRef;
+use crate::objects::Hold;
+use crate::record::Kind;
+use crate::recorder::Inner;
+use crate::wal::scan;
+
+/// How long one step may take, before others have their turn.
+const STEP: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The longest reason that is told of what is not finished.
+const LONGEST_WHY: usize = 400;
+
+/// A step that is to be tried again, and why.
+type Step<T> = Result<T, String>;
+
+impl Inner {
+    /// From here on it is done, whatever happens.
+    pub(super) fn begin_erasure(&self, job: &Job) -> Result<(), EraseError> {
+        // What was recorded before is in other log files than what says so, and those can go.
+        let file = self.committer.lock().rotate();
+        self.erasures.files.lock().insert(job.session, file);
+        Ok(job.write(&*self.disk, &self.dirs.erasures)?)
+    }
+
+    /// The caller has the claim.
+    pub(super) async fn finish_erasure(&self, job: &mut Job) -> Result<Erasure, EraseError> {
+        let session = job.session;
+        match self.steps(job).await {
+            Ok(erasure) => {
+                tracing::warn!(%session, leaf = erasure.leaf, remains = ?erasure.remains, "a session was erased");
+                Ok(erasure)
+            }
+            Err(mut why) => {
+                if let Some((end, _)) = why.char_indices().nth(LONGEST_WHY) {
+                    why.truncate(end);
+                }
+                tracing::warn!(%session, %why, "an erasure is not finished; it is tried again");
+                Err(EraseError::GoesOn { session, why })
+            }
+        }
+    }
+
+    async fn steps(&self, job: &mut Job) -> Step<Erasure> {
+        let leaf = within("its leaf", self.leaf(job)).await?;
+        within("the key", self.mark_and_destroy(job, &leaf)).await?;
+        within("the write-ahead log", self.logs_are_gone(job.session)).await?;
+        within("what else knows it", self.forget(job.session)).await?;
+        within("writing down its end", self.end(job, &leaf)).await
+    }
+
+    /// The leaf that says that it begins, which the store has.
+    async fn leaf(&self, job: &mut Job) -> Step<LeafRef> {
+        if let Some(leaf) = &job.leaf {
+            return Ok(leaf.clone());
+        }
+        if self.log.erasure_of(job.session).is_none() {
+            self.write_down(job, None).await?;
+        }
+        let leaf = loop {
+            let told = self.log.done.notified();
+            match self.log.erasure_of(job.session) {
+                Some(leaf) => break leaf,
+                None => drop(tokio::time::timeout(LOOK_EVERY, told).await),
+            }
+        };
+        self.leaf_is_stored(&leaf).await;
+        // Only now: a leaf that no checkpoint covers is another one after a crash.
+        job.leaf = Some(leaf.clone());
+        job.write(&*self.disk, &self.dirs.erasures).map_err(text)?;
+        Ok(leaf)
+    }
+
+    async fn write_down(&self, job: &Job, outcome: Option<String>) -> Step<()> {
+        let doc = job.doc(outcome).map_err(text)?;
+        let body = convert::json(&doc).map_err(text)?;
+        let (now, control) = (SystemTime::now(), self.control.as_u128());
+        let record = record(Kind::Erasure, now, control, None, body);
+        self.commit(vec![record]).await.map_err(text)
+    }
+
+    /// Otherwise a key would be missing, and nothing would say why, if this machine were lost now.
+    async fn leaf_is_stored(&self, leaf: &LeafRef) {
+        loop {
+            let told = self.log.done.notified();
+            if self.log.sizes().1 > leaf.leaf {
+                return;
+            }
+            self.log.hurry();
+            drop(tokio::time::timeout(LOOK_EVERY, told).await);
+        }
+    }
+
+    async fn mark_and_destroy(&self, job: &mut Job, leaf: &LeafRef) -> Step<()> {
+        let session = job.session;
+        let doc = confirm::marker(session, leaf);
+        let json = serde_json::to_vec(&doc).map_err(text)?;
+        let marker = erased_name(session);
+        let stored = self.objects.put_latest(&marker, json.into()).await;
+        stored.map_err(text)?;
+        // Asked before: of what was removed a store says nothing.
+        let name = object_name(session);
+        let mut remains = Vec::new();
+        for hold in self.objects.holds(&name).await.map_err(text)? {
+            remains.push(match hold {
+                Hold::Version(version) => format!("version {version} of {name}"),
+                Hold::Locked(how) => format!("{name}, locked {how}"),
+            });
+        }
+        if !remains.is_empty() {
+            job.remains = remains;
+            job.write(&*self.disk, &self.dirs.erasures).map_err(text)?;
+        }
+        let destroyed = self.key_files.destroy(&self.objects, session).await;
+        destroyed.map_err(text)
+    }
+
+    /// The write-ahead log has the session's records in plain, and its wrapped key.
+    async fn logs_are_gone(&self, session: Uuid) -> Step<()> {
+        let files = self.erasures.files_of(session);
+        let gone = || {
+            let left = scan::files(&self.dirs.wal).map_err(text)?;
+            Ok::<bool, String>(left.first().is_none_or(|(number, _)| *number > files))
+        };
+        if gone()? {
+            return self.nothing_put_aside(session).await.map_err(text);
+        }
+        // What others have in these files is sealed, so that they can go.
+        let sealed = self.ask(|done| Ask {
+            flush: Some((Flush::All, done)),
+            ..Ask::default()
+        });
+        sealed.await.map_err(text)?;
+        while !gone()? {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        // Those with damage in them were put aside just now.
+        self.nothing_put_aside(session).await.map_err(text)
+    }
+
+    async fn forget(&self, session: Uuid) -> Step<()> {
+        match &self.forgetting {
+            Some(Forgetting(forgetting)) => forgetting.forget(session).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn end(&self, job: &Job, leaf: &LeafRef) -> Step<Erasure> {
+        let outcome = match job.remains.is_empty() {
+            true => "done".to_owned(),
+            false => format!("done, but the store keeps {}", job.remains.join(", ")),
+        };
+        self.write_down(job, Some(outcome)).await?;
+        job.remove(&*self.disk, &self.dirs.erasures).map_err(text)?;
+        self.log.forget_erasure(job.session);
+        self.erasures.files.lock().remove(&job.session);
+        Ok(Erasure {
+            session: job.session,
+            log: leaf.log,
+            leaf: leaf.leaf,
+            time: leaf.time.clone(),
+            who: leaf.who.clone(),
+            remains: job.remains.clone(),
+        })
+    }
+}
+
+/// One that is stuck leaves the others their time.
+async fn within<T>(what: &str, step: impl Future<Output = Step<T>>) -> Step<T> {
+    match tokio::time::timeout(STEP, step).await {
+        Ok(done) => done.map_err(|why| format!("{what}: {why}")),
+        Err(_) => Err(format!("{what}: not within {STEP:?}")),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Goes on with what has begun, in this process or in one before, as long as Weir runs.
+pub async fn finish_all(inner: Arc<Inner>) {
+    let stop = inner.stop.clone();
+    let pause = inner.state.limits.upload_backoff;
+    // The recorder goes when nobody else has it.
+    let weak = Arc::downgrade(&inner);
+    drop(inner);
+    loop {
+        if let Some(inner) = weak.upgrade() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = round(&inner) => {}
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn round(inner: &Inner) {
+    let found = match job::found(&inner.dirs.erasures) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::error!(%error, "the erasures that have begun cannot be read");
+            return;
+        }
+    };
+    for session in found {
+        let Ok(_claim) = inner.erasures.claim(session) else {
+            continue;
+        };
+        match job::read(&inner.dirs.erasures, session) {
+            // What is wrong is told where it is tried.
+            Ok(Some(mut job)) => drop(inner.finish_erasure(&mut job).await),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "an erasure that has begun cannot be read"),
+        }
+    }
+}
