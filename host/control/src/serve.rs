@@ -86,7 +86,7 @@ pub(crate) async fn serve(
     let sources = Sources::new(limits.connections_per_source);
     let patience = limits.answer;
     let socket = SocketOptions {
-        user_timeout: Some(VANISHED),
+        user_timeout: Some(VANISHED.max(limits.answer)),
         ..SocketOptions::default()
     };
     let tasks = TaskTracker::new();

@@ -1,13 +1,13 @@
 //! Who is connected: the registry of live sessions, with their kill switches, and a summary of each
 //! in the store. The summary is a convenience; the evidence is the recorder's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pipeline::ports::{Clock, KillSwitch, Registration, Registry};
-use pipeline::{EndReason, Resource, SessionId, SessionInfo};
+use pipeline::{EndReason, Resource, SessionId, SessionInfo, Target};
 use tokio::sync::mpsc;
 use weir_client::Timestamp;
 
@@ -114,12 +114,15 @@ impl Sessions {
     }
 }
 
-pub(crate) fn subject(row: &SessionRow) -> Subject {
-    Resource::Session {
-        id: row.id.parse().unwrap_or(SessionId(uuid::Uuid::nil())),
-        owner: row.owner.as_str().into(),
+/// What policy is asked about: the session, in its target, as long as that is configured.
+pub(crate) fn subject(targets: &BTreeMap<String, Arc<Target>>, row: &SessionRow) -> Subject {
+    Subject {
+        resource: Resource::Session {
+            id: row.id.parse().unwrap_or(SessionId(uuid::Uuid::nil())),
+            owner: row.owner.as_str().into(),
+        },
+        target: targets.get(&row.target).cloned(),
     }
-    .into()
 }
 
 impl Inner {

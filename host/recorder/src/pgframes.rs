@@ -24,7 +24,11 @@ struct Column {
 /// Decodes one direction of a session.
 pub struct Frames {
     writer: Writer,
+    /// A longer message is told of and left out.
+    longest: usize,
     buf: Vec<u8>,
+    /// So many bytes are what is left of such a message.
+    skip: usize,
     columns: Vec<Column>,
     /// The action whose result has them: another's may have as many, of other types.
     described: Option<u64>,
@@ -33,10 +37,13 @@ pub struct Frames {
 }
 
 impl Frames {
-    pub fn new(writer: Writer) -> Self {
+    /// Shows no message with more bytes, and never holds more.
+    pub fn up_to(longest: usize, writer: Writer) -> Self {
         Self {
             writer,
+            longest: longest.min(MAX_FRAME),
             buf: Vec::new(),
+            skip: 0,
             columns: Vec::new(),
             described: None,
             lost: None,
@@ -49,8 +56,11 @@ impl Frames {
             *lost += bytes.len() as u64;
             return;
         }
-        self.buf.extend_from_slice(bytes);
-        let buf = std::mem::take(&mut self.buf);
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        self.buf
+            .extend_from_slice(bytes.get(skipped..).unwrap_or_default());
+        let mut buf = std::mem::take(&mut self.buf);
         let mut rest = buf.as_slice();
         while let Some((tag, len)) = head(rest) {
             if !(4..=MAX_FRAME).contains(&len) || !tag.is_ascii_alphanumeric() {
@@ -58,13 +68,25 @@ impl Frames {
                 self.lost = Some(rest.len() as u64);
                 return;
             }
+            if len > self.longest {
+                let tag = char::from(tag);
+                line(format!(
+                    "(message {tag:?}, {len} bytes: too long to be shown here)"
+                ));
+                let (here, after) = rest.split_at(rest.len().min(1 + len));
+                self.skip = 1 + len - here.len();
+                rest = after;
+                continue;
+            }
             let Some((frame, after)) = rest.split_at_checked(1 + len) else {
                 break;
             };
             self.frame(seq, tag, frame.get(5..).unwrap_or_default(), line);
             rest = after;
         }
-        self.buf = rest.to_vec();
+        let done = buf.len() - rest.len();
+        buf.drain(..done);
+        self.buf = buf;
     }
 
     /// Says what was left over.
@@ -290,7 +312,7 @@ mod tests {
 
     fn lines(pieces: &[&[u8]]) -> Vec<String> {
         let mut out = Vec::new();
-        let mut frames = Frames::new(Writer::Server);
+        let mut frames = Frames::up_to(MAX_FRAME, Writer::Server);
         for piece in pieces {
             frames.feed(7, piece, &mut |l| out.push(l));
         }
@@ -321,7 +343,7 @@ mod tests {
     #[test]
     fn a_description_is_of_one_action() {
         let mut out = Vec::new();
-        let mut frames = Frames::new(Writer::Server);
+        let mut frames = Frames::up_to(MAX_FRAME, Writer::Server);
         let number = row(&[Some(&65i32.to_be_bytes())]);
         for (seq, bytes) in [
             (1, description(&[("n", 23, 1)])),

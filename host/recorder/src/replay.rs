@@ -120,22 +120,30 @@ pub(crate) struct Printer {
     postgres: bool,
     server: Frames,
     client: Frames,
+    /// No longer message is shown, if there is a limit.
+    longest: usize,
 }
 
 impl Printer {
     pub fn new() -> Self {
+        Self::up_to(usize::MAX)
+    }
+
+    /// Tells of longer messages, and does not show them.
+    pub fn up_to(longest: usize) -> Self {
         Self {
+            longest,
             summary: ReplaySummary::default(),
             postgres: false,
-            server: Frames::new(Writer::Server),
-            client: Frames::new(Writer::Client),
+            server: Frames::up_to(longest, Writer::Server),
+            client: Frames::up_to(longest, Writer::Client),
         }
     }
 
     /// Records are missing: what comes next continues no message.
     pub fn restart(&mut self) {
-        self.server = Frames::new(Writer::Server);
-        self.client = Frames::new(Writer::Client);
+        self.server = Frames::up_to(self.longest, Writer::Server);
+        self.client = Frames::up_to(self.longest, Writer::Client);
     }
 
     pub fn record(&mut self, r: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {

@@ -29,8 +29,14 @@ pub const WATCHERS: usize = 32;
 /// What waits for one watcher.
 const QUEUE_BYTES: usize = 4 << 20;
 const QUEUE_RECORDS: usize = 10_000;
+/// A record with more bytes is told of and not shown: it would take the room of all others.
+const LARGEST: usize = 1 << 20;
+/// A message of PostgreSQL's with more bytes likewise.
+const LONGEST_MESSAGE: usize = 512 << 10;
 /// So much text is given at once, unless a single record has more.
 const CHUNK: usize = 64 << 10;
+/// And no more than this is unpacked for it.
+const UNPACKED: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WatchError {
@@ -102,15 +108,19 @@ impl Watching {
                     live.insert(item.stream, session);
                 }
                 Kind::SessionEnd => {
+                    let encoded = Waits::of(encoded);
                     let session = live.remove(&item.stream);
                     let watchers = session.map(|s| s.watchers).unwrap_or_default();
                     self.watchers.fetch_sub(watchers.len(), Ordering::AcqRel);
-                    watchers.iter().for_each(|queue| queue.end(encoded));
+                    watchers.iter().for_each(|queue| queue.end(&encoded));
                 }
                 _ => {
                     let watchers = live.get(&item.stream).map(|s| s.watchers.as_slice());
                     let watchers = watchers.unwrap_or_default();
-                    watchers.iter().for_each(|queue| queue.push(encoded));
+                    if !watchers.is_empty() {
+                        let waits = Waits::of(encoded);
+                        watchers.iter().for_each(|queue| queue.push(&waits));
+                    }
                 }
             }
         }
@@ -180,25 +190,54 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    records: VecDeque<Box<[u8]>>,
+    records: VecDeque<Waits>,
     bytes: usize,
     /// Behind those, so many had no room. Until the watcher has been told, all others join them: what
     /// is shown has no gap that is not told of.
     left_out: u64,
     /// The session's last record, which always has room.
-    end: Option<Box<[u8]>>,
+    end: Option<Waits>,
     ended: bool,
 }
 
-enum Next {
+/// One record that waits.
+#[derive(Clone)]
+enum Waits {
     Record(Box<[u8]>),
+    /// Its number, the action that it begins if it begins one, and its size.
+    Large(u64, Option<u64>, usize),
+}
+
+impl Waits {
+    fn of(encoded: &[u8]) -> Self {
+        if encoded.len() <= LARGEST {
+            return Self::Record(encoded.into());
+        }
+        let Ok(Some(record)) = record::take(&mut &*encoded) else {
+            return Self::Large(0, None, encoded.len());
+        };
+        let begins = matches!(record.known(), Some(Kind::Intent | Kind::Refused));
+        let action = record.action().map(|(seq, _)| seq).filter(|_| begins);
+        Self::Large(record.index, action, encoded.len())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Record(encoded) => encoded.len(),
+            Self::Large(..) => 0,
+        }
+    }
+}
+
+enum Next {
+    Record(Waits),
     LeftOut(u64),
     Nothing,
     End,
 }
 
 impl Queue {
-    fn push(&self, encoded: &[u8]) {
+    fn push(&self, encoded: &Waits) {
         let mut waiting = self.waiting.lock();
         let room = waiting.bytes.saturating_add(encoded.len()) <= QUEUE_BYTES
             && waiting.records.len() < QUEUE_RECORDS;
@@ -206,15 +245,15 @@ impl Queue {
             waiting.left_out += 1;
         } else {
             waiting.bytes += encoded.len();
-            waiting.records.push_back(encoded.into());
+            waiting.records.push_back(encoded.clone());
         }
         drop(waiting);
         self.more.notify_one();
     }
 
-    fn end(&self, encoded: &[u8]) {
+    fn end(&self, encoded: &Waits) {
         let mut waiting = self.waiting.lock();
-        waiting.end = Some(encoded.into());
+        waiting.end = Some(encoded.clone());
         waiting.ended = true;
         drop(waiting);
         self.more.notify_one();
@@ -263,9 +302,15 @@ impl Watch {
                 self.reader.record(&start, &mut out);
             }
             let mut ended = false;
-            while out.lines.len() < CHUNK {
+            let mut unpacked = 0;
+            while out.lines.len() < CHUNK && unpacked < UNPACKED {
                 match self.queue.next() {
-                    Next::Record(encoded) => self.reader.record(&encoded, &mut out),
+                    Next::Record(Waits::Record(encoded)) => {
+                        unpacked += self.reader.record(&encoded, &mut out);
+                    }
+                    Next::Record(Waits::Large(index, action, bytes)) => {
+                        self.reader.large(index, action, bytes, &mut out);
+                    }
                     Next::LeftOut(n) => self.reader.left_out(n, &mut out),
                     Next::Nothing => break,
                     Next::End => {
@@ -305,18 +350,40 @@ impl Reader {
         Self {
             session,
             with_text,
-            printer: Printer::new(),
+            printer: Printer::up_to(LONGEST_MESSAGE),
             first: None,
             next: 0,
         }
     }
 
-    fn record(&mut self, encoded: &[u8], out: &mut Watched) {
+    /// How many bytes it has, unpacked.
+    fn record(&mut self, encoded: &[u8], out: &mut Watched) -> usize {
         let plain = match plain(encoded) {
             Ok(plain) => plain,
-            Err(why) => return self.note(&why, &[], out),
+            Err(why) => {
+                self.note(&why, &[], out);
+                return encoded.len();
+            }
         };
         let plain = plain.as_deref().unwrap_or(encoded);
+        self.plain(plain, out);
+        plain.len()
+    }
+
+    /// A record that is too large. What it begins is shown all the same.
+    fn large(&mut self, index: u64, action: Option<u64>, bytes: usize, out: &mut Watched) {
+        self.next = index + 1;
+        if let Some(seq) = action {
+            self.first.get_or_insert(seq);
+        }
+        let text = format!(
+            "(record {index}, {bytes} bytes: too large to be watched; weir replay shows it)"
+        );
+        self.note(&text, &[("too_large", bytes.into())], out);
+        out.records += 1;
+    }
+
+    fn plain(&mut self, plain: &[u8], out: &mut Watched) {
         let Ok(Some(record)) = record::take(&mut &*plain) else {
             return self.note("(a record that this Weir cannot read)", &[], out);
         };

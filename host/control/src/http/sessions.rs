@@ -34,7 +34,7 @@ pub(super) fn recorded(_: Ask) -> Found {
 pub(super) fn named(ask: Ask) -> Found {
     Box::pin(async move {
         let row = find(&ask.shared, ask.param("id")).await?;
-        Ok(vec![subject(&row)])
+        Ok(vec![subject(&ask.shared.targets, &row)])
     })
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn list(
         .flatten();
     let items = rows
         .into_iter()
-        .filter(|row| permit.may(&subject(row)))
+        .filter(|row| permit.may(&subject(&shared.targets, row)))
         .map(|row| {
             let live = shared.sessions.is_live(&row.id);
             convert::session(row, live)
@@ -121,7 +121,7 @@ pub(super) async fn kill(
 ) -> Result<Json<SessionInfo>, ApiError> {
     Desk::check_reason(&body.reason, true)?;
     let row = find(&shared, &id).await?;
-    let resource = name_of(&subject(&row));
+    let resource = name_of(&subject(&shared.targets, &row));
     let reason = body.reason;
     let row = permit
         .perform(resource, reason.clone(), move |recorded| async move {

@@ -49,7 +49,7 @@ const JSON_LINES: HeaderValue = HeaderValue::from_static("application/jsonl");
 pub(super) fn named(ask: Ask) -> Found {
     Box::pin(async move {
         let row = live(&ask.shared, ask.param("id"))?;
-        Ok(vec![subject(&row)])
+        Ok(vec![subject(&ask.shared.targets, &row)])
     })
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn watch(
     Params(filter): Params<WatchFilter>,
 ) -> Result<Response, ApiError> {
     let row = live(&shared, &id)?;
-    let subject = subject(&row);
+    let subject = subject(&shared.targets, &row);
     let resource = name_of(&subject);
     let expires = permit.principal.expires_at;
     let detail = format!(
@@ -256,6 +256,23 @@ impl Watcher {
     async fn show(&mut self, send: &mpsc::Sender<Bytes>) -> Result<Infallible, Over> {
         let stop = self.permit.shared.watch_stop.clone();
         loop {
+            // The room first: nothing that was looked at waits for the watcher, who may be one no more
+            // by then.
+            let room = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(Over::Stopping),
+                () = sleep_until(self.until) => return Err(self.run_out()),
+                Ok(()) = self.bundle.changed() => None,
+                room = timeout(STALLED, send.reserve()) => match room {
+                    Ok(Ok(room)) => Some(room),
+                    Ok(Err(_)) => return Err(Over::Gone),
+                    Err(_) => return Err(Over::Stalled),
+                },
+            };
+            self.check()?;
+            let Some(room) = room else {
+                continue;
+            };
             let piece = tokio::select! {
                 biased;
                 () = send.closed() => return Err(Over::Gone),
@@ -272,15 +289,8 @@ impl Watcher {
             let Some((piece, records)) = piece else {
                 continue;
             };
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Err(Over::Stopping),
-                sent = timeout(STALLED, send.send(piece)) => match sent {
-                    Ok(Ok(())) => self.records += records,
-                    Ok(Err(_)) => return Err(Over::Gone),
-                    Err(_) => return Err(Over::Stalled),
-                }
-            }
+            room.send(piece);
+            self.records += records;
         }
     }
 

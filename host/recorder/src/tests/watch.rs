@@ -217,6 +217,51 @@ async fn who_does_not_keep_up_is_told_so_and_slows_nobody() {
     recorder.shutdown(SHORT).await;
 }
 
+/// A message that hardly takes room on the way does not take room when it is unpacked either, and an
+/// action that is too large to be shown is told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_told_of_and_not_shown() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let (id, journal) = begun(&recorder).await;
+    let mut watch = recorder.watch(id, true).unwrap();
+    journal.intent(intent(0, "select wide")).await.unwrap();
+    let wide = row(&vec![b'\x01'; 20 << 20]);
+    for piece in wide.chunks(120_000) {
+        let piece = bytes::Bytes::copy_from_slice(piece);
+        journal.bytes(0, Direction::ToClient, piece).await.unwrap();
+    }
+    journal
+        .bytes(0, Direction::ToClient, row(b"after it").into())
+        .await
+        .unwrap();
+    let text = format!("/*{}*/ drop table x", "\x01".repeat(700_000));
+    journal.intent(intent(1, &text)).await.unwrap();
+    journal
+        .bytes(1, Direction::ToClient, row(b"of the large one").into())
+        .await
+        .unwrap();
+    journal.close(end()).await.unwrap();
+    let mut lines = Vec::new();
+    while let Some(next) = tokio::time::timeout(SOON, watch.next()).await.unwrap() {
+        assert!(next.lines.len() < 4 << 20, "{}", next.lines.len());
+        lines.extend(parsed(&next.lines));
+    }
+    let shown = |what: &str| {
+        lines
+            .iter()
+            .filter(|l| l.to_string().contains(what))
+            .count()
+    };
+    assert_eq!(shown("too long to be shown here"), 1);
+    assert_eq!(shown("after it"), 1);
+    assert_eq!(shown("too large to be watched"), 1);
+    assert_eq!(shown("of the large one"), 1);
+    assert_eq!(shown("you fell behind"), 0);
+    assert_eq!(shown("beginning was not watched"), 0);
+    recorder.shutdown(SHORT).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_fell_behind_goes_on_with_the_next_action() {
     let dir = TempDir::new();

@@ -255,6 +255,45 @@ async fn it_ends_with_permission_token_and_weir() {
     }
 }
 
+/// A policy about a target holds for whoever watches what is done there.
+#[tokio::test]
+async fn policy_is_asked_about_the_sessions_target() {
+    let rig = rig().await;
+    let (session, id) = live(&rig, "alice").await;
+    let target = session.info().target.name.clone();
+    rig.watch.prepare();
+    rig.policy(move |q| {
+        let there = |a: &pipeline::Access| a.target.as_ref().is_some_and(|t| t.name == target);
+        q.accesses
+            .iter()
+            .all(|a| a.action != Action::SessionWatch || !there(a))
+    });
+    let shown = watch(&rig, "dave", &id).await;
+    assert_ne!(shown.status, StatusCode::OK);
+    assert_eq!(rig.watch.open(), 0);
+}
+
+/// What waits when permission ends is one piece, and it was looked at before.
+#[tokio::test]
+async fn nothing_is_fetched_for_a_watcher_who_has_no_room() {
+    let rig = rig().await;
+    let (_session, id) = live(&rig, "alice").await;
+    let source = rig.watch.prepare();
+    let mut shown = watch(&rig, "dave", &id).await;
+    source.send(one("select 1")).await.unwrap();
+    // The room is taken, by a record or a sign of life, and nothing is read.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    source.send(one("select 2")).await.unwrap();
+    rig.policy(|q| q.accesses.iter().all(|a| a.action != Action::SessionWatch));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut all = String::new();
+    while let Some(piece) = shown.next().await {
+        all += &piece;
+    }
+    assert!(!all.contains("select 2"), "{all}");
+    assert!(all.contains("\"over\":\"policy\""), "{all}");
+}
+
 /// Its place is free again at once, although the session has nothing to say.
 #[tokio::test]
 async fn who_goes_away_frees_the_place() {
