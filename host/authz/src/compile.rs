@@ -167,7 +167,7 @@ fn compile_here(source: Bundle, version: u64) -> Result<CompiledBundle, BundleEr
         #[cfg(test)]
         schema: schema.clone(),
     };
-    conform::self_test(&compiled, &schema, &mut problems);
+    conform::self_test(&compiled, &schema, &model, &mut problems);
     problems.check()?;
     crate::checks::run(&compiled, &tests, &mut problems);
     problems.check()?;

@@ -192,6 +192,14 @@ pub(crate) const GROUPS: &[&str] = &[
     "control:change",
 ];
 
+/// Actions that are younger than bundles that are in use. A schema without one is from before it:
+/// nobody is permitted it then, whatever a policy without an action says.
+pub(crate) const LATER: &[Action] = &[
+    Action::DeliveryRead,
+    Action::RecordErase,
+    Action::SessionWatch,
+];
+
 /// Groups whose actions lift obligations or steer Weir itself: they share no member with `any`.
 pub(crate) const APART: &[&str] = &["relief", "control"];
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use pipeline::Action;
 use pipeline::ports::Policy;
+use pipeline::{Access, Action, Resource};
 
 use super::kit::{Ask, column, compile, default_files, on_prod, short, small, table, user, with};
 use crate::{Bundle, CompiledBundle};
@@ -428,4 +428,44 @@ fn a_failing_policy_test_refuses_the_bundle() {
         .map(|_| ())
         .expect_err("a stranger connects");
     assert!(error.to_string().contains("no grant permits"), "{error}");
+}
+
+/// A bundle from before Weir had some of its actions goes on, and permits none of them to anybody.
+#[test]
+fn a_schema_from_before_an_action_permits_it_to_nobody() {
+    let all = "@id(\"grant.all\") permit (principal in Group::\"ops\", action in Action::\"control\", resource);";
+    let now = small(&[("zz.cedar", all)]).unwrap_or_else(|e| panic!("{e}"));
+    let mut schema = default_files()["schema.cedarschema"].clone();
+    schema = schema.replace("\"audit:read\", \"delivery:read\"", "\"audit:read\"");
+    for action in ["session:watch", "record:erase"] {
+        let from = schema.find(&format!("action \"{action}\"")).unwrap();
+        let to = from + schema[from..].find(';').unwrap() + 1;
+        schema.replace_range(from..to, "");
+    }
+    let files = [("zz.cedar", all), ("schema.cedarschema", &*schema)];
+    let before = small(&files).unwrap_or_else(|e| panic!("{e}"));
+    let session = Resource::Session {
+        id: pipeline::SessionId(Default::default()),
+        owner: "erin".into(),
+    };
+    for (action, resource, then) in [
+        (Action::SessionWatch, session, "deny"),
+        (Action::RecordErase, Resource::Target, "deny"),
+        (Action::DeliveryRead, Resource::Target, "deny"),
+        (Action::AuditRead, Resource::Target, "permit"),
+    ] {
+        let access = Access {
+            action,
+            resource,
+            target: None,
+        };
+        let ask = Ask::new(user("olga", &["ops"]), &[access]);
+        assert_eq!(short(&ask.of(&now)), "permit", "{action:?}");
+        assert_eq!(short(&ask.of(&before)), then, "{action:?}");
+    }
+    // Older ones are still asked for.
+    let schema = schema.replace("\"audit:read\"", "\"audit:write\"");
+    let files = [("zz.cedar", all), ("schema.cedarschema", &*schema)];
+    let refused = small(&files).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("\"audit:read\" is missing"), "{refused}");
 }
