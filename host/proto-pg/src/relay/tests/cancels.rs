@@ -85,13 +85,8 @@ impl Authorizer for Slow {
     }
 }
 
-fn is_cancelled(a: &Answer, began: Instant, what: &str) {
-    assert_eq!(a.code(), "57014", "{what}: {a:?}");
-    assert!(began.elapsed() < AT_MOST, "{what}: {:?}", began.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_cancel_while_a_text_is_read_gives_it_up() {
+/// A session in which Weir can be made to stand still while it reads a text.
+async fn slow_to_read() -> (Arc<Mutex<Option<Gate>>>, Weir, Client) {
     let memory = Memory::new(MemoryPolicy::permit_all());
     let slow = Arc::<Mutex<Option<Gate>>>::default();
     let ports = Ports {
@@ -102,7 +97,18 @@ async fn a_cancel_while_a_text_is_read_gives_it_up() {
         ..memory.ports()
     };
     let weir = Weir::to(Postgres::shared(), ports);
-    let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
+    let client = Client::connect(weir.addr, "db/postgres").await.unwrap();
+    (slow, weir, client)
+}
+
+fn is_cancelled(a: &Answer, began: Instant, what: &str) {
+    assert_eq!(a.code(), "57014", "{what}: {a:?}");
+    assert!(began.elapsed() < AT_MOST, "{what}: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cancel_while_a_text_is_read_gives_it_up() {
+    let (slow, _weir, mut c) = slow_to_read().await;
     for (round, extended) in [false, true, false, true].into_iter().enumerate() {
         let (at, keeper) = gate();
         *slow.lock() = Some(at);
@@ -159,17 +165,7 @@ async fn a_cancel_after_the_decision_is_heeded_before_it_is_sent() {
 /// What was sent before, and runs, is what a cancel is for: not what waits behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_hits_one_of_two_statements() {
-    let memory = Memory::new(MemoryPolicy::permit_all());
-    let slow = Arc::<Mutex<Option<Gate>>>::default();
-    let ports = Ports {
-        authorizer: Arc::new(Slow {
-            inner: memory.authorizer.clone(),
-            gate: slow.clone(),
-        }),
-        ..memory.ports()
-    };
-    let weir = Weir::to(Postgres::shared(), ports);
-    let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
+    let (slow, _weir, mut c) = slow_to_read().await;
     // It runs.
     c.out.clear();
     encode::query(&mut c.out, SLEEP.as_bytes());
