@@ -11,12 +11,13 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     Activation, ApprovalDetail, ApprovalFilter, ApprovalSummary, BundleDiff, BundleFiles,
-    BundleInfo, BundleSummary, BundleUpload, DenyRequest, EraseRequest, ErrorBody, KillRequest,
-    Page, Paging, PluginConfirm, PluginInfo, PluginUpload, Reason, SessionErasure, SessionFilter,
-    SessionInfo, TargetInfo, VoteResult, WatchFilter,
+    BundleInfo, BundleSummary, BundleUpload, DenyRequest, ErrorBody, KillRequest, Page, Paging,
+    PluginConfirm, PluginInfo, PluginUpload, Reason, SessionFilter, SessionInfo, TargetInfo,
+    VoteResult, WatchFilter,
 };
 use crate::audit::{AuditFilter, AuditPage};
 use crate::deliveries::DeliveryInfo;
+use crate::erasure::{EraseRequest, SessionErasure};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.

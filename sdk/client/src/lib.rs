@@ -13,6 +13,7 @@ mod api;
 mod audit;
 mod client;
 mod deliveries;
+mod erasure;
 mod impact;
 mod time;
 mod watch;
@@ -20,15 +21,15 @@ mod watch;
 pub use api::{
     Activation, Actor, ApprovalDetail, ApprovalFilter, ApprovalState, ApprovalSummary,
     BundleChange, BundleDiff, BundleFiles, BundleInfo, BundleProblem, BundleRef, BundleState,
-    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, EncodedValue, EraseRequest,
-    ErrorBody, Finding, Health, KillRequest, Named, Page, Paging, Parameter, PluginChange,
-    PluginChangeKind, PluginConfirm, PluginInfo, PluginState, PluginSummary, PluginUpload, Reason,
-    Risk, Route, SessionErasure, SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind,
-    VoteResult, WatchFilter,
+    BundleSummary, BundleUpload, ChangeKind, Decision, DenyRequest, EncodedValue, ErrorBody,
+    Finding, Health, KillRequest, Named, Page, Paging, Parameter, PluginChange, PluginChangeKind,
+    PluginConfirm, PluginInfo, PluginState, PluginSummary, PluginUpload, Reason, Risk, Route,
+    SessionFilter, SessionInfo, Statement, TargetInfo, Vote, VoteKind, VoteResult, WatchFilter,
 };
 pub use audit::{AuditApproval, AuditEntry, AuditFilter, AuditPage, AuditPlugin, AuditPrincipal};
 pub use client::{Client, ClientError};
 pub use deliveries::{DeliveryInfo, DeliveryState};
+pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use time::Timestamp;
 pub use watch::Watching;
