@@ -16,6 +16,8 @@ pub struct Request {
     pub path: String,
     headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// What it was answered.
+    pub status: u16,
 }
 
 impl Request {
@@ -85,6 +87,7 @@ fn serve(mut stream: TcpStream, status: u16) -> Result<Request> {
         path,
         headers,
         body: Vec::new(),
+        status,
     };
     let length: usize = request.header("content-length").parse()?;
     while raw.len() < end + 4 + length.min(MAX_BODY) {

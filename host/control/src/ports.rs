@@ -83,8 +83,8 @@ pub struct WatchedLines {
 /// Deliveries of the record.
 #[async_trait]
 pub trait Deliveries: Send + Sync + 'static {
-    /// How far each receiver is, in the order of the configuration.
-    async fn list(&self) -> Vec<DeliveryInfo>;
+    /// How far each receiver is, in the order of the configuration. An error's text goes to the caller.
+    async fn list(&self) -> Result<Vec<DeliveryInfo>, ApiError>;
 }
 
 /// Plugins.

@@ -445,8 +445,8 @@ struct OneDelivery;
 
 #[async_trait]
 impl crate::Deliveries for OneDelivery {
-    async fn list(&self) -> Vec<weir_client::DeliveryInfo> {
-        vec![weir_client::DeliveryInfo {
+    async fn list(&self) -> Result<Vec<weir_client::DeliveryInfo>, ApiError> {
+        Ok(vec![weir_client::DeliveryInfo {
             name: "siem".into(),
             kind: "webhook".into(),
             state: weir_client::DeliveryState::Starting,
@@ -457,7 +457,7 @@ impl crate::Deliveries for OneDelivery {
             last_delivery: None,
             last_error: None,
             last_error_at: None,
-        }]
+        }])
     }
 }
 

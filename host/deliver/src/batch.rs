@@ -1,10 +1,15 @@
 //! Events that are sent together, and what has become of each.
 
+use std::time::{Duration, Instant};
+
 use recorder::LogEnd;
 use serde_json::Value;
 
 /// So often an event is refused alone before it is set aside.
 pub const REFUSALS: u32 = 3;
+/// If so many events in a row would be set aside, the receiver is what is wrong. So it is, if more than half of a
+/// batch would be; but one event alone is no sign of that.
+const MAX_IN_A_ROW: u32 = 10;
 
 /// One OCSF event.
 #[derive(Debug, Clone)]
@@ -23,8 +28,34 @@ pub struct Event {
 pub enum Fate {
     Todo,
     Taken,
-    /// So often it was refused alone.
-    Refused(u32),
+    /// Alone.
+    Refused(Refusals),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusals {
+    times: u32,
+    first: Instant,
+    last: Instant,
+}
+
+impl Refusals {
+    /// Are they many enough, over a time that is long enough for somebody to repair the receiver?
+    pub fn suffice(&self, span: Duration) -> bool {
+        self.times >= REFUSALS && self.last.duration_since(self.first) >= span
+    }
+}
+
+impl Fate {
+    /// Once more.
+    pub fn refused(self) -> Self {
+        let last = Instant::now();
+        let (times, first) = match self {
+            Self::Refused(before) => (before.times.saturating_add(1), before.first),
+            Self::Todo | Self::Taken => (1, last),
+        };
+        Self::Refused(Refusals { times, first, last })
+    }
 }
 
 impl Event {
@@ -69,13 +100,32 @@ impl Batch {
         }
     }
 
-    pub fn refused(&self) -> impl Iterator<Item = (usize, &Event, u32)> {
+    pub fn refused(&self) -> impl Iterator<Item = (usize, &Event, Refusals)> {
         self.events
             .iter()
             .enumerate()
             .filter_map(|(i, e)| match e.fate {
-                Fate::Refused(times) => Some((i, e, times)),
+                Fate::Refused(refusals) => Some((i, e, refusals)),
                 Fate::Todo | Fate::Taken => None,
             })
+    }
+
+    /// May what was refused be set aside, when so many events before it were? Gives how many are at the end.
+    /// None: they are too many.
+    pub fn to_set_aside(&self, mut in_a_row: u32) -> Option<u32> {
+        let refused = self.refused().count();
+        if refused > 1 && refused > self.events.len() / 2 {
+            return None;
+        }
+        for event in &self.events {
+            in_a_row = match event.fate {
+                Fate::Refused(_) => in_a_row.saturating_add(1),
+                Fate::Todo | Fate::Taken => 0,
+            };
+            if in_a_row >= MAX_IN_A_ROW {
+                return None;
+            }
+        }
+        Some(in_a_row)
     }
 }

@@ -1,7 +1,6 @@
 //! What is sent by HTTP: bounded, without redirects, and each answer is one of three things.
 
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +9,11 @@ use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url};
 
 use crate::send::Failure;
 
-/// The longest file of authorities, and the longest answer that is read.
+/// The longest file of authorities.
 const MAX_CA: u64 = 1 << 20;
+/// So much of an answer is read, for so long, that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
+const MAX_READING: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -28,17 +29,14 @@ pub fn url(text: &str) -> Result<Url, HttpError> {
     Url::parse(text).map_err(|e| HttpError::Url(e.to_string()))
 }
 
-pub fn client(url: &Url, ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError> {
+/// Of whatever stands in the environment, no proxy is used.
+pub fn client(ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError> {
     let mut builder = Client::builder()
         .timeout(attempt)
         .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
         .pool_max_idle_per_host(1)
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_matches(['[', ']']);
-    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
-        builder = builder.no_proxy();
-    }
     if let Some(path) = ca {
         builder = builder.tls_certs_only(authorities(path)?);
     }
@@ -54,8 +52,11 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     };
     let mut pem = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    let read = file.take(MAX_CA).read_to_end(&mut pem);
+    let read = file.take(MAX_CA + 1).read_to_end(&mut pem);
     read.map_err(|e| wrong(e.to_string()))?;
+    if pem.len() as u64 > MAX_CA {
+        return Err(wrong(format!("it is longer than {MAX_CA} bytes")));
+    }
     let all = Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))?;
     match all.is_empty() {
         true => Err(wrong("it holds none".into())),
@@ -63,21 +64,21 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     }
 }
 
-/// Sends, and gives the body of an answer that says yes.
-pub async fn send(request: RequestBuilder) -> Result<Vec<u8>, Failure> {
+/// Sends. The status is the answer, whatever becomes of the rest.
+pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     if !status.is_success() {
         return Err(refusal(status, response.headers()));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            break;
+    let rest = async {
+        let mut read = 0;
+        while let (true, Ok(Some(chunk))) = (read < MAX_ANSWER, response.chunk().await) {
+            read += chunk.len();
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+    };
+    tokio::time::timeout(MAX_READING, rest).await.ok();
+    Ok(())
 }
 
 /// Without the URL, whose path may be a secret.
@@ -95,8 +96,8 @@ fn unreachable(error: reqwest::Error) -> Failure {
 fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
     let why = format!("the receiver answered with status {status}");
     match status.as_u16() {
-        // These can be about what was sent. Whether they are, is found out before anything is set aside.
-        400 | 403 | 406 | 409 | 411 | 413 | 414 | 415 | 422 | 431 | 451 => Failure::Refused { why },
+        // Who may send is no matter of what is sent, so 401 and 403 are not among them. These can be about what was sent. Whether they are, is found out before anything is set aside.
+        400 | 406 | 409 | 411 | 413 | 414 | 415 | 422 | 431 | 451 => Failure::Refused { why },
         _ => {
             let after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
             let after = after.and_then(|text| text.trim().parse().ok());
@@ -105,5 +106,25 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
                 after: after.map(Duration::from_secs),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_read_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let key = rcgen::generate_simple_self_signed(vec!["siem.test".into()]).unwrap();
+        let pem = key.cert.pem();
+        std::fs::write(&path, &pem).unwrap();
+        assert_eq!(authorities(&path).unwrap().len(), 1);
+        // What was cut off would have been trusted, or what is left would be too little.
+        let long = pem + &"\n".repeat(1 << 20);
+        std::fs::write(&path, long).unwrap();
+        let error = authorities(&path).unwrap_err().to_string();
+        assert!(error.contains("longer than 1048576 bytes"), "{error}");
     }
 }

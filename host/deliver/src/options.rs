@@ -72,6 +72,8 @@ pub struct Pace {
     pub longest_pause: Duration,
     /// A receiver may ask for a longer pause, up to this.
     pub longest_asked: Duration,
+    /// So long an event must have been refused before it is set aside.
+    pub refused_for: Duration,
     /// For so long it is tried to read what should be there, before it is told as missing.
     pub give_up: Duration,
 }
@@ -84,6 +86,7 @@ impl Default for Pace {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
             longest_asked: Duration::from_secs(600),
+            refused_for: Duration::from_secs(600),
             give_up: Duration::from_secs(600),
         }
     }

@@ -30,9 +30,18 @@ impl Failure {
     }
 }
 
+/// What something is sent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Deliver,
+    /// To see if the receiver takes anything. It has had the event before, and must not say yes because it
+    /// remembers that it did.
+    Probe,
+}
+
 /// Takes events. Text of errors names no secret, and no part of a URL but its host.
 #[async_trait]
 pub trait Send: std::marker::Send + Sync {
     /// All of them are taken when it returns, or it is not known of any.
-    async fn send(&mut self, events: &[&Event]) -> Result<(), Failure>;
+    async fn send(&mut self, events: &[&Event], purpose: Purpose) -> Result<(), Failure>;
 }

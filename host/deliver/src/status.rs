@@ -52,6 +52,8 @@ pub struct Progress {
     pub waiting: bool,
     /// The logs that are left, the present one first, and the next leaf in that.
     pub left: Option<(VecDeque<LogEnd>, u64)>,
+    /// Places in them where others may be missing, about each of which one event will be sent.
+    pub holes: u64,
     /// The time of the first leaf that is not taken.
     pub oldest_ms: Option<u64>,
     pub delivered: u64,
@@ -93,8 +95,10 @@ impl Watched {
                 true => newest.size,
                 false => end.size,
             };
-            let all: u64 = left.iter().map(size).sum();
-            all.saturating_sub(*next)
+            // Whatever the first one's end is taken for, it takes nothing from the others.
+            let mut sizes = left.iter().map(size);
+            let first = sizes.next().unwrap_or(0).saturating_sub(*next);
+            sizes.fold(first.saturating_add(progress.holes), u64::saturating_add)
         });
         let now = now_ms();
         let lag_ms = match lag_leaves {
@@ -123,4 +127,49 @@ impl Watched {
 pub fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(log: u128, size: u64) -> LogEnd {
+        LogEnd {
+            log: Uuid::from_u128(log),
+            origin: String::new(),
+            size,
+            root: [0; 32],
+        }
+    }
+
+    #[test]
+    fn a_lag_is_never_less_than_what_is_left() {
+        for (sizes, next, holes, newest, lag) in [
+            (vec![10], 4, 0, 12, 8),
+            (vec![10], 12, 0, 12, 0),
+            // More of the first was delivered than its end says now: nothing of the others was.
+            (vec![5, 10], 15, 0, 10, 10),
+            // A hole is something that has to be told.
+            (vec![5, 0], 5, 1, 0, 1),
+            (vec![5, 3], 5, 2, 3, 5),
+        ] {
+            let last = sizes.len() as u128 - 1;
+            let left = sizes
+                .iter()
+                .enumerate()
+                .map(|(n, size)| end(n as u128, *size));
+            let progress = Progress {
+                left: Some((left.collect(), next)),
+                holes,
+                ..Progress::default()
+            };
+            let watched = Watched {
+                name: "siem".into(),
+                kind: "webhook",
+                progress: Arc::new(Mutex::new(progress)),
+            };
+            let status = watched.status(Some(&end(last, newest)));
+            assert_eq!(status.lag_leaves, Some(lag), "{sizes:?} {next} {holes}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Standard Webhooks: one message for each batch, `{"type": "ocsf.events", "timestamp": …, "data": […]}`.
 //!
-//! Its id follows from the events in it, so the same batch has the same id whenever it is sent. After a
+//! Its id follows from the events in it, so the same batch has the same id whenever it is sent; only what is
+//! sent to see if the receiver takes anything has another each time. After a
 //! restart a batch may be cut elsewhere: then `metadata.uid` tells which events came before.
 
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use reqwest::{Client, Url};
+use uuid::Uuid;
 
 use crate::batch::Event;
 use crate::http::{self, HttpError};
 use crate::options::{Sign, WebhookTo};
-use crate::send::{Failure, Send};
+use crate::send::{Failure, Purpose, Send};
 
 pub struct Webhook {
     client: Client,
@@ -24,7 +26,7 @@ impl Webhook {
     pub fn new(to: &WebhookTo, attempt: Duration) -> Result<Self, HttpError> {
         let url = http::url(&to.url)?;
         Ok(Self {
-            client: http::client(&url, to.ca.as_deref(), attempt)?,
+            client: http::client(to.ca.as_deref(), attempt)?,
             url,
             signer: to.signer.clone(),
         })
@@ -33,8 +35,11 @@ impl Webhook {
 
 #[async_trait]
 impl Send for Webhook {
-    async fn send(&mut self, events: &[&Event]) -> Result<(), Failure> {
-        let id = id(events);
+    async fn send(&mut self, events: &[&Event], purpose: Purpose) -> Result<(), Failure> {
+        let mut id = id(events);
+        if purpose == Purpose::Probe {
+            id = format!("{id}_probe_{}", Uuid::now_v7().simple());
+        }
         let body = body(events);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let timestamp = now.unwrap_or_default().as_secs();
@@ -46,7 +51,7 @@ impl Send for Webhook {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.signer.sign(&id, timestamp, &body))
             .body(body);
-        http::send(request).await.map(drop)
+        http::send(request).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::batch::{Batch, Event, Fate, REFUSALS};
 use crate::cursor::{Cursor, CursorError};
 use crate::http::HttpError;
 use crate::options::{Options, Pace, ReceiverOptions, To};
-use crate::send::{Failure, Send};
+use crate::send::{Failure, Purpose, Send};
 use crate::source::Source;
 use crate::status::{Handle, Progress, Watched};
 use crate::webhook::Webhook;
@@ -50,8 +50,12 @@ enum Trouble {
     Everything { why: String },
     #[error("some events are refused, and sent again: {why}")]
     Some { why: String },
+    #[error("so many events are refused that nothing is set aside: look at the receiver; {why}")]
+    Many { why: String },
     #[error("a task ended unexpectedly")]
     Ended,
+    #[error("log {0} was read, and nothing came of it")]
+    Stuck(Uuid),
 }
 
 /// Could this receiver be sent to? Reads the files that it names.
@@ -97,6 +101,8 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
             cursor: None,
             batch: None,
             probe: None,
+            in_a_row: 0,
+            next_in_a_row: 0,
             failures: 0,
             progress,
         });
@@ -123,6 +129,10 @@ pub struct Worker {
     batch: Option<Batch>,
     /// The last event that the receiver has taken: taken again, it shows that the receiver takes anything.
     probe: Option<Event>,
+    /// Events that were set aside since the last one that was taken, up to the cursor, and up to the end of
+    /// the batch.
+    in_a_row: u32,
+    next_in_a_row: u32,
     /// In a row.
     failures: u32,
     progress: Arc<Mutex<Progress>>,
@@ -176,11 +186,18 @@ impl Worker {
                 }
             },
         };
+        if batch.end.log == cursor.log && batch.next <= cursor.next {
+            return Err(Trouble::Stuck(cursor.log));
+        }
         self.progress.lock().oldest_ms = batch.events.first().map(|event| event.time_ms);
         let batch = self.batch.insert(batch);
-        let sent = send_all(&mut *self.sender, batch, &mut self.probe).await;
+        let rule = Rule {
+            span: self.pace.refused_for,
+            in_a_row: self.in_a_row,
+        };
+        let sent = send_all(&mut *self.sender, batch, &mut self.probe, rule).await;
         match sent {
-            Ok(()) => {}
+            Ok(in_a_row) => self.next_in_a_row = in_a_row,
             Err(trouble @ Trouble::Everything { .. }) => {
                 // Read again, and with what comes after it: others may be taken.
                 self.batch = None;
@@ -223,7 +240,7 @@ impl Worker {
                 "the receiver refuses these events and takes others: they are set aside in the file"
             );
             let path = self.aside_path.clone();
-            let why = format!("the receiver refused it {REFUSALS} times");
+            let why = format!("the receiver refused it at least {REFUSALS} times");
             let keep = move || aside::keep(&path, &why, &refused);
             let kept = tokio::task::spawn_blocking(keep).await;
             kept.map_err(|_| Trouble::Ended)??;
@@ -243,6 +260,7 @@ impl Worker {
         let saved = tokio::task::spawn_blocking(save).await;
         saved.map_err(|_| Trouble::Ended)??;
         self.batch = None;
+        self.in_a_row = self.next_in_a_row;
         self.source.taken(&batch);
         let taken = (batch.events.len() as u64).saturating_sub(aside);
         if taken > 0 {
@@ -259,6 +277,7 @@ impl Worker {
     fn tell(&self, cursor: &Cursor) {
         let mut progress = self.progress.lock();
         progress.left = Some((self.source.left.clone(), cursor.next));
+        progress.holes = self.source.holes();
         progress.set_aside = cursor.aside;
     }
 
@@ -294,20 +313,33 @@ impl Worker {
     }
 }
 
+/// When an event is set aside.
+#[derive(Clone, Copy)]
+struct Rule {
+    /// Between the first refusal and the last.
+    span: Duration,
+    /// So many were, since one was taken.
+    in_a_row: u32,
+}
+
 /// Sends what has not been taken. Afterwards everything is taken, or was refused alone so often that it is
-/// to be set aside.
+/// to be set aside; gives how many of those are at the end.
 async fn send_all(
     sender: &mut dyn Send,
     batch: &mut Batch,
     probe: &mut Option<Event>,
-) -> Result<(), Trouble> {
+    rule: Rule,
+) -> Result<u32, Trouble> {
     let todo = batch.todo();
     let has_refused = batch.refused().next().is_some();
     if !todo.is_empty() && !has_refused {
-        match sender.send(&batch.get(&todo)).await {
+        match sender.send(&batch.get(&todo), Purpose::Deliver).await {
             Ok(()) => {
                 take(batch, &todo, probe);
-                return Ok(());
+                return match batch.events.is_empty() {
+                    true => Ok(rule.in_a_row),
+                    false => Ok(0),
+                };
             }
             Err(failure) => {
                 let why = refused(failure)?;
@@ -323,19 +355,26 @@ async fn send_all(
             send_parts(sender, batch, one, probe).await?;
         }
     }
-    let times = batch.refused().map(|(_, _, times)| times).min();
-    let Some(times) = times else {
-        return Ok(());
-    };
+    if batch.refused().next().is_none() {
+        return match batch.events.is_empty() {
+            true => Ok(rule.in_a_row),
+            false => Ok(0),
+        };
+    }
     let why = "the receiver refused them alone".to_owned();
     if probe.is_none() {
         return Err(Trouble::Everything { why });
     }
     takes_anything(sender, probe.as_ref(), &why).await?;
-    match times >= REFUSALS {
-        true => Ok(()),
-        false => Err(Trouble::Some { why }),
+    if !batch
+        .refused()
+        .all(|(_, _, refusals)| refusals.suffice(rule.span))
+    {
+        return Err(Trouble::Some { why });
     }
+    batch
+        .to_set_aside(rule.in_a_row)
+        .ok_or(Trouble::Many { why })
 }
 
 /// Halves what is refused until single events are.
@@ -354,15 +393,12 @@ async fn send_parts(
         }
     };
     while let Some(part) = parts.pop() {
-        match sender.send(&batch.get(&part)).await {
+        match sender.send(&batch.get(&part), Purpose::Deliver).await {
             Ok(()) => take(batch, &part, probe),
             Err(failure) => {
                 refused(failure)?;
                 if part.len() <= 1 {
-                    batch.mark(&part, |fate| match fate {
-                        Fate::Refused(times) => Fate::Refused(times.saturating_add(1)),
-                        Fate::Todo | Fate::Taken => Fate::Refused(1),
-                    });
+                    batch.mark(&part, Fate::refused);
                     continue;
                 }
                 let (first, second) = part.split_at(part.len() / 2);
@@ -390,7 +426,7 @@ async fn takes_anything(
     let Some(probe) = probe else {
         return Ok(());
     };
-    match sender.send(&[probe]).await {
+    match sender.send(&[probe], Purpose::Probe).await {
         Ok(()) => Ok(()),
         Err(failure) => {
             refused(failure)?;

@@ -22,6 +22,6 @@ pub(super) fn any(_: Ask) -> Found {
 pub(super) async fn list(
     State(shared): State<Shared>,
 ) -> Result<Json<Page<DeliveryInfo>>, ApiError> {
-    let items = shared.deliveries.list().await;
+    let items = shared.deliveries.list().await?;
     Ok(Json(Page { items, next: None }))
 }

@@ -106,6 +106,13 @@ async fn what_is_refused_alone_is_set_aside_and_the_rest_goes_on() {
         let rest = names("act", 20).into_iter().filter(|n| n != poison);
         assert_eq!(told, rest.collect());
         assert_eq!(other.told("act"), names("act", 20));
+        let all = receiver.all.lock().clone();
+        let refused: Vec<&Message> = all.iter().filter(|m| m.body.contains(poison)).collect();
+        let span = refused.last().unwrap().at - refused[0].at;
+        assert!(
+            span >= PACE.refused_for,
+            "somebody could repair it: {span:?}"
+        );
         let kept = stage.deliveries().join("siem.refused.jsonl");
         let kept = std::fs::read_to_string(kept).unwrap();
         assert!(kept.lines().count() == 1 && kept.contains(poison), "{kept}");
@@ -151,6 +158,112 @@ async fn a_receiver_that_refuses_everything_loses_nothing() {
         assert_eq!(told, names("act", 10).into_iter().collect(), "{status}");
         running.stop().await;
     }
+}
+
+/// Acts that are on record before anything is delivered, so that they are in few batches.
+async fn recorded(stage: &Stage, acts_of: &[Vec<String>]) -> recorder::Recorder {
+    let recorder = stage.recorder().await;
+    for some in acts_of {
+        acts(&recorder, some.clone()).await;
+    }
+    assert!(recorder.flush(Duration::from_secs(20)).await);
+    recorder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_send_has_nothing_set_aside() {
+    for status in [401, 403] {
+        let stage = Stage::new();
+        let recorder = recorded(&stage, &[names("act", 20)]).await;
+        let receiver = Receiver::start(move |m| match m.body.contains("act:011") {
+            true => Answer::Status(status),
+            false => Answer::Status(200),
+        })
+        .await;
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        running.until("siem", |s| s.state == State::Waiting).await;
+        tokio::time::sleep(PACE.refused_for * 3).await;
+        let seen = running.status("siem");
+        assert_eq!(
+            (seen.set_aside, seen.state),
+            (0, State::Waiting),
+            "{status}"
+        );
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_remembers_what_it_took_does_not_show_that_it_takes_anything() {
+    let stage = Stage::new();
+    let recorder = recorded(&stage, &[names("before", 3)]).await;
+    let receiver = Receiver::start(yes).await;
+    let mut one = receiver.options("siem");
+    one.batch_events = 1;
+    let running = stage.run(&recorder, vec![one]);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    let ids = receiver.taken.lock().clone();
+    let ids: BTreeSet<String> = ids.iter().map(|m| m.header("webhook-id")).collect();
+    receiver.now(move |m| match ids.contains(&m.header("webhook-id")) {
+        true => Answer::Status(200),
+        false => Answer::Status(400),
+    });
+    acts(&recorder, names("act", 3)).await;
+    running.until("siem", |s| s.state == State::Waiting).await;
+    tokio::time::sleep(PACE.refused_for * 3).await;
+    assert_eq!(running.status("siem").set_aside, 0);
+    receiver.now(yes);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+    assert_eq!(told, names("act", 3).into_iter().collect());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_are_refused_are_waited_for() {
+    for (what, batch, before, bad, aside) in [
+        ("more than half of a batch", 200, 0, 9, 0),
+        ("ten in a row", 200, 40, 10, 0),
+        ("ten in a row, one by one", 1, 3, 12, 9),
+    ] {
+        let stage = Stage::new();
+        let all = [names("good", before), names("bad", bad)];
+        let recorder = recorded(&stage, &all).await;
+        let receiver = Receiver::start(|m| match m.body.contains("bad:") {
+            true => Answer::Status(422),
+            false => Answer::Status(200),
+        })
+        .await;
+        let mut one = receiver.options("siem");
+        one.batch_events = batch;
+        let running = stage.run(&recorder, vec![one]);
+        let many = |s: &crate::Status| {
+            let error = s.last_error.as_ref();
+            error.is_some_and(|(why, _)| why.contains("so many events are refused"))
+        };
+        let seen = running.until("siem", many).await;
+        assert_eq!(
+            (seen.set_aside, seen.state),
+            (aside, State::Waiting),
+            "{what}"
+        );
+        receiver.now(yes);
+        running.until("siem", |s| s.lag_leaves == Some(0)).await;
+        let told: BTreeSet<String> = receiver.told("bad").into_iter().collect();
+        assert_eq!(told.len() as u64, bad as u64 - aside, "{what}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn yes_is_yes_whatever_becomes_of_the_rest_of_the_answer() {
+    let stage = Stage::new();
+    let recorder = recorded(&stage, &[names("act", 20)]).await;
+    let receiver = Receiver::start(|_| Answer::CutBody).await;
+    let running = stage.run(&recorder, vec![receiver.options("siem")]);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    assert_eq!(receiver.told("act"), names("act", 20), "each once");
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

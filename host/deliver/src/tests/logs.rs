@@ -15,26 +15,28 @@ fn no(_: &Message) -> Answer {
     Answer::Status(503)
 }
 
-/// Delivers something, and then nothing for three processes; gives the log of the second one.
-async fn three_processes(stage: &Stage, receiver: &Receiver) -> uuid::Uuid {
-    let mut second = None;
+/// Delivers something, and then nothing for three processes; gives their logs.
+async fn three_processes(stage: &Stage, receiver: &Receiver, second: usize) -> Vec<uuid::Uuid> {
+    let mut logs = Vec::new();
     for n in 0..3 {
         let recorder = stage.recorder().await;
         let running = stage.run(&recorder, vec![receiver.options("siem")]);
-        acts(&recorder, names(&format!("act:{n}"), 300)).await;
+        acts(
+            &recorder,
+            names(&format!("act:{n}"), if n == 1 { second } else { 300 }),
+        )
+        .await;
         if n == 0 {
             running.until("siem", |s| s.delivered > 10).await;
             receiver.now(no);
         }
-        if n == 1 {
-            second = Some(recorder.control_stream());
-        }
+        logs.push(recorder.control_stream());
         running.until("siem", |s| s.lag_leaves > Some(200)).await;
         running.stop().await;
         assert!(recorder.shutdown(SHUTDOWN).await.log_stored);
     }
     receiver.now(yes);
-    second.unwrap()
+    logs
 }
 
 fn all_names() -> Vec<String> {
@@ -55,7 +57,7 @@ fn told(receiver: &Receiver) -> Vec<String> {
 async fn logs_of_earlier_processes_come_first_wherever_they_are() {
     let stage = Stage::new();
     let receiver = Receiver::start(yes).await;
-    three_processes(&stage, &receiver).await;
+    three_processes(&stage, &receiver, 300).await;
     let recorder = stage.recorder().await;
     assert!(recorder.flush(SHUTDOWN).await);
     let logs = std::fs::read_dir(stage.spool().join("log")).unwrap();
@@ -105,10 +107,17 @@ fn bundles(stage: &Stage, log: uuid::Uuid) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_or_changed_is_told_and_the_rest_goes_on() {
-    for what in ["lost", "changed", "whole log lost"] {
+    for what in [
+        "lost",
+        "changed",
+        "too large",
+        "cannot be read",
+        "spool damaged",
+        "whole log lost",
+    ] {
         let stage = Stage::new();
         let receiver = Receiver::start(yes).await;
-        let second = three_processes(&stage, &receiver).await;
+        let second = three_processes(&stage, &receiver, 300).await[1];
         let recorder = stage.recorder().await;
         assert!(recorder.flush(SHUTDOWN).await);
         let spooled = stage.spool().join(format!("log/{second}"));
@@ -128,17 +137,33 @@ async fn what_is_lost_or_changed_is_told_and_the_rest_goes_on() {
                     bytes[at..at + 6].copy_from_slice(b"act:X:");
                     std::fs::write(path, bytes).unwrap();
                 }
+                "too large" if !is_first => {
+                    let file = std::fs::File::options().write(true).open(path).unwrap();
+                    file.set_len(2 << 30).unwrap();
+                }
+                "cannot be read" if !is_first => {
+                    std::fs::remove_file(path).unwrap();
+                    std::os::unix::fs::symlink(path, path).unwrap();
+                }
                 "whole log lost" => std::fs::remove_file(path).unwrap(),
                 _ => {}
             }
         }
+        if what == "spool damaged" {
+            std::fs::create_dir_all(spooled.join("000000.leaves")).unwrap();
+        }
         let running = stage.run(&recorder, vec![receiver.options("siem")]);
         running.until("siem", |s| s.lag_leaves == Some(0)).await;
         let missing = receiver.missing();
-        // Without its first leaf, nobody knows what came before it. It has two bundles.
-        let holes = if what == "whole log lost" { 3 } else { 1 };
+        let holes = match what {
+            // Without its first leaf, nobody knows what came before it.
+            "whole log lost" => 2,
+            // The store has it.
+            "spool damaged" => 0,
+            _ => 1,
+        };
         assert_eq!(missing.len(), holes, "{what}: {missing:?}");
-        assert_eq!(missing[0]["class_uid"], 6008, "{what}");
+        assert!(missing.iter().all(|m| m["class_uid"] == 6008), "{what}");
         assert!(receiver.told("act:X").is_empty(), "{what}");
         let told = told(&receiver);
         let first_and_last = all_names().into_iter().filter(|n| !n.starts_with("act:1"));
@@ -153,4 +178,118 @@ async fn what_is_lost_or_changed_is_told_and_the_rest_goes_on() {
         assert_eq!(receiver.taken_events().len(), before, "{what}");
         running.stop().await;
     }
+}
+
+/// Takes a bundle from the store, of whatever width.
+fn lose(stage: &Stage, log: uuid::Uuid, index: usize) {
+    let name = format!("entries/{index:03}");
+    let partial = format!("{name}.p");
+    let all = bundles(stage, log).into_iter();
+    let all =
+        all.filter(|path| path.ends_with(&name) || path.parent().unwrap().ends_with(&partial));
+    for path in all {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_read_is_waited_for_once() {
+    let stage = Stage::new();
+    let receiver = Receiver::start(yes).await;
+    let second = three_processes(&stage, &receiver, 1_500).await[1];
+    let recorder = stage.recorder().await;
+    assert!(recorder.flush(SHUTDOWN).await);
+    std::fs::remove_dir_all(stage.spool().join(format!("log/{second}"))).ok();
+    for index in [1, 2, 3, 5] {
+        lose(&stage, second, index);
+    }
+    let running = stage.run(&recorder, vec![receiver.options("siem")]);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    let missing = receiver.missing();
+    let ranges: Vec<(u64, u64)> = missing
+        .iter()
+        .map(|m| {
+            let number = |name: &str| m["unmapped"][name].as_u64().unwrap();
+            (number("from"), number("until"))
+        })
+        .collect();
+    let [(256, 1_024), (1_280, end)] = ranges[..] else {
+        panic!("{ranges:?}");
+    };
+    assert!((1_500..=1_536).contains(&end), "{ranges:?}");
+    // The second time there was no wait.
+    let all = receiver.taken.lock().clone();
+    let at = |uid: &str| all.iter().find(|m| m.body.contains(uid)).unwrap().at;
+    let wait = at(&format!("{second}/1280-")) - at(&format!("{second}/1279\""));
+    assert!(wait < super::stage::PACE.give_up, "{wait:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_nothing_leads_to_any_more_are_delivered() {
+    let stage = Stage::new();
+    let receiver = Receiver::start(yes).await;
+    let logs = three_processes(&stage, &receiver, 300).await;
+    let recorder = stage.recorder().await;
+    assert!(recorder.flush(SHUTDOWN).await);
+    std::fs::remove_dir_all(stage.spool().join(format!("log/{}", logs[2]))).ok();
+    lose(&stage, logs[2], 0);
+    let running = stage.run(&recorder, vec![receiver.options("siem")]);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    let told = told(&receiver);
+    for name in all_names() {
+        let is_lost = name.starts_with("act:2") && *name < *"act:2:256";
+        assert!(is_lost || told.contains(&name), "{name}");
+    }
+    // One about what else may be before that log, one about its first bundle.
+    let missing = receiver.missing();
+    let of: Vec<String> = missing
+        .iter()
+        .map(|m| m["metadata"]["log_name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(of, [logs[1].to_string(), logs[2].to_string()]);
+    running.stop().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_that_should_be_there_are_missing_and_not_none() {
+    let stage = Stage::new();
+    let recorder = stage.recorder().await;
+    acts(&recorder, names("act", 10)).await;
+    assert!(recorder.flush(SHUTDOWN).await);
+    let log = recorder.control_stream();
+    let stored = stage.store().join(format!("log/{log}"));
+    let old = stage.dir.path().join("old");
+    copy(&stored, &old);
+    let config = recorder::StoreConfig::Directory(stage.store());
+    let store = recorder::Store::open(&config).unwrap();
+    let mut leaves = recorder::Leaves::new(store, &stage.spool());
+    let before = leaves.end(log).unwrap().unwrap();
+    acts(&recorder, names("more", 10)).await;
+    assert!(recorder.flush(SHUTDOWN).await);
+    let end = leaves.end(log).unwrap().unwrap();
+    assert!(end.size > before.size);
+    // The store is put back to what it was, and the spool has lost its leaves.
+    std::fs::remove_dir_all(&stored).unwrap();
+    copy(&old, &stored);
+    std::fs::remove_file(stage.spool().join(format!("log/{log}/000000.leaves"))).unwrap();
+    let had = leaves.read(&end, 0).await.unwrap();
+    assert_eq!(had.len() as u64, before.size);
+    let error = leaves.read(&end, before.size).await.unwrap_err();
+    assert!(
+        matches!(error, recorder::LeavesError::Missing { .. }),
+        "{error}"
+    );
 }

@@ -23,6 +23,7 @@ pub const PACE: Pace = Pace {
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_millis(100),
     longest_asked: Duration::from_secs(2),
+    refused_for: Duration::from_millis(600),
     give_up: Duration::from_millis(300),
 };
 
@@ -141,6 +142,8 @@ pub enum Answer {
     Hang,
     /// After a part of the answer.
     Close,
+    /// Yes, and then a part of the body.
+    CutBody,
 }
 
 type Decide = Box<dyn FnMut(&Message) -> Answer + Send>;
@@ -246,6 +249,7 @@ async fn serve(
     all.lock().push(message.clone());
     let answer = (decide.lock())(&message);
     let (status, more) = match answer {
+        Answer::CutBody => (200, "X-Cut: yes\r\n".into()),
         Answer::Status(status) => (status, String::new()),
         Answer::RetryAfter(seconds) => (429, format!("Retry-After: {seconds}\r\n")),
         Answer::Hang => return tokio::time::sleep(LIMIT).await,
@@ -257,8 +261,13 @@ async fn serve(
     if (200..300).contains(&status) {
         taken.lock().push(message);
     }
-    let answer =
-        format!("HTTP/1.1 {status} X\r\n{more}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    let (length, body) = match more.contains("X-Cut") {
+        true => (1_000, "{\"ok\":"),
+        false => (0, ""),
+    };
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
     stream.write_all(answer.as_bytes()).await.ok();
 }
 

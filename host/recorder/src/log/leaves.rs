@@ -46,9 +46,13 @@ pub enum LeavesError {
 }
 
 impl LeavesError {
-    /// Would it be the same if it were read again?
+    /// Would it be the same if it were read again? Of an error of the store that depends on whether it
+    /// answers otherwise: [`Leaves::store_answers`].
     pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::Wrong { .. })
+        matches!(
+            self,
+            Self::Missing { .. } | Self::Wrong { .. } | Self::Spool { .. }
+        )
     }
 }
 
@@ -69,20 +73,49 @@ impl Leaves {
         }
     }
 
-    /// How far a log is durable, if it is in the spool. Reads one small file.
+    /// How far a log is durable, if it is in the spool. Reads one small file, and blocks for that.
     pub fn end(&self, log: Uuid) -> io::Result<Option<LogEnd>> {
         let edge = spool::read_edge(&spool::dir_of(&self.logs, log))?;
-        Ok(edge.filter(|edge| edge.epoch == log).and_then(|edge| {
-            Some(LogEnd {
-                log,
-                root: hash(&edge.root)?,
-                size: edge.size,
-                origin: edge.origin,
-            })
-        }))
+        Ok(edge.and_then(|edge| end_of(edge, log)))
     }
 
-    /// Leaves from this one on, up to the end of their bundle; none beyond the end of the log.
+    /// The same for whoever must not block.
+    pub async fn durable(&self, log: Uuid) -> Result<Option<LogEnd>, LeavesError> {
+        let edge = self.edge(log).await?;
+        Ok(edge.and_then(|edge| end_of(edge, log)))
+    }
+
+    /// Logs that the spool has, without an order.
+    pub async fn spooled_logs(&self) -> Result<Vec<Uuid>, LeavesError> {
+        let logs = self.logs.clone();
+        let list = move || match std::fs::read_dir(logs) {
+            Ok(entries) => entries
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().parse().ok()))
+                .filter_map(io::Result::transpose)
+                .collect(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(e),
+        };
+        let listed = tokio::task::spawn_blocking(list).await;
+        let log = Uuid::nil();
+        let listed: io::Result<Vec<Uuid>> = listed.map_err(|_| LeavesError::Ended(log))?;
+        listed.map_err(|source| LeavesError::Spool { log, source })
+    }
+
+    /// Logs that the store has, of whichever instance.
+    pub async fn stored_logs(&self) -> Result<Vec<Uuid>, LeavesError> {
+        Ok(self.store.logs().await?)
+    }
+
+    /// Does the store hand out the checkpoint of this log? Then an error about another object is about that
+    /// object.
+    pub async fn store_answers(&self, log: Uuid) -> bool {
+        let found = self.store.log_object(log, names::CHECKPOINT).await;
+        matches!(found, Ok(Some(_)))
+    }
+
+    /// Leaves from this one on, up to the end of their bundle; none beyond the end of the log, and at least
+    /// one before it.
     pub async fn read(&mut self, of: &LogEnd, from: u64) -> Result<Vec<Vec<u8>>, LeavesError> {
         if from >= of.size {
             return Ok(Vec::new());
@@ -90,12 +123,27 @@ impl Leaves {
         let index = from / BUNDLE;
         let width = BUNDLE.min(of.size - index * BUNDLE);
         let bundle = match self.spooled(of.log, index, width).await? {
-            Some(bundle) => bundle,
-            None => self.stored(of, index).await?,
+            Ok(bundle) => bundle,
+            // What is damaged here may still be in the store.
+            Err(source) => match (self.stored(of, from).await, source.kind()) {
+                (
+                    Err(LeavesError::Missing { log, path }),
+                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof,
+                ) => return Err(LeavesError::Missing { log, path }),
+                (Err(LeavesError::Missing { log, .. }), _) => {
+                    return Err(LeavesError::Spool { log, source });
+                }
+                (stored, _) => stored?,
+            },
         };
         let skip = usize::try_from(from % BUNDLE).unwrap_or(usize::MAX);
         let entries = tlog::entries(&bundle).flatten().skip(skip);
-        Ok(entries.map(<[u8]>::to_vec).collect())
+        let leaves: Vec<Vec<u8>> = entries.map(<[u8]>::to_vec).collect();
+        match leaves.is_empty() {
+            // Whoever goes on where it was would ask for the same again at once.
+            true => Err(missing(of.log, &tile(index, width))),
+            false => Ok(leaves),
+        }
     }
 
     /// The log before this one, as its first leaf says.
@@ -123,7 +171,7 @@ impl Leaves {
         log: Uuid,
         like: &LogEnd,
     ) -> Result<Option<LogEnd>, LeavesError> {
-        let edge = self.edge(like.log)?;
+        let edge = self.edge(like.log).await?;
         let signer = edge.and_then(|edge| tlog::Ed25519Verifier::parse(&edge.vkey).ok());
         let name = like.origin.rsplit_once('/').map(|(name, _)| name);
         let (Some(signer), Some(name)) = (signer, name) else {
@@ -136,13 +184,13 @@ impl Leaves {
         }
     }
 
-    /// So many entries of a bundle. None: the spool does not have them, or not any more.
+    /// So many entries of a bundle, or why the spool does not give them.
     async fn spooled(
         &mut self,
         log: Uuid,
         index: u64,
         width: u64,
-    ) -> Result<Option<Vec<u8>>, LeavesError> {
+    ) -> Result<io::Result<Vec<u8>>, LeavesError> {
         let dir = spool::dir_of(&self.logs, log);
         let known = self.at.take().filter(|(of, _)| *of == log);
         let read = move || {
@@ -158,24 +206,20 @@ impl Leaves {
             Ok::<_, io::Error>((cursor.read(width)?, cursor))
         };
         let read = tokio::task::spawn_blocking(read).await;
-        match read.map_err(|_| LeavesError::Ended(log))? {
-            Ok((bundle, cursor)) => {
-                self.at = Some((log, cursor));
-                Ok(Some(bundle))
-            }
-            Err(error) => match error.kind() {
-                // What is damaged here may still be in the store.
-                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Ok(None),
-                _ => Err(LeavesError::Spool { log, source: error }),
-            },
-        }
+        let read = read.map_err(|_| LeavesError::Ended(log))?;
+        Ok(read.map(|(bundle, cursor)| {
+            self.at = Some((log, cursor));
+            bundle
+        }))
     }
 
-    /// A bundle of the store, as it was signed.
-    async fn stored(&self, of: &LogEnd, index: u64) -> Result<Vec<u8>, LeavesError> {
-        let newer = self.published(of).await?;
+    /// The bundle of the store that has this leaf, as it was signed.
+    async fn stored(&self, of: &LogEnd, from: u64) -> Result<Vec<u8>, LeavesError> {
+        let index = from / BUNDLE;
+        // It only helps: without it, `of` is what counts.
+        let newer = self.published(of).await.unwrap_or_default();
         let of = match &newer {
-            Some(newer) if newer.size > index * BUNDLE => newer,
+            Some(newer) if newer.size > from => newer,
             _ => of,
         };
         let width = BUNDLE.min(of.size - index * BUNDLE);
@@ -211,7 +255,7 @@ impl Leaves {
     /// The newest checkpoint in the store of a log that is still in the spool, which knows its key: partial
     /// tiles are there for that one, and not for what has been added since.
     async fn published(&self, of: &LogEnd) -> Result<Option<LogEnd>, LeavesError> {
-        let edge = self.edge(of.log)?;
+        let edge = self.edge(of.log).await?;
         match edge.and_then(|edge| tlog::Ed25519Verifier::parse(&edge.vkey).ok()) {
             Some(verifier) => self.checkpoint(of.log, &of.origin, &verifier).await,
             None => Ok(None),
@@ -225,7 +269,11 @@ impl Leaves {
         origin: &str,
         verifier: &tlog::Ed25519Verifier,
     ) -> Result<Option<LogEnd>, LeavesError> {
-        let note = self.store.log_object(log, names::CHECKPOINT).await?;
+        let note = match self.store.log_object(log, names::CHECKPOINT).await {
+            // It is none of ours.
+            Err(StoreError::TooLarge { .. }) => None,
+            found => found?,
+        };
         let opened = note.and_then(|n| tlog::open_checkpoint(&n, origin, &[verifier], &[]).ok());
         Ok(opened.map(|opened| LogEnd {
             log,
@@ -235,26 +283,46 @@ impl Leaves {
         }))
     }
 
-    fn edge(&self, log: Uuid) -> Result<Option<Edge>, LeavesError> {
-        let edge = spool::read_edge(&spool::dir_of(&self.logs, log));
+    async fn edge(&self, log: Uuid) -> Result<Option<Edge>, LeavesError> {
+        let dir = spool::dir_of(&self.logs, log);
+        let edge = tokio::task::spawn_blocking(move || spool::read_edge(&dir)).await;
+        let edge = edge.map_err(|_| LeavesError::Ended(log))?;
         edge.map_err(|source| LeavesError::Spool { log, source })
     }
 
     /// The object of just this width, or the full one.
     async fn object(&self, log: Uuid, tile: Tile) -> Result<Bytes, LeavesError> {
         for tile in [tile, tile.full()] {
-            if let Some(bytes) = self.store.log_object(log, &tile.path()).await? {
-                return Ok(bytes);
+            match self.store.log_object(log, &tile.path()).await {
+                Ok(Some(bytes)) => return Ok(bytes),
+                Ok(None) => {}
+                Err(StoreError::TooLarge { .. }) => return Err(wrong(log, &tile)),
+                Err(error) => return Err(error.into()),
             }
         }
-        let path = tile.path();
-        Err(LeavesError::Missing { log, path })
+        Err(missing(log, &tile))
     }
 }
 
 fn wrong(log: Uuid, tile: &Tile) -> LeavesError {
     let path = tile.path();
     LeavesError::Wrong { log, path }
+}
+
+fn missing(log: Uuid, tile: &Tile) -> LeavesError {
+    let path = tile.path();
+    LeavesError::Missing { log, path }
+}
+
+/// None: it is the edge of another log, or none.
+fn end_of(edge: Edge, log: Uuid) -> Option<LogEnd> {
+    let root = hash(&edge.root).filter(|_| edge.epoch == log)?;
+    Some(LogEnd {
+        log,
+        root,
+        size: edge.size,
+        origin: edge.origin,
+    })
 }
 
 fn tile(index: u64, width: u64) -> Tile {

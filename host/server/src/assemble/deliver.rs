@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use control::WebhookSigner;
+use control::{ApiError, WebhookSigner};
 use deliver::{Handle, Pace, ReceiverOptions, Sign, To, WebhookTo, Worker};
 use recorder::{Leaves, Recorder};
 use weir_client::{DeliveryInfo, DeliveryState};
@@ -71,10 +71,15 @@ pub(super) struct Status(Arc<Handle>);
 
 #[async_trait]
 impl control::Deliveries for Status {
-    async fn list(&self) -> Vec<DeliveryInfo> {
+    async fn list(&self) -> Result<Vec<DeliveryInfo>, ApiError> {
         let handle = self.0.clone();
         let all = tokio::task::spawn_blocking(move || handle.list()).await;
-        all.unwrap_or_default().into_iter().map(info).collect()
+        // That there are no receivers would be another answer.
+        let all = all.map_err(|error| {
+            tracing::error!(%error, "how far deliveries are could not be found out");
+            ApiError::unavailable("how far deliveries are is not known now; Weir's log says why")
+        })?;
+        Ok(all.into_iter().map(info).collect())
     }
 }
 
