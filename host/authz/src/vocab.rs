@@ -250,7 +250,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase => (&["control", "control:change"], &[R::System], Extra::None),
+        A::RecordErase => (&["control"], &[R::System], Extra::None),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

@@ -21,6 +21,8 @@ pub struct ApiError {
     pub problems: Vec<BundleProblem>,
     /// Seconds, for `Retry-After`.
     pub retry_after: Option<u32>,
+    /// What was asked for has begun all the same, and goes on.
+    pub goes_on: bool,
 }
 
 macro_rules! kinds {
@@ -40,6 +42,7 @@ impl ApiError {
             hint: None,
             problems: Vec::new(),
             retry_after: None,
+            goes_on: false,
         }
     }
 
@@ -76,6 +79,11 @@ impl ApiError {
 
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    pub fn goes_on(mut self) -> Self {
+        self.goes_on = true;
         self
     }
 }

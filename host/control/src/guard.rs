@@ -188,7 +188,11 @@ impl Permit {
             let result = effect(recorded).await;
             if let Err(error) = &result {
                 event.at = permit.shared.clock.now();
-                event.result = Err(error.message.clone());
+                match error.goes_on {
+                    // It was not refused.
+                    true => event.detail = format!("{}: {}", event.detail, error.message),
+                    false => event.result = Err(error.message.clone()),
+                }
                 // The caller is told of the failure in any case.
                 record(&permit.shared, event).await.ok();
             }

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::convert;
-use crate::keys::timestamp;
+use crate::keys::{parse_timestamp, timestamp};
 use crate::objects::{Hold, StoreError};
 use crate::options::{Retention, S3Config};
 use crate::place::failed;
@@ -194,7 +194,8 @@ pub async fn ask(
 }
 
 /// What keeps an object from going, as the headers of the answer to `ask` say.
-pub fn held(headers: &HeaderMap) -> Option<Hold> {
+/// A lock whose time is over keeps nothing; one whose end cannot be read keeps it.
+pub fn held(headers: &HeaderMap, now: SystemTime) -> Option<Hold> {
     let header = |name| {
         let value = headers
             .get(name)
@@ -204,7 +205,8 @@ pub fn held(headers: &HeaderMap) -> Option<Hold> {
     if header(LEGAL_HOLD).is_some_and(|text| text.eq_ignore_ascii_case("ON")) {
         return Some(Hold::Locked("by a legal hold".to_owned()));
     }
-    if let Some(until) = header(UNTIL) {
+    let lasts = |until: &&str| parse_timestamp(until).is_none_or(|end| end > convert::ns(now));
+    if let Some(until) = header(UNTIL).filter(lasts) {
         let mode = header(MODE).unwrap_or("Object Lock");
         return Some(Hold::Locked(format!("until {until} ({mode})")));
     }
@@ -228,6 +230,40 @@ fn is_refusal(error: &Error) -> bool {
 mod tests {
     use super::*;
     use crate::options::RetentionMode;
+
+    #[test]
+    fn a_lock_ends_when_it_says() {
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let locked = |until: &str| Some(Hold::Locked(format!("until {until} (COMPLIANCE)")));
+        let version = Some(Hold::Version("v1".into()));
+        for (until, expected) in [
+            ("2024-10-03T23:59:59Z", version.clone()),
+            ("2024-10-04T00:00:00.000Z", version.clone()),
+            ("2024-10-04T00:00:01Z", locked("2024-10-04T00:00:01Z")),
+            (
+                "2024-10-04T00:00:00.001Z",
+                locked("2024-10-04T00:00:00.001Z"),
+            ),
+            // Nobody knows when these end.
+            (
+                "2024-10-03T23:59:59+02:00",
+                locked("2024-10-03T23:59:59+02:00"),
+            ),
+            ("yesterday", locked("yesterday")),
+            ("", version.clone()),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(MODE, "COMPLIANCE"), (UNTIL, until), (VERSION, "v1")] {
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(held(&headers, now), expected, "{until:?}");
+            headers.insert(LEGAL_HOLD, HeaderValue::from_static("ON"));
+            assert!(
+                matches!(held(&headers, now), Some(Hold::Locked(_))),
+                "{until:?}"
+            );
+        }
+    }
 
     #[test]
     fn what_a_client_stores_last_is_kept_long_enough() {

@@ -2,6 +2,7 @@
 //! with a lock on what it stores.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -115,7 +116,7 @@ impl Place {
             return Ok(None);
         };
         let (status, headers) = lock::ask(&s3.0, &s3.1, &self.path(key)).await?;
-        Ok(lock::held(&headers).filter(|_| status == 200))
+        Ok(lock::held(&headers, SystemTime::now()).filter(|_| status == 200))
     }
 
     /// Is anything there?

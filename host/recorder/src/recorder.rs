@@ -26,7 +26,8 @@ use crate::erase::{self, Erasures, Forgetting};
 use crate::follow::{self, Followers, Following};
 use crate::journal::{last_records, record};
 use crate::late::Late;
-use crate::log::key::Keys;
+use crate::log::check::TrustedKey;
+use crate::log::key::{Keys, own_key};
 use crate::log::left;
 use crate::log::publish::{self, Publisher};
 use crate::log::registry::{Registry, RegistryOptions};
@@ -74,6 +75,8 @@ pub(crate) struct Inner {
     pub dirs: Dirs,
     pub erasures: Erasures,
     pub forgetting: Option<Forgetting>,
+    /// The key of this instance's logs, unless it is of a kind that nobody here can check.
+    pub trusted: Option<TrustedKey>,
     origin: String,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -338,6 +341,7 @@ fn start(
         .map_err(OpenError::io("reading", &dirs.snapshots))?;
     let control = Uuid::now_v7();
     let keys = Keys::open(&options.log).map_err(LogError::from)?;
+    let trusted = own_key(&options.log).ok().flatten();
     let (ring, key) = Handle::current().block_on(Ring::open(&options, control))?;
     let (old, damaged) = left::old_logs(&*disk, &dirs)?;
     let begin = Begin {
@@ -466,6 +470,7 @@ fn start(
         dirs,
         erasures,
         forgetting: options.forgetting,
+        trusted,
         origin,
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
         _last: LastRing(state.clone()),

@@ -94,6 +94,14 @@ impl ReplayError {
             _ => false,
         }
     }
+
+    /// Something in the store says that it was erased, and that is not proven here.
+    pub fn is_claimed(&self) -> bool {
+        let Self::Segment(ReadError::Opaque { why, .. }) = self else {
+            return false;
+        };
+        matches!(**why, KeyLoss::Claimed | KeyLoss::Unchecked(_))
+    }
 }
 
 pub(crate) fn erased(session: Uuid, error: ReadError) -> ReplayError {

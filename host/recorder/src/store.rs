@@ -13,6 +13,7 @@ use crate::crypt::key::StreamKey;
 use crate::crypt::read::{KeyLoss, ReadKeys};
 use crate::crypt::wrap::KeyWrap;
 use crate::keys::{self, Day, SegmentKey};
+use crate::log::check::TrustedKey;
 use crate::objects::{Listed, Objects, StoreError};
 use crate::options::{S3Config, StoreConfig, VaultConfig};
 use crate::segment::{Segment, SegmentError};
@@ -127,6 +128,12 @@ impl Store {
     /// With what unwraps the keys of recordings, and the spool where some of them may wait.
     pub fn with_keys(self, wrap: Option<Arc<dyn KeyWrap>>, spool: Option<PathBuf>) -> Self {
         let keys = ReadKeys::new(wrap, spool);
+        Self { keys, ..self }
+    }
+
+    /// With the keys of logs whose word is taken when they say that a session was erased.
+    pub fn trusting(self, trusted: impl IntoIterator<Item = TrustedKey>) -> Self {
+        let keys = self.keys.trusting(trusted.into_iter().collect());
         Self { keys, ..self }
     }
 

@@ -68,9 +68,10 @@ impl Run<'_> {
                     unread += 1;
                     continue;
                 }
-                KeyLoss::Missing | KeyLoss::Claimed | KeyLoss::Erased(_) => {
-                    self.without_key(stream)
-                }
+                KeyLoss::Missing
+                | KeyLoss::Claimed
+                | KeyLoss::Unchecked(_)
+                | KeyLoss::Erased(_) => self.without_key(stream),
                 KeyLoss::Key(_) | KeyLoss::Read(_) => Finding::KeyWrong {
                     stream,
                     why: why.to_string(),

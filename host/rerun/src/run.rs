@@ -152,7 +152,12 @@ async fn of_session<J: Judge>(
     if let ReplayError::Erased { .. } = source {
         tally.erased();
     } else {
-        let reason = "the session's recording is encrypted, and its key is not here (--key-file)";
+        let reason = match source.is_claimed() {
+            true => {
+                "the store claims that the session was erased, which is not proven (weir verify)"
+            }
+            false => "the session's recording is encrypted, and its key is not here (--key-file)",
+        };
         let (at_ns, seq) = (0, 0);
         tally.cannot(
             reason.into(),

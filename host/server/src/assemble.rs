@@ -523,7 +523,9 @@ fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
         vault.as_ref(),
     )?);
     let wrap = encryption(recording)?.own(&log_options(recording))?;
-    Ok(store.with_keys(wrap, Some(recording.spool_dir.clone())))
+    let own = recorder::own_key(&log_options(recording))?;
+    let store = store.with_keys(wrap, Some(recording.spool_dir.clone()));
+    Ok(store.trusting(own))
 }
 
 /// What wraps the keys of recordings, for the recorder and for whoever reads them.

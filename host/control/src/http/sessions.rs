@@ -12,7 +12,7 @@ use crate::approvals::Desk;
 use crate::control::Shared;
 use crate::convert;
 use crate::error::ApiError;
-use crate::guard::{Permit, Subject, name_of, only_people};
+use crate::guard::{Permit, Subject, involved_in, name_of, only_people};
 use crate::sessions::subject;
 use crate::store::{SessionQuery, SessionRow};
 
@@ -159,6 +159,12 @@ pub(super) async fn erase(
     let resource = format!("Session::\"{session}\"");
     if let Err(error) = only_people(&permit.principal, "erase recordings") {
         return Err(permit.refuse(resource, error).await);
+    }
+    let row = shared.sessions.one(SessionId(session)).await?;
+    if row.is_some_and(|row| involved_in(&[row.owner], &permit.principal)) {
+        let text =
+            "nobody has the recording of their own session erased: somebody else must ask for it";
+        return Err(permit.refuse(resource, ApiError::forbidden(text)).await);
     }
     let reason = body.reason;
     let erased = permit

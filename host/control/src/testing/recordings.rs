@@ -11,6 +11,9 @@ use weir_client::SessionErasure;
 
 use crate::{ApiError, Recordings};
 
+/// With this in its reason, an erasure begins and does not end.
+pub(crate) const STUCK: &str = "the store is away";
+
 /// Every session is there until it is erased.
 #[derive(Default)]
 pub(crate) struct FakeRecordings(Mutex<BTreeMap<Uuid, String>>);
@@ -21,11 +24,14 @@ impl Recordings for FakeRecordings {
         &self,
         session: Uuid,
         who: Arc<Principal>,
-        _: String,
+        reason: String,
     ) -> Result<SessionErasure, ApiError> {
         let by = who.actor.subject.to_string();
         if let Some(first) = self.0.lock().insert(session, by.clone()) {
             return Err(ApiError::conflict(format!("erased already, by {first}")));
+        }
+        if reason.contains(STUCK) {
+            return Err(ApiError::unavailable("it has begun, and goes on").goes_on());
         }
         Ok(SessionErasure {
             session: session.to_string(),

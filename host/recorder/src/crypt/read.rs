@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::crypt::files;
 use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
 use crate::crypt::wrap::{KeyWrap, WrapError};
-use crate::erase::confirm;
+use crate::erase::confirm::{self, Confirmed};
+use crate::log::check::TrustedKey;
 use crate::objects::{Objects, StoreError};
 
 /// Keys that are remembered.
@@ -42,7 +43,7 @@ pub enum KeyLoss {
     NoKey,
     #[error("it is encrypted, and its key is missing")]
     Missing,
-    /// The leaf that it names says the same.
+    /// The leaf that it names says the same, and a trusted key has signed its log.
     #[error("it was erased at {}{}{}", .0.time, by(.0), leaf(.0))]
     Erased(Box<ErasedDoc>),
     #[error(
@@ -50,6 +51,13 @@ pub enum KeyLoss {
          of a stored log confirms that"
     )]
     Claimed,
+    /// That leaf may be anybody's.
+    #[error(
+        "it is encrypted, and its key is missing. An object in its place claims that it was erased at {}{}{}. \
+         That is not checked: no key that is known here has signed that log. Run weir verify with the log's key",
+        .0.time, by(.0), leaf(.0)
+    )]
+    Unchecked(Box<ErasedDoc>),
     #[error("it is encrypted, and {0}")]
     Key(#[from] StreamKeyError),
     #[error("its key cannot be read: {0}")]
@@ -80,6 +88,8 @@ pub struct ReadKeys {
     wrap: Option<Arc<dyn KeyWrap>>,
     /// Where segments wait.
     spool: Option<PathBuf>,
+    /// Keys of logs whose word is taken for an erasure.
+    trusted: Vec<TrustedKey>,
     known: Arc<Mutex<HashMap<Uuid, Found>>>,
 }
 
@@ -90,8 +100,13 @@ impl ReadKeys {
         Self {
             wrap,
             spool: spool.map(|dir| dir.join("segments")),
+            trusted: Vec::new(),
             known: Arc::default(),
         }
+    }
+
+    pub fn trusting(self, trusted: Vec<TrustedKey>) -> Self {
+        Self { trusted, ..self }
     }
 
     pub async fn get(&self, objects: &Objects, stream: Uuid) -> Found {
@@ -99,8 +114,14 @@ impl ReadKeys {
             return found.clone();
         }
         let found = self.find(objects, stream).await;
-        // A store that is away, or a key manager, may come back.
-        if !matches!(found, Err(KeyLoss::Read(_))) {
+        // A store that is away, or a key manager, may come back, and so may a leaf.
+        let passes = |why: &KeyLoss| {
+            matches!(
+                why,
+                KeyLoss::Read(_) | KeyLoss::Claimed | KeyLoss::Unchecked(_)
+            )
+        };
+        if !found.as_ref().is_err_and(passes) {
             let mut known = self.known.lock();
             if known.len() >= MOST {
                 known.clear();
@@ -121,7 +142,7 @@ impl ReadKeys {
             None => objects.find(&object_name(stream)).await?,
         };
         let Some(bytes) = bytes else {
-            return Err(erased(objects, stream).await?);
+            return Err(erased(objects, &self.trusted, stream).await?);
         };
         let doc = key::parse(&bytes)?;
         let wrap = self.wrap.as_ref().ok_or(KeyLoss::NoKey)?;
@@ -149,7 +170,11 @@ impl ReadKeys {
 }
 
 /// Is it gone, and was it erased?
-async fn erased(objects: &Objects, stream: Uuid) -> Result<KeyLoss, KeyLoss> {
+async fn erased(
+    objects: &Objects,
+    trusted: &[TrustedKey],
+    stream: Uuid,
+) -> Result<KeyLoss, KeyLoss> {
     let found = objects.find(&erased_name(stream)).await?;
     let Some(bytes) = found else {
         return Ok(KeyLoss::Missing);
@@ -158,8 +183,9 @@ async fn erased(objects: &Objects, stream: Uuid) -> Result<KeyLoss, KeyLoss> {
     let Some(doc) = doc.filter(|doc| doc.session == stream.to_string()) else {
         return Ok(KeyLoss::Claimed);
     };
-    match confirm::confirmed(objects, stream, &doc).await? {
-        true => Ok(KeyLoss::Erased(Box::new(doc))),
-        false => Ok(KeyLoss::Claimed),
+    match confirm::confirmed(objects, trusted, stream, &doc).await? {
+        Confirmed::Yes => Ok(KeyLoss::Erased(Box::new(doc))),
+        Confirmed::Unchecked => Ok(KeyLoss::Unchecked(Box::new(doc))),
+        Confirmed::No => Ok(KeyLoss::Claimed),
     }
 }

@@ -74,7 +74,9 @@ impl Inner {
 
     pub(super) fn store_with_keys(&self) -> Store {
         let wrap = Some(self.ring.wrap.clone());
-        Store::new(self.objects.clone()).with_keys(wrap, Some(self.spool.clone()))
+        Store::new(self.objects.clone())
+            .with_keys(wrap, Some(self.spool.clone()))
+            .trusting(self.trusted.clone())
     }
 
     async fn wait_until_stored(&self, session: Uuid) -> Result<(), EraseError> {

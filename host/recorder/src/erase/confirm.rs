@@ -1,9 +1,12 @@
 //! The object that stands where a session's key was, and the leaf that it names. Anybody who can write
 //! to the store can put such an object there: without its leaf it says nothing.
 
+use bytes::Bytes;
+use tlog::{Checkpoint, Kind, Tile, TileMap};
 use uuid::Uuid;
 
 use crate::crypt::read::ErasedDoc;
+use crate::log::check::TrustedKey;
 use crate::log::leaf::Leaf;
 use crate::log::names;
 use crate::log::sequence::LeafRef;
@@ -11,6 +14,9 @@ use crate::log::spool::BUNDLE;
 use crate::objects::{Objects, StoreError};
 
 const FORMAT: &str = "weir.erased.v1";
+/// Tiles go while a log grows: then there is a newer checkpoint, and it is looked at again.
+const LOOKS: usize = 3;
+const HASH: usize = size_of::<tlog::Hash>();
 
 pub fn marker(session: Uuid, leaf: &LeafRef) -> ErasedDoc {
     ErasedDoc {
@@ -28,64 +34,115 @@ pub fn place(doc: &ErasedDoc) -> Option<(Uuid, u64)> {
     doc.log.zip(doc.leaf)
 }
 
-/// Does the stored log have the leaf, and does it say the same? Whether the log is what was signed is for
-/// `verify` to say.
-pub async fn confirmed(
-    objects: &Objects,
-    session: Uuid,
-    doc: &ErasedDoc,
-) -> Result<bool, StoreError> {
-    let Some((log, index)) = place(doc) else {
-        return Ok(false);
-    };
-    let Some(entry) = entry(objects, log, index).await? else {
-        return Ok(false);
-    };
-    let Ok(leaf) = serde_json::from_slice::<Leaf<'_>>(&entry) else {
-        return Ok(false);
-    };
-    let who = leaf.who.as_ref().map(|who| &who.id);
-    Ok(leaf.begins_erasure()
-        && leaf.erased == Some(session)
-        && leaf.time == doc.time
-        && who == doc.who.as_ref())
+/// What there is to a marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The leaf says the same, and is in a log that a trusted key has signed.
+    Yes,
+    /// The leaf says the same; no key that is known here has signed its log, so anybody may have made it.
+    Unchecked,
+    No,
 }
 
-/// One leaf of a stored log.
-async fn entry(objects: &Objects, log: Uuid, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let path = |width| {
-        let tile = tlog::Tile {
-            kind: tlog::Kind::Entries,
-            index: index / BUNDLE,
-            width,
-        };
-        names::object(log, &tile.path())
+/// Does the log that it names have the leaf, does that say the same, and who has signed the log?
+pub async fn confirmed(
+    objects: &Objects,
+    trusted: &[TrustedKey],
+    session: Uuid,
+    doc: &ErasedDoc,
+) -> Result<Confirmed, StoreError> {
+    let Some((log, index)) = place(doc) else {
+        return Ok(Confirmed::No);
     };
-    let full = u16::try_from(BUNDLE).unwrap_or(u16::MAX);
-    let mut found = objects.find(&path(full)).await?.map(|bytes| (full, bytes));
-    if found.is_none()
-        && let Some(note) = objects.find(&names::object(log, names::CHECKPOINT)).await?
-    {
-        // Only to know which bundle there is: the second line has the size.
-        let text = String::from_utf8_lossy(&note);
-        let size = text
-            .lines()
-            .nth(1)
-            .and_then(|line| line.parse::<u64>().ok());
-        let width = size.and_then(|size| u16::try_from(size % BUNDLE).ok());
-        if let Some(width) = width.filter(|width| *width > 0) {
-            found = objects
-                .find(&path(width))
-                .await?
-                .map(|bytes| (width, bytes));
-        }
+    for _ in 0..LOOKS {
+        let found = objects.find(&names::object(log, names::CHECKPOINT)).await?;
+        let Some((checkpoint, signed)) = found.and_then(|note| open(&note, log, trusted)) else {
+            return Ok(Confirmed::No);
+        };
+        let Some(entry) = entry(objects, log, index, &checkpoint).await? else {
+            continue;
+        };
+        return Ok(match (says(&entry, session, doc), signed) {
+            (false, _) => Confirmed::No,
+            (true, true) => Confirmed::Yes,
+            (true, false) => Confirmed::Unchecked,
+        });
     }
-    let Some((width, bundle)) = found else {
+    Ok(Confirmed::No)
+}
+
+/// A checkpoint of the log, and whether a trusted key has signed it.
+fn open(note: &[u8], log: Uuid, trusted: &[TrustedKey]) -> Option<(Checkpoint, bool)> {
+    let of = log.as_hyphenated().to_string();
+    let opened = trusted.iter().find_map(|key| {
+        let verifier = key.verifier(&of).ok()?;
+        let origin = tlog::Verifier::name(&verifier);
+        tlog::open_checkpoint(note, origin, &[&verifier], &[]).ok()
+    });
+    if let Some(opened) = opened {
+        return Some((opened.checkpoint, true));
+    }
+    let note = tlog::Note::parse(note, tlog::Limits::default()).ok()?;
+    Some((Checkpoint::parse(note.text()).ok()?, false))
+}
+
+fn says(entry: &[u8], session: Uuid, doc: &ErasedDoc) -> bool {
+    let Ok(leaf) = serde_json::from_slice::<Leaf<'_>>(entry) else {
+        return false;
+    };
+    let who = leaf.who.as_ref().map(|who| &who.id);
+    leaf.begins_erasure()
+        && leaf.erased == Some(session)
+        && leaf.time == doc.time
+        && who == doc.who.as_ref()
+}
+
+/// One leaf, if it is proven to be in the tree that the checkpoint is of.
+async fn entry(
+    objects: &Objects,
+    log: Uuid,
+    index: u64,
+    of: &Checkpoint,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let Ok(needed) = tlog::inclusion_tiles(of.size, index) else {
         return Ok(None);
     };
-    let Ok(entries) = tlog::bundle_of(width, &bundle) else {
+    let first = index / BUNDLE * BUNDLE;
+    let width = BUNDLE.min(of.size.saturating_sub(first));
+    let bundle = Tile {
+        kind: Kind::Entries,
+        index: index / BUNDLE,
+        width: u16::try_from(width).unwrap_or(u16::MAX),
+    };
+    let Some(bytes) = object(objects, log, bundle).await? else {
         return Ok(None);
     };
     let at = usize::try_from(index % BUNDLE).unwrap_or(usize::MAX);
-    Ok(entries.get(at).map(|entry| entry.to_vec()))
+    let Some(Ok(entry)) = tlog::entries(&bytes).nth(at) else {
+        return Ok(None);
+    };
+    let mut tiles = TileMap::new();
+    for tile in needed {
+        let Some(bytes) = object(objects, log, tile).await? else {
+            return Ok(None);
+        };
+        let Some(hashes) = bytes.get(..usize::from(tile.width) * HASH) else {
+            return Ok(None);
+        };
+        tiles.insert(tile, hashes.to_vec());
+    }
+    let leaf = tlog::leaf_hash(entry);
+    let proven = tlog::inclusion_proof(of.size, index, &leaf, &of.root, &tiles);
+    Ok(proven.is_ok().then(|| entry.to_vec()))
+}
+
+/// The object of just this width, or the full one.
+async fn object(objects: &Objects, log: Uuid, tile: Tile) -> Result<Option<Bytes>, StoreError> {
+    for tile in [tile, tile.full()] {
+        let found = objects.find(&names::object(log, &tile.path())).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }

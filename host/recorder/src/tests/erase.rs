@@ -119,7 +119,13 @@ impl Rig {
     fn reader(&self) -> Store {
         let options = self.options();
         let wrap = options.encryption.own(&options.log).unwrap();
-        Store::new(self.objects()).with_keys(wrap, None)
+        let own = crate::own_key(&options.log).unwrap();
+        self.stranger().with_keys(wrap, None).trusting(own)
+    }
+
+    /// Knows no key of any log.
+    fn stranger(&self) -> Store {
+        Store::new(self.objects())
     }
 
     async fn verify(&self) -> VerifyReport {
@@ -312,10 +318,17 @@ async fn what_cannot_be_erased_is_refused_and_left_alone() {
     assert!(rig.replay(id).await.unwrap().contains(SECRET));
     // What has ended can be erased by any Weir that has the key.
     erase(&second, id).await.unwrap();
-    assert!(matches!(
-        rig.replay(id).await,
-        Err(ReplayError::Erased { .. })
-    ));
+    assert!(
+        other
+            .replay(id)
+            .await
+            .is_err_and(|e| matches!(e, ReplayError::Erased { .. }))
+    );
+    // It is on the word of a log that the first one does not know.
+    let claimed = rig.replay(id).await.unwrap_err();
+    assert!(claimed.is_claimed(), "{claimed}");
+    let error = erase(&recorder, id).await.unwrap_err();
+    assert!(matches!(error, EraseError::Key { .. }), "{error}");
     recorder.shutdown(SHORT).await;
     second.shutdown(SHORT).await;
     let report = rig.verify().await;
@@ -548,6 +561,102 @@ async fn a_marker_that_no_leaf_confirms_is_found_and_destroys_nothing() {
         rig.replay(two).await,
         Err(ReplayError::Erased { .. })
     ));
+}
+
+/// Who can write to the store makes a log of their own, whole and signed, that says what they like.
+async fn forged(rig: &Rig, session: Uuid, origin: &str) -> ErasedDoc {
+    let log = Uuid::now_v7();
+    let time = "2026-11-27T00:00:00.000000Z".to_owned();
+    let leaf = serde_json::json!({
+        "v": 1, "time": time, "type": "erasure", "erased": session,
+    });
+    let entry = serde_json::to_vec(&leaf).unwrap();
+    let mut bundle = Vec::new();
+    tlog::push_entry(&mut bundle, &entry).unwrap();
+    let mut tree = tlog::Tree::new();
+    tree.append(tlog::leaf_hash(&entry), &mut |_, _| {});
+    let origin = format!("{origin}/{log}");
+    let signer = tlog::Ed25519Signer::from_seed(&origin, &[7; 32]).unwrap();
+    let checkpoint = tlog::Checkpoint {
+        origin,
+        size: 1,
+        root: tree.root(),
+        extensions: Vec::new(),
+    };
+    let note = tlog::sign_checkpoint(&checkpoint, &signer).unwrap();
+    let entries = tlog::Tile {
+        kind: tlog::Kind::Entries,
+        index: 0,
+        width: 1,
+    };
+    let mut stored = vec![
+        ("checkpoint".to_owned(), note.into_bytes()),
+        (
+            "vkey".to_owned(),
+            format!("{}\n", signer.vkey()).into_bytes(),
+        ),
+        (entries.path(), bundle),
+    ];
+    stored.extend(tree.partial().map(|(tile, bytes)| (tile.path(), bytes)));
+    let objects = rig.objects();
+    for (path, bytes) in stored {
+        let key = crate::log::names::object(log, &path);
+        objects.put_latest(&key, bytes.into()).await.unwrap();
+    }
+    let doc = ErasedDoc {
+        format: "weir.erased.v1".into(),
+        session: session.to_string(),
+        time,
+        who: None,
+        log: Some(log),
+        leaf: Some(0),
+    };
+    let json = serde_json::to_vec(&doc).unwrap();
+    objects
+        .put_latest(&erased_name(session), json.into())
+        .await
+        .unwrap();
+    doc
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_log_makes_no_erasure_of_a_lost_key() {
+    let rig = Rig::new();
+    let recorder = rig.open().await;
+    let one = secret_session(&recorder).await;
+    assert!(recorder.flush(SHORT).await);
+    let own = rig.options().log.name;
+    recorder.shutdown(SHORT).await;
+    // Only in the store: the spool has no copy of it any more.
+    let recorder = rig.open().await;
+    rig.objects().remove(&object_name(one)).await.unwrap();
+    for origin in ["weir.forger", &own] {
+        let doc = forged(&rig, one, origin).await;
+        // The forgery is good, but for the key: whoever trusts that one believes it.
+        let name = format!("{origin}/{}", doc.log.unwrap());
+        let signer = tlog::Ed25519Signer::from_seed(origin, &[7; 32]).unwrap();
+        let forger: crate::TrustedKey = signer.vkey().parse().unwrap();
+        let (options, mut out) = (ReplayOptions::default(), Vec::new());
+        let fooled = rig.stranger().trusting([forger]);
+        let error = crate::replay(&fooled, one, &options, &mut out)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ReplayError::Erased { .. }),
+            "{name}: {error}"
+        );
+        for reader in [rig.reader(), rig.stranger()] {
+            let error = crate::replay(&reader, one, &options, &mut out)
+                .await
+                .unwrap_err();
+            assert!(error.is_claimed(), "{name}: {error}");
+            assert!(error.to_string().contains("not checked"), "{error}");
+        }
+        let error = erase(&recorder, one).await.unwrap_err();
+        assert!(matches!(error, EraseError::Key { .. }), "{name}: {error}");
+        assert!(error.to_string().contains("weir verify"), "{error}");
+    }
+    recorder.shutdown(SHORT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,8 +57,8 @@ fn refused(error: EraseError) -> ApiError {
         | EraseError::Locked { .. }
         | EraseError::PutAside { .. }
         | EraseError::Busy(_) => ApiError::conflict(text),
+        EraseError::GoesOn { .. } => ApiError::unavailable(text).goes_on(),
         EraseError::TooMany
-        | EraseError::GoesOn { .. }
         | EraseError::Store(_)
         | EraseError::Read(_)
         | EraseError::Spool(_)

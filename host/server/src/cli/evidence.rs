@@ -61,7 +61,11 @@ impl Place {
         let known = known.filter(|dir| dir.exists());
         let spool = spool.map(Path::to_path_buf).or(known);
         let store = Store::open_both(&store, vault.as_ref()).context("the store of recordings")?;
-        Ok((store.with_keys(wrap, spool), config))
+        let own = match &config {
+            Some(config) => recorder::own_key(&log_options(&config.recording))?,
+            None => None,
+        };
+        Ok((store.with_keys(wrap, spool).trusting(own), config))
     }
 }
 

@@ -307,7 +307,7 @@ async fn the_configurations_bundle_is_followed_until_people_decide() {
     assert!(matches!(error, ControlError::Record(_)), "{error}");
 }
 
-async fn open(rig: &Rig, info: Arc<SessionInfo>) -> Session {
+pub(super) async fn open(rig: &Rig, info: Arc<SessionInfo>) -> Session {
     let connect = Access {
         action: Action::PostgresConnect,
         resource: Resource::PgDatabase {
@@ -385,7 +385,7 @@ async fn sessions_are_seen_and_killed() {
 }
 
 /// The session's summary, once its end is written down.
-async fn written(rig: &Rig, id: &str) -> Value {
+pub(super) async fn written(rig: &Rig, id: &str) -> Value {
     for _ in 0..200 {
         let answer = rig
             .call("bob", &format!("GET /v1/sessions/{id}"), Value::Null)

@@ -5,7 +5,8 @@ use pipeline::{Action, Actor, PrincipalKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::testing::Rig;
+use super::acts::{open, written};
+use crate::testing::{Rig, STUCK, session_info};
 
 const CALL: &str = "POST /v1/erasures";
 
@@ -65,4 +66,52 @@ async fn who_may_not_erase_erases_nothing() {
     rig.policy(|_| true);
     let answer = rig.call("dave", CALL, body(id)).await;
     assert_eq!(answer.status, StatusCode::OK, "it was not erased before");
+}
+
+#[tokio::test]
+async fn nobody_erases_what_is_their_own() {
+    let rig = Rig::new().await;
+    let agent = Actor::new(PrincipalKind::Agent, "robot", &[]);
+    let alice = Actor::new(PrincipalKind::User, "alice", &[]);
+    rig.add("robot-for-alice", agent, vec![alice]);
+    for token in ["alice", "robot-for-alice"] {
+        let info = session_info(rig.principal(token));
+        let id = info.id.to_string();
+        let session = open(&rig, info).await;
+        // Both while it is live and when it is only remembered.
+        let answer = rig.call("alice", CALL, body(&id)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{token}: {answer:?}");
+        session
+            .close(pipeline::EndReason::ClientClosed)
+            .await
+            .unwrap();
+        written(&rig, &id).await;
+        let answer = rig.call("alice", CALL, body(&id)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{token}: {answer:?}");
+        let said = answer.error().message;
+        assert!(said.contains("somebody else must ask"), "{said}");
+        assert!(rig.events().last().unwrap().result.is_err(), "{token}");
+        let answer = rig.call("dave", CALL, body(&id)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{token}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_that_goes_on_was_not_refused() {
+    let rig = Rig::new().await;
+    let id = Uuid::now_v7();
+    let answer = rig
+        .call(
+            "dave",
+            CALL,
+            json!({"session": id.to_string(), "reason": STUCK}),
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let events = rig.events();
+    let of_it = events.iter().filter(|e| e.action == "record:erase");
+    let of_it: Vec<_> = of_it.collect();
+    assert_eq!(of_it.len(), 2, "{events:?}");
+    assert!(of_it.iter().all(|e| e.result == Ok(())), "{events:?}");
+    assert!(of_it[1].detail.contains("goes on"), "{:?}", of_it[1]);
 }
