@@ -194,8 +194,8 @@ impl Cancellable {
         drop(self.turn.lock().await);
     }
 
-    /// Ends when the server has sent its signal.
-    async fn cancel_on_server(&self, limits: &Limits) -> Result<(), UpstreamError> {
+    /// Whatever runs there. Ends when the server has sent its signal.
+    pub async fn cancel_on_server(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let Some(cancel) = &self.upstream else {
             tracing::info!(target = %self.target.info.name, "the server gave no cancel key: nothing was cancelled");
             return Ok(());

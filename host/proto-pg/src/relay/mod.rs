@@ -329,7 +329,7 @@ async fn close(link: Arc<Link>, mut writer: ClientWriter, reason: EndReason) {
     link.cancellable.rest();
     let stop = async {
         if busy && reason != EndReason::UpstreamClosed {
-            let cancelled = link.cancellable.cancel(&link.limits).await;
+            let cancelled = link.cancellable.cancel_on_server(&link.limits).await;
             if let Err(error) = cancelled {
                 tracing::warn!(%target, %error, "what still runs on the target could not be cancelled");
             }
