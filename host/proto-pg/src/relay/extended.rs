@@ -454,7 +454,7 @@ impl FromClient {
         {
             let mut flow = self.link.flow.lock();
             if describes {
-                flow.sent_describe(Described::Portal(portal), true);
+                flow.sent_describe(Described::Portal(portal), true, false);
             }
             flow.sent_execute(run, &forgets);
         }

@@ -198,12 +198,13 @@ impl FromClient {
         // It may return other columns now, and its parameters be of other types.
         *prepared.columns.lock() = Columns::Unknown;
         *prepared.parameters.lock() = None;
-        let hides = self.hides(judged);
+        let parses_code = judged.analysis.parses_code();
+        let hides = parses_code && self.hides(judged);
         let mut flow = self.link.flow.lock();
-        if judged.analysis.parses_code() {
-            flow.reads_again(judged, hides);
+        if parses_code {
+            flow.reads_again(judged);
         }
-        flow.sent_again(prepared.clone());
+        flow.sent_again(prepared.clone(), hides);
         Ok(())
     }
 

@@ -171,13 +171,15 @@ impl FromClient {
             Ok(name) => object.named(name),
             Err(refused) => return self.refuse_bind(refused),
         };
+        let mut hides = false;
         let (kind, name, what) = match object {
             Object::Statement(name) => {
                 let found = self.statement(name).await?;
-                if let Some(prepared) = &found
-                    && let Err(refused) = self.described_again(prepared).await?
-                {
-                    return self.refuse_bind(refused);
+                if let Some(prepared) = &found {
+                    hides = match self.described_again(prepared).await? {
+                        Ok(hides) => hides,
+                        Err(refused) => return self.refuse_bind(refused),
+                    };
                 }
                 let what = match found {
                     // Not to be remembered if it could be another's.
@@ -200,20 +202,21 @@ impl FromClient {
         }
         if !self.skipping() {
             self.sender.describe(kind, name);
-            self.link.flow.lock().sent_describe(what, false);
+            self.link.flow.lock().sent_describe(what, false, hides);
         }
         Ok(())
     }
 
     /// The server may read the text again to describe it. What that runs was decided on when it was
-    /// parsed; it counts again, and has to be permitted still.
+    /// parsed; it counts again, and has to be permitted still. True: it can reach columns that are hidden
+    /// from the client.
     async fn described_again(
         &mut self,
         prepared: &Arc<Prepared>,
-    ) -> Result<Result<(), Refused>, End> {
+    ) -> Result<Result<bool, Refused>, End> {
         let parses_code = prepared.judged.lock().analysis.parses_code();
         if !parses_code {
-            return Ok(Ok(()));
+            return Ok(Ok(false));
         }
         let judged = match self.current(prepared).await? {
             Ok(judged) => judged,
@@ -221,7 +224,7 @@ impl FromClient {
         };
         self.judge.planned(&judged.analysis);
         let hides = self.hides(&judged);
-        self.link.flow.lock().reads_again(&judged, hides);
-        Ok(Ok(()))
+        self.link.flow.lock().reads_again(&judged);
+        Ok(Ok(hides))
     }
 }

@@ -81,6 +81,7 @@ pub(super) enum Expect {
     Again {
         prepared: Arc<Prepared>,
         closed: bool,
+        hides: bool,
     },
     Bind {
         changes: Changes,
@@ -96,6 +97,8 @@ pub(super) enum Expect {
         parameters: bool,
         /// We asked, not the client.
         own: bool,
+        /// The server may read the text again, which can show values that are hidden from the client.
+        hides: bool,
     },
     Execute(Box<Run>, Changes),
     Close(Changes),
@@ -172,8 +175,9 @@ pub(crate) struct Flow {
     unsynced: bool,
     next_id: u64,
     pub(super) copy_in: CopyIn,
-    /// Masked columns are in play since the transaction began: whatever fails in it later, deferred
-    /// constraints above all, can name their values.
+    /// Masked columns were in play in what the server has answered since the transaction began: whatever
+    /// fails in it later, deferred constraints above all, can name their values. What is on its way and
+    /// not begun says nothing yet, so how fast it was sent changes no answer.
     pub(super) tainted: bool,
     /// Counts code that is not PostgreSQL's own: it can have closed any portal and opened another one
     /// under its name.
@@ -281,6 +285,13 @@ impl Flow {
         self.queue.push_back(reply);
     }
 
+    /// The head is answered: it counts for what comes after it in its transaction.
+    pub(super) fn pop(&mut self) -> Option<Expect> {
+        let head = self.queue.pop_front()?;
+        self.tainted |= head.hides();
+        Some(head)
+    }
+
     /// True once after every committed change of the catalogue.
     pub fn take_catalog_changed(&mut self) -> bool {
         std::mem::take(&mut self.catalog_changed)
@@ -316,7 +327,6 @@ impl Flow {
         self.portals.propose(Bytes::new(), id, self.batch, None);
         changes.statements.push(Bytes::new());
         changes.portals.push(Bytes::new());
-        self.tainted |= run.is_masked();
         if let Some(judged) = &run.judged {
             self.runs(judged, None);
         }
@@ -325,7 +335,6 @@ impl Flow {
 
     pub fn sent_call(&mut self, run: Run) {
         self.latest = run.seq().unwrap_or(self.latest);
-        self.tainted |= run.is_masked();
         if let Some(judged) = &run.judged {
             self.runs(judged, None);
         }
@@ -344,7 +353,6 @@ impl Flow {
     ) {
         let id = self.id();
         self.unsynced = true;
-        self.tainted |= hides;
         if receipt.is_some() {
             self.runs(&prepared.judged.lock(), None);
         }
@@ -371,17 +379,17 @@ impl Flow {
     }
 
     /// A text that runs code when it is parsed is parsed again.
-    pub fn reads_again(&mut self, judged: &Judged, hides: bool) {
-        self.tainted |= hides;
+    pub fn reads_again(&mut self, judged: &Judged) {
         self.runs(judged, None);
     }
 
-    pub fn sent_again(&mut self, prepared: Arc<Prepared>) {
+    pub fn sent_again(&mut self, prepared: Arc<Prepared>, hides: bool) {
         self.unsynced = true;
         prepared.foreign.store(self.foreign, Ordering::SeqCst);
         self.expect(Expect::Again {
             prepared,
             closed: false,
+            hides,
         });
     }
 
@@ -409,7 +417,6 @@ impl Flow {
     pub fn sent_bind(&mut self, name: Bytes, portal: Arc<Portal>, hides: bool) {
         let id = self.id();
         self.unsynced = true;
-        self.tainted |= hides;
         self.runs(&portal.judged, Some(&portal));
         let granted = portal.granted.lock().is_some().then(|| portal.clone());
         self.portals
@@ -444,12 +451,14 @@ impl Flow {
         });
     }
 
-    pub fn sent_describe(&mut self, what: Described, own: bool) {
+    /// `hides`: reading the text again for it can reach columns that are hidden from the client.
+    pub fn sent_describe(&mut self, what: Described, own: bool, hides: bool) {
         self.unsynced = true;
         self.expect(Expect::Describe {
             what,
             parameters: false,
             own,
+            hides,
         });
     }
 
@@ -457,7 +466,6 @@ impl Flow {
         self.latest = run.seq().unwrap_or(self.latest);
         self.unsynced = true;
         let changes = self.forget(forgets);
-        self.tainted |= run.is_masked();
         if let Some(judged) = &run.judged {
             self.runs(judged, run.portal.as_ref());
         }
@@ -517,7 +525,7 @@ impl Flow {
         if !matches!(self.queue.front(), Some(Expect::Local(_))) {
             return None;
         }
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Local(answer)) => Some(answer),
             _ => None,
         }
@@ -557,6 +565,18 @@ impl Flow {
 }
 
 impl Expect {
+    /// Can what the server says of it show values that are hidden from the client?
+    pub(super) fn hides(&self) -> bool {
+        match self {
+            Self::Query(run, _) | Self::Execute(run, _) => run.is_masked(),
+            Self::Parse { hides, .. }
+            | Self::Again { hides, .. }
+            | Self::Bind { hides, .. }
+            | Self::Describe { hides, .. } => *hides,
+            Self::Close(_) | Self::Sync | Self::Own(_) | Self::Local(_) => false,
+        }
+    }
+
     /// The session ends, and this was not answered to its end.
     pub(super) fn abandoned(self) -> Option<Done> {
         match self {

@@ -89,47 +89,35 @@ impl Flow {
     /// Code on the server can set a free text to a value that it may not return.
     fn parameter(&self, body: &[u8]) -> Result<Effect, Violation> {
         let (name, _) = backend::parameter(body)?;
-        Ok(if self.tainted && FREE_TEXT.contains(&name) {
+        Ok(if self.may_tell() && FREE_TEXT.contains(&name) {
             Effect::Swallow
         } else {
             Effect::Pass(None)
         })
     }
 
-    fn notice(&mut self) -> Effect {
-        let (seq, manner) = match self.queue.front() {
+    fn notice(&self) -> Effect {
+        let seq = match self.queue.front() {
             Some(Expect::Own(_)) => return Effect::Swallow,
             // What comes before a refused statement fails is not about it.
-            Some(Expect::Query(run, _) | Expect::Execute(run, _)) if run.refused.is_some() => {
-                (run.seq(), self.between())
-            }
-            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
-            Some(Expect::Bind { hides, .. } | Expect::Parse { hides, .. }) => {
-                (None, self.redact(*hides))
-            }
-            _ => (None, self.between()),
+            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => run.seq(),
+            _ => None,
         };
+        let manner = self.manner();
         Effect::Report { seq, manner }
     }
 
-    fn redact(&self, hides: bool) -> Manner {
-        if hides || self.tainted {
-            Manner::Redacted
-        } else {
-            Manner::AsIs
-        }
+    /// Can a text of the server show values that are hidden from the client? It is about the head, or
+    /// about what came before it: deferred work of the transaction speaks of what earlier ones touched.
+    fn may_tell(&self) -> bool {
+        self.tainted || self.queue.front().is_some_and(Expect::hides)
     }
 
-    fn during(&self, run: &Run) -> Manner {
-        match &run.refused {
-            Some(refused) => Manner::Instead(refused.clone()),
-            None => self.redact(run.is_masked()),
+    fn manner(&self) -> Manner {
+        match self.may_tell() {
+            true => Manner::Redacted,
+            false => Manner::AsIs,
         }
-    }
-
-    /// Outside of a run: deferred work of the transaction may speak of what earlier ones touched.
-    fn between(&self) -> Manner {
-        self.redact(false)
     }
 
     fn error(&mut self, body: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
@@ -141,7 +129,7 @@ impl Flow {
             return Ok(match self.notice() {
                 Effect::Swallow => Effect::Report {
                     seq: None,
-                    manner: self.between(),
+                    manner: self.manner(),
                 },
                 effect => effect,
             });
@@ -164,7 +152,7 @@ impl Flow {
                 self.batch_failed(None, &sqlstate);
                 Ok(Effect::Late {
                     seq: self.latest,
-                    manner: self.between(),
+                    manner: self.manner(),
                 })
             }
             Some(_) => {
@@ -176,32 +164,24 @@ impl Flow {
         }
     }
 
-    /// How the client is told that the head failed.
+    /// How the client is told that the head failed. Planning runs immutable and stable functions;
+    /// parsing, what reads constants.
     fn report_on_head(&self) -> Effect {
-        let (seq, manner) = match self.queue.front() {
-            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), self.during(run)),
-            Some(
-                Expect::Parse {
-                    refused: Some(refused),
-                    ..
-                }
-                | Expect::Bind {
-                    refused: Some(refused),
-                    ..
-                },
-            ) => (None, Manner::Instead(refused.clone())),
-            // Planning runs immutable and stable functions; parsing, what reads constants.
-            Some(Expect::Bind { hides, .. } | Expect::Parse { hides, .. }) => {
-                (None, self.redact(*hides))
-            }
-            _ => (None, self.between()),
+        let (seq, refused) = match self.queue.front() {
+            Some(Expect::Query(run, _) | Expect::Execute(run, _)) => (run.seq(), &run.refused),
+            Some(Expect::Parse { refused, .. } | Expect::Bind { refused, .. }) => (None, refused),
+            _ => (None, &None),
+        };
+        let manner = match refused {
+            Some(refused) => Manner::Instead(refused.clone()),
+            None => self.manner(),
         };
         Effect::Report { seq, manner }
     }
 
     /// The head, an extended message, failed.
     fn fail_head(&mut self, sqlstate: &str, done: &mut Vec<Done>) {
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Execute(mut run, changes)) => {
                 self.settle(changes, false, true);
                 run.failed = Some(sqlstate.to_owned());
@@ -231,7 +211,7 @@ impl Flow {
         self.batch_failed(None, sqlstate);
     }
 
-    /// The server ignores what was sent up to the next Sync.
+    /// The server ignores what was sent up to the next Sync: it shows nothing.
     fn skip_to_sync(&mut self, sqlstate: &str, done: &mut Vec<Done>) {
         let skipped = format!("skipped after {sqlstate}");
         loop {
@@ -286,7 +266,7 @@ impl Flow {
     }
 
     fn finish_own(&mut self) {
-        if let Some(Expect::Own(own)) = self.queue.pop_front()
+        if let Some(Expect::Own(own)) = self.pop()
             && let Some(answer) = own.answer
         {
             answer.send(own.collector.finish()).ok();
@@ -294,7 +274,7 @@ impl Flow {
     }
 
     fn parse_complete(&mut self, done: &mut Vec<Done>) -> Result<Effect, Violation> {
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Parse {
                 changes,
                 refused: None,
@@ -313,7 +293,7 @@ impl Flow {
     }
 
     fn bind_complete(&mut self, done: &mut Vec<Done>) -> Result<Effect, Violation> {
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Bind {
                 changes,
                 refused: None,
@@ -338,7 +318,7 @@ impl Flow {
             *closed = true;
             return Ok(Effect::Swallow);
         }
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Close(changes)) => {
                 self.settle(changes, true, true);
                 Ok(Effect::Pass(None))
@@ -393,7 +373,8 @@ impl Flow {
             what,
             parameters,
             own,
-        }) = self.queue.pop_front()
+            ..
+        }) = self.pop()
         else {
             return Err(unexpected(b'T', "a Describe"));
         };
@@ -485,7 +466,7 @@ impl Flow {
     }
 
     fn finish_execute(&mut self, done: &mut Vec<Done>) {
-        if let Some(Expect::Execute(run, changes)) = self.queue.pop_front() {
+        if let Some(Expect::Execute(run, changes)) = self.pop() {
             self.ddl |= run.changes_catalog();
             // What the text did to names happened, but what they are now is not known here.
             self.settle(changes, false, true);
@@ -547,7 +528,7 @@ impl Flow {
     fn ready(&mut self, body: &[u8], done: &mut Vec<Done>) -> Result<Effect, Violation> {
         let status = backend::ready(body)?;
         self.copy_in = CopyIn::None;
-        match self.queue.pop_front() {
+        match self.pop() {
             Some(Expect::Query(run, changes)) => {
                 if run.refused.is_some() && run.failed.is_none() {
                     return Err(Violation::RanRefused);
@@ -566,12 +547,7 @@ impl Flow {
             self.portals.clear_settled();
             self.never_run(done, |_| true);
             self.catalog_changed |= std::mem::take(&mut self.ddl);
-            // What is under way already counts for the next transaction.
-            self.tainted = self.queue.iter().any(|e| match e {
-                Expect::Query(run, _) | Expect::Execute(run, _) => run.is_masked(),
-                Expect::Bind { hides, .. } | Expect::Parse { hides, .. } => *hides,
-                _ => false,
-            });
+            self.tainted = false;
         }
         Ok(Effect::Pass(None))
     }

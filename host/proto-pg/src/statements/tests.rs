@@ -115,7 +115,7 @@ fn what_was_refused_must_fail() {
 fn an_error_skips_to_sync() {
     let mut flow = Flow::new();
     flow.sent_refused_parse(Bytes::new(), refused());
-    flow.sent_describe(Described::Unknown, false);
+    flow.sent_describe(Described::Unknown, false, false);
     flow.sent_close(None, Some(Bytes::from_static(b"p")));
     assert!(flow.is_open_batch());
     assert!(replies(&mut flow, &[ERROR]).is_ok());
@@ -127,18 +127,101 @@ fn an_error_skips_to_sync() {
 
     // A Sync that is already on its way ends the skipping.
     flow.sent_refused_bind(refused());
-    flow.sent_describe(Described::Unknown, false);
+    flow.sent_describe(Described::Unknown, false, false);
     flow.sent_sync();
-    flow.sent_describe(Described::Unknown, false);
+    flow.sent_describe(Described::Unknown, false, false);
     assert!(replies(&mut flow, &[ERROR]).is_ok());
     assert!(!flow.is_skipping());
     assert!(replies(&mut flow, &[IDLE, (b'n', b"")]).is_ok());
 }
 
+fn manner(flow: &mut Flow, message: (u8, &[u8])) -> Manner {
+    match flow.reply(&frame(message.0, message.1), &mut Vec::new()) {
+        Ok(Effect::Report { manner, .. } | Effect::Late { manner, .. }) => manner,
+        _ => panic!("a report is expected"),
+    }
+}
+
+/// A client that sends much at once, on a slow server or to a quick one, is told the same.
+#[test]
+fn what_is_sent_later_changes_no_earlier_report() {
+    let hiding = |flow: &mut Flow| flow.sent_describe(Described::Unknown, false, true);
+    let plain = |flow: &mut Flow| flow.sent_describe(Described::Unknown, false, false);
+    for early in [true, false] {
+        let mut flow = Flow::new();
+        plain(&mut flow);
+        if early {
+            hiding(&mut flow);
+            flow.sent_sync();
+        }
+        assert_eq!(
+            manner(&mut flow, ERROR),
+            Manner::AsIs,
+            "sent early: {early}"
+        );
+        if !early {
+            flow.sent_sync();
+        }
+        // The server never came to it.
+        let failed = (b'Z', &b"E"[..]);
+        assert!(replies(&mut flow, &[failed]).is_ok());
+        plain(&mut flow);
+        assert_eq!(
+            manner(&mut flow, ERROR),
+            Manner::AsIs,
+            "sent early: {early}"
+        );
+    }
+}
+
+/// What was answered counts until its transaction ends, and what is under way for itself.
+#[test]
+fn what_hides_counts_from_its_turn_to_the_end_of_its_transaction() {
+    let hiding = |flow: &mut Flow| flow.sent_describe(Described::Unknown, false, true);
+    let plain = |flow: &mut Flow| flow.sent_describe(Described::Unknown, false, false);
+    const NOTICE: (u8, &[u8]) = (b'N', b"SNOTICE\0C00000\0Mx\0\0");
+    const OPTION: (u8, &[u8]) = (b'S', b"application_name\0x\0");
+    let shows = |flow: &mut Flow| {
+        let effect = flow.reply(&frame(OPTION.0, OPTION.1), &mut Vec::new());
+        matches!(effect, Ok(Effect::Pass(None)))
+    };
+    let mut flow = Flow::new();
+    plain(&mut flow);
+    hiding(&mut flow);
+    plain(&mut flow);
+    assert_eq!(manner(&mut flow, NOTICE), Manner::AsIs);
+    assert!(shows(&mut flow));
+    assert!(replies(&mut flow, &[(b'n', b"")]).is_ok());
+    assert_eq!(manner(&mut flow, NOTICE), Manner::Redacted);
+    assert!(!shows(&mut flow));
+    assert!(replies(&mut flow, &[(b'n', b"")]).is_ok());
+    assert_eq!(manner(&mut flow, NOTICE), Manner::Redacted);
+    flow.sent_sync();
+    assert!(replies(&mut flow, &[(b'n', b"")]).is_ok());
+    // A deferred constraint.
+    assert_eq!(manner(&mut flow, ERROR), Manner::Redacted);
+    assert!(replies(&mut flow, &[(b'Z', b"T")]).is_ok());
+    plain(&mut flow);
+    flow.sent_sync();
+    assert_eq!(manner(&mut flow, ERROR), Manner::Redacted);
+    assert!(replies(&mut flow, &[IDLE]).is_ok());
+    plain(&mut flow);
+    assert_eq!(manner(&mut flow, ERROR), Manner::AsIs);
+
+    // It failed itself, and what it touched may be spoken of until the transaction is over.
+    let mut flow = Flow::new();
+    hiding(&mut flow);
+    flow.sent_sync();
+    assert_eq!(manner(&mut flow, ERROR), Manner::Redacted);
+    assert_eq!(manner(&mut flow, NOTICE), Manner::Redacted);
+    assert!(replies(&mut flow, &[IDLE]).is_ok());
+    assert_eq!(manner(&mut flow, NOTICE), Manner::AsIs);
+}
+
 #[test]
 fn a_described_statement_has_parameters_first() {
     let mut flow = Flow::new();
-    flow.sent_describe(Described::Unknown, false);
+    flow.sent_describe(Described::Unknown, false, false);
     assert!(replies(&mut flow, &[(b't', b"\0\0"), (b't', b"\0\0")]).is_err());
 }
 
