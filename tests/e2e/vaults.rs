@@ -234,17 +234,26 @@ fn without_new_oids(body: &[u8], newest: u32) -> Vec<u8> {
     out
 }
 
+/// Nor the action's number: how many messages of a batch were decided on before its first error came
+/// back is a matter of time.
 fn without_session(body: &[u8]) -> Vec<u8> {
     const MARK: &[u8] = b"Weir session ";
+    const OF: &[u8] = b" of ";
     let mut out = body.to_vec();
     let Some(at) = out.windows(MARK.len()).position(|w| w == MARK) else {
         return out;
     };
-    let from = at + MARK.len();
-    let to = out[from..]
+    let session = at + MARK.len();
+    let rest = out[session..]
         .iter()
         .position(|b| !b.is_ascii_alphanumeric() && *b != b'-');
-    out.drain(from..to.map_or(body.len(), |n| from + n));
+    out.drain(session..rest.map_or(body.len(), |n| session + n));
+    if out[..at].ends_with(OF) {
+        let to = at - OF.len();
+        let digits = out[..to].iter().rev().take_while(|b| b.is_ascii_digit());
+        let from = to - digits.count();
+        out.drain(from..to);
+    }
     out
 }
 

@@ -22,7 +22,8 @@ pub const ROWS: &[Row] = &[
     row("A1", M, &["SELECT p.ssn, public.people.id FROM people AS p, public.people WHERE people.id = p.id"]),
     row("A1", M, &["SELECT {db}.public.people.ssn FROM {db}.public.people"]),
     row("A1", M, &["SELECT/**/ssn/* -- */FROM--\n people"]),
-    row("A1", super::defence::REDACTED, &["SELECT (((ssn))) AS \"a name of more than sixty-three bytes, so that the server cuts it off somewhere\" FROM people"]),
+    // The notice is withheld in a simple query, whose rows may speak too; Parse reads no rows.
+    row("A1", super::defence::REDACTED.or(M), &["SELECT (((ssn))) AS \"a name of more than sixty-three bytes, so that the server cuts it off somewhere\" FROM people"]),
     row("A1", MN, &["SELECT ssn, salary, pay, born, vip, doc, codes, home, blob, ref, score, seen, tail FROM people"]),
     row("A1", N, &["SELECT salary AS level, id FROM people"]),
     row("A1", N, &["SELECT born, seen FROM people"]),
@@ -276,7 +277,7 @@ pub const ROWS: &[Row] = &[
     row("A11", N.or(R), &["SELECT p.row_to_json FROM people p"]),
     row("A11", N.or(R), &["SELECT p.to_jsonb, (p).to_json FROM people p"]),
     row("A11", N.or(R), &["SELECT street(home), (p.home).zip FROM people p"]),
-    row("A11", N.or(R).or(super::defence::REDACTED), &["SELECT p.text FROM people p"]).inert("casts to text are not written so"),
+    row("A11", N.or(R).or(super::defence::REDACTED).or(super::defence::FAILED), &["SELECT p.text FROM people p"]).inert("casts to text are not written so"),
     row("A11", N.or(R), &["SELECT p.hash_record FROM people p"]),
 
     // A12: merged columns.

@@ -201,7 +201,11 @@ impl Flow {
         }));
         self.never_run(done, |_| true);
         let queue = std::mem::take(&mut self.queue);
-        done.extend(queue.into_iter().filter_map(super::flow::Expect::abandoned));
+        done.extend(
+            queue
+                .into_iter()
+                .filter_map(super::expect::Expect::abandoned),
+        );
         if let Some((seq, rows, bytes)) = self.batch_state.so_far {
             let ended = done.iter_mut().skip(from);
             for d in ended.filter(|d| d.receipt.seq() == seq) {

@@ -7,6 +7,7 @@
 
 mod budget;
 mod ends;
+mod expect;
 mod flow;
 mod names;
 mod replies;
@@ -30,7 +31,8 @@ use crate::wire::frontend::{Bind, format_of};
 
 pub(crate) use budget::{Budget, Charge};
 pub(crate) use ends::Done;
-pub(crate) use flow::{CopyIn, Described, Effect, Flow, Forgets, Manner, Violation};
+pub(crate) use expect::Described;
+pub(crate) use flow::{CopyIn, Effect, Flow, Forgets, Manner, Violation};
 pub(crate) use names::{Lookup, cut_name, fit_name};
 pub(crate) use run::Run;
 pub(crate) use value::binary;

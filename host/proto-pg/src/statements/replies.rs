@@ -7,9 +7,8 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use super::ends::{Done, unbound, unparsed};
-use super::flow::{
-    Changes, CopyIn, Described, Effect, Expect, Flow, Manner, NEVER, OnFailure, Violation,
-};
+use super::expect::{Changes, Described, Expect, OnFailure};
+use super::flow::{CopyIn, Effect, Flow, Manner, NEVER, Violation};
 use super::names::Settled;
 use super::{Columns, Run};
 use crate::analysis::Over;
