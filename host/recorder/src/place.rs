@@ -116,7 +116,12 @@ impl Place {
             return Ok(None);
         };
         let (status, headers) = lock::ask(&s3.0, &s3.1, &self.path(key)).await?;
-        Ok(lock::held(&headers, SystemTime::now()).filter(|_| status == 200))
+        Ok(match status {
+            200 => lock::held(&headers, SystemTime::now()),
+            // Who may not list hears this also of what is not there; nobody can tell.
+            401 | 403 => Some(Hold::Untold(status)),
+            _ => None,
+        })
     }
 
     /// Is anything there?
