@@ -37,7 +37,10 @@ impl Drop for Turn<'_> {
         let mut busy = self.files.busy.lock();
         drop(std::mem::take(&mut self.lock));
         // Nobody else has it, and nobody gets it meanwhile.
-        if busy.get(&self.stream).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if busy
+            .get(&self.stream)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             busy.remove(&self.stream);
         }
     }

@@ -61,7 +61,11 @@ impl Inner {
         self.is_not_own(ask, &known).await?;
         self.content(session, &known, &mut checked).await?;
         if let Whose::Other { origin, signed } = &known.whose {
-            let by = if *signed { "" } else { ", which no key that is known here has signed" };
+            let by = if *signed {
+                ""
+            } else {
+                ", which no key that is known here has signed"
+            };
             checked.remains.push(format!(
                 "what another Weir has of it, or this one under an earlier spool: it was recorded in log \
                  {origin}{by}, whose spool, state and index are not in reach from here; have it erased there, too"

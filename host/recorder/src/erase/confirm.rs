@@ -73,11 +73,7 @@ pub async fn confirmed(
 }
 
 /// A checkpoint of the log, and whether a trusted key has signed it.
-pub(super) fn open(
-    note: &[u8],
-    log: Uuid,
-    trusted: &[TrustedKey],
-) -> Option<(Checkpoint, bool)> {
+pub(super) fn open(note: &[u8], log: Uuid, trusted: &[TrustedKey]) -> Option<(Checkpoint, bool)> {
     let of = log.as_hyphenated().to_string();
     let opened = trusted.iter().find_map(|key| {
         let verifier = key.verifier(&of).ok()?;

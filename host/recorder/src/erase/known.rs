@@ -269,9 +269,7 @@ async fn read(
             Err(error) => return Err(error),
         };
         for entry in &bundle {
-            let names = entry
-                .windows(needle.len())
-                .any(|w| w == needle.as_bytes());
+            let names = entry.windows(needle.len()).any(|w| w == needle.as_bytes());
             if names {
                 found.see(session, entry);
                 if let Whose::Other { origin, .. } = &mut found.whose

@@ -134,9 +134,13 @@ pub enum EraseError {
          and its leaves do not tell. Ask the Weir that has recorded it"
     )]
     OwnerUnknown(Uuid),
-    #[error("{AT_ONCE} sessions are being erased at this moment; ask again when one of them is done")]
+    #[error(
+        "{AT_ONCE} sessions are being erased at this moment; ask again when one of them is done"
+    )]
     Crowded,
-    #[error("the logs could not be searched for the session within {0:?}; try again when the store is faster")]
+    #[error(
+        "the logs could not be searched for the session within {0:?}; try again when the store is faster"
+    )]
     Slow(Duration),
     #[error(transparent)]
     Log(#[from] LeavesError),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::{Actor, Direction, PrincipalKind};
 use pipeline::ports::Journal;
+use pipeline::{Actor, Direction, PrincipalKind};
 use uuid::Uuid;
 
 use super::store::{Mood, Moody, moody};
@@ -328,7 +328,10 @@ async fn what_cannot_be_erased_is_refused_and_left_alone() {
     };
     // What the other one has of it is not in reach, and its log is named.
     assert!(elsewhere.contains(recorder.log_origin()), "{elsewhere}");
-    assert!(elsewhere.contains("no key that is known here"), "{elsewhere}");
+    assert!(
+        elsewhere.contains("no key that is known here"),
+        "{elsewhere}"
+    );
     assert!(
         other
             .replay(id)

@@ -59,7 +59,10 @@ async fn planted_segments_stop_nothing_and_are_told() {
     plant(&rig, two, 0..40).await;
     let erased = erase(&recorder, two).await.unwrap();
     assert!(erased.remains.len() < 12, "{erased:?}");
-    assert!(erased.remains.last().unwrap().starts_with("32 more"), "{erased:?}");
+    assert!(
+        erased.remains.last().unwrap().starts_with("32 more"),
+        "{erased:?}"
+    );
     recorder.shutdown(SHORT).await;
 }
 
@@ -101,9 +104,17 @@ async fn a_key_that_is_put_back_is_destroyed_again() {
     let recorder = rig.open().await;
     let one = secret_session(&recorder).await;
     assert!(recorder.flush(SHORT).await);
-    let key = rig.objects().find(&object_name(one)).await.unwrap().unwrap();
+    let key = rig
+        .objects()
+        .find(&object_name(one))
+        .await
+        .unwrap()
+        .unwrap();
     erase(&recorder, one).await.unwrap();
-    rig.objects().put_latest(&object_name(one), key).await.unwrap();
+    rig.objects()
+        .put_latest(&object_name(one), key)
+        .await
+        .unwrap();
     assert!(rig.replay(one).await.unwrap().contains(SECRET));
     erase(&recorder, one).await.unwrap();
     let error = rig.replay(one).await.unwrap_err();
@@ -149,7 +160,8 @@ async fn what_was_put_aside_counts_whatever_its_time_is() {
     let aside = rig.spool().join("quarantine/000000000001.wal");
     std::fs::write(&aside, b"what a disk has left of it").unwrap();
     let file = std::fs::File::options().write(true).open(&aside).unwrap();
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
     let error = erase(&recorder, one).await.unwrap_err();
     assert!(matches!(error, EraseError::PutAside { .. }), "{error}");
     assert!(!rig.has_job());
@@ -188,14 +200,22 @@ async fn nobody_erases_their_own_whoever_remembers_it() {
         let error = recorder.erase(ask(session, "alice")).await.unwrap_err();
         assert!(matches!(error, EraseError::Own(_)), "{n}: {error}");
         // Also where only the leaf is left to tell.
-        let key = rig.objects().find(&object_name(session)).await.unwrap().unwrap();
+        let key = rig
+            .objects()
+            .find(&object_name(session))
+            .await
+            .unwrap()
+            .unwrap();
         rig.objects().remove(&object_name(session)).await.unwrap();
         let error = recorder.erase(ask(session, "alice")).await.unwrap_err();
         match n {
             2 => assert!(matches!(error, EraseError::OwnerUnknown(_)), "{error}"),
             _ => assert!(matches!(error, EraseError::Own(_)), "{n}: {error}"),
         }
-        rig.objects().put_latest(&object_name(session), key).await.unwrap();
+        rig.objects()
+            .put_latest(&object_name(session), key)
+            .await
+            .unwrap();
         assert!(!rig.has_job());
         recorder.erase(ask(session, "olga")).await.unwrap();
     }
