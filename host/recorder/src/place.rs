@@ -199,6 +199,7 @@ pub fn failed(action: &'static str, key: &str) -> impl FnOnce(Error) -> StoreErr
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::options::S3Credentials;
@@ -207,10 +208,11 @@ mod tests {
     async fn server(status: u16) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = [0; 8192];
-                stream.read(&mut request).await.ok();
+                // What is asked does not matter, nor whether all of it has come.
+                let _asked = stream.read(&mut request).await;
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 );
