@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::known::{Known, Whose};
+use super::known::{Known, Whose, began_ms};
 use super::{Erase, EraseError, Erasure, blocking, confirm};
 use crate::chain;
 use crate::crypt::container;
 use crate::crypt::files;
 use crate::crypt::key::object_name;
 use crate::crypt::read::{ErasedDoc, KeyLoss, erased};
-use crate::keys::SegmentKey;
+use crate::keys::{Day, SegmentKey};
 use crate::log::leaves::Leaves;
 use crate::log::sequence::MOST_ERASURES;
 use crate::objects::{Hold, StoreError};
@@ -30,6 +30,9 @@ const MOST_NAMED: usize = 8;
 /// The most of what a marker says that is told, and the longest of it.
 const MOST_TOLD: usize = 64;
 const LONGEST_TOLD: usize = 400;
+
+/// How the outcome begins of an erasure that leaves something.
+pub(super) const REMAINS: &str = "done, but there remains ";
 
 /// What is known of an erasure before it begins.
 #[derive(Debug, Default)]
@@ -119,18 +122,31 @@ impl Inner {
             return Ok(None);
         };
         let mut leaves = Leaves::new(Store::new(self.objects.clone()), &self.spool);
-        let own = self.own_logs(&mut leaves).await?;
+        let own = self.own_logs(&mut leaves, began_ms(log)).await?;
         if own.iter().all(|known| known.log != log) {
             return Ok(None);
         }
-        let cut = |text: &String| text.chars().take(LONGEST_TOLD).collect();
+        // The marker has all of it, and whoever can write to the store can take that away; the leaf has the
+        // beginning.
+        let cut = |text: &String| -> String {
+            let shown = text.chars().filter(|c| !c.is_control());
+            shown.take(LONGEST_TOLD).collect()
+        };
+        let mut remains: Vec<String> = doc.remains.iter().take(MOST_TOLD).map(cut).collect();
+        let outcome = self.outcome_of(&mut leaves, &own, session, (log, leaf));
+        if remains.is_empty()
+            && let Some(outcome) = outcome.await?
+            && let Some(what) = outcome.strip_prefix(REMAINS)
+        {
+            remains.push(what.to_owned());
+        }
         Ok(Some(Erasure {
             session,
             log,
             leaf,
             time: doc.time,
             who: doc.who,
-            remains: doc.remains.iter().take(MOST_TOLD).map(cut).collect(),
+            remains,
             notes: Vec::new(),
         }))
     }
@@ -180,6 +196,20 @@ impl Inner {
         if more > 0 {
             let text = format!("{more} more objects in the session's name that no log knows");
             checked.remains.push(text);
+        }
+        // Of other names, which anybody may have made up.
+        if let Some(day) = Day::of_v7(session) {
+            let prefix = SegmentKey::stream_prefix(false, day, session);
+            let listed = self.objects.list(&prefix).await?;
+            let others = listed
+                .iter()
+                .filter(|o| SegmentKey::parse(&o.key).is_none())
+                .count();
+            if others > 0 {
+                checked.remains.push(format!(
+                    "{others} objects below {prefix} that are no segments: look at them"
+                ));
+            }
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ use crate::store::Store;
 const MOST_LOGS: usize = 16_384;
 /// The most bundles of one log that are passed over because they are not as they were signed.
 const MOST_WRONG: usize = 16;
+/// The most bundles after an erasure's leaf in which its outcome is looked for.
+const MOST_AFTER: usize = 64;
 /// The longest that logs are read for one session.
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -102,12 +104,21 @@ impl Known {
 }
 
 impl Inner {
-    /// The logs of this spool, oldest first, each up to where the next one says that it ended.
-    pub(super) async fn own_logs(&self, leaves: &mut Leaves) -> Result<Vec<LogEnd>, LeavesError> {
+    /// The logs of this spool, oldest first, each up to where the next one says that it ended; back to the one
+    /// that had begun at that time.
+    pub(super) async fn own_logs(
+        &self,
+        leaves: &mut Leaves,
+        since_ms: u64,
+    ) -> Result<Vec<LogEnd>, LeavesError> {
         let mut next = leaves.durable(self.control).await?;
         let mut own: Vec<LogEnd> = Vec::new();
         while let Some(log) = next {
             if own.len() >= MOST_LOGS {
+                break;
+            }
+            if began_ms(log.log) <= since_ms {
+                own.push(log);
                 break;
             }
             next = match leaves.before(&log).await {
@@ -120,6 +131,34 @@ impl Inner {
         }
         own.reverse();
         Ok(own)
+    }
+
+    /// How the erasure that this leaf begins has ended, as the log says itself.
+    pub(super) async fn outcome_of(
+        &self,
+        leaves: &mut Leaves,
+        own: &[LogEnd],
+        session: Uuid,
+        (log, leaf): (Uuid, u64),
+    ) -> Result<Option<String>, LeavesError> {
+        let mut left = MOST_AFTER;
+        let logs = own.iter().skip_while(|known| known.log != log);
+        for known in logs {
+            let mut at = if known.log == log { leaf } else { 0 };
+            while at < known.size && left > 0 {
+                left -= 1;
+                let bundle = leaves.read(known, at).await?;
+                for entry in &bundle {
+                    let parsed = serde_json::from_slice::<Leaf<'_>>(entry);
+                    let ended = parsed.ok().filter(|leaf| leaf.erased == Some(session));
+                    if let Some(outcome) = ended.and_then(|leaf| leaf.outcome) {
+                        return Ok(Some(outcome.0.into_owned()));
+                    }
+                }
+                at += bundle.len() as u64;
+            }
+        }
+        Ok(None)
     }
 
     /// What is known of a session that has ended; an error if it has not, or nobody knows it.
@@ -146,9 +185,15 @@ impl Inner {
     async fn look(&self, session: Uuid) -> Result<Known, EraseError> {
         let look = async {
             let mut leaves = Leaves::new(Store::new(self.objects.clone()), &self.spool);
-            let own = self.own_logs(&mut leaves).await?;
             let mut found = Known::new(Whose::Own);
-            self.look_in(&mut leaves, &own, session, &mut found).await?;
+            let near = self.own_logs(&mut leaves, began_ms(session)).await?;
+            look_near(&mut leaves, &near, session, &mut found).await?;
+            if found.is_whole() {
+                return Ok(found);
+            }
+            // Then a clock has been changed, or it has no end, or it is another's.
+            let own = self.own_logs(&mut leaves, 0).await?;
+            look_everywhere(&mut leaves, &own, session, &mut found).await?;
             if found.is_anything() {
                 return Ok(found);
             }
@@ -162,38 +207,6 @@ impl Inner {
             Ok(found) => found,
             Err(_) => Err(EraseError::Slow(LOOK_WITHIN)),
         }
-    }
-
-    /// In logs in the order of their beginnings: from where the session began until it is whole. If nothing
-    /// is there, a clock has been changed, and it is looked for everywhere.
-    async fn look_in(
-        &self,
-        leaves: &mut Leaves,
-        logs: &[LogEnd],
-        session: Uuid,
-        found: &mut Known,
-    ) -> Result<(), LeavesError> {
-        let since = began_ms(session);
-        let first = logs.iter().rposition(|log| began_ms(log.log) <= since);
-        let (passed, after) = logs.split_at(first.unwrap_or(0));
-        let since = timestamp(since.saturating_mul(1_000_000));
-        for log in after {
-            let from = first_since(leaves, log, &since).await;
-            read(leaves, log, from, session, found).await?;
-            if found.is_whole() {
-                return Ok(());
-            }
-        }
-        if found.who.is_some() {
-            return Ok(());
-        }
-        for log in passed.iter().chain(after) {
-            read(leaves, log, 0, session, found).await?;
-            if found.is_whole() {
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 
     /// In what other logs the store has. One that nobody here knows the key of may be anybody's; who
@@ -234,13 +247,52 @@ impl Inner {
                 origin: String::new(),
                 signed: is_signed,
             });
-            self.look_in(leaves, &logs, session, &mut found).await?;
+            look_near(leaves, &logs, session, &mut found).await?;
+            if !found.is_anything() {
+                look_everywhere(leaves, &logs, session, &mut found).await?;
+            }
             if found.is_anything() {
                 return Ok(Some(found));
             }
         }
         Ok(None)
     }
+}
+
+/// In logs in the order of their beginnings, from when the session began on, until it is whole.
+async fn look_near(
+    leaves: &mut Leaves,
+    logs: &[LogEnd],
+    session: Uuid,
+    found: &mut Known,
+) -> Result<(), LeavesError> {
+    let since = began_ms(session);
+    let first = logs.iter().rposition(|log| began_ms(log.log) <= since);
+    let (_, after) = logs.split_at(first.unwrap_or(0));
+    let since = timestamp(since.saturating_mul(1_000_000));
+    for log in after {
+        let from = first_since(leaves, log, &since).await;
+        read(leaves, log, from, session, found).await?;
+        if found.is_whole() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn look_everywhere(
+    leaves: &mut Leaves,
+    logs: &[LogEnd],
+    session: Uuid,
+    found: &mut Known,
+) -> Result<(), LeavesError> {
+    for log in logs {
+        read(leaves, log, 0, session, found).await?;
+        if found.is_whole() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The leaves of a log from this one on, until the session is whole.
@@ -303,7 +355,7 @@ async fn first_since(leaves: &mut Leaves, log: &LogEnd, since: &str) -> u64 {
 }
 
 /// When it began, as its id says; of another kind of id, from the beginning of time.
-fn began_ms(id: Uuid) -> u64 {
+pub(super) fn began_ms(id: Uuid) -> u64 {
     match id.get_version_num() {
         7 => u64::try_from(id.as_u128() >> 80).unwrap_or(0),
         _ => 0,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use super::check::REMAINS;
 use super::{EraseError, Erasure, Forgetting, Job, blocking, confirm, job};
 use crate::commit::{Ask, Flush};
 use crate::convert;
@@ -195,7 +196,7 @@ impl Inner {
 fn outcome(job: &Job) -> String {
     let mut outcome = match job.remains.is_empty() {
         true => "done".to_owned(),
-        false => format!("done, but there remains {}", job.remains.join("; and ")),
+        false => format!("{REMAINS}{}", job.remains.join("; and ")),
     };
     for note in &job.notes {
         outcome.push_str("; ");

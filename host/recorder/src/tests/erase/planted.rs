@@ -39,8 +39,12 @@ async fn planted_segments_stop_nothing_and_are_told() {
     assert!(recorder.flush(SHORT).await);
     // In the place of the first, behind the last, and far behind it.
     let mut planted = plant(&rig, one, [0, 1, 2, 7]).await;
+    let beside = planted[0].replace(".rec", ".txt");
+    rig.objects().put_latest(&beside, "x".into()).await.unwrap();
     let erased = erase(&recorder, one).await.unwrap();
-    assert_eq!(erased.remains.len(), planted.len(), "{erased:?}");
+    assert_eq!(erased.remains.len(), planted.len() + 1, "{erased:?}");
+    let last = erased.remains.last().unwrap();
+    assert!(last.starts_with("1 objects below "), "{last}");
     planted.sort();
     for (told, planted) in erased.remains.iter().zip(&planted) {
         assert!(told.starts_with(planted.as_str()), "{told}");
@@ -48,6 +52,27 @@ async fn planted_segments_stop_nothing_and_are_told() {
     // Whoever asks again hears the same.
     match erase(&recorder, one).await {
         Err(EraseError::Already(told)) => assert_eq!(told.remains, erased.remains),
+        other => panic!("{other:?}"),
+    }
+    // Also if somebody takes that away from where it stands for people: then its beginning is in the leaf.
+    let bare = serde_json::json!({
+        "format": "weir.erased.v1", "session": one, "time": erased.time, "who": erased.who,
+        "log": erased.log, "leaf": erased.leaf,
+    });
+    let bare = serde_json::to_vec(&bare).unwrap();
+    let marker = erased_name(one);
+    rig.objects()
+        .put_latest(&marker, bare.into())
+        .await
+        .unwrap();
+    assert!(recorder.flush(SHORT).await);
+    match erase(&recorder, one).await {
+        Err(EraseError::Already(told)) => {
+            let [what] = &told.remains[..] else {
+                panic!("{told:?}")
+            };
+            assert!(what.starts_with(planted[0].as_str()), "{what}");
+        }
         other => panic!("{other:?}"),
     }
     // A session that nobody has recorded is none, whatever lies there.
