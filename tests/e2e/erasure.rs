@@ -1,9 +1,11 @@
 //! `weir erase`: what a session said is in no byte that Weir keeps, everything else verifies, and the evidence
 //! shows that it was erased.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::json;
 use weir_tests::proc::eventually;
 use weir_tests::weir::Weir;
 
@@ -17,8 +19,8 @@ const WHY: &str = "request 4711";
 /// Stands for what somebody wants to have forgotten.
 const SECRET: &str = "zebraQ7secret";
 
-/// A session that says it in every way: as a value, a comment, a name, a parameter, and in a statement that
-/// people were shown. Gives its id.
+/// A session that says it in every way: as a value, a comment, a name, a parameter, in a statement that people
+/// were shown, and in what they wrote about it. Gives its id.
 fn secret_session(shop: &Shop) -> String {
     let script = format!(
         "SELECT '{SECRET}' AS {SECRET} /* {SECRET} */;\n\
@@ -32,17 +34,47 @@ fn secret_session(shop: &Shop) -> String {
     let psql = shop.psql(ALICE).spawn(&script).unwrap();
     let hold = shop.weir.open_hold(&shop.token(BOB)).unwrap();
     let id = hold["id"].as_str().unwrap();
-    shop.weir
-        .approve(&shop.token(BOB), id)
-        .unwrap()
-        .ok()
-        .unwrap();
+    // Who decides writes about it, too.
+    let path = format!("/approvals/{id}/approve");
+    let reason = json!({"reason": format!("{SECRET} is harmless")});
+    let approved = shop.weir.api(&shop.token(BOB), "POST", &path, Some(reason));
+    approved.unwrap().ok().unwrap();
     let out = psql.wait(Duration::from_secs(40)).unwrap();
     assert!(out.stdout.contains("the end"), "{}", out.all());
     shop.weir.session_of(&shop.token(OLGA), ALICE.0).unwrap()
 }
 
-/// Files that hold it, plain or as zstd frames somewhere in them.
+/// What each zstd frame begins with.
+const FRAME: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// The most that is unpacked of one frame: no frame of Weir has more.
+const MAX_FRAME: u64 = 4 << 20;
+
+fn holds(bytes: &[u8], needle: &str) -> bool {
+    let mut windows = bytes.windows(needle.len());
+    windows.any(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
+}
+
+/// In one of the zstd frames that are somewhere in these bytes. What is not whole is unpacked as far as it
+/// goes.
+fn holds_packed(bytes: &[u8], needle: &str) -> bool {
+    let starts = bytes
+        .windows(FRAME.len())
+        .enumerate()
+        .filter(|(_, w)| *w == FRAME);
+    starts.map(|(at, _)| &bytes[at..]).any(|rest| {
+        let mut out = Vec::new();
+        if let Ok(frame) = zstd::stream::read::Decoder::with_buffer(rest) {
+            frame
+                .single_frame()
+                .take(MAX_FRAME)
+                .read_to_end(&mut out)
+                .ok();
+        }
+        holds(&out, needle)
+    })
+}
+
+/// Files that hold it, plain or in zstd frames somewhere in them.
 fn files_with(dir: &Path, needle: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];
@@ -52,15 +84,34 @@ fn files_with(dir: &Path, needle: &str) -> Vec<PathBuf> {
             if path.is_dir() {
                 dirs.push(path);
             } else if let Ok(bytes) = std::fs::read(&path)
-                && bytes
-                    .windows(needle.len())
-                    .any(|w| w.eq_ignore_ascii_case(needle.as_bytes()))
+                && (holds(&bytes, needle) || holds_packed(&bytes, needle))
             {
                 found.push(path);
             }
         }
     }
     found
+}
+
+/// Before anything is erased: plain, and where the recorder has packed it. Otherwise that nothing is found
+/// afterwards would say nothing.
+fn finds_what_is_there(shop: &Shop, data: &Path) {
+    let found = files_with(data, SECRET);
+    let state = |path: &&PathBuf| path.to_string_lossy().contains("state.");
+    assert!(found.iter().any(|path| state(&path)), "{found:?}");
+    let wal = |path: &&PathBuf| path.extension().is_some_and(|e| e == "wal");
+    let logs: Vec<&PathBuf> = found.iter().filter(wal).collect();
+    let packed = |path: &&&PathBuf| holds_packed(&std::fs::read(path).unwrap(), SECRET);
+    assert!(logs.iter().any(|path| packed(&path)), "{found:?}");
+    // Also where it is nothing but packed, behind other bytes.
+    let place = shop.weir.home.join("packed");
+    std::fs::create_dir(&place).unwrap();
+    let text = format!("{} {SECRET}", "other ".repeat(2000));
+    let frame = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
+    std::fs::write(place.join("file"), [b"head", &frame[..], b"tail"].concat()).unwrap();
+    assert!(!holds(&frame, SECRET) || holds_packed(&frame, SECRET));
+    assert_eq!(files_with(&place, SECRET), [place.join("file")]);
+    assert_eq!(files_with(&place, "zebraQ8secret"), [] as [PathBuf; 0]);
 }
 
 fn erase(weir: &Weir, token: &str, session: &str) -> (bool, String) {
@@ -82,10 +133,7 @@ fn an_erased_session_is_in_no_byte_and_everything_else_verifies() {
     assert_ne!(session, other);
     transcript(&shop.weir, &other, "stays here");
     let data = shop.weir.home.join("data");
-    assert!(
-        !files_with(&data, SECRET).is_empty(),
-        "the test looks at the data"
-    );
+    finds_what_is_there(&shop, &data);
 
     // Not even the owner of the session.
     for person in [ALICE, BOB, MALLORY] {

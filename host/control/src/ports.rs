@@ -25,12 +25,14 @@ pub trait Authenticate: Send + Sync {
 /// The recordings.
 #[async_trait]
 pub trait Recordings: Send + Sync + 'static {
-    /// Destroys what was recorded of a session. The text of the error goes to whoever asked.
+    /// Destroys what was recorded of a session that is not the own one of `who`: where the control plane
+    /// does not know that, the record has to tell. The text of the error goes to whoever asked.
     async fn erase(
         &self,
         session: Uuid,
         who: Arc<Principal>,
         reason: String,
+        is_somebody_elses: bool,
     ) -> Result<SessionErasure, ApiError>;
 }
 

@@ -33,7 +33,7 @@ mod recordings;
 mod watch;
 
 pub(crate) use plugins::FakePlugins;
-pub(crate) use recordings::{FakeRecordings, STUCK};
+pub(crate) use recordings::{FakeRecordings, STRANGE, STUCK};
 pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));

@@ -173,11 +173,11 @@ fn selection(manifest: &Manifest) -> Result<Selection, CheckError> {
 
 pub struct Check<'a> {
     pub reader: Reader,
-    trusted: &'a [TrustedKey],
+    pub trusted: &'a [TrustedKey],
     findings: Vec<Finding>,
     /// Files that a package of this manifest has.
     expected: BTreeSet<String>,
-    signers: BTreeSet<String>,
+    pub signers: BTreeSet<String>,
     pub notes: BTreeMap<Uuid, Vec<u8>>,
 }
 
@@ -505,6 +505,18 @@ impl Check<'_> {
         }
     }
 
+    /// Those that are believed; for want of any, those that signed the logs.
+    pub fn keys(&self) -> Vec<TrustedKey> {
+        match self.trusted {
+            [] => self
+                .signers
+                .iter()
+                .filter_map(|key| key.parse().ok())
+                .collect(),
+            trusted => trusted.to_vec(),
+        }
+    }
+
     fn signature(&mut self, manifest: &[u8]) -> Result<Option<String>, CheckError> {
         if !self.reader.has(NOTE) {
             let wanted = !self.trusted.is_empty();
@@ -512,15 +524,7 @@ impl Check<'_> {
             return Ok(None);
         }
         let note = self.reader.read(NOTE, MAX_SMALL)?;
-        let keys: Vec<TrustedKey> = match self.trusted {
-            // For want of any, those that signed the logs.
-            [] => self
-                .signers
-                .iter()
-                .filter_map(|key| key.parse().ok())
-                .collect(),
-            trusted => trusted.to_vec(),
-        };
+        let keys = self.keys();
         let verifiers: Vec<Ed25519Verifier> = keys
             .iter()
             .filter_map(|key| key.verifier(SIGNER).ok())

@@ -357,6 +357,8 @@ policies/          the bundles themselves, as archives of which the digest is th
                    changes.txt: what changed from one version to the next
 masking.csv        which columns stayed masked, and for how many statements
 operators.csv      acts of operators; erasures.csv: erasures
+erasures-later.json  sessions of which records would be here, and that were erased after the window;
+                   erasures/ has the entry that says so for each, with its proof
 gaps.json          what the recorder noted as missing; how the range of each log is known to be complete
 controls.html      which control each file speaks to, and what it does not prove
 log/               entry bundles and tiles of each log, and its signed checkpoint (C2SP tlog-tiles)

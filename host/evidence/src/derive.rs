@@ -407,9 +407,9 @@ impl<'a, S: Sink> Deriver<'a, S> {
     }
 
     fn erasure(&mut self, log: Uuid, index: u64, leaf: &Leaf) -> Result<(), DeriveError> {
-        // One leaf says that it begins, another how it ended.
-        self.derived.counts.erasures += u64::from(leaf.outcome.is_none());
+        // One leaf says that it begins, another how it ended, and a crash between them makes it three.
         self.derived.erased.extend(leaf.erased);
+        self.derived.counts.erasures = self.derived.erased.len() as u64;
         let cells = [
             log.to_string(),
             index.to_string(),

@@ -101,7 +101,12 @@ impl<'a> Fetcher<'a> {
         Ok((all, without))
     }
 
-    async fn log(&mut self, id: Uuid, window: Window) -> Result<Option<FetchedLog>, FetchError> {
+    /// One log at its newest checkpoint; none if it has none.
+    pub async fn log(
+        &mut self,
+        id: Uuid,
+        window: Window,
+    ) -> Result<Option<FetchedLog>, FetchError> {
         let mut attempt = 1;
         loop {
             match self.log_once(id, window).await {

@@ -18,6 +18,7 @@ use crate::records::{Index, MissingEntry, PEOPLE, People, RECORDS, RecordEntry};
 impl Check<'_> {
     /// The proofs and records of the sample. How many are whole.
     pub fn items(&mut self, derived: &Derived, logs: &[LogFacts]) -> u64 {
+        let later = self.later(logs);
         let index = self.read(RECORDS, MAX_IN_MEMORY);
         let index: Index = match index.map(|bytes| serde_json::from_slice(&bytes)) {
             Some(Ok(index)) => index,
@@ -48,7 +49,8 @@ impl Check<'_> {
                         stream: item.stream,
                         n: item.n,
                         why: said.map_or("nothing says why".to_owned(), |m| m.why.clone()),
-                        erased: derived.erased.contains(&item.stream),
+                        erased: derived.erased.contains(&item.stream)
+                            || later.contains(&item.stream),
                     });
                     false
                 }

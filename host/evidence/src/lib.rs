@@ -23,6 +23,7 @@ mod derive;
 mod fetch;
 mod finding;
 mod items;
+mod later;
 mod leaf;
 mod logs;
 mod make;

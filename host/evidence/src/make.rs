@@ -16,6 +16,7 @@ use crate::archive::{ArchiveError, Writer};
 use crate::check::{self, PackageReport};
 use crate::derive::{DeriveError, Derived, Deriver, Item, Sink};
 use crate::fetch::{FetchError, FetchedLog, Fetcher, tiles};
+use crate::later::Later;
 use crate::leaf::{Leaf, LeafError};
 use crate::logs::{LogFacts, width};
 use crate::manifest::{self, FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, NOTE, SIGNER};
@@ -142,7 +143,7 @@ pub async fn make(
 }
 
 impl Order<'_> {
-    fn all_trusted(&self) -> Result<Vec<TrustedKey>, MakeError> {
+    pub(crate) fn all_trusted(&self) -> Result<Vec<TrustedKey>, MakeError> {
         let mut all = self.trusted.clone();
         if let Some(key) = self.key {
             let vkey = key
@@ -154,12 +155,12 @@ impl Order<'_> {
     }
 }
 
-struct Maker<'a> {
-    store: &'a Store,
-    fetcher: Fetcher<'a>,
-    order: &'a Order<'a>,
-    zip: Writer,
-    missing: Vec<String>,
+pub(crate) struct Maker<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) fetcher: Fetcher<'a>,
+    pub(crate) order: &'a Order<'a>,
+    pub(crate) zip: Writer,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Maker<'_> {
@@ -195,7 +196,7 @@ impl Maker<'_> {
             self.zip.copy(path, &mut file)?;
         }
         self.proofs(&derived, &mut trees).await?;
-        self.records(&derived).await?;
+        self.records(&derived, &logs).await?;
         self.policies(&derived).await?;
         self.manifest(&facts)
     }
@@ -288,7 +289,8 @@ impl Maker<'_> {
         Ok(())
     }
 
-    async fn records(&mut self, derived: &Derived) -> Result<(), MakeError> {
+    async fn records(&mut self, derived: &Derived, logs: &[FetchedLog]) -> Result<(), MakeError> {
+        let mut later = Later::default();
         let mut streams: BTreeMap<Uuid, Vec<&Item>> = BTreeMap::new();
         for item in &derived.items {
             streams.entry(item.stream).or_default().push(item);
@@ -315,17 +317,21 @@ impl Maker<'_> {
                         people.record(item, &leaf, &record.json);
                         index.records.push(entry);
                     }
-                    None => index.missing.push(MissingEntry {
-                        log: item.log,
-                        leaf: item.index,
-                        stream,
-                        n: item.n,
-                        why: match (&error, derived.erased.contains(&stream)) {
-                            (_, true) => "the session was erased".to_owned(),
-                            (Some(error), false) => error.to_string(),
-                            (None, false) => "the store does not have it".to_owned(),
-                        },
-                    }),
+                    None => {
+                        let said = match derived.erased.contains(&stream) {
+                            true => Some("the session was erased".to_owned()),
+                            false => self.later(&mut later, stream, logs).await?,
+                        };
+                        let error = error.as_ref().map(ToString::to_string);
+                        let otherwise = || "the store does not have it".to_owned();
+                        index.missing.push(MissingEntry {
+                            log: item.log,
+                            leaf: item.index,
+                            stream,
+                            n: item.n,
+                            why: said.or(error).unwrap_or_else(otherwise),
+                        });
+                    }
                 }
             }
         }
@@ -333,7 +339,7 @@ impl Maker<'_> {
         bytes.push(b'\n');
         self.zip.add(RECORDS, &bytes)?;
         self.zip.add(PEOPLE, &people.write())?;
-        Ok(())
+        self.write_later(&later)
     }
 
     /// The texts of the bundles that were in force, as far as the store has them.

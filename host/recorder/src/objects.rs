@@ -90,6 +90,8 @@ pub enum Hold {
     Version(String),
     /// It is locked: how, and until when.
     Locked(String),
+    /// The store does not say: the status that it answers with.
+    Untold(u16),
 }
 
 /// The places and their prefixes. Cheap to clone.

@@ -116,7 +116,12 @@ impl Place {
             return Ok(None);
         };
         let (status, headers) = lock::ask(&s3.0, &s3.1, &self.path(key)).await?;
-        Ok(lock::held(&headers, SystemTime::now()).filter(|_| status == 200))
+        Ok(match status {
+            200 => lock::held(&headers, SystemTime::now()),
+            // Who may not list hears this also of what is not there; nobody can tell.
+            401 | 403 => Some(Hold::Untold(status)),
+            _ => None,
+        })
     }
 
     /// Is anything there?
@@ -188,5 +193,57 @@ pub fn failed(action: &'static str, key: &str) -> impl FnOnce(Error) -> StoreErr
         action,
         key,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::options::S3Credentials;
+
+    /// Answers every request with this status.
+    async fn server(status: u16) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        TaskTracker::new().spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 8192];
+                // What is asked does not matter, nor whether all of it has come.
+                let _asked = stream.read(&mut request).await;
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).await.ok();
+            }
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_store_that_may_not_say_what_it_keeps_has_not_said_that_it_keeps_nothing() {
+        for (status, expected) in [
+            (401, Some(Some(Hold::Untold(401)))),
+            (403, Some(Some(Hold::Untold(403)))),
+            (404, Some(None)),
+            (200, Some(None)),
+            (500, None),
+        ] {
+            let config = S3Config {
+                bucket: "b".into(),
+                endpoint: Some(server(status).await),
+                allow_http: true,
+                credentials: Some(S3Credentials {
+                    access_key_id: "a".into(),
+                    secret_access_key: "b".into(),
+                    session_token: None,
+                }),
+                ..S3Config::default()
+            };
+            let place = Place::open(&StoreConfig::S3(config), None).unwrap();
+            assert_eq!(place.hold("keys/x").await.ok(), expected, "{status}");
+        }
     }
 }

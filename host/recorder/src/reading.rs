@@ -8,6 +8,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::crypt::key::erased_name;
+use crate::crypt::read::ErasedDoc;
+use crate::erase::confirm;
 use crate::log::names;
 use crate::objects::StoreError;
 use crate::record::{Kind, NewRecord, Record};
@@ -85,6 +88,19 @@ impl Store {
     /// An object of a log, by its path as C2SP tlog-tiles has it.
     pub async fn log_object(&self, log: Uuid, path: &str) -> Result<Option<Bytes>, StoreError> {
         self.objects().find(&names::object(log, path)).await
+    }
+
+    /// Where the leaf is said to be that says that the session was erased. Anybody can say so: the leaf is
+    /// what counts.
+    pub async fn erasure_place(&self, session: Uuid) -> Result<Option<(Uuid, u64)>, StoreError> {
+        let found = self.objects().find(&erased_name(session)).await;
+        let bytes = match found {
+            // It is none of ours.
+            Err(StoreError::TooLarge { .. }) => None,
+            found => found?,
+        };
+        let doc = bytes.and_then(|bytes| serde_json::from_slice::<ErasedDoc>(&bytes).ok());
+        Ok(doc.as_ref().and_then(confirm::place))
     }
 
     /// The archive of a bundle, if it was kept; `digest` is that of its bytes, which nobody has compared.

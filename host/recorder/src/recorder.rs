@@ -32,6 +32,7 @@ use crate::log::left;
 use crate::log::publish::{self, Publisher};
 use crate::log::registry::{Registry, RegistryOptions};
 use crate::log::sequence::{Begin, LogError, Sequencer, Shared};
+use crate::log::subject::Subjects;
 use crate::objects::Objects;
 use crate::options::{OpenError, RecorderOptions};
 use crate::patient::Patient;
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub forgetting: Option<Forgetting>,
     /// The key of this instance's logs, unless it is of a kind that nobody here can check.
     pub trusted: Option<TrustedKey>,
+    pub subjects: Arc<Subjects>,
     origin: String,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -342,6 +344,7 @@ fn start(
     let control = Uuid::now_v7();
     let keys = Keys::open(&options.log).map_err(LogError::from)?;
     let trusted = own_key(&options.log).ok().flatten();
+    let subjects = keys.subjects.clone();
     let (ring, key) = Handle::current().block_on(Ring::open(&options, control))?;
     let (old, damaged) = left::old_logs(&*disk, &dirs)?;
     let begin = Begin {
@@ -471,6 +474,7 @@ fn start(
         erasures,
         forgetting: options.forgetting,
         trusted,
+        subjects,
         origin,
         queued: Arc::new(Semaphore::new(state.limits.queued_bytes as usize)),
         _last: LastRing(state.clone()),

@@ -24,8 +24,11 @@ pub struct SessionErasure {
     /// The pseudonym, as the leaf has it, of who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
-    /// What the store keeps of the key all the same, such as an older version of its object: it is to be
-    /// removed there.
+    /// What is not erased with it, and somebody has to look after: what the store keeps of the key, such as
+    /// an older version of its object, and what another Weir has of the session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remains: Vec<String>,
+    /// What else is to be known of it, such as that its key was missing before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

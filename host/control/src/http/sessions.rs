@@ -144,6 +144,7 @@ pub(super) async fn kill(
         (status = 200, body = SessionErasure),
         (status = 404, body = weir_client::ErrorBody),
         (status = 409, body = weir_client::ErrorBody, description = "It runs, or was erased already."),
+        (status = 429, body = weir_client::ErrorBody, description = "Others are being erased."),
     )
 )]
 pub(super) async fn erase(
@@ -161,6 +162,7 @@ pub(super) async fn erase(
         return Err(permit.refuse(resource, error).await);
     }
     let row = shared.sessions.one(SessionId(session)).await?;
+    let is_known = row.is_some();
     if row.is_some_and(|row| involved_in(&[row.owner], &permit.principal)) {
         let text =
             "nobody has the recording of their own session erased: somebody else must ask for it";
@@ -170,7 +172,8 @@ pub(super) async fn erase(
     let erased = permit
         .perform(resource, reason.clone(), move |recorded| async move {
             let who = recorded.by().clone();
-            shared.recordings.erase(session, who, reason).await
+            let erased = shared.recordings.erase(session, who, reason, is_known);
+            erased.await
         })
         .await?;
     Ok(Json(erased))

@@ -110,7 +110,7 @@ pub(super) fn settle(c: &Connection) -> Result<()> {
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
         .map_err(db)?;
     match is_busy {
-        true => Err(StoreError::Busy(1)),
+        true => Err(StoreError::InUse),
         false => Ok(()),
     }
 }

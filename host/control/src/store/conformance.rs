@@ -173,10 +173,22 @@ pub(crate) async fn zebras(store: &dyn Store) {
         record.document.session = "one".into();
         record.document.statement.text = "zebra ".repeat(10_000);
         let id = opened(store, record).await;
+        let vote = Ballot {
+            reason: "zebra, says who decides".into(),
+            ..ballot(&id, "x", VoteKind::Deny, &["one"])
+        };
         if ends {
-            assert!(store.abandon_hold(&id, NOW + 1).await.unwrap());
+            store.vote(vote).await.unwrap();
         }
     }
+    let row = session("one");
+    let ended = SessionWrite::Ended {
+        id: row.id.clone(),
+        at: NOW + 2,
+        end: "the server said zebra".into(),
+    };
+    let writes = vec![SessionWrite::Started(row), ended];
+    store.write_sessions(writes).await.unwrap();
 }
 
 async fn staged(store: &dyn Store, author: &str) -> BundleRow {

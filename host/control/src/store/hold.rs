@@ -136,7 +136,7 @@ impl HoldDocument {
 }
 
 /// In place of what was erased.
-const ERASED: &str = "(erased)";
+pub(super) const ERASED: &str = "(erased)";
 
 impl HoldDocument {
     /// What is kept when the session is erased: who asked for what kind of thing on which target, under which

@@ -34,6 +34,11 @@ pub enum StoreError {
     Timeout,
     #[error("the state store is closed")]
     Closed,
+    #[error(
+        "somebody else reads the database at this moment, so what was forgotten is still beside its file: end \
+         what reads it, such as a backup"
+    )]
+    InUse,
     #[error("{what} failed")]
     Database {
         what: &'static str,

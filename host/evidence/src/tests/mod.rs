@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod erased;
 mod support;
 mod tamper;
 mod whole;

@@ -234,7 +234,7 @@ async fn a_signature_is_of_this_manifest_and_by_this_key() {
     let mut format = files.clone();
     format.insert(
         MANIFEST.into(),
-        text.replacen("evidence.v1", "evidence.v2", 1).into_bytes(),
+        text.replacen("evidence.v2", "evidence.v3", 1).into_bytes(),
     );
     assert!(judge(&setup, &format)[0].contains("the Weir that made it"));
     // A checkpoint's signature is none of a manifest.
@@ -290,7 +290,7 @@ fn what_is_no_package() {
     for files in [
         &[][..],
         &[("manifest.json", &b"{}"[..])],
-        &[("manifest.json", b"{\"format\":\"weir.evidence.v1\"}")],
+        &[("manifest.json", b"{\"format\":\"weir.evidence.v2\"}")],
         &[("manifest.json", b"x"), ("../../etc/passwd", b"x")],
         &[("manifest.json", b"x"), ("/etc/passwd", b"x")],
         &[("a\\b", b"x")],

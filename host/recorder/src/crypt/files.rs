@@ -21,8 +21,29 @@ pub struct KeyFiles {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
     files: Mutex<HashMap<u128, Progress>>,
-    /// A key that is destroyed is not on its way to the store meanwhile.
-    storing: tokio::sync::RwLock<()>,
+    /// Streams whose key is on its way to the store, or is destroyed: never both, and never one twice.
+    busy: Mutex<HashMap<u128, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Whoever has it is alone with a stream's key.
+struct Turn<'a> {
+    files: &'a KeyFiles,
+    stream: u128,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.files.busy.lock();
+        drop(std::mem::take(&mut self.lock));
+        // Nobody else has it, and nobody gets it meanwhile.
+        if busy
+            .get(&self.stream)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
+            busy.remove(&self.stream);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -48,7 +69,7 @@ impl KeyFiles {
             dir,
             disk,
             files: Mutex::default(),
-            storing: tokio::sync::RwLock::default(),
+            busy: Mutex::default(),
         })
     }
 
@@ -91,16 +112,28 @@ impl KeyFiles {
         }
     }
 
+    /// Other streams go on meanwhile, however slow the store is.
+    fn turn(&self, stream: u128) -> Turn<'_> {
+        let lock = self.busy.lock().entry(stream).or_default().clone();
+        let files = self;
+        Turn {
+            files,
+            stream,
+            lock,
+        }
+    }
+
     /// Has the store have the key of this stream; tells what was there.
     pub async fn store(&self, objects: &Objects, stream: Uuid) -> Result<Before, UploadError> {
-        let _storing = self.storing.read().await;
         let id = stream.as_u128();
+        let turn = self.turn(id);
+        let _alone = turn.lock.lock().await;
         if self.files.lock().get(&id).is_some_and(|p| p.stored) {
             return Ok(Before::Nothing);
         }
         let name = object_name(stream);
-        let bytes = match std::fs::read(self.path(id)) {
-            Ok(bytes) => Bytes::from(bytes),
+        let bytes = match read(self.path(id)).await {
+            Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return match objects.find(&name).await? {
                     Some(_) => Ok(Before::Nothing),
@@ -125,14 +158,19 @@ impl KeyFiles {
 
     /// Destroys a key here and in the store: it is in neither afterwards.
     pub async fn destroy(&self, objects: &Objects, stream: Uuid) -> Result<(), UploadError> {
-        let _alone = self.storing.write().await;
         let id = stream.as_u128();
-        let wrong = |source| UploadError::Spool { stream, source };
-        match self.disk.remove(&self.path(id)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
-            Ok(()) | Err(_) => {}
-        }
-        self.disk.sync_dir(&self.dir).map_err(wrong)?;
+        let turn = self.turn(id);
+        let _alone = turn.lock.lock().await;
+        let (disk, path, dir) = (self.disk.clone(), self.path(id), self.dir.clone());
+        let remove = move || match disk.remove(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            Ok(()) | Err(_) => disk.sync_dir(&dir),
+        };
+        let removed = tokio::task::spawn_blocking(remove).await;
+        removed
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|source| UploadError::Spool { stream, source })?;
         self.files.lock().remove(&id);
         Ok(objects.destroy(&object_name(stream)).await?)
     }
@@ -143,6 +181,12 @@ impl KeyFiles {
         let waiting = files.iter().filter(|(_, p)| !p.stored);
         waiting.map(|(id, _)| Uuid::from_u128(*id)).collect()
     }
+}
+
+/// A key file, for whoever must not block.
+pub async fn read(path: PathBuf) -> io::Result<Bytes> {
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+    Ok(read.map_err(io::Error::other)??.into())
 }
 
 pub fn path(dir: &Path, stream: Uuid) -> PathBuf {

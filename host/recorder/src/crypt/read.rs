@@ -34,6 +34,9 @@ pub struct ErasedDoc {
     pub log: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf: Option<u64>,
+    /// What was not erased with it, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remains: Vec<String>,
 }
 
 /// Why the content of a stream cannot be read.
@@ -137,7 +140,7 @@ impl ReadKeys {
     }
 
     async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
-        let bytes = match self.waiting(stream)? {
+        let bytes = match self.waiting(stream).await? {
             Some(bytes) => Some(bytes),
             None => objects.find(&object_name(stream)).await?,
         };
@@ -157,12 +160,12 @@ impl ReadKeys {
     }
 
     /// Segments and keys only move from the spool to the store.
-    fn waiting(&self, stream: Uuid) -> Result<Option<Bytes>, KeyLoss> {
+    async fn waiting(&self, stream: Uuid) -> Result<Option<Bytes>, KeyLoss> {
         let Some(dir) = &self.spool else {
             return Ok(None);
         };
-        match std::fs::read(files::path(dir, stream)) {
-            Ok(bytes) => Ok(Some(bytes.into())),
+        match files::read(files::path(dir, stream)).await {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(KeyLoss::Read(e.to_string())),
         }
@@ -170,7 +173,7 @@ impl ReadKeys {
 }
 
 /// Is it gone, and was it erased?
-async fn erased(
+pub async fn erased(
     objects: &Objects,
     trusted: &[TrustedKey],
     stream: Uuid,

@@ -1,29 +1,54 @@
 //! What must be so before a session is erased. Nothing is changed here.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{EraseError, Erasure, confirm};
+use super::known::{Known, Whose, began_ms};
+use super::{Erase, EraseError, Erasure, blocking, confirm};
+use crate::chain;
+use crate::crypt::container;
+use crate::crypt::files;
 use crate::crypt::key::object_name;
-use crate::crypt::read::KeyLoss;
+use crate::crypt::read::{ErasedDoc, KeyLoss, erased};
+use crate::keys::{Day, SegmentKey};
+use crate::log::leaves::Leaves;
 use crate::log::sequence::MOST_ERASURES;
-use crate::objects::Hold;
+use crate::objects::{Hold, StoreError};
 use crate::recorder::Inner;
-use crate::store::{ReadError, Store};
+use crate::store::Store;
 use crate::wal::scan::{self, Tail};
 
 /// How long a session that has just ended is waited for.
 const STORED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The most objects that are named of those that nobody has recorded.
+const MOST_NAMED: usize = 8;
+/// The most of what a marker says that is told, and the longest of it.
+const MOST_TOLD: usize = 64;
+const LONGEST_TOLD: usize = 400;
+
+/// How the outcome begins of an erasure that leaves something.
+pub(super) const REMAINS: &str = "done, but there remains ";
+
+/// What is known of an erasure before it begins.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What is not erased with it.
+    pub remains: Vec<String>,
+    pub notes: Vec<String>,
+}
 
 impl Inner {
     /// May it be erased, and is there anything to erase?
-    pub(super) async fn may_be_erased(&self, session: Uuid) -> Result<(), EraseError> {
+    pub(super) async fn may_be_erased(&self, ask: &Erase) -> Result<Checked, EraseError> {
+        let session = ask.session;
         self.state.check()?;
-        if super::job::found(&self.dirs.erasures)?.len() >= MOST_ERASURES {
+        let dir = self.dirs.erasures.clone();
+        if blocking(move || super::job::found(&dir)).await?.len() >= MOST_ERASURES {
             return Err(EraseError::TooMany);
         }
         if session == self.control {
@@ -33,40 +58,166 @@ impl Inner {
             return Err(EraseError::Running(session));
         }
         self.wait_until_stored(session).await?;
-        let name = object_name(session);
-        // Made anew, so that no key is remembered afterwards.
-        let store = self.store_with_keys();
-        let segments = store.segments(false, session).await?;
-        let last = segments.last().ok_or(EraseError::Unknown(session))?;
-        let last = match store.segment(last).await {
-            Ok(segment) => segment,
-            Err(ReadError::Opaque { why, .. }) => {
-                return Err(self.without_key(session, *why).await?);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if last.key.is_none() {
-            return Err(EraseError::NotEncrypted(session));
+        let known = self.known(session).await?;
+        let mut checked = Checked::default();
+        self.key_is_there(session, &mut checked).await?;
+        self.is_not_own(ask, &known).await?;
+        self.content(session, &known, &mut checked).await?;
+        if let Whose::Other { origin, signed } = &known.whose {
+            let by = if *signed {
+                ""
+            } else {
+                ", which no key that is known here has signed"
+            };
+            checked.remains.push(format!(
+                "what another Weir has of it, or this one under an earlier spool: it was recorded in log \
+                 {origin}{by}, whose spool, state and index are not in reach from here; have it erased there, too"
+            ));
         }
-        let numbers = segments.iter().map(|key| key.segment);
-        let whole = numbers.enumerate().all(|(n, number)| n == number as usize);
-        if !last.footer.last || !whole {
-            return Err(EraseError::NoEnd(session));
-        }
-        for hold in self.objects.holds(&name).await? {
+        for hold in self.objects.holds(&object_name(session)).await? {
             if let Hold::Locked(how) = hold {
-                return Err(EraseError::Locked { key: name, how });
+                let key = object_name(session);
+                return Err(EraseError::Locked { key, how });
             }
         }
-        self.nothing_put_aside(session).await
+        self.nothing_put_aside(session).await?;
+        Ok(checked)
+    }
+
+    /// Was it erased by this Weir? A key that is missing without that stops nothing: whoever took it away
+    /// would have the rest kept for ever.
+    async fn key_is_there(&self, session: Uuid, checked: &mut Checked) -> Result<(), EraseError> {
+        let path = files::path(&self.dirs.segments, session);
+        let name = object_name(session);
+        if blocking(move || path.try_exists()).await? || self.objects.find(&name).await?.is_some() {
+            return Ok(());
+        }
+        let trusted = self.trusted.as_slice();
+        let why = match erased(&self.objects, trusted, session).await {
+            Ok(why) => why,
+            Err(why) => {
+                let why = Box::new(why);
+                return Err(EraseError::Key { session, why });
+            }
+        };
+        if let KeyLoss::Erased(doc) = why
+            && let Some(told) = self.own_erasure(session, *doc).await?
+        {
+            return Err(EraseError::Already(Box::new(told)));
+        }
+        checked.notes.push(format!(
+            "{name} was gone already, and no log of this Weir says why: whoever has a copy of it can read \
+             the recording"
+        ));
+        Ok(())
+    }
+
+    /// Only what this spool has erased is erased here.
+    async fn own_erasure(
+        &self,
+        session: Uuid,
+        doc: ErasedDoc,
+    ) -> Result<Option<Erasure>, EraseError> {
+        let Some((log, leaf)) = confirm::place(&doc) else {
+            return Ok(None);
+        };
+        let mut leaves = Leaves::new(Store::new(self.objects.clone()), &self.spool);
+        let own = self.own_logs(&mut leaves, began_ms(log)).await?;
+        if own.iter().all(|known| known.log != log) {
+            return Ok(None);
+        }
+        // The marker has all of it, and whoever can write to the store can take that away; the leaf has the
+        // beginning.
+        let cut = |text: &String| -> String {
+            let shown = text.chars().filter(|c| !c.is_control());
+            shown.take(LONGEST_TOLD).collect()
+        };
+        let mut remains: Vec<String> = doc.remains.iter().take(MOST_TOLD).map(cut).collect();
+        let outcome = self.outcome_of(&mut leaves, &own, session, (log, leaf));
+        if remains.is_empty()
+            && let Some(outcome) = outcome.await?
+            && let Some(what) = outcome.strip_prefix(REMAINS)
+        {
+            remains.push(what.to_owned());
+        }
+        Ok(Some(Erasure {
+            session,
+            log,
+            leaf,
+            time: doc.time,
+            who: doc.who,
+            remains,
+            notes: Vec::new(),
+        }))
+    }
+
+    /// Is it encrypted, and what lies in its place that nobody has recorded?
+    async fn content(
+        &self,
+        session: Uuid,
+        known: &Known,
+        checked: &mut Checked,
+    ) -> Result<(), EraseError> {
+        let store = Store::new(self.objects.clone());
+        let stored = store.segments(false, session).await?;
+        let stored: BTreeSet<SegmentKey> = stored.into_iter().collect();
+        let mut seen = false;
+        for key in known.anchors.keys().filter(|key| stored.contains(key)) {
+            let bytes = match self.objects.find(&key.to_string()).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) | Err(StoreError::TooLarge { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if chain::sha256(&bytes) != key.sha256 {
+                continue;
+            }
+            if !container::is_sealed(&bytes) {
+                return Err(EraseError::NotEncrypted(session));
+            }
+            seen = true;
+            break;
+        }
+        if !seen {
+            let text = "the store has none of its segments as it was recorded";
+            checked.notes.push(text.to_owned());
+        }
+        let strange = stored.iter().filter(|key| !known.anchors.contains_key(key));
+        let (mut more, mut named) = (0_usize, 0);
+        for key in strange {
+            if named < MOST_NAMED {
+                named += 1;
+                checked.remains.push(format!(
+                    "{key}, which stands in the session's name, and no log knows it: look at it"
+                ));
+            } else {
+                more += 1;
+            }
+        }
+        if more > 0 {
+            let text = format!("{more} more objects in the session's name that no log knows");
+            checked.remains.push(text);
+        }
+        // Of other names, which anybody may have made up.
+        if let Some(day) = Day::of_v7(session) {
+            let prefix = SegmentKey::stream_prefix(false, day, session);
+            let listed = self.objects.list(&prefix).await?;
+            let others = listed
+                .iter()
+                .filter(|o| SegmentKey::parse(&o.key).is_none())
+                .count();
+            if others > 0 {
+                checked.remains.push(format!(
+                    "{others} objects below {prefix} that are no segments: look at them"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Log files that were put aside stay, until somebody has looked at them.
     pub(super) async fn nothing_put_aside(&self, session: Uuid) -> Result<(), EraseError> {
-        let (dir, began) = (self.dirs.quarantine.clone(), began(session));
-        let put_aside = move || put_aside(dir, session, began);
-        let found = tokio::task::spawn_blocking(put_aside).await;
-        match found.map_err(io::Error::other)?? {
+        let dir = self.dirs.quarantine.clone();
+        match blocking(move || put_aside(dir, session)).await? {
             Some(path) => Err(EraseError::PutAside { session, path }),
             None => Ok(()),
         }
@@ -89,45 +240,13 @@ impl Inner {
         }
         Ok(())
     }
-
-    /// Its key is not to be had. Was it erased before?
-    async fn without_key(&self, session: Uuid, why: KeyLoss) -> Result<EraseError, EraseError> {
-        let KeyLoss::Erased(doc) = &why else {
-            let why = Box::new(why);
-            return Ok(EraseError::Key { session, why });
-        };
-        let Some((log, leaf)) = confirm::place(doc) else {
-            let why = Box::new(why);
-            return Ok(EraseError::Key { session, why });
-        };
-        Ok(EraseError::Already(Box::new(Erasure {
-            session,
-            log,
-            leaf,
-            time: doc.time.clone(),
-            who: doc.who.clone(),
-            remains: Vec::new(),
-        })))
-    }
 }
 
-/// When the session began, as its id says; none knows of another id, so from the beginning.
-fn began(session: Uuid) -> SystemTime {
-    let ms = match session.get_version_num() {
-        7 => u64::try_from(session.as_u128() >> 80).unwrap_or(0),
-        _ => 0,
-    };
-    UNIX_EPOCH + Duration::from_millis(ms)
-}
-
-/// A log file that was put aside and has records of the session, or that nobody can read to its end and
-/// that was written after the session began.
-fn put_aside(dir: PathBuf, session: Uuid, began: SystemTime) -> io::Result<Option<PathBuf>> {
+/// A log file that was put aside and has records of the session, or that nobody can read to its end. What a
+/// clock says of it does not count: clocks are set back.
+fn put_aside(dir: PathBuf, session: Uuid) -> io::Result<Option<PathBuf>> {
     let id = session.as_u128();
     for (_, path) in scan::files(&dir)? {
-        if std::fs::metadata(&path)?.modified()? < began {
-            continue;
-        }
         let mut found = false;
         let scan = scan::scan_file(&path, &mut |block| {
             found |= block.records().any(|record| record.stream == id);

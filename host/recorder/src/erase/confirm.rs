@@ -18,7 +18,7 @@ const FORMAT: &str = "weir.erased.v1";
 const LOOKS: usize = 3;
 const HASH: usize = size_of::<tlog::Hash>();
 
-pub fn marker(session: Uuid, leaf: &LeafRef) -> ErasedDoc {
+pub fn marker(session: Uuid, leaf: &LeafRef, remains: &[String]) -> ErasedDoc {
     ErasedDoc {
         format: FORMAT.to_owned(),
         session: session.to_string(),
@@ -26,6 +26,7 @@ pub fn marker(session: Uuid, leaf: &LeafRef) -> ErasedDoc {
         who: leaf.who.clone(),
         log: Some(leaf.log),
         leaf: Some(leaf.leaf),
+        remains: remains.to_vec(),
     }
 }
 
@@ -72,7 +73,7 @@ pub async fn confirmed(
 }
 
 /// A checkpoint of the log, and whether a trusted key has signed it.
-fn open(note: &[u8], log: Uuid, trusted: &[TrustedKey]) -> Option<(Checkpoint, bool)> {
+pub(super) fn open(note: &[u8], log: Uuid, trusted: &[TrustedKey]) -> Option<(Checkpoint, bool)> {
     let of = log.as_hyphenated().to_string();
     let opened = trusted.iter().find_map(|key| {
         let verifier = key.verifier(&of).ok()?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::check::Checked;
 use super::{Erase, EraseError};
 use crate::convert;
 use crate::disk::{Disk, write_whole};
@@ -28,21 +29,34 @@ pub struct Job {
     /// Where it stands in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf: Option<LeafRef>,
-    /// What the store keeps of the key when it is removed.
+    /// What is not erased with it, as far as it is known by now.
     #[serde(default)]
     pub remains: Vec<String>,
+    /// What else is to be told when it is done.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Job {
-    pub fn new(ask: &Erase) -> Result<Self, EraseError> {
-        Ok(Self {
+    pub fn new(ask: &Erase, checked: Checked) -> Self {
+        Self {
             format: FORMAT.to_owned(),
             session: ask.session,
             who: ask.who.as_deref().map(convert::principal),
             reason: ask.reason.clone(),
             leaf: None,
-            remains: Vec::new(),
-        })
+            remains: checked.remains,
+            notes: checked.notes,
+        }
+    }
+
+    /// Nothing that is known to remain is forgotten. False when it was known.
+    pub fn keep(&mut self, what: String) -> bool {
+        let is_new = !self.remains.contains(&what);
+        if is_new {
+            self.remains.push(what);
+        }
+        is_new
     }
 
     /// For the control stream.

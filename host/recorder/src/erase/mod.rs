@@ -8,19 +8,25 @@
 mod check;
 pub mod confirm;
 mod job;
+mod known;
+mod owner;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use pipeline::Principal;
 use pipeline::ports::JournalError;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::crypt::read::KeyLoss;
+use crate::log::leaves::LeavesError;
 use crate::log::sequence::MOST_ERASURES;
 use crate::objects::StoreError;
 use crate::recorder::Recorder;
@@ -54,7 +60,12 @@ pub struct Erase {
     pub who: Option<Arc<Principal>>,
     /// It stands in the control stream, not in the leaf.
     pub reason: String,
+    /// Whoever asks here knows that it is not the session of who asks, whatever the record tells.
+    pub is_somebody_elses: bool,
 }
+
+/// Erasures that are asked for and worked on at the same time. What has begun before goes on besides.
+const AT_ONCE: usize = 4;
 
 /// A session that nobody can read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +77,10 @@ pub struct Erasure {
     pub time: String,
     /// The pseudonym of who asked for it first.
     pub who: Option<String>,
-    /// What the store keeps of the key all the same.
+    /// What is not erased with it: what the store keeps of the key, what another Weir has.
     pub remains: Vec<String>,
+    /// What else is to be known of it.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +124,26 @@ pub enum EraseError {
         "the erasure of session {session} has begun and is not finished: {why}. Weir goes on with it by itself"
     )]
     GoesOn { session: Uuid, why: String },
+    #[error(
+        "session {0} is the own one of who asks. Nobody has the recording of their own session erased: \
+         somebody else must ask for it"
+    )]
+    Own(Uuid),
+    #[error(
+        "whose session {0} is cannot be known here: this Weir does not remember it, its start cannot be read, \
+         and its leaves do not tell. Ask the Weir that has recorded it"
+    )]
+    OwnerUnknown(Uuid),
+    #[error(
+        "{AT_ONCE} sessions are being erased at this moment; ask again when one of them is done"
+    )]
+    Crowded,
+    #[error(
+        "the logs could not be searched for the session within {0:?}; try again when the store is faster"
+    )]
+    Slow(Duration),
+    #[error(transparent)]
+    Log(#[from] LeavesError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -122,8 +155,9 @@ pub enum EraseError {
 }
 
 /// The erasures of this process.
-#[derive(Default)]
 pub struct Erasures {
+    /// Those that somebody waits for.
+    at_once: Semaphore,
     /// Those that are worked on now.
     claimed: Mutex<BTreeSet<Uuid>>,
     /// Log files up to this one had records from before the erasure.
@@ -138,8 +172,10 @@ pub struct Claim<'a>(&'a Erasures, Uuid);
 impl Erasures {
     pub fn new(files_before: u64) -> Self {
         Self {
+            at_once: Semaphore::new(AT_ONCE),
+            claimed: Mutex::default(),
+            files: Mutex::default(),
             files_before,
-            ..Self::default()
         }
     }
 
@@ -171,17 +207,29 @@ impl Recorder {
     /// has begun and cannot be finished now goes on by itself.
     pub async fn erase(&self, ask: Erase) -> Result<Erasure, EraseError> {
         let inner = &self.inner;
+        let Ok(_place) = inner.erasures.at_once.try_acquire() else {
+            return Err(EraseError::Crowded);
+        };
         let _claim = inner.erasures.claim(ask.session)?;
-        let mut job = match job::read(&inner.dirs.erasures, ask.session)? {
+        let (dir, session) = (inner.dirs.erasures.clone(), ask.session);
+        let mut job = match blocking(move || job::read(&dir, session)).await? {
             // Somebody asked for it before: in his name it is done.
             Some(job) => job,
             None => {
-                inner.may_be_erased(ask.session).await?;
-                let job = Job::new(&ask)?;
-                inner.begin_erasure(&job)?;
+                let checked = inner.may_be_erased(&ask).await?;
+                let job = Job::new(&ask, checked);
+                inner.begin_erasure(&job).await?;
                 job
             }
         };
         inner.finish_erasure(&mut job).await
     }
+}
+
+/// Files are read and written where that may take its time.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(io::Error::other)?
 }

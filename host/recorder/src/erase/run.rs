@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::{EraseError, Erasure, Forgetting, Job, confirm, job};
+use super::check::REMAINS;
+use super::{EraseError, Erasure, Forgetting, Job, blocking, confirm, job};
 use crate::commit::{Ask, Flush};
 use crate::convert;
 use crate::crypt::key::{erased_name, object_name};
@@ -28,11 +29,21 @@ type Step<T> = Result<T, String>;
 
 impl Inner {
     /// From here on it is done, whatever happens.
-    pub(super) fn begin_erasure(&self, job: &Job) -> Result<(), EraseError> {
-        // What was recorded before is in other log files than what says so, and those can go.
-        let file = self.committer.lock().rotate();
-        self.erasures.files.lock().insert(job.session, file);
-        Ok(job.write(&*self.disk, &self.dirs.erasures)?)
+    pub(super) async fn begin_erasure(self: &Arc<Self>, job: &Job) -> Result<(), EraseError> {
+        let (this, job) = (self.clone(), job.clone());
+        let begin = move || {
+            // What was recorded before is in other log files than what says so, and those can go.
+            let file = this.committer.lock().rotate();
+            this.erasures.files.lock().insert(job.session, file);
+            job.write(&*this.disk, &this.dirs.erasures)
+        };
+        Ok(blocking(begin).await?)
+    }
+
+    async fn write_job(&self, job: &Job) -> Step<()> {
+        let (disk, dir, job) = (self.disk.clone(), self.dirs.erasures.clone(), job.clone());
+        let written = blocking(move || job.write(&*disk, &dir)).await;
+        written.map_err(text)
     }
 
     /// The caller has the claim.
@@ -79,7 +90,7 @@ impl Inner {
         self.leaf_is_stored(&leaf).await;
         // Only now: a leaf that no checkpoint covers is another one after a crash.
         job.leaf = Some(leaf.clone());
-        job.write(&*self.disk, &self.dirs.erasures).map_err(text)?;
+        self.write_job(job).await?;
         Ok(leaf)
     }
 
@@ -105,24 +116,26 @@ impl Inner {
 
     async fn mark_and_destroy(&self, job: &mut Job, leaf: &LeafRef) -> Step<()> {
         let session = job.session;
-        let doc = confirm::marker(session, leaf);
+        // Asked before: of what was removed a store says nothing.
+        let name = object_name(session);
+        let mut is_new = false;
+        for hold in self.objects.holds(&name).await.map_err(text)? {
+            is_new |= job.keep(match hold {
+                Hold::Version(version) => format!("version {version} of {name}"),
+                Hold::Locked(how) => format!("{name}, locked {how}"),
+                Hold::Untold(status) => format!(
+                    "perhaps versions of {name}: asked for them, the store answers with status {status}"
+                ),
+            });
+        }
+        if is_new {
+            self.write_job(job).await?;
+        }
+        let doc = confirm::marker(session, leaf, &job.remains);
         let json = serde_json::to_vec(&doc).map_err(text)?;
         let marker = erased_name(session);
         let stored = self.objects.put_latest(&marker, json.into()).await;
         stored.map_err(text)?;
-        // Asked before: of what was removed a store says nothing.
-        let name = object_name(session);
-        let mut remains = Vec::new();
-        for hold in self.objects.holds(&name).await.map_err(text)? {
-            remains.push(match hold {
-                Hold::Version(version) => format!("version {version} of {name}"),
-                Hold::Locked(how) => format!("{name}, locked {how}"),
-            });
-        }
-        if !remains.is_empty() {
-            job.remains = remains;
-            job.write(&*self.disk, &self.dirs.erasures).map_err(text)?;
-        }
         let destroyed = self.key_files.destroy(&self.objects, session).await;
         destroyed.map_err(text)
     }
@@ -130,11 +143,7 @@ impl Inner {
     /// The write-ahead log has the session's records in plain, and its wrapped key.
     async fn logs_are_gone(&self, session: Uuid) -> Step<()> {
         let files = self.erasures.files_of(session);
-        let gone = || {
-            let left = scan::files(&self.dirs.wal).map_err(text)?;
-            Ok::<bool, String>(left.first().is_none_or(|(number, _)| *number > files))
-        };
-        if gone()? {
+        if self.are_gone(files).await? {
             return self.nothing_put_aside(session).await.map_err(text);
         }
         // What others have in these files is sealed, so that they can go.
@@ -143,11 +152,18 @@ impl Inner {
             ..Ask::default()
         });
         sealed.await.map_err(text)?;
-        while !gone()? {
+        while !self.are_gone(files).await? {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         // Those with damage in them were put aside just now.
         self.nothing_put_aside(session).await.map_err(text)
+    }
+
+    /// Log files up to this one.
+    async fn are_gone(&self, files: u64) -> Step<bool> {
+        let dir = self.dirs.wal.clone();
+        let left = blocking(move || scan::files(&dir)).await.map_err(text)?;
+        Ok(left.first().is_none_or(|(number, _)| *number > files))
     }
 
     async fn forget(&self, session: Uuid) -> Step<()> {
@@ -158,12 +174,10 @@ impl Inner {
     }
 
     async fn end(&self, job: &Job, leaf: &LeafRef) -> Step<Erasure> {
-        let outcome = match job.remains.is_empty() {
-            true => "done".to_owned(),
-            false => format!("done, but the store keeps {}", job.remains.join(", ")),
-        };
-        self.write_down(job, Some(outcome)).await?;
-        job.remove(&*self.disk, &self.dirs.erasures).map_err(text)?;
+        self.write_down(job, Some(outcome(job))).await?;
+        let (disk, dir, done) = (self.disk.clone(), self.dirs.erasures.clone(), job.clone());
+        let removed = blocking(move || done.remove(&*disk, &dir)).await;
+        removed.map_err(text)?;
         self.log.forget_erasure(job.session);
         self.erasures.files.lock().remove(&job.session);
         Ok(Erasure {
@@ -173,8 +187,22 @@ impl Inner {
             time: leaf.time.clone(),
             who: leaf.who.clone(),
             remains: job.remains.clone(),
+            notes: job.notes.clone(),
         })
     }
+}
+
+/// In the log's leaf it is cut, so what somebody has to do something about comes first.
+fn outcome(job: &Job) -> String {
+    let mut outcome = match job.remains.is_empty() {
+        true => "done".to_owned(),
+        false => format!("{REMAINS}{}", job.remains.join("; and ")),
+    };
+    for note in &job.notes {
+        outcome.push_str("; ");
+        outcome.push_str(note);
+    }
+    outcome
 }
 
 /// One that is stuck leaves the others their time.
@@ -211,7 +239,8 @@ pub async fn finish_all(inner: Arc<Inner>) {
 }
 
 async fn round(inner: &Inner) {
-    let found = match job::found(&inner.dirs.erasures) {
+    let dir = inner.dirs.erasures.clone();
+    let found = match blocking(move || job::found(&dir)).await {
         Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "the erasures that have begun cannot be read");
@@ -222,7 +251,8 @@ async fn round(inner: &Inner) {
         let Ok(_claim) = inner.erasures.claim(session) else {
             continue;
         };
-        match job::read(&inner.dirs.erasures, session) {
+        let dir = inner.dirs.erasures.clone();
+        match blocking(move || job::read(&dir, session)).await {
             // What is wrong is told where it is tried.
             Ok(Some(mut job)) => drop(inner.finish_erasure(&mut job).await),
             Ok(None) => {}

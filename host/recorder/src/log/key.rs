@@ -89,7 +89,7 @@ impl std::fmt::Debug for LogOptions {
 pub struct Keys {
     pub name: String,
     pub log: Arc<dyn LogKey>,
-    pub subjects: Subjects,
+    pub subjects: Arc<Subjects>,
 }
 
 impl Keys {
@@ -103,7 +103,7 @@ impl Keys {
         Ok(Self {
             name: options.name.clone(),
             log,
-            subjects: Subjects::new(&secret(&dir.join("subjects.key"))?),
+            subjects: Arc::new(Subjects::new(&secret(&dir.join("subjects.key"))?)),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Erasing a session: what is gone afterwards, what stays, and what a crash or a store that lies leaves.
 
 mod forged;
+mod planted;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pipeline::Direction;
 use pipeline::ports::Journal;
+use pipeline::{Actor, Direction, PrincipalKind};
 use uuid::Uuid;
 
 use super::store::{Mood, Moody, moody};
@@ -191,11 +192,13 @@ async fn secret_session(recorder: &Recorder) -> Uuid {
 
 fn ask(session: Uuid, who: &str) -> Erase {
     let mut principal = (*start().info.principal).clone();
-    principal.actor.subject = who.into();
+    principal.actor = Actor::new(PrincipalKind::User, who, &[]);
+    principal.on_behalf_of = Vec::new();
     Erase {
         session,
         who: Some(Arc::new(principal)),
         reason: format!("{who} has a letter of the data subject"),
+        is_somebody_elses: false,
     }
 }
 
@@ -319,7 +322,16 @@ async fn what_cannot_be_erased_is_refused_and_left_alone() {
     std::fs::remove_file(&aside).unwrap();
     assert!(rig.replay(id).await.unwrap().contains(SECRET));
     // What has ended can be erased by any Weir that has the key.
-    erase(&second, id).await.unwrap();
+    let erased = erase(&second, id).await.unwrap();
+    let [elsewhere] = &erased.remains[..] else {
+        panic!("{erased:?}")
+    };
+    // What the other one has of it is not in reach, and its log is named.
+    assert!(elsewhere.contains(recorder.log_origin()), "{elsewhere}");
+    assert!(
+        elsewhere.contains("no key that is known here"),
+        "{elsewhere}"
+    );
     assert!(
         other
             .replay(id)
@@ -329,8 +341,14 @@ async fn what_cannot_be_erased_is_refused_and_left_alone() {
     // It is on the word of a log that the first one does not know.
     let claimed = rig.replay(id).await.unwrap_err();
     assert!(claimed.is_claimed(), "{claimed}");
-    let error = erase(&recorder, id).await.unwrap_err();
-    assert!(matches!(error, EraseError::Key { .. }), "{error}");
+    // It forgets what it has itself.
+    assert_eq!(rig.memory.forgot.load(Ordering::Relaxed), 0);
+    let erased = erase(&recorder, id).await.unwrap();
+    assert_eq!(rig.memory.forgot.load(Ordering::Relaxed), 1);
+    assert_eq!(erased.remains, Vec::<String>::new());
+    assert!(erased.notes[0].contains("gone already"), "{erased:?}");
+    let again = erase(&recorder, id).await.unwrap_err();
+    assert!(matches!(again, EraseError::Already(_)), "{again}");
     recorder.shutdown(SHORT).await;
     second.shutdown(SHORT).await;
     let report = rig.verify().await;
@@ -407,7 +425,7 @@ async fn crash_at(at: At) {
     assert!(recorder.flush(SHORT).await);
     match at {
         At::Written => {
-            let job = crate::erase::Job::new(&ask(one, "olga")).unwrap();
+            let job = crate::erase::Job::new(&ask(one, "olga"), Default::default());
             job.write(&RealDisk, &rig.spool().join("erasures")).unwrap();
         }
         At::Logged => rig.store.set(Mood::Well),
@@ -442,7 +460,7 @@ async fn crash_at(at: At) {
             );
         }
         At::Ended => {
-            let job = crate::erase::Job::new(&ask(one, "olga")).unwrap();
+            let job = crate::erase::Job::new(&ask(one, "olga"), Default::default());
             erase(&recorder, one).await.unwrap();
             kept = Some(job);
         }

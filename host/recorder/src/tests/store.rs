@@ -37,6 +37,8 @@ pub enum Mood {
     KeepsRemoved,
     /// Removes nothing and says so.
     RefusesToRemove,
+    /// Asked to remove something, it never answers.
+    HangsOnRemoval,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl ObjectStore for Moody {
     async fn put_opts(&self, at: &Path, bytes: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let mood = *self.mood.lock();
         match mood {
-            Mood::Well | Mood::KeepsRemoved | Mood::RefusesToRemove => {
+            Mood::Well | Mood::KeepsRemoved | Mood::RefusesToRemove | Mood::HangsOnRemoval => {
                 self.inner.put_opts(at, bytes, opts).await
             }
             Mood::Away => Err(broken()),
@@ -112,6 +114,7 @@ impl ObjectStore for Moody {
     ) -> BoxStream<'static, Result<Path>> {
         match *self.mood.lock() {
             Mood::KeepsRemoved => at,
+            Mood::HangsOnRemoval => Box::pin(futures::stream::pending()),
             Mood::Away | Mood::RefusesToRemove => Box::pin(at.map(|_| Err(broken()))),
             _ => self.inner.delete_stream(at),
         }

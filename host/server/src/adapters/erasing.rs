@@ -10,6 +10,9 @@ use recorder::{Erase, EraseError, Erasure, Forget, Recorder, Store};
 use uuid::Uuid;
 use weir_client::SessionErasure;
 
+/// When somebody may ask again, in seconds, where too many ask at once.
+const RETRY_AFTER: u32 = 10;
+
 /// The recorder, as the API sees it.
 pub(crate) struct Erasing(pub(crate) Arc<Recorder>);
 
@@ -20,11 +23,13 @@ impl Recordings for Erasing {
         session: Uuid,
         who: Arc<Principal>,
         reason: String,
+        is_somebody_elses: bool,
     ) -> Result<SessionErasure, ApiError> {
         let ask = Erase {
             session,
             who: Some(who),
             reason,
+            is_somebody_elses,
         };
         self.0.erase(ask).await.map(told).map_err(refused)
     }
@@ -38,6 +43,7 @@ fn told(erasure: Erasure) -> SessionErasure {
         at: erasure.time,
         who: erasure.who,
         remains: erasure.remains,
+        notes: erasure.notes,
     }
 }
 
@@ -45,10 +51,19 @@ fn refused(error: EraseError) -> ApiError {
     let text = error.to_string();
     match error {
         EraseError::Unknown(_) => ApiError::not_found(text),
-        EraseError::Already(erasure) => match erasure.who {
-            Some(who) => ApiError::conflict(format!("{text}, asked for by {who}")),
-            None => ApiError::conflict(text),
-        },
+        EraseError::Already(erasure) => {
+            let mut text = text;
+            if let Some(who) = &erasure.who {
+                text.push_str(&format!(", asked for by {who}"));
+            }
+            // As it was told then, for who has to do something about it.
+            for what in &erasure.remains {
+                text.push_str(&format!("\nthere remains {what}"));
+            }
+            ApiError::conflict(text)
+        }
+        EraseError::Own(_) | EraseError::OwnerUnknown(_) => ApiError::forbidden(text),
+        EraseError::Crowded => ApiError::too_many(text).retry_after(RETRY_AFTER),
         EraseError::Running(_)
         | EraseError::NotStored(_)
         | EraseError::NoEnd(_)
@@ -57,8 +72,11 @@ fn refused(error: EraseError) -> ApiError {
         | EraseError::Locked { .. }
         | EraseError::PutAside { .. }
         | EraseError::Busy(_) => ApiError::conflict(text),
+        EraseError::Log(error) if error.is_lasting() => ApiError::conflict(text),
         EraseError::GoesOn { .. } => ApiError::unavailable(text).goes_on(),
         EraseError::TooMany
+        | EraseError::Slow(_)
+        | EraseError::Log(_)
         | EraseError::Store(_)
         | EraseError::Read(_)
         | EraseError::Spool(_)

@@ -46,6 +46,9 @@ fn tell(erased: &SessionErasure) {
         shown(&erased.at)
     );
     for what in &erased.remains {
-        println!("the store keeps {}: remove it there", shown(what));
+        println!("there remains {}", shown(what));
+    }
+    for what in &erased.notes {
+        println!("note: {}", shown(what));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::acts::{open, written};
-use crate::testing::{Rig, STUCK, session_info};
+use crate::testing::{Rig, STRANGE, STUCK, session_info};
 
 const CALL: &str = "POST /v1/erasures";
 
@@ -94,6 +94,26 @@ async fn nobody_erases_what_is_their_own() {
         let answer = rig.call("dave", CALL, body(&id)).await;
         assert_eq!(answer.status, StatusCode::OK, "{token}: {answer:?}");
     }
+}
+
+/// Who had it is known here for as long as the session is remembered; after that the record has to tell.
+#[tokio::test]
+async fn the_record_is_asked_whose_it_is_when_nobody_remembers() {
+    let rig = Rig::new().await;
+    let ask = |id: String| json!({"session": id, "reason": STRANGE});
+    let answer = rig
+        .call("dave", CALL, ask(Uuid::now_v7().to_string()))
+        .await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+    assert!(rig.events().last().unwrap().result.is_err());
+    let info = session_info(rig.principal("alice"));
+    let id = info.id.to_string();
+    let session = open(&rig, info).await;
+    let closed = session.close(pipeline::EndReason::ClientClosed).await;
+    closed.unwrap();
+    written(&rig, &id).await;
+    let answer = rig.call("dave", CALL, ask(id)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use weir_client::{Parameter, VoteKind};
 use super::{LIMITS, NOW, PLENTY, PRINT, ballot, hold, opened, session, state};
 use crate::store::{
     Ballot, Cast, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, HoldState, Kept, Opened,
-    SessionRow, SessionWrite, Settled, Store,
+    SessionRow, SessionWrite, Settled, Store, VoteRecord,
 };
 
 pub(super) async fn holds_open_within_limits(store: &dyn Store) {
@@ -346,19 +346,30 @@ pub(super) async fn an_erased_session_is_forgotten(store: &dyn Store) {
     };
     let erased = opened(store, of("one")).await;
     let other = opened(store, of("two")).await;
-    let vote = ballot(&erased, "x", VoteKind::Deny, &["one"]);
+    let vote = Ballot {
+        reason: "no zebras".into(),
+        ..ballot(&erased, "x", VoteKind::Deny, &["one"])
+    };
     store.vote(vote).await.unwrap();
     let decided = store.hold(&erased).await.unwrap().unwrap();
+    assert_eq!(decided.decision_reason.as_deref(), Some("no zebras"));
     let row = super::session("one");
-    let writes = vec![SessionWrite::Started(SessionRow {
-        application: "zebra".into(),
-        ..row.clone()
-    })];
+    let writes = vec![
+        SessionWrite::Started(SessionRow {
+            application: "zebra".into(),
+            ..row.clone()
+        }),
+        SessionWrite::Ended {
+            id: row.id.clone(),
+            at: NOW + 2,
+            end: "zebra".into(),
+        },
+    ];
     store.write_sessions(writes).await.unwrap();
     for _ in 0..2 {
         store.forget_session("one").await.unwrap();
         let found = store.hold(&erased).await.unwrap().unwrap();
-        let text = format!("{:?}", found.record.document);
+        let text = format!("{found:?}");
         assert!(!text.contains("zebra"), "{text}");
         assert_ne!(
             found.record.fingerprint, PRINT,
@@ -366,7 +377,11 @@ pub(super) async fn an_erased_session_is_forgotten(store: &dyn Store) {
         );
         let kept = |row: &HoldRow| {
             let record = row.record.clone();
-            let (document, rules) = (record.document, row.votes.clone());
+            let votes = row.votes.iter().map(|vote| VoteRecord {
+                reason: String::new(),
+                ..vote.clone()
+            });
+            let (document, rules) = (record.document, votes.collect::<Vec<_>>());
             (
                 (row.state, row.decided_by.clone(), row.decided_at, rules),
                 (
@@ -380,6 +395,8 @@ pub(super) async fn an_erased_session_is_forgotten(store: &dyn Store) {
         assert_eq!(kept(&found), kept(&decided));
         let session = store.session("one").await.unwrap().unwrap();
         assert_eq!(session.application, "");
+        assert_eq!(session.end.as_deref(), Some("(erased)"));
+        assert_eq!(session.ended_at, Some(NOW + 2));
         assert_eq!(
             (session.principal, session.target),
             (row.principal.clone(), row.target.clone())

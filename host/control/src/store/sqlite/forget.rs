@@ -1,13 +1,14 @@
 //! What goes when a session is erased.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
 use super::{db, int, json, parse};
-use crate::store::{HoldDocument, Result, StoreError};
+use crate::store::{HoldDocument, Result, StoreError, hold::ERASED};
 
 const WHAT: &str = "forgetting a session";
 
-/// With `secure_delete`, what was in the rows is overwritten; then what SQLite keeps beside the file goes.
+/// With `secure_delete`, what was in the rows is overwritten. Then the file is written anew, since pages may
+/// be free in it from a time without that, and what SQLite keeps beside the file goes.
 pub(super) fn session(c: &mut Connection, id: &str) -> Result<()> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -26,22 +27,44 @@ pub(super) fn session(c: &mut Connection, id: &str) -> Result<()> {
         let document: HoldDocument = parse(WHAT, &document)?;
         let document = json(WHAT, &document.forgotten())?;
         tx.execute(
-            "UPDATE holds SET document_json = ?2, size = ?3, fingerprint = zeroblob(32) WHERE id = ?1",
-            params![hold, document, int(document.len() as u64)],
+            "UPDATE holds SET document_json = ?2, size = ?3, fingerprint = zeroblob(32), \
+             decision_reason = iif(decision_reason IS NULL, NULL, ?4) WHERE id = ?1",
+            params![hold, document, int(document.len() as u64), ERASED],
+        )
+        .map_err(db(WHAT))?;
+        // Who decided writes why, and that is about what the statement says.
+        tx.execute(
+            "UPDATE votes SET reason = ?2 WHERE hold = ?1",
+            params![hold, ERASED],
+        )
+        .map_err(db(WHAT))?;
+        tx.execute(
+            "UPDATE outbox SET last_error = NULL WHERE hold = ?1",
+            params![hold],
         )
         .map_err(db(WHAT))?;
     }
     tx.execute(
-        "UPDATE sessions SET application = '', database = '' WHERE id = ?1",
-        params![id],
+        "UPDATE sessions SET application = '', database = '', end = iif(end IS NULL, NULL, ?2) \
+         WHERE id = ?1",
+        params![id, ERASED],
     )
     .map_err(db(WHAT))?;
     tx.commit().map_err(db(WHAT))?;
+    c.execute_batch("VACUUM").map_err(busy)?;
     let is_busy: bool = c
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(db(WHAT))?;
+        .map_err(busy)?;
     match is_busy {
-        true => Err(StoreError::Busy(1)),
+        true => Err(StoreError::InUse),
         false => Ok(()),
+    }
+}
+
+/// Somebody else has the file open, and is in the middle of reading it.
+fn busy(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse,
+        _ => db(WHAT)(error),
     }
 }

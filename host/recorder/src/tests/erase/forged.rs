@@ -19,6 +19,7 @@ async fn a_marker_that_no_leaf_confirms_is_found_and_destroys_nothing() {
         who: erased.who.clone(),
         log: Some(erased.log),
         leaf: Some(erased.leaf),
+        remains: Vec::new(),
     };
     let forged = [
         // Of another session's leaf.
@@ -150,6 +151,7 @@ async fn forged(rig: &Rig, session: Uuid, origin: &str) -> ErasedDoc {
         who: None,
         log: Some(log),
         leaf: Some(0),
+        remains: Vec::new(),
     };
     let json = serde_json::to_vec(&doc).unwrap();
     objects
@@ -192,9 +194,14 @@ async fn a_forged_log_makes_no_erasure_of_a_lost_key() {
             assert!(error.is_claimed(), "{name}: {error}");
             assert!(error.to_string().contains("not checked"), "{error}");
         }
-        let error = erase(&recorder, one).await.unwrap_err();
-        assert!(matches!(error, EraseError::Key { .. }), "{name}: {error}");
-        assert!(error.to_string().contains("weir verify"), "{error}");
     }
+    // It counts as lost, and the rest is forgotten all the same; then it is a leaf of ours that says so.
+    let erased = erase(&recorder, one).await.unwrap();
+    assert!(erased.notes[0].contains("gone already"), "{erased:?}");
+    assert_eq!(rig.memory.forgot.load(Ordering::Relaxed), 1);
+    let error = erase(&recorder, one).await.unwrap_err();
+    assert!(matches!(&error, EraseError::Already(told) if told.log == erased.log));
     recorder.shutdown(SHORT).await;
+    let error = rig.replay(one).await.unwrap_err();
+    assert!(matches!(error, ReplayError::Erased { .. }), "{error}");
 }

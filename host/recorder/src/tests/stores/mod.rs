@@ -1,6 +1,7 @@
 //! The recorder against real stores of several makes, with a proxy before them that does what stores
 //! and networks do wrong. `cargo test` has one make; `cargo xtask stores` all, and a longer outage.
 
+mod erase;
 mod load;
 mod lock;
 
@@ -76,6 +77,7 @@ async fn every_scenario(make: Make) {
     if make.locks() {
         running.spawn(lock::what_is_final_is_locked(Place::new(&server)));
         running.spawn(lock::faults_before_a_locked_vault(Place::new(&server)));
+        running.spawn(erase::what_is_kept_of_a_key_is_told(Place::new(&server)));
         running.spawn(lock::what_shadows_an_object_is_found(Place::new(&server)));
     }
     let limit = LONG + Duration::from_secs(outage_seconds());
