@@ -73,6 +73,7 @@ mod verify_log;
 mod verify_stream;
 mod verify_wal;
 mod wal;
+mod walk;
 mod watch;
 
 pub use crate::log::check::{KeptCheckpoint, LogFinding, TrustedKey, TrustedKeyError};

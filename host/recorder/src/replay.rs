@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use uuid::Uuid;
 
-use crate::crypt::read::KeyLoss;
+use crate::crypt::read::{ErasedDoc, KeyLoss};
 use crate::doc::*;
 use crate::erase::confirm;
 use crate::export::{Export, ReplayOptions};
@@ -12,9 +12,9 @@ use crate::keys::timestamp;
 use crate::objects::StoreError;
 use crate::pgframes::{Frames, Writer};
 use crate::record::{Kind, Record};
-use crate::requests::Walk;
 use crate::store::{ReadError, Store};
 use crate::text::clean;
+use crate::walk::Walk;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
@@ -29,6 +29,13 @@ pub enum ReplayError {
          is right; weir verify tells which one is vouched for"
     )]
     TwoVersions { session: Uuid, segment: u32 },
+    #[error(
+        "segment {segment} of session {session} is encrypted and others are not, or it is not and the session \
+         has a key: somebody has put it in the place of what was recorded; weir verify tells what is vouched for"
+    )]
+    NotEncrypted { session: Uuid, segment: u32 },
+    #[error("session {session}: whether it is encrypted cannot be told: {why}")]
+    KeyStore { session: Uuid, why: String },
     #[error(
         "session {session} was erased at {time}, asked for by {who}, as leaf {leaf} of log {log} says; nobody \
          can read it any more"
@@ -50,17 +57,19 @@ pub enum ReplayError {
 }
 
 /// What was printed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplaySummary {
     pub segments: u64,
     pub records: u64,
     pub actions: u64,
     /// The session has its end; false means that it is open, or not stored to its end yet.
     pub complete: bool,
+    /// What in the store was passed over, and what to think of what was not.
+    pub notes: Vec<String>,
 }
 
-/// Replays `session` to `out`. All of it is read and checked, also where a part is asked for. Stops with an error where the recording is missing
-/// or altered, after everything that came before.
+/// Replays `session` to `out`. All of it is read and checked, also where a part is asked for. Stops with an
+/// error where the recording is missing or altered, after everything that came before.
 pub async fn replay(
     store: &Store,
     session: Uuid,
@@ -82,6 +91,7 @@ pub async fn replay(
     text.clear();
     printer.finish(&mut text)?;
     export.end(&text)?;
+    printer.summary.notes = walk.notes();
     Ok(printer.summary)
 }
 
@@ -111,16 +121,18 @@ pub(crate) fn erased(session: Uuid, error: ReadError) -> ReplayError {
     let KeyLoss::Erased(doc) = &**why else {
         return error.into();
     };
-    let Some((log, leaf)) = confirm::place(doc) else {
-        return error.into();
-    };
-    ReplayError::Erased {
+    erased_by(session, doc).unwrap_or_else(|| error.into())
+}
+
+pub(crate) fn erased_by(session: Uuid, doc: &ErasedDoc) -> Option<ReplayError> {
+    let (log, leaf) = confirm::place(doc)?;
+    Some(ReplayError::Erased {
         session,
         log,
         leaf,
         time: clean(&doc.time),
         who: clean(doc.who.as_deref().unwrap_or("nobody who is known")),
-    }
+    })
 }
 
 pub(crate) struct Printer {

@@ -2,79 +2,11 @@
 
 use uuid::Uuid;
 
-use crate::chain::Hash;
 use crate::doc::{IntentDoc, RefusedDoc, StartDoc};
-use crate::keys::SegmentKey;
 use crate::record::{Kind, Record};
-use crate::replay::{ReplayError, erased};
-use crate::segment::Segment;
+use crate::replay::ReplayError;
 use crate::store::Store;
-
-/// The segments of one session, in order, each checked to continue the one before.
-pub(crate) struct Walk<'a> {
-    store: &'a Store,
-    session: Uuid,
-    /// Of all segments with one number: one, unless two versions of it are stored.
-    keys: std::vec::IntoIter<SegmentKey>,
-    next: Option<SegmentKey>,
-    expected: u32,
-    chain: Hash,
-}
-
-impl<'a> Walk<'a> {
-    pub async fn new(store: &'a Store, session: Uuid) -> Result<Self, ReplayError> {
-        let mut keys = store.segments(false, session).await?.into_iter();
-        let next = keys.next();
-        if next.is_none() {
-            return Err(ReplayError::NotFound(session));
-        }
-        Ok(Self {
-            store,
-            session,
-            keys,
-            next,
-            expected: 0,
-            chain: crate::chain::stream_genesis(session.as_u128()),
-        })
-    }
-
-    pub async fn next(&mut self) -> Result<Option<Segment>, ReplayError> {
-        let Some(key) = self.next.take() else {
-            return Ok(None);
-        };
-        let (session, number) = (self.session, self.expected);
-        if key.segment != number {
-            return Err(ReplayError::Missing {
-                session,
-                segment: number,
-            });
-        }
-        let segment = self.store.segment(&key).await;
-        let segment = segment.map_err(|e| erased(session, e))?;
-        for other in self.keys.by_ref() {
-            if other.segment != number {
-                self.next = Some(other);
-                break;
-            }
-            let other = self.store.segment(&other).await?;
-            if (other.chain_in, other.chain_out) != (segment.chain_in, segment.chain_out) {
-                return Err(ReplayError::TwoVersions {
-                    session,
-                    segment: number,
-                });
-            }
-        }
-        if !segment.continues(&self.chain) {
-            return Err(ReplayError::Broken {
-                session,
-                segment: number,
-            });
-        }
-        self.chain = segment.chain_out;
-        self.expected += 1;
-        Ok(Some(segment))
-    }
-}
+use crate::walk::Walk;
 
 /// What was recorded of one request.
 #[derive(Debug, Clone, PartialEq)]

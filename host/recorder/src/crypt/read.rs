@@ -112,6 +112,11 @@ impl ReadKeys {
         Self { trusted, ..self }
     }
 
+    /// Is anything known with which keys are unwrapped?
+    pub fn has_wrap(&self) -> bool {
+        self.wrap.is_some()
+    }
+
     pub async fn get(&self, objects: &Objects, stream: Uuid) -> Found {
         if let Some(found) = self.known.lock().get(&stream) {
             return found.clone();
@@ -140,14 +145,16 @@ impl ReadKeys {
     }
 
     async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
-        let bytes = match self.waiting(stream).await? {
-            Some(bytes) => Some(bytes),
-            None => objects.find(&object_name(stream)).await?,
+        let waiting = self.waiting(stream).await?;
+        let doc = match waiting.map(|bytes| key::parse(&bytes)) {
+            Some(Ok(doc)) => doc,
+            // The store may have it whole.
+            damaged => match (objects.find(&object_name(stream)).await?, damaged) {
+                (Some(bytes), _) => key::parse(&bytes)?,
+                (None, Some(Err(damaged))) => return Err(damaged.into()),
+                (None, _) => return Err(erased(objects, &self.trusted, stream).await?),
+            },
         };
-        let Some(bytes) = bytes else {
-            return Err(erased(objects, &self.trusted, stream).await?);
-        };
-        let doc = key::parse(&bytes)?;
         let wrap = self.wrap.as_ref().ok_or(KeyLoss::NoKey)?;
         match StreamKey::unwrap(&**wrap, stream, doc).await {
             Ok(key) => Ok(Arc::new(key)),

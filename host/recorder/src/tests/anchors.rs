@@ -8,17 +8,15 @@ use pipeline::ports::Journal;
 use uuid::Uuid;
 
 use super::support::*;
-use crate::chain::{self, Hash};
+use crate::chain;
 use crate::disk::RealDisk;
 use crate::doc::{ControlStartDoc, DOC_VERSION, MarkDoc, StreamRefDoc};
-use crate::keys::{Day, SegmentKey};
 use crate::record::{Kind, NO_STREAM, NewRecord};
-use crate::segment::{Builder, Place, Segment};
+use crate::segment::Segment;
 use crate::wal::scan;
 use crate::wal::writer::Writer;
 use crate::{
-    Finding, Recorder, RecorderOptions, ReplayError, Severity, StoreConfig, VerifyOptions,
-    verify_store,
+    Finding, Recorder, RecorderOptions, Severity, StoreConfig, VerifyOptions, verify_store,
 };
 
 async fn event(recorder: &Recorder, action: &str) {
@@ -279,62 +277,6 @@ async fn an_invented_session_is_found() {
     let ended = dir.verify().await.findings;
     assert_eq!(ended.first(), Some(&unanchored));
     assert!(ended.len() == 2 && ended.iter().any(unlogged), "{ended:?}");
-}
-
-/// A second object for a number that is taken.
-async fn another_version(dir: &TempDir, path: &Path) -> PathBuf {
-    let bytes = dir.decrypted(path).await;
-    let segment = Segment::parse(&bytes).unwrap();
-    let place = Place {
-        stream: segment.stream,
-        control: false,
-        started_ns: segment.header.started_ns,
-        segment: segment.header.segment,
-        first_record: segment.footer.first_record,
-        chain_in: segment.chain_in,
-    };
-    let mut builder = Builder::new(place).unwrap();
-    for record in segment.records() {
-        let mut other = record.encoded.to_vec();
-        *other.last_mut().unwrap() ^= 1;
-        let leaf: Hash = chain::leaf(&other);
-        builder.push(&other, record.ts_ns, &leaf).unwrap();
-    }
-    let bytes = builder.finish(segment.footer.last).unwrap();
-    let key = SegmentKey {
-        control: false,
-        day: Day::of_stream(segment.stream, segment.header.started_ns),
-        stream: segment.stream,
-        segment: segment.header.segment,
-        sha256: chain::sha256(&bytes),
-    };
-    let path = dir.stored().join(key.to_string());
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn replay_takes_neither_of_two_versions() {
-    let dir = TempDir::new();
-    let (recorder, _) = dir.open().await;
-    let id = session(&recorder, 2, 10).await;
-    recorder.shutdown(SHORT).await;
-    let path = objects(&dir.stored().join("rec")).remove(0);
-    let other = another_version(&dir, &path).await;
-    let mut out = Vec::new();
-    let replayed =
-        crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out).await;
-    let two = matches!(replayed, Err(ReplayError::TwoVersions { segment: 0, .. }));
-    assert!(two && out.is_empty(), "{replayed:?}");
-    let report = dir.verify().await;
-    let two = |f: &Finding| matches!(f, Finding::TwoVersions { .. });
-    assert!(report.findings.iter().any(two), "{report:?}");
-    std::fs::remove_file(other).unwrap();
-    assert!(
-        crate::replay(&dir.store(), id, &crate::ReplayOptions::default(), &mut out)
-            .await
-            .is_ok()
-    );
 }
 
 /// Sealed, marked, killed, again and again, without a moment of rest.

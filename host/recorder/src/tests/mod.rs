@@ -22,5 +22,6 @@ mod stores;
 pub mod support;
 mod tamper;
 mod wal;
+mod walk;
 mod watch;
 mod witness;

@@ -151,6 +151,9 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     // What came before an error is worth seeing, too.
     out.flush()?;
     let summary = replayed?;
+    for note in &summary.notes {
+        eprintln!("weir: {note}");
+    }
     if !summary.complete {
         eprintln!("weir: the session is still open, or its end is not stored yet");
     }
