@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode, Url};
 
-use crate::send::Failure;
+use crate::options::TlsFiles;
+use crate::send::{Failure, chain};
 
-/// The longest file of authorities.
-const MAX_CA: u64 = 1 << 20;
+/// The longest file of certificates or keys.
+const MAX_PEM: u64 = net::MAX_PEM_BYTES;
 /// So much of an answer is read, for so long, that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
 const MAX_READING: Duration = Duration::from_secs(1);
@@ -19,8 +20,12 @@ const MAX_READING: Duration = Duration::from_secs(1);
 pub enum HttpError {
     #[error("its URL cannot be read: {0}")]
     Url(String),
-    #[error("{path} has no certificates that can be read: {why}")]
-    Ca { path: PathBuf, why: String },
+    #[error("{path} has no {what} that can be read: {why}")]
+    Pem {
+        path: PathBuf,
+        what: &'static str,
+        why: String,
+    },
     #[error("no HTTP client can be made: {0}")]
     Client(String),
 }
@@ -30,15 +35,18 @@ pub fn url(text: &str) -> Result<Url, HttpError> {
 }
 
 /// Of whatever stands in the environment, no proxy is used.
-pub fn client(ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError> {
+pub fn client(tls: &TlsFiles, attempt: Duration) -> Result<Client, HttpError> {
     let mut builder = Client::builder()
         .timeout(attempt)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .pool_max_idle_per_host(1)
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = ca {
+    if let Some(path) = &tls.ca {
         builder = builder.tls_certs_only(authorities(path)?);
+    }
+    if let Some((cert, key)) = &tls.identity {
+        builder = builder.identity(identity(cert, key)?);
     }
     builder
         .build()
@@ -46,22 +54,40 @@ pub fn client(ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError>
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpError> {
-    let wrong = |why: String| HttpError::Ca {
-        path: path.to_owned(),
-        why,
-    };
-    let mut pem = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    let read = file.take(MAX_CA + 1).read_to_end(&mut pem);
-    read.map_err(|e| wrong(e.to_string()))?;
-    if pem.len() as u64 > MAX_CA {
-        return Err(wrong(format!("it is longer than {MAX_CA} bytes")));
-    }
+    let what = "certificates";
+    let pem = read(path, what)?;
+    let wrong = |why: String| wrong(path, what, why);
     let all = Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))?;
     match all.is_empty() {
         true => Err(wrong("it holds none".into())),
         false => Ok(all),
     }
+}
+
+fn identity(cert: &Path, key: &Path) -> Result<Identity, HttpError> {
+    let mut pem = read(cert, "certificate")?;
+    pem.push(b'\n');
+    pem.extend(read(key, "private key")?);
+    Identity::from_pem(&pem)
+        .map_err(|e| wrong(cert, "certificate that goes with its key", chain(&e)))
+}
+
+/// The whole of a file, if it is not too long.
+fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, HttpError> {
+    let wrong = |why| wrong(path, what, why);
+    let mut pem = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    let read = file.take(MAX_PEM + 1).read_to_end(&mut pem);
+    read.map_err(|e| wrong(e.to_string()))?;
+    match pem.len() as u64 > MAX_PEM {
+        true => Err(wrong(format!("it is longer than {MAX_PEM} bytes"))),
+        false => Ok(pem),
+    }
+}
+
+fn wrong(path: &Path, what: &'static str, why: String) -> HttpError {
+    let path = path.to_owned();
+    HttpError::Pem { path, what, why }
 }
 
 /// Sends. The status is the answer, whatever becomes of the rest.
@@ -83,14 +109,7 @@ pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
 
 /// Without the URL, whose path may be a secret.
 fn unreachable(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        why = format!("{why}: {error}");
-        source = error.source();
-    }
-    Failure::later(why)
+    Failure::later(chain(&error.without_url()))
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {

@@ -52,6 +52,8 @@ pub struct Progress {
     pub waiting: bool,
     /// The logs that are left, the present one first, and the next leaf in that.
     pub left: Option<(VecDeque<LogEnd>, u64)>,
+    /// Leaves before that which were sent, and are not known to be taken.
+    pub ahead: u64,
     /// Places in them where others may be missing, about each of which one event will be sent.
     pub holes: u64,
     /// The time of the first leaf that is not taken.
@@ -98,7 +100,8 @@ impl Watched {
             // Whatever the first one's end is taken for, it takes nothing from the others.
             let mut sizes = left.iter().map(size);
             let first = sizes.next().unwrap_or(0).saturating_sub(*next);
-            sizes.fold(first.saturating_add(progress.holes), u64::saturating_add)
+            let others = progress.holes.saturating_add(progress.ahead);
+            sizes.fold(first.saturating_add(others), u64::saturating_add)
         });
         let now = now_ms();
         let lag_ms = match lag_leaves {

@@ -26,7 +26,7 @@ impl Webhook {
     pub fn new(to: &WebhookTo, attempt: Duration) -> Result<Self, HttpError> {
         let url = http::url(&to.url)?;
         Ok(Self {
-            client: http::client(to.ca.as_deref(), attempt)?,
+            client: http::client(&to.tls, attempt)?,
             url,
             signer: to.signer.clone(),
         })

@@ -3,3 +3,5 @@
 mod faults;
 mod logs;
 mod stage;
+mod syslog;
+mod tls;

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Handle, Options, Pace, ReceiverOptions, Sign, Status, To, WebhookTo, open};
+use crate::{Handle, Options, Pace, ReceiverOptions, Sign, Status, TlsFiles, To, WebhookTo, open};
 
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const PACE: Pace = Pace {
@@ -25,6 +25,8 @@ pub const PACE: Pace = Pace {
     longest_asked: Duration::from_secs(2),
     refused_for: Duration::from_millis(600),
     give_up: Duration::from_millis(300),
+    window: Duration::from_millis(300),
+    quiet: Duration::from_millis(50),
 };
 
 pub struct Stage {
@@ -210,7 +212,7 @@ impl Receiver {
             to: To::Webhook(WebhookTo {
                 url: self.url.clone(),
                 signer: Arc::new(NoKey),
-                ca: None,
+                tls: TlsFiles::default(),
             }),
             batch_events: 7,
             batch_bytes: 1 << 20,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use control::{ApiError, WebhookSigner};
-use deliver::{Handle, Pace, ReceiverOptions, Sign, To, WebhookTo, Worker};
+use deliver::{Handle, Pace, ReceiverOptions, Sign, SyslogTo, TlsFiles, To, WebhookTo, Worker};
 use recorder::{Leaves, Recorder};
 use weir_client::{DeliveryInfo, DeliveryState};
 
@@ -38,17 +38,33 @@ pub(super) fn open(
 }
 
 fn receiver(delivery: &Delivery) -> anyhow::Result<ReceiverOptions> {
+    let tls = TlsFiles {
+        ca: delivery.tls.ca.clone(),
+        identity: delivery.tls.identity.clone(),
+    };
     let to = match &delivery.to {
-        DeliveryTo::Webhook { url, secrets, ca } => {
+        DeliveryTo::Webhook { url, secrets } => {
             let secrets: Vec<String> = secrets.iter().map(|s| s.expose().to_owned()).collect();
             let signer = WebhookSigner::new(&secrets);
             let signer = signer.with_context(|| format!("delivery {}", delivery.name))?;
             To::Webhook(WebhookTo {
                 url: url.clone(),
                 signer: Arc::new(Signer(signer)),
-                ca: ca.clone(),
+                tls,
             })
         }
+        DeliveryTo::Syslog {
+            host,
+            port,
+            server_name,
+            max_message,
+        } => To::Syslog(SyslogTo {
+            host: host.clone(),
+            port: *port,
+            server_name: server_name.clone(),
+            tls,
+            max_message: *max_message,
+        }),
     };
     Ok(ReceiverOptions {
         name: delivery.name.clone(),

@@ -69,6 +69,11 @@ fn errors_name_key_and_line() {
         ),
         (
             "secret",
+            "address = \"a:1\"\nsecret",
+            ":24: delivery[0].address: it is of no use with kind = \"webhook\"",
+        ),
+        (
+            "secret",
             "tls_ca = \"/no/ca\"\nsecret",
             ":24: delivery[0].tls_ca: /no/ca cannot be read",
         ),
@@ -78,6 +83,93 @@ fn errors_name_key_and_line() {
         for secret in [SECRET, "hunter2", "t0ken", "me:pw"] {
             assert!(!error.contains(secret), "{to}: {error}");
         }
+    }
+}
+
+#[test]
+fn syslog_needs_little() {
+    let table =
+        "[[delivery]]\nname = \"siem\"\nkind = \"syslog\"\naddress = \"siem.example:6514\"\n";
+    let config = with(table).unwrap();
+    let crate::config::DeliveryTo::Syslog {
+        host,
+        port,
+        server_name,
+        max_message,
+    } = &config.deliveries[0].to
+    else {
+        panic!("{config:?}");
+    };
+    assert_eq!((host.as_str(), *port), ("siem.example", 6514));
+    assert_eq!((server_name, *max_message), (&None, deliver::MESSAGE_BYTES));
+}
+
+#[test]
+fn errors_of_syslog_name_key_and_line() {
+    const TABLE: &str =
+        "[[delivery]]\nname = \"siem\"\nkind = \"syslog\"\naddress = \"siem.example:6514\"\n";
+    for (address, expect) in [
+        ("", "delivery[0].address: \"\" is not a host and port"),
+        ("siem.example", "is not a host and port"),
+        ("siem.example:0", "is not a host and port"),
+        ("siem.example:65536", "is not a host and port"),
+        ("a b:6514", "is not a host and port"),
+        ("::1:6514", "is not a host and port"),
+        ("[::g]:6514", "is not a host and port"),
+        (
+            "tcp://siem.example:514",
+            "TLS is spoken with it, and nothing else",
+        ),
+        (
+            "siem.example:514/udp",
+            "TLS is spoken with it, and nothing else",
+        ),
+    ] {
+        let table = TABLE.replace("siem.example:6514", address);
+        let error = with(&table).unwrap_err().to_string();
+        assert!(
+            error.contains(":23: delivery[0].address: "),
+            "{address}: {error}"
+        );
+        assert!(error.contains(expect), "{address}: {error}");
+    }
+    for good in ["[::1]:6514", "127.0.0.1:1"] {
+        assert!(with(&TABLE.replace("siem.example:6514", good)).is_ok());
+    }
+    for (more, expect) in [
+        (
+            "max_message_bytes = 2047",
+            ":24: delivery[0].max_message_bytes: 2047 is not between 2048 and 1048576",
+        ),
+        (
+            "server_name = \"a/b\"",
+            ":24: delivery[0].server_name: \"a/b\" is neither",
+        ),
+        (
+            "tls_cert = \"Cargo.toml\"",
+            ":24: delivery[0].tls_cert: tls_key is missing",
+        ),
+        (
+            "tls_key = \"Cargo.toml\"",
+            ":24: delivery[0].tls_key: tls_cert is missing",
+        ),
+        // What belongs to another kind does nothing, so it is not taken.
+        (
+            "url = \"https://siem.example/\"",
+            ":24: delivery[0].url: it is of no use with kind = \"syslog\"",
+        ),
+        (
+            "secret = \"SECRET\"",
+            ":24: delivery[0].secret: it is of no use",
+        ),
+        (
+            "allow_http = true",
+            ":24: delivery[0].allow_http: it is of no use",
+        ),
+    ] {
+        let error = with(&format!("{TABLE}{more}\n")).unwrap_err().to_string();
+        assert!(error.contains(expect), "{more}: {error}");
+        assert!(!error.contains(SECRET), "{error}");
     }
 }
 
