@@ -2,10 +2,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, Url};
 
 use crate::options::TlsFiles;
 use crate::send::{Failure, chain};
@@ -26,6 +26,8 @@ pub enum HttpError {
         what: &'static str,
         why: String,
     },
+    #[error("its token cannot be sent in such a header")]
+    Header,
     #[error("no HTTP client can be made: {0}")]
     Client(String),
 }
@@ -91,12 +93,16 @@ fn wrong(path: &Path, what: &'static str, why: String) -> HttpError {
 }
 
 /// Sends. The status is the answer, whatever becomes of the rest.
-pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
-    let mut response = request.send().await.map_err(unreachable)?;
-    let status = response.status();
-    if !status.is_success() {
-        return Err(refusal(status, response.headers()));
+pub async fn post(request: RequestBuilder) -> Result<Response, Failure> {
+    let response = request.send().await.map_err(unreachable)?;
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(refusal(response.status(), response.headers())),
     }
+}
+
+/// Reads the rest of an answer that does not matter.
+pub async fn drain(mut response: Response) {
     let rest = async {
         let mut read = 0;
         while let (true, Ok(Some(chunk))) = (read < MAX_ANSWER, response.chunk().await) {
@@ -104,7 +110,19 @@ pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
         }
     };
     tokio::time::timeout(MAX_READING, rest).await.ok();
-    Ok(())
+}
+
+/// The rest of an answer, all of it or an error.
+pub async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            let why = format!("the receiver's answer is longer than {MAX_ANSWER} bytes");
+            return Err(Failure::later(why));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Without the URL, whose path may be a secret.
@@ -117,20 +135,53 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
     match status.as_u16() {
         // Who may send is no matter of what is sent, so 401 and 403 are not among them. These can be about what was sent. Whether they are, is found out before anything is set aside.
         400 | 406 | 409 | 411 | 413 | 414 | 415 | 422 | 431 | 451 => Failure::Refused { why },
-        _ => {
-            let after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-            let after = after.and_then(|text| text.trim().parse().ok());
-            Failure::Later {
-                why,
-                after: after.map(Duration::from_secs),
-            }
-        }
+        _ => Failure::Later {
+            why,
+            after: headers
+                .get(RETRY_AFTER)
+                .and_then(|v| pause(v.to_str().ok()?)),
+        },
     }
+}
+
+/// RFC 9110, 10.2.3: seconds, or a date. Nothing, if that has passed.
+fn pause(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_a_number_or_a_date() {
+        let at = |seconds: u64| {
+            httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
+        };
+        assert_eq!(pause("7"), Some(Duration::from_secs(7)));
+        assert_eq!(pause(" 0 "), Some(Duration::ZERO));
+        let asked = pause(&at(100)).unwrap().as_secs();
+        assert!((97..=100).contains(&asked), "{asked}");
+        for none in [
+            "",
+            "soon",
+            "-1",
+            "1.5",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 99 Nov 2094 08:49:37 GMT",
+            "99999999999999999999999999",
+        ] {
+            assert_eq!(pause(none), None, "{none}");
+        }
+        // RFC 850 and asctime, which old servers send.
+        assert!(pause("Saturday, 06-Nov-60 08:49:37 GMT").is_some());
+        assert!(pause("Sat Nov  6 08:49:37 2060").is_some());
+    }
 
     #[test]
     fn authorities_are_read_as_a_whole_or_not_at_all() {

@@ -20,6 +20,7 @@ mod batch;
 mod cursor;
 mod http;
 mod options;
+mod otlp;
 mod send;
 mod sending;
 mod source;
@@ -32,8 +33,8 @@ mod worker;
 mod tests;
 
 pub use options::{
-    BATCH_BYTES, BATCH_EVENTS, MESSAGE_BYTES, Options, Pace, ReceiverOptions, Sign, SyslogTo,
-    TlsFiles, To, WebhookTo,
+    BATCH_BYTES, BATCH_EVENTS, MESSAGE_BYTES, Options, OtlpTo, Pace, ReceiverOptions, Sign,
+    SyslogTo, TlsFiles, To, WebhookTo,
 };
 pub use status::{Handle, State, Status};
 pub use worker::{OpenError, Worker, check, open};

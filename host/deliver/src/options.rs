@@ -39,6 +39,7 @@ pub struct ReceiverOptions {
 pub enum To {
     Webhook(WebhookTo),
     Syslog(SyslogTo),
+    Otlp(OtlpTo),
 }
 
 impl To {
@@ -46,6 +47,7 @@ impl To {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
         }
     }
 }
@@ -77,6 +79,16 @@ pub struct SyslogTo {
     pub tls: TlsFiles,
     /// A longer message is set aside: the receiver would cut it.
     pub max_message: usize,
+}
+
+/// A receiver of OTLP/HTTP.
+#[derive(Clone)]
+pub struct OtlpTo {
+    /// Without `/v1/logs`.
+    pub url: String,
+    /// A secret, and the header that it is sent in: without one as a bearer token.
+    pub token: Option<(Option<String>, String)>,
+    pub tls: TlsFiles,
 }
 
 /// Signs a message as Standard Webhooks do.

@@ -51,7 +51,8 @@ impl Send for Webhook {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.signer.sign(&id, timestamp, &body))
             .body(body);
-        http::send(request).await
+        http::drain(http::post(request).await?).await;
+        Ok(())
     }
 }
 

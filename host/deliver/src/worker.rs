@@ -16,6 +16,7 @@ use crate::batch::{Batch, Event, Fate, REFUSALS};
 use crate::cursor::{Cursor, CursorError};
 use crate::http::HttpError;
 use crate::options::{Options, Pace, ReceiverOptions, To};
+use crate::otlp::Otlp;
 use crate::send::{Failure, Send};
 use crate::sending::{Rule, send_all};
 use crate::source::Source;
@@ -82,6 +83,7 @@ fn sender(receiver: &ReceiverOptions, pace: Pace) -> Result<Box<dyn Send>, OpenE
     };
     Ok(match &receiver.to {
         To::Webhook(to) => Box::new(Webhook::new(to, pace.attempt).map_err(http)?),
+        To::Otlp(to) => Box::new(Otlp::new(to, pace.attempt).map_err(http)?),
         To::Syslog(to) => Box::new(Syslog::new(to, pace).map_err(tls)?),
     })
 }

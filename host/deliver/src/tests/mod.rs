@@ -2,6 +2,7 @@
 
 mod faults;
 mod logs;
+mod otlp;
 mod stage;
 mod syslog;
 mod tls;

@@ -19,7 +19,7 @@ use crate::{MESSAGE_BYTES, ReceiverOptions, State, SyslogTo, TlsFiles, To};
 
 /// What a receiver does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub enum Way {
     /// Reads, and ends the connection when the sender does.
     Read,
     /// … without saying so within TLS.
@@ -35,17 +35,17 @@ enum Way {
 }
 
 /// Listens as long as the test runs.
-struct Receiver {
+pub struct Receiver {
     port: u16,
     /// What it has read, in order.
-    taken: Arc<Mutex<Vec<String>>>,
+    pub taken: Arc<Mutex<Vec<String>>>,
     /// For each connection that is to come; the last is for all others.
     ways: Arc<Mutex<Vec<Way>>>,
     connections: Arc<Mutex<usize>>,
 }
 
 impl Receiver {
-    async fn start(tls: Tls, ways: Vec<Way>) -> Self {
+    pub async fn start(tls: Tls, ways: Vec<Way>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let this = Self {
             port: listener.local_addr().unwrap().port(),
@@ -81,7 +81,7 @@ impl Receiver {
         this
     }
 
-    fn options(&self, name: &str, ca: &Ca) -> ReceiverOptions {
+    pub fn options(&self, name: &str, ca: &Ca) -> ReceiverOptions {
         ReceiverOptions {
             name: name.into(),
             to: To::Syslog(SyslogTo {
@@ -104,7 +104,7 @@ impl Receiver {
         taken.iter().map(|message| event(message)).collect()
     }
 
-    fn told(&self, prefix: &str) -> BTreeSet<String> {
+    pub fn told(&self, prefix: &str) -> BTreeSet<String> {
         let events = self.events();
         let operation = |e: &Value| Some(e.pointer("/api/operation")?.as_str()?.to_owned());
         let all = events.iter().filter_map(operation);

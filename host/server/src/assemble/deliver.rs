@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use control::{ApiError, WebhookSigner};
-use deliver::{Handle, Pace, ReceiverOptions, Sign, SyslogTo, TlsFiles, To, WebhookTo, Worker};
+use deliver::{
+    Handle, OtlpTo, Pace, ReceiverOptions, Sign, SyslogTo, TlsFiles, To, WebhookTo, Worker,
+};
 use recorder::{Leaves, Recorder};
 use weir_client::{DeliveryInfo, DeliveryState};
 
@@ -53,6 +55,17 @@ fn receiver(delivery: &Delivery) -> anyhow::Result<ReceiverOptions> {
                 tls,
             })
         }
+        DeliveryTo::Otlp {
+            url,
+            token,
+            token_header,
+        } => To::Otlp(OtlpTo {
+            url: url.clone(),
+            token: token
+                .as_ref()
+                .map(|token| (token_header.clone(), token.expose().to_owned())),
+            tls,
+        }),
         DeliveryTo::Syslog {
             host,
             port,

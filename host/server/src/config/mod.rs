@@ -267,6 +267,13 @@ pub enum DeliveryTo {
         server_name: Option<String>,
         max_message: usize,
     },
+    Otlp {
+        /// Without `/v1/logs`.
+        url: String,
+        token: Option<Secret>,
+        /// What the token is sent in; without it, as a bearer token.
+        token_header: Option<String>,
+    },
 }
 
 #[derive(Debug)]

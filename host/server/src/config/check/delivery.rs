@@ -22,9 +22,28 @@ const MESSAGE: (usize, usize) = (2 << 10, 1 << 20);
 enum Kind {
     Webhook,
     Syslog,
+    Otlp,
 }
 
-const KINDS: &[(&str, Kind)] = &[("webhook", Kind::Webhook), ("syslog", Kind::Syslog)];
+const KINDS: &[(&str, Kind)] = &[
+    ("webhook", Kind::Webhook),
+    ("syslog", Kind::Syslog),
+    ("otlp", Kind::Otlp),
+];
+/// Headers that are not the operator's to set.
+const OWN_HEADERS: &[&str] = &[
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
 
 pub(super) fn deliveries(r: &mut Report<'_>, raw: Vec<RawDelivery>, base: &Path) -> Vec<Delivery> {
     let mut out: Vec<Delivery> = Vec::new();
@@ -54,6 +73,7 @@ pub(super) fn deliveries(r: &mut Report<'_>, raw: Vec<RawDelivery>, base: &Path)
         let to = match one_of(r, &format!("{key}.kind"), &d.kind, KINDS) {
             Some(Kind::Webhook) => webhook(r, &key, &mut d, base),
             Some(Kind::Syslog) => syslog(r, &key, &mut d),
+            Some(Kind::Otlp) => otlp(r, &key, &mut d, base),
             None => continue,
         };
         left_over(r, &key, &d);
@@ -148,6 +168,50 @@ fn url(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<String> {
         r.add(&key, url.span(), error.to_string());
     }
     Some(url.into_inner())
+}
+
+fn otlp(r: &mut Report<'_>, key: &str, d: &mut RawDelivery, base: &Path) -> Option<DeliveryTo> {
+    let url = url(r, key, d);
+    // What is added to it would become a part of these.
+    if let Some(url) = url.as_ref().filter(|url| url.contains(['?', '#'])) {
+        let end = url.rfind(['?', '#']).and_then(|at| url.get(at..=at));
+        let message = format!(
+            "/v1/logs is added to it, so it has no {:?}",
+            end.unwrap_or("?")
+        );
+        r.add(&format!("{key}.url"), d.kind.span(), message);
+    }
+    let token_key = format!("{key}.token");
+    let span = d.token.as_ref().map(Spanned::span);
+    let token = d
+        .token
+        .take()
+        .and_then(|raw| secret(r, &token_key, raw, base));
+    let is_sent = |c: char| c.is_ascii_graphic() || c == ' ';
+    if let (Some(token), Some(span)) = (&token, &span)
+        && !token.expose().chars().all(is_sent)
+    {
+        let message = "it holds characters that cannot be sent in a header";
+        r.add(&token_key, span.clone(), message);
+    }
+    let header = d.token_header.take();
+    if let Some(header) = &header {
+        let header_key = format!("{key}.token_header");
+        let name = header.as_ref().to_ascii_lowercase();
+        let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if name.is_empty() || !name.chars().all(ok) || OWN_HEADERS.contains(&&*name) {
+            let message = format!("{:?} is not a header for a token", header.as_ref());
+            r.add(&header_key, header.span(), message);
+        }
+        if span.is_none() {
+            r.add(&header_key, header.span(), "token is missing");
+        }
+    }
+    Some(DeliveryTo::Otlp {
+        url: url?,
+        token,
+        token_header: header.map(Spanned::into_inner),
+    })
 }
 
 fn syslog(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<DeliveryTo> {

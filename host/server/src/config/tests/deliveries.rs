@@ -174,6 +174,63 @@ fn errors_of_syslog_name_key_and_line() {
 }
 
 #[test]
+fn errors_of_otlp_name_key_and_line() {
+    const TABLE: &str =
+        "[[delivery]]\nname = \"siem\"\nkind = \"otlp\"\nurl = \"https://otel.example/t0ken\"\n";
+    assert!(with(TABLE).is_ok());
+    let config = with(&format!(
+        "{TABLE}token = \"s3cret\"\ntoken_header = \"Api-Key\"\n"
+    ))
+    .unwrap();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for (from, to, expect) in [
+        ("https", "http", ":23: delivery[0].url: "),
+        (
+            "t0ken",
+            "t0ken?x=y",
+            "delivery[0].url: /v1/logs is added to it, so it has no \"?\"",
+        ),
+        ("url", "secret", "delivery[0].url: it is missing"),
+        (
+            "url",
+            "address = \"a:1\"\nurl",
+            ":23: delivery[0].address: it is of no use with kind = \"otlp\"",
+        ),
+        (
+            "url",
+            "token = { env = \"NO_SUCH_VARIABLE\" }\nurl",
+            ":23: delivery[0].token: the environment variable NO_SUCH_VARIABLE is not set",
+        ),
+        (
+            "url",
+            "token = \"s3cret\\n\"\nurl",
+            ":23: delivery[0].token: it holds characters",
+        ),
+        (
+            "url",
+            "token = \"s3cret\"\ntoken_header = \"Content-Length\"\nurl",
+            ":24: delivery[0].token_header: \"Content-Length\" is not a header for a token",
+        ),
+        (
+            "url",
+            "token = \"s3cret\"\ntoken_header = \"a: b\"\nurl",
+            ":24: delivery[0].token_header: \"a: b\" is not a header for a token",
+        ),
+        (
+            "url",
+            "token_header = \"Api-Key\"\nurl",
+            ":23: delivery[0].token_header: token is missing",
+        ),
+    ] {
+        let error = with(&TABLE.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(expect), "{to}: {error}");
+        for secret in ["s3cret", "t0ken"] {
+            assert!(!error.contains(secret), "{to}: {error}");
+        }
+    }
+}
+
+#[test]
 fn names_are_unique_as_names_of_files() {
     let table = "[[delivery]]\nname = \"NAME\"\nkind = \"webhook\"\nurl = \"https://siem.example/\"\n\
                  secret = \"SECRET\"\n";
