@@ -34,7 +34,10 @@ pub struct Status {
     pub name: String,
     pub kind: &'static str,
     pub state: State,
-    /// Durable leaves that the receiver has not taken, as its durable cursor says. None: not known yet.
+    /// The log that it began with: it was never sent what earlier ones have. None: not known.
+    pub first_log: Option<Uuid>,
+    /// Leaves that the receiver has not taken, as its durable cursor says, of those under a signed checkpoint:
+    /// what was recorded in the last second or so is not among them. None: not known yet.
     pub lag_leaves: Option<u64>,
     /// How old the first of them is, as far as it was read.
     pub lag_ms: Option<u64>,
@@ -50,6 +53,7 @@ pub struct Status {
 #[derive(Debug, Default)]
 pub struct Progress {
     pub waiting: bool,
+    pub began: Option<Uuid>,
     /// The logs that are left, the present one first, and the next leaf in that.
     pub left: Option<(VecDeque<LogEnd>, u64)>,
     /// Leaves before that which were sent, and are not known to be taken.
@@ -117,6 +121,7 @@ impl Watched {
                 (None, false) => State::Starting,
                 (Some(_), false) => State::Delivering,
             },
+            first_log: progress.began,
             lag_leaves,
             lag_ms,
             delivered: progress.delivered,

@@ -1,6 +1,6 @@
 //! One receiver's worker: read, send, move the cursor; after a failure wait, and try again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -33,6 +33,8 @@ pub enum OpenError {
     Http { name: String, source: HttpError },
     #[error("delivery {name}: {}", .source.chain())]
     Tls { name: String, source: TlsError },
+    #[error("delivery {name}: {source}")]
+    Cursor { name: String, source: CursorError },
     #[error("{path}: the directory of deliveries cannot be made: {source}")]
     Directory {
         path: PathBuf,
@@ -98,7 +100,11 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
     let mut workers = Vec::new();
     let mut all = Vec::new();
     for receiver in &options.receivers {
-        let progress = Arc::new(Mutex::new(Progress::default()));
+        let began = first_log(&options.dir, &receiver.name, options.log)?;
+        let progress = Arc::new(Mutex::new(Progress {
+            began,
+            ..Progress::default()
+        }));
         all.push(Watched {
             name: receiver.name.clone(),
             kind: receiver.to.kind(),
@@ -107,7 +113,6 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
         let (leaves, pace) = (options.leaves.clone(), options.pace);
         workers.push(Worker {
             name: receiver.name.clone(),
-            log: options.log,
             cursor_path: Cursor::path(&options.dir, &receiver.name),
             aside_path: aside::path(&options.dir, &receiver.name),
             sender: sender(receiver, pace)?,
@@ -131,9 +136,31 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
     Ok((workers, handle))
 }
 
+/// The log that a receiver begins with: now this process's, if it is not known yet. Whatever happens before
+/// the first delivery, it is sent what is recorded from here on.
+fn first_log(dir: &Path, name: &str, log: Uuid) -> Result<Option<Uuid>, OpenError> {
+    let path = Cursor::path(dir, name);
+    match Cursor::load(&path) {
+        Ok(Some(cursor)) => Ok(cursor.began),
+        Ok(None) => {
+            let saved = Cursor::begin(log).save(&path);
+            saved.map_err(|source| OpenError::Cursor {
+                name: name.to_owned(),
+                source,
+            })?;
+            tracing::info!(
+                delivery = name, %log,
+                "this receiver is new: it is sent what this process's log has, and nothing of earlier ones"
+            );
+            Ok(Some(log))
+        }
+        // Its worker says so as long as it is so; it stops nobody else.
+        Err(_) => Ok(None),
+    }
+}
+
 pub struct Worker {
     name: String,
-    log: Uuid,
     cursor_path: PathBuf,
     aside_path: PathBuf,
     sender: Box<dyn Send>,
@@ -226,7 +253,10 @@ impl Worker {
         let batch = match self.batch.take() {
             Some(batch) => batch,
             None => match self.source.batch(&cursor).await? {
-                Some(batch) => batch,
+                Some(mut batch) => {
+                    self.recall(&mut batch);
+                    batch
+                }
                 None => {
                     self.tell(&cursor);
                     return Ok(false);
@@ -252,8 +282,13 @@ impl Worker {
                 return Err(self.go_back(Failure::Later { why, after }));
             }
             Err(trouble @ Trouble::Everything { .. }) => {
-                // Read again, and with what comes after it: others may be taken.
+                // Read again, and with what comes after it: others may be taken. Its refusals say nothing.
                 self.batch = None;
+                self.remember().await?;
+                return Err(trouble);
+            }
+            Err(trouble @ (Trouble::Some { .. } | Trouble::Many { .. })) => {
+                self.remember().await?;
                 return Err(trouble);
             }
             Err(trouble) => return Err(trouble),
@@ -290,20 +325,41 @@ impl Worker {
         saved
     }
 
-    /// Where the last process was, or the beginning of this process's log.
+    /// Where the last process was.
     async fn begin(&mut self) -> Result<Cursor, Trouble> {
-        let (path, log) = (self.cursor_path.clone(), self.log);
-        let load = move || match Cursor::load(&path)? {
-            Some(cursor) => Ok(cursor),
-            None => {
-                let cursor = Cursor::begin(log);
-                cursor.save(&path).map(|()| cursor)
-            }
-        };
+        let path = self.cursor_path.clone();
+        let load = move || Cursor::load(&path)?.ok_or(CursorError::Gone { path });
         let cursor = tokio::task::spawn_blocking(load).await;
         let cursor = cursor.map_err(|_| Trouble::Ended)??;
+        self.probe = self.probe.take().or_else(|| cursor.probe());
+        self.progress.lock().began = cursor.began;
         self.cursor = Some(cursor.clone());
         Ok(cursor)
+    }
+
+    /// What was refused before is marked as that.
+    fn recall(&self, batch: &mut Batch) {
+        if let Some(cursor) = &self.cursor {
+            cursor.recall(batch);
+        }
+    }
+
+    /// Keeps when events were refused, and what was taken last, for the next process.
+    async fn remember(&mut self) -> Result<(), Trouble> {
+        let Some(mut cursor) = self.cursor.clone() else {
+            return Ok(());
+        };
+        cursor.remember(self.batch.as_ref(), self.probe.as_ref());
+        self.write(cursor).await
+    }
+
+    async fn write(&mut self, cursor: Cursor) -> Result<(), Trouble> {
+        let (path, saved) = (self.cursor_path.clone(), cursor.clone());
+        let save = move || saved.save(&path);
+        let saved = tokio::task::spawn_blocking(save).await;
+        saved.map_err(|_| Trouble::Ended)??;
+        self.cursor = Some(cursor);
+        Ok(())
     }
 
     /// Keeps what was refused too often, and what cannot be sent; gives how many that are.
@@ -372,11 +428,10 @@ impl Worker {
     }
 
     /// Durably; so many events were taken up to there.
-    async fn save(&mut self, cursor: Cursor, taken: u64) -> Result<(), Trouble> {
-        let (path, saved) = (self.cursor_path.clone(), cursor.clone());
-        let save = move || saved.save(&path);
-        let saved = tokio::task::spawn_blocking(save).await;
-        saved.map_err(|_| Trouble::Ended)??;
+    async fn save(&mut self, mut cursor: Cursor, taken: u64) -> Result<(), Trouble> {
+        let probe = self.probe.as_ref().filter(|_| self.sender.acknowledges());
+        cursor.remember(None, probe);
+        self.write(cursor.clone()).await?;
         let mut progress = self.progress.lock();
         if taken > 0 {
             progress.delivered += taken;
@@ -385,7 +440,6 @@ impl Worker {
         progress.oldest_ms = None;
         drop(progress);
         self.tell(&cursor);
-        self.cursor = Some(cursor);
         Ok(())
     }
 

@@ -87,6 +87,17 @@ impl Store {
         self.objects().find(&names::object(log, path)).await
     }
 
+    /// The same of so many bytes at most; a longer one is an error.
+    pub(crate) async fn log_object_up_to(
+        &self,
+        log: Uuid,
+        path: &str,
+        max: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let key = names::object(log, path);
+        self.objects().find_up_to(&key, max).await
+    }
+
     /// The archive of a bundle, if it was kept; `digest` is that of its bytes, which nobody has compared.
     pub async fn bundle_archive(&self, digest: &str) -> Result<Option<Bytes>, StoreError> {
         self.objects()

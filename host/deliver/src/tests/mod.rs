@@ -3,6 +3,7 @@
 mod faults;
 mod logs;
 mod otlp;
+mod restarts;
 mod stage;
 mod syslog;
 mod tls;

@@ -122,6 +122,7 @@ fn info(status: deliver::Status) -> DeliveryInfo {
             deliver::State::Delivering => DeliveryState::Delivering,
             deliver::State::Waiting => DeliveryState::Waiting,
         },
+        first_log: status.first_log.map(|log| log.to_string()),
         lag_leaves: status.lag_leaves,
         lag_seconds: status.lag_ms.map(|ms| ms / 1_000),
         delivered: status.delivered,
