@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use weir_tests::http::base64;
 use weir_tests::postgres::certificate;
-use weir_tests::proc::{Scratch, eventually};
+use weir_tests::proc::{Daemon, Scratch, Signal, eventually, free_port, listens};
 use weir_tests::receiver::{Receiver, Request};
 
 use crate::deliveries::{LIMIT, caught_up, is_start, stage, status, taken, webhook, whole};
@@ -58,15 +59,16 @@ impl Syslog {
 
     fn events(&self) -> Vec<Value> {
         let messages = self.messages.lock().unwrap();
-        let event = |message: &String| {
-            let (header, json) = message.split_once('\u{feff}').unwrap();
-            let event: Value = serde_json::from_str(json).unwrap();
-            let class = &event["class_uid"];
-            assert!(header.ends_with(&format!(" weir - {class} - ")), "{header}");
-            event
-        };
-        messages.iter().map(event).collect()
+        messages.iter().map(|message| event(message)).collect()
     }
+}
+
+fn event(message: &str) -> Value {
+    let (header, json) = message.split_once('\u{feff}').unwrap();
+    let event: Value = serde_json::from_str(json).unwrap();
+    let class = &event["class_uid"];
+    assert!(header.ends_with(&format!(" weir - {class} - ")), "{header}");
+    event
 }
 
 fn serve(stream: TcpStream, config: Arc<ServerConfig>, dies: bool, kept: &Mutex<Vec<String>>) {
@@ -173,6 +175,73 @@ fn drain(receiver: &Receiver, all: &mut Vec<Value>) {
         let request: Request = request;
         all.extend(taken(&request));
     }
+}
+
+/// As most programs do it: OpenSSL, and no `close_notify` of their own.
+const STOCK: &str = r#"
+import socket, ssl, sys, threading
+port, cert, key = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert, key)
+lock = threading.Lock()
+def serve(connection):
+    try:
+        connection = context.wrap_socket(connection, server_side=True)
+        while data := connection.recv(65536):
+            with lock:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+    except OSError:
+        pass
+    finally:
+        connection.close()
+listener = socket.create_server(("127.0.0.1", int(port)))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],)).start()
+"#;
+
+#[test]
+fn a_stock_tls_server_has_everything_as_well() {
+    let dir = Scratch::new("siem-stock").unwrap();
+    certificate(dir.path(), "siem", "siem.test").unwrap();
+    let (port, cert) = (free_port().unwrap(), dir.join("siem.crt"));
+    let mut command = Command::new("python3");
+    command.args(["-c", STOCK, &port.to_string()]);
+    command.args([&cert, &dir.join("siem.key")]);
+    let mut python = Daemon::spawn("python3", command, &dir.join("got"), Signal::Kill).unwrap();
+    python.wait_until(|| listens(port)).unwrap();
+    let tables = format!(
+        "[[delivery]]\nname = \"logs\"\nkind = \"syslog\"\naddress = \"127.0.0.1:{port}\"\n\
+         server_name = \"siem.test\"\ntls_ca = \"{}\"\n",
+        cert.display()
+    );
+    let secret = format!("whsec_{}", base64(b"key of the deliveries' e2e test 5"));
+    let mut shop = stage("siem-stock", tables, &secret);
+    let token = shop.token(OLGA);
+    for n in 0..10 {
+        let sql = format!("SELECT 'hidden-{n}', name FROM customers WHERE id = {n}");
+        assert!(shop.psql(ALICE).run(&sql).unwrap().ok());
+    }
+    shop.psql(MALLORY).run("SELECT 1").unwrap();
+    let delivered = eventually("it is delivered and confirmed", LIMIT, || {
+        let status = status(&shop, &token, "logs");
+        Ok((status["delivered"].as_u64() > Some(40)).then_some(status))
+    })
+    .unwrap();
+    assert_eq!(delivered["last_error"], Value::Null, "{delivered}");
+    caught_up(&shop, &token, "logs");
+    shop.weir.stop();
+    let mut raw = std::fs::read(dir.join("got")).unwrap();
+    let mut messages = Vec::new();
+    while let Some(message) = next(&mut raw) {
+        messages.push(message);
+    }
+    assert!(raw.is_empty(), "a message is cut");
+    whole(
+        &shop,
+        messages.iter().map(|message| event(message)).collect(),
+    );
+    python.stop();
 }
 
 /// Whoever is not who they should be is told nothing, and `weir deliveries` says why.

@@ -32,6 +32,8 @@ pub enum Way {
     End(usize),
     /// Reads all, and never ends the connection.
     NeverEnd,
+    /// Sends without end, and reads nothing.
+    Talk,
 }
 
 /// Listens as long as the test runs.
@@ -121,6 +123,10 @@ fn event(message: &str) -> Value {
 async fn serve(mut stream: TlsStream<TcpStream>, way: Way, taken: &Mutex<Vec<String>>) {
     if way == Way::ReadNothing {
         tokio::time::sleep(PACE.window * 3).await;
+        return;
+    }
+    if way == Way::Talk {
+        while stream.write_all(&[b' '; 1024]).await.is_ok() {}
         return;
     }
     let mut raw = Vec::new();
@@ -272,6 +278,42 @@ async fn what_was_only_written_is_not_delivered() {
         assert_eq!(receiver.told("act"), all, "{way:?}");
         running.stop().await;
     }
+}
+
+/// Neither a receiver that says nothing nor one that does not stop talking holds up anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_answers_or_never_ends_is_waited_for() {
+    let stage = Stage::new();
+    let ca = Ca::new(stage.dir.path(), "ca");
+    let tls = ca.server("siem.test", 2090, None);
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let talks = Receiver::start(tls.clone(), vec![Way::Talk]).await;
+    let good = Receiver::start(tls, vec![Way::Read]).await;
+    let recorder = stage.recorder().await;
+    acts(&recorder, names("act", 5)).await;
+    assert!(recorder.flush(LIMIT).await);
+    let mut one = good.options("silent", &ca);
+    if let To::Syslog(to) = &mut one.to {
+        to.port = silent.local_addr().unwrap().port();
+    }
+    let receivers = vec![one, talks.options("talks", &ca), good.options("good", &ca)];
+    let running = stage.run(&recorder, receivers);
+    running.until("good", |s| s.lag_leaves == Some(0)).await;
+    let all = names("act", 5).into_iter().collect();
+    assert_eq!(good.told("act"), all);
+    for (name, why) in [
+        ("silent", "TLS handshake not finished after"),
+        ("talks", "the receiver did not end the connection"),
+    ] {
+        let told = |s: &crate::Status| {
+            let error = s.last_error.as_ref();
+            s.state == State::Waiting && error.is_some_and(|(error, _)| error.contains(why))
+        };
+        let status = running.until(name, told).await;
+        assert!(status.lag_leaves >= Some(5), "{status:?}");
+        assert_eq!(status.delivered, 0, "{status:?}");
+    }
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
