@@ -63,6 +63,8 @@ pub(super) fn deliveries(r: &mut Report<'_>, raw: Vec<RawDelivery>, base: &Path)
         let batch_events = number(r, &key, "batch_events", d.batch_events.take(), EVENTS);
         let batch_bytes = number(r, &key, "batch_bytes", d.batch_bytes.take(), BYTES);
         let name = d.name.as_ref().clone();
+        let files = [&d.tls_ca, &d.tls_cert, &d.tls_key];
+        let files = files.into_iter().flatten().next().map(Spanned::span);
         let tls = DeliveryTls {
             ca: d
                 .tls_ca
@@ -77,6 +79,12 @@ pub(super) fn deliveries(r: &mut Report<'_>, raw: Vec<RawDelivery>, base: &Path)
             None => continue,
         };
         left_over(r, &key, &d);
+        if let Some(DeliveryTo::Webhook { url, .. } | DeliveryTo::Otlp { url, .. }) = &to
+            && let (true, Some(span)) = (url.starts_with("http://"), files)
+        {
+            let message = "files of TLS are of no use with an http URL";
+            r.add(&format!("{key}.url"), span, message);
+        }
         out.extend(to.map(|to| Delivery {
             name,
             to,

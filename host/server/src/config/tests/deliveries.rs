@@ -192,6 +192,11 @@ fn errors_of_otlp_name_key_and_line() {
         ),
         ("url", "secret", "delivery[0].url: it is missing"),
         (
+            "url = \"https://otel.example/t0ken\"",
+            "tls_ca = \"Cargo.toml\"\nurl = \"http://127.0.0.1:1/\"",
+            ":23: delivery[0].url: files of TLS are of no use with an http URL",
+        ),
+        (
             "url",
             "address = \"a:1\"\nurl",
             ":23: delivery[0].address: it is of no use with kind = \"otlp\"",
