@@ -11,16 +11,16 @@ use weir_tests::receiver::{Receiver, Request};
 use crate::packages::ocsf;
 use crate::shop::{ALICE, MALLORY, OLGA, Shop, shop_with};
 
-const LIMIT: Duration = Duration::from_secs(40);
+pub const LIMIT: Duration = Duration::from_secs(40);
 
-fn webhook(name: &str, port: u16) -> String {
+pub fn webhook(name: &str, port: u16) -> String {
     format!(
         "[[delivery]]\nname = \"{name}\"\nkind = \"webhook\"\n\
          url = \"http://127.0.0.1:{port}/siem\"\nsecret = {{ env = \"SIEM_SECRET\" }}\n"
     )
 }
 
-fn stage(name: &str, tables: String, secret: &str) -> Shop {
+pub fn stage(name: &str, tables: String, secret: &str) -> Shop {
     shop_with(
         name,
         |_| {},
@@ -31,14 +31,22 @@ fn stage(name: &str, tables: String, secret: &str) -> Shop {
     )
 }
 
-fn events(request: &Request) -> Vec<Value> {
+pub fn events(request: &Request) -> Vec<Value> {
     let body: Value = serde_json::from_slice(&request.body).unwrap();
+    let records = &body["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
+    if let Some(records) = records.as_array() {
+        let event = |record: &Value| {
+            let text = record["body"]["stringValue"].as_str().unwrap();
+            serde_json::from_str(text).unwrap()
+        };
+        return records.iter().map(event).collect();
+    }
     assert_eq!(body["type"], "ocsf.events", "{body}");
     body["data"].as_array().unwrap().clone()
 }
 
 /// What counts as delivered: the events of a request that was answered with yes.
-fn taken(request: &Request) -> Vec<Value> {
+pub fn taken(request: &Request) -> Vec<Value> {
     let events = events(request);
     match (200..300).contains(&request.status) {
         true => events,
@@ -46,12 +54,12 @@ fn taken(request: &Request) -> Vec<Value> {
     }
 }
 
-fn uid(event: &Value) -> String {
+pub fn uid(event: &Value) -> String {
     event["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
 /// What `weir deliveries` says of one receiver.
-fn status(shop: &Shop, token: &str, name: &str) -> Value {
+pub fn status(shop: &Shop, token: &str, name: &str) -> Value {
     let out = shop.weir.cli(Some(token), &["deliveries", "--json"]);
     let out = out.unwrap();
     assert!(out.ok(), "{}", out.all());
@@ -61,7 +69,7 @@ fn status(shop: &Shop, token: &str, name: &str) -> Value {
 }
 
 /// Everything on record up to now is delivered.
-fn caught_up(shop: &Shop, token: &str, name: &str) {
+pub fn caught_up(shop: &Shop, token: &str, name: &str) {
     eventually("the receiver has everything", LIMIT, || {
         Ok((status(shop, token, name)["lag_leaves"] == 0).then_some(()))
     })
@@ -108,81 +116,73 @@ fn a_crash_between_sending_and_noting_it_loses_nothing() {
     while let Ok(request) = receiver.next(Duration::from_secs(1)) {
         all.extend(taken(&request));
     }
+    let text = whole(&shop, all);
+    assert!(!text.contains(&secret), "the secret has left the house");
+    let selects = text.lines().filter(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["unmapped"]["leaf"] == "request" && event["activity_id"] == 1
+    });
+    let selects = selects.count();
+    assert!(selects >= 31, "{selects} of 31 statements");
+    assert!(!shop.weir.log().contains(&secret));
+}
+
+/// All of the record was delivered, as a package has it, and nothing else; gives it as lines.
+pub fn whole(shop: &Shop, mut all: Vec<Value>) -> String {
     // Once each, in the order of each log; no leaf of any log that has events is missing.
     let mut seen = BTreeSet::new();
     all.retain(|event| seen.insert(uid(event)));
     let lines: Vec<String> = all.iter().map(Value::to_string).collect();
     let text = lines.join("\n") + "\n";
-    ocsf_of(&text);
-    for hidden in ["hidden-", ALICE.0, MALLORY.0, &secret] {
+    ocsf(&text, &["3002", "3003", "6002", "6003", "6005"]);
+    for hidden in ["hidden-", ALICE.0, MALLORY.0] {
         assert!(!text.contains(hidden), "{hidden} has left the house");
     }
-    let requests = all.iter().filter(|e| e["unmapped"]["leaf"] == "request");
-    let selects = requests.filter(|e| e["activity_id"] == 1).count();
-    assert!(selects >= 31, "{selects} of 31 statements");
     assert!(!text.contains("\"missing\""));
     // What a package says of the same logs is the same, up to where this one went.
-    let out = shop
-        .weir
-        .bare_cli(&[
-            "evidence",
-            "--config",
-            &config(&shop),
-            "--from",
-            "2020-01-01",
-            "--to",
-            "2099-01-01",
-            "--sample",
-            "0",
-            "--out",
-            &zip(&shop),
-        ])
-        .unwrap();
-    assert!(out.ok(), "{}", out.all());
-    let unzip = std::process::Command::new("python3")
-        .args(["-c", "import sys,zipfile; sys.stdout.write(zipfile.ZipFile(sys.argv[1]).read('ocsf.jsonl').decode())"])
-        .arg(zip(&shop))
-        .output()
-        .unwrap();
-    let packaged = String::from_utf8(unzip.stdout).unwrap();
+    let packaged = packaged(shop);
     let delivered: BTreeSet<&str> = lines.iter().map(String::as_str).collect();
-    let packaged: Vec<&str> = packaged.lines().collect();
-    assert!(
-        packaged.len() >= delivered.len(),
-        "{} {}",
-        packaged.len(),
-        delivered.len()
-    );
-    let known: BTreeSet<&str> = packaged.iter().copied().collect();
+    let known: BTreeSet<&str> = packaged.lines().collect();
     assert!(
         delivered.is_subset(&known),
         "an event is another than in the package"
     );
     // What is left was recorded while Weir ended.
-    let left = packaged.iter().filter(|line| !delivered.contains(*line));
-    for line in left {
+    for line in known.difference(&delivered) {
         let event: Value = serde_json::from_str(line).unwrap();
         let kind = event["unmapped"]["leaf"].as_str().unwrap();
         let late = ["control", "recorder.stop", "session.end", "result"];
         assert!(late.contains(&kind), "not delivered: {line}");
     }
-    assert!(!shop.weir.log().contains(&secret));
+    text
 }
 
-fn is_start(event: &Value) -> bool {
+/// The events of a package of everything.
+fn packaged(shop: &Shop) -> String {
+    let zip = zip(shop);
+    std::fs::remove_file(&zip).ok();
+    let config = shop.weir.config.display().to_string();
+    let range = ["--from", "2020-01-01", "--to", "2099-01-01"];
+    let args = [
+        "evidence", "--config", &config, "--sample", "0", "--out", &zip,
+    ];
+    let out = shop.weir.bare_cli(&[&args[..], &range[..]].concat());
+    let out = out.unwrap();
+    assert!(out.ok(), "{}", out.all());
+    let unzip = std::process::Command::new("python3")
+        .args(["-c", "import sys,zipfile; sys.stdout.write(zipfile.ZipFile(sys.argv[1]).read('ocsf.jsonl').decode())"])
+        .arg(&zip)
+        .output()
+        .unwrap();
+    String::from_utf8(unzip.stdout).unwrap()
+}
+
+pub fn is_start(event: &Value) -> bool {
     event["unmapped"]["leaf"] == "recorder.start"
-}
-
-fn config(shop: &Shop) -> String {
-    shop.weir.config.display().to_string()
 }
 
 fn zip(shop: &Shop) -> String {
     shop.weir.home.join("all.zip").display().to_string()
-}
-
-fn ocsf_of(text: &str) {
-    ocsf(text, &["3002", "3003", "6002", "6003", "6005"]);
 }
 
 #[test]

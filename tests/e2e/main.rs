@@ -35,6 +35,7 @@ mod postgres18;
 mod scripts;
 mod session;
 mod shop;
+mod siem;
 mod tidy;
 mod transparency;
 mod vaults;

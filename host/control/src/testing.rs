@@ -450,6 +450,7 @@ impl crate::Deliveries for OneDelivery {
             name: "siem".into(),
             kind: "webhook".into(),
             state: weir_client::DeliveryState::Starting,
+            first_log: None,
             lag_leaves: None,
             lag_seconds: None,
             delivered: 0,

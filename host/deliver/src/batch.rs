@@ -1,9 +1,11 @@
 //! Events that are sent together, and what has become of each.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use recorder::LogEnd;
 use serde_json::Value;
+
+use crate::status::now_ms;
 
 /// So often an event is refused alone before it is set aside.
 pub const REFUSALS: u32 = 3;
@@ -30,31 +32,40 @@ pub enum Fate {
     Taken,
     /// Alone.
     Refused(Refusals),
+    /// It cannot be sent to this receiver at all.
+    Unfit,
 }
 
+/// By the clock, so that a restart does not begin it anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusals {
-    times: u32,
-    first: Instant,
-    last: Instant,
+    pub times: u32,
+    /// Milliseconds since 1970.
+    pub first_ms: u64,
+    pub last_ms: u64,
 }
 
 impl Refusals {
     /// Are they many enough, over a time that is long enough for somebody to repair the receiver?
     pub fn suffice(&self, span: Duration) -> bool {
-        self.times >= REFUSALS && self.last.duration_since(self.first) >= span
+        let lasted = Duration::from_millis(self.last_ms.saturating_sub(self.first_ms));
+        self.times >= REFUSALS && lasted >= span
     }
 }
 
 impl Fate {
     /// Once more.
     pub fn refused(self) -> Self {
-        let last = Instant::now();
-        let (times, first) = match self {
-            Self::Refused(before) => (before.times.saturating_add(1), before.first),
-            Self::Todo | Self::Taken => (1, last),
+        let last_ms = now_ms();
+        let (times, first_ms) = match self {
+            Self::Refused(before) => (before.times.saturating_add(1), before.first_ms),
+            Self::Todo | Self::Taken | Self::Unfit => (1, last_ms),
         };
-        Self::Refused(Refusals { times, first, last })
+        Self::Refused(Refusals {
+            times,
+            first_ms,
+            last_ms,
+        })
     }
 }
 
@@ -106,8 +117,17 @@ impl Batch {
             .enumerate()
             .filter_map(|(i, e)| match e.fate {
                 Fate::Refused(refusals) => Some((i, e, refusals)),
-                Fate::Todo | Fate::Taken => None,
+                Fate::Todo | Fate::Taken | Fate::Unfit => None,
             })
+    }
+
+    /// What is not sent, because it cannot be.
+    pub fn mark_unfit(&mut self, is_unfit: impl Fn(&Event) -> bool) {
+        for event in &mut self.events {
+            if event.fate == Fate::Todo && is_unfit(event) {
+                event.fate = Fate::Unfit;
+            }
+        }
     }
 
     /// May what was refused be set aside, when so many events before it were? Gives how many are at the end.
@@ -121,6 +141,8 @@ impl Batch {
             in_a_row = match event.fate {
                 Fate::Refused(_) => in_a_row.saturating_add(1),
                 Fate::Todo | Fate::Taken => 0,
+                // That says nothing of the receiver.
+                Fate::Unfit => in_a_row,
             };
             if in_a_row >= MAX_IN_A_ROW {
                 return None;

@@ -2,15 +2,16 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode, Url};
 
-use crate::send::Failure;
+use crate::options::TlsFiles;
+use crate::send::{Failure, chain};
 
-/// The longest file of authorities.
-const MAX_CA: u64 = 1 << 20;
+/// The longest file of certificates or keys.
+const MAX_PEM: u64 = net::MAX_PEM_BYTES;
 /// So much of an answer is read, for so long, that the connection can be used again.
 const MAX_ANSWER: usize = 64 << 10;
 const MAX_READING: Duration = Duration::from_secs(1);
@@ -19,8 +20,14 @@ const MAX_READING: Duration = Duration::from_secs(1);
 pub enum HttpError {
     #[error("its URL cannot be read: {0}")]
     Url(String),
-    #[error("{path} has no certificates that can be read: {why}")]
-    Ca { path: PathBuf, why: String },
+    #[error("{path} has no {what} that can be read: {why}")]
+    Pem {
+        path: PathBuf,
+        what: &'static str,
+        why: String,
+    },
+    #[error("its token cannot be sent in such a header")]
+    Header,
     #[error("no HTTP client can be made: {0}")]
     Client(String),
 }
@@ -30,15 +37,18 @@ pub fn url(text: &str) -> Result<Url, HttpError> {
 }
 
 /// Of whatever stands in the environment, no proxy is used.
-pub fn client(ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError> {
+pub fn client(tls: &TlsFiles, attempt: Duration) -> Result<Client, HttpError> {
     let mut builder = Client::builder()
         .timeout(attempt)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .pool_max_idle_per_host(1)
         .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = ca {
+    if let Some(path) = &tls.ca {
         builder = builder.tls_certs_only(authorities(path)?);
+    }
+    if let Some((cert, key)) = &tls.identity {
+        builder = builder.identity(identity(cert, key)?);
     }
     builder
         .build()
@@ -46,17 +56,9 @@ pub fn client(ca: Option<&Path>, attempt: Duration) -> Result<Client, HttpError>
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpError> {
-    let wrong = |why: String| HttpError::Ca {
-        path: path.to_owned(),
-        why,
-    };
-    let mut pem = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    let read = file.take(MAX_CA + 1).read_to_end(&mut pem);
-    read.map_err(|e| wrong(e.to_string()))?;
-    if pem.len() as u64 > MAX_CA {
-        return Err(wrong(format!("it is longer than {MAX_CA} bytes")));
-    }
+    let what = "certificates";
+    let pem = read(path, what)?;
+    let wrong = |why: String| wrong(path, what, why);
     let all = Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))?;
     match all.is_empty() {
         true => Err(wrong("it holds none".into())),
@@ -64,13 +66,43 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, HttpError> {
     }
 }
 
-/// Sends. The status is the answer, whatever becomes of the rest.
-pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
-    let mut response = request.send().await.map_err(unreachable)?;
-    let status = response.status();
-    if !status.is_success() {
-        return Err(refusal(status, response.headers()));
+fn identity(cert: &Path, key: &Path) -> Result<Identity, HttpError> {
+    let mut pem = read(cert, "certificate")?;
+    pem.push(b'\n');
+    pem.extend(read(key, "private key")?);
+    Identity::from_pem(&pem)
+        .map_err(|e| wrong(cert, "certificate that goes with its key", chain(&e)))
+}
+
+/// The whole of a file, if it is not too long.
+fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, HttpError> {
+    let wrong = |why| wrong(path, what, why);
+    let mut pem = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    let read = file.take(MAX_PEM + 1).read_to_end(&mut pem);
+    read.map_err(|e| wrong(e.to_string()))?;
+    match pem.len() as u64 > MAX_PEM {
+        true => Err(wrong(format!("it is longer than {MAX_PEM} bytes"))),
+        false => Ok(pem),
     }
+}
+
+fn wrong(path: &Path, what: &'static str, why: String) -> HttpError {
+    let path = path.to_owned();
+    HttpError::Pem { path, what, why }
+}
+
+/// Sends. The status is the answer, whatever becomes of the rest.
+pub async fn post(request: RequestBuilder) -> Result<Response, Failure> {
+    let response = request.send().await.map_err(unreachable)?;
+    match response.status().is_success() {
+        true => Ok(response),
+        false => Err(refusal(response.status(), response.headers())),
+    }
+}
+
+/// Reads the rest of an answer that does not matter.
+pub async fn drain(mut response: Response) {
     let rest = async {
         let mut read = 0;
         while let (true, Ok(Some(chunk))) = (read < MAX_ANSWER, response.chunk().await) {
@@ -78,19 +110,24 @@ pub async fn send(request: RequestBuilder) -> Result<(), Failure> {
         }
     };
     tokio::time::timeout(MAX_READING, rest).await.ok();
-    Ok(())
+}
+
+/// The rest of an answer, all of it or an error.
+pub async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            let why = format!("the receiver's answer is longer than {MAX_ANSWER} bytes");
+            return Err(Failure::later(why));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Without the URL, whose path may be a secret.
 fn unreachable(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        why = format!("{why}: {error}");
-        source = error.source();
-    }
-    Failure::later(why)
+    Failure::later(chain(&error.without_url()))
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
@@ -98,20 +135,53 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
     match status.as_u16() {
         // Who may send is no matter of what is sent, so 401 and 403 are not among them. These can be about what was sent. Whether they are, is found out before anything is set aside.
         400 | 406 | 409 | 411 | 413 | 414 | 415 | 422 | 431 | 451 => Failure::Refused { why },
-        _ => {
-            let after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
-            let after = after.and_then(|text| text.trim().parse().ok());
-            Failure::Later {
-                why,
-                after: after.map(Duration::from_secs),
-            }
-        }
+        _ => Failure::Later {
+            why,
+            after: headers
+                .get(RETRY_AFTER)
+                .and_then(|v| pause(v.to_str().ok()?)),
+        },
     }
+}
+
+/// RFC 9110, 10.2.3: seconds, or a date. Nothing, if that has passed.
+fn pause(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_a_number_or_a_date() {
+        let at = |seconds: u64| {
+            httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(seconds))
+        };
+        assert_eq!(pause("7"), Some(Duration::from_secs(7)));
+        assert_eq!(pause(" 0 "), Some(Duration::ZERO));
+        let asked = pause(&at(100)).unwrap().as_secs();
+        assert!((97..=100).contains(&asked), "{asked}");
+        for none in [
+            "",
+            "soon",
+            "-1",
+            "1.5",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 99 Nov 2094 08:49:37 GMT",
+            "99999999999999999999999999",
+        ] {
+            assert_eq!(pause(none), None, "{none}");
+        }
+        // RFC 850 and asctime, which old servers send.
+        assert!(pause("Saturday, 06-Nov-60 08:49:37 GMT").is_some());
+        assert!(pause("Sat Nov  6 08:49:37 2060").is_some());
+    }
 
     #[test]
     fn authorities_are_read_as_a_whole_or_not_at_all() {

@@ -8,7 +8,8 @@
 //!
 //! - **Architecture invariant:** nothing waits for a delivery: no session, no file of the spool, no other
 //!   receiver.
-//! - **Architecture invariant:** a cursor moves after the receiver's acknowledgement, never before.
+//! - **Architecture invariant:** a cursor moves after the receiver's acknowledgement, never before; where a
+//!   protocol has none (`syslog`), after an end of the connection that shows that all of it was read.
 //! - **Architecture invariant:** what leaves is what a leaf says. Text of statements, parameters, rows and
 //!   names of people are in no leaf.
 //! - **Architecture invariant:** nothing is passed over silently: what cannot be read is told as an event in
@@ -19,15 +20,21 @@ mod batch;
 mod cursor;
 mod http;
 mod options;
+mod otlp;
 mod send;
+mod sending;
 mod source;
 mod status;
+mod syslog;
 mod webhook;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use options::{BATCH_BYTES, BATCH_EVENTS, Options, Pace, ReceiverOptions, Sign, To, WebhookTo};
+pub use options::{
+    BATCH_BYTES, BATCH_EVENTS, MESSAGE_BYTES, Options, OtlpTo, Pace, ReceiverOptions, Sign,
+    SyslogTo, TlsFiles, To, WebhookTo,
+};
 pub use status::{Handle, State, Status};
 pub use worker::{OpenError, Worker, check, open};

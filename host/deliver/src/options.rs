@@ -12,6 +12,9 @@ pub const BATCH_EVENTS: usize = 200;
 /// And so many bytes of them, unless a single one is longer.
 pub const BATCH_BYTES: usize = 512 << 10;
 
+/// A message of syslog has at most so many bytes, where nothing else is said.
+pub const MESSAGE_BYTES: usize = 64 << 10;
+
 pub struct Options {
     /// Where cursors are, and what was set aside; made when absent.
     pub dir: PathBuf,
@@ -35,14 +38,27 @@ pub struct ReceiverOptions {
 #[derive(Clone)]
 pub enum To {
     Webhook(WebhookTo),
+    Syslog(SyslogTo),
+    Otlp(OtlpTo),
 }
 
 impl To {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
+            Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
         }
     }
+}
+
+/// By which certificates both sides show who they are.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    /// The only authorities that are trusted, PEM; those of the system if none.
+    pub ca: Option<PathBuf>,
+    /// The certificate chain by which Weir shows who it is, and its key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// A receiver of Standard Webhooks.
@@ -50,8 +66,29 @@ impl To {
 pub struct WebhookTo {
     pub url: String,
     pub signer: Arc<dyn Sign>,
-    /// The only authorities that are trusted, PEM; those of the system if none.
-    pub ca: Option<PathBuf>,
+    pub tls: TlsFiles,
+}
+
+/// A receiver of syslog over TLS.
+#[derive(Debug, Clone)]
+pub struct SyslogTo {
+    pub host: String,
+    pub port: u16,
+    /// The name in its certificate, where that is another than the host.
+    pub server_name: Option<String>,
+    pub tls: TlsFiles,
+    /// A longer message is set aside: the receiver would cut it.
+    pub max_message: usize,
+}
+
+/// A receiver of OTLP/HTTP.
+#[derive(Clone)]
+pub struct OtlpTo {
+    /// Without `/v1/logs`.
+    pub url: String,
+    /// A secret, and the header that it is sent in: without one as a bearer token.
+    pub token: Option<(Option<String>, String)>,
+    pub tls: TlsFiles,
 }
 
 /// Signs a message as Standard Webhooks do.
@@ -76,6 +113,10 @@ pub struct Pace {
     pub refused_for: Duration,
     /// For so long it is tried to read what should be there, before it is told as missing.
     pub give_up: Duration,
+    /// What was sent to a receiver that does not acknowledge is confirmed after so long.
+    pub window: Duration,
+    /// So long nothing is sent before that: whatever the receiver said before has come by then.
+    pub quiet: Duration,
 }
 
 impl Default for Pace {
@@ -88,6 +129,8 @@ impl Default for Pace {
             longest_asked: Duration::from_secs(600),
             refused_for: Duration::from_secs(600),
             give_up: Duration::from_secs(600),
+            window: Duration::from_secs(10),
+            quiet: Duration::from_secs(1),
         }
     }
 }

@@ -42,6 +42,38 @@ pub enum Purpose {
 /// Takes events. Text of errors names no secret, and no part of a URL but its host.
 #[async_trait]
 pub trait Send: std::marker::Send + Sync {
-    /// All of them are taken when it returns, or it is not known of any.
+    /// All of them are taken when it returns, or it is not known of any. Where a receiver does not
+    /// acknowledge, they are only on their way.
     async fn send(&mut self, events: &[&Event], purpose: Purpose) -> Result<(), Failure>;
+
+    /// Why it can never be sent, if that is so.
+    fn unfit(&self, _: &Event) -> Option<String> {
+        None
+    }
+
+    /// Does the receiver say that it has taken something? Otherwise `confirm` finds out.
+    fn acknowledges(&self) -> bool {
+        true
+    }
+
+    /// An error if what is on its way may be lost.
+    async fn look(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Everything that was sent since the last time is taken when it returns, or it is not known of any.
+    async fn confirm(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut why = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        why = format!("{why}: {error}");
+        source = error.source();
+    }
+    why
 }

@@ -34,7 +34,10 @@ pub struct Status {
     pub name: String,
     pub kind: &'static str,
     pub state: State,
-    /// Durable leaves that the receiver has not taken, as its durable cursor says. None: not known yet.
+    /// The log that it began with: it was never sent what earlier ones have. None: not known.
+    pub first_log: Option<Uuid>,
+    /// Leaves that the receiver has not taken, as its durable cursor says, of those under a signed checkpoint:
+    /// what was recorded in the last second or so is not among them. None: not known yet.
     pub lag_leaves: Option<u64>,
     /// How old the first of them is, as far as it was read.
     pub lag_ms: Option<u64>,
@@ -50,8 +53,11 @@ pub struct Status {
 #[derive(Debug, Default)]
 pub struct Progress {
     pub waiting: bool,
+    pub began: Option<Uuid>,
     /// The logs that are left, the present one first, and the next leaf in that.
     pub left: Option<(VecDeque<LogEnd>, u64)>,
+    /// Leaves before that which were sent, and are not known to be taken.
+    pub ahead: u64,
     /// Places in them where others may be missing, about each of which one event will be sent.
     pub holes: u64,
     /// The time of the first leaf that is not taken.
@@ -98,7 +104,8 @@ impl Watched {
             // Whatever the first one's end is taken for, it takes nothing from the others.
             let mut sizes = left.iter().map(size);
             let first = sizes.next().unwrap_or(0).saturating_sub(*next);
-            sizes.fold(first.saturating_add(progress.holes), u64::saturating_add)
+            let others = progress.holes.saturating_add(progress.ahead);
+            sizes.fold(first.saturating_add(others), u64::saturating_add)
         });
         let now = now_ms();
         let lag_ms = match lag_leaves {
@@ -114,6 +121,7 @@ impl Watched {
                 (None, false) => State::Starting,
                 (Some(_), false) => State::Delivering,
             },
+            first_log: progress.began,
             lag_leaves,
             lag_ms,
             delivered: progress.delivered,

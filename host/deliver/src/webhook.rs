@@ -26,7 +26,7 @@ impl Webhook {
     pub fn new(to: &WebhookTo, attempt: Duration) -> Result<Self, HttpError> {
         let url = http::url(&to.url)?;
         Ok(Self {
-            client: http::client(to.ca.as_deref(), attempt)?,
+            client: http::client(&to.tls, attempt)?,
             url,
             signer: to.signer.clone(),
         })
@@ -51,7 +51,8 @@ impl Send for Webhook {
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", self.signer.sign(&id, timestamp, &body))
             .body(body);
-        http::send(request).await
+        http::drain(http::post(request).await?).await;
+        Ok(())
     }
 }
 

@@ -256,7 +256,12 @@ impl Objects {
 
     /// What is there, or None if nothing is.
     pub async fn find(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        match self.get(key).await {
+        self.find_up_to(key, MAX_OBJECT).await
+    }
+
+    /// The same of so many bytes at most.
+    pub async fn find_up_to(&self, key: &str, max: u64) -> Result<Option<Bytes>, StoreError> {
+        match self.get_up_to(key, max).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
@@ -264,8 +269,16 @@ impl Objects {
     }
 
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        match (self.place(key).get(key).await, self.elsewhere(key)) {
-            (Err(error), Some(elsewhere)) if error.is_missing() => elsewhere.get(key).await,
+        self.get_up_to(key, MAX_OBJECT).await
+    }
+
+    /// An object of so many bytes at most; a longer one is an error.
+    async fn get_up_to(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
+        let got = self.place(key).get_up_to(key, max).await;
+        match (got, self.elsewhere(key)) {
+            (Err(error), Some(elsewhere)) if error.is_missing() => {
+                elsewhere.get_up_to(key, max).await
+            }
             (got, _) => got,
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::local::LocalFileSystem;
@@ -150,15 +150,32 @@ impl Place {
     }
 
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.get_up_to(key, MAX_OBJECT).await
+    }
+
+    /// An object of so many bytes at most. What is longer is not read, nor is more read than that, whatever the
+    /// store says of its size.
+    pub async fn get_up_to(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
         let got = self.inner.get(&self.path(key)).await;
         let got = got.map_err(failed("reading", key))?;
-        if got.meta.size > MAX_OBJECT {
-            return Err(StoreError::TooLarge {
-                key: key.to_owned(),
-                size: got.meta.size,
-            });
+        let too_large = |size| StoreError::TooLarge {
+            key: key.to_owned(),
+            size,
+        };
+        if got.meta.size > max {
+            return Err(too_large(got.meta.size));
         }
-        got.bytes().await.map_err(failed("reading", key))
+        let size = usize::try_from(got.meta.size).unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(size);
+        let mut chunks = got.into_stream();
+        while let Some(chunk) = chunks.try_next().await.map_err(failed("reading", key))? {
+            let size = bytes.len().saturating_add(chunk.len()) as u64;
+            if size > max {
+                return Err(too_large(size));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
     }
 
     /// Every object below `prefix`.

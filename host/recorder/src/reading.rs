@@ -103,6 +103,17 @@ impl Store {
         Ok(doc.as_ref().and_then(confirm::place))
     }
 
+    /// The same of so many bytes at most; a longer one is an error.
+    pub(crate) async fn log_object_up_to(
+        &self,
+        log: Uuid,
+        path: &str,
+        max: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let key = names::object(log, path);
+        self.objects().find_up_to(&key, max).await
+    }
+
     /// The archive of a bundle, if it was kept; `digest` is that of its bytes, which nobody has compared.
     pub async fn bundle_archive(&self, digest: &str) -> Result<Option<Bytes>, StoreError> {
         self.objects()

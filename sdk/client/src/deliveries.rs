@@ -21,13 +21,17 @@ pub struct DeliveryInfo {
     pub name: String,
     pub kind: String,
     pub state: DeliveryState,
-    /// Durable leaves of the transparency logs that the receiver has not taken; null: not known yet.
+    /// The transparency log that it began with: it was never sent what earlier ones have; null: not known.
+    pub first_log: Option<String>,
+    /// Leaves of the transparency logs under a signed checkpoint that the receiver has not taken; what was
+    /// recorded in the last second or so is not among them. Null: not known yet.
     pub lag_leaves: Option<u64>,
     /// How old the first of them is, as far as it was read.
     pub lag_seconds: Option<u64>,
     /// Events that it has taken since Weir started.
     pub delivered: u64,
-    /// Events that it refused while it took others; they are in a file beside its cursor.
+    /// Events that it refused while it took others, or that are too long for it; they are in a file beside its
+    /// cursor.
     pub set_aside: u64,
     pub last_delivery: Option<Timestamp>,
     pub last_error: Option<String>,

@@ -111,6 +111,7 @@ async fn what_is_lost_or_changed_is_told_and_the_rest_goes_on() {
         "lost",
         "changed",
         "too large",
+        "longer than any",
         "cannot be read",
         "spool damaged",
         "whole log lost",
@@ -140,6 +141,11 @@ async fn what_is_lost_or_changed_is_told_and_the_rest_goes_on() {
                 "too large" if !is_first => {
                     let file = std::fs::File::options().write(true).open(path).unwrap();
                     file.set_len(2 << 30).unwrap();
+                }
+                // It begins with what was signed, and is not read up to its end.
+                "longer than any" if !is_first => {
+                    let file = std::fs::File::options().write(true).open(path).unwrap();
+                    file.set_len(17 << 20).unwrap();
                 }
                 "cannot be read" if !is_first => {
                     std::fs::remove_file(path).unwrap();

@@ -2,4 +2,8 @@
 
 mod faults;
 mod logs;
+mod otlp;
+mod restarts;
 mod stage;
+mod syslog;
+mod tls;

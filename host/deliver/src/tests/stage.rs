@@ -4,17 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use net::Tls;
 use parking_lot::Mutex;
 use pipeline::ControlEvent;
 use pipeline::ports::Journal;
 use recorder::{Leaves, Limits, Recorder, RecorderOptions, Store, StoreConfig};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Handle, Options, Pace, ReceiverOptions, Sign, Status, To, WebhookTo, open};
+use crate::{
+    Handle, Options, OtlpTo, Pace, ReceiverOptions, Sign, Status, TlsFiles, To, WebhookTo, open,
+};
 
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const PACE: Pace = Pace {
@@ -25,6 +29,8 @@ pub const PACE: Pace = Pace {
     longest_asked: Duration::from_secs(2),
     refused_for: Duration::from_millis(600),
     give_up: Duration::from_millis(300),
+    window: Duration::from_millis(300),
+    quiet: Duration::from_millis(50),
 };
 
 pub struct Stage {
@@ -142,8 +148,11 @@ pub enum Answer {
     Hang,
     /// After a part of the answer.
     Close,
+    RetryAfterDate(u64),
     /// Yes, and then a part of the body.
     CutBody,
+    /// Yes, with this body.
+    Body(String),
 }
 
 type Decide = Box<dyn FnMut(&Message) -> Answer + Send>;
@@ -159,7 +168,15 @@ pub struct Message {
 impl Message {
     pub fn events(&self) -> Vec<Value> {
         let body: Value = serde_json::from_str(&self.body).unwrap();
-        body["data"].as_array().unwrap().clone()
+        if let Some(data) = body["data"].as_array() {
+            return data.clone();
+        }
+        let records = &body["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
+        let event = |record: &Value| {
+            let body = record["body"]["stringValue"].as_str().unwrap();
+            serde_json::from_str(body).unwrap()
+        };
+        records.as_array().unwrap().iter().map(event).collect()
     }
 
     pub fn header(&self, name: &str) -> String {
@@ -180,6 +197,23 @@ pub struct Receiver {
 
 impl Receiver {
     pub async fn start(decide: impl FnMut(&Message) -> Answer + Send + 'static) -> Self {
+        Self::listen(None, decide).await
+    }
+
+    /// By the name `localhost`.
+    pub async fn with_tls(
+        tls: Tls,
+        decide: impl FnMut(&Message) -> Answer + Send + 'static,
+    ) -> Self {
+        let mut this = Self::listen(Some(tls), decide).await;
+        this.url = this.url.replace("http://127.0.0.1", "https://localhost");
+        this
+    }
+
+    async fn listen(
+        tls: Option<Tls>,
+        decide: impl FnMut(&Message) -> Answer + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let this = Self {
             url: format!("http://{}/s3cret-path", listener.local_addr().unwrap()),
@@ -194,7 +228,16 @@ impl Receiver {
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (all, taken, decide) = (all.clone(), taken.clone(), decide.clone());
-                inner.spawn(async move { serve(stream, all, taken, decide).await });
+                let tls = tls.clone();
+                inner.spawn(async move {
+                    let Some(tls) = tls else {
+                        return serve(stream, all, taken, decide).await;
+                    };
+                    let acceptor = TlsAcceptor::from(tls.current());
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, all, taken, decide).await;
+                    }
+                });
             }
         });
         this
@@ -210,10 +253,21 @@ impl Receiver {
             to: To::Webhook(WebhookTo {
                 url: self.url.clone(),
                 signer: Arc::new(NoKey),
-                ca: None,
+                tls: TlsFiles::default(),
             }),
             batch_events: 7,
             batch_bytes: 1 << 20,
+        }
+    }
+
+    pub fn otlp(&self, name: &str) -> ReceiverOptions {
+        ReceiverOptions {
+            to: To::Otlp(OtlpTo {
+                url: self.url.clone(),
+                token: Some((None, "t0ken".into())),
+                tls: TlsFiles::default(),
+            }),
+            ..self.options(name)
         }
     }
 
@@ -238,7 +292,7 @@ impl Receiver {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     all: Arc<Mutex<Vec<Message>>>,
     taken: Arc<Mutex<Vec<Message>>>,
     decide: Arc<Mutex<Decide>>,
@@ -248,8 +302,21 @@ async fn serve(
     };
     all.lock().push(message.clone());
     let answer = (decide.lock())(&message);
+    let (mut length, mut body) = (0, String::new());
     let (status, more) = match answer {
-        Answer::CutBody => (200, "X-Cut: yes\r\n".into()),
+        Answer::CutBody => {
+            (length, body) = (1_000, "{\"ok\":".into());
+            (200, String::new())
+        }
+        Answer::Body(text) => {
+            (length, body) = (text.len(), text);
+            (200, String::new())
+        }
+        Answer::RetryAfterDate(seconds) => {
+            let at = SystemTime::now() + Duration::from_secs(seconds);
+            let date = httpdate::fmt_http_date(at);
+            (503, format!("Retry-After: {date}\r\n"))
+        }
         Answer::Status(status) => (status, String::new()),
         Answer::RetryAfter(seconds) => (429, format!("Retry-After: {seconds}\r\n")),
         Answer::Hang => return tokio::time::sleep(LIMIT).await,
@@ -261,17 +328,14 @@ async fn serve(
     if (200..300).contains(&status) {
         taken.lock().push(message);
     }
-    let (length, body) = match more.contains("X-Cut") {
-        true => (1_000, "{\"ok\":"),
-        false => (0, ""),
-    };
     let answer = format!(
         "HTTP/1.1 {status} X\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
     stream.write_all(answer.as_bytes()).await.ok();
+    stream.flush().await.ok();
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Message> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Message> {
     let mut raw = Vec::new();
     loop {
         let end = raw.windows(4).position(|w| w == b"\r\n\r\n");

@@ -67,6 +67,21 @@ pub enum Part {
     Tile(tlog::Tile),
 }
 
+impl Part {
+    /// No object of a log is longer.
+    pub fn longest(&self) -> u64 {
+        let longest = match self {
+            Self::Tile(tile) if tile.kind == tlog::Kind::Entries => {
+                // Each with its length before it.
+                usize::from(tile.width) * (2 + tlog::MAX_ENTRY)
+            }
+            Self::Tile(tile) => usize::from(tile.width) * 32,
+            Self::Checkpoint | Self::Vkey | Self::Archived(_) => tlog::MAX_NOTE,
+        };
+        longest as u64
+    }
+}
+
 /// How many leaves a tree has at least that has this tile.
 pub fn end_of(tile: &tlog::Tile) -> u64 {
     let level = match tile.kind {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use control::{ApiError, WebhookSigner};
-use deliver::{Handle, Pace, ReceiverOptions, Sign, To, WebhookTo, Worker};
+use deliver::{
+    Handle, OtlpTo, Pace, ReceiverOptions, Sign, SyslogTo, TlsFiles, To, WebhookTo, Worker,
+};
 use recorder::{Leaves, Recorder};
 use weir_client::{DeliveryInfo, DeliveryState};
 
@@ -38,17 +40,44 @@ pub(super) fn open(
 }
 
 fn receiver(delivery: &Delivery) -> anyhow::Result<ReceiverOptions> {
+    let tls = TlsFiles {
+        ca: delivery.tls.ca.clone(),
+        identity: delivery.tls.identity.clone(),
+    };
     let to = match &delivery.to {
-        DeliveryTo::Webhook { url, secrets, ca } => {
+        DeliveryTo::Webhook { url, secrets } => {
             let secrets: Vec<String> = secrets.iter().map(|s| s.expose().to_owned()).collect();
             let signer = WebhookSigner::new(&secrets);
             let signer = signer.with_context(|| format!("delivery {}", delivery.name))?;
             To::Webhook(WebhookTo {
                 url: url.clone(),
                 signer: Arc::new(Signer(signer)),
-                ca: ca.clone(),
+                tls,
             })
         }
+        DeliveryTo::Otlp {
+            url,
+            token,
+            token_header,
+        } => To::Otlp(OtlpTo {
+            url: url.clone(),
+            token: token
+                .as_ref()
+                .map(|token| (token_header.clone(), token.expose().to_owned())),
+            tls,
+        }),
+        DeliveryTo::Syslog {
+            host,
+            port,
+            server_name,
+            max_message,
+        } => To::Syslog(SyslogTo {
+            host: host.clone(),
+            port: *port,
+            server_name: server_name.clone(),
+            tls,
+            max_message: *max_message,
+        }),
     };
     Ok(ReceiverOptions {
         name: delivery.name.clone(),
@@ -93,6 +122,7 @@ fn info(status: deliver::Status) -> DeliveryInfo {
             deliver::State::Delivering => DeliveryState::Delivering,
             deliver::State::Waiting => DeliveryState::Waiting,
         },
+        first_log: status.first_log.map(|log| log.to_string()),
         lag_leaves: status.lag_leaves,
         lag_seconds: status.lag_ms.map(|ms| ms / 1_000),
         delivered: status.delivered,

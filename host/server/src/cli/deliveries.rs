@@ -34,6 +34,9 @@ fn line(d: &DeliveryInfo) {
         d.delivered,
         d.set_aside
     );
+    if let Some(log) = &d.first_log {
+        println!("  since log {}", shown(log));
+    }
     if let (Some(error), Some(at)) = (&d.last_error, &d.last_error_at) {
         println!("  last error, {at}: {}", shown(error));
     }

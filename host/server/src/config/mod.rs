@@ -249,6 +249,7 @@ pub struct Delivery {
     /// Files are named after it.
     pub name: String,
     pub to: DeliveryTo,
+    pub tls: DeliveryTls,
     pub batch_events: usize,
     pub batch_bytes: usize,
 }
@@ -259,8 +260,28 @@ pub enum DeliveryTo {
         url: String,
         /// The present one, and the one that is being retired.
         secrets: Vec<Secret>,
-        ca: Option<PathBuf>,
     },
+    Syslog {
+        host: String,
+        port: u16,
+        server_name: Option<String>,
+        max_message: usize,
+    },
+    Otlp {
+        /// Without `/v1/logs`.
+        url: String,
+        token: Option<Secret>,
+        /// What the token is sent in; without it, as a bearer token.
+        token_header: Option<String>,
+    },
+}
+
+#[derive(Debug)]
+pub struct DeliveryTls {
+    /// The only authorities that are trusted; those of the system if none.
+    pub ca: Option<PathBuf>,
+    /// The certificate by which we show who we are, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Debug, Clone)]

@@ -338,9 +338,15 @@ pub(super) struct RawDelivery {
     pub(super) url: Option<Spanned<String>>,
     pub(super) secret: Option<Spanned<RawSecret>>,
     pub(super) previous_secret: Option<Spanned<RawSecret>>,
-    #[serde(default)]
-    pub(super) allow_http: bool,
+    pub(super) allow_http: Option<Spanned<bool>>,
+    pub(super) token: Option<Spanned<RawSecret>>,
+    pub(super) token_header: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    pub(super) max_message_bytes: Option<Spanned<usize>>,
     pub(super) tls_ca: Option<Spanned<PathBuf>>,
+    pub(super) tls_cert: Option<Spanned<PathBuf>>,
+    pub(super) tls_key: Option<Spanned<PathBuf>>,
     pub(super) batch_events: Option<Spanned<usize>>,
     pub(super) batch_bytes: Option<Spanned<usize>>,
 }

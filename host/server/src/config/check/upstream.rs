@@ -7,7 +7,9 @@ use proto_pg::ClientLogin;
 use toml::Spanned;
 
 use super::postgres::logins;
-use super::values::{check_host, check_name, check_text, existing, one_of, secret, within};
+use super::values::{
+    check_host, check_name, check_text, existing, identity, one_of, secret, within,
+};
 use crate::config::error::Report;
 use crate::config::raw::{OneOrMany, RawTarget};
 use crate::config::{Target, UpstreamAuth, UpstreamTls};
@@ -109,26 +111,13 @@ fn tls_identity(
     tls: UpstreamTls,
     base: &Path,
 ) -> Option<(PathBuf, PathBuf)> {
-    let (cert_key, key_key) = (format!("{key}.tls_cert"), format!("{key}.tls_key"));
     match (cert, private) {
-        (None, None) => None,
         (Some(cert), _) if tls == UpstreamTls::Disable => {
             let message = "a certificate is of no use with tls = \"disable\"";
-            r.add(&cert_key, cert.span(), message);
+            r.add(&format!("{key}.tls_cert"), cert.span(), message);
             None
         }
-        (Some(cert), Some(private)) => Some((
-            existing(r, &cert_key, &cert, base),
-            existing(r, &key_key, &private, base),
-        )),
-        (Some(cert), None) => {
-            r.add(&cert_key, cert.span(), "tls_key is missing");
-            None
-        }
-        (None, Some(private)) => {
-            r.add(&key_key, private.span(), "tls_cert is missing");
-            None
-        }
+        (cert, private) => identity(r, key, cert, private, base),
     }
 }
 

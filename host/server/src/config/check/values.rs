@@ -48,12 +48,15 @@ fn scheme_and_host(url: &str) -> String {
 /// A host name or an address.
 pub(super) fn check_host(r: &mut Report<'_>, key: &str, raw: &Spanned<String>) {
     let host = raw.as_ref();
-    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name = !host.is_empty() && host.len() <= 253 && host.chars().all(ok);
-    if !name && host.parse::<IpAddr>().is_err() {
+    if !is_host_name(host) && host.parse::<IpAddr>().is_err() {
         let message = format!("{host:?} is neither a host name nor an address");
         r.add(key, raw.span(), message);
     }
+}
+
+pub(super) fn is_host_name(host: &str) -> bool {
+    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !host.is_empty() && host.len() <= 253 && host.chars().all(ok)
 }
 
 /// Text that is there, and that no log line breaks at.
@@ -123,6 +126,32 @@ pub(super) fn existing(
         );
     }
     path
+}
+
+/// A certificate by which we show who we are, and its key: both or none.
+pub(super) fn identity(
+    r: &mut Report<'_>,
+    key: &str,
+    cert: Option<Spanned<PathBuf>>,
+    private: Option<Spanned<PathBuf>>,
+    base: &Path,
+) -> Option<(PathBuf, PathBuf)> {
+    let (cert_key, key_key) = (format!("{key}.tls_cert"), format!("{key}.tls_key"));
+    match (cert, private) {
+        (None, None) => None,
+        (Some(cert), Some(private)) => Some((
+            existing(r, &cert_key, &cert, base),
+            existing(r, &key_key, &private, base),
+        )),
+        (Some(cert), None) => {
+            r.add(&cert_key, cert.span(), "tls_key is missing");
+            None
+        }
+        (None, Some(private)) => {
+            r.add(&key_key, private.span(), "tls_cert is missing");
+            None
+        }
+    }
 }
 
 pub(super) fn tls_files(

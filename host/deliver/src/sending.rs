@@ -1,0 +1,142 @@
+//! How a batch is sent: as a whole, and in parts where it is refused.
+
+use std::time::Duration;
+
+use crate::batch::{Batch, Event, Fate};
+use crate::send::{Failure, Purpose, Send};
+use crate::worker::Trouble;
+
+/// When an event is set aside.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// Between the first refusal and the last.
+    pub span: Duration,
+    /// So many were, since one was taken.
+    pub in_a_row: u32,
+}
+
+/// Sends what has not been taken. Afterwards everything is taken, or was refused alone so often that it is
+/// to be set aside; gives how many of those are at the end.
+pub async fn send_all(
+    sender: &mut dyn Send,
+    batch: &mut Batch,
+    probe: &mut Option<Event>,
+    rule: Rule,
+) -> Result<u32, Trouble> {
+    let todo = batch.todo();
+    let has_refused = batch.refused().next().is_some();
+    if !todo.is_empty() && !has_refused {
+        match sender.send(&batch.get(&todo), Purpose::Deliver).await {
+            Ok(()) => {
+                take(batch, &todo, probe);
+                return Ok(at_the_end(batch, rule));
+            }
+            Err(failure) => {
+                let why = refused(failure)?;
+                // Before all of it is tried in parts.
+                takes_anything(sender, probe.as_ref(), &why).await?;
+                send_parts(sender, batch, todo, probe).await?;
+            }
+        }
+    } else {
+        let again: Vec<usize> = batch.refused().map(|(index, _, _)| index).collect();
+        let again = again.into_iter().chain(todo).map(|index| vec![index]);
+        for one in again.collect::<Vec<_>>() {
+            send_parts(sender, batch, one, probe).await?;
+        }
+    }
+    if batch.refused().next().is_none() {
+        return Ok(at_the_end(batch, rule));
+    }
+    let why = "the receiver refused them alone".to_owned();
+    if probe.is_none() {
+        return Err(Trouble::Everything { why });
+    }
+    takes_anything(sender, probe.as_ref(), &why).await?;
+    if !batch
+        .refused()
+        .all(|(_, _, refusals)| refusals.suffice(rule.span))
+    {
+        return Err(Trouble::Some { why });
+    }
+    batch
+        .to_set_aside(rule.in_a_row)
+        .ok_or(Trouble::Many { why })
+}
+
+/// Nothing was refused.
+fn at_the_end(batch: &Batch, rule: Rule) -> u32 {
+    let is_taken = |event: &Event| event.fate == Fate::Taken;
+    match batch.events.iter().any(is_taken) {
+        true => 0,
+        false => rule.in_a_row,
+    }
+}
+
+/// Halves what is refused until single events are.
+async fn send_parts(
+    sender: &mut dyn Send,
+    batch: &mut Batch,
+    all: Vec<usize>,
+    probe: &mut Option<Event>,
+) -> Result<(), Trouble> {
+    let mut parts = match all.len() {
+        0 => Vec::new(),
+        1 => vec![all],
+        len => {
+            let (first, second) = all.split_at(len / 2);
+            vec![second.to_vec(), first.to_vec()]
+        }
+    };
+    while let Some(part) = parts.pop() {
+        match sender.send(&batch.get(&part), Purpose::Deliver).await {
+            Ok(()) => take(batch, &part, probe),
+            Err(failure) => {
+                refused(failure)?;
+                if part.len() <= 1 {
+                    batch.mark(&part, Fate::refused);
+                    continue;
+                }
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push(second.to_vec());
+                parts.push(first.to_vec());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn take(batch: &mut Batch, part: &[usize], probe: &mut Option<Event>) {
+    batch.mark(part, |_| Fate::Taken);
+    if let Some(event) = batch.get(part).last() {
+        *probe = Some((*event).clone());
+    }
+}
+
+/// What the receiver has taken before it takes again, unless it takes nothing at all now.
+async fn takes_anything(
+    sender: &mut dyn Send,
+    probe: Option<&Event>,
+    why: &str,
+) -> Result<(), Trouble> {
+    let Some(probe) = probe else {
+        return Ok(());
+    };
+    match sender.send(&[probe], Purpose::Probe).await {
+        Ok(()) => Ok(()),
+        Err(failure) => {
+            refused(failure)?;
+            Err(Trouble::Everything {
+                why: why.to_owned(),
+            })
+        }
+    }
+}
+
+/// What was refused for what it is; anything else is tried again as it is.
+fn refused(failure: Failure) -> Result<String, Trouble> {
+    match failure {
+        Failure::Refused { why } => Ok(why),
+        Failure::Later { why, after } => Err(Trouble::Send { why, after }),
+    }
+}
