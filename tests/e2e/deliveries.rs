@@ -126,6 +126,7 @@ fn a_crash_between_sending_and_noting_it_loses_nothing() {
         .weir
         .bare_cli(&[
             "evidence",
+            "--offline",
             "--config",
             &config(&shop),
             "--from",

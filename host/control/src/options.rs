@@ -10,7 +10,7 @@ use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
 use crate::ports::{
-    Authenticate, BundleEngine, Deliveries, PluginEngine, Recordings, WatchSessions,
+    Authenticate, BundleEngine, Deliveries, Packages, PluginEngine, Recordings, WatchSessions,
 };
 use crate::store::Kept;
 
@@ -27,6 +27,7 @@ pub struct Options {
     pub plugins: Arc<dyn PluginEngine>,
     pub watch: Arc<dyn WatchSessions>,
     pub recordings: Arc<dyn Recordings>,
+    pub packages: Arc<dyn Packages>,
     pub targets: Vec<Arc<Target>>,
     pub webhook: Option<WebhookOptions>,
     /// None: the record cannot be searched.

@@ -16,7 +16,7 @@ pub const SIGNER: &str = "evidence";
 
 /// How a package is made. Verification makes it again, so whatever changes a byte of what is derived from
 /// leaves has to change this.
-pub const FORMAT: &str = "weir.evidence.v1";
+pub const FORMAT: &str = "weir.evidence.v2";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -35,7 +35,8 @@ pub struct Manifest {
     pub logs: Vec<LogEntry>,
     /// What whoever made the package knows to be missing from it.
     pub missing: Vec<String>,
-    /// Whether making it is itself a leaf of a log.
+    /// Whether making it is on record: a leaf `evidence:exported` of the Weir that made it names the SHA-256
+    /// of this file. Otherwise it was made from the store alone, and is on no log.
     pub recorded: bool,
     pub files: Vec<FileEntry>,
 }

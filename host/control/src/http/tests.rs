@@ -3,6 +3,7 @@
 mod acts;
 mod audit;
 mod erase;
+mod packages;
 mod plugins;
 mod refusals;
 mod served;

@@ -112,7 +112,13 @@ async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 /// What is on record of watching: resource and detail, or the refusal.
 fn acts(rig: &Rig) -> Vec<(String, Result<String, String>)> {
     let events = rig.events().into_iter();
-    let events = events.filter(|e| e.action == "session:watch");
+    let events = events.filter(|e| e.action.starts_with("session:watch"));
+    // What begins and what ends is not called the same.
+    let named = |e: &pipeline::ControlEvent| {
+        let ended = e.detail.contains("watched no more");
+        assert_eq!(e.action == "session:watch-end", ended, "{e:?}");
+    };
+    let events = events.inspect(named);
     events
         .map(|e| (e.resource, e.result.map(|()| e.detail)))
         .collect()
@@ -336,26 +342,36 @@ async fn who_does_not_read_holds_little() {
 #[tokio::test]
 async fn nobody_takes_all_places() {
     let rig = rig().await;
-    let (_session, id) = live(&rig, "alice").await;
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(live(&rig, "alice").await);
+    }
     let (mut sources, mut held) = (Vec::new(), Vec::new());
-    for _ in 0..8 {
-        sources.push(rig.watch.prepare());
-        held.push(watch(&rig, "dave", &id).await);
+    // Two of each session, and eight in all.
+    for (_, id) in &sessions[..4] {
+        for _ in 0..2 {
+            sources.push(rig.watch.prepare());
+            held.push(watch(&rig, "dave", id).await);
+        }
     }
     assert!(held.iter().all(|shown| shown.status == StatusCode::OK));
-    let ninth = watch(&rig, "dave", &id).await;
-    assert_eq!(ninth.status, StatusCode::TOO_MANY_REQUESTS);
-    let last = acts(&rig).pop().unwrap();
-    assert!(
-        last.1.unwrap_err().contains("8 sessions"),
-        "the refusal is on record"
-    );
-    sources.push(rig.watch.prepare());
-    assert_eq!(
-        watch(&rig, "carol", &id).await.status,
-        StatusCode::OK,
-        "others may"
-    );
+    let id = sessions[4].1.clone();
+    // Whoever has the most, and how many more they get.
+    for (who, free, why) in [
+        ("dave", 0, "you watch 8 times"),
+        ("carol", 2, "you watch this session 2 times"),
+        ("bob", 2, "you watch this session 2 times"),
+    ] {
+        for _ in 0..free {
+            sources.push(rig.watch.prepare());
+            held.push(watch(&rig, who, &id).await);
+            assert_eq!(held.last().unwrap().status, StatusCode::OK, "{who}");
+        }
+        let more = watch(&rig, who, &id).await;
+        assert_eq!(more.status, StatusCode::TOO_MANY_REQUESTS, "{who}");
+        let last = acts(&rig).pop().unwrap().1.unwrap_err();
+        assert!(last.contains(why), "the refusal is on record: {last}");
+    }
     held.clear();
     eventually("the places to be free", || rig.watch.open() == 0).await;
     sources.push(rig.watch.prepare());
