@@ -40,6 +40,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// A peer that acknowledges nothing for so long is gone. Whoever watches a session is written to all the
 /// time, so a place among the watchers does not stay with a machine that has vanished.
 const VANISHED: Duration = Duration::from_secs(30);
+/// So much waits in the system for a peer, besides what is on its way. More would hide for long that
+/// nobody reads.
+const UNSENT: u32 = 16 << 10;
 /// The pause after a failed accept, which mostly means that file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -86,6 +89,7 @@ pub(crate) async fn serve(
     let patience = limits.answer;
     let socket = SocketOptions {
         user_timeout: Some(VANISHED.max(limits.answer)),
+        unsent: Some(UNSENT),
         ..SocketOptions::default()
     };
     let tasks = TaskTracker::new();

@@ -8,3 +8,4 @@ mod plugins;
 mod refusals;
 mod served;
 mod watch;
+mod watch_served;

@@ -39,8 +39,10 @@ const WATCHES_OF_ONE: usize = 8;
 const SAME_OF_ONE: usize = 2;
 /// Who wants to go on after this begins anew, and is on record anew.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// How long a piece may wait for the watcher to take it.
-const STALLED: Duration = Duration::from_secs(15);
+/// How long a sign of life is. Blanks fill it: what a watcher does not read must not fit for long into what
+/// systems hold for one, or a quiet session would never find out. With one in five seconds, usual receive
+/// buffers are full within about three minutes.
+const ALIVE_BYTES: usize = 8 << 10;
 /// Pieces that wait to be sent, besides what the recorder holds for a watcher.
 const PIECES: usize = 1;
 const JSON_LINES: HeaderValue = HeaderValue::from_static("application/jsonl");
@@ -65,7 +67,7 @@ fn live(shared: &Shared, id: &str) -> Result<SessionRow, ApiError> {
 
 /// Shows a live session as it is recorded, from now on: one JSON object on each line, as of
 /// `weir replay --format jsonl`, masked as the client saw it. Between records come
-/// `{"kind":"alive"}`, and notes: `left_out` counts records that are left out because the caller did not
+/// `{"kind":"alive"}` with blanks behind it, and notes: `left_out` counts records that are left out because the caller did not
 /// keep up, and the last line says in `over` why there are no more.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/watch", tag = "sessions",
@@ -181,6 +183,13 @@ impl Over {
 
 type Places = (Place<Arc<str>>, Place<(Arc<str>, SessionId)>);
 
+fn alive() -> Bytes {
+    let mut line = b"{\"kind\":\"alive\"}".to_vec();
+    line.resize(ALIVE_BYTES - 1, b' ');
+    line.push(b'\n');
+    line.into()
+}
+
 /// One watch, after it has been recorded.
 struct Watcher {
     permit: Permit,
@@ -228,6 +237,8 @@ impl Watcher {
 
     async fn show(&mut self, send: &mpsc::Sender<Bytes>) -> Result<Infallible, Over> {
         let stop = self.permit.shared.watch_stop.clone();
+        let stalled = self.permit.shared.limits.watch_stalled;
+        let alive = alive();
         loop {
             // The room first: nothing that was looked at waits for the watcher, who may be one no more
             // by then.
@@ -236,7 +247,7 @@ impl Watcher {
                 () = stop.cancelled() => return Err(Over::Stopping),
                 () = sleep_until(self.until) => return Err(self.run_out()),
                 Ok(()) = self.bundle.changed() => None,
-                room = timeout(STALLED, send.reserve()) => match room {
+                room = timeout(stalled, send.reserve()) => match room {
                     Ok(Ok(room)) => Some(room),
                     Ok(Err(_)) => return Err(Over::Gone),
                     Err(_) => return Err(Over::Stalled),
@@ -256,7 +267,7 @@ impl Watcher {
                     Some(lines) => Some((lines.lines, lines.records)),
                     None => return Err(Over::Ended),
                 },
-                _ = self.alive.tick() => Some((Bytes::from_static(b"{\"kind\":\"alive\"}\n"), 0)),
+                _ = self.alive.tick() => Some((alive.clone(), 0)),
             };
             self.check()?;
             let Some((piece, records)) = piece else {
@@ -297,7 +308,8 @@ impl Watcher {
             line.insert("text".into(), format!("{text}\n").into());
         }
         // Whoever does not take it sees the answer end without it.
-        timeout(STALLED, send.send(format!("{line}\n").into()))
+        let stalled = self.permit.shared.limits.watch_stalled;
+        timeout(stalled, send.send(format!("{line}\n").into()))
             .await
             .ok();
     }
