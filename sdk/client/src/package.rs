@@ -31,6 +31,9 @@ pub struct PackageRequest {
 /// The header that names a package: the SHA-256 of its manifest, as the record has it.
 pub const PACKAGE_HEADER: &str = "weir-package";
 
+/// The most bytes that are taken: more than Weir sends.
+const MOST: u64 = 8 << 30;
+
 /// A package on its way. That it is, is on record.
 #[derive(Debug)]
 pub struct PackageDownload {
@@ -44,7 +47,7 @@ impl PackageDownload {
         let digest = response.headers().get(PACKAGE_HEADER);
         let digest = digest.and_then(|value| value.to_str().ok());
         match (digest, response.content_length()) {
-            (Some(digest), Some(left)) => Ok(Self {
+            (Some(digest), Some(left)) if left <= MOST => Ok(Self {
                 digest: digest.to_owned(),
                 left,
                 response,

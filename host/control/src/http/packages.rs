@@ -79,11 +79,14 @@ pub(super) async fn make(
         ..asked
     })
     .map_err(|_| ApiError::invalid("the order cannot be recorded"))?;
-    let packages = shared.packages.clone();
+    let (packages, stop) = (shared.packages.clone(), shared.watch_stop.clone());
     let (made, places) = permit
         .perform(resource, detail.clone(), move |_recorded| async move {
             // Whoever has gone by then gets nothing: the file goes, and the places are free.
-            Ok((packages.make(order).await?, places))
+            tokio::select! {
+                made = packages.make(order) => Ok((made?, places)),
+                () = stop.cancelled() => Err(ApiError::unavailable("Weir is stopping")),
+            }
         })
         .await?;
     let resource = format!("Package::{:?}", made.digest);

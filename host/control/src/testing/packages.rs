@@ -1,7 +1,7 @@
 //! Packages of evidence that are no more than their names.
 
 use std::io::{Seek, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -17,6 +17,8 @@ pub(crate) struct FakePackages {
     pub(crate) orders: Mutex<Vec<PackageOrder>>,
     /// Packages that are there, and were not dropped.
     pub(crate) made: AtomicUsize,
+    /// Making one takes for ever.
+    pub(crate) hangs: AtomicBool,
     pub(crate) refuses: Mutex<Option<ApiError>>,
     /// How often what was written is in it.
     pub(crate) times: AtomicUsize,
@@ -30,6 +32,9 @@ impl Packages for FakePackages {
         self.orders.lock().push(order);
         if let Some(error) = self.refuses.lock().clone() {
             return Err(error);
+        }
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
         let text = PACKAGE.repeat(self.times.load(Ordering::SeqCst).max(1));
         let mut file = tempfile::tempfile().unwrap();

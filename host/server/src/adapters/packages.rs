@@ -10,6 +10,7 @@ use control::{ApiError, MadePackage, PackageOrder};
 use evidence::{MakeError, Order, Selection, Window};
 use recorder::{LogOptions, Recorder, Store};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 /// How long the store may take to have everything that is on record.
 const STORED_WITHIN: Duration = Duration::from_secs(30);
@@ -77,13 +78,19 @@ impl control::Packages for Packages {
         }
         let (store, log, dir) = (self.store.clone(), self.log.clone(), self.dir.clone());
         let runtime = Handle::current();
+        // Whoever no longer waits for it ends it: Weir, when it stops.
+        let unwanted = CancellationToken::new();
+        let _wanted = unwanted.clone().drop_guard();
         // Much of it is work of the processor.
         let made = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
-                let made = made(&store, &log, &dir, selection);
-                tokio::time::timeout(MADE_WITHIN, made)
-                    .await
-                    .unwrap_or_else(|_| Err(ApiError::timeout("the package took too long")))
+                tokio::select! {
+                    made = made(&store, &log, &dir, selection) => made,
+                    () = unwanted.cancelled() => Err(ApiError::unavailable("nobody waits for it")),
+                    () = tokio::time::sleep(MADE_WITHIN) => {
+                        Err(ApiError::timeout("the package took too long"))
+                    }
+                }
             })
         });
         made.await

@@ -144,12 +144,10 @@ async fn online(args: EvidenceArgs, from: u64) -> anyhow::Result<ExitCode> {
         trusted.extend(recorder::own_key(&log_options(&config.recording))?);
     }
     let mut receiving = Receiving::new(&args.out)?;
-    let mut package = args
-        .reach
-        .client()?
-        .package(&order)
-        .await
-        .map_err(explain)?;
+    let client = args.reach.client();
+    let client =
+        client.context("a running Weir makes packages; --offline makes one of the store alone")?;
+    let mut package = client.package(&order).await.map_err(explain)?;
     while let Some(piece) = package.next().await.map_err(explain)? {
         receiving.write(&piece)?;
     }

@@ -203,3 +203,22 @@ async fn a_shutdown_ends_it() {
     let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
     assert!(bytes.unwrap().len() < PACKAGE.len() * 100_000);
 }
+
+/// Nor does Weir wait for one that is being made.
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_one_that_is_made() {
+    let rig = Rig::new().await;
+    rig.packages.hangs.store(true, Ordering::SeqCst);
+    let stop = async {
+        while rig.packages.orders.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        rig.control.shutdown().await;
+    };
+    let both = async { tokio::join!(rig.call("dave", CALL, body()), stop).0 };
+    let answer = tokio::time::timeout(Duration::from_secs(10), both).await;
+    let answer = answer.expect("it waits for the package");
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let last = acts(&rig).pop().unwrap();
+    assert!(last.2.unwrap_err().contains("stopping"), "it is on record");
+}
