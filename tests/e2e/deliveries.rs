@@ -164,7 +164,14 @@ fn packaged(shop: &Shop) -> String {
     let config = shop.weir.config.display().to_string();
     let range = ["--from", "2020-01-01", "--to", "2099-01-01"];
     let args = [
-        "evidence", "--config", &config, "--sample", "0", "--out", &zip,
+        "evidence",
+        "--offline",
+        "--config",
+        &config,
+        "--sample",
+        "0",
+        "--out",
+        &zip,
     ];
     let out = shop.weir.bare_cli(&[&args[..], &range[..]].concat());
     let out = out.unwrap();

@@ -221,6 +221,7 @@ fn rebuilt_and_packaged(shop: &mut Shop, session: &str, leaf: &str) {
             None,
             &[
                 "evidence",
+                "--offline",
                 "--from",
                 "2020-01-01",
                 "--out",

@@ -3,12 +3,16 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use serde_json::Value;
+use weir_tests::proc::eventually;
+use weir_tests::weir::Weir;
 use weir_tests::{paths, skip};
 
 use crate::evidence::{a_session, transcript};
 use crate::holds::approved;
-use crate::shop::{ALICE, BOB, shop};
+use crate::shop::{ALICE, BOB, MALLORY, OLGA, shop};
 
 /// Whoever gets a package verifies it with a key and nothing else; its events are what OCSF says; and
 /// what is taken out of it is missed.
@@ -22,7 +26,14 @@ fn a_package_is_verified_in_an_empty_directory() {
     let home = shop.weir.home.clone();
     let package = home.join("evidence.zip").display().to_string();
     let make = |args: &[&str]| {
-        let from = ["evidence", "--from", "2020-01-01", "--out", &package];
+        let from = [
+            "evidence",
+            "--offline",
+            "--from",
+            "2020-01-01",
+            "--out",
+            &package,
+        ];
         shop.weir.cli(None, &[&from, args].concat()).unwrap()
     };
     // A window that is over before there was anything.
@@ -35,6 +46,7 @@ fn a_package_is_verified_in_an_empty_directory() {
     let out = make(&["--sample", "3"]);
     assert!(out.ok(), "{}", out.all());
     let said = out.stdout;
+    assert!(said.contains("made offline: that it was made is on no log"));
     let key = said
         .lines()
         .find_map(|l| l.strip_prefix("package signed with the key you trust: "))
@@ -116,6 +128,112 @@ fn a_package_is_verified_in_an_empty_directory() {
         "{said}"
     );
     assert!(said.contains("tile/entries/000"), "{said}");
+}
+
+/// Of a running Weir, a package is on record before anybody has it: nobody gets one in silence.
+#[test]
+fn a_package_that_a_weir_makes_is_on_record() {
+    let mut shop = shop("package-online");
+    let session = a_session(&shop);
+    transcript(&shop.weir, &session, "the end");
+    let home = shop.weir.home.clone();
+    let package = home.join("evidence.zip").display().to_string();
+    let make = |weir: &Weir, token: Option<&str>, args: &[&str]| {
+        let from = ["evidence", "--from", "2020-01-01", "--out", &package];
+        weir.cli(token, &[&from, args].concat()).unwrap()
+    };
+    let olga = shop.token(OLGA);
+    // Without permission, or without a Weir to ask, there is none.
+    for who in [ALICE, BOB, MALLORY] {
+        let out = make(&shop.weir, Some(&shop.token(who)), &[]);
+        assert!(!out.ok(), "{}: {}", who.0, out.all());
+        assert!(out.stderr.contains("evidence:export"), "{}", out.all());
+    }
+    let store = home.join("recordings").display().to_string();
+    for (args, why) in [
+        (&["--unsigned"][..], "--offline"),
+        (&["--store", &store], "--config"),
+        (&["--sample", "1001"], "0 to 1000"),
+        (&["--to", "2020-01-02"], "no transparency log"),
+    ] {
+        let out = make(&shop.weir, Some(&olga), args);
+        assert!(
+            !out.ok() && out.stderr.contains(why),
+            "{args:?}: {}",
+            out.all()
+        );
+    }
+    assert!(!make(&shop.weir, None, &[]).ok(), "without a token");
+    assert!(!Path::new(&package).exists());
+    let left = std::fs::read_dir(&home).unwrap().flatten();
+    let left = left.filter(|e| e.file_name().to_string_lossy().starts_with(".weir"));
+    assert_eq!(left.count(), 0, "something is left of a package");
+
+    let out = make(
+        &shop.weir,
+        Some(&olga),
+        &["--target", "shop", "--sample", "3"],
+    );
+    assert!(
+        out.ok() && out.stdout.ends_with("verified\n"),
+        "{}",
+        out.all()
+    );
+    let said = out.stdout;
+    let line = |start: &str| {
+        let found = said.lines().find_map(|l| l.strip_prefix(start));
+        found.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let name = line("that it was made is on record: evidence:exported of ");
+    let key = line("package signed with the key you trust: ");
+    // It is not written over, and nothing is asked for in vain.
+    assert!(!make(&shop.weir, Some(&olga), &[]).ok());
+    let acts = eventually("it to be on record", Duration::from_secs(30), || {
+        let args = ["audit", "--kind", "act", "--format", "jsonl"];
+        let out = shop.weir.cli(Some(&olga), &args)?;
+        let acts: Vec<Value> = out
+            .stdout
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        let made = |act: &Value| act["actions"][0] == "evidence:exported";
+        Ok(acts.iter().any(made).then_some(acts))
+    })
+    .unwrap();
+    let named = |action: &str, decision: &str| {
+        let of = |act: &&Value| act["actions"][0] == action && act["decision"] == decision;
+        acts.iter().filter(of).cloned().collect::<Vec<Value>>()
+    };
+    let exported = named("evidence:exported", "permit");
+    assert_eq!(exported.len(), 1, "{acts:#?}");
+    assert_eq!(exported[0]["resources"][0], name);
+    assert_eq!(exported[0]["principal"]["subject"], OLGA.0);
+    let refused = named("evidence:export", "refused");
+    assert!(refused.len() >= 3, "{acts:#?}");
+
+    // In the log, too: what is made later of the store alone has it.
+    shop.weir.stop();
+    let empty = home.join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    std::fs::rename(&package, empty.join("p.zip")).unwrap();
+    let out = Command::new(paths::weir())
+        .current_dir(&empty)
+        .env_clear()
+        .args(["verify", "p.zip", "--log-key", &key])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains(&name), "{said}");
+    assert!(!make(&shop.weir, Some(&olga), &[]).ok(), "no Weir to ask");
+    let out = make(&shop.weir, None, &["--offline", "--sample", "0"]);
+    assert!(out.ok(), "{}", out.all());
+    let files = unzip(Path::new(&package));
+    let operators = files.iter().find(|(path, _)| path == "operators.csv");
+    let operators = String::from_utf8_lossy(&operators.unwrap().1).into_owned();
+    let row = operators.lines().find(|l| l.contains("evidence:exported"));
+    let digest = name.trim_start_matches("Package::").trim_matches('"');
+    assert!(row.is_some_and(|row| row.contains(digest)), "{operators}");
+    assert!(!operators.contains(OLGA.0), "{operators}");
 }
 
 /// Every event is valid by the published schema, and these classes are among them.

@@ -11,17 +11,21 @@ use weir_tests::proc::eventually;
 use weir_tests::psql::Output;
 use weir_tests::weir::Weir;
 
-use crate::shop::{ALICE, BOB, MALLORY, OLGA, Shop, shop};
+use crate::shop::{ALICE, BOB, MALLORY, OLGA, OTTO, Shop, shop};
 
 const SOON: Duration = Duration::from_secs(30);
 
 /// What is on record of watching.
 fn acts(weir: &Weir, token: &str) -> Vec<Value> {
-    let args = ["audit", "--format", "jsonl", "--action", "session:watch"];
-    let out = weir.cli(Some(token), &args).unwrap();
-    assert!(out.ok(), "{}", out.all());
-    let parse = |line| serde_json::from_str(line).unwrap();
-    out.stdout.lines().map(parse).collect()
+    let mut all = Vec::new();
+    for action in ["session:watch", "session:watch-end"] {
+        let args = ["audit", "--format", "jsonl", "--action", action];
+        let out = weir.cli(Some(token), &args).unwrap();
+        assert!(out.ok(), "{}", out.all());
+        let parse = |line| serde_json::from_str::<Value>(line).unwrap();
+        all.extend(out.stdout.lines().map(parse));
+    }
+    all
 }
 
 fn recorded(weir: &Weir, token: &str, count: usize) -> Vec<Value> {
@@ -128,6 +132,10 @@ fn a_session_is_watched_as_it_happens() {
     let acts = recorded(weir, &olga, refused + 4);
     let olgas = acts.iter().filter(|a| a["principal"]["subject"] == OLGA.0);
     assert_eq!(olgas.count(), 4, "{acts:#?}");
+    let ends = acts
+        .iter()
+        .filter(|a| a["actions"][0] == "session:watch-end");
+    assert_eq!(ends.count(), 2, "{acts:#?}");
     let over = watched(weir, &olga, &id, &[]);
     assert!(
         over.stderr.contains("no such live session"),
@@ -203,15 +211,19 @@ fn a_watcher_that_does_not_read_slows_nobody() {
 #[test]
 fn a_watcher_that_goes_frees_its_place_and_a_dead_session_ends_the_stream() {
     let shop = shop("watch-places");
-    let olga = shop.token(OLGA);
+    let (olga, otto) = (shop.token(OLGA), shop.token(OTTO));
     let alice = shop.connect(ALICE);
     let id = live(&shop, ALICE.0);
     let mut held: Vec<(u16, TcpStream)> = Vec::new();
-    for _ in 0..4 {
-        held.push(begin(&shop.weir, &olga, &id));
+    for token in [&otto, &otto, &olga, &olga] {
+        held.push(begin(&shop.weir, token, &id));
     }
     assert!(held.iter().all(|(status, _)| *status == 200));
-    assert_eq!(begin(&shop.weir, &olga, &id).0, 429, "a fifth");
+    assert_eq!(
+        begin(&shop.weir, &olga, &id).0,
+        429,
+        "a third of one person"
+    );
     // The session says nothing, so that only signs of life can find out.
     drop(held.pop());
     let (_, mut stream) = eventually("the place to be free", Duration::from_secs(10), || {

@@ -196,6 +196,7 @@ pub(crate) const GROUPS: &[&str] = &[
 /// nobody is permitted it then, whatever a policy without an action says.
 pub(crate) const LATER: &[Action] = &[
     Action::DeliveryRead,
+    Action::EvidenceExport,
     Action::RecordErase,
     Action::SessionWatch,
 ];
@@ -250,7 +251,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase => (&["control"], &[R::System], Extra::None),
+        A::RecordErase | A::EvidenceExport => (&["control"], &[R::System], Extra::None),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

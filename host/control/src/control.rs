@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::ports::{Approver, Authorizer, Clock, Journal, Registry};
-use pipeline::{Action, ControlEvent, Target};
+use pipeline::{Action, ControlEvent, SessionId, Target};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,12 +15,13 @@ use weir_client::Timestamp;
 use crate::approvals::Desk;
 use crate::bundles::Bundles;
 use crate::error::ControlError;
-use crate::http::{self, Watchers};
+use crate::http;
 use crate::index::Index;
 use crate::limits::Rate;
 use crate::options::{Limits, Options};
+use crate::places::Places;
 use crate::plugins::Plugins;
-use crate::ports::{Authenticate, Recordings, WatchSessions};
+use crate::ports::{Authenticate, Packages, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
@@ -32,6 +33,8 @@ const MAX_ACTS: usize = 64;
 const MAX_STRANGERS: u32 = 1_000;
 /// Uploads at once.
 const MAX_LARGE: usize = 4;
+/// Packages of evidence that are made or sent at once.
+const MAX_PACKAGES: usize = 2;
 /// How often overdue holds are marked and old rows forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// How often old entries of the index are removed.
@@ -49,12 +52,18 @@ pub(crate) struct Inner {
     pub(crate) desk: Desk,
     pub(crate) sessions: Sessions,
     pub(crate) watch: Arc<dyn WatchSessions>,
-    pub(crate) watchers: Watchers,
-    /// Ends every watch.
+    /// Watches by principal, and by principal and session.
+    pub(crate) watchers: Places<Arc<str>>,
+    pub(crate) watchers_of: Places<(Arc<str>, SessionId)>,
+    /// Ends every answer that would not end by itself soon: watches, and packages on their way.
     pub(crate) watch_stop: CancellationToken,
     pub(crate) bundles: Bundles,
     pub(crate) plugins: Plugins,
     pub(crate) recordings: Arc<dyn Recordings>,
+    pub(crate) packages: Arc<dyn Packages>,
+    /// Places for packages, each from the call to its last byte.
+    pub(crate) packing: Arc<Semaphore>,
+    pub(crate) packers: Places<Arc<str>>,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
     pub(crate) index: Option<Index>,
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
@@ -185,11 +194,15 @@ impl Control {
             desk,
             sessions,
             watch: options.watch,
-            watchers: Watchers::default(),
+            watchers: Places::default(),
+            watchers_of: Places::default(),
             watch_stop: stop.child_token(),
             bundles,
             plugins,
             recordings: options.recordings,
+            packages: options.packages,
+            packing: Arc::new(Semaphore::new(MAX_PACKAGES)),
+            packers: Places::default(),
             targets: options
                 .targets
                 .into_iter()
@@ -254,7 +267,7 @@ impl Control {
     ) {
         let limits = &self.inner.limits;
         let tls = tls.map(Into::into);
-        // Answers in flight may end, but a watch would not by itself.
+        // Answers in flight may end, but a watch would not by itself, and a package not soon.
         let watches = async {
             shutdown.cancelled().await;
             self.inner.watch_stop.cancel();

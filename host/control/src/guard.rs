@@ -216,9 +216,18 @@ impl Permit {
         }
     }
 
-    /// Records what became of an act that took its time.
-    pub(crate) async fn tell(&self, resource: String, detail: String) -> Result<(), ApiError> {
-        record(&self.shared, self.event(resource, detail, Ok(()))).await
+    /// Records what became of an act that took its time, under a name of its own.
+    pub(crate) async fn tell(
+        &self,
+        name: &str,
+        resource: String,
+        detail: String,
+    ) -> Result<(), ApiError> {
+        let event = ControlEvent {
+            action: name.to_owned(),
+            ..self.event(resource, detail, Ok(()))
+        };
+        record(&self.shared, event).await
     }
 
     fn event(&self, resource: String, detail: String, result: Result<(), String>) -> ControlEvent {

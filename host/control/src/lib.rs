@@ -24,6 +24,7 @@ mod http;
 pub mod index;
 mod limits;
 mod options;
+mod places;
 mod plugins;
 mod ports;
 mod serve;
@@ -36,8 +37,8 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, PluginEngine, Recordings,
-    WatchSessions, WatchedLines, WatchedSession,
+    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, MadePackage, PackageOrder,
+    Packages, PluginEngine, Recordings, WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
 pub use webhook::{

@@ -10,7 +10,7 @@ use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
 use crate::ports::{
-    Authenticate, BundleEngine, Deliveries, PluginEngine, Recordings, WatchSessions,
+    Authenticate, BundleEngine, Deliveries, Packages, PluginEngine, Recordings, WatchSessions,
 };
 use crate::store::Kept;
 
@@ -27,6 +27,7 @@ pub struct Options {
     pub plugins: Arc<dyn PluginEngine>,
     pub watch: Arc<dyn WatchSessions>,
     pub recordings: Arc<dyn Recordings>,
+    pub packages: Arc<dyn Packages>,
     pub targets: Vec<Arc<Target>>,
     pub webhook: Option<WebhookOptions>,
     /// None: the record cannot be searched.
@@ -86,6 +87,8 @@ pub struct Limits {
     /// How often whoever watches a session is sent a sign of life. Permission and token are looked at
     /// as often, at least.
     pub watch_alive: Duration,
+    /// How long a piece may wait for whoever watches to take it.
+    pub watch_stalled: Duration,
     /// The largest plugin component.
     pub plugin_bytes: usize,
     /// All files of a bundle together.
@@ -115,6 +118,7 @@ impl Default for Limits {
             connections_per_source: 128,
             answer: Duration::from_secs(60),
             watch_alive: Duration::from_secs(5),
+            watch_stalled: Duration::from_secs(15),
             plugin_bytes: 48 * 1024 * 1024,
             bundle_bytes: 4 * 1024 * 1024,
             retention: Duration::from_secs(90 * 24 * 3600),

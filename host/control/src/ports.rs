@@ -1,6 +1,6 @@
 //! What the control plane needs from the outside. The server wires it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use pipeline::{Principal, SessionId};
 use uuid::Uuid;
 use weir_client::{
     BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary, SessionErasure,
+    Timestamp,
 };
 
 use crate::error::ApiError;
@@ -34,6 +35,36 @@ pub trait Recordings: Send + Sync + 'static {
         reason: String,
         is_somebody_elses: bool,
     ) -> Result<SessionErasure, ApiError>;
+}
+
+/// What a package of evidence is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageOrder {
+    pub from: Timestamp,
+    /// Not included, and not later than now.
+    pub to: Timestamp,
+    /// None: all of them.
+    pub targets: BTreeSet<String>,
+    /// None: as many as packages have.
+    pub sample: Option<u32>,
+    pub names: bool,
+}
+
+/// A package that was made and verified.
+#[derive(Debug)]
+pub struct MadePackage {
+    /// Nobody else can open it.
+    pub file: std::fs::File,
+    pub bytes: u64,
+    /// SHA-256 of its manifest, in hex.
+    pub digest: String,
+}
+
+/// Packages of evidence.
+#[async_trait]
+pub trait Packages: Send + Sync + 'static {
+    /// Makes one, of bounded size and in bounded time. The text of the error goes to whoever asked.
+    async fn make(&self, order: PackageOrder) -> Result<MadePackage, ApiError>;
 }
 
 /// A bundle's files: path and text.

@@ -1,9 +1,8 @@
 //! Serves the API: bounded accepts, for each source, too; TLS; deadlines for peers that are slow to
 //! write or to read; a tidy end.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::{SocketOptions, Tls};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -28,6 +26,7 @@ mod paced;
 
 use crate::limits::network;
 use crate::options::Limits;
+use crate::places::Places;
 use paced::Paced;
 
 /// The TLS handshake.
@@ -41,6 +40,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// A peer that acknowledges nothing for so long is gone. Whoever watches a session is written to all the
 /// time, so a place among the watchers does not stay with a machine that has vanished.
 const VANISHED: Duration = Duration::from_secs(30);
+/// So much waits in the system for a peer, besides what is on its way. More would hide for long that
+/// nobody reads.
+const UNSENT: u32 = 16 << 10;
 /// The pause after a failed accept, which mostly means that file descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -83,10 +85,11 @@ pub(crate) async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
-    let sources = Sources::new(limits.connections_per_source);
+    let sources = Places::default();
     let patience = limits.answer;
     let socket = SocketOptions {
         user_timeout: Some(VANISHED.max(limits.answer)),
+        unsent: Some(UNSENT),
         ..SocketOptions::default()
     };
     let tasks = TaskTracker::new();
@@ -112,7 +115,8 @@ pub(crate) async fn serve(
         if let Err(error) = socket.apply(&stream) {
             tracing::debug!(%error, "the options of a socket");
         }
-        let Some(source) = sources.enter(peer.ip()) else {
+        let source = sources.enter(network(peer.ip()), limits.connections_per_source);
+        let Some(source) = source else {
             tracing::debug!(%peer, "too many connections from there");
             continue;
         };
@@ -132,54 +136,6 @@ pub(crate) async fn serve(
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         cut.cancel();
         tasks.wait().await;
-    }
-}
-
-/// How many connections each source has.
-struct Sources {
-    most: usize,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// A connection's place among those of its source.
-struct Place {
-    source: IpAddr,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Sources {
-    fn new(most: usize) -> Self {
-        Self {
-            most,
-            open: Arc::default(),
-        }
-    }
-
-    /// None when the source has as many as it may.
-    fn enter(&self, source: IpAddr) -> Option<Place> {
-        let source = network(source);
-        let mut open = self.open.lock();
-        let count = open.entry(source).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            source,
-            open: self.open.clone(),
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.open.lock();
-        if let Some(count) = open.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.source);
-            }
-        }
     }
 }
 

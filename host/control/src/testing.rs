@@ -28,10 +28,12 @@ use crate::{
     Options, WebhookOptions,
 };
 
+mod packages;
 mod plugins;
 mod recordings;
 mod watch;
 
+pub(crate) use packages::{DIGEST, FakePackages, PACKAGE};
 pub(crate) use plugins::FakePlugins;
 pub(crate) use recordings::{FakeRecordings, STRANGE, STUCK};
 pub(crate) use watch::{FakeWatch, one};
@@ -157,6 +159,7 @@ pub(crate) struct Rig {
     pub(crate) bundles: Arc<FakeBundles>,
     pub(crate) plugins: Arc<FakePlugins>,
     pub(crate) watch: Arc<FakeWatch>,
+    pub(crate) packages: Arc<FakePackages>,
     pub(crate) setup: Setup,
 }
 
@@ -234,9 +237,10 @@ impl Rig {
     ) -> Result<Self, ControlError> {
         let (bundles, plugins) = (configured(), Arc::<FakePlugins>::default());
         setup.plugins.iter().for_each(|name| plugins.preload(name));
-        let watch = Arc::<FakeWatch>::default();
+        let (watch, packages) = (Arc::<FakeWatch>::default(), Arc::<FakePackages>::default());
         let options = Options {
             watch: watch.clone(),
+            packages: packages.clone(),
             ..options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup)
         };
         let control = match setup.patience {
@@ -256,6 +260,7 @@ impl Rig {
             bundles,
             plugins,
             watch,
+            packages,
             setup,
         })
     }
@@ -432,6 +437,7 @@ fn options(
         plugins: plugins.clone(),
         watch: Arc::<FakeWatch>::default(),
         recordings: Arc::new(FakeRecordings::default()),
+        packages: Arc::<FakePackages>::default(),
         targets: vec![target()],
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),

@@ -18,6 +18,8 @@ pub const MAX_FILE: u64 = 16 << 30;
 pub const MAX_IN_MEMORY: u64 = 64 << 20;
 /// The longest name of a file.
 const MAX_NAME: usize = 200;
+/// The most bytes of a package, decompressed, where nobody says less.
+pub const MAX_PACKAGE: u64 = 256 << 30;
 const CHUNK: usize = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,10 @@ pub enum ArchiveError {
     TooLarge { path: String, limit: u64 },
     #[error("{0} is missing")]
     Missing(String),
+    #[error(
+        "the package would have more than {0} bytes: narrow its window, or leave out names and sample"
+    )]
+    Full(u64),
 }
 
 /// Size and hash of a file.
@@ -91,13 +97,18 @@ pub fn digest(bytes: &[u8]) -> Digest {
 pub struct Writer {
     zip: ZipWriter<BufWriter<File>>,
     files: BTreeMap<String, Digest>,
+    most: u64,
+    bytes: u64,
 }
 
 impl Writer {
-    pub fn new(file: File) -> Self {
+    /// With at most so many bytes in all its files.
+    pub fn new(file: File, most: u64) -> Self {
         Self {
             zip: ZipWriter::new(BufWriter::new(file)).set_auto_large_file(),
             files: BTreeMap::new(),
+            most,
+            bytes: 0,
         }
     }
 
@@ -124,6 +135,10 @@ impl Writer {
             let Some(piece) = chunk.get(..read).filter(|piece| !piece.is_empty()) else {
                 break;
             };
+            self.bytes = self.bytes.saturating_add(piece.len() as u64);
+            if self.bytes > self.most {
+                return Err(ArchiveError::Full(self.most));
+            }
             hasher.add(piece);
             self.zip.write_all(piece)?;
         }

@@ -14,7 +14,7 @@ use recorder::{Severity, TrustedKey};
 use tlog::{Ed25519Verifier, TILE_WIDTH, TileMap, Verifier};
 use uuid::Uuid;
 
-use crate::archive::{ArchiveError, Digest, Hasher, Reader};
+use crate::archive::{ArchiveError, Digest, Hasher, Reader, digest};
 use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink};
 use crate::fetch::{MAX_LEAVES, tiles};
 use crate::finding::Finding;
@@ -50,6 +50,8 @@ pub enum CheckError {
 #[derive(Debug)]
 pub struct PackageReport {
     pub manifest: Manifest,
+    /// SHA-256 of the manifest's file: what a leaf about the package names.
+    pub digest: String,
     /// The key that signed the manifest, under the name of its logs.
     pub signer: Option<String>,
     /// The keys that signed the logs, in the same way.
@@ -124,6 +126,7 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     let signer = check.signature(&bytes)?;
     Ok(PackageReport {
         manifest,
+        digest: hex::encode(digest(&bytes).sha256),
         signer,
         log_signers: check.signers,
         counts: derived.counts,
@@ -482,10 +485,10 @@ impl Check<'_> {
 
     /// What is not wrong with the package, but has to be known.
     fn said(&mut self, manifest: &Manifest, derived: &Derived, logs: &[LogFacts]) {
-        if manifest.recorded {
+        if manifest.recorded && !self.reader.has(NOTE) {
             let (path, why) = (
                 MANIFEST.to_owned(),
-                "its making cannot be on record yet".to_owned(),
+                "it says that its making is on record, and what is on record is signed".to_owned(),
             );
             self.wrong(Finding::Item { path, why });
         }

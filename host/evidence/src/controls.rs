@@ -375,8 +375,10 @@ it does not know of: count the instances.
 
 Recorded results are not in a package. Statements of the sample are, and can have values in them that
 somebody wrote there: treat records/ as you would the databases. weir evidence --sample 0 leaves them out.
-Making a package is not itself an entry of a log, since it is made from a copy of the store: whoever can
-read the store can make one.
+Where manifest.json says recorded, an entry evidence:exported of the log of the Weir that made the package names
+the SHA-256 of manifest.json; it is later than the entries here, and weir audit or another package shows it.
+Otherwise it was made from the store alone, and that it was made is on no log: whoever can read the store can
+make one.
 
 Other tools
 -----------

@@ -31,6 +31,7 @@ mod manifest;
 pub mod ocsf;
 mod policies;
 mod prove;
+mod receive;
 mod records;
 mod select;
 mod tables;
@@ -38,9 +39,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{ArchiveError, MAX_PACKAGE};
 pub use check::{CheckError, PackageReport, check_package};
 pub use finding::Finding;
 pub use leaf::{Leaf, LeafError};
-pub use make::{MakeError, Order, make};
+pub use make::{MakeError, Order, clean, make, make_unnamed};
 pub use manifest::Manifest;
+pub use receive::{ReceiveError, Receiving};
 pub use select::{MAX_SAMPLE, SAMPLE, Selection, Window};

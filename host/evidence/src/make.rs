@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use recorder::{LogKey, Store, StoreError, TrustedKey};
+use tempfile::NamedTempFile;
 use tlog::{Kind, ProofError, ProofFile, TILE_WIDTH, Tile, TileMap};
 use uuid::Uuid;
 
@@ -25,6 +26,9 @@ use crate::prove;
 use crate::records::{Index, MissingEntry, PEOPLE, People, RECORDS, RecordEntry};
 use crate::select::{MAX_SAMPLE, Selection};
 
+/// What the name of a package begins with that is not finished.
+const UNFINISHED: &str = ".weir-evidence-";
+
 /// What a package is made of, and by whom.
 pub struct Order<'a> {
     pub selection: Selection,
@@ -36,6 +40,10 @@ pub struct Order<'a> {
     pub name: String,
     /// Keys whose logs are believed. The signing key is one by itself.
     pub trusted: Vec<TrustedKey>,
+    /// Whoever makes it puts on record that it was made, before anybody gets it.
+    pub recorded: bool,
+    /// The most bytes of all its files.
+    pub most: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +86,30 @@ pub enum MakeError {
     Wrong(String),
 }
 
+impl MakeError {
+    /// It would have more bytes than it was given.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Archive(ArchiveError::Full(_)) => true,
+            Self::Derive(DeriveError::Io(error)) => error.kind() == io::ErrorKind::FileTooLarge,
+            _ => false,
+        }
+    }
+}
+
 /// Derived files on their way into the package.
 struct Spool {
     dir: PathBuf,
     files: BTreeMap<&'static str, BufWriter<File>>,
+    /// So many bytes more may come.
+    left: u64,
 }
 
 impl Sink for Spool {
     fn write(&mut self, path: &'static str, bytes: &[u8]) -> io::Result<()> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        let full = "the package would have more bytes than it may: narrow its window";
+        self.left = left.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, full))?;
         if !self.files.contains_key(path) {
             let file = tempfile::tempfile_in(&self.dir)?;
             self.files.insert(path, BufWriter::new(file));
@@ -103,6 +127,62 @@ pub async fn make(
     order: &Order<'_>,
     out: &Path,
 ) -> Result<PackageReport, MakeError> {
+    // The same directory: what was verified gets its name in one step.
+    let (file, report) = made(store, order, beside(out)).await?;
+    named(file, out).map_err(failed(out))?;
+    Ok(report)
+}
+
+/// Makes a package and verifies it. Its file has no name by then: it is gone when it is closed.
+pub async fn make_unnamed(
+    store: &Store,
+    order: &Order<'_>,
+    dir: &Path,
+) -> Result<(File, PackageReport), MakeError> {
+    let (file, report) = made(store, order, dir).await?;
+    Ok((file.reopen().map_err(failed(dir))?, report))
+}
+
+/// What is left in a directory of packages that were being made when a process ended.
+pub fn clean(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A package without a name. It can be read by its owner only.
+pub fn unfinished(dir: &Path) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new();
+    file.prefix(UNFINISHED).tempfile_in(dir)
+}
+
+/// Gives it its name, which nothing has yet.
+pub fn named(file: NamedTempFile, out: &Path) -> io::Result<()> {
+    file.persist_noclobber(out).map(drop).map_err(|e| e.error)
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> MakeError {
+    move |source| MakeError::Output {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// The directory of this file.
+pub fn beside(out: &Path) -> &Path {
+    let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty());
+    dir.unwrap_or(Path::new("."))
+}
+
+async fn made(
+    store: &Store,
+    order: &Order<'_>,
+    dir: &Path,
+) -> Result<(NamedTempFile, PackageReport), MakeError> {
     let selection = &order.selection;
     if selection.window.from_ns >= selection.window.to_ns {
         return Err(MakeError::Window);
@@ -110,25 +190,12 @@ pub async fn make(
     if selection.sample > MAX_SAMPLE {
         return Err(MakeError::Sample);
     }
-    let failed = |source| MakeError::Output {
-        path: out.to_path_buf(),
-        source,
-    };
-    let dir = match out.parent() {
-        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
-        Some(dir) => dir,
-        None => Path::new("."),
-    };
-    // The same directory: what was verified gets its name in one step. It can be read by its owner only.
-    let file = tempfile::Builder::new()
-        .prefix(".weir-evidence-")
-        .tempfile_in(dir)
-        .map_err(failed)?;
+    let file = unfinished(dir).map_err(failed(dir))?;
     let mut maker = Maker {
         store,
         fetcher: Fetcher::new(store),
         order,
-        zip: Writer::new(file.reopen().map_err(failed)?),
+        zip: Writer::new(file.reopen().map_err(failed(dir))?, order.most),
         missing: Vec::new(),
     };
     maker.all(dir).await?;
@@ -138,8 +205,7 @@ pub async fn make(
     if let Some(wrong) = report.failures().next() {
         return Err(MakeError::Wrong(wrong.to_string()));
     }
-    file.persist_noclobber(out).map_err(|e| failed(e.error))?;
-    Ok(report)
+    Ok((file, report))
 }
 
 impl Order<'_> {
@@ -179,6 +245,7 @@ impl Maker<'_> {
         let mut spool = Spool {
             dir: dir.to_path_buf(),
             files: BTreeMap::new(),
+            left: order.most,
         };
         let mut deriver = Deriver::new(selection, &mut spool)?;
         let mut trees = BTreeMap::new();
@@ -395,7 +462,7 @@ impl Maker<'_> {
             names: selection.names,
             logs: logs.iter().map(entry).collect(),
             missing: std::mem::take(&mut self.missing),
-            recorded: false,
+            recorded: order.recorded,
             files: files
                 .map(|(path, digest)| FileEntry::new(path, digest))
                 .collect(),

@@ -35,7 +35,8 @@ pub struct Manifest {
     pub logs: Vec<LogEntry>,
     /// What whoever made the package knows to be missing from it.
     pub missing: Vec<String>,
-    /// Whether making it is itself a leaf of a log.
+    /// Whether making it is on record: a leaf `evidence:exported` of the Weir that made it names the SHA-256
+    /// of this file. Otherwise it was made from the store alone, and is on no log.
     pub recorded: bool,
     pub files: Vec<FileEntry>,
 }

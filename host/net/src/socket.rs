@@ -20,6 +20,8 @@ pub struct SocketOptions {
     pub keepalive: Option<Keepalive>,
     /// How long sent data may stay unacknowledged (Linux; elsewhere ignored).
     pub user_timeout: Option<Duration>,
+    /// So many bytes may wait here to be sent, before whoever writes has to wait (Linux; elsewhere ignored).
+    pub unsent: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,7 @@ impl Default for SocketOptions {
                 retries: 4,
             }),
             user_timeout: None,
+            unsent: None,
         }
     }
 }
@@ -59,6 +62,10 @@ impl SocketOptions {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.user_timeout.is_some() {
             socket.set_tcp_user_timeout(self.user_timeout)?;
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(unsent) = self.unsent {
+            socket.set_tcp_notsent_lowat(unsent)?;
         }
         Ok(())
     }
@@ -151,6 +158,7 @@ mod tests {
         let port = l.local_addr().unwrap().port();
         let options = SocketOptions {
             user_timeout: Some(Duration::from_secs(7)),
+            unsent: Some(4_096),
             ..SocketOptions::default()
         };
         for host in ["127.0.0.1", "localhost"] {
@@ -169,6 +177,8 @@ mod tests {
                 socket.tcp_user_timeout().unwrap(),
                 Some(Duration::from_secs(7))
             );
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_notsent_lowat().unwrap(), 4_096);
         }
     }
 

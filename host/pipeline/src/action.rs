@@ -69,6 +69,8 @@ actions! {
     DeliveryRead = "delivery:read",
     /// Destroying what was recorded of a session.
     RecordErase = "record:erase",
+    /// Getting a package of evidence.
+    EvidenceExport = "evidence:export",
 }
 
 /// A column by its canonical name.

@@ -222,10 +222,10 @@ impl Committer {
                     // Not under the lock: others append meanwhile.
                     let synced = file.sync();
                     let done = shared.lock().synced(synced, blocks);
-                    sealer.take(done);
+                    sealer.take(&state, done);
                 } else {
                     let done = shared.lock().take_durable();
-                    sealer.take(done);
+                    sealer.take(&state, done);
                 }
                 if !round.more {
                     break;

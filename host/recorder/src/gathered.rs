@@ -18,8 +18,10 @@ pub struct Gathered {
 
 impl Gathered {
     /// Answers those who waited for the disk.
-    pub fn take(&mut self, durable: Vec<Written>) {
+    pub fn take(&mut self, state: &State, durable: Vec<Written>) {
         for written in durable {
+            // Whoever learns of a session can watch it.
+            state.watching.begun(&written.batch);
             for done in written.done {
                 done.send(Ok(())).ok();
             }

@@ -241,7 +241,19 @@ impl Printer {
         result
     }
 
-    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.rest(out)?;
+        if !self.summary.complete {
+            writeln!(
+                out,
+                "\n(no end: the session is open, or not stored to its end yet)"
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What is left over of messages.
+    pub fn rest(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let mut result = Ok(());
         for frames in [&mut self.server, &mut self.client] {
             frames.finish(&mut |line| {
@@ -250,14 +262,7 @@ impl Printer {
                 }
             });
         }
-        result?;
-        if !self.summary.complete {
-            writeln!(
-                out,
-                "\n(no end: the session is open, or not stored to its end yet)"
-            )?;
-        }
-        Ok(())
+        result
     }
 }
 

@@ -66,6 +66,7 @@ impl Recorder {
             state: self.inner.state.clone(),
             queue,
             start: Some(start),
+            finished: false,
             reader: Reader::new(session, text),
         })
     }
@@ -74,6 +75,9 @@ impl Recorder {
 /// The sessions that are recorded, and who watches them.
 #[derive(Default)]
 pub struct Watching {
+    /// The first records of sessions that the sealer has not come to. The committer puts them here before
+    /// it tells anybody, and never waits for what is done for watchers.
+    starts: Mutex<HashMap<u128, Arc<[u8]>>>,
     live: Mutex<HashMap<u128, Live>>,
     /// Of all sessions. Changed under the lock only.
     watchers: AtomicUsize,
@@ -86,8 +90,26 @@ struct Live {
     watchers: Vec<Arc<Queue>>,
 }
 
+impl Live {
+    fn new(start: Arc<[u8]>) -> Self {
+        Self {
+            start,
+            watchers: Vec::new(),
+        }
+    }
+}
+
 impl Watching {
-    /// These are durable now.
+    /// These are durable now, and neither their sessions nor the sealer know it yet.
+    pub fn begun(&self, batch: &Batch) {
+        let starts = batch.items.iter();
+        for item in starts.filter(|item| item.kind == Kind::SessionStart) {
+            let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
+            self.starts.lock().insert(item.stream, encoded.into());
+        }
+    }
+
+    /// The sealer has come to these. After [`Watching::begun`].
     pub fn durable(&self, batch: &Batch) {
         let is_watched = self.watchers.load(Ordering::Acquire) > 0;
         let concerns =
@@ -101,11 +123,10 @@ impl Watching {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
             match item.kind {
                 Kind::SessionStart => {
-                    let session = Live {
-                        start: encoded.into(),
-                        watchers: Vec::new(),
-                    };
-                    live.insert(item.stream, session);
+                    let start = self.starts.lock().remove(&item.stream);
+                    // Somebody may watch it already.
+                    let start = || Live::new(start.unwrap_or_else(|| encoded.into()));
+                    live.entry(item.stream).or_insert_with(start);
                 }
                 Kind::SessionEnd => {
                     let encoded = Waits::of(encoded);
@@ -128,8 +149,12 @@ impl Watching {
 
     fn enter(&self, session: Uuid) -> Result<(Arc<Queue>, Arc<[u8]>), WatchError> {
         let mut live = self.live.lock();
-        let session = live.get_mut(&session.as_u128());
-        let session = session.ok_or(WatchError::NotLive)?;
+        let id = session.as_u128();
+        let start = self.starts.lock().get(&id).cloned();
+        if let Some(start) = start {
+            live.entry(id).or_insert_with(|| Live::new(start));
+        }
+        let session = live.get_mut(&id).ok_or(WatchError::NotLive)?;
         if session.watchers.len() >= WATCHERS_OF_ONE {
             return Err(WatchError::TooManyOfOne);
         }
@@ -157,7 +182,8 @@ impl Watching {
 #[cfg(test)]
 impl Watching {
     pub fn is_live(&self, session: Uuid) -> bool {
-        self.live.lock().contains_key(&session.as_u128())
+        let id = session.as_u128();
+        self.live.lock().contains_key(&id) || self.starts.lock().contains_key(&id)
     }
 
     pub fn watchers(&self) -> usize {
@@ -282,6 +308,8 @@ pub struct Watch {
     state: Arc<State>,
     queue: Arc<Queue>,
     start: Option<Arc<[u8]>>,
+    /// What was left over has been told.
+    finished: bool,
     reader: Reader,
 }
 
@@ -315,9 +343,13 @@ impl Watch {
                     Next::Nothing => break,
                     Next::End => {
                         ended = true;
+                        self.finish(true, &mut out);
                         break;
                     }
                 }
+            }
+            if over && !ended && out.lines.is_empty() {
+                self.finish(false, &mut out);
             }
             if !out.lines.is_empty() {
                 return Some(out);
@@ -330,6 +362,15 @@ impl Watch {
                 () = self.state.ended.cancelled() => {}
                 () = self.state.failed.cancelled() => {}
             }
+        }
+    }
+}
+
+impl Watch {
+    /// Tells once what the end has left open.
+    fn finish(&mut self, ended: bool, out: &mut Watched) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.reader.finish(ended, out);
         }
     }
 }
@@ -434,6 +475,19 @@ impl Reader {
         self.printer.restart();
         let text = format!("(you fell behind: {n} records are left out; weir replay shows them)");
         self.note(&text, &[("left_out", n.into())], out);
+    }
+
+    /// As at the end of a replay.
+    fn finish(&mut self, ended: bool, out: &mut Watched) {
+        let mut text = Vec::new();
+        let said = match ended {
+            true => self.printer.rest(&mut text),
+            false => self.printer.finish(&mut text),
+        };
+        if said.is_ok() && !text.is_empty() {
+            let line = json!({ "kind": "note", "lines": lines(&text) });
+            self.line(line, &text, out);
+        }
     }
 
     fn note(&self, text: &str, more: &[(&str, Value)], out: &mut Watched) {

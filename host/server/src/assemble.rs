@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
-    Bundles, Erasing, FailureRecorder, Forgetting, Known, Pins, PluginAdmin, PluginFailures, Seal,
-    Snapshots, Tokens, Watching, read_older,
+    Bundles, Erasing, FailureRecorder, Forgetting, Known, Packages, Pins, PluginAdmin,
+    PluginFailures, Seal, Snapshots, Tokens, Watching, read_older,
 };
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
@@ -156,6 +156,10 @@ impl Parts {
         let seal = Arc::new(Seal::new(engine.clone()));
         let tracker = TaskTracker::new();
         let (deliveries, status) = deliver::open(&self.config, &recorder)?;
+        // One for all that read what is stored, since it remembers keys that an erasure has to forget.
+        let store = stored_records(&self.config.recording)?;
+        let log = log_options(&self.config.recording);
+        let packages = Packages::open(recorder.clone(), store.clone(), log, &self.config.data_dir)?;
 
         let control = Control::open(control::Options {
             database: self.config.data_dir.join("state.sqlite"),
@@ -175,6 +179,7 @@ impl Parts {
             }),
             watch: Arc::new(Watching(recorder.clone())),
             recordings: Arc::new(Erasing(recorder.clone())),
+            packages: Arc::new(packages),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
             webhook: self.config.webhook.as_ref().map(webhook),
             index: index.clone(),
@@ -225,16 +230,12 @@ impl Parts {
             tracker.spawn(tls.watch(TLS_RELOAD, stop.clone()));
         }
 
-        let store = match &index {
-            Some(_) => Some(stored_records(&self.config.recording)?),
-            None => None,
-        };
         forgetting.attach(Known {
             control: control.clone(),
             store: store.clone(),
             old_index: index.is_none().then(|| index_path(&self.config)),
         });
-        if let (Some(index), Some(store), Some(audit)) = (index, store, self.config.audit) {
+        if let (Some(index), Some(audit)) = (index, self.config.audit) {
             let reading = read_older(index, recorder.clone(), store, audit.keep, stop.clone());
             tracker.spawn(reading);
         }
@@ -515,7 +516,7 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
     }
 }
 
-/// What is stored, for the index to be made anew from.
+/// What is stored, for the index to be made anew from, and for packages.
 fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
     let vault = vault_config(recording.vault.as_ref())?;
     let store = Store::new(Objects::open_both(

@@ -18,12 +18,17 @@ use crate::api::{
 use crate::audit::{AuditFilter, AuditPage};
 use crate::deliveries::DeliveryInfo;
 use crate::erasure::{EraseRequest, SessionErasure};
+use crate::package::{PackageDownload, PackageRequest};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a session is watched at most: longer than Weir would show it.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// How long an erasure may take, and a package until it begins to come: longer than Weir would take.
+const LONG: Duration = Duration::from_secs(360);
+/// How long a package may take, in all: longer than Weir would send it.
+const PACKAGE_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 /// The longest answer that is read.
 pub(crate) const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -37,6 +42,8 @@ pub enum ClientError {
     Transport(#[source] reqwest::Error),
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
+    #[error("the package did not come as a whole: ask for it anew")]
+    Package,
     #[error("the answer to {call} (status {status}) is not what this client understands")]
     Answer {
         call: String,
@@ -52,6 +59,8 @@ pub enum ClientError {
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For calls that take long: what bounds the others by themselves would end these.
+    patient: reqwest::Client,
     base: String,
     token: String,
 }
@@ -67,13 +76,19 @@ impl fmt::Debug for Client {
 impl Client {
     /// `base` is where Weir's control plane listens, such as `https://weir.example.com`.
     pub fn new(base: &str, token: &str) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .read_timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(ClientError::Transport)?;
-        Self::with_http(http, base, token)
+        let http = |wait| {
+            reqwest::Client::builder()
+                .timeout(wait)
+                .read_timeout(wait)
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .map_err(ClientError::Transport)
+        };
+        let client = Self::with_http(http(TIMEOUT)?, base, token)?;
+        Ok(Self {
+            patient: http(LONG)?,
+            ..client
+        })
     }
 
     /// With a client of one's own, for private certificate authorities.
@@ -85,6 +100,7 @@ impl Client {
             return Err(ClientError::Token);
         }
         Ok(Self {
+            patient: http.clone(),
             http,
             base: base.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
@@ -251,13 +267,24 @@ impl Client {
 
     /// May take minutes.
     pub async fn erase_session(&self, what: &EraseRequest) -> Result<SessionErasure, ClientError> {
-        self.post(&["erasures"], what).await
+        self.patient().post(&["erasures"], what).await
     }
 
     // ---- the record
 
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, ClientError> {
         self.get(&["audit", "actions"], Some(filter)).await
+    }
+
+    /// Has a package of evidence made, which may take minutes. That it was is on record before a byte comes.
+    pub async fn package(&self, what: &PackageRequest) -> Result<PackageDownload, ClientError> {
+        let (call, request) = self.patient().request(Method::POST, &["packages"]);
+        let request = request.json(what).timeout(PACKAGE_TIMEOUT);
+        let response = request.send().await.map_err(ClientError::Transport)?;
+        match response.status().is_success() {
+            true => PackageDownload::new(response),
+            false => Err(refused(call, response).await),
+        }
     }
 
     // ---- deliveries
@@ -267,6 +294,13 @@ impl Client {
     }
 
     // ---- how
+
+    fn patient(&self) -> Self {
+        Self {
+            http: self.patient.clone(),
+            ..self.clone()
+        }
+    }
 
     async fn get<Q: Serialize + ?Sized, A: DeserializeOwned>(
         &self,

@@ -15,6 +15,7 @@ mod client;
 mod deliveries;
 mod erasure;
 mod impact;
+mod package;
 mod time;
 mod watch;
 
@@ -31,5 +32,6 @@ pub use client::{Client, ClientError};
 pub use deliveries::{DeliveryInfo, DeliveryState};
 pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
+pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
 pub use time::Timestamp;
 pub use watch::Watching;

@@ -198,6 +198,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         ("watch a session", Action::SessionWatch, session()),
         ("end a session", Action::SessionTerminate, session()),
         ("erase a session", Action::RecordErase, Resource::Target),
+        (
+            "take a package of evidence",
+            Action::EvidenceExport,
+            Resource::Target,
+        ),
     ]
 }
 

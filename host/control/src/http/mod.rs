@@ -21,6 +21,8 @@ mod bundles;
 mod deliveries;
 mod extract;
 mod gate;
+mod packages;
+mod pieces;
 mod plugins;
 mod public;
 mod sessions;
@@ -30,7 +32,6 @@ mod watch;
 
 use gate::KnownCaller;
 pub use table::{Endpoint, endpoints};
-pub(crate) use watch::Watchers;
 
 /// Everything behind its gate.
 pub(crate) fn router(shared: Shared) -> Router {

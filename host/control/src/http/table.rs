@@ -18,7 +18,8 @@ use weir_client::{BundleProblem, ErrorBody};
 
 use super::gate::{Ask, Gate, gate};
 use super::{
-    BEARER, approvals, audit, bundles, deliveries, plugins, public, sessions, targets, watch,
+    BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, targets,
+    watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -39,8 +40,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        DeliveryRead, PluginRead, PluginRemove, PluginUpload, RecordErase, SessionObserve,
-        SessionTerminate, SessionWatch, TargetRead,
+        DeliveryRead, EvidenceExport, PluginRead, PluginRemove, PluginUpload, RecordErase,
+        SessionObserve, SessionTerminate, SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -133,6 +134,7 @@ pub(super) fn table() -> Vec<Route> {
         )
         .taking(LONG),
         Route::new(AuditRead, any(audit::any), routes!(audit::actions)),
+        Route::new(EvidenceExport, any(packages::any), routes!(packages::make)).taking(LONG),
         Route::new(
             DeliveryRead,
             any(deliveries::any),

@@ -3,7 +3,9 @@
 mod acts;
 mod audit;
 mod erase;
+mod packages;
 mod plugins;
 mod refusals;
 mod served;
 mod watch;
+mod watch_served;

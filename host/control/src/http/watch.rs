@@ -4,11 +4,8 @@
 //! What is shown comes from the recorder, once it is durable; no session ever waits for a watcher. Policy
 //! is asked anew before each piece, so that a bundle that forbids it ends it.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,8 +13,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use hyper::body::Frame;
-use parking_lot::Mutex;
 use pipeline::SessionId;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -26,20 +21,28 @@ use weir_client::{Timestamp, WatchFilter};
 
 use super::extract::{Params, canonical_id};
 use super::gate::Ask;
+use super::pieces::Pieces;
 use super::table::Found;
 use crate::control::Shared;
 use crate::error::ApiError;
 use crate::guard::{Permit, Subject, name_of};
+use crate::places::Place;
 use crate::ports::WatchedSession;
 use crate::sessions::subject;
 use crate::store::SessionRow;
 
+/// What the end of a watch is called on record.
+const ENDED: &str = "session:watch-end";
 /// Sessions that one principal watches at once. The recorder bounds them by session and in all.
 const WATCHES_OF_ONE: usize = 8;
+/// And of one session. It has places for four, and nobody takes them all.
+const SAME_OF_ONE: usize = 2;
 /// Who wants to go on after this begins anew, and is on record anew.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
-/// How long a piece may wait for the watcher to take it.
-const STALLED: Duration = Duration::from_secs(15);
+/// How long a sign of life is. Blanks fill it: what a watcher does not read must not fit for long into what
+/// systems hold for one, or a quiet session would never find out. With one in five seconds, usual receive
+/// buffers are full within about three minutes.
+const ALIVE_BYTES: usize = 8 << 10;
 /// Pieces that wait to be sent, besides what the recorder holds for a watcher.
 const PIECES: usize = 1;
 const JSON_LINES: HeaderValue = HeaderValue::from_static("application/jsonl");
@@ -64,7 +67,7 @@ fn live(shared: &Shared, id: &str) -> Result<SessionRow, ApiError> {
 
 /// Shows a live session as it is recorded, from now on: one JSON object on each line, as of
 /// `weir replay --format jsonl`, masked as the client saw it. Between records come
-/// `{"kind":"alive"}`, and notes: `left_out` counts records that are left out because the caller did not
+/// `{"kind":"alive"}` with blanks behind it, and notes: `left_out` counts records that are left out because the caller did not
 /// keep up, and the last line says in `over` why there are no more.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}/watch", tag = "sessions",
@@ -117,12 +120,19 @@ fn open(
 ) -> Result<Watcher, ApiError> {
     let shared = &permit.shared;
     let who = &permit.principal.actor.subject;
-    let place = shared.watchers.enter(who.clone()).ok_or_else(|| {
+    let id = row.id.parse().unwrap_or(SessionId(uuid::Uuid::nil()));
+    let all = shared.watchers.enter(who.clone(), WATCHES_OF_ONE);
+    let all = all.ok_or_else(|| {
         ApiError::too_many(format!(
-            "you watch {WATCHES_OF_ONE} sessions already, which is the most"
+            "you watch {WATCHES_OF_ONE} times already, which is the most"
         ))
     })?;
-    let id = row.id.parse().unwrap_or(SessionId(uuid::Uuid::nil()));
+    let same = shared.watchers_of.enter((who.clone(), id), SAME_OF_ONE);
+    let same = same.ok_or_else(|| {
+        ApiError::too_many(format!(
+            "you watch this session {SAME_OF_ONE} times already, which is the most: others may want to, too"
+        ))
+    })?;
     let session = shared.watch.watch(id, text)?;
     let left = permit.principal.expires_at;
     let left = left.duration_since(shared.clock.now()).unwrap_or_default();
@@ -139,45 +149,8 @@ fn open(
         alive,
         until: now + left.min(LONGEST),
         records: 0,
-        _place: place,
+        places: (all, same),
     })
-}
-
-/// How many sessions each principal watches.
-#[derive(Default)]
-pub(crate) struct Watchers(Arc<Mutex<HashMap<Arc<str>, usize>>>);
-
-/// One of them. Free again when dropped.
-struct Place {
-    who: Arc<str>,
-    all: Arc<Mutex<HashMap<Arc<str>, usize>>>,
-}
-
-impl Watchers {
-    fn enter(&self, who: Arc<str>) -> Option<Place> {
-        let mut all = self.0.lock();
-        let count = all.entry(who.clone()).or_default();
-        if *count >= WATCHES_OF_ONE {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            who,
-            all: self.0.clone(),
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = self.all.lock();
-        if let Some(count) = all.get_mut(&self.who) {
-            *count -= 1;
-            if *count == 0 {
-                all.remove(&self.who);
-            }
-        }
-    }
 }
 
 /// Why nothing more is shown.
@@ -208,6 +181,15 @@ impl Over {
     }
 }
 
+type Places = (Place<Arc<str>>, Place<(Arc<str>, SessionId)>);
+
+fn alive() -> Bytes {
+    let mut line = b"{\"kind\":\"alive\"}".to_vec();
+    line.resize(ALIVE_BYTES - 1, b' ');
+    line.push(b'\n');
+    line.into()
+}
+
 /// One watch, after it has been recorded.
 struct Watcher {
     permit: Permit,
@@ -219,8 +201,8 @@ struct Watcher {
     until: Instant,
     /// Shown so far.
     records: u64,
-    /// Among those of its principal.
-    _place: Place,
+    /// Among those of its principal: of all, and of this session.
+    places: Places,
 }
 
 impl Watcher {
@@ -244,17 +226,19 @@ impl Watcher {
         let Self {
             permit,
             session,
-            _place,
+            places,
             ..
         } = self;
         // The places first: the record may have to wait for its disk.
-        drop((session, _place));
+        drop((session, places));
         // What was seen is on record by itself; that the end of it is not has been logged by then.
-        permit.tell(resource, detail).await.ok();
+        permit.tell(ENDED, resource, detail).await.ok();
     }
 
     async fn show(&mut self, send: &mpsc::Sender<Bytes>) -> Result<Infallible, Over> {
         let stop = self.permit.shared.watch_stop.clone();
+        let stalled = self.permit.shared.limits.watch_stalled;
+        let alive = alive();
         loop {
             // The room first: nothing that was looked at waits for the watcher, who may be one no more
             // by then.
@@ -263,7 +247,7 @@ impl Watcher {
                 () = stop.cancelled() => return Err(Over::Stopping),
                 () = sleep_until(self.until) => return Err(self.run_out()),
                 Ok(()) = self.bundle.changed() => None,
-                room = timeout(STALLED, send.reserve()) => match room {
+                room = timeout(stalled, send.reserve()) => match room {
                     Ok(Ok(room)) => Some(room),
                     Ok(Err(_)) => return Err(Over::Gone),
                     Err(_) => return Err(Over::Stalled),
@@ -283,7 +267,7 @@ impl Watcher {
                     Some(lines) => Some((lines.lines, lines.records)),
                     None => return Err(Over::Ended),
                 },
-                _ = self.alive.tick() => Some((Bytes::from_static(b"{\"kind\":\"alive\"}\n"), 0)),
+                _ = self.alive.tick() => Some((alive.clone(), 0)),
             };
             self.check()?;
             let Some((piece, records)) = piece else {
@@ -324,24 +308,9 @@ impl Watcher {
             line.insert("text".into(), format!("{text}\n").into());
         }
         // Whoever does not take it sees the answer end without it.
-        timeout(STALLED, send.send(format!("{line}\n").into()))
+        let stalled = self.permit.shared.limits.watch_stalled;
+        timeout(stalled, send.send(format!("{line}\n").into()))
             .await
             .ok();
-    }
-}
-
-/// The answer's body.
-struct Pieces(mpsc::Receiver<Bytes>);
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.0.poll_recv(cx);
-        piece.map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 }

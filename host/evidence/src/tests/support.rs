@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::archive::digest;
 use crate::manifest::{self, FileEntry, MANIFEST, Manifest, NOTE, SIGNER};
-use crate::{Order, PackageReport, Selection, Window, check_package, make};
+use crate::{MAX_PACKAGE, Order, PackageReport, Selection, Window, check_package, make};
 
 pub const NAME: &str = "weir.test";
 const SHORT: Duration = Duration::from_secs(20);
@@ -90,6 +90,8 @@ impl Setup {
             key: Some(&*self.key),
             name: NAME.into(),
             trusted: Vec::new(),
+            recorded: false,
+            most: MAX_PACKAGE,
         }
     }
 

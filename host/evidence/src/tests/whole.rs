@@ -3,9 +3,11 @@
 use recorder::Severity;
 
 use super::support::*;
+use crate::archive::digest;
 use crate::derive::{APPROVALS, EVENTS, GAPS, POPULATION, SAMPLE};
 use crate::finding::Finding;
-use crate::{MakeError, Window, check_package, make};
+use crate::manifest::{MANIFEST, NOTE};
+use crate::{MakeError, Receiving, Window, check_package, make, make_unnamed};
 
 fn text(files: &Files, path: &str) -> String {
     String::from_utf8(files[path].clone()).unwrap()
@@ -236,6 +238,85 @@ async fn a_bundle_that_was_not_kept_is_said_and_another_is_none() {
         [Finding::NoBundle { version: 3, .. }]
     ));
     assert_eq!(report.severity(), Severity::Gap);
+}
+
+/// What a package says of its own making is signed; and a package has a bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_says_if_it_is_on_record_and_is_not_too_large() {
+    let setup = Setup::new();
+    let recorder = setup.start().await;
+    session(&recorder, "shop", "alice", 1).await;
+    stop(recorder).await;
+    let mut order = setup.order(always());
+    let (path, report) = setup.package(&order, "offline.zip").await;
+    assert!(!report.manifest.recorded);
+    let manifest = unpack(&path)[MANIFEST].clone();
+    assert_eq!(report.digest, hex::encode(digest(&manifest).sha256));
+    order.recorded = true;
+    let (path, report) = setup.package(&order, "recorded.zip").await;
+    assert!(report.manifest.recorded);
+    assert_eq!(report.findings, []);
+    // On its way to somebody: it gets its name only if it is the one that is on record.
+    let bytes = std::fs::read(&path).unwrap();
+    let receive = |name: &str, bytes: &[u8], digest: &str| {
+        let mut receiving = Receiving::new(&setup.out(name))?;
+        bytes
+            .chunks(1000)
+            .try_for_each(|piece| receiving.write(piece))?;
+        receiving.finish(digest, &setup.trusted())
+    };
+    let offline = std::fs::read(setup.out("offline.zip")).unwrap();
+    let unrecorded = check_package(&setup.out("offline.zip"), &[])
+        .unwrap()
+        .digest;
+    for (what, bytes, digest) in [
+        ("another", &bytes, &*unrecorded),
+        ("not on record", &offline, &*unrecorded),
+        ("cut", &bytes[..bytes.len() - 1].to_vec(), &*report.digest),
+        ("empty", &Vec::new(), &*report.digest),
+    ] {
+        assert!(receive("came.zip", bytes, digest).is_err(), "{what}");
+        assert!(!setup.out("came.zip").exists(), "{what}");
+    }
+    receive("came.zip", &bytes, &report.digest).unwrap();
+    assert_eq!(std::fs::read(setup.out("came.zip")).unwrap(), bytes);
+    assert!(
+        receive("came.zip", &bytes, &report.digest).is_err(),
+        "it was there"
+    );
+    // Nobody can say it without the key.
+    let mut files = unpack(&path);
+    files.remove(NOTE);
+    let bare = setup.out("bare.zip");
+    pack(&files, &bare);
+    let report = check_package(&bare, &[]).unwrap();
+    let said: Vec<String> = report.failures().map(ToString::to_string).collect();
+    assert!(said.len() == 1 && said[0].contains("is signed"), "{said:?}");
+    // A file without a name leaves nothing behind.
+    let before = std::fs::read_dir(setup.dir.path()).unwrap().count();
+    let unnamed = make_unnamed(&setup.store(), &order, setup.dir.path()).await;
+    assert!(unnamed.unwrap().0.metadata().unwrap().len() > 1_000);
+    assert_eq!(std::fs::read_dir(setup.dir.path()).unwrap().count(), before);
+    order.key = None;
+    let error = make(&setup.store(), &order, &setup.out("no-key.zip")).await;
+    assert!(matches!(error, Err(MakeError::Wrong(_))), "{error:?}");
+    let mut order = setup.order(always());
+    let size: u64 = files.values().map(|bytes| bytes.len() as u64).sum();
+    for (most, fits) in [
+        (0, false),
+        (1_000, false),
+        (size - 1_000, false),
+        (size * 2, true),
+    ] {
+        order.most = most;
+        let name = format!("{most}.zip");
+        let made = make(&setup.store(), &order, &setup.out(&name)).await;
+        assert_eq!(made.is_ok(), fits, "{most}: {made:?}");
+        if let Err(error) = made {
+            assert!(error.is_too_large(), "{most}: {error}");
+        }
+        assert_eq!(setup.out(&name).exists(), fits, "{most}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,13 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 async fn begun(recorder: &Recorder) -> (Uuid, std::sync::Arc<dyn SessionJournal>) {
     let start = start();
     let id = start.info.id.0;
-    let journal = recorder.open(start).await.unwrap();
-    // Durable is what the committer says; the watchers are told by the sealer, a little later.
-    eventually("the session to be live", || {
-        recorder.inner.state.watching.is_live(id)
-    })
-    .await;
-    (id, journal)
+    (id, recorder.open(start).await.unwrap())
 }
 
 fn parsed(lines: &[u8]) -> Vec<Value> {
@@ -104,6 +98,11 @@ async fn what_is_watched_from_the_start_is_what_is_replayed() {
     // Another session's records are no business of theirs.
     session(&recorder, 3, 500).await;
     play(&*journal, 0).await;
+    // Something is left over at the end.
+    let half = row(b"a value that never came as a whole")[..12].to_vec();
+    let way = Direction::ToClient;
+    journal.intent(intent(9, "select half")).await.unwrap();
+    journal.bytes(9, way, half.into()).await.unwrap();
     journal.close(end()).await.unwrap();
     let (plain, with_text) = (rest(&mut plain).await, rest(&mut with_text).await);
     recorder.shutdown(SHORT).await;
@@ -116,11 +115,42 @@ async fn what_is_watched_from_the_start_is_what_is_replayed() {
     assert!(lines.len() > 12, "{}", lines.len());
     assert_eq!(plain, lines);
     assert!(plain.iter().all(|l| l["start"]["key"].is_null()));
+    let last = plain.last().unwrap();
+    assert!(
+        last.to_string().contains("12 bytes of an unfinished"),
+        "{last}"
+    );
     let text: String = with_text
         .iter()
         .map(|l| l["text"].as_str().unwrap())
         .collect();
     assert_eq!(text, replayed(&dir, id, ReplayFormat::Text).await);
+}
+
+/// It can be watched once it can be known, and nothing of it is missed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_watched_from_its_first_moment() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    for turn in 0..200 {
+        let (id, journal) = begun(&recorder).await;
+        let watch = recorder.watch(id, false);
+        let mut watch = watch.unwrap_or_else(|e| panic!("{turn}: {e}"));
+        journal.intent(intent(0, "select 1")).await.unwrap();
+        journal.close(end()).await.unwrap();
+        let kinds: Vec<Value> = rest(&mut watch)
+            .await
+            .iter()
+            .map(|l| l["kind"].clone())
+            .collect();
+        assert_eq!(kinds.first().unwrap(), "start", "{turn}: {kinds:?}");
+        assert_eq!(kinds.get(1).unwrap(), "intent", "{turn}: {kinds:?}");
+        assert_eq!(kinds.last().unwrap(), "end", "{turn}: {kinds:?}");
+        drop(watch);
+        assert!(!recorder.inner.state.watching.is_live(id), "{turn}");
+    }
+    assert_eq!(recorder.inner.state.watching.watchers(), 0);
+    recorder.shutdown(SHORT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -366,6 +396,8 @@ async fn a_watch_ends_with_the_recorder() {
     let mut watch = recorder.watch(id, false).unwrap();
     some(&mut watch, 1).await;
     recorder.shutdown(SHORT).await;
-    assert_eq!(rest(&mut watch).await, Vec::<Value>::new());
+    let lines = rest(&mut watch).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].to_string().contains("no end"), "{lines:?}");
     drop(journal);
 }

@@ -93,7 +93,7 @@ pub(crate) struct Forgetting(OnceLock<Known>);
 pub(crate) struct Known {
     pub(crate) control: Control,
     /// Reads recordings, and remembers keys.
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Store,
     /// The index of an earlier time, if none is kept now.
     pub(crate) old_index: Option<PathBuf>,
 }
@@ -118,9 +118,7 @@ impl Forget for Forgetting {
                 index.display()
             ));
         }
-        if let Some(store) = &known.store {
-            store.forget(session);
-        }
+        known.store.forget(session);
         let forgotten = known.control.forget_session(session).await;
         forgotten.map_err(|error| format!("the state or the index: {error}"))
     }

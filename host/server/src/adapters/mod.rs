@@ -5,6 +5,7 @@ mod auth;
 mod bundles;
 mod erasing;
 mod events;
+mod packages;
 mod plugins;
 mod seal;
 mod snapshots;
@@ -15,7 +16,13 @@ pub(crate) use auth::Tokens;
 pub(crate) use bundles::Bundles;
 pub(crate) use erasing::{Erasing, Forgetting, Known};
 pub(crate) use events::{FailureRecorder, PluginFailures};
+pub(crate) use packages::Packages;
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
 pub(crate) use snapshots::Snapshots;
 pub(crate) use watch::Watching;
+
+/// Which Weir it is, as packages name it.
+pub(crate) fn software() -> String {
+    concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned()
+}

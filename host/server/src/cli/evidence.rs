@@ -35,6 +35,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// By more than a configuration, which the environment may name.
+    pub(super) fn is_named(&self) -> bool {
+        self.store.is_some() || self.vault.is_some() || !self.key_files.is_empty()
+    }
+
     /// Keys may wait in the spool, too.
     pub(super) fn open(self, spool: Option<&Path>) -> anyhow::Result<(Store, Option<Config>)> {
         let (store, vault, config) = match (self.store, self.config) {

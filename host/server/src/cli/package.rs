@@ -7,14 +7,26 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use evidence::{Order, PackageReport, Selection, Window, check_package, make};
+use evidence::{Order, PackageReport, Receiving, Selection, Window, check_package, make};
 use recorder::{Day, Severity, TrustedKey};
+use weir_client::{PackageRequest, Timestamp};
 
 use super::evidence::{Place, verdict};
+use super::remote::{Reach, explain};
+use crate::adapters::software;
 use crate::assemble::log_options;
+use crate::config::Config;
+
+const NS_OF_MS: u64 = 1_000_000;
 
 #[derive(Args)]
 pub(super) struct EvidenceArgs {
+    #[command(flatten)]
+    reach: Reach,
+    /// Read the store itself, instead of asking a running Weir: with --config on its machine, or with --store.
+    /// That the package was made is on no log then, and its manifest says so.
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     place: Place,
     /// Where the window begins: a day (2026-11-01) or a time in UTC (2026-11-01T12:00:00Z).
@@ -34,9 +46,10 @@ pub(super) struct EvidenceArgs {
     #[arg(long)]
     names: bool,
     /// Make it without a signature, where the key of the logs is not at hand.
-    #[arg(long)]
+    #[arg(long, requires = "offline")]
     unsigned: bool,
-    /// A key whose logs are believed, where other Weirs with other keys use the same store.
+    /// A key whose logs are believed. Of a running Weir, the package has to be signed with one of these, if
+    /// any is given, or with that of the configuration.
     #[arg(long = "log-key", value_name = "KEY")]
     log_keys: Vec<TrustedKey>,
     /// The file to make. It must not be there.
@@ -88,7 +101,6 @@ impl Time {
 }
 
 pub(super) async fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
-    let (store, config) = args.place.open(None)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let now = u64::try_from(now.as_nanos())?;
     let from = args.from.start().context("--from is too late")?;
@@ -101,6 +113,60 @@ pub(super) async fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
     if from >= to {
         bail!("--from must be before --to, and before now");
     }
+    match args.offline {
+        true => offline(args, Window::new(from, to)).await,
+        false => online(args, from).await,
+    }
+}
+
+/// From a running Weir, which puts on record that it was made.
+async fn online(args: EvidenceArgs, from: u64) -> anyhow::Result<ExitCode> {
+    if args.place.is_named() {
+        bail!(
+            "--store, --vault and --key-file are for reading the store itself: say --offline, too. That the \
+             package was made is on no log then"
+        );
+    }
+    let to = match args.to {
+        Some(to) => Some(millis(to.end().context("--to is too late")?)?),
+        None => None,
+    };
+    let order = PackageRequest {
+        from: millis(from)?,
+        to,
+        targets: args.targets,
+        sample: Some(u32::try_from(args.sample).context("--sample is too large")?),
+        names: args.names,
+    };
+    let mut trusted = args.log_keys;
+    if let Some(path) = args.place.config() {
+        let config = Config::load(path)?;
+        trusted.extend(recorder::own_key(&log_options(&config.recording))?);
+    }
+    let mut receiving = Receiving::new(&args.out)?;
+    let client = args.reach.client();
+    let client =
+        client.context("a running Weir makes packages; --offline makes one of the store alone")?;
+    let mut package = client.package(&order).await.map_err(explain)?;
+    while let Some(piece) = package.next().await.map_err(explain)? {
+        receiving.write(&piece)?;
+    }
+    let report = receiving.finish(package.digest(), &trusted)?;
+    print(&report, !trusted.is_empty());
+    println!("{}", args.out.display());
+    Ok(verdict(report.severity()))
+}
+
+fn millis(ns: u64) -> anyhow::Result<Timestamp> {
+    if !ns.is_multiple_of(NS_OF_MS) {
+        bail!("a running Weir takes times in whole milliseconds");
+    }
+    Ok(Timestamp::from_millis(ns / NS_OF_MS))
+}
+
+/// From the store alone.
+async fn offline(args: EvidenceArgs, window: Window) -> anyhow::Result<ExitCode> {
+    let (store, config) = args.place.open(None)?;
     let options = config.as_ref().map(|config| log_options(&config.recording));
     let key = match (&options, args.unsigned) {
         (_, true) => None,
@@ -115,15 +181,17 @@ pub(super) async fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
     }
     let order = Order {
         selection: Selection {
-            window: Window::new(from, to),
+            window,
             targets: args.targets.into_iter().collect::<BTreeSet<_>>(),
             sample: args.sample,
             names: args.names,
         },
-        software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
+        software: software(),
         key: key.as_deref(),
         name: options.map(|o| o.name).unwrap_or_default(),
         trusted: args.log_keys,
+        recorded: false,
+        most: evidence::MAX_PACKAGE,
     };
     // Its own key is believed, or one that was named; otherwise nobody has vouched for any.
     let trusted = order.key.is_some() || !order.trusted.is_empty();
@@ -155,6 +223,13 @@ fn print(report: &PackageReport, trusted: bool) {
         manifest.logs.len(),
         manifest.files.len()
     );
+    match manifest.recorded {
+        true => println!(
+            "that it was made is on record: evidence:exported of Package::\"{}\"",
+            report.digest
+        ),
+        false => println!("made offline: that it was made is on no log"),
+    }
     let counts = &report.counts;
     println!(
         "{} leaves: {} session(s), {} permitted, {} refused, {} result(s), {} act(s) of operators, {} \

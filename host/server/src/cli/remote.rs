@@ -10,18 +10,25 @@ use weir_client::{Client, ClientError};
 /// Where the API is and who calls it.
 #[derive(Args)]
 pub(super) struct Remote {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The same, for commands whose answer is not JSON.
+#[derive(Args)]
+pub(super) struct Reach {
     /// The API's base URL.
     #[arg(long, env = "WEIR_API", default_value = "http://127.0.0.1:8443")]
     api: String,
     /// A file that holds the token; otherwise the environment variable WEIR_TOKEN.
     #[arg(long)]
     token_file: Option<PathBuf>,
-    /// Print the answer as JSON.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
-impl Remote {
+impl Reach {
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => std::fs::read_to_string(file)
@@ -32,6 +39,12 @@ impl Remote {
             },
         };
         Ok(Client::new(&self.api, token.trim())?)
+    }
+}
+
+impl Remote {
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
+        self.reach.client()
     }
 
     /// Prints JSON when asked for, otherwise what `text` makes of the answer.

@@ -105,6 +105,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "audit:",
         "delivery:",
         "record:",
+        "evidence:",
     ];
     for action in Action::ALL {
         let ours = theirs
@@ -253,6 +254,7 @@ async fn nothing_unrecorded() {
             "POST /v1/erasures" => {
                 json!({"session": "0190a0a0-0000-7000-8000-000000000000", "reason": "r"})
             }
+            "POST /v1/packages" => json!({"from": "2026-10-01T00:00:00Z"}),
             c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),

@@ -16,9 +16,9 @@ use weir_client::{
 use crate::Limits;
 use crate::testing::{Rig, Setup, files, route, session_info};
 
-struct Served {
-    rig: Rig,
-    address: std::net::SocketAddr,
+pub(super) struct Served {
+    pub(super) rig: Rig,
+    pub(super) address: std::net::SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -27,7 +27,7 @@ async fn served(tls: Option<Arc<rustls::ServerConfig>>) -> Served {
     served_with(tls, Setup::default()).await
 }
 
-async fn served_with(tls: Option<Arc<rustls::ServerConfig>>, setup: Setup) -> Served {
+pub(super) async fn served_with(tls: Option<Arc<rustls::ServerConfig>>, setup: Setup) -> Served {
     let rig = Rig::with(setup).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ impl Served {
         Client::new(&format!("http://{}", self.address), token).unwrap()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.tasks.close();
         let ended = tokio::time::timeout(Duration::from_secs(30), self.tasks.wait()).await;

@@ -31,7 +31,7 @@ async fn rig() -> Rig {
 }
 
 /// A live session of `who`.
-async fn live(rig: &Rig, who: &str) -> (pipeline::Session, String) {
+pub(super) async fn live(rig: &Rig, who: &str) -> (pipeline::Session, String) {
     let info = session_info(rig.principal(who));
     let id = info.id.to_string();
     let caller = pipeline::Caller {
@@ -66,7 +66,7 @@ impl Shown {
     async fn next(&mut self) -> Option<String> {
         loop {
             let piece = self.piece().await?;
-            if piece != "{\"kind\":\"alive\"}\n" {
+            if !is_alive(&piece) {
                 return Some(piece);
             }
         }
@@ -81,6 +81,10 @@ impl Shown {
         let line: Value = serde_json::from_str(last.trim_end()).unwrap();
         line["over"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+fn is_alive(piece: &str) -> bool {
+    piece.ends_with(" \n") && piece.trim_end() == "{\"kind\":\"alive\"}"
 }
 
 async fn watch(rig: &Rig, token: &str, id: &str) -> Shown {
@@ -99,7 +103,7 @@ async fn watch(rig: &Rig, token: &str, id: &str) -> Shown {
     Shown { status, body }
 }
 
-async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     for _ in 0..400 {
         if so() {
             return;
@@ -110,9 +114,15 @@ async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// What is on record of watching: resource and detail, or the refusal.
-fn acts(rig: &Rig) -> Vec<(String, Result<String, String>)> {
+pub(super) fn acts(rig: &Rig) -> Vec<(String, Result<String, String>)> {
     let events = rig.events().into_iter();
-    let events = events.filter(|e| e.action == "session:watch");
+    let events = events.filter(|e| e.action.starts_with("session:watch"));
+    // What begins and what ends is not called the same.
+    let named = |e: &pipeline::ControlEvent| {
+        let ended = e.detail.contains("watched no more");
+        assert_eq!(e.action == "session:watch-end", ended, "{e:?}");
+    };
+    let events = events.inspect(named);
     events
         .map(|e| (e.resource, e.result.map(|()| e.detail)))
         .collect()
@@ -301,7 +311,7 @@ async fn who_goes_away_frees_the_place() {
     let (_session, id) = live(&rig, "alice").await;
     let _quiet = rig.watch.prepare();
     let mut shown = watch(&rig, "dave", &id).await;
-    assert_eq!(shown.piece().await.unwrap(), "{\"kind\":\"alive\"}\n");
+    assert!(is_alive(&shown.piece().await.unwrap()));
     assert_eq!(rig.watch.open(), 1);
     drop(shown);
     eventually("the place to be free", || rig.watch.open() == 0).await;
@@ -336,26 +346,36 @@ async fn who_does_not_read_holds_little() {
 #[tokio::test]
 async fn nobody_takes_all_places() {
     let rig = rig().await;
-    let (_session, id) = live(&rig, "alice").await;
+    let mut sessions = Vec::new();
+    for _ in 0..5 {
+        sessions.push(live(&rig, "alice").await);
+    }
     let (mut sources, mut held) = (Vec::new(), Vec::new());
-    for _ in 0..8 {
-        sources.push(rig.watch.prepare());
-        held.push(watch(&rig, "dave", &id).await);
+    // Two of each session, and eight in all.
+    for (_, id) in &sessions[..4] {
+        for _ in 0..2 {
+            sources.push(rig.watch.prepare());
+            held.push(watch(&rig, "dave", id).await);
+        }
     }
     assert!(held.iter().all(|shown| shown.status == StatusCode::OK));
-    let ninth = watch(&rig, "dave", &id).await;
-    assert_eq!(ninth.status, StatusCode::TOO_MANY_REQUESTS);
-    let last = acts(&rig).pop().unwrap();
-    assert!(
-        last.1.unwrap_err().contains("8 sessions"),
-        "the refusal is on record"
-    );
-    sources.push(rig.watch.prepare());
-    assert_eq!(
-        watch(&rig, "carol", &id).await.status,
-        StatusCode::OK,
-        "others may"
-    );
+    let id = sessions[4].1.clone();
+    // Whoever has the most, and how many more they get.
+    for (who, free, why) in [
+        ("dave", 0, "you watch 8 times"),
+        ("carol", 2, "you watch this session 2 times"),
+        ("bob", 2, "you watch this session 2 times"),
+    ] {
+        for _ in 0..free {
+            sources.push(rig.watch.prepare());
+            held.push(watch(&rig, who, &id).await);
+            assert_eq!(held.last().unwrap().status, StatusCode::OK, "{who}");
+        }
+        let more = watch(&rig, who, &id).await;
+        assert_eq!(more.status, StatusCode::TOO_MANY_REQUESTS, "{who}");
+        let last = acts(&rig).pop().unwrap().1.unwrap_err();
+        assert!(last.contains(why), "the refusal is on record: {last}");
+    }
     held.clear();
     eventually("the places to be free", || rig.watch.open() == 0).await;
     sources.push(rig.watch.prepare());

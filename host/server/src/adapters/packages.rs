@@ -1,0 +1,153 @@
+//! Packages of evidence, made by the Weir whose record they are about.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use control::{ApiError, MadePackage, PackageOrder};
+use evidence::{MakeError, Order, Selection, Window};
+use recorder::{LogOptions, Recorder, Store};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+/// How long the store may take to have everything that is on record.
+const STORED_WITHIN: Duration = Duration::from_secs(30);
+/// How long making one may take after that. The API waits for longer than both.
+const MADE_WITHIN: Duration = Duration::from_secs(240);
+/// The most bytes of one, before they are compressed: it is on the disk of Weir until it is sent.
+const MOST: u64 = 4 << 30;
+/// A millisecond in nanoseconds.
+const MILLI: u64 = 1_000_000;
+
+pub(crate) struct Packages {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) store: Store,
+    pub(crate) log: LogOptions,
+    /// Where they are while they are made and sent.
+    dir: PathBuf,
+}
+
+impl Packages {
+    /// What an earlier process left in the directory goes.
+    pub(crate) fn open(
+        recorder: Arc<Recorder>,
+        store: Store,
+        log: LogOptions,
+        data_dir: &Path,
+    ) -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let dir = data_dir.join("packages");
+        let make = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir);
+        make.and_then(|()| evidence::clean(&dir))
+            .with_context(|| format!("the directory of packages, {}", dir.display()))?;
+        Ok(Self {
+            recorder,
+            store,
+            log,
+            dir,
+        })
+    }
+}
+
+#[async_trait]
+impl control::Packages for Packages {
+    async fn make(&self, order: PackageOrder) -> Result<MadePackage, ApiError> {
+        let sample = order.sample.map_or(Ok(evidence::SAMPLE), usize::try_from);
+        let sample = sample.ok().filter(|n| *n <= evidence::MAX_SAMPLE);
+        let sample = sample.ok_or_else(|| {
+            ApiError::invalid(format!("sample must be 0 to {}", evidence::MAX_SAMPLE))
+        })?;
+        let ns = |at: weir_client::Timestamp| at.millis().saturating_mul(MILLI);
+        let selection = Selection {
+            window: Window::new(ns(order.from), ns(order.to)),
+            targets: order.targets,
+            sample,
+            names: order.names,
+        };
+        // The last leaf is then of the call itself: that the window is over is in the package.
+        if !self.recorder.flush(STORED_WITHIN).await {
+            return Err(ApiError::unavailable(
+                "the store does not have everything yet that is on record",
+            )
+            .retry_after(60));
+        }
+        let (store, log, dir) = (self.store.clone(), self.log.clone(), self.dir.clone());
+        let runtime = Handle::current();
+        // Whoever no longer waits for it ends it: Weir, when it stops.
+        let unwanted = CancellationToken::new();
+        let _wanted = unwanted.clone().drop_guard();
+        // Much of it is work of the processor.
+        let made = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    made = made(&store, &log, &dir, selection) => made,
+                    () = unwanted.cancelled() => Err(ApiError::unavailable("nobody waits for it")),
+                    () = tokio::time::sleep(MADE_WITHIN) => {
+                        Err(ApiError::timeout("the package took too long"))
+                    }
+                }
+            })
+        });
+        made.await
+            .unwrap_or_else(|_| Err(ApiError::internal("making the package ended unexpectedly")))
+    }
+}
+
+async fn made(
+    store: &Store,
+    log: &LogOptions,
+    dir: &Path,
+    selection: Selection,
+) -> Result<MadePackage, ApiError> {
+    let key = recorder::own_log_key(log).ok().flatten();
+    let key =
+        key.ok_or_else(|| ApiError::internal("the key that signs packages cannot be read"))?;
+    let order = Order {
+        selection,
+        software: super::software(),
+        key: Some(&*key),
+        name: log.name.clone(),
+        trusted: Vec::new(),
+        recorded: true,
+        most: MOST,
+    };
+    let made = evidence::make_unnamed(store, &order, dir).await;
+    let (file, report) = made.map_err(refused)?;
+    let bytes = file.metadata().map_err(|_| unreadable())?.len();
+    Ok(MadePackage {
+        file,
+        bytes,
+        digest: report.digest,
+    })
+}
+
+fn unreadable() -> ApiError {
+    ApiError::unavailable("the package that was made cannot be read")
+}
+
+fn refused(error: MakeError) -> ApiError {
+    if error.is_too_large() {
+        return ApiError::too_large(format!(
+            "the package would have more than {MOST} bytes before they are compressed"
+        ))
+        .hint("Choose a shorter window, or leave out names. `weir evidence --offline` has no such bound.");
+    }
+    match error {
+        MakeError::Window | MakeError::Sample => ApiError::invalid(error.to_string()),
+        MakeError::NoLog => ApiError::conflict(error.to_string()),
+        MakeError::Output { .. } => {
+            // The path is nobody's business but the operators'.
+            tracing::error!(%error, "a package of evidence cannot be written");
+            ApiError::unavailable("the package cannot be written on Weir's disk")
+        }
+        other => {
+            tracing::error!(error = %other, "a package of evidence cannot be made");
+            ApiError::unavailable(format!("the package cannot be made: {other}"))
+        }
+    }
+}
