@@ -74,6 +74,8 @@ pub struct MemoryPolicy {
     /// What `Policy::is_indifferent` answers while nothing is labelled.
     pub indifferent: bool,
     pub reads: Durability,
+    /// What `Policy::retention_days` answers for every target.
+    pub retention_days: Option<u32>,
 }
 
 impl MemoryPolicy {
@@ -98,6 +100,7 @@ impl MemoryPolicy {
             reveal: Arc::new(|_| false),
             indifferent: false,
             reads: Durability::Fsync,
+            retention_days: None,
         }
     }
 
@@ -171,6 +174,9 @@ impl Policy for MemoryPolicy {
     }
     fn durability_of_reads(&self) -> Durability {
         self.reads
+    }
+    fn retention_days(&self, _: &str) -> Option<u32> {
+        self.retention_days
     }
 }
 

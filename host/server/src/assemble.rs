@@ -80,6 +80,7 @@ impl Parts {
         let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
+        bundle.check_retention(vault_days(&config))?;
         let snapshots = Arc::new(Snapshots::default());
         let (plugins, failures) =
             plugins(&config, clock.clone(), snapshots.clone(), purpose).await?;
@@ -172,6 +173,7 @@ impl Parts {
                 engine: engine.clone(),
                 seal: seal.clone(),
                 snapshots: self.snapshots.clone(),
+                vault_days: vault_days(&self.config),
             }),
             plugins: Arc::new(PluginAdmin {
                 plugins: self.plugins.clone(),
@@ -504,6 +506,12 @@ pub(crate) fn vault_config(vault: Option<&Vault>) -> anyhow::Result<Option<Vault
             days: retention.days,
         }),
     }))
+}
+
+/// For how many days the vault locks everything, if it does.
+fn vault_days(config: &Config) -> Option<u32> {
+    let vault = config.recording.vault.as_ref()?;
+    vault.retention.map(|retention| retention.days)
 }
 
 /// The transparency log of the recordings, for the recorder and for whoever checks it.

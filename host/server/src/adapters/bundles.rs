@@ -15,23 +15,32 @@ pub(crate) struct Bundles {
     pub(crate) seal: Arc<Seal>,
     /// Where a bundle is kept before it decides anything.
     pub(crate) snapshots: Arc<Snapshots>,
+    /// For how many days the vault locks everything, if it does.
+    pub(crate) vault_days: Option<u32>,
 }
 
 impl Bundles {
-    fn compile(files: &Files, version: u64) -> Result<CompiledBundle, Vec<BundleProblem>> {
-        Bundle::from_files(files.clone())
-            .and_then(|bundle| CompiledBundle::compile(bundle, version))
-            .map_err(problems)
+    /// What may come into force here.
+    fn compile(&self, files: &Files, version: u64) -> Result<CompiledBundle, Vec<BundleProblem>> {
+        let compiled = compile(files, version)?;
+        let kept = compiled.check_retention(self.vault_days);
+        kept.map(|()| compiled).map_err(problems)
     }
+}
+
+fn compile(files: &Files, version: u64) -> Result<CompiledBundle, Vec<BundleProblem>> {
+    Bundle::from_files(files.clone())
+        .and_then(|bundle| CompiledBundle::compile(bundle, version))
+        .map_err(problems)
 }
 
 impl control::BundleEngine for Bundles {
     fn validate(&self, files: &Files) -> Result<BundleSummary, Vec<BundleProblem>> {
-        Self::compile(files, 0).map(|compiled| summary(&compiled))
+        self.compile(files, 0).map(|compiled| summary(&compiled))
     }
 
     fn diff(&self, old: &Files, new: &Files) -> Vec<BundleChange> {
-        match (Self::compile(old, 0), Self::compile(new, 0)) {
+        match (compile(old, 0), compile(new, 0)) {
             (Ok(old), Ok(new)) => changes(&old, &new),
             // A bundle from an earlier version of Weir may no longer compile: compare its files.
             _ => file_changes(old, new),
@@ -39,7 +48,7 @@ impl control::BundleEngine for Bundles {
     }
 
     fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
-        let compiled = Self::compile(files, version)?;
+        let compiled = self.compile(files, version)?;
         let kept = self
             .snapshots
             .keep(Snapshot::Bundle, &compiled.source().archive());
@@ -115,18 +124,24 @@ fn problems(errors: BundleErrors) -> Vec<BundleProblem> {
 
 fn changes(old: &CompiledBundle, new: &CompiledBundle) -> Vec<BundleChange> {
     let diff = old.diff(new);
-    let text = |bundle: &CompiledBundle, id: &str| {
-        bundle
-            .policies()
-            .iter()
-            .find(|p| &*p.id == id)
-            .map(|p| p.text.clone())
+    // Whoever activates must see what, not only where.
+    let text = |bundle: &CompiledBundle, what: &str, name: &str| match what {
+        "policy" => {
+            let policy = bundle.policies().iter().find(|p| &*p.id == name);
+            policy.map(|p| p.text.clone())
+        }
+        "retention of" => {
+            let days = bundle.by_retention().get(name).copied();
+            days.map(|days| format!("{days} days"))
+        }
+        _ => None,
     };
     let mut out = Vec::new();
     for (what, changes) in [
         ("policy", &diff.policies),
         ("approval rule", &diff.approval_rules),
         ("label", &diff.labels),
+        ("retention of", &diff.retention),
         ("file", &diff.files),
     ] {
         for (kind, names) in [
@@ -135,12 +150,11 @@ fn changes(old: &CompiledBundle, new: &CompiledBundle) -> Vec<BundleChange> {
             (ChangeKind::Changed, &changes.changed),
         ] {
             for name in names {
-                let of_policy = what == "policy";
                 out.push(BundleChange {
                     kind,
                     subject: format!("{what} {name}"),
-                    before: if of_policy { text(old, name) } else { None },
-                    after: if of_policy { text(new, name) } else { None },
+                    before: text(old, what, name),
+                    after: text(new, what, name),
                 });
             }
         }
@@ -170,4 +184,90 @@ fn file_changes(old: &Files, new: &Files) -> Vec<BundleChange> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use control::BundleEngine;
+
+    use super::*;
+
+    /// The default bundle, and what it is to say besides.
+    fn files(more: &str) -> Files {
+        let mut files = Bundle::embedded_default().unwrap().files().clone();
+        files.get_mut("bundle.toml").unwrap().push_str(more);
+        files
+    }
+
+    fn bundles(vault_days: Option<u32>) -> Bundles {
+        let bundle = Bundle::embedded_default().unwrap();
+        let engine = Arc::new(Engine::new(CompiledBundle::compile(bundle, 1).unwrap()));
+        Bundles {
+            seal: Arc::new(Seal::new(engine.clone())),
+            engine,
+            snapshots: Arc::default(),
+            vault_days,
+        }
+    }
+
+    const RETENTION: &str = "\n[[retention]]\ntarget = \"pay*\"\ndays = 400\n";
+
+    #[test]
+    fn a_retention_that_the_vault_does_not_keep_comes_into_force_nowhere() {
+        for (vault, expect) in [
+            (None, "nothing that this Weir stores is locked"),
+            (Some(401), "less than the vault's 401"),
+        ] {
+            let bundles = bundles(vault);
+            let refused = [
+                bundles.validate(&files(RETENTION)),
+                bundles.activate(&files(RETENTION), 2),
+            ];
+            for problems in refused.map(Result::unwrap_err) {
+                let [problem] = problems.as_slice() else {
+                    panic!("{problems:?}")
+                };
+                assert!(problem.message.contains(expect), "{problem:?}");
+                assert_eq!((&*problem.file, problem.column), ("bundle.toml", 8));
+                assert!(problem.line > 1 && problem.help.is_some(), "{problem:?}");
+            }
+            assert_eq!(bundles.active().version, 1, "what was active stays");
+            // The same without it is fine.
+            bundles.activate(&files(""), 3).unwrap();
+        }
+        let bundles = bundles(Some(400));
+        bundles.validate(&files(RETENTION)).unwrap();
+        bundles.activate(&files(RETENTION), 2).unwrap();
+        assert_eq!(bundles.active().version, 2);
+    }
+
+    #[test]
+    fn who_activates_sees_how_long_it_was_and_will_be() {
+        // Also where this Weir could not keep it: nothing comes into force by being compared.
+        let bundles = bundles(None);
+        let said = |old: &str, new: &str| {
+            let changes = bundles.diff(&files(old), &files(new));
+            let mut changes = changes
+                .into_iter()
+                .filter(|c| c.subject.contains("retention"));
+            let change = changes.next().unwrap();
+            assert!(changes.next().is_none());
+            assert_eq!(change.subject, "retention of pay*");
+            (change.kind, change.before, change.after)
+        };
+        let days = |text: &str| Some(text.to_owned());
+        let shorter = RETENTION.replace("400", "30");
+        assert_eq!(
+            said("", RETENTION),
+            (ChangeKind::Added, None, days("400 days"))
+        );
+        assert_eq!(
+            said(RETENTION, ""),
+            (ChangeKind::Removed, days("400 days"), None)
+        );
+        assert_eq!(
+            said(RETENTION, &shorter),
+            (ChangeKind::Changed, days("400 days"), days("30 days"))
+        );
+    }
 }
