@@ -212,10 +212,7 @@ impl Objects {
         let is_new = place.create(key, &bytes).await?;
         for _ in 0..READS {
             if place.get(key).await? == bytes {
-                return match is_new {
-                    true => Ok(()),
-                    false => place.lengthen(key, &bytes).await,
-                };
+                return place.see_kept(key, &bytes).await;
             }
         }
         match is_new {

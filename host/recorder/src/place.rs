@@ -137,20 +137,30 @@ impl Place {
         }
     }
 
-    /// What is there already is what was to be stored. Where it is to be kept for longer than everything else,
-    /// and is not, it is stored again, as a version that is: somebody may have been first.
-    pub async fn lengthen(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
+    /// What is there is what was to be stored. Where it is to be kept for longer than everything else, and is
+    /// not, it is stored again, as a version that is: somebody may have been first, and the store may have
+    /// answered that it took ours.
+    pub async fn see_kept(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
         let (Some(keep), Some(s3)) = (&self.lock, &self.s3) else {
             return Ok(());
         };
         let Some(days) = keep.days else {
             return Ok(());
         };
-        let now = SystemTime::now();
-        let (_, headers) = lock::ask(&s3.0, &s3.1, &self.path(key)).await?;
-        match keep.lock.keeps(&headers, days, now) {
+        let path = self.path(key);
+        let is_kept = async || {
+            let (_, headers) = lock::ask(&s3.0, &s3.1, &path).await?;
+            Ok::<_, StoreError>(keep.lock.keeps(&headers, days, SystemTime::now()))
+        };
+        if is_kept().await? {
+            return Ok(());
+        }
+        self.replace(key, bytes).await?;
+        match is_kept().await? {
             true => Ok(()),
-            false => self.replace(key, bytes).await,
+            false => Err(StoreError::NotLocked(format!(
+                "{key} is there, and is not kept for {days} days from now"
+            ))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Sessions that a bundle wants kept for longer than the vault keeps everything: what stores make of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use weir_tests::faulty::Fault;
@@ -163,6 +163,9 @@ pub async fn what_somebody_stored_first(place: Place) {
         planted += 1;
     }
     assert!(planted >= 2, "{planted}");
+    // Also while what is stored over it gets lost.
+    place.proxy.set(Fault::Swallows, 2);
+    recorder.flush(Duration::from_secs(3)).await;
     place.proxy.set(Fault::None, 1);
     finish(recorder).await;
     verified(&place, 1).await;
@@ -182,9 +185,9 @@ pub async fn a_store_that_forgets_the_longest_locks(place: Place) {
             .filter(|o| o.key.starts_with("rec/"))
             .collect::<Vec<_>>()
     };
-    let until = std::time::Instant::now() + LONG;
+    let until = Instant::now() + LONG;
     while stored().is_empty() || recorder.stats().store_failures == 0 {
-        assert!(std::time::Instant::now() < until, "{:?}", recorder.stats());
+        assert!(Instant::now() < until, "{:?}", recorder.stats());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     recorder.flush(Duration::from_secs(2)).await;
