@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
     Bundles, Erasing, FailureRecorder, Forgetting, Known, Packages, Pins, PluginAdmin,
-    PluginFailures, Seal, Snapshots, Tokens, Watching, read_older,
+    PluginFailures, Seal, Snapshots, Tokens, Watching, prove_retention, read_older,
 };
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
@@ -148,6 +148,8 @@ impl Parts {
         recording.forgetting = Some(recorder::Forgetting(forgetting.clone()));
         let (recorder, recovery) = Recorder::open(recording).await?;
         tracing::info!(?recovery, "evidence recovered");
+        let proved = prove_retention(&recorder, &self.bundle).await;
+        proved.context("the [[retention]] of the configuration's bundle cannot be kept")?;
         let archive = self.bundle.source().archive();
         self.snapshots.attach(&recorder)?;
         self.snapshots.keep(Snapshot::Bundle, &archive)?;

@@ -123,6 +123,10 @@ async fn no_place_without_a_lock_keeps_anything_longer() {
             );
         }
     }
+    let (recorder, _) = dir.open().await;
+    assert!(recorder.prove_retention([].into()).await.is_ok());
+    let proved = recorder.prove_retention([1, 10].into()).await.err();
+    assert!(matches!(proved, Some(StoreError::NoLock(1))), "{proved:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use authz::{Bundle, BundleErrors, CompiledBundle, Engine};
 use control::{ActiveBundle, Files};
-use recorder::Snapshot;
+use recorder::{Recorder, Snapshot, StoreError};
+use tokio::runtime::Handle;
 use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind};
 
 use super::{Seal, Snapshots};
@@ -49,18 +50,22 @@ impl control::BundleEngine for Bundles {
 
     fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
         let compiled = self.compile(files, version)?;
+        if let Some(recorder) = self.snapshots.recorder() {
+            let proved = Handle::current().block_on(prove_retention(&recorder, &compiled));
+            proved.map_err(|error| {
+                vec![whole(
+                    format!("its [[retention]] cannot be kept: {error}"),
+                    "give fewer days, or have the store keep them; nothing was activated",
+                )]
+            })?;
+        }
         let kept = self
             .snapshots
             .keep(Snapshot::Bundle, &compiled.source().archive());
         kept.map_err(|error| {
             let message = format!("the bundle cannot be kept beside the recordings: {error}");
-            vec![BundleProblem {
-                file: String::new(),
-                line: 0,
-                column: 0,
-                message,
-                help: Some("its decisions could not be made again, so it is not activated".into()),
-            }]
+            let help = "its decisions could not be made again, so it is not activated";
+            vec![whole(message, help)]
         })?;
         let summary = summary(&compiled);
         self.engine.activate(compiled);
@@ -80,6 +85,28 @@ impl control::BundleEngine for Bundles {
             summary: summary(&active),
         }
     }
+}
+
+/// A problem of the bundle as a whole.
+fn whole(message: String, help: &str) -> BundleProblem {
+    BundleProblem {
+        file: String::new(),
+        line: 0,
+        column: 0,
+        message,
+        help: Some(help.to_owned()),
+    }
+}
+
+/// The store shows that it keeps what this bundle wants kept, before the bundle comes into force.
+pub(crate) async fn prove_retention(
+    recorder: &Recorder,
+    bundle: &CompiledBundle,
+) -> Result<(), StoreError> {
+    let rules = bundle.retention_rules().iter();
+    recorder
+        .prove_retention(rules.map(|rule| rule.days).collect())
+        .await
 }
 
 fn count(n: usize) -> u32 {
@@ -269,5 +296,30 @@ mod tests {
             said(RETENTION, &shorter),
             (ChangeKind::Changed, days("400 days"), days("30 days"))
         );
+    }
+
+    /// What the configuration says of the vault is one thing, what the recorder has another.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_store_does_not_show_that_it_keeps_comes_into_force_nowhere() {
+        let dir = std::env::temp_dir().join(format!("weir-bundles-{}", uuid::Uuid::now_v7()));
+        let store = recorder::StoreConfig::Directory(dir.join("store"));
+        let options = recorder::RecorderOptions::new(dir.join("spool"), store);
+        let (recorder, _) = Recorder::open(options).await.unwrap();
+        let bundles = Arc::new(bundles(Some(400)));
+        bundles.snapshots.attach(&recorder).unwrap();
+        let activate = async |more: &str, version| {
+            let (bundles, files) = (bundles.clone(), files(more));
+            let done = tokio::task::spawn_blocking(move || bundles.activate(&files, version));
+            done.await.unwrap()
+        };
+        let problems = activate(RETENTION, 2).await.unwrap_err();
+        let said = &problems[0].message;
+        assert!(said.contains("its [[retention]] cannot be kept"), "{said}");
+        assert!(said.contains("400 days"), "{said}");
+        assert_eq!(bundles.active().version, 1, "what was active stays");
+        activate("", 3).await.unwrap();
+        assert_eq!(bundles.active().version, 3);
+        recorder.shutdown(std::time::Duration::from_secs(5)).await;
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }
