@@ -313,9 +313,7 @@ impl MemoryApprover {
     /// What people are shown of an open hold.
     pub fn facts(&self, id: &str) -> Option<Facts> {
         let open = self.open.lock();
-        open.iter()
-            .find(|h| h.id == id)
-            .map(|h| h.request.facts.clone())
+        Some(open.iter().find(|h| h.id == id)?.request.facts.clone())
     }
 
     /// The labelled columns that an open hold is about.
@@ -347,12 +345,8 @@ impl Approver for MemoryApprover {
     async fn open(&self, request: HoldRequest) -> Result<Box<dyn Hold>, ApproverError> {
         let (answer, receiver) = oneshot::channel();
         let id = format!("hold-{}-{}", request.session.id_text, request.seq);
-        let ttl = request
-            .routes
-            .iter()
-            .map(|r| r.timeout)
-            .min()
-            .unwrap_or(Duration::from_secs(60));
+        let timeouts = request.routes.iter().map(|r| r.timeout);
+        let ttl = timeouts.min().unwrap_or(Duration::from_secs(60));
         let info = HoldInfo {
             url: format!("http://weir.test/approvals/{id}"),
             id: id.clone(),
