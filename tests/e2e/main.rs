@@ -32,6 +32,7 @@ mod noninterference;
 mod packages;
 mod plugins;
 mod postgres18;
+mod retention;
 mod scripts;
 mod session;
 mod shop;
