@@ -19,6 +19,10 @@ use pipeline::{
 };
 use recorder::{Recorder, RecorderOptions, StoreConfig};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let mut args = std::env::args().skip(1);
@@ -30,19 +34,24 @@ async fn main() {
     std::fs::create_dir_all(&dir).unwrap();
     println!("sessions {sessions}");
 
+    let cpu = cpu_time();
     let bare = bare_loop(&dir, sessions, life).await;
-    report("bare", bare, life);
-    let ours = recorder(&dir, sessions, life).await;
-    report("recorder", ours, life);
+    report("bare", bare, life, cpu_time() - cpu);
+    for (name, outcomes) in [("intents", false), ("actions", true)] {
+        let cpu = cpu_time();
+        let ours = recorder(&dir, name, sessions, life, outcomes).await;
+        report(name, ours, life, cpu_time() - cpu);
+    }
     streamed(&dir).await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-fn report(name: &str, mut waits: Vec<Duration>, life: Duration) {
+fn report(name: &str, mut waits: Vec<Duration>, life: Duration, cpu: f64) {
     waits.sort();
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_micros();
     let rate = waits.len() as f64 / life.as_secs_f64();
     println!("{name}_per_second {rate:.0}");
+    println!("{name}_cpu_us_per_intent {:.1}", cpu / waits.len() as f64);
     println!("{name}_p50_us {}", at(0.5));
     println!("{name}_p99_us {}", at(0.99));
 }
@@ -96,8 +105,15 @@ async fn open(dir: &Path, name: &str) -> Recorder {
     Recorder::open(options).await.unwrap().0
 }
 
-async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> {
-    let recorder = open(dir, "intents").await;
+/// As many sessions have intents recorded; with `outcomes`, nobody waits for those.
+async fn recorder(
+    dir: &Path,
+    name: &str,
+    sessions: usize,
+    life: Duration,
+    outcomes: bool,
+) -> Vec<Duration> {
+    let recorder = open(dir, name).await;
     let mut tasks = Vec::new();
     for _ in 0..sessions {
         let journal = recorder.open(start()).await.unwrap();
@@ -108,7 +124,9 @@ async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> 
                 let asked = Instant::now();
                 journal.intent(intent(seq)).await.unwrap();
                 waits.push(asked.elapsed());
-                journal.outcome(outcome(seq)).await.unwrap();
+                if outcomes {
+                    journal.outcome(outcome(seq)).await.unwrap();
+                }
                 seq += 1;
             }
             journal.close(end()).await.unwrap();
@@ -121,7 +139,7 @@ async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> 
     }
     let stats = recorder.stats();
     println!(
-        "recorder_records_per_block {}",
+        "{name}_records_per_block {}",
         stats.records / stats.blocks.max(1)
     );
     recorder.shutdown(Duration::from_secs(60)).await;
