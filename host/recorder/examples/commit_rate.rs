@@ -37,11 +37,9 @@ async fn main() {
     let cpu = cpu_time();
     let bare = bare_loop(&dir, sessions, life).await;
     report("bare", bare, life, cpu_time() - cpu);
-    for (name, outcomes) in [("intents", false), ("actions", true)] {
-        let cpu = cpu_time();
-        let ours = recorder(&dir, name, sessions, life, outcomes).await;
-        report(name, ours, life, cpu_time() - cpu);
-    }
+    let cpu = cpu_time();
+    let ours = recorder(&dir, sessions, life).await;
+    report("recorder", ours, life, cpu_time() - cpu);
     streamed(&dir).await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
@@ -105,15 +103,9 @@ async fn open(dir: &Path, name: &str) -> Recorder {
     Recorder::open(options).await.unwrap().0
 }
 
-/// As many sessions have intents recorded; with `outcomes`, nobody waits for those.
-async fn recorder(
-    dir: &Path,
-    name: &str,
-    sessions: usize,
-    life: Duration,
-    outcomes: bool,
-) -> Vec<Duration> {
-    let recorder = open(dir, name).await;
+/// As many sessions have intents recorded, and what came of each, for which nobody waits.
+async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> {
+    let recorder = open(dir, "intents").await;
     let mut tasks = Vec::new();
     for _ in 0..sessions {
         let journal = recorder.open(start()).await.unwrap();
@@ -124,9 +116,7 @@ async fn recorder(
                 let asked = Instant::now();
                 journal.intent(intent(seq)).await.unwrap();
                 waits.push(asked.elapsed());
-                if outcomes {
-                    journal.outcome(outcome(seq)).await.unwrap();
-                }
+                journal.outcome(outcome(seq)).await.unwrap();
                 seq += 1;
             }
             journal.close(end()).await.unwrap();
@@ -139,7 +129,7 @@ async fn recorder(
     }
     let stats = recorder.stats();
     println!(
-        "{name}_records_per_block {}",
+        "recorder_records_per_block {}",
         stats.records / stats.blocks.max(1)
     );
     recorder.shutdown(Duration::from_secs(60)).await;
