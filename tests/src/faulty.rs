@@ -34,6 +34,8 @@ pub enum Fault {
     CutsReads,
     /// A read gives an object with another byte in its middle.
     AltersReads,
+    /// A write with a lock that ends in this year or later is stored without any.
+    ForgetsLocksFrom(u16),
 }
 
 #[derive(Debug)]
@@ -130,6 +132,9 @@ impl Shared {
             Fault::CutsReads | Fault::AltersReads => {
                 method == Some("GET") && request.is_some_and(|r| !r.target.contains('?'))
             }
+            Fault::ForgetsLocksFrom(year) => request
+                .and_then(Request::locked_until_year)
+                .is_some_and(|until| until >= year),
             _ => method.is_some(),
         };
         if !concerns {
@@ -152,12 +157,31 @@ struct Request {
     body: Vec<u8>,
 }
 
+impl Request {
+    fn locked_until_year(&self) -> Option<u16> {
+        let head = std::str::from_utf8(&self.head).ok()?;
+        let until = header(head, "x-amz-object-lock-retain-until-date")?;
+        until.get(..4)?.parse().ok()
+    }
+
+    /// The same without what says how long it is kept.
+    fn without_lock(&self) -> Vec<u8> {
+        let head = String::from_utf8_lossy(&self.head);
+        let lines = head.split_inclusive("\r\n");
+        let other = |line: &&str| {
+            let line = line.to_ascii_lowercase();
+            !line.starts_with("x-amz-object-lock-")
+        };
+        lines.filter(other).collect::<String>().into_bytes()
+    }
+}
+
 fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
     if shared.fault(None) == Fault::Refuses {
         return Ok(client.shutdown(Shutdown::Both)?);
     }
     client.set_read_timeout(Some(PATIENCE))?;
-    let Some(request) = read_request(&mut client)? else {
+    let Some(mut request) = read_request(&mut client)? else {
         return Ok(());
     };
     shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -181,6 +205,7 @@ fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
                 "ETag: \"00000000000000000000000000000000\"\r\n",
             );
         }
+        Fault::ForgetsLocksFrom(_) => request.head = request.without_lock(),
         _ => {}
     }
     let mut upstream = TcpStream::connect(("127.0.0.1", shared.upstream))?;
@@ -323,6 +348,21 @@ mod tests {
         let mut missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx".to_vec();
         spoil(&mut missing, Vec::clear);
         assert!(missing.ends_with(b"\r\n\r\nx"));
+    }
+
+    #[test]
+    fn a_lock_is_left_out_and_nothing_else() {
+        let head = "PUT /b/k HTTP/1.1\r\nX-Amz-Object-Lock-Mode: GOVERNANCE\r\n\
+                    x-amz-object-lock-retain-until-date: 2033-11-27T00:00:00Z\r\nX: y\r\n\r\n";
+        let request = Request {
+            method: "PUT".into(),
+            target: "/b/k".into(),
+            head: head.into(),
+            body: Vec::new(),
+        };
+        assert_eq!(request.locked_until_year(), Some(2033));
+        let without = request.without_lock();
+        assert_eq!(without, b"PUT /b/k HTTP/1.1\r\nX: y\r\n\r\n");
     }
 
     #[test]

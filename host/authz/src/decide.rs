@@ -18,6 +18,7 @@ use crate::compile::CompiledBundle;
 use crate::key;
 use crate::program::{Asked, Evaluated};
 use crate::reads::Reads;
+use crate::retention;
 use crate::vocab::{ResourceKind, action_facts};
 
 /// The answer for one access and one link of the chain.
@@ -130,6 +131,10 @@ impl Policy for CompiledBundle {
 
     fn durability_of_reads(&self) -> Durability {
         self.manifest.reads
+    }
+
+    fn retention_days(&self, target: &str) -> Option<u32> {
+        retention::longest(&self.manifest.retention, target)
     }
 }
 

@@ -61,6 +61,8 @@ pub struct BundleDiff {
     pub approval_rules: Changes,
     /// Each written as `target.schema.table.column: labels`.
     pub labels: Changes,
+    /// By the pattern of targets.
+    pub retention: Changes,
 }
 
 impl BundleDiff {
@@ -70,6 +72,7 @@ impl BundleDiff {
             &self.policies,
             &self.approval_rules,
             &self.labels,
+            &self.retention,
         ]
         .iter()
         .all(|changes| changes.is_empty())
@@ -109,6 +112,7 @@ impl CompiledBundle {
             policies: Changes::between(&self.by_id(), &new.by_id()),
             approval_rules: Changes::between(&self.by_rule(), &new.by_rule()),
             labels: Changes::between(&self.by_label(), &new.by_label()),
+            retention: Changes::between(&self.by_retention(), &new.by_retention()),
         }
     }
 
@@ -120,6 +124,16 @@ impl CompiledBundle {
     fn by_rule(&self) -> BTreeMap<String, pipeline::ApprovalRule> {
         let rules = self.manifest.rules.iter();
         rules.map(|r| (r.name.to_string(), r.clone())).collect()
+    }
+
+    /// For how many days what is recorded is kept, by the pattern of targets.
+    pub fn by_retention(&self) -> BTreeMap<String, u32> {
+        let mut out = BTreeMap::new();
+        for rule in &self.manifest.retention {
+            let days: &mut u32 = out.entry(rule.target.clone()).or_default();
+            *days = rule.days.max(*days);
+        }
+        out
     }
 
     fn by_label(&self) -> BTreeMap<String, BTreeSet<String>> {

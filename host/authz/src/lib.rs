@@ -35,6 +35,7 @@ mod model;
 mod problem;
 mod program;
 mod reads;
+mod retention;
 mod scan;
 mod vocab;
 
@@ -46,4 +47,5 @@ pub use compile::{CompiledBundle, MAX_POLICIES, PolicyInfo};
 pub use diff::{BundleDiff, Changes, Summary};
 pub use engine::Engine;
 pub use problem::{BundleErrors, MAX_PROBLEMS, Problem};
+pub use retention::RetentionRule;
 pub use scan::{MAX_NESTING, MAX_OPERATORS, MAX_POLICY_BYTES};

@@ -1,4 +1,5 @@
-//! `bundle.toml`: the bundle's name, approval rules, data labels, and how safe records have to be.
+//! `bundle.toml`: the bundle's name, approval rules, data labels, how safe records have to be, and how long
+//! they are kept.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,9 +11,12 @@ use toml::Spanned;
 
 use crate::bundle::MANIFEST;
 use crate::problem::{Problem, Problems};
+use crate::retention::{MAX_DIFFERENT, RetentionRule};
 
 pub const MAX_APPROVAL_RULES: usize = 64;
 pub const MAX_LABEL_RULES: usize = 2_000;
+pub const MAX_RETENTION_RULES: usize = 256;
+const RETENTION_DAYS: std::ops::RangeInclusive<u32> = 1..=36_500;
 const MAX_REQUIRED: u32 = 10;
 const MIN_TTL_SECONDS: u64 = 10;
 const MAX_TTL_SECONDS: u64 = 7 * 24 * 3600;
@@ -32,6 +36,16 @@ struct RawManifest {
     label: Vec<RawLabel>,
     #[serde(default)]
     recording: RawRecording,
+    #[serde(default)]
+    retention: Vec<RawRetention>,
+}
+
+/// What cannot be undone is not the default: without a target it is an error.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRetention {
+    target: Spanned<String>,
+    days: Spanned<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -80,6 +94,7 @@ pub(crate) struct Manifest {
     pub labels: LabelCatalog,
     /// Of intents that only read.
     pub reads: Durability,
+    pub retention: Vec<RetentionRule>,
 }
 
 impl Manifest {
@@ -112,6 +127,7 @@ impl Manifest {
         for label in &raw.label {
             check.label(label);
         }
+        check.retention(&raw.retention);
         let reads = check.reads(&raw.recording);
         if !check.ok {
             return None;
@@ -124,6 +140,7 @@ impl Manifest {
             labels: LabelCatalog::new(label_rules.clone()),
             label_rules,
             reads,
+            retention: raw.retention.into_iter().map(retention_rule).collect(),
         })
     }
 }
@@ -145,6 +162,14 @@ fn label_rule(raw: RawLabel) -> LabelRule {
         table: raw.table,
         column: raw.column.into_inner(),
         labels: raw.labels.into_iter().map(Arc::from).collect(),
+    }
+}
+
+fn retention_rule(raw: RawRetention) -> RetentionRule {
+    RetentionRule {
+        at: raw.days.span().start,
+        target: raw.target.into_inner(),
+        days: raw.days.into_inner(),
     }
 }
 
@@ -255,15 +280,36 @@ impl Check<'_> {
             &label.table,
             label.column.get_ref(),
         ] {
-            let inner = pattern.strip_prefix('*').unwrap_or(pattern);
-            let inner = inner.strip_suffix('*').unwrap_or(inner);
-            if pattern.is_empty() || inner.contains('*') {
-                self.fail(
-                    at,
-                    format!(
-                        "{pattern:?} is no pattern: '*' stands at the start, the end, or alone"
-                    ),
+            self.pattern(at, pattern);
+        }
+    }
+
+    fn pattern(&mut self, at: usize, pattern: &str) {
+        let inner = pattern.strip_prefix('*').unwrap_or(pattern);
+        let inner = inner.strip_suffix('*').unwrap_or(inner);
+        if pattern.is_empty() || inner.contains('*') {
+            let text =
+                format!("{pattern:?} is no pattern: '*' stands at the start, the end, or alone");
+            self.fail(at, text);
+        }
+    }
+
+    fn retention(&mut self, rules: &[RawRetention]) {
+        self.count(rules.len(), MAX_RETENTION_RULES, "retention rules");
+        let mut different = BTreeSet::new();
+        for rule in rules {
+            self.pattern(rule.target.span().start, rule.target.get_ref());
+            let at = rule.days.span().start;
+            if !RETENTION_DAYS.contains(rule.days.get_ref()) {
+                let (least, most) = (RETENTION_DAYS.start(), RETENTION_DAYS.end());
+                self.fail(at, format!("days must be {least} to {most}"));
+            }
+            // Only once: what follows would say the same.
+            if different.insert(*rule.days.get_ref()) && different.len() == MAX_DIFFERENT + 1 {
+                let text = format!(
+                    "the retention rules have more than {MAX_DIFFERENT} different numbers of days"
                 );
+                self.fail(at, text);
             }
         }
     }
@@ -292,6 +338,11 @@ mod tests {
     fn good_and_bad_manifests() {
         let rule = |body: &str| format!("name = \"x\"\n[[approval_rule]]\n{body}");
         let recording = |body: &str| format!("name = \"x\"\n[recording]\n{body}");
+        let retention = |body: &str| format!("name = \"x\"\n[[retention]]\n{body}");
+        let rules = |days: std::ops::RangeInclusive<usize>| -> String {
+            let rule = |d| format!("[[retention]]\ntarget = \"a\"\ndays = {d}\n");
+            days.map(rule).collect()
+        };
         let good = "name = \"r\"\napprovers = [\"a\"]\nrequired = 1\nttl_seconds = 60\n";
         for (text, expect) in [
             ("name = \"x\"".to_owned(), ""),
@@ -324,6 +375,39 @@ mod tests {
                 "5 to 1000",
             ),
             (recording("writes = \"os\""), "unknown field"),
+            (retention("target = \"pay*\"\ndays = 2555"), ""),
+            (retention("target = \"*\"\ndays = 36500"), ""),
+            (retention("target = \"pay*\"\ndays = 0"), "bundle.toml:4:8"),
+            (retention("target = \"a\"\ndays = 36501"), "1 to 36500"),
+            (retention("target = \"a\"\ndays = -1"), "bundle.toml:4:8"),
+            (retention("target = \"a\"\ndays = 1.5"), "bundle.toml:4:8"),
+            (retention("target = \"a\"\ndays = \"9\""), "bundle.toml:4:8"),
+            (
+                retention("target = \"a\"\ndays = 4294967297"),
+                "bundle.toml:4:8",
+            ),
+            (retention("target = \"a*b\"\ndays = 9"), "bundle.toml:3:10"),
+            (retention("target = \"\"\ndays = 9"), "no pattern"),
+            // Everything for so long is never meant by leaving something out.
+            (retention("days = 9"), "missing field `target`"),
+            (retention("target = \"a\""), "missing field `days`"),
+            (
+                retention("targets = [\"a\"]\ndays = 9"),
+                "unknown field `targets`",
+            ),
+            (
+                retention("target = \"a\"\ndays = 9\nmode = \"none\""),
+                "unknown field `mode`",
+            ),
+            (format!("name = \"x\"\n{}", rules(1..=MAX_DIFFERENT)), ""),
+            (
+                format!("name = \"x\"\n{}", rules(1..=MAX_DIFFERENT + 1)),
+                "bundle.toml:52:8: the retention rules have more than 16 different",
+            ),
+            (
+                format!("name = \"x\"\n{}", rules(9..=9).repeat(257)),
+                "257 retention rules",
+            ),
             (format!("name = {}", "[".repeat(50_000)), "bundle.toml:"),
         ] {
             let problems = problems_of(&text);

@@ -55,6 +55,12 @@ impl LabelCatalog {
     }
 }
 
+/// Does a bundle's pattern match this name? `*` at the end, at the start or alone is a wildcard, and ASCII
+/// case does not matter.
+pub fn pattern_matches(pattern: &str, name: &str) -> bool {
+    glob(pattern, &name.to_ascii_lowercase())
+}
+
 /// `text` is in lower case already.
 fn glob(pattern: &str, text: &str) -> bool {
     let pattern = pattern.to_ascii_lowercase();

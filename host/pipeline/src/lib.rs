@@ -37,7 +37,7 @@ pub use approval::{ApprovalRule, Fingerprint, HoldInfo, HoldOutcome, Route};
 pub use decide::{Caller, Case, Verdict, decide, judge};
 pub use facts::{Facts, Named, Relation, SqlFacts, SqlKind};
 pub use impact::{Cascade, HeldLock, Impact, Survey, TouchedTable};
-pub use labels::{LabelCatalog, LabelRule};
+pub use labels::{LabelCatalog, LabelRule, pattern_matches};
 pub use parameter::{BinaryValue, Parameter};
 pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};

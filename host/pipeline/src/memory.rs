@@ -74,6 +74,8 @@ pub struct MemoryPolicy {
     /// What `Policy::is_indifferent` answers while nothing is labelled.
     pub indifferent: bool,
     pub reads: Durability,
+    /// What `Policy::retention_days` answers for every target.
+    pub retention_days: Option<u32>,
 }
 
 impl MemoryPolicy {
@@ -98,6 +100,7 @@ impl MemoryPolicy {
             reveal: Arc::new(|_| false),
             indifferent: false,
             reads: Durability::Fsync,
+            retention_days: None,
         }
     }
 
@@ -171,6 +174,9 @@ impl Policy for MemoryPolicy {
     }
     fn durability_of_reads(&self) -> Durability {
         self.reads
+    }
+    fn retention_days(&self, _: &str) -> Option<u32> {
+        self.retention_days
     }
 }
 
@@ -307,9 +313,7 @@ impl MemoryApprover {
     /// What people are shown of an open hold.
     pub fn facts(&self, id: &str) -> Option<Facts> {
         let open = self.open.lock();
-        open.iter()
-            .find(|h| h.id == id)
-            .map(|h| h.request.facts.clone())
+        Some(open.iter().find(|h| h.id == id)?.request.facts.clone())
     }
 
     /// The labelled columns that an open hold is about.
@@ -341,12 +345,8 @@ impl Approver for MemoryApprover {
     async fn open(&self, request: HoldRequest) -> Result<Box<dyn Hold>, ApproverError> {
         let (answer, receiver) = oneshot::channel();
         let id = format!("hold-{}-{}", request.session.id_text, request.seq);
-        let ttl = request
-            .routes
-            .iter()
-            .map(|r| r.timeout)
-            .min()
-            .unwrap_or(Duration::from_secs(60));
+        let timeouts = request.routes.iter().map(|r| r.timeout);
+        let ttl = timeouts.min().unwrap_or(Duration::from_secs(60));
         let info = HoldInfo {
             url: format!("http://weir.test/approvals/{id}"),
             id: id.clone(),

@@ -82,6 +82,11 @@ pub trait Policy: Send + Sync {
     fn durability_of_reads(&self) -> Durability {
         Durability::Fsync
     }
+    /// For how many days at least what is recorded of sessions to this target is kept. None: as long as
+    /// everything else.
+    fn retention_days(&self, _target: &str) -> Option<u32> {
+        None
+    }
 }
 
 /// What is asked of a bundle.

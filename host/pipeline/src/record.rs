@@ -18,6 +18,9 @@ use crate::session::{BundleRef, SessionInfo};
 pub struct SessionStart {
     pub info: Arc<SessionInfo>,
     pub bundle: BundleRef,
+    /// For how many days at least its recording is kept, where the bundle wants it kept longer than others.
+    /// A bundle that is activated later changes nothing about it.
+    pub retention_days: Option<u32>,
 }
 
 /// What an action was judged by, beside its facts, accesses and risk: with these, its decision can be

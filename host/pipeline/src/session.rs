@@ -126,6 +126,7 @@ impl Session {
         let start = SessionStart {
             info: info.clone(),
             bundle: policy.bundle().clone(),
+            retention_days: policy.retention_days(&info.target.name),
         };
         let journal = ports.journal.open(start).await.map_err(not_recorded)?;
         let (kill, killed) = KillSwitch::new();

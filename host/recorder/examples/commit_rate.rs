@@ -186,6 +186,7 @@ fn cpu_time() -> f64 {
 fn start() -> SessionStart {
     let id = SessionId::new();
     SessionStart {
+        retention_days: None,
         info: Arc::new(SessionInfo {
             id,
             id_text: id.to_string().into(),

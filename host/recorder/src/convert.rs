@@ -104,6 +104,7 @@ pub fn start(start: &SessionStart) -> StartDoc {
         database: info.database.to_string(),
         source: info.source.to_string(),
         bundle: bundle(&start.bundle),
+        retention_days: start.retention_days,
         attrs: info.attrs.clone(),
         key: None,
     }

@@ -21,6 +21,9 @@ pub struct StartDoc {
     pub database: String,
     pub source: String,
     pub bundle: BundleDoc,
+    /// For how many days at least its segments are to be kept. None: as long as the vault keeps everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// What the client said of itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attrs: BTreeMap<String, String>,
@@ -448,9 +451,12 @@ pub struct MarkDoc {
     pub session: Option<SessionPart>,
 }
 
-/// Of a session, what stands in each of its leaves.
+/// Of a session, what stands in each of its leaves, and what its segments have to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionPart {
+    /// As in its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     pub target: String,
     pub who: WhoPart,
 }

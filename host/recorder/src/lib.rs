@@ -55,6 +55,7 @@ mod recorder;
 mod recover;
 mod replay;
 mod requests;
+mod retention;
 mod s3;
 mod seal;
 mod segment;

@@ -4,6 +4,8 @@
 //! The headers that say how long belong to a client, so a client is good for a while and then made anew.
 //! Each new one stores a small probe first and asks the store how long it keeps that. Nothing else is stored
 //! through a client without this proof: a store without Object Lock can take the headers and do nothing.
+//!
+//! A bundle can want some sessions kept for longer. Each number of days has a client, and a proof, of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,7 +22,7 @@ use uuid::Uuid;
 use crate::convert;
 use crate::keys::{parse_timestamp, timestamp};
 use crate::objects::{Hold, StoreError};
-use crate::options::{Retention, S3Config};
+use crate::options::{Retention, RetentionMode, S3Config};
 use crate::place::failed;
 use crate::s3;
 
@@ -39,11 +41,31 @@ const VERSION: &str = "x-amz-version-id";
 /// Some stores want to be told that there is a checksum before they lock anything.
 const CHECKSUM: &str = "x-amz-sdk-checksum-algorithm";
 
+/// Clients for different longer times. A bundle has no more of them; of more, which sessions of earlier bundles
+/// can want, the one that nobody has asked for the longest is forgotten, and made anew.
+const MAX_LONGER: usize = 16;
+
 pub struct Lock {
     s3: S3Config,
-    retention: Retention,
+    mode: RetentionMode,
+    /// Of all that says nothing else.
+    own: Arc<Term>,
+    /// Longer than that; whoever was asked for last is at the end.
+    longer: parking_lot::Mutex<Vec<Arc<Term>>>,
+}
+
+/// A number of days, and who stores for so long now. A store that does not take one of them holds up no other.
+struct Term {
+    days: u32,
     /// Whoever needs the next one waits while it is proved, so that it is proved once.
     now: Mutex<Option<Arc<Writer>>>,
+}
+
+impl Term {
+    fn new(days: u32) -> Arc<Self> {
+        let now = Mutex::default();
+        Arc::new(Self { days, now })
+    }
 }
 
 /// A client that has shown that what it stores is locked.
@@ -70,8 +92,8 @@ impl Writer {
 
 /// Until when, for a client that is made now. Stores take no signature of a clock that is a quarter of an hour
 /// off, so theirs and ours do not differ by more.
-fn until(now: SystemTime, retention: Retention) -> SystemTime {
-    now + DAY * retention.days + SPARE
+fn until(now: SystemTime, days: u32) -> SystemTime {
+    now + DAY * days + SPARE
 }
 
 /// To the second, as S3 writes it.
@@ -85,25 +107,44 @@ impl Lock {
     pub fn new(s3: &S3Config, retention: Retention) -> Self {
         Self {
             s3: s3.clone(),
-            retention,
-            now: Mutex::new(None),
+            mode: retention.mode,
+            own: Term::new(retention.days),
+            longer: parking_lot::Mutex::default(),
         }
     }
 
-    pub async fn writer(&self) -> Result<Arc<Writer>, StoreError> {
-        let mut now = self.now.lock().await;
+    /// Who stores for so many days; for the vault's own time if that is longer.
+    fn term(&self, days: Option<u32>) -> Arc<Term> {
+        let Some(days) = days.filter(|days| *days > self.own.days) else {
+            return self.own.clone();
+        };
+        let mut longer = self.longer.lock();
+        let term = match longer.iter().position(|term| term.days == days) {
+            Some(at) => longer.remove(at),
+            None => Term::new(days),
+        };
+        if longer.len() == MAX_LONGER {
+            longer.remove(0);
+        }
+        longer.push(term.clone());
+        term
+    }
+
+    pub async fn writer(&self, days: Option<u32>) -> Result<Arc<Writer>, StoreError> {
+        let term = self.term(days);
+        let mut now = term.now.lock().await;
         let time = SystemTime::now();
         if let Some(writer) = now.as_ref().filter(|writer| writer.is_fresh(time)) {
             return Ok(writer.clone());
         }
-        let writer = Arc::new(self.prove(time).await?);
+        let writer = Arc::new(self.prove(time, term.days).await?);
         *now = Some(writer.clone());
         Ok(writer)
     }
 
-    async fn prove(&self, made: SystemTime) -> Result<Writer, StoreError> {
-        let mode = self.retention.mode.name();
-        let wanted = text(until(made, self.retention));
+    async fn prove(&self, made: SystemTime, days: u32) -> Result<Writer, StoreError> {
+        let mode = self.mode.name();
+        let wanted = text(until(made, days));
         let client = self.client(mode, &wanted)?;
         let path = Path::from(format!("{}/{PROBES}/{}", self.s3.prefix, Uuid::now_v7()));
         let mut writer = Writer {
@@ -124,15 +165,9 @@ impl Lock {
                 "asked for {path}, the store answers with status {status}"
             )));
         }
-        let header = |name| {
-            headers
-                .get(name)
-                .and_then(|v: &HeaderValue| v.to_str().ok())
-        };
-        let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
-        // The same zone and spelling up to the seconds, which is as far as they are compared.
-        let long_enough = kept.get(..19) >= wanted.get(..19) && kept.ends_with('Z');
-        if !has.eq_ignore_ascii_case(mode) || !long_enough {
+        if !is_locked(&headers, mode, &wanted) {
+            let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
+            let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
             return Err(StoreError::NotLocked(format!(
                 "{path} should be kept until {wanted} ({mode}); the store answers with mode {has} until \
                  {kept:?}"
@@ -147,6 +182,12 @@ impl Lock {
         Ok(writer)
     }
 
+    /// Is an object, as the answer to `ask` has it, kept for so many days from now?
+    pub fn keeps(&self, headers: &HeaderMap, days: u32, now: SystemTime) -> bool {
+        let days = days.max(self.own.days);
+        is_locked(headers, self.mode.name(), &text(now + DAY * days))
+    }
+
     fn client(&self, mode: &str, until: &str) -> Result<Arc<AmazonS3>, StoreError> {
         let mut headers = HeaderMap::new();
         for (name, value) in [(MODE, mode), (UNTIL, until), (CHECKSUM, "SHA256")] {
@@ -156,6 +197,14 @@ impl Lock {
         }
         s3::client(&self.s3, headers).map_err(|e| StoreError::Config(e.to_string()))
     }
+}
+
+fn is_locked(headers: &HeaderMap, mode: &str, until: &str) -> bool {
+    let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let (has, kept) = (header(MODE).unwrap_or(""), header(UNTIL).unwrap_or(""));
+    // The same zone and spelling up to the seconds, which is as far as they are compared.
+    let long_enough = kept.get(..19) >= until.get(..19) && kept.ends_with('Z');
+    has.eq_ignore_ascii_case(mode) && long_enough
 }
 
 /// What the store says of an object, besides what the client's library hands on: the status and the headers.
@@ -229,7 +278,6 @@ fn is_refusal(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::RetentionMode;
 
     #[test]
     fn a_lock_ends_when_it_says() {
@@ -267,13 +315,61 @@ mod tests {
 
     #[test]
     fn what_a_client_stores_last_is_kept_long_enough() {
+        let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+        let until = until(now, 30);
+        assert!(until >= now + RENEW_EVERY + DAY * 30);
+        assert_eq!(text(until), "2024-11-04T00:00:00Z");
+    }
+
+    #[test]
+    fn clients_are_few_and_never_for_less_than_the_vault_keeps() {
+        let retention = Retention {
+            mode: RetentionMode::Compliance,
+            days: 400,
+        };
+        let lock = Lock::new(&S3Config::default(), retention);
+        for days in [None, Some(0), Some(399), Some(400)] {
+            assert!(Arc::ptr_eq(&lock.term(days), &lock.own), "{days:?}");
+        }
+        let first = lock.term(Some(2555));
+        for days in 401..401 + MAX_LONGER as u32 - 1 {
+            assert_eq!(lock.term(Some(days)).days, days);
+        }
+        assert!(Arc::ptr_eq(&lock.term(Some(2555)), &first));
+        // One more: 401 has not been asked for the longest.
+        lock.term(Some(9000));
+        assert_eq!(lock.longer.lock().len(), MAX_LONGER);
+        let has = |days| lock.longer.lock().iter().any(|term| term.days == days);
+        assert!(has(2555) && has(9000) && has(402) && !has(401));
+        assert_eq!(lock.term(Some(401)).days, 401);
+    }
+
+    #[test]
+    fn what_is_there_is_kept_long_enough_or_not() {
         let retention = Retention {
             mode: RetentionMode::Compliance,
             days: 30,
         };
+        let lock = Lock::new(&S3Config::default(), retention);
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
-        let until = until(now, retention);
-        assert!(until >= now + RENEW_EVERY + DAY * 30);
-        assert_eq!(text(until), "2024-11-04T00:00:00Z");
+        for (mode, until, days, expect) in [
+            ("COMPLIANCE", "2024-11-03T00:00:00Z", 30, true),
+            ("compliance", "2024-11-03T00:00:00.000Z", 30, true),
+            ("COMPLIANCE", "2024-11-02T23:59:59Z", 30, false),
+            ("COMPLIANCE", "2024-11-03T00:00:00Z", 31, false),
+            // Less than the vault's is never meant.
+            ("COMPLIANCE", "2024-11-02T23:59:59Z", 1, false),
+            ("GOVERNANCE", "2034-11-03T00:00:00Z", 30, false),
+            ("", "2034-11-03T00:00:00Z", 30, false),
+            ("COMPLIANCE", "", 30, false),
+            ("COMPLIANCE", "2034-11-03T00:00:00+02:00", 30, false),
+            ("COMPLIANCE", "for ever", 30, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [(MODE, mode), (UNTIL, until)] {
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(lock.keeps(&headers, days, now), expect, "{mode} {until:?}");
+        }
     }
 }

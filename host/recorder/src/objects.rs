@@ -49,10 +49,16 @@ pub enum StoreError {
     #[error("{0} was removed, as the store says, and is still there")]
     StillThere(String),
     #[error(
-        "the vault does not keep what it stores as recording.vault.retention wants: {0}. Its bucket needs \
-         Object Lock, and Weir the permissions s3:PutObjectRetention and s3:GetObjectRetention"
+        "the vault does not keep what it stores as recording.vault.retention, or a bundle's retention, wants: \
+         {0}. Its bucket needs Object Lock, and Weir the permissions s3:PutObjectRetention and \
+         s3:GetObjectRetention"
     )]
     NotLocked(String),
+    #[error(
+        "it is to be kept for {0} days, as the bundle said when its session began, and nothing here locks \
+         what is stored: it waits until weir.toml has recording.vault.retention again"
+    )]
+    NoLock(u32),
 }
 
 impl StoreError {
@@ -151,6 +157,19 @@ impl Objects {
         }
     }
 
+    /// The same, where what is final is kept for so many days, or for as long as everything there if that is
+    /// longer. An error where nothing is locked.
+    pub fn keeping(&self, days: Option<u32>) -> Result<Self, StoreError> {
+        let Some(days) = days else {
+            return Ok(self.clone());
+        };
+        let vault = self.vault.as_ref().ok_or(StoreError::NoLock(days))?;
+        Ok(Self {
+            live: self.live.clone(),
+            vault: Some(vault.keeping(days)?),
+        })
+    }
+
     /// Where the object belongs.
     fn place(&self, key: &str) -> &Place {
         match &self.vault {
@@ -193,7 +212,7 @@ impl Objects {
         let is_new = place.create(key, &bytes).await?;
         for _ in 0..READS {
             if place.get(key).await? == bytes {
-                return Ok(());
+                return place.see_kept(key, &bytes).await;
             }
         }
         match is_new {

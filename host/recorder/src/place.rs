@@ -13,7 +13,7 @@ use object_store::{
     Error, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 
-use crate::lock::{self, Lock};
+use crate::lock::{self, Lock, Writer};
 use crate::objects::{Hold, Listed, MAX_OBJECT, StoreError};
 use crate::options::{Retention, S3Config, StoreConfig};
 use crate::s3;
@@ -23,9 +23,22 @@ pub struct Place {
     inner: Arc<dyn ObjectStore>,
     prefix: Path,
     /// Writes go through it, if there is one.
-    lock: Option<Arc<Lock>>,
+    lock: Option<Keep>,
     /// For questions that the library does not know.
     s3: Option<Arc<(S3Config, Arc<AmazonS3>)>>,
+}
+
+/// A lock, and for how long what is stored is kept where that is longer than its own time.
+#[derive(Clone)]
+struct Keep {
+    lock: Arc<Lock>,
+    days: Option<u32>,
+}
+
+impl Keep {
+    async fn writer(&self) -> Result<Arc<Writer>, StoreError> {
+        self.lock.writer(self.days).await
+    }
 }
 
 impl Place {
@@ -50,7 +63,10 @@ impl Place {
                 let client = s3::client(config, HeaderMap::new()).map_err(wrong)?;
                 let mut place = Self::new(client.clone(), &config.prefix);
                 place.s3 = Some(Arc::new((config.clone(), client)));
-                place.lock = retention.map(|retention| Arc::new(Lock::new(config, retention)));
+                place.lock = retention.map(|retention| Keep {
+                    lock: Arc::new(Lock::new(config, retention)),
+                    days: None,
+                });
                 Ok(place)
             }
         }
@@ -63,6 +79,18 @@ impl Place {
             lock: None,
             s3: None,
         }
+    }
+
+    /// The same place, for what is kept for so many days. An error if it locks nothing.
+    pub fn keeping(&self, days: u32) -> Result<Self, StoreError> {
+        let keep = self.lock.as_ref().ok_or(StoreError::NoLock(days))?;
+        Ok(Self {
+            lock: Some(Keep {
+                lock: keep.lock.clone(),
+                days: Some(days),
+            }),
+            ..self.clone()
+        })
     }
 
     fn path(&self, key: &str) -> Path {
@@ -106,6 +134,33 @@ impl Place {
                 Ok(true)
             }
             Err(error) => Err(failed("storing", key)(error)),
+        }
+    }
+
+    /// What is there is what was to be stored. Where it is to be kept for longer than everything else, and is
+    /// not, it is stored again, as a version that is: somebody may have been first, and the store may have
+    /// answered that it took ours.
+    pub async fn see_kept(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
+        let (Some(keep), Some(s3)) = (&self.lock, &self.s3) else {
+            return Ok(());
+        };
+        let Some(days) = keep.days else {
+            return Ok(());
+        };
+        let path = self.path(key);
+        let is_kept = async || {
+            let (_, headers) = lock::ask(&s3.0, &s3.1, &path).await?;
+            Ok::<_, StoreError>(keep.lock.keeps(&headers, days, SystemTime::now()))
+        };
+        if is_kept().await? {
+            return Ok(());
+        }
+        self.replace(key, bytes).await?;
+        match is_kept().await? {
+            true => Ok(()),
+            false => Err(StoreError::NotLocked(format!(
+                "{key} is there, and is not kept for {days} days from now"
+            ))),
         }
     }
 

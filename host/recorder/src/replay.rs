@@ -295,6 +295,9 @@ fn start(at: &str, session: Uuid, doc: &StartDoc, out: &mut dyn Write) -> io::Re
     field(out, "database", &clean(&doc.database))?;
     field(out, "from", &clean(&doc.source))?;
     field(out, "bundle", &bundle(&doc.bundle))?;
+    if let Some(days) = doc.retention_days {
+        field(out, "to be kept", &format!("at least {days} days"))?;
+    }
     for (name, value) in &doc.attrs {
         field(out, "client says", &clean(&format!("{name} = {value}")))?;
     }

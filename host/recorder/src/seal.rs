@@ -294,7 +294,9 @@ impl Sealer {
             return Ok(());
         };
         self.unsealed = self.unsealed.saturating_sub(builder.memory());
-        let bytes = at_rest(stream, builder)?;
+        let session = self.log.session(id);
+        let retention_days = session.as_ref().and_then(|s| s.retention_days);
+        let bytes = at_rest(stream, builder, retention_days)?;
         if let Some(key) = stream.key.as_ref().filter(|_| !stream.key_written) {
             let written = self.key_files.write(id, &key.doc);
             let stream = stream.id;
@@ -309,7 +311,7 @@ impl Sealer {
             sha256: chain::sha256(&bytes),
         };
         stream.next_segment += 1;
-        let mark = stream.mark_now(key, self.log.session(id));
+        let mark = stream.mark_now(key, session);
         stream.in_flight.push_back((Some(key), file));
         stream.mark = Some(mark.clone());
         self.pending
@@ -385,8 +387,13 @@ impl Sealer {
         let later = std::mem::take(&mut self.state.side.lock().records);
         for mut mark in marks {
             let id = mark.stream.parse::<Uuid>().map_or(0, |id| id.as_u128());
-            if let Some(stream) = self.streams.get(&id) {
+            if let Some(stream) = self.streams.get_mut(&id) {
                 mark.open = stream.open.iter().copied().collect();
+                // The start was read after the segment was taken over, and may be gone at the next one.
+                mark.session = self.log.session(id);
+                if let Some(last) = &mut stream.mark {
+                    last.session.clone_from(&mark.session);
+                }
             }
             self.post_sealed(&mark)?;
         }
@@ -564,7 +571,11 @@ impl Sealer {
 }
 
 /// The segment's bytes, encrypted if the stream has a key.
-fn at_rest(stream: &Stream, builder: Builder) -> Result<Vec<u8>, SealError> {
+fn at_rest(
+    stream: &Stream,
+    builder: Builder,
+    retention_days: Option<u32>,
+) -> Result<Vec<u8>, SealError> {
     let id = stream.id;
     let t1_ns = builder.latest_ns();
     let plain = builder.finish(stream.ended);
@@ -577,6 +588,7 @@ fn at_rest(stream: &Stream, builder: Builder) -> Result<Vec<u8>, SealError> {
         segment: stream.next_segment,
         started_ns: stream.started_ns,
         t1_ns,
+        retention_days,
     };
     container::seal(key, named, &plain).map_err(|source| SealError::Encrypt { stream: id, source })
 }

@@ -135,12 +135,16 @@ impl Uploader {
         false
     }
 
-    /// The stream's key first: a segment without it would be lost with the spool.
+    /// The stream's key first: a segment without it would be lost with the spool. The key is never locked, so
+    /// that the session can be erased, however long its segments are kept.
     async fn put(&self, key: &SegmentKey, name: &str, bytes: Bytes) -> Result<Before, UploadError> {
-        if container::is_sealed(&bytes) {
-            self.store_key(key.stream).await?;
+        if !container::is_sealed(&bytes) {
+            return Ok(self.objects.put_for_good(name, bytes).await?);
         }
-        Ok(self.objects.put_for_good(name, bytes).await?)
+        self.store_key(key.stream).await?;
+        let (header, _) = container::read_header(&bytes)?;
+        let objects = self.objects.keeping(header.retention_days)?;
+        Ok(objects.put_for_good(name, bytes).await?)
     }
 
     async fn store_key(&self, stream: Uuid) -> Result<(), UploadError> {

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::adapters::{
     Bundles, Erasing, FailureRecorder, Forgetting, Known, Packages, Pins, PluginAdmin,
-    PluginFailures, Seal, Snapshots, Tokens, Watching, read_older,
+    PluginFailures, Seal, Snapshots, Tokens, Watching, prove_retention, read_older,
 };
 use crate::config::{
     self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
@@ -80,6 +80,7 @@ impl Parts {
         let verifier = verifier(&config, purpose)?;
         let bundle = bundle(&config)?;
         check_envs(&config, &bundle)?;
+        bundle.check_retention(vault_days(&config))?;
         let snapshots = Arc::new(Snapshots::default());
         let (plugins, failures) =
             plugins(&config, clock.clone(), snapshots.clone(), purpose).await?;
@@ -147,6 +148,8 @@ impl Parts {
         recording.forgetting = Some(recorder::Forgetting(forgetting.clone()));
         let (recorder, recovery) = Recorder::open(recording).await?;
         tracing::info!(?recovery, "evidence recovered");
+        let proved = prove_retention(&recorder, &self.bundle).await;
+        proved.context("the [[retention]] of the configuration's bundle cannot be kept")?;
         let archive = self.bundle.source().archive();
         self.snapshots.attach(&recorder)?;
         self.snapshots.keep(Snapshot::Bundle, &archive)?;
@@ -172,6 +175,7 @@ impl Parts {
                 engine: engine.clone(),
                 seal: seal.clone(),
                 snapshots: self.snapshots.clone(),
+                vault_days: vault_days(&self.config),
             }),
             plugins: Arc::new(PluginAdmin {
                 plugins: self.plugins.clone(),
@@ -504,6 +508,12 @@ pub(crate) fn vault_config(vault: Option<&Vault>) -> anyhow::Result<Option<Vault
             days: retention.days,
         }),
     }))
+}
+
+/// For how many days the vault locks everything, if it does.
+fn vault_days(config: &Config) -> Option<u32> {
+    let vault = config.recording.vault.as_ref()?;
+    vault.retention.map(|retention| retention.days)
 }
 
 /// The transparency log of the recordings, for the recorder and for whoever checks it.

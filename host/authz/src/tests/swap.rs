@@ -64,8 +64,35 @@ fn differences() {
             "column = \"*_dob\"\nlabels = [\"pci\"]",
         )
         .replace("column = \"*msisdn*\"", "column = \"*msisdn_nr*\"");
-    files.insert("bundle.toml".into(), manifest);
+    let retention =
+        |target: &str, days| format!("\n[[retention]]\ntarget = \"{target}\"\ndays = {days}\n");
+    let kept = |rules: &[String]| format!("{manifest}{}", rules.concat());
+    let mut older = files.clone();
+    older.insert(
+        "bundle.toml".into(),
+        kept(&[
+            retention("pay*", 2555),
+            retention("hr", 900),
+            retention("x", 9),
+        ]),
+    );
+    let older = compile(older).unwrap_or_else(|e| panic!("{e}"));
+    // Two of the same: the longer one counts, wherever it stands.
+    let rules = [
+        retention("hr", 900),
+        retention("pay*", 400),
+        retention("pay*", 1),
+        retention("hr", 90),
+        retention("*", 500),
+    ];
+    files.insert("bundle.toml".into(), kept(&rules));
     let new = compile(files).unwrap_or_else(|e| panic!("{e}"));
+    let diff = older.diff(&new);
+    assert_eq!(diff.retention.added, ["*"]);
+    assert_eq!(diff.retention.removed, ["x"]);
+    assert_eq!(diff.retention.changed, ["pay*"]);
+    assert_eq!(new.by_retention()["pay*"], 400);
+    assert!(!diff.is_empty());
     let diff = old.diff(&new);
     assert_eq!(diff.policies.added, ["grant.more"]);
     assert_eq!(diff.policies.removed, ["guard.unresolved-statement"]);

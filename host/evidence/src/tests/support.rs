@@ -147,6 +147,7 @@ fn start(target: &str, who: &str) -> SessionStart {
     let id = SessionId::new();
     let actor = Actor::new(PrincipalKind::Agent, "agent-7", &["bots"]);
     SessionStart {
+        retention_days: None,
         info: Arc::new(SessionInfo {
             id,
             id_text: id.to_string().into(),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::action::{Access, Action, Column, LabelSet, Resource};
 use crate::facts::{Facts, SqlFacts};
-use crate::memory::{Memory, MemoryPolicy};
+use crate::memory::{Entry, Memory, MemoryPolicy};
 use crate::ports::Ruling;
 use crate::principal::{Actor, Principal, PrincipalKind};
 use crate::record::EndReason;
@@ -537,4 +537,23 @@ async fn what_was_held_is_on_the_disk() {
     let intent = memory.journal.intents().pop().unwrap();
     assert!(intent.approval.is_some());
     assert_eq!(intent.durability, Durability::Fsync);
+}
+
+#[tokio::test]
+async fn how_long_a_recording_is_kept_is_what_the_bundle_said_at_its_start() {
+    let memory = Memory::new(MemoryPolicy {
+        retention_days: Some(2555),
+        ..MemoryPolicy::permit_all()
+    });
+    let session = open(&memory).await;
+    memory.authorizer.activate(MemoryPolicy::permit_all());
+    open(&memory).await;
+    session.close(EndReason::ClientClosed).await.unwrap();
+    let starts = memory.journal.entries().into_iter().filter_map(|entry| {
+        let Entry::Start(start) = entry else {
+            return None;
+        };
+        Some(start.retention_days)
+    });
+    assert_eq!(starts.collect::<Vec<_>>(), [Some(2555), None]);
 }

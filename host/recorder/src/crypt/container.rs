@@ -31,6 +31,9 @@ pub struct HeaderDoc {
     pub started_ns: u64,
     /// The time of the latest record.
     pub t1_ns: u64,
+    /// For how many days at least it is to be kept: whoever stores it has no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// Random: each segment is encrypted with a key of its own.
     pub salt: String,
 }
@@ -56,6 +59,7 @@ pub struct Named {
     pub segment: u32,
     pub started_ns: u64,
     pub t1_ns: u64,
+    pub retention_days: Option<u32>,
 }
 
 pub fn is_sealed(bytes: &[u8]) -> bool {
@@ -73,6 +77,7 @@ pub fn seal(key: &StreamKey, named: Named, plain: &[u8]) -> Result<Vec<u8>, Cont
         segment: named.segment,
         started_ns: named.started_ns,
         t1_ns: named.t1_ns,
+        retention_days: named.retention_days,
         salt: hex::encode(salt),
     };
     let json = serde_json::to_vec(&header).map_err(|_| ContainerError::Header)?;
@@ -185,6 +190,7 @@ mod tests {
         segment: 3,
         started_ns: 7,
         t1_ns: 9,
+        retention_days: Some(2555),
     };
 
     async fn key(stream: Uuid) -> StreamKey {

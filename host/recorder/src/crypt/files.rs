@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::crypt::container::ContainerError;
 use crate::crypt::key::{self, KeyDoc, object_name};
 use crate::disk::{Disk, write_whole};
 use crate::objects::{Before, Objects, StoreError};
@@ -59,6 +60,8 @@ pub enum UploadError {
     Missing(Uuid),
     #[error("the key of {stream} cannot be read from the spool: {source}")]
     Spool { stream: Uuid, source: io::Error },
+    #[error("how long it is to be kept cannot be read: {0}")]
+    Header(#[from] ContainerError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

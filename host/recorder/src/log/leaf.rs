@@ -79,6 +79,9 @@ pub struct Leaf<'a> {
     /// Cedar resources, with their type.
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
     pub resources: Vec<Text<'a>>,
+    /// Of a session's start: for how many days at least its segments are to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub risk: Option<RiskPart<'a>>,
     /// The action's number in its session.
@@ -270,6 +273,7 @@ impl<'a> Leaf<'a> {
             prev: None,
             rec: None,
             resources: Vec::new(),
+            retention_days: None,
             risk: None,
             seq: None,
             sid: None,
@@ -338,6 +342,7 @@ impl<'a> Leaf<'a> {
             Kind::SessionStart => {
                 let doc: StartDoc = serde_json::from_slice(body)?;
                 self.bundle = Some(doc.bundle.into());
+                self.retention_days = doc.retention_days;
             }
             Kind::Intent | Kind::Refused => self.action(serde_json::from_slice(body)?, subjects),
             Kind::Outcome => {
@@ -477,6 +482,7 @@ fn name(kind: Kind, control: bool) -> Option<&'static str> {
 pub fn session_part(encoded: &[u8], subjects: &Subjects) -> Option<SessionPart> {
     let doc: StartDoc = serde_json::from_slice(encoded.get(HEADER..)?).ok()?;
     Some(SessionPart {
+        retention_days: doc.retention_days,
         target: short(doc.target.name.into()).into_owned(),
         who: subjects.who(&doc.who),
     })

@@ -16,6 +16,7 @@ mod log_faults;
 mod packed;
 mod power;
 mod registry;
+mod retention;
 mod round_trip;
 mod snapshots;
 mod store;

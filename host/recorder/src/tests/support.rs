@@ -143,6 +143,7 @@ pub fn start() -> SessionStart {
     let mut actor = Actor::new(PrincipalKind::Agent, "agent-7", &["bots"]);
     actor.owner = Some("alice".into());
     SessionStart {
+        retention_days: None,
         info: Arc::new(SessionInfo {
             id,
             id_text: id.to_string().into(),

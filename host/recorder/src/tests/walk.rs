@@ -77,6 +77,7 @@ async fn sealed(dir: &TempDir, key: &SegmentKey, plain: &[u8]) -> Vec<u8> {
     let store = dir.store();
     let with = store.keys().get(store.objects(), key.stream).await.unwrap();
     let named = Named {
+        retention_days: None,
         control: false,
         segment: key.segment,
         started_ns: segment.header.started_ns,

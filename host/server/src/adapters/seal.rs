@@ -87,6 +87,11 @@ impl Policy for Nothing {
     fn approval_rule(&self, _: &str) -> Option<&ApprovalRule> {
         None
     }
+
+    /// What was tried is kept as long as the engine's bundle says: longer harms nobody.
+    fn retention_days(&self, target: &str) -> Option<u32> {
+        self.policy.retention_days(target)
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +116,7 @@ mod tests {
             engine: engine.clone(),
             seal: seal.clone(),
             snapshots: Arc::default(),
+            vault_days: None,
         };
         let admin = Actor::new(PrincipalKind::User, "olga", &["weir-admins"]);
         let expires = SystemTime::now() + Duration::from_secs(60);

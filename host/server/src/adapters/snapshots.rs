@@ -39,6 +39,14 @@ impl Snapshots {
         Ok(())
     }
 
+    /// The recorder, once there is one.
+    pub(crate) fn recorder(&self) -> Option<Recorder> {
+        match &*self.0.lock() {
+            Place::Here(_) => None,
+            Place::With(recorder) => Some(recorder.clone()),
+        }
+    }
+
     /// Gives its digest. Blocks for a sync of the disk.
     pub(crate) fn keep(&self, kind: Snapshot, bytes: &[u8]) -> Result<String, KeepError> {
         let recorder = match &mut *self.0.lock() {

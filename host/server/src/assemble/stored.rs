@@ -5,7 +5,7 @@ use authz::{Bundle, CompiledBundle};
 use control::PluginEngine;
 use control::store::{Stored, peek};
 
-use super::Parts;
+use super::{Parts, vault_days};
 use crate::adapters::{Pins, PluginAdmin};
 
 /// Lines for whoever checks, and what keeps Weir from serving as people believe.
@@ -29,7 +29,7 @@ impl Parts {
             Ok(None) => {}
             Ok(Some(stored)) => {
                 let configured = self.bundle.summary().digest;
-                found.bundle(&stored, &configured);
+                found.bundle(&stored, &configured, vault_days(&self.config));
                 found.plugins(stored, &plugins, &mut there).await;
             }
             Err(error) => found
@@ -48,7 +48,7 @@ impl Parts {
 }
 
 impl Findings {
-    fn bundle(&mut self, stored: &Stored, configured: &str) {
+    fn bundle(&mut self, stored: &Stored, configured: &str, vault_days: Option<u32>) {
         let Some((row, files)) = &stored.bundle else {
             return;
         };
@@ -62,7 +62,8 @@ impl Findings {
             row.version, row.summary.digest
         ));
         let compiled = Bundle::from_files(files.clone())
-            .and_then(|bundle| CompiledBundle::compile(bundle, row.version));
+            .and_then(|bundle| CompiledBundle::compile(bundle, row.version))
+            .and_then(|compiled| compiled.check_retention(vault_days));
         if let Err(errors) = compiled {
             self.problems.push(format!(
                 "bundle version {}, which is in force, no longer validates: every session will be \

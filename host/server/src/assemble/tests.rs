@@ -72,6 +72,46 @@ async fn a_directory_that_anybody_can_write_to_is_refused() {
     assert!(error.contains("server.data_dir"), "{error}");
 }
 
+/// What the configuration brings is held to the same as what people upload.
+#[tokio::test]
+async fn a_configured_bundle_wants_no_more_than_the_vault_keeps() {
+    let place = Place::new();
+    let files = authz::Bundle::embedded_default().unwrap().files().clone();
+    for (path, text) in &files {
+        let path = place.0.join("bundle").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let more = match path.ends_with("bundle.toml") {
+            true => "\n[[retention]]\ntarget = \"orders\"\ndays = 400\n",
+            false => "",
+        };
+        std::fs::write(path, format!("{text}{more}")).unwrap();
+    }
+    let vault = |days: u32| {
+        let retention = format!("retention = {{ mode = \"compliance\", days = {days} }}");
+        format!("[recording.vault]\ns3 = {{ bucket = \"b\" }}\n{retention}\n")
+    };
+    for (recording, expect) in [
+        (
+            String::new(),
+            Some("nothing that this Weir stores is locked"),
+        ),
+        (vault(401), Some("less than the vault's 401")),
+        (vault(400), None),
+    ] {
+        let config = place.config(&format!("[policy]\nbundle = \"bundle\"\n{recording}"));
+        let built = Parts::build(config, Purpose::Check).await;
+        let error = built.err().map(|e| format!("{e:#}"));
+        match expect {
+            None => assert_eq!(error, None),
+            Some(part) => {
+                let error = error.unwrap();
+                assert!(error.contains(part), "{error}");
+                assert!(error.contains("bundle.toml:"), "{error}");
+            }
+        }
+    }
+}
+
 /// A supervisor is to start it anew: what is in the log is recovered then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_weir_that_cannot_record_ends_with_an_error() {

@@ -4,6 +4,7 @@
 mod erase;
 mod load;
 mod lock;
+mod retain;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +80,16 @@ async fn every_scenario(make: Make) {
         running.spawn(lock::faults_before_a_locked_vault(Place::new(&server)));
         running.spawn(erase::what_is_kept_of_a_key_is_told(Place::new(&server)));
         running.spawn(lock::what_shadows_an_object_is_found(Place::new(&server)));
+        running.spawn(retain::each_session_as_long_as_its_bundle_said(Place::new(
+            &server,
+        )));
+        running.spawn(retain::a_crash_between_the_seal_and_the_store(Place::new(
+            &server,
+        )));
+        running.spawn(retain::what_somebody_stored_first(Place::new(&server)));
+        running.spawn(retain::a_store_that_forgets_the_longest_locks(Place::new(
+            &server,
+        )));
     }
     let limit = LONG + Duration::from_secs(outage_seconds());
     while let Some(done) = tokio::time::timeout(limit * 2, running.join_next())

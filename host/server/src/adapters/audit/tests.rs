@@ -44,6 +44,7 @@ fn bundle() -> BundleDoc {
 
 fn session() -> StartDoc {
     StartDoc {
+        retention_days: None,
         v: 1,
         salt: String::new(),
         who: person("alice"),
