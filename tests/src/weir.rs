@@ -133,7 +133,7 @@ impl Setup {
 
     /// Starts it and waits until it serves.
     pub fn start(self) -> Result<Weir> {
-        build()?;
+        build(&self.binary)?;
         let scratch = Scratch::new(&self.name)?;
         let home = self
             .home
@@ -374,12 +374,12 @@ fn items(page: &Value) -> &[Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// Builds the debug binary once if nobody did: `cargo test -p weir-tests` alone must work too.
-fn build() -> Result<()> {
+/// Builds the debug binary once if it is wanted and nobody did: `cargo test -p weir-tests` alone must work too.
+fn build(binary: &Path) -> Result<()> {
     static BUILD: Once = Once::new();
     let mut result = Ok(());
     BUILD.call_once(|| {
-        if !paths::weir().is_file() {
+        if !binary.is_file() {
             let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
             let status = Command::new(cargo)
                 .args(["build", "--locked", "-p", "server"])

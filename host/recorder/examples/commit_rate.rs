@@ -19,6 +19,10 @@ use pipeline::{
 };
 use recorder::{Recorder, RecorderOptions, StoreConfig};
 
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() {
     let mut args = std::env::args().skip(1);
@@ -30,19 +34,22 @@ async fn main() {
     std::fs::create_dir_all(&dir).unwrap();
     println!("sessions {sessions}");
 
+    let cpu = cpu_time();
     let bare = bare_loop(&dir, sessions, life).await;
-    report("bare", bare, life);
+    report("bare", bare, life, cpu_time() - cpu);
+    let cpu = cpu_time();
     let ours = recorder(&dir, sessions, life).await;
-    report("recorder", ours, life);
+    report("recorder", ours, life, cpu_time() - cpu);
     streamed(&dir).await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-fn report(name: &str, mut waits: Vec<Duration>, life: Duration) {
+fn report(name: &str, mut waits: Vec<Duration>, life: Duration, cpu: f64) {
     waits.sort();
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share) as usize].as_micros();
     let rate = waits.len() as f64 / life.as_secs_f64();
     println!("{name}_per_second {rate:.0}");
+    println!("{name}_cpu_us_per_intent {:.1}", cpu / waits.len() as f64);
     println!("{name}_p50_us {}", at(0.5));
     println!("{name}_p99_us {}", at(0.99));
 }
@@ -96,6 +103,7 @@ async fn open(dir: &Path, name: &str) -> Recorder {
     Recorder::open(options).await.unwrap().0
 }
 
+/// As many sessions have intents recorded, and what came of each, for which nobody waits.
 async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> {
     let recorder = open(dir, "intents").await;
     let mut tasks = Vec::new();

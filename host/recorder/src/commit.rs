@@ -311,7 +311,7 @@ impl Committer {
             || waiting > LITTLE_BYTES
             || self.writer.is_full()
             || self.rotate
-            || self.state.failed.is_cancelled()
+            || self.state.is_poisoned()
         {
             return;
         }
@@ -327,8 +327,11 @@ impl Committer {
     }
 
     fn begin(&self, little: bool) -> Open {
+        let queued = self.state.waiting.load(Ordering::Relaxed);
         Open {
             little,
+            raw: Vec::with_capacity(queued.min(BLOCK_BYTES)),
+            items: Vec::with_capacity(self.rx.len().min(BLOCK_RECORDS)),
             chain: self.writer.chain,
             ..Open::default()
         }
@@ -523,7 +526,7 @@ impl Committer {
     /// The file was synced, or not, when it had so many blocks. Gives what is durable.
     fn synced(&mut self, result: std::io::Result<()>, blocks: usize) -> Vec<Written> {
         match result {
-            Ok(()) if !self.state.failed.is_cancelled() => {
+            Ok(()) if !self.state.is_poisoned() => {
                 self.durable = self.durable.max(blocks.min(self.written.len()));
                 let unsynced = self.written.iter().skip(self.durable);
                 self.late = unsynced.filter_map(|w| w.late).min();
@@ -560,12 +563,14 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut committer = self.0.lock();
         committer.stopping = true;
+        committer.writer.stop();
         committer.rx.close();
         if std::thread::panicking() {
             committer.state.poison("its thread failed".into());
         }
-        // With them go their answers, and whoever waits for one is told.
-        while committer.rx.try_recv().is_ok() {}
+        // With them go their answers, and whoever waits for one is told. Whoever had a place in the queue
+        // before it was closed leaves his at once.
+        while committer.rx.blocking_recv().is_some() {}
         let why = committer.state.poisoned().unwrap_or_default();
         for written in std::mem::take(&mut committer.written) {
             written.refuse(&why);

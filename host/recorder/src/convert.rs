@@ -21,10 +21,41 @@ pub fn ns(at: SystemTime) -> u64 {
 
 /// What makes a record's hash tell nothing of what it says, as long as the record is unknown.
 pub fn salt() -> Result<String, JournalError> {
-    let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| JournalError::Poisoned("the machine gives no random numbers".into()))?;
-    Ok(hex::encode(bytes))
+    let bytes = salts::next()
+        .ok_or_else(|| JournalError::Poisoned("the machine gives no random numbers".into()))?;
+    Ok(hex_of(&bytes))
+}
+
+/// In hex. It is written several times for every record.
+pub fn hex_of(bytes: &[u8]) -> String {
+    let mut out = vec![0; 2 * bytes.len()];
+    // Of the length that it wants, and ASCII.
+    hex::encode_to_slice(bytes, &mut out).ok();
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Random numbers, fetched for several records at once: most of what that costs is the call.
+mod salts {
+    use std::cell::RefCell;
+
+    const SALT: usize = 16;
+    const AT_ONCE: usize = 64;
+
+    thread_local! {
+        static LEFT: RefCell<Vec<[u8; SALT]>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// None: the machine gives none.
+    pub fn next() -> Option<[u8; SALT]> {
+        LEFT.with_borrow_mut(|left| {
+            if left.is_empty() {
+                let mut fetched = [[0; SALT]; AT_ONCE];
+                aws_lc_rs::rand::fill(fetched.as_flattened_mut()).ok()?;
+                left.extend(fetched);
+            }
+            left.pop()
+        })
+    }
 }
 
 /// These documents are maps of strings and numbers, which always can be written; an error would mean
@@ -35,10 +66,27 @@ pub fn json<T: serde::Serialize>(doc: &T) -> Result<bytes::Bytes, JournalError> 
 
 /// As [`json`], of about this size: a long document is not copied over and over while it grows.
 pub fn json_of<T: serde::Serialize>(doc: &T, size: usize) -> Result<bytes::Bytes, JournalError> {
-    let mut out = Vec::with_capacity(size);
-    serde_json::to_writer(&mut out, doc)
-        .map(|()| bytes::Bytes::from(out))
-        .map_err(|e| JournalError::Poisoned(format!("a record cannot be written as JSON: {e}")))
+    let written = if size > SHORT {
+        let mut out = Vec::with_capacity(size);
+        serde_json::to_writer(&mut out, doc).map(|()| out.into())
+    } else {
+        // Most are much shorter than they could be: they wait for the disk in no more memory than they need.
+        BUFFER.with_borrow_mut(|out| {
+            out.clear();
+            let written = serde_json::to_writer(&mut *out, doc);
+            let json = bytes::Bytes::copy_from_slice(out);
+            out.shrink_to(SHORT);
+            written.map(|()| json)
+        })
+    };
+    written.map_err(|e| JournalError::Poisoned(format!("a record cannot be written as JSON: {e}")))
+}
+
+/// A document of which more is expected gets its memory at once.
+const SHORT: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
 pub fn start(start: &SessionStart) -> StartDoc {
@@ -110,7 +158,7 @@ pub fn intent(i: &Intent) -> IntentDoc {
             approvers: a.approvers.clone(),
             shown: a.shown.clone(),
         }),
-        fingerprint: i.fingerprint.to_hex(),
+        fingerprint: hex_of(&i.fingerprint.0),
         parameters: i.parameters.iter().map(parameter).collect(),
         masked: i.masked.clone(),
     }
@@ -185,7 +233,7 @@ pub fn refused(r: &RefusalRecord) -> RefusedDoc {
         },
         kind: refusal_kind(r.kind).into(),
         reason: r.reason.clone(),
-        fingerprint: r.fingerprint.to_hex(),
+        fingerprint: hex_of(&r.fingerprint.0),
         parameters: r.parameters.iter().map(parameter).collect(),
         hold: r.hold.clone(),
         shown: r.shown.clone(),

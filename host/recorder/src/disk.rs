@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub trait Disk: Send + Sync {
     /// A new file; an existing one is an error.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// An existing file, to be written from its start.
+    fn reopen(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Cuts a torn tail off, durably.
@@ -27,8 +29,11 @@ pub trait DiskFile: Send + Sync {
     /// dirty pages, and a second call would lie.
     fn sync(&self) -> io::Result<()>;
     /// Asks for so many bytes, of zeros, before anything is written: a sync then has to make no new
-    /// length durable. It saves time only; the file works as well without it.
-    fn allocate(&self, len: u64);
+    /// length durable. It saves time only; the file works as well without it. After an error nothing was
+    /// taken.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Writes so many zeros from there on, durably. What is written next still begins where it would have.
+    fn fill(&self, from: u64, len: u64) -> io::Result<()>;
 }
 
 /// The machine's file system.
@@ -38,6 +43,10 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(private().create_new(true).open(path)?))
+    }
+
+    fn reopen(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(OpenOptions::new().write(true).open(path)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -131,15 +140,33 @@ impl DiskFile for File {
         self.sync_data()
     }
 
-    fn allocate(&self, len: u64) {
-        #[cfg(target_os = "linux")]
-        {
-            use rustix::fs::{FallocateFlags, fallocate};
-            if let Err(error) = fallocate(self, FallocateFlags::empty(), 0, len) {
-                tracing::debug!(%error, len, "a log file grows as it is written");
-            }
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        Ok(fallocate(self, FallocateFlags::empty(), 0, len)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(unix)]
+    fn fill(&self, from: u64, len: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let (mut at, end) = (from, from.saturating_add(len));
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let zeros = ZEROS.get(..left).unwrap_or(&ZEROS);
+            std::os::unix::fs::FileExt::write_all_at(self, zeros, at)?;
+            at += zeros.len() as u64;
         }
-        #[cfg(not(target_os = "linux"))]
-        let _ = len;
+        // With its length, and where its blocks are.
+        self.sync_all()
+    }
+
+    #[cfg(not(unix))]
+    fn fill(&self, _from: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }

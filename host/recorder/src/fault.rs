@@ -24,6 +24,10 @@ pub enum Fault {
     ShortWriteAfter(u64),
     /// EIO from renames.
     RenameFails,
+    /// EIO from filling a file ahead.
+    FillFails,
+    /// EIO from opening a file again.
+    ReopenFails,
     CreateFails,
     RemoveFails,
     TruncateFails,
@@ -37,6 +41,8 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     Create(PathBuf),
+    Reopen(PathBuf),
+    Fill(PathBuf),
     Write(PathBuf),
     Sync(PathBuf),
     Rename(PathBuf, PathBuf),
@@ -125,6 +131,18 @@ impl Disk for FaultDisk {
         }))
     }
 
+    fn reopen(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.try_call(
+            Call::Reopen(path.into()),
+            &[Fault::ReopenFails, Fault::NoDescriptors],
+        )?;
+        Ok(Arc::new(FaultFile {
+            inner: RealDisk.reopen(path)?,
+            path: path.into(),
+            state: self.state.clone(),
+        }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.try_call(Call::Rename(from.into(), to.into()), &[Fault::RenameFails])?;
         RealDisk.rename(from, to)
@@ -203,7 +221,17 @@ impl DiskFile for FaultFile {
         self.inner.sync()
     }
 
-    fn allocate(&self, len: u64) {
-        self.inner.allocate(len);
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.inner.allocate(len)
+    }
+
+    fn fill(&self, from: u64, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call(Call::Fill(self.path.clone()));
+        if state.fault == Some(Fault::FillFails) {
+            return Err(io::Error::other("injected: input/output error"));
+        }
+        drop(state);
+        self.inner.fill(from, len)
     }
 }

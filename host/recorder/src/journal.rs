@@ -80,6 +80,10 @@ impl Inner {
     async fn permit(&self, len: usize) -> Result<OwnedSemaphorePermit, JournalError> {
         let most = self.state.limits.queued_bytes;
         let wanted = u32::try_from(len).unwrap_or(most).clamp(1, most);
+        // Whoever waits already is served first: as long as he does, none are left for this.
+        if let Ok(permit) = self.queued.clone().try_acquire_many_owned(wanted) {
+            return Ok(permit);
+        }
         tokio::select! {
             permit = self.queued.clone().acquire_many_owned(wanted) => {
                 permit.map_err(|_| JournalError::Closed)
@@ -178,15 +182,10 @@ impl Inner {
 
     pub(crate) async fn answer(
         &self,
-        mut answer: oneshot::Receiver<Result<(), Refused>>,
+        answer: oneshot::Receiver<Result<(), Refused>>,
     ) -> Result<(), JournalError> {
-        // A message that had its place before the queue was closed, and came after the last look at it.
-        let answered = tokio::select! {
-            biased;
-            answered = &mut answer => answered.ok(),
-            () = self.state.ended.cancelled() => answer.try_recv().ok(),
-        };
-        self.answered(answered)
+        // What the committer does not answer goes with it, and so does the sender.
+        self.answered(answer.await.ok())
     }
 
     fn answered(&self, answer: Option<Result<(), Refused>>) -> Result<(), JournalError> {
@@ -269,6 +268,7 @@ impl Journal for crate::Recorder {
             failed: inner.state.failed.child_token(),
             inner: inner.clone(),
             id,
+            lost: AtomicBool::new(false),
             open: Mutex::default(),
             closed: AtomicBool::new(false),
         });
@@ -298,6 +298,8 @@ struct Recording {
     inner: Arc<Inner>,
     id: u128,
     failed: CancellationToken,
+    /// It has failed by itself.
+    lost: AtomicBool,
     /// Actions without an outcome.
     open: Mutex<BTreeSet<u64>>,
     closed: AtomicBool,
@@ -306,7 +308,7 @@ struct Recording {
 impl Recording {
     fn check(&self) -> Result<(), JournalError> {
         self.inner.state.check()?;
-        if self.closed.load(Ordering::Acquire) || self.failed.is_cancelled() {
+        if self.closed.load(Ordering::Acquire) || self.lost.load(Ordering::Acquire) {
             return Err(JournalError::Closed);
         }
         Ok(())
@@ -331,6 +333,7 @@ impl Recording {
             };
             if tokio::time::Instant::now() >= deadline {
                 // These bytes will be missing, so nothing more of this session may pass.
+                self.lost.store(true, Ordering::Release);
                 self.failed.cancel();
                 return Err(full);
             }

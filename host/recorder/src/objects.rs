@@ -211,7 +211,7 @@ impl Objects {
         let place = self.place(key);
         let is_new = place.create(key, &bytes).await?;
         for _ in 0..READS {
-            if place.get(key).await? == bytes {
+            if place.is(key, &bytes).await? {
                 return place.see_kept(key, &bytes).await;
             }
         }
@@ -239,7 +239,7 @@ impl Objects {
     pub async fn put_latest(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
         let place = self.place(key);
         place.replace(key, &bytes).await?;
-        match place.get(key).await? == bytes {
+        match place.is(key, &bytes).await? {
             true => Ok(()),
             false => Err(StoreError::NotStored(key.to_owned())),
         }

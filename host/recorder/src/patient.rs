@@ -55,6 +55,10 @@ impl Disk for Patient {
         self.patiently(path, || self.inner.create(path))
     }
 
+    fn reopen(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.patiently(path, || self.inner.reopen(path))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)
     }

@@ -14,7 +14,7 @@ use object_store::{
 };
 
 use crate::lock::{self, Lock, Writer};
-use crate::objects::{Hold, Listed, MAX_OBJECT, StoreError};
+use crate::objects::{Hold, Listed, StoreError};
 use crate::options::{Retention, S3Config, StoreConfig};
 use crate::s3;
 
@@ -204,10 +204,6 @@ impl Place {
         removed.map_err(failed("removing", key))
     }
 
-    pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.get_up_to(key, MAX_OBJECT).await
-    }
-
     /// An object of so many bytes at most. What is longer is not read, nor is more read than that, whatever the
     /// store says of its size.
     pub async fn get_up_to(&self, key: &str, max: u64) -> Result<Bytes, StoreError> {
@@ -231,6 +227,20 @@ impl Place {
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.freeze())
+    }
+
+    /// Is just this stored there? It is compared as it comes, and read no further than it is the same.
+    pub async fn is(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let got = self.inner.get(&self.path(key)).await;
+        let mut chunks = got.map_err(failed("reading", key))?.into_stream();
+        let mut rest = bytes;
+        while let Some(chunk) = chunks.try_next().await.map_err(failed("reading", key))? {
+            match rest.strip_prefix(&*chunk) {
+                Some(left) => rest = left,
+                None => return Ok(false),
+            }
+        }
+        Ok(rest.is_empty())
     }
 
     /// Every object below `prefix`.

@@ -170,7 +170,7 @@ impl Sealer {
             let encoded = batch.raw.get(item.encoded.clone()).unwrap_or_default();
             result = result.and_then(|()| self.apply(batch.file_no, item, encoded));
         }
-        self.log.wal_chain = hex::encode(batch.chain);
+        self.log.wal_chain = batch.chain;
         result = result.and_then(|()| self.settle());
         // Before anybody who waits for this batch looks again.
         let answer = result.as_ref().map_err(|error| {
@@ -228,12 +228,11 @@ impl Sealer {
             self.left_out(file);
             return Ok(());
         }
-        let place = stream.place();
         let id = stream.id;
         let wrong = |source| SealError::Build { stream: id, source };
         let mut builder = match stream.builder.take() {
             Some(builder) => builder,
-            None => Builder::new(place).map_err(wrong)?,
+            None => Builder::new(stream.place()).map_err(wrong)?,
         };
         let before = if stream.begun.is_some() {
             builder.memory()
@@ -457,7 +456,7 @@ impl Sealer {
         self.settle()?;
         self.log.checkpoint_if_due()?;
         self.relieve()?;
-        if self.state.failed.is_cancelled() {
+        if self.state.is_poisoned() {
             // No mark will become durable any more.
             let why = self.state.poisoned().unwrap_or_default();
             for (_, done) in self.flushes.drain(..) {

@@ -124,16 +124,18 @@ impl State {
         self.failed.cancel();
     }
 
+    pub fn is_poisoned(&self) -> bool {
+        self.reason.get().is_some()
+    }
+
     pub fn poisoned(&self) -> Option<String> {
-        self.failed
-            .is_cancelled()
-            .then(|| self.reason.get().cloned().unwrap_or_default())
+        self.reason.get().cloned()
     }
 
     pub fn check(&self) -> Result<(), JournalError> {
-        match self.poisoned() {
+        match self.reason.get() {
             None => Ok(()),
-            Some(why) => Err(JournalError::Poisoned(why)),
+            Some(why) => Err(JournalError::Poisoned(why.clone())),
         }
     }
 

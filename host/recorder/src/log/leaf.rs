@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::chain::Hash;
 use crate::commit::Item;
+use crate::convert::hex_of;
 use crate::doc::{
     BundleDoc, ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, MarkDoc, SessionPart,
     StartDoc, WhoPart,
@@ -321,7 +322,7 @@ impl<'a> Leaf<'a> {
             leaf.seq = item.seq;
             leaf.body = Some(BodyPart {
                 len: encoded.len() as u64,
-                sha256: hex::encode(item.leaf),
+                sha256: hex_of(&item.leaf),
             });
         }
         if let Owner::Session(session) = of {

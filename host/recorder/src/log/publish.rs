@@ -28,6 +28,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const ARCHIVE_EVERY: Duration = Duration::from_secs(600);
 /// Full bundles that are read before they are stored.
 const AT_ONCE: u64 = 16;
+/// Logs of earlier processes that are registered together.
+const OLD_AT_ONCE: usize = 8;
 const PER_CHUNK: u64 = CHUNK / BUNDLE;
 
 #[derive(Debug, thiserror::Error)]
@@ -108,24 +110,49 @@ impl Publisher {
     }
 
     async fn work(mut self) {
-        let old = std::mem::take(&mut self.old);
+        let mut registry = self.registry.take();
         // First, since the next log names what is in them.
-        let mut stored = Vec::new();
-        let mut left = old.len();
-        for log in old {
-            match self.finish(&log).await {
-                true => stored.push(log),
-                false => left -= 1,
-            }
-            self.shared.set_old(left);
-        }
-        match self.registry.take() {
+        let stored = self.old_logs(registry.as_mut()).await;
+        match registry {
             Some(registry) => drop(tokio::join!(
                 self.current(),
                 self.register(registry, stored)
             )),
             None => self.current().await,
         }
+    }
+
+    /// Stores the logs of earlier processes, and has them registered, a few at a time: a process that does
+    /// not live long gets on with them, too. Gives those that are stored and not registered yet.
+    async fn old_logs(&mut self, mut registry: Option<&mut Registry>) -> Vec<Arc<Snapshot>> {
+        let old = std::mem::take(&mut self.old);
+        let mut left = old.len();
+        let mut stored = Vec::new();
+        for some in old.chunks(OLD_AT_ONCE) {
+            for log in some {
+                match self.finish(log).await {
+                    true => stored.push(log.clone()),
+                    false => left -= 1,
+                }
+                self.shared.set_old(left);
+            }
+            let Some(to) = registry.as_mut() else {
+                continue;
+            };
+            match to.register(&stored).await {
+                Ok(()) => {
+                    left -= stored.len();
+                    stored.drain(..).for_each(|log| self.let_go(&log));
+                    self.shared.set_old(left);
+                }
+                Err(error) => {
+                    // They are registered with the next log, which does not wait for this.
+                    tracing::warn!(%error, "logs of earlier processes are not registered yet");
+                    registry = None;
+                }
+            }
+        }
+        stored
     }
 
     async fn current(&self) {

@@ -209,7 +209,7 @@ pub struct Sequencer {
     /// The number of the write-ahead log's next record.
     pub next_record: u64,
     /// The write-ahead log's chain before that record.
-    pub wal_chain: String,
+    pub wal_chain: Hash,
     /// While old log files are read again: records before this one have a leaf in an earlier log.
     pub skip_before: u64,
     /// The write-ahead log's chain there.
@@ -252,7 +252,7 @@ impl Sequencer {
             tree: Tree::new(),
             // A clock that was wrong once is not believed for ever.
             last_ns: now,
-            wal_chain: String::new(),
+            wal_chain: [0; 32],
             owners: HashMap::new(),
             next_record: 0,
             skip_before: begin.prev.map_or(0, |edge| edge.next_record),
@@ -347,7 +347,7 @@ impl Sequencer {
     /// From here on come new records, of which this is the number of the first.
     pub fn begin_new(&mut self, next_record: u64, chain: &Hash) {
         self.next_record = next_record;
-        self.wal_chain = hex::encode(chain);
+        self.wal_chain = *chain;
         self.skip_before = 0;
     }
 
@@ -372,7 +372,7 @@ impl Sequencer {
         };
         self.last_ns = ts_ns;
         let json = match full {
-            Ok(leaf) => serde_json::to_vec(&leaf).map_err(LogError::Leaf)?,
+            Ok(leaf) => to_json(&leaf)?,
             Err(error) => {
                 tracing::error!(%error, kind = ?item.kind, "a record's leaf says little: it cannot be read");
                 Vec::new()
@@ -382,8 +382,7 @@ impl Sequencer {
             return Ok(Some(json));
         }
         let bare = Leaf::bare(item, encoded, ts_ns, owner);
-        let json = bare.map(|leaf| serde_json::to_vec(&leaf)).transpose();
-        json.map_err(LogError::Leaf)
+        bare.map(|leaf| to_json(&leaf)).transpose()
     }
 
     fn push(&mut self, json: &[u8]) -> Result<(), LogError> {
@@ -434,7 +433,7 @@ impl Sequencer {
             size: checkpoint.size,
             root: STANDARD.encode(checkpoint.root),
             next_record: self.next_record,
-            wal_chain: self.wal_chain.clone(),
+            wal_chain: hex::encode(self.wal_chain),
             ts_ns: self.last_ns,
             note: note.clone(),
             vkey: self.vkey.clone(),
@@ -456,4 +455,11 @@ impl Sequencer {
         });
         Ok(())
     }
+}
+
+fn to_json(leaf: &Leaf<'_>) -> Result<Vec<u8>, LogError> {
+    // A length that few are longer than.
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, leaf).map_err(LogError::Leaf)?;
+    Ok(json)
 }

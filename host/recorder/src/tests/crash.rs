@@ -4,13 +4,14 @@
 //! A few rounds by default; a thousand by `cargo xtask crash`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pipeline::ports::Journal;
+use pipeline::ports::{Journal, JournalError};
 use pipeline::{Direction, Durability};
 use uuid::Uuid;
 
@@ -63,33 +64,42 @@ async fn child() {
 
 async fn sessions_without_end(recorder: Recorder) {
     loop {
-        let start = start();
-        let id = start.info.id.0;
-        let journal = recorder.open(start).await.unwrap();
-        let actions = 1 + id.as_u128() as u64 % 30;
-        for seq in 0..actions {
-            // On the disk, or only with the operating system: a kill takes neither.
-            let durability = match seq % 2 {
-                0 => Durability::Fsync,
-                _ => Durability::Os { within: WITHIN },
-            };
-            let intent = pipeline::Intent {
-                durability,
-                ..intent(seq, "select 1")
-            };
-            say("try", id, seq);
-            journal.intent(intent).await.unwrap();
-            say("ack", id, seq);
-            // Every fourth one is packed.
-            let bytes = noise(seq, if seq % 4 == 3 { 20_000 } else { 3000 });
-            journal
-                .bytes(seq, Direction::ToClient, bytes)
-                .await
-                .unwrap();
-            journal.outcome(outcome(seq)).await.unwrap();
+        match session(&recorder).await {
+            Ok(()) => {}
+            // Short lives leave more than they store. What is refused begins when there is room.
+            Err(JournalError::SpoolFull { .. }) => {
+                eprintln!("the spool is full: {:?}", recorder.stats());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
         }
-        journal.close(end()).await.unwrap();
     }
+}
+
+async fn session(recorder: &Recorder) -> Result<(), JournalError> {
+    let start = start();
+    let id = start.info.id.0;
+    let journal = recorder.open(start).await?;
+    let actions = 1 + id.as_u128() as u64 % 30;
+    for seq in 0..actions {
+        // On the disk, or only with the operating system: a kill takes neither.
+        let durability = match seq % 2 {
+            0 => Durability::Fsync,
+            _ => Durability::Os { within: WITHIN },
+        };
+        let intent = pipeline::Intent {
+            durability,
+            ..intent(seq, "select 1")
+        };
+        say("try", id, seq);
+        journal.intent(intent).await?;
+        say("ack", id, seq);
+        // Every fourth one is packed.
+        let bytes = noise(seq, if seq % 4 == 3 { 20_000 } else { 3000 });
+        journal.bytes(seq, Direction::ToClient, bytes).await?;
+        journal.outcome(outcome(seq)).await?;
+    }
+    journal.close(end()).await
 }
 
 /// One write, so that a kill leaves whole lines.
@@ -100,11 +110,12 @@ fn say(word: &str, id: Uuid, seq: u64) {
 
 /// Runs the child on `dir` and kills it at `moment`.
 fn run_and_kill(dir: &std::path::Path, moment: Moment, mut said: Said) -> Said {
+    let words = dir.join("words");
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["tests::crash::child", "--exact", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(File::create(&words).unwrap())
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
@@ -131,7 +142,13 @@ fn run_and_kill(dir: &std::path::Path, moment: Moment, mut said: Said) -> Said {
     match moment {
         Moment::Starting(life) => std::thread::sleep(life),
         Moment::Working(life) => {
-            working.recv_timeout(PATIENCE).expect("the child works");
+            let works = working.recv_timeout(PATIENCE);
+            assert!(
+                works.is_ok(),
+                "the child does not work ({works:?}, {:?}): {}",
+                child.try_wait(),
+                std::fs::read_to_string(&words).unwrap_or_default()
+            );
             std::thread::sleep(life);
         }
     }

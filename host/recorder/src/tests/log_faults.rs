@@ -417,3 +417,41 @@ async fn a_leaf_has_the_actions_of_all_accesses() {
     assert_eq!(request["resources"].as_array().unwrap().len(), 16);
     assert_eq!(request["more"], 5);
 }
+
+/// A process that is killed again and again, before it has stored all that those before it have left, gets on
+/// all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_of_earlier_processes_leave_the_spool_before_all_of_them_are_stored() {
+    let dir = TempDir::new();
+    // The store takes no log.
+    let in_the_way = dir.stored().join(names::ROOT);
+    std::fs::create_dir_all(dir.stored()).unwrap();
+    std::fs::write(&in_the_way, b"").unwrap();
+    let mut logs = Vec::new();
+    for _ in 0..12 {
+        let (recorder, _) = dir.open().await;
+        logs.push(recorder.control_stream());
+        session(&recorder, 1, 10).await;
+        recorder.shutdown(Duration::from_millis(10)).await;
+    }
+    let spooled = |log: &Uuid| spool::dir_of(&dir.spool().join("log"), *log).exists();
+    assert!(logs.iter().all(spooled));
+    // Now all but the last one.
+    std::fs::remove_file(&in_the_way).unwrap();
+    let [first @ .., last] = &logs[..] else {
+        panic!("{logs:?}");
+    };
+    let in_the_way = dir.stored().join(names::prefix(*last));
+    std::fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+    std::fs::write(&in_the_way, b"").unwrap();
+    let (recorder, _) = dir.open().await;
+    eventually("the first logs leave", || {
+        first.iter().filter(|log| !spooled(log)).count() >= 8
+    })
+    .await;
+    assert!(spooled(last));
+    std::fs::remove_file(&in_the_way).unwrap();
+    eventually("the last one leaves", || !spooled(last)).await;
+    recorder.shutdown(SHORT).await;
+    assert_eq!(check(&dir, trusted(&dir)).await, []);
+}

@@ -1,5 +1,6 @@
 //! The recorder as a whole, on real files, with faults.
 
+mod ahead;
 mod anchors;
 mod crash;
 mod crypt;

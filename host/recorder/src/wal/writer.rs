@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use crate::chain::Hash;
 use crate::disk::{Disk, DiskFile};
+use crate::wal::ahead::Ahead;
 use crate::wal::format::{FILE_HEADER, FileHeader, FormatError, Packer};
 use crate::wal::scan;
 
 /// A file that may grow larger is not allocated at its full size.
 const ALLOCATED_AT_MOST: u64 = 256 << 20;
+/// Of the first file of a process, so much is filled before it is used: a start does not wait for more.
+const FIRST_FILLED: u64 = 1 << 20;
 
 /// Any error here poisons the log: the caller never writes again.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,9 @@ pub struct Writer {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     packer: Packer,
+    /// So much of the file was written before it was used.
+    filled: u64,
+    ahead: Ahead,
     pub file_no: u64,
     pub file_len: u64,
     pub chain: Hash,
@@ -48,8 +54,32 @@ impl Writer {
         next_seq: u64,
         chain: Hash,
     ) -> Result<Self, WriteError> {
-        let (path, file) = begin(&*disk, &dir, rotate_at, file_no, next_seq, chain)?;
+        let path = scan::file_path(&dir, file_no);
+        let allocated = rotate_at.min(ALLOCATED_AT_MOST);
+        let first_filled = allocated.min(FIRST_FILLED);
+        let header = FileHeader {
+            file_no,
+            first_seq: next_seq,
+            prev_chain: chain,
+        };
+        let make = || {
+            let ahead = Ahead::new(disk.clone(), &dir, allocated)?;
+            let file = disk.create(&path)?;
+            // Both save time only.
+            let filled = file
+                .allocate(allocated)
+                .and_then(|()| file.fill(0, first_filled));
+            let filled = filled.map_or(0, |()| first_filled);
+            begin(&*disk, &dir, &*file, header)?;
+            Ok((ahead, file, filled))
+        };
+        let (ahead, file, filled) = make().map_err(|source| WriteError::Io {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
+            filled,
+            ahead,
             disk,
             dir,
             rotate_at,
@@ -63,17 +93,40 @@ impl Writer {
         })
     }
 
-    /// Is the current file full?
+    /// Is the current file full? What is not filled of it is used only as long as no other one is.
     pub fn is_full(&self) -> bool {
-        self.file_len >= self.rotate_at
+        self.file_len >= self.rotate_at || (self.file_len >= self.filled && self.ahead.is_ready())
     }
 
     /// Goes on in a new file.
     pub fn rotate(&mut self) -> Result<(), WriteError> {
         let number = self.file_no + 1;
-        let (seq, chain) = (self.next_seq, self.chain);
-        let (path, file) = begin(&*self.disk, &self.dir, self.rotate_at, number, seq, chain)?;
+        let path = scan::file_path(&self.dir, number);
+        let header = FileHeader {
+            file_no: number,
+            first_seq: self.next_seq,
+            prev_chain: self.chain,
+        };
+        let mut make = || {
+            let (file, filled) = match self.ahead.take(&path) {
+                Some(filled) => filled,
+                None => {
+                    let file = self.disk.create(&path)?;
+                    if let Err(error) = file.allocate(self.rotate_at.min(ALLOCATED_AT_MOST)) {
+                        tracing::debug!(%error, "a log file grows as it is written");
+                    }
+                    (file, 0)
+                }
+            };
+            begin(&*self.disk, &self.dir, &*file, header)?;
+            Ok((file, filled))
+        };
+        let (file, filled) = make().map_err(|source| WriteError::Io {
+            path: path.clone(),
+            source,
+        })?;
         self.file = file;
+        self.filled = filled;
         self.path = path;
         self.file_no = number;
         self.file_len = FILE_HEADER as u64;
@@ -98,7 +151,15 @@ impl Writer {
         self.chain = chain_after;
         self.next_seq += u64::from(nrec);
         self.file_len += len;
+        if self.file_len >= self.filled / 2 {
+            self.ahead.begin();
+        }
         Ok(len)
+    }
+
+    /// Nothing is written any more.
+    pub fn stop(&mut self) {
+        self.ahead.stop();
     }
 
     /// The file that is appended to now, for syncing it while more is appended.
@@ -115,30 +176,14 @@ impl Writer {
     }
 }
 
+/// Writes the header, and makes that and the file's name durable.
 fn begin(
     disk: &dyn Disk,
     dir: &std::path::Path,
-    rotate_at: u64,
-    file_no: u64,
-    first_seq: u64,
-    prev_chain: Hash,
-) -> Result<(PathBuf, Arc<dyn DiskFile>), WriteError> {
-    let path = scan::file_path(dir, file_no);
-    let make = || {
-        let file = disk.create(&path)?;
-        file.allocate(rotate_at.min(ALLOCATED_AT_MOST));
-        let header = FileHeader {
-            file_no,
-            first_seq,
-            prev_chain,
-        };
-        file.write_all(&header.encode())?;
-        file.sync()?;
-        disk.sync_dir(dir)?;
-        Ok(file)
-    };
-    match make() {
-        Ok(file) => Ok((path, file)),
-        Err(source) => Err(WriteError::Io { path, source }),
-    }
+    file: &dyn DiskFile,
+    header: FileHeader,
+) -> io::Result<()> {
+    file.write_all(&header.encode())?;
+    file.sync()?;
+    disk.sync_dir(dir)
 }
