@@ -7,7 +7,6 @@
 //! ones, or when a nap ends.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
@@ -17,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 pub use crate::ask::{Ask, Done, Flush, Level, Refused};
+pub use crate::batch::{Batch, Item, ToSealer};
 use crate::bell::Woken;
 use crate::chain::{self, Hash};
 use crate::disk::DiskFile;
@@ -36,38 +36,6 @@ const LITTLE_BYTES: usize = 64 << 10;
 pub const WRITE_WITHIN: Duration = Duration::from_millis(5);
 /// How long it is in the file, but perhaps not on the disk.
 const SYNC_WITHIN: Duration = Duration::from_millis(20);
-
-/// To the sealer, in the order of the log.
-pub enum ToSealer {
-    Batch(Batch),
-    Flush(Flush, Done),
-}
-
-/// One durable block.
-#[derive(Default)]
-pub struct Batch {
-    pub file_no: u64,
-    /// What it added to the log file.
-    pub len: u64,
-    pub raw: Vec<u8>,
-    pub items: Vec<Item>,
-    /// The log's chain after it.
-    pub chain: Hash,
-    pub closers: Vec<(u128, Done)>,
-    /// Given back when the sealer is done with it: until then, `raw` is memory too.
-    pub permits: Vec<OwnedSemaphorePermit>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Item {
-    pub kind: Kind,
-    pub ts_ns: u64,
-    pub stream: u128,
-    pub index: u64,
-    pub seq: Option<u64>,
-    pub leaf: Hash,
-    pub encoded: Range<usize>,
-}
 
 /// A block that is in the file, and who waits for it to be durable.
 pub struct Written {
@@ -152,6 +120,15 @@ impl Open {
     }
 }
 
+/// The file to be synced.
+struct Sync {
+    file: Arc<dyn DiskFile>,
+    number: u64,
+    /// Its length now, and so many blocks wait for it.
+    len: u64,
+    blocks: usize,
+}
+
 /// What is left to do after a look at the queue.
 struct Round {
     stop: bool,
@@ -159,8 +136,7 @@ struct Round {
     idle: bool,
     /// More is queued.
     more: bool,
-    /// The file to be synced, for so many blocks.
-    sync: Option<(Arc<dyn DiskFile>, usize)>,
+    sync: Option<Sync>,
     /// When the next sync is due.
     due: Option<Instant>,
 }
@@ -218,10 +194,10 @@ impl Committer {
             }
             let mut round = shared.lock().look(Instant::now());
             loop {
-                if let Some((file, blocks)) = round.sync.take() {
+                if let Some(sync) = round.sync.take() {
                     // Not under the lock: others append meanwhile.
-                    let synced = file.sync();
-                    let done = shared.lock().synced(synced, blocks);
+                    let synced = sync.file.sync();
+                    let done = shared.lock().synced(synced, &sync);
                     sealer.take(&state, done);
                 } else {
                     let done = shared.lock().take_durable();
@@ -290,7 +266,12 @@ impl Committer {
         let mut unsynced = self.written.iter().skip(self.durable);
         let must = stop || unsynced.any(|w| w.is_urgent() || w.sync_at <= now);
         let blocks = self.written.len();
-        let sync = (must && blocks > self.durable).then(|| (self.writer.file(), blocks));
+        let sync = (must && blocks > self.durable).then(|| Sync {
+            file: self.writer.file(),
+            number: self.writer.file_no,
+            len: self.writer.file_len,
+            blocks,
+        });
         let unsynced = self.written.iter().skip(self.durable);
         Round {
             stop,
@@ -523,11 +504,12 @@ impl Committer {
         Ok(len)
     }
 
-    /// The file was synced, or not, when it had so many blocks. Gives what is durable.
-    fn synced(&mut self, result: std::io::Result<()>, blocks: usize) -> Vec<Written> {
+    /// The file was synced, or not. Gives what is durable.
+    fn synced(&mut self, result: std::io::Result<()>, sync: &Sync) -> Vec<Written> {
         match result {
             Ok(()) if !self.state.is_poisoned() => {
-                self.durable = self.durable.max(blocks.min(self.written.len()));
+                self.writer.synced(sync.number, sync.len);
+                self.durable = self.durable.max(sync.blocks.min(self.written.len()));
                 let unsynced = self.written.iter().skip(self.durable);
                 self.late = unsynced.filter_map(|w| w.late).min();
             }
@@ -563,19 +545,26 @@ impl Drop for End<'_> {
     fn drop(&mut self) {
         let mut committer = self.0.lock();
         committer.stopping = true;
-        committer.writer.stop();
-        committer.rx.close();
         if std::thread::panicking() {
             committer.state.poison("its thread failed".into());
         }
+        let (_, nothing) = mpsc::channel(1);
+        let mut queue = std::mem::replace(&mut committer.rx, nothing);
+        drop(committer);
+        queue.close();
         // With them go their answers, and whoever waits for one is told. Whoever had a place in the queue
-        // before it was closed leaves his at once.
-        while committer.rx.blocking_recv().is_some() {}
+        // before it was closed leaves his as soon as he runs.
+        while queue.blocking_recv().is_some() {}
+        let mut committer = self.0.lock();
         let why = committer.state.poisoned().unwrap_or_default();
         for written in std::mem::take(&mut committer.written) {
             written.refuse(&why);
         }
         committer.durable = 0;
+        let ahead = committer.writer.ahead.take();
+        drop(committer);
+        // It may wait for a disk that does not answer.
+        drop(ahead);
     }
 }
 

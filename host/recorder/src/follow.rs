@@ -25,7 +25,7 @@ use crate::doc::{
     StartDoc,
 };
 use crate::record::{Kind, NO_STREAM, Record};
-use crate::wal::format::{self, BLOCK_HEADER, FILE_HEADER, FileHeader};
+use crate::wal::format::{self, BLOCK_START, FILE_HEADER, FileHeader};
 use crate::wal::scan;
 
 /// So long after something new, it is looked for: what comes meanwhile comes along.
@@ -370,7 +370,7 @@ impl Thread {
             }
             let (number, at) = (open.number, open.at);
             let is_whole = match number < last {
-                true => block_head(&open.file, at).is_ok_and(|head| head.is_none()),
+                true => block_start(&open.file, at).is_ok_and(|start| start.is_none()),
                 false => at >= end,
             };
             self.hand_over()?;
@@ -421,12 +421,12 @@ fn header(file: &File) -> io::Result<Option<FileHeader>> {
 
 /// The records of the next block; none at the end of what can be read.
 fn next_block(open: &mut Open) -> io::Result<Option<Vec<u8>>> {
-    let Some((mut bytes, body)) = block_head(&open.file, open.at)? else {
+    let Some((mut bytes, len)) = block_start(&open.file, open.at)? else {
         return Ok(None);
     };
-    bytes.resize(BLOCK_HEADER + body, 0);
-    let rest = bytes.get_mut(BLOCK_HEADER..).unwrap_or_default();
-    match open.file.read_exact_at(rest, open.at + BLOCK_HEADER as u64) {
+    bytes.resize(len, 0);
+    let rest = bytes.get_mut(BLOCK_START..).unwrap_or_default();
+    match open.file.read_exact_at(rest, open.at + BLOCK_START as u64) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(e) => return Err(e),
@@ -440,11 +440,11 @@ fn next_block(open: &mut Open) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(block.raw))
 }
 
-/// A block's header, and the length of its body.
-fn block_head(file: &File, at: u64) -> io::Result<Option<(Vec<u8>, usize)>> {
-    let mut head = vec![0; BLOCK_HEADER];
-    match file.read_exact_at(&mut head, at) {
-        Ok(()) => Ok(format::body_len(&head).map(|len| (head, len))),
+/// How a block begins, and its length.
+fn block_start(file: &File, at: u64) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let mut start = vec![0; BLOCK_START];
+    match file.read_exact_at(&mut start, at) {
+        Ok(()) => Ok(format::block_len(&start).map(|len| (start, len))),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(e) => Err(e),
     }
@@ -457,9 +457,9 @@ fn seek(number: u64, file: File, chain: &Hash) -> io::Result<Option<Open>> {
     };
     let mut at = FILE_HEADER as u64;
     let mut found = header.prev_chain == *chain;
-    while !found && let Some((head, body)) = block_head(&file, at)? {
-        at += (BLOCK_HEADER + body) as u64;
-        found = format::chain_after(&head) == Some(*chain);
+    while !found && let Some((start, len)) = block_start(&file, at)? {
+        at += len as u64;
+        found = format::chain_after(&start) == Some(*chain);
     }
     Ok(found.then_some(Open {
         number,

@@ -23,6 +23,7 @@
 //! - Readers trust nothing: every length has a bound, every hash is checked again.
 
 mod ask;
+mod batch;
 mod bell;
 mod chain;
 mod commit;

@@ -11,6 +11,11 @@ use crate::wal::writer::Writer;
 /// A log of blocks of 1, 2, 5 and 300 records, of which the third has a packed one and the last is
 /// compressed; its bytes, where its blocks end, and its records.
 fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
+    small_log_of(usize::MAX)
+}
+
+/// The same, of which so many blocks were synced, each before the next one was written.
+fn small_log_of(durable: usize) -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
     let dir = TempDir::new();
     let wal = dir.spool();
     std::fs::create_dir_all(&wal).unwrap();
@@ -45,6 +50,9 @@ fn small_log() -> (Vec<u8>, Vec<usize>, Vec<Vec<Vec<u8>>>) {
         }
         let len = writer.append(&raw, 0, count as u32, chain).unwrap();
         ends.push(ends.last().unwrap() + len as usize);
+        if blocks.len() < durable {
+            writer.synced(1, *ends.last().unwrap() as u64);
+        }
         blocks.push(records);
     }
     let mut bytes = std::fs::read(scan::file_path(&wal, 1)).unwrap();
@@ -147,6 +155,58 @@ fn a_hole_of_zeros_is_damage() {
     }
 }
 
+/// A power cut leaves any part of what was not durable yet: that is no damage, whatever follows it.
+#[test]
+fn a_hole_in_what_was_not_durable_is_a_torn_end() {
+    for durable in 0..=4 {
+        let (bytes, ends, blocks) = small_log_of(durable);
+        for hole in 0..blocks.len() - 1 {
+            let mut file = bytes.clone();
+            file[ends[hole]..ends[hole + 1]].fill(0);
+            file.resize(file.len() + 5000, 0);
+            let (records, scan) = read(&file);
+            assert_eq!(records, blocks[..hole].concat());
+            match scan.tail {
+                Tail::Clean => panic!("{hole} of {durable} was not found"),
+                Tail::Damaged { .. } => assert!(hole < durable, "{hole} of {durable}"),
+                Tail::Torn { at, bytes } => {
+                    assert!(hole >= durable, "{hole} of {durable}");
+                    assert_eq!(at, ends[hole] as u64);
+                    // All of it goes, also what is whole.
+                    assert_eq!(at + bytes, scan.len);
+                }
+            }
+        }
+        // What is before every block was durable when the file was begun.
+        let mut file = bytes.clone();
+        file[20] ^= 1;
+        assert!(matches!(read(&file).1.tail, Tail::Damaged { .. }));
+    }
+}
+
+/// A file of the version before, whose blocks do not say what was durable.
+fn as_before(bytes: &[u8], ends: &[usize]) -> (Vec<u8>, Vec<usize>) {
+    let mut file = bytes[..FILE_HEADER].to_vec();
+    let mut before = vec![FILE_HEADER];
+    for block in ends.windows(2).map(|at| &bytes[at[0]..at[1]]) {
+        let (head, body) = block.split_at(BLOCK_HEADER);
+        let head = [b"BLK1", &head[4..56]].concat();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&head), body);
+        file.extend_from_slice(&head);
+        file.extend_from_slice(&crc.to_le_bytes());
+        file.extend_from_slice(body);
+        before.push(file.len());
+    }
+    (with_version(file, 2), before)
+}
+
+fn with_version(mut file: Vec<u8>, version: u32) -> Vec<u8> {
+    file[8..12].copy_from_slice(&version.to_le_bytes());
+    let crc = crc32c::crc32c(&file[..FILE_HEADER - 4]);
+    file[FILE_HEADER - 4..FILE_HEADER].copy_from_slice(&crc.to_le_bytes());
+    file
+}
+
 #[test]
 fn files_are_allocated_before_they_are_written() {
     let dir = TempDir::new();
@@ -230,7 +290,7 @@ fn a_block_inside_a_torn_block_is_not_believed() {
     .encode(0, &mut raw);
     // Stored, not compressed, so that the inner block is there byte by byte.
     let mut packer = crate::wal::format::Packer::default();
-    let outer = packer.encode_block(&raw, 0, 1, 0, &[0; 32]).unwrap();
+    let outer = packer.encode_block(&raw, 0, 1, 0, &[0; 32], 0).unwrap();
     let mut outer = outer.to_vec();
     assert!(outer.len() > BLOCK_HEADER + BLOCK_HEADER);
     outer.push(0);
@@ -268,25 +328,40 @@ fn what_is_packed_is_not_compressed_again() {
         (90_000, false),
         (100_000, false),
     ] {
-        let block = packer.encode_block(&raw, packed, 1, 0, &[0; 32]).unwrap();
+        let block = packer
+            .encode_block(&raw, packed, 1, 0, &[0; 32], 0)
+            .unwrap();
         assert_eq!(block.len() < raw.len(), shorter, "{packed}");
     }
 }
 
-/// A log of the version before, in which nothing is packed.
 #[test]
 fn an_older_log_is_read_and_a_newer_one_is_not() {
     let (bytes, ends, blocks) = small_log();
-    for version in [0u32, 1, 2, 3] {
-        let mut file = bytes[..ends[2]].to_vec();
-        file[8..12].copy_from_slice(&version.to_le_bytes());
-        let crc = crc32c::crc32c(&file[..FILE_HEADER - 4]);
-        file[FILE_HEADER - 4..FILE_HEADER].copy_from_slice(&crc.to_le_bytes());
-        let (records, scan) = read(&file);
-        if version == 1 || version == 2 {
-            assert_eq!((records, scan.tail), (blocks[..2].concat(), Tail::Clean));
+    let (older, older_ends) = as_before(&bytes, &ends);
+    // Nothing is packed in the first blocks.
+    for (version, file) in [
+        (0, &older[..older_ends[2]]),
+        (1, &older[..older_ends[2]]),
+        (2, &older[..]),
+        (3, &bytes[..]),
+        (4, &bytes[..]),
+    ] {
+        let (records, scan) = read(&with_version(file.to_vec(), version));
+        let count = if version == 1 { 2 } else { blocks.len() };
+        if (1..=3).contains(&version) {
+            assert_eq!(
+                (records, scan.tail),
+                (blocks[..count].concat(), Tail::Clean)
+            );
         } else {
             assert!(scan.header.is_none() && records.is_empty());
         }
+    }
+    // Of what follows a hole in it, nobody knows that it was not durable.
+    for hole in 0..blocks.len() - 1 {
+        let mut file = older.clone();
+        file[older_ends[hole]..older_ends[hole + 1]].fill(0);
+        assert!(matches!(read(&file).1.tail, Tail::Damaged { .. }), "{hole}");
     }
 }

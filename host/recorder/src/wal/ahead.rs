@@ -18,6 +18,8 @@ use crate::disk::{Disk, DiskFile};
 const NAME: &str = "ahead";
 /// Zeros that are written, and synced, at once: nobody's sync waits for more of them.
 const PIECE: u64 = 1 << 20;
+/// A file is made only where the disk has room for so many.
+const ROOM: u64 = 4;
 
 #[derive(Default)]
 struct Flags {
@@ -59,7 +61,14 @@ impl Ahead {
         let make = move || match make(&*disk, &path, len, &flags.stop) {
             Ok(made) => flags.ready.store(made, Ordering::Release),
             Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "the next log file could not be filled ahead");
+                match error.kind() {
+                    io::ErrorKind::Unsupported => {
+                        tracing::debug!(%error, "no log file is filled ahead")
+                    }
+                    _ => {
+                        tracing::warn!(%error, path = %path.display(), "the next log file is not filled ahead")
+                    }
+                }
                 // Perhaps it was never there.
                 disk.remove(&path).ok();
             }
@@ -103,7 +112,7 @@ impl Ahead {
     }
 
     /// Nothing more is written after this.
-    pub fn stop(&mut self) {
+    fn stop(&mut self) {
         self.flags.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take()
             && thread.join().is_ok()
@@ -123,8 +132,12 @@ impl Drop for Ahead {
 
 /// False: it was stopped, and what was made is gone.
 fn make(disk: &dyn Disk, path: &Path, len: u64, stop: &AtomicBool) -> io::Result<bool> {
+    // What is left of a disk that is nearly full belongs to those who need it now.
+    if free(path)? < len.saturating_mul(ROOM) {
+        let what = "the disk has too little room left for it";
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
     let file = disk.create(path)?;
-    // All of the room or none: what is left of a disk that is nearly full belongs to those who need it now.
     file.allocate(len)?;
     let mut filled = 0;
     while filled < len {
@@ -137,4 +150,17 @@ fn make(disk: &dyn Disk, path: &Path, len: u64, stop: &AtomicBool) -> io::Result
         filled += piece;
     }
     Ok(true)
+}
+
+/// Bytes that are free where this file is to be.
+#[cfg(unix)]
+fn free(path: &Path) -> io::Result<u64> {
+    let dir = path.parent().unwrap_or(path);
+    let found = rustix::fs::statvfs(dir)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free(_path: &Path) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,21 +1,28 @@
 //! The bytes of a write-ahead log file. Integers are little-endian.
 //!
 //! File header, 64 bytes: `"WEIRWAL1" | version u32 | file_no u64 | first_seq u64 | prev_chain [32] |
-//! crc32c u32`. Then blocks: `"BLK1" | raw_len u32 (top bit: stored) | comp_len u32 | nrec u32 |
-//! first_seq u64 | chain_after [32] | crc32c u32 | body`. A block's CRC covers its header and body.
+//! crc32c u32`. Then blocks: `"BLK2" | raw_len u32 (top bit: stored) | comp_len u32 | nrec u32 |
+//! first_seq u64 | chain_after [32] | synced u64 | crc32c u32 | body`. A block's CRC covers its header and body.
+//! `synced`: up to there the file was known to be durable when the block was written. In files of version 1 and 2
+//! blocks begin with `"BLK1"` and do not have it.
 
 use crate::chain::{self, Hash};
 use crate::record::{self, Record};
 
 pub const FILE_HEADER: usize = 64;
-pub const BLOCK_HEADER: usize = 60;
-/// Records can be packed from version 2 on.
-pub const VERSION: u32 = 2;
+pub const BLOCK_HEADER: usize = 68;
+/// Before blocks said what was durable.
+const BLOCK_HEADER_1: usize = 60;
+/// Records can be packed from version 2 on; from version 3 on blocks say what was durable.
+pub const VERSION: u32 = 3;
 /// What an older Weir left is read.
 const OLDEST: u32 = 1;
 
 const FILE_MAGIC: &[u8; 8] = b"WEIRWAL1";
-pub const BLOCK_MAGIC: &[u8; 4] = b"BLK1";
+const BLOCK_MAGIC: &[u8; 4] = b"BLK2";
+const BLOCK_MAGIC_1: &[u8; 4] = b"BLK1";
+/// What all of them begin with.
+pub const BLOCK_BEGINS: &[u8; 3] = b"BLK";
 const STORED: u32 = 1 << 31;
 /// The fastest that still saves something: these records are compressed again for their segment, and
 /// this file goes as soon as that is stored.
@@ -99,6 +106,8 @@ pub struct Block {
     pub nrec: u32,
     pub chain_after: Hash,
     pub raw: Vec<u8>,
+    /// So much of the file was durable when it was written; None where blocks do not say it.
+    pub synced: Option<u64>,
     /// Its length in the file.
     pub len: usize,
 }
@@ -123,7 +132,7 @@ const KEEP: usize = 2 << 20;
 
 impl Packer {
     /// The block is good until the next one is made. So many bytes of `raw` are packed already: they
-    /// do not get shorter.
+    /// do not get shorter. `synced`: so much of the file is durable.
     pub fn encode_block(
         &mut self,
         raw: &[u8],
@@ -131,6 +140,7 @@ impl Packer {
         nrec: u32,
         first_seq: u64,
         chain_after: &Hash,
+        synced: u64,
     ) -> Result<&[u8], FormatError> {
         let mut raw_len = u32::try_from(raw.len()).map_err(|_| FormatError::Length)?;
         if raw.len() > MAX_RAW {
@@ -154,6 +164,7 @@ impl Packer {
         head.extend_from_slice(&nrec.to_le_bytes());
         head.extend_from_slice(&first_seq.to_le_bytes());
         head.extend_from_slice(chain_after);
+        head.extend_from_slice(&synced.to_le_bytes());
         let body = self.out.get(BLOCK_HEADER..).unwrap_or_default();
         let crc = crc32c::crc32c_append(crc32c::crc32c(&head), body);
         head.extend_from_slice(&crc.to_le_bytes());
@@ -188,27 +199,31 @@ impl Packer {
 
 /// Reads the block at the start of `bytes`. With `chain`, its records must link from there.
 pub fn decode_block(bytes: &[u8], chain: Option<&Hash>) -> Result<Block, FormatError> {
-    let head = bytes
-        .first_chunk::<BLOCK_HEADER>()
-        .ok_or(FormatError::Short)?;
+    let header = header_len(bytes).ok_or(match bytes.len() < BLOCK_MAGIC.len() {
+        true => FormatError::Short,
+        false => FormatError::Magic,
+    })?;
+    let head = bytes.get(..header).ok_or(FormatError::Short)?;
     let mut r = Fields(head);
-    if r.take::<4>()? != *BLOCK_MAGIC {
-        return Err(FormatError::Magic);
-    }
+    r.take::<4>()?;
     let raw_field = r.u32()?;
     let comp_len = r.u32()? as usize;
     let nrec = r.u32()?;
     let first_seq = r.u64()?;
     let chain_after: Hash = r.take()?;
+    let synced = match header {
+        BLOCK_HEADER => Some(r.u64()?),
+        _ => None,
+    };
     let crc = r.u32()?;
     let raw_len = (raw_field & !STORED) as usize;
     if raw_len > MAX_RAW || comp_len > MAX_RAW {
         return Err(FormatError::Length);
     }
     let body = bytes
-        .get(BLOCK_HEADER..BLOCK_HEADER + comp_len)
+        .get(header..header + comp_len)
         .ok_or(FormatError::Short)?;
-    let (covered, _) = head.split_at(BLOCK_HEADER - 4);
+    let (covered, _) = head.split_at(header - 4);
     if crc != crc32c::crc32c_append(crc32c::crc32c(covered), body) {
         return Err(FormatError::Crc);
     }
@@ -226,23 +241,35 @@ pub fn decode_block(bytes: &[u8], chain: Option<&Hash>) -> Result<Block, FormatE
         nrec,
         chain_after,
         raw,
-        len: BLOCK_HEADER + comp_len,
+        synced,
+        len: header + comp_len,
     })
 }
 
-/// The length of the body behind this block header, if it is one. Nothing else of it is checked.
-pub fn body_len(head: &[u8]) -> Option<usize> {
-    let mut r = Fields(head);
-    if r.take::<4>().ok()? != *BLOCK_MAGIC {
-        return None;
+/// The length of the header of the block that begins here.
+fn header_len(bytes: &[u8]) -> Option<usize> {
+    match bytes.first_chunk::<4>()? {
+        BLOCK_MAGIC => Some(BLOCK_HEADER),
+        BLOCK_MAGIC_1 => Some(BLOCK_HEADER_1),
+        _ => None,
     }
-    let (_, comp_len) = (r.u32().ok()?, r.u32().ok()? as usize);
-    (comp_len <= MAX_RAW).then_some(comp_len)
 }
 
-/// What a block header says of the chain after it.
-pub fn chain_after(head: &[u8]) -> Option<Hash> {
-    let mut r = Fields(head);
+/// What is enough of a block for the two below.
+pub const BLOCK_START: usize = BLOCK_HEADER_1;
+
+/// The length of the block that begins so, if it is one. Nothing else of it is checked.
+pub fn block_len(start: &[u8]) -> Option<usize> {
+    let header = header_len(start)?;
+    let mut r = Fields(start);
+    r.take::<8>().ok()?;
+    let comp_len = r.u32().ok()? as usize;
+    (comp_len <= MAX_RAW).then_some(header + comp_len)
+}
+
+/// What a block that begins so says of the chain after it.
+pub fn chain_after(start: &[u8]) -> Option<Hash> {
+    let mut r = Fields(start);
     r.take::<24>().ok()?;
     r.take().ok()
 }

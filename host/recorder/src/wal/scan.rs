@@ -4,13 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::chain::Hash;
-use crate::wal::format::{self, BLOCK_MAGIC, Block, FILE_HEADER, FileHeader, FormatError};
+use crate::wal::format::{self, BLOCK_BEGINS, Block, FILE_HEADER, FileHeader, FormatError};
 
 /// What follows the last block that could be read in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tail {
     Clean,
-    /// A write that never finished: nothing valid follows.
+    /// A write that never finished: nothing valid follows, or only what was written before all of that was
+    /// said to be durable, of which a power cut leaves any part.
     Torn {
         at: u64,
         bytes: u64,
@@ -77,15 +78,17 @@ pub fn scan_bytes(bytes: &[u8], on_block: &mut dyn FnMut(&Block)) -> Scan {
     let Some((first_bad, why)) = damage else {
         return scan;
     };
-    scan.tail = match blocks_beyond(bytes, first_bad + 1, content) {
-        0 => Tail::Torn {
-            at: first_bad as u64,
-            bytes: scan.len.saturating_sub(first_bad as u64),
+    let at = first_bad as u64;
+    let beyond = blocks_beyond(bytes, first_bad + 1, content);
+    scan.tail = match beyond.synced <= at {
+        true => Tail::Torn {
+            at,
+            bytes: scan.len.saturating_sub(at),
         },
-        blocks_after => Tail::Damaged {
-            at: first_bad as u64,
+        false => Tail::Damaged {
+            at,
             why,
-            blocks_after,
+            blocks_after: beyond.count,
         },
     };
     scan
@@ -124,28 +127,41 @@ fn zeros_at_end(bytes: &[u8]) -> usize {
     bytes.iter().rev().take_while(|byte| **byte == 0).count()
 }
 
-/// How many whole blocks can be found from `from` on. They are only counted: a client can put bytes
-/// into a record that look like a block, and without the chain nothing tells them from ours.
-fn blocks_beyond(bytes: &[u8], mut from: usize, content: usize) -> u64 {
-    let mut found = 0;
+/// Whole blocks behind damage.
+#[derive(Default)]
+struct Beyond {
+    count: u64,
+    /// So much of the file was durable, as the one that says most has it.
+    synced: u64,
+}
+
+/// The whole blocks that can be found from `from` on. They are only counted: a client can put bytes
+/// into a record that look like a block, and without the chain nothing tells them from ours. Such a one can
+/// make damage of a torn end, but not the other way round.
+fn blocks_beyond(bytes: &[u8], mut from: usize, content: usize) -> Beyond {
+    let mut found = Beyond::default();
     for _ in 0..MAX_CANDIDATES {
         let Some(rest) = bytes.get(from..content) else {
             return found;
         };
         let hit = rest
-            .windows(BLOCK_MAGIC.len())
-            .position(|w| w == BLOCK_MAGIC);
+            .windows(BLOCK_BEGINS.len())
+            .position(|w| w == BLOCK_BEGINS);
         let Some(at) = hit.map(|h| from + h) else {
             return found;
         };
         from = at + 1;
         if let Ok(block) = format::decode_block(bytes.get(at..).unwrap_or_default(), None) {
-            found += 1;
+            found.count += 1;
+            found.synced = found.synced.max(block.synced.unwrap_or(u64::MAX));
             from = at + block.len;
         }
     }
     // Too many places look like a block: nobody can say that nothing follows.
-    found.max(1)
+    Beyond {
+        count: found.count.max(1),
+        synced: u64::MAX,
+    }
 }
 
 /// The log files of a spool, oldest first.

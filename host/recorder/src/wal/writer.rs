@@ -37,7 +37,10 @@ pub struct Writer {
     packer: Packer,
     /// So much of the file was written before it was used.
     filled: u64,
-    ahead: Ahead,
+    /// So much of it is durable.
+    synced: u64,
+    /// None: nothing more is written.
+    pub ahead: Option<Ahead>,
     pub file_no: u64,
     pub file_len: u64,
     pub chain: Hash,
@@ -65,11 +68,13 @@ impl Writer {
         let make = || {
             let ahead = Ahead::new(disk.clone(), &dir, allocated)?;
             let file = disk.create(&path)?;
-            // Both save time only.
-            let filled = file
-                .allocate(allocated)
-                .and_then(|()| file.fill(0, first_filled));
-            let filled = filled.map_or(0, |()| first_filled);
+            let filled = match file.allocate(allocated) {
+                Ok(()) => first_filled,
+                Err(error) => not_allocated(&error),
+            };
+            if filled > 0 {
+                file.fill(0, filled)?;
+            }
             begin(&*disk, &dir, &*file, header)?;
             Ok((ahead, file, filled))
         };
@@ -79,7 +84,8 @@ impl Writer {
         })?;
         Ok(Self {
             filled,
-            ahead,
+            synced: FILE_HEADER as u64,
+            ahead: Some(ahead),
             disk,
             dir,
             rotate_at,
@@ -95,7 +101,11 @@ impl Writer {
 
     /// Is the current file full? What is not filled of it is used only as long as no other one is.
     pub fn is_full(&self) -> bool {
-        self.file_len >= self.rotate_at || (self.file_len >= self.filled && self.ahead.is_ready())
+        self.file_len >= self.rotate_at || (self.file_len >= self.filled && self.is_ahead())
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.ahead.as_ref().is_some_and(Ahead::is_ready)
     }
 
     /// Goes on in a new file.
@@ -108,14 +118,12 @@ impl Writer {
             prev_chain: self.chain,
         };
         let mut make = || {
-            let (file, filled) = match self.ahead.take(&path) {
+            let (file, filled) = match self.ahead.as_mut().and_then(|ahead| ahead.take(&path)) {
                 Some(filled) => filled,
                 None => {
                     let file = self.disk.create(&path)?;
-                    if let Err(error) = file.allocate(self.rotate_at.min(ALLOCATED_AT_MOST)) {
-                        tracing::debug!(%error, "a log file grows as it is written");
-                    }
-                    (file, 0)
+                    let allocated = file.allocate(self.rotate_at.min(ALLOCATED_AT_MOST));
+                    (file, allocated.map_or_else(|e| not_allocated(&e), |()| 0))
                 }
             };
             begin(&*self.disk, &self.dir, &*file, header)?;
@@ -125,8 +133,15 @@ impl Writer {
             path: path.clone(),
             source,
         })?;
+        if self.file_len < self.rotate_at.min(ALLOCATED_AT_MOST)
+            && let Err(error) = self.disk.truncate(&self.path, self.file_len)
+        {
+            // What was allocated and not used stays until the file goes.
+            tracing::debug!(%error, path = %self.path.display(), "a log file keeps what it does not need");
+        }
         self.file = file;
         self.filled = filled;
+        self.synced = FILE_HEADER as u64;
         self.path = path;
         self.file_no = number;
         self.file_len = FILE_HEADER as u64;
@@ -144,22 +159,26 @@ impl Writer {
     ) -> Result<u64, WriteError> {
         let block = self
             .packer
-            .encode_block(raw, packed, nrec, self.next_seq, &chain_after)
+            .encode_block(raw, packed, nrec, self.next_seq, &chain_after, self.synced)
             .map_err(WriteError::Block)?;
         let len = block.len() as u64;
         self.file.write_all(block).map_err(|e| self.error(e))?;
         self.chain = chain_after;
         self.next_seq += u64::from(nrec);
         self.file_len += len;
-        if self.file_len >= self.filled / 2 {
-            self.ahead.begin();
+        if self.file_len >= self.filled / 2
+            && let Some(ahead) = &mut self.ahead
+        {
+            ahead.begin();
         }
         Ok(len)
     }
 
-    /// Nothing is written any more.
-    pub fn stop(&mut self) {
-        self.ahead.stop();
+    /// The file was synced when it had this length.
+    pub fn synced(&mut self, file_no: u64, len: u64) {
+        if file_no == self.file_no {
+            self.synced = self.synced.max(len);
+        }
     }
 
     /// The file that is appended to now, for syncing it while more is appended.
@@ -186,4 +205,10 @@ fn begin(
     file.write_all(&header.encode())?;
     file.sync()?;
     disk.sync_dir(dir)
+}
+
+/// The file works as well: nothing of it is filled.
+fn not_allocated(error: &io::Error) -> u64 {
+    tracing::debug!(%error, "a log file grows as it is written");
+    0
 }
