@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::crypt::key::{self, KeyDoc, object_name};
+use crate::crypt::key::{self, KeyDoc, MAX_KEY_DOC, object_name};
 use crate::disk::{Disk, write_whole};
 use crate::objects::{Before, Objects, StoreError};
 
@@ -135,9 +135,9 @@ impl KeyFiles {
         let bytes = match read(self.path(id)).await {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return match objects.find(&name).await? {
-                    Some(_) => Ok(Before::Nothing),
-                    None => Err(UploadError::Missing(stream)),
+                return match has_key(objects, stream).await? {
+                    true => Ok(Before::Nothing),
+                    false => Err(UploadError::Missing(stream)),
                 };
             }
             Err(source) => return Err(UploadError::Spool { stream, source }),
@@ -180,6 +180,15 @@ impl KeyFiles {
         let files = self.files.lock();
         let waiting = files.iter().filter(|(_, p)| !p.stored);
         waiting.map(|(id, _)| Uuid::from_u128(*id)).collect()
+    }
+}
+
+/// Is there anything in the key's place?
+pub async fn has_key(objects: &Objects, stream: Uuid) -> Result<bool, StoreError> {
+    let name = object_name(stream);
+    match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => Ok(true),
+        found => Ok(found?.is_some()),
     }
 }
 

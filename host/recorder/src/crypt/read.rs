@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::crypt::files;
-use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
+use crate::crypt::key::{self, MAX_KEY_DOC, StreamKey, StreamKeyError, erased_name, object_name};
 use crate::crypt::wrap::{KeyWrap, WrapError};
 use crate::erase::confirm::{self, Confirmed};
 use crate::log::check::TrustedKey;
@@ -149,7 +149,7 @@ impl ReadKeys {
         let doc = match waiting.map(|bytes| key::parse(&bytes)) {
             Some(Ok(doc)) => doc,
             // The store may have it whole.
-            damaged => match (objects.find(&object_name(stream)).await?, damaged) {
+            damaged => match (stored(objects, stream).await?, damaged) {
                 (Some(bytes), _) => key::parse(&bytes)?,
                 (None, Some(Err(damaged))) => return Err(damaged.into()),
                 (None, _) => return Err(erased(objects, &self.trusted, stream).await?),
@@ -179,15 +179,27 @@ impl ReadKeys {
     }
 }
 
+/// The key as the store has it.
+async fn stored(objects: &Objects, stream: Uuid) -> Result<Option<Bytes>, KeyLoss> {
+    let name = object_name(stream);
+    match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => Err(key::too_long().into()),
+        found => Ok(found?),
+    }
+}
+
 /// Is it gone, and was it erased?
 pub async fn erased(
     objects: &Objects,
     trusted: &[TrustedKey],
     stream: Uuid,
 ) -> Result<KeyLoss, KeyLoss> {
-    let found = objects.find(&erased_name(stream)).await?;
-    let Some(bytes) = found else {
-        return Ok(KeyLoss::Missing);
+    let marker = erased_name(stream);
+    let bytes = match objects.find_up_to(&marker, confirm::MAX_MARKER).await {
+        // None of ours says that.
+        Err(StoreError::TooLarge { .. }) => return Ok(KeyLoss::Claimed),
+        Ok(None) => return Ok(KeyLoss::Missing),
+        found => found?.unwrap_or_default(),
     };
     let doc = serde_json::from_slice::<ErasedDoc>(&bytes).ok();
     let Some(doc) = doc.filter(|doc| doc.session == stream.to_string()) else {

@@ -25,6 +25,8 @@ use crate::wal::scan::{self, Tail};
 /// How long a session that has just ended is waited for.
 const STORED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long its segments are looked at.
+const CONTENT_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 30 });
 /// The most objects that are named of those that nobody has recorded.
 const MOST_NAMED: usize = 8;
 /// The most of what a marker says that is told, and the longest of it.
@@ -61,8 +63,19 @@ impl Inner {
         let known = self.known(session).await?;
         let mut checked = Checked::default();
         self.key_is_there(session, &mut checked).await?;
-        self.is_not_own(ask, &known).await?;
-        self.content(session, &known, &mut checked).await?;
+        let looks = async {
+            self.is_not_own(ask, &known).await?;
+            self.content(session, &known, &mut checked).await
+        };
+        match tokio::time::timeout(CONTENT_WITHIN, looks).await {
+            Ok(done) => done?,
+            Err(_) => {
+                return Err(EraseError::Slow(
+                    "the reading of its segments",
+                    CONTENT_WITHIN,
+                ));
+            }
+        }
         if let Whose::Other { origin, signed } = &known.whose {
             let by = if *signed {
                 ""
@@ -89,7 +102,9 @@ impl Inner {
     async fn key_is_there(&self, session: Uuid, checked: &mut Checked) -> Result<(), EraseError> {
         let path = files::path(&self.dirs.segments, session);
         let name = object_name(session);
-        if blocking(move || path.try_exists()).await? || self.objects.find(&name).await?.is_some() {
+        if blocking(move || path.try_exists()).await?
+            || files::has_key(&self.objects, session).await?
+        {
             return Ok(());
         }
         let trusted = self.trusted.as_slice();

@@ -205,7 +205,10 @@ impl Inner {
         };
         match tokio::time::timeout(LOOK_WITHIN, look).await {
             Ok(found) => found,
-            Err(_) => Err(EraseError::Slow(LOOK_WITHIN)),
+            Err(_) => Err(EraseError::Slow(
+                "the search of the logs for the session",
+                LOOK_WITHIN,
+            )),
         }
     }
 
@@ -223,8 +226,8 @@ impl Inner {
             if own.contains(&log) {
                 continue;
             }
-            let note = names::object(log, names::CHECKPOINT);
-            let note = self.objects.find(&note).await?;
+            let note = self.objects.find_of_log(log, names::CHECKPOINT).await;
+            let note = confirm::if_ours(note)?;
             let Some((checkpoint, is_signed)) =
                 note.and_then(|note| confirm::open(&note, log, trusted))
             else {

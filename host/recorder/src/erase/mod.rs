@@ -139,9 +139,9 @@ pub enum EraseError {
     )]
     Crowded,
     #[error(
-        "the logs could not be searched for the session within {0:?}; try again when the store is faster"
+        "{0} could not be done within {1:?}, and nothing was erased; try again when the store is faster"
     )]
-    Slow(Duration),
+    Slow(&'static str, Duration),
     #[error(transparent)]
     Log(#[from] LeavesError),
     #[error(transparent)]

@@ -1,6 +1,7 @@
 //! Erasing a session: what is gone afterwards, what stays, and what a crash or a store that lies leaves.
 
 mod forged;
+mod large;
 mod planted;
 
 use std::path::{Path, PathBuf};

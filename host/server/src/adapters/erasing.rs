@@ -75,7 +75,7 @@ fn refused(error: EraseError) -> ApiError {
         EraseError::Log(error) if error.is_lasting() => ApiError::conflict(text),
         EraseError::GoesOn { .. } => ApiError::unavailable(text).goes_on(),
         EraseError::TooMany
-        | EraseError::Slow(_)
+        | EraseError::Slow(..)
         | EraseError::Log(_)
         | EraseError::Store(_)
         | EraseError::Read(_)
