@@ -192,6 +192,20 @@ pub async fn has_key(objects: &Objects, stream: Uuid) -> Result<bool, StoreError
     }
 }
 
+/// What there is in the key's place, here and in the store; nothing that is too long for a key.
+pub async fn both(
+    dir: &Path,
+    objects: &Objects,
+    stream: Uuid,
+) -> Result<(Option<Bytes>, Option<Bytes>), StoreError> {
+    let name = object_name(stream);
+    let stored = match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => None,
+        found => found?,
+    };
+    Ok((read(path(dir, stream)).await.ok(), stored))
+}
+
 /// A key file, for whoever must not block.
 pub async fn read(path: PathBuf) -> io::Result<Bytes> {
     let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::known::{Known, Whose, began_ms};
@@ -12,7 +13,7 @@ use super::{Erase, EraseError, Erasure, blocking, confirm};
 use crate::chain;
 use crate::crypt::container;
 use crate::crypt::files;
-use crate::crypt::key::object_name;
+use crate::crypt::key::{self, object_name};
 use crate::crypt::read::{ErasedDoc, KeyLoss, erased};
 use crate::keys::{Day, SegmentKey};
 use crate::log::leaves::Leaves;
@@ -60,6 +61,7 @@ impl Inner {
             return Err(EraseError::Running(session));
         }
         self.wait_until_stored(session).await?;
+        self.is_no_control_stream(session).await?;
         let known = self.known(session).await?;
         let mut checked = Checked::default();
         self.key_is_there(session, &mut checked).await?;
@@ -76,15 +78,10 @@ impl Inner {
                 ));
             }
         }
-        if let Whose::Other { origin, signed } = &known.whose {
-            let by = if *signed {
-                ""
-            } else {
-                ", which no key that is known here has signed"
-            };
+        if let Whose::Other(origin) = &known.whose {
             checked.remains.push(format!(
                 "what another Weir has of it, or this one under an earlier spool: it was recorded in log \
-                 {origin}{by}, whose spool, state and index are not in reach from here; have it erased there, too"
+                 {origin}, whose spool, state and index are not in reach from here; have it erased there, too"
             ));
         }
         for hold in self.objects.holds(&object_name(session)).await? {
@@ -95,6 +92,17 @@ impl Inner {
         }
         self.nothing_put_aside(session).await?;
         Ok(checked)
+    }
+
+    /// What operators do is never erased, of whichever Weir. A key says of which kind its stream is, and it is
+    /// bound to that.
+    async fn is_no_control_stream(&self, session: Uuid) -> Result<(), EraseError> {
+        let (waits, stored) = files::both(&self.dirs.segments, &self.objects, session).await?;
+        let is_control = |bytes: Bytes| key::parse(&bytes).is_ok_and(|doc| doc.control);
+        match waits.into_iter().chain(stored).any(is_control) {
+            true => Err(EraseError::Control(session)),
+            false => Ok(()),
+        }
     }
 
     /// Was it erased by this Weir? A key that is missing without that stops nothing: whoever took it away

@@ -87,6 +87,14 @@ pub struct Erasure {
 pub enum EraseError {
     #[error("there is no recording of session {0}")]
     Unknown(Uuid),
+    #[error(
+        "no log that this Weir can check knows session {0}. {1} other logs of the store are signed with keys \
+         that are not known here, and anybody may have made them; if another Weir has recorded it, have it \
+         erased there"
+    )]
+    Unsigned(Uuid, usize),
+    #[error("{0} is the control stream of a Weir: what operators do is not erased")]
+    Control(Uuid),
     #[error("session {0} is running; end it first (weir sessions kill)")]
     Running(Uuid),
     #[error("session {0} is not stored to its end yet; try again when the store has it")]
