@@ -93,7 +93,15 @@ pub struct ReadKeys {
     spool: Option<PathBuf>,
     /// Keys of logs whose word is taken for an erasure.
     trusted: Vec<TrustedKey>,
-    known: Arc<Mutex<HashMap<Uuid, Found>>>,
+    known: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    found: HashMap<Uuid, Found>,
+    /// How often something was forgotten. What was found before that is not remembered after it: a key
+    /// manager can take longer than the destruction of the key that it unwraps.
+    forgotten: u64,
 }
 
 type Found = Result<Arc<StreamKey>, KeyLoss>;
@@ -118,9 +126,13 @@ impl ReadKeys {
     }
 
     pub async fn get(&self, objects: &Objects, stream: Uuid) -> Found {
-        if let Some(found) = self.known.lock().get(&stream) {
-            return found.clone();
-        }
+        let forgotten = {
+            let known = self.known.lock();
+            if let Some(found) = known.found.get(&stream) {
+                return found.clone();
+            }
+            known.forgotten
+        };
         let found = self.find(objects, stream).await;
         // A store that is away, or a key manager, may come back, and so may a leaf.
         let passes = |why: &KeyLoss| {
@@ -131,17 +143,21 @@ impl ReadKeys {
         };
         if !found.as_ref().is_err_and(passes) {
             let mut known = self.known.lock();
-            if known.len() >= MOST {
-                known.clear();
+            if known.found.len() >= MOST {
+                known.found.clear();
             }
-            known.insert(stream, found.clone());
+            if known.forgotten == forgotten {
+                known.found.insert(stream, found.clone());
+            }
         }
         found
     }
 
     /// A key that is destroyed is not remembered.
     pub fn forget(&self, stream: Uuid) {
-        self.known.lock().remove(&stream);
+        let mut known = self.known.lock();
+        known.forgotten += 1;
+        known.found.remove(&stream);
     }
 
     async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
