@@ -15,6 +15,7 @@ use weir_client::Timestamp;
 use crate::approvals::Desk;
 use crate::bundles::Bundles;
 use crate::error::ControlError;
+use crate::forget::{self, Forgets};
 use crate::http;
 use crate::index::Index;
 use crate::limits::Rate;
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) packers: Places<Arc<str>>,
     pub(crate) targets: BTreeMap<String, Arc<Target>>,
     pub(crate) index: Option<Index>,
+    pub(crate) forgets: Forgets,
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
@@ -210,6 +212,7 @@ impl Control {
                 .collect(),
             engine: options.bundles,
             index: options.index,
+            forgets: Forgets::new(tasks.clone(), stop.clone()),
             deliveries: options.deliveries,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
@@ -240,15 +243,12 @@ impl Control {
 
     /// Forgets what a session's statements say: in the state, and in the index if there is one. Neither
     /// their files nor what SQLite keeps beside these have it afterwards. Who did what when stays.
-    pub async fn forget_session(&self, session: Uuid) -> Result<(), StoreError> {
-        let id = session.as_hyphenated().to_string();
-        self.inner.store.forget_session(&id).await?;
-        let Some(index) = self.inner.index.clone() else {
-            return Ok(());
-        };
-        tokio::task::spawn_blocking(move || index.forget(*session.as_bytes()).map(drop))
-            .await
-            .unwrap_or(Err(StoreError::Closed))
+    ///
+    /// It goes on when nobody waits for it any more, and whoever asks again waits for the same.
+    pub async fn forget_session(&self, session: Uuid) -> Result<(), Arc<StoreError>> {
+        let Inner { store, index, .. } = &*self.inner;
+        let work = || forget::everywhere(store.clone(), index.clone(), session, self.stop.clone());
+        self.inner.forgets.done(session, work).await
     }
 
     /// The API. Calls need the extension `axum::extract::ConnectInfo<SocketAddr>`, which

@@ -19,6 +19,7 @@ mod bundles;
 mod control;
 mod convert;
 mod error;
+mod forget;
 mod guard;
 mod http;
 pub mod index;

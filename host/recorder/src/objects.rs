@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{Error, ObjectStore};
+use uuid::Uuid;
 
 use crate::keys;
 use crate::log::names::{self, Part};
@@ -284,6 +285,16 @@ impl Objects {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// An object of a log, by its path as C2SP tlog-tiles has it. One that is longer than any of its kind is an
+    /// error, and is not read.
+    pub async fn find_of_log(&self, log: Uuid, path: &str) -> Result<Option<Bytes>, StoreError> {
+        let key = names::object(log, path);
+        match names::parse(names::ROOT, &key) {
+            Some((_, part)) => self.find_up_to(&key, part.longest()).await,
+            None => Ok(None),
         }
     }
 

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::chain::{self, Hash};
 use crate::crypt::key::erased_name;
 use crate::crypt::read::ErasedDoc;
-use crate::erase::confirm;
+use crate::erase::confirm::{self, MAX_MARKER};
 use crate::log::names;
 use crate::objects::StoreError;
 use crate::record::{Kind, NewRecord, Record};
@@ -85,15 +85,17 @@ impl Store {
         Ok(ids)
     }
 
-    /// An object of a log, by its path as C2SP tlog-tiles has it.
+    /// An object of a log, by its path as C2SP tlog-tiles has it. One that is longer than any of its kind is an
+    /// error, and is not read.
     pub async fn log_object(&self, log: Uuid, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.objects().find(&names::object(log, path)).await
+        self.objects().find_of_log(log, path).await
     }
 
     /// Where the leaf is said to be that says that the session was erased. Anybody can say so: the leaf is
     /// what counts.
     pub async fn erasure_place(&self, session: Uuid) -> Result<Option<(Uuid, u64)>, StoreError> {
-        let found = self.objects().find(&erased_name(session)).await;
+        let marker = erased_name(session);
+        let found = self.objects().find_up_to(&marker, MAX_MARKER).await;
         let bytes = match found {
             // It is none of ours.
             Err(StoreError::TooLarge { .. }) => None,
@@ -101,17 +103,6 @@ impl Store {
         };
         let doc = bytes.and_then(|bytes| serde_json::from_slice::<ErasedDoc>(&bytes).ok());
         Ok(doc.as_ref().and_then(confirm::place))
-    }
-
-    /// The same of so many bytes at most; a longer one is an error.
-    pub(crate) async fn log_object_up_to(
-        &self,
-        log: Uuid,
-        path: &str,
-        max: u64,
-    ) -> Result<Option<Bytes>, StoreError> {
-        let key = names::object(log, path);
-        self.objects().find_up_to(&key, max).await
     }
 
     /// The archive of a bundle, if it was kept; `digest` is that of its bytes, which nobody has compared.

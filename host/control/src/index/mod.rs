@@ -18,6 +18,7 @@ use crate::error::ControlError;
 use crate::store::{Lock, Millis, Result, StoreError, connect, lock, make_private};
 
 mod entry;
+mod forget;
 mod retain;
 mod search;
 mod write;
@@ -26,6 +27,7 @@ pub use entry::{
     IndexAct, IndexAction, IndexEntry, IndexOutcome, IndexPlace, IndexShape, IndexStart, IndexText,
     IndexWho, Indexed,
 };
+pub use forget::Leaving;
 pub(crate) use search::{Found, KINDS, Query, parse_cursor, words};
 use write::{From, Remembered, WRITE, db};
 
@@ -33,8 +35,8 @@ use write::{From, Remembered, WRITE, db};
 const VERSION: i64 = 1;
 /// Searches at once.
 const SEARCHES: usize = 4;
-/// Steps of tidying up that are done without a pause for whoever writes.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Between two steps, for whoever else writes.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 /// Statements that stay prepared.
 const STATEMENTS: usize = 64;
 /// Steps at one time; the next time goes on.
@@ -142,10 +144,7 @@ impl Index {
             writing.remembered = Remembered::default();
             // Closed before it is moved.
             writing.connection = Connection::open_in_memory().map_err(db)?;
-            put_aside(path).map_err(|e| StoreError::Corrupt {
-                what: WRITE,
-                why: e.to_string(),
-            })?;
+            put_aside(path).map_err(unwritten)?;
             writing.connection = open(path)?;
             writing.generation += 1;
         }
@@ -245,19 +244,6 @@ impl Index {
         self.write(|w| retain::settle(&w.connection))
     }
 
-    /// Erases a session: neither its entries nor anything that was only theirs is in the file any more,
-    /// and nothing of it is taken again. True when there was any. Blocks.
-    pub fn forget(&self, session: [u8; 16]) -> Result<bool> {
-        self.write(|w| {
-            // Nobody can erase a part of what cannot be read.
-            remove_put_aside(&self.inner.path).map_err(|e| StoreError::Corrupt {
-                what: WRITE,
-                why: e.to_string(),
-            })?;
-            retain::forget(&mut w.connection, &mut w.remembered, session)
-        })
-    }
-
     /// Searches, within a time.
     pub(crate) async fn search(&self, query: Query) -> Result<Found> {
         let Ok(place) = self.inner.searches.clone().try_acquire_owned() else {
@@ -286,11 +272,15 @@ fn is_useless(error: &StoreError) -> bool {
     }
 }
 
-fn open(path: &Path) -> Result<Connection> {
-    make_private(path).map_err(|e| StoreError::Corrupt {
+fn unwritten(error: std::io::Error) -> StoreError {
+    StoreError::Corrupt {
         what: WRITE,
-        why: e.to_string(),
-    })?;
+        why: error.to_string(),
+    }
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    make_private(path).map_err(unwritten)?;
     if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) {
         make(path)?;
     }

@@ -1,4 +1,4 @@
-//! What goes: what is older or more than is kept, in steps, and sessions that are erased.
+//! What goes because it is older or more than is kept, in steps.
 
 use rusqlite::{Connection, params};
 
@@ -9,6 +9,9 @@ use crate::store::{Millis, Result, StoreError, int};
 const STEP: i64 = 2_000;
 /// Pages that are given back to the file system at once.
 const PAGES: u32 = 2_000;
+/// Where the entries stand that go now.
+pub(super) const GOING: &str = "CREATE TEMP TABLE IF NOT EXISTS going (id INTEGER PRIMARY KEY, \
+     stream INTEGER, actor INTEGER, shape INTEGER, text INTEGER); DELETE FROM going;";
 
 /// Removes the oldest entries: those before `since`, and as many as it takes for the rest to need at
 /// most `bytes`. One step; true when there may be more to do.
@@ -24,11 +27,7 @@ pub(super) fn step(
     };
     remembered.forget();
     let tx = c.transaction().map_err(db)?;
-    tx.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS going (id INTEGER PRIMARY KEY, stream INTEGER, \
-         actor INTEGER, shape INTEGER, text INTEGER); DELETE FROM going;",
-    )
-    .map_err(db)?;
+    tx.execute_batch(GOING).map_err(db)?;
     let gone = tx
         .execute(
             "INSERT INTO going SELECT id, stream, actor, shape, text FROM entries \
@@ -56,54 +55,6 @@ fn used(c: &Connection) -> Result<u64> {
     Ok(pages.saturating_mul(pragma("page_size")?))
 }
 
-/// Removes a session's entries and everything that was only theirs; nothing of it comes back. True when
-/// there was any.
-pub(super) fn forget(
-    c: &mut Connection,
-    remembered: &mut Remembered,
-    stream: [u8; 16],
-) -> Result<bool> {
-    remembered.forget();
-    let tx = c.transaction().map_err(db)?;
-    tx.execute_batch(
-        "CREATE TEMP TABLE IF NOT EXISTS going (id INTEGER PRIMARY KEY, stream INTEGER, \
-         actor INTEGER, shape INTEGER, text INTEGER); DELETE FROM going;",
-    )
-    .map_err(db)?;
-    tx.execute(
-        "INSERT INTO streams (uuid, forgotten) VALUES (?1, 1) \
-         ON CONFLICT (uuid) DO UPDATE SET forgotten = 1",
-        [stream],
-    )
-    .map_err(db)?;
-    let gone = tx
-        .execute(
-            "INSERT INTO going SELECT id, stream, coalesce(actor, (SELECT actor FROM streams WHERE \
-             uuid = ?1)), shape, text FROM entries \
-             WHERE stream = (SELECT id FROM streams WHERE uuid = ?1)",
-            [stream],
-        )
-        .map_err(db)?;
-    tx.execute(
-        "DELETE FROM late WHERE stream = (SELECT id FROM streams WHERE uuid = ?1)",
-        [stream],
-    )
-    .map_err(db)?;
-    tx.execute(
-        "UPDATE streams SET actor = NULL, target = NULL, database = NULL, source = NULL, ended = 1 \
-         WHERE uuid = ?1",
-        [stream],
-    )
-    .map_err(db)?;
-    remove(&tx)?;
-    // What FTS5 deletes can leave beginnings of words in the directory of its pages.
-    tx.execute("INSERT INTO words (words) VALUES ('rebuild')", [])
-        .map_err(db)?;
-    tx.commit().map_err(db)?;
-    settle(c)?;
-    Ok(gone > 0)
-}
-
 /// With `secure_delete` pages are overwritten; in the file's own log they are still as they were.
 pub(super) fn settle(c: &Connection) -> Result<()> {
     let is_busy: bool = c
@@ -127,7 +78,7 @@ fn give_back(c: &Connection) -> Result<()> {
 }
 
 /// Removes the entries in `going`, and what only they had.
-fn remove(c: &Connection) -> Result<()> {
+pub(super) fn remove(c: &Connection) -> Result<()> {
     c.execute_batch(
         "DELETE FROM approvals WHERE entry IN (SELECT id FROM going);
          DELETE FROM entries WHERE id IN (SELECT id FROM going);

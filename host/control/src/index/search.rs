@@ -240,7 +240,8 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         false => w.conditions.join(" AND "),
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM entries e JOIN streams s ON s.id = e.stream \
+        "SELECT {COLUMNS} FROM entries e \
+         JOIN streams s ON s.id = e.stream AND s.forgotten = 0 \
          LEFT JOIN actors a ON a.id = e.actor LEFT JOIN shapes h ON h.id = e.shape \
          LEFT JOIN texts t ON t.id = e.text \
          WHERE {conditions} ORDER BY e.at DESC, e.id DESC LIMIT {}",

@@ -492,6 +492,7 @@ async fn a_session_that_is_erased_is_in_no_byte() {
         assert!(bytes_hold(dir.path(), word), "{word}");
     }
     assert!(index.forget([1; 16]).unwrap());
+    index.settle().unwrap();
     for word in ["zebra", "giraffe", "okapi", "target-1", "dave", "hold-1"] {
         assert!(!bytes_hold(dir.path(), word), "{word} is still there");
     }

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::crypt::container::ContainerError;
-use crate::crypt::key::{self, KeyDoc, object_name};
+use crate::crypt::key::{self, KeyDoc, MAX_KEY_DOC, object_name};
 use crate::disk::{Disk, write_whole};
 use crate::objects::{Before, Objects, StoreError};
 
@@ -138,9 +138,9 @@ impl KeyFiles {
         let bytes = match read(self.path(id)).await {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return match objects.find(&name).await? {
-                    Some(_) => Ok(Before::Nothing),
-                    None => Err(UploadError::Missing(stream)),
+                return match has_key(objects, stream).await? {
+                    true => Ok(Before::Nothing),
+                    false => Err(UploadError::Missing(stream)),
                 };
             }
             Err(source) => return Err(UploadError::Spool { stream, source }),
@@ -184,6 +184,29 @@ impl KeyFiles {
         let waiting = files.iter().filter(|(_, p)| !p.stored);
         waiting.map(|(id, _)| Uuid::from_u128(*id)).collect()
     }
+}
+
+/// Is there anything in the key's place?
+pub async fn has_key(objects: &Objects, stream: Uuid) -> Result<bool, StoreError> {
+    let name = object_name(stream);
+    match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => Ok(true),
+        found => Ok(found?.is_some()),
+    }
+}
+
+/// What there is in the key's place, here and in the store; nothing that is too long for a key.
+pub async fn both(
+    dir: &Path,
+    objects: &Objects,
+    stream: Uuid,
+) -> Result<(Option<Bytes>, Option<Bytes>), StoreError> {
+    let name = object_name(stream);
+    let stored = match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => None,
+        found => found?,
+    };
+    Ok((read(path(dir, stream)).await.ok(), stored))
 }
 
 /// A key file, for whoever must not block.

@@ -171,9 +171,13 @@ pub fn parse_name(key: &str) -> Option<Named> {
     (id.as_hyphenated().to_string() == stream).then_some(named)
 }
 
+pub fn too_long() -> StreamKeyError {
+    StreamKeyError::Altered("it is too long")
+}
+
 pub fn parse(bytes: &[u8]) -> Result<KeyDoc, StreamKeyError> {
     if bytes.len() > MAX_KEY_DOC {
-        return Err(StreamKeyError::Altered("it is too long"));
+        return Err(too_long());
     }
     serde_json::from_slice(bytes).map_err(|_| StreamKeyError::Altered("it cannot be read"))
 }

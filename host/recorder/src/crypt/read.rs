@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::crypt::files;
-use crate::crypt::key::{self, StreamKey, StreamKeyError, erased_name, object_name};
+use crate::crypt::key::{self, MAX_KEY_DOC, StreamKey, StreamKeyError, erased_name, object_name};
 use crate::crypt::wrap::{KeyWrap, WrapError};
 use crate::erase::confirm::{self, Confirmed};
 use crate::log::check::TrustedKey;
@@ -93,7 +93,15 @@ pub struct ReadKeys {
     spool: Option<PathBuf>,
     /// Keys of logs whose word is taken for an erasure.
     trusted: Vec<TrustedKey>,
-    known: Arc<Mutex<HashMap<Uuid, Found>>>,
+    known: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    found: HashMap<Uuid, Found>,
+    /// How often something was forgotten. What was found before that is not remembered after it: a key
+    /// manager can take longer than the destruction of the key that it unwraps.
+    forgotten: u64,
 }
 
 type Found = Result<Arc<StreamKey>, KeyLoss>;
@@ -118,9 +126,13 @@ impl ReadKeys {
     }
 
     pub async fn get(&self, objects: &Objects, stream: Uuid) -> Found {
-        if let Some(found) = self.known.lock().get(&stream) {
-            return found.clone();
-        }
+        let forgotten = {
+            let known = self.known.lock();
+            if let Some(found) = known.found.get(&stream) {
+                return found.clone();
+            }
+            known.forgotten
+        };
         let found = self.find(objects, stream).await;
         // A store that is away, or a key manager, may come back, and so may a leaf.
         let passes = |why: &KeyLoss| {
@@ -131,17 +143,21 @@ impl ReadKeys {
         };
         if !found.as_ref().is_err_and(passes) {
             let mut known = self.known.lock();
-            if known.len() >= MOST {
-                known.clear();
+            if known.found.len() >= MOST {
+                known.found.clear();
             }
-            known.insert(stream, found.clone());
+            if known.forgotten == forgotten {
+                known.found.insert(stream, found.clone());
+            }
         }
         found
     }
 
     /// A key that is destroyed is not remembered.
     pub fn forget(&self, stream: Uuid) {
-        self.known.lock().remove(&stream);
+        let mut known = self.known.lock();
+        known.forgotten += 1;
+        known.found.remove(&stream);
     }
 
     async fn find(&self, objects: &Objects, stream: Uuid) -> Found {
@@ -149,7 +165,7 @@ impl ReadKeys {
         let doc = match waiting.map(|bytes| key::parse(&bytes)) {
             Some(Ok(doc)) => doc,
             // The store may have it whole.
-            damaged => match (objects.find(&object_name(stream)).await?, damaged) {
+            damaged => match (stored(objects, stream).await?, damaged) {
                 (Some(bytes), _) => key::parse(&bytes)?,
                 (None, Some(Err(damaged))) => return Err(damaged.into()),
                 (None, _) => return Err(erased(objects, &self.trusted, stream).await?),
@@ -179,15 +195,27 @@ impl ReadKeys {
     }
 }
 
+/// The key as the store has it.
+async fn stored(objects: &Objects, stream: Uuid) -> Result<Option<Bytes>, KeyLoss> {
+    let name = object_name(stream);
+    match objects.find_up_to(&name, MAX_KEY_DOC as u64).await {
+        Err(StoreError::TooLarge { .. }) => Err(key::too_long().into()),
+        found => Ok(found?),
+    }
+}
+
 /// Is it gone, and was it erased?
 pub async fn erased(
     objects: &Objects,
     trusted: &[TrustedKey],
     stream: Uuid,
 ) -> Result<KeyLoss, KeyLoss> {
-    let found = objects.find(&erased_name(stream)).await?;
-    let Some(bytes) = found else {
-        return Ok(KeyLoss::Missing);
+    let marker = erased_name(stream);
+    let bytes = match objects.find_up_to(&marker, confirm::MAX_MARKER).await {
+        // None of ours says that.
+        Err(StoreError::TooLarge { .. }) => return Ok(KeyLoss::Claimed),
+        Ok(None) => return Ok(KeyLoss::Missing),
+        found => found?.unwrap_or_default(),
     };
     let doc = serde_json::from_slice::<ErasedDoc>(&bytes).ok();
     let Some(doc) = doc.filter(|doc| doc.session == stream.to_string()) else {

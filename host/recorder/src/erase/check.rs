@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::known::{Known, Whose, began_ms};
@@ -12,7 +13,7 @@ use super::{Erase, EraseError, Erasure, blocking, confirm};
 use crate::chain;
 use crate::crypt::container;
 use crate::crypt::files;
-use crate::crypt::key::object_name;
+use crate::crypt::key::{self, object_name};
 use crate::crypt::read::{ErasedDoc, KeyLoss, erased};
 use crate::keys::{Day, SegmentKey};
 use crate::log::leaves::Leaves;
@@ -25,6 +26,8 @@ use crate::wal::scan::{self, Tail};
 /// How long a session that has just ended is waited for.
 const STORED_WITHIN: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long its segments are looked at.
+const CONTENT_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 10 } else { 30 });
 /// The most objects that are named of those that nobody has recorded.
 const MOST_NAMED: usize = 8;
 /// The most of what a marker says that is told, and the longest of it.
@@ -58,20 +61,27 @@ impl Inner {
             return Err(EraseError::Running(session));
         }
         self.wait_until_stored(session).await?;
+        self.is_no_control_stream(session).await?;
         let known = self.known(session).await?;
         let mut checked = Checked::default();
         self.key_is_there(session, &mut checked).await?;
-        self.is_not_own(ask, &known).await?;
-        self.content(session, &known, &mut checked).await?;
-        if let Whose::Other { origin, signed } = &known.whose {
-            let by = if *signed {
-                ""
-            } else {
-                ", which no key that is known here has signed"
-            };
+        let looks = async {
+            self.is_not_own(ask, &known).await?;
+            self.content(session, &known, &mut checked).await
+        };
+        match tokio::time::timeout(CONTENT_WITHIN, looks).await {
+            Ok(done) => done?,
+            Err(_) => {
+                return Err(EraseError::Slow(
+                    "the reading of its segments",
+                    CONTENT_WITHIN,
+                ));
+            }
+        }
+        if let Whose::Other(origin) = &known.whose {
             checked.remains.push(format!(
                 "what another Weir has of it, or this one under an earlier spool: it was recorded in log \
-                 {origin}{by}, whose spool, state and index are not in reach from here; have it erased there, too"
+                 {origin}, whose spool, state and index are not in reach from here; have it erased there, too"
             ));
         }
         for hold in self.objects.holds(&object_name(session)).await? {
@@ -84,12 +94,25 @@ impl Inner {
         Ok(checked)
     }
 
+    /// What operators do is never erased, of whichever Weir. A key says of which kind its stream is, and it is
+    /// bound to that.
+    async fn is_no_control_stream(&self, session: Uuid) -> Result<(), EraseError> {
+        let (waits, stored) = files::both(&self.dirs.segments, &self.objects, session).await?;
+        let is_control = |bytes: Bytes| key::parse(&bytes).is_ok_and(|doc| doc.control);
+        match waits.into_iter().chain(stored).any(is_control) {
+            true => Err(EraseError::Control(session)),
+            false => Ok(()),
+        }
+    }
+
     /// Was it erased by this Weir? A key that is missing without that stops nothing: whoever took it away
     /// would have the rest kept for ever.
     async fn key_is_there(&self, session: Uuid, checked: &mut Checked) -> Result<(), EraseError> {
         let path = files::path(&self.dirs.segments, session);
         let name = object_name(session);
-        if blocking(move || path.try_exists()).await? || self.objects.find(&name).await?.is_some() {
+        if blocking(move || path.try_exists()).await?
+            || files::has_key(&self.objects, session).await?
+        {
             return Ok(());
         }
         let trusted = self.trusted.as_slice();

@@ -16,6 +16,8 @@ use crate::objects::{Objects, StoreError};
 const FORMAT: &str = "weir.erased.v1";
 /// Tiles go while a log grows: then there is a newer checkpoint, and it is looked at again.
 const LOOKS: usize = 3;
+/// No marker is longer; what remains of a key can be many versions.
+pub const MAX_MARKER: u64 = 1 << 20;
 const HASH: usize = size_of::<tlog::Hash>();
 
 pub fn marker(session: Uuid, leaf: &LeafRef, remains: &[String]) -> ErasedDoc {
@@ -27,6 +29,14 @@ pub fn marker(session: Uuid, leaf: &LeafRef, remains: &[String]) -> ErasedDoc {
         log: Some(leaf.log),
         leaf: Some(leaf.leaf),
         remains: remains.to_vec(),
+    }
+}
+
+/// What is longer than any object of its kind is none of ours.
+pub fn if_ours(found: Result<Option<Bytes>, StoreError>) -> Result<Option<Bytes>, StoreError> {
+    match found {
+        Err(StoreError::TooLarge { .. }) => Ok(None),
+        found => found,
     }
 }
 
@@ -56,7 +66,7 @@ pub async fn confirmed(
         return Ok(Confirmed::No);
     };
     for _ in 0..LOOKS {
-        let found = objects.find(&names::object(log, names::CHECKPOINT)).await?;
+        let found = if_ours(objects.find_of_log(log, names::CHECKPOINT).await)?;
         let Some((checkpoint, signed)) = found.and_then(|note| open(&note, log, trusted)) else {
             return Ok(Confirmed::No);
         };
@@ -140,7 +150,7 @@ async fn entry(
 /// The object of just this width, or the full one.
 async fn object(objects: &Objects, log: Uuid, tile: Tile) -> Result<Option<Bytes>, StoreError> {
     for tile in [tile, tile.full()] {
-        let found = objects.find(&names::object(log, &tile.path())).await?;
+        let found = if_ours(objects.find_of_log(log, &tile.path()).await)?;
         if found.is_some() {
             return Ok(found);
         }

@@ -2,7 +2,8 @@
 //! lies in the store says nothing: anybody who can write there can put anything there.
 //!
 //! The logs of this spool vouch for one another, from the one that is being written backwards. Only where
-//! none of them knows the session, other logs of the store are asked, and that is told.
+//! none of them knows the session, other logs of the store are asked that the same key has signed, and that
+//! is told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,8 +35,8 @@ const LOOK_WITHIN: Duration = Duration::from_secs(30);
 pub(super) enum Whose {
     /// Of this spool.
     Own,
-    /// Another's; is it signed with a key that is known here?
-    Other { origin: String, signed: bool },
+    /// Another's, with this origin, which a key has signed that is known here.
+    Other(String),
 }
 
 /// What leaves say of one session.
@@ -205,57 +206,58 @@ impl Inner {
         };
         match tokio::time::timeout(LOOK_WITHIN, look).await {
             Ok(found) => found,
-            Err(_) => Err(EraseError::Slow(LOOK_WITHIN)),
+            Err(_) => Err(EraseError::Slow(
+                "the search of the logs for the session",
+                LOOK_WITHIN,
+            )),
         }
     }
 
-    /// In what other logs the store has. One that nobody here knows the key of may be anybody's; who
-    /// believes it destroys what they could have destroyed as well, and says so.
+    /// In what other logs the store has, if a key has signed them that is known here. Anybody may have made
+    /// the rest, and so nothing in those counts; logs of two keys say nothing together.
     async fn elsewhere(
         &self,
         leaves: &mut Leaves,
         own: &BTreeSet<Uuid>,
         session: Uuid,
-    ) -> Result<Option<Known>, LeavesError> {
-        let trusted = self.trusted.as_slice();
-        let (mut signed, mut others) = (Vec::new(), Vec::new());
+    ) -> Result<Option<Known>, EraseError> {
+        let mut notes = Vec::new();
         for log in leaves.stored_logs().await? {
             if own.contains(&log) {
                 continue;
             }
-            let note = names::object(log, names::CHECKPOINT);
-            let note = self.objects.find(&note).await?;
-            let Some((checkpoint, is_signed)) =
-                note.and_then(|note| confirm::open(&note, log, trusted))
-            else {
-                continue;
-            };
-            let end = LogEnd {
-                log,
-                origin: checkpoint.origin,
-                size: checkpoint.size,
-                root: checkpoint.root,
-            };
-            if is_signed {
-                signed.push(end);
-            } else {
-                others.push(end);
-            }
+            let note = self.objects.find_of_log(log, names::CHECKPOINT).await;
+            notes.extend(confirm::if_ours(note)?.map(|note| (log, note)));
         }
-        for (logs, is_signed) in [(signed, true), (others, false)] {
-            let mut found = Known::new(Whose::Other {
-                origin: String::new(),
-                signed: is_signed,
+        let (mut some, mut signed) = (None, BTreeSet::new());
+        for key in self.trusted.as_slice() {
+            let key = std::slice::from_ref(key);
+            let logs = notes.iter().filter_map(|(log, note)| {
+                let (checkpoint, is_signed) = confirm::open(note, *log, key)?;
+                is_signed.then_some(LogEnd {
+                    log: *log,
+                    origin: checkpoint.origin,
+                    size: checkpoint.size,
+                    root: checkpoint.root,
+                })
             });
+            let logs: Vec<LogEnd> = logs.collect();
+            signed.extend(logs.iter().map(|log| log.log));
+            let mut found = Known::new(Whose::Other(String::new()));
             look_near(leaves, &logs, session, &mut found).await?;
             if !found.is_anything() {
                 look_everywhere(leaves, &logs, session, &mut found).await?;
             }
-            if found.is_anything() {
+            if found.is_whole() {
                 return Ok(Some(found));
             }
+            some = some.or_else(|| found.is_anything().then_some(found));
         }
-        Ok(None)
+        let unsigned = notes.len().saturating_sub(signed.len());
+        match (&some, unsigned) {
+            (None, 1..) => Err(EraseError::Unsigned(session, unsigned)),
+            _ => Ok(some),
+        }
     }
 }
 
@@ -324,7 +326,7 @@ async fn read(
             let names = entry.windows(needle.len()).any(|w| w == needle.as_bytes());
             if names {
                 found.see(session, entry);
-                if let Whose::Other { origin, .. } = &mut found.whose
+                if let Whose::Other(origin) = &mut found.whose
                     && origin.is_empty()
                 {
                     origin.clone_from(&log.origin);

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -66,6 +66,8 @@ pub struct Erase {
 
 /// Erasures that are asked for and worked on at the same time. What has begun before goes on besides.
 const AT_ONCE: usize = 4;
+/// The longest until what has begun is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A session that nobody can read any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,14 @@ pub struct Erasure {
 pub enum EraseError {
     #[error("there is no recording of session {0}")]
     Unknown(Uuid),
+    #[error(
+        "no log that this Weir can check knows session {0}. {1} other logs of the store are signed with keys \
+         that are not known here, and anybody may have made them; if another Weir has recorded it, have it \
+         erased there"
+    )]
+    Unsigned(Uuid, usize),
+    #[error("{0} is the control stream of a Weir: what operators do is not erased")]
+    Control(Uuid),
     #[error("session {0} is running; end it first (weir sessions kill)")]
     Running(Uuid),
     #[error("session {0} is not stored to its end yet; try again when the store has it")]
@@ -139,9 +149,9 @@ pub enum EraseError {
     )]
     Crowded,
     #[error(
-        "the logs could not be searched for the session within {0:?}; try again when the store is faster"
+        "{0} could not be done within {1:?}, and nothing was erased; try again when the store is faster"
     )]
-    Slow(Duration),
+    Slow(&'static str, Duration),
     #[error(transparent)]
     Log(#[from] LeavesError),
     #[error(transparent)]
@@ -164,6 +174,15 @@ pub struct Erasures {
     files: Mutex<BTreeMap<Uuid, u64>>,
     /// The same for what an earlier process began.
     files_before: u64,
+    /// When what goes on by itself is tried again.
+    again: Mutex<BTreeMap<Uuid, Again>>,
+}
+
+/// One that was not finished, and is tried less and less often.
+#[derive(Clone, Copy)]
+struct Again {
+    pause: Duration,
+    at: Instant,
 }
 
 /// Whoever has it works on the session's erasure, and nobody else does.
@@ -176,7 +195,26 @@ impl Erasures {
             claimed: Mutex::default(),
             files: Mutex::default(),
             files_before,
+            again: Mutex::default(),
         }
+    }
+
+    /// Is it time for this one?
+    fn is_due(&self, session: Uuid, now: Instant) -> bool {
+        let again = self.again.lock();
+        again.get(&session).is_none_or(|again| again.at <= now)
+    }
+
+    /// It was tried, and did not come to its end: the next pause is twice as long.
+    fn failed(&self, session: Uuid, first: Duration, now: Instant) {
+        let mut again = self.again.lock();
+        let pause = again.get(&session).map_or(first, |again| again.pause * 2);
+        let pause = pause.min(LONGEST_PAUSE.max(first));
+        if again.len() >= MOST_ERASURES && !again.contains_key(&session) {
+            again.clear();
+        }
+        let at = now + pause;
+        again.insert(session, Again { pause, at });
     }
 
     fn claim(&self, session: Uuid) -> Result<Claim<'_>, EraseError> {
@@ -232,4 +270,23 @@ async fn blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_again_and_again_is_tried_less_and_less_often() {
+        let (erasures, session) = (Erasures::new(0), Uuid::from_u128(1));
+        let (first, mut now) = (Duration::from_secs(30), Instant::now());
+        assert!(erasures.is_due(session, now));
+        for pause in [30, 60, 120, 240, 300, 300].map(Duration::from_secs) {
+            erasures.failed(session, first, now);
+            assert!(!erasures.is_due(session, now + pause - Duration::from_millis(1)));
+            now += pause;
+            assert!(erasures.is_due(session, now));
+            assert!(erasures.is_due(Uuid::from_u128(2), now));
+        }
+    }
 }

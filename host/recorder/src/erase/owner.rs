@@ -56,7 +56,7 @@ impl Inner {
         }
     }
 
-    /// By the first record, if it can be read.
+    /// By the first record, if it can be read. There can be several, after a crash, which then say the same.
     async fn by_start(
         &self,
         session: Uuid,
@@ -65,6 +65,7 @@ impl Inner {
     ) -> Result<Told, EraseError> {
         // Made anew, so that no key is remembered afterwards.
         let store = self.store_with_keys();
+        let (mut told, mut unread) = (Told::Nothing, false);
         for key in known.anchors.keys().filter(|key| key.segment == 0) {
             let segment = match store.segment(key).await {
                 Ok(segment) => segment,
@@ -72,6 +73,7 @@ impl Inner {
                 Err(error @ ReadError::KeyStore { .. }) => return Err(error.into()),
                 Err(error) => {
                     tracing::debug!(%session, %error, "who had the session is not read from its start");
+                    unread |= !matches!(error, ReadError::Store(_));
                     continue;
                 }
             };
@@ -79,15 +81,17 @@ impl Inner {
             let start = start.filter(|record| record.known() == Some(Kind::SessionStart));
             let Some(doc) = start.and_then(|r| serde_json::from_slice::<StartDoc>(r.payload).ok())
             else {
+                unread = true;
                 continue;
             };
             let had: Vec<&str> = names(&doc.who).collect();
-            return Ok(match names(who).any(|name| had.contains(&name)) {
-                true => Told::Own,
-                false => Told::SomebodyElses,
-            });
+            if names(who).any(|name| had.contains(&name)) {
+                return Ok(Told::Own);
+            }
+            told = Told::SomebodyElses;
         }
-        Ok(Told::Nothing)
+        // One that cannot be read may say otherwise.
+        Ok(if unread { Told::Nothing } else { told })
     }
 }
 

@@ -2,7 +2,7 @@
 //! next process begins with the first.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
@@ -180,6 +180,7 @@ impl Inner {
         removed.map_err(text)?;
         self.log.forget_erasure(job.session);
         self.erasures.files.lock().remove(&job.session);
+        self.erasures.again.lock().remove(&job.session);
         Ok(Erasure {
             session: job.session,
             log: leaf.log,
@@ -248,13 +249,21 @@ async fn round(inner: &Inner) {
         }
     };
     for session in found {
+        if !inner.erasures.is_due(session, Instant::now()) {
+            continue;
+        }
         let Ok(_claim) = inner.erasures.claim(session) else {
             continue;
         };
         let dir = inner.dirs.erasures.clone();
         match blocking(move || job::read(&dir, session)).await {
             // What is wrong is told where it is tried.
-            Ok(Some(mut job)) => drop(inner.finish_erasure(&mut job).await),
+            Ok(Some(mut job)) => {
+                if inner.finish_erasure(&mut job).await.is_err() {
+                    let pause = inner.state.limits.upload_backoff;
+                    inner.erasures.failed(session, pause, Instant::now());
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "an erasure that has begun cannot be read"),
         }

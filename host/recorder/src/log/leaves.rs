@@ -110,11 +110,7 @@ impl Leaves {
     /// Does the store hand out the checkpoint of this log? Then an error about another object is about that
     /// object.
     pub async fn store_answers(&self, log: Uuid) -> bool {
-        let longest = names::Part::Checkpoint.longest();
-        let found = self
-            .store
-            .log_object_up_to(log, names::CHECKPOINT, longest)
-            .await;
+        let found = self.store.log_object(log, names::CHECKPOINT).await;
         matches!(found, Ok(Some(_)))
     }
 
@@ -273,9 +269,7 @@ impl Leaves {
         origin: &str,
         verifier: &tlog::Ed25519Verifier,
     ) -> Result<Option<LogEnd>, LeavesError> {
-        let path = names::CHECKPOINT;
-        let longest = names::Part::Checkpoint.longest();
-        let note = match self.store.log_object_up_to(log, path, longest).await {
+        let note = match self.store.log_object(log, names::CHECKPOINT).await {
             // It is none of ours.
             Err(StoreError::TooLarge { .. }) => None,
             found => found?,
@@ -299,8 +293,7 @@ impl Leaves {
     /// The object of just this width, or the full one.
     async fn object(&self, log: Uuid, tile: Tile) -> Result<Bytes, LeavesError> {
         for tile in [tile, tile.full()] {
-            let (path, longest) = (tile.path(), names::Part::Tile(tile).longest());
-            match self.store.log_object_up_to(log, &path, longest).await {
+            match self.store.log_object(log, &tile.path()).await {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => {}
                 Err(StoreError::TooLarge { .. }) => return Err(wrong(log, &tile)),

@@ -403,3 +403,50 @@ async fn an_export_does_not_hold_the_wrapped_key() {
     );
     assert!(!text.contains("wrapped"), "{text}");
 }
+
+/// Unwraps when it is told to.
+struct Waiting {
+    keys: LocalKeys,
+    asked: tokio::sync::Notify,
+    go: tokio::sync::Notify,
+}
+
+#[async_trait]
+impl KeyWrap for Waiting {
+    async fn wrap(&self, context: &[u8], key: &Secret) -> Result<Wrapped, WrapError> {
+        self.keys.wrap(context, key).await
+    }
+
+    async fn unwrap(&self, kek: &str, context: &[u8], wrapped: &[u8]) -> Result<Secret, WrapError> {
+        self.asked.notify_one();
+        self.go.notified().await;
+        self.keys.unwrap(kek, context, wrapped).await
+    }
+}
+
+/// A key that is destroyed while a key manager unwraps it is not remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_goes_while_it_is_unwrapped_is_forgotten() {
+    let dir = TempDir::new();
+    let recorder = open_with(&dir, Manager::new(1)).await.unwrap();
+    let id = secret_session(&recorder).await;
+    recorder.shutdown(SHORT).await;
+    let wrap = Arc::new(Waiting {
+        keys: local(&[1]),
+        asked: tokio::sync::Notify::new(),
+        go: tokio::sync::Notify::new(),
+    });
+    let store = reader(&dir, Some(wrap.clone()));
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.keys().get(store.objects(), id).await })
+    };
+    wrap.asked.notified().await;
+    store.objects().destroy(&object_name(id)).await.unwrap();
+    store.forget(id);
+    wrap.go.notify_one();
+    // Who had it already has it; nobody else does.
+    reading.await.unwrap().unwrap();
+    let gone = store.keys().get(store.objects(), id).await;
+    assert_eq!(gone.unwrap_err(), crate::KeyLoss::Missing);
+}

@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 use parking_lot::Mutex;
 use pipeline::Direction;
@@ -39,15 +41,24 @@ pub enum Mood {
     RefusesToRemove,
     /// Asked to remove something, it never answers.
     HangsOnRemoval,
+    /// Asked for a segment, it never answers.
+    HangsOnSegments,
 }
 
 #[derive(Debug)]
 pub struct Moody {
     inner: InMemory,
     mood: Mutex<Mood>,
+    /// The most that was read of one object.
+    most: Arc<AtomicU64>,
 }
 
 impl Moody {
+    /// The most that was read of one object since this was asked before.
+    pub fn most_read(&self) -> u64 {
+        self.most.swap(0, Ordering::Relaxed)
+    }
+
     pub fn set(&self, mood: Mood) {
         *self.mood.lock() = mood;
     }
@@ -71,9 +82,11 @@ impl ObjectStore for Moody {
     async fn put_opts(&self, at: &Path, bytes: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let mood = *self.mood.lock();
         match mood {
-            Mood::Well | Mood::KeepsRemoved | Mood::RefusesToRemove | Mood::HangsOnRemoval => {
-                self.inner.put_opts(at, bytes, opts).await
-            }
+            Mood::Well
+            | Mood::KeepsRemoved
+            | Mood::RefusesToRemove
+            | Mood::HangsOnRemoval
+            | Mood::HangsOnSegments => self.inner.put_opts(at, bytes, opts).await,
             Mood::Away => Err(broken()),
             Mood::Hangs => std::future::pending().await,
             Mood::LosesAnswers => {
@@ -105,7 +118,24 @@ impl ObjectStore for Moody {
         if *self.mood.lock() == Mood::Away {
             return Err(broken());
         }
-        self.inner.get_opts(at, options).await
+        if *self.mood.lock() == Mood::HangsOnSegments && at.as_ref().ends_with(".rec") {
+            return std::future::pending().await;
+        }
+        let got = self.inner.get_opts(at, options).await?;
+        let (meta, range, attributes) =
+            (got.meta.clone(), got.range.clone(), got.attributes.clone());
+        let (most, mut read) = (self.most.clone(), 0);
+        let stream = got.into_stream().inspect_ok(move |chunk| {
+            read += chunk.len() as u64;
+            most.fetch_max(read, Ordering::Relaxed);
+        });
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(stream.boxed()),
+            meta,
+            range,
+            attributes,
+            extensions: Default::default(),
+        })
     }
 
     fn delete_stream(
@@ -137,6 +167,7 @@ pub fn moody(mood: Mood) -> Arc<Moody> {
     Arc::new(Moody {
         inner: InMemory::new(),
         mood: Mutex::new(mood),
+        most: Arc::default(),
     })
 }
 

@@ -50,7 +50,7 @@ fn told(erasure: Erasure) -> SessionErasure {
 fn refused(error: EraseError) -> ApiError {
     let text = error.to_string();
     match error {
-        EraseError::Unknown(_) => ApiError::not_found(text),
+        EraseError::Unknown(_) | EraseError::Unsigned(..) => ApiError::not_found(text),
         EraseError::Already(erasure) => {
             let mut text = text;
             if let Some(who) = &erasure.who {
@@ -64,7 +64,8 @@ fn refused(error: EraseError) -> ApiError {
         }
         EraseError::Own(_) | EraseError::OwnerUnknown(_) => ApiError::forbidden(text),
         EraseError::Crowded => ApiError::too_many(text).retry_after(RETRY_AFTER),
-        EraseError::Running(_)
+        EraseError::Control(_)
+        | EraseError::Running(_)
         | EraseError::NotStored(_)
         | EraseError::NoEnd(_)
         | EraseError::NotEncrypted(_)
@@ -75,7 +76,7 @@ fn refused(error: EraseError) -> ApiError {
         EraseError::Log(error) if error.is_lasting() => ApiError::conflict(text),
         EraseError::GoesOn { .. } => ApiError::unavailable(text).goes_on(),
         EraseError::TooMany
-        | EraseError::Slow(_)
+        | EraseError::Slow(..)
         | EraseError::Log(_)
         | EraseError::Store(_)
         | EraseError::Read(_)

@@ -133,3 +133,146 @@ async fn damage_while_it_runs_is_found_and_repaired() {
     assert_eq!(index.backfill().unwrap(), behind(None, 1));
     assert_eq!(find(&index, |_| {}).await.items.len(), 10);
 }
+
+const WORDS: u64 = 4_000;
+
+/// Words of some length, in no order, of which none is in another's.
+fn some_words(of: u64, count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(move |n| {
+        let mixed = (of << 32 | n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let letters = (0..8).map(|at| char::from(b'a' + (mixed >> (8 * at)) as u8 % 26));
+        format!("{}x{of}x{n}", letters.collect::<String>())
+    })
+}
+
+/// The words that are left, the lines of FTS5's directory without what comes before each word, and whether
+/// FTS5 finds that all is as it has to be.
+fn look_at_words(index: &Index) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let look = |w: &mut Writing| {
+        let c = &w.connection;
+        c.execute_batch(
+            "INSERT INTO words (words, rank) VALUES ('integrity-check', 1);
+             CREATE VIRTUAL TABLE IF NOT EXISTS temp.all_words USING fts5vocab('main', 'words', 'row');",
+        )
+        .map_err(db)?;
+        let column = |sql: &str| {
+            let mut statement = c.prepare(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+        };
+        let words = column("SELECT CAST(term AS BLOB) FROM temp.all_words").map_err(db)?;
+        let lines = column("SELECT coalesce(substr(term, 2), x'') FROM words_idx").map_err(db)?;
+        Ok((words, lines))
+    };
+    index.write(look).unwrap()
+}
+
+#[tokio::test]
+async fn no_beginning_of_a_word_stays_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir);
+    // In parcels, so that FTS5 has several trees and merges them meanwhile.
+    for part in 0..10_u64 {
+        let entries = (1..=4_u8).flat_map(|stream| {
+            let words: Vec<_> = some_words(u64::from(stream), WORDS).collect();
+            let texts: Vec<_> = words.chunks(10).map(|words| words.join(" ")).collect();
+            let each = texts.len() / 10;
+            let texts = texts.into_iter().skip(part as usize * each).take(each);
+            texts.zip(1_u64..).map(move |(text, n)| {
+                let refused = IndexAction {
+                    decision: "denied".into(),
+                    ..action(&text, "t")
+                };
+                acted(stream, part * 1_000 + n, 10, refused)
+            })
+        });
+        let entries: Vec<_> = entries.collect();
+        index.take(&entries, PLACE).unwrap();
+    }
+    let upper = |word: &[u8]| String::from_utf8(word.to_vec()).unwrap();
+    let begins = |words: &[Vec<u8>], line: &Vec<u8>| words.iter().any(|w| w.starts_with(line));
+    let mut stayed = 0;
+    for gone in [2, 3, 1, 4] {
+        let mut leaving = index.leaving([gone; 16]).unwrap();
+        while matches!(leaving.left, forget::Left::Entries) {
+            assert!(leaving.step().unwrap());
+        }
+        let (words, lines) = look_at_words(&index);
+        stayed += lines
+            .iter()
+            .filter(|l| !l.is_empty() && !begins(&words, l))
+            .count();
+        while leaving.step().unwrap() {}
+        index.settle().unwrap();
+        let (words, lines) = look_at_words(&index);
+        for line in &lines {
+            assert!(
+                line.is_empty() || begins(&words, line),
+                "{:?} stays",
+                upper(line)
+            );
+        }
+        for word in some_words(u64::from(gone), WORDS) {
+            let known = word.to_uppercase();
+            assert!(!words.contains(&word.into_bytes()), "{known}");
+            if known.ends_with("77") {
+                assert!(!bytes_hold(dir.path(), &known[..10]), "{known}");
+            }
+        }
+        // What others have said is found as before.
+        for word in words.iter().step_by(97) {
+            let found = find(&index, |q| q.words = super::words(&upper(word))).await;
+            assert_eq!(found.items.len(), 1, "{}", upper(word));
+        }
+        assert_eq!(words.len() as u64 % WORDS, 0);
+    }
+    // The entries alone leave beginnings of words: otherwise this shows nothing.
+    assert!(stayed > 10, "{stayed}");
+}
+
+/// A session of any size is taken out in pieces, between which whoever writes has its turn.
+#[tokio::test]
+async fn a_session_goes_at_once_and_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir);
+    let many = forget::ENTRIES as u64 * 2 + 1;
+    let entries: Vec<_> = (0..many)
+        .map(|n| acted(1, n, n, action(&format!("select a{n}"), "t")))
+        .collect();
+    index.take(&entries, PLACE).unwrap();
+    let left = || {
+        index
+            .write(|w| {
+                let count = "SELECT count(*) FROM entries WHERE stream = \
+                             (SELECT id FROM streams WHERE uuid = ?1)";
+                let found = w.connection.query_row(count, [[1_u8; 16]], |r| r.get(0));
+                found.map_err(db)
+            })
+            .unwrap()
+    };
+    let mut leaving = index.leaving([1; 16]).unwrap();
+    assert!(leaving.step().unwrap());
+    let after: i64 = left();
+    assert_eq!(after, forget::ENTRIES + 1, "one piece is one piece");
+    // What is still there is not found, and no more comes.
+    assert_eq!(find(&index, |_| {}).await.items, []);
+    index.take(&entries, PLACE).unwrap();
+    assert_eq!(left(), after);
+    while leaving.step().unwrap() {}
+    assert_eq!(left(), 0_i64);
+}
+
+/// Somebody who reads the file keeps what is beside it, and nothing else: the record is indexed on.
+#[tokio::test]
+async fn who_reads_the_file_does_not_stop_the_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir);
+    index.take(&some(), PLACE).unwrap();
+    let reads = rusqlite::Connection::open(path(&dir)).unwrap();
+    reads.execute_batch("BEGIN; SELECT * FROM meta;").unwrap();
+    assert!(index.forget([1; 16]).unwrap());
+    assert!(matches!(index.settle(), Err(StoreError::InUse)));
+    reads.execute_batch("COMMIT").unwrap();
+    index.settle().unwrap();
+    assert!(!bytes_hold(dir.path(), "grant.orders"));
+}

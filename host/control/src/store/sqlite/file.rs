@@ -14,7 +14,7 @@ use crate::store::Result;
 /// Only the owner reads and writes.
 const MODE: u32 = 0o600;
 /// How long SQLite waits for a lock of its own, for instance while somebody makes a backup.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Held as long as the store is open; the kernel lets go of it when the process dies.
 pub(crate) struct Lock {

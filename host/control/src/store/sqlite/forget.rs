@@ -1,15 +1,60 @@
 //! What goes when a session is erased.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 
+use super::file::BUSY;
 use super::{db, int, json, parse};
 use crate::store::{HoldDocument, Result, StoreError, hold::ERASED};
 
 const WHAT: &str = "forgetting a session";
+/// How long whoever reads the file is waited for. Others wait for this meanwhile, and it is tried again.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Sessions that are remembered to be in no free page of the file.
+const MOST: usize = 2_048;
+
+/// Sessions that left the file before it was last written anew. What SQLite keeps beside it may have them.
+#[derive(Default)]
+pub(super) struct Rewritten(BTreeSet<String>);
 
 /// With `secure_delete`, what was in the rows is overwritten. Then the file is written anew, since pages may
-/// be free in it from a time without that, and what SQLite keeps beside the file goes.
-pub(super) fn session(c: &mut Connection, id: &str) -> Result<()> {
+/// be free in it from a time without that, and what SQLite keeps beside the file goes. While somebody reads
+/// the file, that stays; then it is not written anew either, nor is it ever twice for one session.
+pub(super) fn session(c: &mut Connection, id: &str, rewritten: &mut Rewritten) -> Result<()> {
+    rows(c, id)?;
+    c.busy_timeout(PATIENCE).map_err(db(WHAT))?;
+    let done = file(c, id, rewritten);
+    c.busy_timeout(BUSY).map_err(db(WHAT))?;
+    done
+}
+
+fn file(c: &Connection, id: &str, rewritten: &mut Rewritten) -> Result<()> {
+    settle(c)?;
+    if !rewritten.0.contains(id) {
+        c.execute_batch("VACUUM").map_err(busy)?;
+        if rewritten.0.len() >= MOST {
+            rewritten.0.clear();
+        }
+        rewritten.0.insert(id.to_owned());
+        settle(c)?;
+    }
+    rewritten.0.remove(id);
+    Ok(())
+}
+
+fn settle(c: &Connection) -> Result<()> {
+    let is_busy: bool = c
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(busy)?;
+    match is_busy {
+        true => Err(StoreError::InUse),
+        false => Ok(()),
+    }
+}
+
+fn rows(c: &mut Connection, id: &str) -> Result<()> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WHAT))?;
@@ -50,15 +95,7 @@ pub(super) fn session(c: &mut Connection, id: &str) -> Result<()> {
         params![id, ERASED],
     )
     .map_err(db(WHAT))?;
-    tx.commit().map_err(db(WHAT))?;
-    c.execute_batch("VACUUM").map_err(busy)?;
-    let is_busy: bool = c
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(busy)?;
-    match is_busy {
-        true => Err(StoreError::InUse),
-        false => Ok(()),
-    }
+    tx.commit().map_err(db(WHAT))
 }
 
 /// Somebody else has the file open, and is in the middle of reading it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::broadcast;
 
@@ -76,6 +77,7 @@ struct Inner {
     writer: Worker,
     reader: Worker,
     changes: broadcast::Sender<Change>,
+    rewritten: Arc<Mutex<forget::Rewritten>>,
     _lock: file::Lock,
 }
 
@@ -100,6 +102,7 @@ impl Sqlite {
                 writer: Worker::start("weir-state-write", writing, wait)?,
                 reader: Worker::start("weir-state-read", reading, wait)?,
                 changes,
+                rewritten: Arc::default(),
                 _lock: lock,
             }),
         })
@@ -292,8 +295,9 @@ impl Store for Sqlite {
     }
 
     async fn forget_session(&self, id: &str) -> Result<()> {
-        let id = id.to_owned();
-        self.write(move |c| forget::session(c, &id)).await
+        let (id, rewritten) = (id.to_owned(), self.inner.rewritten.clone());
+        self.write(move |c| forget::session(c, &id, &mut rewritten.lock()))
+            .await
     }
 
     async fn due_notices(&self, now: Millis, limit: u32) -> Result<Vec<Notice>> {
