@@ -15,10 +15,11 @@ use tlog::{Ed25519Verifier, TILE_WIDTH, TileMap, Verifier};
 use uuid::Uuid;
 
 use crate::archive::{ArchiveError, Digest, Hasher, Reader, digest};
-use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink};
+use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink, Told};
 use crate::fetch::{MAX_LEAVES, tiles};
 use crate::finding::Finding;
 use crate::leaf::Leaf;
+use crate::left::{LeftOut, MAX_LEFT_OUT};
 use crate::logs::{Clock, LogFacts, id_of};
 use crate::manifest::{self, FORMAT, LogEntry, MANIFEST, MAX_MANIFEST, Manifest, NOTE, SIGNER};
 use crate::prove;
@@ -116,8 +117,12 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     for log in facts {
         logs.push(check.log(log, selection.window, &mut deriver)?);
     }
-    check.chains(&logs, selection.window);
-    let derived = deriver.finish(&logs)?;
+    check.chains(&logs, &manifest, selection.window);
+    let told = Told {
+        left_out: &manifest.left_out,
+        more_left_out: manifest.more_left_out,
+    };
+    let derived = deriver.finish(&logs, &told)?;
     check.derived(&manifest, hashes)?;
     let proven = check.items(&derived, &logs);
     check.policies(&derived);
@@ -165,6 +170,11 @@ fn selection(manifest: &Manifest) -> Result<Selection, CheckError> {
     let in_order = |pair: &[LogEntry]| matches!(pair, [a, b] if a.id < b.id);
     if !manifest.logs.windows(2).all(in_order) {
         return Err(wrong("the order of its logs"));
+    }
+    let logs = &manifest.logs;
+    let has = |out: &LeftOut| logs.binary_search_by_key(&out.log, |log| log.id).is_ok();
+    if manifest.left_out.len() > MAX_LEFT_OUT || manifest.left_out.iter().any(has) {
+        return Err(wrong("the logs that it leaves out"));
     }
     Ok(Selection {
         window,
@@ -427,9 +437,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn chains(&mut self, logs: &[LogFacts], window: Window) {
+    fn chains(&mut self, logs: &[LogFacts], manifest: &Manifest, window: Window) {
+        let left_out = manifest.left_out.iter().map(|out| out.log).collect();
         for log in logs {
-            if let Some(why) = log.wrong_beginning(logs, window) {
+            if let Some(why) = log.wrong_beginning(logs, &left_out, window) {
                 self.wrong(Finding::Log { log: log.id, why });
             }
         }
@@ -499,6 +510,13 @@ impl Check<'_> {
                 time: gap.time.clone(),
                 what: gap.what.clone(),
             });
+        }
+        for LeftOut { log, signed, why } in manifest.left_out.iter().cloned() {
+            self.findings.push(Finding::LeftOut { log, signed, why });
+        }
+        if manifest.more_left_out > 0 {
+            let text = format!("{} more logs are left out", manifest.more_left_out);
+            self.findings.push(Finding::Said(text));
         }
         let missing = manifest.missing.iter().cloned().map(Finding::Said);
         self.findings.extend(missing);

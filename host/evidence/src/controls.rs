@@ -359,7 +359,8 @@ masking.csv        which columns stayed masked, and for how many statements
 operators.csv      acts of operators; erasures.csv: erasures
 erasures-later.json  sessions of which records would be here, and that were erased after the window;
                    erasures/ has the entry that says so for each, with its proof
-gaps.json          what the recorder noted as missing; how the range of each log is known to be complete
+gaps.json          what the recorder noted as missing; how the range of each log is known to be complete;
+                   logs of the store of which nothing is here, and why
 controls.html      which control each file speaks to, and what it does not prove
 log/               entry bundles and tiles of each log, and its signed checkpoint (C2SP tlog-tiles)
 
@@ -369,7 +370,9 @@ Every entry in log/ is in a log whose checkpoint is signed, without a hole from 
 it, and everything else here follows from these entries or is what one of them says. Where gaps.json says
 that a log was open, later entries of the window may exist (choose a window that ended before the last
 entry). Where it says that an instance has ended its last log, a later start of it may be missing: only
-the registry in the store tells, which weir verify reads and a package does not have. That the times of a log's other entries are in
+the registry in the store tells, which weir verify reads and a package does not have. Where it says that a log
+is left out, nothing of that log is here: one that is not signed by a key that counts can be another's, or
+planted by who writes to the store; of one that is, weir verify of the store says what is wrong. That the times of a log's other entries are in
 order is not shown here, but by weir verify of the whole store. A package cannot show logs of a Weir that
 it does not know of: count the instances.
 

@@ -8,6 +8,7 @@
 )]
 
 mod erased;
+mod left;
 mod support;
 mod tamper;
 mod whole;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use async_trait::async_trait;
 use control::{ApiError, MadePackage, PackageOrder};
 use evidence::{MakeError, Order, Selection, Window};
-use recorder::{LogOptions, Recorder, Store};
+use recorder::{LogOptions, Recorder, Store, TrustedKey};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,8 @@ pub(crate) struct Packages {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) store: Store,
     pub(crate) log: LogOptions,
+    /// Keys whose logs are believed besides its own.
+    trusted: Vec<TrustedKey>,
     /// Where they are while they are made and sent.
     dir: PathBuf,
 }
@@ -35,6 +37,7 @@ impl Packages {
         recorder: Arc<Recorder>,
         store: Store,
         log: LogOptions,
+        trusted: Vec<TrustedKey>,
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
@@ -49,6 +52,7 @@ impl Packages {
             recorder,
             store,
             log,
+            trusted,
             dir,
         })
     }
@@ -77,6 +81,7 @@ impl control::Packages for Packages {
             .retry_after(60));
         }
         let (store, log, dir) = (self.store.clone(), self.log.clone(), self.dir.clone());
+        let trusted = self.trusted.clone();
         let runtime = Handle::current();
         // Whoever no longer waits for it ends it: Weir, when it stops.
         let unwanted = CancellationToken::new();
@@ -85,7 +90,7 @@ impl control::Packages for Packages {
         let made = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    made = made(&store, &log, &dir, selection) => made,
+                    made = made(&store, &log, trusted, &dir, selection) => made,
                     () = unwanted.cancelled() => Err(ApiError::unavailable("nobody waits for it")),
                     () = tokio::time::sleep(MADE_WITHIN) => {
                         Err(ApiError::timeout("the package took too long"))
@@ -101,6 +106,7 @@ impl control::Packages for Packages {
 async fn made(
     store: &Store,
     log: &LogOptions,
+    trusted: Vec<TrustedKey>,
     dir: &Path,
     selection: Selection,
 ) -> Result<MadePackage, ApiError> {
@@ -112,7 +118,7 @@ async fn made(
         software: super::software(),
         key: Some(&*key),
         name: log.name.clone(),
-        trusted: Vec::new(),
+        trusted,
         recorded: true,
         most: MOST,
     };
@@ -139,7 +145,7 @@ fn refused(error: MakeError) -> ApiError {
     }
     match error {
         MakeError::Window | MakeError::Sample => ApiError::invalid(error.to_string()),
-        MakeError::NoLog => ApiError::conflict(error.to_string()),
+        MakeError::NoLog(_) => ApiError::conflict(error.to_string()),
         MakeError::Output { .. } => {
             // The path is nobody's business but the operators'.
             tracing::error!(%error, "a package of evidence cannot be written");

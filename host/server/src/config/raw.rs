@@ -246,6 +246,8 @@ pub(super) struct RawRecording {
     pub(super) log_name: Option<Spanned<String>>,
     pub(super) key_dir: Option<PathBuf>,
     #[serde(default)]
+    pub(super) trusted_log_keys: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) witnesses: Vec<RawWitness>,
     #[serde(default)]
     pub(super) wrap_keys: Vec<Spanned<RawSecret>>,
