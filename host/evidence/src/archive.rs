@@ -10,6 +10,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::halt::{Halt, Steps, Watch};
+
 /// The most files of a package.
 pub const MAX_FILES: usize = 500_000;
 /// The largest file of a package, decompressed.
@@ -40,6 +42,8 @@ pub enum ArchiveError {
     TooLarge { path: String, limit: u64 },
     #[error("{0} is missing")]
     Missing(String),
+    #[error(transparent)]
+    Halt(#[from] Halt),
     #[error(
         "the package would have more than {0} bytes: narrow its window, or leave out names and sample"
     )]
@@ -99,16 +103,18 @@ pub struct Writer {
     files: BTreeMap<String, Digest>,
     most: u64,
     bytes: u64,
+    steps: Steps,
 }
 
 impl Writer {
     /// With at most so many bytes in all its files.
-    pub fn new(file: File, most: u64) -> Self {
+    pub fn new(file: File, most: u64, watch: Watch) -> Self {
         Self {
             zip: ZipWriter::new(BufWriter::new(file)).set_auto_large_file(),
             files: BTreeMap::new(),
             most,
             bytes: 0,
+            steps: Steps::new(watch),
         }
     }
 
@@ -139,6 +145,7 @@ impl Writer {
             if self.bytes > self.most {
                 return Err(ArchiveError::Full(self.most));
             }
+            self.steps.add(piece.len() as u64)?;
             hasher.add(piece);
             self.zip.write_all(piece)?;
         }

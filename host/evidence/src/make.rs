@@ -18,6 +18,7 @@ use crate::check::{self, PackageReport};
 use crate::derive::{DeriveError, Derived, Deriver, Item, Sink, Told};
 use crate::fetch::{FetchError, FetchedLog, Fetcher, tiles};
 use crate::finding::Finding;
+use crate::halt::{self, Halt, Steps, Watch};
 use crate::later::Later;
 use crate::leaf::{Leaf, LeafError};
 use crate::left::{self, Left, LeftOut};
@@ -48,6 +49,8 @@ pub struct Order<'a> {
     pub recorded: bool,
     /// The most bytes of all its files.
     pub most: u64,
+    /// Whether it may go on.
+    pub watch: Watch,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +69,8 @@ pub enum MakeError {
     Derive(#[from] DeriveError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Halt(#[from] Halt),
     #[error("log {log}: {bundle} is not what was signed: {why}; weir verify says more")]
     Tree {
         log: Uuid,
@@ -107,6 +112,15 @@ fn left_out(all: &[LeftOut]) -> String {
 }
 
 impl MakeError {
+    /// What has ended it, if it was to end.
+    pub fn halt(&self) -> Option<&Halt> {
+        match self {
+            Self::Halt(halt) | Self::Archive(ArchiveError::Halt(halt)) => Some(halt),
+            Self::Derive(DeriveError::Io(error)) => halt::of_io(error),
+            _ => None,
+        }
+    }
+
     /// The log that it is about.
     fn log(&self) -> Option<Uuid> {
         match self {
@@ -127,11 +141,23 @@ impl MakeError {
 }
 
 /// Derived files on their way into the package.
-struct Spool {
+pub(crate) struct Spool {
     dir: PathBuf,
     files: BTreeMap<&'static str, BufWriter<File>>,
     /// So many bytes more may come.
     left: u64,
+    steps: Steps,
+}
+
+impl Spool {
+    pub fn new(dir: &Path, most: u64, steps: Steps) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            files: BTreeMap::new(),
+            left: most,
+            steps,
+        }
+    }
 }
 
 impl Sink for Spool {
@@ -139,6 +165,7 @@ impl Sink for Spool {
         let left = self.left.checked_sub(bytes.len() as u64);
         let full = "the package would have more bytes than it may: narrow its window";
         self.left = left.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, full))?;
+        self.steps.add(bytes.len() as u64)?;
         if !self.files.contains_key(path) {
             let file = tempfile::tempfile_in(&self.dir)?;
             self.files.insert(path, BufWriter::new(file));
@@ -237,13 +264,18 @@ async fn attempt(
     dir: &Path,
     left: &mut Left,
 ) -> Result<(NamedTempFile, PackageReport), MakeError> {
+    (order.watch)()?;
     let trusted = order.all_trusted()?;
     let file = unfinished(dir).map_err(failed(dir))?;
     let mut maker = Maker {
         store,
         fetcher: Fetcher::new(store, trusted.clone()),
         order,
-        zip: Writer::new(file.reopen().map_err(failed(dir))?, order.most),
+        zip: Writer::new(
+            file.reopen().map_err(failed(dir))?,
+            order.most,
+            order.watch.clone(),
+        ),
         missing: Vec::new(),
     };
     maker.all(dir, left).await?;
@@ -295,11 +327,7 @@ impl Maker<'_> {
         if logs.is_empty() {
             return Err(MakeError::NoLog(left.values().cloned().collect()));
         }
-        let mut spool = Spool {
-            dir: dir.to_path_buf(),
-            files: BTreeMap::new(),
-            left: order.most,
-        };
+        let mut spool = Spool::new(dir, order.most, Steps::new(order.watch.clone()));
         let mut deriver = Deriver::new(selection, &mut spool)?;
         let mut trees = BTreeMap::new();
         let mut facts = Vec::new();

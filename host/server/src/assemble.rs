@@ -160,8 +160,15 @@ impl Parts {
         let store = stored_records(&self.config.recording)?;
         let log = log_options(&self.config.recording);
         let trusted = self.config.recording.trusted_log_keys.clone();
-        let data_dir = &self.config.data_dir;
-        let packages = Packages::open(recorder.clone(), store.clone(), log, trusted, data_dir)?;
+        let (data_dir, spool) = (&self.config.data_dir, &self.config.recording.spool_dir);
+        let packages = Packages::open(
+            recorder.clone(),
+            store.clone(),
+            log,
+            trusted,
+            data_dir,
+            spool,
+        )?;
 
         let control = Control::open(control::Options {
             database: self.config.data_dir.join("state.sqlite"),

@@ -8,6 +8,7 @@
 )]
 
 mod erased;
+mod halt;
 mod left;
 mod support;
 mod tamper;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::archive::digest;
 use crate::manifest::{self, FileEntry, MANIFEST, Manifest, NOTE, SIGNER};
-use crate::{MAX_PACKAGE, Order, PackageReport, Selection, Window, check_package, make};
+use crate::{MAX_PACKAGE, Order, PackageReport, Selection, Window, check_package, make, unwatched};
 
 pub const NAME: &str = "weir.test";
 const SHORT: Duration = Duration::from_secs(20);
@@ -101,6 +101,7 @@ impl Setup {
             trusted: Vec::new(),
             recorded: false,
             most: MAX_PACKAGE,
+            watch: unwatched(),
         }
     }
 

@@ -7,10 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use async_trait::async_trait;
 use control::{ApiError, MadePackage, PackageOrder};
-use evidence::{MakeError, Order, Selection, Window};
+use evidence::{Halt, MakeError, Order, Selection, Watch, Window};
 use recorder::{LogOptions, Recorder, Store, TrustedKey};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+
+mod room;
+
+use room::Room;
 
 /// How long the store may take to have everything that is on record.
 const STORED_WITHIN: Duration = Duration::from_secs(30);
@@ -29,6 +33,7 @@ pub(crate) struct Packages {
     trusted: Vec<TrustedKey>,
     /// Where they are while they are made and sent.
     dir: PathBuf,
+    room: Arc<Room>,
 }
 
 impl Packages {
@@ -39,6 +44,7 @@ impl Packages {
         log: LogOptions,
         trusted: Vec<TrustedKey>,
         data_dir: &Path,
+        spool: &Path,
     ) -> anyhow::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         let dir = data_dir.join("packages");
@@ -48,7 +54,10 @@ impl Packages {
             .create(&dir);
         make.and_then(|()| evidence::clean(&dir))
             .with_context(|| format!("the directory of packages, {}", dir.display()))?;
+        let room = Room::new(recorder.clone(), &dir, spool)
+            .with_context(|| format!("the disk of packages, {}", dir.display()))?;
         Ok(Self {
+            room: Arc::new(room),
             recorder,
             store,
             log,
@@ -73,6 +82,8 @@ impl control::Packages for Packages {
             sample,
             names: order.names,
         };
+        // Before anybody waits for the store.
+        self.room.look().map_err(|halt| halted(&halt))?;
         // The last leaf is then of the call itself: that the window is over is in the package.
         if !self.recorder.flush(STORED_WITHIN).await {
             return Err(ApiError::unavailable(
@@ -82,6 +93,8 @@ impl control::Packages for Packages {
         }
         let (store, log, dir) = (self.store.clone(), self.log.clone(), self.dir.clone());
         let trusted = self.trusted.clone();
+        let room = self.room.clone();
+        let watch: Watch = Arc::new(move || room.look());
         let runtime = Handle::current();
         // Whoever no longer waits for it ends it: Weir, when it stops.
         let unwanted = CancellationToken::new();
@@ -90,7 +103,7 @@ impl control::Packages for Packages {
         let made = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    made = made(&store, &log, trusted, &dir, selection) => made,
+                    made = made(&store, &log, trusted, watch, &dir, selection) => made,
                     () = unwanted.cancelled() => Err(ApiError::unavailable("nobody waits for it")),
                     () = tokio::time::sleep(MADE_WITHIN) => {
                         Err(ApiError::timeout("the package took too long"))
@@ -107,6 +120,7 @@ async fn made(
     store: &Store,
     log: &LogOptions,
     trusted: Vec<TrustedKey>,
+    watch: Watch,
     dir: &Path,
     selection: Selection,
 ) -> Result<MadePackage, ApiError> {
@@ -121,6 +135,7 @@ async fn made(
         trusted,
         recorded: true,
         most: MOST,
+        watch,
     };
     let made = evidence::make_unnamed(store, &order, dir).await;
     let (file, report) = made.map_err(refused)?;
@@ -136,7 +151,18 @@ fn unreadable() -> ApiError {
     ApiError::unavailable("the package that was made cannot be read")
 }
 
+fn halted(halt: &Halt) -> ApiError {
+    // How much there is, is the operators' business.
+    tracing::error!(%halt, "no package of evidence is made");
+    ApiError::insufficient_storage("Weir's disk has no room for a package beside the record").hint(
+        "Choose a shorter window, or ask whoever runs Weir, whose log says how much is missing.",
+    )
+}
+
 fn refused(error: MakeError) -> ApiError {
+    if let Some(halt) = error.halt() {
+        return halted(halt);
+    }
     if error.is_too_large() {
         return ApiError::too_large(format!(
             "the package would have more than {MOST} bytes before they are compressed"

@@ -196,6 +196,7 @@ async fn offline(args: EvidenceArgs, window: Window) -> anyhow::Result<ExitCode>
         trusted,
         recorded: false,
         most: evidence::MAX_PACKAGE,
+        watch: evidence::unwatched(),
     };
     // Its own key is believed, or one that was named; otherwise nobody has vouched for any.
     let trusted = order.key.is_some() || !order.trusted.is_empty();
