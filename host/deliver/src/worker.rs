@@ -108,6 +108,7 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
         all.push(Watched {
             name: receiver.name.clone(),
             kind: receiver.to.kind(),
+            trusts_unclean_end: receiver.to.trusts_unclean_end(),
             progress: progress.clone(),
         });
         let (leaves, pace) = (options.leaves.clone(), options.pace);

@@ -269,6 +269,8 @@ pub enum DeliveryTo {
         port: u16,
         server_name: Option<String>,
         max_message: usize,
+        /// An end of the connection without `close_notify` counts, too.
+        trust_unclean_end: bool,
     },
     Otlp {
         /// Without `/v1/logs`.

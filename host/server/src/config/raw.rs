@@ -346,6 +346,7 @@ pub(super) struct RawDelivery {
     pub(super) address: Option<Spanned<String>>,
     pub(super) server_name: Option<Spanned<String>>,
     pub(super) max_message_bytes: Option<Spanned<usize>>,
+    pub(super) trust_unclean_end: Option<Spanned<bool>>,
     pub(super) tls_ca: Option<Spanned<PathBuf>>,
     pub(super) tls_cert: Option<Spanned<PathBuf>>,
     pub(super) tls_key: Option<Spanned<PathBuf>>,

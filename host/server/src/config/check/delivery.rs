@@ -124,6 +124,10 @@ fn left_over(r: &mut Report<'_>, key: &str, d: &RawDelivery) {
             "max_message_bytes",
             d.max_message_bytes.as_ref().map(Spanned::span),
         ),
+        (
+            "trust_unclean_end",
+            d.trust_unclean_end.as_ref().map(Spanned::span),
+        ),
     ];
     for (what, span) in others {
         if let Some(span) = span {
@@ -235,6 +239,7 @@ fn syslog(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<Delivery
         d.max_message_bytes.take(),
         MESSAGE,
     );
+    let trust_unclean_end = d.trust_unclean_end.take().is_some_and(Spanned::into_inner);
     let Some(address) = d.address.take() else {
         let message =
             "it is missing: where are events sent to? A host and port, such as siem.example:6514";
@@ -254,6 +259,7 @@ fn syslog(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<Delivery
         port,
         server_name,
         max_message: max_message.unwrap_or(deliver::MESSAGE_BYTES),
+        trust_unclean_end,
     })
 }
 

@@ -96,12 +96,24 @@ fn syslog_needs_little() {
         port,
         server_name,
         max_message,
+        trust_unclean_end,
     } = &config.deliveries[0].to
     else {
         panic!("{config:?}");
     };
     assert_eq!((host.as_str(), *port), ("siem.example", 6514));
     assert_eq!((server_name, *max_message), (&None, deliver::MESSAGE_BYTES));
+    assert!(!trust_unclean_end);
+    let config = with(&format!("{table}trust_unclean_end = true\n")).unwrap();
+    let to = &config.deliveries[0].to;
+    let trusts = matches!(
+        to,
+        crate::config::DeliveryTo::Syslog {
+            trust_unclean_end: true,
+            ..
+        }
+    );
+    assert!(trusts, "{to:?}");
 }
 
 #[test]
