@@ -275,6 +275,7 @@ impl Worker {
         let rule = Rule {
             span: self.pace.refused_for,
             in_a_row: self.in_a_row,
+            failures: self.failures,
         };
         let sent = send_all(&mut *self.sender, batch, &mut self.probe, rule).await;
         match sent {
@@ -307,6 +308,7 @@ impl Worker {
         match failure {
             Failure::Later { why, after } => Trouble::Send { why, after },
             Failure::Refused { why } => Trouble::Send { why, after: None },
+            Failure::Doubtful { why, after, .. } => Trouble::Send { why, after },
         }
     }
 
