@@ -156,13 +156,14 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         to: args.to,
     };
     let mut out = std::io::BufWriter::new(out);
-    let replayed = recorder::replay(&store, session, &options, &mut out).await;
-    // What came before an error is worth seeing, too.
+    let mut notes = Vec::new();
+    let replayed = recorder::replay_noting(&store, session, &options, &mut out, &mut notes).await;
+    // What came before an error is worth seeing, too, and what was passed over may be why there is one.
     out.flush()?;
-    let summary = replayed?;
-    for note in &summary.notes {
+    for note in &notes {
         eprintln!("weir: {note}");
     }
+    let summary = replayed?;
     if !summary.complete {
         eprintln!("weir: the session is still open, or its end is not stored yet");
     }
