@@ -121,6 +121,7 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     let told = Told {
         left_out: &manifest.left_out,
         more_left_out: manifest.more_left_out,
+        recorded: manifest.recorded,
     };
     let derived = deriver.finish(&logs, &told)?;
     check.derived(&manifest, hashes)?;

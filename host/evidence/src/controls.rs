@@ -141,8 +141,7 @@ const FRAMEWORKS: &[Framework] = &[
                 files: &[OPERATORS, POPULATION, GAPS],
                 shows: "Start and stop of each recorder, and gaps. Reads through Weir's API, as far as it \
                         records them.",
-                not: "Reads of the object store itself, which its provider logs. Making this package: it is \
-                      made from the store, and is not itself an entry of the log.",
+                not: "Reads of the object store itself, which its provider logs. {making}",
             },
             Control {
                 id: "10.2.2",
@@ -233,8 +232,23 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;m
     1rem;color:#1b1f24}table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{border:1px solid \
     #c8ccd1;padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f2f4f6}code{font-size:.9em}";
 
+/// In the text of a control: whether the package itself is on record.
+const MAKING: &str = "{making}";
+
+fn making(recorded: bool) -> &'static str {
+    match recorded {
+        true => {
+            "Making this package: that is the entry evidence:exported, which is later than the entries here, and \
+             which the log of the Weir that made it has."
+        }
+        false => {
+            "Making this package: it is made from the store alone, and is not itself an entry of the log."
+        }
+    }
+}
+
 /// The matrix, as one page that needs nothing else.
-pub fn html(selection: &Selection, counts: &Counts, spans: &[Span]) -> String {
+pub fn html(selection: &Selection, counts: &Counts, spans: &[Span], recorded: bool) -> String {
     let window = selection.window;
     let (from, to) = (
         recorder::timestamp(window.from_ns),
@@ -299,7 +313,7 @@ pub fn html(selection: &Selection, counts: &Counts, spans: &[Span]) -> String {
                 escape(control.what),
                 files.join("<br>"),
                 escape(control.shows),
-                escape(control.not)
+                escape(&control.not.replace(MAKING, making(recorded)))
             ));
         }
         out.push_str("</table>\n");
@@ -404,11 +418,19 @@ mod tests {
             sample: 0,
             names: false,
         };
-        let page = html(&selection, &Counts::default(), &[]);
+        let page = html(&selection, &Counts::default(), &[], false);
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)"));
         for file in [POPULATION, GRANTS, MASKING, ERASURES, GAPS, RECORDS, SAMPLE] {
             assert!(page.contains(file) && README_TEXT.contains(file));
         }
+        // What is on record is not said to be on none, and the other way round.
+        let recorded = html(&selection, &Counts::default(), &[], true);
+        assert!(
+            page.contains("is not itself an entry of the log")
+                && !page.contains("evidence:exported")
+        );
+        assert!(recorded.contains("evidence:exported") && !recorded.contains("is not itself"));
+        assert!(!page.contains(MAKING) && !recorded.contains(MAKING));
     }
 }

@@ -131,6 +131,8 @@ pub struct GapRow {
 pub struct Told<'a> {
     pub left_out: &'a [LeftOut],
     pub more_left_out: u64,
+    /// That the package is made is on record.
+    pub recorded: bool,
 }
 
 /// `gaps.json`.
@@ -467,7 +469,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             items.extend(both.map(|item| ((item.log, item.index), item)));
         }
         let spans: Vec<Span> = logs.iter().map(|log| log.span(logs)).collect();
-        let page = controls::html(self.selection, &self.derived.counts, &spans);
+        let page = controls::html(self.selection, &self.derived.counts, &spans, told.recorded);
         self.sink.write(CONTROLS, page.as_bytes())?;
         self.sink.write(README, README_TEXT.as_bytes())?;
         let people = std::mem::take(&mut self.people).into_values();

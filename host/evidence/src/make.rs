@@ -352,6 +352,7 @@ impl Maker<'_> {
         let told = Told {
             left_out: &left_out,
             more_left_out,
+            recorded: order.recorded,
         };
         let derived = deriver.finish(&facts, &told)?;
         for (path, file) in spool.files {

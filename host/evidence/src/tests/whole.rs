@@ -250,12 +250,16 @@ async fn a_package_says_if_it_is_on_record_and_is_not_too_large() {
     let mut order = setup.order(always());
     let (path, report) = setup.package(&order, "offline.zip").await;
     assert!(!report.manifest.recorded);
+    let page = text(&unpack(&path), "controls.html");
+    assert!(page.contains("is not itself an entry of the log"), "{page}");
     let manifest = unpack(&path)[MANIFEST].clone();
     assert_eq!(report.digest, hex::encode(digest(&manifest).sha256));
     order.recorded = true;
     let (path, report) = setup.package(&order, "recorded.zip").await;
     assert!(report.manifest.recorded);
     assert_eq!(report.findings, []);
+    let page = text(&unpack(&path), "controls.html");
+    assert!(page.contains("evidence:exported") && !page.contains("is not itself"));
     // On its way to somebody: it gets its name only if it is the one that is on record.
     let bytes = std::fs::read(&path).unwrap();
     let receive = |name: &str, bytes: &[u8], digest: &str| {
