@@ -145,13 +145,14 @@ fn errors_of_syslog_name_key_and_line() {
         );
         assert!(error.contains(expect), "{address}: {error}");
     }
+    assert!(with(&format!("{TABLE}max_message_bytes = 8192\n")).is_ok());
     for good in ["[::1]:6514", "127.0.0.1:1"] {
         assert!(with(&TABLE.replace("siem.example:6514", good)).is_ok());
     }
     for (more, expect) in [
         (
-            "max_message_bytes = 2047",
-            ":24: delivery[0].max_message_bytes: 2047 is not between 2048 and 1048576",
+            "max_message_bytes = 8191",
+            ":24: delivery[0].max_message_bytes: 8191 is not between 8192 and 1048576",
         ),
         (
             "server_name = \"a/b\"",
