@@ -10,7 +10,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::halt::{Halt, Steps, Watch};
+use crate::halt::{FILE, Halt, Steps, Watch};
 
 /// The most files of a package.
 pub const MAX_FILES: usize = 500_000;
@@ -133,6 +133,7 @@ impl Writer {
             .compression_method(CompressionMethod::Deflated)
             // The same package is the same bytes.
             .last_modified_time(zip::DateTime::default());
+        self.steps.add(FILE)?;
         self.zip.start_file(path, options)?;
         let mut hasher = Hasher::default();
         let mut chunk = vec![0; CHUNK];
@@ -172,10 +173,12 @@ pub struct Reader {
     zip: ZipArchive<BufReader<File>>,
     /// What the zip says about each file: its number in the zip, and its size.
     files: BTreeMap<String, (usize, u64)>,
+    steps: Steps,
 }
 
 impl Reader {
-    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+    pub fn open(path: &Path, watch: Watch) -> Result<Self, ArchiveError> {
+        let mut steps = Steps::new(watch);
         let mut zip = ZipArchive::new(BufReader::new(File::open(path)?))?;
         if zip.len() > MAX_FILES {
             return Err(ArchiveError::TooMany(zip.len()));
@@ -191,6 +194,7 @@ impl Reader {
         let mut files = BTreeMap::new();
         let mut places = Vec::with_capacity(zip.len());
         for number in 0..zip.len() {
+            steps.add(FILE)?;
             let file = zip.by_index_raw(number)?;
             let name = file.name()?.into_owned();
             if !is_name(&name) {
@@ -219,7 +223,7 @@ impl Reader {
         let mut opened = zip.into_inner();
         no_room(&mut opened, &places, end)?;
         let zip = ZipArchive::new(opened)?;
-        Ok(Self { zip, files })
+        Ok(Self { zip, files, steps })
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &String> {
@@ -234,6 +238,7 @@ impl Reader {
     pub fn each(&mut self, path: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), ArchiveError> {
         let missing = || ArchiveError::Missing(path.to_owned());
         let (number, size) = self.files.get(path).copied().ok_or_else(missing)?;
+        self.steps.add(FILE)?;
         let mut file = self.zip.by_index(number)?.take(size.saturating_add(1));
         let mut chunk = vec![0; CHUNK];
         let mut total = 0;
@@ -243,6 +248,7 @@ impl Reader {
                 return Ok(());
             };
             total += read as u64;
+            self.steps.add(read as u64)?;
             if total > size {
                 let (path, limit) = (path.to_owned(), size);
                 return Err(ArchiveError::TooLarge { path, limit });

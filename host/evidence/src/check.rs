@@ -18,6 +18,7 @@ use crate::archive::{ArchiveError, Digest, Hasher, Reader, digest};
 use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink, Told};
 use crate::fetch::{MAX_LEAVES, tiles};
 use crate::finding::Finding;
+use crate::halt::{Watch, unwatched};
 use crate::leaf::Leaf;
 use crate::left::{LeftOut, MAX_LEFT_OUT};
 use crate::logs::{Clock, LogFacts, id_of};
@@ -97,7 +98,16 @@ fn lines_of(bytes: &[u8]) -> u64 {
 /// Verifies the package in this file. With keys, only what these have signed is believed; without any,
 /// the report says which keys did.
 pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageReport, CheckError> {
-    let mut reader = Reader::open(path)?;
+    check_watched(path, trusted, &unwatched())
+}
+
+/// The same, as long as it may go on.
+pub fn check_watched(
+    path: &Path,
+    trusted: &[TrustedKey],
+    watch: &Watch,
+) -> Result<PackageReport, CheckError> {
+    let mut reader = Reader::open(path, watch.clone())?;
     let bytes = reader.read(MANIFEST, MAX_MANIFEST)?;
     let manifest = parse(&bytes)?;
     let selection = selection(&manifest)?;
@@ -130,6 +140,8 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     check.strangers(&manifest);
     check.said(&manifest, &derived, &logs);
     let signer = check.signature(&bytes)?;
+    // What could not be read because of it is no finding.
+    watch().map_err(ArchiveError::Halt)?;
     Ok(PackageReport {
         manifest,
         digest: hex::encode(digest(&bytes).sha256),

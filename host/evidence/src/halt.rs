@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 /// It is asked again after so many bytes.
 pub const EVERY: u64 = 4 << 20;
+/// A file counts for so many bytes at least: many small ones take long, too.
+pub const FILE: u64 = 16 << 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
@@ -12,6 +14,10 @@ pub enum Halt {
         "the disk has {free} bytes free, and {needed} are kept for the record and as a reserve"
     )]
     NoRoom { free: u64, needed: u64 },
+    #[error("nobody waits for the package any more")]
+    Unwanted,
+    #[error("the package took too long")]
+    TooLate,
     #[error("what is free on the disk cannot be found out: {0}")]
     Unknown(String),
 }

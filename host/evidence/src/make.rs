@@ -14,7 +14,7 @@ use tlog::{Kind, ProofError, ProofFile, TILE_WIDTH, Tile, TileMap};
 use uuid::Uuid;
 
 use crate::archive::{ArchiveError, Writer};
-use crate::check::{self, PackageReport};
+use crate::check::{self, CheckError, PackageReport};
 use crate::derive::{DeriveError, Derived, Deriver, Item, Sink, Told};
 use crate::fetch::{FetchError, FetchedLog, Fetcher, tiles};
 use crate::finding::Finding;
@@ -280,8 +280,11 @@ async fn attempt(
     };
     maker.all(dir, left).await?;
     maker.zip.finish()?;
-    let report = check::check_package(file.path(), &trusted);
-    let report = report.map_err(|e| MakeError::Wrong(e.to_string()))?;
+    let report = check::check_watched(file.path(), &trusted, &order.watch);
+    let report = report.map_err(|error| match error {
+        CheckError::Archive(ArchiveError::Halt(halt)) => halt.into(),
+        error => MakeError::Wrong(error.to_string()),
+    })?;
     let Some(wrong) = report.failures().next() else {
         return Ok((file, report));
     };

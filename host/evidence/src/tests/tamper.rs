@@ -336,7 +336,7 @@ async fn nothing_is_hidden_between_the_files_of_a_zip() {
     let forged = [("population.csv".to_owned(), b"as I like".to_vec())];
     pack_as(&forged.into(), &other, zip::CompressionMethod::Stored);
     let bytes = std::fs::read(&good).unwrap();
-    assert!(crate::archive::Reader::open(&good).is_ok());
+    assert!(crate::archive::Reader::open(&good, crate::unwatched()).is_ok());
     // A local file of the same name before the directory, which does not name it.
     let directory = |bytes: &[u8]| bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
     let (at, forged) = (directory(&bytes), std::fs::read(&other).unwrap());
@@ -350,7 +350,7 @@ async fn nothing_is_hidden_between_the_files_of_a_zip() {
     renamed[30] = b'q';
     for (what, bytes) in [("hidden", hidden), ("renamed", renamed)] {
         std::fs::write(&other, bytes).unwrap();
-        let opened = crate::archive::Reader::open(&other);
+        let opened = crate::archive::Reader::open(&other, crate::unwatched());
         assert!(
             matches!(opened, Err(crate::archive::ArchiveError::Ambiguous)),
             "{what}"

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -93,27 +93,42 @@ impl control::Packages for Packages {
         }
         let (store, log, dir) = (self.store.clone(), self.log.clone(), self.dir.clone());
         let trusted = self.trusted.clone();
-        let room = self.room.clone();
-        let watch: Watch = Arc::new(move || room.look());
         let runtime = Handle::current();
         // Whoever no longer waits for it ends it: Weir, when it stops.
         let unwanted = CancellationToken::new();
         let _wanted = unwanted.clone().drop_guard();
+        let room = self.room.clone();
+        let watch = watch(move || room.look(), unwanted.clone(), Instant::now());
         // Much of it is work of the processor.
         let made = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 tokio::select! {
                     made = made(&store, &log, trusted, watch, &dir, selection) => made,
-                    () = unwanted.cancelled() => Err(ApiError::unavailable("nobody waits for it")),
-                    () = tokio::time::sleep(MADE_WITHIN) => {
-                        Err(ApiError::timeout("the package took too long"))
-                    }
+                    () = unwanted.cancelled() => Err(halted(&Halt::Unwanted)),
+                    () = tokio::time::sleep(MADE_WITHIN) => Err(halted(&Halt::TooLate)),
                 }
             })
         });
         made.await
             .unwrap_or_else(|_| Err(ApiError::internal("making the package ended unexpectedly")))
     }
+}
+
+/// Asked while the package is made and verified, also where nothing waits for anything.
+fn watch(
+    room: impl Fn() -> Result<(), Halt> + Send + Sync + 'static,
+    unwanted: CancellationToken,
+    began: Instant,
+) -> Watch {
+    Arc::new(move || {
+        if unwanted.is_cancelled() {
+            return Err(Halt::Unwanted);
+        }
+        if began.elapsed() > MADE_WITHIN {
+            return Err(Halt::TooLate);
+        }
+        room()
+    })
 }
 
 async fn made(
@@ -152,6 +167,11 @@ fn unreadable() -> ApiError {
 }
 
 fn halted(halt: &Halt) -> ApiError {
+    match halt {
+        Halt::Unwanted => return ApiError::unavailable(halt.to_string()),
+        Halt::TooLate => return ApiError::timeout(halt.to_string()),
+        Halt::NoRoom { .. } | Halt::Unknown(_) => {}
+    }
     // How much there is, is the operators' business.
     tracing::error!(%halt, "no package of evidence is made");
     ApiError::insufficient_storage("Weir's disk has no room for a package beside the record").hint(
@@ -180,6 +200,37 @@ fn refused(error: MakeError) -> ApiError {
         other => {
             tracing::error!(error = %other, "a package of evidence cannot be made");
             ApiError::unavailable(format!("the package cannot be made: {other}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_making_ends_when_nobody_waits_and_when_it_takes_too_long() {
+        let unwanted = CancellationToken::new();
+        let full = Halt::NoRoom { free: 1, needed: 2 };
+        let no_room = full.clone();
+        let now = Instant::now();
+        assert_eq!(watch(|| Ok(()), unwanted.clone(), now)(), Ok(()));
+        let crowded = watch(move || Err(no_room.clone()), unwanted.clone(), now);
+        assert_eq!(crowded(), Err(full));
+        if let Some(long_ago) = now.checked_sub(MADE_WITHIN + Duration::from_secs(1)) {
+            let late = watch(|| Ok(()), unwanted.clone(), long_ago);
+            assert_eq!(late(), Err(Halt::TooLate));
+        }
+        let asked = watch(|| Ok(()), unwanted.clone(), now);
+        unwanted.cancel();
+        assert_eq!(asked(), Err(Halt::Unwanted));
+        for (halt, status) in [
+            (Halt::Unwanted, 503),
+            (Halt::TooLate, 504),
+            (Halt::NoRoom { free: 1, needed: 2 }, 507),
+            (Halt::Unknown("it is gone".into()), 507),
+        ] {
+            assert_eq!(halted(&halt).status.as_u16(), status, "{halt}");
         }
     }
 }
