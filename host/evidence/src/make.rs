@@ -515,7 +515,11 @@ impl Maker<'_> {
     async fn policies(&mut self, derived: &Derived) -> Result<(), MakeError> {
         let mut changes = Changes::default();
         for bundle in &derived.bundles {
-            let archive = self.store.bundle_archive(&bundle.digest).await?;
+            let archive = match self.store.bundle_archive(&bundle.digest).await {
+                // It is none of ours.
+                Err(StoreError::TooLarge { .. }) => None,
+                found => found?,
+            };
             let fits = |bytes: &bytes::Bytes| bytes.len() as u64 <= policies::MAX_ARCHIVE;
             let Some(archive) = archive.filter(fits) else {
                 continue;

@@ -56,11 +56,16 @@ async fn what_is_planted_ends_no_package_and_is_told() {
     session(&recorder, "shop", "alice", 3).await;
     stop(recorder).await;
     let own = ids(&setup)[0];
-    let [hello, none, copied] = [1, 2, 3].map(Uuid::from_u128);
+    let [hello, none, copied, long] = [1, 2, 3, 4].map(Uuid::from_u128);
     plant(&setup, hello, "checkpoint", b"hello");
-    plant(&setup, none, "vkey", b"hello");
+    plant(&setup, none, "checkpoint/hello", b"hello");
     let real = std::fs::read(logs(&setup).join(own.to_string()).join("checkpoint")).unwrap();
     plant(&setup, copied, "checkpoint", &real);
+    // Nobody reads it: it could be as long as the store takes.
+    plant(&setup, long, "checkpoint", b"");
+    let path = logs(&setup).join(long.to_string()).join("checkpoint");
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.set_len(256 * (65_535 + 2) + 1).unwrap();
     // A key that is anybody's to write is not asked.
     plant(&setup, own, "vkey", b"hello");
     let other = setup.start_other("other", SeedKey::new([8; 32])).await;
@@ -68,10 +73,12 @@ async fn what_is_planted_ends_no_package_and_is_told() {
     stop(other).await;
     let theirs = *ids(&setup)
         .iter()
-        .find(|id| ![own, hello, none, copied].contains(id))
+        .find(|id| ![own, hello, none, copied, long].contains(id))
         .unwrap();
     let (path, report) = setup.package(&setup.order(always()), "own.zip").await;
-    let mut expect = [hello, none, copied, theirs].map(|id| (id, false)).to_vec();
+    let mut expect = [hello, none, copied, long, theirs]
+        .map(|id| (id, false))
+        .to_vec();
     expect.sort();
     assert_eq!(told(&report), expect);
     assert_eq!(
@@ -79,7 +86,9 @@ async fn what_is_planted_ends_no_package_and_is_told() {
         (3, Severity::Gap)
     );
     assert_eq!(in_gaps(&path), report.manifest.left_out);
-    assert_eq!(report.manifest.left_out.len(), 4);
+    assert_eq!(report.manifest.left_out.len(), 5);
+    let too_long = |out: &LeftOut| out.log == long && out.why.contains("more than any object");
+    assert!(report.manifest.left_out.iter().any(too_long));
     // Whoever verifies it is told the same, with keys and without.
     for keys in [setup.trusted(), Vec::new()] {
         assert_eq!(told(&check_package(&path, &keys).unwrap()), expect);
@@ -93,12 +102,12 @@ async fn what_is_planted_ends_no_package_and_is_told() {
     let (_, report) = setup.package(&order, "both.zip").await;
     assert_eq!(report.counts.permitted, 5);
     assert!(!told(&report).contains(&(theirs, false)));
-    assert_eq!(told(&report).len(), 3);
+    assert_eq!(told(&report).len(), 4);
     // Nothing of the window counts: there is no package, and it is said why.
     let order = setup.order(Window::new(0, 1_000_000));
     let error = make(&setup.store(), &order, &setup.out("never.zip")).await;
     let error = error.unwrap_err();
-    assert!(matches!(&error, MakeError::NoLog(left) if left.len() == 4));
+    assert!(matches!(&error, MakeError::NoLog(left) if left.len() == 5));
     assert!(error.to_string().contains(&hello.to_string()), "{error}");
 }
 
