@@ -539,16 +539,23 @@ impl Check<'_> {
         }
     }
 
-    /// Those that are believed; for want of any, those that signed the logs.
+    /// Those that are believed, each once; for want of any, those that signed the logs.
     pub fn keys(&self) -> Vec<TrustedKey> {
-        match self.trusted {
-            [] => self
+        if self.trusted.is_empty() {
+            return self
                 .signers
                 .iter()
                 .filter_map(|key| key.parse().ok())
-                .collect(),
-            trusted => trusted.to_vec(),
+                .collect();
         }
+        let mut keys: Vec<TrustedKey> = Vec::new();
+        for key in self.trusted {
+            // A configuration and a person can name the same one.
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys
     }
 
     fn signature(&mut self, manifest: &[u8]) -> Result<Option<String>, CheckError> {

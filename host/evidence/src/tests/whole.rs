@@ -335,6 +335,13 @@ async fn keys_decide_what_is_believed() {
     let report = check_package(&path, &[]).unwrap();
     assert_eq!(report.findings, []);
     assert_eq!(report.signer, Some(setup.trusted()[0].vkey()));
+    // One that is named twice is one.
+    let twice = [setup.trusted(), setup.trusted()].concat();
+    assert_eq!(check_package(&path, &twice).unwrap().findings, []);
+    let mut order = setup.order(always());
+    order.trusted = twice;
+    let (_, report) = setup.package(&order, "twice.zip").await;
+    assert_eq!(report.findings, []);
     let other = Setup {
         key: std::sync::Arc::new(recorder::SeedKey::new([8; 32])),
         ..Setup::new()
