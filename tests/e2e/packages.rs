@@ -12,7 +12,7 @@ use weir_tests::{paths, skip};
 
 use crate::evidence::{a_session, transcript};
 use crate::holds::approved;
-use crate::shop::{ALICE, BOB, MALLORY, OLGA, shop};
+use crate::shop::{ALICE, BOB, MALLORY, OLGA, shop, shop_with};
 
 /// Whoever gets a package verifies it with a key and nothing else; its events are what OCSF says; and
 /// what is taken out of it is missed.
@@ -234,6 +234,99 @@ fn a_package_that_a_weir_makes_is_on_record() {
     let digest = name.trim_start_matches("Package::").trim_matches('"');
     assert!(row.is_some_and(|row| row.contains(digest)), "{operators}");
     assert!(!operators.contains(OLGA.0), "{operators}");
+}
+
+/// Whoever can write to the store ends no package by it, and leaves nothing out in silence. Nor does a key that
+/// was replaced: it is named, or its logs are.
+#[test]
+fn what_is_beside_the_record_is_told_and_ends_no_package() {
+    let mut shop = shop("package-planted");
+    let session = a_session(&shop);
+    transcript(&shop.weir, &session, "the end");
+    let home = shop.weir.home.clone();
+    let made = |weir: &Weir, token: &str, name: &str, code: i32| {
+        let package = home.join(name).display().to_string();
+        let args = ["evidence", "--from", "2020-01-01", "--sample", "0", "--out"];
+        let out = weir
+            .cli(Some(token), &[&args[..], &[&package]].concat())
+            .unwrap();
+        assert_eq!(out.status.code(), Some(code), "{name}: {}", out.all());
+        out.stdout
+    };
+    let olga = shop.token(OLGA);
+    let said = made(&shop.weir, &olga, "whole.zip", 0);
+    let key = said
+        .lines()
+        .find_map(|l| l.strip_prefix("package signed with the key you trust: "))
+        .unwrap_or_else(|| panic!("{said}"))
+        .to_owned();
+    let planted = "01900000-0000-7000-8000-000000000007";
+    let log = home.join("data/recordings/log").join(planted);
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("checkpoint"), "hello").unwrap();
+    let said = made(&shop.weir, &olga, "planted.zip", 3);
+    let left = format!("GAP: log {planted}, which no key that counts has signed, is left out");
+    assert!(said.contains(&left), "{said}");
+    std::fs::remove_dir_all(&log).unwrap();
+
+    // Another key signs from here on.
+    shop.weir.stop();
+    std::fs::remove_file(home.join("data/keys/log.key")).unwrap();
+    shop.weir.launch().unwrap();
+    let said = made(&shop.weir, &olga, "another.zip", 3);
+    assert!(
+        said.contains("GAP: log ") && said.contains("trusted_log_keys"),
+        "{said}"
+    );
+    assert!(!said.contains(&key), "{said}");
+    // Until the one before is named.
+    shop.weir.stop();
+    let config = std::fs::read_to_string(&shop.weir.config).unwrap();
+    let named = format!("[recording]\ntrusted_log_keys = [\"{key}\"]\n");
+    std::fs::write(&shop.weir.config, config.replace("[recording]\n", &named)).unwrap();
+    shop.weir.launch().unwrap();
+    // That the key is another is a gap of its own: the registry of logs began anew with it.
+    let said = made(&shop.weir, &olga, "named.zip", 3);
+    assert!(
+        said.contains("the registry of logs") && !said.contains("is left out"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("logs signed with the key you trust: {key}")),
+        "{said}"
+    );
+}
+
+/// Without room for it, every session would end.
+#[test]
+fn what_the_record_may_need_of_the_disk_is_not_a_packages() {
+    let most = "spool_limit_bytes = 1125899906842624";
+    let shop = shop_with(
+        "package-room",
+        |_| {},
+        |setup| setup.recording = most.into(),
+    );
+    let package = shop.weir.home.join("evidence.zip");
+    let args = [
+        "evidence",
+        "--from",
+        "2020-01-01",
+        "--out",
+        &package.display().to_string(),
+    ];
+    let out = shop.weir.cli(Some(&shop.token(OLGA)), &args).unwrap();
+    assert!(
+        !out.ok() && out.stderr.contains("has no room for a package"),
+        "{}",
+        out.all()
+    );
+    assert!(!package.exists());
+    assert!(
+        shop.weir.log().contains("are kept for the record"),
+        "{}",
+        shop.weir.log()
+    );
+    assert!(shop.psql(ALICE).run("SELECT 1").unwrap().ok());
 }
 
 /// Every event is valid by the published schema, and these classes are among them.

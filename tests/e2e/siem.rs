@@ -177,7 +177,7 @@ fn drain(receiver: &Receiver, all: &mut Vec<Value>) {
     }
 }
 
-/// As most programs do it: OpenSSL, and no `close_notify` of their own.
+/// As many programs do it: OpenSSL, and no `close_notify` of their own.
 const STOCK: &str = r#"
 import socket, ssl, sys, threading
 port, cert, key = sys.argv[1:]
@@ -212,7 +212,7 @@ fn a_stock_tls_server_has_everything_as_well() {
     python.wait_until(|| listens(port)).unwrap();
     let tables = format!(
         "[[delivery]]\nname = \"logs\"\nkind = \"syslog\"\naddress = \"127.0.0.1:{port}\"\n\
-         server_name = \"siem.test\"\ntls_ca = \"{}\"\n",
+         server_name = \"siem.test\"\ntls_ca = \"{}\"\ntrust_unclean_end = true\n",
         cert.display()
     );
     let secret = format!("whsec_{}", base64(b"key of the deliveries' e2e test 5"));
@@ -229,6 +229,14 @@ fn a_stock_tls_server_has_everything_as_well() {
     })
     .unwrap();
     assert_eq!(delivered["last_error"], Value::Null, "{delivered}");
+    // Whoever looks sees that this is an exception.
+    assert_eq!(delivered["trusts_unclean_end"], true, "{delivered}");
+    let said = shop.weir.cli(Some(&token), &["deliveries"]).unwrap();
+    assert!(
+        said.stdout.contains("  trust_unclean_end: "),
+        "{}",
+        said.all()
+    );
     caught_up(&shop, &token, "logs");
     shop.weir.stop();
     let mut raw = std::fs::read(dir.join("got")).unwrap();

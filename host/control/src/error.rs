@@ -65,6 +65,8 @@ impl ApiError {
         internal = INTERNAL_SERVER_ERROR,
         unavailable = SERVICE_UNAVAILABLE,
         timeout = GATEWAY_TIMEOUT,
+        /// Weir's disk has no room for it.
+        insufficient_storage = INSUFFICIENT_STORAGE,
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

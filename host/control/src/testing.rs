@@ -461,6 +461,7 @@ impl crate::Deliveries for OneDelivery {
             lag_seconds: None,
             delivered: 0,
             set_aside: 0,
+            trusts_unclean_end: false,
             last_delivery: None,
             last_error: None,
             last_error_at: None,

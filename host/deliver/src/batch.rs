@@ -43,11 +43,21 @@ pub struct Refusals {
     /// Milliseconds since 1970.
     pub first_ms: u64,
     pub last_ms: u64,
+    /// The last one looks like a fault that passes. It is not kept: before anything hangs on it, the event is
+    /// sent once more.
+    pub may_pass: bool,
 }
+
+/// So many times longer it is waited for what looks like a fault that passes.
+const MAY_PASS: u32 = 6;
 
 impl Refusals {
     /// Are they many enough, over a time that is long enough for somebody to repair the receiver?
     pub fn suffice(&self, span: Duration) -> bool {
+        let span = match self.may_pass {
+            true => span.saturating_mul(MAY_PASS),
+            false => span,
+        };
         let lasted = Duration::from_millis(self.last_ms.saturating_sub(self.first_ms));
         self.times >= REFUSALS && lasted >= span
     }
@@ -55,7 +65,7 @@ impl Refusals {
 
 impl Fate {
     /// Once more.
-    pub fn refused(self) -> Self {
+    pub fn refused(self, may_pass: bool) -> Self {
         let last_ms = now_ms();
         let (times, first_ms) = match self {
             Self::Refused(before) => (before.times.saturating_add(1), before.first_ms),
@@ -65,6 +75,7 @@ impl Fate {
             times,
             first_ms,
             last_ms,
+            may_pass,
         })
     }
 }

@@ -117,6 +117,7 @@ impl Cursor {
                     times: refused.times,
                     first_ms: refused.first_ms,
                     last_ms: refused.last_ms,
+                    may_pass: false,
                 });
             }
         }
@@ -203,6 +204,7 @@ mod tests {
                 times: u32::MAX,
                 first_ms: u64::MAX,
                 last_ms: u64::MAX,
+                may_pass: false,
             });
             event
         };

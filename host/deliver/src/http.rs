@@ -125,21 +125,35 @@ pub async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
     Ok(body)
 }
 
-/// Without the URL, whose path may be a secret.
+/// Without the URL, whose path may be a secret. What breaks only once something was sent can be about that.
 fn unreachable(error: reqwest::Error) -> Failure {
-    Failure::later(chain(&error.without_url()))
+    let was_sent = !error.is_connect() && !error.is_builder();
+    let why = chain(&error.without_url());
+    match was_sent {
+        true => Failure::Doubtful {
+            why,
+            after: None,
+            may_pass: true,
+        },
+        false => Failure::later(why),
+    }
 }
 
 fn refusal(status: StatusCode, headers: &HeaderMap) -> Failure {
     let why = format!("the receiver answered with status {status}");
+    let after = headers
+        .get(RETRY_AFTER)
+        .and_then(|v| pause(v.to_str().ok()?));
     match status.as_u16() {
-        // Who may send is no matter of what is sent, so 401 and 403 are not among them. These can be about what was sent. Whether they are, is found out before anything is set aside.
+        // These can be about what was sent. Whether they are, is found out before anything is set aside.
         400 | 406 | 409 | 411 | 413 | 414 | 415 | 422 | 431 | 451 => Failure::Refused { why },
-        _ => Failure::Later {
+        // Who may send, and how much, is no matter of what is sent.
+        401 | 407 | 429 => Failure::Later { why, after },
+        // What stands before a receiver answers like this to what it does not like.
+        _ => Failure::Doubtful {
             why,
-            after: headers
-                .get(RETRY_AFTER)
-                .and_then(|v| pause(v.to_str().ok()?)),
+            after,
+            may_pass: status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT,
         },
     }
 }

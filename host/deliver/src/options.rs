@@ -43,6 +43,11 @@ pub enum To {
 }
 
 impl To {
+    /// Does an end that anybody on the wire can bring about say that everything was taken?
+    pub fn trusts_unclean_end(&self) -> bool {
+        matches!(self, Self::Syslog(to) if to.trust_unclean_end)
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
@@ -79,6 +84,8 @@ pub struct SyslogTo {
     pub tls: TlsFiles,
     /// A longer message is set aside: the receiver would cut it.
     pub max_message: usize,
+    /// An end of the connection without `close_notify` counts, too, though anybody on the wire can bring it about.
+    pub trust_unclean_end: bool,
 }
 
 /// A receiver of OTLP/HTTP.

@@ -136,9 +136,14 @@ impl Send for Otlp {
 /// may say that records were rejected.
 fn taken(body: &[u8]) -> Result<(), Failure> {
     let unreadable = |why: &str| {
-        Failure::later(format!(
-            "the receiver's answer is not that of OTLP/HTTP with JSON, so nobody knows what it has taken: {why}"
-        ))
+        // Nor from what it came: a page that tells of a filter looks like this.
+        Failure::Doubtful {
+            why: format!(
+                "the receiver's answer is not that of OTLP/HTTP with JSON, so nobody knows what it has taken: {why}"
+            ),
+            after: None,
+            may_pass: true,
+        }
     };
     // All that is the default is left out, and some leave out the braces.
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -177,7 +182,7 @@ mod tests {
         let refused = |body: &str| match taken(body.as_bytes()) {
             Ok(()) => Some(false),
             Err(Failure::Refused { .. }) => Some(true),
-            Err(Failure::Later { .. }) => None,
+            Err(Failure::Later { .. } | Failure::Doubtful { .. }) => None,
         };
         for (body, expect) in [
             ("", Some(false)),

@@ -19,6 +19,15 @@ pub enum Failure {
     /// The receiver says that something is wrong with what it was sent.
     #[error("{why}")]
     Refused { why: String },
+    /// The receiver, or something before it, has failed in a way that can hang on what was sent: a filter that
+    /// does not like a name in it, for one. Whether it does, is seen by what else is taken.
+    #[error("{why}")]
+    Doubtful {
+        why: String,
+        after: Option<Duration>,
+        /// It looks like a fault that passes, so it is waited for longer.
+        may_pass: bool,
+    },
 }
 
 impl Failure {

@@ -13,7 +13,13 @@ pub struct Rule {
     pub span: Duration,
     /// So many were, since one was taken.
     pub in_a_row: u32,
+    /// Attempts that have failed in a row.
+    pub failures: u32,
 }
+
+/// After so many failures in a row it is looked if it is something in the batch that brings them about. Most
+/// pass before that.
+const FAILURES: u32 = 3;
 
 /// Sends what has not been taken. Afterwards everything is taken, or was refused alone so often that it is
 /// to be set aside; gives how many of those are at the end.
@@ -32,13 +38,14 @@ pub async fn send_all(
                 return Ok(at_the_end(batch, rule));
             }
             Err(failure) => {
-                let why = refused(failure)?;
                 // Before all of it is tried in parts.
-                takes_anything(sender, probe.as_ref(), &why).await?;
+                let todo = look_into(sender, batch, todo, probe, rule, failure).await?;
                 send_parts(sender, batch, todo, probe).await?;
             }
         }
     } else {
+        // Each is sent alone: not while the receiver takes nothing at all.
+        takes_anything(sender, probe.as_ref(), "it has refused some events").await?;
         let again: Vec<usize> = batch.refused().map(|(index, _, _)| index).collect();
         let again = again.into_iter().chain(todo).map(|index| vec![index]);
         for one in again.collect::<Vec<_>>() {
@@ -73,6 +80,41 @@ fn at_the_end(batch: &Batch, rule: Rule) -> u32 {
     }
 }
 
+/// Can it hang on what was sent that the batch was not taken? Gives what is to be tried in parts.
+async fn look_into(
+    sender: &mut dyn Send,
+    batch: &mut Batch,
+    todo: Vec<usize>,
+    probe: &mut Option<Event>,
+    rule: Rule,
+    failure: Failure,
+) -> Result<Vec<usize>, Trouble> {
+    let (why, after) = match failure {
+        Failure::Refused { why } => {
+            takes_anything(sender, probe.as_ref(), &why).await?;
+            return Ok(todo);
+        }
+        Failure::Doubtful { why, after, .. } if rule.failures >= FAILURES => (why, after),
+        Failure::Doubtful { why, after, .. } | Failure::Later { why, after } => {
+            return Err(Trouble::Send { why, after });
+        }
+    };
+    if probe.is_some() {
+        takes_anything(sender, probe.as_ref(), &why).await?;
+        return Ok(todo);
+    }
+    // Nothing was ever taken: one of these may be, and shows that others could.
+    let ends = [todo.first(), todo.last().filter(|_| todo.len() > 1)];
+    for index in ends.into_iter().flatten().copied() {
+        let sent = sender.send(&batch.get(&[index]), Purpose::Deliver).await;
+        if sent.is_ok() {
+            take(batch, &[index], probe);
+            return Ok(batch.todo());
+        }
+    }
+    Err(Trouble::Send { why, after })
+}
+
 /// Halves what is refused until single events are.
 async fn send_parts(
     sender: &mut dyn Send,
@@ -92,9 +134,13 @@ async fn send_parts(
         match sender.send(&batch.get(&part), Purpose::Deliver).await {
             Ok(()) => take(batch, &part, probe),
             Err(failure) => {
-                refused(failure)?;
+                let may_pass = match failure {
+                    Failure::Refused { .. } => false,
+                    Failure::Doubtful { may_pass, .. } => may_pass,
+                    Failure::Later { why, after } => return Err(Trouble::Send { why, after }),
+                };
                 if part.len() <= 1 {
-                    batch.mark(&part, Fate::refused);
+                    batch.mark(&part, |fate| fate.refused(may_pass));
                     continue;
                 }
                 let (first, second) = part.split_at(part.len() / 2);
@@ -124,19 +170,11 @@ async fn takes_anything(
     };
     match sender.send(&[probe], Purpose::Probe).await {
         Ok(()) => Ok(()),
-        Err(failure) => {
-            refused(failure)?;
-            Err(Trouble::Everything {
-                why: why.to_owned(),
-            })
+        Err(Failure::Refused { .. }) => Err(Trouble::Everything {
+            why: why.to_owned(),
+        }),
+        Err(Failure::Later { why, after } | Failure::Doubtful { why, after, .. }) => {
+            Err(Trouble::Send { why, after })
         }
-    }
-}
-
-/// What was refused for what it is; anything else is tried again as it is.
-fn refused(failure: Failure) -> Result<String, Trouble> {
-    match failure {
-        Failure::Refused { why } => Ok(why),
-        Failure::Later { why, after } => Err(Trouble::Send { why, after }),
     }
 }

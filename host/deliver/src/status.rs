@@ -33,6 +33,8 @@ impl State {
 pub struct Status {
     pub name: String,
     pub kind: &'static str,
+    /// Its ends of a connection are believed, though anybody on the wire can make them.
+    pub trusts_unclean_end: bool,
     pub state: State,
     /// The log that it began with: it was never sent what earlier ones have. None: not known.
     pub first_log: Option<Uuid>,
@@ -71,6 +73,7 @@ pub struct Progress {
 pub struct Watched {
     pub name: String,
     pub kind: &'static str,
+    pub trusts_unclean_end: bool,
     pub progress: Arc<Mutex<Progress>>,
 }
 
@@ -116,6 +119,7 @@ impl Watched {
         Status {
             name: self.name.clone(),
             kind: self.kind,
+            trusts_unclean_end: self.trusts_unclean_end,
             state: match (&progress.left, progress.waiting) {
                 (_, true) => State::Waiting,
                 (None, false) => State::Starting,
@@ -174,6 +178,7 @@ mod tests {
             let watched = Watched {
                 name: "siem".into(),
                 kind: "webhook",
+                trusts_unclean_end: false,
                 progress: Arc::new(Mutex::new(progress)),
             };
             let status = watched.status(Some(&end(last, newest)));

@@ -3,8 +3,10 @@
 //! Syslog has no acknowledgement. What was written may be in a buffer of this machine, of the network or of the
 //! receiver, and goes when the connection breaks. But TLS has an end: a receiver that is told it (`close_notify`)
 //! has read all that came before, and has to end the connection, too (RFC 5425, 4.4). So now and then the
-//! connection is ended, and what was sent counts as taken when the receiver has ended it in turn. If it breaks
-//! in any other way, all that was sent since is sent again.
+//! connection is ended, and what was sent counts as taken when the receiver has ended it in turn, within TLS: an
+//! end of the TCP connection alone can be made by whoever is on the wire, and has swallowed what was sent
+//! (`trust_unclean_end` believes it all the same). If it breaks in any other way, all that was sent since is
+//! sent again.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -33,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(2);
 /// A receiver has nothing to say. So many pieces of it are read over in one look, and at the end.
 const MAX_PIECES: usize = 64;
 const PIECE: usize = 1024;
+
+/// What it means, and what can be done.
+const UNCLEAN: &str = "it sent no close_notify, and without one anybody on the wire can have ended it; if \
+    this receiver never sends any, trust_unclean_end = true believes its ends all the same";
 
 type Stream = ClientTlsStream<TcpStream>;
 
@@ -155,7 +161,12 @@ impl Send for Syslog {
         let Some(mut open) = self.open.take() else {
             return Err(Failure::later("the connection is gone"));
         };
-        match timeout(self.pace.attempt, end(&mut open.stream)).await {
+        match timeout(
+            self.pace.attempt,
+            end(&mut open.stream, self.to.trust_unclean_end),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::later(format!(
                 "the receiver did not end the connection as it should, so nobody knows what it has: {error}"
@@ -183,8 +194,8 @@ async fn look(stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Tells the receiver that this was all, and waits until it has ended the connection without an error: with
-/// something unread it would be reset.
-async fn end(stream: &mut Stream) -> io::Result<()> {
+/// something unread it would be reset. Within TLS, it has to say so itself, unless that is trusted.
+async fn end(stream: &mut Stream, trust_unclean_end: bool) -> io::Result<()> {
     stream.shutdown().await?;
     let mut piece = [0; PIECE];
     let mut ended = false;
@@ -192,8 +203,10 @@ async fn end(stream: &mut Stream) -> io::Result<()> {
         match stream.read(&mut piece).await {
             Ok(0) => ended = true,
             Ok(_) => {}
-            // Many end the connection without saying so within TLS.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ended = true,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => match trust_unclean_end {
+                true => ended = true,
+                false => return Err(io::Error::new(error.kind(), UNCLEAN)),
+            },
             Err(error) => return Err(error),
         }
         if ended {

@@ -108,6 +108,7 @@ pub fn open(options: Options) -> Result<(Vec<Worker>, Handle), OpenError> {
         all.push(Watched {
             name: receiver.name.clone(),
             kind: receiver.to.kind(),
+            trusts_unclean_end: receiver.to.trusts_unclean_end(),
             progress: progress.clone(),
         });
         let (leaves, pace) = (options.leaves.clone(), options.pace);
@@ -274,6 +275,7 @@ impl Worker {
         let rule = Rule {
             span: self.pace.refused_for,
             in_a_row: self.in_a_row,
+            failures: self.failures,
         };
         let sent = send_all(&mut *self.sender, batch, &mut self.probe, rule).await;
         match sent {
@@ -306,6 +308,7 @@ impl Worker {
         match failure {
             Failure::Later { why, after } => Trouble::Send { why, after },
             Failure::Refused { why } => Trouble::Send { why, after: None },
+            Failure::Doubtful { why, after, .. } => Trouble::Send { why, after },
         }
     }
 

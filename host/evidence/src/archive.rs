@@ -10,6 +10,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::halt::{FILE, Halt, Steps, Watch};
+
 /// The most files of a package.
 pub const MAX_FILES: usize = 500_000;
 /// The largest file of a package, decompressed.
@@ -40,6 +42,8 @@ pub enum ArchiveError {
     TooLarge { path: String, limit: u64 },
     #[error("{0} is missing")]
     Missing(String),
+    #[error(transparent)]
+    Halt(#[from] Halt),
     #[error(
         "the package would have more than {0} bytes: narrow its window, or leave out names and sample"
     )]
@@ -99,16 +103,18 @@ pub struct Writer {
     files: BTreeMap<String, Digest>,
     most: u64,
     bytes: u64,
+    steps: Steps,
 }
 
 impl Writer {
     /// With at most so many bytes in all its files.
-    pub fn new(file: File, most: u64) -> Self {
+    pub fn new(file: File, most: u64, watch: Watch) -> Self {
         Self {
             zip: ZipWriter::new(BufWriter::new(file)).set_auto_large_file(),
             files: BTreeMap::new(),
             most,
             bytes: 0,
+            steps: Steps::new(watch),
         }
     }
 
@@ -127,6 +133,7 @@ impl Writer {
             .compression_method(CompressionMethod::Deflated)
             // The same package is the same bytes.
             .last_modified_time(zip::DateTime::default());
+        self.steps.add(FILE)?;
         self.zip.start_file(path, options)?;
         let mut hasher = Hasher::default();
         let mut chunk = vec![0; CHUNK];
@@ -139,6 +146,7 @@ impl Writer {
             if self.bytes > self.most {
                 return Err(ArchiveError::Full(self.most));
             }
+            self.steps.add(piece.len() as u64)?;
             hasher.add(piece);
             self.zip.write_all(piece)?;
         }
@@ -165,10 +173,12 @@ pub struct Reader {
     zip: ZipArchive<BufReader<File>>,
     /// What the zip says about each file: its number in the zip, and its size.
     files: BTreeMap<String, (usize, u64)>,
+    steps: Steps,
 }
 
 impl Reader {
-    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+    pub fn open(path: &Path, watch: Watch) -> Result<Self, ArchiveError> {
+        let mut steps = Steps::new(watch);
         let mut zip = ZipArchive::new(BufReader::new(File::open(path)?))?;
         if zip.len() > MAX_FILES {
             return Err(ArchiveError::TooMany(zip.len()));
@@ -184,6 +194,7 @@ impl Reader {
         let mut files = BTreeMap::new();
         let mut places = Vec::with_capacity(zip.len());
         for number in 0..zip.len() {
+            steps.add(FILE)?;
             let file = zip.by_index_raw(number)?;
             let name = file.name()?.into_owned();
             if !is_name(&name) {
@@ -212,7 +223,7 @@ impl Reader {
         let mut opened = zip.into_inner();
         no_room(&mut opened, &places, end)?;
         let zip = ZipArchive::new(opened)?;
-        Ok(Self { zip, files })
+        Ok(Self { zip, files, steps })
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &String> {
@@ -227,6 +238,7 @@ impl Reader {
     pub fn each(&mut self, path: &str, each: &mut dyn FnMut(&[u8])) -> Result<(), ArchiveError> {
         let missing = || ArchiveError::Missing(path.to_owned());
         let (number, size) = self.files.get(path).copied().ok_or_else(missing)?;
+        self.steps.add(FILE)?;
         let mut file = self.zip.by_index(number)?.take(size.saturating_add(1));
         let mut chunk = vec![0; CHUNK];
         let mut total = 0;
@@ -236,6 +248,7 @@ impl Reader {
                 return Ok(());
             };
             total += read as u64;
+            self.steps.add(read as u64)?;
             if total > size {
                 let (path, limit) = (path.to_owned(), size);
                 return Err(ArchiveError::TooLarge { path, limit });

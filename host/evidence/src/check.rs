@@ -15,10 +15,12 @@ use tlog::{Ed25519Verifier, TILE_WIDTH, TileMap, Verifier};
 use uuid::Uuid;
 
 use crate::archive::{ArchiveError, Digest, Hasher, Reader, digest};
-use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink};
+use crate::derive::{Counts, DeriveError, Derived, Deriver, Sink, Told};
 use crate::fetch::{MAX_LEAVES, tiles};
 use crate::finding::Finding;
+use crate::halt::{Watch, unwatched};
 use crate::leaf::Leaf;
+use crate::left::{LeftOut, MAX_LEFT_OUT};
 use crate::logs::{Clock, LogFacts, id_of};
 use crate::manifest::{self, FORMAT, LogEntry, MANIFEST, MAX_MANIFEST, Manifest, NOTE, SIGNER};
 use crate::prove;
@@ -96,7 +98,16 @@ fn lines_of(bytes: &[u8]) -> u64 {
 /// Verifies the package in this file. With keys, only what these have signed is believed; without any,
 /// the report says which keys did.
 pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageReport, CheckError> {
-    let mut reader = Reader::open(path)?;
+    check_watched(path, trusted, &unwatched())
+}
+
+/// The same, as long as it may go on.
+pub fn check_watched(
+    path: &Path,
+    trusted: &[TrustedKey],
+    watch: &Watch,
+) -> Result<PackageReport, CheckError> {
+    let mut reader = Reader::open(path, watch.clone())?;
     let bytes = reader.read(MANIFEST, MAX_MANIFEST)?;
     let manifest = parse(&bytes)?;
     let selection = selection(&manifest)?;
@@ -116,14 +127,21 @@ pub fn check_package(path: &Path, trusted: &[TrustedKey]) -> Result<PackageRepor
     for log in facts {
         logs.push(check.log(log, selection.window, &mut deriver)?);
     }
-    check.chains(&logs, selection.window);
-    let derived = deriver.finish(&logs)?;
+    check.chains(&logs, &manifest, selection.window);
+    let told = Told {
+        left_out: &manifest.left_out,
+        more_left_out: manifest.more_left_out,
+        recorded: manifest.recorded,
+    };
+    let derived = deriver.finish(&logs, &told)?;
     check.derived(&manifest, hashes)?;
     let proven = check.items(&derived, &logs);
     check.policies(&derived);
     check.strangers(&manifest);
     check.said(&manifest, &derived, &logs);
     let signer = check.signature(&bytes)?;
+    // What could not be read because of it is no finding.
+    watch().map_err(ArchiveError::Halt)?;
     Ok(PackageReport {
         manifest,
         digest: hex::encode(digest(&bytes).sha256),
@@ -165,6 +183,11 @@ fn selection(manifest: &Manifest) -> Result<Selection, CheckError> {
     let in_order = |pair: &[LogEntry]| matches!(pair, [a, b] if a.id < b.id);
     if !manifest.logs.windows(2).all(in_order) {
         return Err(wrong("the order of its logs"));
+    }
+    let logs = &manifest.logs;
+    let has = |out: &LeftOut| logs.binary_search_by_key(&out.log, |log| log.id).is_ok();
+    if manifest.left_out.len() > MAX_LEFT_OUT || manifest.left_out.iter().any(has) {
+        return Err(wrong("the logs that it leaves out"));
     }
     Ok(Selection {
         window,
@@ -427,9 +450,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn chains(&mut self, logs: &[LogFacts], window: Window) {
+    fn chains(&mut self, logs: &[LogFacts], manifest: &Manifest, window: Window) {
+        let left_out = manifest.left_out.iter().map(|out| out.log).collect();
         for log in logs {
-            if let Some(why) = log.wrong_beginning(logs, window) {
+            if let Some(why) = log.wrong_beginning(logs, &left_out, window) {
                 self.wrong(Finding::Log { log: log.id, why });
             }
         }
@@ -500,6 +524,13 @@ impl Check<'_> {
                 what: gap.what.clone(),
             });
         }
+        for LeftOut { log, signed, why } in manifest.left_out.iter().cloned() {
+            self.findings.push(Finding::LeftOut { log, signed, why });
+        }
+        if manifest.more_left_out > 0 {
+            let text = format!("{} more logs are left out", manifest.more_left_out);
+            self.findings.push(Finding::Said(text));
+        }
         let missing = manifest.missing.iter().cloned().map(Finding::Said);
         self.findings.extend(missing);
         for span in logs.iter().map(|log| log.span(logs)).filter(|s| s.open) {
@@ -508,16 +539,23 @@ impl Check<'_> {
         }
     }
 
-    /// Those that are believed; for want of any, those that signed the logs.
+    /// Those that are believed, each once; for want of any, those that signed the logs.
     pub fn keys(&self) -> Vec<TrustedKey> {
-        match self.trusted {
-            [] => self
+        if self.trusted.is_empty() {
+            return self
                 .signers
                 .iter()
                 .filter_map(|key| key.parse().ok())
-                .collect(),
-            trusted => trusted.to_vec(),
+                .collect();
         }
+        let mut keys: Vec<TrustedKey> = Vec::new();
+        for key in self.trusted {
+            // A configuration and a person can name the same one.
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys
     }
 
     fn signature(&mut self, manifest: &[u8]) -> Result<Option<String>, CheckError> {

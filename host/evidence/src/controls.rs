@@ -141,8 +141,7 @@ const FRAMEWORKS: &[Framework] = &[
                 files: &[OPERATORS, POPULATION, GAPS],
                 shows: "Start and stop of each recorder, and gaps. Reads through Weir's API, as far as it \
                         records them.",
-                not: "Reads of the object store itself, which its provider logs. Making this package: it is \
-                      made from the store, and is not itself an entry of the log.",
+                not: "Reads of the object store itself, which its provider logs. {making}",
             },
             Control {
                 id: "10.2.2",
@@ -233,8 +232,23 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;m
     1rem;color:#1b1f24}table{border-collapse:collapse;width:100%;margin:1rem 0}th,td{border:1px solid \
     #c8ccd1;padding:.4rem .6rem;text-align:left;vertical-align:top}th{background:#f2f4f6}code{font-size:.9em}";
 
+/// In the text of a control: whether the package itself is on record.
+const MAKING: &str = "{making}";
+
+fn making(recorded: bool) -> &'static str {
+    match recorded {
+        true => {
+            "Making this package: that is the entry evidence:exported, which is later than the entries here, and \
+             which the log of the Weir that made it has."
+        }
+        false => {
+            "Making this package: it is made from the store alone, and is not itself an entry of the log."
+        }
+    }
+}
+
 /// The matrix, as one page that needs nothing else.
-pub fn html(selection: &Selection, counts: &Counts, spans: &[Span]) -> String {
+pub fn html(selection: &Selection, counts: &Counts, spans: &[Span], recorded: bool) -> String {
     let window = selection.window;
     let (from, to) = (
         recorder::timestamp(window.from_ns),
@@ -299,7 +313,7 @@ pub fn html(selection: &Selection, counts: &Counts, spans: &[Span]) -> String {
                 escape(control.what),
                 files.join("<br>"),
                 escape(control.shows),
-                escape(control.not)
+                escape(&control.not.replace(MAKING, making(recorded)))
             ));
         }
         out.push_str("</table>\n");
@@ -359,7 +373,8 @@ masking.csv        which columns stayed masked, and for how many statements
 operators.csv      acts of operators; erasures.csv: erasures
 erasures-later.json  sessions of which records would be here, and that were erased after the window;
                    erasures/ has the entry that says so for each, with its proof
-gaps.json          what the recorder noted as missing; how the range of each log is known to be complete
+gaps.json          what the recorder noted as missing; how the range of each log is known to be complete;
+                   logs of the store of which nothing is here, and why
 controls.html      which control each file speaks to, and what it does not prove
 log/               entry bundles and tiles of each log, and its signed checkpoint (C2SP tlog-tiles)
 
@@ -369,7 +384,9 @@ Every entry in log/ is in a log whose checkpoint is signed, without a hole from 
 it, and everything else here follows from these entries or is what one of them says. Where gaps.json says
 that a log was open, later entries of the window may exist (choose a window that ended before the last
 entry). Where it says that an instance has ended its last log, a later start of it may be missing: only
-the registry in the store tells, which weir verify reads and a package does not have. That the times of a log's other entries are in
+the registry in the store tells, which weir verify reads and a package does not have. Where it says that a log
+is left out, nothing of that log is here: one that is not signed by a key that counts can be another's, or
+planted by who writes to the store; of one that is, weir verify of the store says what is wrong. That the times of a log's other entries are in
 order is not shown here, but by weir verify of the whole store. A package cannot show logs of a Weir that
 it does not know of: count the instances.
 
@@ -401,11 +418,19 @@ mod tests {
             sample: 0,
             names: false,
         };
-        let page = html(&selection, &Counts::default(), &[]);
+        let page = html(&selection, &Counts::default(), &[], false);
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(&#39;x&#39;)"));
         for file in [POPULATION, GRANTS, MASKING, ERASURES, GAPS, RECORDS, SAMPLE] {
             assert!(page.contains(file) && README_TEXT.contains(file));
         }
+        // What is on record is not said to be on none, and the other way round.
+        let recorded = html(&selection, &Counts::default(), &[], true);
+        assert!(
+            page.contains("is not itself an entry of the log")
+                && !page.contains("evidence:exported")
+        );
+        assert!(recorded.contains("evidence:exported") && !recorded.contains("is not itself"));
+        assert!(!page.contains(MAKING) && !recorded.contains(MAKING));
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::controls::{self, CONTROLS, README, README_TEXT};
 use crate::csv::{list, row};
 use crate::leaf::{Bundle, Leaf};
+use crate::left::LeftOut;
 use crate::logs::{LogFacts, Span};
 use crate::ocsf;
 use crate::policies;
@@ -126,14 +127,24 @@ pub struct GapRow {
     pub what: String,
 }
 
+/// What is not from leaves, and that the manifest says, too.
+pub struct Told<'a> {
+    pub left_out: &'a [LeftOut],
+    pub more_left_out: u64,
+    /// That the package is made is on record.
+    pub recorded: bool,
+}
+
 /// `gaps.json`.
 #[derive(Serialize)]
 struct GapReport<'a> {
-    /// `none`, or `gaps`: whether the recorder noted that something is missing.
+    /// `none`, or `gaps`: whether the recorder noted that something is missing, or a log is left out.
     verdict: &'static str,
     gaps: &'a [GapRow],
     more_gaps: u64,
     logs: Vec<Span>,
+    left_out: &'a [LeftOut],
+    more_left_out: u64,
     sessions_without_end: Vec<String>,
     more_sessions_without_end: u64,
     requests_without_result: Vec<String>,
@@ -143,7 +154,9 @@ struct GapReport<'a> {
 }
 
 const ABOUT_GAPS: &str = "gaps: what the recorder itself noted as missing, of all targets. logs: which \
-    leaves of each log are in the window, and how it is known that there are no others. Sessions and \
+    leaves of each log are in the window, and how it is known that there are no others. left_out: logs that \
+    are in the store, or should be, and of which nothing is here: those that no key that counts has signed can \
+    be another's, or planted; of the others something is missing, or is not what was signed. Sessions and \
     requests that have no end or result in the window may have one after it.";
 
 /// Goes over the leaves.
@@ -423,12 +436,12 @@ impl<'a, S: Sink> Deriver<'a, S> {
     }
 
     /// After the last leaf.
-    pub fn finish(mut self, logs: &[LogFacts]) -> Result<Derived, DeriveError> {
+    pub fn finish(mut self, logs: &[LogFacts], told: &Told<'_>) -> Result<Derived, DeriveError> {
         for (path, bytes) in self.tables.write() {
             self.sink.write(path, &bytes)?;
         }
         self.derived.counts.masked = self.tables.masked();
-        self.gap_report(logs)?;
+        self.gap_report(logs, told)?;
         let mut sampled: Vec<Sampled> =
             std::mem::replace(&mut self.sampler, Sampler::new([0; 32], 0))
                 .into_items()
@@ -456,7 +469,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             items.extend(both.map(|item| ((item.log, item.index), item)));
         }
         let spans: Vec<Span> = logs.iter().map(|log| log.span(logs)).collect();
-        let page = controls::html(self.selection, &self.derived.counts, &spans);
+        let page = controls::html(self.selection, &self.derived.counts, &spans, told.recorded);
         self.sink.write(CONTROLS, page.as_bytes())?;
         self.sink.write(README, README_TEXT.as_bytes())?;
         let people = std::mem::take(&mut self.people).into_values();
@@ -465,7 +478,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
         Ok(self.derived)
     }
 
-    fn gap_report(&mut self, logs: &[LogFacts]) -> Result<(), DeriveError> {
+    fn gap_report(&mut self, logs: &[LogFacts], told: &Told<'_>) -> Result<(), DeriveError> {
         let named = |all: Vec<String>| {
             let more = all.len().saturating_sub(MAX_NAMED) as u64;
             let all: Vec<String> = all.into_iter().take(MAX_NAMED).collect();
@@ -476,13 +489,15 @@ impl<'a, S: Sink> Deriver<'a, S> {
         let requests = self.pending.iter().map(|(sid, seq)| format!("{sid}/{seq}"));
         let (requests, more_requests) = named(requests.collect());
         let report = GapReport {
-            verdict: match self.derived.gaps.is_empty() {
+            verdict: match self.derived.gaps.is_empty() && told.left_out.is_empty() {
                 true => "none",
                 false => "gaps",
             },
             gaps: &self.derived.gaps,
             more_gaps: self.more_gaps,
             logs: logs.iter().map(|log| log.span(logs)).collect(),
+            left_out: told.left_out,
+            more_left_out: told.more_left_out,
             sessions_without_end: sessions,
             more_sessions_without_end: more_sessions,
             requests_without_result: requests,

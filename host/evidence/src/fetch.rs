@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use recorder::{Store, StoreError};
-use tlog::{Checkpoint, Kind, Note, TILE_WIDTH, Tile};
+use recorder::{Store, StoreError, TrustedKey};
+use tlog::{Checkpoint, Ed25519Verifier, Kind, Note, TILE_WIDTH, Tile, TileMap, Verifier};
 use uuid::Uuid;
 
 use crate::leaf::{Leaf, LeafError};
+use crate::left::{self, Left, LeftOut};
 use crate::logs::{self, Clock, LogFacts, width};
 use crate::prove;
 use crate::select::Window;
@@ -24,6 +25,10 @@ pub enum FetchError {
     Store(#[from] StoreError),
     #[error("log {log}: the checkpoint: {why}")]
     Checkpoint { log: Uuid, why: String },
+    #[error("log {log}: the signed checkpoint: {why}")]
+    Signed { log: Uuid, why: String },
+    #[error("log {log}: {path} is {size} bytes long, more than any object of a log")]
+    TooLong { log: Uuid, path: String, size: u64 },
     #[error("log {log}: {path} is missing, or not as it should be; weir verify says more")]
     Object { log: Uuid, path: String },
     #[error("log {log}: leaf {leaf}: {why}")]
@@ -36,9 +41,38 @@ pub enum FetchError {
     Order { log: Uuid, leaf: u64 },
 }
 
+impl FetchError {
+    /// The log that it is about; none: the store itself fails.
+    pub fn log(&self) -> Option<Uuid> {
+        match self {
+            Self::Store(_) => None,
+            Self::Checkpoint { log, .. }
+            | Self::Signed { log, .. }
+            | Self::TooLong { log, .. }
+            | Self::Object { log, .. }
+            | Self::Leaf { log, .. }
+            | Self::Order { log, .. } => Some(*log),
+        }
+    }
+
+    /// A key that counts has signed what is wrong.
+    pub fn is_of_signed(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Checkpoint { .. } => false,
+            // The checkpoint is looked at first.
+            Self::TooLong { path, .. } => path.starts_with("tile/"),
+            Self::Signed { .. } | Self::Object { .. } | Self::Leaf { .. } | Self::Order { .. } => {
+                true
+            }
+        }
+    }
+}
+
 /// One log of a store at one checkpoint.
 pub struct FetchedLog {
     pub facts: LogFacts,
+    /// The key that has signed it, under its origin.
+    pub vkey: String,
     /// The signed checkpoint.
     pub note: Vec<u8>,
     first_ns: u64,
@@ -50,30 +84,43 @@ pub struct FetchedLog {
 /// Reads logs of a store.
 pub struct Fetcher<'a> {
     store: &'a Store,
+    /// Keys whose logs count. None: the one beside each log.
+    trusted: Vec<TrustedKey>,
     /// Partial tiles, as they were with the checkpoint: a log that goes on takes them away.
     edges: BTreeMap<(Uuid, Tile), Vec<u8>>,
 }
 
 impl<'a> Fetcher<'a> {
-    pub fn new(store: &'a Store) -> Self {
+    pub fn new(store: &'a Store, trusted: Vec<TrustedKey>) -> Self {
         Self {
             store,
+            trusted,
             edges: BTreeMap::new(),
         }
     }
 
-    /// The logs that a package about this window must have, and the ids of those that have no checkpoint.
+    /// The logs that a package about this window must have. Those of which that cannot be known, or that
+    /// do not count, are left out, and are told with those that already were.
     pub async fn logs(
         &mut self,
         window: Window,
-    ) -> Result<(Vec<FetchedLog>, Vec<Uuid>), FetchError> {
+        left: &mut Left,
+    ) -> Result<Vec<FetchedLog>, FetchError> {
         let mut all = Vec::new();
-        let mut without = Vec::new();
         for id in self.store.logs().await? {
-            match self.log(id, window).await? {
-                Some(log) => all.push(log),
-                None => without.push(id),
+            if left.contains_key(&id) {
+                continue;
             }
+            let out = match self.log(id, window).await {
+                Ok(Some(log)) => {
+                    all.push(log);
+                    continue;
+                }
+                Ok(None) => LeftOut::new(id, false, "it has no checkpoint"),
+                Err(error) if error.log().is_none() => return Err(error),
+                Err(error) => LeftOut::of(id, &error),
+            };
+            left.insert(id, out);
         }
         let prev = |log: &FetchedLog| log.facts.prev.as_ref().map(|p| p.origin.clone());
         let named: BTreeSet<String> = all.iter().filter_map(prev).collect();
@@ -98,7 +145,8 @@ impl<'a> Fetcher<'a> {
             wanted.contains(&log.facts.origin)
                 || prev(log).is_some_and(|origin| to_end.contains(&origin))
         });
-        Ok((all, without))
+        left::befores(&mut all, window, left);
+        Ok(all)
     }
 
     /// One log at its newest checkpoint; none if it has none.
@@ -122,7 +170,7 @@ impl<'a> Fetcher<'a> {
         id: Uuid,
         window: Window,
     ) -> Result<Option<FetchedLog>, FetchError> {
-        let Some(note) = self.store.log_object(id, "checkpoint").await? else {
+        let Some(note) = self.stored(id, "checkpoint").await? else {
             return Ok(None);
         };
         let wrong = |why: String| FetchError::Checkpoint { log: id, why };
@@ -134,8 +182,10 @@ impl<'a> Fetcher<'a> {
         if logs::id_of(&origin).is_none_or(|(_, named)| named != id) {
             return Err(wrong(format!("it is of {origin:?}")));
         }
+        let vkey = self.signed_by(id, &origin, &note).await?;
         if size == 0 || size > MAX_LEAVES {
-            return Err(wrong(format!("it is of {size} leaves")));
+            let why = format!("it is of {size} leaves");
+            return Err(FetchError::Signed { log: id, why });
         }
         let mut facts = LogFacts {
             id,
@@ -149,6 +199,9 @@ impl<'a> Fetcher<'a> {
             last_time: None,
         };
         self.keep_edges(&facts).await?;
+        // Which logs a window is about hangs on the times of these: they must be those that were signed.
+        self.prove(&facts, 0).await?;
+        self.prove(&facts, size - 1).await?;
         let zero = self.leaf(&facts, 0).await?;
         let last = self.leaf(&facts, size - 1).await?;
         let time = |leaf: u64, of: &Leaf| {
@@ -162,15 +215,64 @@ impl<'a> Fetcher<'a> {
         facts.end = self.before(&facts, window.to_ns).await?;
         Ok(Some(FetchedLog {
             facts,
-            note: note.to_vec(),
+            vkey,
+            note,
             first_ns,
             last_ns,
             stopped,
         }))
     }
 
+    /// The key that counts and that has signed this checkpoint.
+    async fn signed_by(&self, id: Uuid, origin: &str, note: &[u8]) -> Result<String, FetchError> {
+        let unsigned = |why: &str| FetchError::Checkpoint {
+            log: id,
+            why: why.to_owned(),
+        };
+        let keys: Vec<Ed25519Verifier> = match self.trusted.as_slice() {
+            [] => {
+                let beside = self.stored(id, "vkey").await?.unwrap_or_default();
+                let text = String::from_utf8_lossy(&beside);
+                let key = Ed25519Verifier::parse(text.trim_ascii());
+                vec![key.map_err(|_| unsigned("there is no key beside it"))?]
+            }
+            trusted => {
+                let id = id.as_hyphenated().to_string();
+                let keys = trusted.iter().filter_map(|key| key.verifier(&id).ok());
+                keys.filter(|key| key.name() == origin).collect()
+            }
+        };
+        let opens = |key: &&Ed25519Verifier| {
+            let keys: [&dyn Verifier; 1] = [*key];
+            tlog::open_checkpoint(note, origin, &keys, &[]).is_ok()
+        };
+        let by = keys.iter().find(opens);
+        by.map(Ed25519Verifier::vkey).ok_or_else(|| {
+            unsigned(
+                "no key that counts has signed it; if the log is yours, name its key in \
+                 recording.trusted_log_keys, or with --log-key",
+            )
+        })
+    }
+
+    /// The bundle with this leaf is what was signed.
+    async fn prove(&mut self, log: &LogFacts, index: u64) -> Result<(), FetchError> {
+        let bundle = tile(log, index / BUNDLE);
+        let wrong = |e: tlog::ProofError| FetchError::Signed {
+            log: log.id,
+            why: format!("{} is not what was signed: {e}", bundle.path()),
+        };
+        let bytes = self.bundle(log, bundle).await?;
+        let entries: Vec<&[u8]> = tlog::entries(&bytes).flatten().collect();
+        let mut map = TileMap::new();
+        for tile in tiles(log, &[bundle]).map_err(wrong)? {
+            map.insert(tile, self.hashes(log, tile).await?);
+        }
+        prove::bundle(log, bundle, &entries, &mut map).map_err(wrong)
+    }
+
     async fn keep_edges(&mut self, log: &LogFacts) -> Result<(), FetchError> {
-        let wrong = |e: tlog::ProofError| FetchError::Checkpoint {
+        let wrong = |e: tlog::ProofError| FetchError::Signed {
             log: log.id,
             why: e.to_string(),
         };
@@ -279,11 +381,24 @@ impl<'a> Fetcher<'a> {
             return Ok(Some(bytes.clone()));
         }
         for tile in [tile, tile.full()] {
-            if let Some(bytes) = self.store.log_object(log.id, &tile.path()).await? {
-                return Ok(Some(bytes.to_vec()));
+            if let Some(bytes) = self.stored(log.id, &tile.path()).await? {
+                return Ok(Some(bytes));
             }
         }
         Ok(None)
+    }
+
+    /// An object of a log. What is too long for one is none of Weir's, and no failure of the store.
+    async fn stored(&self, id: Uuid, path: &str) -> Result<Option<Vec<u8>>, FetchError> {
+        match self.store.log_object(id, path).await {
+            Ok(found) => Ok(found.map(|bytes| bytes.to_vec())),
+            Err(StoreError::TooLarge { size, .. }) => Err(FetchError::TooLong {
+                log: id,
+                path: path.to_owned(),
+                size,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

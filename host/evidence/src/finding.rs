@@ -35,6 +35,12 @@ pub enum Finding {
     },
     #[error("the text of bundle {name} version {version} is not in the package; its digest is")]
     NoBundle { name: String, version: u64 },
+    #[error("log {log}, which {} key that counts has signed, is left out: {why}", if *.signed { "a" } else { "no" })]
+    LeftOut {
+        log: Uuid,
+        signed: bool,
+        why: String,
+    },
     #[error("log {log} may have more leaves of the window: {why}")]
     Open { log: Uuid, why: String },
     #[error("leaf {leaf} of log {log}, {time}: {what}")]
@@ -57,6 +63,7 @@ impl Finding {
             | Self::Unsigned { wanted: false }
             | Self::Gap { .. }
             | Self::Said(_)
+            | Self::LeftOut { .. }
             | Self::NoRecord { .. } => Severity::Gap,
             _ => Severity::Failure,
         }

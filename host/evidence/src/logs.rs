@@ -1,6 +1,7 @@
 //! The logs of a package: which leaves of each are in the window, and how one knows that there are no
 //! others.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use base64::Engine;
@@ -135,8 +136,17 @@ impl LogFacts {
     }
 
     /// What is wrong with how it begins, if the log before it should be in the package and is not.
-    pub fn wrong_beginning(&self, all: &[LogFacts], window: Window) -> Option<String> {
+    /// Nothing is wrong with it if that one is known to be left out.
+    pub fn wrong_beginning(
+        &self,
+        all: &[LogFacts],
+        left_out: &BTreeSet<Uuid>,
+        window: Window,
+    ) -> Option<String> {
         let prev = self.prev.as_ref()?;
+        if self.prev_id().is_some_and(|id| left_out.contains(&id)) {
+            return None;
+        }
         if all.iter().any(|other| self.follows(other)) {
             return None;
         }

@@ -14,11 +14,14 @@ use tlog::{Kind, ProofError, ProofFile, TILE_WIDTH, Tile, TileMap};
 use uuid::Uuid;
 
 use crate::archive::{ArchiveError, Writer};
-use crate::check::{self, PackageReport};
-use crate::derive::{DeriveError, Derived, Deriver, Item, Sink};
+use crate::check::{self, CheckError, PackageReport};
+use crate::derive::{DeriveError, Derived, Deriver, Item, Sink, Told};
 use crate::fetch::{FetchError, FetchedLog, Fetcher, tiles};
+use crate::finding::Finding;
+use crate::halt::{self, Halt, Steps, Watch};
 use crate::later::Later;
 use crate::leaf::{Leaf, LeafError};
+use crate::left::{self, Left, LeftOut};
 use crate::logs::{LogFacts, width};
 use crate::manifest::{self, FORMAT, FileEntry, LogEntry, MANIFEST, Manifest, NOTE, SIGNER};
 use crate::policies::{self, CHANGES, Changes};
@@ -28,6 +31,8 @@ use crate::select::{MAX_SAMPLE, Selection};
 
 /// What the name of a package begins with that is not finished.
 const UNFINISHED: &str = ".weir-evidence-";
+/// How often a package is made again, without what was found in the attempt before.
+const ATTEMPTS: usize = 5;
 
 /// What a package is made of, and by whom.
 pub struct Order<'a> {
@@ -44,6 +49,8 @@ pub struct Order<'a> {
     pub recorded: bool,
     /// The most bytes of all its files.
     pub most: u64,
+    /// Whether it may go on.
+    pub watch: Watch,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +59,8 @@ pub enum MakeError {
     Window,
     #[error("a sample has at most {MAX_SAMPLE} items")]
     Sample,
-    #[error("no transparency log of the store has leaves of this window")]
-    NoLog,
+    #[error("no transparency log of the store has leaves of this window{}", left_out(.0))]
+    NoLog(Vec<LeftOut>),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
@@ -62,6 +69,8 @@ pub enum MakeError {
     Derive(#[from] DeriveError),
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Halt(#[from] Halt),
     #[error("log {log}: {bundle} is not what was signed: {why}; weir verify says more")]
     Tree {
         log: Uuid,
@@ -84,9 +93,43 @@ pub enum MakeError {
     Json(#[from] serde_json::Error),
     #[error("the package does not verify, and is not kept: {0}")]
     Wrong(String),
+    /// What these say cannot be proven. The package is made without them.
+    #[error("logs are not what was signed{}; weir verify says more", left_out(.0))]
+    Logs(Vec<LeftOut>),
+}
+
+/// The first of them, for people.
+fn left_out(all: &[LeftOut]) -> String {
+    match all {
+        [] => String::new(),
+        [first, rest @ ..] => format!(
+            "; log {} was left out: {} ({} more)",
+            first.log,
+            first.why,
+            rest.len()
+        ),
+    }
 }
 
 impl MakeError {
+    /// What has ended it, if it was to end.
+    pub fn halt(&self) -> Option<&Halt> {
+        match self {
+            Self::Halt(halt) | Self::Archive(ArchiveError::Halt(halt)) => Some(halt),
+            Self::Derive(DeriveError::Io(error)) => halt::of_io(error),
+            _ => None,
+        }
+    }
+
+    /// The log that it is about.
+    fn log(&self) -> Option<Uuid> {
+        match self {
+            Self::Fetch(error) => error.log(),
+            Self::Tree { log, .. } | Self::Leaf { log, .. } | Self::Proof { log, .. } => Some(*log),
+            _ => None,
+        }
+    }
+
     /// It would have more bytes than it was given.
     pub fn is_too_large(&self) -> bool {
         match self {
@@ -98,11 +141,23 @@ impl MakeError {
 }
 
 /// Derived files on their way into the package.
-struct Spool {
+pub(crate) struct Spool {
     dir: PathBuf,
     files: BTreeMap<&'static str, BufWriter<File>>,
     /// So many bytes more may come.
     left: u64,
+    steps: Steps,
+}
+
+impl Spool {
+    pub fn new(dir: &Path, most: u64, steps: Steps) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            files: BTreeMap::new(),
+            left: most,
+            steps,
+        }
+    }
 }
 
 impl Sink for Spool {
@@ -110,6 +165,7 @@ impl Sink for Spool {
         let left = self.left.checked_sub(bytes.len() as u64);
         let full = "the package would have more bytes than it may: narrow its window";
         self.left = left.ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, full))?;
+        self.steps.add(bytes.len() as u64)?;
         if !self.files.contains_key(path) {
             let file = tempfile::tempfile_in(&self.dir)?;
             self.files.insert(path, BufWriter::new(file));
@@ -190,22 +246,59 @@ async fn made(
     if selection.sample > MAX_SAMPLE {
         return Err(MakeError::Sample);
     }
+    let mut left = Left::new();
+    for _ in 1..ATTEMPTS {
+        match attempt(store, order, dir, &mut left).await {
+            // Only with all of a log it is known whether it is what was signed.
+            Err(MakeError::Logs(logs)) => left.extend(logs.into_iter().map(|out| (out.log, out))),
+            other => return other,
+        }
+    }
+    attempt(store, order, dir, &mut left).await
+}
+
+/// Makes it of the logs that are not left out.
+async fn attempt(
+    store: &Store,
+    order: &Order<'_>,
+    dir: &Path,
+    left: &mut Left,
+) -> Result<(NamedTempFile, PackageReport), MakeError> {
+    (order.watch)()?;
+    let trusted = order.all_trusted()?;
     let file = unfinished(dir).map_err(failed(dir))?;
     let mut maker = Maker {
         store,
-        fetcher: Fetcher::new(store),
+        fetcher: Fetcher::new(store, trusted.clone()),
         order,
-        zip: Writer::new(file.reopen().map_err(failed(dir))?, order.most),
+        zip: Writer::new(
+            file.reopen().map_err(failed(dir))?,
+            order.most,
+            order.watch.clone(),
+        ),
         missing: Vec::new(),
     };
-    maker.all(dir).await?;
+    maker.all(dir, left).await?;
     maker.zip.finish()?;
-    let report = check::check_package(file.path(), &order.all_trusted()?);
-    let report = report.map_err(|e| MakeError::Wrong(e.to_string()))?;
-    if let Some(wrong) = report.failures().next() {
-        return Err(MakeError::Wrong(wrong.to_string()));
+    let report = check::check_watched(file.path(), &trusted, &order.watch);
+    let report = report.map_err(|error| match error {
+        CheckError::Archive(ArchiveError::Halt(halt)) => halt.into(),
+        error => MakeError::Wrong(error.to_string()),
+    })?;
+    let Some(wrong) = report.failures().next() else {
+        return Ok((file, report));
+    };
+    let of_logs = report.failures().filter_map(|wrong| match wrong {
+        Finding::Log { log, why } => Some(LeftOut::new(*log, true, why)),
+        Finding::Leaf { log, leaf, why } => {
+            Some(LeftOut::new(*log, true, &format!("leaf {leaf}: {why}")))
+        }
+        _ => None,
+    });
+    match of_logs.collect::<Vec<_>>() {
+        none if none.is_empty() => Err(MakeError::Wrong(wrong.to_string())),
+        logs => Err(MakeError::Logs(logs)),
     }
-    Ok((file, report))
 }
 
 impl Order<'_> {
@@ -230,32 +323,41 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    async fn all(&mut self, dir: &Path) -> Result<(), MakeError> {
+    async fn all(&mut self, dir: &Path, left: &mut Left) -> Result<(), MakeError> {
         let order = self.order;
         let selection = &order.selection;
-        let (logs, without) = self.fetcher.logs(selection.window).await?;
+        let logs = self.fetcher.logs(selection.window, left).await?;
         if logs.is_empty() {
-            return Err(MakeError::NoLog);
+            return Err(MakeError::NoLog(left.values().cloned().collect()));
         }
-        for log in without {
-            let text =
-                format!("log {log} has no checkpoint yet, so nothing of it is in the package");
-            self.missing.push(text);
-        }
-        let mut spool = Spool {
-            dir: dir.to_path_buf(),
-            files: BTreeMap::new(),
-            left: order.most,
-        };
+        let mut spool = Spool::new(dir, order.most, Steps::new(order.watch.clone()));
         let mut deriver = Deriver::new(selection, &mut spool)?;
         let mut trees = BTreeMap::new();
         let mut facts = Vec::new();
+        let mut wrong = Vec::new();
         for log in &logs {
-            let (seen, tiles) = self.log(log, &mut deriver).await?;
-            facts.push(seen);
-            trees.insert(log.facts.id, (log, tiles));
+            match self.log(log, &mut deriver).await {
+                Ok((seen, tiles)) => {
+                    facts.push(seen);
+                    trees.insert(log.facts.id, (log, tiles));
+                }
+                // The others are looked at, too: that takes fewer attempts.
+                Err(error) if error.log() == Some(log.facts.id) => {
+                    wrong.push(LeftOut::new(log.facts.id, true, &error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let derived = deriver.finish(&facts)?;
+        if !wrong.is_empty() {
+            return Err(MakeError::Logs(wrong));
+        }
+        let (left_out, more_left_out) = left::named(left, &facts);
+        let told = Told {
+            left_out: &left_out,
+            more_left_out,
+            recorded: order.recorded,
+        };
+        let derived = deriver.finish(&facts, &told)?;
         for (path, file) in spool.files {
             let file = file.into_inner().map_err(io::IntoInnerError::into_error);
             let mut file = file.map_err(DeriveError::Io)?;
@@ -265,7 +367,7 @@ impl Maker<'_> {
         self.proofs(&derived, &mut trees).await?;
         self.records(&derived, &logs).await?;
         self.policies(&derived).await?;
-        self.manifest(&facts)
+        self.manifest(&facts, &told)
     }
 
     /// The log's files; its leaves of the window go to the deriver.
@@ -278,9 +380,9 @@ impl Maker<'_> {
         let mut seen = facts.clone();
         let dir = format!("log/{}", facts.id);
         self.zip.add(&format!("{dir}/checkpoint"), &log.note)?;
-        if let Some(vkey) = self.store.log_object(facts.id, "vkey").await? {
-            self.zip.add(&format!("{dir}/vkey"), &vkey)?;
-        }
+        // What stands beside it in the store is anybody's.
+        let vkey = format!("{}\n", log.vkey);
+        self.zip.add(&format!("{dir}/vkey"), vkey.as_bytes())?;
         let bundles = facts.bundles();
         let tree = |bundle: String, why| MakeError::Tree {
             log: facts.id,
@@ -413,7 +515,11 @@ impl Maker<'_> {
     async fn policies(&mut self, derived: &Derived) -> Result<(), MakeError> {
         let mut changes = Changes::default();
         for bundle in &derived.bundles {
-            let archive = self.store.bundle_archive(&bundle.digest).await?;
+            let archive = match self.store.bundle_archive(&bundle.digest).await {
+                // It is none of ours.
+                Err(StoreError::TooLarge { .. }) => None,
+                found => found?,
+            };
             let fits = |bytes: &bytes::Bytes| bytes.len() as u64 <= policies::MAX_ARCHIVE;
             let Some(archive) = archive.filter(fits) else {
                 continue;
@@ -437,7 +543,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn manifest(&mut self, logs: &[LogFacts]) -> Result<(), MakeError> {
+    fn manifest(&mut self, logs: &[LogFacts], told: &Told<'_>) -> Result<(), MakeError> {
         let order = self.order;
         let selection = &order.selection;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -462,6 +568,8 @@ impl Maker<'_> {
             names: selection.names,
             logs: logs.iter().map(entry).collect(),
             missing: std::mem::take(&mut self.missing),
+            left_out: told.left_out.to_vec(),
+            more_left_out: told.more_left_out,
             recorded: order.recorded,
             files: files
                 .map(|(path, digest)| FileEntry::new(path, digest))

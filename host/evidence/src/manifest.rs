@@ -5,6 +5,7 @@ use tlog::{Limits, Note, Signer, Verifier};
 use uuid::Uuid;
 
 use crate::archive::{Digest, digest};
+use crate::left::LeftOut;
 
 pub const MANIFEST: &str = "manifest.json";
 /// The signed note that names the manifest's hash.
@@ -16,7 +17,7 @@ pub const SIGNER: &str = "evidence";
 
 /// How a package is made. Verification makes it again, so whatever changes a byte of what is derived from
 /// leaves has to change this.
-pub const FORMAT: &str = "weir.evidence.v2";
+pub const FORMAT: &str = "weir.evidence.v3";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -35,6 +36,9 @@ pub struct Manifest {
     pub logs: Vec<LogEntry>,
     /// What whoever made the package knows to be missing from it.
     pub missing: Vec<String>,
+    /// Logs that are in the store, or should be, and that are not in the package; how many more there are.
+    pub left_out: Vec<LeftOut>,
+    pub more_left_out: u64,
     /// Whether making it is on record: a leaf `evidence:exported` of the Weir that made it names the SHA-256
     /// of this file. Otherwise it was made from the store alone, and is on no log.
     pub recorded: bool,

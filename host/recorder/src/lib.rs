@@ -100,7 +100,7 @@ pub use options::{
 pub use reading::{MAX_RECORD_TEXT, StoredRecord};
 pub use recorder::Recorder;
 pub use recover::RecoveryReport;
-pub use replay::{ReplayError, ReplaySummary, replay};
+pub use replay::{ReplayError, ReplaySummary, replay, replay_noting};
 pub use requests::{Request, RequestDoc, Requests};
 pub use snapshots::{
     KeepError, MAX_SNAPSHOT, Snapshot, SnapshotError, SnapshotFinding, waiting_snapshot,

@@ -192,6 +192,7 @@ impl Recorder {
             pending_bytes: state.pending_bytes.load(Ordering::Relaxed),
             pending_segments: self.inner.pending.not_stored(),
             spool_limit: state.limits.spool_bytes,
+            spool_used: state.used(),
             sealed_segments: counters.sealed.load(Ordering::Relaxed),
             stored_segments: counters.stored.load(Ordering::Relaxed),
             store_failures: counters.store_failures.load(Ordering::Relaxed),

@@ -76,7 +76,31 @@ pub async fn replay(
     options: &ReplayOptions,
     out: &mut (dyn Write + Send),
 ) -> Result<ReplaySummary, ReplayError> {
+    let mut notes = Vec::new();
+    let summary = replay_noting(store, session, options, out, &mut notes).await?;
+    Ok(ReplaySummary { notes, ..summary })
+}
+
+/// The same, with its notes in `notes`, also those of before an error.
+pub async fn replay_noting(
+    store: &Store,
+    session: Uuid,
+    options: &ReplayOptions,
+    out: &mut (dyn Write + Send),
+    notes: &mut Vec<String>,
+) -> Result<ReplaySummary, ReplayError> {
     let mut walk = Walk::new(store, session).await?;
+    let printed = print(&mut walk, session, options, out).await;
+    notes.extend(walk.notes());
+    printed
+}
+
+async fn print(
+    walk: &mut Walk<'_>,
+    session: Uuid,
+    options: &ReplayOptions,
+    out: &mut (dyn Write + Send),
+) -> Result<ReplaySummary, ReplayError> {
     let mut printer = Printer::new();
     let mut export = Export::new(options, session, out);
     let mut text = Vec::new();
@@ -91,7 +115,6 @@ pub async fn replay(
     text.clear();
     printer.finish(&mut text)?;
     export.end(&text)?;
-    printer.summary.notes = walk.notes();
     Ok(printer.summary)
 }
 

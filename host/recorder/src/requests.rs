@@ -47,6 +47,17 @@ impl Requests<'_> {
         self.start.as_ref()
     }
 
+    /// What in the store was passed over since the last time, and what to think of what was not.
+    pub fn notes(&mut self) -> Vec<String> {
+        self.walk.notes()
+    }
+
+    /// Nothing here tells whether this was recorded, or put into the store by somebody else. Known once the
+    /// first part was read.
+    pub fn is_unvouched(&self) -> bool {
+        self.walk.is_unvouched()
+    }
+
     /// The next ones, in order; None at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Request>>, ReplayError> {
         let Some(segment) = self.walk.next().await? else {

@@ -10,6 +10,8 @@ pub struct Stats {
     pub pending_bytes: u64,
     pub pending_segments: u64,
     pub spool_limit: u64,
+    /// What counts against that limit.
+    pub spool_used: u64,
     pub sealed_segments: u64,
     pub stored_segments: u64,
     pub store_failures: u64,

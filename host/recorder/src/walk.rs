@@ -32,6 +32,7 @@ pub(crate) struct Walk<'a> {
     /// All segments of a session are encrypted, or none.
     is_sealed: Option<bool>,
     has_ended: bool,
+    is_unvouched: bool,
     notes: Vec<String>,
     more: usize,
 }
@@ -50,6 +51,7 @@ impl<'a> Walk<'a> {
             chain: chain::stream_genesis(session.as_u128()),
             is_sealed: None,
             has_ended: false,
+            is_unvouched: false,
             notes: Vec::new(),
             more: 0,
         })
@@ -85,13 +87,20 @@ impl<'a> Walk<'a> {
         Ok(Some(segment))
     }
 
-    /// What was passed over, and what to think of what was not.
-    pub fn notes(mut self) -> Vec<String> {
-        if self.more > 0 {
-            let text = format!("{} more objects were passed over", self.more);
-            self.notes.push(text);
+    /// What was passed over since the last time, and what to think of what was not.
+    pub fn notes(&mut self) -> Vec<String> {
+        let mut notes = std::mem::take(&mut self.notes);
+        let more = std::mem::take(&mut self.more);
+        if more > 0 {
+            notes.push(format!("{more} more objects were passed over"));
         }
-        self.notes
+        notes
+    }
+
+    /// Others are encrypted here, and this one is not: anybody who writes to the store can have made it. Known
+    /// once the first part was read.
+    pub fn is_unvouched(&self) -> bool {
+        self.is_unvouched
     }
 
     /// Of all objects with the next number the one that may be believed.
@@ -166,6 +175,7 @@ impl<'a> Walk<'a> {
             // Anybody can put a key there that opens nothing, or something that says that it is gone.
             Err(why) => self.note(format!("{UNVOUCHED}. Of its key it is said: {why}")),
         }
+        self.is_unvouched = true;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use recorder::Store;
 use crate::inputs::{Inputs, time};
 use crate::library::{Library, Others};
 use crate::recorded::Decided;
-use crate::run::{self, Judge, Place, Reasons, RerunError, Tally, Tried, Window, count};
+use crate::run::{self, Judge, Notes, Place, Reasons, RerunError, Tally, Tried, Window, count};
 use crate::verify::{same_risk, show, show_risk};
 
 /// Changes that are told apart; further ones are counted together.
@@ -70,6 +70,7 @@ pub struct Backtest {
     pub more: u64,
     /// Could not be tried, by reason.
     pub cannot: Reasons,
+    pub notes: Notes,
     /// Requests whose bundle labels other columns than the new one: what only the new one labels is not
     /// on record.
     pub other_labels: u64,
@@ -115,9 +116,14 @@ impl Tally for Backtest {
         self.erased += 1;
     }
 
+    fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
     fn add(&mut self, other: Self) {
         self.sessions += other.sessions;
         self.erased += other.erased;
+        self.notes.add(other.notes);
         self.tried += other.tried;
         self.changed += other.changed;
         self.more += other.more;

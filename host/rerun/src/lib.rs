@@ -21,7 +21,7 @@ mod verify;
 pub use backtest::{Backtest, Change, Changed, MAX_CHANGES, Try, backtest};
 pub use library::Others;
 pub use recorded::Decided;
-pub use run::{Count, MAX_EXAMPLES, Place, Reasons, RerunError, Window};
+pub use run::{Count, MAX_EXAMPLES, Notes, Place, Reasons, RerunError, Window};
 pub use set::{SetDoc, SetPluginDoc};
 pub use verify::{Decisions, Difference, verify_decisions};
 

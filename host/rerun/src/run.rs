@@ -7,7 +7,8 @@ use std::sync::Arc;
 use pipeline::SessionInfo;
 use pipeline::ports::Hooks;
 use recorder::doc::BasisDoc;
-use recorder::{Day, Days, ReplayError, Request, Store};
+use recorder::text::clean;
+use recorder::{Day, Days, ReplayError, Request, Requests, Store};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -42,8 +43,40 @@ pub enum RerunError {
     Engine(#[from] plugin_host::RuntimeError),
     #[error("a part of the work failed: {0}")]
     Task(#[from] tokio::task::JoinError),
-    #[error("session {session} cannot be read: {source}")]
-    Read { session: Uuid, source: ReplayError },
+    #[error("session {session} cannot be read: {source}{}", noted(.notes))]
+    Read {
+        session: Uuid,
+        source: ReplayError,
+        /// What was passed over before.
+        notes: Vec<String>,
+    },
+}
+
+fn noted(notes: &[String]) -> String {
+    let tell = |note: &String| format!("; {}", clean(note));
+    notes.iter().map(tell).collect()
+}
+
+/// What is to be known of sessions, beside their requests: what in the store was passed over, for one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub texts: Vec<String>,
+    /// So many more are not among them.
+    pub more: u64,
+}
+
+impl Notes {
+    pub fn push(&mut self, text: String) {
+        match self.texts.len() < MAX_EXAMPLES {
+            true => self.texts.push(text),
+            false => self.more += 1,
+        }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.more += other.more;
+        other.texts.into_iter().for_each(|text| self.push(text));
+    }
 }
 
 /// Where a request is.
@@ -93,6 +126,7 @@ pub trait Tally: Default + Send + 'static {
     fn session(&mut self);
     /// A session was erased: nobody knows its requests any more.
     fn erased(&mut self);
+    fn note(&mut self, text: String);
     fn add(&mut self, other: Self);
 }
 
@@ -143,12 +177,25 @@ async fn of_session<J: Judge>(
     session: Uuid,
     window: Window,
 ) -> Result<J::Tally, RerunError> {
-    let source = match walk(judge, &store, session, window).await {
-        Ok(tally) => return Ok(tally),
-        Err(source) if source.is_unreadable() => source,
-        Err(source) => return Err(RerunError::Read { session, source }),
+    let mut notes = Vec::new();
+    let walked = walk(judge, &store, session, window, &mut notes).await;
+    let (mut tally, source) = match walked {
+        Ok(tally) => (tally, None),
+        Err(source) if source.is_unreadable() => (J::Tally::default(), Some(source)),
+        Err(source) => {
+            return Err(RerunError::Read {
+                session,
+                source,
+                notes,
+            });
+        }
     };
-    let mut tally = J::Tally::default();
+    for note in notes {
+        tally.note(format!("session {session}: {note}"));
+    }
+    let Some(source) = source else {
+        return Ok(tally);
+    };
     if let ReplayError::Erased { .. } = source {
         tally.erased();
     } else {
@@ -176,9 +223,21 @@ async fn walk<J: Judge>(
     store: &Store,
     session: Uuid,
     window: Window,
+    notes: &mut Vec<String>,
+) -> Result<J::Tally, ReplayError> {
+    let mut requests = store.requests(session).await?;
+    let walked = each(judge, &mut requests, session, window).await;
+    notes.extend(requests.notes());
+    walked
+}
+
+async fn each<J: Judge>(
+    judge: Arc<J>,
+    requests: &mut Requests<'_>,
+    session: Uuid,
+    window: Window,
 ) -> Result<J::Tally, ReplayError> {
     let mut tally = J::Tally::default();
-    let mut requests = store.requests(session).await?;
     let mut info: Option<Result<SessionInfo, String>> = None;
     let mut any = false;
     while let Some(batch) = requests.next().await? {
@@ -197,7 +256,7 @@ async fn walk<J: Judge>(
                 session,
                 seq: request.seq,
             };
-            match tried(&request, info.as_ref(), place) {
+            match tried(&request, info.as_ref(), requests.is_unvouched(), place) {
                 Ok(tried) => judge.judge(&mut tally, tried).await,
                 Err(Unable::Cannot(reason)) => tally.cannot(reason, place),
                 Err(Unable::Contradiction(why)) => tally.contradiction(why, place),
@@ -218,9 +277,16 @@ enum Unable {
 fn tried<'a>(
     request: &'a Request,
     info: Option<&'a Result<SessionInfo, String>>,
+    is_unvouched: bool,
     place: Place,
 ) -> Result<Tried<'a>, Unable> {
     let cannot = |why: &str| Unable::Cannot(why.to_owned());
+    // Whoever writes to the store can have made all of it, as it suits them.
+    if is_unvouched {
+        return Err(cannot(
+            "the session's recording is not encrypted, and nothing here says that it was recorded so (weir verify)",
+        ));
+    }
     let Some(doc) = action(&request.doc) else {
         return Err(cannot("the record cannot be read by this Weir"));
     };
@@ -270,7 +336,7 @@ mod tests {
             (json!({ "basis": {} }), Some(&info), "knows no kind"),
         ] {
             let request = request(false, more);
-            match tried(&request, info, place) {
+            match tried(&request, info, false, place) {
                 Err(Unable::Cannot(why)) => assert!(why.contains(part), "{why}"),
                 _ => panic!("{part}"),
             }
@@ -278,9 +344,15 @@ mod tests {
         let mut unreadable = request(false, json!({ "basis": {} }));
         unreadable.doc = recorder::RequestDoc::Unreadable("no JSON".into());
         assert!(matches!(
-            tried(&unreadable, None, place),
+            tried(&unreadable, None, false, place),
             Err(Unable::Cannot(_))
         ));
+        // Whatever is in it, before anything of it is looked at.
+        let request = request(false, json!({ "basis": {} }));
+        match tried(&request, Some(&info), true, place) {
+            Err(Unable::Cannot(why)) => assert!(why.contains("not encrypted"), "{why}"),
+            _ => panic!("what nobody vouches for is judged"),
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::inputs::time;
 use crate::library::{Library, Others};
 use crate::recorded::Decided;
 use crate::run::{
-    self, Judge, MAX_EXAMPLES, Place, Reasons, RerunError, Tally, Tried, Window, count,
+    self, Judge, MAX_EXAMPLES, Notes, Place, Reasons, RerunError, Tally, Tried, Window, count,
 };
 
 /// What came of it.
@@ -33,6 +33,7 @@ pub struct Decisions {
     pub differences: Vec<Difference>,
     /// Could not be executed again, by reason.
     pub cannot: Reasons,
+    pub notes: Notes,
 }
 
 impl Decisions {
@@ -88,9 +89,14 @@ impl Tally for Decisions {
         self.erased += 1;
     }
 
+    fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
     fn add(&mut self, other: Self) {
         self.sessions += other.sessions;
         self.erased += other.erased;
+        self.notes.add(other.notes);
         self.decisions += other.decisions;
         self.same += other.same;
         self.fleeting += other.fleeting;

@@ -20,7 +20,7 @@ use proto_pg::{PgService, PgTarget};
 use recorder::objects::Objects;
 use recorder::{
     Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, Retention, RetentionMode,
-    S3Config, S3Credentials, Snapshot, Store, StoreConfig, VaultConfig,
+    S3Config, S3Credentials, Snapshot, Store, StoreConfig, TrustedKey, VaultConfig,
 };
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -162,7 +162,16 @@ impl Parts {
         // One for all that read what is stored, since it remembers keys that an erasure has to forget.
         let store = stored_records(&self.config.recording)?;
         let log = log_options(&self.config.recording);
-        let packages = Packages::open(recorder.clone(), store.clone(), log, &self.config.data_dir)?;
+        let trusted = self.config.recording.trusted_log_keys.clone();
+        let (data_dir, spool) = (&self.config.data_dir, &self.config.recording.spool_dir);
+        let packages = Packages::open(
+            recorder.clone(),
+            store.clone(),
+            log,
+            trusted,
+            data_dir,
+            spool,
+        )?;
 
         let control = Control::open(control::Options {
             database: self.config.data_dir.join("state.sqlite"),
@@ -526,6 +535,15 @@ pub(crate) fn log_options(recording: &Recording) -> LogOptions {
     }
 }
 
+/// The keys whose logs are believed: its own, if there is one yet, and those that are named.
+pub(crate) fn log_keys(recording: &Recording) -> anyhow::Result<Vec<TrustedKey>> {
+    let own = recorder::own_key(&log_options(recording))?;
+    Ok(own
+        .into_iter()
+        .chain(recording.trusted_log_keys.clone())
+        .collect())
+}
+
 /// What is stored, for the index to be made anew from, and for packages.
 fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
     let vault = vault_config(recording.vault.as_ref())?;
@@ -534,9 +552,8 @@ fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
         vault.as_ref(),
     )?);
     let wrap = encryption(recording)?.own(&log_options(recording))?;
-    let own = recorder::own_key(&log_options(recording))?;
     let store = store.with_keys(wrap, Some(recording.spool_dir.clone()));
-    Ok(store.trusting(own))
+    Ok(store.trusting(log_keys(recording)?))
 }
 
 /// What wraps the keys of recordings, for the recorder and for whoever reads them.

@@ -20,6 +20,9 @@ pub enum DeliveryState {
 pub struct DeliveryInfo {
     pub name: String,
     pub kind: String,
+    /// Of syslog: what it was sent counts as taken also where it ends the connection without saying so within TLS
+    /// (`trust_unclean_end`), which anybody on the wire can do in its place.
+    pub trusts_unclean_end: bool,
     pub state: DeliveryState,
     /// The transparency log that it began with: it was never sent what earlier ones have; null: not known.
     pub first_log: Option<String>,

@@ -57,6 +57,7 @@ pub(super) fn any(_: Ask) -> Found {
         (status = 409, body = weir_client::ErrorBody, description = "There is nothing of this window."),
         (status = 413, body = weir_client::ErrorBody, description = "It would be too large."),
         (status = 504, body = weir_client::ErrorBody, description = "It took too long."),
+        (status = 507, body = weir_client::ErrorBody, description = "Weir's disk has no room for it beside the record."),
     )
 )]
 pub(super) async fn make(

@@ -172,7 +172,7 @@ async fn recorded(stage: &Stage, acts_of: &[Vec<String>]) -> recorder::Recorder 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_send_has_nothing_set_aside() {
-    for status in [401, 403] {
+    for status in [401, 407, 429] {
         let stage = Stage::new();
         let recorder = recorded(&stage, &[names("act", 20)]).await;
         let receiver = Receiver::start(move |m| match m.body.contains("act:011") {
@@ -191,6 +191,99 @@ async fn who_may_not_send_has_nothing_set_aside() {
         );
         running.stop().await;
     }
+}
+
+/// A name that somebody chose is in one event, and what stands before the receiver does not like it: whatever it
+/// answers, the rest is delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_before_the_receiver_stops_nothing_but_what_it_filters() {
+    use Answer::{Close, Status};
+    let poison = "act:011";
+    for (what, answer, may_pass) in [
+        ("forbidden", Status(403), false),
+        ("not found", Status(404), false),
+        ("a page elsewhere", Status(302), false),
+        ("a server's error", Status(500), true),
+        ("a broken connection", Close, true),
+    ] {
+        let stage = Stage::new();
+        let recorder = recorded(&stage, &[names("act", 20)]).await;
+        let filter = answer.clone();
+        let receiver = Receiver::start(move |m| match m.body.contains(poison) {
+            true => filter.clone(),
+            false => Status(200),
+        })
+        .await;
+        let running = stage.run(&recorder, vec![receiver.options("siem")]);
+        running.until("siem", |s| s.set_aside == 1).await;
+        running.until("siem", |s| s.lag_leaves == Some(0)).await;
+        let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+        let rest = names("act", 20).into_iter().filter(|n| n != poison);
+        assert_eq!(told, rest.collect(), "{what}");
+        let kept = stage.deliveries().join("siem.refused.jsonl");
+        let kept = std::fs::read_to_string(kept).unwrap();
+        assert!(kept.lines().count() == 1 && kept.contains(poison), "{kept}");
+        // What looks as if it passed is waited for longer.
+        let all = receiver.all.lock().clone();
+        let alone = |m: &&Message| m.body.contains(poison) && m.events().len() == 1;
+        let refused: Vec<&Message> = all.iter().filter(alone).collect();
+        let span = refused.last().unwrap().at - refused[0].at;
+        let least = PACE.refused_for * if may_pass { 6 } else { 1 };
+        assert!(span >= least, "{what}: {span:?}");
+        running.stop().await;
+    }
+}
+
+/// It has taken nothing yet, so that nothing is known that it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_stops_nothing_of_the_first_batch_either() {
+    let stage = Stage::new();
+    let recorder = recorded(&stage, &[names("act", 5)]).await;
+    let receiver = Receiver::start(|m| match m.body.contains("act:002") {
+        true => Answer::Status(403),
+        false => Answer::Status(200),
+    })
+    .await;
+    let mut options = receiver.options("siem");
+    options.batch_events = 200;
+    let running = stage.run(&recorder, vec![options]);
+    running.until("siem", |s| s.set_aside == 1).await;
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+    let rest = names("act", 5).into_iter().filter(|n| n != "act:002");
+    assert_eq!(told, rest.collect());
+    running.stop().await;
+}
+
+/// A receiver that fails with everything is sent no batch in parts, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_one_request_more_for_each_attempt() {
+    let stage = Stage::new();
+    let recorder = recorded(&stage, &[names("before", 3)]).await;
+    let receiver = Receiver::start(yes).await;
+    let running = stage.run(&recorder, vec![receiver.options("siem")]);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    running.stop().await;
+    receiver.now(|_| Answer::Status(503));
+    receiver.all.lock().clear();
+    acts(&recorder, names("act", 20)).await;
+    assert!(recorder.flush(Duration::from_secs(20)).await);
+    let running = stage.run(&recorder, vec![receiver.options("siem")]);
+    running
+        .until("siem", |_| receiver.all.lock().len() >= 20)
+        .await;
+    let seen = running.status("siem");
+    assert_eq!((seen.set_aside, seen.state), (0, State::Waiting));
+    // A whole batch, and what was taken before: no halves.
+    let all = receiver.all.lock().clone();
+    let sizes: BTreeSet<usize> = all.iter().map(|m| m.events().len()).collect();
+    assert_eq!(sizes, BTreeSet::from([1, 7]));
+    receiver.now(yes);
+    running.until("siem", |s| s.lag_leaves == Some(0)).await;
+    assert_eq!(running.status("siem").set_aside, 0);
+    let told: BTreeSet<String> = receiver.told("act").into_iter().collect();
+    assert_eq!(told, names("act", 20).into_iter().collect());
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,10 +95,20 @@ impl Receiver {
                     identity: None,
                 },
                 max_message: MESSAGE_BYTES,
+                trust_unclean_end: false,
             }),
             batch_events: 7,
             batch_bytes: 1 << 20,
         }
+    }
+
+    /// Its ends are believed whatever they are.
+    fn trusting(&self, name: &str, ca: &Ca) -> ReceiverOptions {
+        let mut options = self.options(name, ca);
+        if let To::Syslog(to) = &mut options.to {
+            to.trust_unclean_end = true;
+        }
+        options
     }
 
     fn events(&self) -> Vec<Value> {
@@ -230,7 +240,13 @@ async fn whatever_becomes_of_a_connection_nothing_is_lost() {
         let tls = ca.server("siem.test", 2090, None);
         let receiver = Receiver::start(tls, ways.clone()).await;
         let recorder = stage.recorder().await;
-        let running = stage.run(&recorder, vec![receiver.options("siem", &ca)]);
+        let options = match ways.contains(&ReadAndClose) {
+            true => receiver.trusting("siem", &ca),
+            false => receiver.options("siem", &ca),
+        };
+        let trusts = options.to.trusts_unclean_end();
+        let running = stage.run(&recorder, vec![options]);
+        assert_eq!(running.status("siem").trusts_unclean_end, trusts);
         for part in 0..4 {
             acts(&recorder, names(&format!("act:{part}"), 8)).await;
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -251,7 +267,14 @@ async fn whatever_becomes_of_a_connection_nothing_is_lost() {
 /// The receiver's system takes what is sent, and nobody reads it: that is no reason to call it delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_only_written_is_not_delivered() {
-    for way in [Way::ReadNothing, Way::NeverEnd, Way::Die(2), Way::End(2)] {
+    for way in [
+        Way::ReadNothing,
+        Way::NeverEnd,
+        Way::Die(2),
+        Way::End(2),
+        // Whoever is on the wire can take everything, and end the connection like this.
+        Way::ReadAndClose,
+    ] {
         let stage = Stage::new();
         let ca = Ca::new(stage.dir.path(), "ca");
         let tls = ca.server("siem.test", 2090, None);
@@ -267,7 +290,12 @@ async fn what_was_only_written_is_not_delivered() {
         let status = running.status("siem");
         assert!(status.lag_leaves >= Some(5), "{way:?}: {status:?}");
         assert_eq!(status.delivered, 0, "{way:?}: {status:?}");
-        running.until("siem", |s| s.state == State::Waiting).await;
+        let status = running.until("siem", |s| s.state == State::Waiting).await;
+        if way == Way::ReadAndClose {
+            let (error, _) = status.last_error.unwrap();
+            assert!(error.contains("no close_notify"), "{error}");
+            assert!(error.contains("trust_unclean_end"), "{error}");
+        }
         running.stop().await;
         // After a restart all of it is sent again.
         receiver.taken.lock().clear();

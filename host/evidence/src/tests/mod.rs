@@ -8,6 +8,8 @@
 )]
 
 mod erased;
+mod halt;
+mod left;
 mod support;
 mod tamper;
 mod whole;

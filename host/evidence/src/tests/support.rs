@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::archive::digest;
 use crate::manifest::{self, FileEntry, MANIFEST, Manifest, NOTE, SIGNER};
-use crate::{MAX_PACKAGE, Order, PackageReport, Selection, Window, check_package, make};
+use crate::{MAX_PACKAGE, Order, PackageReport, Selection, Window, check_package, make, unwatched};
 
 pub const NAME: &str = "weir.test";
 const SHORT: Duration = Duration::from_secs(20);
@@ -58,6 +58,15 @@ impl Setup {
         recorder
     }
 
+    /// Another Weir that writes to the same store.
+    pub async fn start_other(&self, spool: &str, key: SeedKey) -> Recorder {
+        let mut options = self.options();
+        options.spool_dir = self.dir.path().join(spool);
+        options.log.key_dir = options.spool_dir.join("keys");
+        options.log.key = Some(Arc::new(key));
+        Recorder::open(options).await.unwrap().0
+    }
+
     /// Puts the bundle's archive where it is kept.
     pub fn keep_bundle(&self) {
         let dir = self.dir.path().join("store/bundles");
@@ -92,6 +101,7 @@ impl Setup {
             trusted: Vec::new(),
             recorded: false,
             most: MAX_PACKAGE,
+            watch: unwatched(),
         }
     }
 

@@ -155,7 +155,7 @@ async fn a_window_is_found_within_logs_and_across_them() {
     // Before there was a log.
     let order = setup.order(Window::new(0, 1_000_000));
     let never = make(&setup.store(), &order, &setup.out("never.zip")).await;
-    assert!(matches!(never, Err(MakeError::NoLog)));
+    assert!(matches!(never, Err(MakeError::NoLog(_))));
     assert!(!setup.out("never.zip").exists());
 }
 
@@ -250,12 +250,16 @@ async fn a_package_says_if_it_is_on_record_and_is_not_too_large() {
     let mut order = setup.order(always());
     let (path, report) = setup.package(&order, "offline.zip").await;
     assert!(!report.manifest.recorded);
+    let page = text(&unpack(&path), "controls.html");
+    assert!(page.contains("is not itself an entry of the log"), "{page}");
     let manifest = unpack(&path)[MANIFEST].clone();
     assert_eq!(report.digest, hex::encode(digest(&manifest).sha256));
     order.recorded = true;
     let (path, report) = setup.package(&order, "recorded.zip").await;
     assert!(report.manifest.recorded);
     assert_eq!(report.findings, []);
+    let page = text(&unpack(&path), "controls.html");
+    assert!(page.contains("evidence:exported") && !page.contains("is not itself"));
     // On its way to somebody: it gets its name only if it is the one that is on record.
     let bytes = std::fs::read(&path).unwrap();
     let receive = |name: &str, bytes: &[u8], digest: &str| {
@@ -331,6 +335,13 @@ async fn keys_decide_what_is_believed() {
     let report = check_package(&path, &[]).unwrap();
     assert_eq!(report.findings, []);
     assert_eq!(report.signer, Some(setup.trusted()[0].vkey()));
+    // One that is named twice is one.
+    let twice = [setup.trusted(), setup.trusted()].concat();
+    assert_eq!(check_package(&path, &twice).unwrap().findings, []);
+    let mut order = setup.order(always());
+    order.trusted = twice;
+    let (_, report) = setup.package(&order, "twice.zip").await;
+    assert_eq!(report.findings, []);
     let other = Setup {
         key: std::sync::Arc::new(recorder::SeedKey::new([8; 32])),
         ..Setup::new()

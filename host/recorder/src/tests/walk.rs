@@ -158,6 +158,28 @@ async fn what_is_planted_hides_nothing() {
         read += some.len();
     }
     assert_eq!(read, 12);
+    assert_eq!(requests.notes(), replayed.notes);
+    assert!(!requests.is_unvouched());
+}
+
+/// What was passed over can be why it ends with an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_passed_over_is_told_with_an_error_too() {
+    let dir = TempDir::new();
+    let (id, stored) = recorded(&dir, 12).await;
+    assert!(stored.len() > 2, "{stored:?}");
+    put(&dir, &key_of(&dir, &stored[0]), b"");
+    std::fs::remove_file(&stored[1]).unwrap();
+    let (mut notes, mut out) = (Vec::new(), Vec::new());
+    let options = ReplayOptions::default();
+    let replayed = crate::replay_noting(&dir.store(), id, &options, &mut out, &mut notes).await;
+    let missing = matches!(replayed, Err(ReplayError::Missing { segment: 1, .. }));
+    assert!(missing && !out.is_empty(), "{replayed:?}");
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    let store = dir.store();
+    let mut requests = store.requests(id).await.unwrap();
+    while let Ok(Some(_)) = requests.next().await {}
+    assert_eq!(requests.notes(), notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,6 +219,12 @@ async fn what_is_not_encrypted_is_not_taken_for_what_was() {
         notes.len() == 1 && notes[0].contains("not encrypted"),
         "{notes:?}"
     );
+    // Whoever judges what is in it is told the same.
+    let store = dir.store();
+    let mut requests = store.requests(id).await.unwrap();
+    assert!(!requests.next().await.unwrap().unwrap().is_empty());
+    assert!(requests.is_unvouched());
+    assert_eq!(requests.notes(), notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,6 +120,18 @@ async fn what_was_decided_is_decided_again() {
         parts += part.decisions;
     }
     assert_eq!(parts, requests);
+    // What somebody puts beside a recording is passed over, and told.
+    let planted = stage.plant_beside_one();
+    let found = again(&stage).await;
+    assert_eq!((found.decisions, found.same), (requests, requests));
+    let [note] = &found.notes.texts[..] else {
+        panic!("{:?}", found.notes);
+    };
+    assert!(
+        note.starts_with("session ") && note.contains("does not have the hash"),
+        "{note}"
+    );
+    std::fs::remove_file(planted).unwrap();
     // Without the key of the recordings nothing can be said of any session.
     let sealed = stage.store_without_key();
     let found = verify_decisions(&sealed, None, Window::default()).await;

@@ -207,6 +207,26 @@ impl Stage {
         Store::open(&StoreConfig::Directory(self.dir.0.join("store"))).unwrap()
     }
 
+    /// Puts an object of another content in the name of a session; gives its path.
+    pub fn plant_beside_one(&self) -> PathBuf {
+        let mut dirs = vec![self.dir.0.join("store/rec")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                    continue;
+                }
+                let name = path.file_name().unwrap().to_str().unwrap();
+                let (number, _) = name.split_once('-').unwrap();
+                let other = path.with_file_name(format!("{number}-{}.rec", "0".repeat(64)));
+                std::fs::copy(&path, &other).unwrap();
+                return other;
+            }
+        }
+        panic!("nothing is stored");
+    }
+
     /// Begins a session at this time; None if it may not connect.
     pub async fn session(
         &self,

@@ -71,12 +71,14 @@ fn receiver(delivery: &Delivery) -> anyhow::Result<ReceiverOptions> {
             port,
             server_name,
             max_message,
+            trust_unclean_end,
         } => To::Syslog(SyslogTo {
             host: host.clone(),
             port: *port,
             server_name: server_name.clone(),
             tls,
             max_message: *max_message,
+            trust_unclean_end: *trust_unclean_end,
         }),
     };
     Ok(ReceiverOptions {
@@ -117,6 +119,7 @@ fn info(status: deliver::Status) -> DeliveryInfo {
     DeliveryInfo {
         name: status.name,
         kind: status.kind.to_owned(),
+        trusts_unclean_end: status.trusts_unclean_end,
         state: match status.state {
             deliver::State::Starting => DeliveryState::Starting,
             deliver::State::Delivering => DeliveryState::Delivering,

@@ -164,6 +164,16 @@ fn text(out: &mut impl Write, found: &Backtest, seconds: f64) -> std::io::Result
             clean(reason)
         )?;
     }
+    for note in &found.notes.texts {
+        writeln!(out, "note: {}", clean(note))?;
+    }
+    if found.notes.more > 0 {
+        writeln!(
+            out,
+            "note: {} more notes about recordings",
+            found.notes.more
+        )?;
+    }
     if found.erased > 0 {
         writeln!(out, "note: {} session(s) were erased", found.erased)?;
     }
@@ -214,8 +224,11 @@ fn jsonl(out: &mut impl Write, found: &Backtest) -> std::io::Result<()> {
         });
         writeln!(out, "{line}")?;
     }
+    for note in &found.notes.texts {
+        writeln!(out, "{}", json!({ "type": "note", "text": note }))?;
+    }
     let line = json!({
-        "type": "summary", "sessions": found.sessions, "tried": found.tried,
+        "type": "summary", "more_notes": found.notes.more, "sessions": found.sessions, "tried": found.tried,
         "changed": found.changed, "changes": found.changes.len(), "more": found.more,
         "not_tried": found.not_tried(), "erased": found.erased, "other_labels": found.other_labels,
     });

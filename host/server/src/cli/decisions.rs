@@ -96,6 +96,13 @@ fn print(found: &Decisions, seconds: f64) {
             found.erased
         );
     }
+    for note in found.notes.texts.iter().take(MAX_PRINTED) {
+        println!("note: {}", clean(note));
+    }
+    let noted = found.notes.texts.len().saturating_sub(MAX_PRINTED) as u64 + found.notes.more;
+    if noted > 0 {
+        println!("note: {noted} more notes about recordings");
+    }
     for difference in found.differences.iter().take(MAX_PRINTED) {
         println!("FAILURE: {difference}");
     }

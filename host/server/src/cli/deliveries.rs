@@ -34,6 +34,9 @@ fn line(d: &DeliveryInfo) {
         d.delivered,
         d.set_aside
     );
+    if d.trusts_unclean_end {
+        println!("  trust_unclean_end: ends that anybody on the wire can make count as taken");
+    }
     if let Some(log) = &d.first_log {
         println!("  since log {}", shown(log));
     }

@@ -13,7 +13,7 @@ use recorder::{
 };
 
 use super::decisions::{self, WindowArgs};
-use crate::assemble::{encryption, log_options, store_config, vault_config};
+use crate::assemble::{encryption, log_keys, log_options, store_config, vault_config};
 use crate::config::Config;
 
 /// Where the recordings are.
@@ -70,11 +70,11 @@ impl Place {
         let known = known.filter(|dir| dir.exists());
         let spool = spool.map(Path::to_path_buf).or(known);
         let store = Store::open_both(&store, vault.as_ref()).context("the store of recordings")?;
-        let own = match &config {
-            Some(config) => recorder::own_key(&log_options(&config.recording))?,
-            None => None,
+        let believed = match &config {
+            Some(config) => log_keys(&config.recording)?,
+            None => Vec::new(),
         };
-        Ok((store.with_keys(wrap, spool).trusting(own), config))
+        Ok((store.with_keys(wrap, spool).trusting(believed), config))
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) struct VerifyArgs {
     #[arg(long)]
     spool: Option<PathBuf>,
     /// A key whose transparency logs are believed, as `name+hash+key`; may be given more than once. With
-    /// a configuration, the key of its own logs is known.
+    /// a configuration, the key of its own logs is known, and those that it names.
     #[arg(long = "log-key", value_name = "KEY")]
     log_keys: Vec<TrustedKey>,
     /// A checkpoint of a transparency log that you kept: what it covers must still be there. May be given
@@ -156,13 +156,14 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         to: args.to,
     };
     let mut out = std::io::BufWriter::new(out);
-    let replayed = recorder::replay(&store, session, &options, &mut out).await;
-    // What came before an error is worth seeing, too.
+    let mut notes = Vec::new();
+    let replayed = recorder::replay_noting(&store, session, &options, &mut out, &mut notes).await;
+    // What came before an error is worth seeing, too, and what was passed over may be why there is one.
     out.flush()?;
-    let summary = replayed?;
-    for note in &summary.notes {
+    for note in &notes {
         eprintln!("weir: {note}");
     }
+    let summary = replayed?;
     if !summary.complete {
         eprintln!("weir: the session is still open, or its end is not stored yet");
     }
@@ -179,16 +180,16 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         let mut keys = args.log_keys;
         if let Some(path) = args.place.config {
             let config = Config::load(&path)?;
-            keys.extend(recorder::own_key(&log_options(&config.recording))?);
+            keys.extend(log_keys(&config.recording)?);
         }
         return super::package::verify(package, &keys);
     }
     let (store, config) = args.place.open(args.spool.as_deref())?;
-    let mut log_keys = args.log_keys;
+    let mut keys = args.log_keys;
     if let Some(config) = &config {
-        log_keys.extend(recorder::own_key(&log_options(&config.recording))?);
+        keys.extend(log_keys(&config.recording)?);
     }
-    let trusted = !log_keys.is_empty();
+    let trusted = !keys.is_empty();
     let kept = kept(&args.checkpoints)?;
     let policy = args.policy.as_deref().map(policy).transpose()?;
     // The configuration may be read on another machine than that of its Weir. A spool that was asked
@@ -200,7 +201,7 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let options = VerifyOptions {
         session: args.session,
         spool: spool.clone(),
-        log_keys,
+        log_keys: keys,
         kept,
         policy,
         ..VerifyOptions::default()

@@ -14,7 +14,7 @@ use weir_client::{PackageRequest, Timestamp};
 use super::evidence::{Place, verdict};
 use super::remote::{Reach, explain};
 use crate::adapters::software;
-use crate::assemble::log_options;
+use crate::assemble::{log_keys, log_options};
 use crate::config::Config;
 
 const NS_OF_MS: u64 = 1_000_000;
@@ -141,7 +141,7 @@ async fn online(args: EvidenceArgs, from: u64) -> anyhow::Result<ExitCode> {
     let mut trusted = args.log_keys;
     if let Some(path) = args.place.config() {
         let config = Config::load(path)?;
-        trusted.extend(recorder::own_key(&log_options(&config.recording))?);
+        trusted.extend(log_keys(&config.recording)?);
     }
     let mut receiving = Receiving::new(&args.out)?;
     let client = args.reach.client();
@@ -179,6 +179,10 @@ async fn offline(args: EvidenceArgs, window: Window) -> anyhow::Result<ExitCode>
              --config, on its machine, or say --unsigned"
         );
     }
+    let mut trusted = args.log_keys;
+    if let Some(config) = &config {
+        trusted.extend(log_keys(&config.recording)?);
+    }
     let order = Order {
         selection: Selection {
             window,
@@ -189,9 +193,10 @@ async fn offline(args: EvidenceArgs, window: Window) -> anyhow::Result<ExitCode>
         software: software(),
         key: key.as_deref(),
         name: options.map(|o| o.name).unwrap_or_default(),
-        trusted: args.log_keys,
+        trusted,
         recorded: false,
         most: evidence::MAX_PACKAGE,
+        watch: evidence::unwatched(),
     };
     // Its own key is believed, or one that was named; otherwise nobody has vouched for any.
     let trusted = order.key.is_some() || !order.trusted.is_empty();

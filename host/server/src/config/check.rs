@@ -235,9 +235,29 @@ fn recording(r: &mut Report<'_>, raw: RawRecording, base: &Path, data_dir: &Path
         key_dir: raw
             .key_dir
             .map_or(data_dir.join("keys"), |dir| base.join(dir)),
+        trusted_log_keys: trusted_log_keys(r, raw.trusted_log_keys),
         witnesses: witnesses(r, raw.witnesses),
         wrap_keys: wrap_keys(r, raw.wrap_keys, base),
     }
+}
+
+/// Each signature of a log is tried with each of them.
+const MAX_LOG_KEYS: usize = 256;
+
+fn trusted_log_keys(r: &mut Report<'_>, raw: Vec<Spanned<String>>) -> Vec<recorder::TrustedKey> {
+    let mut keys = Vec::new();
+    for (n, key) in raw.into_iter().enumerate() {
+        let name = format!("recording.trusted_log_keys[{n}]");
+        if n == MAX_LOG_KEYS {
+            r.add(&name, key.span(), format!("at most {MAX_LOG_KEYS} keys"));
+            break;
+        }
+        match key.as_ref().parse::<recorder::TrustedKey>() {
+            Ok(key) => keys.push(key),
+            Err(error) => r.add(&name, key.span(), error.to_string()),
+        }
+    }
+    keys
 }
 
 /// Nobody needs more, and each is asked every time.

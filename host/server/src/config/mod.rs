@@ -204,6 +204,9 @@ pub struct Recording {
     pub log_name: String,
     /// Where the keys of the logs are, and are made.
     pub key_dir: PathBuf,
+    /// Keys of logs that are believed besides its own: those that it had before, and those of other Weirs that
+    /// write to the store.
+    pub trusted_log_keys: Vec<recorder::TrustedKey>,
     /// Who is asked to sign the checkpoints of the registry of logs.
     pub witnesses: Vec<recorder::WitnessOptions>,
     /// What wraps the keys of recordings: the first; the others unwrap what they wrapped. None named: a
@@ -266,6 +269,8 @@ pub enum DeliveryTo {
         port: u16,
         server_name: Option<String>,
         max_message: usize,
+        /// An end of the connection without `close_notify` counts, too.
+        trust_unclean_end: bool,
     },
     Otlp {
         /// Without `/v1/logs`.

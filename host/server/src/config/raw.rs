@@ -246,6 +246,8 @@ pub(super) struct RawRecording {
     pub(super) log_name: Option<Spanned<String>>,
     pub(super) key_dir: Option<PathBuf>,
     #[serde(default)]
+    pub(super) trusted_log_keys: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) witnesses: Vec<RawWitness>,
     #[serde(default)]
     pub(super) wrap_keys: Vec<Spanned<RawSecret>>,
@@ -344,6 +346,7 @@ pub(super) struct RawDelivery {
     pub(super) address: Option<Spanned<String>>,
     pub(super) server_name: Option<Spanned<String>>,
     pub(super) max_message_bytes: Option<Spanned<usize>>,
+    pub(super) trust_unclean_end: Option<Spanned<bool>>,
     pub(super) tls_ca: Option<Spanned<PathBuf>>,
     pub(super) tls_cert: Option<Spanned<PathBuf>>,
     pub(super) tls_key: Option<Spanned<PathBuf>>,

@@ -125,6 +125,11 @@ fn errors_name_key_and_line() {
             "[[recording.witnesses]]\nurl = \"https://w.example\"\nkey = \"w+1234+x\"\n[api]",
             "weir.toml:7: recording.witnesses[0].key: \"w+1234+x\" is not a key of a witness",
         ),
+        (
+            "[api]",
+            "[recording]\ntrusted_log_keys = [\"w+1234+x\"]\n[api]",
+            "weir.toml:6: recording.trusted_log_keys[0]: \"w+1234+x\" is not a key of a log",
+        ),
     ] {
         assert!(
             GOOD.contains(from),
@@ -379,6 +384,26 @@ fn every_error_is_reported_at_once() {
         .replace("port = 5433", "port = 0")
         .replace("\"disable\"", "\"off\"");
     assert_eq!(parse(&bad).unwrap_err().0.len(), 2);
+}
+
+#[test]
+fn keys_of_other_logs_are_believed_besides_its_own() {
+    use recorder::LogKey;
+    let key = recorder::SeedKey::new([3; 32]).vkey("weir.old").unwrap();
+    let keys = |n: usize| {
+        let all = vec![format!("{key:?}"); n].join(", ");
+        parse(&format!("{GOOD}\n[recording]\ntrusted_log_keys = [{all}]"))
+    };
+    let recording = keys(1).unwrap().recording;
+    let believed = crate::assemble::log_keys(&recording).unwrap();
+    let vkeys: Vec<String> = believed.iter().map(recorder::TrustedKey::vkey).collect();
+    assert!(matches!(&vkeys[..], [only] if *only == key), "{vkeys:?}");
+    assert!(keys(256).is_ok());
+    let error = keys(257).unwrap_err().to_string();
+    assert!(
+        error.contains("trusted_log_keys[256]: at most 256 keys"),
+        "{error}"
+    );
 }
 
 #[test]

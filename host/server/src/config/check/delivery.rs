@@ -15,8 +15,9 @@ use crate::config::{Delivery, DeliveryTls, DeliveryTo};
 const MOST: usize = 16;
 const EVENTS: (usize, usize) = (1, 10_000);
 const BYTES: (usize, usize) = (1 << 10, 16 << 20);
-/// RFC 5425, 4.3.1: the least that every receiver must take. Few take more than the most.
-const MESSAGE: (usize, usize) = (2 << 10, 1 << 20);
+/// RFC 5425, 4.3.1: every receiver should take the least, and an ordinary event fits into it: with less, many are
+/// set aside. Few take more than the most.
+const MESSAGE: (usize, usize) = (8 << 10, 1 << 20);
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -123,6 +124,10 @@ fn left_over(r: &mut Report<'_>, key: &str, d: &RawDelivery) {
         (
             "max_message_bytes",
             d.max_message_bytes.as_ref().map(Spanned::span),
+        ),
+        (
+            "trust_unclean_end",
+            d.trust_unclean_end.as_ref().map(Spanned::span),
         ),
     ];
     for (what, span) in others {
@@ -235,6 +240,7 @@ fn syslog(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<Delivery
         d.max_message_bytes.take(),
         MESSAGE,
     );
+    let trust_unclean_end = d.trust_unclean_end.take().is_some_and(Spanned::into_inner);
     let Some(address) = d.address.take() else {
         let message =
             "it is missing: where are events sent to? A host and port, such as siem.example:6514";
@@ -254,6 +260,7 @@ fn syslog(r: &mut Report<'_>, key: &str, d: &mut RawDelivery) -> Option<Delivery
         port,
         server_name,
         max_message: max_message.unwrap_or(deliver::MESSAGE_BYTES),
+        trust_unclean_end,
     })
 }
 

@@ -96,12 +96,24 @@ fn syslog_needs_little() {
         port,
         server_name,
         max_message,
+        trust_unclean_end,
     } = &config.deliveries[0].to
     else {
         panic!("{config:?}");
     };
     assert_eq!((host.as_str(), *port), ("siem.example", 6514));
     assert_eq!((server_name, *max_message), (&None, deliver::MESSAGE_BYTES));
+    assert!(!trust_unclean_end);
+    let config = with(&format!("{table}trust_unclean_end = true\n")).unwrap();
+    let to = &config.deliveries[0].to;
+    let trusts = matches!(
+        to,
+        crate::config::DeliveryTo::Syslog {
+            trust_unclean_end: true,
+            ..
+        }
+    );
+    assert!(trusts, "{to:?}");
 }
 
 #[test]
@@ -133,13 +145,14 @@ fn errors_of_syslog_name_key_and_line() {
         );
         assert!(error.contains(expect), "{address}: {error}");
     }
+    assert!(with(&format!("{TABLE}max_message_bytes = 8192\n")).is_ok());
     for good in ["[::1]:6514", "127.0.0.1:1"] {
         assert!(with(&TABLE.replace("siem.example:6514", good)).is_ok());
     }
     for (more, expect) in [
         (
-            "max_message_bytes = 2047",
-            ":24: delivery[0].max_message_bytes: 2047 is not between 2048 and 1048576",
+            "max_message_bytes = 8191",
+            ":24: delivery[0].max_message_bytes: 8191 is not between 8192 and 1048576",
         ),
         (
             "server_name = \"a/b\"",
