@@ -105,3 +105,31 @@ fn busy(error: rusqlite::Error) -> StoreError {
         _ => db(WHAT)(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An attempt before this one has done it, and somebody read the file just then.
+    #[test]
+    fn the_file_is_written_anew_once_for_a_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = Connection::open(dir.path().join("state.db")).unwrap();
+        c.execute_batch(
+            "PRAGMA journal_mode = WAL; CREATE TABLE old (text TEXT);
+             INSERT INTO old SELECT hex(zeroblob(100000)); DROP TABLE old;",
+        )
+        .unwrap();
+        let free = || -> i64 {
+            let count = c.query_row("PRAGMA freelist_count", [], |row| row.get(0));
+            count.unwrap()
+        };
+        let mut rewritten = Rewritten(BTreeSet::from(["one".to_owned()]));
+        file(&c, "one", &mut rewritten).unwrap();
+        assert!(free() > 0);
+        // It is done, and whoever wants it once more has it.
+        file(&c, "one", &mut rewritten).unwrap();
+        assert_eq!(free(), 0);
+        assert!(rewritten.0.is_empty());
+    }
+}
