@@ -71,9 +71,6 @@ impl StoredRecord {
     }
 }
 
-/// The longest object of a log, a full bundle: 256 entries, each with its length.
-const MAX_LOG_OBJECT: u64 = 256 * (65_535 + 2);
-
 impl Store {
     /// The logs of which anything is stored, by their ids.
     pub async fn logs(&self) -> Result<Vec<Uuid>, StoreError> {
@@ -88,9 +85,9 @@ impl Store {
         Ok(ids)
     }
 
-    /// An object of a log, by its path as C2SP tlog-tiles has it. One that is longer than any of a log is an error.
+    /// An object of a log, by its path as C2SP tlog-tiles has it.
     pub async fn log_object(&self, log: Uuid, path: &str) -> Result<Option<Bytes>, StoreError> {
-        self.log_object_up_to(log, path, MAX_LOG_OBJECT).await
+        self.objects().find(&names::object(log, path)).await
     }
 
     /// Where the leaf is said to be that says that the session was erased. Anybody can say so: the leaf is
