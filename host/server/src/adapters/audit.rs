@@ -318,6 +318,10 @@ fn forget(index: &Index, records: &[Followed]) -> control::store::Result<()> {
             && let Ok(session) = doc.session.parse::<uuid::Uuid>()
         {
             index.forget(*session.as_bytes())?;
+            // While somebody reads the file that cannot be. The erasure itself does not end before it is.
+            if let Err(error) = index.settle() {
+                tracing::debug!(%error, %session, "what was erased is still beside the index");
+            }
         }
     }
     Ok(())
