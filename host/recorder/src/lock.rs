@@ -166,11 +166,9 @@ impl Lock {
             )));
         }
         if !is_locked(&headers, mode, &wanted) {
-            let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
-            let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
+            let told = told(&headers);
             return Err(StoreError::NotLocked(format!(
-                "{path} should be kept until {wanted} ({mode}); the store answers with mode {has} until \
-                 {kept:?}"
+                "{path} should be kept until {wanted} ({mode}); {told}"
             )));
         }
         let again = writer.put(&path, &body, PutMode::Create).await;
@@ -197,6 +195,19 @@ impl Lock {
         }
         s3::client(&self.s3, headers).map_err(|e| StoreError::Config(e.to_string()))
     }
+}
+
+/// What the store says of a lock, in words.
+pub fn told(headers: &HeaderMap) -> String {
+    let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
+    format!("the store answers with mode {has} until {kept:?}")
+}
+
+/// The version that the store shows, if it has any.
+pub fn version(headers: &HeaderMap) -> Option<&str> {
+    let version = headers.get(VERSION)?.to_str().ok();
+    version.filter(|version| !version.is_empty() && *version != "null")
 }
 
 fn is_locked(headers: &HeaderMap, mode: &str, until: &str) -> bool {
@@ -259,8 +270,7 @@ pub fn held(headers: &HeaderMap, now: SystemTime) -> Option<Hold> {
         let mode = header(MODE).unwrap_or("Object Lock");
         return Some(Hold::Locked(format!("until {until} ({mode})")));
     }
-    let version = header(VERSION).filter(|version| *version != "null")?;
-    Some(Hold::Version(version.to_owned()))
+    version(headers).map(|version| Hold::Version(version.to_owned()))
 }
 
 /// Does the store say that it will not, now or later? The library tells only in words that a request was

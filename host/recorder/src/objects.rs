@@ -55,6 +55,18 @@ pub enum StoreError {
     )]
     NotLocked(String),
     #[error(
+        "{key} is there, and the store does not show that it is kept for {days} days from now: {why}. Weir needs \
+         s3:GetObjectRetention on all that it stores ({all}), not on its probes alone; where it has that, \
+         somebody may have put something else over it. It is asked again later, and stored again once at most"
+    )]
+    NotSeenKept {
+        key: String,
+        days: u32,
+        why: String,
+        /// Every key of the vault.
+        all: String,
+    },
+    #[error(
         "it is to be kept for {0} days, as the bundle said when its session began, and nothing here locks \
          what is stored: it waits until weir.toml has recording.vault.retention again"
     )]
