@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{Error, ObjectStore};
+use parking_lot::Mutex;
 
 use crate::keys;
 use crate::log::names::{self, Part};
@@ -22,6 +23,8 @@ use crate::snapshots::Snapshot;
 pub const MAX_OBJECT: u64 = 1 << 30;
 /// How often what was stored is read before it counts as something else.
 const READS: usize = 2;
+/// Of so many objects it is remembered that something else was in their place, until they are stored.
+const MAX_OTHERS: usize = 4096;
 /// How long a start waits to hear whether the vault locks what it stores.
 const PROOF_TIME: Duration = Duration::from_secs(10);
 
@@ -117,6 +120,8 @@ pub enum Hold {
 pub struct Objects {
     live: Place,
     vault: Option<Place>,
+    /// Where something else was, that is being replaced: it is told once it is, at whichever attempt.
+    others: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Does it belong in the vault? Segments, full tiles, kept checkpoints, bundles and plugins never change.
@@ -150,7 +155,11 @@ impl Objects {
             .map(|v| Place::open(&v.store, v.retention))
             .transpose()?;
         let live = Place::open(live, None)?;
-        Ok(Self { live, vault })
+        Ok(Self {
+            live,
+            vault,
+            others: Arc::default(),
+        })
     }
 
     /// Any other store, such as one that fails on purpose.
@@ -158,6 +167,7 @@ impl Objects {
         Self {
             live: Place::new(inner, prefix),
             vault: None,
+            others: Arc::default(),
         }
     }
 
@@ -177,8 +187,8 @@ impl Objects {
         };
         let vault = self.vault.as_ref().ok_or(StoreError::NoLock(days))?;
         Ok(Self {
-            live: self.live.clone(),
             vault: Some(vault.keeping(days)?),
+            ..self.clone()
         })
     }
 
@@ -236,13 +246,25 @@ impl Objects {
     /// The same where whatever else is there is wrong: it was altered, or cut by the store. It is replaced.
     pub async fn put_for_good(&self, key: &str, bytes: Bytes) -> Result<Before, StoreError> {
         match self.put_once(key, bytes.clone()).await {
-            Ok(()) => Ok(Before::Nothing),
+            Ok(()) => {}
             Err(StoreError::Conflict(_) | StoreError::NotStored(_)) => {
                 tracing::error!(%key, "the store has something else under a key of the evidence");
-                self.put_latest(key, bytes).await?;
-                Ok(Before::Other)
+                self.note_other(key);
+                self.put_latest(key, bytes.clone()).await?;
+                self.place(key).see_kept(key, &bytes).await?;
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        }
+        Ok(match self.others.lock().remove(key) {
+            true => Before::Other,
+            false => Before::Nothing,
+        })
+    }
+
+    fn note_other(&self, key: &str) {
+        let mut others = self.others.lock();
+        if others.len() < MAX_OTHERS {
+            others.insert(key.to_owned());
         }
     }
 

@@ -79,3 +79,27 @@ async fn what_never_came_there_is_stored_again_and_what_did_is_not() {
     objects.put_for_good(KEY, body()).await.unwrap();
     assert_eq!(bucket.versions(KEY), 2);
 }
+
+#[tokio::test]
+async fn what_replaces_other_content_is_looked_at_as_well() {
+    let (dir, bucket) = (TempDir::new(), Bucket::start().await);
+    let objects = vault(&bucket, &dir);
+    bucket.plant(KEY, b"other");
+    bucket.answer(
+        |asked| match asked.method == "HEAD" && asked.key.starts_with("rec/") {
+            true => Answer::WithoutLock,
+            false => Answer::Honest,
+        },
+    );
+    let first = objects.put_for_good(KEY, body()).await;
+    assert!(
+        matches!(first, Err(StoreError::NotSeenKept { .. })),
+        "{first:?}"
+    );
+    bucket.answer(|_| Answer::Honest);
+    // What was there is still told.
+    let stored = objects.put_for_good(KEY, body()).await.unwrap();
+    assert_eq!(stored, Before::Other);
+    let stored = objects.put_for_good(KEY, body()).await.unwrap();
+    assert_eq!(stored, Before::Nothing);
+}
