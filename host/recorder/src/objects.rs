@@ -77,6 +77,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Does it say nothing of this object, but that the store cannot be had?
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Object { source, .. } => !matches!(
+                source,
+                Error::PermissionDenied { .. }
+                    | Error::Unauthenticated { .. }
+                    | Error::NotFound { .. }
+                    | Error::AlreadyExists { .. }
+                    | Error::Precondition { .. }
+                    | Error::NotImplemented { .. }
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_missing(&self) -> bool {
         matches!(
             self,

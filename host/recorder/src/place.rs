@@ -124,7 +124,7 @@ impl Place {
     /// Is what is stored here locked, if it has to be?
     pub async fn prove(&self) -> Result<(), StoreError> {
         match &self.lock {
-            Some(lock) => lock.writer().await.map(drop),
+            Some(keep) => keep.lock.prove(keep.days).await,
             None => Ok(()),
         }
     }

@@ -102,6 +102,11 @@ impl Bucket {
             .sum()
     }
 
+    /// Is there anything whose key has this in it?
+    pub fn has(&self, part: &str) -> bool {
+        self.state.lock().objects.keys().any(|k| k.contains(part))
+    }
+
     /// As a vault that locks everything for so many days.
     pub fn vault(&self, days: u32) -> VaultConfig {
         VaultConfig {

@@ -1,10 +1,14 @@
 //! What a vault shows, and does not show, of objects that are to be kept for longer; and that nothing is stored
 //! again and again that nobody can take away.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::bucket::{Answer, Bucket};
-use super::support::TempDir;
+use super::retention::session_kept_for;
+use super::support::{TempDir, eventually};
+use crate::Recorder;
 use crate::objects::{Before, Objects, StoreError};
 
 const KEY: &str = "rec/2026/11/27/x";
@@ -102,4 +106,41 @@ async fn what_replaces_other_content_is_looked_at_as_well() {
     assert_eq!(stored, Before::Other);
     let stored = objects.put_for_good(KEY, body()).await.unwrap();
     assert_eq!(stored, Before::Nothing);
+}
+
+/// Its store locks for days and not for years. What is to be kept for years fills the queue first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_holds_up_nothing_else() {
+    const STUCK: u64 = 40;
+    let (dir, bucket) = (TempDir::new(), Bucket::start().await);
+    bucket.answer(|asked| match asked.until.as_str() >= "2040" {
+        true => Answer::Status(403),
+        false => Answer::Honest,
+    });
+    let mut options = bucket.options(&dir, 3);
+    options.limits.upload_backoff = Duration::from_secs(30);
+    let (recorder, _) = Recorder::open(options).await.unwrap();
+    let mut stuck = Vec::new();
+    for _ in 0..STUCK {
+        stuck.push(session_kept_for(&recorder, Some(7300), 1).await);
+    }
+    recorder.flush(Duration::from_secs(3)).await;
+    let stats = recorder.stats();
+    assert!(stats.store_failures >= STUCK, "{stats:?}");
+    let other = session_kept_for(&recorder, None, 1).await;
+    recorder.flush(Duration::from_secs(1)).await;
+    assert!(bucket.has(&other.to_string()), "{:?}", recorder.stats());
+    assert!(!stuck.iter().any(|id| bucket.has(&id.to_string())));
+    // What the store has said once is not asked for each of them.
+    let probes = bucket.requests("PUT", "probes/");
+    assert!(probes < 12, "{probes}");
+    // Whoever activates a bundle is told what is so now.
+    assert!(recorder.prove_retention([7300].into()).await.is_err());
+    bucket.answer(|_| Answer::Honest);
+    recorder.prove_retention([7300].into()).await.unwrap();
+    eventually("all of it is stored", || {
+        stuck.iter().all(|id| bucket.has(&id.to_string()))
+    })
+    .await;
+    recorder.shutdown(Duration::from_secs(5)).await;
 }
