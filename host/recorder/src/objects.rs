@@ -49,6 +49,11 @@ pub enum StoreError {
     Conflict(String),
     #[error("{0} was stored, but reads back as something else")]
     NotStored(String),
+    #[error(
+        "whether the vault keeps what it stores for so long cannot be known now, so nothing is changed: {0}. Try \
+         again when it answers"
+    )]
+    Unproved(String),
     #[error("{0} was removed, as the store says, and is still there")]
     StillThere(String),
     #[error(
@@ -222,17 +227,30 @@ impl Objects {
         Some(if is_final(key) { &self.live } else { vault })
     }
 
-    /// Does the vault keep what it stores, if that is wanted? An error when it says that it does not; a
-    /// vault that does not answer is asked again before anything is stored there.
+    /// Does the vault keep what it stores, if that is wanted? An error when it says that it does not, and when it
+    /// does not say.
     pub async fn prove(&self) -> Result<(), StoreError> {
         let Some(vault) = &self.vault else {
             return Ok(());
         };
-        let why = match tokio::time::timeout(PROOF_TIME, vault.prove()).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error @ StoreError::NotLocked(_))) => return Err(error),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {PROOF_TIME:?}"),
+        match tokio::time::timeout(PROOF_TIME, vault.prove()).await {
+            Ok(Err(error @ StoreError::Object { .. })) => {
+                Err(StoreError::Unproved(error.to_string()))
+            }
+            Ok(proved) => proved,
+            Err(_) => {
+                let why = format!("no answer within {PROOF_TIME:?}");
+                Err(StoreError::Unproved(why))
+            }
+        }
+    }
+
+    /// The same where things go on as they were: a vault that does not say is asked again before anything is
+    /// stored there.
+    pub async fn prove_or_wait(&self) -> Result<(), StoreError> {
+        let proved = self.prove().await;
+        let Err(StoreError::Unproved(why)) = &proved else {
+            return proved;
         };
         tracing::error!(
             %why,

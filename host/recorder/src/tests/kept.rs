@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::bucket::{Answer, Bucket};
 use super::retention::session_kept_for;
 use super::support::{TempDir, eventually};
-use crate::Recorder;
 use crate::objects::{Before, Objects, StoreError};
+use crate::{OpenError, Proof, Recorder};
 
 const KEY: &str = "rec/2026/11/27/x";
 
@@ -135,12 +135,72 @@ async fn what_cannot_be_kept_holds_up_nothing_else() {
     let probes = bucket.requests("PUT", "probes/");
     assert!(probes < 12, "{probes}");
     // Whoever activates a bundle is told what is so now.
-    assert!(recorder.prove_retention([7300].into()).await.is_err());
+    assert!(
+        recorder
+            .prove_retention([7300].into(), Proof::Now)
+            .await
+            .is_err()
+    );
     bucket.answer(|_| Answer::Honest);
-    recorder.prove_retention([7300].into()).await.unwrap();
+    recorder
+        .prove_retention([7300].into(), Proof::Now)
+        .await
+        .unwrap();
     eventually("all of it is stored", || {
         stuck.iter().all(|id| bucket.has(&id.to_string()))
     })
     .await;
+    recorder.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_know_now_is_no_proof() {
+    let (dir, bucket) = (TempDir::new(), Bucket::start().await);
+    let (recorder, _) = Recorder::open(bucket.options(&dir, 3)).await.unwrap();
+    bucket.answer(|_| Answer::Status(500));
+    let unknown = recorder.prove_retention([90].into(), Proof::Now).await;
+    assert!(
+        matches!(unknown, Err(StoreError::Unproved(_))),
+        "{unknown:?}"
+    );
+    // What was in force before goes on, and waits.
+    let later = recorder.prove_retention([90].into(), Proof::OrLater).await;
+    later.unwrap();
+    bucket.answer(|asked| match asked.method == "PUT" {
+        true => Answer::Status(403),
+        false => Answer::Honest,
+    });
+    for proof in [Proof::Now, Proof::OrLater] {
+        let refused = recorder.prove_retention([90].into(), proof).await;
+        assert!(
+            matches!(refused, Err(StoreError::NotLocked(_))),
+            "{refused:?}"
+        );
+    }
+    recorder.shutdown(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_refused_leaves_nothing() {
+    let (dir, bucket) = (TempDir::new(), Bucket::start().await);
+    bucket.answer(|asked| match asked.until.as_str() >= "2040" {
+        true => Answer::Status(403),
+        false => Answer::Honest,
+    });
+    let options = || {
+        let mut options = bucket.options(&dir, 3);
+        options.kept_longer = [7300].into();
+        options
+    };
+    for _ in 0..3 {
+        let refused = Recorder::open(options()).await.err();
+        assert!(
+            matches!(refused, Some(OpenError::Store(StoreError::NotLocked(_)))),
+            "{refused:?}"
+        );
+    }
+    assert!(!dir.spool().exists());
+    bucket.answer(|_| Answer::Honest);
+    let (recorder, _) = Recorder::open(options()).await.unwrap();
     recorder.shutdown(Duration::from_secs(5)).await;
 }
