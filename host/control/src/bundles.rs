@@ -12,7 +12,7 @@ use weir_client::{Activation, BundleChange, BundleProblem, BundleState, BundleSu
 use crate::convert;
 use crate::error::{ApiError, ControlError};
 use crate::guard::{Recorded, Subject, involved_in, only_people};
-use crate::ports::{BundleEngine, Files};
+use crate::ports::{BundleEngine, Coming, Files};
 use crate::store::{BundleRow, NewBundle, Store, StoreError, write_is_over};
 
 /// Files of one bundle.
@@ -112,7 +112,9 @@ impl Bundles {
             );
         }
         let files = self.store.bundle_files(version).await?;
-        let restored = self.switch(files.unwrap_or_default(), version).await;
+        let restored = self
+            .switch(files.unwrap_or_default(), version, Coming::Back)
+            .await;
         let Err(problems) = restored else {
             return Ok(None);
         };
@@ -258,9 +260,11 @@ impl Bundles {
         }
         let files = self.files(version).await?;
         let back = self.files(before.version).await?;
-        self.switch(files, version).await.map_err(|problems| {
-            ApiError::rejected("the bundle does not validate any more").problems(problems)
-        })?;
+        self.switch(files, version, Coming::New)
+            .await
+            .map_err(|problems| {
+                ApiError::rejected("the bundle does not validate any more").problems(problems)
+            })?;
         let by = recorded.by().actor.subject.to_string();
         let at = Timestamp::from(recorded.at()).millis();
         let written = self
@@ -296,7 +300,7 @@ impl Bundles {
                 ApiError::from(error)
             }
         };
-        if let Err(problems) = self.switch(back, before.version).await {
+        if let Err(problems) = self.switch(back, before.version, Coming::Back).await {
             let first = problems.first().map(describe).unwrap_or_default();
             tracing::error!(%first, "the bundle that was active cannot be put back");
             self.engine
@@ -309,9 +313,11 @@ impl Bundles {
         &self,
         files: Files,
         version: u64,
+        coming: Coming,
     ) -> Result<BundleSummary, Vec<BundleProblem>> {
         let engine = self.engine.clone();
-        let switched = tokio::task::spawn_blocking(move || engine.activate(&files, version)).await;
+        let switched =
+            tokio::task::spawn_blocking(move || engine.activate(&files, version, coming)).await;
         switched.unwrap_or_else(|error| {
             Err(vec![BundleProblem {
                 file: String::new(),

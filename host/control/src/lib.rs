@@ -38,7 +38,7 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Deliveries, Files, MadePackage, PackageOrder,
+    ActiveBundle, Authenticate, BundleEngine, Coming, Deliveries, Files, MadePackage, PackageOrder,
     Packages, PluginEngine, Recordings, WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;

@@ -78,13 +78,27 @@ pub struct ActiveBundle {
     pub summary: BundleSummary,
 }
 
+/// Why a bundle is put into the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coming {
+    /// People activate it: what cannot be known of it now is against it.
+    New,
+    /// It was in force before this start, or before an activation that failed.
+    Back,
+}
+
 /// Policy bundles. The calls may take long; they run on threads that may block.
 pub trait BundleEngine: Send + Sync + 'static {
     /// Everything that `activate` would check, the bundle's own tests included.
     fn validate(&self, files: &Files) -> Result<BundleSummary, Vec<BundleProblem>>;
     fn diff(&self, old: &Files, new: &Files) -> Vec<BundleChange>;
     /// From the next decision on, this bundle decides. On an error the one before stays.
-    fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>>;
+    fn activate(
+        &self,
+        files: &Files,
+        version: u64,
+        coming: Coming,
+    ) -> Result<BundleSummary, Vec<BundleProblem>>;
     fn active(&self) -> ActiveBundle;
     /// Until the next bundle is activated, sessions are permitted nothing. The engine's own bundle
     /// still decides about calls of the API, so that somebody can bring another one.

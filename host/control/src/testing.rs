@@ -24,8 +24,8 @@ use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind, ErrorB
 use crate::index::{Index, IndexLimits};
 use crate::store::Sqlite;
 use crate::{
-    ActiveBundle, ApiError, Authenticate, BundleEngine, Control, ControlError, Files, Limits,
-    Options, WebhookOptions,
+    ActiveBundle, ApiError, Authenticate, BundleEngine, Coming, Control, ControlError, Files,
+    Limits, Options, WebhookOptions,
 };
 
 mod packages;
@@ -120,7 +120,12 @@ impl BundleEngine for FakeBundles {
             .collect()
     }
 
-    fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
+    fn activate(
+        &self,
+        files: &Files,
+        version: u64,
+        _coming: Coming,
+    ) -> Result<BundleSummary, Vec<BundleProblem>> {
         if files.values().any(|text| text.contains("REFUSED")) {
             return Err(vec![BundleProblem {
                 file: String::new(),

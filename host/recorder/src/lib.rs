@@ -102,6 +102,7 @@ pub use recorder::Recorder;
 pub use recover::RecoveryReport;
 pub use replay::{ReplayError, ReplaySummary, replay, replay_noting};
 pub use requests::{Request, RequestDoc, Requests};
+pub use retention::Proof;
 pub use snapshots::{
     KeepError, MAX_SNAPSHOT, Snapshot, SnapshotError, SnapshotFinding, waiting_snapshot,
 };

@@ -8,7 +8,7 @@
 //! A bundle can want some sessions kept for longer. Each number of days has a client, and a proof, of its own.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3;
@@ -30,6 +30,9 @@ use crate::s3;
 const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 const SPARE: Duration = Duration::from_secs(24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A store that has said no is not asked again at once: each probe that it took is there for years.
+const FIRST_REFUSAL: Duration = Duration::from_secs(1);
+const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
 /// Where the probes are.
 const PROBES: &str = "probes";
 /// How long the signature of a question is good.
@@ -58,7 +61,41 @@ pub struct Lock {
 struct Term {
     days: u32,
     /// Whoever needs the next one waits while it is proved, so that it is proved once.
-    now: Mutex<Option<Arc<Writer>>>,
+    now: Mutex<Now>,
+}
+
+#[derive(Default)]
+struct Now {
+    writer: Option<Arc<Writer>>,
+    refused: Option<Refused>,
+}
+
+/// What the store has said instead, how often by now, and until when that counts.
+struct Refused {
+    what: String,
+    times: u32,
+    until: Instant,
+}
+
+impl Now {
+    /// An error while a refusal counts.
+    fn still_refused(&self, at: Instant) -> Result<(), StoreError> {
+        match &self.refused {
+            Some(refused) if at < refused.until => Err(StoreError::NotLocked(refused.what.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Twice as long after each.
+    fn refuse(&mut self, what: &str, at: Instant) {
+        let times = self.refused.as_ref().map_or(0, |r| r.times);
+        let pause = FIRST_REFUSAL.saturating_mul(1 << times.min(20));
+        self.refused = Some(Refused {
+            what: what.to_owned(),
+            times: times.saturating_add(1),
+            until: at + pause.min(LONGEST_REFUSAL),
+        });
+    }
 }
 
 impl Term {
@@ -131,18 +168,35 @@ impl Lock {
     }
 
     pub async fn writer(&self, days: Option<u32>) -> Result<Arc<Writer>, StoreError> {
+        self.proved(days, false).await
+    }
+
+    /// For whoever has to know now: a refusal of a moment ago is asked about again.
+    pub async fn prove(&self, days: Option<u32>) -> Result<(), StoreError> {
+        self.proved(days, true).await.map(drop)
+    }
+
+    async fn proved(&self, days: Option<u32>, anew: bool) -> Result<Arc<Writer>, StoreError> {
         let term = self.term(days);
         let mut now = term.now.lock().await;
         let time = SystemTime::now();
-        if let Some(writer) = now.as_ref().filter(|writer| writer.is_fresh(time)) {
+        if let Some(writer) = now.writer.as_ref().filter(|writer| writer.is_fresh(time)) {
             return Ok(writer.clone());
         }
-        let writer = Arc::new(self.prove(time, term.days).await?);
-        *now = Some(writer.clone());
+        if !anew {
+            now.still_refused(Instant::now())?;
+        }
+        let proved = self.probe(time, term.days).await;
+        if let Err(StoreError::NotLocked(what)) = &proved {
+            now.refuse(what, Instant::now());
+        }
+        let writer = Arc::new(proved?);
+        now.refused = None;
+        now.writer = Some(writer.clone());
         Ok(writer)
     }
 
-    async fn prove(&self, made: SystemTime, days: u32) -> Result<Writer, StoreError> {
+    async fn probe(&self, made: SystemTime, days: u32) -> Result<Writer, StoreError> {
         let mode = self.mode.name();
         let wanted = text(until(made, days));
         let client = self.client(mode, &wanted)?;
@@ -166,11 +220,9 @@ impl Lock {
             )));
         }
         if !is_locked(&headers, mode, &wanted) {
-            let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
-            let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
+            let told = told(&headers);
             return Err(StoreError::NotLocked(format!(
-                "{path} should be kept until {wanted} ({mode}); the store answers with mode {has} until \
-                 {kept:?}"
+                "{path} should be kept until {wanted} ({mode}); {told}"
             )));
         }
         let again = writer.put(&path, &body, PutMode::Create).await;
@@ -197,6 +249,19 @@ impl Lock {
         }
         s3::client(&self.s3, headers).map_err(|e| StoreError::Config(e.to_string()))
     }
+}
+
+/// What the store says of a lock, in words.
+pub fn told(headers: &HeaderMap) -> String {
+    let header = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let (has, kept) = (header(MODE).unwrap_or("none"), header(UNTIL).unwrap_or(""));
+    format!("the store answers with mode {has} until {kept:?}")
+}
+
+/// The version that the store shows, if it has any.
+pub fn version(headers: &HeaderMap) -> Option<&str> {
+    let version = headers.get(VERSION)?.to_str().ok();
+    version.filter(|version| !version.is_empty() && *version != "null")
 }
 
 fn is_locked(headers: &HeaderMap, mode: &str, until: &str) -> bool {
@@ -259,8 +324,7 @@ pub fn held(headers: &HeaderMap, now: SystemTime) -> Option<Hold> {
         let mode = header(MODE).unwrap_or("Object Lock");
         return Some(Hold::Locked(format!("until {until} ({mode})")));
     }
-    let version = header(VERSION).filter(|version| *version != "null")?;
-    Some(Hold::Version(version.to_owned()))
+    version(headers).map(|version| Hold::Version(version.to_owned()))
 }
 
 /// Does the store say that it will not, now or later? The library tells only in words that a request was
@@ -342,6 +406,19 @@ mod tests {
         let has = |days| lock.longer.lock().iter().any(|term| term.days == days);
         assert!(has(2555) && has(9000) && has(402) && !has(401));
         assert_eq!(lock.term(Some(401)).days, 401);
+    }
+
+    #[test]
+    fn a_refusal_counts_for_a_while_and_longer_each_time() {
+        let (mut now, mut at) = (Now::default(), Instant::now());
+        now.still_refused(at).unwrap();
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            now.refuse("no", at);
+            at += Duration::from_secs(seconds);
+            let before = now.still_refused(at - Duration::from_millis(1));
+            assert!(matches!(before, Err(StoreError::NotLocked(what)) if what == "no"));
+            now.still_refused(at).unwrap();
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{Error, ObjectStore};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::keys;
@@ -23,6 +24,8 @@ use crate::snapshots::Snapshot;
 pub const MAX_OBJECT: u64 = 1 << 30;
 /// How often what was stored is read before it counts as something else.
 const READS: usize = 2;
+/// Of so many objects it is remembered that something else was in their place, until they are stored.
+const MAX_OTHERS: usize = 4096;
 /// How long a start waits to hear whether the vault locks what it stores.
 const PROOF_TIME: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,11 @@ pub enum StoreError {
     Conflict(String),
     #[error("{0} was stored, but reads back as something else")]
     NotStored(String),
+    #[error(
+        "whether the vault keeps what it stores for so long cannot be known now, so nothing is changed: {0}. Try \
+         again when it answers"
+    )]
+    Unproved(String),
     #[error("{0} was removed, as the store says, and is still there")]
     StillThere(String),
     #[error(
@@ -56,6 +64,18 @@ pub enum StoreError {
     )]
     NotLocked(String),
     #[error(
+        "{key} is there, and the store does not show that it is kept for {days} days from now: {why}. Weir needs \
+         s3:GetObjectRetention on all that it stores ({all}), not on its probes alone; where it has that, \
+         somebody may have put something else over it. It is asked again later, and stored again once at most"
+    )]
+    NotSeenKept {
+        key: String,
+        days: u32,
+        why: String,
+        /// Every key of the vault.
+        all: String,
+    },
+    #[error(
         "it is to be kept for {0} days, as the bundle said when its session began, and nothing here locks \
          what is stored: it waits until weir.toml has recording.vault.retention again"
     )]
@@ -63,6 +83,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Does it say nothing of this object, but that the store cannot be had?
+    pub(crate) fn is_away(&self) -> bool {
+        match self {
+            Self::Object { source, .. } => !matches!(
+                source,
+                Error::PermissionDenied { .. }
+                    | Error::Unauthenticated { .. }
+                    | Error::NotFound { .. }
+                    | Error::AlreadyExists { .. }
+                    | Error::Precondition { .. }
+                    | Error::NotImplemented { .. }
+            ),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_missing(&self) -> bool {
         matches!(
             self,
@@ -106,6 +142,8 @@ pub enum Hold {
 pub struct Objects {
     live: Place,
     vault: Option<Place>,
+    /// Where something else was, that is being replaced: it is told once it is, at whichever attempt.
+    others: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Does it belong in the vault? Segments, full tiles, kept checkpoints, bundles and plugins never change.
@@ -139,7 +177,11 @@ impl Objects {
             .map(|v| Place::open(&v.store, v.retention))
             .transpose()?;
         let live = Place::open(live, None)?;
-        Ok(Self { live, vault })
+        Ok(Self {
+            live,
+            vault,
+            others: Arc::default(),
+        })
     }
 
     /// Any other store, such as one that fails on purpose.
@@ -147,6 +189,7 @@ impl Objects {
         Self {
             live: Place::new(inner, prefix),
             vault: None,
+            others: Arc::default(),
         }
     }
 
@@ -166,8 +209,8 @@ impl Objects {
         };
         let vault = self.vault.as_ref().ok_or(StoreError::NoLock(days))?;
         Ok(Self {
-            live: self.live.clone(),
             vault: Some(vault.keeping(days)?),
+            ..self.clone()
         })
     }
 
@@ -185,17 +228,30 @@ impl Objects {
         Some(if is_final(key) { &self.live } else { vault })
     }
 
-    /// Does the vault keep what it stores, if that is wanted? An error when it says that it does not; a
-    /// vault that does not answer is asked again before anything is stored there.
+    /// Does the vault keep what it stores, if that is wanted? An error when it says that it does not, and when it
+    /// does not say.
     pub async fn prove(&self) -> Result<(), StoreError> {
         let Some(vault) = &self.vault else {
             return Ok(());
         };
-        let why = match tokio::time::timeout(PROOF_TIME, vault.prove()).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error @ StoreError::NotLocked(_))) => return Err(error),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {PROOF_TIME:?}"),
+        match tokio::time::timeout(PROOF_TIME, vault.prove()).await {
+            Ok(Err(error @ StoreError::Object { .. })) => {
+                Err(StoreError::Unproved(error.to_string()))
+            }
+            Ok(proved) => proved,
+            Err(_) => {
+                let why = format!("no answer within {PROOF_TIME:?}");
+                Err(StoreError::Unproved(why))
+            }
+        }
+    }
+
+    /// The same where things go on as they were: a vault that does not say is asked again before anything is
+    /// stored there.
+    pub async fn prove_or_wait(&self) -> Result<(), StoreError> {
+        let proved = self.prove().await;
+        let Err(StoreError::Unproved(why)) = &proved else {
+            return proved;
         };
         tracing::error!(
             %why,
@@ -225,13 +281,25 @@ impl Objects {
     /// The same where whatever else is there is wrong: it was altered, or cut by the store. It is replaced.
     pub async fn put_for_good(&self, key: &str, bytes: Bytes) -> Result<Before, StoreError> {
         match self.put_once(key, bytes.clone()).await {
-            Ok(()) => Ok(Before::Nothing),
+            Ok(()) => {}
             Err(StoreError::Conflict(_) | StoreError::NotStored(_)) => {
                 tracing::error!(%key, "the store has something else under a key of the evidence");
-                self.put_latest(key, bytes).await?;
-                Ok(Before::Other)
+                self.note_other(key);
+                self.put_latest(key, bytes.clone()).await?;
+                self.place(key).see_kept(key, &bytes).await?;
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        }
+        Ok(match self.others.lock().remove(key) {
+            true => Before::Other,
+            false => Before::Nothing,
+        })
+    }
+
+    fn note_other(&self, key: &str) {
+        let mut others = self.others.lock();
+        if others.len() < MAX_OTHERS {
+            others.insert(key.to_owned());
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the recorder is told: where it spools, where it stores, and its limits.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub struct RecorderOptions {
     pub follower: Option<Following>,
     /// What else knows sessions, and forgets those that are erased.
     pub forgetting: Option<Forgetting>,
+    /// For how many days the bundle that will be in force wants sessions kept. A vault that says no to one of
+    /// these keeps the recorder from opening.
+    pub kept_longer: BTreeSet<u32>,
 }
 
 impl RecorderOptions {
@@ -51,6 +55,7 @@ impl RecorderOptions {
             software: concat!("weir ", env!("CARGO_PKG_VERSION")).to_owned(),
             follower: None,
             forgetting: None,
+            kept_longer: BTreeSet::new(),
         }
     }
 }

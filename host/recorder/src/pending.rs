@@ -2,11 +2,12 @@
 //! they were sealed. A file goes when both are true; until the store has it, a file that the log knows
 //! of carries `.marked` at the end of its name, because the log forgets its marks with its old files.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -33,13 +34,29 @@ pub struct Pending {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<SegmentKey, Entry>,
+    /// Nobody has tried these.
     queue: VecDeque<SegmentKey>,
+    /// These could not be stored, and when each is tried again.
+    later: BTreeSet<(Instant, SegmentKey)>,
+    /// Was the last one that was taken of those?
+    took_later: bool,
 }
 
 struct Entry {
     len: u64,
     stored: bool,
     marked: bool,
+    /// So often it could not be stored.
+    failures: u32,
+}
+
+/// What there is to store.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Segment(SegmentKey),
+    /// Nothing before then, unless a segment comes.
+    At(Instant),
+    Nothing,
 }
 
 /// Why a waiting segment cannot be stored.
@@ -96,6 +113,7 @@ impl Pending {
             len,
             stored: false,
             marked,
+            failures: 0,
         };
         if inner.entries.insert(key, entry).is_none() {
             inner.queue.push_back(key);
@@ -151,14 +169,40 @@ impl Pending {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// The next segment to store.
-    pub fn take(&self) -> Option<SegmentKey> {
-        self.inner.lock().queue.pop_front()
+    /// The next segment to store. What could not be stored before and what nobody has tried take turns, so that
+    /// neither waits for the other to come to an end.
+    pub fn take(&self, now: Instant) -> Next {
+        let mut inner = self.inner.lock();
+        let due = inner.later.first().copied();
+        let is_due = due.is_some_and(|(at, _)| at <= now);
+        if is_due && (!inner.took_later || inner.queue.is_empty()) {
+            inner.took_later = true;
+            return match inner.later.pop_first() {
+                Some((_, key)) => Next::Segment(key),
+                None => Next::Nothing,
+            };
+        }
+        inner.took_later = false;
+        match (inner.queue.pop_front(), due) {
+            (Some(key), _) => Next::Segment(key),
+            (None, Some((at, _))) => Next::At(at),
+            (None, None) => Next::Nothing,
+        }
     }
 
-    /// Tries a segment again later, after the others.
-    pub fn put_back(&self, key: SegmentKey) {
-        self.inner.lock().queue.push_back(key);
+    /// Tries a segment again, after a pause that goes by how often it has failed by now. Nobody waits for it
+    /// meanwhile.
+    pub fn again(&self, key: SegmentKey, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        let mut inner = self.inner.lock();
+        let Some(entry) = inner.entries.get_mut(&key) else {
+            return;
+        };
+        entry.failures = entry.failures.saturating_add(1);
+        let at = now + pause(entry.failures);
+        inner.later.insert((at, key));
+        drop(inner);
+        // Whoever has nothing to do waits for it, if whoever tried it is busy then.
+        self.work.notify_one();
     }
 
     pub fn read(&self, key: &SegmentKey) -> Result<Bytes, ReadError> {
@@ -189,6 +233,7 @@ impl Pending {
         let mut inner = self.inner.lock();
         let gone = inner.entries.remove(key);
         inner.queue.retain(|k| k != key);
+        inner.later.retain(|(_, k)| k != key);
         drop(inner);
         let len = gone.map_or(0, |e| e.len);
         self.state.pending_bytes.fetch_sub(len, Ordering::Relaxed);
@@ -248,4 +293,52 @@ pub fn left_behind(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<Left>> {
     }
     out.sort();
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use crate::keys::Day;
+    use crate::options::Limits;
+
+    #[test]
+    fn what_cannot_be_stored_holds_up_nothing_and_is_not_forgotten() {
+        let dir = PathBuf::from("nowhere");
+        let state = Arc::new(State::new(Limits::default()));
+        let pending = Pending::new(dir.clone(), dir, Arc::new(RealDisk), state);
+        let stream = Uuid::now_v7();
+        let key = |segment| SegmentKey {
+            control: false,
+            day: Day::of_stream(stream, 0),
+            stream,
+            segment,
+            sha256: [0; 32],
+        };
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(pending.take(now), Next::Nothing);
+        (0..3).for_each(|n| pending.add(key(n), 1, true));
+        for n in 0..3 {
+            assert_eq!(pending.take(now), Next::Segment(key(n)));
+            pending.again(key(n), now, |failures| {
+                assert_eq!(failures, 1);
+                second * (3 - n)
+            });
+        }
+        // The first that is due, not the first that failed.
+        assert_eq!(pending.take(now), Next::At(now + second));
+        (3..5).for_each(|n| pending.add(key(n), 1, true));
+        assert_eq!(pending.take(now), Next::Segment(key(3)));
+        // All are due: they take turns.
+        let late = now + 3 * second;
+        for n in [2, 4, 1, 0] {
+            assert_eq!(pending.take(late), Next::Segment(key(n)));
+        }
+        assert_eq!(pending.take(late), Next::Nothing);
+        pending.again(key(0), late, |failures| second * failures);
+        assert_eq!(pending.take(late), Next::At(late + 2 * second));
+        pending.quarantine(&key(0));
+        pending.again(key(0), late, |_| second);
+        assert_eq!(pending.take(late), Next::Nothing);
+    }
 }

@@ -1,6 +1,7 @@
 //! One place for objects: a directory or an S3-compatible bucket, with a prefix; as a vault, perhaps
 //! with a lock on what it stores.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,11 +13,16 @@ use object_store::path::Path;
 use object_store::{
     Error, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
+use parking_lot::Mutex;
 
 use crate::lock::{self, Lock, Writer};
 use crate::objects::{Hold, Listed, StoreError};
 use crate::options::{Retention, S3Config, StoreConfig};
 use crate::s3;
+
+/// Of so many objects it is known that they were stored again. Of one more nothing is, until one of them is seen
+/// to be kept.
+const MAX_AGAIN: usize = 4096;
 
 #[derive(Clone)]
 pub struct Place {
@@ -33,11 +39,28 @@ pub struct Place {
 struct Keep {
     lock: Arc<Lock>,
     days: Option<u32>,
+    /// What was stored again to have it kept, and the version that was there before. Nobody can take away what
+    /// is locked for years, so there must not be one more for each time that it is tried.
+    again: Arc<Mutex<HashMap<String, Option<String>>>>,
 }
 
 impl Keep {
     async fn writer(&self) -> Result<Arc<Writer>, StoreError> {
         self.lock.writer(self.days).await
+    }
+
+    /// May an object be stored again, of which the store shows this version? Once; and once more only if what was
+    /// stored then never came there.
+    fn may_store_again(&self, key: &str, version: Option<&str>) -> bool {
+        let mut again = self.again.lock();
+        match again.get(key) {
+            Some(before) => version.is_some() && before.as_deref() == version,
+            None if again.len() < MAX_AGAIN => {
+                again.insert(key.to_owned(), version.map(str::to_owned));
+                true
+            }
+            None => false,
+        }
     }
 }
 
@@ -66,6 +89,7 @@ impl Place {
                 place.lock = retention.map(|retention| Keep {
                     lock: Arc::new(Lock::new(config, retention)),
                     days: None,
+                    again: Arc::default(),
                 });
                 Ok(place)
             }
@@ -86,8 +110,8 @@ impl Place {
         let keep = self.lock.as_ref().ok_or(StoreError::NoLock(days))?;
         Ok(Self {
             lock: Some(Keep {
-                lock: keep.lock.clone(),
                 days: Some(days),
+                ..keep.clone()
             }),
             ..self.clone()
         })
@@ -100,7 +124,7 @@ impl Place {
     /// Is what is stored here locked, if it has to be?
     pub async fn prove(&self) -> Result<(), StoreError> {
         match &self.lock {
-            Some(lock) => lock.writer().await.map(drop),
+            Some(keep) => keep.lock.prove(keep.days).await,
             None => Ok(()),
         }
     }
@@ -139,7 +163,7 @@ impl Place {
 
     /// What is there is what was to be stored. Where it is to be kept for longer than everything else, and is
     /// not, it is stored again, as a version that is: somebody may have been first, and the store may have
-    /// answered that it took ours.
+    /// answered that it took ours. Where the store does not show it after that, it is only asked.
     pub async fn see_kept(&self, key: &str, bytes: &Bytes) -> Result<(), StoreError> {
         let (Some(keep), Some(s3)) = (&self.lock, &self.s3) else {
             return Ok(());
@@ -148,20 +172,34 @@ impl Place {
             return Ok(());
         };
         let path = self.path(key);
-        let is_kept = async || {
-            let (_, headers) = lock::ask(&s3.0, &s3.1, &path).await?;
-            Ok::<_, StoreError>(keep.lock.keeps(&headers, days, SystemTime::now()))
+        let ask = async || lock::ask(&s3.0, &s3.1, &path).await;
+        let unseen = |why: String| StoreError::NotSeenKept {
+            key: key.to_owned(),
+            days,
+            why,
+            all: match self.prefix.as_ref() {
+                "" => "*".to_owned(),
+                prefix => format!("{prefix}/*"),
+            },
         };
-        if is_kept().await? {
-            return Ok(());
+        // Whoever may not say has not said that it keeps nothing.
+        let kept = |(status, headers): &(u16, HeaderMap)| match status {
+            200 => Ok(keep.lock.keeps(headers, days, SystemTime::now())),
+            _ => Err(unseen(format!("it answers with status {status}"))),
+        };
+        let before = ask().await?;
+        if !kept(&before)? {
+            if !keep.may_store_again(key, lock::version(&before.1)) {
+                return Err(unseen(lock::told(&before.1)));
+            }
+            self.replace(key, bytes).await?;
+            let after = ask().await?;
+            if !kept(&after)? {
+                return Err(unseen(lock::told(&after.1)));
+            }
         }
-        self.replace(key, bytes).await?;
-        match is_kept().await? {
-            true => Ok(()),
-            false => Err(StoreError::NotLocked(format!(
-                "{key} is there, and is not kept for {days} days from now"
-            ))),
-        }
+        keep.again.lock().remove(key);
+        Ok(())
     }
 
     /// What would keep the object if it were removed. None also where nothing is, or where the place has

@@ -39,6 +39,7 @@ use crate::patient::Patient;
 use crate::pending::Pending;
 use crate::record::{Kind, NewRecord};
 use crate::recover::{self, Recovered, RecoveryReport};
+use crate::retention::{self, Proof};
 use crate::seal::Sealer;
 use crate::snapshots::Snapshots;
 use crate::state::State;
@@ -132,7 +133,9 @@ impl Recorder {
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         options.limits.check()?;
-        objects.prove().await?;
+        objects.prove_or_wait().await?;
+        // Before anything is begun, which a start that is refused would leave each time.
+        retention::prove(&objects, &options.kept_longer, Proof::OrLater).await?;
         let of_log = objects.clone();
         let started = tokio::task::spawn_blocking(move || start(options, disk, of_log))
             .await

@@ -1,9 +1,10 @@
 //! The uploader: a few tasks that store sealed segments, again and again until the store has them.
-//! A store that is slow or away stalls nobody until the spool is full.
+//! A store that is slow or away stalls nobody until the spool is full. A segment that cannot be stored is tried
+//! again after a while, and holds up no other meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use crate::crypt::container;
 use crate::crypt::files::{KeyFiles, UploadError};
 use crate::keys::SegmentKey;
 use crate::objects::{Before, Objects};
-use crate::pending::{Pending, ReadError};
+use crate::pending::{Next, Pending, ReadError};
 use crate::state::State;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -27,6 +28,17 @@ pub struct Uploader {
     pub keys: Arc<KeyFiles>,
     pub control: u128,
     pub stop: CancellationToken,
+}
+
+/// What became of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    /// There is nothing more to do for it.
+    Stored,
+    /// It cannot be stored now. That says nothing of others.
+    NotNow,
+    /// The store does not answer, or not as it should: others would fare no better.
+    Away,
 }
 
 impl Uploader {
@@ -70,19 +82,30 @@ impl Uploader {
         let mut failures = 0u32;
         loop {
             let waiting = self.pending.work.notified();
-            let Some(key) = self.pending.take() else {
-                waiting.await;
-                continue;
+            let key = match self.pending.take(Instant::now()) {
+                Next::Segment(key) => key,
+                Next::Nothing => {
+                    waiting.await;
+                    continue;
+                }
+                Next::At(due) => {
+                    tokio::time::timeout_at(due.into(), waiting).await.ok();
+                    continue;
+                }
             };
-            if self.store(key).await {
-                failures = 0;
-                // One notification may stand for several segments.
-                self.pending.work.notify_one();
-                continue;
+            // One notification may stand for several segments.
+            self.pending.work.notify_one();
+            let done = self.store(key).await;
+            if done != Done::Stored {
+                let pause = |failures| self.backoff(failures, &key);
+                self.pending.again(key, Instant::now(), pause);
             }
-            self.pending.put_back(key);
-            failures = failures.saturating_add(1);
-            tokio::time::sleep(self.backoff(failures, &key)).await;
+            if done == Done::Away {
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(self.backoff(failures, &key)).await;
+            } else {
+                failures = 0;
+            }
         }
     }
 
@@ -96,8 +119,7 @@ impl Uploader {
         pause.mul_f64(0.5 + f64::from(jitter) / 512.0)
     }
 
-    /// True when there is nothing more to do for this segment.
-    async fn store(&self, key: SegmentKey) -> bool {
+    async fn store(&self, key: SegmentKey) -> Done {
         let pending = self.pending.clone();
         let read = tokio::task::spawn_blocking(move || pending.read(&key)).await;
         let bytes = match read {
@@ -105,17 +127,17 @@ impl Uploader {
             Ok(Err(error)) if error.is_final() => return self.damaged(&key, &error),
             Ok(Err(error)) => {
                 tracing::warn!(%key, %error, "a waiting segment cannot be read now");
-                return false;
+                return Done::NotNow;
             }
             Err(error) => {
                 tracing::error!(%key, %error, "reading a waiting segment was interrupted");
-                return false;
+                return Done::NotNow;
             }
         };
         let name = key.to_string();
         let limit = self.state.limits.upload_timeout;
         let stored = tokio::time::timeout(limit, self.put(&key, &name, bytes)).await;
-        let error = match stored {
+        let (error, is_away) = match stored {
             Ok(Ok(before)) => {
                 self.pending.stored(&key);
                 if before == Before::Other {
@@ -124,15 +146,18 @@ impl Uploader {
                 }
                 let counters = &self.state.counters;
                 counters.stored.fetch_add(1, Ordering::Relaxed);
-                return true;
+                return Done::Stored;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {limit:?}"),
+            Ok(Err(error)) => (error.to_string(), error.is_away()),
+            Err(_) => (format!("no answer within {limit:?}"), true),
         };
         let counters = &self.state.counters;
         counters.store_failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%key, %error, "a segment is not stored yet; it stays in the spool");
-        false
+        match is_away {
+            true => Done::Away,
+            false => Done::NotNow,
+        }
     }
 
     /// The stream's key first: a segment without it would be lost with the spool. The key is never locked, so
@@ -156,12 +181,12 @@ impl Uploader {
         Ok(())
     }
 
-    fn damaged(&self, key: &SegmentKey, error: &ReadError) -> bool {
+    fn damaged(&self, key: &SegmentKey, error: &ReadError) -> Done {
         tracing::error!(%key, %error, "a waiting segment is damaged; it is put aside");
         self.pending.quarantine(key);
         let what = format!("the waiting segment {key} is damaged: {error}");
         self.gap(what, Some(key.file_name()));
-        true
+        Done::Stored
     }
 
     fn gap(&self, what: String, file: Option<String>) {

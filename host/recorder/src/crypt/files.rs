@@ -66,6 +66,13 @@ pub enum UploadError {
     Store(#[from] StoreError),
 }
 
+impl UploadError {
+    /// Does it say nothing of this stream, but that the store cannot be had?
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_away())
+    }
+}
+
 impl KeyFiles {
     pub fn new(dir: PathBuf, disk: Arc<dyn Disk>) -> Arc<Self> {
         Arc::new(Self {

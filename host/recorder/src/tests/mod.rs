@@ -2,6 +2,7 @@
 
 mod ahead;
 mod anchors;
+mod bucket;
 mod crash;
 mod crypt;
 mod durability;
@@ -9,6 +10,7 @@ mod erase;
 mod export;
 mod faults;
 mod follow;
+mod kept;
 mod limits;
 mod live;
 mod log;

@@ -19,7 +19,7 @@ use crate::objects::{Objects, StoreError};
 use crate::pending::parse_name;
 use crate::record::Kind;
 use crate::wal::scan;
-use crate::{Recorder, ReplayOptions};
+use crate::{Proof, Recorder, ReplayOptions};
 
 pub fn kept_for(retention_days: Option<u32>) -> SessionStart {
     SessionStart {
@@ -124,8 +124,16 @@ async fn no_place_without_a_lock_keeps_anything_longer() {
         }
     }
     let (recorder, _) = dir.open().await;
-    assert!(recorder.prove_retention([].into()).await.is_ok());
-    let proved = recorder.prove_retention([1, 10].into()).await.err();
+    assert!(
+        recorder
+            .prove_retention([].into(), Proof::Now)
+            .await
+            .is_ok()
+    );
+    let proved = recorder
+        .prove_retention([1, 10].into(), Proof::OrLater)
+        .await
+        .err();
     assert!(matches!(proved, Some(StoreError::NoLock(1))), "{proved:?}");
 }
 

@@ -1,10 +1,11 @@
 //! Bundle administration for the control plane, over the Cedar engine.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use authz::{Bundle, BundleErrors, CompiledBundle, Engine};
-use control::{ActiveBundle, Files};
-use recorder::{Recorder, Snapshot, StoreError};
+use control::{ActiveBundle, Coming, Files};
+use recorder::{Proof, Snapshot};
 use tokio::runtime::Handle;
 use weir_client::{BundleChange, BundleProblem, BundleSummary, ChangeKind};
 
@@ -48,10 +49,20 @@ impl control::BundleEngine for Bundles {
         }
     }
 
-    fn activate(&self, files: &Files, version: u64) -> Result<BundleSummary, Vec<BundleProblem>> {
+    fn activate(
+        &self,
+        files: &Files,
+        version: u64,
+        coming: Coming,
+    ) -> Result<BundleSummary, Vec<BundleProblem>> {
         let compiled = self.compile(files, version)?;
         if let Some(recorder) = self.snapshots.recorder() {
-            let proved = Handle::current().block_on(prove_retention(&recorder, &compiled));
+            let proof = match coming {
+                Coming::New => Proof::Now,
+                Coming::Back => Proof::OrLater,
+            };
+            let proved = recorder.prove_retention(kept_longer(&compiled), proof);
+            let proved = Handle::current().block_on(proved);
             proved.map_err(|error| {
                 vec![whole(
                     format!("its [[retention]] cannot be kept: {error}"),
@@ -98,15 +109,10 @@ fn whole(message: String, help: &str) -> BundleProblem {
     }
 }
 
-/// The store shows that it keeps what this bundle wants kept, before the bundle comes into force.
-pub(crate) async fn prove_retention(
-    recorder: &Recorder,
-    bundle: &CompiledBundle,
-) -> Result<(), StoreError> {
+/// What a store has to show that it keeps, before this bundle comes into force.
+pub(crate) fn kept_longer(bundle: &CompiledBundle) -> BTreeSet<u32> {
     let rules = bundle.retention_rules().iter();
-    recorder
-        .prove_retention(rules.map(|rule| rule.days).collect())
-        .await
+    rules.map(|rule| rule.days).collect()
 }
 
 fn count(n: usize) -> u32 {
@@ -248,7 +254,7 @@ mod tests {
             let bundles = bundles(vault);
             let refused = [
                 bundles.validate(&files(RETENTION)),
-                bundles.activate(&files(RETENTION), 2),
+                bundles.activate(&files(RETENTION), 2, Coming::New),
             ];
             for problems in refused.map(Result::unwrap_err) {
                 let [problem] = problems.as_slice() else {
@@ -260,11 +266,11 @@ mod tests {
             }
             assert_eq!(bundles.active().version, 1, "what was active stays");
             // The same without it is fine.
-            bundles.activate(&files(""), 3).unwrap();
+            bundles.activate(&files(""), 3, Coming::New).unwrap();
         }
         let bundles = bundles(Some(400));
         bundles.validate(&files(RETENTION)).unwrap();
-        bundles.activate(&files(RETENTION), 2).unwrap();
+        bundles.activate(&files(RETENTION), 2, Coming::New).unwrap();
         assert_eq!(bundles.active().version, 2);
     }
 
@@ -304,12 +310,13 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("weir-bundles-{}", uuid::Uuid::now_v7()));
         let store = recorder::StoreConfig::Directory(dir.join("store"));
         let options = recorder::RecorderOptions::new(dir.join("spool"), store);
-        let (recorder, _) = Recorder::open(options).await.unwrap();
+        let (recorder, _) = recorder::Recorder::open(options).await.unwrap();
         let bundles = Arc::new(bundles(Some(400)));
         bundles.snapshots.attach(&recorder).unwrap();
         let activate = async |more: &str, version| {
             let (bundles, files) = (bundles.clone(), files(more));
-            let done = tokio::task::spawn_blocking(move || bundles.activate(&files, version));
+            let done =
+                tokio::task::spawn_blocking(move || bundles.activate(&files, version, Coming::New));
             done.await.unwrap()
         };
         let problems = activate(RETENTION, 2).await.unwrap_err();

@@ -13,7 +13,7 @@ mod watch;
 
 pub(crate) use audit::{Feed, read_older};
 pub(crate) use auth::Tokens;
-pub(crate) use bundles::{Bundles, prove_retention};
+pub(crate) use bundles::{Bundles, kept_longer};
 pub(crate) use erasing::{Erasing, Forgetting, Known};
 pub(crate) use events::{FailureRecorder, PluginFailures};
 pub(crate) use packages::Packages;

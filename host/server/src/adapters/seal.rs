@@ -144,9 +144,13 @@ mod tests {
         assert!(!permits(&*seal));
         assert!(seal.pin().bundle().digest.is_empty(), "no bundle decides");
         assert!(permits(&*engine), "the API still answers");
-        assert!(bundles.activate(&control::Files::new(), 2).is_err());
+        assert!(
+            bundles
+                .activate(&control::Files::new(), 2, control::Coming::New)
+                .is_err()
+        );
         assert!(!permits(&*seal), "what does not compile opens nothing");
-        bundles.activate(&files, 3).unwrap();
+        bundles.activate(&files, 3, control::Coming::New).unwrap();
         assert!(permits(&*seal));
     }
 }

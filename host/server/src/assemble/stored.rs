@@ -7,6 +7,7 @@ use control::store::{Stored, peek};
 
 use super::{Parts, vault_days};
 use crate::adapters::{Pins, PluginAdmin};
+use crate::config::Config;
 
 /// Lines for whoever checks, and what keeps Weir from serving as people believe.
 #[derive(Debug, Default)]
@@ -47,13 +48,27 @@ impl Parts {
     }
 }
 
+/// Will the bundle of the configuration be in force? Of a state that cannot be looked at it is said here as well:
+/// what is proved too much only keeps a start from going on that would end there anyway.
+pub(super) fn configuration_counts(config: &Config, bundle: &CompiledBundle) -> bool {
+    match peek(&config.data_dir.join("state.sqlite")) {
+        Ok(Some(stored)) => !people_count(&stored, &bundle.summary().digest),
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// Until people activate one, the configuration's is followed.
+fn people_count(stored: &Stored, configured: &str) -> bool {
+    let row = stored.bundle.as_ref().map(|(row, _)| row);
+    row.is_some_and(|row| row.author.is_some() && row.summary.digest != configured)
+}
+
 impl Findings {
     fn bundle(&mut self, stored: &Stored, configured: &str, vault_days: Option<u32>) {
         let Some((row, files)) = &stored.bundle else {
             return;
         };
-        // Until people activate one, the configuration's is followed.
-        if row.author.is_none() || row.summary.digest == configured {
+        if !people_count(stored, configured) {
             return;
         }
         self.lines.push(format!(

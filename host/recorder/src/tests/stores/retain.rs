@@ -11,7 +11,7 @@ use super::super::support::*;
 use super::lock::{Asked, RETENTION};
 use super::{BUCKET, LONG, Place, VAULT};
 use crate::objects::StoreError;
-use crate::{Recorder, VerifyOptions, verify_store};
+use crate::{Proof, Recorder, VerifyOptions, verify_store};
 
 /// Sees that the segments of each session are locked for just so many days, and nothing else for longer than
 /// everything is.
@@ -112,8 +112,11 @@ pub async fn each_session_as_long_as_its_bundle_said(place: Place) {
 pub async fn a_crash_between_the_seal_and_the_store(place: Place) {
     let recorder = place.open_locked().await;
     place.proxy.set(Fault::Refuses, 1);
-    // A store that is away has not said no.
-    recorder.prove_retention([90].into()).await.unwrap();
+    // A store that is away has not said no, and not yes.
+    let later = recorder.prove_retention([90].into(), Proof::OrLater).await;
+    later.unwrap();
+    let now = recorder.prove_retention([90].into(), Proof::Now).await;
+    assert!(matches!(now, Err(StoreError::Unproved(_))), "{now:?}");
     let sessions = [
         (session_kept_for(&recorder, Some(90), 20).await, 90),
         (session_kept_for(&recorder, None, 2).await, RETENTION.days),
@@ -181,12 +184,16 @@ pub async fn a_store_that_forgets_the_longest_locks(place: Place) {
     // 20 years from now; everything else is kept for less than one.
     place.proxy.set(Fault::ForgetsLocksFrom(2040), 1);
     // Before a bundle comes into force, this is found out.
-    let proved = recorder.prove_retention([10, 7300].into()).await.err();
+    let proved = recorder
+        .prove_retention([10, 7300].into(), Proof::Now)
+        .await
+        .err();
     assert!(
         matches!(proved, Some(StoreError::NotLocked(_))),
         "{proved:?}"
     );
-    recorder.prove_retention([10, 400].into()).await.unwrap();
+    let proved = recorder.prove_retention([10, 400].into(), Proof::Now).await;
+    proved.unwrap();
     let long = session_kept_for(&recorder, Some(7300), 2).await;
     let other = session_kept_for(&recorder, None, 2).await;
     let stored = || {
