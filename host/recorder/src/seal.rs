@@ -295,7 +295,7 @@ impl Sealer {
         };
         self.unsealed = self.unsealed.saturating_sub(builder.memory());
         let session = self.log.session(id);
-        let retention_days = session.as_ref().and_then(|s| s.retention_days);
+        let retention_days = stream.kept_for(session.as_ref());
         let bytes = at_rest(stream, builder, retention_days)?;
         if let Some(key) = stream.key.as_ref().filter(|_| !stream.key_written) {
             let written = self.key_files.write(id, &key.doc);
@@ -377,6 +377,7 @@ impl Sealer {
         stream.chain = chain;
         stream.next_segment = mark.next_segment;
         stream.ended |= mark.ended;
+        stream.retention_days = stream.retention_days.max(mark.kept_for());
         stream.in_flight.push_back((Some(key), oldest));
         stream.mark = Some(mark);
     }
@@ -391,8 +392,10 @@ impl Sealer {
                 mark.open = stream.open.iter().copied().collect();
                 // The start was read after the segment was taken over, and may be gone at the next one.
                 mark.session = self.log.session(id);
+                mark.retention_days = stream.unsaid(mark.session.as_ref());
                 if let Some(last) = &mut stream.mark {
                     last.session.clone_from(&mark.session);
+                    last.retention_days = mark.retention_days;
                 }
             }
             self.post_sealed(&mark)?;

@@ -39,6 +39,9 @@ pub struct Stream {
     pub key: Option<Arc<StreamKey>>,
     /// The key is in the spool.
     pub key_written: bool,
+    /// For how many days its segments are to be kept, as the latest mark or a segment says; its start can be in a
+    /// part of the log that is lost.
+    pub retention_days: Option<u32>,
 }
 
 impl Stream {
@@ -61,6 +64,7 @@ impl Stream {
             mark: None,
             mark_file: None,
             carrying: false,
+            retention_days: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl Stream {
             open: mark.open.iter().copied().collect(),
             ended: mark.ended,
             mark_file: Some(file),
+            retention_days: mark.kept_for(),
             ..Self::new(id, mark.control, mark.started_ns)
         }
         .with_mark(mark)
@@ -98,6 +103,18 @@ impl Stream {
         }
     }
 
+    /// For how many days what is sealed of it is to be kept: the longest that anything said.
+    pub fn kept_for(&self, session: Option<&SessionPart>) -> Option<u32> {
+        let said = session.and_then(|s| s.retention_days);
+        said.max(self.retention_days)
+    }
+
+    /// What a mark has to say besides the session's start.
+    pub fn unsaid(&self, session: Option<&SessionPart>) -> Option<u32> {
+        let said = session.and_then(|s| s.retention_days);
+        self.retention_days.filter(|days| Some(*days) > said)
+    }
+
     /// Its state now, as the log is told.
     pub fn mark_now(&self, key: SegmentKey, session: Option<SessionPart>) -> MarkDoc {
         MarkDoc {
@@ -111,6 +128,7 @@ impl Stream {
             ended: self.ended,
             key: Some(key.to_string()),
             encrypted: self.key.is_some(),
+            retention_days: self.unsaid(session.as_ref()),
             session,
         }
     }
