@@ -7,10 +7,12 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::crypt::container;
 use crate::crypt::key::StreamKey;
 use crate::doc::{MarkDoc, SessionPart};
 use crate::keys::SegmentKey;
 use crate::record::Kind;
+use crate::seal::SealError;
 use crate::segment::{Builder, Place};
 
 /// A stream that is open, or not yet marked as sealed to its end.
@@ -143,6 +145,32 @@ impl Stream {
             .min()
     }
 
+    /// What is sealed, encrypted if the stream has a key. Only then is there a header that says for how long it is
+    /// to be kept.
+    pub fn at_rest(
+        &self,
+        builder: Builder,
+        retention_days: Option<u32>,
+    ) -> Result<Vec<u8>, SealError> {
+        let stream = self.id;
+        let t1_ns = builder.latest_ns();
+        let plain = builder.finish(self.ended);
+        let plain = plain.map_err(|source| SealError::Build { stream, source })?;
+        let key = match (&self.key, retention_days) {
+            (Some(key), _) => key,
+            (None, None) => return Ok(plain),
+            (None, Some(days)) => return Err(SealError::NotKept(stream, days)),
+        };
+        let named = container::Named {
+            control: self.control,
+            segment: self.next_segment,
+            started_ns: self.started_ns,
+            t1_ns,
+            retention_days,
+        };
+        container::seal(key, named, &plain).map_err(|source| SealError::Encrypt { stream, source })
+    }
+
     pub fn over(&self) -> bool {
         self.ended && self.builder.is_none() && self.in_flight.is_empty()
     }
@@ -158,5 +186,22 @@ impl Stream {
             (Kind::SessionEnd, _) => self.ended = true,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_encrypted_cannot_say_how_long_it_is_kept() {
+        let stream = Stream::new(Uuid::now_v7(), false, 1);
+        let sealed = |days| stream.at_rest(Builder::new(stream.place()).unwrap(), days);
+        assert!(sealed(None).is_ok());
+        let refused = sealed(Some(10));
+        assert!(
+            matches!(refused, Err(SealError::NotKept(id, 10)) if id == stream.id),
+            "{refused:?}"
+        );
     }
 }
