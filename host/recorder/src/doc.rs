@@ -449,6 +449,16 @@ pub struct MarkDoc {
     /// What the leaves of the stream's records say of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionPart>,
+    /// How long its segments are to be kept, where that is known and the start that said it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+}
+
+impl MarkDoc {
+    pub fn kept_for(&self) -> Option<u32> {
+        let said = self.session.as_ref().and_then(|s| s.retention_days);
+        said.max(self.retention_days)
+    }
 }
 
 /// Of a session, what stands in each of its leaves, and what its segments have to know.

@@ -194,10 +194,16 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
         sealer.log.skip_before = 0;
         out.gap(what, None);
     }
-    let adopted = adopt_pending(sealer, &mut out, &marks.keys, segments_dir, oldest)?;
+    let adopted = adopt_pending(
+        sealer,
+        &mut out,
+        (&marks.keys, &wrapped),
+        segments_dir,
+        oldest,
+    )?;
     replay(sealer, &mut out, &kept)?;
-    for id in wrapped.starts.keys() {
-        sealer.ring.take(*id);
+    for id in wrapped.known() {
+        sealer.ring.take(id);
     }
     // Only now: the records behind the last mark belong to what the next instance vouches for.
     out.last_control = marks.last_control(sealer);
@@ -373,7 +379,7 @@ fn keep(
 fn adopt_pending(
     sealer: &mut Sealer,
     out: &mut Recovered,
-    known: &HashSet<SegmentKey>,
+    (known, wrapped): (&HashSet<SegmentKey>, &Wrapped),
     dir: &Path,
     oldest: u64,
 ) -> Result<Vec<MarkDoc>, OpenError> {
@@ -395,7 +401,19 @@ fn adopt_pending(
             other => other.ok(),
         };
         let encrypted = bytes.as_ref().is_some_and(|b| container::is_sealed(b));
-        let bytes = match (bytes, sealer.key_of(key.stream.as_u128())) {
+        let header = bytes.as_ref().filter(|_| encrypted);
+        let header = header.and_then(|b| container::read_header(b).ok());
+        // Opening it below shows that nobody has changed this.
+        let retention_days = header.and_then(|(header, _)| header.retention_days);
+        let mut with = sealer.key_of(key.stream.as_u128());
+        // Neither a start nor a mark was found, and the key's file is there.
+        if let (true, None) = (encrypted, &with)
+            && let Some(unwrapped) = wrapped.unwrap(sealer, key.stream.as_u128())?
+        {
+            sealer.ring.put(unwrapped);
+            with = sealer.key_of(key.stream.as_u128());
+        }
+        let bytes = match (bytes, with) {
             (Some(bytes), Some(with)) if encrypted => container::open(&with, &bytes).ok(),
             (Some(bytes), _) if !encrypted => Some(bytes.to_vec()),
             _ => None,
@@ -432,6 +450,7 @@ fn adopt_pending(
             key: Some(key.to_string()),
             encrypted,
             session: sealer.log.session(key.stream.as_u128()),
+            retention_days,
         };
         sealer.adopt(key, mark.clone(), chain, oldest);
         marks.push(mark);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::chain::{self, Hash};
 use crate::commit::{Batch, Done, Flush, Item, Refused, ToSealer};
-use crate::crypt::container::{self, ContainerError};
+use crate::crypt::container::ContainerError;
 use crate::crypt::files::KeyFiles;
 use crate::crypt::key::StreamKey;
 use crate::crypt::ring::Ring;
@@ -95,6 +95,10 @@ pub enum SealError {
         stream: Uuid,
         source: std::io::Error,
     },
+    #[error(
+        "{0} is to be kept for {1} days, and has no key: nothing says so on what is not encrypted"
+    )]
+    NotKept(Uuid, u32),
     #[error("{0} begins without a key")]
     NoKey(Uuid),
     #[error(transparent)]
@@ -295,8 +299,8 @@ impl Sealer {
         };
         self.unsealed = self.unsealed.saturating_sub(builder.memory());
         let session = self.log.session(id);
-        let retention_days = session.as_ref().and_then(|s| s.retention_days);
-        let bytes = at_rest(stream, builder, retention_days)?;
+        let retention_days = stream.kept_for(session.as_ref());
+        let bytes = stream.at_rest(builder, retention_days)?;
         if let Some(key) = stream.key.as_ref().filter(|_| !stream.key_written) {
             let written = self.key_files.write(id, &key.doc);
             let stream = stream.id;
@@ -377,6 +381,7 @@ impl Sealer {
         stream.chain = chain;
         stream.next_segment = mark.next_segment;
         stream.ended |= mark.ended;
+        stream.retention_days = stream.retention_days.max(mark.kept_for());
         stream.in_flight.push_back((Some(key), oldest));
         stream.mark = Some(mark);
     }
@@ -391,8 +396,10 @@ impl Sealer {
                 mark.open = stream.open.iter().copied().collect();
                 // The start was read after the segment was taken over, and may be gone at the next one.
                 mark.session = self.log.session(id);
+                mark.retention_days = stream.unsaid(mark.session.as_ref());
                 if let Some(last) = &mut stream.mark {
                     last.session.clone_from(&mark.session);
+                    last.retention_days = mark.retention_days;
                 }
             }
             self.post_sealed(&mark)?;
@@ -568,27 +575,4 @@ impl Sealer {
         }
         Ok(())
     }
-}
-
-/// The segment's bytes, encrypted if the stream has a key.
-fn at_rest(
-    stream: &Stream,
-    builder: Builder,
-    retention_days: Option<u32>,
-) -> Result<Vec<u8>, SealError> {
-    let id = stream.id;
-    let t1_ns = builder.latest_ns();
-    let plain = builder.finish(stream.ended);
-    let plain = plain.map_err(|source| SealError::Build { stream: id, source })?;
-    let Some(key) = &stream.key else {
-        return Ok(plain);
-    };
-    let named = container::Named {
-        control: stream.control,
-        segment: stream.next_segment,
-        started_ns: stream.started_ns,
-        t1_ns,
-        retention_days,
-    };
-    container::seal(key, named, &plain).map_err(|source| SealError::Encrypt { stream: id, source })
 }

@@ -7,10 +7,12 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
+use crate::crypt::container;
 use crate::crypt::key::StreamKey;
 use crate::doc::{MarkDoc, SessionPart};
 use crate::keys::SegmentKey;
 use crate::record::Kind;
+use crate::seal::SealError;
 use crate::segment::{Builder, Place};
 
 /// A stream that is open, or not yet marked as sealed to its end.
@@ -39,6 +41,9 @@ pub struct Stream {
     pub key: Option<Arc<StreamKey>>,
     /// The key is in the spool.
     pub key_written: bool,
+    /// For how many days its segments are to be kept, as the latest mark or a segment says; its start can be in a
+    /// part of the log that is lost.
+    pub retention_days: Option<u32>,
 }
 
 impl Stream {
@@ -61,6 +66,7 @@ impl Stream {
             mark: None,
             mark_file: None,
             carrying: false,
+            retention_days: None,
         }
     }
 
@@ -73,6 +79,7 @@ impl Stream {
             open: mark.open.iter().copied().collect(),
             ended: mark.ended,
             mark_file: Some(file),
+            retention_days: mark.kept_for(),
             ..Self::new(id, mark.control, mark.started_ns)
         }
         .with_mark(mark)
@@ -98,6 +105,18 @@ impl Stream {
         }
     }
 
+    /// For how many days what is sealed of it is to be kept: the longest that anything said.
+    pub fn kept_for(&self, session: Option<&SessionPart>) -> Option<u32> {
+        let said = session.and_then(|s| s.retention_days);
+        said.max(self.retention_days)
+    }
+
+    /// What a mark has to say besides the session's start.
+    pub fn unsaid(&self, session: Option<&SessionPart>) -> Option<u32> {
+        let said = session.and_then(|s| s.retention_days);
+        self.retention_days.filter(|days| Some(*days) > said)
+    }
+
     /// Its state now, as the log is told.
     pub fn mark_now(&self, key: SegmentKey, session: Option<SessionPart>) -> MarkDoc {
         MarkDoc {
@@ -111,6 +130,7 @@ impl Stream {
             ended: self.ended,
             key: Some(key.to_string()),
             encrypted: self.key.is_some(),
+            retention_days: self.unsaid(session.as_ref()),
             session,
         }
     }
@@ -123,6 +143,32 @@ impl Stream {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// What is sealed, encrypted if the stream has a key. Only then is there a header that says for how long it is
+    /// to be kept.
+    pub fn at_rest(
+        &self,
+        builder: Builder,
+        retention_days: Option<u32>,
+    ) -> Result<Vec<u8>, SealError> {
+        let stream = self.id;
+        let t1_ns = builder.latest_ns();
+        let plain = builder.finish(self.ended);
+        let plain = plain.map_err(|source| SealError::Build { stream, source })?;
+        let key = match (&self.key, retention_days) {
+            (Some(key), _) => key,
+            (None, None) => return Ok(plain),
+            (None, Some(days)) => return Err(SealError::NotKept(stream, days)),
+        };
+        let named = container::Named {
+            control: self.control,
+            segment: self.next_segment,
+            started_ns: self.started_ns,
+            t1_ns,
+            retention_days,
+        };
+        container::seal(key, named, &plain).map_err(|source| SealError::Encrypt { stream, source })
     }
 
     pub fn over(&self) -> bool {
@@ -140,5 +186,22 @@ impl Stream {
             (Kind::SessionEnd, _) => self.ended = true,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_encrypted_cannot_say_how_long_it_is_kept() {
+        let stream = Stream::new(Uuid::now_v7(), false, 1);
+        let sealed = |days| stream.at_rest(Builder::new(stream.place()).unwrap(), days);
+        assert!(sealed(None).is_ok());
+        let refused = sealed(Some(10));
+        assert!(
+            matches!(refused, Err(SealError::NotKept(id, 10)) if id == stream.id),
+            "{refused:?}"
+        );
     }
 }

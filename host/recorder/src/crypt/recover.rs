@@ -58,6 +58,11 @@ impl Wrapped {
         self.files.contains_key(&stream)
     }
 
+    /// The streams of which there is a key here.
+    pub fn known(&self) -> impl Iterator<Item = u128> {
+        self.starts.keys().chain(self.files.keys()).copied()
+    }
+
     /// Has the sealer know of every file. What is not open is over.
     pub fn adopt(&self, sealer: &Sealer) {
         for stream in self.files.keys() {

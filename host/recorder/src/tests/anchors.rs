@@ -135,6 +135,7 @@ fn log_with_a_clock_that_went_back(spool: &Path) -> [Uuid; 2] {
             ended: true,
             key: None,
             encrypted: false,
+            retention_days: None,
             session: None,
         };
         let mark = record(Kind::Sealed, NO_STREAM, json(&mark));

@@ -235,6 +235,7 @@ async fn what_was_said_at_the_start_outlives_every_crash() {
     assert!(!adopted.is_empty());
     for mark in adopted {
         assert_eq!(mark.session.unwrap().retention_days, Some(10), "{id}");
+        assert_eq!(mark.retention_days, None, "said once");
     }
 
     // Its start is in no file of the log any more: the mark says it.
@@ -261,4 +262,47 @@ async fn the_key_is_stored_as_ever() {
     recorder.flush(Duration::from_millis(500)).await;
     // The segments cannot be stored here; the key, which goes first, is.
     assert!(dir.stored().join(object_name(kept)).exists());
+}
+
+/// Its start is in a file of the log that is damaged, and so is the mark of its first segment, which waits: that
+/// says it, for all that comes after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_segment_says_it_where_the_start_is_lost() {
+    let dir = TempDir::new();
+    let mut options = dir.options();
+    options.limits.segment_bytes = 1 << 20;
+    let (recorder, _) = Recorder::open(options).await.unwrap();
+    let start = kept_for(Some(10));
+    let id = start.info.id.0;
+    let journal = recorder.open(start).await.unwrap();
+    act(&*journal, 0..4, 9000).await;
+    recorder.flush(Duration::from_millis(300)).await;
+    recorder.inner.committer.lock().rotate();
+    act(&*journal, 4..7, 1000).await;
+    journal.settle().await.unwrap();
+    assert!(dir.spool().join("wal/000000000002.wal").exists());
+    let (lost, next) = open_copy(&dir, |spool| {
+        let first = spool.join("wal/000000000001.wal");
+        let mut bytes = std::fs::read(&first).unwrap();
+        bytes.iter_mut().skip(100).for_each(|byte| *byte = 7);
+        std::fs::write(first, bytes).unwrap();
+        for path in objects(&spool.join("segments")) {
+            let name = path.to_str().unwrap();
+            if name.contains(&id.to_string()) {
+                std::fs::rename(&path, name.trim_end_matches(".marked")).unwrap();
+            }
+        }
+        assert_eq!(
+            (marks(spool, id), waiting(spool, id)),
+            (vec![], vec![Some(10)])
+        );
+    })
+    .await;
+    next.shutdown(Duration::from_millis(300)).await;
+    assert_eq!(waiting(&lost.spool(), id), [Some(10), Some(10)]);
+    let marked = marks(&lost.spool(), id);
+    assert!(marked.len() > 1, "{marked:?}");
+    for mark in marked {
+        assert_eq!((mark.session.is_none(), mark.kept_for()), (true, Some(10)));
+    }
 }
