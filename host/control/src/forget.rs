@@ -109,16 +109,16 @@ pub(crate) async fn everywhere(
     loop {
         let step = |mut leaving: Leaving| leaving.step().map(|more| (leaving, more));
         let (rest, more) = blocking(move || step(leaving)).await?;
+        leaving = rest;
         if !more {
             break;
         }
-        leaving = rest;
         tokio::select! {
             () = stop.cancelled() => return Err(StoreError::Closed),
             () = tokio::time::sleep(PAUSE) => {}
         }
     }
-    blocking(move || index.settle()).await
+    blocking(move || leaving.settle()).await
 }
 
 async fn blocking<T: Send + 'static>(

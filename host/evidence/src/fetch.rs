@@ -29,6 +29,12 @@ pub enum FetchError {
     Signed { log: Uuid, why: String },
     #[error("log {log}: {path} is {size} bytes long, more than any object of a log")]
     TooLong { log: Uuid, path: String, size: u64 },
+    #[error("log {log}: {path} cannot be read: {why}")]
+    Unreadable {
+        log: Uuid,
+        path: String,
+        why: String,
+    },
     #[error("log {log}: {path} is missing, or not as it should be; weir verify says more")]
     Object { log: Uuid, path: String },
     #[error("log {log}: leaf {leaf}: {why}")]
@@ -49,6 +55,7 @@ impl FetchError {
             Self::Checkpoint { log, .. }
             | Self::Signed { log, .. }
             | Self::TooLong { log, .. }
+            | Self::Unreadable { log, .. }
             | Self::Object { log, .. }
             | Self::Leaf { log, .. }
             | Self::Order { log, .. } => Some(*log),
@@ -60,7 +67,7 @@ impl FetchError {
         match self {
             Self::Store(_) | Self::Checkpoint { .. } => false,
             // The checkpoint is looked at first.
-            Self::TooLong { path, .. } => path.starts_with("tile/"),
+            Self::TooLong { path, .. } | Self::Unreadable { path, .. } => path.starts_with("tile/"),
             Self::Signed { .. } | Self::Object { .. } | Self::Leaf { .. } | Self::Order { .. } => {
                 true
             }
@@ -396,6 +403,12 @@ impl<'a> Fetcher<'a> {
                 log: id,
                 path: path.to_owned(),
                 size,
+            }),
+            // Of one object that the store does not give nobody knows more than of one that is not there.
+            Err(error) if !error.is_away() => Err(FetchError::Unreadable {
+                log: id,
+                path: path.to_owned(),
+                why: error.to_string(),
             }),
             Err(error) => Err(error.into()),
         }

@@ -64,6 +64,9 @@ struct Term {
     now: Mutex<Now>,
 }
 
+/// What is a refusal until the store has answered.
+const UNTOLD: &str = "a probe was stored, and the store has not said yet that it keeps it";
+
 #[derive(Default)]
 struct Now {
     writer: Option<Arc<Writer>>,
@@ -186,9 +189,12 @@ impl Lock {
         if !anew {
             now.still_refused(Instant::now())?;
         }
-        let proved = self.probe(time, term.days).await;
+        let proved = self.probe(time, term.days, &mut now).await;
         if let Err(StoreError::NotLocked(what)) = &proved {
-            now.refuse(what, Instant::now());
+            match &mut now.refused {
+                Some(refused) if refused.what == UNTOLD => refused.what.clone_from(what),
+                _ => now.refuse(what, Instant::now()),
+            }
         }
         let writer = Arc::new(proved?);
         now.refused = None;
@@ -196,7 +202,12 @@ impl Lock {
         Ok(writer)
     }
 
-    async fn probe(&self, made: SystemTime, days: u32) -> Result<Writer, StoreError> {
+    async fn probe(
+        &self,
+        made: SystemTime,
+        days: u32,
+        now: &mut Now,
+    ) -> Result<Writer, StoreError> {
         let mode = self.mode.name();
         let wanted = text(until(made, days));
         let client = self.client(mode, &wanted)?;
@@ -212,6 +223,8 @@ impl Lock {
             true => StoreError::NotLocked(error.to_string()),
             false => failed("storing", path.as_ref())(error),
         })?;
+        // It is there for as long as was asked for, whatever comes of this, and also if nobody waits for that.
+        now.refuse(UNTOLD, Instant::now());
         let (status, headers) = ask(&self.s3, &writer.client, &path).await?;
         if status != 200 {
             // Stored, and not to be had a moment later.

@@ -84,7 +84,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Does it say nothing of this object, but that the store cannot be had?
-    pub(crate) fn is_away(&self) -> bool {
+    pub fn is_away(&self) -> bool {
         match self {
             Self::Object { source, .. } => !matches!(
                 source,

@@ -408,7 +408,7 @@ fn adopt_pending(
         let mut with = sealer.key_of(key.stream.as_u128());
         // Neither a start nor a mark was found, and the key's file is there.
         if let (true, None) = (encrypted, &with)
-            && let Some(unwrapped) = wrapped.unwrap(sealer, key.stream.as_u128())?
+            && let Some(unwrapped) = wrapped.unwrap_whole(sealer, key.stream.as_u128())?
         {
             sealer.ring.put(unwrapped);
             with = sealer.key_of(key.stream.as_u128());

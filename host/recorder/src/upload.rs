@@ -2,6 +2,7 @@
 //! A store that is slow or away stalls nobody until the spool is full. A segment that cannot be stored is tried
 //! again after a while, and holds up no other meanwhile.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -66,14 +67,20 @@ impl Uploader {
         });
     }
 
-    async fn store_keys(&self, mut left: Vec<Uuid>) {
+    async fn store_keys(&self, left: Vec<Uuid>) {
         let limit = self.state.limits.upload_timeout;
-        while let Some(stream) = left.pop() {
-            let stored = tokio::time::timeout(limit, self.store_key(stream)).await;
-            if let Ok(Ok(())) = stored {
-                continue;
+        let mut left = VecDeque::from(left);
+        while let Some(stream) = left.pop_front() {
+            match tokio::time::timeout(limit, self.store_key(stream)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(UploadError::Missing(_))) => {
+                    // It was erased meanwhile, or somebody took it.
+                    tracing::warn!(%stream, "a key that waited for the store is not in the spool any more");
+                    continue;
+                }
+                // The others do not wait for it.
+                Ok(Err(_)) | Err(_) => left.push_back(stream),
             }
-            left.push(stream);
             tokio::time::sleep(self.state.limits.upload_backoff).await;
         }
     }

@@ -23,6 +23,8 @@ const WORD: u8 = b'0';
 pub struct Leaving {
     index: Index,
     session: [u8; 16],
+    /// Of the file that it leaves: one that was made anew meanwhile had the rest of it put aside.
+    generation: u64,
     pub(super) left: Left,
     had_any: bool,
 }
@@ -43,16 +45,21 @@ impl Index {
         while leaving.step()? {
             std::thread::sleep(PAUSE);
         }
+        self.write(|w| w.check(leaving.generation))?;
         Ok(leaving.had_any)
     }
 
     /// The same in steps, for whoever has other things to do between them. Blocks.
     pub fn leaving(&self, session: [u8; 16]) -> Result<Leaving> {
         // Nobody can erase a part of what cannot be read.
-        self.write(|_| remove_put_aside(&self.inner.path).map_err(super::unwritten))?;
+        let generation = self.write(|w| {
+            remove_put_aside(&self.inner.path).map_err(super::unwritten)?;
+            Ok(w.generation)
+        })?;
         Ok(Leaving {
             index: self.clone(),
             session,
+            generation,
             left: Left::Entries,
             had_any: false,
         })
@@ -70,8 +77,10 @@ impl Leaving {
         self.left = match &self.left {
             Left::Entries => {
                 let session = self.session;
-                let piece =
-                    |w: &mut super::Writing| entries(&mut w.connection, &mut w.remembered, session);
+                let piece = |w: &mut super::Writing| {
+                    w.check(self.generation)?;
+                    entries(&mut w.connection, &mut w.remembered, session)
+                };
                 let gone = self.index.write(piece)?;
                 self.had_any |= gone > 0;
                 match gone < ENTRIES {
@@ -80,7 +89,10 @@ impl Leaving {
                 }
             }
             Left::Directory(segment, word) => {
-                let piece = |w: &mut super::Writing| lines(&mut w.connection, *segment, word);
+                let piece = |w: &mut super::Writing| {
+                    w.check(self.generation)?;
+                    lines(&mut w.connection, *segment, word)
+                };
                 match self.index.write(piece)? {
                     Some((segment, word)) => Left::Directory(segment, word),
                     None => Left::Nothing,
@@ -89,6 +101,14 @@ impl Leaving {
             Left::Nothing => Left::Nothing,
         };
         Ok(!matches!(self.left, Left::Nothing))
+    }
+
+    /// As [`Index::settle`], of the file that it has left. Blocks.
+    pub fn settle(&self) -> Result<()> {
+        self.index.write(|w| {
+            w.check(self.generation)?;
+            settle(&w.connection)
+        })
     }
 }
 

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::crypt::files;
-use crate::crypt::key::{KeyDoc, StreamKey};
+use crate::crypt::key::{KeyDoc, StreamKey, StreamKeyError};
+use crate::crypt::wrap::WrapError;
 use crate::options::OpenError;
 use crate::record::{Kind, Record};
 use crate::seal::Sealer;
@@ -69,6 +70,21 @@ impl Wrapped {
             let open = sealer.streams.contains_key(stream) || self.starts.contains_key(stream);
             let over = !open || sealer.finished.contains(stream);
             sealer.key_files.adopt(*stream, over);
+        }
+    }
+
+    /// The same of a stream of which nothing but a segment is left: a key that is damaged is as good as none.
+    pub fn unwrap_whole(
+        &self,
+        sealer: &Sealer,
+        stream: u128,
+    ) -> Result<Option<Arc<StreamKey>>, OpenError> {
+        match self.unwrap(sealer, stream) {
+            Err(OpenError::StreamKey {
+                source: StreamKeyError::Altered(_) | StreamKeyError::Wrap(WrapError::Altered(_)),
+                ..
+            }) => Ok(None),
+            unwrapped => unwrapped,
         }
     }
 

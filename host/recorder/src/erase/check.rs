@@ -5,7 +5,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use super::known::{Known, Whose, began_ms};
@@ -13,8 +12,9 @@ use super::{Erase, EraseError, Erasure, blocking, confirm};
 use crate::chain;
 use crate::crypt::container;
 use crate::crypt::files;
-use crate::crypt::key::{self, object_name};
+use crate::crypt::key::{self, StreamKey, StreamKeyError, object_name};
 use crate::crypt::read::{ErasedDoc, KeyLoss, erased};
+use crate::crypt::wrap::WrapError;
 use crate::keys::{Day, SegmentKey};
 use crate::log::leaves::Leaves;
 use crate::log::sequence::MOST_ERASURES;
@@ -95,14 +95,22 @@ impl Inner {
     }
 
     /// What operators do is never erased, of whichever Weir. A key says of which kind its stream is, and it is
-    /// bound to that.
+    /// bound to that: what only says so, and is no such key, stops nothing. Who put it there would have the rest
+    /// kept for ever.
     async fn is_no_control_stream(&self, session: Uuid) -> Result<(), EraseError> {
         let (waits, stored) = files::both(&self.dirs.segments, &self.objects, session).await?;
-        let is_control = |bytes: Bytes| key::parse(&bytes).is_ok_and(|doc| doc.control);
-        match waits.into_iter().chain(stored).any(is_control) {
-            true => Err(EraseError::Control(session)),
-            false => Ok(()),
+        let docs = waits.into_iter().chain(stored);
+        for doc in docs.filter_map(|bytes| key::parse(&bytes).ok()) {
+            if !doc.control {
+                continue;
+            }
+            match StreamKey::unwrap(&*self.ring.wrap, session, doc).await {
+                Err(StreamKeyError::Altered(_) | StreamKeyError::Wrap(WrapError::Altered(_))) => {}
+                // Also where it cannot be known now.
+                Ok(_) | Err(_) => return Err(EraseError::Control(session)),
+            }
         }
+        Ok(())
     }
 
     /// Was it erased by this Weir? A key that is missing without that stops nothing: whoever took it away

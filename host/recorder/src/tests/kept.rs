@@ -153,6 +153,36 @@ async fn what_cannot_be_kept_holds_up_nothing_else() {
     recorder.shutdown(Duration::from_secs(5)).await;
 }
 
+/// Each probe is there for years, whether or not the store says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_tell_is_not_asked_for_each_segment() {
+    let (dir, bucket) = (TempDir::new(), Bucket::start().await);
+    let mut options = bucket.options(&dir, 3);
+    options.limits.upload_backoff = Duration::from_millis(50);
+    let (recorder, _) = Recorder::open(options).await.unwrap();
+    bucket.answer(
+        |asked| match asked.method == "HEAD" && asked.key.starts_with("probes/") {
+            true => Answer::Status(500),
+            false => Answer::Honest,
+        },
+    );
+    let before = bucket.requests("PUT", "probes/");
+    for _ in 0..20 {
+        session_kept_for(&recorder, Some(7300), 1).await;
+    }
+    recorder.flush(Duration::from_secs(3)).await;
+    let stats = recorder.stats();
+    assert!(stats.store_failures >= 20, "{stats:?}");
+    let probes = bucket.requests("PUT", "probes/") - before;
+    assert!((1..8).contains(&probes), "{probes}");
+    bucket.answer(|_| Answer::Honest);
+    eventually("all of it is stored", || {
+        recorder.stats().pending_segments == 0
+    })
+    .await;
+    recorder.shutdown(Duration::from_secs(5)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_can_know_now_is_no_proof() {
     let (dir, bucket) = (TempDir::new(), Bucket::start().await);

@@ -281,7 +281,7 @@ async fn a_waiting_segment_says_it_where_the_start_is_lost() {
     act(&*journal, 4..7, 1000).await;
     journal.settle().await.unwrap();
     assert!(dir.spool().join("wal/000000000002.wal").exists());
-    let (lost, next) = open_copy(&dir, |spool| {
+    let lose_start = |spool: &Path| {
         let first = spool.join("wal/000000000001.wal");
         let mut bytes = std::fs::read(&first).unwrap();
         bytes.iter_mut().skip(100).for_each(|byte| *byte = 7);
@@ -296,8 +296,10 @@ async fn a_waiting_segment_says_it_where_the_start_is_lost() {
             (marks(spool, id), waiting(spool, id)),
             (vec![], vec![Some(10)])
         );
-    })
-    .await;
+    };
+    let before = TempDir::new();
+    crash_copy(&dir.spool(), &before.spool());
+    let (lost, next) = open_copy(&before, lose_start).await;
     next.shutdown(Duration::from_millis(300)).await;
     assert_eq!(waiting(&lost.spool(), id), [Some(10), Some(10)]);
     let marked = marks(&lost.spool(), id);
@@ -305,4 +307,20 @@ async fn a_waiting_segment_says_it_where_the_start_is_lost() {
     for mark in marked {
         assert_eq!((mark.session.is_none(), mark.kept_for()), (true, Some(10)));
     }
+    // Where its key is damaged, too, the segment is put aside, and that stops no start.
+    let (damaged, next) = open_copy(&before, |spool| {
+        lose_start(spool);
+        let key = crate::crypt::files::path(&spool.join("segments"), id);
+        let mut doc: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&key).unwrap()).unwrap();
+        let wrapped = doc["wrapped"].as_str().unwrap();
+        let other = if wrapped.starts_with('A') { "B" } else { "A" };
+        doc["wrapped"] = format!("{other}{}", &wrapped[1..]).into();
+        std::fs::write(key, serde_json::to_vec(&doc).unwrap()).unwrap();
+    })
+    .await;
+    next.shutdown(Duration::from_millis(300)).await;
+    let aside = objects(&damaged.spool().join("quarantine"));
+    let is_its = |path: &std::path::PathBuf| path.to_string_lossy().contains(&id.to_string());
+    assert!(aside.iter().any(is_its), "{aside:?}");
 }

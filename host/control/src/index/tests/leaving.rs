@@ -276,3 +276,31 @@ async fn who_reads_the_file_does_not_stop_the_index() {
     index.settle().unwrap();
     assert!(!bytes_hold(dir.path(), "grant.orders"));
 }
+
+/// A file that is damaged meanwhile is put aside, with what has not left it yet: the session has not gone.
+#[tokio::test]
+async fn what_is_put_aside_meanwhile_is_not_said_to_be_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir);
+    let made_anew = || {
+        let damaged = rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+            None,
+        );
+        index.write::<()>(|_| Err(db(damaged))).unwrap_err();
+    };
+    index.take(&some(), PLACE).unwrap();
+    let mut leaving = index.leaving([1; 16]).unwrap();
+    made_anew();
+    assert!(leaving.step().is_err());
+    assert!(leaving.settle().is_err());
+    assert!(bytes_hold(dir.path(), "grant.orders"));
+    // Whoever begins again removes it.
+    let mut leaving = index.leaving([1; 16]).unwrap();
+    while leaving.step().unwrap() {}
+    leaving.settle().unwrap();
+    assert!(!bytes_hold(dir.path(), "grant.orders"));
+    // After the last step as before it.
+    made_anew();
+    assert!(leaving.settle().is_err());
+}

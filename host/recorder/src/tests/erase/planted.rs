@@ -298,3 +298,22 @@ async fn a_slow_erasure_holds_up_nothing_else() {
     eventually("they are all finished", || !rig.has_job()).await;
     recorder.shutdown(SHORT).await;
 }
+
+/// A key that says that it is of an operator's stream, and cannot be unwrapped as one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_only_says_that_it_is_an_operators_stops_nothing() {
+    let rig = Rig::new();
+    let recorder = rig.open().await;
+    let session = secret_session(&recorder).await;
+    assert!(recorder.flush(SHORT).await);
+    let name = object_name(session);
+    let key = rig.objects().get(&name).await.unwrap();
+    let mut doc: serde_json::Value = serde_json::from_slice(&key).unwrap();
+    doc["control"] = true.into();
+    let forged = serde_json::to_vec(&doc).unwrap();
+    rig.objects()
+        .put_latest(&name, forged.into())
+        .await
+        .unwrap();
+    erase(&recorder, session).await.unwrap();
+}
