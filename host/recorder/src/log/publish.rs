@@ -28,8 +28,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const ARCHIVE_EVERY: Duration = Duration::from_secs(600);
 /// Full bundles that are read before they are stored.
 const AT_ONCE: u64 = 16;
-/// Logs of earlier processes that are registered together.
-const OLD_AT_ONCE: usize = 8;
 const PER_CHUNK: u64 = CHUNK / BUNDLE;
 
 #[derive(Debug, thiserror::Error)]
@@ -122,20 +120,18 @@ impl Publisher {
         }
     }
 
-    /// Stores the logs of earlier processes, and has them registered, a few at a time: a process that does
-    /// not live long gets on with them, too. Gives those that are stored and not registered yet.
+    /// Stores the logs of earlier processes, and has each registered at once: a process that does not live long
+    /// gets on with them, too. Gives those that are stored and not registered yet.
     async fn old_logs(&mut self, mut registry: Option<&mut Registry>) -> Vec<Arc<Snapshot>> {
         let old = std::mem::take(&mut self.old);
         let mut left = old.len();
         let mut stored = Vec::new();
-        for some in old.chunks(OLD_AT_ONCE) {
-            for log in some {
-                match self.finish(log).await {
-                    true => stored.push(log.clone()),
-                    false => left -= 1,
-                }
-                self.shared.set_old(left);
+        for log in old {
+            match self.finish(&log).await {
+                true => stored.push(log),
+                false => left -= 1,
             }
+            self.shared.set_old(left);
             let Some(to) = registry.as_mut() else {
                 continue;
             };
