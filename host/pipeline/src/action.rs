@@ -45,6 +45,41 @@ actions! {
     PostgresAssumeRole = "postgres:assume_role",
     /// Anything else: VACUUM, GRANT, DO, LISTEN, server files.
     PostgresUtility = "postgres:utility",
+    SshConnect = "ssh:connect",
+    SshShell = "ssh:shell",
+    /// Running one program; a command line is permitted when everything that it runs is.
+    SshExec = "ssh:exec",
+    /// A subsystem other than sftp.
+    SshSubsystem = "ssh:subsystem",
+    SshPty = "ssh:pty",
+    SshEnv = "ssh:env",
+    /// Names, sizes and attributes: directories, stat, links.
+    SshSftpList = "ssh:sftp_list",
+    SshSftpRead = "ssh:sftp_read",
+    /// Contents, names, attributes: also remove and rename.
+    SshSftpWrite = "ssh:sftp_write",
+    SshScpRead = "ssh:scp_read",
+    SshScpWrite = "ssh:scp_write",
+    SshRsyncRead = "ssh:rsync_read",
+    SshRsyncWrite = "ssh:rsync_write",
+    SshGitRead = "ssh:git_read",
+    SshGitWrite = "ssh:git_write",
+    /// direct-tcpip: `-L`, `-D`, `-W`.
+    SshForwardLocal = "ssh:forward_local",
+    /// tcpip-forward: `-R`.
+    SshForwardRemote = "ssh:forward_remote",
+    /// direct-streamlocal@openssh.com.
+    SshForwardLocalSocket = "ssh:forward_local_socket",
+    /// streamlocal-forward@openssh.com.
+    SshForwardRemoteSocket = "ssh:forward_remote_socket",
+    SshForwardAgent = "ssh:forward_agent",
+    SshForwardX11 = "ssh:forward_x11",
+    /// tun@openssh.com: `-w`.
+    SshTunnel = "ssh:tunnel",
+    /// Relief: denied means that secrets in the output of terminals and commands are masked.
+    SshReveal = "ssh:reveal",
+    /// Relief: denied means that what is typed is recorded too.
+    SshInputUnrecorded = "ssh:input_unrecorded",
     /// Relief: denied means that the column stays masked.
     DataReveal = "data:reveal",
     /// Relief: a labelled column may decide rows, their order, branches and errors. Whoever may see the
@@ -120,6 +155,44 @@ pub enum Resource {
     /// A role of the server: of all its databases.
     PgRole {
         role: Arc<str>,
+    },
+    /// A login of an SSH host.
+    SshAccount {
+        login: Arc<str>,
+    },
+    /// A program that a command line runs.
+    SshProgram {
+        login: Arc<str>,
+        /// The last part of its path.
+        name: Arc<str>,
+        /// As it is written, quotes removed.
+        path: Arc<str>,
+        /// False: what is run cannot be told by reading the command line.
+        known: bool,
+    },
+    /// A file or directory on the host, as its path is written; `.` and `..` resolved where that can be done
+    /// without asking the host.
+    SshFile {
+        login: Arc<str>,
+        path: Arc<str>,
+        /// It begins at the root, and no part of it is to be expanded by a shell.
+        known: bool,
+    },
+    /// Where a forwarded connection goes, or where it is listened for.
+    SshEndpoint {
+        host: Arc<str>,
+        port: u16,
+        /// The host itself, by any of its usual names.
+        loopback: bool,
+    },
+    /// A variable of the environment.
+    SshVariable {
+        login: Arc<str>,
+        name: Arc<str>,
+    },
+    SshSubsystem {
+        login: Arc<str>,
+        name: Arc<str>,
     },
     Target,
     Session {

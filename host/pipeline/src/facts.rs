@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use crate::action::LabelSet;
 use crate::parameter::Parameter;
+use crate::ssh::SshFacts;
 
 /// Facts by protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Facts {
     /// The session itself is asked for.
     Connect {
-        database: Arc<str>,
+        /// See [`crate::SessionInfo::scope`].
+        scope: Arc<str>,
     },
     Sql(Arc<SqlFacts>),
+    Ssh(Arc<SshFacts>),
 }
 
 impl Facts {
     /// What the action runs besides its own text.
     pub fn runs(&self) -> &[Named] {
         match self {
-            Self::Connect { .. } => &[],
+            Self::Connect { .. } | Self::Ssh(_) => &[],
             Self::Sql(sql) => &sql.runs,
         }
     }

@@ -28,6 +28,7 @@ mod record;
 mod refusal;
 mod risk;
 mod session;
+mod ssh;
 
 pub mod conformance;
 pub mod memory;
@@ -49,3 +50,4 @@ pub use record::{
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};
 pub use session::{BundleRef, Protocol, Session, SessionId, SessionInfo, Target};
+pub use ssh::{SshCommand, SshFacts, SshKind, SshPath, SshStdin};

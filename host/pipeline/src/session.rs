@@ -54,12 +54,16 @@ impl std::str::FromStr for SessionId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
     Postgres,
+    Ssh,
 }
 
 impl Protocol {
+    pub const ALL: [Self; 2] = [Self::Postgres, Self::Ssh];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Ssh => "ssh",
         }
     }
 }
@@ -91,7 +95,8 @@ pub struct SessionInfo {
     pub id_text: Arc<str>,
     pub principal: Arc<Principal>,
     pub target: Arc<Target>,
-    pub database: Arc<str>,
+    /// The part of the target that it is in: a database of a PostgreSQL server, a login of an SSH host.
+    pub scope: Arc<str>,
     pub source: IpAddr,
     pub started: SystemTime,
     /// What the client said of itself, such as `application_name`. Never used to decide.
@@ -143,7 +148,7 @@ impl Session {
             _registration: registration,
         };
         let facts = Facts::Connect {
-            database: info.database.clone(),
+            scope: info.scope.clone(),
         };
         let request = Request {
             policy,
@@ -152,7 +157,7 @@ impl Session {
             labelled: Vec::new(),
             computed: Vec::new(),
             unmaskable: None,
-            canonical: format!("connect\0{}", info.database).into_bytes(),
+            canonical: format!("connect\0{}", info.scope).into_bytes(),
             parameters: Vec::new(),
             payload: (),
         };
@@ -278,7 +283,7 @@ impl Session {
     fn may_still_connect(&self) -> bool {
         let policy = self.pin();
         let facts = Facts::Connect {
-            database: self.info.database.clone(),
+            scope: self.info.scope.clone(),
         };
         let risk = Risk::default();
         let ruling = policy.authorize(&Question {

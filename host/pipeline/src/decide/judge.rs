@@ -173,7 +173,7 @@ fn oblige(
     let question = question(case, approvals, now);
     let mut obligations = Obligations::default();
     for column in case.labelled {
-        match policy.reveal(&question, column, &case.session.database) {
+        match policy.reveal(&question, column, &case.session.scope) {
             true => obligations.revealed.push(column.clone()),
             false => obligations.masked.push(column.clone()),
         }

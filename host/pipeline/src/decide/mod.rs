@@ -61,7 +61,7 @@ pub async fn decide<R>(
     let fingerprint = fingerprint(session, &request);
     let info = &session.info;
     let computing = request.computed.iter();
-    let computing = computing.map(|c| Access::compute(c, &info.database, &info.target));
+    let computing = computing.map(|c| Access::compute(c, &info.scope, &info.target));
     request.accesses.extend(computing);
 
     let risk = session
@@ -181,7 +181,7 @@ fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
     let mut parts: Vec<&[u8]> = vec![
         request.policy.bundle().digest.as_bytes(),
         session.info.target.name.as_bytes(),
-        session.info.database.as_bytes(),
+        session.info.scope.as_bytes(),
         principal.issuer.as_bytes(),
     ];
     for actor in principal.chain() {

@@ -45,7 +45,7 @@ fn info(expires_in: Duration) -> Arc<SessionInfo> {
             now + expires_in,
         )),
         target: target(),
-        database: "shop".into(),
+        scope: "shop".into(),
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         started: now,
         attrs: BTreeMap::new(),

@@ -95,7 +95,7 @@ impl FromClient {
                 state: self.judge.state(),
                 labels: policy.labels(),
                 target: &info.target,
-                database: &info.database,
+                database: &info.scope,
                 read_only_txn,
                 settled: one_reading,
                 limits: &link.limits.analysis,

@@ -103,7 +103,7 @@ impl Link {
         let info = session.info();
         let labelled = held.snapshot.labelled(policy.labels(), &info.target.name);
         labelled.all.iter().all(|column| {
-            let access = Access::compute(column, &info.database, &info.target);
+            let access = Access::compute(column, &info.scope, &info.target);
             let question = Question {
                 principal: &info.principal,
                 source: info.source,
@@ -114,7 +114,7 @@ impl Link {
                 approvals: &BTreeSet::new(),
                 accesses: &[access],
             };
-            policy.reveal(&question, column, &info.database)
+            policy.reveal(&question, column, &info.scope)
         })
     }
 }

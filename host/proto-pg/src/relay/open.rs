@@ -100,7 +100,7 @@ pub(crate) async fn open(
         id_text: "".into(),
         principal,
         target: target.info.clone(),
-        database: database.clone(),
+        scope: database.clone(),
         source,
         started: SystemTime::now(),
         attrs: wanted.attrs.clone(),
@@ -191,7 +191,7 @@ async fn ask(
     let connect = vec![Access {
         action: Action::PostgresConnect,
         resource: Resource::PgDatabase {
-            database: info.database.clone(),
+            scope: info.scope.clone(),
         },
         target: Some(info.target.clone()),
     }];
@@ -397,7 +397,7 @@ async fn finish(
         return None;
     }
     tracing::info!(session = %session.info().id_text, target = %session.info().target.name,
-        database = %session.info().database, source = %session.info().source, "session opened");
+        database = %session.info().scope, source = %session.info().source, "session opened");
 
     let (inject, injected) = mpsc::channel(MAX_INJECTED);
     let (read, buf, sender) = upstream.split();

@@ -218,7 +218,7 @@ impl FromClient {
         if labelled.is_empty() || judged.analysis.is_quiet() {
             return false;
         }
-        let database = &self.link.session.info().database;
+        let database = &self.link.session.info().scope;
         let shown = |question: &Question<'_>| {
             let mut labelled = labelled.iter();
             labelled.all(|column| judged.policy.reveal(question, column, database))
@@ -233,7 +233,7 @@ impl FromClient {
         let facts = Facts::Sql(judged.analysis.facts.clone());
         let computed = judged.analysis.computed.iter();
         let computing: Vec<Access> = computed
-            .map(|column| Access::compute(column, &info.database, &info.target))
+            .map(|column| Access::compute(column, &info.scope, &info.target))
             .collect();
         let accesses = match computing.is_empty() {
             true => Cow::Borrowed(&judged.analysis.accesses),

@@ -383,7 +383,7 @@ impl FromClient {
         let link = self.link.clone();
         let place = || Place {
             target: link.cancellable.target.clone(),
-            database: link.session.info().database.clone(),
+            database: link.session.info().scope.clone(),
             limits: link.limits.clone(),
             tasks: link.catalog.witnesses().clone(),
         };

@@ -194,7 +194,7 @@ impl Surveyor<'_> {
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let (target, info) = (&self.link.cancellable.target, self.link.session.info());
-        Upstream::connect(target, &info.database, &settings, &self.link.limits).await
+        Upstream::connect(target, &info.scope, &settings, &self.link.limits).await
     }
 
     fn bounds(&self) -> Bounds {

@@ -1,0 +1,1 @@
+//! Channel and global requests as facts and accesses.

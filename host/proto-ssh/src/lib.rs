@@ -1,0 +1,30 @@
+//! SSH on the wire: terminate, parse, decide, forward, mask, record.
+//!
+//! Place in the flow: `net` hands over a TCP connection; `SshService` takes it through key exchange and
+//! authentication to a `pipeline::Session`, dials the target with a credential of its own, and relays the
+//! connection protocol (RFC 4254) between two transports. Channel numbers and windows are the peers' own, end
+//! to end: a channel is changed only where policy, masking or a notice needs it.
+//!
+//! - `wire` reads and writes messages (RFC 4250–4254), without sockets.
+//! - `transport` is one leg: identification, key exchange, packets, rekeying (RFC 4253). Pure.
+//! - `startup` authenticates the client (RFC 4252), and finds out which target it wants.
+//! - `upstream` dials, checks the host's key, proves who we are, and is the only way out.
+//! - `relay` moves both directions, follows every channel, and asks `pipeline::decide`.
+//! - `action` turns channel requests into facts and accesses; `sftp` and `scp` read file transfers in flight.
+//! - `mask` hides secrets in text that passes, at the same length.
+//!
+//! Architecture invariants:
+//! - Neither Wasm nor Cedar nor a database driver is linked here.
+//! - What a client asks for reaches the host only inside `Permitted`, which `upstream` alone opens.
+//! - One channel never waits for another.
+//! - What cannot be parsed, decided, masked or recorded does not pass.
+
+mod action;
+pub mod mask;
+mod relay;
+pub mod scp;
+pub mod sftp;
+mod startup;
+pub mod transport;
+mod upstream;
+pub mod wire;

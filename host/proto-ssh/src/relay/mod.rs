@@ -1,0 +1,1 @@
+//! Moves both directions, follows every channel, and asks `pipeline::decide`.

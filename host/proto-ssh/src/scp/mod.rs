@@ -1,0 +1,1 @@
+//! Reads the protocol of the old scp in flight.

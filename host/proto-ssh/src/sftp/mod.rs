@@ -1,0 +1,1 @@
+//! Reads the SSH File Transfer Protocol, version 3, in flight.

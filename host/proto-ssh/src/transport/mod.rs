@@ -1,0 +1,2 @@
+//! One leg of a connection: identification, key exchange, packets, rekeying (RFC 4253). Pure: bytes and `now` in,
+//! events and bytes out.

@@ -1,0 +1,1 @@
+//! Keys and certificates of SSH: their formats, signatures and what they are good for.
