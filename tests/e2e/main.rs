@@ -37,6 +37,7 @@ mod scripts;
 mod session;
 mod shop;
 mod siem;
+mod ssh;
 mod tidy;
 mod transparency;
 mod vaults;

@@ -25,6 +25,7 @@ mod reaper;
 pub mod receiver;
 pub mod s3;
 pub mod skip;
+pub mod sshd;
 pub mod stores;
 pub mod vault;
 pub mod weir;

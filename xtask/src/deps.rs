@@ -99,6 +99,40 @@ pub const NODE_CLIENTS: Need = Need {
     have: || paths::npm_is_fresh("clients"),
     get: Get::Call(|| install_npm("clients")),
 };
+pub const SSHD: Need = Need {
+    name: "an SSH server, and clients of SSH",
+    have: || {
+        let clients = [
+            "ssh",
+            "sftp",
+            "plink",
+            "dbclient",
+            "rsync",
+            "git",
+            "socat",
+            "curl",
+            "asciinema",
+        ];
+        weir_tests::sshd::sshd().is_some() && clients.into_iter().all(on_path)
+    },
+    get: Get::Apt(&[
+        "openssh-server",
+        "openssh-sftp-server",
+        "openssh-client",
+        "putty-tools",
+        "dropbear-bin",
+        "rsync",
+        "git",
+        "socat",
+        "curl",
+        "asciinema",
+    ]),
+};
+pub const NODE_SSH: Need = Need {
+    name: "an SSH client for Node.js",
+    have: || paths::npm_is_fresh("ssh"),
+    get: Get::Call(|| install_npm("ssh")),
+};
 pub const JAVA: Need = Need {
     name: "Java with its compiler",
     have: || on_path("java") && on_path("javac"),
@@ -159,6 +193,8 @@ pub const ALL: &[Need] = &[
     PYTHON,
     VENV,
     NODE_CLIENTS,
+    SSHD,
+    NODE_SSH,
     JAVA,
     JDBC,
     GO,
@@ -166,7 +202,13 @@ pub const ALL: &[Need] = &[
 
 /// Pinned, so that a run next year tests the same thing. The drivers of PostgreSQL are pinned with
 /// their digests, by `paths::requirements`.
-const PIP: &[&str] = &["moto[server]==5.2.5", "ocsf-json-schema==1.2.0"];
+const PIP: &[&str] = &[
+    "moto[server]==5.2.5",
+    "ocsf-json-schema==1.2.0",
+    "paramiko==5.1.0",
+    "asyncssh==2.24.1",
+    "ansible-core==2.19.14",
+];
 const S3S_FS_VERSION: &str = "0.14.1";
 
 /// Installs those that are missing.

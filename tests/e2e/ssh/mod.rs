@@ -1,0 +1,64 @@
+//! SSH: stock clients before, OpenSSH's server behind, Weir between.
+
+mod cases;
+
+use std::process::Output;
+use std::time::Duration;
+
+use weir_tests::proc::free_port;
+use weir_tests::sshd::{Sshd, Way};
+
+/// No case takes longer, on a machine that does other things too.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What a script printed, and how it ended.
+fn seen(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Runs a case in a directory of the same name on both ways, so that nothing but the way differs.
+fn run(way: &Way, name: &str, script: &str) -> String {
+    let ports = "P1=%1 P2=%2\n"
+        .replace("%1", &free_port().unwrap().to_string())
+        .replace("%2", &free_port().unwrap().to_string());
+    let output = way
+        .script(name, &format!("{ports}{script}"), LIMIT)
+        .unwrap();
+    // The directories of the two ways have different names.
+    seen(&output).replace(&way.dir.display().to_string(), "")
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    let lists = [cases::CASES, cases::FORWARDS, cases::CLIENTS];
+    // One alone, for whoever looks for a mistake in it.
+    let only = std::env::var("WEIR_TEST_SSH_CASE").ok();
+    let wanted = move |name: &str| only.as_deref().is_none_or(|only| only == name);
+    lists
+        .into_iter()
+        .flatten()
+        .filter(move |(name, _)| wanted(name))
+}
+
+/// A case that says something else each time could not be compared with anything.
+#[test]
+fn the_cases_say_the_same_twice_without_weir() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let server = Sshd::start("ssh-direct", None).unwrap();
+    let way = server.direct().unwrap();
+    for (name, script) in all() {
+        let (once, again) = (run(&way, name, script), run(&way, name, script));
+        assert_eq!(once, again, "{name}");
+        assert!(once.lines().count() > 1, "{name} prints nothing: {once}");
+        assert!(
+            !once.starts_with("exit status: 124"),
+            "{name}: took too long"
+        );
+    }
+}
