@@ -4,6 +4,7 @@ mod authorities;
 mod delivery;
 mod identity;
 mod postgres;
+mod ssh;
 mod upstream;
 mod values;
 
@@ -46,8 +47,12 @@ impl RawConfig {
         }
         let data_dir = base.join(self.server.data_dir.into_inner());
         base_url(r, &self.server.base_url);
-        let targets = targets(r, self.target, base);
+        let (targets, ssh_targets) = targets(r, self.target, base);
         let identity = identity(r, self.identity, base);
+        if self.postgres.listener.is_empty() && self.ssh.listener.is_empty() {
+            let message = "there is no listener, nor an ssh.listener: Weir would serve nobody";
+            r.missing("postgres.listener", message);
+        }
         let config = Config {
             base_url: self
                 .server
@@ -63,6 +68,7 @@ impl RawConfig {
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets, &identity),
+            ssh: ssh::ssh(r, self.ssh, &ssh_targets),
             identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self
@@ -95,6 +101,7 @@ impl RawConfig {
             },
             audit: audit(r, self.audit),
             targets,
+            ssh_targets,
             data_dir,
         };
         report.finish(config)

@@ -29,7 +29,11 @@ pub struct Config {
     pub drain: Duration,
     pub api: Api,
     pub postgres: Postgres,
+    pub ssh: Ssh,
+    /// PostgreSQL servers.
     pub targets: Vec<Target>,
+    /// SSH hosts.
+    pub ssh_targets: Vec<SshTarget>,
     pub identity: Identity,
     pub recording: Recording,
     /// A bundle directory to start with; the embedded default bundle otherwise.
@@ -140,6 +144,50 @@ pub struct Target {
     pub protocol_3_2: bool,
     pub cancel_by_pid: bool,
     pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug)]
+pub struct Ssh {
+    pub listeners: Vec<SshListener>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SshListener {
+    pub listen: SocketAddr,
+    /// Every connection goes to this target, whatever its user name says.
+    pub target: Option<String>,
+    /// How clients prove who they are.
+    pub logins: Vec<proto_ssh::ClientLogin>,
+    pub banner: Option<String>,
+    pub max_connections: usize,
+    /// Networks of load balancers that speak the PROXY protocol.
+    pub proxy_protocol_from: Vec<net::IpNet>,
+}
+
+#[derive(Debug)]
+pub struct SshTarget {
+    pub name: String,
+    pub env: String,
+    pub host: String,
+    pub port: u16,
+    /// Logins that clients may ask for; any when empty.
+    pub logins: Vec<String>,
+    pub default_login: Option<String>,
+    pub credential: SshCredential,
+    pub host_keys: Vec<ssh_keys::PublicKey>,
+    pub host_authorities: Vec<ssh_keys::PublicKey>,
+    /// The name that a host's certificate must hold; the target's own name if none.
+    pub host_principal: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// How we prove to a host who we are.
+#[derive(Debug)]
+pub enum SshCredential {
+    /// A key for one session, with a certificate of minutes from Weir's own authority.
+    Certificate,
+    Key(std::sync::Arc<ssh_keys::PrivateKey>),
+    Password(Secret),
 }
 
 /// Put before the subjects of the development issuer when there are real ones.

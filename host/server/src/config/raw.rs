@@ -19,6 +19,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) postgres: RawPostgres,
     #[serde(default)]
+    pub(super) ssh: RawSsh,
+    #[serde(default)]
     pub(super) target: Vec<RawTarget>,
     pub(super) identity: RawIdentity,
     #[serde(default)]
@@ -114,10 +116,9 @@ pub(super) struct RawTarget {
     pub(super) env: Spanned<String>,
     pub(super) host: Spanned<String>,
     pub(super) port: Option<Spanned<u16>>,
-    pub(super) user: Spanned<String>,
+    pub(super) user: Option<Spanned<String>>,
     pub(super) password: Option<Spanned<RawSecret>>,
-    #[serde(default)]
-    pub(super) databases: Vec<String>,
+    pub(super) databases: Option<Spanned<Vec<String>>>,
     pub(super) tls: Option<Spanned<String>>,
     pub(super) tls_ca: Option<Spanned<PathBuf>>,
     pub(super) tls_cert: Option<Spanned<PathBuf>>,
@@ -126,10 +127,34 @@ pub(super) struct RawTarget {
     pub(super) auth: Option<Spanned<Vec<String>>>,
     pub(super) client_auth: Option<Spanned<OneOrMany>>,
     pub(super) max_protocol: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) cancel_by_pid: bool,
+    pub(super) cancel_by_pid: Option<Spanned<bool>>,
+    pub(super) logins: Option<Spanned<Vec<String>>>,
+    pub(super) default_login: Option<Spanned<String>>,
+    pub(super) key: Option<Spanned<RawSecret>>,
+    pub(super) host_keys: Option<Spanned<Vec<String>>>,
+    pub(super) host_authorities: Option<Spanned<Vec<String>>>,
+    pub(super) host_principal: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSsh {
+    #[serde(default)]
+    pub(super) listener: Vec<RawSshListener>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSshListener {
+    pub(super) listen: Spanned<String>,
+    pub(super) target: Option<Spanned<String>>,
+    pub(super) auth: Option<Spanned<OneOrMany>>,
+    pub(super) banner: Option<Spanned<String>>,
+    pub(super) max_connections: Option<Spanned<usize>>,
+    #[serde(default)]
+    pub(super) proxy_protocol_from: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -22,12 +22,6 @@ pub(super) fn postgres(
     targets: &[Target],
     identity: &Identity,
 ) -> Postgres {
-    if raw.listener.is_empty() {
-        r.missing(
-            "postgres.listener",
-            "there is no listener: Weir would serve nobody",
-        );
-    }
     let mut listeners = Vec::new();
     for (i, l) in raw.listener.into_iter().enumerate() {
         let key = format!("postgres.listener[{i}]");
@@ -220,7 +214,7 @@ fn oauth(
 }
 
 /// Networks of load balancers.
-fn networks(r: &mut Report<'_>, key: &str, raw: Vec<Spanned<String>>) -> Vec<net::IpNet> {
+pub(super) fn networks(r: &mut Report<'_>, key: &str, raw: Vec<Spanned<String>>) -> Vec<net::IpNet> {
     let mut out = Vec::new();
     for (i, text) in raw.into_iter().enumerate() {
         match text.as_ref().parse() {

@@ -7,34 +7,57 @@ use proto_pg::ClientLogin;
 use toml::Spanned;
 
 use super::postgres::logins;
+use super::ssh;
 use super::values::{
     check_host, check_name, check_text, existing, identity, one_of, secret, within,
 };
 use crate::config::error::Report;
 use crate::config::raw::{OneOrMany, RawTarget};
-use crate::config::{Target, UpstreamAuth, UpstreamTls};
+use crate::config::{SshTarget, Target, UpstreamAuth, UpstreamTls};
 
-pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> Vec<Target> {
+pub(super) fn targets(
+    r: &mut Report<'_>,
+    raw: Vec<RawTarget>,
+    base: &Path,
+) -> (Vec<Target>, Vec<SshTarget>) {
     let mut targets: Vec<Target> = Vec::new();
+    let mut hosts: Vec<SshTarget> = Vec::new();
     for (i, t) in raw.into_iter().enumerate() {
         let key = format!("target[{i}]");
         check_name(r, &format!("{key}.name"), &t.name);
-        if targets.iter().any(|other| other.name == *t.name.as_ref()) {
+        let mut names = targets.iter().map(|t| &t.name);
+        let name = t.name.as_ref();
+        if names.any(|other| other == name) || hosts.iter().any(|other| other.name == *name) {
             r.add(
                 &format!("{key}.name"),
                 t.name.span(),
                 "two targets have this name",
             );
         }
-        if t.protocol.as_ref() != "postgres" {
-            let message = format!("{:?} is not a protocol; only postgres", t.protocol.as_ref());
-            r.add(&format!("{key}.protocol"), t.protocol.span(), message);
-        }
         check_host(r, &format!("{key}.host"), &t.host);
-        check_text(r, &format!("{key}.user"), &t.user);
         check_name(r, &format!("{key}.env"), &t.env);
-        let tls = upstream_tls(r, &key, t.tls);
-        let auth = upstream_auth(r, &key, t.auth);
+        match t.protocol.as_ref().as_str() {
+            "postgres" => targets.push(database(r, &key, t, base)),
+            "ssh" => hosts.push(ssh::target(r, &key, t, base)),
+            other => {
+                let message = format!("{other:?} is not a protocol: postgres or ssh");
+                r.add(&format!("{key}.protocol"), t.protocol.span(), message);
+            }
+        }
+    }
+    (targets, hosts)
+}
+
+fn database(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -> Target {
+        ssh::has_no_place(r, key, &t);
+        let user = t.user.unwrap_or_else(|| {
+            let span = t.name.span();
+            r.add(&format!("{key}.user"), span.clone(), "a PostgreSQL server is logged in to as somebody");
+            Spanned::new(span, "-".to_owned())
+        });
+        check_text(r, &format!("{key}.user"), &user);
+        let tls = upstream_tls(r, key, t.tls);
+        let auth = upstream_auth(r, key, t.auth);
         let direct_tls = choice(
             r,
             &format!("{key}.tls_negotiation"),
@@ -46,35 +69,33 @@ pub(super) fn targets(r: &mut Report<'_>, raw: Vec<RawTarget>, base: &Path) -> V
             r.add(&format!("{key}.tls_negotiation"), span.clone(), message);
         }
         let protocol_3_2 = choice(r, &format!("{key}.max_protocol"), t.max_protocol, PROTOCOLS);
-        targets.push(Target {
+        Target {
             name: t.name.into_inner(),
             env: t.env.into_inner(),
             host: t.host.into_inner(),
             port: t
                 .port
                 .map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
-            user: t.user.into_inner(),
+            user: user.into_inner(),
             password: t
                 .password
                 .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
-            databases: t.databases,
+            databases: t.databases.map(Spanned::into_inner).unwrap_or_default(),
             tls,
             direct_tls: direct_tls.is_some_and(|(direct, _)| direct),
             protocol_3_2: protocol_3_2.is_some_and(|(newer, _)| newer),
-            cancel_by_pid: t.cancel_by_pid,
+            cancel_by_pid: t.cancel_by_pid.is_some_and(Spanned::into_inner),
             client_logins: t
                 .client_auth
                 .map(|auth| client_logins(r, &format!("{key}.client_auth"), auth))
                 .unwrap_or_default(),
-            tls_identity: tls_identity(r, &key, t.tls_cert, t.tls_key, tls, base),
+            tls_identity: tls_identity(r, key, t.tls_cert, t.tls_key, tls, base),
             tls_ca: t
                 .tls_ca
                 .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
             auth,
             tags: t.tags,
-        });
-    }
-    targets
+        }
 }
 
 /// How TLS begins, in the words of libpq's `sslnegotiation`.
