@@ -18,6 +18,7 @@ mod files;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
@@ -147,7 +148,7 @@ pub struct SshAuthority {
     callers: PrivateKey,
     targets: PrivateKey,
     hosts: PrivateKey,
-    host_key: PrivateKey,
+    host_key: Arc<PrivateKey>,
     caller_validity: Duration,
     revoked: RwLock<BTreeSet<u64>>,
 }
@@ -178,7 +179,7 @@ impl SshAuthority {
             callers: get(directory, "caller-ca", options.caller_key.as_deref())?,
             targets: get(directory, "target-ca", options.target_key.as_deref())?,
             hosts: get(directory, "host-ca", options.host_ca_key.as_deref())?,
-            host_key: get(directory, "host-key", options.host_key.as_deref())?,
+            host_key: Arc::new(get(directory, "host-key", options.host_key.as_deref())?),
             caller_validity: options.caller_validity,
             revoked: RwLock::new(options.revoked.iter().copied().collect()),
         };
@@ -194,7 +195,12 @@ impl SshAuthority {
     }
 
     fn keys(&self) -> [&PublicKey; 4] {
-        [&self.callers, &self.targets, &self.hosts, &self.host_key].map(PrivateKey::public)
+        [
+            self.callers.public(),
+            self.targets.public(),
+            self.hosts.public(),
+            self.host_key.public(),
+        ]
     }
 
     /// Whose signatures on callers' certificates count here.
@@ -212,7 +218,7 @@ impl SshAuthority {
         self.hosts.public()
     }
 
-    pub fn host_key(&self) -> &PrivateKey {
+    pub fn host_key(&self) -> &Arc<PrivateKey> {
         &self.host_key
     }
 

@@ -17,11 +17,8 @@ use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
 use plugin_host::{ArtifactCache, HostKey, Plugins, Runtime};
 use proto_pg::{PgService, PgTarget};
-use recorder::objects::Objects;
-use recorder::{
-    Encryption, LocalKeys, LogOptions, Recorder, RecorderOptions, Retention, RetentionMode,
-    S3Config, S3Credentials, Snapshot, Store, StoreConfig, TrustedKey, VaultConfig,
-};
+use proto_ssh::SshService;
+use recorder::{Recorder, Snapshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,9 +26,7 @@ use crate::adapters::{
     Bundles, Erasing, FailureRecorder, Forgetting, Known, Packages, Pins, PluginAdmin,
     PluginFailures, Seal, Snapshots, Tokens, Watching, kept_longer, read_older,
 };
-use crate::config::{
-    self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
-};
+use crate::config::{self, Config, DEV_SUBJECT_PREFIX, TlsFiles};
 use crate::data_dir;
 
 /// Certificates are read again this often.
@@ -61,6 +56,7 @@ pub(crate) struct Parts {
     snapshots: Arc<Snapshots>,
     pg_listeners: Vec<proto_pg::PgListener>,
     pg_targets: Vec<PgTarget>,
+    ssh: ssh::Ssh,
     api_tls: Option<net::Tls>,
     clock: Arc<dyn Clock>,
 }
@@ -95,6 +91,7 @@ impl Parts {
             .iter()
             .map(postgres::target)
             .collect::<Result<Vec<_>, _>>()?;
+        let ssh = ssh::build(&config, purpose).context("ssh")?;
         let api_tls = config
             .api
             .tls
@@ -110,6 +107,7 @@ impl Parts {
             snapshots,
             pg_listeners,
             pg_targets,
+            ssh,
             api_tls,
             clock,
         })
@@ -126,8 +124,8 @@ impl Parts {
             .collect();
         format!(
             "ok: {} listener(s), {} target(s), bundle {} ({} policies), plugins: {}{}",
-            self.pg_listeners.len(),
-            self.pg_targets.len(),
+            self.pg_listeners.len() + self.ssh.listeners.len(),
+            self.pg_targets.len() + self.ssh.targets.len(),
             summary.name,
             self.bundle.policies().len(),
             if plugins.is_empty() {
@@ -139,9 +137,18 @@ impl Parts {
         )
     }
 
+    /// Of all protocols.
+    fn targets(&self) -> Vec<Arc<pipeline::Target>> {
+        let databases = self.pg_targets.iter().map(|t| t.info.clone());
+        databases
+            .chain(self.ssh.targets.iter().map(|t| t.info.clone()))
+            .collect()
+    }
+
     /// Recovers the evidence, opens the state, binds, and serves until `shutdown`.
     pub(crate) async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         data_dir::warn_of_lost_state(&self.config);
+        let targets = self.targets();
         let mut recording = recorder_options(&self.config)?;
         let index = audit::index(&self.config, &mut recording).await?;
         let forgetting = Arc::new(Forgetting::default());
@@ -195,7 +202,7 @@ impl Parts {
             watch: Arc::new(Watching(recorder.clone())),
             recordings: Arc::new(Erasing(recorder.clone())),
             packages: Arc::new(packages),
-            targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
+            targets,
             webhook: self.config.webhook.as_ref().map(webhook),
             index: index.clone(),
             deliveries: status,
@@ -216,15 +223,21 @@ impl Parts {
         let pg = PgService::new(proto_pg::Options {
             listeners: self.pg_listeners.clone(),
             targets: self.pg_targets,
-            ports,
+            ports: ports.clone(),
             auth: Arc::new(Tokens(self.verifier.clone())),
             mask_keys: mask_keys(&self.config)?,
             limits: postgres::limits(&self.config),
         })?;
+        let ssh = ssh::service(self.ssh, ports, &self.verifier)?;
         let api = tokio::net::TcpListener::bind(self.config.api.listen)
             .await
             .with_context(|| format!("api.listen: cannot bind {}", self.config.api.listen))?;
-        announce(&pg.local_addrs(), api.local_addr()?);
+        let hosts = ssh.as_ref().map(SshService::local_addrs);
+        announce(
+            &pg.local_addrs(),
+            &hosts.unwrap_or_default(),
+            api.local_addr()?,
+        );
 
         let stop = CancellationToken::new();
         let failures = self.failures;
@@ -262,7 +275,12 @@ impl Parts {
         let api_stop = CancellationToken::new();
         let api_server = control.serve(api, self.api_tls.clone(), api_stop.clone());
         let sessions = async {
-            pg.run(shutdown.clone()).await;
+            let ssh = async {
+                if let Some(ssh) = ssh {
+                    ssh.run(shutdown.clone()).await;
+                }
+            };
+            tokio::join!(pg.run(shutdown.clone()), ssh);
             api_stop.cancel();
         };
         let ending = ending::begin(&shutdown, recorder.failed(), &api_stop, &control);
@@ -290,9 +308,12 @@ impl Parts {
     }
 }
 
-fn announce(pg: &[SocketAddr], api: SocketAddr) {
+fn announce(pg: &[SocketAddr], ssh: &[SocketAddr], api: SocketAddr) {
     for addr in pg {
         tracing::info!(%addr, "listening for PostgreSQL clients");
+    }
+    for addr in ssh {
+        tracing::info!(%addr, "listening for SSH clients");
     }
     tracing::info!(addr = %api, "listening for the API");
 }
@@ -366,12 +387,12 @@ fn bundle(config: &Config) -> anyhow::Result<CompiledBundle> {
 /// A target in an environment that the schema does not know would slip through guards on it.
 fn check_envs(config: &Config, bundle: &CompiledBundle) -> anyhow::Result<()> {
     let known = bundle.environments();
-    for target in &config.targets {
-        if !known.iter().any(|env| **env == *target.env) {
+    let databases = config.targets.iter().map(|t| (&t.name, &t.env));
+    let hosts = config.ssh_targets.iter().map(|t| (&t.name, &t.env));
+    for (name, env) in databases.chain(hosts) {
+        if !known.iter().any(|known| **known == **env) {
             bail!(
-                "target {}: env {:?} is not one of the bundle's: {}",
-                target.name,
-                target.env,
+                "target {name}: env {env:?} is not one of the bundle's: {}",
                 known.join(", ")
             );
         }
@@ -465,131 +486,17 @@ fn control_limits(config: &Config) -> control::Limits {
     }
 }
 
-/// Where recordings are kept, for the recorder and for whoever reads them.
-pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig> {
-    Ok(match store {
-        RecordingStore::Dir(dir) => StoreConfig::Directory(dir.clone()),
-        RecordingStore::S3 {
-            bucket,
-            prefix,
-            endpoint,
-            region,
-            access_key_id,
-            secret_access_key,
-            allow_http,
-        } => {
-            let expose = |s: &Secret| s.expose().to_owned();
-            let credentials = match (access_key_id, secret_access_key) {
-                (None, None) => None,
-                (Some(id), Some(secret)) => Some(S3Credentials {
-                    access_key_id: expose(id),
-                    secret_access_key: expose(secret),
-                    session_token: None,
-                }),
-                _ => bail!(
-                    "the bucket {bucket} of [recording]: name both access_key_id and secret_access_key"
-                ),
-            };
-            StoreConfig::S3(S3Config {
-                bucket: bucket.clone(),
-                region: region.clone(),
-                endpoint: endpoint.clone(),
-                prefix: prefix.clone(),
-                credentials,
-                allow_http: *allow_http,
-                virtual_hosted_style: false,
-            })
-        }
-    })
-}
-
-/// The vault beside it, if there is one.
-pub(crate) fn vault_config(vault: Option<&Vault>) -> anyhow::Result<Option<VaultConfig>> {
-    let Some(vault) = vault else {
-        return Ok(None);
-    };
-    let mode = |compliance| match compliance {
-        true => RetentionMode::Compliance,
-        false => RetentionMode::Governance,
-    };
-    Ok(Some(VaultConfig {
-        store: store_config(&vault.store)?,
-        retention: vault.retention.map(|retention| Retention {
-            mode: mode(retention.compliance),
-            days: retention.days,
-        }),
-    }))
-}
-
-/// For how many days the vault locks everything, if it does.
-fn vault_days(config: &Config) -> Option<u32> {
-    let vault = config.recording.vault.as_ref()?;
-    vault.retention.map(|retention| retention.days)
-}
-
-/// The transparency log of the recordings, for the recorder and for whoever checks it.
-pub(crate) fn log_options(recording: &Recording) -> LogOptions {
-    LogOptions {
-        name: recording.log_name.clone(),
-        key: None,
-        key_dir: recording.key_dir.clone(),
-        witnesses: recording.witnesses.clone(),
-    }
-}
-
-/// The keys whose logs are believed: its own, if there is one yet, and those that are named.
-pub(crate) fn log_keys(recording: &Recording) -> anyhow::Result<Vec<TrustedKey>> {
-    let own = recorder::own_key(&log_options(recording))?;
-    Ok(own
-        .into_iter()
-        .chain(recording.trusted_log_keys.clone())
-        .collect())
-}
-
-/// What is stored, for the index to be made anew from, and for packages.
-fn stored_records(recording: &Recording) -> anyhow::Result<Store> {
-    let vault = vault_config(recording.vault.as_ref())?;
-    let store = Store::new(Objects::open_both(
-        &store_config(&recording.store)?,
-        vault.as_ref(),
-    )?);
-    let wrap = encryption(recording)?.own(&log_options(recording))?;
-    let store = store.with_keys(wrap, Some(recording.spool_dir.clone()));
-    Ok(store.trusting(log_keys(recording)?))
-}
-
-/// What wraps the keys of recordings, for the recorder and for whoever reads them.
-pub(crate) fn encryption(recording: &Recording) -> anyhow::Result<Encryption> {
-    let keys = &recording.wrap_keys;
-    if keys.is_empty() {
-        return Ok(Encryption::default());
-    }
-    let keys = LocalKeys::parse(keys.iter().map(Secret::expose)).context("recording.wrap_keys")?;
-    Ok(Encryption {
-        wrap: Some(Arc::new(keys)),
-    })
-}
-
-fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
-    let recording = &config.recording;
-    let mut options = RecorderOptions::new(&recording.spool_dir, store_config(&recording.store)?);
-    options.vault = vault_config(recording.vault.as_ref())?;
-    options.log = log_options(recording);
-    options.encryption = encryption(recording)?;
-    options.limits.spool_bytes = recording.spool_limit;
-    options.limits.segment_bytes = recording.segment_bytes;
-    options.limits.segment_age = recording.segment_age;
-    options.limits.wal_file_bytes = options.limits.wal_file_bytes.min(recording.spool_limit / 4);
-    options.limits.unsealed_bytes = options.limits.unsealed_bytes.max(recording.segment_bytes);
-    Ok(options)
-}
-
 mod audit;
 mod deliver;
 mod ending;
 mod postgres;
+mod recording;
+mod ssh;
 mod stored;
 mod warnings;
+
+pub(crate) use recording::{encryption, log_keys, log_options, store_config, vault_config};
+use recording::{recorder_options, stored_records, vault_days};
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,11 @@ use pipeline::{Fault, Principal};
 pub(crate) struct Tokens(pub(crate) Verifier);
 
 impl Tokens {
-    async fn verify(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthError> {
+    pub(super) async fn verify(
+        &self,
+        token: &str,
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, AuthError> {
         let result = self.0.verify(token).await;
         if let Err(error) = &result {
             tracing::warn!(%source, code = error.code(), reason = %error.chain(), "token refused");

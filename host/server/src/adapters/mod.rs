@@ -9,6 +9,7 @@ mod packages;
 mod plugins;
 mod seal;
 mod snapshots;
+pub(crate) mod ssh;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};

@@ -214,7 +214,11 @@ fn oauth(
 }
 
 /// Networks of load balancers.
-pub(super) fn networks(r: &mut Report<'_>, key: &str, raw: Vec<Spanned<String>>) -> Vec<net::IpNet> {
+pub(super) fn networks(
+    r: &mut Report<'_>,
+    key: &str,
+    raw: Vec<Spanned<String>>,
+) -> Vec<net::IpNet> {
     let mut out = Vec::new();
     for (i, text) in raw.into_iter().enumerate() {
         match text.as_ref().parse() {

@@ -63,7 +63,11 @@ fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientL
         let name = Spanned::new(span.clone(), name);
         match one_of(r, key, &name, &words) {
             Some(login) if out.contains(&login) => {
-                r.add(key, span.clone(), format!("{:?} is named twice", login.as_str()));
+                r.add(
+                    key,
+                    span.clone(),
+                    format!("{:?} is named twice", login.as_str()),
+                );
             }
             Some(login) => out.push(login),
             None => {}
@@ -150,7 +154,8 @@ fn keys(r: &mut Report<'_>, key: &str, raw: Option<Spanned<Vec<String>>>) -> Vec
         match PublicKey::from_openssh(&line) {
             Ok(public) => out.push(public),
             Err(error) => {
-                let message = format!("it is not a public key such as \"ssh-ed25519 AAAA…\": {error}");
+                let message =
+                    format!("it is not a public key such as \"ssh-ed25519 AAAA…\": {error}");
                 r.add(&format!("{key}[{i}]"), span.clone(), message);
             }
         }
@@ -167,7 +172,10 @@ fn belongs_to_postgres(r: &mut Report<'_>, key: &str, t: &RawTarget) {
         ("tls_ca", t.tls_ca.as_ref().map(Spanned::span)),
         ("tls_cert", t.tls_cert.as_ref().map(Spanned::span)),
         ("tls_key", t.tls_key.as_ref().map(Spanned::span)),
-        ("tls_negotiation", t.tls_negotiation.as_ref().map(Spanned::span)),
+        (
+            "tls_negotiation",
+            t.tls_negotiation.as_ref().map(Spanned::span),
+        ),
         ("auth", t.auth.as_ref().map(Spanned::span)),
         ("client_auth", t.client_auth.as_ref().map(Spanned::span)),
         ("max_protocol", t.max_protocol.as_ref().map(Spanned::span)),
@@ -191,12 +199,22 @@ pub(super) fn has_no_place(r: &mut Report<'_>, key: &str, t: &RawTarget) {
         ("default_login", t.default_login.as_ref().map(Spanned::span)),
         ("key", t.key.as_ref().map(Spanned::span)),
         ("host_keys", t.host_keys.as_ref().map(Spanned::span)),
-        ("host_authorities", t.host_authorities.as_ref().map(Spanned::span)),
-        ("host_principal", t.host_principal.as_ref().map(Spanned::span)),
+        (
+            "host_authorities",
+            t.host_authorities.as_ref().map(Spanned::span),
+        ),
+        (
+            "host_principal",
+            t.host_principal.as_ref().map(Spanned::span),
+        ),
     ];
     for (name, span) in spans {
         if let Some(span) = span {
-            r.add(&format!("{key}.{name}"), span, "a PostgreSQL server has no such thing");
+            r.add(
+                &format!("{key}.{name}"),
+                span,
+                "a PostgreSQL server has no such thing",
+            );
         }
     }
 }

@@ -49,53 +49,57 @@ pub(super) fn targets(
 }
 
 fn database(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -> Target {
-        ssh::has_no_place(r, key, &t);
-        let user = t.user.unwrap_or_else(|| {
-            let span = t.name.span();
-            r.add(&format!("{key}.user"), span.clone(), "a PostgreSQL server is logged in to as somebody");
-            Spanned::new(span, "-".to_owned())
-        });
-        check_text(r, &format!("{key}.user"), &user);
-        let tls = upstream_tls(r, key, t.tls);
-        let auth = upstream_auth(r, key, t.auth);
-        let direct_tls = choice(
-            r,
-            &format!("{key}.tls_negotiation"),
-            t.tls_negotiation,
-            NEGOTIATION,
+    ssh::has_no_place(r, key, &t);
+    let user = t.user.unwrap_or_else(|| {
+        let span = t.name.span();
+        r.add(
+            &format!("{key}.user"),
+            span.clone(),
+            "a PostgreSQL server is logged in to as somebody",
         );
-        if let (Some((true, span)), UpstreamTls::Disable) = (&direct_tls, tls) {
-            let message = "it is of no use with tls = \"disable\"";
-            r.add(&format!("{key}.tls_negotiation"), span.clone(), message);
-        }
-        let protocol_3_2 = choice(r, &format!("{key}.max_protocol"), t.max_protocol, PROTOCOLS);
-        Target {
-            name: t.name.into_inner(),
-            env: t.env.into_inner(),
-            host: t.host.into_inner(),
-            port: t
-                .port
-                .map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
-            user: user.into_inner(),
-            password: t
-                .password
-                .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
-            databases: t.databases.map(Spanned::into_inner).unwrap_or_default(),
-            tls,
-            direct_tls: direct_tls.is_some_and(|(direct, _)| direct),
-            protocol_3_2: protocol_3_2.is_some_and(|(newer, _)| newer),
-            cancel_by_pid: t.cancel_by_pid.is_some_and(Spanned::into_inner),
-            client_logins: t
-                .client_auth
-                .map(|auth| client_logins(r, &format!("{key}.client_auth"), auth))
-                .unwrap_or_default(),
-            tls_identity: tls_identity(r, key, t.tls_cert, t.tls_key, tls, base),
-            tls_ca: t
-                .tls_ca
-                .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
-            auth,
-            tags: t.tags,
-        }
+        Spanned::new(span, "-".to_owned())
+    });
+    check_text(r, &format!("{key}.user"), &user);
+    let tls = upstream_tls(r, key, t.tls);
+    let auth = upstream_auth(r, key, t.auth);
+    let direct_tls = choice(
+        r,
+        &format!("{key}.tls_negotiation"),
+        t.tls_negotiation,
+        NEGOTIATION,
+    );
+    if let (Some((true, span)), UpstreamTls::Disable) = (&direct_tls, tls) {
+        let message = "it is of no use with tls = \"disable\"";
+        r.add(&format!("{key}.tls_negotiation"), span.clone(), message);
+    }
+    let protocol_3_2 = choice(r, &format!("{key}.max_protocol"), t.max_protocol, PROTOCOLS);
+    Target {
+        name: t.name.into_inner(),
+        env: t.env.into_inner(),
+        host: t.host.into_inner(),
+        port: t
+            .port
+            .map_or(5432, |v| within(r, &format!("{key}.port"), v, 1, u16::MAX)),
+        user: user.into_inner(),
+        password: t
+            .password
+            .and_then(|p| secret(r, &format!("{key}.password"), p, base)),
+        databases: t.databases.map(Spanned::into_inner).unwrap_or_default(),
+        tls,
+        direct_tls: direct_tls.is_some_and(|(direct, _)| direct),
+        protocol_3_2: protocol_3_2.is_some_and(|(newer, _)| newer),
+        cancel_by_pid: t.cancel_by_pid.is_some_and(Spanned::into_inner),
+        client_logins: t
+            .client_auth
+            .map(|auth| client_logins(r, &format!("{key}.client_auth"), auth))
+            .unwrap_or_default(),
+        tls_identity: tls_identity(r, key, t.tls_cert, t.tls_key, tls, base),
+        tls_ca: t
+            .tls_ca
+            .map(|p| existing(r, &format!("{key}.tls_ca"), &p, base)),
+        auth,
+        tags: t.tags,
+    }
 }
 
 /// How TLS begins, in the words of libpq's `sslnegotiation`.

@@ -1,0 +1,191 @@
+//! Weir's SSH authority and verifier of tokens, as `proto-ssh` asks for them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use identity::{Granted, SshAuthority, Verifier};
+use parking_lot::Mutex;
+use pipeline::Principal;
+use pipeline::ports::Clock;
+use proto_ssh::transport::HostKey;
+use proto_ssh::{
+    AuthRefused, Authenticate, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys, IssueError,
+    Issuer,
+};
+use ssh_keys::{Certificate, PrivateKey, PublicKey};
+use std::collections::HashMap;
+
+use super::auth::Tokens;
+
+/// Names for which a host certificate is remembered.
+const MAX_NAMES: usize = 1_000;
+/// A host certificate is made anew when it has been shown for so long.
+const FRESH: Duration = Duration::from_secs(3_600);
+
+/// Who comes in.
+pub(crate) struct Callers {
+    tokens: Tokens,
+    authority: Arc<SshAuthority>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Callers {
+    pub(crate) fn new(
+        verifier: Verifier,
+        authority: Arc<SshAuthority>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            tokens: Tokens(verifier),
+            authority,
+            clock,
+        }
+    }
+}
+
+#[async_trait]
+impl Authenticate for Callers {
+    fn authority_is_known(&self, authority: &PublicKey) -> bool {
+        authority == self.authority.caller_ca()
+    }
+
+    async fn key_is_known(&self, _: &PublicKey) -> bool {
+        false
+    }
+
+    async fn certificate(
+        &self,
+        certificate: &Certificate,
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, AuthRefused> {
+        let now = self.clock.now();
+        let verified = self.authority.verify_user(certificate, source, now);
+        verified.map(Arc::new).map_err(|error| {
+            tracing::warn!(%source, key_id = certificate.key_id, %error, "SSH certificate refused");
+            refused("this certificate is not accepted")
+        })
+    }
+
+    async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {
+        tracing::warn!(%source, key = key.fingerprint(), "SSH key refused: it is not registered");
+        Err(refused("this key is not registered"))
+    }
+
+    async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {
+        let verified = self.tokens.verify(token, source).await;
+        verified.map_err(|error| refused(error.client_message()))
+    }
+
+    async fn device(&self, _: IpAddr) -> Result<DeviceFlow, AuthRefused> {
+        Err(refused("no provider for logins by device is configured"))
+    }
+}
+
+fn refused(text: &str) -> AuthRefused {
+    AuthRefused {
+        client_text: text.to_owned(),
+    }
+}
+
+/// What clients know the gateway by.
+pub(crate) struct Gateway {
+    key: Arc<PrivateKey>,
+    authority: Arc<SshAuthority>,
+    clock: Arc<dyn Clock>,
+    /// Certificates for hosts that clients jump to, and when they were made.
+    by_name: Mutex<HashMap<String, (SystemTime, Certificate)>>,
+}
+
+impl Gateway {
+    pub(crate) fn new(authority: Arc<SshAuthority>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            key: authority.host_key().clone(),
+            authority,
+            clock,
+            by_name: Mutex::default(),
+        }
+    }
+
+    fn certificate(&self, name: &str) -> Option<Certificate> {
+        let now = self.clock.now();
+        let mut known = self.by_name.lock();
+        if let Some((made, certificate)) = known.get(name)
+            && now.duration_since(*made).is_ok_and(|age| age < FRESH)
+        {
+            return Some(certificate.clone());
+        }
+        match self.authority.issue_host(&[name.to_owned()], now) {
+            Ok(certificate) => {
+                if known.len() >= MAX_NAMES {
+                    known.clear();
+                }
+                known.insert(name.to_owned(), (now, certificate.clone()));
+                Some(certificate)
+            }
+            Err(error) => {
+                tracing::error!(name, %error, "no host certificate could be made");
+                None
+            }
+        }
+    }
+}
+
+impl HostIdentity for Gateway {
+    fn host_keys(&self, name: Option<&str>) -> Vec<Arc<dyn HostKey>> {
+        let plain: Arc<dyn HostKey> = Arc::new(GatewayKey::plain(self.key.clone()));
+        let certified = name.and_then(|name| {
+            let certificate = self.certificate(&name.to_ascii_lowercase())?;
+            GatewayKey::certified(self.key.clone(), certificate).ok()
+        });
+        let certified = certified.map(|key| Arc::new(key) as Arc<dyn HostKey>);
+        certified.into_iter().chain([plain]).collect()
+    }
+}
+
+/// No operator's approval of host keys is kept yet: a key is pinned in the configuration, or vouched for by an
+/// authority that is named there.
+pub(crate) struct Approved;
+
+#[async_trait]
+impl HostKeys for Approved {
+    async fn approved(&self, _: &str) -> Vec<PublicKey> {
+        Vec::new()
+    }
+
+    async fn unknown(&self, target: &str, key: &PublicKey) {
+        let line = key.to_openssh("");
+        tracing::error!(
+            target_name = target,
+            fingerprint = key.fingerprint(),
+            "the host key of this target is not known; if it is the right one, add to its host_keys: {line}"
+        );
+    }
+}
+
+/// What Weir shows to targets.
+pub(crate) struct Certificates(pub(crate) Arc<SshAuthority>);
+
+#[async_trait]
+impl Issuer for Certificates {
+    async fn issue(&self, key: &PublicKey, grant: &Grant<'_>) -> Result<Certificate, IssueError> {
+        // Its key never leaves this process. What the session may do beyond a command, policy says, each time.
+        let granted = Granted {
+            pty: true,
+            port_forwarding: true,
+            agent_forwarding: true,
+            x11_forwarding: true,
+        };
+        self.0
+            .issue_upstream(
+                key,
+                grant.login,
+                grant.principal,
+                grant.session,
+                granted,
+                grant.now,
+            )
+            .map_err(|error| IssueError(error.to_string()))
+    }
+}

@@ -1,0 +1,114 @@
+//! Configured listeners and hosts of SSH → those of `proto-ssh`.
+
+use std::sync::Arc;
+
+use identity::{SshAuthority, SshAuthorityOptions, Verifier};
+use pipeline::{Ports, Protocol};
+use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarget};
+
+use crate::adapters::ssh::{Approved, Callers, Certificates, Gateway};
+use crate::config::{self, Config, SshCredential};
+
+use super::Purpose;
+
+/// Everything that is made of the configuration alone.
+pub(super) struct Ssh {
+    pub(super) listeners: Vec<SshListener>,
+    pub(super) targets: Vec<SshTarget>,
+    pub(super) authority: Option<Arc<SshAuthority>>,
+}
+
+pub(super) fn build(config: &Config, purpose: Purpose) -> anyhow::Result<Ssh> {
+    let listeners = config.ssh.listeners.iter();
+    let listeners = listeners
+        .map(|l| listener(config, l))
+        .collect::<Result<Vec<_>, _>>()?;
+    let authority = match listeners.is_empty() {
+        true => None,
+        false => Some(Arc::new(authority(config, purpose)?)),
+    };
+    Ok(Ssh {
+        listeners,
+        targets: config.ssh_targets.iter().map(target).collect(),
+        authority,
+    })
+}
+
+fn authority(config: &Config, purpose: Purpose) -> anyhow::Result<SshAuthority> {
+    let options = SshAuthorityOptions::new(config.data_dir.join("ssh"));
+    Ok(match purpose {
+        Purpose::Serve => SshAuthority::open(&options)?,
+        Purpose::Check => SshAuthority::check(&options)?,
+    })
+}
+
+fn listener(config: &Config, l: &config::SshListener) -> anyhow::Result<SshListener> {
+    let mut listen = net::ListenerOptions::new("ssh", &l.listen.to_string())?;
+    listen.max_connections = l.max_connections;
+    listen.drain = config.drain;
+    if !l.proxy_protocol_from.is_empty() {
+        let nets = l.proxy_protocol_from.clone();
+        listen.proxy_protocol = Some(net::ProxyProtocol::new(nets));
+    }
+    Ok(SshListener {
+        listen,
+        target: l.target.as_deref().map(Arc::from),
+        logins: l.logins.clone(),
+        banner: l.banner.clone(),
+    })
+}
+
+fn target(t: &config::SshTarget) -> SshTarget {
+    SshTarget {
+        info: Arc::new(pipeline::Target {
+            name: t.name.as_str().into(),
+            protocol: Protocol::Ssh,
+            env: t.env.as_str().into(),
+            tags: t.tags.clone(),
+        }),
+        host: t.host.clone(),
+        port: t.port,
+        default_login: t.default_login.as_deref().map(Arc::from),
+        logins: t.logins.iter().map(|l| l.as_str().into()).collect(),
+        credential: match &t.credential {
+            SshCredential::Certificate => Credential::Certificate,
+            SshCredential::Key(key) => Credential::Key(key.clone()),
+            SshCredential::Password(password) => {
+                Credential::Password(proto_ssh::Secret::new(password.expose()))
+            }
+        },
+        trust: HostTrust {
+            pins: t.host_keys.clone(),
+            authorities: t.host_authorities.clone(),
+            principal: t.host_principal.as_deref().map(Arc::from),
+            approved: false,
+        },
+    }
+}
+
+/// The service, if there is a listener for it.
+pub(super) fn service(
+    ssh: Ssh,
+    ports: Ports,
+    verifier: &Verifier,
+) -> anyhow::Result<Option<SshService>> {
+    let Some(authority) = ssh.authority else {
+        return Ok(None);
+    };
+    let clock = ports.clock.clone();
+    let service = SshService::new(proto_ssh::Options {
+        listeners: ssh.listeners,
+        targets: ssh.targets,
+        auth: Arc::new(Callers::new(
+            verifier.clone(),
+            authority.clone(),
+            clock.clone(),
+        )),
+        host_identity: Arc::new(Gateway::new(authority.clone(), clock)),
+        host_keys: Arc::new(Approved),
+        issuer: Some(Arc::new(Certificates(authority))),
+        ports,
+        limits: Limits::default(),
+    })?;
+    Ok(Some(service))
+}
