@@ -12,8 +12,6 @@ use zeroize::Zeroizing;
 use crate::startup::{Authenticate, HostIdentity};
 use crate::upstream::{HostKeys, Issuer};
 
-/// What separates a login from a target in a user name: none of them is in a target's name.
-pub(crate) const SEPARATORS: [char; 4] = ['+', '%', '@', ':'];
 /// `DNS` allows no longer name.
 pub(crate) const MAX_NAME: usize = 253;
 /// Linux allows 32, Windows and directories more.

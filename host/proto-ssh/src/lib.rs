@@ -32,6 +32,8 @@ mod service;
 pub mod sftp;
 mod startup;
 mod terms;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 mod upstream;
 mod visit;
@@ -41,5 +43,5 @@ pub use config::{
     BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener, SshTarget,
 };
 pub use service::SshService;
-pub use startup::{AuthRefused, Authenticate, DeviceFlow, HostIdentity};
+pub use startup::{AuthRefused, Authenticate, DeviceFlow, GatewayKey, HostIdentity, OtherKey};
 pub use upstream::{Grant, HostKeys, IssueError, Issuer};

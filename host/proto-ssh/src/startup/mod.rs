@@ -6,6 +6,7 @@
 //! - Wrong proofs are answered after one and the same time, whatever is wrong with them.
 //! - A message of the connection protocol before authentication ends the connection.
 
+mod identity;
 pub(crate) mod name;
 mod offer;
 pub(crate) mod userauth;
@@ -26,6 +27,7 @@ use crate::leg::{Leg, LegError};
 use crate::terms::May;
 use crate::transport::{Event, HostKey};
 use crate::wire::numbers::disconnect;
+pub use identity::{GatewayKey, OtherKey};
 use offer::Offer;
 pub(crate) use offer::signed;
 use userauth::{Ask, Bounds, Methods, Next, UserAuth, Violation, banner};
