@@ -31,13 +31,14 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one that lets in `client_ed25519`, and whoever has a certificate of `authority`, if there is one.
-    pub fn start(name: &str, authority: Option<&str>) -> Result<Self> {
-        Self::start_with(name, authority, "")
+    /// Starts one that lets in `client_ed25519`, and whoever has a certificate of an authority that it is told
+    /// to trust.
+    pub fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, "")
     }
 
     /// The same, with more lines of configuration.
-    pub fn start_with(name: &str, authority: Option<&str>, more: &str) -> Result<Self> {
+    pub fn start_with(name: &str, more: &str) -> Result<Self> {
         let server = sshd().context("no sshd: run `cargo xtask deps`")?;
         let scratch = Scratch::new(name)?;
         let dir = scratch.path().to_path_buf();
@@ -55,14 +56,11 @@ impl Sshd {
              AcceptEnv LANG LC_* WEIR_TEST_*\nMaxSessions 64\nMaxStartups 1000\nMaxAuthTries 6\n\
              AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nAllowAgentForwarding yes\n\
              GatewayPorts no\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n\
-             Subsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n"
+             Subsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n\
+             TrustedUserCAKeys {shown}/authority.pub\n"
         );
-        if let Some(authority) = authority {
-            let file = dir.join("authority.pub");
-            std::fs::write(&file, format!("{authority}\n"))?;
-            config.push_str(&format!("TrustedUserCAKeys {}\n", file.display()));
-        }
         config.push_str(more);
+        std::fs::write(dir.join("authority.pub"), "")?;
         let file = dir.join("sshd_config");
         std::fs::write(&file, config)?;
         let mut command = Command::new(server);
@@ -84,6 +82,14 @@ impl Sshd {
         let (kind, key) = (words.next(), words.next());
         let (kind, key) = kind.zip(key).context("host_ed25519.pub")?;
         Ok(format!("{kind} {key}"))
+    }
+
+    /// From now on, whoever has a certificate of this authority is let in.
+    pub fn trust(&self, authority: &str) -> Result<()> {
+        Ok(std::fs::write(
+            self.dir.join("authority.pub"),
+            format!("{authority}\n"),
+        )?)
     }
 
     pub fn log(&self) -> String {

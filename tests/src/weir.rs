@@ -69,10 +69,19 @@ pub struct Setup {
 impl Setup {
     /// Weir before one database of a cluster, with everything that it has by default.
     pub fn new(name: &str, cluster: &Cluster, database: &str) -> Self {
+        Self::before(name, cluster.port, database)
+    }
+
+    /// Weir for something else than PostgreSQL: nobody asks for its database, and none is there.
+    pub fn without_database(name: &str) -> Self {
+        Self::before(name, 1, "none")
+    }
+
+    fn before(name: &str, postgres_port: u16, database: &str) -> Self {
         let plugins = PLUGINS.iter().map(|p| Plugin::built(p, ""));
         Self {
             name: name.into(),
-            postgres_port: cluster.port,
+            postgres_port,
             database: database.into(),
             user: LOGIN.into(),
             env: "prod".into(),

@@ -1,12 +1,15 @@
 //! SSH: stock clients before, OpenSSH's server behind, Weir between.
 
 mod cases;
+mod rig;
 
 use std::process::Output;
 use std::time::Duration;
 
 use weir_tests::proc::free_port;
 use weir_tests::sshd::{Sshd, Way};
+
+use rig::Rig;
 
 /// No case takes longer, on a machine that does other things too.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -50,7 +53,7 @@ fn the_cases_say_the_same_twice_without_weir() {
     if weir_tests::sshd::sshd().is_none() {
         return weir_tests::skip::not_installed("an SSH server");
     }
-    let server = Sshd::start("ssh-direct", None).unwrap();
+    let server = Sshd::start("ssh-direct").unwrap();
     let way = server.direct().unwrap();
     for (name, script) in all() {
         let (once, again) = (run(&way, name, script), run(&way, name, script));
@@ -61,4 +64,25 @@ fn the_cases_say_the_same_twice_without_weir() {
             "{name}: took too long"
         );
     }
+}
+
+/// Everything that stock clients do is the same through Weir, where everything is permitted.
+#[test]
+fn clients_see_the_same_through_weir() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let rig = Rig::permitting("ssh-same").unwrap();
+    let direct = rig.host.direct().unwrap();
+    let weir = rig.way("alice", &["weir-permit-all"]).unwrap();
+    let mut wrong = Vec::new();
+    for (name, script) in all() {
+        let (there, here) = (run(&direct, name, script), run(&weir, name, script));
+        if there != here {
+            wrong.push(format!(
+                "{name}\n--- direct\n{there}\n--- through Weir\n{here}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

@@ -1,0 +1,91 @@
+//! A host, Weir before it, and ways through Weir for people.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use weir_tests::proc::{eventually, free_port, listens};
+use weir_tests::sshd::{Sshd, Way, keygen, login};
+use weir_tests::weir::{Setup, Weir};
+
+/// What the host is called in Weir.
+pub(super) const HOST: &str = "web1";
+
+pub(super) struct Rig {
+    pub host: Sshd,
+    pub weir: Weir,
+    pub port: u16,
+}
+
+impl Rig {
+    /// With the bundle that permits everything to `weir-permit-all`.
+    pub(super) fn permitting(name: &str) -> Result<Self> {
+        let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
+        Self::start(name, "prod", Some(bundle))
+    }
+
+    pub(super) fn start(name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
+        let host = Sshd::start(&format!("{name}-host"))?;
+        let port = free_port()?;
+        let mut setup = Setup::without_database(name);
+        setup.bundle = bundle;
+        setup.extra = format!(
+            "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [\"certificate\", \"token\"]\n\
+             [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"{env}\"\n\
+             host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n",
+            host.port,
+            host.host_key()?
+        );
+        let weir = setup.start()?;
+        let rig = Self { host, weir, port };
+        eventually(
+            "Weir to listen for SSH",
+            std::time::Duration::from_secs(20),
+            || Ok(listens(port).then_some(())),
+        )?;
+        let token = rig
+            .weir
+            .token("somebody", &["weir-permit-all", "engineering"])?;
+        let authority = rig.weir.api(&token, "GET", "/ssh/authority", None)?.ok()?;
+        let key = authority["target_authority"].as_str();
+        rig.host.trust(key.context("no authority for targets")?)?;
+        Ok(rig)
+    }
+
+    /// For this person, by a certificate; `password` holds a token of theirs.
+    pub(super) fn way(&self, subject: &str, groups: &[&str]) -> Result<Way> {
+        let token = self.weir.token(subject, groups)?;
+        let dir = self.weir.home.join(format!("way-{subject}"));
+        std::fs::create_dir_all(&dir)?;
+        let key = dir.join("id");
+        keygen(&key, "ed25519")?;
+        let public = std::fs::read_to_string(dir.join("id.pub"))?;
+        let body = json!({ "public_key": public.trim() });
+        let given = self
+            .weir
+            .api(&token, "POST", "/ssh/certificates", Some(body))?
+            .ok()?;
+        let certificate = given["certificate"].as_str().context("no certificate")?;
+        std::fs::write(dir.join("id-cert.pub"), format!("{certificate}\n"))?;
+        let user = format!("{}+{HOST}", login()?);
+        Way::new(
+            &dir,
+            self.port,
+            &user,
+            &self.known_host()?,
+            &key,
+            Some(&token),
+        )
+    }
+
+    /// Weir's own host key, as a client would learn it.
+    fn known_host(&self) -> Result<String> {
+        let out = Command::new("ssh-keyscan")
+            .args(["-T", "10", "-p", &self.port.to_string(), "127.0.0.1"])
+            .output()?;
+        let text = String::from_utf8(out.stdout)?;
+        let mut lines = text.lines().filter(|l| !l.starts_with('#'));
+        Ok(lines.next().context("ssh-keyscan found no key")?.to_owned())
+    }
+}
