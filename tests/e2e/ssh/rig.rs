@@ -48,7 +48,7 @@ impl Rig {
             .weir
             .token("somebody", &["weir-permit-all", "engineering"])?;
         let authority = rig.weir.api(&token, "GET", "/ssh/authority", None)?.ok()?;
-        let key = authority["target_authority"].as_str();
+        let key = authority["target_ca"].as_str();
         rig.host.trust(key.context("no authority for targets")?)?;
         Ok(rig)
     }
