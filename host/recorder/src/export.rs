@@ -1,7 +1,8 @@
 //! The forms in which a session is replayed: text, JSON lines, and asciicast for players of terminals.
 //!
 //! asciicast (<https://docs.asciinema.org/manual/asciicast/v2/>, `/v3/`): what is replayed is the same text, at
-//! the times at which it happened, with a marker at every action to jump to.
+//! the times at which it happened, with a marker at every action to jump to. A session of SSH is replayed as its
+//! terminal instead: see [`crate::cast`].
 
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::cast::{Cast, CastEvent};
 use crate::keys::{parse_timestamp, timestamp};
 use crate::record::{Kind, Record};
 
@@ -97,6 +99,8 @@ pub struct ReplayOptions {
     pub from: Option<Moment>,
     /// What is after it is left out.
     pub to: Option<Moment>,
+    /// Of a session of SSH, as asciicast: the action whose terminal is played. None: the first that shows anything.
+    pub action: Option<u64>,
 }
 
 /// Writes a replay in its format.
@@ -109,6 +113,9 @@ pub struct Export<'a> {
     begins_ns: u64,
     /// The time of the last event, of which none goes back.
     last_ns: u64,
+    cast: Cast,
+    /// The header is written before the first event, when the size of the terminal is known.
+    headed: bool,
 }
 
 impl<'a> Export<'a> {
@@ -120,15 +127,31 @@ impl<'a> Export<'a> {
             start_ns: 0,
             begins_ns: 0,
             last_ns: 0,
+            cast: Cast::of(options.action),
+            headed: false,
         }
     }
 
     /// One record, and how it reads as text.
     pub fn record(&mut self, r: &Record<'_>, text: &[u8]) -> io::Result<()> {
+        let plays = matches!(
+            self.options.format,
+            ReplayFormat::Asciicast2 | ReplayFormat::Asciicast3
+        );
+        // What is before the part that is wanted says how large the terminal is.
+        let mut events = Vec::new();
+        if plays {
+            self.cast.record(r, &mut |event| events.push(event));
+        }
         if r.index == 0 {
-            self.begin(r.ts_ns)?;
+            self.begin(r.ts_ns);
         } else if !self.is_wanted(r.ts_ns) {
             return Ok(());
+        }
+        if plays && self.cast.is_ssh() {
+            return events
+                .into_iter()
+                .try_for_each(|event| self.play(r.ts_ns, event));
         }
         match self.options.format {
             ReplayFormat::Text => self.out.write_all(text),
@@ -144,9 +167,21 @@ impl<'a> Export<'a> {
         }
     }
 
+    fn play(&mut self, ns: u64, event: CastEvent) -> io::Result<()> {
+        match event {
+            CastEvent::Output(text) => self.event(ns, "o", &text),
+            CastEvent::Input(text) => self.event(ns, "i", &text),
+            CastEvent::Marker(text) => self.event(ns, "m", &text),
+            // Before the first event it is the size that the header has.
+            CastEvent::Resize(..) if !self.headed => Ok(()),
+            CastEvent::Resize(columns, rows) => self.event(ns, "r", &format!("{columns}x{rows}")),
+        }
+    }
+
     /// What is said at the end.
     pub fn end(&mut self, text: &[u8]) -> io::Result<()> {
-        if text.is_empty() {
+        self.head()?;
+        if text.is_empty() || self.cast.is_ssh() {
             return Ok(());
         }
         match self.options.format {
@@ -163,24 +198,36 @@ impl<'a> Export<'a> {
         from && self.options.to.is_none_or(|m| ns <= m.ns(self.start_ns))
     }
 
-    fn begin(&mut self, ns: u64) -> io::Result<()> {
+    fn begin(&mut self, ns: u64) {
         self.start_ns = ns;
         self.begins_ns = self.options.from.map_or(ns, |m| m.ns(ns)).max(ns);
         self.last_ns = self.begins_ns;
+    }
+
+    /// The header of an asciicast, once.
+    fn head(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.headed, true) {
+            return Ok(());
+        }
+        let (columns, rows) = match self.cast.is_ssh() {
+            true => self.cast.size(),
+            false => (COLUMNS, ROWS),
+        };
         let timestamp = self.begins_ns / 1_000_000_000;
         let title = format!("Weir session {}", self.session);
         match self.options.format {
             ReplayFormat::Text | ReplayFormat::JsonLines => Ok(()),
             ReplayFormat::Asciicast2 => self.line(&json!({
-                "version": 2, "width": COLUMNS, "height": ROWS, "timestamp": timestamp, "title": title,
+                "version": 2, "width": columns, "height": rows, "timestamp": timestamp, "title": title,
             })),
             ReplayFormat::Asciicast3 => self.line(&json!({
-                "version": 3, "term": { "cols": COLUMNS, "rows": ROWS }, "timestamp": timestamp, "title": title,
+                "version": 3, "term": { "cols": columns, "rows": rows }, "timestamp": timestamp, "title": title,
             })),
         }
     }
 
     fn event(&mut self, ns: u64, code: &str, data: &str) -> io::Result<()> {
+        self.head()?;
         if data.is_empty() {
             return Ok(());
         }

@@ -25,6 +25,7 @@
 mod ask;
 mod batch;
 mod bell;
+mod cast;
 mod chain;
 mod commit;
 mod convert;
@@ -63,6 +64,7 @@ mod segment;
 mod size;
 mod snapshots;
 mod spool;
+mod sshframes;
 mod state;
 mod stats;
 mod store;

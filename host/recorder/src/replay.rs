@@ -12,6 +12,7 @@ use crate::keys::timestamp;
 use crate::objects::StoreError;
 use crate::pgframes::{Frames, Writer};
 use crate::record::{Kind, Record};
+use crate::sshframes::Lines;
 use crate::store::{ReadError, Store};
 use crate::text::clean;
 use crate::walk::Walk;
@@ -158,11 +159,31 @@ pub(crate) fn erased_by(session: Uuid, doc: &ErasedDoc) -> Option<ReplayError> {
     })
 }
 
+/// What the recorded bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Postgres,
+    Ssh,
+    /// A newer Weir knows it.
+    Other,
+}
+
+impl Wire {
+    fn of(protocol: &str) -> Self {
+        match protocol {
+            "postgres" => Self::Postgres,
+            "ssh" => Self::Ssh,
+            _ => Self::Other,
+        }
+    }
+}
+
 pub(crate) struct Printer {
     summary: ReplaySummary,
-    postgres: bool,
+    protocol: Wire,
     server: Frames,
     client: Frames,
+    ssh: Lines,
     /// No longer message is shown, if there is a limit.
     longest: usize,
 }
@@ -177,9 +198,10 @@ impl Printer {
         Self {
             longest,
             summary: ReplaySummary::default(),
-            postgres: false,
+            protocol: Wire::Other,
             server: Frames::up_to(longest, Writer::Server),
             client: Frames::up_to(longest, Writer::Client),
+            ssh: Lines::default(),
         }
     }
 
@@ -187,6 +209,7 @@ impl Printer {
     pub fn restart(&mut self) {
         self.server = Frames::up_to(self.longest, Writer::Server);
         self.client = Frames::up_to(self.longest, Writer::Client);
+        self.ssh = Lines::default();
     }
 
     pub fn record(&mut self, r: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -199,7 +222,7 @@ impl Printer {
         match kind {
             Kind::SessionStart => match parse::<StartDoc>(body) {
                 Some(doc) => {
-                    self.postgres = doc.target.protocol == "postgres";
+                    self.protocol = Wire::of(&doc.target.protocol);
                     start(&at, Uuid::from_u128(r.stream), &doc, out)
                 }
                 None => unreadable(&at, "start", out),
@@ -246,21 +269,29 @@ impl Printer {
     }
 
     fn bytes(&mut self, kind: Kind, seq: u64, body: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        if !self.postgres {
-            let text = clean(&String::from_utf8_lossy(body));
-            return writeln!(out, "  #{seq} {text}");
+        let mut result = Ok(());
+        let mut line = |line: String| {
+            if result.is_ok() {
+                result = writeln!(out, "  #{seq} {line}");
+            }
+        };
+        match self.protocol {
+            Wire::Postgres => {}
+            Wire::Ssh => {
+                self.ssh.feed(seq, kind == Kind::ToClient, body, &mut line);
+                return result;
+            }
+            Wire::Other => {
+                line(clean(&String::from_utf8_lossy(body)));
+                return result;
+            }
         }
         let frames = if kind == Kind::ToClient {
             &mut self.server
         } else {
             &mut self.client
         };
-        let mut result = Ok(());
-        frames.feed(seq, body, &mut |line| {
-            if result.is_ok() {
-                result = writeln!(out, "  #{seq} {line}");
-            }
-        });
+        frames.feed(seq, body, &mut line);
         result
     }
 
@@ -278,13 +309,15 @@ impl Printer {
     /// What is left over of messages.
     pub fn rest(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let mut result = Ok(());
+        let mut line = |line: String| {
+            if result.is_ok() {
+                result = writeln!(out, "  {line}");
+            }
+        };
         for frames in [&mut self.server, &mut self.client] {
-            frames.finish(&mut |line| {
-                if result.is_ok() {
-                    result = writeln!(out, "  {line}");
-                }
-            });
+            frames.finish(&mut line);
         }
+        self.ssh.finish(&mut line);
         result
     }
 }

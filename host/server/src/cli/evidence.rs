@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,6 +14,7 @@ use recorder::{
 };
 
 use super::decisions::{self, WindowArgs};
+use super::play::{Pace, Player};
 use crate::assemble::{encryption, log_keys, log_options, store_config, vault_config};
 use crate::config::Config;
 
@@ -93,6 +95,25 @@ pub(super) struct ReplayArgs {
     /// Leave out what is after.
     #[arg(long, value_name = "TIME")]
     to: Option<Moment>,
+    /// Play the terminal of a session of SSH in this one.
+    #[arg(long, conflicts_with = "format", requires = "session")]
+    play: bool,
+    /// With --play: so many times as fast.
+    #[arg(long, default_value_t = 1.0, value_parser = speed, requires = "play")]
+    speed: f64,
+    /// With --play: no pause is longer than so many seconds.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=3_600), requires = "play")]
+    idle: u64,
+    /// Of a session of SSH with several channels, played or as asciicast: the action whose terminal is meant.
+    /// Without it, the first that shows anything.
+    #[arg(long, value_name = "NUMBER")]
+    action: Option<u64>,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().ok();
+    let speed = speed.filter(|speed| (0.01..=1_000.0).contains(speed));
+    speed.ok_or_else(|| "a speed is a number from 0.01 to 1000".to_owned())
 }
 
 /// Nothing is wrong with what there is, but the recorder itself noted that something is missing.
@@ -154,12 +175,30 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         format: args.format,
         from: args.from,
         to: args.to,
+        action: args.action,
     };
-    let mut out = std::io::BufWriter::new(out);
     let mut notes = Vec::new();
-    let replayed = recorder::replay_noting(&store, session, &options, &mut out, &mut notes).await;
-    // What came before an error is worth seeing, too, and what was passed over may be why there is one.
-    out.flush()?;
+    let replayed = if args.play {
+        let options = ReplayOptions {
+            format: ReplayFormat::Asciicast2,
+            ..options
+        };
+        let mut player = Player::start(Pace {
+            speed: args.speed,
+            idle: Duration::from_secs(args.idle),
+        });
+        let played =
+            recorder::replay_noting(&store, session, &options, &mut player, &mut notes).await;
+        player.finish()?;
+        played
+    } else {
+        let mut out = std::io::BufWriter::new(out);
+        let replayed =
+            recorder::replay_noting(&store, session, &options, &mut out, &mut notes).await;
+        // What came before an error is worth seeing, too, and what was passed over may be why there is one.
+        out.flush()?;
+        replayed
+    };
     for note in &notes {
         eprintln!("weir: {note}");
     }

@@ -9,6 +9,7 @@ mod dev;
 mod erase;
 mod evidence;
 mod package;
+mod play;
 mod plugin;
 mod policy;
 mod remote;

@@ -1,0 +1,202 @@
+//! A terminal of an SSH session as asciicast: what it showed, what was typed as far as it is recorded, and its
+//! size, at the times at which it happened.
+//!
+//! A session can have several channels. One action is played: the one that is asked for, or the first that shows
+//! anything.
+
+use crate::doc::{FactsDoc, IntentDoc, StartDoc};
+use crate::record::{Kind, Record};
+use crate::sshframes::{Message, Messages};
+
+/// The size of a terminal that has told none (RFC 4254 knows no other).
+const SIZE: (u32, u32) = (80, 24);
+/// The largest that players are told of.
+const LARGEST: u32 = 1_000;
+
+/// What a player does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CastEvent {
+    Output(String),
+    Input(String),
+    Resize(u32, u32),
+    /// Something to jump to.
+    Marker(String),
+}
+
+/// Follows the records of a session.
+#[derive(Debug, Default)]
+pub struct Cast {
+    is_ssh: bool,
+    /// The action that is played.
+    action: Option<u64>,
+    size: Option<(u32, u32)>,
+    server: Messages,
+    client: Messages,
+    /// The beginning of a character, by stream: output, errors, input.
+    cut: [Vec<u8>; 3],
+}
+
+impl Cast {
+    pub fn of(action: Option<u64>) -> Self {
+        Self {
+            action,
+            ..Self::default()
+        }
+    }
+
+    /// Is what is followed a session of SSH? Known after its first record.
+    pub fn is_ssh(&self) -> bool {
+        self.is_ssh
+    }
+
+    /// Columns and rows, as far as they are known by now.
+    pub fn size(&self) -> (u32, u32) {
+        self.size.unwrap_or(SIZE)
+    }
+
+    pub fn record(&mut self, r: &Record<'_>, each: &mut dyn FnMut(CastEvent)) {
+        match r.known() {
+            Some(Kind::SessionStart) => {
+                let start = serde_json::from_slice::<StartDoc>(r.payload);
+                self.is_ssh = start.is_ok_and(|doc| doc.target.protocol == "ssh");
+            }
+            Some(Kind::Intent) => {
+                if let Some((seq, body)) = r.action() {
+                    self.intent(seq, body, each);
+                }
+            }
+            Some(Kind::Refused) => {
+                if let Some((seq, _)) = r.action() {
+                    each(CastEvent::Marker(format!("#{seq} refused")));
+                }
+            }
+            Some(kind) if kind.is_bytes() => {
+                if let Some((seq, body)) = r.action() {
+                    self.bytes(seq, kind == Kind::ToClient, body, each);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn intent(&mut self, seq: u64, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
+        let mut text = format!("#{seq}");
+        if let Ok(doc) = serde_json::from_slice::<IntentDoc>(body) {
+            if let FactsDoc::Ssh(ssh) = &doc.action.facts {
+                text.push(' ');
+                text.push_str(&ssh.kind);
+                if ssh.kind == "pty" && self.size.is_none() {
+                    self.size = size_of(&ssh.text);
+                }
+            }
+            if let Some(approval) = &doc.approval {
+                let by = approval.approvers.join(", ");
+                text.push_str(&format!(", held and approved by {by}"));
+            }
+        }
+        each(CastEvent::Marker(text));
+    }
+
+    fn bytes(&mut self, seq: u64, from_server: bool, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
+        let messages = match from_server {
+            true => &mut self.server,
+            false => &mut self.client,
+        };
+        let (action, cut, size) = (&mut self.action, &mut self.cut, &mut self.size);
+        messages.feed(body, &mut |message| {
+            let shows = matches!(message, Some(Message::Data(_) | Message::Errors(_)));
+            if shows && from_server {
+                action.get_or_insert(seq);
+            }
+            if action.is_some_and(|action| action != seq) {
+                return;
+            }
+            let [output, errors, input] = cut;
+            match message {
+                Some(Message::Data(data)) if from_server => {
+                    text(output, &data)
+                        .map(CastEvent::Output)
+                        .into_iter()
+                        .for_each(&mut *each);
+                }
+                Some(Message::Data(data)) => {
+                    text(input, &data)
+                        .map(CastEvent::Input)
+                        .into_iter()
+                        .for_each(&mut *each);
+                }
+                Some(Message::Errors(data)) => {
+                    text(errors, &data)
+                        .map(CastEvent::Output)
+                        .into_iter()
+                        .for_each(&mut *each);
+                }
+                Some(Message::Resize { columns, rows }) => {
+                    if let Some((columns, rows)) = sane(columns, rows) {
+                        *size = Some((columns, rows));
+                        each(CastEvent::Resize(columns, rows));
+                    }
+                }
+                Some(Message::ExitStatus(code)) => {
+                    each(CastEvent::Marker(format!("exit {code}")));
+                }
+                _ => {}
+            }
+        });
+    }
+}
+
+/// `xterm-256color 120x36`, as a terminal that is asked for is put down.
+fn size_of(text: &str) -> Option<(u32, u32)> {
+    let (columns, rows) = text.rsplit(' ').next()?.split_once('x')?;
+    sane(columns.parse().ok()?, rows.parse().ok()?)
+}
+
+/// 0 means that it is not known.
+fn sane(columns: u32, rows: u32) -> Option<(u32, u32)> {
+    let fits = |n: u32| (1..=LARGEST).contains(&n);
+    (fits(columns) && fits(rows)).then_some((columns, rows))
+}
+
+/// What of these bytes is text by now: the beginning of a character waits for its end. What is not UTF-8 becomes
+/// U+FFFD; the recording has the bytes.
+fn text(cut: &mut Vec<u8>, bytes: &[u8]) -> Option<String> {
+    cut.extend_from_slice(bytes);
+    let keep = cut.utf8_chunks().last().map_or(0, |last| {
+        let invalid = last.invalid();
+        // Three bytes at most are the beginning of a character; only at the end can more follow.
+        let begins = invalid.len() < 4
+            && std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
+        if begins { invalid.len() } else { 0 }
+    });
+    let whole = cut.len() - keep;
+    let text = String::from_utf8_lossy(cut.get(..whole).unwrap_or_default()).into_owned();
+    cut.drain(..whole);
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_not_cut_by_messages() {
+        let mut cut = Vec::new();
+        let mut all = String::new();
+        for byte in "a→é😀\u{7}".as_bytes() {
+            all.extend(text(&mut cut, &[*byte]));
+        }
+        assert_eq!(all, "a→é😀\u{7}");
+        assert_eq!(text(&mut cut, b"x\xff\xfey").unwrap(), "x\u{fffd}\u{fffd}y");
+        assert_eq!(text(&mut cut, b"\xf0\x9f"), None);
+        assert_eq!(text(&mut cut, b"z").unwrap(), "\u{fffd}z");
+    }
+
+    #[test]
+    fn sizes_that_no_terminal_has_are_none() {
+        assert_eq!(size_of("xterm 120x36"), Some((120, 36)));
+        for wrong in ["xterm", "xterm 0x0", "xterm 4294967295x1", "120", "a bxc"] {
+            assert_eq!(size_of(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! `weir replay --play`: a recorded terminal, played in this one.
+//!
+//! What was recorded was written by whoever was on the host, and this terminal is somebody else's. It gets text,
+//! colours and movements of the cursor; what asks a terminal for an answer, sets its clipboard or title, or speaks
+//! to it in strings (OSC, DCS, APC, PM, SOS) is left out.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Events that are read ahead.
+const AHEAD: usize = 256;
+/// A line of asciicast is not longer: one record has at most so many bytes, each at most six characters.
+const MAX_LINE: usize = 64 << 20;
+
+/// How it is played.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) speed: f64,
+    /// No pause is longer.
+    pub(super) idle: Duration,
+}
+
+/// Takes asciicast v2 and plays it.
+pub(super) struct Player {
+    line: Vec<u8>,
+    events: Option<SyncSender<(f64, String, String)>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Player {
+    pub(super) fn start(pace: Pace) -> Self {
+        let (events, played) = sync_channel(AHEAD);
+        let thread = std::thread::spawn(move || play(&played, pace, &mut io::stdout()));
+        Self {
+            line: Vec::new(),
+            events: Some(events),
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until all of it is played.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        drop(self.events.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            _ => Err(io::Error::other("the player ended by itself")),
+        }
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        // The header is an object, which plays nothing.
+        let Ok(Value::Array(event)) = serde_json::from_slice(&line) else {
+            return Ok(());
+        };
+        let [Value::Number(at), Value::String(code), Value::String(data)] = event.as_slice() else {
+            return Ok(());
+        };
+        let event = (at.as_f64().unwrap_or_default(), code.clone(), data.clone());
+        let sent = self.events.as_ref().map(|events| events.send(event));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+        }
+    }
+}
+
+impl Write for Player {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|b| *b == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > MAX_LINE {
+                return Err(io::Error::other("an event is too long to be played"));
+            }
+            if piece.ends_with(b"\n") {
+                self.take()?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn play(
+    events: &Receiver<(f64, String, String)>,
+    pace: Pace,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut plain = Plain::default();
+    let mut last = 0.0;
+    let mut due = Instant::now();
+    for (at, code, data) in events {
+        let pause = Duration::try_from_secs_f64((at - last).max(0.0) / pace.speed);
+        due += pause.unwrap_or(pace.idle).min(pace.idle);
+        last = at;
+        let now = Instant::now();
+        match due.checked_duration_since(now) {
+            Some(pause) if !pause.is_zero() => {
+                out.flush()?;
+                std::thread::sleep(pause);
+            }
+            // It is late, because what was read or written took its time: it does not run to catch up.
+            _ => due = now,
+        }
+        match code.as_str() {
+            "o" => out.write_all(plain.pass(&data).as_bytes())?,
+            // Who agreed to what, and what was refused, is part of what happened.
+            "m" if data.contains("held") || data.contains("refused") => {
+                let shown: String = data.chars().filter(|c| !c.is_control()).collect();
+                write!(out, "\r\n\x1b[7m weir: {shown} \x1b[0m\r\n")?;
+            }
+            _ => {}
+        }
+    }
+    // Whatever the recording left on, such as another screen, colours or a hidden cursor.
+    write!(out, "\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
+    out.flush()
+}
+
+/// Where in an escape sequence (ECMA-48) the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Text,
+    Escape,
+    /// ESC and intermediate bytes, such as the choice of a character set.
+    Intermediate,
+    Csi,
+    /// A string that ends with ST or BEL.
+    String,
+    StringEscape,
+}
+
+/// Passes what a terminal may be told.
+#[derive(Debug, Default)]
+struct Plain {
+    state: State,
+    sequence: String,
+}
+
+/// The longest sequence that anything means something by.
+const MAX_SEQUENCE: usize = 128;
+
+impl Plain {
+    fn pass(&mut self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            self.next(c, &mut out);
+        }
+        out
+    }
+
+    fn next(&mut self, c: char, out: &mut String) {
+        self.state = match (self.state, c) {
+            // 8-bit controls begin the same sequences as ESC and a letter.
+            (State::Text | State::Escape | State::Csi | State::Intermediate, '\u{1b}') => {
+                self.sequence.clear();
+                State::Escape
+            }
+            (State::Text, '\u{9b}') => {
+                self.sequence.clear();
+                State::Csi
+            }
+            (State::Text, '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}') => State::String,
+            (State::Text, '\r' | '\n' | '\t' | '\u{8}' | '\u{7}' | '\u{e}' | '\u{f}') => {
+                out.push(c);
+                State::Text
+            }
+            (State::Text, c) if c.is_control() => State::Text,
+            (State::Text, c) => {
+                out.push(c);
+                State::Text
+            }
+            (State::Escape, '[') => State::Csi,
+            (State::Escape, ']' | 'P' | 'X' | '^' | '_') => State::String,
+            (State::Escape, ' '..='/') => {
+                self.sequence.push(c);
+                State::Intermediate
+            }
+            // Save, restore, index, next line, tab, reverse index, keypad modes. Not: identify (Z), reset (c).
+            (State::Escape, '7' | '8' | 'D' | 'E' | 'H' | 'M' | '=' | '>') => {
+                out.push('\u{1b}');
+                out.push(c);
+                State::Text
+            }
+            (State::Escape, _) => State::Text,
+            (State::Intermediate, ' '..='/') => State::Intermediate,
+            (State::Intermediate, c) => {
+                // The choice of a character set, for lines and boxes.
+                if matches!(self.sequence.as_str(), "(" | ")" | "*" | "+") && "0AB".contains(c) {
+                    out.push('\u{1b}');
+                    out.push_str(&self.sequence);
+                    out.push(c);
+                }
+                State::Text
+            }
+            (State::Csi, ' '..='?') => {
+                self.sequence.push(c);
+                match self.sequence.len() > MAX_SEQUENCE {
+                    true => State::Text,
+                    false => State::Csi,
+                }
+            }
+            (State::Csi, '@'..='~') => {
+                self.csi(c, out);
+                State::Text
+            }
+            (State::Csi, _) => State::Text,
+            (State::String, '\u{7}' | '\u{9c}' | '\u{18}' | '\u{1a}') => State::Text,
+            (State::String, '\u{1b}') => State::StringEscape,
+            (State::String, _) => State::String,
+            (State::StringEscape, '\\') => State::Text,
+            (State::StringEscape, '\u{1b}') => State::StringEscape,
+            (State::StringEscape, _) => State::String,
+        };
+    }
+
+    /// Movements, erasing, inserting, scrolling, colours, and modes. Not: reports (c, n), windows (t), what a
+    /// terminal answers to or what outlasts the player.
+    fn csi(&self, last: char, out: &mut String) {
+        let parameters = self.sequence.trim_start_matches('?');
+        let digits = parameters
+            .chars()
+            .all(|c| c.is_ascii_digit() || matches!(c, ';' | ':'));
+        let private = self.sequence.starts_with('?');
+        let passes = match last {
+            'A'..='H'
+            | 'J'..='M'
+            | 'P'
+            | 'S'
+            | 'T'
+            | 'X'
+            | '@'
+            | 'd'
+            | 'e'
+            | 'f'
+            | 'g'
+            | 'm'
+            | 'r'
+            | '`'
+            | 's'
+            | 'u' => digits && (!private || matches!(last, 'J' | 'K')),
+            // Cursor, wrapping, origin, the other screen. Not: mice, pasted text, focus.
+            'h' | 'l' if private => {
+                ["1", "6", "7", "12", "25", "47", "1047", "1048", "1049"].contains(&parameters)
+            }
+            'h' | 'l' => ["4", "20"].contains(&parameters),
+            _ => false,
+        };
+        if passes {
+            out.push_str("\u{1b}[");
+            out.push_str(&self.sequence);
+            out.push(last);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: &str) {
+        assert_eq!(Plain::default().pass(text), expect, "{text:?}");
+        // However it is cut.
+        let mut plain = Plain::default();
+        let pieces: String = text.chars().map(|c| plain.pass(&c.to_string())).collect();
+        assert_eq!(pieces, expect, "{text:?} in pieces");
+    }
+
+    #[test]
+    fn text_colours_and_movements_pass() {
+        for same in [
+            "plain é😀\r\n\t\u{8}\u{7}",
+            "\u{1b}[31;1mred\u{1b}[0m",
+            "\u{1b}[2J\u{1b}[H\u{1b}[10;5H\u{1b}[K",
+            "\u{1b}[?25l\u{1b}[?1049h\u{1b}7\u{1b}8\u{1b}M\u{1b}(0\u{1b}(B",
+            "\u{1b}[38:2::1:2:3m",
+        ] {
+            check(same, same);
+        }
+    }
+
+    #[test]
+    fn what_speaks_to_the_terminal_of_whoever_watches_is_left_out() {
+        for (text, expect) in [
+            ("a\u{1b}]52;c;ZXZpbA==\u{7}b", "ab"),
+            ("a\u{1b}]0;title\u{1b}\\b", "ab"),
+            (
+                "a\u{1b}]8;;http://evil\u{1b}\\link\u{1b}]8;;\u{1b}\\b",
+                "alinkb",
+            ),
+            ("a\u{1b}P+q544e\u{1b}\\b", "ab"),
+            (
+                "a\u{1b}_apc\u{1b}\\b\u{1b}^pm\u{1b}\\c\u{1b}Xsos\u{1b}\\d",
+                "abcd",
+            ),
+            ("a\u{1b}[c\u{1b}[>c\u{1b}[6n\u{1b}[?6n\u{1b}Z\u{5}b", "ab"),
+            ("a\u{1b}[21t\u{1b}[8;1;1tb", "ab"),
+            ("a\u{1b}[?1000h\u{1b}[?2004h\u{1b}cb", "ab"),
+            ("a\u{9d}52;c;x\u{9c}b\u{9b}6nc", "abc"),
+            ("a\u{1b}[$pb\u{1b}[!pc", "abc"),
+            ("a\u{1b}]52;never ends", "a"),
+        ] {
+            check(text, expect);
+        }
+        let long = format!("\u{1b}[{}mx", "1;".repeat(100));
+        assert!(!Plain::default().pass(&long).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_cast_is_played_with_its_holds() {
+        let (events, played) = sync_channel(8);
+        for (at, code, data) in [
+            (0.0, "m", "#1 shell"),
+            (0.0, "o", "$ "),
+            (1e9, "m", "#2 exec, held and approved by bob"),
+            (1e9, "i", "typed"),
+            (1e9, "o", "done"),
+        ] {
+            events.send((at, code.to_owned(), data.to_owned())).unwrap();
+        }
+        drop(events);
+        let pace = Pace {
+            speed: 1.0,
+            idle: Duration::from_millis(1),
+        };
+        let mut out = Vec::new();
+        play(&played, pace, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("$ "), "{text:?}");
+        assert!(text.contains("held and approved by bob"), "{text:?}");
+        assert!(
+            !text.contains("typed") && !text.contains("#1 shell"),
+            "{text:?}"
+        );
+    }
+}
