@@ -7,7 +7,8 @@
 //!
 //! - `wire` reads and writes messages (RFC 4250–4254), without sockets.
 //! - `transport` is one leg: identification, key exchange, packets, rekeying (RFC 4253). Pure.
-//! - `startup` authenticates the client (RFC 4252), and finds out which target it wants.
+//! - `startup` authenticates the client (RFC 4252); `visit` finds out which target it wants and whether it may,
+//!   with the client in the `lobby`; `jump` is for clients without a session, and for those who jump.
 //! - `upstream` dials, checks the host's key, proves who we are, and is the only way out.
 //! - `relay` moves both directions, follows every channel, and asks `pipeline::decide`.
 //! - `action` turns channel requests into facts and accesses; `sftp` and `scp` read file transfers in flight.
@@ -20,11 +21,27 @@
 //! - What cannot be parsed, decided, masked or recorded does not pass.
 
 mod action;
+mod config;
+mod jump;
+mod leg;
+mod lobby;
 pub mod mask;
 mod relay;
 pub mod scp;
+mod service;
 pub mod sftp;
 mod startup;
+mod terms;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 mod upstream;
+mod visit;
 pub mod wire;
+
+pub use config::{
+    BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener, SshTarget,
+};
+pub use service::SshService;
+pub use startup::{AuthRefused, Authenticate, DeviceFlow, GatewayKey, HostIdentity, OtherKey};
+pub use upstream::{Grant, HostKeys, IssueError, Issuer};

@@ -1,1 +1,467 @@
-//! From a raw socket to an authenticated client (RFC 4252), and which target it wants.
+//! From a raw stream to a client whose identity is proved: key exchange, then the authentication protocol.
+//!
+//! Architecture invariants:
+//! - Nothing about targets is looked at, so nothing about them can be told, before somebody has proved who
+//!   they are. The user name decides nothing here.
+//! - Wrong proofs are answered after one and the same time, whatever is wrong with them.
+//! - A message of the connection protocol before authentication ends the connection.
+
+mod identity;
+pub(crate) mod name;
+mod offer;
+pub(crate) mod userauth;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use pipeline::Principal;
+use ssh_keys::{Certificate, PublicKey};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::config::{ClientLogin, Limits};
+use crate::leg::{Leg, LegError};
+use crate::terms::May;
+use crate::transport::{Event, HostKey};
+use crate::wire::numbers::disconnect;
+pub use identity::{GatewayKey, OtherKey};
+use offer::Offer;
+pub(crate) use offer::signed;
+use userauth::{Ask, Bounds, Methods, Next, UserAuth, Violation, banner};
+
+/// Says who holds a key, a certificate or a token. The server wires `identity` in here.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Is this an authority whose certificates are accepted?
+    fn authority_is_known(&self, authority: &PublicKey) -> bool;
+
+    /// Has somebody registered this key?
+    async fn key_is_known(&self, key: &PublicKey) -> bool;
+
+    /// It is proved that the client has the key of this certificate. Everything else about it is to be checked:
+    /// authority, kind, time, principals, addresses, revocation.
+    async fn certificate(
+        &self,
+        certificate: &Certificate,
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, AuthRefused>;
+
+    /// It is proved that the client has this key.
+    async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
+
+    async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
+
+    /// Begins a login by another device.
+    async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
+}
+
+/// A login by another device (RFC 8628) that waits for a person.
+pub struct DeviceFlow {
+    /// Where to go; with the code in it, if the issuer offers that.
+    pub url: String,
+    /// What to enter there.
+    pub code: String,
+    /// Dropped when the client goes away or tries something else.
+    pub approved: Pin<Box<dyn Future<Output = Result<Arc<Principal>, AuthRefused>> + Send>>,
+}
+
+/// Why a proof is not accepted; the text is for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{client_text}")]
+pub struct AuthRefused {
+    pub client_text: String,
+}
+
+/// The keys by which clients know this gateway.
+pub trait HostIdentity: Send + Sync {
+    /// For the gateway itself, or, for a client that jumps through it, for the host of this name: what is a
+    /// certificate then names that host. Asked for every connection, so that keys can be changed.
+    fn host_keys(&self, name: Option<&str>) -> Vec<Arc<dyn HostKey>>;
+}
+
+/// Why nobody is let in. The client has been told what it may know.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartupError {
+    #[error(transparent)]
+    Leg(#[from] LegError),
+    #[error("authentication: {0}")]
+    Violation(#[from] Violation),
+    #[error("the client disconnected: {0}")]
+    Disconnected(String),
+    #[error("not authenticated in time")]
+    Timeout,
+    #[error("{0}")]
+    Internal(&'static str),
+}
+
+/// A connection inside one that has authenticated.
+#[derive(Clone)]
+pub(crate) struct Outer {
+    pub principal: Arc<Principal>,
+    pub may: May,
+}
+
+/// What a login needs to know of where it happens.
+pub(crate) struct Door<'a> {
+    pub auth: &'a dyn Authenticate,
+    pub logins: &'a [ClientLogin],
+    pub banner: Option<&'a str>,
+    pub outer: Option<&'a Outer>,
+    pub source: IpAddr,
+    pub limits: &'a Limits,
+    /// Turns for logins by device.
+    pub devices: &'a Semaphore,
+}
+
+/// A client that has proved who it is; it has not been told yet.
+pub(crate) struct Authenticated {
+    pub user: Arc<str>,
+    pub principal: Arc<Principal>,
+    pub may: May,
+}
+
+/// Takes a new connection to a proved identity, or tells the client why not.
+pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticated, StartupError> {
+    let begun = Instant::now();
+    let attempt = async {
+        ready(leg, begun + door.limits.login_timeout).await?;
+        let session_id = leg
+            .transport
+            .session_id()
+            .ok_or(StartupError::Internal("a key exchange without a session"))?
+            .to_vec();
+        let bounds = Bounds {
+            attempts: door.limits.max_attempts,
+            probes: door.limits.max_probes,
+            requests: door.limits.max_auth_requests,
+        };
+        let login = Login {
+            machine: UserAuth::new(&session_id, methods(door), bounds),
+            leg,
+            door,
+            flow: None,
+            result: None,
+            deadline: begun + door.limits.login_timeout,
+            greeting: door.banner,
+        };
+        login.run().await
+    };
+    let result = attempt.await;
+    if let Err(error) = &result {
+        say_goodbye(leg, error, door.limits).await;
+    }
+    result
+}
+
+fn methods(door: &Door<'_>) -> Methods {
+    if door.outer.is_some() {
+        return Methods {
+            inside: true,
+            ..Methods::default()
+        };
+    }
+    let has = |login| door.logins.contains(&login);
+    Methods {
+        certificate: has(ClientLogin::Certificate),
+        key: has(ClientLogin::Key),
+        token: has(ClientLogin::Token),
+        device: has(ClientLogin::Device),
+        inside: false,
+    }
+}
+
+/// Waits for the first keys to be in use.
+async fn ready(leg: &mut Leg, deadline: Instant) -> Result<(), StartupError> {
+    match within(deadline, leg.recv()).await?? {
+        Event::Ready => Ok(()),
+        Event::Disconnected { text, .. } => Err(StartupError::Disconnected(text)),
+        Event::HostKey(_) | Event::Packet(_) => {
+            Err(StartupError::Internal("a packet before the first keys"))
+        }
+    }
+}
+
+async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, StartupError> {
+    tokio::time::timeout_at(deadline.into(), future)
+        .await
+        .map_err(|_| StartupError::Timeout)
+}
+
+/// The reason, in the words of the protocol; to whoever reads it in time.
+async fn say_goodbye(leg: &mut Leg, error: &StartupError, limits: &Limits) {
+    let (reason, text) = match error {
+        StartupError::Violation(v @ (Violation::Attempts | Violation::Probes)) => {
+            (disconnect::NO_MORE_AUTH_METHODS_AVAILABLE, v.to_string())
+        }
+        StartupError::Violation(v @ Violation::Service(_)) => {
+            (disconnect::SERVICE_NOT_AVAILABLE, v.to_string())
+        }
+        StartupError::Violation(v) => (disconnect::PROTOCOL_ERROR, v.to_string()),
+        StartupError::Timeout => (
+            disconnect::BY_APPLICATION,
+            "not authenticated in time".to_owned(),
+        ),
+        StartupError::Internal(_) => (
+            disconnect::BY_APPLICATION,
+            "an internal error of Weir".to_owned(),
+        ),
+        // The transport has said what it has to say; who is gone hears nothing.
+        StartupError::Leg(_) => {
+            tokio::time::timeout(limits.farewell, leg.flush())
+                .await
+                .ok();
+            return;
+        }
+        StartupError::Disconnected(_) => return,
+    };
+    leg.transport.disconnect(reason, &text);
+    tokio::time::timeout(limits.farewell, leg.flush())
+        .await
+        .ok();
+}
+
+type Verdict = Result<Arc<Principal>, AuthRefused>;
+
+/// A device flow with its turn.
+struct Flow<'a> {
+    approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
+    _turn: SemaphorePermit<'a>,
+}
+
+/// The state machine with its leg and its ports.
+struct Login<'a, 'd> {
+    machine: UserAuth,
+    leg: &'a mut Leg,
+    door: &'a Door<'d>,
+    flow: Option<Flow<'d>>,
+    /// How the device flow ended, before the client has answered its question.
+    result: Option<Verdict>,
+    deadline: Instant,
+    /// Goes out behind the first answer.
+    greeting: Option<&'d str>,
+}
+
+impl Login<'_, '_> {
+    async fn run(mut self) -> Result<Authenticated, StartupError> {
+        loop {
+            let heard = match &mut self.flow {
+                None => Heard::Event(within(self.deadline, self.leg.recv()).await??),
+                Some(flow) => {
+                    let either = async {
+                        tokio::select! {
+                            verdict = &mut flow.approved => Ok(Heard::Verdict(verdict)),
+                            event = self.leg.recv() => event.map(Heard::Event),
+                        }
+                    };
+                    within(self.deadline, either).await??
+                }
+            };
+            let received = Instant::now();
+            let verdict = match heard {
+                Heard::Verdict(verdict) if self.machine.waits_for_answer() => {
+                    self.flow = None;
+                    self.result = Some(verdict);
+                    continue;
+                }
+                Heard::Verdict(verdict) => {
+                    self.flow = None;
+                    Some((verdict, May::ALL))
+                }
+                Heard::Event(Event::Packet(payload)) => self.packet(&payload, received).await?,
+                Heard::Event(Event::Disconnected { text, .. }) => {
+                    return Err(StartupError::Disconnected(text));
+                }
+                Heard::Event(Event::Ready | Event::HostKey(_)) => continue,
+            };
+            if let Some((verdict, may)) = verdict
+                && let Some(in_) = self.settle(verdict, may, received).await?
+            {
+                return Ok(in_);
+            }
+        }
+    }
+
+    /// What one message leads to: at most a verdict about who this is.
+    async fn packet(
+        &mut self,
+        payload: &[u8],
+        received: Instant,
+    ) -> Result<Option<(Verdict, May)>, StartupError> {
+        let next = match self.machine.receive(payload) {
+            Ok(next) => next,
+            Err(violation) => {
+                if violation == Violation::Attempts {
+                    self.delay(received).await?;
+                }
+                return Err(violation.into());
+            }
+        };
+        if matches!(next, Next::Wait) {
+            let verdict = self.result.take();
+            return Ok(verdict.map(|v| (v, May::ALL)));
+        }
+        // The client has gone on to something else.
+        self.flow = None;
+        self.result = None;
+        match next {
+            Next::Wait => Ok(None),
+            Next::Reply(message) => {
+                self.send(&message).await?;
+                Ok(None)
+            }
+            Next::Failed(message) => {
+                self.delay(received).await?;
+                self.send(&message).await?;
+                Ok(None)
+            }
+            Next::Ask(ask) => within(self.deadline, self.ask(ask)).await?,
+        }
+    }
+
+    async fn ask(&mut self, ask: Ask) -> Result<Option<(Verdict, May)>, StartupError> {
+        let (auth, source) = (self.door.auth, self.door.source);
+        Ok(Some(match ask {
+            Ask::Probe(offer) => {
+                let could = match &offer {
+                    _ if self.door.outer.is_some() => true,
+                    Offer::Key(key) => auth.key_is_known(key).await,
+                    Offer::Certificate(c) => auth.authority_is_known(c.ca()),
+                };
+                let message = self.machine.probed(could);
+                self.send(&message).await?;
+                return Ok(None);
+            }
+            Ask::Proof(Offer::Key(key)) => (auth.key(&key, source).await, May::ALL),
+            Ask::Proof(Offer::Certificate(certificate)) => {
+                let names = certificate.extensions.names();
+                let may = May::of_extensions(names);
+                let verdict = match check_options(&certificate) {
+                    Ok(()) => auth.certificate(&certificate, source).await,
+                    Err(refused) => Err(refused),
+                };
+                (verdict, may)
+            }
+            Ask::Token(token) => (auth.token(&token, source).await, May::ALL),
+            Ask::Device => {
+                return match self.device().await {
+                    Ok(()) => Ok(None),
+                    Err(refused) => Ok(Some((Err(refused), May::ALL))),
+                };
+            }
+            Ask::Outer => match self.door.outer {
+                Some(outer) => (Ok(outer.principal.clone()), outer.may),
+                None => return Err(StartupError::Internal("there is no outer connection")),
+            },
+        }))
+    }
+
+    /// Begins a device flow and asks the client's person to approve it.
+    async fn device(&mut self) -> Result<(), AuthRefused> {
+        let turn = self.door.devices.try_acquire().map_err(|_| AuthRefused {
+            client_text: "too many logins wait for a device; try again later".to_owned(),
+        })?;
+        let flow = self.door.auth.device(self.door.source).await?;
+        let instruction = format!(
+            "To log in, open {} and enter the code {}",
+            plain(&flow.url),
+            plain(&flow.code)
+        );
+        let message = self.machine.prompt(&instruction);
+        self.flow = Some(Flow {
+            approved: flow.approved,
+            _turn: turn,
+        });
+        // People are slower than machines.
+        self.deadline = self
+            .deadline
+            .max(Instant::now() + self.door.limits.device_timeout);
+        self.send(&message).await.map_err(|_| AuthRefused {
+            client_text: "the client is gone".to_owned(),
+        })
+    }
+
+    /// Lets the client in, or says no after the delay.
+    async fn settle(
+        &mut self,
+        verdict: Verdict,
+        may: May,
+        received: Instant,
+    ) -> Result<Option<Authenticated>, StartupError> {
+        let refused = match verdict {
+            Ok(principal) => {
+                self.machine.accepted();
+                let user = self.machine.user().cloned();
+                let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
+                return Ok(Some(Authenticated {
+                    user,
+                    principal,
+                    may,
+                }));
+            }
+            Err(refused) => refused,
+        };
+        tracing::info!(source = %self.door.source, reason = %refused, "not let in");
+        self.delay(received).await?;
+        let mut text = refused.client_text;
+        if self.machine.maybe_cut() {
+            text.push_str(
+                "\nIt has exactly 1023 characters: OpenSSH cuts off what is longer. \
+                 Use a short token, a certificate or the device login.",
+            );
+        }
+        let message = self.machine.refused()?;
+        self.leg
+            .transport
+            .send(&banner(&text))
+            .map_err(LegError::from)?;
+        self.send(&message).await?;
+        Ok(None)
+    }
+
+    /// Until the answer to what was received then may be known.
+    async fn delay(&mut self, received: Instant) -> Result<(), StartupError> {
+        let at = received + self.door.limits.failed_login_delay;
+        within(self.deadline, tokio::time::sleep_until(at.into())).await
+    }
+
+    async fn send(&mut self, message: &[u8]) -> Result<(), StartupError> {
+        self.leg.transport.send(message).map_err(LegError::from)?;
+        if let Some(text) = self.greeting.take() {
+            let message = banner(text);
+            self.leg.transport.send(&message).map_err(LegError::from)?;
+        }
+        within(self.deadline, self.leg.flush()).await??;
+        Ok(())
+    }
+}
+
+enum Heard {
+    Event(Event),
+    Verdict(Verdict),
+}
+
+/// Of the critical options only the addresses are enforced, with the rest of the certificate. A command that the
+/// client does not choose would have to be decided on before it asks for anything, so it is refused.
+fn check_options(certificate: &Certificate) -> Result<(), AuthRefused> {
+    let enforced = |name: &&str| *name == "source-address";
+    match certificate.critical.names().find(|n| !enforced(n)) {
+        None => Ok(()),
+        Some(name) => Err(AuthRefused {
+            client_text: format!(
+                "the certificate has the critical option {}, which Weir does not enforce; get one without it",
+                plain(name)
+            ),
+        }),
+    }
+}
+
+/// Of text from elsewhere, what a terminal shows as it is.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|c| c.is_ascii_graphic())
+        .take(2_048)
+        .collect()
+}

@@ -1,0 +1,202 @@
+//! One side of a connection with its socket: bytes between a stream and a [`Transport`].
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use ssh_keys::{Certificate, PublicKey, signature_algorithm};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
+
+/// TCP, or a channel of another connection.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Bytes that are read at once: a few packets of the usual size.
+const READ_AT_ONCE: usize = 64 << 10;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LegError {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error("reading or writing failed: {0}")]
+    Io(#[from] io::Error),
+    #[error("the peer closed the connection")]
+    Closed,
+}
+
+/// What a turn of a leg brought.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Event(Event),
+    /// All that was to be sent is with the system.
+    Sent,
+}
+
+/// A stream, the state of SSH on it, and what was read but not understood yet: less than a packet and one read.
+pub(crate) struct Leg {
+    pub io: Box<dyn Stream>,
+    pub transport: Transport,
+    pub input: BytesMut,
+}
+
+impl Leg {
+    pub fn new(io: Box<dyn Stream>, transport: Transport) -> Self {
+        Self {
+            io,
+            transport,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// The next event; what is to be sent is sent meanwhile. Cancel safe.
+    pub async fn recv(&mut self) -> Result<Event, LegError> {
+        loop {
+            if let Turn::Event(event) = self.turn().await? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next event, or the end of sending if there was something to send. Cancel safe.
+    pub async fn turn(&mut self) -> Result<Turn, LegError> {
+        loop {
+            let now = Instant::now();
+            match self.transport.receive(&mut self.input, now)? {
+                Some(Event::HostKey(offered)) if offered.rekey => {
+                    rekeyed(&mut self.transport, &offered)?;
+                    continue;
+                }
+                Some(event) => return Ok(Turn::Event(event)),
+                None => {}
+            }
+            let deadline = self.transport.deadline();
+            let late = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let Self {
+                io,
+                transport,
+                input,
+            } = self;
+            let moved = poll_fn(|cx| step(io, transport.output(), input, cx));
+            tokio::select! {
+                moved = moved => match moved? {
+                    Moved::Read => {}
+                    Moved::Sent => return Ok(Turn::Sent),
+                    Moved::End => return Err(LegError::Closed),
+                },
+                () = late => transport.tick(Instant::now())?,
+            }
+        }
+    }
+
+    /// Sends all that is to be sent. Reads nothing. Cancel safe.
+    pub async fn flush(&mut self) -> Result<(), LegError> {
+        let Self { io, transport, .. } = self;
+        poll_fn(|cx| {
+            let output = transport.output();
+            while !output.is_empty() {
+                match write(io, output, cx) {
+                    Poll::Ready(written) => written?,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Pin::new(&mut **io).poll_flush(cx)
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// A host has made new keys with us. Its host key is the one that was accepted; that it has it, it proves again.
+pub(crate) fn rekeyed(
+    transport: &mut Transport,
+    offered: &OfferedHostKey,
+) -> Result<(), TransportError> {
+    let proved = proves(offered);
+    transport.answer_host_key(proved)?;
+    match proved {
+        true => Ok(()),
+        false => Err(TransportError::HostKeyRefused),
+    }
+}
+
+fn proves(offered: &OfferedHostKey) -> bool {
+    let Some(plain) = signature_algorithm(&offered.algorithm) else {
+        return false;
+    };
+    let key = match plain == offered.algorithm {
+        true => PublicKey::from_blob(&offered.key_blob).ok(),
+        false => Certificate::from_blob(&offered.key_blob)
+            .ok()
+            .map(|c| c.key().clone()),
+    };
+    key.is_some_and(|key| {
+        key.verify(plain, &offered.exchange_hash, &offered.signature)
+            .is_ok()
+    })
+}
+
+enum Moved {
+    Read,
+    Sent,
+    End,
+}
+
+/// Writes what can be written, then reads what can be read.
+fn step(
+    io: &mut Box<dyn Stream>,
+    output: &mut BytesMut,
+    input: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    if !output.is_empty() {
+        while !output.is_empty() {
+            match write(io, output, cx) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => break,
+            }
+        }
+        if output.is_empty() {
+            // A stream that is not flushed yet is so by its next turn; TCP always is.
+            let _ = Pin::new(&mut **io).poll_flush(cx)?;
+            return Poll::Ready(Ok(Moved::Sent));
+        }
+    }
+    let mut space = [MaybeUninit::<u8>::uninit(); READ_AT_ONCE];
+    let mut read = ReadBuf::uninit(&mut space);
+    match Pin::new(&mut **io).poll_read(cx, &mut read) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+        Poll::Ready(Ok(())) if read.filled().is_empty() => Poll::Ready(Ok(Moved::End)),
+        Poll::Ready(Ok(())) => {
+            input.extend_from_slice(read.filled());
+            Poll::Ready(Ok(Moved::Read))
+        }
+    }
+}
+
+fn write(
+    io: &mut Box<dyn Stream>,
+    output: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    match Pin::new(&mut **io).poll_write(cx, output) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        Poll::Ready(Ok(n)) => {
+            output.advance(n);
+            Poll::Ready(Ok(()))
+        }
+    }
+}

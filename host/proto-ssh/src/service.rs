@@ -1,0 +1,241 @@
+//! Listeners in front of sessions: the limits before authentication, and the way from an accepted connection to
+//! the relay.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pipeline::{EndReason, Session};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
+use crate::leg::{Leg, LegError, Stream};
+use crate::startup::{self, Door, Outer, StartupError};
+use crate::terms::Terms;
+use crate::transport::{ServerConfig, Transport};
+use crate::visit::visit;
+
+/// SSH listeners, bound and not yet accepting.
+pub struct SshService {
+    bound: Vec<(net::Listener, Arc<SshListener>)>,
+    shared: Arc<Shared>,
+}
+
+/// Moves both directions of an open session until one side leaves; closes the session.
+pub(crate) type Relay =
+    fn(Session, Leg, Leg, Terms) -> Pin<Box<dyn Future<Output = EndReason> + Send>>;
+
+/// What all connections of a service use.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub limits: Arc<Limits>,
+    /// By name, folded: host names have no case.
+    pub targets: HashMap<String, Arc<SshTarget>>,
+    pub relay: Relay,
+    /// Turns for logins by device.
+    pub devices: Semaphore,
+    unauthenticated: Semaphore,
+    by_source: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// Where a connection comes in.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub shared: Arc<Shared>,
+    pub listener: Arc<SshListener>,
+    pub source: IpAddr,
+    pub shutdown: CancellationToken,
+    /// It runs inside another connection.
+    pub inner: Option<Inner>,
+}
+
+/// What is known of a connection inside another.
+#[derive(Clone)]
+pub(crate) struct Inner {
+    pub outer: Outer,
+    /// The host that the client wants to jump to.
+    pub name: Arc<str>,
+    /// None: the usual one.
+    pub port: Option<u16>,
+}
+
+impl SshService {
+    /// Checks the options and binds every listener. Needs a tokio runtime.
+    pub(crate) fn with_relay(options: Options, relay: Relay) -> Result<Self, BuildError> {
+        config::check(&options)?;
+        let mut bound = Vec::with_capacity(options.listeners.len());
+        for listener in &options.listeners {
+            let socket = net::Listener::bind(listener.listen.clone())?;
+            bound.push((socket, Arc::new(listener.clone())));
+        }
+        let targets = options.targets.iter();
+        let targets = targets
+            .map(|t| (t.info.name.to_ascii_lowercase(), Arc::new(t.clone())))
+            .collect();
+        let shared = Shared {
+            targets,
+            relay,
+            limits: Arc::new(options.limits.clone()),
+            devices: Semaphore::new(options.limits.max_device_flows),
+            unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
+            by_source: Mutex::default(),
+            options,
+        };
+        Ok(Self {
+            bound,
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The addresses, in the order of the listeners, with the ports that the system chose.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|(l, _)| l.local_addr()).collect()
+    }
+
+    /// Counters, in the order of the listeners.
+    pub fn stats(&self) -> Vec<net::ListenerStats> {
+        self.bound.iter().map(|(l, _)| l.stats()).collect()
+    }
+
+    /// Serves until `shutdown`, then drains: a session ends as soon as nothing is under way in it, at the latest
+    /// at its listener's drain deadline. When dropped early, all sessions are cut.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut running = tokio::task::JoinSet::new();
+        for (socket, listener) in self.bound {
+            let shared = self.shared.clone();
+            let shutdown = shutdown.clone();
+            running.spawn(async move {
+                let handler = move |connection: net::Connection| {
+                    let entry = Entry {
+                        shared: shared.clone(),
+                        listener: listener.clone(),
+                        source: connection.peer.source.ip(),
+                        shutdown: connection.shutdown,
+                        inner: None,
+                    };
+                    serve(entry, Box::new(connection.stream))
+                };
+                socket.serve(handler).run(shutdown).await
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an SSH listener failed");
+            }
+        }
+    }
+}
+
+/// A connection inside another one.
+pub(crate) fn serve_inside(
+    entry: Entry,
+    stream: Box<dyn Stream>,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let source = entry.source;
+        if let Err(error) = serve(entry, stream).await {
+            tracing::warn!(%source, %error, "a connection through a jump host ended");
+        }
+    })
+}
+
+/// One connection from its acceptance to its end. An error is what somebody should look at.
+async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError> {
+    let shared = &entry.shared;
+    let limits = &shared.options.limits;
+    let name = entry.inner.as_ref().map(|i| &*i.name);
+    let config = ServerConfig::new(shared.options.host_identity.host_keys(name));
+    let mut leg = Leg::new(stream, Transport::server(Arc::new(config)));
+    let door = Door {
+        auth: &*shared.options.auth,
+        logins: &entry.listener.logins,
+        banner: entry.listener.banner.as_deref(),
+        outer: entry.inner.as_ref().map(|i| &i.outer),
+        source: entry.source,
+        limits,
+        devices: &shared.devices,
+    };
+    let authenticated = {
+        // Who is inside another connection has authenticated.
+        let waiting = match entry.inner {
+            Some(_) => None,
+            None => match Waiting::enter(shared, entry.source) {
+                Some(waiting) => Some(waiting),
+                None => {
+                    tracing::warn!(source = %entry.source, "too many connections that have not authenticated");
+                    return Ok(());
+                }
+            },
+        };
+        let login = tokio::select! {
+            biased;
+            () = entry.shutdown.cancelled() => return Ok(()),
+            // Boxed, as it is over before the session begins.
+            login = Box::pin(startup::login(&mut leg, &door)) => login,
+        };
+        drop(waiting);
+        match login {
+            Ok(authenticated) => authenticated,
+            Err(error) if is_usual(&error) => {
+                tracing::debug!(source = %entry.source, %error, "not let in");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    visit(entry, leg, authenticated).await;
+    Ok(())
+}
+
+/// What happens on every port that the world can reach.
+fn is_usual(error: &StartupError) -> bool {
+    matches!(
+        error,
+        StartupError::Leg(LegError::Closed | LegError::Io(_))
+            | StartupError::Disconnected(_)
+            | StartupError::Timeout
+    )
+}
+
+/// Counts a connection until it has authenticated.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    source: IpAddr,
+    _slot: tokio::sync::SemaphorePermit<'a>,
+}
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared, source: IpAddr) -> Option<Self> {
+        let slot = shared.unauthenticated.try_acquire().ok()?;
+        let mut by_source = shared.by_source.lock();
+        let count = by_source.entry(source).or_insert(0);
+        if *count >= shared.options.limits.max_unauthenticated_per_source {
+            return None;
+        }
+        *count += 1;
+        Some(Self {
+            shared,
+            source,
+            _slot: slot,
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut by_source = self.shared.by_source.lock();
+        if let Some(count) = by_source.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

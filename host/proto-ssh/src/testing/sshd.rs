@@ -1,0 +1,69 @@
+//! A real `sshd` with a configuration of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use super::Dir;
+use super::ports::Keys;
+
+pub(crate) struct Sshd {
+    pub port: u16,
+    _child: Child,
+    _dir: Dir,
+}
+
+impl Sshd {
+    /// None, with a reason that is printed, where there is none.
+    pub async fn start(keys: &Keys) -> Option<Self> {
+        const SSHD: &str = "/usr/sbin/sshd";
+        if !std::path::Path::new(SSHD).exists() {
+            eprintln!("skipped: there is no {SSHD}");
+            return None;
+        }
+        std::fs::create_dir_all("/run/sshd").ok();
+        let dir = Dir::new();
+        let host = dir.write("host", &keys.sshd.to_openssh(""));
+        let ca = dir.write("ca.pub", &keys.user_ca.public().to_openssh(""));
+        let authorized = dir.write("authorized", &keys.fixed.public().to_openssh(""));
+        let port = free_port();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
+             AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n",
+            host.display(),
+            ca.display(),
+            authorized.display()
+        );
+        let config = dir.write("config", &config);
+        let child = Command::new(SSHD)
+            .args(["-D", "-e", "-f"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        for _ in 0..200 {
+            if tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
+            {
+                return Some(Self {
+                    port,
+                    _child: child,
+                    _dir: dir,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("sshd does not listen");
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
