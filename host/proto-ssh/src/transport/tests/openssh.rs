@@ -11,18 +11,19 @@ use tokio::process::{Child, Command};
 
 use super::*;
 
-const WAIT: Duration = Duration::from_secs(20);
+pub(super) const WAIT: Duration = Duration::from_secs(20);
 
 /// A leg on a socket, as simple as can be.
-struct Wire {
-    io: TcpStream,
-    leg: Transport,
+pub(super) struct Wire {
+    pub(super) io: TcpStream,
+    pub(super) leg: Transport,
     input: BytesMut,
-    asked: usize,
+    pub(super) asked: usize,
 }
 
 impl Wire {
-    fn new(io: TcpStream, leg: Transport) -> Self {
+    pub(super) fn new(io: TcpStream, leg: Transport) -> Self {
+        io.set_nodelay(true).unwrap();
         Self {
             io,
             leg,
@@ -48,7 +49,7 @@ impl Wire {
         }
     }
 
-    async fn ready(&mut self, verify: impl Fn(&OfferedHostKey)) {
+    pub(super) async fn ready(&mut self, verify: impl Fn(&OfferedHostKey)) {
         loop {
             match self.event().await {
                 Event::HostKey(offered) => {
@@ -62,7 +63,7 @@ impl Wire {
         }
     }
 
-    async fn packet(&mut self) -> Bytes {
+    pub(super) async fn packet(&mut self) -> Bytes {
         loop {
             match self.event().await {
                 Event::Packet(packet) => return packet,
@@ -77,26 +78,26 @@ impl Wire {
         }
     }
 
-    async fn expect(&mut self, number: u8) -> Bytes {
+    pub(super) async fn expect(&mut self, number: u8) -> Bytes {
         let packet = self.packet().await;
         assert_eq!(packet[0], number, "{}", String::from_utf8_lossy(&packet));
         packet
     }
 
-    async fn send(&mut self, message: Vec<u8>) {
+    pub(super) async fn send(&mut self, message: Vec<u8>) {
         self.leg.send(&message).unwrap();
         self.flush().await;
     }
 }
 
-fn message(number: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+pub(super) fn message(number: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = vec![number];
     fill(&mut out);
     out
 }
 
 /// Lets everyone in and sends back what it is sent: as much of a server as OpenSSH's client needs.
-async fn echo_server(wire: &mut Wire) -> usize {
+pub(super) async fn echo_server(wire: &mut Wire) -> usize {
     wire.ready(|_| panic!("a server is not asked")).await;
     wire.expect(n::SERVICE_REQUEST).await;
     wire.send(message(n::SERVICE_ACCEPT, |m| {
@@ -365,7 +366,7 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-async fn service(wire: &mut Wire) {
+pub(super) async fn service(wire: &mut Wire) {
     wire.send(message(n::SERVICE_REQUEST, |m| {
         m.string(b"ssh-userauth");
     }))
