@@ -184,7 +184,7 @@ impl Offer {
         theirs: &KexInit<'_>,
         direction: usize,
     ) -> Result<Suite, NegotiationError> {
-        fn of<'a, T>(lists: &'a [Vec<T>; 2], direction: usize) -> &'a [T] {
+        fn of<T>(lists: &[Vec<T>; 2], direction: usize) -> &[T] {
             lists.get(direction).map(Vec::as_slice).unwrap_or_default()
         }
         let ours = of(&self.ciphers, direction);

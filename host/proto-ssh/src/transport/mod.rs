@@ -44,7 +44,7 @@ pub use error::TransportError;
 pub use ident::IdentError;
 pub use kex::KexError;
 pub use kexinit::NegotiationError;
-pub use packet::{MAX_CLEAR_PACKET, MAX_PACKET, PacketError};
+pub use packet::{MAX_CLEAR_PACKET, MAX_PACKET, MAX_PAYLOAD, PacketError};
 
 use crate::wire::{Put, Reader, WireError, numbers as n};
 use exchange::Exchange;
@@ -375,6 +375,10 @@ impl Transport {
             return Err(TransportError::Closed);
         }
         let len = parts.iter().map(|p| p.len()).sum::<usize>();
+        if len == 0 || len > MAX_PAYLOAD {
+            let max = MAX_PAYLOAD;
+            return Err(PacketError::Payload { length: len, max }.into());
+        }
         self.bear(len)?;
         if !self.exchange.lets_send(self.ready) {
             let mut message = BytesMut::with_capacity(len);

@@ -8,7 +8,10 @@
 )]
 
 mod adversary;
+mod asyncssh;
+mod hosts;
 mod openssh;
+mod packets;
 mod pair;
 
 use std::sync::Arc;
