@@ -25,6 +25,7 @@ mod relay;
 pub mod scp;
 pub mod sftp;
 mod startup;
+pub mod transfer;
 pub mod transport;
 mod upstream;
 pub mod wire;

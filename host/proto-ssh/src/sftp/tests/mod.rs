@@ -1,0 +1,3 @@
+//! Tests: against OpenSSH's client and server (`real`).
+
+mod real;
