@@ -18,6 +18,8 @@ use super::{Effect, FileDone, Request, Verdict, Way};
 
 /// A reader under test.
 pub(crate) trait Reader: Send + 'static {
+    /// How the client called the script.
+    fn called(&mut self, _command: &str) {}
     fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>);
     fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>);
     fn answer(&mut self, ticket: u64, verdict: Verdict<'_>, out: &mut Vec<Effect>);
@@ -172,10 +174,11 @@ fn writer(mut to: impl Write + Send + 'static) -> Sender<Bytes> {
 pub(crate) fn script(dir: &Dir) -> String {
     let path = dir.path(".ssh");
     let at = dir.0.display();
-    // The pipes are opened in the order in which `through` opens them.
+    // The pipes are opened in the order in which `through` opens them. It ends when the server does, as ssh would.
     let text = format!(
         "#!/bin/sh\nfor last; do :; done\nprintf '%s' \"$last\" >{at}/.command\n\
-         exec 3<{at}/.down 4>{at}/.up\ncat <&3 3<&- 4>&- &\nexec cat >&4 3<&-\n"
+         exec 3<{at}/.down 4>{at}/.up 5<&0\ncat <&5 >&4 3<&- 5<&- &\nup=$!\n\
+         exec 4>&- 5<&-\ncat <&3\nkill $up 2>/dev/null\nexit 0\n"
     );
     for pipe in [".down", ".up"] {
         let made = Command::new("mkfifo").arg(dir.0.join(pipe)).status();
@@ -192,7 +195,7 @@ pub(crate) fn through<R: Reader>(
     dir: &Dir,
     mut client: Command,
     serve: impl FnOnce(&str) -> Command,
-    reader: R,
+    mut reader: R,
     policy: Policy,
 ) -> (Output, Log) {
     let mut client = client
@@ -207,7 +210,9 @@ pub(crate) fn through<R: Reader>(
         .open(dir.0.join(".down"))
         .unwrap();
     let up = fs::File::open(dir.0.join(".up")).unwrap();
-    let mut server = serve(&fs::read_to_string(dir.0.join(".command")).unwrap())
+    let command = fs::read_to_string(dir.0.join(".command")).unwrap();
+    reader.called(&command);
+    let mut server = serve(&command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
