@@ -83,6 +83,7 @@ pub(super) fn client_need(bytes: &[u8]) -> Result<Need, Wrong> {
             body: 0,
         });
     }
+    room_for(kind, whole, HEAD + 4)?;
     let Some(handle) = u32_at(bytes, HEAD) else {
         return Ok(Need::More(HEAD + 4));
     };
@@ -92,6 +93,7 @@ pub(super) fn client_need(bytes: &[u8]) -> Result<Need, Wrong> {
     }
     // Number, length of the handle, the handle, offset, length of the contents.
     let head = HEAD + 4 + handle + 8 + 4;
+    room_for(kind, whole, head)?;
     let Some(contents) = u32_at(bytes, head - 4) else {
         return Ok(Need::More(head));
     };
@@ -107,15 +109,18 @@ pub(super) fn server_need(bytes: &[u8], streams: impl Fn(u32) -> bool) -> Result
     };
     let whole = 4 + len as usize;
     match kind {
-        DATA => match u32_at(bytes, HEAD) {
-            Some(contents) => contents_fit(kind, whole, HEAD + 4, contents),
-            None => Ok(Need::More(HEAD + 4)),
-        },
+        DATA => {
+            room_for(kind, whole, HEAD + 4)?;
+            match u32_at(bytes, HEAD) {
+                Some(contents) => contents_fit(kind, whole, HEAD + 4, contents),
+                None => Ok(Need::More(HEAD + 4)),
+            }
+        }
         NAME | EXTENDED_REPLY => match u32_at(bytes, PREFIX) {
             None => Ok(Need::More(HEAD)),
-            Some(id) if streams(id) && whole >= HEAD => Ok(Need::Head {
+            Some(id) if streams(id) => Ok(Need::Head {
                 len: HEAD,
-                body: whole - HEAD,
+                body: whole.saturating_sub(HEAD),
             }),
             Some(_) => {
                 limit(len, CONTROL_MAX)?;
@@ -156,6 +161,15 @@ fn limit(len: u32, max: u32) -> Result<(), Wrong> {
             min,
             max: max.into(),
         });
+    }
+    Ok(())
+}
+
+/// The head must end within its own packet: what follows is another one.
+fn room_for(kind: u8, whole: usize, head: usize) -> Result<(), Wrong> {
+    if whole < head {
+        let error = WireError::Short;
+        return Err(Wrong::Layout { kind, error });
     }
     Ok(())
 }
@@ -294,10 +308,9 @@ fn extension<'a>(name: &[u8], r: &mut Reader<'a>) -> Result<Extension<'a>, Wrong
             let from = handle(r, kind)?;
             r.u64().map_err(layout)?;
             r.u64().map_err(layout)?;
-            Extension::Copy {
-                from,
-                to: handle(r, kind)?,
-            }
+            let to = handle(r, kind)?;
+            r.u64().map_err(layout)?;
+            Extension::Copy { from, to }
         }
         _ => Extension::Unknown,
     })

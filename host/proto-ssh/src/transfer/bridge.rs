@@ -20,9 +20,14 @@ use super::{Effect, FileDone, Request, Verdict, Way};
 pub(crate) trait Reader: Send + 'static {
     /// How the client called the script.
     fn called(&mut self, _command: &str) {}
-    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>);
-    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>);
-    fn answer(&mut self, ticket: u64, verdict: Verdict<'_>, out: &mut Vec<Effect>);
+    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String>;
+    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String>;
+    fn answer(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), String>;
     fn end(&mut self, out: &mut Vec<Effect>);
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Log {
     pub(crate) dropped: usize,
     pub(crate) injected: usize,
     pub(crate) passed: usize,
+    /// Why the reader ended the channel.
+    pub(crate) error: Option<String>,
 }
 
 impl Log {
@@ -93,6 +100,20 @@ struct Shared<R> {
 }
 
 impl<R: Reader> Shared<R> {
+    fn push(&mut self, with: impl FnOnce(&mut Self, &mut Vec<Effect>) -> Result<(), String>) {
+        if self.log.error.is_some() {
+            return;
+        }
+        let mut out = Vec::new();
+        let result = with(self, &mut out);
+        self.run(&mut out);
+        if let Err(error) = result {
+            self.log.error = Some(error);
+            self.to_server = None;
+            self.to_client = None;
+        }
+    }
+
     fn run(&mut self, effects: &mut Vec<Effect>) {
         let mut queue: std::collections::VecDeque<_> = effects.drain(..).collect();
         while let Some(effect) = queue.pop_front() {
@@ -122,7 +143,8 @@ impl<R: Reader> Shared<R> {
                             Verdict::Permit
                         }
                     };
-                    self.reader.answer(request.ticket, verdict, &mut more);
+                    let answered = self.reader.answer(request.ticket, verdict, &mut more);
+                    answered.unwrap();
                     self.log.asked.push(request);
                     for effect in more.into_iter().rev() {
                         queue.push_front(effect);
@@ -229,9 +251,10 @@ pub(crate) fn through<R: Reader>(
         let shared = shared.clone();
         std::thread::spawn(move || {
             pump(up, |bytes| {
-                let (mut all, mut out) = (shared.lock().unwrap(), Vec::new());
-                all.reader.client(bytes, &mut out);
-                all.run(&mut out);
+                shared
+                    .lock()
+                    .unwrap()
+                    .push(|all, out| all.reader.client(bytes, out));
             });
             shared.lock().unwrap().to_server = None;
         })
@@ -240,15 +263,17 @@ pub(crate) fn through<R: Reader>(
         let (shared, out) = (shared.clone(), server.stdout.take().unwrap());
         std::thread::spawn(move || {
             pump(out, |bytes| {
-                let (mut all, mut out) = (shared.lock().unwrap(), Vec::new());
-                all.reader.server(bytes, &mut out);
-                all.run(&mut out);
+                shared
+                    .lock()
+                    .unwrap()
+                    .push(|all, out| all.reader.server(bytes, out));
             });
             shared.lock().unwrap().to_client = None;
         })
     };
-    from_server.join().unwrap();
+    // What it prints is read while it runs, or it would wait for that.
     let output = client.wait_with_output().unwrap();
+    from_server.join().unwrap();
     from_client.join().unwrap();
     server.wait().unwrap();
     let mut all = shared.lock().unwrap();

@@ -18,18 +18,31 @@ impl Reader for Late {
         let words: Vec<&str> = command.split_whitespace().collect();
         self.0 = Some(Scp::new(scp::Command::parse(&words, true).unwrap()));
     }
-    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) {
-        self.0.as_mut().unwrap().client(chunk, out).unwrap();
+    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        self.0
+            .as_mut()
+            .unwrap()
+            .client(chunk, out)
+            .map_err(|e| e.to_string())
     }
-    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) {
-        self.0.as_mut().unwrap().server(chunk, out).unwrap();
+    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        self.0
+            .as_mut()
+            .unwrap()
+            .server(chunk, out)
+            .map_err(|e| e.to_string())
     }
-    fn answer(&mut self, ticket: u64, verdict: Verdict<'_>, out: &mut Vec<Effect>) {
+    fn answer(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), String> {
         self.0
             .as_mut()
             .unwrap()
             .answer(ticket, verdict, out)
-            .unwrap();
+            .map_err(|e| e.to_string())
     }
     fn end(&mut self, out: &mut Vec<Effect>) {
         self.0.as_mut().unwrap().end(out);
