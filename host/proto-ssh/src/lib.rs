@@ -34,6 +34,7 @@ mod startup;
 mod terms;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 pub mod transport;
 mod upstream;
 mod visit;

@@ -1,0 +1,3 @@
+//! Tests: against OpenSSH's scp on both ends (`real`).
+
+mod real;
