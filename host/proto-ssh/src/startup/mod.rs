@@ -9,6 +9,8 @@
 mod identity;
 pub(crate) mod name;
 mod offer;
+#[cfg(test)]
+mod tests;
 pub(crate) mod userauth;
 
 use std::future::Future;
