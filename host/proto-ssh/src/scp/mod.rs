@@ -206,6 +206,10 @@ impl Scp {
                     }
                 }
                 (true, Turn::Record) => {
+                    let begins = self.line.first().copied().unwrap_or(first);
+                    if !matches!(begins, 1 | 2 | b'C' | b'D' | b'E' | b'T') {
+                        return Err(Wrong::Record(begins));
+                    }
                     if let Some(line) = self.line(&mut chunk)? {
                         match self.record(&line)? {
                             Some(request) => out.push(Effect::Ask(Request {

@@ -202,7 +202,9 @@ pub(crate) fn script(dir: &Dir) -> String {
          exec 3<{at}/.down 4>{at}/.up 5<&0\ncat <&5 >&4 3<&- 5<&- &\nup=$!\n\
          exec 4>&- 5<&-\ncat <&3\nkill $up 2>/dev/null\nexit 0\n"
     );
+    let _ = fs::remove_file(dir.0.join(".command"));
     for pipe in [".down", ".up"] {
+        let _ = fs::remove_file(dir.0.join(pipe));
         let made = Command::new("mkfifo").arg(dir.0.join(pipe)).status();
         assert!(made.unwrap().success());
     }

@@ -94,9 +94,6 @@ fn files_pass_whole_both_ways_with_their_hashes() {
             "scp file {to} (write) {to}/big (write) mode 0644 size 8388608"
         )]
     );
-    fs::remove_file(dir.path(".up")).unwrap();
-    fs::remove_file(dir.path(".down")).unwrap();
-    fs::remove_file(dir.path(".command")).unwrap();
     let (output, log) = copy(&dir, &[&remote, "back"], |_| None);
     assert!(output.status.success(), "{output:?}");
     assert!(fs::read(dir.path("back")).unwrap() == big);
@@ -108,4 +105,61 @@ fn files_pass_whole_both_ways_with_their_hashes() {
         log.texts(),
         [format!("scp file {to} (read) mode 0644 size 8388608")]
     );
+}
+
+#[test]
+fn a_tree_passes_and_what_is_refused_of_it_is_left_out() {
+    let dir = Dir::new("scp-tree");
+    fs::create_dir_all(dir.path("tree/sub/secrets")).unwrap();
+    for name in [
+        "tree/a",
+        "tree/b c",
+        "tree/secret",
+        "tree/sub/d",
+        "tree/sub/secrets/e",
+    ] {
+        dir.fill(name, name.len() * 1000);
+    }
+    let refuse: Policy = |request| request.text().contains("secret").then_some("not that one");
+    let tree = |root: &str| {
+        let file = |name: &str| fs::read(dir.path(&format!("{root}/{name}"))).ok();
+        assert_eq!(file("a"), fs::read(dir.path("tree/a")).ok());
+        assert_eq!(file("b c"), fs::read(dir.path("tree/b c")).ok());
+        assert_eq!(file("sub/d"), fs::read(dir.path("tree/sub/d")).ok());
+        assert_eq!((file("secret"), file("sub/secrets/e")), (None, None));
+    };
+    // scp says itself that something was left out.
+    let (output, log) = copy(
+        &dir,
+        &["-r", "tree", &format!("host:{}", dir.path("up"))],
+        refuse,
+    );
+    assert!(!output.status.success());
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("not that one"),
+        "{output:?}"
+    );
+    tree("up");
+    assert_eq!(log.done.len(), 3);
+    assert!(
+        log.done
+            .iter()
+            .all(|done| matches!(done.content, Content::Hashed { .. }))
+    );
+    let (_, log) = copy(
+        &dir,
+        &["-rp", &format!("host:{}", dir.path("tree")), "down"],
+        refuse,
+    );
+    tree("down");
+    assert_eq!(log.done.len(), 3);
+    let home = format!("{}/", dir.0.display());
+    assert!(
+        log.asked.iter().all(|request| request.known()),
+        "{:?}",
+        log.texts()
+    );
+    assert!(log.texts().contains(&format!(
+        "scp file {home}tree/sub/d (read) mode 0644 size 10000"
+    )));
 }
