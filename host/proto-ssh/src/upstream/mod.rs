@@ -9,6 +9,7 @@
 
 mod host;
 mod login;
+pub(crate) mod send;
 
 use std::fmt;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use super::flow::{Flow, Out};
 use super::replies::Replies;
 use super::requests::{Answer, Asks};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
-use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation, is_data};
+use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation, is_recorded};
 use crate::action::Before;
 use crate::wire::{ChannelMessage, Request, numbers};
 
@@ -154,7 +154,7 @@ impl Channel {
             Side::Client => self.output,
             Side::Upstream => self.input,
         };
-        let record = (text || !is_data(&payload)).then_some(self.seq);
+        let record = is_recorded(&payload, text).then_some(self.seq);
         out.push(Effect::Send {
             to,
             payload,

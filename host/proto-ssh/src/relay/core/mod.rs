@@ -93,7 +93,7 @@ pub(crate) struct Ticket(pub u64);
 
 /// Names a channel for as long as the connection lives; numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(u64);
+struct Key(u64);
 
 /// What is to be done, in this order.
 #[derive(Debug)]
@@ -328,6 +328,11 @@ impl Core {
         }
     }
 
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.channels.is_empty() && self.pending.is_empty()
+    }
+
     fn key(&mut self) -> Key {
         self.next_key += 1;
         Key(self.next_key)
@@ -397,10 +402,11 @@ fn made(message: &Connection<'_>) -> Bytes {
     bytes.into()
 }
 
-/// Data messages are recorded where the channel holds text; everything else always.
-pub(super) fn is_data(payload: &[u8]) -> bool {
-    matches!(
-        payload.first(),
-        Some(&(numbers::CHANNEL_DATA | numbers::CHANNEL_EXTENDED_DATA))
-    )
+/// Data messages are recorded where the channel holds text, windows never, and everything else always.
+fn is_recorded(payload: &[u8], text: bool) -> bool {
+    match payload.first() {
+        Some(&(numbers::CHANNEL_DATA | numbers::CHANNEL_EXTENDED_DATA)) => text,
+        Some(&numbers::CHANNEL_WINDOW_ADJUST) => false,
+        _ => true,
+    }
 }

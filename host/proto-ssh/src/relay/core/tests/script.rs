@@ -125,6 +125,7 @@ fn a_refusal_waits_for_the_replies_before_it() {
     b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
     b.refuse();
     b.upstream(on(7, ChannelMessage::Close));
+    b.gets(C, on(7, ChannelMessage::Failure));
     b.gets(C, on(7, ChannelMessage::Success));
     b.gets(C, errors(7, b"weir: refused: no\r\nweir: ask first\r\n"));
     assert!(b.sent.client.iter().any(|m| m[0] == 97), "CLOSE");
