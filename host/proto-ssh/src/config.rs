@@ -230,6 +230,8 @@ pub enum BuildError {
     Zero(&'static str),
     #[error("there is no host key, so no client could know this gateway")]
     NoHostKey,
+    #[error("the password of a target cannot be hidden in what comes back: {0}")]
+    Patterns(#[from] crate::mask::PatternsError),
     #[error(transparent)]
     Bind(#[from] net::BindError),
 }

@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use pipeline::{EndReason, Session};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
-use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
+use crate::config::{self, BuildError, Credential, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
+use crate::mask::{MIN_SECRET, Patterns};
 use crate::relay;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::terms::Terms;
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
     pub relay: Relay,
+    /// What is masked in text that comes back: tokens by their form, and the credentials of all targets.
+    pub patterns: Arc<Patterns>,
     /// Turns for logins by device.
     pub devices: Semaphore,
     unauthenticated: Semaphore,
@@ -87,6 +91,7 @@ impl SshService {
         let shared = Shared {
             targets,
             relay,
+            patterns: Arc::new(Patterns::new(secrets(&options.targets))?),
             limits: Arc::new(options.limits.clone()),
             devices: Semaphore::new(options.limits.max_device_flows),
             unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
@@ -136,6 +141,20 @@ impl SshService {
             }
         }
     }
+}
+
+/// What must never come back, whoever prints it. What is too short to be told from other text cannot be hidden.
+fn secrets(targets: &[SshTarget]) -> Vec<Zeroizing<Vec<u8>>> {
+    let passwords = targets
+        .iter()
+        .filter_map(|target| match &target.credential {
+            Credential::Password(password) => Some(password.expose().as_bytes()),
+            Credential::Certificate | Credential::Key(_) => None,
+        });
+    passwords
+        .filter(|password| password.len() >= MIN_SECRET)
+        .map(|password| Zeroizing::new(password.to_vec()))
+        .collect()
 }
 
 /// A connection inside another one.

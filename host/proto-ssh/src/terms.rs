@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
+use crate::mask::Patterns;
 
 /// What a login lets its sessions ask for. A certificate says it with its extensions (`PROTOCOL.certkeys` of
 /// OpenSSH); other logins leave it to policy.
@@ -57,6 +58,8 @@ pub(crate) struct Terms {
     /// The process shuts down: end as soon as nothing is under way.
     pub shutdown: CancellationToken,
     pub limits: Arc<Limits>,
+    /// What is masked in text that comes back.
+    pub patterns: Arc<Patterns>,
 }
 
 #[cfg(test)]

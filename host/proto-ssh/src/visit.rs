@@ -57,6 +57,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     early,
                     shutdown: entry.shutdown.clone(),
                     limits: entry.shared.limits.clone(),
+                    patterns: entry.shared.patterns.clone(),
                 };
                 let id = session.info().id;
                 let reason = (entry.shared.relay)(session, leg, upstream, terms).await;

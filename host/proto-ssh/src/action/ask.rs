@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
+use super::line::{Carrier, Line};
 use super::text::readable;
 use super::{Asked, FileAsk, What};
-use crate::wire::Put;
+use crate::wire::{Put, Reader};
 
 /// What a decision needs.
 #[derive(Debug)]
@@ -15,10 +16,9 @@ pub(crate) struct Parts {
     pub accesses: Vec<Access>,
     /// Everything that changes the meaning. An approval is bound to it.
     pub canonical: Vec<u8>,
+    /// Of a program that transfers files: how what it sends is read.
+    pub carrier: Option<Carrier>,
 }
-
-/// Why a command line cannot be read: until it is known what it runs, it is opaque.
-const UNREAD: &str = "the command line is not read";
 
 /// An error is a refusal, in words for the client.
 pub(crate) fn parts(
@@ -26,7 +26,15 @@ pub(crate) fn parts(
     login: &Arc<str>,
     target: &Arc<Target>,
 ) -> Result<Parts, String> {
-    let (mut facts, asks) = read(&asked.what, login)?;
+    let mut carrier = None;
+    let (mut facts, asks) = match &asked.what {
+        What::Exec { command } => {
+            let line = Line::read(command, login);
+            carrier = line.transfer;
+            (line.facts, line.asks)
+        }
+        what => read(what, login)?,
+    };
     facts.channel = asked.channel;
     facts.pty = asked.before.pty.is_some();
     let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
@@ -41,6 +49,7 @@ pub(crate) fn parts(
         facts,
         accesses: accesses.collect(),
         canonical: canonical(asked),
+        carrier,
     })
 }
 
@@ -57,7 +66,10 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
         known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
     };
     Ok(match what {
-        What::Exec { command } => exec(command, login),
+        What::Exec { command } => {
+            let line = Line::read(command, login);
+            (line.facts, line.asks)
+        }
         What::Shell => (
             SshFacts::opaque(
                 SshKind::Shell,
@@ -97,8 +109,8 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let facts = plain(SshKind::Env, format!("{name}={value}"));
             (facts, vec![(Action::SshEnv, resource)])
         }
-        What::Pty { term, .. } => (
-            plain(SshKind::Pty, readable(term)),
+        What::Pty { term, whole } => (
+            plain(SshKind::Pty, terminal(term, whole)),
             vec![(Action::SshPty, account())],
         ),
         What::Agent => (
@@ -149,17 +161,20 @@ fn touching(facts: SshFacts, path: &str) -> SshFacts {
     }
 }
 
-/// A program of which nothing is known.
-fn exec(command: &[u8], login: &Arc<str>) -> (SshFacts, Asks) {
-    let text = readable(command).into();
-    let facts = SshFacts::opaque(SshKind::Exec, login.clone(), text, UNREAD);
-    let program = Resource::SshProgram {
-        login: login.clone(),
-        name: "".into(),
-        path: "".into(),
-        known: false,
+/// `xterm 80x24`.
+fn terminal(term: &[u8], whole: &[u8]) -> String {
+    let (columns, rows) = size(whole);
+    format!("{} {columns}x{rows}", readable(term))
+}
+
+/// Columns and rows of a terminal that is asked for (RFC 4254 section 6.2); 0 where that cannot be read.
+pub(crate) fn size(whole: &[u8]) -> (u32, u32) {
+    let mut r = Reader::new(whole);
+    let mut read = || {
+        r.string()?;
+        Ok::<_, crate::wire::WireError>((r.u32()?, r.u32()?))
     };
-    (facts, vec![(Action::SshExec, program)])
+    read().unwrap_or_default()
 }
 
 fn files(ask: &FileAsk, login: &Arc<str>) -> (SshFacts, Asks) {

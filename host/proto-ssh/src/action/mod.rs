@@ -1,6 +1,7 @@
 //! Channel and global requests as facts and accesses: what policy, plugins and people are shown of them.
 
 mod ask;
+mod line;
 mod text;
 
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pipeline::{Action, SshKind, SshPath};
 
-pub(crate) use ask::{Parts, parts};
+pub(crate) use ask::{Parts, parts, size};
+pub(crate) use line::Carrier;
 pub(crate) use text::printable;
 
 /// Something that a client asks for.

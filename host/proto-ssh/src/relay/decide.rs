@@ -14,8 +14,12 @@ use pipeline::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::core::tap::Tap;
 use super::core::{Grant, Ticket};
-use crate::action::{Asked, Parts, What, parts};
+use super::taps::{MaskTap, TransferTap};
+use crate::action::{Asked, Carrier, Parts, What, parts, size};
+use crate::mask::Kind;
+use crate::scp::{self, Scp};
 use crate::terms::{May, Terms};
 use crate::upstream::send::Forward;
 
@@ -78,10 +82,11 @@ pub(super) fn begin<'a>(
         facts,
         accesses,
         canonical,
+        carrier,
     } = parts(asked, &terms.login, &session.info().target)?;
     let policy = session.pin();
     let facts = Facts::Ssh(Arc::new(facts));
-    let grant = grant(session, &*policy, &facts, &asked.what, &terms.login);
+    let grant = grant(session, &*policy, &facts, asked, carrier, terms);
     let request = Request {
         policy,
         facts,
@@ -129,23 +134,62 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     (!permitted).then_some(name)
 }
 
-/// What is recorded of it.
+/// What is recorded of it, masked, or read in flight.
 fn grant(
     session: &Session,
     policy: &dyn Policy,
     facts: &Facts,
-    what: &What,
-    login: &Arc<str>,
+    asked: &Asked,
+    carrier: Option<Carrier>,
+    terms: &Terms,
 ) -> Grant {
-    let text = match what {
-        What::Exec { .. } | What::Shell => true,
-        What::Subsystem { name } => &**name != b"sftp",
-        _ => false,
+    let login = &terms.login;
+    let tap: Box<dyn Tap> = match (&asked.what, carrier) {
+        (What::Exec { .. }, Some(Carrier::Unread)) => return Grant::default(),
+        (What::Exec { .. }, Some(Carrier::Sftp)) => Box::new(TransferTap::sftp(login)),
+        (What::Exec { .. }, Some(Carrier::Scp { argv, literal })) => {
+            match scp::Command::parse(&argv, literal) {
+                Some(command) => Box::new(TransferTap::scp(Scp::new(command), login)),
+                // It is no client's scp: its output is text like that of any other program.
+                None => return text(session, policy, facts, asked, terms),
+            }
+        }
+        (What::Subsystem { name }, _) if &**name == b"sftp" => Box::new(TransferTap::sftp(login)),
+        (What::Exec { .. } | What::Shell | What::Subsystem { .. }, _) => {
+            return text(session, policy, facts, asked, terms);
+        }
+        _ => return Grant::default(),
     };
-    let unrecorded = || relieved(session, policy, facts, Action::SshInputUnrecorded, login);
     Grant {
-        output: text,
-        input: text && !unrecorded(),
+        tap: Some(tap),
+        ..Grant::default()
+    }
+}
+
+/// What people read: it is recorded, and masked unless that is lifted.
+fn text(
+    session: &Session,
+    policy: &dyn Policy,
+    facts: &Facts,
+    asked: &Asked,
+    terms: &Terms,
+) -> Grant {
+    let relieved = |action| relieved(session, policy, facts, action, &terms.login);
+    let masked = || -> Box<dyn Tap> {
+        let kind = match &asked.before.pty {
+            Some(_) => Kind::Terminal,
+            None => Kind::Pipe,
+        };
+        let mut mask = MaskTap::new(&terms.patterns, kind);
+        if let Some(pty) = &asked.before.pty {
+            mask.resized(size(pty).0);
+        }
+        Box::new(mask)
+    };
+    Grant {
+        output: true,
+        input: !relieved(Action::SshInputUnrecorded),
+        tap: (!relieved(Action::SshReveal)).then(masked),
         ..Grant::default()
     }
 }

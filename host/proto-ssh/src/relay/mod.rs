@@ -4,6 +4,7 @@
 //! - `core` follows the messages, without sockets.
 //! - `run` is the one task of a session: it reads both legs, and writes to both.
 //! - `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
+//! - `taps` are what looks into the data of channels: masks, and readers of file transfers.
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.
@@ -15,6 +16,7 @@ mod decide;
 mod half;
 mod record;
 mod run;
+mod taps;
 #[cfg(test)]
 mod tests;
 

@@ -77,6 +77,11 @@ impl Core {
                     asks: Asks::Nothing,
                 });
             }
+            if let (b"window-change", Some(tap)) = (request.name, &mut channel.tap)
+                && let Ok(columns) = Reader::new(request.data).u32()
+            {
+                tap.resized(columns);
+            }
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());
         }

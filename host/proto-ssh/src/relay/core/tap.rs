@@ -78,6 +78,9 @@ pub(crate) trait Tap: Send {
     /// Nothing more comes on this stream, or a message follows that must not overtake what is held back.
     fn flush(&mut self, stream: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError>;
 
+    /// The client's terminal has so many columns now.
+    fn resized(&mut self, _columns: u32) {}
+
     /// When [`Tap::tick`] is to be called.
     fn deadline(&self) -> Option<Instant>;
 

@@ -295,6 +295,7 @@ impl Harness for Ssh {
         let (client, inside) = pair(&self.keys).await;
         let (outside, hosts) = pair(&self.keys).await;
         let terms = Terms {
+            patterns: std::sync::Arc::new(crate::mask::Patterns::new([]).unwrap()),
             login: "root".into(),
             may: May::ALL,
             early: Vec::new(),
