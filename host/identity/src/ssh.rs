@@ -50,6 +50,13 @@ const SKEW: Duration = Duration::from_secs(60);
 const MAX_REVOKED: usize = 100_000;
 /// In which extension a caller's certificate carries the principal.
 const CARRIED: &str = "principal@weir.dev";
+/// What OpenSSH's extensions of a caller's certificate permit.
+const PERMITS: [&str; 4] = [
+    "permit-X11-forwarding",
+    "permit-agent-forwarding",
+    "permit-port-forwarding",
+    "permit-pty",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub enum SshAuthorityError {
@@ -254,8 +261,11 @@ impl SshAuthority {
             valid_after: seconds(before(now))?,
             valid_before: seconds(ends)?,
             critical,
-            // A terminal is for policy to permit; nothing else is in a certificate that OpenSSH would know.
-            extensions: Options::new().text(CARRIED, &carried::write(principal)?),
+            // What of this is permitted, policy says each time; without them, nothing would be.
+            extensions: PERMITS
+                .into_iter()
+                .fold(Options::new(), |options, name| options.flag(name))
+                .text(CARRIED, &carried::write(principal)?),
         };
         spec.sign(&self.callers).map_err(|error| match error {
             SpecError::Unreadable(CertificateError::Format(FormatError::Long { .. })) => {
