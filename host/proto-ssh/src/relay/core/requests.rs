@@ -1,6 +1,5 @@
 //! Channel requests: which are decided on, which pass, and which are answered here.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -25,6 +24,13 @@ pub(super) enum Asks {
     X11 {
         single: bool,
     },
+}
+
+/// What a request sets for what is started on its channel later.
+#[derive(Debug)]
+pub(super) enum Sets {
+    Env(Bytes, Bytes),
+    Pty(Bytes),
 }
 
 /// An answer of our own.
@@ -122,34 +128,22 @@ impl Core {
             before: channel.before.clone(),
         };
         channel.started |= asks == Asks::Start;
+        let sets = match &asked.what {
+            What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
+            What::Pty { whole, .. } => Some(Sets::Pty(whole.clone())),
+            _ => None,
+        };
         let pending = Pending::Request {
             key,
             want_reply: request.want_reply,
             asks,
+            sets,
         };
-        self.note_setting(key, &asked.what);
         let ticket = self.decide(pending, asked, payload.clone(), out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }
         Ok(())
-    }
-
-    /// What may be set for this channel is part of what is decided on later, whether or not the host
-    /// accepts it.
-    fn note_setting(&mut self, key: Key, what: &What) {
-        let Some(channel) = self.channels.get_mut(&key) else {
-            return;
-        };
-        match what {
-            What::Env { name, value } => {
-                let mut env = channel.before.env.to_vec();
-                env.push((name.clone(), value.clone()));
-                channel.before.env = Arc::from(env);
-            }
-            What::Pty { whole, .. } => channel.before.pty = Some(whole.clone()),
-            _ => {}
-        }
     }
 
     /// FAILURE, when its turn has come.
