@@ -9,6 +9,8 @@
 
 mod host;
 mod login;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
