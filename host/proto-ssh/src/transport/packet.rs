@@ -8,6 +8,8 @@ use super::cipher::{CipherError, LENGTH, Open, Seal};
 pub const MAX_PACKET: usize = (256 << 10) + 1024;
 /// Before there are keys, no more than RFC 4253 section 6.1 wants: nobody has said who he is.
 pub const MAX_CLEAR_PACKET: usize = 35_000;
+/// A message, from its number on: there is room for the padding of every cipher beside it.
+pub const MAX_PAYLOAD: usize = MAX_PACKET - 32;
 /// The length of the padding, one byte of payload, four of padding.
 const MIN_PACKET: usize = 6;
 const MIN_PADDING: usize = 4;
@@ -20,7 +22,7 @@ pub enum PacketError {
     Length { length: u32 },
     #[error("a packet of {length} bytes says that {padding} of them are padding")]
     Padding { length: usize, padding: u8 },
-    #[error("a message to be sent has {length} bytes; at most {max} fit into a packet")]
+    #[error("a message to be sent has {length} bytes; between 1 and {max} fit into a packet")]
     Payload { length: usize, max: usize },
     #[error(transparent)]
     Cipher(#[from] CipherError),
@@ -59,14 +61,14 @@ impl Sender {
     /// Appends one message, in parts, as a packet.
     pub(super) fn send(&mut self, parts: &[&[u8]], out: &mut BytesMut) -> Result<(), PacketError> {
         let payload = parts.iter().map(|p| p.len()).sum::<usize>();
-        let padding = self.cipher.blocks().padding(payload);
-        let length = payload.saturating_add(padding).saturating_add(1);
-        if length > MAX_PACKET {
+        if payload == 0 || payload > MAX_PAYLOAD {
             return Err(PacketError::Payload {
                 length: payload,
-                max: MAX_PACKET - 32,
+                max: MAX_PAYLOAD,
             });
         }
+        let padding = self.cipher.blocks().padding(payload);
+        let length = payload + padding + 1;
         let start = out.len();
         out.reserve(LENGTH + length + self.cipher.tag_len());
         out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));

@@ -8,7 +8,12 @@
 )]
 
 mod adversary;
+mod asyncssh;
+mod clients;
+mod echo;
+mod hosts;
 mod openssh;
+mod packets;
 mod pair;
 
 use std::sync::Arc;
