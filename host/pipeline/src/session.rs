@@ -109,8 +109,8 @@ pub struct Session {
     pub(crate) ports: Ports,
     pub(crate) journal: Arc<dyn SessionJournal>,
     connect: Vec<Access>,
-    /// Approval rules under which connecting was permitted.
-    connect_approvals: BTreeSet<Arc<str>>,
+    /// Approval rules under which connecting was permitted; none as long as that is being decided.
+    connect_approvals: Option<BTreeSet<Arc<str>>>,
     seq: AtomicU64,
     killed: watch::Receiver<Option<EndReason>>,
     /// Why it must end, once that was seen: it does not begin again when the cause goes away.
@@ -141,7 +141,7 @@ impl Session {
             ports,
             journal,
             connect: connect.clone(),
-            connect_approvals: BTreeSet::new(),
+            connect_approvals: None,
             seq: AtomicU64::new(0),
             killed,
             ended: OnceLock::new(),
@@ -165,7 +165,7 @@ impl Session {
         match decide(&session, request, caller).await {
             Ok(permitted) => {
                 let ((), receipt) = permitted.release();
-                session.connect_approvals = receipt.approvals.clone();
+                session.connect_approvals = Some(receipt.approvals.clone());
                 if let Err(e) = session.outcome(receipt, OutcomeKind::Done, "", 0, 0).await {
                     let refusal = not_recorded(e);
                     session.close(EndReason::RecorderFailed).await.ok();
@@ -282,6 +282,11 @@ impl Session {
 
     /// Does the active bundle permit this connection as it was permitted when it opened?
     fn may_still_connect(&self) -> bool {
+        let Some(approvals) = &self.connect_approvals else {
+            // It is not permitted yet. People may be asked whether it is; `decide` sees what they say, and that
+            // the bundle is still the one that they were asked under.
+            return true;
+        };
         let policy = self.pin();
         let facts = Facts::Connect {
             protocol: self.info.target.protocol,
@@ -295,7 +300,7 @@ impl Session {
             now: self.ports.clock.now(),
             facts: Some(&facts),
             risk: &risk,
-            approvals: &self.connect_approvals,
+            approvals,
             accesses: &self.connect,
         });
         matches!(ruling, Ruling::Permit { .. })

@@ -338,6 +338,45 @@ async fn the_fingerprint_covers_bytes_principal_target_and_bundle() {
 }
 
 #[tokio::test]
+async fn connecting_itself_can_be_held() {
+    for (approved, changed, refused) in [
+        (true, false, None),
+        (false, false, Some(RefusalKind::HoldExpired)),
+        (true, true, Some(RefusalKind::PolicyChanged)),
+    ] {
+        let memory = Memory::new(MemoryPolicy::hold(&[Action::PostgresConnect]));
+        let opening = async {
+            let cancel = CancellationToken::new();
+            let caller = Caller {
+                cancel: &cancel,
+                on_hold: &|hold| {
+                    let mut other = MemoryPolicy::hold(&[Action::PostgresConnect]);
+                    other.bundle.digest = if changed { "01" } else { "00" }.into();
+                    memory.authorizer.activate(other);
+                    match approved {
+                        true => memory.approver.approve(&hold.id, "bob"),
+                        false => memory.approver.end(&hold.id, HoldOutcome::Expired),
+                    }
+                },
+                survey: None,
+            };
+            let (of, connect) = (
+                info(Duration::from_secs(60)),
+                vec![access(Action::PostgresConnect)],
+            );
+            Session::open(memory.ports(), of, connect, caller).await
+        };
+        let opened = opening.await;
+        assert_eq!(opened.as_ref().err().map(|r| r.kind), refused);
+        if let Ok(session) = opened {
+            // Its approval stays what it was given for.
+            let ended = tokio::time::timeout(Duration::from_millis(20), session.ended());
+            assert!(ended.await.is_err());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_killed_session_abandons_its_hold() {
     let memory = Memory::new(MemoryPolicy::hold(&[Action::PostgresUpdate]));
     let session = open(&memory).await;

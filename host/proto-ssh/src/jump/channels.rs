@@ -292,3 +292,6 @@ fn endpoint(data: &[u8]) -> Option<(String, u16)> {
     r.end().ok()?;
     is_name(host).then(|| (host.to_owned(), port))
 }
+
+#[cfg(test)]
+mod tests;

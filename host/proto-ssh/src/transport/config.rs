@@ -19,7 +19,7 @@ pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// are rare, and cost them this much.
 pub const KEXINIT_PATIENCE: Duration = Duration::from_millis(300);
 /// Bytes that may wait to be sent: more of them means that nobody looks at `backlog`.
-pub const MAX_BACKLOG: usize = 8 << 20;
+pub const MAX_BACKLOG: usize = 4 << 20;
 
 /// How two legs come to a shared secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

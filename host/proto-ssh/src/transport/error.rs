@@ -28,6 +28,8 @@ pub enum TransportError {
     Layout { number: u8, source: WireError },
     #[error("the peer sent a message {number} {when}")]
     OutOfOrder { number: u8, when: &'static str },
+    #[error("a KEXINIT has {length} bytes; at most {max} are taken")]
+    KexInitTooLong { length: usize, max: usize },
     #[error("the host proves itself with {got}, where {wanted} was agreed on")]
     HostKeyAlgorithm { wanted: String, got: String },
     #[error("the host has another key than at the start of the connection")]

@@ -8,8 +8,8 @@ use super::config::{CipherAlgorithm, Named};
 use super::kex::{self, Derivation, Ephemeral, Secret, Transcript};
 use super::kexinit::{Chosen, KexInit, Offer};
 use super::{
-    EXCHANGE_RESPITE, Event, MAX_EXCHANGES_IN_A_ROW, OfferedHostKey, Role, Side, Transport,
-    TransportError, layout,
+    EXCHANGE_RESPITE, Event, MAX_CLEAR_PACKET, MAX_EXCHANGES_IN_A_ROW, OfferedHostKey, Role, Side,
+    Transport, TransportError, layout,
 };
 use crate::wire::{Put, Reader, WireError, numbers as n};
 
@@ -86,27 +86,22 @@ impl Transport {
         let mut cookie = [0; 16];
         rand::fill(&mut cookie).map_err(|_| TransportError::Random)?;
         let role = self.side.role();
-        let seen = self.seen_kexinit.clone();
-        let theirs = seen
-            .as_deref()
-            .map(KexInit::parse)
-            .transpose()
-            .map_err(layout(n::KEXINIT))?;
-        let offer = Offer::new(
-            self.side.algorithms(),
-            self.side.host_keys(),
-            theirs.as_ref(),
-        );
+        let offer = Offer::new(self.side.algorithms(), self.side.host_keys(), self.peer_gcm);
         let ours = offer.payload(role, &cookie);
         self.own(&ours)?;
         self.exchange = Exchange::Offered { offer, ours };
-        self.since = self.clock;
+        self.since = None;
         Ok(())
     }
 
     pub(super) fn on_kexinit(&mut self, payload: Bytes) -> Result<(), TransportError> {
         if self.exchange.peer_has_begun() {
             return Err(out_of_order(n::KEXINIT, "while a key exchange runs"));
+        }
+        if payload.len() > MAX_CLEAR_PACKET {
+            // No more than it could have been at first.
+            let (length, max) = (payload.len(), MAX_CLEAR_PACKET);
+            return Err(TransportError::KexInitTooLong { length, max });
         }
         let role = self.side.role();
         let theirs = KexInit::parse(&payload).map_err(layout(n::KEXINIT))?;
@@ -118,7 +113,7 @@ impl Transport {
             }
         }
         if role == Role::Server {
-            self.seen_kexinit = Some(Bytes::copy_from_slice(&payload));
+            self.peer_gcm = theirs.gcm(self.side.algorithms());
         }
         if matches!(self.exchange, Exchange::Idle) {
             self.count_exchange()?;

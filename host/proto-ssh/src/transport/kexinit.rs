@@ -75,6 +75,14 @@ impl<'a> KexInit<'a> {
         self.kex.contains(&marker)
     }
 
+    /// For each direction, whether the peer has a cipher of AES-GCM that we offer too.
+    pub(super) fn gcm(&self, algorithms: &Algorithms) -> [bool; 2] {
+        self.ciphers.each_ref().map(|theirs| {
+            let gcm = algorithms.ciphers.iter().filter(|c| c.is_gcm());
+            gcm.map(|c| c.name()).any(|name| theirs.contains(&name))
+        })
+    }
+
     pub(super) fn wants_ext_info(&self) -> bool {
         self.kex.contains(&EXT_INFO_CLIENT)
     }
@@ -102,30 +110,22 @@ pub(super) struct Chosen {
 }
 
 impl Offer {
-    /// `theirs` is the client's KEXINIT, where a server has seen it before it says anything itself.
+    /// `gcm` says for which direction the client has AES-GCM, where a server knows that before it says anything
+    /// itself (`KexInit::gcm`).
     ///
     /// Clients choose, and many put chacha20-poly1305 or counter mode first, which cost us twice as much as GCM.
     /// So a server offers nothing else to a client that has GCM.
-    pub(super) fn new(
-        algorithms: &Algorithms,
-        host_keys: Vec<String>,
-        theirs: Option<&KexInit<'_>>,
-    ) -> Self {
-        let ciphers = |direction: usize| -> Vec<&'static str> {
-            let theirs = theirs.and_then(|t| t.ciphers.get(direction));
-            let gcm = algorithms.ciphers.iter().filter(|c| c.is_gcm());
-            let gcm: Vec<_> = gcm.map(|c| c.name()).collect();
-            let has_gcm = theirs.is_some_and(|t| t.iter().any(|name| gcm.contains(name)));
-            if has_gcm {
-                gcm
-            } else {
-                algorithms.ciphers.iter().map(|c| c.name()).collect()
-            }
-        };
+    pub(super) fn new(algorithms: &Algorithms, host_keys: Vec<String>, gcm: [bool; 2]) -> Self {
+        let ciphers = gcm.map(|gcm| {
+            let all = algorithms.ciphers.iter();
+            all.filter(|c| !gcm || c.is_gcm())
+                .map(|c| c.name())
+                .collect()
+        });
         Self {
             kex: algorithms.kex.iter().map(|k| k.name()).collect(),
             host_keys,
-            ciphers: [ciphers(0), ciphers(1)],
+            ciphers,
             macs: algorithms.macs.iter().map(|m| m.name()).collect(),
         }
     }

@@ -165,8 +165,9 @@ pub struct Transport {
     tx: packet::Sender,
     rx: packet::Receiver,
     exchange: Exchange,
-    /// When the phase or exchange began that a deadline hangs on; the last `now` that anyone has told.
+    /// When that began which the deadline hangs on; nothing, where it has begun and nobody has told the time yet.
     since: Option<Instant>,
+    /// The last `now` that anyone has told.
     clock: Option<Instant>,
     /// There have been keys both ways.
     ready: bool,
@@ -175,8 +176,8 @@ pub struct Transport {
     strict: bool,
     wants_ext_info: bool,
     host_key: Option<Bytes>,
-    /// The client's latest KEXINIT, which a server's own goes by.
-    seen_kexinit: Option<Bytes>,
+    /// For each direction, whether the client has AES-GCM: a server's KEXINIT goes by it.
+    peer_gcm: [bool; 2],
     prefixed: u32,
     exchanges_in_a_row: u32,
     server_sig_algs: Option<Vec<String>>,
@@ -216,14 +217,15 @@ impl Transport {
             strict: false,
             wants_ext_info: false,
             host_key: None,
-            seen_kexinit: None,
+            peer_gcm: [false; 2],
             prefixed: 0,
             exchanges_in_a_row: 0,
             server_sig_algs: None,
         }
     }
 
-    /// What is to be written to the peer. The caller takes from its front.
+    /// What is to be written to the peer. The caller takes from its front; with `split`, an idle leg holds no memory
+    /// for it.
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.out
     }
@@ -256,6 +258,7 @@ impl Transport {
     ) -> Result<Option<Event>, TransportError> {
         self.clock = Some(now);
         let step = self.step(input, now);
+        self.since.get_or_insert(now);
         self.closing(step)
     }
 
@@ -390,6 +393,7 @@ impl Transport {
             return Ok(());
         }
         self.tx.send(parts, &mut self.out)?;
+        self.exchanges_in_a_row = 0;
         self.rekey_when_due()
     }
 
@@ -430,7 +434,7 @@ impl Transport {
         if due { self.begin() } else { Ok(()) }
     }
 
-    /// When `tick` wants to be called.
+    /// When `tick` wants to be called. To be asked again after every other call.
     pub fn deadline(&self) -> Option<Instant> {
         let limits = self.side.limits();
         let wait = match (&self.phase, &self.exchange) {
@@ -439,12 +443,17 @@ impl Transport {
             (Phase::Packets, Exchange::Idle) => limits.kexinit_patience,
             (Phase::Packets, _) => limits.exchange_timeout,
         };
-        self.since.and_then(|since| since.checked_add(wait))
+        match self.since {
+            Some(since) => since.checked_add(wait),
+            // At once: `tick` starts the clock.
+            None => self.clock,
+        }
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) -> Result<(), TransportError> {
         self.clock = Some(now);
+        self.since.get_or_insert(now);
         if self.deadline().is_none_or(|at| now < at) {
             return Ok(());
         }

@@ -141,6 +141,17 @@ impl<'a> Login<'a> {
         })
     }
 
+    /// Some hosts go away instead of saying no, when it was the last try.
+    pub fn disconnected(&self, text: String) -> UpstreamError {
+        match self.state {
+            State::Service => UpstreamError::Disconnected(text),
+            State::Proving | State::Interactive { .. } => UpstreamError::Dropped {
+                offered: self.proof.name().to_owned(),
+                text,
+            },
+        }
+    }
+
     /// One question that is not shown while it is answered is the one for the password. It is answered once.
     fn asked(&mut self, mut r: Reader<'_>) -> Result<Then, UpstreamError> {
         let State::Interactive { asked, given } = &mut self.state else {
@@ -254,7 +265,7 @@ pub(super) async fn run(leg: &mut Leg, user: &str, proof: &Proof) -> Result<(), 
     for _ in 0..MAX_MESSAGES {
         let payload = match leg.recv().await? {
             Event::Packet(payload) => payload,
-            Event::Disconnected { text, .. } => return Err(UpstreamError::Disconnected(text)),
+            Event::Disconnected { text, .. } => return Err(login.disconnected(text)),
             Event::Ready | Event::HostKey(_) => {
                 return Err(UpstreamError::Internal("a second first key exchange"));
             }

@@ -10,6 +10,8 @@
 mod host;
 mod login;
 pub(crate) mod send;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,6 +73,8 @@ pub(crate) enum UpstreamError {
     Host(#[from] HostError),
     #[error("it does not accept {offered}; it would accept: {accepts}")]
     Refused { offered: String, accepts: String },
+    #[error("it disconnected when it was shown {offered}: {text}")]
+    Dropped { offered: String, text: String },
     #[error("it wants the password changed, which Weir does not do")]
     PasswordChange,
     #[error("it asks {0}, and only a password can be answered")]
@@ -120,9 +124,10 @@ impl UpstreamError {
             Self::Host(_) => {
                 "the target does not prove that it is the right host; its operators have to look at it"
             }
-            Self::Refused { .. } | Self::PasswordChange | Self::Question(_) => {
-                "the target does not accept Weir's login"
-            }
+            Self::Refused { .. }
+            | Self::Dropped { .. }
+            | Self::PasswordChange
+            | Self::Question(_) => "the target does not accept Weir's login",
             Self::Issue(_) | Self::NoIssuer | Self::Key(_) | Self::Internal(_) => {
                 "Weir has no credential for the target at the moment"
             }

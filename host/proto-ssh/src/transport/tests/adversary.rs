@@ -377,7 +377,11 @@ fn values_that_are_no_keys_are_refused() {
 
 #[test]
 fn kexinits_that_are_not_laid_out_right_are_refused() {
-    let offer = Offer::new(&Algorithms::default(), vec!["ssh-ed25519".to_owned()], None);
+    let offer = Offer::new(
+        &Algorithms::default(),
+        vec!["ssh-ed25519".to_owned()],
+        [false; 2],
+    );
     let payload = offer.payload(Role::Client, &[7; 16]);
     assert!(KexInit::parse(&payload).is_ok());
     for end in 0..payload.len() {
@@ -391,8 +395,9 @@ fn kexinits_that_are_not_laid_out_right_are_refused() {
 
 #[test]
 fn what_is_not_in_common_is_named() {
-    let offer =
-        |algorithms: &Algorithms, key: &str| Offer::new(algorithms, vec![key.to_owned()], None);
+    let offer = |algorithms: &Algorithms, key: &str| {
+        Offer::new(algorithms, vec![key.to_owned()], [false; 2])
+    };
     let ours = offer(&Algorithms::default(), "ssh-ed25519");
     let old = Algorithms {
         ciphers: vec![],

@@ -76,7 +76,7 @@ fn directions_may_differ() {
             let ours = super::super::kexinit::Offer::new(
                 &Algorithms::default(),
                 vec!["ssh-ed25519".to_owned()],
-                None,
+                [false; 2],
             );
             let payload = ours.payload(Role::Client, &[0; 16]);
             let theirs = kexinit::KexInit::parse(&payload).unwrap();
@@ -115,10 +115,14 @@ fn a_server_has_gcm_chosen_where_the_client_has_it() {
             ..Algorithms::default()
         };
         let keys = vec!["ssh-ed25519".to_owned()];
-        let client = kexinit::Offer::new(&algorithms, keys.clone(), None);
+        let client = kexinit::Offer::new(&algorithms, keys.clone(), [false; 2]);
         let payload = client.payload(Role::Client, &[0; 16]);
         let theirs = kexinit::KexInit::parse(&payload).unwrap();
-        let server = kexinit::Offer::new(&Algorithms::default(), keys, Some(&theirs));
+        let server = kexinit::Offer::new(
+            &Algorithms::default(),
+            keys,
+            theirs.gcm(&Algorithms::default()),
+        );
         let chosen = server.agree(Role::Server, &theirs).unwrap();
         assert_eq!(chosen.from_client.cipher, wanted);
         assert_eq!(chosen.from_server.cipher, wanted);
@@ -261,12 +265,35 @@ fn the_backlog_has_an_end() {
 fn a_key_exchange_that_does_not_end_ends_the_leg() {
     let mut pair = Pair::ready();
     pair.client.leg.rekey().unwrap();
+    pair.client.leg.tick(pair.now).unwrap();
     let at = pair.client.leg.deadline().unwrap();
     assert_eq!(at, pair.now + EXCHANGE_TIMEOUT);
     pair.client.leg.tick(at - Duration::from_millis(1)).unwrap();
     let error = pair.client.leg.tick(at).unwrap_err();
     assert!(matches!(error, TransportError::ExchangeTimeout(_)));
     assert!(pair.client.leg.is_closed());
+}
+
+#[test]
+fn the_time_of_a_key_exchange_begins_with_it() {
+    let mut pair = Pair::ready();
+    // Nobody has told the leg of these ten minutes when it begins.
+    pair.later(Duration::from_secs(600));
+    pair.client.leg.rekey().unwrap();
+    assert!(pair.client.leg.deadline().is_some_and(|at| at <= pair.now));
+    pair.client.leg.tick(pair.now).unwrap();
+    assert_eq!(
+        pair.client.leg.deadline(),
+        Some(pair.now + EXCHANGE_TIMEOUT)
+    );
+    pair.run().unwrap();
+    assert_eq!(pair.client.leg.deadline(), Some(pair.now + REKEY_AFTER));
+}
+
+#[test]
+fn a_leg_can_go_from_thread_to_thread() {
+    fn can<T: Send>(_: &T) {}
+    can(&Transport::client(Arc::new(client_config())));
 }
 
 #[test]
