@@ -167,6 +167,10 @@ impl Scp {
 
     /// The channel has ended: what is known about a file that was on its way.
     pub fn end(&mut self, out: &mut Vec<Effect>) {
+        if let (Some(item), Turn::Sink(_)) = (self.open.take(), self.turn) {
+            let (ticket, result) = (item.ticket, Answer::Unknown);
+            out.push(Effect::Answered { ticket, result });
+        }
         self.turn = Turn::Over;
         self.finish(Some(Why::Unfinished), out);
     }
@@ -425,18 +429,18 @@ impl Scp {
         let (bytes, content) = file.track.finish(&mut self.budget);
         let result = match content {
             Content::Hashed { .. } => Answer::Done,
+            Content::Unhashed(Why::Unfinished) => Answer::Unknown,
             Content::Unhashed(_) => Answer::Failed(1),
         };
-        out.push(Effect::Answered {
-            ticket: file.ticket,
-            result,
-        });
+        let ticket = file.ticket;
         out.push(Effect::Done(FileDone {
+            ticket,
             path: file.path,
             direction: self.command.direction,
             bytes,
             content,
         }));
+        out.push(Effect::Answered { ticket, result });
     }
 }
 

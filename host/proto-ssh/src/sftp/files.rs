@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::transfer::{Budget, Direction, FileDone, Path, Track, Why};
+use crate::transfer::{Answer, Budget, Direction, Effect, FileDone, Path, Track, Why};
 
 /// One opening of a file; never used twice on a channel.
 pub(super) type FileId = u64;
@@ -22,6 +22,8 @@ pub(super) struct Spec {
 
 struct File {
     spec: Spec,
+    /// Of the request that opened it.
+    ticket: u64,
     read: Track,
     written: Track,
     reads: bool,
@@ -47,7 +49,7 @@ impl Files {
     }
 
     /// The server has given a handle; false: it stands for another file already.
-    pub(super) fn open(&mut self, handle: &[u8], spec: Spec) -> bool {
+    pub(super) fn open(&mut self, handle: &[u8], ticket: u64, spec: Spec) -> bool {
         if self.by_handle.contains_key(handle) {
             return false;
         }
@@ -60,6 +62,7 @@ impl Files {
             reads: false,
             pending: 0,
             closed: false,
+            ticket,
             spec,
         };
         if file.spec.append {
@@ -139,25 +142,25 @@ impl Files {
     }
 
     /// A request on it is answered to the end.
-    pub(super) fn settle(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn settle(&mut self, id: FileId, out: &mut Vec<Effect>) {
         let Some(file) = self.files.get_mut(&id) else {
             return;
         };
         file.pending = file.pending.saturating_sub(1);
         if file.closed && file.pending == 0 {
-            self.finish(id, done);
+            self.finish(id, out);
         }
     }
 
     /// CLOSE is answered. The handle is gone whatever the answer is.
-    pub(super) fn closed(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn closed(&mut self, id: FileId, out: &mut Vec<Effect>) {
         if let Some(file) = self.files.get_mut(&id) {
             file.closed = true;
         }
-        self.settle(id, done);
+        self.settle(id, out);
     }
 
-    fn finish(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    fn finish(&mut self, id: FileId, out: &mut Vec<Effect>) {
         let Some(file) = self.files.remove(&id) else {
             return;
         };
@@ -172,23 +175,31 @@ impl Files {
             let (bytes, content) = track.finish(&mut self.budget);
             if used {
                 let path = file.spec.path.clone();
-                done(FileDone {
+                out.push(Effect::Done(FileDone {
+                    ticket: file.ticket,
                     path,
                     direction,
                     bytes,
                     content,
-                });
+                }));
             }
         }
+        out.push(Effect::Answered {
+            ticket: file.ticket,
+            result: match file.pending {
+                0 => Answer::Done,
+                _ => Answer::Unknown,
+            },
+        });
     }
 
     /// The channel has ended.
-    pub(super) fn end(&mut self, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn end(&mut self, out: &mut Vec<Effect>) {
         self.by_handle.clear();
         let mut left: Vec<FileId> = self.files.keys().copied().collect();
         left.sort_unstable();
         for id in left {
-            self.finish(id, done);
+            self.finish(id, out);
         }
     }
 }

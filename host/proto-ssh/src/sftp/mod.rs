@@ -39,7 +39,7 @@ use bytes::Bytes;
 pub use error::{SftpError, Wrong};
 pub use packet::{CONTROL_MAX, HANDLE_MAX, PACKET_MAX};
 
-use crate::transfer::{Answer, Effect, FileDone, Path, Verdict, printable};
+use crate::transfer::{Answer, Effect, Path, Verdict, printable};
 use crate::wire::Put;
 use cut::Cutter;
 use files::{FileId, Files, Spec};
@@ -174,9 +174,21 @@ impl Sftp {
         Ok(())
     }
 
-    /// The channel has ended: what is known about the files that are still open.
+    /// The channel has ended: what is known about the files that are still open, and that nothing is known about what
+    /// was sent and not answered.
     pub fn end(&mut self, out: &mut Vec<Effect>) {
-        self.files.end(&mut |done| out.push(Effect::Done(done)));
+        self.files.end(out);
+        let sent = self.live.drain().map(|(_, live)| live);
+        let mut left: Vec<u64> = sent
+            .filter(|live| live.stage == Stage::Sent)
+            .filter_map(|live| live.ticket)
+            .collect();
+        left.sort_unstable();
+        self.tickets.clear();
+        for ticket in left {
+            let result = Answer::Unknown;
+            out.push(Effect::Answered { ticket, result });
+        }
     }
 
     /// Neither side is within a packet.
@@ -191,7 +203,7 @@ impl Sftp {
             match live.expect {
                 Expect::Handle(_) => self.files.opening = self.files.opening.saturating_sub(1),
                 Expect::Sized(file, _) | Expect::Copied(file) => {
-                    self.files.settle(file, &mut done(out));
+                    self.files.settle(file, out);
                 }
                 _ => {}
             }
@@ -241,10 +253,6 @@ fn answered(ticket: Option<u64>, code: u32, out: &mut Vec<Effect>) {
     if let Some(ticket) = ticket {
         out.push(Effect::Answered { ticket, result });
     }
-}
-
-fn done(out: &mut Vec<Effect>) -> impl FnMut(FileDone) {
-    |done| out.push(Effect::Done(done))
 }
 
 /// SSH_FXP_STATUS.
