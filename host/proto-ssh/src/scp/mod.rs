@@ -28,8 +28,8 @@ pub use error::{ScpError, Wrong};
 pub use record::RECORD_MAX;
 
 use crate::transfer::{
-    Answer, Asked, Attributes, Budget, Content, Direction, Effect, FileDone, Kind, Path, Request,
-    Touch, Track, Verdict, Way, Why, printable,
+    Answer, Asked, Attributes, Budget, Content, Direction, Effect, FileDone, Kind, PATH_MAX, Path,
+    Request, Touch, Track, Verdict, Way, Why, printable,
 };
 use names::Names;
 use record::Record;
@@ -292,7 +292,7 @@ impl Scp {
                 self.turn = Turn::Sink(After::Other);
                 Ok(None)
             }
-            Record::File { mode, size, name } => Ok(Some(self.ask(name, mode, Some(size), line))),
+            Record::File { mode, size, name } => self.ask(name, mode, Some(size), line).map(Some),
             Record::Directory { mode, name } => {
                 if !self.command.recursive {
                     return Err(Wrong::Directory);
@@ -300,15 +300,24 @@ impl Scp {
                 if self.names.depth() >= DEPTH_MAX {
                     return Err(Wrong::Depth(DEPTH_MAX));
                 }
-                Ok(Some(self.ask(name, mode, None, line)))
+                self.ask(name, mode, None, line).map(Some)
             }
         }
     }
 
-    fn ask(&mut self, name: &[u8], mode: u32, size: Option<u64>, line: &[u8]) -> Request {
+    fn ask(
+        &mut self,
+        name: &[u8],
+        mode: u32,
+        size: Option<u64>,
+        line: &[u8],
+    ) -> Result<Request, Wrong> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let paths = self.names.paths(name);
+        if let Some(long) = paths.iter().find(|path| path.text.len() > PATH_MAX) {
+            return Err(Wrong::Path(long.text.len()));
+        }
         let upload = self.command.direction == Direction::Write;
         let touch = if upload { Touch::Write } else { Touch::Read };
         let attributes = Attributes {
@@ -347,7 +356,7 @@ impl Scp {
             paths,
             size,
         });
-        request
+        Ok(request)
     }
 
     /// The sink has acknowledged, or said that it could not.

@@ -24,9 +24,8 @@ struct File {
     spec: Spec,
     /// Of the request that opened it.
     ticket: u64,
-    read: Track,
-    written: Track,
-    reads: bool,
+    read: Option<Track>,
+    written: Option<Track>,
     /// Reads, writes and the like that are not answered, or not to the end.
     pending: usize,
     closed: bool,
@@ -56,18 +55,18 @@ impl Files {
         let id = self.next;
         self.next += 1;
         self.by_handle.insert(handle.into(), id);
-        let mut file = File {
-            read: Track::new(false),
-            written: Track::new(spec.empty),
-            reads: false,
+        let mut written = spec.write.then(|| Track::new(spec.empty));
+        if let (Some(track), true) = (&mut written, spec.append) {
+            track.spoil(Why::Appended, &mut self.budget);
+        }
+        let file = File {
+            spec,
+            ticket,
+            read: None,
+            written,
             pending: 0,
             closed: false,
-            ticket,
-            spec,
         };
-        if file.spec.append {
-            file.written.spoil(Why::Appended, &mut self.budget);
-        }
         self.files.insert(id, file);
         true
     }
@@ -98,46 +97,62 @@ impl Files {
     pub(super) fn read_at(&mut self, id: FileId, offset: u64) {
         self.pending(id);
         if let Some(file) = self.files.get_mut(&id) {
-            file.reads = true;
-            file.read.begin(offset, &mut self.budget);
+            let track = file.read.get_or_insert_with(|| Track::new(false));
+            track.begin(offset, &mut self.budget);
         }
     }
 
     pub(super) fn write_at(&mut self, id: FileId, offset: u64) {
         self.pending(id);
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.begin(offset, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.begin(offset, &mut self.budget);
         }
     }
 
     pub(super) fn read(&mut self, id: FileId, offset: u64, bytes: &[u8]) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.read.data(offset, bytes, &mut self.budget);
+        if let Some(track) = self.files.get_mut(&id).and_then(|file| file.read.as_mut()) {
+            track.data(offset, bytes, &mut self.budget);
         }
     }
 
     pub(super) fn written(&mut self, id: FileId, offset: u64, bytes: &[u8]) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.data(offset, bytes, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.data(offset, bytes, &mut self.budget);
         }
     }
 
     /// A read from `offset` on found the end of the file.
     pub(super) fn ended_at(&mut self, id: FileId, offset: u64) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.read.end(offset);
+        if let Some(track) = self.files.get_mut(&id).and_then(|file| file.read.as_mut()) {
+            track.end(offset);
         }
     }
 
     pub(super) fn sized(&mut self, id: FileId, size: u64) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.cut(size, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.cut(size, &mut self.budget);
         }
     }
 
     pub(super) fn spoil_written(&mut self, id: FileId, why: Why) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.spoil(why, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.spoil(why, &mut self.budget);
         }
     }
 
@@ -165,24 +180,24 @@ impl Files {
             return;
         };
         let tracks = [
-            (file.reads, Direction::Read, file.read),
-            (file.spec.write, Direction::Write, file.written),
+            (Direction::Read, file.read),
+            (Direction::Write, file.written),
         ];
-        for (used, direction, mut track) in tracks {
+        for (direction, track) in tracks {
+            let Some(mut track) = track else {
+                continue;
+            };
             if file.pending > 0 {
                 track.spoil(Why::Unfinished, &mut self.budget);
             }
             let (bytes, content) = track.finish(&mut self.budget);
-            if used {
-                let path = file.spec.path.clone();
-                out.push(Effect::Done(FileDone {
-                    ticket: file.ticket,
-                    path,
-                    direction,
-                    bytes,
-                    content,
-                }));
-            }
+            out.push(Effect::Done(FileDone {
+                ticket: file.ticket,
+                path: file.spec.path.clone(),
+                direction,
+                bytes,
+                content,
+            }));
         }
         out.push(Effect::Answered {
             ticket: file.ticket,

@@ -65,6 +65,7 @@ impl Sftp {
         match (self.phase, kind) {
             (Phase::Asked, p::VERSION) if id == p::VERSION_3 => {
                 self.phase = Phase::Ready;
+                self.link_is_second = p::extensions(r).any(|name| name.ends_with(b"@openssh.com"));
                 return Ok(());
             }
             (Phase::Asked, p::VERSION) => return Err(Wrong::Version(id)),

@@ -29,7 +29,7 @@ use pipeline::{Action, Resource, SshFacts, SshKind, SshPath};
 
 pub(crate) use hash::{Budget, Track};
 pub use hash::{Content, Why};
-pub use path::{Path, printable};
+pub use path::{PATH_MAX, Path, printable};
 
 use crate::wire::Put;
 
@@ -118,6 +118,8 @@ pub enum Kind {
     Open,
     ListDirectory,
     Stat,
+    /// Of a symbolic link itself.
+    StatLink,
     ReadLink,
     RealPath,
     Remove,
@@ -145,6 +147,7 @@ impl Kind {
             Self::Open => "open",
             Self::ListDirectory => "list",
             Self::Stat => "stat",
+            Self::StatLink => "lstat",
             Self::ReadLink => "readlink",
             Self::RealPath => "realpath",
             Self::Remove => "remove",
