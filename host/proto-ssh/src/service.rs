@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
+use crate::mask::Patterns;
 use crate::relay;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
     pub relay: Relay,
+    /// What is masked in text, of every session.
+    pub masks: Arc<Patterns>,
     /// For clients that have not authenticated.
     waiting: Slots,
     /// For those of them that wait for a device.
@@ -86,6 +89,7 @@ impl SshService {
         let shared = Shared {
             targets,
             relay,
+            masks: Arc::new(Patterns::new([])?),
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(
                 options.limits.max_unauthenticated,
