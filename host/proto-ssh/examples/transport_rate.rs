@@ -1,4 +1,4 @@
-//! How many seconds of CPU a GiB costs one leg, in messages of 32 KiB: sealed, and opened, without sockets.
+//! How long a GiB takes one leg on one thread, in messages of 32 KiB: sealed, and opened, without sockets.
 //! And what a key exchange costs both sides together.
 //!
 //! `cargo run --release -p proto-ssh --example transport_rate`

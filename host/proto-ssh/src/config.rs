@@ -130,10 +130,11 @@ pub struct Limits {
     pub max_unauthenticated_per_source: usize,
     /// From accept to a proof that is accepted (`LoginGraceTime` of OpenSSH).
     pub login_timeout: Duration,
-    /// The same, once people were asked to approve a device.
+    /// The same, if people were asked to approve a device.
     pub device_timeout: Duration,
-    /// Of those who do that, at once.
+    /// Of those who wait for that, at once, and from one address.
     pub max_device_flows: usize,
+    pub max_device_flows_per_source: usize,
     /// How long after a wrong proof its answer is sent, however long it took to see that it is wrong.
     pub failed_login_delay: Duration,
     /// Wrong proofs on one connection (`MaxAuthTries` of OpenSSH); keys that are only asked about are none.
@@ -168,6 +169,7 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(60),
             device_timeout: Duration::from_secs(300),
             max_device_flows: 100,
+            max_device_flows_per_source: 10,
             failed_login_delay: Duration::from_millis(500),
             max_attempts: 6,
             max_probes: 64,
@@ -230,8 +232,8 @@ pub enum BuildError {
     Zero(&'static str),
     #[error("there is no host key, so no client could know this gateway")]
     NoHostKey,
-    #[error("the password of a target cannot be hidden in what comes back: {0}")]
-    Patterns(#[from] crate::mask::PatternsError),
+    #[error(transparent)]
+    Masks(#[from] crate::mask::PatternsError),
     #[error(transparent)]
     Bind(#[from] net::BindError),
 }
@@ -351,3 +353,6 @@ pub(crate) fn check_login(login: &str) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ mod relay;
 pub mod scp;
 mod service;
 pub mod sftp;
+mod slots;
 mod startup;
 mod terms;
 #[cfg(test)]

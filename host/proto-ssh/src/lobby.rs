@@ -112,3 +112,6 @@ impl Lobby {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

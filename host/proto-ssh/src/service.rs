@@ -7,16 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pipeline::{EndReason, Session};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
-use crate::config::{self, BuildError, Credential, Limits, Options, SshListener, SshTarget};
+use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
-use crate::mask::{MIN_SECRET, Patterns};
+use crate::mask::Patterns;
 use crate::relay;
+use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::terms::Terms;
 use crate::transport::{ServerConfig, Transport};
@@ -39,12 +37,12 @@ pub(crate) struct Shared {
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
     pub relay: Relay,
-    /// What is masked in text that comes back: tokens by their form, and the credentials of all targets.
-    pub patterns: Arc<Patterns>,
-    /// Turns for logins by device.
-    pub devices: Semaphore,
-    unauthenticated: Semaphore,
-    by_source: Mutex<HashMap<IpAddr, usize>>,
+    /// What is masked in text, of every session.
+    pub masks: Arc<Patterns>,
+    /// For clients that have not authenticated.
+    waiting: Slots,
+    /// For those of them that wait for a device.
+    pub devices: Slots,
 }
 
 /// Where a connection comes in.
@@ -91,11 +89,16 @@ impl SshService {
         let shared = Shared {
             targets,
             relay,
-            patterns: Arc::new(Patterns::new(secrets(&options.targets))?),
+            masks: Arc::new(Patterns::new([])?),
             limits: Arc::new(options.limits.clone()),
-            devices: Semaphore::new(options.limits.max_device_flows),
-            unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
-            by_source: Mutex::default(),
+            waiting: Slots::new(
+                options.limits.max_unauthenticated,
+                options.limits.max_unauthenticated_per_source,
+            ),
+            devices: Slots::new(
+                options.limits.max_device_flows,
+                options.limits.max_device_flows_per_source,
+            ),
             options,
         };
         Ok(Self {
@@ -143,20 +146,6 @@ impl SshService {
     }
 }
 
-/// What must never come back, whoever prints it. What is too short to be told from other text cannot be hidden.
-fn secrets(targets: &[SshTarget]) -> Vec<Zeroizing<Vec<u8>>> {
-    let passwords = targets
-        .iter()
-        .filter_map(|target| match &target.credential {
-            Credential::Password(password) => Some(password.expose().as_bytes()),
-            Credential::Certificate | Credential::Key(_) => None,
-        });
-    passwords
-        .filter(|password| password.len() >= MIN_SECRET)
-        .map(|password| Zeroizing::new(password.to_vec()))
-        .collect()
-}
-
 /// A connection inside another one.
 pub(crate) fn serve_inside(
     entry: Entry,
@@ -190,7 +179,7 @@ async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError
         // Who is inside another connection has authenticated.
         let waiting = match entry.inner {
             Some(_) => None,
-            None => match Waiting::enter(shared, entry.source) {
+            None => match shared.waiting.take(entry.source) {
                 Some(waiting) => Some(waiting),
                 None => {
                     tracing::warn!(source = %entry.source, "too many connections that have not authenticated");
@@ -226,42 +215,6 @@ fn is_usual(error: &StartupError) -> bool {
             | StartupError::Disconnected(_)
             | StartupError::Timeout
     )
-}
-
-/// Counts a connection until it has authenticated.
-struct Waiting<'a> {
-    shared: &'a Shared,
-    source: IpAddr,
-    _slot: tokio::sync::SemaphorePermit<'a>,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(shared: &'a Shared, source: IpAddr) -> Option<Self> {
-        let slot = shared.unauthenticated.try_acquire().ok()?;
-        let mut by_source = shared.by_source.lock();
-        let count = by_source.entry(source).or_insert(0);
-        if *count >= shared.options.limits.max_unauthenticated_per_source {
-            return None;
-        }
-        *count += 1;
-        Some(Self {
-            shared,
-            source,
-            _slot: slot,
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut by_source = self.shared.by_source.lock();
-        if let Some(count) = by_source.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                by_source.remove(&self.source);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

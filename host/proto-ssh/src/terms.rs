@@ -53,13 +53,13 @@ pub(crate) struct Terms {
     /// The login on the target; also the session's scope.
     pub login: Arc<str>,
     pub may: May,
+    /// What is masked in text that the client is shown.
+    pub masks: Arc<Patterns>,
     /// What the client sent while its session was decided on and the target was dialled, in order, unanswered.
     pub early: Vec<Bytes>,
     /// The process shuts down: end as soon as nothing is under way.
     pub shutdown: CancellationToken,
     pub limits: Arc<Limits>,
-    /// What is masked in text that comes back.
-    pub patterns: Arc<Patterns>,
 }
 
 #[cfg(test)]

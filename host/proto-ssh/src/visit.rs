@@ -54,10 +54,10 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let terms = Terms {
                     login: to.login,
                     may: who.may,
+                    masks: entry.shared.masks.clone(),
                     early,
                     shutdown: entry.shutdown.clone(),
                     limits: entry.shared.limits.clone(),
-                    patterns: entry.shared.patterns.clone(),
                 };
                 let id = session.info().id;
                 let reason = (entry.shared.relay)(session, leg, upstream, terms).await;

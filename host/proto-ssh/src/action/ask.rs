@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
-use super::line::{Carrier, Line};
+use super::exec::exec;
 use super::text::readable;
-use super::{Asked, FileAsk, What};
-use crate::wire::{Put, Reader};
+use super::{Asked, What};
+use crate::wire::Put;
 
 /// What a decision needs.
 #[derive(Debug)]
@@ -16,8 +16,6 @@ pub(crate) struct Parts {
     pub accesses: Vec<Access>,
     /// Everything that changes the meaning. An approval is bound to it.
     pub canonical: Vec<u8>,
-    /// Of a program that transfers files: how what it sends is read.
-    pub carrier: Option<Carrier>,
 }
 
 /// An error is a refusal, in words for the client.
@@ -26,15 +24,7 @@ pub(crate) fn parts(
     login: &Arc<str>,
     target: &Arc<Target>,
 ) -> Result<Parts, String> {
-    let mut carrier = None;
-    let (mut facts, asks) = match &asked.what {
-        What::Exec { command } => {
-            let line = Line::read(command, login);
-            carrier = line.transfer;
-            (line.facts, line.asks)
-        }
-        what => read(what, login)?,
-    };
+    let (mut facts, asks) = read(asked, login)?;
     facts.channel = asked.channel;
     facts.pty = asked.before.pty.is_some();
     let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
@@ -49,13 +39,12 @@ pub(crate) fn parts(
         facts,
         accesses: accesses.collect(),
         canonical: canonical(asked),
-        carrier,
     })
 }
 
 type Asks = Vec<(Action, Resource)>;
 
-fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     let plain = |kind, text: String| SshFacts::plain(kind, login.clone(), text.into());
     let account = || Resource::SshAccount {
         login: login.clone(),
@@ -65,11 +54,8 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
         path: path.into(),
         known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
     };
-    Ok(match what {
-        What::Exec { command } => {
-            let line = Line::read(command, login);
-            (line.facts, line.asks)
-        }
+    Ok(match &asked.what {
+        What::Exec { command, line } => exec(command, line, login),
         What::Shell => (
             SshFacts::opaque(
                 SshKind::Shell,
@@ -109,8 +95,8 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let facts = plain(SshKind::Env, format!("{name}={value}"));
             (facts, vec![(Action::SshEnv, resource)])
         }
-        What::Pty { term, whole } => (
-            plain(SshKind::Pty, terminal(term, whole)),
+        What::Pty { term, .. } => (
+            plain(SshKind::Pty, readable(term)),
             vec![(Action::SshPty, account())],
         ),
         What::Agent => (
@@ -147,7 +133,10 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let facts = touching(facts, &path);
             (facts, vec![(Action::SshForwardRemoteSocket, file(&path))])
         }
-        What::File(ask) => files(ask, login),
+        What::File(request) => {
+            let channel = asked.channel.unwrap_or_default();
+            (request.facts(login, channel), request.accesses(login))
+        }
     })
 }
 
@@ -159,41 +148,6 @@ fn touching(facts: SshFacts, path: &str) -> SshFacts {
         }],
         ..facts
     }
-}
-
-/// `xterm 80x24`.
-fn terminal(term: &[u8], whole: &[u8]) -> String {
-    let (columns, rows) = size(whole);
-    format!("{} {columns}x{rows}", readable(term))
-}
-
-/// Columns and rows of a terminal that is asked for (RFC 4254 section 6.2); 0 where that cannot be read.
-pub(crate) fn size(whole: &[u8]) -> (u32, u32) {
-    let mut r = Reader::new(whole);
-    let mut read = || {
-        r.string()?;
-        Ok::<_, crate::wire::WireError>((r.u32()?, r.u32()?))
-    };
-    read().unwrap_or_default()
-}
-
-fn files(ask: &FileAsk, login: &Arc<str>) -> (SshFacts, Asks) {
-    let mut facts = SshFacts::plain(ask.kind, login.clone(), ask.text.as_str().into());
-    facts.paths.clone_from(&ask.paths);
-    facts.only_reads = ask.known && ask.paths.iter().all(|path| !path.writes);
-    if !ask.known {
-        facts.parsed = false;
-        facts.opaque.push("the request is not known".into());
-    }
-    let accesses = ask.accesses.iter().map(|(action, path, known)| {
-        let resource = Resource::SshFile {
-            login: login.clone(),
-            path: path.clone(),
-            known: *known,
-        };
-        (*action, resource)
-    });
-    (facts, accesses.collect())
 }
 
 fn endpoint(
@@ -245,7 +199,13 @@ fn is_loopback(host: &str) -> bool {
 fn canonical(asked: &Asked) -> Vec<u8> {
     let mut out = Vec::new();
     match &asked.what {
-        What::Exec { command } => out.string(b"exec").string(command),
+        What::Exec { command, line } => {
+            out.string(b"exec").string(command);
+            match &line.script {
+                Some(script) => out.string(b"stdin").string(&script.sha256),
+                None => &mut out,
+            }
+        }
         What::Shell => out.string(b"shell"),
         What::Subsystem { name } => out.string(b"subsystem").string(name),
         What::Env { name, value } => out.string(b"env").string(name).string(value),
@@ -257,10 +217,7 @@ fn canonical(asked: &Asked) -> Vec<u8> {
         What::Tunnel { mode, unit } => out.string(b"tunnel").uint32(*mode).uint32(*unit),
         What::ListenTcp { host, port } => out.string(b"tcpip-forward").string(host).uint32(*port),
         What::ListenSocket { path } => out.string(b"streamlocal-forward").string(path),
-        What::File(ask) => out
-            .string(b"file")
-            .string(ask.kind.as_str().as_bytes())
-            .string(&ask.canonical),
+        What::File(request) => out.string(b"file").string(&request.canonical()),
     };
     for (name, value) in asked.before.env.iter() {
         out.string(b"env").string(name).string(value);

@@ -165,6 +165,11 @@ impl Lounge<'_> {
 
     fn jump(&mut self, jump: Jump) {
         let Jump { host, port, stream } = jump;
+        // Some may still be ending, with their channels closed.
+        if self.inside.len() >= 2 * self.entry.shared.limits.max_jumps {
+            tracing::warn!(source = %self.entry.source, "too many connections through a jump host have not ended yet");
+            return;
+        }
         let stream: Box<dyn Stream> = Box::new(stream);
         let entry = Entry {
             inner: Some(Inner {

@@ -131,22 +131,27 @@ impl Masker {
             self.release(sticky, out);
         }
         if self.hard.is_some_and(|at| at <= now) {
-            self.flush(out);
+            self.replace_sticky(out);
         }
     }
 
     /// Nothing more comes, or something else is about to be said on the channel. What is too much like a secret to
     /// be let go of is replaced.
     pub fn flush(&mut self, out: &mut BytesMut) {
-        let patterns = self.patterns.clone();
+        self.line.set_edited(false);
+        self.replace_sticky(out);
+        self.line.set_edited(self.split);
+    }
+
+    fn replace_sticky(&mut self, out: &mut BytesMut) {
         let (held, base) = (&mut self.held, self.base);
         let mut hide = |at| star(held, base, at);
-        self.line.hide_sticky(&patterns, &mut hide);
+        self.line.hide_sticky(&self.patterns, &mut hide);
         if self.split {
-            self.stripped.hide_sticky(&patterns, &mut hide);
+            self.stripped.hide_sticky(&self.patterns, &mut hide);
         }
         if self.raw_on {
-            self.raw.hide_sticky(&patterns, &mut hide);
+            self.raw.hide_sticky(&self.patterns, &mut hide);
         }
         self.release(None, out);
     }
@@ -335,7 +340,7 @@ impl Masker {
         let (any, _) = self.unfinished();
         self.release(any, out);
         if self.held.len() >= MAX_HELD / 2 {
-            self.flush(out);
+            self.replace_sticky(out);
         }
     }
 }

@@ -162,7 +162,7 @@ impl Patterns {
 
 /// How a secret may look: as it is, in base 64 wherever it begins in what was encoded, in a URL, as hexadecimal
 /// digits.
-fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
+pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
     let got = secret.len();
     // Lines of a secret are found however they are broken, so it has none.
     let lines = secret

@@ -4,7 +4,7 @@
 
 use super::patterns::{MAX_WORD, Patterns};
 use super::token::{Gap, Next, Thread};
-use super::trie::ROOT;
+use super::trie::{ROOT, Said};
 
 /// How much of a line is remembered for a cursor that goes back; no pattern is longer.
 pub(super) const HISTORY: usize = MAX_WORD;
@@ -13,38 +13,19 @@ const RETURNS: usize = 8;
 /// Forms that can be unfinished at the same place. The oldest gives way, and what is held for it is replaced.
 const MAX_THREADS: usize = 8;
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Threads {
-    all: [Thread; MAX_THREADS],
-    count: u8,
-}
-
-impl Threads {
-    fn iter(&self) -> impl Iterator<Item = &Thread> {
-        self.all.iter().take(usize::from(self.count))
-    }
-
-    /// Gives what has to be replaced for want of room.
-    fn add(&mut self, thread: Thread) -> u16 {
-        let mut lost = 0;
-        if usize::from(self.count) == MAX_THREADS {
-            lost = self.all.first().map_or(0, |oldest| oldest.held);
-            self.all.rotate_left(1);
-            self.count -= 1;
-        }
-        if let Some(slot) = self.all.get_mut(usize::from(self.count)) {
-            *slot = thread;
-            self.count += 1;
-        }
-        lost
-    }
-}
-
-/// What has begun, behind some byte.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
+/// A byte that was read, and how it looked behind it.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    /// Where the byte is in the stream.
+    at: u64,
     node: u32,
-    threads: Threads,
+    /// Its threads end here among those of all cells.
+    threads: u32,
+    count: u8,
+    /// May it be replaced? A byte of a control sequence may not.
+    free: bool,
+    /// So many cells that end here are replaced.
+    hidden: u16,
 }
 
 /// How many of the last cells may become part of a find.
@@ -54,44 +35,31 @@ struct Live {
     sticky: u16,
 }
 
-impl Place {
-    fn is_idle(&self) -> bool {
-        self.node == ROOT && self.threads.count == 0
-    }
-
-    fn live(&self, patterns: &Patterns) -> Live {
+impl Live {
+    fn of(said: Said<'_>, threads: &[Thread]) -> Self {
         let held = |sticky: bool| {
-            let threads = self.threads.iter().filter(|t| !sticky || t.is_sticky());
+            let threads = threads.iter().filter(|t| !sticky || t.is_sticky());
             threads.map(|thread| thread.held).max().unwrap_or(0)
         };
-        let said = patterns.trie.says(self.node);
-        Live {
+        Self {
             any: held(false).max(said.live),
             sticky: held(true).max(said.stuck),
         }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    /// Where the byte is in the stream.
-    at: u64,
-    /// May it be replaced? A byte of a control sequence may not.
-    free: bool,
-    /// So many cells that end here are replaced.
-    hidden: u16,
-    /// How it looks behind this cell.
-    place: Place,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct View {
     cells: Vec<Cell>,
+    /// Of all cells, those of one behind those of the one before it; only where the cursor goes back.
+    threads: Vec<Thread>,
     /// Cells of the line that the cursor is on.
     line: usize,
-    place: Place,
-    /// How it looked before the first cell that is remembered.
-    before: Place,
+    /// What has begun.
+    node: u32,
+    now: Vec<Thread>,
+    /// Room for what comes next.
+    next: Vec<Thread>,
     /// Keep the line, because the cursor can go back.
     goes_back: bool,
     /// The cursor has gone back since nothing was going on: what has just broken off may go on once more.
@@ -109,13 +77,13 @@ impl View {
 
     /// Has nothing begun?
     pub fn is_idle(&self) -> bool {
-        self.place.is_idle()
+        self.node == ROOT && self.now.is_empty()
     }
 
     /// Can nothing that has begun come back, either?
     pub fn is_over(&self) -> bool {
         let recent = self.cells.iter().rev().take(RETURNS.min(self.line));
-        self.is_idle() && recent.map(|cell| &cell.place).all(Place::is_idle)
+        self.is_idle() && recent.into_iter().all(|c| c.node == ROOT && c.count == 0)
     }
 
     pub fn set_edited(&mut self, edited: bool) {
@@ -125,15 +93,18 @@ impl View {
     /// Starts anew: what is read from here on does not continue what was read.
     pub fn clear(&mut self) {
         self.cells.clear();
-        (self.line, self.place, self.before) = (0, Place::default(), Place::default());
+        self.threads.clear();
+        self.now.clear();
+        (self.line, self.node) = (0, ROOT);
     }
 
     /// What another one sees, as far as it is unfinished.
     pub fn follow(&mut self, patterns: &Patterns, other: &Self) {
         self.clear();
-        self.place = other.place;
-        let live = usize::from(other.place.live(patterns).any);
-        let from = other.cells.len().saturating_sub(live);
+        self.node = other.node;
+        self.now.extend_from_slice(&other.now);
+        let live = Live::of(patterns.trie.says(other.node), &other.now).any;
+        let from = other.cells.len().saturating_sub(usize::from(live));
         let cells = other.cells.get(from..).unwrap_or_default();
         self.cells.extend_from_slice(cells);
     }
@@ -148,11 +119,23 @@ impl View {
 
     /// The cursor goes back on its line.
     pub fn back(&mut self, places: u16) {
+        self.steps += 1;
         let gone = usize::from(places).min(self.line).min(self.cells.len());
+        if gone == 0 {
+            return;
+        }
         self.line -= gone;
         self.cells.truncate(self.cells.len() - gone);
-        self.place = self.cells.last().map_or(self.before, |cell| cell.place);
-        self.steps += 1;
+        self.now.clear();
+        self.node = ROOT;
+        let mut end = 0;
+        if let Some(cell) = self.cells.last() {
+            (self.node, end) = (cell.node, cell.threads as usize);
+            let from = end.saturating_sub(usize::from(cell.count));
+            let threads = self.threads.get(from..end).unwrap_or_default();
+            self.now.extend_from_slice(threads);
+        }
+        self.threads.truncate(end);
     }
 
     /// Reads a byte. `hide` is told of every byte that has to be replaced.
@@ -163,44 +146,77 @@ impl View {
         gap: Gap,
         hide: &mut impl FnMut(u64),
     ) {
-        let mut threads = Threads::default();
+        let mut with = 0;
+        if !self.now.is_empty() {
+            let before;
+            (before, with) = self.go_on(c, gap);
+            self.hide(before, hide);
+        }
+        let (node, steps) = patterns.trie.step(self.node, c);
+        self.steps += u64::from(steps);
+        self.node = node;
+        if node != ROOT {
+            let said = patterns.trie.says(node);
+            with = with.max(said.whole);
+            for form in said.opens {
+                with = with.max(self.open(*form));
+            }
+        }
+        self.hide_with(with, (at, free), hide);
+        self.line += 1;
+        if !self.goes_back && self.is_idle() {
+            self.cells.clear();
+        }
+        self.forget();
+    }
+
+    /// Every form that has begun takes the byte. How much before it, and with it, is replaced.
+    fn go_on(&mut self, c: u8, gap: Gap) -> (u16, u16) {
         let (mut before, mut with) = (0, 0);
-        for thread in self.place.threads.iter() {
+        self.next.clear();
+        for thread in &self.now {
             self.steps += 1;
             match thread.next(c, gap) {
-                Next::Goes(thread) => _ = threads.add(thread),
+                Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);
-                    threads.add(thread);
+                    self.next.push(thread);
                 }
                 Next::Ends(count) => with = with.max(count),
                 Next::Over(count) => before = before.max(count),
             }
         }
-        let (node, steps) = patterns.trie.step(self.place.node, c);
-        self.steps += u64::from(steps);
-        let said = patterns.trie.says(node);
-        with = with.max(said.whole);
-        for form in said.opens {
-            if !threads.iter().any(|thread| thread.covers(*form)) {
-                with = with.max(threads.add(Thread::new(*form)));
-            }
+        std::mem::swap(&mut self.now, &mut self.next);
+        (before, with)
+    }
+
+    /// Gives how much has to be replaced for want of room.
+    fn open(&mut self, form: u8) -> u16 {
+        if self.now.iter().any(|thread| thread.covers(form)) {
+            return 0;
         }
-        if before > 0 {
-            self.hide(before, hide);
+        let mut lost = 0;
+        if self.now.len() >= MAX_THREADS {
+            lost = self.now.remove(0).held;
         }
-        self.place = Place { node, threads };
+        self.now.push(Thread::new(form));
+        lost
+    }
+
+    /// Adds a cell, and replaces the last ones.
+    fn hide_with(&mut self, with: u16, (at, free): (u64, bool), hide: &mut impl FnMut(u64)) {
+        if self.goes_back {
+            self.threads.extend_from_slice(&self.now);
+        }
         self.cells.push(Cell {
             at,
+            node: self.node,
+            threads: u32::try_from(self.threads.len()).unwrap_or(u32::MAX),
+            count: u8::try_from(self.now.len()).unwrap_or(u8::MAX),
             free,
             hidden: 0,
-            place: self.place,
         });
-        self.line += 1;
-        if with > 0 {
-            self.hide(with, hide);
-        }
-        self.forget();
+        self.hide(with, hide);
     }
 
     /// What is not let go of is replaced.
@@ -211,8 +227,10 @@ impl View {
 
     /// Replaces the last `count` cells, each of them once.
     fn hide(&mut self, count: u16, hide: &mut impl FnMut(u64)) {
-        let count = usize::from(count).min(self.cells.len());
-        let from = self.cells.len() - count;
+        if count == 0 {
+            return;
+        }
+        let from = self.cells.len().saturating_sub(usize::from(count));
         let mut end = self.cells.len();
         while end > from {
             self.steps += 1;
@@ -229,21 +247,22 @@ impl View {
             end -= 1;
         }
         let all = self.cells.len() - end.min(from);
-        if count > 0
-            && let Some(last) = self.cells.last_mut()
-        {
+        if let Some(last) = self.cells.last_mut() {
             last.hidden = last.hidden.max(u16::try_from(all).unwrap_or(u16::MAX));
         }
     }
 
     fn live(&self, patterns: &Patterns) -> Live {
-        let mut live = self.place.live(patterns);
+        let mut live = Live::of(patterns.trie.says(self.node), &self.now);
         if !self.edited {
             return live;
         }
         let recent = self.cells.iter().rev().take(RETURNS.min(self.line));
         for (cell, behind) in recent.zip(0_u16..) {
-            let then = cell.place.live(patterns);
+            let end = cell.threads as usize;
+            let from = end.saturating_sub(usize::from(cell.count));
+            let threads = self.threads.get(from..end).unwrap_or_default();
+            let then = Live::of(patterns.trie.says(cell.node), threads);
             let so_far = |count: u16| if count > 0 { count + behind } else { 0 };
             live.any = live.any.max(so_far(then.any));
             live.sticky = live.sticky.max(so_far(then.sticky));
@@ -261,21 +280,20 @@ impl View {
         (at(live.any), at(live.sticky))
     }
 
+    /// No more cells are kept than a pattern can have, give or take.
     fn forget(&mut self) {
-        let keep = if self.goes_back || !self.is_idle() {
-            HISTORY
-        } else {
-            0
-        };
-        if keep == 0 {
-            self.cells.clear();
-            self.before = self.place;
-        } else if self.cells.len() >= 2 * HISTORY {
-            let gone = self.cells.len() - keep;
-            if let Some(last) = gone.checked_sub(1).and_then(|i| self.cells.get(i)) {
-                self.before = last.place;
-            }
-            self.cells.drain(..gone);
+        if self.cells.len() < 2 * HISTORY {
+            return;
         }
+        let gone = self.cells.len() - HISTORY;
+        let last = gone.checked_sub(1).and_then(|i| self.cells.get(i));
+        let threads = last.map_or(0, |cell| cell.threads);
+        self.cells.drain(..gone);
+        self.threads
+            .drain(..(threads as usize).min(self.threads.len()));
+        for cell in &mut self.cells {
+            cell.threads = cell.threads.saturating_sub(threads);
+        }
+        self.line = self.line.min(self.cells.len());
     }
 }

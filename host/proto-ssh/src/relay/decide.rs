@@ -9,17 +9,16 @@ use parking_lot::Mutex;
 use pipeline::ports::Policy;
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
-    Ruling, Session, decide,
+    Ruling, Session, SshKind, decide,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::core::tap::Tap;
 use super::core::{Grant, Ticket};
-use super::taps::{MaskTap, TransferTap};
-use crate::action::{Asked, Carrier, Parts, What, parts, size};
+use super::taps::{Files, Text};
+use crate::action::{Asked, Parts, What, parts};
 use crate::mask::Kind;
-use crate::scp::{self, Scp};
 use crate::terms::{May, Terms};
 use crate::upstream::send::Forward;
 
@@ -82,11 +81,10 @@ pub(super) fn begin<'a>(
         facts,
         accesses,
         canonical,
-        carrier,
     } = parts(asked, &terms.login, &session.info().target)?;
     let policy = session.pin();
     let facts = Facts::Ssh(Arc::new(facts));
-    let grant = grant(session, &*policy, &facts, asked, carrier, terms);
+    let grant = grant(session, &*policy, &facts, asked, terms);
     let request = Request {
         policy,
         facts,
@@ -134,62 +132,47 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     (!permitted).then_some(name)
 }
 
-/// What is recorded of it, masked, or read in flight.
+/// How it goes on: what of it is recorded, and who listens in.
 fn grant(
     session: &Session,
     policy: &dyn Policy,
     facts: &Facts,
     asked: &Asked,
-    carrier: Option<Carrier>,
     terms: &Terms,
 ) -> Grant {
-    let login = &terms.login;
-    let tap: Box<dyn Tap> = match (&asked.what, carrier) {
-        (What::Exec { .. }, Some(Carrier::Unread)) => return Grant::default(),
-        (What::Exec { .. }, Some(Carrier::Sftp)) => Box::new(TransferTap::sftp(login)),
-        (What::Exec { .. }, Some(Carrier::Scp { argv, literal })) => {
-            match scp::Command::parse(&argv, literal) {
-                Some(command) => Box::new(TransferTap::scp(Scp::new(command), login)),
-                // It is no client's scp: its output is text like that of any other program.
-                None => return text(session, policy, facts, asked, terms),
-            }
-        }
-        (What::Subsystem { name }, _) if &**name == b"sftp" => Box::new(TransferTap::sftp(login)),
-        (What::Exec { .. } | What::Shell | What::Subsystem { .. }, _) => {
-            return text(session, policy, facts, asked, terms);
-        }
-        _ => return Grant::default(),
-    };
-    Grant {
-        tap: Some(tap),
+    let files = |files| Grant {
+        tap: Some(Box::new(files)),
         ..Grant::default()
+    };
+    match &asked.what {
+        What::Exec { line, .. } => match (line.kind(), line.scp()) {
+            (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
+            (SshKind::Sftp, _) => return files(Files::sftp()),
+            // Counted, not recorded: nobody reads what goes over it.
+            (SshKind::Rsync | SshKind::Git, _) => return Grant::default(),
+            _ => {}
+        },
+        What::Subsystem { name } if &**name == b"sftp" => return files(Files::sftp()),
+        What::Shell | What::Subsystem { .. } => {}
+        _ => return Grant::default(),
     }
-}
-
-/// What people read: it is recorded, and masked unless that is lifted.
-fn text(
-    session: &Session,
-    policy: &dyn Policy,
-    facts: &Facts,
-    asked: &Asked,
-    terms: &Terms,
-) -> Grant {
     let relieved = |action| relieved(session, policy, facts, action, &terms.login);
-    let masked = || -> Box<dyn Tap> {
-        let kind = match &asked.before.pty {
-            Some(_) => Kind::Terminal,
-            None => Kind::Pipe,
-        };
-        let mut mask = MaskTap::new(&terms.patterns, kind);
-        if let Some(pty) = &asked.before.pty {
-            mask.resized(size(pty).0);
+    let tap: Option<Box<dyn Tap>> = match relieved(Action::SshReveal) {
+        true => None,
+        false => {
+            let columns = asked.before.columns();
+            let kind = match columns {
+                Some(_) => Kind::Terminal,
+                None => Kind::Pipe,
+            };
+            let text = Text::new(&terms.masks, kind, columns.unwrap_or_default());
+            Some(Box::new(text))
         }
-        Box::new(mask)
     };
     Grant {
         output: true,
         input: !relieved(Action::SshInputUnrecorded),
-        tap: (!relieved(Action::SshReveal)).then(masked),
+        tap,
         ..Grant::default()
     }
 }

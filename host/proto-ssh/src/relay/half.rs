@@ -15,10 +15,9 @@ use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
 
 /// Bytes that may wait for a leg before the other one is not read any more.
 const BEHIND: usize = 1 << 20;
-/// Bytes that are read at once.
-const READ_AT_ONCE: usize = 64 << 10;
-/// Memory that an idle leg may keep for what it reads.
-const KEEP_INPUT: usize = 64 << 10;
+/// Bytes that are read at once: few while little comes, so that an idle leg holds little memory.
+const READ_AT_LEAST: usize = 4 << 10;
+const READ_AT_MOST: usize = 64 << 10;
 
 pub(super) struct Half {
     io: Box<dyn Stream>,
@@ -28,6 +27,8 @@ pub(super) struct Half {
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
     unflushed: bool,
+    /// How much the next read may bring.
+    appetite: usize,
     /// Nothing more comes.
     pub ended: bool,
 }
@@ -46,6 +47,7 @@ impl Half {
             pending: VecDeque::new(),
             pending_bytes: 0,
             unflushed: false,
+            appetite: READ_AT_LEAST,
             ended: false,
         }
     }
@@ -82,7 +84,7 @@ impl Half {
     /// The next thing that the peer said.
     pub fn event(&mut self, now: Instant) -> Result<Option<Event>, TransportError> {
         let event = self.transport.receive(&mut self.input, now)?;
-        if event.is_none() && self.input.is_empty() && self.input.capacity() > KEEP_INPUT * 2 {
+        if event.is_none() && self.input.is_empty() && self.appetite == READ_AT_LEAST {
             self.input = BytesMut::new();
         }
         Ok(event)
@@ -95,12 +97,17 @@ impl Half {
         if !may_read || self.ended {
             return Ok(wrote);
         }
-        self.input.reserve(READ_AT_ONCE);
+        self.input.reserve(self.appetite);
         let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
         match read {
             Poll::Pending => Ok(wrote),
             Poll::Ready(Ok(n)) => {
                 self.ended = n == 0;
+                self.appetite = match n >= self.appetite {
+                    true => (self.appetite * 2).min(READ_AT_MOST),
+                    false if n < self.appetite / 4 => (self.appetite / 2).max(READ_AT_LEAST),
+                    false => self.appetite,
+                };
                 Ok(true)
             }
             Poll::Ready(Err(error)) => {

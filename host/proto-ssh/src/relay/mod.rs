@@ -3,8 +3,7 @@
 //!
 //! - `core` follows the messages, without sockets.
 //! - `run` is the one task of a session: it reads both legs, and writes to both.
-//! - `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
-//! - `taps` are what looks into the data of channels: masks, and readers of file transfers.
+//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.

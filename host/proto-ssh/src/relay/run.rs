@@ -167,8 +167,10 @@ impl<'a> Relay<'a> {
                 .receive(Side::Client, payload, Instant::now(), &mut self.effects)?;
         }
         loop {
-            self.listen()?;
+            let heard = self.listen();
+            // Whoever leaves has said something before: that still counts.
             self.carry(deciding).await?;
+            heard?;
             self.client.fill().map_err(|e| broken(Side::Client, &e))?;
             self.upstream
                 .fill()
@@ -207,38 +209,38 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Takes in everything that both sides have said.
+    /// Takes in everything that both sides have said. The first reason to end counts.
     fn listen(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        for side in [Side::Client, Side::Upstream] {
-            loop {
-                let half = match side {
-                    Side::Client => &mut self.client,
-                    Side::Upstream => &mut self.upstream,
-                };
-                if half.transport.is_closed() {
-                    break;
+        let client = self.hear(Side::Client, now);
+        let upstream = self.hear(Side::Upstream, now);
+        client.and(upstream)
+    }
+
+    fn hear(&mut self, side: Side, now: Instant) -> Result<(), End> {
+        let half = match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        };
+        loop {
+            let event = half.event(now).map_err(|error| broken(side, &error))?;
+            match event {
+                None => return Ok(()),
+                Some(Event::Packet(payload)) => {
+                    self.core.receive(side, &payload, now, &mut self.effects)?;
                 }
-                let event = half.event(now).map_err(|error| broken(side, &error))?;
-                match event {
-                    None => break,
-                    Some(Event::Packet(payload)) => {
-                        self.core.receive(side, &payload, now, &mut self.effects)?;
-                    }
-                    Some(Event::HostKey(offered)) => {
-                        let same = side == Side::Upstream && proves_itself_again(&offered);
-                        half.transport
-                            .answer_host_key(same)
-                            .map_err(|error| broken(side, &error))?;
-                    }
-                    Some(Event::Ready) => {}
-                    Some(Event::Disconnected { reason, text }) => {
-                        return Err(gone(side, reason, &text));
-                    }
+                Some(Event::HostKey(offered)) => {
+                    let same = side == Side::Upstream && proves_itself_again(&offered);
+                    half.transport
+                        .answer_host_key(same)
+                        .map_err(|error| broken(side, &error))?;
+                }
+                Some(Event::Ready) => {}
+                Some(Event::Disconnected { reason, text }) => {
+                    return Err(gone(side, reason, &text));
                 }
             }
         }
-        Ok(())
     }
 
     /// A side that has closed its socket has left, once all that it said was heard.
@@ -431,6 +433,20 @@ impl<'a> Relay<'a> {
             }
         };
         let _ = tokio::join!(goodbye, tokio::time::timeout(LAST_DECISIONS, decisions));
+        let mut known = Vec::new();
+        self.core.abandon(&mut known);
+        for effect in known {
+            if let Effect::Outcome {
+                ticket,
+                kind,
+                detail,
+                bytes,
+            } = effect
+                && let Some(receipt) = self.receipts.remove(&ticket)
+            {
+                session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
+            }
+        }
         for (_, receipt) in self.receipts.drain() {
             let kind = OutcomeKind::Unknown;
             let detail = "the connection ended first";

@@ -24,6 +24,8 @@ pub enum Wrong {
     Layout(char),
     #[error("a file name that is empty, . or .., or holds a slash or NUL: {0}")]
     Name(String),
+    #[error("a path of {0} bytes; at most 4096 are allowed")]
+    Path(usize),
     #[error("a directory, though directories were not asked for (-r)")]
     Directory,
     #[error("the end of a directory where none is open")]

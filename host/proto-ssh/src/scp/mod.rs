@@ -28,8 +28,8 @@ pub use error::{ScpError, Wrong};
 pub use record::RECORD_MAX;
 
 use crate::transfer::{
-    Answer, Asked, Attributes, Budget, Content, Direction, Effect, FileDone, Kind, Path, Request,
-    Touch, Track, Verdict, Way, Why, printable,
+    Answer, Asked, Attributes, Budget, Content, Direction, Effect, FileDone, Kind, PATH_MAX, Path,
+    Request, Touch, Track, Verdict, Way, Why, printable,
 };
 use names::Names;
 use record::Record;
@@ -167,6 +167,10 @@ impl Scp {
 
     /// The channel has ended: what is known about a file that was on its way.
     pub fn end(&mut self, out: &mut Vec<Effect>) {
+        if let (Some(item), Turn::Sink(_)) = (self.open.take(), self.turn) {
+            let (ticket, result) = (item.ticket, Answer::Unknown);
+            out.push(Effect::Answered { ticket, result });
+        }
         self.turn = Turn::Over;
         self.finish(Some(Why::Unfinished), out);
     }
@@ -288,7 +292,7 @@ impl Scp {
                 self.turn = Turn::Sink(After::Other);
                 Ok(None)
             }
-            Record::File { mode, size, name } => Ok(Some(self.ask(name, mode, Some(size), line))),
+            Record::File { mode, size, name } => self.ask(name, mode, Some(size), line).map(Some),
             Record::Directory { mode, name } => {
                 if !self.command.recursive {
                     return Err(Wrong::Directory);
@@ -296,15 +300,24 @@ impl Scp {
                 if self.names.depth() >= DEPTH_MAX {
                     return Err(Wrong::Depth(DEPTH_MAX));
                 }
-                Ok(Some(self.ask(name, mode, None, line)))
+                self.ask(name, mode, None, line).map(Some)
             }
         }
     }
 
-    fn ask(&mut self, name: &[u8], mode: u32, size: Option<u64>, line: &[u8]) -> Request {
+    fn ask(
+        &mut self,
+        name: &[u8],
+        mode: u32,
+        size: Option<u64>,
+        line: &[u8],
+    ) -> Result<Request, Wrong> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let paths = self.names.paths(name);
+        if let Some(long) = paths.iter().find(|path| path.text.len() > PATH_MAX) {
+            return Err(Wrong::Path(long.text.len()));
+        }
         let upload = self.command.direction == Direction::Write;
         let touch = if upload { Touch::Write } else { Touch::Read };
         let attributes = Attributes {
@@ -343,7 +356,7 @@ impl Scp {
             paths,
             size,
         });
-        request
+        Ok(request)
     }
 
     /// The sink has acknowledged, or said that it could not.
@@ -425,18 +438,18 @@ impl Scp {
         let (bytes, content) = file.track.finish(&mut self.budget);
         let result = match content {
             Content::Hashed { .. } => Answer::Done,
+            Content::Unhashed(Why::Unfinished) => Answer::Unknown,
             Content::Unhashed(_) => Answer::Failed(1),
         };
-        out.push(Effect::Answered {
-            ticket: file.ticket,
-            result,
-        });
+        let ticket = file.ticket;
         out.push(Effect::Done(FileDone {
+            ticket,
             path: file.path,
             direction: self.command.direction,
             bytes,
             content,
         }));
+        out.push(Effect::Answered { ticket, result });
     }
 }
 

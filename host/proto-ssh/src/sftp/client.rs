@@ -6,8 +6,12 @@ use super::cut::{Gather, What};
 use super::error::{SftpError, Wrong};
 use super::files::Spec;
 use super::packet::{self as p, Asking, Extension};
-use super::{Expect, FILES_MAX, IN_FLIGHT_MAX, Live, Phase, Place, Sftp, Stage, Writing};
-use crate::transfer::{Asked, Attributes, Effect, Kind, Path, Request, Touch, Way, printable};
+use super::{
+    Expect, FILES_MAX, IN_FLIGHT_MAX, LINKS_MAX, Live, Phase, Place, Sftp, Stage, Writing,
+};
+use crate::transfer::{
+    Asked, Attributes, Effect, Kind, PATH_MAX, Path, Request, Touch, Way, printable,
+};
 use crate::wire::Reader;
 
 /// What becomes of a request.
@@ -45,6 +49,11 @@ const WRONG_HANDLE: Plan = Plan::Refuse(
     "weir: the handle was not opened for that",
 );
 const NUL: Plan = Plan::Refuse(p::FX_FAILURE, "weir: a path holds a NUL byte");
+const LONG: Plan = Plan::Refuse(p::FX_FAILURE, "weir: a path is longer than 4096 bytes");
+const LINKS: Plan = Plan::Refuse(
+    p::FX_FAILURE,
+    "weir: too many symbolic links were made on this channel; open another one",
+);
 
 impl Sftp {
     /// Bytes of the client's.
@@ -311,6 +320,7 @@ impl Sftp {
                 };
                 (Kind::ListDirectory, list, Expect::Handle(spec))
             }
+            p::LSTAT => (Kind::StatLink, list, Expect::Attributes),
             _ => (Kind::Stat, list, Expect::Attributes),
         };
         self.ask(kind, &[(path, touch)], Attributes::default(), expect)
@@ -408,7 +418,7 @@ impl Sftp {
 
     /// Of two paths, both are written: the one that goes, and the one that comes. What a symbolic link leads to
     /// counts as written, since servers do not agree which of the two it is. Relative ones begin at the link.
-    fn ask_two(&self, kind: Kind, a: &[u8], b: &[u8]) -> Plan {
+    fn ask_two(&mut self, kind: Kind, a: &[u8], b: &[u8]) -> Plan {
         let paths = [(a, Touch::Write), (b, Touch::Write)];
         let link = kind == Kind::SymbolicLink;
         let mut plan = self.ask(kind, &paths, Attributes::default(), Expect::Status);
@@ -417,6 +427,26 @@ impl Sftp {
             && paths.iter().any(|(path, _)| path.first() != Some(&b'/'))
         {
             question.opaque.push("a symbolic link with a relative path");
+        }
+        let Plan::Ask(question, _) = &plan else {
+            return plan;
+        };
+        if let [from, to] = &question.paths[..] {
+            if !link {
+                if !self.links.room_for(&from.path) {
+                    return LINKS;
+                }
+                self.links.moved(&from.path, &to.path);
+                return plan;
+            }
+            // Remembered at once: what follows can be read before this is decided.
+            if self.links.len() + 2 > LINKS_MAX {
+                return LINKS;
+            }
+            self.links.add(&to.path);
+            if !self.link_is_second {
+                self.links.add(&from.path);
+            }
         }
         plan
     }
@@ -431,8 +461,20 @@ impl Sftp {
         if paths.iter().any(|(path, _)| path.contains(&0)) {
             return NUL;
         }
+        if paths.iter().any(|(path, _)| path.len() > PATH_MAX) {
+            return LONG;
+        }
         let paths = paths.iter().map(|(path, touch)| (self.path(path), *touch));
-        question(kind, paths.collect(), attributes, expect)
+        let paths: Vec<_> = paths.collect();
+        let link = |(path, _): &(Path, Touch)| self.links.lead(path, follows(&kind));
+        let link = paths.iter().any(link);
+        let mut plan = question(kind, paths, attributes, expect);
+        if let (Plan::Ask(question, _), true) = (&mut plan, link) {
+            question
+                .opaque
+                .push("a path through a symbolic link that was made on this channel");
+        }
+        plan
     }
 }
 
@@ -455,6 +497,20 @@ fn question(kind: Kind, paths: Vec<(Path, Touch)>, attributes: Attributes, expec
         opaque,
     };
     Plan::Ask(question, expect)
+}
+
+/// Where a path ends at a symbolic link, this is about what that leads to.
+fn follows(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::StatLink
+            | Kind::ReadLink
+            | Kind::Remove
+            | Kind::RemoveDirectory
+            | Kind::Rename
+            | Kind::SymbolicLink
+            | Kind::HardLink
+    )
 }
 
 /// `~` is the server's to expand: the path that was made of it is none.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::transfer::{Budget, Direction, FileDone, Path, Track, Why};
+use crate::transfer::{Answer, Budget, Direction, Effect, FileDone, Path, Track, Why};
 
 /// One opening of a file; never used twice on a channel.
 pub(super) type FileId = u64;
@@ -22,9 +22,10 @@ pub(super) struct Spec {
 
 struct File {
     spec: Spec,
-    read: Track,
-    written: Track,
-    reads: bool,
+    /// Of the request that opened it.
+    ticket: u64,
+    read: Option<Track>,
+    written: Option<Track>,
     /// Reads, writes and the like that are not answered, or not to the end.
     pending: usize,
     closed: bool,
@@ -47,24 +48,25 @@ impl Files {
     }
 
     /// The server has given a handle; false: it stands for another file already.
-    pub(super) fn open(&mut self, handle: &[u8], spec: Spec) -> bool {
+    pub(super) fn open(&mut self, handle: &[u8], ticket: u64, spec: Spec) -> bool {
         if self.by_handle.contains_key(handle) {
             return false;
         }
         let id = self.next;
         self.next += 1;
         self.by_handle.insert(handle.into(), id);
-        let mut file = File {
-            read: Track::new(false),
-            written: Track::new(spec.empty),
-            reads: false,
+        let mut written = spec.write.then(|| Track::new(spec.empty));
+        if let (Some(track), true) = (&mut written, spec.append) {
+            track.spoil(Why::Appended, &mut self.budget);
+        }
+        let file = File {
+            spec,
+            ticket,
+            read: None,
+            written,
             pending: 0,
             closed: false,
-            spec,
         };
-        if file.spec.append {
-            file.written.spoil(Why::Appended, &mut self.budget);
-        }
         self.files.insert(id, file);
         true
     }
@@ -95,100 +97,124 @@ impl Files {
     pub(super) fn read_at(&mut self, id: FileId, offset: u64) {
         self.pending(id);
         if let Some(file) = self.files.get_mut(&id) {
-            file.reads = true;
-            file.read.begin(offset, &mut self.budget);
+            let track = file.read.get_or_insert_with(|| Track::new(false));
+            track.begin(offset, &mut self.budget);
         }
     }
 
     pub(super) fn write_at(&mut self, id: FileId, offset: u64) {
         self.pending(id);
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.begin(offset, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.begin(offset, &mut self.budget);
         }
     }
 
     pub(super) fn read(&mut self, id: FileId, offset: u64, bytes: &[u8]) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.read.data(offset, bytes, &mut self.budget);
+        if let Some(track) = self.files.get_mut(&id).and_then(|file| file.read.as_mut()) {
+            track.data(offset, bytes, &mut self.budget);
         }
     }
 
     pub(super) fn written(&mut self, id: FileId, offset: u64, bytes: &[u8]) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.data(offset, bytes, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.data(offset, bytes, &mut self.budget);
         }
     }
 
     /// A read from `offset` on found the end of the file.
     pub(super) fn ended_at(&mut self, id: FileId, offset: u64) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.read.end(offset);
+        if let Some(track) = self.files.get_mut(&id).and_then(|file| file.read.as_mut()) {
+            track.end(offset);
         }
     }
 
     pub(super) fn sized(&mut self, id: FileId, size: u64) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.cut(size, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.cut(size, &mut self.budget);
         }
     }
 
     pub(super) fn spoil_written(&mut self, id: FileId, why: Why) {
-        if let Some(file) = self.files.get_mut(&id) {
-            file.written.spoil(why, &mut self.budget);
+        if let Some(track) = self
+            .files
+            .get_mut(&id)
+            .and_then(|file| file.written.as_mut())
+        {
+            track.spoil(why, &mut self.budget);
         }
     }
 
     /// A request on it is answered to the end.
-    pub(super) fn settle(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn settle(&mut self, id: FileId, out: &mut Vec<Effect>) {
         let Some(file) = self.files.get_mut(&id) else {
             return;
         };
         file.pending = file.pending.saturating_sub(1);
         if file.closed && file.pending == 0 {
-            self.finish(id, done);
+            self.finish(id, out);
         }
     }
 
     /// CLOSE is answered. The handle is gone whatever the answer is.
-    pub(super) fn closed(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn closed(&mut self, id: FileId, out: &mut Vec<Effect>) {
         if let Some(file) = self.files.get_mut(&id) {
             file.closed = true;
         }
-        self.settle(id, done);
+        self.settle(id, out);
     }
 
-    fn finish(&mut self, id: FileId, done: &mut impl FnMut(FileDone)) {
+    fn finish(&mut self, id: FileId, out: &mut Vec<Effect>) {
         let Some(file) = self.files.remove(&id) else {
             return;
         };
         let tracks = [
-            (file.reads, Direction::Read, file.read),
-            (file.spec.write, Direction::Write, file.written),
+            (Direction::Read, file.read),
+            (Direction::Write, file.written),
         ];
-        for (used, direction, mut track) in tracks {
+        for (direction, track) in tracks {
+            let Some(mut track) = track else {
+                continue;
+            };
             if file.pending > 0 {
                 track.spoil(Why::Unfinished, &mut self.budget);
             }
             let (bytes, content) = track.finish(&mut self.budget);
-            if used {
-                let path = file.spec.path.clone();
-                done(FileDone {
-                    path,
-                    direction,
-                    bytes,
-                    content,
-                });
-            }
+            out.push(Effect::Done(FileDone {
+                ticket: file.ticket,
+                path: file.spec.path.clone(),
+                direction,
+                bytes,
+                content,
+            }));
         }
+        out.push(Effect::Answered {
+            ticket: file.ticket,
+            result: match file.pending {
+                0 => Answer::Done,
+                _ => Answer::Unknown,
+            },
+        });
     }
 
     /// The channel has ended.
-    pub(super) fn end(&mut self, done: &mut impl FnMut(FileDone)) {
+    pub(super) fn end(&mut self, out: &mut Vec<Effect>) {
         self.by_handle.clear();
         let mut left: Vec<FileId> = self.files.keys().copied().collect();
         left.sort_unstable();
         for id in left {
-            self.finish(id, done);
+            self.finish(id, out);
         }
     }
 }

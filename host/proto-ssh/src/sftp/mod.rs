@@ -6,7 +6,8 @@
 //! - `cut` finds where packets begin; `packet` reads them. Contents of files are never kept.
 //! - `client` says of each request whether it passes, is to be decided, or is refused.
 //! - `server` matches answers with requests, by number and type.
-//! - `files` knows what each handle stands for, and what was transferred over it.
+//! - `files` knows what each handle stands for, and what was transferred over it; `links`, which symbolic links
+//!   were asked for.
 //!
 //! What passes without being asked about: INIT (as version 3 at most), REALPATH of the current directory (nothing
 //! else tells what relative paths mean), limits@openssh.com, and what is done with a handle that was granted:
@@ -26,6 +27,7 @@ mod client;
 mod cut;
 mod error;
 mod files;
+mod links;
 mod packet;
 mod server;
 
@@ -37,12 +39,14 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 
 pub use error::{SftpError, Wrong};
+pub use links::LINKS_MAX;
 pub use packet::{CONTROL_MAX, HANDLE_MAX, PACKET_MAX};
 
-use crate::transfer::{Answer, Effect, FileDone, Path, Verdict, printable};
+use crate::transfer::{Answer, Effect, PATH_MAX, Path, Verdict, printable};
 use crate::wire::Put;
 use cut::Cutter;
 use files::{FileId, Files, Spec};
+use links::Links;
 
 /// Requests that wait for an answer. OpenSSH's client has 64 on the way unless it is told otherwise.
 pub const IN_FLIGHT_MAX: usize = 4096;
@@ -66,6 +70,9 @@ pub struct Sftp {
     next_ticket: u64,
     files: Files,
     cwd: Cwd,
+    links: Links,
+    /// Its SYMLINK names the link second, as OpenSSH's does; by the draft it is first.
+    link_is_second: bool,
     /// Answers of our own that wait for the end of the server's packet.
     answers: VecDeque<(u32, Bytes)>,
 }
@@ -174,9 +181,21 @@ impl Sftp {
         Ok(())
     }
 
-    /// The channel has ended: what is known about the files that are still open.
+    /// The channel has ended: what is known about the files that are still open, and that nothing is known about what
+    /// was sent and not answered.
     pub fn end(&mut self, out: &mut Vec<Effect>) {
-        self.files.end(&mut |done| out.push(Effect::Done(done)));
+        self.files.end(out);
+        let sent = self.live.drain().map(|(_, live)| live);
+        let mut left: Vec<u64> = sent
+            .filter(|live| live.stage == Stage::Sent)
+            .filter_map(|live| live.ticket)
+            .collect();
+        left.sort_unstable();
+        self.tickets.clear();
+        for ticket in left {
+            let result = Answer::Unknown;
+            out.push(Effect::Answered { ticket, result });
+        }
     }
 
     /// Neither side is within a packet.
@@ -191,7 +210,7 @@ impl Sftp {
             match live.expect {
                 Expect::Handle(_) => self.files.opening = self.files.opening.saturating_sub(1),
                 Expect::Sized(file, _) | Expect::Copied(file) => {
-                    self.files.settle(file, &mut done(out));
+                    self.files.settle(file, out);
                 }
                 _ => {}
             }
@@ -223,7 +242,7 @@ impl Sftp {
     fn here(&mut self, path: &[u8]) {
         let path = std::str::from_utf8(path)
             .ok()
-            .filter(|path| path.starts_with('/') && !path.contains('\0'));
+            .filter(|path| path.starts_with('/') && !path.contains('\0') && path.len() <= PATH_MAX);
         self.cwd = match (&self.cwd, path) {
             (Cwd::Unknown, Some(path)) => Cwd::Is(path.to_owned()),
             (Cwd::Is(known), Some(path)) if known == path => return,
@@ -241,10 +260,6 @@ fn answered(ticket: Option<u64>, code: u32, out: &mut Vec<Effect>) {
     if let Some(ticket) = ticket {
         out.push(Effect::Answered { ticket, result });
     }
-}
-
-fn done(out: &mut Vec<Effect>) -> impl FnMut(FileDone) {
-    |done| out.push(Effect::Done(done))
 }
 
 /// SSH_FXP_STATUS.

@@ -356,6 +356,15 @@ fn attributes(kind: u8, r: &mut Reader<'_>) -> Result<Attributes, Wrong> {
     Ok(given)
 }
 
+/// The names of the extensions that VERSION offers, as far as they can be read.
+pub(super) fn extensions<'a>(mut r: Reader<'a>) -> impl Iterator<Item = &'a [u8]> {
+    std::iter::from_fn(move || {
+        let name = r.string().ok()?;
+        r.string().ok()?;
+        Some(name)
+    })
+}
+
 /// The path of an answer to REALPATH.
 pub(super) fn only_name<'a>(mut r: Reader<'a>) -> Result<Option<&'a [u8]>, WireError> {
     if r.u32()? != 1 {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::cut::{Gather, What};
 use super::error::{SftpError, Wrong};
 use super::packet as p;
-use super::{Expect, Live, Phase, Sftp, Stage, answered, done};
+use super::{Expect, Live, Phase, Sftp, Stage, answered};
 use crate::transfer::{Effect, Why};
 use crate::wire::Reader;
 
@@ -53,7 +53,7 @@ impl Sftp {
         place.offset = place.offset.saturating_add(bytes.len() as u64);
         if left == 0 {
             self.reading = None;
-            self.files.settle(file, &mut done(out));
+            self.files.settle(file, out);
         }
     }
 
@@ -65,6 +65,7 @@ impl Sftp {
         match (self.phase, kind) {
             (Phase::Asked, p::VERSION) if id == p::VERSION_3 => {
                 self.phase = Phase::Ready;
+                self.link_is_second = p::extensions(r).any(|name| name.ends_with(b"@openssh.com"));
                 return Ok(());
             }
             (Phase::Asked, p::VERSION) => return Err(Wrong::Version(id)),
@@ -77,7 +78,7 @@ impl Sftp {
         };
         match kind {
             p::STATUS => self.status(live, r, out),
-            p::HANDLE => self.handle(id, live, r, out),
+            p::HANDLE => self.handle(id, live, r),
             p::DATA => self.data(id, &live, body, out),
             p::NAME | p::ATTRS | p::EXTENDED_REPLY => {
                 match (kind, &live.expect) {
@@ -113,24 +114,24 @@ impl Sftp {
                 if code == p::FX_EOF {
                     files.ended_at(place.file, place.offset);
                 }
-                files.settle(place.file, &mut done(out));
+                files.settle(place.file, out);
             }
             Expect::Written(file) => {
                 if code != p::FX_OK {
                     files.spoil_written(file, Why::Failed);
                 }
-                files.settle(file, &mut done(out));
+                files.settle(file, out);
             }
-            Expect::Closed(file) => files.closed(file, &mut done(out)),
+            Expect::Closed(file) => files.closed(file, out),
             Expect::Sized(file, size) => {
                 if code == p::FX_OK {
                     files.sized(file, size);
                 }
-                files.settle(file, &mut done(out));
+                files.settle(file, out);
             }
             Expect::Copied(file) => {
                 files.spoil_written(file, Why::Changed);
-                files.settle(file, &mut done(out));
+                files.settle(file, out);
             }
             Expect::Status
             | Expect::Attributes
@@ -143,13 +144,7 @@ impl Sftp {
         Ok(())
     }
 
-    fn handle(
-        &mut self,
-        id: u32,
-        live: Live,
-        mut r: Reader<'_>,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), Wrong> {
+    fn handle(&mut self, id: u32, live: Live, mut r: Reader<'_>) -> Result<(), Wrong> {
         let kind = p::HANDLE;
         let handle = r.string().map_err(|error| Wrong::Layout { kind, error })?;
         r.end().map_err(|error| Wrong::Layout { kind, error })?;
@@ -160,11 +155,12 @@ impl Sftp {
             return Err(Wrong::HandleLength(handle.len()));
         }
         self.files.opening = self.files.opening.saturating_sub(1);
-        if !self.files.open(handle, spec) {
-            return Err(Wrong::HandleAgain);
+        // Every OPEN and OPENDIR was asked about.
+        let ticket = live.ticket.ok_or(Wrong::NoSuchId(id))?;
+        match self.files.open(handle, ticket, spec) {
+            true => Ok(()),
+            false => Err(Wrong::HandleAgain),
         }
-        answered(live.ticket, p::FX_OK, out);
-        Ok(())
     }
 
     fn data(
@@ -183,7 +179,7 @@ impl Sftp {
             return Err(Wrong::TooMuch { got, wanted: len });
         }
         if got == 0 {
-            self.files.settle(place.file, &mut done(out));
+            self.files.settle(place.file, out);
         } else {
             self.reading = Some(place);
         }

@@ -17,15 +17,15 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use pipeline::Principal;
 use ssh_keys::{Certificate, PublicKey};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{ClientLogin, Limits};
 use crate::leg::{Leg, LegError};
+use crate::slots::{Slot, Slots};
 use crate::terms::May;
 use crate::transport::{Event, HostKey};
 use crate::wire::numbers::disconnect;
@@ -114,8 +114,8 @@ pub(crate) struct Door<'a> {
     pub outer: Option<&'a Outer>,
     pub source: IpAddr,
     pub limits: &'a Limits,
-    /// Turns for logins by device.
-    pub devices: &'a Semaphore,
+    /// For logins that wait for a device.
+    pub devices: &'a Slots,
 }
 
 /// A client that has proved who it is; it has not been told yet.
@@ -146,6 +146,7 @@ pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticate
             door,
             flow: None,
             result: None,
+            begun,
             deadline: begun + door.limits.login_timeout,
             greeting: door.banner,
         };
@@ -227,10 +228,10 @@ async fn say_goodbye(leg: &mut Leg, error: &StartupError, limits: &Limits) {
 
 type Verdict = Result<Arc<Principal>, AuthRefused>;
 
-/// A device flow with its turn.
+/// A device flow with its place.
 struct Flow<'a> {
     approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
-    _turn: SemaphorePermit<'a>,
+    _place: Slot<'a>,
 }
 
 /// The state machine with its leg and its ports.
@@ -241,6 +242,7 @@ struct Login<'a, 'd> {
     flow: Option<Flow<'d>>,
     /// How the device flow ended, before the client has answered its question.
     result: Option<Verdict>,
+    begun: Instant,
     deadline: Instant,
     /// Goes out behind the first answer.
     greeting: Option<&'d str>,
@@ -344,6 +346,7 @@ impl Login<'_, '_> {
                     Ok(()) => auth.certificate(&certificate, source).await,
                     Err(refused) => Err(refused),
                 };
+                let verdict = verdict.map(|who| until(who, certificate.valid_before));
                 (verdict, may)
             }
             Ask::Token(token) => (auth.token(&token, source).await, May::ALL),
@@ -362,7 +365,8 @@ impl Login<'_, '_> {
 
     /// Begins a device flow and asks the client's person to approve it.
     async fn device(&mut self) -> Result<(), AuthRefused> {
-        let turn = self.door.devices.try_acquire().map_err(|_| AuthRefused {
+        let place = self.door.devices.take(self.door.source);
+        let place = place.ok_or_else(|| AuthRefused {
             client_text: "too many logins wait for a device; try again later".to_owned(),
         })?;
         let flow = self.door.auth.device(self.door.source).await?;
@@ -374,12 +378,12 @@ impl Login<'_, '_> {
         let message = self.machine.prompt(&instruction);
         self.flow = Some(Flow {
             approved: flow.approved,
-            _turn: turn,
+            _place: place,
         });
-        // People are slower than machines.
+        // People are slower than machines. Once: another flow does not take longer.
         self.deadline = self
             .deadline
-            .max(Instant::now() + self.door.limits.device_timeout);
+            .max(self.begun + self.door.limits.device_timeout);
         self.send(&message).await.map_err(|_| AuthRefused {
             client_text: "the client is gone".to_owned(),
         })
@@ -457,6 +461,18 @@ fn check_options(certificate: &Certificate) -> Result<(), AuthRefused> {
                 plain(name)
             ),
         }),
+    }
+}
+
+/// Nobody stays longer than the certificate that they came with. `end`: seconds since 1970.
+fn until(who: Arc<Principal>, end: u64) -> Arc<Principal> {
+    match UNIX_EPOCH.checked_add(Duration::from_secs(end)) {
+        Some(end) if end < who.expires_at => Arc::new(Principal {
+            expires_at: end,
+            ..(*who).clone()
+        }),
+        // It is later than any clock shows.
+        _ => who,
     }
 }
 

@@ -32,7 +32,7 @@ impl Sshd {
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
              AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n\
-             Subsystem sftp internal-sftp\n",
+             Subsystem sftp internal-sftp\nRekeyLimit 2M\n",
             host.display(),
             ca.display(),
             authorized.display()

@@ -29,7 +29,9 @@ use pipeline::{Action, Resource, SshFacts, SshKind, SshPath};
 
 pub(crate) use hash::{Budget, Track};
 pub use hash::{Content, Why};
-pub use path::{Path, printable};
+pub use path::{PATH_MAX, Path, printable};
+
+use crate::wire::Put;
 
 /// What a reader of a file transfer wants done.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub enum Effect {
     DropServer(usize),
     /// To be decided.
     Ask(Request),
-    /// What came of a request that was permitted.
+    /// What came of a request that was permitted; of a file or directory that was opened, once it is closed.
     Answered {
         ticket: u64,
         result: Answer,
@@ -62,6 +64,8 @@ pub enum Answer {
     Done,
     /// The other side says that it failed; the number is the protocol's own.
     Failed(u32),
+    /// The channel ended before.
+    Unknown,
 }
 
 /// Where the bytes of a request go.
@@ -114,6 +118,8 @@ pub enum Kind {
     Open,
     ListDirectory,
     Stat,
+    /// Of a symbolic link itself.
+    StatLink,
     ReadLink,
     RealPath,
     Remove,
@@ -141,6 +147,7 @@ impl Kind {
             Self::Open => "open",
             Self::ListDirectory => "list",
             Self::Stat => "stat",
+            Self::StatLink => "lstat",
             Self::ReadLink => "readlink",
             Self::RealPath => "realpath",
             Self::Remove => "remove",
@@ -219,6 +226,29 @@ impl Request {
         text
     }
 
+    /// Every byte of it that changes its meaning: neither the number that the client gave it, which differs each
+    /// time, nor what was resolved when it came is left to be guessed.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.raw.len() + 64);
+        match self.is_scp() {
+            true => bytes.string(&self.raw),
+            // Type; what follows the number.
+            false => bytes
+                .string(self.raw.get(4..5).unwrap_or_default())
+                .string(self.raw.get(9..).unwrap_or_default()),
+        };
+        for asked in &self.paths {
+            let touch = match asked.touch {
+                Touch::List => 0,
+                Touch::Read => 1,
+                Touch::Write => 2,
+            };
+            bytes.byte(touch).flag(asked.path.known);
+            bytes.string(asked.path.text.as_bytes());
+        }
+        bytes
+    }
+
     pub fn facts(&self, login: &Arc<str>, channel: u32) -> SshFacts {
         let kind = if self.is_scp() {
             SshKind::Scp
@@ -271,6 +301,8 @@ impl Request {
 /// What was transferred of one file over one handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDone {
+    /// Of the request that opened it.
+    pub ticket: u64,
     pub path: Path,
     pub direction: Direction,
     /// That passed here, each byte as often as it passed.

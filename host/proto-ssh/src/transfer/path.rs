@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+/// The longest path, in bytes: what Linux takes.
+pub const PATH_MAX: usize = 4096;
+
 /// A path on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {

@@ -10,6 +10,8 @@
 mod host;
 mod login;
 pub(crate) mod send;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

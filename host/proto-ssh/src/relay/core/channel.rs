@@ -1,6 +1,7 @@
 //! One channel: what was said on it by whom, and what is to be said next.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -8,7 +9,7 @@ use pipeline::OutcomeKind;
 
 use super::flow::{Flow, Out};
 use super::replies::Replies;
-use super::requests::{Answer, Asks};
+use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
 use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation, is_recorded};
 use crate::action::Before;
@@ -309,10 +310,7 @@ impl Channel {
             if let Some(ticket) = self.pieces.remove(&done.id) {
                 out.push(Effect::Outcome {
                     ticket,
-                    kind: match done.ok {
-                        true => OutcomeKind::Done,
-                        false => OutcomeKind::Failed,
-                    },
+                    kind: done.result,
                     detail: done.detail,
                     bytes: done.bytes,
                 });
@@ -431,6 +429,19 @@ impl Channel {
         // Whom we have told that it is closed is told nothing more.
         self.send(asker, payload.clone(), out);
         Ok(answered)
+    }
+
+    /// What is permitted to be set is part of what is decided on later, whether or not the host accepts it.
+    pub fn set(&mut self, sets: Option<Sets>) {
+        match sets {
+            Some(Sets::Env(name, value)) => {
+                let mut env = self.before.env.to_vec();
+                env.push((name, value));
+                self.before.env = Arc::from(env);
+            }
+            Some(Sets::Pty(whole)) => self.before.pty = Some(whole),
+            None => {}
+        }
     }
 
     /// It is permitted, and forwarded next.

@@ -236,6 +236,8 @@ enum Pending {
         key: Key,
         want_reply: bool,
         asks: requests::Asks,
+        /// What it sets for the channel.
+        sets: Option<requests::Sets>,
     },
     Open {
         key: Key,
@@ -325,6 +327,15 @@ impl Core {
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         for channel in self.channels.values_mut() {
             channel.tick(now, out);
+        }
+    }
+
+    /// The connection ends: what is known of the end of what ran.
+    pub fn abandon(&mut self, out: &mut Vec<Effect>) {
+        for channel in self.channels.values_mut() {
+            if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
+                channel.outcomes(out);
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! Channel requests: which are decided on, which pass, and which are answered here.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, What, printable};
+use crate::action::{Asked, Line, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -25,6 +24,13 @@ pub(super) enum Asks {
     X11 {
         single: bool,
     },
+}
+
+/// What a request sets for what is started on its channel later.
+#[derive(Debug)]
+pub(super) enum Sets {
+    Env(Bytes, Bytes),
+    Pty(Bytes),
 }
 
 /// An answer of our own.
@@ -77,10 +83,11 @@ impl Core {
                     asks: Asks::Nothing,
                 });
             }
-            if let (b"window-change", Some(tap)) = (request.name, &mut channel.tap)
+            if request.name == b"window-change"
+                && let Some(tap) = &mut channel.tap
                 && let Ok(columns) = Reader::new(request.data).u32()
             {
-                tap.resized(columns);
+                tap.resize(columns);
             }
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());
@@ -127,34 +134,22 @@ impl Core {
             before: channel.before.clone(),
         };
         channel.started |= asks == Asks::Start;
+        let sets = match &asked.what {
+            What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
+            What::Pty { whole, .. } => Some(Sets::Pty(whole.clone())),
+            _ => None,
+        };
         let pending = Pending::Request {
             key,
             want_reply: request.want_reply,
             asks,
+            sets,
         };
-        self.note_setting(key, &asked.what);
         let ticket = self.decide(pending, asked, payload.clone(), out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }
         Ok(())
-    }
-
-    /// What may be set for this channel is part of what is decided on later, whether or not the host
-    /// accepts it.
-    fn note_setting(&mut self, key: Key, what: &What) {
-        let Some(channel) = self.channels.get_mut(&key) else {
-            return;
-        };
-        match what {
-            What::Env { name, value } => {
-                let mut env = channel.before.env.to_vec();
-                env.push((name.clone(), value.clone()));
-                channel.before.env = Arc::from(env);
-            }
-            What::Pty { whole, .. } => channel.before.pty = Some(whole.clone()),
-            _ => {}
-        }
     }
 
     /// FAILURE, when its turn has come.
@@ -265,7 +260,8 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
     let (what, asks) = match request.name {
         b"exec" => {
             let command = own(&mut r)?;
-            (What::Exec { command }, Asks::Start)
+            let line = Line::read(&command);
+            (What::Exec { command, line }, Asks::Start)
         }
         b"shell" => (What::Shell, Asks::Start),
         b"subsystem" => {
@@ -302,7 +298,7 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
 /// What is refused before policy is asked: it could not be shown to people as what it is.
 fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
     let (text, name) = match what {
-        What::Exec { command } => (command, "the command line"),
+        What::Exec { command, .. } => (command, "the command line"),
         What::Subsystem { name } => (name, "the name of the subsystem"),
         What::Pty { term, .. } => (term, "the name of the terminal"),
         What::Env { name, value } => {

@@ -29,7 +29,11 @@ impl Core {
                 key,
                 want_reply,
                 asks,
+                sets,
             }) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.set(sets);
+                }
                 self.request_granted(key, ticket, (want_reply, asks), forward, grant, out);
                 self.resume(key, now, out)?;
                 Ok(true)
@@ -111,6 +115,7 @@ impl Core {
                 key,
                 want_reply,
                 asks,
+                ..
             }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.wait = Wait::Nothing;

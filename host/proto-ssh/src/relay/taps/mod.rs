@@ -1,7 +1,7 @@
-//! What listens in on the data of a channel: masks, and readers of file transfers.
+//! What listens in on a channel's data: file transfers are read in flight, secrets in text are masked.
 
-mod mask;
-mod transfer;
+mod files;
+mod text;
 
-pub(super) use mask::MaskTap;
-pub(super) use transfer::TransferTap;
+pub(super) use files::Files;
+pub(super) use text::Text;

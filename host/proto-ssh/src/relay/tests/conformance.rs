@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::leg::Leg;
+use crate::mask::Patterns;
 use crate::relay::run;
 use crate::startup::HostIdentity;
 use crate::terms::{May, Terms};
@@ -295,9 +296,9 @@ impl Harness for Ssh {
         let (client, inside) = pair(&self.keys).await;
         let (outside, hosts) = pair(&self.keys).await;
         let terms = Terms {
-            patterns: std::sync::Arc::new(crate::mask::Patterns::new([]).unwrap()),
             login: "root".into(),
             may: May::ALL,
+            masks: Arc::new(Patterns::new([]).unwrap()),
             early: Vec::new(),
             shutdown: CancellationToken::new(),
             limits: Arc::new(Limits::default()),

@@ -220,6 +220,15 @@ fn directories_only_where_they_were_asked_for_and_not_too_deep() {
     let mut run = upload("scp -t /d");
     assert!(run.client(b"D0755 0 x\n").is_err());
     let mut run = upload("scp -r -t /d");
+    let name = "x".repeat(200);
+    let mut deep = upload("scp -r -t /d");
+    let record = format!("D0755 0 {name}\n");
+    let fits = (0..DEPTH_MAX).take_while(|_| {
+        deep.client(record.as_bytes())
+            .and_then(|()| deep.server(b"\0"))
+            .is_ok()
+    });
+    assert_eq!(fits.count(), 20, "paths are no longer than Linux takes");
     for _ in 0..DEPTH_MAX {
         run.client(b"D0755 0 x\n").unwrap();
         run.server(b"\0").unwrap();

@@ -1,7 +1,7 @@
 //! However the bytes of a session are cut, the same comes out.
 
 use super::pack::*;
-use crate::sftp::packet as p;
+use crate::sftp::{SftpError, packet as p};
 use crate::transfer::{Content, Direction, Why};
 use crate::wire::Put;
 
@@ -69,12 +69,20 @@ fn session() -> Vec<From> {
     ]
 }
 
-fn run(mut cut: impl FnMut() -> usize) -> Seen {
+fn run(cut: impl FnMut() -> usize) -> Seen {
+    let (mut run, result) = feed(session(), cut);
+    result.unwrap();
+    assert!(run.sftp.is_idle() && run.sftp.live.is_empty() && run.sftp.tickets.is_empty());
+    run.end();
+    run.seen
+}
+
+fn feed(session: Vec<From>, mut cut: impl FnMut() -> usize) -> (Run, Result<(), SftpError>) {
     let mut run = Run {
         refuse: vec!["/secret", "/home/me/secret"],
         ..Run::default()
     };
-    for chunk in session() {
+    for chunk in session {
         let (bytes, client) = match &chunk {
             From::Client(bytes) => (bytes, true),
             From::Server(bytes) => (bytes, false),
@@ -86,13 +94,73 @@ fn run(mut cut: impl FnMut() -> usize) -> Seen {
                 true => run.client(now),
                 false => run.server(now),
             };
-            result.unwrap();
+            if result.is_err() {
+                return (run, result);
+            }
             rest = later;
         }
     }
-    assert!(run.sftp.is_idle() && run.sftp.live.is_empty() && run.sftp.tickets.is_empty());
-    run.end();
-    run.seen
+    (run, Ok(()))
+}
+
+/// Bytes that are changed, left out or put in: whatever comes of it is the same however it is cut, and every byte is
+/// accounted for.
+#[test]
+fn damage_is_found_at_the_same_place_however_the_bytes_are_cut() {
+    let mut state = 7_u64;
+    let mut random = move |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let (mut well, mut ill) = (0, 0);
+    for _ in 0..400 {
+        let mut session = session();
+        for _ in 0..1 + random(3) {
+            let n = random(session.len());
+            let (From::Client(bytes) | From::Server(bytes)) = &mut session[n];
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes[at] ^= 1 << random(8),
+                1 => bytes[at] = [0, 1, 0x7f, 0xff][random(4)],
+                2 => bytes.insert(at, random(256) as u8),
+                _ => {
+                    bytes.remove(at);
+                }
+            }
+        }
+        let copy = |from: &From| match from {
+            From::Client(bytes) => From::Client(bytes.clone()),
+            From::Server(bytes) => From::Server(bytes.clone()),
+        };
+        let again = session.iter().map(copy).collect();
+        let (mut whole, one) = feed(session, || usize::MAX);
+        let (mut bytewise, other) = feed(again, || 1);
+        assert_eq!(one, other);
+        if one.is_err() {
+            ill += 1;
+            continue;
+        }
+        well += 1;
+        whole.end();
+        bytewise.end();
+        assert_eq!(whole.seen, bytewise.seen);
+        assert_eq!(
+            whole.seen.answered.len() + refusals(&whole.seen),
+            whole.seen.asked.len()
+        );
+    }
+    assert!(well > 40 && ill > 40, "{well} {ill}");
+}
+
+/// Of what was asked about.
+fn refusals(seen: &Seen) -> usize {
+    let refused = |path: &str| matches!(path, "/secret" | "/home/me/secret");
+    let asked = seen.asked.iter();
+    asked
+        .filter(|r| r.paths.iter().any(|p| refused(&p.path.text)))
+        .count()
 }
 
 #[test]

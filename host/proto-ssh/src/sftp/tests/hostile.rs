@@ -235,6 +235,11 @@ fn a_handle_is_good_for_what_it_was_opened_for_and_no_longer_than_it_is_open() {
         ("copy the wrong way", copy(9, b"w", b"r"), false),
         ("copy to what is closed", copy(9, b"r", b"c"), false),
         ("a path with NUL", path(p::STAT, 9, "/a\0b"), false),
+        (
+            "a path that is too long",
+            path(p::STAT, 9, &"/a".repeat(3000)),
+            false,
+        ),
         ("a path with NUL to write", open(9, "/a\0b", 2), false),
         (
             "a second path with NUL",

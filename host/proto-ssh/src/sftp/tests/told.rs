@@ -1,7 +1,7 @@
 //! What is said about requests: each is asked about for what it is.
 
 use super::pack::*;
-use crate::sftp::packet as p;
+use crate::sftp::{LINKS_MAX, packet as p};
 use crate::wire::Put;
 
 /// What is asked about a handle that was granted, because it is more than was granted.
@@ -136,7 +136,7 @@ fn requests_are_told_for_what_they_are() {
             false,
         ),
         (path(p::STAT, 9, "/f"), "stat /f", true),
-        (path(p::LSTAT, 9, "/f"), "stat /f", true),
+        (path(p::LSTAT, 9, "/f"), "lstat /f", true),
         (path(p::READLINK, 9, "/f"), "readlink /f", true),
         (path(p::REALPATH, 9, "/f/.."), "realpath /", true),
         (path(p::REALPATH, 9, "./"), "realpath ./", false),
@@ -269,4 +269,114 @@ fn relative_paths_begin_where_the_server_says_it_is_and_only_if_it_says_one_thin
     assert_eq!(told(&[b"/a\0"]), ("a/../b".into(), false));
     assert_eq!(told(&[b"/\xff"]), ("a/../b".into(), false));
     assert_eq!(told(&[]), ("a/../b".into(), false));
+}
+
+/// Symbolic links that were made on this channel: what leads through them is not known.
+#[test]
+fn a_link_that_was_just_made_is_no_way_around_a_policy_about_paths() {
+    let link = |id, target: &str, at: &str| {
+        packet(p::SYMLINK, id, |b| {
+            b.string(target.as_bytes()).string(at.as_bytes());
+        })
+    };
+    let rename = |id, from: &str, to: &str| {
+        packet(p::RENAME, id, |b| {
+            b.string(from.as_bytes()).string(to.as_bytes());
+        })
+    };
+    // What comes after `ln -s /etc /srv/a/l`, and whether the last of it is known.
+    let rows: Vec<(&str, Vec<Vec<u8>>, bool)> = vec![
+        (
+            "write through it",
+            vec![open(9, "/srv/a/l/cron.d/x", 2)],
+            false,
+        ),
+        (
+            "the same in other letters",
+            vec![open(9, "/srv//b/../a/./l/x", 2)],
+            false,
+        ),
+        ("open it", vec![open(9, "/srv/a/l", 1)], false),
+        ("list it", vec![path(p::OPENDIR, 9, "/srv/a/l/")], false),
+        (
+            "a name that begins like it",
+            vec![open(9, "/srv/a/lx", 2)],
+            true,
+        ),
+        ("beside it", vec![open(9, "/srv/a/x", 2)], true),
+        ("take it away", vec![path(p::REMOVE, 9, "/srv/a/l")], true),
+        ("look at it", vec![path(p::LSTAT, 9, "/srv/a/l")], true),
+        (
+            "look through it",
+            vec![path(p::LSTAT, 9, "/srv/a/l/x")],
+            false,
+        ),
+        (
+            "move it",
+            vec![rename(3, "/srv/a/l", "/srv/m"), open(9, "/srv/m/x", 2)],
+            false,
+        ),
+        (
+            "move what it is in",
+            vec![rename(3, "/srv/a", "/srv/b"), open(9, "/srv/b/l/x", 2)],
+            false,
+        ),
+        (
+            "move it twice",
+            vec![
+                rename(3, "/srv/a", "/srv/b"),
+                rename(5, "/srv/b/l", "/c"),
+                open(9, "/c/x", 2),
+            ],
+            false,
+        ),
+        (
+            "a link to it",
+            vec![link(4, "/srv/a/l", "/srv/n"), open(9, "/srv/n/x", 2)],
+            false,
+        ),
+    ];
+    for (name, then, known) in rows {
+        for openssh in [false, true] {
+            let mut run = Run::default();
+            run.client(&init()).unwrap();
+            let offered = packet(p::VERSION, 3, |b| {
+                if openssh {
+                    b.string(b"limits@openssh.com").string(b"1");
+                }
+            });
+            run.server(&offered).unwrap();
+            // In one piece: what follows is read before the link is decided on.
+            run.hold = true;
+            let all = [vec![link(2, "/etc", "/srv/a/l")], then.clone()].concat();
+            run.client(&all.concat()).unwrap();
+            assert_eq!(run.seen.asked.last().unwrap().known(), known, "{name}");
+        }
+    }
+    // Where the server may take the first for the link, both count.
+    for (openssh, known) in [(true, true), (false, false)] {
+        let mut run = ready();
+        run.hold = true;
+        run.sftp.link_is_second = openssh;
+        run.client(&link(2, "/srv/t", "/srv/l")).unwrap();
+        run.client(&open(3, "/srv/t/x", 1)).unwrap();
+        assert_eq!(run.seen.asked[1].known(), known);
+    }
+    // No more links than can be remembered, however they come about.
+    let mut run = ready();
+    for n in 0..1000 {
+        run.client(&link(n, "/etc", &format!("/l/{n}"))).unwrap();
+        if run.seen.asked.len() > n as usize {
+            run.server(&status(n, 0)).unwrap();
+        }
+    }
+    let made = run.seen.asked.len();
+    assert!(made < LINKS_MAX, "{made}");
+    let asked = run.seen.asked.len();
+    run.client(&rename(5000, "/l", "/m")).unwrap();
+    assert_eq!(
+        run.seen.asked.len(),
+        asked,
+        "links that nobody remembers were moved"
+    );
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use super::openssh::{WAIT, Wire, echo_server, message, service};
+use super::echo::{Echo, WAIT, Wire, message, service};
 use super::*;
 
 const CLIENT: &str = r#"
@@ -72,7 +72,7 @@ async fn its_client() {
         let serve = async {
             let (io, _) = listener.accept().await.unwrap();
             let mut wire = Wire::new(io, Transport::server(Arc::new(server_config())));
-            assert_eq!(echo_server(&mut wire).await, 1_024_000);
+            assert_eq!(Echo::serve(&mut wire).await, 1_024_000);
             wire.io.shutdown().await.unwrap();
         };
         let all = async { tokio::join!(serve, child.wait()) };

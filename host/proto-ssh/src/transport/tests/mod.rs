@@ -9,6 +9,8 @@
 
 mod adversary;
 mod asyncssh;
+mod clients;
+mod echo;
 mod hosts;
 mod openssh;
 mod packets;

@@ -2,207 +2,30 @@
 //! whose bytes go both ways across key exchanges.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use aws_lc_rs::rand;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::echo::{WAIT, Wire, base64, free_port, message, missing, piped, service};
 use super::*;
-
-pub(super) const WAIT: Duration = Duration::from_secs(20);
-
-/// A leg on a socket, as simple as can be.
-pub(super) struct Wire {
-    pub(super) io: TcpStream,
-    pub(super) leg: Transport,
-    input: BytesMut,
-    pub(super) asked: usize,
-}
-
-impl Wire {
-    pub(super) fn new(io: TcpStream, leg: Transport) -> Self {
-        io.set_nodelay(true).unwrap();
-        Self {
-            io,
-            leg,
-            input: BytesMut::new(),
-            asked: 0,
-        }
-    }
-
-    async fn flush(&mut self) {
-        let out = self.leg.output().split();
-        self.io.write_all(&out).await.unwrap();
-    }
-
-    async fn event(&mut self) -> Event {
-        loop {
-            let event = self.leg.receive(&mut self.input, Instant::now());
-            self.flush().await;
-            if let Some(event) = event.unwrap() {
-                return event;
-            }
-            let n = self.io.read_buf(&mut self.input).await.unwrap();
-            assert!(n > 0, "the peer closed the connection");
-        }
-    }
-
-    pub(super) async fn ready(&mut self, verify: impl Fn(&OfferedHostKey)) {
-        loop {
-            match self.event().await {
-                Event::HostKey(offered) => {
-                    verify(&offered);
-                    self.leg.answer_host_key(true).unwrap();
-                    self.flush().await;
-                }
-                Event::Ready => return,
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    pub(super) async fn packet(&mut self) -> Bytes {
-        loop {
-            match self.event().await {
-                Event::Packet(packet) => return packet,
-                Event::HostKey(offered) => {
-                    assert!(offered.rekey);
-                    self.asked += 1;
-                    self.leg.answer_host_key(true).unwrap();
-                    self.flush().await;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    pub(super) async fn expect(&mut self, number: u8) -> Bytes {
-        let packet = self.packet().await;
-        assert_eq!(packet[0], number, "{}", String::from_utf8_lossy(&packet));
-        packet
-    }
-
-    pub(super) async fn send(&mut self, message: Vec<u8>) {
-        self.leg.send(&message).unwrap();
-        self.flush().await;
-    }
-}
-
-pub(super) fn message(number: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = vec![number];
-    fill(&mut out);
-    out
-}
-
-/// Lets everyone in and sends back what it is sent: as much of a server as OpenSSH's client needs.
-pub(super) async fn echo_server(wire: &mut Wire) -> usize {
-    wire.ready(|_| panic!("a server is not asked")).await;
-    wire.expect(n::SERVICE_REQUEST).await;
-    wire.send(message(n::SERVICE_ACCEPT, |m| {
-        m.string(b"ssh-userauth");
-    }))
-    .await;
-    wire.expect(n::USERAUTH_REQUEST).await;
-    wire.send(vec![n::USERAUTH_SUCCESS]).await;
-    let mut echoed = 0;
-    loop {
-        let packet = wire.packet().await;
-        let mut r = Reader::new(&packet[1..]);
-        match packet[0] {
-            n::CHANNEL_OPEN => {
-                wire.send(message(n::CHANNEL_OPEN_CONFIRMATION, |m| {
-                    m.uint32(0).uint32(0).uint32(1 << 30).uint32(32 << 10);
-                }))
-                .await;
-            }
-            n::CHANNEL_REQUEST => {
-                let (_, name, reply) = (r.u32().unwrap(), r.string().unwrap(), r.bool().unwrap());
-                if reply {
-                    assert_eq!(name, b"exec");
-                    wire.send(message(n::CHANNEL_SUCCESS, |m| {
-                        m.uint32(0);
-                    }))
-                    .await;
-                }
-            }
-            n::CHANNEL_DATA => {
-                echoed += packet.len() - 9;
-                wire.send(packet.to_vec()).await;
-            }
-            n::CHANNEL_EOF => {
-                wire.send(message(n::CHANNEL_REQUEST, |m| {
-                    m.uint32(0).string(b"exit-status").flag(false).uint32(7);
-                }))
-                .await;
-                for number in [n::CHANNEL_EOF, n::CHANNEL_CLOSE] {
-                    wire.send(message(number, |m| {
-                        m.uint32(0);
-                    }))
-                    .await;
-                }
-            }
-            n::CHANNEL_CLOSE => return echoed,
-            n::GLOBAL_REQUEST | n::CHANNEL_WINDOW_ADJUST => {}
-            other => panic!("a message {other}"),
-        }
-    }
-}
 
 /// Runs `ssh` with options against our server role and pipes `len` bytes through it.
 async fn ssh(options: &[&str], len: usize) -> Transport {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    let mut command = Command::new("ssh");
-    command
-        .args(["-F", "/dev/null", "-p", &port, "-T", "-x", "-a"])
-        .args(["-o", "StrictHostKeyChecking=no"])
-        .args(["-o", "UserKnownHostsFile=/dev/null"])
-        .args(["-o", "GlobalKnownHostsFile=/dev/null"])
-        .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
-        .args(options)
-        .args(["someone@127.0.0.1", "cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn().unwrap();
-    let mut data = vec![0; len];
-    rand::fill(&mut data).unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let write = async {
-        stdin.write_all(&data).await.unwrap();
-        drop(stdin);
+    let command = |port: &str| {
+        let mut command = Command::new("ssh");
+        command
+            .args(["-F", "/dev/null", "-p", port, "-T", "-x", "-a"])
+            .args(["-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "UserKnownHostsFile=/dev/null"])
+            .args(["-o", "GlobalKnownHostsFile=/dev/null"])
+            .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
+            .args(options)
+            .args(["someone@127.0.0.1", "cat"]);
+        command
     };
-    let read = async {
-        let mut got = Vec::new();
-        stdout.read_to_end(&mut got).await.unwrap();
-        got
-    };
-    let serve = async {
-        let (io, _) = listener.accept().await.unwrap();
-        let leg = Transport::server(Arc::new(server_config()));
-        let mut wire = Wire::new(io, leg);
-        assert_eq!(echo_server(&mut wire).await, len);
-        wire.leg
-    };
-    let all = async { tokio::join!(write, read, serve, child.wait()) };
-    let ((), got, leg, status) = tokio::time::timeout(WAIT, all).await.expect("ssh hangs");
-    assert_eq!(status.unwrap().code(), Some(7));
-    assert!(got == data, "{options:?}: other bytes came back");
+    let leg = piped(server_config(), command, len).await;
     assert!(leg.peer_ident().unwrap().starts_with("SSH-2.0-OpenSSH"));
     leg
-}
-
-fn missing(program: &str) -> bool {
-    let known = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
-    let found = known
-        .iter()
-        .any(|dir| Path::new(dir).join(program).exists());
-    if !found {
-        println!("skipped: this machine has no {program}");
-    }
-    !found
 }
 
 #[tokio::test]
@@ -278,11 +101,6 @@ impl Drop for Sshd {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 impl Sshd {
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
@@ -349,29 +167,6 @@ async fn keygen(args: &[&str], path: &Path) {
         "{}",
         String::from_utf8_lossy(&out.stderr)
     );
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut word = [0; 4];
-        word[1..=chunk.len()].copy_from_slice(chunk);
-        let word = u32::from_be_bytes(word);
-        for i in 0..4 {
-            let c = ALPHABET[(word >> (18 - 6 * i)) as usize & 63];
-            out.push(if i <= chunk.len() { c as char } else { '=' });
-        }
-    }
-    out
-}
-
-pub(super) async fn service(wire: &mut Wire) {
-    wire.send(message(n::SERVICE_REQUEST, |m| {
-        m.string(b"ssh-userauth");
-    }))
-    .await;
-    wire.expect(n::SERVICE_ACCEPT).await;
 }
 
 #[tokio::test]
