@@ -203,6 +203,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::EvidenceExport,
             Resource::Target,
         ),
+        (
+            "get an SSH certificate",
+            Action::CertificateIssue,
+            Resource::Target,
+        ),
     ]
 }
 
