@@ -338,13 +338,13 @@ fn schemas_that_are_refused() {
         ),
         (
             "an approval rule that the manifest lacks",
-            "\"agent-write\", \"risky\"]",
+            "\"agent-write\", \"risky\"\n]",
             "\"agent-write\", \"risky\", \"more\"]",
             "no [[approval_rule]]",
         ),
         (
             "an approval rule that the schema lacks",
-            "\"agent-write\", \"risky\"]",
+            "\"agent-write\", \"risky\"\n]",
             "\"agent-write\"]",
             "lacks \"risky\"",
         ),
