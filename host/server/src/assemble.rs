@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
-use control::{Control, WebhookOptions};
+use control::Control;
 use identity::{DevIssuer, Verifier, VerifierOptions};
 use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
@@ -26,7 +26,7 @@ use crate::adapters::{
     Bundles, Erasing, FailureRecorder, Forgetting, Known, Packages, Pins, PluginAdmin,
     PluginFailures, Seal, Snapshots, Tokens, Watching, kept_longer, read_older,
 };
-use crate::config::{self, Config, DEV_SUBJECT_PREFIX, TlsFiles};
+use crate::config::{Config, DEV_SUBJECT_PREFIX, TlsFiles};
 use crate::data_dir;
 
 /// Certificates are read again this often.
@@ -58,6 +58,7 @@ pub(crate) struct Parts {
     pg_targets: Vec<PgTarget>,
     ssh: ssh::Ssh,
     api_tls: Option<net::Tls>,
+    ssh_authority: Option<Arc<identity::SshAuthority>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -91,7 +92,8 @@ impl Parts {
             .iter()
             .map(postgres::target)
             .collect::<Result<Vec<_>, _>>()?;
-        let ssh = ssh::build(&config, purpose).context("ssh")?;
+        let ssh_authority = ssh_authority::authority(&config, purpose)?;
+        let ssh = ssh::build(&config).context("ssh")?;
         let api_tls = config
             .api
             .tls
@@ -108,6 +110,7 @@ impl Parts {
             pg_listeners,
             pg_targets,
             ssh,
+            ssh_authority,
             api_tls,
             clock,
         })
@@ -203,10 +206,11 @@ impl Parts {
             recordings: Arc::new(Erasing(recorder.clone())),
             packages: Arc::new(packages),
             targets,
-            webhook: self.config.webhook.as_ref().map(webhook),
+            webhook: self.config.webhook.as_ref().map(control_options::webhook),
             index: index.clone(),
             deliveries: status,
-            limits: control_limits(&self.config),
+            ssh: ssh_authority::certificates(&self.config, self.ssh_authority.as_ref()),
+            limits: control_options::limits(&self.config),
         })
         .await
         .context("the control plane cannot start")?;
@@ -228,7 +232,7 @@ impl Parts {
             mask_keys: mask_keys(&self.config)?,
             limits: postgres::limits(&self.config),
         })?;
-        let ssh = ssh::service(self.ssh, ports, &self.verifier)?;
+        let ssh = ssh::service(self.ssh, self.ssh_authority, ports, &self.verifier)?;
         let api = tokio::net::TcpListener::bind(self.config.api.listen)
             .await
             .with_context(|| format!("api.listen: cannot bind {}", self.config.api.listen))?;
@@ -466,32 +470,14 @@ fn mask_keys(config: &Config) -> anyhow::Result<pipeline::mask::MaskKeys> {
     pipeline::mask::MaskKeys::new(named).context("mask_keys")
 }
 
-fn webhook(w: &config::Webhook) -> WebhookOptions {
-    WebhookOptions {
-        url: w.url.clone(),
-        secrets: w.secrets.iter().map(|s| s.expose().to_owned()).collect(),
-        include_statement: w.include_statement,
-        allow_plain_http: w.allow_http,
-    }
-}
-
-fn control_limits(config: &Config) -> control::Limits {
-    let cap = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    control::Limits {
-        holds: cap(config.approvals.max_open),
-        holds_per_principal: cap(config.approvals.max_open_per_principal),
-        connections: config.api.max_connections,
-        connections_per_source: config.api.max_connections_per_source,
-        ..control::Limits::default()
-    }
-}
-
 mod audit;
+mod control_options;
 mod deliver;
 mod ending;
 mod postgres;
 mod recording;
 mod ssh;
+mod ssh_authority;
 mod stored;
 mod warnings;
 

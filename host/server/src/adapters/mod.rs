@@ -10,6 +10,7 @@ mod plugins;
 mod seal;
 mod snapshots;
 pub(crate) mod ssh;
+mod ssh_certificates;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};
@@ -21,6 +22,7 @@ pub(crate) use packages::Packages;
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
 pub(crate) use snapshots::Snapshots;
+pub(crate) use ssh_certificates::SshCertificates;
 pub(crate) use watch::Watching;
 
 /// Which Weir it is, as packages name it.

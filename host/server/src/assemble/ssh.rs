@@ -2,43 +2,27 @@
 
 use std::sync::Arc;
 
-use identity::{SshAuthority, SshAuthorityOptions, Verifier};
+use identity::{SshAuthority, Verifier};
 use pipeline::{Ports, Protocol};
 use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarget};
 
 use crate::adapters::ssh::{Approved, Callers, Certificates, Gateway};
 use crate::config::{self, Config, SshCredential};
 
-use super::Purpose;
-
 /// Everything that is made of the configuration alone.
 pub(super) struct Ssh {
     pub(super) listeners: Vec<SshListener>,
     pub(super) targets: Vec<SshTarget>,
-    pub(super) authority: Option<Arc<SshAuthority>>,
 }
 
-pub(super) fn build(config: &Config, purpose: Purpose) -> anyhow::Result<Ssh> {
+pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
     let listeners = config.ssh.listeners.iter();
     let listeners = listeners
         .map(|l| listener(config, l))
         .collect::<Result<Vec<_>, _>>()?;
-    let authority = match listeners.is_empty() {
-        true => None,
-        false => Some(Arc::new(authority(config, purpose)?)),
-    };
     Ok(Ssh {
         listeners,
         targets: config.ssh_targets.iter().map(target).collect(),
-        authority,
-    })
-}
-
-fn authority(config: &Config, purpose: Purpose) -> anyhow::Result<SshAuthority> {
-    let options = SshAuthorityOptions::new(config.data_dir.join("ssh"));
-    Ok(match purpose {
-        Purpose::Serve => SshAuthority::open(&options)?,
-        Purpose::Check => SshAuthority::check(&options)?,
     })
 }
 
@@ -89,10 +73,11 @@ fn target(t: &config::SshTarget) -> SshTarget {
 /// The service, if there is a listener for it.
 pub(super) fn service(
     ssh: Ssh,
+    authority: Option<Arc<SshAuthority>>,
     ports: Ports,
     verifier: &Verifier,
 ) -> anyhow::Result<Option<SshService>> {
-    let Some(authority) = ssh.authority else {
+    let Some(authority) = authority.filter(|_| !ssh.listeners.is_empty()) else {
         return Ok(None);
     };
     let clock = ports.clock.clone();

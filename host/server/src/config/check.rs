@@ -5,6 +5,7 @@ mod delivery;
 mod identity;
 mod postgres;
 mod ssh;
+mod ssh_authority;
 mod upstream;
 mod values;
 
@@ -19,12 +20,13 @@ use tracing_subscriber::EnvFilter;
 use self::delivery::deliveries;
 use self::identity::identity;
 use self::postgres::postgres;
+use self::ssh_authority::ssh_authority;
 use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
 use super::raw::{
-    RawApi, RawAudit, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawStore, RawVault,
-    RawWebhook, RawWitness,
+    RawApi, RawAudit, RawConfig, RawLog, RawPlugin, RawRecording, RawS3, RawSshAuthority, RawStore,
+    RawVault, RawWebhook, RawWitness,
 };
 use super::secret::{RawSecret, Secret};
 use super::{
@@ -49,6 +51,10 @@ impl RawConfig {
         base_url(r, &self.server.base_url);
         let (targets, ssh_targets) = targets(r, self.target, base);
         let identity = identity(r, self.identity, base);
+        // Who logs in by SSH is known by it, and so are the gateway and its sessions on hosts.
+        let serves = !self.ssh.listener.is_empty();
+        let authority = self.ssh.authority;
+        let authority = authority.or_else(|| serves.then(RawSshAuthority::default));
         if self.postgres.listener.is_empty() && self.ssh.listener.is_empty() {
             let message = "there is no listener, nor an ssh.listener: Weir would serve nobody";
             r.missing("postgres.listener", message);
@@ -68,7 +74,7 @@ impl RawConfig {
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets, &identity),
-            ssh: ssh::ssh(r, self.ssh, &ssh_targets),
+            ssh: ssh::ssh(r, self.ssh.listener, &ssh_targets),
             identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self
@@ -100,6 +106,7 @@ impl RawConfig {
                 }),
             },
             audit: audit(r, self.audit),
+            ssh_authority: authority.map(|raw| ssh_authority(r, raw, base, &data_dir)),
             targets,
             ssh_targets,
             data_dir,

@@ -42,6 +42,22 @@ pub(super) struct RawConfig {
     pub(super) audit: RawAudit,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSshAuthority {
+    pub(super) caller_key: Option<Spanned<PathBuf>>,
+    pub(super) target_key: Option<Spanned<PathBuf>>,
+    pub(super) host_ca_key: Option<Spanned<PathBuf>>,
+    pub(super) host_key: Option<Spanned<PathBuf>>,
+    pub(super) certificate_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) any_source: bool,
+    #[serde(default)]
+    pub(super) host_names: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) revoked: Vec<Spanned<String>>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawServer {
@@ -143,6 +159,7 @@ pub(super) struct RawTarget {
 pub(super) struct RawSsh {
     #[serde(default)]
     pub(super) listener: Vec<RawSshListener>,
+    pub(super) authority: Option<RawSshAuthority>,
 }
 
 #[derive(Deserialize)]

@@ -10,12 +10,12 @@ use toml::Spanned;
 use super::postgres::networks;
 use super::values::{address, check_text, one_of, secret, within};
 use crate::config::error::Report;
-use crate::config::raw::{OneOrMany, RawSsh, RawSshListener, RawTarget};
+use crate::config::raw::{OneOrMany, RawSshListener, RawTarget};
 use crate::config::{Ssh, SshCredential, SshListener, SshTarget};
 
-pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget]) -> Ssh {
+pub(super) fn ssh(r: &mut Report<'_>, raw: Vec<RawSshListener>, targets: &[SshTarget]) -> Ssh {
     let mut listeners = Vec::new();
-    for (i, l) in raw.listener.into_iter().enumerate() {
+    for (i, l) in raw.into_iter().enumerate() {
         listeners.push(listener(r, &format!("ssh.listener[{i}]"), l, targets));
     }
     Ssh { listeners }
