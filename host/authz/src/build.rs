@@ -19,6 +19,8 @@ use crate::civil;
 use crate::reads::Reads;
 use crate::vocab::{Extra, ResourceKind, SYSTEM_ID, Types, path, principal_type, uid};
 
+mod ssh;
+
 /// Something could not be expressed; it is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BuildError {
@@ -26,6 +28,8 @@ pub(crate) enum BuildError {
     NoTarget(&'static str),
     #[error("the facts about the statement are missing")]
     NoStatement,
+    #[error("it has more {0} than the {1} that are compared")]
+    TooMany(&'static str, usize),
     #[error("Cedar's extension {0} refused a value: {1}")]
     Extension(&'static str, String),
 }
@@ -166,6 +170,16 @@ impl Builder {
             }
             Resource::PgFunction { .. } => self.function(needed("a function")?, &access.resource),
             Resource::PgRole { role } => Ok(self.role(needed("a role")?, role)),
+            Resource::SshAccount { .. }
+            | Resource::SshProgram { .. }
+            | Resource::SshFile { .. }
+            | Resource::SshEndpoint { .. }
+            | Resource::SshVariable { .. }
+            | Resource::SshSubsystem { .. } => {
+                let what = "what is on a host";
+                self.on_host(needed(what)?, &access.resource)
+                    .ok_or(BuildError::NoTarget(what))
+            }
             Resource::Target => Ok(match target {
                 Some(target) => self.target(target),
                 None => bare(uid(&types.system, SYSTEM_ID)),
@@ -335,15 +349,23 @@ impl Builder {
     ) -> Result<Context, BuildError> {
         let mut top = BTreeMap::new();
         top.insert(key("base"), self.base(question, approvals, reads)?);
-        let sql = match question.facts {
-            Some(Facts::Sql(sql)) => Some(sql),
-            Some(Facts::Connect { .. }) | None => None,
+        let (sql, ssh) = match question.facts {
+            Some(Facts::Sql(sql)) => (Some(sql), None),
+            Some(Facts::Ssh(ssh)) => (None, Some(ssh)),
+            Some(Facts::Connect { .. }) | None => (None, None),
         };
         match (extra, sql) {
             (Extra::Sql, None) => return Err(BuildError::NoStatement),
             (Extra::Sql | Extra::MaybeSql, Some(sql)) => {
                 top.insert(key("sql"), self.sql(sql, access, reads));
             }
+            (Extra::Ssh | Extra::MaybeSsh, _) => match ssh {
+                Some(ssh) => {
+                    top.insert(key("ssh"), self.ssh(ssh, reads)?);
+                }
+                None if extra == Extra::Ssh => return Err(BuildError::NoStatement),
+                None => {}
+            },
             (Extra::Requesters, _) => {
                 if let Resource::ApprovalRule { requesters, .. } = &access.resource {
                     let ids = requesters.iter().map(|r| SmolStr::from(&**r));
@@ -446,6 +468,12 @@ pub(crate) fn database_of(resource: &Resource) -> &str {
         | Resource::PgColumn { database, .. }
         | Resource::PgFunction { database, .. } => database,
         Resource::PgRole { .. }
+        | Resource::SshAccount { .. }
+        | Resource::SshProgram { .. }
+        | Resource::SshFile { .. }
+        | Resource::SshEndpoint { .. }
+        | Resource::SshVariable { .. }
+        | Resource::SshSubsystem { .. }
         | Resource::Target
         | Resource::Session { .. }
         | Resource::Bundle { .. }

@@ -16,6 +16,11 @@ use serde::Deserialize;
 use crate::bundle::{Bundle, FileKind};
 use crate::compile::CompiledBundle;
 use crate::problem::{Problem, Problems};
+use crate::vocab::is_ssh;
+
+mod ssh;
+
+use ssh::{OnHost, Ssh};
 
 pub const MAX_TESTS: usize = 2_000;
 /// A Friday, 09:00 UTC: tests that do not care about the time all have the same.
@@ -45,6 +50,11 @@ pub(crate) struct Test {
     database: String,
     #[serde(default)]
     sql: Sql,
+    /// On an SSH host.
+    #[serde(default = "deploy")]
+    login: String,
+    #[serde(default)]
+    ssh: Ssh,
     #[serde(default)]
     risk: RiskOf,
     #[serde(default)]
@@ -61,6 +71,10 @@ pub(crate) struct Test {
 
 fn shop() -> String {
     "shop".into()
+}
+
+fn deploy() -> String {
+    "deploy".into()
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +98,8 @@ struct Who {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Thing {
+    #[serde(default)]
+    host: OnHost,
     #[serde(default)]
     database: bool,
     schema: Option<String>,
@@ -240,11 +256,21 @@ impl Test {
         let principal = self.principal()?;
         let facts = match action {
             Action::PostgresConnect => Facts::Connect {
-                database: self.database.as_str().into(),
+                protocol: Protocol::Postgres,
+                scope: self.database.as_str().into(),
             },
+            Action::SshConnect => Facts::Connect {
+                protocol: Protocol::Ssh,
+                scope: self.login.as_str().into(),
+            },
+            _ if is_ssh(action) => {
+                let ssh = self.ssh.facts(action, &self.login, &self.on.host)?;
+                Facts::Ssh(Arc::new(ssh))
+            }
             _ => Facts::Sql(Arc::new(self.sql(action)?)),
         };
-        let is_postgres = action.as_str().starts_with("postgres:")
+        let has_facts = action.as_str().starts_with("postgres:")
+            || is_ssh(action)
             || matches!(action, Action::DataReveal | Action::DataCompute);
         let risk = Risk {
             score: self.risk.score,
@@ -259,7 +285,7 @@ impl Test {
                 .unwrap_or(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
             session: "policy-test",
             now: UNIX_EPOCH + Duration::from_secs(self.at.unwrap_or(DEFAULT_TIME)),
-            facts: is_postgres.then_some(&facts),
+            facts: has_facts.then_some(&facts),
             risk: &risk,
             approvals: &approvals,
             accesses: std::slice::from_ref(&access),
@@ -417,6 +443,7 @@ impl Test {
             let role = role.as_str().into();
             found.push(Resource::PgRole { role });
         }
+        found.extend(on.host.resources(&self.login, known)?);
         found.extend(on.control());
         let on_target = !on.system && (on.target || found.iter().any(is_of_a_target));
         let [resource] = <[Resource; 1]>::try_from(found)
@@ -424,7 +451,7 @@ impl Test {
         Ok(Access {
             action,
             resource,
-            target: on_target.then(|| self.target.target()),
+            target: on_target.then(|| self.target.target(action)),
         })
     }
 }
@@ -487,10 +514,13 @@ impl Who {
 }
 
 impl On {
-    fn target(&self) -> Arc<Target> {
+    fn target(&self, action: Action) -> Arc<Target> {
         Arc::new(Target {
             name: self.name.as_str().into(),
-            protocol: Protocol::Postgres,
+            protocol: match is_ssh(action) {
+                true => Protocol::Ssh,
+                false => Protocol::Postgres,
+            },
             env: self.env.as_str().into(),
             tags: self.tags.clone(),
         })
@@ -513,6 +543,12 @@ fn is_of_a_target(resource: &Resource) -> bool {
             | Resource::PgColumn { .. }
             | Resource::PgFunction { .. }
             | Resource::PgRole { .. }
+            | Resource::SshAccount { .. }
+            | Resource::SshProgram { .. }
+            | Resource::SshFile { .. }
+            | Resource::SshEndpoint { .. }
+            | Resource::SshVariable { .. }
+            | Resource::SshSubsystem { .. }
             | Resource::Session { .. }
     )
 }

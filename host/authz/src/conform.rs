@@ -8,7 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use cedar_policy::{Entities, Request, Schema};
 use pipeline::{
     Access, Action, Actor, Column, Facts, LabelSet, Principal, PrincipalKind, Protocol, Question,
-    Relation, Resource, Risk, SessionId, SqlFacts, SqlKind, Target,
+    Relation, Resource, Risk, SessionId, SqlFacts, SqlKind, SshCommand, SshFacts, SshKind, SshPath,
+    Target,
 };
 
 use crate::build::Builder;
@@ -19,7 +20,8 @@ use crate::model::Model;
 use crate::problem::{Problem, Problems};
 use crate::reads::Reads;
 use crate::vocab::{
-    APART, Extra, GROUPS, LATER, PRINCIPAL_KINDS, ResourceKind, Types, action_facts, principal_type,
+    APART, Extra, GROUPS, LATER, PRINCIPAL_KINDS, ResourceKind, SSH_GROUPS, Types, action_facts,
+    is_ssh, principal_type,
 };
 
 /// Names that must be declared: actions, groups, and the enumerations that the manifest uses.
@@ -39,10 +41,16 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
             );
         }
     }
+    let has_ssh = has_ssh(model);
+    for group in SSH_GROUPS.iter().filter(|_| has_ssh) {
+        if !model.has_action(group) {
+            fail(SCHEMA, format!("the action group {group:?} is missing"));
+        }
+    }
     for action in Action::ALL {
         let name = action.as_str();
         if !model.has_action(name) {
-            if LATER.contains(action) {
+            if LATER.contains(action) || (is_ssh(*action) && !has_ssh) {
                 continue;
             }
             fail(SCHEMA, format!("the action {name:?} is missing"));
@@ -73,9 +81,16 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
             "SqlKind",
             SqlKind::ALL.iter().map(|k| k.as_str().to_owned()).collect(),
         ),
+        (
+            "SshKind",
+            SshKind::ALL.iter().map(|k| k.as_str().to_owned()).collect(),
+        ),
         ("Label", labels_of(manifest)),
         ("ApprovalRule", rules_of(manifest)),
     ] {
+        if name == "SshKind" && !has_ssh {
+            continue;
+        }
         let Some(choices) = model.choices(name) else {
             fail(
                 SCHEMA,
@@ -98,8 +113,21 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
 
 /// What Weir asks of a bundle with this schema.
 fn asked(model: &Model) -> impl Iterator<Item = &'static Action> + '_ {
+    let has_ssh = has_ssh(model);
     let mut all = Action::ALL.iter();
-    std::iter::from_fn(move || all.find(|a| model.has_action(a.as_str()) || !LATER.contains(a)))
+    std::iter::from_fn(move || {
+        all.find(|a| {
+            let may_lack = LATER.contains(a) || (is_ssh(**a) && !has_ssh);
+            model.has_action(a.as_str()) || !may_lack
+        })
+    })
+}
+
+/// Does it know of hosts at all? Without any of their actions nobody is permitted one of them, whatever a
+/// policy without an action says; with some of them, the others must not be forgotten.
+fn has_ssh(model: &Model) -> bool {
+    let mut ssh = Action::ALL.iter().filter(|a| is_ssh(**a));
+    ssh.any(|a| model.has_action(a.as_str()))
 }
 
 fn labels_of(manifest: &Manifest) -> BTreeSet<String> {
@@ -176,7 +204,11 @@ impl Sample {
     fn check(&self, builder: &Builder, schema: &Schema, extra: Extra) -> Result<(), String> {
         let access = self.access();
         let principal = self.principal();
-        let facts = Facts::Sql(Arc::new(self.sql()));
+        let facts = match extra {
+            Extra::Ssh | Extra::MaybeSsh => Facts::Ssh(Arc::new(self.ssh())),
+            _ => Facts::Sql(Arc::new(self.sql())),
+        };
+        let is_optional = matches!(extra, Extra::MaybeSql | Extra::MaybeSsh);
         let approvals = self.rule.iter().filter(|_| self.full).cloned().collect();
         let risk = Risk {
             labels: self
@@ -192,7 +224,7 @@ impl Sample {
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             session: "s",
             now: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            facts: (extra != Extra::MaybeSql || self.full).then_some(&facts),
+            facts: (!is_optional || self.full).then_some(&facts),
             risk: &risk,
             approvals: &approvals,
             accesses: std::slice::from_ref(&access),
@@ -254,6 +286,26 @@ impl Sample {
         sql
     }
 
+    fn ssh(&self) -> SshFacts {
+        let name: Arc<str> = "x".into();
+        let mut ssh = SshFacts::opaque(SshKind::Exec, name.clone(), name.clone(), "why");
+        if self.full {
+            ssh.commands = vec![SshCommand {
+                argv: vec![name.clone()],
+                by: vec![name.clone()],
+                dynamic: true,
+                as_user: Some(name.clone()),
+            }];
+            let path = |writes| SshPath {
+                path: "/x/y".into(),
+                writes,
+            };
+            ssh.paths = vec![path(false), path(true)];
+            ssh.env = vec![(name.clone(), name)];
+        }
+        ssh
+    }
+
     fn access(&self) -> Access {
         let name: Arc<str> = "x".into();
         let labels: LabelSet = self.label.iter().filter(|_| self.full).cloned().collect();
@@ -287,6 +339,12 @@ impl Sample {
                 dangerous: false,
             },
             ResourceKind::Role => Resource::PgRole { role: name.clone() },
+            ResourceKind::Account
+            | ResourceKind::Program
+            | ResourceKind::File
+            | ResourceKind::Endpoint
+            | ResourceKind::Variable
+            | ResourceKind::Subsystem => on_host(self.kind, &name),
             ResourceKind::Target | ResourceKind::System => Resource::Target,
             ResourceKind::Session => Resource::Session {
                 id: SessionId(Default::default()),
@@ -327,6 +385,32 @@ impl Sample {
     }
 }
 
+/// Of a kind that is on a host.
+fn on_host(kind: ResourceKind, name: &Arc<str>) -> Resource {
+    let (login, name) = (name.clone(), name.clone());
+    match kind {
+        ResourceKind::Program => Resource::SshProgram {
+            login,
+            path: name.clone(),
+            name,
+            known: true,
+        },
+        ResourceKind::File => Resource::SshFile {
+            login,
+            path: name,
+            known: true,
+        },
+        ResourceKind::Endpoint => Resource::SshEndpoint {
+            host: name,
+            port: 22,
+            loopback: false,
+        },
+        ResourceKind::Variable => Resource::SshVariable { login, name },
+        ResourceKind::Subsystem => Resource::SshSubsystem { login, name },
+        _ => Resource::SshAccount { login },
+    }
+}
+
 fn sources(error: &dyn std::error::Error) -> String {
     let mut out = Vec::new();
     let mut at = error.source();
@@ -350,7 +434,7 @@ pub(crate) fn self_test(
         problems.push(Problem::file(SCHEMA, "its actions form no hierarchy"));
         return;
     };
-    for group in GROUPS {
+    for group in GROUPS.iter().chain(SSH_GROUPS) {
         for action in asked(model) {
             if let Err(message) = try_group(bundle, &actions, group, *action) {
                 let message = format!("self-test: {message} for {:?}", action.as_str());

@@ -9,7 +9,7 @@ use cedar_policy_core::ast::Entity;
 use pipeline::ports::Policy;
 use pipeline::{
     Access, Action, Actor, ApprovalRule, BundleRef, Column, Durability, LabelCatalog, Principal,
-    Question, Resource, Ruling, Target,
+    Protocol, Question, Resource, Ruling, Target,
 };
 
 use crate::build::{Built, database_of, target_missing};
@@ -19,7 +19,7 @@ use crate::key;
 use crate::program::{Asked, Evaluated};
 use crate::reads::Reads;
 use crate::retention;
-use crate::vocab::{ResourceKind, action_facts};
+use crate::vocab::{ResourceKind, action_facts, is_ssh};
 
 /// The answer for one access and one link of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,11 @@ impl Policy for CompiledBundle {
             return false;
         }
         let whole = self.builder.target(target);
-        let of_target = |action: &&Action| action_facts(**action).groups.contains(&"any");
+        // Of a database nobody asks what is asked of a host.
+        let is_host = target.protocol == Protocol::Ssh;
+        let of_target = |action: &&Action| {
+            action_facts(**action).groups.contains(&"any") && is_ssh(**action) == is_host
+        };
         principal.chain().all(|actor| {
             let who = self.builder.actor(actor);
             Action::ALL.iter().filter(of_target).all(|action| {
@@ -493,6 +497,12 @@ fn asked(access: &Access) -> String {
             schema, function, ..
         } => write!(text, "function {schema}.{function}"),
         Resource::PgRole { role } => write!(text, "role {role}"),
+        Resource::SshAccount { login } => write!(text, "the login {login}"),
+        Resource::SshProgram { path, .. } => write!(text, "the program {path}"),
+        Resource::SshFile { path, .. } => write!(text, "the path {path}"),
+        Resource::SshEndpoint { host, port, .. } => write!(text, "{host} port {port}"),
+        Resource::SshVariable { name, .. } => write!(text, "the variable {name}"),
+        Resource::SshSubsystem { name, .. } => write!(text, "the subsystem {name}"),
         Resource::Target if access.target.is_some() => write!(text, "the target"),
         Resource::Target => write!(text, "Weir itself"),
         Resource::Session { id, .. } => write!(text, "session {id}"),

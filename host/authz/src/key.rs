@@ -9,6 +9,8 @@ use pipeline::{Access, Actor, Facts, Question, Resource, SqlFacts, Target};
 use crate::cache::Key;
 use crate::reads::Reads;
 
+mod ssh;
+
 /// What is common to all accesses of a question.
 pub(crate) fn question(key: &mut Key, question: &Question<'_>, reads: Reads) {
     let principal = question.principal;
@@ -35,6 +37,12 @@ pub(crate) fn question(key: &mut Key, question: &Question<'_>, reads: Reads) {
             key.byte(2);
             if reads.has(Reads::SQL) {
                 statement(key, sql, reads);
+            }
+        }
+        Some(Facts::Ssh(of)) => {
+            key.byte(3);
+            if reads.has(Reads::SSH) {
+                ssh::facts(key, of, reads);
             }
         }
         Some(Facts::Connect { .. }) => key.byte(1),
@@ -161,6 +169,12 @@ pub(crate) fn resource(key: &mut Key, resource: &Resource) {
             key.byte(10);
             key.text(role);
         }
+        Resource::SshAccount { .. }
+        | Resource::SshProgram { .. }
+        | Resource::SshFile { .. }
+        | Resource::SshEndpoint { .. }
+        | Resource::SshVariable { .. }
+        | Resource::SshSubsystem { .. } => ssh::resource(key, resource),
         Resource::Target => key.byte(5),
         Resource::Session { id, owner } => {
             key.byte(6);

@@ -334,7 +334,8 @@ fn whole_context(expr: &Expr) -> bool {
             Expr::HasAttr { expr, .. } => static_path(expr).map(|_| false),
             _ => {
                 let (var, path) = static_path(e)?;
-                let whole = path.is_empty() || path == ["base"] || path == ["sql"];
+                let whole =
+                    path.is_empty() || path == ["base"] || path == ["sql"] || path == ["ssh"];
                 Some(var == Var::Context && whole)
             }
         },

@@ -23,6 +23,10 @@ impl Reads {
     pub const SQL: Self = Self(1 << 8);
     /// The statement's tables and functions.
     pub const OBJECTS: Self = Self(1 << 9);
+    /// The facts about an action on an SSH connection, but for what is in `LINES`.
+    pub const SSH: Self = Self(1 << 10);
+    /// What is in such an action: programs, paths, variables.
+    pub const LINES: Self = Self(1 << 11);
     pub const ALL: Self = Self(u16::MAX);
 
     pub fn has(self, part: Self) -> bool {
@@ -75,6 +79,7 @@ fn of_path(path: &[&str], presence: bool) -> Reads {
     match path {
         ["base"] if presence => Reads::NOTHING,
         ["sql"] if presence => Reads::SQL,
+        ["ssh"] if presence => Reads::SSH,
         ["base", part, ..] => match *part {
             "now" => Reads::NOW,
             "clock" => Reads::CLOCK,
@@ -88,6 +93,12 @@ fn of_path(path: &[&str], presence: bool) -> Reads {
         },
         ["sql", "tables" | "functions", ..] => Reads::SQL | Reads::OBJECTS,
         ["sql", _, ..] => Reads::SQL,
+        [
+            "ssh",
+            "kind" | "parsed" | "code" | "pty" | "hasStdin" | "onlyReads" | "dynamic",
+            ..,
+        ] => Reads::SSH,
+        ["ssh", _, ..] => Reads::SSH | Reads::LINES,
         ["requesters", ..] => Reads::NOTHING,
         _ => Reads::ALL,
     }
@@ -142,6 +153,12 @@ mod tests {
             ("context.sql.tables.isEmpty()", Reads::SQL | Reads::OBJECTS),
             ("context.base.approvals.isEmpty()", Reads::APPROVALS),
             ("context.base == context.base", Reads::ALL),
+            ("context has ssh && context.ssh.parsed", Reads::SSH),
+            (
+                "context.ssh.programs.contains(\"rm\")",
+                Reads::SSH | Reads::LINES,
+            ),
+            ("context.ssh == context.ssh", Reads::ALL),
             ("context == context", Reads::ALL),
             ("context.sql == context.sql", Reads::ALL),
             ("context.base.unheardof", Reads::ALL),

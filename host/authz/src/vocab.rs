@@ -32,6 +32,7 @@ types! {
     risk_label = "RiskLabel",
     approval_rule = "ApprovalRule",
     sql_kind = "SqlKind",
+    ssh_kind = "SshKind",
     target = "Target",
     pg_database = "Pg::Database",
     pg_schema = "Pg::Schema",
@@ -39,6 +40,12 @@ types! {
     pg_column = "Pg::Column",
     pg_function = "Pg::Function",
     pg_role = "Pg::Role",
+    ssh_account = "Ssh::Account",
+    ssh_program = "Ssh::Program",
+    ssh_file = "Ssh::File",
+    ssh_endpoint = "Ssh::Endpoint",
+    ssh_variable = "Ssh::Variable",
+    ssh_subsystem = "Ssh::Subsystem",
     system = "Weir::System",
     session = "Weir::Session",
     bundle = "Weir::Bundle",
@@ -68,6 +75,12 @@ pub(crate) enum ResourceKind {
     Column,
     Function,
     Role,
+    Account,
+    Program,
+    File,
+    Endpoint,
+    Variable,
+    Subsystem,
     Target,
     System,
     Session,
@@ -84,6 +97,12 @@ impl ResourceKind {
         Self::Column,
         Self::Function,
         Self::Role,
+        Self::Account,
+        Self::Program,
+        Self::File,
+        Self::Endpoint,
+        Self::Variable,
+        Self::Subsystem,
         Self::Target,
         Self::System,
         Self::Session,
@@ -101,6 +120,12 @@ impl ResourceKind {
             Resource::PgColumn { .. } => Self::Column,
             Resource::PgFunction { .. } => Self::Function,
             Resource::PgRole { .. } => Self::Role,
+            Resource::SshAccount { .. } => Self::Account,
+            Resource::SshProgram { .. } => Self::Program,
+            Resource::SshFile { .. } => Self::File,
+            Resource::SshEndpoint { .. } => Self::Endpoint,
+            Resource::SshVariable { .. } => Self::Variable,
+            Resource::SshSubsystem { .. } => Self::Subsystem,
             Resource::Target if has_target => Self::Target,
             Resource::Target => Self::System,
             Resource::Session { .. } => Self::Session,
@@ -118,6 +143,12 @@ impl ResourceKind {
             Self::Column => &types.pg_column,
             Self::Function => &types.pg_function,
             Self::Role => &types.pg_role,
+            Self::Account => &types.ssh_account,
+            Self::Program => &types.ssh_program,
+            Self::File => &types.ssh_file,
+            Self::Endpoint => &types.ssh_endpoint,
+            Self::Variable => &types.ssh_variable,
+            Self::Subsystem => &types.ssh_subsystem,
             Self::Target => &types.target,
             Self::System => &types.system,
             Self::Session => &types.session,
@@ -137,6 +168,12 @@ impl ResourceKind {
                 | Self::Column
                 | Self::Function
                 | Self::Role
+                | Self::Account
+                | Self::Program
+                | Self::File
+                | Self::Endpoint
+                | Self::Variable
+                | Self::Subsystem
         )
     }
 }
@@ -163,6 +200,10 @@ pub(crate) enum Extra {
     Sql,
     /// `sql`, when there is a statement.
     MaybeSql,
+    /// `ssh`, always.
+    Ssh,
+    /// `ssh`, when something is asked for in the session.
+    MaybeSsh,
     /// `requesters`, when an approval rule is asked about.
     Requesters,
 }
@@ -201,6 +242,15 @@ pub(crate) const LATER: &[Action] = &[
     Action::SessionWatch,
 ];
 
+/// The groups that a schema declares beside those, if it has the actions of SSH.
+pub(crate) const SSH_GROUPS: &[&str] = &["ssh", "ssh:file_read", "ssh:file_write", "ssh:forward"];
+
+/// Is it about an SSH host? A schema without any of these is from before Weir knew SSH, or for databases
+/// alone: nobody is permitted anything on a host then. One that has some has all.
+pub(crate) fn is_ssh(action: Action) -> bool {
+    action.as_str().starts_with("ssh:")
+}
+
 /// Groups whose actions lift obligations or steer Weir itself: they share no member with `any`.
 pub(crate) const APART: &[&str] = &["relief", "control"];
 
@@ -224,6 +274,33 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
         A::PostgresCall => (&["any", "exec"], &[R::Function], Extra::Sql),
         A::PostgresAssumeRole => (&["any", "admin"], &[R::Role], Extra::Sql),
         A::PostgresUtility => (&["any", "admin"], OBJECTS, Extra::Sql),
+        A::SshConnect => (&["any", "ssh", "connect"], &[R::Account], Extra::None),
+        A::SshPty => (&["any", "ssh", "connect"], &[R::Account], Extra::Ssh),
+        A::SshEnv => (&["any", "ssh", "connect"], &[R::Variable], Extra::Ssh),
+        A::SshShell => (&["any", "ssh", "exec"], &[R::Account], Extra::Ssh),
+        A::SshExec => (&["any", "ssh", "exec"], &[R::Program], Extra::Ssh),
+        A::SshSubsystem => (&["any", "ssh", "exec"], &[R::Subsystem], Extra::Ssh),
+        A::SshSftpList | A::SshSftpRead | A::SshScpRead | A::SshRsyncRead | A::SshGitRead => (
+            &["any", "ssh", "read", "ssh:file_read"],
+            &[R::File],
+            Extra::Ssh,
+        ),
+        A::SshSftpWrite | A::SshScpWrite | A::SshRsyncWrite | A::SshGitWrite => (
+            &["any", "ssh", "write", "ssh:file_write"],
+            &[R::File],
+            Extra::Ssh,
+        ),
+        // In no group but the widest and their own: whoever was given a group of actions was not given these.
+        A::SshForwardLocal | A::SshForwardRemote => {
+            (&["any", "ssh", "ssh:forward"], &[R::Endpoint], Extra::Ssh)
+        }
+        A::SshForwardLocalSocket | A::SshForwardRemoteSocket => {
+            (&["any", "ssh", "ssh:forward"], &[R::File], Extra::Ssh)
+        }
+        A::SshForwardAgent | A::SshForwardX11 | A::SshTunnel => {
+            (&["any", "ssh", "ssh:forward"], &[R::Account], Extra::Ssh)
+        }
+        A::SshReveal | A::SshInputUnrecorded => (&["relief"], &[R::Account], Extra::MaybeSsh),
         A::DataReveal | A::DataCompute => (&["relief"], &[R::Column], Extra::MaybeSql),
         A::BundleRead | A::PluginRead => (
             &["control", "control:read"],
@@ -290,9 +367,11 @@ pub(crate) fn path(parts: &[&str]) -> SmolStr {
 /// How many names an id of this type has, for types whose ids are paths.
 pub(crate) fn path_len(type_name: &str) -> Option<usize> {
     match type_name {
-        "Pg::Database" | "Pg::Role" => Some(2),
-        "Pg::Schema" => Some(3),
-        "Pg::Table" | "Pg::Function" => Some(4),
+        "Pg::Database" | "Pg::Role" | "Ssh::Account" => Some(2),
+        "Pg::Schema" | "Ssh::Variable" | "Ssh::Subsystem" | "Ssh::Endpoint" | "Ssh::File" => {
+            Some(3)
+        }
+        "Pg::Table" | "Pg::Function" | "Ssh::Program" => Some(4),
         "Pg::Column" => Some(5),
         _ => None,
     }

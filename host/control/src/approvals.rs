@@ -204,7 +204,7 @@ fn document(request: &HoldRequest) -> HoldDocument {
         issuer: session.principal.issuer.to_string(),
         source: session.source.to_string(),
         target: convert::target(&session.target),
-        database: session.database.to_string(),
+        database: session.scope.to_string(),
         reason: request.reason.clone(),
         statement: convert::statement(&request.facts, &request.computed),
         impact: request.impact.as_deref().map(convert::impact),

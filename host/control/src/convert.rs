@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pipeline::{Column, Facts, Principal, Relation};
+use pipeline::{Column, Facts, Principal, Protocol, Relation};
 use weir_client::{
     Actor, ApprovalDetail, ApprovalState, ApprovalSummary, BundleInfo, BundleRef, Cascade,
     Decision, EncodedValue, Finding, HeldLock, Impact, Named, Parameter, PluginChange,
@@ -16,6 +16,8 @@ use weir_client::{
 use crate::store::{
     BundleRow, HoldRow, HoldState, Millis, PluginChangeRow, PluginRow, SessionRow, approved_by,
 };
+
+mod ssh;
 
 /// How much of a statement a list shows.
 const SHORT_STATEMENT: usize = 240;
@@ -70,9 +72,12 @@ pub(crate) fn statement(facts: &Facts, computed: &[Column]) -> Statement {
             .collect()
     };
     match facts {
-        Facts::Connect { database } => Statement {
+        Facts::Connect { protocol, scope } => Statement {
             kind: "connect".into(),
-            text: format!("connect to database {database}"),
+            text: match protocol {
+                Protocol::Postgres => format!("connect to database {scope}"),
+                Protocol::Ssh => format!("log in as {scope}"),
+            },
             truncated: false,
             runs: Vec::new(),
             reads: Vec::new(),
@@ -81,7 +86,9 @@ pub(crate) fn statement(facts: &Facts, computed: &[Column]) -> Statement {
             computes: Vec::new(),
             has_where: true,
             parsed: true,
+            opaque: Vec::new(),
         },
+        Facts::Ssh(ssh) => ssh::statement(ssh),
         Facts::Sql(sql) => Statement {
             kind: sql.kind.as_str().to_owned(),
             text: sql.text.to_string(),
@@ -93,6 +100,7 @@ pub(crate) fn statement(facts: &Facts, computed: &[Column]) -> Statement {
             computes: computed.iter().map(column).collect(),
             has_where: sql.has_where,
             parsed: sql.parsed,
+            opaque: Vec::new(),
         },
     }
 }

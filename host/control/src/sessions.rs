@@ -182,7 +182,7 @@ fn row(info: &SessionInfo) -> SessionRow {
         principal: info.principal.actor.subject.to_string(),
         owner: convert::owner(&info.principal),
         target: info.target.name.to_string(),
-        database: info.database.to_string(),
+        database: info.scope.to_string(),
         source: info.source.to_string(),
         application: convert::prefix(application, MAX_APPLICATION).to_owned(),
         started_at: Timestamp::from(info.started).millis(),

@@ -503,7 +503,7 @@ pub(crate) fn session_info(principal: Arc<Principal>) -> Arc<SessionInfo> {
         id_text: id.to_string().into(),
         principal,
         target: target(),
-        database: "shop".into(),
+        scope: "shop".into(),
         source: SOURCE,
         started: SystemTime::now(),
         attrs: BTreeMap::from([("application_name".into(), "psql".into())]),

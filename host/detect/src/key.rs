@@ -2,7 +2,7 @@
 
 use super::{Detector, Found, byte, is_word, run};
 
-fn is_base64url(c: u8) -> bool {
+pub fn is_base64url(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')
 }
 
@@ -70,46 +70,154 @@ fn find(value: &[u8], from: usize, what: &[u8]) -> Option<usize> {
     Some(from + at)
 }
 
-/// Prefix, how many characters follow at least and at most, and out of which alphabet.
-type Rule = (&'static [u8], usize, usize, fn(u8) -> bool);
+/// A token that is told by how it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Token {
+    pub prefix: &'static [u8],
+    /// How many characters follow at least and at most.
+    pub least: usize,
+    pub most: usize,
+    /// Out of which alphabet.
+    pub alphabet: fn(u8) -> bool,
+}
 
-const KEYS: &[Rule] = &[
-    (b"AKIA", 16, 16, is_upper),
-    (b"ASIA", 16, 16, is_upper),
-    (b"ABIA", 16, 16, is_upper),
-    (b"ACCA", 16, 16, is_upper),
-    (b"ghp_", 36, 255, is_alphanumeric),
-    (b"gho_", 36, 255, is_alphanumeric),
-    (b"ghu_", 36, 255, is_alphanumeric),
-    (b"ghs_", 36, 255, is_alphanumeric),
-    (b"ghr_", 36, 255, is_alphanumeric),
-    (b"github_pat_", 22, 255, is_word_ascii),
-    (b"glpat-", 20, 255, is_base64url),
-    (b"xoxb-", 20, 255, is_base64url),
-    (b"xoxp-", 20, 255, is_base64url),
-    (b"xoxa-", 20, 255, is_base64url),
-    (b"sk_live_", 20, 255, is_alphanumeric),
-    (b"rk_live_", 20, 255, is_alphanumeric),
-    (b"AIza", 35, 35, is_base64url),
+impl Token {
+    const fn new(
+        prefix: &'static [u8],
+        least: usize,
+        most: usize,
+        alphabet: fn(u8) -> bool,
+    ) -> Self {
+        Self {
+            prefix,
+            least,
+            most,
+            alphabet,
+        }
+    }
+
+    /// With a prefix that is no proof by itself, exactly so many characters follow.
+    pub fn is_exact(&self) -> bool {
+        self.least == self.most
+    }
+}
+
+/// Longer than any that is given out.
+const LONG: usize = 255;
+const LONGER: usize = 4096;
+
+pub const TOKENS: &[Token] = &[
+    // Amazon: key ids, and what every session token begins with.
+    Token::new(b"AKIA", 16, 16, is_upper),
+    Token::new(b"ASIA", 16, 16, is_upper),
+    Token::new(b"ABIA", 16, 16, is_upper),
+    Token::new(b"ACCA", 16, 16, is_upper),
+    Token::new(b"IQoJb3JpZ2luX2Vj", 100, LONGER, is_base64),
+    // GitHub, GitLab.
+    Token::new(b"ghp_", 36, LONG, is_alphanumeric),
+    Token::new(b"gho_", 36, LONG, is_alphanumeric),
+    Token::new(b"ghu_", 36, LONG, is_alphanumeric),
+    Token::new(b"ghs_", 36, LONG, is_alphanumeric),
+    Token::new(b"ghr_", 36, LONG, is_alphanumeric),
+    Token::new(b"github_pat_", 22, LONG, is_word_ascii),
+    Token::new(b"glpat-", 20, LONG, is_base64url),
+    Token::new(b"gldt-", 20, LONG, is_base64url),
+    Token::new(b"glrt-", 20, LONG, is_base64url),
+    Token::new(b"glptt-", 20, LONG, is_base64url),
+    Token::new(b"glcbt-", 20, LONG, is_base64url),
+    // Slack.
+    Token::new(b"xoxb-", 20, LONG, is_base64url),
+    Token::new(b"xoxp-", 20, LONG, is_base64url),
+    Token::new(b"xoxa-", 20, LONG, is_base64url),
+    Token::new(b"xoxr-", 20, LONG, is_base64url),
+    Token::new(b"xoxs-", 20, LONG, is_base64url),
+    Token::new(b"xapp-", 20, LONG, is_base64url),
+    // Stripe.
+    Token::new(b"sk_live_", 20, LONG, is_alphanumeric),
+    Token::new(b"rk_live_", 20, LONG, is_alphanumeric),
+    Token::new(b"whsec_", 32, LONG, is_base64),
+    // Google: API keys, clients' secrets.
+    Token::new(b"AIza", 35, 35, is_base64url),
+    Token::new(b"GOCSPX-", 24, LONG, is_base64url),
+    // Makers of models.
+    Token::new(b"sk-ant-", 32, LONG, is_base64url),
+    Token::new(b"sk-proj-", 32, LONG, is_base64url),
+    Token::new(b"sk-svcacct-", 32, LONG, is_base64url),
+    Token::new(b"hf_", 34, LONG, is_alphanumeric),
+    // Registries of packages and images.
+    Token::new(b"npm_", 36, LONG, is_alphanumeric),
+    Token::new(b"pypi-AgE", 50, LONGER, is_base64url),
+    Token::new(b"rubygems_", 48, LONG, is_hex),
+    Token::new(b"dckr_pat_", 27, LONG, is_base64url),
+    // Clouds and tools.
+    Token::new(b"dop_v1_", 64, LONG, is_hex),
+    Token::new(b"doo_v1_", 64, LONG, is_hex),
+    Token::new(b"shpat_", 32, LONG, is_hex),
+    Token::new(b"shpss_", 32, LONG, is_hex),
+    Token::new(b"glsa_", 32, LONG, is_word_ascii),
+    Token::new(b"tskey-", 20, LONG, is_base64url),
+    Token::new(b"hvs.", 24, LONG, is_base64url),
+    Token::new(b"hvb.", 24, LONG, is_base64url),
+    Token::new(b"AGE-SECRET-KEY-1", 58, LONG, is_upper),
 ];
 
-/// Does a token, a key or an assignment of one begin with this letter?
-pub fn may_begin(c: u8) -> bool {
-    matches!(c, b'A' | b'a' | b'e' | b'g' | b'r' | b's' | b'x')
+/// By its first letter, which letters come second in what begins with it: one bit for each five that are
+/// alike.
+const SECOND: [u32; 256] = second();
+
+const fn second() -> [u32; 256] {
+    let mut out = [0; 256];
+    let mut i = 0;
+    // `for` is not for constants.
+    #[expect(clippy::indexing_slicing, reason = "evaluated when it is compiled")]
+    {
+        while i < TOKENS.len() {
+            let prefix = TOKENS[i].prefix;
+            out[prefix[0] as usize] |= 1 << (prefix[1] & 31);
+            i += 1;
+        }
+        i = 0;
+        while i < ASSIGNMENTS.len() {
+            out[ASSIGNMENTS[i][0] as usize] |= 1 << (ASSIGNMENTS[i][1] & 31);
+            i += 1;
+        }
+        out[b'e' as usize] |= 1 << (b'y' & 31);
+    }
+    out
+}
+
+/// Does a token, a key or an assignment of one begin with these letters? Others may seem to.
+pub fn may_begin(first: u8, second: u8) -> bool {
+    let bits = SECOND.get(usize::from(first)).copied().unwrap_or(0);
+    bits >> (second & 31) & 1 == 1
 }
 
 /// Names after which the secret half of a key pair stands.
-const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
+pub const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
+
+/// How long that half is, and how much may stand before it.
+pub const ASSIGNED: usize = 40;
+pub const WIDEST_GAP: usize = 8;
+
+/// Stands between a name and what is assigned to it.
+pub fn is_between(c: u8) -> bool {
+    b" \t\"'=:>".contains(&c)
+}
+
+pub fn is_base64(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, b'/' | b'+' | b'=')
+}
 
 pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
     let rest = value.get(at..)?;
-    for (prefix, least, most, good) in KEYS {
-        if !rest.starts_with(prefix) {
+    for token in TOKENS {
+        if !rest.starts_with(token.prefix) {
             continue;
         }
-        let len = run(rest, prefix.len(), most + 1, good);
-        let end = prefix.len() + len;
-        if (*least..=*most).contains(&len) && !is_word(byte(rest, end)) {
+        let prefix = token.prefix.len();
+        let len = run(rest, prefix, token.most + 1, token.alphabet);
+        let end = prefix + len;
+        if (token.least..=token.most).contains(&len) && !is_word(byte(rest, end)) {
             return Some(Found {
                 start: at,
                 end: at + end,
@@ -118,11 +226,10 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
         }
     }
     let name = ASSIGNMENTS.iter().find(|name| rest.starts_with(name))?;
-    let gap = run(rest, name.len(), 8, |c| b" \t\"'=:>".contains(&c));
+    let gap = run(rest, name.len(), WIDEST_GAP, is_between);
     let start = name.len() + gap;
-    let secret = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'+' | b'=');
-    let len = run(rest, start, 41, secret);
-    (gap > 0 && len == 40).then_some(Found {
+    let len = run(rest, start, ASSIGNED + 1, is_base64);
+    (gap > 0 && len == ASSIGNED).then_some(Found {
         start: at + start,
         end: at + start + len,
         what: Detector::CloudKey,
@@ -137,6 +244,10 @@ fn is_alphanumeric(c: u8) -> bool {
     c.is_ascii_alphanumeric()
 }
 
+fn is_hex(c: u8) -> bool {
+    c.is_ascii_hexdigit()
+}
+
 fn is_word_ascii(c: u8) -> bool {
     c.is_ascii_alphanumeric() || c == b'_'
 }
@@ -148,18 +259,38 @@ mod tests {
 
     #[test]
     fn whatever_is_looked_for_may_begin() {
-        let keys = KEYS.iter().map(|(prefix, ..)| *prefix);
+        let keys = TOKENS.iter().map(|token| token.prefix);
         let cloud: Vec<&[u8]> = keys.chain(ASSIGNMENTS.iter().copied()).collect();
         for begins in cloud.iter().copied().chain([&b"eyJ"[..]]) {
-            assert!(may_begin(begins[0]), "{begins:?}");
+            assert!(may_begin(begins[0], begins[1]), "{begins:?}");
         }
         for prefix in cloud {
             let on = Detectors::of(Detector::CloudKey);
             let text = [prefix, &[b'x'; 40]].concat();
             assert!(!possible(on, &text).is_empty(), "{prefix:?}");
         }
-        for (prefix, least, ..) in KEYS {
-            assert!(prefix.len() + least >= 20, "{prefix:?}");
+        for token in TOKENS {
+            assert!(token.prefix.len() + token.least >= 20, "{token:?}");
+            assert!(token.least <= token.most, "{token:?}");
+        }
+    }
+
+    /// Each form is found, alone and between other characters; one character less is not.
+    #[test]
+    fn every_token_is_found() {
+        let on = Detectors::of(Detector::CloudKey);
+        for token in TOKENS {
+            let body: Vec<u8> = (b'0'..=b'z').filter(|c| (token.alphabet)(*c)).collect();
+            let body = body.iter().filter(|c| c.is_ascii_alphanumeric());
+            let body: Vec<u8> = body.copied().cycle().take(token.least).collect();
+            let whole = [token.prefix, &body].concat();
+            let find = |text: &[u8]| super::super::Findings::new(on, text).next();
+            let found = find(&whole).map(|f| (f.start, f.end));
+            assert_eq!(found, Some((0, whole.len())), "{token:?}");
+            let between = [b"a \"", &whole[..], b"\"\n"].concat();
+            let found = find(&between).map(|f| (f.start, f.end));
+            assert_eq!(found, Some((3, 3 + whole.len())), "{token:?}");
+            assert_eq!(find(&whole[..whole.len() - 1]), None, "{token:?}");
         }
     }
 }

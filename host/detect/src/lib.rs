@@ -22,6 +22,8 @@ mod redact;
 #[cfg(test)]
 mod tests;
 
+pub use key::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
+pub use key::{is_base64, is_base64url, is_between};
 pub use possible::possible;
 pub use redact::{Form, redact};
 
@@ -179,7 +181,7 @@ impl<'a> Findings<'a> {
         let (text, at) = (self.text, self.at);
         if c.is_ascii_alphabetic() {
             // Most words are none of these by their first letters alone.
-            if key::may_begin(c)
+            if key::may_begin(c, byte(text, at + 1))
                 && let Some(found) = self.jwt().or_else(|| self.cloud())
             {
                 return Some(found);

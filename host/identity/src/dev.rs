@@ -3,8 +3,7 @@
 //! Whoever can read its key file can be anybody. It exists so that nothing has to be installed, is
 //! accepted only where it is configured, and says so loudly each time.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
 use crate::config::{ClaimPath, IssuerConfig, JwksSource, TokenType};
-use crate::fetch::read_bounded;
+use crate::key_file::{self, KeyFileError};
 
 /// A name that no real issuer can have (RFC 2606).
 pub const DEV_ISSUER: &str = "https://weir.invalid/dev";
@@ -47,6 +46,15 @@ pub enum DevError {
     Ttl,
     #[error("a development token needs a subject")]
     Subject,
+}
+
+impl From<KeyFileError> for DevError {
+    fn from(error: KeyFileError) -> Self {
+        match error {
+            KeyFileError::Io { what, path, source } => Self::Io { what, path, source },
+            KeyFileError::Permissions { path } => Self::Permissions { path },
+        }
+    }
 }
 
 impl From<Unspecified> for DevError {
@@ -109,8 +117,10 @@ impl DevActor {
 impl DevIssuer {
     /// Takes the key from the directory; makes both if they are not there. Blocks.
     pub fn open(directory: &Path) -> Result<Self, DevError> {
-        let path = directory.join(KEY_FILE);
-        create_key(directory, &path)?;
+        let path = match directory.join(KEY_FILE) {
+            path if path.exists() => path,
+            _ => create_key(directory)?,
+        };
         let key = read_key(&path)?;
         Ok(Self::with_key(key, path))
     }
@@ -256,57 +266,14 @@ fn kind(kind: PrincipalKind) -> &'static str {
     }
 }
 
-/// Writes a new key unless there is one. Of two processes that do this at once, one wins, and both
-/// use its key.
-fn create_key(directory: &Path, path: &Path) -> Result<(), DevError> {
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| DevError::Io { what, path, source }
-    };
-    if path.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(directory).map_err(failed("create the directory", directory))?;
+fn create_key(directory: &Path) -> Result<PathBuf, DevError> {
     let document =
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
-    let mut unique = [0u8; 8];
-    rand::fill(&mut unique)?;
-    let draft = directory.join(format!(".{KEY_FILE}.{}", hex::encode(unique)));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all(document.as_ref())?;
-        file.sync_all()
-    });
-    // A link appears whole or not at all, and never replaces another process's key.
-    let placed = written.and_then(|()| match fs::hard_link(&draft, path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    });
-    let removed = fs::remove_file(&draft);
-    placed.map_err(failed("write", path))?;
-    removed.map_err(failed("remove", &draft))
+    Ok(key_file::create(directory, KEY_FILE, document.as_ref())?)
 }
 
 fn read_key(path: &Path) -> Result<EcdsaKeyPair, DevError> {
-    let failed = |source| DevError::Io {
-        what: "read",
-        path: path.to_owned(),
-        source,
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(DevError::Permissions {
-                path: path.to_owned(),
-            });
-        }
-    }
-    let bytes = read_bounded(path, MAX_KEY_BYTES).map_err(failed)?;
+    let bytes = key_file::read(path, MAX_KEY_BYTES)?;
     EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes).map_err(|_| DevError::Key {
         path: path.to_owned(),
     })

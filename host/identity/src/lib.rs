@@ -6,7 +6,8 @@
 //!
 //! What happens to a token: `token` cuts it up and looks at its header, `keys` and `jwks` find the
 //! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it.
-//! `certificate` does the last of these for certificates, which TLS has verified.
+//! `certificate` does the last of these for certificates, which TLS has verified. `ssh` is an authority:
+//! it puts a principal into a certificate of SSH, and finds it there again.
 //!
 //! Architecture invariants:
 //! - The payload is parsed once, by a parser that refuses duplicate names. Until the signature over
@@ -26,8 +27,10 @@ mod error;
 mod fetch;
 mod json;
 mod jwks;
+mod key_file;
 mod keys;
 mod mapping;
+mod ssh;
 mod token;
 mod verifier;
 
@@ -46,6 +49,11 @@ pub use dev::{DEV_AUDIENCE, DEV_ISSUER, DevActor, DevError, DevIssuer, DevToken,
 pub use error::AuthError;
 pub use fetch::{FetchError, discovery_url};
 pub use jwks::JwksError;
+pub use key_file::KeyFileError;
 pub use keys::KeySetError;
+pub use ssh::{
+    CALLER_PRINCIPAL, Granted, IssueError, MAX_CALLER_VALIDITY, SshAuthority, SshAuthorityError,
+    SshAuthorityOptions, SshCertificateError,
+};
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::Verifier;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::action::LabelSet;
 use crate::parameter::Parameter;
+use crate::session::Protocol;
 use crate::ssh::SshFacts;
 
 /// Facts by protocol.
@@ -11,6 +12,7 @@ use crate::ssh::SshFacts;
 pub enum Facts {
     /// The session itself is asked for.
     Connect {
+        protocol: Protocol,
         /// See [`crate::SessionInfo::scope`].
         scope: Arc<str>,
     },

@@ -148,6 +148,7 @@ impl Session {
             _registration: registration,
         };
         let facts = Facts::Connect {
+            protocol: info.target.protocol,
             scope: info.scope.clone(),
         };
         let request = Request {
@@ -288,6 +289,7 @@ impl Session {
         };
         let policy = self.pin();
         let facts = Facts::Connect {
+            protocol: self.info.target.protocol,
             scope: self.info.scope.clone(),
         };
         let risk = Risk::default();

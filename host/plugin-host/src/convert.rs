@@ -9,6 +9,8 @@ use crate::bindings::mask::exports::weir::plugin::mask as wit_mask;
 use crate::bindings::route::exports::weir::plugin::route as wit_route;
 use crate::bindings::types;
 
+mod ssh;
+
 /// Keys of `attrs` without a prefix are Weir's own; `claim.` comes from the token, `tag.` from the
 /// target's configuration, `client.` from the client, who can say anything.
 pub(crate) fn session(info: &SessionInfo) -> types::Session {
@@ -24,7 +26,10 @@ pub(crate) fn session(info: &SessionInfo) -> types::Session {
     }
     about.extend(prefixed("claim.", &actor.attrs));
     let mut attrs = vec![
-        ("database".to_owned(), info.database.to_string()),
+        (
+            scope(info.target.protocol).to_owned(),
+            info.scope.to_string(),
+        ),
         ("env".to_owned(), info.target.env.to_string()),
         ("source".to_owned(), info.source.to_string()),
     ];
@@ -34,6 +39,7 @@ pub(crate) fn session(info: &SessionInfo) -> types::Session {
         id: info.id_text.to_string(),
         protocol: match info.target.protocol {
             Protocol::Postgres => types::Protocol::Postgres,
+            Protocol::Ssh => types::Protocol::Ssh,
         },
         principal: types::Principal {
             kind: actor.kind.as_str().into(),
@@ -51,6 +57,14 @@ pub(crate) fn session(info: &SessionInfo) -> types::Session {
     }
 }
 
+/// What the part of a target is called that a session is in.
+fn scope(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Postgres => "database",
+        Protocol::Ssh => "login",
+    }
+}
+
 fn prefixed<'a>(
     prefix: &'a str,
     map: &'a std::collections::BTreeMap<String, String>,
@@ -61,12 +75,16 @@ fn prefixed<'a>(
 
 pub(crate) fn operation(facts: &Facts) -> types::Operation {
     match facts {
-        Facts::Connect { database } => types::Operation::Other(types::OtherOp {
+        Facts::Connect {
+            protocol,
+            scope: name,
+        } => types::Operation::Other(types::OtherOp {
             kind: "connect".into(),
-            attrs: vec![("database".into(), database.to_string())],
+            attrs: vec![(scope(*protocol).into(), name.to_string())],
             payload: Vec::new(),
         }),
         Facts::Sql(sql) => types::Operation::Sql(sql_op(sql)),
+        Facts::Ssh(ssh) => types::Operation::Ssh(ssh::op(ssh)),
     }
 }
 

@@ -35,6 +35,7 @@ mod startup;
 mod terms;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 pub mod transport;
 mod upstream;
 mod visit;

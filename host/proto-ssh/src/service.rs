@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
+use crate::relay;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::terms::Terms;
@@ -64,6 +65,13 @@ pub(crate) struct Inner {
 
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
+    pub fn new(options: Options) -> Result<Self, BuildError> {
+        Self::with_relay(options, |session, client, upstream, terms| {
+            Box::pin(relay::run(session, client, upstream, terms))
+        })
+    }
+
+    /// The same, with another relay.
     pub(crate) fn with_relay(options: Options, relay: Relay) -> Result<Self, BuildError> {
         config::check(&options)?;
         let mut bound = Vec::with_capacity(options.listeners.len());

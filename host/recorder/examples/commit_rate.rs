@@ -203,7 +203,7 @@ fn start() -> SessionStart {
                 env: "prod".into(),
                 tags: BTreeMap::new(),
             }),
-            database: "shop".into(),
+            scope: "shop".into(),
             source: [127, 0, 0, 1].into(),
             started: SystemTime::now(),
             attrs: BTreeMap::new(),

@@ -6,12 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pipeline::ports::JournalError;
 use pipeline::{
     Access, Actor, Basis, BundleRef, Column, ControlEvent, Demand, EndReason, Facts, Intent,
-    LabelSet, Named, Outcome, OutcomeKind, Parameter, Principal, RefusalKind, RefusalRecord,
-    Relation, Resource, Risk, SessionEnd, SessionStart,
+    LabelSet, Named, Outcome, OutcomeKind, Parameter, Principal, Protocol, RefusalKind,
+    RefusalRecord, Relation, Resource, Risk, SessionEnd, SessionStart,
 };
 
 use crate::doc::*;
 use crate::size::{MAX_PARAMETER, PARAMETER_START};
+
+mod ssh;
 
 /// Nanoseconds since 1970; 0 before it.
 pub fn ns(at: SystemTime) -> u64 {
@@ -101,12 +103,19 @@ pub fn start(start: &SessionStart) -> StartDoc {
             env: info.target.env.to_string(),
             tags: info.target.tags.clone(),
         },
-        database: info.database.to_string(),
+        scope: scope(info.target.protocol, &info.scope),
         source: info.source.to_string(),
         bundle: bundle(&start.bundle),
         retention_days: start.retention_days,
         attrs: info.attrs.clone(),
         key: None,
+    }
+}
+
+fn scope(protocol: Protocol, name: &str) -> ScopeDoc {
+    match protocol {
+        Protocol::Postgres => ScopeDoc::Database(name.to_owned()),
+        Protocol::Ssh => ScopeDoc::Login(name.to_owned()),
     }
 }
 
@@ -303,9 +312,13 @@ pub fn control(e: &ControlEvent) -> ControlDoc {
 
 fn facts(f: &Facts) -> FactsDoc {
     match f {
-        Facts::Connect { database } => FactsDoc::Connect {
-            database: database.to_string(),
+        Facts::Connect {
+            protocol,
+            scope: name,
+        } => FactsDoc::Connect {
+            scope: scope(*protocol, name),
         },
+        Facts::Ssh(s) => FactsDoc::Ssh(ssh::facts(s)),
         Facts::Sql(s) => FactsDoc::Sql(SqlDoc {
             text: s.text.to_string(),
             runs: s.runs.iter().map(named).collect(),
@@ -437,6 +450,17 @@ fn resource_name(resource: &Resource) -> (&'static str, Vec<Cow<'_, str>>) {
             ..
         } => ("PgFunction", vec![database, schema, function]),
         Resource::PgRole { role } => ("PgRole", vec![role]),
+        Resource::SshAccount { login } => ("SshAccount", vec![login]),
+        Resource::SshProgram {
+            login, name, path, ..
+        } => ("SshProgram", vec![login, name, path]),
+        Resource::SshFile { login, path, .. } => ("SshFile", vec![login, path]),
+        Resource::SshEndpoint { host, port, .. } => {
+            let parts = vec![Cow::Borrowed(&**host), port.to_string().into()];
+            return ("SshEndpoint", parts);
+        }
+        Resource::SshVariable { login, name } => ("SshVariable", vec![login, name]),
+        Resource::SshSubsystem { login, name } => ("SshSubsystem", vec![login, name]),
         Resource::Target => ("Target", Vec::new()),
         Resource::Session { id, .. } => return ("Session", vec![id.to_string().into()]),
         Resource::Bundle { digest, .. } => ("Bundle", vec![digest]),
@@ -468,6 +492,13 @@ fn resource_notes(resource: &Resource) -> (Vec<String>, Vec<String>) {
             ];
             (Vec::new(), flags.into_iter().flatten().collect())
         }
+        Resource::SshProgram { known, .. } | Resource::SshFile { known, .. } => {
+            (Vec::new(), flag(!known, "unknown").into_iter().collect())
+        }
+        Resource::SshEndpoint { loopback, .. } => (
+            Vec::new(),
+            flag(*loopback, "loopback").into_iter().collect(),
+        ),
         _ => (Vec::new(), Vec::new()),
     }
 }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypt::key::KeyDoc;
 
+mod ssh;
+
+pub use ssh::{SshCommandDoc, SshDoc, SshPathDoc, SshStdinDoc};
+
 /// The version of the documents below.
 pub const DOC_VERSION: u32 = 1;
 
@@ -18,7 +22,9 @@ pub struct StartDoc {
     pub salt: String,
     pub who: PrincipalDoc,
     pub target: TargetDoc,
-    pub database: String,
+    /// `database` or `login`.
+    #[serde(flatten)]
+    pub scope: ScopeDoc,
     pub source: String,
     pub bundle: BundleDoc,
     /// For how many days at least its segments are to be kept. None: as long as the vault keeps everything.
@@ -30,6 +36,24 @@ pub struct StartDoc {
     /// The session's own key, wrapped. It is encrypted with itself, where it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyDoc>,
+}
+
+/// The part of the target that a session is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeDoc {
+    /// Of a PostgreSQL server.
+    Database(String),
+    /// Of an SSH host.
+    Login(String),
+}
+
+impl ScopeDoc {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Database(name) | Self::Login(name) => name,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +137,13 @@ pub struct BasisDoc {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FactsDoc {
-    Connect { database: String },
+    Connect {
+        /// `database` or `login`.
+        #[serde(flatten)]
+        scope: ScopeDoc,
+    },
     Sql(SqlDoc),
+    Ssh(SshDoc),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

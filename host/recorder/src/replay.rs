@@ -315,7 +315,11 @@ fn start(at: &str, session: Uuid, doc: &StartDoc, out: &mut dyn Write) -> io::Re
     let target = &doc.target;
     let target = format!("{} ({}, {})", target.name, target.protocol, target.env);
     field(out, "target", &clean(&target))?;
-    field(out, "database", &clean(&doc.database))?;
+    let scope = match &doc.scope {
+        ScopeDoc::Database(_) => "database",
+        ScopeDoc::Login(_) => "login",
+    };
+    field(out, scope, &clean(doc.scope.name()))?;
     field(out, "from", &clean(&doc.source))?;
     field(out, "bundle", &bundle(&doc.bundle))?;
     if let Some(days) = doc.retention_days {
@@ -400,9 +404,14 @@ fn action(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match &doc.facts {
-        FactsDoc::Connect { database } => {
-            writeln!(out, "\n{at}  #{seq} connect to {}", clean(database))?;
+        FactsDoc::Connect { scope } => {
+            let what = match scope {
+                ScopeDoc::Database(_) => "to",
+                ScopeDoc::Login(_) => "as",
+            };
+            writeln!(out, "\n{at}  #{seq} connect {what} {}", clean(scope.name()))?;
         }
+        FactsDoc::Ssh(ssh) => ssh_action(at, seq, ssh, out)?,
         FactsDoc::Sql(sql) => {
             writeln!(out, "\n{at}  #{seq} {}", clean(&sql.kind))?;
             for line in sql.text.lines() {
@@ -447,6 +456,52 @@ fn action(
         field(out, "plugin", &clean(&text))?;
     }
     field(out, "bundle", &bundle(&doc.bundle))
+}
+
+/// What was asked for on a line of its own, then what is in it.
+fn ssh_action(at: &str, seq: u64, ssh: &SshDoc, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "\n{at}  #{seq} {}", clean(&ssh.kind))?;
+    if let Some(channel) = ssh.channel {
+        write!(out, " on channel {channel}")?;
+    }
+    let mut lines = ssh.text.lines();
+    match (lines.next(), ssh.text.lines().count()) {
+        (None, _) => writeln!(out)?,
+        (Some(only), 1) => writeln!(out, ": {}", clean(only))?,
+        (Some(_), _) => {
+            writeln!(out)?;
+            for line in ssh.text.lines() {
+                writeln!(out, "    {}", clean(line))?;
+            }
+        }
+    }
+    list(out, "not clear", &ssh.opaque)?;
+    for command in &ssh.commands {
+        let mut text = command.by.join(" ");
+        if !text.is_empty() {
+            text.push_str(" → ");
+        }
+        text.push_str(&command.argv.join(" "));
+        if let Some(user) = &command.as_user {
+            text.push_str(&format!(" (as {user})"));
+        }
+        field(out, "runs", &clean(&text))?;
+    }
+    for path in &ssh.paths {
+        let way = if path.writes { "writes" } else { "reads" };
+        field(out, way, &clean(&path.path))?;
+    }
+    for (name, value) in &ssh.env {
+        field(out, "variable", &clean(&format!("{name}={value}")))?;
+    }
+    if let Some(stdin) = &ssh.stdin {
+        let text = format!("{} bytes, SHA-256 {}", stdin.bytes, stdin.sha256);
+        field(out, "input", &clean(&text))?;
+        for line in stdin.text.lines() {
+            writeln!(out, "      {}", clean(line))?;
+        }
+    }
+    Ok(())
 }
 
 fn intent(at: &str, seq: u64, doc: &IntentDoc, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,9 @@
 //! How long a record will be, before it is made: memory for it is asked for first.
 
-use pipeline::{Access, Basis, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Risk};
+use pipeline::{
+    Access, Basis, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Resource, Risk,
+    SshCommand, SshFacts,
+};
 
 /// A longer parameter is recorded by its hash, its length and how it begins.
 pub const MAX_PARAMETER: usize = 1 << 20;
@@ -52,7 +55,7 @@ fn basis(b: &Basis) -> usize {
 
 fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
     let facts = match facts {
-        Facts::Connect { database } => escaped(database),
+        Facts::Connect { scope, .. } => escaped(scope),
         Facts::Sql(s) => {
             escaped(&s.text)
                 + each(&s.runs, |n| {
@@ -63,6 +66,7 @@ fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
                 + each(&s.writes_to, relation)
                 + each(&s.functions, |f| escaped(f))
         }
+        Facts::Ssh(s) => ssh(s),
     };
     let risk = each(&risk.findings, |f| escaped(&f.code) + escaped(&f.message))
         + each(&risk.labels, |l| escaped(l))
@@ -72,7 +76,39 @@ fn action(facts: &Facts, accesses: &[Access], risk: &Risk) -> usize {
             Demand::Escalate(rule) => escaped(rule),
             Demand::Refuse(reason) => escaped(reason),
         });
-    facts + risk + accesses.len() * PER_ACCESS
+    facts + risk + each(accesses, |a| PER_ACCESS + access(a))
+}
+
+fn ssh(s: &SshFacts) -> usize {
+    let command = |c: &SshCommand| {
+        each(&c.argv, |word| escaped(word))
+            + each(&c.by, |name| escaped(name))
+            + c.as_user.as_deref().map_or(0, escaped)
+    };
+    escaped(&s.login)
+        + escaped(&s.text)
+        + each(&s.opaque, |why| escaped(why))
+        + each(&s.commands, command)
+        + s.stdin.as_ref().map_or(0, |i| DIGEST + escaped(&i.text))
+        + each(&s.paths, |p| escaped(&p.path))
+        + each(&s.env, |(name, value)| escaped(name) + escaped(value))
+}
+
+/// Names that a client makes as long as it likes: joined, and in parts.
+fn access(a: &Access) -> usize {
+    let name = match &a.resource {
+        Resource::SshAccount { login } => escaped(login),
+        Resource::SshProgram {
+            login, name, path, ..
+        } => escaped(login) + escaped(name) + escaped(path),
+        Resource::SshFile { login, path, .. } => escaped(login) + escaped(path),
+        Resource::SshEndpoint { host, .. } => escaped(host),
+        Resource::SshVariable { login, name } | Resource::SshSubsystem { login, name } => {
+            escaped(login) + escaped(name)
+        }
+        _ => 0,
+    };
+    2 * name
 }
 
 fn relation(r: &Relation) -> usize {

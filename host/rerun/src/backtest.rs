@@ -173,7 +173,7 @@ impl Judge for Trial {
                 let change = Change {
                     who: who(tried.session),
                     target: tried.session.target.name.to_string(),
-                    database: tried.session.database.to_string(),
+                    database: tried.session.scope.to_string(),
                     statement: statement(&tried.inputs.facts),
                     what,
                     was,
@@ -313,5 +313,6 @@ fn statement(facts: &Facts) -> String {
     match facts {
         Facts::Connect { .. } => "connect".to_owned(),
         Facts::Sql(sql) => sql.text.to_string(),
+        Facts::Ssh(ssh) => format!("{}: {}", ssh.kind.as_str(), ssh.text),
     }
 }

@@ -11,10 +11,12 @@ use pipeline::{
     Target,
 };
 use recorder::doc::{
-    AccessDoc, ActionDoc, ActorDoc, BasisDoc, FactsDoc, PrincipalDoc, RelationDoc, RiskDoc, SqlDoc,
-    StartDoc, TargetDoc,
+    AccessDoc, ActionDoc, ActorDoc, BasisDoc, FactsDoc, PrincipalDoc, RelationDoc, RiskDoc,
+    ScopeDoc, SqlDoc, StartDoc, TargetDoc,
 };
 use uuid::Uuid;
+
+mod ssh;
 
 /// Why a record cannot be turned back.
 pub type Unfit = String;
@@ -60,7 +62,7 @@ pub fn session(id: Uuid, started_ns: u64, start: &StartDoc) -> Result<SessionInf
         id_text: id.to_string().into(),
         principal: Arc::new(principal(&start.who)?),
         target: Arc::new(target(&start.target)?),
-        database: start.database.as_str().into(),
+        scope: start.scope.name().into(),
         source,
         started: time(started_ns),
         attrs: start.attrs.clone(),
@@ -72,7 +74,7 @@ fn unknown(what: &str, text: &str) -> Unfit {
 }
 
 fn target(doc: &TargetDoc) -> Result<Target, Unfit> {
-    let protocol = [Protocol::Postgres]
+    let protocol = Protocol::ALL
         .into_iter()
         .find(|p| p.as_str() == doc.protocol);
     Ok(Target {
@@ -115,11 +117,20 @@ fn actor(doc: &ActorDoc) -> Result<Actor, Unfit> {
     })
 }
 
+fn protocol_of(scope: &ScopeDoc) -> Protocol {
+    match scope {
+        ScopeDoc::Database(_) => Protocol::Postgres,
+        ScopeDoc::Login(_) => Protocol::Ssh,
+    }
+}
+
 fn facts(doc: &FactsDoc) -> Result<Facts, Unfit> {
     Ok(match doc {
-        FactsDoc::Connect { database } => Facts::Connect {
-            database: database.as_str().into(),
+        FactsDoc::Connect { scope } => Facts::Connect {
+            protocol: protocol_of(scope),
+            scope: scope.name().into(),
         },
+        FactsDoc::Ssh(doc) => Facts::Ssh(Arc::new(ssh::facts(doc)?)),
         FactsDoc::Sql(sql) => Facts::Sql(Arc::new(sql_facts(sql)?)),
     })
 }
@@ -203,7 +214,13 @@ fn access(doc: &AccessDoc, target: &Arc<Target>) -> Result<Access, Unfit> {
 
 fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
     let flag = |name: &str| doc.flags.iter().any(|f| f == name);
-    let known = ["unknown", "volatile", "security-definer", "dangerous"];
+    let known = [
+        "unknown",
+        "volatile",
+        "security-definer",
+        "dangerous",
+        "loopback",
+    ];
     if let Some(flag) = doc.flags.iter().find(|f| !known.contains(&f.as_str())) {
         return Err(unknown("flag", flag));
     }
@@ -250,6 +267,40 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
             }
         }
         "PgRole" => Resource::PgRole { role: single() },
+        "SshAccount" => Resource::SshAccount { login: single() },
+        "SshProgram" => {
+            let [login, name, path] = parts(&doc.resource, &doc.path)?;
+            Resource::SshProgram {
+                login,
+                name,
+                path,
+                known: !flag("unknown"),
+            }
+        }
+        "SshFile" => {
+            let [login, path] = parts(&doc.resource, &doc.path)?;
+            Resource::SshFile {
+                login,
+                path,
+                known: !flag("unknown"),
+            }
+        }
+        "SshEndpoint" => {
+            let [host, port] = parts(&doc.resource, &doc.path)?;
+            Resource::SshEndpoint {
+                host,
+                port: port.parse().map_err(|_| unknown("port", &port))?,
+                loopback: flag("loopback"),
+            }
+        }
+        "SshVariable" => {
+            let [login, name] = parts(&doc.resource, &doc.path)?;
+            Resource::SshVariable { login, name }
+        }
+        "SshSubsystem" => {
+            let [login, name] = parts(&doc.resource, &doc.path)?;
+            Resource::SshSubsystem { login, name }
+        }
         "Target" => Resource::Target,
         other => return Err(unknown("resource of a session's request", other)),
     })

@@ -362,12 +362,14 @@ pub struct Statement {
     pub text: String,
     /// The text above, or one of those below, is not whole.
     pub truncated: bool,
-    /// What the text can run by a name alone: prepared statements, cursors, portals.
+    /// What the text can run by a name alone: prepared statements, cursors, portals. Of a command on a host:
+    /// what it is given on standard input, and the variables that it runs with.
     pub runs: Vec<Named>,
-    /// Tables it reads, `schema.name`.
+    /// Tables it reads, `schema.name`, or paths.
     pub reads: Vec<String>,
-    /// Tables it writes, `schema.name`.
+    /// Tables it writes, `schema.name`, or paths.
     pub writes: Vec<String>,
+    /// Functions it calls, `schema.name`, or programs it runs, with their arguments.
     pub functions: Vec<String>,
     /// Labelled columns, `schema.table.column`, that decide which rows there are, their order or a
     /// branch: what the answer tells of them, no mask hides.
@@ -377,6 +379,9 @@ pub struct Statement {
     pub has_where: bool,
     /// It could be parsed and resolved in full.
     pub parsed: bool,
+    /// Why reading it does not tell what it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opaque: Vec<String>,
 }
 
 /// Something that a statement runs by its name.
@@ -465,6 +470,7 @@ pub struct ApprovalSummary {
     /// Who asks: the actor's subject.
     pub principal: String,
     pub target: String,
+    /// Of a PostgreSQL server the database, of an SSH host the login.
     pub database: String,
     pub rules: Vec<String>,
     pub reason: String,
@@ -488,6 +494,7 @@ pub struct ApprovalDetail {
     pub issuer: String,
     pub source: String,
     pub target: TargetInfo,
+    /// Of a PostgreSQL server the database, of an SSH host the login.
     pub database: String,
     /// Why policy asks for approval.
     pub reason: String,
@@ -560,6 +567,7 @@ pub struct SessionInfo {
     /// The human at the head of the chain, or who answers for the agent; the actor itself otherwise.
     pub owner: String,
     pub target: String,
+    /// Of a PostgreSQL server the database, of an SSH host the login.
     pub database: String,
     pub source: String,
     /// What the client says of itself.

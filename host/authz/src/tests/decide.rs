@@ -348,7 +348,7 @@ fn the_cache_never_answers_for_another_question() {
         @id("grant.session") permit (principal in Group::"session", action in Action::"read", resource)
         when { context.base.session == "s1" };
         @id("grant.tables") permit (principal in Group::"tables", action in Action::"read", resource)
-        when { context.sql.tables.contains(Pg::Table::"shop-prod/shop/public/a") };
+        when { context has sql && context.sql.tables.contains(Pg::Table::"shop-prod/shop/public/a") };
         @id("grant.owner") permit (principal in Group::"owner", action in Action::"read", resource)
         when { principal is Agent && principal has owner && principal.owner in Group::"bosses" };
         @id("guard.risk") @reason("risk") forbid (principal, action in Action::"any", resource)

@@ -1,14 +1,18 @@
 //! The indexed evaluation against Cedar's own, on random policies and requests.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, PolicySet, Request};
-use pipeline::{Access, Action, Actor, LabelSet, PrincipalKind, Resource, SqlKind};
+use pipeline::{
+    Access, Action, Actor, Facts, LabelSet, PrincipalKind, Resource, SqlKind, SshCommand, SshFacts,
+    SshKind, SshPath,
+};
 
 use super::kit::{Ask, Dice, default_bundle, short, sql, target};
 use crate::CompiledBundle;
 use crate::reads::Reads;
-use crate::vocab::{ResourceKind, action_facts, uid};
+use crate::vocab::{ResourceKind, action_facts, is_ssh, uid};
 
 const PRINCIPALS: &[&str] = &[
     "principal",
@@ -30,6 +34,9 @@ const ACTIONS: &[&str] = &[
     "action == Action::\"postgres:select\"",
     "action == Action::\"postgres:drop\"",
     "action in Action::\"relief\"",
+    "action in Action::\"ssh\"",
+    "action in [Action::\"ssh:forward\", Action::\"ssh:file_write\"]",
+    "action == Action::\"ssh:exec\"",
     "action in [Action::\"postgres:call\", Action::\"control\"]",
 ];
 const RESOURCES: &[&str] = &[
@@ -44,6 +51,9 @@ const RESOURCES: &[&str] = &[
     "resource is Pg::Table in Pg::Database::\"shop-dev/d\"",
     "resource in Pg::Table::\"shop-prod/d/s1/t1\"",
     "resource == Weir::System::\"weir\"",
+    "resource is Ssh::Program",
+    "resource in Ssh::Account::\"shop-prod/l0\"",
+    "resource is Ssh::File in Target::\"shop-prod\"",
 ];
 /// Some of these fail on some requests: attributes that are not there, numbers that overflow.
 const CONDITIONS: &[&str] = &[
@@ -74,6 +84,15 @@ const CONDITIONS: &[&str] = &[
     "resource.author == principal",
     "context.requesters.contains(principal)",
     "action in Action::\"destroy\"",
+    "context has ssh && context.ssh.parsed",
+    "context.ssh.onlyReads",
+    "context.ssh.programs.contains(\"t0\")",
+    "context.ssh.writes.under.contains(\"/s1\")",
+    "context.ssh.reads.parts.contains(\".ssh\")",
+    "context.ssh.by.contains(\"sudo\") && context.ssh.users.contains(\"root\")",
+    "context.ssh.kind == SshKind::\"exec\"",
+    "resource.path like \"/s0/*\"",
+    "resource.port == 22 && !resource.loopback",
     "Action::\"postgres:drop\" in Action::\"ddl\"",
     "User::\"u0\" in Group::\"a\"",
     "Target::\"shop-prod\".env == Env::\"prod\"",
@@ -166,6 +185,31 @@ fn access(dice: &mut Dice) -> Access {
             dangerous: false,
         },
         ResourceKind::Role => Resource::PgRole { role: name.into() },
+        ResourceKind::Account => Resource::SshAccount { login: name.into() },
+        ResourceKind::Program => Resource::SshProgram {
+            login: "l0".into(),
+            name: name.into(),
+            path: format!("/bin/{name}").into(),
+            known,
+        },
+        ResourceKind::File => Resource::SshFile {
+            login: "l0".into(),
+            path: format!("/{schema}/{name}").into(),
+            known,
+        },
+        ResourceKind::Endpoint => Resource::SshEndpoint {
+            host: name.into(),
+            port: dice.pick(&[22, 5432]),
+            loopback: !known,
+        },
+        ResourceKind::Variable => Resource::SshVariable {
+            login: "l0".into(),
+            name: name.into(),
+        },
+        ResourceKind::Subsystem => Resource::SshSubsystem {
+            login: "l0".into(),
+            name: name.into(),
+        },
         ResourceKind::Target | ResourceKind::System => Resource::Target,
         ResourceKind::Session => Resource::Session {
             id: pipeline::SessionId(Default::default()),
@@ -207,6 +251,9 @@ fn question(dice: &mut Dice) -> Ask {
         })
         .collect();
     ask = ask.facts(|f| *f = facts);
+    if is_ssh(ask.accesses[0].action) {
+        ask.facts = Some(Facts::Ssh(Arc::new(ssh(dice))));
+    }
     if dice.roll(3) == 0 {
         ask = ask.approved(&["risky"]);
     }
@@ -215,6 +262,31 @@ fn question(dice: &mut Dice) -> Ask {
         ask.source = "192.0.2.7".parse().expect("an address");
     }
     ask
+}
+
+fn ssh(dice: &mut Dice) -> SshFacts {
+    let kind = dice.pick(&SshKind::ALL);
+    let mut facts = SshFacts::plain(kind, "l0".into(), "text".into());
+    facts.parsed = dice.roll(4) > 0;
+    facts.only_reads = dice.roll(2) == 0;
+    facts.commands = (0..dice.roll(3))
+        .map(|_| SshCommand {
+            argv: vec![dice.pick(&["/bin/t0", "t1"]).into()],
+            by: (0..dice.roll(2)).map(|_| "sudo".into()).collect(),
+            dynamic: dice.roll(4) == 0,
+            as_user: (dice.roll(4) == 0).then(|| "root".into()),
+        })
+        .collect();
+    facts.paths = (0..dice.roll(3))
+        .map(|_| SshPath {
+            path: dice.pick(&["/s0/t0", "/tmp/../s1/t1", "~/.ssh/rc"]).into(),
+            writes: dice.roll(2) == 0,
+        })
+        .collect();
+    facts.env = (0..dice.roll(2))
+        .map(|_| (dice.pick(&["t0", "LANG"]).into(), "x".into()))
+        .collect();
+    facts
 }
 
 /// The same request, in full, over all policies, by Cedar's own authorizer.

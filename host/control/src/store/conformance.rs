@@ -111,6 +111,7 @@ fn hold(principal: &str, rules: &[(&str, u32)]) -> HoldRecord {
                 computes: vec![],
                 has_where: true,
                 parsed: true,
+                opaque: vec![],
             },
             impact: None,
             parameters: vec![],

@@ -156,6 +156,7 @@ impl HoldDocument {
                 computes: Vec::new(),
                 has_where: self.statement.has_where,
                 parsed: self.statement.parsed,
+                opaque: Vec::new(),
             },
             impact: None,
             parameters: Vec::new(),

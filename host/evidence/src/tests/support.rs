@@ -174,7 +174,7 @@ fn start(target: &str, who: &str) -> SessionStart {
                 env: "prod".into(),
                 tags: BTreeMap::new(),
             }),
-            database: "shop".into(),
+            scope: "shop".into(),
             source: [127, 0, 0, 1].into(),
             started: SystemTime::now(),
             attrs: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Development tokens: what they say, and that nobody takes them by accident.
 
 use pipeline::Principal;
+use std::fs;
 
 use super::*;
 use crate::testing::{Key, NOW, TempDir, at, verifier};

@@ -55,7 +55,8 @@ async fn risk_sql() {
         .await;
     assert!(risk.labels.contains("bulk_write"), "{risk:?}");
     let connect = Facts::Connect {
-        database: "app".into(),
+        protocol: pipeline::Protocol::Postgres,
+        scope: "app".into(),
     };
     assert_eq!(host.plugins.classify(&session(), &connect).await.score, 0);
     // As long as the wire allows: it is judged, within its deadline.

@@ -186,7 +186,7 @@ fn session() -> SessionInfo {
             env: "prod".into(),
             tags: BTreeMap::new(),
         }),
-        database: "app".into(),
+        scope: "app".into(),
         source: std::net::Ipv4Addr::LOCALHOST.into(),
         started: SystemTime::now(),
         attrs: BTreeMap::new(),

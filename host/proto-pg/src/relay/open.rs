@@ -191,7 +191,7 @@ async fn ask(
     let connect = vec![Access {
         action: Action::PostgresConnect,
         resource: Resource::PgDatabase {
-            scope: info.scope.clone(),
+            database: info.scope.clone(),
         },
         target: Some(info.target.clone()),
     }];

@@ -1,1 +1,22 @@
-//! Moves both directions, follows every channel, and asks `pipeline::decide`.
+//! The connection protocol between two authenticated legs: every message from 80 on goes on as it came, unless
+//! policy, masking or a notice needs otherwise.
+//!
+//! - `core` follows the messages, without sockets.
+//! - `run` is the one task of a session: it reads both legs, and writes to both.
+//! - `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
+//!
+//! Invariants:
+//! - What the client is to see is with the recorder before it is sent.
+//! - A leg is not read while the other one is behind, unless its own key exchange has to go on.
+//! - A decision is never dropped half made: it is cancelled, and its end is waited for.
+
+mod core;
+mod decide;
+mod half;
+mod record;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::core::{Core, Effect, Grant, Ticket, Violation};
+pub(crate) use run::run;

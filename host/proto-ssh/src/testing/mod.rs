@@ -111,7 +111,10 @@ pub(crate) struct Weir {
 
 impl Weir {
     pub fn start(options: Options) -> Self {
-        let service = SshService::with_relay(options, splice).unwrap();
+        Self::serve(SshService::with_relay(options, splice).unwrap())
+    }
+
+    pub fn serve(service: SshService) -> Self {
         let addr = *service.local_addrs().first().unwrap();
         let shutdown = CancellationToken::new();
         tokio::spawn(service.run(shutdown.clone()));

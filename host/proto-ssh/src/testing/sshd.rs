@@ -31,7 +31,8 @@ impl Sshd {
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
              AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n",
+             PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n\
+             Subsystem sftp internal-sftp\nRekeyLimit 2M\n",
             host.display(),
             ca.display(),
             authorized.display()

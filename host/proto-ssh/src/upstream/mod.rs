@@ -9,6 +9,7 @@
 
 mod host;
 mod login;
+pub(crate) mod send;
 #[cfg(test)]
 mod tests;
 

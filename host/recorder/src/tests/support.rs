@@ -160,7 +160,7 @@ pub fn start() -> SessionStart {
                 env: "prod".into(),
                 tags: BTreeMap::new(),
             }),
-            database: "shop".into(),
+            scope: "shop".into(),
             source: [127, 0, 0, 1].into(),
             started: SystemTime::now(),
             attrs: BTreeMap::from([("application_name".into(), "psql\x1b[2J".into())]),

@@ -250,7 +250,7 @@ impl Stage {
             id_text: id.to_string().into(),
             principal: Arc::new(who.clone()),
             target: target.clone(),
-            database: "shop".into(),
+            scope: "shop".into(),
             source: [10, 0, 0, 7].into(),
             started: time(at_ns),
             attrs: BTreeMap::from([("application_name".into(), "psql".into())]),

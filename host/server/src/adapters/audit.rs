@@ -216,7 +216,7 @@ fn start(doc: &StartDoc) -> IndexStart {
     IndexStart {
         who: who(&doc.who),
         target: doc.target.name.clone(),
-        database: doc.database.clone(),
+        database: doc.scope.name().to_owned(),
         source: doc.source.clone(),
     }
 }
@@ -239,6 +239,7 @@ fn shape(doc: &ActionDoc, masked: Option<&[String]>) -> IndexShape {
         kind: match &doc.facts {
             FactsDoc::Connect { .. } => "connect".into(),
             FactsDoc::Sql(sql) => sql.kind.clone(),
+            FactsDoc::Ssh(ssh) => ssh.kind.clone(),
         },
         actions: actions.into_iter().cloned().collect(),
         resources: resources.into_iter().collect(),

@@ -311,7 +311,7 @@ pub(super) async fn open(rig: &Rig, info: Arc<SessionInfo>) -> Session {
     let connect = Access {
         action: Action::PostgresConnect,
         resource: Resource::PgDatabase {
-            database: info.database.clone(),
+            database: info.scope.clone(),
         },
         target: Some(info.target.clone()),
     };

@@ -89,7 +89,7 @@ fn texts(b: &Bench) -> Vec<(String, bool)> {
     let intents = b.memory.journal.intents();
     let texts = intents.iter().filter_map(|i| match &i.facts {
         Facts::Sql(sql) => Some((sql.text.to_string(), sql.parsed)),
-        Facts::Connect { .. } => None,
+        Facts::Connect { .. } | Facts::Ssh(_) => None,
     });
     texts.collect()
 }

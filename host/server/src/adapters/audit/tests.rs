@@ -7,7 +7,7 @@ use std::path::Path;
 use control::index::IndexLimits;
 use recorder::doc::{
     ActorDoc, BinaryDoc, BundleDoc, EndDoc, FindingDoc, LargeDoc, NamedDoc, ParameterDoc,
-    PluginDoc, RelationDoc, RiskDoc, SqlDoc, TargetDoc,
+    PluginDoc, RelationDoc, RiskDoc, ScopeDoc, SqlDoc, TargetDoc,
 };
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ fn session() -> StartDoc {
             env: "prod".into(),
             tags: BTreeMap::from([("note".into(), SECRET.into())]),
         },
-        database: "shop".into(),
+        scope: ScopeDoc::Database("shop".into()),
         source: "192.0.2.7".into(),
         bundle: bundle(),
         key: None,

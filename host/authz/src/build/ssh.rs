@@ -1,0 +1,212 @@
+//! SSH hosts for Cedar: accounts and what is in them, and the facts about what is asked for.
+
+use std::collections::BTreeSet;
+
+use cedar_policy_core::ast::{Literal, Value};
+use pipeline::{Resource, SshFacts, Target};
+
+use super::{Attrs, BuildError, Builder, Built, flag, key, long, record, refer, text, under};
+use crate::reads::Reads;
+use crate::vocab::{path, uid};
+
+/// Paths, and directories above them, of one action. More are not compared with anything.
+const MAX_PATHS: usize = 20_000;
+
+impl Builder {
+    /// What is on an SSH host; none, if it is not that.
+    pub(super) fn on_host(&self, target: &Target, resource: &Resource) -> Option<Built> {
+        let types = &self.types;
+        let of_account = |ty, login: &str, id: &[&str], mut attrs: Attrs| {
+            attrs.push(self.env(target));
+            attrs.push((key("login"), text(login)));
+            let parts: Vec<&str> = [&*target.name, login].iter().chain(id).copied().collect();
+            under(
+                Some(self.account(target, login)),
+                uid(ty, path(&parts)),
+                attrs,
+            )
+        };
+        Some(match resource {
+            Resource::SshAccount { login } => self.account(target, login),
+            Resource::SshProgram {
+                login,
+                name,
+                path,
+                known,
+            } => {
+                let attrs = vec![
+                    (key("name"), text(name)),
+                    (key("path"), text(path)),
+                    (key("known"), flag(*known)),
+                ];
+                of_account(&types.ssh_program, login, &[name, path], attrs)
+            }
+            Resource::SshFile { login, path, known } => {
+                let attrs = vec![
+                    (key("path"), text(&plain(path))),
+                    (key("known"), flag(*known)),
+                ];
+                of_account(&types.ssh_file, login, &[path], attrs)
+            }
+            Resource::SshVariable { login, name } => {
+                let attrs = vec![(key("name"), text(name))];
+                of_account(&types.ssh_variable, login, &[name], attrs)
+            }
+            Resource::SshSubsystem { login, name } => {
+                let attrs = vec![(key("name"), text(name))];
+                of_account(&types.ssh_subsystem, login, &[name], attrs)
+            }
+            Resource::SshEndpoint {
+                host,
+                port,
+                loopback,
+            } => {
+                let attrs = vec![
+                    self.env(target),
+                    (key("host"), text(host)),
+                    (key("port"), long(i64::from(*port))),
+                    (key("loopback"), flag(*loopback)),
+                ];
+                let id = path(&[&target.name, host, &port.to_string()]);
+                under(
+                    Some(self.target(target)),
+                    uid(&types.ssh_endpoint, id),
+                    attrs,
+                )
+            }
+            _ => return None,
+        })
+    }
+
+    /// Target ← Account.
+    fn account(&self, target: &Target, login: &str) -> Built {
+        let attrs = vec![self.env(target), (key("login"), text(login))];
+        let id = uid(&self.types.ssh_account, path(&[&target.name, login]));
+        under(Some(self.target(target)), id, attrs)
+    }
+
+    pub(super) fn ssh(&self, ssh: &SshFacts, reads: Reads) -> Result<Value, BuildError> {
+        let mut out: Attrs = vec![
+            (
+                key("kind"),
+                refer(uid(&self.types.ssh_kind, ssh.kind.as_str())),
+            ),
+            (key("parsed"), flag(ssh.parsed)),
+            (key("code"), flag(ssh.code)),
+            (key("pty"), flag(ssh.pty)),
+            (key("hasStdin"), flag(ssh.stdin.is_some())),
+            (key("onlyReads"), flag(ssh.only_reads)),
+            (key("dynamic"), flag(ssh.commands.iter().any(|c| c.dynamic))),
+        ];
+        if reads.has(Reads::LINES) {
+            let programs = ssh.commands.iter().filter_map(|c| c.argv.first());
+            let by = ssh.commands.iter().flat_map(|c| &c.by);
+            let users = ssh.commands.iter().filter_map(|c| c.as_user.as_deref());
+            out.extend([
+                (key("opaque"), texts(ssh.opaque.iter().map(|why| &**why))),
+                (key("programs"), texts(programs.map(|p| last_part(p)))),
+                (key("by"), texts(by.map(|p| last_part(p)))),
+                (key("users"), texts(users)),
+                (
+                    key("variables"),
+                    texts(ssh.env.iter().map(|(name, _)| &**name)),
+                ),
+                (key("reads"), paths(ssh, false)?),
+                (key("writes"), paths(ssh, true)?),
+            ]);
+        }
+        Ok(record(out))
+    }
+}
+
+fn texts<'a>(of: impl Iterator<Item = &'a str>) -> Value {
+    Value::set_of_lits(of.map(Literal::from), None)
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The paths that it reads or writes, once by themselves, once with every directory above them, and once
+/// taken apart: a set cannot be searched for what only begins with something.
+fn paths(ssh: &SshFacts, writes: bool) -> Result<Value, BuildError> {
+    let mut whole = BTreeSet::new();
+    let mut above = BTreeSet::new();
+    let mut parts = BTreeSet::new();
+    for path in ssh.paths.iter().filter(|p| p.writes == writes) {
+        let path = plain(&path.path);
+        let mut at = &*path;
+        while let Some((dir, _)) = at.rsplit_once('/') {
+            above.insert(at.to_owned());
+            at = dir;
+            if above.len() > MAX_PATHS {
+                return Err(BuildError::TooMany("paths", MAX_PATHS));
+            }
+        }
+        above.insert(if at.is_empty() { "/" } else { at }.to_owned());
+        parts.extend(path.split('/').filter(|p| !p.is_empty()).map(str::to_owned));
+        whole.insert(path);
+    }
+    if whole.len() > MAX_PATHS || parts.len() > MAX_PATHS {
+        return Err(BuildError::TooMany("paths", MAX_PATHS));
+    }
+    let set = |of: &BTreeSet<String>| texts(of.iter().map(String::as_str));
+    Ok(record(vec![
+        (key("paths"), set(&whole)),
+        (key("under"), set(&above)),
+        (key("parts"), set(&parts)),
+    ]))
+}
+
+/// The path without `.`, empty parts, and `..` where it takes a part away: `/tmp/../etc` is below `/etc`.
+/// What links do, only the host knows.
+fn plain(path: &str) -> String {
+    let from_root = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match parts.last() {
+                Some(last) if *last != ".." && !last.starts_with('~') => {
+                    parts.pop();
+                }
+                None if from_root => {}
+                _ => parts.push(part),
+            },
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join("/");
+    match (from_root, joined.is_empty()) {
+        (true, _) => format!("/{joined}"),
+        (false, true) => ".".into(),
+        (false, false) => joined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_to_write_one_path() {
+        for (path, expect) in [
+            ("/etc/passwd", "/etc/passwd"),
+            ("//etc///passwd", "/etc/passwd"),
+            ("/tmp/../etc/./passwd", "/etc/passwd"),
+            ("/../../etc/passwd/", "/etc/passwd"),
+            ("/", "/"),
+            ("/..", "/"),
+            ("../x", "../x"),
+            ("a/../../x", "../x"),
+            ("./.ssh/authorized_keys", ".ssh/authorized_keys"),
+            ("~/.ssh/rc", "~/.ssh/rc"),
+            // What is above a home, only the host knows.
+            ("~/../root", "~/../root"),
+            ("", "."),
+            (".", "."),
+        ] {
+            assert_eq!(plain(path), expect, "{path}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A principal as JSON, inside a caller's certificate.
+//!
+//! It is signed with the rest, so it comes from us; it is read strictly all the same, since what is left out or
+//! misunderstood here would be somebody with other rights.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use pipeline::{Actor, Principal, PrincipalKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::IssueError;
+use crate::json;
+
+/// The one layout that there is. Another one gets another number, and is refused by whoever knows this.
+const VERSION: u8 = 1;
+/// What goes through every client, agent and server without being in anybody's way.
+const MAX_BYTES: usize = 16 * 1024;
+/// An object, its list of actors, one of them, its attributes.
+const MAX_DEPTH: usize = 4;
+/// As many as a token may have (`mapping`).
+const MAX_DELEGATORS: usize = 4;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrincipalDoc {
+    v: u8,
+    issuer: String,
+    token_id: Option<String>,
+    actor: ActorDoc,
+    on_behalf_of: Vec<ActorDoc>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ActorDoc {
+    kind: KindDoc,
+    subject: String,
+    groups: Vec<String>,
+    mfa: bool,
+    autonomous: bool,
+    owner: Option<String>,
+    attrs: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KindDoc {
+    User,
+    Agent,
+    Workload,
+}
+
+/// `expires_at` is not in it: the certificate's own end is.
+pub(super) fn write(principal: &Principal) -> Result<String, IssueError> {
+    let Principal {
+        actor,
+        on_behalf_of,
+        issuer,
+        expires_at: _,
+        token_id,
+    } = principal;
+    let doc = PrincipalDoc {
+        v: VERSION,
+        issuer: issuer.to_string(),
+        token_id: token_id.clone(),
+        actor: actor_doc(actor),
+        on_behalf_of: on_behalf_of.iter().map(actor_doc).collect(),
+    };
+    let text = serde_json::to_string(&doc).map_err(|_| IssueError::TooLarge)?;
+    // What could not be read again is not to be signed.
+    match text.len() <= MAX_BYTES && doc.on_behalf_of.len() <= MAX_DELEGATORS {
+        true => Ok(text),
+        false => Err(IssueError::TooLarge),
+    }
+}
+
+fn actor_doc(actor: &Actor) -> ActorDoc {
+    let Actor {
+        kind,
+        subject,
+        groups,
+        mfa,
+        autonomous,
+        owner,
+        attrs,
+    } = actor;
+    ActorDoc {
+        kind: match kind {
+            PrincipalKind::User => KindDoc::User,
+            PrincipalKind::Agent => KindDoc::Agent,
+            PrincipalKind::Workload => KindDoc::Workload,
+        },
+        subject: subject.to_string(),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        mfa: *mfa,
+        autonomous: *autonomous,
+        owner: owner.as_ref().map(ToString::to_string),
+        attrs: attrs.clone(),
+    }
+}
+
+pub(super) fn read(text: &str, expires_at: SystemTime) -> Result<Principal, &'static str> {
+    if text.len() > MAX_BYTES {
+        return Err("it is too large");
+    }
+    let object = json::object(text.as_bytes(), MAX_DEPTH).map_err(|_| "it is not strict JSON")?;
+    if object.get("v") != Some(&Value::from(VERSION)) {
+        return Err("it is laid out by another version of Weir; log in again");
+    }
+    let doc: PrincipalDoc = serde_json::from_value(Value::Object(object))
+        .map_err(|_| "something is missing in it, or unknown")?;
+    if doc.on_behalf_of.len() > MAX_DELEGATORS {
+        return Err("its chain is too long");
+    }
+    let delegators: Option<Vec<Actor>> = doc.on_behalf_of.into_iter().map(actor).collect();
+    let (Some(actor), Some(on_behalf_of)) = (actor(doc.actor), delegators) else {
+        return Err("somebody in it has no name");
+    };
+    Ok(Principal {
+        actor,
+        on_behalf_of,
+        issuer: doc.issuer.into(),
+        expires_at,
+        token_id: doc.token_id,
+    })
+}
+
+fn actor(doc: ActorDoc) -> Option<Actor> {
+    let unnamed = |name: &String| name.is_empty() || name.chars().any(char::is_control);
+    let names = std::iter::once(&doc.subject).chain(&doc.groups);
+    if names.chain(&doc.owner).any(unnamed) {
+        return None;
+    }
+    let mut groups: Vec<Arc<str>> = doc.groups.into_iter().map(Arc::from).collect();
+    groups.sort();
+    groups.dedup();
+    Some(Actor {
+        kind: match doc.kind {
+            KindDoc::User => PrincipalKind::User,
+            KindDoc::Agent => PrincipalKind::Agent,
+            KindDoc::Workload => PrincipalKind::Workload,
+        },
+        subject: doc.subject.into(),
+        groups,
+        mfa: doc.mfa,
+        autonomous: doc.autonomous,
+        owner: doc.owner.map(Arc::from),
+        attrs: doc.attrs,
+    })
+}

@@ -1,0 +1,83 @@
+//! What masking costs for each GiB of text, beside a bare copy of it.
+//!
+//! `cargo run --release -p proto-ssh --example mask_rate -- [MiB]` prints one `name value` per line, in seconds of
+//! one processor per GiB.
+#![allow(clippy::unwrap_used)] // A measurement: it may stop at any surprise.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{BufMut, BytesMut};
+use proto_ssh::mask::{Kind, Masker, Patterns, Verdict};
+use zeroize::Zeroizing;
+
+/// What sshd sends at once, and what a channel packet carries at most.
+const PIECE: usize = 32 << 10;
+/// The best of so many: others use the machine, too.
+const RUNS: usize = 5;
+
+fn main() {
+    let mib: usize = std::env::args().nth(1).map_or(256, |a| a.parse().unwrap());
+    let none: Vec<String> = Vec::new();
+    let some: Vec<String> = (0..20)
+        .map(|i| format!("{i:02}-correct-horse-battery-{i}"))
+        .collect();
+    let logs = "2026-11-27 17:10:00 INFO  server.rs:42 request id=8f14e45f path=/v1/items status=200 in 12 ms\n";
+    let prose =
+        "The quick brown fox jumps over the lazy dog, and nothing of it is secret to anybody.\r\n";
+    let coloured = "drwxr-xr-x 2 root root 4096 Nov 27 \x1b[01;34mdirectory\x1b[0m and \x1b[01;32mprogram\x1b[0m\r\n";
+    for (name, line) in [("logs", logs), ("prose", prose), ("coloured", coloured)] {
+        let text = line.repeat(PIECE * 4 / line.len());
+        let copy = copied(text.as_bytes(), mib);
+        println!("{name}_copy {copy:.3}");
+        for (set, secrets) in [("", &none), ("_20_secrets", &some)] {
+            let secrets = secrets
+                .iter()
+                .map(|s| Zeroizing::new(s.clone().into_bytes()));
+            let patterns = Arc::new(Patterns::new(secrets).unwrap());
+            for (kind, which) in [("pipe", Kind::Pipe), ("terminal", Kind::Terminal)] {
+                let with = masked(&patterns, which, text.as_bytes(), mib);
+                println!("{name}{set}_{kind} {:.3}", with - copy);
+            }
+        }
+    }
+}
+
+/// The best time of some runs over so many MiB, for each GiB.
+fn best(text: &[u8], mib: usize, mut run: impl FnMut(&[u8])) -> f64 {
+    let pieces = (mib << 20) / PIECE;
+    let time = |run: &mut dyn FnMut(&[u8])| {
+        let start = Instant::now();
+        for piece in text
+            .chunks(PIECE)
+            .filter(|p| p.len() == PIECE)
+            .cycle()
+            .take(pieces)
+        {
+            run(piece);
+        }
+        start.elapsed().as_secs_f64()
+    };
+    let times = (0..RUNS).map(|_| time(&mut run));
+    times.fold(f64::INFINITY, f64::min) * 1024.0 / f64::from(u32::try_from(mib).unwrap())
+}
+
+fn copied(text: &[u8], mib: usize) -> f64 {
+    let mut out = BytesMut::new();
+    best(text, mib, |piece| {
+        out.clear();
+        out.put_slice(black_box(piece));
+        black_box(&out);
+    })
+}
+
+fn masked(patterns: &Arc<Patterns>, kind: Kind, text: &[u8], mib: usize) -> f64 {
+    let mut masker = Masker::new(patterns.clone(), kind);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    best(text, mib, |piece| {
+        out.clear();
+        assert_eq!(masker.push(black_box(piece), now, &mut out), Verdict::Text);
+        black_box(&out);
+    })
+}

@@ -1,0 +1,294 @@
+//! Facts, accesses and the exact bytes of what a client asks for.
+
+use std::sync::Arc;
+
+use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
+
+use super::text::readable;
+use super::{Asked, FileAsk, What};
+use crate::wire::Put;
+
+/// What a decision needs.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub facts: SshFacts,
+    pub accesses: Vec<Access>,
+    /// Everything that changes the meaning. An approval is bound to it.
+    pub canonical: Vec<u8>,
+}
+
+/// Why a command line cannot be read: until it is known what it runs, it is opaque.
+const UNREAD: &str = "the command line is not read";
+
+/// An error is a refusal, in words for the client.
+pub(crate) fn parts(
+    asked: &Asked,
+    login: &Arc<str>,
+    target: &Arc<Target>,
+) -> Result<Parts, String> {
+    let (mut facts, asks) = read(&asked.what, login)?;
+    facts.channel = asked.channel;
+    facts.pty = asked.before.pty.is_some();
+    let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
+    let env = asked.before.env.iter();
+    facts.env = env.map(|(name, value)| (text(name), text(value))).collect();
+    let accesses = asks.into_iter().map(|(action, resource)| Access {
+        action,
+        resource,
+        target: Some(target.clone()),
+    });
+    Ok(Parts {
+        facts,
+        accesses: accesses.collect(),
+        canonical: canonical(asked),
+    })
+}
+
+type Asks = Vec<(Action, Resource)>;
+
+fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+    let plain = |kind, text: String| SshFacts::plain(kind, login.clone(), text.into());
+    let account = || Resource::SshAccount {
+        login: login.clone(),
+    };
+    let file = |path: &str| Resource::SshFile {
+        login: login.clone(),
+        path: path.into(),
+        known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
+    };
+    Ok(match what {
+        What::Exec { command } => exec(command, login),
+        What::Shell => (
+            SshFacts::opaque(
+                SshKind::Shell,
+                login.clone(),
+                "".into(),
+                "what is typed is not known before",
+            ),
+            vec![(Action::SshShell, account())],
+        ),
+        What::Subsystem { name } if &**name == b"sftp" => (
+            SshFacts {
+                only_reads: true,
+                ..plain(SshKind::Subsystem, "sftp".into())
+            },
+            vec![(Action::SshSftpList, file("."))],
+        ),
+        What::Subsystem { name } => {
+            let name = readable(name);
+            let facts = SshFacts::opaque(
+                SshKind::Subsystem,
+                login.clone(),
+                name.as_str().into(),
+                "what the subsystem does is not known",
+            );
+            let resource = Resource::SshSubsystem {
+                login: login.clone(),
+                name: name.into(),
+            };
+            (facts, vec![(Action::SshSubsystem, resource)])
+        }
+        What::Env { name, value } => {
+            let (name, value) = (readable(name), readable(value));
+            let resource = Resource::SshVariable {
+                login: login.clone(),
+                name: name.as_str().into(),
+            };
+            let facts = plain(SshKind::Env, format!("{name}={value}"));
+            (facts, vec![(Action::SshEnv, resource)])
+        }
+        What::Pty { term, .. } => (
+            plain(SshKind::Pty, readable(term)),
+            vec![(Action::SshPty, account())],
+        ),
+        What::Agent => (
+            plain(SshKind::Agent, "agent".into()),
+            vec![(Action::SshForwardAgent, account())],
+        ),
+        What::X11 => (
+            plain(SshKind::X11, "x11".into()),
+            vec![(Action::SshForwardX11, account())],
+        ),
+        What::Tunnel { mode, unit } => (
+            plain(SshKind::Tunnel, format!("tunnel mode {mode} unit {unit}")),
+            vec![(Action::SshTunnel, account())],
+        ),
+        What::DirectTcp { host, port } => {
+            let (text, resource) = endpoint(host, *port, reaches_itself)?;
+            let facts = plain(SshKind::Forward, format!("connect to {text}"));
+            (facts, vec![(Action::SshForwardLocal, resource)])
+        }
+        What::ListenTcp { host, port } => {
+            let (text, resource) = endpoint(host, *port, is_loopback)?;
+            let facts = plain(SshKind::Forward, format!("listen on {text}"));
+            (facts, vec![(Action::SshForwardRemote, resource)])
+        }
+        What::DirectSocket { path } => {
+            let path = readable(path);
+            let facts = plain(SshKind::Forward, format!("connect to {path}"));
+            let facts = touching(facts, &path);
+            (facts, vec![(Action::SshForwardLocalSocket, file(&path))])
+        }
+        What::ListenSocket { path } => {
+            let path = readable(path);
+            let facts = plain(SshKind::Forward, format!("listen on {path}"));
+            let facts = touching(facts, &path);
+            (facts, vec![(Action::SshForwardRemoteSocket, file(&path))])
+        }
+        What::File(ask) => files(ask, login),
+    })
+}
+
+fn touching(facts: SshFacts, path: &str) -> SshFacts {
+    SshFacts {
+        paths: vec![SshPath {
+            path: path.into(),
+            writes: true,
+        }],
+        ..facts
+    }
+}
+
+/// A program of which nothing is known.
+fn exec(command: &[u8], login: &Arc<str>) -> (SshFacts, Asks) {
+    let text = readable(command).into();
+    let facts = SshFacts::opaque(SshKind::Exec, login.clone(), text, UNREAD);
+    let program = Resource::SshProgram {
+        login: login.clone(),
+        name: "".into(),
+        path: "".into(),
+        known: false,
+    };
+    (facts, vec![(Action::SshExec, program)])
+}
+
+fn files(ask: &FileAsk, login: &Arc<str>) -> (SshFacts, Asks) {
+    let mut facts = SshFacts::plain(ask.kind, login.clone(), ask.text.as_str().into());
+    facts.paths.clone_from(&ask.paths);
+    facts.only_reads = ask.known && ask.paths.iter().all(|path| !path.writes);
+    if !ask.known {
+        facts.parsed = false;
+        facts.opaque.push("the request is not known".into());
+    }
+    let accesses = ask.accesses.iter().map(|(action, path, known)| {
+        let resource = Resource::SshFile {
+            login: login.clone(),
+            path: path.clone(),
+            known: *known,
+        };
+        (*action, resource)
+    });
+    (facts, accesses.collect())
+}
+
+fn endpoint(
+    host: &[u8],
+    port: u32,
+    loopback: impl Fn(&str) -> bool,
+) -> Result<(String, Resource), String> {
+    let port = u16::try_from(port).map_err(|_| format!("there is no port {port}"))?;
+    let host = readable(host).to_ascii_lowercase();
+    let resource = Resource::SshEndpoint {
+        loopback: loopback(&host),
+        host: host.as_str().into(),
+        port,
+    };
+    Ok((format!("{host}:{port}"), resource))
+}
+
+/// Would a connection to it end at the host itself, by its name? What stands in the host's own tables cannot be
+/// known here.
+fn reaches_itself(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.split('%').next().unwrap_or_default();
+    let unspecified = match bare.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_unspecified(),
+        Err(_) => bare.is_empty() || bare == "*",
+    };
+    unspecified || is_loopback(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.split('%').next().unwrap_or_default();
+    if let Ok(ip) = bare.parse::<std::net::IpAddr>() {
+        return ip.to_canonical().is_loopback();
+    }
+    let name = bare.trim_end_matches('.');
+    let named = ["localhost", "ip6-localhost", "ip6-loopback"].contains(&name)
+        || name.ends_with(".localhost")
+        || name.starts_with("localhost.");
+    // 127.1, 0x7f000001, 017700000001: what resolvers take for an address and nobody reads as one.
+    let odd = |part: &str| {
+        part.starts_with("0x") && part.len() > 2 || part.bytes().all(|b| b.is_ascii_digit())
+    };
+    named || !name.is_empty() && name.split('.').all(|part| !part.is_empty() && odd(part))
+}
+
+/// Every part with its length, so that no two requests are written alike. The channel's numbers are not in it:
+/// they change nothing.
+fn canonical(asked: &Asked) -> Vec<u8> {
+    let mut out = Vec::new();
+    match &asked.what {
+        What::Exec { command } => out.string(b"exec").string(command),
+        What::Shell => out.string(b"shell"),
+        What::Subsystem { name } => out.string(b"subsystem").string(name),
+        What::Env { name, value } => out.string(b"env").string(name).string(value),
+        What::Pty { whole, .. } => out.string(b"pty-req").string(whole),
+        What::Agent => out.string(b"agent"),
+        What::X11 => out.string(b"x11"),
+        What::DirectTcp { host, port } => out.string(b"direct-tcpip").string(host).uint32(*port),
+        What::DirectSocket { path } => out.string(b"direct-streamlocal").string(path),
+        What::Tunnel { mode, unit } => out.string(b"tunnel").uint32(*mode).uint32(*unit),
+        What::ListenTcp { host, port } => out.string(b"tcpip-forward").string(host).uint32(*port),
+        What::ListenSocket { path } => out.string(b"streamlocal-forward").string(path),
+        What::File(ask) => out
+            .string(b"file")
+            .string(ask.kind.as_str().as_bytes())
+            .string(&ask.canonical),
+    };
+    for (name, value) in asked.before.env.iter() {
+        out.string(b"env").string(name).string(value);
+    }
+    if let Some(pty) = &asked.before.pty {
+        out.string(b"pty").string(pty);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_itself_by_any_of_its_names() {
+        for (host, expect) in [
+            ("localhost", true),
+            ("localhost.", true),
+            ("a.localhost", true),
+            ("localhost.localdomain", true),
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("127.1", true),
+            ("0", true),
+            ("0x7f.1", true),
+            ("0x7f000001", true),
+            ("2130706433", true),
+            ("017700000001", true),
+            ("::1", true),
+            ("[::1]", true),
+            ("::1%lo", true),
+            ("::ffff:127.0.0.1", true),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("", true),
+            ("*", true),
+            ("10.0.0.1", false),
+            ("db.internal", false),
+            ("0x", false),
+            ("face.b00c", false),
+        ] {
+            assert_eq!(reaches_itself(host), expect, "{host:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Is it text at all?
+
+use super::Kind;
+
+/// What is judged together.
+const WINDOW: usize = 8 << 10;
+/// Of so many bytes at most one is none of a text.
+const ONE_IN: usize = 20;
+/// The longest beginning of a character.
+const PARTIAL: usize = 3;
+
+/// What is passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "whether binary data passes without being masked is for the caller to say"]
+pub enum Verdict {
+    Text,
+    /// It is not text: replacing bytes of it would break it, and what it is packed in hides what it says. What has
+    /// been replaced stays so; the caller goes on without the masker, or not at all.
+    Binary,
+}
+
+/// Looks at everything, and never changes its mind back.
+#[derive(Debug)]
+pub(super) struct Guard {
+    binary: bool,
+    off: bool,
+    seen: usize,
+    odd: usize,
+    /// The beginning of a character whose rest has not come.
+    partial: Vec<u8>,
+}
+
+impl Guard {
+    /// What is on a terminal is shown as text, whatever it is.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            binary: false,
+            off: kind == Kind::Terminal,
+            seen: 0,
+            odd: 0,
+            partial: Vec::new(),
+        }
+    }
+
+    pub fn look(&mut self, mut input: &[u8]) -> Verdict {
+        if self.off {
+            return Verdict::Text;
+        }
+        while !self.binary && !input.is_empty() {
+            let part = input.len().min(WINDOW - self.seen);
+            let (now, later) = input.split_at_checked(part).unwrap_or((input, &[]));
+            self.part(now);
+            input = later;
+        }
+        match self.binary {
+            true => Verdict::Binary,
+            false => Verdict::Text,
+        }
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        let odd = odd(part);
+        self.binary = odd > 0 && memchr::memchr(0, part).is_some();
+        self.odd += odd;
+        if !part.is_ascii() || !self.partial.is_empty() {
+            self.characters(part);
+        }
+        self.seen += part.len();
+        if self.seen >= WINDOW {
+            self.binary |= self.odd * ONE_IN > self.seen;
+            (self.seen, self.odd) = (0, 0);
+        }
+    }
+
+    /// Counts what is no character of UTF-8.
+    fn characters(&mut self, part: &[u8]) {
+        let joined;
+        let mut rest = part;
+        if !self.partial.is_empty() {
+            joined = [std::mem::take(&mut self.partial).as_slice(), part].concat();
+            rest = &joined;
+        }
+        while let Err(error) = std::str::from_utf8(rest) {
+            let behind = rest.get(error.valid_up_to()..).unwrap_or_default();
+            match error.error_len() {
+                Some(odd) => {
+                    self.odd += odd;
+                    rest = behind.get(odd..).unwrap_or_default();
+                }
+                None => {
+                    let partial = behind.len().min(PARTIAL);
+                    self.partial = behind.get(..partial).unwrap_or_default().to_vec();
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn odd(part: &[u8]) -> usize {
+    let mut all = 0;
+    // So many can be counted in one byte, which the processor does for many at a time.
+    for chunk in part.chunks(128) {
+        let count = chunk
+            .iter()
+            .fold(0_u8, |n, c| n.wrapping_add(u8::from(is_odd(*c))));
+        all += usize::from(count);
+    }
+    all
+}
+
+/// A control character that text has no use for.
+fn is_odd(c: u8) -> bool {
+    // Without a branch: 0x07 to 0x0D have a use.
+    ((c < 0x20) & (c.wrapping_sub(0x07) > 6) & (c != 0x1B)) | (c == 0x7F)
+}

@@ -1,0 +1,361 @@
+//! The masker of one stream: holds back what may become a find, replaces what has, and lets go of the rest.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+
+use super::guard::{Guard, Verdict};
+use super::lexer::{Class, Lexer};
+use super::patterns::Patterns;
+use super::plain::{self, Jump};
+use super::token::Gap;
+use super::view::View;
+use super::{Kind, STAR};
+
+/// How long what may become a find is held back: nobody sees that a terminal is late by so much.
+const SOFT_TERMINAL: Duration = Duration::from_millis(15);
+const SOFT_PIPE: Duration = Duration::from_millis(50);
+/// How long what is hardly anything else is held back, before it counts as found.
+const HARD: Duration = Duration::from_secs(2);
+/// What is held back at most, escape sequences included.
+pub const MAX_HELD: usize = 64 << 10;
+/// An echo of what is typed comes within this time, in pieces of this size, and is held from the third byte on.
+const ECHO_WITHIN: Duration = Duration::from_millis(200);
+const ECHO: usize = 4;
+const ECHO_SHOWN: u64 = 2;
+
+/// Masks one stream of one channel: standard output and standard error each have their own.
+#[derive(Debug)]
+pub struct Masker {
+    patterns: Arc<Patterns>,
+    kind: Kind,
+    lexer: Lexer,
+    guard: Guard,
+    /// As a terminal shows it: what is taken back is gone.
+    line: View,
+    /// Without sequences, but with what was taken back; only where that makes a difference.
+    stripped: View,
+    split: bool,
+    /// The bytes as they are, sequences included; only where there are any.
+    raw: View,
+    raw_on: bool,
+    /// What has not been let go of, with what was found already replaced; where it begins in the stream.
+    held: BytesMut,
+    base: u64,
+    gap: Gap,
+    columns: u16,
+    column: u32,
+    /// A space behind a full line, and 0xC2: the byte after them says what they are.
+    space: Option<u64>,
+    wide: Option<u64>,
+    soft: Option<Instant>,
+    hard: Option<Instant>,
+    /// Where what was held began when the time was taken.
+    front: u64,
+    typed: Option<Instant>,
+    /// Where patterns begin in the input that is being read.
+    found: Vec<usize>,
+}
+
+impl Masker {
+    pub fn new(patterns: Arc<Patterns>, kind: Kind) -> Self {
+        Self {
+            patterns,
+            kind,
+            lexer: Lexer::default(),
+            guard: Guard::new(kind),
+            line: View::new(true),
+            stripped: View::new(false),
+            split: false,
+            raw: View::new(false),
+            raw_on: false,
+            held: BytesMut::new(),
+            base: 0,
+            gap: Gap::None,
+            columns: 0,
+            column: 0,
+            space: None,
+            wide: None,
+            soft: None,
+            hard: None,
+            front: 0,
+            typed: None,
+            found: Vec::new(),
+        }
+    }
+
+    /// How wide the terminal is: what stands behind a full line continues it.
+    pub fn resize(&mut self, columns: u16) {
+        self.columns = columns;
+    }
+
+    /// The client has typed: the echo of it is not to come late for a byte or two that a secret begins with.
+    pub fn typed(&mut self, now: Instant) {
+        self.typed = Some(now);
+    }
+
+    /// Reads what has come, and writes to `out` what may be seen.
+    pub fn push(&mut self, input: &[u8], now: Instant, out: &mut BytesMut) -> Verdict {
+        self.tick(now, out);
+        let verdict = self.guard.look(input);
+        self.found.clear();
+        let (mut at, mut until) = (0, 0);
+        while let Some(&c) = input.get(at) {
+            if at >= until && input.len() - at >= plain::LEAST && self.is_idle() {
+                let jump = plain::jump(&self.patterns, input, at, self.columns, &mut self.found);
+                self.skip(input.get(at..jump.from).unwrap_or_default(), out);
+                Jump { from: at, until } = jump;
+                continue;
+            }
+            self.read(c);
+            at += 1;
+            if self.held.len() >= MAX_HELD {
+                self.make_room(out);
+            }
+        }
+        self.settle(input.len(), now, out);
+        verdict
+    }
+
+    /// When [`Masker::tick`] has to be called at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.soft.or(self.hard)
+    }
+
+    /// Lets go of what has been held back for long enough. What follows is still compared with it.
+    pub fn tick(&mut self, now: Instant, out: &mut BytesMut) {
+        if self.soft.is_some_and(|at| at <= now) {
+            self.soft = None;
+            let (_, sticky) = self.unfinished();
+            self.release(sticky, out);
+        }
+        if self.hard.is_some_and(|at| at <= now) {
+            self.replace_sticky(out);
+        }
+    }
+
+    /// Nothing more comes, or something else is about to be said on the channel. What is too much like a secret to
+    /// be let go of is replaced.
+    pub fn flush(&mut self, out: &mut BytesMut) {
+        self.line.set_edited(false);
+        self.replace_sticky(out);
+        self.line.set_edited(self.split);
+    }
+
+    fn replace_sticky(&mut self, out: &mut BytesMut) {
+        let (held, base) = (&mut self.held, self.base);
+        let mut hide = |at| star(held, base, at);
+        self.line.hide_sticky(&self.patterns, &mut hide);
+        if self.split {
+            self.stripped.hide_sticky(&self.patterns, &mut hide);
+        }
+        if self.raw_on {
+            self.raw.hide_sticky(&self.patterns, &mut hide);
+        }
+        self.release(None, out);
+    }
+
+    /// How many steps all bytes took together.
+    pub fn steps(&self) -> u64 {
+        self.line.steps + self.stripped.steps + self.raw.steps
+    }
+
+    fn is_idle(&self) -> bool {
+        let alone = !self.split && !self.raw_on && self.space.is_none();
+        alone && self.lexer.is_ground() && self.line.is_idle()
+    }
+
+    /// These pass: nothing begins in them.
+    fn skip(&mut self, plain: &[u8], out: &mut BytesMut) {
+        if plain.is_empty() {
+            return;
+        }
+        self.release(None, out);
+        out.put_slice(plain);
+        self.base += plain.len() as u64;
+        self.line.clear();
+        (self.gap, self.column) = (Gap::None, 0);
+    }
+
+    fn read(&mut self, c: u8) {
+        let at = self.base + self.held.len() as u64;
+        self.held.put_u8(c);
+        let wide = self.wide.take();
+        let class = self.lexer.next(c);
+        if let Some(space) = self.space.take() {
+            // What fills a line's last place is followed by a space and a return, so that the cursor goes on.
+            if c == b'\r' {
+                self.gap = Gap::Wrap;
+            } else {
+                self.show(b' ', space);
+            }
+        }
+        if let Some(wide) = wide {
+            if matches!(c, 0x80..=0x9F) {
+                self.raw_from_here();
+            } else {
+                self.show(0xC2, wide);
+            }
+        }
+        if matches!(class, Class::Hidden | Class::Back(_) | Class::Moved) {
+            self.raw_from_here();
+        }
+        if self.raw_on {
+            let free = matches!(class, Class::Visible | Class::Payload | Class::Later);
+            let (held, base) = (&mut self.held, self.base);
+            let mut hide = |at| star(held, base, at);
+            self.raw
+                .read(&self.patterns, (c, at, free), Gap::None, &mut hide);
+            self.raw_on = !(self.lexer.is_ground() && self.raw.is_idle());
+        }
+        match class {
+            Class::Visible if c == b' ' && self.is_full() => self.space = Some(at),
+            Class::Visible => self.show(c, at),
+            Class::Later => self.wide = Some(at),
+            Class::Gap => self.line_ends(),
+            Class::Back(places) => self.back(places),
+            Class::Moved if self.gap == Gap::None => self.gap = Gap::Break,
+            Class::Moved | Class::Hidden | Class::Payload => {}
+        }
+    }
+
+    fn raw_from_here(&mut self) {
+        if !self.raw_on {
+            self.raw.clear();
+            self.raw_on = true;
+        }
+    }
+
+    fn show(&mut self, c: u8, at: u64) {
+        let gap = std::mem::replace(&mut self.gap, Gap::None);
+        let (held, base) = (&mut self.held, self.base);
+        let mut hide = |at| star(held, base, at);
+        self.line
+            .read(&self.patterns, (c, at, true), gap, &mut hide);
+        if self.split {
+            self.stripped
+                .read(&self.patterns, (c, at, true), gap, &mut hide);
+            self.join();
+        }
+        // A character counts once, by its first byte.
+        self.column += u32::from(c & 0xC0 != 0x80);
+    }
+
+    fn line_ends(&mut self) {
+        if self.gap == Gap::None {
+            self.gap = if self.is_full() {
+                Gap::Wrap
+            } else {
+                Gap::Break
+            };
+        }
+        self.column = 0;
+        self.line.end_line();
+    }
+
+    fn back(&mut self, places: u16) {
+        if !self.split {
+            self.stripped.follow(&self.patterns, &self.line);
+            self.split = true;
+            self.line.set_edited(true);
+        }
+        self.line.back(places);
+        self.column = self.column.saturating_sub(u32::from(places));
+        self.join();
+    }
+
+    /// Two readings in which nothing has begun are one.
+    fn join(&mut self) {
+        if self.line.is_over() && self.stripped.is_idle() {
+            self.split = false;
+            self.line.set_edited(false);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let columns = u32::from(self.columns);
+        columns > 0 && self.column > 0 && self.column.is_multiple_of(columns)
+    }
+
+    /// Where what may become a find begins: any of it, and what is not let go of.
+    fn unfinished(&self) -> (Option<u64>, Option<u64>) {
+        let (mut any, mut sticky) = self.line.held(&self.patterns);
+        let mut also = |(more, stuck): (Option<u64>, Option<u64>)| {
+            any = least(any, more);
+            sticky = least(sticky, stuck);
+        };
+        if self.split {
+            also(self.stripped.held(&self.patterns));
+        }
+        if self.raw_on {
+            also(self.raw.held(&self.patterns));
+        }
+        also((least(self.space, self.wide), None));
+        (any, sticky)
+    }
+
+    /// After what has come: lets go of what is no part of anything, and takes the time of what is.
+    fn settle(&mut self, came: usize, now: Instant, out: &mut BytesMut) {
+        let (mut any, sticky) = self.unfinished();
+        let end = self.base + self.held.len() as u64;
+        let echo = came <= ECHO
+            && self.kind == Kind::Terminal
+            && self
+                .typed
+                .is_some_and(|at| now.duration_since(at) <= ECHO_WITHIN);
+        if echo && sticky.is_none() && any.is_some_and(|at| at + ECHO_SHOWN >= end) {
+            any = None;
+        }
+        self.release(any, out);
+        if self.held.is_empty() {
+            return;
+        }
+        if self.hard.is_none() || self.front != self.base {
+            self.front = self.base;
+            let soft = match self.kind {
+                Kind::Terminal => SOFT_TERMINAL,
+                Kind::Pipe => SOFT_PIPE,
+            };
+            (self.soft, self.hard) = (Some(now + soft), Some(now + HARD));
+        }
+    }
+
+    /// Lets go of everything before `keep`.
+    fn release(&mut self, keep: Option<u64>, out: &mut BytesMut) {
+        let held = self.held.len() as u64;
+        let count = keep.map_or(held, |at| at.saturating_sub(self.base).min(held));
+        let bytes = self
+            .held
+            .split_to(usize::try_from(count).unwrap_or(self.held.len()));
+        out.put_slice(&bytes);
+        self.base += count;
+        if self.held.is_empty() {
+            (self.soft, self.hard) = (None, None);
+        }
+    }
+
+    /// More is held back than may be.
+    fn make_room(&mut self, out: &mut BytesMut) {
+        let (any, _) = self.unfinished();
+        self.release(any, out);
+        if self.held.len() >= MAX_HELD / 2 {
+            self.replace_sticky(out);
+        }
+    }
+}
+
+fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Replaces a byte of the stream, if it has not been let go of.
+fn star(held: &mut BytesMut, base: u64, at: u64) {
+    let index = at.checked_sub(base).and_then(|i| usize::try_from(i).ok());
+    if let Some(slot) = index.and_then(|i| held.get_mut(i)) {
+        *slot = STAR;
+    }
+}

@@ -1,0 +1,247 @@
+//! What is looked for: secrets that are known, whatever they are encoded in, and tokens by their form.
+
+use std::fmt;
+
+use aho_corasick::AhoCorasick;
+use aho_corasick::packed::{MatchKind, Searcher};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use super::token;
+use super::trie::{Full, MAX_NODES, Trie};
+
+/// Shorter ones would be found in ordinary text.
+pub const MIN_SECRET: usize = 8;
+pub const MAX_SECRET: usize = 2048;
+/// How many secrets one set has at most.
+pub const MAX_SECRETS: usize = 512;
+/// Of what is longer when it is encoded, this much is replaced.
+pub(super) const MAX_WORD: usize = 4096;
+/// By so many first bytes a secret is found in plain text.
+const HEAD: usize = 4;
+/// A secret is not let go of any more once so much of it has come; of a short one, half of it.
+const STICKY: usize = 8;
+/// What the searcher for few words takes.
+const GROUP: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternsError {
+    #[error(
+        "secret number {index} has {got} bytes; between {MIN_SECRET} and {MAX_SECRET} can be masked"
+    )]
+    Length { index: usize, got: usize },
+    #[error(
+        "secret number {index} has control characters, which terminals do not show: it cannot be masked"
+    )]
+    Control { index: usize },
+    #[error(
+        "there are more than {MAX_SECRETS} secrets to mask, or they need more than {MAX_NODES} states; mask fewer"
+    )]
+    TooMany,
+    #[error("searching for the patterns cannot be prepared: {0}")]
+    Search(String),
+}
+
+impl From<Full> for PatternsError {
+    fn from(_: Full) -> Self {
+        Self::TooMany
+    }
+}
+
+/// A set of patterns; made once, used by many maskers.
+pub struct Patterns {
+    pub(super) trie: Trie,
+    heads: Vec<Heads>,
+    /// Which two bytes can stand beside each other in what a pattern begins with, one bit each.
+    pairs: Vec<u64>,
+    /// How much of a pattern tells that it begins.
+    pub(super) longest_head: usize,
+}
+
+impl fmt::Debug for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patterns").finish_non_exhaustive()
+    }
+}
+
+/// Finds beginnings in plain text.
+enum Heads {
+    Few(Searcher),
+    Any(AhoCorasick),
+}
+
+impl Heads {
+    fn new(words: &[Vec<u8>]) -> Result<Self, PatternsError> {
+        let mut config = aho_corasick::packed::Config::new();
+        let mut builder = config.match_kind(MatchKind::LeftmostFirst).builder();
+        if let Some(few) = builder.extend(words).build() {
+            return Ok(Self::Few(few));
+        }
+        // On processors without the instructions for it.
+        let any = AhoCorasick::new(words);
+        any.map(Self::Any)
+            .map_err(|e| PatternsError::Search(e.to_string()))
+    }
+
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        match self {
+            Self::Few(few) => few.find(text).map(|m| m.start()),
+            Self::Any(any) => any.find(text).map(|m| m.start()),
+        }
+    }
+}
+
+impl Patterns {
+    /// Tokens by their form, and these secrets.
+    pub fn new(
+        secrets: impl IntoIterator<Item = Zeroizing<Vec<u8>>>,
+    ) -> Result<Self, PatternsError> {
+        let mut trie = Trie::new();
+        let mut heads: Vec<Vec<u8>> = Vec::new();
+        for (number, prefix) in token::prefixes() {
+            trie.prefix(prefix, number)?;
+            heads.push(prefix.to_vec());
+        }
+        let forms = heads.len();
+        for (index, secret) in secrets.into_iter().enumerate() {
+            if index >= MAX_SECRETS {
+                return Err(PatternsError::TooMany);
+            }
+            for word in words(&secret, index)? {
+                let sticky = STICKY.min(word.len() / 2);
+                trie.secret(&word, u16::try_from(sticky).unwrap_or(u16::MAX))?;
+                heads.push(word.get(..HEAD).unwrap_or_default().to_vec());
+            }
+        }
+        trie.finish();
+        if let Some(of_secrets) = heads.get_mut(forms..) {
+            of_secrets.sort_unstable();
+        }
+        heads.dedup();
+        let mut pairs = vec![0; (1 << 16) / 64];
+        for head in &heads {
+            for pair in head.windows(2) {
+                if let [a, b] = pair {
+                    let bit = usize::from(*a) << 8 | usize::from(*b);
+                    if let Some(word) = pairs.get_mut(bit / 64) {
+                        *word |= 1_u64 << (bit % 64);
+                    }
+                }
+            }
+        }
+        let longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
+        let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
+        Ok(Self {
+            trie,
+            heads: heads?,
+            pairs,
+            longest_head,
+        })
+    }
+
+    /// Can they be beside each other in what a pattern begins with?
+    pub(super) fn joins(&self, a: u8, b: u8) -> bool {
+        let bit = usize::from(a) << 8 | usize::from(b);
+        let word = self.pairs.get(bit / 64).copied().unwrap_or(u64::MAX);
+        word >> (bit % 64) & 1 == 1
+    }
+
+    /// Where the next one may begin in one piece, for each group: what is before `from` is out of date.
+    pub(super) fn look(&self, text: &[u8], from: usize, found: &mut Vec<usize>) -> usize {
+        found.resize(self.heads.len(), 0);
+        let rest = text.get(from..).unwrap_or_default();
+        for (heads, at) in self.heads.iter().zip(found.iter_mut()) {
+            if *at <= from {
+                *at = heads.find(rest).map_or(usize::MAX, |i| from + i);
+            }
+        }
+        found.iter().copied().min().unwrap_or(usize::MAX)
+    }
+}
+
+/// How a secret may look: as it is, in base 64 wherever it begins in what was encoded, in a URL, as hexadecimal
+/// digits.
+pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
+    let got = secret.len();
+    // Lines of a secret are found however they are broken, so it has none.
+    let lines = secret
+        .iter()
+        .copied()
+        .filter(|c| !matches!(c, b'\r' | b'\n'));
+    let plain: Zeroizing<Vec<u8>> = Zeroizing::new(lines.collect());
+    if got > MAX_SECRET || plain.len() < MIN_SECRET {
+        return Err(PatternsError::Length { index, got });
+    }
+    if has_control(&plain) {
+        return Err(PatternsError::Control { index });
+    }
+    let mut out = vec![plain];
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        for shift in 0..3 {
+            out.push(encoded(&engine, secret, shift));
+        }
+    }
+    for table in [b"0123456789abcdef", b"0123456789ABCDEF"] {
+        out.push(hex(secret, table));
+        out.push(url(secret, table));
+    }
+    for word in &mut out {
+        word.truncate(MAX_WORD);
+    }
+    out.retain(|word| word.len() >= MIN_SECRET);
+    out.sort_unstable_by(|a, b| a.as_slice().cmp(b));
+    out.dedup_by(|a, b| a.as_slice() == b.as_slice());
+    Ok(out)
+}
+
+/// Control characters of one byte, or of two (U+0080 to U+009F).
+fn has_control(text: &[u8]) -> bool {
+    let one = text.iter().any(|c| c.is_ascii_control() && *c != b'\t');
+    one || text
+        .windows(2)
+        .any(|two| matches!(two, [0xC2, 0x80..=0x9F]))
+}
+
+/// The characters that the secret alone decides, when `shift` bytes of something else stand before it.
+fn encoded(engine: &impl Engine, secret: &[u8], shift: usize) -> Zeroizing<Vec<u8>> {
+    let mut padded = Zeroizing::new(vec![0; shift]);
+    padded.extend_from_slice(secret);
+    let text = Zeroizing::new(engine.encode(&*padded));
+    let first = (shift * 8).div_ceil(6);
+    // The last character has bits of what follows, unless the bits come out even.
+    let last = padded.len() * 8 / 6;
+    Zeroizing::new(
+        text.as_bytes()
+            .get(first..last)
+            .unwrap_or_default()
+            .to_vec(),
+    )
+}
+
+fn hex(secret: &[u8], table: &[u8; 16]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(secret.len() * 2));
+    for c in secret {
+        out.extend(digits(*c, table));
+    }
+    out
+}
+
+/// What RFC 3986 does not reserve stands for itself.
+fn url(secret: &[u8], table: &[u8; 16]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(secret.len() * 3));
+    for c in secret {
+        if c.is_ascii_alphanumeric() || b"-._~".contains(c) {
+            out.push(*c);
+        } else {
+            out.push(b'%');
+            out.extend(digits(*c, table));
+        }
+    }
+    out
+}
+
+fn digits(c: u8, table: &[u8; 16]) -> [u8; 2] {
+    let digit = |n: u8| table.get(usize::from(n)).copied().unwrap_or(b'0');
+    [digit(c >> 4), digit(c & 15)]
+}

@@ -1,0 +1,230 @@
+//! A secret is never seen whole.
+
+use super::*;
+
+/// What stands between two bytes of a secret, and is not seen.
+const BETWEEN: &[&str] = &[
+    "\x1b[31m",
+    "\x1b[1;38;5;208m",
+    "\x1b[0m\x1b[K",
+    "\x1b[?25l",
+    "\x1b[12;40H",
+    "\x1b[C\x1b[D",
+    "\x1b[2C",
+    "\x1b]0;a title\x07",
+    "\x1b]8;;https://example.org/\x1b\\",
+    "\x1bPq#0\x1b\\",
+    "\x1b_x\x1b\\",
+    "\x1b(B",
+    "\x1b(0\x1b(B",
+    "\x1b7\x1b8",
+    "\x0e\x0f",
+    "\u{9b}31m",
+    "\0",
+    "\x07",
+    "\x7f",
+    "\r\n",
+    "\n",
+    " \r\n\x08",
+    "x\x08",
+    "x\x08 \x08",
+    "xyz\x08\x08\x08",
+    "xyz\x1b[3D",
+    "\x1b[1mx\x08\x1b[0m",
+];
+
+fn secrets() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        (LITERAL, vec![LITERAL]),
+        (GITHUB, vec![]),
+        (AWS, vec![]),
+        (JWT, vec![]),
+    ]
+}
+
+/// The space that fills a line is only told with the terminal's width.
+fn needs_width(between: &str) -> bool {
+    between.starts_with(' ')
+}
+
+#[test]
+fn split_at_every_byte() {
+    for (secret, known) in secrets() {
+        let patterns = patterns(&known);
+        let input = format!("before {secret} behind\n");
+        let whole = mask(&patterns, Kind::Pipe, input.as_bytes(), usize::MAX);
+        assert!(!seen_whole(&whole, secret));
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for at in 0..input.len() {
+                let (a, b) = input.as_bytes().split_at(at);
+                let mut masker = Masker::new(patterns.clone(), kind);
+                let (now, mut out) = (Instant::now(), BytesMut::new());
+                let _ = masker.push(a, now, &mut out);
+                let _ = masker.push(b, now, &mut out);
+                masker.flush(&mut out);
+                assert_eq!(out, whole, "{secret} at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn something_between_every_two_bytes() {
+    for (secret, known) in secrets() {
+        let patterns = patterns(&known);
+        for between in BETWEEN.iter().filter(|b| !needs_width(b)) {
+            let parts: Vec<String> = secret.chars().map(String::from).collect();
+            let input = format!("a {} z\n", parts.join(between));
+            for piece in [1, 2, 3, 7, usize::MAX] {
+                for kind in [Kind::Terminal, Kind::Pipe] {
+                    let out = mask(&patterns, kind, input.as_bytes(), piece);
+                    assert!(
+                        !seen_whole(&out, secret),
+                        "{:?} with {between:?}",
+                        String::from_utf8_lossy(&out)
+                    );
+                    // Nothing but shown bytes is replaced.
+                    for (a, b) in input.bytes().zip(&out) {
+                        assert!(a == *b || (*b == b'*' && a >= 0x20));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// At every place one of the sequences, each secret, in a text that is long enough to be passed over quickly.
+#[test]
+fn something_at_every_place_of_a_long_text() {
+    for (secret, known) in secrets() {
+        let patterns = patterns(&known);
+        for between in BETWEEN.iter().filter(|b| !needs_width(b)) {
+            for at in 0..=secret.len() {
+                let (a, b) = secret.split_at(at);
+                let text = "an ordinary line, like many others\r\n".repeat(12);
+                let input = format!("{text}say {a}{between}{b} and\n{text}");
+                for piece in [usize::MAX, 300, 443] {
+                    let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
+                    assert!(
+                        !seen_whole(&out, secret),
+                        "{secret} with {between:?} at {at}"
+                    );
+                    let changed = input.bytes().zip(&out).filter(|(a, b)| a != *b).count();
+                    assert!(changed <= secret.len() + 3, "{changed} with {between:?}");
+                }
+            }
+        }
+    }
+}
+
+/// However slowly it comes.
+#[test]
+fn trickled() {
+    for (secret, known) in secrets() {
+        let patterns = patterns(&known);
+        for between in ["", "\x1b[31m", "\r\n", "x\x08"] {
+            let parts: Vec<String> = secret.chars().map(String::from).collect();
+            let input = format!("a {} z", parts.join(between));
+            for pause in [0, 1, 16, 51, 500, 2_001, 60_000] {
+                let pause = Duration::from_millis(pause);
+                for kind in [Kind::Terminal, Kind::Pipe] {
+                    let out = trickle(&patterns, kind, input.as_bytes(), pause);
+                    assert!(!seen_whole(&out, secret));
+                    // Of a secret at most seven bytes, of a token its prefix and three.
+                    let clear = stripped(&out).iter().filter(|c| **c != b'*').count();
+                    let around = match (secret, between) {
+                        (_, "x\x08") => secret.len() + 3,
+                        // A signature ends with its line.
+                        (JWT, "\r\n") => 4 + 12,
+                        _ => 4,
+                    };
+                    assert!(
+                        clear <= around + 7,
+                        "{:?} after {pause:?}",
+                        String::from_utf8_lossy(&out)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a line editor sends at a terminal's right margin.
+#[test]
+fn broken_where_the_line_is_full() {
+    let known = patterns(&[LITERAL]);
+    for (secret, shows) in [(LITERAL, 0), (GITHUB, 4), (JWT, 3)] {
+        for wrap in [" \r", "\r\n", " \r\n"] {
+            for at in 1..secret.len() {
+                let mut input = format!("{}{}{wrap}", "$".repeat(80 - at), &secret[..at]);
+                input.push_str(&secret[at..]);
+                input.push_str(" z");
+                for piece in [1, 5, usize::MAX] {
+                    let mut masker = Masker::new(known.clone(), Kind::Terminal);
+                    masker.resize(80);
+                    let (now, mut out) = (Instant::now(), BytesMut::new());
+                    for part in input.as_bytes().chunks(piece.min(4096)) {
+                        let _ = masker.push(part, now, &mut out);
+                    }
+                    masker.flush(&mut out);
+                    let stars = out.iter().filter(|c| **c == b'*').count();
+                    assert_eq!(
+                        stars,
+                        secret.len() - shows,
+                        "{:?}",
+                        String::from_utf8_lossy(&out)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// In a title, a clipboard, or swallowed by a sequence: whoever reads the bytes reads it.
+#[test]
+fn in_what_is_not_shown() {
+    let patterns = patterns(&[LITERAL, "[12345678m"]);
+    for (secret, input) in [
+        (LITERAL, format!("\x1b]0;{LITERAL}\x07")),
+        (LITERAL, format!("\x1b]52;c;{LITERAL}\x1b\\")),
+        (LITERAL, format!("\x1bP{LITERAL}")),
+        (LITERAL, format!("\x1b[{LITERAL}")),
+        (LITERAL, format!("\x1b{LITERAL}")),
+        (LITERAL, format!("\u{9d}{LITERAL}\u{9c}")),
+        (GITHUB, format!("\x1b]0;{GITHUB}\x07")),
+        (JWT, format!("\x1b_{JWT}\x1b\\")),
+        (GITHUB, format!("\x1b]0;x\x1b{GITHUB}")),
+        (GITHUB, format!("\x1b]0;x\x18{GITHUB}")),
+        (GITHUB, format!("\x1b[1{GITHUB}")),
+    ] {
+        for before in [String::new(), "plain text\n".repeat(50)] {
+            let input = format!("{before}{input} more");
+            for piece in [1, 3, usize::MAX] {
+                let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
+                assert!(!has(&out, secret), "{:?}", String::from_utf8_lossy(&out));
+            }
+        }
+    }
+}
+
+/// Taken back and written again, beyond what was passed over quickly, up to where the line begins.
+#[test]
+fn taken_back() {
+    let patterns = patterns(&[LITERAL]);
+    let (a, b) = LITERAL.split_at(9);
+    for many in [1, 5, 70, 255, 256, 300, 1000, 4000] {
+        for before in [String::new(), "plain text\n".repeat(50)] {
+            let input = format!("{before}{a}{}{}{b}.", "x".repeat(many), "\x08".repeat(many));
+            for piece in [1, 300, usize::MAX] {
+                let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
+                assert!(!seen_whole(&out, LITERAL), "{many} in pieces of {piece}");
+            }
+        }
+    }
+    // No further than to where the line begins.
+    let input = format!("{a}\nx\x08\x08\x08\x08{b}");
+    assert!(!seen_whole(
+        &mask(&patterns, Kind::Terminal, input.as_bytes(), 1),
+        LITERAL
+    ));
+}

@@ -1,0 +1,319 @@
+//! What is found by its form, what is known, and how they lie to each other.
+
+use super::*;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
+#[test]
+fn known_secrets_are_replaced_and_nothing_else() {
+    for (secrets, input, expect) in [
+        (
+            &["hunter22hunter"][..],
+            "pw=hunter22hunter;",
+            "pw=**************;",
+        ),
+        (&["hunter22hunter"], "hunter22hunte", "*************"),
+        (&["hunter22hunter"], "hunter22hunteX", "hunter22hunteX"),
+        (
+            &["hunter22hunter"],
+            "hunter22hunter22hunter",
+            "**********************",
+        ),
+        (&["abcdefgh", "efghijkl"], "abcdefghijkl", "************"),
+        (&["abcdefgh", "defg-1234"], "abcdefg-1234", "abc*********"),
+        (
+            &["abcdefgh", "abcdefgh-long"],
+            "abcdefgh-lon.",
+            "********-lon.",
+        ),
+        (
+            &["abcdefgh", "xxabcdefghyy"],
+            "xxabcdefghy.",
+            "xx********y.",
+        ),
+        (
+            &["abcdefgh", "ijklmnop"],
+            "abcdefghijklmnop",
+            "****************",
+        ),
+        (&["abcdefgh"], "aabcdefghh", "a********h"),
+        (&["aaaaaaaa"], "aaaaaaaaaaaa b", "************ b"),
+        (
+            &["p\u{e4}ssw\u{f6}rter"],
+            "-p\u{e4}ssw\u{f6}rter-",
+            "-************-",
+        ),
+        (
+            &["two\nlines of it"],
+            "two\r\nlines of it",
+            "***\r\n***********",
+        ),
+        (&["tab\there-1"], "tab\there-1", "**********"),
+    ] {
+        assert_eq!(text(secrets, input), expect);
+    }
+}
+
+#[test]
+fn tokens_are_replaced_behind_their_prefix() {
+    let stars = |n: usize| "*".repeat(n);
+    for (input, expect) in [
+        (GITHUB.to_owned(), format!("ghp_{}", stars(36))),
+        (
+            format!("\"{GITHUB}\"\n"),
+            format!("\"ghp_{}\"\n", stars(36)),
+        ),
+        // As it stands in JSON that stands in JSON.
+        (
+            format!("a\\n{GITHUB}\\n"),
+            format!("a\\nghp_{}\\n", stars(36)),
+        ),
+        (AWS.to_owned(), format!("AKIA{}", stars(16))),
+        (format!("{AWS}\r\nX"), format!("AKIA{}\r\nX", stars(16))),
+        (JWT.to_owned(), format!("eyJ{}", stars(JWT.len() - 3))),
+        (
+            format!("{JWT} {JWT}"),
+            format!("eyJ{0} eyJ{0}", stars(JWT.len() - 3)),
+        ),
+        (
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n".into(),
+            format!("aws_secret_access_key = {}\n", stars(40)),
+        ),
+        // Any length of what has no doubtful prefix.
+        (
+            format!("ghp_{}", "a".repeat(5000)),
+            format!("ghp_{}", stars(5000)),
+        ),
+        (
+            format!("eyJ{}.eyJhIjoxfQ.", "a".repeat(9000)),
+            format!("eyJ{}", stars(9000 + 12)),
+        ),
+        // One that a line ends in the middle of, one that is whole before it does.
+        (
+            format!("{}\r\n{} x", &GITHUB[..20], &GITHUB[20..]),
+            format!("ghp_{}\r\n{} x", stars(16), stars(20)),
+        ),
+        (
+            format!("{GITHUB}\r\nabc"),
+            format!("ghp_{}\r\nabc", stars(36)),
+        ),
+        (
+            format!("{GITHUB}\x1b[5;1Habc"),
+            format!("ghp_{}\x1b[5;1Habc", stars(36)),
+        ),
+        // One inside of another.
+        (format!("xoxb-{GITHUB} "), format!("xoxb-{} ", stars(40))),
+        // Alike.
+        (format!("{AWS}X "), format!("{AWS}X ")),
+        ("ghp_short ".into(), "ghp_short ".into()),
+        (
+            "ghp_0123456789abcdefghij-ABCDEFGHIJ".into(),
+            "ghp_0123456789abcdefghij-ABCDEFGHIJ".into(),
+        ),
+        (
+            "eyJhbGciOiJIUzI1NiJ9.abc.def ".into(),
+            "eyJhbGciOiJIUzI1NiJ9.abc.def ".into(),
+        ),
+        ("eyJ.eyJ. ".into(), "eyJ.eyJ. ".into()),
+        (
+            "aws_secret_access_key = short ".into(),
+            "aws_secret_access_key = short ".into(),
+        ),
+    ] {
+        assert_eq!(text(&[], &input), expect);
+        let long = format!("{}{input}", "an ordinary line\n".repeat(40));
+        assert!(text(&[], &long).ends_with(&expect), "{input}");
+    }
+}
+
+/// Every form that the detectors know, at the end of the stream, too.
+#[test]
+fn every_token_of_the_detectors() {
+    for token in detect::TOKENS {
+        let alphabet: Vec<u8> = (b'0'..=b'z').filter(|c| (token.alphabet)(*c)).collect();
+        let alphabet = alphabet.into_iter().filter(u8::is_ascii_alphanumeric);
+        let body: Vec<u8> = alphabet
+            .collect::<Vec<_>>()
+            .into_iter()
+            .cycle()
+            .take(token.least)
+            .collect();
+        let prefix = std::str::from_utf8(token.prefix).unwrap();
+        let body = String::from_utf8(body).unwrap();
+        for (before, behind) in [("", ""), ("x ", " y"), ("\"", "\",")] {
+            let input = format!("{before}{prefix}{body}{behind}");
+            let expect = format!("{before}{prefix}{}{behind}", "*".repeat(body.len()));
+            assert_eq!(text(&[], &input), expect);
+        }
+    }
+}
+
+fn key(title: &str, line: usize, lines: usize) -> (String, String) {
+    let body = format!("{}\n", "MIIEowIBAAKCAQEA".repeat(line / 16)).repeat(lines);
+    let input = format!("-----BEGIN {title}-----\n{body}-----END {title}-----\n");
+    let expect: String = input
+        .lines()
+        .enumerate()
+        .fold(String::new(), |out, (i, line)| match i {
+            0 => out + line + "\n",
+            _ => out + &"*".repeat(line.len()) + "\n",
+        });
+    (input, expect)
+}
+
+#[test]
+fn private_keys_until_their_end() {
+    for title in [
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+    ] {
+        for lines in [1, 24, 200] {
+            let (input, expect) = key(title, 64, lines);
+            let (input, expect) = (format!("a {input}$ ls\n"), format!("a {expect}$ ls\n"));
+            assert_eq!(text(&[], &input), expect);
+            let patterns = patterns(&[]);
+            for piece in [1, 7, 300] {
+                let out = mask(&patterns, Kind::Pipe, input.as_bytes(), piece);
+                assert_eq!(String::from_utf8(out).unwrap(), expect);
+            }
+        }
+    }
+    let shows_nothing = |input: &str| {
+        let out = text(&[], input);
+        assert!(!out.contains("MIIE"), "{out}");
+        assert!(out.ends_with("$ ls\n"), "{out}");
+    };
+    let (plain, _) = key("RSA PRIVATE KEY", 64, 3);
+    let body: Vec<&str> = plain.lines().collect();
+    shows_nothing(&format!("{}\r\n$ ls\n", body.join("\r\n")));
+    shows_nothing(&format!("  {}\n$ ls\n", body.join("\n  ")));
+    shows_nothing(&format!("> {}\n$ ls\n", body.join("\n> ")));
+    shows_nothing(&format!("+{}\n$ ls\n", body.join("\n+")));
+    shows_nothing(&format!("-{}\n$ ls\n", body.join("\n-")));
+    shows_nothing(&format!("\"{}\"\n$ ls\n", body.join("\\n")));
+    shows_nothing(&format!("{}\n$ ls\n", body.join(" ")));
+    shows_nothing(&format!("     1\t{}\n$ ls\n", body.join("\n     2\t")));
+    shows_nothing(&format!(
+        "\x1b[31m{}\x1b[0m\n$ ls\n",
+        body.join("\x1b[0m\n\x1b[31m")
+    ));
+    let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,4E51A8B0\n\n";
+    shows_nothing(&format!(
+        "{}\n{headers}{}\n$ ls\n",
+        body[0],
+        body[1..].join("\n")
+    ));
+    // Its end was cut off, its beginning was.
+    shows_nothing(&format!("{}\n$ ls\n", body[..3].join("\n")));
+    shows_nothing(&format!(
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n{}\n$ ls\n",
+        body[1]
+    ));
+}
+
+/// A first line that a search has found hides nothing of what follows but a word.
+#[test]
+fn a_first_line_alone_hides_little() {
+    for behind in [
+        "root@host:~# ls -la /tmp\n",
+        "[root@host ~]# ls\n",
+        "$ cat x\n",
+        "./a/b.pem: no\n",
+    ] {
+        let input = format!("id_rsa:-----BEGIN RSA PRIVATE KEY-----\n{behind}");
+        let out = text(&[], &input);
+        let changed = input
+            .bytes()
+            .zip(out.bytes())
+            .filter(|(a, b)| a != b)
+            .count();
+        assert!(changed <= 8, "{out}");
+    }
+    let public = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq\n-----END PUBLIC KEY-----\n";
+    assert_eq!(text(&[], public), public);
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkq\n-----END CERTIFICATE-----\n";
+    assert_eq!(text(&[], certificate), certificate);
+}
+
+/// Wherever it begins in what was encoded, whatever stands around it.
+#[test]
+fn encoded_secrets() {
+    let patterns = patterns(&[LITERAL]);
+    for before in ["", "u", "us", "use", "user:", "user:a"] {
+        for behind in ["", "x", "xy", "\nz"] {
+            let plain = format!("{before}{LITERAL}{behind}");
+            for encoded in [
+                STANDARD.encode(&plain),
+                URL_SAFE.encode(&plain),
+                hex::encode(&plain),
+                hex::encode_upper(&plain),
+            ] {
+                let out = mask(
+                    &patterns,
+                    Kind::Pipe,
+                    format!("x {encoded} y").as_bytes(),
+                    3,
+                );
+                // What encodes the secret alone: all but the characters that its ends share.
+                let bits = if encoded.len() >= 2 * plain.len() {
+                    4
+                } else {
+                    6
+                };
+                let first = (before.len() * 8).div_ceil(bits);
+                let last = (before.len() + LITERAL.len()) * 8 / bits;
+                let shown = |range: std::ops::Range<usize>| &out[2 + range.start..2 + range.end];
+                assert!(shown(first..last).iter().all(|c| *c == b'*'), "{encoded}");
+                assert_eq!(shown(0..first), &encoded.as_bytes()[..first]);
+                assert_eq!(shown(last..encoded.len()), &encoded.as_bytes()[last..]);
+            }
+        }
+    }
+    // Broken into lines, and as it stands in URLs.
+    let lines = STANDARD.encode(format!("{}{LITERAL}", "y".repeat(50)));
+    let (a, b) = lines.split_at(76);
+    let out = mask(&patterns, Kind::Pipe, format!("{a}\n{b}\n").as_bytes(), 1);
+    assert!(
+        out[67..out.len() - 4]
+            .iter()
+            .all(|c| matches!(c, b'*' | b'\n'))
+    );
+    for url in ["correct%2Fhorse%2Bbattery9", "correct%2fhorse%2bbattery9"] {
+        let out = mask(&patterns, Kind::Pipe, format!("?p={url}&q").as_bytes(), 1);
+        assert_eq!(
+            out,
+            [b"?p=", "*".repeat(url.len()).as_bytes(), b"&q"].concat()
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_masked_is_said() {
+    let new = |secret: &[u8]| Patterns::new([Zeroizing::new(secret.to_vec())]).map(|_| ());
+    let length = |got| Err(PatternsError::Length { index: 0, got });
+    assert_eq!(new(b"short12"), length(7));
+    assert_eq!(new(b"1234567\n"), length(8));
+    assert_eq!(new(&[b'x'; MAX_SECRET + 1]), length(MAX_SECRET + 1));
+    assert_eq!(
+        new(b"bell\x07bell"),
+        Err(PatternsError::Control { index: 0 })
+    );
+    assert_eq!(
+        new("next\u{85}line".as_bytes()),
+        Err(PatternsError::Control { index: 0 })
+    );
+    assert_eq!(new(&[b'x'; MAX_SECRET]), Ok(()));
+    let many = |count: usize, length: usize| {
+        let secret = move |i: usize| {
+            let secret = format!("{i:05}{}", "s".repeat(length - 5));
+            Zeroizing::new(secret.into_bytes())
+        };
+        Patterns::new((0..count).map(secret)).map(|_| ())
+    };
+    assert_eq!(many(MAX_SECRETS, 32), Ok(()));
+    assert_eq!(many(MAX_SECRETS + 1, 32), Err(PatternsError::TooMany));
+    assert_eq!(many(MAX_SECRETS, MAX_SECRET), Err(PatternsError::TooMany));
+    assert!(!format!("{:?}", patterns(&[LITERAL])).contains("horse"));
+}

@@ -1,0 +1,304 @@
+//! Tokens and blocks by their form, one byte after another.
+//!
+//! What tells a token (its prefix) is shown; what follows is held back until it is long enough, and from then on
+//! replaced as it comes. Whatever makes a form fail lets go of what was held.
+
+use detect::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
+use detect::{is_base64, is_base64url, is_between};
+
+/// The longest part of a token that is held back. What is longer is no longer in doubt.
+pub(super) const MAX_TOKEN: u16 = 4096;
+/// A token is not let go of any more once this much of it has come behind its prefix.
+pub(super) const STICKY: u16 = 4;
+/// What a private key has at most. Of what is longer the rest is shown.
+const MAX_BLOCK: u16 = u16::MAX;
+const MAX_TITLE: u16 = 80;
+const DASHES: u8 = 5;
+const BLOCK: &[u8] = b"-----BEGIN ";
+const TITLE: &[u8] = b"PRIVATE KEY";
+/// `openssh-key-v1` in base 64: a key of OpenSSH whose first line was cut off.
+const HEADLESS: &[u8] = b"b3BlbnNzaC1rZXktdjE";
+const JWT: &[u8] = b"eyJ";
+/// Characters of a token's header behind `eyJ`, and of its payload.
+const LEAST_HEADER: u16 = 7;
+const LEAST_PAYLOAD: u16 = 2;
+/// So many characters at the beginning of a line of a key may be those of a list or a quotation.
+const MAX_LEADING: u8 = 16;
+/// A space may stand for the end of a line that has so many characters.
+const LEAST_LINE: u8 = 16;
+/// The longest name of a header in a key.
+const MAX_NAME: u8 = 40;
+
+/// Which form: an index into [`TOKENS`], then these.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Run(&'static Token),
+    Jwt,
+    Assigned,
+    Block,
+    Headless,
+}
+
+/// All forms by number, with what they begin with.
+pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
+    let runs = TOKENS.iter().map(|token| token.prefix);
+    let others = [JWT, BLOCK, HEADLESS].into_iter();
+    let all = runs.chain(others).chain(ASSIGNMENTS.iter().copied());
+    (0..=u8::MAX).zip(all)
+}
+
+fn form(number: u8) -> Form {
+    let number = usize::from(number);
+    match TOKENS.get(number) {
+        Some(token) => Form::Run(token),
+        None => match number - TOKENS.len() {
+            0 => Form::Jwt,
+            1 => Form::Block,
+            2 => Form::Headless,
+            _ => Form::Assigned,
+        },
+    }
+}
+
+/// How the place before a byte looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    None,
+    /// The line was full: what follows belongs to it.
+    Wrap,
+    Break,
+}
+
+/// A form that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Thread {
+    number: u8,
+    phase: u8,
+    kind: u8,
+    run: u8,
+    count: u16,
+    /// How many shown bytes are held for it.
+    pub held: u16,
+}
+
+/// What a byte means for a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Goes(Thread),
+    /// So many bytes, the last of them this one, are replaced.
+    Hides(Thread, u16),
+    /// The same, and it is over.
+    Ends(u16),
+    /// It is over before this byte; so many before it are replaced.
+    Over(u16),
+}
+
+const OVER: Next = Next::Over(0);
+/// Phases of a JSON Web Token.
+const HEADER: u8 = 0;
+const OPENS: u8 = 1;
+const PAYLOAD: u8 = 2;
+const SIGNATURE: u8 = 3;
+const ENDLESS: u8 = 4;
+/// Kinds of places in a key, and its phase behind the first line.
+const BODY: u8 = 12;
+const LEADING: u8 = 0;
+const LINE: u8 = 1;
+const NAMED: u8 = 2;
+const DASHED: u8 = 3;
+const END: u8 = 4;
+const ENDING: u8 = 5;
+const NUMBER: u8 = 6;
+
+impl Thread {
+    /// Behind its prefix.
+    pub fn new(number: u8) -> Self {
+        let new = Self {
+            number,
+            ..Self::default()
+        };
+        match form(number) {
+            Form::Headless => Self {
+                phase: BODY,
+                kind: LINE,
+                run: LEAST_LINE,
+                ..new
+            },
+            _ => new,
+        }
+    }
+
+    /// Says one that goes on already all that a new one of the same form could say?
+    pub fn covers(&self, number: u8) -> bool {
+        if self.number != number {
+            return false;
+        }
+        match form(number) {
+            Form::Run(token) => !token.is_exact(),
+            Form::Jwt => matches!(self.phase, HEADER | ENDLESS),
+            Form::Block | Form::Headless => self.phase == BODY,
+            Form::Assigned => false,
+        }
+    }
+
+    /// Is it too likely to let go of what is held?
+    pub fn is_sticky(&self) -> bool {
+        self.held >= STICKY
+    }
+
+    pub fn next(self, c: u8, gap: Gap) -> Next {
+        match form(self.number) {
+            Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
+            Form::Run(token) => self.run(token, c, gap),
+            Form::Jwt => self.jwt(c, gap),
+            Form::Assigned => self.assigned(c, gap),
+            Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap),
+            Form::Block | Form::Headless => self.title(c),
+        }
+    }
+
+    fn run(mut self, token: &Token, c: u8, gap: Gap) -> Next {
+        let enough = usize::from(self.count) >= token.least;
+        if !(token.alphabet)(c) || (enough && gap == Gap::Break) {
+            return OVER;
+        }
+        self.count = self.count.saturating_add(1);
+        self.held += 1;
+        self.decide(usize::from(self.count) >= token.least)
+    }
+
+    /// Nothing of its alphabet may follow.
+    fn exact(mut self, token: &Token, c: u8, gap: Gap) -> Next {
+        if usize::from(self.count) == token.least {
+            let alone = gap == Gap::Break || !c.is_ascii_alphanumeric();
+            return Next::Over(if alone { self.held } else { 0 });
+        }
+        if !(token.alphabet)(c) {
+            return OVER;
+        }
+        self.count += 1;
+        self.held += 1;
+        Next::Goes(self)
+    }
+
+    fn decide(mut self, hides: bool) -> Next {
+        if !hides {
+            return Next::Goes(self);
+        }
+        let held = self.held;
+        self.held = 0;
+        Next::Hides(self, held)
+    }
+
+    fn jwt(mut self, c: u8, gap: Gap) -> Next {
+        self.held += 1;
+        if self.held >= MAX_TOKEN {
+            self.phase = ENDLESS;
+        }
+        let letter = is_base64url(c);
+        match self.phase {
+            HEADER | PAYLOAD if letter => self.count = self.count.saturating_add(1),
+            HEADER if c == b'.' && self.count >= LEAST_HEADER => self.phase = OPENS,
+            OPENS if c == b'e' => (self.phase, self.count) = (PAYLOAD, 1),
+            PAYLOAD if c == b'.' && self.count >= LEAST_PAYLOAD => self.phase = SIGNATURE,
+            SIGNATURE if letter && gap != Gap::Break => {}
+            ENDLESS if letter || c == b'.' => {}
+            _ => return OVER,
+        }
+        self.decide(self.phase >= SIGNATURE)
+    }
+
+    fn assigned(mut self, c: u8, gap: Gap) -> Next {
+        let between = is_between(c) && usize::from(self.count) < WIDEST_GAP;
+        match self.phase {
+            0 if between => {
+                self.count += 1;
+                Next::Goes(self)
+            }
+            0 if self.count > 0 && is_base64(c) => {
+                (self.phase, self.count, self.held) = (1, 1, 1);
+                Next::Goes(self)
+            }
+            1 if usize::from(self.count) == ASSIGNED => {
+                let alone = gap == Gap::Break || !is_base64(c);
+                Next::Over(if alone { self.held } else { 0 })
+            }
+            1 if is_base64(c) => {
+                self.count += 1;
+                self.held += 1;
+                Next::Goes(self)
+            }
+            _ => OVER,
+        }
+    }
+
+    /// Between `-----BEGIN ` and the dashes at the end of that line; `phase` counts what was seen of
+    /// `PRIVATE KEY`.
+    fn title(mut self, c: u8) -> Next {
+        self.count += 1;
+        let seen = usize::from(self.phase);
+        self.run = if c == b'-' { self.run + 1 } else { 0 };
+        if seen < TITLE.len() {
+            let again = u8::from(TITLE.first() == Some(&c));
+            let on = TITLE.get(seen) == Some(&c);
+            self.phase = if on { self.phase + 1 } else { again };
+        }
+        let whole = usize::from(self.phase) == TITLE.len();
+        match self.run {
+            DASHES if whole => {
+                (self.phase, self.kind, self.run, self.count) = (BODY, LEADING, 0, 0);
+                Next::Goes(self)
+            }
+            DASHES => OVER,
+            _ if self.count > MAX_TITLE => OVER,
+            _ => Next::Goes(self),
+        }
+    }
+
+    /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
+    /// be one any more, as behind a first line that only was found by a search.
+    fn block(mut self, c: u8, gap: Gap) -> Next {
+        if self.count == MAX_BLOCK {
+            return OVER;
+        }
+        self.count += 1;
+        if gap != Gap::None {
+            if matches!(self.kind, END | ENDING) {
+                return OVER;
+            }
+            (self.kind, self.run) = (LEADING, 0);
+        }
+        let (kind, run) = match (self.kind, c) {
+            (END | ENDING, b'-') if self.kind == ENDING && self.run + 1 >= DASHES => {
+                return Next::Ends(1);
+            }
+            (END, b'-') => (ENDING, 1),
+            (ENDING, b'-') => (ENDING, self.run + 1),
+            (END, _) if u16::from(self.run) >= MAX_TITLE => return OVER,
+            (END | ENDING, _) => (END, self.run.saturating_add(1)),
+            (DASHED, b'-') => (DASHED, self.run.saturating_add(1)),
+            (DASHED, b'E') if self.run >= DASHES => (END, 1),
+            (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
+            // A header's text, and one that is written into a line of JSON.
+            (NAMED, b'\\') => (LEADING, 0),
+            (NAMED, 0x20..) => (NAMED, 0),
+            (LINE, b':') if self.run <= MAX_NAME => (NAMED, 0),
+            (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
+            (LEADING | LINE, b'-') => (DASHED, 1),
+            // The line's number, if what stands behind it says so.
+            (LEADING | NUMBER, b'0'..=b'9') if self.run < MAX_LEADING => (NUMBER, self.run + 1),
+            (NUMBER, b' ' | b'\t' | b':' | b'-' | b'|') => (LEADING, self.run),
+            (LEADING | NUMBER, _) if is_base64(c) => (LINE, self.run),
+            (LINE, _) if is_base64(c) => (LINE, self.run.saturating_add(1)),
+            (LEADING | LINE | NUMBER, b'\\' | b'"' | b'\'' | b',') => (LEADING, 0),
+            (LEADING, b' ' | b'\t' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
+                if self.run < MAX_LEADING =>
+            {
+                (LEADING, self.run + 1)
+            }
+            _ => return OVER,
+        };
+        (self.kind, self.run) = (kind, run);
+        Next::Hides(self, 1)
+    }
+}

@@ -1,0 +1,299 @@
+//! One way of reading a stream: the bytes that are read, in order, and what has begun among them.
+//!
+//! Work is linear: a byte is marked once, whatever is found around it, and going back costs what going on did.
+
+use super::patterns::{MAX_WORD, Patterns};
+use super::token::{Gap, Next, Thread};
+use super::trie::{ROOT, Said};
+
+/// How much of a line is remembered for a cursor that goes back; no pattern is longer.
+pub(super) const HISTORY: usize = MAX_WORD;
+/// On a line that is being edited, what has broken off is held for so many bytes more.
+const RETURNS: usize = 8;
+/// Forms that can be unfinished at the same place. The oldest gives way, and what is held for it is replaced.
+const MAX_THREADS: usize = 8;
+
+/// A byte that was read, and how it looked behind it.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    /// Where the byte is in the stream.
+    at: u64,
+    node: u32,
+    /// Its threads end here among those of all cells.
+    threads: u32,
+    count: u8,
+    /// May it be replaced? A byte of a control sequence may not.
+    free: bool,
+    /// So many cells that end here are replaced.
+    hidden: u16,
+}
+
+/// How many of the last cells may become part of a find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Live {
+    any: u16,
+    sticky: u16,
+}
+
+impl Live {
+    fn of(said: Said<'_>, threads: &[Thread]) -> Self {
+        let held = |sticky: bool| {
+            let threads = threads.iter().filter(|t| !sticky || t.is_sticky());
+            threads.map(|thread| thread.held).max().unwrap_or(0)
+        };
+        Self {
+            any: held(false).max(said.live),
+            sticky: held(true).max(said.stuck),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct View {
+    cells: Vec<Cell>,
+    /// Of all cells, those of one behind those of the one before it; only where the cursor goes back.
+    threads: Vec<Thread>,
+    /// Cells of the line that the cursor is on.
+    line: usize,
+    /// What has begun.
+    node: u32,
+    now: Vec<Thread>,
+    /// Room for what comes next.
+    next: Vec<Thread>,
+    /// Keep the line, because the cursor can go back.
+    goes_back: bool,
+    /// The cursor has gone back since nothing was going on: what has just broken off may go on once more.
+    edited: bool,
+    pub steps: u64,
+}
+
+impl View {
+    pub fn new(goes_back: bool) -> Self {
+        Self {
+            goes_back,
+            ..Self::default()
+        }
+    }
+
+    /// Has nothing begun?
+    pub fn is_idle(&self) -> bool {
+        self.node == ROOT && self.now.is_empty()
+    }
+
+    /// Can nothing that has begun come back, either?
+    pub fn is_over(&self) -> bool {
+        let recent = self.cells.iter().rev().take(RETURNS.min(self.line));
+        self.is_idle() && recent.into_iter().all(|c| c.node == ROOT && c.count == 0)
+    }
+
+    pub fn set_edited(&mut self, edited: bool) {
+        self.edited = edited;
+    }
+
+    /// Starts anew: what is read from here on does not continue what was read.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+        self.threads.clear();
+        self.now.clear();
+        (self.line, self.node) = (0, ROOT);
+    }
+
+    /// What another one sees, as far as it is unfinished.
+    pub fn follow(&mut self, patterns: &Patterns, other: &Self) {
+        self.clear();
+        self.node = other.node;
+        self.now.extend_from_slice(&other.now);
+        let live = Live::of(patterns.trie.says(other.node), &other.now).any;
+        let from = other.cells.len().saturating_sub(usize::from(live));
+        let cells = other.cells.get(from..).unwrap_or_default();
+        self.cells.extend_from_slice(cells);
+    }
+
+    /// The line ends; its cells can only be continued.
+    pub fn end_line(&mut self) {
+        self.line = 0;
+        if self.is_idle() {
+            self.clear();
+        }
+    }
+
+    /// The cursor goes back on its line.
+    pub fn back(&mut self, places: u16) {
+        self.steps += 1;
+        let gone = usize::from(places).min(self.line).min(self.cells.len());
+        if gone == 0 {
+            return;
+        }
+        self.line -= gone;
+        self.cells.truncate(self.cells.len() - gone);
+        self.now.clear();
+        self.node = ROOT;
+        let mut end = 0;
+        if let Some(cell) = self.cells.last() {
+            (self.node, end) = (cell.node, cell.threads as usize);
+            let from = end.saturating_sub(usize::from(cell.count));
+            let threads = self.threads.get(from..end).unwrap_or_default();
+            self.now.extend_from_slice(threads);
+        }
+        self.threads.truncate(end);
+    }
+
+    /// Reads a byte. `hide` is told of every byte that has to be replaced.
+    pub fn read(
+        &mut self,
+        patterns: &Patterns,
+        (c, at, free): (u8, u64, bool),
+        gap: Gap,
+        hide: &mut impl FnMut(u64),
+    ) {
+        let mut with = 0;
+        if !self.now.is_empty() {
+            let before;
+            (before, with) = self.go_on(c, gap);
+            self.hide(before, hide);
+        }
+        let (node, steps) = patterns.trie.step(self.node, c);
+        self.steps += u64::from(steps);
+        self.node = node;
+        if node != ROOT {
+            let said = patterns.trie.says(node);
+            with = with.max(said.whole);
+            for form in said.opens {
+                with = with.max(self.open(*form));
+            }
+        }
+        self.hide_with(with, (at, free), hide);
+        self.line += 1;
+        if !self.goes_back && self.is_idle() {
+            self.cells.clear();
+        }
+        self.forget();
+    }
+
+    /// Every form that has begun takes the byte. How much before it, and with it, is replaced.
+    fn go_on(&mut self, c: u8, gap: Gap) -> (u16, u16) {
+        let (mut before, mut with) = (0, 0);
+        self.next.clear();
+        for thread in &self.now {
+            self.steps += 1;
+            match thread.next(c, gap) {
+                Next::Goes(thread) => self.next.push(thread),
+                Next::Hides(thread, count) => {
+                    with = with.max(count);
+                    self.next.push(thread);
+                }
+                Next::Ends(count) => with = with.max(count),
+                Next::Over(count) => before = before.max(count),
+            }
+        }
+        std::mem::swap(&mut self.now, &mut self.next);
+        (before, with)
+    }
+
+    /// Gives how much has to be replaced for want of room.
+    fn open(&mut self, form: u8) -> u16 {
+        if self.now.iter().any(|thread| thread.covers(form)) {
+            return 0;
+        }
+        let mut lost = 0;
+        if self.now.len() >= MAX_THREADS {
+            lost = self.now.remove(0).held;
+        }
+        self.now.push(Thread::new(form));
+        lost
+    }
+
+    /// Adds a cell, and replaces the last ones.
+    fn hide_with(&mut self, with: u16, (at, free): (u64, bool), hide: &mut impl FnMut(u64)) {
+        if self.goes_back {
+            self.threads.extend_from_slice(&self.now);
+        }
+        self.cells.push(Cell {
+            at,
+            node: self.node,
+            threads: u32::try_from(self.threads.len()).unwrap_or(u32::MAX),
+            count: u8::try_from(self.now.len()).unwrap_or(u8::MAX),
+            free,
+            hidden: 0,
+        });
+        self.hide(with, hide);
+    }
+
+    /// What is not let go of is replaced.
+    pub fn hide_sticky(&mut self, patterns: &Patterns, hide: &mut impl FnMut(u64)) {
+        let sticky = self.live(patterns).sticky;
+        self.hide(sticky, hide);
+    }
+
+    /// Replaces the last `count` cells, each of them once.
+    fn hide(&mut self, count: u16, hide: &mut impl FnMut(u64)) {
+        if count == 0 {
+            return;
+        }
+        let from = self.cells.len().saturating_sub(usize::from(count));
+        let mut end = self.cells.len();
+        while end > from {
+            self.steps += 1;
+            let Some(cell) = self.cells.get(end - 1) else {
+                break;
+            };
+            if cell.hidden > 0 {
+                end = end.saturating_sub(usize::from(cell.hidden));
+                continue;
+            }
+            if cell.free {
+                hide(cell.at);
+            }
+            end -= 1;
+        }
+        let all = self.cells.len() - end.min(from);
+        if let Some(last) = self.cells.last_mut() {
+            last.hidden = last.hidden.max(u16::try_from(all).unwrap_or(u16::MAX));
+        }
+    }
+
+    fn live(&self, patterns: &Patterns) -> Live {
+        let mut live = Live::of(patterns.trie.says(self.node), &self.now);
+        if !self.edited {
+            return live;
+        }
+        let recent = self.cells.iter().rev().take(RETURNS.min(self.line));
+        for (cell, behind) in recent.zip(0_u16..) {
+            let end = cell.threads as usize;
+            let from = end.saturating_sub(usize::from(cell.count));
+            let threads = self.threads.get(from..end).unwrap_or_default();
+            let then = Live::of(patterns.trie.says(cell.node), threads);
+            let so_far = |count: u16| if count > 0 { count + behind } else { 0 };
+            live.any = live.any.max(so_far(then.any));
+            live.sticky = live.sticky.max(so_far(then.sticky));
+        }
+        live
+    }
+
+    /// Where what may become part of a find begins: any of it, and what is not let go of.
+    pub fn held(&self, patterns: &Patterns) -> (Option<u64>, Option<u64>) {
+        let live = self.live(patterns);
+        let at = |count: u16| {
+            let first = self.cells.len().saturating_sub(usize::from(count));
+            self.cells.get(first).map(|cell| cell.at)
+        };
+        (at(live.any), at(live.sticky))
+    }
+
+    /// No more cells are kept than a pattern can have, give or take.
+    fn forget(&mut self) {
+        if self.cells.len() < 2 * HISTORY {
+            return;
+        }
+        let gone = self.cells.len() - HISTORY;
+        let last = gone.checked_sub(1).and_then(|i| self.cells.get(i));
+        let threads = last.map_or(0, |cell| cell.threads);
+        self.cells.drain(..gone);
+        self.threads
+            .drain(..(threads as usize).min(self.threads.len()));
+        for cell in &mut self.cells {
+            cell.threads = cell.threads.saturating_sub(threads);
+        }
+        self.line = self.line.min(self.cells.len());
+    }
+}

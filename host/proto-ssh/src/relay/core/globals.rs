@@ -1,0 +1,301 @@
+//! Global requests: listeners on the host, keepalives, and what is nobody's business.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use super::replies::Replies;
+use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send};
+use crate::action::{Asked, Before, What, printable};
+use crate::wire::{Connection, Reader, WireError};
+
+/// Where the host listens for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Listener {
+    Tcp { host: Bytes, port: u32 },
+    Socket { path: Bytes },
+}
+
+#[derive(Debug)]
+pub(super) enum Does {
+    Nothing,
+    Listen(Listener, Ticket),
+    Cancel(Listener),
+}
+
+#[derive(Debug)]
+pub(super) struct Globals {
+    /// By who asked.
+    replies: Pair<Replies<Does, ()>>,
+    /// The client's next ones wait for this decision: their replies have to come behind its own.
+    wait: Option<Ticket>,
+    waiting: VecDeque<Bytes>,
+    pub(super) listeners: Vec<Listener>,
+    max: usize,
+}
+
+impl Globals {
+    pub fn new(max: usize) -> Self {
+        Self {
+            replies: Pair {
+                client: Replies::new(max),
+                upstream: Replies::new(max),
+            },
+            wait: None,
+            waiting: VecDeque::new(),
+            listeners: Vec::new(),
+            max,
+        }
+    }
+}
+
+/// What a global request asks for.
+enum Read {
+    Pass,
+    Listen(Listener, What),
+    Cancel(Listener),
+    Unknown,
+}
+
+impl Core {
+    pub(super) fn global_request(
+        &mut self,
+        from: Side,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let globals = &mut self.globals;
+        let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;
+        if crowded {
+            return Err(Violation::GlobalRequests(from, globals.max));
+        }
+        match from {
+            Side::Client if globals.wait.is_some() => {
+                globals.waiting.push_back(payload.clone());
+                Ok(())
+            }
+            Side::Client => self.client_global(payload, out),
+            Side::Upstream => {
+                self.upstream_global(payload, out);
+                Ok(())
+            }
+        }
+    }
+
+    fn client_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) -> Result<(), Violation> {
+        let Ok(Connection::GlobalRequest {
+            name,
+            want_reply,
+            data,
+        }) = Connection::parse(payload)
+        else {
+            return Ok(());
+        };
+        let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
+        match read {
+            Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
+            Read::Cancel(listener) if self.globals.listeners.contains(&listener) => {
+                if !want_reply {
+                    self.globals.listeners.retain(|l| *l != listener);
+                }
+                self.global_forward(payload, want_reply, Does::Cancel(listener), out);
+            }
+            Read::Listen(listener, what) => {
+                // Without a reply nobody would know which port it is.
+                let nameless = matches!(listener, Listener::Tcp { port: 0, .. }) && !want_reply;
+                if nameless || self.globals.listeners.len() >= self.limits.listeners {
+                    self.global_refuse(want_reply, out);
+                    return Ok(());
+                }
+                let asked = Asked {
+                    what,
+                    channel: None,
+                    before: Before::default(),
+                };
+                let pending = Pending::Global {
+                    want_reply,
+                    listener,
+                };
+                let ticket = self.decide(pending, asked, payload.clone(), out);
+                self.globals.wait = Some(ticket);
+            }
+            Read::Cancel(_) | Read::Unknown => {
+                let name = printable(&String::from_utf8_lossy(name));
+                tracing::debug!(%name, "a global request is refused");
+                self.global_refuse(want_reply, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn global_forward(
+        &mut self,
+        payload: &Bytes,
+        want_reply: bool,
+        does: Does,
+        out: &mut Vec<Effect>,
+    ) {
+        if want_reply {
+            self.globals.replies.client.forwarded(does);
+        }
+        send(Side::Upstream, payload.clone(), out);
+    }
+
+    fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
+        if want_reply {
+            self.globals.replies.client.local(());
+            self.global_due(Side::Client, out);
+        }
+    }
+
+    /// A listener was permitted.
+    pub(super) fn global_granted(
+        &mut self,
+        ticket: Ticket,
+        (listener, want_reply): (Listener, bool),
+        forward: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        self.globals.wait = None;
+        if !want_reply {
+            self.globals.listeners.push(listener.clone());
+            out.push(Effect::Outcome {
+                ticket,
+                kind: OutcomeKind::Done,
+                detail: String::new(),
+                bytes: 0,
+            });
+        }
+        self.global_forward(forward, want_reply, Does::Listen(listener, ticket), out);
+        self.global_resume(out)
+    }
+
+    pub(super) fn global_refused(
+        &mut self,
+        want_reply: bool,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        self.globals.wait = None;
+        self.global_refuse(want_reply, out);
+        self.global_resume(out)
+    }
+
+    fn global_resume(&mut self, out: &mut Vec<Effect>) -> Result<(), Violation> {
+        while self.globals.wait.is_none() {
+            let Some(payload) = self.globals.waiting.pop_front() else {
+                break;
+            };
+            self.client_global(&payload, out)?;
+        }
+        Ok(())
+    }
+
+    fn upstream_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) {
+        let Ok(Connection::GlobalRequest {
+            name, want_reply, ..
+        }) = Connection::parse(payload)
+        else {
+            return;
+        };
+        let replies = &mut self.globals.replies.upstream;
+        // The host's keys (hostkeys-00@openssh.com) are not ours to be learnt.
+        if name == b"keepalive@openssh.com" {
+            if want_reply {
+                replies.forwarded(Does::Nothing);
+            }
+            send(Side::Client, payload.clone(), out);
+        } else if want_reply {
+            replies.local(());
+            self.global_due(Side::Upstream, out);
+        }
+    }
+
+    pub(super) fn global_reply(
+        &mut self,
+        from: Side,
+        payload: &Bytes,
+        success: Option<&[u8]>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let asker = from.other();
+        let does = self.globals.replies.of_mut(asker).answered();
+        match (does.ok_or(Violation::NoGlobalRequest(from))?, success) {
+            (Does::Listen(listener, ticket), success) => {
+                let kind = match success {
+                    Some(_) => OutcomeKind::Done,
+                    None => OutcomeKind::Failed,
+                };
+                if let Some(data) = success {
+                    let listener =
+                        bound(listener, data).map_err(|e| Violation::Malformed(from, e))?;
+                    self.globals.listeners.push(listener);
+                }
+                out.push(Effect::Outcome {
+                    ticket,
+                    kind,
+                    detail: String::new(),
+                    bytes: 0,
+                });
+            }
+            (Does::Cancel(listener), Some(_)) => {
+                self.globals.listeners.retain(|l| *l != listener);
+            }
+            (Does::Cancel(_) | Does::Nothing, _) => {}
+        }
+        send(asker, payload.clone(), out);
+        self.global_due(asker, out);
+        Ok(())
+    }
+
+    fn global_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
+        while self.globals.replies.of_mut(asker).due().is_some() {
+            send(asker, made(&Connection::RequestFailure), out);
+        }
+    }
+}
+
+/// Port 0 lets the host choose, and its reply names what it chose (RFC 4254 section 7.1).
+fn bound(listener: Listener, data: &[u8]) -> Result<Listener, WireError> {
+    match listener {
+        Listener::Tcp { host, port: 0 } => Ok(Listener::Tcp {
+            host,
+            port: Reader::new(data).u32()?,
+        }),
+        listener => Ok(listener),
+    }
+}
+
+fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
+    let mut r = Reader::new(data);
+    let tcp = |r: &mut Reader<'_>| -> Result<(Bytes, u32), WireError> {
+        Ok((Bytes::copy_from_slice(r.string()?), r.u32()?))
+    };
+    let read = match name {
+        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" => return Ok(Read::Pass),
+        b"tcpip-forward" => {
+            let (host, port) = tcp(&mut r)?;
+            let what = What::ListenTcp {
+                host: host.clone(),
+                port,
+            };
+            Read::Listen(Listener::Tcp { host, port }, what)
+        }
+        b"cancel-tcpip-forward" => {
+            let (host, port) = tcp(&mut r)?;
+            Read::Cancel(Listener::Tcp { host, port })
+        }
+        b"streamlocal-forward@openssh.com" => {
+            let path = Bytes::copy_from_slice(r.string()?);
+            let what = What::ListenSocket { path: path.clone() };
+            Read::Listen(Listener::Socket { path }, what)
+        }
+        b"cancel-streamlocal-forward@openssh.com" => {
+            let path = Bytes::copy_from_slice(r.string()?);
+            Read::Cancel(Listener::Socket { path })
+        }
+        _ => return Ok(Read::Unknown),
+    };
+    r.end()?;
+    Ok(read)
+}

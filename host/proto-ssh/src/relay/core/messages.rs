@@ -1,0 +1,453 @@
+//! Messages of an open channel: whether they may come at all, whether they have to wait, and what they do.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use super::channel::{Channel, Parked, State, Wait, Waiting};
+use super::flow::Out;
+use super::requests::{Answer, Asks};
+use super::tap::{TapAsk, TapError};
+use super::{Core, Effect, Key, Pending, Side, Ticket, Violation};
+use crate::action::{Asked, What};
+use crate::wire::{ChannelMessage, Connection, Reader, Request, numbers};
+
+/// What a terminal sends for Ctrl-C.
+const INTERRUPT: u8 = 3;
+
+impl Core {
+    #[allow(clippy::too_many_arguments)] // One message and everything that it is read in.
+    pub(super) fn message(
+        &mut self,
+        from: Side,
+        key: Key,
+        number: u32,
+        payload: &Bytes,
+        message: ChannelMessage<'_>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let missing = Violation::NoChannel(from, number);
+        let channel = self.channels.get_mut(&key).ok_or_else(|| missing.clone())?;
+        if channel.state != State::Open {
+            return Err(missing);
+        }
+        if !admit(channel, from, number, &message)? {
+            return Ok(());
+        }
+        let give = channel.flows.of_mut(from).due();
+        channel.grant(from, give, out);
+        if from == Side::Client && channel.wait != Wait::Nothing {
+            return self.waits(key, number, payload, message, now, out);
+        }
+        self.process(from, key, payload, message, now, out)
+    }
+
+    /// The client's messages on a channel that waits: they wait, too, unless they are about the other
+    /// direction, or end the wait.
+    fn waits(
+        &mut self,
+        key: Key,
+        number: u32,
+        payload: &Bytes,
+        message: ChannelMessage<'_>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if let Wait::Decision(ticket) = channel.wait {
+            match message {
+                ChannelMessage::WindowAdjust { .. }
+                | ChannelMessage::Success
+                | ChannelMessage::Failure => {
+                    return self.process(Side::Client, key, payload, message, now, out);
+                }
+                ChannelMessage::Close => {
+                    self.give_up(key, ticket, out);
+                    return self.process(Side::Client, key, payload, message, now, out);
+                }
+                ChannelMessage::Request(request) if interrupts(&request) => {
+                    out.push(Effect::Cancel { ticket });
+                }
+                ChannelMessage::Data(data)
+                    if channel.before.pty.is_some() && data.contains(&INTERRUPT) =>
+                {
+                    out.push(Effect::Cancel { ticket });
+                }
+                _ => {}
+            }
+        }
+        if let ChannelMessage::Data(data) = message {
+            self.waiting += data.len();
+            match channel.waiting.back_mut() {
+                // Many small ones must not cost more than their bytes.
+                Some(Waiting::Data(last)) => last.extend_from_slice(data),
+                _ => channel.waiting.push_back(Waiting::Data(data.into())),
+            }
+            if self.waiting > self.limits.waiting {
+                return Err(Violation::Waiting(Side::Client, self.limits.waiting));
+            }
+            return Ok(());
+        }
+        if channel.waiting.len() >= self.limits.requests {
+            let max = self.limits.requests;
+            return Err(Violation::Requests(Side::Client, number, max));
+        }
+        channel.waiting.push_back(Waiting::Message(payload.clone()));
+        Ok(())
+    }
+
+    /// The client does not want what is being decided on any more.
+    pub(super) fn give_up(&mut self, key: Key, ticket: Ticket, out: &mut Vec<Effect>) {
+        self.pending.remove(&ticket);
+        out.push(Effect::Cancel { ticket });
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.wait = Wait::Nothing;
+        }
+        self.forget_waiting(key);
+    }
+
+    /// What waits on this channel is not wanted any more.
+    pub(super) fn forget_waiting(&mut self, key: Key) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        for waiting in channel.waiting.drain(..) {
+            if let Waiting::Data(data) = waiting {
+                self.waiting = self.waiting.saturating_sub(data.len());
+            }
+        }
+    }
+
+    /// Goes on with what waited, up to the next thing that has to be decided on.
+    pub(super) fn resume(
+        &mut self,
+        key: Key,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        loop {
+            let Some(channel) = self.channels.get_mut(&key) else {
+                return Ok(());
+            };
+            if channel.wait != Wait::Nothing {
+                return Ok(());
+            }
+            match channel.waiting.pop_front() {
+                None => return Ok(()),
+                Some(Waiting::Data(data)) => {
+                    self.waiting = self.waiting.saturating_sub(data.len());
+                    self.data(Side::Client, key, None, data.freeze(), None, now, out);
+                }
+                Some(Waiting::Message(payload)) => {
+                    // It was read when it came.
+                    if let Ok(Connection::Channel { message, .. }) = Connection::parse(&payload) {
+                        self.process(Side::Client, key, &payload, message, now, out)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message whose turn it is.
+    fn process(
+        &mut self,
+        from: Side,
+        key: Key,
+        payload: &Bytes,
+        message: ChannelMessage<'_>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        match message {
+            ChannelMessage::WindowAdjust { bytes } => {
+                let sender = from.other();
+                let give = channel.flows.of_mut(sender).granted(bytes);
+                let number = channel.number(sender);
+                let give = give.ok_or(Violation::WindowTooLarge(from, number))?;
+                channel.grant(sender, give, out);
+                channel.pump(sender, out);
+            }
+            ChannelMessage::Data(data) => {
+                let data = payload.slice_ref(data);
+                self.data(from, key, None, data, Some(payload), now, out);
+            }
+            ChannelMessage::ExtendedData { code, data } => {
+                let data = payload.slice_ref(data);
+                self.data(from, key, Some(code), data, Some(payload), now, out);
+            }
+            ChannelMessage::Eof => {
+                if channel.refused.is_none() {
+                    let flushed = channel.flush(from, now, out);
+                    channel.flows.of_mut(from).eof_sent = true;
+                    channel.in_order(from, Out::Message(payload.clone()), out);
+                    broken(channel, flushed, out);
+                }
+            }
+            ChannelMessage::Close => self.close(from, key, payload, now, out)?,
+            ChannelMessage::Request(request) => match from {
+                Side::Client => self.client_request(key, request, payload, now, out)?,
+                Side::Upstream => self.upstream_request(key, request, payload, now, out)?,
+            },
+            ChannelMessage::Success | ChannelMessage::Failure => {
+                let sent = channel.answered(from, payload, out)?;
+                let success = message == ChannelMessage::Success;
+                self.reply(key, &sent.asks, sent.ticket, success, out);
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.answer_due(from.other(), out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The upstream has answered a request that was forwarded.
+    fn reply(
+        &mut self,
+        key: Key,
+        asks: &Asks,
+        ticket: Option<Ticket>,
+        success: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(ticket) = ticket else { return };
+        if matches!(asks, Asks::Start) {
+            if !success && let Some(channel) = self.channels.get_mut(&key) {
+                channel.exit = Some((OutcomeKind::Failed, "the host refused it".into()));
+                channel.outcomes(out);
+                channel.started = false;
+            }
+            return;
+        }
+        if success {
+            self.take_effect(key, asks);
+        }
+        let (kind, detail) = match success {
+            true => (OutcomeKind::Done, String::new()),
+            false => (OutcomeKind::Failed, "the host refused it".to_owned()),
+        };
+        out.push(Effect::Outcome {
+            ticket,
+            kind,
+            detail,
+            bytes: 0,
+        });
+    }
+
+    #[allow(clippy::too_many_arguments)] // One message and everything that it is read in.
+    pub(super) fn data(
+        &mut self,
+        from: Side,
+        key: Key,
+        code: Option<u32>,
+        data: Bytes,
+        payload: Option<&Bytes>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        if channel.refused.is_some() {
+            return;
+        }
+        match channel.data(from, code, data, payload, now, out) {
+            Ok(None) => {}
+            Ok(Some(ask)) => self.ask(key, ask, out),
+            Err(error) => broken(channel, Err(error), out),
+        }
+    }
+
+    /// A tap wants a decision.
+    pub(super) fn ask(&mut self, key: Key, ask: TapAsk, out: &mut Vec<Effect>) {
+        let Some(channel) = self.channels.get(&key) else {
+            return;
+        };
+        let asked = Asked {
+            what: What::File(ask.asked),
+            channel: Some(channel.number(Side::Client)),
+            before: channel.before.clone(),
+        };
+        let pending = Pending::Piece { key, id: ask.id };
+        let ticket = self.decide(pending, asked, ask.forward, out);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.wait = Wait::Decision(ticket);
+        }
+    }
+
+    fn close(
+        &mut self,
+        from: Side,
+        key: Key,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        match from {
+            Side::Client => {
+                if channel.refused.is_some() {
+                    channel.flows.client.queue.clear();
+                }
+                // Who closes does not want to know what is wrong with it.
+                let _ = channel.flush(from, now, out);
+                channel.in_order(from, Out::Close(payload.clone()), out);
+                channel.pump(Side::Upstream, out);
+            }
+            Side::Upstream => {
+                let sent = channel.replies.client.give_up(|| Answer::Failure);
+                for ticket in sent.into_iter().filter_map(|s| match s.asks {
+                    Asks::Start => None,
+                    _ => s.ticket,
+                }) {
+                    out.push(Effect::Outcome {
+                        ticket,
+                        kind: OutcomeKind::Unknown,
+                        detail: "the channel was closed before it was answered".into(),
+                        bytes: 0,
+                    });
+                }
+                channel.answer_due(Side::Client, out);
+                let flushed = channel.flush(from, now, out);
+                broken(channel, flushed, out);
+                let wait = channel.wait;
+                let ending = &channel.flows.upstream;
+                let told = ending.close_sent || matches!(ending.queue.back(), Some(Out::Close(_)));
+                if !told {
+                    channel.in_order(from, Out::Close(payload.clone()), out);
+                }
+                channel.pump(Side::Client, out);
+                channel.outcomes(out);
+                if let Wait::Decision(ticket) = wait {
+                    self.give_up(key, ticket, out);
+                    if let Some(channel) = self.channels.get_mut(&key) {
+                        channel.refuse("the host closed the channel");
+                    }
+                }
+            }
+        }
+        self.reap(key, now, out)
+    }
+
+    /// Forgets a channel that both sides have closed, and goes on with what waited for its number.
+    pub(super) fn reap(
+        &mut self,
+        key: Key,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if !self.channels.get(&key).is_some_and(Channel::is_over) {
+            return Ok(());
+        }
+        match self.remove(key) {
+            None => Ok(()),
+            Some(Parked::Open(payload)) => match Connection::parse(&payload) {
+                Ok(Connection::Open(open)) => self.open(Side::Client, open, &payload, out),
+                _ => Ok(()),
+            },
+            Some(Parked::Confirmation(waiting, payload)) => {
+                self.unpark(waiting, &payload, now, out)
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Parked> {
+        self.forget_waiting(key);
+        let channel = self.channels.remove(&key)?;
+        for side in [Side::Client, Side::Upstream] {
+            if let Some(number) = channel.numbers.of(side)
+                && self.by.of(side).get(number) == Some(&key)
+            {
+                self.by.of_mut(side).remove(number);
+            }
+        }
+        self.x11.remove(&key);
+        channel.parked
+    }
+}
+
+/// A tap cannot go on: neither does the channel.
+fn broken(channel: &mut Channel, result: Result<(), TapError>, out: &mut Vec<Effect>) {
+    if let Err(TapError(reason)) = result {
+        let lines = [format!("weir: this channel ends: {reason}")];
+        channel.end(&reason, &lines, out);
+    }
+}
+
+/// May this message come now? False: it means nothing any more.
+fn admit(
+    channel: &mut Channel,
+    from: Side,
+    number: u32,
+    message: &ChannelMessage<'_>,
+) -> Result<bool, Violation> {
+    let what = match message {
+        ChannelMessage::WindowAdjust { .. } => "WINDOW_ADJUST",
+        ChannelMessage::Data(_) => "DATA",
+        ChannelMessage::ExtendedData { .. } => "EXTENDED_DATA",
+        ChannelMessage::Eof => "EOF",
+        ChannelMessage::Close => "CLOSE",
+        ChannelMessage::Request(_) => "a request",
+        ChannelMessage::Success | ChannelMessage::Failure => "a reply",
+    };
+    let flow = channel.flows.of_mut(from);
+    if flow.closed {
+        return match message {
+            // Crossed the other side's on their way; nobody waits for them.
+            ChannelMessage::WindowAdjust { .. }
+            | ChannelMessage::Success
+            | ChannelMessage::Failure => Ok(false),
+            _ => Err(Violation::AfterClose(from, number, what)),
+        };
+    }
+    let data = match *message {
+        ChannelMessage::Data(data) => data,
+        ChannelMessage::ExtendedData { code, data } => {
+            // Only standard error is known (RFC 4254 section 5.2), and only from the host.
+            if from == Side::Client || code != numbers::EXTENDED_DATA_STDERR {
+                return Err(Violation::Extended(from, number, code));
+            }
+            data
+        }
+        ChannelMessage::Eof => {
+            if std::mem::replace(&mut flow.eof, true) {
+                return Err(Violation::AfterEof(from, number, what));
+            }
+            return Ok(true);
+        }
+        ChannelMessage::Close => {
+            flow.closed = true;
+            return Ok(true);
+        }
+        _ => return Ok(true),
+    };
+    if flow.eof {
+        return Err(Violation::AfterEof(from, number, what));
+    }
+    if data.len() > flow.max_packet as usize {
+        let max = flow.max_packet;
+        return Err(Violation::Packet(from, number, data.len(), max));
+    }
+    if !flow.arrived(data.len()) {
+        return Err(Violation::Window(from, number, data.len()));
+    }
+    Ok(true)
+}
+
+/// A signal that ends programs: what is not running yet is given up.
+fn interrupts(request: &Request<'_>) -> bool {
+    let name = Reader::new(request.data).string();
+    request.name == b"signal"
+        && matches!(
+            name,
+            Ok(b"INT" | b"TERM" | b"KILL" | b"HUP" | b"QUIT" | b"ABRT")
+        )
+}

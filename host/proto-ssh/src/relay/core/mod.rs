@@ -1,0 +1,423 @@
+//! The connection protocol between two authenticated legs, without sockets and without a clock.
+//!
+//! A message of one side goes in, effects come out. What is not decided on, masked or told is forwarded as the
+//! bytes it came in: channel numbers and windows are the peers' own. What needs a decision leaves by
+//! [`Effect::Decide`] and is not kept here: its bytes come back by [`Core::granted`] only, out of a `Permitted`.
+//!
+//! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
+//! - `opens`, `requests`, `globals` say what each message means; `settle` is told of decisions.
+//! - `tap` is what masks and file transfers implement.
+//!
+//! Invariants:
+//! - A channel that waits delays no other.
+//! - After CLOSE nothing more is sent to that side of that channel; a number is used again only when both sides
+//!   have closed it.
+//! - Whatever a peer can make grow has a limit in [`Limits`]; beyond it the request is refused, or the connection
+//!   ends with a [`Violation`].
+
+mod channel;
+mod flow;
+mod globals;
+mod messages;
+mod opens;
+mod replies;
+mod requests;
+mod settle;
+pub(crate) mod tap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use crate::action::Asked;
+use crate::wire::{Connection, WireError, numbers};
+use channel::Channel;
+use globals::Globals;
+use tap::Tap;
+
+/// A leg of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "the client",
+            Self::Upstream => "the host",
+        })
+    }
+}
+
+/// Something for each side.
+#[derive(Debug, Default)]
+pub(crate) struct Pair<T> {
+    pub client: T,
+    pub upstream: T,
+}
+
+impl<T> Pair<T> {
+    pub fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Client => &self.client,
+            Side::Upstream => &self.upstream,
+        }
+    }
+
+    pub fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+}
+
+/// Names a decision that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ticket(pub u64);
+
+/// Names a channel for as long as the connection lives; numbers are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key(u64);
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Send {
+        to: Side,
+        payload: Bytes,
+        /// It is to be recorded as part of this action, before it is sent.
+        record: Option<u64>,
+    },
+    Decide {
+        ticket: Ticket,
+        asked: Box<Asked>,
+        /// What the upstream gets if it is permitted.
+        forward: Bytes,
+    },
+    /// The client gave up what `ticket` stands for.
+    Cancel { ticket: Ticket },
+    /// What was permitted under `ticket` is over.
+    Outcome {
+        ticket: Ticket,
+        kind: OutcomeKind,
+        detail: String,
+        bytes: u64,
+    },
+}
+
+/// How a permitted action goes on.
+#[derive(Default)]
+pub(crate) struct Grant {
+    /// The action's number in the session, for the record.
+    pub seq: u64,
+    /// What the client sees is recorded.
+    pub output: bool,
+    /// What the client types is recorded.
+    pub input: bool,
+    pub tap: Option<Box<dyn Tap>>,
+}
+
+/// A peer broke the protocol: the connection ends, with this as the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Violation {
+    #[error("{0} sent a message that cannot be read: {1}")]
+    Malformed(Side, WireError),
+    #[error("{0} named channel {1}, which is not open")]
+    NoChannel(Side, u32),
+    #[error("{0} opened channel {1}, whose number is in use")]
+    InUse(Side, u32),
+    #[error("{0} answered the opening of channel {1}, which waits for no answer from it")]
+    NotOpening(Side, u32),
+    #[error("{0} sent {2} on channel {1} after EOF")]
+    AfterEof(Side, u32, &'static str),
+    #[error("{0} sent {2} on channel {1} after CLOSE")]
+    AfterClose(Side, u32, &'static str),
+    #[error("{0} sent {2} bytes on channel {1}, which is more than its window")]
+    Window(Side, u32, usize),
+    #[error("{0} made a window on channel {1} larger than 4 GiB")]
+    WindowTooLarge(Side, u32),
+    #[error("{0} sent {2} bytes in one packet on channel {1}, whose largest packet is {3}")]
+    Packet(Side, u32, usize, u32),
+    #[error("{0} sent extended data of the type {2} on channel {1}")]
+    Extended(Side, u32, u32),
+    #[error("{0} answered a request on channel {1} that was not made")]
+    NoRequest(Side, u32),
+    #[error("{0} answered a global request that was not made")]
+    NoGlobalRequest(Side),
+    #[error("{0} has more than {1} global requests under way")]
+    GlobalRequests(Side, usize),
+    #[error("{0} has more than {2} requests under way on channel {1}")]
+    Requests(Side, u32, usize),
+    #[error("more than {1} bytes of {0} wait for decisions")]
+    Waiting(Side, usize),
+}
+
+impl Violation {
+    /// Who is at fault.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Malformed(side, _)
+            | Self::NoChannel(side, _)
+            | Self::InUse(side, _)
+            | Self::NotOpening(side, _)
+            | Self::AfterEof(side, ..)
+            | Self::AfterClose(side, ..)
+            | Self::Window(side, ..)
+            | Self::WindowTooLarge(side, _)
+            | Self::Packet(side, ..)
+            | Self::Extended(side, ..)
+            | Self::NoRequest(side, _)
+            | Self::NoGlobalRequest(side)
+            | Self::GlobalRequests(side, _)
+            | Self::Requests(side, ..)
+            | Self::Waiting(side, _) => *side,
+        }
+    }
+}
+
+/// Every bound of the connection layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Channels at a time, of both sides together.
+    pub channels: usize,
+    /// Requests of one channel and direction that wait for a decision or a reply.
+    pub requests: usize,
+    /// Global requests of one side that wait for a decision or a reply.
+    pub globals: usize,
+    /// A client is told of no more window than this for one channel: so much of it may have to wait here.
+    pub window: u32,
+    /// Bytes of a client that wait for decisions, over all channels.
+    pub waiting: usize,
+    /// The longest command line or name.
+    pub command: usize,
+    /// Variables that a client may set for one channel, and bytes of them.
+    pub env: usize,
+    pub env_bytes: usize,
+    /// Listeners that a client may have on the host.
+    pub listeners: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            channels: 256,
+            requests: 128,
+            globals: 64,
+            window: 4 << 20,
+            waiting: 64 << 20,
+            command: 128 << 10,
+            env: 128,
+            env_bytes: 64 << 10,
+            listeners: 64,
+        }
+    }
+}
+
+/// What a decision is outstanding for.
+#[derive(Debug)]
+enum Pending {
+    Request {
+        key: Key,
+        want_reply: bool,
+        asks: requests::Asks,
+        /// What it sets for the channel.
+        sets: Option<requests::Sets>,
+    },
+    Open {
+        key: Key,
+    },
+    Global {
+        want_reply: bool,
+        listener: globals::Listener,
+    },
+    /// Part of a channel's data.
+    Piece {
+        key: Key,
+        id: u64,
+    },
+}
+
+/// See the module.
+pub(crate) struct Core {
+    limits: Limits,
+    channels: HashMap<Key, Channel>,
+    /// Channels by the number that each side gave them.
+    by: Pair<HashMap<u32, Key>>,
+    globals: Globals,
+    pending: HashMap<Ticket, Pending>,
+    /// The client may get connections of its agent.
+    agent: bool,
+    /// Sessions that may get X11 connections; true: one only.
+    x11: HashMap<Key, bool>,
+    next_key: u64,
+    next_ticket: u64,
+    /// Bytes of the client that wait for decisions.
+    waiting: usize,
+}
+
+impl Core {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            globals: Globals::new(limits.globals),
+            limits,
+            channels: HashMap::new(),
+            by: Pair::default(),
+            pending: HashMap::new(),
+            agent: false,
+            x11: HashMap::new(),
+            next_key: 0,
+            next_ticket: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Takes one message with a number from 80 on.
+    pub fn receive(
+        &mut self,
+        from: Side,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let message =
+            Connection::parse(payload).map_err(|error| Violation::Malformed(from, error))?;
+        match message {
+            Connection::GlobalRequest { .. } => self.global_request(from, payload, out),
+            Connection::RequestSuccess { data } => {
+                self.global_reply(from, payload, Some(data), out)
+            }
+            Connection::RequestFailure => self.global_reply(from, payload, None, out),
+            Connection::Open(open) => self.open(from, open, payload, out),
+            Connection::OpenConfirmation { recipient, .. } => {
+                self.confirmed(from, recipient, payload, now, out)
+            }
+            Connection::OpenFailure {
+                recipient, reason, ..
+            } => self.failed(from, recipient, reason, payload, now, out),
+            Connection::Channel { recipient, message } => {
+                let key = self.by.of(from.other()).get(&recipient);
+                let key = *key.ok_or(Violation::NoChannel(from, recipient))?;
+                self.message(from, key, recipient, payload, message, now, out)
+            }
+        }
+    }
+
+    /// When [`Core::tick`] is to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let taps = self.channels.values().filter_map(Channel::deadline);
+        taps.min()
+    }
+
+    pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        for channel in self.channels.values_mut() {
+            channel.tick(now, out);
+        }
+    }
+
+    /// The connection ends: what is known of the end of what ran.
+    pub fn abandon(&mut self, out: &mut Vec<Effect>) {
+        for channel in self.channels.values_mut() {
+            if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
+                channel.outcomes(out);
+            }
+        }
+    }
+
+    /// Nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.channels.is_empty() && self.pending.is_empty()
+    }
+
+    fn key(&mut self) -> Key {
+        self.next_key += 1;
+        Key(self.next_key)
+    }
+
+    /// Asks for a decision.
+    fn decide(
+        &mut self,
+        pending: Pending,
+        asked: Asked,
+        forward: Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.pending.insert(ticket, pending);
+        out.push(Effect::Decide {
+            ticket,
+            asked: Box::new(asked),
+            forward,
+        });
+        ticket
+    }
+
+    /// Every byte of a window is somewhere.
+    #[cfg(test)]
+    pub fn check(&self) {
+        for channel in self.channels.values() {
+            if channel.refused.is_some() || channel.state != channel::State::Open {
+                continue;
+            }
+            let waiting = channel.waiting.iter().map(|w| match w {
+                channel::Waiting::Data(data) => data.len() as u64,
+                channel::Waiting::Message(_) => 0,
+            });
+            let waiting: u64 = waiting.sum();
+            let (known, real) = channel.flows.client.balance();
+            if !channel.flows.client.closed && channel.wait != channel::Wait::Number {
+                assert_eq!(known + waiting, real, "to the host");
+            }
+            let (known, real) = channel.flows.upstream.balance();
+            if !channel.flows.client.closed && !channel.flows.upstream.closed {
+                assert_eq!(known, real, "to the client");
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.channels.len(), self.pending.len(), self.waiting)
+    }
+}
+
+/// Sends a message of our own or of the other side that belongs to no channel.
+fn send(to: Side, payload: Bytes, out: &mut Vec<Effect>) {
+    out.push(Effect::Send {
+        to,
+        payload,
+        record: None,
+    });
+}
+
+/// A message as bytes.
+fn made(message: &Connection<'_>) -> Bytes {
+    let mut bytes = Vec::new();
+    message.write(&mut bytes);
+    bytes.into()
+}
+
+/// Data messages are recorded where the channel holds text, windows never, and everything else always.
+fn is_recorded(payload: &[u8], text: bool) -> bool {
+    match payload.first() {
+        Some(&(numbers::CHANNEL_DATA | numbers::CHANNEL_EXTENDED_DATA)) => text,
+        Some(&numbers::CHANNEL_WINDOW_ADJUST) => false,
+        _ => true,
+    }
+}

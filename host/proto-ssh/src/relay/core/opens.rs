@@ -1,0 +1,328 @@
+//! The opening of channels, by either side.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use super::channel::{Channel, Kind, Parked, State, Wait};
+use super::globals::Listener;
+use super::{Core, Effect, Key, Pending, Side, Violation, made, send};
+use crate::action::{Asked, Before, What, printable};
+use crate::wire::numbers::open_failure;
+use crate::wire::{Connection, Open, Reader, WireError};
+
+impl Core {
+    pub(super) fn open(
+        &mut self,
+        from: Side,
+        open: Open<'_>,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if let Some(key) = self.by.of(from).get(&open.sender) {
+            let channel = self.channels.get_mut(key);
+            return match channel {
+                // The client has closed it; the upstream has not yet, and would not know whom it means.
+                Some(left) if from == Side::Client && left.is_left() && left.parked.is_none() => {
+                    left.parked = Some(Parked::Open(payload.clone()));
+                    Ok(())
+                }
+                _ => Err(Violation::InUse(from, open.sender)),
+            };
+        }
+        if self.channels.len() >= self.limits.channels {
+            let text = format!("more than {} channels at a time", self.limits.channels);
+            refuse(
+                from,
+                open.sender,
+                open_failure::RESOURCE_SHORTAGE,
+                &text,
+                out,
+            );
+            return Ok(());
+        }
+        match from {
+            Side::Client => self.client_open(open, payload, out),
+            Side::Upstream => self.upstream_open(open, payload, out),
+        }
+    }
+
+    fn client_open(
+        &mut self,
+        open: Open<'_>,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let malformed = |error| Violation::Malformed(Side::Client, error);
+        let what = match open.kind {
+            b"session" => {
+                self.insert(Side::Client, &open, Kind::Session);
+                // A session does nothing by itself.
+                out.push(Effect::Send {
+                    to: Side::Upstream,
+                    payload: payload.clone(),
+                    record: Some(0),
+                });
+                return Ok(());
+            }
+            kind => read(kind, open.data).map_err(malformed)?,
+        };
+        let Some(what) = what else {
+            let text = "channels of this type are not known here";
+            let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
+            refuse(Side::Client, open.sender, reason, text, out);
+            return Ok(());
+        };
+        let key = self.insert(Side::Client, &open, Kind::Stream);
+        let asked = Asked {
+            what,
+            channel: Some(open.sender),
+            before: Before::default(),
+        };
+        let ticket = self.decide(Pending::Open { key }, asked, payload.clone(), out);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.state = State::Deciding;
+            channel.wait = Wait::Decision(ticket);
+        }
+        Ok(())
+    }
+
+    /// The upstream opens only what the client was permitted to ask for.
+    fn upstream_open(
+        &mut self,
+        open: Open<'_>,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let malformed = |error| Violation::Malformed(Side::Upstream, error);
+        let asked_for = match open.kind {
+            b"forwarded-tcpip" => {
+                let mut r = Reader::new(open.data);
+                let port = r.string().and_then(|_| r.u32()).map_err(malformed)?;
+                // The address is as the host writes it, which need not be as the client did.
+                let here = |l: &Listener| matches!(l, Listener::Tcp { port: p, .. } if *p == port);
+                self.globals.listeners.iter().any(here)
+            }
+            b"forwarded-streamlocal@openssh.com" => {
+                let path = Reader::new(open.data).string().map_err(malformed)?;
+                let here = |l: &Listener| matches!(l, Listener::Socket { path: p } if p == path);
+                self.globals.listeners.iter().any(here)
+            }
+            b"auth-agent@openssh.com" => self.agent,
+            b"x11" => self.take_x11(),
+            _ => {
+                let text = "channels of this type are not known here";
+                let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
+                refuse(Side::Upstream, open.sender, reason, text, out);
+                return Ok(());
+            }
+        };
+        if !asked_for {
+            let kind = printable(&String::from_utf8_lossy(open.kind));
+            tracing::warn!(%kind, "the host opens a channel that nobody was permitted to ask for");
+            let text = "nobody was permitted to ask for it";
+            let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
+            refuse(Side::Upstream, open.sender, reason, text, out);
+            return Ok(());
+        }
+        let key = self.insert(Side::Upstream, &open, Kind::Stream);
+        // What the client is told of its window is less than what the host said, where that is too much.
+        let window = self.channels.get_mut(&key).map_or(0, |channel| {
+            channel.flows.client.open(open.window, open.max_packet)
+        });
+        let payload = match window == open.window {
+            true => payload.clone(),
+            false => made(&Connection::Open(Open { window, ..open })),
+        };
+        send(Side::Client, payload, out);
+        Ok(())
+    }
+
+    /// One of those who may get connections of X11 may get this one.
+    fn take_x11(&mut self) -> bool {
+        let Some((key, single)) = self.x11.iter().next().map(|(k, s)| (*k, *s)) else {
+            return false;
+        };
+        if single {
+            self.x11.remove(&key);
+        }
+        true
+    }
+
+    fn insert(&mut self, from: Side, open: &Open<'_>, kind: Kind) -> Key {
+        let key = self.key();
+        let mut channel = Channel::new(kind, from, &self.limits);
+        *channel.numbers.of_mut(from) = Some(open.sender);
+        if from == Side::Client {
+            channel.flows.upstream.open(open.window, open.max_packet);
+        }
+        self.by.of_mut(from).insert(open.sender, key);
+        self.channels.insert(key, channel);
+        key
+    }
+
+    pub(super) fn confirmed(
+        &mut self,
+        from: Side,
+        recipient: u32,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let key = self.opening(from, recipient)?;
+        let Ok(Connection::OpenConfirmation { sender, .. }) = Connection::parse(payload) else {
+            return Ok(());
+        };
+        if let Some(taken) = self.by.of(from).get(&sender).copied() {
+            let left = self.channels.get_mut(&taken);
+            return match left {
+                Some(left) if from == Side::Client && left.is_left() && left.parked.is_none() => {
+                    left.parked = Some(Parked::Confirmation(key, payload.clone()));
+                    if let Some(channel) = self.channels.get_mut(&key) {
+                        channel.state = State::Open;
+                        channel.wait = Wait::Number;
+                    }
+                    Ok(())
+                }
+                _ => Err(Violation::InUse(from, sender)),
+            };
+        }
+        self.establish(from, key, payload, now, out)
+    }
+
+    /// The number that a confirmation of the client waited for is free.
+    pub(super) fn unpark(
+        &mut self,
+        key: Key,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.wait = Wait::Nothing;
+        }
+        self.establish(Side::Client, key, payload, now, out)
+    }
+
+    fn establish(
+        &mut self,
+        from: Side,
+        key: Key,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Ok(Connection::OpenConfirmation {
+            recipient,
+            sender,
+            window,
+            max_packet,
+            data,
+        }) = Connection::parse(payload)
+        else {
+            return Ok(());
+        };
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        channel.state = State::Open;
+        *channel.numbers.of_mut(from) = Some(sender);
+        self.by.of_mut(from).insert(sender, key);
+        let told = channel.flows.of_mut(from.other()).open(window, max_packet);
+        let payload = match told == window {
+            true => payload.clone(),
+            false => made(&Connection::OpenConfirmation {
+                recipient,
+                sender,
+                window: told,
+                max_packet,
+                data,
+            }),
+        };
+        let record =
+            (channel.kind == Kind::Session || channel.under.is_some()).then_some(channel.seq);
+        out.push(Effect::Send {
+            to: from.other(),
+            payload,
+            record,
+        });
+        self.resume(key, now, out)
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        from: Side,
+        recipient: u32,
+        reason: u32,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let key = self.opening(from, recipient)?;
+        if let Some(ticket) = self.channels.get_mut(&key).and_then(|c| c.under.take()) {
+            out.push(Effect::Outcome {
+                ticket,
+                kind: OutcomeKind::Failed,
+                detail: format!("the host refused it, reason {reason}"),
+                bytes: 0,
+            });
+        }
+        self.remove(key);
+        send(from.other(), payload.clone(), out);
+        let _ = now;
+        Ok(())
+    }
+
+    /// The channel that `from` answers the opening of.
+    fn opening(&self, from: Side, recipient: u32) -> Result<Key, Violation> {
+        let wrong = Violation::NotOpening(from, recipient);
+        let key = self.by.of(from.other()).get(&recipient);
+        let key = *key.ok_or_else(|| wrong.clone())?;
+        match self.channels.get(&key) {
+            Some(channel)
+                if channel.state == State::Opening && channel.opened_by == from.other() =>
+            {
+                Ok(key)
+            }
+            _ => Err(wrong),
+        }
+    }
+}
+
+/// OPEN_FAILURE of our own.
+pub(super) fn refuse(to: Side, number: u32, reason: u32, text: &str, out: &mut Vec<Effect>) {
+    let failure = Connection::OpenFailure {
+        recipient: number,
+        reason,
+        description: text.as_bytes(),
+    };
+    send(to, made(&failure), out);
+}
+
+/// What a channel of this type would do; `None`: nothing that we know.
+fn read(kind: &[u8], data: &[u8]) -> Result<Option<What>, WireError> {
+    let mut r = Reader::new(data);
+    let what = match kind {
+        b"direct-tcpip" => {
+            let host = Bytes::copy_from_slice(r.string()?);
+            let port = r.u32()?;
+            r.string()?;
+            r.u32()?;
+            What::DirectTcp { host, port }
+        }
+        b"direct-streamlocal@openssh.com" => {
+            let path = Bytes::copy_from_slice(r.string()?);
+            r.string()?;
+            r.u32()?;
+            What::DirectSocket { path }
+        }
+        b"tun@openssh.com" => What::Tunnel {
+            mode: r.u32()?,
+            unit: r.u32()?,
+        },
+        _ => return Ok(None),
+    };
+    r.end()?;
+    Ok(Some(what))
+}

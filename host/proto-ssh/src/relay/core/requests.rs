@@ -1,0 +1,338 @@
+//! Channel requests: which are decided on, which pass, and which are answered here.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use super::channel::{Kind, Sent, Wait};
+use super::flow::Out;
+use super::{Core, Effect, Key, Pending, Side, Violation};
+use crate::action::{Asked, What, printable};
+use crate::wire::{Reader, Request, WireError};
+
+/// What a forwarded request does when it succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Nothing that matters here.
+    Nothing,
+    /// env, pty-req.
+    Setting,
+    /// exec, shell, subsystem.
+    Start,
+    Agent,
+    X11 {
+        single: bool,
+    },
+}
+
+/// What a request sets for what is started on its channel later.
+#[derive(Debug)]
+pub(super) enum Sets {
+    Env(Bytes, Bytes),
+    Pty(Bytes),
+}
+
+/// An answer of our own.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Failure,
+    /// As if the program had been started and had failed, which is what clients show to people.
+    Refusal {
+        want_reply: bool,
+        reason: String,
+        lines: Vec<String>,
+    },
+}
+
+/// Requests of the client that only say what it does anyway.
+const PASS: [&[u8]; 5] = [
+    b"window-change",
+    b"signal",
+    b"break",
+    b"eow@openssh.com",
+    b"keepalive@openssh.com",
+];
+/// Those of the upstream.
+const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", b"eow@openssh.com", b"keepalive@openssh.com"];
+
+impl Core {
+    pub(super) fn client_request(
+        &mut self,
+        key: Key,
+        request: Request<'_>,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if channel.refused.is_some() {
+            // It is told of the end; nothing is answered behind that.
+            return Ok(());
+        }
+        if channel.replies.client.is_full() {
+            let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
+            return Err(Violation::Requests(Side::Client, number, max));
+        }
+        if PASS.contains(&request.name) {
+            if request.want_reply {
+                channel.replies.client.forwarded(Sent {
+                    ticket: None,
+                    asks: Asks::Nothing,
+                });
+            }
+            channel.in_order(Side::Client, Out::Message(payload.clone()), out);
+            return Ok(());
+        }
+        let read = match channel.kind {
+            Kind::Session => read(&request, payload)
+                .map_err(|error| Violation::Malformed(Side::Client, error))?,
+            Kind::Stream => None,
+        };
+        let (what, asks) = match read {
+            Some(read) => read,
+            None => {
+                let name = printable(&String::from_utf8_lossy(request.name));
+                tracing::debug!(%name, "a channel request that is not known is refused");
+                return self.refuse_request(key, request.want_reply, out);
+            }
+        };
+        // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
+        if channel.started {
+            return self.refuse_request(key, request.want_reply, out);
+        }
+        if let Some(reason) = unfit(&what, &self.limits) {
+            return match asks {
+                Asks::Start => self.refuse_start(key, request.want_reply, &reason, None, now, out),
+                _ => self.refuse_request(key, request.want_reply, out),
+            };
+        }
+        if let What::Env { name, value } = &what {
+            let bytes: usize = channel
+                .before
+                .env
+                .iter()
+                .map(|(n, v)| n.len() + v.len())
+                .sum();
+            let full = channel.before.env.len() >= self.limits.env
+                || bytes + name.len() + value.len() > self.limits.env_bytes;
+            if full {
+                return self.refuse_request(key, request.want_reply, out);
+            }
+        }
+        let asked = Asked {
+            what,
+            channel: Some(channel.number(Side::Client)),
+            before: channel.before.clone(),
+        };
+        channel.started |= asks == Asks::Start;
+        let sets = match &asked.what {
+            What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
+            What::Pty { whole, .. } => Some(Sets::Pty(whole.clone())),
+            _ => None,
+        };
+        let pending = Pending::Request {
+            key,
+            want_reply: request.want_reply,
+            asks,
+            sets,
+        };
+        let ticket = self.decide(pending, asked, payload.clone(), out);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.wait = Wait::Decision(ticket);
+        }
+        Ok(())
+    }
+
+    /// FAILURE, when its turn has come.
+    pub(super) fn refuse_request(
+        &mut self,
+        key: Key,
+        want_reply: bool,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if want_reply && let Some(channel) = self.channels.get_mut(&key) {
+            channel.replies.client.local(Answer::Failure);
+            channel.answer_due(Side::Client, out);
+        }
+        Ok(())
+    }
+
+    /// What was to be started is not: the client sees it end.
+    pub(super) fn refuse_start(
+        &mut self,
+        key: Key,
+        want_reply: bool,
+        reason: &str,
+        hint: Option<&str>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        channel.refuse(reason);
+        let mut lines = vec![format!("weir: refused: {reason}")];
+        lines.extend(hint.map(|hint| format!("weir: {hint}")));
+        channel.replies.client.local(Answer::Refusal {
+            want_reply,
+            reason: reason.to_owned(),
+            lines,
+        });
+        channel.answer_due(Side::Client, out);
+        self.forget_waiting(key);
+        self.reap(key, now, out)
+    }
+
+    /// A request that was permitted has its effect.
+    pub(super) fn take_effect(&mut self, key: Key, asks: &Asks) {
+        match *asks {
+            Asks::Agent => self.agent = true,
+            Asks::X11 { single } => {
+                self.x11.insert(key, single);
+            }
+            Asks::Nothing | Asks::Setting | Asks::Start => {}
+        }
+    }
+
+    pub(super) fn upstream_request(
+        &mut self,
+        key: Key,
+        request: Request<'_>,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if channel.replies.upstream.is_full() {
+            let (number, max) = (channel.number(Side::Client), self.limits.requests);
+            return Err(Violation::Requests(Side::Upstream, number, max));
+        }
+        let ends = matches!(request.name, b"exit-status" | b"exit-signal");
+        let known = ends && channel.kind == Kind::Session || PASS_BACK.contains(&request.name);
+        if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
+            if request.want_reply {
+                channel.replies.upstream.local(Answer::Failure);
+                channel.answer_due(Side::Upstream, out);
+            }
+            return Ok(());
+        }
+        if request.want_reply {
+            channel.replies.upstream.forwarded(Sent {
+                ticket: None,
+                asks: Asks::Nothing,
+            });
+        }
+        if !ends {
+            // Nothing that these are about stands in the data, which may wait for the client's window.
+            channel.send(Side::Client, payload.clone(), out);
+            return Ok(());
+        }
+        let exit = exit(&request).map_err(|error| Violation::Malformed(Side::Upstream, error))?;
+        channel.exit = Some(exit);
+        let flushed = channel.flush(Side::Upstream, now, out);
+        channel.in_order(Side::Upstream, Out::Message(payload.clone()), out);
+        if let Err(error) = flushed {
+            channel.end(&error.0, &[], out);
+        }
+        Ok(())
+    }
+}
+
+/// What a request of the client asks for; `None`: nothing that we know.
+fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, WireError> {
+    let mut r = Reader::new(request.data);
+    let own = |r: &mut Reader<'_>| -> Result<Bytes, WireError> {
+        let text = r.string()?;
+        // The payload may be a large packet of which only a name is kept.
+        Ok(Bytes::copy_from_slice(text))
+    };
+    let (what, asks) = match request.name {
+        b"exec" => {
+            let command = own(&mut r)?;
+            (What::Exec { command }, Asks::Start)
+        }
+        b"shell" => (What::Shell, Asks::Start),
+        b"subsystem" => {
+            let name = own(&mut r)?;
+            (What::Subsystem { name }, Asks::Start)
+        }
+        b"env" => {
+            let (name, value) = (own(&mut r)?, own(&mut r)?);
+            (What::Env { name, value }, Asks::Setting)
+        }
+        b"pty-req" => {
+            let whole = payload.slice_ref(request.data);
+            let term = own(&mut r)?;
+            for _ in 0..4 {
+                r.u32()?;
+            }
+            r.string()?;
+            (What::Pty { term, whole }, Asks::Setting)
+        }
+        b"auth-agent-req@openssh.com" => (What::Agent, Asks::Agent),
+        b"x11-req" => {
+            let single = r.bool()?;
+            r.string()?;
+            r.string()?;
+            r.u32()?;
+            (What::X11, Asks::X11 { single })
+        }
+        _ => return Ok(None),
+    };
+    r.end()?;
+    Ok(Some((what, asks)))
+}
+
+/// What is refused before policy is asked: it could not be shown to people as what it is.
+fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
+    let (text, name) = match what {
+        What::Exec { command } => (command, "the command line"),
+        What::Subsystem { name } => (name, "the name of the subsystem"),
+        What::Pty { term, .. } => (term, "the name of the terminal"),
+        What::Env { name, value } => {
+            let names = !name.is_empty() && !name.contains(&b'=') && !name.contains(&0);
+            if !names || value.contains(&0) {
+                return Some("a variable of the environment holds NUL, or its name is none".into());
+            }
+            return None;
+        }
+        _ => return None,
+    };
+    if text.len() > limits.command {
+        return Some(format!(
+            "{name} has {} bytes, at most {} are read",
+            text.len(),
+            limits.command
+        ));
+    }
+    if text.contains(&0) {
+        return Some(format!("{name} holds a NUL byte"));
+    }
+    // A carriage return that ends no line hides text from whoever reads it on a terminal.
+    let bare = |at: usize, b: &u8| *b == b'\r' && text.get(at + 1) != Some(&b'\n');
+    if text.iter().enumerate().any(|(at, b)| bare(at, b)) {
+        return Some(format!("{name} holds a bare carriage return"));
+    }
+    None
+}
+
+/// How a program ended, as the host says.
+fn exit(request: &Request<'_>) -> Result<(OutcomeKind, String), WireError> {
+    let mut r = Reader::new(request.data);
+    if request.name == b"exit-status" {
+        let status = r.u32()?;
+        let kind = match status {
+            0 => OutcomeKind::Done,
+            _ => OutcomeKind::Failed,
+        };
+        return Ok((kind, format!("exit {status}")));
+    }
+    let name = String::from_utf8_lossy(r.string()?).into_owned();
+    let name: String = name.chars().take(64).collect();
+    Ok((OutcomeKind::Failed, format!("signal {}", printable(&name))))
+}

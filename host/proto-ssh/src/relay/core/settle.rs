@@ -1,0 +1,188 @@
+//! What was decided comes back: goes on, is refused, or waits for people.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pipeline::OutcomeKind;
+
+use super::channel::{Sent, State, Wait};
+use super::flow::Out;
+use super::requests::Asks;
+use super::tap::{TapError, TapOut};
+use super::{Core, Effect, Grant, Key, Pending, Side, Ticket, Violation, opens, send};
+use crate::wire::numbers::open_failure;
+
+impl Core {
+    /// It is permitted, and `forward` is what the permit held. False: the client does not want it any more, and
+    /// nothing was sent. Called by `upstream::send` and by nothing else.
+    pub fn granted(
+        &mut self,
+        ticket: Ticket,
+        forward: Bytes,
+        grant: Grant,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<bool, Violation> {
+        match self.pending.remove(&ticket) {
+            None => Ok(false),
+            Some(Pending::Request {
+                key,
+                want_reply,
+                asks,
+                sets,
+            }) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.set(sets);
+                }
+                self.request_granted(key, ticket, (want_reply, asks), forward, grant, out);
+                self.resume(key, now, out)?;
+                Ok(true)
+            }
+            Some(Pending::Open { key }) => {
+                let Some(channel) = self.channels.get_mut(&key) else {
+                    return Ok(false);
+                };
+                channel.state = State::Opening;
+                channel.wait = Wait::Nothing;
+                channel.permitted(ticket, grant);
+                send(Side::Upstream, forward, out);
+                Ok(true)
+            }
+            Some(Pending::Global {
+                want_reply,
+                listener,
+            }) => {
+                self.global_granted(ticket, (listener, want_reply), &forward, out)?;
+                Ok(true)
+            }
+            Some(Pending::Piece { key, id }) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.pieces.insert(id, ticket);
+                }
+                self.piece_answered(key, Ok(forward), now, out)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn request_granted(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        (want_reply, asks): (bool, Asks),
+        forward: Bytes,
+        grant: Grant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        channel.wait = Wait::Nothing;
+        match asks {
+            Asks::Start => channel.permitted(ticket, grant),
+            _ => channel.seq = grant.seq,
+        }
+        if want_reply {
+            channel.replies.client.forwarded(Sent {
+                ticket: Some(ticket),
+                asks,
+            });
+        }
+        channel.in_order(Side::Client, Out::Message(forward), out);
+        if !want_reply && asks != Asks::Start {
+            self.take_effect(key, &asks);
+            out.push(Effect::Outcome {
+                ticket,
+                kind: OutcomeKind::Done,
+                detail: String::new(),
+                bytes: 0,
+            });
+        }
+    }
+
+    /// It is refused, for this reason.
+    pub fn refused(
+        &mut self,
+        ticket: Ticket,
+        reason: &str,
+        hint: Option<&str>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        match self.pending.remove(&ticket) {
+            None => Ok(()),
+            Some(Pending::Request {
+                key,
+                want_reply,
+                asks,
+                ..
+            }) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.wait = Wait::Nothing;
+                }
+                if asks == Asks::Start {
+                    return self.refuse_start(key, want_reply, reason, hint, now, out);
+                }
+                self.refuse_request(key, want_reply, out)?;
+                self.resume(key, now, out)
+            }
+            Some(Pending::Open { key }) => {
+                let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+                self.remove(key);
+                let text = match hint {
+                    Some(hint) => format!("{reason} ({hint})"),
+                    None => reason.to_owned(),
+                };
+                let why = open_failure::ADMINISTRATIVELY_PROHIBITED;
+                opens::refuse(Side::Client, number.unwrap_or_default(), why, &text, out);
+                Ok(())
+            }
+            Some(Pending::Global { want_reply, .. }) => self.global_refused(want_reply, out),
+            Some(Pending::Piece { key, .. }) => {
+                self.piece_answered(key, Err(reason.to_owned()), now, out)
+            }
+        }
+    }
+
+    /// A tap learns what was decided about its ask.
+    fn piece_answered(
+        &mut self,
+        key: Key,
+        answer: Result<Bytes, String>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        channel.wait = Wait::Nothing;
+        let mut wants = TapOut::default();
+        let answered = match &mut channel.tap {
+            Some(tap) => tap.answer(answer, now, &mut wants),
+            None => Ok(()),
+        };
+        let ask = channel.apply(wants, out);
+        if let Err(TapError(reason)) = answered {
+            let lines = [format!("weir: this channel ends: {reason}")];
+            channel.end(&reason, &lines, out);
+            self.forget_waiting(key);
+            return Ok(());
+        }
+        match ask {
+            Some(ask) => self.ask(key, ask, out),
+            None => self.resume(key, now, out)?,
+        }
+        Ok(())
+    }
+
+    /// It waits for people: whoever waits for it is told, where that can be said.
+    pub fn held(&mut self, ticket: Ticket, lines: &[String], out: &mut Vec<Effect>) {
+        let key = match self.pending.get(&ticket) {
+            Some(Pending::Request { key, .. } | Pending::Piece { key, .. }) => *key,
+            Some(Pending::Open { .. } | Pending::Global { .. }) | None => return,
+        };
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.notice(lines, out);
+        }
+    }
+}

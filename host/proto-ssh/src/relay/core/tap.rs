@@ -1,0 +1,88 @@
+//! What listens in on the data of a channel, changes it, or asks about parts of it: masks, file transfers.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::action::FileAsk;
+
+/// A stream of a channel's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Stream {
+    /// From the client.
+    Input,
+    /// From the upstream.
+    Output,
+    /// Standard error, from the upstream.
+    Errors,
+}
+
+/// The channel cannot go on: why, in words that the client may read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TapError(pub String);
+
+/// Part of a stream that is not passed on before it is decided on.
+#[derive(Debug)]
+pub(crate) struct TapAsk {
+    /// The tap's own number for it, for its end.
+    pub id: u64,
+    pub asked: FileAsk,
+    /// What goes to the upstream if it is permitted. It comes back by `answer`, and by nothing else.
+    pub forward: Bytes,
+}
+
+/// Something that was permitted has come to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TapDone {
+    pub id: u64,
+    pub ok: bool,
+    pub detail: String,
+    pub bytes: u64,
+}
+
+/// What a tap wants.
+#[derive(Debug, Default)]
+pub(crate) struct TapOut {
+    /// Goes on, in this order.
+    pub pieces: Vec<(Stream, Bytes)>,
+    /// So many bytes that came in will never go on.
+    pub dropped: Vec<(Stream, u64)>,
+    /// So many of the bytes in `pieces` never came in.
+    pub added: Vec<(Stream, u64)>,
+    /// At most one at a time; nothing more of `Input` is given to the tap before it is answered.
+    pub ask: Option<TapAsk>,
+    pub done: Vec<TapDone>,
+    /// From here on the data is not text: it is counted, not recorded.
+    pub bulk: bool,
+}
+
+/// Bytes in, bytes out. Pure: no sockets, no clock.
+pub(crate) trait Tap: Send {
+    fn push(
+        &mut self,
+        stream: Stream,
+        data: Bytes,
+        now: Instant,
+        out: &mut TapOut,
+    ) -> Result<(), TapError>;
+
+    /// The decision about the last ask: what was its `forward`, or why it is refused.
+    fn answer(
+        &mut self,
+        answer: Result<Bytes, String>,
+        now: Instant,
+        out: &mut TapOut,
+    ) -> Result<(), TapError>;
+
+    /// Nothing more comes on this stream, or a message follows that must not overtake what is held back.
+    fn flush(&mut self, stream: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError>;
+
+    /// When [`Tap::tick`] is to be called.
+    fn deadline(&self) -> Option<Instant>;
+
+    fn tick(&mut self, now: Instant, out: &mut TapOut);
+
+    /// The channel is gone: what was permitted and has no end yet.
+    fn close(&mut self, out: &mut TapOut);
+}

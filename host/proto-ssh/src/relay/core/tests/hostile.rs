@@ -1,0 +1,301 @@
+//! Peers that break the protocol, and requests that hide something.
+
+use super::*;
+
+const C: Side = Side::Client;
+const U: Side = Side::Upstream;
+
+/// Every violation is named, and by whom.
+#[test]
+fn violations_end_the_connection() {
+    let eof = ChannelMessage::Eof;
+    let close = ChannelMessage::Close;
+    let big = vec![0; (32 << 10) + 1];
+    let long = vec![0; 101];
+    let table = [
+        (C, vec![data(4, b"x")], Violation::NoChannel(C, 4)),
+        (U, vec![data(3, b"x")], Violation::NoChannel(U, 3)),
+        (
+            C,
+            vec![on(3, eof), data(3, b"x")],
+            Violation::AfterEof(C, 3, "DATA"),
+        ),
+        (
+            C,
+            vec![on(3, eof), on(3, eof)],
+            Violation::AfterEof(C, 3, "EOF"),
+        ),
+        (
+            U,
+            vec![on(7, eof), errors(7, b"x")],
+            Violation::AfterEof(U, 7, "EXTENDED_DATA"),
+        ),
+        (
+            C,
+            vec![on(3, close), on(3, close)],
+            Violation::AfterClose(C, 3, "CLOSE"),
+        ),
+        (
+            C,
+            vec![on(3, close), data(3, b"")],
+            Violation::AfterClose(C, 3, "DATA"),
+        ),
+        (
+            C,
+            vec![on(3, close), request(3, b"shell", true, b"")],
+            Violation::AfterClose(C, 3, "a request"),
+        ),
+        (C, vec![data(3, &long)], Violation::Window(C, 3, 101)),
+        (U, vec![data(7, &long)], Violation::Window(U, 7, 101)),
+        (
+            U,
+            vec![data(7, &big)],
+            Violation::Packet(U, 7, big.len(), 32 << 10),
+        ),
+        (C, vec![errors(3, b"x")], Violation::Extended(C, 3, 1)),
+        (
+            U,
+            vec![on(7, ChannelMessage::ExtendedData { code: 2, data: b"" })],
+            Violation::Extended(U, 7, 2),
+        ),
+        (
+            C,
+            vec![adjust(3, u32::MAX)],
+            Violation::WindowTooLarge(C, 3),
+        ),
+        (
+            U,
+            vec![on(7, ChannelMessage::Success)],
+            Violation::NoRequest(U, 7),
+        ),
+        (
+            C,
+            vec![on(3, ChannelMessage::Failure)],
+            Violation::NoRequest(C, 3),
+        ),
+        (
+            U,
+            vec![Connection::RequestFailure],
+            Violation::NoGlobalRequest(U),
+        ),
+        (C, vec![open(b"session", 7, 1, b"")], Violation::InUse(C, 7)),
+        (U, vec![confirmation(7, 4, 1)], Violation::NotOpening(U, 7)),
+        (C, vec![confirmation(3, 4, 1)], Violation::NotOpening(C, 3)),
+        (
+            U,
+            vec![Connection::OpenFailure {
+                recipient: 9,
+                reason: 1,
+                description: b"",
+            }],
+            Violation::NotOpening(U, 9),
+        ),
+        (
+            C,
+            vec![open(b"session", 8, 1, b""), confirmation(8, 1, 1)],
+            Violation::NotOpening(C, 8),
+        ),
+        (U, vec![on(8, eof)], Violation::NoChannel(U, 8)),
+        (
+            C,
+            vec![request(3, b"exec", true, b"\0\0\0\x09ls")],
+            Violation::Malformed(C, WireError::Short),
+        ),
+        (
+            C,
+            vec![request(3, b"exec", true, b"\0\0\0\x01ls")],
+            Violation::Malformed(C, WireError::Trailing(1)),
+        ),
+        (
+            U,
+            vec![request(7, b"exit-status", false, b"")],
+            Violation::Malformed(U, WireError::Short),
+        ),
+        (
+            C,
+            vec![global(b"tcpip-forward", true, b"")],
+            Violation::Malformed(C, WireError::Short),
+        ),
+    ];
+    for (from, messages, violation) in table {
+        let mut b = Bench::new();
+        b.session(7, 3, 100);
+        let (last, first) = messages.split_last().unwrap();
+        for message in first {
+            b.try_from(from, *message).unwrap();
+        }
+        assert_eq!(b.try_from(from, *last), Err(violation.clone()), "{last:?}");
+        assert_eq!(violation.side(), from);
+    }
+}
+
+#[test]
+fn a_number_of_the_host_is_not_used_twice() {
+    let mut b = Bench::new();
+    b.session(7, 3, 100);
+    b.client(open(b"session", 8, 100, b""));
+    assert_eq!(
+        b.try_from(U, confirmation(8, 3, 1)),
+        Err(Violation::InUse(U, 3))
+    );
+}
+
+/// Nothing is said of a channel while its opening is being decided on.
+#[test]
+fn an_opening_that_waits_is_no_channel() {
+    let mut b = Bench::new();
+    let mut to = strings(&[b"db"]);
+    to.uint32(5432).string(b"::1").uint32(1);
+    b.client(open(b"direct-tcpip", 2, 100, &to));
+    assert_eq!(
+        b.try_from(U, confirmation(2, 1, 1)),
+        Err(Violation::NotOpening(U, 2))
+    );
+    assert_eq!(
+        b.try_from(U, data(2, b"x")),
+        Err(Violation::NoChannel(U, 2))
+    );
+    assert_eq!(
+        b.try_from(C, open(b"session", 2, 1, b"")),
+        Err(Violation::InUse(C, 2))
+    );
+}
+
+#[test]
+fn commands_that_hide_something_are_refused_without_asking() {
+    let long = vec![b'a'; (128 << 10) + 1];
+    for (command, why) in [
+        (&b"ls\0rm"[..], "the command line holds a NUL byte"),
+        (
+            b"rm -rf /\rls       ",
+            "the command line holds a bare carriage return",
+        ),
+        (b"ls\r", "the command line holds a bare carriage return"),
+        (
+            &long,
+            "the command line has 131073 bytes, at most 131072 are read",
+        ),
+    ] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        b.client(request(3, b"exec", true, &strings(&[command])));
+        assert!(b.asks.is_empty());
+        b.gets_nothing(U);
+        b.gets(C, on(7, ChannelMessage::Success));
+        b.gets(C, errors(7, format!("weir: refused: {why}\n").as_bytes()));
+    }
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, &strings(&[b"cat <<E\r\nx\r\nE"])));
+    assert_eq!(b.asks.len(), 1, "line ends of Windows");
+}
+
+#[test]
+fn variables_that_are_none_are_refused_without_asking() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    for (name, value) in [
+        (&b""[..], &b"x"[..]),
+        (b"A=B", b"x"),
+        (b"A\0", b"x"),
+        (b"A", b"x\0LD_PRELOAD=y"),
+    ] {
+        b.client(request(3, b"env", true, &strings(&[name, value])));
+        b.gets(C, on(7, ChannelMessage::Failure));
+    }
+    assert!(b.asks.is_empty());
+    b.gets_nothing(U);
+    // What is not UTF-8 is only unusual.
+    b.client(request(3, b"env", true, &strings(&[b"LC_ALL", b"\xff"])));
+    b.grant();
+    b.gets(U, request(3, b"env", true, &strings(&[b"LC_ALL", b"\xff"])));
+}
+
+#[test]
+fn floods_meet_a_limit() {
+    let mut b = Bench::with(Limits {
+        channels: 4,
+        ..Limits::default()
+    });
+    for c in 0..4 {
+        b.session(c, c, 10);
+    }
+    for side in [C, U] {
+        b.try_from(side, open(b"session", 99, 1, b"")).unwrap();
+        b.gets(
+            side,
+            Connection::OpenFailure {
+                recipient: 99,
+                reason: 4,
+                description: b"more than 4 channels at a time",
+            },
+        );
+        b.gets_nothing(side.other());
+    }
+    // Requests whose replies never come.
+    let result = (0..1000).find_map(|_| {
+        b.try_from(U, request(0, b"keepalive@openssh.com", true, b""))
+            .err()
+    });
+    assert_eq!(result, Some(Violation::Requests(U, 0, 128)));
+    let result = (0..1000).find_map(|_| {
+        b.try_from(C, request(0, b"keepalive@openssh.com", true, b""))
+            .err()
+    });
+    assert_eq!(result, Some(Violation::Requests(C, 0, 128)));
+    let result = (0..1000).find_map(|_| {
+        b.try_from(U, global(b"keepalive@openssh.com", true, b""))
+            .err()
+    });
+    assert_eq!(result, Some(Violation::GlobalRequests(U, 64)));
+    // Variables without end.
+    b.client(request(
+        1,
+        b"env",
+        false,
+        &strings(&[b"A", &[b'x'; 60 << 10]]),
+    ));
+    b.grant();
+    b.client(request(
+        1,
+        b"env",
+        true,
+        &strings(&[b"B", &[b'x'; 6 << 10]]),
+    ));
+    assert!(b.asks.is_empty());
+    b.sent.upstream.clear();
+    assert_eq!(b.sent.client.pop_back().unwrap()[0], 100);
+}
+
+/// What is cut off or made up is a violation or a message, never a panic.
+#[test]
+fn any_bytes_are_an_answer() {
+    let mut seed = 7_u64;
+    for round in 0..20_000 {
+        let mut b = Bench::new();
+        b.session(7, 3, 100);
+        for _ in 0..4 {
+            let mut bytes = Vec::new();
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            for i in 0..(seed >> 40) % 40 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                bytes.push(match (i, (seed >> 33) % 3) {
+                    (0, _) => 80 + (seed >> 50) as u8 % 21,
+                    (_, 0) => (seed >> 50) as u8,
+                    (4, _) => {
+                        if round % 2 == 0 {
+                            3
+                        } else {
+                            7
+                        }
+                    }
+                    _ => 0,
+                });
+            }
+            let side = if round % 2 == 0 { C } else { U };
+            if b.raw(side, &bytes).is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! What happens on channels, step by step.
+
+use super::*;
+
+const C: Side = Side::Client;
+const U: Side = Side::Upstream;
+
+#[test]
+fn a_command_passes_as_it_is() {
+    let mut b = Bench::new();
+    let ticket = b.running(7, 3, 1000);
+    b.passes(C, data(3, b"in"));
+    b.passes(U, data(7, b"out"));
+    b.passes(U, errors(7, b"err"));
+    b.passes(C, adjust(3, 5));
+    b.passes(U, adjust(7, 2));
+    b.passes(C, on(3, ChannelMessage::Eof));
+    b.passes(C, request(3, b"signal", false, b"\0\0\0\x03INT"));
+    b.passes(U, request(7, b"eow@openssh.com", false, b""));
+    b.passes(U, on(7, ChannelMessage::Eof));
+    // OpenSSH's multiplexer closes at once; the exit status comes all the same.
+    b.passes(C, on(3, ChannelMessage::Close));
+    b.passes(U, request(7, b"exit-status", false, &[0, 0, 0, 3]));
+    b.passes(U, on(7, ChannelMessage::Close));
+    assert_eq!(b.core.counts(), (0, 0, 0));
+    let outcome = (ticket, OutcomeKind::Failed, "exit 3".to_owned(), 8);
+    assert_eq!(b.outcomes, [outcome]);
+}
+
+#[test]
+fn a_refused_command_looks_like_one_that_failed() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.gets_nothing(U);
+    // What the client sends meanwhile does not reach the host, whatever it is.
+    b.client(data(3, b"input"));
+    b.client(request(3, b"env", true, &strings(&[b"A", b"b"])));
+    b.client(on(3, ChannelMessage::Eof));
+    b.refuse();
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, errors(7, b"weir: refused: no\nweir: ask first\n"));
+    b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
+    b.gets(C, on(7, ChannelMessage::Eof));
+    b.gets(C, on(7, ChannelMessage::Close));
+    b.gets_nothing(U);
+    b.upstream(data(7, b"late"));
+    b.upstream(request(7, b"keepalive@openssh.com", true, b""));
+    b.gets(U, on(3, ChannelMessage::Failure));
+    b.gets_nothing(C);
+    b.passes(C, on(3, ChannelMessage::Close));
+    // The client may use its number again; the host does not know that yet.
+    let again = open(b"session", 7, 500, b"");
+    b.client(again);
+    b.gets_nothing(U);
+    b.upstream(on(7, ChannelMessage::Close));
+    b.gets_nothing(C);
+    b.gets(U, again);
+    b.passes(U, confirmation(7, 3, 100));
+    b.passes(C, data(3, b"x"));
+    assert_eq!(b.core.counts(), (1, 0, 0));
+    assert!(b.outcomes.is_empty() && b.asks.is_empty());
+}
+
+#[test]
+fn the_host_closes_first_after_a_refusal() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"shell", false, b""));
+    b.refuse();
+    b.sent.client.clear();
+    b.upstream(on(7, ChannelMessage::Close));
+    b.gets_nothing(C);
+    b.passes(C, on(3, ChannelMessage::Close));
+    assert_eq!(b.core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn replies_come_in_the_order_of_requests() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"pty-req", true, &pty()));
+    b.client(request(3, b"env", true, &strings(&[b"BASH_ENV", b"x"])));
+    b.client(request(3, b"unknown@example.org", true, b""));
+    b.client(request(3, b"shell", true, b""));
+    b.grant();
+    b.gets(U, request(3, b"pty-req", true, &pty()));
+    b.refuse();
+    b.gets_nothing(C);
+    assert!(b.asks.front().unwrap().1.before.pty.is_some());
+    b.grant();
+    b.gets(U, request(3, b"shell", true, b""));
+    b.gets_nothing(C);
+    b.upstream(on(7, ChannelMessage::Success));
+    for message in [
+        ChannelMessage::Success,
+        ChannelMessage::Failure,
+        ChannelMessage::Failure,
+    ] {
+        b.gets(C, on(7, message));
+    }
+    b.passes(U, on(7, ChannelMessage::Success));
+    assert_eq!(b.outcomes.len(), 1, "the terminal's: {:?}", b.outcomes);
+}
+
+#[test]
+fn a_refusal_waits_for_the_replies_before_it() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"pty-req", true, &pty()));
+    b.grant();
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.refuse();
+    b.gets_nothing(C);
+    b.upstream(on(7, ChannelMessage::Failure));
+    b.gets(C, on(7, ChannelMessage::Failure));
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, errors(7, b"weir: refused: no\r\nweir: ask first\r\n"));
+
+    // The same, and the host closes instead of answering.
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"pty-req", true, &pty()));
+    b.grant();
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.refuse();
+    b.upstream(on(7, ChannelMessage::Close));
+    b.gets(C, on(7, ChannelMessage::Failure));
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, errors(7, b"weir: refused: no\r\nweir: ask first\r\n"));
+    assert!(b.sent.client.iter().any(|m| m[0] == 97), "CLOSE");
+}
+
+#[test]
+fn a_failed_start_can_be_tried_again() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let sftp = strings(&[b"sftp"]);
+    b.client(request(3, b"subsystem", true, &sftp));
+    b.grant();
+    b.gets(U, request(3, b"subsystem", true, &sftp));
+    b.passes(U, on(7, ChannelMessage::Failure));
+    assert_eq!(b.outcomes[0].1, OutcomeKind::Failed);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02ls"));
+    b.grant();
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    assert!(b.asks.is_empty(), "a second program on a channel");
+    b.upstream(on(7, ChannelMessage::Success));
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, on(7, ChannelMessage::Failure));
+}
+
+#[test]
+fn notices_are_taken_from_windows() {
+    let mut b = Bench::new();
+    b.session(7, 3, 20);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    let (ticket, _, forward) = b.asks.pop_front().unwrap();
+    b.hold(ticket);
+    b.gets(C, errors(7, b"weir: waiting\n"));
+    assert!(b.grant_it(ticket, forward));
+    b.sent.upstream.clear();
+    // The host knows of 20 bytes; the client has room for 6.
+    b.upstream(data(7, b"0123456789abcdefghij"));
+    b.gets(C, data(7, b"012345"));
+    b.client(adjust(3, 10));
+    b.gets_nothing(U);
+    b.gets(C, data(7, b"6789abcdef"));
+    b.client(adjust(3, 10));
+    b.gets(U, adjust(3, 6));
+    b.gets(C, data(7, b"ghij"));
+    b.passes(C, adjust(3, 10));
+    b.upstream(data(7, &[b'x'; 16]));
+    let more = b.try_from(U, data(7, b"y"));
+    assert_eq!(more, Err(Violation::Window(U, 7, 1)));
+}
+
+#[test]
+fn the_end_does_not_overtake_what_waits_for_the_window() {
+    let mut b = Bench::new();
+    b.session(7, 3, 4);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.refuse();
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, errors(7, b"weir"));
+    b.gets_nothing(C);
+    b.client(adjust(3, 1000));
+    b.gets(C, errors(7, b": refused: no\nweir: ask first\n"));
+    b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
+}
+
+#[test]
+fn global_requests() {
+    let mut b = Bench::new();
+    b.passes(C, global(b"keepalive@openssh.com", true, b""));
+    b.client(global(b"hostkeys-prove-00@openssh.com", true, b"keys"));
+    b.gets_nothing(U);
+    b.gets_nothing(C);
+    b.upstream(Connection::RequestFailure);
+    b.gets(C, Connection::RequestFailure);
+    b.gets(C, Connection::RequestFailure);
+    b.passes(C, global(b"no-more-sessions@openssh.com", false, b""));
+    // The host's keys are not the client's business.
+    b.upstream(global(b"hostkeys-00@openssh.com", false, b"keys"));
+    b.upstream(global(b"something@example.org", true, b""));
+    b.gets_nothing(C);
+    b.gets(U, Connection::RequestFailure);
+    b.passes(U, global(b"keepalive@openssh.com", true, b""));
+    b.passes(C, Connection::RequestFailure);
+}
+
+#[test]
+fn listeners_are_decided_on_and_bound_what_the_host_may_open() {
+    let mut b = Bench::new();
+    let mut at = strings(&[b"localhost"]);
+    at.uint32(0);
+    let mut coming = strings(&[b"127.0.0.1"]);
+    coming.uint32(4000).string(b"10.0.0.9").uint32(5);
+    let forwarded = open(b"forwarded-tcpip", 9, 100, &coming);
+    let prohibited = |b: &mut Bench| {
+        b.upstream(forwarded);
+        b.gets_nothing(C);
+        let got = b.sent.upstream.pop_front().unwrap();
+        assert_eq!(got[..9], [92, 0, 0, 0, 9, 0, 0, 0, 1]);
+    };
+    prohibited(&mut b);
+    b.client(global(b"tcpip-forward", true, &at));
+    b.client(global(b"keepalive@openssh.com", true, b""));
+    b.gets_nothing(U);
+    b.grant();
+    b.gets(U, global(b"tcpip-forward", true, &at));
+    b.gets(U, global(b"keepalive@openssh.com", true, b""));
+    prohibited(&mut b);
+    b.passes(
+        U,
+        Connection::RequestSuccess {
+            data: &[0, 0, 15, 160],
+        },
+    );
+    b.passes(U, Connection::RequestFailure);
+    b.passes(U, forwarded);
+    b.passes(C, confirmation(9, 1, 100));
+    b.passes(U, data(1, b"hello"));
+    let mut bound = strings(&[b"localhost"]);
+    bound.uint32(4000);
+    b.client(global(b"cancel-tcpip-forward", true, &at));
+    b.gets(C, Connection::RequestFailure);
+    b.passes(C, global(b"cancel-tcpip-forward", true, &bound));
+    b.passes(U, Connection::RequestSuccess { data: b"" });
+    let mut b2 = b;
+    b2.upstream(on(1, ChannelMessage::Close));
+    b2.client(on(9, ChannelMessage::Close));
+    b2.sent = Pair::default();
+    prohibited(&mut b2);
+    // Refused: nothing goes out.
+    b2.client(global(
+        b"streamlocal-forward@openssh.com",
+        true,
+        &strings(&[b"/s"]),
+    ));
+    b2.refuse();
+    b2.gets(C, Connection::RequestFailure);
+    b2.gets_nothing(U);
+}
+
+#[test]
+fn agents_and_displays_only_where_they_were_permitted() {
+    for (name, kind, setup, origin) in [
+        (
+            &b"auth-agent-req@openssh.com"[..],
+            &b"auth-agent@openssh.com"[..],
+            Vec::new(),
+            Vec::new(),
+        ),
+        (
+            b"x11-req",
+            b"x11",
+            {
+                let mut x = vec![1];
+                x.string(b"MIT").string(b"00").uint32(0);
+                x
+            },
+            {
+                let mut x = strings(&[b"127.0.0.1"]);
+                x.uint32(1);
+                x
+            },
+        ),
+    ] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        let opened = open(kind, 5, 100, &origin);
+        b.upstream(opened);
+        b.gets_nothing(C);
+        b.client(request(3, name, true, &setup));
+        b.refuse();
+        b.gets(C, on(7, ChannelMessage::Failure));
+        b.upstream(opened);
+        b.gets_nothing(C);
+        b.client(request(3, name, true, &setup));
+        b.grant();
+        b.upstream(opened);
+        b.gets_nothing(C);
+        b.passes(U, on(7, ChannelMessage::Success));
+        b.passes(U, opened);
+        b.sent.upstream.clear();
+        b.passes(C, confirmation(5, 8, 100));
+        let second = open(kind, 6, 100, &origin);
+        b.upstream(second);
+        // One connection was all that the client asked for.
+        match kind == b"x11" {
+            true => b.gets_nothing(C),
+            false => b.gets(C, second),
+        }
+    }
+}
+
+#[test]
+fn forwarded_connections_are_decided_on() {
+    let mut b = Bench::new();
+    let mut to = strings(&[b"db"]);
+    to.uint32(5432).string(b"::1").uint32(1);
+    let direct = open(b"direct-tcpip", 2, 100, &to);
+    b.client(direct);
+    b.gets_nothing(U);
+    b.refuse();
+    b.gets(
+        C,
+        Connection::OpenFailure {
+            recipient: 2,
+            reason: 1,
+            description: b"no (ask first)",
+        },
+    );
+    b.client(direct);
+    let ticket = b.grant();
+    b.gets(U, direct);
+    b.passes(U, confirmation(2, 0, 50));
+    b.passes(C, data(0, b"q"));
+    b.client(request(0, b"exec", true, b"\0\0\0\x02rm"));
+    b.gets(C, on(2, ChannelMessage::Failure));
+    b.passes(U, on(2, ChannelMessage::Close));
+    b.passes(C, on(0, ChannelMessage::Close));
+    assert_eq!(
+        b.outcomes,
+        [(ticket, OutcomeKind::Done, "closed".into(), 1)]
+    );
+    b.client(direct);
+    b.grant();
+    b.gets(U, direct);
+    b.passes(
+        U,
+        Connection::OpenFailure {
+            recipient: 2,
+            reason: 2,
+            description: b"refused",
+        },
+    );
+    assert_eq!(b.outcomes[1].1, OutcomeKind::Failed);
+    assert_eq!(b.core.counts(), (0, 0, 0));
+    b.client(open(b"made-up", 2, 100, b""));
+    b.gets_nothing(U);
+    assert!(b.asks.is_empty());
+    b.gets(
+        C,
+        Connection::OpenFailure {
+            recipient: 2,
+            reason: 3,
+            description: b"channels of this type are not known here",
+        },
+    );
+}

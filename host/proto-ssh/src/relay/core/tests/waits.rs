@@ -1,0 +1,175 @@
+//! A channel that waits for a decision.
+
+use super::*;
+
+const C: Side = Side::Client;
+const U: Side = Side::Upstream;
+
+#[test]
+fn only_its_own_channel_waits() {
+    let mut b = Bench::new();
+    b.running(1, 11, 1000);
+    b.session(2, 12, 1000);
+    b.client(request(12, b"exec", true, b"\0\0\0\x02rm"));
+    b.client(data(12, b"one"));
+    b.client(request(12, b"window-change", true, &[0; 16]));
+    b.client(data(12, b"two"));
+    b.client(data(12, b"three"));
+    b.client(on(12, ChannelMessage::Eof));
+    b.gets_nothing(U);
+    assert_eq!(b.core.counts(), (2, 1, 11));
+    // The other channel, keepalives, and the other direction go on.
+    b.passes(C, data(11, b"x"));
+    b.passes(U, data(1, b"y"));
+    b.passes(C, global(b"keepalive@openssh.com", true, b""));
+    b.passes(U, Connection::RequestFailure);
+    b.passes(U, request(2, b"keepalive@openssh.com", true, b""));
+    b.passes(C, on(12, ChannelMessage::Failure));
+    b.passes(C, adjust(12, 5));
+    b.grant();
+    b.gets(U, request(12, b"exec", true, b"\0\0\0\x02rm"));
+    b.gets(U, data(12, b"one"));
+    b.gets(U, request(12, b"window-change", true, &[0; 16]));
+    b.gets(U, data(12, b"twothree"));
+    b.gets(U, on(12, ChannelMessage::Eof));
+    b.passes(U, on(2, ChannelMessage::Success));
+    b.passes(U, on(2, ChannelMessage::Failure));
+    assert_eq!(b.core.counts(), (2, 0, 0));
+}
+
+#[test]
+fn what_ends_a_wait() {
+    let signal = strings(&[b"TERM"]);
+    for (what, with_pty) in [
+        (request(3, b"signal", false, &signal), false),
+        (data(3, b"ls\x03"), true),
+        (on(3, ChannelMessage::Close), false),
+    ] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        if with_pty {
+            b.client(request(3, b"pty-req", false, &pty()));
+            b.grant();
+        }
+        b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+        b.sent = Pair::default();
+        let (ticket, _, forward) = b.asks.pop_front().unwrap();
+        b.client(what);
+        assert_eq!(b.cancelled, [ticket], "{what:?}");
+        if what == on(3, ChannelMessage::Close) {
+            b.gets(U, what);
+            // People agreed at the same moment: it is not sent any more.
+            assert!(!b.grant_it(ticket, forward));
+            b.gets_nothing(U);
+            b.passes(U, on(7, ChannelMessage::Close));
+            assert_eq!(b.core.counts(), (0, 0, 0));
+        } else {
+            b.refuse_it(ticket);
+            b.gets_nothing(U);
+            b.gets(C, on(7, ChannelMessage::Success));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_end_a_wait() {
+    let winch = strings(&[b"WINCH"]);
+    for what in [
+        on(3, ChannelMessage::Eof),
+        data(3, b"\x03 without a terminal"),
+        request(3, b"signal", false, &winch),
+        request(3, b"break", false, &[0; 4]),
+    ] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+        b.client(what);
+        assert!(b.cancelled.is_empty(), "{what:?}");
+        b.grant();
+        b.gets(U, request(3, b"exec", true, b"\0\0\0\x02rm"));
+        b.gets(U, what);
+    }
+}
+
+#[test]
+fn the_host_closes_a_channel_that_waits() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.client(data(3, b"input"));
+    let (ticket, _, forward) = b.asks.pop_front().unwrap();
+    b.passes(U, on(7, ChannelMessage::Close));
+    assert_eq!(b.cancelled, [ticket]);
+    assert!(!b.grant_it(ticket, forward));
+    b.client(data(3, b"more"));
+    b.gets_nothing(U);
+    b.passes(C, on(3, ChannelMessage::Close));
+    assert_eq!(b.core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    // By the window that the client is told of, whatever the host grants.
+    let mut b = Bench::with(Limits {
+        window: 100,
+        ..Limits::default()
+    });
+    b.client(open(b"session", 1, 50, b""));
+    b.upstream(confirmation(1, 9, 1 << 30));
+    b.gets(C, confirmation(1, 9, 100));
+    b.client(request(9, b"exec", true, b"\0\0\0\x02rm"));
+    b.client(data(9, &[0; 100]));
+    b.upstream(adjust(1, 1 << 20));
+    assert_eq!(
+        b.try_from(C, data(9, b"x")),
+        Ok(()),
+        "a window is given for each that is used"
+    );
+}
+
+#[test]
+fn requests_that_wait_are_bounded() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    let mut result = Ok(());
+    let mut n = 0;
+    while result.is_ok() && n < 1000 {
+        result = b.try_from(C, request(3, b"window-change", false, &[0; 16]));
+        n += 1;
+    }
+    assert_eq!((n, result), (129, Err(Violation::Requests(C, 3, 128))));
+    let mut b = Bench::new();
+    b.client(global(b"tcpip-forward", true, b"\0\0\0\0\0\0\0\x50"));
+    let mut n = 0;
+    while b
+        .try_from(C, global(b"keepalive@openssh.com", true, b""))
+        .is_ok()
+        && n < 1000
+    {
+        n += 1;
+    }
+    assert_eq!(n, 64);
+}
+
+#[test]
+fn all_that_waits_together_is_bounded() {
+    let mut b = Bench::with(Limits {
+        waiting: 1000,
+        ..Limits::default()
+    });
+    let mut sent = 0;
+    let mut last = Ok(());
+    'all: for c in 0..4 {
+        b.session(c, c, 1000);
+        b.client(request(c, b"exec", true, b"\0\0\0\x02rm"));
+        for _ in 0..4 {
+            last = b.try_from(C, data(c, &[0; 100]));
+            if last.is_err() {
+                break 'all;
+            }
+            sent += 100;
+        }
+    }
+    assert_eq!((sent, last), (1000, Err(Violation::Waiting(C, 1000))));
+}

@@ -1,0 +1,180 @@
+//! Asks the pipeline about what a client wants, and tells the client of a hold.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use pipeline::ports::Policy;
+use pipeline::{
+    Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
+    Ruling, Session, decide,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Grant, Ticket};
+use crate::action::{Asked, Parts, What, parts};
+use crate::terms::{May, Terms};
+use crate::upstream::send::Forward;
+
+/// A decision, and how what it permits goes on.
+pub(super) struct Decided {
+    pub ticket: Ticket,
+    pub grant: Grant,
+    pub result: Result<Permitted<Forward>, Refusal>,
+}
+
+pub(super) type Deciding<'a> = BoxFuture<'a, Decided>;
+
+/// Holds that clients have not been told of yet.
+#[derive(Default)]
+pub(super) struct Holds {
+    new: Mutex<Vec<(Ticket, HoldInfo)>>,
+    pub changed: Notify,
+}
+
+impl Holds {
+    pub fn take(&self) -> Vec<(Ticket, HoldInfo)> {
+        std::mem::take(&mut *self.new.lock())
+    }
+
+    fn put(&self, ticket: Ticket, info: &HoldInfo) {
+        self.new.lock().push((ticket, info.clone()));
+        self.changed.notify_one();
+    }
+}
+
+/// What a client reads while it waits.
+pub(super) fn notice(info: &HoldInfo) -> Vec<String> {
+    let rules: Vec<&str> = info.rules.iter().map(|rule| &**rule).collect();
+    vec![
+        format!("weir: waiting for approval: {}", info.reason),
+        format!(
+            "weir: hold {} under {}; it can be decided at {}",
+            info.id,
+            rules.join(", "),
+            info.url
+        ),
+    ]
+}
+
+/// Begins a decision. An error is a refusal without one, in words for the client.
+pub(super) fn begin<'a>(
+    session: &'a Session,
+    terms: &Terms,
+    holds: &'a Holds,
+    ticket: Ticket,
+    (asked, forward): (&Asked, Forward),
+    cancel: CancellationToken,
+) -> Result<Deciding<'a>, String> {
+    if let Some(what) = forbidden(&asked.what, &terms.may) {
+        return Err(format!(
+            "the certificate of this login does not permit {what}"
+        ));
+    }
+    let Parts {
+        facts,
+        accesses,
+        canonical,
+    } = parts(asked, &terms.login, &session.info().target)?;
+    let policy = session.pin();
+    let facts = Facts::Ssh(Arc::new(facts));
+    let grant = grant(session, &*policy, &facts, &asked.what, &terms.login);
+    let request = Request {
+        policy,
+        facts,
+        accesses,
+        labelled: Vec::new(),
+        computed: Vec::new(),
+        unmaskable: None,
+        canonical,
+        parameters: Vec::new(),
+        payload: forward,
+    };
+    let deciding = async move {
+        let on_hold = |info: &HoldInfo| holds.put(ticket, info);
+        let caller = Caller {
+            cancel: &cancel,
+            on_hold: &on_hold,
+            survey: None,
+        };
+        Decided {
+            ticket,
+            grant,
+            result: decide(session, request, caller).await,
+        }
+    };
+    Ok(deciding.boxed())
+}
+
+/// What the login does not permit, whatever policy says.
+fn forbidden(what: &What, may: &May) -> Option<&'static str> {
+    let (permitted, name) = match what {
+        What::Pty { .. } => (may.pty, "a terminal"),
+        What::Agent => (may.agent_forwarding, "forwarding of an agent"),
+        What::X11 => (may.x11_forwarding, "X11"),
+        What::DirectTcp { .. }
+        | What::DirectSocket { .. }
+        | What::ListenTcp { .. }
+        | What::ListenSocket { .. }
+        | What::Tunnel { .. } => (may.port_forwarding, "forwarding of connections"),
+        What::Exec { .. }
+        | What::Shell
+        | What::Subsystem { .. }
+        | What::Env { .. }
+        | What::File(_) => (true, ""),
+    };
+    (!permitted).then_some(name)
+}
+
+/// What is recorded of it.
+fn grant(
+    session: &Session,
+    policy: &dyn Policy,
+    facts: &Facts,
+    what: &What,
+    login: &Arc<str>,
+) -> Grant {
+    let text = match what {
+        What::Exec { .. } | What::Shell => true,
+        What::Subsystem { name } => &**name != b"sftp",
+        _ => false,
+    };
+    let unrecorded = || relieved(session, policy, facts, Action::SshInputUnrecorded, login);
+    Grant {
+        output: text,
+        input: text && !unrecorded(),
+        ..Grant::default()
+    }
+}
+
+/// Does a relief apply? Without a permit, none does.
+fn relieved(
+    session: &Session,
+    policy: &dyn Policy,
+    facts: &Facts,
+    action: Action,
+    login: &Arc<str>,
+) -> bool {
+    let info = session.info();
+    let access = Access {
+        action,
+        resource: Resource::SshAccount {
+            login: login.clone(),
+        },
+        target: Some(info.target.clone()),
+    };
+    let ruling = policy.authorize(&Question {
+        principal: &info.principal,
+        source: info.source,
+        session: &info.id_text,
+        now: session.ports().clock.now(),
+        facts: Some(facts),
+        risk: &Risk::default(),
+        approvals: &BTreeSet::new(),
+        accesses: std::slice::from_ref(&access),
+    });
+    matches!(ruling, Ruling::Permit { .. })
+}

@@ -1,0 +1,190 @@
+//! A leg, and what waits for it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+
+use crate::leg::{Leg, Stream};
+use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
+
+/// Bytes that may wait for a leg before the other one is not read any more.
+const BEHIND: usize = 1 << 20;
+/// Bytes that are read at once: few while little comes, so that an idle leg holds little memory.
+const READ_AT_LEAST: usize = 4 << 10;
+const READ_AT_MOST: usize = 64 << 10;
+
+pub(super) struct Half {
+    io: Box<dyn Stream>,
+    pub transport: Transport,
+    input: BytesMut,
+    /// Messages that the transport has not been given yet.
+    pending: VecDeque<Bytes>,
+    pending_bytes: usize,
+    unflushed: bool,
+    /// How much the next read may bring.
+    appetite: usize,
+    /// Nothing more comes.
+    pub ended: bool,
+}
+
+impl Half {
+    pub fn new(leg: Leg) -> Self {
+        let Leg {
+            io,
+            transport,
+            input,
+        } = leg;
+        Self {
+            io,
+            transport,
+            input,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            unflushed: false,
+            appetite: READ_AT_LEAST,
+            ended: false,
+        }
+    }
+
+    pub fn queue(&mut self, payload: Bytes) {
+        self.pending_bytes += payload.len();
+        self.pending.push_back(payload);
+    }
+
+    /// Seals as much as should be sealed now.
+    pub fn fill(&mut self) -> Result<(), TransportError> {
+        while self.transport.backlog() < BEHIND {
+            let Some(payload) = self.pending.pop_front() else {
+                break;
+            };
+            self.pending_bytes = self.pending_bytes.saturating_sub(payload.len());
+            self.transport.send(&payload)?;
+        }
+        Ok(())
+    }
+
+    /// So much waits for this leg that nothing should be read that adds to it.
+    pub fn is_behind(&self) -> bool {
+        self.pending_bytes + self.transport.backlog() >= BEHIND
+    }
+
+    /// Its key exchange has to go on before anything else can: it is read whatever happens, because the other
+    /// leg may be waiting for it in turn.
+    pub fn waits_for_keys(&mut self) -> bool {
+        let sealed = self.transport.output().len();
+        self.transport.backlog() > sealed
+    }
+
+    /// The next thing that the peer said.
+    pub fn event(&mut self, now: Instant) -> Result<Option<Event>, TransportError> {
+        let event = self.transport.receive(&mut self.input, now)?;
+        if event.is_none() && self.input.is_empty() && self.appetite == READ_AT_LEAST {
+            self.input = BytesMut::new();
+        }
+        Ok(event)
+    }
+
+    /// Writes what can be written and reads what can be read. True: something has happened. Reading that fails
+    /// is an end of the leg like any other.
+    pub fn step(&mut self, may_read: bool, cx: &mut Context<'_>) -> io::Result<bool> {
+        let wrote = self.write(cx)?;
+        if !may_read || self.ended {
+            return Ok(wrote);
+        }
+        self.input.reserve(self.appetite);
+        let read = pin!(self.io.read_buf(&mut self.input)).poll(cx);
+        match read {
+            Poll::Pending => Ok(wrote),
+            Poll::Ready(Ok(n)) => {
+                self.ended = n == 0;
+                self.appetite = match n >= self.appetite {
+                    true => (self.appetite * 2).min(READ_AT_MOST),
+                    false if n < self.appetite / 4 => (self.appetite / 2).max(READ_AT_LEAST),
+                    false => self.appetite,
+                };
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "reading failed");
+                self.ended = true;
+                Ok(true)
+            }
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut wrote = false;
+        while !self.transport.output().is_empty() {
+            let output = self.transport.output();
+            match Pin::new(&mut *self.io).poll_write(cx, output) {
+                Poll::Pending => return Ok(wrote),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    output.advance(n);
+                    wrote = true;
+                    self.unflushed = true;
+                }
+            }
+        }
+        if self.unflushed && Pin::new(&mut *self.io).poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(wrote)
+    }
+
+    /// Writes everything that waits, as far as the transport takes it: what stands behind a key exchange is not
+    /// owed to anybody any more. Bounded by its caller.
+    pub async fn drain(&mut self) -> io::Result<()> {
+        loop {
+            let before = self.pending.len();
+            let filled = self.fill().is_ok();
+            std::future::poll_fn(|cx| match self.write(cx) {
+                Err(error) => Poll::Ready(Err(error)),
+                Ok(_) if self.transport.output().is_empty() && !self.unflushed => {
+                    Poll::Ready(Ok(()))
+                }
+                Ok(_) => Poll::Pending,
+            })
+            .await?;
+            if !filled || self.pending.is_empty() || self.pending.len() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says goodbye behind what waits, as far as the transport takes that.
+    pub async fn farewell(&mut self, reason: u32, text: &str) {
+        if self.drain().await.is_err() {
+            return;
+        }
+        self.transport.disconnect(reason, text);
+        if self.drain().await.is_ok() {
+            let shutdown = std::future::poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx));
+            shutdown.await.ok();
+        }
+    }
+}
+
+/// A host that makes new keys proves itself again, with the key that was accepted at the start.
+pub(super) fn proves_itself_again(offered: &OfferedHostKey) -> bool {
+    let verified = || {
+        let algorithm = ssh_keys::signature_algorithm(&offered.algorithm)?;
+        let key = match algorithm == offered.algorithm {
+            true => ssh_keys::PublicKey::from_blob(&offered.key_blob).ok()?,
+            false => {
+                let certificate = ssh_keys::Certificate::from_blob(&offered.key_blob).ok()?;
+                certificate.key().clone()
+            }
+        };
+        key.verify(algorithm, &offered.exchange_hash, &offered.signature)
+            .ok()
+    };
+    offered.rekey && verified().is_some()
+}

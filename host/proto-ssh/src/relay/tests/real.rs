@@ -1,0 +1,153 @@
+//! OpenSSH on both ends.
+
+use std::time::Duration;
+
+use pipeline::memory::MemoryPolicy;
+use pipeline::{Facts, OutcomeKind, SshKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Rig, says};
+use crate::testing::text;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_end_as_they_do_without_us() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    says(&rig.run("echo out; echo err >&2; exit 7").await, 7, "out\n");
+    let killed = rig.run("kill -9 $$").await;
+    assert_eq!(killed.status.code(), Some(255), "{}", text(&killed.stderr));
+    says(&rig.run("printf '\\377\\000x'").await, 0, "\u{fffd}\0x");
+    let outcomes = rig.memory.journal.outcomes();
+    let ends: Vec<_> = outcomes.iter().map(|o| o.detail.as_str()).collect();
+    for (end, kind) in [
+        ("exit 7", OutcomeKind::Failed),
+        ("signal KILL", OutcomeKind::Failed),
+        ("exit 0", OutcomeKind::Done),
+    ] {
+        let outcome = outcomes.iter().find(|o| o.detail == end);
+        assert_eq!(outcome.map(|o| o.kind), Some(kind), "{ends:?}");
+    }
+    let facts = rig.memory.journal.intents();
+    let execs = facts.iter().filter(|i| match &i.facts {
+        Facts::Ssh(ssh) => ssh.kind == SshKind::Exec,
+        _ => false,
+    });
+    assert_eq!(execs.count(), 3);
+}
+
+/// Bytes come out as they went in, both ways at once, while both legs make new keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_across_key_exchanges() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    let mut ssh = rig.ssh().option("RekeyLimit=1M").command();
+    let mut child = ssh
+        .args(["root+web1@127.0.0.1", "cat"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let block: Vec<u8> = (0..1_000_003_u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let sent = block.clone();
+    let write = async move {
+        for _ in 0..8 {
+            stdin.write_all(&sent).await.unwrap();
+        }
+    };
+    let read = async move {
+        let mut got = Vec::new();
+        stdout.read_to_end(&mut got).await.unwrap();
+        got
+    };
+    let both = async { tokio::join!(write, read).1 };
+    let got = tokio::time::timeout(Duration::from_secs(30), both)
+        .await
+        .unwrap();
+    assert_eq!(got.len(), block.len() * 8);
+    assert!(got.chunks(block.len()).all(|chunk| chunk == block));
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminals_and_variables() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    let tty = rig
+        .ssh()
+        .arg("-tt")
+        .run("root+web1", "tty >&2; stty size")
+        .await;
+    assert_eq!(tty.status.code(), Some(0));
+    assert!(
+        text(&tty.stdout).contains("/dev/pts/"),
+        "{}",
+        text(&tty.stdout)
+    );
+    use std::os::unix::ffi::OsStrExt;
+    let mut ssh = rig.ssh().option("SendEnv=LC_WEIRD").command();
+    ssh.env("LC_WEIRD", std::ffi::OsStr::from_bytes(b"\xff\xfe"))
+        .args(["root+web1@127.0.0.1", "exit 3"]);
+    let out = crate::testing::finished(&mut ssh).await;
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    let intents = rig.memory.journal.intents();
+    let facts = intents.iter().rev().find_map(|i| match &i.facts {
+        Facts::Ssh(ssh) if ssh.kind == SshKind::Exec => Some(ssh.clone()),
+        _ => None,
+    });
+    let env = facts.unwrap().env.clone();
+    assert_eq!(env.len(), 1);
+    assert_eq!((&*env[0].0, &*env[0].1), ("LC_WEIRD", "\\xff\\xfe"));
+}
+
+/// Many channels of one connection, and the exit status of each: clients of a multiplexer close before it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_exit_status_is_lost_on_a_shared_connection() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    let socket = rig.dir.0.join("mux");
+    let path = format!("ControlPath={}", socket.display());
+    let mut master = rig
+        .ssh()
+        .option(&path)
+        .arg("-M")
+        .arg("-N")
+        .command()
+        .arg("root+web1@127.0.0.1")
+        .spawn()
+        .unwrap();
+    for _ in 0..100 {
+        if socket.exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let one = async |n: i32| {
+        let mut ssh = rig.ssh().option(&path).command();
+        let mut child = ssh
+            .arg("root+web1@127.0.0.1")
+            .arg(format!("cat > /dev/null; exit {n}"))
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&vec![b'x'; 150_000]).await.unwrap();
+        drop(stdin);
+        assert_eq!(child.wait().await.unwrap().code(), Some(n));
+    };
+    for round in 0..3 {
+        let all = (0..8).map(|n| one(round * 8 + n));
+        let all = futures::future::join_all(all);
+        tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .unwrap();
+    }
+    assert!(master.try_wait().unwrap().is_none(), "the connection lives");
+    master.kill().await.unwrap();
+}

@@ -1,0 +1,52 @@
+//! What an action on an SSH connection was, as its document.
+
+use pipeline::{SshCommand, SshFacts, SshPath, SshStdin};
+
+use super::{hex_of, strings};
+use crate::doc::{SshCommandDoc, SshDoc, SshPathDoc, SshStdinDoc};
+
+pub(super) fn facts(s: &SshFacts) -> SshDoc {
+    SshDoc {
+        kind: s.kind.as_str().to_owned(),
+        channel: s.channel,
+        login: s.login.to_string(),
+        text: s.text.to_string(),
+        parsed: s.parsed,
+        opaque: strings(&s.opaque),
+        commands: s.commands.iter().map(command).collect(),
+        code: s.code,
+        stdin: s.stdin.as_ref().map(stdin),
+        paths: s.paths.iter().map(path).collect(),
+        env: s
+            .env
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect(),
+        pty: s.pty,
+        only_reads: s.only_reads,
+    }
+}
+
+fn command(c: &SshCommand) -> SshCommandDoc {
+    SshCommandDoc {
+        argv: strings(&c.argv),
+        by: strings(&c.by),
+        dynamic: c.dynamic,
+        as_user: c.as_user.as_deref().map(str::to_owned),
+    }
+}
+
+fn path(p: &SshPath) -> SshPathDoc {
+    SshPathDoc {
+        path: p.path.to_string(),
+        writes: p.writes,
+    }
+}
+
+fn stdin(s: &SshStdin) -> SshStdinDoc {
+    SshStdinDoc {
+        sha256: hex_of(&s.sha256),
+        bytes: s.bytes,
+        text: s.text.to_string(),
+    }
+}

@@ -1,0 +1,228 @@
+//! Commands of the shell itself, as far as they are more than programs: those that run text, set variables or change
+//! what names mean.
+
+use crate::parse::is_name;
+use crate::reading::Word;
+use crate::reason::Opaque;
+use crate::walk::{Ctx, Walk};
+
+/// False: `name` is not one of these.
+pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
+    let args = argv.get(1..).unwrap_or_default();
+    match name {
+        "eval" => text(walk, name, args, ctx),
+        "source" | "." => unknown(walk, name, argv, ctx),
+        "trap" => trap(walk, argv, args, ctx),
+        "alias" if !args.is_empty() => redefines(walk, name, argv, ctx),
+        "enable" | "bind" | "complete" | "compopt" | "compgen" | "fc" | "coproc" | "disown" => {
+            redefines(walk, name, argv, ctx);
+        }
+        "hash" if args.iter().any(|w| w.dynamic || w.text.starts_with("-p")) => {
+            redefines(walk, name, argv, ctx);
+        }
+        "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),
+        "shopt" if !shopt_is_plain(args) => redefines(walk, name, argv, ctx),
+        "let" => unknown(walk, name, argv, ctx),
+        "export" | "declare" | "typeset" | "local" | "readonly" => declare(walk, name, argv, ctx),
+        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => names(walk, name, argv, ctx),
+        "printf" if args.first().is_some_and(|w| w.may_be_option() || w.text.starts_with("-v")) => {
+            match args.first() {
+                Some(option) if option.text == "-v" => names(walk, name, argv, ctx),
+                _ => unknown(walk, name, argv, ctx),
+            }
+        }
+        "test" | "[" => {
+            if !test_is_plain(args) {
+                walk.opaque(Opaque::Unread {
+                    at: 0,
+                    what: "a test that may compute",
+                });
+            }
+            walk.leaf(name, argv.to_vec(), ctx);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn redefines(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    walk.opaque(Opaque::Redefines(name.to_owned()));
+    walk.push(argv.to_vec(), ctx);
+}
+
+fn unknown(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    walk.opaque(Opaque::Unknown {
+        program: name.to_owned(),
+    });
+    walk.push(argv.to_vec(), ctx);
+}
+
+/// `eval`: its words are put together with blanks, and read once more.
+fn text(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
+    let args = match args.split_first() {
+        Some((dashes, rest)) if dashes.text == "--" => rest,
+        _ => args,
+    };
+    if !args.iter().all(Word::is_literal) || args.iter().any(|w| w.text.starts_with('~')) {
+        walk.opaque(Opaque::Unknown {
+            program: name.to_owned(),
+        });
+        return;
+    }
+    let joined: Vec<&str> = args.iter().map(|w| w.text.as_str()).collect();
+    let mut inside = ctx.clone();
+    inside.by.push(name.to_owned());
+    walk.inner(&joined.join(" "), &inside);
+}
+
+fn trap(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) {
+    let args = match args.split_first() {
+        Some((dashes, rest)) if dashes.text == "--" => rest,
+        _ => args,
+    };
+    if args.iter().any(|w| !w.is_literal()) {
+        return unknown(walk, "trap", argv, ctx);
+    }
+    match args.first().map(|w| w.text.as_str()) {
+        None | Some("-" | "" | "-l" | "-p") => walk.push(argv.to_vec(), ctx),
+        // `trap 2 …` takes the text of no signal away.
+        Some(number) if number.chars().all(|c| c.is_ascii_digit()) => walk.push(argv.to_vec(), ctx),
+        Some(option) if option.starts_with('-') => unknown(walk, "trap", argv, ctx),
+        Some(code) if args.len() > 1 => {
+            let mut inside = ctx.clone();
+            inside.by.push("trap".to_owned());
+            walk.inner(code, &inside);
+        }
+        Some(_) => walk.push(argv.to_vec(), ctx),
+    }
+}
+
+/// Options that change how the shell reports, not how it reads.
+fn set_is_plain(args: &[Word]) -> bool {
+    let mut args = args.iter();
+    while let Some(word) = args.next() {
+        if word.may_be_option() {
+            return false;
+        }
+        let Some(letters) = word.text.strip_prefix(['-', '+']) else {
+            return true;
+        };
+        match letters {
+            "-" | "" => return true,
+            _ if word.dynamic || !letters.chars().all(|c| "eufxCo".contains(c)) => return false,
+            _ => {}
+        }
+        if letters.contains('o') {
+            let plain = ["errexit", "nounset", "pipefail", "xtrace", "noglob", "noclobber"];
+            if !args.next().is_some_and(|w| w.is_literal() && plain.contains(&w.text.as_str())) {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn shopt_is_plain(args: &[Word]) -> bool {
+    const PLAIN: [&str; 9] = [
+        "-s", "-u", "-q", "-p", "nullglob", "failglob", "globstar", "dotglob", "inherit_errexit",
+    ];
+    args.iter().all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
+}
+
+fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    for word in argv.iter().skip(1) {
+        let named = word.text.split_once('=');
+        let literal_name = !word.leads && !(word.splits && named.is_none());
+        match named {
+            Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
+                let value = Word {
+                    text: value.to_owned(),
+                    leads: word.dynamic,
+                    ..word.clone()
+                };
+                walk.set(variable.trim_end_matches('+'), &value);
+            }
+            // Nothing but attributes that change no meaning: `-i` computes, `-n` refers.
+            None if !word.dynamic
+                && word.text.strip_prefix(['-', '+']).is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
+            None if !word.dynamic && is_name(&word.text) => {}
+            _ => walk.opaque(Opaque::Redefines(format!("{name} {}", word.text))),
+        }
+    }
+    walk.leaf(name, argv.to_vec(), ctx);
+}
+
+/// Commands that set variables by name, or take them away. A subscript in such a name is computed.
+fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    let mut options = true;
+    for word in argv.iter().skip(1) {
+        if options && word.may_be_option() && name != "wait" {
+            walk.opaque(Opaque::DynamicOption {
+                program: name.to_owned(),
+            });
+        }
+        if options && word.text.starts_with('-') {
+            if matches!(name, "mapfile" | "readarray") && word.text.contains(['C', 'c']) {
+                walk.opaque(Opaque::Unknown {
+                    program: name.to_owned(),
+                });
+            }
+            // The name of an array, or where `wait` puts a number, written in one with the option.
+            let hidden = (name == "read" && word.text.len() > 2 && word.text.contains('a'))
+                || (name == "wait" && word.text.contains('p'));
+            if hidden {
+                walk.opaque(Opaque::Unknown {
+                    program: name.to_owned(),
+                });
+            }
+            if name == "unset" && word.text.contains(['f', 'n']) {
+                walk.opaque(Opaque::Redefines(name.to_owned()));
+            }
+            continue;
+        }
+        options = false;
+        if name == "printf" {
+            variable(walk, name, word);
+            break;
+        }
+        if name == "wait" {
+            continue;
+        }
+        if !(name == "getopts" && word.text.starts_with(':')) {
+            variable(walk, name, word);
+        }
+    }
+    walk.leaf(name, argv.to_vec(), ctx);
+}
+
+fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
+    if word.dynamic || word.text.contains('[') {
+        walk.opaque(Opaque::Unread {
+            at: 0,
+            what: "the name of a variable that may be computed",
+        });
+    } else if is_name(&word.text) && name != "unset" {
+        walk.set(&word.text, &Word::anything());
+    } else if name == "unset" && word.text == "PATH" {
+        walk.opaque(Opaque::Environment(word.text.clone()));
+    }
+}
+
+/// bash computes the subscript of a name after `-v`, and so runs commands in it.
+fn test_is_plain(args: &[Word]) -> bool {
+    args.windows(2).all(|pair| {
+        let [operator, operand] = pair else { return true };
+        let risky = operand.dynamic || operand.text.contains('[') && operand.text != "[";
+        let computes = matches!(operator.text.as_str(), "-v" | "-R") && !operator.dynamic;
+        let unknown = operator.may_be_option() && !is_operator(&operand.text);
+        !(computes && risky) && !(unknown && risky)
+    })
+}
+
+fn is_operator(text: &str) -> bool {
+    matches!(
+        text,
+        "=" | "==" | "!=" | "<" | ">" | "]" | "-a" | "-o" | ")" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge"
+            | "-nt" | "-ot" | "-ef"
+    )
+}

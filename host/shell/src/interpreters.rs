@@ -1,0 +1,246 @@
+//! Interpreters of languages that are not a shell's: whether code for them stands in the command, in a file, or comes
+//! over their standard input.
+
+use crate::reading::Word;
+use crate::reason::Opaque;
+use crate::walk::{Ctx, Walk};
+use crate::reads;
+
+struct Language {
+    /// What the program's name begins with; digits and dots may follow.
+    name: &'static str,
+    /// Short options that bring code, and the long ones.
+    code: &'static str,
+    long: &'static [&'static str],
+    /// Short options with a value.
+    values: &'static str,
+}
+
+const LANGUAGES: &[Language] = &[
+    Language { name: "python", code: "c", long: &[], values: "WX" },
+    Language { name: "pypy", code: "c", long: &[], values: "WX" },
+    Language { name: "ipython", code: "c", long: &[], values: "" },
+    Language { name: "perl", code: "eE", long: &[], values: "" },
+    Language { name: "ruby", code: "e", long: &[], values: "rICE" },
+    Language { name: "irb", code: "", long: &[], values: "r" },
+    Language { name: "node", code: "ep", long: &["--eval", "--print"], values: "rC" },
+    Language { name: "nodejs", code: "ep", long: &["--eval", "--print"], values: "rC" },
+    Language { name: "deno", code: "", long: &[], values: "" },
+    Language { name: "bun", code: "e", long: &["--eval", "--print"], values: "" },
+    Language { name: "php", code: "rBRE", long: &["--run"], values: "cdz" },
+    Language { name: "lua", code: "e", long: &[], values: "l" },
+    Language { name: "luajit", code: "e", long: &[], values: "l" },
+    Language { name: "tclsh", code: "", long: &[], values: "" },
+    Language { name: "wish", code: "", long: &[], values: "" },
+    Language { name: "Rscript", code: "e", long: &[], values: "" },
+    Language { name: "R", code: "e", long: &[], values: "f" },
+    Language { name: "julia", code: "eE", long: &["--eval", "--print"], values: "" },
+    Language { name: "guile", code: "c", long: &[], values: "el" },
+    Language { name: "osascript", code: "e", long: &[], values: "l" },
+    Language { name: "groovy", code: "e", long: &[], values: "" },
+    Language { name: "jshell", code: "", long: &[], values: "" },
+    Language { name: "ghci", code: "e", long: &[], values: "" },
+    Language { name: "gawk", code: "", long: &[], values: "" },
+    Language { name: "bc", code: "", long: &[], values: "" },
+    Language { name: "dc", code: "e", long: &["--expression"], values: "" },
+    Language { name: "m4", code: "", long: &[], values: "" },
+    Language { name: "ed", code: "", long: &[], values: "p" },
+    Language { name: "ex", code: "c", long: &["--cmd"], values: "" },
+    Language { name: "gnuplot", code: "e", long: &[], values: "" },
+    Language { name: "octave", code: "", long: &["--eval"], values: "" },
+    Language { name: "swipl", code: "g", long: &[], values: "" },
+    Language { name: "psql", code: "", long: &[], values: "" },
+    Language { name: "sqlite3", code: "", long: &[], values: "" },
+    Language { name: "mysql", code: "", long: &[], values: "" },
+];
+
+const AWKS: &[&str] = &["awk", "gawk", "mawk", "nawk", "original-awk"];
+const SEDS: &[&str] = &["sed", "gsed"];
+/// Of an awk program, beyond which it is not looked at.
+const MAX_SCRIPT: usize = 16 << 10;
+
+pub(crate) fn is_known(name: &str) -> bool {
+    language(name).is_some() || AWKS.contains(&name) || SEDS.contains(&name)
+}
+
+fn language(name: &str) -> Option<&'static Language> {
+    LANGUAGES.iter().find(|l| {
+        name.strip_prefix(l.name)
+            .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    })
+}
+
+/// True: all is said about the command.
+pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
+    if AWKS.contains(&name) {
+        awk(walk, name, argv);
+        return false;
+    }
+    if SEDS.contains(&name) {
+        sed(walk, name, argv);
+        return false;
+    }
+    let Some(language) = language(name) else {
+        return false;
+    };
+    walk.out.only_reads = false;
+    walk.hazard("interpreter", name, "it runs code in a language of its own");
+    match arguments(walk, language, name, argv) {
+        Source::Input => walk.fed(name, false, argv, ctx),
+        Source::Other => walk.push(argv.to_vec(), ctx),
+    }
+    true
+}
+
+enum Source {
+    Input,
+    Other,
+}
+
+fn arguments(walk: &mut Walk<'_>, language: &Language, name: &str, argv: &[Word]) -> Source {
+    let mut args = argv.iter().skip(1);
+    let mut found = Source::Input;
+    while let Some(word) = args.next() {
+        if word.may_be_option() {
+            walk.opaque(Opaque::DynamicOption {
+                program: name.to_owned(),
+            });
+            return Source::Other;
+        }
+        let text = word.text.as_str();
+        if matches!(text, "--version" | "-V" | "--help" | "-h" | "-v") {
+            found = Source::Other;
+            continue;
+        }
+        if text == "-" || matches!(text, "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
+            return Source::Input;
+        }
+        if let Some(long) = text.strip_prefix("--").map(|_| text.split('=').next().unwrap_or(text)) {
+            if language.long.iter().any(|l| l.starts_with(long)) && long.len() > 2 {
+                walk.code(name, text.to_owned());
+                let dynamic = if text.contains('=') {
+                    word.dynamic
+                } else {
+                    args.next().is_none_or(|w| w.dynamic)
+                };
+                if dynamic {
+                    unknown(walk, name);
+                }
+                return Source::Other;
+            }
+            continue;
+        }
+        let Some(cluster) = text.strip_prefix('-') else {
+            if word.dynamic {
+                unknown(walk, name);
+            }
+            walk.hazard("script-file", name, text.to_owned());
+            return Source::Other;
+        };
+        if let Some(at) = cluster.find(|c| language.code.contains(c)) {
+            walk.code(name, format!("-{cluster}"));
+            let attached = cluster.len() > at + 1;
+            let dynamic = if attached {
+                word.dynamic
+            } else {
+                args.next().is_none_or(|w| w.dynamic || w.glob)
+            };
+            if dynamic {
+                unknown(walk, name);
+            }
+            return Source::Other;
+        }
+        if cluster == "m" && language.name.ends_with("python") {
+            let module = args.next().map(|w| w.text.clone()).unwrap_or_default();
+            walk.hazard("script-file", name, format!("-m {module}"));
+            return Source::Other;
+        }
+        if cluster.chars().count() == 1 && language.values.contains(cluster) {
+            args.next();
+        }
+    }
+    found
+}
+
+fn unknown(walk: &mut Walk<'_>, name: &str) {
+    walk.opaque(Opaque::Unknown {
+        program: name.to_owned(),
+    });
+}
+
+/// A program that does nothing but print needs no second look; anything that could run or write does.
+fn awk(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
+    let mut args = argv.iter().skip(1);
+    while let Some(word) = args.next() {
+        if word.may_be_option() || word.dynamic && word.text.starts_with('-') && !word.text.starts_with("-v") {
+            return unknown(walk, name);
+        }
+        match word.text.as_str() {
+            "-F" | "-v" => {
+                if args.next().is_none_or(|w| w.splits || w.glob) {
+                    return unknown(walk, name);
+                }
+            }
+            "--" => {}
+            text if text.starts_with("-F") || text.starts_with("-v") => {}
+            text if text.starts_with('-') => return walk.code(name, text.to_owned()),
+            _ if word.dynamic || word.glob => return unknown(walk, name),
+            text => {
+                let plain = text.replace("||", "");
+                let risky = ["system", "getline", "|", ">", "@", "close", "ENVIRON", "ARGV"];
+                if text.len() > MAX_SCRIPT || risky.iter().any(|r| plain.contains(r)) {
+                    walk.code(name, "its program runs, reads or writes something");
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn sed(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
+    let mut args = argv.iter().skip(1);
+    let mut scripts = Vec::new();
+    let mut operand = None;
+    while let Some(word) = args.next() {
+        let text = word.text.as_str();
+        match text {
+            _ if word.splits || word.glob && word.may_be_option() => return unknown(walk, name),
+            "-e" | "--expression" => match args.next() {
+                Some(script) => scripts.push(script),
+                None => return,
+            },
+            "-n" | "-E" | "-r" | "-u" | "-z" | "-s" | "-nE" | "-nr" | "-ne" | "-Ee" | "-re" | "--quiet" | "--silent"
+            | "--regexp-extended" | "--posix" | "--debug" | "--sandbox" => {
+                if text.len() == 3 && text.ends_with('e') {
+                    match args.next() {
+                        Some(script) => scripts.push(script),
+                        None => return,
+                    }
+                }
+            }
+            _ if text.starts_with("-i") || text.starts_with("--in-place") || is_cluster_with(text, 'i') => {
+                walk.out.only_reads = false;
+                if is_cluster_with(text, 'f') && !text.starts_with("--") {
+                    walk.code(name, text.to_owned());
+                }
+            }
+            _ if text.starts_with('-') && text != "-" || word.may_be_option() => {
+                return walk.code(name, text.to_owned());
+            }
+            _ if operand.is_none() => operand = Some(word),
+            _ => {}
+        }
+    }
+    if scripts.is_empty() {
+        scripts.extend(operand);
+    }
+    for script in scripts {
+        if script.dynamic || !reads::sed_is_plain(&script.text) {
+            walk.code(name, "its script may run or write something");
+        }
+    }
+}
+
+fn is_cluster_with(text: &str, letter: char) -> bool {
+    text.strip_prefix('-').is_some_and(|t| !t.starts_with('-') && t.contains(letter))
+}

@@ -1,0 +1,816 @@
+//! From text to tree: the grammar of POSIX shells and the part of bash's that people write, strictly. What is
+//! outside of it is refused, never guessed.
+//!
+//! One pass from left to right, each byte looked at a bounded number of times, so that the time is linear in the
+//! length; nesting is counted, so that the stack is bounded. Other parsers see only what this one has accepted.
+
+use crate::Limits;
+use crate::ast::*;
+use crate::cursor::Cursor;
+use crate::reason::Opaque;
+
+pub(crate) type Parsed<T> = Result<T, Opaque>;
+
+/// A text that was read as commands, and what was found in it: for the other parsers.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) outline: Outline,
+    /// What tree-sitter's grammar does not know, and a byte to put there for it: braces in words, and `time`.
+    pub(crate) masks: Vec<(usize, u8)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) list: List,
+    /// This text, and the texts in its words.
+    pub(crate) texts: Vec<Text>,
+    /// What `Kind::Here` counts.
+    pub(crate) here: Vec<HereDoc>,
+    /// What is left of the budget.
+    pub(crate) left: usize,
+    /// Something in it means something else to a shell that is not bash, and has no form that means the same.
+    pub(crate) bash: bool,
+}
+
+pub(crate) struct Pending {
+    delimiter: String,
+    quoted: bool,
+    tabs: bool,
+    slot: usize,
+}
+
+pub(crate) struct Parser<'a> {
+    pub(crate) cur: Cursor<'a>,
+    pub(crate) limits: &'a Limits,
+    pub(crate) depth: usize,
+    /// How many words and commands are left.
+    pub(crate) budget: usize,
+    pub(crate) outline: Outline,
+    pub(crate) masks: Vec<(usize, u8)>,
+    /// Where the text that `outline` and `masks` are about begins.
+    pub(crate) base: usize,
+    pub(crate) texts: Vec<Text>,
+    pub(crate) bash: bool,
+    /// Here-documents whose bodies begin behind this line.
+    pub(crate) pending: Vec<Pending>,
+    /// How many such wait around the substitution that is being read.
+    pub(crate) outer: usize,
+    /// Their bodies, as far as they are read.
+    pub(crate) here: Vec<HereDoc>,
+    /// The text was cut out of another one: a here-document in it has no lines of its own.
+    pub(crate) cut_out: bool,
+}
+
+/// Words that end a list.
+const CLOSERS: [&str; 8] = ["then", "do", "done", "fi", "elif", "else", "esac", "}"];
+const OPENERS: [&str; 12] = [
+    "if", "while", "until", "for", "case", "function", "select", "coproc", "time", "[[", "{", "!",
+];
+
+/// `depth` levels are used up already, and `budget` words and commands are left.
+pub(crate) fn program(
+    text: &str,
+    limits: &Limits,
+    depth: usize,
+    budget: usize,
+    cut_out: bool,
+) -> Parsed<Program> {
+    let mut parser = Parser {
+        cur: Cursor::new(text),
+        limits,
+        depth,
+        budget,
+        outline: Outline::default(),
+        masks: Vec::new(),
+        base: 0,
+        texts: Vec::new(),
+        bash: false,
+        pending: Vec::new(),
+        outer: 0,
+        here: Vec::new(),
+        cut_out,
+    };
+    let list = parser.descend(|p| p.list())?;
+    if !parser.cur.is_at_end() {
+        return parser.syntax("a word or sign that does not belong here");
+    }
+    if !parser.pending.is_empty() {
+        return parser.syntax("a here-document without an end");
+    }
+    let mut texts = vec![Text {
+        text: text.to_owned(),
+        outline: parser.outline,
+        masks: parser.masks,
+    }];
+    texts.append(&mut parser.texts);
+    Ok(Program {
+        list,
+        texts,
+        here: parser.here,
+        bash: parser.bash,
+        left: parser.budget,
+    })
+}
+
+pub(crate) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// What ends a word that is not quoted.
+pub(crate) fn is_meta(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')')
+}
+
+pub(crate) fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl Parser<'_> {
+    pub(crate) fn syntax<T>(&self, what: &'static str) -> Parsed<T> {
+        Err(Opaque::Syntax {
+            at: self.cur.at(),
+            what,
+        })
+    }
+
+    pub(crate) fn unread<T>(&self, what: &'static str) -> Parsed<T> {
+        Err(Opaque::Unread {
+            at: self.cur.at(),
+            what,
+        })
+    }
+
+    pub(crate) fn descend<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= self.limits.depth {
+            return Err(Opaque::TooDeep(self.limits.depth));
+        }
+        self.depth += 1;
+        let result = inner(self);
+        self.depth -= 1;
+        result
+    }
+
+    pub(crate) fn spend(&mut self) -> Parsed<()> {
+        match self.budget.checked_sub(1) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => Err(Opaque::TooMany(self.limits.words)),
+        }
+    }
+
+    /// Blanks, line continuations and a comment.
+    pub(crate) fn blanks(&mut self) {
+        loop {
+            self.cur.eat_while(is_blank);
+            if !self.cur.eat("\\\n") {
+                break;
+            }
+        }
+        if self.cur.peek() == Some('#') {
+            self.cur.eat_while(|c| c != '\n');
+        }
+    }
+
+    /// Goes over empty lines; the bodies of here-documents are read where their line ends.
+    fn newlines(&mut self) -> Parsed<()> {
+        self.blanks();
+        while self.cur.peek() == Some('\n') {
+            if self.outer > 0 {
+                return self.unread("a here-document that goes on within a substitution");
+            }
+            self.cur.bump();
+            self.bodies()?;
+            self.blanks();
+        }
+        Ok(())
+    }
+
+    fn bodies(&mut self) -> Parsed<()> {
+        for pending in std::mem::take(&mut self.pending) {
+            let mut body = String::new();
+            loop {
+                if self.cur.is_at_end() {
+                    return self.syntax("a here-document without an end");
+                }
+                let mut line = self.cur.eat_while(|c| c != '\n');
+                let ended = self.cur.eat("\n");
+                if pending.tabs {
+                    line = line.trim_start_matches('\t');
+                }
+                if line == pending.delimiter {
+                    break;
+                }
+                if !ended {
+                    return self.syntax("a here-document without an end");
+                }
+                if !pending.quoted && line.ends_with('\\') {
+                    return self.unread("a continued line in a here-document");
+                }
+                body.push_str(line);
+                body.push('\n');
+            }
+            let plain = !body.contains(['$', '`', '\\']);
+            let parts = if pending.quoted || plain {
+                Vec::new()
+            } else {
+                self.expansions(&body)?
+            };
+            if let Some(slot) = self.here.get_mut(pending.slot) {
+                *slot = HereDoc {
+                    literal: pending.quoted || plain,
+                    body,
+                    parts,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the words that mean something at a command's place comes next.
+    fn keyword(&self) -> Option<&'static str> {
+        CLOSERS.into_iter().chain(OPENERS).find(|word| {
+            self.cur.rest().strip_prefix(word).is_some_and(|rest| {
+                rest.chars()
+                    .next()
+                    .is_none_or(|c| is_meta(c) && !(matches!(*word, "!" | "{" | "[[") && c == '('))
+            })
+        })
+    }
+
+    fn expect(&mut self, word: &'static str) -> Parsed<()> {
+        self.newlines()?;
+        if self.keyword() == Some(word) && self.cur.eat(word) {
+            Ok(())
+        } else {
+            self.syntax("the compound command is not finished")
+        }
+    }
+
+    fn at_list_end(&self) -> bool {
+        self.cur.is_at_end()
+            || self.cur.peek() == Some(')')
+            || self.cur.sees(";;")
+            || self.cur.sees(";&")
+            || self.keyword().is_some_and(|w| CLOSERS.contains(&w))
+    }
+
+    pub(crate) fn list(&mut self) -> Parsed<List> {
+        let mut list = List::default();
+        loop {
+            self.newlines()?;
+            if self.at_list_end() {
+                return Ok(list);
+            }
+            let mut item = self.item()?;
+            self.blanks();
+            if self.cur.peek() == Some('&') {
+                self.cur.bump();
+                item.background = true;
+                list.items.push(item);
+                continue;
+            }
+            list.items.push(item);
+            if self.cur.peek() == Some('\n') || self.at_list_end() {
+                continue;
+            }
+            if !self.cur.eat(";") {
+                return self.syntax("a sign that does not belong here");
+            }
+        }
+    }
+
+    /// A list that has to have something in it.
+    fn filled(&mut self) -> Parsed<List> {
+        let list = self.descend(|p| p.list())?;
+        if list.items.is_empty() {
+            return self.syntax("a command is missing");
+        }
+        Ok(list)
+    }
+
+    fn item(&mut self) -> Parsed<Item> {
+        let first = self.pipeline()?;
+        let mut rest = Vec::new();
+        loop {
+            self.blanks();
+            let join = if self.cur.eat("&&") {
+                Join::And
+            } else if self.cur.eat("||") {
+                Join::Or
+            } else {
+                return Ok(Item {
+                    first,
+                    rest,
+                    background: false,
+                });
+            };
+            self.newlines()?;
+            rest.push((join, self.pipeline()?));
+        }
+    }
+
+    fn pipeline(&mut self) -> Parsed<Pipeline> {
+        let mut pipeline = Pipeline {
+            negated: false,
+            timed: false,
+            stages: Vec::new(),
+        };
+        self.blanks();
+        if self.keyword() == Some("time") {
+            let at = self.cur.at().saturating_sub(self.base);
+            self.masks.extend((at..at + 4).map(|at| (at, b' ')));
+            self.cur.eat("time");
+            self.bash = true;
+            pipeline.timed = true;
+            self.blanks();
+            if self.cur.sees("-") {
+                return self.unread("an option of the word `time`");
+            }
+        }
+        if self.keyword() == Some("!") {
+            self.cur.eat("!");
+            pipeline.negated = true;
+            self.blanks();
+            if matches!(self.keyword(), Some("!" | "time")) {
+                return self.unread("a `!` before another");
+            }
+        }
+        loop {
+            self.blanks();
+            let mut stage = self.stage()?;
+            self.blanks();
+            if self.cur.sees("||") || !self.cur.eat("|") {
+                pipeline.stages.push(stage);
+                return Ok(pipeline);
+            }
+            stage.errors_too = self.cur.eat("&");
+            pipeline.stages.push(stage);
+            self.newlines()?;
+        }
+    }
+
+    fn stage(&mut self) -> Parsed<Stage> {
+        self.spend()?;
+        if self.cur.sees("((") {
+            return self.unread("an arithmetic command");
+        }
+        let node = if self.cur.eat("(") {
+            let list = self.filled()?;
+            if !self.cur.eat(")") {
+                return self.syntax("the subshell is not closed");
+            }
+            Node::Subshell(list)
+        } else {
+            match self.keyword() {
+                None => return self.simple(),
+                Some("{") => {
+                    self.cur.eat("{");
+                    let list = self.filled()?;
+                    self.expect("}")?;
+                    Node::Group(list)
+                }
+                Some("if") => self.conditional()?,
+                Some(word @ ("while" | "until")) => {
+                    self.cur.eat(word);
+                    let test = self.filled()?;
+                    Node::Loop {
+                        until: word == "until",
+                        test,
+                        body: self.body()?,
+                    }
+                }
+                Some("for") => self.for_in()?,
+                Some("case") => self.case()?,
+                Some("function") => {
+                    self.cur.eat("function");
+                    self.bash = true;
+                    self.blanks();
+                    let name = self.cur.eat_while(|c| !is_meta(c)).to_owned();
+                    self.blanks();
+                    if self.cur.eat("(") {
+                        self.blanks();
+                        if !self.cur.eat(")") {
+                            return self.syntax("a function's parentheses are not closed");
+                        }
+                    }
+                    self.function(name)?
+                }
+                Some("[[") => {
+                    self.cur.eat("[[");
+                    self.bash = true;
+                    self.descend(|p| p.test())?
+                }
+                Some("select" | "coproc") => return self.unread("`select` or `coproc`"),
+                Some(_) => return self.syntax("a word that does not belong here"),
+            }
+        };
+        let mut redirects = Vec::new();
+        loop {
+            self.blanks();
+            match self.redirect()? {
+                Some(redirect) => redirects.push(redirect),
+                None => break,
+            }
+        }
+        // Nothing but a sign or the end can stand behind a compound command.
+        if self.cur.peek().is_some_and(|c| !is_meta(c)) || self.cur.peek() == Some('(') {
+            return self.syntax("a word after a compound command");
+        }
+        Ok(Stage {
+            node,
+            redirects,
+            errors_too: false,
+        })
+    }
+
+    fn conditional(&mut self) -> Parsed<Node> {
+        self.cur.eat("if");
+        let mut arms = Vec::new();
+        let mut otherwise = None;
+        loop {
+            let test = self.filled()?;
+            self.expect("then")?;
+            arms.push((test, self.filled()?));
+            self.newlines()?;
+            match self.keyword() {
+                Some("elif") => {
+                    self.cur.eat("elif");
+                }
+                Some("else") => {
+                    self.cur.eat("else");
+                    otherwise = Some(self.filled()?);
+                    break;
+                }
+                _ => break,
+            }
+        }
+        self.expect("fi")?;
+        Ok(Node::If { arms, otherwise })
+    }
+
+    fn body(&mut self) -> Parsed<List> {
+        self.expect("do")?;
+        let body = self.filled()?;
+        self.expect("done")?;
+        Ok(body)
+    }
+
+    fn for_in(&mut self) -> Parsed<Node> {
+        self.cur.eat("for");
+        self.blanks();
+        if self.cur.sees("((") {
+            return self.unread("an arithmetic loop");
+        }
+        let name = self.cur.eat_while(|c| !is_meta(c)).to_owned();
+        if !is_name(&name) {
+            return self.syntax("a loop needs the name of a variable");
+        }
+        self.newlines()?;
+        let mut words = None;
+        if self.cur.rest().strip_prefix("in").is_some_and(|r| r.starts_with(is_meta)) {
+            self.cur.eat("in");
+            let mut found = Vec::new();
+            loop {
+                self.blanks();
+                match self.cur.peek() {
+                    Some(';' | '\n') => break,
+                    Some(c) if !is_meta(c) => found.push(self.word()?),
+                    _ => return self.syntax("a loop's words end with `;` or a newline"),
+                }
+            }
+            words = Some(found);
+        }
+        self.blanks();
+        if !self.cur.sees(";;") {
+            self.cur.eat(";");
+        }
+        Ok(Node::For {
+            name,
+            words,
+            body: self.body()?,
+        })
+    }
+
+    fn case(&mut self) -> Parsed<Node> {
+        self.cur.eat("case");
+        self.blanks();
+        let word = self.word()?;
+        self.newlines()?;
+        if !self.cur.rest().strip_prefix("in").is_some_and(|r| r.starts_with(is_meta)) {
+            return self.syntax("a `case` needs its `in`");
+        }
+        self.cur.eat("in");
+        let mut arms = Vec::new();
+        loop {
+            self.newlines()?;
+            if self.keyword() == Some("esac") {
+                self.cur.eat("esac");
+                return Ok(Node::Case { word, arms });
+            }
+            if self.cur.eat("(") {
+                self.blanks();
+            }
+            let mut patterns = Vec::new();
+            loop {
+                patterns.push(self.word()?);
+                self.blanks();
+                if self.cur.eat("|") {
+                    self.blanks();
+                } else if self.cur.eat(")") {
+                    break;
+                } else {
+                    return self.syntax("a pattern of a `case` is not closed");
+                }
+            }
+            let body = self.descend(|p| p.list())?;
+            let end = [";;&", ";;", ";&"].into_iter().find(|e| self.cur.eat(e));
+            match end {
+                Some(end) => {
+                    self.bash |= end != ";;";
+                    arms.push(Arm { patterns, body, end });
+                }
+                None if self.keyword() == Some("esac") => arms.push(Arm {
+                    patterns,
+                    body,
+                    end: ";;",
+                }),
+                None => return self.syntax("an arm of a `case` is not closed"),
+            }
+        }
+    }
+
+    fn function(&mut self, name: String) -> Parsed<Node> {
+        if !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c)) || name.is_empty() {
+            return self.unread("a function of this name");
+        }
+        self.newlines()?;
+        if !self.cur.sees("(") && self.keyword() != Some("{") {
+            return self.unread("a function whose body is neither in braces nor in parentheses");
+        }
+        let body = Box::new(self.descend(|p| p.stage())?);
+        Ok(Node::Function { name, body })
+    }
+
+    fn test(&mut self) -> Parsed<Node> {
+        const MARKS: [&str; 6] = ["&&", "||", "(", ")", "<", ">"];
+        let mut pieces = Vec::new();
+        loop {
+            self.newlines()?;
+            if self.cur.rest().strip_prefix("]]").is_some_and(|r| r.is_empty() || r.starts_with(is_meta)) {
+                self.cur.eat("]]");
+                return Ok(Node::Test(pieces));
+            }
+            if let Some(mark) = MARKS.into_iter().find(|m| self.cur.eat(m)) {
+                pieces.push(TestPiece::Mark(mark));
+                continue;
+            }
+            if self.cur.peek().is_none_or(is_meta) {
+                return self.syntax("`[[` is not closed");
+            }
+            let word = self.word()?;
+            match word.raw.as_str() {
+                "!" => pieces.push(TestPiece::Mark("!")),
+                // Its other side has rules of its own.
+                "=~" => return self.unread("a match with a regular expression"),
+                // The operands are computed, and computing can run commands.
+                "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-v" | "-R" => {
+                    return self.unread("a comparison that computes");
+                }
+                _ => pieces.push(TestPiece::Word(word)),
+            }
+        }
+    }
+
+    fn simple(&mut self) -> Parsed<Stage> {
+        let mut simple = Simple::default();
+        let mut raw = Vec::new();
+        let mut redirects = Vec::new();
+        loop {
+            self.blanks();
+            if let Some(redirect) = self.redirect()? {
+                redirects.push(redirect);
+                continue;
+            }
+            let process = self.cur.sees("<(") || self.cur.sees(">(");
+            match self.cur.peek() {
+                Some('(') => {
+                    let [word] = simple.words.as_slice() else {
+                        return self.syntax("a parenthesis that does not belong here");
+                    };
+                    if !redirects.is_empty() || !simple.assigns.is_empty() {
+                        return self.syntax("a parenthesis that does not belong here");
+                    }
+                    let name = word.raw.clone();
+                    self.cur.eat("(");
+                    self.blanks();
+                    if !self.cur.eat(")") {
+                        return self.syntax("a function's parentheses are not closed");
+                    }
+                    return Ok(Stage {
+                        node: self.function(name)?,
+                        redirects: Vec::new(),
+                        errors_too: false,
+                    });
+                }
+                Some(c) if !is_meta(c) || process => {}
+                _ => break,
+            }
+            let word = self.word()?;
+            if self.cur.sees("<(") || self.cur.sees(">(") {
+                return self.unread("a process substitution within a word");
+            }
+            if simple.words.is_empty() {
+                if (CLOSERS.contains(&word.raw.as_str()) || OPENERS.contains(&word.raw.as_str()))
+                    && simple.assigns.is_empty()
+                {
+                    return self.unread("a word that a shell would take for one of its own");
+                }
+                if let Some(assign) = self.assignment(&word)? {
+                    raw.push(word.raw);
+                    simple.assigns.push(assign);
+                    continue;
+                }
+            }
+            raw.push(if process { "<(".to_owned() } else { word.raw.clone() });
+            simple.words.push(word);
+        }
+        if simple.words.is_empty() && simple.assigns.is_empty() && redirects.is_empty() {
+            return self.syntax("a command is missing");
+        }
+        if !raw.is_empty() && raw.first().map(String::as_str) != Some("[") {
+            self.outline.commands.push(raw);
+        }
+        Ok(Stage {
+            node: Node::Simple(simple),
+            redirects,
+            errors_too: false,
+        })
+    }
+
+    /// `NAME=value`, where the name is not quoted.
+    fn assignment(&self, word: &Word) -> Parsed<Option<Assign>> {
+        let Some((name, value)) = split_assignment(word) else {
+            let subscript = word
+                .raw
+                .split_once('[')
+                .is_some_and(|(name, rest)| is_name(name) && rest.contains('='));
+            return if subscript {
+                self.unread("an element of an array")
+            } else {
+                Ok(None)
+            };
+        };
+        if self.cur.peek() == Some('(') {
+            return self.unread("an array");
+        }
+        let append = name.ends_with('+');
+        Ok(Some(Assign {
+            name: name.trim_end_matches('+').to_owned(),
+            append,
+            value,
+        }))
+    }
+
+    fn redirect(&mut self) -> Parsed<Option<Redirect>> {
+        const OPS: [&str; 10] = ["<<<", "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">"];
+        let digits = self.cur.rest().chars().take_while(char::is_ascii_digit).count();
+        let after = self.cur.rest().get(digits..).unwrap_or_default();
+        if self.cur.sees("&>") {
+            self.cur.eat("&>");
+            let append = self.cur.eat(">");
+            let target = self.target()?;
+            return Ok(Some(Redirect {
+                fd: None,
+                kind: Kind::Both { append, target },
+            }));
+        }
+        if !after.starts_with(['<', '>']) {
+            return Ok(None);
+        }
+        if after.starts_with("<(") || after.starts_with(">(") {
+            return if digits == 0 {
+                Ok(None)
+            } else {
+                self.unread("a process substitution behind a number")
+            };
+        }
+        let fd = self.cur.eat_while(|c| c.is_ascii_digit());
+        let fd = match fd {
+            "" => None,
+            fd => match fd.parse() {
+                Ok(fd) if fd < 256 => Some(fd),
+                _ => return self.unread("a redirection with such a number"),
+            },
+        };
+        let Some(op) = OPS.into_iter().find(|op| self.cur.eat(op)) else {
+            return self.syntax("a redirection that is none");
+        };
+        let kind = match op {
+            "<<" | "<<-" => self.here(op == "<<-")?,
+            "<<<" => Kind::HereString(self.target()?),
+            "<&" | ">&" => self.duplicate(op, fd)?,
+            op => Kind::File(op, self.target()?),
+        };
+        Ok(Some(Redirect { fd, kind }))
+    }
+
+    fn target(&mut self) -> Parsed<Word> {
+        self.blanks();
+        let process = self.cur.sees("<(") || self.cur.sees(">(");
+        if !process && self.cur.peek().is_none_or(is_meta) {
+            return self.syntax("a redirection without a name");
+        }
+        let word = self.word()?;
+        self.outline.files.push(if process {
+            "<(".to_owned()
+        } else {
+            word.raw.clone()
+        });
+        Ok(word)
+    }
+
+    fn duplicate(&mut self, op: &'static str, fd: Option<u32>) -> Parsed<Kind> {
+        self.blanks();
+        let number = self.cur.rest().chars().take_while(char::is_ascii_digit).count();
+        let rest = self.cur.rest();
+        let end = if rest.starts_with('-') { 1 } else { number };
+        let (number, after) = rest.split_at_checked(end).unwrap_or(("", rest));
+        if end > 0 && after.chars().next().is_none_or(is_meta) {
+            self.cur.eat(number);
+            return Ok(Kind::Dup(op, number.to_owned()));
+        }
+        let target = self.target()?;
+        let literal = target.parts.iter().all(|p| matches!(p, Part::Lit { .. }));
+        if op == ">&" && matches!(fd, None | Some(1)) && literal && !target.raw.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            return Ok(Kind::Both {
+                append: false,
+                target,
+            });
+        }
+        self.unread("a redirection to what turns out only when it runs")
+    }
+
+    fn here(&mut self, tabs: bool) -> Parsed<Kind> {
+        if self.cut_out {
+            return self.unread("a here-document between backquotes");
+        }
+        self.blanks();
+        if self.cur.peek().is_none_or(is_meta) {
+            return self.syntax("a here-document without a delimiter");
+        }
+        let word = self.word()?;
+        let mut delimiter = String::new();
+        let mut quoted = false;
+        for part in &word.parts {
+            match part {
+                Part::Lit { text, quoted: q } => {
+                    delimiter.push_str(text);
+                    quoted |= q;
+                }
+                _ => return self.unread("such a delimiter of a here-document"),
+            }
+        }
+        if delimiter.is_empty() || delimiter.contains(['\n', '$', '`']) || word.raw.contains("$'") {
+            return self.unread("such a delimiter of a here-document");
+        }
+        let slot = self.here.len();
+        self.here.push(HereDoc::default());
+        self.pending.push(Pending {
+            delimiter,
+            quoted,
+            tabs,
+            slot,
+        });
+        Ok(Kind::Here(slot))
+    }
+}
+
+/// The name with a `+` behind it, if there is one, and the value.
+pub(crate) fn split_assignment(word: &Word) -> Option<(String, Word)> {
+    let Some(Part::Lit {
+        text,
+        quoted: false,
+    }) = word.parts.first()
+    else {
+        return None;
+    };
+    let (name, value) = text.split_once('=')?;
+    if !is_name(name.strip_suffix('+').unwrap_or(name)) {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if !value.is_empty() {
+        parts.push(Part::Lit {
+            text: value.to_owned(),
+            quoted: false,
+        });
+    }
+    parts.extend(word.parts.iter().skip(1).cloned());
+    let raw = word.raw.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
+    Some((name.to_owned(), Word { parts, raw }))
+}

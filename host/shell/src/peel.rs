@@ -1,0 +1,501 @@
+//! Programs that run others: their own words are taken off, and what they run is looked at in their place.
+
+use crate::options::{Found, Spec};
+use crate::parse::is_name;
+use crate::reading::Word;
+use crate::reason::Opaque;
+use crate::walk::{Ctx, Stdin, Walk};
+use crate::{find, programs, wrappers};
+
+const OTHERS: &[&str] = &[
+    "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc", "parallel", "podman", "script",
+    "ssh", "su", "toybox", "watch", "xargs",
+];
+
+pub(crate) fn is_wrapper(name: &str) -> bool {
+    OTHERS.contains(&name) || wrappers::UNFOLLOWED.contains(&name) || wrappers::spec(name).is_some()
+}
+
+/// False: the program is none of these, and what it does is for others to say.
+pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
+    let done = try_run(walk, name, argv, ctx);
+    match done {
+        Ok(done) => done,
+        Err(reason) => {
+            walk.opaque(reason);
+            walk.push(argv.to_vec(), ctx);
+            true
+        }
+    }
+}
+
+fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let args = argv.get(1..).unwrap_or_default();
+    let done = match name {
+        _ if programs::is_shell(name) => shell(walk, name, argv, args, ctx)?,
+        _ if programs::is_foreign_shell(name) || wrappers::UNFOLLOWED.contains(&name) => {
+            return Err(Opaque::Runs(name.to_owned()));
+        }
+        "command" | "exec" => keeps_shell(walk, name, argv, args, ctx)?,
+        "xargs" => xargs(walk, argv, args, ctx)?,
+        "find" => find::run(walk, argv, args, ctx)?,
+        "watch" => watch(walk, args, ctx)?,
+        "parallel" => parallel(walk, args, ctx)?,
+        "flock" => flock(walk, argv, args, ctx)?,
+        "ssh" => ssh(walk, argv, args, ctx)?,
+        "su" => su(walk, args, ctx)?,
+        "script" => script(walk, args, ctx)?,
+        "docker" | "podman" | "nerdctl" => docker(walk, name, args, ctx)?,
+        "kubectl" | "oc" => kubectl(walk, name, args, ctx)?,
+        "busybox" | "toybox" => match args.first() {
+            Some(applet) if !applet.text.starts_with('-') => {
+                let mut under = ctx.under(name);
+                under.in_shell = false;
+                walk.command(args.to_vec(), &under);
+                true
+            }
+            _ => false,
+        },
+        _ => match wrappers::spec(name) {
+            Some(spec) => plain(walk, name, spec, argv, args, ctx)?,
+            None => false,
+        },
+    };
+    Ok(done)
+}
+
+fn plain(
+    walk: &mut Walk<'_>,
+    name: &str,
+    spec: Spec,
+    argv: &[Word],
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
+    let found = spec.read(name, args)?;
+    let mut under = ctx.under(name);
+    for (variable, value) in &found.assigns {
+        if !is_name(variable) {
+            return Err(Opaque::Option {
+                program: name.to_owned(),
+                option: variable.clone(),
+            });
+        }
+        walk.set(variable, value);
+        under.env.push((variable.clone(), value.clone()));
+    }
+    match name {
+        "sudo" => {
+            if found.has("e") {
+                return Err(Opaque::Runs("sudoedit".into()));
+            }
+            if found.has("i") || found.has("s") || found.has("login") || found.has("shell") {
+                return as_login(walk, name, &found, argv, under).map(|()| true);
+            }
+            under.as_user = Some(user(&found, &["u", "user"]));
+        }
+        "doas" => {
+            under.as_user = Some(user(&found, &["u"]));
+            if found.has("s") && found.rest.is_empty() {
+                walk.fed(name, true, argv, &under);
+                return Ok(true);
+            }
+        }
+        "builtin" => under.in_shell = true,
+        _ => {}
+    }
+    if found.rest.is_empty() {
+        // `sudo -l`, `env`, `nice`: they say something about themselves. Others start a shell then.
+        if matches!(name, "chroot" | "unshare" | "nsenter") {
+            walk.fed(name, true, argv, &under);
+        } else {
+            walk.leaf(name, argv.to_vec(), ctx);
+        }
+        return Ok(true);
+    }
+    walk.command(found.rest.to_vec(), &under);
+    Ok(true)
+}
+
+fn user(found: &Found<'_>, names: &[&str]) -> String {
+    found.value(names).map_or_else(|| "root".to_owned(), |w| w.text.clone())
+}
+
+/// `sudo -i` and `sudo -s`: the words go through a shell, escaped but for `$`.
+fn as_login(
+    walk: &mut Walk<'_>,
+    name: &str,
+    found: &Found<'_>,
+    argv: &[Word],
+    mut under: Ctx,
+) -> Result<(), Opaque> {
+    under.as_user = Some(user(found, &["u", "user"]));
+    if found.rest.is_empty() {
+        walk.fed(name, true, argv, &under);
+        return Ok(());
+    }
+    if found.rest.iter().any(|w| w.text.contains('$')) {
+        return Err(Opaque::Unknown {
+            program: name.to_owned(),
+        });
+    }
+    walk.command(found.rest.to_vec(), &under);
+    Ok(())
+}
+
+fn keeps_shell(
+    walk: &mut Walk<'_>,
+    name: &str,
+    argv: &[Word],
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
+    let spec = if name == "exec" { wrappers::EXEC } else { wrappers::COMMAND };
+    let found = spec.read(name, args)?;
+    if found.rest.is_empty() || found.has("v") || found.has("V") {
+        walk.leaf(name, argv.to_vec(), ctx);
+        return Ok(true);
+    }
+    let mut under = ctx.under(name);
+    // `command` finds builtins still, but no functions; `exec` finds neither.
+    if name == "command" && ctx.in_shell {
+        let head = found.rest.first().map(|w| w.text.clone()).unwrap_or_default();
+        if !walk.is_function(&head) {
+            under.in_shell = true;
+        } else if programs::is_known(&head) {
+            return Err(Opaque::Shadowed(head));
+        }
+    }
+    walk.command(found.rest.to_vec(), &under);
+    Ok(true)
+}
+
+fn shell(
+    walk: &mut Walk<'_>,
+    name: &str,
+    argv: &[Word],
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
+    const SETTABLE: [&str; 6] = ["errexit", "nounset", "pipefail", "xtrace", "noglob", "noclobber"];
+    let found = wrappers::SHELL.read(name, args)?;
+    let settable = |w: &Word| w.is_literal() && SETTABLE.contains(&w.text.as_str());
+    for (option, value) in &found.options {
+        if value.as_ref().is_some_and(|v| !settable(v)) {
+            return Err(Opaque::Option {
+                program: name.to_owned(),
+                option: option.clone(),
+            });
+        }
+    }
+    let mut rest = found.rest;
+    if let Some((first, others)) = rest.split_first() {
+        if first.text == "-" {
+            rest = others;
+        } else if first.text.starts_with('+') {
+            return Err(Opaque::Option {
+                program: name.to_owned(),
+                option: first.text.clone(),
+            });
+        }
+    }
+    let under = ctx.under(name);
+    let Some(first) = rest.first().filter(|_| !found.has("s") || found.has("c")) else {
+        if found.has("c") {
+            return Err(Opaque::Unknown {
+                program: name.to_owned(),
+            });
+        }
+        walk.fed(name, true, argv, ctx);
+        return Ok(true);
+    };
+    if found.has("c") {
+        code(walk, name, first, &under)?;
+        return Ok(true);
+    }
+    if matches!(first.text.as_str(), "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
+        walk.fed(name, true, argv, ctx);
+        return Ok(true);
+    }
+    if !first.is_literal() || first.text.starts_with("/dev/") || first.text.starts_with("/proc/") {
+        return Err(Opaque::Fed {
+            program: name.to_owned(),
+        });
+    }
+    walk.hazard("script-file", name, first.text.clone());
+    walk.leaf(name, argv.to_vec(), ctx);
+    Ok(true)
+}
+
+/// Text for a shell that stands in a word.
+fn code(walk: &mut Walk<'_>, name: &str, text: &Word, under: &Ctx) -> Result<(), Opaque> {
+    if !text.is_literal() || text.text.starts_with('~') {
+        return Err(Opaque::Unknown {
+            program: name.to_owned(),
+        });
+    }
+    walk.inner(&text.text, under);
+    Ok(())
+}
+
+/// Words that a program puts together with blanks and gives to a shell.
+fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Result<(), Opaque> {
+    if words.iter().any(|w| !w.is_literal()) {
+        return Err(Opaque::Unknown {
+            program: name.to_owned(),
+        });
+    }
+    let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
+    walk.inner(&texts.join(" "), under);
+    Ok(())
+}
+
+fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let found = wrappers::XARGS.read("xargs", args)?;
+    let mut under = ctx.under("xargs");
+    under.stdin = Stdin::Empty;
+    if found.rest.is_empty() {
+        // It runs `echo`.
+        walk.leaf("xargs", argv.to_vec(), ctx);
+        return Ok(true);
+    }
+    if ctx.stdin == Stdin::Session {
+        walk.taken("xargs");
+    }
+    let replaced = found
+        .value(&["I", "replace", "i"])
+        .map(|w| w.text.clone())
+        .or_else(|| (found.has("i") || found.has("replace")).then(|| "{}".to_owned()));
+    let command = match replaced {
+        Some(mark) => found.rest.iter().map(|w| filled(w, &mark)).collect(),
+        None => {
+            let mut command = found.rest.to_vec();
+            command.push(Word::anything());
+            command
+        }
+    };
+    walk.command(command, &under);
+    Ok(true)
+}
+
+/// The word, where a program puts something in place of `mark`.
+pub(crate) fn filled(word: &Word, mark: &str) -> Word {
+    match word.text.find(mark) {
+        Some(at) if !mark.is_empty() => Word {
+            dynamic: true,
+            leads: word.leads || at == 0,
+            ..word.clone()
+        },
+        _ => word.clone(),
+    }
+}
+
+fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let found = wrappers::WATCH.read("watch", args)?;
+    let under = ctx.under("watch");
+    if found.has("x") || found.has("exec") {
+        walk.command(found.rest.to_vec(), &under);
+    } else {
+        joined(walk, "watch", found.rest, &under)?;
+    }
+    Ok(true)
+}
+
+/// The words up to `:::` are text for a shell, into which arguments are put.
+fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let found = wrappers::PARALLEL.read("parallel", args)?;
+    let end = found.rest.iter().position(|w| w.text.starts_with(":::"));
+    let command = found.rest.get(..end.unwrap_or(found.rest.len())).unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let simple = |w: &Word| w.is_literal() && w.text.replace("{}", "").chars().all(plain);
+    if command.is_empty() || !command.iter().all(simple) {
+        return Err(Opaque::Unknown {
+            program: "parallel".into(),
+        });
+    }
+    let mut filled_in: Vec<Word> = command.iter().map(|w| filled(w, "{}")).collect();
+    if !filled_in.iter().any(|w| w.dynamic) {
+        filled_in.push(Word::anything());
+    }
+    if ctx.stdin == Stdin::Session {
+        walk.taken("parallel");
+    }
+    let mut under = ctx.under("parallel");
+    under.stdin = Stdin::Other;
+    walk.command(filled_in, &under);
+    Ok(true)
+}
+
+fn flock(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let found = wrappers::FLOCK.read("flock", args)?;
+    let under = ctx.under("flock");
+    match found.rest {
+        [] => walk.leaf("flock", argv.to_vec(), ctx),
+        [option, text] if matches!(option.text.as_str(), "-c" | "--command") => {
+            code(walk, "flock", text, &under)?;
+        }
+        [option, ..] if option.text.starts_with('-') => {
+            return Err(Opaque::Option {
+                program: "flock".into(),
+                option: option.text.clone(),
+            });
+        }
+        rest => walk.command(rest.to_vec(), &under),
+    }
+    Ok(true)
+}
+
+fn ssh(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    // Options may stand before and behind the host.
+    let before = wrappers::SSH.read("ssh", args)?;
+    let Some((host, rest)) = before.rest.split_first() else {
+        return Ok(false);
+    };
+    let after = wrappers::SSH.read("ssh", rest)?;
+    for (option, value) in before.options.iter().chain(&after.options) {
+        let text = value.as_ref().map(|v| v.text.to_ascii_lowercase()).unwrap_or_default();
+        let runs = ["command", "include", "match", "forward", "identityagent", "pkcs11", "securitykey", "askpass"];
+        if option == "o" && (value.as_ref().is_some_and(|v| v.dynamic) || runs.iter().any(|r| text.contains(r))) {
+            walk.code("ssh", format!("-o {text}"));
+        }
+        if matches!(option.as_str(), "F" | "I" | "S" | "D" | "L" | "R" | "W" | "w" | "A" | "J") {
+            walk.hazard("runs-by-option", "ssh", format!("-{option} {text}"));
+        }
+    }
+    walk.hazard("network", "ssh", host.text.clone());
+    let mut under = ctx.under("ssh");
+    if after.rest.is_empty() {
+        walk.fed("ssh", true, argv, &under);
+        return Ok(true);
+    }
+    under.env.clear();
+    joined(walk, "ssh", after.rest, &under)?;
+    Ok(true)
+}
+
+/// `su` takes options behind its operands too.
+fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let (found, operands) = permuted(wrappers::SU, "su", args)?;
+    let mut operands: Vec<&Word> = operands.iter().collect();
+    if operands.first().is_some_and(|w| w.text == "-") {
+        operands.remove(0);
+    }
+    let mut under = ctx.under("su");
+    under.as_user = Some(operands.first().map_or_else(|| "root".to_owned(), |w| w.text.clone()));
+    let shell_known = found.iter().all(|(name, value)| {
+        !matches!(name.as_str(), "s" | "shell")
+            || value.as_ref().is_some_and(|v| v.is_literal() && programs::is_shell(programs::name(&v.text)))
+    });
+    if operands.len() > 1 || !shell_known {
+        return Err(Opaque::Runs("su".into()));
+    }
+    let text = found.iter().rev().find(|(n, _)| matches!(n.as_str(), "c" | "command" | "session-command"));
+    match text {
+        Some((_, Some(text))) => code(walk, "su", text, &under)?,
+        _ => walk.fed("su", true, args, &under),
+    }
+    Ok(true)
+}
+
+type Options = Vec<(String, Option<Word>)>;
+
+fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>), Opaque> {
+    let mut options = Vec::new();
+    let mut operands = Vec::new();
+    let mut rest = args;
+    loop {
+        let found = spec.read(name, rest)?;
+        let dashes = rest.len() > found.rest.len()
+            && rest.get(rest.len() - found.rest.len() - 1).is_some_and(|w| w.text == "--");
+        options.extend(found.options);
+        if dashes {
+            operands.extend_from_slice(found.rest);
+            return Ok((options, operands));
+        }
+        match found.rest.split_first() {
+            Some((operand, others)) => {
+                operands.push(operand.clone());
+                rest = others;
+            }
+            None => return Ok((options, operands)),
+        }
+    }
+}
+
+fn script(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+    let (found, _) = permuted(wrappers::SCRIPT, "script", args)?;
+    let text = found.iter().rev().find(|(n, _)| matches!(n.as_str(), "c" | "command"));
+    match text {
+        Some((_, Some(text))) => code(walk, "script", text, &ctx.under("script"))?,
+        _ => walk.fed("script", true, args, ctx),
+    }
+    Ok(true)
+}
+
+fn docker(
+    walk: &mut Walk<'_>,
+    name: &str,
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
+    let global = wrappers::DOCKER.read(name, args)?;
+    let mut rest = global.rest;
+    if rest.first().is_some_and(|w| w.text == "container") {
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    let Some((verb, rest)) = rest.split_first() else {
+        return Ok(false);
+    };
+    if verb.dynamic || matches!(verb.text.as_str(), "run" | "create" | "compose" | "build" | "buildx" | "stack") {
+        return Err(Opaque::Runs(format!("{name} {}", verb.text)));
+    }
+    if verb.text != "exec" {
+        return Ok(false);
+    }
+    let found = wrappers::DOCKER_EXEC.read(name, rest)?;
+    let mut under = ctx.under(name);
+    under.as_user = found.value(&["u", "user"]).map(|w| w.text.clone());
+    if found.rest.is_empty() {
+        return Ok(false);
+    }
+    if !(found.has("i") || found.has("interactive")) {
+        under.stdin = Stdin::Empty;
+    }
+    for (_, value) in found.options.iter().filter(|(n, _)| matches!(n.as_str(), "e" | "env")) {
+        if let Some((variable, text)) = value.as_ref().and_then(|v| v.text.split_once('=')) {
+            walk.set(variable, &Word::literal(text));
+        }
+    }
+    walk.command(found.rest.to_vec(), &under);
+    Ok(true)
+}
+
+fn kubectl(
+    walk: &mut Walk<'_>,
+    name: &str,
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
+    let global = wrappers::KUBECTL.read(name, args)?;
+    let Some((verb, rest)) = global.rest.split_first() else {
+        return Ok(false);
+    };
+    if verb.dynamic || matches!(verb.text.as_str(), "run" | "debug" | "plugin" | "edit" | "config" | "rsh") {
+        return Err(Opaque::Runs(format!("{name} {}", verb.text)));
+    }
+    if verb.text != "exec" {
+        return Ok(false);
+    }
+    let end = rest.iter().position(|w| w.text == "--").ok_or_else(|| Opaque::Runs(format!("{name} exec")))?;
+    let (before, command) = rest.split_at(end);
+    let (found, operands) = permuted(wrappers::KUBECTL, name, before)?;
+    if operands.len() != 1 {
+        return Err(Opaque::Runs(format!("{name} exec")));
+    }
+    let mut under = ctx.under(name);
+    if !found.iter().any(|(n, _)| matches!(n.as_str(), "i" | "stdin")) {
+        under.stdin = Stdin::Empty;
+    }
+    walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
+    Ok(true)
+}

@@ -1,0 +1,152 @@
+//! What a reading says.
+
+use crate::Opaque;
+
+/// One word of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Word {
+    /// Without quotes. What only a running shell knows stands as it is written.
+    pub text: String,
+    /// Some of it is known only when it runs.
+    pub dynamic: bool,
+    /// It begins with something that is known only then: it may turn out to be an option.
+    pub leads: bool,
+    /// It may turn out to be several words, or none.
+    pub splits: bool,
+    /// It is a pattern for names of files.
+    pub glob: bool,
+}
+
+impl Word {
+    pub(crate) fn literal(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Stands for words that come from elsewhere: what `xargs` adds.
+    pub(crate) fn anything() -> Self {
+        Self {
+            text: "…".into(),
+            dynamic: true,
+            leads: true,
+            splits: true,
+            glob: false,
+        }
+    }
+
+    /// Exactly this one word, whatever happens.
+    pub(crate) fn is_literal(&self) -> bool {
+        !self.dynamic && !self.glob
+    }
+
+    /// It, or a word that it turns into, can begin with a dash though it is not written so.
+    pub(crate) fn may_be_option(&self) -> bool {
+        self.splits || (self.dynamic && self.leads) || (self.glob && self.text.starts_with(['*', '?', '[']))
+    }
+}
+
+/// A simple command, with the programs that run it taken off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    pub argv: Vec<Word>,
+    /// Programs that run it, the outermost first.
+    pub by: Vec<String>,
+    /// With whose rights, where `sudo` or its like says so.
+    pub as_user: Option<String>,
+    /// Variables that are set for it alone.
+    pub env: Vec<(String, Word)>,
+    /// Some word of it is known only when it runs.
+    pub dynamic: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    Read,
+    Write,
+    Append,
+}
+
+/// A file that the shell itself opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    pub path: Word,
+    pub access: Access,
+}
+
+/// Something about a command that a policy or a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hazard {
+    pub code: &'static str,
+    pub program: String,
+    pub why: String,
+}
+
+/// A program that runs what comes over the session's own standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    pub program: String,
+    /// It is a shell, so that `read_script` can tell what the text runs.
+    pub shell: bool,
+}
+
+/// A file transfer, by the command that a client's program runs on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transfer {
+    /// `scp -t` (to the host) or `scp -f` (from it).
+    Scp {
+        to_host: bool,
+        recursive: bool,
+        paths: Vec<Word>,
+    },
+    /// `rsync --server`.
+    Rsync {
+        to_host: bool,
+        paths: Vec<Word>,
+        /// Those that do more than to choose how files are sent.
+        dangerous: Vec<String>,
+    },
+    Git {
+        to_host: bool,
+        /// `git-upload-pack` and its like.
+        service: &'static str,
+        repository: Word,
+    },
+    Sftp {
+        read_only: bool,
+    },
+}
+
+/// What a text runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Every simple command that stands anywhere in it, in the order of the text.
+    pub commands: Vec<Command>,
+    pub redirects: Vec<Redirect>,
+    /// Why it cannot be told what it runs; then the other fields need not be complete.
+    pub opaque: Vec<Opaque>,
+    /// There is code in it for an interpreter that is not a shell, or an option that makes a program run others.
+    pub code: bool,
+    pub reads_stdin: Option<Script>,
+    pub transfer: Option<Transfer>,
+    /// Every command is one that changes nothing, as far as its words tell.
+    pub only_reads: bool,
+    pub hazards: Vec<Hazard>,
+    /// The same in the plainest form, for a POSIX shell or, with `needs_bash`, for bash.
+    pub canonical: Option<Vec<u8>>,
+    pub needs_bash: bool,
+}
+
+impl Reading {
+    pub(crate) fn opaque(reason: Opaque) -> Self {
+        Self {
+            opaque: vec![reason],
+            ..Self::default()
+        }
+    }
+
+    pub fn is_opaque(&self) -> bool {
+        !self.opaque.is_empty()
+    }
+}

@@ -1,0 +1,67 @@
+//! Tables of command lines: what they run, and why it cannot be told.
+
+mod differential;
+mod rows;
+
+use std::fmt::Write;
+
+use crate::{Command, Limits, Reading, read};
+
+/// A reading in one line: each command with who runs it, then `!` why it is opaque, then what else is known.
+pub(crate) fn line(reading: &Reading) -> String {
+    let mut out: Vec<String> = reading.commands.iter().map(command).collect();
+    for redirect in &reading.redirects {
+        out.push(format!("{:?} {}", redirect.access, redirect.path.text).to_lowercase());
+    }
+    let mut text = out.join(" ; ");
+    for reason in &reading.opaque {
+        let _ = write!(text, " !{}", reason.code());
+    }
+    if reading.code {
+        text.push_str(" +code");
+    }
+    if let Some(script) = &reading.reads_stdin {
+        let _ = write!(text, " +stdin:{}", script.program);
+    }
+    if reading.transfer.is_some() {
+        text.push_str(" +transfer");
+    }
+    if reading.only_reads {
+        text.push_str(" +reads");
+    }
+    text.trim().to_owned()
+}
+
+fn command(command: &Command) -> String {
+    let mut text = String::new();
+    for by in &command.by {
+        let _ = write!(text, "{by}>");
+    }
+    if let Some(user) = &command.as_user {
+        let _ = write!(text, "({user})");
+    }
+    let words: Vec<String> = command
+        .argv
+        .iter()
+        .map(|w| {
+            let text = w.text.replace('\n', "⏎");
+            if w.dynamic || w.glob || w.text.contains([' ', '⏎']) || w.text.is_empty() {
+                format!("[{text}]{}{}", if w.dynamic { "?" } else { "" }, if w.glob { "*" } else { "" })
+            } else {
+                text
+            }
+        })
+        .collect();
+    text + &words.join(" ")
+}
+
+fn check(rows: &[(&str, &str)]) {
+    let mut wrong = Vec::new();
+    for (text, expected) in rows {
+        let found = line(&read(text.as_bytes(), &Limits::default()));
+        if found != *expected {
+            wrong.push(format!("    (r#\"{text}\"#, r#\"{found}\"#),"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
+}

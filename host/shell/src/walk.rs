@@ -1,0 +1,580 @@
+//! From the tree to the commands: who runs what, with which rights, fed by what.
+
+use std::collections::BTreeSet;
+
+use crate::ast::*;
+use crate::parse::{Program, is_name, program};
+use crate::reading::{
+    Access, Command, Hazard, Reading, Redirect as Opened, Script, Transfer, Word as Arg,
+};
+use crate::reason::Opaque;
+use crate::{
+    Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads, transfer,
+};
+
+/// What a command finds on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// What the client sends.
+    Session,
+    /// This text.
+    Text(String),
+    /// Something else: a pipe, a file.
+    Other,
+    /// Nothing.
+    Empty,
+}
+
+/// How the command came to be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Ctx {
+    pub(crate) by: Vec<String>,
+    pub(crate) as_user: Option<String>,
+    pub(crate) stdin: Stdin,
+    pub(crate) env: Vec<(String, Arg)>,
+    pub(crate) depth: usize,
+    /// Functions are known: no wrapper stands between them and the command.
+    pub(crate) in_shell: bool,
+}
+
+impl Ctx {
+    pub(crate) fn under(&self, program: &str) -> Self {
+        let mut ctx = self.clone();
+        ctx.by.push(program.to_owned());
+        ctx.in_shell = false;
+        ctx
+    }
+}
+
+pub(crate) struct Walk<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) out: Reading,
+    functions: BTreeSet<String>,
+    /// Variables that hold nothing but numbers, and those that may hold anything.
+    numbers: BTreeSet<String>,
+    texts: BTreeSet<String>,
+    computed: BTreeSet<String>,
+    budget: usize,
+    transfers: Vec<Transfer>,
+    /// The text itself is what the shell reads from its standard input.
+    script: bool,
+    pub(crate) bash: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(limits: &'a Limits, script: bool) -> Self {
+        Self {
+            limits,
+            out: Reading {
+                only_reads: true,
+                ..Reading::default()
+            },
+            functions: BTreeSet::new(),
+            numbers: BTreeSet::new(),
+            texts: BTreeSet::new(),
+            computed: BTreeSet::new(),
+            budget: limits.words,
+            transfers: Vec::new(),
+            script,
+            bash: false,
+        }
+    }
+
+    pub(crate) fn ctx(&self) -> Ctx {
+        Ctx {
+            by: Vec::new(),
+            as_user: None,
+            stdin: Stdin::Session,
+            env: Vec::new(),
+            depth: 0,
+            in_shell: true,
+        }
+    }
+
+    pub(crate) fn opaque(&mut self, reason: Opaque) {
+        self.out.only_reads = false;
+        if !self.out.opaque.contains(&reason) && self.out.opaque.len() < 64 {
+            self.out.opaque.push(reason);
+        }
+    }
+
+    pub(crate) fn hazard(&mut self, code: &'static str, program: &str, why: impl Into<String>) {
+        let hazard = Hazard {
+            code,
+            program: program.to_owned(),
+            why: why.into(),
+        };
+        if !self.out.hazards.contains(&hazard) && self.out.hazards.len() < 256 {
+            self.out.hazards.push(hazard);
+        }
+    }
+
+    /// Reads a text that some shell is given, and everything in it.
+    pub(crate) fn text(&mut self, text: &str, ctx: &Ctx) -> Option<Program> {
+        let program = match program(text, self.limits, ctx.depth, self.budget, false) {
+            Ok(program) => program,
+            Err(reason) => {
+                self.opaque(reason);
+                return None;
+            }
+        };
+        self.budget = program.left;
+        self.bash |= program.bash;
+        if let Some(reason) = opinion::disagreement(&program.texts) {
+            self.opaque(reason);
+        }
+        self.define(&program.list);
+        self.list(&program.list, ctx, &program.here);
+        Some(program)
+    }
+
+    /// A text within the text, for `sh -c`, `eval` and their like.
+    pub(crate) fn inner(&mut self, text: &str, ctx: &Ctx) {
+        let mut ctx = ctx.clone();
+        ctx.depth += 1;
+        ctx.in_shell = true;
+        self.text(text, &ctx);
+    }
+
+    /// What arithmetic uses has to be numbers, wherever it is set: bash runs commands in subscripts that it finds in
+    /// a variable's value.
+    pub(crate) fn finish(mut self) -> Reading {
+        let unknown: Vec<String> = self
+            .computed
+            .iter()
+            .filter(|name| self.texts.contains(*name))
+            .cloned()
+            .collect();
+        for name in unknown {
+            self.opaque(Opaque::Unknown {
+                program: format!("$(({name}))"),
+            });
+        }
+        // A transfer is what the whole text is, or it is none.
+        if self.out.commands.len() == 1 && self.transfers.len() == 1 && self.out.redirects.is_empty() {
+            self.out.transfer = self.transfers.pop();
+        }
+        self.out.needs_bash = self.bash;
+        if self.out.is_opaque() || self.out.code || self.out.reads_stdin.is_some() {
+            self.out.only_reads = false;
+        }
+        self.out
+    }
+
+    // ---- the tree ----
+
+    fn define(&mut self, list: &List) {
+        for item in &list.items {
+            for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
+                for stage in &pipeline.stages {
+                    self.define_in(stage);
+                }
+            }
+        }
+    }
+
+    fn define_in(&mut self, stage: &Stage) {
+        match &stage.node {
+            Node::Simple(_) | Node::Test(_) => {}
+            Node::Group(list) | Node::Subshell(list) => self.define(list),
+            Node::Loop { test, body, .. } => {
+                self.define(test);
+                self.define(body);
+            }
+            Node::For { body, .. } => self.define(body),
+            Node::If { arms, otherwise } => {
+                for (test, body) in arms {
+                    self.define(test);
+                    self.define(body);
+                }
+                otherwise.iter().for_each(|list| self.define(list));
+            }
+            Node::Case { arms, .. } => arms.iter().for_each(|arm| self.define(&arm.body)),
+            Node::Function { name, body } => {
+                if programs::is_known(name) {
+                    self.opaque(Opaque::Shadowed(name.clone()));
+                }
+                self.functions.insert(name.clone());
+                self.define_in(body);
+            }
+        }
+    }
+
+    fn list(&mut self, list: &List, ctx: &Ctx, here: &[HereDoc]) {
+        for item in &list.items {
+            let mut ctx = ctx.clone();
+            if item.background {
+                // Some shells give it nothing to read, some the session's input.
+                ctx.stdin = Stdin::Other;
+            }
+            for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
+                for (i, stage) in pipeline.stages.iter().enumerate() {
+                    let mut ctx = ctx.clone();
+                    if i > 0 {
+                        ctx.stdin = Stdin::Other;
+                    }
+                    self.stage(stage, &ctx, here);
+                }
+            }
+        }
+    }
+
+    fn stage(&mut self, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {
+        let mut ctx = ctx.clone();
+        for redirect in &stage.redirects {
+            self.redirect(redirect, &mut ctx, here);
+        }
+        match &stage.node {
+            Node::Simple(simple) => self.simple(simple, stage, &ctx, here),
+            Node::Group(list) | Node::Subshell(list) => self.list(list, &ctx, here),
+            Node::Function { body, .. } => {
+                // Where it is called it may read a pipe.
+                ctx.stdin = Stdin::Other;
+                self.stage(body, &ctx, here);
+            }
+            Node::Loop { test, body, .. } => {
+                self.list(test, &ctx, here);
+                self.list(body, &ctx, here);
+            }
+            Node::If { arms, otherwise } => {
+                for (test, body) in arms {
+                    self.list(test, &ctx, here);
+                    self.list(body, &ctx, here);
+                }
+                otherwise.iter().for_each(|list| self.list(list, &ctx, here));
+            }
+            Node::For { name, words, body } => {
+                for word in words.iter().flatten() {
+                    self.parts(&word.parts, &ctx, here);
+                }
+                match words.as_deref().map(expand::words) {
+                    Some(Ok(values)) => {
+                        for value in values {
+                            self.assigned(name, &value);
+                        }
+                    }
+                    Some(Err(reason)) => self.opaque(reason),
+                    None => self.assigned(name, &Arg::anything()),
+                }
+                self.list(body, &ctx, here);
+            }
+            Node::Case { word, arms } => {
+                self.parts(&word.parts, &ctx, here);
+                for arm in arms {
+                    for pattern in &arm.patterns {
+                        self.parts(&pattern.parts, &ctx, here);
+                    }
+                    self.list(&arm.body, &ctx, here);
+                }
+            }
+            Node::Test(pieces) => {
+                for piece in pieces {
+                    if let TestPiece::Word(word) = piece {
+                        self.parts(&word.parts, &ctx, here);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is run within a word.
+    fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
+        for part in parts {
+            match part {
+                Part::Lit { .. } => {}
+                Part::Param { inner, .. } => self.parts(inner, ctx, here),
+                Part::Subst { sub, .. } => self.list(&sub.list, ctx, here),
+                Part::Process { sub, .. } => {
+                    let mut ctx = ctx.clone();
+                    ctx.stdin = Stdin::Other;
+                    self.list(&sub.list, &ctx, here);
+                }
+                Part::Arith { raw, .. } => {
+                    let names = raw.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                    for name in names.filter(|n| !n.is_empty()) {
+                        if is_name(name) {
+                            // A variable that nothing here has set may come from the client.
+                            if !self.numbers.contains(name) {
+                                self.texts.insert(name.to_owned());
+                            }
+                            self.computed.insert(name.to_owned());
+                        } else if !name.chars().all(|c| c.is_ascii_digit()) {
+                            self.opaque(Opaque::Unread {
+                                at: 0,
+                                what: "such a number",
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn redirect(&mut self, redirect: &Redirect, ctx: &mut Ctx, here: &[HereDoc]) {
+        let input = |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
+        match &redirect.kind {
+            Kind::File(op, word) => {
+                self.parts(&word.parts, ctx, here);
+                self.opened(word, op);
+                if input(op) {
+                    let null = expand::single(word).text == "/dev/null";
+                    ctx.stdin = if null { Stdin::Empty } else { Stdin::Other };
+                }
+            }
+            Kind::Both { append, target } => {
+                self.parts(&target.parts, ctx, here);
+                self.opened(target, if *append { ">>" } else { ">" });
+            }
+            Kind::Dup(op, to) => {
+                if input(op) && to != "0" {
+                    ctx.stdin = Stdin::Other;
+                }
+            }
+            Kind::Here(slot) => {
+                if let Some(doc) = here.get(*slot) {
+                    self.parts(&doc.parts, ctx, here);
+                    if input("<") {
+                        ctx.stdin = if doc.literal {
+                            Stdin::Text(doc.body.clone())
+                        } else {
+                            Stdin::Other
+                        };
+                    }
+                }
+            }
+            Kind::HereString(word) => {
+                self.parts(&word.parts, ctx, here);
+                if input("<") {
+                    let value = expand::single(word);
+                    ctx.stdin = if value.dynamic || value.text.starts_with('~') {
+                        Stdin::Other
+                    } else {
+                        Stdin::Text(value.text + "\n")
+                    };
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, word: &Word, op: &str) {
+        let path = match expand::expand(word) {
+            Ok(words) => match words.as_slice() {
+                [(path, _)] => path.clone(),
+                _ => {
+                    return self.opaque(Opaque::Unread {
+                        at: 0,
+                        what: "a redirection to several files",
+                    });
+                }
+            },
+            Err(reason) => return self.opaque(reason),
+        };
+        let access = match op {
+            "<" => Access::Read,
+            ">>" => Access::Append,
+            _ => Access::Write,
+        };
+        if access != Access::Read && !reads::is_sink(&path.text) {
+            self.out.only_reads = false;
+        }
+        hazards::path(self, "redirect", &path, access != Access::Read);
+        self.out.redirects.push(Opened { path, access });
+    }
+
+    fn simple(&mut self, simple: &Simple, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {
+        for assign in &simple.assigns {
+            self.parts(&assign.value.parts, ctx, here);
+        }
+        for word in &simple.words {
+            self.parts(&word.parts, ctx, here);
+        }
+        let mut ctx = ctx.clone();
+        for assign in &simple.assigns {
+            let value = expand::single(&assign.value);
+            self.set(&assign.name, &value);
+            if assign.append {
+                self.texts.insert(assign.name.clone());
+            }
+            ctx.env.push((assign.name.clone(), value));
+        }
+        let argv = match expand::words(&simple.words) {
+            Ok(argv) => argv,
+            Err(reason) => return self.opaque(reason),
+        };
+        if argv.first().is_some_and(|w| w.text == "exec" && w.is_literal()) && argv.len() == 1 {
+            let feeds = stage.redirects.iter().any(|r| {
+                r.fd == Some(0)
+                    || (r.fd.is_none()
+                        && !matches!(&r.kind, Kind::File(op, _) | Kind::Dup(op, _) if op.starts_with('>'))
+                        && !matches!(r.kind, Kind::Both { .. }))
+            });
+            if feeds {
+                self.opaque(Opaque::Fed {
+                    program: "exec".into(),
+                });
+            }
+            return;
+        }
+        if !argv.is_empty() {
+            self.command(argv, &ctx);
+        }
+    }
+
+    // ---- variables ----
+
+    /// A variable gets a value.
+    pub(crate) fn set(&mut self, name: &str, value: &Arg) {
+        if environment::decides(name, value) {
+            self.opaque(Opaque::Environment(name.to_owned()));
+        }
+        self.assigned(name, value);
+    }
+
+    fn assigned(&mut self, name: &str, value: &Arg) {
+        if environment::decides(name, value) {
+            self.opaque(Opaque::Environment(name.to_owned()));
+        }
+        let text = &value.text;
+        let number = value.is_literal() && !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        let computed = text.starts_with("$((") && text.ends_with("))") && text.matches("$(").count() == 1;
+        if number || computed {
+            self.numbers.insert(name.to_owned());
+        } else {
+            self.texts.insert(name.to_owned());
+        }
+    }
+
+    // ---- commands ----
+
+    pub(crate) fn command(&mut self, argv: Vec<Arg>, ctx: &Ctx) {
+        let Some(head) = argv.first() else { return };
+        if self.out.commands.len() >= self.limits.commands {
+            return self.opaque(Opaque::TooMany(self.limits.commands));
+        }
+        if ctx.depth >= self.limits.depth || ctx.by.len() >= self.limits.depth {
+            return self.opaque(Opaque::TooDeep(self.limits.depth));
+        }
+        if head.dynamic {
+            self.opaque(Opaque::DynamicCommand(head.text.clone()));
+            return self.push(argv, ctx);
+        }
+        if head.glob && head.text != "[" {
+            self.opaque(Opaque::GlobCommand(head.text.clone()));
+            return self.push(argv, ctx);
+        }
+        let name = programs::name(&head.text).to_owned();
+        let plain = !head.text.contains('/');
+        if plain && ctx.in_shell && self.functions.contains(&name) {
+            self.out.only_reads &= !programs::is_known(&name);
+            return self.push(argv, ctx);
+        }
+        if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
+            return;
+        }
+        if peel::run(self, &name, &argv, ctx) {
+            return;
+        }
+        self.leaf(&name, argv, ctx);
+    }
+
+    /// A command that is not followed further.
+    pub(crate) fn leaf(&mut self, name: &str, argv: Vec<Arg>, ctx: &Ctx) {
+        if interpreters::run(self, name, &argv, ctx) {
+            return;
+        }
+        hazards::look(self, name, &argv);
+        if let Some(transfer) = transfer::read(name, &argv) {
+            self.transfers.push(transfer);
+        }
+        if self.out.only_reads && !reads::only(name, &argv) {
+            self.out.only_reads = false;
+        }
+        if ctx.stdin == Stdin::Session && !reads::ignores_stdin(name, &argv) {
+            self.taken(name);
+        }
+        self.push(argv, ctx);
+    }
+
+    pub(crate) fn is_function(&self, name: &str) -> bool {
+        self.functions.contains(name)
+    }
+
+    /// Code for something that is not a shell stands in the command.
+    pub(crate) fn code(&mut self, program: &str, why: impl Into<String>) {
+        self.out.code = true;
+        self.out.only_reads = false;
+        self.hazard("runs-by-option", program, why);
+    }
+
+    /// A program reads the session's input, which may be the script itself.
+    pub(crate) fn taken(&mut self, program: &str) {
+        if self.script {
+            self.opaque(Opaque::TakesScript(program.to_owned()));
+        }
+    }
+
+    pub(crate) fn push(&mut self, argv: Vec<Arg>, ctx: &Ctx) {
+        let dynamic = argv.iter().any(|w| w.dynamic);
+        self.out.commands.push(Command {
+            argv,
+            by: ctx.by.clone(),
+            as_user: ctx.as_user.clone(),
+            env: ctx.env.clone(),
+            dynamic,
+        });
+    }
+
+    /// An interpreter runs what it finds on its standard input.
+    pub(crate) fn fed(&mut self, name: &str, shell: bool, argv: &[Arg], ctx: &Ctx) {
+        match &ctx.stdin {
+            Stdin::Empty => self.push(argv.to_vec(), ctx),
+            Stdin::Text(text) if shell => {
+                let text = text.clone();
+                let mut inside = ctx.under(name);
+                // What runs in it shares the text with the shell that reads it.
+                inside.stdin = Stdin::Other;
+                let before = self.script;
+                self.script = false;
+                self.inner_script(&text, &inside);
+                self.script = before;
+            }
+            Stdin::Text(_) => {
+                self.out.code = true;
+                self.hazard("interpreter", name, "it runs code that stands in the command");
+                self.push(argv.to_vec(), ctx);
+            }
+            Stdin::Session if !self.script && self.quiet_before() && self.out.reads_stdin.is_none() => {
+                self.out.reads_stdin = Some(Script {
+                    program: name.to_owned(),
+                    shell,
+                });
+                self.out.code |= !shell;
+                self.push(argv.to_vec(), ctx);
+            }
+            _ => {
+                self.opaque(Opaque::Fed {
+                    program: name.to_owned(),
+                });
+                self.push(argv.to_vec(), ctx);
+            }
+        }
+    }
+
+    /// A script on a shell's standard input: the commands in it must leave it alone.
+    fn inner_script(&mut self, text: &str, ctx: &Ctx) {
+        let mut ctx = ctx.clone();
+        ctx.stdin = Stdin::Session;
+        let before = std::mem::replace(&mut self.script, true);
+        self.inner(text, &ctx);
+        self.script = before;
+    }
+
+    /// Nothing before has taken a part of the session's input away.
+    fn quiet_before(&self) -> bool {
+        self.out.commands.iter().all(|command| {
+            command.argv.first().is_some_and(|w| {
+                w.is_literal() && reads::ignores_stdin(programs::name(&w.text), &command.argv)
+            })
+        })
+    }
+}

@@ -1,0 +1,458 @@
+//! From text to tree: words, their quotes, and what is expanded in them.
+
+use crate::ast::*;
+use crate::cursor::Cursor;
+use crate::parse::{Parsed, Parser, Text, is_meta, program};
+
+/// Where a run of parts ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// At a blank or a sign.
+    Word,
+    /// At `}`, outside of double quotes.
+    Brace,
+    /// At `}`, within double quotes.
+    QuotedBrace,
+    /// At `"`.
+    Quote,
+    /// Where the text ends: the body of a here-document.
+    Text,
+}
+
+impl End {
+    fn is_quoted(self) -> bool {
+        matches!(self, Self::QuotedBrace | Self::Quote | Self::Text)
+    }
+}
+
+#[derive(Default)]
+struct Parts {
+    list: Vec<Part>,
+}
+
+impl Parts {
+    fn char(&mut self, c: char, quoted: bool) {
+        match self.list.last_mut() {
+            Some(Part::Lit { text, quoted: q }) if *q == quoted => text.push(c),
+            _ => self.list.push(Part::Lit {
+                text: c.into(),
+                quoted,
+            }),
+        }
+    }
+
+    fn text(&mut self, more: &str, quoted: bool) {
+        match self.list.last_mut() {
+            Some(Part::Lit { text, quoted: q }) if *q == quoted => text.push_str(more),
+            _ => self.list.push(Part::Lit {
+                text: more.to_owned(),
+                quoted,
+            }),
+        }
+    }
+}
+
+impl Parser<'_> {
+    pub(crate) fn word(&mut self) -> Parsed<Word> {
+        self.spend()?;
+        let start = self.cur.at();
+        let parts = if self.cur.sees("<(") || self.cur.sees(">(") {
+            vec![self.process()?]
+        } else {
+            self.parts(End::Word)?
+        };
+        let raw = self.cur.since(start).replace("\\\n", "");
+        if self.cur.at() == start {
+            return self.syntax("a word is missing");
+        }
+        if self.cur.peek().is_some_and(|c| !is_meta(c)) {
+            return self.syntax("a word that goes on behind a substitution");
+        }
+        Ok(Word { parts, raw })
+    }
+
+    /// What a shell expands in the body of a here-document whose delimiter is not quoted.
+    pub(crate) fn expansions(&mut self, body: &str) -> Parsed<Vec<Part>> {
+        let (limits, depth, budget) = (self.limits, self.depth, self.budget);
+        let mut inner = Parser {
+            cur: Cursor::new(body),
+            limits,
+            depth,
+            budget,
+            outline: Outline::default(),
+            masks: Vec::new(),
+            base: 0,
+            texts: Vec::new(),
+            bash: false,
+            pending: Vec::new(),
+            outer: 0,
+            here: Vec::new(),
+            cut_out: true,
+        };
+        let parts = inner.descend(|p| p.parts(End::Text))?;
+        let (texts, bash, left) = (inner.texts, inner.bash, inner.budget);
+        self.texts.extend(texts);
+        self.bash |= bash;
+        self.budget = left;
+        Ok(parts)
+    }
+
+    fn parts(&mut self, end: End) -> Parsed<Vec<Part>> {
+        let mut parts = Parts::default();
+        let quoted = end.is_quoted();
+        while let Some(c) = self.cur.peek() {
+            match (c, end) {
+                (c, End::Word) if is_meta(c) => break,
+                ('}', End::Brace | End::QuotedBrace) | ('"', End::Quote) => break,
+                ('\'' | '"' | '\\', End::QuotedBrace) => {
+                    return self.unread("a quote within `${…}` within double quotes");
+                }
+                ('$', _) => self.dollar(&mut parts, end)?,
+                ('`', _) => self.backquoted(&mut parts, end)?,
+                ('\\', End::Word | End::Brace) => {
+                    self.cur.bump();
+                    match self.cur.bump() {
+                        Some('\n') => {
+                            self.line_within()?;
+                        }
+                        Some(c) => parts.char(c, true),
+                        None => return self.syntax("a `\\` with nothing behind it"),
+                    }
+                }
+                ('\\', _) => {
+                    self.cur.bump();
+                    match self.cur.peek() {
+                        Some('\n') => {
+                            self.line_within()?;
+                            self.cur.bump();
+                        }
+                        Some(c @ ('$' | '`' | '\\')) => {
+                            self.cur.bump();
+                            parts.char(c, true);
+                        }
+                        Some('"') if end == End::Quote => {
+                            self.cur.bump();
+                            parts.char('"', true);
+                        }
+                        _ => parts.char('\\', true),
+                    }
+                }
+                ('\'', End::Word | End::Brace) => {
+                    self.cur.bump();
+                    let text = self.cur.eat_while(|c| c != '\'');
+                    if text.contains('\n') {
+                        self.line_within()?;
+                    }
+                    if !self.cur.eat("'") {
+                        return self.syntax("a `'` that is not closed");
+                    }
+                    parts.text(text, true);
+                }
+                ('"', End::Word | End::Brace) => {
+                    self.cur.bump();
+                    // An empty pair of quotes makes a word too.
+                    parts.text("", true);
+                    let inner = self.descend(|p| p.parts(End::Quote))?;
+                    parts.list.extend(inner);
+                    if !self.cur.eat("\"") {
+                        return self.syntax("a `\"` that is not closed");
+                    }
+                }
+                (c, _) => {
+                    if c == '\n' && end != End::Text {
+                        self.line_within()?;
+                    }
+                    if matches!(c, '{' | '}') && end == End::Word {
+                        self.masks.push((self.cur.at().saturating_sub(self.base), b'_'));
+                    }
+                    self.cur.bump();
+                    parts.char(c, quoted);
+                }
+            }
+        }
+        Ok(parts.list)
+    }
+
+    /// A line ends within a word. Where the body of a here-document begins then, shells do not agree.
+    fn line_within(&self) -> Parsed<()> {
+        if self.pending.is_empty() && self.outer == 0 {
+            Ok(())
+        } else {
+            self.unread("a line that ends within a word before a here-document")
+        }
+    }
+
+    fn dollar(&mut self, parts: &mut Parts, end: End) -> Parsed<()> {
+        let quoted = end.is_quoted();
+        let start = self.cur.at();
+        self.cur.bump();
+        match self.cur.peek() {
+            Some('(') if self.cur.second() == Some('(') => {
+                self.cur.eat("((");
+                self.arithmetic()?;
+                parts.list.push(Part::Arith {
+                    raw: self.cur.since(start).to_owned(),
+                    quoted,
+                });
+                Ok(())
+            }
+            Some('(') => {
+                self.cur.bump();
+                let sub = self.substitution()?;
+                parts.list.push(Part::Subst {
+                    sub,
+                    raw: self.cur.since(start).to_owned(),
+                    quoted,
+                });
+                Ok(())
+            }
+            Some('{') => self.braced(parts, start, end),
+            Some('[') => self.unread("`$[…]`"),
+            Some('\'') if !quoted => {
+                self.cur.bump();
+                let mut text = String::new();
+                self.ansi(&mut text)?;
+                parts.text(&text, true);
+                Ok(())
+            }
+            Some('"') if !quoted => self.unread("a translated string"),
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
+                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                self.param(parts, start, quoted);
+                Ok(())
+            }
+            Some(c) if c.is_ascii_digit() || "@*#?-$!".contains(c) => {
+                self.cur.bump();
+                self.param(parts, start, quoted);
+                Ok(())
+            }
+            _ => {
+                parts.char('$', quoted);
+                Ok(())
+            }
+        }
+    }
+
+    fn param(&self, parts: &mut Parts, start: usize, quoted: bool) {
+        parts.list.push(Part::Param {
+            raw: self.cur.since(start).to_owned(),
+            quoted,
+            inner: Vec::new(),
+        });
+    }
+}
+
+impl Parser<'_> {
+    /// Numbers, names and operators up to `))`. A subscript, a command or a quote in it is not followed.
+    fn arithmetic(&mut self) -> Parsed<()> {
+        let mut open = 0usize;
+        loop {
+            match self.cur.bump() {
+                Some('(') => open += 1,
+                Some(')') if open > 0 => open -= 1,
+                Some(')') if self.cur.eat(")") => return Ok(()),
+                Some('$') if self.cur.peek().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
+                Some(c) if c.is_ascii_alphanumeric() || "_ \t+-*/%<>=!&|^~?:,".contains(c) => {}
+                _ => return self.unread("an arithmetic expansion that is not plain"),
+            }
+        }
+    }
+
+    /// From behind the opening parenthesis to behind the closing one.
+    fn substitution(&mut self) -> Parsed<Box<Sub>> {
+        let start = self.cur.at();
+        let outline = std::mem::take(&mut self.outline);
+        let masks = std::mem::take(&mut self.masks);
+        let pending = std::mem::take(&mut self.pending);
+        let base = std::mem::replace(&mut self.base, start);
+        self.outer += pending.len();
+        let list = self.descend(|p| p.list())?;
+        if !self.pending.is_empty() {
+            return self.syntax("a here-document without an end");
+        }
+        let text = self.cur.since(start).to_owned();
+        if !self.cur.eat(")") {
+            return self.syntax("a substitution that is not closed");
+        }
+        self.outer -= pending.len();
+        self.pending = pending;
+        self.base = base;
+        self.texts.push(Text {
+            text,
+            outline: std::mem::replace(&mut self.outline, outline),
+            masks: std::mem::replace(&mut self.masks, masks),
+        });
+        Ok(Box::new(Sub { list }))
+    }
+
+    fn process(&mut self) -> Parsed<Part> {
+        let start = self.cur.at();
+        let write = self.cur.sees(">");
+        self.cur.bump();
+        self.cur.bump();
+        self.bash = true;
+        let sub = self.substitution()?;
+        Ok(Part::Process {
+            sub,
+            raw: self.cur.since(start).to_owned(),
+            write,
+        })
+    }
+
+    fn backquoted(&mut self, parts: &mut Parts, end: End) -> Parsed<()> {
+        let start = self.cur.at();
+        self.cur.bump();
+        let mut text = String::new();
+        loop {
+            match self.cur.bump() {
+                Some('`') => break,
+                Some('\\') => match self.cur.bump() {
+                    Some(c @ ('`' | '\\' | '$')) => text.push(c),
+                    Some('"') if end == End::Quote => {
+                        return self.unread("an escaped quote between backquotes");
+                    }
+                    Some(c) => {
+                        text.push('\\');
+                        text.push(c);
+                    }
+                    None => break,
+                },
+                Some(c) => text.push(c),
+                None => return self.syntax("a backquote that is not closed"),
+            }
+        }
+        if text.contains('\n') {
+            self.line_within()?;
+        }
+        let inner = program(&text, self.limits, self.depth, self.budget, true)?;
+        self.texts.extend(inner.texts);
+        self.bash |= inner.bash;
+        self.budget = inner.left;
+        parts.list.push(Part::Subst {
+            sub: Box::new(Sub { list: inner.list }),
+            raw: self.cur.since(start).to_owned(),
+            quoted: end.is_quoted(),
+        });
+        Ok(())
+    }
+
+    /// `${…}`, in the forms that do nothing but read a variable.
+    fn braced(&mut self, parts: &mut Parts, start: usize, end: End) -> Parsed<()> {
+        const OPS: [&str; 16] = [
+            ":-", ":+", ":?", "-", "+", "?", "%%", "%", "##", "#", "//", "/", "^^", "^", ",,", ",",
+        ];
+        self.cur.eat("{");
+        let length = self.cur.peek() == Some('#') && self.cur.second() != Some('}');
+        if length {
+            self.cur.bump();
+        }
+        let name = match self.cur.peek() {
+            Some(c) if c.is_ascii_digit() => self.cur.eat_while(|c| c.is_ascii_digit()),
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
+                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_')
+            }
+            Some(c) if "@*#?-$!".contains(c) && self.cur.second() == Some('}') => {
+                self.cur.bump();
+                "special"
+            }
+            _ => "",
+        };
+        if name.is_empty() {
+            return self.unread("such an expansion of a variable");
+        }
+        let mut inner = Vec::new();
+        if self.cur.peek() != Some('}') {
+            if length {
+                return self.unread("such an expansion of a variable");
+            }
+            match OPS.into_iter().find(|op| self.cur.eat(op)) {
+                Some(op) => {
+                    self.bash |= op.starts_with(['/', '^', ',']);
+                    let end = if end.is_quoted() { End::QuotedBrace } else { End::Brace };
+                    inner = self.descend(|p| p.parts(end))?;
+                }
+                None if self.cur.eat(":") => {
+                    self.bash = true;
+                    self.cur.eat_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ':' | '-'));
+                }
+                None => return self.unread("such an expansion of a variable"),
+            }
+        }
+        if !self.cur.eat("}") {
+            return self.unread("such an expansion of a variable");
+        }
+        parts.list.push(Part::Param {
+            raw: self.cur.since(start).to_owned(),
+            quoted: end.is_quoted(),
+            inner,
+        });
+        Ok(())
+    }
+
+    /// From behind `$'` to behind the closing quote.
+    fn ansi(&mut self, text: &mut String) -> Parsed<()> {
+        loop {
+            match self.cur.bump() {
+                Some('\'') => return Ok(()),
+                Some('\\') => self.escape(text)?,
+                Some(c) => {
+                    if c == '\n' {
+                        self.line_within()?;
+                    }
+                    text.push(c);
+                }
+                None => return self.syntax("a `'` that is not closed"),
+            }
+        }
+    }
+
+    fn escape(&mut self, text: &mut String) -> Parsed<()> {
+        let Some(c) = self.cur.bump() else {
+            return self.syntax("a `'` that is not closed");
+        };
+        let plain = match c {
+            'a' => '\u{7}',
+            'b' => '\u{8}',
+            'e' | 'E' => '\u{1b}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\u{b}',
+            '\\' | '\'' | '"' | '?' => c,
+            '0'..='7' => return self.coded(text, c.to_digit(8).unwrap_or(0), 8, 2, 0x7f),
+            'x' => return self.coded(text, 0, 16, 2, 0x7f),
+            'u' => return self.coded(text, 0, 16, 4, 0xffff),
+            'U' => return self.coded(text, 0, 16, 8, 0x10_ffff),
+            'c' | '\n' => return self.unread("such an escape in `$'…'`"),
+            c => {
+                text.push('\\');
+                c
+            }
+        };
+        text.push(plain);
+        Ok(())
+    }
+
+    /// A character by its number. Beyond ASCII, bytes need not make up UTF-8, and a zero cuts the word off.
+    fn coded(&mut self, text: &mut String, first: u32, base: u32, most: usize, top: u32) -> Parsed<()> {
+        let mut value = first;
+        let mut digits = 0;
+        while digits < most {
+            let Some(digit) = self.cur.peek().and_then(|c| c.to_digit(base)) else {
+                break;
+            };
+            value = value.saturating_mul(base).saturating_add(digit);
+            self.cur.bump();
+            digits += 1;
+        }
+        let missing = digits == 0 && base == 16;
+        match char::from_u32(value) {
+            Some(c) if value > 0 && value <= top && !missing => {
+                text.push(c);
+                Ok(())
+            }
+            _ => self.unread("such an escape in `$'…'`"),
+        }
+    }
+}
