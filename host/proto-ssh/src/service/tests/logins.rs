@@ -294,3 +294,132 @@ async fn a_listener_can_belong_to_one_target_and_have_a_banner() {
         .await;
     assert!(text(&none.stderr).contains("Permission denied (publickey)"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_every_kind_get_in() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    for (kind, bits) in [
+        ("rsa", "3072"),
+        ("ecdsa", "256"),
+        ("ecdsa", "384"),
+        ("ecdsa", "521"),
+    ] {
+        let path = world.dir.0.join(format!("{kind}{bits}"));
+        let mut keygen = Command::new("ssh-keygen");
+        keygen
+            .args(["-q", "-N", "", "-t", kind, "-b", bits, "-f"])
+            .arg(&path);
+        assert!(finished(&mut keygen).await.status.success());
+        let line = std::fs::read_to_string(path.with_extension("pub")).unwrap();
+        let public = ssh_keys::PublicKey::from_openssh(line.trim_end()).unwrap();
+        let ssh = world
+            .ssh()
+            .arg("-i")
+            .arg(&path.display().to_string())
+            .option("IdentitiesOnly=yes")
+            .option("BatchMode=yes");
+        let out = ssh.run("root+web1", "echo in").await;
+        assert_eq!(
+            out.status.code(),
+            Some(255),
+            "{kind}-{bits} is not registered yet"
+        );
+        world.keys.registered.lock().push(public.clone());
+        let out = ssh.run("root+web1", "echo in").await;
+        assert_eq!(
+            text(&out.stdout),
+            "in\n",
+            "{kind}-{bits}: {}",
+            text(&out.stderr)
+        );
+        if kind == "rsa" {
+            // Not by SHA-1, whoever the key belongs to.
+            let old = ssh.option("PubkeyAcceptedAlgorithms=ssh-rsa");
+            let out = old.run("root+web1", "echo in").await;
+            assert_eq!(out.status.code(), Some(255));
+        }
+        // As a certificate, too.
+        let certificate = world.keys.user_certificate(&public).to_openssh("");
+        world
+            .dir
+            .write(&format!("{kind}{bits}-cert.pub"), &certificate);
+        world.keys.registered.lock().clear();
+        let ssh = world
+            .ssh()
+            .arg("-i")
+            .arg(&path.display().to_string())
+            .option("IdentitiesOnly=yes")
+            .option("BatchMode=yes");
+        let out = ssh.run("root+web1", "echo in").await;
+        assert_eq!(
+            text(&out.stdout),
+            "in\n",
+            "{kind}-{bits}: {}",
+            text(&out.stderr)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_stays_longer_than_the_certificate() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    let mine = PrivateKey::generate_ed25519().unwrap();
+    let mut spec = Keys::spec(mine.public(), CertificateKind::User, PRINCIPAL);
+    spec.valid_before = spec.valid_after + 60 + 2;
+    let certificate = spec.sign(&world.keys.user_ca).unwrap().to_openssh("");
+    let ssh = world.with_certificate(&mine, &certificate);
+    let begun = Instant::now();
+    let out = ssh.run("root+web1", "echo in; sleep 20").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(255));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(ended(&world.memory), [EndReason::TokenExpired]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_proofs_of_any_kind_take_the_same_time() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.failed_login_delay = Duration::from_millis(400);
+        options.limits.max_attempts = 1;
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let stranger = PrivateKey::generate_ed25519().unwrap();
+    let certificate = world.keys.user_certificate(stranger.public());
+    let mut expired = Keys::spec(stranger.public(), CertificateKind::User, PRINCIPAL);
+    expired.valid_before = expired.valid_after + 1;
+    let expired = expired.sign(&world.keys.user_ca).unwrap();
+    assert_ne!(certificate.blob(), expired.blob());
+    let password = |token: &str| {
+        world
+            .ssh()
+            .answers(token)
+            .option("PreferredAuthentications=password")
+    };
+    let by_expired = world.with_certificate(&stranger, &expired.to_openssh(""));
+    for (what, ssh) in [
+        ("a token", password("wrong")),
+        ("no token", password("")),
+        ("a certificate", by_expired),
+    ] {
+        for user in ["root+web1", "nobody+nowhere"] {
+            let begun = Instant::now();
+            let out = ssh.run(user, "true").await;
+            assert_eq!(out.status.code(), Some(255));
+            let took = begun.elapsed();
+            assert!(
+                took >= Duration::from_millis(400),
+                "{what} for {user}: {took:?}"
+            );
+            assert!(
+                took < Duration::from_millis(1_500),
+                "{what} for {user}: {took:?}"
+            );
+        }
+    }
+}

@@ -72,3 +72,12 @@ impl World {
             .option("BatchMode=yes")
     }
 }
+
+fn ended(memory: &Memory) -> Vec<EndReason> {
+    let entries = memory.journal.entries();
+    let ends = entries.into_iter().filter_map(|e| match e {
+        Entry::End(end) => Some(end.reason),
+        _ => None,
+    });
+    ends.collect()
+}

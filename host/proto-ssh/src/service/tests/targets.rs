@@ -145,15 +145,6 @@ async fn hosts_that_are_not_the_right_ones_are_not_talked_to() {
     refused("root+pinned").await;
 }
 
-fn ended(memory: &Memory) -> Vec<EndReason> {
-    let entries = memory.journal.entries();
-    let ends = entries.into_iter().filter_map(|e| match e {
-        Entry::End(end) => Some(end.reason),
-        _ => None,
-    });
-    ends.collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_gets_the_key_that_it_is_configured_with() {
     let change = |options: &mut crate::Options, keys: &Keys| {
@@ -310,4 +301,26 @@ async fn shutdown_lets_waiting_clients_go() {
         begun.elapsed()
     );
     assert_eq!(ended(&world.memory).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_session_does_not_stay() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.lounge_idle = Duration::from_millis(500);
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    // Keepalives are answered, and are no reason to stay.
+    let ssh = world.certified().arg("-N").option("ServerAliveInterval=1");
+    let begun = Instant::now();
+    let out = finished(ssh.command().arg("alice@127.0.0.1")).await;
+    assert_eq!(out.status.code(), Some(255));
+    assert!(
+        text(&out.stderr).contains("there is no session"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(world.memory.journal.entries().is_empty());
 }

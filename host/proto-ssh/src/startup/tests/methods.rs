@@ -294,3 +294,62 @@ fn a_banner_is_lines_of_text() {
     assert_eq!(r.string().unwrap(), b"");
     r.end().unwrap();
 }
+
+/// Not random, so that what fails once fails again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+#[test]
+fn damaged_messages_prove_nothing_and_break_nothing() {
+    let key = key();
+    let keys = Keys::new();
+    let certificate = keys.user_certificate(key.public());
+    let mut password = Vec::new();
+    password.flag(false).string(b"a-good-token");
+    let mut answer = Vec::new();
+    answer.byte(n::USERAUTH_INFO_RESPONSE).uint32(1).string(b"");
+    let good = [
+        Use::of(&key).message(),
+        Use::certified(&key, &certificate).message(),
+        request(USER, CONNECTION, b"password", &password),
+        request(USER, CONNECTION, b"keyboard-interactive", &[0; 8]),
+        answer,
+    ];
+    let mut dice = Dice(7);
+    for _ in 0..20_000 {
+        let whole = &good[dice.roll(good.len())];
+        let mut message = whole.clone();
+        for _ in 0..=dice.roll(3) {
+            let at = dice.roll(message.len());
+            match dice.roll(4) {
+                0 => message[at] = u8::try_from(dice.roll(256)).unwrap(),
+                1 => message.truncate(at + 1),
+                2 => message.insert(at, 0xff),
+                _ => message[at] ^= 1 << dice.roll(8),
+            }
+        }
+        let mut auth = begun(ALL);
+        if dice.roll(2) == 0 {
+            auth.receive(&good[3]).ok();
+            auth.prompt("go there");
+        }
+        let next = auth.receive(&message);
+        let proved = matches!(next, Ok(Next::Ask(Ask::Proof(_))));
+        // Of the flag that says that there is a signature, every bit but none means the same.
+        let differs = message.len() != whole.len()
+            || message
+                .iter()
+                .zip(whole)
+                .any(|(a, b)| a != b && (*b != 1 || *a == 0));
+        assert!(!proved || !differs, "{message:02x?}");
+    }
+}
