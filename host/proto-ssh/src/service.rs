@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use pipeline::{EndReason, Session};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
@@ -16,7 +15,6 @@ use crate::mask::Patterns;
 use crate::relay;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
-use crate::terms::Terms;
 use crate::transport::{ServerConfig, Transport};
 use crate::visit::visit;
 
@@ -25,10 +23,6 @@ pub struct SshService {
     bound: Vec<(net::Listener, Arc<SshListener>)>,
     shared: Arc<Shared>,
 }
-
-/// Moves both directions of an open session until one side leaves; closes the session.
-pub(crate) type Relay =
-    fn(Session, Leg, Leg, Terms) -> Pin<Box<dyn Future<Output = EndReason> + Send>>;
 
 /// What all connections of a service use.
 pub(crate) struct Shared {
@@ -69,13 +63,6 @@ pub(crate) struct Inner {
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
-        Self::with_relay(options, |session, client, upstream, terms| {
-            Box::pin(relay::run(session, client, upstream, terms))
-        })
-    }
-
-    /// The same, with another relay.
-    pub(crate) fn with_relay(options: Options, relay: Relay) -> Result<Self, BuildError> {
         config::check(&options)?;
         let mut bound = Vec::with_capacity(options.listeners.len());
         for listener in &options.listeners {
