@@ -5,6 +5,7 @@ mod lexer;
 mod masker;
 mod patterns;
 mod plain;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -12,8 +13,9 @@ mod trie;
 mod view;
 
 pub use guard::Verdict;
-pub use masker::{MAX_HELD, Masker};
+pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};
+pub use spans::{MAX_BATCH, MAX_SPAN, MAX_WAITING, Spans, column};
 
 /// What stands for a byte that may not be seen.
 const STAR: u8 = b'*';
