@@ -214,7 +214,7 @@ impl Masker {
             self.raw_from_here();
         }
         if self.raw_on {
-            let free = matches!(class, Class::Visible | Class::Payload | Class::Later);
+            let free = matches!(class, Class::Visible | Class::Payload | Class::Later) && c >= b' ';
             let (held, base) = (&mut self.held, self.base);
             let mut hide = |at| star(held, base, at);
             self.raw
@@ -241,13 +241,13 @@ impl Masker {
 
     fn show(&mut self, c: u8, at: u64) {
         let gap = std::mem::replace(&mut self.gap, Gap::None);
+        // A tab is as wide as it is.
+        let read = (c, at, c != b'\t');
         let (held, base) = (&mut self.held, self.base);
         let mut hide = |at| star(held, base, at);
-        self.line
-            .read(&self.patterns, (c, at, true), gap, &mut hide);
+        self.line.read(&self.patterns, read, gap, &mut hide);
         if self.split {
-            self.stripped
-                .read(&self.patterns, (c, at, true), gap, &mut hide);
+            self.stripped.read(&self.patterns, read, gap, &mut hide);
             self.join();
         }
         // A character counts once, by its first byte.

@@ -223,7 +223,7 @@ impl Spans {
     pub fn edits_in<E>(&mut self, edits: Result<MaskEdits, E>, out: &mut BytesMut) {
         let asked = std::mem::take(&mut self.asked);
         let edits = edits.ok().filter(|edits| sensible(edits, asked));
-        let mut texts = edits.as_ref().map(|edits| Texts::of(edits));
+        let mut texts = edits.as_ref().map(Texts::of);
         for index in 0..asked {
             let Some(mut span) = self.waiting.pop_front() else {
                 break;
