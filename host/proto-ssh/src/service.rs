@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
 use crate::mask::Patterns;
-use crate::relay;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::transport::{ServerConfig, Transport};
@@ -30,7 +29,6 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
-    pub relay: Relay,
     /// What is masked in text, of every session.
     pub masks: Arc<Patterns>,
     /// For clients that have not authenticated.
@@ -75,7 +73,6 @@ impl SshService {
             .collect();
         let shared = Shared {
             targets,
-            relay,
             masks: Arc::new(Patterns::new([])?),
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(
