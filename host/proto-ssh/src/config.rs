@@ -233,6 +233,8 @@ pub enum BuildError {
     #[error("there is no host key, so no client could know this gateway")]
     NoHostKey,
     #[error(transparent)]
+    Masks(#[from] crate::mask::PatternsError),
+    #[error(transparent)]
     Bind(#[from] net::BindError),
 }
 

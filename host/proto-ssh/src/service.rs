@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
+use crate::mask::Patterns;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::transport::{ServerConfig, Transport};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
+    /// What is masked in text, of every session.
+    pub masks: Arc<Patterns>,
     /// For clients that have not authenticated.
     waiting: Slots,
     /// For those of them that wait for a device.
@@ -70,6 +73,7 @@ impl SshService {
             .collect();
         let shared = Shared {
             targets,
+            masks: Arc::new(Patterns::new([])?),
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(
                 options.limits.max_unauthenticated,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
+use crate::mask::Patterns;
 
 /// What a login lets its sessions ask for. A certificate says it with its extensions (`PROTOCOL.certkeys` of
 /// OpenSSH); other logins leave it to policy.
@@ -52,6 +53,8 @@ pub(crate) struct Terms {
     /// The login on the target; also the session's scope.
     pub login: Arc<str>,
     pub may: May,
+    /// What is masked in text that the client is shown.
+    pub masks: Arc<Patterns>,
     /// What the client sent while its session was decided on and the target was dialled, in order, unanswered.
     pub early: Vec<Bytes>,
     /// The process shuts down: end as soon as nothing is under way.

@@ -55,6 +55,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let terms = Terms {
                     login: to.login,
                     may: who.may,
+                    masks: entry.shared.masks.clone(),
                     early,
                     shutdown: entry.shutdown.clone(),
                     limits: entry.shared.limits.clone(),

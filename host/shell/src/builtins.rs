@@ -24,8 +24,14 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "shopt" if !shopt_is_plain(args) => redefines(walk, name, argv, ctx),
         "let" => unknown(walk, name, argv, ctx),
         "export" | "declare" | "typeset" | "local" | "readonly" => declare(walk, name, argv, ctx),
-        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => names(walk, name, argv, ctx),
-        "printf" if args.first().is_some_and(|w| w.may_be_option() || w.text.starts_with("-v")) => {
+        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {
+            names(walk, name, argv, ctx)
+        }
+        "printf"
+            if args
+                .first()
+                .is_some_and(|w| w.may_be_option() || w.text.starts_with("-v")) =>
+        {
             match args.first() {
                 Some(option) if option.text == "-v" => names(walk, name, argv, ctx),
                 _ => unknown(walk, name, argv, ctx),
@@ -113,8 +119,18 @@ fn set_is_plain(args: &[Word]) -> bool {
             _ => {}
         }
         if letters.contains('o') {
-            let plain = ["errexit", "nounset", "pipefail", "xtrace", "noglob", "noclobber"];
-            if !args.next().is_some_and(|w| w.is_literal() && plain.contains(&w.text.as_str())) {
+            let plain = [
+                "errexit",
+                "nounset",
+                "pipefail",
+                "xtrace",
+                "noglob",
+                "noclobber",
+            ];
+            if !args
+                .next()
+                .is_some_and(|w| w.is_literal() && plain.contains(&w.text.as_str()))
+            {
                 return false;
             }
         }
@@ -124,9 +140,18 @@ fn set_is_plain(args: &[Word]) -> bool {
 
 fn shopt_is_plain(args: &[Word]) -> bool {
     const PLAIN: [&str; 9] = [
-        "-s", "-u", "-q", "-p", "nullglob", "failglob", "globstar", "dotglob", "inherit_errexit",
+        "-s",
+        "-u",
+        "-q",
+        "-p",
+        "nullglob",
+        "failglob",
+        "globstar",
+        "dotglob",
+        "inherit_errexit",
     ];
-    args.iter().all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
+    args.iter()
+        .all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
 }
 
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
@@ -144,7 +169,10 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
             }
             // Nothing but attributes that change no meaning: `-i` computes, `-n` refers.
             None if !word.dynamic
-                && word.text.strip_prefix(['-', '+']).is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
+                && word
+                    .text
+                    .strip_prefix(['-', '+'])
+                    .is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
             None if !word.dynamic && is_name(&word.text) => {}
             _ => walk.opaque(Opaque::Redefines(format!("{name} {}", word.text))),
         }
@@ -211,7 +239,9 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
 /// bash computes the subscript of a name after `-v`, and so runs commands in it.
 fn test_is_plain(args: &[Word]) -> bool {
     args.windows(2).all(|pair| {
-        let [operator, operand] = pair else { return true };
+        let [operator, operand] = pair else {
+            return true;
+        };
         let risky = operand.dynamic || operand.text.contains('[') && operand.text != "[";
         let computes = matches!(operator.text.as_str(), "-v" | "-R") && !operator.dynamic;
         let unknown = operator.may_be_option() && !is_operator(&operand.text);
@@ -222,7 +252,22 @@ fn test_is_plain(args: &[Word]) -> bool {
 fn is_operator(text: &str) -> bool {
     matches!(
         text,
-        "=" | "==" | "!=" | "<" | ">" | "]" | "-a" | "-o" | ")" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge"
-            | "-nt" | "-ot" | "-ef"
+        "=" | "=="
+            | "!="
+            | "<"
+            | ">"
+            | "]"
+            | "-a"
+            | "-o"
+            | ")"
+            | "-eq"
+            | "-ne"
+            | "-lt"
+            | "-le"
+            | "-gt"
+            | "-ge"
+            | "-nt"
+            | "-ot"
+            | "-ef"
     )
 }

@@ -243,7 +243,10 @@ fn by_tree_sitter(text: &Text) -> Option<Outline> {
             return None;
         }
     }
-    finder.out.commands.retain(|c| c.first().map(String::as_str) != Some("["));
+    finder
+        .out
+        .commands
+        .retain(|c| c.first().map(String::as_str) != Some("["));
     Some(finder.out)
 }
 
@@ -271,9 +274,19 @@ impl<'t> Finder<'_, 't> {
             "file_redirect" | "herestring_redirect" => self.redirect(node),
             "heredoc_redirect" => self.heredoc(node),
             // Words, and what has no commands that are not in words.
-            "string" | "concatenation" | "expansion" | "simple_expansion" | "command_substitution"
-            | "process_substitution" | "arithmetic_expansion" | "raw_string" | "ansi_c_string"
-            | "heredoc_body" | "test_command" | "word" | "comment" => {}
+            "string"
+            | "concatenation"
+            | "expansion"
+            | "simple_expansion"
+            | "command_substitution"
+            | "process_substitution"
+            | "arithmetic_expansion"
+            | "raw_string"
+            | "ansi_c_string"
+            | "heredoc_body"
+            | "test_command"
+            | "word"
+            | "comment" => {}
             _ => self.push(children(node)),
         }
         ControlFlow::Continue(())
@@ -338,8 +351,15 @@ impl<'t> Finder<'_, 't> {
                 "file_redirect" | "herestring_redirect" | "heredoc_redirect" | "pipeline" => {
                     later.push(child);
                 }
-                "word" | "string" | "concatenation" | "expansion" | "simple_expansion"
-                | "command_substitution" | "raw_string" | "ansi_c_string" | "number" => {
+                "word"
+                | "string"
+                | "concatenation"
+                | "expansion"
+                | "simple_expansion"
+                | "command_substitution"
+                | "raw_string"
+                | "ansi_c_string"
+                | "number" => {
                     words.push(child);
                 }
                 _ => later.push(child),

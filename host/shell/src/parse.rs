@@ -119,12 +119,17 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 /// What ends a word that is not quoted.
 pub(crate) fn is_meta(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')')
+    matches!(
+        c,
+        ' ' | '\t' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')'
+    )
 }
 
 pub(crate) fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -472,7 +477,12 @@ impl Parser<'_> {
         }
         self.newlines()?;
         let mut words = None;
-        if self.cur.rest().strip_prefix("in").is_some_and(|r| r.starts_with(is_meta)) {
+        if self
+            .cur
+            .rest()
+            .strip_prefix("in")
+            .is_some_and(|r| r.starts_with(is_meta))
+        {
             self.cur.eat("in");
             let mut found = Vec::new();
             loop {
@@ -501,7 +511,12 @@ impl Parser<'_> {
         self.blanks();
         let word = self.word()?;
         self.newlines()?;
-        if !self.cur.rest().strip_prefix("in").is_some_and(|r| r.starts_with(is_meta)) {
+        if !self
+            .cur
+            .rest()
+            .strip_prefix("in")
+            .is_some_and(|r| r.starts_with(is_meta))
+        {
             return self.syntax("a `case` needs its `in`");
         }
         self.cur.eat("in");
@@ -532,7 +547,11 @@ impl Parser<'_> {
             match end {
                 Some(end) => {
                     self.bash |= end != ";;";
-                    arms.push(Arm { patterns, body, end });
+                    arms.push(Arm {
+                        patterns,
+                        body,
+                        end,
+                    });
                 }
                 None if self.keyword() == Some("esac") => arms.push(Arm {
                     patterns,
@@ -545,7 +564,11 @@ impl Parser<'_> {
     }
 
     fn function(&mut self, name: String) -> Parsed<Node> {
-        if !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c)) || name.is_empty() {
+        if !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c))
+            || name.is_empty()
+        {
             return self.unread("a function of this name");
         }
         self.newlines()?;
@@ -561,7 +584,12 @@ impl Parser<'_> {
         let mut pieces = Vec::new();
         loop {
             self.newlines()?;
-            if self.cur.rest().strip_prefix("]]").is_some_and(|r| r.is_empty() || r.starts_with(is_meta)) {
+            if self
+                .cur
+                .rest()
+                .strip_prefix("]]")
+                .is_some_and(|r| r.is_empty() || r.starts_with(is_meta))
+            {
                 self.cur.eat("]]");
                 return Ok(Node::Test(pieces));
             }
@@ -636,7 +664,11 @@ impl Parser<'_> {
                     continue;
                 }
             }
-            raw.push(if process { "<(".to_owned() } else { word.raw.clone() });
+            raw.push(if process {
+                "<(".to_owned()
+            } else {
+                word.raw.clone()
+            });
             simple.words.push(word);
         }
         if simple.words.is_empty() && simple.assigns.is_empty() && redirects.is_empty() {
@@ -678,7 +710,12 @@ impl Parser<'_> {
 
     fn redirect(&mut self) -> Parsed<Option<Redirect>> {
         const OPS: [&str; 10] = ["<<<", "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">"];
-        let digits = self.cur.rest().chars().take_while(char::is_ascii_digit).count();
+        let digits = self
+            .cur
+            .rest()
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .count();
         let after = self.cur.rest().get(digits..).unwrap_or_default();
         if self.cur.sees("&>") {
             self.cur.eat("&>");
@@ -736,7 +773,12 @@ impl Parser<'_> {
 
     fn duplicate(&mut self, op: &'static str, fd: Option<u32>) -> Parsed<Kind> {
         self.blanks();
-        let number = self.cur.rest().chars().take_while(char::is_ascii_digit).count();
+        let number = self
+            .cur
+            .rest()
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .count();
         let rest = self.cur.rest();
         let end = if rest.starts_with('-') { 1 } else { number };
         let (number, after) = rest.split_at_checked(end).unwrap_or(("", rest));
@@ -746,7 +788,13 @@ impl Parser<'_> {
         }
         let target = self.target()?;
         let literal = target.parts.iter().all(|p| matches!(p, Part::Lit { .. }));
-        if op == ">&" && matches!(fd, None | Some(1)) && literal && !target.raw.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        if op == ">&"
+            && matches!(fd, None | Some(1))
+            && literal
+            && !target
+                .raw
+                .starts_with(|c: char| c.is_ascii_digit() || c == '-')
+        {
             return Ok(Kind::Both {
                 append: false,
                 target,
@@ -811,6 +859,10 @@ pub(crate) fn split_assignment(word: &Word) -> Option<(String, Word)> {
         });
     }
     parts.extend(word.parts.iter().skip(1).cloned());
-    let raw = word.raw.split_once('=').map(|(_, v)| v.to_owned()).unwrap_or_default();
+    let raw = word
+        .raw
+        .split_once('=')
+        .map(|(_, v)| v.to_owned())
+        .unwrap_or_default();
     Some((name.to_owned(), Word { parts, raw }))
 }

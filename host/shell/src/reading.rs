@@ -43,7 +43,9 @@ impl Word {
 
     /// It, or a word that it turns into, can begin with a dash though it is not written so.
     pub(crate) fn may_be_option(&self) -> bool {
-        self.splits || (self.dynamic && self.leads) || (self.glob && self.text.starts_with(['*', '?', '[']))
+        self.splits
+            || (self.dynamic && self.leads)
+            || (self.glob && self.text.starts_with(['*', '?', '[']))
     }
 }
 

@@ -6,20 +6,114 @@ use crate::reading::Word;
 
 /// Whatever their words are.
 const ALWAYS: &[&str] = &[
-    ":", "arch", "basename", "cat", "cd", "cksum", "cmp", "comm", "cut", "df", "dirname", "du", "echo", "egrep",
-    "exit", "expr", "false", "fgrep", "fold", "free", "getconf", "grep", "groups", "head", "id", "join", "last",
-    "lsblk", "lscpu", "lsmem", "lsof", "lspci", "lsusb", "ls", "md5sum", "nl", "nproc", "od", "paste", "pgrep",
-    "pidof", "printenv", "ps", "pstree", "pwd", "pwdx", "readlink", "realpath", "rev", "sha1sum", "sha224sum",
-    "sha256sum", "sha384sum", "sha512sum", "sleep", "stat", "strings", "sum", "tac", "tail", "tr", "true", "tty",
-    "type", "uname", "uptime", "users", "vmstat", "w", "wc", "whereis", "which", "who", "whoami", "zcat", "zgrep",
-    "b2sum", "column", "cal", "hexdump", "locale", "nm", "numfmt", "seq", "test", "[", "return", "break", "continue",
-    "shift", "times", "umask", "jobs",
+    ":",
+    "arch",
+    "basename",
+    "cat",
+    "cd",
+    "cksum",
+    "cmp",
+    "comm",
+    "cut",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "exit",
+    "expr",
+    "false",
+    "fgrep",
+    "fold",
+    "free",
+    "getconf",
+    "grep",
+    "groups",
+    "head",
+    "id",
+    "join",
+    "last",
+    "lsblk",
+    "lscpu",
+    "lsmem",
+    "lsof",
+    "lspci",
+    "lsusb",
+    "ls",
+    "md5sum",
+    "nl",
+    "nproc",
+    "od",
+    "paste",
+    "pgrep",
+    "pidof",
+    "printenv",
+    "ps",
+    "pstree",
+    "pwd",
+    "pwdx",
+    "readlink",
+    "realpath",
+    "rev",
+    "sha1sum",
+    "sha224sum",
+    "sha256sum",
+    "sha384sum",
+    "sha512sum",
+    "sleep",
+    "stat",
+    "strings",
+    "sum",
+    "tac",
+    "tail",
+    "tr",
+    "true",
+    "tty",
+    "type",
+    "uname",
+    "uptime",
+    "users",
+    "vmstat",
+    "w",
+    "wc",
+    "whereis",
+    "which",
+    "who",
+    "whoami",
+    "zcat",
+    "zgrep",
+    "b2sum",
+    "column",
+    "cal",
+    "hexdump",
+    "locale",
+    "nm",
+    "numfmt",
+    "seq",
+    "test",
+    "[",
+    "return",
+    "break",
+    "continue",
+    "shift",
+    "times",
+    "umask",
+    "jobs",
 ];
 
 /// Unless one of these stands in it: a letter among the short options, or the beginning of a long one. Words that are
 /// known only when they run may be such.
 const UNLESS: &[(&str, &str, &[&str])] = &[
-    ("sort", "oT", &["--output", "--compress-program", "--temporary-directory", "--files0-from"]),
+    (
+        "sort",
+        "oT",
+        &[
+            "--output",
+            "--compress-program",
+            "--temporary-directory",
+            "--files0-from",
+        ],
+    ),
     ("date", "s", &["--set"]),
     ("hostname", "Fb", &["--file", "--boot"]),
     ("dmesg", "CcDEn", &["--clear", "--console", "--read-clear"]),
@@ -30,7 +124,21 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("jq", "fL", &["--from-file", "--library-path"]),
     ("ss", "KD", &["--kill", "--diag"]),
     ("netstat", "", &[]),
-    ("journalctl", "", &["--rotate", "--vacuum", "--flush", "--sync", "--relinquish", "--smart", "--update", "--setup", "--cursor-file"]),
+    (
+        "journalctl",
+        "",
+        &[
+            "--rotate",
+            "--vacuum",
+            "--flush",
+            "--sync",
+            "--relinquish",
+            "--smart",
+            "--update",
+            "--setup",
+            "--cursor-file",
+        ],
+    ),
     ("getent", "", &[]),
     ("iostat", "o", &[]),
     ("mpstat", "o", &[]),
@@ -43,31 +151,111 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
 
 /// Programs that do several things, and the words with which they only tell. No option stands before them.
 const VERBS: &[(&str, &[&str])] = &[
-    ("systemctl", &["status", "is-active", "is-enabled", "is-failed", "list-units", "list-unit-files", "list-timers", "show", "cat"]),
+    (
+        "systemctl",
+        &[
+            "status",
+            "is-active",
+            "is-enabled",
+            "is-failed",
+            "list-units",
+            "list-unit-files",
+            "list-timers",
+            "show",
+            "cat",
+        ],
+    ),
     ("service", &["--status-all"]),
-    ("docker", &["ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port"]),
-    ("podman", &["ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port"]),
-    ("kubectl", &["get", "describe", "logs", "version", "top", "explain", "api-resources", "cluster-info"]),
-    ("git", &["status", "log", "diff", "show", "rev-parse", "ls-files", "blame", "describe", "shortlog"]),
-    ("ip", &["addr", "a", "address", "link", "route", "r", "neigh"]),
-    ("dpkg", &["-l", "-s", "-L", "--list", "--status", "--listfiles"]),
+    (
+        "docker",
+        &[
+            "ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port",
+        ],
+    ),
+    (
+        "kubectl",
+        &[
+            "get",
+            "describe",
+            "logs",
+            "version",
+            "top",
+            "explain",
+            "api-resources",
+            "cluster-info",
+        ],
+    ),
+    (
+        "git",
+        &[
+            "status",
+            "log",
+            "diff",
+            "show",
+            "rev-parse",
+            "ls-files",
+            "blame",
+            "describe",
+            "shortlog",
+        ],
+    ),
+    (
+        "ip",
+        &["addr", "a", "address", "link", "route", "r", "neigh"],
+    ),
+    (
+        "dpkg",
+        &["-l", "-s", "-L", "--list", "--status", "--listfiles"],
+    ),
     ("rpm", &["-q", "-qa", "-qi", "-ql"]),
     ("crontab", &["-l"]),
     ("sudo", &["-l", "-v"]),
     ("command", &["-v", "-V"]),
     ("mount", &[]),
-    ("set", &["-e", "-u", "-x", "-o", "-eu", "-ex", "-eux", "-euo", "-euxo", "--"]),
+    (
+        "set",
+        &[
+            "-e", "-u", "-x", "-o", "-eu", "-ex", "-eux", "-euo", "-euxo", "--",
+        ],
+    ),
 ];
 
 /// With these words such a program does more than to tell.
 const WRITES: &[&str] = &[
-    "--output", "-o=", "--ext-diff", "--textconv", "--open-files-in-pager", "add", "del", "delete", "set", "flush",
-    "change", "replace", "-f", "--force", "-b", "-batch", "-batch=", "--raw", "-n", "-netns",
+    "--output",
+    "-o=",
+    "--ext-diff",
+    "--textconv",
+    "--open-files-in-pager",
+    "add",
+    "del",
+    "delete",
+    "set",
+    "flush",
+    "change",
+    "replace",
+    "-f",
+    "--force",
+    "-b",
+    "-batch",
+    "-batch=",
+    "--raw",
+    "-n",
+    "-netns",
 ];
 
 /// It opens nothing that is kept.
 pub(crate) fn is_sink(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
+    matches!(
+        path,
+        "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2"
+    )
 }
 
 pub(crate) fn is_known(name: &str) -> bool {
@@ -100,15 +288,21 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             && match name {
                 "hostname" | "env" => operands == 0,
                 // A bare number of date sets the clock.
-                "date" => args.iter().all(|w| w.text.starts_with(['-', '+']) || w.text.contains([' ', ':'])),
+                "date" => args
+                    .iter()
+                    .all(|w| w.text.starts_with(['-', '+']) || w.text.contains([' ', ':'])),
                 _ => true,
             };
     }
     if let Some((_, verbs)) = VERBS.iter().find(|(n, _)| *n == name) {
         let told = args.iter().skip(1).all(|w| {
-            !w.text.starts_with("--o") && !w.text.starts_with("--e") && !WRITES.contains(&w.text.as_str())
-                || matches!(name, "systemctl" | "docker" | "podman" | "kubectl" | "command" | "set")
-                    && !w.text.starts_with("--o")
+            !w.text.starts_with("--o")
+                && !w.text.starts_with("--e")
+                && !WRITES.contains(&w.text.as_str())
+                || matches!(
+                    name,
+                    "systemctl" | "docker" | "podman" | "kubectl" | "command" | "set"
+                ) && !w.text.starts_with("--o")
         });
         return match args.first() {
             Some(verb) => verb.is_literal() && verbs.contains(&verb.text.as_str()) && told,
@@ -120,7 +314,8 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         "find" => true,
         "tar" => tar_lists(args),
         "uniq" => args.iter().filter(|w| !w.text.starts_with('-')).count() <= 1,
-        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait" | "trap" | "getopts" => true,
+        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
+        | "trap" | "getopts" => true,
         _ => false,
     }
 }
@@ -129,7 +324,9 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
 pub(crate) fn is_option(text: &str, letters: &str, longs: &[&str]) -> bool {
     if text.len() > 2 && text.starts_with("--") {
         let name = text.split('=').next().unwrap_or(text);
-        return longs.iter().any(|long| long.starts_with(name) || name.starts_with(long));
+        return longs
+            .iter()
+            .any(|long| long.starts_with(name) || name.starts_with(long));
     }
     match text.strip_prefix('-') {
         Some(cluster) => cluster.chars().any(|c| letters.contains(c)),
@@ -139,13 +336,19 @@ pub(crate) fn is_option(text: &str, letters: &str, longs: &[&str]) -> bool {
 
 /// What these run or write is found elsewhere; here only files that they change in place count.
 fn sed_only(name: &str, args: &[Word]) -> bool {
-    name != "sed" || !args.iter().any(|w| is_option(&w.text, "i", &["--in-place"]))
+    name != "sed"
+        || !args
+            .iter()
+            .any(|w| is_option(&w.text, "i", &["--in-place"]))
 }
 
 fn tar_lists(args: &[Word]) -> bool {
-    let Some(first) = args.first() else { return false };
+    let Some(first) = args.first() else {
+        return false;
+    };
     let mode = first.text.strip_prefix('-').unwrap_or(&first.text);
-    let letters = !mode.starts_with('-') && mode.contains('t') && mode.chars().all(|c| "tvfzjJ".contains(c));
+    let letters =
+        !mode.starts_with('-') && mode.contains('t') && mode.chars().all(|c| "tvfzjJ".contains(c));
     let rest = args.iter().skip(1).all(|w| !w.text.starts_with('-'));
     (letters && rest || args.iter().any(|w| w.text == "--list") && args.len() == 1)
         && !args.iter().any(|w| w.text.contains(':'))
@@ -153,17 +356,104 @@ fn tar_lists(args: &[Word]) -> bool {
 
 /// Programs that never read their standard input.
 const QUIET: &[&str] = &[
-    ":", "alias", "arch", "basename", "break", "cd", "chgrp", "chmod", "chown", "continue", "cp", "date", "declare",
-    "df", "dirname", "du", "echo", "env", "exit", "export", "false", "find", "free", "groups", "hostname", "id",
-    "install", "kill", "killall", "ln", "local", "ls", "lsblk", "mkdir", "mktemp", "mv", "nproc", "pidof", "pkill",
-    "popd", "printenv", "printf", "ps", "pushd", "pwd", "readlink", "readonly", "realpath", "return", "rm", "rmdir",
-    "seq", "set", "shift", "shopt", "sleep", "stat", "systemctl", "test", "[", "touch", "trap", "true", "type",
-    "umask", "uname", "unset", "uptime", "wait", "which", "whoami", "curl", "wget", "apt-get", "git", "tar",
-    "groupadd", "useradd", "usermod", "sysctl", "ulimit", "hash", "unalias", "truncate", "mount", "umount", "sync",
-    "ip", "ss", "hostnamectl", "timedatectl", "exec",
+    ":",
+    "alias",
+    "arch",
+    "basename",
+    "break",
+    "cd",
+    "chgrp",
+    "chmod",
+    "chown",
+    "continue",
+    "cp",
+    "date",
+    "declare",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "exit",
+    "export",
+    "false",
+    "find",
+    "free",
+    "groups",
+    "hostname",
+    "id",
+    "install",
+    "kill",
+    "killall",
+    "ln",
+    "local",
+    "ls",
+    "lsblk",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "nproc",
+    "pidof",
+    "pkill",
+    "popd",
+    "printenv",
+    "printf",
+    "ps",
+    "pushd",
+    "pwd",
+    "readlink",
+    "readonly",
+    "realpath",
+    "return",
+    "rm",
+    "rmdir",
+    "seq",
+    "set",
+    "shift",
+    "shopt",
+    "sleep",
+    "stat",
+    "systemctl",
+    "test",
+    "[",
+    "touch",
+    "trap",
+    "true",
+    "type",
+    "umask",
+    "uname",
+    "unset",
+    "uptime",
+    "wait",
+    "which",
+    "whoami",
+    "curl",
+    "wget",
+    "apt-get",
+    "git",
+    "tar",
+    "groupadd",
+    "useradd",
+    "usermod",
+    "sysctl",
+    "ulimit",
+    "hash",
+    "unalias",
+    "truncate",
+    "mount",
+    "umount",
+    "sync",
+    "ip",
+    "ss",
+    "hostnamectl",
+    "timedatectl",
+    "exec",
 ];
 /// Among those: they read it when a word says so, or when files are missing or names ask for it.
-const ASK: &[&str] = &["cp", "mv", "rm", "tar", "git", "curl", "wget", "apt-get", "find", "ln", "install", "mount", "kill"];
+const ASK: &[&str] = &[
+    "cp", "mv", "rm", "tar", "git", "curl", "wget", "apt-get", "find", "ln", "install", "mount",
+    "kill",
+];
 
 /// With these words it leaves its standard input alone.
 pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
@@ -174,9 +464,16 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
         return false;
     }
     let named = |w: &Word| !w.text.starts_with('-') && !w.splits && !w.glob;
-    if matches!(name, "cat" | "head" | "tail" | "wc" | "md5sum" | "sha256sum" | "sort" | "cut") {
-        return args.iter().any(|w| named(w) && !w.dynamic && w.text.contains('/'))
-            && !args.iter().any(|w| w.text == "-" || w.text.starts_with("/dev/") || w.text.starts_with("/proc/"));
+    if matches!(
+        name,
+        "cat" | "head" | "tail" | "wc" | "md5sum" | "sha256sum" | "sort" | "cut"
+    ) {
+        return args
+            .iter()
+            .any(|w| named(w) && !w.dynamic && w.text.contains('/'))
+            && !args.iter().any(|w| {
+                w.text == "-" || w.text.starts_with("/dev/") || w.text.starts_with("/proc/")
+            });
     }
     if !QUIET.contains(&name) {
         return false;
@@ -190,22 +487,37 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
             || w.text == "-"
             || w.text.contains("/dev/")
             || w.text.contains("/proc/")
-            || matches!(name, "cp" | "mv" | "rm" | "ln") && is_option(&w.text, "iI", &["--interactive"])
+            || matches!(name, "cp" | "mv" | "rm" | "ln")
+                && is_option(&w.text, "iI", &["--interactive"])
             || name == "rm" && !args.iter().any(|w| is_option(&w.text, "f", &["--force"]))
             || name == "mv" && !args.iter().any(|w| is_option(&w.text, "fn", &["--force"]))
             || name == "git"
-            || matches!(name, "curl" | "wget") && (w.text.contains("@-") || is_option(&w.text, "iTFdK", &["--input-file", "--data", "--config", "--upload-file", "--form"]))
+            || matches!(name, "curl" | "wget")
+                && (w.text.contains("@-")
+                    || is_option(
+                        &w.text,
+                        "iTFdK",
+                        &[
+                            "--input-file",
+                            "--data",
+                            "--config",
+                            "--upload-file",
+                            "--form",
+                        ],
+                    ))
             || name == "apt-get" && !args.iter().any(|w| is_option(&w.text, "y", &["--yes"]))
             || name == "find" && (w.text.starts_with("-ok") || w.text.starts_with("-files0"))
-            || name == "tar" && !args.iter().any(|w| is_option(&w.text, "f", &["--file"]) || !w.text.starts_with('-') && w.text.contains('f'))
+            || name == "tar"
+                && !args.iter().any(|w| {
+                    is_option(&w.text, "f", &["--file"])
+                        || !w.text.starts_with('-') && w.text.contains('f')
+                })
     })
 }
 
 /// A sed script of which it is certain that it neither runs nor writes anything.
 pub(crate) fn sed_is_plain(script: &str) -> bool {
-    script.len() <= 16 << 10
-        && !script.contains(['\n', '{', '}'])
-        && sed_commands(script).is_some()
+    script.len() <= 16 << 10 && !script.contains(['\n', '{', '}']) && sed_commands(script).is_some()
 }
 
 /// Each command of the script, one after the other; nothing where one is not plain.
@@ -260,7 +572,11 @@ fn sed_until(text: &str, mark: char) -> Option<&str> {
                 chars.next()?;
             }
             c if c == mark => {
-                return if bracket { None } else { text.get(at + c.len_utf8()..) };
+                return if bracket {
+                    None
+                } else {
+                    text.get(at + c.len_utf8()..)
+                };
             }
             '[' => bracket = true,
             ']' => bracket = false,

@@ -42,7 +42,9 @@ pub enum Opaque {
     Environment(String),
     #[error("`{program}`: what comes after its option `{option}` cannot be told")]
     Option { program: String, option: String },
-    #[error("`{program}` runs other programs by option, and an argument is known only when it runs")]
+    #[error(
+        "`{program}` runs other programs by option, and an argument is known only when it runs"
+    )]
     DynamicOption { program: String },
     #[error("`{0}` runs other programs in a way that is not followed")]
     Runs(String),

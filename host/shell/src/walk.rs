@@ -9,7 +9,8 @@ use crate::reading::{
 };
 use crate::reason::Opaque;
 use crate::{
-    Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads, transfer,
+    Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads,
+    transfer,
 };
 
 /// What a command finds on its standard input.
@@ -151,7 +152,10 @@ impl<'a> Walk<'a> {
             });
         }
         // A transfer is what the whole text is, or it is none.
-        if self.out.commands.len() == 1 && self.transfers.len() == 1 && self.out.redirects.is_empty() {
+        if self.out.commands.len() == 1
+            && self.transfers.len() == 1
+            && self.out.redirects.is_empty()
+        {
             self.out.transfer = self.transfers.pop();
         }
         self.out.needs_bash = self.bash;
@@ -241,7 +245,9 @@ impl<'a> Walk<'a> {
                     self.list(test, &ctx, here);
                     self.list(body, &ctx, here);
                 }
-                otherwise.iter().for_each(|list| self.list(list, &ctx, here));
+                otherwise
+                    .iter()
+                    .for_each(|list| self.list(list, &ctx, here));
             }
             Node::For { name, words, body } => {
                 for word in words.iter().flatten() {
@@ -311,7 +317,8 @@ impl<'a> Walk<'a> {
     }
 
     fn redirect(&mut self, redirect: &Redirect, ctx: &mut Ctx, here: &[HereDoc]) {
-        let input = |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
+        let input =
+            |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
         match &redirect.kind {
             Kind::File(op, word) => {
                 self.parts(&word.parts, ctx, here);
@@ -401,7 +408,11 @@ impl<'a> Walk<'a> {
             Ok(argv) => argv,
             Err(reason) => return self.opaque(reason),
         };
-        if argv.first().is_some_and(|w| w.text == "exec" && w.is_literal()) && argv.len() == 1 {
+        if argv
+            .first()
+            .is_some_and(|w| w.text == "exec" && w.is_literal())
+            && argv.len() == 1
+        {
             let feeds = stage.redirects.iter().any(|r| {
                 r.fd == Some(0)
                     || (r.fd.is_none()
@@ -435,8 +446,10 @@ impl<'a> Walk<'a> {
             self.opaque(Opaque::Environment(name.to_owned()));
         }
         let text = &value.text;
-        let number = value.is_literal() && !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-        let computed = text.starts_with("$((") && text.ends_with("))") && text.matches("$(").count() == 1;
+        let number =
+            value.is_literal() && !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        let computed =
+            text.starts_with("$((") && text.ends_with("))") && text.matches("$(").count() == 1;
         if number || computed {
             self.numbers.insert(name.to_owned());
         } else {
@@ -540,10 +553,16 @@ impl<'a> Walk<'a> {
             }
             Stdin::Text(_) => {
                 self.out.code = true;
-                self.hazard("interpreter", name, "it runs code that stands in the command");
+                self.hazard(
+                    "interpreter",
+                    name,
+                    "it runs code that stands in the command",
+                );
                 self.push(argv.to_vec(), ctx);
             }
-            Stdin::Session if !self.script && self.quiet_before() && self.out.reads_stdin.is_none() => {
+            Stdin::Session
+                if !self.script && self.quiet_before() && self.out.reads_stdin.is_none() =>
+            {
                 self.out.reads_stdin = Some(Script {
                     program: name.to_owned(),
                     shell,

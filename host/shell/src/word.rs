@@ -163,7 +163,8 @@ impl Parser<'_> {
                         self.line_within()?;
                     }
                     if matches!(c, '{' | '}') && end == End::Word {
-                        self.masks.push((self.cur.at().saturating_sub(self.base), b'_'));
+                        self.masks
+                            .push((self.cur.at().saturating_sub(self.base), b'_'));
                     }
                     self.cur.bump();
                     parts.char(c, quoted);
@@ -217,7 +218,8 @@ impl Parser<'_> {
             }
             Some('"') if !quoted => self.unread("a translated string"),
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                self.cur
+                    .eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
                 self.param(parts, start, quoted);
                 Ok(())
             }
@@ -251,7 +253,11 @@ impl Parser<'_> {
                 Some('(') => open += 1,
                 Some(')') if open > 0 => open -= 1,
                 Some(')') if self.cur.eat(")") => return Ok(()),
-                Some('$') if self.cur.peek().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
+                Some('$')
+                    if self
+                        .cur
+                        .peek()
+                        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
                 Some(c) if c.is_ascii_alphanumeric() || "_ \t+-*/%<>=!&|^~?:,".contains(c) => {}
                 _ => return self.unread("an arithmetic expansion that is not plain"),
             }
@@ -348,9 +354,9 @@ impl Parser<'_> {
         }
         let name = match self.cur.peek() {
             Some(c) if c.is_ascii_digit() => self.cur.eat_while(|c| c.is_ascii_digit()),
-            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_')
-            }
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => self
+                .cur
+                .eat_while(|c| c.is_ascii_alphanumeric() || c == '_'),
             Some(c) if "@*#?-$!".contains(c) && self.cur.second() == Some('}') => {
                 self.cur.bump();
                 "special"
@@ -368,12 +374,17 @@ impl Parser<'_> {
             match OPS.into_iter().find(|op| self.cur.eat(op)) {
                 Some(op) => {
                     self.bash |= op.starts_with(['/', '^', ',']);
-                    let end = if end.is_quoted() { End::QuotedBrace } else { End::Brace };
+                    let end = if end.is_quoted() {
+                        End::QuotedBrace
+                    } else {
+                        End::Brace
+                    };
                     inner = self.descend(|p| p.parts(end))?;
                 }
                 None if self.cur.eat(":") => {
                     self.bash = true;
-                    self.cur.eat_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ':' | '-'));
+                    self.cur
+                        .eat_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ':' | '-'));
                 }
                 None => return self.unread("such an expansion of a variable"),
             }
@@ -435,7 +446,14 @@ impl Parser<'_> {
     }
 
     /// A character by its number. Beyond ASCII, bytes need not make up UTF-8, and a zero cuts the word off.
-    fn coded(&mut self, text: &mut String, first: u32, base: u32, most: usize, top: u32) -> Parsed<()> {
+    fn coded(
+        &mut self,
+        text: &mut String,
+        first: u32,
+        base: u32,
+        most: usize,
+        top: u32,
+    ) -> Parsed<()> {
         let mut value = first;
         let mut digits = 0;
         while digits < most {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
+use super::exec::exec;
 use super::text::readable;
-use super::{Asked, FileAsk, What};
+use super::{Asked, What};
 use crate::wire::Put;
 
 /// What a decision needs.
@@ -17,16 +18,13 @@ pub(crate) struct Parts {
     pub canonical: Vec<u8>,
 }
 
-/// Why a command line cannot be read: until it is known what it runs, it is opaque.
-const UNREAD: &str = "the command line is not read";
-
 /// An error is a refusal, in words for the client.
 pub(crate) fn parts(
     asked: &Asked,
     login: &Arc<str>,
     target: &Arc<Target>,
 ) -> Result<Parts, String> {
-    let (mut facts, asks) = read(&asked.what, login)?;
+    let (mut facts, asks) = read(asked, login)?;
     facts.channel = asked.channel;
     facts.pty = asked.before.pty.is_some();
     let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
@@ -46,7 +44,7 @@ pub(crate) fn parts(
 
 type Asks = Vec<(Action, Resource)>;
 
-fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     let plain = |kind, text: String| SshFacts::plain(kind, login.clone(), text.into());
     let account = || Resource::SshAccount {
         login: login.clone(),
@@ -56,8 +54,8 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
         path: path.into(),
         known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
     };
-    Ok(match what {
-        What::Exec { command } => exec(command, login),
+    Ok(match &asked.what {
+        What::Exec { command, line } => exec(command, line, login),
         What::Shell => (
             SshFacts::opaque(
                 SshKind::Shell,
@@ -135,7 +133,10 @@ fn read(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let facts = touching(facts, &path);
             (facts, vec![(Action::SshForwardRemoteSocket, file(&path))])
         }
-        What::File(ask) => files(ask, login),
+        What::File(request) => {
+            let channel = asked.channel.unwrap_or_default();
+            (request.facts(login, channel), request.accesses(login))
+        }
     })
 }
 
@@ -147,38 +148,6 @@ fn touching(facts: SshFacts, path: &str) -> SshFacts {
         }],
         ..facts
     }
-}
-
-/// A program of which nothing is known.
-fn exec(command: &[u8], login: &Arc<str>) -> (SshFacts, Asks) {
-    let text = readable(command).into();
-    let facts = SshFacts::opaque(SshKind::Exec, login.clone(), text, UNREAD);
-    let program = Resource::SshProgram {
-        login: login.clone(),
-        name: "".into(),
-        path: "".into(),
-        known: false,
-    };
-    (facts, vec![(Action::SshExec, program)])
-}
-
-fn files(ask: &FileAsk, login: &Arc<str>) -> (SshFacts, Asks) {
-    let mut facts = SshFacts::plain(ask.kind, login.clone(), ask.text.as_str().into());
-    facts.paths.clone_from(&ask.paths);
-    facts.only_reads = ask.known && ask.paths.iter().all(|path| !path.writes);
-    if !ask.known {
-        facts.parsed = false;
-        facts.opaque.push("the request is not known".into());
-    }
-    let accesses = ask.accesses.iter().map(|(action, path, known)| {
-        let resource = Resource::SshFile {
-            login: login.clone(),
-            path: path.clone(),
-            known: *known,
-        };
-        (*action, resource)
-    });
-    (facts, accesses.collect())
 }
 
 fn endpoint(
@@ -230,7 +199,13 @@ fn is_loopback(host: &str) -> bool {
 fn canonical(asked: &Asked) -> Vec<u8> {
     let mut out = Vec::new();
     match &asked.what {
-        What::Exec { command } => out.string(b"exec").string(command),
+        What::Exec { command, line } => {
+            out.string(b"exec").string(command);
+            match &line.script {
+                Some(script) => out.string(b"stdin").string(&script.sha256),
+                None => &mut out,
+            }
+        }
         What::Shell => out.string(b"shell"),
         What::Subsystem { name } => out.string(b"subsystem").string(name),
         What::Env { name, value } => out.string(b"env").string(name).string(value),
@@ -242,10 +217,7 @@ fn canonical(asked: &Asked) -> Vec<u8> {
         What::Tunnel { mode, unit } => out.string(b"tunnel").uint32(*mode).uint32(*unit),
         What::ListenTcp { host, port } => out.string(b"tcpip-forward").string(host).uint32(*port),
         What::ListenSocket { path } => out.string(b"streamlocal-forward").string(path),
-        What::File(ask) => out
-            .string(b"file")
-            .string(ask.kind.as_str().as_bytes())
-            .string(&ask.canonical),
+        What::File(request) => out.string(b"file").string(&request.canonical()),
     };
     for (name, value) in asked.before.env.iter() {
         out.string(b"env").string(name).string(value);

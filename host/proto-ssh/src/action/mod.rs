@@ -1,14 +1,18 @@
 //! Channel and global requests as facts and accesses: what policy, plugins and people are shown of them.
 
 mod ask;
+mod exec;
 mod text;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pipeline::{Action, SshKind, SshPath};
+
+use crate::transfer::Request;
+use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
+pub(crate) use exec::Line;
 pub(crate) use text::printable;
 
 /// Something that a client asks for.
@@ -28,10 +32,20 @@ pub(crate) struct Before {
     pub pty: Option<Bytes>,
 }
 
+impl Before {
+    /// The width of the terminal, if there is one.
+    pub fn columns(&self) -> Option<u32> {
+        let mut r = Reader::new(self.pty.as_ref()?);
+        r.string().ok()?;
+        r.u32().ok()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Exec {
         command: Bytes,
+        line: Line,
     },
     Shell,
     Subsystem {
@@ -66,20 +80,5 @@ pub(crate) enum What {
         path: Bytes,
     },
     /// Part of a file transfer.
-    File(FileAsk),
-}
-
-/// One request of a file transfer.
-#[derive(Debug, Clone)]
-pub(crate) struct FileAsk {
-    pub kind: SshKind,
-    /// For people.
-    pub text: String,
-    /// False: what it does cannot be told by reading it.
-    pub known: bool,
-    pub paths: Vec<SshPath>,
-    /// Each path that it touches, by what is done with it; whether it begins at the root and is what it says.
-    pub accesses: Vec<(Action, Arc<str>, bool)>,
-    /// Every byte of it that changes its meaning.
-    pub canonical: Bytes,
+    File(Box<Request>),
 }

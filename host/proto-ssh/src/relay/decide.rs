@@ -9,13 +9,16 @@ use parking_lot::Mutex;
 use pipeline::ports::Policy;
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
-    Ruling, Session, decide,
+    Ruling, Session, SshKind, decide,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::core::tap::Tap;
 use super::core::{Grant, Ticket};
+use super::taps::{Files, Text};
 use crate::action::{Asked, Parts, What, parts};
+use crate::mask::Kind;
 use crate::terms::{May, Terms};
 use crate::upstream::send::Forward;
 
@@ -81,7 +84,7 @@ pub(super) fn begin<'a>(
     } = parts(asked, &terms.login, &session.info().target)?;
     let policy = session.pin();
     let facts = Facts::Ssh(Arc::new(facts));
-    let grant = grant(session, &*policy, &facts, &asked.what, &terms.login);
+    let grant = grant(session, &*policy, &facts, asked, terms);
     let request = Request {
         policy,
         facts,
@@ -129,23 +132,47 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     (!permitted).then_some(name)
 }
 
-/// What is recorded of it.
+/// How it goes on: what of it is recorded, and who listens in.
 fn grant(
     session: &Session,
     policy: &dyn Policy,
     facts: &Facts,
-    what: &What,
-    login: &Arc<str>,
+    asked: &Asked,
+    terms: &Terms,
 ) -> Grant {
-    let text = match what {
-        What::Exec { .. } | What::Shell => true,
-        What::Subsystem { name } => &**name != b"sftp",
-        _ => false,
+    let files = |files| Grant {
+        tap: Some(Box::new(files)),
+        ..Grant::default()
     };
-    let unrecorded = || relieved(session, policy, facts, Action::SshInputUnrecorded, login);
+    match &asked.what {
+        What::Exec { line, .. } => match (line.kind(), line.scp()) {
+            (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
+            (SshKind::Sftp, _) => return files(Files::sftp()),
+            // Counted, not recorded: nobody reads what goes over it.
+            (SshKind::Rsync | SshKind::Git, _) => return Grant::default(),
+            _ => {}
+        },
+        What::Subsystem { name } if &**name == b"sftp" => return files(Files::sftp()),
+        What::Shell | What::Subsystem { .. } => {}
+        _ => return Grant::default(),
+    }
+    let relieved = |action| relieved(session, policy, facts, action, &terms.login);
+    let tap: Option<Box<dyn Tap>> = match relieved(Action::SshReveal) {
+        true => None,
+        false => {
+            let columns = asked.before.columns();
+            let kind = match columns {
+                Some(_) => Kind::Terminal,
+                None => Kind::Pipe,
+            };
+            let text = Text::new(&terms.masks, kind, columns.unwrap_or_default());
+            Some(Box::new(text))
+        }
+    };
     Grant {
-        output: text,
-        input: text && !unrecorded(),
+        output: true,
+        input: !relieved(Action::SshInputUnrecorded),
+        tap,
         ..Grant::default()
     }
 }

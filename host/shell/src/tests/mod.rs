@@ -46,7 +46,11 @@ fn command(command: &Command) -> String {
         .map(|w| {
             let text = w.text.replace('\n', "⏎");
             if w.dynamic || w.glob || w.text.contains([' ', '⏎']) || w.text.is_empty() {
-                format!("[{text}]{}{}", if w.dynamic { "?" } else { "" }, if w.glob { "*" } else { "" })
+                format!(
+                    "[{text}]{}{}",
+                    if w.dynamic { "?" } else { "" },
+                    if w.glob { "*" } else { "" }
+                )
             } else {
                 text
             }
@@ -63,5 +67,10 @@ fn check(rows: &[(&str, &str)]) {
             wrong.push(format!("    (r#\"{text}\"#, r#\"{found}\"#),"));
         }
     }
-    assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

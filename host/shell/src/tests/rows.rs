@@ -64,28 +64,43 @@ const ROWS: &[(&str, &str)] = &[
     (r##"deploy() { rm -rf "$1"; }; deploy /srv"##, ""),
     (r##"function cat { rm x; }"##, ""),
     (r##"cd /tmp && ./rm x"##, ""),
-    (r##"bash <<EOF
+    (
+        r##"bash <<EOF
 rm -rf /
 EOF
-"##, ""),
-    (r##"bash <<'EOF'
+"##,
+        "",
+    ),
+    (
+        r##"bash <<'EOF'
 rm -rf /
 EOF
-"##, ""),
-    (r##"bash <<EOF
+"##,
+        "",
+    ),
+    (
+        r##"bash <<EOF
 rm -rf $x
 EOF
-"##, ""),
+"##,
+        "",
+    ),
     (r##"bash <<< 'rm -rf /'"##, ""),
     (r##"bash <<< "$x""##, ""),
-    (r##"cat <<EOF | sh
+    (
+        r##"cat <<EOF | sh
 rm
 EOF
-"##, ""),
-    (r##"cat <<EOF
+"##,
+        "",
+    ),
+    (
+        r##"cat <<EOF
 $(rm -rf /)
 EOF
-"##, ""),
+"##,
+        "",
+    ),
     (r##"ls"##, ""),
     (r##"rm x"##, ""),
     (r##"ls; rm x & id"##, ""),
@@ -196,10 +211,13 @@ EOF
     (r##"python3 x.py"##, ""),
     (r##"python3"##, ""),
     (r##"python3 - < /tmp/x"##, ""),
-    (r##"python3 <<EOF
+    (
+        r##"python3 <<EOF
 print(1)
 EOF
-"##, ""),
+"##,
+        "",
+    ),
     (r##"python3 -m http.server"##, ""),
     (r##"perl -e 'system("rm")'"##, ""),
     (r##"perl -lane 'print'"##, ""),
@@ -251,7 +269,10 @@ EOF
     (r##"scp -r -f -- /tmp/x"##, ""),
     (r##"scp -v -t '/tmp/a b'"##, ""),
     (r##"rsync --server -vlogDtpre.iLsfxCIvu . /tmp/x"##, ""),
-    (r##"rsync --server --sender -vlogDtpre.iLsfxCIvu . /tmp/x"##, ""),
+    (
+        r##"rsync --server --sender -vlogDtpre.iLsfxCIvu . /tmp/x"##,
+        "",
+    ),
     (r##"rsync --server --sender -e 'sh -c rm' . /tmp/x"##, ""),
     (r##"rsync --server --daemon ."##, ""),
     (r##"git-upload-pack '/srv/x.git'"##, ""),
@@ -261,7 +282,10 @@ EOF
     (r##"/usr/lib/openssh/sftp-server"##, ""),
     (r##"internal-sftp -R"##, ""),
     (r##"scp -t /tmp/x; rm y"##, ""),
-    (r##"if [ -f x ]; then rm x; elif id; then ls; else pwd; fi"##, ""),
+    (
+        r##"if [ -f x ]; then rm x; elif id; then ls; else pwd; fi"##,
+        "",
+    ),
     (r##"while true; do rm x; done"##, ""),
     (r##"until id; do sleep 1; done"##, ""),
     (r##"for f in a b; do rm "$f"; done"##, ""),
@@ -316,14 +340,20 @@ EOF
     (r##"bind -x '"\C-x":rm'"##, ""),
     (r##"complete -C rm ls"##, ""),
     (r##"command_not_found_handle() { rm x; }; foo"##, ""),
-    (r##"git commit -m "$(cat <<'EOF'
+    (
+        r##"git commit -m "$(cat <<'EOF'
 it's (a) message
 EOF
-)" && git push"##, ""),
-    (r##"cat <<EOF > /tmp/x
+)" && git push"##,
+        "",
+    ),
+    (
+        r##"cat <<EOF > /tmp/x
 a $HOME
 EOF
-"##, ""),
+"##,
+        "",
+    ),
     (r##"strace rm x"##, ""),
     (r##"tmux new -d 'rm x'"##, ""),
     (r##"systemd-run rm x"##, ""),

@@ -310,10 +310,7 @@ impl Channel {
             if let Some(ticket) = self.pieces.remove(&done.id) {
                 out.push(Effect::Outcome {
                     ticket,
-                    kind: match done.ok {
-                        true => OutcomeKind::Done,
-                        false => OutcomeKind::Failed,
-                    },
+                    kind: done.result,
                     detail: done.detail,
                     bytes: done.bytes,
                 });

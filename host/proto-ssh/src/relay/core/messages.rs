@@ -269,13 +269,14 @@ impl Core {
         let Some(channel) = self.channels.get(&key) else {
             return;
         };
+        let forward = ask.asked.raw.clone();
         let asked = Asked {
-            what: What::File(ask.asked),
+            what: What::File(Box::new(ask.asked)),
             channel: Some(channel.number(Side::Client)),
             before: channel.before.clone(),
         };
         let pending = Pending::Piece { key, id: ask.id };
-        let ticket = self.decide(pending, asked, ask.forward, out);
+        let ticket = self.decide(pending, asked, forward, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }

@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, What, printable};
+use crate::action::{Asked, Line, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -82,6 +82,12 @@ impl Core {
                     ticket: None,
                     asks: Asks::Nothing,
                 });
+            }
+            if request.name == b"window-change"
+                && let Some(tap) = &mut channel.tap
+                && let Ok(columns) = Reader::new(request.data).u32()
+            {
+                tap.resize(columns);
             }
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());
@@ -254,7 +260,8 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
     let (what, asks) = match request.name {
         b"exec" => {
             let command = own(&mut r)?;
-            (What::Exec { command }, Asks::Start)
+            let line = Line::read(&command);
+            (What::Exec { command, line }, Asks::Start)
         }
         b"shell" => (What::Shell, Asks::Start),
         b"subsystem" => {
@@ -291,7 +298,7 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
 /// What is refused before policy is asked: it could not be shown to people as what it is.
 fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
     let (text, name) = match what {
-        What::Exec { command } => (command, "the command line"),
+        What::Exec { command, .. } => (command, "the command line"),
         What::Subsystem { name } => (name, "the name of the subsystem"),
         What::Pty { term, .. } => (term, "the name of the terminal"),
         What::Env { name, value } => {

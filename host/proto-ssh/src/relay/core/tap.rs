@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use pipeline::OutcomeKind;
 
-use crate::action::FileAsk;
+use crate::transfer::Request;
 
 /// A stream of a channel's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,16 +28,14 @@ pub(crate) struct TapError(pub String);
 pub(crate) struct TapAsk {
     /// The tap's own number for it, for its end.
     pub id: u64,
-    pub asked: FileAsk,
-    /// What goes to the upstream if it is permitted. It comes back by `answer`, and by nothing else.
-    pub forward: Bytes,
+    pub asked: Request,
 }
 
 /// Something that was permitted has come to its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TapDone {
     pub id: u64,
-    pub ok: bool,
+    pub result: OutcomeKind,
     pub detail: String,
     pub bytes: u64,
 }
@@ -67,7 +66,7 @@ pub(crate) trait Tap: Send {
         out: &mut TapOut,
     ) -> Result<(), TapError>;
 
-    /// The decision about the last ask: what was its `forward`, or why it is refused.
+    /// The decision about the last ask: its bytes, or why it is refused.
     fn answer(
         &mut self,
         answer: Result<Bytes, String>,
@@ -82,6 +81,9 @@ pub(crate) trait Tap: Send {
     fn deadline(&self) -> Option<Instant>;
 
     fn tick(&mut self, now: Instant, out: &mut TapOut);
+
+    /// The client's terminal has so many columns now.
+    fn resize(&mut self, columns: u32);
 
     /// The channel is gone: what was permitted and has no end yet.
     fn close(&mut self, out: &mut TapOut);

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::leg::Leg;
+use crate::mask::Patterns;
 use crate::relay::run;
 use crate::startup::HostIdentity;
 use crate::terms::{May, Terms};
@@ -297,6 +298,7 @@ impl Harness for Ssh {
         let terms = Terms {
             login: "root".into(),
             may: May::ALL,
+            masks: Arc::new(Patterns::new([]).unwrap()),
             early: Vec::new(),
             shutdown: CancellationToken::new(),
             limits: Arc::new(Limits::default()),

@@ -360,7 +360,7 @@ impl World {
             1 => {
                 let client = self.ends.client.get(&asked.channel.unwrap());
                 let (index, start) = match &asked.what {
-                    What::Exec { command } => (&command[1..5], true),
+                    What::Exec { command, .. } => (&command[1..5], true),
                     What::Env { value, .. } => (&value[..], false),
                     other => panic!("{other:?}"),
                 };
