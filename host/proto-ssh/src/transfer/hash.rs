@@ -48,6 +48,22 @@ pub enum Why {
     OutOfOrder,
 }
 
+impl Why {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing was transferred",
+            Self::NotFromStart => "it did not begin at the start",
+            Self::Gaps => "bytes in between were left out",
+            Self::Again => "bytes were transferred more than once",
+            Self::Appended => "they were appended",
+            Self::Changed => "the server copied into the file or cut it",
+            Self::Failed => "it failed",
+            Self::Unfinished => "it was not finished",
+            Self::OutOfOrder => "they came too far out of order",
+        }
+    }
+}
+
 /// How many bytes of a channel wait for those in front of them.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {

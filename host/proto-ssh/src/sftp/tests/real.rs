@@ -4,11 +4,10 @@ use std::fs;
 use std::process::{Command, Output};
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 
 use crate::sftp::Sftp;
-use crate::transfer::bridge::{Dir, Log, Policy, Reader, script, through};
-use crate::transfer::{Content, Direction, Effect, FileDone, Touch, Verdict, Why};
+use crate::transfer::bridge::{Dir, Log, Policy, script, through};
+use crate::transfer::{Content, Direction, FileDone, Touch, Why};
 
 /// Where Debian and most others have it.
 const SERVERS: [&str; 3] = [
@@ -16,27 +15,6 @@ const SERVERS: [&str; 3] = [
     "/usr/libexec/openssh/sftp-server",
     "/usr/lib/ssh/sftp-server",
 ];
-
-impl Reader for Sftp {
-    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        Sftp::client(self, chunk, out).map_err(|e| e.to_string())
-    }
-    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        Sftp::server(self, chunk, out).map_err(|e| e.to_string())
-    }
-    fn answer(
-        &mut self,
-        ticket: u64,
-        verdict: Verdict<'_>,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), String> {
-        Sftp::answer(self, ticket, verdict, out).map_err(|e| e.to_string())
-    }
-    fn end(&mut self, out: &mut Vec<Effect>) {
-        assert!(self.is_idle() && self.live.is_empty() && self.tickets.is_empty());
-        Sftp::end(self, out);
-    }
-}
 
 /// None where the machine has no sftp-server.
 pub(super) fn server() -> Option<&'static str> {
@@ -63,7 +41,7 @@ fn sftp(dir: &Dir, args: &[&str], commands: &str, policy: Policy) -> Option<(Out
         command.current_dir(at);
         command
     };
-    let (output, log) = through(dir, client, serve, Sftp::new(), policy);
+    let (output, log) = through(dir, client, serve, |_| Sftp::new(), policy);
     assert_eq!(log.error, None);
     Some((output, log))
 }
@@ -306,7 +284,7 @@ fn scp_over_sftp_is_hashed_although_it_does_not_cut_the_file_first() {
         &dir,
         client,
         |_| Command::new(server),
-        Sftp::new(),
+        |_| Sftp::new(),
         |_| None,
     );
     ok(&output);
