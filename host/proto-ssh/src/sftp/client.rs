@@ -14,6 +14,9 @@ use crate::transfer::{
 };
 use crate::wire::Reader;
 
+/// Of the name of an unknown extension, so much is told.
+const NAME_MAX: usize = 256;
+
 /// What becomes of a request.
 enum Plan {
     Pass(Expect),
@@ -385,7 +388,8 @@ impl Sftp {
             }
             Extension::Copy { from, to } => self.plan_copy(from, to),
             Extension::Unknown => {
-                let kind = Kind::Unknown(printable(name).into());
+                let name = printable(name.get(..NAME_MAX).unwrap_or(name));
+                let kind = Kind::Unknown(name.into());
                 let mut plan = question(kind, Vec::new(), none, Expect::Anything);
                 if let Plan::Ask(question, _) = &mut plan {
                     question
