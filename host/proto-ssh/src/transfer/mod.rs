@@ -193,6 +193,28 @@ impl Attributes {
     }
 }
 
+/// Why it cannot be told what becomes of `paths`, and of a file that is given `attributes`.
+pub(crate) fn doubts(paths: &[Asked], attributes: &Attributes) -> Vec<&'static str> {
+    let mut doubts = Vec::new();
+    if paths.iter().any(|asked| !asked.path.known) {
+        doubts.push("a path of which it is not known where it begins, or that is not UTF-8");
+    }
+    // Looking is how clients find out where that is.
+    let touched = |asked: &Asked| asked.path.climbs && asked.touch != Touch::List;
+    if paths.iter().any(touched) {
+        doubts.push(
+            "a path that goes up from a directory that it names, and leads elsewhere if that is a symbolic link",
+        );
+    }
+    if attributes.lends_rights() {
+        doubts.push("a mode that lends whoever runs the file the rights of its owner or group");
+    }
+    if attributes.extended {
+        doubts.push("attributes that are not known");
+    }
+    doubts
+}
+
 impl Request {
     /// It can be told what it does.
     pub fn known(&self) -> bool {
