@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::transfer::{Answer, Budget, Direction, Effect, FileDone, Path, Track, Why};
+use crate::transfer::{Answer, Budget, Content, Direction, Effect, FileDone, Path, Track, Why};
 
 /// One opening of a file; never used twice on a channel.
 pub(super) type FileId = u64;
@@ -183,14 +183,24 @@ impl Files {
             (Direction::Read, file.read),
             (Direction::Write, file.written),
         ];
+        // A handle for both that was only read has nothing to say about writing.
+        let only_read = file.spec.read && !file.spec.empty;
         for (direction, track) in tracks {
             let Some(mut track) = track else {
                 continue;
             };
+            if direction == Direction::Write && only_read && !track.has_begun() {
+                track.spoil(Why::Nothing, &mut self.budget);
+                continue;
+            }
             if file.pending > 0 {
                 track.spoil(Why::Unfinished, &mut self.budget);
             }
-            let (bytes, content) = track.finish(&mut self.budget);
+            let (bytes, mut content) = track.finish(&mut self.budget);
+            if let Content::Hashed { whole, .. } = &mut content {
+                // Where the client went away, nobody knows what more was to come.
+                *whole &= file.closed;
+            }
             out.push(Effect::Done(FileDone {
                 ticket: file.ticket,
                 path: file.spec.path.clone(),
@@ -201,9 +211,9 @@ impl Files {
         }
         out.push(Effect::Answered {
             ticket: file.ticket,
-            result: match file.pending {
-                0 => Answer::Done,
-                _ => Answer::Unknown,
+            result: match file.closed && file.pending == 0 {
+                true => Answer::Done,
+                false => Answer::Unknown,
             },
         });
     }

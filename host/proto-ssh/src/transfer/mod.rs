@@ -193,6 +193,28 @@ impl Attributes {
     }
 }
 
+/// Why it cannot be told what becomes of `paths`, and of a file that is given `attributes`.
+pub(crate) fn doubts(paths: &[Asked], attributes: &Attributes) -> Vec<&'static str> {
+    let mut doubts = Vec::new();
+    if paths.iter().any(|asked| !asked.path.known) {
+        doubts.push("a path of which it is not known where it begins, or that is not UTF-8");
+    }
+    // Looking is how clients find out where that is.
+    let touched = |asked: &Asked| asked.path.climbs && asked.touch != Touch::List;
+    if paths.iter().any(touched) {
+        doubts.push(
+            "a path that goes up from a directory that it names, and leads elsewhere if that is a symbolic link",
+        );
+    }
+    if attributes.lends_rights() {
+        doubts.push("a mode that lends whoever runs the file the rights of its owner or group");
+    }
+    if attributes.extended {
+        doubts.push("attributes that are not known");
+    }
+    doubts
+}
+
 impl Request {
     /// It can be told what it does.
     pub fn known(&self) -> bool {
@@ -308,6 +330,28 @@ pub struct FileDone {
     /// That passed here, each byte as often as it passed.
     pub bytes: u64,
     pub content: Content,
+}
+
+impl FileDone {
+    /// For people and the record.
+    pub fn detail(&self) -> String {
+        let verb = match self.direction {
+            Direction::Read => "read",
+            Direction::Write => "wrote",
+        };
+        let what = match self.content {
+            Content::Hashed { sha256, whole } => {
+                let part = if whole {
+                    ""
+                } else {
+                    " (perhaps not all of the file)"
+                };
+                format!("sha256 {}{part}", hex::encode(sha256))
+            }
+            Content::Unhashed(why) => format!("no hash: {}", why.as_str()),
+        };
+        format!("{verb} {} bytes, {what}", self.bytes)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
