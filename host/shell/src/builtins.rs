@@ -24,8 +24,14 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "shopt" if !shopt_is_plain(args) => redefines(walk, name, argv, ctx),
         "let" => unknown(walk, name, argv, ctx),
         "export" | "declare" | "typeset" | "local" | "readonly" => declare(walk, name, argv, ctx),
-        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => names(walk, name, argv, ctx),
-        "printf" if args.first().is_some_and(|w| w.may_be_option() || w.text.starts_with("-v")) => {
+        "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {
+            names(walk, name, argv, ctx)
+        }
+        "printf"
+            if args
+                .first()
+                .is_some_and(|w| w.may_be_option() || w.text.starts_with("-v")) =>
+        {
             match args.first() {
                 Some(option) if option.text == "-v" => names(walk, name, argv, ctx),
                 _ => unknown(walk, name, argv, ctx),
@@ -113,8 +119,18 @@ fn set_is_plain(args: &[Word]) -> bool {
             _ => {}
         }
         if letters.contains('o') {
-            let plain = ["errexit", "nounset", "pipefail", "xtrace", "noglob", "noclobber"];
-            if !args.next().is_some_and(|w| w.is_literal() && plain.contains(&w.text.as_str())) {
+            let plain = [
+                "errexit",
+                "nounset",
+                "pipefail",
+                "xtrace",
+                "noglob",
+                "noclobber",
+            ];
+            if !args
+                .next()
+                .is_some_and(|w| w.is_literal() && plain.contains(&w.text.as_str()))
+            {
                 return false;
             }
         }
@@ -124,15 +140,24 @@ fn set_is_plain(args: &[Word]) -> bool {
 
 fn shopt_is_plain(args: &[Word]) -> bool {
     const PLAIN: [&str; 9] = [
-        "-s", "-u", "-q", "-p", "nullglob", "failglob", "globstar", "dotglob", "inherit_errexit",
+        "-s",
+        "-u",
+        "-q",
+        "-p",
+        "nullglob",
+        "failglob",
+        "globstar",
+        "dotglob",
+        "inherit_errexit",
     ];
-    args.iter().all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
+    args.iter()
+        .all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
 }
 
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
-        let literal_name = !word.leads && !(word.splits && named.is_none());
+        let literal_name = !(word.leads || word.splits && named.is_none());
         match named {
             Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
                 let value = Word {
@@ -141,10 +166,17 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     ..word.clone()
                 };
                 walk.set(variable.trim_end_matches('+'), &value);
+                if word.splits {
+                    // Older shells make several words of it, which name other variables.
+                    walk.needs_bash(ctx);
+                }
             }
             // Nothing but attributes that change no meaning: `-i` computes, `-n` refers.
             None if !word.dynamic
-                && word.text.strip_prefix(['-', '+']).is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
+                && word
+                    .text
+                    .strip_prefix(['-', '+'])
+                    .is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
             None if !word.dynamic && is_name(&word.text) => {}
             _ => walk.opaque(Opaque::Redefines(format!("{name} {}", word.text))),
         }
@@ -211,18 +243,35 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
 /// bash computes the subscript of a name after `-v`, and so runs commands in it.
 fn test_is_plain(args: &[Word]) -> bool {
     args.windows(2).all(|pair| {
-        let [operator, operand] = pair else { return true };
+        let [operator, operand] = pair else {
+            return true;
+        };
         let risky = operand.dynamic || operand.text.contains('[') && operand.text != "[";
         let computes = matches!(operator.text.as_str(), "-v" | "-R") && !operator.dynamic;
         let unknown = operator.may_be_option() && !is_operator(&operand.text);
-        !(computes && risky) && !(unknown && risky)
+        !(risky && (computes || unknown))
     })
 }
 
 fn is_operator(text: &str) -> bool {
     matches!(
         text,
-        "=" | "==" | "!=" | "<" | ">" | "]" | "-a" | "-o" | ")" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge"
-            | "-nt" | "-ot" | "-ef"
+        "=" | "=="
+            | "!="
+            | "<"
+            | ">"
+            | "]"
+            | "-a"
+            | "-o"
+            | ")"
+            | "-eq"
+            | "-ne"
+            | "-lt"
+            | "-le"
+            | "-gt"
+            | "-ge"
+            | "-nt"
+            | "-ot"
+            | "-ef"
     )
 }

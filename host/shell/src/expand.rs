@@ -89,7 +89,9 @@ fn parts(atoms: &[Atom<'_>], word: &Written) -> Vec<Part> {
                 text: (*c).into(),
                 quoted: *q,
             }),
-            (Atom::Part(raw, _), _) => out.extend(word.parts.iter().find(|p| p.raw() == Some(raw)).cloned()),
+            (Atom::Part(raw, _), _) => {
+                out.extend(word.parts.iter().find(|p| p.raw() == Some(raw)).cloned())
+            }
         }
     }
     out
@@ -183,7 +185,10 @@ fn braces<'a>(atoms: &[Atom<'a>], depth: usize) -> Result<Vec<Vec<Atom<'a>>>, Op
     } else {
         let mut start = 0;
         for comma in commas.into_iter().chain([inner.len()]) {
-            middle.extend(braces(inner.get(start..comma).unwrap_or_default(), depth + 1)?);
+            middle.extend(braces(
+                inner.get(start..comma).unwrap_or_default(),
+                depth + 1,
+            )?);
             start = comma + 1;
         }
     }
@@ -226,8 +231,11 @@ fn sequence<'a>(inner: &[Atom<'a>]) -> Result<Option<Vec<Vec<Atom<'a>>>>, Opaque
         chars.next().is_none().then_some(i64::from(u32::from(c)))
     };
     let letters = letter(from).is_some();
-    let (Some(from), Some(to)) = (if letters { (letter(from), letter(to)) } else { (number(from), number(to)) })
-    else {
+    let (Some(from), Some(to)) = (if letters {
+        (letter(from), letter(to))
+    } else {
+        (number(from), number(to))
+    }) else {
         return Err(unread("a sequence between braces that is not plain"));
     };
     if from.abs_diff(to) >= MAX_EXPANDED as u64 {
@@ -235,10 +243,16 @@ fn sequence<'a>(inner: &[Atom<'a>]) -> Result<Option<Vec<Vec<Atom<'a>>>>, Opaque
     }
     let one = |n: i64| -> Vec<Atom<'a>> {
         if letters {
-            let c = u32::try_from(n).ok().and_then(char::from_u32).unwrap_or('?');
+            let c = u32::try_from(n)
+                .ok()
+                .and_then(char::from_u32)
+                .unwrap_or('?');
             vec![Atom::Char(c, false)]
         } else {
-            n.to_string().chars().map(|c| Atom::Char(c, false)).collect()
+            n.to_string()
+                .chars()
+                .map(|c| Atom::Char(c, false))
+                .collect()
         }
     };
     Ok(Some(if from <= to {

@@ -7,20 +7,90 @@ use crate::walk::{Ctx, Stdin, Walk};
 
 /// Primaries with how many words follow each.
 const PLAIN: &[(&str, usize)] = &[
-    ("-H", 0), ("-L", 0), ("-P", 0), ("-O1", 0), ("-O2", 0), ("-O3", 0), ("-D", 1), ("-depth", 0), ("-d", 0),
-    ("-follow", 0), ("-maxdepth", 1), ("-mindepth", 1), ("-mount", 0), ("-xdev", 0), ("-noleaf", 0), ("-daystart", 0),
-    ("-ignore_readdir_race", 0), ("-noignore_readdir_race", 0), ("-regextype", 1), ("-warn", 0), ("-nowarn", 0),
-    ("-amin", 1), ("-anewer", 1), ("-atime", 1), ("-cmin", 1), ("-cnewer", 1), ("-ctime", 1), ("-empty", 0),
-    ("-executable", 0), ("-false", 0), ("-fstype", 1), ("-gid", 1), ("-group", 1), ("-ilname", 1), ("-iname", 1),
-    ("-inum", 1), ("-ipath", 1), ("-iregex", 1), ("-iwholename", 1), ("-links", 1), ("-lname", 1), ("-mmin", 1),
-    ("-mtime", 1), ("-name", 1), ("-newer", 1), ("-nogroup", 0), ("-nouser", 0), ("-path", 1), ("-perm", 1),
-    ("-print", 0), ("-print0", 0), ("-printf", 1), ("-prune", 0), ("-quit", 0), ("-readable", 0), ("-regex", 1),
-    ("-samefile", 1), ("-size", 1), ("-true", 0), ("-type", 1), ("-uid", 1), ("-used", 1), ("-user", 1),
-    ("-wholename", 1), ("-writable", 0), ("-xtype", 1), ("-ls", 0), ("-a", 0), ("-and", 0), ("-o", 0), ("-or", 0),
-    ("-not", 0), ("-newermt", 1), ("-newerct", 1), ("-newerat", 1), ("-context", 1),
+    ("-H", 0),
+    ("-L", 0),
+    ("-P", 0),
+    ("-O1", 0),
+    ("-O2", 0),
+    ("-O3", 0),
+    ("-D", 1),
+    ("-depth", 0),
+    ("-d", 0),
+    ("-follow", 0),
+    ("-maxdepth", 1),
+    ("-mindepth", 1),
+    ("-mount", 0),
+    ("-xdev", 0),
+    ("-noleaf", 0),
+    ("-daystart", 0),
+    ("-ignore_readdir_race", 0),
+    ("-noignore_readdir_race", 0),
+    ("-regextype", 1),
+    ("-warn", 0),
+    ("-nowarn", 0),
+    ("-amin", 1),
+    ("-anewer", 1),
+    ("-atime", 1),
+    ("-cmin", 1),
+    ("-cnewer", 1),
+    ("-ctime", 1),
+    ("-empty", 0),
+    ("-executable", 0),
+    ("-false", 0),
+    ("-fstype", 1),
+    ("-gid", 1),
+    ("-group", 1),
+    ("-ilname", 1),
+    ("-iname", 1),
+    ("-inum", 1),
+    ("-ipath", 1),
+    ("-iregex", 1),
+    ("-iwholename", 1),
+    ("-links", 1),
+    ("-lname", 1),
+    ("-mmin", 1),
+    ("-mtime", 1),
+    ("-name", 1),
+    ("-newer", 1),
+    ("-nogroup", 0),
+    ("-nouser", 0),
+    ("-path", 1),
+    ("-perm", 1),
+    ("-print", 0),
+    ("-print0", 0),
+    ("-printf", 1),
+    ("-prune", 0),
+    ("-quit", 0),
+    ("-readable", 0),
+    ("-regex", 1),
+    ("-samefile", 1),
+    ("-size", 1),
+    ("-true", 0),
+    ("-type", 1),
+    ("-uid", 1),
+    ("-used", 1),
+    ("-user", 1),
+    ("-wholename", 1),
+    ("-writable", 0),
+    ("-xtype", 1),
+    ("-ls", 0),
+    ("-a", 0),
+    ("-and", 0),
+    ("-o", 0),
+    ("-or", 0),
+    ("-not", 0),
+    ("-newermt", 1),
+    ("-newerct", 1),
+    ("-newerat", 1),
+    ("-context", 1),
 ];
 
-pub(crate) fn run(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
+pub(crate) fn run(
+    walk: &mut Walk<'_>,
+    argv: &[Word],
+    args: &[Word],
+    ctx: &Ctx,
+) -> Result<bool, Opaque> {
     let mut at = 0;
     let mut writes = false;
     let mut commands = Vec::new();
@@ -64,7 +134,10 @@ pub(crate) fn run(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) 
                 Some((_, words)) => {
                     // The value may be anything, but it has to be one word.
                     let values = args.iter().skip(at).take(*words);
-                    if values.clone().any(|w| w.splits || (w.glob && w.may_be_option())) {
+                    if values
+                        .clone()
+                        .any(|w| w.splits || (w.glob && w.may_be_option()))
+                    {
                         return Err(Opaque::DynamicOption {
                             program: "find".into(),
                         });

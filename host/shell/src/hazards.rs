@@ -8,10 +8,38 @@ use crate::walk::Walk;
 
 /// Short options, and the beginnings of long ones or whole words, with which a program runs another.
 const RUNS: &[(&str, &str, &[&str])] = &[
-    ("tar", "IF", &["--checkpoint-action", "--use-compress-program", "--to-command", "--info-script", "--new-volume-script", "--rsh-command", "--rmt-command"]),
-    ("gtar", "IF", &["--checkpoint-action", "--use-compress-program", "--to-command", "--info-script", "--new-volume-script", "--rsh-command", "--rmt-command"]),
+    (
+        "tar",
+        "IF",
+        &[
+            "--checkpoint-action",
+            "--use-compress-program",
+            "--to-command",
+            "--info-script",
+            "--new-volume-script",
+            "--rsh-command",
+            "--rmt-command",
+        ],
+    ),
+    (
+        "gtar",
+        "IF",
+        &[
+            "--checkpoint-action",
+            "--use-compress-program",
+            "--to-command",
+            "--info-script",
+            "--new-volume-script",
+            "--rsh-command",
+            "--rmt-command",
+        ],
+    ),
     ("bsdtar", "", &["--use-compress-program"]),
-    ("rsync", "e", &["--rsh", "--rsync-path", "--daemon", "--config"]),
+    (
+        "rsync",
+        "e",
+        &["--rsh", "--rsync-path", "--daemon", "--config"],
+    ),
     ("scp", "SoF", &[]),
     ("sftp", "SoFDb", &[]),
     ("sort", "", &["--compress-program"]),
@@ -25,76 +53,142 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("nc", "ec", &["--exec", "--sh-exec", "--lua-exec"]),
     ("ncat", "ec", &["--exec", "--sh-exec", "--lua-exec"]),
     ("netcat", "ec", &[]),
-    ("socat", "", &[]),
-    ("openssl", "", &[]),
     ("rg", "", &["--pre", "--hostname-bin"]),
     ("fd", "xX", &["--exec", "--exec-batch"]),
     ("fdfind", "xX", &["--exec", "--exec-batch"]),
     ("vi", "cS", &["--cmd", "--startuptime"]),
     ("vim", "cSuU", &["--cmd"]),
     ("nvim", "cSluU", &["--cmd"]),
-    ("emacs", "fl", &["--eval", "--execute", "--load", "--funcall", "--script"]),
+    (
+        "emacs",
+        "fl",
+        &["--eval", "--execute", "--load", "--funcall", "--script"],
+    ),
     ("make", "", &["--eval"]),
-    ("pip", "", &[]),
-    ("ln", "", &[]),
-    ("mount", "", &[]),
-    ("dd", "", &[]),
-    ("tee", "", &[]),
-    ("cp", "", &[]),
-    ("mv", "", &[]),
     ("install", "", &["--strip-program"]),
-    ("systemctl", "", &[]),
     ("apt", "oc", &["--option", "--config-file"]),
     ("apt-get", "oc", &["--option", "--config-file"]),
     ("dpkg", "", &["--pre-invoke", "--post-invoke"]),
-    ("crontab", "", &[]),
-    ("logrotate", "", &[]),
-    ("docker", "", &[]),
-    ("psql", "cf", &["--command", "--file"]),
-    ("mysql", "e", &["--execute"]),
-    ("sqlite3", "", &["-cmd", "-init"]),
-    ("chmod", "", &[]),
-    ("chown", "", &[]),
-    ("truncate", "", &[]),
-    ("shred", "", &[]),
     ("cpio", "", &["--rsh-command"]),
-    ("7z", "", &[]),
-    ("xz", "", &[]),
     ("ctags", "", &["--options"]),
-    ("date", "", &[]),
-    ("pg_dump", "", &[]),
     ("ssh-keygen", "D", &[]),
     ("ssh-keyscan", "", &[]),
     ("aria2c", "", &["--on-download"]),
-    ("git", "", &[]),
 ];
 
 /// Programs from which a person gets into a shell.
 const ESCAPES: &[&str] = &[
-    "vi", "vim", "nvim", "view", "nano", "emacs", "less", "more", "most", "man", "info", "ftp", "sftp", "mutt", "top",
-    "htop", "mc", "ranger", "nnn", "lynx", "w3m", "links", "mail", "mysql", "psql", "sqlite3", "redis-cli", "mongo",
-    "mongosh", "pico", "joe", "visudo", "vipw", "vigr", "pg",
+    "vi",
+    "vim",
+    "nvim",
+    "view",
+    "nano",
+    "emacs",
+    "less",
+    "more",
+    "most",
+    "man",
+    "info",
+    "ftp",
+    "sftp",
+    "mutt",
+    "top",
+    "htop",
+    "mc",
+    "ranger",
+    "nnn",
+    "lynx",
+    "w3m",
+    "links",
+    "mail",
+    "mysql",
+    "psql",
+    "sqlite3",
+    "redis-cli",
+    "mongo",
+    "mongosh",
+    "pico",
+    "joe",
+    "visudo",
+    "vipw",
+    "vigr",
+    "pg",
 ];
 
 const NETWORK: &[&str] = &[
-    "curl", "wget", "nc", "ncat", "netcat", "socat", "ftp", "sftp", "scp", "rsync", "aria2c", "nmap", "tftp",
+    "curl", "wget", "nc", "ncat", "netcat", "socat", "ftp", "sftp", "scp", "rsync", "aria2c",
+    "nmap", "tftp",
 ];
 
 /// Writing below these changes what the host runs, or who may come in.
 const SYSTEM: &[&str] = &[
-    "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/dev", "/proc", "/sys", "/var/spool/cron", "/root",
-    "/opt", "/var/lib/dpkg", "/run/systemd",
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/var/spool/cron",
+    "/root",
+    "/opt",
+    "/var/lib/dpkg",
+    "/run/systemd",
 ];
 /// So does writing to a file of such a name, wherever it is.
 const DECIDING: &[&str] = &[
-    "authorized_keys", ".ssh", ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".zshenv", ".zprofile",
-    ".bash_logout", ".inputrc", ".vimrc", ".gitconfig", "sudoers", "crontab", "ld.so.preload", ".netrc", ".pam_environment",
-    "rc.local", "sshrc", ".rhosts", ".shosts", "hooks",
+    "authorized_keys",
+    ".ssh",
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".bash_logout",
+    ".inputrc",
+    ".vimrc",
+    ".gitconfig",
+    "sudoers",
+    "crontab",
+    "ld.so.preload",
+    ".netrc",
+    ".pam_environment",
+    "rc.local",
+    "sshrc",
+    ".rhosts",
+    ".shosts",
+    "hooks",
 ];
 const SECRETS: &[&str] = &[
-    "shadow", "gshadow", "id_rsa", "id_ed25519", "id_ecdsa", "id_dsa", ".pgpass", ".netrc", ".my.cnf", ".aws",
-    "credentials", ".kube", "kubeconfig", ".env", ".docker", ".gnupg", "master.key", "secrets", "private", ".vault-token",
-    "htpasswd", ".git-credentials", "environ", "krb5.keytab",
+    "shadow",
+    "gshadow",
+    "id_rsa",
+    "id_ed25519",
+    "id_ecdsa",
+    "id_dsa",
+    ".pgpass",
+    ".netrc",
+    ".my.cnf",
+    ".aws",
+    "credentials",
+    ".kube",
+    "kubeconfig",
+    ".env",
+    ".docker",
+    ".gnupg",
+    "master.key",
+    "secrets",
+    "private",
+    ".vault-token",
+    "htpasswd",
+    ".git-credentials",
+    "environ",
+    "krb5.keytab",
 ];
 
 pub(crate) fn is_known(name: &str) -> bool {
@@ -102,14 +196,16 @@ pub(crate) fn is_known(name: &str) -> bool {
         || ESCAPES.contains(&name)
         || NETWORK.contains(&name)
         || crate::interpreters::is_known(name)
-        || matches!(name, "rm" | "dd" | "kill" | "passwd" | "useradd" | "reboot" | "shutdown" | "mkdir" | "touch")
+        || matches!(
+            name,
+            "rm" | "dd" | "kill" | "passwd" | "useradd" | "reboot" | "shutdown" | "mkdir" | "touch"
+        )
 }
 
 /// What is to be known about a command that is not an interpreter.
 pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
     let args = argv.get(1..).unwrap_or_default();
     if let Some((_, letters, longs)) = RUNS.iter().find(|(n, ..)| *n == name)
-        && !(letters.is_empty() && longs.is_empty())
         && !is_server(name, args)
     {
         by_option(walk, name, letters, longs, args);
@@ -117,18 +213,38 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
     match name {
         "git" => git(walk, args),
         "socat" => {
-            let runs = |w: &Word| w.dynamic || ["exec", "system", "shell"].iter().any(|r| w.text.to_ascii_lowercase().contains(r));
+            let runs = |w: &Word| {
+                w.dynamic
+                    || ["exec", "system", "shell"]
+                        .iter()
+                        .any(|r| w.text.to_ascii_lowercase().contains(r))
+            };
             if args.iter().any(runs) {
                 walk.code(name, "an address that runs a program");
             }
         }
-        "make" | "gmake" | "ninja" | "rake" | "npm" | "yarn" | "pnpm" | "cargo" | "go" | "mvn" | "gradle" | "pip"
-        | "pip3" | "gem" | "just" => walk.hazard("runs-files", name, "it runs what files tell it to run"),
+        "make" | "gmake" | "ninja" | "rake" | "npm" | "yarn" | "pnpm" | "cargo" | "go" | "mvn"
+        | "gradle" | "pip" | "pip3" | "gem" | "just" => {
+            walk.hazard("runs-files", name, "it runs what files tell it to run")
+        }
         "dd" => {
             for word in args {
                 if let Some(file) = word.text.strip_prefix("of=") {
-                    path(walk, name, &Word { text: file.to_owned(), ..word.clone() }, true);
+                    path(
+                        walk,
+                        name,
+                        &Word {
+                            text: file.to_owned(),
+                            ..word.clone()
+                        },
+                        true,
+                    );
                 }
+            }
+        }
+        "curl" | "wget" => {
+            for word in args.iter().filter(|w| !w.text.contains("://")) {
+                path(walk, name, word, true);
             }
         }
         "tee" | "truncate" | "touch" | "shred" | "chmod" | "chown" | "rm" | "mkdir" => {
@@ -140,7 +256,9 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
             for word in args {
                 path(walk, name, word, false);
             }
-            let target = args.iter().find_map(|w| w.text.strip_prefix("--target-directory="));
+            let target = args
+                .iter()
+                .find_map(|w| w.text.strip_prefix("--target-directory="));
             match (target, args.last()) {
                 (Some(target), _) => path(walk, name, &Word::literal(target), true),
                 (None, Some(last)) => path(walk, name, last, true),
@@ -171,7 +289,7 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
 fn is_server(name: &str, args: &[Word]) -> bool {
     match name {
         "rsync" => args.first().is_some_and(|w| w.text == "--server"),
-        "scp" => matches!(crate::transfer::read(name, &[&[Word::literal(name)], args].concat()), Some(_)),
+        "scp" => crate::transfer::read(name, &[&[Word::literal(name)], args].concat()).is_some(),
         _ => false,
     }
 }
@@ -185,9 +303,12 @@ fn by_option(walk: &mut Walk<'_>, name: &str, letters: &str, longs: &[&str], arg
         }
         // The first word of tar needs no dash.
         let bare = i == 0 && name.ends_with("tar") && !word.text.starts_with('-');
-        let text = if bare { format!("-{}", word.text) } else { word.text.clone() };
-        let single = longs.iter().any(|l| !l.starts_with("--") && text.starts_with(l));
-        if single || is_option(&text, letters, longs) {
+        let text = if bare {
+            format!("-{}", word.text)
+        } else {
+            word.text.clone()
+        };
+        if is_option(&text, letters, longs) {
             walk.code(name, text);
         }
     }
@@ -195,13 +316,47 @@ fn by_option(walk: &mut Walk<'_>, name: &str, letters: &str, longs: &[&str], arg
 
 fn git(walk: &mut Walk<'_>, args: &[Word]) {
     const OPTIONS: &[&str] = &[
-        "--exec-path", "--config-env", "--git-dir", "--work-tree", "--upload-pack", "--receive-pack", "--exec",
-        "--template", "--open-files-in-pager", "--ext-diff", "--textconv", "--config", "--extcmd", "--tool",
-        "--upload-archive", "--run", "--env-filter", "--tree-filter", "--index-filter", "--msg-filter", "--paginate",
+        "--exec-path",
+        "--config-env",
+        "--git-dir",
+        "--work-tree",
+        "--upload-pack",
+        "--receive-pack",
+        "--exec",
+        "--template",
+        "--open-files-in-pager",
+        "--ext-diff",
+        "--textconv",
+        "--config",
+        "--extcmd",
+        "--tool",
+        "--upload-archive",
+        "--run",
+        "--env-filter",
+        "--tree-filter",
+        "--index-filter",
+        "--msg-filter",
+        "--paginate",
     ];
     const VERBS: &[&str] = &[
-        "config", "filter-branch", "difftool", "mergetool", "bisect", "submodule", "daemon", "instaweb", "help",
-        "web--browse", "credential", "send-email", "svn", "p4", "hook", "maintenance", "archive", "shell",
+        "config",
+        "filter-branch",
+        "difftool",
+        "mergetool",
+        "bisect",
+        "submodule",
+        "daemon",
+        "instaweb",
+        "help",
+        "web--browse",
+        "credential",
+        "send-email",
+        "svn",
+        "p4",
+        "hook",
+        "maintenance",
+        "archive",
+        "shell",
     ];
     let mut verb = None;
     let mut skip = false;
@@ -258,12 +413,21 @@ pub(crate) fn path(walk: &mut Walk<'_>, program: &str, word: &Word, writes: bool
     if crate::reads::is_sink(text) || text.starts_with('-') {
         return;
     }
-    let below = |dir: &str| text.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = |dir: &str| {
+        text.strip_prefix(dir)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     let parts = || text.split(['/', '=', ':']);
-    if writes && (SYSTEM.iter().any(|d| below(d)) || parts().any(|p| DECIDING.contains(&p)) || text.contains("..")) {
+    if writes
+        && (SYSTEM.iter().any(|d| below(d))
+            || parts().any(|p| DECIDING.contains(&p))
+            || text.contains(".."))
+    {
         walk.hazard("system-file", program, text.to_owned());
     }
-    if parts().any(|p| SECRETS.contains(&p) || p.ends_with(".pem") || p.ends_with(".key") || p.starts_with(".env")) {
+    if parts().any(|p| {
+        SECRETS.contains(&p) || p.ends_with(".pem") || p.ends_with(".key") || p.starts_with(".env")
+    }) {
         walk.hazard("secret-file", program, text.to_owned());
     }
 }

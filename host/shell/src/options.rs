@@ -58,7 +58,9 @@ impl Spec {
         let mut found = Found::default();
         let mut at = self.options(program, argv, &mut found)?;
         while let Some(word) = argv.get(at).filter(|_| self.assigns) {
-            let Some((name, value)) = word.text.split_once('=') else { break };
+            let Some((name, value)) = word.text.split_once('=') else {
+                break;
+            };
             if word.splits || word.leads || name.contains('$') {
                 return Err(unknown(program, &word.text));
             }
@@ -83,7 +85,12 @@ impl Spec {
     }
 
     /// Reads options, and says where the first other word is.
-    fn options(&self, program: &str, argv: &[Word], found: &mut Found<'_>) -> Result<usize, Opaque> {
+    fn options(
+        &self,
+        program: &str,
+        argv: &[Word],
+        found: &mut Found<'_>,
+    ) -> Result<usize, Opaque> {
         let mut at = 0;
         while let Some(word) = argv.get(at) {
             // The word where the command should be is judged as such; here it only must not be an option.
@@ -113,9 +120,16 @@ impl Spec {
         Ok(at)
     }
 
-    fn long(&self, program: &str, text: &str, word: &Word, found: &mut Found<'_>) -> Result<Option<String>, Opaque> {
+    fn long(
+        &self,
+        program: &str,
+        text: &str,
+        word: &Word,
+        found: &mut Found<'_>,
+    ) -> Result<Option<String>, Opaque> {
         if let Some((name, value)) = text.split_once('=') {
-            if self.long_values.contains(&name) || self.long.contains(&format!("{name}=").as_str()) {
+            if self.long_values.contains(&name) || self.long.contains(&format!("{name}=").as_str())
+            {
                 found.options.push((
                     name.to_owned(),
                     Some(Word {
@@ -134,7 +148,13 @@ impl Spec {
         Err(unknown(program, &word.text))
     }
 
-    fn short(&self, program: &str, text: &str, word: &Word, found: &mut Found<'_>) -> Result<Option<String>, Opaque> {
+    fn short(
+        &self,
+        program: &str,
+        text: &str,
+        word: &Word,
+        found: &mut Found<'_>,
+    ) -> Result<Option<String>, Opaque> {
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
             if self.flags.contains(c) {
@@ -150,7 +170,9 @@ impl Spec {
                     text: rest.to_owned(),
                     ..word.clone()
                 };
-                found.options.push((c.into(), (!rest.is_empty()).then_some(value)));
+                found
+                    .options
+                    .push((c.into(), (!rest.is_empty()).then_some(value)));
                 return Ok(None);
             }
             return Err(unknown(program, &word.text));

@@ -8,8 +8,8 @@ use crate::walk::{Ctx, Stdin, Walk};
 use crate::{find, programs, wrappers};
 
 const OTHERS: &[&str] = &[
-    "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc", "parallel", "podman", "script",
-    "ssh", "su", "toybox", "watch", "xargs",
+    "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
+    "parallel", "podman", "script", "ssh", "su", "toybox", "watch", "xargs",
 ];
 
 pub(crate) fn is_wrapper(name: &str) -> bool {
@@ -118,7 +118,9 @@ fn plain(
 }
 
 fn user(found: &Found<'_>, names: &[&str]) -> String {
-    found.value(names).map_or_else(|| "root".to_owned(), |w| w.text.clone())
+    found
+        .value(names)
+        .map_or_else(|| "root".to_owned(), |w| w.text.clone())
 }
 
 /// `sudo -i` and `sudo -s`: the words go through a shell, escaped but for `$`.
@@ -150,7 +152,11 @@ fn keeps_shell(
     args: &[Word],
     ctx: &Ctx,
 ) -> Result<bool, Opaque> {
-    let spec = if name == "exec" { wrappers::EXEC } else { wrappers::COMMAND };
+    let spec = if name == "exec" {
+        wrappers::EXEC
+    } else {
+        wrappers::COMMAND
+    };
     let found = spec.read(name, args)?;
     if found.rest.is_empty() || found.has("v") || found.has("V") {
         walk.leaf(name, argv.to_vec(), ctx);
@@ -159,7 +165,11 @@ fn keeps_shell(
     let mut under = ctx.under(name);
     // `command` finds builtins still, but no functions; `exec` finds neither.
     if name == "command" && ctx.in_shell {
-        let head = found.rest.first().map(|w| w.text.clone()).unwrap_or_default();
+        let head = found
+            .rest
+            .first()
+            .map(|w| w.text.clone())
+            .unwrap_or_default();
         if !walk.is_function(&head) {
             under.in_shell = true;
         } else if programs::is_known(&head) {
@@ -177,7 +187,14 @@ fn shell(
     args: &[Word],
     ctx: &Ctx,
 ) -> Result<bool, Opaque> {
-    const SETTABLE: [&str; 6] = ["errexit", "nounset", "pipefail", "xtrace", "noglob", "noclobber"];
+    const SETTABLE: [&str; 6] = [
+        "errexit",
+        "nounset",
+        "pipefail",
+        "xtrace",
+        "noglob",
+        "noclobber",
+    ];
     let found = wrappers::SHELL.read(name, args)?;
     let settable = |w: &Word| w.is_literal() && SETTABLE.contains(&w.text.as_str());
     for (option, value) in &found.options {
@@ -213,7 +230,10 @@ fn shell(
         code(walk, name, first, &under)?;
         return Ok(true);
     }
-    if matches!(first.text.as_str(), "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
+    if matches!(
+        first.text.as_str(),
+        "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0"
+    ) {
         walk.fed(name, true, argv, ctx);
         return Ok(true);
     }
@@ -234,7 +254,7 @@ fn code(walk: &mut Walk<'_>, name: &str, text: &Word, under: &Ctx) -> Result<(),
             program: name.to_owned(),
         });
     }
-    walk.inner(&text.text, under);
+    walk.other(&text.text, name, under);
     Ok(())
 }
 
@@ -246,7 +266,7 @@ fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Resul
         });
     }
     let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
-    walk.inner(&texts.join(" "), under);
+    walk.other(&texts.join(" "), name, under);
     Ok(())
 }
 
@@ -305,7 +325,10 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
 fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::PARALLEL.read("parallel", args)?;
     let end = found.rest.iter().position(|w| w.text.starts_with(":::"));
-    let command = found.rest.get(..end.unwrap_or(found.rest.len())).unwrap_or_default();
+    let command = found
+        .rest
+        .get(..end.unwrap_or(found.rest.len()))
+        .unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let simple = |w: &Word| w.is_literal() && w.text.replace("{}", "").chars().all(plain);
     if command.is_empty() || !command.iter().all(simple) {
@@ -353,16 +376,39 @@ fn ssh(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<b
     };
     let after = wrappers::SSH.read("ssh", rest)?;
     for (option, value) in before.options.iter().chain(&after.options) {
-        let text = value.as_ref().map(|v| v.text.to_ascii_lowercase()).unwrap_or_default();
-        let runs = ["command", "include", "match", "forward", "identityagent", "pkcs11", "securitykey", "askpass"];
-        if option == "o" && (value.as_ref().is_some_and(|v| v.dynamic) || runs.iter().any(|r| text.contains(r))) {
+        let text = value
+            .as_ref()
+            .map(|v| v.text.to_ascii_lowercase())
+            .unwrap_or_default();
+        let runs = [
+            "command",
+            "include",
+            "match",
+            "forward",
+            "identityagent",
+            "pkcs11",
+            "securitykey",
+            "askpass",
+        ];
+        if option == "o"
+            && (value.as_ref().is_some_and(|v| v.dynamic) || runs.iter().any(|r| text.contains(r)))
+        {
             walk.code("ssh", format!("-o {text}"));
         }
-        if matches!(option.as_str(), "F" | "I" | "S" | "D" | "L" | "R" | "W" | "w" | "A" | "J") {
+        if matches!(
+            option.as_str(),
+            "F" | "I" | "S" | "D" | "L" | "R" | "W" | "w" | "A" | "J"
+        ) {
             walk.hazard("runs-by-option", "ssh", format!("-{option} {text}"));
         }
     }
     walk.hazard("network", "ssh", host.text.clone());
+    // What it does elsewhere, and by which way it gets there, is not this host's to say.
+    walk.out.only_reads = false;
+    let quiet = |options: &[(String, Option<Word>)]| options.iter().any(|(o, _)| o == "n");
+    if ctx.stdin == Stdin::Session && !quiet(&before.options) && !quiet(&after.options) {
+        walk.taken("ssh");
+    }
     let mut under = ctx.under("ssh");
     if after.rest.is_empty() {
         walk.fed("ssh", true, argv, &under);
@@ -381,15 +427,24 @@ fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
         operands.remove(0);
     }
     let mut under = ctx.under("su");
-    under.as_user = Some(operands.first().map_or_else(|| "root".to_owned(), |w| w.text.clone()));
+    under.as_user = Some(
+        operands
+            .first()
+            .map_or_else(|| "root".to_owned(), |w| w.text.clone()),
+    );
     let shell_known = found.iter().all(|(name, value)| {
         !matches!(name.as_str(), "s" | "shell")
-            || value.as_ref().is_some_and(|v| v.is_literal() && programs::is_shell(programs::name(&v.text)))
+            || value
+                .as_ref()
+                .is_some_and(|v| v.is_literal() && programs::is_shell(programs::name(&v.text)))
     });
     if operands.len() > 1 || !shell_known {
         return Err(Opaque::Runs("su".into()));
     }
-    let text = found.iter().rev().find(|(n, _)| matches!(n.as_str(), "c" | "command" | "session-command"));
+    let text = found
+        .iter()
+        .rev()
+        .find(|(n, _)| matches!(n.as_str(), "c" | "command" | "session-command"));
     match text {
         Some((_, Some(text))) => code(walk, "su", text, &under)?,
         _ => walk.fed("su", true, args, &under),
@@ -406,7 +461,9 @@ fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>
     loop {
         let found = spec.read(name, rest)?;
         let dashes = rest.len() > found.rest.len()
-            && rest.get(rest.len() - found.rest.len() - 1).is_some_and(|w| w.text == "--");
+            && rest
+                .get(rest.len() - found.rest.len() - 1)
+                .is_some_and(|w| w.text == "--");
         options.extend(found.options);
         if dashes {
             operands.extend_from_slice(found.rest);
@@ -424,7 +481,10 @@ fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>
 
 fn script(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let (found, _) = permuted(wrappers::SCRIPT, "script", args)?;
-    let text = found.iter().rev().find(|(n, _)| matches!(n.as_str(), "c" | "command"));
+    let text = found
+        .iter()
+        .rev()
+        .find(|(n, _)| matches!(n.as_str(), "c" | "command"));
     match text {
         Some((_, Some(text))) => code(walk, "script", text, &ctx.under("script"))?,
         _ => walk.fed("script", true, args, ctx),
@@ -432,12 +492,7 @@ fn script(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque>
     Ok(true)
 }
 
-fn docker(
-    walk: &mut Walk<'_>,
-    name: &str,
-    args: &[Word],
-    ctx: &Ctx,
-) -> Result<bool, Opaque> {
+fn docker(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let global = wrappers::DOCKER.read(name, args)?;
     let mut rest = global.rest;
     if rest.first().is_some_and(|w| w.text == "container") {
@@ -446,7 +501,12 @@ fn docker(
     let Some((verb, rest)) = rest.split_first() else {
         return Ok(false);
     };
-    if verb.dynamic || matches!(verb.text.as_str(), "run" | "create" | "compose" | "build" | "buildx" | "stack") {
+    if verb.dynamic
+        || matches!(
+            verb.text.as_str(),
+            "run" | "create" | "compose" | "build" | "buildx" | "stack"
+        )
+    {
         return Err(Opaque::Runs(format!("{name} {}", verb.text)));
     }
     if verb.text != "exec" {
@@ -460,8 +520,14 @@ fn docker(
     }
     if !(found.has("i") || found.has("interactive")) {
         under.stdin = Stdin::Empty;
+    } else if ctx.stdin == Stdin::Session {
+        walk.taken(name);
     }
-    for (_, value) in found.options.iter().filter(|(n, _)| matches!(n.as_str(), "e" | "env")) {
+    for (_, value) in found
+        .options
+        .iter()
+        .filter(|(n, _)| matches!(n.as_str(), "e" | "env"))
+    {
         if let Some((variable, text)) = value.as_ref().and_then(|v| v.text.split_once('=')) {
             walk.set(variable, &Word::literal(text));
         }
@@ -470,30 +536,36 @@ fn docker(
     Ok(true)
 }
 
-fn kubectl(
-    walk: &mut Walk<'_>,
-    name: &str,
-    args: &[Word],
-    ctx: &Ctx,
-) -> Result<bool, Opaque> {
+fn kubectl(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let global = wrappers::KUBECTL.read(name, args)?;
     let Some((verb, rest)) = global.rest.split_first() else {
         return Ok(false);
     };
-    if verb.dynamic || matches!(verb.text.as_str(), "run" | "debug" | "plugin" | "edit" | "config" | "rsh") {
+    if verb.dynamic
+        || matches!(
+            verb.text.as_str(),
+            "run" | "debug" | "plugin" | "edit" | "config" | "rsh"
+        )
+    {
         return Err(Opaque::Runs(format!("{name} {}", verb.text)));
     }
     if verb.text != "exec" {
         return Ok(false);
     }
-    let end = rest.iter().position(|w| w.text == "--").ok_or_else(|| Opaque::Runs(format!("{name} exec")))?;
+    let end = rest
+        .iter()
+        .position(|w| w.text == "--")
+        .ok_or_else(|| Opaque::Runs(format!("{name} exec")))?;
     let (before, command) = rest.split_at(end);
     let (found, operands) = permuted(wrappers::KUBECTL, name, before)?;
     if operands.len() != 1 {
         return Err(Opaque::Runs(format!("{name} exec")));
     }
     let mut under = ctx.under(name);
-    if !found.iter().any(|(n, _)| matches!(n.as_str(), "i" | "stdin")) {
+    if !found
+        .iter()
+        .any(|(n, _)| matches!(n.as_str(), "i" | "stdin"))
+    {
         under.stdin = Stdin::Empty;
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);

@@ -1,20 +1,88 @@
 //! Names of programs, and where they are looked for.
 
 const DIRS: &[&str] = &[
-    "/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/", "/usr/local/bin/", "/usr/local/sbin/",
+    "/bin/",
+    "/usr/bin/",
+    "/sbin/",
+    "/usr/sbin/",
+    "/usr/local/bin/",
+    "/usr/local/sbin/",
 ];
 
-const SHELLS: &[&str] = &["sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "rbash", "rsh"];
+const SHELLS: &[&str] = &[
+    "sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "rbash", "rsh",
+];
 
-const FOREIGN: &[&str] = &["fish", "csh", "tcsh", "pwsh", "powershell", "elvish", "nu", "xonsh"];
+const FOREIGN: &[&str] = &[
+    "fish",
+    "csh",
+    "tcsh",
+    "pwsh",
+    "powershell",
+    "elvish",
+    "nu",
+    "xonsh",
+];
 
 /// Builtins that no table below has.
 const BUILTINS: &[&str] = &[
-    ".", ":", "[", "alias", "bg", "bind", "break", "builtin", "caller", "cd", "command", "continue", "declare",
-    "dirs", "echo", "enable", "eval", "exec", "exit", "export", "false", "fc", "fg", "getopts", "hash", "jobs",
-    "kill", "let", "local", "logout", "mapfile", "popd", "printf", "pushd", "pwd", "read", "readarray", "readonly",
-    "return", "set", "shift", "shopt", "source", "suspend", "test", "times", "trap", "true", "type", "typeset",
-    "ulimit", "umask", "unalias", "unset", "wait", "command_not_found_handle", "command_not_found_handler",
+    ".",
+    ":",
+    "[",
+    "alias",
+    "bg",
+    "bind",
+    "break",
+    "builtin",
+    "caller",
+    "cd",
+    "command",
+    "continue",
+    "declare",
+    "dirs",
+    "echo",
+    "enable",
+    "eval",
+    "exec",
+    "exit",
+    "export",
+    "false",
+    "fc",
+    "fg",
+    "getopts",
+    "hash",
+    "jobs",
+    "kill",
+    "let",
+    "local",
+    "logout",
+    "mapfile",
+    "popd",
+    "printf",
+    "pushd",
+    "pwd",
+    "read",
+    "readarray",
+    "readonly",
+    "return",
+    "set",
+    "shift",
+    "shopt",
+    "source",
+    "suspend",
+    "test",
+    "times",
+    "trap",
+    "true",
+    "type",
+    "typeset",
+    "ulimit",
+    "umask",
+    "unalias",
+    "unset",
+    "wait",
+    "command_not_found_handle",
+    "command_not_found_handler",
 ];
 
 /// The last part of the path. A program of a known name counts as that program wherever it lies; that it is no
@@ -26,9 +94,10 @@ pub(crate) fn name(path: &str) -> &str {
 /// It is found by its name alone, or in a directory that only administrators write to.
 pub(crate) fn is_standard(path: &str) -> bool {
     !path.contains('/')
-        || DIRS
-            .iter()
-            .any(|dir| path.strip_prefix(dir).is_some_and(|rest| !rest.contains('/')))
+        || DIRS.iter().any(|dir| {
+            path.strip_prefix(dir)
+                .is_some_and(|rest| !rest.contains('/'))
+        })
 }
 
 pub(crate) fn is_shell(name: &str) -> bool {

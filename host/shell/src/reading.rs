@@ -43,7 +43,9 @@ impl Word {
 
     /// It, or a word that it turns into, can begin with a dash though it is not written so.
     pub(crate) fn may_be_option(&self) -> bool {
-        self.splits || (self.dynamic && self.leads) || (self.glob && self.text.starts_with(['*', '?', '[']))
+        self.splits
+            || (self.dynamic && self.leads)
+            || (self.glob && self.text.starts_with(['*', '?', '[']))
     }
 }
 
@@ -133,9 +135,12 @@ pub struct Reading {
     /// Every command is one that changes nothing, as far as its words tell.
     pub only_reads: bool,
     pub hazards: Vec<Hazard>,
-    /// The same in the plainest form, for a POSIX shell or, with `needs_bash`, for bash.
+    /// The same in the plainest form, for a POSIX shell or, with `needs_bash`, for bash. To be sent in place of the
+    /// text, to that shell: see `pinned`.
     pub canonical: Option<Vec<u8>>,
     pub needs_bash: bool,
+    /// As it is written, a shell other than bash reads it in another way.
+    pub shell_dependent: bool,
 }
 
 impl Reading {

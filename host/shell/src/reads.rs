@@ -6,20 +6,114 @@ use crate::reading::Word;
 
 /// Whatever their words are.
 const ALWAYS: &[&str] = &[
-    ":", "arch", "basename", "cat", "cd", "cksum", "cmp", "comm", "cut", "df", "dirname", "du", "echo", "egrep",
-    "exit", "expr", "false", "fgrep", "fold", "free", "getconf", "grep", "groups", "head", "id", "join", "last",
-    "lsblk", "lscpu", "lsmem", "lsof", "lspci", "lsusb", "ls", "md5sum", "nl", "nproc", "od", "paste", "pgrep",
-    "pidof", "printenv", "ps", "pstree", "pwd", "pwdx", "readlink", "realpath", "rev", "sha1sum", "sha224sum",
-    "sha256sum", "sha384sum", "sha512sum", "sleep", "stat", "strings", "sum", "tac", "tail", "tr", "true", "tty",
-    "type", "uname", "uptime", "users", "vmstat", "w", "wc", "whereis", "which", "who", "whoami", "zcat", "zgrep",
-    "b2sum", "column", "cal", "hexdump", "locale", "nm", "numfmt", "seq", "test", "[", "return", "break", "continue",
-    "shift", "times", "umask", "jobs",
+    ":",
+    "arch",
+    "basename",
+    "cat",
+    "cd",
+    "cksum",
+    "cmp",
+    "comm",
+    "cut",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "exit",
+    "expr",
+    "false",
+    "fgrep",
+    "fold",
+    "free",
+    "getconf",
+    "grep",
+    "groups",
+    "head",
+    "id",
+    "join",
+    "last",
+    "lsblk",
+    "lscpu",
+    "lsmem",
+    "lsof",
+    "lspci",
+    "lsusb",
+    "ls",
+    "md5sum",
+    "nl",
+    "nproc",
+    "od",
+    "paste",
+    "pgrep",
+    "pidof",
+    "printenv",
+    "ps",
+    "pstree",
+    "pwd",
+    "pwdx",
+    "readlink",
+    "realpath",
+    "rev",
+    "sha1sum",
+    "sha224sum",
+    "sha256sum",
+    "sha384sum",
+    "sha512sum",
+    "sleep",
+    "stat",
+    "strings",
+    "sum",
+    "tac",
+    "tail",
+    "tr",
+    "true",
+    "tty",
+    "type",
+    "uname",
+    "uptime",
+    "users",
+    "vmstat",
+    "w",
+    "wc",
+    "whereis",
+    "which",
+    "who",
+    "whoami",
+    "zcat",
+    "zgrep",
+    "b2sum",
+    "column",
+    "cal",
+    "hexdump",
+    "locale",
+    "nm",
+    "numfmt",
+    "seq",
+    "test",
+    "[",
+    "return",
+    "break",
+    "continue",
+    "shift",
+    "times",
+    "umask",
+    "jobs",
 ];
 
 /// Unless one of these stands in it: a letter among the short options, or the beginning of a long one. Words that are
 /// known only when they run may be such.
 const UNLESS: &[(&str, &str, &[&str])] = &[
-    ("sort", "oT", &["--output", "--compress-program", "--temporary-directory", "--files0-from"]),
+    (
+        "sort",
+        "oT",
+        &[
+            "--output",
+            "--compress-program",
+            "--temporary-directory",
+            "--files0-from",
+        ],
+    ),
     ("date", "s", &["--set"]),
     ("hostname", "Fb", &["--file", "--boot"]),
     ("dmesg", "CcDEn", &["--clear", "--console", "--read-clear"]),
@@ -30,7 +124,21 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("jq", "fL", &["--from-file", "--library-path"]),
     ("ss", "KD", &["--kill", "--diag"]),
     ("netstat", "", &[]),
-    ("journalctl", "", &["--rotate", "--vacuum", "--flush", "--sync", "--relinquish", "--smart", "--update", "--setup", "--cursor-file"]),
+    (
+        "journalctl",
+        "",
+        &[
+            "--rotate",
+            "--vacuum",
+            "--flush",
+            "--sync",
+            "--relinquish",
+            "--smart",
+            "--update",
+            "--setup",
+            "--cursor-file",
+        ],
+    ),
     ("getent", "", &[]),
     ("iostat", "o", &[]),
     ("mpstat", "o", &[]),
@@ -43,31 +151,154 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
 
 /// Programs that do several things, and the words with which they only tell. No option stands before them.
 const VERBS: &[(&str, &[&str])] = &[
-    ("systemctl", &["status", "is-active", "is-enabled", "is-failed", "list-units", "list-unit-files", "list-timers", "show", "cat"]),
+    (
+        "systemctl",
+        &[
+            "status",
+            "is-active",
+            "is-enabled",
+            "is-failed",
+            "list-units",
+            "list-unit-files",
+            "list-timers",
+            "show",
+            "cat",
+        ],
+    ),
     ("service", &["--status-all"]),
-    ("docker", &["ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port"]),
-    ("podman", &["ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port"]),
-    ("kubectl", &["get", "describe", "logs", "version", "top", "explain", "api-resources", "cluster-info"]),
-    ("git", &["status", "log", "diff", "show", "rev-parse", "ls-files", "blame", "describe", "shortlog"]),
-    ("ip", &["addr", "a", "address", "link", "route", "r", "neigh"]),
-    ("dpkg", &["-l", "-s", "-L", "--list", "--status", "--listfiles"]),
-    ("rpm", &["-q", "-qa", "-qi", "-ql"]),
+    (
+        "docker",
+        &[
+            "ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "ps", "images", "logs", "inspect", "version", "info", "stats", "top", "port",
+        ],
+    ),
+    (
+        "kubectl",
+        &[
+            "get",
+            "describe",
+            "logs",
+            "version",
+            "top",
+            "explain",
+            "api-resources",
+            "cluster-info",
+        ],
+    ),
+    (
+        "git",
+        &[
+            "status",
+            "log",
+            "diff",
+            "show",
+            "rev-parse",
+            "ls-files",
+            "blame",
+            "describe",
+            "shortlog",
+        ],
+    ),
+    (
+        "dpkg",
+        &["-l", "-s", "-L", "--list", "--status", "--listfiles"],
+    ),
     ("crontab", &["-l"]),
     ("sudo", &["-l", "-v"]),
     ("command", &["-v", "-V"]),
-    ("mount", &[]),
-    ("set", &["-e", "-u", "-x", "-o", "-eu", "-ex", "-eux", "-euo", "-euxo", "--"]),
 ];
 
-/// With these words such a program does more than to tell.
-const WRITES: &[&str] = &[
-    "--output", "-o=", "--ext-diff", "--textconv", "--open-files-in-pager", "add", "del", "delete", "set", "flush",
-    "change", "replace", "-f", "--force", "-b", "-batch", "-batch=", "--raw", "-n", "-netns",
+/// Of the programs above, the beginnings of long options that are no harm; with others it is not certain. git has too
+/// many, so for git those are named that are harm.
+const LONG: &[(&str, &[&str])] = &[
+    (
+        "systemctl",
+        &[
+            "--no-pager",
+            "--all",
+            "--type=",
+            "--state=",
+            "--property=",
+            "--user",
+            "--lines=",
+            "--full",
+            "--plain",
+        ],
+    ),
+    (
+        "docker",
+        &[
+            "--all",
+            "--format",
+            "--filter",
+            "--tail",
+            "--since",
+            "--until",
+            "--follow",
+            "--no-trunc",
+            "--quiet",
+            "--no-stream",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "--all",
+            "--format",
+            "--filter",
+            "--tail",
+            "--since",
+            "--until",
+            "--follow",
+            "--no-trunc",
+            "--quiet",
+            "--no-stream",
+        ],
+    ),
+    (
+        "kubectl",
+        &[
+            "--namespace",
+            "--all-namespaces",
+            "--output",
+            "--selector",
+            "--tail",
+            "--since",
+            "--container",
+            "--previous",
+            "--show-labels",
+            "--no-headers",
+            "--sort-by",
+            "--field-selector",
+        ],
+    ),
+    ("service", &[]),
+    ("dpkg", &[]),
+    ("crontab", &[]),
+    ("sudo", &[]),
+    ("command", &[]),
+];
+const GIT_HARM: &[&str] = &[
+    "--output",
+    "--ext-diff",
+    "--textconv",
+    "--open-files-in-pager",
+    "--exec",
+    "--config",
 ];
 
 /// It opens nothing that is kept.
 pub(crate) fn is_sink(path: &str) -> bool {
-    matches!(path, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2")
+    matches!(
+        path,
+        "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/fd/1" | "/dev/fd/2"
+    )
 }
 
 pub(crate) fn is_known(name: &str) -> bool {
@@ -100,27 +331,41 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             && match name {
                 "hostname" | "env" => operands == 0,
                 // A bare number of date sets the clock.
-                "date" => args.iter().all(|w| w.text.starts_with(['-', '+']) || w.text.contains([' ', ':'])),
+                "date" => args
+                    .iter()
+                    .all(|w| w.text.starts_with(['-', '+']) || w.text.contains([' ', ':'])),
                 _ => true,
             };
     }
     if let Some((_, verbs)) = VERBS.iter().find(|(n, _)| *n == name) {
-        let told = args.iter().skip(1).all(|w| {
-            !w.text.starts_with("--o") && !w.text.starts_with("--e") && !WRITES.contains(&w.text.as_str())
-                || matches!(name, "systemctl" | "docker" | "podman" | "kubectl" | "command" | "set")
-                    && !w.text.starts_with("--o")
-        });
-        return match args.first() {
-            Some(verb) => verb.is_literal() && verbs.contains(&verb.text.as_str()) && told,
-            None => name == "mount",
+        let told = |w: &Word| match LONG.iter().find(|(n, _)| *n == name) {
+            Some((_, longs)) => {
+                !w.text.starts_with("--") || longs.iter().any(|l| w.text.starts_with(l))
+            }
+            None => !is_option(&w.text, "", GIT_HARM),
         };
+        let verb = args
+            .first()
+            .is_some_and(|v| v.is_literal() && verbs.contains(&v.text.as_str()));
+        return verb && args.iter().skip(1).all(told);
     }
     match name {
         "awk" | "gawk" | "mawk" | "nawk" | "sed" => sed_only(name, args),
         "find" => true,
         "tar" => tar_lists(args),
+        // Its words can be cut short, and `s` may be `show` or `set`.
+        "ip" => args.split_first().is_some_and(|(what, rest)| {
+            !what.text.starts_with('-')
+                && rest
+                    .iter()
+                    .all(|w| matches!(w.text.as_str(), "show" | "list" | "ls"))
+        }),
+        "mount" => args.is_empty(),
+        // Where these do more, that is a reason by itself.
+        "set" | "shopt" => true,
         "uniq" => args.iter().filter(|w| !w.text.starts_with('-')).count() <= 1,
-        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait" | "trap" | "getopts" => true,
+        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
+        | "trap" | "getopts" => true,
         _ => false,
     }
 }
@@ -129,7 +374,9 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
 pub(crate) fn is_option(text: &str, letters: &str, longs: &[&str]) -> bool {
     if text.len() > 2 && text.starts_with("--") {
         let name = text.split('=').next().unwrap_or(text);
-        return longs.iter().any(|long| long.starts_with(name) || name.starts_with(long));
+        return longs
+            .iter()
+            .any(|long| long.starts_with(name) || name.starts_with(long));
     }
     match text.strip_prefix('-') {
         Some(cluster) => cluster.chars().any(|c| letters.contains(c)),
@@ -139,13 +386,19 @@ pub(crate) fn is_option(text: &str, letters: &str, longs: &[&str]) -> bool {
 
 /// What these run or write is found elsewhere; here only files that they change in place count.
 fn sed_only(name: &str, args: &[Word]) -> bool {
-    name != "sed" || !args.iter().any(|w| is_option(&w.text, "i", &["--in-place"]))
+    name != "sed"
+        || !args
+            .iter()
+            .any(|w| is_option(&w.text, "i", &["--in-place"]))
 }
 
 fn tar_lists(args: &[Word]) -> bool {
-    let Some(first) = args.first() else { return false };
+    let Some(first) = args.first() else {
+        return false;
+    };
     let mode = first.text.strip_prefix('-').unwrap_or(&first.text);
-    let letters = !mode.starts_with('-') && mode.contains('t') && mode.chars().all(|c| "tvfzjJ".contains(c));
+    let letters =
+        !mode.starts_with('-') && mode.contains('t') && mode.chars().all(|c| "tvfzjJ".contains(c));
     let rest = args.iter().skip(1).all(|w| !w.text.starts_with('-'));
     (letters && rest || args.iter().any(|w| w.text == "--list") && args.len() == 1)
         && !args.iter().any(|w| w.text.contains(':'))
@@ -153,17 +406,104 @@ fn tar_lists(args: &[Word]) -> bool {
 
 /// Programs that never read their standard input.
 const QUIET: &[&str] = &[
-    ":", "alias", "arch", "basename", "break", "cd", "chgrp", "chmod", "chown", "continue", "cp", "date", "declare",
-    "df", "dirname", "du", "echo", "env", "exit", "export", "false", "find", "free", "groups", "hostname", "id",
-    "install", "kill", "killall", "ln", "local", "ls", "lsblk", "mkdir", "mktemp", "mv", "nproc", "pidof", "pkill",
-    "popd", "printenv", "printf", "ps", "pushd", "pwd", "readlink", "readonly", "realpath", "return", "rm", "rmdir",
-    "seq", "set", "shift", "shopt", "sleep", "stat", "systemctl", "test", "[", "touch", "trap", "true", "type",
-    "umask", "uname", "unset", "uptime", "wait", "which", "whoami", "curl", "wget", "apt-get", "git", "tar",
-    "groupadd", "useradd", "usermod", "sysctl", "ulimit", "hash", "unalias", "truncate", "mount", "umount", "sync",
-    "ip", "ss", "hostnamectl", "timedatectl", "exec",
+    ":",
+    "alias",
+    "arch",
+    "basename",
+    "break",
+    "cd",
+    "chgrp",
+    "chmod",
+    "chown",
+    "continue",
+    "cp",
+    "date",
+    "declare",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "exit",
+    "export",
+    "false",
+    "find",
+    "free",
+    "groups",
+    "hostname",
+    "id",
+    "install",
+    "kill",
+    "killall",
+    "ln",
+    "local",
+    "ls",
+    "lsblk",
+    "mkdir",
+    "mktemp",
+    "mv",
+    "nproc",
+    "pidof",
+    "pkill",
+    "popd",
+    "printenv",
+    "printf",
+    "ps",
+    "pushd",
+    "pwd",
+    "readlink",
+    "readonly",
+    "realpath",
+    "return",
+    "rm",
+    "rmdir",
+    "seq",
+    "set",
+    "shift",
+    "shopt",
+    "sleep",
+    "stat",
+    "systemctl",
+    "test",
+    "[",
+    "touch",
+    "trap",
+    "true",
+    "type",
+    "umask",
+    "uname",
+    "unset",
+    "uptime",
+    "wait",
+    "which",
+    "whoami",
+    "curl",
+    "wget",
+    "apt-get",
+    "git",
+    "tar",
+    "groupadd",
+    "useradd",
+    "usermod",
+    "sysctl",
+    "ulimit",
+    "hash",
+    "unalias",
+    "truncate",
+    "mount",
+    "umount",
+    "sync",
+    "ip",
+    "ss",
+    "hostnamectl",
+    "timedatectl",
+    "exec",
 ];
 /// Among those: they read it when a word says so, or when files are missing or names ask for it.
-const ASK: &[&str] = &["cp", "mv", "rm", "tar", "git", "curl", "wget", "apt-get", "find", "ln", "install", "mount", "kill"];
+const ASK: &[&str] = &[
+    "cp", "mv", "rm", "tar", "git", "curl", "wget", "apt-get", "find", "ln", "install", "mount",
+    "kill",
+];
 
 /// With these words it leaves its standard input alone.
 pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
@@ -174,9 +514,16 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
         return false;
     }
     let named = |w: &Word| !w.text.starts_with('-') && !w.splits && !w.glob;
-    if matches!(name, "cat" | "head" | "tail" | "wc" | "md5sum" | "sha256sum" | "sort" | "cut") {
-        return args.iter().any(|w| named(w) && !w.dynamic && w.text.contains('/'))
-            && !args.iter().any(|w| w.text == "-" || w.text.starts_with("/dev/") || w.text.starts_with("/proc/"));
+    if matches!(
+        name,
+        "cat" | "head" | "tail" | "wc" | "md5sum" | "sha256sum" | "sort" | "cut"
+    ) {
+        return args
+            .iter()
+            .any(|w| named(w) && !w.dynamic && w.text.contains('/'))
+            && !args.iter().any(|w| {
+                w.text == "-" || w.text.starts_with("/dev/") || w.text.starts_with("/proc/")
+            });
     }
     if !QUIET.contains(&name) {
         return false;
@@ -190,82 +537,28 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
             || w.text == "-"
             || w.text.contains("/dev/")
             || w.text.contains("/proc/")
-            || matches!(name, "cp" | "mv" | "rm" | "ln") && is_option(&w.text, "iI", &["--interactive"])
-            || name == "rm" && !args.iter().any(|w| is_option(&w.text, "f", &["--force"]))
-            || name == "mv" && !args.iter().any(|w| is_option(&w.text, "fn", &["--force"]))
+            || matches!(name, "cp" | "mv" | "rm" | "ln")
+                && is_option(&w.text, "iI", &["--interactive"])
             || name == "git"
-            || matches!(name, "curl" | "wget") && (w.text.contains("@-") || is_option(&w.text, "iTFdK", &["--input-file", "--data", "--config", "--upload-file", "--form"]))
+            || matches!(name, "curl" | "wget")
+                && (w.text.contains("@-")
+                    || is_option(
+                        &w.text,
+                        "iTFdK",
+                        &[
+                            "--input-file",
+                            "--data",
+                            "--config",
+                            "--upload-file",
+                            "--form",
+                        ],
+                    ))
             || name == "apt-get" && !args.iter().any(|w| is_option(&w.text, "y", &["--yes"]))
             || name == "find" && (w.text.starts_with("-ok") || w.text.starts_with("-files0"))
-            || name == "tar" && !args.iter().any(|w| is_option(&w.text, "f", &["--file"]) || !w.text.starts_with('-') && w.text.contains('f'))
+            || name == "tar"
+                && !args.iter().any(|w| {
+                    is_option(&w.text, "f", &["--file"])
+                        || !w.text.starts_with('-') && w.text.contains('f')
+                })
     })
-}
-
-/// A sed script of which it is certain that it neither runs nor writes anything.
-pub(crate) fn sed_is_plain(script: &str) -> bool {
-    script.len() <= 16 << 10
-        && !script.contains(['\n', '{', '}'])
-        && sed_commands(script).is_some()
-}
-
-/// Each command of the script, one after the other; nothing where one is not plain.
-fn sed_commands(script: &str) -> Option<()> {
-    let mut rest = script;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ';']);
-        if rest.is_empty() {
-            return Some(());
-        }
-        rest = sed_address(rest)?;
-        if let Some(after) = rest.strip_prefix(',') {
-            rest = sed_address(after.trim_start_matches('+'))?;
-        }
-        rest = rest.trim_start_matches([' ', '!']);
-        let command = rest.chars().next()?;
-        rest = rest.get(command.len_utf8()..)?;
-        match command {
-            'p' | 'd' | 'q' | '=' | 'D' | 'P' | 'g' | 'G' | 'h' | 'H' | 'x' | 'N' | 'n' => {}
-            's' | 'y' => {
-                let mark = rest.chars().next().filter(|c| "/|#,:@!%+".contains(*c))?;
-                rest = sed_until(rest.get(mark.len_utf8()..)?, mark)?;
-                rest = sed_until(rest, mark)?;
-                rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || "gpiIM".contains(c));
-            }
-            _ => return None,
-        }
-        rest = rest.trim_start_matches([' ', '\t']);
-        if !rest.is_empty() && !rest.starts_with(';') {
-            return None;
-        }
-    }
-}
-
-fn sed_address(text: &str) -> Option<&str> {
-    if let Some(rest) = text.strip_prefix('/') {
-        return sed_until(rest, '/');
-    }
-    if let Some(rest) = text.strip_prefix('$') {
-        return Some(rest);
-    }
-    Some(text.trim_start_matches(|c: char| c.is_ascii_digit()))
-}
-
-/// What follows the mark. In brackets a mark need not end anything, so brackets with one are left to others.
-fn sed_until(text: &str, mark: char) -> Option<&str> {
-    let mut bracket = false;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => {
-                chars.next()?;
-            }
-            c if c == mark => {
-                return if bracket { None } else { text.get(at + c.len_utf8()..) };
-            }
-            '[' => bracket = true,
-            ']' => bracket = false,
-            _ => {}
-        }
-    }
-    None
 }

@@ -4,11 +4,40 @@ use crate::reading::{Transfer, Word};
 
 /// Options of `rsync --server` that do more than to choose how files are sent.
 const RSYNC: &[&str] = &[
-    "--daemon", "--rsh", "--rsync-path", "--remove-source-files", "--remove-sent-files", "--log-file", "--config",
-    "--files-from", "--write-devices", "--copy-devices", "--copy-unsafe-links", "--backup-dir", "--temp-dir",
-    "--partial-dir", "--compare-dest", "--copy-dest", "--link-dest", "--password-file", "--early-input", "--dparam",
-    "--only-write-batch", "--write-batch", "--read-batch", "--super", "--fake-super", "--specials", "--devices",
-    "--chown", "--usermap", "--groupmap", "--trust-sender", "--copy-as", "--keep-dirlinks", "--munge-links",
+    "--daemon",
+    "--rsh",
+    "--rsync-path",
+    "--remove-source-files",
+    "--remove-sent-files",
+    "--log-file",
+    "--config",
+    "--files-from",
+    "--write-devices",
+    "--copy-devices",
+    "--copy-unsafe-links",
+    "--backup-dir",
+    "--temp-dir",
+    "--partial-dir",
+    "--compare-dest",
+    "--copy-dest",
+    "--link-dest",
+    "--password-file",
+    "--early-input",
+    "--dparam",
+    "--only-write-batch",
+    "--write-batch",
+    "--read-batch",
+    "--super",
+    "--fake-super",
+    "--specials",
+    "--devices",
+    "--chown",
+    "--usermap",
+    "--groupmap",
+    "--trust-sender",
+    "--copy-as",
+    "--keep-dirlinks",
+    "--munge-links",
 ];
 
 pub(crate) fn read(name: &str, argv: &[Word]) -> Option<Transfer> {
@@ -16,7 +45,10 @@ pub(crate) fn read(name: &str, argv: &[Word]) -> Option<Transfer> {
     match name {
         "scp" => scp(args),
         "rsync" => rsync(args),
-        "git" => git(args.first()?.text.as_str(), args.get(1..).unwrap_or_default()),
+        "git" => git(
+            args.first()?.text.as_str(),
+            args.get(1..).unwrap_or_default(),
+        ),
         "sftp-server" | "internal-sftp" => Some(Transfer::Sftp {
             read_only: args.iter().any(|w| w.text == "-R"),
         }),
@@ -28,7 +60,10 @@ fn scp(args: &[Word]) -> Option<Transfer> {
     let mut to_host = None;
     let mut recursive = false;
     let mut at = 0;
-    while let Some(word) = args.get(at).filter(|w| w.text.starts_with('-') && !w.dynamic) {
+    while let Some(word) = args
+        .get(at)
+        .filter(|w| w.text.starts_with('-') && !w.dynamic)
+    {
         at += 1;
         if word.text == "--" {
             break;
@@ -67,13 +102,21 @@ fn rsync(args: &[Word]) -> Option<Transfer> {
             dangerous.push(text.to_owned());
         } else if text.starts_with("--") && text.len() > 2 {
             let name = text.split('=').next().unwrap_or(text);
-            if RSYNC.iter().any(|d| d.starts_with(name) || name.starts_with(d)) {
+            if RSYNC
+                .iter()
+                .any(|d| d.starts_with(name) || name.starts_with(d))
+            {
                 dangerous.push(text.to_owned());
             }
-        } else if let Some(cluster) = text.strip_prefix('-').filter(|c| !c.is_empty() && *c != "-") {
+        } else if let Some(cluster) = text
+            .strip_prefix('-')
+            .filter(|c| !c.is_empty() && *c != "-")
+        {
             // `e.` begins what a client says about its abilities; anything else is a program to run.
             if let Some(at) = cluster.find('e')
-                && !cluster.get(at + 1..).is_some_and(|rest| rest.starts_with('.'))
+                && !cluster
+                    .get(at + 1..)
+                    .is_some_and(|rest| rest.starts_with('.'))
             {
                 dangerous.push(text.to_owned());
             }

@@ -65,6 +65,13 @@ impl Parser<'_> {
         if self.cur.at() == start {
             return self.syntax("a word is missing");
         }
+        // Braces, and a tilde behind a sign: bash expands them, others need not.
+        let bare = |c: char| {
+            parts
+                .iter()
+                .any(|p| matches!(p, Part::Lit { text, quoted: false } if text.contains(c)))
+        };
+        self.differs |= bare('{') || (bare('~') && raw.contains("=~"));
         if self.cur.peek().is_some_and(|c| !is_meta(c)) {
             return self.syntax("a word that goes on behind a substitution");
         }
@@ -84,15 +91,17 @@ impl Parser<'_> {
             base: 0,
             texts: Vec::new(),
             bash: false,
+            differs: false,
             pending: Vec::new(),
             outer: 0,
             here: Vec::new(),
             cut_out: true,
         };
         let parts = inner.descend(|p| p.parts(End::Text))?;
-        let (texts, bash, left) = (inner.texts, inner.bash, inner.budget);
+        let (texts, bash, differs, left) = (inner.texts, inner.bash, inner.differs, inner.budget);
         self.texts.extend(texts);
         self.bash |= bash;
+        self.differs |= differs;
         self.budget = left;
         Ok(parts)
     }
@@ -163,7 +172,8 @@ impl Parser<'_> {
                         self.line_within()?;
                     }
                     if matches!(c, '{' | '}') && end == End::Word {
-                        self.masks.push((self.cur.at().saturating_sub(self.base), b'_'));
+                        self.masks
+                            .push((self.cur.at().saturating_sub(self.base), b'_'));
                     }
                     self.cur.bump();
                     parts.char(c, quoted);
@@ -210,6 +220,7 @@ impl Parser<'_> {
             Some('[') => self.unread("`$[…]`"),
             Some('\'') if !quoted => {
                 self.cur.bump();
+                self.differs = true;
                 let mut text = String::new();
                 self.ansi(&mut text)?;
                 parts.text(&text, true);
@@ -217,7 +228,8 @@ impl Parser<'_> {
             }
             Some('"') if !quoted => self.unread("a translated string"),
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                self.cur
+                    .eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
                 self.param(parts, start, quoted);
                 Ok(())
             }
@@ -225,6 +237,10 @@ impl Parser<'_> {
                 self.cur.bump();
                 self.param(parts, start, quoted);
                 Ok(())
+            }
+            // What follows the continued line belongs to it.
+            Some('\\') if self.cur.second() == Some('\n') => {
+                self.unread("a `$` at the end of a continued line")
             }
             _ => {
                 parts.char('$', quoted);
@@ -251,7 +267,11 @@ impl Parser<'_> {
                 Some('(') => open += 1,
                 Some(')') if open > 0 => open -= 1,
                 Some(')') if self.cur.eat(")") => return Ok(()),
-                Some('$') if self.cur.peek().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
+                Some('$')
+                    if self
+                        .cur
+                        .peek()
+                        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
                 Some(c) if c.is_ascii_alphanumeric() || "_ \t+-*/%<>=!&|^~?:,".contains(c) => {}
                 _ => return self.unread("an arithmetic expansion that is not plain"),
             }
@@ -327,6 +347,7 @@ impl Parser<'_> {
         let inner = program(&text, self.limits, self.depth, self.budget, true)?;
         self.texts.extend(inner.texts);
         self.bash |= inner.bash;
+        self.differs |= inner.differs;
         self.budget = inner.left;
         parts.list.push(Part::Subst {
             sub: Box::new(Sub { list: inner.list }),
@@ -348,9 +369,9 @@ impl Parser<'_> {
         }
         let name = match self.cur.peek() {
             Some(c) if c.is_ascii_digit() => self.cur.eat_while(|c| c.is_ascii_digit()),
-            Some(c) if c.is_ascii_alphabetic() || c == '_' => {
-                self.cur.eat_while(|c| c.is_ascii_alphanumeric() || c == '_')
-            }
+            Some(c) if c.is_ascii_alphabetic() || c == '_' => self
+                .cur
+                .eat_while(|c| c.is_ascii_alphanumeric() || c == '_'),
             Some(c) if "@*#?-$!".contains(c) && self.cur.second() == Some('}') => {
                 self.cur.bump();
                 "special"
@@ -368,12 +389,17 @@ impl Parser<'_> {
             match OPS.into_iter().find(|op| self.cur.eat(op)) {
                 Some(op) => {
                     self.bash |= op.starts_with(['/', '^', ',']);
-                    let end = if end.is_quoted() { End::QuotedBrace } else { End::Brace };
+                    let end = if end.is_quoted() {
+                        End::QuotedBrace
+                    } else {
+                        End::Brace
+                    };
                     inner = self.descend(|p| p.parts(end))?;
                 }
                 None if self.cur.eat(":") => {
                     self.bash = true;
-                    self.cur.eat_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ':' | '-'));
+                    self.cur
+                        .eat_while(|c| c.is_ascii_digit() || matches!(c, ' ' | ':' | '-'));
                 }
                 None => return self.unread("such an expansion of a variable"),
             }
@@ -435,7 +461,14 @@ impl Parser<'_> {
     }
 
     /// A character by its number. Beyond ASCII, bytes need not make up UTF-8, and a zero cuts the word off.
-    fn coded(&mut self, text: &mut String, first: u32, base: u32, most: usize, top: u32) -> Parsed<()> {
+    fn coded(
+        &mut self,
+        text: &mut String,
+        first: u32,
+        base: u32,
+        most: usize,
+        top: u32,
+    ) -> Parsed<()> {
         let mut value = first;
         let mut digits = 0;
         while digits < most {
