@@ -1,3 +1,5 @@
+//! Logins at a provider that answers as it is told: what it may say, and for how long it is waited for.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

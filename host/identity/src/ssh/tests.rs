@@ -1,3 +1,5 @@
+//! Certificates of the authority: what is found again in them, and all that is refused.
+
 mod openssh;
 
 use std::collections::BTreeMap;

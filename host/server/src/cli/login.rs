@@ -35,6 +35,7 @@ pub(super) struct LoginArgs {
 }
 
 pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
+    args.reach.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
     let key = files.private_key()?;
     let client = client(&args).await?;

@@ -51,6 +51,17 @@ impl Reach {
     pub(super) fn has_token_file(&self) -> bool {
         self.token_file.is_some()
     }
+
+    /// For answers that are believed later on: nobody on the way may have changed them.
+    pub(super) fn demand_tls(&self) -> anyhow::Result<()> {
+        match is_private(&self.api) {
+            true => Ok(()),
+            false => bail!(
+                "{} is not https: whoever is on the way could take the token, and say by what the gateway is known",
+                shown(&self.api)
+            ),
+        }
+    }
 }
 
 impl Remote {
@@ -71,6 +82,20 @@ impl Remote {
         }
         Ok(())
     }
+}
+
+/// https, or http to this machine.
+fn is_private(api: &str) -> bool {
+    let Some(rest) = api.strip_prefix("http://") else {
+        return api.starts_with("https://");
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<std::net::IpAddr>();
+    !authority.contains('@') && (host == "localhost" || address.is_ok_and(|a| a.is_loopback()))
 }
 
 /// An API error with everything that it says.
@@ -124,6 +149,26 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_believed_later_comes_over_tls_or_from_this_machine() {
+        for (api, private) in [
+            ("https://weir.example", true),
+            ("http://127.0.0.1:8443", true),
+            ("http://[::1]:8443/x", true),
+            ("http://localhost", true),
+            ("http://weir.example", false),
+            ("http://10.0.0.1", false),
+            ("http://127.0.0.1.evil.example", false),
+            ("http://127.0.0.1@evil.example", false),
+            ("http://localhost:x@evil.example/", false),
+            ("http://evil.example/127.0.0.1", false),
+            ("HTTP://weir.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_private(api), private, "{api}");
+        }
+    }
 
     #[test]
     fn a_terminal_is_not_steered_by_what_it_shows() {

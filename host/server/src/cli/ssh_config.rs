@@ -28,6 +28,7 @@ pub(super) struct SshConfigArgs {
 }
 
 pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
+    args.reach.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
     let client = args.reach.client()?;
     let authority = client.ssh_authority().await.map_err(explain)?;

@@ -1,3 +1,5 @@
+//! Certificates: for what they are good, every way to be wrong, and what OpenSSH makes of them and of ours.
+
 use std::time::Duration;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Private keys and signatures: OpenSSH's and ours, changed, cut off, and of other algorithms.
+
 use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, SHA512, digest};

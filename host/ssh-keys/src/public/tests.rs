@@ -1,3 +1,5 @@
+//! Public keys: those of OpenSSH, and those that nobody should be let in with.
+
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 
 use super::*;
