@@ -183,7 +183,7 @@ fn scripted(facts: &mut SshFacts, script: &Script, login: &Arc<str>) -> Vec<(Act
     if text.len() > SHOWN {
         let end = text.floor_char_boundary(SHOWN);
         text.truncate(end);
-        text.push_str("…");
+        text.push('…');
     }
     facts.stdin = Some(SshStdin {
         sha256: script.sha256,
