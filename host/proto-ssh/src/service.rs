@@ -7,16 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use pipeline::{EndReason, Session};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
 use crate::mask::Patterns;
-use crate::relay;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
-use crate::terms::Terms;
 use crate::transport::{ServerConfig, Transport};
 use crate::visit::visit;
 
@@ -26,17 +23,12 @@ pub struct SshService {
     shared: Arc<Shared>,
 }
 
-/// Moves both directions of an open session until one side leaves; closes the session.
-pub(crate) type Relay =
-    fn(Session, Leg, Leg, Terms) -> Pin<Box<dyn Future<Output = EndReason> + Send>>;
-
 /// What all connections of a service use.
 pub(crate) struct Shared {
     pub options: Options,
     pub limits: Arc<Limits>,
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
-    pub relay: Relay,
     /// What is masked in text, of every session.
     pub masks: Arc<Patterns>,
     /// For clients that have not authenticated.
@@ -69,13 +61,6 @@ pub(crate) struct Inner {
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
-        Self::with_relay(options, |session, client, upstream, terms| {
-            Box::pin(relay::run(session, client, upstream, terms))
-        })
-    }
-
-    /// The same, with another relay.
-    pub(crate) fn with_relay(options: Options, relay: Relay) -> Result<Self, BuildError> {
         config::check(&options)?;
         let mut bound = Vec::with_capacity(options.listeners.len());
         for listener in &options.listeners {
@@ -88,7 +73,6 @@ impl SshService {
             .collect();
         let shared = Shared {
             targets,
-            relay,
             masks: Arc::new(Patterns::new([])?),
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(

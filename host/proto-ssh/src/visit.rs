@@ -19,6 +19,7 @@ use crate::config::{SshTarget, check_login};
 use crate::jump::{NoSession, lounge};
 use crate::leg::{Leg, LegError};
 use crate::lobby::{Left, Lobby};
+use crate::relay;
 use crate::service::Entry;
 use crate::startup::name::{Wanted, wanted};
 use crate::startup::userauth::{banner, success};
@@ -59,9 +60,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     shutdown: entry.shutdown.clone(),
                     limits: entry.shared.limits.clone(),
                 };
-                let id = session.info().id;
-                let reason = (entry.shared.relay)(session, leg, upstream, terms).await;
-                tracing::debug!(session = %id, ?reason, "session over");
+                relay::run(session, leg, upstream, terms).await;
                 return;
             }
             Err(NotOpen::Left(left)) => return turn_out(&entry, lobby, &left).await,

@@ -106,6 +106,8 @@ impl Lounge<'_> {
         for payload in early {
             self.receive(leg, &payload)?;
         }
+        // Who was just told that there is no session gets the time to read it.
+        let mut told = false;
         let limits = &self.entry.shared.options.limits;
         let left = self
             .who
@@ -123,7 +125,8 @@ impl Lounge<'_> {
                 false => limits.lounge_idle,
             };
             let idle = self.channels.is_empty();
-            if !idle {
+            if !idle || self.channels.turned_away != told {
+                told = self.channels.turned_away;
                 idle_since = Instant::now();
             }
             let bored = tokio::time::sleep_until((idle_since + patience).into());

@@ -418,11 +418,9 @@ impl Login<'_, '_> {
                  Use a short token, a certificate or the device login.",
             );
         }
+        let why = banner(&text);
+        self.leg.transport.send(&why).map_err(LegError::from)?;
         let message = self.machine.refused()?;
-        self.leg
-            .transport
-            .send(&banner(&text))
-            .map_err(LegError::from)?;
         self.send(&message).await?;
         Ok(None)
     }

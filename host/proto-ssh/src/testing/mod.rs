@@ -11,15 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pipeline::memory::Memory;
-use pipeline::{EndReason, Protocol, Session, Target};
+use pipeline::{Protocol, Target};
 use tokio::process::Command;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::SshService;
 use crate::config::{ClientLogin, Credential, HostTrust, Limits, Options, SshListener, SshTarget};
-use crate::leg::{Leg, LegError};
-use crate::terms::Terms;
-use crate::transport::Event;
 use ports::Keys;
 
 /// A directory that goes with the test.
@@ -58,50 +55,6 @@ impl Drop for Dir {
     }
 }
 
-/// A relay that forwards everything as it is.
-pub(crate) fn splice(
-    session: Session,
-    mut client: Leg,
-    mut upstream: Leg,
-    terms: Terms,
-) -> std::pin::Pin<Box<dyn Future<Output = EndReason> + Send>> {
-    Box::pin(async move {
-        assert!(!terms.login.is_empty());
-        for payload in &terms.early {
-            upstream.transport.send(payload).unwrap();
-        }
-        let reason = loop {
-            let result: Result<(), EndReason> = tokio::select! {
-                event = client.recv() => forward(event, &mut upstream, EndReason::ClientClosed),
-                event = upstream.recv() => forward(event, &mut client, EndReason::UpstreamClosed),
-            };
-            if let Err(reason) = result {
-                break reason;
-            }
-        };
-        client.flush().await.ok();
-        upstream.flush().await.ok();
-        session.close(reason.clone()).await.unwrap();
-        reason
-    })
-}
-
-fn forward(
-    event: Result<Event, LegError>,
-    to: &mut Leg,
-    closed: EndReason,
-) -> Result<(), EndReason> {
-    match event {
-        Ok(Event::Packet(payload)) => to
-            .transport
-            .send(&payload)
-            .map_err(|e| EndReason::Error(e.to_string())),
-        Ok(Event::Ready | Event::HostKey(_)) => Ok(()),
-        Ok(Event::Disconnected { .. }) | Err(LegError::Closed | LegError::Io(_)) => Err(closed),
-        Err(error) => Err(EndReason::Error(error.to_string())),
-    }
-}
-
 /// A running service.
 pub(crate) struct Weir {
     pub addr: SocketAddr,
@@ -111,7 +64,7 @@ pub(crate) struct Weir {
 
 impl Weir {
     pub fn start(options: Options) -> Self {
-        Self::serve(SshService::with_relay(options, splice).unwrap())
+        Self::serve(SshService::new(options).unwrap())
     }
 
     pub fn serve(service: SshService) -> Self {

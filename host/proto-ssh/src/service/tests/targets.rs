@@ -1,0 +1,326 @@
+//! Where those go who are let in.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_opens_a_session_on_a_real_host() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    let ssh = world.certified();
+    for user in [
+        "root+web1",
+        "web1",
+        "root%web1",
+        "root@web1",
+        "alice:web1",
+        "root+WEB1",
+    ] {
+        let out = ssh.run(user, "echo $USER; exit 7").await;
+        assert_eq!(text(&out.stdout), "root\n", "{user}: {}", text(&out.stderr));
+        assert_eq!(out.status.code(), Some(7), "{user}");
+    }
+    let journal = world.memory.journal.entries();
+    let starts = journal.iter().filter(|e| matches!(e, Entry::Start(_)));
+    assert_eq!(starts.count(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_and_what_is_forbidden_look_the_same() {
+    let policy = MemoryPolicy::deny(&[Action::SshConnect]);
+    let Some(world) = World::with(policy, |_, _| {}).await else {
+        return;
+    };
+    let ssh = world.certified();
+    let said = async |user: &str, name: &str| {
+        let out = ssh.run(user, "true").await;
+        assert_eq!(out.status.code(), Some(255));
+        assert!(out.stdout.is_empty());
+        text(&out.stderr).replace(name, "NAME")
+    };
+    let forbidden = said("root+web1", "web1").await;
+    assert!(forbidden.contains("is open to you"), "{forbidden}");
+    assert_eq!(forbidden, said("root+web2", "web2").await);
+    assert_eq!(said("web1", "web1").await, said("web2", "web2").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_logins_of_the_target_are_open() {
+    let logins = |options: &mut crate::Options, _: &Keys| {
+        options.targets[0].logins = vec!["root".into(), "deploy".into()];
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), logins).await else {
+        return;
+    };
+    let out = world.certified().run("admin+web1", "true").await;
+    assert_eq!(out.status.code(), Some(255));
+    assert!(
+        text(&out.stderr).contains("no target"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(world.memory.journal.entries().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_are_not_the_right_ones_are_not_talked_to() {
+    let stranger = PrivateKey::generate_ed25519().unwrap();
+    let wrong = stranger.public().clone();
+    let change = move |options: &mut crate::Options, keys: &Keys| {
+        let like = options.targets[0].clone();
+        let with = |name: &str, trust: HostTrust| SshTarget {
+            info: Arc::new(pipeline::Target {
+                name: name.into(),
+                ..(*like.info).clone()
+            }),
+            trust,
+            ..like.clone()
+        };
+        options.targets = vec![
+            with(
+                "pinned",
+                HostTrust {
+                    pins: vec![wrong.clone()],
+                    // An approval is no way around a pin.
+                    approved: true,
+                    ..HostTrust::default()
+                },
+            ),
+            with(
+                "authority",
+                HostTrust {
+                    authorities: vec![wrong.clone()],
+                    ..HostTrust::default()
+                },
+            ),
+            with(
+                "new",
+                HostTrust {
+                    approved: true,
+                    ..HostTrust::default()
+                },
+            ),
+        ];
+        keys.approved.lock().clear();
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let ssh = world.certified();
+    let refused = async |user: &str| {
+        let out = ssh.run(user, "echo in").await;
+        assert_eq!(out.status.code(), Some(255), "{user}");
+        assert!(out.stdout.is_empty(), "{user}");
+        text(&out.stderr)
+    };
+    let said = refused("root+pinned").await;
+    assert!(
+        said.contains("does not prove that it is the right host"),
+        "{said}"
+    );
+    let said = refused("root+authority").await;
+    assert!(said.contains("did not complete the login"), "{said}");
+    let said = refused("root+new").await;
+    assert!(said.contains("operators have to approve it"), "{said}");
+    let fingerprint = world.keys.sshd.public().fingerprint();
+    assert!(
+        !said.contains(&fingerprint),
+        "that is for operators: {said}"
+    );
+    assert_eq!(*world.keys.unknown.lock(), [format!("new {fingerprint}")]);
+    let reasons = ended(&world.memory);
+    let last = reasons.last().unwrap();
+    assert!(
+        matches!(last, EndReason::Error(why) if why.contains(&fingerprint)),
+        "{last:?}"
+    );
+    // Once somebody has looked at it, it is known; what is pinned stays what it is.
+    world
+        .keys
+        .approved
+        .lock()
+        .push(world.keys.sshd.public().clone());
+    let out = ssh.run("root+new", "echo in").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+    refused("root+pinned").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_gets_the_key_that_it_is_configured_with() {
+    let change = |options: &mut crate::Options, keys: &Keys| {
+        let like = options.targets[0].clone();
+        let with = |name: &str, credential: Credential, port: u16| SshTarget {
+            info: Arc::new(pipeline::Target {
+                name: name.into(),
+                ..(*like.info).clone()
+            }),
+            credential,
+            port,
+            ..like.clone()
+        };
+        let wrong = Arc::new(PrivateKey::generate_ed25519().unwrap());
+        options.targets = vec![
+            with("key", Credential::Key(keys.fixed.clone()), like.port),
+            with("wrong", Credential::Key(wrong), like.port),
+            with("down", Credential::Key(keys.fixed.clone()), free_port()),
+        ];
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let ssh = world.certified();
+    let out = ssh.run("root+key", "echo in").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+    for (user, said) in [
+        ("root+wrong", "does not accept Weir's login"),
+        ("root+down", "cannot be reached"),
+    ] {
+        let out = ssh.run(user, "echo in").await;
+        assert_eq!(out.status.code(), Some(255));
+        let stderr = text(&out.stderr);
+        assert!(stderr.contains("connect failed"), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+        assert!(!stderr.contains("publickey"), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jump_host_is_a_door_for_the_same_identity() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    let ssh = world.certified();
+    let jump = format!("ssh {} -W %h:%p alice@127.0.0.1", arguments(&ssh));
+    let through = |host: &str, port: u16| {
+        let mut ssh = Command::new("ssh");
+        let known = world.dir.0.join("known_hosts");
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-p", &port.to_string()])
+            .args(["-o", &format!("ProxyCommand={jump}")])
+            .args(["-o", &format!("UserKnownHostsFile={}", known.display())])
+            .args([
+                "-o",
+                "GlobalKnownHostsFile=/dev/null",
+                "-o",
+                "StrictHostKeyChecking=yes",
+            ])
+            .env("HOME", &world.dir.0)
+            .env_remove("SSH_AUTH_SOCK")
+            .arg(format!("root@{host}"));
+        ssh.kill_on_drop(true);
+        ssh
+    };
+    // Neither key nor certificate for what is inside: the outer connection says who it is.
+    let out = finished(through("web1", 22).arg("echo in; exit 3")).await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+    assert_eq!(out.status.code(), Some(3));
+    // More than every window on the way, both ways.
+    let data = world.dir.0.join("data");
+    std::fs::write(&data, vec![b'x'; 5 << 20]).unwrap();
+    let mut cat = through("web1", 22);
+    cat.arg("cat").stdin(std::fs::File::open(&data).unwrap());
+    let out = finished(&mut cat).await;
+    assert_eq!(out.stdout.len(), 5 << 20, "{}", text(&out.stderr));
+
+    for (host, port, said) in [
+        ("web2", 22, "is open to you"),
+        ("web1", 80, "forwards nothing else"),
+    ] {
+        let out = finished(through(host, port).arg("echo in")).await;
+        assert_eq!(out.status.code(), Some(255), "{host}:{port}");
+        let stderr = text(&out.stderr);
+        assert!(stderr.contains(said), "{host}:{port}: {stderr}");
+    }
+}
+
+fn arguments(ssh: &Ssh<'_>) -> String {
+    let command = ssh.command();
+    let args: Vec<String> = command
+        .as_std()
+        .get_args()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    args.join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_of_the_connection_is_told_before_it_is_open() {
+    let policy = MemoryPolicy::hold(&[Action::SshConnect]);
+    let Some(world) = World::with(policy, |_, _| {}).await else {
+        return;
+    };
+    let ssh = world
+        .certified()
+        .option("ServerAliveInterval=1")
+        .option("ServerAliveCountMax=1");
+    let approve = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let live = world.memory.registry.live();
+        assert!(!live.is_empty(), "{:?}", world.memory.journal.entries());
+        let session = &live.first().unwrap().id_text;
+        world
+            .memory
+            .approver
+            .approve(&format!("hold-{session}-0"), "bob");
+    };
+    let (out, ()) = tokio::join!(ssh.run("root+web1", "echo in"), approve);
+    let said = text(&out.stderr);
+    assert_eq!(text(&out.stdout), "in\n", "{said}");
+    assert!(said.contains("connecting waits for approval"), "{said}");
+
+    // Who does not wait cancels it.
+    let mut child = ssh.command().arg("root+web1@127.0.0.1").spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    child.kill().await.unwrap();
+    let abandoned = async {
+        while world.memory.approver.abandoned().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), abandoned)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_lets_waiting_clients_go() {
+    let policy = MemoryPolicy::hold(&[Action::SshConnect]);
+    let Some(world) = World::with(policy, |_, _| {}).await else {
+        return;
+    };
+    let ssh = world.certified();
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        world.weir.shutdown.cancel();
+    };
+    let begun = Instant::now();
+    let (out, ()) = tokio::join!(ssh.run("root+web1", "echo in"), stop);
+    assert_eq!(out.status.code(), Some(255));
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(ended(&world.memory).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_session_does_not_stay() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.lounge_idle = Duration::from_millis(500);
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    // Keepalives are answered, and are no reason to stay.
+    let ssh = world.certified().arg("-N").option("ServerAliveInterval=1");
+    let begun = Instant::now();
+    let out = finished(ssh.command().arg("alice@127.0.0.1")).await;
+    assert_eq!(out.status.code(), Some(255));
+    assert!(
+        text(&out.stderr).contains("there is no session"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(world.memory.journal.entries().is_empty());
+}
