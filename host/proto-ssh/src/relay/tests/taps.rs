@@ -79,7 +79,7 @@ async fn files_are_permitted_one_by_one() {
     let outcomes = rig.memory.journal.outcomes();
     let hashed = outcomes
         .iter()
-        .filter(|o| o.detail.starts_with("sha256 ") && o.bytes == 90_000);
+        .filter(|o| o.detail.contains("sha256 ") && o.bytes == 90_000);
     assert!(hashed.count() >= 2, "{outcomes:?}");
     let files = rig.memory.journal.refusals();
     assert!(
