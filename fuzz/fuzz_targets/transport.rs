@@ -87,7 +87,10 @@ fn framed(mut leg: Transport, data: &[u8]) {
         rest = tail;
         let padding = 12 - (payload.len() + 1) % 8;
         input.uint32((1 + payload.len() + padding) as u32);
-        input.byte(padding as u8).raw(payload).raw(&vec![0; padding]);
+        input
+            .byte(padding as u8)
+            .raw(payload)
+            .raw(&vec![0; padding]);
         drain(&mut leg, &mut input);
     }
 }

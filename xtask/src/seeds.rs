@@ -21,6 +21,7 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
     let mut dictionary = None;
     let seeds = match target {
         "frames" => frames(),
+        "transport" => transport(),
         "walker" | "resolver" => {
             let mut statements = statements(root)?;
             if target == "resolver" {
@@ -104,4 +105,68 @@ fn frames() -> Vec<Vec<u8>> {
     ];
     all.push(all.concat());
     all
+}
+
+/// How a leg of SSH begins, from either side, and what two of them can be told to do once they have keys. The first
+/// byte is the target's own: 2 for messages to a server, 3 for those to a client, from 4 on for a script.
+fn transport() -> Vec<Vec<u8>> {
+    let string = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+    let kexinit = |kex: &str| {
+        let mut all = vec![20];
+        all.extend([7; 16]);
+        let ciphers = "aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr";
+        let macs = "hmac-sha2-256-etm@openssh.com,hmac-sha2-256";
+        for list in [
+            kex,
+            "ssh-ed25519",
+            ciphers,
+            ciphers,
+            macs,
+            macs,
+            "none",
+            "none",
+            "",
+            "",
+        ] {
+            all.extend(string(list.as_bytes()));
+        }
+        all.extend([0; 5]);
+        all
+    };
+    let point = [9; 32];
+    let init = [&[30][..], &string(&point)].concat();
+    let host_key = [&string(b"ssh-ed25519")[..], &string(b"")].concat();
+    let signature = host_key.clone();
+    let reply = [
+        &[31][..],
+        &string(&host_key),
+        &string(&point),
+        &string(&signature),
+    ]
+    .concat();
+    let messages = |mode: u8, all: &[&[u8]]| {
+        let mut out = vec![mode];
+        for message in all {
+            out.extend((message.len() as u16).to_be_bytes());
+            out.extend_from_slice(message);
+        }
+        out
+    };
+    let client = kexinit("curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com");
+    let server = kexinit("curve25519-sha256,kex-strict-s-v00@openssh.com");
+    let old = kexinit("curve25519-sha256");
+    let ignore = [2, 0, 0, 0, 0];
+    vec![
+        b"\0SSH-2.0-OpenSSH_9.2p1\r\n".to_vec(),
+        b"\x01hello\r\nSSH-1.99-x\n".to_vec(),
+        messages(2, &[&client, &init, &[21]]),
+        messages(3, &[&server, &reply, &[21]]),
+        messages(2, &[&ignore, &old, &ignore, &init, &[21]]),
+        messages(3, &[&old, &ignore, &reply, &[21]]),
+        // Messages, key exchanges by both, bytes in pieces, an hour.
+        vec![
+            4, 0, 90, 1, 90, 10, 0, 11, 0, 4, 9, 5, 200, 6, 0, 7, 0, 12, 255, 0, 9, 6, 0, 7, 0,
+        ],
+        vec![4, 0, 255, 14, 255, 6, 0, 1, 9, 7, 0],
+    ]
 }

@@ -177,7 +177,7 @@ impl Builder {
             | Resource::SshVariable { .. }
             | Resource::SshSubsystem { .. } => {
                 let what = "what is on a host";
-                self.on_host(needed(what)?, &access.resource)
+                self.on_host(needed(what)?, &access.resource)?
                     .ok_or(BuildError::NoTarget(what))
             }
             Resource::Target => Ok(match target {

@@ -72,10 +72,12 @@ pub(crate) const DEFAULT_FILES: &[(&str, &str)] = embedded![
     "control.cedar",
     "grants.cedar",
     "guards.cedar",
+    "hosts.cedar",
     "relief.cedar",
     "tests/agents.toml",
     "tests/compute.toml",
     "tests/control.toml",
+    "tests/hosts.toml",
     "tests/people.toml",
     "tests/reveal.toml",
 ];

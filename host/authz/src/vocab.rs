@@ -236,6 +236,7 @@ pub(crate) const GROUPS: &[&str] = &[
 /// Actions that are younger than bundles that are in use. A schema without one is from before it:
 /// nobody is permitted it then, whatever a policy without an action says.
 pub(crate) const LATER: &[Action] = &[
+    Action::CertificateIssue,
     Action::DeliveryRead,
     Action::EvidenceExport,
     Action::RecordErase,
@@ -328,7 +329,9 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase | A::EvidenceExport => (&["control"], &[R::System], Extra::None),
+        A::RecordErase | A::EvidenceExport | A::CertificateIssue => {
+            (&["control"], &[R::System], Extra::None)
+        }
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) index: Option<Index>,
     pub(crate) forgets: Forgets,
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
+    pub(crate) ssh: Option<Arc<dyn crate::ports::SshAuthority>>,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -214,6 +215,7 @@ impl Control {
             index: options.index,
             forgets: Forgets::new(tasks.clone(), stop.clone()),
             deliveries: options.deliveries,
+            ssh: options.ssh,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),

@@ -38,8 +38,9 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Coming, Deliveries, Files, MadePackage, PackageOrder,
-    Packages, PluginEngine, Recordings, WatchSessions, WatchedLines, WatchedSession,
+    ActiveBundle, Authenticate, BundleEngine, Coming, Deliveries, Files, IssuedCertificate,
+    MadePackage, PackageOrder, Packages, PluginEngine, Recordings, SshAuthority, WatchSessions,
+    WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
 pub use webhook::{

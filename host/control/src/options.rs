@@ -10,7 +10,8 @@ use pipeline::ports::{Authorizer, Clock, Journal};
 
 use crate::index::Index;
 use crate::ports::{
-    Authenticate, BundleEngine, Deliveries, Packages, PluginEngine, Recordings, WatchSessions,
+    Authenticate, BundleEngine, Deliveries, Packages, PluginEngine, Recordings, SshAuthority,
+    WatchSessions,
 };
 use crate::store::Kept;
 
@@ -33,6 +34,8 @@ pub struct Options {
     /// None: the record cannot be searched.
     pub index: Option<Index>,
     pub deliveries: Arc<dyn Deliveries>,
+    /// None: no certificates for SSH.
+    pub ssh: Option<Arc<dyn SshAuthority>>,
     pub limits: Limits,
 }
 

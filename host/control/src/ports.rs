@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use pipeline::{Principal, SessionId};
 use uuid::Uuid;
 use weir_client::{
     BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary, SessionErasure,
-    Timestamp,
+    SshAuthorityInfo, SshCertificate, Timestamp,
 };
 
 use crate::error::ApiError;
@@ -125,6 +126,28 @@ pub trait WatchedSession: Send {
 pub struct WatchedLines {
     pub lines: Bytes,
     pub records: u64,
+}
+
+/// A certificate that nobody has yet.
+#[derive(Debug)]
+pub struct IssuedCertificate {
+    pub answer: SshCertificate,
+    /// Of the key in it, for the record.
+    pub fingerprint: String,
+}
+
+/// The SSH certificate authority.
+pub trait SshAuthority: Send + Sync + 'static {
+    /// A certificate for a key of `who`, which stands for the token and ends with it at the latest. Waits for
+    /// nothing. An error's text goes to the caller.
+    fn issue(
+        &self,
+        who: &Principal,
+        public_key: &str,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<IssuedCertificate, ApiError>;
+    fn info(&self) -> SshAuthorityInfo;
 }
 
 /// Deliveries of the record.

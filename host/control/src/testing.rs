@@ -28,14 +28,18 @@ use crate::{
     Limits, Options, WebhookOptions,
 };
 
+mod deliveries;
 mod packages;
 mod plugins;
 mod recordings;
+mod ssh;
 mod watch;
 
+pub(crate) use deliveries::OneDelivery;
 pub(crate) use packages::{DIGEST, FakePackages, PACKAGE};
 pub(crate) use plugins::FakePlugins;
 pub(crate) use recordings::{FakeRecordings, STRANGE, STUCK};
+pub(crate) use ssh::{FakeSsh, KEY, SERIAL};
 pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -447,30 +451,8 @@ fn options(
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
         deliveries: Arc::new(OneDelivery),
+        ssh: Some(Arc::new(FakeSsh)),
         limits: setup.limits.clone(),
-    }
-}
-
-/// Has never delivered anything.
-struct OneDelivery;
-
-#[async_trait]
-impl crate::Deliveries for OneDelivery {
-    async fn list(&self) -> Result<Vec<weir_client::DeliveryInfo>, ApiError> {
-        Ok(vec![weir_client::DeliveryInfo {
-            name: "siem".into(),
-            kind: "webhook".into(),
-            state: weir_client::DeliveryState::Starting,
-            first_log: None,
-            lag_leaves: None,
-            lag_seconds: None,
-            delivered: 0,
-            set_aside: 0,
-            trusts_unclean_end: false,
-            last_delivery: None,
-            last_error: None,
-            last_error_at: None,
-        }])
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Leaf {
     pub policies: Vec<String>,
     #[serde(default)]
     pub prev: Option<Prev>,
+    /// Of the session's target; none for PostgreSQL.
+    #[serde(default)]
+    pub protocol: Option<String>,
     #[serde(default)]
     pub rec: Option<Anchor>,
     #[serde(default)]

@@ -3,10 +3,10 @@
 //! | leaf | event class |
 //! | --- | --- |
 //! | `session.start`, `session.end` | Authentication (3002): Logon, Logoff |
-//! | `request` | Datastore Activity (6005) |
+//! | `request` | Datastore Activity (6005); of an SSH host SSH Activity (4007) |
 //! | … that may connect | and Authorize Session (3003) |
 //! | … that people have approved | and User Access Management (3005) |
-//! | `result` | Datastore Activity (6005), `Other`: what became of the request |
+//! | `result` | the same class, `Other`: what became of the request |
 //! | `control`, `erasure` | API Activity (6003) |
 //! | `recorder.start`, `recorder.stop` | Application Lifecycle (6002) |
 //! | `gap` | Application Error (6008) |
@@ -29,6 +29,7 @@ const USER_ACCESS: Class = Class(3, 3005);
 const LIFECYCLE: Class = Class(6, 6002);
 const API: Class = Class(6, 6003);
 const DATASTORE: Class = Class(6, 6005);
+const SSH: Class = Class(4, 4007);
 const ERROR: Class = Class(6, 6008);
 
 /// Category and class.
@@ -47,9 +48,9 @@ pub fn events(log: Uuid, index: u64, leaf: &Leaf) -> Vec<Value> {
         "session.end" => vec![at.session(2)],
         "request" => {
             let mut out = vec![at.request()];
-            let connects = leaf.actions.iter().any(|a| a == "postgres:connect");
-            if connects && leaf.is_permitted() {
-                out.push(at.grant());
+            let connects = leaf.actions.iter().find(|a| a.ends_with(":connect"));
+            if let Some(connect) = connects.filter(|_| leaf.is_permitted()) {
+                out.push(at.grant(connect));
             }
             out.extend(at.approval());
             out
@@ -119,8 +120,15 @@ impl At<'_> {
             };
             metadata.push(("correlation_uid", json!(correlation)));
         }
-        if class == DATASTORE.1 {
-            metadata.push(("profiles", json!(["security_control"])));
+        match class {
+            class if class == DATASTORE.1 => {
+                metadata.push(("profiles", json!(["security_control"])));
+            }
+            // Who acts is of another profile there.
+            class if class == SSH.1 => {
+                metadata.push(("profiles", json!(["host", "security_control"])));
+            }
+            _ => {}
         }
         vec![
             ("activity_id", json!(activity)),
@@ -159,12 +167,15 @@ impl At<'_> {
             (false, ..80) => 3,
             (false, _) => 4,
         };
-        let (activity, name) = activity(&leaf.actions);
-        let mut event = self.base(DATASTORE, activity, severity, "");
+        let (activity, name) = match self.is_on_host() {
+            true => on_host(&leaf.actions, permitted),
+            false => activity(&leaf.actions),
+        };
+        let mut event = self.base(self.class(), activity, severity, "");
         if activity == OTHER {
             event.push(("activity_name", json!(name)));
         }
-        self.datastore(&mut event);
+        self.subject(&mut event);
         let allowed = |yes: u64, no: u64| json!(if permitted { yes } else { no });
         event.push(("action_id", allowed(1, 2)));
         let disposition = match (permitted, &leaf.approval) {
@@ -193,20 +204,22 @@ impl At<'_> {
         self.unmapped(event)
     }
 
+    fn is_on_host(&self) -> bool {
+        self.leaf.protocol.as_deref() == Some("ssh")
+    }
+
+    fn class(&self) -> Class {
+        if self.is_on_host() { SSH } else { DATASTORE }
+    }
+
     /// Who, where, and under which bundle.
-    fn datastore(&self, event: &mut Fields) {
+    fn subject(&self, event: &mut Fields) {
         let leaf = self.leaf;
         event.push(("actor", self.actor()));
         event.push(("src_endpoint", self.source()));
-        let database = vec![("name", self.target()), ("type_id", json!(1))];
-        event.push(("database", object(database)));
-        // Of several, nothing says which one the activity is about.
-        let tables = leaf.resources.iter();
-        let tables: Vec<&str> = tables.filter_map(|r| r.strip_prefix("PgTable::")).collect();
-        if let ([table], 0) = (&tables[..], leaf.more)
-            && *table != "?"
-        {
-            event.push(("table", object(vec![("name", json!(table))])));
+        match self.is_on_host() {
+            true => event.push(("dst_endpoint", object(vec![("name", self.target())]))),
+            false => self.datastore(event),
         }
         if let Some(bundle) = &leaf.bundle {
             let policy = vec![
@@ -218,6 +231,20 @@ impl At<'_> {
         }
     }
 
+    fn datastore(&self, event: &mut Fields) {
+        let leaf = self.leaf;
+        let database = vec![("name", self.target()), ("type_id", json!(1))];
+        event.push(("database", object(database)));
+        // Of several, nothing says which one the activity is about.
+        let tables = leaf.resources.iter();
+        let tables: Vec<&str> = tables.filter_map(|r| r.strip_prefix("PgTable::")).collect();
+        if let ([table], 0) = (&tables[..], leaf.more)
+            && *table != "?"
+        {
+            event.push(("table", object(vec![("name", json!(table))])));
+        }
+    }
+
     fn result(&self) -> Value {
         let outcome = self.leaf.outcome.as_deref().unwrap_or("unknown");
         let (status, severity) = match outcome {
@@ -225,18 +252,18 @@ impl At<'_> {
             "failed" | "cancelled" => (2, 1),
             _ => (0, 2),
         };
-        let mut event = self.base(DATASTORE, OTHER, severity, "");
+        let mut event = self.base(self.class(), OTHER, severity, "");
         event.push(("activity_name", json!("Result")));
-        self.datastore(&mut event);
+        self.subject(&mut event);
         event.push(("status_id", json!(status)));
         event.push(("status_detail", json!(outcome)));
         self.unmapped(event)
     }
 
-    fn grant(&self) -> Value {
+    fn grant(&self, connect: &str) -> Value {
         let mut event = self.base(AUTHORIZE_SESSION, 1, 1, "/grant");
         event.push(("user", user(self.leaf.who.as_ref())));
-        event.push(("privileges", json!(["postgres:connect"])));
+        event.push(("privileges", json!([connect])));
         if let Some(sid) = self.leaf.sid {
             event.push(("session", object(vec![("uid", json!(sid))])));
         }
@@ -391,6 +418,16 @@ fn activity(actions: &[String]) -> (u64, &str) {
     }
 }
 
+/// The same on a host: the class knows connections. What is done on one, its name says.
+fn on_host(actions: &[String], permitted: bool) -> (u64, &str) {
+    let connects = actions.iter().any(|a| a == "ssh:connect");
+    match (permitted, connects) {
+        (false, _) => (5, ""),
+        (true, true) => (1, ""),
+        (true, false) => (OTHER, actions.first().map_or("none", String::as_str)),
+    }
+}
+
 fn product(version: Option<&str>) -> Value {
     let mut product: Fields = vec![("name", json!("Weir")), ("vendor_name", json!("Weir"))];
     if let Some(version) = version {
@@ -501,6 +538,28 @@ mod tests {
         check(
             json!({"type": "result", "outcome": "unknown"}),
             &[(6005, 99, Some(0), 2)],
+        );
+        let host = |mut more: Value| {
+            more["protocol"] = json!("ssh");
+            more
+        };
+        let connect = host(json!({"actions": ["ssh:connect"], "decision": "permit"}));
+        check(connect, &[(4007, 1, None, 1), (3003, 1, None, 1)]);
+        let exec = host(json!({
+            "actions": ["ssh:exec"], "decision": "permit", "resources": ["SshProgram::rm"],
+            "bundle": {"name": "b", "version": 1, "digest": "cc"}, "policies": ["p"],
+            "approval": {"hold": "h", "rules": ["prod-hosts"], "approvers": ["dd"]},
+        }));
+        check(exec, &[(4007, 99, None, 1), (3005, 1, None, 2)]);
+        let refused = host(json!({
+            "actions": ["ssh:forward_local"], "decision": "denied", "risk": {"score": 90},
+        }));
+        check(refused, &[(4007, 5, Some(2), 4)]);
+        let failed = host(json!({"type": "result", "outcome": "failed"}));
+        check(failed, &[(4007, 99, Some(2), 1)]);
+        check(
+            host(json!({"type": "session.start"})),
+            &[(3002, 1, Some(1), 1)],
         );
         let act = json!({
             "type": "control", "actions": ["bundle:activate"], "resources": ["Bundle::x"],

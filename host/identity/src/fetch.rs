@@ -120,25 +120,58 @@ impl Http {
 
     async fn get_unbounded(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let name = url.to_string();
+        match self.send(self.client.get(url), &name).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (status, _) => Err(FetchError::Status { url: name, status }),
+        }
+    }
+
+    /// What is answered to a form, whatever its status: OAuth says in the body what is wrong.
+    pub(crate) async fn post_form(
+        &self,
+        url: &Url,
+        fields: &[(&str, &str)],
+    ) -> Result<(StatusCode, Vec<u8>), FetchError> {
+        let name = url.to_string();
+        let mut form = url.clone();
+        form.query_pairs_mut().clear().extend_pairs(fields);
+        let body = form.query().unwrap_or_default().to_owned();
+        let request = self
+            .client
+            .post(url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("accept", "application/json")
+            .body(body);
+        match tokio::time::timeout(self.timeout, self.send(request, &name)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::Timeout {
+                url: name,
+                after: self.timeout,
+            }),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: reqwest::RequestBuilder,
+        name: &str,
+    ) -> Result<(StatusCode, Vec<u8>), FetchError> {
         let http = |source: reqwest::Error| FetchError::Http {
-            url: name.clone(),
+            url: name.to_owned(),
             source: source.without_url(),
         };
-        let mut response = self.client.get(url).send().await.map_err(http)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status {
-                url: name,
-                status: response.status(),
-            });
-        }
+        let mut response = request.send().await.map_err(http)?;
+        let status = response.status();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(http)? {
             if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
-                return Err(FetchError::TooLarge { url: name });
+                return Err(FetchError::TooLarge {
+                    url: name.to_owned(),
+                });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body)
+        Ok((status, body))
     }
 }
 

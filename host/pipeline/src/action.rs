@@ -106,6 +106,8 @@ actions! {
     RecordErase = "record:erase",
     /// Getting a package of evidence.
     EvidenceExport = "evidence:export",
+    /// Getting an SSH certificate that stands for one's token.
+    CertificateIssue = "certificate:issue",
 }
 
 /// A column by its canonical name.

@@ -11,7 +11,8 @@
 //!   with the client in the `lobby`; `jump` is for clients without a session, and for those who jump.
 //! - `upstream` dials, checks the host's key, proves who we are, and is the only way out.
 //! - `relay` moves both directions, follows every channel, and asks `pipeline::decide`.
-//! - `action` turns channel requests into facts and accesses; `sftp` and `scp` read file transfers in flight.
+//! - `action` turns channel requests into facts and accesses; `sftp` and `scp` read file transfers in flight;
+//!   `transfer` is what those two have in common.
 //! - `mask` hides secrets in text that passes, at the same length.
 //!
 //! Architecture invariants:

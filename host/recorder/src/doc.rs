@@ -493,6 +493,9 @@ impl MarkDoc {
 /// Of a session, what stands in each of its leaves, and what its segments have to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionPart {
+    /// None: PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     /// As in its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,

@@ -38,6 +38,7 @@ pub mod fault;
 mod follow;
 mod gathered;
 mod history;
+pub mod hosts;
 mod journal;
 mod keys;
 mod late;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use authz::{Bundle, CompiledBundle, Engine};
-use control::{Control, WebhookOptions};
+use control::Control;
 use identity::{DevIssuer, Verifier, VerifierOptions};
 use pipeline::ControlEvent;
 use pipeline::ports::{Clock, Journal, Ports, SystemClock};
@@ -30,7 +30,7 @@ use crate::adapters::{
     PluginFailures, Seal, Snapshots, Tokens, Watching, kept_longer, read_older,
 };
 use crate::config::{
-    self, Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
+    Config, DEV_SUBJECT_PREFIX, Recording, RecordingStore, Secret, TlsFiles, Vault,
 };
 use crate::data_dir;
 
@@ -62,6 +62,7 @@ pub(crate) struct Parts {
     pg_listeners: Vec<proto_pg::PgListener>,
     pg_targets: Vec<PgTarget>,
     api_tls: Option<net::Tls>,
+    ssh_authority: Option<Arc<identity::SshAuthority>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -102,6 +103,7 @@ impl Parts {
             .map(|files| server_tls(files, &[b"http/1.1"], net::ClientAuth::None))
             .transpose()?;
         Ok(Self {
+            ssh_authority: ssh::authority(&config, purpose)?,
             config,
             verifier,
             bundle,
@@ -196,10 +198,11 @@ impl Parts {
             recordings: Arc::new(Erasing(recorder.clone())),
             packages: Arc::new(packages),
             targets: self.pg_targets.iter().map(|t| t.info.clone()).collect(),
-            webhook: self.config.webhook.as_ref().map(webhook),
+            webhook: self.config.webhook.as_ref().map(control_options::webhook),
             index: index.clone(),
             deliveries: status,
-            limits: control_limits(&self.config),
+            ssh: ssh::certificates(&self.config, self.ssh_authority.as_ref()),
+            limits: control_options::limits(&self.config),
         })
         .await
         .context("the control plane cannot start")?;
@@ -445,26 +448,6 @@ fn mask_keys(config: &Config) -> anyhow::Result<pipeline::mask::MaskKeys> {
     pipeline::mask::MaskKeys::new(named).context("mask_keys")
 }
 
-fn webhook(w: &config::Webhook) -> WebhookOptions {
-    WebhookOptions {
-        url: w.url.clone(),
-        secrets: w.secrets.iter().map(|s| s.expose().to_owned()).collect(),
-        include_statement: w.include_statement,
-        allow_plain_http: w.allow_http,
-    }
-}
-
-fn control_limits(config: &Config) -> control::Limits {
-    let cap = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    control::Limits {
-        holds: cap(config.approvals.max_open),
-        holds_per_principal: cap(config.approvals.max_open_per_principal),
-        connections: config.api.max_connections,
-        connections_per_source: config.api.max_connections_per_source,
-        ..control::Limits::default()
-    }
-}
-
 /// Where recordings are kept, for the recorder and for whoever reads them.
 pub(crate) fn store_config(store: &RecordingStore) -> anyhow::Result<StoreConfig> {
     Ok(match store {
@@ -585,9 +568,11 @@ fn recorder_options(config: &Config) -> anyhow::Result<RecorderOptions> {
 }
 
 mod audit;
+mod control_options;
 mod deliver;
 mod ending;
 mod postgres;
+mod ssh;
 mod stored;
 mod warnings;
 

@@ -157,7 +157,7 @@ fn shopt_is_plain(args: &[Word]) -> bool {
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
-        let literal_name = !word.leads && !(word.splits && named.is_none());
+        let literal_name = !(word.leads || word.splits && named.is_none());
         match named {
             Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
                 let value = Word {
@@ -166,6 +166,10 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     ..word.clone()
                 };
                 walk.set(variable.trim_end_matches('+'), &value);
+                if word.splits {
+                    // Older shells make several words of it, which name other variables.
+                    walk.needs_bash(ctx);
+                }
             }
             // Nothing but attributes that change no meaning: `-i` computes, `-n` refers.
             None if !word.dynamic
@@ -245,7 +249,7 @@ fn test_is_plain(args: &[Word]) -> bool {
         let risky = operand.dynamic || operand.text.contains('[') && operand.text != "[";
         let computes = matches!(operator.text.as_str(), "-v" | "-R") && !operator.dynamic;
         let unknown = operator.may_be_option() && !is_operator(&operand.text);
-        !(computes && risky) && !(unknown && risky)
+        !(risky && (computes || unknown))
     })
 }
 

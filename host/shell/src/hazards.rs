@@ -53,8 +53,6 @@ const RUNS: &[(&str, &str, &[&str])] = &[
     ("nc", "ec", &["--exec", "--sh-exec", "--lua-exec"]),
     ("ncat", "ec", &["--exec", "--sh-exec", "--lua-exec"]),
     ("netcat", "ec", &[]),
-    ("socat", "", &[]),
-    ("openssl", "", &[]),
     ("rg", "", &["--pre", "--hostname-bin"]),
     ("fd", "xX", &["--exec", "--exec-batch"]),
     ("fdfind", "xX", &["--exec", "--exec-batch"]),
@@ -67,38 +65,15 @@ const RUNS: &[(&str, &str, &[&str])] = &[
         &["--eval", "--execute", "--load", "--funcall", "--script"],
     ),
     ("make", "", &["--eval"]),
-    ("pip", "", &[]),
-    ("ln", "", &[]),
-    ("mount", "", &[]),
-    ("dd", "", &[]),
-    ("tee", "", &[]),
-    ("cp", "", &[]),
-    ("mv", "", &[]),
     ("install", "", &["--strip-program"]),
-    ("systemctl", "", &[]),
     ("apt", "oc", &["--option", "--config-file"]),
     ("apt-get", "oc", &["--option", "--config-file"]),
     ("dpkg", "", &["--pre-invoke", "--post-invoke"]),
-    ("crontab", "", &[]),
-    ("logrotate", "", &[]),
-    ("docker", "", &[]),
-    ("psql", "cf", &["--command", "--file"]),
-    ("mysql", "e", &["--execute"]),
-    ("sqlite3", "", &["-cmd", "-init"]),
-    ("chmod", "", &[]),
-    ("chown", "", &[]),
-    ("truncate", "", &[]),
-    ("shred", "", &[]),
     ("cpio", "", &["--rsh-command"]),
-    ("7z", "", &[]),
-    ("xz", "", &[]),
     ("ctags", "", &["--options"]),
-    ("date", "", &[]),
-    ("pg_dump", "", &[]),
     ("ssh-keygen", "D", &[]),
     ("ssh-keyscan", "", &[]),
     ("aria2c", "", &["--on-download"]),
-    ("git", "", &[]),
 ];
 
 /// Programs from which a person gets into a shell.
@@ -231,7 +206,6 @@ pub(crate) fn is_known(name: &str) -> bool {
 pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
     let args = argv.get(1..).unwrap_or_default();
     if let Some((_, letters, longs)) = RUNS.iter().find(|(n, ..)| *n == name)
-        && !(letters.is_empty() && longs.is_empty())
         && !is_server(name, args)
     {
         by_option(walk, name, letters, longs, args);
@@ -266,6 +240,11 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
                         true,
                     );
                 }
+            }
+        }
+        "curl" | "wget" => {
+            for word in args.iter().filter(|w| !w.text.contains("://")) {
+                path(walk, name, word, true);
             }
         }
         "tee" | "truncate" | "touch" | "shred" | "chmod" | "chown" | "rm" | "mkdir" => {
@@ -310,10 +289,7 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
 fn is_server(name: &str, args: &[Word]) -> bool {
     match name {
         "rsync" => args.first().is_some_and(|w| w.text == "--server"),
-        "scp" => matches!(
-            crate::transfer::read(name, &[&[Word::literal(name)], args].concat()),
-            Some(_)
-        ),
+        "scp" => crate::transfer::read(name, &[&[Word::literal(name)], args].concat()).is_some(),
         _ => false,
     }
 }
@@ -332,10 +308,7 @@ fn by_option(walk: &mut Walk<'_>, name: &str, letters: &str, longs: &[&str], arg
         } else {
             word.text.clone()
         };
-        let single = longs
-            .iter()
-            .any(|l| !l.starts_with("--") && text.starts_with(l));
-        if single || is_option(&text, letters, longs) {
+        if is_option(&text, letters, longs) {
             walk.code(name, text);
         }
     }

@@ -2,9 +2,9 @@
 //! over their standard input.
 
 use crate::reading::Word;
-use crate::reads;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Walk};
+use crate::{reads, sed};
 
 struct Language {
     /// What the program's name begins with; digits and dots may follow.
@@ -209,33 +209,29 @@ const LANGUAGES: &[Language] = &[
         long: &[],
         values: "",
     },
-    Language {
-        name: "psql",
-        code: "",
-        long: &[],
-        values: "",
-    },
-    Language {
-        name: "sqlite3",
-        code: "",
-        long: &[],
-        values: "",
-    },
-    Language {
-        name: "mysql",
-        code: "",
-        long: &[],
-        values: "",
-    },
 ];
 
 const AWKS: &[&str] = &["awk", "gawk", "mawk", "nawk", "original-awk"];
+/// Clients of databases: what they are told can run commands on the host too.
+const CLIENTS: &[&str] = &[
+    "psql",
+    "mysql",
+    "mariadb",
+    "sqlite3",
+    "mongosh",
+    "redis-cli",
+    "sqlplus",
+    "clickhouse-client",
+];
 const SEDS: &[&str] = &["sed", "gsed"];
 /// Of an awk program, beyond which it is not looked at.
 const MAX_SCRIPT: usize = 16 << 10;
 
 pub(crate) fn is_known(name: &str) -> bool {
-    language(name).is_some() || AWKS.contains(&name) || SEDS.contains(&name)
+    language(name).is_some()
+        || CLIENTS.contains(&name)
+        || AWKS.contains(&name)
+        || SEDS.contains(&name)
 }
 
 fn language(name: &str) -> Option<&'static Language> {
@@ -252,8 +248,25 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         return false;
     }
     if SEDS.contains(&name) {
-        sed(walk, name, argv);
+        sed::look(walk, name, argv);
         return false;
+    }
+    if CLIENTS.contains(&name) {
+        walk.out.only_reads = false;
+        let told = |w: &Word| {
+            w.may_be_option()
+                || reads::is_option(
+                    &w.text,
+                    "cfe",
+                    &["--command", "--file", "--execute", "--eval"],
+                )
+        };
+        if argv.iter().skip(1).any(told) {
+            walk.code(name, "what it tells a database can run commands too");
+            return false;
+        }
+        walk.fed(name, false, argv, ctx);
+        return true;
     }
     let Some(language) = language(name) else {
         return false;
@@ -340,7 +353,7 @@ fn arguments(walk: &mut Walk<'_>, language: &Language, name: &str, argv: &[Word]
     found
 }
 
-fn unknown(walk: &mut Walk<'_>, name: &str) {
+pub(crate) fn unknown(walk: &mut Walk<'_>, name: &str) {
     walk.opaque(Opaque::Unknown {
         program: name.to_owned(),
     });
@@ -377,57 +390,4 @@ fn awk(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
             }
         }
     }
-}
-
-fn sed(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
-    let mut args = argv.iter().skip(1);
-    let mut scripts = Vec::new();
-    let mut operand = None;
-    while let Some(word) = args.next() {
-        let text = word.text.as_str();
-        match text {
-            _ if word.splits || word.glob && word.may_be_option() => return unknown(walk, name),
-            "-e" | "--expression" => match args.next() {
-                Some(script) => scripts.push(script),
-                None => return,
-            },
-            "-n" | "-E" | "-r" | "-u" | "-z" | "-s" | "-nE" | "-nr" | "-ne" | "-Ee" | "-re"
-            | "--quiet" | "--silent" | "--regexp-extended" | "--posix" | "--debug"
-            | "--sandbox" => {
-                if text.len() == 3 && text.ends_with('e') {
-                    match args.next() {
-                        Some(script) => scripts.push(script),
-                        None => return,
-                    }
-                }
-            }
-            _ if text.starts_with("-i")
-                || text.starts_with("--in-place")
-                || is_cluster_with(text, 'i') =>
-            {
-                walk.out.only_reads = false;
-                if is_cluster_with(text, 'f') && !text.starts_with("--") {
-                    walk.code(name, text.to_owned());
-                }
-            }
-            _ if text.starts_with('-') && text != "-" || word.may_be_option() => {
-                return walk.code(name, text.to_owned());
-            }
-            _ if operand.is_none() => operand = Some(word),
-            _ => {}
-        }
-    }
-    if scripts.is_empty() {
-        scripts.extend(operand);
-    }
-    for script in scripts {
-        if script.dynamic || !reads::sed_is_plain(&script.text) {
-            walk.code(name, "its script may run or write something");
-        }
-    }
-}
-
-fn is_cluster_with(text: &str, letter: char) -> bool {
-    text.strip_prefix('-')
-        .is_some_and(|t| !t.starts_with('-') && t.contains(letter))
 }

@@ -16,9 +16,12 @@
 
 mod ast;
 mod builtins;
+mod canonical;
+mod compound;
 mod cursor;
 mod environment;
 mod expand;
+mod feed;
 mod find;
 mod hazards;
 mod interpreters;
@@ -30,11 +33,14 @@ mod programs;
 mod reading;
 mod reads;
 mod reason;
+mod redirect;
+mod sed;
 mod transfer;
 mod walk;
 mod word;
 mod wrappers;
 
+pub use canonical::quote;
 pub use reading::{Access, Command, Hazard, Reading, Redirect, Script, Transfer, Word};
 pub use reason::Opaque;
 
@@ -62,23 +68,82 @@ impl Default for Limits {
 
 /// What a command line runs, as it is given to a shell by `-c`.
 pub fn read(command: &[u8], limits: &Limits) -> Reading {
-    start(command, limits, false)
+    start(command, limits, None)
 }
 
-/// What a script runs that a shell reads from its standard input.
-pub fn read_script(script: &[u8], limits: &Limits) -> Reading {
-    start(script, limits, true)
+/// What a script runs that `shell` reads from its standard input.
+pub fn read_script(script: &[u8], shell: &str, limits: &Limits) -> Reading {
+    start(script, limits, Some(shell))
 }
 
-fn start(bytes: &[u8], limits: &Limits, script: bool) -> Reading {
+fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
     let text = match text(bytes, limits) {
         Ok(text) => text,
         Err(reason) => return Reading::opaque(reason),
     };
-    let mut walk = walk::Walk::new(limits, script);
-    let ctx = walk.ctx();
-    let _program = walk.text(text, &ctx);
-    walk.finish()
+    let mut walk = walk::Walk::new(limits, script.is_some());
+    let mut ctx = walk.ctx();
+    ctx.shell = script
+        .map(programs::name)
+        .filter(|shell| *shell != "bash")
+        .map(str::to_owned);
+    let program = walk.text(text, &ctx);
+    let mut reading = walk.finish();
+    if let Some(program) = program.filter(|_| script.is_none() && !reading.is_opaque()) {
+        reading.set_canonical(&program, limits);
+    }
+    reading
+}
+
+impl Reading {
+    /// Kept only if it is read as the text itself is.
+    fn set_canonical(&mut self, program: &parse::Program, limits: &Limits) {
+        let Some((text, needs_bash)) = canonical::render(program) else {
+            return;
+        };
+        let mut walk = walk::Walk::new(limits, false);
+        let ctx = walk.ctx();
+        walk.text(&text, &ctx);
+        let again = walk.finish();
+        let same = again.opaque.is_empty()
+            && again.same_words(self)
+            && again.redirects == self.redirects
+            && again.reads_stdin == self.reads_stdin
+            && (needs_bash || self.needs_bash || !again.shell_dependent);
+        if same {
+            self.needs_bash |= needs_bash;
+            self.canonical = Some(text.into_bytes());
+        }
+    }
+
+    /// The same commands, but for how what is known later is written.
+    fn same_words(&self, other: &Self) -> bool {
+        let key = |reading: &Self| -> Vec<_> {
+            let words = |c: &Command| {
+                c.argv
+                    .iter()
+                    .map(|w| if w.dynamic { None } else { Some(w.clone()) })
+                    .collect::<Vec<_>>()
+            };
+            reading
+                .commands
+                .iter()
+                .map(|c| (words(c), c.by.clone(), c.as_user.clone(), c.env.len()))
+                .collect()
+        };
+        key(self) == key(other)
+    }
+
+    /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.
+    pub fn pinned(&self) -> Option<Vec<u8>> {
+        let text = str::from_utf8(self.canonical.as_deref()?).ok()?;
+        let shell = if self.needs_bash {
+            "/bin/bash"
+        } else {
+            "/bin/sh"
+        };
+        Some(format!("exec {shell} -c {}", quote(text)).into_bytes())
+    }
 }
 
 fn text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Opaque> {
@@ -91,7 +156,7 @@ fn text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<&'a str, Opaque> {
     if bytes.contains(&b'\r') {
         return Err(Opaque::CarriageReturn);
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| Opaque::NotUtf8)?;
+    let text = str::from_utf8(bytes).map_err(|_| Opaque::NotUtf8)?;
     if text.trim().is_empty() {
         return Err(Opaque::Empty);
     }

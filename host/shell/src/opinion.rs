@@ -17,9 +17,9 @@ use crate::reason::Opaque;
 /// For brush; sixteen levels need a small part of it in a build without optimisation.
 const STACK: usize = 16 << 20;
 
-/// How often tree-sitter may report progress, and so how long it may take, for each byte of the text and at least.
-const STEPS_PER_BYTE: usize = 64;
-const MIN_STEPS: usize = 10_000;
+/// tree-sitter reports progress about once in 300 bytes of an ordinary text, and may do so twenty times as often.
+const BYTES_PER_STEP: usize = 16;
+const MIN_STEPS: usize = 200;
 
 /// Nothing, if all texts are read in the same way by all parsers.
 pub(crate) fn disagreement(texts: &[Text]) -> Option<Opaque> {
@@ -218,7 +218,7 @@ fn by_tree_sitter(text: &Text) -> Option<Outline> {
     parser
         .set_language(&tree_sitter_bash::LANGUAGE.into())
         .ok()?;
-    let mut steps = MIN_STEPS.saturating_add(bytes.len().saturating_mul(STEPS_PER_BYTE));
+    let mut steps = MIN_STEPS.saturating_add(bytes.len() / BYTES_PER_STEP);
     let mut progress = |_: &tree_sitter::ParseState| -> bool {
         steps = steps.saturating_sub(1);
         steps == 0

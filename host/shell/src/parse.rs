@@ -8,6 +8,7 @@ use crate::Limits;
 use crate::ast::*;
 use crate::cursor::Cursor;
 use crate::reason::Opaque;
+use crate::redirect::Pending;
 
 pub(crate) type Parsed<T> = Result<T, Opaque>;
 
@@ -29,15 +30,10 @@ pub(crate) struct Program {
     pub(crate) here: Vec<HereDoc>,
     /// What is left of the budget.
     pub(crate) left: usize,
-    /// Something in it means something else to a shell that is not bash, and has no form that means the same.
+    /// Something in it is for bash alone.
     pub(crate) bash: bool,
-}
-
-pub(crate) struct Pending {
-    delimiter: String,
-    quoted: bool,
-    tabs: bool,
-    slot: usize,
+    /// Something in it means something else to other shells, as it is written.
+    pub(crate) differs: bool,
 }
 
 pub(crate) struct Parser<'a> {
@@ -52,6 +48,7 @@ pub(crate) struct Parser<'a> {
     pub(crate) base: usize,
     pub(crate) texts: Vec<Text>,
     pub(crate) bash: bool,
+    pub(crate) differs: bool,
     /// Here-documents whose bodies begin behind this line.
     pub(crate) pending: Vec<Pending>,
     /// How many such wait around the substitution that is being read.
@@ -86,6 +83,7 @@ pub(crate) fn program(
         base: 0,
         texts: Vec::new(),
         bash: false,
+        differs: false,
         pending: Vec::new(),
         outer: 0,
         here: Vec::new(),
@@ -109,6 +107,7 @@ pub(crate) fn program(
         texts,
         here: parser.here,
         bash: parser.bash,
+        differs: parser.differs || parser.bash,
         left: parser.budget,
     })
 }
@@ -182,7 +181,7 @@ impl Parser<'_> {
     }
 
     /// Goes over empty lines; the bodies of here-documents are read where their line ends.
-    fn newlines(&mut self) -> Parsed<()> {
+    pub(crate) fn newlines(&mut self) -> Parsed<()> {
         self.blanks();
         while self.cur.peek() == Some('\n') {
             if self.outer > 0 {
@@ -195,49 +194,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn bodies(&mut self) -> Parsed<()> {
-        for pending in std::mem::take(&mut self.pending) {
-            let mut body = String::new();
-            loop {
-                if self.cur.is_at_end() {
-                    return self.syntax("a here-document without an end");
-                }
-                let mut line = self.cur.eat_while(|c| c != '\n');
-                let ended = self.cur.eat("\n");
-                if pending.tabs {
-                    line = line.trim_start_matches('\t');
-                }
-                if line == pending.delimiter {
-                    break;
-                }
-                if !ended {
-                    return self.syntax("a here-document without an end");
-                }
-                if !pending.quoted && line.ends_with('\\') {
-                    return self.unread("a continued line in a here-document");
-                }
-                body.push_str(line);
-                body.push('\n');
-            }
-            let plain = !body.contains(['$', '`', '\\']);
-            let parts = if pending.quoted || plain {
-                Vec::new()
-            } else {
-                self.expansions(&body)?
-            };
-            if let Some(slot) = self.here.get_mut(pending.slot) {
-                *slot = HereDoc {
-                    literal: pending.quoted || plain,
-                    body,
-                    parts,
-                };
-            }
-        }
-        Ok(())
-    }
-
     /// Which of the words that mean something at a command's place comes next.
-    fn keyword(&self) -> Option<&'static str> {
+    pub(crate) fn keyword(&self) -> Option<&'static str> {
         CLOSERS.into_iter().chain(OPENERS).find(|word| {
             self.cur.rest().strip_prefix(word).is_some_and(|rest| {
                 rest.chars()
@@ -247,7 +205,7 @@ impl Parser<'_> {
         })
     }
 
-    fn expect(&mut self, word: &'static str) -> Parsed<()> {
+    pub(crate) fn expect(&mut self, word: &'static str) -> Parsed<()> {
         self.newlines()?;
         if self.keyword() == Some(word) && self.cur.eat(word) {
             Ok(())
@@ -290,7 +248,7 @@ impl Parser<'_> {
     }
 
     /// A list that has to have something in it.
-    fn filled(&mut self) -> Parsed<List> {
+    pub(crate) fn filled(&mut self) -> Parsed<List> {
         let list = self.descend(|p| p.list())?;
         if list.items.is_empty() {
             return self.syntax("a command is missing");
@@ -354,12 +312,13 @@ impl Parser<'_> {
                 return Ok(pipeline);
             }
             stage.errors_too = self.cur.eat("&");
+            self.differs |= stage.errors_too;
             pipeline.stages.push(stage);
             self.newlines()?;
         }
     }
 
-    fn stage(&mut self) -> Parsed<Stage> {
+    pub(crate) fn stage(&mut self) -> Parsed<Stage> {
         self.spend()?;
         if self.cur.sees("((") {
             return self.unread("an arithmetic command");
@@ -393,7 +352,7 @@ impl Parser<'_> {
                 Some("case") => self.case()?,
                 Some("function") => {
                     self.cur.eat("function");
-                    self.bash = true;
+                    self.differs = true;
                     self.blanks();
                     let name = self.cur.eat_while(|c| !is_meta(c)).to_owned();
                     self.blanks();
@@ -433,187 +392,6 @@ impl Parser<'_> {
         })
     }
 
-    fn conditional(&mut self) -> Parsed<Node> {
-        self.cur.eat("if");
-        let mut arms = Vec::new();
-        let mut otherwise = None;
-        loop {
-            let test = self.filled()?;
-            self.expect("then")?;
-            arms.push((test, self.filled()?));
-            self.newlines()?;
-            match self.keyword() {
-                Some("elif") => {
-                    self.cur.eat("elif");
-                }
-                Some("else") => {
-                    self.cur.eat("else");
-                    otherwise = Some(self.filled()?);
-                    break;
-                }
-                _ => break,
-            }
-        }
-        self.expect("fi")?;
-        Ok(Node::If { arms, otherwise })
-    }
-
-    fn body(&mut self) -> Parsed<List> {
-        self.expect("do")?;
-        let body = self.filled()?;
-        self.expect("done")?;
-        Ok(body)
-    }
-
-    fn for_in(&mut self) -> Parsed<Node> {
-        self.cur.eat("for");
-        self.blanks();
-        if self.cur.sees("((") {
-            return self.unread("an arithmetic loop");
-        }
-        let name = self.cur.eat_while(|c| !is_meta(c)).to_owned();
-        if !is_name(&name) {
-            return self.syntax("a loop needs the name of a variable");
-        }
-        self.newlines()?;
-        let mut words = None;
-        if self
-            .cur
-            .rest()
-            .strip_prefix("in")
-            .is_some_and(|r| r.starts_with(is_meta))
-        {
-            self.cur.eat("in");
-            let mut found = Vec::new();
-            loop {
-                self.blanks();
-                match self.cur.peek() {
-                    Some(';' | '\n') => break,
-                    Some(c) if !is_meta(c) => found.push(self.word()?),
-                    _ => return self.syntax("a loop's words end with `;` or a newline"),
-                }
-            }
-            words = Some(found);
-        }
-        self.blanks();
-        if !self.cur.sees(";;") {
-            self.cur.eat(";");
-        }
-        Ok(Node::For {
-            name,
-            words,
-            body: self.body()?,
-        })
-    }
-
-    fn case(&mut self) -> Parsed<Node> {
-        self.cur.eat("case");
-        self.blanks();
-        let word = self.word()?;
-        self.newlines()?;
-        if !self
-            .cur
-            .rest()
-            .strip_prefix("in")
-            .is_some_and(|r| r.starts_with(is_meta))
-        {
-            return self.syntax("a `case` needs its `in`");
-        }
-        self.cur.eat("in");
-        let mut arms = Vec::new();
-        loop {
-            self.newlines()?;
-            if self.keyword() == Some("esac") {
-                self.cur.eat("esac");
-                return Ok(Node::Case { word, arms });
-            }
-            if self.cur.eat("(") {
-                self.blanks();
-            }
-            let mut patterns = Vec::new();
-            loop {
-                patterns.push(self.word()?);
-                self.blanks();
-                if self.cur.eat("|") {
-                    self.blanks();
-                } else if self.cur.eat(")") {
-                    break;
-                } else {
-                    return self.syntax("a pattern of a `case` is not closed");
-                }
-            }
-            let body = self.descend(|p| p.list())?;
-            let end = [";;&", ";;", ";&"].into_iter().find(|e| self.cur.eat(e));
-            match end {
-                Some(end) => {
-                    self.bash |= end != ";;";
-                    arms.push(Arm {
-                        patterns,
-                        body,
-                        end,
-                    });
-                }
-                None if self.keyword() == Some("esac") => arms.push(Arm {
-                    patterns,
-                    body,
-                    end: ";;",
-                }),
-                None => return self.syntax("an arm of a `case` is not closed"),
-            }
-        }
-    }
-
-    fn function(&mut self, name: String) -> Parsed<Node> {
-        if !name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c))
-            || name.is_empty()
-        {
-            return self.unread("a function of this name");
-        }
-        self.newlines()?;
-        if !self.cur.sees("(") && self.keyword() != Some("{") {
-            return self.unread("a function whose body is neither in braces nor in parentheses");
-        }
-        let body = Box::new(self.descend(|p| p.stage())?);
-        Ok(Node::Function { name, body })
-    }
-
-    fn test(&mut self) -> Parsed<Node> {
-        const MARKS: [&str; 6] = ["&&", "||", "(", ")", "<", ">"];
-        let mut pieces = Vec::new();
-        loop {
-            self.newlines()?;
-            if self
-                .cur
-                .rest()
-                .strip_prefix("]]")
-                .is_some_and(|r| r.is_empty() || r.starts_with(is_meta))
-            {
-                self.cur.eat("]]");
-                return Ok(Node::Test(pieces));
-            }
-            if let Some(mark) = MARKS.into_iter().find(|m| self.cur.eat(m)) {
-                pieces.push(TestPiece::Mark(mark));
-                continue;
-            }
-            if self.cur.peek().is_none_or(is_meta) {
-                return self.syntax("`[[` is not closed");
-            }
-            let word = self.word()?;
-            match word.raw.as_str() {
-                "!" => pieces.push(TestPiece::Mark("!")),
-                // Its other side has rules of its own.
-                "=~" => return self.unread("a match with a regular expression"),
-                // The operands are computed, and computing can run commands.
-                "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-v" | "-R" => {
-                    return self.unread("a comparison that computes");
-                }
-                _ => pieces.push(TestPiece::Word(word)),
-            }
-        }
-    }
-
     fn simple(&mut self) -> Parsed<Stage> {
         let mut simple = Simple::default();
         let mut raw = Vec::new();
@@ -651,6 +429,12 @@ impl Parser<'_> {
             let word = self.word()?;
             if self.cur.sees("<(") || self.cur.sees(">(") {
                 return self.unread("a process substitution within a word");
+            }
+            let number = word.raw.chars().all(|c| c.is_ascii_digit());
+            if self.cur.peek().is_some_and(|c| matches!(c, '<' | '>'))
+                && (number || word.raw.starts_with('{'))
+            {
+                return self.unread("a redirection whose number is not plain");
             }
             if simple.words.is_empty() {
                 if (CLOSERS.contains(&word.raw.as_str()) || OPENERS.contains(&word.raw.as_str()))
@@ -706,135 +490,6 @@ impl Parser<'_> {
             append,
             value,
         }))
-    }
-
-    fn redirect(&mut self) -> Parsed<Option<Redirect>> {
-        const OPS: [&str; 10] = ["<<<", "<<-", "<<", "<&", "<>", "<", ">>", ">&", ">|", ">"];
-        let digits = self
-            .cur
-            .rest()
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .count();
-        let after = self.cur.rest().get(digits..).unwrap_or_default();
-        if self.cur.sees("&>") {
-            self.cur.eat("&>");
-            let append = self.cur.eat(">");
-            let target = self.target()?;
-            return Ok(Some(Redirect {
-                fd: None,
-                kind: Kind::Both { append, target },
-            }));
-        }
-        if !after.starts_with(['<', '>']) {
-            return Ok(None);
-        }
-        if after.starts_with("<(") || after.starts_with(">(") {
-            return if digits == 0 {
-                Ok(None)
-            } else {
-                self.unread("a process substitution behind a number")
-            };
-        }
-        let fd = self.cur.eat_while(|c| c.is_ascii_digit());
-        let fd = match fd {
-            "" => None,
-            fd => match fd.parse() {
-                Ok(fd) if fd < 256 => Some(fd),
-                _ => return self.unread("a redirection with such a number"),
-            },
-        };
-        let Some(op) = OPS.into_iter().find(|op| self.cur.eat(op)) else {
-            return self.syntax("a redirection that is none");
-        };
-        let kind = match op {
-            "<<" | "<<-" => self.here(op == "<<-")?,
-            "<<<" => Kind::HereString(self.target()?),
-            "<&" | ">&" => self.duplicate(op, fd)?,
-            op => Kind::File(op, self.target()?),
-        };
-        Ok(Some(Redirect { fd, kind }))
-    }
-
-    fn target(&mut self) -> Parsed<Word> {
-        self.blanks();
-        let process = self.cur.sees("<(") || self.cur.sees(">(");
-        if !process && self.cur.peek().is_none_or(is_meta) {
-            return self.syntax("a redirection without a name");
-        }
-        let word = self.word()?;
-        self.outline.files.push(if process {
-            "<(".to_owned()
-        } else {
-            word.raw.clone()
-        });
-        Ok(word)
-    }
-
-    fn duplicate(&mut self, op: &'static str, fd: Option<u32>) -> Parsed<Kind> {
-        self.blanks();
-        let number = self
-            .cur
-            .rest()
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .count();
-        let rest = self.cur.rest();
-        let end = if rest.starts_with('-') { 1 } else { number };
-        let (number, after) = rest.split_at_checked(end).unwrap_or(("", rest));
-        if end > 0 && after.chars().next().is_none_or(is_meta) {
-            self.cur.eat(number);
-            return Ok(Kind::Dup(op, number.to_owned()));
-        }
-        let target = self.target()?;
-        let literal = target.parts.iter().all(|p| matches!(p, Part::Lit { .. }));
-        if op == ">&"
-            && matches!(fd, None | Some(1))
-            && literal
-            && !target
-                .raw
-                .starts_with(|c: char| c.is_ascii_digit() || c == '-')
-        {
-            return Ok(Kind::Both {
-                append: false,
-                target,
-            });
-        }
-        self.unread("a redirection to what turns out only when it runs")
-    }
-
-    fn here(&mut self, tabs: bool) -> Parsed<Kind> {
-        if self.cut_out {
-            return self.unread("a here-document between backquotes");
-        }
-        self.blanks();
-        if self.cur.peek().is_none_or(is_meta) {
-            return self.syntax("a here-document without a delimiter");
-        }
-        let word = self.word()?;
-        let mut delimiter = String::new();
-        let mut quoted = false;
-        for part in &word.parts {
-            match part {
-                Part::Lit { text, quoted: q } => {
-                    delimiter.push_str(text);
-                    quoted |= q;
-                }
-                _ => return self.unread("such a delimiter of a here-document"),
-            }
-        }
-        if delimiter.is_empty() || delimiter.contains(['\n', '$', '`']) || word.raw.contains("$'") {
-            return self.unread("such a delimiter of a here-document");
-        }
-        let slot = self.here.len();
-        self.here.push(HereDoc::default());
-        self.pending.push(Pending {
-            delimiter,
-            quoted,
-            tabs,
-            slot,
-        });
-        Ok(Kind::Here(slot))
     }
 }
 

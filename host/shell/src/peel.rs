@@ -254,7 +254,7 @@ fn code(walk: &mut Walk<'_>, name: &str, text: &Word, under: &Ctx) -> Result<(),
             program: name.to_owned(),
         });
     }
-    walk.inner(&text.text, under);
+    walk.other(&text.text, name, under);
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Resul
         });
     }
     let texts: Vec<&str> = words.iter().map(|w| w.text.as_str()).collect();
-    walk.inner(&texts.join(" "), under);
+    walk.other(&texts.join(" "), name, under);
     Ok(())
 }
 
@@ -403,6 +403,12 @@ fn ssh(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<b
         }
     }
     walk.hazard("network", "ssh", host.text.clone());
+    // What it does elsewhere, and by which way it gets there, is not this host's to say.
+    walk.out.only_reads = false;
+    let quiet = |options: &[(String, Option<Word>)]| options.iter().any(|(o, _)| o == "n");
+    if ctx.stdin == Stdin::Session && !quiet(&before.options) && !quiet(&after.options) {
+        walk.taken("ssh");
+    }
     let mut under = ctx.under("ssh");
     if after.rest.is_empty() {
         walk.fed("ssh", true, argv, &under);
@@ -514,6 +520,8 @@ fn docker(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<b
     }
     if !(found.has("i") || found.has("interactive")) {
         under.stdin = Stdin::Empty;
+    } else if ctx.stdin == Stdin::Session {
+        walk.taken(name);
     }
     for (_, value) in found
         .options

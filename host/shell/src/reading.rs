@@ -135,9 +135,12 @@ pub struct Reading {
     /// Every command is one that changes nothing, as far as its words tell.
     pub only_reads: bool,
     pub hazards: Vec<Hazard>,
-    /// The same in the plainest form, for a POSIX shell or, with `needs_bash`, for bash.
+    /// The same in the plainest form, for a POSIX shell or, with `needs_bash`, for bash. To be sent in place of the
+    /// text, to that shell: see `pinned`.
     pub canonical: Option<Vec<u8>>,
     pub needs_bash: bool,
+    /// As it is written, a shell other than bash reads it in another way.
+    pub shell_dependent: bool,
 }
 
 impl Reading {

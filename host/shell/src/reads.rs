@@ -206,48 +206,91 @@ const VERBS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "ip",
-        &["addr", "a", "address", "link", "route", "r", "neigh"],
-    ),
-    (
         "dpkg",
         &["-l", "-s", "-L", "--list", "--status", "--listfiles"],
     ),
-    ("rpm", &["-q", "-qa", "-qi", "-ql"]),
     ("crontab", &["-l"]),
     ("sudo", &["-l", "-v"]),
     ("command", &["-v", "-V"]),
-    ("mount", &[]),
-    (
-        "set",
-        &[
-            "-e", "-u", "-x", "-o", "-eu", "-ex", "-eux", "-euo", "-euxo", "--",
-        ],
-    ),
 ];
 
-/// With these words such a program does more than to tell.
-const WRITES: &[&str] = &[
+/// Of the programs above, the beginnings of long options that are no harm; with others it is not certain. git has too
+/// many, so for git those are named that are harm.
+const LONG: &[(&str, &[&str])] = &[
+    (
+        "systemctl",
+        &[
+            "--no-pager",
+            "--all",
+            "--type=",
+            "--state=",
+            "--property=",
+            "--user",
+            "--lines=",
+            "--full",
+            "--plain",
+        ],
+    ),
+    (
+        "docker",
+        &[
+            "--all",
+            "--format",
+            "--filter",
+            "--tail",
+            "--since",
+            "--until",
+            "--follow",
+            "--no-trunc",
+            "--quiet",
+            "--no-stream",
+        ],
+    ),
+    (
+        "podman",
+        &[
+            "--all",
+            "--format",
+            "--filter",
+            "--tail",
+            "--since",
+            "--until",
+            "--follow",
+            "--no-trunc",
+            "--quiet",
+            "--no-stream",
+        ],
+    ),
+    (
+        "kubectl",
+        &[
+            "--namespace",
+            "--all-namespaces",
+            "--output",
+            "--selector",
+            "--tail",
+            "--since",
+            "--container",
+            "--previous",
+            "--show-labels",
+            "--no-headers",
+            "--sort-by",
+            "--field-selector",
+        ],
+    ),
+    ("service", &[]),
+    ("dpkg", &[]),
+    ("crontab", &[]),
+    ("sudo", &[]),
+    ("command", &[]),
+];
+const GIT_HARM: &[&str] = &[
     "--output",
-    "-o=",
     "--ext-diff",
     "--textconv",
     "--open-files-in-pager",
-    "add",
-    "del",
-    "delete",
-    "set",
-    "flush",
-    "change",
-    "replace",
-    "-f",
-    "--force",
-    "-b",
-    "-batch",
-    "-batch=",
-    "--raw",
-    "-n",
-    "-netns",
+    "--exec",
+    "--config",
 ];
 
 /// It opens nothing that is kept.
@@ -295,24 +338,31 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             };
     }
     if let Some((_, verbs)) = VERBS.iter().find(|(n, _)| *n == name) {
-        let told = args.iter().skip(1).all(|w| {
-            !w.text.starts_with("--o")
-                && !w.text.starts_with("--e")
-                && !WRITES.contains(&w.text.as_str())
-                || matches!(
-                    name,
-                    "systemctl" | "docker" | "podman" | "kubectl" | "command" | "set"
-                ) && !w.text.starts_with("--o")
-        });
-        return match args.first() {
-            Some(verb) => verb.is_literal() && verbs.contains(&verb.text.as_str()) && told,
-            None => name == "mount",
+        let told = |w: &Word| match LONG.iter().find(|(n, _)| *n == name) {
+            Some((_, longs)) => {
+                !w.text.starts_with("--") || longs.iter().any(|l| w.text.starts_with(l))
+            }
+            None => !is_option(&w.text, "", GIT_HARM),
         };
+        let verb = args
+            .first()
+            .is_some_and(|v| v.is_literal() && verbs.contains(&v.text.as_str()));
+        return verb && args.iter().skip(1).all(told);
     }
     match name {
         "awk" | "gawk" | "mawk" | "nawk" | "sed" => sed_only(name, args),
         "find" => true,
         "tar" => tar_lists(args),
+        // Its words can be cut short, and `s` may be `show` or `set`.
+        "ip" => args.split_first().is_some_and(|(what, rest)| {
+            !what.text.starts_with('-')
+                && rest
+                    .iter()
+                    .all(|w| matches!(w.text.as_str(), "show" | "list" | "ls"))
+        }),
+        "mount" => args.is_empty(),
+        // Where these do more, that is a reason by itself.
+        "set" | "shopt" => true,
         "uniq" => args.iter().filter(|w| !w.text.starts_with('-')).count() <= 1,
         "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
         | "trap" | "getopts" => true,
@@ -489,8 +539,6 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
             || w.text.contains("/proc/")
             || matches!(name, "cp" | "mv" | "rm" | "ln")
                 && is_option(&w.text, "iI", &["--interactive"])
-            || name == "rm" && !args.iter().any(|w| is_option(&w.text, "f", &["--force"]))
-            || name == "mv" && !args.iter().any(|w| is_option(&w.text, "fn", &["--force"]))
             || name == "git"
             || matches!(name, "curl" | "wget")
                 && (w.text.contains("@-")
@@ -513,75 +561,4 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
                         || !w.text.starts_with('-') && w.text.contains('f')
                 })
     })
-}
-
-/// A sed script of which it is certain that it neither runs nor writes anything.
-pub(crate) fn sed_is_plain(script: &str) -> bool {
-    script.len() <= 16 << 10 && !script.contains(['\n', '{', '}']) && sed_commands(script).is_some()
-}
-
-/// Each command of the script, one after the other; nothing where one is not plain.
-fn sed_commands(script: &str) -> Option<()> {
-    let mut rest = script;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', ';']);
-        if rest.is_empty() {
-            return Some(());
-        }
-        rest = sed_address(rest)?;
-        if let Some(after) = rest.strip_prefix(',') {
-            rest = sed_address(after.trim_start_matches('+'))?;
-        }
-        rest = rest.trim_start_matches([' ', '!']);
-        let command = rest.chars().next()?;
-        rest = rest.get(command.len_utf8()..)?;
-        match command {
-            'p' | 'd' | 'q' | '=' | 'D' | 'P' | 'g' | 'G' | 'h' | 'H' | 'x' | 'N' | 'n' => {}
-            's' | 'y' => {
-                let mark = rest.chars().next().filter(|c| "/|#,:@!%+".contains(*c))?;
-                rest = sed_until(rest.get(mark.len_utf8()..)?, mark)?;
-                rest = sed_until(rest, mark)?;
-                rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || "gpiIM".contains(c));
-            }
-            _ => return None,
-        }
-        rest = rest.trim_start_matches([' ', '\t']);
-        if !rest.is_empty() && !rest.starts_with(';') {
-            return None;
-        }
-    }
-}
-
-fn sed_address(text: &str) -> Option<&str> {
-    if let Some(rest) = text.strip_prefix('/') {
-        return sed_until(rest, '/');
-    }
-    if let Some(rest) = text.strip_prefix('$') {
-        return Some(rest);
-    }
-    Some(text.trim_start_matches(|c: char| c.is_ascii_digit()))
-}
-
-/// What follows the mark. In brackets a mark need not end anything, so brackets with one are left to others.
-fn sed_until(text: &str, mark: char) -> Option<&str> {
-    let mut bracket = false;
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => {
-                chars.next()?;
-            }
-            c if c == mark => {
-                return if bracket {
-                    None
-                } else {
-                    text.get(at + c.len_utf8()..)
-                };
-            }
-            '[' => bracket = true,
-            ']' => bracket = false,
-            _ => {}
-        }
-    }
-    None
 }

@@ -9,7 +9,7 @@ pub enum Opaque {
     TooLong(usize),
     #[error("it is nested deeper than {0} levels")]
     TooDeep(usize),
-    #[error("it has more than {0} commands or words")]
+    #[error("it has more than {0} commands, words or here-documents")]
     TooMany(usize),
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -48,11 +48,54 @@ pub enum Opaque {
     DynamicOption { program: String },
     #[error("`{0}` runs other programs in a way that is not followed")]
     Runs(String),
+    #[error("`{0}` need not read the text as bash does")]
+    OtherShell(String),
     #[error("`{0}` takes lines of the script that it stands in")]
     TakesScript(String),
 }
 
+/// Of a name in a reason; the text itself is shown beside it.
+const MAX_NAME: usize = 200;
+
 impl Opaque {
+    /// With no more of the text in it than people want to read.
+    pub(crate) fn shortened(mut self) -> Self {
+        let cut = |text: &mut String| {
+            if let Some((at, _)) = text.char_indices().nth(MAX_NAME) {
+                text.truncate(at);
+                text.push('…');
+            }
+        };
+        match &mut self {
+            Self::DynamicCommand(text)
+            | Self::GlobCommand(text)
+            | Self::Unknown { program: text }
+            | Self::Fed { program: text }
+            | Self::Shadowed(text)
+            | Self::Redefines(text)
+            | Self::Environment(text)
+            | Self::DynamicOption { program: text }
+            | Self::Runs(text)
+            | Self::OtherShell(text)
+            | Self::TakesScript(text) => cut(text),
+            Self::Option { program, option } => {
+                cut(program);
+                cut(option);
+            }
+            Self::TooLong(_)
+            | Self::TooDeep(_)
+            | Self::TooMany(_)
+            | Self::NotUtf8
+            | Self::Nul
+            | Self::CarriageReturn
+            | Self::Empty
+            | Self::Syntax { .. }
+            | Self::Unread { .. }
+            | Self::Disagreement { .. } => {}
+        }
+        self
+    }
+
     /// For policies and plugins.
     pub fn code(&self) -> &'static str {
         match self {
@@ -76,6 +119,7 @@ impl Opaque {
             Self::Option { .. } => "option",
             Self::DynamicOption { .. } => "dynamic-option",
             Self::Runs(_) => "runs-others",
+            Self::OtherShell(_) => "other-shell",
             Self::TakesScript(_) => "takes-script",
         }
     }

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ast::*;
 use crate::parse::{Program, is_name, program};
-use crate::reading::{
-    Access, Command, Hazard, Reading, Redirect as Opened, Script, Transfer, Word as Arg,
-};
+use crate::reading::{Access, Command, Hazard, Reading, Redirect as Opened, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::{
     Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads,
@@ -34,6 +32,8 @@ pub(crate) struct Ctx {
     pub(crate) stdin: Stdin,
     pub(crate) env: Vec<(String, Arg)>,
     pub(crate) depth: usize,
+    /// The shell that reads the text, where it need not be bash.
+    pub(crate) shell: Option<String>,
     /// Functions are known: no wrapper stands between them and the command.
     pub(crate) in_shell: bool,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Walk<'a> {
     budget: usize,
     transfers: Vec<Transfer>,
     /// The text itself is what the shell reads from its standard input.
-    script: bool,
+    pub(crate) script: bool,
     pub(crate) bash: bool,
 }
 
@@ -88,12 +88,14 @@ impl<'a> Walk<'a> {
             stdin: Stdin::Session,
             env: Vec::new(),
             depth: 0,
+            shell: None,
             in_shell: true,
         }
     }
 
     pub(crate) fn opaque(&mut self, reason: Opaque) {
         self.out.only_reads = false;
+        let reason = reason.shortened();
         if !self.out.opaque.contains(&reason) && self.out.opaque.len() < 64 {
             self.out.opaque.push(reason);
         }
@@ -120,21 +122,45 @@ impl<'a> Walk<'a> {
             }
         };
         self.budget = program.left;
-        self.bash |= program.bash;
-        if let Some(reason) = opinion::disagreement(&program.texts) {
-            self.opaque(reason);
+        match &ctx.shell {
+            Some(shell) if program.differs => self.opaque(Opaque::OtherShell(shell.clone())),
+            None if ctx.depth == 0 => {
+                self.bash |= program.bash;
+                self.out.shell_dependent = program.differs;
+            }
+            None => {
+                self.bash |= program.differs;
+                self.out.shell_dependent |= program.differs;
+            }
+            Some(_) => {}
         }
         self.define(&program.list);
         self.list(&program.list, ctx, &program.here);
+        // Others are asked only where nothing else is in the way already.
+        if !self.out.is_opaque()
+            && let Some(reason) = opinion::disagreement(&program.texts)
+        {
+            self.opaque(reason);
+        }
         Some(program)
     }
 
-    /// A text within the text, for `sh -c`, `eval` and their like.
+    /// A text within the text, for `eval` and its like: the same shell reads it.
     pub(crate) fn inner(&mut self, text: &str, ctx: &Ctx) {
         let mut ctx = ctx.clone();
         ctx.depth += 1;
         ctx.in_shell = true;
         self.text(text, &ctx);
+    }
+
+    /// A text that another shell reads; for one that need not be bash, `name` says who runs it.
+    pub(crate) fn other(&mut self, text: &str, name: &str, ctx: &Ctx) {
+        let mut ctx = ctx.clone();
+        // What it needs is its own affair.
+        let before = (self.bash, self.out.shell_dependent);
+        ctx.shell = (name != "bash").then(|| name.to_owned());
+        self.inner(text, &ctx);
+        (self.bash, self.out.shell_dependent) = before;
     }
 
     /// What arithmetic uses has to be numbers, wherever it is set: bash runs commands in subscripts that it finds in
@@ -478,11 +504,19 @@ impl<'a> Walk<'a> {
         let name = programs::name(&head.text).to_owned();
         let plain = !head.text.contains('/');
         if plain && ctx.in_shell && self.functions.contains(&name) {
-            self.out.only_reads &= !programs::is_known(&name);
+            // What its body runs is listed; that it is defined by now is not certain.
+            self.out.only_reads = false;
             return self.push(argv, ctx);
         }
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;
+        }
+        if !programs::is_standard(&head.text)
+            && (programs::is_shell(&name) || peel::is_wrapper(&name))
+        {
+            // It bears the name of a program that runs others, and may be anything.
+            self.opaque(Opaque::Runs(head.text.clone()));
+            return self.push(argv, ctx);
         }
         if peel::run(self, &name, &argv, ctx) {
             return;
@@ -506,6 +540,17 @@ impl<'a> Walk<'a> {
             self.taken(name);
         }
         self.push(argv, ctx);
+    }
+
+    /// Only in bash it means what was read.
+    pub(crate) fn needs_bash(&mut self, ctx: &Ctx) {
+        match &ctx.shell {
+            Some(shell) => self.opaque(Opaque::OtherShell(shell.clone())),
+            None => {
+                self.bash = true;
+                self.out.shell_dependent = true;
+            }
+        }
     }
 
     pub(crate) fn is_function(&self, name: &str) -> bool {
@@ -535,65 +580,5 @@ impl<'a> Walk<'a> {
             env: ctx.env.clone(),
             dynamic,
         });
-    }
-
-    /// An interpreter runs what it finds on its standard input.
-    pub(crate) fn fed(&mut self, name: &str, shell: bool, argv: &[Arg], ctx: &Ctx) {
-        match &ctx.stdin {
-            Stdin::Empty => self.push(argv.to_vec(), ctx),
-            Stdin::Text(text) if shell => {
-                let text = text.clone();
-                let mut inside = ctx.under(name);
-                // What runs in it shares the text with the shell that reads it.
-                inside.stdin = Stdin::Other;
-                let before = self.script;
-                self.script = false;
-                self.inner_script(&text, &inside);
-                self.script = before;
-            }
-            Stdin::Text(_) => {
-                self.out.code = true;
-                self.hazard(
-                    "interpreter",
-                    name,
-                    "it runs code that stands in the command",
-                );
-                self.push(argv.to_vec(), ctx);
-            }
-            Stdin::Session
-                if !self.script && self.quiet_before() && self.out.reads_stdin.is_none() =>
-            {
-                self.out.reads_stdin = Some(Script {
-                    program: name.to_owned(),
-                    shell,
-                });
-                self.out.code |= !shell;
-                self.push(argv.to_vec(), ctx);
-            }
-            _ => {
-                self.opaque(Opaque::Fed {
-                    program: name.to_owned(),
-                });
-                self.push(argv.to_vec(), ctx);
-            }
-        }
-    }
-
-    /// A script on a shell's standard input: the commands in it must leave it alone.
-    fn inner_script(&mut self, text: &str, ctx: &Ctx) {
-        let mut ctx = ctx.clone();
-        ctx.stdin = Stdin::Session;
-        let before = std::mem::replace(&mut self.script, true);
-        self.inner(text, &ctx);
-        self.script = before;
-    }
-
-    /// Nothing before has taken a part of the session's input away.
-    fn quiet_before(&self) -> bool {
-        self.out.commands.iter().all(|command| {
-            command.argv.first().is_some_and(|w| {
-                w.is_literal() && reads::ignores_stdin(programs::name(&w.text), &command.argv)
-            })
-        })
     }
 }

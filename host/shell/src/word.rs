@@ -65,6 +65,13 @@ impl Parser<'_> {
         if self.cur.at() == start {
             return self.syntax("a word is missing");
         }
+        // Braces, and a tilde behind a sign: bash expands them, others need not.
+        let bare = |c: char| {
+            parts
+                .iter()
+                .any(|p| matches!(p, Part::Lit { text, quoted: false } if text.contains(c)))
+        };
+        self.differs |= bare('{') || (bare('~') && raw.contains("=~"));
         if self.cur.peek().is_some_and(|c| !is_meta(c)) {
             return self.syntax("a word that goes on behind a substitution");
         }
@@ -84,15 +91,17 @@ impl Parser<'_> {
             base: 0,
             texts: Vec::new(),
             bash: false,
+            differs: false,
             pending: Vec::new(),
             outer: 0,
             here: Vec::new(),
             cut_out: true,
         };
         let parts = inner.descend(|p| p.parts(End::Text))?;
-        let (texts, bash, left) = (inner.texts, inner.bash, inner.budget);
+        let (texts, bash, differs, left) = (inner.texts, inner.bash, inner.differs, inner.budget);
         self.texts.extend(texts);
         self.bash |= bash;
+        self.differs |= differs;
         self.budget = left;
         Ok(parts)
     }
@@ -211,6 +220,7 @@ impl Parser<'_> {
             Some('[') => self.unread("`$[…]`"),
             Some('\'') if !quoted => {
                 self.cur.bump();
+                self.differs = true;
                 let mut text = String::new();
                 self.ansi(&mut text)?;
                 parts.text(&text, true);
@@ -227,6 +237,10 @@ impl Parser<'_> {
                 self.cur.bump();
                 self.param(parts, start, quoted);
                 Ok(())
+            }
+            // What follows the continued line belongs to it.
+            Some('\\') if self.cur.second() == Some('\n') => {
+                self.unread("a `$` at the end of a continued line")
             }
             _ => {
                 parts.char('$', quoted);
@@ -333,6 +347,7 @@ impl Parser<'_> {
         let inner = program(&text, self.limits, self.depth, self.budget, true)?;
         self.texts.extend(inner.texts);
         self.bash |= inner.bash;
+        self.differs |= inner.differs;
         self.budget = inner.left;
         parts.list.push(Part::Subst {
             sub: Box::new(Sub { list: inner.list }),

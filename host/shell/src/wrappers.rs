@@ -407,6 +407,9 @@ pub(crate) const SHELL: Spec = Spec {
 pub(crate) const UNFOLLOWED: &[&str] = &[
     "at",
     "batch",
+    "systemd-cat",
+    "cgexec",
+    "aa-exec",
     "bwrap",
     "capsh",
     "catchsegv",
@@ -543,4 +546,11 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "lesspipe",
     "rvim",
     "rview",
+    // Words of zsh's grammar, where another shell looks for a program.
+    "repeat",
+    "foreach",
+    "noglob",
+    "nocorrect",
+    "always",
+    "-",
 ];

@@ -19,6 +19,7 @@ use crate::audit::{AuditFilter, AuditPage};
 use crate::deliveries::DeliveryInfo;
 use crate::erasure::{EraseRequest, SessionErasure};
 use crate::package::{PackageDownload, PackageRequest};
+use crate::ssh::{SshAuthorityInfo, SshCertificate, SshCertificateRequest};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -105,6 +106,21 @@ impl Client {
             base: base.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
         })
+    }
+
+    // ---- SSH
+
+    /// A certificate for a key of the caller's own, which stands for the token.
+    pub async fn ssh_certificate(
+        &self,
+        request: &SshCertificateRequest,
+    ) -> Result<SshCertificate, ClientError> {
+        self.post(&["ssh", "certificates"], request).await
+    }
+
+    /// The keys that Weir is known by.
+    pub async fn ssh_authority(&self) -> Result<SshAuthorityInfo, ClientError> {
+        self.get::<(), _>(&["ssh", "authority"], None).await
     }
 
     // ---- bundles

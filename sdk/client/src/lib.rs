@@ -16,6 +16,7 @@ mod deliveries;
 mod erasure;
 mod impact;
 mod package;
+mod ssh;
 mod time;
 mod watch;
 
@@ -33,5 +34,6 @@ pub use deliveries::{DeliveryInfo, DeliveryState};
 pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
+pub use ssh::{SshAuthorityInfo, SshCertificate, SshCertificateRequest};
 pub use time::Timestamp;
 pub use watch::Watching;

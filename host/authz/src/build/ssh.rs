@@ -9,12 +9,16 @@ use super::{Attrs, BuildError, Builder, Built, flag, key, long, record, refer, t
 use crate::reads::Reads;
 use crate::vocab::{path, uid};
 
-/// Paths, and directories above them, of one action. More are not compared with anything.
-const MAX_PATHS: usize = 20_000;
+/// Bytes of paths and of the directories above them, of one action. More are not compared with anything.
+const MAX_PATHS: usize = 1 << 20;
 
 impl Builder {
     /// What is on an SSH host; none, if it is not that.
-    pub(super) fn on_host(&self, target: &Target, resource: &Resource) -> Option<Built> {
+    pub(super) fn on_host(
+        &self,
+        target: &Target,
+        resource: &Resource,
+    ) -> Result<Option<Built>, BuildError> {
         let types = &self.types;
         let of_account = |ty, login: &str, id: &[&str], mut attrs: Attrs| {
             attrs.push(self.env(target));
@@ -26,7 +30,7 @@ impl Builder {
                 attrs,
             )
         };
-        Some(match resource {
+        Ok(Some(match resource {
             Resource::SshAccount { login } => self.account(target, login),
             Resource::SshProgram {
                 login,
@@ -42,8 +46,13 @@ impl Builder {
                 of_account(&types.ssh_program, login, &[name, path], attrs)
             }
             Resource::SshFile { login, path, known } => {
+                let plain = plain(path);
+                let of = Paths::of(plain.clone())?;
+                let set = |of: &BTreeSet<String>| texts(of.iter().map(String::as_str));
                 let attrs = vec![
-                    (key("path"), text(&plain(path))),
+                    (key("path"), text(&plain)),
+                    (key("under"), set(&of.under)),
+                    (key("parts"), set(&of.parts)),
                     (key("known"), flag(*known)),
                 ];
                 of_account(&types.ssh_file, login, &[path], attrs)
@@ -74,8 +83,8 @@ impl Builder {
                     attrs,
                 )
             }
-            _ => return None,
-        })
+            _ => return Ok(None),
+        }))
     }
 
     /// Target ← Account.
@@ -127,35 +136,59 @@ fn last_part(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The paths that it reads or writes, once by themselves, once with every directory above them, and once
-/// taken apart: a set cannot be searched for what only begins with something.
+/// The paths that it reads or writes.
 fn paths(ssh: &SshFacts, writes: bool) -> Result<Value, BuildError> {
-    let mut whole = BTreeSet::new();
-    let mut above = BTreeSet::new();
-    let mut parts = BTreeSet::new();
+    let mut of = Paths::default();
     for path in ssh.paths.iter().filter(|p| p.writes == writes) {
-        let path = plain(&path.path);
-        let mut at = &*path;
-        while let Some((dir, _)) = at.rsplit_once('/') {
-            above.insert(at.to_owned());
-            at = dir;
-            if above.len() > MAX_PATHS {
-                return Err(BuildError::TooMany("paths", MAX_PATHS));
-            }
-        }
-        above.insert(if at.is_empty() { "/" } else { at }.to_owned());
-        parts.extend(path.split('/').filter(|p| !p.is_empty()).map(str::to_owned));
-        whole.insert(path);
-    }
-    if whole.len() > MAX_PATHS || parts.len() > MAX_PATHS {
-        return Err(BuildError::TooMany("paths", MAX_PATHS));
+        of.add(plain(&path.path))?;
     }
     let set = |of: &BTreeSet<String>| texts(of.iter().map(String::as_str));
     Ok(record(vec![
-        (key("paths"), set(&whole)),
-        (key("under"), set(&above)),
-        (key("parts"), set(&parts)),
+        (key("paths"), set(&of.paths)),
+        (key("under"), set(&of.under)),
+        (key("parts"), set(&of.parts)),
     ]))
+}
+
+/// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
+/// searched for what only begins with something.
+#[derive(Default)]
+struct Paths {
+    paths: BTreeSet<String>,
+    under: BTreeSet<String>,
+    parts: BTreeSet<String>,
+    bytes: usize,
+}
+
+impl Paths {
+    fn of(path: String) -> Result<Self, BuildError> {
+        let mut of = Self::default();
+        of.add(path)?;
+        Ok(of)
+    }
+
+    fn add(&mut self, path: String) -> Result<(), BuildError> {
+        let mut at = &*path;
+        loop {
+            let dir = if at.is_empty() { "/" } else { at };
+            if !self.under.insert(dir.to_owned()) {
+                break;
+            }
+            // A path of many parts is above itself as many times.
+            self.bytes += at.len();
+            if self.bytes > MAX_PATHS {
+                return Err(BuildError::TooMany("bytes of paths", MAX_PATHS));
+            }
+            match at.rsplit_once('/') {
+                Some((above, _)) => at = above,
+                None => break,
+            }
+        }
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        self.parts.extend(parts.map(str::to_owned));
+        self.paths.insert(path);
+        Ok(())
+    }
 }
 
 /// The path without `.`, empty parts, and `..` where it takes a part away: `/tmp/../etc` is below `/etc`.

@@ -78,7 +78,7 @@ fn the_example_grants_computing_to_a_group_or_with_an_approval() {
         files.entry(file.into()).or_default().push_str(text);
     }
     let schema = files.get_mut("schema.cedarschema").unwrap();
-    *schema = schema.replace("\"risky\"]", "\"risky\", \"labelled-search\"]");
+    *schema = schema.replace("\"risky\"\n]", "\"risky\", \"labelled-search\"]");
     let bundle = compile(files).unwrap_or_else(|e| panic!("{e}"));
     let of = |actor: Actor, name: &str, labels: &[&str]| {
         let access = Access::compute(&column(name, labels), &"shop".into(), &target("prod"));

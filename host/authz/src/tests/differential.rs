@@ -419,7 +419,7 @@ fn a_further_forbid_never_widens() {
         _ => 1,
     };
     let mut narrowed = 0;
-    for _ in 0..150 {
+    for _ in 0..80 {
         // Approvals may only help, as the lint has it; and something must be permitted at first.
         let text: String = policies(&mut dice, 6)
             .lines()

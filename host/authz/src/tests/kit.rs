@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pipeline::ports::Policy;
 use pipeline::{
     Access, Action, Actor, Column, Facts, LabelSet, Principal, PrincipalKind, Protocol, Question,
-    Resource, Risk, Ruling, SqlFacts, SqlKind, Target,
+    Resource, Risk, Ruling, SqlFacts, SqlKind, SshFacts, SshKind, Target,
 };
 
 use crate::{Bundle, BundleErrors, CompiledBundle};
@@ -76,6 +76,15 @@ pub fn target(env: &str) -> Arc<Target> {
     Arc::new(Target {
         name: format!("shop-{env}").into(),
         protocol: Protocol::Postgres,
+        env: env.into(),
+        tags: BTreeMap::new(),
+    })
+}
+
+pub fn host(env: &str) -> Arc<Target> {
+    Arc::new(Target {
+        name: format!("web-{env}").into(),
+        protocol: Protocol::Ssh,
         env: env.into(),
         tags: BTreeMap::new(),
     })
@@ -155,6 +164,14 @@ impl Ask {
         let mut facts = sql(SqlKind::Select);
         change(&mut facts);
         self.facts = Some(Facts::Sql(Arc::new(facts)));
+        self
+    }
+
+    /// Facts about a command that is understood in full and changes something.
+    pub fn on_host(mut self, change: impl FnOnce(&mut SshFacts)) -> Self {
+        let mut facts = SshFacts::plain(SshKind::Exec, "app".into(), "".into());
+        change(&mut facts);
+        self.facts = Some(Facts::Ssh(Arc::new(facts)));
         self
     }
 

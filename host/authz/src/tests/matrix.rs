@@ -6,7 +6,9 @@ use std::path::Path;
 use pipeline::ports::Policy;
 use pipeline::{Access, Action, Actor, LabelSet, Resource, SqlKind};
 
-use super::kit::{Ask, agent, column, default_bundle, short, sql, table, target, user};
+use super::kit::{Ask, agent, column, default_bundle, host, short, sql, table, target, user};
+
+mod hosts;
 
 const FILE: &str = "role-matrix.md";
 /// Set to any value to write the file anew.
@@ -15,6 +17,7 @@ const REGENERATE: &str = "WEIR_REGENERATE";
 fn roles() -> Vec<(&'static str, Actor, Vec<Actor>)> {
     let dora = || user("dora", &["dba"]);
     let erin = || user("erin", &["engineering"]);
+    let olga = || user("olga", &["operators"]);
     let bot = || agent("bot", &["agents"]);
     let mut ci = Actor::new(pipeline::PrincipalKind::Workload, "ci", &["ci"]);
     ci.attrs.insert("ref".into(), "refs/heads/main".into());
@@ -23,6 +26,7 @@ fn roles() -> Vec<(&'static str, Actor, Vec<Actor>)> {
         ("engineering", erin(), vec![]),
         ("dba", dora(), vec![]),
         ("support", user("sam", &["support"]), vec![]),
+        ("operators", olga(), vec![]),
         ("security", user("sec", &["security"]), vec![]),
         (
             "data-protection",
@@ -35,6 +39,7 @@ fn roles() -> Vec<(&'static str, Actor, Vec<Actor>)> {
         ("agent", bot(), vec![]),
         ("agent for engineering", bot(), vec![erin()]),
         ("agent for dba", bot(), vec![dora()]),
+        ("agent for operators", bot(), vec![olga()]),
     ]
 }
 
@@ -187,6 +192,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::ApprovalVote,
             rule("prod-bulk-write"),
         ),
+        (
+            "vote on prod-hosts",
+            Action::ApprovalVote,
+            rule("prod-hosts"),
+        ),
         ("vote on risky", Action::ApprovalVote, rule("risky")),
         ("search the record", Action::AuditRead, Resource::Target),
         ("see deliveries", Action::DeliveryRead, Resource::Target),
@@ -201,6 +211,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
         (
             "take a package of evidence",
             Action::EvidenceExport,
+            Resource::Target,
+        ),
+        (
+            "get an SSH certificate",
+            Action::CertificateIssue,
             Resource::Target,
         ),
     ]
@@ -283,6 +298,18 @@ fn the_matrix_is_as_written() {
             let search = format!("search by column {name} ({env}{approved})");
             rows.push((search, searched.collect()));
         }
+    }
+    for (name, env, action, resource, change) in hosts::actions() {
+        let access = Access {
+            action,
+            resource,
+            target: Some(host(env)),
+        };
+        let cells = roles().into_iter().map(|(_, actor, chain)| {
+            let ask = Ask::new(actor, std::slice::from_ref(&access)).on_behalf_of(&chain);
+            short(&ask.on_host(change).of(&bundle))
+        });
+        rows.push((format!("{name} ({env})"), cells.collect()));
     }
     for (name, action, resource) in control() {
         let access = Access {

@@ -3,6 +3,7 @@
 mod compute;
 mod decide;
 mod differential;
+mod hosts;
 mod indifferent;
 pub(crate) mod kit;
 mod matrix;

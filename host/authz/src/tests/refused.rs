@@ -338,13 +338,13 @@ fn schemas_that_are_refused() {
         ),
         (
             "an approval rule that the manifest lacks",
-            "\"agent-write\", \"risky\"]",
+            "\"agent-write\", \"risky\"\n]",
             "\"agent-write\", \"risky\", \"more\"]",
             "no [[approval_rule]]",
         ),
         (
             "an approval rule that the schema lacks",
-            "\"agent-write\", \"risky\"]",
+            "\"agent-write\", \"risky\"\n]",
             "\"agent-write\"]",
             "lacks \"risky\"",
         ),
@@ -437,7 +437,12 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
     let now = small(&[("zz.cedar", all)]).unwrap_or_else(|e| panic!("{e}"));
     let mut schema = default_files()["schema.cedarschema"].clone();
     schema = schema.replace("\"audit:read\", \"delivery:read\"", "\"audit:read\"");
-    for action in ["session:watch", "record:erase", "evidence:export"] {
+    for action in [
+        "session:watch",
+        "record:erase",
+        "evidence:export",
+        "certificate:issue",
+    ] {
         let from = schema.find(&format!("action \"{action}\"")).unwrap();
         let to = from + schema[from..].find(';').unwrap() + 1;
         schema.replace_range(from..to, "");
@@ -452,6 +457,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         (Action::SessionWatch, session, "deny"),
         (Action::RecordErase, Resource::Target, "deny"),
         (Action::EvidenceExport, Resource::Target, "deny"),
+        (Action::CertificateIssue, Resource::Target, "deny"),
         (Action::DeliveryRead, Resource::Target, "deny"),
         (Action::AuditRead, Resource::Target, "permit"),
     ] {

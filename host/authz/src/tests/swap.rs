@@ -103,7 +103,7 @@ fn differences() {
     assert_eq!(diff.labels.removed, ["*.*.*.*msisdn*"]);
     assert_eq!(diff.files.added, ["more.cedar", "moved.cedar"]);
     assert_eq!(diff.files.changed, ["bundle.toml", "guards.cedar"]);
-    assert_eq!(diff.files.removed.len(), 5, "the tests");
+    assert_eq!(diff.files.removed.len(), 6, "the tests");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod pieces;
 mod plugins;
 mod public;
 mod sessions;
+mod ssh;
 mod table;
 mod targets;
 mod watch;

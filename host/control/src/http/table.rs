@@ -18,8 +18,8 @@ use weir_client::{BundleProblem, ErrorBody};
 
 use super::gate::{Ask, Gate, gate};
 use super::{
-    BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, targets,
-    watch,
+    BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
+    targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -40,8 +40,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        DeliveryRead, EvidenceExport, PluginRead, PluginRemove, PluginUpload, RecordErase,
-        SessionObserve, SessionTerminate, SessionWatch, TargetRead,
+        CertificateIssue, DeliveryRead, EvidenceExport, PluginRead, PluginRemove, PluginUpload,
+        RecordErase, SessionObserve, SessionTerminate, SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -140,6 +140,9 @@ pub(super) fn table() -> Vec<Route> {
             any(deliveries::any),
             routes!(deliveries::list),
         ),
+        Route::new(CertificateIssue, any(ssh::any), routes!(ssh::issue)),
+        // Whoever may see the targets may see by what they and Weir are known.
+        Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
     ]
 }
 

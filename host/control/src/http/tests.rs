@@ -7,5 +7,6 @@ mod packages;
 mod plugins;
 mod refusals;
 mod served;
+mod ssh;
 mod watch;
 mod watch_served;

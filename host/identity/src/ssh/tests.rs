@@ -1,3 +1,5 @@
+mod openssh;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

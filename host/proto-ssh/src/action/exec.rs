@@ -42,8 +42,9 @@ impl Line {
     }
 
     pub fn with_script(&self, bytes: bytes::Bytes) -> Self {
-        let is_shell = self.command.reads_stdin.as_ref().is_some_and(|s| s.shell);
-        let reading = is_shell.then(|| Arc::new(shell::read_script(&bytes, &Limits::default())));
+        let shell = self.command.reads_stdin.as_ref().filter(|s| s.shell);
+        let reading =
+            shell.map(|s| Arc::new(shell::read_script(&bytes, &s.program, &Limits::default())));
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest.as_ref());
@@ -183,7 +184,7 @@ fn scripted(facts: &mut SshFacts, script: &Script, login: &Arc<str>) -> Vec<(Act
     if text.len() > SHOWN {
         let end = text.floor_char_boundary(SHOWN);
         text.truncate(end);
-        text.push_str("…");
+        text.push('…');
     }
     facts.stdin = Some(SshStdin {
         sha256: script.sha256,

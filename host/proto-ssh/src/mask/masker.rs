@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use super::guard::{Guard, Verdict};
 use super::lexer::{Class, Lexer};
 use super::patterns::Patterns;
-use super::plain::{self, Jump};
+use super::plain;
 use super::token::Gap;
 use super::view::View;
 use super::{Kind, STAR};
@@ -20,6 +20,8 @@ const SOFT_PIPE: Duration = Duration::from_millis(50);
 const HARD: Duration = Duration::from_secs(2);
 /// What is held back at most, escape sequences included.
 pub const MAX_HELD: usize = 64 << 10;
+/// What a masker keeps in all, whatever it reads.
+pub const MAX_REMEMBERED: usize = MAX_HELD + 3 * super::view::MOST;
 /// An echo of what is typed comes within this time, in pieces of this size, and is held from the third byte on.
 const ECHO_WITHIN: Duration = Duration::from_millis(200);
 const ECHO: usize = 4;
@@ -56,6 +58,7 @@ pub struct Masker {
     typed: Option<Instant>,
     /// Where patterns begin in the input that is being read.
     found: Vec<usize>,
+    looked: u64,
 }
 
 impl Masker {
@@ -82,6 +85,7 @@ impl Masker {
             front: 0,
             typed: None,
             found: Vec::new(),
+            looked: 0,
         }
     }
 
@@ -105,7 +109,8 @@ impl Masker {
             if at >= until && input.len() - at >= plain::LEAST && self.is_idle() {
                 let jump = plain::jump(&self.patterns, input, at, self.columns, &mut self.found);
                 self.skip(input.get(at..jump.from).unwrap_or_default(), out);
-                Jump { from: at, until } = jump;
+                (at, until) = (jump.from, jump.until);
+                self.looked += jump.looked as u64;
                 continue;
             }
             self.read(c);
@@ -158,7 +163,14 @@ impl Masker {
 
     /// How many steps all bytes took together.
     pub fn steps(&self) -> u64 {
-        self.line.steps + self.stripped.steps + self.raw.steps
+        self.line.steps + self.stripped.steps + self.raw.steps + self.looked
+    }
+
+    /// How much is kept, in bytes.
+    pub fn remembered(&self) -> usize {
+        let views = [&self.line, &self.stripped, &self.raw];
+        let views: usize = views.iter().map(|view| view.remembered()).sum();
+        views + self.held.len()
     }
 
     fn is_idle(&self) -> bool {
@@ -202,7 +214,7 @@ impl Masker {
             self.raw_from_here();
         }
         if self.raw_on {
-            let free = matches!(class, Class::Visible | Class::Payload | Class::Later);
+            let free = matches!(class, Class::Visible | Class::Payload | Class::Later) && c >= b' ';
             let (held, base) = (&mut self.held, self.base);
             let mut hide = |at| star(held, base, at);
             self.raw
@@ -229,13 +241,13 @@ impl Masker {
 
     fn show(&mut self, c: u8, at: u64) {
         let gap = std::mem::replace(&mut self.gap, Gap::None);
+        // A tab is as wide as it is.
+        let read = (c, at, c != b'\t');
         let (held, base) = (&mut self.held, self.base);
         let mut hide = |at| star(held, base, at);
-        self.line
-            .read(&self.patterns, (c, at, true), gap, &mut hide);
+        self.line.read(&self.patterns, read, gap, &mut hide);
         if self.split {
-            self.stripped
-                .read(&self.patterns, (c, at, true), gap, &mut hide);
+            self.stripped.read(&self.patterns, read, gap, &mut hide);
             self.join();
         }
         // A character counts once, by its first byte.

@@ -1,10 +1,57 @@
 //! Hides secrets in text that passes, at the same length, whatever packets and escape sequences it is cut by.
+//!
+//! Place in the flow: `relay` gives every stream of a channel that carries text (standard output and standard error
+//! of a shell or a command, each its own) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
+//! name look at lines. What comes out is what is recorded and sent. Not for file transfers, `git`, `rsync`
+//! and forwarded connections.
+//!
+//! - `patterns` is what is looked for: secrets that Weir knows, also in base 64, in URLs and as hexadecimal digits,
+//!   and tokens by their form (those of `detect`), private keys from their first line to their last.
+//! - `lexer` tells shown bytes from sequences; `view` is one way of reading them, of which there are three: as a
+//!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
+//!   included.
+//! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has.
+//! - `guard` tells data that is no text. `spans` is what plugins say.
+//!
+//! Invariants:
+//! - As many bytes come out as went in. A byte that is no part of a find is not changed, one of a control sequence
+//!   never; what is replaced becomes `*`. Of a token the prefix that tells what it is stays.
+//! - What has been let go of is never the whole of a find: of a secret, at most its first seven bytes (three of
+//!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes.
+//!   What is longer is replaced after two seconds, and when the stream ends or is flushed, whether it is one or not.
+//! - A byte costs a bounded number of steps, a stream at most [`MAX_REMEMBERED`] bytes, whatever is written.
+//! - Nothing here is decoded as UTF-8.
+//!
+//! What it does not hide, and what has to be said to whoever relies on it:
+//! - It is a net for accidents, not a wall against somebody who may run commands and wants a secret out: `rev`, `tr`,
+//!   `gzip`, `xxd` with its columns, `fold -w 5` with a number before each line, a second base 64, all of it passes. A wall
+//!   is what policy refuses.
+//! - Encodings other than those above: UTF-16, quoted-printable, JSON's `\u0041`, characters without width between
+//!   the others (U+200B), letters that only look alike. Single bytes 0x80 to 0x9F are read as part of
+//!   UTF-8, not as control characters as a terminal without UTF-8 does.
+//! - What a program draws with a cursor that it sends to lines and columns (`vim`, `less`, panes of `tmux`): bytes are
+//!   compared in the order in which they come, so what is drawn from its end to its beginning, or in columns, is not
+//!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places; one that
+//!   returns to the line's beginning and writes over a part of it is not.
+//! - A pattern that is split by what is taken back, where packets end between: what was let go of before is
+//!   not called back, so of what only the editing makes a secret, up to all that went out before the first backspace has
+//!   been seen, at most those seven bytes in one piece.
+//! - A token ends with its line once it is long enough to be one; what stands on the next line belongs to it only where the
+//!   terminal's width says so ([`Masker::resize`]). Of a token with a payload (JWT) that is the signature.
+//! - A private key is hidden while what follows its first line can be one; one that is changed line by line into
+//!   something else is not.
+//! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
+//! - Binary data is not masked: [`Verdict::Binary`] is the caller's to act upon. One NUL byte is enough to be
+//!   told so, and whoever can write can write one; where that matters the channel is to be refused. Terminals are
+//!   never binary.
+//! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
 
 mod guard;
 mod lexer;
 mod masker;
 mod patterns;
 mod plain;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -12,8 +59,9 @@ mod trie;
 mod view;
 
 pub use guard::Verdict;
-pub use masker::{MAX_HELD, Masker};
+pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};
+pub use spans::{MAX_BATCH, MAX_SPAN, MAX_WAITING, Spans, column};
 
 /// What stands for a byte that may not be seen.
 const STAR: u8 = b'*';

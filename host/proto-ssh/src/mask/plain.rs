@@ -18,6 +18,8 @@ const COLOUR: usize = 24;
 pub(super) struct Jump {
     pub from: usize,
     pub until: usize,
+    /// How far it has looked.
+    pub looked: usize,
 }
 
 /// From `at` on, behind which nothing has begun.
@@ -32,11 +34,13 @@ pub(super) fn jump(
     let stop = |place: usize, until: usize| Jump {
         from: rewind(input, at, place, patterns.longest_head),
         until: until.max(place + 1).min(input.len()),
+        looked: until.max(place + 1) - at,
     };
     let mut next = at;
     while let Some(place) = special(input, next, hit) {
-        let Some(behind) = passed(input, place) else {
-            return stop(place, place + 1);
+        let behind = match passed(input, place) {
+            Ok(behind) => behind,
+            Err(other) => return stop(place, other + 1),
         };
         let after = byte(input, behind);
         let joins = |back: usize| {
@@ -52,28 +56,23 @@ pub(super) fn jump(
     stop(hit, hit + 1)
 }
 
-/// Where the text goes on behind ends of lines and changes of colour, or behind a byte that is none of these.
-/// None: it has to be read byte by byte.
-fn passed(input: &[u8], place: usize) -> Option<usize> {
+/// Where the text goes on behind ends of lines and changes of colour, or behind a byte that is none of these. An
+/// error: up to this place, it has to be read byte by byte.
+fn passed(input: &[u8], place: usize) -> Result<usize, usize> {
     let mut at = place;
     while let Some(&c) = input.get(at) {
         match c {
             0x0A..=0x0D => at += 1,
-            0x1B => at = colour(input, at)?,
-            0xC2 => {
-                // A character of two bytes, but for control characters.
-                let text = byte(input, at + 1) >= 0xA0;
-                return match (text, at == place) {
-                    (true, true) => Some(at + 1),
-                    (true, false) => Some(at),
-                    _ => None,
-                };
-            }
-            _ if is_special(c) => return None,
+            0x1B => at = colour(input, at).ok_or(at)?,
+            // A character of two bytes, but for control characters.
+            0xC2 if byte(input, at + 1) < 0xA0 => return Err(at),
+            0xC2 if at == place => return Ok(at + 1),
+            0xC2 | b'\t' => break,
+            _ if is_special(c) => return Err(at),
             _ => break,
         }
     }
-    Some(at)
+    Ok(at)
 }
 
 /// Behind a sequence that changes the colour, or clears the rest of the line.

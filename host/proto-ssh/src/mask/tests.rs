@@ -14,6 +14,7 @@ use super::*;
 mod disguise;
 mod forms;
 mod reference;
+mod spans;
 mod streams;
 
 const LITERAL: &str = "correct/horse+battery9";

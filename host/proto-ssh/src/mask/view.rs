@@ -13,6 +13,10 @@ const RETURNS: usize = 8;
 /// Forms that can be unfinished at the same place. The oldest gives way, and what is held for it is replaced.
 const MAX_THREADS: usize = 8;
 
+/// What a view keeps at most, in bytes.
+pub(super) const MOST: usize =
+    (2 * HISTORY + 2) * (size_of::<Cell>() + MAX_THREADS * size_of::<Thread>());
+
 /// A byte that was read, and how it looked behind it.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
@@ -273,11 +277,20 @@ impl View {
     /// Where what may become part of a find begins: any of it, and what is not let go of.
     pub fn held(&self, patterns: &Patterns) -> (Option<u64>, Option<u64>) {
         let live = self.live(patterns);
+        // What has been replaced already is not held any longer.
+        let hidden = self.cells.last().map_or(0, |cell| cell.hidden);
         let at = |count: u16| {
+            let count = if count > hidden { count } else { 0 };
             let first = self.cells.len().saturating_sub(usize::from(count));
             self.cells.get(first).map(|cell| cell.at)
         };
         (at(live.any), at(live.sticky))
+    }
+
+    /// How much is kept, in bytes.
+    pub fn remembered(&self) -> usize {
+        let threads = self.threads.len() + self.now.len() + self.next.len();
+        self.cells.len() * size_of::<Cell>() + threads * size_of::<Thread>()
     }
 
     /// No more cells are kept than a pattern can have, give or take.

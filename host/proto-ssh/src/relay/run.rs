@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,7 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
             receipts: HashMap::new(),
             cancels: HashMap::new(),
             cancel: CancellationToken::new(),
+            minded: None,
         };
         // Boxed, as it is most of what a session needs.
         Box::pin(relay.run()).await
@@ -141,6 +143,8 @@ struct Relay<'a> {
     cancels: HashMap<Ticket, CancellationToken>,
     /// Of every decision of the session.
     cancel: CancellationToken,
+    /// The digest of the bundle that was last asked whether it is indifferent.
+    minded: Option<Arc<str>>,
 }
 
 impl<'a> Relay<'a> {
@@ -212,9 +216,22 @@ impl<'a> Relay<'a> {
     /// Takes in everything that both sides have said. The first reason to end counts.
     fn listen(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        self.mind_policy();
         let client = self.hear(Side::Client, now);
         let upstream = self.hear(Side::Upstream, now);
         client.and(upstream)
+    }
+
+    /// Where policy is indifferent to what runs, scripts need not be read before they are run.
+    fn mind_policy(&mut self) {
+        let policy = self.session.pin();
+        let digest = &policy.bundle().digest;
+        if self.minded.as_ref() != Some(digest) {
+            let info = self.session.info();
+            let indifferent = policy.is_indifferent(&info.principal, &info.target);
+            self.core.set_gathers(!indifferent);
+            self.minded = Some(digest.clone());
+        }
     }
 
     fn hear(&mut self, side: Side, now: Instant) -> Result<(), End> {
@@ -393,7 +410,7 @@ impl<'a> Relay<'a> {
 
     fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        self.core.tick(now, &mut self.effects);
+        self.core.tick(now, &mut self.effects)?;
         let client = self.client.transport.tick(now);
         client.map_err(|error| broken(Side::Client, &error))?;
         let upstream = self.upstream.transport.tick(now);

@@ -14,6 +14,9 @@ use crate::transfer::{
 };
 use crate::wire::Reader;
 
+/// Of the name of an unknown extension, so much is told.
+const NAME_MAX: usize = 256;
+
 /// What becomes of a request.
 enum Plan {
     Pass(Expect),
@@ -385,7 +388,8 @@ impl Sftp {
             }
             Extension::Copy { from, to } => self.plan_copy(from, to),
             Extension::Unknown => {
-                let kind = Kind::Unknown(printable(name).into());
+                let name = printable(name.get(..NAME_MAX).unwrap_or(name));
+                let kind = Kind::Unknown(name.into());
                 let mut plan = question(kind, Vec::new(), none, Expect::Anything);
                 if let Plan::Ask(question, _) = &mut plan {
                     question
@@ -417,36 +421,38 @@ impl Sftp {
     }
 
     /// Of two paths, both are written: the one that goes, and the one that comes. What a symbolic link leads to
-    /// counts as written, since servers do not agree which of the two it is. Relative ones begin at the link.
+    /// counts as written, since servers do not agree which of the two it is.
     fn ask_two(&mut self, kind: Kind, a: &[u8], b: &[u8]) -> Plan {
-        let paths = [(a, Touch::Write), (b, Touch::Write)];
         let link = kind == Kind::SymbolicLink;
+        let paths = [(a, Touch::Write), (b, Touch::Write)];
         let mut plan = self.ask(kind, &paths, Attributes::default(), Expect::Status);
-        if let Plan::Ask(question, _) = &mut plan
-            && link
-            && paths.iter().any(|(path, _)| path.first() != Some(&b'/'))
-        {
-            question.opaque.push("a symbolic link with a relative path");
-        }
-        let Plan::Ask(question, _) = &plan else {
+        let Plan::Ask(question, _) = &mut plan else {
             return plan;
         };
-        if let [from, to] = &question.paths[..] {
-            if !link {
-                if !self.links.room_for(&from.path) {
-                    return LINKS;
-                }
-                self.links.moved(&from.path, &to.path);
-                return plan;
-            }
-            // Remembered at once: what follows can be read before this is decided.
-            if self.links.len() + 2 > LINKS_MAX {
+        let [from, to] = &mut question.paths[..] else {
+            return plan;
+        };
+        if !link {
+            if !self.links.room_for(&from.path) {
                 return LINKS;
             }
-            self.links.add(&to.path);
-            if !self.link_is_second {
-                self.links.add(&from.path);
-            }
+            self.links.moved(&from.path, &to.path);
+            return plan;
+        }
+        if self.links.len() + 2 > LINKS_MAX {
+            return LINKS;
+        }
+        // Remembered at once: what follows can be read before this is decided.
+        self.links.add(&to.path);
+        if !self.link_is_second {
+            self.links.add(&from.path);
+        }
+        if a.first() != Some(&b'/') {
+            // It begins where the link is, so it is shown as it was sent.
+            from.path = Path::resolve(a, None);
+        }
+        if [a, b].iter().any(|path| path.first() != Some(&b'/')) {
+            question.opaque.push("a symbolic link with a relative path");
         }
         plan
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::transfer::{Answer, Budget, Direction, Effect, FileDone, Path, Track, Why};
+use crate::transfer::{Answer, Budget, Content, Direction, Effect, FileDone, Path, Track, Why};
 
 /// One opening of a file; never used twice on a channel.
 pub(super) type FileId = u64;
@@ -190,7 +190,11 @@ impl Files {
             if file.pending > 0 {
                 track.spoil(Why::Unfinished, &mut self.budget);
             }
-            let (bytes, content) = track.finish(&mut self.budget);
+            let (bytes, mut content) = track.finish(&mut self.budget);
+            if let Content::Hashed { whole, .. } = &mut content {
+                // Where the client went away, nobody knows what more was to come.
+                *whole &= file.closed;
+            }
             out.push(Effect::Done(FileDone {
                 ticket: file.ticket,
                 path: file.spec.path.clone(),
@@ -201,9 +205,9 @@ impl Files {
         }
         out.push(Effect::Answered {
             ticket: file.ticket,
-            result: match file.pending {
-                0 => Answer::Done,
-                _ => Answer::Unknown,
+            result: match file.closed && file.pending == 0 {
+                true => Answer::Done,
+                false => Answer::Unknown,
             },
         });
     }

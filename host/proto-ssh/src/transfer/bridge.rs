@@ -15,20 +15,73 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Effect, FileDone, Request, Verdict, Way};
+use crate::scp::Scp;
+use crate::sftp::Sftp;
 
 /// A reader under test.
-pub(crate) trait Reader: Send + 'static {
-    /// How the client called the script.
-    fn called(&mut self, _command: &str) {}
+pub(crate) trait Reader: Send {
+    /// Bytes of the client's.
     fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String>;
+
+    /// Bytes of the server's.
     fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String>;
+
+    /// An [`Effect::Ask`] has been decided; what was permitted has been sent.
     fn answer(
         &mut self,
         ticket: u64,
         verdict: Verdict<'_>,
         out: &mut Vec<Effect>,
     ) -> Result<(), String>;
+
+    /// The channel has ended.
     fn end(&mut self, out: &mut Vec<Effect>);
+}
+
+impl Reader for Sftp {
+    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        Sftp::client(self, chunk, out).map_err(|error| error.to_string())
+    }
+
+    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        Sftp::server(self, chunk, out).map_err(|error| error.to_string())
+    }
+
+    fn answer(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), String> {
+        Sftp::answer(self, ticket, verdict, out).map_err(|error| error.to_string())
+    }
+
+    fn end(&mut self, out: &mut Vec<Effect>) {
+        Sftp::end(self, out);
+    }
+}
+
+impl Reader for Scp {
+    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        Scp::client(self, chunk, out).map_err(|error| error.to_string())
+    }
+
+    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
+        Scp::server(self, chunk, out).map_err(|error| error.to_string())
+    }
+
+    fn answer(
+        &mut self,
+        ticket: u64,
+        verdict: Verdict<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), String> {
+        Scp::answer(self, ticket, verdict, out).map_err(|error| error.to_string())
+    }
+
+    fn end(&mut self, out: &mut Vec<Effect>) {
+        Scp::end(self, out);
+    }
 }
 
 /// Why a request is refused; none: it is permitted.
@@ -213,13 +266,13 @@ pub(crate) fn script(dir: &Dir) -> String {
     path
 }
 
-/// Runs `client`, which runs the script of `dir`, with `reader` between it and a server. The server is what
-/// `serve` makes of what the script was called with.
-pub(crate) fn through<R: Reader>(
+/// Runs `client`, which runs the script of `dir`, with a reader between it and a server. Both are made
+/// of what the script was called with.
+pub(crate) fn through<R: Reader + 'static>(
     dir: &Dir,
     mut client: Command,
     serve: impl FnOnce(&str) -> Command,
-    mut reader: R,
+    reader: impl FnOnce(&str) -> R,
     policy: Policy,
 ) -> (Output, Log) {
     let mut client = client
@@ -235,7 +288,6 @@ pub(crate) fn through<R: Reader>(
         .unwrap();
     let up = fs::File::open(dir.0.join(".up")).unwrap();
     let command = fs::read_to_string(dir.0.join(".command")).unwrap();
-    reader.called(&command);
     let mut server = serve(&command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -243,7 +295,7 @@ pub(crate) fn through<R: Reader>(
         .spawn()
         .unwrap();
     let shared = Arc::new(Mutex::new(Shared {
-        reader,
+        reader: reader(&command),
         policy,
         log: Log::default(),
         to_server: Some(writer(server.stdin.take().unwrap())),

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of one channel that came before those in front of them, over all its files. A client that has 64 reads
 /// of 256 KiB on the way and gets a short one first needs more; its file is then not hashed.
 const AHEAD_MAX: usize = 4 << 20;
@@ -48,6 +51,22 @@ pub enum Why {
     OutOfOrder,
 }
 
+impl Why {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing was transferred",
+            Self::NotFromStart => "it did not begin at the start",
+            Self::Gaps => "bytes in between were left out",
+            Self::Again => "bytes were transferred more than once",
+            Self::Appended => "they were appended",
+            Self::Changed => "the server copied into the file or cut it",
+            Self::Failed => "it failed",
+            Self::Unfinished => "it was not finished",
+            Self::OutOfOrder => "they came too far out of order",
+        }
+    }
+}
+
 /// How many bytes of a channel wait for those in front of them.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
@@ -59,6 +78,8 @@ pub(crate) struct Track {
     digest: digest::Context,
     /// Everything before it is in the digest.
     next: u64,
+    /// Nothing was transferred from here on.
+    end_seen: u64,
     ahead: BTreeMap<u64, Vec<u8>>,
     bytes: u64,
     begun: bool,
@@ -76,6 +97,7 @@ impl Track {
         Self {
             digest: digest::Context::new(&digest::SHA256),
             next: 0,
+            end_seen: 0,
             ahead: BTreeMap::new(),
             bytes: 0,
             begun: false,
@@ -108,7 +130,9 @@ impl Track {
 
     pub(crate) fn data(&mut self, offset: u64, bytes: &[u8], budget: &mut Budget) {
         self.begin(offset, budget);
-        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let len = bytes.len() as u64;
+        self.bytes = self.bytes.saturating_add(len);
+        self.end_seen = self.end_seen.max(offset.saturating_add(len));
         if self.why.is_some() || bytes.is_empty() {
             return;
         }
@@ -169,7 +193,7 @@ impl Track {
 
     /// The file was made `size` bytes long.
     pub(crate) fn cut(&mut self, size: u64, budget: &mut Budget) {
-        if size < self.next {
+        if size < self.end_seen {
             self.spoil(Why::Changed, budget);
         }
         self.cut = Some(size);

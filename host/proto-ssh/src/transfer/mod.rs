@@ -310,6 +310,28 @@ pub struct FileDone {
     pub content: Content,
 }
 
+impl FileDone {
+    /// For people and the record.
+    pub fn detail(&self) -> String {
+        let verb = match self.direction {
+            Direction::Read => "read",
+            Direction::Write => "wrote",
+        };
+        let what = match self.content {
+            Content::Hashed { sha256, whole } => {
+                let part = if whole {
+                    ""
+                } else {
+                    " (perhaps not all of the file)"
+                };
+                format!("sha256 {}{part}", hex::encode(sha256))
+            }
+            Content::Unhashed(why) => format!("no hash: {}", why.as_str()),
+        };
+        format!("{verb} {} bytes, {what}", self.bytes)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the server to the client.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use pipeline::Protocol;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use crate::doc::{
     BundleDoc, ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, MarkDoc, SessionPart,
     StartDoc, WhoPart,
 };
+use crate::hosts;
 use crate::keys::timestamp;
 use crate::log::subject::Subjects;
 use crate::record::{HEADER, Kind};
@@ -73,6 +75,9 @@ pub struct Leaf<'a> {
     /// Of a log: the one before it, as far as it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prev: Option<PrevPart>,
+    /// Of the session's target, where that is not PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    pub protocol: Option<Cow<'a, str>>,
     /// The segment that was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rec: Option<AnchorPart>,
@@ -217,6 +222,8 @@ struct AccessView<'a> {
     #[serde(borrow)]
     resource: Cow<'a, str>,
     #[serde(borrow, default)]
+    path: Vec<Text<'a>>,
+    #[serde(borrow, default)]
     flags: Vec<Text<'a>>,
 }
 
@@ -224,11 +231,27 @@ impl AccessView<'_> {
     /// What is called so, unless the name is no more than what a client wrote, or is a person's.
     fn resource(&self, subjects: &Subjects) -> String {
         let name = &self.resource;
+        let has = |name: &str| self.flags.iter().any(|flag| flag.0 == name);
+        if self.kind.starts_with("Ssh") {
+            return self.on_host(has("loopback"), subjects);
+        }
         match &*self.kind {
-            kind if self.flags.iter().any(|flag| flag.0 == "unknown") => [kind, "::?"].concat(),
+            kind if has("unknown") => [kind, "::?"].concat(),
             "PgRole" => ["PgRole::", &subjects.role(name)].concat(),
             kind => [kind, "::", name].concat(),
         }
+    }
+
+    /// Whatever a client may have made up has no name, whether it is known or not.
+    fn on_host(&self, loopback: bool, subjects: &Subjects) -> String {
+        let parts: Vec<&str> = match (&*self.path, &*self.kind) {
+            ([], "SshAccount") => vec![&*self.resource],
+            ([], _) => self.resource.split('.').collect(),
+            (path, _) => path.iter().map(|part| &*part.0).collect(),
+        };
+        let login = |login: &str| subjects.login(login);
+        hosts::resource(&self.kind, &parts, loopback, login)
+            .unwrap_or_else(|| [&self.kind, "::?"].concat())
     }
 }
 
@@ -271,6 +294,7 @@ impl<'a> Leaf<'a> {
             plugins: Vec::new(),
             policies: Vec::new(),
             prev: None,
+            protocol: None,
             rec: None,
             resources: Vec::new(),
             retention_days: None,
@@ -326,6 +350,7 @@ impl<'a> Leaf<'a> {
             });
         }
         if let Owner::Session(session) = of {
+            leaf.protocol = session.protocol.as_deref().map(Cow::Borrowed);
             leaf.target = Some(Cow::Borrowed(&session.target));
             leaf.who = Some(Cow::Borrowed(&session.who));
         }
@@ -481,7 +506,10 @@ fn name(kind: Kind, control: bool) -> Option<&'static str> {
 /// What a session's start says for all its leaves.
 pub fn session_part(encoded: &[u8], subjects: &Subjects) -> Option<SessionPart> {
     let doc: StartDoc = serde_json::from_slice(encoded.get(HEADER..)?).ok()?;
+    let protocol = doc.target.protocol;
     Some(SessionPart {
+        protocol: (protocol != Protocol::Postgres.as_str())
+            .then(|| short(protocol.into()).into_owned()),
         retention_days: doc.retention_days,
         target: short(doc.target.name.into()).into_owned(),
         who: subjects.who(&doc.who),

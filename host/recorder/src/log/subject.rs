@@ -35,6 +35,11 @@ impl Subjects {
         self.id("PgRole", "", name)
     }
 
+    /// So are logins of hosts.
+    pub fn login(&self, name: &str) -> String {
+        self.id("SshAccount", "", name)
+    }
+
     fn id(&self, kind: &str, issuer: &str, subject: &str) -> String {
         let mut ctx = hmac::Context::with_key(&self.0);
         for part in [kind, issuer, subject] {

@@ -4,7 +4,7 @@
 //! Left out on purpose: parameters, literals, comments and recorded bytes; errors and whatever else the
 //! upstream says in words; reasons that people or plugins wrote, since they may quote a statement; names
 //! that the database does not know, since they may be values in the wrong quotes; what a client says of
-//! itself; fingerprints, since a statement can be guessed and hashed. `weir replay` has all of it.
+//! itself; of hosts whatever only a client has called so; fingerprints, since a statement can be guessed and hashed. `weir replay` has all of it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
@@ -26,6 +26,8 @@ use recorder::{
     Day, Days, Followed, FollowedBody, Follower, Place, Recorder, Store, TakeHistory, history,
 };
 use tokio_util::sync::CancellationToken;
+
+mod hosts;
 
 /// Statements whose searchable text is remembered, and the longest.
 const TEXTS: usize = 4_096;
@@ -97,7 +99,7 @@ impl Feed {
         IndexAction {
             decision: doc.decision.clone(),
             shape: shape(&doc.action, None),
-            carried: (!doc.masked.is_empty() || has_columns(&doc.action))
+            carried: (!doc.masked.is_empty() || has_names(&doc.action))
                 .then(|| shape(&doc.action, Some(&doc.masked))),
             risk: doc.action.risk.score,
             text: self.text(&doc.action),
@@ -121,8 +123,10 @@ impl Feed {
     }
 
     fn text(&self, action: &ActionDoc) -> Result<IndexText, &'static str> {
-        let FactsDoc::Sql(sql) = &action.facts else {
-            return Err("the session itself was asked for");
+        let sql = match &action.facts {
+            FactsDoc::Sql(sql) => sql,
+            FactsDoc::Ssh(ssh) => return hosts::text(ssh, action),
+            FactsDoc::Connect { .. } => return Err("the session itself was asked for"),
         };
         if !sql.parsed {
             return Err("it was not understood in full");
@@ -221,8 +225,9 @@ fn start(doc: &StartDoc) -> IndexStart {
     }
 }
 
-fn has_columns(doc: &ActionDoc) -> bool {
-    doc.accesses.iter().any(|a| a.kind == COLUMN)
+/// Is there something in it of which the upstream shows that it is called so by carrying it out?
+fn has_names(doc: &ActionDoc) -> bool {
+    hosts::is_on_host(doc) || doc.accesses.iter().any(|a| a.kind == COLUMN)
 }
 
 /// With `masked`, it was carried out: until then, a column's name is what somebody wrote.
@@ -232,7 +237,12 @@ fn shape(doc: &ActionDoc, masked: Option<&[String]>) -> IndexShape {
     let actions: BTreeSet<&String> = doc.accesses.iter().map(|a| &a.action).collect();
     let resources: BTreeSet<String> = {
         let names = doc.accesses.iter();
-        names.map(|a| resource(a, masked.is_some())).collect()
+        names
+            .map(|a| {
+                let is_carried = masked.is_some();
+                hosts::resource(a, doc, is_carried).unwrap_or_else(|| resource(a, is_carried))
+            })
+            .collect()
     };
     let plugins = doc.risk.plugins.iter();
     IndexShape {

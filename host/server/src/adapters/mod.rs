@@ -9,6 +9,7 @@ mod packages;
 mod plugins;
 mod seal;
 mod snapshots;
+mod ssh;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};
@@ -20,6 +21,7 @@ pub(crate) use packages::Packages;
 pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
 pub(crate) use snapshots::Snapshots;
+pub(crate) use ssh::SshCertificates;
 pub(crate) use watch::Watching;
 
 /// Which Weir it is, as packages name it.

@@ -8,12 +8,15 @@ mod deliveries;
 mod dev;
 mod erase;
 mod evidence;
+mod login;
 mod package;
 mod plugin;
 mod policy;
 mod remote;
 mod serve;
 mod sessions;
+mod ssh_config;
+mod ssh_files;
 mod target;
 
 use std::path::PathBuf;
@@ -64,6 +67,10 @@ enum Command {
     /// Statements that wait for people.
     #[command(subcommand)]
     Approvals(approvals::ApprovalsCommand),
+    /// Get an SSH certificate: logs in at an OpenID provider, or takes a token that you have.
+    Login(login::LoginArgs),
+    /// Print the part of ~/.ssh/config that leads to your hosts through Weir.
+    SshConfig(ssh_config::SshConfigArgs),
     /// Live and past sessions.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -109,6 +116,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Target(command) => block_on(target::run(command)),
         Command::Approvals(command) => block_on(approvals::run(command)),
+        Command::Login(args) => block_on(login::run(args)),
+        Command::SshConfig(args) => block_on(ssh_config::run(args)),
         Command::Sessions(command) => block_on(sessions::run(command)),
     }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use weir_client::{Client, ClientError};
+use zeroize::Zeroizing;
 
 /// Where the API is and who calls it.
 #[derive(Args)]
@@ -31,14 +32,24 @@ pub(super) struct Reach {
 impl Reach {
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
-            Some(file) => std::fs::read_to_string(file)
-                .with_context(|| format!("the token file {} cannot be read", file.display()))?,
+            Some(file) => Zeroizing::new(
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("the token file {} cannot be read", file.display()))?,
+            ),
             None => match std::env::var("WEIR_TOKEN") {
-                Ok(token) => token,
+                Ok(token) => Zeroizing::new(token),
                 Err(_) => bail!("no token: set WEIR_TOKEN or pass --token-file"),
             },
         };
+        self.client_with(&token)
+    }
+
+    pub(super) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
         Ok(Client::new(&self.api, token.trim())?)
+    }
+
+    pub(super) fn has_token_file(&self) -> bool {
+        self.token_file.is_some()
     }
 }
 

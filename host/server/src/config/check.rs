@@ -4,6 +4,7 @@ mod authorities;
 mod delivery;
 mod identity;
 mod postgres;
+mod ssh;
 mod upstream;
 mod values;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::EnvFilter;
 use self::delivery::deliveries;
 use self::identity::identity;
 use self::postgres::postgres;
+use self::ssh::ssh_authority;
 use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
@@ -94,6 +96,10 @@ impl RawConfig {
                 }),
             },
             audit: audit(r, self.audit),
+            ssh_authority: self
+                .ssh
+                .authority
+                .map(|raw| ssh_authority(r, raw, base, &data_dir)),
             targets,
             data_dir,
         };

@@ -43,6 +43,18 @@ pub struct Config {
     pub approvals: Approvals,
     /// None: the record cannot be searched.
     pub audit: Option<Audit>,
+    /// None: no certificates for SSH.
+    pub ssh_authority: Option<SshAuthority>,
+}
+
+/// Who signs certificates for SSH.
+#[derive(Debug)]
+pub struct SshAuthority {
+    pub options: identity::SshAuthorityOptions,
+    /// Certificates of callers count from anywhere, not only from where they were asked for.
+    pub any_source: bool,
+    /// By which clients know the gateway.
+    pub host_names: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,6 +38,30 @@ pub(super) struct RawConfig {
     pub(super) approvals: RawApprovals,
     #[serde(default)]
     pub(super) audit: RawAudit,
+    #[serde(default)]
+    pub(super) ssh: RawSsh,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSsh {
+    pub(super) authority: Option<RawSshAuthority>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSshAuthority {
+    pub(super) caller_key: Option<Spanned<PathBuf>>,
+    pub(super) target_key: Option<Spanned<PathBuf>>,
+    pub(super) host_ca_key: Option<Spanned<PathBuf>>,
+    pub(super) host_key: Option<Spanned<PathBuf>>,
+    pub(super) certificate_seconds: Option<Spanned<u64>>,
+    #[serde(default)]
+    pub(super) any_source: bool,
+    #[serde(default)]
+    pub(super) host_names: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) revoked: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod logins;
+mod ssh;
 
 use super::*;
 

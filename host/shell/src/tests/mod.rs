@@ -1,6 +1,9 @@
 //! Tables of command lines: what they run, and why it cannot be told.
 
 mod differential;
+mod limits;
+mod more;
+mod programs;
 mod rows;
 
 use std::fmt::Write;
@@ -64,7 +67,7 @@ fn check(rows: &[(&str, &str)]) {
     for (text, expected) in rows {
         let found = line(&read(text.as_bytes(), &Limits::default()));
         if found != *expected {
-            wrong.push(format!("    (r#\"{text}\"#, r#\"{found}\"#),"));
+            wrong.push(format!("    (r##\"{text}\"##, r##\"{found}\"##),"));
         }
     }
     assert!(

@@ -106,6 +106,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "delivery:",
         "record:",
         "evidence:",
+        "certificate:",
     ];
     for action in Action::ALL {
         let ours = theirs
@@ -255,6 +256,7 @@ async fn nothing_unrecorded() {
                 json!({"session": "0190a0a0-0000-7000-8000-000000000000", "reason": "r"})
             }
             "POST /v1/packages" => json!({"from": "2026-10-01T00:00:00Z"}),
+            "POST /v1/ssh/certificates" => json!({"public_key": crate::testing::KEY}),
             c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),

@@ -48,7 +48,7 @@ fn known_secrets_are_replaced_and_nothing_else() {
             "two\r\nlines of it",
             "***\r\n***********",
         ),
-        (&["tab\there-1"], "tab\there-1", "**********"),
+        (&["tab\there-1"], "tab\there-1", "***\t******"),
     ] {
         assert_eq!(text(secrets, input), expect);
     }

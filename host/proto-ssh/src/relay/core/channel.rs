@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use pipeline::OutcomeKind;
 
 use super::flow::{Flow, Out};
+use super::gather::Gather;
 use super::replies::Replies;
 use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
@@ -19,6 +20,8 @@ use crate::wire::{ChannelMessage, Request, numbers};
 const REFUSED_STATUS: u32 = 126;
 /// Notices that wait for room on the way to the client; beyond that, none is added.
 const MAX_NOTICES: usize = 8;
+/// Refusals within a channel that are told on standard error.
+const MAX_TOLD: u32 = 16;
 
 /// What a channel is for, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(super) enum State {
 pub(super) enum Wait {
     Nothing,
     Decision(Ticket),
+    /// The end of a script that is to be decided on.
+    Script,
     /// The client has confirmed it under a number that the upstream has not given up yet.
     Number,
 }
@@ -81,6 +86,7 @@ pub(super) struct Channel {
     pub waiting: VecDeque<Waiting>,
     pub parked: Option<Parked>,
     pub before: Before,
+    pub gather: Option<Box<Gather>>,
     /// The decision under which something runs on it, or it was opened.
     pub under: Option<Ticket>,
     /// Something was started, or is about to be.
@@ -96,6 +102,7 @@ pub(super) struct Channel {
     pub tap: Option<Box<dyn Tap>>,
     /// What a tap has been permitted and has not ended.
     pub pieces: HashMap<u64, Ticket>,
+    told: u32,
 }
 
 impl Channel {
@@ -118,6 +125,7 @@ impl Channel {
             waiting: VecDeque::new(),
             parked: None,
             before: Before::default(),
+            gather: None,
             under: None,
             started: false,
             refused: None,
@@ -127,6 +135,7 @@ impl Channel {
             exit: None,
             tap: None,
             pieces: HashMap::new(),
+            told: 0,
         }
     }
 
@@ -320,7 +329,9 @@ impl Channel {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        self.tap.as_ref().and_then(|tap| tap.deadline())
+        let tap = self.tap.as_ref().and_then(|tap| tap.deadline());
+        let gather = self.gather.as_ref().map(|gather| gather.deadline());
+        tap.into_iter().chain(gather).min()
     }
 
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
@@ -351,6 +362,14 @@ impl Channel {
         self.flows.upstream.added(text.len() as u64);
         let code = Some(numbers::EXTENDED_DATA_STDERR);
         self.pass(Side::Upstream, code, text.as_bytes(), out);
+    }
+
+    /// Clients of file transfers show words of their own for a refusal: the reason stands beside them.
+    pub fn tell_refusal(&mut self, reason: &str, out: &mut Vec<Effect>) {
+        if self.told < MAX_TOLD {
+            self.told += 1;
+            self.notice(&[format!("weir: refused: {reason}")], out);
+        }
     }
 
     /// Ends it from our side, as a program that could not be run would: the client is told why, on standard
@@ -401,6 +420,7 @@ impl Channel {
     pub fn answer_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
         while let Some(answer) = self.replies.of_mut(asker).due() {
             match answer {
+                Answer::Success => self.say(asker, ChannelMessage::Success, out),
                 Answer::Failure => self.say(asker, ChannelMessage::Failure, out),
                 Answer::Refusal {
                     want_reply,
@@ -426,8 +446,10 @@ impl Channel {
         let asker = from.other();
         let answered = self.replies.of_mut(asker).answered();
         let answered = answered.ok_or(Violation::NoRequest(from, self.number(asker)))?;
-        // Whom we have told that it is closed is told nothing more.
-        self.send(asker, payload.clone(), out);
+        if !matches!(answered.asks, Asks::Start { answered: true }) {
+            // Whom we have told that it is closed is told nothing more.
+            self.send(asker, payload.clone(), out);
+        }
         Ok(answered)
     }
 

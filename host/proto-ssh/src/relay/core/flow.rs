@@ -106,6 +106,13 @@ impl Flow {
         self.owed += n;
     }
 
+    /// The sender needs a window of `n` bytes at least, before the receiver gives one. What it is to be granted.
+    pub fn lend(&mut self, n: u64) -> u32 {
+        let more = n.saturating_sub(self.window + self.withheld);
+        self.owed += more;
+        self.grant(more)
+    }
+
     /// The receiver grants `n` bytes more. What the sender is to be granted; `None`: its window would be larger
     /// than a window can be.
     pub fn granted(&mut self, n: u32) -> Option<u32> {
@@ -168,6 +175,16 @@ mod tests {
         assert_eq!(flow.fits(30), 30);
         flow.passes(30);
         assert_eq!(flow.balance(), (10, 10));
+    }
+
+    #[test]
+    fn what_is_lent_is_taken_from_later_grants() {
+        let mut flow = Flow::new(u32::MAX);
+        flow.open(0, 50);
+        assert_eq!((flow.lend(100), flow.lend(100)), (100, 0));
+        assert!(flow.arrived(100));
+        assert_eq!(flow.granted(70), Some(0));
+        assert_eq!(flow.granted(70), Some(40));
     }
 
     #[test]

@@ -58,28 +58,56 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
-        if let Wait::Decision(ticket) = channel.wait {
-            match message {
+        let terminal = channel.before.pty.is_some();
+        match (message, channel.wait) {
+            // The channel is not there yet for the other side.
+            (_, Wait::Number) => {}
+            (
                 ChannelMessage::WindowAdjust { .. }
                 | ChannelMessage::Success
-                | ChannelMessage::Failure => {
-                    return self.process(Side::Client, key, payload, message, now, out);
-                }
-                ChannelMessage::Close => {
-                    self.give_up(key, ticket, out);
-                    return self.process(Side::Client, key, payload, message, now, out);
-                }
-                ChannelMessage::Request(request) if interrupts(&request) => {
-                    out.push(Effect::Cancel { ticket });
-                }
-                ChannelMessage::Data(data)
-                    if channel.before.pty.is_some() && data.contains(&INTERRUPT) =>
-                {
-                    out.push(Effect::Cancel { ticket });
-                }
-                _ => {}
+                | ChannelMessage::Failure,
+                _,
+            ) => {
+                return self.process(Side::Client, key, payload, message, now, out);
             }
+            (ChannelMessage::Close, wait) => {
+                self.give_up(key, wait, out);
+                return self.process(Side::Client, key, payload, message, now, out);
+            }
+            (ChannelMessage::Request(request), Wait::Script) if interrupts(&request) => {
+                return self.ungather(key, "it was interrupted", now, out);
+            }
+            (ChannelMessage::Request(request), Wait::Decision(ticket)) if interrupts(&request) => {
+                out.push(Effect::Cancel { ticket });
+            }
+            (ChannelMessage::Data(data), Wait::Decision(ticket))
+                if terminal && data.contains(&INTERRUPT) =>
+            {
+                out.push(Effect::Cancel { ticket });
+            }
+            _ => {}
         }
+        self.queue(key, number, payload, message)?;
+        match message {
+            ChannelMessage::Data(data) => self.gathered(key, data.len(), now, out),
+            ChannelMessage::Eof => {
+                self.gathered_all(key, out);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn queue(
+        &mut self,
+        key: Key,
+        number: u32,
+        payload: &Bytes,
+        message: ChannelMessage<'_>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
         if let ChannelMessage::Data(data) = message {
             self.waiting += data.len();
             match channel.waiting.back_mut() {
@@ -101,11 +129,14 @@ impl Core {
     }
 
     /// The client does not want what is being decided on any more.
-    pub(super) fn give_up(&mut self, key: Key, ticket: Ticket, out: &mut Vec<Effect>) {
-        self.pending.remove(&ticket);
-        out.push(Effect::Cancel { ticket });
+    fn give_up(&mut self, key: Key, wait: Wait, out: &mut Vec<Effect>) {
+        if let Wait::Decision(ticket) = wait {
+            self.pending.remove(&ticket);
+            out.push(Effect::Cancel { ticket });
+        }
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
+            channel.gather = None;
         }
         self.forget_waiting(key);
     }
@@ -217,11 +248,16 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         let Some(ticket) = ticket else { return };
-        if matches!(asks, Asks::Start) {
+        if let Asks::Start { answered } = *asks {
             if !success && let Some(channel) = self.channels.get_mut(&key) {
-                channel.exit = Some((OutcomeKind::Failed, "the host refused it".into()));
+                let reason = "the host refused it";
+                channel.exit = Some((OutcomeKind::Failed, reason.into()));
                 channel.outcomes(out);
                 channel.started = false;
+                if answered {
+                    let lines = [format!("weir: {reason}")];
+                    channel.end(reason, &lines, out);
+                }
             }
             return;
         }
@@ -304,9 +340,12 @@ impl Core {
                 channel.pump(Side::Upstream, out);
             }
             Side::Upstream => {
-                let sent = channel.replies.client.give_up(|| Answer::Failure);
+                let sent = channel.replies.client.give_up(|sent| {
+                    let told = matches!(sent.asks, Asks::Start { answered: true });
+                    (!told).then_some(Answer::Failure)
+                });
                 for ticket in sent.into_iter().filter_map(|s| match s.asks {
-                    Asks::Start => None,
+                    Asks::Start { .. } => None,
                     _ => s.ticket,
                 }) {
                     out.push(Effect::Outcome {
@@ -327,8 +366,8 @@ impl Core {
                 }
                 channel.pump(Side::Client, out);
                 channel.outcomes(out);
-                if let Wait::Decision(ticket) = wait {
-                    self.give_up(key, ticket, out);
+                if matches!(wait, Wait::Decision(_) | Wait::Script) {
+                    self.give_up(key, wait, out);
                     if let Some(channel) = self.channels.get_mut(&key) {
                         channel.refuse("the host closed the channel");
                     }

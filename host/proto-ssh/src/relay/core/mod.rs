@@ -5,7 +5,8 @@
 //! [`Effect::Decide`] and is not kept here: its bytes come back by [`Core::granted`] only, out of a `Permitted`.
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
-//! - `opens`, `requests`, `globals` say what each message means; `settle` is told of decisions.
+//! - `opens`, `messages`, `requests`, `globals` say what each message means; `gather` reads scripts that commands
+//!   run; `settle` is told of decisions.
 //! - `tap` is what masks and file transfers implement.
 //!
 //! Invariants:
@@ -17,6 +18,7 @@
 
 mod channel;
 mod flow;
+mod gather;
 mod globals;
 mod messages;
 mod opens;
@@ -28,7 +30,7 @@ pub(crate) mod tap;
 mod tests;
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pipeline::OutcomeKind;
@@ -211,6 +213,9 @@ pub(crate) struct Limits {
     pub env_bytes: usize,
     /// Listeners that a client may have on the host.
     pub listeners: usize,
+    /// The longest script that comes on standard input, and how long it may take to come.
+    pub script: usize,
+    pub script_patience: Duration,
 }
 
 impl Default for Limits {
@@ -225,6 +230,8 @@ impl Default for Limits {
             env: 128,
             env_bytes: 64 << 10,
             listeners: 64,
+            script: 1 << 20,
+            script_patience: Duration::from_secs(120),
         }
     }
 }
@@ -269,6 +276,7 @@ pub(crate) struct Core {
     next_ticket: u64,
     /// Bytes of the client that wait for decisions.
     waiting: usize,
+    gathers: bool,
 }
 
 impl Core {
@@ -284,6 +292,7 @@ impl Core {
             next_key: 0,
             next_ticket: 0,
             waiting: 0,
+            gathers: true,
         }
     }
 
@@ -324,10 +333,11 @@ impl Core {
         taps.min()
     }
 
-    pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) -> Result<(), Violation> {
         for channel in self.channels.values_mut() {
             channel.tick(now, out);
         }
+        self.tick_gathers(now, out)
     }
 
     /// The connection ends: what is known of the end of what ran.

@@ -63,17 +63,17 @@ impl<F, L> Replies<F, L> {
     }
 
     /// The other side will answer nothing more. What it was asked; where answers of our own stand behind that,
-    /// each of those gets this one, so that ours still answer what they are for.
-    pub fn give_up(&mut self, instead: impl Fn() -> L) -> Vec<F> {
+    /// each of those is answered `instead`, so that ours still answer what they are for.
+    pub fn give_up(&mut self, instead: impl Fn(&F) -> Option<L>) -> Vec<F> {
         let ours = self.queue.iter().any(|e| matches!(e, Expected::Local(_)));
         let mut forwarded = Vec::new();
         for expected in std::mem::take(&mut self.queue) {
             match expected {
                 Expected::Forwarded(what) => {
-                    forwarded.push(what);
-                    if ours {
-                        self.local(instead());
+                    if ours && let Some(answer) = instead(&what) {
+                        self.local(answer);
                     }
+                    forwarded.push(what);
                 }
                 local @ Expected::Local(_) => self.queue.push_back(local),
             }

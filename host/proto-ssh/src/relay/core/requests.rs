@@ -19,7 +19,10 @@ pub(super) enum Asks {
     /// env, pty-req.
     Setting,
     /// exec, shell, subsystem.
-    Start,
+    Start {
+        /// The client was told that it has started.
+        answered: bool,
+    },
     Agent,
     X11 {
         single: bool,
@@ -36,6 +39,7 @@ pub(super) enum Sets {
 /// An answer of our own.
 #[derive(Debug)]
 pub(super) enum Answer {
+    Success,
     Failure,
     /// As if the program had been started and had failed, which is what clients show to people.
     Refusal {
@@ -44,6 +48,8 @@ pub(super) enum Answer {
         lines: Vec<String>,
     },
 }
+
+const START: Asks = Asks::Start { answered: false };
 
 /// Requests of the client that only say what it does anyway.
 const PASS: [&[u8]; 5] = [
@@ -111,7 +117,9 @@ impl Core {
         }
         if let Some(reason) = unfit(&what, &self.limits) {
             return match asks {
-                Asks::Start => self.refuse_start(key, request.want_reply, &reason, None, now, out),
+                Asks::Start { .. } => {
+                    self.refuse_start(key, request.want_reply, &reason, None, now, out)
+                }
                 _ => self.refuse_request(key, request.want_reply, out),
             };
         }
@@ -128,12 +136,28 @@ impl Core {
                 return self.refuse_request(key, request.want_reply, out);
             }
         }
+        let what = match what {
+            // At a terminal nobody waits for an end.
+            What::Exec { command, line }
+                if self.gathers && line.reads_stdin() && channel.before.pty.is_none() =>
+            {
+                self.gather(
+                    key,
+                    (request.want_reply, payload),
+                    (command, line),
+                    now,
+                    out,
+                );
+                return Ok(());
+            }
+            what => what,
+        };
         let asked = Asked {
             what,
             channel: Some(channel.number(Side::Client)),
             before: channel.before.clone(),
         };
-        channel.started |= asks == Asks::Start;
+        channel.started |= asks == START;
         let sets = match &asked.what {
             What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
             What::Pty { whole, .. } => Some(Sets::Pty(whole.clone())),
@@ -199,7 +223,7 @@ impl Core {
             Asks::X11 { single } => {
                 self.x11.insert(key, single);
             }
-            Asks::Nothing | Asks::Setting | Asks::Start => {}
+            Asks::Nothing | Asks::Setting | Asks::Start { .. } => {}
         }
     }
 
@@ -261,12 +285,12 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
         b"exec" => {
             let command = own(&mut r)?;
             let line = Line::read(&command);
-            (What::Exec { command, line }, Asks::Start)
+            (What::Exec { command, line }, START)
         }
-        b"shell" => (What::Shell, Asks::Start),
+        b"shell" => (What::Shell, START),
         b"subsystem" => {
             let name = own(&mut r)?;
-            (What::Subsystem { name }, Asks::Start)
+            (What::Subsystem { name }, START)
         }
         b"env" => {
             let (name, value) = (own(&mut r)?, own(&mut r)?);

@@ -79,7 +79,7 @@ impl Core {
         };
         channel.wait = Wait::Nothing;
         match asks {
-            Asks::Start => channel.permitted(ticket, grant),
+            Asks::Start { .. } => channel.permitted(ticket, grant),
             _ => channel.seq = grant.seq,
         }
         if want_reply {
@@ -89,7 +89,7 @@ impl Core {
             });
         }
         channel.in_order(Side::Client, Out::Message(forward), out);
-        if !want_reply && asks != Asks::Start {
+        if !want_reply && !matches!(asks, Asks::Start { .. }) {
             self.take_effect(key, &asks);
             out.push(Effect::Outcome {
                 ticket,
@@ -120,7 +120,8 @@ impl Core {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.wait = Wait::Nothing;
                 }
-                if asks == Asks::Start {
+                if let Asks::Start { answered } = asks {
+                    let want_reply = want_reply && !answered;
                     return self.refuse_start(key, want_reply, reason, hint, now, out);
                 }
                 self.refuse_request(key, want_reply, out)?;
@@ -139,6 +140,9 @@ impl Core {
             }
             Some(Pending::Global { want_reply, .. }) => self.global_refused(want_reply, out),
             Some(Pending::Piece { key, .. }) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    channel.tell_refusal(reason, out);
+                }
                 self.piece_answered(key, Err(reason.to_owned()), now, out)
             }
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::relay::core::tap::{Stream, Tap, TapAsk, TapDone, TapError, TapOut};
 use crate::scp::{self, Scp};
 use crate::sftp::Sftp;
-use crate::transfer::{Answer, Content, Effect, FileDone, Request, Verdict, Way, Why};
+use crate::transfer::{Answer, Effect, FileDone, Request, Verdict, Way};
 
 enum Reader {
     Sftp(Box<Sftp>),
@@ -202,13 +202,7 @@ fn told(id: u64, result: Answer, done: Option<&FileDone>) -> TapDone {
         if !detail.is_empty() {
             detail.push_str("; ");
         }
-        detail.push_str(&match done.content {
-            Content::Hashed { sha256, whole } => {
-                let of = if whole { "" } else { " of its beginning" };
-                format!("sha256 {}{of}", hex::encode(sha256))
-            }
-            Content::Unhashed(why) => format!("no hash: {}", because(why)),
-        });
+        detail.push_str(&done.detail());
     }
     TapDone {
         id,
@@ -219,19 +213,5 @@ fn told(id: u64, result: Answer, done: Option<&FileDone>) -> TapDone {
         },
         detail,
         bytes: done.map_or(0, |done| done.bytes),
-    }
-}
-
-fn because(why: Why) -> &'static str {
-    match why {
-        Why::Nothing => "nothing was transferred",
-        Why::NotFromStart => "it did not begin at the file's first byte",
-        Why::Gaps => "bytes in between were left out",
-        Why::Again => "bytes were transferred more than once",
-        Why::Appended => "the host puts them at the end",
-        Why::Changed => "the host changed the file in another way, too",
-        Why::Failed => "a write failed",
-        Why::Unfinished => "it ended before everything was answered",
-        Why::OutOfOrder => "too many bytes came before those in front of them",
     }
 }

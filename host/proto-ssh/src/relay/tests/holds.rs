@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use pipeline::memory::MemoryPolicy;
-use pipeline::{Action, HoldOutcome, RefusalKind};
+use pipeline::{Action, Facts, HoldOutcome, RefusalKind};
 use tokio::io::AsyncWriteExt;
 
 use super::{Rig, says};
@@ -101,4 +101,29 @@ async fn a_client_that_goes_away_takes_its_hold_with_it() {
         refusals.last().map(|r| r.kind),
         Some(RefusalKind::Abandoned)
     );
+}
+
+/// `ssh host bash < script`: people approve what it runs, and that is what runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_is_approved_with_its_command() {
+    let Some(rig) = held().await else { return };
+    let script = "n=$((6 * 7))\nprintf 'got %s\\n' \"$n\"\nexit 4\n";
+    let mut child = rig
+        .ssh()
+        .command()
+        .args(["root+web1@127.0.0.1", "bash -s"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(script.as_bytes()).await.unwrap();
+    drop(stdin);
+    let id = rig.memory.approver.next().await;
+    let Some(Facts::Ssh(facts)) = rig.memory.approver.facts(&id) else {
+        panic!("no facts");
+    };
+    assert_eq!(&*facts.stdin.as_ref().unwrap().text, script);
+    rig.memory.approver.approve(&id, "bob");
+    says(&child.wait_with_output().await.unwrap(), 4, "got 42\n");
 }

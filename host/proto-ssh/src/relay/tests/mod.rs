@@ -3,6 +3,7 @@
 mod conformance;
 mod holds;
 mod real;
+mod taps;
 mod tools;
 
 use std::process::Output;

@@ -4,49 +4,14 @@ use std::fs;
 use std::process::{Command, Output};
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 
 use crate::scp::{self, Scp};
-use crate::transfer::bridge::{Dir, Log, Policy, Reader, script, through};
-use crate::transfer::{Content, Direction, Effect, Verdict};
+use crate::transfer::bridge::{Dir, Log, Policy, script, through};
+use crate::transfer::{Content, Direction};
 
-/// The reader is made when it is known how scp was started.
-struct Late(Option<Scp>);
-
-impl Reader for Late {
-    fn called(&mut self, command: &str) {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        self.0 = Some(Scp::new(scp::Command::parse(&words, true).unwrap()));
-    }
-    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        self.0
-            .as_mut()
-            .unwrap()
-            .client(chunk, out)
-            .map_err(|e| e.to_string())
-    }
-    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        self.0
-            .as_mut()
-            .unwrap()
-            .server(chunk, out)
-            .map_err(|e| e.to_string())
-    }
-    fn answer(
-        &mut self,
-        ticket: u64,
-        verdict: Verdict<'_>,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), String> {
-        self.0
-            .as_mut()
-            .unwrap()
-            .answer(ticket, verdict, out)
-            .map_err(|e| e.to_string())
-    }
-    fn end(&mut self, out: &mut Vec<Effect>) {
-        self.0.as_mut().unwrap().end(out);
-    }
+fn reader(command: &str) -> Scp {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    Scp::new(scp::Command::parse(&words, true).unwrap())
 }
 
 fn copy(dir: &Dir, args: &[&str], policy: Policy) -> (Output, Log) {
@@ -59,7 +24,7 @@ fn copy(dir: &Dir, args: &[&str], policy: Policy) -> (Output, Log) {
         server.args(["-c", command]);
         server
     };
-    through(dir, client, serve, Late(None), policy)
+    through(dir, client, serve, reader, policy)
 }
 
 fn hash(bytes: &[u8]) -> Content {

@@ -2,7 +2,7 @@
 
 use super::pack::*;
 use crate::sftp::{SftpError, packet as p};
-use crate::transfer::{Content, Direction, Why};
+use crate::transfer::{Answer, Content, Direction, Why};
 use crate::wire::Put;
 
 enum From {
@@ -326,4 +326,41 @@ fn what_comes_too_far_ahead_is_not_kept() {
     }
     run.end();
     assert_eq!(run.seen.done[0].content, Content::Unhashed(Why::OutOfOrder));
+}
+
+/// A client that goes away: what passed is told, and that it was not all.
+#[test]
+fn what_is_still_open_at_the_end_is_not_said_to_be_whole() {
+    let mut run = opened("/out", p::FXF_WRITE | p::FXF_TRUNC);
+    run.client(&write(2, b"h", 0, b"abc")).unwrap();
+    run.server(&status(2, 0)).unwrap();
+    run.client(&open(3, "/in", p::FXF_READ)).unwrap();
+    run.server(&handle(p::HANDLE, 3, b"i")).unwrap();
+    run.client(&read(4, b"i", 0, 10)).unwrap();
+    run.server(&data(4, b"abcdef")[..14]).unwrap();
+    run.client(&path(p::STAT, 5, "/x")).unwrap();
+    let mut run_held = ready();
+    run_held.hold = true;
+    run_held.client(&path(p::STAT, 1, "/x")).unwrap();
+    run_held.end();
+    assert!(run_held.seen.answered.is_empty(), "it never was permitted");
+    run.end();
+    let contents: Vec<_> = run
+        .seen
+        .done
+        .iter()
+        .map(|done| (done.bytes, done.content))
+        .collect();
+    assert!(matches!(
+        contents[0],
+        (3, Content::Hashed { whole: false, .. })
+    ));
+    assert_eq!(contents[1], (1, Content::Unhashed(Why::Unfinished)));
+    assert!(
+        run.seen
+            .answered
+            .iter()
+            .all(|(_, answer)| *answer == Answer::Unknown)
+    );
+    assert_eq!(run.seen.answered.len(), 3);
 }

@@ -1,14 +1,14 @@
 //! OpenSSH's sftp and sftp-server, with the reader between them.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
 
 use aws_lc_rs::digest;
-use bytes::Bytes;
 
 use crate::sftp::Sftp;
-use crate::transfer::bridge::{Dir, Log, Policy, Reader, script, through};
-use crate::transfer::{Content, Direction, Effect, FileDone, Touch, Verdict, Why};
+use crate::transfer::bridge::{Dir, Log, Policy, script, through};
+use crate::transfer::{Content, Direction, FileDone, Touch, Why};
 
 /// Where Debian and most others have it.
 const SERVERS: [&str; 3] = [
@@ -16,27 +16,6 @@ const SERVERS: [&str; 3] = [
     "/usr/libexec/openssh/sftp-server",
     "/usr/lib/ssh/sftp-server",
 ];
-
-impl Reader for Sftp {
-    fn client(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        Sftp::client(self, chunk, out).map_err(|e| e.to_string())
-    }
-    fn server(&mut self, chunk: Bytes, out: &mut Vec<Effect>) -> Result<(), String> {
-        Sftp::server(self, chunk, out).map_err(|e| e.to_string())
-    }
-    fn answer(
-        &mut self,
-        ticket: u64,
-        verdict: Verdict<'_>,
-        out: &mut Vec<Effect>,
-    ) -> Result<(), String> {
-        Sftp::answer(self, ticket, verdict, out).map_err(|e| e.to_string())
-    }
-    fn end(&mut self, out: &mut Vec<Effect>) {
-        assert!(self.is_idle() && self.live.is_empty() && self.tickets.is_empty());
-        Sftp::end(self, out);
-    }
-}
 
 /// None where the machine has no sftp-server.
 pub(super) fn server() -> Option<&'static str> {
@@ -63,7 +42,7 @@ fn sftp(dir: &Dir, args: &[&str], commands: &str, policy: Policy) -> Option<(Out
         command.current_dir(at);
         command
     };
-    let (output, log) = through(dir, client, serve, Sftp::new(), policy);
+    let (output, log) = through(dir, client, serve, |_| Sftp::new(), policy);
     assert_eq!(log.error, None);
     Some((output, log))
 }
@@ -164,7 +143,6 @@ fn everything_that_sftp_does_is_asked_about_under_its_name() {
         "open d/a (write) mode 0644",
         "rename d/a (write) d/b (write)",
         "rename d/b (write) d/c (write)",
-        // As it is written, which is from the link's directory on.
         "hardlink d/c (write) d/h (write)",
         "set attributes d/c (write) mode 0600",
         "df d",
@@ -182,6 +160,8 @@ fn everything_that_sftp_does_is_asked_about_under_its_name() {
         .iter()
         .find(|r| r.text().starts_with("symlink"))
         .unwrap();
+    // What it leads to is as it is written, which is from the link's directory on.
+    assert_eq!(link.text(), format!("symlink c (write) {home}d/s (write)"));
     assert!(!link.known());
     assert!(
         log.asked
@@ -306,11 +286,98 @@ fn scp_over_sftp_is_hashed_although_it_does_not_cut_the_file_first() {
         &dir,
         client,
         |_| Command::new(server),
-        Sftp::new(),
+        |_| Sftp::new(),
         |_| None,
     );
     ok(&output);
     assert!(fs::read(dir.path("b")).unwrap() == a);
     let expected = ("b".to_owned(), Direction::Write, a.len() as u64, hash(&a));
     assert_eq!(summary(&log.done, &dir), [expected]);
+}
+
+/// Sixty-four reads on the way, as OpenSSH's client has them, with refusals in between, over and over.
+#[test]
+fn refusals_among_pipelined_reads_arrive_whole_and_the_reads_are_answered() {
+    use super::pack::*;
+    use crate::sftp::packet as p;
+    let dir = Dir::new("sftp-pipeline");
+    let file = dir.fill("a", 64 * 40_000);
+    let Some(server) = server() else {
+        return;
+    };
+    let mut server = Command::new(server)
+        .current_dir(&dir.0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to_server = server.stdin.take().unwrap();
+    let mut from_server = server.stdout.take().unwrap();
+    let mut run = Run {
+        refuse: vec!["/etc/shadow"],
+        ..Run::default()
+    };
+    let mut sent = 0;
+    // Until everything is answered. Every few chunks, wherever that is within an answer, there is a refusal.
+    let mut exchange = |run: &mut Run, chunk: usize| {
+        to_server.write_all(&run.seen.server[sent..]).unwrap();
+        sent = run.seen.server.len();
+        let mut buffer = vec![0; chunk];
+        for id in 10_000.. {
+            let n = from_server.read(&mut buffer).unwrap();
+            assert!(n > 0, "the server has ended");
+            if id % 4 == 3 {
+                run.client(&path(p::STAT, id, "/etc/shadow")).unwrap();
+            }
+            run.server(&buffer[..n]).unwrap();
+            if run.sftp.live.is_empty() && run.sftp.is_idle() {
+                break;
+            }
+        }
+    };
+    run.client(&init()).unwrap();
+    exchange(&mut run, 4096);
+    run.client(&open(1, &dir.path("a"), p::FXF_READ)).unwrap();
+    exchange(&mut run, 4096);
+    let at = run.seen.client.len() - 4;
+    let h = run.seen.client[at..].to_vec();
+    for n in 0..64_u32 {
+        run.client(&read(100 + n, &h, u64::from(n) * 40_000, 40_000))
+            .unwrap();
+        if n % 3 == 0 {
+            run.client(&path(p::STAT, 200 + n, "/etc/shadow")).unwrap();
+        }
+    }
+    exchange(&mut run, 7777);
+    run.client(&handle(p::CLOSE, 2, &h)).unwrap();
+    exchange(&mut run, 7777);
+    drop(to_server);
+    server.wait().unwrap();
+    let packets = cut(&run.seen.client);
+    let count = |wanted: u8, code: u32| {
+        packets
+            .iter()
+            .filter(|(kind, _, n)| (*kind, *n) == (wanted, code))
+            .count()
+    };
+    assert_eq!(count(p::DATA, 40_000), 64);
+    assert_eq!(
+        count(p::STATUS, p::FX_PERMISSION_DENIED),
+        run.seen.asked.len() - 1
+    );
+    assert!(run.seen.asked.len() > 30);
+    let [done] = &run.seen.done[..] else {
+        panic!("{:?}", run.seen.done);
+    };
+    assert_eq!(done.bytes, file.len() as u64);
+    let Content::Hashed { sha256, .. } = done.content else {
+        panic!("{done:?}");
+    };
+    assert_eq!(
+        Content::Hashed {
+            sha256,
+            whole: true
+        },
+        hash(&file)
+    );
 }

@@ -391,6 +391,13 @@ fn kexinits_that_are_not_laid_out_right_are_refused() {
     let mut strange = payload.to_vec();
     strange[21] = 0;
     assert!(KexInit::parse(&strange).is_err());
+    // Under keys, packets may be longer; what says which algorithms there are may not.
+    let mut long = payload[..17].to_vec();
+    long.string(&vec![b'x'; MAX_CLEAR_PACKET]);
+    let mut pair = Pair::ready();
+    pair.client.leg.own(&long).unwrap();
+    let ended = pair.run();
+    assert!(matches!(ended, Err(TransportError::KexInitTooLong { .. })));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod hosts;
+
 /// Stands for what must not be in the index.
 const SECRET: &str = "Hunter2secret";
 

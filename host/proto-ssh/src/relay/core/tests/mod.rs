@@ -3,6 +3,7 @@
 mod hostile;
 mod random;
 mod script;
+mod taps;
 mod waits;
 
 use std::collections::VecDeque;

@@ -173,3 +173,147 @@ fn all_that_waits_together_is_bounded() {
     }
     assert_eq!((sent, last), (1000, Err(Violation::Waiting(C, 1000))));
 }
+
+mod scripts {
+    use super::*;
+    use crate::action::What;
+
+    const SIZE: usize = 1 << 20;
+
+    fn begun(b: &mut Bench) {
+        b.client(open(b"session", 7, 1000, b""));
+        b.upstream(confirmation(7, 3, 0));
+        b.sent = Pair::default();
+        b.client(request(3, b"exec", true, &strings(&[b"bash -s"])));
+        assert!(b.asks.is_empty(), "not before its script is there");
+        b.gets_nothing(U);
+        b.gets(C, on(7, ChannelMessage::Success));
+        // The host has given no window yet; without one the script could not come.
+        b.gets(C, adjust(7, SIZE as u32 + 1));
+    }
+
+    #[test]
+    fn a_script_is_decided_on_with_its_command() {
+        let mut b = Bench::new();
+        begun(&mut b);
+        b.client(data(3, b"rm -rf"));
+        b.client(request(3, b"window-change", false, &[0; 16]));
+        b.client(data(3, b" /srv"));
+        b.gets_nothing(U);
+        b.client(on(3, ChannelMessage::Eof));
+        let (ticket, asked, forward) = b.asks.pop_front().unwrap();
+        match &asked.what {
+            What::Exec { line, .. } => {
+                assert_eq!(line.script.as_ref().unwrap().bytes, &b"rm -rf /srv"[..]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(b.grant_it(ticket, forward));
+        b.gets(U, request(3, b"exec", true, &strings(&[b"bash -s"])));
+        b.gets_nothing(U);
+        // The client has had its answer.
+        b.upstream(on(7, ChannelMessage::Success));
+        b.gets_nothing(C);
+        b.upstream(adjust(7, 8));
+        b.gets(U, data(3, b"rm -rf"));
+        b.gets(U, request(3, b"window-change", false, &[0; 16]));
+        b.gets(U, data(3, b" /"));
+        b.upstream(adjust(7, 2 << 20));
+        b.gets(U, data(3, b"srv"));
+        b.gets(U, on(3, ChannelMessage::Eof));
+        // What was lent is kept back: the client knows of no more than the host gave.
+        let given = b.sent.client.pop_front().unwrap();
+        let lent = SIZE as u32 + 1;
+        assert_eq!(given[5..], ((2 << 20) + 8 - lent).to_be_bytes());
+        b.core.check();
+    }
+
+    #[test]
+    fn what_ends_the_reading_of_a_script() {
+        let signal = strings(&[b"INT"]);
+        let long = vec![b'x'; 32 << 10];
+        for (n, why) in [
+            (0, "it was interrupted"),
+            (
+                1,
+                "what comes on its standard input is run, and has more than 1048576 bytes",
+            ),
+            (
+                2,
+                "what comes on its standard input is run, and did not end within 120 s",
+            ),
+            (3, ""),
+        ] {
+            let mut b = Bench::new();
+            begun(&mut b);
+            match n {
+                0 => b.client(request(3, b"signal", false, &signal)),
+                1 => {
+                    for _ in 0..32 {
+                        b.client(data(3, &long));
+                    }
+                    b.gets_nothing(C);
+                    b.client(data(3, b"x"));
+                }
+                2 => {
+                    let mut out = Vec::new();
+                    b.now += std::time::Duration::from_secs(4);
+                    assert!(b.core.deadline().unwrap() < b.now);
+                    b.core.tick(b.now, &mut out).unwrap();
+                    b.take(std::mem::take(&mut out));
+                    assert!(b.sent.client.pop_front().is_some(), "somebody is told");
+                    b.now += std::time::Duration::from_secs(120);
+                    b.core.tick(b.now, &mut out).unwrap();
+                    b.take(out);
+                }
+                _ => {
+                    b.passes(C, on(3, ChannelMessage::Close));
+                    b.passes(U, on(7, ChannelMessage::Close));
+                }
+            }
+            if !why.is_empty() {
+                b.gets(C, errors(7, format!("weir: refused: {why}\n").as_bytes()));
+                b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
+                b.client(on(3, ChannelMessage::Close));
+                b.upstream(on(7, ChannelMessage::Close));
+            }
+            assert!(b.asks.is_empty());
+            assert_eq!(b.core.counts(), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_refused_script_never_arrives() {
+        let mut b = Bench::new();
+        begun(&mut b);
+        b.client(data(3, b"rm"));
+        b.client(on(3, ChannelMessage::Eof));
+        b.refuse();
+        b.gets(C, errors(7, b"weir: refused: no\nweir: ask first\n"));
+        b.upstream(adjust(7, 1000));
+        b.gets_nothing(U);
+        // The host does not start it: the client, which was told that it has, sees it end.
+        let mut b = Bench::new();
+        begun(&mut b);
+        b.client(on(3, ChannelMessage::Eof));
+        b.grant();
+        b.upstream(on(7, ChannelMessage::Failure));
+        b.gets(C, errors(7, b"weir: the host refused it\n"));
+        b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
+    }
+
+    #[test]
+    fn terminals_and_indifferent_policies_are_not_read_ahead() {
+        let mut b = Bench::new();
+        b.session(7, 3, 0);
+        b.client(request(3, b"pty-req", false, &pty()));
+        b.grant();
+        b.client(request(3, b"exec", true, &strings(&[b"bash"])));
+        b.grant();
+        let mut b = Bench::new();
+        b.core.set_gathers(false);
+        b.session(7, 3, 0);
+        b.client(request(3, b"exec", true, &strings(&[b"bash"])));
+        b.grant();
+    }
+}

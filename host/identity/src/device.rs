@@ -1,0 +1,235 @@
+//! Getting a token at a terminal: the device authorization grant (RFC 8628) of an OpenID provider.
+//!
+//! The provider's answers are shown on a terminal and followed in a browser, so they are taken apart as
+//! strictly as tokens are: https only, no redirects, bounded in size and in time.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::error::shorten;
+use crate::fetch::{self, FetchError, Http};
+use crate::json::{self, JsonError, Object};
+
+/// How long one call to the provider may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long somebody may take to agree, whatever the provider would allow.
+const MAX_WAIT: u64 = 30 * 60;
+/// Between two questions, in seconds: what RFC 8628 3.2 has without a word, and what is believed.
+const INTERVAL: u64 = 5;
+const MAX_INTERVAL: u64 = 60;
+/// Calls that failed in a row, before it is given up.
+const MAX_FAILURES: u32 = 5;
+const MAX_DEPTH: usize = 8;
+const MAX_CODE: usize = 64;
+const MAX_DEVICE_CODE: usize = 4096;
+/// The longest token that Weir's API looks at.
+const MAX_TOKEN: usize = 16 * 1024;
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error("the identity provider")]
+    Fetch(#[from] FetchError),
+    #[error("the identity provider's {what} cannot be read")]
+    Json {
+        what: &'static str,
+        source: JsonError,
+    },
+    #[error("the identity provider calls itself {0:?}; pass that as the issuer if it is meant")]
+    OtherIssuer(String),
+    #[error("the identity provider has no {0}: it does not offer logins of this kind")]
+    Unsupported(&'static str),
+    #[error("the identity provider's {what} is missing or not usable")]
+    Answer { what: &'static str },
+    #[error("the identity provider refused: {0}")]
+    Refused(String),
+    #[error("the login was refused")]
+    Denied,
+    #[error("the login took too long; start again")]
+    Expired,
+}
+
+/// At which provider, and as which of its clients.
+#[derive(Debug, Clone)]
+pub struct DeviceOptions {
+    pub issuer: String,
+    /// A public client: it has no secret.
+    pub client_id: String,
+    pub scope: String,
+    /// For providers that want to be told for which service the token is.
+    pub audience: Option<String>,
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A login that waits for somebody to agree in a browser.
+pub struct DeviceLogin {
+    http: Http,
+    token_endpoint: Url,
+    client_id: String,
+    device_code: Zeroizing<String>,
+    interval: Duration,
+    /// By how much to slow down: five seconds, but for tests.
+    step: Duration,
+    until: Instant,
+    /// What is to be typed there.
+    pub user_code: String,
+    pub verification_uri: String,
+    /// The same with the code in it.
+    pub verification_uri_complete: Option<String>,
+}
+
+impl DeviceLogin {
+    /// Asks the provider for a code. Cancel safe.
+    pub async fn begin(options: &DeviceOptions) -> Result<Self, DeviceError> {
+        let place = fetch::discovery_url(&options.issuer);
+        let http = Http::new(&place, options.ca_file.as_deref(), TIMEOUT)?;
+        let bytes = http.get(fetch::check_url(&place)?).await?;
+        let what = "description";
+        let document =
+            json::object(&bytes, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
+        // Otherwise whoever can answer at one place could speak for another issuer (OpenID Connect
+        // Discovery 4.3).
+        let found = text(&document, "issuer").unwrap_or_default();
+        if found != options.issuer {
+            return Err(DeviceError::OtherIssuer(shorten(found)));
+        }
+        let endpoint = |name: &'static str| {
+            let url = text(&document, name).ok_or(DeviceError::Unsupported(name))?;
+            fetch::check_url(url).map_err(DeviceError::from)
+        };
+        let token_endpoint = endpoint("token_endpoint")?;
+        let device_endpoint = endpoint("device_authorization_endpoint")?;
+        let mut fields = vec![
+            ("client_id", options.client_id.as_str()),
+            ("scope", options.scope.as_str()),
+        ];
+        fields.extend(options.audience.as_deref().map(|a| ("audience", a)));
+        let (status, body) = http.post_form(&device_endpoint, &fields).await?;
+        let what = "answer to the request for a code";
+        let answer =
+            json::object(&body, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
+        if status != StatusCode::OK {
+            return Err(DeviceError::Refused(reason(&answer)));
+        }
+        Self::of(http, token_endpoint, &options.client_id, &answer)
+    }
+
+    fn of(
+        http: Http,
+        token_endpoint: Url,
+        client_id: &str,
+        answer: &Object,
+    ) -> Result<Self, DeviceError> {
+        let bad = |what| DeviceError::Answer { what };
+        let device_code = text(answer, "device_code").filter(|c| printable(c, MAX_DEVICE_CODE));
+        let user_code = text(answer, "user_code").filter(|c| printable(c, MAX_CODE));
+        // Somebody opens it in a browser and logs in there.
+        let place = |name: &str| {
+            let url = text(answer, name)?;
+            fetch::check_url(url).ok().map(|url| url.to_string())
+        };
+        let seconds = |name: &str| answer.get(name).and_then(Value::as_u64);
+        let expires = seconds("expires_in").ok_or_else(|| bad("expires_in"))?;
+        let interval = seconds("interval")
+            .unwrap_or(INTERVAL)
+            .clamp(1, MAX_INTERVAL);
+        Ok(Self {
+            http,
+            token_endpoint,
+            client_id: client_id.to_owned(),
+            device_code: Zeroizing::new(device_code.ok_or_else(|| bad("device_code"))?.to_owned()),
+            interval: Duration::from_secs(interval),
+            step: Duration::from_secs(INTERVAL),
+            until: Instant::now() + Duration::from_secs(expires.min(MAX_WAIT)),
+            user_code: user_code.ok_or_else(|| bad("user_code"))?.to_owned(),
+            verification_uri: place("verification_uri").ok_or_else(|| bad("verification_uri"))?,
+            verification_uri_complete: place("verification_uri_complete"),
+        })
+    }
+
+    /// Waits until somebody has agreed, and returns the access token.
+    pub async fn finish(mut self) -> Result<Zeroizing<String>, DeviceError> {
+        let mut failures = 0;
+        loop {
+            if Instant::now() + self.interval >= self.until {
+                return Err(DeviceError::Expired);
+            }
+            tokio::time::sleep(self.interval).await;
+            let fields = [
+                ("grant_type", GRANT),
+                ("device_code", self.device_code.as_str()),
+                ("client_id", self.client_id.as_str()),
+            ];
+            let polled = match self.http.post_form(&self.token_endpoint, &fields).await {
+                Ok((status, body)) => judge(status, &body)?,
+                // RFC 8628 3.5: what does not answer is asked less often.
+                Err(error) => {
+                    failures += 1;
+                    if failures >= MAX_FAILURES {
+                        return Err(error.into());
+                    }
+                    Polled::SlowDown
+                }
+            };
+            match polled {
+                Polled::Token(token) => return Ok(token),
+                Polled::Pending => failures = 0,
+                Polled::SlowDown => self.interval += self.step,
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Polled {
+    Token(Zeroizing<String>),
+    Pending,
+    SlowDown,
+}
+
+/// What an answer of the token endpoint means (RFC 6749 5.1, 5.2; RFC 8628 3.5).
+fn judge(status: StatusCode, body: &[u8]) -> Result<Polled, DeviceError> {
+    let what = "answer to the request for a token";
+    let answer =
+        json::object(body, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
+    if status == StatusCode::OK {
+        let bearer = text(&answer, "token_type").is_some_and(|t| t.eq_ignore_ascii_case("bearer"));
+        let token = text(&answer, "access_token").filter(|t| bearer && printable(t, MAX_TOKEN));
+        let token = token.ok_or(DeviceError::Answer {
+            what: "access token",
+        })?;
+        return Ok(Polled::Token(Zeroizing::new(token.to_owned())));
+    }
+    match text(&answer, "error") {
+        Some("authorization_pending") => Ok(Polled::Pending),
+        Some("slow_down") => Ok(Polled::SlowDown),
+        Some("access_denied") => Err(DeviceError::Denied),
+        Some("expired_token") => Err(DeviceError::Expired),
+        _ => Err(DeviceError::Refused(reason(&answer))),
+    }
+}
+
+/// What a provider says is wrong, short; who shows it escapes it.
+fn reason(answer: &Object) -> String {
+    let error = shorten(text(answer, "error").unwrap_or("it does not say why"));
+    match text(answer, "error_description") {
+        None => error,
+        Some(more) => format!("{error}: {}", shorten(more)),
+    }
+}
+
+fn text<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
+    object.get(name).and_then(Value::as_str)
+}
+
+/// Not empty, not long, and nothing that a terminal or a header would take for something else.
+fn printable(text: &str, max: usize) -> bool {
+    !text.is_empty() && text.len() <= max && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! What plugins and detectors chosen by name do to lines.
+
+use super::super::spans::{MAX_BATCH, MAX_SPAN, MAX_WAITING, Spans, column};
+use super::*;
+use pipeline::mask::{MaskAction, MaskBatch, MaskEdits, MaskPlan};
+
+fn plan(actions: Vec<MaskAction>) -> MaskPlan {
+    MaskPlan {
+        actions: vec![actions],
+        ..MaskPlan::pass(1)
+    }
+}
+
+fn detecting(names: &[&str]) -> MaskPlan {
+    let names = names.iter().map(|n| (*n).to_owned()).collect();
+    plan(vec![MaskAction::Detect(names)])
+}
+
+/// Answers as a plugin that replaces `from` by `to`.
+fn answer(batch: &MaskBatch, from: &str, to: &str) -> MaskEdits {
+    let mut edits = MaskEdits::default();
+    let mut start = 0;
+    for (i, end) in (0..).zip(&batch.ends) {
+        let value = String::from_utf8_lossy(&batch.data[start..*end as usize]).into_owned();
+        start = *end as usize;
+        if value.contains(from) {
+            edits.indexes.push(i);
+            edits.data.extend(value.replace(from, to).bytes());
+            edits.ends.push(u32::try_from(edits.data.len()).unwrap());
+        }
+    }
+    edits
+}
+
+/// Everything through a plugin, in pieces of so many bytes.
+fn inspected(input: &str, piece: usize, from: &str, to: &str) -> String {
+    let mut spans = Spans::new(Kind::Pipe, &plan(vec![MaskAction::Inspect]), 0);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    for mut part in input.as_bytes().chunks(piece.max(1)) {
+        while !part.is_empty() {
+            let taken = spans.push(part, now, &mut out);
+            part = &part[taken..];
+            while let Some(batch) = spans.spans_out(0) {
+                assert!(batch.data.len() <= MAX_BATCH);
+                let edits = answer(&batch, from, to);
+                spans.edits_in::<()>(Ok(edits), &mut out);
+            }
+        }
+    }
+    spans.flush(&mut out);
+    while let Some(batch) = spans.spans_out(0) {
+        let edits = answer(&batch, from, to);
+        spans.edits_in::<()>(Ok(edits), &mut out);
+    }
+    assert!(spans.is_empty());
+    assert_eq!(out.len(), input.len());
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn edits_keep_the_length() {
+    for (input, from, to, expect) in [
+        ("to ada now\n", "ada", "[x]", "to [x] now\n"),
+        ("to ada now\n", "ada", "x", "to x** now\n"),
+        ("to ada now\n", "ada", "", "to *** now\n"),
+        ("to ada now\n", "ada", "[email]", "to [em now\n"),
+        (
+            "to \x1b[1mad\x1b[0ma now\r\n",
+            "ada",
+            "[x]",
+            "to \x1b[1m[x\x1b[0m] now\r\n",
+        ),
+        (
+            "\u{e9}ada\u{e9}\n",
+            "ada",
+            "\u{e8}\u{e8}",
+            "\u{e9}\u{e8}*\u{e9}\n",
+        ),
+        ("a \u{e9} b\n", "\u{e9}", "\u{129}", "a \u{129} b\n"),
+        ("a \u{e9} b\n", "\u{e9}", "e", "a e* b\n"),
+        ("ada ada\n", "ada", "x", "x x****\n"),
+        // Nothing of an edit steers the terminal.
+        ("to ada now\n", "ada", "\x1b[2", "to *[2 now\n"),
+        ("to ada now\n", "ada", "a\nb", "to a*b now\n"),
+        ("\n\nto ada", "ada", "x", "\n\nto x**"),
+        ("", "ada", "x", ""),
+    ] {
+        for piece in [1, 3, 100] {
+            assert_eq!(inspected(input, piece, from, to), expect, "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn lines_are_batched_and_bounded() {
+    let many = "a line with ada in it\n".repeat(20_000);
+    let expect = many.replace("ada", "x**");
+    assert_eq!(inspected(&many, 32 << 10, "ada", "x"), expect);
+    let long = format!(
+        "{}ada{}\n",
+        "x".repeat(MAX_SPAN - 1),
+        "y".repeat(3 * MAX_SPAN)
+    );
+    let out = inspected(&long, 1000, "ada", "...");
+    // The part that went out before is seen again, and the rest of the name is replaced.
+    assert!(!out.contains("ada"));
+    // Nothing more is taken than there is room for, and nothing is asked twice.
+    let mut spans = Spans::new(Kind::Pipe, &plan(vec![MaskAction::Inspect]), 0);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    let taken = spans.push(many.as_bytes(), now, &mut out);
+    assert!((MAX_WAITING..MAX_WAITING + 100).contains(&taken));
+    assert_eq!(spans.push(b"more\n", now, &mut out), 0);
+    assert!(spans.spans_out(0).is_some() && spans.spans_out(0).is_none());
+    assert!(out.is_empty());
+}
+
+/// A plugin that fails, or answers what cannot be, hides all that it was asked about.
+#[test]
+fn a_failed_plugin_hides_the_span() {
+    let edits = |indexes: &[u32], ends: &[u32], data: &[u8], nulls: &[u32]| MaskEdits {
+        indexes: indexes.to_vec(),
+        ends: ends.to_vec(),
+        data: data.to_vec(),
+        nulls: nulls.to_vec(),
+    };
+    let all = "** \n\t***\n";
+    let all = all.replace(' ', "*");
+    for (said, expect) in [
+        (Err(()), all.as_str()),
+        (Ok(edits(&[2], &[1], b"x", &[])), &all),
+        (Ok(edits(&[0, 0], &[1, 2], b"xx", &[])), &all),
+        (Ok(edits(&[1, 0], &[1, 2], b"xx", &[])), &all),
+        (Ok(edits(&[0], &[2], b"x", &[])), &all),
+        (Ok(edits(&[0, 1], &[2, 1], b"xx", &[])), &all),
+        (Ok(edits(&[0], &[], b"x", &[])), &all),
+        (Ok(edits(&[0], &[1], b"x", &[0])), &all),
+        (Ok(edits(&[], &[], b"", &[5])), &all),
+        (Ok(edits(&[], &[], b"", &[0])), "***\n\tefg\n"),
+        (Ok(edits(&[1], &[4], b"\tefx", &[0])), "***\n\tefx\n"),
+        (Ok(edits(&[], &[], b"", &[])), "abc\n\tefg\n"),
+    ] {
+        let mut spans = Spans::new(Kind::Pipe, &plan(vec![MaskAction::Inspect]), 0);
+        let mut out = BytesMut::new();
+        assert_eq!(spans.push(b"abc\n\tefg\n", Instant::now(), &mut out), 9);
+        assert_eq!(spans.spans_out(3).unwrap().cols, [3, 3]);
+        spans.edits_in(said.clone(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), *expect, "{said:?}");
+        // What comes next is asked about again.
+        let _ = spans.push(b"hij\n", Instant::now(), &mut out);
+        assert_eq!(spans.spans_out(0).unwrap().data, b"hij");
+    }
+    // An answer to nothing changes nothing.
+    let mut spans = Spans::new(Kind::Pipe, &plan(vec![MaskAction::Inspect]), 0);
+    let mut out = BytesMut::new();
+    let _ = spans.push(b"abc\n", Instant::now(), &mut out);
+    spans.edits_in::<()>(Ok(MaskEdits::default()), &mut out);
+    assert!(out.is_empty() && !spans.is_empty());
+}
+
+fn native(plan: &MaskPlan, input: &str) -> String {
+    let mut spans = Spans::new(Kind::Pipe, plan, 0);
+    let mut out = BytesMut::new();
+    assert_eq!(
+        spans.push(input.as_bytes(), Instant::now(), &mut out),
+        input.len()
+    );
+    spans.flush(&mut out);
+    assert!(spans.is_empty() && out.len() == input.len());
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn detectors_by_name() {
+    let card = "4111 1111 1111 1111";
+    let stars = "*".repeat(19);
+    for (names, input, expect) in [
+        (
+            &["pan"][..],
+            format!("pay {card}, a@b.co\n"),
+            format!("pay {stars}, a@b.co\n"),
+        ),
+        (
+            &["email"],
+            format!("pay {card}, a@b.co\n"),
+            format!("pay {card}, ******\n"),
+        ),
+        (
+            &["pan", "email"],
+            format!("{card} a@b.co"),
+            format!("{stars} ******"),
+        ),
+        (
+            &["pan"],
+            "\x1b[1m4111 1111\x1b[0m 1111 1111x\x08\r\n".to_owned(),
+            format!("\x1b[1m{}\x1b[0m{}x\x08\r\n", &stars[..9], &stars[..10]),
+        ),
+        (
+            &["iban"],
+            "DE89370400440532013000\n".into(),
+            format!("{}\n", "*".repeat(22)),
+        ),
+        // One that does not exist hides everything.
+        (&["pan", "bogus"], "abc d\te\n".into(), "*****\t*\n".into()),
+    ] {
+        assert_eq!(native(&detecting(names), &input), expect);
+    }
+    for action in [
+        MaskAction::Redact("[redacted]".into()),
+        MaskAction::Null,
+        MaskAction::Hash("k".into()),
+        MaskAction::Pseudonym("k".into()),
+        MaskAction::KeepFirst(3),
+        MaskAction::KeepLast(3),
+    ] {
+        assert!(action.hides());
+        let plan = plan(vec![action, MaskAction::Inspect]);
+        assert_eq!(
+            native(&plan, "\x1b[1mab\u{e9}\x1b[0m\n"),
+            "\x1b[1m****\x1b[0m\n"
+        );
+    }
+    assert!(Spans::new(Kind::Pipe, &MaskPlan::pass(1), 0).passes());
+    assert!(!Spans::new(Kind::Pipe, &MaskPlan::redact_all(1), 0).passes());
+    // A column that was not planned for.
+    let mut spans = Spans::new(Kind::Pipe, &MaskPlan::pass(1), 1);
+    let mut out = BytesMut::new();
+    let _ = spans.push(b"abc\n", Instant::now(), &mut out);
+    assert_eq!(&out[..], b"***\n");
+    assert!(!column("stdout").must_mask);
+}
+
+/// A number that is typed, and goes out digit by digit: it is never seen whole, and the end of it is replaced as
+/// soon as it is one.
+#[test]
+fn what_went_out_is_judged_again() {
+    for kind in [Kind::Terminal, Kind::Pipe] {
+        let mut spans = Spans::new(kind, &detecting(&["pan"]), 0);
+        let (mut now, mut out) = (Instant::now(), BytesMut::new());
+        for c in b"pay 4111111111111111 now\n".chunks(1) {
+            let _ = spans.push(c, now, &mut out);
+            now += Duration::from_secs(1);
+            spans.tick(now, &mut out);
+        }
+        assert_eq!(String::from_utf8_lossy(&out), "pay 411111111111111* now\n");
+    }
+    let mut spans = Spans::new(Kind::Terminal, &detecting(&["pan"]), 0);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    let _ = spans.push(b"pay 4111", now, &mut out);
+    assert_eq!(spans.deadline(), Some(now + Duration::from_millis(15)));
+    spans.tick(now + Duration::from_millis(14), &mut out);
+    assert!(out.is_empty());
+    spans.tick(now + Duration::from_millis(15), &mut out);
+    assert_eq!((&out[..], spans.deadline()), (&b"pay 4111"[..], None));
+}

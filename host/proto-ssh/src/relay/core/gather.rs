@@ -1,0 +1,179 @@
+//! A command that runs what comes on its standard input: that is read to its end, decided on with the command, and
+//! only then sent. The client is told that its command has started, because some clients send nothing before, and
+//! it is lent the window that the host has not given yet.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::channel::{Wait, Waiting};
+use super::requests::{Answer, Asks};
+use super::{Core, Effect, Key, Pending, Side, Violation};
+use crate::action::{Asked, Line, What};
+
+/// After so long, whoever sits in front of it is told what is going on.
+const TELL_AFTER: Duration = Duration::from_secs(3);
+
+/// What is known of a script that is being read.
+#[derive(Debug)]
+pub(super) struct Gather {
+    want_reply: bool,
+    payload: Bytes,
+    command: Bytes,
+    line: Line,
+    bytes: usize,
+    since: Instant,
+    until: Instant,
+    told: bool,
+}
+
+impl Gather {
+    pub fn deadline(&self) -> Instant {
+        match self.told {
+            true => self.until,
+            false => self.until.min(self.since + TELL_AFTER),
+        }
+    }
+}
+
+impl Core {
+    /// Scripts are read before they are decided on. Where nothing hangs on what they do, they need not be.
+    pub fn set_gathers(&mut self, gathers: bool) {
+        self.gathers = gathers;
+    }
+
+    /// Begins to read the script of a command.
+    pub(super) fn gather(
+        &mut self,
+        key: Key,
+        (want_reply, payload): (bool, &Bytes),
+        (command, line): (Bytes, Line),
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        channel.started = true;
+        channel.wait = Wait::Script;
+        channel.gather = Some(Box::new(Gather {
+            want_reply,
+            payload: payload.clone(),
+            command,
+            line,
+            bytes: 0,
+            since: now,
+            until: now + self.limits.script_patience,
+            told: false,
+        }));
+        if want_reply {
+            channel.replies.client.local(Answer::Success);
+            channel.answer_due(Side::Client, out);
+        }
+        // One more than is read, to tell what is too long.
+        let lent = channel.flows.client.lend(self.limits.script as u64 + 1);
+        channel.grant(Side::Client, lent, out);
+    }
+
+    /// More of the script has come; it is with what waits.
+    pub(super) fn gathered(
+        &mut self,
+        key: Key,
+        more: usize,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let max = self.limits.script;
+        let gather = self.channels.get_mut(&key).and_then(|c| c.gather.as_mut());
+        let Some(gather) = gather else { return Ok(()) };
+        gather.bytes += more;
+        if gather.bytes <= max {
+            return Ok(());
+        }
+        let reason =
+            format!("what comes on its standard input is run, and has more than {max} bytes");
+        self.ungather(key, &reason, now, out)
+    }
+
+    /// The script is whole.
+    pub(super) fn gathered_all(&mut self, key: Key, out: &mut Vec<Effect>) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
+        };
+        let Some(gather) = channel.gather.take() else {
+            return;
+        };
+        let mut script = BytesMut::with_capacity(gather.bytes);
+        for waiting in &channel.waiting {
+            if let Waiting::Data(data) = waiting {
+                script.extend_from_slice(data);
+            }
+        }
+        let line = gather.line.with_script(script.freeze());
+        let asked = Asked {
+            what: What::Exec {
+                command: gather.command,
+                line,
+            },
+            channel: Some(channel.number(Side::Client)),
+            before: channel.before.clone(),
+        };
+        let pending = Pending::Request {
+            key,
+            want_reply: gather.want_reply,
+            asks: Asks::Start { answered: true },
+            sets: None,
+        };
+        let ticket = self.decide(pending, asked, gather.payload, out);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.wait = Wait::Decision(ticket);
+        }
+    }
+
+    /// It will not be whole.
+    pub(super) fn ungather(
+        &mut self,
+        key: Key,
+        reason: &str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.gather = None;
+            channel.wait = Wait::Nothing;
+        }
+        self.refuse_start(key, false, reason, None, now, out)
+    }
+
+    /// Time has passed for scripts that are being read.
+    pub(super) fn tick_gathers(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let mut late = Vec::new();
+        let max = self.limits.script;
+        for (key, channel) in &mut self.channels {
+            let Some(gather) = &mut channel.gather else {
+                continue;
+            };
+            if gather.until <= now {
+                late.push(*key);
+            } else if !gather.told && gather.since + TELL_AFTER <= now {
+                gather.told = true;
+                let line = format!(
+                    "weir: what comes on standard input is run: it is read to its end first, at most {max} bytes"
+                );
+                channel.notice(&[line], out);
+            }
+        }
+        let seconds = self.limits.script_patience.as_secs();
+        for key in late {
+            let reason = format!(
+                "what comes on its standard input is run, and did not end within {seconds} s"
+            );
+            self.ungather(key, &reason, now, out)?;
+        }
+        Ok(())
+    }
+}

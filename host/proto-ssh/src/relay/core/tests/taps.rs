@@ -1,0 +1,247 @@
+//! A channel whose data is changed on its way: windows stay right, and what is asked about waits in its place.
+
+use std::time::Duration;
+
+use super::*;
+use crate::relay::core::tap::{Stream, TapAsk, TapDone, TapError, TapOut};
+use crate::transfer::{Attributes, Kind, Request as FileRequest, Way};
+
+const C: Side = Side::Client;
+const U: Side = Side::Upstream;
+
+/// Drops `-`, adds a `+` behind each `+`, asks about `?`, ends the channel at `!`, holds `~` back until time passes.
+#[derive(Default)]
+struct Odd {
+    held: Vec<Stream>,
+    since: Option<Instant>,
+    asked: u64,
+    behind: Vec<u8>,
+}
+
+impl Odd {
+    fn read(
+        &mut self,
+        stream: Stream,
+        data: &[u8],
+        now: Instant,
+        out: &mut TapOut,
+    ) -> Result<(), TapError> {
+        for (at, b) in data.iter().enumerate() {
+            match b {
+                b'-' => out.dropped.push((stream, 1)),
+                b'+' => {
+                    out.pieces.push((stream, Bytes::from_static(b"++")));
+                    out.added.push((stream, 1));
+                }
+                b'~' => {
+                    self.held.push(stream);
+                    self.since = Some(now);
+                }
+                b'!' => return Err(TapError("there is a !".into())),
+                b'?' => {
+                    self.asked += 1;
+                    self.behind = data[at + 1..].to_vec();
+                    out.ask = Some(TapAsk {
+                        id: self.asked,
+                        asked: FileRequest {
+                            ticket: self.asked,
+                            way: Way::ToServer,
+                            kind: Kind::Stat,
+                            paths: Vec::new(),
+                            attributes: Attributes::default(),
+                            opaque: Vec::new(),
+                            raw: Bytes::from_static(b"?"),
+                        },
+                    });
+                    return Ok(());
+                }
+                b => out.pieces.push((stream, Bytes::copy_from_slice(&[*b]))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tap for Odd {
+    fn push(
+        &mut self,
+        stream: Stream,
+        data: Bytes,
+        now: Instant,
+        out: &mut TapOut,
+    ) -> Result<(), TapError> {
+        self.read(stream, &data, now, out)
+    }
+    fn answer(
+        &mut self,
+        answer: Result<Bytes, String>,
+        now: Instant,
+        out: &mut TapOut,
+    ) -> Result<(), TapError> {
+        match answer {
+            Ok(bytes) => out.pieces.push((Stream::Input, bytes)),
+            Err(_) => out.dropped.push((Stream::Input, 1)),
+        }
+        let result = OutcomeKind::Done;
+        let (id, detail, bytes) = (self.asked, "asked".into(), 1);
+        out.done.push(TapDone {
+            id,
+            result,
+            detail,
+            bytes,
+        });
+        let behind = std::mem::take(&mut self.behind);
+        self.read(Stream::Input, &behind, now, out)
+    }
+    fn flush(&mut self, _: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError> {
+        self.tick(now, out);
+        Ok(())
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.since.map(|at| at + Duration::from_millis(15))
+    }
+    fn tick(&mut self, _: Instant, out: &mut TapOut) {
+        self.since = None;
+        let pieces = self.held.drain(..).map(|s| (s, Bytes::from_static(b"~")));
+        out.pieces.extend(pieces);
+    }
+    fn resize(&mut self, _: u32) {}
+    fn close(&mut self, _: &mut TapOut) {}
+}
+
+fn tapped(window: u32) -> Bench {
+    let mut b = Bench::new();
+    b.session(7, 3, window);
+    b.client(request(3, b"exec", false, b"\0\0\0\x02ls"));
+    let (ticket, _, forward) = b.asks.pop_front().unwrap();
+    let grant = Grant {
+        tap: Some(Box::<Odd>::default()),
+        ..Grant::default()
+    };
+    let mut out = Vec::new();
+    assert!(
+        b.core
+            .granted(ticket, forward, grant, b.now, &mut out)
+            .unwrap()
+    );
+    b.take(out);
+    b.sent = Pair::default();
+    b
+}
+
+/// All data that waits for this side, joined, and what it was granted.
+fn drain(b: &mut Bench, side: Side) -> (Vec<u8>, u32) {
+    let (mut all, mut granted) = (Vec::new(), 0);
+    for payload in b.sent.of_mut(side).drain(..) {
+        match Connection::parse(&payload).unwrap() {
+            Connection::Channel {
+                message: ChannelMessage::Data(data),
+                ..
+            } => all.extend_from_slice(data),
+            Connection::Channel {
+                message: ChannelMessage::WindowAdjust { bytes },
+                ..
+            } => granted += bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+    (all, granted)
+}
+
+#[test]
+fn what_is_dropped_is_given_back_and_what_is_added_is_owed() {
+    let mut b = tapped(100);
+    b.upstream(data(7, b"a--b+c"));
+    assert_eq!(drain(&mut b, C), (b"ab++c".to_vec(), 0));
+    // Of the two that were dropped, one makes up for the one that was added.
+    assert_eq!(drain(&mut b, U), (vec![], 1));
+    b.upstream(data(7, b"+"));
+    b.core.check();
+    b.client(adjust(3, 10));
+    assert_eq!(drain(&mut b, U), (vec![], 9));
+    b.core.check();
+}
+
+#[test]
+fn what_is_asked_about_waits_in_its_place() {
+    for permitted in [true, false] {
+        let mut b = tapped(100);
+        b.client(data(3, b"ab?cd?e"));
+        b.client(data(3, b"f"));
+        b.client(on(3, ChannelMessage::Eof));
+        assert_eq!(drain(&mut b, U).0, b"ab");
+        b.passes(U, data(7, b"x"));
+        for _ in 0..2 {
+            match permitted {
+                true => {
+                    b.grant();
+                }
+                false => b.refuse(),
+            }
+        }
+        let told = b
+            .sent
+            .client
+            .iter()
+            .filter(|m| m.ends_with(b"weir: refused: no\n"));
+        assert_eq!(told.count(), if permitted { 0 } else { 2 });
+        b.sent
+            .client
+            .retain(|m| !m.ends_with(b"weir: refused: no\n"));
+        let eof = b.sent.upstream.pop_back().unwrap();
+        assert_eq!(Connection::parse(&eof), Ok(on(3, ChannelMessage::Eof)));
+        let expect: &[u8] = if permitted { b"?cd?ef" } else { b"cdef" };
+        assert_eq!(drain(&mut b, U).0, expect);
+        assert_eq!(drain(&mut b, C).1, if permitted { 0 } else { 2 });
+        assert_eq!(b.outcomes.len(), if permitted { 2 } else { 0 });
+        b.core.check();
+    }
+}
+
+#[test]
+fn what_is_held_back_goes_with_time_or_before_the_end() {
+    let mut b = tapped(100);
+    b.upstream(data(7, b"a~"));
+    assert_eq!(drain(&mut b, C).0, b"a");
+    b.now += Duration::from_millis(20);
+    let mut out = Vec::new();
+    b.core.tick(b.now, &mut out).unwrap();
+    b.take(out);
+    assert_eq!(drain(&mut b, C).0, b"~");
+    assert_eq!(b.core.deadline(), None);
+    for end in [
+        request(7, b"exit-status", false, &[0; 4]),
+        on(7, ChannelMessage::Eof),
+        on(7, ChannelMessage::Close),
+    ] {
+        let mut b = tapped(100);
+        b.upstream(data(7, b"~"));
+        b.gets_nothing(C);
+        b.upstream(end);
+        b.gets(C, data(7, b"~"));
+        b.gets(C, end);
+    }
+}
+
+#[test]
+fn a_tap_that_cannot_go_on_ends_the_channel() {
+    for from in [C, U] {
+        let mut b = tapped(1000);
+        let number = if from == C { 3 } else { 7 };
+        b.try_from(from, data(number, b"x!y")).unwrap();
+        b.gets(C, errors(7, b"weir: this channel ends: there is a !\n"));
+        b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
+        b.gets(C, on(7, ChannelMessage::Eof));
+        b.gets(C, on(7, ChannelMessage::Close));
+        b.gets(U, on(3, ChannelMessage::Eof));
+        b.client(data(3, b"more"));
+        b.upstream(data(7, b"more"));
+        b.gets_nothing(C);
+        b.gets_nothing(U);
+        b.passes(C, on(3, ChannelMessage::Close));
+        b.upstream(on(7, ChannelMessage::Close));
+        b.gets_nothing(C);
+        assert_eq!(b.core.counts(), (0, 0, 0));
+        assert_eq!(b.outcomes[0].1, OutcomeKind::Failed);
+    }
+}

@@ -1,0 +1,171 @@
+//! What is read in flight: file transfers that policy steers by path, secrets in text.
+
+use std::sync::Arc;
+
+use pipeline::memory::MemoryPolicy;
+use pipeline::{Action, Facts, HoldOutcome, Resource, Ruling, SshKind};
+use tokio::process::Command;
+
+use super::Rig;
+use crate::testing::{finished, text};
+
+fn ruling(denied: bool) -> Ruling {
+    match denied {
+        true => Ruling::Deny {
+            policies: vec!["guard.test".into()],
+            reason: "denied by the test".into(),
+        },
+        false => Ruling::Permit {
+            policies: vec!["grant.all".into()],
+        },
+    }
+}
+
+/// Refuses what touches a path that holds this word.
+fn without(word: &'static str) -> MemoryPolicy {
+    MemoryPolicy {
+        decide: Arc::new(move |q| {
+            ruling(q.accesses.iter().any(|a| match &a.resource {
+                Resource::SshFile { path, .. } => path.contains(word),
+                _ => false,
+            }))
+        }),
+        ..MemoryPolicy::permit_all()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_permitted_one_by_one() {
+    let Some(rig) = Rig::start(without("secret")).await else {
+        return;
+    };
+    let ssh = rig.wrapper(&[]).display().to_string();
+    let host = rig.dir.0.join("host");
+    std::fs::create_dir(&host).unwrap();
+    for name in ["a", "secret", "z"] {
+        rig.dir
+            .write(name, &format!("this is {name}\n").repeat(9000));
+        rig.dir.write(&format!("host/{name}"), name);
+    }
+    for old in [&[][..], &["-O"]] {
+        for name in ["a", "z"] {
+            std::fs::write(host.join(name), "old").unwrap();
+        }
+        let mut scp = Command::new("scp");
+        scp.args(old).args(["-q", "-S", &ssh]);
+        for name in ["a", "secret", "z"] {
+            scp.arg(rig.dir.0.join(name));
+        }
+        scp.arg(format!("root+web1@127.0.0.1:{}", host.display()));
+        let out = finished(&mut scp).await;
+        let said = text(&out.stderr);
+        assert!(
+            !out.status.success() && said.contains("denied by the test"),
+            "{old:?}: {said}"
+        );
+        let got = |name: &str| std::fs::read_to_string(host.join(name)).unwrap();
+        assert_eq!(
+            got("secret"),
+            "secret",
+            "{old:?}: a refused file was written"
+        );
+        assert_eq!(
+            got("z"),
+            "this is z\n".repeat(9000),
+            "{old:?}: the ones around it"
+        );
+    }
+    // What was opened is told with its hash when it is closed.
+    let outcomes = rig.memory.journal.outcomes();
+    let hashed = outcomes
+        .iter()
+        .filter(|o| o.detail.contains("sha256 ") && o.bytes == 90_000);
+    assert!(hashed.count() >= 2, "{outcomes:?}");
+    let files = rig.memory.journal.refusals();
+    assert!(
+        files
+            .iter()
+            .any(|r| matches!(&r.facts, Facts::Ssh(s) if s.kind == SshKind::Sftp))
+    );
+    assert!(
+        files
+            .iter()
+            .any(|r| matches!(&r.facts, Facts::Ssh(s) if s.kind == SshKind::Scp))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_waits_for_people_in_the_middle_of_a_transfer() {
+    let Some(rig) = Rig::start(MemoryPolicy::hold(&[Action::SshSftpWrite])).await else {
+        return;
+    };
+    let ssh = rig.wrapper(&[]).display().to_string();
+    let from = rig.dir.write("from", &"x".repeat(300_000));
+    let run = async |to: &str| {
+        let mut scp = Command::new("scp");
+        scp.args(["-q", "-S", &ssh]).arg(&from);
+        scp.arg(format!(
+            "root+web1@127.0.0.1:{}",
+            rig.dir.0.join(to).display()
+        ));
+        finished(&mut scp).await
+    };
+    let approve = async {
+        // The file is opened, its attributes are set, and it is closed.
+        let id = rig.memory.approver.next().await;
+        rig.memory.approver.approve(&id, "bob");
+    };
+    let (out, ()) = tokio::join!(run("to"), approve);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert_eq!(std::fs::read(rig.dir.0.join("to")).unwrap().len(), 300_000);
+    let deny = async {
+        let id = rig.memory.approver.next().await;
+        let (by, reason) = ("bob".to_owned(), "not this one".to_owned());
+        rig.memory
+            .approver
+            .end(&id, HoldOutcome::Denied { by, reason });
+    };
+    let (out, ()) = tokio::join!(run("other"), deny);
+    assert!(!out.status.success());
+    assert!(
+        text(&out.stderr).contains("not this one"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert!(!rig.dir.0.join("other").exists());
+}
+
+/// Secrets are masked for the client and on record, and bytes that are no text are left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_in_text_are_masked() {
+    let Some(rig) = Rig::start(MemoryPolicy::deny(&[Action::SshReveal])).await else {
+        return;
+    };
+    let token = "ghp_0123456789abcdefghijklmnopqrstuvwxyzABCD";
+    let slowly = "for p in ghp_01234567 89abcdefghij klmnopqrstuvwxyz ABCD; do printf %s $p; sleep 0.1; done; echo; exit 5";
+    for (args, command, code) in [
+        (&[][..], format!("echo before {token} after; exit 5"), 5),
+        (&[], format!("echo before {token} after >&2; exit 5"), 5),
+        (&["-tt"], format!("echo before {token} after; exit 5"), 5),
+        (&[], slowly.to_owned(), 5),
+    ] {
+        let mut ssh = rig.ssh();
+        for arg in args {
+            ssh = ssh.arg(arg);
+        }
+        let out = ssh.run("root+web1", &command).await;
+        let seen = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{command}: {seen}");
+        assert!(
+            !seen.contains(token) && seen.contains("*****"),
+            "{command}: {seen}"
+        );
+    }
+    let recorded = rig.memory.journal.to_client();
+    let recorded = String::from_utf8_lossy(&recorded);
+    assert!(recorded.contains("before") && !recorded.contains(token));
+    let out = rig
+        .run("head -c 100000 /dev/zero; printf ghp_0123456789abcdefghijklmnopqrstuvwxyzABCD")
+        .await;
+    assert_eq!(out.stdout.len(), 100_000 + token.len());
+}

@@ -1,0 +1,102 @@
+//! The SSH certificate authority → the API.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use control::{ApiError, IssuedCertificate};
+use identity::{IssueError, SshAuthority};
+use pipeline::Principal;
+use ssh_keys::{Network, PublicKey};
+use weir_client::{SshAuthorityInfo, SshCertificate};
+
+/// Addresses of IPv6 change within a network of this size.
+const IPV6_NETWORK: u32 = 64;
+
+pub(crate) struct SshCertificates {
+    pub(crate) authority: Arc<SshAuthority>,
+    pub(crate) any_source: bool,
+    pub(crate) host_names: Vec<String>,
+}
+
+impl control::SshAuthority for SshCertificates {
+    fn issue(
+        &self,
+        who: &Principal,
+        public_key: &str,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<IssuedCertificate, ApiError> {
+        let key = PublicKey::from_openssh(public_key).map_err(|e| {
+            ApiError::rejected(format!("the public key: {e}"))
+                .hint("Send the line of a file *.pub, as ssh-keygen -t ed25519 writes it.")
+        })?;
+        let network = (!self.any_source).then(|| network(source));
+        let issued = self.authority.issue_user(who, &key, network, now);
+        let certificate = issued.map_err(refusal)?;
+        let ends = UNIX_EPOCH.checked_add(Duration::from_secs(certificate.valid_before));
+        Ok(IssuedCertificate {
+            fingerprint: key.fingerprint(),
+            answer: SshCertificate {
+                certificate: certificate.to_openssh("weir"),
+                serial: format!("{:016x}", certificate.serial),
+                key_id: certificate.key_id.clone(),
+                valid_before: ends.unwrap_or(now).into(),
+                source: network.map(|n| n.to_string()),
+                authority: self.info(),
+            },
+        })
+    }
+
+    fn info(&self) -> SshAuthorityInfo {
+        let line = |key: &PublicKey, what: &str| key.to_openssh(what);
+        SshAuthorityInfo {
+            host_ca: line(self.authority.host_ca(), "weir-host-ca"),
+            host_key: line(self.authority.host_key().public(), "weir-host"),
+            target_ca: line(self.authority.target_ca(), "weir-target-ca"),
+            host_names: self.host_names.clone(),
+        }
+    }
+}
+
+/// From where somebody at this address may come in.
+fn network(source: IpAddr) -> Network {
+    let v6 = match source.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => v6,
+        _ => return Network::host(source),
+    };
+    let host_bits = 128 - IPV6_NETWORK;
+    let first = IpAddr::from((v6.to_bits() >> host_bits << host_bits).to_be_bytes());
+    Network::new(first, 64).unwrap_or(Network::host(source))
+}
+
+fn refusal(error: IssueError) -> ApiError {
+    match error {
+        IssueError::TokenEnds | IssueError::TooLarge | IssueError::OwnKey => {
+            ApiError::rejected(error.to_string())
+        }
+        other => {
+            tracing::error!(error = %other, "no SSH certificate could be made");
+            ApiError::internal("no certificate can be made at the moment")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_bound_to_the_network_that_it_was_asked_from() {
+        for (source, expected) in [
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "::1/128"),
+        ] {
+            let network = network(source.parse().unwrap());
+            assert_eq!(network.to_string(), expected);
+            assert!(network.contains(source.parse().unwrap()));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `weir ssh-config`: the part of ~/.ssh/config that leads to hosts through Weir.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use weir_client::{SshAuthorityInfo, TargetInfo};
+
+use super::remote::{Reach, explain, shown};
+use super::ssh_files::{SshFiles, known_hosts};
+
+#[derive(Args)]
+pub(super) struct SshConfigArgs {
+    #[command(flatten)]
+    reach: Reach,
+    /// The gateway's host name or address; the first of the names that Weir has otherwise.
+    #[arg(long, env = "WEIR_GATEWAY")]
+    gateway: Option<String>,
+    #[arg(long, default_value_t = 22)]
+    port: u16,
+    /// The account on the hosts; which one Weir takes without it is for its policy to say.
+    #[arg(long, short)]
+    login: Option<String>,
+    /// The key that `weir login` was given, ~/.ssh/weir if none was.
+    #[arg(long, short = 'i')]
+    key: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
+    let files = SshFiles::at(args.key.clone())?;
+    let client = args.reach.client()?;
+    let authority = client.ssh_authority().await.map_err(explain)?;
+    let targets = client.targets().await.map_err(explain)?.items;
+    let gateway = args.gateway.as_ref().or(authority.host_names.first());
+    let gateway = gateway.context(
+        "Weir does not say how its gateway is called: pass --gateway, or set host_names in [ssh.authority]",
+    )?;
+    let hosts: Vec<&TargetInfo> = targets.iter().filter(|t| t.protocol == "ssh").collect();
+    let (hosts, strange): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|t| is_plain(&t.name));
+    for target in strange {
+        let name = shown(&target.name);
+        eprintln!(
+            "weir: the target {name:?} is left out: ssh would take its name for something else"
+        );
+    }
+    let names: Vec<&str> = hosts.iter().map(|t| t.name.as_str()).collect();
+    let way = Way {
+        gateway,
+        port: args.port,
+        login: args.login.as_deref(),
+        files: &files,
+    };
+    print!("{}", way.config(&authority, &names)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How hosts are reached.
+struct Way<'a> {
+    gateway: &'a str,
+    port: u16,
+    login: Option<&'a str>,
+    files: &'a SshFiles,
+}
+
+impl Way<'_> {
+    fn config(&self, authority: &SshAuthorityInfo, hosts: &[&str]) -> anyhow::Result<String> {
+        let address = self.gateway.parse::<std::net::IpAddr>().is_ok();
+        if !is_plain(self.gateway) && !address {
+            bail!("{:?} is neither a host name nor an address", self.gateway);
+        }
+        if let Some(login) = self.login.filter(|login| !is_plain(login)) {
+            bail!("{login:?} is no account that ssh could be told of here");
+        }
+        let names = std::iter::once(self.gateway).chain(hosts.iter().copied());
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        let known = known_hosts(authority, &names).context("Weir's answer")?;
+        let mut out =
+            String::from("# Hosts behind Weir. What the gateway is known by, from `weir login`:\n");
+        for line in known.lines() {
+            out.push_str(&format!("#   {line}\n"));
+        }
+        let (key, certificate) = (quoted(&self.files.key)?, quoted(&self.files.certificate())?);
+        let known = quoted(&self.files.known_hosts())?;
+        for host in hosts {
+            let user = match self.login {
+                None => (*host).to_owned(),
+                Some(login) => format!("{login}+{host}"),
+            };
+            let Self { gateway, port, .. } = self;
+            out.push_str(&format!(
+                "\nHost {host}\n    HostName {gateway}\n    Port {port}\n    User {user}\n    \
+                 HostKeyAlias {host}\n    IdentityFile {key}\n    CertificateFile {certificate}\n    \
+                 IdentitiesOnly yes\n    UserKnownHostsFile {known}\n    StrictHostKeyChecking yes\n"
+            ));
+        }
+        Ok(out)
+    }
+}
+
+/// Letters, digits and little else: no pattern, no token, no second word, no second line.
+fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(plain)
+}
+
+/// A path as ssh reads it: `%` begins a token there, and `$` is looked at, too.
+fn quoted(path: &Path) -> anyhow::Result<String> {
+    let text = path
+        .to_str()
+        .filter(|text| !text.chars().any(char::is_control) && !text.contains(['"', '\\', '$']));
+    match text {
+        Some(text) => Ok(format!("\"{}\"", text.replace('%', "%%"))),
+        None => {
+            bail!("{path:?} cannot be written into a configuration of ssh: choose another --key")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use ssh_keys::PrivateKey;
+
+    use super::*;
+
+    fn authority() -> SshAuthorityInfo {
+        let line = || {
+            PrivateKey::generate_ed25519()
+                .unwrap()
+                .public()
+                .to_openssh("x")
+        };
+        SshAuthorityInfo {
+            host_ca: line(),
+            host_key: line(),
+            target_ca: line(),
+            host_names: vec![],
+        }
+    }
+
+    /// `ssh -G` reads a configuration and shows what it comes to.
+    #[test]
+    fn ssh_understands_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = SshFiles::at(Some(dir.path().join("a b%c"))).unwrap();
+        let way = Way {
+            gateway: "gw.example",
+            port: 2222,
+            login: Some("root"),
+            files: &files,
+        };
+        let text = way.config(&authority(), &["web1", "db-2.corp"]).unwrap();
+        let path = dir.path().join("config");
+        std::fs::write(&path, &text).unwrap();
+        let out = Command::new("ssh")
+            .arg("-G")
+            .arg("-F")
+            .arg(&path)
+            .arg("web1")
+            .output();
+        let out = out.expect("ssh is needed: apt-get install openssh-client");
+        let shown = String::from_utf8(out.stdout).unwrap();
+        for line in [
+            "hostname gw.example",
+            "port 2222",
+            "user root+web1",
+            "hostkeyalias web1",
+            "identitiesonly yes",
+            "stricthostkeychecking true",
+        ] {
+            assert!(
+                shown.lines().any(|l| l == line),
+                "{line}: {shown}{out:?}",
+                out = out.stderr
+            );
+        }
+        assert!(text.contains("# "), "{text}");
+        assert!(
+            text.contains("#   @cert-authority gw.example,web1,db-2.corp ssh-ed25519 "),
+            "{text}"
+        );
+        let bare = Way { login: None, ..way };
+        let text = bare.config(&authority(), &["web1"]).unwrap();
+        assert!(text.contains("    User web1\n"), "{text}");
+    }
+
+    #[test]
+    fn nothing_becomes_a_second_line_a_pattern_or_a_command() {
+        for name in [
+            "",
+            "*",
+            "web?",
+            "a b",
+            "a\nProxyCommand id",
+            "!web",
+            "-oProxyCommand=id",
+            "%h",
+            "a,b",
+            "ä",
+        ] {
+            assert!(!is_plain(name), "{name}");
+        }
+        let files = SshFiles::at(Some("/x/weir".into())).unwrap();
+        let way = |gateway, login| Way {
+            gateway,
+            port: 22,
+            login,
+            files: &files,
+        };
+        assert!(
+            way("gw\n  ProxyCommand id", None)
+                .config(&authority(), &[])
+                .is_err()
+        );
+        assert!(
+            way("gw", Some("root\nProxyCommand id"))
+                .config(&authority(), &[])
+                .is_err()
+        );
+        assert!(
+            way("2001:db8::1", None)
+                .config(&authority(), &["web1"])
+                .is_ok()
+        );
+        let mut lying = authority();
+        lying.host_ca = "ssh-ed25519 AAAA\nProxyCommand id".into();
+        assert!(way("gw", None).config(&lying, &[]).is_err());
+        for path in ["/x/a\"b", "/x/a\nb", "/x/$HOME", "/x/a\\b"] {
+            assert!(quoted(Path::new(path)).is_err(), "{path}");
+        }
+    }
+}

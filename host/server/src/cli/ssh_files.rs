@@ -1,0 +1,226 @@
+//! What `weir login` leaves: a key of one's own, its certificate, and what the gateway is known by.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ssh_keys::{Certificate, MAX_PRIVATE_BYTES, PrivateKey, PublicKey};
+use weir_client::SshAuthorityInfo;
+use zeroize::Zeroizing;
+
+/// The files, all named after the key's.
+#[derive(Debug, Clone)]
+pub(super) struct SshFiles {
+    pub(super) key: PathBuf,
+}
+
+impl SshFiles {
+    /// At `key`, or at `~/.ssh/weir`.
+    pub(super) fn at(key: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(key) = key {
+            return Ok(Self { key });
+        }
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+        let home = home.context("HOME is not set: say where the key is to be with --key")?;
+        Ok(Self {
+            key: PathBuf::from(home).join(".ssh").join("weir"),
+        })
+    }
+
+    fn beside(&self, end: &str) -> PathBuf {
+        let mut name = self.key.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    }
+
+    /// Where OpenSSH looks for it by itself.
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.beside("-cert.pub")
+    }
+
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.beside("_known_hosts")
+    }
+
+    /// The key that is there, or a new one.
+    pub(super) fn private_key(&self) -> anyhow::Result<PrivateKey> {
+        if let Some(dir) = self.key.parent().filter(|d| !d.as_os_str().is_empty()) {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.with_context(|| format!("{} cannot be made", dir.display()))?;
+        }
+        match OpenOptions::new().read(true).open(&self.key) {
+            Ok(file) => read_key(&self.key, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = PrivateKey::generate_ed25519()?;
+                write_new(&self.key, key.to_openssh("weir").as_bytes())?;
+                let line = format!("{}\n", key.public().to_openssh("weir"));
+                replace(&self.beside(".pub"), line.as_bytes())?;
+                Ok(key)
+            }
+            Err(error) => Err(error).context(format!("{} cannot be read", self.key.display())),
+        }
+    }
+
+    /// Keeps a certificate of this key, and what the gateway is known by.
+    pub(super) fn keep(
+        &self,
+        key: &PublicKey,
+        certificate: &str,
+        authority: &SshAuthorityInfo,
+    ) -> anyhow::Result<Certificate> {
+        let certificate = Certificate::from_openssh(certificate).context("Weir's answer")?;
+        if certificate.key() != key {
+            bail!("Weir answered with a certificate of another key; nothing was kept");
+        }
+        let known = known_hosts(authority, &["*".to_owned()]).context("Weir's answer")?;
+        let line = format!("{}\n", certificate.to_openssh("weir"));
+        replace(&self.certificate(), line.as_bytes())?;
+        replace(&self.known_hosts(), known.as_bytes())?;
+        Ok(certificate)
+    }
+}
+
+/// The gateway's authority, and its key for where it shows no certificate. Read and written anew: a line of an
+/// answer is not copied into a file that ssh believes.
+pub(super) fn known_hosts(
+    authority: &SshAuthorityInfo,
+    names: &[String],
+) -> anyhow::Result<String> {
+    let line = |text: &str| PublicKey::from_openssh(text).map(|key| key.to_openssh(""));
+    let (ca, key) = (line(&authority.host_ca)?, line(&authority.host_key)?);
+    let names = names.join(",");
+    Ok(format!("@cert-authority {names} {ca}\n{names} {key}\n"))
+}
+
+fn read_key(path: &Path, file: fs::File) -> anyhow::Result<PrivateKey> {
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o077 != 0 {
+        bail!(
+            "{0} is readable by others; run: chmod 600 {0}",
+            path.display()
+        );
+    }
+    let most = u64::try_from(MAX_PRIVATE_BYTES).unwrap_or(u64::MAX);
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_PRIVATE_BYTES + 1));
+    file.take(most + 1).read_to_end(&mut text)?;
+    PrivateKey::from_openssh(&text)
+        .with_context(|| format!("{}: choose another file with --key", path.display()))
+}
+
+/// A file that was not there, for nobody else to read.
+fn write_new(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let draft = draft(path, bytes)?;
+    // A link appears whole or not at all, and never replaces what is there.
+    let placed = fs::hard_link(&draft, path);
+    fs::remove_file(&draft).ok();
+    placed.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// A file in place of what was there, whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let draft = draft(path, bytes)?;
+    let placed = fs::rename(&draft, path);
+    if placed.is_err() {
+        fs::remove_file(&draft).ok();
+    }
+    placed.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn draft(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let draft = PathBuf::from(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.with_context(|| format!("{} cannot be written", draft.display()))?;
+    Ok(draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn authority() -> SshAuthorityInfo {
+        let line = || {
+            let key = PrivateKey::generate_ed25519().unwrap();
+            key.public().to_openssh("x")
+        };
+        SshAuthorityInfo {
+            host_ca: line(),
+            host_key: line(),
+            target_ca: line(),
+            host_names: vec!["gw.example".into()],
+        }
+    }
+
+    #[test]
+    fn a_key_is_made_once_for_nobody_else_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = SshFiles::at(Some(dir.path().join("new").join("weir"))).unwrap();
+        let key = files.private_key().unwrap();
+        let again = files.private_key().unwrap();
+        assert_eq!(key.public(), again.public());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&files.key), 0o600);
+        assert_eq!(mode(files.key.parent().unwrap()), 0o700);
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = files.private_key().unwrap_err().to_string();
+        assert!(error.contains("chmod 600"), "{error}");
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&files.key, "somebody's notes").unwrap();
+        assert!(files.private_key().is_err());
+        assert_eq!(fs::read_to_string(&files.key).unwrap(), "somebody's notes");
+    }
+
+    #[test]
+    fn only_a_certificate_of_the_own_key_is_kept_and_only_keys_are_believed() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = SshFiles::at(Some(dir.path().join("weir"))).unwrap();
+        let key = files.private_key().unwrap();
+        let sign = |public: &PublicKey| {
+            let ca = PrivateKey::generate_ed25519().unwrap();
+            let spec = ssh_keys::CertificateSpec {
+                key: public.clone(),
+                kind: ssh_keys::CertificateKind::User,
+                serial: 1,
+                key_id: "id".into(),
+                principals: vec!["weir:caller".into()],
+                valid_after: 1,
+                valid_before: 2,
+                critical: ssh_keys::Options::new(),
+                extensions: ssh_keys::Options::new(),
+            };
+            spec.sign(&ca).unwrap().to_openssh("")
+        };
+        let good = sign(key.public());
+        let other = sign(PrivateKey::generate_ed25519().unwrap().public());
+        for bad in [other.as_str(), "", "ssh-ed25519 AAAA"] {
+            assert!(files.keep(key.public(), bad, &authority()).is_err());
+        }
+        let mut lying = authority();
+        lying.host_ca = format!("{}\n* ssh-ed25519 AAAA", lying.host_ca);
+        assert!(files.keep(key.public(), &good, &lying).is_err());
+        assert!(!files.certificate().exists() && !files.known_hosts().exists());
+
+        let authority = authority();
+        files.keep(key.public(), &good, &authority).unwrap();
+        assert_eq!(
+            fs::read_to_string(files.certificate()).unwrap(),
+            format!("{good} weir\n")
+        );
+        let known = fs::read_to_string(files.known_hosts()).unwrap();
+        assert_eq!(known.lines().count(), 2);
+        assert!(
+            known.starts_with("@cert-authority * ssh-ed25519 "),
+            "{known}"
+        );
+        // Nothing is left beside them.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+}

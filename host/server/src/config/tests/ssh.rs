@@ -1,0 +1,61 @@
+//! `[ssh.authority]`.
+
+use std::time::Duration;
+
+use super::{GOOD, parse};
+
+#[test]
+fn an_authority_is_there_only_where_it_is_written_down() {
+    assert!(parse(GOOD).unwrap().ssh_authority.is_none());
+    let config = parse(&format!("{GOOD}[ssh.authority]\n")).unwrap();
+    let authority = config.ssh_authority.unwrap();
+    assert_eq!(
+        authority.options.caller_validity,
+        Duration::from_secs(8 * 3600)
+    );
+    assert!(authority.options.directory.ends_with("data/ssh"));
+    assert!(!authority.any_source);
+    let more = "[ssh.authority]\ncertificate_seconds = 3600\nany_source = true\n\
+                host_names = [\"GW.example\", \"::1\"]\nrevoked = [\"00000000000000ff\"]\n";
+    let config = parse(&format!("{GOOD}{more}")).unwrap();
+    let authority = config.ssh_authority.unwrap();
+    assert_eq!(authority.options.caller_validity, Duration::from_secs(3600));
+    assert_eq!(authority.options.revoked, [255]);
+    assert_eq!(authority.host_names, ["gw.example", "::1"]);
+    assert!(authority.any_source);
+}
+
+#[test]
+fn what_would_not_be_meant_is_refused() {
+    for (line, expect) in [
+        (
+            "certificate_seconds = 43201",
+            "ssh.authority.certificate_seconds: 43201 is not between",
+        ),
+        (
+            "certificate_seconds = 59",
+            "ssh.authority.certificate_seconds: 59 is not between",
+        ),
+        (
+            "revoked = [\"ff\"]",
+            "ssh.authority.revoked[0]: a serial number",
+        ),
+        (
+            "revoked = [\"+0000000000000ff\"]",
+            "ssh.authority.revoked[0]: a serial number",
+        ),
+        (
+            "host_names = [\"gw example\"]",
+            "ssh.authority.host_names[0]: \"gw example\" is",
+        ),
+        (
+            "host_names = [\"*\"]",
+            "ssh.authority.host_names[0]: \"*\" is",
+        ),
+        ("caller_key = \"/not/there\"", "ssh.authority.caller_key: "),
+        ("listen = \"x\"", "unknown field `listen`"),
+    ] {
+        let error = parse(&format!("{GOOD}[ssh.authority]\n{line}\n")).unwrap_err();
+        assert!(error.to_string().contains(expect), "{line}: {error}");
+    }
+}

@@ -1,0 +1,62 @@
+//! Programs that run what they find on their standard input.
+
+use crate::reading::{Script, Word as Arg};
+use crate::reason::Opaque;
+use crate::walk::{Ctx, Stdin, Walk};
+use crate::{programs, reads};
+
+impl Walk<'_> {
+    /// An interpreter runs what it finds on its standard input.
+    pub(crate) fn fed(&mut self, name: &str, shell: bool, argv: &[Arg], ctx: &Ctx) {
+        match &ctx.stdin {
+            Stdin::Empty => self.push(argv.to_vec(), ctx),
+            Stdin::Text(text) if shell => {
+                let text = text.clone();
+                self.inner_script(&text, name, &ctx.under(name));
+            }
+            Stdin::Text(_) => {
+                self.out.code = true;
+                self.hazard(
+                    "interpreter",
+                    name,
+                    "it runs code that stands in the command",
+                );
+                self.push(argv.to_vec(), ctx);
+            }
+            Stdin::Session
+                if !self.script && self.quiet_before() && self.out.reads_stdin.is_none() =>
+            {
+                self.out.reads_stdin = Some(Script {
+                    program: name.to_owned(),
+                    shell,
+                });
+                self.out.code |= !shell;
+                self.push(argv.to_vec(), ctx);
+            }
+            _ => {
+                self.opaque(Opaque::Fed {
+                    program: name.to_owned(),
+                });
+                self.push(argv.to_vec(), ctx);
+            }
+        }
+    }
+
+    /// A script on a shell's standard input: the commands in it must leave it alone.
+    fn inner_script(&mut self, text: &str, name: &str, ctx: &Ctx) {
+        let mut ctx = ctx.clone();
+        ctx.stdin = Stdin::Session;
+        let before = std::mem::replace(&mut self.script, true);
+        self.other(text, name, &ctx);
+        self.script = before;
+    }
+
+    /// Nothing before has taken a part of the session's input away.
+    fn quiet_before(&self) -> bool {
+        self.out.commands.iter().all(|command| {
+            command.argv.first().is_some_and(|w| {
+                w.is_literal() && reads::ignores_stdin(programs::name(&w.text), &command.argv)
+            })
+        })
+    }
+}
