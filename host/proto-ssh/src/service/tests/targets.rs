@@ -324,3 +324,28 @@ async fn who_has_no_session_does_not_stay() {
     assert!(begun.elapsed() < Duration::from_secs(3));
     assert!(world.memory.journal.entries().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_can_rule_out_a_terminal() {
+    let Some(world) = World::new().await else {
+        return;
+    };
+    let mine = PrivateKey::generate_ed25519().unwrap();
+    let with = Keys::spec(mine.public(), CertificateKind::User, PRINCIPAL);
+    let without = with.clone();
+    let mut with = with;
+    with.extensions = Options::new().flag("permit-pty");
+    for (spec, terminal) in [(with, true), (without, false)] {
+        let certificate = spec.sign(&world.keys.user_ca).unwrap().to_openssh("");
+        let ssh = world.with_certificate(&mine, &certificate).arg("-tt");
+        let out = ssh.run("root+web1", "tty").await;
+        let is = text(&out.stdout).starts_with("/dev/");
+        let said = text(&out.stderr);
+        assert_eq!(is, terminal, "{} {said}", text(&out.stdout));
+        assert_eq!(
+            said.contains("PTY allocation request failed"),
+            !terminal,
+            "{said}"
+        );
+    }
+}
