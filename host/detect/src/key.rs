@@ -193,7 +193,11 @@ pub fn may_begin(first: u8, second: u8) -> bool {
 }
 
 /// Names after which the secret half of a key pair stands.
-pub const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
+pub const ASSIGNMENTS: &[&[u8]] = &[
+    b"aws_secret_access_key",
+    b"AWS_SECRET_ACCESS_KEY",
+    b"SecretAccessKey",
+];
 
 /// How long that half is, and how much may stand before it.
 pub const ASSIGNED: usize = 40;

@@ -31,6 +31,9 @@ const BETWEEN: &[&str] = &[
     "xyz\x08\x08\x08",
     "xyz\x1b[3D",
     "\x1b[1mx\x08\x1b[0m",
+    "-\x1b\x087",
+    "-\x1b[1\x08m",
+    "\x1b[1\nm",
 ];
 
 fn secrets() -> Vec<(&'static str, Vec<&'static str>)> {

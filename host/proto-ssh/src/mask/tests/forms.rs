@@ -289,6 +289,21 @@ fn encoded_secrets() {
     }
 }
 
+/// As writers of JSON put it.
+#[test]
+fn in_strings_of_json() {
+    let secret = "a/b\"c\\d<e>&\tf";
+    for written in [
+        r#"a/b\"c\\d<e>&\tf"#,
+        r#"a\/b\"c\\d<e>&\tf"#,
+        r#"a/b\"c\\d\u003ce\u003e\u0026\tf"#,
+    ] {
+        let out = text(&[secret], &format!("{{\"p\": \"{written}\"}}"));
+        assert_eq!(out, format!("{{\"p\": \"{}\"}}", "*".repeat(written.len())));
+    }
+    assert_eq!(text(&["one-line\ntwo"], "one-line\\ntwo"), "*************");
+}
+
 #[test]
 fn what_cannot_be_masked_is_said() {
     let new = |secret: &[u8]| Patterns::new([Zeroizing::new(secret.to_vec())]).map(|_| ());
