@@ -156,8 +156,6 @@ pub const TOKENS: &[Token] = &[
     Token::new(b"shpss_", 32, LONG, is_hex),
     Token::new(b"glsa_", 32, LONG, is_word_ascii),
     Token::new(b"tskey-", 20, LONG, is_base64url),
-    Token::new(b"hvs.", 24, LONG, is_base64url),
-    Token::new(b"hvb.", 24, LONG, is_base64url),
     Token::new(b"AGE-SECRET-KEY-1", 58, LONG, is_upper),
 ];
 
