@@ -161,7 +161,7 @@ impl Patterns {
 }
 
 /// How a secret may look: as it is, in base 64 wherever it begins in what was encoded, in a URL, as hexadecimal
-/// digits.
+/// digits, in a string of JSON.
 pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
     let got = secret.len();
     // Lines of a secret are found however they are broken, so it has none.
@@ -186,6 +186,9 @@ pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>
         out.push(hex(secret, table));
         out.push(url(secret, table));
     }
+    out.push(json(secret, b""));
+    out.push(json(secret, b"/"));
+    out.push(json(secret, b"<>&"));
     for word in &mut out {
         word.truncate(MAX_WORD);
     }
@@ -236,6 +239,26 @@ fn url(secret: &[u8], table: &[u8; 16]) -> Zeroizing<Vec<u8>> {
         } else {
             out.push(b'%');
             out.extend(digits(*c, table));
+        }
+    }
+    out
+}
+
+/// Some writers put a backslash before slashes, others numbers for what means something in HTML.
+fn json(secret: &[u8], also: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(secret.len() * 6));
+    for c in secret {
+        match c {
+            b'"' | b'\\' => out.extend([b'\\', *c]),
+            b'\t' => out.extend(b"\\t"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'/' if also.contains(c) => out.extend(b"\\/"),
+            _ if also.contains(c) => {
+                out.extend(b"\\u00");
+                out.extend(digits(*c, b"0123456789abcdef"));
+            }
+            _ => out.push(*c),
         }
     }
     out

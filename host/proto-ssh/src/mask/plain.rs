@@ -129,26 +129,27 @@ fn colour_before(input: &[u8], floor: usize, end: usize) -> Option<usize> {
 
 /// The next byte that does not simply stand beside the one before it.
 fn special(input: &[u8], from: usize, to: usize) -> Option<usize> {
+    let (blocks, rest) = input.get(from..to)?.as_chunks::<BLOCK>();
     let mut at = from;
-    let mut blocks = input.get(from..to)?.chunks_exact(BLOCK);
-    for block in &mut blocks {
-        let any = block.iter().fold(false, |any, c| any | is_special(*c));
+    for block in blocks {
+        // Tabs are few, and looked at again.
+        let any = block.iter().fold(false, |any, c| any | may_be_special(*c));
         if any && let Some(place) = first(block) {
             return Some(at + place);
         }
         at += BLOCK;
     }
-    let place = blocks.remainder().iter().position(|c| is_special(*c))?;
+    let place = rest.iter().position(|c| is_special(*c))?;
     Some(at + place)
 }
 
 /// Of a block, eight bytes at a time.
-fn first(block: &[u8]) -> Option<usize> {
+fn first(block: &[u8; BLOCK]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let below = |x: u64, n: u64| x.wrapping_sub(ONES * n) & !x & TOPS;
-    for (i, word) in block.chunks_exact(8).enumerate() {
-        let x = u64::from_le_bytes(word.try_into().ok()?);
+    for (i, word) in block.as_chunks::<8>().0.iter().enumerate() {
+        let x = u64::from_le_bytes(*word);
         let mut any = below(x, 0x20) | below(x ^ (ONES * 0x7F), 1) | below(x ^ (ONES * 0xC2), 1);
         while any != 0 {
             let place = any.trailing_zeros() as usize / 8;
@@ -162,6 +163,10 @@ fn first(block: &[u8]) -> Option<usize> {
     None
 }
 
+fn may_be_special(c: u8) -> bool {
+    (c < 0x20) | (c == 0x7F) | (c == 0xC2)
+}
+
 fn is_special(c: u8) -> bool {
-    ((c < 0x20) & (c != b'\t')) | (c == 0x7F) | (c == 0xC2)
+    may_be_special(c) & (c != b'\t')
 }

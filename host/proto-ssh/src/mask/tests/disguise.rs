@@ -31,6 +31,9 @@ const BETWEEN: &[&str] = &[
     "xyz\x08\x08\x08",
     "xyz\x1b[3D",
     "\x1b[1mx\x08\x1b[0m",
+    "-\x1b\x087",
+    "-\x1b[1\x08m",
+    "\x1b[1\nm",
 ];
 
 fn secrets() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -104,6 +107,10 @@ fn something_at_every_place_of_a_long_text() {
                 let text = "an ordinary line, like many others\r\n".repeat(8);
                 let input = format!("{text}say {a}{between}{b} and\n{text}");
                 for piece in [usize::MAX, 300] {
+                    // In two pieces only some of them: each is read anew.
+                    if piece == 300 && at % 4 != 0 {
+                        continue;
+                    }
                     let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
                     assert!(
                         !seen_whole(&out, secret),
