@@ -14,7 +14,8 @@
 //!
 //! What a path means is the server's business: a symbolic link cannot be seen from here. Paths are resolved as
 //! far as their letters go ([`Path`]), and a policy about paths holds only as far as nobody can make a link at a
-//! place where they may write. Where that counts, the account on the server must not be able to follow it.
+//! place where they may write. Where that counts, the account on the server must not be able to follow it. Nor is it
+//! known whether a server takes `/ETC` for `/etc`, as those on Windows and macOS do.
 
 mod hash;
 mod path;
@@ -205,6 +206,11 @@ pub(crate) fn doubts(paths: &[Asked], attributes: &Attributes) -> Vec<&'static s
         doubts.push(
             "a path that goes up from a directory that it names, and leads elsewhere if that is a symbolic link",
         );
+    }
+    // To a server on Windows it is another slash.
+    let slash = |asked: &Asked| asked.path.text.contains('\\') && asked.touch != Touch::List;
+    if paths.iter().any(slash) {
+        doubts.push("a path with a backslash, which on some hosts is another slash");
     }
     if attributes.lends_rights() {
         doubts.push("a mode that lends whoever runs the file the rights of its owner or group");

@@ -134,6 +134,11 @@ fn requests_are_told_for_what_they_are() {
             true,
         ),
         (
+            open(9, "/srv/..\\..\\secret", 0x01),
+            "open /srv/..\\\\..\\\\secret (read)",
+            false,
+        ),
+        (
             path(p::REMOVE, 9, "/a/../etc/passwd"),
             "remove /etc/passwd (write)",
             false,
