@@ -70,6 +70,8 @@ fn scp(args: &[Word]) -> Option<Transfer> {
         }
         for c in word.text.chars().skip(1) {
             match c {
+                // With both it reads or writes as its version sees fit.
+                't' | 'f' if to_host.is_some_and(|to| to != (c == 't')) => return None,
                 't' => to_host = Some(true),
                 'f' => to_host = Some(false),
                 'r' => recursive = true,

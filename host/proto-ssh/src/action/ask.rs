@@ -7,7 +7,7 @@ use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 use super::exec::exec;
 use super::text::readable;
 use super::{Asked, What};
-use crate::wire::Put;
+use crate::wire::{Put, Reader};
 
 /// What a decision needs.
 #[derive(Debug)]
@@ -95,8 +95,8 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let facts = plain(SshKind::Env, format!("{name}={value}"));
             (facts, vec![(Action::SshEnv, resource)])
         }
-        What::Pty { term, .. } => (
-            plain(SshKind::Pty, readable(term)),
+        What::Pty { term, whole } => (
+            plain(SshKind::Pty, terminal(term, whole)),
             vec![(Action::SshPty, account())],
         ),
         What::Agent => (
@@ -138,6 +138,16 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             (request.facts(login, channel), request.accesses(login))
         }
     })
+}
+
+/// `xterm 80x24`, as far as it can be read.
+fn terminal(term: &[u8], whole: &[u8]) -> String {
+    let mut r = Reader::new(whole);
+    let size = (r.string(), r.u32(), r.u32());
+    match size {
+        (Ok(_), Ok(columns), Ok(rows)) => format!("{} {columns}x{rows}", readable(term)),
+        _ => readable(term),
+    }
 }
 
 fn touching(facts: SshFacts, path: &str) -> SshFacts {

@@ -62,7 +62,13 @@ impl Line {
     fn transfer(&self) -> Option<&Transfer> {
         let plain = !self.command.is_opaque()
             && matches!(self.command.commands.as_slice(), [one] if one.by.is_empty() && one.env.is_empty());
-        self.command.transfer.as_ref().filter(|_| plain)
+        let transfer = self.command.transfer.as_ref().filter(|_| plain)?;
+        // What the reader of its protocol cannot follow is a program like any other.
+        let followed = match transfer {
+            Transfer::Scp { .. } => self.scp_command().is_some(),
+            Transfer::Rsync { .. } | Transfer::Git { .. } | Transfer::Sftp { .. } => true,
+        };
+        followed.then_some(transfer)
     }
 
     pub fn kind(&self) -> SshKind {
@@ -77,9 +83,13 @@ impl Line {
 
     /// How the old scp was started, for the reader of its protocol.
     pub fn scp(&self) -> Option<scp::Command> {
-        let Some(Transfer::Scp { .. }) = self.transfer() else {
-            return None;
-        };
+        match self.transfer() {
+            Some(Transfer::Scp { .. }) => self.scp_command(),
+            _ => None,
+        }
+    }
+
+    fn scp_command(&self) -> Option<scp::Command> {
         let argv = &self.command.commands.first()?.argv;
         let literal = argv.iter().all(is_literal);
         let words: Vec<&str> = argv.iter().map(|word| word.text.as_str()).collect();
@@ -379,5 +389,21 @@ mod tests {
         let line = Line::read(b"sh").with_script(b"$X"[..].into());
         let (facts, _) = exec(b"sh", &line, &"root".into());
         assert!(!facts.parsed);
+    }
+
+    /// `scp -f -t x` reads, whatever stands last: nobody follows it as a transfer in the other direction.
+    #[test]
+    fn scp_both_ways_is_a_program_like_any_other() {
+        for command in ["scp -f -t /x", "scp -t -f /x", "scp -tf /x", "scp -t /x /y"] {
+            let line = Line::read(command.as_bytes());
+            assert_eq!(line.kind(), SshKind::Exec, "{command}");
+            assert!(line.scp().is_none(), "{command}");
+            let (_, asks) = accesses(command);
+            assert!(
+                asks.iter().all(|ask| ask.starts_with("ssh:exec ")),
+                "{command}: {asks:?}"
+            );
+        }
+        assert_eq!(Line::read(b"scp -t /x").kind(), SshKind::Scp);
     }
 }
