@@ -22,6 +22,7 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
     let seeds = match target {
         "frames" => frames(),
         "transport" => transport(),
+        "keys" => keys(),
         "walker" | "resolver" => {
             let mut statements = statements(root)?;
             if target == "resolver" {
@@ -87,6 +88,42 @@ fn words(statements: &BTreeSet<String>) -> String {
         .filter(|w| w.len() > 1)
         .collect();
     words.iter().map(|w| format!("\"{w} \"\n")).collect()
+}
+
+/// An Ed25519 key of SSH, and its certificate with an option of each kind; nobody signed it.
+fn keys() -> Vec<Vec<u8>> {
+    let string = |bytes: &[u8]| {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        [&len.to_be_bytes(), bytes].concat()
+    };
+    let point = string(&[2; 32]);
+    let key = [string(b"ssh-ed25519"), point.clone()].concat();
+    let address = string(b"10.0.0.0/8");
+    let command = string(b"id");
+    let certificate = [
+        string(b"ssh-ed25519-cert-v01@openssh.com"),
+        string(&[1; 32]),
+        point,
+        // Serial number, kind, key id, one principal, and the time from the first second to the second.
+        vec![0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1],
+        string(b"id"),
+        string(&string(b"dora")),
+        vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2],
+        string(
+            &[
+                string(b"force-command"),
+                string(&command),
+                string(b"source-address"),
+                string(&address),
+            ]
+            .concat(),
+        ),
+        string(&[string(b"permit-pty"), string(b"")].concat()),
+        string(b""),
+        string(&key),
+        string(&[string(b"ssh-ed25519"), string(&[3; 64])].concat()),
+    ];
+    vec![key, certificate.concat()]
 }
 
 /// Both sides of sessions as they are: one message each, and many behind one another.
