@@ -174,8 +174,13 @@ impl<'a> Relay<'a> {
         }
         loop {
             let heard = self.listen();
-            // Whoever leaves has said something before: that still counts.
-            self.carry(deciding).await?;
+            // Whoever leaves has said something before: that still counts. A recorder that is behind keeps
+            // nobody from ending the session.
+            tokio::select! {
+                biased;
+                reason = &mut ended => return Err(End::new(reason)),
+                carried = self.carry(deciding) => carried?,
+            }
             heard?;
             self.client.fill().map_err(|e| broken(Side::Client, &e))?;
             self.upstream
@@ -481,8 +486,8 @@ impl<'a> Relay<'a> {
 /// The drain is over, but for the time that last words and records need.
 async fn late(terms: &Terms) {
     terms.shutdown.cancelled().await;
-    let drain = terms.drain.saturating_sub(terms.limits.farewell * 2);
-    tokio::time::sleep(drain).await;
+    let last = (terms.limits.farewell + LAST_DECISIONS).min(terms.drain / 2);
+    tokio::time::sleep(terms.drain.saturating_sub(last)).await;
 }
 
 async fn at(deadline: Option<Instant>) {
