@@ -2,6 +2,7 @@
 //! on top: terms only ever take away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -59,8 +60,9 @@ pub(crate) struct Terms {
     pub masks: Arc<Patterns>,
     /// What the client sent while its session was decided on and the target was dialled, in order, unanswered.
     pub early: Vec<Bytes>,
-    /// The process shuts down: end as soon as nothing is under way.
+    /// The process shuts down: end as soon as nothing is under way, at the latest after `drain`.
     pub shutdown: CancellationToken,
+    pub drain: Duration,
     pub limits: Arc<Limits>,
 }
 

@@ -58,6 +58,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     masks: entry.shared.masks.clone(),
                     early,
                     shutdown: entry.shutdown.clone(),
+                    drain: entry.listener.listen.drain,
                     limits: entry.shared.limits.clone(),
                 };
                 relay::run(session, leg, upstream, terms).await;

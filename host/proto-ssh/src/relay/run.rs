@@ -26,7 +26,7 @@ use crate::wire::numbers::disconnect;
 /// How long what has passed already may take to be written when one side has gone.
 const LAST_BYTES: Duration = Duration::from_secs(10);
 /// How long decisions get to end when the session does.
-const LAST_DECISIONS: Duration = Duration::from_secs(5);
+const LAST_DECISIONS: Duration = Duration::from_secs(2);
 
 /// Moves both directions until one side leaves or the session has to end; closes the session.
 pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Terms) -> EndReason {
@@ -166,14 +166,21 @@ impl<'a> Relay<'a> {
         let session = self.session;
         let ended = session.ended();
         tokio::pin!(ended);
+        let late = late(self.terms);
+        tokio::pin!(late);
         for payload in &self.terms.early {
             self.core
                 .receive(Side::Client, payload, Instant::now(), &mut self.effects)?;
         }
         loop {
             let heard = self.listen();
-            // Whoever leaves has said something before: that still counts.
-            self.carry(deciding).await?;
+            // Whoever leaves has said something before: that still counts. A recorder that is behind keeps
+            // nobody from ending the session.
+            tokio::select! {
+                biased;
+                reason = &mut ended => return Err(End::new(reason)),
+                carried = self.carry(deciding) => carried?,
+            }
             heard?;
             self.client.fill().map_err(|e| broken(Side::Client, &e))?;
             self.upstream
@@ -202,6 +209,7 @@ impl<'a> Relay<'a> {
             tokio::select! {
                 biased;
                 reason = &mut ended => return Err(End::new(reason)),
+                () = &mut late => return Err(End::new(EndReason::Shutdown)),
                 Some(decided) = deciding.next(), if !deciding.is_empty() => {
                     self.decided(decided).await?;
                 }
@@ -423,7 +431,7 @@ impl<'a> Relay<'a> {
         // What was recorded as seen by the client before the end is still sent to it.
         let natural = matches!(
             end.reason,
-            EndReason::ClientClosed | EndReason::UpstreamClosed | EndReason::Shutdown
+            EndReason::ClientClosed | EndReason::UpstreamClosed
         );
         let last = match natural {
             true => LAST_BYTES,
@@ -473,6 +481,13 @@ impl<'a> Relay<'a> {
             }
         }
     }
+}
+
+/// The drain is over, but for the time that last words and records need.
+async fn late(terms: &Terms) {
+    terms.shutdown.cancelled().await;
+    let last = (terms.limits.farewell + LAST_DECISIONS).min(terms.drain / 2);
+    tokio::time::sleep(terms.drain.saturating_sub(last)).await;
 }
 
 async fn at(deadline: Option<Instant>) {

@@ -12,7 +12,7 @@ use super::gather::Gather;
 use super::replies::Replies;
 use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
-use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation, is_recorded};
+use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation};
 use crate::action::Before;
 use crate::wire::{ChannelMessage, Request, numbers};
 
@@ -96,6 +96,7 @@ pub(super) struct Channel {
     /// The number of its action in the session, and whether its data is recorded.
     pub seq: u64,
     pub output: bool,
+    pub errors: bool,
     pub input: bool,
     /// What the upstream said about the end.
     pub exit: Option<(OutcomeKind, String)>,
@@ -131,6 +132,7 @@ impl Channel {
             refused: None,
             seq: 0,
             output: false,
+            errors: false,
             input: false,
             exit: None,
             tap: None,
@@ -160,11 +162,15 @@ impl Channel {
         if self.flows.of(to.other()).close_sent {
             return;
         }
-        let text = match to {
-            Side::Client => self.output,
-            Side::Upstream => self.input,
+        let recorded = match (payload.first(), to) {
+            (Some(&numbers::CHANNEL_DATA), Side::Client) => self.output,
+            (Some(&numbers::CHANNEL_EXTENDED_DATA), _) => self.errors,
+            (Some(&numbers::CHANNEL_DATA), Side::Upstream) => self.input,
+            // Of windows nobody wants to know.
+            (Some(&numbers::CHANNEL_WINDOW_ADJUST), _) => false,
+            _ => true,
         };
-        let record = is_recorded(&payload, text).then_some(self.seq);
+        let record = recorded.then_some(self.seq);
         out.push(Effect::Send {
             to,
             payload,
@@ -301,8 +307,12 @@ impl Channel {
 
     /// Does what a tap wants. The ask, if it has one.
     pub fn apply(&mut self, wants: TapOut, out: &mut Vec<Effect>) -> Option<TapAsk> {
-        self.output &= !wants.bulk;
-        self.input &= !wants.bulk;
+        match wants.bulk {
+            Some(Stream::Output) => self.output = false,
+            Some(Stream::Errors) => self.errors = false,
+            Some(Stream::Input) => self.input = false,
+            None => {}
+        }
         for (stream, n) in wants.added {
             self.flows.of_mut(sender(stream)).added(n);
         }
@@ -471,6 +481,7 @@ impl Channel {
         self.under = Some(ticket);
         self.seq = grant.seq;
         self.output = grant.output;
+        self.errors = grant.output;
         self.input = grant.input;
         self.tap = grant.tap;
     }

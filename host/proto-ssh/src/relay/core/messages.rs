@@ -1,5 +1,6 @@
 //! Messages of an open channel: whether they may come at all, whether they have to wait, and what they do.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -119,6 +120,9 @@ impl Core {
                 return Err(Violation::Waiting(Side::Client, self.limits.waiting));
             }
             return Ok(());
+        }
+        if is_resize(&message) {
+            forget_resizes(&mut channel.waiting);
         }
         if channel.waiting.len() >= self.limits.requests {
             let max = self.limits.requests;
@@ -490,4 +494,26 @@ fn interrupts(request: &Request<'_>) -> bool {
             name,
             Ok(b"INT" | b"TERM" | b"KILL" | b"HUP" | b"QUIT" | b"ABRT")
         )
+}
+
+/// A terminal's new size, which nobody wants an answer about.
+fn is_resize(message: &ChannelMessage<'_>) -> bool {
+    let ChannelMessage::Request(request) = message else {
+        return false;
+    };
+    request.name == b"window-change" && !request.want_reply
+}
+
+/// Only the last size counts, and whoever drags a window sends many. What stood around them is joined.
+fn forget_resizes(waiting: &mut VecDeque<Waiting>) {
+    for entry in std::mem::take(waiting) {
+        match (entry, waiting.back_mut()) {
+            (Waiting::Data(more), Some(Waiting::Data(last))) => last.extend_from_slice(&more),
+            (Waiting::Message(payload), _) => match Connection::parse(&payload) {
+                Ok(Connection::Channel { message, .. }) if is_resize(&message) => {}
+                _ => waiting.push_back(Waiting::Message(payload)),
+            },
+            (data, _) => waiting.push_back(data),
+        }
+    }
 }

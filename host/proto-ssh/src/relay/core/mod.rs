@@ -36,7 +36,7 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use crate::action::Asked;
-use crate::wire::{Connection, WireError, numbers};
+use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
 use tap::Tap;
@@ -421,13 +421,4 @@ fn made(message: &Connection<'_>) -> Bytes {
     let mut bytes = Vec::new();
     message.write(&mut bytes);
     bytes.into()
-}
-
-/// Data messages are recorded where the channel holds text, windows never, and everything else always.
-fn is_recorded(payload: &[u8], text: bool) -> bool {
-    match payload.first() {
-        Some(&(numbers::CHANNEL_DATA | numbers::CHANNEL_EXTENDED_DATA)) => text,
-        Some(&numbers::CHANNEL_WINDOW_ADJUST) => false,
-        _ => true,
-    }
 }

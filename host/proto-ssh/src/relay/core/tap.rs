@@ -52,8 +52,8 @@ pub(crate) struct TapOut {
     /// At most one at a time; nothing more of `Input` is given to the tap before it is answered.
     pub ask: Option<TapAsk>,
     pub done: Vec<TapDone>,
-    /// From here on the data is not text: it is counted, not recorded.
-    pub bulk: bool,
+    /// From here on this stream is not text: it is counted, not recorded.
+    pub bulk: Option<Stream>,
 }
 
 /// Bytes in, bytes out. Pure: no sockets, no clock.

@@ -76,7 +76,11 @@ impl Tap for Text {
             // Nobody reads it, and to replace bytes of it would break it.
             masker.flush(&mut shown);
             *slot = None;
-            out.bulk = true;
+            out.bulk = Some(stream);
+            tracing::info!(
+                ?stream,
+                "what a command writes is no text: it is neither masked nor recorded"
+            );
         }
         piece(stream, shown, out);
         Ok(())

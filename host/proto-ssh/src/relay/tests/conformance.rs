@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -301,6 +301,7 @@ impl Harness for Ssh {
             masks: Arc::new(Patterns::new([]).unwrap()),
             early: Vec::new(),
             shutdown: CancellationToken::new(),
+            drain: Duration::from_secs(4),
             limits: Arc::new(Limits::default()),
         };
         let writes = self.writes.clone();

@@ -151,3 +151,64 @@ async fn no_exit_status_is_lost_on_a_shared_connection() {
     assert!(master.try_wait().unwrap().is_none(), "the connection lives");
     master.kill().await.unwrap();
 }
+
+/// A shutdown ends what is idle at once, lets a command end that runs, and waits for none beyond the drain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_waits_for_what_is_under_way() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    let start = |args: &[&str]| {
+        let mut ssh = rig.ssh().command();
+        ssh.args(args)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let idle = start(&["-N", "root+web1@127.0.0.1"]);
+    let short = start(&["root+web1@127.0.0.1", "echo begun; sleep 1; echo done"]);
+    let long = start(&["root+web1@127.0.0.1", "sleep 60"]);
+    let two = || {
+        let intents = rig.memory.journal.intents();
+        intents
+            .iter()
+            .filter(|i| matches!(i.facts, Facts::Ssh(_)))
+            .count()
+            == 2
+    };
+    for _ in 0..200 {
+        if two() && rig.memory.registry.live().len() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rig.weir.shutdown.cancel();
+    let began = std::time::Instant::now();
+    let ends = async {
+        tokio::join!(
+            idle.wait_with_output(),
+            short.wait_with_output(),
+            long.wait_with_output()
+        )
+    };
+    let (idle, short, long) = tokio::time::timeout(Duration::from_secs(10), ends)
+        .await
+        .unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(idle.unwrap().status.code(), Some(255));
+    assert_eq!(text(&short.unwrap().stdout), "begun\ndone\n");
+    assert_eq!(long.unwrap().status.code(), Some(255));
+    for _ in 0..100 {
+        if rig.memory.registry.live().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let outcomes = rig.memory.journal.outcomes();
+    let unknown = outcomes.iter().filter(|o| o.kind == OutcomeKind::Unknown);
+    assert_eq!(unknown.count(), 1, "the long one: {outcomes:?}");
+}

@@ -135,7 +135,7 @@ fn requests_that_wait_are_bounded() {
     let mut result = Ok(());
     let mut n = 0;
     while result.is_ok() && n < 1000 {
-        result = b.try_from(C, request(3, b"window-change", false, &[0; 16]));
+        result = b.try_from(C, request(3, b"break", false, &[0; 4]));
         n += 1;
     }
     assert_eq!((n, result), (129, Err(Violation::Requests(C, 3, 128))));
@@ -150,6 +150,27 @@ fn requests_that_wait_are_bounded() {
         n += 1;
     }
     assert_eq!(n, 64);
+}
+
+/// Whoever drags a window while a command waits is not a flood.
+#[test]
+fn of_many_sizes_of_a_terminal_the_last_one_waits() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    for n in 0..1000_u32 {
+        let mut size = n.to_be_bytes().to_vec();
+        size.extend([0; 12]);
+        b.client(request(3, b"window-change", false, &size));
+        b.client(data(3, b"k"));
+    }
+    b.grant();
+    b.gets(U, request(3, b"exec", true, b"\0\0\0\x02rm"));
+    let waited: Vec<_> = b.sent.upstream.drain(..).collect();
+    let sizes: Vec<_> = waited.iter().filter(|m| m[0] == 98).collect();
+    assert!(
+        sizes.len() == 1 && sizes[0].ends_with(&[&999_u32.to_be_bytes()[..], &[0; 12]].concat())
+    );
 }
 
 #[test]
