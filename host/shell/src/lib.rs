@@ -107,6 +107,10 @@ impl Reading {
         let Some((text, needs_bash)) = canonical::render(program) else {
             return;
         };
+        if text.is_empty() {
+            // Nothing but a comment.
+            return;
+        }
         let mut walk = walk::Walk::new(limits, false);
         let ctx = walk.ctx();
         walk.text(&text, &ctx);
