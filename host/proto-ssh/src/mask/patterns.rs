@@ -1,5 +1,6 @@
 //! What is looked for: secrets that are known, whatever they are encoded in, and tokens by their form.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use aho_corasick::AhoCorasick;
@@ -55,6 +56,9 @@ pub struct Patterns {
     heads: Vec<Heads>,
     /// Which two bytes can stand beside each other in what a pattern begins with, one bit each.
     pairs: Vec<u64>,
+    /// Which two it can begin with, and which three can stand in it.
+    firsts: BTreeSet<[u8; 2]>,
+    threes: BTreeSet<[u8; 3]>,
     /// How much of a pattern tells that it begins.
     pub(super) longest_head: usize,
 }
@@ -130,21 +134,40 @@ impl Patterns {
                 }
             }
         }
+        let firsts = heads.iter().filter_map(|head| head.first_chunk().copied());
+        let threes = heads.iter().flat_map(|head| head.windows(3));
+        let (firsts, threes) = (
+            firsts.collect(),
+            threes.filter_map(|three| three.try_into().ok()).collect(),
+        );
         let longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
         let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
         Ok(Self {
             trie,
             heads: heads?,
             pairs,
+            firsts,
+            threes,
             longest_head,
         })
     }
 
-    /// Can they be beside each other in what a pattern begins with?
-    pub(super) fn joins(&self, a: u8, b: u8) -> bool {
-        let bit = usize::from(a) << 8 | usize::from(b);
+    /// Can a pattern have begun in these bytes that goes on with `after`? They are what stands before it in one piece.
+    pub(super) fn joins(&self, before: &[u8], after: u8) -> bool {
+        let Some(&b) = before.last() else {
+            return false;
+        };
+        let bit = usize::from(b) << 8 | usize::from(after);
         let word = self.pairs.get(bit / 64).copied().unwrap_or(u64::MAX);
-        word >> (bit % 64) & 1 == 1
+        if word >> (bit % 64) & 1 == 0 {
+            return false;
+        }
+        match before {
+            [.., a, b] => {
+                self.firsts.contains(&[*b, after]) || self.threes.contains(&[*a, *b, after])
+            }
+            _ => true,
+        }
     }
 
     /// Where the next one may begin in one piece, for each group: what is before `from` is out of date.

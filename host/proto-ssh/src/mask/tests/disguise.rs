@@ -160,27 +160,30 @@ fn trickled() {
 #[test]
 fn broken_where_the_line_is_full() {
     let known = patterns(&[LITERAL]);
+    let lines = "what was written before it\r\n".repeat(12);
     for (secret, shows) in [(LITERAL, 0), (GITHUB, 4), (JWT, 3)] {
-        for wrap in [" \r", "\r\n", " \r\n"] {
+        for wrap in [" \r", "\r\n", " \r\n", "\x1b[m \r"] {
             for at in 1..secret.len() {
-                let mut input = format!("{}{}{wrap}", "$".repeat(80 - at), &secret[..at]);
-                input.push_str(&secret[at..]);
-                input.push_str(" z");
-                for piece in [1, 5, usize::MAX] {
-                    let mut masker = Masker::new(known.clone(), Kind::Terminal);
-                    masker.resize(80);
-                    let (now, mut out) = (Instant::now(), BytesMut::new());
-                    for part in input.as_bytes().chunks(piece.min(4096)) {
-                        let _ = masker.push(part, now, &mut out);
+                let (a, b) = secret.split_at(at);
+                for before in ["", &lines] {
+                    let full = "$".repeat(80 - at);
+                    let input = format!("{before}{full}{a}{wrap}{b} z\r\n{before}");
+                    for piece in [1, 5, usize::MAX] {
+                        let mut masker = Masker::new(known.clone(), Kind::Terminal);
+                        masker.resize(80);
+                        let (now, mut out) = (Instant::now(), BytesMut::new());
+                        for part in input.as_bytes().chunks(piece) {
+                            let _ = masker.push(part, now, &mut out);
+                        }
+                        masker.flush(&mut out);
+                        let stars = out.iter().filter(|c| **c == b'*').count();
+                        assert_eq!(
+                            stars,
+                            secret.len() - shows,
+                            "{}",
+                            String::from_utf8_lossy(&out)
+                        );
                     }
-                    masker.flush(&mut out);
-                    let stars = out.iter().filter(|c| **c == b'*').count();
-                    assert_eq!(
-                        stars,
-                        secret.len() - shows,
-                        "{:?}",
-                        String::from_utf8_lossy(&out)
-                    );
                 }
             }
         }
