@@ -11,8 +11,8 @@ use pipeline::Principal;
 use pipeline::ports::Clock;
 use proto_ssh::transport::HostKey;
 use proto_ssh::{
-    AuthRefused, Authenticate, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys, IssueError,
-    Issuer,
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys,
+    IssueError, Issuer, May,
 };
 use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
@@ -59,10 +59,15 @@ impl Authenticate for Callers {
         &self,
         certificate: &Certificate,
         source: IpAddr,
-    ) -> Result<Arc<Principal>, AuthRefused> {
+    ) -> Result<Certified, AuthRefused> {
         let now = self.clock.now();
         let verified = self.authority.verify_user(certificate, source, now);
-        verified.map(Arc::new).map_err(|error| {
+        // Ours leave to policy what their sessions do.
+        let certified = |principal| Certified {
+            principal: Arc::new(principal),
+            may: May::ALL,
+        };
+        verified.map(certified).map_err(|error| {
             tracing::warn!(%source, key_id = certificate.key_id, %error, "SSH certificate refused");
             refused("this certificate is not accepted")
         })
