@@ -46,5 +46,8 @@ pub use config::{
     BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener, SshTarget,
 };
 pub use service::SshService;
-pub use startup::{AuthRefused, Authenticate, DeviceFlow, GatewayKey, HostIdentity, OtherKey};
+pub use startup::{
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, OtherKey,
+};
+pub use terms::May;
 pub use upstream::{Grant, HostKeys, IssueError, Issuer};

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Limits;
 use crate::mask::Patterns;
 
-/// What a login lets its sessions ask for. A certificate says it with its extensions (`PROTOCOL.certkeys` of
+/// What a login lets its sessions ask for. Certificates can say it with their extensions (`PROTOCOL.certkeys` of
 /// OpenSSH); other logins leave it to policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct May {
+pub struct May {
     pub pty: bool,
     pub port_forwarding: bool,
     pub agent_forwarding: bool,
@@ -28,14 +28,16 @@ impl May {
         x11_forwarding: true,
     };
 
+    pub const NOTHING: Self = Self {
+        pty: false,
+        port_forwarding: false,
+        agent_forwarding: false,
+        x11_forwarding: false,
+    };
+
     /// What a certificate with these extensions permits; extensions that nobody knows permit nothing.
     pub fn of_extensions<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut may = Self {
-            pty: false,
-            port_forwarding: false,
-            agent_forwarding: false,
-            x11_forwarding: false,
-        };
+        let mut may = Self::NOTHING;
         for name in names {
             match name {
                 "permit-pty" => may.pty = true,

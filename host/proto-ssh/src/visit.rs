@@ -174,6 +174,7 @@ async fn session(
         session: info.id,
         target: &info.target.name,
         login: &to.login,
+        may: who.may,
         now: SystemTime::now(),
     };
     let means = Means {

@@ -44,12 +44,12 @@ pub trait Authenticate: Send + Sync {
     async fn key_is_known(&self, key: &PublicKey) -> bool;
 
     /// It is proved that the client has the key of this certificate. Everything else about it is to be checked:
-    /// authority, kind, time, principals, addresses, revocation.
+    /// authority, kind, time, principals, addresses, revocation; and what its extensions permit is to be said.
     async fn certificate(
         &self,
         certificate: &Certificate,
         source: IpAddr,
-    ) -> Result<Arc<Principal>, AuthRefused>;
+    ) -> Result<Certified, AuthRefused>;
 
     /// It is proved that the client has this key.
     async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
@@ -58,6 +58,13 @@ pub trait Authenticate: Send + Sync {
 
     /// Begins a login by another device.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
+}
+
+/// Who came with a certificate, and what it lets its sessions ask for. For certificates that leave that to policy
+/// it is [`May::ALL`]; for those of OpenSSH's kind, [`May::of_extensions`].
+pub struct Certified {
+    pub principal: Arc<Principal>,
+    pub may: May,
 }
 
 /// A login by another device (RFC 8628) that waits for a person.
@@ -340,14 +347,16 @@ impl Login<'_, '_> {
             }
             Ask::Proof(Offer::Key(key)) => (auth.key(&key, source).await, May::ALL),
             Ask::Proof(Offer::Certificate(certificate)) => {
-                let names = certificate.extensions.names();
-                let may = May::of_extensions(names);
-                let verdict = match check_options(&certificate) {
+                let certified = match check_options(&certificate) {
                     Ok(()) => auth.certificate(&certificate, source).await,
                     Err(refused) => Err(refused),
                 };
-                let verdict = verdict.map(|who| until(who, certificate.valid_before));
-                (verdict, may)
+                match certified {
+                    Ok(Certified { principal, may }) => {
+                        (Ok(until(principal, certificate.valid_before)), may)
+                    }
+                    Err(refused) => (Err(refused), May::NOTHING),
+                }
             }
             Ask::Token(token) => (auth.token(&token, source).await, May::ALL),
             Ask::Device => {

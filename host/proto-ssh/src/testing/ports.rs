@@ -13,7 +13,8 @@ use ssh_keys::{
 };
 use tokio::sync::watch;
 
-use crate::startup::{AuthRefused, Authenticate, DeviceFlow, GatewayKey, HostIdentity};
+use crate::startup::{AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity};
+use crate::terms::May;
 use crate::transport::HostKey;
 use crate::upstream::{Grant, HostKeys, IssueError, Issuer};
 
@@ -125,7 +126,7 @@ impl Authenticate for Keys {
         &self,
         certificate: &Certificate,
         source: IpAddr,
-    ) -> Result<Arc<Principal>, AuthRefused> {
+    ) -> Result<Certified, AuthRefused> {
         let wanted = Wanted {
             cas: std::slice::from_ref(self.user_ca.public()),
             kind: CertificateKind::User,
@@ -135,7 +136,10 @@ impl Authenticate for Keys {
         };
         let checked = certificate.check(&wanted);
         checked.map_err(|e| refused(&e.to_string()))?;
-        Ok(alice())
+        Ok(Certified {
+            principal: alice(),
+            may: May::of_extensions(certificate.extensions.names()),
+        })
     }
 
     async fn key(&self, key: &PublicKey, _: IpAddr) -> Result<Arc<Principal>, AuthRefused> {

@@ -23,6 +23,7 @@ use ssh_keys::{Certificate, KeyError, PrivateKey, PublicKey};
 
 use crate::config::{Credential, Limits, SshTarget};
 use crate::leg::{Leg, LegError};
+use crate::terms::May;
 use crate::transport::{ClientConfig, Event, Transport};
 use crate::wire::WireError;
 use crate::wire::numbers::disconnect;
@@ -50,6 +51,8 @@ pub struct Grant<'a> {
     pub session: SessionId,
     pub target: &'a str,
     pub login: &'a str,
+    /// What the session may ask the host for, if policy permits it then: the certificate has to allow that much.
+    pub may: May,
     pub now: SystemTime,
 }
 

@@ -14,6 +14,7 @@ use super::{Grant, HostError, Means, UpstreamError, connect};
 use crate::config::{Credential, HostTrust, Limits, Secret, SshTarget};
 use crate::leg::Leg;
 use crate::startup::GatewayKey;
+use crate::terms::May;
 use crate::testing::ports::{Keys, alice};
 use crate::testing::target;
 use crate::transport::{Event, ServerConfig, Transport};
@@ -101,6 +102,7 @@ async fn dial(target: &SshTarget, keys: &Arc<Keys>) -> Result<(), UpstreamError>
         session: SessionId::new(),
         target: "web1",
         login: "root",
+        may: May::ALL,
         now: SystemTime::now(),
     };
     let means = Means {
