@@ -331,6 +331,15 @@ fn values_that_are_no_keys_are_refused() {
             hex::decode("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
                 .unwrap(),
         ),
+        // A key in the form that certificates of X.509 have, which the library reads as well.
+        (
+            good,
+            [
+                &hex::decode("302a300506032b656e032100").unwrap()[..],
+                &[9; 32],
+            ]
+            .concat(),
+        ),
         (good, vec![]),
         (good, vec![9; 31]),
         (good, vec![9; 33]),
