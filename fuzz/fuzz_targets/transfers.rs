@@ -110,19 +110,23 @@ fn take(reader: &mut Reader, effects: Vec<Effect>, seen: &mut Seen) {
     }
 }
 
-fn run(kind: u8, steps: &[(bool, Vec<u8>)], size: usize) -> Seen {
+/// `late`: what is asked is answered after each step, whatever came with it; else at once.
+fn run(kind: u8, steps: &[(bool, Vec<u8>)], size: usize, late: bool) -> Seen {
     let mut reader = Reader::new(kind);
     let mut seen = Seen::default();
     for (client, bytes) in steps {
+        let mut out = Vec::new();
         for chunk in bytes.chunks(size) {
-            let mut out = Vec::new();
             let result = reader.push(*client, Bytes::copy_from_slice(chunk), &mut out);
-            take(&mut reader, out, &mut seen);
+            if !late || result.is_err() {
+                take(&mut reader, std::mem::take(&mut out), &mut seen);
+            }
             if let Err(error) = result {
                 seen.error = Some(error);
                 return seen;
             }
         }
+        take(&mut reader, out, &mut seen);
     }
     let mut out = Vec::new();
     reader.end(&mut out);
@@ -178,12 +182,14 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let steps = steps(*kind, data);
-    let whole = run(*kind, &steps, usize::MAX);
-    let bytewise = run(*kind, &steps, 1);
+    let whole = run(*kind, &steps, usize::MAX, true);
+    let bytewise = run(*kind, &steps, 1, true);
+    let prompt = run(*kind, &steps, 1, false);
     assert_eq!(whole.error, bytewise.error);
     if kind % 4 < 2 {
-        only_what_was_permitted(&whole);
-        only_what_was_permitted(&bytewise);
+        for seen in [&whole, &bytewise, &prompt] {
+            only_what_was_permitted(seen);
+        }
     }
     if whole.error.is_some() {
         return;

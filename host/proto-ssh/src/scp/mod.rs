@@ -29,7 +29,7 @@ pub use record::RECORD_MAX;
 
 use crate::transfer::{
     Answer, Asked, Attributes, Budget, Content, Direction, Effect, FileDone, Kind, PATH_MAX, Path,
-    Request, Touch, Track, Verdict, Way, Why, printable,
+    Request, Touch, Track, Verdict, Way, Why, doubts, printable,
 };
 use names::Names;
 use record::Record;
@@ -325,18 +325,20 @@ impl Scp {
             mode: Some(mode),
             ..Attributes::default()
         };
-        let mut opaque = Vec::new();
-        if paths.iter().any(|path| !path.known) {
-            opaque.push(
-                "a path of which it is not known where it begins, or that is not UTF-8".into(),
-            );
-        }
-        if upload && attributes.lends_rights() {
-            opaque.push(
-                "a mode that lends whoever runs the file the rights of its owner or group".into(),
-            );
-        }
-        let asked = paths.iter().cloned().map(|path| Asked { path, touch });
+        let asked: Vec<_> = paths
+            .iter()
+            .map(|path| Asked {
+                path: path.clone(),
+                touch,
+            })
+            .collect();
+        // What the host's files are is no matter of what is done to it.
+        let given = if upload {
+            attributes
+        } else {
+            Attributes::default()
+        };
+        let opaque = doubts(&asked, &given).into_iter().map(Into::into);
         let request = Request {
             ticket,
             way: if upload { Way::ToServer } else { Way::ToClient },
@@ -344,9 +346,9 @@ impl Scp {
                 Some(_) => Kind::ScpFile,
                 None => Kind::ScpDirectory,
             },
-            paths: asked.collect(),
+            paths: asked,
             attributes,
-            opaque,
+            opaque: opaque.collect(),
             raw: Bytes::new(),
         };
         self.turn = Turn::Asked;

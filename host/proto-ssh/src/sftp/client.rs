@@ -10,7 +10,7 @@ use super::{
     Expect, FILES_MAX, IN_FLIGHT_MAX, LINKS_MAX, Live, Phase, Place, Sftp, Stage, Writing,
 };
 use crate::transfer::{
-    Asked, Attributes, Effect, Kind, PATH_MAX, Path, Request, Touch, Way, printable,
+    Asked, Attributes, Effect, Kind, PATH_MAX, Path, Request, Touch, Way, doubts, printable,
 };
 use crate::wire::Reader;
 
@@ -485,22 +485,13 @@ impl Sftp {
 }
 
 fn question(kind: Kind, paths: Vec<(Path, Touch)>, attributes: Attributes, expect: Expect) -> Plan {
-    let mut opaque = Vec::new();
-    if paths.iter().any(|(path, _)| !path.known) {
-        opaque.push("a path of which it is not known where it begins, or that is not UTF-8");
-    }
-    if attributes.lends_rights() {
-        opaque.push("a mode that lends whoever runs the file the rights of its owner or group");
-    }
-    if attributes.extended {
-        opaque.push("attributes that are not known");
-    }
     let paths = paths.into_iter().map(|(path, touch)| Asked { path, touch });
+    let paths: Vec<_> = paths.collect();
     let question = Question {
         kind,
-        paths: paths.collect(),
+        opaque: doubts(&paths, &attributes),
+        paths,
         attributes,
-        opaque,
     };
     Plan::Ask(question, expect)
 }

@@ -183,10 +183,16 @@ impl Files {
             (Direction::Read, file.read),
             (Direction::Write, file.written),
         ];
+        // A handle for both that was only read has nothing to say about writing.
+        let only_read = file.spec.read && !file.spec.empty;
         for (direction, track) in tracks {
             let Some(mut track) = track else {
                 continue;
             };
+            if direction == Direction::Write && only_read && !track.has_begun() {
+                track.spoil(Why::Nothing, &mut self.budget);
+                continue;
+            }
             if file.pending > 0 {
                 track.spoil(Why::Unfinished, &mut self.budget);
             }

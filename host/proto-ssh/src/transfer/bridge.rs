@@ -245,6 +245,16 @@ fn writer(mut to: impl Write + Send + 'static) -> Sender<Bytes> {
     send
 }
 
+/// Is there such a program? Where not, what needs it is skipped, and says so.
+pub(crate) fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if !found {
+        eprintln!("skipped: no {program}; apt-get install openssh-client");
+    }
+    found
+}
+
 /// Makes the script that stands for ssh.
 pub(crate) fn script(dir: &Dir) -> String {
     let path = dir.path(".ssh");

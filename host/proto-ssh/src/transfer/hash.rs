@@ -118,6 +118,10 @@ impl Track {
         }
     }
 
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Bytes from `offset` on are asked for, or come.
     pub(crate) fn begin(&mut self, offset: u64, budget: &mut Budget) {
         if !self.begun {

@@ -14,7 +14,8 @@
 //!
 //! What a path means is the server's business: a symbolic link cannot be seen from here. Paths are resolved as
 //! far as their letters go ([`Path`]), and a policy about paths holds only as far as nobody can make a link at a
-//! place where they may write. Where that counts, the account on the server must not be able to follow it.
+//! place where they may write. Where that counts, the account on the server must not be able to follow it. Nor is it
+//! known whether a server takes `/ETC` for `/etc`, as those on Windows and macOS do.
 
 mod hash;
 mod path;
@@ -191,6 +192,33 @@ impl Attributes {
     pub fn is_special(&self) -> bool {
         self.lends_rights() || self.owner.is_some()
     }
+}
+
+/// Why it cannot be told what becomes of `paths`, and of a file that is given `attributes`.
+pub(crate) fn doubts(paths: &[Asked], attributes: &Attributes) -> Vec<&'static str> {
+    let mut doubts = Vec::new();
+    if paths.iter().any(|asked| !asked.path.known) {
+        doubts.push("a path of which it is not known where it begins, or that is not UTF-8");
+    }
+    // Looking is how clients find out where that is.
+    let touched = |asked: &Asked| asked.path.climbs && asked.touch != Touch::List;
+    if paths.iter().any(touched) {
+        doubts.push(
+            "a path that goes up from a directory that it names, and leads elsewhere if that is a symbolic link",
+        );
+    }
+    // To a server on Windows it is another slash.
+    let slash = |asked: &Asked| asked.path.text.contains('\\') && asked.touch != Touch::List;
+    if paths.iter().any(slash) {
+        doubts.push("a path with a backslash, which on some hosts is another slash");
+    }
+    if attributes.lends_rights() {
+        doubts.push("a mode that lends whoever runs the file the rights of its owner or group");
+    }
+    if attributes.extended {
+        doubts.push("attributes that are not known");
+    }
+    doubts
 }
 
 impl Request {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use aws_lc_rs::digest;
 
 use crate::sftp::Sftp;
-use crate::transfer::bridge::{Dir, Log, Policy, script, through};
+use crate::transfer::bridge::{Dir, Log, Policy, have, script, through};
 use crate::transfer::{Content, Direction, FileDone, Touch, Why};
 
 /// Where Debian and most others have it.
@@ -28,7 +28,7 @@ pub(super) fn server() -> Option<&'static str> {
 
 /// Runs `commands` in `sftp`, in `dir`.
 fn sftp(dir: &Dir, args: &[&str], commands: &str, policy: Policy) -> Option<(Output, Log)> {
-    let server = server()?;
+    let server = server().filter(|_| have("sftp"))?;
     let script = script(dir);
     fs::write(dir.path(".batch"), commands).unwrap();
     let mut client = Command::new("sftp");
@@ -268,7 +268,7 @@ fn scp_over_sftp_is_hashed_although_it_does_not_cut_the_file_first() {
     let a = dir.fill("a", 3_000_000);
     let old = dir.fill("b", 4_000_000);
     assert_ne!(a, old);
-    let Some(server) = server() else {
+    let Some(server) = server().filter(|_| have("scp")) else {
         return;
     };
     let script = script(&dir);

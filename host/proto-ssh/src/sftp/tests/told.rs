@@ -119,9 +119,29 @@ fn requests_are_told_for_what_they_are() {
         (open(9, "../f", 0x01), "open ../f (read)", false),
         (open(9, "", 0x01), "open  (read)", false),
         (
-            open(9, "/a/../../etc//./passwd/", 0x01),
+            open(9, "/../../etc//./passwd/", 0x01),
             "open /etc/passwd (read)",
             true,
+        ),
+        (
+            open(9, "/a/../../etc//./passwd/", 0x01),
+            "open /etc/passwd (read)",
+            false,
+        ),
+        (
+            path(p::STAT, 9, "/a/../etc/passwd"),
+            "stat /etc/passwd",
+            true,
+        ),
+        (
+            open(9, "/srv/..\\..\\secret", 0x01),
+            "open /srv/..\\\\..\\\\secret (read)",
+            false,
+        ),
+        (
+            path(p::REMOVE, 9, "/a/../etc/passwd"),
+            "remove /etc/passwd (write)",
+            false,
         ),
         (
             open(9, "/a\u{202e}b\x1b[2J\n", 0x01),
