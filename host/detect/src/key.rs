@@ -156,8 +156,6 @@ pub const TOKENS: &[Token] = &[
     Token::new(b"shpss_", 32, LONG, is_hex),
     Token::new(b"glsa_", 32, LONG, is_word_ascii),
     Token::new(b"tskey-", 20, LONG, is_base64url),
-    Token::new(b"hvs.", 24, LONG, is_base64url),
-    Token::new(b"hvb.", 24, LONG, is_base64url),
     Token::new(b"AGE-SECRET-KEY-1", 58, LONG, is_upper),
 ];
 
@@ -193,7 +191,11 @@ pub fn may_begin(first: u8, second: u8) -> bool {
 }
 
 /// Names after which the secret half of a key pair stands.
-pub const ASSIGNMENTS: &[&[u8]] = &[b"aws_secret_access_key", b"AWS_SECRET_ACCESS_KEY"];
+pub const ASSIGNMENTS: &[&[u8]] = &[
+    b"aws_secret_access_key",
+    b"AWS_SECRET_ACCESS_KEY",
+    b"SecretAccessKey",
+];
 
 /// How long that half is, and how much may stand before it.
 pub const ASSIGNED: usize = 40;

@@ -13,7 +13,6 @@ const DASH: u8 = 1 << 1;
 const UNDERSCORE: u8 = 1 << 2;
 const CAPITAL_A: u8 = 1 << 3;
 const CAPITAL_J: u8 = 1 << 4;
-const DOT: u8 = 1 << 5;
 
 /// Of `on`, those without which nothing can be missed: every finding of the others needs bytes that
 /// the text has not.
@@ -31,9 +30,7 @@ pub fn possible(on: Detectors, text: &[u8]) -> Detectors {
         Detector::Jwt => any(CAPITAL_J),
         Detector::PrivateKey => any(DASH),
         // Each prefix has one of them.
-        Detector::CloudKey => {
-            any(DASH | UNDERSCORE | CAPITAL_A | CAPITAL_J | DOT) && text.len() >= 20
-        }
+        Detector::CloudKey => any(DASH | UNDERSCORE | CAPITAL_A | CAPITAL_J) && text.len() >= 20,
     };
     if marks == 0 && digits < 2 {
         return Detectors::NONE;
@@ -58,8 +55,7 @@ fn look(text: &[u8]) -> (u8, usize) {
                 | mark(c == b'-', DASH)
                 | mark(c == b'_', UNDERSCORE)
                 | mark(c == b'A', CAPITAL_A)
-                | mark(c == b'J', CAPITAL_J)
-                | mark(c == b'.', DOT);
+                | mark(c == b'J', CAPITAL_J);
         }
         digits += usize::from(count);
     }

@@ -241,6 +241,10 @@ fn keys() {
             "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
             "aws_secret_access_key = [key]",
         ),
+        (
+            r#"{"SecretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}"#,
+            r#"{"SecretAccessKey": "[key]"}"#,
+        ),
         // Alike.
         ("eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9"),
         ("eyJ.eyJ.", "eyJ.eyJ."),

@@ -134,7 +134,6 @@ const PIECES: &[&str] = &[
     "ghp_",
     "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1",
     "glpat-",
-    "hvs.",
     "IQoJb3JpZ2luX2Vj",
     "sk-ant-",
     "npm_",

@@ -72,7 +72,8 @@ impl Lexer {
             State::Intermediate => match c {
                 0x20..=0x2F => self.longer(),
                 0x1B => self.enter(State::Escape),
-                0x00..=0x1F => Class::Hidden,
+                0x18 | 0x1A => self.enter(State::Ground),
+                0x00..=0x1F | 0x7F => carried_out(c),
                 _ => self.enter(State::Ground),
             },
             State::Control => self.control(c),
@@ -109,8 +110,7 @@ impl Lexer {
                 Class::Gap
             }
             0x18 | 0x1A => self.enter(State::Ground),
-            // Other control characters are carried out, and the sequence goes on.
-            0x00..=0x1F | 0x7F => Class::Hidden,
+            0x00..=0x1F | 0x7F => carried_out(c),
             0x30..=0x7E => self.enter(State::Ground),
             _ => {
                 self.state = State::Ground;
@@ -144,7 +144,7 @@ impl Lexer {
             }
             0x1B => self.enter(State::Escape),
             0x18 | 0x1A => self.enter(State::Ground),
-            0x00..=0x1F | 0x7F => Class::Hidden,
+            0x00..=0x1F | 0x7F => carried_out(c),
             _ => {
                 self.state = State::Ground;
                 self.ground(c)
@@ -183,5 +183,14 @@ impl Lexer {
             self.state = State::Ground;
         }
         Class::Hidden
+    }
+}
+
+/// A control character inside of a sequence, which goes on behind it.
+fn carried_out(c: u8) -> Class {
+    match c {
+        0x08 => Class::Back(1),
+        0x0A..=0x0D => Class::Gap,
+        _ => Class::Hidden,
     }
 }

@@ -131,13 +131,18 @@ impl Masker {
     /// Lets go of what has been held back for long enough. What follows is still compared with it.
     pub fn tick(&mut self, now: Instant, out: &mut BytesMut) {
         if self.soft.is_some_and(|at| at <= now) {
-            self.soft = None;
-            let (_, sticky) = self.unfinished();
-            self.release(sticky, out);
+            self.hurry(out);
         }
         if self.hard.is_some_and(|at| at <= now) {
             self.replace_sticky(out);
         }
+    }
+
+    /// Another stream of the channel is about to go on: what could have gone before it does.
+    pub fn hurry(&mut self, out: &mut BytesMut) {
+        self.soft = None;
+        let (_, sticky) = self.unfinished();
+        self.release(sticky, out);
     }
 
     /// Nothing more comes, or something else is about to be said on the channel. What is too much like a secret to

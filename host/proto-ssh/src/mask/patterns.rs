@@ -1,5 +1,6 @@
 //! What is looked for: secrets that are known, whatever they are encoded in, and tokens by their form.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use aho_corasick::AhoCorasick;
@@ -55,6 +56,9 @@ pub struct Patterns {
     heads: Vec<Heads>,
     /// Which two bytes can stand beside each other in what a pattern begins with, one bit each.
     pairs: Vec<u64>,
+    /// Which two it can begin with, and which three can stand in it.
+    firsts: BTreeSet<[u8; 2]>,
+    threes: BTreeSet<[u8; 3]>,
     /// How much of a pattern tells that it begins.
     pub(super) longest_head: usize,
 }
@@ -130,21 +134,40 @@ impl Patterns {
                 }
             }
         }
+        let firsts = heads.iter().filter_map(|head| head.first_chunk().copied());
+        let threes = heads.iter().flat_map(|head| head.windows(3));
+        let (firsts, threes) = (
+            firsts.collect(),
+            threes.filter_map(|three| three.try_into().ok()).collect(),
+        );
         let longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
         let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
         Ok(Self {
             trie,
             heads: heads?,
             pairs,
+            firsts,
+            threes,
             longest_head,
         })
     }
 
-    /// Can they be beside each other in what a pattern begins with?
-    pub(super) fn joins(&self, a: u8, b: u8) -> bool {
-        let bit = usize::from(a) << 8 | usize::from(b);
+    /// Can a pattern have begun in these bytes that goes on with `after`? They are what stands before it in one piece.
+    pub(super) fn joins(&self, before: &[u8], after: u8) -> bool {
+        let Some(&b) = before.last() else {
+            return false;
+        };
+        let bit = usize::from(b) << 8 | usize::from(after);
         let word = self.pairs.get(bit / 64).copied().unwrap_or(u64::MAX);
-        word >> (bit % 64) & 1 == 1
+        if word >> (bit % 64) & 1 == 0 {
+            return false;
+        }
+        match before {
+            [.., a, b] => {
+                self.firsts.contains(&[*b, after]) || self.threes.contains(&[*a, *b, after])
+            }
+            _ => true,
+        }
     }
 
     /// Where the next one may begin in one piece, for each group: what is before `from` is out of date.
@@ -161,7 +184,7 @@ impl Patterns {
 }
 
 /// How a secret may look: as it is, in base 64 wherever it begins in what was encoded, in a URL, as hexadecimal
-/// digits.
+/// digits, in a string of JSON.
 pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
     let got = secret.len();
     // Lines of a secret are found however they are broken, so it has none.
@@ -186,6 +209,9 @@ pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>
         out.push(hex(secret, table));
         out.push(url(secret, table));
     }
+    out.push(json(secret, b""));
+    out.push(json(secret, b"/"));
+    out.push(json(secret, b"<>&"));
     for word in &mut out {
         word.truncate(MAX_WORD);
     }
@@ -236,6 +262,26 @@ fn url(secret: &[u8], table: &[u8; 16]) -> Zeroizing<Vec<u8>> {
         } else {
             out.push(b'%');
             out.extend(digits(*c, table));
+        }
+    }
+    out
+}
+
+/// Some writers put a backslash before slashes, others numbers for what means something in HTML.
+fn json(secret: &[u8], also: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(secret.len() * 6));
+    for c in secret {
+        match c {
+            b'"' | b'\\' => out.extend([b'\\', *c]),
+            b'\t' => out.extend(b"\\t"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'/' if also.contains(c) => out.extend(b"\\/"),
+            _ if also.contains(c) => {
+                out.extend(b"\\u00");
+                out.extend(digits(*c, b"0123456789abcdef"));
+            }
+            _ => out.push(*c),
         }
     }
     out

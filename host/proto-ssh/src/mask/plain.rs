@@ -9,7 +9,8 @@ use super::view::HISTORY;
 
 /// Less is read byte by byte.
 pub(super) const LEAST: usize = 256;
-const BLOCK: usize = 32;
+/// As many as a word has bits.
+const BLOCK: usize = 64;
 /// The longest numbers of a colour.
 const COLOUR: usize = 24;
 
@@ -36,22 +37,33 @@ pub(super) fn jump(
         until: until.max(place + 1).min(input.len()),
         looked: until.max(place + 1) - at,
     };
-    let mut next = at;
-    while let Some(place) = special(input, next, hit) {
-        let behind = match passed(input, place) {
-            Ok(behind) => behind,
-            Err(other) => return stop(place, other + 1),
-        };
-        let after = byte(input, behind);
-        let joins = |back: usize| {
-            let before = place.checked_sub(back).filter(|i| *i >= next);
-            before.is_some_and(|i| patterns.joins(byte(input, i), after))
-        };
-        // On a terminal a full line may end with a space that is not seen.
-        if joins(1) || (columns > 0 && joins(2)) {
-            return stop(place, behind + 1);
+    // Where what stands in one piece begins.
+    let (mut next, mut run) = (at, at);
+    while next < hit {
+        let block = input.get(next..hit.min(next + BLOCK)).unwrap_or_default();
+        let (start, mut marks) = (next, marks(block));
+        next += block.len();
+        while marks != 0 {
+            let place = start + marks.trailing_zeros() as usize;
+            let behind = match passed(input, place) {
+                Ok(behind) => behind,
+                Err(other) => return stop(place, other + 1),
+            };
+            let after = byte(input, behind);
+            let before = input.get(run..place).unwrap_or_default();
+            let joins = |before: &[u8]| patterns.joins(before, after);
+            // On a terminal a full line may end with a space that is not seen.
+            let full = before.strip_suffix(b" ").filter(|_| columns > 0);
+            if joins(before) || full.is_some_and(|before| before.is_empty() || joins(before)) {
+                return stop(place, behind + 1);
+            }
+            run = behind;
+            next = next.max(behind);
+            marks = match u32::try_from(behind - start) {
+                Ok(seen) if seen < u64::BITS => marks & (u64::MAX << seen),
+                _ => 0,
+            };
         }
-        next = behind;
     }
     stop(hit, hit + 1)
 }
@@ -127,39 +139,19 @@ fn colour_before(input: &[u8], floor: usize, end: usize) -> Option<usize> {
     Some(floor + before.strip_suffix(b"\x1b[")?.len())
 }
 
-/// The next byte that does not simply stand beside the one before it.
-fn special(input: &[u8], from: usize, to: usize) -> Option<usize> {
-    let mut at = from;
-    let mut blocks = input.get(from..to)?.chunks_exact(BLOCK);
-    for block in &mut blocks {
-        let any = block.iter().fold(false, |any, c| any | is_special(*c));
-        if any && let Some(place) = first(block) {
-            return Some(at + place);
-        }
-        at += BLOCK;
-    }
-    let place = blocks.remainder().iter().position(|c| is_special(*c))?;
-    Some(at + place)
-}
-
-/// Of a block, eight bytes at a time.
-fn first(block: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOPS: u64 = 0x8080_8080_8080_8080;
-    let below = |x: u64, n: u64| x.wrapping_sub(ONES * n) & !x & TOPS;
-    for (i, word) in block.chunks_exact(8).enumerate() {
-        let x = u64::from_le_bytes(word.try_into().ok()?);
-        let mut any = below(x, 0x20) | below(x ^ (ONES * 0x7F), 1) | below(x ^ (ONES * 0xC2), 1);
-        while any != 0 {
-            let place = any.trailing_zeros() as usize / 8;
-            // Behind one that is found others may only seem to be, and tabs are not meant.
-            if word.get(place).is_some_and(|c| is_special(*c)) {
-                return Some(i * 8 + place);
-            }
-            any &= any - 1;
-        }
-    }
-    None
+/// Which bytes of a block do not simply stand beside those before them: one bit each, the first one lowest.
+fn marks(block: &[u8]) -> u64 {
+    /// Gathers the lowest bits of eight bytes.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let Ok(block) = <&[u8; BLOCK]>::try_from(block) else {
+        let marks = block.iter().zip(0_u32..);
+        return marks.fold(0, |all, (c, i)| all | u64::from(is_special(*c)) << i);
+    };
+    let flags = block.map(|c| u8::from(is_special(c)));
+    let words = flags.as_chunks::<8>().0.iter();
+    let bits = words.map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
+    bits.zip(0_u32..)
+        .fold(0, |all, (bits, i)| all | bits << (8 * i))
 }
 
 fn is_special(c: u8) -> bool {

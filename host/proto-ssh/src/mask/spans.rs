@@ -41,54 +41,118 @@ pub fn column(name: &str) -> MaskColumn {
     }
 }
 
-/// Text on its way out, and which bytes of it are shown.
+/// Text on its way out.
 #[derive(Debug, Default)]
 struct Span {
     raw: BytesMut,
-    /// What is shown of the line: of before, then of this span.
+    /// As the terminal shows it.
+    shown: Reading,
+    /// With what was taken back, where something was.
+    all: Option<Reading>,
+}
+
+/// One way of reading it.
+#[derive(Debug, Clone, Default)]
+struct Reading {
+    /// What is read of the line: of before, then of this span.
     text: Vec<u8>,
     before: usize,
-    /// Where the shown bytes of this span are in `raw`.
+    /// Where the bytes of this span are in `raw`.
     places: Vec<u32>,
 }
 
-impl Span {
-    /// Puts the text's end in the place of what is shown.
-    fn show(&mut self, text: &[u8]) {
-        let new = text.get(self.before..).unwrap_or_default();
-        for (i, place) in self.places.iter().enumerate() {
+impl Reading {
+    fn read(&mut self, c: u8, place: u32) {
+        self.text.push(c);
+        self.places.push(place);
+    }
+
+    /// Puts what an edit made of the text in its place. A byte that it left alone stays as another reading may
+    /// have it.
+    fn show(&self, edit: &[u8], raw: &mut BytesMut) {
+        let old = self.text.get(self.before..).unwrap_or_default();
+        let new = edit.get(self.before..).unwrap_or_default();
+        for (i, (place, old)) in self.places.iter().zip(old).enumerate() {
+            let c = new.get(i).copied();
+            // A tab is as wide as it is.
+            if c == Some(*old) || *old == b'\t' {
+                continue;
+            }
             // A plugin's answer steers no terminal.
-            let c = new.get(i).copied().filter(|c| *c >= 0x20 && *c != 0x7F);
-            if let Some(slot) = self.raw.get_mut(*place as usize) {
-                *slot = if *slot == b'\t' {
-                    *slot
-                } else {
-                    c.unwrap_or(STAR)
-                };
+            let c = c.filter(|c| *c >= 0x20 && *c != 0x7F);
+            if let Some(slot) = raw.get_mut(*place as usize) {
+                *slot = c.unwrap_or(STAR);
             }
         }
+    }
+
+    fn detect(&mut self, on: Detectors, raw: &mut BytesMut) {
+        let mut edit = self.text.clone();
+        for find in Findings::new(on, &self.text) {
+            if let Some(part) = edit.get_mut(find.start..find.end) {
+                part.fill(STAR);
+            }
+        }
+        self.show(&edit, raw);
+        // Plugins behind it are not shown what was found.
+        self.text = edit;
+    }
+
+    /// What the next part of the same line is judged with.
+    fn context(&self) -> Self {
+        let from = self.text.len().saturating_sub(MAX_SPAN);
+        let text = self.text.get(from..).unwrap_or_default().to_vec();
+        Self {
+            before: text.len(),
+            text,
+            places: Vec::new(),
+        }
+    }
+}
+
+impl Span {
+    fn readings(&self) -> impl Iterator<Item = &Reading> {
+        [Some(&self.shown), self.all.as_ref()].into_iter().flatten()
+    }
+
+    fn read(&mut self, c: u8, place: u32) {
+        self.shown.read(c, place);
+        if let Some(all) = &mut self.all {
+            all.read(c, place);
+        }
+    }
+
+    fn back(&mut self, places: u16) {
+        // A word that is taken back ends there, for who reads it.
+        let all = self.all.get_or_insert_with(|| self.shown.clone());
+        all.read(b' ', u32::MAX);
+        let (shown, places) = (&mut self.shown, usize::from(places));
+        let gone = places.min(shown.places.len());
+        shown.places.truncate(shown.places.len() - gone);
+        shown.text.truncate(shown.text.len() - gone);
+    }
+
+    /// How much it has been asked about, or would be.
+    fn len(&self) -> usize {
+        self.readings()
+            .map(|reading| reading.places.len())
+            .max()
+            .unwrap_or(0)
     }
 
     fn hide(&mut self) {
-        self.show(&[]);
+        for reading in [Some(&self.shown), self.all.as_ref()].into_iter().flatten() {
+            reading.show(&[], &mut self.raw);
+        }
     }
 
     fn detect(&mut self, on: Detectors) {
-        let mut text = std::mem::take(&mut self.text);
-        let found: Vec<_> = Findings::new(on, &text).collect();
-        for find in found {
-            let range = find.start.max(self.before)..find.end.max(self.before);
-            if let Some(part) = text.get_mut(range.clone()) {
-                part.fill(STAR);
-            }
-            let places = range.start - self.before..range.end - self.before;
-            for place in self.places.get(places).unwrap_or_default() {
-                if let Some(slot) = self.raw.get_mut(*place as usize) {
-                    *slot = STAR;
-                }
-            }
+        for reading in [Some(&mut self.shown), self.all.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            reading.detect(on, &mut self.raw);
         }
-        self.text = text;
     }
 }
 
@@ -207,13 +271,16 @@ impl Spans {
         }
         let mut batch = MaskBatch::default();
         for span in &self.waiting {
-            let end = batch.data.len() + span.text.len();
-            if self.asked > 0 && end > MAX_BATCH {
+            let length: usize = span.readings().map(|reading| reading.text.len()).sum();
+            if self.asked > 0 && batch.data.len() + length > MAX_BATCH {
                 break;
             }
-            batch.data.extend_from_slice(&span.text);
-            batch.ends.push(u32::try_from(end).unwrap_or(u32::MAX));
-            batch.cols.push(column);
+            for reading in span.readings() {
+                batch.data.extend_from_slice(&reading.text);
+                let end = u32::try_from(batch.data.len()).unwrap_or(u32::MAX);
+                batch.ends.push(end);
+                batch.cols.push(column);
+            }
             self.asked += 1;
         }
         Some(batch)
@@ -222,22 +289,28 @@ impl Spans {
     /// What the plugins said; an error, or what makes no sense, hides all that they were asked about.
     pub fn edits_in<E>(&mut self, edits: Result<MaskEdits, E>, out: &mut BytesMut) {
         let asked = std::mem::take(&mut self.asked);
-        let edits = edits.ok().filter(|edits| sensible(edits, asked));
+        let spans = self.waiting.iter().take(asked);
+        let values = spans.map(|span| span.readings().count()).sum();
+        let edits = edits.ok().filter(|edits| sensible(edits, values));
         let mut texts = edits.as_ref().map(Texts::of);
-        for index in 0..asked {
-            let Some(mut span) = self.waiting.pop_front() else {
+        for _ in 0..asked {
+            let Some(Span {
+                mut raw,
+                shown,
+                all,
+            }) = self.waiting.pop_front()
+            else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(span.raw.len());
-            match texts.as_mut().map(|texts| texts.take(index)) {
-                Some(Answer::Same) => {}
-                Some(Answer::Text(edit)) => {
-                    let text = fit(&span.text, edit);
-                    span.show(&text);
+            self.bytes = self.bytes.saturating_sub(raw.len());
+            for reading in std::iter::once(&shown).chain(&all) {
+                match texts.as_mut().map(Texts::take) {
+                    Some(Answer::Same) => {}
+                    Some(Answer::Text(edit)) => reading.show(&fit(&reading.text, edit), &mut raw),
+                    Some(Answer::Nothing) | None => reading.show(&[], &mut raw),
                 }
-                Some(Answer::Nothing) | None => span.hide(),
             }
-            out.put_slice(&span.raw);
+            out.put_slice(&raw);
         }
     }
 
@@ -248,37 +321,29 @@ impl Spans {
         if let Some(wide) = self.wide.take()
             && !matches!(c, 0x80..=0x9F)
         {
-            self.show(0xC2, wide);
+            self.span.read(0xC2, wide);
         }
         match class {
-            Class::Visible => self.show(c, place),
+            // Titles and clipboards are read as if they stood there: nothing passes unseen.
+            Class::Visible | Class::Payload => self.span.read(c, place),
             Class::Later => self.wide = Some(place),
-            Class::Back(places) => {
-                let gone = usize::from(places).min(self.span.places.len());
-                self.span.places.truncate(self.span.places.len() - gone);
-                self.span.text.truncate(self.span.text.len() - gone);
-            }
-            Class::Payload | Class::Hidden | Class::Moved | Class::Gap => {}
+            Class::Back(places) => self.span.back(places),
+            Class::Hidden | Class::Moved | Class::Gap => {}
         }
         if class == Class::Gap {
             self.close(true, out);
         } else if self.wide.is_none()
-            && (self.span.places.len() >= MAX_SPAN || self.span.raw.len() >= MAX_RAW)
+            && (self.span.len() >= MAX_SPAN || self.span.raw.len() >= MAX_RAW)
         {
             self.close(false, out);
         }
-    }
-
-    fn show(&mut self, c: u8, place: u32) {
-        self.span.text.push(c);
-        self.span.places.push(place);
     }
 
     /// The span is over; the line, too, or not.
     fn close(&mut self, line: bool, out: &mut BytesMut) {
         self.due = None;
         if let Some(wide) = self.wide.take() {
-            self.show(0xC2, wide);
+            self.span.read(0xC2, wide);
         }
         let mut span = std::mem::take(&mut self.span);
         if !self.detect.is_empty() {
@@ -288,9 +353,8 @@ impl Spans {
             span.hide();
         }
         if !line {
-            let from = span.text.len().saturating_sub(MAX_SPAN);
-            self.span.text = span.text.get(from..).unwrap_or_default().to_vec();
-            self.span.before = self.span.text.len();
+            self.span.shown = span.shown.context();
+            self.span.all = span.all.as_ref().map(Reading::context);
         }
         if self.inspect && !self.hide {
             self.bytes += span.raw.len();
@@ -310,6 +374,8 @@ enum Answer<'a> {
 
 struct Texts<'a> {
     edits: &'a MaskEdits,
+    /// Which value is the next, and which edit and which NULL.
+    index: usize,
     next: usize,
     nulls: usize,
 }
@@ -318,13 +384,16 @@ impl<'a> Texts<'a> {
     fn of(edits: &'a MaskEdits) -> Self {
         Self {
             edits,
+            index: 0,
             next: 0,
             nulls: 0,
         }
     }
 
     /// Of each value, in order.
-    fn take(&mut self, index: usize) -> Answer<'a> {
+    fn take(&mut self) -> Answer<'a> {
+        let index = self.index;
+        self.index += 1;
         let is = |at: Option<&u32>| at.is_some_and(|at| *at as usize == index);
         if is(self.edits.nulls.get(self.nulls)) {
             self.nulls += 1;

@@ -105,8 +105,15 @@ fn read(output: &[u8]) -> Vec<(u8, bool)> {
     while let Some(&c) = output.get(at) {
         let rest = &output[at..];
         let skip = match rest {
+            [0x1B, 0x08, _, ..] => {
+                out.push((0x08, false));
+                3
+            }
             [0x1B, b'[', more @ ..] => {
                 let end = more.iter().position(|c| (0x40..=0x7E).contains(c)).unwrap();
+                // Control characters inside of it are carried out.
+                let controls = more[..end].iter().filter(|c| **c < 0x20);
+                out.extend(controls.map(|c| (*c, false)));
                 if more[end] == b'D' {
                     out.push((0x08, false));
                 }

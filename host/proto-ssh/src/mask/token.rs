@@ -13,6 +13,21 @@ pub(super) const STICKY: u16 = 4;
 /// What a private key has at most. Of what is longer the rest is shown.
 const MAX_BLOCK: u16 = u16::MAX;
 const MAX_TITLE: u16 = 80;
+/// Of Vault. The detectors do not know them: nearly every text has a full stop, so each would be searched for them.
+pub(super) const VAULT: &[Token] = &[
+    Token {
+        prefix: b"hvs.",
+        least: 24,
+        most: 255,
+        alphabet: is_base64url,
+    },
+    Token {
+        prefix: b"hvb.",
+        least: 24,
+        most: 255,
+        alphabet: is_base64url,
+    },
+];
 const DASHES: u8 = 5;
 const BLOCK: &[u8] = b"-----BEGIN ";
 const TITLE: &[u8] = b"PRIVATE KEY";
@@ -29,7 +44,7 @@ const LEAST_LINE: u8 = 16;
 /// The longest name of a header in a key.
 const MAX_NAME: u8 = 40;
 
-/// Which form: an index into [`TOKENS`], then these.
+/// Which form it is.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Run(&'static Token),
@@ -41,7 +56,7 @@ enum Form {
 
 /// All forms by number, with what they begin with.
 pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
-    let runs = TOKENS.iter().map(|token| token.prefix);
+    let runs = TOKENS.iter().chain(VAULT).map(|token| token.prefix);
     let others = [JWT, BLOCK, HEADLESS].into_iter();
     let all = runs.chain(others).chain(ASSIGNMENTS.iter().copied());
     (0..=u8::MAX).zip(all)
@@ -49,9 +64,10 @@ pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
 
 fn form(number: u8) -> Form {
     let number = usize::from(number);
-    match TOKENS.get(number) {
+    let vault = number.wrapping_sub(TOKENS.len());
+    match TOKENS.get(number).or_else(|| VAULT.get(vault)) {
         Some(token) => Form::Run(token),
-        None => match number - TOKENS.len() {
+        None => match vault.wrapping_sub(VAULT.len()) {
             0 => Form::Jwt,
             1 => Form::Block,
             2 => Form::Headless,

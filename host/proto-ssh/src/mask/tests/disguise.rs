@@ -31,6 +31,9 @@ const BETWEEN: &[&str] = &[
     "xyz\x08\x08\x08",
     "xyz\x1b[3D",
     "\x1b[1mx\x08\x1b[0m",
+    "-\x1b\x087",
+    "-\x1b[1\x08m",
+    "\x1b[1\nm",
 ];
 
 fn secrets() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -70,25 +73,32 @@ fn split_at_every_byte() {
 
 #[test]
 fn something_between_every_two_bytes() {
+    let lines = "an ordinary line, like many others\r\n".repeat(8);
     for (secret, known) in secrets() {
         let patterns = patterns(&known);
         for between in BETWEEN.iter().filter(|b| !needs_width(b)) {
             let parts: Vec<String> = secret.chars().map(String::from).collect();
             let input = format!("a {} z\n", parts.join(between));
+            let long = format!("{lines}{input}{lines}");
             for piece in [1, 2, 3, 7, usize::MAX] {
-                for kind in [Kind::Terminal, Kind::Pipe] {
-                    let out = mask(&patterns, kind, input.as_bytes(), piece);
-                    assert!(
-                        !seen_whole(&out, secret),
-                        "{:?} with {between:?}",
-                        String::from_utf8_lossy(&out)
-                    );
-                    // Nothing but shown bytes is replaced.
-                    for (a, b) in input.bytes().zip(&out) {
-                        assert!(a == *b || (*b == b'*' && a >= 0x20));
-                    }
+                hides(&patterns, &input, piece, secret);
+                // In a text that is passed over quickly.
+                if piece > 3 {
+                    hides(&patterns, &long, piece.max(300), secret);
                 }
             }
+        }
+    }
+}
+
+fn hides(patterns: &Arc<Patterns>, input: &str, piece: usize, secret: &str) {
+    for kind in [Kind::Terminal, Kind::Pipe] {
+        let out = mask(patterns, kind, input.as_bytes(), piece);
+        let shown = String::from_utf8_lossy(&out);
+        assert!(!seen_whole(&out, secret), "{shown:?}");
+        // Nothing but shown bytes is replaced.
+        for (a, b) in input.bytes().zip(&out) {
+            assert!(a == *b || (*b == b'*' && a >= 0x20));
         }
     }
 }
@@ -103,7 +113,9 @@ fn something_at_every_place_of_a_long_text() {
                 let (a, b) = secret.split_at(at);
                 let text = "an ordinary line, like many others\r\n".repeat(8);
                 let input = format!("{text}say {a}{between}{b} and\n{text}");
-                for piece in [usize::MAX, 300] {
+                // Whole, and cut behind what stands between.
+                let cut = text.len() + 4 + at + between.len();
+                for piece in [usize::MAX, cut] {
                     let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
                     assert!(
                         !seen_whole(&out, secret),
@@ -153,27 +165,30 @@ fn trickled() {
 #[test]
 fn broken_where_the_line_is_full() {
     let known = patterns(&[LITERAL]);
+    let lines = "what was written before it\r\n".repeat(12);
     for (secret, shows) in [(LITERAL, 0), (GITHUB, 4), (JWT, 3)] {
-        for wrap in [" \r", "\r\n", " \r\n"] {
+        for wrap in [" \r", "\r\n", " \r\n", "\x1b[m \r"] {
             for at in 1..secret.len() {
-                let mut input = format!("{}{}{wrap}", "$".repeat(80 - at), &secret[..at]);
-                input.push_str(&secret[at..]);
-                input.push_str(" z");
-                for piece in [1, 5, usize::MAX] {
-                    let mut masker = Masker::new(known.clone(), Kind::Terminal);
-                    masker.resize(80);
-                    let (now, mut out) = (Instant::now(), BytesMut::new());
-                    for part in input.as_bytes().chunks(piece.min(4096)) {
-                        let _ = masker.push(part, now, &mut out);
+                let (a, b) = secret.split_at(at);
+                for before in ["", &lines] {
+                    let full = "$".repeat(80 - at);
+                    let input = format!("{before}{full}{a}{wrap}{b} z\r\n{before}");
+                    for piece in [1, 5, usize::MAX] {
+                        let mut masker = Masker::new(known.clone(), Kind::Terminal);
+                        masker.resize(80);
+                        let (now, mut out) = (Instant::now(), BytesMut::new());
+                        for part in input.as_bytes().chunks(piece) {
+                            let _ = masker.push(part, now, &mut out);
+                        }
+                        masker.flush(&mut out);
+                        let stars = out.iter().filter(|c| **c == b'*').count();
+                        assert_eq!(
+                            stars,
+                            secret.len() - shows,
+                            "{}",
+                            String::from_utf8_lossy(&out)
+                        );
                     }
-                    masker.flush(&mut out);
-                    let stars = out.iter().filter(|c| **c == b'*').count();
-                    assert_eq!(
-                        stars,
-                        secret.len() - shows,
-                        "{:?}",
-                        String::from_utf8_lossy(&out)
-                    );
                 }
             }
         }

@@ -129,7 +129,7 @@ fn tokens_are_replaced_behind_their_prefix() {
 /// Every form that the detectors know, at the end of the stream, too.
 #[test]
 fn every_token_of_the_detectors() {
-    for token in detect::TOKENS {
+    for token in detect::TOKENS.iter().chain(super::super::token::VAULT) {
         let alphabet: Vec<u8> = (b'0'..=b'z').filter(|c| (token.alphabet)(*c)).collect();
         let alphabet = alphabet.into_iter().filter(u8::is_ascii_alphanumeric);
         let body: Vec<u8> = alphabet
@@ -287,6 +287,21 @@ fn encoded_secrets() {
             [b"?p=", "*".repeat(url.len()).as_bytes(), b"&q"].concat()
         );
     }
+}
+
+/// As writers of JSON put it.
+#[test]
+fn in_strings_of_json() {
+    let secret = "a/b\"c\\d<e>&\tf";
+    for written in [
+        r#"a/b\"c\\d<e>&\tf"#,
+        r#"a\/b\"c\\d<e>&\tf"#,
+        r#"a/b\"c\\d\u003ce\u003e\u0026\tf"#,
+    ] {
+        let out = text(&[secret], &format!("{{\"p\": \"{written}\"}}"));
+        assert_eq!(out, format!("{{\"p\": \"{}\"}}", "*".repeat(written.len())));
+    }
+    assert_eq!(text(&["one-line\ntwo"], "one-line\\ntwo"), "*************");
 }
 
 #[test]

@@ -84,6 +84,9 @@ fn edits_keep_the_length() {
         ("to ada now\n", "ada", "a\nb", "to a*b now\n"),
         ("\n\nto ada", "ada", "x", "\n\nto x**"),
         ("", "ada", "x", ""),
+        ("ada\x08\x08\x08bob\n", "ada", "x", "x**\x08\x08\x08bob\n"),
+        ("ada, adx\x08a\n", "ada", "x", "x**x***x\x08*\n"),
+        ("\x1b]0;ada\x07ada\n", "0;ada", "0;x", "\x1b]0;x**\x07ada\n"),
     ] {
         for piece in [1, 3, 100] {
             assert_eq!(inspected(input, piece, from, to), expect, "{input:?}");
@@ -204,6 +207,27 @@ fn detectors_by_name() {
     ] {
         assert_eq!(native(&detecting(names), &input), expect);
     }
+    // What is taken back, and what is not shown, can be read all the same.
+    let back = "\x08".repeat(19);
+    for (input, expect) in [
+        (format!("{card}{back}x\n"), format!("{stars}{back}x\n")),
+        (
+            format!("{card}{back}{card}\n"),
+            format!("{stars}{back}{stars}\n"),
+        ),
+        (
+            format!("\x1b]0;{card}\x07\n"),
+            format!("\x1b]0;{stars}\x07\n"),
+        ),
+        (
+            format!("\x1b[1\x08m{card}\n"),
+            format!("\x1b[1\x08m{stars}\n"),
+        ),
+    ] {
+        assert_eq!(native(&detecting(&["pan"]), &input), expect);
+    }
+    let hidden = native(&MaskPlan::redact_all(1), "ab\x08\x1b]0;cd\x07e\n");
+    assert_eq!(hidden, "**\x08\x1b]****\x07*\n");
     for action in [
         MaskAction::Redact("[redacted]".into()),
         MaskAction::Null,

@@ -86,6 +86,19 @@ fn flushed() {
     assert_eq!(&out[..], b"hunter**********.");
 }
 
+/// The other stream of the channel goes on: it is not overtaken, but by what is hardly anything but a secret.
+#[test]
+fn what_could_have_gone_goes_first() {
+    let patterns = patterns(&["hunter22hunter22"]);
+    for (input, expect) in [("say hunt", "say hunt"), ("say hunter22", "say ")] {
+        let mut masker = Masker::new(patterns.clone(), Kind::Pipe);
+        let mut out = BytesMut::new();
+        let _ = masker.push(input.as_bytes(), Instant::now(), &mut out);
+        masker.hurry(&mut out);
+        assert_eq!(&out[..], expect.as_bytes());
+    }
+}
+
 #[test]
 fn an_echo_is_not_late() {
     let patterns = patterns(&["hunter22hunter22"]);
