@@ -12,7 +12,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "plugin";
 
 /// What Weir ships.
-const FIRST_PARTY: &[&str] = &["mask-pii", "risk-sql", "route-default"];
+const FIRST_PARTY: &[&str] = &["mask-pii", "risk-shell", "risk-sql", "route-default"];
 /// What only tests load.
 const TEST_ONLY: &[&str] = &["evil"];
 

@@ -32,12 +32,28 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
             dictionary = Some(path);
             statements.into_iter().map(String::into_bytes).collect()
         }
+        "shell" => command_lines(root)?,
         _ => Vec::new(),
     };
     for (n, seed) in seeds.iter().enumerate() {
         std::fs::write(dir.join(format!("{n:03}")), seed)?;
     }
     Ok(Seeds { dir, dictionary })
+}
+
+/// The command lines that are read in the tests of `shell`: rows of a command line and what it runs.
+fn command_lines(root: &Path) -> Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    for name in ["rows", "programs", "more"] {
+        let path = root.join(format!("host/shell/src/tests/{name}.rs"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let strings = text.split("r##\"").skip(1).step_by(2);
+        all.extend(strings.filter_map(|s| {
+            s.split_once("\"##")
+                .map(|(line, _)| line.as_bytes().to_vec())
+        }));
+    }
+    Ok(all)
 }
 
 /// The statements of the oracle's corpus; each also on the one labelled table that the walker knows.

@@ -81,11 +81,42 @@ const NAMES: &[&str] = &[
     "ZDOTDIR",
     "ZIPOPT",
     "UNZIP",
-    "POSIX",
     "BASH_COMPAT",
-    "BASH_FUNC",
+];
+/// Of compilers, editors and clients: each names a program, or a file that does.
+const TOOLS: &[&str] = &[
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "CC",
+    "CURL_HOME",
+    "CXX",
+    "EXINIT",
+    "GOFLAGS",
+    "GOROOT",
+    "GOPATH",
+    "GRADLE_OPTS",
+    "LD",
+    "MAVEN_OPTS",
+    "MYSQL_HOME",
+    "NETRC",
+    "PGSERVICEFILE",
+    "PGSYSCONFDIR",
+    "PSQLRC",
+    "RUSTC",
+    "RUSTC_WRAPPER",
+    "VIMINIT",
+    "VIMRUNTIME",
+    "WGETRC",
+    "SYSTEMD_PAGERSECURE",
+    "MANPATH",
+    "KRB5_CONFIG",
+    "SSLKEYLOGFILE",
 ];
 const PREFIXES: &[&str] = &[
+    "ANSIBLE_",
+    "CARGO_",
+    "DOCKER_",
+    "SUDO_",
     "AWK",
     "BASH_FUNC_",
     "DYLD_",
@@ -127,5 +158,5 @@ pub(crate) fn decides(name: &str, value: &Word) -> bool {
     if name.ends_with("PAGER") || matches!(name, "EDITOR" | "VISUAL" | "GIT_EDITOR") {
         return !value_is(HARMLESS);
     }
-    NAMES.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
+    NAMES.contains(&name) || TOOLS.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
 }

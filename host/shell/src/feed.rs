@@ -1,9 +1,9 @@
 //! Programs that run what they find on their standard input.
 
-use crate::reading::{Script, Word as Arg};
+use crate::reading::{Access, Script, Word as Arg};
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{programs, reads};
+use crate::{interpreters, programs, reads};
 
 impl Walk<'_> {
     /// An interpreter runs what it finds on its standard input.
@@ -59,4 +59,45 @@ impl Walk<'_> {
             })
         })
     }
+
+    /// A file that the text itself writes and then runs is like a pipe into an interpreter.
+    pub(crate) fn runs_what_it_writes(&mut self) {
+        let redirects = self.out.redirects.iter();
+        let mut written: Vec<&str> = redirects
+            .filter(|r| r.access != Access::Read)
+            .map(|r| bare(&r.path.text))
+            .collect();
+        let mut fed = Vec::new();
+        for command in &self.out.commands {
+            let Some((head, args)) = command.argv.split_first() else {
+                continue;
+            };
+            let name = programs::name(&head.text);
+            let runs = interpreters::runs_files(name) || programs::is_shell(name);
+            let files = std::iter::once(head).chain(args.iter().filter(|_| runs));
+            if let Some(file) = files
+                .map(|w| bare(&w.text))
+                .find(|file| written.contains(file))
+            {
+                fed.push(file.to_owned());
+            }
+            if WRITERS.contains(&name) {
+                written.extend(args.iter().map(|w| bare(&w.text)));
+            }
+        }
+        for program in fed {
+            self.opaque(Opaque::Fed { program });
+        }
+    }
+}
+
+/// Programs whose words name files that they write.
+const WRITERS: &[&str] = &[
+    "cp", "curl", "dd", "install", "ln", "mv", "rsync", "scp", "tee", "wget", "base64", "openssl",
+    "xxd", "patch",
+];
+
+fn bare(path: &str) -> &str {
+    let path = path.strip_prefix("of=").unwrap_or(path);
+    path.strip_prefix("./").unwrap_or(path)
 }

@@ -227,11 +227,13 @@ const SEDS: &[&str] = &["sed", "gsed"];
 /// Of an awk program, beyond which it is not looked at.
 const MAX_SCRIPT: usize = 16 << 10;
 
+/// It runs what stands in a file that is named to it.
+pub(crate) fn runs_files(name: &str) -> bool {
+    language(name).is_some() || CLIENTS.contains(&name)
+}
+
 pub(crate) fn is_known(name: &str) -> bool {
-    language(name).is_some()
-        || CLIENTS.contains(&name)
-        || AWKS.contains(&name)
-        || SEDS.contains(&name)
+    runs_files(name) || AWKS.contains(&name) || SEDS.contains(&name)
 }
 
 fn language(name: &str) -> Option<&'static Language> {

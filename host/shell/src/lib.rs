@@ -6,6 +6,12 @@
 //! - `parse` and `word` make the tree: a strict, linear reader of the grammar, with bounded depth. `expand` makes
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
+//! - `walk` finds the commands, `peel` takes wrappers off, `builtins` knows what the shell itself does.
+//! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
+//! - `canonical` writes the text once more, in the plainest form.
+//!
+//! What no reading of a text can tell is taken to be in order: the files of the host, where it looks for programs,
+//! what its shell is told when it starts, and a locale in which ASCII is ASCII.
 //!
 //! Architecture invariants:
 //! - Pure: no I/O, no clock. What is read is bounded by `Limits`, and so is the time.
@@ -101,6 +107,10 @@ impl Reading {
         let Some((text, needs_bash)) = canonical::render(program) else {
             return;
         };
+        if text.is_empty() {
+            // Nothing but a comment.
+            return;
+        }
         let mut walk = walk::Walk::new(limits, false);
         let ctx = walk.ctx();
         walk.text(&text, &ctx);

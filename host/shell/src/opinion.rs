@@ -57,9 +57,13 @@ fn plain(outline: &Outline) -> Outline {
     }
 }
 
-/// tree-sitter does not know braces in words, so it is asked about the text without them.
+/// tree-sitter does not know braces in words, and loses a dash before a here-document, so it is asked about the text
+/// without them.
 fn without_braces(outline: &Outline) -> Outline {
-    let clean = |s: &String| s.replace(['{', '}'], "_");
+    let clean = |s: &String| match s.as_str() {
+        "-" => "_".to_owned(),
+        s => s.replace(['{', '}'], "_"),
+    };
     Outline {
         commands: outline
             .commands

@@ -17,7 +17,8 @@ pub(crate) type Parsed<T> = Result<T, Opaque>;
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) outline: Outline,
-    /// What tree-sitter's grammar does not know, and a byte to put there for it: braces in words, and `time`.
+    /// What tree-sitter's grammar does not know, and a byte to put there for it: braces in
+    /// words, a lone dash, and `time`.
     pub(crate) masks: Vec<(usize, u8)>,
 }
 
@@ -427,6 +428,10 @@ impl Parser<'_> {
                 _ => break,
             }
             let word = self.word()?;
+            if word.raw == "-" {
+                let at = self.cur.at().saturating_sub(self.base + 1);
+                self.masks.push((at, b'_'));
+            }
             if self.cur.sees("<(") || self.cur.sees(">(") {
                 return self.unread("a process substitution within a word");
             }

@@ -177,6 +177,7 @@ impl<'a> Walk<'a> {
                 program: format!("$(({name}))"),
             });
         }
+        self.runs_what_it_writes();
         // A transfer is what the whole text is, or it is none.
         if self.out.commands.len() == 1
             && self.transfers.len() == 1

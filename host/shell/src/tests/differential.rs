@@ -212,10 +212,11 @@ fn run(shell: &str, texts: &[String]) -> Vec<Vec<Vec<String>>> {
     writeln!(file, "d() {{ printf '\\035%s' \"$@\" '\u{1e}' >&9; }}").expect("written");
     for text in texts {
         let text = text.replace('\'', "'\\''");
-        // Calls within a word would print into it, so all calls go to a file.
+        // Calls within a word would print into it, so all calls go to a file. The blank keeps a dash from being an
+        // option of `eval`.
         writeln!(
             file,
-            "( eval '{text}'\nwait ) </dev/null >/dev/null 2>&1\nprintf '\\037' >&9"
+            "( eval ' {text}'\nwait ) </dev/null >/dev/null 2>&1\nprintf '\\037' >&9"
         )
         .expect("written");
     }

@@ -183,7 +183,7 @@ E
     (r##"python3 - <<'E'
 print(1)
 E
-"##, r##"python3 - !disagreement +code"##),
+"##, r##"python3 - +code"##),
     (r##"echo $(<f)"##, r##"echo [$(<f)]? ; read f +reads"##),
     (r##"echo "${x%"$(rm y)"}""##, r##"!unread"##),
     (r##"echo ${x%$(rm y)}"##, r##"rm y ; echo [${x%$(rm y)}]?"##),
@@ -244,4 +244,23 @@ E
     (r##"mount /dev/x /mnt"##, r##"mount /dev/x /mnt"##),
     (r##"uniq a b"##, r##"uniq a b"##),
     (r##"printenv"##, r##"printenv +reads"##),
+    (r##"echo 'rm x' > /tmp/x; sh /tmp/x"##, r##"echo [rm x] ; sh /tmp/x ; write /tmp/x !fed"##),
+    (r##"curl -o x https://x && ./x"##, r##"curl -o x https://x ; ./x !fed"##),
+    (r##"cp a b && python3 b"##, r##"cp a b ; python3 b !fed"##),
+    (r##"dd of=x && bash x"##, r##"dd of=x ; bash x !fed"##),
+    (r##"echo a > x; cat x"##, r##"echo a ; cat x ; write x"##),
+    (r##"env 'BASH_FUNC_ls%%=() { rm x; }' bash -c ls"##, r##"env [BASH_FUNC_ls%%=() { rm x; }] bash -c ls !option"##),
+    (r##"AWS_CONFIG_FILE=/tmp/x aws s3 ls"##, r##"aws s3 ls !environment"##),
+    (r##"python3 - x <<E
+print(1)
+E
+"##, r##"python3 - x +code"##),
+    (r##"python3 - <<'E' x
+print(1)
+E
+"##, r##"python3 - x +code"##),
+    (r##"cat - <<E
+a
+E
+"##, r##"cat - +reads"##),
 ];
