@@ -189,9 +189,15 @@ mod tests {
                 let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
                 assert!(made.len() <= refused(&r));
             }
-            let r = support::refusal(0, text);
+            let mut r = support::refusal(0, text);
             let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
             assert!(made.len() <= refused(&r));
+            // With dots, the parts of names are there twice.
+            r.facts = support::on_host(text);
+            r.accesses = support::of_host(&format!("{text}."));
+            r.parameters = Vec::new();
+            let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
+            assert!(made.len() <= refused(&r), "{} {text:?}", made.len());
         }
     }
 }

@@ -21,6 +21,7 @@ pub struct AuditFilter {
     pub user: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Of a PostgreSQL server; the login of an SSH host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// A session's id.
@@ -137,6 +138,7 @@ pub struct AuditEntry {
     pub principal: Option<AuditPrincipal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Of a PostgreSQL server; the login of an SSH host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// The client's address.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::host::Level;
 use crate::host::kv::Error;
-use crate::{Operation, Principal, Protocol, Session, SqlFacts, SqlKind, SqlOp};
+use crate::{Operation, Principal, Protocol, Session, SqlFacts, SqlKind, SqlOp, SshOp};
 
 #[derive(Default)]
 struct Fake {
@@ -67,6 +67,44 @@ pub fn sql(text: &str) -> SqlOp {
         writes: Vec::new(),
         functions: Vec::new(),
         attrs: Vec::new(),
+    }
+}
+
+/// A session of the user `alice` on the SSH host `web`, logged in as `app`.
+pub fn ssh_session() -> Session {
+    Session {
+        protocol: Protocol::Ssh,
+        target: "web".into(),
+        attrs: vec![("login".into(), "app".into())],
+        ..session()
+    }
+}
+
+/// A command that is understood in full and changes something, to be changed as a test needs it.
+pub fn ssh(argv: &[&str]) -> SshOp {
+    let says = [
+        ("login", "app"),
+        ("parsed", "true"),
+        ("code", "false"),
+        ("dynamic", "false"),
+        ("only-reads", "false"),
+        ("pty", "false"),
+    ];
+    SshOp {
+        channel: "exec".into(),
+        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        command: Some(argv.join(" ")),
+        env: Vec::new(),
+        attrs: says
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    }
+}
+
+impl From<SshOp> for Operation {
+    fn from(op: SshOp) -> Self {
+        Self::Ssh(op)
     }
 }
 

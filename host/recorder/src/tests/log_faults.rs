@@ -155,16 +155,47 @@ async fn leaves_name_no_unknown_thing_and_no_role() {
     typed.risk = Arc::new(risk);
     journal.intent(typed).await.unwrap();
     journal.close(end()).await.unwrap();
+    let mut on_host = start();
+    let info = Arc::make_mut(&mut on_host.info);
+    info.id = Default::default();
+    info.scope = "john.doe".into();
+    info.target = Arc::new(pipeline::Target {
+        protocol: pipeline::Protocol::Ssh,
+        ..(*info.target).clone()
+    });
+    let journal = recorder.open(on_host).await.unwrap();
+    for (seq, name) in ["john.doe", "rm", "/etc/john", "LD_PRELOAD"]
+        .iter()
+        .enumerate()
+    {
+        let mut typed = intent(seq as u64, "");
+        typed.facts = super::support::on_host("typed@example.com");
+        typed.accesses = super::support::of_host(name);
+        journal.intent(typed).await.unwrap();
+    }
+    journal.close(end()).await.unwrap();
     recorder.shutdown(SHORT).await;
-    let mut seen = 0;
+    let mut seen = String::new();
     for path in objects(&dir.stored().join("log")) {
         let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
         for plain in ["typed@", "john", "seen: ", "alice", "bob"] {
             assert!(!text.contains(plain), "{plain}: {text}");
         }
-        seen += usize::from(text.contains("PgTable::?") && text.contains("sql-injection"));
+        seen.push_str(&text);
     }
-    assert!(seen > 0);
+    for there in [
+        "PgTable::?",
+        "sql-injection",
+        "\"protocol\":\"ssh\"",
+        "SshProgram::?",
+        "SshProgram::rm",
+        "SshFile::/etc",
+        "SshEndpoint::loopback:65535",
+        "SshVariable::LD_PRELOAD",
+        "SshSubsystem::?",
+    ] {
+        assert!(seen.contains(there), "{there}");
+    }
 }
 
 fn log_dir(dir: &TempDir, log: Uuid) -> PathBuf {

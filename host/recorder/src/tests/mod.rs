@@ -10,6 +10,7 @@ mod erase;
 mod export;
 mod faults;
 mod follow;
+mod hosts;
 mod kept;
 mod limits;
 mod live;

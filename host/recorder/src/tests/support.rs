@@ -11,7 +11,7 @@ use pipeline::{
     Access, Action, Actor, BinaryValue, BundleRef, Direction, EndReason, Facts, Fingerprint,
     Intent, Outcome, OutcomeKind, Parameter, Principal, PrincipalKind, Protocol, RefusalKind,
     RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
-    Target,
+    SshCommand, SshFacts, SshKind, SshPath, SshStdin, Target,
 };
 use uuid::Uuid;
 
@@ -171,6 +171,90 @@ pub fn start() -> SessionStart {
 
 pub fn sql(text: &str) -> Facts {
     Facts::Sql(Arc::new(SqlFacts::opaque(text.into())))
+}
+
+/// A command with everything that there can be to it, made of `text`.
+pub fn on_host(text: &str) -> Facts {
+    let word = || Arc::<str>::from(text);
+    let mut facts = SshFacts::opaque(SshKind::Exec, word(), word(), text);
+    facts.channel = Some(7);
+    facts.commands = vec![
+        SshCommand {
+            argv: vec![word(), word()],
+            by: vec![word()],
+            dynamic: true,
+            as_user: Some(word()),
+        };
+        2
+    ];
+    facts.code = true;
+    facts.stdin = Some(SshStdin {
+        sha256: [0xab; 32],
+        bytes: 12,
+        text: word(),
+    });
+    facts.paths = [true, false]
+        .map(|writes| SshPath {
+            path: word(),
+            writes,
+        })
+        .into();
+    facts.env = vec![(word(), word())];
+    facts.pty = true;
+    facts.only_reads = true;
+    Facts::Ssh(Arc::new(facts))
+}
+
+/// Everything on a host that can be asked about, called `name`.
+pub fn of_host(name: &str) -> Vec<Access> {
+    let name = || Arc::<str>::from(name);
+    let of = |action, resource| Access {
+        action,
+        resource,
+        target: None,
+    };
+    vec![
+        of(Action::SshShell, Resource::SshAccount { login: name() }),
+        of(
+            Action::SshExec,
+            Resource::SshProgram {
+                login: name(),
+                name: name(),
+                path: name(),
+                known: true,
+            },
+        ),
+        of(
+            Action::SshSftpRead,
+            Resource::SshFile {
+                login: name(),
+                path: name(),
+                known: true,
+            },
+        ),
+        of(
+            Action::SshForwardLocal,
+            Resource::SshEndpoint {
+                host: name(),
+                port: 65_535,
+                loopback: true,
+            },
+        ),
+        of(
+            Action::SshEnv,
+            Resource::SshVariable {
+                login: name(),
+                name: name(),
+            },
+        ),
+        of(
+            Action::SshSubsystem,
+            Resource::SshSubsystem {
+                login: name(),
+                name: name(),
+            },
+        ),
+    ]
 }
 
 fn accesses() -> Vec<Access> {

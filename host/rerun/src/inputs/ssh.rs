@@ -56,3 +56,38 @@ fn stdin(doc: &SshStdinDoc) -> Result<SshStdin, Unfit> {
         text: doc.text.as_str().into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(more: Value) -> Result<SshFacts, Unfit> {
+        let mut doc = json!({
+            "kind": "exec", "login": "app", "text": "ls", "parsed": true,
+        });
+        for (name, value) in more.as_object().unwrap() {
+            doc[name] = value.clone();
+        }
+        facts(&serde_json::from_value(doc).unwrap())
+    }
+
+    /// What is not on record was not there; what this Weir does not know is not guessed.
+    #[test]
+    fn documents_are_facts_or_an_error() {
+        let plain = read(json!({})).unwrap();
+        let expect = SshFacts::plain(SshKind::Exec, "app".into(), "ls".into());
+        assert_eq!(plain, expect);
+        let stdin = |sha256: &str| json!({ "stdin": { "sha256": sha256, "bytes": 1, "text": "" } });
+        assert!(read(stdin(&"ab".repeat(32))).is_ok());
+        for (more, what) in [
+            (json!({ "kind": "exek" }), "kind of SSH action \"exek\""),
+            (stdin("abc"), "SHA-256"),
+            (stdin(&"ab".repeat(33)), "SHA-256"),
+        ] {
+            let error = read(more).unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

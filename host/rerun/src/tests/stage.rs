@@ -15,7 +15,7 @@ use pipeline::ports::{
 use pipeline::{
     Access, Action, Actor, Caller, Column, Facts, HoldInfo, HoldOutcome, Principal, Protocol,
     Refusal, Relation, Request, Resource, Session, SessionId, SessionInfo, SqlFacts, SqlKind,
-    Target,
+    SshFacts, Target,
 };
 use plugin_host::{Archive, Limits, NoEvents, Plugins, Runtime, SetInfo};
 use recorder::{Recorder, RecorderOptions, Snapshot, Store, StoreConfig};
@@ -255,11 +255,23 @@ impl Stage {
             started: time(at_ns),
             attrs: BTreeMap::from([("application_name".into(), "psql".into())]),
         });
+        let (action, resource) = match target.protocol {
+            Protocol::Postgres => (
+                Action::PostgresConnect,
+                Resource::PgDatabase {
+                    database: "shop".into(),
+                },
+            ),
+            Protocol::Ssh => (
+                Action::SshConnect,
+                Resource::SshAccount {
+                    login: "shop".into(),
+                },
+            ),
+        };
         let connect = vec![Access {
-            action: Action::PostgresConnect,
-            resource: Resource::PgDatabase {
-                database: "shop".into(),
-            },
+            action,
+            resource,
             target: Some(target.clone()),
         }];
         let cancel = CancellationToken::new();
@@ -274,6 +286,35 @@ fn caller(cancel: &CancellationToken) -> Caller<'_> {
         on_hold: &|_| {},
         survey: None,
     }
+}
+
+/// Decides one action on a host.
+pub async fn act_on_host(
+    session: &Session,
+    facts: SshFacts,
+    accesses: Vec<(Action, Resource)>,
+) -> Result<(), Refusal> {
+    let target = &session.info().target;
+    let accesses = accesses.into_iter().map(|(action, resource)| Access {
+        action,
+        resource,
+        target: Some(target.clone()),
+    });
+    let request = Request {
+        policy: session.pin(),
+        canonical: facts.text.as_bytes().to_vec(),
+        facts: Facts::Ssh(Arc::new(facts)),
+        accesses: accesses.collect(),
+        labelled: Vec::new(),
+        computed: Vec::new(),
+        unmaskable: None,
+        parameters: Vec::new(),
+        payload: (),
+    };
+    let cancel = CancellationToken::new();
+    let permitted = pipeline::decide(session, request, caller(&cancel)).await?;
+    super::upstream::send(session, permitted).await;
+    Ok(())
 }
 
 /// Decides one statement of a session, and finishes it. Gives the masked columns if it was permitted.
@@ -432,6 +473,14 @@ pub fn target(name: &str, env: &str) -> Arc<Target> {
         protocol: Protocol::Postgres,
         env: env.into(),
         tags: BTreeMap::from([("team".into(), "shop".into())]),
+    })
+}
+
+pub fn host(name: &str, env: &str) -> Arc<Target> {
+    let target = Target::clone(&target(name, env));
+    Arc::new(Target {
+        protocol: Protocol::Ssh,
+        ..target
     })
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Subcommand, ValueEnum};
 use weir_client::{
     ApprovalDetail, ApprovalFilter, ApprovalState, DenyRequest, EncodedValue, Parameter, Reason,
-    VoteResult,
+    Statement, VoteResult,
 };
 
 use super::remote::{Remote, explain, shown};
@@ -142,10 +142,12 @@ fn show(a: &ApprovalDetail) {
         );
     }
     println!("  from {}, issuer {}", a.source, shown(&a.issuer));
+    let is_host = a.target.protocol == "ssh";
     println!(
-        "  on {} ({}), database {}",
+        "  on {} ({}), {} {}",
         a.target.name,
         a.target.env,
+        if is_host { "login" } else { "database" },
         shown(&a.database)
     );
     println!("  because {}", shown(&a.reason));
@@ -176,6 +178,9 @@ fn show(a: &ApprovalDetail) {
         }
         parameters(&named.parameters);
     }
+    if is_host {
+        on_host(&a.statement);
+    }
     for column in &a.statement.computes {
         println!("  decided by the labelled column {}", shown(column));
     }
@@ -202,6 +207,25 @@ fn show(a: &ApprovalDetail) {
             vote.at,
             shown(&vote.reason)
         );
+    }
+}
+
+/// What a command on a host comes down to, as far as reading it tells.
+fn on_host(statement: &Statement) {
+    for why in &statement.opaque {
+        println!("  what it does is not clear: {}", shown(why));
+    }
+    if !statement.parsed && statement.opaque.is_empty() {
+        println!("  what it does is not clear");
+    }
+    for (way, list) in [
+        ("runs", &statement.functions),
+        ("writes", &statement.writes),
+        ("reads", &statement.reads),
+    ] {
+        for what in list {
+            println!("  it {way} {}", shown(what));
+        }
     }
 }
 
