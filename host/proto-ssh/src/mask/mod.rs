@@ -13,6 +13,11 @@
 //! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has.
 //! - `guard` tells data that is no text. `spans` is what plugins say.
 //!
+//! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
+//! ([`Masker::typed`]), calls [`Masker::tick`] when it is due, [`Masker::hurry`] before the channel's other stream goes on,
+//! and [`Masker::flush`] before the end of the stream, an exit code or the channel's end is passed on. A masker keeps the
+//! patterns that it was made with.
+//!
 //! Invariants:
 //! - As many bytes come out as went in. A byte that is no part of a find is not changed, one of a control sequence
 //!   never; what is replaced becomes `*`. Of a token the prefix that tells what it is stays.
@@ -32,7 +37,8 @@
 //! - What a program draws with a cursor that it sends to lines and columns (`vim`, `less`, panes of `tmux`): bytes are
 //!   compared in the order in which they come, so what is drawn from its end to its beginning, or in columns, is not
 //!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places; one that
-//!   returns to the line's beginning and writes over a part of it is not.
+//!   returns to the line's beginning and writes over a part of it is not, and neither is one that moves what stands there
+//!   (`CSI P`, `CSI @`), or a character that is to be shown again (`CSI b`).
 //! - A pattern that is split by what is taken back, where packets end between: what was let go of before is
 //!   not called back, so of what only the editing makes a secret, up to all that went out before the first backspace has
 //!   been seen, at most those seven bytes in one piece.

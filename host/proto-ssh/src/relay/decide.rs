@@ -6,7 +6,8 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use pipeline::ports::Policy;
+use pipeline::mask::MaskEdits;
+use pipeline::ports::{MaskFailed, Policy};
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
     Ruling, Session, SshKind, decide,
@@ -14,9 +15,9 @@ use pipeline::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::core::tap::Tap;
-use super::core::{Grant, Ticket};
-use super::taps::{Files, Text};
+use super::core::tap::{Inspect, Stream, Tap};
+use super::core::{Grant, Key, Ticket};
+use super::taps::{Files, Text, columns};
 use crate::action::{Asked, Parts, What, parts};
 use crate::mask::Kind;
 use crate::terms::{May, Terms};
@@ -29,7 +30,32 @@ pub(super) struct Decided {
     pub result: Result<Permitted<Forward>, Refusal>,
 }
 
-pub(super) type Deciding<'a> = BoxFuture<'a, Decided>;
+/// Something that was asked of the pipeline has an answer.
+pub(super) enum Answered {
+    Decided(Box<Decided>),
+    Inspected {
+        key: Key,
+        stream: Stream,
+        edits: Result<MaskEdits, MaskFailed>,
+    },
+}
+
+pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
+
+/// Has plugins look at text.
+pub(super) fn inspect<'a>(session: &'a Session, key: Key, inspect: Inspect) -> Deciding<'a> {
+    let Inspect {
+        stream,
+        plan,
+        batch,
+    } = inspect;
+    let hooks = &session.ports().hooks;
+    async move {
+        let edits = hooks.mask_batch(session.info(), &plan, batch).await;
+        Answered::Inspected { key, stream, edits }
+    }
+    .boxed()
+}
 
 /// Holds that clients have not been told of yet.
 #[derive(Default)]
@@ -84,7 +110,8 @@ pub(super) fn begin<'a>(
     } = parts(asked, &terms.login, &session.info().target)?;
     let policy = session.pin();
     let facts = Facts::Ssh(Arc::new(facts));
-    let grant = grant(session, &*policy, &facts, asked, terms);
+    let (mut grant, masks) = grant(session, &*policy, &facts, asked, terms);
+    let patterns = terms.masks.clone();
     let request = Request {
         policy,
         facts,
@@ -103,11 +130,17 @@ pub(super) fn begin<'a>(
             on_hold: &on_hold,
             survey: None,
         };
-        Decided {
+        let result = decide(session, request, caller).await;
+        if let (Ok(_), Some((kind, width))) = (&result, masks) {
+            let hooks = &session.ports().hooks;
+            let plan = hooks.mask_plan(session.info(), &columns(kind)).await;
+            grant.tap = Some(Box::new(Text::new(&patterns, kind, width, plan)));
+        }
+        Answered::Decided(Box::new(Decided {
             ticket,
             grant,
-            result: decide(session, request, caller).await,
-        }
+            result,
+        }))
     };
     Ok(deciding.boxed())
 }
@@ -132,49 +165,46 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     (!permitted).then_some(name)
 }
 
-/// How it goes on: what of it is recorded, and who listens in.
+/// How it goes on: what of it is recorded, and who listens in; for text that is masked, on what it is shown.
 fn grant(
     session: &Session,
     policy: &dyn Policy,
     facts: &Facts,
     asked: &Asked,
     terms: &Terms,
-) -> Grant {
-    let files = |files| Grant {
-        tap: Some(Box::new(files)),
-        ..Grant::default()
+) -> (Grant, Option<(Kind, u32)>) {
+    let plain = || (Grant::default(), None);
+    let files = |files| {
+        let tap: Option<Box<dyn Tap>> = Some(Box::new(files));
+        let grant = Grant {
+            tap,
+            ..Grant::default()
+        };
+        (grant, None)
     };
     match &asked.what {
         What::Exec { line, .. } => match (line.kind(), line.scp()) {
             (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
             (SshKind::Sftp, _) => return files(Files::sftp()),
             // Counted, not recorded: nobody reads what goes over it.
-            (SshKind::Rsync | SshKind::Git, _) => return Grant::default(),
+            (SshKind::Rsync | SshKind::Git, _) => return plain(),
             _ => {}
         },
         What::Subsystem { name } if &**name == b"sftp" => return files(Files::sftp()),
         What::Shell | What::Subsystem { .. } => {}
-        _ => return Grant::default(),
+        _ => return plain(),
     }
     let relieved = |action| relieved(session, policy, facts, action, &terms.login);
-    let tap: Option<Box<dyn Tap>> = match relieved(Action::SshReveal) {
-        true => None,
-        false => {
-            let columns = asked.before.columns();
-            let kind = match columns {
-                Some(_) => Kind::Terminal,
-                None => Kind::Pipe,
-            };
-            let text = Text::new(&terms.masks, kind, columns.unwrap_or_default());
-            Some(Box::new(text))
-        }
-    };
-    Grant {
+    let masks = (!relieved(Action::SshReveal)).then(|| match asked.before.columns() {
+        Some(columns) => (Kind::Terminal, columns),
+        None => (Kind::Pipe, 0),
+    });
+    let grant = Grant {
         output: true,
         input: !relieved(Action::SshInputUnrecorded),
-        tap,
         ..Grant::default()
-    }
+    };
+    (grant, masks)
 }
 
 /// Does a relief apply? Without a permit, none does.

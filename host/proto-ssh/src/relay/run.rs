@@ -13,7 +13,7 @@ use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Effect, Limits, Side, Ticket, Violation};
-use super::decide::{self, Decided, Deciding, Holds};
+use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::half::{Half, proves_itself_again};
 use super::record::record;
 use crate::action::{Asked, printable};
@@ -210,9 +210,13 @@ impl<'a> Relay<'a> {
                 biased;
                 reason = &mut ended => return Err(End::new(reason)),
                 () = &mut late => return Err(End::new(EndReason::Shutdown)),
-                Some(decided) = deciding.next(), if !deciding.is_empty() => {
-                    self.decided(decided).await?;
-                }
+                Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
+                    Answered::Decided(decided) => self.decided(*decided).await?,
+                    Answered::Inspected { key, stream, edits } => {
+                        let now = Instant::now();
+                        self.core.inspected(key, stream, edits, now, &mut self.effects)?;
+                    }
+                },
                 () = self.holds.changed.notified() => self.tell_of_holds(),
                 moved = moved => moved.map_err(End::new)?,
                 () = at(deadline) => self.tick()?,
@@ -301,6 +305,9 @@ impl<'a> Relay<'a> {
                         asked,
                         forward,
                     } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+                    Effect::Inspect { key, inspect } => {
+                        deciding.push(decide::inspect(self.session, key, inspect));
+                    }
                     Effect::Cancel { ticket } => {
                         if let Some(cancel) = self.cancels.get(&ticket) {
                             cancel.cancel();
@@ -448,8 +455,10 @@ impl<'a> Relay<'a> {
         };
         let session = self.session;
         let decisions = async {
-            while let Some(decided) = deciding.next().await {
-                if let Ok(permitted) = decided.result {
+            while let Some(answered) = deciding.next().await {
+                if let Answered::Decided(decided) = answered
+                    && let Ok(permitted) = decided.result
+                {
                     let receipt = send::withdraw(permitted);
                     let kind = OutcomeKind::Cancelled;
                     let detail = "the session ended first";

@@ -12,7 +12,7 @@ use super::gather::Gather;
 use super::replies::Replies;
 use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
-use super::{Effect, Grant, Limits, Pair, Side, Ticket, Violation};
+use super::{Effect, Grant, Key, Limits, Pair, Side, Ticket, Violation};
 use crate::action::Before;
 use crate::wire::{ChannelMessage, Request, numbers};
 
@@ -74,6 +74,7 @@ pub(super) struct Sent {
 }
 
 pub(super) struct Channel {
+    key: Key,
     pub kind: Kind,
     pub state: State,
     pub opened_by: Side,
@@ -107,16 +108,17 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub fn new(kind: Kind, opened_by: Side, limits: &Limits) -> Self {
+    pub fn new(key: Key, kind: Kind, opened_by: Side, limits: &Limits) -> Self {
         let replies = || Replies::new(limits.requests);
         Self {
+            key,
             kind,
             state: State::Opening,
             opened_by,
             numbers: Pair::default(),
             flows: Pair {
                 client: Flow::new(limits.window),
-                upstream: Flow::new(u32::MAX),
+                upstream: Flow::new(limits.output),
             },
             replies: Pair {
                 client: replies(),
@@ -200,6 +202,8 @@ impl Channel {
         loop {
             // Who has closed reads nothing more, and gives no room.
             let deaf = self.flows.of(to).closed;
+            // What plugins still look at comes before the end that the host has told already.
+            let early = from == Side::Upstream && self.is_inspecting();
             let flow = self.flows.of_mut(from);
             let payload = match flow.queue.pop_front() {
                 None => return,
@@ -218,6 +222,10 @@ impl Channel {
                         flow.queue.push_front(Out::Data { code, bytes });
                     }
                     self.made(to, data_message(code, &piece))
+                }
+                Some(last @ (Out::Message(_) | Out::Close(_))) if early => {
+                    flow.queue.push_front(last);
+                    return;
                 }
                 Some(Out::Message(payload)) => payload,
                 Some(Out::Close(payload)) => {
@@ -240,17 +248,31 @@ impl Channel {
 
     /// Data that is to go on, in as many packets as it takes.
     pub fn pass(&mut self, from: Side, code: Option<u32>, data: &[u8], out: &mut Vec<Effect>) {
-        let flow = self.flows.of_mut(from);
-        match flow.queue.back_mut() {
+        let queue = &mut self.flows.of_mut(from).queue;
+        // The host says nothing but its end between data: that waits for what was before it.
+        let ends = match from {
+            Side::Client => None,
+            Side::Upstream => queue.iter().position(|o| !matches!(o, Out::Data { .. })),
+        };
+        let at = ends.unwrap_or(queue.len());
+        match at.checked_sub(1).and_then(|before| queue.get_mut(before)) {
             Some(Out::Data { code: last, bytes }) if *last == code => {
                 bytes.extend_from_slice(data);
             }
-            _ => flow.queue.push_back(Out::Data {
-                code,
-                bytes: data.into(),
-            }),
+            _ => queue.insert(
+                at,
+                Out::Data {
+                    code,
+                    bytes: data.into(),
+                },
+            ),
         }
         self.pump(from, out);
+    }
+
+    /// Something is held back until plugins have looked at it.
+    pub fn is_inspecting(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.is_inspecting())
     }
 
     /// Data whose arrival was accounted for. `payload`: the message that it came in, if it still is whole.
@@ -334,6 +356,10 @@ impl Channel {
                     bytes: done.bytes,
                 });
             }
+        }
+        for inspect in wants.inspect {
+            let key = self.key;
+            out.push(Effect::Inspect { key, inspect });
         }
         wants.ask
     }

@@ -369,7 +369,9 @@ impl Core {
                     channel.in_order(from, Out::Close(payload.clone()), out);
                 }
                 channel.pump(Side::Client, out);
-                channel.outcomes(out);
+                if !channel.is_inspecting() {
+                    channel.outcomes(out);
+                }
                 if matches!(wait, Wait::Decision(_) | Wait::Script) {
                     self.give_up(key, wait, out);
                     if let Some(channel) = self.channels.get_mut(&key) {

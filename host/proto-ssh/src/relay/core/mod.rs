@@ -39,7 +39,7 @@ use crate::action::Asked;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
-use tap::Tap;
+use tap::{Inspect, Tap};
 
 /// A leg of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,10 +95,9 @@ pub(crate) struct Ticket(pub u64);
 
 /// Names a channel for as long as the connection lives; numbers are used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Key(u64);
+pub(crate) struct Key(u64);
 
 /// What is to be done, in this order.
-#[derive(Debug)]
 pub(crate) enum Effect {
     Send {
         to: Side,
@@ -112,6 +111,8 @@ pub(crate) enum Effect {
         /// What the upstream gets if it is permitted.
         forward: Bytes,
     },
+    /// Plugins are to look at text of a channel; what they say comes back by [`Core::inspected`].
+    Inspect { key: Key, inspect: Inspect },
     /// The client gave up what `ticket` stands for.
     Cancel { ticket: Ticket },
     /// What was permitted under `ticket` is over.
@@ -204,6 +205,8 @@ pub(crate) struct Limits {
     pub globals: usize,
     /// A client is told of no more window than this for one channel: so much of it may have to wait here.
     pub window: u32,
+    /// A host is told of no more window than this for one channel: so much may have to wait for plugins.
+    pub output: u32,
     /// Bytes of a client that wait for decisions, over all channels.
     pub waiting: usize,
     /// The longest command line or name.
@@ -225,6 +228,7 @@ impl Default for Limits {
             requests: 128,
             globals: 64,
             window: 4 << 20,
+            output: 16 << 20,
             waiting: 64 << 20,
             command: 128 << 10,
             env: 128,

@@ -57,11 +57,11 @@ impl Core {
         let malformed = |error| Violation::Malformed(Side::Client, error);
         let what = match open.kind {
             b"session" => {
-                self.insert(Side::Client, &open, Kind::Session);
+                let (_, payload) = self.insert(Side::Client, &open, payload, Kind::Session);
                 // A session does nothing by itself.
                 out.push(Effect::Send {
                     to: Side::Upstream,
-                    payload: payload.clone(),
+                    payload,
                     record: Some(0),
                 });
                 return Ok(());
@@ -74,13 +74,13 @@ impl Core {
             refuse(Side::Client, open.sender, reason, text, out);
             return Ok(());
         };
-        let key = self.insert(Side::Client, &open, Kind::Stream);
+        let (key, payload) = self.insert(Side::Client, &open, payload, Kind::Stream);
         let asked = Asked {
             what,
             channel: Some(open.sender),
             before: Before::default(),
         };
-        let ticket = self.decide(Pending::Open { key }, asked, payload.clone(), out);
+        let ticket = self.decide(Pending::Open { key }, asked, payload, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.state = State::Deciding;
             channel.wait = Wait::Decision(ticket);
@@ -126,15 +126,7 @@ impl Core {
             refuse(Side::Upstream, open.sender, reason, text, out);
             return Ok(());
         }
-        let key = self.insert(Side::Upstream, &open, Kind::Stream);
-        // What the client is told of its window is less than what the host said, where that is too much.
-        let window = self.channels.get_mut(&key).map_or(0, |channel| {
-            channel.flows.client.open(open.window, open.max_packet)
-        });
-        let payload = match window == open.window {
-            true => payload.clone(),
-            false => made(&Connection::Open(Open { window, ..open })),
-        };
+        let (_, payload) = self.insert(Side::Upstream, &open, payload, Kind::Stream);
         send(Side::Client, payload, out);
         Ok(())
     }
@@ -150,16 +142,20 @@ impl Core {
         true
     }
 
-    fn insert(&mut self, from: Side, open: &Open<'_>, kind: Kind) -> Key {
+    /// The channel, and its OPEN as the other side is to see it: of its window no more than may have to wait here.
+    fn insert(&mut self, from: Side, open: &Open<'_>, payload: &Bytes, kind: Kind) -> (Key, Bytes) {
         let key = self.key();
-        let mut channel = Channel::new(kind, from, &self.limits);
+        let mut channel = Channel::new(key, kind, from, &self.limits);
         *channel.numbers.of_mut(from) = Some(open.sender);
-        if from == Side::Client {
-            channel.flows.upstream.open(open.window, open.max_packet);
-        }
+        let back = channel.flows.of_mut(from.other());
+        let window = back.open(open.window, open.max_packet);
         self.by.of_mut(from).insert(open.sender, key);
         self.channels.insert(key, channel);
-        key
+        let payload = match window == open.window {
+            true => payload.clone(),
+            false => made(&Connection::Open(Open { window, ..*open })),
+        };
+        (key, payload)
     }
 
     pub(super) fn confirmed(

@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pipeline::OutcomeKind;
+use pipeline::mask::MaskEdits;
+use pipeline::ports::MaskFailed;
 
 use super::channel::{Sent, State, Wait};
 use super::flow::Out;
 use super::requests::Asks;
-use super::tap::{TapError, TapOut};
+use super::tap::{Stream, TapError, TapOut};
 use super::{Core, Effect, Grant, Key, Pending, Side, Ticket, Violation, opens, send};
 use crate::wire::numbers::open_failure;
 
@@ -177,6 +179,30 @@ impl Core {
             None => self.resume(key, now, out)?,
         }
         Ok(())
+    }
+
+    /// What plugins said about text of a channel.
+    pub fn inspected(
+        &mut self,
+        key: Key,
+        stream: Stream,
+        edits: Result<MaskEdits, MaskFailed>,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        let mut wants = TapOut::default();
+        if let Some(tap) = &mut channel.tap {
+            tap.inspected(stream, edits, now, &mut wants);
+        }
+        channel.apply(wants, out);
+        channel.pump(Side::Upstream, out);
+        if channel.flows.upstream.closed && !channel.is_inspecting() {
+            channel.outcomes(out);
+        }
+        self.reap(key, now, out)
     }
 
     /// It waits for people: whoever waits for it is told, where that can be said.

@@ -1,9 +1,12 @@
 //! What listens in on the data of a channel, changes it, or asks about parts of it: masks, file transfers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use pipeline::OutcomeKind;
+use pipeline::mask::{MaskBatch, MaskEdits, MaskPlan};
+use pipeline::ports::MaskFailed;
 
 use crate::transfer::Request;
 
@@ -40,8 +43,15 @@ pub(crate) struct TapDone {
     pub bytes: u64,
 }
 
+/// Spans of text for plugins, by the plan that they made.
+pub(crate) struct Inspect {
+    pub stream: Stream,
+    pub plan: Arc<MaskPlan>,
+    pub batch: MaskBatch,
+}
+
 /// What a tap wants.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct TapOut {
     /// Goes on, in this order.
     pub pieces: Vec<(Stream, Bytes)>,
@@ -52,6 +62,8 @@ pub(crate) struct TapOut {
     /// At most one at a time; nothing more of `Input` is given to the tap before it is answered.
     pub ask: Option<TapAsk>,
     pub done: Vec<TapDone>,
+    /// Text that plugins are to look at. What comes behind it on its stream waits in the tap.
+    pub inspect: Vec<Inspect>,
     /// From here on this stream is not text: it is counted, not recorded.
     pub bulk: Option<Stream>,
 }
@@ -73,6 +85,18 @@ pub(crate) trait Tap: Send {
         now: Instant,
         out: &mut TapOut,
     ) -> Result<(), TapError>;
+
+    /// What plugins said about the last `inspect` of this stream.
+    fn inspected(
+        &mut self,
+        stream: Stream,
+        edits: Result<MaskEdits, MaskFailed>,
+        now: Instant,
+        out: &mut TapOut,
+    );
+
+    /// It holds something back until plugins have answered.
+    fn is_inspecting(&self) -> bool;
 
     /// Nothing more comes on this stream, or a message follows that must not overtake what is held back.
     fn flush(&mut self, stream: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError>;

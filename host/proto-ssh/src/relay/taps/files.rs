@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
+use pipeline::mask::MaskEdits;
+use pipeline::ports::MaskFailed;
 
 use crate::relay::core::tap::{Stream, Tap, TapAsk, TapDone, TapError, TapOut};
 use crate::scp::{self, Scp};
@@ -160,6 +162,19 @@ impl Tap for Files {
         let behind = std::mem::take(&mut self.behind);
         self.carry(behind.into(), out);
         answered.map_err(TapError)
+    }
+
+    fn inspected(
+        &mut self,
+        _: Stream,
+        _: Result<MaskEdits, MaskFailed>,
+        _: Instant,
+        _: &mut TapOut,
+    ) {
+    }
+
+    fn is_inspecting(&self) -> bool {
+        false
     }
 
     fn flush(&mut self, _: Stream, _: Instant, _: &mut TapOut) -> Result<(), TapError> {

@@ -4,4 +4,4 @@ mod files;
 mod text;
 
 pub(super) use files::Files;
-pub(super) use text::Text;
+pub(super) use text::{Text, columns};

@@ -1,37 +1,105 @@
-//! Text that a client is shown: secrets in it are masked, at the same length.
+//! Text that a client is shown: secrets in it are masked, at the same length; plugins see it in spans.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use pipeline::mask::{MaskColumn, MaskEdits, MaskPlan};
+use pipeline::ports::MaskFailed;
 
-use crate::mask::{Kind, Masker, Patterns, Verdict};
-use crate::relay::core::tap::{Stream, Tap, TapError, TapOut};
+use crate::mask::{Kind, Masker, Patterns, Spans, Verdict, column};
+use crate::relay::core::tap::{Inspect, Stream, Tap, TapError, TapOut};
+
+/// One stream.
+struct Shown {
+    /// Which column of the plan it is.
+    column: u16,
+    /// None: it turned out to be no text.
+    masker: Option<Masker>,
+    spans: Option<Spans>,
+    /// What spans had no room for: bounded by the client's window.
+    rest: BytesMut,
+}
 
 /// Both streams of a terminal or command.
 pub(crate) struct Text {
-    output: Option<Masker>,
-    errors: Option<Masker>,
+    plan: Arc<MaskPlan>,
+    output: Shown,
+    errors: Shown,
+}
+
+/// What plugins are asked for a plan of.
+pub(crate) fn columns(kind: Kind) -> [MaskColumn; 2] {
+    match kind {
+        Kind::Terminal => [column("terminal"), column("stderr")],
+        Kind::Pipe => [column("stdout"), column("stderr")],
+    }
 }
 
 impl Text {
-    pub fn new(patterns: &Arc<Patterns>, kind: Kind, columns: u32) -> Self {
-        let masker = || {
+    pub fn new(patterns: &Arc<Patterns>, kind: Kind, width: u32, plan: MaskPlan) -> Self {
+        let shown = |at: u16| {
             let mut masker = Masker::new(patterns.clone(), kind);
-            masker.resize(fit(columns));
-            Some(masker)
+            masker.resize(fit(width));
+            let spans = Spans::new(kind, &plan, at.into());
+            Shown {
+                column: at,
+                masker: Some(masker),
+                spans: (!spans.passes()).then_some(spans),
+                rest: BytesMut::new(),
+            }
         };
         Self {
-            output: masker(),
-            errors: masker(),
+            output: shown(0),
+            errors: shown(1),
+            plan: Arc::new(plan),
         }
     }
 
-    fn both(&mut self) -> [(Stream, &mut Option<Masker>); 2] {
+    fn both(&mut self) -> [(Stream, &mut Shown); 2] {
         [
             (Stream::Output, &mut self.output),
             (Stream::Errors, &mut self.errors),
         ]
+    }
+
+    fn of(&mut self, stream: Stream) -> Option<&mut Shown> {
+        match stream {
+            Stream::Input => None,
+            Stream::Output => Some(&mut self.output),
+            Stream::Errors => Some(&mut self.errors),
+        }
+    }
+
+    /// Text of this stream that is masked goes on, through plugins where they want to see it.
+    fn pass(&mut self, stream: Stream, text: BytesMut, now: Instant, out: &mut TapOut) {
+        let plan = self.plan.clone();
+        let Some(shown) = self.of(stream) else { return };
+        let Some(spans) = &mut shown.spans else {
+            piece(stream, text, out);
+            return;
+        };
+        let mut seen = BytesMut::new();
+        shown.rest.extend_from_slice(&text);
+        let taken = spans.push(&shown.rest, now, &mut seen);
+        shown.rest.advance(taken);
+        piece(stream, seen, out);
+        ask(stream, shown, &plan, out);
+    }
+}
+
+/// Asks about what is there, unless something is being asked about already.
+fn ask(stream: Stream, shown: &mut Shown, plan: &Arc<MaskPlan>, out: &mut TapOut) {
+    let batch = shown
+        .spans
+        .as_mut()
+        .and_then(|spans| spans.spans_out(shown.column));
+    if let Some(batch) = batch {
+        out.inspect.push(Inspect {
+            stream,
+            plan: plan.clone(),
+            batch,
+        });
     }
 }
 
@@ -53,36 +121,32 @@ impl Tap for Text {
         now: Instant,
         out: &mut TapOut,
     ) -> Result<(), TapError> {
-        let slot = match stream {
-            Stream::Input => {
-                for (_, masker) in self.both() {
-                    if let Some(masker) = masker {
-                        masker.typed(now);
-                    }
+        let Some(shown) = self.of(stream) else {
+            for (_, shown) in self.both() {
+                if let Some(masker) = &mut shown.masker {
+                    masker.typed(now);
                 }
-                out.pieces.push((stream, data));
-                return Ok(());
             }
-            Stream::Output => &mut self.output,
-            Stream::Errors => &mut self.errors,
-        };
-        let Some(masker) = slot else {
             out.pieces.push((stream, data));
             return Ok(());
         };
-        let mut shown = BytesMut::with_capacity(data.len());
-        let verdict = masker.push(&data, now, &mut shown);
-        if verdict == Verdict::Binary {
-            // Nobody reads it, and to replace bytes of it would break it.
-            masker.flush(&mut shown);
-            *slot = None;
-            out.bulk = Some(stream);
-            tracing::info!(
-                ?stream,
-                "what a command writes is no text: it is neither masked nor recorded"
-            );
+        let mut text = BytesMut::with_capacity(data.len());
+        match &mut shown.masker {
+            None => text.extend_from_slice(&data),
+            Some(masker) => {
+                if masker.push(&data, now, &mut text) == Verdict::Binary {
+                    // Nobody reads it, and to replace bytes of it would break it.
+                    masker.flush(&mut text);
+                    shown.masker = None;
+                    out.bulk = Some(stream);
+                    tracing::info!(
+                        ?stream,
+                        "what a command writes is no text: it is neither masked nor recorded"
+                    );
+                }
+            }
         }
-        piece(stream, shown, out);
+        self.pass(stream, text, now, out);
         Ok(())
     }
 
@@ -95,37 +159,89 @@ impl Tap for Text {
         Ok(())
     }
 
-    fn flush(&mut self, stream: Stream, _: Instant, out: &mut TapOut) -> Result<(), TapError> {
-        for (of, masker) in self.both() {
-            if of == stream
-                && let Some(masker) = masker
-            {
-                let mut shown = BytesMut::new();
-                masker.flush(&mut shown);
-                piece(of, shown, out);
-            }
+    fn inspected(
+        &mut self,
+        stream: Stream,
+        edits: Result<MaskEdits, MaskFailed>,
+        now: Instant,
+        out: &mut TapOut,
+    ) {
+        let mut seen = BytesMut::new();
+        if let Some(Shown {
+            spans: Some(spans), ..
+        }) = self.of(stream)
+        {
+            spans.edits_in(edits, &mut seen);
         }
+        piece(stream, seen, out);
+        // What had no room before has it now.
+        self.pass(stream, BytesMut::new(), now, out);
+    }
+
+    fn is_inspecting(&self) -> bool {
+        [&self.output, &self.errors].iter().any(|shown| {
+            let waits = shown.spans.as_ref().is_some_and(|spans| !spans.is_empty());
+            waits || !shown.rest.is_empty()
+        })
+    }
+
+    fn flush(&mut self, stream: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError> {
+        let mut text = BytesMut::new();
+        if let Some(Shown {
+            masker: Some(masker),
+            ..
+        }) = self.of(stream)
+        {
+            masker.flush(&mut text);
+        }
+        self.pass(stream, text, now, out);
+        let plan = self.plan.clone();
+        let Some(shown) = self.of(stream) else {
+            return Ok(());
+        };
+        let mut seen = BytesMut::new();
+        if let Some(spans) = &mut shown.spans {
+            spans.flush(&mut seen);
+        }
+        piece(stream, seen, out);
+        ask(stream, shown, &plan, out);
         Ok(())
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let deadlines = [&self.output, &self.errors].into_iter().flatten();
-        deadlines.filter_map(Masker::deadline).min()
+        let both = [&self.output, &self.errors];
+        let masks = both.iter().filter_map(|s| s.masker.as_ref()?.deadline());
+        let spans = both.iter().filter_map(|s| s.spans.as_ref()?.deadline());
+        masks.chain(spans).min()
     }
 
     fn tick(&mut self, now: Instant, out: &mut TapOut) {
-        for (stream, masker) in self.both() {
-            if let Some(masker) = masker {
-                let mut shown = BytesMut::new();
-                masker.tick(now, &mut shown);
-                piece(stream, shown, out);
+        for stream in [Stream::Output, Stream::Errors] {
+            let mut text = BytesMut::new();
+            if let Some(Shown {
+                masker: Some(masker),
+                ..
+            }) = self.of(stream)
+            {
+                masker.tick(now, &mut text);
             }
+            self.pass(stream, text, now, out);
+            let plan = self.plan.clone();
+            let Some(shown) = self.of(stream) else {
+                continue;
+            };
+            let mut seen = BytesMut::new();
+            if let Some(spans) = &mut shown.spans {
+                spans.tick(now, &mut seen);
+            }
+            piece(stream, seen, out);
+            ask(stream, shown, &plan, out);
         }
     }
 
     fn resize(&mut self, columns: u32) {
-        for (_, masker) in self.both() {
-            if let Some(masker) = masker {
+        for (_, shown) in self.both() {
+            if let Some(masker) = &mut shown.masker {
                 masker.resize(fit(columns));
             }
         }

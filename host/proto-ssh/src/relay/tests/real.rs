@@ -128,8 +128,9 @@ async fn no_exit_status_is_lost_on_a_shared_connection() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    let client = rig.ssh().option(&path);
     let one = async |n: i32| {
-        let mut ssh = rig.ssh().option(&path).command();
+        let mut ssh = client.command();
         let mut child = ssh
             .arg("root+web1@127.0.0.1")
             .arg(format!("cat > /dev/null; exit {n}"))
@@ -158,8 +159,9 @@ async fn a_shutdown_waits_for_what_is_under_way() {
     let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
         return;
     };
+    let client = rig.ssh();
     let start = |args: &[&str]| {
-        let mut ssh = rig.ssh().command();
+        let mut ssh = client.command();
         ssh.args(args)
             .stdout(std::process::Stdio::piped())
             .spawn()

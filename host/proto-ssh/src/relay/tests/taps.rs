@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pipeline::mask::{MaskAction, MaskColumn, MaskPlan};
 use pipeline::memory::MemoryPolicy;
 use pipeline::{Action, Facts, HoldOutcome, Resource, Ruling, SshKind};
 use tokio::process::Command;
@@ -168,4 +169,28 @@ async fn secrets_in_text_are_masked() {
         .run("head -c 100000 /dev/zero; printf ghp_0123456789abcdefghijklmnopqrstuvwxyzABCD")
         .await;
     assert_eq!(out.stdout.len(), 100_000 + token.len());
+}
+
+/// Plugins look at lines, the end of a command waits for what they say, and who fails hides everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_look_at_text_in_spans() {
+    let Some(rig) = Rig::start(MemoryPolicy::deny(&[Action::SshReveal])).await else {
+        return;
+    };
+    let inspect = |columns: &[MaskColumn]| MaskPlan {
+        actions: columns.iter().map(|_| vec![MaskAction::Inspect]).collect(),
+        ..MaskPlan::pass(columns.len())
+    };
+    *rig.memory.hooks.plan.lock() = Some(Arc::new(inspect));
+    let command = "echo open; echo a secret thing; echo the secret >&2; printf last; exit 9";
+    let out = rig.run(command).await;
+    super::says(&out, 9, "open\n[redacted]****\nlast");
+    assert_eq!(text(&out.stderr), "[redacted]\n");
+    // A great deal of it, all in order.
+    let out = rig.run("seq 1 60000").await;
+    let all: String = (1..=60_000).map(|n| format!("{n}\n")).collect();
+    super::says(&out, 0, &all);
+    *rig.memory.hooks.mask_batch_fails.lock() = true;
+    let out = rig.run("echo anything").await;
+    super::says(&out, 0, "********\n");
 }

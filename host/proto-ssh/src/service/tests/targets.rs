@@ -189,12 +189,13 @@ async fn a_jump_host_is_a_door_for_the_same_identity() {
     let Some(world) = World::new().await else {
         return;
     };
-    let ssh = world.certified();
+    let ssh = world.certified().option("RekeyLimit=1M");
     let jump = format!("ssh {} -W %h:%p alice@127.0.0.1", arguments(&ssh));
     let through = |host: &str, port: u16| {
         let mut ssh = Command::new("ssh");
         let known = world.dir.0.join("known_hosts");
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-p", &port.to_string()])
+            .args(["-o", "RekeyLimit=1M"])
             .args(["-o", &format!("ProxyCommand={jump}")])
             .args(["-o", &format!("UserKnownHostsFile={}", known.display())])
             .args([
@@ -213,13 +214,19 @@ async fn a_jump_host_is_a_door_for_the_same_identity() {
     let out = finished(through("web1", 22).arg("echo in; exit 3")).await;
     assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
     assert_eq!(out.status.code(), Some(3));
-    // More than every window on the way, both ways.
+    // More than every window on the way, both ways, and with new keys inside and outside meanwhile.
     let data = world.dir.0.join("data");
-    std::fs::write(&data, vec![b'x'; 5 << 20]).unwrap();
+    let sent: Vec<u8> = (0..5_u32 << 18).flat_map(u32::to_be_bytes).collect();
+    std::fs::write(&data, &sent).unwrap();
     let mut cat = through("web1", 22);
     cat.arg("cat").stdin(std::fs::File::open(&data).unwrap());
     let out = finished(&mut cat).await;
-    assert_eq!(out.stdout.len(), 5 << 20, "{}", text(&out.stderr));
+    assert!(
+        out.stdout == sent,
+        "{} bytes: {}",
+        out.stdout.len(),
+        text(&out.stderr)
+    );
 
     for (host, port, said) in [
         ("web2", 22, "is open to you"),

@@ -49,6 +49,7 @@ impl Bench {
                     asked,
                     forward,
                 } => self.asks.push_back((ticket, *asked, forward)),
+                Effect::Inspect { .. } => panic!("nothing here asks plugins"),
                 Effect::Cancel { ticket } => self.cancelled.push(ticket),
                 Effect::Outcome {
                     ticket,

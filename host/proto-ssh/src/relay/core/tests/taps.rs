@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use pipeline::mask::MaskEdits;
+use pipeline::ports::MaskFailed;
+
 use super::*;
 use crate::relay::core::tap::{Stream, TapAsk, TapDone, TapError, TapOut};
 use crate::transfer::{Attributes, Kind, Request as FileRequest, Way};
@@ -92,6 +95,17 @@ impl Tap for Odd {
         });
         let behind = std::mem::take(&mut self.behind);
         self.read(Stream::Input, &behind, now, out)
+    }
+    fn inspected(
+        &mut self,
+        _: Stream,
+        _: Result<MaskEdits, MaskFailed>,
+        _: Instant,
+        _: &mut TapOut,
+    ) {
+    }
+    fn is_inspecting(&self) -> bool {
+        false
     }
     fn flush(&mut self, _: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError> {
         self.tick(now, out);
