@@ -263,4 +263,6 @@ E
 a
 E
 "##, r##"cat - +reads"##),
+    (r##"xargs -I{} -l d"##, r##"xargs -I{} -l d !option"##),
+    (r##"# nothing"##, r##"+reads"##),
 ];
