@@ -265,4 +265,6 @@ E
 "##, r##"cat - +reads"##),
     (r##"xargs -I{} -l d"##, r##"xargs -I{} -l d !option"##),
     (r##"# nothing"##, r##"+reads"##),
+    (r##"bash < $f"##, r##"bash ; read $f !fed"##),
+    (r##"bash < /dev/stdin"##, r##"bash ; read /dev/stdin !fed"##),
 ];
