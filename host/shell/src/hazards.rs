@@ -277,6 +277,13 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
         }
     }
     if ESCAPES.contains(&name) {
+        // `less '+!rm x'`, `vi '+:!rm x'`: a command that it begins with.
+        if args
+            .iter()
+            .any(|w| w.text.starts_with('+') || w.may_be_option())
+        {
+            walk.code(name, "a command that it begins with");
+        }
         walk.hazard("escape", name, "it can start a shell");
         walk.out.only_reads = false;
     }

@@ -286,6 +286,16 @@ fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result
         .value(&["I", "replace", "i"])
         .map(|w| w.text.clone())
         .or_else(|| (found.has("i") || found.has("replace")).then(|| "{}".to_owned()));
+    // Of these two ways to use what it reads, the later one counts.
+    let counted = ["n", "L", "l", "max-args", "max-lines"]
+        .into_iter()
+        .find(|option| found.has(option));
+    if let (Some(_), Some(option)) = (&replaced, counted) {
+        return Err(Opaque::Option {
+            program: "xargs".into(),
+            option: option.to_owned(),
+        });
+    }
     let command = match replaced {
         Some(mark) => found.rest.iter().map(|w| filled(w, &mark)).collect(),
         None => {

@@ -351,8 +351,15 @@ impl<'a> Walk<'a> {
                 self.parts(&word.parts, ctx, here);
                 self.opened(word, op);
                 if input(op) {
-                    let null = expand::single(word).text == "/dev/null";
-                    ctx.stdin = if null { Stdin::Empty } else { Stdin::Other };
+                    let file = expand::single(word);
+                    let devices = ["/dev/", "/proc/"];
+                    let again = file.dynamic || devices.iter().any(|d| file.text.starts_with(d));
+                    if file.text == "/dev/null" {
+                        ctx.stdin = Stdin::Empty;
+                    } else if !(self.script && again) {
+                        // In a script, it may be the script again by another name.
+                        ctx.stdin = Stdin::Other;
+                    }
                 }
             }
             Kind::Both { append, target } => {
@@ -360,6 +367,10 @@ impl<'a> Walk<'a> {
                 self.opened(target, if *append { ">>" } else { ">" });
             }
             Kind::Dup(op, to) => {
+                // The script under another number, from which it can be taken unseen.
+                if (*op == "<&" && to != "-") || to == "0" {
+                    self.taken("<&");
+                }
                 if input(op) && to != "0" {
                     ctx.stdin = Stdin::Other;
                 }

@@ -7,10 +7,10 @@ use std::process::{Command as Process, Stdio};
 use crate::{Command, Limits, Reading, quote, read};
 
 /// A generator of numbers that is the same every time.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -18,7 +18,7 @@ impl Dice {
         ((self.0 >> 33) as usize) % sides
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.roll(from.len())]
     }
 }
@@ -252,7 +252,7 @@ fn run(shell: &str, texts: &[String]) -> Vec<Vec<Vec<String>>> {
 }
 
 /// The call is this command, as far as the reading tells.
-fn fits(call: &[String], command: &Command) -> bool {
+pub(super) fn fits(call: &[String], command: &Command) -> bool {
     let Some((head, args)) = command.argv.split_first() else {
         return false;
     };

@@ -109,7 +109,7 @@ fn deep_and_slow_texts_end_soon() {
             let reading = plain(&text);
             let took = start.elapsed();
             assert!(
-                took < Duration::from_millis(1500),
+                took < Duration::from_secs(3),
                 "{count} of {open:?}: {took:?}, {:?}",
                 reading.opaque
             );
@@ -126,7 +126,7 @@ fn a_long_script_is_followed() {
     assert_eq!(reading.opaque, []);
     assert_eq!(reading.commands.len(), 900);
     assert!(
-        start.elapsed() < Duration::from_millis(1500),
+        start.elapsed() < Duration::from_secs(3),
         "{:?}",
         start.elapsed()
     );
@@ -173,6 +173,20 @@ fn scripts_on_standard_input() {
         (
             "while read l; do rm $l; done\nx\n",
             "read l ; rm [$l]? ; x !takes-script !takes-script !takes-script",
+        ),
+        (
+            "read x < /dev/stdin\n: 'a\nrm x\n: '\n",
+            "read x ; : [a⏎rm x⏎: ] ; read /dev/stdin !takes-script",
+        ),
+        ("read x < $f\nls\n", "read x ; ls ; read $f !takes-script"),
+        (
+            "exec 3<&0\nread -u 3 x < /tmp/f\n",
+            "read -u 3 x ; read /tmp/f !takes-script",
+        ),
+        ("read x <&3 3>&0\nls\n", "read x ; ls !takes-script"),
+        (
+            "cat /proc/self/fd/0\nls\n",
+            "cat /proc/self/fd/0 ; ls !takes-script",
         ),
         ("unknown\nrm x\n", "unknown ; rm x !takes-script"),
         ("rm -i x\nls\n", "rm -i x ; ls !takes-script"),

@@ -5,6 +5,7 @@ mod limits;
 mod more;
 mod programs;
 mod rows;
+mod wrappers;
 
 use std::fmt::Write;
 

@@ -263,4 +263,12 @@ E
 a
 E
 "##, r##"cat - +reads"##),
+    (r##"xargs -I{} -l d"##, r##"xargs -I{} -l d !option"##),
+    (r##"# nothing"##, r##"+reads"##),
+    (r##"bash < $f"##, r##"bash ; read $f !fed"##),
+    (r##"bash < /dev/stdin"##, r##"bash ; read /dev/stdin !fed"##),
+    (r##"less '+!rm x' y"##, r##"less [+!rm x] y +code"##),
+    (r##"vi +:!rm x"##, r##"vi +:!rm x +code"##),
+    (r##"command builtin eval 'rm x'"##, r##"command>builtin>eval>rm x"##),
+    (r##"xargs -I rm rm x"##, r##"xargs>[rm]? x !dynamic-command"##),
 ];
