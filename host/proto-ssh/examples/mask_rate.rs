@@ -14,9 +14,6 @@ use zeroize::Zeroizing;
 
 /// What sshd sends at once, and what a channel packet carries at most.
 const PIECE: usize = 32 << 10;
-/// The best of so many: others use the machine, too.
-const RUNS: usize = 5;
-
 fn main() {
     let mib: usize = std::env::args().nth(1).map_or(256, |a| a.parse().unwrap());
     let none: Vec<String> = Vec::new();
@@ -44,23 +41,16 @@ fn main() {
     }
 }
 
-/// The best time of some runs over so many MiB, for each GiB.
+/// The best time of many short runs, for each GiB: others use the machine, too.
 fn best(text: &[u8], mib: usize, mut run: impl FnMut(&[u8])) -> f64 {
-    let pieces = (mib << 20) / PIECE;
-    let time = |run: &mut dyn FnMut(&[u8])| {
+    let runs = (mib << 20) / text.len();
+    let time = |_| {
         let start = Instant::now();
-        for piece in text
-            .chunks(PIECE)
-            .filter(|p| p.len() == PIECE)
-            .cycle()
-            .take(pieces)
-        {
-            run(piece);
-        }
+        text.chunks(PIECE).for_each(&mut run);
         start.elapsed().as_secs_f64()
     };
-    let times = (0..RUNS).map(|_| time(&mut run));
-    times.fold(f64::INFINITY, f64::min) * 1024.0 / f64::from(u32::try_from(mib).unwrap())
+    let best = (0..runs).map(time).fold(f64::INFINITY, f64::min);
+    best / f64::from(u32::try_from(text.len()).unwrap()) * f64::from(1 << 30)
 }
 
 fn copied(text: &[u8], mib: usize) -> f64 {

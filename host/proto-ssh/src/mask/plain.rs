@@ -78,7 +78,7 @@ fn passed(input: &[u8], place: usize) -> Result<usize, usize> {
             0x1B => at = colour(input, at).ok_or(at)?,
             // A character of two bytes, but for control characters.
             0xC2 if byte(input, at + 1) < 0xA0 => return Err(at),
-            0xC2 if at == place => return Ok(at + 1),
+            0xC2 | b'\t' if at == place => return Ok(at + 1),
             0xC2 | b'\t' => break,
             _ if is_special(c) => return Err(at),
             _ => break,
@@ -147,7 +147,11 @@ fn marks(block: &[u8]) -> u64 {
         let marks = block.iter().zip(0_u32..);
         return marks.fold(0, |all, (c, i)| all | u64::from(is_special(*c)) << i);
     };
-    let flags = block.map(|c| u8::from(is_special(c)));
+    // Of plain ASCII one comparison tells: what is below a space, or the last of all, which wraps around.
+    let flags = match block.is_ascii() {
+        true => block.map(|c| u8::from(c.wrapping_add(1).cast_signed() <= 0x20)),
+        false => block.map(|c| u8::from(is_special(c))),
+    };
     let words = flags.as_chunks::<8>().0.iter();
     let bits = words.map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
     bits.zip(0_u32..)
