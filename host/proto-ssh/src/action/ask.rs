@@ -49,11 +49,6 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     let account = || Resource::SshAccount {
         login: login.clone(),
     };
-    let file = |path: &str| Resource::SshFile {
-        login: login.clone(),
-        path: path.into(),
-        known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
-    };
     Ok(match &asked.what {
         What::Exec { command, line } => exec(command, line, login),
         What::Shell => (
@@ -70,7 +65,7 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
                 only_reads: true,
                 ..plain(SshKind::Subsystem, "sftp".into())
             },
-            vec![(Action::SshSftpList, file("."))],
+            vec![(Action::SshSftpList, file(".", login))],
         ),
         What::Subsystem { name } => {
             let name = readable(name);
@@ -111,28 +106,10 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             plain(SshKind::Tunnel, format!("tunnel mode {mode} unit {unit}")),
             vec![(Action::SshTunnel, account())],
         ),
-        What::DirectTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, reaches_itself)?;
-            let facts = plain(SshKind::Forward, format!("connect to {text}"));
-            (facts, vec![(Action::SshForwardLocal, resource)])
-        }
-        What::ListenTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, is_loopback)?;
-            let facts = plain(SshKind::Forward, format!("listen on {text}"));
-            (facts, vec![(Action::SshForwardRemote, resource)])
-        }
-        What::DirectSocket { path } => {
-            let path = readable(path);
-            let facts = plain(SshKind::Forward, format!("connect to {path}"));
-            let facts = touching(facts, &path);
-            (facts, vec![(Action::SshForwardLocalSocket, file(&path))])
-        }
-        What::ListenSocket { path } => {
-            let path = readable(path);
-            let facts = plain(SshKind::Forward, format!("listen on {path}"));
-            let facts = touching(facts, &path);
-            (facts, vec![(Action::SshForwardRemoteSocket, file(&path))])
-        }
+        What::DirectTcp { .. }
+        | What::DirectSocket { .. }
+        | What::ListenTcp { .. }
+        | What::ListenSocket { .. } => forward(&asked.what, login)?,
         What::File(request) => {
             let channel = asked.channel.unwrap_or_default();
             (request.facts(login, channel), request.accesses(login))
@@ -140,6 +117,7 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     })
 }
 
+<<<<<<< HEAD
 /// `xterm 80x24`, as far as it can be read.
 fn terminal(term: &[u8], whole: &[u8]) -> String {
     let mut r = Reader::new(whole);
@@ -147,6 +125,38 @@ fn terminal(term: &[u8], whole: &[u8]) -> String {
     match size {
         (Ok(_), Ok(columns), Ok(rows)) => format!("{} {columns}x{rows}", readable(term)),
         _ => readable(term),
+=======
+/// A connection through the host, or a listener on it.
+fn forward(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+    let plain = |text: String| SshFacts::plain(SshKind::Forward, login.clone(), text.into());
+    let socket = |verb: &str, path: &[u8], action| {
+        let path = readable(path);
+        let facts = touching(plain(format!("{verb} {path}")), &path);
+        (facts, vec![(action, file(&path, login))])
+    };
+    Ok(match what {
+        What::DirectTcp { host, port } => {
+            let (text, resource) = endpoint(host, *port, reaches_itself)?;
+            let facts = plain(format!("connect to {text}"));
+            (facts, vec![(Action::SshForwardLocal, resource)])
+        }
+        What::ListenTcp { host, port } => {
+            let (text, resource) = endpoint(host, *port, is_loopback)?;
+            let facts = plain(format!("listen on {text}"));
+            (facts, vec![(Action::SshForwardRemote, resource)])
+        }
+        What::DirectSocket { path } => socket("connect to", path, Action::SshForwardLocalSocket),
+        What::ListenSocket { path } => socket("listen on", path, Action::SshForwardRemoteSocket),
+        _ => return Err("this is no forwarding".into()),
+    })
+}
+
+fn file(path: &str, login: &Arc<str>) -> Resource {
+    Resource::SshFile {
+        login: login.clone(),
+        path: path.into(),
+        known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
+>>>>>>> relay
     }
 }
 

@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, Line, What, printable};
+use crate::action::{Asked, Before, Line, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -98,23 +98,17 @@ impl Core {
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());
         }
-        let read = match channel.kind {
-            Kind::Session => read(&request, payload)
-                .map_err(|error| Violation::Malformed(Side::Client, error))?,
-            Kind::Stream => None,
-        };
-        let (what, asks) = match read {
-            Some(read) => read,
-            None => {
-                let name = printable(&String::from_utf8_lossy(request.name));
-                tracing::debug!(%name, "a channel request that is not known is refused");
-                return self.refuse_request(key, request.want_reply, out);
-            }
-        };
         // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
-        if channel.started {
+        let read = match channel.kind {
+            Kind::Session if !channel.started => read(&request, payload)
+                .map_err(|error| Violation::Malformed(Side::Client, error))?,
+            Kind::Session | Kind::Stream => None,
+        };
+        let Some((what, asks)) = read else {
+            let name = printable(&String::from_utf8_lossy(request.name));
+            tracing::debug!(%name, "a channel request that has no place here is refused");
             return self.refuse_request(key, request.want_reply, out);
-        }
+        };
         if let Some(reason) = unfit(&what, &self.limits) {
             return match asks {
                 Asks::Start { .. } => {
@@ -123,34 +117,33 @@ impl Core {
                 _ => self.refuse_request(key, request.want_reply, out),
             };
         }
-        if let What::Env { name, value } = &what {
-            let bytes: usize = channel
-                .before
-                .env
-                .iter()
-                .map(|(n, v)| n.len() + v.len())
-                .sum();
-            let full = channel.before.env.len() >= self.limits.env
-                || bytes + name.len() + value.len() > self.limits.env_bytes;
-            if full {
-                return self.refuse_request(key, request.want_reply, out);
-            }
+        if !has_room(&channel.before, &what, &self.limits) {
+            return self.refuse_request(key, request.want_reply, out);
         }
-        let what = match what {
+        match what {
             // At a terminal nobody waits for an end.
             What::Exec { command, line }
                 if self.gathers && line.reads_stdin() && channel.before.pty.is_none() =>
             {
-                self.gather(
-                    key,
-                    (request.want_reply, payload),
-                    (command, line),
-                    now,
-                    out,
-                );
-                return Ok(());
+                let answer = (request.want_reply, payload);
+                self.gather(key, answer, (command, line), now, out);
             }
-            what => what,
+            what => self.ask_request(key, (what, asks), request.want_reply, payload, out),
+        }
+        Ok(())
+    }
+
+    /// The client's messages on this channel wait for what is decided.
+    fn ask_request(
+        &mut self,
+        key: Key,
+        (what, asks): (What, Asks),
+        want_reply: bool,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return;
         };
         let asked = Asked {
             what,
@@ -165,7 +158,7 @@ impl Core {
         };
         let pending = Pending::Request {
             key,
-            want_reply: request.want_reply,
+            want_reply,
             asks,
             sets,
         };
@@ -173,7 +166,6 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }
-        Ok(())
     }
 
     /// FAILURE, when its turn has come.
@@ -317,6 +309,15 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
     };
     r.end()?;
     Ok(Some((what, asks)))
+}
+
+/// Of variables a channel bears so many and no more.
+fn has_room(before: &Before, what: &What, limits: &super::Limits) -> bool {
+    let What::Env { name, value } = what else {
+        return true;
+    };
+    let bytes: usize = before.env.iter().map(|(n, v)| n.len() + v.len()).sum();
+    before.env.len() < limits.env && bytes + name.len() + value.len() <= limits.env_bytes
 }
 
 /// What is refused before policy is asked: it could not be shown to people as what it is.

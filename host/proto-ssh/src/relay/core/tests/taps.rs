@@ -259,3 +259,27 @@ fn a_tap_that_cannot_go_on_ends_the_channel() {
         assert_eq!(b.outcomes[0].1, OutcomeKind::Failed);
     }
 }
+
+/// Nobody is told twice that nothing more comes, and nothing comes after that.
+#[test]
+fn a_channel_that_ends_after_eof_only_closes() {
+    let mut b = tapped(1000);
+    b.passes(U, on(7, ChannelMessage::Eof));
+    b.client(data(3, b"!"));
+    b.gets(C, on(7, ChannelMessage::Close));
+    b.gets_nothing(C);
+    b.gets(U, on(3, ChannelMessage::Eof));
+    let mut b = tapped(1000);
+    b.passes(C, on(3, ChannelMessage::Eof));
+    b.upstream(data(7, b"!"));
+    b.gets_nothing(U);
+    // The host has said all that it says, and then something is refused.
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.passes(U, on(7, ChannelMessage::Eof));
+    b.client(request(3, b"exec", true, b"\0\0\0\x02ls"));
+    b.refuse();
+    b.gets(C, on(7, ChannelMessage::Success));
+    b.gets(C, on(7, ChannelMessage::Close));
+    b.gets_nothing(C);
+}
