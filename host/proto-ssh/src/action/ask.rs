@@ -117,7 +117,6 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     })
 }
 
-<<<<<<< HEAD
 /// `xterm 80x24`, as far as it can be read.
 fn terminal(term: &[u8], whole: &[u8]) -> String {
     let mut r = Reader::new(whole);
@@ -125,7 +124,9 @@ fn terminal(term: &[u8], whole: &[u8]) -> String {
     match size {
         (Ok(_), Ok(columns), Ok(rows)) => format!("{} {columns}x{rows}", readable(term)),
         _ => readable(term),
-=======
+    }
+}
+
 /// A connection through the host, or a listener on it.
 fn forward(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     let plain = |text: String| SshFacts::plain(SshKind::Forward, login.clone(), text.into());
@@ -156,7 +157,6 @@ fn file(path: &str, login: &Arc<str>) -> Resource {
         login: login.clone(),
         path: path.into(),
         known: path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | "..")),
->>>>>>> relay
     }
 }
 
