@@ -85,7 +85,7 @@ fn plain(
         under.env.push((variable.clone(), value.clone()));
     }
     match name {
-        "sudo" => {
+        "sudo" | "sudo-rs" | "sudo.ws" => {
             if found.has("e") {
                 return Err(Opaque::Runs("sudoedit".into()));
             }

@@ -422,6 +422,12 @@ impl<'a> Walk<'a> {
         if access != Access::Read && !reads::is_sink(&path.text) {
             self.out.only_reads = false;
         }
+        if word.parts.iter().all(|p| matches!(p, Part::Process { .. })) {
+            // No file: what runs in it is looked at.
+        } else if !path.is_literal() {
+            // It may be any file, or `/dev/tcp/…`.
+            self.opaque(Opaque::DynamicFile(path.text.clone()));
+        }
         hazards::path(self, "redirect", &path, access != Access::Read);
         self.out.redirects.push(Opened { path, access });
     }
