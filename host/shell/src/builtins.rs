@@ -22,6 +22,11 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         }
         "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),
         "shopt" if !shopt_is_plain(args) => redefines(walk, name, argv, ctx),
+        // `jobs -x` runs the command that stands behind it, with jobs put in.
+        "jobs" if args.iter().any(|w| !w.is_literal() || w.text.contains('x')) => {
+            walk.opaque(Opaque::Runs("jobs -x".to_owned()));
+            walk.push(argv.to_vec(), ctx);
+        }
         "let" => unknown(walk, name, argv, ctx),
         "export" | "declare" | "typeset" | "local" | "readonly" => declare(walk, name, argv, ctx),
         "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {

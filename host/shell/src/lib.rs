@@ -8,6 +8,7 @@
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` takes wrappers off, `builtins` knows what the shell itself does.
 //! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
+//! - `files` collects what may be names of files.
 //! - `canonical` writes the text once more, in the plainest form.
 //!
 //! What no reading of a text can tell is taken to be in order: the files of the host, where it looks for programs,
@@ -28,6 +29,7 @@ mod cursor;
 mod environment;
 mod expand;
 mod feed;
+mod files;
 mod find;
 mod hazards;
 mod interpreters;
@@ -47,7 +49,7 @@ mod word;
 mod wrappers;
 
 pub use canonical::quote;
-pub use reading::{Access, Command, Hazard, Reading, Redirect, Script, Transfer, Word};
+pub use reading::{Access, Command, Files, Hazard, Reading, Redirect, Script, Transfer, Word};
 pub use reason::Opaque;
 
 /// How much is read.

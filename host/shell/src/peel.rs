@@ -12,12 +12,18 @@ const OTHERS: &[&str] = &[
     "parallel", "podman", "script", "ssh", "su", "toybox", "watch", "xargs",
 ];
 
+/// What these run is elsewhere.
+const ELSEWHERE: &[&str] = &["chroot", "nsenter", "unshare"];
+/// So it is with these options.
+const CHANGES_DIR: &[&str] = &["C", "D", "R", "chdir", "chroot", "w", "wd", "i", "login"];
+
 pub(crate) fn is_wrapper(name: &str) -> bool {
     OTHERS.contains(&name) || wrappers::UNFOLLOWED.contains(&name) || wrappers::spec(name).is_some()
 }
 
 /// False: the program is none of these, and what it does is for others to say.
 pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
+    walk.wrapper(name, argv);
     let done = try_run(walk, name, argv, ctx);
     match done {
         Ok(done) => done,
@@ -74,6 +80,11 @@ fn plain(
 ) -> Result<bool, Opaque> {
     let found = spec.read(name, args)?;
     let mut under = ctx.under(name);
+    walk.moved |= ELSEWHERE.contains(&name)
+        || matches!(name, "env" | "sudo" | "sudo-rs" | "sudo.ws")
+            && CHANGES_DIR
+                .iter()
+                .any(|option| found.has(option) && !(name == "env" && *option == "i"));
     for (variable, value) in &found.assigns {
         if !is_name(variable) {
             return Err(Opaque::Option {
@@ -85,7 +96,7 @@ fn plain(
         under.env.push((variable.clone(), value.clone()));
     }
     match name {
-        "sudo" => {
+        "sudo" | "sudo-rs" | "sudo.ws" => {
             if found.has("e") {
                 return Err(Opaque::Runs("sudoedit".into()));
             }

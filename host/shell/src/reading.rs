@@ -1,5 +1,7 @@
 //! What a reading says.
 
+use std::collections::BTreeSet;
+
 use crate::Opaque;
 
 /// One word of a command.
@@ -77,6 +79,14 @@ pub struct Redirect {
     pub access: Access,
 }
 
+/// Names of files, as they are written: whatever may be one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    pub paths: BTreeSet<String>,
+    /// There are others: which ones turns out only when it runs.
+    pub unknown: bool,
+}
+
 /// Something about a command that a policy or a person may want to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hazard {
@@ -126,6 +136,9 @@ pub struct Reading {
     /// Every simple command that stands anywhere in it, in the order of the text.
     pub commands: Vec<Command>,
     pub redirects: Vec<Redirect>,
+    /// What the shell or its programs may read; of programs that do more, all that they are given.
+    pub reads: Files,
+    pub writes: Files,
     /// Why it cannot be told what it runs; then the other fields need not be complete.
     pub opaque: Vec<Opaque>,
     /// There is code in it for an interpreter that is not a shell, or an option that makes a program run others.

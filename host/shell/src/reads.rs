@@ -26,7 +26,6 @@ const ALWAYS: &[&str] = &[
     "fgrep",
     "fold",
     "free",
-    "getconf",
     "grep",
     "groups",
     "head",
@@ -36,9 +35,6 @@ const ALWAYS: &[&str] = &[
     "lsblk",
     "lscpu",
     "lsmem",
-    "lsof",
-    "lspci",
-    "lsusb",
     "ls",
     "md5sum",
     "nl",
@@ -81,13 +77,11 @@ const ALWAYS: &[&str] = &[
     "who",
     "whoami",
     "zcat",
-    "zgrep",
     "b2sum",
     "column",
     "cal",
     "hexdump",
     "locale",
-    "nm",
     "numfmt",
     "seq",
     "test",
@@ -116,11 +110,19 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ),
     ("date", "s", &["--set"]),
     ("hostname", "Fb", &["--file", "--boot"]),
-    ("dmesg", "CcDEn", &["--clear", "--console", "--read-clear"]),
+    (
+        "dmesg",
+        "CcDEnH",
+        &["--clear", "--console", "--read-clear", "--human"],
+    ),
     ("tree", "oR", &["--output"]),
-    ("file", "Cm", &["--compile", "--magic-file"]),
+    (
+        "file",
+        "CmzZ",
+        &["--compile", "--magic-file", "--uncompress"],
+    ),
     ("diff", "", &["--to-file", "--from-file"]),
-    ("rg", "", &["--pre", "--hostname-bin", "--search-zip"]),
+    ("rg", "z", &["--pre", "--hostname-bin", "--search-zip"]),
     ("jq", "fL", &["--from-file", "--library-path"]),
     ("ss", "KD", &["--kill", "--diag"]),
     ("netstat", "", &[]),
@@ -143,8 +145,11 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("iostat", "o", &[]),
     ("mpstat", "o", &[]),
     ("base64", "", &[]),
-    ("readelf", "", &[]),
-    ("objdump", "", &[]),
+    // `getconf -v x` runs a program of that name below a directory; `lsof -D` writes a file.
+    ("getconf", "v", &[]),
+    ("lsof", "Dkm", &[]),
+    ("lspci", "AHOQqF", &[]),
+    ("lsusb", "D", &[]),
     ("env", "S", &["--split-string"]),
     ("printf", "v", &[]),
 ];
@@ -192,20 +197,6 @@ const VERBS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "git",
-        &[
-            "status",
-            "log",
-            "diff",
-            "show",
-            "rev-parse",
-            "ls-files",
-            "blame",
-            "describe",
-            "shortlog",
-        ],
-    ),
-    (
         "dpkg",
         &["-l", "-s", "-L", "--list", "--status", "--listfiles"],
     ),
@@ -214,55 +205,32 @@ const VERBS: &[(&str, &[&str])] = &[
     ("command", &["-v", "-V"]),
 ];
 
-/// Of the programs above, the beginnings of long options that are no harm; with others it is not certain. git has too
-/// many, so for git those are named that are harm.
-const LONG: &[(&str, &[&str])] = &[
+/// Of the programs above, the letters of short options and the names of long ones that are no harm; whatever else
+/// begins with a dash may be one that is. (git is not among them: what it runs, the repository's own settings say.)
+const TOLD: &[(&str, &str, &[&str])] = &[
     (
         "systemctl",
+        "alqrnpt",
         &[
             "--no-pager",
             "--all",
-            "--type=",
-            "--state=",
-            "--property=",
+            "--type",
+            "--state",
+            "--property",
             "--user",
-            "--lines=",
+            "--lines",
             "--full",
             "--plain",
+            "--no-legend",
+            "--output",
+            "--value",
         ],
     ),
-    (
-        "docker",
-        &[
-            "--all",
-            "--format",
-            "--filter",
-            "--tail",
-            "--since",
-            "--until",
-            "--follow",
-            "--no-trunc",
-            "--quiet",
-            "--no-stream",
-        ],
-    ),
-    (
-        "podman",
-        &[
-            "--all",
-            "--format",
-            "--filter",
-            "--tail",
-            "--since",
-            "--until",
-            "--follow",
-            "--no-trunc",
-            "--quiet",
-            "--no-stream",
-        ],
-    ),
+    ("docker", "aflnqst", CONTAINERS),
+    ("podman", "aflnqst", CONTAINERS),
     (
         "kubectl",
+        "nAolcpw",
         &[
             "--namespace",
             "--all-namespaces",
@@ -276,21 +244,23 @@ const LONG: &[(&str, &[&str])] = &[
             "--no-headers",
             "--sort-by",
             "--field-selector",
+            "--watch",
         ],
     ),
-    ("service", &[]),
-    ("dpkg", &[]),
-    ("crontab", &[]),
-    ("sudo", &[]),
-    ("command", &[]),
+    ("crontab", "u", &[]),
+    ("sudo", "lnUu", &[]),
 ];
-const GIT_HARM: &[&str] = &[
-    "--output",
-    "--ext-diff",
-    "--textconv",
-    "--open-files-in-pager",
-    "--exec",
-    "--config",
+const CONTAINERS: &[&str] = &[
+    "--all",
+    "--format",
+    "--filter",
+    "--tail",
+    "--since",
+    "--until",
+    "--follow",
+    "--no-trunc",
+    "--quiet",
+    "--no-stream",
 ];
 
 /// It opens nothing that is kept.
@@ -338,12 +308,11 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             };
     }
     if let Some((_, verbs)) = VERBS.iter().find(|(n, _)| *n == name) {
-        let told = |w: &Word| match LONG.iter().find(|(n, _)| *n == name) {
-            Some((_, longs)) => {
-                !w.text.starts_with("--") || longs.iter().any(|l| w.text.starts_with(l))
-            }
-            None => !is_option(&w.text, "", GIT_HARM),
-        };
+        let (letters, longs) = TOLD
+            .iter()
+            .find(|(n, ..)| *n == name)
+            .map_or(("", &[][..]), |(_, letters, longs)| (*letters, *longs));
+        let told = |w: &Word| is_told(&w.text, letters, longs) && !tells_secrets(name, w);
         let verb = args
             .first()
             .is_some_and(|v| v.is_literal() && verbs.contains(&v.text.as_str()));
@@ -363,11 +332,38 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         "mount" => args.is_empty(),
         // Where these do more, that is a reason by itself.
         "set" | "shopt" => true,
-        "uniq" => args.iter().filter(|w| !w.text.starts_with('-')).count() <= 1,
+        "uniq" => operands(args) <= 1,
         "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
         | "trap" | "getopts" => true,
         _ => false,
     }
+}
+
+/// It is no option, or one of these and nothing else: digits may stand behind a letter.
+fn is_told(text: &str, letters: &str, longs: &[&str]) -> bool {
+    if let Some(long) = text.strip_prefix("--") {
+        let name = long.split('=').next().unwrap_or(long);
+        return longs.iter().any(|l| l.strip_prefix("--") == Some(name));
+    }
+    match text.strip_prefix('-') {
+        Some(cluster) => cluster
+            .chars()
+            .all(|c| letters.contains(c) || c.is_ascii_digit()),
+        None => true,
+    }
+}
+
+/// `kubectl get secrets`, `secret/x`, `pods,secrets`, or what cannot be told from it.
+fn tells_secrets(name: &str, word: &Word) -> bool {
+    name == "kubectl" && (!word.is_literal() || word.text.to_ascii_lowercase().contains("secret"))
+}
+
+/// How many words are none of the options; behind `--` all are.
+fn operands(args: &[Word]) -> usize {
+    let end = args.iter().position(|w| w.text == "--");
+    let (before, after) = args.split_at(end.unwrap_or(args.len()));
+    let is_operand = |w: &&Word| !w.text.starts_with('-') || w.text == "-";
+    before.iter().filter(is_operand).count() + after.len().saturating_sub(1)
 }
 
 /// The option's letter is in a cluster, or its name, perhaps cut short, is one of `longs`.

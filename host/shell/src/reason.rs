@@ -34,6 +34,8 @@ pub enum Opaque {
     Unknown { program: String },
     #[error("`{program}` runs what something else feeds it")]
     Fed { program: String },
+    #[error("which file `{0}` is turns out only when the shell opens it")]
+    DynamicFile(String),
     #[error("`{0}` is defined in the text and is the name of a command too")]
     Shadowed(String),
     #[error("`{0}` changes what names mean")]
@@ -69,6 +71,7 @@ impl Opaque {
         match &mut self {
             Self::DynamicCommand(text)
             | Self::GlobCommand(text)
+            | Self::DynamicFile(text)
             | Self::Unknown { program: text }
             | Self::Fed { program: text }
             | Self::Shadowed(text)
@@ -111,6 +114,7 @@ impl Opaque {
             Self::Disagreement { .. } => "disagreement",
             Self::DynamicCommand(_) => "dynamic-command",
             Self::GlobCommand(_) => "glob-command",
+            Self::DynamicFile(_) => "dynamic-file",
             Self::Unknown { .. } => "unknown-code",
             Self::Fed { .. } => "fed",
             Self::Shadowed(_) => "shadowed",

@@ -100,26 +100,32 @@ fn address(text: &str) -> Option<&str> {
     Some(text.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
-/// What follows the mark. In brackets a mark need not end anything, so brackets with one are left to others.
+/// What follows the mark.
 fn until(text: &str, mark: char) -> Option<&str> {
-    let mut bracket = false;
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
             '\\' => {
                 chars.next()?;
             }
-            c if c == mark => {
-                return if bracket {
-                    None
-                } else {
-                    text.get(at + c.len_utf8()..)
-                };
+            c if c == mark => return text.get(at + c.len_utf8()..),
+            '[' => {
+                let inside = text.get(at + 1..)?.split(']').next()?;
+                if !is_simple_bracket(inside, mark) {
+                    return None;
+                }
+                // Its end too.
+                chars.nth(inside.chars().count());
             }
-            '[' => bracket = true,
-            ']' => bracket = false,
             _ => {}
         }
     }
     None
+}
+
+/// Every sed finds the end of these brackets at the same place. `[]…]`, `[^]…]`, `[[:x:]]` and brackets with a
+/// mark or a backslash are such that they need not.
+fn is_simple_bracket(inside: &str, mark: char) -> bool {
+    let members = inside.strip_prefix('^').unwrap_or(inside);
+    !members.is_empty() && !members.contains([mark, '[', '\\'])
 }

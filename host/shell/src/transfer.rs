@@ -1,47 +1,95 @@
 //! Commands that a client's own program runs on the host to transfer files: `scp`, `rsync`, `git`, `sftp-server`.
 
+use crate::programs::is_standard;
 use crate::reading::{Transfer, Word};
 
-/// Options of `rsync --server` that do more than to choose how files are sent.
-const RSYNC: &[&str] = &[
-    "--daemon",
-    "--rsh",
-    "--rsync-path",
-    "--remove-source-files",
-    "--remove-sent-files",
-    "--log-file",
-    "--config",
-    "--files-from",
-    "--write-devices",
-    "--copy-devices",
-    "--copy-unsafe-links",
-    "--backup-dir",
-    "--temp-dir",
-    "--partial-dir",
-    "--compare-dest",
-    "--copy-dest",
-    "--link-dest",
-    "--password-file",
-    "--early-input",
-    "--dparam",
-    "--only-write-batch",
-    "--write-batch",
-    "--read-batch",
-    "--super",
-    "--fake-super",
-    "--specials",
-    "--devices",
-    "--chown",
-    "--usermap",
-    "--groupmap",
-    "--trust-sender",
-    "--copy-as",
-    "--keep-dirlinks",
-    "--munge-links",
+/// Letters of `rsync --server` that only choose how files are sent. Not among them: `s` (the words come over standard
+/// input, after the decision), `e` but for `e.`, and `L`, `k` and `K` (links are followed).
+const LETTERS: &str = "vqbunldmOJyWHogDtUNpEAXrcCIRxSz";
+/// The same of long options.
+const FLAGS: &[&str] = &[
+    "--sender",
+    "--delete",
+    "--delete-before",
+    "--delete-during",
+    "--delete-delay",
+    "--delete-after",
+    "--delete-excluded",
+    "--force",
+    "--ignore-errors",
+    "--size-only",
+    "--existing",
+    "--ignore-existing",
+    "--ignore-non-existing",
+    "--inplace",
+    "--append",
+    "--append-verify",
+    "--partial",
+    "--numeric-ids",
+    "--compress",
+    "--new-compress",
+    "--old-compress",
+    "--stats",
+    "--msgs2stderr",
+    "--no-msgs2stderr",
+    "--no-iconv",
+    "--no-implied-dirs",
+    "--no-r",
+    "--no-W",
+    "--no-whole-file",
+    "--fuzzy",
+    "--fsync",
+    "--open-noatime",
+    "--delay-updates",
+    "--preallocate",
+    "--prune-empty-dirs",
+    "--safe-links",
+    "--mkpath",
+    "--list-only",
+];
+/// And of those with a value, which has to stand in the same word: what stands behind might be taken for one.
+const VALUES: &[&str] = &[
+    "--max-delete=",
+    "--checksum-choice=",
+    "--checksum-seed=",
+    "--compress-level=",
+    "--compress-choice=",
+    "--skip-compress=",
+    "--bwlimit=",
+    "--timeout=",
+    "--max-size=",
+    "--min-size=",
+    "--max-alloc=",
+    "--modify-window=",
+    "--log-format=",
+    "--stderr=",
+    "--iconv=",
 ];
 
+/// Where servers of transfers lie beside the directories of programs.
+const SERVERS: &[&str] = &[
+    "/usr/lib/openssh/",
+    "/usr/lib/ssh/",
+    "/usr/lib/git-core/",
+    "/usr/libexec/",
+    "/usr/libexec/openssh/",
+    "/usr/libexec/git-core/",
+];
+
+/// A program of such a name that lies anywhere else may be anything.
+fn is_server(path: &str) -> bool {
+    let lies_in = |dir: &str| {
+        path.strip_prefix(dir)
+            .is_some_and(|rest| !rest.contains('/'))
+    };
+    is_standard(path) || SERVERS.iter().any(|dir| lies_in(dir))
+}
+
 pub(crate) fn read(name: &str, argv: &[Word]) -> Option<Transfer> {
-    let args = argv.get(1..).unwrap_or_default();
+    let (head, args) = argv.split_first()?;
+    if !is_server(&head.text) {
+        return None;
+    }
     match name {
         "scp" => scp(args),
         "rsync" => rsync(args),
@@ -103,11 +151,7 @@ fn rsync(args: &[Word]) -> Option<Transfer> {
         } else if word.may_be_option() {
             dangerous.push(text.to_owned());
         } else if text.starts_with("--") && text.len() > 2 {
-            let name = text.split('=').next().unwrap_or(text);
-            if RSYNC
-                .iter()
-                .any(|d| d.starts_with(name) || name.starts_with(d))
-            {
+            if !FLAGS.contains(&text) && !VALUES.iter().any(|v| text.starts_with(v)) {
                 dangerous.push(text.to_owned());
             }
         } else if let Some(cluster) = text
@@ -115,11 +159,15 @@ fn rsync(args: &[Word]) -> Option<Transfer> {
             .filter(|c| !c.is_empty() && *c != "-")
         {
             // `e.` begins what a client says about its abilities; anything else is a program to run.
-            if let Some(at) = cluster.find('e')
-                && !cluster
-                    .get(at + 1..)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            {
+            let (letters, abilities) = match cluster.find('e') {
+                Some(at) => cluster.split_at_checked(at).unwrap_or((cluster, "")),
+                None => (cluster, ""),
+            };
+            let told = abilities.is_empty()
+                || abilities
+                    .strip_prefix("e.")
+                    .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric()));
+            if !told || !letters.chars().all(|c| LETTERS.contains(c)) {
                 dangerous.push(text.to_owned());
             }
         } else {

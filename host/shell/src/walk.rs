@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ast::*;
 use crate::parse::{Program, is_name, program};
-use crate::reading::{Access, Command, Hazard, Reading, Redirect as Opened, Transfer, Word as Arg};
+use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::{
     Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads,
@@ -57,6 +57,10 @@ pub(crate) struct Walk<'a> {
     computed: BTreeSet<String>,
     budget: usize,
     transfers: Vec<Transfer>,
+    /// Words that programs take which run others: the program, and its words.
+    pub(crate) wrapped: Vec<(String, Vec<Arg>)>,
+    /// One of those starts what it runs in another directory.
+    pub(crate) moved: bool,
     /// The text itself is what the shell reads from its standard input.
     pub(crate) script: bool,
     pub(crate) bash: bool,
@@ -76,6 +80,8 @@ impl<'a> Walk<'a> {
             computed: BTreeSet::new(),
             budget: limits.words,
             transfers: Vec::new(),
+            wrapped: Vec::new(),
+            moved: false,
             script,
             bash: false,
         }
@@ -178,6 +184,7 @@ impl<'a> Walk<'a> {
             });
         }
         self.runs_what_it_writes();
+        self.name_files();
         // A transfer is what the whole text is, or it is none.
         if self.out.commands.len() == 1
             && self.transfers.len() == 1
@@ -399,31 +406,6 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-    }
-
-    fn opened(&mut self, word: &Word, op: &str) {
-        let path = match expand::expand(word) {
-            Ok(words) => match words.as_slice() {
-                [(path, _)] => path.clone(),
-                _ => {
-                    return self.opaque(Opaque::Unread {
-                        at: 0,
-                        what: "a redirection to several files",
-                    });
-                }
-            },
-            Err(reason) => return self.opaque(reason),
-        };
-        let access = match op {
-            "<" => Access::Read,
-            ">>" => Access::Append,
-            _ => Access::Write,
-        };
-        if access != Access::Read && !reads::is_sink(&path.text) {
-            self.out.only_reads = false;
-        }
-        hazards::path(self, "redirect", &path, access != Access::Read);
-        self.out.redirects.push(Opened { path, access });
     }
 
     fn simple(&mut self, simple: &Simple, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {

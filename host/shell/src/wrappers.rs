@@ -15,7 +15,7 @@ const NONE: Spec = Spec {
 /// Those that need nothing but their options to be known.
 pub(crate) fn spec(name: &str) -> Option<Spec> {
     Some(match name {
-        "sudo" => Spec {
+        "sudo" | "sudo-rs" | "sudo.ws" => Spec {
             flags: "ABbEeHiKklNnPSsVv",
             values: "CDghpRTtUu",
             long: &[
@@ -417,6 +417,8 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "choom",
     "cpulimit",
     "cset",
+    "crictl",
+    "ctr",
     "daemon",
     "dbus-launch",
     "dbus-run-session",
@@ -459,6 +461,7 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "rlwrap",
     "rsh",
     "rlogin",
+    "run0",
     "run-parts",
     "run-one",
     "runcon",

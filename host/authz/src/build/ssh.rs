@@ -38,10 +38,16 @@ impl Builder {
                 path,
                 known,
             } => {
+                // By its letters a path can begin at a directory from which it leads away.
+                let climbs = path.split('/').any(|part| part == "..");
+                let led = match path.starts_with('/') {
+                    true => plain(path),
+                    false => path.to_string(),
+                };
                 let attrs = vec![
                     (key("name"), text(name)),
-                    (key("path"), text(path)),
-                    (key("known"), flag(*known)),
+                    (key("path"), text(&led)),
+                    (key("known"), flag(*known && !climbs)),
                 ];
                 of_account(&types.ssh_program, login, &[name, path], attrs)
             }

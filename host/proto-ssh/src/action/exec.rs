@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pipeline::{Action, Resource, SshCommand, SshFacts, SshKind, SshPath, SshStdin};
-use shell::{Access, Command, Limits, Reading, Transfer, Word};
+use shell::{Command, Limits, Reading, Transfer, Word};
 
 use super::text::readable;
 use crate::scp;
@@ -106,6 +106,9 @@ pub(super) fn exec(
     let reading = &*line.command;
     let mut facts = SshFacts::plain(line.kind(), login.clone(), readable(command).into());
     take(&mut facts, reading);
+    if line.transfer().is_none() {
+        take_files(&mut facts, reading);
+    }
     facts.code = reading.code;
     facts.only_reads = reading.only_reads && !reading.is_opaque();
     let mut asks = match line.transfer() {
@@ -133,11 +136,34 @@ fn take(facts: &mut SshFacts, reading: &Reading) {
     let why = reading.opaque.iter().map(|why| why.to_string().into());
     facts.opaque.extend(why);
     facts.commands.extend(reading.commands.iter().map(said));
-    let redirects = reading.redirects.iter().map(|r| SshPath {
-        path: r.path.text.as_str().into(),
-        writes: !matches!(r.access, Access::Read),
-    });
-    facts.paths.extend(redirects);
+}
+
+/// Stands for a path that is known only when the line runs. Policies look for it among the parts of paths; a file
+/// that is called so is taken for unknown, too.
+const UNKNOWN: &str = "…";
+
+/// Whatever may be a path in it.
+fn take_files(facts: &mut SshFacts, reading: &Reading) {
+    let root = &*facts.login == "root";
+    for (files, writes) in [(&reading.reads, false), (&reading.writes, true)] {
+        let mut add = |path: &str| {
+            facts.paths.push(SshPath {
+                path: path.into(),
+                writes,
+            });
+        };
+        for path in &files.paths {
+            add(path);
+            if let Some(rest) = path.strip_prefix('~').filter(|_| root)
+                && (rest.is_empty() || rest.starts_with('/'))
+            {
+                add(&format!("/root{rest}"));
+            }
+        }
+        if files.unknown {
+            add(UNKNOWN);
+        }
+    }
 }
 
 fn said(command: &Command) -> SshCommand {
@@ -173,13 +199,19 @@ fn programs(reading: &Reading, login: &Arc<str>) -> Vec<(Action, Resource)> {
     asks
 }
 
+/// `/usr/bin/../../tmp/x` is `/tmp/x`, as far as letters tell; with links in between it may be anything.
 fn program(login: &Arc<str>, path: &str, known: bool) -> (Action, Resource) {
+    let climbs = path.split('/').any(|part| part == "..");
+    let path: Arc<str> = match path.starts_with('/') {
+        true => Path::resolve(path.as_bytes(), None).text,
+        false => path.into(),
+    };
     let name = path.rsplit('/').next().unwrap_or_default();
     let resource = Resource::SshProgram {
         login: login.clone(),
         name: name.into(),
-        path: path.into(),
-        known: known && !name.is_empty(),
+        known: known && !climbs && !name.is_empty(),
+        path: path.clone(),
     };
     (Action::SshExec, resource)
 }
@@ -207,6 +239,7 @@ fn scripted(facts: &mut SshFacts, script: &Script, login: &Arc<str>) -> Vec<(Act
         return Vec::new();
     };
     take(facts, reading);
+    take_files(facts, reading);
     facts.code |= reading.code;
     // The shell that runs it only reads what its script reads.
     facts.only_reads = reading.only_reads && !reading.is_opaque() && facts.opaque.is_empty();
@@ -356,6 +389,49 @@ mod tests {
                 "{command}: {asks:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_program_lies_where_its_path_leads() {
+        for (command, expect) in [
+            ("/usr/bin/../../tmp/x", "ssh:exec /tmp/x false"),
+            ("/usr/bin/.././bin//ls", "ssh:exec /usr/bin/ls false"),
+            ("/usr//bin/./ls", "ssh:exec /usr/bin/ls true"),
+            ("../x", "ssh:exec ../x false"),
+            ("./ls", "ssh:exec ./ls true"),
+            ("sudo /bin/../tmp/x", "ssh:exec /tmp/x false"),
+        ] {
+            let (_, asks) = accesses(command);
+            assert!(asks.iter().any(|ask| ask == expect), "{command}: {asks:?}");
+        }
+        // Nor is it a transfer.
+        for command in [
+            "/tmp/x/git-upload-pack /srv/a.git",
+            "/usr/bin/../../tmp/scp -t /x",
+        ] {
+            assert_eq!(Line::read(command.as_bytes()).kind(), SshKind::Exec);
+        }
+    }
+
+    #[test]
+    fn words_are_paths() {
+        let has = |command: &str, path: &str, writes| {
+            let (facts, _) = accesses(command);
+            let found = facts
+                .paths
+                .iter()
+                .any(|p| &*p.path == path && p.writes == writes);
+            assert!(found, "{command}: {:?}", facts.paths);
+        };
+        has("cat /etc/shadow", "/etc/shadow", false);
+        has("cat ~/x", "/root/x", false);
+        has("cat ~/x", "~/x", false);
+        has("tee -a /etc/passwd", "/etc/passwd", true);
+        has("cat < /etc/shad?w", UNKNOWN, false);
+        has("cp x $X", UNKNOWN, true);
+        let line = Line::read(b"bash -s").with_script(b"cat /etc/shadow\n"[..].into());
+        let (facts, _) = exec(b"bash -s", &line, &"bob".into());
+        assert!(facts.paths.iter().any(|p| &*p.path == "/etc/shadow"));
     }
 
     /// A transfer inside something else is not followed as one.

@@ -178,7 +178,10 @@ fn scripts_on_standard_input() {
             "read x < /dev/stdin\n: 'a\nrm x\n: '\n",
             "read x ; : [a⏎rm x⏎: ] ; read /dev/stdin !takes-script",
         ),
-        ("read x < $f\nls\n", "read x ; ls ; read $f !takes-script"),
+        (
+            "read x < $f\nls\n",
+            "read x ; ls ; read $f !dynamic-file !takes-script",
+        ),
         (
             "exec 3<&0\nread -u 3 x < /tmp/f\n",
             "read -u 3 x ; read /tmp/f !takes-script",

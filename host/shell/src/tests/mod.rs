@@ -4,6 +4,7 @@ mod differential;
 mod limits;
 mod more;
 mod programs;
+mod review;
 mod rows;
 mod wrappers;
 

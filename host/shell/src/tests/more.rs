@@ -265,7 +265,7 @@ E
 "##, r##"cat - +reads"##),
     (r##"xargs -I{} -l d"##, r##"xargs -I{} -l d !option"##),
     (r##"# nothing"##, r##"+reads"##),
-    (r##"bash < $f"##, r##"bash ; read $f !fed"##),
+    (r##"bash < $f"##, r##"bash ; read $f !dynamic-file !fed"##),
     (r##"bash < /dev/stdin"##, r##"bash ; read /dev/stdin !fed"##),
     (r##"less '+!rm x' y"##, r##"less [+!rm x] y +code"##),
     (r##"vi +:!rm x"##, r##"vi +:!rm x +code"##),

@@ -27,7 +27,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     (r##"tar cf x.tar *"##, r##"tar cf x.tar [*]* !dynamic-option"##),
     (r##"git -c core.pager='rm x' log"##, r##"git -c [core.pager=rm x] log +code"##),
     (r##"git -c alias.x='!rm' x"##, r##"git -c alias.x=!rm x +code"##),
-    (r##"git status"##, r##"git status +reads"##),
+    (r##"git status"##, r##"git status"##),
     (r##"git log --output=/etc/x"##, r##"git log --output=/etc/x"##),
     (r##"git clone ext::sh"##, r##"git clone ext::sh +code"##),
     (r##"git clone -u 'rm x' h:r"##, r##"git clone -u [rm x] h:r +code"##),

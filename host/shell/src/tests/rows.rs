@@ -57,7 +57,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     (r##"IFS=x ls"##, r##"ls !environment"##),
     (r##"PS4='$(rm)' ls"##, r##"ls !environment"##),
     (r##"GIT_SSH_COMMAND='rm x' git fetch"##, r##"git fetch !environment"##),
-    (r##"PAGER=cat git log"##, r##"git log +reads"##),
+    (r##"PAGER=cat git log"##, r##"git log"##),
     (r##"PAGER='sh -c rm' git log"##, r##"git log !environment"##),
     (r##"FOO=bar ls"##, r##"ls +reads"##),
     (r##"alias ls=rm"##, r##"alias ls=rm !redefines"##),

@@ -1,0 +1,256 @@
+//! Files that a text names: those that the shell opens, and all that programs are given as words. More than there
+//! are, never fewer: what every word of every program means, nobody can tell.
+
+use std::collections::BTreeSet;
+
+use crate::ast::{Part, Word as Written};
+use crate::reading::{Access, Files, Redirect as Opened, Word};
+use crate::reason::Opaque;
+use crate::walk::Walk;
+use crate::{expand, hazards, programs, reads};
+
+/// Bytes of names that are kept. Who names more is said to name something unknown.
+const MAX_BYTES: usize = 256 << 10;
+/// Directories that a text changes to.
+const MAX_DIRS: usize = 8;
+/// Of such a directory: the longest path of Linux.
+const MAX_DIR: usize = 4096;
+
+/// Their words are no files.
+const NO_FILES: &[&str] = &[
+    ":", "arch", "basename", "break", "cal", "cd", "continue", "declare", "dirname", "echo",
+    "exit", "export", "expr", "false", "free", "getopts", "groups", "id", "jobs", "kill", "local",
+    "nproc", "numfmt", "popd", "printenv", "printf", "ps", "pstree", "pushd", "pwd", "read",
+    "readonly", "return", "seq", "set", "shift", "shopt", "sleep", "times", "tr", "trap", "true",
+    "tty", "type", "typeset", "umask", "uname", "unset", "uptime", "wait", "which", "whoami",
+];
+/// They tell of a file that it is there, and what it is, but nothing that it holds: one that is not known is no
+/// matter.
+const ABOUT: &[&str] = &[
+    "[", "df", "find", "ls", "readlink", "realpath", "stat", "test",
+];
+/// With these words, `find` writes.
+const FIND_WRITES: &[&str] = &["-delete", "-fprint", "-fprint0", "-fls", "-fprintf"];
+
+/// They run others, and words of their own may be files.
+const WRAPPERS: &[&str] = &[
+    "docker", "flock", "kubectl", "nerdctl", "oc", "podman", "script", "ssh", "su", "xargs",
+];
+
+impl Walk<'_> {
+    pub(crate) fn wrapper(&mut self, name: &str, argv: &[Word]) {
+        if WRAPPERS.contains(&name) {
+            let words = argv.get(1..).unwrap_or_default().to_vec();
+            self.wrapped.push((name.to_owned(), words));
+        }
+    }
+
+    pub(crate) fn opened(&mut self, word: &Written, op: &str) {
+        let path = match expand::expand(word) {
+            Ok(words) => match words.as_slice() {
+                [(path, _)] => path.clone(),
+                _ => {
+                    return self.opaque(Opaque::Unread {
+                        at: 0,
+                        what: "a redirection to several files",
+                    });
+                }
+            },
+            Err(reason) => return self.opaque(reason),
+        };
+        let access = match op {
+            "<" => Access::Read,
+            ">>" => Access::Append,
+            _ => Access::Write,
+        };
+        if access != Access::Read && !reads::is_sink(&path.text) {
+            self.out.only_reads = false;
+        }
+        if word.parts.iter().all(|p| matches!(p, Part::Process { .. })) {
+            // No file: what runs in it is looked at.
+        } else if !path.is_literal() {
+            // It may be any file, or `/dev/tcp/…`.
+            self.opaque(Opaque::DynamicFile(path.text.clone()));
+        }
+        hazards::path(self, "redirect", &path, access != Access::Read);
+        self.out.redirects.push(Opened { path, access });
+    }
+
+    /// What is read and written, now that all commands are known.
+    pub(crate) fn name_files(&mut self) {
+        let dirs = self.directories();
+        let mut reads = Names::new(&dirs);
+        let mut writes = Names::new(&dirs);
+        for redirect in &self.out.redirects {
+            // What runs in a process substitution is looked at.
+            if redirect.path.dynamic && redirect.path.text.starts_with(['<', '>']) {
+                continue;
+            }
+            let into = match redirect.access {
+                Access::Read => &mut reads,
+                Access::Write | Access::Append => &mut writes,
+            };
+            into.word(&redirect.path, false);
+        }
+        for command in &self.out.commands {
+            let Some((head, args)) = command.argv.split_first() else {
+                continue;
+            };
+            let name = programs::name(&head.text);
+            let standard = head.is_literal() && programs::is_standard(&head.text);
+            if standard && NO_FILES.contains(&name) {
+                continue;
+            }
+            let finds =
+                name == "find" && args.iter().any(|w| FIND_WRITES.contains(&w.text.as_str()));
+            let only = standard && !finds && reads::only(name, &command.argv);
+            let about = only && ABOUT.contains(&name);
+            for word in args {
+                reads.word(word, about);
+                if !only {
+                    writes.word(word, false);
+                }
+            }
+        }
+        for (name, args) in &self.wrapped {
+            for word in args {
+                // What else stands there is the command that it runs.
+                let about = name != "xargs";
+                reads.word(word, about);
+                if about {
+                    writes.word(word, about);
+                }
+            }
+        }
+        self.out.reads = reads.files;
+        self.out.writes = writes.files;
+    }
+
+    /// Where relative paths may start, beside the home directory; none: anywhere.
+    fn directories(&self) -> Option<Vec<String>> {
+        let mut dirs = Vec::new();
+        if self.moved {
+            return None;
+        }
+        for command in &self.out.commands {
+            let Some((head, args)) = command.argv.split_first() else {
+                continue;
+            };
+            match head.text.as_str() {
+                "cd" => {}
+                "pushd" | "popd" => return None,
+                _ => continue,
+            }
+            let operands: Vec<&Word> = args
+                .iter()
+                .filter(|w| !matches!(w.text.as_str(), "--" | "-P" | "-L"))
+                .collect();
+            match operands.as_slice() {
+                [] => {}
+                [dir] if is_certain(dir) && dir.text.len() <= MAX_DIR && dirs.len() < MAX_DIRS => {
+                    dirs.push(dir.text.clone());
+                }
+                _ => return None,
+            }
+        }
+        Some(dirs)
+    }
+}
+
+/// A path from the root or the home directory on, without steps back.
+fn is_certain(word: &Word) -> bool {
+    word.is_literal()
+        && !climbs(&word.text)
+        && (word.text.starts_with('/') || word.text == "~" || word.text.starts_with("~/"))
+}
+
+/// Behind a link, `..` leads elsewhere than its letters say.
+fn climbs(text: &str) -> bool {
+    text.split('/').any(|part| part == "..")
+}
+
+struct Names<'a> {
+    dirs: &'a Option<Vec<String>>,
+    files: Files,
+    bytes: usize,
+}
+
+impl<'a> Names<'a> {
+    fn new(dirs: &'a Option<Vec<String>>) -> Self {
+        Self {
+            dirs,
+            files: Files {
+                paths: BTreeSet::new(),
+                unknown: false,
+            },
+            bytes: 0,
+        }
+    }
+
+    /// All that the word may name.
+    fn word(&mut self, word: &Word, about: bool) {
+        let text = word.text.as_str();
+        self.files.unknown |= !about && !word.is_literal();
+        let Some(option) = text.strip_prefix('-') else {
+            self.whole(text, about);
+            return self.pieces(text, about);
+        };
+        if let Some((_, value)) = text.split_once('=') {
+            self.whole(value, about);
+            self.pieces(value, about);
+        }
+        if option.starts_with('-') {
+            return;
+        }
+        // `-f/etc/x`, `-nf.env`: the value of a letter.
+        let value = option.char_indices().nth(1).map(|(at, _)| at);
+        let starts = [value, option.find('/'), option.find('.'), option.find('~')];
+        for at in starts.into_iter().flatten() {
+            self.whole(option.get(at..).unwrap_or_default(), about);
+        }
+    }
+
+    /// `of=/x`, `host:/x`, `@/x`, `/x:/y`.
+    fn pieces(&mut self, text: &str, about: bool) {
+        const MARKS: [char; 4] = ['=', ':', ',', '@'];
+        if text.contains(MARKS) {
+            for piece in text.split(MARKS) {
+                self.whole(piece, about);
+            }
+        }
+    }
+
+    fn whole(&mut self, text: &str, about: bool) {
+        if text.is_empty() || text == "-" || text.bytes().all(|b| b.is_ascii_digit()) {
+            return;
+        }
+        let home = text == "~" || text.starts_with("~/");
+        self.files.unknown |= !about && (climbs(text) || text.starts_with('~') && !home);
+        if let Some(rest) = text.strip_prefix("~root") {
+            self.add(format!("/root{rest}"));
+        }
+        self.add(text.to_owned());
+        if home || text.starts_with('/') {
+            return;
+        }
+        match self.dirs {
+            Some(dirs) => {
+                for dir in dirs {
+                    self.add(format!("{dir}/{text}"));
+                }
+            }
+            None => self.files.unknown |= !about,
+        }
+    }
+
+    fn add(&mut self, path: String) {
+        if self.bytes + path.len() > MAX_BYTES {
+            self.files.unknown = true;
+            return;
+        }
+        let bytes = path.len();
+        if self.files.paths.insert(path) {
+            self.bytes += bytes;
+        }
+    }
+}
