@@ -88,7 +88,11 @@ fn ssh(s: &SshFacts) -> usize {
     escaped(&s.login)
         + escaped(&s.text)
         + each(&s.opaque, |why| escaped(why))
+        + each(&s.opaque_codes, |code| escaped(code))
         + each(&s.commands, command)
+        + each(&s.hazards, |h| {
+            escaped(&h.code) + escaped(&h.program) + escaped(&h.why)
+        })
         + s.stdin.as_ref().map_or(0, |i| DIGEST + escaped(&i.text))
         + each(&s.paths, |p| escaped(&p.path))
         + each(&s.env, |(name, value)| escaped(name) + escaped(value))

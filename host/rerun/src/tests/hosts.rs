@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::{
-    Action, Actor, PrincipalKind, Resource, SshCommand, SshFacts, SshKind, SshPath, SshStdin,
+    Action, Actor, PrincipalKind, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPath,
+    SshStdin,
 };
 
 use super::stage::*;
@@ -56,6 +57,12 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
     full.commands[0].by = vec!["sudo".into(), "env".into()];
     full.commands[0].as_user = Some("app".into());
     full.commands[0].dynamic = true;
+    full.opaque_codes = vec!["fed".into()];
+    full.hazards = vec![SshHazard {
+        code: "secret-file".into(),
+        program: "cat".into(),
+        why: "/etc/a.b".into(),
+    }];
     full.code = true;
     full.pty = true;
     full.env = vec![("LANG".into(), "C\u{1}".into())];
