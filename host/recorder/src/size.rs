@@ -107,9 +107,10 @@ fn access(a: &Access) -> usize {
         } => escaped(login) + escaped(name) + escaped(path),
         Resource::SshFile { login, path, .. } => escaped(login) + escaped(path),
         Resource::SshEndpoint { host, .. } => escaped(host),
-        Resource::SshVariable { login, name } | Resource::SshSubsystem { login, name } => {
-            escaped(login) + escaped(name)
+        Resource::SshVariable { login, name, value } => {
+            escaped(login) + escaped(name) + escaped(value)
         }
+        Resource::SshSubsystem { login, name } => escaped(login) + escaped(name),
         _ => 0,
     };
     2 * name

@@ -251,6 +251,7 @@ pub fn of_host(name: &str) -> Vec<Access> {
             Resource::SshVariable {
                 login: name(),
                 name: name(),
+                value: name(),
             },
         ),
         of(

@@ -87,9 +87,10 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
         port: 22,
         loopback,
     };
-    let variable = |name: &str| Resource::SshVariable {
+    let variable = |name: &str, value: &str| Resource::SshVariable {
         login: login(),
         name: name.into(),
+        value: value.into(),
     };
     let subsystem = Resource::SshSubsystem {
         login: login(),
@@ -132,11 +133,15 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
         ),
         (
             plain(SshKind::Env),
-            vec![(Action::SshEnv, variable("LC_ALL"))],
+            vec![(Action::SshEnv, variable("LC_ALL", "C.UTF-8"))],
         ),
         (
             plain(SshKind::Env),
-            vec![(Action::SshEnv, variable("BASH_ENV"))],
+            vec![(Action::SshEnv, variable("BASH_ENV", "/tmp/x"))],
+        ),
+        (
+            plain(SshKind::Env),
+            vec![(Action::SshEnv, variable("LC_ALL", "zh_TW.BIG5"))],
         ),
         (
             plain(SshKind::Subsystem),
