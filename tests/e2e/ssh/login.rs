@@ -81,15 +81,13 @@ fn ssh_reaches_hosts_by_the_configuration_that_weir_writes() {
     ));
     std::fs::write(&config, &jump).unwrap();
     let direct = [
-        "-o",
-        &format!("HostName={HOST}"),
-        "-o",
-        &format!("User={login}"),
+        format!("HostName={HOST}"),
+        format!("User={login}"),
+        "Port=22".to_owned(),
     ];
-    let out = ssh(
-        &config,
-        &[&direct[..], &["-J", "gateway", HOST, "echo", "jumped"]].concat(),
-    );
+    let direct = direct.iter().flat_map(|option| ["-o", option]);
+    let rest = ["-J", "gateway", HOST, "echo", "jumped"];
+    let out = ssh(&config, &direct.chain(rest).collect::<Vec<_>>());
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.stdout, b"jumped\n", "{said}");
 }
