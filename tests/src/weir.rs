@@ -15,7 +15,7 @@ use crate::psql::{Output, Psql};
 use crate::{http, paths, wire};
 
 /// The first-party plugins, in the order in which they are asked.
-pub const PLUGINS: &[&str] = &["risk-sql", "mask-pii", "route-default"];
+pub const PLUGINS: &[&str] = &["risk-sql", "risk-shell", "mask-pii", "route-default"];
 pub const TARGET: &str = "orders-prod";
 
 /// One configured plugin.

@@ -405,7 +405,11 @@ fn on_host(kind: ResourceKind, name: &Arc<str>) -> Resource {
             port: 22,
             loopback: false,
         },
-        ResourceKind::Variable => Resource::SshVariable { login, name },
+        ResourceKind::Variable => Resource::SshVariable {
+            login,
+            value: name.clone(),
+            name,
+        },
         ResourceKind::Subsystem => Resource::SshSubsystem { login, name },
         _ => Resource::SshAccount { login },
     }

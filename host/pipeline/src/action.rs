@@ -191,6 +191,8 @@ pub enum Resource {
     SshVariable {
         login: Arc<str>,
         name: Arc<str>,
+        /// What is not UTF-8 is escaped.
+        value: Arc<str>,
     },
     SshSubsystem {
         login: Arc<str>,

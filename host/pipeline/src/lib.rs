@@ -50,4 +50,4 @@ pub use record::{
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};
 pub use session::{BundleRef, Protocol, Session, SessionId, SessionInfo, Target};
-pub use ssh::{SshCommand, SshFacts, SshKind, SshPath, SshStdin};
+pub use ssh::{SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};

@@ -80,6 +80,16 @@ pub struct SshPath {
     pub writes: bool,
 }
 
+/// Something about a command that a classifier wants to know: it connects to other hosts, it can start a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshHazard {
+    /// For programs: `network`, `secret-file`, …
+    pub code: Arc<str>,
+    pub program: Arc<str>,
+    /// What it is about, such as a path, or how.
+    pub why: Arc<str>,
+}
+
 /// What a command is given on its standard input before it is decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SshStdin {
@@ -102,9 +112,12 @@ pub struct SshFacts {
     pub text: Arc<str>,
     /// False: what it does cannot be told by reading it, and a guard refuses or holds it.
     pub parsed: bool,
-    /// Why it cannot be told.
+    /// Why it cannot be told, for people.
     pub opaque: Vec<Arc<str>>,
+    /// The same for programs: codes such as `fed`, as far as there are any for it.
+    pub opaque_codes: Vec<Arc<str>>,
     pub commands: Vec<SshCommand>,
+    pub hazards: Vec<SshHazard>,
     /// Code for interpreters that stands in the command line itself: `python3 -c`, `awk`.
     pub code: bool,
     /// Text runs on the host that came over the wire: it is decided on with it.
@@ -136,7 +149,9 @@ impl SshFacts {
             text,
             parsed: true,
             opaque: Vec::new(),
+            opaque_codes: Vec::new(),
             commands: Vec::new(),
+            hazards: Vec::new(),
             code: false,
             stdin: None,
             paths: Vec::new(),

@@ -42,6 +42,7 @@ mod upstream;
 mod visit;
 pub mod wire;
 
+pub use action::command_facts;
 pub use config::{
     BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener, SshTarget,
 };

@@ -459,7 +459,7 @@ fn resource_name(resource: &Resource) -> (&'static str, Vec<Cow<'_, str>>) {
             let parts = vec![Cow::Borrowed(&**host), port.to_string().into()];
             return ("SshEndpoint", parts);
         }
-        Resource::SshVariable { login, name } => ("SshVariable", vec![login, name]),
+        Resource::SshVariable { login, name, value } => ("SshVariable", vec![login, name, value]),
         Resource::SshSubsystem { login, name } => ("SshSubsystem", vec![login, name]),
         Resource::Target => ("Target", Vec::new()),
         Resource::Session { id, .. } => return ("Session", vec![id.to_string().into()]),

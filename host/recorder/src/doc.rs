@@ -9,7 +9,7 @@ use crate::crypt::key::KeyDoc;
 
 mod ssh;
 
-pub use ssh::{SshCommandDoc, SshDoc, SshPathDoc, SshStdinDoc};
+pub use ssh::{SshCommandDoc, SshDoc, SshHazardDoc, SshPathDoc, SshStdinDoc};
 
 /// The version of the documents below.
 pub const DOC_VERSION: u32 = 1;

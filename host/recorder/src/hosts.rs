@@ -173,6 +173,12 @@ mod tests {
                 false,
                 "SshVariable::LD_PRELOAD",
             ),
+            (
+                "SshVariable",
+                &["erin", "LANG", "hunter2"],
+                false,
+                "SshVariable::LANG",
+            ),
             ("SshVariable", &["erin", "HUNTER2"], false, "SshVariable::?"),
             ("SshSubsystem", &["erin", "x"], false, "SshSubsystem::?"),
             ("SshProgram", &[], false, "SshProgram::?"),

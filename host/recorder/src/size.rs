@@ -88,7 +88,11 @@ fn ssh(s: &SshFacts) -> usize {
     escaped(&s.login)
         + escaped(&s.text)
         + each(&s.opaque, |why| escaped(why))
+        + each(&s.opaque_codes, |code| escaped(code))
         + each(&s.commands, command)
+        + each(&s.hazards, |h| {
+            escaped(&h.code) + escaped(&h.program) + escaped(&h.why)
+        })
         + s.stdin.as_ref().map_or(0, |i| DIGEST + escaped(&i.text))
         + each(&s.paths, |p| escaped(&p.path))
         + each(&s.env, |(name, value)| escaped(name) + escaped(value))
@@ -103,9 +107,10 @@ fn access(a: &Access) -> usize {
         } => escaped(login) + escaped(name) + escaped(path),
         Resource::SshFile { login, path, .. } => escaped(login) + escaped(path),
         Resource::SshEndpoint { host, .. } => escaped(host),
-        Resource::SshVariable { login, name } | Resource::SshSubsystem { login, name } => {
-            escaped(login) + escaped(name)
+        Resource::SshVariable { login, name, value } => {
+            escaped(login) + escaped(name) + escaped(value)
         }
+        Resource::SshSubsystem { login, name } => escaped(login) + escaped(name),
         _ => 0,
     };
     2 * name

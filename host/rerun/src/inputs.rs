@@ -294,8 +294,8 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
             }
         }
         "SshVariable" => {
-            let [login, name] = parts(&doc.resource, &doc.path)?;
-            Resource::SshVariable { login, name }
+            let [login, name, value] = parts(&doc.resource, &doc.path)?;
+            Resource::SshVariable { login, name, value }
         }
         "SshSubsystem" => {
             let [login, name] = parts(&doc.resource, &doc.path)?;

@@ -1,18 +1,4 @@
-//! What Weir says about an operation, taken from its attributes.
-//!
-//! | attribute | how often | what |
-//! | --- | --- | --- |
-//! | `kind` | once | `exec`, `shell`, `sftp`, `scp`, `rsync`, `git`, `forward`, … |
-//! | `parsed` | once | `true`: the command line was read in full |
-//! | `opaque` | for each reason | its code, such as `dynamic-command` or `fed` |
-//! | `command` | for each command | its words, a U+001F between two |
-//! | `by` | for each program that runs others | `sudo`, `xargs` |
-//! | `as-user` | for each user that a command runs as | `root` |
-//! | `hazard` | for each | its code, the program and what it is about, a U+001F between two |
-//! | `reads`, `writes` | for each file that the shell or a transfer opens | its path |
-//! | `code` | once | `true`: code for an interpreter stands in it |
-//! | `only-reads` | once | `true`: nothing is changed, as far as the words tell |
-//! | `stdin` | once | the script that an interpreter is sent |
+//! What Weir says about an operation, taken from its attributes: `wit/README.md` lists them.
 
 use weir_plugin::SshOp;
 
@@ -39,13 +25,13 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub fn of(op: &'a SshOp) -> Self {
         let mut facts = Self {
+            kind: &op.channel,
             text: op.command.as_deref().unwrap_or_default(),
             ..Self::default()
         };
         for (key, value) in &op.attrs {
             let value = value.as_str();
             match key.as_str() {
-                "kind" => facts.kind = value,
                 "parsed" => facts.parsed = value == "true",
                 "opaque" => facts.opaque.push(value),
                 "command" => facts.commands.push(value.split(SEPARATOR).collect()),

@@ -12,7 +12,6 @@ use super::facts::SEPARATOR;
 fn op(kind: &str, text: &str, reading: &Reading) -> SshOp {
     let separator = SEPARATOR.to_string();
     let mut attrs: Vec<(String, String)> = vec![
-        ("kind".into(), kind.into()),
         ("parsed".into(), (!reading.is_opaque()).to_string()),
         ("code".into(), reading.code.to_string()),
         ("only-reads".into(), reading.only_reads.to_string()),
@@ -46,7 +45,7 @@ fn op(kind: &str, text: &str, reading: &Reading) -> SshOp {
         say(key, redirect.path.text.clone());
     }
     SshOp {
-        channel: "0".into(),
+        channel: kind.into(),
         argv: Vec::new(),
         command: Some(text.into()),
         env: Vec::new(),
@@ -296,15 +295,11 @@ fn risky_commands() {
 fn nothing_known_is_not_harmless() {
     set_config(&[]);
     let bare = |kind: &str| SshOp {
-        channel: "0".into(),
+        channel: kind.into(),
         argv: Vec::new(),
         command: Some("ls".into()),
         env: Vec::new(),
-        attrs: if kind.is_empty() {
-            Vec::new()
-        } else {
-            vec![("kind".into(), kind.into())]
-        },
+        attrs: Vec::new(),
     };
     for (kind, least) in [
         ("", 70),
@@ -327,11 +322,11 @@ fn paths_of_transfers_count() {
     set_config(&[]);
     let transfer = |key: &str, path: &str| {
         let op = SshOp {
-            channel: "0".into(),
+            channel: "sftp".into(),
             argv: Vec::new(),
             command: None,
             env: Vec::new(),
-            attrs: vec![("kind".into(), "sftp".into()), (key.into(), path.into())],
+            attrs: vec![(key.into(), path.into())],
         };
         RiskShell::classify(testing::session(), Operation::Ssh(op)).unwrap()
     };

@@ -1,6 +1,7 @@
 //! SSH: stock clients before, OpenSSH's server behind, Weir between.
 
 mod cases;
+mod login;
 mod rig;
 
 use std::process::Output;

@@ -63,8 +63,8 @@ impl Builder {
                 ];
                 of_account(&types.ssh_file, login, &[path], attrs)
             }
-            Resource::SshVariable { login, name } => {
-                let attrs = vec![(key("name"), text(name))];
+            Resource::SshVariable { login, name, value } => {
+                let attrs = vec![(key("name"), text(name)), (key("value"), text(value))];
                 of_account(&types.ssh_variable, login, &[name], attrs)
             }
             Resource::SshSubsystem { login, name } => {

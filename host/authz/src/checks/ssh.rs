@@ -48,6 +48,8 @@ pub(super) struct OnHost {
     /// `host:port`
     endpoint: Option<String>,
     variable: Option<String>,
+    /// The variable's.
+    value: String,
     subsystem: Option<String>,
     loopback: bool,
 }
@@ -89,6 +91,7 @@ impl OnHost {
             found.push(Resource::SshVariable {
                 login: login(),
                 name: name.as_str().into(),
+                value: self.value.as_str().into(),
             });
         }
         if let Some(name) = &self.subsystem {

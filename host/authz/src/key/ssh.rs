@@ -74,10 +74,11 @@ pub(super) fn resource(key: &mut Key, resource: &Resource) {
             key.number(usize::from(*port));
             key.flag(*loopback);
         }
-        Resource::SshVariable { login, name } => {
+        Resource::SshVariable { login, name, value } => {
             key.byte(15);
             key.text(login);
             key.text(name);
+            key.text(value);
         }
         Resource::SshSubsystem { login, name } => {
             key.byte(16);

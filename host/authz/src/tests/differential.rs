@@ -205,6 +205,7 @@ fn access(dice: &mut Dice) -> Access {
         ResourceKind::Variable => Resource::SshVariable {
             login: "l0".into(),
             name: name.into(),
+            value: dice.pick(&["C", "zh_TW.BIG5"]).into(),
         },
         ResourceKind::Subsystem => Resource::SshSubsystem {
             login: "l0".into(),

@@ -4,15 +4,11 @@ use pipeline::{SshCommand, SshFacts};
 
 use crate::bindings::types;
 
-/// `argv` is the first command's; `attrs` says the rest, once for each value:
-///
-/// `login`; `parsed`, `code`, `dynamic`, `only-reads` and `pty` as `true` or `false`; `opaque`: why reading it
-/// does not tell what it does; `command`: every further command, quoted for a shell; `by`: programs that run
-/// others; `as-user`; `path-read` and `path-write`; `stdin-sha256`, `stdin-bytes` and `stdin`, its text cut off
-/// at a limit.
+/// Between the words of a value that has several.
+const SEPARATOR: char = '\u{1f}';
+
+/// `wit/README.md` says what is in `attrs`.
 pub(super) fn op(ssh: &SshFacts) -> types::SshOp {
-    let mut commands = ssh.commands.iter();
-    let first = commands.next().map(words).unwrap_or_default();
     let flags = [
         ("parsed", ssh.parsed),
         ("code", ssh.code),
@@ -23,12 +19,18 @@ pub(super) fn op(ssh: &SshFacts) -> types::SshOp {
     let mut attrs = vec![("login".to_owned(), ssh.login.to_string())];
     attrs.extend(flags.map(|(name, on)| (name.to_owned(), on.to_string())));
     let mut say = |name: &str, value: &str| attrs.push((name.to_owned(), value.to_owned()));
-    for why in &ssh.opaque {
-        say("opaque", why);
+    for code in &ssh.opaque_codes {
+        say("opaque", code);
     }
-    for command in commands {
-        let words: Vec<String> = command.argv.iter().map(|word| quoted(word)).collect();
-        say("command", &words.join(" "));
+    for why in &ssh.opaque {
+        say("why-opaque", why);
+    }
+    for command in &ssh.commands {
+        say("command", &joined(command.argv.iter().map(|word| &**word)));
+    }
+    for hazard in &ssh.hazards {
+        let parts = [&*hazard.code, &*hazard.program, &*hazard.why];
+        say("hazard", &joined(parts.into_iter()));
     }
     let mut said = Vec::new();
     for by in ssh.commands.iter().flat_map(|c| &c.by) {
@@ -45,11 +47,7 @@ pub(super) fn op(ssh: &SshFacts) -> types::SshOp {
         }
     }
     for path in &ssh.paths {
-        let way = if path.writes {
-            "path-write"
-        } else {
-            "path-read"
-        };
+        let way = if path.writes { "writes" } else { "reads" };
         say(way, &path.path);
     }
     if let Some(stdin) = &ssh.stdin {
@@ -59,7 +57,7 @@ pub(super) fn op(ssh: &SshFacts) -> types::SshOp {
     }
     types::SshOp {
         channel: ssh.kind.as_str().to_owned(),
-        argv: first,
+        argv: ssh.commands.first().map(words).unwrap_or_default(),
         command: Some(ssh.text.to_string()),
         env: ssh
             .env
@@ -74,20 +72,26 @@ fn words(command: &SshCommand) -> Vec<String> {
     command.argv.iter().map(ToString::to_string).collect()
 }
 
-/// A word as a shell takes it for that word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
+/// None of the parts ends before it does: a separator within one is another character.
+fn joined<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut out = String::new();
+    for (n, part) in parts.enumerate() {
+        if n > 0 {
+            out.push(SEPARATOR);
+        }
+        out.extend(part.chars().map(|c| match c {
+            SEPARATOR => char::REPLACEMENT_CHARACTER,
+            c => c,
+        }));
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use pipeline::{SshKind, SshPath, SshStdin};
+    use pipeline::{SshHazard, SshKind, SshPath, SshStdin};
 
     use super::*;
 
@@ -105,7 +109,15 @@ mod tests {
             command(&["ls", "-l"], &[]),
             command(&["rm", "-rf", "it's; ls"], &["sudo"]),
             command(&[""], &["sudo", "env"]),
+            // Whoever writes the separator does not get a second word out of it.
+            command(&["iptables", "-F", "\u{1f}-L"], &[]),
         ];
+        ssh.opaque_codes = vec!["fed".into()];
+        ssh.hazards = vec![SshHazard {
+            code: "network".into(),
+            program: "n\u{1f}c".into(),
+            why: "evil".into(),
+        }];
         ssh.paths = vec![
             SshPath {
                 path: "/a".into(),
@@ -130,14 +142,24 @@ mod tests {
             let all = op.attrs.iter().filter(|(n, _)| n == name);
             all.map(|(_, value)| &**value).collect()
         };
-        assert_eq!(said("command"), [r"rm -rf 'it'\''s; ls'", "''"]);
+        assert_eq!(
+            said("command"),
+            [
+                "ls\u{1f}-l",
+                "rm\u{1f}-rf\u{1f}it's; ls",
+                "",
+                "iptables\u{1f}-F\u{1f}\u{fffd}-L"
+            ]
+        );
+        assert_eq!(said("hazard"), ["network\u{1f}n\u{fffd}c\u{1f}evil"]);
         assert_eq!(said("by"), ["sudo", "env"]);
         assert_eq!(said("as-user"), ["root"]);
-        assert_eq!(said("path-write"), ["/a"]);
-        assert_eq!(said("path-read"), ["/b"]);
+        assert_eq!(said("writes"), ["/a"]);
+        assert_eq!(said("reads"), ["/b"]);
         assert_eq!(said("stdin"), ["id"]);
         assert_eq!(said("stdin-sha256"), ["01".repeat(32)]);
-        assert_eq!(said("opaque"), ["why"]);
+        assert_eq!(said("opaque"), ["fed"]);
+        assert_eq!(said("why-opaque"), ["why"]);
         assert_eq!(said("parsed"), ["false"]);
     }
 }

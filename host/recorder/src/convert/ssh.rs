@@ -1,9 +1,9 @@
 //! What an action on an SSH connection was, as its document.
 
-use pipeline::{SshCommand, SshFacts, SshPath, SshStdin};
+use pipeline::{SshCommand, SshFacts, SshHazard, SshPath, SshStdin};
 
 use super::{hex_of, strings};
-use crate::doc::{SshCommandDoc, SshDoc, SshPathDoc, SshStdinDoc};
+use crate::doc::{SshCommandDoc, SshDoc, SshHazardDoc, SshPathDoc, SshStdinDoc};
 
 pub(super) fn facts(s: &SshFacts) -> SshDoc {
     SshDoc {
@@ -13,7 +13,9 @@ pub(super) fn facts(s: &SshFacts) -> SshDoc {
         text: s.text.to_string(),
         parsed: s.parsed,
         opaque: strings(&s.opaque),
+        opaque_codes: strings(&s.opaque_codes),
         commands: s.commands.iter().map(command).collect(),
+        hazards: s.hazards.iter().map(hazard).collect(),
         code: s.code,
         stdin: s.stdin.as_ref().map(stdin),
         paths: s.paths.iter().map(path).collect(),
@@ -33,6 +35,14 @@ fn command(c: &SshCommand) -> SshCommandDoc {
         by: strings(&c.by),
         dynamic: c.dynamic,
         as_user: c.as_user.as_deref().map(str::to_owned),
+    }
+}
+
+fn hazard(h: &SshHazard) -> SshHazardDoc {
+    SshHazardDoc {
+        code: h.code.to_string(),
+        program: h.program.to_string(),
+        why: h.why.to_string(),
     }
 }
 

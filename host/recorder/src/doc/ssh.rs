@@ -17,8 +17,13 @@ pub struct SshDoc {
     /// Why what it does cannot be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opaque: Vec<String>,
+    /// The same for programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opaque_codes: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<SshCommandDoc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hazards: Vec<SshHazardDoc>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub code: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +50,14 @@ pub struct SshCommandDoc {
     pub dynamic: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_user: Option<String>,
+}
+
+/// Something about a command that a classifier was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshHazardDoc {
+    pub code: String,
+    pub program: String,
+    pub why: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

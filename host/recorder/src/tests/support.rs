@@ -11,7 +11,7 @@ use pipeline::{
     Access, Action, Actor, BinaryValue, BundleRef, Direction, EndReason, Facts, Fingerprint,
     Intent, Outcome, OutcomeKind, Parameter, Principal, PrincipalKind, Protocol, RefusalKind,
     RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
-    SshCommand, SshFacts, SshKind, SshPath, SshStdin, Target,
+    SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin, Target,
 };
 use uuid::Uuid;
 
@@ -187,6 +187,12 @@ pub fn on_host(text: &str) -> Facts {
         };
         2
     ];
+    facts.opaque_codes = vec![word()];
+    facts.hazards = vec![SshHazard {
+        code: word(),
+        program: word(),
+        why: word(),
+    }];
     facts.code = true;
     facts.stdin = Some(SshStdin {
         sha256: [0xab; 32],
@@ -245,6 +251,7 @@ pub fn of_host(name: &str) -> Vec<Access> {
             Resource::SshVariable {
                 login: name(),
                 name: name(),
+                value: name(),
             },
         ),
         of(

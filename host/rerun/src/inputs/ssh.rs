@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pipeline::{SshCommand, SshFacts, SshKind, SshPath, SshStdin};
-use recorder::doc::{SshCommandDoc, SshDoc, SshStdinDoc};
+use pipeline::{SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};
+use recorder::doc::{SshCommandDoc, SshDoc, SshHazardDoc, SshStdinDoc};
 
 use super::{Unfit, arcs, unknown};
 
@@ -16,7 +16,9 @@ pub(super) fn facts(doc: &SshDoc) -> Result<SshFacts, Unfit> {
         text: doc.text.as_str().into(),
         parsed: doc.parsed,
         opaque: arcs(&doc.opaque),
+        opaque_codes: arcs(&doc.opaque_codes),
         commands: doc.commands.iter().map(command).collect(),
+        hazards: doc.hazards.iter().map(hazard).collect(),
         code: doc.code,
         stdin: doc.stdin.as_ref().map(stdin).transpose()?,
         paths: doc
@@ -43,6 +45,14 @@ fn command(doc: &SshCommandDoc) -> SshCommand {
         by: arcs(&doc.by),
         dynamic: doc.dynamic,
         as_user: doc.as_user.as_deref().map(Into::into),
+    }
+}
+
+fn hazard(doc: &SshHazardDoc) -> SshHazard {
+    SshHazard {
+        code: doc.code.as_str().into(),
+        program: doc.program.as_str().into(),
+        why: doc.why.as_str().into(),
     }
 }
 
@@ -79,6 +89,18 @@ mod tests {
         let plain = read(json!({})).unwrap();
         let expect = SshFacts::plain(SshKind::Exec, "app".into(), "ls".into());
         assert_eq!(plain, expect);
+        let judged = read(json!({
+            "opaque": ["text from elsewhere"], "opaque_codes": ["fed"],
+            "hazards": [{ "code": "network", "program": "nc", "why": "evil" }],
+        }));
+        let judged = judged.unwrap();
+        assert_eq!(judged.opaque_codes, [Arc::<str>::from("fed")]);
+        let hazard = SshHazard {
+            code: "network".into(),
+            program: "nc".into(),
+            why: "evil".into(),
+        };
+        assert_eq!(judged.hazards, [hazard]);
         let stdin = |sha256: &str| json!({ "stdin": { "sha256": sha256, "bytes": 1, "text": "" } });
         assert!(read(stdin(&"ab".repeat(32))).is_ok());
         for (more, what) in [

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::{
-    Action, Actor, PrincipalKind, Resource, SshCommand, SshFacts, SshKind, SshPath, SshStdin,
+    Action, Actor, PrincipalKind, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPath,
+    SshStdin,
 };
 
 use super::stage::*;
@@ -56,6 +57,12 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
     full.commands[0].by = vec!["sudo".into(), "env".into()];
     full.commands[0].as_user = Some("app".into());
     full.commands[0].dynamic = true;
+    full.opaque_codes = vec!["fed".into()];
+    full.hazards = vec![SshHazard {
+        code: "secret-file".into(),
+        program: "cat".into(),
+        why: "/etc/a.b".into(),
+    }];
     full.code = true;
     full.pty = true;
     full.env = vec![("LANG".into(), "C\u{1}".into())];
@@ -80,9 +87,10 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
         port: 22,
         loopback,
     };
-    let variable = |name: &str| Resource::SshVariable {
+    let variable = |name: &str, value: &str| Resource::SshVariable {
         login: login(),
         name: name.into(),
+        value: value.into(),
     };
     let subsystem = Resource::SshSubsystem {
         login: login(),
@@ -125,11 +133,15 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
         ),
         (
             plain(SshKind::Env),
-            vec![(Action::SshEnv, variable("LC_ALL"))],
+            vec![(Action::SshEnv, variable("LC_ALL", "C.UTF-8"))],
         ),
         (
             plain(SshKind::Env),
-            vec![(Action::SshEnv, variable("BASH_ENV"))],
+            vec![(Action::SshEnv, variable("BASH_ENV", "/tmp/x"))],
+        ),
+        (
+            plain(SshKind::Env),
+            vec![(Action::SshEnv, variable("LC_ALL", "zh_TW.BIG5"))],
         ),
         (
             plain(SshKind::Subsystem),

@@ -94,43 +94,72 @@ fn refused(text: &str) -> AuthRefused {
     }
 }
 
+/// OpenSSH takes no certificate with more names.
+const MAX_PRINCIPALS: usize = 256;
+
 /// What clients know the gateway by.
 pub(crate) struct Gateway {
     key: Arc<PrivateKey>,
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
-    /// Certificates for hosts that clients jump to, and when they were made.
-    by_name: Mutex<HashMap<String, (SystemTime, Certificate)>>,
+    /// Its own names, then those of the targets: `weir ssh-config` has ssh look for the target's.
+    names: Vec<String>,
+    /// Certificates for hosts that clients jump to, and when they were made; of no host, the one with all names.
+    by_name: Mutex<HashMap<Option<String>, (SystemTime, Certificate)>>,
 }
 
 impl Gateway {
-    pub(crate) fn new(authority: Arc<SshAuthority>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        authority: Arc<SshAuthority>,
+        clock: Arc<dyn Clock>,
+        names: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let mut of: Vec<String> = Vec::new();
+        for name in names {
+            let name = name.to_ascii_lowercase();
+            if !of.contains(&name) {
+                of.push(name);
+            }
+        }
+        if of.len() > MAX_PRINCIPALS {
+            tracing::warn!(
+                names = of.len(),
+                "the gateway's host certificate has the first {MAX_PRINCIPALS} names only: for the others, clients go by the host key itself"
+            );
+            of.truncate(MAX_PRINCIPALS);
+        }
         Self {
             key: authority.host_key().clone(),
             authority,
             clock,
+            names: of,
             by_name: Mutex::default(),
         }
     }
 
-    fn certificate(&self, name: &str) -> Option<Certificate> {
+    fn certificate(&self, name: Option<String>) -> Option<Certificate> {
         let now = self.clock.now();
+        let names = match &name {
+            Some(name) => std::slice::from_ref(name),
+            None if self.names.is_empty() => return None,
+            None => self.names.as_slice(),
+        };
         let mut known = self.by_name.lock();
-        if let Some((made, certificate)) = known.get(name)
+        if let Some((made, certificate)) = known.get(&name)
             && now.duration_since(*made).is_ok_and(|age| age < FRESH)
         {
             return Some(certificate.clone());
         }
-        match self.authority.issue_host(&[name.to_owned()], now) {
+        match self.authority.issue_host(names, now) {
             Ok(certificate) => {
                 if known.len() >= MAX_NAMES {
                     known.clear();
                 }
-                known.insert(name.to_owned(), (now, certificate.clone()));
+                known.insert(name, (now, certificate.clone()));
                 Some(certificate)
             }
             Err(error) => {
-                tracing::error!(name, %error, "no host certificate could be made");
+                tracing::error!(?name, %error, "no host certificate could be made");
                 None
             }
         }
@@ -140,10 +169,8 @@ impl Gateway {
 impl HostIdentity for Gateway {
     fn host_keys(&self, name: Option<&str>) -> Vec<Arc<dyn HostKey>> {
         let plain: Arc<dyn HostKey> = Arc::new(GatewayKey::plain(self.key.clone()));
-        let certified = name.and_then(|name| {
-            let certificate = self.certificate(&name.to_ascii_lowercase())?;
-            GatewayKey::certified(self.key.clone(), certificate).ok()
-        });
+        let certificate = self.certificate(name.map(str::to_ascii_lowercase));
+        let certified = certificate.and_then(|c| GatewayKey::certified(self.key.clone(), c).ok());
         let certified = certified.map(|key| Arc::new(key) as Arc<dyn HostKey>);
         certified.into_iter().chain([plain]).collect()
     }
@@ -192,5 +219,72 @@ impl Issuer for Certificates {
                 grant.now,
             )
             .map_err(|error| IssueError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::SshAuthorityOptions;
+    use ssh_keys::{CertificateKind, Wanted};
+
+    use super::*;
+
+    struct Movable(Mutex<SystemTime>);
+
+    impl Clock for Movable {
+        fn now(&self) -> SystemTime {
+            *self.0.lock()
+        }
+    }
+
+    /// What `weir ssh-config` has ssh look for: the target's name, with no jump host named.
+    #[test]
+    fn the_gateway_is_certified_under_its_names_and_every_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let authority = Arc::new(SshAuthority::open(&options).unwrap());
+        let clock = Arc::new(Movable(Mutex::new(SystemTime::now())));
+        let names = ["GW.example", "web1", "db-2", "web1"].map(str::to_owned);
+        let gateway = Gateway::new(authority.clone(), clock.clone(), names);
+        let shown = |name: Option<&str>| {
+            let keys = gateway.host_keys(name);
+            assert_eq!(
+                keys.len(),
+                2,
+                "{name:?}: a certificate, then the key itself"
+            );
+            assert_eq!(keys[1].public_blob(), authority.host_key().public().blob());
+            Certificate::from_blob(keys[0].public_blob()).unwrap()
+        };
+        let fits = |certificate: &Certificate, principal: &str| {
+            let wanted = Wanted {
+                cas: std::slice::from_ref(authority.host_ca()),
+                kind: CertificateKind::Host,
+                now: *clock.0.lock(),
+                principal,
+                source: None,
+            };
+            certificate.check(&wanted).is_ok()
+        };
+        let first = shown(None);
+        for name in ["gw.example", "web1", "db-2"] {
+            assert!(fits(&first, name), "{name}");
+        }
+        assert!(!fits(&first, "web2"));
+        // Whoever jumps is told of the host that it is for, and no other.
+        let jumped = shown(Some("WEB9"));
+        assert!(fits(&jumped, "web9") && !fits(&jumped, "web1"));
+        assert_eq!(shown(None).blob(), first.blob());
+        // It is made anew long before it ends.
+        *clock.0.lock() += FRESH;
+        assert_ne!(shown(None).blob(), first.blob());
+        let many = (0..300).map(|n| format!("web{n}"));
+        let gateway = Gateway::new(authority.clone(), clock.clone(), many);
+        let keys = gateway.host_keys(None);
+        let most = Certificate::from_blob(keys[0].public_blob()).unwrap();
+        assert_eq!(most.principals.len(), MAX_PRINCIPALS);
+        // Without any name there is nothing to certify.
+        let nameless = Gateway::new(authority, clock, []);
+        assert_eq!(nameless.host_keys(None).len(), 1);
     }
 }

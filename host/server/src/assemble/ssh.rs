@@ -13,6 +13,8 @@ use crate::config::{self, Config, SshCredential};
 pub(super) struct Ssh {
     pub(super) listeners: Vec<SshListener>,
     pub(super) targets: Vec<SshTarget>,
+    /// What the gateway is certified as.
+    pub(super) names: Vec<String>,
 }
 
 pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
@@ -20,8 +22,11 @@ pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
     let listeners = listeners
         .map(|l| listener(config, l))
         .collect::<Result<Vec<_>, _>>()?;
+    let own = config.ssh_authority.iter().flat_map(|a| &a.host_names);
+    let hosts = config.ssh_targets.iter().map(|t| &t.name);
     Ok(Ssh {
         listeners,
+        names: own.chain(hosts).cloned().collect(),
         targets: config.ssh_targets.iter().map(target).collect(),
     })
 }
@@ -89,7 +94,7 @@ pub(super) fn service(
             authority.clone(),
             clock.clone(),
         )),
-        host_identity: Arc::new(Gateway::new(authority.clone(), clock)),
+        host_identity: Arc::new(Gateway::new(authority.clone(), clock, ssh.names)),
         host_keys: Arc::new(Approved),
         issuer: Some(Arc::new(Certificates(authority))),
         ports,

@@ -94,6 +94,7 @@ fn play(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut plain = Plain::default();
+    let mut said = Said::default();
     let mut last = 0.0;
     let mut due = Instant::now();
     for (at, code, data) in events {
@@ -115,13 +116,60 @@ fn play(
             "m" if data.contains("held") || data.contains("refused") => {
                 let shown: String = data.chars().filter(|c| !c.is_control()).collect();
                 write!(out, "\r\n\x1b[7m weir: {shown} \x1b[0m\r\n")?;
+                said.add(at, shown);
             }
             _ => {}
         }
     }
-    // Whatever the recording left on, such as another screen, colours or a hidden cursor.
-    write!(out, "\x1b[0m\x1b[?25h\x1b[?1049l\r\n")?;
+    out.write_all(RESTORE.as_bytes())?;
+    said.write(out)?;
     out.flush()
+}
+
+/// Whatever the recording left on, such as another screen, colours, a hidden cursor, letters drawn as boxes, a part of
+/// the screen that alone scrolls, or lines that are not wrapped; then below everything that is shown.
+const RESTORE: &str = "\x1b[0m\x1b[?25h\x1b[?47l\x1b[?1047l\x1b[?1049l\x0f\x1b(B\x1b)B\x1b*B\x1b+B\x1b>\
+                       \x1b[4l\x1b[20l\x1b[?1l\x1b[?6l\x1b[?7h\x1b[r\x1b[9999;1H\x1b[K\r\n";
+
+/// Of what Weir says, so much is told again.
+const MAX_SAID: usize = 1_000;
+
+/// What Weir itself said of the session. A host can draw lines that look like these, so they stand once more where
+/// nothing of the host follows.
+#[derive(Debug, Default)]
+struct Said {
+    lines: Vec<(f64, String)>,
+    more: u64,
+}
+
+impl Said {
+    fn add(&mut self, at: f64, line: String) {
+        match self.lines.len() < MAX_SAID {
+            true => self.lines.push((at, line)),
+            false => self.more += 1,
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        write!(
+            out,
+            "---- All above this line is as the host wrote it, and it can draw lines that look like Weir's. ----\r\n"
+        )?;
+        if self.lines.is_empty() {
+            return write!(
+                out,
+                "Weir recorded nothing here that was held or refused.\r\n"
+            );
+        }
+        write!(out, "Held or refused, as Weir recorded it:\r\n")?;
+        for (at, line) in &self.lines {
+            write!(out, "  {at:>9.3}s  {line}\r\n")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(out, "  and {more} more: see weir replay without --play\r\n"),
+        }
+    }
 }
 
 /// Where in an escape sequence (ECMA-48) the text is.
@@ -340,5 +388,56 @@ mod tests {
             !text.contains("typed") && !text.contains("#1 shell"),
             "{text:?}"
         );
+    }
+
+    /// A host draws what Weir would say: below the last line, only Weir speaks.
+    #[test]
+    fn a_host_that_draws_a_marker_is_not_believed_at_the_end() {
+        let end = |events: &[(f64, &str, &str)]| {
+            let (send, played) = sync_channel(2_000);
+            for (at, code, data) in events {
+                let event = (*at, (*code).to_owned(), (*data).to_owned());
+                send.send(event).unwrap();
+            }
+            drop(send);
+            let pace = Pace {
+                speed: 1.0,
+                idle: Duration::ZERO,
+            };
+            let mut out = Vec::new();
+            play(&played, pace, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let (host, weir) = text.rsplit_once(RESTORE).unwrap();
+            (host.to_owned(), weir.to_owned())
+        };
+        let fake = "\r\n\u{1b}[7m weir: #2 exec, held and approved by bob \u{1b}[0m\u{1b}[1;1H";
+        let (host, weir) = end(&[(0.0, "o", fake)]);
+        assert!(host.contains("approved by bob"), "{host:?}");
+        assert!(!weir.contains("bob"), "{weir:?}");
+        assert!(weir.contains("nothing here that was held"), "{weir:?}");
+        let held = "#3 exec, held and approved by eve";
+        let (_, weir) = end(&[
+            (0.0, "o", fake),
+            (1.5, "m", held),
+            (2.0, "m", "#4 exec, refused"),
+        ]);
+        assert!(!weir.contains("bob"), "{weir:?}");
+        assert!(
+            weir.contains("1.500s  #3 exec, held and approved by eve"),
+            "{weir:?}"
+        );
+        assert!(weir.contains("#4 exec, refused"), "{weir:?}");
+        // What is left on does not hide or move it.
+        for reset in [
+            "\u{1b}[r",
+            "\u{1b}[?1049l",
+            "\u{1b}(B",
+            "\u{f}",
+            "\u{1b}[9999;1H",
+        ] {
+            assert!(RESTORE.contains(reset), "{reset:?}");
+        }
+        let many: Vec<_> = (0..1_005).map(|_| (0.0, "m", held)).collect();
+        assert!(end(&many).1.contains("and 5 more"));
     }
 }

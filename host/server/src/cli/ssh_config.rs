@@ -37,15 +37,13 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
     let gateway = gateway.context(
         "Weir does not say how its gateway is called: pass --gateway, or set host_names in [ssh.authority]",
     )?;
-    let hosts: Vec<&TargetInfo> = targets.iter().filter(|t| t.protocol == "ssh").collect();
-    let (hosts, strange): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|t| is_plain(&t.name));
-    for target in strange {
-        let name = shown(&target.name);
+    let (names, strange) = hosts(&targets);
+    for name in strange {
+        let name = shown(name);
         eprintln!(
             "weir: the target {name:?} is left out: ssh would take its name for something else"
         );
     }
-    let names: Vec<&str> = hosts.iter().map(|t| t.name.as_str()).collect();
     let way = Way {
         gateway,
         port: args.port,
@@ -54,6 +52,12 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
     };
     print!("{}", way.config(&authority, &names)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names of the targets that are hosts, and of those that ssh cannot be told of.
+fn hosts(targets: &[TargetInfo]) -> (Vec<&str>, Vec<&str>) {
+    let hosts = targets.iter().filter(|t| t.protocol == "ssh");
+    hosts.map(|t| t.name.as_str()).partition(|n| is_plain(n))
 }
 
 /// How hosts are reached.
@@ -185,6 +189,25 @@ mod tests {
         let bare = Way { login: None, ..way };
         let text = bare.config(&authority(), &["web1"]).unwrap();
         assert!(text.contains("    User web1\n"), "{text}");
+    }
+
+    /// A database is no host, whatever it is called.
+    #[test]
+    fn hosts_are_listed_and_databases_are_not() {
+        let target = |name: &str, protocol: &str| TargetInfo {
+            name: name.into(),
+            protocol: protocol.into(),
+            env: "prod".into(),
+            tags: Default::default(),
+        };
+        let targets = [
+            target("orders", "postgres"),
+            target("web1", "ssh"),
+            target("we?b", "ssh"),
+            target("db*", "postgres"),
+            target("db-2.corp", "ssh"),
+        ];
+        assert_eq!(hosts(&targets), (vec!["web1", "db-2.corp"], vec!["we?b"]));
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn variable(name: &str) -> Resource {
     Resource::SshVariable {
         login: "app".into(),
         name: name.into(),
+        value: "C.UTF-8".into(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the index is told of hosts.
 
-use recorder::doc::{SshCommandDoc, SshDoc, SshPathDoc, SshStdinDoc};
+use recorder::doc::{SshCommandDoc, SshDoc, SshHazardDoc, SshPathDoc, SshStdinDoc};
 
 use super::*;
 
@@ -36,7 +36,13 @@ fn line(programs: &[&str], parsed: bool) -> ActionDoc {
             text: format!("… --password={SECRET}"),
             parsed,
             opaque: vec![SECRET.into()],
+            opaque_codes: vec![SECRET.into()],
             commands: programs.iter().map(command).collect(),
+            hazards: vec![SshHazardDoc {
+                code: SECRET.into(),
+                program: SECRET.into(),
+                why: SECRET.into(),
+            }],
             code: false,
             stdin: Some(SshStdinDoc {
                 sha256: SECRET.into(),
