@@ -62,6 +62,35 @@ async fn only_logins_of_the_target_are_open() {
     assert!(world.memory.journal.entries().is_empty());
 }
 
+/// `sshd` cuts a user name at its first ':' and logs in what is before it: with the login `root:x`, policy would
+/// see an account that there is not, and the host would open root's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_the_account_that_the_host_opens() {
+    let key = |options: &mut crate::Options, keys: &Keys| {
+        options.targets[0].credential = Credential::Key(keys.fixed.clone());
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), key).await else {
+        return;
+    };
+    let ssh = world.certified();
+    for user in [
+        "root:x+web1",
+        "root:+web1",
+        "root/sysadm_r+web1",
+        "-root+web1",
+    ] {
+        let option = format!("User={user}");
+        let mut command = ssh.command();
+        let out = finished(command.args(["-o", &option, "127.0.0.1", "echo in"])).await;
+        assert_eq!(text(&out.stdout), "", "{user}");
+        assert_eq!(out.status.code(), Some(255), "{user}");
+    }
+    assert!(world.memory.journal.entries().is_empty());
+    // The way is open, so it is the login that closes it.
+    let out = ssh.run("root+web1", "echo in").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_are_not_the_right_ones_are_not_talked_to() {
     let stranger = PrivateKey::generate_ed25519().unwrap();
