@@ -408,6 +408,7 @@ impl Login<'_, '_> {
         let refused = match verdict {
             Ok(principal) => {
                 self.machine.accepted();
+                self.leg.transport.authenticated();
                 let user = self.machine.user().cloned();
                 let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
                 return Ok(Some(Authenticated {
