@@ -127,12 +127,16 @@ pub struct SshListener {
 /// Every bound of this crate, by name.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections that have not authenticated yet, over all listeners and from one address.
+    /// Connections that have not authenticated yet, over all listeners and from one address (of IPv6, one /64).
+    /// A /56 may have twice as many as an address, a /48 and a /24 of IPv4 four times. If all places are taken, a
+    /// random one of those who wait gives way to the next who comes.
     pub max_unauthenticated: usize,
     pub max_unauthenticated_per_source: usize,
+    /// From accept to the first keys: no person has a part in it.
+    pub keys_timeout: Duration,
     /// From accept to a proof that is accepted (`LoginGraceTime` of OpenSSH).
     pub login_timeout: Duration,
-    /// The same, if people were asked to approve a device.
+    /// The same, as long as people are asked to approve a device.
     pub device_timeout: Duration,
     /// Of those who wait for that, at once, and from one address.
     pub max_device_flows: usize,
@@ -168,6 +172,7 @@ impl Default for Limits {
         Self {
             max_unauthenticated: 1_000,
             max_unauthenticated_per_source: 100,
+            keys_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(60),
             device_timeout: Duration::from_secs(300),
             max_device_flows: 100,
