@@ -28,12 +28,17 @@ async fn a_certificate_opens_a_session_on_a_real_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_and_what_is_forbidden_look_the_same() {
     let policy = MemoryPolicy::deny(&[Action::SshConnect]);
-    let Some(world) = World::with(policy, |_, _| {}).await else {
+    let floor = Duration::from_millis(800);
+    let change = |options: &mut crate::Options, _: &Keys| options.limits.hold_notice = floor;
+    let Some(world) = World::with(policy, change).await else {
         return;
     };
     let ssh = world.certified();
     let said = async |user: &str, name: &str| {
+        let begun = Instant::now();
         let out = ssh.run(user, "true").await;
+        // As late as the other, too.
+        assert!(begun.elapsed() >= floor, "{user}: {:?}", begun.elapsed());
         assert_eq!(out.status.code(), Some(255));
         assert!(out.stdout.is_empty());
         text(&out.stderr).replace(name, "NAME")
