@@ -96,7 +96,9 @@ pub struct SshTarget {
     pub port: u16,
     /// For clients that name none.
     pub default_login: Option<Arc<str>>,
-    /// Logins that clients may ask for; empty means any.
+    /// Logins that clients may ask for; empty means any. They are compared to the letter: a host that knows no
+    /// case in its accounts (Windows, some directories) takes `Root` for `root`, so name the logins of such a
+    /// host here, and let policies name them in the same case.
     pub logins: Vec<Arc<str>>,
     pub credential: Credential,
     pub trust: HostTrust,
@@ -125,12 +127,16 @@ pub struct SshListener {
 /// Every bound of this crate, by name.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections that have not authenticated yet, over all listeners and from one address.
+    /// Connections that have not authenticated yet, over all listeners and from one address (of IPv6, one /64).
+    /// A /56 may have twice as many as an address, a /48 and a /24 of IPv4 four times. If all places are taken, a
+    /// random one of those who wait gives way to the next who comes.
     pub max_unauthenticated: usize,
     pub max_unauthenticated_per_source: usize,
+    /// From accept to the first keys: no person has a part in it.
+    pub keys_timeout: Duration,
     /// From accept to a proof that is accepted (`LoginGraceTime` of OpenSSH).
     pub login_timeout: Duration,
-    /// The same, if people were asked to approve a device.
+    /// The same, as long as people are asked to approve a device.
     pub device_timeout: Duration,
     /// Of those who wait for that, at once, and from one address.
     pub max_device_flows: usize,
@@ -166,6 +172,7 @@ impl Default for Limits {
         Self {
             max_unauthenticated: 1_000,
             max_unauthenticated_per_source: 100,
+            keys_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_secs(60),
             device_timeout: Duration::from_secs(300),
             max_device_flows: 100,
@@ -344,14 +351,38 @@ pub(crate) fn check_login(login: &str) -> Result<(), &'static str> {
     if login.len() > MAX_LOGIN {
         return Err("it has more than 128 bytes");
     }
-    if login.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("it has a blank or a control character");
+    if login.starts_with('-') {
+        return Err("it begins with a minus sign, as an option does");
+    }
+    // OpenSSH takes what is before a ':' for the account (what follows is a "style"), and what follows a '/' for
+    // a role of SELinux: policy would see another account than the one that is logged in. Directories put a
+    // domain before a '\\'.
+    if login.contains([':', '/', '\\']) {
+        return Err(
+            "it has one of : / \\, which hosts do not take for a part of the account's name",
+        );
+    }
+    if !login.chars().all(prints) {
+        return Err("it has a blank, or a character that is not printed");
     }
     if login.contains(',') {
         // Lists of principals are separated by them.
         return Err("it has a comma");
     }
     Ok(())
+}
+
+/// Is this seen as what it is? Not so what has no glyph, what reorders or joins others, and blanks: with any of
+/// them, two names look the same.
+pub(crate) fn prints(c: char) -> bool {
+    // Blanks that Unicode has among its letters and symbols.
+    let blank = matches!(
+        c,
+        ' ' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+    );
+    // The standard library escapes every other one, and characters that grow onto the one before.
+    let shown = c.escape_debug().len() == 1 || matches!(c, '\'' | '"' | '\\');
+    shown && !blank
 }
 
 #[cfg(test)]

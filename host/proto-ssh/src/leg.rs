@@ -19,6 +19,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Bytes that are read at once: a few packets of the usual size.
 const READ_AT_ONCE: usize = 64 << 10;
+/// From strangers: what answers it fits into what may wait for them.
+const READ_FROM_STRANGERS: usize = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LegError {
@@ -82,12 +84,16 @@ impl Leg {
                     None => std::future::pending().await,
                 }
             };
+            let most = match self.transport.is_stranger() {
+                true => READ_FROM_STRANGERS,
+                false => READ_AT_ONCE,
+            };
             let Self {
                 io,
                 transport,
                 input,
             } = self;
-            let moved = poll_fn(|cx| step(io, transport.output(), input, cx));
+            let moved = poll_fn(|cx| step(io, transport, input, most, cx));
             tokio::select! {
                 moved = moved => match moved? {
                     Moved::Read => {}
@@ -152,13 +158,15 @@ enum Moved {
     End,
 }
 
-/// Writes what can be written, then reads what can be read.
+/// Writes what can be written, then reads what can be read, unless the peer leaves too much unread itself.
 fn step(
     io: &mut Box<dyn Stream>,
-    output: &mut BytesMut,
+    transport: &mut Transport,
     input: &mut BytesMut,
+    most: usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Moved>> {
+    let output = transport.output();
     if !output.is_empty() {
         while !output.is_empty() {
             match write(io, output, cx) {
@@ -172,8 +180,12 @@ fn step(
             return Poll::Ready(Ok(Moved::Sent));
         }
     }
+    if transport.is_behind() {
+        // Writing has woken up for more; until then the deadline of whoever waits here counts.
+        return Poll::Pending;
+    }
     let mut space = [MaybeUninit::<u8>::uninit(); READ_AT_ONCE];
-    let mut read = ReadBuf::uninit(&mut space);
+    let mut read = ReadBuf::uninit(space.get_mut(..most).unwrap_or_default());
     match Pin::new(&mut **io).poll_read(cx, &mut read) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
@@ -198,5 +210,56 @@ fn write(
             output.advance(n);
             Poll::Ready(Ok(()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::startup::HostIdentity;
+    use crate::testing::ports::Keys;
+    use crate::transport::{ClientConfig, MAX_STRANGE_BACKLOG, ServerConfig};
+    use crate::wire::numbers as n;
+
+    #[tokio::test]
+    async fn a_stranger_that_does_not_read_costs_little_and_is_not_read() {
+        let (near, far) = tokio::io::duplex(4_096);
+        let config = ServerConfig::new(Keys::new().host_keys(None));
+        let mut server = Leg::new(Box::new(near), Transport::server(Arc::new(config)));
+        let config = ClientConfig::new(vec!["ssh-ed25519".into()]);
+        let mut client = Leg::new(Box::new(far), Transport::client(Arc::new(config)));
+        let meeting = tokio::spawn(async move {
+            assert!(matches!(server.recv().await, Ok(Event::Ready)));
+            server
+        });
+        loop {
+            match client.recv().await.unwrap() {
+                Event::HostKey(_) => client.transport.answer_host_key(true).unwrap(),
+                Event::Ready => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        client.flush().await.unwrap();
+        let mut server = meeting.await.unwrap();
+        let flood = async {
+            for sent in 0..100_000 {
+                client.transport.send(&[n::PING, 0, 0, 0, 0]).unwrap();
+                let flushed = tokio::time::timeout(Duration::from_millis(300), client.flush());
+                if flushed.await.is_err() {
+                    return sent;
+                }
+            }
+            panic!("all of it was read");
+        };
+        let listen = tokio::time::timeout(Duration::from_secs(2), server.recv());
+        let (sent, heard) = tokio::join!(flood, listen);
+        assert!(heard.is_err(), "{heard:?}");
+        assert!(sent > 100);
+        assert!(server.transport.backlog() <= MAX_STRANGE_BACKLOG);
+        assert!(server.transport.is_behind());
+        assert!(server.input.len() <= READ_FROM_STRANGERS);
     }
 }

@@ -163,7 +163,7 @@ async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError
         // Who is inside another connection has authenticated.
         let waiting = match entry.inner {
             Some(_) => None,
-            None => match shared.waiting.take(entry.source) {
+            None => match shared.waiting.take_over(entry.source) {
                 Some(waiting) => Some(waiting),
                 None => {
                     tracing::warn!(source = %entry.source, "too many connections that have not authenticated");
@@ -171,9 +171,19 @@ async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError
                 }
             },
         };
+        let lost = async {
+            match &waiting {
+                Some(waiting) => waiting.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let login = tokio::select! {
             biased;
             () = entry.shutdown.cancelled() => return Ok(()),
+            () = lost => {
+                tracing::warn!(source = %entry.source, "a connection that has not authenticated gives way to another");
+                return Ok(());
+            }
             // Boxed, as it is over before the session begins.
             login = Box::pin(startup::login(&mut leg, &door)) => login,
         };

@@ -1,13 +1,16 @@
-//! Places that there are only so many of, over all and for one address: for clients of whom nobody knows yet
+//! Places that there are only so many of, over all and for one network: for clients of whom nobody knows yet
 //! who they are.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use aws_lc_rs::rand;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
-/// Of an IPv6 address, what one customer has.
-const PREFIX: u32 = 64;
+/// Networks that a place counts for, by their prefixes of IPv4 and IPv6, and how many times the places of one
+/// address each of them has. Of IPv6, one customer has a /64 at least, and may have a /56 or a /48.
+const NETWORKS: [(u32, u32, usize); 3] = [(32, 64, 1), (32, 56, 2), (24, 48, 4)];
 
 pub(crate) struct Slots {
     max: usize,
@@ -17,14 +20,30 @@ pub(crate) struct Slots {
 
 #[derive(Default)]
 struct Taken {
-    all: usize,
-    by_source: HashMap<IpAddr, usize>,
+    next: u64,
+    held: Vec<Held>,
+    /// By which of `NETWORKS`, and its first address.
+    by_network: HashMap<(usize, IpAddr), usize>,
 }
 
-/// A place, until it is dropped.
+struct Held {
+    id: u64,
+    source: IpAddr,
+    gives_way: CancellationToken,
+}
+
+/// A place, until it is dropped or has to give way.
 pub(crate) struct Slot<'a> {
     slots: &'a Slots,
-    source: IpAddr,
+    id: u64,
+    gives_way: CancellationToken,
+}
+
+impl Slot<'_> {
+    /// Another one has the place now.
+    pub async fn lost(&self) {
+        self.gives_way.cancelled().await;
+    }
 }
 
 impl Slots {
@@ -36,69 +55,173 @@ impl Slots {
         }
     }
 
+    /// A place, if there is one.
     pub fn take(&self, source: IpAddr) -> Option<Slot<'_>> {
-        let source = network(source);
+        self.place(source, false)
+    }
+
+    /// A place. If all are taken, one that chance chooses gives way: whoever takes all of them loses most of them
+    /// again, and whoever needs one for a moment usually keeps it (`MaxStartups` of OpenSSH has the same idea).
+    pub fn take_over(&self, source: IpAddr) -> Option<Slot<'_>> {
+        self.place(source, true)
+    }
+
+    fn place(&self, source: IpAddr, over: bool) -> Option<Slot<'_>> {
         let mut taken = self.taken.lock();
-        if taken.all >= self.max {
+        let full = networks(source).any(|(key, times)| {
+            let here = taken.by_network.get(&key).copied().unwrap_or_default();
+            here >= self.max_per_source.saturating_mul(times)
+        });
+        if full {
             return None;
         }
-        let here = taken.by_source.get(&source).copied().unwrap_or_default();
-        if here >= self.max_per_source {
-            return None;
+        if taken.held.len() >= self.max {
+            if !over {
+                return None;
+            }
+            let loser = chance(taken.held.len())?;
+            let loser = taken.held.get(loser)?.id;
+            taken.give_back(loser);
         }
-        taken.by_source.insert(source, here + 1);
-        taken.all += 1;
+        let id = taken.next;
+        taken.next = id.wrapping_add(1);
+        for (key, _) in networks(source) {
+            *taken.by_network.entry(key).or_default() += 1;
+        }
+        let gives_way = CancellationToken::new();
+        taken.held.push(Held {
+            id,
+            source,
+            gives_way: gives_way.clone(),
+        });
         Some(Slot {
             slots: self,
-            source,
+            id,
+            gives_way,
         })
     }
 }
 
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        let mut taken = self.slots.taken.lock();
-        taken.all = taken.all.saturating_sub(1);
-        if let Some(count) = taken.by_source.get_mut(&self.source) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                taken.by_source.remove(&self.source);
+impl Taken {
+    /// Whoever has lost a place gives nothing back.
+    fn give_back(&mut self, id: u64) {
+        let Some(at) = self.held.iter().position(|held| held.id == id) else {
+            return;
+        };
+        let held = self.held.swap_remove(at);
+        held.gives_way.cancel();
+        for (key, _) in networks(held.source) {
+            if let Some(count) = self.by_network.get_mut(&key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.by_network.remove(&key);
+                }
             }
         }
     }
 }
 
-/// Whoever has one IPv6 address has 2^64 of them.
-fn network(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(address) => {
-            let mask = u128::MAX << (u128::BITS - PREFIX);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
-        }
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.slots.taken.lock().give_back(self.id);
     }
+}
+
+/// One of so many; none if there is no chance to be had.
+fn chance(of: usize) -> Option<usize> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).ok()?;
+    let of = u64::try_from(of).ok()?;
+    usize::try_from(u64::from_be_bytes(bytes).checked_rem(of)?).ok()
+}
+
+/// The networks that an address is in, and how many times the places of one address each has.
+fn networks(source: IpAddr) -> impl Iterator<Item = ((usize, IpAddr), usize)> {
+    let source = source.to_canonical();
+    NETWORKS
+        .into_iter()
+        .enumerate()
+        .map(move |(at, (v4, v6, times))| {
+            let first = match source {
+                IpAddr::V4(address) => {
+                    let mask = u32::MAX.checked_shl(u32::BITS - v4).unwrap_or_default();
+                    IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+                }
+                IpAddr::V6(address) => {
+                    let mask = u128::MAX.checked_shl(u128::BITS - v6).unwrap_or_default();
+                    IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+                }
+            };
+            ((at, first), times)
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn places_are_bounded_over_all_and_for_each_source() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let slots = Slots::new(4, 2);
         let first = slots.take(ip("2001:db8::1")).unwrap();
         let _second = slots.take(ip("2001:db8::ffff:ffff:ffff:ffff")).unwrap();
         assert!(slots.take(ip("2001:db8::2")).is_none(), "the same network");
+        assert!(slots.take_over(ip("2001:db8::2")).is_none(), "in any case");
         let _third = slots.take(ip("2001:db8:0:1::1")).unwrap();
         let fourth = slots.take(ip("192.0.2.1")).unwrap();
         assert!(slots.take(ip("192.0.2.2")).is_none(), "all are taken");
         drop(fourth);
         let _other = slots.take(ip("192.0.2.2")).unwrap();
         drop(first);
-        assert!(slots.take(ip("2001:db8::3")).is_some());
-        let taken = slots.taken.lock();
-        assert_eq!(taken.all, 3);
-        assert_eq!(taken.by_source.len(), 3, "who is gone is forgotten");
+        let fifth = slots.take(ip("2001:db8::3"));
+        assert!(fifth.is_some());
+        assert_eq!(slots.taken.lock().held.len(), 4);
+    }
+
+    #[test]
+    fn whoever_has_many_networks_has_not_all_places() {
+        for (name, most, address) in [
+            (
+                "/56",
+                4,
+                (|i| format!("2001:db8:0:{i:x}::1")) as fn(usize) -> String,
+            ),
+            ("/48", 8, |i| format!("2001:db8:0:{:x}::1", i << 8)),
+            ("/24", 8, |i| format!("192.0.2.{i}")),
+            ("/24, written as IPv6", 8, |i| format!("::ffff:192.0.2.{i}")),
+        ] {
+            let slots = Slots::new(1_000, 2);
+            let held: Vec<_> = (1..100)
+                .filter_map(|i| slots.take(ip(&address(i))))
+                .collect();
+            assert_eq!(held.len(), most, "{name}");
+            drop(held);
+            let taken = slots.taken.lock();
+            assert!(taken.held.is_empty(), "{name}");
+            assert!(taken.by_network.is_empty(), "who is gone is forgotten");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_gives_way_when_all_are_taken() {
+        let slots = Slots::new(3, 100);
+        let mut held: Vec<_> = (0..3)
+            .map(|i| slots.take_over(ip(&format!("192.0.2.{i}"))).unwrap())
+            .collect();
+        for round in 0..50 {
+            held.push(slots.take_over(ip("198.51.100.1")).unwrap());
+            let lost: Vec<_> = held.iter().filter(|s| s.gives_way.is_cancelled()).collect();
+            assert_eq!(lost.len(), 1, "{round}");
+            lost[0].lost().await;
+            // It gives nothing back that is another's.
+            held.retain(|s| !s.gives_way.is_cancelled());
+            assert_eq!(slots.taken.lock().held.len(), 3);
+        }
+        drop(held);
+        assert!(slots.taken.lock().by_network.is_empty());
     }
 }

@@ -43,13 +43,23 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
     } = authenticated;
     let who = Outer { principal, may };
     let asked = asked(&entry, &user);
-    let mut lobby = Lobby::new(leg, &entry.shared.options.limits);
+    let limits = &entry.shared.options.limits;
+    let mut lobby = Lobby::new(leg, limits);
+    let floor = Instant::now() + limits.hold_notice;
     let no_session = match destination(&entry, &asked) {
-        None => match let_in(&mut lobby.leg, None) {
-            Ok(()) => closed(&asked),
-            Err(_) => return,
-        },
-        Some(to) => match session(&entry, &mut lobby, &who, &to).await {
+        None => {
+            // Whoever names no target learns nothing about one.
+            if asked.target.is_some()
+                && let Some(left) = stay(&entry, &mut lobby, floor).await
+            {
+                return turn_out(&entry, lobby, &left).await;
+            }
+            match let_in(&mut lobby.leg, None) {
+                Ok(()) => closed(&asked),
+                Err(_) => return,
+            }
+        }
+        Some(to) => match session(&entry, &mut lobby, &who, &to, floor).await {
             Ok((session, upstream)) => {
                 let (leg, early) = lobby.leave();
                 let terms = Terms {
@@ -159,14 +169,25 @@ fn let_in(leg: &mut Leg, notice: Option<&str>) -> Result<(), LegError> {
     Ok(())
 }
 
+/// The client waits until then, unless it goes, or Weir does.
+async fn stay(entry: &Entry, lobby: &mut Lobby, until: Instant) -> Option<Left> {
+    tokio::select! {
+        biased;
+        left = lobby.watch() => Some(left),
+        () = entry.shutdown.cancelled() => None,
+        () = tokio::time::sleep_until(until.into()) => None,
+    }
+}
+
 /// Decides, dials and logs in there, while the client waits in the lobby.
 async fn session(
     entry: &Entry,
     lobby: &mut Lobby,
     who: &Outer,
     to: &Destination,
+    floor: Instant,
 ) -> Result<(Session, Leg), NotOpen> {
-    let session = decide(entry, lobby, who, to).await?;
+    let session = decide(entry, lobby, who, to, floor).await?;
     let shared = &entry.shared;
     let info = session.info().clone();
     let grant = Grant {
@@ -202,12 +223,14 @@ async fn session(
 }
 
 /// May this principal connect? A hold is told before the client is let in, if it comes soon: afterwards there is
-/// no way to, as long as no channel is open.
+/// no way to, as long as no channel is open. A denial is not told before `floor`, when a target that there is not is
+/// told, too.
 async fn decide(
     entry: &Entry,
     lobby: &mut Lobby,
     who: &Outer,
     to: &Destination,
+    floor: Instant,
 ) -> Result<Session, NotOpen> {
     let shared = &entry.shared;
     let ident = lobby.leg.transport.peer_ident();
@@ -238,7 +261,6 @@ async fn decide(
         caller,
     );
     tokio::pin!(decision);
-    let until = Instant::now() + shared.limits.hold_notice;
     let (mut told, mut left) = (false, None);
     let decided = loop {
         tokio::select! {
@@ -252,7 +274,7 @@ async fn decide(
                     cancel.cancel();
                 }
             }
-            () = tokio::time::sleep_until(until.into()), if !told => {
+            () = tokio::time::sleep_until(floor.into()), if !told => {
                 told = true;
                 if let_in(&mut lobby.leg, None).is_err() {
                     cancel.cancel();
@@ -264,6 +286,10 @@ async fn decide(
             }
         }
     };
+    let denied = matches!(&decided, Err(refusal) if refusal.kind == RefusalKind::Denied);
+    if denied && !told && left.is_none() {
+        left = stay(entry, lobby, floor).await;
+    }
     let not_told = !told && let_in(&mut lobby.leg, None).is_err();
     let left = match left {
         None if not_told => Some(Left::Gone),

@@ -74,3 +74,50 @@ fn secrets_are_not_printed() {
     let secret = Secret::new("hunter2");
     assert!(!format!("{secret:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_login_is_one_account_and_looks_like_it() {
+    for good in [
+        "root",
+        "deploy-1",
+        "a.b_c",
+        "svc$",
+        "größe",
+        "alice@corp.example",
+        "a+b",
+    ] {
+        assert_eq!(check_login(good), Ok(()), "{good:?}");
+    }
+    for bad in [
+        "",
+        // OpenSSH logs in `root` for all of these that it takes.
+        "root:x",
+        "root:",
+        ":root",
+        "root/sysadm_r",
+        "root/",
+        "CORP\\root",
+        "-root",
+        "-oProxyCommand=x",
+        "a b",
+        "root\u{0}",
+        "root\n",
+        "root\u{7f}",
+        "root\u{ad}",
+        "root\u{a0}",
+        "root\u{301}",
+        "root\u{180e}",
+        "root\u{200b}",
+        "\u{202e}toor",
+        "root\u{2060}",
+        "root\u{2800}",
+        "root\u{3164}",
+        "root\u{fe0f}",
+        "root\u{feff}",
+        "root\u{e0041}",
+        "root\u{e000}",
+        "a,root",
+    ] {
+        assert!(check_login(bad).is_err(), "{bad:?}");
+    }
+}

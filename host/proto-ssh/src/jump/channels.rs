@@ -95,8 +95,10 @@ impl Channels {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// Nothing goes on: there is no channel, or what ran over each of them has ended. Whether the client closes
+    /// its side then is up to the client.
+    pub fn is_idle(&self) -> bool {
+        self.open.values().all(|channel| channel.closed)
     }
 
     pub fn receive(&mut self, payload: &[u8], out: &mut Out) -> Result<Option<Jump>, Violation> {

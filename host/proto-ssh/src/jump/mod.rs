@@ -124,7 +124,7 @@ impl Lounge<'_> {
                 true => limits.farewell,
                 false => limits.lounge_idle,
             };
-            let idle = self.channels.is_empty();
+            let idle = self.channels.is_idle();
             if !idle || self.channels.turned_away != told {
                 told = self.channels.turned_away;
                 idle_since = Instant::now();

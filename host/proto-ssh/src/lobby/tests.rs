@@ -18,6 +18,7 @@ async fn met(limits: Limits) -> (Leg, Lobby) {
     let keys = Keys::new();
     let config = ServerConfig::new(keys.host_keys(None));
     let mut server = Leg::new(Box::new(near), Transport::server(Arc::new(config)));
+    server.transport.authenticated();
     let config = ClientConfig::new(vec!["ssh-ed25519".into()]);
     let mut client = Leg::new(Box::new(far), Transport::client(Arc::new(config)));
     let meeting: JoinHandle<Leg> = tokio::spawn(async move {

@@ -136,7 +136,8 @@ pub(crate) struct Authenticated {
 pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticated, StartupError> {
     let begun = Instant::now();
     let attempt = async {
-        ready(leg, begun + door.limits.login_timeout).await?;
+        let limits = door.limits;
+        ready(leg, begun + limits.keys_timeout.min(limits.login_timeout)).await?;
         let session_id = leg
             .transport
             .session_id()
@@ -314,9 +315,10 @@ impl Login<'_, '_> {
             let verdict = self.result.take();
             return Ok(verdict.map(|v| (v, May::ALL)));
         }
-        // The client has gone on to something else.
+        // The client has gone on to something else, and nobody is waited for any more.
         self.flow = None;
         self.result = None;
+        self.deadline = self.begun + self.door.limits.login_timeout;
         match next {
             Next::Wait => Ok(None),
             Next::Reply(message) => {
@@ -408,6 +410,7 @@ impl Login<'_, '_> {
         let refused = match verdict {
             Ok(principal) => {
                 self.machine.accepted();
+                self.leg.transport.authenticated();
                 let user = self.machine.user().cloned();
                 let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
                 return Ok(Some(Authenticated {
@@ -431,6 +434,8 @@ impl Login<'_, '_> {
         self.leg.transport.send(&why).map_err(LegError::from)?;
         let message = self.machine.refused()?;
         self.send(&message).await?;
+        // Nobody is waited for any more.
+        self.deadline = self.begun + self.door.limits.login_timeout;
         Ok(None)
     }
 

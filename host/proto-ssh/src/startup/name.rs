@@ -72,7 +72,11 @@ mod tests {
             ),
             ("a+b+web1", Some("a+b"), Some("web1")),
             ("svc%x@web1", None, None),
-            ("DOMAIN\\admin+win1", Some("DOMAIN\\admin"), Some("win1")),
+            // OpenSSH would log in root, whatever policy thinks of `root:x`.
+            ("root:x+web1", None, None),
+            ("root/sysadm_r+web1", None, None),
+            ("DOMAIN\\admin+win1", None, None),
+            ("-root+web1", None, None),
             // Half a name leads nowhere.
             ("+web1", None, None),
             ("root+", None, None),

@@ -21,6 +21,9 @@ pub const KEXINIT_PATIENCE: Duration = Duration::from_millis(300);
 /// Bytes that may wait to be sent: more of them means that nobody looks at `backlog`.
 pub const MAX_BACKLOG: usize = 4 << 20;
 
+/// The same, for a client that has not proved who it is.
+pub const MAX_STRANGE_BACKLOG: usize = 64 << 10;
+
 /// How two legs come to a shared secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KexAlgorithm {

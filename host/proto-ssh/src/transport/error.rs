@@ -42,7 +42,9 @@ pub enum TransportError {
     Prefixed(u32, &'static str),
     #[error("a key exchange was not over after {0:?}")]
     ExchangeTimeout(Duration),
-    #[error("the peer began {0} key exchanges and sent nothing in between")]
+    #[error(
+        "the peer began more than {0} key exchanges, before it logged in or with nothing in between"
+    )]
     TooManyExchanges(u32),
     #[error("the peer sent {0} packets under the same keys")]
     KeysWornOut(u64),

@@ -8,8 +8,8 @@ use super::config::{CipherAlgorithm, Named};
 use super::kex::{self, Derivation, Ephemeral, Secret, Transcript};
 use super::kexinit::{Chosen, KexInit, Offer};
 use super::{
-    EXCHANGE_RESPITE, Event, MAX_CLEAR_PACKET, MAX_EXCHANGES_IN_A_ROW, OfferedHostKey, Role, Side,
-    Transport, TransportError, layout,
+    EXCHANGE_RESPITE, Event, MAX_CLEAR_PACKET, MAX_EXCHANGES_IN_A_ROW, MAX_STRANGE_EXCHANGES,
+    OfferedHostKey, Role, Side, Transport, TransportError, layout,
 };
 use crate::wire::{Put, Reader, WireError, numbers as n};
 
@@ -148,6 +148,12 @@ impl Transport {
 
     /// Exchanges that the peer begins are bounded: each costs us key generation and a signature.
     fn count_exchange(&mut self) -> Result<(), TransportError> {
+        if self.stranger {
+            self.strange_exchanges = self.strange_exchanges.saturating_add(1);
+            if self.strange_exchanges > MAX_STRANGE_EXCHANGES {
+                return Err(TransportError::TooManyExchanges(MAX_STRANGE_EXCHANGES));
+            }
+        }
         let fresh = self
             .since
             .zip(self.clock)

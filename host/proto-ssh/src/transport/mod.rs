@@ -15,6 +15,7 @@
 //! - Before the first keys, a peer that knows strict key exchange may send nothing but what belongs to it. One that
 //!   does not may, but only where AES-GCM shows afterwards that nothing is missing (CVE-2023-48795).
 //! - Between our KEXINIT and our NEWKEYS, nothing goes out that RFC 4253 section 7.1 does not allow.
+//! - A client is a stranger until `authenticated`: it may send, ask for and leave unread much less.
 //! - An error ends the leg; the peer has been told in `output`.
 
 mod cipher;
@@ -29,6 +30,7 @@ mod packet;
 mod tests;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,14 +39,14 @@ use bytes::{Bytes, BytesMut};
 pub use cipher::CipherError;
 pub use config::{
     Algorithms, CipherAlgorithm, ClientConfig, EXCHANGE_TIMEOUT, HostKey, HostKeyError,
-    KEXINIT_PATIENCE, KexAlgorithm, Limits, MAX_BACKLOG, MAX_PACKETS, MacAlgorithm, Named,
-    REKEY_AFTER, REKEY_BYTES, REKEY_PACKETS, ServerConfig, Software,
+    KEXINIT_PATIENCE, KexAlgorithm, Limits, MAX_BACKLOG, MAX_PACKETS, MAX_STRANGE_BACKLOG,
+    MacAlgorithm, Named, REKEY_AFTER, REKEY_BYTES, REKEY_PACKETS, ServerConfig, Software,
 };
 pub use error::TransportError;
 pub use ident::IdentError;
 pub use kex::KexError;
 pub use kexinit::NegotiationError;
-pub use packet::{MAX_CLEAR_PACKET, MAX_PACKET, MAX_PAYLOAD, PacketError};
+pub use packet::{MAX_CLEAR_PACKET, MAX_PACKET, MAX_PAYLOAD, MAX_STRANGE_PACKET, PacketError};
 
 use crate::wire::{Put, Reader, WireError, numbers as n};
 use exchange::Exchange;
@@ -54,6 +56,8 @@ const MAX_PREFIXED: u32 = 16;
 /// Key exchanges that a peer may begin with nothing in between, each within `EXCHANGE_RESPITE` of the last: every
 /// one costs us more than it costs the peer.
 const MAX_EXCHANGES_IN_A_ROW: u32 = 16;
+/// Those that a client may begin before it has proved who it is, the first one among them.
+const MAX_STRANGE_EXCHANGES: u32 = 2;
 const EXCHANGE_RESPITE: Duration = Duration::from_secs(60);
 /// What is kept of a text that a peer gives as its reason to go, and of ours.
 const MAX_REASON: usize = 1024;
@@ -89,7 +93,6 @@ pub struct OfferedHostKey {
 }
 
 /// What a leg has for its caller.
-#[derive(Debug)]
 pub enum Event {
     /// Client: verify the signature, look whether the key is one that we trust, then `answer_host_key`.
     HostKey(OfferedHostKey),
@@ -99,6 +102,26 @@ pub enum Event {
     Packet(Bytes),
     /// The peer has gone, and said why.
     Disconnected { reason: u32, text: String },
+}
+
+/// Messages hold passwords, tokens and what people type: a log gets number and length.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostKey(offered) => f.debug_tuple("HostKey").field(&offered.algorithm).finish(),
+            Self::Ready => f.write_str("Ready"),
+            Self::Packet(payload) => f
+                .debug_struct("Packet")
+                .field("number", &payload.first())
+                .field("length", &payload.len())
+                .finish(),
+            Self::Disconnected { reason, text } => f
+                .debug_struct("Disconnected")
+                .field("reason", reason)
+                .field("length", &text.len())
+                .finish(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -180,6 +203,9 @@ pub struct Transport {
     peer_gcm: [bool; 2],
     prefixed: u32,
     exchanges_in_a_row: u32,
+    /// Nobody knows who the peer is; a host is known by its key.
+    stranger: bool,
+    strange_exchanges: u32,
     server_sig_algs: Option<Vec<String>>,
 }
 
@@ -187,7 +213,16 @@ impl Transport {
     /// A leg that a client has opened. Our first line stands in `output`.
     pub fn server(config: Arc<ServerConfig>) -> Self {
         let ident = config.software.ident();
-        Self::new(Side::Server(config), ident)
+        let mut leg = Self::new(Side::Server(config), ident);
+        leg.stranger = true;
+        leg.rx.max = MAX_STRANGE_PACKET;
+        leg
+    }
+
+    /// The client has proved who it is, and is no stranger any more.
+    pub fn authenticated(&mut self) {
+        self.stranger = false;
+        self.rx.max = MAX_PACKET;
     }
 
     /// A leg that we have opened to a host.
@@ -220,6 +255,8 @@ impl Transport {
             peer_gcm: [false; 2],
             prefixed: 0,
             exchanges_in_a_row: 0,
+            stranger: false,
+            strange_exchanges: 0,
             server_sig_algs: None,
         }
     }
@@ -404,14 +441,29 @@ impl Transport {
     }
 
     fn bear(&self, more: usize) -> Result<(), TransportError> {
-        let (waiting, max) = (
-            self.backlog().saturating_add(more),
-            self.side.limits().backlog,
-        );
+        let (waiting, max) = (self.backlog().saturating_add(more), self.most());
         if waiting > max {
             return Err(TransportError::Backlog { waiting, max });
         }
         Ok(())
+    }
+
+    fn most(&self) -> usize {
+        let most = self.side.limits().backlog;
+        match self.stranger {
+            true => most.min(MAX_STRANGE_BACKLOG),
+            false => most,
+        }
+    }
+
+    /// A peer that reads so little of what it is sent is not to be listened to until it does.
+    pub fn is_behind(&self) -> bool {
+        self.out.len() > self.most() / 2
+    }
+
+    /// Nobody knows who the peer is yet.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger
     }
 
     /// Makes new keys, unless that is going on already or there are none yet.
@@ -500,8 +552,11 @@ impl Transport {
         step
     }
 
-    /// RFC 8308 section 2.3. Unknown extensions are passed over.
+    /// RFC 8308 section 2.3. Unknown extensions are passed over. What a client says of itself is for nobody here.
     fn ext_info(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+        if self.side.role() == Role::Server {
+            return Ok(());
+        }
         let mut parse = || -> Result<(), WireError> {
             let mut r = Reader::new(payload);
             let (_, count) = (r.u8()?, r.u32()?);

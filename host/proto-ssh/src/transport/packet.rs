@@ -8,6 +8,9 @@ use super::cipher::{CipherError, LENGTH, Open, Seal};
 pub const MAX_PACKET: usize = (256 << 10) + 1024;
 /// Before there are keys, no more than RFC 4253 section 6.1 wants: nobody has said who he is.
 pub const MAX_CLEAR_PACKET: usize = 35_000;
+/// Under keys, from a client that has not proved who it is: twice what RFC 4253 section 6.1 wants, for the longest
+/// tokens and certificates.
+pub const MAX_STRANGE_PACKET: usize = 70 << 10;
 /// A message, from its number on: there is room for the padding of every cipher beside it.
 pub const MAX_PAYLOAD: usize = MAX_PACKET - 32;
 /// The length of the padding, one byte of payload, four of padding.
@@ -109,6 +112,8 @@ pub(super) struct Receiver {
     seq: u32,
     /// Of the packet that `input` begins with, once it is known and has been held against the limits.
     length: Option<usize>,
+    /// What a packet under keys may have.
+    pub(super) max: usize,
     pub(super) used: Used,
 }
 
@@ -118,6 +123,7 @@ impl Receiver {
             cipher: Open::Null,
             seq: 0,
             length: None,
+            max: MAX_PACKET,
             used: Used::default(),
         }
     }
@@ -164,7 +170,7 @@ impl Receiver {
     fn checked(&self, length: u32) -> Result<usize, PacketError> {
         let max = match self.cipher {
             Open::Null => MAX_CLEAR_PACKET,
-            _ => MAX_PACKET,
+            _ => self.max,
         };
         let bytes = length as usize;
         if bytes > max {

@@ -103,7 +103,7 @@ fn everything_but_a_jump_is_refused() {
         let jump = channels.receive(&direct(5, host, port, 1), &mut out);
         assert!(jump.unwrap().is_none(), "{host:?}:{port}");
         assert_eq!(refused(&out).1, 1);
-        assert!(channels.is_empty());
+        assert!(channels.is_idle());
     }
     // Where there is no jumping, a jump is nothing special.
     let mut here = channels(&[]);
@@ -260,7 +260,7 @@ async fn windows_are_kept_both_ways() {
     channels
         .receive(&on(0, ChannelMessage::Close), &mut out)
         .unwrap();
-    assert!(out.is_empty() && channels.is_empty(), "it is closed once");
+    assert!(out.is_empty() && channels.is_idle(), "it is closed once");
 }
 
 #[test]
@@ -294,4 +294,22 @@ fn requests_are_answered_in_the_negative() {
             on(7, ChannelMessage::Failure)
         ]
     );
+}
+
+/// Otherwise a client that never closes its side would be here for ever, whatever ends.
+#[test]
+fn a_channel_that_is_over_is_idle_whatever_the_client_does() {
+    let (mut channels, jump) = opened(100);
+    assert!(!channels.is_idle());
+    drop(jump);
+    let mut out = Out::new();
+    channels.pump(1_000, &mut out);
+    assert!(channels.is_idle());
+    let close = on(7, ChannelMessage::Close);
+    assert!(out.contains(&close), "{out:?}");
+    // It may still say something there.
+    channels
+        .receive(&on(0, ChannelMessage::Data(b"x")), &mut out)
+        .unwrap();
+    assert!(channels.is_idle());
 }

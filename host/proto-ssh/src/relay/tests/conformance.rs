@@ -34,6 +34,7 @@ async fn pair(keys: &Keys) -> (Leg, Leg) {
     let server = ServerConfig::new(keys.host_keys(None));
     let client = ClientConfig::new(vec!["ssh-ed25519".to_owned()]);
     let mut server = Leg::new(Box::new(a), Transport::server(Arc::new(server)));
+    server.transport.authenticated();
     let mut client = Leg::new(Box::new(b), Transport::client(Arc::new(client)));
     let meet = async |leg: &mut Leg| loop {
         match leg.recv().await.unwrap() {

@@ -271,6 +271,92 @@ async fn who_does_not_authenticate_in_time_is_let_go() {
     assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
 }
 
+/// A client of our own, with keys.
+async fn stranger(world: &World) -> Leg {
+    let stream = TcpStream::connect(world.weir.addr).await.unwrap();
+    let config = ClientConfig::new(vec!["ssh-ed25519".to_owned()]);
+    let mut leg = Leg::new(Box::new(stream), Transport::client(Arc::new(config)));
+    loop {
+        match leg.recv().await.unwrap() {
+            Event::HostKey(_) => leg.transport.answer_host_key(true).unwrap(),
+            Event::Ready => return leg,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_waits_for_a_device_has_its_time() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.login_timeout = Duration::from_millis(800);
+        options.limits.device_timeout = Duration::from_secs(30);
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let mut leg = stranger(&world).await;
+    let ask = |method: &[u8]| {
+        let mut out = Vec::new();
+        out.byte(n::USERAUTH_REQUEST)
+            .string(b"root+web1")
+            .string(b"ssh-connection")
+            .string(method);
+        out
+    };
+    let mut hello = Vec::new();
+    hello.byte(n::SERVICE_REQUEST).string(b"ssh-userauth");
+    let mut device = ask(b"keyboard-interactive");
+    device.string(b"").string(b"");
+    leg.transport.send(&hello).unwrap();
+    leg.transport.send(&device).unwrap();
+    let mut asked = false;
+    let end = async {
+        loop {
+            match leg.recv().await {
+                Ok(Event::Packet(p)) if p.first() == Some(&n::USERAUTH_INFO_REQUEST) => {
+                    asked = true;
+                    // It goes on to something else, and stays.
+                    leg.transport.send(&ask(b"none")).unwrap();
+                }
+                Ok(Event::Packet(_)) => {}
+                Ok(Event::Disconnected { text, .. }) => return text,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let end = tokio::time::timeout(Duration::from_secs(4), end).await;
+    assert_eq!(end.unwrap(), "not authenticated in time");
+    assert!(asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_take_no_person_and_the_last_place_is_everybodys() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.keys_timeout = Duration::from_secs(2);
+        options.limits.max_unauthenticated = 1;
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let ended = async |stream: &mut TcpStream| {
+        let mut all = Vec::new();
+        let end = stream.read_to_end(&mut all);
+        tokio::time::timeout(Duration::from_secs(4), end).await
+    };
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(world.weir.addr).await.unwrap();
+    // The only place is taken, and a login takes it over.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let out = world.certified().run("root+web1", "echo in").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+    assert!(ended(&mut silent).await.is_ok());
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let begun = Instant::now();
+    let mut silent = TcpStream::connect(world.weir.addr).await.unwrap();
+    assert!(ended(&mut silent).await.is_ok());
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_can_belong_to_one_target_and_have_a_banner() {
     let change = |options: &mut crate::Options, _: &Keys| {

@@ -12,9 +12,12 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::config::{ClientLogin, Credential, HostTrust, SshTarget};
+use crate::leg::Leg;
 use crate::testing::ports::{Keys, PRINCIPAL, TOKEN};
 use crate::testing::sshd::{Sshd, free_port};
 use crate::testing::{Dir, Ssh, Weir, finished, options, target, text};
+use crate::transport::{ClientConfig, Event, Transport};
+use crate::wire::{Put, numbers as n};
 
 mod logins;
 mod targets;

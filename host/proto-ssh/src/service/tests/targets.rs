@@ -28,12 +28,17 @@ async fn a_certificate_opens_a_session_on_a_real_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_and_what_is_forbidden_look_the_same() {
     let policy = MemoryPolicy::deny(&[Action::SshConnect]);
-    let Some(world) = World::with(policy, |_, _| {}).await else {
+    let floor = Duration::from_millis(800);
+    let change = |options: &mut crate::Options, _: &Keys| options.limits.hold_notice = floor;
+    let Some(world) = World::with(policy, change).await else {
         return;
     };
     let ssh = world.certified();
     let said = async |user: &str, name: &str| {
+        let begun = Instant::now();
         let out = ssh.run(user, "true").await;
+        // As late as the other, too.
+        assert!(begun.elapsed() >= floor, "{user}: {:?}", begun.elapsed());
         assert_eq!(out.status.code(), Some(255));
         assert!(out.stdout.is_empty());
         text(&out.stderr).replace(name, "NAME")
@@ -60,6 +65,35 @@ async fn only_logins_of_the_target_are_open() {
         text(&out.stderr)
     );
     assert!(world.memory.journal.entries().is_empty());
+}
+
+/// `sshd` cuts a user name at its first ':' and logs in what is before it: with the login `root:x`, policy would
+/// see an account that there is not, and the host would open root's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_the_account_that_the_host_opens() {
+    let key = |options: &mut crate::Options, keys: &Keys| {
+        options.targets[0].credential = Credential::Key(keys.fixed.clone());
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), key).await else {
+        return;
+    };
+    let ssh = world.certified();
+    for user in [
+        "root:x+web1",
+        "root:+web1",
+        "root/sysadm_r+web1",
+        "-root+web1",
+    ] {
+        let option = format!("User={user}");
+        let mut command = ssh.command();
+        let out = finished(command.args(["-o", &option, "127.0.0.1", "echo in"])).await;
+        assert_eq!(text(&out.stdout), "", "{user}");
+        assert_eq!(out.status.code(), Some(255), "{user}");
+    }
+    assert!(world.memory.journal.entries().is_empty());
+    // The way is open, so it is the login that closes it.
+    let out = ssh.run("root+web1", "echo in").await;
+    assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,7 +71,9 @@ async fn its_client() {
             .unwrap();
         let serve = async {
             let (io, _) = listener.accept().await.unwrap();
-            let mut wire = Wire::new(io, Transport::server(Arc::new(server_config())));
+            let mut leg = Transport::server(Arc::new(server_config()));
+            leg.authenticated();
+            let mut wire = Wire::new(io, leg);
             assert_eq!(Echo::serve(&mut wire).await, 1_024_000);
             wire.io.shutdown().await.unwrap();
         };

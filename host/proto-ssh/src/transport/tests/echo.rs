@@ -223,7 +223,8 @@ pub(super) async fn piped(
     };
     let serve = async {
         let (io, _) = listener.accept().await.unwrap();
-        let leg = Transport::server(Arc::new(config));
+        let mut leg = Transport::server(Arc::new(config));
+        leg.authenticated();
         let mut wire = Wire::new(io, leg);
         assert_eq!(Echo::serve(&mut wire).await, len);
         wire.leg

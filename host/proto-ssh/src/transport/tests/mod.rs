@@ -134,7 +134,15 @@ pub(super) struct Pair {
 }
 
 impl Pair {
+    /// Of two who know each other.
     pub(super) fn new(client: ClientConfig, server: ServerConfig) -> Self {
+        let mut pair = Self::strange(client, server);
+        pair.server.leg.authenticated();
+        pair
+    }
+
+    /// The server does not know who the client is.
+    pub(super) fn strange(client: ClientConfig, server: ServerConfig) -> Self {
         Self {
             client: End::new(Transport::client(Arc::new(client))),
             server: End::new(Transport::server(Arc::new(server))),
