@@ -6,7 +6,7 @@ use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
 use super::exec::exec;
 use super::text::readable;
-use super::{Asked, What};
+use super::{Asked, Sent, What};
 use crate::wire::{Put, Reader};
 
 /// What a decision needs.
@@ -211,6 +211,9 @@ fn canonical(asked: &Asked) -> Vec<u8> {
     match &asked.what {
         What::Exec { command, line } => {
             out.string(b"exec").string(command);
+            if let Sent::Pinned(sent) = &line.sent {
+                out.string(b"as").string(sent);
+            }
             match &line.script {
                 Some(script) => out.string(b"stdin").string(&script.sha256),
                 None => &mut out,

@@ -12,7 +12,7 @@ use crate::transfer::Request;
 use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
-pub(crate) use exec::Line;
+pub(crate) use exec::{Line, Sent};
 pub(crate) use text::printable;
 
 /// Something that a client asks for.

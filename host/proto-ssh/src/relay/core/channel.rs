@@ -14,7 +14,7 @@ use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
 use super::{Effect, Grant, Key, Limits, Pair, Side, Ticket, Violation};
 use crate::action::Before;
-use crate::wire::{ChannelMessage, Request, numbers};
+use crate::wire::{ChannelMessage, Put, Request, numbers};
 
 /// The exit status of what was not permitted to run.
 const REFUSED_STATUS: u32 = 126;
@@ -190,7 +190,19 @@ impl Channel {
         payload.into()
     }
 
-    pub fn grant(&self, to: Side, bytes: u32, out: &mut Vec<Effect>) {
+    /// The request to run this.
+    pub fn exec(&self, want_reply: bool, command: &[u8]) -> Bytes {
+        let mut data = Vec::new();
+        data.string(command);
+        let request = Request {
+            name: b"exec",
+            want_reply,
+            data: &data,
+        };
+        self.made(Side::Upstream, ChannelMessage::Request(request))
+    }
+
+    pub fn grant(&mut self, to: Side, bytes: u32, out: &mut Vec<Effect>) {
         if bytes > 0 {
             self.say(to, ChannelMessage::WindowAdjust { bytes }, out);
         }

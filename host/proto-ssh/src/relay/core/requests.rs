@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, Line, What, printable};
+use crate::action::{Asked, Line, Sent as Given, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -136,6 +136,15 @@ impl Core {
                 return self.refuse_request(key, request.want_reply, out);
             }
         }
+        let (mut what, mut forward) = (what, payload.clone());
+        if let What::Exec { line, .. } = &mut what
+            && self.gathers
+        {
+            line.pin();
+            if let Given::Pinned(sent) = &line.sent {
+                forward = channel.exec(request.want_reply, sent);
+            }
+        }
         let what = match what {
             // At a terminal nobody waits for an end.
             What::Exec { command, line }
@@ -143,7 +152,7 @@ impl Core {
             {
                 self.gather(
                     key,
-                    (request.want_reply, payload),
+                    (request.want_reply, forward),
                     (command, line),
                     now,
                     out,
@@ -169,7 +178,7 @@ impl Core {
             asks,
             sets,
         };
-        let ticket = self.decide(pending, asked, payload.clone(), out);
+        let ticket = self.decide(pending, asked, forward, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }

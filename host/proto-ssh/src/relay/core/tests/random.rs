@@ -81,11 +81,14 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let mut b = Bench::with(Limits {
+            window: 150,
+            ..Limits::default()
+        });
+        // Commands are numbers here, and are to come as they are.
+        b.core.set_gathers(false);
         Self {
-            b: Bench::with(Limits {
-                window: 150,
-                ..Limits::default()
-            }),
+            b,
             dice: Dice(seed * 2 + 1),
             ends: Pair::default(),
             refused: HashMap::new(),
