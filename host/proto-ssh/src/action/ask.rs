@@ -70,7 +70,15 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
                 only_reads: true,
                 ..plain(SshKind::Subsystem, "sftp".into())
             },
-            vec![(Action::SshSftpList, file("."))],
+            // Where it starts is known: what else it opens is asked about by its path.
+            vec![(
+                Action::SshSftpList,
+                Resource::SshFile {
+                    login: login.clone(),
+                    path: ".".into(),
+                    known: true,
+                },
+            )],
         ),
         What::Subsystem { name } => {
             let name = readable(name);
@@ -244,6 +252,24 @@ fn canonical(asked: &Asked) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Agents are refused what is not known, and have to be able to begin.
+    #[test]
+    fn where_a_transfer_starts_is_known() {
+        let asked = Asked {
+            what: What::Subsystem {
+                name: "sftp".into(),
+            },
+            channel: None,
+            before: super::super::Before::default(),
+        };
+        let (facts, asks) = read(&asked, &"root".into()).unwrap();
+        assert!(facts.parsed);
+        assert!(matches!(
+            asks.as_slice(),
+            [(Action::SshSftpList, Resource::SshFile { known: true, .. })]
+        ));
+    }
 
     #[test]
     fn the_host_itself_by_any_of_its_names() {

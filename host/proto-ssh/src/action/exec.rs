@@ -302,9 +302,13 @@ fn transferred(
             (action, vec![repository], *to_host)
         }
         Transfer::Sftp { .. } => {
-            // Every request of it is asked about.
-            let file = file(login, &Path::unknown());
-            return vec![(Action::SshSftpList, file)];
+            // Every request of it is asked about. Where it starts is known.
+            let start = Path {
+                text: ".".into(),
+                known: true,
+                ..Path::unknown()
+            };
+            return vec![(Action::SshSftpList, file(login, &start))];
         }
     };
     facts.only_reads = !writes;
@@ -367,6 +371,7 @@ mod tests {
             ),
             ("scp -t /srv/x", vec!["ssh:scp_write /srv/x true"]),
             ("scp -f x", vec!["ssh:scp_read x false"]),
+            ("/usr/lib/openssh/sftp-server", vec!["ssh:sftp_list . true"]),
             (
                 "rsync --server --sender -logDtpr . /srv",
                 vec!["ssh:rsync_read /srv true"],
