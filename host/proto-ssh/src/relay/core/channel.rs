@@ -92,6 +92,8 @@ pub(super) struct Channel {
     pub under: Option<Ticket>,
     /// Something was started, or is about to be.
     pub started: bool,
+    /// The host has refused to start something: what the client sent for that may still come.
+    pub failed: bool,
     /// We end it: nothing of the client goes on but its CLOSE.
     pub refused: Option<String>,
     /// The number of its action in the session, and whether its data is recorded.
@@ -131,6 +133,7 @@ impl Channel {
             gather: None,
             under: None,
             started: false,
+            failed: false,
             refused: None,
             seq: 0,
             output: false,
@@ -141,6 +144,11 @@ impl Channel {
             pieces: HashMap::new(),
             told: 0,
         }
+    }
+
+    /// Is there something that data of the client is for?
+    pub fn listens(&self) -> bool {
+        self.kind == Kind::Stream || self.started || self.refused.is_some()
     }
 
     /// The number by which `to` knows it.

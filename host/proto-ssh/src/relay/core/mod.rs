@@ -149,6 +149,8 @@ pub(crate) enum Violation {
     NotOpening(Side, u32),
     #[error("{0} sent {2} on channel {1} after EOF")]
     AfterEof(Side, u32, &'static str),
+    #[error("{0} sent {2} on channel {1}, on which nothing was started")]
+    Early(Side, u32, &'static str),
     #[error("{0} sent {2} on channel {1} after CLOSE")]
     AfterClose(Side, u32, &'static str),
     #[error("{0} sent {2} bytes on channel {1}, which is more than its window")]
@@ -180,6 +182,7 @@ impl Violation {
             | Self::InUse(side, _)
             | Self::NotOpening(side, _)
             | Self::AfterEof(side, ..)
+            | Self::Early(side, ..)
             | Self::AfterClose(side, ..)
             | Self::Window(side, ..)
             | Self::WindowTooLarge(side, _)
