@@ -6,7 +6,7 @@ use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
 use super::exec::exec;
 use super::text::readable;
-use super::{Asked, What};
+use super::{Asked, Sent, What};
 use crate::wire::{Put, Reader};
 
 /// What a decision needs.
@@ -65,7 +65,15 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
                 only_reads: true,
                 ..plain(SshKind::Subsystem, "sftp".into())
             },
-            vec![(Action::SshSftpList, file(".", login))],
+            // Where it starts is known: what else it opens is asked about by its path.
+            vec![(
+                Action::SshSftpList,
+                Resource::SshFile {
+                    login: login.clone(),
+                    path: ".".into(),
+                    known: true,
+                },
+            )],
         ),
         What::Subsystem { name } => {
             let name = readable(name);
@@ -222,6 +230,9 @@ fn canonical(asked: &Asked) -> Vec<u8> {
     match &asked.what {
         What::Exec { command, line } => {
             out.string(b"exec").string(command);
+            if let Sent::Pinned(sent) = &line.sent {
+                out.string(b"as").string(sent);
+            }
             match &line.script {
                 Some(script) => out.string(b"stdin").string(&script.sha256),
                 None => &mut out,
@@ -252,6 +263,24 @@ fn canonical(asked: &Asked) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Agents are refused what is not known, and have to be able to begin.
+    #[test]
+    fn where_a_transfer_starts_is_known() {
+        let asked = Asked {
+            what: What::Subsystem {
+                name: "sftp".into(),
+            },
+            channel: None,
+            before: super::super::Before::default(),
+        };
+        let (facts, asks) = read(&asked, &"root".into()).unwrap();
+        assert!(facts.parsed);
+        assert!(matches!(
+            asks.as_slice(),
+            [(Action::SshSftpList, Resource::SshFile { known: true, .. })]
+        ));
+    }
 
     #[test]
     fn the_host_itself_by_any_of_its_names() {

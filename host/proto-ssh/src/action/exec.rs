@@ -15,6 +15,18 @@ pub(crate) struct Line {
     pub command: Arc<Reading>,
     /// What came for it on standard input, to its end, where it runs that.
     pub script: Option<Script>,
+    pub sent: Sent,
+}
+
+/// What the host is given. A reading is one of bash, and who logs in may have any other shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The bytes of the client: only where nothing hangs on what they run.
+    AsItCame,
+    /// What was read, written so that every shell runs that.
+    Pinned(bytes::Bytes),
+    /// The bytes of the client, because nothing else can be written for them: nobody knows what they run.
+    Unpinned,
 }
 
 #[derive(Debug, Clone)]
@@ -33,7 +45,40 @@ impl Line {
         Self {
             command: Arc::new(shell::read(command, &Limits::default())),
             script: None,
+            sent: Sent::AsItCame,
         }
+    }
+
+    /// What is read is what runs, from here on.
+    pub fn pin(&mut self) {
+        self.sent = match self.plain().or_else(|| self.command.pinned()) {
+            Some(text) => Sent::Pinned(text.into()),
+            None => Sent::Unpinned,
+        };
+    }
+
+    /// A transfer in words that every shell takes as they stand: restricted shells and forced commands know it by
+    /// these, and not when something stands around them.
+    fn plain(&self) -> Option<Vec<u8>> {
+        let transfer = self.transfer()?;
+        let argv = &self.command.commands.first()?.argv;
+        let canonical = str::from_utf8(self.command.canonical.as_deref()?).ok()?;
+        let words: Vec<String> = argv.iter().map(|word| shell::quote(&word.text)).collect();
+        let literal = argv.iter().all(is_literal) && words.join(" ") == canonical;
+        let (last, first) = words.split_last().filter(|_| literal)?;
+        let is_plain = |text: &&str| !text.is_empty() && !text.starts_with('=');
+        let bare = |words: &[String], argv: &[Word]| {
+            let texts = argv.iter().map(|word| word.text.as_str());
+            words.iter().zip(texts).all(|(w, t)| w == t && is_plain(&t))
+        };
+        if let Transfer::Git { repository, .. } = transfer {
+            // As git writes it, because git's own shell wants the quotes.
+            let odd = |c: char| c.is_control() || matches!(c, '\'' | '\\' | '!');
+            let fits = bare(first, argv) && !repository.text.contains(odd);
+            return fits.then(|| format!("{} '{}'", first.join(" "), repository.text).into_bytes());
+        }
+        (bare(first, argv) && bare(std::slice::from_ref(last), argv.get(first.len()..)?))
+            .then(|| canonical.as_bytes().to_vec())
     }
 
     /// It runs what comes on standard input.
@@ -55,6 +100,7 @@ impl Line {
                 sha256,
                 reading,
             }),
+            sent: self.sent.clone(),
         }
     }
 
@@ -122,6 +168,9 @@ pub(super) fn exec(
             facts.opaque_codes.push("typed".into());
         }
         (None, None) => {}
+    }
+    if line.sent == Sent::Unpinned && facts.opaque.is_empty() {
+        facts.opaque.push("shells read it in different ways".into());
     }
     facts.parsed = facts.opaque.is_empty();
     if !facts.parsed {
@@ -300,9 +349,13 @@ fn transferred(
             (action, vec![repository], *to_host)
         }
         Transfer::Sftp { .. } => {
-            // Every request of it is asked about.
-            let file = file(login, &Path::unknown());
-            return vec![(Action::SshSftpList, file)];
+            // Every request of it is asked about. Where it starts is known.
+            let start = Path {
+                text: ".".into(),
+                known: true,
+                ..Path::unknown()
+            };
+            return vec![(Action::SshSftpList, file(login, &start))];
         }
     };
     facts.only_reads = !writes;
@@ -365,6 +418,7 @@ mod tests {
             ),
             ("scp -t /srv/x", vec!["ssh:scp_write /srv/x true"]),
             ("scp -f x", vec!["ssh:scp_read x false"]),
+            ("/usr/lib/openssh/sftp-server", vec!["ssh:sftp_list . true"]),
             (
                 "rsync --server --sender -logDtpr . /srv",
                 vec!["ssh:rsync_read /srv true"],
@@ -495,5 +549,90 @@ mod tests {
             );
         }
         assert_eq!(Line::read(b"scp -t /x").kind(), SshKind::Scp);
+    }
+
+    fn sent(command: &str) -> Option<String> {
+        let mut line = Line::read(command.as_bytes());
+        line.pin();
+        match line.sent {
+            Sent::Pinned(sent) => Some(String::from_utf8(sent.to_vec()).unwrap()),
+            Sent::AsItCame | Sent::Unpinned => None,
+        }
+    }
+
+    fn run(shell: &str, command: &str) -> std::process::Output {
+        let mut run = std::process::Command::new(shell);
+        run.args(["-c", command]).output().unwrap()
+    }
+
+    /// A login shell that is not bash runs what was read, too.
+    #[test]
+    fn what_was_read_is_what_runs() {
+        let mark = std::env::temp_dir().join(format!("weir-pinned-{}", std::process::id()));
+        let command = format!("echo $'\\'; touch {} #'", mark.display());
+        let pinned = sent(&command).unwrap();
+        for shell in ["dash", "sh", "bash"] {
+            let out = run(shell, &pinned);
+            assert!(out.stdout.starts_with(b"'; touch "), "{shell}: {out:?}");
+            assert!(!mark.exists(), "{shell} ran what was not read: {pinned}");
+        }
+        run("dash", &command);
+        assert!(
+            std::fs::remove_file(&mark).is_ok(),
+            "dash reads it in another way"
+        );
+    }
+
+    /// Nothing else changes by it.
+    #[test]
+    fn a_pinned_command_ends_as_it_would() {
+        use std::os::unix::process::ExitStatusExt;
+        for command in [
+            "exit 7",
+            "false || sh -c 'exit 3'",
+            "kill -TERM $$",
+            "echo a | tr a b",
+        ] {
+            let pinned = sent(command).unwrap();
+            for shell in ["dash", "bash"] {
+                let (a, b) = (run(shell, command), run(shell, &pinned));
+                assert_eq!(
+                    (a.status.code(), a.status.signal(), a.stdout),
+                    (b.status.code(), b.status.signal(), b.stdout),
+                    "{shell}: {pinned}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn transfers_in_plain_words_are_sent_as_these() {
+        for (command, expect) in [
+            ("scp -t /srv/x", "scp -t /srv/x"),
+            ("scp  '-t' \"/srv/x\"", "scp -t /srv/x"),
+            (
+                "scp -f '/srv/a b'",
+                "exec /bin/sh -c 'scp -f '\\''/srv/a b'\\'",
+            ),
+            ("scp -f /srv/*", "exec /bin/sh -c 'scp -f /srv/*'"),
+            ("scp -t =x", "exec /bin/sh -c 'scp -t =x'"),
+            ("git-receive-pack '/a b.git'", "git-receive-pack '/a b.git'"),
+            ("git-upload-pack a.git", "git-upload-pack 'a.git'"),
+            ("/usr/lib/sftp-server", "/usr/lib/sftp-server"),
+            ("ls /srv", "exec /bin/sh -c 'ls /srv'"),
+        ] {
+            assert_eq!(sent(command).as_deref(), Some(expect), "{command}");
+        }
+        assert_eq!(sent("$X"), None);
+    }
+
+    /// An approval of one command is none of another that a shell would run in its place.
+    #[test]
+    fn what_cannot_be_pinned_is_opaque() {
+        let mut line = Line::read(b"ls");
+        line.sent = Sent::Unpinned;
+        let (facts, asks) = exec(b"ls", &line, &"root".into());
+        assert!(!facts.parsed && !facts.only_reads);
+        assert!(asks.contains(&program(&"root".into(), "", false)));
     }
 }

@@ -13,7 +13,7 @@ use crate::transfer::Request;
 use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
-pub(crate) use exec::Line;
+pub(crate) use exec::{Line, Sent};
 pub(crate) use text::printable;
 
 /// The facts about a command line, and about a script for it on standard input, for whoever wants to try on them

@@ -4,26 +4,42 @@
 /// writing, characters that cannot be seen.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || is_hidden(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
+    text.chars().for_each(|c| show(c, &mut out));
+    out
+}
+
+/// Bytes that should be text. What is not UTF-8 is written as `\xNN`, and a backslash of the text is doubled where it
+/// would read as one of ours: no two texts are written alike.
+pub(crate) fn readable(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    let mut slash = false;
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if slash && (matches!(c, '\\' | 'x' | 'u') || is_escaped(c)) {
+                out.push('\\');
+            }
+            show(c, &mut out);
+            slash = c == '\\';
+        }
+        for b in chunk.invalid() {
+            if std::mem::take(&mut slash) {
+                out.push('\\');
+            }
+            out.push_str(&format!("\\x{b:02x}"));
         }
     }
     out
 }
 
-/// Bytes that should be text. What is not UTF-8 is written as `\xNN`.
-pub(crate) fn readable(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        out.push_str(&printable(chunk.valid()));
-        for b in chunk.invalid() {
-            out.push_str(&format!("\\x{b:02x}"));
-        }
+fn show(c: char, out: &mut String) {
+    match is_escaped(c) {
+        true => out.extend(c.escape_unicode()),
+        false => out.push(c),
     }
-    out
+}
+
+fn is_escaped(c: char) -> bool {
+    !matches!(c, '\n' | '\t') && (c.is_control() || is_hidden(c))
 }
 
 fn is_hidden(c: char) -> bool {
@@ -45,6 +61,12 @@ mod tests {
             (b"\xff\xfeA", "\\xff\\xfeA"),
             ("a\u{202e}b\u{200b}".as_bytes(), "a\\u{202e}b\\u{200b}"),
             ("größe".as_bytes(), "größe"),
+            (b"\\xff", "\\\\xff"),
+            (b"\\\xff", "\\\\\\xff"),
+            (b"\\\\xff", "\\\\\\\\xff"),
+            (b"\\u{1b}", "\\\\u{1b}"),
+            (b"\\\x1b", "\\\\\\u{1b}"),
+            (b"printf '%s\\n' \\$x", "printf '%s\\n' \\$x"),
         ] {
             assert_eq!(readable(bytes), expect);
         }

@@ -113,6 +113,10 @@ impl Masker {
                 self.looked += jump.looked as u64;
                 continue;
             }
+            if c == 0 && self.is_idle() {
+                at += self.nothing(input.get(at..).unwrap_or_default(), out);
+                continue;
+            }
             self.read(c);
             at += 1;
             if self.held.len() >= MAX_HELD {
@@ -193,6 +197,16 @@ impl Masker {
         self.base += plain.len() as u64;
         self.line.clear();
         (self.gap, self.column) = (Gap::None, 0);
+    }
+
+    /// NUL is not seen and ends nothing: where nothing has begun, any number of it passes. How many did.
+    fn nothing(&mut self, input: &[u8], out: &mut BytesMut) -> usize {
+        let count = input.iter().position(|c| *c != 0).unwrap_or(input.len());
+        self.release(None, out);
+        out.put_bytes(0, count);
+        self.base += count as u64;
+        self.looked += count as u64;
+        count
     }
 
     fn read(&mut self, c: u8) {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::tap::{Inspect, Stream, Tap};
 use super::core::{Grant, Key, Ticket};
 use super::taps::{Files, Text, columns};
-use crate::action::{Asked, Parts, What, parts};
+use crate::action::{Asked, Parts, Sent, What, parts};
 use crate::mask::Kind;
 use crate::terms::{May, Terms};
 use crate::upstream::send::Forward;
@@ -109,6 +109,13 @@ pub(super) fn begin<'a>(
         canonical,
     } = parts(asked, &terms.login, &session.info().target)?;
     let policy = session.pin();
+    if let What::Exec { line, .. } = &asked.what
+        && line.sent == Sent::AsItCame
+        && !policy.is_indifferent(&session.info().principal, &session.info().target)
+    {
+        // It was taken in under a bundle that was, and its bytes are not the ones that were read.
+        return Err("the policy has just changed; please try again".into());
+    }
     let facts = Facts::Ssh(Arc::new(facts));
     let (mut grant, masks) = grant(session, &*policy, &facts, asked, terms);
     let patterns = terms.masks.clone();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use pipeline::OutcomeKind;
 
+use super::bulk::Bulk;
 use super::flow::{Flow, Out};
 use super::gather::Gather;
 use super::replies::Replies;
@@ -14,12 +15,15 @@ use super::requests::{Answer, Asks, Sets};
 use super::tap::{Stream, Tap, TapAsk, TapError, TapOut};
 use super::{Effect, Grant, Key, Limits, Pair, Side, Ticket, Violation};
 use crate::action::Before;
-use crate::wire::{ChannelMessage, Request, numbers};
+use crate::wire::{ChannelMessage, Put, Request, numbers};
 
 /// The exit status of what was not permitted to run.
 const REFUSED_STATUS: u32 = 126;
 /// Notices that wait for room on the way to the client; beyond that, none is added.
 const MAX_NOTICES: usize = 8;
+/// Where the data of these messages begins: behind the number of the channel, its type, and its length.
+const DATA_AT: usize = 9;
+const EXTENDED_AT: usize = 13;
 /// Refusals within a channel that are told on standard error.
 const MAX_TOLD: u32 = 16;
 
@@ -92,6 +96,8 @@ pub(super) struct Channel {
     pub under: Option<Ticket>,
     /// Something was started, or is about to be.
     pub started: bool,
+    /// The host has refused to start something: what the client sent for that may still come.
+    pub failed: bool,
     /// We end it: nothing of the client goes on but its CLOSE.
     pub refused: Option<String>,
     /// The number of its action in the session, and whether its data is recorded.
@@ -99,6 +105,7 @@ pub(super) struct Channel {
     pub output: bool,
     pub errors: bool,
     pub input: bool,
+    bulk: Bulk,
     /// What the upstream said about the end.
     pub exit: Option<(OutcomeKind, String)>,
     pub tap: Option<Box<dyn Tap>>,
@@ -131,16 +138,23 @@ impl Channel {
             gather: None,
             under: None,
             started: false,
+            failed: false,
             refused: None,
             seq: 0,
             output: false,
             errors: false,
             input: false,
+            bulk: Bulk::new(limits.bulk),
             exit: None,
             tap: None,
             pieces: HashMap::new(),
             told: 0,
         }
+    }
+
+    /// Is there something that data of the client is for?
+    pub fn listens(&self) -> bool {
+        self.kind == Kind::Stream || self.started || self.refused.is_some()
     }
 
     /// The number by which `to` knows it.
@@ -160,13 +174,19 @@ impl Channel {
     }
 
     /// Whole messages only; after CLOSE nothing is sent any more.
-    pub fn send(&self, to: Side, payload: Bytes, out: &mut Vec<Effect>) {
+    pub fn send(&mut self, to: Side, payload: Bytes, out: &mut Vec<Effect>) {
         if self.flows.of(to.other()).close_sent {
             return;
         }
         let recorded = match (payload.first(), to) {
-            (Some(&numbers::CHANNEL_DATA), Side::Client) => self.output,
-            (Some(&numbers::CHANNEL_EXTENDED_DATA), _) => self.errors,
+            (Some(&numbers::CHANNEL_DATA), Side::Client) => {
+                let data = payload.get(DATA_AT..).unwrap_or_default();
+                self.output && self.bulk.records(Stream::Output, data)
+            }
+            (Some(&numbers::CHANNEL_EXTENDED_DATA), _) => {
+                let data = payload.get(EXTENDED_AT..).unwrap_or_default();
+                self.errors && self.bulk.records(Stream::Errors, data)
+            }
             (Some(&numbers::CHANNEL_DATA), Side::Upstream) => self.input,
             // Of windows nobody wants to know.
             (Some(&numbers::CHANNEL_WINDOW_ADJUST), _) => false,
@@ -180,7 +200,7 @@ impl Channel {
         });
     }
 
-    pub fn say(&self, to: Side, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {
+    pub fn say(&mut self, to: Side, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {
         self.send(to, self.made(to, message), out);
     }
 
@@ -190,7 +210,19 @@ impl Channel {
         payload.into()
     }
 
-    pub fn grant(&self, to: Side, bytes: u32, out: &mut Vec<Effect>) {
+    /// The request to run this.
+    pub fn exec(&self, want_reply: bool, command: &[u8]) -> Bytes {
+        let mut data = Vec::new();
+        data.string(command);
+        let request = Request {
+            name: b"exec",
+            want_reply,
+            data: &data,
+        };
+        self.made(Side::Upstream, ChannelMessage::Request(request))
+    }
+
+    pub fn grant(&mut self, to: Side, bytes: u32, out: &mut Vec<Effect>) {
         if bytes > 0 {
             self.say(to, ChannelMessage::WindowAdjust { bytes }, out);
         }
@@ -329,11 +361,8 @@ impl Channel {
 
     /// Does what a tap wants. The ask, if it has one.
     pub fn apply(&mut self, wants: TapOut, out: &mut Vec<Effect>) -> Option<TapAsk> {
-        match wants.bulk {
-            Some(Stream::Output) => self.output = false,
-            Some(Stream::Errors) => self.errors = false,
-            Some(Stream::Input) => self.input = false,
-            None => {}
+        if let Some(stream) = wants.bulk {
+            self.bulk.begins(stream);
         }
         for (stream, n) in wants.added {
             self.flows.of_mut(sender(stream)).added(n);
@@ -536,12 +565,15 @@ impl Channel {
             .client
             .passed
             .saturating_add(self.flows.upstream.passed);
-        let (kind, detail) = match (&self.refused, self.exit.take(), self.kind) {
+        let (kind, mut detail) = match (&self.refused, self.exit.take(), self.kind) {
             (Some(reason), _, _) => (OutcomeKind::Failed, reason.clone()),
             (None, Some(exit), _) => exit,
             (None, None, Kind::Stream) => (OutcomeKind::Done, "closed".into()),
             (None, None, Kind::Session) => (OutcomeKind::Unknown, "no exit status".into()),
         };
+        if let Some(note) = self.bulk.note() {
+            detail = format!("{detail}; {note}");
+        }
         out.push(Effect::Outcome {
             ticket,
             kind,

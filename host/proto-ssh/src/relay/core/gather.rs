@@ -37,7 +37,8 @@ impl Gather {
 }
 
 impl Core {
-    /// Scripts are read before they are decided on. Where nothing hangs on what they do, they need not be.
+    /// Scripts are read before they are decided on, and commands are sent as they were read. Where nothing hangs on
+    /// what they do, neither needs to be.
     pub fn set_gathers(&mut self, gathers: bool) {
         self.gathers = gathers;
     }
@@ -46,7 +47,7 @@ impl Core {
     pub(super) fn gather(
         &mut self,
         key: Key,
-        (want_reply, payload): (bool, &Bytes),
+        (want_reply, payload): (bool, Bytes),
         (command, line): (Bytes, Line),
         now: Instant,
         out: &mut Vec<Effect>,
@@ -58,7 +59,7 @@ impl Core {
         channel.wait = Wait::Script;
         channel.gather = Some(Box::new(Gather {
             want_reply,
-            payload: payload.clone(),
+            payload,
             command,
             line,
             bytes: 0,

@@ -175,6 +175,9 @@ impl Core {
                 None => return Ok(()),
                 Some(Waiting::Data(data)) => {
                     self.waiting = self.waiting.saturating_sub(data.len());
+                    if self.early(Side::Client, key, data.len(), "DATA", out)? {
+                        continue;
+                    }
                     self.data(Side::Client, key, None, data.freeze(), None, now, out);
                 }
                 Some(Waiting::Message(payload)) => {
@@ -210,6 +213,9 @@ impl Core {
                 channel.pump(sender, out);
             }
             ChannelMessage::Data(data) => {
+                if self.early(from, key, data.len(), "DATA", out)? {
+                    return Ok(());
+                }
                 let data = payload.slice_ref(data);
                 self.data(from, key, None, data, Some(payload), now, out);
             }
@@ -218,6 +224,12 @@ impl Core {
                 self.data(from, key, Some(code), data, Some(payload), now, out);
             }
             ChannelMessage::Eof => {
+                if self.early(from, key, 0, "EOF", out)? {
+                    return Ok(());
+                }
+                let Some(channel) = self.channels.get_mut(&key) else {
+                    return Ok(());
+                };
                 if channel.refused.is_none() {
                     let flushed = channel.flush(from, now, out);
                     channel.flows.of_mut(from).eof_sent = true;
@@ -242,6 +254,31 @@ impl Core {
         Ok(())
     }
 
+    /// Data of a client for which nothing runs would go to the host without a decision. What was meant for a program
+    /// that did not start is dropped (true); otherwise nobody had a reason to send it.
+    fn early(
+        &mut self,
+        from: Side,
+        key: Key,
+        bytes: usize,
+        what: &'static str,
+        out: &mut Vec<Effect>,
+    ) -> Result<bool, Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(false);
+        };
+        if from == Side::Upstream || channel.listens() {
+            return Ok(false);
+        }
+        if !channel.failed {
+            let number = channel.number(Side::Upstream);
+            return Err(Violation::Early(from, number, what));
+        }
+        let give = channel.flows.client.dropped(bytes as u64);
+        channel.grant(Side::Client, give, out);
+        Ok(true)
+    }
+
     /// The upstream has answered a request that was forwarded.
     fn reply(
         &mut self,
@@ -258,6 +295,7 @@ impl Core {
                 channel.exit = Some((OutcomeKind::Failed, reason.into()));
                 channel.outcomes(out);
                 channel.started = false;
+                channel.failed = true;
                 if answered {
                     let lines = [format!("weir: {reason}")];
                     channel.end(reason, &lines, out);

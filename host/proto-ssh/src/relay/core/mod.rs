@@ -5,6 +5,7 @@
 //! [`Effect::Decide`] and is not kept here: its bytes come back by [`Core::granted`] only, out of a `Permitted`.
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
+//! - `bulk` counts output that is not text; it is not recorded without end.
 //! - `opens`, `messages`, `requests`, `globals` say what each message means; `gather` reads scripts that commands
 //!   run; `settle` is told of decisions.
 //! - `tap` is what masks and file transfers implement.
@@ -16,6 +17,7 @@
 //! - Whatever a peer can make grow has a limit in [`Limits`]; beyond it the request is refused, or the connection
 //!   ends with a [`Violation`].
 
+mod bulk;
 mod channel;
 mod flow;
 mod gather;
@@ -149,6 +151,8 @@ pub(crate) enum Violation {
     NotOpening(Side, u32),
     #[error("{0} sent {2} on channel {1} after EOF")]
     AfterEof(Side, u32, &'static str),
+    #[error("{0} sent {2} on channel {1}, on which nothing was started")]
+    Early(Side, u32, &'static str),
     #[error("{0} sent {2} on channel {1} after CLOSE")]
     AfterClose(Side, u32, &'static str),
     #[error("{0} sent {2} bytes on channel {1}, which is more than its window")]
@@ -180,6 +184,7 @@ impl Violation {
             | Self::InUse(side, _)
             | Self::NotOpening(side, _)
             | Self::AfterEof(side, ..)
+            | Self::Early(side, ..)
             | Self::AfterClose(side, ..)
             | Self::Window(side, ..)
             | Self::WindowTooLarge(side, _)
@@ -216,6 +221,8 @@ pub(crate) struct Limits {
     pub env_bytes: usize,
     /// Listeners that a client may have on the host.
     pub listeners: usize,
+    /// Bytes of one action's output that are recorded though they are not text.
+    pub bulk: u64,
     /// The longest script that comes on standard input, and how long it may take to come.
     pub script: usize,
     pub script_patience: Duration,
@@ -234,6 +241,7 @@ impl Default for Limits {
             env: 128,
             env_bytes: 64 << 10,
             listeners: 64,
+            bulk: 64 << 20,
             script: 1 << 20,
             script_patience: Duration::from_secs(120),
         }

@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, Before, Line, What, printable};
+use crate::action::{Asked, Before, Line, Sent as Given, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -120,15 +120,24 @@ impl Core {
         if !has_room(&channel.before, &what, &self.limits) {
             return self.refuse_request(key, request.want_reply, out);
         }
+        let (mut what, mut forward) = (what, payload.clone());
+        if let What::Exec { line, .. } = &mut what
+            && self.gathers
+        {
+            line.pin();
+            if let Given::Pinned(sent) = &line.sent {
+                forward = channel.exec(request.want_reply, sent);
+            }
+        }
         match what {
             // At a terminal nobody waits for an end.
             What::Exec { command, line }
                 if self.gathers && line.reads_stdin() && channel.before.pty.is_none() =>
             {
-                let answer = (request.want_reply, payload);
+                let answer = (request.want_reply, forward);
                 self.gather(key, answer, (command, line), now, out);
             }
-            what => self.ask_request(key, (what, asks), request.want_reply, payload, out),
+            what => self.ask_request(key, (what, asks), request.want_reply, &forward, out),
         }
         Ok(())
     }
@@ -139,7 +148,7 @@ impl Core {
         key: Key,
         (what, asks): (What, Asks),
         want_reply: bool,
-        payload: &Bytes,
+        forward: &Bytes,
         out: &mut Vec<Effect>,
     ) {
         let Some(channel) = self.channels.get_mut(&key) else {
@@ -162,7 +171,7 @@ impl Core {
             asks,
             sets,
         };
-        let ticket = self.decide(pending, asked, payload.clone(), out);
+        let ticket = self.decide(pending, asked, forward.clone(), out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }

@@ -64,7 +64,7 @@ pub(crate) struct TapOut {
     pub done: Vec<TapDone>,
     /// Text that plugins are to look at. What comes behind it on its stream waits in the tap.
     pub inspect: Vec<Inspect>,
-    /// From here on this stream is not text: it is counted, not recorded.
+    /// From here on this stream is not text: it is not recorded without end.
     pub bulk: Option<Stream>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Files {
     /// What goes the same way behind that, or waits to be asked about.
     behind: VecDeque<Effect>,
     /// What is known of files whose end is told next.
-    done: HashMap<u64, FileDone>,
+    done: HashMap<u64, Vec<FileDone>>,
 }
 
 impl Files {
@@ -87,11 +87,11 @@ impl Files {
                 out.ask = Some(TapAsk { id: ticket, asked });
             }
             Effect::Done(done) => {
-                self.done.insert(done.ticket, done);
+                self.done.entry(done.ticket).or_default().push(done);
             }
             Effect::Answered { ticket, result } => {
-                let done = self.done.remove(&ticket);
-                out.done.push(told(ticket, result, done.as_ref()));
+                let done = self.done.remove(&ticket).unwrap_or_default();
+                out.done.push(told(ticket, result, &done));
             }
         }
     }
@@ -207,13 +207,13 @@ fn inject(stream: Stream, bytes: Bytes, out: &mut TapOut) {
 }
 
 /// The end of a request, for the record.
-fn told(id: u64, result: Answer, done: Option<&FileDone>) -> TapDone {
+fn told(id: u64, result: Answer, done: &[FileDone]) -> TapDone {
     let mut detail = match result {
         Answer::Done => String::new(),
         Answer::Failed(code) => format!("the host says {code}"),
         Answer::Unknown => "the channel ended first".into(),
     };
-    if let Some(done) = done {
+    for done in done {
         if !detail.is_empty() {
             detail.push_str("; ");
         }
@@ -227,6 +227,39 @@ fn told(id: u64, result: Answer, done: Option<&FileDone>) -> TapDone {
             Answer::Unknown => pipeline::OutcomeKind::Unknown,
         },
         detail,
-        bytes: done.map_or(0, |done| done.bytes),
+        bytes: done.iter().map(|done| done.bytes).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::{Content, Direction, Path};
+
+    /// A file that is read and written through one handle has two ends.
+    #[test]
+    fn every_end_of_a_file_is_told() {
+        let mut files = Files::sftp();
+        let mut out = TapOut::default();
+        for (direction, bytes) in [(Direction::Read, 3), (Direction::Write, 5)] {
+            let done = FileDone {
+                ticket: 1,
+                path: Path::resolve(b"/x", None),
+                direction,
+                bytes,
+                content: Content::Hashed {
+                    sha256: [0; 32],
+                    whole: true,
+                },
+            };
+            files.perform(Effect::Done(done), &mut out);
+        }
+        let result = Answer::Done;
+        files.perform(Effect::Answered { ticket: 1, result }, &mut out);
+        let [told] = out.done.as_slice() else {
+            panic!("{:?}", out.done);
+        };
+        assert_eq!(told.bytes, 8);
+        assert!(told.detail.contains("read 3 bytes") && told.detail.contains("wrote 5 bytes"));
     }
 }

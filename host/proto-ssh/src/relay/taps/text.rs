@@ -14,8 +14,9 @@ use crate::relay::core::tap::{Inspect, Stream, Tap, TapError, TapOut};
 struct Shown {
     /// Which column of the plan it is.
     column: u16,
-    /// None: it turned out to be no text.
-    masker: Option<Masker>,
+    masker: Masker,
+    /// It turned out to be no text. It is masked all the same: what it is, is for the host to say.
+    bulk: bool,
     spans: Option<Spans>,
     /// What spans had no room for: bounded by the client's window.
     rest: BytesMut,
@@ -44,7 +45,8 @@ impl Text {
             let spans = Spans::new(kind, &plan, at.into());
             Shown {
                 column: at,
-                masker: Some(masker),
+                masker,
+                bulk: false,
                 spans: (!spans.passes()).then_some(spans),
                 rest: BytesMut::new(),
             }
@@ -121,30 +123,28 @@ impl Tap for Text {
         now: Instant,
         out: &mut TapOut,
     ) -> Result<(), TapError> {
-        let Some(shown) = self.of(stream) else {
+        if stream == Stream::Input {
             for (_, shown) in self.both() {
-                if let Some(masker) = &mut shown.masker {
-                    masker.typed(now);
-                }
+                shown.masker.typed(now);
             }
             out.pieces.push((stream, data));
             return Ok(());
-        };
-        let mut text = BytesMut::with_capacity(data.len());
-        match &mut shown.masker {
-            None => text.extend_from_slice(&data),
-            Some(masker) => {
-                if masker.push(&data, now, &mut text) == Verdict::Binary {
-                    // Nobody reads it, and to replace bytes of it would break it.
-                    masker.flush(&mut text);
-                    shown.masker = None;
-                    out.bulk = Some(stream);
-                    tracing::info!(
-                        ?stream,
-                        "what a command writes is no text: it is neither masked nor recorded"
-                    );
-                }
+        }
+        // What the other stream holds back came before this.
+        for other in [Stream::Output, Stream::Errors] {
+            let mut before = BytesMut::new();
+            if let Some(shown) = self.of(other).filter(|_| other != stream) {
+                shown.masker.hurry(&mut before);
+                self.pass(other, before, now, out);
             }
+        }
+        let mut text = BytesMut::with_capacity(data.len());
+        if let Some(shown) = self.of(stream)
+            && shown.masker.push(&data, now, &mut text) == Verdict::Binary
+            && !std::mem::replace(&mut shown.bulk, true)
+        {
+            out.bulk = Some(stream);
+            tracing::info!(?stream, "what a command writes is no text");
         }
         self.pass(stream, text, now, out);
         Ok(())
@@ -187,12 +187,8 @@ impl Tap for Text {
 
     fn flush(&mut self, stream: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError> {
         let mut text = BytesMut::new();
-        if let Some(Shown {
-            masker: Some(masker),
-            ..
-        }) = self.of(stream)
-        {
-            masker.flush(&mut text);
+        if let Some(shown) = self.of(stream) {
+            shown.masker.flush(&mut text);
         }
         self.pass(stream, text, now, out);
         let plan = self.plan.clone();
@@ -210,7 +206,7 @@ impl Tap for Text {
 
     fn deadline(&self) -> Option<Instant> {
         let both = [&self.output, &self.errors];
-        let masks = both.iter().filter_map(|s| s.masker.as_ref()?.deadline());
+        let masks = both.iter().filter_map(|s| s.masker.deadline());
         let spans = both.iter().filter_map(|s| s.spans.as_ref()?.deadline());
         masks.chain(spans).min()
     }
@@ -218,12 +214,8 @@ impl Tap for Text {
     fn tick(&mut self, now: Instant, out: &mut TapOut) {
         for stream in [Stream::Output, Stream::Errors] {
             let mut text = BytesMut::new();
-            if let Some(Shown {
-                masker: Some(masker),
-                ..
-            }) = self.of(stream)
-            {
-                masker.tick(now, &mut text);
+            if let Some(shown) = self.of(stream) {
+                shown.masker.tick(now, &mut text);
             }
             self.pass(stream, text, now, out);
             let plan = self.plan.clone();
@@ -241,11 +233,63 @@ impl Tap for Text {
 
     fn resize(&mut self, columns: u32) {
         for (_, shown) in self.both() {
-            if let Some(masker) = &mut shown.masker {
-                masker.resize(fit(columns));
-            }
+            shown.masker.resize(fit(columns));
         }
     }
 
     fn close(&mut self, _: &mut TapOut) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tap() -> Text {
+        let secret = zeroize::Zeroizing::new(b"hunter22hunter22".to_vec());
+        let patterns = Arc::new(Patterns::new([secret]).unwrap());
+        Text::new(&patterns, Kind::Pipe, 0, MaskPlan::pass(2))
+    }
+
+    /// What a stream holds back goes on before what the other one says later.
+    #[test]
+    fn the_order_of_the_host_stays() {
+        let mut tap = tap();
+        let now = Instant::now();
+        let mut out = TapOut::default();
+        for (stream, data) in [
+            (Stream::Output, &b"say hunt"[..]),
+            (Stream::Errors, b"error\n"),
+        ] {
+            tap.push(stream, Bytes::from_static(data), now, &mut out)
+                .unwrap();
+        }
+        let seen: Vec<_> = out.pieces.iter().map(|(s, b)| (*s, b.as_ref())).collect();
+        let expect: [(Stream, &[u8]); 3] = [
+            (Stream::Output, b"say "),
+            (Stream::Output, b"hunt"),
+            (Stream::Errors, b"error\n"),
+        ];
+        assert_eq!(seen, expect);
+    }
+
+    /// What is no text is told once, and masked like everything else.
+    #[test]
+    fn one_nul_turns_nothing_off() {
+        let mut tap = tap();
+        let now = Instant::now();
+        let mut out = TapOut::default();
+        let token = b"ghp_0123456789abcdefghijklmnopqrstuvwxyzABCD";
+        tap.push(Stream::Output, Bytes::from_static(b"\0"), now, &mut out)
+            .unwrap();
+        assert_eq!(out.bulk.take(), Some(Stream::Output));
+        tap.push(Stream::Output, Bytes::from_static(token), now, &mut out)
+            .unwrap();
+        tap.push(Stream::Output, Bytes::from(vec![0; 1000]), now, &mut out)
+            .unwrap();
+        tap.flush(Stream::Output, now, &mut out).unwrap();
+        assert_eq!(out.bulk, None);
+        let seen: Vec<u8> = out.pieces.iter().flat_map(|(_, b)| b.to_vec()).collect();
+        assert_eq!(seen.len(), 1 + token.len() + 1000);
+        assert!(!seen.windows(8).any(|w| w == &token[8..16]));
+    }
 }

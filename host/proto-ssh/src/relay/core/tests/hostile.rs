@@ -119,7 +119,7 @@ fn violations_end_the_connection() {
     ];
     for (from, messages, violation) in table {
         let mut b = Bench::new();
-        b.session(7, 3, 100);
+        b.running(7, 3, 100);
         let (last, first) = messages.split_last().unwrap();
         for message in first {
             b.try_from(from, *message).unwrap();
@@ -127,6 +127,44 @@ fn violations_end_the_connection() {
         assert_eq!(b.try_from(from, *last), Err(violation.clone()), "{last:?}");
         assert_eq!(violation.side(), from);
     }
+}
+
+/// Nothing reaches the host on a session in which nothing was started.
+#[test]
+fn data_before_a_program_is_a_violation() {
+    for (first, early, what) in [
+        (None, data(3, b"x"), "DATA"),
+        (None, on(3, ChannelMessage::Eof), "EOF"),
+        (Some(()), data(3, b"x"), "DATA"),
+    ] {
+        let mut b = Bench::new();
+        b.session(7, 3, 100);
+        if first.is_some() {
+            // It waits for the decision on a variable, and is read when that is there.
+            b.client(request(3, b"env", false, &strings(&[b"LANG", b"C"])));
+            b.client(early);
+            let (ticket, _, forward) = b.asks.pop_front().unwrap();
+            let mut out = Vec::new();
+            let granted = b
+                .core
+                .granted(ticket, forward, Grant::default(), b.now, &mut out);
+            assert_eq!(granted, Err(Violation::Early(C, 3, what)));
+            continue;
+        }
+        assert_eq!(b.try_from(C, early), Err(Violation::Early(C, 3, what)));
+        b.gets_nothing(U);
+    }
+    // What was on its way to a program that the host did not start is dropped.
+    let mut b = Bench::new();
+    b.session(7, 3, 100);
+    b.client(request(3, b"shell", true, b""));
+    b.grant();
+    b.upstream(on(7, ChannelMessage::Failure));
+    b.sent = Pair::default();
+    b.client(data(3, b"late"));
+    b.gets_nothing(U);
+    b.core.check();
+    assert_eq!(b.sent.client.len(), 1, "its window is given back");
 }
 
 #[test]

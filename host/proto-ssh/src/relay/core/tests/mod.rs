@@ -150,7 +150,7 @@ impl Bench {
         let exec = request(u, b"exec", true, b"\0\0\0\x02ls");
         self.client(exec);
         let ticket = self.grant();
-        self.gets(Side::Upstream, exec);
+        self.gets(Side::Upstream, request(u, b"exec", true, &pinned("ls")));
         let success = on(c, ChannelMessage::Success);
         self.upstream(success);
         self.gets(Side::Client, success);
@@ -231,6 +231,12 @@ pub(super) fn strings(parts: &[&[u8]]) -> Vec<u8> {
         out.string(part);
     }
     out
+}
+
+/// What the host is asked to run for this command.
+pub(super) fn pinned(command: &str) -> Vec<u8> {
+    let command = shell::quote(command);
+    strings(&[format!("exec /bin/sh -c {command}").as_bytes()])
 }
 
 pub(super) fn pty() -> Vec<u8> {

@@ -81,11 +81,14 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let mut b = Bench::with(Limits {
+            window: 150,
+            ..Limits::default()
+        });
+        // Commands are numbers here, and are to come as they are.
+        b.core.set_gathers(false);
         Self {
-            b: Bench::with(Limits {
-                window: 150,
-                ..Limits::default()
-            }),
+            b,
             dice: Dice(seed * 2 + 1),
             ends: Pair::default(),
             refused: HashMap::new(),
@@ -220,6 +223,10 @@ impl World {
                 let refused = self.refused.get(&(end.id, index));
                 assert_eq!(refused, None, "a refused request arrived");
                 end.started |= request.name == b"exec" && says(end.id, index);
+                if request.name == b"exec" && !end.started {
+                    // What comes for it is dropped.
+                    self.dead.entry(end.id).or_insert("not started");
+                }
                 if request.want_reply {
                     end.requests.push_back(index);
                 }
@@ -259,7 +266,7 @@ impl World {
         match choice {
             0..=4 => {
                 let n = size.min(end.send).min(40) as usize;
-                if end.eof_sent || n == 0 || (side == U && !end.started) {
+                if end.eof_sent || n == 0 || !end.started {
                     return;
                 }
                 let bytes: Vec<u8> = (0..n).map(|i| byte(end.id, side, end.sent + i)).collect();
@@ -285,7 +292,7 @@ impl World {
                 }
             }
             11 => {
-                if side == U && (!end.started || !end.requests.is_empty()) || end.eof_sent {
+                if !end.started || side == U && !end.requests.is_empty() || end.eof_sent {
                     return;
                 }
                 end.eof_sent = true;

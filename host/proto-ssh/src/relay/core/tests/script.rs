@@ -57,7 +57,7 @@ fn a_refused_command_looks_like_one_that_failed() {
     b.gets_nothing(C);
     b.gets(U, again);
     b.passes(U, confirmation(7, 3, 100));
-    b.passes(C, data(3, b"x"));
+    b.passes(C, adjust(3, 1));
     assert_eq!(b.core.counts(), (1, 0, 0));
     assert!(b.outcomes.is_empty() && b.asks.is_empty());
 }

@@ -27,7 +27,7 @@ fn only_its_own_channel_waits() {
     b.passes(C, on(12, ChannelMessage::Failure));
     b.passes(C, adjust(12, 5));
     b.grant();
-    b.gets(U, request(12, b"exec", true, b"\0\0\0\x02rm"));
+    b.gets(U, request(12, b"exec", true, &pinned("rm")));
     b.gets(U, data(12, b"one"));
     b.gets(U, request(12, b"window-change", true, &[0; 16]));
     b.gets(U, data(12, b"twothree"));
@@ -86,7 +86,7 @@ fn what_does_not_end_a_wait() {
         b.client(what);
         assert!(b.cancelled.is_empty(), "{what:?}");
         b.grant();
-        b.gets(U, request(3, b"exec", true, b"\0\0\0\x02rm"));
+        b.gets(U, request(3, b"exec", true, &pinned("rm")));
         b.gets(U, what);
     }
 }
@@ -165,7 +165,7 @@ fn of_many_sizes_of_a_terminal_the_last_one_waits() {
         b.client(data(3, b"k"));
     }
     b.grant();
-    b.gets(U, request(3, b"exec", true, b"\0\0\0\x02rm"));
+    b.gets(U, request(3, b"exec", true, &pinned("rm")));
     let waited: Vec<_> = b.sent.upstream.drain(..).collect();
     let sizes: Vec<_> = waited.iter().filter(|m| m[0] == 98).collect();
     assert!(
@@ -230,7 +230,7 @@ mod scripts {
             other => panic!("{other:?}"),
         }
         assert!(b.grant_it(ticket, forward));
-        b.gets(U, request(3, b"exec", true, &strings(&[b"bash -s"])));
+        b.gets(U, request(3, b"exec", true, &pinned("bash -s")));
         b.gets_nothing(U);
         // The client has had its answer.
         b.upstream(on(7, ChannelMessage::Success));
@@ -323,6 +323,32 @@ mod scripts {
         b.gets(C, request(7, b"exit-status", false, &[0, 0, 0, 126]));
     }
 
+    /// What is sent is what was read, and what has no such form says so.
+    #[test]
+    fn a_command_is_sent_as_it_was_read() {
+        for (command, sent) in [
+            ("r''m {a,b}", Some("exec /bin/sh -c 'rm a b'")),
+            ("scp -t /srv/x", Some("scp -t /srv/x")),
+            (
+                "git-upload-pack '/srv/a.git'",
+                Some("git-upload-pack '/srv/a.git'"),
+            ),
+            ("$X", None),
+        ] {
+            let mut b = Bench::new();
+            b.session(7, 3, 1000);
+            b.client(request(3, b"exec", true, &strings(&[command.as_bytes()])));
+            let (_, asked, _) = b.asks.front().unwrap();
+            let What::Exec { line, .. } = &asked.what else {
+                panic!("{asked:?}");
+            };
+            assert_eq!(line.sent == crate::action::Sent::Unpinned, sent.is_none());
+            b.grant();
+            let sent = sent.unwrap_or(command);
+            b.gets(U, request(3, b"exec", true, &strings(&[sent.as_bytes()])));
+        }
+    }
+
     #[test]
     fn terminals_and_indifferent_policies_are_not_read_ahead() {
         let mut b = Bench::new();
@@ -336,5 +362,6 @@ mod scripts {
         b.session(7, 3, 0);
         b.client(request(3, b"exec", true, &strings(&[b"bash"])));
         b.grant();
+        b.gets(U, request(3, b"exec", true, &strings(&[b"bash"])));
     }
 }
