@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use pipeline::{Action, Resource, SshCommand, SshFacts, SshKind, SshPath, SshStdin};
-use shell::{Access, Command, Limits, Reading, Transfer, Word};
+use shell::{Command, Limits, Reading, Transfer, Word};
 
+use super::paths::paths;
 use super::text::readable;
 use crate::scp;
 use crate::transfer::Path;
@@ -133,11 +134,10 @@ fn take(facts: &mut SshFacts, reading: &Reading) {
     let why = reading.opaque.iter().map(|why| why.to_string().into());
     facts.opaque.extend(why);
     facts.commands.extend(reading.commands.iter().map(said));
-    let redirects = reading.redirects.iter().map(|r| SshPath {
-        path: r.path.text.as_str().into(),
-        writes: !matches!(r.access, Access::Read),
-    });
-    facts.paths.extend(redirects);
+    // Of a transfer it is known which words are paths.
+    if facts.kind == SshKind::Exec {
+        facts.paths.extend(paths(reading));
+    }
 }
 
 fn said(command: &Command) -> SshCommand {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod exec;
+mod paths;
 mod text;
 
 use std::sync::Arc;
