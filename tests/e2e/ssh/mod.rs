@@ -1,6 +1,7 @@
 //! SSH: stock clients before, OpenSSH's server behind, Weir between.
 
 mod cases;
+mod policy;
 mod rig;
 
 use std::process::Output;
