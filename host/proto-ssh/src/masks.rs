@@ -93,7 +93,7 @@ mod tests {
     fn shown(patterns: Arc<Patterns>, text: &str) -> String {
         let mut masker = Masker::new(patterns, Kind::Pipe);
         let mut out = BytesMut::new();
-        masker.push(text.as_bytes(), Instant::now(), &mut out);
+        let _ = masker.push(text.as_bytes(), Instant::now(), &mut out);
         masker.flush(&mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
