@@ -27,6 +27,7 @@ mod jump;
 mod leg;
 mod lobby;
 pub mod mask;
+mod masks;
 mod relay;
 pub mod scp;
 mod service;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
-use crate::mask::Patterns;
+use crate::masks::Masks;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::transport::{ServerConfig, Transport};
@@ -29,8 +29,8 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
-    /// What is masked in text, of every session.
-    pub masks: Arc<Patterns>,
+    /// What is masked in text.
+    pub masks: Masks,
     /// For clients that have not authenticated.
     waiting: Slots,
     /// For those of them that wait for a device.
@@ -73,7 +73,7 @@ impl SshService {
             .collect();
         let shared = Shared {
             targets,
-            masks: Arc::new(Patterns::new([])?),
+            masks: Masks::new(&options.targets)?,
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(
                 options.limits.max_unauthenticated,

@@ -65,7 +65,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let terms = Terms {
                     login: to.login,
                     may: who.may,
-                    masks: entry.shared.masks.clone(),
+                    masks: entry.shared.masks.of(&to.target),
                     early,
                     shutdown: entry.shutdown.clone(),
                     drain: entry.listener.listen.drain,

@@ -2,6 +2,7 @@
 
 mod cases;
 mod login;
+mod policy;
 mod rig;
 
 use std::process::Output;

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::SshService;
 use crate::config::{ClientLogin, Credential, HostTrust, Limits, Options, SshListener, SshTarget};
-use ports::Keys;
+pub(crate) use ports::Keys;
 
 /// A directory that goes with the test.
 pub(crate) struct Dir(pub PathBuf);
