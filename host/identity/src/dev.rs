@@ -38,6 +38,8 @@ pub enum DevError {
     },
     #[error("development issuer: {path} is readable by others; run: chmod 600 {path}")]
     Permissions { path: PathBuf },
+    #[error("development issuer")]
+    Owner(#[source] KeyFileError),
     #[error("development issuer: {path} is not a P-256 key; remove it to get a new one")]
     Key { path: PathBuf },
     #[error("development issuer: signing failed")]
@@ -53,6 +55,7 @@ impl From<KeyFileError> for DevError {
         match error {
             KeyFileError::Io { what, path, source } => Self::Io { what, path, source },
             KeyFileError::Permissions { path } => Self::Permissions { path },
+            owner @ KeyFileError::Owner { .. } => Self::Owner(owner),
         }
     }
 }

@@ -64,6 +64,10 @@ pub enum SshAuthorityError {
     File(#[from] KeyFileError),
     #[error("SSH authority: the key {path}")]
     Key { path: PathBuf, source: KeyError },
+    #[error(
+        "SSH authority: {missing} is not there, but {there} is; put it back, or remove all of them for an authority that nobody knows yet"
+    )]
+    Missing { missing: PathBuf, there: PathBuf },
     #[error("SSH authority: no key can be made")]
     Make(#[source] KeyError),
     #[error("SSH authority: two of its keys are the same one; each needs a key of its own")]
@@ -182,6 +186,15 @@ impl SshAuthority {
             return Err(SshAuthorityError::Revoked);
         }
         let directory = &options.directory;
+        files::all_or_none(
+            directory,
+            &[
+                ("caller-ca", options.caller_key.as_deref()),
+                ("target-ca", options.target_key.as_deref()),
+                ("host-ca", options.host_ca_key.as_deref()),
+                ("host-key", options.host_key.as_deref()),
+            ],
+        )?;
         let authority = Self {
             callers: get(directory, "caller-ca", options.caller_key.as_deref())?,
             targets: get(directory, "target-ca", options.target_key.as_deref())?,
@@ -336,7 +349,11 @@ impl SshAuthority {
         now: SystemTime,
     ) -> Result<Certificate, IssueError> {
         // A comma separates names where sshd reads them from files.
-        if !is_name(login) || login.contains([',', ' ']) || login == CALLER_PRINCIPAL {
+        // And sshd opens the account before a ':'.
+        if !is_name(login)
+            || login.contains([',', ' ', ':', '/', '\\'])
+            || login == CALLER_PRINCIPAL
+        {
             return Err(IssueError::Login(shorten(login)));
         }
         if self.keys().contains(&key) {

@@ -10,6 +10,21 @@ use crate::key_file;
 /// Gets a key: from the file that is named, or else from the directory.
 pub(super) type Get = fn(&Path, &str, Option<&Path>) -> Result<PrivateKey, SshAuthorityError>;
 
+/// A key that is lost is not made anew beside those that are left: hosts and clients would not know it, and
+/// nobody would be told why.
+pub(super) fn all_or_none(
+    directory: &Path,
+    keys: &[(&str, Option<&Path>)],
+) -> Result<(), SshAuthorityError> {
+    let own = keys.iter().filter(|(_, file)| file.is_none());
+    let paths = own.map(|(name, _)| directory.join(name));
+    let (there, missing): (Vec<_>, Vec<_>) = paths.partition(|path| path.exists());
+    match (there.into_iter().next(), missing.into_iter().next()) {
+        (Some(there), Some(missing)) => Err(SshAuthorityError::Missing { missing, there }),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn open(
     directory: &Path,
     name: &str,

@@ -182,7 +182,17 @@ fn what_is_for_one_audience_is_nothing_to_another() {
     wanted.principal = "dora";
     assert!(caller.check(&wanted).is_err());
     // Nobody has an account certified that is called as callers are.
-    for login in [CALLER_PRINCIPAL, "", "a,b", "a b", "a\nb", "a\0"] {
+    for login in [
+        CALLER_PRINCIPAL,
+        "",
+        "a,b",
+        "root:x",
+        "root/r",
+        "D\\root",
+        "a b",
+        "a\nb",
+        "a\0",
+    ] {
         let result = authority.issue_upstream(&key(), login, &dora(), session, granted, now());
         assert!(matches!(result, Err(IssueError::Login(_))), "{login:?}");
     }
@@ -321,8 +331,9 @@ fn certificates_show_whose_they_are_and_grant_what_was_granted() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    for never in ["permit-pty", "permit-agent-forwarding"] {
-        assert!(!shown.contains(never), "{shown}");
+    // Policy decides on all of these, each time.
+    for permit in PERMITS {
+        assert!(shown.contains(permit), "{permit}: {shown}");
     }
     let names = ["GW.example".to_owned(), "*.corp.example".to_owned()];
     let host = authority.issue_host(&names, now()).unwrap();
@@ -390,6 +401,20 @@ fn keys_are_made_once_for_nobody_else_to_read_and_each_is_another() {
         options.caller_validity = validity;
         assert!(SshAuthority::open(&options).is_err(), "{validity:?}");
     }
+    // A lost one is not made anew beside the others.
+    let kept = std::fs::read(&ca).unwrap();
+    std::fs::remove_file(&ca).unwrap();
+    for refused in [SshAuthority::open(&options), SshAuthority::check(&options)] {
+        let error = refused.map(drop).unwrap_err();
+        let SshAuthorityError::Missing { missing, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(missing, ca);
+        assert!(!ca.exists());
+    }
+    std::fs::write(&ca, kept).unwrap();
+    std::fs::set_permissions(&ca, std::fs::Permissions::from_mode(0o600)).unwrap();
+    SshAuthority::open(&options).unwrap();
     // Damaged, it is not made anew: certificates of the old one would count no more, and nobody would know.
     std::fs::write(&ca, "nothing").unwrap();
     assert!(SshAuthority::open(&options).is_err());

@@ -19,6 +19,8 @@ use std::collections::HashMap;
 
 use super::auth::Tokens;
 
+/// Of a certificate's key id, what is logged.
+const MAX_KEY_ID_SHOWN: usize = 128;
 /// Names for which a host certificate is remembered.
 const MAX_NAMES: usize = 1_000;
 /// A host certificate is made anew when it has been shown for so long.
@@ -68,7 +70,10 @@ impl Authenticate for Callers {
             may: May::ALL,
         };
         verified.map(certified).map_err(|error| {
-            tracing::warn!(%source, key_id = certificate.key_id, %error, "SSH certificate refused");
+            // What it says of itself is worth a line only if our authority has signed it.
+            let ours = certificate.ca() == self.authority.caller_ca();
+            let key_id = ours.then(|| shortened(&certificate.key_id));
+            tracing::warn!(%source, key_id, serial = certificate.serial, %error, "SSH certificate refused");
             refused("this certificate is not accepted")
         })
     }
@@ -86,6 +91,12 @@ impl Authenticate for Callers {
     async fn device(&self, _: IpAddr) -> Result<DeviceFlow, AuthRefused> {
         Err(refused("no provider for logins by device is configured"))
     }
+}
+
+/// A log is for people's eyes, and everybody can write to this one.
+fn shortened(key_id: &str) -> String {
+    let seen = key_id.chars().flat_map(char::escape_debug);
+    seen.take(MAX_KEY_ID_SHOWN).collect()
 }
 
 fn refused(text: &str) -> AuthRefused {
@@ -202,12 +213,18 @@ pub(crate) struct Certificates(pub(crate) Arc<SshAuthority>);
 #[async_trait]
 impl Issuer for Certificates {
     async fn issue(&self, key: &PublicKey, grant: &Grant<'_>) -> Result<Certificate, IssueError> {
-        // Its key never leaves this process. What the session may do beyond a command, policy says, each time.
+        // Its key never leaves this process. What of this the session does, policy says, each time.
+        let May {
+            pty,
+            port_forwarding,
+            agent_forwarding,
+            x11_forwarding,
+        } = grant.may;
         let granted = Granted {
-            pty: true,
-            port_forwarding: true,
-            agent_forwarding: true,
-            x11_forwarding: true,
+            pty,
+            port_forwarding,
+            agent_forwarding,
+            x11_forwarding,
         };
         self.0
             .issue_upstream(
@@ -225,6 +242,7 @@ impl Issuer for Certificates {
 #[cfg(test)]
 mod tests {
     use identity::SshAuthorityOptions;
+    use pipeline::{Actor, PrincipalKind, SessionId};
     use ssh_keys::{CertificateKind, Wanted};
 
     use super::*;
@@ -286,5 +304,43 @@ mod tests {
         // Without any name there is nothing to certify.
         let nameless = Gateway::new(authority, clock, []);
         assert_eq!(nameless.host_keys(None).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_target_is_shown_what_the_login_may_and_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let issuer = Certificates(Arc::new(SshAuthority::open(&options).unwrap()));
+        let key = PrivateKey::generate_ed25519().unwrap();
+        let now = SystemTime::now();
+        let principal = Principal::direct(
+            Actor::new(PrincipalKind::User, "alice", &[]),
+            "test",
+            now + Duration::from_secs(3_600),
+        );
+        let pty = May {
+            pty: true,
+            ..May::NOTHING
+        };
+        for may in [May::ALL, May::NOTHING, pty] {
+            let grant = Grant {
+                principal: &principal,
+                session: SessionId::new(),
+                target: "web1",
+                login: "root",
+                may,
+                now,
+            };
+            let certificate = issuer.issue(key.public(), &grant).await.unwrap();
+            let shown = May::of_extensions(certificate.extensions.names());
+            assert_eq!(shown, may);
+        }
+    }
+
+    #[test]
+    fn a_key_id_in_a_log_is_short_and_seen() {
+        let shown = shortened("a\u{202e}b\nc");
+        assert_eq!(shown, "a\\u{202e}b\\nc");
+        assert_eq!(shortened(&"x".repeat(10_000)).len(), MAX_KEY_ID_SHOWN);
     }
 }

@@ -10,6 +10,9 @@ use ssh_keys::{Certificate, MAX_PRIVATE_BYTES, PrivateKey, PublicKey};
 use weir_client::SshAuthorityInfo;
 use zeroize::Zeroizing;
 
+/// What is read of a certificate that is there: more than any has.
+const MAX_CERTIFICATE_FILE: u64 = 64 << 10;
+
 /// The files, all named after the key's.
 #[derive(Debug, Clone)]
 pub(super) struct SshFiles {
@@ -20,6 +23,12 @@ impl SshFiles {
     /// At `key`, or at `~/.ssh/weir`.
     pub(super) fn at(key: Option<PathBuf>) -> anyhow::Result<Self> {
         if let Some(key) = key {
+            if is_openssh_default(&key) {
+                bail!(
+                    "{} is one of the keys that ssh offers to every host, and its certificate is somebody else's; name another file with --key",
+                    key.display()
+                );
+            }
             return Ok(Self { key });
         }
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
@@ -63,6 +72,29 @@ impl SshFiles {
         }
     }
 
+    /// A certificate that is there goes only if the authority that signs the new one has signed it.
+    fn may_replace(&self, authority: &PublicKey) -> anyhow::Result<()> {
+        let path = self.certificate();
+        let what = || format!("{} cannot be read", path.display());
+        let file = match OpenOptions::new().read(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(what),
+        };
+        let mut text = String::new();
+        file.take(MAX_CERTIFICATE_FILE)
+            .read_to_string(&mut text)
+            .with_context(what)?;
+        let ours = Certificate::from_openssh(text.trim()).is_ok_and(|old| old.ca() == authority);
+        if !ours {
+            bail!(
+                "{0} is not of the authority of this Weir, and is left as it is; remove it, or name another key with --key",
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Keeps a certificate of this key, and what the gateway is known by.
     pub(super) fn keep(
         &self,
@@ -75,11 +107,23 @@ impl SshFiles {
             bail!("Weir answered with a certificate of another key; nothing was kept");
         }
         let known = known_hosts(authority, &["*".to_owned()]).context("Weir's answer")?;
+        self.may_replace(certificate.ca())?;
         let line = format!("{}\n", certificate.to_openssh("weir"));
         replace(&self.certificate(), line.as_bytes())?;
         replace(&self.known_hosts(), known.as_bytes())?;
         Ok(certificate)
     }
+}
+
+/// A key that `ssh` takes by itself (`IdentityFile` of ssh_config(5)), in a directory where it looks for it.
+fn is_openssh_default(key: &Path) -> bool {
+    let name = key.file_name().and_then(|name| name.to_str());
+    let kind = name.and_then(|name| name.strip_prefix("id_"));
+    let kind = kind.map(|kind| kind.strip_suffix("_sk").unwrap_or(kind));
+    matches!(
+        kind,
+        Some("rsa" | "dsa" | "ecdsa" | "ed25519" | "xmss" | "mldsa44_ed25519")
+    )
 }
 
 /// The gateway's authority, and its key for where it shows no certificate. Read and written anew: a line of an
@@ -179,12 +223,31 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_ssh_itself_are_left_alone() {
+        for name in [
+            "id_rsa",
+            "id_dsa",
+            "id_ecdsa",
+            "id_ecdsa_sk",
+            "id_ed25519",
+            "id_ed25519_sk",
+        ] {
+            let key = PathBuf::from("/home/x/.ssh").join(name);
+            let error = SshFiles::at(Some(key)).unwrap_err().to_string();
+            assert!(error.contains("--key"), "{name}: {error}");
+        }
+        for name in ["weir", "id_weir", "id_ed25519_weir", "my_id_rsa"] {
+            SshFiles::at(Some(PathBuf::from("/x").join(name))).unwrap();
+        }
+    }
+
+    #[test]
     fn only_a_certificate_of_the_own_key_is_kept_and_only_keys_are_believed() {
         let dir = tempfile::tempdir().unwrap();
         let files = SshFiles::at(Some(dir.path().join("weir"))).unwrap();
         let key = files.private_key().unwrap();
-        let sign = |public: &PublicKey| {
-            let ca = PrivateKey::generate_ed25519().unwrap();
+        let ca = PrivateKey::generate_ed25519().unwrap();
+        let sign_by = |public: &PublicKey, ca: &PrivateKey| {
             let spec = ssh_keys::CertificateSpec {
                 key: public.clone(),
                 kind: ssh_keys::CertificateKind::User,
@@ -196,8 +259,9 @@ mod tests {
                 critical: ssh_keys::Options::new(),
                 extensions: ssh_keys::Options::new(),
             };
-            spec.sign(&ca).unwrap().to_openssh("")
+            spec.sign(ca).unwrap().to_openssh("")
         };
+        let sign = |public: &PublicKey| sign_by(public, &ca);
         let good = sign(key.public());
         let other = sign(PrivateKey::generate_ed25519().unwrap().public());
         for bad in [other.as_str(), "", "ssh-ed25519 AAAA"] {
@@ -220,6 +284,16 @@ mod tests {
             known.starts_with("@cert-authority * ssh-ed25519 "),
             "{known}"
         );
+        // Again, and by nobody else.
+        files.keep(key.public(), &good, &authority).unwrap();
+        let stranger = PrivateKey::generate_ed25519().unwrap();
+        let foreign = sign_by(key.public(), &stranger);
+        for there in [foreign.as_str(), "", "somebody's notes"] {
+            fs::write(files.certificate(), there).unwrap();
+            let error = files.keep(key.public(), &good, &authority).unwrap_err();
+            assert!(error.to_string().contains("left as it is"), "{error:#}");
+            assert_eq!(fs::read_to_string(files.certificate()).unwrap(), there);
+        }
         // Nothing is left beside them.
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
     }

@@ -182,7 +182,7 @@ pub struct SshTarget {
     pub env: String,
     pub host: String,
     pub port: u16,
-    /// Logins that clients may ask for; any when empty.
+    /// Logins that clients may ask for, compared to the letter; any when empty.
     pub logins: Vec<String>,
     pub default_login: Option<String>,
     pub credential: SshCredential,
