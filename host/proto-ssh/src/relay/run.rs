@@ -25,6 +25,8 @@ use crate::wire::numbers::disconnect;
 
 /// How long what has passed already may take to be written when one side has gone.
 const LAST_BYTES: Duration = Duration::from_secs(10);
+/// How long what is being recorded gets to be on record and queued when the session ends.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// How long decisions get to end when the session does.
 const LAST_DECISIONS: Duration = Duration::from_secs(2);
 
@@ -176,10 +178,20 @@ impl<'a> Relay<'a> {
             let heard = self.listen();
             // Whoever leaves has said something before: that still counts. A recorder that is behind keeps
             // nobody from ending the session.
-            tokio::select! {
-                biased;
-                reason = &mut ended => return Err(End::new(reason)),
-                carried = self.carry(deciding) => carried?,
+            {
+                let carry = self.carry(deciding);
+                tokio::pin!(carry);
+                tokio::select! {
+                    biased;
+                    reason = &mut ended => {
+                        // What is on record as seen is sent, and no outcome is lost, unless the recorder is stuck.
+                        if tokio::time::timeout(LAST_RECORDS, carry).await.is_err() {
+                            tracing::warn!("the record of a session may name more than was sent");
+                        }
+                        return Err(End::new(reason));
+                    }
+                    carried = &mut carry => carried?,
+                }
             }
             heard?;
             self.client.fill().map_err(|e| broken(Side::Client, &e))?;

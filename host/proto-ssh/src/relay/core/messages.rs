@@ -454,6 +454,7 @@ impl Core {
             }
         }
         self.x11.remove(&key);
+        self.agent.remove(&key);
         channel.parked
     }
 }

@@ -31,7 +31,7 @@ pub(crate) mod tap;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -280,8 +280,8 @@ pub(crate) struct Core {
     by: Pair<HashMap<u32, Key>>,
     globals: Globals,
     pending: HashMap<Ticket, Pending>,
-    /// The client may get connections of its agent.
-    agent: bool,
+    /// Sessions that may get connections of the client's agent.
+    agent: HashSet<Key>,
     /// Sessions that may get X11 connections; true: one only.
     x11: HashMap<Key, bool>,
     next_key: u64,
@@ -299,7 +299,7 @@ impl Core {
             channels: HashMap::new(),
             by: Pair::default(),
             pending: HashMap::new(),
-            agent: false,
+            agent: HashSet::new(),
             x11: HashMap::new(),
             next_key: 0,
             next_ticket: 0,

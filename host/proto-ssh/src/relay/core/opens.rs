@@ -109,7 +109,7 @@ impl Core {
                 let here = |l: &Listener| matches!(l, Listener::Socket { path: p } if p == path);
                 self.globals.listeners.iter().any(here)
             }
-            b"auth-agent@openssh.com" => self.agent,
+            b"auth-agent@openssh.com" => !self.agent.is_empty(),
             b"x11" => self.take_x11(),
             _ => {
                 let text = "channels of this type are not known here";
@@ -127,7 +127,11 @@ impl Core {
             return Ok(());
         }
         let (_, payload) = self.insert(Side::Upstream, &open, payload, Kind::Stream);
-        send(Side::Client, payload, out);
+        out.push(Effect::Send {
+            to: Side::Client,
+            payload,
+            record: Some(0),
+        });
         Ok(())
     }
 
@@ -236,8 +240,7 @@ impl Core {
                 data,
             }),
         };
-        let record =
-            (channel.kind == Kind::Session || channel.under.is_some()).then_some(channel.seq);
+        let record = Some(channel.seq);
         out.push(Effect::Send {
             to: from.other(),
             payload,
@@ -264,8 +267,13 @@ impl Core {
                 bytes: 0,
             });
         }
+        let seq = self.channels.get(&key).map(|channel| channel.seq);
         self.remove(key);
-        send(from.other(), payload.clone(), out);
+        out.push(Effect::Send {
+            to: from.other(),
+            payload: payload.clone(),
+            record: seq,
+        });
         let _ = now;
         Ok(())
     }

@@ -220,7 +220,9 @@ impl Core {
     /// A request that was permitted has its effect.
     pub(super) fn take_effect(&mut self, key: Key, asks: &Asks) {
         match *asks {
-            Asks::Agent => self.agent = true,
+            Asks::Agent => {
+                self.agent.insert(key);
+            }
             Asks::X11 { single } => {
                 self.x11.insert(key, single);
             }

@@ -47,13 +47,13 @@ async fn pair(keys: &Keys) -> (Leg, Leg) {
     (client, server)
 }
 
-fn message(message: &Connection<'_>) -> Vec<u8> {
+pub(super) fn message(message: &Connection<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     message.write(&mut out);
     out
 }
 
-fn on(recipient: u32, of: ChannelMessage<'_>) -> Vec<u8> {
+pub(super) fn on(recipient: u32, of: ChannelMessage<'_>) -> Vec<u8> {
     message(&Connection::Channel {
         recipient,
         message: of,
@@ -123,7 +123,7 @@ async fn host(mut leg: Leg, writes: Arc<AtomicU64>) {
     }
 }
 
-struct Ssh {
+pub(super) struct Ssh {
     keys: Arc<Keys>,
     writes: Arc<AtomicU64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -271,13 +271,17 @@ pub(super) fn info() -> Arc<SessionInfo> {
     })
 }
 
-#[async_trait]
-impl Harness for Ssh {
-    fn write_action(&self) -> &'static [Action] {
-        &[Action::SshExec]
+impl Ssh {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: Keys::new(),
+            writes: Arc::default(),
+            tasks: Mutex::default(),
+        }
     }
 
-    async fn connect(&self, ports: Ports) -> Result<Box<dyn conformance::Client>, Reply> {
+    /// The client's end of a session.
+    pub(super) async fn client(&self, ports: Ports) -> Result<Leg, Reply> {
         let info = info();
         let connect = vec![Access {
             action: Action::SshConnect,
@@ -311,7 +315,18 @@ impl Harness for Ssh {
         tasks.push(tokio::spawn(async move {
             run(session, inside, outside, terms).await;
         }));
-        Ok(Box::new(Wire::new(client)))
+        Ok(client)
+    }
+}
+
+#[async_trait]
+impl Harness for Ssh {
+    fn write_action(&self) -> &'static [Action] {
+        &[Action::SshExec]
+    }
+
+    async fn connect(&self, ports: Ports) -> Result<Box<dyn conformance::Client>, Reply> {
+        Ok(Box::new(Wire::new(self.client(ports).await?)))
     }
 
     async fn upstream_writes(&self) -> u64 {
@@ -321,10 +336,6 @@ impl Harness for Ssh {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ssh_keeps_the_promises() {
-    let harness = Ssh {
-        keys: Keys::new(),
-        writes: Arc::default(),
-        tasks: Mutex::default(),
-    };
+    let harness = Ssh::new();
     conformance::run(&harness).await;
 }

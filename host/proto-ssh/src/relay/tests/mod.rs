@@ -1,6 +1,7 @@
 //! The relay over real transports: the pipeline's suite with scripted peers, and real programs on both ends.
 
 mod conformance;
+mod ends;
 mod holds;
 mod real;
 mod taps;

@@ -263,6 +263,23 @@ fn listeners_are_decided_on_and_bound_what_the_host_may_open() {
     b2.gets_nothing(U);
 }
 
+/// Who was permitted to be reached by a session is not reached when that is over.
+#[test]
+fn an_agent_is_reached_as_long_as_its_session_lives() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"auth-agent-req@openssh.com", true, b""));
+    b.grant();
+    b.sent = Pair::default();
+    b.passes(U, on(7, ChannelMessage::Success));
+    b.session(8, 4, 1000);
+    b.passes(C, on(3, ChannelMessage::Close));
+    b.passes(U, on(7, ChannelMessage::Close));
+    b.upstream(open(b"auth-agent@openssh.com", 5, 100, b""));
+    b.gets_nothing(C);
+    assert_eq!(b.sent.upstream.pop_front().unwrap()[0], 92, "OPEN_FAILURE");
+}
+
 #[test]
 fn agents_and_displays_only_where_they_were_permitted() {
     for (name, kind, setup, origin) in [
