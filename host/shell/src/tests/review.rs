@@ -276,7 +276,11 @@ fn files_are_also_what_programs_are_given() {
         ("ls $X *.log", &["$X", "*.log"], &[]),
         ("cd /srv && cat a | head -n 5", &["/srv/a", "a"], &[]),
         ("uptime 2>/dev/null", &[], &["/dev/null"]),
-        ("diff <(ls a) b", &["<(ls a)", "a", "b", "…"], &["<(ls a)", "b", "…"]),
+        (
+            "diff <(ls a) b",
+            &["<(ls a)", "a", "b", "…"],
+            &["<(ls a)", "b", "…"],
+        ),
     ] {
         let found = named(text);
         let owned = |files: &[&str]| files.iter().map(|f| (*f).to_owned()).collect::<Vec<_>>();
