@@ -15,6 +15,7 @@ mod hosts;
 mod openssh;
 mod packets;
 mod pair;
+mod strangers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

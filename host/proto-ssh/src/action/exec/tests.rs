@@ -1,0 +1,252 @@
+//! What is said of command lines.
+
+use super::*;
+
+fn accesses(command: &str) -> (SshFacts, Vec<String>) {
+    let line = Line::read(command.as_bytes());
+    let (facts, asks) = exec(command.as_bytes(), &line, &"root".into());
+    let shown = asks.iter().map(|(action, resource)| match resource {
+        Resource::SshProgram { path, known, .. } => {
+            format!("{} {path} {known}", action.as_str())
+        }
+        Resource::SshFile { path, known, .. } => format!("{} {path} {known}", action.as_str()),
+        other => panic!("{other:?}"),
+    });
+    (facts, shown.collect())
+}
+
+#[test]
+fn everything_that_runs_has_to_be_permitted() {
+    for (command, expect) in [
+        ("ls -l /", vec!["ssh:exec ls true"]),
+        (
+            "cd /tmp && /usr/bin/rm -rf x; ls",
+            vec![
+                "ssh:exec cd true",
+                "ssh:exec /usr/bin/rm true",
+                "ssh:exec ls true",
+            ],
+        ),
+        (
+            "sudo -u bob ls",
+            vec!["ssh:exec sudo true", "ssh:exec ls true"],
+        ),
+        ("scp -t /srv/x", vec!["ssh:scp_write /srv/x true"]),
+        ("scp -f x", vec!["ssh:scp_read x false"]),
+        ("/usr/lib/openssh/sftp-server", vec!["ssh:sftp_list . true"]),
+        (
+            "rsync --server --sender -logDtpr . /srv",
+            vec!["ssh:rsync_read /srv true"],
+        ),
+        (
+            "git-upload-pack '/srv/a.git'",
+            vec!["ssh:git_read /srv/a.git true"],
+        ),
+        (
+            "git-receive-pack '/srv/a.git'",
+            vec!["ssh:git_write /srv/a.git true"],
+        ),
+    ] {
+        let (facts, asks) = accesses(command);
+        assert!(facts.parsed, "{command}: {:?}", facts.opaque);
+        assert_eq!(asks, expect, "{command}");
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_asked_about_as_that() {
+    for command in [
+        "$X",
+        "eval \"$X\"",
+        "/bin/r? x",
+        "bash -s",
+        "curl x | sh",
+        "r\u{0}m",
+        "\u{ff}(",
+        "rsync --server --daemon .",
+    ] {
+        let (facts, asks) = accesses(command);
+        assert!(!facts.parsed && !facts.only_reads, "{command}");
+        assert!(
+            asks.contains(&"ssh:exec  false".to_owned()),
+            "{command}: {asks:?}"
+        );
+    }
+}
+
+#[test]
+fn a_program_lies_where_its_path_leads() {
+    for (command, expect) in [
+        ("/usr/bin/../../tmp/x", "ssh:exec /tmp/x false"),
+        ("/usr/bin/.././bin//ls", "ssh:exec /usr/bin/ls false"),
+        ("/usr//bin/./ls", "ssh:exec /usr/bin/ls true"),
+        ("../x", "ssh:exec ../x false"),
+        ("./ls", "ssh:exec ./ls true"),
+        ("sudo /bin/../tmp/x", "ssh:exec /tmp/x false"),
+    ] {
+        let (_, asks) = accesses(command);
+        assert!(asks.iter().any(|ask| ask == expect), "{command}: {asks:?}");
+    }
+    // Nor is it a transfer.
+    for command in [
+        "/tmp/x/git-upload-pack /srv/a.git",
+        "/usr/bin/../../tmp/scp -t /x",
+    ] {
+        assert_eq!(Line::read(command.as_bytes()).kind(), SshKind::Exec);
+    }
+}
+
+#[test]
+fn words_are_paths() {
+    let has = |command: &str, path: &str, writes| {
+        let (facts, _) = accesses(command);
+        let found = facts
+            .paths
+            .iter()
+            .any(|p| &*p.path == path && p.writes == writes);
+        assert!(found, "{command}: {:?}", facts.paths);
+    };
+    has("cat /etc/shadow", "/etc/shadow", false);
+    has("cat ~/x", "/root/x", false);
+    has("cat ~/x", "~/x", false);
+    has("tee -a /etc/passwd", "/etc/passwd", true);
+    has("cat < /etc/shad?w", UNKNOWN, false);
+    has("cp x $X", UNKNOWN, true);
+    let line = Line::read(b"bash -s").with_script(b"cat /etc/shadow\n"[..].into());
+    let (facts, _) = exec(b"bash -s", &line, &"bob".into());
+    assert!(facts.paths.iter().any(|p| &*p.path == "/etc/shadow"));
+}
+
+/// A transfer inside something else is not followed as one.
+#[test]
+fn only_a_bare_transfer_is_one() {
+    for command in [
+        "sudo scp -t /x",
+        "scp -t /x; id",
+        "X=1 scp -t /x",
+        "scp -t $X",
+    ] {
+        let line = Line::read(command.as_bytes());
+        assert!(
+            line.scp()
+                .is_none_or(|scp| scp.paths.iter().all(|p| !p.known)),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn a_script_is_read_with_its_command() {
+    let line = Line::read(b"bash -s").with_script(b"rm -rf /srv\n"[..].into());
+    let (facts, asks) = exec(b"bash -s", &line, &"root".into());
+    let stdin = facts.stdin.as_ref().unwrap();
+    assert_eq!((&*stdin.text, stdin.bytes), ("rm -rf /srv\n", 12));
+    assert!(facts.parsed, "{:?}", facts.opaque);
+    assert!(!facts.only_reads);
+    let ran = |name: &str| asks.contains(&program(&"root".into(), name, true));
+    assert!(ran("bash") && ran("rm"), "{asks:?}");
+    let line = Line::read(b"sh").with_script(b"$X"[..].into());
+    let (facts, _) = exec(b"sh", &line, &"root".into());
+    assert!(!facts.parsed);
+}
+
+/// `scp -f -t x` reads, whatever stands last: nobody follows it as a transfer in the other direction.
+#[test]
+fn scp_both_ways_is_a_program_like_any_other() {
+    for command in ["scp -f -t /x", "scp -t -f /x", "scp -tf /x", "scp -t /x /y"] {
+        let line = Line::read(command.as_bytes());
+        assert_eq!(line.kind(), SshKind::Exec, "{command}");
+        assert!(line.scp().is_none(), "{command}");
+        let (_, asks) = accesses(command);
+        assert!(
+            asks.iter().all(|ask| ask.starts_with("ssh:exec ")),
+            "{command}: {asks:?}"
+        );
+    }
+    assert_eq!(Line::read(b"scp -t /x").kind(), SshKind::Scp);
+}
+
+fn sent(command: &str) -> Option<String> {
+    let mut line = Line::read(command.as_bytes());
+    line.pin();
+    match line.sent {
+        Sent::Pinned(sent) => Some(String::from_utf8(sent.to_vec()).unwrap()),
+        Sent::AsItCame | Sent::Unpinned => None,
+    }
+}
+
+fn run(shell: &str, command: &str) -> std::process::Output {
+    let mut run = std::process::Command::new(shell);
+    run.args(["-c", command]).output().unwrap()
+}
+
+/// A login shell that is not bash runs what was read, too.
+#[test]
+fn what_was_read_is_what_runs() {
+    let mark = std::env::temp_dir().join(format!("weir-pinned-{}", std::process::id()));
+    let command = format!("echo $'\\'; touch {} #'", mark.display());
+    let pinned = sent(&command).unwrap();
+    for shell in ["dash", "sh", "bash"] {
+        let out = run(shell, &pinned);
+        assert!(out.stdout.starts_with(b"'; touch "), "{shell}: {out:?}");
+        assert!(!mark.exists(), "{shell} ran what was not read: {pinned}");
+    }
+    run("dash", &command);
+    assert!(
+        std::fs::remove_file(&mark).is_ok(),
+        "dash reads it in another way"
+    );
+}
+
+/// Nothing else changes by it.
+#[test]
+fn a_pinned_command_ends_as_it_would() {
+    use std::os::unix::process::ExitStatusExt;
+    for command in [
+        "exit 7",
+        "false || sh -c 'exit 3'",
+        "kill -TERM $$",
+        "echo a | tr a b",
+    ] {
+        let pinned = sent(command).unwrap();
+        for shell in ["dash", "bash"] {
+            let (a, b) = (run(shell, command), run(shell, &pinned));
+            assert_eq!(
+                (a.status.code(), a.status.signal(), a.stdout),
+                (b.status.code(), b.status.signal(), b.stdout),
+                "{shell}: {pinned}"
+            );
+        }
+    }
+}
+
+#[test]
+fn transfers_in_plain_words_are_sent_as_these() {
+    for (command, expect) in [
+        ("scp -t /srv/x", "scp -t /srv/x"),
+        ("scp  '-t' \"/srv/x\"", "scp -t /srv/x"),
+        (
+            "scp -f '/srv/a b'",
+            "exec /bin/sh -c 'scp -f '\\''/srv/a b'\\'",
+        ),
+        ("scp -f /srv/*", "exec /bin/sh -c 'scp -f /srv/*'"),
+        ("scp -t =x", "exec /bin/sh -c 'scp -t =x'"),
+        ("git-receive-pack '/a b.git'", "git-receive-pack '/a b.git'"),
+        ("git-upload-pack a.git", "git-upload-pack 'a.git'"),
+        ("/usr/lib/sftp-server", "/usr/lib/sftp-server"),
+        ("ls /srv", "exec /bin/sh -c 'ls /srv'"),
+    ] {
+        assert_eq!(sent(command).as_deref(), Some(expect), "{command}");
+    }
+    assert_eq!(sent("$X"), None);
+}
+
+/// An approval of one command is none of another that a shell would run in its place.
+#[test]
+fn what_cannot_be_pinned_is_opaque() {
+    let mut line = Line::read(b"ls");
+    line.sent = Sent::Unpinned;
+    let (facts, asks) = exec(b"ls", &line, &"root".into());
+    assert!(!facts.parsed && !facts.only_reads);
+    assert!(asks.contains(&program(&"root".into(), "", false)));
+}
