@@ -208,7 +208,7 @@ fn secrets_are_never_seen_whole() {
     let stage = &stage("ssh-masks");
     std::fs::write(stage.traces.join("print.py"), PRINTER).unwrap();
     let (way, secrets) = (&stage.way(ENGINEER, "stage1"), &secrets(&stage.traces));
-    let mut jobs: Vec<(&str, Box<dyn FnOnce() + Send>)> = Vec::new();
+    let mut jobs: Vec<super::Job<'_>> = Vec::new();
     for secret in secrets {
         for how in HOWS {
             for terminal in [true, false] {

@@ -333,8 +333,11 @@ impl Seen {
     }
 }
 
+/// A test among others, with its name.
+type Job<'a> = (&'a str, Box<dyn FnOnce() + Send + 'a>);
+
 /// Runs what does not depend on each other at the same time; every failure is told.
-fn at_once(jobs: Vec<(&str, Box<dyn FnOnce() + Send + '_>)>) {
+fn at_once(jobs: Vec<Job<'_>>) {
     let failed: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = jobs
             .into_iter()
