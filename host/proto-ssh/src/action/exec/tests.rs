@@ -233,7 +233,10 @@ fn transfers_in_plain_words_are_sent_as_these() {
         ("scp -t =x", "exec /bin/sh -c 'scp -t =x'"),
         ("git-receive-pack '/a b.git'", "git-receive-pack '/a b.git'"),
         ("git-upload-pack a.git", "git-upload-pack 'a.git'"),
-        ("/usr/lib/sftp-server", "/usr/lib/sftp-server"),
+        (
+            "/usr/lib/openssh/sftp-server",
+            "/usr/lib/openssh/sftp-server",
+        ),
         ("ls /srv", "exec /bin/sh -c 'ls /srv'"),
     ] {
         assert_eq!(sent(command).as_deref(), Some(expect), "{command}");
