@@ -231,19 +231,20 @@ mod tests {
         let mut server = Leg::new(Box::new(near), Transport::server(Arc::new(config)));
         let config = ClientConfig::new(vec!["ssh-ed25519".into()]);
         let mut client = Leg::new(Box::new(far), Transport::client(Arc::new(config)));
-        let meeting = tokio::spawn(async move {
+        let meet = async {
             assert!(matches!(server.recv().await, Ok(Event::Ready)));
-            server
-        });
-        loop {
-            match client.recv().await.unwrap() {
-                Event::HostKey(_) => client.transport.answer_host_key(true).unwrap(),
-                Event::Ready => break,
-                other => panic!("{other:?}"),
+        };
+        let greet = async {
+            loop {
+                match client.recv().await.unwrap() {
+                    Event::HostKey(_) => client.transport.answer_host_key(true).unwrap(),
+                    Event::Ready => break,
+                    other => panic!("{other:?}"),
+                }
             }
-        }
-        client.flush().await.unwrap();
-        let mut server = meeting.await.unwrap();
+            client.flush().await.unwrap();
+        };
+        tokio::join!(meet, greet);
         let flood = async {
             for sent in 0..100_000 {
                 client.transport.send(&[n::PING, 0, 0, 0, 0]).unwrap();
