@@ -74,8 +74,8 @@ fn clients_see_the_same_through_weir() {
                 while let Some((name, script)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let there = run(&direct, name, script);
                     let mut here = run(&weir, name, script);
-                    // Seen in about one of six runs, with Dropbear's client: all of its output and its exit
-                    // status had passed, and it did not end. Nobody knows why yet.
+                    // Dropbear's client sometimes does not end, without Weir too (1 of 36 runs against
+                    // sshd itself). Through Weir it was about 3 of 17, so that may not be all of it.
                     for _ in 0..2 {
                         if !here.starts_with(TOOK_TOO_LONG) || *name != "dropbear" {
                             break;
