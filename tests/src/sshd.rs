@@ -37,7 +37,7 @@ impl Sshd {
         Self::start_with(name, "")
     }
 
-    /// The same, with more lines of configuration.
+    /// The same, with more lines of configuration. They count before the usual ones.
     pub fn start_with(name: &str, more: &str) -> Result<Self> {
         let server = sshd().context("no sshd: run `cargo xtask deps`")?;
         let scratch = Scratch::new(name)?;
@@ -52,8 +52,8 @@ impl Sshd {
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = free_port()?;
         let shown = dir.display();
-        let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_ed25519\nPidFile none\n\
+        let config = format!(
+            "{more}Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_ed25519\nPidFile none\n\
              AuthorizedKeysFile {shown}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
              AcceptEnv LANG LC_* WEIR_TEST_*\nMaxSessions 64\nMaxStartups 1000\nMaxAuthTries 6\n\
@@ -63,7 +63,6 @@ impl Sshd {
              SetEnv HOME={shown}/home\nPermitUserRC no\n\
              TrustedUserCAKeys {shown}/authority.pub\n"
         );
-        config.push_str(more);
         std::fs::write(dir.join("authority.pub"), "")?;
         let file = dir.join("sshd_config");
         std::fs::write(&file, config)?;

@@ -180,6 +180,8 @@ pub const BUILD: &[Need] = &[CC, LIBCLANG, WASM];
 pub const SESSION: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, OPENSSH];
 /// What a measurement needs.
 pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUNCER];
+/// What a measurement of SSH needs.
+pub const BENCH_SSH: &[Need] = &[CC, LIBCLANG, WASM, OPENSSL, SSHD];
 /// What PostgreSQL's regression suite needs.
 pub const REGRESS: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PG_REGRESS];
 /// What the tests need.
