@@ -45,6 +45,9 @@ impl Sshd {
         keygen(&dir.join("host_ed25519"), "ed25519")?;
         keygen(&dir.join("client_ed25519"), "ed25519")?;
         std::fs::copy(dir.join("client_ed25519.pub"), dir.join("authorized_keys"))?;
+        // Bash under sshd reads ~/.bashrc even for a single command, and that of this machine may print or start
+        // what it likes. The account has a home of its own instead, with nothing in it.
+        std::fs::create_dir_all(dir.join("home"))?;
         // The privilege separation directory of a server that runs as root.
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = free_port()?;
@@ -57,6 +60,7 @@ impl Sshd {
              AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nAllowAgentForwarding yes\n\
              GatewayPorts no\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n\
              Subsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n\
+             SetEnv HOME={shown}/home\nPermitUserRC no\n\
              TrustedUserCAKeys {shown}/authority.pub\n"
         );
         std::fs::write(dir.join("authority.pub"), "")?;
