@@ -56,6 +56,23 @@ fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
         .filter(move |(name, _)| wanted(name))
 }
 
+/// Bash under sshd reads `~/.bashrc` before a single command, too: on the host that is an empty home's, not the one
+/// of whoever runs the tests, where a line of pyenv once made two runs differ.
+#[test]
+fn the_host_reads_no_start_files_of_ours() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let host = weir_tests::sshd::Sshd::start("ssh-home").unwrap();
+    let script = r#"ssh -F $CFG box 'echo "$HOME"; ls -A "$HOME"' 2>&1"#;
+    let output = host.direct().unwrap().script("home", script, LIMIT);
+    let home = host.dir.join("home");
+    assert_eq!(
+        seen(&output.unwrap()),
+        format!("exit status: 0\n{}\n", home.display())
+    );
+}
+
 /// Everything that stock clients do is the same through Weir, where everything is permitted.
 #[test]
 fn clients_see_the_same_through_weir() {
