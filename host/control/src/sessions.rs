@@ -182,6 +182,7 @@ fn row(info: &SessionInfo) -> SessionRow {
         principal: info.principal.actor.subject.to_string(),
         owner: convert::owner(&info.principal),
         target: info.target.name.to_string(),
+        protocol: info.target.protocol.as_str().to_owned(),
         database: info.scope.to_string(),
         source: info.source.to_string(),
         application: convert::prefix(application, MAX_APPLICATION).to_owned(),

@@ -3,6 +3,7 @@
 mod cases;
 mod login;
 mod policy;
+mod record;
 mod rig;
 
 use std::process::Output;

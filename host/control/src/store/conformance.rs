@@ -373,6 +373,7 @@ fn session(id: &str) -> SessionRow {
         principal: "a".into(),
         owner: "a".into(),
         target: "orders".into(),
+        protocol: "postgres".into(),
         database: "shop".into(),
         source: "192.0.2.1".into(),
         application: "psql".into(),
