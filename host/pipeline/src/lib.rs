@@ -52,4 +52,4 @@ pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};
 pub use session::{BundleRef, Protocol, Session, SessionId, SessionInfo, Target};
 pub use ssh::{SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};
-pub use unasked::{Flood, Unasked, with_left_out};
+pub use unasked::{Stranger, TurnedAway, Unasked};

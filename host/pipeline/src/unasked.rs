@@ -2,13 +2,18 @@
 //! They are evidence like any other, but whoever makes them needs no permission for it: so many are recorded one by
 //! one, and of the others the number and the last one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::action::Access;
 use crate::decide::fingerprint_of;
 use crate::facts::Facts;
-use crate::record::{Basis, RefusalRecord};
+use crate::ports::Ports;
+use crate::principal::Principal;
+use crate::record::{Basis, ControlEvent, RefusalRecord};
 use crate::refusal::RefusalKind;
 use crate::risk::Risk;
 use crate::session::Session;
@@ -30,7 +35,7 @@ pub struct Unasked {
 
 /// A bound on what is recorded; what is beyond it is counted.
 #[derive(Debug)]
-pub struct Flood<T> {
+pub(crate) struct Flood<T> {
     room: u32,
     since: Instant,
     /// How many were left out, and the last of them.
@@ -77,8 +82,68 @@ impl<T> Flood<T> {
     }
 }
 
+/// The record of those who are turned away before there is a session: wrong proofs, targets that there are not.
+/// One for each service, so that its bound holds for all of its connections together.
+pub struct TurnedAway {
+    ports: Ports,
+    flood: Mutex<Flood<ControlEvent>>,
+}
+
+/// Somebody who is turned away.
+#[derive(Debug, Clone)]
+pub struct Stranger<'a> {
+    /// `ssh:login` and the like.
+    pub action: &'static str,
+    /// Who it is, if that is proved.
+    pub principal: Option<Arc<Principal>>,
+    pub source: IpAddr,
+    /// What they said of themselves; cut off and made readable by whoever calls.
+    pub said: &'a str,
+    pub reason: &'a str,
+}
+
+impl TurnedAway {
+    pub fn new(ports: Ports) -> Self {
+        Self {
+            ports,
+            flood: Mutex::new(Flood::new(Instant::now())),
+        }
+    }
+
+    /// Durable when it returns, or counted. Whoever it is stays out whatever becomes of this.
+    pub async fn put(&self, stranger: Stranger<'_>) {
+        let event = ControlEvent {
+            at: self.ports.clock.now(),
+            principal: stranger.principal,
+            action: stranger.action.to_owned(),
+            resource: format!("Source::\"{}\"", stranger.source),
+            result: Err(stranger.reason.to_owned()),
+            detail: stranger.said.to_owned(),
+        };
+        let next = self.flood.lock().take(event, Instant::now());
+        self.write(next).await;
+    }
+
+    /// At the end of the service.
+    pub async fn close(&self) {
+        let rest = self.flood.lock().rest();
+        self.write(rest).await;
+    }
+
+    async fn write(&self, next: Option<(ControlEvent, u64)>) {
+        let Some((event, left_out)) = next else {
+            return;
+        };
+        let result = event.result.map_err(|why| with_left_out(&why, left_out));
+        let event = ControlEvent { result, ..event };
+        if let Err(error) = self.ports.journal.event(event).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+}
+
 /// A reason that tells of those that are not on record.
-pub fn with_left_out(reason: &str, left_out: u64) -> String {
+fn with_left_out(reason: &str, left_out: u64) -> String {
     match left_out {
         0 => reason.to_owned(),
         n => format!("{reason} (before this, {n} refusals without a decision were left out)"),
@@ -139,7 +204,7 @@ mod tests {
     use crate::action::{Action, Resource};
     use crate::decide::Caller;
     use crate::memory::{Entry, Memory, MemoryPolicy};
-    use crate::principal::{Actor, Principal, PrincipalKind};
+    use crate::principal::{Actor, PrincipalKind};
     use crate::record::EndReason;
     use crate::session::{Protocol, SessionId, SessionInfo, Target};
 
@@ -210,6 +275,35 @@ mod tests {
         assert!(refusals.len() < AT_ONCE as usize + 50, "{}", refusals.len());
         let entries = memory.journal.entries();
         assert!(matches!(entries.last(), Some(Entry::End(_))));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_on_record_and_a_flood_of_them_is_counted() {
+        let memory = Memory::new(MemoryPolicy::permit_all());
+        let door = TurnedAway::new(memory.ports());
+        for _ in 0..AT_ONCE + 100 {
+            let stranger = Stranger {
+                action: "ssh:login",
+                principal: None,
+                source: std::net::Ipv4Addr::LOCALHOST.into(),
+                said: "user \"root\"",
+                reason: "wrong",
+            };
+            door.put(stranger).await;
+        }
+        door.close().await;
+        let events = memory.journal.entries().into_iter().map(|e| match e {
+            Entry::Event(event) => event,
+            other => panic!("{other:?}"),
+        });
+        let events: Vec<ControlEvent> = events.collect();
+        assert!(events.len() < AT_ONCE as usize + 50, "{}", events.len());
+        assert!(events.iter().all(|e| e.resource == "Source::\"127.0.0.1\""));
+        let last = events.last().unwrap().result.clone().unwrap_err();
+        assert!(
+            last.contains("refusals without a decision were left out"),
+            "{last}"
+        );
     }
 
     #[test]
