@@ -146,7 +146,7 @@ impl Registry for Sessions {
             end: None,
         };
         self.inner.live.lock().insert(info.id, live);
-        self.inner.write(SessionWrite::Started(row));
+        self.inner.write(SessionWrite::Started(Box::new(row)));
         Box::new(Guard {
             inner: self.inner.clone(),
             id: info.id,

@@ -142,18 +142,13 @@ impl Cast {
             self.terminals.pop_first();
         }
         let terminal = self.terminals.entry(channel).or_default();
-        match &*ssh.kind {
-            "pty" => {
-                terminal.size = size_of(&ssh.text);
-                terminal.runs = None;
-            }
-            "shell" | "exec" => {
-                // The channel before, of the same number, had a terminal; this one has not.
-                if terminal.runs.replace(seq).is_some() {
-                    terminal.size = None;
-                }
-            }
-            _ => {}
+        if ssh.kind == "pty" {
+            terminal.size = size_of(&ssh.text);
+            terminal.runs = None;
+        } else if matches!(&*ssh.kind, "shell" | "exec") {
+            // The channel before, of the same number, had a terminal; this one has not.
+            let is_another = terminal.runs.replace(seq).is_some();
+            terminal.size = terminal.size.filter(|_| !is_another);
         }
     }
 

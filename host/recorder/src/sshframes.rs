@@ -10,6 +10,8 @@ use crate::text::clean;
 
 /// A message longer than this is not collected; no packet of SSH is.
 const MAX_MESSAGE: usize = 1 << 20;
+/// The numbers of messages about channels.
+const OF_CHANNELS: std::ops::RangeInclusive<u8> = 90..=100;
 /// A line is cut here.
 const MAX_LINE: usize = 64 << 10;
 
@@ -81,7 +83,13 @@ pub fn is_whole(mut bytes: &[u8]) -> bool {
         let Some((message, rest)) = string(&mut bytes).map(|message| (message, bytes)) else {
             return false;
         };
-        if read(message).is_none() {
+        // Data can look like messages: no others than those of channels (RFC 4254) are recorded.
+        let is_known = match read(message) {
+            None => false,
+            Some(Message::Other(number)) => OF_CHANNELS.contains(&number),
+            Some(_) => true,
+        };
+        if !is_known {
             return false;
         }
         (any, bytes) = (true, rest);

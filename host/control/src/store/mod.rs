@@ -284,7 +284,7 @@ pub struct SessionRow {
 
 #[derive(Debug, Clone)]
 pub enum SessionWrite {
-    Started(SessionRow),
+    Started(Box<SessionRow>),
     Ended { id: String, at: Millis, end: String },
 }
 

@@ -65,6 +65,7 @@ mod token;
 mod trie;
 mod view;
 
+pub(crate) use guard::Guard;
 pub use guard::Verdict;
 pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};
