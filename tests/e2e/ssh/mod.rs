@@ -4,6 +4,7 @@ mod cases;
 mod login;
 mod newer;
 mod policy;
+mod record;
 mod refused;
 mod rig;
 
