@@ -25,6 +25,9 @@ const TOOK_TOO_LONG: &str = "exit status: 124";
 /// Cases that run at the same time.
 const AT_ONCE: usize = 3;
 
+/// State 0A is LISTEN.
+const UP: &str = r#"up() { until grep -qi ":$(printf %04X $1) 00000000:0000 0A " /proc/net/tcp; do sleep 0.1; done; }"#;
+
 /// What a script printed, and how it ended.
 fn seen(output: &Output) -> String {
     format!(
@@ -37,9 +40,9 @@ fn seen(output: &Output) -> String {
 
 /// Runs a case in a directory of the same name on both ways, so that nothing but the way differs.
 fn run(way: &Way, name: &str, script: &str) -> String {
-    let ports = "P1=%1 P2=%2\n"
-        .replace("%1", &free_port().unwrap().to_string())
-        .replace("%2", &free_port().unwrap().to_string());
+    // And `up PORT` waits until somebody listens there, without a connection.
+    let ports = [free_port().unwrap(), free_port().unwrap()];
+    let ports = format!("P1={} P2={}\n{UP}\n", ports[0], ports[1]);
     let output = way
         .script(name, &format!("{ports}{script}"), LIMIT)
         .unwrap();

@@ -36,7 +36,7 @@ const NEW: &[(&str, &str, &str)] = &[
     (
         "mlkem",
         r#"
-ssh -v -F $CFG -o KexAlgorithms=mlkem768x25519-sha256 box 'exit 3' 2>log; echo $?; grep -o 'kex: algorithm: .*' log"#,
+ssh -v -F $CFG -o KexAlgorithms=mlkem768x25519-sha256 box 'exit 3' 2>log; echo $?; tr -d '\r' <log | grep -o 'kex: algorithm: .*'"#,
         "3\nkex: algorithm: mlkem768x25519-sha256\n",
     ),
     (
