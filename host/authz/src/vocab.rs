@@ -237,8 +237,11 @@ pub(crate) const GROUPS: &[&str] = &[
 /// nobody is permitted it then, whatever a policy without an action says.
 pub(crate) const LATER: &[Action] = &[
     Action::CertificateIssue,
+    Action::CredentialRevoke,
     Action::DeliveryRead,
     Action::EvidenceExport,
+    Action::HostKeyApprove,
+    Action::KeyRegister,
     Action::RecordErase,
     Action::SessionWatch,
 ];
@@ -329,9 +332,12 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase | A::EvidenceExport | A::CertificateIssue => {
-            (&["control"], &[R::System], Extra::None)
-        }
+        A::RecordErase
+        | A::EvidenceExport
+        | A::CertificateIssue
+        | A::CredentialRevoke
+        | A::KeyRegister => (&["control"], &[R::System], Extra::None),
+        A::HostKeyApprove => (&["control"], &[R::System, R::Target], Extra::None),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

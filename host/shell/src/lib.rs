@@ -7,6 +7,7 @@
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
+//! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
 //!   those that tell what lies in files which no word names.
@@ -39,6 +40,7 @@ mod interpreters;
 mod named;
 mod opinion;
 mod options;
+mod pages;
 mod parse;
 mod peel;
 mod programs;
@@ -148,6 +150,12 @@ impl Reading {
                 .collect()
         };
         key(self) == key(other)
+    }
+
+    /// The program that shows a pager where there is a terminal, out of which a person gets into a shell.
+    pub fn pages(&self) -> Option<&str> {
+        let paging = self.commands.iter().find(|command| pages::pages(command))?;
+        Some(programs::name(&paging.argv.first()?.text))
     }
 
     /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.

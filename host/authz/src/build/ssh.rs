@@ -158,12 +158,21 @@ fn paths(ssh: &SshFacts, writes: bool) -> Result<Value, BuildError> {
 
 /// A part of every path that looks like a private key.
 const KEY: &str = "*.key";
-const KEYS: &[&str] = &[".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk"];
+const KEYS: &[&str] = &[
+    ".pem",
+    ".key",
+    ".p12",
+    ".pfx",
+    ".jks",
+    ".keystore",
+    ".kdbx",
+    ".ppk",
+];
 /// Above every raw disk: whoever reads one reads all files.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
-    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "mapper/", "md", "loop", "block/", "bcache", "nbd", "drbd",
-    "rbd", "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
+    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "mapper/", "md", "loop", "block/", "bcache",
+    "nbd", "drbd", "rbd", "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
 ];
 
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be

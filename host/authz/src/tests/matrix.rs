@@ -218,6 +218,17 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::CertificateIssue,
             Resource::Target,
         ),
+        (
+            "revoke credentials",
+            Action::CredentialRevoke,
+            Resource::Target,
+        ),
+        ("register a key", Action::KeyRegister, Resource::Target),
+        (
+            "approve a host key",
+            Action::HostKeyApprove,
+            Resource::Target,
+        ),
     ]
 }
 
