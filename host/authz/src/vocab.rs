@@ -237,6 +237,7 @@ pub(crate) const GROUPS: &[&str] = &[
 /// nobody is permitted it then, whatever a policy without an action says.
 pub(crate) const LATER: &[Action] = &[
     Action::CertificateIssue,
+    Action::CredentialRevoke,
     Action::DeliveryRead,
     Action::EvidenceExport,
     Action::RecordErase,
@@ -329,7 +330,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase | A::EvidenceExport | A::CertificateIssue => {
+        A::RecordErase | A::EvidenceExport | A::CertificateIssue | A::CredentialRevoke => {
             (&["control"], &[R::System], Extra::None)
         }
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),

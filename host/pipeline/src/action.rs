@@ -108,6 +108,8 @@ actions! {
     EvidenceExport = "evidence:export",
     /// Getting an SSH certificate that stands for one's token.
     CertificateIssue = "certificate:issue",
+    /// Making certificates and keys of callers count no more.
+    CredentialRevoke = "credential:revoke",
 }
 
 /// A column by its canonical name.

@@ -4,6 +4,7 @@ mod cases;
 mod login;
 mod policy;
 mod rig;
+mod who;
 
 use std::process::Output;
 use std::sync::Mutex;

@@ -218,6 +218,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::CertificateIssue,
             Resource::Target,
         ),
+        (
+            "revoke credentials",
+            Action::CredentialRevoke,
+            Resource::Target,
+        ),
     ]
 }
 

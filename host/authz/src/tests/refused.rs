@@ -442,6 +442,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         "record:erase",
         "evidence:export",
         "certificate:issue",
+        "credential:revoke",
     ] {
         let from = schema.find(&format!("action \"{action}\"")).unwrap();
         let to = from + schema[from..].find(';').unwrap() + 1;
@@ -458,6 +459,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         (Action::RecordErase, Resource::Target, "deny"),
         (Action::EvidenceExport, Resource::Target, "deny"),
         (Action::CertificateIssue, Resource::Target, "deny"),
+        (Action::CredentialRevoke, Resource::Target, "deny"),
         (Action::DeliveryRead, Resource::Target, "deny"),
         (Action::AuditRead, Resource::Target, "permit"),
     ] {
