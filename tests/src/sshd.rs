@@ -37,7 +37,7 @@ impl Sshd {
         Self::start_with(name, "")
     }
 
-    /// The same, with more lines of configuration.
+    /// The same, with more lines of configuration. They count before the usual ones.
     pub fn start_with(name: &str, more: &str) -> Result<Self> {
         let server = sshd().context("no sshd: run `cargo xtask deps`")?;
         let scratch = Scratch::new(name)?;
@@ -45,21 +45,24 @@ impl Sshd {
         keygen(&dir.join("host_ed25519"), "ed25519")?;
         keygen(&dir.join("client_ed25519"), "ed25519")?;
         std::fs::copy(dir.join("client_ed25519.pub"), dir.join("authorized_keys"))?;
+        // Bash under sshd reads ~/.bashrc even for a single command, and that of this machine may print or start
+        // what it likes. The account has a home of its own instead, with nothing in it.
+        std::fs::create_dir_all(dir.join("home"))?;
         // The privilege separation directory of a server that runs as root.
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = free_port()?;
         let shown = dir.display();
-        let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_ed25519\nPidFile none\n\
+        let config = format!(
+            "{more}Port {port}\nListenAddress 127.0.0.1\nHostKey {shown}/host_ed25519\nPidFile none\n\
              AuthorizedKeysFile {shown}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
              AcceptEnv LANG LC_* WEIR_TEST_*\nMaxSessions 64\nMaxStartups 1000\nMaxAuthTries 6\n\
              AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nAllowAgentForwarding yes\n\
              GatewayPorts no\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n\
              Subsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n\
+             SetEnv HOME={shown}/home\nPermitUserRC no\n\
              TrustedUserCAKeys {shown}/authority.pub\n"
         );
-        config.push_str(more);
         std::fs::write(dir.join("authority.pub"), "")?;
         let file = dir.join("sshd_config");
         std::fs::write(&file, config)?;

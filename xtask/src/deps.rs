@@ -99,6 +99,11 @@ pub const NODE_CLIENTS: Need = Need {
     have: || paths::npm_is_fresh("clients"),
     get: Get::Call(|| install_npm("clients")),
 };
+pub const OPENSSH: Need = Need {
+    name: "OpenSSH",
+    have: || weir_tests::sshd::sshd().is_some() && on_path("ssh") && on_path("ssh-keygen"),
+    get: Get::Apt(&["openssh-server", "openssh-client"]),
+};
 pub const SSHD: Need = Need {
     name: "an SSH server, and clients of SSH",
     have: || {
@@ -171,10 +176,12 @@ pub const PG_REGRESS: Need = Need {
 
 /// What the build alone needs.
 pub const BUILD: &[Need] = &[CC, LIBCLANG, WASM];
-/// What a database session needs.
-pub const SESSION: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL];
+/// What a session needs, of databases and of hosts.
+pub const SESSION: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, OPENSSH];
 /// What a measurement needs.
 pub const BENCH: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PGBOUNCER];
+/// What a measurement of SSH needs.
+pub const BENCH_SSH: &[Need] = &[CC, LIBCLANG, WASM, OPENSSL, SSHD];
 /// What PostgreSQL's regression suite needs.
 pub const REGRESS: &[Need] = &[CC, LIBCLANG, WASM, POSTGRES, PSQL, OPENSSL, PG_REGRESS];
 /// What the tests need.

@@ -36,6 +36,8 @@ usage: cargo xtask <command>
   plugins [--all] build the first-party plugins into target/plugins; --all: those of tests, too
   bench [pg]      measure against direct and pgbouncer: [--quick] [--rounds N]
   bench evidence  what the record costs, what crashes do to it, how long it takes to verify: [--quick]
+  bench ssh [ROW …]
+                  measure against direct and `ssh -J`: [--quick] [--list], and how much of what: see --list
   bench hold      start what `bench` measures and wait, for a profiler
   regress [TEST]  PostgreSQL's regression suite through Weir: [--direct] [--bundle DIR]
   noninterference [--count N] [--seed S]

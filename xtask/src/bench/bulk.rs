@@ -142,7 +142,8 @@ pub fn huge(peer: &Peer) -> Result<Result<f64, String>> {
     })
 }
 
-fn resident_kb(pid: u32) -> Result<u64> {
+/// What the process has in memory.
+pub fn resident_kb(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()

@@ -8,6 +8,7 @@ mod bulk;
 mod evidence;
 mod pgbench;
 mod report;
+mod ssh;
 mod stand;
 mod table;
 
@@ -49,6 +50,9 @@ const QUICK: Effort = Effort {
 };
 
 pub fn run(args: &[&str]) -> Result<()> {
+    if let ["ssh", rest @ ..] = args {
+        return ssh::run(rest);
+    }
     let mut effort = FULL;
     let mut quick = false;
     let mut rounds = None;
@@ -70,7 +74,7 @@ pub fn run(args: &[&str]) -> Result<()> {
                 rounds = Some(n.parse().context("--rounds needs a number")?);
             }
             other => {
-                bail!("bench does not know {other:?}: pg, evidence, hold, --quick, --rounds N")
+                bail!("bench does not know {other:?}: pg, evidence, ssh, hold, --quick, --rounds N")
             }
         }
     }
@@ -85,7 +89,7 @@ pub fn run(args: &[&str]) -> Result<()> {
         return evidence::run(&root, evidence::Effort { rounds, ..effort });
     }
     effort.rounds = rounds.unwrap_or(effort.rounds).max(1);
-    prepare(&root)?;
+    prepare(&root, deps::BENCH)?;
     if hold {
         return stand(effort);
     }
@@ -93,8 +97,8 @@ pub fn run(args: &[&str]) -> Result<()> {
 }
 
 /// What is measured, and what it is measured against.
-fn prepare(root: &Path) -> Result<()> {
-    deps::ensure(deps::BENCH)?;
+fn prepare(root: &Path, needs: &[deps::Need]) -> Result<()> {
+    deps::ensure(needs)?;
     build_plugins(root)?;
     // A binary that is named is measured as it is.
     if std::env::var_os("WEIR_BIN").is_none() {

@@ -67,6 +67,24 @@ impl Table {
         self.push(what, &[value], String::new(), format!("≤ {max}"), verdict);
     }
 
+    /// Figures of all peers, and something that follows from them which is no ratio.
+    pub fn judged<const N: usize>(
+        &mut self,
+        what: &str,
+        values: [Option<f64>; N],
+        figure: &str,
+        goal: &str,
+        met: Option<bool>,
+    ) {
+        let verdict = match met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "measured",
+        };
+        let cells = values.map(|v| v.map(number).unwrap_or_default());
+        self.push(what, &cells, figure.to_owned(), goal.to_owned(), verdict);
+    }
+
     pub fn note(&mut self, what: &str, note: &str, goal: &str) {
         self.said(what, note, goal, "missed");
     }

@@ -16,7 +16,7 @@ use super::core::{Core, Effect, Limits, Side, Ticket, Violation};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::half::{Half, proves_itself_again};
 use super::record::record;
-use crate::action::{Asked, printable};
+use crate::action::{Asked, Turned, printable};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::{Event, TransportError};
@@ -224,6 +224,7 @@ impl<'a> Relay<'a> {
                 () = &mut late => return Err(End::new(EndReason::Shutdown)),
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
+                    Answered::Recorded => {}
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -317,6 +318,7 @@ impl<'a> Relay<'a> {
                         asked,
                         forward,
                     } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+                    Effect::Refused(turned) => self.turned(&turned, deciding),
                     Effect::Inspect { key, inspect } => {
                         deciding.push(decide::inspect(self.session, key, inspect));
                     }
@@ -343,6 +345,15 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// Refused without a decision: it goes on record beside whatever else is under way.
+    fn turned(&self, turned: &Turned, deciding: &mut FuturesUnordered<Deciding<'a>>) {
+        let session = self.session;
+        let target = &session.info().target;
+        let unasked = turned.unasked(&self.terms.login, target);
+        tracing::info!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
+        deciding.push(decide::put_on_record(session, unasked));
+    }
+
     fn ask(
         &mut self,
         ticket: Ticket,
@@ -365,7 +376,7 @@ impl<'a> Relay<'a> {
                 deciding.push(decision);
             }
             Err(reason) => {
-                tracing::info!(session = %self.session.info().id_text, %reason, "refused without a decision");
+                self.turned(&Turned::known(asked.clone(), reason.as_str()), deciding);
                 let now = Instant::now();
                 self.core
                     .refused(ticket, &reason, None, now, &mut self.effects)?;

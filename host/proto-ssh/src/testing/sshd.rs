@@ -27,15 +27,19 @@ impl Sshd {
         let host = dir.write("host", &keys.sshd.to_openssh(""));
         let ca = dir.write("ca.pub", &keys.user_ca.public().to_openssh(""));
         let authorized = dir.write("authorized", &keys.fixed.public().to_openssh(""));
+        // The start files of whoever runs the tests are none of theirs: bash under sshd would read ~/.bashrc.
+        let home = dir.0.join("home");
+        std::fs::create_dir_all(&home).unwrap();
         let port = free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
              AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n\
-             Subsystem sftp internal-sftp\nRekeyLimit 2M\n",
+             Subsystem sftp internal-sftp\nRekeyLimit 2M\nSetEnv HOME={}\nPermitUserRC no\n",
             host.display(),
             ca.display(),
-            authorized.display()
+            authorized.display(),
+            home.display()
         );
         let config = dir.write("config", &config);
         let child = Command::new(SSHD)

@@ -36,13 +36,17 @@ impl Sshd {
         fs::write(dir.join("host-cert.pub"), host.to_openssh("")).unwrap();
         fs::write(dir.join("cas"), authority.target_ca().to_openssh("")).unwrap();
         let at = |name: &str| dir.join(name).display().to_string();
+        // A home with no start files: those of whoever runs the tests are none of theirs.
+        fs::create_dir_all(dir.join("home")).unwrap();
         let config = format!(
             "HostKey {}\nHostCertificate {}\nTrustedUserCAKeys {}\nAuthorizedKeysFile none\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
-             PermitRootLogin yes\nPidFile none\nLogLevel VERBOSE\nListenAddress 127.0.0.1\n",
+             PermitRootLogin yes\nPidFile none\nLogLevel VERBOSE\nListenAddress 127.0.0.1\n\
+             SetEnv HOME={}\nPermitUserRC no\n",
             at("host"),
             at("host-cert.pub"),
             at("cas"),
+            at("home"),
         );
         fs::write(dir.join("config"), config).unwrap();
         let log = dir.join("log");

@@ -109,7 +109,8 @@ impl Sshd {
     async fn start(name: &str, user: &TestKey, more: &str) -> Self {
         let dir =
             std::env::temp_dir().join(format!("weir-transport-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        // A home with no start files: those of whoever runs the tests are none of theirs.
+        std::fs::create_dir_all(dir.join("home")).unwrap();
         std::fs::create_dir_all("/run/sshd").unwrap();
         for kind in ["ed25519", "ecdsa", "rsa"] {
             keygen(&["-t", kind, "-N", "", "-q", "-f"], &dir.join(kind)).await;
@@ -134,7 +135,8 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {d}/ed25519\nHostKey {d}/ecdsa\nHostKey {d}/rsa\n\
              HostCertificate {d}/ed25519-cert.pub\nPidFile none\nUsePAM no\nStrictModes no\n\
-             PermitRootLogin yes\nMaxStartups 1000\nAuthorizedKeysFile {d}/authorized\n{more}\n"
+             PermitRootLogin yes\nMaxStartups 1000\nAuthorizedKeysFile {d}/authorized\n\
+             SetEnv HOME={d}/home\nPermitUserRC no\n{more}\n"
         );
         std::fs::write(dir.join("config"), config).unwrap();
         let child = Command::new("/usr/sbin/sshd")

@@ -1,5 +1,7 @@
-//! `cargo xtask demo`: every promise, shown with stock psql before a real PostgreSQL, with nothing but
-//! defaults. What does not show what it should fails the demo.
+//! `cargo xtask demo`: every promise, shown with stock psql before a real PostgreSQL and stock ssh before a
+//! real sshd, with nothing but defaults. What does not show what it should fails the demo.
+
+mod ssh;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -37,6 +39,7 @@ pub fn show(binary: &Path) -> Result<()> {
     let mut setup = Setup::new("demo", &cluster, &database);
     setup.binary = binary.to_path_buf();
     setup.tls = true;
+    let host = ssh::Host::start(&mut setup)?;
     let weir = setup.start().context("Weir")?;
     println!(
         "\nPostgreSQL listens on port {}, Weir on {}.",
@@ -48,6 +51,7 @@ pub fn show(binary: &Path) -> Result<()> {
         cluster,
         database,
         weir,
+        host,
         claims: Vec::new(),
     };
     demo.permitted()?;
@@ -56,6 +60,7 @@ pub fn show(binary: &Path) -> Result<()> {
     demo.held_and_approved()?;
     demo.held_and_denied()?;
     demo.replayed()?;
+    demo.hosts()?;
     demo.verified()?;
     demo.summary(started)
 }
@@ -64,6 +69,7 @@ struct Demo {
     cluster: Cluster,
     database: String,
     weir: Weir,
+    host: ssh::Host,
     claims: Vec<(&'static str, Result<(), String>)>,
 }
 
