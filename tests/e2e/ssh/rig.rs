@@ -28,22 +28,27 @@ impl Rig {
     /// The same before the server of another OpenSSH.
     pub(super) fn permitting_to(server: &Server, name: &str) -> Result<Self> {
         let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
-        Self::start(server, name, Some(bundle))
+        Self::start(server, name, "prod", Some(bundle))
     }
 
     /// With the default bundle.
     pub(super) fn by_default(name: &str) -> Result<Self> {
-        Self::start(&Server::of_system()?, name, None)
+        Self::start(&Server::of_system()?, name, "prod", None)
     }
 
-    fn start(server: &Server, name: &str, bundle: Option<PathBuf>) -> Result<Self> {
+    /// With a bundle of the test's own, outside production.
+    pub(super) fn with_bundle(name: &str, bundle: PathBuf) -> Result<Self> {
+        Self::start(&Server::of_system()?, name, "staging", Some(bundle))
+    }
+
+    fn start(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
         let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
         let mut setup = Setup::without_database(name);
         setup.bundle = bundle;
         setup.extra = format!(
             "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [\"certificate\", \"token\"]\n\
-             [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"prod\"\n\
+             [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"{env}\"\n\
              host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n",
             host.port,
             host.host_key()?
