@@ -7,6 +7,7 @@ mod policy;
 mod record;
 mod refused;
 mod rig;
+mod who;
 
 use std::process::Output;
 use std::sync::Mutex;

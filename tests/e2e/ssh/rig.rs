@@ -28,19 +28,20 @@ impl Rig {
     /// The same before the server of another OpenSSH.
     pub(super) fn permitting_to(server: &Server, name: &str) -> Result<Self> {
         let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
-        Self::start_of(server, name, "prod", Some(bundle))
+        Self::start(server, name, "prod", Some(bundle))
     }
 
     /// With the default bundle.
     pub(super) fn by_default(name: &str) -> Result<Self> {
-        Self::start(name, "prod", None)
+        Self::start(&Server::of_system()?, name, "prod", None)
     }
 
-    pub(super) fn start(name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
-        Self::start_of(&Server::of_system()?, name, env, bundle)
+    /// With a bundle of the test's own, outside production.
+    pub(super) fn with_bundle(name: &str, bundle: PathBuf) -> Result<Self> {
+        Self::start(&Server::of_system()?, name, "staging", Some(bundle))
     }
 
-    fn start_of(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
+    fn start(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
         let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
         let mut setup = Setup::without_database(name);
