@@ -68,6 +68,15 @@ const HARMLESS: &[&str] = &[
     "USER",
 ];
 
+/// Those that the client itself sent, and those by which SSH says where it is.
+fn is_harmless(name: &Word) -> bool {
+    name.is_literal()
+        && (HARMLESS.contains(&name.text.as_str())
+            || ["LC_", "SSH_"]
+                .iter()
+                .any(|begin| name.text.starts_with(begin)))
+}
+
 pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
     let mut files = Vec::new();
     let lower = |w: &Word| w.text.to_ascii_lowercase();
@@ -85,9 +94,7 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
     let own = match name {
         // `env` with a program behind it is that program.
         "env" => true,
-        "printenv" => {
-            operands().next().is_none() || operands().any(|w| !HARMLESS.contains(&w.text.as_str()))
-        }
+        "printenv" => operands().next().is_none() || operands().any(|w| !is_harmless(w)),
         "set" => args.is_empty(),
         "export" | "declare" | "typeset" | "local" | "readonly" => {
             operands().next().is_none()

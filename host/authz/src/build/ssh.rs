@@ -171,9 +171,35 @@ const KEYS: &[&str] = &[
 /// Above every raw disk: whoever reads one reads all files.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
-    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "mapper/", "md", "loop", "block/", "bcache",
-    "nbd", "drbd", "rbd", "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
+    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "loop", "bcache", "nbd", "drbd", "rbd",
+    "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
 ];
+
+/// Directories of other devices. What lies in one of another name is a volume of LVM.
+const NO_DISKS: &[&str] = &[
+    "bus",
+    "char",
+    "cpu",
+    "dri",
+    "fd",
+    "hugepages",
+    "input",
+    "mqueue",
+    "net",
+    "pts",
+    "shm",
+    "snd",
+    "tcp",
+    "udp",
+    "vfio",
+];
+
+fn is_disk(name: &str) -> bool {
+    let volume = name
+        .split_once('/')
+        .is_some_and(|(dir, _)| !NO_DISKS.contains(&dir));
+    volume || DISKS.iter().any(|disk| name.starts_with(disk))
+}
 
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
 /// searched for what only begins with something.
@@ -215,7 +241,7 @@ impl Paths {
             self.parts.insert(KEY.to_owned());
         }
         let device = path.strip_prefix("/dev/");
-        if device.is_some_and(|name| DISKS.iter().any(|disk| name.starts_with(disk))) {
+        if device.is_some_and(is_disk) {
             self.under.insert(DISK.to_owned());
         }
         self.paths.insert(path);
