@@ -457,9 +457,6 @@ impl<'a> Walk<'a> {
 
     /// A variable gets a value.
     pub(crate) fn set(&mut self, name: &str, value: &Arg) {
-        if environment::decides(name, value) {
-            self.opaque(Opaque::Environment(name.to_owned()));
-        }
         self.assigned(name, value);
     }
 

@@ -157,6 +157,25 @@ fn paths(ssh: &SshFacts, writes: bool) -> Result<Value, BuildError> {
     ]))
 }
 
+/// A part of every path that looks like a private key.
+const KEY: &str = "*.key";
+const KEYS: &[&str] = &[
+    ".pem",
+    ".key",
+    ".p12",
+    ".pfx",
+    ".jks",
+    ".keystore",
+    ".kdbx",
+    ".ppk",
+];
+/// Above every raw disk: whoever reads one reads all files.
+const DISK: &str = "/dev/disk";
+const DISKS: &[&str] = &[
+    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "mapper/", "md", "loop", "block/", "bcache",
+    "nbd", "drbd", "rbd", "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
+];
+
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
 /// searched for what only begins with something.
 #[derive(Default)]
@@ -193,6 +212,13 @@ impl Paths {
         }
         let parts = path.split('/').filter(|part| !part.is_empty());
         self.parts.extend(parts.map(str::to_owned));
+        if KEYS.iter().any(|end| path.ends_with(end)) {
+            self.parts.insert(KEY.to_owned());
+        }
+        let device = path.strip_prefix("/dev/");
+        if device.is_some_and(|name| DISKS.iter().any(|disk| name.starts_with(disk))) {
+            self.under.insert(DISK.to_owned());
+        }
         self.paths.insert(path);
         Ok(())
     }

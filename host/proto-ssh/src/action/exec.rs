@@ -386,7 +386,17 @@ fn transferred(
         });
         asks.push((action, file(login, &path)));
     }
-    if asks.is_empty() {
+    // With all that is below, and where that is nobody knows.
+    let recursive = matches!(
+        transfer,
+        Transfer::Scp {
+            recursive: true,
+            ..
+        }
+    ) && asks
+        .iter()
+        .any(|(_, on)| matches!(on, Resource::SshFile { known: false, .. }));
+    if asks.is_empty() || recursive {
         asks.push((action, file(login, &Path::unknown())));
     }
     asks

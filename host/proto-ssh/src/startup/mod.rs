@@ -9,6 +9,7 @@
 mod identity;
 pub(crate) mod name;
 mod offer;
+mod proved;
 #[cfg(test)]
 mod tests;
 pub(crate) mod userauth;
@@ -33,6 +34,7 @@ use crate::wire::numbers::disconnect;
 pub use identity::{GatewayKey, OtherKey};
 use offer::Offer;
 pub(crate) use offer::signed;
+pub use proved::Proved;
 use userauth::{Ask, Bounds, Methods, Next, UserAuth, Violation, banner};
 
 /// Of a user name, the record keeps so many characters.
@@ -59,6 +61,10 @@ pub trait Authenticate: Send + Sync {
     async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
+
+    /// Asked again when a session begins, however long ago somebody came in: does what they came in by still
+    /// count? Must not take long.
+    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool;
 
     /// Begins a login by another device.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
@@ -115,6 +121,7 @@ pub(crate) enum StartupError {
 pub(crate) struct Outer {
     pub principal: Arc<Principal>,
     pub may: May,
+    pub by: Proved,
 }
 
 /// What a login needs to know of where it happens.
@@ -134,8 +141,7 @@ pub(crate) struct Door<'a> {
 /// A client that has proved who it is; it has not been told yet.
 pub(crate) struct Authenticated {
     pub user: Arc<str>,
-    pub principal: Arc<Principal>,
-    pub may: May,
+    pub who: Outer,
 }
 
 /// Takes a new connection to a proved identity, or tells the client why not.
@@ -242,6 +248,24 @@ async fn say_goodbye(leg: &mut Leg, error: &StartupError, limits: &Limits) {
 
 type Verdict = Result<Arc<Principal>, AuthRefused>;
 
+/// How a login ended, by what.
+struct Outcome {
+    verdict: Verdict,
+    may: May,
+    by: Proved,
+}
+
+impl Outcome {
+    /// By what says nothing of what its sessions may ask for.
+    fn of(verdict: Verdict, by: Proved) -> Self {
+        Self {
+            verdict,
+            may: May::ALL,
+            by,
+        }
+    }
+}
+
 /// A device flow with its place.
 struct Flow<'a> {
     approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
@@ -278,7 +302,7 @@ impl Login<'_, '_> {
                 }
             };
             let received = Instant::now();
-            let verdict = match heard {
+            let outcome = match heard {
                 Heard::Verdict(verdict) if self.machine.waits_for_answer() => {
                     self.flow = None;
                     self.result = Some(verdict);
@@ -286,7 +310,7 @@ impl Login<'_, '_> {
                 }
                 Heard::Verdict(verdict) => {
                     self.flow = None;
-                    Some((verdict, May::ALL))
+                    Some(Outcome::of(verdict, Proved::device()))
                 }
                 Heard::Event(Event::Packet(payload)) => self.packet(&payload, received).await?,
                 Heard::Event(Event::Disconnected { text, .. }) => {
@@ -294,8 +318,8 @@ impl Login<'_, '_> {
                 }
                 Heard::Event(Event::Ready | Event::HostKey(_)) => continue,
             };
-            if let Some((verdict, may)) = verdict
-                && let Some(in_) = self.settle(verdict, may, received).await?
+            if let Some(outcome) = outcome
+                && let Some(in_) = self.settle(outcome, received).await?
             {
                 return Ok(in_);
             }
@@ -307,7 +331,7 @@ impl Login<'_, '_> {
         &mut self,
         payload: &[u8],
         received: Instant,
-    ) -> Result<Option<(Verdict, May)>, StartupError> {
+    ) -> Result<Option<Outcome>, StartupError> {
         let next = match self.machine.receive(payload) {
             Ok(next) => next,
             Err(violation) => {
@@ -319,7 +343,7 @@ impl Login<'_, '_> {
         };
         if matches!(next, Next::Wait) {
             let verdict = self.result.take();
-            return Ok(verdict.map(|v| (v, May::ALL)));
+            return Ok(verdict.map(|v| Outcome::of(v, Proved::device())));
         }
         // The client has gone on to something else, and nobody is waited for any more.
         self.flow = None;
@@ -341,7 +365,7 @@ impl Login<'_, '_> {
         }
     }
 
-    async fn ask(&mut self, ask: Ask) -> Result<Option<(Verdict, May)>, StartupError> {
+    async fn ask(&mut self, ask: Ask) -> Result<Option<Outcome>, StartupError> {
         let (auth, source) = (self.door.auth, self.door.source);
         Ok(Some(match ask {
             Ask::Probe(offer) => {
@@ -354,28 +378,36 @@ impl Login<'_, '_> {
                 self.send(&message).await?;
                 return Ok(None);
             }
-            Ask::Proof(Offer::Key(key)) => (auth.key(&key, source).await, May::ALL),
+            Ask::Proof(Offer::Key(key)) => {
+                Outcome::of(auth.key(&key, source).await, Proved::Key(*key))
+            }
             Ask::Proof(Offer::Certificate(certificate)) => {
                 let certified = match check_options(&certificate) {
                     Ok(()) => auth.certificate(&certificate, source).await,
                     Err(refused) => Err(refused),
                 };
-                match certified {
+                let (verdict, may) = match certified {
                     Ok(Certified { principal, may }) => {
                         (Ok(until(principal, certificate.valid_before)), may)
                     }
                     Err(refused) => (Err(refused), May::NOTHING),
-                }
+                };
+                let by = Proved::Certificate(Arc::new(*certificate));
+                Outcome { verdict, may, by }
             }
-            Ask::Token(token) => (auth.token(&token, source).await, May::ALL),
+            Ask::Token(token) => Outcome::of(auth.token(&token, source).await, Proved::token()),
             Ask::Device => {
                 return match self.device().await {
                     Ok(()) => Ok(None),
-                    Err(refused) => Ok(Some((Err(refused), May::ALL))),
+                    Err(refused) => Ok(Some(Outcome::of(Err(refused), Proved::device()))),
                 };
             }
             Ask::Outer => match self.door.outer {
-                Some(outer) => (Ok(outer.principal.clone()), outer.may),
+                Some(outer) => Outcome {
+                    verdict: Ok(outer.principal.clone()),
+                    may: outer.may,
+                    by: outer.by.clone(),
+                },
                 None => return Err(StartupError::Internal("there is no outer connection")),
             },
         }))
@@ -410,21 +442,18 @@ impl Login<'_, '_> {
     /// Lets the client in, or says no after the delay.
     async fn settle(
         &mut self,
-        verdict: Verdict,
-        may: May,
+        outcome: Outcome,
         received: Instant,
     ) -> Result<Option<Authenticated>, StartupError> {
+        let Outcome { verdict, may, by } = outcome;
         let refused = match verdict {
             Ok(principal) => {
                 self.machine.accepted();
                 self.leg.transport.authenticated();
                 let user = self.machine.user().cloned();
                 let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
-                return Ok(Some(Authenticated {
-                    user,
-                    principal,
-                    may,
-                }));
+                let who = Outer { principal, may, by };
+                return Ok(Some(Authenticated { user, who }));
             }
             Err(refused) => refused,
         };

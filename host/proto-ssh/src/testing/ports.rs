@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -13,7 +13,9 @@ use ssh_keys::{
 };
 use tokio::sync::watch;
 
-use crate::startup::{AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity};
+use crate::startup::{
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, Proved,
+};
 use crate::terms::May;
 use crate::transport::HostKey;
 use crate::upstream::{Grant, HostKeys, IssueError, Issuer};
@@ -33,6 +35,8 @@ pub(crate) struct Keys {
     /// In `authorized_keys` of `sshd`.
     pub fixed: Arc<PrivateKey>,
     pub registered: Mutex<Vec<PublicKey>>,
+    /// What anybody came in by counts no more.
+    pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
     /// What people say in the device flow.
@@ -53,6 +57,7 @@ impl Keys {
             sshd: key(),
             fixed: Arc::new(key()),
             registered: Mutex::default(),
+            revoked: AtomicBool::new(false),
             approved: Mutex::default(),
             unknown: Mutex::default(),
             device: watch::Sender::new(None),
@@ -120,6 +125,10 @@ impl Authenticate for Keys {
     async fn key_is_known(&self, key: &PublicKey) -> bool {
         self.keys_asked.fetch_add(1, Ordering::SeqCst);
         self.registered.lock().contains(key)
+    }
+
+    fn still_counts(&self, _: &Proved, _: &Principal) -> bool {
+        !self.revoked.load(Ordering::SeqCst)
     }
 
     async fn certificate(

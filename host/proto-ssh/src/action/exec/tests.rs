@@ -38,6 +38,20 @@ fn everything_that_runs_has_to_be_permitted() {
             "rsync --server --sender -logDtpr . /srv",
             vec!["ssh:rsync_read /srv true"],
         ),
+        // A whole home, which no word of it names.
+        (
+            "rsync --server --sender -logDtpr . ''",
+            vec!["ssh:rsync_read  false"],
+        ),
+        (
+            "rsync --server --sender -logDtpr . .",
+            vec!["ssh:rsync_read . false"],
+        ),
+        (
+            "scp -r -f x",
+            vec!["ssh:scp_read x false", "ssh:scp_read  false"],
+        ),
+        ("scp -r -f /srv", vec!["ssh:scp_read /srv true"]),
         (
             "git-upload-pack '/srv/a.git'",
             vec!["ssh:git_read /srv/a.git true"],
