@@ -110,6 +110,7 @@ impl Builder {
             (key("code"), flag(ssh.code)),
             (key("pty"), flag(ssh.pty)),
             (key("hasStdin"), flag(ssh.stdin.is_some())),
+            (key("stdinOpen"), flag(ssh.stdin_open)),
             (key("onlyReads"), flag(ssh.only_reads)),
             (key("dynamic"), flag(ssh.commands.iter().any(|c| c.dynamic))),
         ];

@@ -183,6 +183,9 @@ pub(super) fn exec(
         }
         (None, None) => {}
     }
+    facts.stdin_open = line.transfer().is_none()
+        && facts.stdin.is_none()
+        && (reading.takes_stdin || reading.reads_stdin.is_some() || reading.is_opaque());
     if line.sent == Sent::Unpinned && facts.opaque.is_empty() {
         facts.opaque.push("shells read it in different ways".into());
     }

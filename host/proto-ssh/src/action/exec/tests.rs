@@ -267,3 +267,28 @@ fn what_cannot_be_pinned_is_opaque() {
     assert!(!facts.parsed && !facts.only_reads);
     assert!(asks.contains(&program(&"root".into(), "", false)));
 }
+
+#[test]
+fn standard_input_is_known_or_said_to_be_unknown() {
+    let facts = |line: &Line| exec(b"x", line, &"root".into()).0;
+    for (command, open) in [
+        ("tee /srv/x", true),
+        ("crontab -", true),
+        ("$X", true),
+        ("uptime", false),
+        // Their protocols are read as they pass.
+        ("scp -t /srv/x", false),
+        ("git-receive-pack '/srv/a.git'", false),
+    ] {
+        assert_eq!(
+            facts(&Line::read(command.as_bytes())).stdin_open,
+            open,
+            "{command}"
+        );
+    }
+    // At a terminal it is typed; otherwise it was read to its end.
+    let bash = Line::read(b"bash -s");
+    assert!(facts(&bash).stdin_open);
+    let fed = facts(&bash.with_script("echo x".into()));
+    assert!(!fed.stdin_open && fed.stdin.is_some());
+}
