@@ -14,14 +14,14 @@ use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use weir_client::{
-    BundleRef, BundleState, BundleSummary, PluginChangeKind, PluginSummary, Risk, Statement,
-    TargetInfo, VoteKind,
+    BundleRef, BundleState, BundleSummary, PluginChangeKind, PluginSummary, Risk,
+    SshCredentialKind, Statement, TargetInfo, VoteKind,
 };
 
 use super::{
     Ballot, BundleRow, HoldDocument, HoldLimits, HoldRecord, HoldState, Kept, Millis, NewBundle,
-    NoticeKind, Opened, PluginChangeRow, PluginRow, RouteRecord, SessionQuery, SessionRow,
-    SessionWrite, Store,
+    NoticeKind, Opened, PluginChangeRow, PluginRow, RevocationRow, RouteRecord, SessionQuery,
+    SessionRow, SessionWrite, Store,
 };
 
 mod holds;
@@ -51,6 +51,7 @@ pub async fn run(maker: &dyn Maker) {
     sessions_are_kept(&*maker.make().await).await;
     notices_wait_for_delivery(&*maker.make().await).await;
     old_rows_are_forgotten(&*maker.make().await).await;
+    revocations_are_kept(&*maker.make().await).await;
 }
 
 const NOW: Millis = 1_800_000_000_000;
@@ -500,4 +501,33 @@ async fn old_rows_are_forgotten(store: &dyn Store) {
     assert!(store.bundle(one).await.unwrap().is_some(), "it is active");
     assert!(store.session("1").await.unwrap().is_none());
     assert!(store.session("2").await.unwrap().is_some(), "it is live");
+}
+
+async fn revocations_are_kept(store: &dyn Store) {
+    let row = |id: &str, kind, ends_at| RevocationRow {
+        id: id.into(),
+        kind,
+        value: "x'); DROP TABLE holds; --".into(),
+        reason: "stolen".into(),
+        by: "carol".into(),
+        at: NOW,
+        ends_at,
+    };
+    let rows = [
+        row("4", SshCredentialKind::Subject, Some(NOW + 2)),
+        row("3", SshCredentialKind::Key, None),
+        row("2", SshCredentialKind::KeyId, Some(NOW + 3)),
+        row("1", SshCredentialKind::Serial, Some(NOW + 1)),
+    ];
+    for row in rows.iter().rev() {
+        assert!(store.add_ssh_revocation(row.clone(), 4).await.unwrap());
+    }
+    let one_more = row("5", SshCredentialKind::Serial, None);
+    assert!(!store.add_ssh_revocation(one_more.clone(), 4).await.unwrap());
+    assert_eq!(store.ssh_revocations().await.unwrap(), rows);
+    // What has ended makes room; what never ends stays, however old it is.
+    store.sweep(NOW + 2, NOW + 100_000).await.unwrap();
+    let left = store.ssh_revocations().await.unwrap();
+    assert_eq!(left, [rows[1].clone(), rows[2].clone()]);
+    assert!(store.add_ssh_revocation(one_more, 4).await.unwrap());
 }
