@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.
-//! - A leg is not read while the other one is behind, unless its own key exchange has to go on.
+//! - A leg is not read while the other one is behind, or it is far behind itself, unless its own key exchange has to
+//!   go on. What waits for a leg has a maximum, and a leg that takes nothing ends its session.
 //! - A decision is never dropped half made: it is cancelled, and its end is waited for.
 
 mod core;

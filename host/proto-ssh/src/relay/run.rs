@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use pipeline::ports::JournalError;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Effect, Limits, Side, Ticket, Violation};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
-use super::half::{Half, proves_itself_again};
+use super::half::{Deaf, Half, LOOK, proves_itself_again};
 use super::record::record;
 use crate::action::{Asked, printable};
 use crate::leg::Leg;
@@ -23,8 +24,6 @@ use crate::transport::{Event, TransportError};
 use crate::upstream::send::{self, Forward};
 use crate::wire::numbers::disconnect;
 
-/// How long what has passed already may take to be written when one side has gone.
-const LAST_BYTES: Duration = Duration::from_secs(10);
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// How long decisions get to end when the session does.
@@ -202,9 +201,9 @@ impl<'a> Relay<'a> {
             if self.terms.shutdown.is_cancelled() && self.core.is_idle() {
                 return Err(End::new(EndReason::Shutdown));
             }
-            let read_client = !self.upstream.is_behind() || self.client.waits_for_keys();
-            let read_upstream = !self.client.is_behind() || self.upstream.waits_for_keys();
-            let deadline = self.deadline();
+            let (read_client, read_upstream) = self.may_read();
+            let patience = self.patience(read_client)?;
+            let deadline = self.deadline().into_iter().chain(patience).min();
             let Self {
                 client, upstream, ..
             } = self;
@@ -295,6 +294,45 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// Whose messages are taken in: not of whom does not take what is sent to it, nor while the other side does not.
+    fn may_read(&mut self) -> (bool, bool) {
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let room = |own: &Half, other: &Half| !own.is_far_behind() && !other.is_behind();
+        (
+            room(client, upstream) || client.waits_for_keys(),
+            room(upstream, client) || upstream.waits_for_keys(),
+        )
+    }
+
+    /// How long whoever does not read is waited for. A client that is not read may have gone all the same.
+    fn patience(&mut self, read_client: bool) -> Result<Option<Instant>, End> {
+        let now = Instant::now();
+        let limits = &self.terms.limits;
+        let client = self.client.patience(now, limits.max_stall);
+        let client = client.map_err(|error| deaf(Side::Client, error))?;
+        let upstream = self.upstream.patience(now, limits.max_stall);
+        let upstream = upstream.map_err(|error| deaf(Side::Upstream, error))?;
+        let look = match read_client {
+            true => None,
+            false => {
+                let gone = self.client.hung_up(now);
+                if gone.is_some_and(|since| since + limits.last_bytes <= now) {
+                    return Err(End::new(EndReason::ClientClosed));
+                }
+                Some(now + LOOK)
+            }
+        };
+        Ok([client, upstream, look].into_iter().flatten().min())
+    }
+
+    fn queue(&mut self, to: Side, payload: Bytes) -> Result<(), End> {
+        let half = match to {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        };
+        half.queue(payload).map_err(|error| deaf(to, error))
+    }
+
     /// Does what the core wants, in its order.
     async fn carry(&mut self, deciding: &mut FuturesUnordered<Deciding<'a>>) -> Result<(), End> {
         while !self.effects.is_empty() {
@@ -302,16 +340,7 @@ impl<'a> Relay<'a> {
             record(self.session, &effects).await?;
             for effect in effects {
                 match effect {
-                    Effect::Send {
-                        to: Side::Client,
-                        payload,
-                        ..
-                    } => self.client.queue(payload),
-                    Effect::Send {
-                        to: Side::Upstream,
-                        payload,
-                        ..
-                    } => self.upstream.queue(payload),
+                    Effect::Send { to, payload, .. } => self.queue(to, payload)?,
                     Effect::Decide {
                         ticket,
                         asked,
@@ -453,7 +482,7 @@ impl<'a> Relay<'a> {
             EndReason::ClientClosed | EndReason::UpstreamClosed
         );
         let last = match natural {
-            true => LAST_BYTES,
+            true => self.terms.limits.last_bytes,
             false => self.terms.limits.farewell,
         };
         let goodbye = async {
@@ -529,6 +558,12 @@ fn broken(side: Side, error: &TransportError) -> End {
         upstream: (disconnect::BY_APPLICATION, String::new()),
         reason,
     }
+}
+
+/// A side does not take what is sent to it.
+fn deaf(side: Side, error: Deaf) -> End {
+    let reason = EndReason::ProtocolViolation(format!("{side} does not read: {error}"));
+    End::new(reason)
 }
 
 /// A side has said goodbye: the other one hears it, too.
