@@ -220,11 +220,15 @@ impl Core {
                 self.data(from, key, None, data, Some(payload), now, out);
             }
             ChannelMessage::ExtendedData { code, data } => {
+                if self.early(from, key, data.len(), "EXTENDED_DATA", out)? {
+                    return Ok(());
+                }
                 let data = payload.slice_ref(data);
                 self.data(from, key, Some(code), data, Some(payload), now, out);
             }
             ChannelMessage::Eof => {
-                if self.early(from, key, 0, "EOF", out)? {
+                // A host may say of a channel that it gives up that nothing comes on it.
+                if from == Side::Client && self.early(from, key, 0, "EOF", out)? {
                     return Ok(());
                 }
                 let Some(channel) = self.channels.get_mut(&key) else {
@@ -255,7 +259,8 @@ impl Core {
     }
 
     /// Data of a client for which nothing runs would go to the host without a decision. What was meant for a program
-    /// that did not start is dropped (true); otherwise nobody had a reason to send it.
+    /// that did not start is dropped (true); otherwise nobody had a reason to send it. A host that speaks where it
+    /// was told to start nothing, or has said that it did not, would be neither masked nor recorded.
     fn early(
         &mut self,
         from: Side,
@@ -267,7 +272,14 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(false);
         };
-        if from == Side::Upstream || channel.listens() {
+        if from == Side::Upstream {
+            let number = channel.number(Side::Client);
+            return match channel.speaks() {
+                true => Ok(false),
+                false => Err(Violation::Early(from, number, what)),
+            };
+        }
+        if channel.listens() {
             return Ok(false);
         }
         if !channel.failed {

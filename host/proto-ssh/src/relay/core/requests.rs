@@ -246,7 +246,9 @@ impl Core {
             return Err(Violation::Requests(Side::Upstream, number, max));
         }
         let ends = matches!(request.name, b"exit-status" | b"exit-signal");
-        let known = ends && channel.kind == Kind::Session || PASS_BACK.contains(&request.name);
+        // Nothing ends where nothing was started, and a signal comes with words.
+        let ended = ends && channel.kind == Kind::Session && channel.under.is_some();
+        let known = ended || PASS_BACK.contains(&request.name);
         if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
             if request.want_reply {
                 channel.replies.upstream.local(Answer::Failure);

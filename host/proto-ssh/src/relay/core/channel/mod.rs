@@ -154,6 +154,11 @@ impl Channel {
         self.kind == Kind::Stream || self.started || self.refused.is_some()
     }
 
+    /// Is there something that the host may send data of? What we have ended passes nothing on.
+    pub fn speaks(&self) -> bool {
+        self.kind == Kind::Stream || self.under.is_some() || self.refused.is_some()
+    }
+
     /// The number by which `to` knows it.
     pub fn number(&self, to: Side) -> u32 {
         self.numbers.of(to).unwrap_or_default()
