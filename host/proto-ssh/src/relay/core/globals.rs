@@ -48,6 +48,12 @@ impl Globals {
             max,
         }
     }
+
+    /// Bytes of requests that wait.
+    #[cfg(test)]
+    pub fn waits(&self) -> usize {
+        self.waiting.iter().map(Bytes::len).sum()
+    }
 }
 
 /// What a global request asks for.
@@ -66,13 +72,29 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let globals = &mut self.globals;
+        let payload = &match Connection::parse(payload) {
+            // Whatever it is, it is refused, in its turn.
+            Ok(Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            }) if name.len() + data.len() > self.limits.names => {
+                made(&Connection::GlobalRequest {
+                    name: b"",
+                    want_reply,
+                    data: b"",
+                })
+            }
+            _ => payload.clone(),
+        };
         let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;
         if crowded {
             return Err(Violation::GlobalRequests(from, globals.max));
         }
         match from {
             Side::Client if globals.wait.is_some() => {
-                globals.waiting.push_back(payload.clone());
+                self.waiting += payload.len();
+                globals.waiting.push_back(Bytes::copy_from_slice(payload));
                 Ok(())
             }
             Side::Client => self.client_global(payload, out),
@@ -186,6 +208,7 @@ impl Core {
             let Some(payload) = self.globals.waiting.pop_front() else {
                 break;
             };
+            self.waiting = self.waiting.saturating_sub(payload.len());
             self.client_global(&payload, out)?;
         }
         Ok(())

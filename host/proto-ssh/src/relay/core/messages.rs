@@ -116,31 +116,40 @@ impl Core {
                 Some(Waiting::Data(last)) => last.extend_from_slice(data),
                 _ => channel.waiting.push_back(Waiting::Data(data.into())),
             }
-            if self.waiting > self.limits.waiting {
-                return Err(Violation::Waiting(Side::Client, self.limits.waiting));
-            }
             return Ok(());
         }
         if is_resize(&message) {
-            forget_resizes(&mut channel.waiting);
+            let freed = forget_resizes(&mut channel.waiting);
+            self.waiting = self.waiting.saturating_sub(freed);
         }
         if channel.waiting.len() >= self.limits.requests {
             let max = self.limits.requests;
             return Err(Violation::Requests(Side::Client, number, max));
         }
-        channel.waiting.push_back(Waiting::Message(payload.clone()));
+        let most = self.limits.command + self.limits.names;
+        let waiting = match message {
+            ChannelMessage::Request(request) if request.data.len() > most => Waiting::Long {
+                starts: matches!(request.name, b"exec" | b"shell" | b"subsystem"),
+                want_reply: request.want_reply,
+                bytes: request.data.len(),
+            },
+            // A copy: it may be a small part of much that was read at once.
+            _ => Waiting::Message(Bytes::copy_from_slice(payload)),
+        };
+        self.waiting += waiting.len();
+        channel.waiting.push_back(waiting);
         Ok(())
     }
 
     /// The client does not want what is being decided on any more.
     fn give_up(&mut self, key: Key, wait: Wait, out: &mut Vec<Effect>) {
         if let Wait::Decision(ticket) = wait {
-            self.pending.remove(&ticket);
+            self.settled(ticket);
             out.push(Effect::Cancel { ticket });
         }
+        self.take_gather(key);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
-            channel.gather = None;
         }
         self.forget_waiting(key);
     }
@@ -151,9 +160,7 @@ impl Core {
             return;
         };
         for waiting in channel.waiting.drain(..) {
-            if let Waiting::Data(data) = waiting {
-                self.waiting = self.waiting.saturating_sub(data.len());
-            }
+            self.waiting = self.waiting.saturating_sub(waiting.len());
         }
     }
 
@@ -171,21 +178,28 @@ impl Core {
             if channel.wait != Wait::Nothing {
                 return Ok(());
             }
-            match channel.waiting.pop_front() {
-                None => return Ok(()),
-                Some(Waiting::Data(data)) => {
-                    self.waiting = self.waiting.saturating_sub(data.len());
+            let Some(waiting) = channel.waiting.pop_front() else {
+                return Ok(());
+            };
+            self.waiting = self.waiting.saturating_sub(waiting.len());
+            match waiting {
+                Waiting::Data(data) => {
                     if self.early(Side::Client, key, data.len(), "DATA", out)? {
                         continue;
                     }
                     self.data(Side::Client, key, None, data.freeze(), None, now, out);
                 }
-                Some(Waiting::Message(payload)) => {
+                Waiting::Message(payload) => {
                     // It was read when it came.
                     if let Ok(Connection::Channel { message, .. }) = Connection::parse(&payload) {
                         self.process(Side::Client, key, &payload, message, now, out)?;
                     }
                 }
+                Waiting::Long {
+                    starts,
+                    want_reply,
+                    bytes,
+                } => self.too_long(key, starts, want_reply, bytes, now, out)?,
             }
         }
     }
@@ -457,7 +471,10 @@ impl Core {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Parked> {
         self.forget_waiting(key);
+        self.take_gather(key);
         let channel = self.channels.remove(&key)?;
+        let parked = channel.parked.as_ref().map_or(0, Parked::len);
+        self.waiting = self.waiting.saturating_sub(parked);
         for side in [Side::Client, Side::Upstream] {
             if let Some(number) = channel.numbers.of(side)
                 && self.by.of(side).get(number) == Some(&key)
@@ -557,16 +574,21 @@ fn is_resize(message: &ChannelMessage<'_>) -> bool {
     request.name == b"window-change" && !request.want_reply
 }
 
-/// Only the last size counts, and whoever drags a window sends many. What stood around them is joined.
-fn forget_resizes(waiting: &mut VecDeque<Waiting>) {
+/// Only the last size counts, and whoever drags a window sends many. What stood around them is joined. Returns how
+/// many bytes wait no more.
+fn forget_resizes(waiting: &mut VecDeque<Waiting>) -> usize {
+    let mut freed = 0;
     for entry in std::mem::take(waiting) {
         match (entry, waiting.back_mut()) {
             (Waiting::Data(more), Some(Waiting::Data(last))) => last.extend_from_slice(&more),
             (Waiting::Message(payload), _) => match Connection::parse(&payload) {
-                Ok(Connection::Channel { message, .. }) if is_resize(&message) => {}
+                Ok(Connection::Channel { message, .. }) if is_resize(&message) => {
+                    freed += payload.len();
+                }
                 _ => waiting.push_back(Waiting::Message(payload)),
             },
             (data, _) => waiting.push_back(data),
         }
     }
+    freed
 }

@@ -59,6 +59,8 @@ const PASS: [&[u8]; 5] = [
     b"eow@openssh.com",
     b"keepalive@openssh.com",
 ];
+/// The longest of them has a few numbers or a name.
+const LONGEST_PASS: usize = 1 << 10;
 /// Those of the upstream.
 const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", b"eow@openssh.com", b"keepalive@openssh.com"];
 
@@ -83,6 +85,14 @@ impl Core {
             return Err(Violation::Requests(Side::Client, number, max));
         }
         if PASS.contains(&request.name) {
+            let queued = channel.flows.client.queue.len();
+            if queued >= self.limits.requests {
+                let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
+                return Err(Violation::Requests(Side::Client, number, max));
+            }
+            if request.data.len() > LONGEST_PASS {
+                return self.refuse_request(key, request.want_reply, out);
+            }
             if request.want_reply {
                 channel.replies.client.forwarded(Sent {
                     ticket: None,
@@ -100,7 +110,7 @@ impl Core {
         }
         // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
         let read = match channel.kind {
-            Kind::Session if !channel.started => read(&request, payload)
+            Kind::Session if !channel.started => read(&request)
                 .map_err(|error| Violation::Malformed(Side::Client, error))?,
             Kind::Session | Kind::Stream => None,
         };
@@ -175,6 +185,34 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Decision(ticket);
         }
+    }
+
+    /// The turn has come of a request that was longer than what is kept of one.
+    pub(super) fn too_long(
+        &mut self,
+        key: Key,
+        starts: bool,
+        want_reply: bool,
+        bytes: usize,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if channel.refused.is_some() {
+            return Ok(());
+        }
+        if channel.replies.client.is_full() {
+            let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
+            return Err(Violation::Requests(Side::Client, number, max));
+        }
+        if !starts || channel.started || channel.kind != Kind::Session {
+            return self.refuse_request(key, want_reply, out);
+        }
+        let max = self.limits.command;
+        let reason = format!("the request has {bytes} bytes, at most {max} of it are read");
+        self.refuse_start(key, want_reply, &reason, None, now, out)
     }
 
     /// FAILURE, when its turn has come.
@@ -279,7 +317,7 @@ impl Core {
 }
 
 /// What a request of the client asks for; `None`: nothing that we know.
-fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, WireError> {
+fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
     let mut r = Reader::new(request.data);
     let own = |r: &mut Reader<'_>| -> Result<Bytes, WireError> {
         let text = r.string()?;
@@ -302,7 +340,7 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
             (What::Env { name, value }, Asks::Setting)
         }
         b"pty-req" => {
-            let whole = payload.slice_ref(request.data);
+            let whole = Bytes::copy_from_slice(request.data);
             let term = own(&mut r)?;
             for _ in 0..4 {
                 r.u32()?;
@@ -335,6 +373,14 @@ fn has_room(before: &Before, what: &What, limits: &super::Limits) -> bool {
 
 /// What is refused before policy is asked: it could not be shown to people as what it is.
 fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
+    if let What::Pty { whole, .. } = what
+        && whole.len() > limits.names
+    {
+        return Some(format!(
+            "the request for a terminal has more than {} bytes",
+            limits.names
+        ));
+    }
     let (text, name) = match what {
         What::Exec { command, .. } => (command, "the command line"),
         What::Subsystem { name } => (name, "the name of the subsystem"),
