@@ -36,12 +36,7 @@ struct Destination {
 
 /// One client from its login to its end.
 pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) {
-    let Authenticated {
-        user,
-        principal,
-        may,
-    } = authenticated;
-    let who = Outer { principal, may };
+    let Authenticated { user, who } = authenticated;
     let asked = asked(&entry, &user);
     let limits = &entry.shared.options.limits;
     let mut lobby = Lobby::new(leg, limits);

@@ -106,11 +106,47 @@ pub(crate) enum StartupError {
     Internal(&'static str),
 }
 
-/// A connection inside one that has authenticated.
+/// Who has authenticated, for the connections inside theirs.
 #[derive(Clone)]
 pub(crate) struct Outer {
     pub principal: Arc<Principal>,
     pub may: May,
+    pub proof: Proof,
+}
+
+/// How somebody has proved who they are, as far as it can be asked about once more.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    Certificate(Arc<Certificate>),
+    Key(PublicKey),
+    /// A token or a device: whom it was given for is known until it expires, and it is not kept.
+    Once,
+}
+
+impl Outer {
+    /// The same, if the proof is still good: a certificate may have been revoked since, or a key taken back.
+    pub async fn again(
+        self,
+        auth: &dyn Authenticate,
+        source: IpAddr,
+    ) -> Result<Self, AuthRefused> {
+        match &self.proof {
+            Proof::Certificate(certificate) => {
+                let Certified { principal, may } = auth.certificate(certificate, source).await?;
+                let principal = until(principal, certificate.valid_before);
+                Ok(Self {
+                    principal,
+                    may,
+                    ..self
+                })
+            }
+            Proof::Key(key) => {
+                let principal = auth.key(key, source).await?;
+                Ok(Self { principal, ..self })
+            }
+            Proof::Once => Ok(self),
+        }
+    }
 }
 
 /// What a login needs to know of where it happens.
@@ -128,8 +164,7 @@ pub(crate) struct Door<'a> {
 /// A client that has proved who it is; it has not been told yet.
 pub(crate) struct Authenticated {
     pub user: Arc<str>,
-    pub principal: Arc<Principal>,
-    pub may: May,
+    pub who: Outer,
 }
 
 /// Takes a new connection to a proved identity, or tells the client why not.
@@ -154,6 +189,7 @@ pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticate
             door,
             flow: None,
             result: None,
+            proof: Proof::Once,
             begun,
             deadline: begun + door.limits.login_timeout,
             greeting: door.banner,
@@ -250,6 +286,8 @@ struct Login<'a, 'd> {
     flow: Option<Flow<'d>>,
     /// How the device flow ended, before the client has answered its question.
     result: Option<Verdict>,
+    /// Of what was asked about last.
+    proof: Proof,
     begun: Instant,
     deadline: Instant,
     /// Goes out behind the first answer.
@@ -336,6 +374,11 @@ impl Login<'_, '_> {
 
     async fn ask(&mut self, ask: Ask) -> Result<Option<(Verdict, May)>, StartupError> {
         let (auth, source) = (self.door.auth, self.door.source);
+        self.proof = match &ask {
+            Ask::Proof(Offer::Key(key)) => Proof::Key(key.clone()),
+            Ask::Proof(Offer::Certificate(c)) => Proof::Certificate(Arc::new((**c).clone())),
+            _ => Proof::Once,
+        };
         Ok(Some(match ask {
             Ask::Probe(offer) => {
                 let could = match &offer {
@@ -413,11 +456,13 @@ impl Login<'_, '_> {
                 self.leg.transport.authenticated();
                 let user = self.machine.user().cloned();
                 let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
-                return Ok(Some(Authenticated {
-                    user,
+                let proof = self.proof.clone();
+                let who = Outer {
                     principal,
                     may,
-                }));
+                    proof,
+                };
+                return Ok(Some(Authenticated { user, who }));
             }
             Err(refused) => refused,
         };

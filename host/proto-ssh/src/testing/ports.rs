@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -33,6 +33,8 @@ pub(crate) struct Keys {
     /// In `authorized_keys` of `sshd`.
     pub fixed: Arc<PrivateKey>,
     pub registered: Mutex<Vec<PublicKey>>,
+    /// No certificate is good any more.
+    pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
     /// What people say in the device flow.
@@ -53,6 +55,7 @@ impl Keys {
             sshd: key(),
             fixed: Arc::new(key()),
             registered: Mutex::default(),
+            revoked: AtomicBool::new(false),
             approved: Mutex::default(),
             unknown: Mutex::default(),
             device: watch::Sender::new(None),
@@ -136,6 +139,9 @@ impl Authenticate for Keys {
         };
         let checked = certificate.check(&wanted);
         checked.map_err(|e| refused(&e.to_string()))?;
+        if self.revoked.load(Ordering::SeqCst) {
+            return Err(refused("it was revoked"));
+        }
         Ok(Certified {
             principal: alice(),
             may: May::of_extensions(certificate.extensions.names()),
