@@ -473,28 +473,35 @@ impl<'a> Relay<'a> {
         upstream.map_err(|error| broken(Side::Upstream, &error))
     }
 
-    /// Last words, the end of decisions, and outcomes of what nobody saw the end of.
-    async fn finish(mut self, end: End, mut deciding: FuturesUnordered<Deciding<'a>>) {
-        self.cancel.cancel();
+    /// Outcomes of what ran, the end of decisions, and last words. Last words may take long: what is known is on record
+    /// before anybody waits for them.
+    async fn finish(self, end: End, mut deciding: FuturesUnordered<Deciding<'a>>) {
+        let Self {
+            session,
+            terms,
+            mut core,
+            mut client,
+            mut upstream,
+            mut receipts,
+            cancel,
+            ..
+        } = self;
+        cancel.cancel();
         // What was recorded as seen by the client before the end is still sent to it.
         let natural = matches!(
             end.reason,
             EndReason::ClientClosed | EndReason::UpstreamClosed
         );
         let last = match natural {
-            true => self.terms.limits.last_bytes,
-            false => self.terms.limits.farewell,
+            true => terms.limits.last_bytes,
+            false => terms.limits.farewell,
         };
         let goodbye = async {
             tokio::join!(
-                tokio::time::timeout(last, self.client.farewell(end.client.0, &end.client.1)),
-                tokio::time::timeout(
-                    last,
-                    self.upstream.farewell(end.upstream.0, &end.upstream.1)
-                ),
+                tokio::time::timeout(last, client.farewell(end.client.0, &end.client.1)),
+                tokio::time::timeout(last, upstream.farewell(end.upstream.0, &end.upstream.1)),
             )
         };
-        let session = self.session;
         let decisions = async {
             while let Some(answered) = deciding.next().await {
                 if let Answered::Decided(decided) = answered
@@ -507,28 +514,36 @@ impl<'a> Relay<'a> {
                 }
             }
         };
-        let _ = tokio::join!(goodbye, tokio::time::timeout(LAST_DECISIONS, decisions));
-        let mut known = Vec::new();
-        self.core.abandon(&mut known);
-        for effect in known {
-            if let Effect::Outcome {
-                ticket,
-                kind,
-                detail,
-                bytes,
-            } = effect
-                && let Some(receipt) = self.receipts.remove(&ticket)
-            {
-                session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-            }
+        let records = async {
+            outcomes(session, &mut core, &mut receipts).await;
+            tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
+        };
+        let _ = tokio::join!(records, goodbye);
+    }
+}
+
+/// How what ran has ended, as far as that is known.
+async fn outcomes(session: &Session, core: &mut Core, receipts: &mut HashMap<Ticket, Receipt>) {
+    let mut known = Vec::new();
+    core.abandon(&mut known);
+    for effect in known {
+        if let Effect::Outcome {
+            ticket,
+            kind,
+            detail,
+            bytes,
+        } = effect
+            && let Some(receipt) = receipts.remove(&ticket)
+        {
+            session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
         }
-        for (_, receipt) in self.receipts.drain() {
-            let kind = OutcomeKind::Unknown;
-            let detail = "the connection ended first";
-            if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
-                tracing::error!(%error, "an outcome could not be recorded");
-                break;
-            }
+    }
+    for (_, receipt) in receipts.drain() {
+        let kind = OutcomeKind::Unknown;
+        let detail = "the connection ended first";
+        if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
+            tracing::error!(%error, "an outcome could not be recorded");
+            break;
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use pipeline::EndReason;
 use pipeline::memory::{Memory, MemoryPolicy};
+use pipeline::{EndReason, OutcomeKind};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -22,7 +22,7 @@ async fn tcp() -> (Box<dyn Stream>, Box<dyn Stream>) {
 }
 
 /// A client and a host with a session between them.
-async fn session(limits: Limits) -> (Leg, Leg, JoinHandle<EndReason>) {
+async fn session(limits: Limits) -> (Leg, Leg, JoinHandle<EndReason>, Memory) {
     let keys = Keys::new();
     let (a, b) = tcp().await;
     let (client, inside) = meet(&keys, a, b).await;
@@ -33,7 +33,7 @@ async fn session(limits: Limits) -> (Leg, Leg, JoinHandle<EndReason>) {
     let Ok(ended) = ended else {
         panic!("not permitted");
     };
-    (client, host, ended)
+    (client, host, ended, memory)
 }
 
 fn open(kind: &[u8], sender: u32) -> Vec<u8> {
@@ -81,7 +81,7 @@ async fn a_peer_that_does_not_read_is_not_listened_to() {
             max_stall: Duration::from_secs(2),
             ..Limits::default()
         };
-        let (mut client, mut host, ended) = session(limits).await;
+        let (mut client, mut host, ended, _memory) = session(limits).await;
         let leg = match who {
             "the client" => &mut client,
             _ => &mut host,
@@ -99,14 +99,15 @@ async fn a_peer_that_does_not_read_is_not_listened_to() {
     }
 }
 
-/// The host has started something and reads no more; the client sends all that it may, and is gone.
+/// The host has started something and reads no more; the client sends all that it may, and is gone. How what had ended
+/// by then did so is on record before the host is told goodbye, which it does not read either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
     let limits = Limits {
         last_bytes: Duration::from_secs(1),
         ..Limits::default()
     };
-    let (mut client, mut host, mut ended) = session(limits).await;
+    let (mut client, mut host, mut ended, memory) = session(limits).await;
     let mut command = Vec::new();
     command.string(b"sleep 60");
     let exec = |number| {
@@ -135,6 +136,14 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
         client.flush().await.unwrap();
         assert!(matches!(host.recv().await, Ok(Event::Packet(_))));
     }
+    let status = Request {
+        name: b"exit-status",
+        want_reply: false,
+        data: &[0, 0, 0, 3],
+    };
+    let status = on(0, ChannelMessage::Request(status));
+    host.transport.send(&status).unwrap();
+    host.flush().await.unwrap();
     let piece = vec![7; 1 << 15];
     let input = async {
         for number in 0..8 {
@@ -150,6 +159,18 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
     assert!(!ended.is_finished());
     let gone = Instant::now();
     drop(client);
+    let ends = async {
+        loop {
+            let outcomes = memory.journal.outcomes();
+            if let Some(outcome) = outcomes.iter().find(|o| o.detail == "exit 3") {
+                break outcome.kind;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let kind = tokio::time::timeout(Duration::from_secs(20), ends).await;
+    assert_eq!(kind.unwrap(), OutcomeKind::Failed);
+    assert!(!ended.is_finished(), "last words came first");
     let reason = tokio::time::timeout(Duration::from_secs(20), &mut ended).await;
     assert_eq!(reason.unwrap().unwrap(), EndReason::ClientClosed);
     assert!(
