@@ -216,14 +216,16 @@ impl Core {
 
     fn upstream_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) {
         let Ok(Connection::GlobalRequest {
-            name, want_reply, ..
+            name,
+            want_reply,
+            data,
         }) = Connection::parse(payload)
         else {
             return;
         };
         let replies = &mut self.globals.replies.upstream;
         // The host's keys (hostkeys-00@openssh.com) are not ours to be learnt.
-        if name == b"keepalive@openssh.com" {
+        if name == b"keepalive@openssh.com" && data.is_empty() {
             if want_reply {
                 replies.forwarded(Does::Nothing);
             }
@@ -295,7 +297,8 @@ fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
         Ok((Bytes::copy_from_slice(r.string()?), r.u32()?))
     };
     let read = match name {
-        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" => return Ok(Read::Pass),
+        // With anything in it, it would be a way past decisions and record.
+        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" if data.is_empty() => Read::Pass,
         b"tcpip-forward" => {
             let (host, port) = tcp(&mut r)?;
             let what = What::ListenTcp {

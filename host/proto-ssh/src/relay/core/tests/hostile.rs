@@ -216,6 +216,29 @@ fn a_host_does_not_speak_before_it_is_asked() {
     b.passes(U, on(7, ChannelMessage::Close));
 }
 
+/// What asks for nothing carries nothing, past decisions and record.
+#[test]
+fn what_passes_without_a_decision_is_empty() {
+    for (from, name) in [
+        (C, &b"keepalive@openssh.com"[..]),
+        (C, b"no-more-sessions@openssh.com"),
+        (U, b"keepalive@openssh.com"),
+    ] {
+        let mut b = Bench::new();
+        b.passes(from, global(name, true, b""));
+        b.passes(from.other(), Connection::RequestFailure);
+        b.passes(from, global(name, false, b""));
+        for want_reply in [true, false] {
+            b.try_from(from, global(name, want_reply, b"secret")).unwrap();
+            b.gets_nothing(from.other());
+            if want_reply {
+                b.gets(from, Connection::RequestFailure);
+            }
+            b.gets_nothing(from);
+        }
+    }
+}
+
 #[test]
 fn a_number_of_the_host_is_not_used_twice() {
     let mut b = Bench::new();
