@@ -100,10 +100,13 @@ impl Core {
                 });
             }
             if request.name == b"window-change"
-                && let Some(tap) = &mut channel.tap
                 && let Ok(columns) = Reader::new(request.data).u32()
             {
-                tap.resize(columns);
+                // Whatever is started later is shown on this.
+                channel.before.resized = Some(columns);
+                if let Some(tap) = &mut channel.tap {
+                    tap.resize(columns);
+                }
             }
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());

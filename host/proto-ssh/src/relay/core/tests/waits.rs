@@ -180,6 +180,27 @@ fn of_many_sizes_of_a_terminal_the_last_one_waits() {
     );
 }
 
+/// A terminal that is resized before something runs on it has its new width from the start.
+#[test]
+fn a_program_is_shown_on_the_terminal_as_it_is() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let wide = [&132_u32.to_be_bytes()[..], &[0; 12]].concat();
+    b.client(request(3, b"pty-req", false, &pty()));
+    b.client(request(3, b"window-change", false, &wide));
+    b.client(request(3, b"shell", false, b""));
+    b.grant();
+    let (_, asked, _) = b.asks.pop_front().unwrap();
+    assert_eq!(asked.before.columns(), Some(132));
+    // Without a terminal there is no width.
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"window-change", false, &wide));
+    b.client(request(3, b"shell", false, b""));
+    let (_, asked, _) = b.asks.pop_front().unwrap();
+    assert_eq!(asked.before.columns(), None);
+}
+
 #[test]
 fn all_that_waits_together_is_bounded() {
     let mut b = Bench::with(Limits {
