@@ -375,7 +375,7 @@ impl Login<'_, '_> {
     async fn ask(&mut self, ask: Ask) -> Result<Option<(Verdict, May)>, StartupError> {
         let (auth, source) = (self.door.auth, self.door.source);
         self.proof = match &ask {
-            Ask::Proof(Offer::Key(key)) => Proof::Key(key.clone()),
+            Ask::Proof(Offer::Key(key)) => Proof::Key((**key).clone()),
             Ask::Proof(Offer::Certificate(c)) => Proof::Certificate(Arc::new((**c).clone())),
             _ => Proof::Once,
         };

@@ -247,29 +247,30 @@ fn requests_that_wait_are_counted() {
     let mut to = strings(&[&names]);
     to.uint32(80).string(b"").uint32(0);
     // Behind a decision on their channel, behind one on a listener, and being decided on themselves.
-    let mut floods: Vec<(Bench, Box<dyn Fn(u32) -> Connection<'_>>)> = Vec::new();
+    type Flood<'a> = Box<dyn Fn(u32) -> Bytes + 'a>;
+    let mut floods: Vec<(Bench, Flood<'_>)> = Vec::new();
     let mut b = Bench::with(limits());
     b.session(7, 3, 1000);
     b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
-    floods.push((b, Box::new(|_| request(3, b"env", false, &env))));
+    floods.push((b, Box::new(|_| made(&request(3, b"env", false, &env)))));
     let mut b = Bench::with(limits());
     b.client(global(b"tcpip-forward", true, &first));
-    floods.push((b, Box::new(|_| global(b"tcpip-forward", true, &port))));
+    floods.push((b, Box::new(|_| made(&global(b"tcpip-forward", true, &port)))));
     let b = Bench::with(Limits {
         channels: 1 << 10,
         ..limits()
     });
-    floods.push((b, Box::new(|n| open(b"direct-tcpip", n, 1, &to))));
+    floods.push((b, Box::new(|n| made(&open(b"direct-tcpip", n, 1, &to)))));
     for (mut b, message) in floods {
         let mut bytes = 0;
         let mut n = 0;
         let last = loop {
             let message = message(n);
-            if let Err(violation) = b.try_from(C, message) {
+            if let Err(violation) = b.raw(C, &message) {
                 break violation;
             }
             b.core.check();
-            bytes += made(&message).len();
+            bytes += message.len();
             n += 1;
             assert!(bytes <= max, "{bytes} wait");
         };
