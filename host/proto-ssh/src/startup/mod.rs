@@ -125,11 +125,7 @@ pub(crate) enum Proof {
 
 impl Outer {
     /// The same, if the proof is still good: a certificate may have been revoked since, or a key taken back.
-    pub async fn again(
-        self,
-        auth: &dyn Authenticate,
-        source: IpAddr,
-    ) -> Result<Self, AuthRefused> {
+    pub async fn again(self, auth: &dyn Authenticate, source: IpAddr) -> Result<Self, AuthRefused> {
         match &self.proof {
             Proof::Certificate(certificate) => {
                 let Certified { principal, may } = auth.certificate(certificate, source).await?;

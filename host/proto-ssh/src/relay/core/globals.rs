@@ -78,13 +78,11 @@ impl Core {
                 name,
                 want_reply,
                 data,
-            }) if name.len() + data.len() > self.limits.names => {
-                made(&Connection::GlobalRequest {
-                    name: b"",
-                    want_reply,
-                    data: b"",
-                })
-            }
+            }) if name.len() + data.len() > self.limits.names => made(&Connection::GlobalRequest {
+                name: b"",
+                want_reply,
+                data: b"",
+            }),
             _ => payload.clone(),
         };
         let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;

@@ -113,8 +113,9 @@ impl Core {
         }
         // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
         let read = match channel.kind {
-            Kind::Session if !channel.started => read(&request)
-                .map_err(|error| Violation::Malformed(Side::Client, error))?,
+            Kind::Session if !channel.started => {
+                read(&request).map_err(|error| Violation::Malformed(Side::Client, error))?
+            }
             Kind::Session | Kind::Stream => None,
         };
         let Some((what, asks)) = read else {

@@ -109,7 +109,11 @@ async fn a_session_inside_ends_with_its_record() {
     let mut children = Vec::new();
     let mut pipes = Vec::new();
     for n in 0..6 {
-        let mux = if n == 0 { "ControlMaster=yes" } else { "ControlMaster=no" };
+        let mux = if n == 0 {
+            "ControlMaster=yes"
+        } else {
+            "ControlMaster=no"
+        };
         let more = ["-S", &inner, "-o", mux];
         let mut command = through(&ssh, &socket, &more, "echo in; cat >/dev/null");
         let mut child = command
@@ -129,7 +133,9 @@ async fn a_session_inside_ends_with_its_record() {
         while stdin.write_all(&piece).await.is_ok() {}
     });
     let fill = futures::future::join_all(fill);
-    tokio::time::timeout(Duration::from_secs(2), fill).await.ok();
+    tokio::time::timeout(Duration::from_secs(2), fill)
+        .await
+        .ok();
     for child in &mut children {
         child.kill().await.unwrap();
     }

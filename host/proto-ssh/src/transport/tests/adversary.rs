@@ -131,7 +131,12 @@ fn clients_encrypt_before_they_authenticate() {
         let mut pair = Pair::new(client, server_config());
         assert_eq!(pair.run().is_ok(), known, "{mac:?}");
     }
-    assert!(client_config().algorithms.macs.contains(&MacAlgorithm::Sha256));
+    assert!(
+        client_config()
+            .algorithms
+            .macs
+            .contains(&MacAlgorithm::Sha256)
+    );
 }
 
 #[test]

@@ -229,7 +229,8 @@ fn what_passes_without_a_decision_is_empty() {
         b.passes(from.other(), Connection::RequestFailure);
         b.passes(from, global(name, false, b""));
         for want_reply in [true, false] {
-            b.try_from(from, global(name, want_reply, b"secret")).unwrap();
+            b.try_from(from, global(name, want_reply, b"secret"))
+                .unwrap();
             b.gets_nothing(from.other());
             if want_reply {
                 b.gets(from, Connection::RequestFailure);

@@ -255,7 +255,10 @@ fn requests_that_wait_are_counted() {
     floods.push((b, Box::new(|_| made(&request(3, b"env", false, &env)))));
     let mut b = Bench::with(limits());
     b.client(global(b"tcpip-forward", true, &first));
-    floods.push((b, Box::new(|_| made(&global(b"tcpip-forward", true, &port)))));
+    floods.push((
+        b,
+        Box::new(|_| made(&global(b"tcpip-forward", true, &port))),
+    ));
     let b = Bench::with(Limits {
         channels: 1 << 10,
         ..limits()
