@@ -451,6 +451,7 @@ pub(crate) fn session(row: SessionRow, live: bool) -> SessionInfo {
         principal: row.principal,
         owner: row.owner,
         target: row.target,
+        protocol: row.protocol,
         database: row.database,
         source: row.source,
         application: row.application,

@@ -146,7 +146,7 @@ impl Registry for Sessions {
             end: None,
         };
         self.inner.live.lock().insert(info.id, live);
-        self.inner.write(SessionWrite::Started(row));
+        self.inner.write(SessionWrite::Started(Box::new(row)));
         Box::new(Guard {
             inner: self.inner.clone(),
             id: info.id,
@@ -182,6 +182,7 @@ fn row(info: &SessionInfo) -> SessionRow {
         principal: info.principal.actor.subject.to_string(),
         owner: convert::owner(&info.principal),
         target: info.target.name.to_string(),
+        protocol: info.target.protocol.as_str().to_owned(),
         database: info.scope.to_string(),
         source: info.source.to_string(),
         application: convert::prefix(application, MAX_APPLICATION).to_owned(),

@@ -29,6 +29,7 @@ mod refusal;
 mod risk;
 mod session;
 mod ssh;
+mod unasked;
 
 pub mod conformance;
 pub mod memory;
@@ -51,3 +52,4 @@ pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};
 pub use session::{BundleRef, Protocol, Session, SessionId, SessionInfo, Target};
 pub use ssh::{SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};
+pub use unasked::{Stranger, TurnedAway, Unasked};

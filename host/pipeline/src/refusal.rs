@@ -32,6 +32,8 @@ pub enum RefusalKind {
     SessionEnded,
     /// A named limit was exceeded.
     Limit,
+    /// Policy was not asked: it is malformed, not known, or what the login does not permit.
+    Unasked,
 }
 
 /// A refusal. `reason` and `hint` may be shown to the client: they hold policy text and names, never

@@ -5,9 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::action::Access;
@@ -21,6 +22,7 @@ use crate::principal::Principal;
 use crate::record::{Direction, EndReason, Outcome, OutcomeKind, SessionEnd, SessionStart};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
+use crate::unasked::{Flood, Unasked};
 
 /// A UUIDv7: sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,6 +117,8 @@ pub struct Session {
     killed: watch::Receiver<Option<EndReason>>,
     /// Why it must end, once that was seen: it does not begin again when the cause goes away.
     ended: OnceLock<EndReason>,
+    /// Refusals without a decision.
+    pub(crate) flood: Mutex<Flood<Unasked>>,
     _registration: Box<dyn Registration>,
 }
 
@@ -145,6 +149,7 @@ impl Session {
             seq: AtomicU64::new(0),
             killed,
             ended: OnceLock::new(),
+            flood: Mutex::new(Flood::new(Instant::now())),
             _registration: registration,
         };
         let facts = Facts::Connect {
@@ -308,6 +313,7 @@ impl Session {
 
     /// Writes the last record and seals the session's segments.
     pub async fn close(self, reason: EndReason) -> Result<(), JournalError> {
+        self.tell_left_out().await;
         self.journal
             .close(SessionEnd {
                 at: self.ports.clock.now(),

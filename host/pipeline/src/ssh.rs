@@ -22,9 +22,12 @@ pub enum SshKind {
     Agent,
     X11,
     Tunnel,
+    /// Nothing that anybody knows: it is refused, and policy is not asked.
+    Unknown,
 }
 
 impl SshKind {
+    /// What policy is asked about.
     pub const ALL: [Self; 13] = [
         Self::Shell,
         Self::Exec,
@@ -56,6 +59,7 @@ impl SshKind {
             Self::Agent => "agent",
             Self::X11 => "x11",
             Self::Tunnel => "tunnel",
+            Self::Unknown => "unknown",
         }
     }
 }

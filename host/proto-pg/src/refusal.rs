@@ -54,7 +54,8 @@ impl Refused {
             | RefusalKind::HoldDenied
             | RefusalKind::HoldExpired
             | RefusalKind::PolicyChanged
-            | RefusalKind::ApprovalUnavailable => "42501",
+            | RefusalKind::ApprovalUnavailable
+            | RefusalKind::Unasked => "42501",
         };
         let place = match refusal.seq {
             Some(seq) => format!("Action {seq} of Weir session {session}."),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use pipeline::{Stranger, TurnedAway};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub analysts: Arc<Semaphore>,
     /// Turns for surveys of held statements.
     pub surveys: Arc<Semaphore>,
+    /// The record of those who get no session.
+    turned_away: TurnedAway,
     unauthenticated: Semaphore,
     by_source: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -57,6 +60,7 @@ impl PgService {
             analysts: Arc::new(Semaphore::new(options.limits.max_large_analyses.max(1))),
             unauthenticated: Semaphore::new(options.limits.max_unauthenticated),
             by_source: Mutex::default(),
+            turned_away: TurnedAway::new(options.ports.clone()),
             options,
         };
         Ok(Self {
@@ -97,6 +101,7 @@ impl PgService {
                 tracing::error!(%error, "a PostgreSQL listener failed");
             }
         }
+        self.shared.turned_away.close().await;
         let patience = self.shared.options.limits.farewell;
         self.shared.catalogs.end(patience).await;
     }
@@ -156,6 +161,17 @@ async fn serve(
                 Ok(Ok(came)) => came,
                 Err(_) => return Ok(()),
                 Ok(Err(StartupError::Gone | StartupError::Discovery)) => return Ok(()),
+                Ok(Err(StartupError::Refused(refused))) => {
+                    let stranger = Stranger {
+                        action: "postgres:login",
+                        principal: None,
+                        source: peer.source.ip(),
+                        said: "",
+                        reason: &refused.message,
+                    };
+                    shared.turned_away.put(stranger).await;
+                    return Err(StartupError::Refused(refused));
+                }
                 Ok(Err(error)) => return Err(error),
             }
         }

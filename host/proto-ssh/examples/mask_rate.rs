@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
-use proto_ssh::mask::{Kind, Masker, Patterns, Verdict};
+use detect::Detector;
+use pipeline::mask::{MaskAction, MaskPlan};
+use proto_ssh::mask::{Kind, Masker, Patterns, Spans, Verdict};
 use zeroize::Zeroizing;
 
 /// What sshd sends at once, and what a channel packet carries at most.
@@ -38,7 +40,27 @@ fn main() {
                 println!("{name}{set}_{kind} {:.3}", with - copy);
             }
         }
+        println!(
+            "{name}_detectors {:.3}",
+            detected(text.as_bytes(), mib) - copy
+        );
     }
+}
+
+/// What comes behind the masker: lines, looked at by all detectors.
+fn detected(text: &[u8], mib: usize) -> f64 {
+    let all = Detector::ALL.iter().map(|one| one.name().to_owned());
+    let plan = MaskPlan {
+        actions: vec![vec![MaskAction::Detect(all.collect())]],
+        ..MaskPlan::pass(1)
+    };
+    let mut spans = Spans::new(Kind::Pipe, &plan, 0);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    best(text, mib, |piece| {
+        out.clear();
+        assert_eq!(spans.push(black_box(piece), now, &mut out), piece.len());
+        black_box(&out);
+    })
 }
 
 /// The best time of many short runs, for each GiB: others use the machine, too.

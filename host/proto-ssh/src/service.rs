@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use pipeline::TurnedAway;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     waiting: Slots,
     /// For those of them that wait for a device.
     pub devices: Slots,
+    /// The record of those who get no session.
+    pub turned_away: TurnedAway,
 }
 
 /// Where a connection comes in.
@@ -83,6 +86,7 @@ impl SshService {
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
             ),
+            turned_away: TurnedAway::new(options.ports.clone()),
             options,
         };
         Ok(Self {
@@ -105,6 +109,7 @@ impl SshService {
     /// at its listener's drain deadline. When dropped early, all sessions are cut.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut running = tokio::task::JoinSet::new();
+        let shared = self.shared.clone();
         for (socket, listener) in self.bound {
             let shared = self.shared.clone();
             let shutdown = shutdown.clone();
@@ -127,6 +132,7 @@ impl SshService {
                 tracing::error!(%error, "an SSH listener failed");
             }
         }
+        shared.turned_away.close().await;
     }
 }
 
@@ -158,6 +164,7 @@ async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError
         source: entry.source,
         limits,
         devices: &shared.devices,
+        turned_away: &shared.turned_away,
     };
     let authenticated = {
         // Who is inside another connection has authenticated.

@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 use pipeline::{
     Access, Action, Caller, EndReason, HoldInfo, Refusal, RefusalKind, Resource, Session,
-    SessionId, SessionInfo,
+    SessionId, SessionInfo, Stranger,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::relay;
 use crate::service::Entry;
 use crate::startup::name::{Wanted, wanted};
 use crate::startup::userauth::{banner, success};
-use crate::startup::{Authenticated, Outer};
+use crate::startup::{Authenticated, Outer, said};
 use crate::terms::Terms;
 use crate::upstream::{self, Grant, Means};
 use crate::wire::numbers::{disconnect, open_failure};
@@ -43,6 +43,16 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
     let floor = Instant::now() + limits.hold_notice;
     let no_session = match destination(&entry, &asked) {
         None => {
+            if asked.target.is_some() {
+                let stranger = Stranger {
+                    action: Action::SshConnect.as_str(),
+                    principal: Some(who.principal.clone()),
+                    source: entry.source,
+                    said: &said(&user),
+                    reason: "there is no such target, or no such login on it",
+                };
+                entry.shared.turned_away.put(stranger).await;
+            }
             // Whoever names no target learns nothing about one.
             if asked.target.is_some()
                 && let Some(left) = stay(&entry, &mut lobby, floor).await

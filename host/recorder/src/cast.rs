@@ -2,9 +2,11 @@
 //! size, at the times at which it happened.
 //!
 //! A session can have several channels. One action is played: the one that is asked for, or the first that shows
-//! anything.
+//! anything. The size is that of the terminal that was asked for on the action's own channel.
 
-use crate::doc::{FactsDoc, IntentDoc, StartDoc};
+use std::collections::BTreeMap;
+
+use crate::doc::{FactsDoc, IntentDoc, RefusedDoc, SshDoc, StartDoc};
 use crate::record::{Kind, Record};
 use crate::sshframes::{Message, Messages};
 
@@ -12,15 +14,28 @@ use crate::sshframes::{Message, Messages};
 const SIZE: (u32, u32) = (80, 24);
 /// The largest that players are told of.
 const LARGEST: u32 = 1_000;
+/// Channels whose terminals are remembered; a Weir has fewer of them in a session at a time.
+const MAX_TERMINALS: usize = 1_024;
 
 /// What a player does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CastEvent {
     Output(String),
-    Input(String),
+    /// Of this action: of any, as long as it is not known which one is played.
+    Input(u64, String),
     Resize(u32, u32),
     /// Something to jump to.
     Marker(String),
+    /// The action that is played ended, with this status.
+    Exit(u32),
+}
+
+/// What was asked for on a channel.
+#[derive(Debug, Default)]
+struct Terminal {
+    size: Option<(u32, u32)>,
+    /// The action that was started on it.
+    runs: Option<u64>,
 }
 
 /// Follows the records of a session.
@@ -30,6 +45,8 @@ pub struct Cast {
     /// The action that is played.
     action: Option<u64>,
     size: Option<(u32, u32)>,
+    /// By the number of the channel.
+    terminals: BTreeMap<u32, Terminal>,
     server: Messages,
     client: Messages,
     /// The beginning of a character, by stream: output, errors, input.
@@ -49,6 +66,11 @@ impl Cast {
         self.is_ssh
     }
 
+    /// Is this action played, as far as it is known by now?
+    pub fn plays(&self, seq: u64) -> bool {
+        self.action.is_none_or(|action| action == seq)
+    }
+
     /// Columns and rows, as far as they are known by now.
     pub fn size(&self) -> (u32, u32) {
         self.size.unwrap_or(SIZE)
@@ -66,8 +88,8 @@ impl Cast {
                 }
             }
             Some(Kind::Refused) => {
-                if let Some((seq, _)) = r.action() {
-                    each(CastEvent::Marker(format!("#{seq} refused")));
+                if let Some((seq, body)) = r.action() {
+                    each(CastEvent::Marker(refused(seq, body)));
                 }
             }
             Some(kind) if kind.is_bytes() => {
@@ -79,15 +101,25 @@ impl Cast {
         }
     }
 
+    /// What is left of characters that have no end.
+    pub fn finish(&mut self, each: &mut dyn FnMut(CastEvent)) {
+        let [output, errors, _] = &mut self.cut;
+        for cut in [output, errors] {
+            if !cut.is_empty() {
+                let text = String::from_utf8_lossy(cut).into_owned();
+                cut.clear();
+                each(CastEvent::Output(text));
+            }
+        }
+    }
+
     fn intent(&mut self, seq: u64, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
         let mut text = format!("#{seq}");
         if let Ok(doc) = serde_json::from_slice::<IntentDoc>(body) {
             if let FactsDoc::Ssh(ssh) = &doc.action.facts {
                 text.push(' ');
                 text.push_str(&ssh.kind);
-                if ssh.kind == "pty" && self.size.is_none() {
-                    self.size = size_of(&ssh.text);
-                }
+                self.terminal(seq, ssh);
             }
             if let Some(approval) = &doc.approval {
                 let by = approval.approvers.join(", ");
@@ -95,6 +127,39 @@ impl Cast {
             }
         }
         each(CastEvent::Marker(text));
+        if self.action == Some(seq) {
+            self.plays_from_here(seq, each);
+        }
+    }
+
+    /// Remembers what runs on which terminal.
+    fn terminal(&mut self, seq: u64, ssh: &SshDoc) {
+        let Some(channel) = ssh.channel else {
+            return;
+        };
+        let known = self.terminals.contains_key(&channel);
+        if !known && self.terminals.len() >= MAX_TERMINALS {
+            self.terminals.pop_first();
+        }
+        let terminal = self.terminals.entry(channel).or_default();
+        if ssh.kind == "pty" {
+            terminal.size = size_of(&ssh.text);
+            terminal.runs = None;
+        } else if matches!(&*ssh.kind, "shell" | "exec") {
+            // The channel before, of the same number, had a terminal; this one has not.
+            let is_another = terminal.runs.replace(seq).is_some();
+            terminal.size = terminal.size.filter(|_| !is_another);
+        }
+    }
+
+    /// It is known now which action is played.
+    fn plays_from_here(&mut self, seq: u64, each: &mut dyn FnMut(CastEvent)) {
+        self.action = Some(seq);
+        let terminal = self.terminals.values().find(|t| t.runs == Some(seq));
+        self.size = terminal.and_then(|terminal| terminal.size);
+        if let Some((columns, rows)) = self.size {
+            each(CastEvent::Resize(columns, rows));
+        }
     }
 
     fn bytes(&mut self, seq: u64, from_server: bool, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
@@ -102,48 +167,64 @@ impl Cast {
             true => &mut self.server,
             false => &mut self.client,
         };
-        let (action, cut, size) = (&mut self.action, &mut self.cut, &mut self.size);
-        messages.feed(body, &mut |message| {
-            let shows = matches!(message, Some(Message::Data(_) | Message::Errors(_)));
-            if shows && from_server {
-                action.get_or_insert(seq);
+        let mut read = Vec::new();
+        messages.feed(body, &mut |message| read.extend(message));
+        for message in read {
+            let shows = matches!(message, Message::Data(_) | Message::Errors(_));
+            if shows && from_server && self.action.is_none() {
+                self.plays_from_here(seq, each);
             }
-            if action.is_some_and(|action| action != seq) {
-                return;
+            if self.plays(seq) {
+                self.message(seq, from_server, message, each);
             }
-            let [output, errors, input] = cut;
-            match message {
-                Some(Message::Data(data)) if from_server => {
-                    text(output, &data)
-                        .map(CastEvent::Output)
-                        .into_iter()
-                        .for_each(&mut *each);
-                }
-                Some(Message::Data(data)) => {
-                    text(input, &data)
-                        .map(CastEvent::Input)
-                        .into_iter()
-                        .for_each(&mut *each);
-                }
-                Some(Message::Errors(data)) => {
-                    text(errors, &data)
-                        .map(CastEvent::Output)
-                        .into_iter()
-                        .for_each(&mut *each);
-                }
-                Some(Message::Resize { columns, rows }) => {
-                    if let Some((columns, rows)) = sane(columns, rows) {
-                        *size = Some((columns, rows));
-                        each(CastEvent::Resize(columns, rows));
-                    }
-                }
-                Some(Message::ExitStatus(code)) => {
-                    each(CastEvent::Marker(format!("exit {code}")));
-                }
-                _ => {}
-            }
-        });
+        }
     }
+
+    fn message(
+        &mut self,
+        seq: u64,
+        from_server: bool,
+        message: Message,
+        each: &mut dyn FnMut(CastEvent),
+    ) {
+        let [output, errors, input] = &mut self.cut;
+        let event = match message {
+            Message::Data(data) if from_server => text(output, &data).map(CastEvent::Output),
+            Message::Errors(data) => text(errors, &data).map(CastEvent::Output),
+            Message::Data(data) if self.action.is_some() => {
+                text(input, &data).map(|text| CastEvent::Input(seq, text))
+            }
+            // Whose it is in the end is not known yet: nothing waits for what may be another's.
+            Message::Data(data) => {
+                let text = String::from_utf8_lossy(&data).into_owned();
+                Some(CastEvent::Input(seq, text))
+            }
+            Message::Resize { columns, rows } => sane(columns, rows).and_then(|size| {
+                if self.action.is_none() {
+                    let running = self.terminals.values_mut().find(|t| t.runs == Some(seq));
+                    running?.size = Some(size);
+                    return None;
+                }
+                self.size = Some(size);
+                Some(CastEvent::Resize(columns, rows))
+            }),
+            Message::ExitStatus(code) if self.action.is_some() => Some(CastEvent::Exit(code)),
+            _ => None,
+        };
+        event.into_iter().for_each(each);
+    }
+}
+
+/// What was refused, and how.
+fn refused(seq: u64, body: &[u8]) -> String {
+    let Ok(doc) = serde_json::from_slice::<RefusedDoc>(body) else {
+        return format!("#{seq} refused");
+    };
+    let what = match &doc.action.facts {
+        FactsDoc::Ssh(ssh) => ssh.kind.as_str(),
+        _ => "",
+    };
+    format!("#{seq} {what} refused ({})", doc.kind)
 }
 
 /// `xterm-256color 120x36`, as a terminal that is asked for is put down.

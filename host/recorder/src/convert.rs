@@ -260,6 +260,7 @@ fn refusal_kind(kind: RefusalKind) -> &'static str {
         RefusalKind::ApprovalUnavailable => "approval-unavailable",
         RefusalKind::SessionEnded => "session-ended",
         RefusalKind::Limit => "limit",
+        RefusalKind::Unasked => "unasked",
     }
 }
 

@@ -101,7 +101,15 @@ pub struct ReplayOptions {
     pub to: Option<Moment>,
     /// Of a session of SSH, as asciicast: the action whose terminal is played. None: the first that shows anything.
     pub action: Option<u64>,
+    /// Of a session of SSH, as asciicast: what was shown before `from` is shown at once, so that the screen is as it
+    /// was then.
+    pub catches_up: bool,
 }
+
+/// Events that wait until the size of the terminal is known, and bytes of what was typed by then. Beyond that, the
+/// size is told later.
+const MAX_EARLY: usize = 4_096;
+const MAX_EARLY_BYTES: usize = 1 << 20;
 
 /// Writes a replay in its format.
 pub struct Export<'a> {
@@ -116,6 +124,8 @@ pub struct Export<'a> {
     cast: Cast,
     /// The header is written before the first event, when the size of the terminal is known.
     headed: bool,
+    early: Vec<(u64, CastEvent)>,
+    early_bytes: usize,
 }
 
 impl<'a> Export<'a> {
@@ -129,15 +139,14 @@ impl<'a> Export<'a> {
             last_ns: 0,
             cast: Cast::of(options.action),
             headed: false,
+            early: Vec::new(),
+            early_bytes: 0,
         }
     }
 
     /// One record, and how it reads as text.
     pub fn record(&mut self, r: &Record<'_>, text: &[u8]) -> io::Result<()> {
-        let plays = matches!(
-            self.options.format,
-            ReplayFormat::Asciicast2 | ReplayFormat::Asciicast3
-        );
+        let plays = self.plays();
         // What is before the part that is wanted says how large the terminal is.
         let mut events = Vec::new();
         if plays {
@@ -146,7 +155,14 @@ impl<'a> Export<'a> {
         if r.index == 0 {
             self.begin(r.ts_ns);
         } else if !self.is_wanted(r.ts_ns) {
-            return Ok(());
+            let is_before = self
+                .options
+                .from
+                .is_some_and(|m| r.ts_ns < m.ns(self.start_ns));
+            if !(plays && self.cast.is_ssh() && self.options.catches_up && is_before) {
+                return Ok(());
+            }
+            events.retain(|event| matches!(event, CastEvent::Output(_) | CastEvent::Resize(..)));
         }
         if plays && self.cast.is_ssh() {
             return events
@@ -167,20 +183,63 @@ impl<'a> Export<'a> {
         }
     }
 
+    /// What the header stands before is known when something is shown; until then events wait.
     fn play(&mut self, ns: u64, event: CastEvent) -> io::Result<()> {
+        if self.headed {
+            return self.played(ns, event);
+        }
+        match &event {
+            // It is the size that the header has.
+            CastEvent::Resize(..) => return Ok(()),
+            CastEvent::Output(_) => {
+                self.start()?;
+                return self.played(ns, event);
+            }
+            CastEvent::Input(_, text) => self.early_bytes += text.len(),
+            CastEvent::Marker(_) | CastEvent::Exit(_) => {}
+        }
+        self.early.push((ns, event));
+        if self.early.len() > MAX_EARLY || self.early_bytes > MAX_EARLY_BYTES {
+            self.start()?;
+        }
+        Ok(())
+    }
+
+    /// The header, and what waited for it.
+    fn start(&mut self) -> io::Result<()> {
+        self.head()?;
+        for (ns, event) in std::mem::take(&mut self.early) {
+            match &event {
+                CastEvent::Input(seq, _) if !self.cast.plays(*seq) => {}
+                _ => self.played(ns, event)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn played(&mut self, ns: u64, event: CastEvent) -> io::Result<()> {
         match event {
             CastEvent::Output(text) => self.event(ns, "o", &text),
-            CastEvent::Input(text) => self.event(ns, "i", &text),
+            CastEvent::Input(_, text) => self.event(ns, "i", &text),
             CastEvent::Marker(text) => self.event(ns, "m", &text),
-            // Before the first event it is the size that the header has.
-            CastEvent::Resize(..) if !self.headed => Ok(()),
             CastEvent::Resize(columns, rows) => self.event(ns, "r", &format!("{columns}x{rows}")),
+            CastEvent::Exit(code) if self.options.format == ReplayFormat::Asciicast3 => {
+                self.event(ns, "x", &code.to_string())
+            }
+            CastEvent::Exit(code) => self.event(ns, "m", &format!("exit {code}")),
         }
     }
 
     /// What is said at the end.
     pub fn end(&mut self, text: &[u8]) -> io::Result<()> {
-        self.head()?;
+        let mut events = Vec::new();
+        if self.cast.is_ssh() && self.is_wanted(self.last_ns) {
+            self.cast.finish(&mut |event| events.push(event));
+        }
+        for event in events {
+            self.play(self.last_ns, event)?;
+        }
+        self.start()?;
         if text.is_empty() || self.cast.is_ssh() {
             return Ok(());
         }
@@ -191,6 +250,11 @@ impl<'a> Export<'a> {
                 self.event(self.last_ns, "o", &terminal(text))
             }
         }
+    }
+
+    fn plays(&self) -> bool {
+        let format = self.options.format;
+        matches!(format, ReplayFormat::Asciicast2 | ReplayFormat::Asciicast3)
     }
 
     fn is_wanted(&self, ns: u64) -> bool {

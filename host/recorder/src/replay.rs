@@ -205,6 +205,11 @@ impl Printer {
         }
     }
 
+    /// Is it a session of SSH? Known after its first record.
+    pub fn is_ssh(&self) -> bool {
+        self.protocol == Wire::Ssh
+    }
+
     /// Records are missing: what comes next continues no message.
     pub fn restart(&mut self) {
         self.server = Frames::up_to(self.longest, Writer::Server);

@@ -10,6 +10,8 @@ use crate::text::clean;
 
 /// A message longer than this is not collected; no packet of SSH is.
 const MAX_MESSAGE: usize = 1 << 20;
+/// The numbers of messages about channels.
+const OF_CHANNELS: std::ops::RangeInclusive<u8> = 90..=100;
 /// A line is cut here.
 const MAX_LINE: usize = 64 << 10;
 
@@ -72,6 +74,27 @@ impl Messages {
     pub fn left(&self) -> u64 {
         self.lost + self.buf.len() as u64
     }
+}
+
+/// Do these bytes begin and end with messages? Then what comes next begins with one, too.
+pub fn is_whole(mut bytes: &[u8]) -> bool {
+    let mut any = false;
+    while !bytes.is_empty() {
+        let Some((message, rest)) = string(&mut bytes).map(|message| (message, bytes)) else {
+            return false;
+        };
+        // Data can look like messages: no others than those of channels (RFC 4254) are recorded.
+        let is_known = match read(message) {
+            None => false,
+            Some(Message::Other(number)) => OF_CHANNELS.contains(&number),
+            Some(_) => true,
+        };
+        if !is_known {
+            return false;
+        }
+        (any, bytes) = (true, rest);
+    }
+    any
 }
 
 /// None: it is not laid out as its number says.
@@ -208,9 +231,16 @@ fn add(
     line: &mut dyn FnMut(String),
 ) {
     let start = open.entry((seq, stream)).or_default();
-    for piece in data.split_inclusive(|b| *b == b'\n') {
+    // The key that ends a line in a terminal sends a carriage return and nothing else.
+    let ends = |b: u8| b == b'\n' || b == b'\r' && stream == INPUT;
+    for piece in data.split_inclusive(|b| ends(*b)) {
         start.extend_from_slice(piece);
-        if piece.ends_with(b"\n") || start.len() > MAX_LINE {
+        if stream == INPUT && start.as_slice() == b"\n" {
+            // The rest of CR LF, or an empty line, of which there is nothing to be seen.
+            start.clear();
+            continue;
+        }
+        if piece.last().is_some_and(|b| ends(*b)) || start.len() > MAX_LINE {
             line(shown(stream, start));
             start.clear();
         }
@@ -288,7 +318,34 @@ mod tests {
         lines.feed(2, true, &data(1, b"b\n"), &mut |line| seen.push(line));
         lines.feed(1, true, &data(0, b"c\n"), &mut |line| seen.push(line));
         lines.feed(1, false, &data(0, b"typed\n"), &mut |line| seen.push(line));
-        assert_eq!(seen, ["│ b", "│ ac", "< typed"]);
+        for piece in [&b"in a te"[..], b"rminal\rmore\r", b"\nend\n"] {
+            lines.feed(1, false, &data(0, piece), &mut |line| seen.push(line));
+        }
+        let typed = ["< typed", "< in a terminal", "< more", "< end"];
+        assert_eq!(seen, [&["│ b", "│ ac"][..], &typed].concat());
+    }
+
+    #[test]
+    fn what_begins_or_ends_within_a_message_is_not_whole() {
+        let two = [data(0, b"one"), exit(3)].concat();
+        assert!(is_whole(&two) && is_whole(&data(7, b"")));
+        for at in 1..two.len() {
+            let is_between = at == data(0, b"one").len();
+            let (head, tail) = two.split_at(at);
+            assert_eq!(
+                (is_whole(head), is_whole(tail)),
+                (is_between, is_between),
+                "{at}"
+            );
+        }
+        for wild in [
+            &b""[..],
+            b"\0\0\0\0",
+            b"\xff\xff\xff\xff\x5e",
+            b"\0\0\0\x02\x5e\0",
+        ] {
+            assert!(!is_whole(wild), "{wild:?}");
+        }
     }
 
     #[test]

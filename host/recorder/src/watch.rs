@@ -21,6 +21,7 @@ use crate::journal::BYTES_RECORD;
 use crate::record::{self, Kind, Packed, Record};
 use crate::recorder::Recorder;
 use crate::replay::Printer;
+use crate::sshframes::is_whole;
 use crate::state::State;
 
 /// Who may watch one session at once, and all sessions together.
@@ -382,6 +383,9 @@ struct Reader {
     printer: Printer,
     /// The first action whose beginning was seen. Bytes of earlier ones may begin within a message.
     first: Option<u64>,
+    /// Of SSH, by direction: where messages begin is known. A shell is one action for hours, and nobody is there
+    /// when it begins.
+    aligned: Aligned,
     /// The next record's number, if nothing is left out.
     next: u64,
 }
@@ -393,6 +397,7 @@ impl Reader {
             with_text,
             printer: Printer::up_to(LONGEST_MESSAGE),
             first: None,
+            aligned: Aligned::default(),
             next: 0,
         }
     }
@@ -454,7 +459,9 @@ impl Reader {
                 self.first.get_or_insert(seq);
             }
             (Some(kind), Some((seq, body)))
-                if kind.is_bytes() && self.first.is_none_or(|first| seq < first) =>
+                if kind.is_bytes()
+                    && self.first.is_none_or(|first| seq < first)
+                    && !(self.printer.is_ssh() && self.aligned.are(kind, body)) =>
             {
                 let text_of = format!(
                     "  #{seq} ({} bytes of an action whose beginning was not watched)\n",
@@ -472,6 +479,7 @@ impl Reader {
         self.next = self.next.saturating_add(n);
         // What comes next may begin anywhere.
         self.first = None;
+        self.aligned = Aligned::default();
         self.printer.restart();
         let text = format!("(you fell behind: {n} records are left out; weir replay shows them)");
         self.note(&text, &[("left_out", n.into())], out);
@@ -504,6 +512,25 @@ impl Reader {
         }
         out.lines.extend_from_slice(line.to_string().as_bytes());
         out.lines.push(b'\n');
+    }
+}
+
+/// Whether what is recorded of a direction next begins with a message.
+#[derive(Default)]
+struct Aligned {
+    to_client: bool,
+    to_upstream: bool,
+}
+
+impl Aligned {
+    /// Is it so for these bytes? Once it is, nothing is missing any more.
+    fn are(&mut self, kind: Kind, body: &[u8]) -> bool {
+        let known = match kind {
+            Kind::ToClient => &mut self.to_client,
+            _ => &mut self.to_upstream,
+        };
+        *known = *known || is_whole(body);
+        *known
     }
 }
 

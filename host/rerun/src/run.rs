@@ -8,13 +8,16 @@ use pipeline::SessionInfo;
 use pipeline::ports::Hooks;
 use recorder::doc::BasisDoc;
 use recorder::text::clean;
-use recorder::{Day, Days, ReplayError, Request, Requests, Store};
+use recorder::{Day, Days, ReplayError, Request, RequestDoc, Requests, Store};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::inputs::{self, Inputs};
 use crate::library::Library;
 use crate::recorded::{Recorded, action};
+
+/// How the record names a refusal that policy was not asked about.
+const UNASKED: &str = "unasked";
 
 /// Examples of each reason, and of differences, that a report has; all are counted.
 pub const MAX_EXAMPLES: usize = 1_000;
@@ -259,6 +262,7 @@ async fn each<J: Judge>(
             match tried(&request, info.as_ref(), requests.is_unvouched(), place) {
                 Ok(tried) => judge.judge(&mut tally, tried).await,
                 Err(Unable::Cannot(reason)) => tally.cannot(reason, place),
+                Err(Unable::Undecided) => {}
                 Err(Unable::Contradiction(why)) => tally.contradiction(why, place),
             }
         }
@@ -270,6 +274,8 @@ async fn each<J: Judge>(
 }
 
 enum Unable {
+    /// It was refused before policy was asked: there is no decision.
+    Undecided,
     Cannot(String),
     Contradiction(String),
 }
@@ -290,6 +296,11 @@ fn tried<'a>(
     let Some(doc) = action(&request.doc) else {
         return Err(cannot("the record cannot be read by this Weir"));
     };
+    if let RequestDoc::Refused(refused) = &request.doc
+        && refused.kind == UNASKED
+    {
+        return Err(Unable::Undecided);
+    }
     let old = "the record is of a Weir that did not keep what a decision is made by";
     let basis: &BasisDoc = doc.basis.as_ref().ok_or_else(|| cannot(old))?;
     let info = info.ok_or_else(|| cannot("the record of the session's start is missing"))?;
@@ -341,6 +352,11 @@ mod tests {
                 _ => panic!("{part}"),
             }
         }
+        let unasked = request(true, json!({ "basis": {}, "kind": "unasked" }));
+        assert!(matches!(
+            tried(&unasked, None, false, place),
+            Err(Unable::Undecided)
+        ));
         let mut unreadable = request(false, json!({ "basis": {} }));
         unreadable.doc = recorder::RequestDoc::Unreadable("no JSON".into());
         assert!(matches!(

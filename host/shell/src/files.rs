@@ -34,7 +34,7 @@ const FIND_WRITES: &[&str] = &["-delete", "-fprint", "-fprint0", "-fls", "-fprin
 
 /// They run others, and words of their own may be files.
 const WRAPPERS: &[&str] = &[
-    "docker", "flock", "kubectl", "nerdctl", "oc", "podman", "script", "ssh", "su", "xargs",
+    "docker", "flock", "kubectl", "nerdctl", "oc", "podman", "ssh", "su", "xargs",
 ];
 
 impl Walk<'_> {

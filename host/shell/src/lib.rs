@@ -7,6 +7,7 @@
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` takes wrappers off, `builtins` knows what the shell itself does.
+//! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `files` collects what may be names of files.
 //! - `canonical` writes the text once more, in the plainest form.
@@ -35,6 +36,7 @@ mod hazards;
 mod interpreters;
 mod opinion;
 mod options;
+mod pages;
 mod parse;
 mod peel;
 mod programs;
@@ -144,6 +146,12 @@ impl Reading {
                 .collect()
         };
         key(self) == key(other)
+    }
+
+    /// The program that shows a pager where there is a terminal, out of which a person gets into a shell.
+    pub fn pages(&self) -> Option<&str> {
+        let paging = self.commands.iter().find(|command| pages::pages(command))?;
+        Some(programs::name(&paging.argv.first()?.text))
     }
 
     /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.

@@ -9,7 +9,7 @@ use crate::{find, programs, wrappers};
 
 const OTHERS: &[&str] = &[
     "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
-    "parallel", "podman", "script", "ssh", "su", "toybox", "watch", "xargs",
+    "parallel", "podman", "ssh", "su", "toybox", "watch", "xargs",
 ];
 
 /// What these run is elsewhere.
@@ -50,7 +50,6 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         "flock" => flock(walk, argv, args, ctx)?,
         "ssh" => ssh(walk, argv, args, ctx)?,
         "su" => su(walk, args, ctx)?,
-        "script" => script(walk, args, ctx)?,
         "docker" | "podman" | "nerdctl" => docker(walk, name, args, ctx)?,
         "kubectl" | "oc" => kubectl(walk, name, args, ctx)?,
         "busybox" | "toybox" => match args.first() {
@@ -459,7 +458,11 @@ fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
                 .as_ref()
                 .is_some_and(|v| v.is_literal() && programs::is_shell(programs::name(&v.text)))
     });
-    if operands.len() > 1 || !shell_known {
+    // With a terminal, every pager is a way into a shell.
+    let terminal = found
+        .iter()
+        .any(|(name, _)| matches!(name.as_str(), "P" | "pty"));
+    if operands.len() > 1 || !shell_known || terminal {
         return Err(Opaque::Runs("su".into()));
     }
     let text = found
@@ -500,19 +503,6 @@ fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>
     }
 }
 
-fn script(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
-    let (found, _) = permuted(wrappers::SCRIPT, "script", args)?;
-    let text = found
-        .iter()
-        .rev()
-        .find(|(n, _)| matches!(n.as_str(), "c" | "command"));
-    match text {
-        Some((_, Some(text))) => code(walk, "script", text, &ctx.under("script"))?,
-        _ => walk.fed("script", true, args, ctx),
-    }
-    Ok(true)
-}
-
 fn docker(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let global = wrappers::DOCKER.read(name, args)?;
     let mut rest = global.rest;
@@ -543,6 +533,9 @@ fn docker(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<b
         under.stdin = Stdin::Empty;
     } else if ctx.stdin == Stdin::Session {
         walk.taken(name);
+    }
+    if found.has("t") || found.has("tty") {
+        walk.terminal();
     }
     for (_, value) in found
         .options
@@ -583,11 +576,14 @@ fn kubectl(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<
         return Err(Opaque::Runs(format!("{name} exec")));
     }
     let mut under = ctx.under(name);
-    if !found
-        .iter()
-        .any(|(n, _)| matches!(n.as_str(), "i" | "stdin"))
-    {
+    let given = |letter: &str, long: &str| found.iter().any(|(n, _)| n == letter || n == long);
+    if !given("i", "stdin") {
         under.stdin = Stdin::Empty;
+    } else if ctx.stdin == Stdin::Session {
+        walk.taken(name);
+    }
+    if given("t", "tty") {
+        walk.terminal();
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
     Ok(true)

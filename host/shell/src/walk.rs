@@ -565,6 +565,12 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// What runs gets a terminal, and what only tells something there may be a pager, from which one gets into a
+    /// shell.
+    pub(crate) fn terminal(&mut self) {
+        self.out.only_reads = false;
+    }
+
     pub(crate) fn push(&mut self, argv: Vec<Arg>, ctx: &Ctx) {
         let dynamic = argv.iter().any(|w| w.dynamic);
         self.out.commands.push(Command {

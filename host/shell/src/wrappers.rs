@@ -368,26 +368,6 @@ pub(crate) const SU: Spec = Spec {
     ..NONE
 };
 
-pub(crate) const SCRIPT: Spec = Spec {
-    flags: "aefq",
-    values: "cEoBIOTm",
-    attached: "t",
-    long: &[
-        "append", "return", "flush", "force", "quiet", "timing", "timing=",
-    ],
-    long_values: &[
-        "command",
-        "echo",
-        "log-io",
-        "log-in",
-        "log-out",
-        "log-timing",
-        "output-limit",
-        "logging-format",
-    ],
-    ..NONE
-};
-
 pub(crate) const SHELL: Spec = Spec {
     flags: "cisleuxvfhmnabBCEpr",
     values: "oO",
@@ -549,6 +529,36 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "lesspipe",
     "rvim",
     "rview",
+    // They give a program a terminal, and so a way into a shell from every pager.
+    "script",
+    "scriptlive",
+    "asciinema",
+    "autoexpect",
+    "autossh",
+    "byobu",
+    "conspy",
+    "empty",
+    "expectk",
+    "faketty",
+    "gotty",
+    "login",
+    "luit",
+    "mosh-server",
+    "openvt",
+    "rlfe",
+    "shpool",
+    "sshx",
+    "sulogin",
+    "teleconsole",
+    "termrec",
+    "tlog-rec",
+    "tlog-rec-session",
+    "tmate",
+    "ttyd",
+    "ttyrec",
+    "upterm",
+    "wetty",
+    "zellij",
     // Words of zsh's grammar, where another shell looks for a program.
     "repeat",
     "foreach",

@@ -567,6 +567,9 @@ pub struct SessionInfo {
     /// The human at the head of the chain, or who answers for the agent; the actor itself otherwise.
     pub owner: String,
     pub target: String,
+    /// `postgres` or `ssh`. Not there: of a session of a time when it was not kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
     /// Of a PostgreSQL server the database, of an SSH host the login.
     pub database: String,
     pub source: String,

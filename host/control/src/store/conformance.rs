@@ -188,7 +188,7 @@ pub(crate) async fn zebras(store: &dyn Store) {
         at: NOW + 2,
         end: "the server said zebra".into(),
     };
-    let writes = vec![SessionWrite::Started(row), ended];
+    let writes = vec![SessionWrite::Started(Box::new(row)), ended];
     store.write_sessions(writes).await.unwrap();
 }
 
@@ -373,6 +373,7 @@ fn session(id: &str) -> SessionRow {
         principal: "a".into(),
         owner: "a".into(),
         target: "orders".into(),
+        protocol: "postgres".into(),
         database: "shop".into(),
         source: "192.0.2.1".into(),
         application: "psql".into(),
@@ -388,7 +389,7 @@ async fn sessions_are_kept(store: &dyn Store) {
         at: NOW + 9,
         end: end.into(),
     };
-    let started = |id: &str| SessionWrite::Started(session(id));
+    let started = |id: &str| SessionWrite::Started(Box::new(session(id)));
     let writes = vec![
         started("1"),
         started("2"),
@@ -479,8 +480,8 @@ async fn old_rows_are_forgotten(store: &dyn Store) {
         end: "e".into(),
     };
     let writes = vec![
-        SessionWrite::Started(session("1")),
-        SessionWrite::Started(session("2")),
+        SessionWrite::Started(Box::new(session("1"))),
+        SessionWrite::Started(Box::new(session("2"))),
         end,
     ];
     store.write_sessions(writes).await.unwrap();

@@ -272,6 +272,8 @@ pub struct SessionRow {
     pub principal: String,
     pub owner: String,
     pub target: String,
+    /// Empty: of a session of a time when it was not kept.
+    pub protocol: String,
     pub database: String,
     pub source: String,
     pub application: String,
@@ -282,7 +284,7 @@ pub struct SessionRow {
 
 #[derive(Debug, Clone)]
 pub enum SessionWrite {
-    Started(SessionRow),
+    Started(Box<SessionRow>),
     Ended { id: String, at: Millis, end: String },
 }
 

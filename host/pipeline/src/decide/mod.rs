@@ -16,7 +16,7 @@ use crate::ports::HoldRequest;
 use crate::record::{Approval, Basis, Durability, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
-use crate::session::{Session, not_recorded};
+use crate::session::{BundleRef, Session, not_recorded};
 
 mod judge;
 
@@ -178,9 +178,19 @@ fn durability<R>(request: &Request<R>, approval: Option<&Approval>) -> Durabilit
 
 /// SHA-256 over everything that an approval is for.
 fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
+    let bundle = request.policy.bundle();
+    fingerprint_of(session, bundle, &request.canonical, &request.facts)
+}
+
+pub(crate) fn fingerprint_of(
+    session: &Session,
+    bundle: &BundleRef,
+    canonical: &[u8],
+    facts: &Facts,
+) -> Fingerprint {
     let principal = &session.info.principal;
     let mut parts: Vec<&[u8]> = vec![
-        request.policy.bundle().digest.as_bytes(),
+        bundle.digest.as_bytes(),
         session.info.target.name.as_bytes(),
         session.info.scope.as_bytes(),
         principal.issuer.as_bytes(),
@@ -189,8 +199,8 @@ fn fingerprint<R>(session: &Session, request: &Request<R>) -> Fingerprint {
         parts.push(actor.kind.as_str().as_bytes());
         parts.push(actor.subject.as_bytes());
     }
-    parts.push(&request.canonical);
-    for named in request.facts.runs() {
+    parts.push(canonical);
+    for named in facts.runs() {
         parts.extend([named.name.as_bytes(), named.text.as_bytes()]);
         for parameter in named.parameters.iter() {
             match parameter {

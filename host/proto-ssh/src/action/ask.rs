@@ -27,6 +27,11 @@ pub(crate) fn parts(
     let (mut facts, asks) = read(asked, login)?;
     facts.channel = asked.channel;
     facts.pty = asked.before.pty.is_some();
+    if facts.pty
+        && let What::Exec { line, .. } = &asked.what
+    {
+        line.at_a_terminal(&mut facts);
+    }
     let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
     let env = asked.before.env.iter();
     facts.env = env.map(|(name, value)| (text(name), text(value))).collect();
@@ -280,6 +285,42 @@ mod tests {
             asks.as_slice(),
             [(Action::SshSftpList, Resource::SshFile { known: true, .. })]
         ));
+    }
+
+    #[test]
+    fn a_pager_is_only_one_at_a_terminal() {
+        use crate::action::{Before, Line};
+        let target = Arc::new(Target {
+            name: "web1".into(),
+            protocol: pipeline::Protocol::Ssh,
+            env: "test".into(),
+            tags: Default::default(),
+        });
+        for (command, pty, reads) in [
+            ("systemctl status ssh", false, true),
+            ("systemctl status ssh", true, false),
+            ("sudo systemctl status ssh", true, false),
+            ("systemctl status ssh --no-pager", true, true),
+            ("journalctl -n 5", true, false),
+            ("journalctl -n 5 --no-pager", true, true),
+            ("uptime", true, true),
+        ] {
+            let asked = Asked {
+                what: What::Exec {
+                    command: command.into(),
+                    line: Line::read(command.as_bytes()),
+                },
+                channel: Some(0),
+                before: Before {
+                    pty: pty.then(|| "".into()),
+                    ..Before::default()
+                },
+            };
+            let facts = parts(&asked, &"root".into(), &target).unwrap().facts;
+            assert_eq!(facts.only_reads, reads, "{command} {pty}");
+            let escapes = facts.hazards.iter().any(|h| &*h.code == "escape");
+            assert_eq!(escapes, !reads, "{command} {pty}");
+        }
     }
 
     #[test]

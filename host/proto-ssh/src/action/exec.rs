@@ -127,6 +127,20 @@ impl Line {
         }
     }
 
+    /// What only reads may do more where a person can type: pagers start shells.
+    pub fn at_a_terminal(&self, facts: &mut SshFacts) {
+        let scripts = self.script.iter().filter_map(|s| s.reading.as_deref());
+        let readings = std::iter::once(&*self.command).chain(scripts);
+        for program in readings.filter_map(Reading::pages) {
+            facts.only_reads = false;
+            facts.hazards.push(SshHazard {
+                code: "escape".into(),
+                program: program.into(),
+                why: "its pager can start a shell; --no-pager turns it off".into(),
+            });
+        }
+    }
+
     /// How the old scp was started, for the reader of its protocol.
     pub fn scp(&self) -> Option<scp::Command> {
         match self.transfer() {

@@ -3,6 +3,7 @@
 mod ask;
 mod exec;
 mod text;
+mod unasked;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::wire::Reader;
 pub(crate) use ask::{Parts, parts};
 pub(crate) use exec::{Line, Sent};
 pub(crate) use text::printable;
+pub(crate) use unasked::Turned;
 
 /// The facts about a command line, and about a script for it on standard input, for whoever wants to try on them
 /// what judges them.

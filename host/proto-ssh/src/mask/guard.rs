@@ -22,7 +22,7 @@ pub enum Verdict {
 
 /// Looks at everything, and never changes its mind back.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     binary: bool,
     off: bool,
     seen: usize,

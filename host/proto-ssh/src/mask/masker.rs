@@ -23,8 +23,8 @@ pub const MAX_HELD: usize = 64 << 10;
 /// What a masker keeps in all, whatever it reads.
 pub const MAX_REMEMBERED: usize = MAX_HELD + 3 * super::view::MOST;
 /// An echo of what is typed comes within this time, in pieces of this size, and is held from the third byte on.
-const ECHO_WITHIN: Duration = Duration::from_millis(200);
-const ECHO: usize = 4;
+pub(super) const ECHO_WITHIN: Duration = Duration::from_millis(200);
+pub(super) const ECHO: usize = 4;
 const ECHO_SHOWN: u64 = 2;
 
 /// Masks one stream of one channel: standard output and standard error each have their own.

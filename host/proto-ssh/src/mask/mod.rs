@@ -11,7 +11,7 @@
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.
 //! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has.
-//! - `guard` tells data that is no text. `spans` is what plugins say.
+//! - `guard` tells data that is no text. `spans` is what plugins say; `lines` is for it what `plain` is for the masker.
 //!
 //! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
 //! ([`Masker::typed`]), calls [`Masker::tick`] when it is due, [`Masker::hurry`] before the channel's other stream goes on,
@@ -54,6 +54,7 @@
 
 mod guard;
 mod lexer;
+mod lines;
 mod masker;
 mod patterns;
 mod plain;
@@ -64,6 +65,7 @@ mod token;
 mod trie;
 mod view;
 
+pub(crate) use guard::Guard;
 pub use guard::Verdict;
 pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};

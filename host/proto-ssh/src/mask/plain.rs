@@ -10,7 +10,7 @@ use super::view::HISTORY;
 /// Less is read byte by byte.
 pub(super) const LEAST: usize = 256;
 /// As many as a word has bits.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// The longest numbers of a colour.
 const COLOUR: usize = 24;
 
@@ -101,7 +101,7 @@ fn byte(input: &[u8], at: usize) -> u8 {
     input.get(at).copied().unwrap_or(0)
 }
 
-fn is_line_end(c: u8) -> bool {
+pub(super) fn is_line_end(c: u8) -> bool {
     matches!(c, 0x0A..=0x0D)
 }
 
@@ -140,7 +140,7 @@ fn colour_before(input: &[u8], floor: usize, end: usize) -> Option<usize> {
 }
 
 /// Which bytes of a block do not simply stand beside those before them: one bit each, the first one lowest.
-fn marks(block: &[u8]) -> u64 {
+pub(super) fn marks(block: &[u8]) -> u64 {
     /// Gathers the lowest bits of eight bytes.
     const GATHER: u64 = 0x0102_0408_1020_4080;
     let Ok(block) = <&[u8; BLOCK]>::try_from(block) else {

@@ -12,7 +12,9 @@ use detect::{Detector, Detectors, Findings};
 use pipeline::mask::{Encoding, MaskAction, MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 
 use super::lexer::{Class, Lexer};
-use super::{Kind, STAR};
+use super::masker::{ECHO, ECHO_WITHIN};
+use super::plain::is_line_end;
+use super::{Kind, STAR, lines};
 
 /// The longest part of a line that is judged as one, and what is judged again with what follows it.
 pub const MAX_SPAN: usize = 4 << 10;
@@ -25,6 +27,8 @@ pub const MAX_WAITING: usize = 256 << 10;
 /// How long the end of a line is waited for.
 const WAIT_TERMINAL: Duration = Duration::from_millis(15);
 const WAIT_PIPE: Duration = Duration::from_millis(50);
+/// Keys whose echo can be under way at the same time.
+const MOST_ECHOES: u8 = 16;
 /// Type `text` of PostgreSQL: plugins know types by such numbers.
 const TEXT_OID: u32 = 25;
 
@@ -168,6 +172,9 @@ pub struct Spans {
     wide: Option<u32>,
     span: Span,
     due: Option<Instant>,
+    typed: Option<Instant>,
+    /// Of keys that were typed, so many have not been seen yet.
+    echoes: u8,
     waiting: VecDeque<Span>,
     /// Bytes of those, and how many of them plugins are being asked about.
     bytes: usize,
@@ -186,6 +193,8 @@ impl Spans {
             wide: None,
             span: Span::default(),
             due: None,
+            typed: None,
+            echoes: 0,
             waiting: VecDeque::new(),
             bytes: 0,
             asked: 0,
@@ -222,12 +231,26 @@ impl Spans {
     /// [`Spans::edits_in`].
     pub fn push(&mut self, input: &[u8], now: Instant, out: &mut BytesMut) -> usize {
         let mut taken = 0;
-        for c in input {
+        let mut ordinary = true;
+        while let Some(c) = input.get(taken) {
             if self.bytes + self.span.raw.len() >= MAX_WAITING {
                 break;
             }
+            if ordinary && self.begins_line() {
+                let rest = input.get(taken..).unwrap_or_default();
+                let lines = lines::pass(self.detect, rest, out);
+                taken += lines;
+                // What stopped it is read byte by byte to the end of its line.
+                ordinary = false;
+                continue;
+            }
             self.read(*c, out);
+            ordinary |= is_line_end(*c);
             taken += 1;
+        }
+        if self.is_echo(input.len(), now) {
+            self.echoes -= 1;
+            self.flush(out);
         }
         let wait = match self.kind {
             Kind::Terminal => WAIT_TERMINAL,
@@ -238,6 +261,37 @@ impl Spans {
             false => self.due.or(Some(now + wait)),
         };
         taken
+    }
+
+    /// The client has typed: an echo of it is not to come late. As many of them go out at once as keys were typed,
+    /// so nothing that is written slowly does with them.
+    pub fn typed(&mut self, now: Instant) {
+        self.typed = Some(now);
+        self.echoes = (self.echoes + 1).min(MOST_ECHOES);
+    }
+
+    fn is_echo(&mut self, came: usize, now: Instant) -> bool {
+        let late = |at: Instant| now.duration_since(at) > ECHO_WITHIN;
+        if self.typed.is_none_or(late) {
+            self.echoes = 0;
+        }
+        self.kind == Kind::Terminal
+            && self.echoes > 0
+            && came <= ECHO
+            && !self.span.raw.is_empty()
+            && self.lexer.is_ground()
+    }
+
+    /// Does nothing of a line stand before what comes, and are there only detectors to see it?
+    fn begins_line(&self) -> bool {
+        let plain = !self.inspect && !self.hide && !self.detect.is_empty();
+        let span = &self.span;
+        plain
+            && span.raw.is_empty()
+            && span.shown.text.is_empty()
+            && span.all.is_none()
+            && self.wide.is_none()
+            && self.lexer.is_ground()
     }
 
     /// When [`Spans::tick`] has to be called at the latest.

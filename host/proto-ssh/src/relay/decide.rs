@@ -10,7 +10,7 @@ use pipeline::mask::MaskEdits;
 use pipeline::ports::{MaskFailed, Policy};
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
-    Ruling, Session, SshKind, decide,
+    Ruling, Session, SshKind, Unasked, decide,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ pub(super) struct Decided {
 /// Something that was asked of the pipeline has an answer.
 pub(super) enum Answered {
     Decided(Box<Decided>),
+    /// A refusal is on record.
+    Recorded,
     Inspected {
         key: Key,
         stream: Stream,
@@ -41,6 +43,15 @@ pub(super) enum Answered {
 }
 
 pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
+
+/// Records a refusal that policy was not asked about.
+pub(super) fn put_on_record(session: &Session, unasked: Unasked) -> Deciding<'_> {
+    async move {
+        session.refused_unasked(unasked).await;
+        Answered::Recorded
+    }
+    .boxed()
+}
 
 /// Has plugins look at text.
 pub(super) fn inspect<'a>(session: &'a Session, key: Key, inspect: Inspect) -> Deciding<'a> {

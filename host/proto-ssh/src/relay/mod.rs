@@ -3,7 +3,7 @@
 //!
 //! - `core` follows the messages, without sockets.
 //! - `run` is the one task of a session: it reads both legs, and writes to both.
-//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
+//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `end` says why it is over; `record` puts on record what passed.
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.
@@ -13,6 +13,7 @@
 
 mod core;
 mod decide;
+mod end;
 mod half;
 mod record;
 mod run;

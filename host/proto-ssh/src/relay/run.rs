@@ -9,25 +9,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use pipeline::ports::JournalError;
 use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Effect, Limits, Side, Ticket, Violation};
+use super::core::{Core, Effect, Limits, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
-use super::half::{Deaf, Half, LOOK, proves_itself_again};
+use super::end::{End, broken, deaf, gone};
+use super::half::{Half, LOOK, proves_itself_again};
 use super::record::record;
-use crate::action::{Asked, printable};
+use crate::action::{Asked, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
-use crate::transport::{Event, TransportError};
+use crate::transport::Event;
 use crate::upstream::send::{self, Forward};
-use crate::wire::numbers::disconnect;
 
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// How long decisions get to end when the session does.
 const LAST_DECISIONS: Duration = Duration::from_secs(2);
+
+/// Decisions and refusals on their way to the record beyond which nothing new is read. Channels alone have fewer.
+const MAX_UNDER_WAY: usize = 4 << 10;
 
 /// Moves both directions until one side leaves or the session has to end; closes the session.
 pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Terms) -> EndReason {
@@ -61,75 +63,6 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
         tracing::error!(%error, "the end of a session could not be recorded");
     }
     reason
-}
-
-/// Why it is over, and what each side is told.
-struct End {
-    reason: EndReason,
-    client: (u32, String),
-    upstream: (u32, String),
-}
-
-impl End {
-    fn new(reason: EndReason) -> Self {
-        let code = match &reason {
-            EndReason::ProtocolViolation(_) => disconnect::PROTOCOL_ERROR,
-            EndReason::UpstreamClosed => disconnect::CONNECTION_LOST,
-            _ => disconnect::BY_APPLICATION,
-        };
-        Self {
-            client: (code, words(&reason)),
-            upstream: (disconnect::BY_APPLICATION, String::new()),
-            reason,
-        }
-    }
-}
-
-impl From<Violation> for End {
-    fn from(violation: Violation) -> Self {
-        let text = violation.to_string();
-        let (told, other) = (
-            (disconnect::PROTOCOL_ERROR, text.clone()),
-            (
-                disconnect::BY_APPLICATION,
-                "the other side broke the protocol".to_owned(),
-            ),
-        );
-        let (client, upstream) = match violation.side() {
-            Side::Client => (told, other),
-            Side::Upstream => (other, told),
-        };
-        Self {
-            reason: EndReason::ProtocolViolation(text),
-            client,
-            upstream,
-        }
-    }
-}
-
-impl From<JournalError> for End {
-    fn from(error: JournalError) -> Self {
-        tracing::error!(%error, "ending a session: it cannot be recorded");
-        Self::new(EndReason::RecorderFailed)
-    }
-}
-
-/// What a client may read of the end.
-fn words(reason: &EndReason) -> String {
-    match reason {
-        EndReason::ClientClosed => String::new(),
-        EndReason::UpstreamClosed => "the target closed the connection".into(),
-        EndReason::Killed { reason, .. } => {
-            format!("an operator ended this session: {}", printable(reason))
-        }
-        EndReason::TokenExpired => "the token or certificate has expired".into(),
-        EndReason::PolicyChanged => "policy no longer permits this connection".into(),
-        EndReason::RecorderFailed => "this session cannot be recorded at the moment".into(),
-        EndReason::ProtocolViolation(what) => what.clone(),
-        EndReason::Shutdown => "Weir shuts down".into(),
-        // The reason is for the record; it was not written for clients.
-        EndReason::Error(_) => "an internal error of Weir".into(),
-    }
 }
 
 struct Relay<'a> {
@@ -201,7 +134,7 @@ impl<'a> Relay<'a> {
             if self.terms.shutdown.is_cancelled() && self.core.is_idle() {
                 return Err(End::new(EndReason::Shutdown));
             }
-            let (read_client, read_upstream) = self.may_read();
+            let (read_client, read_upstream) = self.may_read(deciding.len());
             let patience = self.patience(read_client)?;
             let deadline = self.deadline().into_iter().chain(patience).min();
             let Self {
@@ -223,6 +156,7 @@ impl<'a> Relay<'a> {
                 () = &mut late => return Err(End::new(EndReason::Shutdown)),
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
+                    Answered::Recorded => {}
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -295,9 +229,12 @@ impl<'a> Relay<'a> {
     }
 
     /// Whose messages are taken in: not of whom does not take what is sent to it, nor while the other side does not.
-    fn may_read(&mut self) -> (bool, bool) {
+    /// And nobody's while much is being put on record.
+    fn may_read(&mut self, under_way: usize) -> (bool, bool) {
         let (client, upstream) = (&mut self.client, &mut self.upstream);
-        let room = |own: &Half, other: &Half| !own.is_far_behind() && !other.is_behind();
+        let room = |own: &Half, other: &Half| {
+            under_way < MAX_UNDER_WAY && !own.is_far_behind() && !other.is_behind()
+        };
         (
             room(client, upstream) || client.waits_for_keys(),
             room(upstream, client) || upstream.waits_for_keys(),
@@ -346,6 +283,7 @@ impl<'a> Relay<'a> {
                         asked,
                         forward,
                     } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+                    Effect::Refused(turned) => self.turned(&turned, deciding),
                     Effect::Inspect { key, inspect } => {
                         deciding.push(decide::inspect(self.session, key, inspect));
                     }
@@ -372,6 +310,15 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// Refused without a decision: it goes on record beside whatever else is under way.
+    fn turned(&self, turned: &Turned, deciding: &mut FuturesUnordered<Deciding<'a>>) {
+        let session = self.session;
+        let target = &session.info().target;
+        let unasked = turned.unasked(&self.terms.login, target);
+        tracing::info!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
+        deciding.push(decide::put_on_record(session, unasked));
+    }
+
     fn ask(
         &mut self,
         ticket: Ticket,
@@ -394,7 +341,7 @@ impl<'a> Relay<'a> {
                 deciding.push(decision);
             }
             Err(reason) => {
-                tracing::info!(session = %self.session.info().id_text, %reason, "refused without a decision");
+                self.turned(&Turned::known(asked.clone(), reason.as_str()), deciding);
                 let now = Instant::now();
                 self.core
                     .refused(ticket, &reason, None, now, &mut self.effects)?;
@@ -559,41 +506,5 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A leg cannot go on. Its peer has been told by the transport.
-fn broken(side: Side, error: &TransportError) -> End {
-    let reason = EndReason::ProtocolViolation(format!("{side}: {error}"));
-    End {
-        client: (
-            disconnect::CONNECTION_LOST,
-            "the target broke the protocol".into(),
-        ),
-        upstream: (disconnect::BY_APPLICATION, String::new()),
-        reason,
-    }
-}
-
-/// A side does not take what is sent to it.
-fn deaf(side: Side, error: Deaf) -> End {
-    let reason = EndReason::ProtocolViolation(format!("{side} does not read: {error}"));
-    End::new(reason)
-}
-
-/// A side has said goodbye: the other one hears it, too.
-fn gone(side: Side, code: u32, text: &str) -> End {
-    let text = printable(text);
-    match side {
-        Side::Client => End {
-            reason: EndReason::ClientClosed,
-            client: (disconnect::BY_APPLICATION, String::new()),
-            upstream: (code, text),
-        },
-        Side::Upstream => End {
-            reason: EndReason::UpstreamClosed,
-            client: (code, text),
-            upstream: (disconnect::BY_APPLICATION, String::new()),
-        },
     }
 }

@@ -20,9 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use pipeline::Principal;
+use pipeline::{Principal, Stranger, TurnedAway};
 use ssh_keys::{Certificate, PublicKey};
 
+use crate::action::printable;
 use crate::config::{ClientLogin, Limits};
 use crate::leg::{Leg, LegError};
 use crate::slots::{Slot, Slots};
@@ -33,6 +34,9 @@ pub use identity::{GatewayKey, OtherKey};
 use offer::Offer;
 pub(crate) use offer::signed;
 use userauth::{Ask, Bounds, Methods, Next, UserAuth, Violation, banner};
+
+/// Of a user name, the record keeps so many characters.
+const MAX_SAID: usize = 128;
 
 /// Says who holds a key, a certificate or a token. The server wires `identity` in here.
 #[async_trait]
@@ -155,6 +159,8 @@ pub(crate) struct Door<'a> {
     pub limits: &'a Limits,
     /// For logins that wait for a device.
     pub devices: &'a Slots,
+    /// Where the record is told of wrong proofs.
+    pub turned_away: &'a TurnedAway,
 }
 
 /// A client that has proved who it is; it has not been told yet.
@@ -360,6 +366,7 @@ impl Login<'_, '_> {
                 Ok(None)
             }
             Next::Failed(message) => {
+                self.on_record("what was shown proves nothing").await;
                 self.delay(received).await?;
                 self.send(&message).await?;
                 Ok(None)
@@ -463,6 +470,7 @@ impl Login<'_, '_> {
             Err(refused) => refused,
         };
         tracing::info!(source = %self.door.source, reason = %refused, "not let in");
+        self.on_record(&refused.client_text).await;
         self.delay(received).await?;
         let mut text = refused.client_text;
         if self.machine.maybe_cut() {
@@ -478,6 +486,19 @@ impl Login<'_, '_> {
         // Nobody is waited for any more.
         self.deadline = self.begun + self.door.limits.login_timeout;
         Ok(None)
+    }
+
+    /// A wrong proof is evidence. The answer is given after the same time all the same.
+    async fn on_record(&mut self, reason: &str) {
+        let user = self.machine.user().map_or("", |user| &**user);
+        let stranger = Stranger {
+            action: "ssh:login",
+            principal: None,
+            source: self.door.source,
+            said: &said(user),
+            reason,
+        };
+        self.door.turned_away.put(stranger).await;
     }
 
     /// Until the answer to what was received then may be known.
@@ -527,6 +548,12 @@ fn until(who: Arc<Principal>, end: u64) -> Arc<Principal> {
         // It is later than any clock shows.
         _ => who,
     }
+}
+
+/// The user name, for the record.
+pub(crate) fn said(user: &str) -> String {
+    let user: String = user.chars().take(MAX_SAID).collect();
+    format!("user {:?}", printable(&user))
 }
 
 /// Of text from elsewhere, what a terminal shows as it is.

@@ -3,6 +3,7 @@
 mod ahead;
 mod anchors;
 mod bucket;
+mod cast;
 mod crash;
 mod crypt;
 mod durability;

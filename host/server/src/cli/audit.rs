@@ -69,7 +69,9 @@ pub(super) struct AuditArgs {
     /// A hold's id, an approval rule or an approver.
     #[arg(long)]
     approval: Option<String>,
-    /// Words of the statement; one that ends with * is a beginning. Constants cannot be searched for.
+    /// Words of the statement; one that ends with * is a beginning. Constants cannot be searched for. Of a command
+    /// line: the programs, and where one alone ran and succeeded, its paths; other arguments are not in the index. What
+    /// has not ended is found by --action, not by its words.
     #[arg(long)]
     text: Option<String>,
     /// At most so many entries, newest first.

@@ -89,7 +89,8 @@ pub(super) struct ReplayArgs {
     /// text, jsonl (one JSON object for each record), asciicast-v2 or asciicast-v3.
     #[arg(long, default_value = "text")]
     format: ReplayFormat,
-    /// Leave out what is before: seconds after the start, such as +90, or 2026-11-20T12:34:56Z.
+    /// Leave out what is before: seconds after the start, such as +90, or 2026-11-20T12:34:56Z. With --play, what
+    /// was shown before is shown at once, so that the screen is as it was then.
     #[arg(long, value_name = "TIME")]
     from: Option<Moment>,
     /// Leave out what is after.
@@ -176,6 +177,7 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         from: args.from,
         to: args.to,
         action: args.action,
+        catches_up: args.play,
     };
     let mut notes = Vec::new();
     let replayed = if args.play {

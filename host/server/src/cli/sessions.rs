@@ -104,8 +104,12 @@ fn line(s: &SessionInfo) {
         (Some(at), Some(why)) => format!("ended {at}: {}", shown(why)),
         _ => "live".to_owned(),
     };
+    let protocol = match s.protocol.as_str() {
+        "" => String::new(),
+        known => format!("{} ", shown(known)),
+    };
     println!(
-        "{}  since {}  {} {} from {} on {}/{}  {:?}  {end}",
+        "{}  since {}  {} {} from {} on {protocol}{}/{}  {:?}  {end}",
         s.id,
         s.started_at,
         s.kind,

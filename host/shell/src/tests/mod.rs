@@ -6,6 +6,7 @@ mod more;
 mod programs;
 mod review;
 mod rows;
+mod second;
 mod wrappers;
 
 use std::fmt::Write;

@@ -53,7 +53,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     (r##"ssh -F /tmp/c host ls"##, r##"ssh>ls"##),
     (r##"ssh -o LocalCommand=x -o PermitLocalCommand=yes host ls"##, r##"ssh>ls +code"##),
     (r##"ssh host -p 22 rm x"##, r##"ssh>rm x"##),
-    (r##"script -q /dev/null -c 'rm x' "##, r##"script>rm x"##),
+    (r##"script -q /dev/null -c 'rm x' "##, r##"script -q /dev/null -c [rm x] !runs-others"##),
     (r##"su app -s /bin/sh -c 'rm x' "##, r##"su>(app)rm x"##),
     (r##"su app -s /usr/bin/fish -c 'rm x' "##, r##"su app -s /usr/bin/fish -c [rm x] !runs-others"##),
     (r##"watch -x rm x"##, r##"watch>rm x"##),

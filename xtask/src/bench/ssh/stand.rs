@@ -21,7 +21,7 @@ pub const BOX: &str = "box";
 pub const RESTLESS: &str = "restless";
 pub const LIVELY: &str = "lively";
 /// Bytes under the same keys there.
-pub const RESTLESS_BYTES: &str = "512K";
+pub const RESTLESS_BYTES: &str = "1M";
 pub const LIVELY_BYTES: &str = "64M";
 /// What is held, if somebody runs it.
 pub const HELD: &str = "tac >/dev/null";

@@ -314,7 +314,7 @@ pub(super) async fn a_new_process_ends_what_was_open(store: &dyn Store) {
         .await
         .unwrap();
     store
-        .write_sessions(vec![SessionWrite::Started(session("s"))])
+        .write_sessions(vec![SessionWrite::Started(Box::new(session("s")))])
         .await
         .unwrap();
     let begun = store.begin(NOW + 10).await.unwrap();
@@ -355,10 +355,10 @@ pub(super) async fn an_erased_session_is_forgotten(store: &dyn Store) {
     assert_eq!(decided.decision_reason.as_deref(), Some("no zebras"));
     let row = super::session("one");
     let writes = vec![
-        SessionWrite::Started(SessionRow {
+        SessionWrite::Started(Box::new(SessionRow {
             application: "zebra".into(),
             ..row.clone()
-        }),
+        })),
         SessionWrite::Ended {
             id: row.id.clone(),
             at: NOW + 2,

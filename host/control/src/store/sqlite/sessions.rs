@@ -9,7 +9,7 @@ const READ: &str = "reading a session";
 const WRITE: &str = "writing a session";
 
 const COLUMNS: &str = "id, kind, principal, owner, target, database, source, application, \
-                       started_at, ended_at, end";
+                       started_at, ended_at, end, protocol";
 
 /// All in one transaction: one sync for many sessions.
 pub(super) fn write(c: &mut Connection, writes: &[SessionWrite]) -> Result<()> {
@@ -18,7 +18,8 @@ pub(super) fn write(c: &mut Connection, writes: &[SessionWrite]) -> Result<()> {
         match write {
             SessionWrite::Started(row) => tx.execute(
                 "INSERT OR IGNORE INTO sessions (id, kind, principal, owner, target, database, \
-                 source, application, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 source, application, started_at, protocol) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     row.id,
                     row.kind,
@@ -28,7 +29,8 @@ pub(super) fn write(c: &mut Connection, writes: &[SessionWrite]) -> Result<()> {
                     row.database,
                     row.source,
                     row.application,
-                    int(row.started_at)
+                    int(row.started_at),
+                    row.protocol
                 ],
             ),
             SessionWrite::Ended { id, at, end } => tx.execute(
@@ -97,5 +99,6 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         started_at: uint(started_at),
         ended_at: ended_at.map(uint),
         end: row.get(10)?,
+        protocol: row.get(11)?,
     })
 }

@@ -276,3 +276,98 @@ fn what_went_out_is_judged_again() {
     spans.tick(now + Duration::from_millis(15), &mut out);
     assert_eq!((&out[..], spans.deadline()), (&b"pay 4111"[..], None));
 }
+
+/// Lines that are passed over whole come out as they do byte by byte, whatever stands before, in and behind them.
+#[test]
+fn whole_lines_are_no_exception() {
+    let parts: [&[u8]; 22] = [
+        b"4111 1111 1111 1111",
+        b"4111",
+        b"ada@lovelace.example",
+        b"+49 30 1234567",
+        b"DE89370400440532013000",
+        b"\t",
+        b" ",
+        b"an ordinary line",
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b"\x0b",
+        b"\x0c",
+        b"\x08",
+        b"\0",
+        b"\x7f",
+        b"\x1b[1m",
+        b"\x1b]0;",
+        b"\x07",
+        b"\xc2\x85",
+        b"\xc2\xa0",
+        "\u{e9}".as_bytes(),
+    ];
+    let long = vec![b'x'; MAX_SPAN - 3];
+    let (mut seed, mut hidden) = (1_u64, 0);
+    for round in 0..1_000 {
+        let mut input = Vec::new();
+        for _ in 0..round % 40 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            match (seed >> 33) % 200 {
+                0 => input.extend_from_slice(&long),
+                n => input.extend_from_slice(parts[usize::try_from(n).unwrap() % parts.len()]),
+            }
+        }
+        let plan = detecting(&["pan", "email", "phone", "iban"]);
+        let pushed = |piece: usize| {
+            let mut spans = Spans::new(Kind::Pipe, &plan, 0);
+            let (now, mut out) = (Instant::now(), BytesMut::new());
+            for part in input.chunks(piece) {
+                assert_eq!(spans.push(part, now, &mut out), part.len());
+            }
+            spans.flush(&mut out);
+            out
+        };
+        let each = pushed(1);
+        hidden += usize::from(each != input);
+        for piece in [7, 100, usize::MAX] {
+            assert_eq!(pushed(piece), each, "{:?}", String::from_utf8_lossy(&input));
+        }
+    }
+    assert!(hidden > 300);
+}
+
+/// An echo goes out at once, as often as keys were typed; what is only written slowly waits for its line.
+#[test]
+fn an_echo_does_not_wait_for_its_line() {
+    let mut spans = Spans::new(Kind::Terminal, &detecting(&["pan"]), 0);
+    let (mut now, mut out) = (Instant::now(), BytesMut::new());
+    let mut shown = |spans: &mut Spans, text: &[u8], now| {
+        let _ = spans.push(text, now, &mut out);
+        String::from_utf8(out.split().to_vec()).unwrap()
+    };
+    assert_eq!(shown(&mut spans, b"$ ", now), "", "nobody has typed");
+    spans.flush(&mut BytesMut::new());
+    spans.typed(now);
+    assert_eq!(shown(&mut spans, b"4", now), "4");
+    assert_eq!(shown(&mut spans, b"1", now), "", "that is no echo");
+    spans.typed(now);
+    assert_eq!(
+        shown(&mut spans, b"1111 ", now),
+        "",
+        "nor is that: it is too long"
+    );
+    assert_eq!(shown(&mut spans, b"1111 1111 111", now), "");
+    now += Duration::from_millis(201);
+    assert_eq!(shown(&mut spans, b"x", now), "", "nor that: it is too late");
+    spans.flush(&mut BytesMut::new());
+    // What has gone out is judged with what comes, here as everywhere.
+    let mut spans = Spans::new(Kind::Terminal, &detecting(&["pan"]), 0);
+    let mut seen = String::new();
+    for c in b"pay 4111111111111111 now".chunks(1) {
+        spans.typed(now);
+        seen += &shown(&mut spans, c, now);
+    }
+    assert_eq!(seen, "pay 411111111111111* now");
+    // A command's output is nobody's echo.
+    let mut spans = Spans::new(Kind::Pipe, &detecting(&["pan"]), 0);
+    spans.typed(now);
+    assert_eq!(shown(&mut spans, b"4", now), "");
+}

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::tap::Stream;
+use crate::mask::{Guard, Kind, Verdict};
 
 /// What of a channel's output is no text, and how much of it is on record.
 #[derive(Default)]
@@ -11,6 +12,8 @@ pub(super) struct Bulk {
     output: bool,
     errors: bool,
     recorded: u64,
+    /// Of output and errors, where no tap tells whether they are text.
+    guards: Option<Box<[Guard; 2]>>,
     /// From where on nothing is recorded.
     rest: Option<(Context, u64)>,
 }
@@ -29,6 +32,20 @@ impl Bulk {
             Stream::Output => self.output = true,
             Stream::Errors => self.errors = true,
             Stream::Input => {}
+        }
+    }
+
+    /// Nobody masks it, so that nobody else looks whether it is text. Not for terminals, where all is shown as text.
+    pub fn look(&mut self, stream: Stream, data: &[u8]) {
+        let new = || Box::new([Guard::new(Kind::Pipe), Guard::new(Kind::Pipe)]);
+        let [output, errors] = &mut **self.guards.get_or_insert_with(new);
+        let guard = match stream {
+            Stream::Output => output,
+            Stream::Errors => errors,
+            Stream::Input => return,
+        };
+        if guard.look(data) == Verdict::Binary {
+            self.begins(stream);
         }
     }
 
@@ -83,5 +100,20 @@ mod tests {
             note.contains("first 4 bytes") && note.contains("3 behind") && note.ends_with(&hash)
         );
         assert_eq!(bulk.note(), None);
+    }
+
+    #[test]
+    fn without_a_tap_it_finds_out_by_itself() {
+        let mut bulk = Bulk::new(5);
+        let mut passes = |stream, data: &[u8]| {
+            bulk.look(stream, data);
+            bulk.records(stream, data)
+        };
+        assert!(passes(Stream::Output, "größe\n".as_bytes()));
+        assert!(passes(Stream::Errors, &[b'x'; 10_000]));
+        assert!(!passes(Stream::Output, b"\0is no text"));
+        assert!(passes(Stream::Errors, &[b'x'; 10_000]), "the other one is");
+        assert!(!passes(Stream::Output, b"nor is this"));
+        assert!(bulk.note().unwrap().contains("22 behind"));
     }
 }

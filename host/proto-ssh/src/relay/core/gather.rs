@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::channel::{Wait, Waiting};
 use super::requests::{Answer, Asks};
-use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, Line, What};
+use super::{Core, Effect, Key, Pending, Side, Violation, turn};
+use crate::action::{Asked, Line, Turned, What};
 
 /// After so long, whoever sits in front of it is told what is going on.
 const TELL_AFTER: Duration = Duration::from_secs(3);
@@ -152,8 +152,17 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        self.take_gather(key);
+        let gather = self.take_gather(key);
         if let Some(channel) = self.channels.get_mut(&key) {
+            if let Some(gather) = gather {
+                let Gather { command, line, .. } = *gather;
+                let asked = Asked {
+                    what: What::Exec { command, line },
+                    channel: Some(channel.number(Side::Client)),
+                    before: channel.before.clone(),
+                };
+                turn(Turned::known(asked, reason), out);
+            }
             channel.wait = Wait::Nothing;
         }
         self.refuse_start(key, false, reason, None, now, out)

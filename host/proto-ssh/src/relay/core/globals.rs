@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use super::replies::Replies;
-use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send};
-use crate::action::{Asked, Before, What, printable};
+use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send, turn};
+use crate::action::{Asked, Before, Turned, What};
 use crate::wire::{Connection, Reader, WireError};
 
 /// Where the host listens for the client.
@@ -79,7 +79,7 @@ impl Core {
                 want_reply,
                 data,
             }) if name.len() + data.len() > self.limits.names => made(&Connection::GlobalRequest {
-                name: b"",
+                name: b"too-long",
                 want_reply,
                 data: b"",
             }),
@@ -125,6 +125,16 @@ impl Core {
                 // Without a reply nobody would know which port it is.
                 let nameless = matches!(listener, Listener::Tcp { port: 0, .. }) && !want_reply;
                 if nameless || self.globals.listeners.len() >= self.limits.listeners {
+                    let reason = match nameless {
+                        true => "nobody would be told which port it is",
+                        false => "too many listeners",
+                    };
+                    let asked = Asked {
+                        what,
+                        channel: None,
+                        before: Before::default(),
+                    };
+                    turn(Turned::known(asked, reason), out);
                     self.global_refuse(want_reply, out);
                     return Ok(());
                 }
@@ -141,8 +151,8 @@ impl Core {
                 self.globals.wait = Some(ticket);
             }
             Read::Cancel(_) | Read::Unknown => {
-                let name = printable(&String::from_utf8_lossy(name));
-                tracing::debug!(%name, "a global request is refused");
+                let reason = "a global request that has no place here";
+                turn(Turned::named("global request", name, None, reason), out);
                 self.global_refuse(want_reply, out);
             }
         }

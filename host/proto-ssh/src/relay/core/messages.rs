@@ -14,6 +14,8 @@ use super::{Core, Effect, Key, Pending, Side, Ticket, Violation};
 use crate::action::{Asked, What};
 use crate::wire::{ChannelMessage, Connection, Reader, Request, numbers};
 
+/// Of the name of a request that is too long to wait, this much.
+const KEPT: usize = 64;
 /// What a terminal sends for Ctrl-C.
 const INTERRUPT: u8 = 3;
 
@@ -129,7 +131,7 @@ impl Core {
         let most = self.limits.command + self.limits.names;
         let waiting = match message {
             ChannelMessage::Request(request) if request.data.len() > most => Waiting::Long {
-                starts: matches!(request.name, b"exec" | b"shell" | b"subsystem"),
+                name: Bytes::copy_from_slice(request.name.get(..KEPT).unwrap_or(request.name)),
                 want_reply: request.want_reply,
                 bytes: request.data.len(),
             },
@@ -196,10 +198,10 @@ impl Core {
                     }
                 }
                 Waiting::Long {
-                    starts,
+                    name,
                     want_reply,
                     bytes,
-                } => self.too_long(key, starts, want_reply, bytes, now, out)?,
+                } => self.too_long(key, &name, want_reply, bytes, now, out)?,
             }
         }
     }

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pipeline::OutcomeKind;
 
-use crate::action::Asked;
+use crate::action::{Asked, Turned};
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
@@ -113,6 +113,8 @@ pub(crate) enum Effect {
         /// What the upstream gets if it is permitted.
         forward: Bytes,
     },
+    /// Something was refused here, and policy was not asked: that goes on record.
+    Refused(Box<Turned>),
     /// Plugins are to look at text of a channel; what they say comes back by [`Core::inspected`].
     Inspect { key: Key, inspect: Inspect },
     /// The client gave up what `ticket` stands for.
@@ -463,6 +465,11 @@ fn send(to: Side, payload: Bytes, out: &mut Vec<Effect>) {
         payload,
         record: None,
     });
+}
+
+/// Puts on record that something was refused without a decision.
+fn turn(turned: Turned, out: &mut Vec<Effect>) {
+    out.push(Effect::Refused(Box::new(turned)));
 }
 
 /// A message as bytes.

@@ -7,8 +7,8 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listener;
-use super::{Core, Effect, Key, Pending, Side, Violation, made, send};
-use crate::action::{Asked, Before, What, printable};
+use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn};
+use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
 
@@ -37,12 +37,22 @@ impl Core {
         }
         if long {
             let text = format!("it names what has more than {} bytes", self.limits.names);
+            let number = Some(open.sender).filter(|_| from == Side::Client);
+            turn(
+                Turned::named("channel", open.kind, number, text.as_str()),
+                out,
+            );
             let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
             refuse(from, open.sender, reason, &text, out);
             return Ok(());
         }
         if self.channels.len() >= self.limits.channels {
             let text = format!("more than {} channels at a time", self.limits.channels);
+            let number = Some(open.sender).filter(|_| from == Side::Client);
+            turn(
+                Turned::named("channel", open.kind, number, text.as_str()),
+                out,
+            );
             refuse(
                 from,
                 open.sender,
@@ -81,6 +91,10 @@ impl Core {
         let Some(what) = what else {
             let text = "channels of this type are not known here";
             let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
+            turn(
+                Turned::named("channel", open.kind, Some(open.sender), text),
+                out,
+            );
             refuse(Side::Client, open.sender, reason, text, out);
             return Ok(());
         };
@@ -124,6 +138,10 @@ impl Core {
             _ => {
                 let text = "channels of this type are not known here";
                 let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
+                turn(
+                    Turned::named("channel of the host", open.kind, None, text),
+                    out,
+                );
                 refuse(Side::Upstream, open.sender, reason, text, out);
                 return Ok(());
             }
@@ -132,6 +150,10 @@ impl Core {
             let kind = printable(&String::from_utf8_lossy(open.kind));
             tracing::warn!(%kind, "the host opens a channel that nobody was permitted to ask for");
             let text = "nobody was permitted to ask for it";
+            turn(
+                Turned::named("channel of the host", open.kind, None, text),
+                out,
+            );
             let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
             refuse(Side::Upstream, open.sender, reason, text, out);
             return Ok(());

@@ -7,8 +7,8 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
-use super::{Core, Effect, Key, Pending, Side, Violation};
-use crate::action::{Asked, Before, Line, Sent as Given, What, printable};
+use super::{Core, Effect, Key, Pending, Side, Violation, turn};
+use crate::action::{Asked, Before, Line, Sent as Given, Turned, What, printable};
 use crate::wire::{Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -61,6 +61,11 @@ const PASS: [&[u8]; 5] = [
 ];
 /// The longest of them has a few numbers or a name.
 const LONGEST_PASS: usize = 1 << 10;
+/// What asks for nothing but an answer: PuTTY measures its window by that, and a refusal is what it expects.
+const MEANINGLESS: [&[u8]; 2] = [
+    b"winadj@putty.projects.tartarus.org",
+    b"simple@putty.projects.tartarus.org",
+];
 /// Those of the upstream.
 const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", b"eow@openssh.com", b"keepalive@openssh.com"];
 
@@ -91,6 +96,12 @@ impl Core {
                 return Err(Violation::Requests(Side::Client, number, max));
             }
             if request.data.len() > LONGEST_PASS {
+                let (name, number) = (request.name, channel.number(Side::Client));
+                let reason = "a channel request with more in it than it can have";
+                turn(
+                    Turned::named("channel request", name, Some(number), reason),
+                    out,
+                );
                 return self.refuse_request(key, request.want_reply, out);
             }
             if request.want_reply {
@@ -119,11 +130,23 @@ impl Core {
             Kind::Session | Kind::Stream => None,
         };
         let Some((what, asks)) = read else {
-            let name = printable(&String::from_utf8_lossy(request.name));
-            tracing::debug!(%name, "a channel request that has no place here is refused");
+            if !MEANINGLESS.contains(&request.name) {
+                let (name, number) = (request.name, channel.number(Side::Client));
+                let reason = "a channel request that has no place here";
+                turn(
+                    Turned::named("channel request", name, Some(number), reason),
+                    out,
+                );
+            }
             return self.refuse_request(key, request.want_reply, out);
         };
         if let Some(reason) = unfit(&what, &self.limits) {
+            let asked = Asked {
+                what,
+                channel: Some(channel.number(Side::Client)),
+                before: channel.before.clone(),
+            };
+            turn(Turned::known(asked, reason.clone()), out);
             return match asks {
                 Asks::Start { .. } => {
                     self.refuse_start(key, request.want_reply, &reason, None, now, out)
@@ -132,6 +155,15 @@ impl Core {
             };
         }
         if !has_room(&channel.before, &what, &self.limits) {
+            let asked = Asked {
+                what,
+                channel: Some(channel.number(Side::Client)),
+                before: Before::default(),
+            };
+            turn(
+                Turned::known(asked, "too many variables, or too large"),
+                out,
+            );
             return self.refuse_request(key, request.want_reply, out);
         }
         let (mut what, mut forward) = (what, payload.clone());
@@ -195,7 +227,7 @@ impl Core {
     pub(super) fn too_long(
         &mut self,
         key: Key,
-        starts: bool,
+        name: &[u8],
         want_reply: bool,
         bytes: usize,
         now: Instant,
@@ -211,11 +243,17 @@ impl Core {
             let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
             return Err(Violation::Requests(Side::Client, number, max));
         }
+        let max = self.limits.command;
+        let reason = format!("the request has {bytes} bytes, at most {max} of it are read");
+        let number = Some(channel.number(Side::Client));
+        turn(
+            Turned::named("channel request", name, number, reason.as_str()),
+            out,
+        );
+        let starts = matches!(name, b"exec" | b"shell" | b"subsystem");
         if !starts || channel.started || channel.kind != Kind::Session {
             return self.refuse_request(key, want_reply, out);
         }
-        let max = self.limits.command;
-        let reason = format!("the request has {bytes} bytes, at most {max} of it are read");
         self.refuse_start(key, want_reply, &reason, None, now, out)
     }
 

@@ -126,6 +126,9 @@ impl Tap for Text {
         if stream == Stream::Input {
             for (_, shown) in self.both() {
                 shown.masker.typed(now);
+                if let Some(spans) = &mut shown.spans {
+                    spans.typed(now);
+                }
             }
             out.pieces.push((stream, data));
             return Ok(());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipeline::memory::MemoryPolicy;
-use pipeline::{Facts, OutcomeKind, SshKind};
+use pipeline::{Facts, OutcomeKind, RefusalKind, SshKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Rig, says};
@@ -213,4 +213,28 @@ async fn a_shutdown_waits_for_what_is_under_way() {
     let outcomes = rig.memory.journal.outcomes();
     let unknown = outcomes.iter().filter(|o| o.kind == OutcomeKind::Unknown);
     assert_eq!(unknown.count(), 1, "the long one: {outcomes:?}");
+}
+
+/// What never comes to a decision is evidence all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_without_a_decision_is_on_record() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    says(&rig.run("rm -rf /srv\recho hi").await, 126, "");
+    let refusals = rig.memory.journal.refusals();
+    let [refusal] = refusals.as_slice() else {
+        panic!("{refusals:?}");
+    };
+    assert_eq!(refusal.kind, RefusalKind::Unasked);
+    assert_eq!(
+        refusal.reason,
+        "the command line holds a bare carriage return"
+    );
+    let Facts::Ssh(facts) = &refusal.facts else {
+        panic!("{refusal:?}");
+    };
+    assert_eq!(&*facts.text, "rm -rf /srv\\u{d}echo hi");
+    let run = |i: &pipeline::Intent| matches!(&i.facts, Facts::Ssh(f) if f.kind == SshKind::Exec);
+    assert!(!rig.memory.journal.intents().iter().any(run));
 }

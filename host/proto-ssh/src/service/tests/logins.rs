@@ -107,7 +107,17 @@ async fn wrong_tokens_are_refused_slowly_and_not_for_ever() {
     assert!(said.contains("the token is not valid"), "{said}");
     assert!(said.contains("too many authentication failures"), "{said}");
     assert_eq!(world.keys.tokens_asked.load(Ordering::SeqCst), 3);
-    assert!(world.memory.journal.entries().is_empty());
+    let entries = world.memory.journal.entries();
+    assert_eq!(entries.len(), 3);
+    for entry in entries {
+        let Entry::Event(event) = entry else {
+            panic!("{entry:?}");
+        };
+        assert_eq!(event.action, "ssh:login");
+        assert_eq!(event.result, Err("the token is not valid".to_owned()));
+        assert_eq!(event.resource, "Source::\"127.0.0.1\"");
+        assert_eq!(event.detail, "user \"root+web1\"", "and no token");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,6 +49,17 @@ async fn what_does_not_exist_and_what_is_forbidden_look_the_same() {
     assert_eq!(said("web1", "web1").await, said("web2", "web2").await);
 }
 
+/// There was no session, and who wanted one is on record.
+#[track_caller]
+fn no_session_but_on_record(world: &World) {
+    let entries = world.memory.journal.entries();
+    let [Entry::Event(event)] = entries.as_slice() else {
+        panic!("{entries:?}");
+    };
+    assert_eq!(event.action, "ssh:connect");
+    assert!(event.principal.is_some() && event.result.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_logins_of_the_target_are_open() {
     let logins = |options: &mut crate::Options, _: &Keys| {
@@ -64,7 +75,7 @@ async fn only_logins_of_the_target_are_open() {
         "{}",
         text(&out.stderr)
     );
-    assert!(world.memory.journal.entries().is_empty());
+    no_session_but_on_record(&world);
 }
 
 /// `sshd` cuts a user name at its first ':' and logs in what is before it: with the login `root:x`, policy would
@@ -363,7 +374,7 @@ async fn who_has_no_session_does_not_stay() {
         text(&out.stderr)
     );
     assert!(begun.elapsed() < Duration::from_secs(3));
-    assert!(world.memory.journal.entries().is_empty());
+    no_session_but_on_record(&world);
 }
 
 #[tokio::test(flavor = "multi_thread")]

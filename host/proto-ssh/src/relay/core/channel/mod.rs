@@ -59,7 +59,7 @@ pub(super) enum Waiting {
     Message(Bytes),
     /// A request with more bytes than any that is granted: only that it was made.
     Long {
-        starts: bool,
+        name: Bytes,
         want_reply: bool,
         bytes: usize,
     },
@@ -214,11 +214,11 @@ impl Channel {
         let recorded = match (payload.first(), to) {
             (Some(&numbers::CHANNEL_DATA), Side::Client) => {
                 let data = payload.get(DATA_AT..).unwrap_or_default();
-                self.output && self.bulk.records(Stream::Output, data)
+                self.output && self.is_for_the_record(Stream::Output, data)
             }
             (Some(&numbers::CHANNEL_EXTENDED_DATA), _) => {
                 let data = payload.get(EXTENDED_AT..).unwrap_or_default();
-                self.errors && self.bulk.records(Stream::Errors, data)
+                self.errors && self.is_for_the_record(Stream::Errors, data)
             }
             (Some(&numbers::CHANNEL_DATA), Side::Upstream) => self.input,
             // Of windows nobody wants to know.
@@ -231,6 +231,15 @@ impl Channel {
             payload,
             record,
         });
+    }
+
+    /// Text is, whole; of what is no text so much as is to be.
+    fn is_for_the_record(&mut self, stream: Stream, data: &[u8]) -> bool {
+        // What masks it tells what is no text; where nothing does, somebody has to look.
+        if self.tap.is_none() && self.before.pty.is_none() {
+            self.bulk.look(stream, data);
+        }
+        self.bulk.records(stream, data)
     }
 
     pub fn say(&mut self, to: Side, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@ mod hostile;
 mod random;
 mod script;
 mod taps;
+mod turned;
 mod waits;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ pub(super) struct Bench {
     pub sent: Pair<VecDeque<Bytes>>,
     pub asks: VecDeque<(Ticket, Asked, Bytes)>,
     pub cancelled: Vec<Ticket>,
+    pub turned: Vec<Turned>,
     pub outcomes: Vec<(Ticket, OutcomeKind, String, u64)>,
 }
 
@@ -36,6 +38,7 @@ impl Bench {
             sent: Pair::default(),
             asks: VecDeque::new(),
             cancelled: Vec::new(),
+            turned: Vec::new(),
             outcomes: Vec::new(),
         }
     }
@@ -49,6 +52,7 @@ impl Bench {
                     asked,
                     forward,
                 } => self.asks.push_back((ticket, *asked, forward)),
+                Effect::Refused(turned) => self.turned.push(*turned),
                 Effect::Inspect { .. } => panic!("nothing here asks plugins"),
                 Effect::Cancel { ticket } => self.cancelled.push(ticket),
                 Effect::Outcome {

@@ -1,0 +1,332 @@
+//! Refusals that policy was not asked about: what is malformed, what nobody knows, what a login does not permit.
+//! They are evidence like any other, but whoever makes them needs no permission for it: so many are recorded one by
+//! one, and of the others the number and the last one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::action::Access;
+use crate::decide::fingerprint_of;
+use crate::facts::Facts;
+use crate::ports::Ports;
+use crate::principal::Principal;
+use crate::record::{Basis, ControlEvent, RefusalRecord};
+use crate::refusal::RefusalKind;
+use crate::risk::Risk;
+use crate::session::Session;
+
+/// So many at once are recorded one by one.
+const AT_ONCE: u32 = 64;
+/// After so long there is room for one more.
+const ONE_MORE: Duration = Duration::from_secs(1);
+
+/// Something that was refused without a decision.
+#[derive(Debug, Clone)]
+pub struct Unasked {
+    pub facts: Facts,
+    /// What would have had to be permitted, as far as that is known.
+    pub accesses: Vec<Access>,
+    pub canonical: Vec<u8>,
+    pub reason: String,
+}
+
+/// A bound on what is recorded; what is beyond it is counted.
+#[derive(Debug)]
+pub(crate) struct Flood<T> {
+    room: u32,
+    since: Instant,
+    /// How many were left out, and the last of them.
+    left_out: u64,
+    last: Option<T>,
+}
+
+impl<T> Flood<T> {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            room: AT_ONCE,
+            since: now,
+            left_out: 0,
+            last: None,
+        }
+    }
+
+    /// What is to be recorded now, and how many before it were left out. None: it is one of those.
+    pub fn take(&mut self, new: T, now: Instant) -> Option<(T, u64)> {
+        let passed = now.saturating_duration_since(self.since).as_nanos() / ONE_MORE.as_nanos();
+        if let Ok(passed) = u32::try_from(passed)
+            && passed < AT_ONCE - self.room
+        {
+            self.room += passed;
+            self.since += ONE_MORE * passed;
+        } else {
+            self.room = AT_ONCE;
+            self.since = now;
+        }
+        if self.room == 0 {
+            self.left_out += 1;
+            self.last = Some(new);
+            return None;
+        }
+        self.room -= 1;
+        self.last = None;
+        Some((new, std::mem::take(&mut self.left_out)))
+    }
+
+    /// At the end: the last one that was left out, and how many before it were.
+    pub fn rest(&mut self) -> Option<(T, u64)> {
+        let last = self.last.take()?;
+        Some((last, std::mem::take(&mut self.left_out).saturating_sub(1)))
+    }
+}
+
+/// The record of those who are turned away before there is a session: wrong proofs, targets that there are not.
+/// One for each service, so that its bound holds for all of its connections together.
+pub struct TurnedAway {
+    ports: Ports,
+    flood: Mutex<Flood<ControlEvent>>,
+}
+
+/// Somebody who is turned away.
+#[derive(Debug, Clone)]
+pub struct Stranger<'a> {
+    /// `ssh:login` and the like.
+    pub action: &'static str,
+    /// Who it is, if that is proved.
+    pub principal: Option<Arc<Principal>>,
+    pub source: IpAddr,
+    /// What they said of themselves; cut off and made readable by whoever calls.
+    pub said: &'a str,
+    pub reason: &'a str,
+}
+
+impl TurnedAway {
+    pub fn new(ports: Ports) -> Self {
+        Self {
+            ports,
+            flood: Mutex::new(Flood::new(Instant::now())),
+        }
+    }
+
+    /// Durable when it returns, or counted. Whoever it is stays out whatever becomes of this.
+    pub async fn put(&self, stranger: Stranger<'_>) {
+        let event = ControlEvent {
+            at: self.ports.clock.now(),
+            principal: stranger.principal,
+            action: stranger.action.to_owned(),
+            resource: format!("Source::\"{}\"", stranger.source),
+            result: Err(stranger.reason.to_owned()),
+            detail: stranger.said.to_owned(),
+        };
+        let next = self.flood.lock().take(event, Instant::now());
+        self.write(next).await;
+    }
+
+    /// At the end of the service.
+    pub async fn close(&self) {
+        let rest = self.flood.lock().rest();
+        self.write(rest).await;
+    }
+
+    async fn write(&self, next: Option<(ControlEvent, u64)>) {
+        let Some((event, left_out)) = next else {
+            return;
+        };
+        let result = event.result.map_err(|why| with_left_out(&why, left_out));
+        let event = ControlEvent { result, ..event };
+        if let Err(error) = self.ports.journal.event(event).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+}
+
+/// A reason that tells of those that are not on record.
+fn with_left_out(reason: &str, left_out: u64) -> String {
+    match left_out {
+        0 => reason.to_owned(),
+        n => format!("{reason} (before this, {n} refusals without a decision were left out)"),
+    }
+}
+
+impl Session {
+    /// Puts on record, as durably as a denied decision, that something was refused without one. Of a flood, some and
+    /// the number of the others. Nothing is forwarded whatever becomes of this; a failed recorder ends the session.
+    pub async fn refused_unasked(&self, unasked: Unasked) {
+        let next = self.flood.lock().take(unasked, Instant::now());
+        if let Some((unasked, left_out)) = next {
+            self.put_unasked(unasked, left_out).await;
+        }
+    }
+
+    /// What a flood has left out so far.
+    pub(crate) async fn tell_left_out(&self) {
+        let rest = self.flood.lock().rest();
+        if let Some((last, left_out)) = rest {
+            self.put_unasked(last, left_out).await;
+        }
+    }
+
+    async fn put_unasked(&self, unasked: Unasked, left_out: u64) {
+        let bundle = self.pin().bundle().clone();
+        let now = self.ports.clock.now();
+        let record = RefusalRecord {
+            seq: self.next_seq(),
+            at: now,
+            fingerprint: fingerprint_of(self, &bundle, &unasked.canonical, &unasked.facts),
+            facts: unasked.facts,
+            accesses: unasked.accesses,
+            risk: Arc::new(Risk::default()),
+            basis: Basis::new(now, None),
+            bundle,
+            kind: RefusalKind::Unasked,
+            reason: with_left_out(&unasked.reason, left_out),
+            policies: Vec::new(),
+            parameters: Vec::new(),
+            hold: None,
+            shown: Vec::new(),
+        };
+        if let Err(error) = self.journal.refused(record).await {
+            tracing::error!(%error, "a refusal could not be recorded");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::SystemTime;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::action::{Action, Resource};
+    use crate::decide::Caller;
+    use crate::memory::{Entry, Memory, MemoryPolicy};
+    use crate::principal::{Actor, PrincipalKind};
+    use crate::record::EndReason;
+    use crate::session::{Protocol, SessionId, SessionInfo, Target};
+
+    async fn session(memory: &Memory) -> Session {
+        let id = SessionId::new();
+        let now = SystemTime::now();
+        let alice = Actor::new(PrincipalKind::User, "alice", &[]);
+        let target = Arc::new(Target {
+            name: "web1".into(),
+            protocol: Protocol::Ssh,
+            env: "prod".into(),
+            tags: Default::default(),
+        });
+        let info = SessionInfo {
+            id,
+            id_text: id.to_string().into(),
+            principal: Arc::new(Principal::direct(alice, "issuer", now + ONE_MORE * 600)),
+            target: target.clone(),
+            scope: "root".into(),
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+            started: now,
+            attrs: Default::default(),
+        };
+        let access = Access {
+            action: Action::SshConnect,
+            resource: Resource::Target,
+            target: Some(target),
+        };
+        let caller = Caller {
+            cancel: &CancellationToken::new(),
+            on_hold: &|_| {},
+            survey: None,
+        };
+        let open = Session::open(memory.ports(), Arc::new(info), vec![access], caller);
+        open.await.unwrap()
+    }
+
+    fn unasked(n: u32) -> Unasked {
+        let scope = "root".into();
+        let protocol = Protocol::Ssh;
+        Unasked {
+            facts: Facts::Connect { protocol, scope },
+            accesses: Vec::new(),
+            canonical: vec![1],
+            reason: format!("refusal {n}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_unasked_is_on_record_and_a_flood_of_it_is_counted() {
+        let memory = Memory::new(MemoryPolicy::permit_all());
+        let session = session(&memory).await;
+        for n in 0..AT_ONCE + 100 {
+            session.refused_unasked(unasked(n)).await;
+        }
+        session.close(EndReason::ClientClosed).await.unwrap();
+        let refusals = memory.journal.refusals();
+        assert!(refusals.iter().all(|r| r.kind == RefusalKind::Unasked));
+        let seqs: BTreeSet<u64> = refusals.iter().map(|r| r.seq).collect();
+        assert_eq!(seqs.len(), refusals.len(), "each has a number of its own");
+        // Nothing is missing without a word, however long this took.
+        let left_out = |reason: &str| -> u32 {
+            let (_, rest) = reason.split_once("before this, ").unwrap_or(("", "0 "));
+            rest.split(' ').next().unwrap().parse().unwrap()
+        };
+        let counted: u32 = refusals.iter().map(|r| 1 + left_out(&r.reason)).sum();
+        assert_eq!(counted, AT_ONCE + 100);
+        assert!(refusals.len() < AT_ONCE as usize + 50, "{}", refusals.len());
+        let entries = memory.journal.entries();
+        assert!(matches!(entries.last(), Some(Entry::End(_))));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_on_record_and_a_flood_of_them_is_counted() {
+        let memory = Memory::new(MemoryPolicy::permit_all());
+        let door = TurnedAway::new(memory.ports());
+        for _ in 0..AT_ONCE + 100 {
+            let stranger = Stranger {
+                action: "ssh:login",
+                principal: None,
+                source: std::net::Ipv4Addr::LOCALHOST.into(),
+                said: "user \"root\"",
+                reason: "wrong",
+            };
+            door.put(stranger).await;
+        }
+        door.close().await;
+        let events = memory.journal.entries().into_iter().map(|e| match e {
+            Entry::Event(event) => event,
+            other => panic!("{other:?}"),
+        });
+        let events: Vec<ControlEvent> = events.collect();
+        assert!(events.len() < AT_ONCE as usize + 50, "{}", events.len());
+        assert!(events.iter().all(|e| e.resource == "Source::\"127.0.0.1\""));
+        let last = events.last().unwrap().result.clone().unwrap_err();
+        assert!(
+            last.contains("refusals without a decision were left out"),
+            "{last}"
+        );
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_told() {
+        let start = Instant::now();
+        let mut flood = Flood::new(start);
+        let mut kept = 0;
+        for n in 0..1_000 {
+            kept += u32::from(flood.take(n, start).is_some());
+        }
+        assert_eq!(kept, AT_ONCE);
+        let left_out = u64::from(1_000 - AT_ONCE);
+        // A second later there is room for one, which tells of all that are missing.
+        let later = start + ONE_MORE;
+        assert_eq!(flood.take(1_000, later), Some((1_000, left_out)));
+        assert_eq!(flood.take(1_001, later), None);
+        assert_eq!(flood.take(1_002, later), None);
+        // The end tells of those after it: one of the two is on record by that itself.
+        assert_eq!(flood.rest(), Some((1_002, 1)));
+        assert_eq!(flood.rest(), None);
+        // Quiet gives all the room again, and no more than that.
+        let quiet = later + ONE_MORE * 10_000;
+        let kept = (0..1_000).filter(|n| flood.take(*n, quiet).is_some());
+        assert_eq!(kept.count(), AT_ONCE as usize);
+    }
+}

@@ -1,0 +1,52 @@
+//! Whole lines of ordinary text, for detectors: no byte of them has to be read by itself.
+//!
+//! Invariant: what comes out is what reading byte by byte gives. A line with a byte that is more than shown (a
+//! sequence, a backspace, 0xC2, whose meaning the next byte decides) is not ordinary.
+
+use bytes::{BufMut, BytesMut};
+use detect::{Detectors, Findings};
+
+use super::STAR;
+use super::plain::{BLOCK, is_line_end, marks};
+use super::spans::MAX_SPAN;
+
+/// Passes on the lines that `input` begins with, with what is found in them replaced; how many bytes that were.
+pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
+    let (mut line, mut next) = (0, 0);
+    while next < input.len() {
+        let block = input.get(next..).unwrap_or_default();
+        let block = block.get(..BLOCK).unwrap_or(block);
+        let mut marks = marks(block);
+        while marks != 0 {
+            let place = next + marks.trailing_zeros() as usize;
+            marks &= marks - 1;
+            let ends = input.get(place).is_some_and(|c| is_line_end(*c));
+            if !ends || place - line >= MAX_SPAN {
+                return line;
+            }
+            judge(on, input.get(line..=place).unwrap_or_default(), out);
+            line = place + 1;
+        }
+        next += block.len();
+        if next - line >= MAX_SPAN {
+            return line;
+        }
+    }
+    line
+}
+
+/// One line with its end.
+fn judge(on: Detectors, line: &[u8], out: &mut BytesMut) {
+    let start = out.len();
+    out.put_slice(line);
+    let text = line.get(..line.len().saturating_sub(1)).unwrap_or_default();
+    for find in Findings::new(on, text) {
+        let found = out.get_mut(start + find.start..start + find.end);
+        for c in found.into_iter().flatten() {
+            // A tab is as wide as it is.
+            if *c != b'\t' {
+                *c = STAR;
+            }
+        }
+    }
+}

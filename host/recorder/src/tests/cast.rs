@@ -1,0 +1,229 @@
+//! Terminals of SSH as asciicast: whose is played, how large it is, and when what happened.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use pipeline::ports::Journal;
+use pipeline::{Direction, Facts, Protocol, SshFacts, SshKind, Target};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::support::*;
+use crate::{Moment, ReplayFormat, ReplayOptions};
+
+/// A channel on which something happens in hours only. Bytes are recorded when they are.
+const LATE: u32 = 9;
+const HOURS: Duration = Duration::from_secs(7_200);
+
+/// What happens in a session, one after the other.
+enum Happens {
+    /// On a channel: a terminal of this size, a shell.
+    Pty(u32, &'static str),
+    Shell(u32),
+    /// Under an action: bytes of messages.
+    Shows(u64, Vec<u8>),
+    Typed(u64, Vec<u8>),
+}
+
+use Happens::{Pty, Shell, Shows, Typed};
+
+fn message(bytes: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(bytes.len()).unwrap();
+    [&len.to_be_bytes()[..], bytes].concat()
+}
+
+fn data(text: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(text.len()).unwrap();
+    message(&[&[94, 0, 0, 0, 0][..], &len.to_be_bytes(), text].concat())
+}
+
+fn request(name: &str, rest: &[u32]) -> Vec<u8> {
+    let len = u32::try_from(name.len()).unwrap();
+    let mut out = vec![98, 0, 0, 0, 0];
+    out.extend(len.to_be_bytes());
+    out.extend(name.as_bytes());
+    out.push(0);
+    out.extend(rest.iter().flat_map(|n| n.to_be_bytes()));
+    message(&out)
+}
+
+/// Intents have the numbers 1, 2, … in their order, also those of terminals.
+async fn recorded(dir: &TempDir, all: &[Happens]) -> Uuid {
+    let (recorder, _) = dir.open().await;
+    let mut begin = start();
+    let mut info = (*begin.info).clone();
+    let began = SystemTime::now() - Duration::from_secs(100);
+    info.started = began;
+    info.target = Arc::new(Target {
+        protocol: Protocol::Ssh,
+        ..(*info.target).clone()
+    });
+    begin.info = Arc::new(info);
+    let id = begin.info.id.0;
+    let journal = recorder.open(begin).await.unwrap();
+    let mut seq = 0;
+    for one in all {
+        let (kind, channel, text) = match one {
+            Pty(channel, size) => (SshKind::Pty, *channel, *size),
+            Shell(channel) => (SshKind::Shell, *channel, ""),
+            Shows(seq, bytes) | Typed(seq, bytes) => {
+                let way = match one {
+                    Shows(..) => Direction::ToClient,
+                    _ => Direction::ToUpstream,
+                };
+                journal
+                    .bytes(*seq, way, bytes.clone().into())
+                    .await
+                    .unwrap();
+                continue;
+            }
+        };
+        seq += 1;
+        let mut facts = SshFacts::plain(kind, "root".into(), text.into());
+        facts.channel = Some(channel);
+        let mut intent = intent(seq, "");
+        intent.facts = Facts::Ssh(Arc::new(facts));
+        intent.at = match channel {
+            LATE => SystemTime::now() + HOURS,
+            _ => began + Duration::from_secs(seq),
+        };
+        intent.approval = None;
+        journal.intent(intent).await.unwrap();
+    }
+    let mut end = end();
+    end.at = SystemTime::now();
+    journal.close(end).await.unwrap();
+    recorder.shutdown(SHORT).await;
+    id
+}
+
+async fn played(dir: &TempDir, id: Uuid, options: &ReplayOptions) -> (Value, Vec<Value>) {
+    let mut out = Vec::new();
+    crate::replay(&dir.store(), id, options, &mut out)
+        .await
+        .unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let mut lines = text.lines().map(|l| serde_json::from_str(l).unwrap());
+    (lines.next().unwrap(), lines.collect())
+}
+
+fn of(action: Option<u64>) -> ReplayOptions {
+    ReplayOptions {
+        format: ReplayFormat::Asciicast2,
+        action,
+        ..ReplayOptions::default()
+    }
+}
+
+/// The codes and data, without times.
+fn said(events: &[Value]) -> Vec<(&str, &str)> {
+    events
+        .iter()
+        .map(|e| (e[1].as_str().unwrap(), e[2].as_str().unwrap()))
+        .collect()
+}
+
+/// Two channels with terminals of their own; a third takes the number of the first, without a terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_is_that_of_the_terminal_that_is_played() {
+    let dir = TempDir::new();
+    let all = [
+        Pty(0, "xterm 100x30"),
+        Shell(0),
+        Pty(1, "xterm 120x40"),
+        Shell(1),
+        Typed(2, data(b"early")),
+        Typed(4, data(b"other")),
+        Typed(4, request("window-change", &[121, 41, 0, 0])),
+        Shows(4, data(b"four")),
+        Shows(2, data(b"two")),
+        Typed(2, request("window-change", &[90, 20, 0, 0])),
+        Shows(2, data(b"\xf0\x9f\x98")),
+        Shows(2, data(b"\x80 end \xe2\x86")),
+        Shows(2, request("exit-status", &[3])),
+        Shell(0),
+        Shows(5, data(b"no terminal")),
+    ];
+    let id = recorded(&dir, &all).await;
+    let markers = ["#1 pty", "#2 shell", "#3 pty", "#4 shell"].map(|m| ("m", m));
+    for (action, size, expect) in [
+        (
+            None,
+            (121, 41),
+            vec![("i", "other"), ("o", "four"), ("m", "#5 shell")],
+        ),
+        (
+            Some(2),
+            (100, 30),
+            vec![
+                ("i", "early"),
+                ("o", "two"),
+                ("r", "90x20"),
+                ("o", "😀 end "),
+                ("m", "exit 3"),
+                ("m", "#5 shell"),
+                ("o", "\u{fffd}"),
+            ],
+        ),
+        (
+            Some(5),
+            (80, 24),
+            vec![("m", "#5 shell"), ("o", "no terminal")],
+        ),
+    ] {
+        let (header, events) = played(&dir, id, &of(action)).await;
+        let found = (&header["width"], &header["height"]);
+        assert_eq!(found, (&json!(size.0), &json!(size.1)), "{action:?}");
+        let expect = [&markers[..], &expect].concat();
+        assert_eq!(said(&events), expect, "{action:?}");
+        let times: Vec<f64> = events.iter().map(|e| e[0].as_f64().unwrap()).collect();
+        assert!(times.is_sorted(), "{times:?}");
+    }
+}
+
+/// Much is typed before anything is shown: nothing waits without end, and the size is told when it is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_size_has_a_limit() {
+    let dir = TempDir::new();
+    let typed = || Typed(2, data(&[b'x'; 60 << 10]));
+    let mut all = vec![Pty(0, "xterm 100x30"), Shell(0)];
+    all.extend((0..40).map(|_| typed()));
+    all.push(Shows(2, data(b"shown")));
+    let id = recorded(&dir, &all).await;
+    let (header, events) = played(&dir, id, &of(None)).await;
+    assert_eq!(header["width"], 80);
+    let said = said(&events);
+    assert_eq!(said.iter().filter(|(code, _)| *code == "i").count(), 40);
+    assert_eq!(said.last(), Some(&("o", "shown")));
+    assert_eq!(said[said.len() - 2], ("r", "100x30"));
+}
+
+/// Without catching up, a part is a part; with it, what was on the screen is there from the beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_can_begin_with_the_screen_of_then() {
+    let dir = TempDir::new();
+    let all = [
+        Pty(0, "xterm 100x30"),
+        Shell(0),
+        Shows(2, data(b"before")),
+        Shell(LATE),
+    ];
+    let id = recorded(&dir, &all).await;
+    let later = SystemTime::now() + HOURS / 2;
+    let later = later.duration_since(UNIX_EPOCH).unwrap();
+    let options = |catches_up| ReplayOptions {
+        from: Some(Moment::At(u64::try_from(later.as_nanos()).unwrap())),
+        catches_up,
+        ..of(None)
+    };
+    let (header, events) = played(&dir, id, &options(false)).await;
+    assert_eq!(
+        (&header["width"], events.len()),
+        (&json!(100), 1),
+        "{events:?}"
+    );
+    assert_eq!(said(&events), [("m", "#3 shell")]);
+    let (_, events) = played(&dir, id, &options(true)).await;
+    assert_eq!(said(&events), [("o", "before"), ("m", "#3 shell")]);
+    assert_eq!(events[0][0], 0.0);
+}
