@@ -30,7 +30,7 @@ use crate::transport::{ClientConfig, Event, ServerConfig, Transport};
 use crate::wire::{ChannelMessage, Connection, Open, Put, Reader, Request};
 
 /// Two legs that have met.
-async fn pair(keys: &Keys) -> (Leg, Leg) {
+pub(super) async fn pair(keys: &Keys) -> (Leg, Leg) {
     let (a, b): (DuplexStream, DuplexStream) = tokio::io::duplex(256 << 10);
     meet(keys, Box::new(a), Box::new(b)).await
 }

@@ -7,7 +7,7 @@ use pipeline::{EndReason, OutcomeKind};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::conformance::{between, meet, message, on};
+use super::conformance::{between, meet, message, on, pair};
 use crate::config::Limits;
 use crate::leg::{Leg, Stream};
 use crate::testing::ports::Keys;
@@ -21,13 +21,12 @@ async fn tcp() -> (Box<dyn Stream>, Box<dyn Stream>) {
     (Box::new(from.unwrap().0), Box::new(to.unwrap()))
 }
 
-/// A client and a host with a session between them.
-async fn session(limits: Limits) -> (Leg, Leg, JoinHandle<EndReason>, Memory) {
-    let keys = Keys::new();
-    let (a, b) = tcp().await;
-    let (client, inside) = meet(&keys, a, b).await;
-    let (a, b) = tcp().await;
-    let (outside, host) = meet(&keys, a, b).await;
+/// A client and a host with a session between these legs.
+async fn session(
+    (client, inside): (Leg, Leg),
+    (outside, host): (Leg, Leg),
+    limits: Limits,
+) -> (Leg, Leg, JoinHandle<EndReason>, Memory) {
     let memory = Memory::new(MemoryPolicy::permit_all());
     let ended = between(memory.ports(), inside, outside, limits).await;
     let Ok(ended) = ended else {
@@ -78,10 +77,12 @@ async fn a_peer_that_does_not_read_is_not_listened_to() {
         ("the host", request),
     ] {
         let limits = Limits {
-            max_stall: Duration::from_secs(2),
+            max_stall: Duration::from_secs(1),
             ..Limits::default()
         };
-        let (mut client, mut host, ended, _memory) = session(limits).await;
+        let keys = Keys::new();
+        let (near, far) = (pair(&keys).await, pair(&keys).await);
+        let (mut client, mut host, ended, _memory) = session(near, far, limits).await;
         let leg = match who {
             "the client" => &mut client,
             _ => &mut host,
@@ -107,7 +108,10 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
         last_bytes: Duration::from_secs(1),
         ..Limits::default()
     };
-    let (mut client, mut host, mut ended, memory) = session(limits).await;
+    let keys = Keys::new();
+    let ((a, b), (c, d)) = (tcp().await, tcp().await);
+    let (near, far) = (meet(&keys, a, b).await, meet(&keys, c, d).await);
+    let (mut client, mut host, mut ended, memory) = session(near, far, limits).await;
     let mut command = Vec::new();
     command.string(b"sleep 60");
     let exec = |number| {

@@ -17,11 +17,17 @@ async fn master(ssh: &Ssh<'_>, socket: &str) -> tokio::process::Child {
 }
 
 /// `ssh` to web1 through it.
-fn through(ssh: &Ssh<'_>, socket: &str, more: &[&str], command: &str) -> Command {
+fn through(dir: &Dir, socket: &str, more: &[&str], command: &str) -> Command {
     let jump = format!("ProxyCommand=ssh -F none -S {socket} -W web1:22 alice@127.0.0.1");
-    let mut ssh = ssh.command();
-    ssh.args(["-o", &jump, "-o", "HostKeyAlias=web1", "-l", "root"]);
+    let known = format!("UserKnownHostsFile={}", dir.0.join("known_hosts").display());
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "none", "-l", "root", "-o", "BatchMode=yes"]);
+    ssh.args(["-o", &jump, "-o", &known, "-o", "UpdateHostKeys=no"]);
+    ssh.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
+    ssh.args(["-o", "StrictHostKeyChecking=yes"]);
     ssh.args(more).args(["web1", command]);
+    ssh.env("HOME", &dir.0).env_remove("SSH_AUTH_SOCK");
+    ssh.stdin(std::process::Stdio::null()).kill_on_drop(true);
     ssh
 }
 
@@ -45,7 +51,7 @@ async fn nobody_jumps_with_what_was_taken_back() {
         };
         let socket = world.dir.0.join("c").display().to_string();
         let mut master = master(&ssh, &socket).await;
-        let through = async || finished(&mut through(&ssh, &socket, &[], "echo in")).await;
+        let through = async || finished(&mut through(&world.dir, &socket, &[], "echo in")).await;
         let out = through().await;
         assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
         world.keys.registered.lock().clear();
@@ -63,7 +69,10 @@ async fn nobody_jumps_with_what_was_taken_back() {
 
 /// In front of a host: what goes there stops when that is wanted, and is not read any more.
 async fn valve(port: u16, shut: tokio::sync::watch::Receiver<bool>) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(8).unwrap();
     let here = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
@@ -115,7 +124,7 @@ async fn a_session_inside_ends_with_its_record() {
             "ControlMaster=no"
         };
         let more = ["-S", &inner, "-o", mux];
-        let mut command = through(&ssh, &socket, &more, "echo in; cat >/dev/null");
+        let mut command = through(&world.dir, &socket, &more, "echo in; cat >/dev/null");
         let mut child = command
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
