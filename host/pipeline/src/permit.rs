@@ -8,6 +8,7 @@ use crate::action::{Access, Column};
 use crate::facts::Facts;
 use crate::parameter::Parameter;
 use crate::ports::Policy;
+use crate::risk::Risk;
 
 /// An action that wants to be forwarded. `payload` is what the upstream would get.
 pub struct Request<R> {
@@ -50,6 +51,7 @@ pub struct Receipt {
     pub(crate) started: Instant,
     /// How long it took, if it is over.
     pub(crate) took: Option<Duration>,
+    pub(crate) risk: Arc<Risk>,
     pub(crate) obligations: Obligations,
     /// Approval rules under which it was permitted.
     pub(crate) approvals: BTreeSet<Arc<str>>,
@@ -58,6 +60,11 @@ pub struct Receipt {
 impl Receipt {
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// What classifiers said of it.
+    pub fn risk(&self) -> &Risk {
+        &self.risk
     }
 
     pub fn obligations(&self) -> &Obligations {

@@ -165,6 +165,10 @@ pub struct Limits {
     pub lounge_idle: Duration,
     /// For the last words to a client, or to a target, that does not read.
     pub farewell: Duration,
+    /// How long what has passed already may take to be written when one side has gone.
+    pub last_bytes: Duration,
+    /// How long a client or a target for which much waits may take none of it, before its session ends.
+    pub max_stall: Duration,
 }
 
 impl Default for Limits {
@@ -189,6 +193,8 @@ impl Default for Limits {
             jump_window: 1 << 20,
             lounge_idle: Duration::from_secs(60),
             farewell: Duration::from_secs(2),
+            last_bytes: Duration::from_secs(10),
+            max_stall: Duration::from_secs(3600),
         }
     }
 }

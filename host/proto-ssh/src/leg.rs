@@ -8,14 +8,33 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
+use futures::FutureExt;
 use ssh_keys::{Certificate, PublicKey, signature_algorithm};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
 
 /// TCP, or a channel of another connection.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Has the peer hung up? Seen even while what it has sent before is not read.
+    fn is_hung_up(&self) -> bool;
+}
+
+impl Stream for TcpStream {
+    fn is_hung_up(&self) -> bool {
+        let ready = self.ready(Interest::READABLE).now_or_never();
+        matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+    }
+}
+
+/// In memory, for tests.
+#[cfg(test)]
+impl Stream for tokio::io::DuplexStream {
+    fn is_hung_up(&self) -> bool {
+        false
+    }
+}
 
 /// Bytes that are read at once: a few packets of the usual size.
 const READ_AT_ONCE: usize = 64 << 10;

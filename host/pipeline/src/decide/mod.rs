@@ -120,7 +120,7 @@ pub async fn decide<R>(
         at: granted.at,
         facts: request.facts,
         accesses: request.accesses,
-        risk,
+        risk: risk.clone(),
         basis: basis.of(request.labelled),
         bundle: request.policy.bundle().clone(),
         policies: granted.policies,
@@ -145,6 +145,7 @@ pub async fn decide<R>(
         seq,
         started,
         took: None,
+        risk,
         obligations: granted.obligations,
         approvals: granted.rules,
     };

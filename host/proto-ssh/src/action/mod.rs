@@ -43,6 +43,8 @@ pub(crate) struct Before {
     pub env: Arc<[(Bytes, Bytes)]>,
     /// The terminal that was asked for: all of the request's data.
     pub pty: Option<Bytes>,
+    /// The width that the terminal has got since.
+    pub resized: Option<u32>,
 }
 
 impl Before {
@@ -50,7 +52,7 @@ impl Before {
     pub fn columns(&self) -> Option<u32> {
         let mut r = Reader::new(self.pty.as_ref()?);
         r.string().ok()?;
-        r.u32().ok()
+        self.resized.or(r.u32().ok())
     }
 }
 

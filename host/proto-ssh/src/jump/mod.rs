@@ -7,7 +7,7 @@ mod channels;
 mod stream;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -22,6 +22,8 @@ use channels::{Channels, Jump, Refusing, Rules, Violation};
 
 /// What may wait to be sent before the streams inside have to wait.
 const MAX_BACKLOG: usize = 256 << 10;
+/// What sessions inside get, beside the times for last bytes, for decisions that end and for their records.
+const RECORDS: Duration = Duration::from_secs(5);
 /// The port of SSH.
 const SSH: u16 = 22;
 
@@ -84,7 +86,8 @@ pub(crate) async fn lounge(
     tokio::time::timeout(limits.farewell, leg.flush())
         .await
         .ok();
-    here.end(limits.farewell).await;
+    // A session notices within one such time that its client has gone, and has another for its last bytes.
+    here.end(2 * limits.last_bytes + RECORDS).await;
 }
 
 struct Lounge<'a> {
@@ -187,7 +190,7 @@ impl Lounge<'_> {
     }
 
     /// The connections inside see the end of their streams, and get some time for their records.
-    async fn end(self, patience: std::time::Duration) {
+    async fn end(self, patience: Duration) {
         let Self {
             channels,
             mut inside,

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use crate::leg::Stream;
+
 /// Bytes that may wait to go out into the channel.
 const MAX_OUTBOUND: usize = 128 << 10;
 
@@ -118,6 +120,12 @@ impl Drop for ChannelEnd {
         pipe.inbound_over = true;
         pipe.wake_reader();
         pipe.wake_writer();
+    }
+}
+
+impl Stream for ChannelStream {
+    fn is_hung_up(&self) -> bool {
+        self.pipe.lock().inbound_over
     }
 }
 

@@ -128,8 +128,9 @@ pub(super) fn begin<'a>(
         return Err("the policy has just changed; please try again".into());
     }
     let facts = Facts::Ssh(Arc::new(facts));
-    let (mut grant, masks) = grant(session, &*policy, &facts, asked, terms);
-    let patterns = terms.masks.clone();
+    let (mut grant, text) = grant(asked);
+    let (patterns, login) = (terms.masks.clone(), terms.login.clone());
+    let reliefs = (policy.clone(), facts.clone());
     let request = Request {
         policy,
         facts,
@@ -149,10 +150,16 @@ pub(super) fn begin<'a>(
             survey: None,
         };
         let result = decide(session, request, caller).await;
-        if let (Ok(_), Some((kind, width))) = (&result, masks) {
-            let hooks = &session.ports().hooks;
-            let plan = hooks.mask_plan(session.info(), &columns(kind)).await;
-            grant.tap = Some(Box::new(Text::new(&patterns, kind, width, plan)));
+        if let (Ok(permitted), Some((kind, width))) = (&result, text) {
+            let (policy, facts) = reliefs;
+            let risk = permitted.receipt().risk();
+            let relieved = |action| relieved(session, &*policy, (&facts, risk), action, &login);
+            grant.input = !relieved(Action::SshInputUnrecorded);
+            if !relieved(Action::SshReveal) {
+                let hooks = &session.ports().hooks;
+                let plan = hooks.mask_plan(session.info(), &columns(kind)).await;
+                grant.tap = Some(Box::new(Text::new(&patterns, kind, width, plan)));
+            }
         }
         Answered::Decided(Box::new(Decided {
             ticket,
@@ -183,14 +190,9 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     (!permitted).then_some(name)
 }
 
-/// How it goes on: what of it is recorded, and who listens in; for text that is masked, on what it is shown.
-fn grant(
-    session: &Session,
-    policy: &dyn Policy,
-    facts: &Facts,
-    asked: &Asked,
-    terms: &Terms,
-) -> (Grant, Option<(Kind, u32)>) {
+/// How it goes on: what of it is recorded, and who listens in; for text, on what it is shown. Text is recorded both
+/// ways and masked, except where a relief applies.
+fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
     let plain = || (Grant::default(), None);
     let files = |files| {
         let tap: Option<Box<dyn Tap>> = Some(Box::new(files));
@@ -212,24 +214,23 @@ fn grant(
         What::Shell | What::Subsystem { .. } => {}
         _ => return plain(),
     }
-    let relieved = |action| relieved(session, policy, facts, action, &terms.login);
-    let masks = (!relieved(Action::SshReveal)).then(|| match asked.before.columns() {
+    let text = match asked.before.columns() {
         Some(columns) => (Kind::Terminal, columns),
         None => (Kind::Pipe, 0),
-    });
+    };
     let grant = Grant {
         output: true,
-        input: !relieved(Action::SshInputUnrecorded),
+        input: true,
         ..Grant::default()
     };
-    (grant, masks)
+    (grant, Some(text))
 }
 
-/// Does a relief apply? Without a permit, none does.
+/// Does a relief apply to what was permitted, with the risk that it was permitted under? Without a permit, none does.
 fn relieved(
     session: &Session,
     policy: &dyn Policy,
-    facts: &Facts,
+    (facts, risk): (&Facts, &Risk),
     action: Action,
     login: &Arc<str>,
 ) -> bool {
@@ -247,7 +248,7 @@ fn relieved(
         session: &info.id_text,
         now: session.ports().clock.now(),
         facts: Some(facts),
-        risk: &Risk::default(),
+        risk,
         approvals: &BTreeSet::new(),
         accesses: std::slice::from_ref(&access),
     });

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -15,18 +15,42 @@ use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
 
 /// Bytes that may wait for a leg before the other one is not read any more.
 const BEHIND: usize = 1 << 20;
+/// Bytes that may wait for a leg before it is not read itself: beyond `BEHIND` nothing of the other leg is added, so
+/// this is what it makes us say, and no peer that writes before it reads has a window for so much.
+const FAR_BEHIND: usize = 4 * BEHIND;
+/// What may wait at most. A key exchange, or text that plugins give free, brings more than `FAR_BEHIND`; beyond this
+/// the session ends.
+const MAX_PENDING: usize = 256 << 10;
+const MAX_PENDING_BYTES: usize = 64 << 20;
+/// What a message costs beside its bytes.
+const MESSAGE: usize = 64;
+/// How often a peer that is not read is looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// Bytes that are read at once: few while little comes, so that an idle leg holds little memory.
 const READ_AT_LEAST: usize = 4 << 10;
 const READ_AT_MOST: usize = 64 << 10;
+
+/// Why a leg cannot be borne any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Deaf {
+    #[error("more than {MAX_PENDING_BYTES} bytes or {MAX_PENDING} messages wait for it")]
+    Full,
+    #[error("it has taken nothing of what waits for it for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
 
 pub(super) struct Half {
     io: Box<dyn Stream>,
     pub transport: Transport,
     input: BytesMut,
-    /// Messages that the transport has not been given yet.
+    /// Messages that the transport has not been given yet, and what they cost.
     pending: VecDeque<Bytes>,
     pending_bytes: usize,
     unflushed: bool,
+    /// Since when it is behind and has taken nothing.
+    stalled_since: Option<Instant>,
+    /// Since when it is known to have hung up, while nobody read it.
+    hung_up_since: Option<Instant>,
     /// How much the next read may bring.
     appetite: usize,
     /// Nothing more comes.
@@ -47,14 +71,20 @@ impl Half {
             pending: VecDeque::new(),
             pending_bytes: 0,
             unflushed: false,
+            stalled_since: None,
+            hung_up_since: None,
             appetite: READ_AT_LEAST,
             ended: false,
         }
     }
 
-    pub fn queue(&mut self, payload: Bytes) {
-        self.pending_bytes += payload.len();
+    pub fn queue(&mut self, payload: Bytes) -> Result<(), Deaf> {
+        if self.pending.len() >= MAX_PENDING || self.pending_bytes >= MAX_PENDING_BYTES {
+            return Err(Deaf::Full);
+        }
+        self.pending_bytes += payload.len() + MESSAGE;
         self.pending.push_back(payload);
+        Ok(())
     }
 
     /// Seals as much as should be sealed now.
@@ -63,7 +93,7 @@ impl Half {
             let Some(payload) = self.pending.pop_front() else {
                 break;
             };
-            self.pending_bytes = self.pending_bytes.saturating_sub(payload.len());
+            self.pending_bytes = self.pending_bytes.saturating_sub(payload.len() + MESSAGE);
             self.transport.send(&payload)?;
         }
         Ok(())
@@ -71,7 +101,37 @@ impl Half {
 
     /// So much waits for this leg that nothing should be read that adds to it.
     pub fn is_behind(&self) -> bool {
-        self.pending_bytes + self.transport.backlog() >= BEHIND
+        self.waiting() >= BEHIND
+    }
+
+    /// So much waits for this leg that it should not be read, either: what it says is answered.
+    pub fn is_far_behind(&self) -> bool {
+        self.waiting() >= FAR_BEHIND
+    }
+
+    fn waiting(&self) -> usize {
+        self.pending_bytes + self.transport.backlog()
+    }
+
+    /// By when it has to take something of what waits for it. An error: it has not.
+    pub fn patience(&mut self, now: Instant, most: Duration) -> Result<Option<Instant>, Deaf> {
+        if !self.is_behind() {
+            self.stalled_since = None;
+            return Ok(None);
+        }
+        let since = *self.stalled_since.get_or_insert(now);
+        match since.checked_add(most) {
+            Some(until) if until <= now => Err(Deaf::Stalled(most)),
+            until => Ok(until),
+        }
+    }
+
+    /// Since when the peer is known to have hung up. For a leg that is not read: reading tells it by itself.
+    pub fn hung_up(&mut self, now: Instant) -> Option<Instant> {
+        if self.hung_up_since.is_none() && self.io.is_hung_up() {
+            self.hung_up_since = Some(now);
+        }
+        self.hung_up_since
     }
 
     /// Its key exchange has to go on before anything else can: it is read whatever happens, because the other
@@ -129,6 +189,7 @@ impl Half {
                 Poll::Ready(Ok(n)) => {
                     output.advance(n);
                     wrote = true;
+                    self.stalled_since = None;
                     self.unflushed = true;
                 }
             }

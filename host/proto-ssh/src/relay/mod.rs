@@ -3,15 +3,17 @@
 //!
 //! - `core` follows the messages, without sockets.
 //! - `run` is the one task of a session: it reads both legs, and writes to both.
-//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `record` puts on record what passed.
+//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `end` says why it is over; `record` puts on record what passed.
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.
-//! - A leg is not read while the other one is behind, unless its own key exchange has to go on.
+//! - A leg is not read while the other one is behind, or it is far behind itself, unless its own key exchange has to
+//!   go on. What waits for a leg has a maximum, and a leg that takes nothing ends its session.
 //! - A decision is never dropped half made: it is cancelled, and its end is waited for.
 
 mod core;
 mod decide;
+mod end;
 mod half;
 mod record;
 mod run;

@@ -6,29 +6,30 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use pipeline::ports::JournalError;
 use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Effect, Limits, Side, Ticket, Violation};
+use super::core::{Core, Effect, Limits, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
-use super::half::{Half, proves_itself_again};
+use super::end::{End, broken, deaf, gone};
+use super::half::{Half, LOOK, proves_itself_again};
 use super::record::record;
-use crate::action::{Asked, Turned, printable};
+use crate::action::{Asked, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
-use crate::transport::{Event, TransportError};
+use crate::transport::Event;
 use crate::upstream::send::{self, Forward};
-use crate::wire::numbers::disconnect;
 
-/// How long what has passed already may take to be written when one side has gone.
-const LAST_BYTES: Duration = Duration::from_secs(10);
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 /// How long decisions get to end when the session does.
 const LAST_DECISIONS: Duration = Duration::from_secs(2);
+
+/// Decisions and refusals on their way to the record beyond which nothing new is read. Channels alone have fewer.
+const MAX_UNDER_WAY: usize = 4 << 10;
 
 /// Moves both directions until one side leaves or the session has to end; closes the session.
 pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Terms) -> EndReason {
@@ -62,75 +63,6 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
         tracing::error!(%error, "the end of a session could not be recorded");
     }
     reason
-}
-
-/// Why it is over, and what each side is told.
-struct End {
-    reason: EndReason,
-    client: (u32, String),
-    upstream: (u32, String),
-}
-
-impl End {
-    fn new(reason: EndReason) -> Self {
-        let code = match &reason {
-            EndReason::ProtocolViolation(_) => disconnect::PROTOCOL_ERROR,
-            EndReason::UpstreamClosed => disconnect::CONNECTION_LOST,
-            _ => disconnect::BY_APPLICATION,
-        };
-        Self {
-            client: (code, words(&reason)),
-            upstream: (disconnect::BY_APPLICATION, String::new()),
-            reason,
-        }
-    }
-}
-
-impl From<Violation> for End {
-    fn from(violation: Violation) -> Self {
-        let text = violation.to_string();
-        let (told, other) = (
-            (disconnect::PROTOCOL_ERROR, text.clone()),
-            (
-                disconnect::BY_APPLICATION,
-                "the other side broke the protocol".to_owned(),
-            ),
-        );
-        let (client, upstream) = match violation.side() {
-            Side::Client => (told, other),
-            Side::Upstream => (other, told),
-        };
-        Self {
-            reason: EndReason::ProtocolViolation(text),
-            client,
-            upstream,
-        }
-    }
-}
-
-impl From<JournalError> for End {
-    fn from(error: JournalError) -> Self {
-        tracing::error!(%error, "ending a session: it cannot be recorded");
-        Self::new(EndReason::RecorderFailed)
-    }
-}
-
-/// What a client may read of the end.
-fn words(reason: &EndReason) -> String {
-    match reason {
-        EndReason::ClientClosed => String::new(),
-        EndReason::UpstreamClosed => "the target closed the connection".into(),
-        EndReason::Killed { reason, .. } => {
-            format!("an operator ended this session: {}", printable(reason))
-        }
-        EndReason::TokenExpired => "the token or certificate has expired".into(),
-        EndReason::PolicyChanged => "policy no longer permits this connection".into(),
-        EndReason::RecorderFailed => "this session cannot be recorded at the moment".into(),
-        EndReason::ProtocolViolation(what) => what.clone(),
-        EndReason::Shutdown => "Weir shuts down".into(),
-        // The reason is for the record; it was not written for clients.
-        EndReason::Error(_) => "an internal error of Weir".into(),
-    }
 }
 
 struct Relay<'a> {
@@ -202,9 +134,9 @@ impl<'a> Relay<'a> {
             if self.terms.shutdown.is_cancelled() && self.core.is_idle() {
                 return Err(End::new(EndReason::Shutdown));
             }
-            let read_client = !self.upstream.is_behind() || self.client.waits_for_keys();
-            let read_upstream = !self.client.is_behind() || self.upstream.waits_for_keys();
-            let deadline = self.deadline();
+            let (read_client, read_upstream) = self.may_read(deciding.len());
+            let patience = self.patience(read_client)?;
+            let deadline = self.deadline().into_iter().chain(patience).min();
             let Self {
                 client, upstream, ..
             } = self;
@@ -296,6 +228,48 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
+    /// Whose messages are taken in: not of whom does not take what is sent to it, nor while the other side does not.
+    /// And nobody's while much is being put on record.
+    fn may_read(&mut self, under_way: usize) -> (bool, bool) {
+        let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let room = |own: &Half, other: &Half| {
+            under_way < MAX_UNDER_WAY && !own.is_far_behind() && !other.is_behind()
+        };
+        (
+            room(client, upstream) || client.waits_for_keys(),
+            room(upstream, client) || upstream.waits_for_keys(),
+        )
+    }
+
+    /// How long whoever does not read is waited for. A client that is not read may have gone all the same.
+    fn patience(&mut self, read_client: bool) -> Result<Option<Instant>, End> {
+        let now = Instant::now();
+        let limits = &self.terms.limits;
+        let client = self.client.patience(now, limits.max_stall);
+        let client = client.map_err(|error| deaf(Side::Client, error))?;
+        let upstream = self.upstream.patience(now, limits.max_stall);
+        let upstream = upstream.map_err(|error| deaf(Side::Upstream, error))?;
+        let look = match read_client {
+            true => None,
+            false => {
+                let gone = self.client.hung_up(now);
+                if gone.is_some_and(|since| since + limits.last_bytes <= now) {
+                    return Err(End::new(EndReason::ClientClosed));
+                }
+                Some(now + LOOK)
+            }
+        };
+        Ok([client, upstream, look].into_iter().flatten().min())
+    }
+
+    fn queue(&mut self, to: Side, payload: Bytes) -> Result<(), End> {
+        let half = match to {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        };
+        half.queue(payload).map_err(|error| deaf(to, error))
+    }
+
     /// Does what the core wants, in its order.
     async fn carry(&mut self, deciding: &mut FuturesUnordered<Deciding<'a>>) -> Result<(), End> {
         while !self.effects.is_empty() {
@@ -303,16 +277,7 @@ impl<'a> Relay<'a> {
             record(self.session, &effects).await?;
             for effect in effects {
                 match effect {
-                    Effect::Send {
-                        to: Side::Client,
-                        payload,
-                        ..
-                    } => self.client.queue(payload),
-                    Effect::Send {
-                        to: Side::Upstream,
-                        payload,
-                        ..
-                    } => self.upstream.queue(payload),
+                    Effect::Send { to, payload, .. } => self.queue(to, payload)?,
                     Effect::Decide {
                         ticket,
                         asked,
@@ -455,28 +420,35 @@ impl<'a> Relay<'a> {
         upstream.map_err(|error| broken(Side::Upstream, &error))
     }
 
-    /// Last words, the end of decisions, and outcomes of what nobody saw the end of.
-    async fn finish(mut self, end: End, mut deciding: FuturesUnordered<Deciding<'a>>) {
-        self.cancel.cancel();
+    /// Outcomes of what ran, the end of decisions, and last words. Last words may take long: what is known is on record
+    /// before anybody waits for them.
+    async fn finish(self, end: End, mut deciding: FuturesUnordered<Deciding<'a>>) {
+        let Self {
+            session,
+            terms,
+            mut core,
+            mut client,
+            mut upstream,
+            mut receipts,
+            cancel,
+            ..
+        } = self;
+        cancel.cancel();
         // What was recorded as seen by the client before the end is still sent to it.
         let natural = matches!(
             end.reason,
             EndReason::ClientClosed | EndReason::UpstreamClosed
         );
         let last = match natural {
-            true => LAST_BYTES,
-            false => self.terms.limits.farewell,
+            true => terms.limits.last_bytes,
+            false => terms.limits.farewell,
         };
         let goodbye = async {
             tokio::join!(
-                tokio::time::timeout(last, self.client.farewell(end.client.0, &end.client.1)),
-                tokio::time::timeout(
-                    last,
-                    self.upstream.farewell(end.upstream.0, &end.upstream.1)
-                ),
+                tokio::time::timeout(last, client.farewell(end.client.0, &end.client.1)),
+                tokio::time::timeout(last, upstream.farewell(end.upstream.0, &end.upstream.1)),
             )
         };
-        let session = self.session;
         let decisions = async {
             while let Some(answered) = deciding.next().await {
                 if let Answered::Decided(decided) = answered
@@ -489,28 +461,36 @@ impl<'a> Relay<'a> {
                 }
             }
         };
-        let _ = tokio::join!(goodbye, tokio::time::timeout(LAST_DECISIONS, decisions));
-        let mut known = Vec::new();
-        self.core.abandon(&mut known);
-        for effect in known {
-            if let Effect::Outcome {
-                ticket,
-                kind,
-                detail,
-                bytes,
-            } = effect
-                && let Some(receipt) = self.receipts.remove(&ticket)
-            {
-                session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-            }
+        let records = async {
+            outcomes(session, &mut core, &mut receipts).await;
+            tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
+        };
+        let _ = tokio::join!(records, goodbye);
+    }
+}
+
+/// How what ran has ended, as far as that is known.
+async fn outcomes(session: &Session, core: &mut Core, receipts: &mut HashMap<Ticket, Receipt>) {
+    let mut known = Vec::new();
+    core.abandon(&mut known);
+    for effect in known {
+        if let Effect::Outcome {
+            ticket,
+            kind,
+            detail,
+            bytes,
+        } = effect
+            && let Some(receipt) = receipts.remove(&ticket)
+        {
+            session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
         }
-        for (_, receipt) in self.receipts.drain() {
-            let kind = OutcomeKind::Unknown;
-            let detail = "the connection ended first";
-            if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
-                tracing::error!(%error, "an outcome could not be recorded");
-                break;
-            }
+    }
+    for (_, receipt) in receipts.drain() {
+        let kind = OutcomeKind::Unknown;
+        let detail = "the connection ended first";
+        if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
+            tracing::error!(%error, "an outcome could not be recorded");
+            break;
         }
     }
 }
@@ -526,35 +506,5 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A leg cannot go on. Its peer has been told by the transport.
-fn broken(side: Side, error: &TransportError) -> End {
-    let reason = EndReason::ProtocolViolation(format!("{side}: {error}"));
-    End {
-        client: (
-            disconnect::CONNECTION_LOST,
-            "the target broke the protocol".into(),
-        ),
-        upstream: (disconnect::BY_APPLICATION, String::new()),
-        reason,
-    }
-}
-
-/// A side has said goodbye: the other one hears it, too.
-fn gone(side: Side, code: u32, text: &str) -> End {
-    let text = printable(text);
-    match side {
-        Side::Client => End {
-            reason: EndReason::ClientClosed,
-            client: (disconnect::BY_APPLICATION, String::new()),
-            upstream: (code, text),
-        },
-        Side::Upstream => End {
-            reason: EndReason::UpstreamClosed,
-            client: (code, text),
-            upstream: (disconnect::BY_APPLICATION, String::new()),
-        },
     }
 }

@@ -245,7 +245,11 @@ impl ServerConfig {
         Self {
             software: Software::default(),
             host_keys,
-            algorithms: Algorithms::default(),
+            // Hosts may be old, and need the other one; clients that are have ciphers that bring their own.
+            algorithms: Algorithms {
+                macs: vec![MacAlgorithm::Sha256Etm, MacAlgorithm::Sha512Etm],
+                ..Algorithms::default()
+            },
             signature_algorithms: signatures.map(str::to_owned).to_vec(),
             limits: Limits::default(),
         }

@@ -28,6 +28,11 @@ pub(super) struct Gather {
 }
 
 impl Gather {
+    /// Bytes of the client that it keeps, beside what waits.
+    pub fn holds(&self) -> usize {
+        self.payload.len() + self.command.len()
+    }
+
     pub fn deadline(&self) -> Instant {
         match self.told {
             true => self.until,
@@ -57,9 +62,10 @@ impl Core {
         };
         channel.started = true;
         channel.wait = Wait::Script;
+        self.waiting += payload.len() + command.len();
         channel.gather = Some(Box::new(Gather {
             want_reply,
-            payload,
+            payload: Bytes::copy_from_slice(&payload),
             command,
             line,
             bytes: 0,
@@ -98,10 +104,10 @@ impl Core {
 
     /// The script is whole.
     pub(super) fn gathered_all(&mut self, key: Key, out: &mut Vec<Effect>) {
-        let Some(channel) = self.channels.get_mut(&key) else {
+        let Some(gather) = self.take_gather(key) else {
             return;
         };
-        let Some(gather) = channel.gather.take() else {
+        let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
         let mut script = BytesMut::with_capacity(gather.bytes);
@@ -131,6 +137,13 @@ impl Core {
         }
     }
 
+    /// Nothing more is read for it.
+    pub(super) fn take_gather(&mut self, key: Key) -> Option<Box<Gather>> {
+        let gather = self.channels.get_mut(&key)?.gather.take()?;
+        self.waiting = self.waiting.saturating_sub(gather.holds());
+        Some(gather)
+    }
+
     /// It will not be whole.
     pub(super) fn ungather(
         &mut self,
@@ -139,8 +152,9 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        let gather = self.take_gather(key);
         if let Some(channel) = self.channels.get_mut(&key) {
-            if let Some(gather) = channel.gather.take() {
+            if let Some(gather) = gather {
                 let Gather { command, line, .. } = *gather;
                 let asked = Asked {
                     what: What::Exec { command, line },

@@ -87,6 +87,12 @@ impl Globals {
             max,
         }
     }
+
+    /// Bytes of requests that wait.
+    #[cfg(test)]
+    pub fn waits(&self) -> usize {
+        self.waiting.iter().map(Bytes::len).sum()
+    }
 }
 
 /// What a global request asks for.
@@ -105,13 +111,27 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let globals = &mut self.globals;
+        let payload = &match Connection::parse(payload) {
+            // Whatever it is, it is refused, in its turn.
+            Ok(Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            }) if name.len() + data.len() > self.limits.names => made(&Connection::GlobalRequest {
+                name: b"too-long",
+                want_reply,
+                data: b"",
+            }),
+            _ => payload.clone(),
+        };
         let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;
         if crowded {
             return Err(Violation::GlobalRequests(from, globals.max));
         }
         match from {
             Side::Client if globals.wait.is_some() => {
-                globals.waiting.push_back(payload.clone());
+                self.waiting += payload.len();
+                globals.waiting.push_back(Bytes::copy_from_slice(payload));
                 Ok(())
             }
             Side::Client => self.client_global(payload, out),
@@ -243,6 +263,7 @@ impl Core {
             let Some(payload) = self.globals.waiting.pop_front() else {
                 break;
             };
+            self.waiting = self.waiting.saturating_sub(payload.len());
             self.client_global(&payload, out)?;
         }
         Ok(())
@@ -250,14 +271,16 @@ impl Core {
 
     fn upstream_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) {
         let Ok(Connection::GlobalRequest {
-            name, want_reply, ..
+            name,
+            want_reply,
+            data,
         }) = Connection::parse(payload)
         else {
             return;
         };
         let replies = &mut self.globals.replies.upstream;
         // The host's keys (hostkeys-00@openssh.com) are not ours to be learnt.
-        if name == b"keepalive@openssh.com" {
+        if name == b"keepalive@openssh.com" && data.is_empty() {
             if want_reply {
                 replies.forwarded(Does::Nothing);
             }
@@ -340,7 +363,8 @@ fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
         Ok((Bytes::copy_from_slice(r.string()?), r.u32()?))
     };
     let read = match name {
-        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" => return Ok(Read::Pass),
+        // With anything in it, it would be a way past decisions and record.
+        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" if data.is_empty() => Read::Pass,
         b"tcpip-forward" => {
             let (host, port) = tcp(&mut r)?;
             let what = What::ListenTcp {

@@ -14,6 +14,8 @@ use super::{Core, Effect, Key, Pending, Side, Ticket, Violation};
 use crate::action::{Asked, What};
 use crate::wire::{ChannelMessage, Connection, Reader, Request, numbers};
 
+/// Of the name of a request that is too long to wait, this much.
+const KEPT: usize = 64;
 /// What a terminal sends for Ctrl-C.
 const INTERRUPT: u8 = 3;
 
@@ -116,31 +118,40 @@ impl Core {
                 Some(Waiting::Data(last)) => last.extend_from_slice(data),
                 _ => channel.waiting.push_back(Waiting::Data(data.into())),
             }
-            if self.waiting > self.limits.waiting {
-                return Err(Violation::Waiting(Side::Client, self.limits.waiting));
-            }
             return Ok(());
         }
         if is_resize(&message) {
-            forget_resizes(&mut channel.waiting);
+            let freed = forget_resizes(&mut channel.waiting);
+            self.waiting = self.waiting.saturating_sub(freed);
         }
         if channel.waiting.len() >= self.limits.requests {
             let max = self.limits.requests;
             return Err(Violation::Requests(Side::Client, number, max));
         }
-        channel.waiting.push_back(Waiting::Message(payload.clone()));
+        let most = self.limits.command + self.limits.names;
+        let waiting = match message {
+            ChannelMessage::Request(request) if request.data.len() > most => Waiting::Long {
+                name: Bytes::copy_from_slice(request.name.get(..KEPT).unwrap_or(request.name)),
+                want_reply: request.want_reply,
+                bytes: request.data.len(),
+            },
+            // A copy: it may be a small part of much that was read at once.
+            _ => Waiting::Message(Bytes::copy_from_slice(payload)),
+        };
+        self.waiting += waiting.len();
+        channel.waiting.push_back(waiting);
         Ok(())
     }
 
     /// The client does not want what is being decided on any more.
     fn give_up(&mut self, key: Key, wait: Wait, out: &mut Vec<Effect>) {
         if let Wait::Decision(ticket) = wait {
-            self.pending.remove(&ticket);
+            self.settled(ticket);
             out.push(Effect::Cancel { ticket });
         }
+        self.take_gather(key);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
-            channel.gather = None;
         }
         self.forget_waiting(key);
     }
@@ -151,9 +162,7 @@ impl Core {
             return;
         };
         for waiting in channel.waiting.drain(..) {
-            if let Waiting::Data(data) = waiting {
-                self.waiting = self.waiting.saturating_sub(data.len());
-            }
+            self.waiting = self.waiting.saturating_sub(waiting.len());
         }
     }
 
@@ -171,21 +180,28 @@ impl Core {
             if channel.wait != Wait::Nothing {
                 return Ok(());
             }
-            match channel.waiting.pop_front() {
-                None => return Ok(()),
-                Some(Waiting::Data(data)) => {
-                    self.waiting = self.waiting.saturating_sub(data.len());
+            let Some(waiting) = channel.waiting.pop_front() else {
+                return Ok(());
+            };
+            self.waiting = self.waiting.saturating_sub(waiting.len());
+            match waiting {
+                Waiting::Data(data) => {
                     if self.early(Side::Client, key, data.len(), "DATA", out)? {
                         continue;
                     }
                     self.data(Side::Client, key, None, data.freeze(), None, now, out);
                 }
-                Some(Waiting::Message(payload)) => {
+                Waiting::Message(payload) => {
                     // It was read when it came.
                     if let Ok(Connection::Channel { message, .. }) = Connection::parse(&payload) {
                         self.process(Side::Client, key, &payload, message, now, out)?;
                     }
                 }
+                Waiting::Long {
+                    name,
+                    want_reply,
+                    bytes,
+                } => self.too_long(key, &name, want_reply, bytes, now, out)?,
             }
         }
     }
@@ -220,11 +236,15 @@ impl Core {
                 self.data(from, key, None, data, Some(payload), now, out);
             }
             ChannelMessage::ExtendedData { code, data } => {
+                if self.early(from, key, data.len(), "EXTENDED_DATA", out)? {
+                    return Ok(());
+                }
                 let data = payload.slice_ref(data);
                 self.data(from, key, Some(code), data, Some(payload), now, out);
             }
             ChannelMessage::Eof => {
-                if self.early(from, key, 0, "EOF", out)? {
+                // A host may say of a channel that it gives up that nothing comes on it.
+                if from == Side::Client && self.early(from, key, 0, "EOF", out)? {
                     return Ok(());
                 }
                 let Some(channel) = self.channels.get_mut(&key) else {
@@ -255,7 +275,8 @@ impl Core {
     }
 
     /// Data of a client for which nothing runs would go to the host without a decision. What was meant for a program
-    /// that did not start is dropped (true); otherwise nobody had a reason to send it.
+    /// that did not start is dropped (true); otherwise nobody had a reason to send it. A host that speaks where it
+    /// was told to start nothing, or has said that it did not, would be neither masked nor recorded.
     fn early(
         &mut self,
         from: Side,
@@ -267,7 +288,14 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(false);
         };
-        if from == Side::Upstream || channel.listens() {
+        if from == Side::Upstream {
+            let number = channel.number(Side::Client);
+            return match channel.speaks() {
+                true => Ok(false),
+                false => Err(Violation::Early(from, number, what)),
+            };
+        }
+        if channel.listens() {
             return Ok(false);
         }
         if !channel.failed {
@@ -445,7 +473,10 @@ impl Core {
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Parked> {
         self.forget_waiting(key);
+        self.take_gather(key);
         let channel = self.channels.remove(&key)?;
+        let parked = channel.parked.as_ref().map_or(0, Parked::len);
+        self.waiting = self.waiting.saturating_sub(parked);
         for side in [Side::Client, Side::Upstream] {
             if let Some(number) = channel.numbers.of(side)
                 && self.by.of(side).get(number) == Some(&key)
@@ -545,16 +576,21 @@ fn is_resize(message: &ChannelMessage<'_>) -> bool {
     request.name == b"window-change" && !request.want_reply
 }
 
-/// Only the last size counts, and whoever drags a window sends many. What stood around them is joined.
-fn forget_resizes(waiting: &mut VecDeque<Waiting>) {
+/// Only the last size counts, and whoever drags a window sends many. What stood around them is joined. Returns how
+/// many bytes wait no more.
+fn forget_resizes(waiting: &mut VecDeque<Waiting>) -> usize {
+    let mut freed = 0;
     for entry in std::mem::take(waiting) {
         match (entry, waiting.back_mut()) {
             (Waiting::Data(more), Some(Waiting::Data(last))) => last.extend_from_slice(&more),
             (Waiting::Message(payload), _) => match Connection::parse(&payload) {
-                Ok(Connection::Channel { message, .. }) if is_resize(&message) => {}
+                Ok(Connection::Channel { message, .. }) if is_resize(&message) => {
+                    freed += payload.len();
+                }
                 _ => waiting.push_back(Waiting::Message(payload)),
             },
             (data, _) => waiting.push_back(data),
         }
     }
+    freed
 }

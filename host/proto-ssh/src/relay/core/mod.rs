@@ -214,10 +214,12 @@ pub(crate) struct Limits {
     pub window: u32,
     /// A host is told of no more window than this for one channel: so much may have to wait for plugins.
     pub output: u32,
-    /// Bytes of a client that wait for decisions, over all channels.
+    /// Bytes of a client that wait for decisions, over all channels: data, requests, and what is decided on.
     pub waiting: usize,
-    /// The longest command line or name.
+    /// The longest command line.
     pub command: usize,
+    /// What names and modes a request for anything else may have, together.
+    pub names: usize,
     /// Variables that a client may set for one channel, and bytes of them.
     pub env: usize,
     pub env_bytes: usize,
@@ -238,8 +240,9 @@ impl Default for Limits {
             globals: 64,
             window: 4 << 20,
             output: 16 << 20,
-            waiting: 64 << 20,
+            waiting: 32 << 20,
             command: 128 << 10,
+            names: 8 << 10,
             env: 128,
             env_bytes: 64 << 10,
             listeners: 64,
@@ -282,6 +285,8 @@ pub(crate) struct Core {
     by: Pair<HashMap<u32, Key>>,
     globals: Globals,
     pending: HashMap<Ticket, Pending>,
+    /// How many bytes are with each of them.
+    decided_on: HashMap<Ticket, usize>,
     /// Sessions that may get connections of the client's agent.
     agent: HashSet<Key>,
     /// Sessions that may get X11 connections; true: one only.
@@ -301,6 +306,7 @@ impl Core {
             channels: HashMap::new(),
             by: Pair::default(),
             pending: HashMap::new(),
+            decided_on: HashMap::new(),
             agent: HashSet::new(),
             x11: HashMap::new(),
             next_key: 0,
@@ -320,6 +326,21 @@ impl Core {
     ) -> Result<(), Violation> {
         let message =
             Connection::parse(payload).map_err(|error| Violation::Malformed(from, error))?;
+        self.received(from, message, payload, now, out)?;
+        if self.waiting > self.limits.waiting {
+            return Err(Violation::Waiting(Side::Client, self.limits.waiting));
+        }
+        Ok(())
+    }
+
+    fn received(
+        &mut self,
+        from: Side,
+        message: Connection<'_>,
+        payload: &Bytes,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
         match message {
             Connection::GlobalRequest { .. } => self.global_request(from, payload, out),
             Connection::RequestSuccess { data } => {
@@ -384,6 +405,10 @@ impl Core {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.pending.insert(ticket, pending);
+        self.decided_on.insert(ticket, forward.len());
+        self.waiting += forward.len();
+        // A copy: it may be a small part of much that was read at once.
+        let forward = Bytes::copy_from_slice(&forward);
         out.push(Effect::Decide {
             ticket,
             asked: Box::new(asked),
@@ -392,16 +417,28 @@ impl Core {
         ticket
     }
 
-    /// Every byte of a window is somewhere.
+    /// Nobody waits for this decision any more.
+    fn settled(&mut self, ticket: Ticket) -> Option<Pending> {
+        let bytes = self.decided_on.remove(&ticket).unwrap_or_default();
+        self.waiting = self.waiting.saturating_sub(bytes);
+        self.pending.remove(&ticket)
+    }
+
+    /// Every byte of a window is somewhere, and every byte that waits is counted.
     #[cfg(test)]
     pub fn check(&self) {
+        let channels = self.channels.values();
+        let waiting: usize = channels.map(Channel::waits).sum::<usize>()
+            + self.globals.waits()
+            + self.decided_on.values().sum::<usize>();
+        assert_eq!(waiting, self.waiting, "what waits");
         for channel in self.channels.values() {
             if channel.refused.is_some() || channel.state != channel::State::Open {
                 continue;
             }
             let waiting = channel.waiting.iter().map(|w| match w {
                 channel::Waiting::Data(data) => data.len() as u64,
-                channel::Waiting::Message(_) => 0,
+                channel::Waiting::Message(_) | channel::Waiting::Long { .. } => 0,
             });
             let waiting: u64 = waiting.sum();
             let (known, real) = channel.flows.client.balance();

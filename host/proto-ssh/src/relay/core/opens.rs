@@ -20,16 +20,31 @@ impl Core {
         payload: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        let long = open.kind.len() + open.data.len() > self.limits.names;
         if let Some(key) = self.by.of(from).get(&open.sender) {
             let channel = self.channels.get_mut(key);
-            return match channel {
+            match channel {
                 // The client has closed it; the upstream has not yet, and would not know whom it means.
                 Some(left) if from == Side::Client && left.is_left() && left.parked.is_none() => {
-                    left.parked = Some(Parked::Open(payload.clone()));
-                    Ok(())
+                    if !long {
+                        self.waiting += payload.len();
+                        left.parked = Some(Parked::Open(Bytes::copy_from_slice(payload)));
+                        return Ok(());
+                    }
                 }
-                _ => Err(Violation::InUse(from, open.sender)),
-            };
+                _ => return Err(Violation::InUse(from, open.sender)),
+            }
+        }
+        if long {
+            let text = format!("it names what has more than {} bytes", self.limits.names);
+            let number = Some(open.sender).filter(|_| from == Side::Client);
+            turn(
+                Turned::named("channel", open.kind, number, text.as_str()),
+                out,
+            );
+            let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
+            refuse(from, open.sender, reason, &text, out);
+            return Ok(());
         }
         if self.channels.len() >= self.limits.channels {
             let text = format!("more than {} channels at a time", self.limits.channels);
@@ -200,7 +215,9 @@ impl Core {
             let left = self.channels.get_mut(&taken);
             return match left {
                 Some(left) if from == Side::Client && left.is_left() && left.parked.is_none() => {
-                    left.parked = Some(Parked::Confirmation(key, payload.clone()));
+                    self.waiting += payload.len();
+                    let payload = Bytes::copy_from_slice(payload);
+                    left.parked = Some(Parked::Confirmation(key, payload));
                     if let Some(channel) = self.channels.get_mut(&key) {
                         channel.state = State::Open;
                         channel.wait = Wait::Number;

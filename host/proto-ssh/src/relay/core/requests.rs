@@ -59,6 +59,8 @@ const PASS: [&[u8]; 5] = [
     b"eow@openssh.com",
     b"keepalive@openssh.com",
 ];
+/// The longest of them has a few numbers or a name.
+const LONGEST_PASS: usize = 1 << 10;
 /// What asks for nothing but an answer: PuTTY measures its window by that, and a refusal is what it expects.
 const MEANINGLESS: [&[u8]; 2] = [
     b"winadj@putty.projects.tartarus.org",
@@ -88,6 +90,20 @@ impl Core {
             return Err(Violation::Requests(Side::Client, number, max));
         }
         if PASS.contains(&request.name) {
+            let queued = channel.flows.client.queue.len();
+            if queued >= self.limits.requests {
+                let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
+                return Err(Violation::Requests(Side::Client, number, max));
+            }
+            if request.data.len() > LONGEST_PASS {
+                let (name, number) = (request.name, channel.number(Side::Client));
+                let reason = "a channel request with more in it than it can have";
+                turn(
+                    Turned::named("channel request", name, Some(number), reason),
+                    out,
+                );
+                return self.refuse_request(key, request.want_reply, out);
+            }
             if request.want_reply {
                 channel.replies.client.forwarded(Sent {
                     ticket: None,
@@ -95,18 +111,22 @@ impl Core {
                 });
             }
             if request.name == b"window-change"
-                && let Some(tap) = &mut channel.tap
                 && let Ok(columns) = Reader::new(request.data).u32()
             {
-                tap.resize(columns);
+                // Whatever is started later is shown on this.
+                channel.before.resized = Some(columns);
+                if let Some(tap) = &mut channel.tap {
+                    tap.resize(columns);
+                }
             }
             channel.in_order(Side::Client, Out::Message(payload.clone()), out);
             return Ok(());
         }
         // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
         let read = match channel.kind {
-            Kind::Session if !channel.started => read(&request, payload)
-                .map_err(|error| Violation::Malformed(Side::Client, error))?,
+            Kind::Session if !channel.started => {
+                read(&request).map_err(|error| Violation::Malformed(Side::Client, error))?
+            }
             Kind::Session | Kind::Stream => None,
         };
         let Some((what, asks)) = read else {
@@ -203,6 +223,40 @@ impl Core {
         }
     }
 
+    /// The turn has come of a request that was longer than what is kept of one.
+    pub(super) fn too_long(
+        &mut self,
+        key: Key,
+        name: &[u8],
+        want_reply: bool,
+        bytes: usize,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if channel.refused.is_some() {
+            return Ok(());
+        }
+        if channel.replies.client.is_full() {
+            let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
+            return Err(Violation::Requests(Side::Client, number, max));
+        }
+        let max = self.limits.command;
+        let reason = format!("the request has {bytes} bytes, at most {max} of it are read");
+        let number = Some(channel.number(Side::Client));
+        turn(
+            Turned::named("channel request", name, number, reason.as_str()),
+            out,
+        );
+        let starts = matches!(name, b"exec" | b"shell" | b"subsystem");
+        if !starts || channel.started || channel.kind != Kind::Session {
+            return self.refuse_request(key, want_reply, out);
+        }
+        self.refuse_start(key, want_reply, &reason, None, now, out)
+    }
+
     /// FAILURE, when its turn has come.
     pub(super) fn refuse_request(
         &mut self,
@@ -272,7 +326,9 @@ impl Core {
             return Err(Violation::Requests(Side::Upstream, number, max));
         }
         let ends = matches!(request.name, b"exit-status" | b"exit-signal");
-        let known = ends && channel.kind == Kind::Session || PASS_BACK.contains(&request.name);
+        // Nothing ends where nothing was started, and a signal comes with words.
+        let ended = ends && channel.kind == Kind::Session && channel.under.is_some();
+        let known = ended || PASS_BACK.contains(&request.name);
         if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
             if request.want_reply {
                 channel.replies.upstream.local(Answer::Failure);
@@ -303,7 +359,7 @@ impl Core {
 }
 
 /// What a request of the client asks for; `None`: nothing that we know.
-fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, WireError> {
+fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
     let mut r = Reader::new(request.data);
     let own = |r: &mut Reader<'_>| -> Result<Bytes, WireError> {
         let text = r.string()?;
@@ -326,7 +382,7 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
             (What::Env { name, value }, Asks::Setting)
         }
         b"pty-req" => {
-            let whole = payload.slice_ref(request.data);
+            let whole = Bytes::copy_from_slice(request.data);
             let term = own(&mut r)?;
             for _ in 0..4 {
                 r.u32()?;
@@ -359,6 +415,14 @@ fn has_room(before: &Before, what: &What, limits: &super::Limits) -> bool {
 
 /// What is refused before policy is asked: it could not be shown to people as what it is.
 fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
+    if let What::Pty { whole, .. } = what
+        && whole.len() > limits.names
+    {
+        return Some(format!(
+            "the request for a terminal has more than {} bytes",
+            limits.names
+        ));
+    }
     let (text, name) = match what {
         What::Exec { command, .. } => (command, "the command line"),
         What::Subsystem { name } => (name, "the name of the subsystem"),

@@ -25,7 +25,7 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<bool, Violation> {
-        match self.pending.remove(&ticket) {
+        match self.settled(ticket) {
             None => Ok(false),
             Some(Pending::Request {
                 key,
@@ -111,7 +111,7 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        match self.pending.remove(&ticket) {
+        match self.settled(ticket) {
             None => Ok(()),
             Some(Pending::Request {
                 key,

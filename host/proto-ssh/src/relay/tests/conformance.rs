@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use pipeline::conformance::futures_like::BoxFuture;
 use pipeline::conformance::{self, Harness, Reply};
 use pipeline::{
-    Access, Action, Caller, Ports, Protocol, Resource, Session, SessionId, SessionInfo, Target,
+    Access, Action, Caller, EndReason, Ports, Protocol, Resource, Session, SessionId, SessionInfo,
+    Target,
 };
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
-use crate::leg::Leg;
+use crate::leg::{Leg, Stream};
 use crate::mask::Patterns;
 use crate::relay::run;
 use crate::startup::HostIdentity;
@@ -29,13 +30,18 @@ use crate::transport::{ClientConfig, Event, ServerConfig, Transport};
 use crate::wire::{ChannelMessage, Connection, Open, Put, Reader, Request};
 
 /// Two legs that have met.
-async fn pair(keys: &Keys) -> (Leg, Leg) {
+pub(super) async fn pair(keys: &Keys) -> (Leg, Leg) {
     let (a, b): (DuplexStream, DuplexStream) = tokio::io::duplex(256 << 10);
+    meet(keys, Box::new(a), Box::new(b)).await
+}
+
+/// A client and a server over these.
+pub(super) async fn meet(keys: &Keys, a: Box<dyn Stream>, b: Box<dyn Stream>) -> (Leg, Leg) {
     let server = ServerConfig::new(keys.host_keys(None));
     let client = ClientConfig::new(vec!["ssh-ed25519".to_owned()]);
-    let mut server = Leg::new(Box::new(a), Transport::server(Arc::new(server)));
+    let mut server = Leg::new(a, Transport::server(Arc::new(server)));
     server.transport.authenticated();
-    let mut client = Leg::new(Box::new(b), Transport::client(Arc::new(client)));
+    let mut client = Leg::new(b, Transport::client(Arc::new(client)));
     let meet = async |leg: &mut Leg| loop {
         match leg.recv().await.unwrap() {
             Event::HostKey(_) => leg.transport.answer_host_key(true).unwrap(),
@@ -124,7 +130,7 @@ async fn host(mut leg: Leg, writes: Arc<AtomicU64>) {
 }
 
 pub(super) struct Ssh {
-    keys: Arc<Keys>,
+    pub(super) keys: Arc<Keys>,
     writes: Arc<AtomicU64>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -282,41 +288,52 @@ impl Ssh {
 
     /// The client's end of a session.
     pub(super) async fn client(&self, ports: Ports) -> Result<Leg, Reply> {
-        let info = info();
-        let connect = vec![Access {
-            action: Action::SshConnect,
-            resource: Resource::SshAccount {
-                login: info.scope.clone(),
-            },
-            target: Some(info.target.clone()),
-        }];
-        let cancel = CancellationToken::new();
-        let caller = Caller {
-            cancel: &cancel,
-            on_hold: &|_| {},
-            survey: None,
-        };
-        let session = Session::open(ports, info, connect, caller).await;
-        let session = session.map_err(|refusal| Reply::Closed(refusal.reason))?;
         let (client, inside) = pair(&self.keys).await;
         let (outside, hosts) = pair(&self.keys).await;
-        let terms = Terms {
-            login: "root".into(),
-            may: May::ALL,
-            masks: Arc::new(Patterns::new([]).unwrap()),
-            early: Vec::new(),
-            shutdown: CancellationToken::new(),
-            drain: Duration::from_secs(4),
-            limits: Arc::new(Limits::default()),
-        };
+        let ended = between(ports, inside, outside, Limits::default()).await?;
         let writes = self.writes.clone();
         let mut tasks = self.tasks.lock();
         tasks.push(tokio::spawn(host(hosts, writes)));
         tasks.push(tokio::spawn(async move {
-            run(session, inside, outside, terms).await;
+            ended.await.ok();
         }));
         Ok(client)
     }
+}
+
+/// A session between these legs, and how it ends.
+pub(super) async fn between(
+    ports: Ports,
+    inside: Leg,
+    outside: Leg,
+    limits: Limits,
+) -> Result<JoinHandle<EndReason>, Reply> {
+    let info = info();
+    let connect = vec![Access {
+        action: Action::SshConnect,
+        resource: Resource::SshAccount {
+            login: info.scope.clone(),
+        },
+        target: Some(info.target.clone()),
+    }];
+    let cancel = CancellationToken::new();
+    let caller = Caller {
+        cancel: &cancel,
+        on_hold: &|_| {},
+        survey: None,
+    };
+    let session = Session::open(ports, info, connect, caller).await;
+    let session = session.map_err(|refusal| Reply::Closed(refusal.reason))?;
+    let terms = Terms {
+        login: "root".into(),
+        may: May::ALL,
+        masks: Arc::new(Patterns::new([]).unwrap()),
+        early: Vec::new(),
+        shutdown: CancellationToken::new(),
+        drain: Duration::from_secs(4),
+        limits: Arc::new(limits),
+    };
+    Ok(tokio::spawn(run(session, inside, outside, terms)))
 }
 
 #[async_trait]

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod ends;
+mod floods;
 mod holds;
 mod real;
 mod taps;

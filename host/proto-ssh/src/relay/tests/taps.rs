@@ -203,3 +203,31 @@ async fn plugins_look_at_text_in_spans() {
     let out = rig.run("echo anything").await;
     super::says(&out, 0, "********\n");
 }
+
+/// A bundle that shows secrets where nothing is risky is told of the risk.
+#[tokio::test(flavor = "multi_thread")]
+async fn reliefs_are_asked_for_with_the_risk() {
+    let relieves = |q: &pipeline::ports::Question<'_>| {
+        let relief = [Action::SshReveal, Action::SshInputUnrecorded];
+        let asked = q.accesses.iter().any(|a| relief.contains(&a.action));
+        ruling(asked && q.risk.score >= 50)
+    };
+    let policy = MemoryPolicy {
+        decide: Arc::new(relieves),
+        ..MemoryPolicy::permit_all()
+    };
+    let Some(rig) = Rig::start(policy).await else {
+        return;
+    };
+    let token = format!("ghp_{}", "a1B2c3D4e5".repeat(4).get(..36).unwrap());
+    let command = format!("echo {token}");
+    let out = rig.run(&command).await;
+    assert_eq!(text(&out.stdout), format!("{token}\n"), "nothing is risky");
+    *rig.memory.hooks.risk.lock() = pipeline::Risk {
+        score: 60,
+        ..pipeline::Risk::default()
+    };
+    let out = rig.run(&command).await;
+    assert!(!text(&out.stdout).contains(&token), "{}", text(&out.stdout));
+    assert!(out.status.success());
+}

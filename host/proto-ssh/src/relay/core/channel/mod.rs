@@ -57,6 +57,22 @@ pub(super) enum Wait {
 pub(super) enum Waiting {
     Data(BytesMut),
     Message(Bytes),
+    /// A request with more bytes than any that is granted: only that it was made.
+    Long {
+        name: Bytes,
+        want_reply: bool,
+        bytes: usize,
+    },
+}
+
+impl Waiting {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Message(payload) => payload.len(),
+            Self::Long { .. } => 0,
+        }
+    }
 }
 
 /// What waits for the number of a channel that the client has closed and the upstream has not.
@@ -64,6 +80,13 @@ pub(super) enum Waiting {
 pub(super) enum Parked {
     Open(Bytes),
     Confirmation(super::Key, Bytes),
+}
+
+impl Parked {
+    pub fn len(&self) -> usize {
+        let (Self::Open(payload) | Self::Confirmation(_, payload)) = self;
+        payload.len()
+    }
 }
 
 /// A request that the other side will answer.
@@ -152,6 +175,19 @@ impl Channel {
     /// Is there something that data of the client is for?
     pub fn listens(&self) -> bool {
         self.kind == Kind::Stream || self.started || self.refused.is_some()
+    }
+
+    /// Is there something that the host may send data of? What we have ended passes nothing on.
+    pub fn speaks(&self) -> bool {
+        self.kind == Kind::Stream || self.under.is_some() || self.refused.is_some()
+    }
+
+    /// Bytes of the client that wait here.
+    #[cfg(test)]
+    pub fn waits(&self) -> usize {
+        let waiting = self.waiting.iter().map(Waiting::len).sum::<usize>();
+        let parked = self.parked.as_ref().map_or(0, Parked::len);
+        waiting + parked + self.gather.as_ref().map_or(0, |gather| gather.holds())
     }
 
     /// The number by which `to` knows it.

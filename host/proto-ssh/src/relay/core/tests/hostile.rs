@@ -167,6 +167,79 @@ fn data_before_a_program_is_a_violation() {
     assert_eq!(b.sent.client.len(), 1, "its window is given back");
 }
 
+/// What a host says where nothing runs would reach the client past the masks and the record.
+#[test]
+fn a_host_does_not_speak_before_it_is_asked() {
+    for (early, what) in [
+        (data(7, b"secret"), "DATA"),
+        (errors(7, b"secret"), "EXTENDED_DATA"),
+        (data(7, b""), "DATA"),
+    ] {
+        // On a channel that is only open, or on which only a terminal was asked for.
+        for setting in [false, true] {
+            let mut b = Bench::new();
+            b.session(7, 3, 100);
+            if setting {
+                b.client(request(3, b"pty-req", true, &pty()));
+                b.grant();
+                b.upstream(on(7, ChannelMessage::Success));
+            }
+            b.sent = Pair::default();
+            assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
+            b.gets_nothing(C);
+        }
+        // While the command is still being decided on.
+        let mut b = Bench::new();
+        b.session(7, 3, 100);
+        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
+        assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
+        b.gets_nothing(C);
+        // After the host has refused it.
+        let mut b = Bench::new();
+        b.session(7, 3, 100);
+        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
+        b.grant();
+        b.upstream(on(7, ChannelMessage::Failure));
+        b.gets(C, on(7, ChannelMessage::Failure));
+        assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
+        b.gets_nothing(C);
+    }
+    // Nor does anything end there, in words of the host.
+    let mut b = Bench::new();
+    b.session(7, 3, 100);
+    let mut signal = strings(&[b"KILL"]);
+    signal.flag(false).string(b"secret").string(b"");
+    b.upstream(request(7, b"exit-signal", false, &signal));
+    b.gets_nothing(C);
+    // Hosts that give a channel up say EOF before CLOSE; there is nothing in it.
+    b.passes(U, on(7, ChannelMessage::Eof));
+    b.passes(U, on(7, ChannelMessage::Close));
+}
+
+/// What asks for nothing carries nothing, past decisions and record.
+#[test]
+fn what_passes_without_a_decision_is_empty() {
+    for (from, name) in [
+        (C, &b"keepalive@openssh.com"[..]),
+        (C, b"no-more-sessions@openssh.com"),
+        (U, b"keepalive@openssh.com"),
+    ] {
+        let mut b = Bench::new();
+        b.passes(from, global(name, true, b""));
+        b.passes(from.other(), Connection::RequestFailure);
+        b.passes(from, global(name, false, b""));
+        for want_reply in [true, false] {
+            b.try_from(from, global(name, want_reply, b"secret"))
+                .unwrap();
+            b.gets_nothing(from.other());
+            if want_reply {
+                b.gets(from, Connection::RequestFailure);
+            }
+            b.gets_nothing(from);
+        }
+    }
+}
+
 #[test]
 fn a_number_of_the_host_is_not_used_twice() {
     let mut b = Bench::new();

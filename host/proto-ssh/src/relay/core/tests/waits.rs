@@ -17,7 +17,14 @@ fn only_its_own_channel_waits() {
     b.client(data(12, b"three"));
     b.client(on(12, ChannelMessage::Eof));
     b.gets_nothing(U);
-    assert_eq!(b.core.counts(), (2, 1, 11));
+    b.core.check();
+    let kept = [
+        request(12, b"exec", true, &pinned("rm")),
+        request(12, b"window-change", true, &[0; 16]),
+        on(12, ChannelMessage::Eof),
+    ];
+    let kept: usize = kept.iter().map(|m| made(m).len()).sum();
+    assert_eq!(b.core.counts(), (2, 1, 11 + kept));
     // The other channel, keepalives, and the other direction go on.
     b.passes(C, data(11, b"x"));
     b.passes(U, data(1, b"y"));
@@ -173,6 +180,27 @@ fn of_many_sizes_of_a_terminal_the_last_one_waits() {
     );
 }
 
+/// A terminal that is resized before something runs on it has its new width from the start.
+#[test]
+fn a_program_is_shown_on_the_terminal_as_it_is() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let wide = [&132_u32.to_be_bytes()[..], &[0; 12]].concat();
+    b.client(request(3, b"pty-req", false, &pty()));
+    b.client(request(3, b"window-change", false, &wide));
+    b.client(request(3, b"shell", false, b""));
+    b.grant();
+    let (_, asked, _) = b.asks.pop_front().unwrap();
+    assert_eq!(asked.before.columns(), Some(132));
+    // Without a terminal there is no width.
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"window-change", false, &wide));
+    b.client(request(3, b"shell", false, b""));
+    let (_, asked, _) = b.asks.pop_front().unwrap();
+    assert_eq!(asked.before.columns(), None);
+}
+
 #[test]
 fn all_that_waits_together_is_bounded() {
     let mut b = Bench::with(Limits {
@@ -181,9 +209,11 @@ fn all_that_waits_together_is_bounded() {
     });
     let mut sent = 0;
     let mut last = Ok(());
+    let exec = made(&request(0, b"exec", true, &pinned("rm"))).len();
     'all: for c in 0..4 {
         b.session(c, c, 1000);
         b.client(request(c, b"exec", true, b"\0\0\0\x02rm"));
+        sent += exec;
         for _ in 0..4 {
             last = b.try_from(C, data(c, &[0; 100]));
             if last.is_err() {
@@ -192,7 +222,137 @@ fn all_that_waits_together_is_bounded() {
             sent += 100;
         }
     }
-    assert_eq!((sent, last), (1000, Err(Violation::Waiting(C, 1000))));
+    assert!((900..=1000).contains(&sent), "{sent}");
+    assert_eq!(last, Err(Violation::Waiting(C, 1000)));
+}
+
+/// Requests that wait cost what they are long, wherever they wait.
+#[test]
+fn requests_that_wait_are_counted() {
+    let long = vec![b'x'; 100 << 10];
+    let names = vec![b'x'; 7 << 10];
+    let max = 2 << 20;
+    let limits = || Limits {
+        waiting: max,
+        globals: 1 << 10,
+        ..Limits::default()
+    };
+    let env = strings(&[b"A", &long]);
+    let port = |host: &[u8]| {
+        let mut data = strings(&[host]);
+        data.uint32(80);
+        data
+    };
+    let (port, first) = (port(&names), port(b"h"));
+    let mut to = strings(&[&names]);
+    to.uint32(80).string(b"").uint32(0);
+    // Behind a decision on their channel, behind one on a listener, and being decided on themselves.
+    type Flood<'a> = Box<dyn Fn(u32) -> Bytes + 'a>;
+    let mut floods: Vec<(Bench, Flood<'_>)> = Vec::new();
+    let mut b = Bench::with(limits());
+    b.session(7, 3, 1000);
+    b.client(request(3, b"exec", true, b"\0\0\0\x02rm"));
+    floods.push((b, Box::new(|_| made(&request(3, b"env", false, &env)))));
+    let mut b = Bench::with(limits());
+    b.client(global(b"tcpip-forward", true, &first));
+    floods.push((
+        b,
+        Box::new(|_| made(&global(b"tcpip-forward", true, &port))),
+    ));
+    let b = Bench::with(Limits {
+        channels: 1 << 10,
+        ..limits()
+    });
+    floods.push((b, Box::new(|n| made(&open(b"direct-tcpip", n, 1, &to)))));
+    for (mut b, message) in floods {
+        let mut bytes = 0;
+        let mut n = 0;
+        let last = loop {
+            let message = message(n);
+            if let Err(violation) = b.raw(C, &message) {
+                break violation;
+            }
+            b.core.check();
+            bytes += message.len();
+            n += 1;
+            assert!(bytes <= max, "{bytes} wait");
+        };
+        assert_eq!(last, Violation::Waiting(C, max));
+        assert!(bytes > max / 2, "{bytes}");
+    }
+}
+
+/// Of what is too long for any request only the asking waits, and it is answered in its turn.
+#[test]
+fn what_is_too_long_does_not_wait() {
+    let huge = vec![b'x'; 200 << 10];
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"env", true, &strings(&[b"A", b"b"])));
+    let before = b.core.counts().2;
+    b.client(request(3, b"env", true, &strings(&[b"A", &huge])));
+    b.client(request(3, b"exec", true, &strings(&[&huge])));
+    b.client(request(3, b"exec", true, &strings(&[b"ls"])));
+    assert!(b.core.counts().2 < before + 100);
+    b.grant();
+    b.gets(U, request(3, b"env", true, &strings(&[b"A", b"b"])));
+    b.gets_nothing(U);
+    b.passes(U, on(7, ChannelMessage::Success));
+    b.gets(C, on(7, ChannelMessage::Failure));
+    b.gets(C, on(7, ChannelMessage::Success));
+    let why = "weir: refused: the request has 204804 bytes, at most 131072 of it are read\n";
+    b.gets(C, errors(7, why.as_bytes()));
+    assert!(b.asks.is_empty());
+    b.core.check();
+
+    let mut b = Bench::new();
+    b.client(global(b"tcpip-forward", true, &[0, 0, 0, 0, 0, 0, 0, 80]));
+    let before = b.core.counts().2;
+    b.client(global(b"tcpip-forward", true, &huge));
+    assert!(b.core.counts().2 < before + 100);
+    b.refuse();
+    b.gets(C, Connection::RequestFailure);
+    b.gets(C, Connection::RequestFailure);
+    assert!(b.asks.is_empty());
+
+    let mut b = Bench::new();
+    let mut to = strings(&[&huge]);
+    to.uint32(80).string(b"").uint32(0);
+    b.client(open(b"direct-tcpip", 1, 1, &to));
+    assert!(b.asks.is_empty());
+    assert_eq!(b.sent.client.pop_front().unwrap()[0], 92);
+
+    // Modes of a terminal, and what passes without a decision.
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let mut modes = pty();
+    modes.truncate(modes.len() - 5);
+    modes.string(&huge);
+    b.client(request(3, b"pty-req", true, &modes));
+    b.gets(C, on(7, ChannelMessage::Failure));
+    b.client(request(3, b"signal", true, &strings(&[&huge])));
+    b.gets(C, on(7, ChannelMessage::Failure));
+    assert!(b.asks.is_empty());
+    b.gets_nothing(U);
+}
+
+/// What passes without a decision waits for nobody, except behind data that the host has no room for.
+#[test]
+fn requests_behind_data_are_bounded() {
+    let mut b = Bench::new();
+    b.client(open(b"session", 7, 1000, b""));
+    b.upstream(confirmation(7, 3, 0));
+    b.client(request(3, b"exec", true, &strings(&[b"bash -s"])));
+    b.client(data(3, b"ls"));
+    b.client(on(3, ChannelMessage::Eof));
+    b.grant();
+    let mut result = Ok(());
+    let mut n = 0;
+    while result.is_ok() && n < 1000 {
+        result = b.try_from(C, request(3, b"window-change", false, &[0; 16]));
+        n += 1;
+    }
+    assert_eq!(result, Err(Violation::Requests(C, 3, 128)));
 }
 
 mod scripts {
