@@ -41,11 +41,11 @@ ssh -F $CFG box 'echo out; echo err >&2; exit 3' >out 2>err; echo $?; cat out; s
         r#"
 head -c 20000000 /dev/zero | ssh -o RekeyLimit=1M -F $CFG box cat | sha256sum; echo ${PIPESTATUS[*]}"#,
     ),
-    // Whether the client ends is not looked at: through Weir it goes on, because OpenSSH's asks for an end of writing
-    // (eow@openssh.com) only of servers whose name begins with OpenSSH.
+    // OpenSSH's client asks for an end of writing (eow@openssh.com) of servers whose name begins with OpenSSH; without
+    // that `yes` would go on.
     (
         "eow",
-        r#"timeout 5 ssh -F $CFG box yes | head -1; echo ${PIPESTATUS[1]}"#,
+        r#"timeout 30 ssh -F $CFG box yes | head -1; echo ${PIPESTATUS[*]}"#,
     ),
     (
         "tty",

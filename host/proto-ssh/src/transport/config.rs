@@ -193,9 +193,11 @@ impl Software {
     }
 }
 
+/// OpenSSH's clients send `eow@openssh.com`, by which `ssh host yes | head -1` ends, and `no-more-sessions@openssh.com`
+/// only to servers whose name begins so. Both are passed on.
 impl Default for Software {
     fn default() -> Self {
-        Self("Weir".to_owned())
+        Self("OpenSSH_Weir".to_owned())
     }
 }
 

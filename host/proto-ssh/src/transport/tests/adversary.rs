@@ -489,7 +489,7 @@ fn a_guess_counts_only_where_it_was_right() {
         let (ours, _) = (ours.clone(), offer.clone());
         pair.client.leg.tx = Sender::new();
         pair.client.leg.out.clear();
-        pair.client.leg.out.raw(b"SSH-2.0-Weir\r\n");
+        pair.client.leg.out.raw(b"SSH-2.0-OpenSSH_Weir\r\n");
         pair.client.leg.own(&ours).unwrap();
         if !right {
             pair.client

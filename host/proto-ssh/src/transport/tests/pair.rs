@@ -55,7 +55,7 @@ fn every_combination_of_algorithms_in_every_cut() {
                     "{kex:?} {cipher:?} {mac:?}"
                 );
                 assert_eq!(pair.client.leg.session_id(), pair.server.leg.session_id());
-                assert_eq!(pair.client.leg.peer_ident(), Some("SSH-2.0-Weir"));
+                assert_eq!(pair.client.leg.peer_ident(), Some("SSH-2.0-OpenSSH_Weir"));
                 let algorithms = pair.client.leg.server_sig_algs().unwrap();
                 assert!(algorithms.iter().any(|a| a == "rsa-sha2-512"));
                 if chunk != 1 {
@@ -134,7 +134,7 @@ fn a_server_that_waits_for_nothing_speaks_first() {
     let mut pair = Pair::new(client_config(), server_config());
     pair.client.take_output();
     let said = pair.server.take_output();
-    assert_eq!(&said[..], b"SSH-2.0-Weir\r\n");
+    assert_eq!(&said[..], b"SSH-2.0-OpenSSH_Weir\r\n");
     pair.server.feed(b"SSH-2.0-Slow\r\n", pair.now).unwrap();
     assert!(pair.server.take_output().is_empty());
     assert_eq!(
