@@ -18,8 +18,9 @@ fn only_its_own_channel_waits() {
     b.client(on(12, ChannelMessage::Eof));
     b.gets_nothing(U);
     b.core.check();
+    let rm = pinned("rm");
     let kept = [
-        request(12, b"exec", true, &pinned("rm")),
+        request(12, b"exec", true, &rm),
         request(12, b"window-change", true, &[0; 16]),
         on(12, ChannelMessage::Eof),
     ];
