@@ -159,5 +159,6 @@ async fn a_session_inside_ends_with_its_record() {
     };
     let reason = tokio::time::timeout(Duration::from_secs(10), end).await;
     assert_eq!(reason.unwrap(), EndReason::ClientClosed);
-    assert_eq!(world.memory.journal.outcomes().len(), 6);
+    // Of the connection and of each command.
+    assert_eq!(world.memory.journal.outcomes().len(), 7);
 }
