@@ -17,6 +17,7 @@ pub mod faulty;
 pub mod golog;
 pub mod http;
 pub mod oidc;
+pub mod openssh;
 pub mod paths;
 pub mod postgres;
 pub mod proc;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::openssh::Server;
 use crate::paths;
 use crate::proc::{Daemon, Scratch, Signal, free_port, listens};
 
@@ -39,7 +40,11 @@ impl Sshd {
 
     /// The same, with more lines of configuration. They count before the usual ones.
     pub fn start_with(name: &str, more: &str) -> Result<Self> {
-        let server = sshd().context("no sshd: run `cargo xtask deps`")?;
+        Self::start_of(&Server::of_system()?, name, more)
+    }
+
+    /// The same, of another OpenSSH.
+    pub fn start_of(server: &Server, name: &str, more: &str) -> Result<Self> {
         let scratch = Scratch::new(name)?;
         let dir = scratch.path().to_path_buf();
         keygen(&dir.join("host_ed25519"), "ed25519")?;
@@ -59,14 +64,15 @@ impl Sshd {
              AcceptEnv LANG LC_* WEIR_TEST_*\nMaxSessions 64\nMaxStartups 1000\nMaxAuthTries 6\n\
              AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nAllowAgentForwarding yes\n\
              GatewayPorts no\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n\
-             Subsystem sftp /usr/lib/openssh/sftp-server\nLogLevel VERBOSE\n\
+             Subsystem sftp {}\nLogLevel VERBOSE\n\
              SetEnv HOME={shown}/home\nPermitUserRC no\n\
-             TrustedUserCAKeys {shown}/authority.pub\n"
+             TrustedUserCAKeys {shown}/authority.pub\n",
+            server.sftp.display()
         );
         std::fs::write(dir.join("authority.pub"), "")?;
         let file = dir.join("sshd_config");
         std::fs::write(&file, config)?;
-        let mut command = Command::new(server);
+        let mut command = Command::new(&server.sshd);
         command.args(["-D", "-e", "-f"]).arg(&file);
         let mut daemon = Daemon::spawn("sshd", command, &dir.join("sshd.log"), Signal::Term)?;
         daemon.wait_until(|| listens(port))?;
@@ -140,6 +146,8 @@ pub struct Way {
     pub key: PathBuf,
     /// For clients that cannot show a certificate.
     pub password: Option<String>,
+    /// Where programs are looked for before those of this machine.
+    programs: Option<PathBuf>,
 }
 
 impl Way {
@@ -168,7 +176,14 @@ impl Way {
             user: user.into(),
             key: key.to_path_buf(),
             password: password.map(Into::into),
+            programs: None,
         })
+    }
+
+    /// The same for the clients in this directory.
+    pub fn with_programs(mut self, dir: &Path) -> Self {
+        self.programs = Some(dir.to_path_buf());
+        self
     }
 
     /// Runs a script of bash that finds the way in its environment: `$CFG`, `$HOST`, `$PORT`, `$LOGIN`, `$KEY`,
@@ -189,6 +204,10 @@ impl Way {
             command.env(name, value);
         }
         command.env_remove("SSH_AUTH_SOCK");
+        if let Some(first) = &self.programs {
+            let rest = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{rest}", first.display()));
+        }
         let out = command.output()?;
         Ok(out)
     }

@@ -28,7 +28,7 @@ async def main():
             print((await p.stdout.readline()).strip())
             await p.wait()
             print(p.exit_status)
-        async with c.create_process("echo ready; exec sleep 20") as p:
+        async with c.create_process("echo ready; exec sleep 3") as p:
             print((await p.stdout.readline()).strip())
             p.send_signal("TERM")
             await p.wait()

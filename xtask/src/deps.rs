@@ -1,6 +1,8 @@
 //! Installs what is missing on this machine: Debian packages, Rust targets, an npm tree, a Python
 //! environment. Each need has a probe, so a machine that has everything is left alone.
 
+mod openssh;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +24,8 @@ pub struct Need {
 enum Get {
     Apt(&'static [&'static str]),
     Call(fn() -> Result<()>),
+    /// The same, but where it cannot be had its tests are skipped and say why, which is then left here.
+    IfPossible(fn() -> Result<()>, fn(&str) -> Result<()>),
 }
 
 pub const CC: Need = Need {
@@ -133,6 +137,20 @@ pub const SSHD: Need = Need {
         "asciinema",
     ]),
 };
+pub const OPENSSL_DEV: Need = Need {
+    name: "headers of OpenSSL and zlib, to build OpenSSH with",
+    have: || {
+        ["openssl/evp.h", "zlib.h"]
+            .iter()
+            .all(|file| Path::new("/usr/include").join(file).is_file())
+    },
+    get: Get::Apt(&["libssl-dev", "zlib1g-dev"]),
+};
+pub const NEWER_OPENSSH: Need = Need {
+    name: "a newer OpenSSH than Debian's, for tests",
+    have: weir_tests::openssh::is_fresh,
+    get: Get::IfPossible(openssh::install, weir_tests::openssh::set_missing),
+};
 pub const NODE_SSH: Need = Need {
     name: "an SSH client for Node.js",
     have: || paths::npm_is_fresh("ssh"),
@@ -201,6 +219,8 @@ pub const ALL: &[Need] = &[
     VENV,
     NODE_CLIENTS,
     SSHD,
+    OPENSSL_DEV,
+    NEWER_OPENSSH,
     NODE_SSH,
     JAVA,
     JDBC,
@@ -225,7 +245,7 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         .iter()
         .filter_map(|n| match n.get {
             Get::Apt(packages) => Some(packages),
-            Get::Call(_) => None,
+            Get::Call(_) | Get::IfPossible(..) => None,
         })
         .flatten()
         .copied()
@@ -237,8 +257,18 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
         apt(&packages)?;
     }
     for need in missing {
-        if let Get::Call(install) = need.get {
-            install().with_context(|| format!("cannot install {}", need.name))?;
+        match need.get {
+            Get::Apt(_) => {}
+            Get::Call(install) => {
+                install().with_context(|| format!("cannot install {}", need.name))?;
+            }
+            Get::IfPossible(install, otherwise) => {
+                if let Err(why) = install() {
+                    eprintln!("cannot install {}: {why:#}", need.name);
+                    otherwise(&format!("{why:#}"))?;
+                    continue;
+                }
+            }
         }
         if !(need.have)() {
             bail!("{} is still missing after installing it", need.name);

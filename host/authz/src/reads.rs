@@ -95,7 +95,7 @@ fn of_path(path: &[&str], presence: bool) -> Reads {
         ["sql", _, ..] => Reads::SQL,
         [
             "ssh",
-            "kind" | "parsed" | "code" | "pty" | "hasStdin" | "onlyReads" | "dynamic",
+            "kind" | "parsed" | "code" | "pty" | "hasStdin" | "stdinOpen" | "onlyReads" | "dynamic",
             ..,
         ] => Reads::SSH,
         ["ssh", _, ..] => Reads::SSH | Reads::LINES,

@@ -240,8 +240,6 @@ pub(crate) const LATER: &[Action] = &[
     Action::CredentialRevoke,
     Action::DeliveryRead,
     Action::EvidenceExport,
-    Action::HostKeyApprove,
-    Action::KeyRegister,
     Action::RecordErase,
     Action::SessionWatch,
 ];
@@ -332,12 +330,9 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase
-        | A::EvidenceExport
-        | A::CertificateIssue
-        | A::CredentialRevoke
-        | A::KeyRegister => (&["control"], &[R::System], Extra::None),
-        A::HostKeyApprove => (&["control"], &[R::System, R::Target], Extra::None),
+        A::RecordErase | A::EvidenceExport | A::CertificateIssue | A::CredentialRevoke => {
+            (&["control"], &[R::System], Extra::None)
+        }
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

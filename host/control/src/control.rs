@@ -25,6 +25,7 @@ use crate::plugins::Plugins;
 use crate::ports::{Authenticate, Packages, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
+use crate::ssh::Logins;
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
 
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) forgets: Forgets,
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
     pub(crate) ssh: Option<Arc<dyn crate::ports::SshAuthority>>,
+    pub(crate) logins: Logins,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -149,6 +151,10 @@ impl Control {
         }
         let plugins = Plugins::new(store.clone(), options.plugins, limits.plugin_bytes);
         plugins.restore().await?;
+        let logins = Logins::new(store.clone());
+        if let Some(authority) = &options.ssh {
+            logins.restore(&**authority, options.clock.now()).await?;
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let webhook = match &options.webhook {
             None => None,
@@ -216,6 +222,7 @@ impl Control {
             forgets: Forgets::new(tasks.clone(), stop.clone()),
             deliveries: options.deliveries,
             ssh: options.ssh,
+            logins,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),

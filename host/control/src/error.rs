@@ -138,6 +138,8 @@ pub enum ControlError {
     Store(#[from] StoreError),
     #[error("the recorder cannot record what is done at the start")]
     Record(#[from] pipeline::ports::JournalError),
+    #[error("the revocation {id} in the state store cannot be put into force: {why}")]
+    Revocation { id: String, why: String },
     #[error("base_url must be an http:// or https:// URL without user, query and fragment")]
     BaseUrl,
     #[error("the description of the API cannot be written")]

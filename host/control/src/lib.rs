@@ -30,6 +30,7 @@ mod plugins;
 mod ports;
 mod serve;
 mod sessions;
+mod ssh;
 pub mod store;
 mod webhook;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use pipeline::{Principal, SessionId};
 use uuid::Uuid;
 use weir_client::{
     BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary, SessionErasure,
-    SshAuthorityInfo, SshCertificate, Timestamp,
+    SshAuthorityInfo, SshCertificate, SshCredentialKind, Timestamp,
 };
 
 use crate::error::ApiError;
@@ -148,6 +148,16 @@ pub trait SshAuthority: Send + Sync + 'static {
         now: SystemTime,
     ) -> Result<IssuedCertificate, ApiError>;
     fn info(&self) -> SshAuthorityInfo;
+    /// What is to be revoked, in the one way of writing it. An error's text goes to the caller.
+    fn canonical(&self, kind: SshCredentialKind, value: &str) -> Result<String, ApiError>;
+    /// From now on, and until this process ends, this does not count if it is from before `at`. Returns for how
+    /// long that has to be remembered; none: for ever. Takes what `canonical` returns.
+    fn revoke(
+        &self,
+        kind: SshCredentialKind,
+        value: &str,
+        at: SystemTime,
+    ) -> Result<Option<Duration>, ApiError>;
 }
 
 /// Deliveries of the record.

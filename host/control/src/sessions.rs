@@ -38,6 +38,7 @@ struct Inner {
 
 struct Live {
     row: SessionRow,
+    info: Arc<SessionInfo>,
     kill: KillSwitch,
     /// Set when an operator ends it.
     end: Option<String>,
@@ -112,6 +113,29 @@ impl Sessions {
         session.kill.kill(EndReason::Killed { by, reason });
         Some(session.row.clone())
     }
+
+    /// Ends all that `are` says; how many.
+    pub(crate) fn kill_all(
+        &self,
+        recorded: &Recorded,
+        reason: &str,
+        are: impl Fn(&SessionInfo) -> bool,
+    ) -> u64 {
+        let by = recorded.by().actor.subject.to_string();
+        let mut live = self.inner.live.lock();
+        let mut ended = 0;
+        for session in live.values_mut().filter(|s| are(&s.info)) {
+            session
+                .end
+                .get_or_insert_with(|| format!("ended by {by}: {reason}"));
+            session.kill.kill(EndReason::Killed {
+                by: by.clone(),
+                reason: reason.to_owned(),
+            });
+            ended += 1;
+        }
+        ended
+    }
 }
 
 /// What policy is asked about: the session, in its target, as long as that is configured.
@@ -142,6 +166,7 @@ impl Registry for Sessions {
         let row = row(&info);
         let live = Live {
             row: row.clone(),
+            info: info.clone(),
             kill,
             end: None,
         };

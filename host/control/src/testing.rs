@@ -39,7 +39,7 @@ pub(crate) use deliveries::OneDelivery;
 pub(crate) use packages::{DIGEST, FakePackages, PACKAGE};
 pub(crate) use plugins::FakePlugins;
 pub(crate) use recordings::{FakeRecordings, STRANGE, STUCK};
-pub(crate) use ssh::{FakeSsh, KEY, SERIAL};
+pub(crate) use ssh::{FakeSsh, KEY, LASTS, SERIAL};
 pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -169,6 +169,7 @@ pub(crate) struct Rig {
     pub(crate) plugins: Arc<FakePlugins>,
     pub(crate) watch: Arc<FakeWatch>,
     pub(crate) packages: Arc<FakePackages>,
+    pub(crate) ssh: Arc<FakeSsh>,
     pub(crate) setup: Setup,
 }
 
@@ -247,9 +248,11 @@ impl Rig {
         let (bundles, plugins) = (configured(), Arc::<FakePlugins>::default());
         setup.plugins.iter().for_each(|name| plugins.preload(name));
         let (watch, packages) = (Arc::<FakeWatch>::default(), Arc::<FakePackages>::default());
+        let ssh = Arc::<FakeSsh>::default();
         let options = Options {
             watch: watch.clone(),
             packages: packages.clone(),
+            ssh: Some(ssh.clone()),
             ..options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup)
         };
         let control = match setup.patience {
@@ -270,6 +273,7 @@ impl Rig {
             plugins,
             watch,
             packages,
+            ssh,
             setup,
         })
     }
@@ -451,7 +455,7 @@ fn options(
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
         deliveries: Arc::new(OneDelivery),
-        ssh: Some(Arc::new(FakeSsh)),
+        ssh: Some(Arc::new(FakeSsh::default())),
         limits: setup.limits.clone(),
     }
 }

@@ -55,8 +55,8 @@ pub use jwks::JwksError;
 pub use key_file::KeyFileError;
 pub use keys::KeySetError;
 pub use ssh::{
-    CALLER_PRINCIPAL, Granted, IssueError, MAX_CALLER_VALIDITY, SshAuthority, SshAuthorityError,
-    SshAuthorityOptions, SshCertificateError,
+    CALLER_PRINCIPAL, Granted, IssueError, MAX_CALLER_VALIDITY, Revocation, SshAuthority,
+    SshAuthorityError, SshAuthorityOptions, SshCertificateError, TooManyRevoked,
 };
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::Verifier;

@@ -7,15 +7,15 @@
 //!
 //! A caller's certificate stands for the token that it was made from: it carries the whole principal, signed,
 //! and ends with the token at the latest. So the gateway asks nobody when somebody comes in; and what an
-//! operator changes about a principal counts from its next certificate on. Until then it can be revoked by
-//! its serial number. NOTES: serials that are revoked while Weir runs are forgotten at its end, and are not
-//! told to other replicas; what is to last goes into `[ssh.authority] revoked`. There is no list that OpenSSH
-//! reads (KRL), and no way yet to revoke all certificates of one subject.
+//! operator changes about a principal counts from its next certificate on. Until then it can be revoked
+//! (`revoked`); the control plane keeps that, and says it again at the next start. NOTES: other replicas are not
+//! told; what is to hold everywhere goes into `[ssh.authority] revoked`, too. There is no list that OpenSSH
+//! reads (KRL): callers' certificates count nowhere but here.
 
 mod carried;
 mod files;
+mod revoked;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ use ssh_keys::{
 use crate::error::shorten;
 use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
+use revoked::{MAX_REVOKED, Revoked};
+pub use revoked::{Revocation, TooManyRevoked};
 
 /// The one name in a caller's certificate. No account can be called so: no name of one has a colon.
 pub const CALLER_PRINCIPAL: &str = "weir:caller";
@@ -46,8 +48,6 @@ const TARGET_VALIDITY: Duration = Duration::from_secs(5 * 60);
 const HOST_VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Clocks differ: certificates begin a little before now.
 const SKEW: Duration = Duration::from_secs(60);
-/// Revoked serials that are remembered. Random numbers: nobody can make them collide.
-const MAX_REVOKED: usize = 100_000;
 /// In which extension a caller's certificate carries the principal.
 const CARRIED: &str = "principal@weir.dev";
 /// What OpenSSH's extensions of a caller's certificate permit.
@@ -87,6 +87,8 @@ pub enum IssueError {
     TooLarge,
     #[error("this is a key of Weir itself; make one of your own: ssh-keygen -t ed25519")]
     OwnKey,
+    #[error("this key was revoked; make another one: ssh-keygen -t ed25519")]
+    RevokedKey,
     #[error("the account {0:?} cannot be named in a certificate")]
     Login(String),
     #[error("the names of the host cannot be in a certificate")]
@@ -161,7 +163,7 @@ pub struct SshAuthority {
     hosts: PrivateKey,
     host_key: Arc<PrivateKey>,
     caller_validity: Duration,
-    revoked: RwLock<BTreeSet<u64>>,
+    revoked: RwLock<Revoked>,
 }
 
 impl SshAuthority {
@@ -201,7 +203,7 @@ impl SshAuthority {
             hosts: get(directory, "host-ca", options.host_ca_key.as_deref())?,
             host_key: Arc::new(get(directory, "host-key", options.host_key.as_deref())?),
             caller_validity: options.caller_validity,
-            revoked: RwLock::new(options.revoked.iter().copied().collect()),
+            revoked: RwLock::new(Revoked::of_serials(&options.revoked)),
         };
         let keys = authority.keys();
         let mut rest = keys.as_slice();
@@ -253,6 +255,9 @@ impl SshAuthority {
     ) -> Result<Certificate, IssueError> {
         if self.keys().contains(&key) {
             return Err(IssueError::OwnKey);
+        }
+        if self.is_revoked_key(key) {
+            return Err(IssueError::RevokedKey);
         }
         let latest = now.checked_add(self.caller_validity).unwrap_or(now);
         let ends = principal.expires_at.min(latest);
@@ -315,26 +320,13 @@ impl SshAuthority {
         if to.saturating_sub(from) > most {
             return Err(SshCertificateError::TooLong);
         }
-        if self.revoked.read().contains(&certificate.serial) {
-            return Err(SshCertificateError::Revoked(certificate.serial));
-        }
         let text = certificate.extensions.get_text(CARRIED);
         let text = text.ok_or(SshCertificateError::Carried("there is none"))?;
         let ends = UNIX_EPOCH.checked_add(Duration::from_secs(to));
         let ends = ends.ok_or(SshCertificateError::TooLong)?;
-        carried::read(text, ends).map_err(SshCertificateError::Carried)
-    }
-
-    /// From now on, until Weir ends, nobody comes in by the certificate with this serial number. Sessions
-    /// that are open are for the kill switch. False: so many are revoked that no more can be remembered.
-    #[must_use]
-    pub fn revoke(&self, serial: u64) -> bool {
-        let mut revoked = self.revoked.write();
-        if revoked.len() >= MAX_REVOKED && !revoked.contains(&serial) {
-            return false;
-        }
-        revoked.insert(serial);
-        true
+        let who = carried::read(text, ends).map_err(SshCertificateError::Carried)?;
+        self.still_counts(certificate, &who)?;
+        Ok(who)
     }
 
     /// What Weir shows a target, for one session: good for minutes, for one account, for what is granted.

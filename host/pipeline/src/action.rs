@@ -108,12 +108,8 @@ actions! {
     EvidenceExport = "evidence:export",
     /// Getting an SSH certificate that stands for one's token.
     CertificateIssue = "certificate:issue",
-    /// Making certificates and registered keys of callers count no more.
+    /// Making certificates and keys of callers count no more.
     CredentialRevoke = "credential:revoke",
-    /// Registering a public key of one's own, to come in by it over SSH.
-    KeyRegister = "key:register",
-    /// Saying that a host key is the right one, or is not.
-    HostKeyApprove = "host_key:approve",
 }
 
 /// A column by its canonical name.

@@ -126,6 +126,9 @@ pub struct SshFacts {
     pub code: bool,
     /// Text runs on the host that came over the wire: it is decided on with it.
     pub stdin: Option<SshStdin>,
+    /// It may read its standard input, and what comes there is not known when it is decided on: no approval is for
+    /// that.
+    pub stdin_open: bool,
     pub paths: Vec<SshPath>,
     /// What the client set for this channel before, in order.
     pub env: Vec<(Arc<str>, Arc<str>)>,
@@ -158,6 +161,7 @@ impl SshFacts {
             hazards: Vec::new(),
             code: false,
             stdin: None,
+            stdin_open: false,
             paths: Vec::new(),
             env: Vec::new(),
             pty: false,

@@ -49,7 +49,7 @@ pub use config::{
 };
 pub use service::SshService;
 pub use startup::{
-    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, OtherKey,
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, OtherKey, Proved,
 };
 pub use terms::May;
 pub use upstream::{Grant, HostKeys, IssueError, Issuer};

@@ -194,6 +194,18 @@ async fn session(
 ) -> Result<(Session, Leg), NotOpen> {
     let session = decide(entry, lobby, who, to, floor).await?;
     let shared = &entry.shared;
+    // It is registered by now: who revokes something either finds it there, or has done so before this. Somebody
+    // may have come in long ago, through a jump host or a hold.
+    if !shared.options.auth.still_counts(&who.by, &who.principal) {
+        tracing::warn!(source = %entry.source, actor = %who.principal.actor, "no session: what they came in by was revoked");
+        let reason = EndReason::Error("what the client came in by was revoked".to_owned());
+        if let Err(error) = session.close(reason).await {
+            tracing::error!(%error, "the end of a session could not be recorded");
+        }
+        return Err(NotOpen::Unreachable(
+            "what you came in by does not count any more; log in again",
+        ));
+    }
     let info = session.info().clone();
     let grant = Grant {
         principal: &info.principal,
@@ -319,6 +331,7 @@ fn info(entry: &Entry, who: &Outer, to: &Destination, ident: Option<&str>) -> Se
     if let Some(ident) = ident {
         attrs.insert("client".to_owned(), ident.to_owned());
     }
+    attrs.extend(who.by.attrs());
     SessionInfo {
         id,
         id_text: id.to_string().into(),

@@ -43,6 +43,7 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
             }
         }
         "test" | "[" => {
+            computes(walk, args, ctx);
             if !test_is_plain(args) {
                 walk.opaque(Opaque::Unread {
                     at: 0,
@@ -251,11 +252,51 @@ fn test_is_plain(args: &[Word]) -> bool {
         let [operator, operand] = pair else {
             return true;
         };
-        let risky = operand.dynamic || operand.text.contains('[') && operand.text != "[";
+        let risky = is_risky(operand);
         let computes = matches!(operator.text.as_str(), "-v" | "-R") && !operator.dynamic;
         let unknown = operator.may_be_option() && !is_operator(&operand.text);
         !(risky && (computes || unknown))
     })
+}
+
+/// What may be computed there and then is a name with a subscript.
+fn is_risky(operand: &Word) -> bool {
+    operand.dynamic
+        || (operand.glob || operand.text.contains('['))
+            && !matches!(operand.text.as_str(), "[" | "]")
+}
+
+/// Between numbers, ksh computes as well. bash does not, so what is known only later is for bash.
+fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
+    const NUMBERS: [&str; 6] = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge"];
+    let compared = |at: usize| {
+        let is = |at: Option<usize>| {
+            at.and_then(|at| args.get(at))
+                .is_some_and(|w| NUMBERS.contains(&w.text.as_str()))
+        };
+        is(at.checked_sub(1)) || is(at.checked_add(1))
+    };
+    // `$#`, `$?`, `$((…))`: numbers.
+    let number = |w: &Word| {
+        !w.splits
+            && (matches!(w.text.as_str(), "$#" | "$?" | "$$" | "$!" | "${#}" | "${?}")
+                || w.text.starts_with("$((")
+                    && w.text.ends_with("))")
+                    && w.text.matches('$').count() == 1)
+    };
+    for (_, operand) in args.iter().enumerate().filter(|(at, _)| compared(*at)) {
+        if !is_risky(operand) || number(operand) {
+            continue;
+        }
+        if operand.dynamic && !operand.glob && !operand.text.contains("[") {
+            walk.needs_bash(ctx);
+        } else {
+            walk.opaque(Opaque::Unread {
+                at: 0,
+                what: "a test that may compute",
+            });
+        }
+    }
 }
 
 fn is_operator(text: &str) -> bool {

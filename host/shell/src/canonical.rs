@@ -303,6 +303,7 @@ impl Out<'_> {
 
     fn parts(&mut self, parts: &[Part], glob: bool, assigned: bool) -> Option<()> {
         let start = self.text.len();
+        let literal = parts.iter().all(|p| matches!(p, Part::Lit { .. }));
         // Behind `$x`, a letter would belong to the name.
         let mut name = false;
         for (i, part) in parts.iter().enumerate() {
@@ -321,7 +322,6 @@ impl Out<'_> {
                 }
                 Part::Lit { text, .. } => {
                     // Beside something that may turn out empty, empty quotes still make a word.
-                    let literal = parts.iter().all(|p| matches!(p, Part::Lit { .. }));
                     if !text.is_empty() || parts.len() == 1 || !literal {
                         self.text.push_str(&quote(text));
                     }

@@ -139,6 +139,7 @@ const PREFIXES: &[&str] = &[
     "LUA_",
     "NIX_LD",
     "NPM_CONFIG_",
+    "PARALLEL",
     "PERL",
     "PIP_",
     "PYTHON",
@@ -171,5 +172,22 @@ pub(crate) fn decides(name: &str, value: &Word) -> bool {
     if name.ends_with("PAGER") || matches!(name, "EDITOR" | "VISUAL" | "GIT_EDITOR") {
         return !value_is(HARMLESS);
     }
+    if name == "LANG" || name.starts_with("LC_") {
+        return !value.is_literal() || !is_ascii_locale(&value.text);
+    }
     NAMES.contains(&name) || TOOLS.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
+}
+
+/// In its character set, a byte of ASCII is never half of another letter. In BIG5 or SJIS it may be, and a shell there
+/// reads another text.
+fn is_ascii_locale(value: &str) -> bool {
+    if matches!(value, "" | "C" | "POSIX") {
+        return true;
+    }
+    value.split_once('.').is_some_and(|(language, charset)| {
+        language
+            .chars()
+            .all(|c| c.is_ascii_alphabetic() || c == '_')
+            && matches!(charset, "UTF-8" | "utf-8" | "UTF8" | "utf8")
+    })
 }

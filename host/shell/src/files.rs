@@ -7,7 +7,7 @@ use crate::ast::{Part, Word as Written};
 use crate::reading::{Access, Files, Redirect as Opened, Word};
 use crate::reason::Opaque;
 use crate::walk::Walk;
-use crate::{expand, hazards, programs, reads};
+use crate::{descend, expand, hazards, named, programs, reads};
 
 /// Bytes of names that are kept. Who names more is said to name something unknown.
 const MAX_BYTES: usize = 256 << 10;
@@ -98,6 +98,10 @@ impl Walk<'_> {
             };
             let name = programs::name(&head.text);
             let standard = head.is_literal() && programs::is_standard(&head.text);
+            for file in named::behind(name, args) {
+                reads.add(file.to_owned());
+            }
+            reads.files.unknown |= descend::reads_below(name, args);
             if standard && NO_FILES.contains(&name) {
                 continue;
             }

@@ -157,6 +157,9 @@ pub(crate) fn run(
         walk.out.only_reads = false;
     }
     walk.leaf("find", argv.to_vec(), ctx);
+    if ctx.stdin == Stdin::Session && !commands.is_empty() {
+        walk.taken("find");
+    }
     let mut under = ctx.under("find");
     under.stdin = Stdin::Other;
     for command in commands {

@@ -249,6 +249,10 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         awk(walk, name, argv);
         return false;
     }
+    if name == "jq" {
+        jq(walk, argv);
+        return false;
+    }
     if SEDS.contains(&name) {
         sed::look(walk, name, argv);
         return false;
@@ -361,6 +365,30 @@ pub(crate) fn unknown(walk: &mut Walk<'_>, name: &str) {
     });
 }
 
+/// Its modules are files that no word names, and `env` is what it was started with.
+fn jq(walk: &mut Walk<'_>, argv: &[Word]) {
+    const OPENS: &[&str] = &["import", "include", "modulemeta", "env", "ENV"];
+    let args = argv.get(1..).unwrap_or_default();
+    let opens = |w: &Word| {
+        let mut names = w
+            .text
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        w.text.len() > MAX_SCRIPT || names.any(|name| OPENS.contains(&name))
+    };
+    // The first word is the program, unless options with values stand before it.
+    let filter = args.iter().find(|w| !w.text.starts_with('-'));
+    let unsure = args.iter().any(|w| w.text.starts_with("--"));
+    let unknown = filter.is_some_and(|w| !w.is_literal())
+        || unsure && args.iter().any(|w| !w.is_literal())
+        || args.iter().any(Word::may_be_option);
+    if unknown || args.iter().any(opens) {
+        walk.code(
+            "jq",
+            "its program may open files or tell of its environment",
+        );
+    }
+}
+
 /// A program that does nothing but print needs no second look; anything that could run or write does.
 fn awk(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
     let mut args = argv.iter().skip(1);
@@ -384,6 +412,8 @@ fn awk(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
                 let plain = text.replace("||", "");
                 let risky = [
                     "system", "getline", "|", ">", "@", "close", "ENVIRON", "ARGV",
+                    // Variables and functions by names that are put together.
+                    "SYMTAB", "FUNCTAB", "PROCINFO",
                 ];
                 if text.len() > MAX_SCRIPT || risky.iter().any(|r| plain.contains(r)) {
                     walk.code(name, "its program runs, reads or writes something");

@@ -6,10 +6,11 @@
 //! - `parse` and `word` make the tree: a strict, linear reader of the grammar, with bounded depth. `expand` makes
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
-//! - `walk` finds the commands, `peel` takes wrappers off, `builtins` knows what the shell itself does.
+//! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
-//! - `files` collects what may be names of files.
+//! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
+//!   those that tell what lies in files which no word names.
 //! - `canonical` writes the text once more, in the plainest form.
 //!
 //! What no reading of a text can tell is taken to be in order: the files of the host, where it looks for programs,
@@ -26,7 +27,9 @@ mod ast;
 mod builtins;
 mod canonical;
 mod compound;
+mod containers;
 mod cursor;
+mod descend;
 mod environment;
 mod expand;
 mod feed;
@@ -34,6 +37,7 @@ mod files;
 mod find;
 mod hazards;
 mod interpreters;
+mod named;
 mod opinion;
 mod options;
 mod pages;

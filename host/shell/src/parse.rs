@@ -60,6 +60,8 @@ pub(crate) struct Parser<'a> {
     pub(crate) cut_out: bool,
 }
 
+/// Variables that are set for one command.
+const MAX_ASSIGNS: usize = 1024;
 /// Words that end a list.
 const CLOSERS: [&str; 8] = ["then", "do", "done", "fi", "elif", "else", "esac", "}"];
 const OPENERS: [&str; 12] = [
@@ -448,6 +450,9 @@ impl Parser<'_> {
                     return self.unread("a word that a shell would take for one of its own");
                 }
                 if let Some(assign) = self.assignment(&word)? {
+                    if simple.assigns.len() >= MAX_ASSIGNS {
+                        return Err(Opaque::TooMany(MAX_ASSIGNS));
+                    }
                     raw.push(word.raw);
                     simple.assigns.push(assign);
                     continue;

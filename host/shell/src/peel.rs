@@ -5,7 +5,7 @@ use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{find, programs, wrappers};
+use crate::{containers, find, programs, wrappers};
 
 const OTHERS: &[&str] = &[
     "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
@@ -50,8 +50,8 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         "flock" => flock(walk, argv, args, ctx)?,
         "ssh" => ssh(walk, argv, args, ctx)?,
         "su" => su(walk, args, ctx)?,
-        "docker" | "podman" | "nerdctl" => docker(walk, name, args, ctx)?,
-        "kubectl" | "oc" => kubectl(walk, name, args, ctx)?,
+        "docker" | "podman" | "nerdctl" => containers::docker(walk, name, args, ctx)?,
+        "kubectl" | "oc" => containers::kubectl(walk, name, args, ctx)?,
         "busybox" | "toybox" => match args.first() {
             Some(applet) if !applet.text.starts_with('-') => {
                 let mut under = ctx.under(name);
@@ -78,6 +78,14 @@ fn plain(
     ctx: &Ctx,
 ) -> Result<bool, Opaque> {
     let found = spec.read(name, args)?;
+    // Newer ones take the command where older ones want a priority.
+    let number = |w: &Word| w.is_literal() && w.text.chars().all(|c| c.is_ascii_digit());
+    if name == "chrt" && !found.operands.iter().all(number) {
+        return Err(Opaque::Option {
+            program: name.to_owned(),
+            option: "priority".to_owned(),
+        });
+    }
     let mut under = ctx.under(name);
     walk.moved |= ELSEWHERE.contains(&name)
         || matches!(name, "env" | "sudo" | "sudo-rs" | "sudo.ws")
@@ -283,7 +291,10 @@ fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Resul
 fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::XARGS.read("xargs", args)?;
     let mut under = ctx.under("xargs");
-    under.stdin = Stdin::Empty;
+    // With names from a file, what it runs has what it has itself; else it has nothing, or what is left of the names.
+    if !(found.has("a") || found.has("arg-file")) {
+        under.stdin = Stdin::Other;
+    }
     if found.rest.is_empty() {
         // It runs `echo`.
         walk.leaf("xargs", argv.to_vec(), ctx);
@@ -292,10 +303,22 @@ fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result
     if ctx.stdin == Stdin::Session {
         walk.taken("xargs");
     }
-    let replaced = found
-        .value(&["I", "replace", "i"])
-        .map(|w| w.text.clone())
-        .or_else(|| (found.has("i") || found.has("replace")).then(|| "{}".to_owned()));
+    let mut marks = found
+        .options
+        .iter()
+        .filter(|(n, _)| matches!(n.as_str(), "I" | "i" | "replace"));
+    let replaced = marks.next().map(|(_, value)| {
+        value
+            .as_ref()
+            .map_or_else(|| "{}".to_owned(), |w| w.text.clone())
+    });
+    // Which of two counts, programs of this name do not agree on; and an empty one stands everywhere.
+    if marks.next().is_some() || replaced.as_deref() == Some("") {
+        return Err(Opaque::Option {
+            program: "xargs".into(),
+            option: "-I".into(),
+        });
+    }
     // Of these two ways to use what it reads, the later one counts.
     let counted = ["n", "L", "l", "max-args", "max-lines"]
         .into_iter()
@@ -332,6 +355,13 @@ pub(crate) fn filled(word: &Word, mark: &str) -> Word {
 
 fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::WATCH.read("watch", args)?;
+    // `-dx` is `-d` with a word of its own for some.
+    if found.value(&["d"]).is_some() {
+        return Err(Opaque::Option {
+            program: "watch".into(),
+            option: "-d".into(),
+        });
+    }
     let under = ctx.under("watch");
     if found.has("x") || found.has("exec") {
         walk.command(found.rest.to_vec(), &under);
@@ -344,6 +374,12 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
 /// The words up to `:::` are text for a shell, into which arguments are put.
 fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::PARALLEL.read("parallel", args)?;
+    // To another program of this name, what stands behind it are whole commands.
+    if args.iter().any(|w| w.text == "--") {
+        return Err(Opaque::Unknown {
+            program: "parallel".into(),
+        });
+    }
     let end = found.rest.iter().position(|w| w.text.starts_with(":::"));
     let command = found
         .rest
@@ -372,6 +408,8 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
 fn flock(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::FLOCK.read("flock", args)?;
     let under = ctx.under("flock");
+    // It makes the file that it locks.
+    walk.out.only_reads = false;
     match found.rest {
         [] => walk.leaf("flock", argv.to_vec(), ctx),
         [option, text] if matches!(option.text.as_str(), "-c" | "--command") => {
@@ -476,9 +514,13 @@ fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     Ok(true)
 }
 
-type Options = Vec<(String, Option<Word>)>;
+pub(crate) type Options = Vec<(String, Option<Word>)>;
 
-fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>), Opaque> {
+pub(crate) fn permuted(
+    spec: Spec,
+    name: &str,
+    args: &[Word],
+) -> Result<(Options, Vec<Word>), Opaque> {
     let mut options = Vec::new();
     let mut operands = Vec::new();
     let mut rest = args;
@@ -501,90 +543,4 @@ fn permuted(spec: Spec, name: &str, args: &[Word]) -> Result<(Options, Vec<Word>
             None => return Ok((options, operands)),
         }
     }
-}
-
-fn docker(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
-    let global = wrappers::DOCKER.read(name, args)?;
-    let mut rest = global.rest;
-    if rest.first().is_some_and(|w| w.text == "container") {
-        rest = rest.get(1..).unwrap_or_default();
-    }
-    let Some((verb, rest)) = rest.split_first() else {
-        return Ok(false);
-    };
-    if verb.dynamic
-        || matches!(
-            verb.text.as_str(),
-            "run" | "create" | "compose" | "build" | "buildx" | "stack"
-        )
-    {
-        return Err(Opaque::Runs(format!("{name} {}", verb.text)));
-    }
-    if verb.text != "exec" {
-        return Ok(false);
-    }
-    let found = wrappers::DOCKER_EXEC.read(name, rest)?;
-    let mut under = ctx.under(name);
-    under.as_user = found.value(&["u", "user"]).map(|w| w.text.clone());
-    if found.rest.is_empty() {
-        return Ok(false);
-    }
-    if !(found.has("i") || found.has("interactive")) {
-        under.stdin = Stdin::Empty;
-    } else if ctx.stdin == Stdin::Session {
-        walk.taken(name);
-    }
-    if found.has("t") || found.has("tty") {
-        walk.terminal();
-    }
-    for (_, value) in found
-        .options
-        .iter()
-        .filter(|(n, _)| matches!(n.as_str(), "e" | "env"))
-    {
-        if let Some((variable, text)) = value.as_ref().and_then(|v| v.text.split_once('=')) {
-            walk.set(variable, &Word::literal(text));
-        }
-    }
-    walk.command(found.rest.to_vec(), &under);
-    Ok(true)
-}
-
-fn kubectl(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
-    let global = wrappers::KUBECTL.read(name, args)?;
-    let Some((verb, rest)) = global.rest.split_first() else {
-        return Ok(false);
-    };
-    if verb.dynamic
-        || matches!(
-            verb.text.as_str(),
-            "run" | "debug" | "plugin" | "edit" | "config" | "rsh"
-        )
-    {
-        return Err(Opaque::Runs(format!("{name} {}", verb.text)));
-    }
-    if verb.text != "exec" {
-        return Ok(false);
-    }
-    let end = rest
-        .iter()
-        .position(|w| w.text == "--")
-        .ok_or_else(|| Opaque::Runs(format!("{name} exec")))?;
-    let (before, command) = rest.split_at(end);
-    let (found, operands) = permuted(wrappers::KUBECTL, name, before)?;
-    if operands.len() != 1 {
-        return Err(Opaque::Runs(format!("{name} exec")));
-    }
-    let mut under = ctx.under(name);
-    let given = |letter: &str, long: &str| found.iter().any(|(n, _)| n == letter || n == long);
-    if !given("i", "stdin") {
-        under.stdin = Stdin::Empty;
-    } else if ctx.stdin == Stdin::Session {
-        walk.taken(name);
-    }
-    if given("t", "tty") {
-        walk.terminal();
-    }
-    walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
-    Ok(true)
 }

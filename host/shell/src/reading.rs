@@ -144,6 +144,8 @@ pub struct Reading {
     /// There is code in it for an interpreter that is not a shell, or an option that makes a program run others.
     pub code: bool,
     pub reads_stdin: Option<Script>,
+    /// Some program of it may read the session's own standard input. Of an opaque text this says nothing.
+    pub takes_stdin: bool,
     pub transfer: Option<Transfer>,
     /// Every command is one that changes nothing, as far as its words tell.
     pub only_reads: bool,

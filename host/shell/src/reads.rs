@@ -301,9 +301,9 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             && match name {
                 "hostname" | "env" => operands == 0,
                 // A bare number of date sets the clock.
-                "date" => args
-                    .iter()
-                    .all(|w| w.text.starts_with(['-', '+']) || w.text.contains([' ', ':'])),
+                "date" => args.iter().all(|w| {
+                    !w.glob && (w.text.starts_with(['-', '+']) || w.text.contains([' ', ':']))
+                }),
                 _ => true,
             };
     }
@@ -332,7 +332,8 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         "mount" => args.is_empty(),
         // Where these do more, that is a reason by itself.
         "set" | "shopt" => true,
-        "uniq" => operands(args) <= 1,
+        // Where the second is written to, one pattern can be two.
+        "uniq" => operands(args) <= 1 && !args.iter().any(|w| w.glob),
         "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
         | "trap" | "getopts" => true,
         _ => false,
@@ -397,7 +398,8 @@ fn tar_lists(args: &[Word]) -> bool {
         !mode.starts_with('-') && mode.contains('t') && mode.chars().all(|c| "tvfzjJ".contains(c));
     let rest = args.iter().skip(1).all(|w| !w.text.starts_with('-'));
     (letters && rest || args.iter().any(|w| w.text == "--list") && args.len() == 1)
-        && !args.iter().any(|w| w.text.contains(':'))
+        // A name with a colon is one on another host, and a pattern may turn into one.
+        && !args.iter().any(|w| w.glob || w.text.contains(':'))
 }
 
 /// Programs that never read their standard input.

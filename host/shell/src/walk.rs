@@ -244,6 +244,7 @@ impl<'a> Walk<'a> {
             if item.background {
                 // Some shells give it nothing to read, some the session's input.
                 ctx.stdin = Stdin::Other;
+                self.out.takes_stdin = true;
             }
             for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
                 for (i, stage) in pipeline.stages.iter().enumerate() {
@@ -266,8 +267,9 @@ impl<'a> Walk<'a> {
             Node::Simple(simple) => self.simple(simple, stage, &ctx, here),
             Node::Group(list) | Node::Subshell(list) => self.list(list, &ctx, here),
             Node::Function { body, .. } => {
-                // Where it is called it may read a pipe.
+                // Where it is called it may read a pipe, or the session's input.
                 ctx.stdin = Stdin::Other;
+                self.out.takes_stdin = true;
                 self.stage(body, &ctx, here);
             }
             Node::Loop { test, body, .. } => {
@@ -455,9 +457,6 @@ impl<'a> Walk<'a> {
 
     /// A variable gets a value.
     pub(crate) fn set(&mut self, name: &str, value: &Arg) {
-        if environment::decides(name, value) {
-            self.opaque(Opaque::Environment(name.to_owned()));
-        }
         self.assigned(name, value);
     }
 
@@ -573,6 +572,11 @@ impl<'a> Walk<'a> {
 
     pub(crate) fn push(&mut self, argv: Vec<Arg>, ctx: &Ctx) {
         let dynamic = argv.iter().any(|w| w.dynamic);
+        let leaves = || {
+            let head = argv.first().filter(|w| w.is_literal());
+            head.is_some_and(|w| reads::ignores_stdin(programs::name(&w.text), &argv))
+        };
+        self.out.takes_stdin |= ctx.stdin == Stdin::Session && !leaves();
         self.out.commands.push(Command {
             argv,
             by: ctx.by.clone(),

@@ -110,6 +110,11 @@ impl Parser<'_> {
         let mut parts = Parts::default();
         let quoted = end.is_quoted();
         while let Some(c) = self.cur.peek() {
+            // A piece by itself: work for everybody who reads the word.
+            let closes = c == '"' && end == End::Quote;
+            if matches!(c, '$' | '`' | '"' | '\'' | '[' | ']') && !closes {
+                self.spend()?;
+            }
             match (c, end) {
                 (c, End::Word) if is_meta(c) => break,
                 ('}', End::Brace | End::QuotedBrace) | ('"', End::Quote) => break,
@@ -263,6 +268,10 @@ impl Parser<'_> {
     fn arithmetic(&mut self) -> Parsed<()> {
         let mut open = 0usize;
         loop {
+            let next = self.cur.peek();
+            if next.is_some_and(|c| !c.is_ascii_alphanumeric() && c != '_') {
+                self.spend()?;
+            }
             match self.cur.bump() {
                 Some('(') => open += 1,
                 Some(')') if open > 0 => open -= 1,

@@ -197,12 +197,11 @@ pub(crate) fn spec(name: &str) -> Option<Spec> {
 }
 
 pub(crate) const XARGS: Spec = Spec {
-    flags: "0optrx",
+    flags: "0ptrx",
     values: "adEILnPs",
     attached: "eil",
     long: &[
         "null",
-        "open-tty",
         "interactive",
         "no-run-if-empty",
         "verbose",
@@ -221,7 +220,6 @@ pub(crate) const XARGS: Spec = Spec {
         "max-args",
         "max-procs",
         "max-chars",
-        "process-slot-var",
     ],
     ..NONE
 };
@@ -238,8 +236,9 @@ pub(crate) const COMMAND: Spec = Spec {
 };
 
 pub(crate) const WATCH: Spec = Spec {
-    flags: "bcCdegprtwx",
+    flags: "bcCegprtwx",
     values: "nqs",
+    attached: "d",
     long: &[
         "beep",
         "color",
@@ -330,7 +329,7 @@ pub(crate) const DOCKER: Spec = Spec {
 
 pub(crate) const PARALLEL: Spec = Spec {
     flags: "0kvtu",
-    values: "jPnNI",
+    values: "jPnN",
     long: &[
         "keep-order",
         "verbose",

@@ -19,7 +19,10 @@ use crate::audit::{AuditFilter, AuditPage};
 use crate::deliveries::DeliveryInfo;
 use crate::erasure::{EraseRequest, SessionErasure};
 use crate::package::{PackageDownload, PackageRequest};
-use crate::ssh::{SshAuthorityInfo, SshCertificate, SshCertificateRequest};
+use crate::ssh::{
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshRevocation, SshRevocationRequest,
+    SshRevoked,
+};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -121,6 +124,18 @@ impl Client {
     /// The keys that Weir is known by.
     pub async fn ssh_authority(&self) -> Result<SshAuthorityInfo, ClientError> {
         self.get::<(), _>(&["ssh", "authority"], None).await
+    }
+
+    /// Certificates or a key count no more, and what came in by them ends.
+    pub async fn revoke_ssh(
+        &self,
+        request: &SshRevocationRequest,
+    ) -> Result<SshRevoked, ClientError> {
+        self.post(&["ssh", "revocations"], request).await
+    }
+
+    pub async fn ssh_revocations(&self) -> Result<Page<SshRevocation>, ClientError> {
+        self.get::<(), _>(&["ssh", "revocations"], None).await
     }
 
     // ---- bundles

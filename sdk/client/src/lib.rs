@@ -34,6 +34,9 @@ pub use deliveries::{DeliveryInfo, DeliveryState};
 pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
-pub use ssh::{SshAuthorityInfo, SshCertificate, SshCertificateRequest};
+pub use ssh::{
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshRevocation,
+    SshRevocationRequest, SshRevoked,
+};
 pub use time::Timestamp;
 pub use watch::Watching;

@@ -40,3 +40,48 @@ pub struct SshAuthorityInfo {
     /// The names of the gateway.
     pub host_names: Vec<String>,
 }
+
+/// By what a credential is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SshCredentialKind {
+    /// A certificate by its serial number: 16 hexadecimal digits.
+    Serial,
+    /// Certificates by their key id, in full.
+    KeyId,
+    /// A key by its fingerprint (`SHA256:…`) or as a line of OpenSSH: as it is, and in every certificate.
+    Key,
+    /// Everything that somebody came in by, or that somebody else had in their name, up to now.
+    Subject,
+}
+
+/// What is to count no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshRevocationRequest {
+    pub kind: SshCredentialKind,
+    pub value: String,
+    pub reason: String,
+}
+
+/// What counts no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SshRevocation {
+    pub id: String,
+    pub kind: SshCredentialKind,
+    /// In the one way of writing it.
+    pub value: String,
+    pub reason: String,
+    pub by: String,
+    pub at: Timestamp,
+    /// When it is forgotten, because what it names has ended by itself. None: never.
+    pub forgotten_at: Option<Timestamp>,
+}
+
+/// What a revocation did at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SshRevoked {
+    pub revocation: SshRevocation,
+    /// Live sessions that had come in by it.
+    pub sessions_ended: u64,
+}

@@ -2,9 +2,12 @@
 
 mod cases;
 mod login;
+mod newer;
 mod policy;
 mod record;
+mod refused;
 mod rig;
+mod who;
 
 use std::process::Output;
 use std::sync::Mutex;
@@ -23,6 +26,9 @@ const TOOK_TOO_LONG: &str = "exit status: 124";
 /// Cases that run at the same time.
 const AT_ONCE: usize = 3;
 
+/// State 0A is LISTEN.
+const UP: &str = r#"up() { until grep -qi ":$(printf %04X $1) 00000000:0000 0A " /proc/net/tcp; do sleep 0.1; done; }"#;
+
 /// What a script printed, and how it ended.
 fn seen(output: &Output) -> String {
     format!(
@@ -35,9 +41,9 @@ fn seen(output: &Output) -> String {
 
 /// Runs a case in a directory of the same name on both ways, so that nothing but the way differs.
 fn run(way: &Way, name: &str, script: &str) -> String {
-    let ports = "P1=%1 P2=%2\n"
-        .replace("%1", &free_port().unwrap().to_string())
-        .replace("%2", &free_port().unwrap().to_string());
+    // And `up PORT` waits until somebody listens there, without a connection.
+    let ports = [free_port().unwrap(), free_port().unwrap()];
+    let ports = format!("P1={} P2={}\n{UP}\n", ports[0], ports[1]);
     let output = way
         .script(name, &format!("{ports}{script}"), LIMIT)
         .unwrap();
@@ -45,15 +51,51 @@ fn run(way: &Way, name: &str, script: &str) -> String {
     seen(&output).replace(&way.dir.display().to_string(), "")
 }
 
-fn all() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    let lists = [cases::CASES, cases::FORWARDS, cases::CLIENTS];
-    // One alone, for whoever looks for a mistake in it.
+/// One thing that clients do: its name and a script.
+type Case = (&'static str, &'static str);
+
+/// Those of a list that are wanted: all, or one alone, for whoever looks for a mistake in it.
+fn wanted(lists: &[&'static [Case]]) -> Vec<&'static Case> {
     let only = std::env::var("WEIR_TEST_SSH_CASE").ok();
-    let wanted = move |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     lists
-        .into_iter()
+        .iter()
+        .copied()
         .flatten()
-        .filter(move |(name, _)| wanted(name))
+        .filter(|(name, _)| wanted(name))
+        .collect()
+}
+
+/// Runs cases on both ways at the same time, and tells which of them were not the same, or said nothing.
+fn differing(direct: &Way, weir: &Way, cases: &[&Case]) -> String {
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    let work = || {
+        while let Some((name, script)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let timed = |way| {
+                let started = Instant::now();
+                (run(way, name, script), started.elapsed())
+            };
+            let ((there, alone), (here, took)) = std::thread::scope(|scope| {
+                let there = scope.spawn(|| timed(direct));
+                let here = timed(weir);
+                (there.join().unwrap(), here)
+            });
+            println!("{name}: {alone:.1?} direct, {took:.1?} through Weir");
+            let says = there.lines().count() > 1 && !there.starts_with(TOOK_TOO_LONG);
+            if there != here || !says {
+                let both = format!("--- direct\n{there}\n--- through Weir\n{here}");
+                wrong.lock().unwrap().push(format!("{name}\n{both}"));
+            }
+        }
+    };
+    // Most of the time a case waits for something.
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    wrong.into_inner().unwrap().join("\n\n")
 }
 
 /// Bash under sshd reads `~/.bashrc` before a single command, too: on the host that is an empty home's, not the one
@@ -82,31 +124,8 @@ fn clients_see_the_same_through_weir() {
     let rig = Rig::permitting("ssh-same").unwrap();
     let direct = rig.host.direct().unwrap();
     let weir = rig.way("alice", &["weir-permit-all"]).unwrap();
-    let cases: Vec<_> = all().collect();
-    let next = AtomicUsize::new(0);
-    let wrong = Mutex::new(Vec::new());
-    // Most of the time a case waits for something.
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((name, script)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let started = Instant::now();
-                    let there = run(&direct, name, script);
-                    let alone = started.elapsed();
-                    let here = run(&weir, name, script);
-                    println!(
-                        "{name}: {alone:.1?} direct, {:.1?} through Weir",
-                        started.elapsed() - alone
-                    );
-                    let says = there.lines().count() > 1 && !there.starts_with(TOOK_TOO_LONG);
-                    if there != here || !says {
-                        let both = format!("--- direct\n{there}\n--- through Weir\n{here}");
-                        wrong.lock().unwrap().push(format!("{name}\n{both}"));
-                    }
-                }
-            });
-        }
-    });
-    let wrong = wrong.into_inner().unwrap();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    // Those that take longest come first.
+    let cases = wanted(&[cases::CLIENTS, cases::CASES, cases::FORWARDS]);
+    let wrong = differing(&direct, &weir, &cases);
+    assert!(wrong.is_empty(), "{wrong}");
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use weir_tests::openssh::Server;
 use weir_tests::proc::{eventually, free_port, listens};
 use weir_tests::sshd::{Sshd, Way, keygen, login};
 use weir_tests::weir::{Setup, Weir};
@@ -21,12 +22,27 @@ pub(super) struct Rig {
 impl Rig {
     /// With the bundle that permits everything to `weir-permit-all`.
     pub(super) fn permitting(name: &str) -> Result<Self> {
-        let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
-        Self::start(name, "prod", Some(bundle))
+        Self::permitting_to(&Server::of_system()?, name)
     }
 
-    pub(super) fn start(name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
-        let host = Sshd::start(&format!("{name}-host"))?;
+    /// The same before the server of another OpenSSH.
+    pub(super) fn permitting_to(server: &Server, name: &str) -> Result<Self> {
+        let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
+        Self::start(server, name, "prod", Some(bundle))
+    }
+
+    /// With the default bundle.
+    pub(super) fn by_default(name: &str) -> Result<Self> {
+        Self::start(&Server::of_system()?, name, "prod", None)
+    }
+
+    /// With a bundle of the test's own, outside production.
+    pub(super) fn with_bundle(name: &str, bundle: PathBuf) -> Result<Self> {
+        Self::start(&Server::of_system()?, name, "staging", Some(bundle))
+    }
+
+    fn start(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
+        let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
         let mut setup = Setup::without_database(name);
         setup.bundle = bundle;

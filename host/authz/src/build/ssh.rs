@@ -110,6 +110,7 @@ impl Builder {
             (key("code"), flag(ssh.code)),
             (key("pty"), flag(ssh.pty)),
             (key("hasStdin"), flag(ssh.stdin.is_some())),
+            (key("stdinOpen"), flag(ssh.stdin_open)),
             (key("onlyReads"), flag(ssh.only_reads)),
             (key("dynamic"), flag(ssh.commands.iter().any(|c| c.dynamic))),
         ];
@@ -156,6 +157,51 @@ fn paths(ssh: &SshFacts, writes: bool) -> Result<Value, BuildError> {
     ]))
 }
 
+/// A part of every path that looks like a private key.
+const KEY: &str = "*.key";
+const KEYS: &[&str] = &[
+    ".pem",
+    ".key",
+    ".p12",
+    ".pfx",
+    ".jks",
+    ".keystore",
+    ".kdbx",
+    ".ppk",
+];
+/// Above every raw disk: whoever reads one reads all files.
+const DISK: &str = "/dev/disk";
+const DISKS: &[&str] = &[
+    "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "loop", "bcache", "nbd", "drbd", "rbd",
+    "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
+];
+
+/// Directories of other devices. What lies in one of another name is a volume of LVM.
+const NO_DISKS: &[&str] = &[
+    "bus",
+    "char",
+    "cpu",
+    "dri",
+    "fd",
+    "hugepages",
+    "input",
+    "mqueue",
+    "net",
+    "pts",
+    "shm",
+    "snd",
+    "tcp",
+    "udp",
+    "vfio",
+];
+
+fn is_disk(name: &str) -> bool {
+    let volume = name
+        .split_once('/')
+        .is_some_and(|(dir, _)| !NO_DISKS.contains(&dir));
+    volume || DISKS.iter().any(|disk| name.starts_with(disk))
+}
+
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
 /// searched for what only begins with something.
 #[derive(Default)]
@@ -192,6 +238,13 @@ impl Paths {
         }
         let parts = path.split('/').filter(|part| !part.is_empty());
         self.parts.extend(parts.map(str::to_owned));
+        if KEYS.iter().any(|end| path.ends_with(end)) {
+            self.parts.insert(KEY.to_owned());
+        }
+        let device = path.strip_prefix("/dev/");
+        if device.is_some_and(is_disk) {
+            self.under.insert(DISK.to_owned());
+        }
         self.paths.insert(path);
         Ok(())
     }

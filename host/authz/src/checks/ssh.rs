@@ -22,6 +22,8 @@ pub(super) struct Ssh {
     #[serde(default)]
     has_stdin: bool,
     #[serde(default)]
+    stdin_open: bool,
+    #[serde(default)]
     only_reads: bool,
     /// Names of what it runs; without any, the program that is asked about.
     #[serde(default)]
@@ -136,6 +138,7 @@ impl Ssh {
         facts.code = self.code;
         facts.pty = self.pty;
         facts.only_reads = self.only_reads;
+        facts.stdin_open = self.stdin_open;
         facts.paths = reads
             .chain(self.writes.iter().map(|p| path(p, true)))
             .collect();

@@ -196,6 +196,7 @@ fn the_cache_tells_facts_apart() {
         "context.ssh.dynamic",
         "context.ssh.pty",
         "context.ssh.hasStdin",
+        "context.ssh.stdinOpen",
         "context.ssh.onlyReads",
         "context.ssh.opaque.contains(\"why\")",
         "context.ssh.programs.contains(\"rm\")",
@@ -234,6 +235,7 @@ fn the_cache_tells_facts_apart() {
                 text: "".into(),
             })
         }),
+        Box::new(|f| f.stdin_open = true),
         Box::new(|f| f.only_reads = true),
         Box::new(|f| f.opaque = vec!["why".into()]),
         Box::new(|f| f.commands = vec![command("/bin/rm", &[], None)]),

@@ -223,8 +223,6 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::CredentialRevoke,
             Resource::Target,
         ),
-        ("register a key", Action::KeyRegister, Resource::Target),
-        ("approve a host key", Action::HostKeyApprove, Resource::Target),
     ]
 }
 

@@ -3,6 +3,10 @@
 use pipeline::{SshCommand, SshFacts, SshPath};
 use weir_client::{Named, Statement};
 
+/// What people are told of a command that may read what nobody has seen yet.
+const STDIN_OPEN: &str =
+    "not part of this approval: it may read what comes there, which is not known before it runs";
+
 /// Whatever runs with it or is changed by it is part of it: what comes on standard input, and variables.
 pub(super) fn statement(ssh: &SshFacts) -> Statement {
     let paths = |writes: bool| -> Vec<String> {
@@ -18,6 +22,14 @@ pub(super) fn statement(ssh: &SshFacts) -> Statement {
                 hex::encode(stdin.sha256)
             ),
             text: stdin.text.to_string(),
+            parameters: Vec::new(),
+        });
+    }
+    if ssh.stdin_open {
+        // `crontab -`, `kubectl apply -f -`, `tee`: what they do is in what they are given.
+        runs.push(Named {
+            name: "standard input".into(),
+            text: STDIN_OPEN.into(),
             parameters: Vec::new(),
         });
     }
@@ -83,6 +95,19 @@ mod tests {
     use pipeline::{SshKind, SshStdin};
 
     use super::*;
+
+    #[test]
+    fn people_are_told_what_they_do_not_approve() {
+        for open in [true, false] {
+            let facts = SshFacts {
+                stdin_open: open,
+                ..SshFacts::plain(SshKind::Exec, "deploy".into(), "crontab -".into())
+            };
+            let runs = statement(&facts).runs;
+            let told = runs.iter().filter(|n| n.text == STDIN_OPEN);
+            assert_eq!(told.count(), usize::from(open));
+        }
+    }
 
     #[test]
     fn people_see_all_that_runs() {

@@ -21,7 +21,7 @@ pub(super) fn any(_: Ask) -> Found {
     Box::pin(async { Ok(vec![Subject::system()]) })
 }
 
-fn authority(shared: &Shared) -> Result<&Arc<dyn SshAuthority>, ApiError> {
+pub(super) fn authority(shared: &Shared) -> Result<&Arc<dyn SshAuthority>, ApiError> {
     shared.ssh.as_ref().ok_or_else(|| {
         ApiError::not_found("this Weir issues no SSH certificates")
             .hint("Its configuration has no [ssh.authority].")

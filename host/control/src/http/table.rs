@@ -19,7 +19,7 @@ use weir_client::{BundleProblem, ErrorBody};
 use super::gate::{Ask, Gate, gate};
 use super::{
     BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
-    targets, watch,
+    ssh_revocations, targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -40,8 +40,8 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        CertificateIssue, DeliveryRead, EvidenceExport, PluginRead, PluginRemove, PluginUpload,
-        RecordErase, SessionObserve, SessionTerminate, SessionWatch, TargetRead,
+        CertificateIssue, CredentialRevoke, DeliveryRead, EvidenceExport, PluginRead, PluginRemove,
+        PluginUpload, RecordErase, SessionObserve, SessionTerminate, SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -141,6 +141,16 @@ pub(super) fn table() -> Vec<Route> {
             routes!(deliveries::list),
         ),
         Route::new(CertificateIssue, any(ssh::any), routes!(ssh::issue)),
+        Route::new(
+            CredentialRevoke,
+            any(ssh::any),
+            routes!(ssh_revocations::revoke),
+        ),
+        Route::new(
+            CredentialRevoke,
+            any(ssh::any),
+            routes!(ssh_revocations::list),
+        ),
         // Whoever may see the targets may see by what they and Weir are known.
         Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
     ]

@@ -15,6 +15,7 @@ use crate::ports::Files;
 pub mod conformance;
 mod hold;
 mod sqlite;
+mod ssh;
 
 pub use hold::{
     Ballot, Cast, HoldDocument, HoldRecord, HoldRow, HoldState, RouteRecord, Settled, Verdict,
@@ -22,6 +23,7 @@ pub use hold::{
 };
 pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
+pub use ssh::RevocationRow;
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -139,9 +141,14 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
+    /// False, and nothing done, when `max` are kept.
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool>;
+    /// Newest first.
+    async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>>;
+
     /// What a new process does first: holds, approvals and sessions of the one before are over.
     async fn begin(&self, now: Millis) -> Result<Begun>;
-    /// Expires holds and changes of plugins, and forgets what ended before `keep_since`.
+    /// Expires holds, changes of plugins and revocations, and forgets what ended before `keep_since`.
     async fn sweep(&self, now: Millis, keep_since: Millis) -> Result<()>;
 }
 

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use pipeline::Principal;
-use weir_client::{SshAuthorityInfo, SshCertificate};
+use weir_client::{SshAuthorityInfo, SshCertificate, SshCredentialKind};
 
 use crate::{ApiError, IssuedCertificate, SshAuthority};
 
@@ -12,7 +13,13 @@ use crate::{ApiError, IssuedCertificate, SshAuthority};
 pub(crate) const KEY: &str = "ssh-ed25519 AAAA";
 pub(crate) const SERIAL: &str = "00000000000000aa";
 
-pub(crate) struct FakeSsh;
+/// How long it wants most revocations to be remembered.
+pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3600);
+
+#[derive(Default)]
+pub(crate) struct FakeSsh {
+    pub(crate) revoked: Mutex<Vec<(SshCredentialKind, String)>>,
+}
 
 impl SshAuthority for FakeSsh {
     fn issue(
@@ -36,6 +43,23 @@ impl SshAuthority for FakeSsh {
             },
             fingerprint: "SHA256:key".into(),
         })
+    }
+
+    fn canonical(&self, _: SshCredentialKind, value: &str) -> Result<String, ApiError> {
+        match value.trim() {
+            "" => Err(ApiError::rejected("it names nothing")),
+            value => Ok(value.to_owned()),
+        }
+    }
+
+    fn revoke(
+        &self,
+        kind: SshCredentialKind,
+        value: &str,
+        _: SystemTime,
+    ) -> Result<Option<Duration>, ApiError> {
+        self.revoked.lock().push((kind, value.to_owned()));
+        Ok((kind != SshCredentialKind::Key).then_some(LASTS))
     }
 
     fn info(&self) -> SshAuthorityInfo {

@@ -127,7 +127,8 @@ fn a_revoked_certificate_is_refused() {
     let (dir, authority) = authority();
     let certificate = authority.issue_user(&dora(), &key(), None, now()).unwrap();
     let other = authority.issue_user(&dora(), &key(), None, now()).unwrap();
-    assert!(authority.revoke(certificate.serial));
+    let what = Revocation::Serial(certificate.serial);
+    authority.revoke(&what, now()).unwrap();
     let revoked = Err(SshCertificateError::Revoked(certificate.serial));
     assert_eq!(authority.verify_user(&certificate, from(), now()), revoked);
     assert!(authority.verify_user(&other, from(), now()).is_ok());
@@ -418,4 +419,71 @@ fn keys_are_made_once_for_nobody_else_to_read_and_each_is_another() {
     // Damaged, it is not made anew: certificates of the old one would count no more, and nobody would know.
     std::fs::write(&ca, "nothing").unwrap();
     assert!(SshAuthority::open(&options).is_err());
+}
+
+/// Each kind hits what it names and nothing beside it.
+#[test]
+fn what_is_revoked_is_what_was_named() {
+    let (_dir, authority) = authority();
+    let (mine, other) = (key(), key());
+    let of =
+        |who: &Principal, key: &PublicKey, at| authority.issue_user(who, key, None, at).unwrap();
+    let counts = |c: &Certificate| authority.verify_user(c, from(), now()).is_ok();
+    let early = now() - hours(1);
+    let by_key_id = of(&dora(), &mine, early);
+    let by_key = of(&dora(), &other, early);
+    let for_dora = of(&everybody(), &key(), early);
+    let id = by_key_id.key_id.clone();
+    // Not a part of it, and not as it is written elsewhere.
+    for close in [
+        &id[1..],
+        &id[..id.len() - 1],
+        &id.to_uppercase(),
+        "",
+        "weir dora",
+    ] {
+        let what = Revocation::KeyId(close.to_owned());
+        authority.revoke(&what, now()).unwrap();
+    }
+    assert!(counts(&by_key_id));
+    authority.revoke(&Revocation::KeyId(id), now()).unwrap();
+    assert!(!counts(&by_key_id) && counts(&by_key) && counts(&for_dora));
+
+    let print = other.fingerprint();
+    authority.revoke(&Revocation::Key(print), now()).unwrap();
+    assert!(!counts(&by_key) && counts(&for_dora));
+    // It gets no other one.
+    let again = authority.issue_user(&dora(), &other, None, now());
+    assert_eq!(again.unwrap_err(), IssueError::RevokedKey);
+
+    // Whose agent, or whose owner: all that is in somebody's name ends with them. What is issued later counts.
+    let later = of(&dora(), &mine, now() + Duration::from_secs(1));
+    let same_second = of(&dora(), &mine, now());
+    let stranger = of(
+        &Principal::direct(
+            Actor::new(PrincipalKind::User, "dorado", &[]),
+            "https://id.example",
+            now() + hours(24),
+        ),
+        &key(),
+        early,
+    );
+    let subject = Revocation::Subject("dora".into());
+    authority.revoke(&subject, now()).unwrap();
+    assert!(!counts(&for_dora) && !counts(&same_second));
+    assert!(counts(&later) && counts(&stranger));
+    // An older moment takes nothing back.
+    authority.revoke(&subject, early - hours(1)).unwrap();
+    assert!(!counts(&for_dora));
+    assert!(authority.is_revoked_since(&dora(), now()));
+    assert!(!authority.is_revoked_since(&dora(), now() + Duration::from_secs(1)));
+    // None of these is longer than a certificate can be.
+    for what in [
+        subject,
+        Revocation::Serial(1),
+        Revocation::KeyId("x".into()),
+    ] {
+        assert!(what.lasts().unwrap() > MAX_CALLER_VALIDITY + SKEW);
+    }
+    assert_eq!(Revocation::Key("SHA256:x".into()).lasts(), None);
 }

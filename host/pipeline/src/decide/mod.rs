@@ -13,11 +13,12 @@ use crate::impact::{Impact, Survey};
 use crate::parameter::Parameter;
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::HoldRequest;
-use crate::record::{Approval, Basis, Durability, Intent, RefusalRecord};
+use crate::record::{Approval, Basis, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
 use crate::session::{BundleRef, Session, not_recorded};
 
+mod durability;
 mod judge;
 
 pub use judge::{Case, Verdict, judge};
@@ -112,7 +113,7 @@ pub async fn decide<R>(
         }
     };
 
-    let durability = durability(&request, granted.approval.as_ref());
+    let durability = durability::durability(&request, granted.approval.as_ref());
     let intent = Intent {
         durability,
         seq,
@@ -149,31 +150,6 @@ pub async fn decide<R>(
         approvals: granted.rules,
     };
     Ok(Permitted::new(request.payload, receipt))
-}
-
-/// A bundle may be content with less than the disk for what reads and does nothing else. A call that is
-/// asked about, locks, what runs by name and what people have agreed to are never only a read.
-fn durability<R>(request: &Request<R>, approval: Option<&Approval>) -> Durability {
-    let Facts::Sql(sql) = &request.facts else {
-        return Durability::Fsync;
-    };
-    let harmless = |access: &Access| {
-        matches!(
-            access.action,
-            Action::PostgresSelect | Action::PostgresSession | Action::PostgresCopyOut
-        )
-    };
-    let reads = sql.only_reads
-        && sql.parsed
-        && !sql.writes
-        && !sql.locks
-        && sql.runs.is_empty()
-        && sql.writes_to.is_empty()
-        && request.accesses.iter().all(harmless);
-    match approval {
-        None if reads => request.policy.durability_of_reads(),
-        _ => Durability::Fsync,
-    }
 }
 
 /// SHA-256 over everything that an approval is for.

@@ -10,7 +10,7 @@ use crate::facts::{Facts, SqlFacts};
 use crate::memory::{Entry, Memory, MemoryPolicy};
 use crate::ports::Ruling;
 use crate::principal::{Actor, Principal, PrincipalKind};
-use crate::record::EndReason;
+use crate::record::{Durability, EndReason};
 use crate::risk::Demand;
 use crate::session::{Protocol, SessionId, SessionInfo, Target};
 

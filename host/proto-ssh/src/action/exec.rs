@@ -183,6 +183,9 @@ pub(super) fn exec(
         }
         (None, None) => {}
     }
+    facts.stdin_open = line.transfer().is_none()
+        && facts.stdin.is_none()
+        && (reading.takes_stdin || reading.reads_stdin.is_some() || reading.is_opaque());
     if line.sent == Sent::Unpinned && facts.opaque.is_empty() {
         facts.opaque.push("shells read it in different ways".into());
     }
@@ -383,7 +386,17 @@ fn transferred(
         });
         asks.push((action, file(login, &path)));
     }
-    if asks.is_empty() {
+    // With all that is below, and where that is nobody knows.
+    let recursive = matches!(
+        transfer,
+        Transfer::Scp {
+            recursive: true,
+            ..
+        }
+    ) && asks
+        .iter()
+        .any(|(_, on)| matches!(on, Resource::SshFile { known: false, .. }));
+    if asks.is_empty() || recursive {
         asks.push((action, file(login, &Path::unknown())));
     }
     asks

@@ -177,26 +177,16 @@ impl Lounge<'_> {
             return;
         }
         let stream: Box<dyn Stream> = Box::new(stream);
-        let (entry, who) = (self.entry.clone(), self.who.clone());
-        self.inside.spawn(async move {
-            // What this connection logged in with may have been taken back since.
-            let auth = &entry.shared.options.auth;
-            let outer = match who.again(&**auth, entry.source).await {
-                Ok(outer) => outer,
-                Err(error) => {
-                    tracing::warn!(source = %entry.source, %error, "a connection through a jump host is refused");
-                    return;
-                }
-            };
-            let inner = Inner {
-                outer,
+        let entry = Entry {
+            inner: Some(Inner {
+                outer: self.who.clone(),
                 name: host.into(),
                 // Port 22 is any target's, whatever its own is.
                 port: (port != SSH).then_some(port),
-            };
-            let inner = Some(inner);
-            serve_inside(Entry { inner, ..entry }, stream).await;
-        });
+            }),
+            ..self.entry.clone()
+        };
+        self.inside.spawn(serve_inside(entry, stream));
     }
 
     /// The connections inside see the end of their streams, and get some time for their records.

@@ -421,15 +421,18 @@ impl Sftp {
     }
 
     /// Of two paths, both are written: the one that goes, and the one that comes. What a symbolic link leads to
-    /// counts as written, since servers do not agree which of the two it is.
+    /// counts as written, since servers do not agree which of the two it is. What can be read under the other name
+    /// afterwards counts as read as well: for a link, both.
     fn ask_two(&mut self, kind: Kind, a: &[u8], b: &[u8]) -> Plan {
         let link = kind == Kind::SymbolicLink;
-        let paths = [(a, Touch::Write), (b, Touch::Write)];
-        let mut plan = self.ask(kind, &paths, Attributes::default(), Expect::Status);
+        let (w, r) = (Touch::Write, Touch::Read);
+        let paths = [(a, w), (b, w), (a, r), (b, r)];
+        let paths = paths.get(..if link { 4 } else { 3 }).unwrap_or(&paths);
+        let mut plan = self.ask(kind, paths, Attributes::default(), Expect::Status);
         let Plan::Ask(question, _) = &mut plan else {
             return plan;
         };
-        let [from, to] = &mut question.paths[..] else {
+        let [from, to, read, ..] = &mut question.paths[..] else {
             return plan;
         };
         if !link {
@@ -450,6 +453,7 @@ impl Sftp {
         if a.first() != Some(&b'/') {
             // It begins where the link is, so it is shown as it was sent.
             from.path = Path::resolve(a, None);
+            read.path = from.path.clone();
         }
         if [a, b].iter().any(|path| path.first() != Some(&b'/')) {
             question.opaque.push("a symbolic link with a relative path");

@@ -9,6 +9,7 @@
 mod identity;
 pub(crate) mod name;
 mod offer;
+mod proved;
 #[cfg(test)]
 mod tests;
 pub(crate) mod userauth;
@@ -33,6 +34,7 @@ use crate::wire::numbers::disconnect;
 pub use identity::{GatewayKey, OtherKey};
 use offer::Offer;
 pub(crate) use offer::signed;
+pub use proved::Proved;
 use userauth::{Ask, Bounds, Methods, Next, UserAuth, Violation, banner};
 
 /// Of a user name, the record keeps so many characters.
@@ -59,6 +61,10 @@ pub trait Authenticate: Send + Sync {
     async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
+
+    /// Asked again when a session begins, however long ago somebody came in: does what they came in by still
+    /// count? Must not take long.
+    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool;
 
     /// Begins a login by another device.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
@@ -110,43 +116,12 @@ pub(crate) enum StartupError {
     Internal(&'static str),
 }
 
-/// Who has authenticated, for the connections inside theirs.
+/// A connection inside one that has authenticated.
 #[derive(Clone)]
 pub(crate) struct Outer {
     pub principal: Arc<Principal>,
     pub may: May,
-    pub proof: Proof,
-}
-
-/// How somebody has proved who they are, as far as it can be asked about once more.
-#[derive(Clone)]
-pub(crate) enum Proof {
-    Certificate(Arc<Certificate>),
-    Key(PublicKey),
-    /// A token or a device: whom it was given for is known until it expires, and it is not kept.
-    Once,
-}
-
-impl Outer {
-    /// The same, if the proof is still good: a certificate may have been revoked since, or a key taken back.
-    pub async fn again(self, auth: &dyn Authenticate, source: IpAddr) -> Result<Self, AuthRefused> {
-        match &self.proof {
-            Proof::Certificate(certificate) => {
-                let Certified { principal, may } = auth.certificate(certificate, source).await?;
-                let principal = until(principal, certificate.valid_before);
-                Ok(Self {
-                    principal,
-                    may,
-                    ..self
-                })
-            }
-            Proof::Key(key) => {
-                let principal = auth.key(key, source).await?;
-                Ok(Self { principal, ..self })
-            }
-            Proof::Once => Ok(self),
-        }
-    }
+    pub by: Proved,
 }
 
 /// What a login needs to know of where it happens.
@@ -191,7 +166,6 @@ pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticate
             door,
             flow: None,
             result: None,
-            proof: Proof::Once,
             begun,
             deadline: begun + door.limits.login_timeout,
             greeting: door.banner,
@@ -274,6 +248,24 @@ async fn say_goodbye(leg: &mut Leg, error: &StartupError, limits: &Limits) {
 
 type Verdict = Result<Arc<Principal>, AuthRefused>;
 
+/// How a login ended, by what.
+struct Outcome {
+    verdict: Verdict,
+    may: May,
+    by: Proved,
+}
+
+impl Outcome {
+    /// By what says nothing of what its sessions may ask for.
+    fn of(verdict: Verdict, by: Proved) -> Self {
+        Self {
+            verdict,
+            may: May::ALL,
+            by,
+        }
+    }
+}
+
 /// A device flow with its place.
 struct Flow<'a> {
     approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
@@ -288,8 +280,6 @@ struct Login<'a, 'd> {
     flow: Option<Flow<'d>>,
     /// How the device flow ended, before the client has answered its question.
     result: Option<Verdict>,
-    /// Of what was asked about last.
-    proof: Proof,
     begun: Instant,
     deadline: Instant,
     /// Goes out behind the first answer.
@@ -312,7 +302,7 @@ impl Login<'_, '_> {
                 }
             };
             let received = Instant::now();
-            let verdict = match heard {
+            let outcome = match heard {
                 Heard::Verdict(verdict) if self.machine.waits_for_answer() => {
                     self.flow = None;
                     self.result = Some(verdict);
@@ -320,7 +310,7 @@ impl Login<'_, '_> {
                 }
                 Heard::Verdict(verdict) => {
                     self.flow = None;
-                    Some((verdict, May::ALL))
+                    Some(Outcome::of(verdict, Proved::device()))
                 }
                 Heard::Event(Event::Packet(payload)) => self.packet(&payload, received).await?,
                 Heard::Event(Event::Disconnected { text, .. }) => {
@@ -328,8 +318,8 @@ impl Login<'_, '_> {
                 }
                 Heard::Event(Event::Ready | Event::HostKey(_)) => continue,
             };
-            if let Some((verdict, may)) = verdict
-                && let Some(in_) = self.settle(verdict, may, received).await?
+            if let Some(outcome) = outcome
+                && let Some(in_) = self.settle(outcome, received).await?
             {
                 return Ok(in_);
             }
@@ -341,7 +331,7 @@ impl Login<'_, '_> {
         &mut self,
         payload: &[u8],
         received: Instant,
-    ) -> Result<Option<(Verdict, May)>, StartupError> {
+    ) -> Result<Option<Outcome>, StartupError> {
         let next = match self.machine.receive(payload) {
             Ok(next) => next,
             Err(violation) => {
@@ -353,7 +343,7 @@ impl Login<'_, '_> {
         };
         if matches!(next, Next::Wait) {
             let verdict = self.result.take();
-            return Ok(verdict.map(|v| (v, May::ALL)));
+            return Ok(verdict.map(|v| Outcome::of(v, Proved::device())));
         }
         // The client has gone on to something else, and nobody is waited for any more.
         self.flow = None;
@@ -375,13 +365,8 @@ impl Login<'_, '_> {
         }
     }
 
-    async fn ask(&mut self, ask: Ask) -> Result<Option<(Verdict, May)>, StartupError> {
+    async fn ask(&mut self, ask: Ask) -> Result<Option<Outcome>, StartupError> {
         let (auth, source) = (self.door.auth, self.door.source);
-        self.proof = match &ask {
-            Ask::Proof(Offer::Key(key)) => Proof::Key((**key).clone()),
-            Ask::Proof(Offer::Certificate(c)) => Proof::Certificate(Arc::new((**c).clone())),
-            _ => Proof::Once,
-        };
         Ok(Some(match ask {
             Ask::Probe(offer) => {
                 let could = match &offer {
@@ -393,28 +378,36 @@ impl Login<'_, '_> {
                 self.send(&message).await?;
                 return Ok(None);
             }
-            Ask::Proof(Offer::Key(key)) => (auth.key(&key, source).await, May::ALL),
+            Ask::Proof(Offer::Key(key)) => {
+                Outcome::of(auth.key(&key, source).await, Proved::Key(*key))
+            }
             Ask::Proof(Offer::Certificate(certificate)) => {
                 let certified = match check_options(&certificate) {
                     Ok(()) => auth.certificate(&certificate, source).await,
                     Err(refused) => Err(refused),
                 };
-                match certified {
+                let (verdict, may) = match certified {
                     Ok(Certified { principal, may }) => {
                         (Ok(until(principal, certificate.valid_before)), may)
                     }
                     Err(refused) => (Err(refused), May::NOTHING),
-                }
+                };
+                let by = Proved::Certificate(Arc::new(*certificate));
+                Outcome { verdict, may, by }
             }
-            Ask::Token(token) => (auth.token(&token, source).await, May::ALL),
+            Ask::Token(token) => Outcome::of(auth.token(&token, source).await, Proved::token()),
             Ask::Device => {
                 return match self.device().await {
                     Ok(()) => Ok(None),
-                    Err(refused) => Ok(Some((Err(refused), May::ALL))),
+                    Err(refused) => Ok(Some(Outcome::of(Err(refused), Proved::device()))),
                 };
             }
             Ask::Outer => match self.door.outer {
-                Some(outer) => (Ok(outer.principal.clone()), outer.may),
+                Some(outer) => Outcome {
+                    verdict: Ok(outer.principal.clone()),
+                    may: outer.may,
+                    by: outer.by.clone(),
+                },
                 None => return Err(StartupError::Internal("there is no outer connection")),
             },
         }))
@@ -449,22 +442,17 @@ impl Login<'_, '_> {
     /// Lets the client in, or says no after the delay.
     async fn settle(
         &mut self,
-        verdict: Verdict,
-        may: May,
+        outcome: Outcome,
         received: Instant,
     ) -> Result<Option<Authenticated>, StartupError> {
+        let Outcome { verdict, may, by } = outcome;
         let refused = match verdict {
             Ok(principal) => {
                 self.machine.accepted();
                 self.leg.transport.authenticated();
                 let user = self.machine.user().cloned();
                 let user = user.ok_or(StartupError::Internal("a login without a user name"))?;
-                let proof = self.proof.clone();
-                let who = Outer {
-                    principal,
-                    may,
-                    proof,
-                };
+                let who = Outer { principal, may, by };
                 return Ok(Some(Authenticated { user, who }));
             }
             Err(refused) => refused,

@@ -13,7 +13,9 @@ use ssh_keys::{
 };
 use tokio::sync::watch;
 
-use crate::startup::{AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity};
+use crate::startup::{
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, Proved,
+};
 use crate::terms::May;
 use crate::transport::HostKey;
 use crate::upstream::{Grant, HostKeys, IssueError, Issuer};
@@ -33,7 +35,7 @@ pub(crate) struct Keys {
     /// In `authorized_keys` of `sshd`.
     pub fixed: Arc<PrivateKey>,
     pub registered: Mutex<Vec<PublicKey>>,
-    /// No certificate is good any more.
+    /// What anybody came in by counts no more.
     pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
@@ -125,6 +127,10 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
+    fn still_counts(&self, _: &Proved, _: &Principal) -> bool {
+        !self.revoked.load(Ordering::SeqCst)
+    }
+
     async fn certificate(
         &self,
         certificate: &Certificate,
@@ -139,9 +145,6 @@ impl Authenticate for Keys {
         };
         let checked = certificate.check(&wanted);
         checked.map_err(|e| refused(&e.to_string()))?;
-        if self.revoked.load(Ordering::SeqCst) {
-            return Err(refused("it was revoked"));
-        }
         Ok(Certified {
             principal: alice(),
             may: May::of_extensions(certificate.extensions.names()),

@@ -391,10 +391,28 @@ impl Transport {
         let mut message = Vec::with_capacity(256);
         message
             .byte(n::EXT_INFO)
-            .uint32(1)
+            .uint32(2)
             .string(b"server-sig-algs")
-            .string(config.signature_algorithms.join(",").as_bytes());
+            .string(config.signature_algorithms.join(",").as_bytes())
+            // Without it OpenSSH's client does not hide when its user types which key: its pings look like keys.
+            .string(b"ping@openssh.com")
+            .string(b"0");
         self.own(&message)
+    }
+
+    /// Section 1.9 of OpenSSH's PROTOCOL. The answer is none of the messages that may pass during a key exchange, so
+    /// it waits for its end like all others, and counts among what a peer may leave unread.
+    pub(super) fn pong(&mut self, payload: &[u8]) -> Result<(), TransportError> {
+        let parse = || -> Result<&[u8], WireError> {
+            let mut r = Reader::new(payload);
+            let (_, data) = (r.u8()?, r.string()?);
+            r.end()?;
+            Ok(data)
+        };
+        let data = parse().map_err(layout(n::PING))?;
+        let mut message = Vec::with_capacity(data.len().saturating_add(5));
+        message.byte(n::PONG).string(data);
+        self.sent(&[&message])
     }
 
     pub(super) fn on_newkeys(&mut self, payload: &[u8]) -> Result<Option<Event>, TransportError> {

@@ -362,6 +362,10 @@ impl Transport {
                 self.exchanges_in_a_row = 0;
                 Some(Event::Packet(packet.payload))
             }
+            n::PING if !self.stranger => {
+                self.pong(&packet.payload)?;
+                None
+            }
             _ => {
                 let mut message = Vec::with_capacity(5);
                 message.byte(n::UNIMPLEMENTED).uint32(packet.seq);

@@ -18,6 +18,7 @@ pub(super) fn facts(s: &SshFacts) -> SshDoc {
         hazards: s.hazards.iter().map(hazard).collect(),
         code: s.code,
         stdin: s.stdin.as_ref().map(stdin),
+        stdin_open: s.stdin_open,
         paths: s.paths.iter().map(path).collect(),
         env: s
             .env

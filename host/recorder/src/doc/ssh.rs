@@ -28,6 +28,9 @@ pub struct SshDoc {
     pub code: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<SshStdinDoc>,
+    /// It may read what comes on its standard input, which was not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_open: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SshPathDoc>,
     /// Names and values, in order.

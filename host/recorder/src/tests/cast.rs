@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::Journal;
-use pipeline::{Direction, Facts, Protocol, SshFacts, SshKind, Target};
+use pipeline::{Direction, Facts, Protocol, SessionStart, SshFacts, SshKind, Target};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -47,18 +47,24 @@ fn request(name: &str, rest: &[u32]) -> Vec<u8> {
     message(&out)
 }
 
-/// Intents have the numbers 1, 2, … in their order, also those of terminals.
-async fn recorded(dir: &TempDir, all: &[Happens]) -> Uuid {
-    let (recorder, _) = dir.open().await;
+/// A session of SSH.
+fn ssh(began: SystemTime) -> SessionStart {
     let mut begin = start();
     let mut info = (*begin.info).clone();
-    let began = SystemTime::now() - Duration::from_secs(100);
     info.started = began;
     info.target = Arc::new(Target {
         protocol: Protocol::Ssh,
         ..(*info.target).clone()
     });
     begin.info = Arc::new(info);
+    begin
+}
+
+/// Intents have the numbers 1, 2, … in their order, also those of terminals.
+async fn recorded(dir: &TempDir, all: &[Happens]) -> Uuid {
+    let (recorder, _) = dir.open().await;
+    let began = SystemTime::now() - Duration::from_secs(100);
+    let begin = ssh(began);
     let id = begin.info.id.0;
     let journal = recorder.open(begin).await.unwrap();
     let mut seq = 0;
@@ -226,4 +232,44 @@ async fn a_part_can_begin_with_the_screen_of_then() {
     let (_, events) = played(&dir, id, &options(true)).await;
     assert_eq!(said(&events), [("o", "before"), ("m", "#3 shell")]);
     assert_eq!(events[0][0], 0.0);
+}
+
+/// A shell is one action for hours: whoever comes in the middle sees it from the next whole message on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_is_watched_from_its_middle_on() {
+    let dir = TempDir::new();
+    let (recorder, _) = dir.open().await;
+    let begin = ssh(SystemTime::now());
+    let id = begin.info.id.0;
+    let journal = recorder.open(begin).await.unwrap();
+    let mut intent = intent(1, "");
+    let facts = SshFacts::plain(SshKind::Shell, "root".into(), "".into());
+    intent.facts = Facts::Ssh(Arc::new(facts));
+    journal.intent(intent).await.unwrap();
+    let long = data("from before\n".repeat(50).as_bytes());
+    let (head, tail) = long.split_at(300);
+    let mut watch = None;
+    let way = Direction::ToClient;
+    // Each in a record of its own.
+    for piece in [head, tail, &data(b"shown\n"), head, tail, &data(b"more\n")] {
+        journal.bytes(1, way, piece.to_vec().into()).await.unwrap();
+        journal.settle().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        watch = watch.or_else(|| Some(recorder.watch(id, false).unwrap()));
+    }
+    journal.close(end()).await.unwrap();
+    let mut watch = watch.unwrap();
+    let mut said = String::new();
+    while let Some(next) = watch.next().await {
+        said.push_str(std::str::from_utf8(&next.lines).unwrap());
+    }
+    // The first piece was before; the second begins within a message.
+    assert_eq!(said.matches("was not watched").count(), 1, "{said}");
+    let whole = ["│ shown", "│ more"].map(|line| said.find(line));
+    assert!(
+        whole.iter().all(Option::is_some) && whole.is_sorted(),
+        "{said}"
+    );
+    assert_eq!(said.matches("│ from before").count(), 50, "{said}");
+    recorder.shutdown(SHORT).await;
 }

@@ -21,6 +21,7 @@ pub(super) fn facts(doc: &SshDoc) -> Result<SshFacts, Unfit> {
         hazards: doc.hazards.iter().map(hazard).collect(),
         code: doc.code,
         stdin: doc.stdin.as_ref().map(stdin).transpose()?,
+        stdin_open: doc.stdin_open,
         paths: doc
             .paths
             .iter()

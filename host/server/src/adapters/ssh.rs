@@ -12,7 +12,7 @@ use pipeline::ports::Clock;
 use proto_ssh::transport::HostKey;
 use proto_ssh::{
     AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys,
-    IssueError, Issuer, May,
+    IssueError, Issuer, May, Proved,
 };
 use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
@@ -55,6 +55,19 @@ impl Authenticate for Callers {
 
     async fn key_is_known(&self, _: &PublicKey) -> bool {
         false
+    }
+
+    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool {
+        match proved {
+            Proved::Certificate(certificate) => {
+                self.authority.still_counts(certificate, who).is_ok()
+            }
+            // Nobody comes in by a key alone.
+            Proved::Key(_) => false,
+            Proved::Token { since } | Proved::Device { since } => {
+                !self.authority.is_revoked_since(who, *since)
+            }
+        }
     }
 
     async fn certificate(

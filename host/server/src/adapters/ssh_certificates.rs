@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::{ApiError, IssuedCertificate};
-use identity::{IssueError, SshAuthority};
+use identity::{IssueError, Revocation, SshAuthority};
 use pipeline::Principal;
 use ssh_keys::{Network, PublicKey};
-use weir_client::{SshAuthorityInfo, SshCertificate};
+use weir_client::{SshAuthorityInfo, SshCertificate, SshCredentialKind as Kind};
 
 /// Addresses of IPv6 change within a network of this size.
 const IPV6_NETWORK: u32 = 64;
@@ -48,6 +48,23 @@ impl control::SshAuthority for SshCertificates {
         })
     }
 
+    fn canonical(&self, kind: Kind, value: &str) -> Result<String, ApiError> {
+        canonical(kind, value.trim())
+    }
+
+    fn revoke(
+        &self,
+        kind: Kind,
+        value: &str,
+        at: SystemTime,
+    ) -> Result<Option<Duration>, ApiError> {
+        let what = revocation(kind, value)?;
+        match self.authority.revoke(&what, at) {
+            Ok(()) => Ok(what.lasts()),
+            Err(error) => Err(ApiError::insufficient_storage(error.to_string())),
+        }
+    }
+
     fn info(&self) -> SshAuthorityInfo {
         let line = |key: &PublicKey, what: &str| key.to_openssh(what);
         SshAuthorityInfo {
@@ -57,6 +74,58 @@ impl control::SshAuthority for SshCertificates {
             host_names: self.host_names.clone(),
         }
     }
+}
+
+/// The one way of writing it that compares.
+fn canonical(kind: Kind, value: &str) -> Result<String, ApiError> {
+    let bad = |text: &str| ApiError::rejected(text.to_owned());
+    match kind {
+        Kind::Serial => {
+            let digits = value.len() == 16 && value.bytes().all(|b| b.is_ascii_hexdigit());
+            match digits {
+                true => Ok(value.to_ascii_lowercase()),
+                false => Err(bad(
+                    "a serial number is 16 hexadecimal digits, as `weir login` and the record show it",
+                )),
+            }
+        }
+        Kind::Key if value.starts_with("SHA256:") => {
+            // 256 bits in base64, as ssh-keygen writes them.
+            let digest = value.strip_prefix("SHA256:").unwrap_or_default();
+            let base64 = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+            match digest.len() == 43 && digest.bytes().all(base64) {
+                true => Ok(value.to_owned()),
+                false => Err(bad(
+                    "a fingerprint is as `ssh-keygen -l` shows it: SHA256:…",
+                )),
+            }
+        }
+        Kind::Key => match PublicKey::from_openssh(value) {
+            Ok(key) => Ok(key.fingerprint()),
+            Err(error) => Err(ApiError::rejected(format!(
+                "it is neither a fingerprint (SHA256:…) nor a public key: {error}"
+            ))),
+        },
+        Kind::KeyId | Kind::Subject => {
+            match value.is_empty() || value.chars().any(char::is_control) {
+                true => Err(bad("a key id, or a subject, is a line of text")),
+                false => Ok(value.to_owned()),
+            }
+        }
+    }
+}
+
+fn revocation(kind: Kind, canonical: &str) -> Result<Revocation, ApiError> {
+    Ok(match kind {
+        Kind::Serial => {
+            let serial = u64::from_str_radix(canonical, 16);
+            let serial = serial.map_err(|_| ApiError::rejected("this is no serial number"))?;
+            Revocation::Serial(serial)
+        }
+        Kind::KeyId => Revocation::KeyId(canonical.to_owned()),
+        Kind::Key => Revocation::Key(canonical.to_owned()),
+        Kind::Subject => Revocation::Subject(canonical.to_owned()),
+    })
 }
 
 /// From where somebody at this address may come in.
@@ -72,9 +141,10 @@ fn network(source: IpAddr) -> Network {
 
 fn refusal(error: IssueError) -> ApiError {
     match error {
-        IssueError::TokenEnds | IssueError::TooLarge | IssueError::OwnKey => {
-            ApiError::rejected(error.to_string())
-        }
+        IssueError::TokenEnds
+        | IssueError::TooLarge
+        | IssueError::OwnKey
+        | IssueError::RevokedKey => ApiError::rejected(error.to_string()),
         other => {
             tracing::error!(error = %other, "no SSH certificate could be made");
             ApiError::internal("no certificate can be made at the moment")

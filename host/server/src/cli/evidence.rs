@@ -14,7 +14,7 @@ use recorder::{
 };
 
 use super::decisions::{self, WindowArgs};
-use super::play::{Pace, Player};
+use super::play::{Pace, Played, Player};
 use crate::assemble::{encryption, log_keys, log_options, store_config, vault_config};
 use crate::config::Config;
 
@@ -120,6 +120,8 @@ fn speed(text: &str) -> Result<f64, String> {
 /// Nothing is wrong with what there is, but the recorder itself noted that something is missing.
 /// (1 stands for any failure, 2 for wrong usage.)
 const EXIT_GAPS: u8 = 3;
+/// What shells say of what SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
 
 #[derive(Args)]
 #[command(
@@ -191,7 +193,10 @@ pub(super) async fn replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         });
         let played =
             recorder::replay_noting(&store, session, &options, &mut player, &mut notes).await;
-        player.finish()?;
+        if player.finish()? == Played::Interrupted {
+            // Whoever has had enough is not told that reading went no further.
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
         played
     } else {
         let mut out = std::io::BufWriter::new(out);

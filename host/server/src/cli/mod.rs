@@ -16,6 +16,7 @@ mod policy;
 mod remote;
 mod serve;
 mod sessions;
+mod ssh_admin;
 mod ssh_config;
 mod ssh_files;
 mod target;
@@ -72,6 +73,9 @@ enum Command {
     Login(login::LoginArgs),
     /// Print the part of ~/.ssh/config that leads to your hosts through Weir.
     SshConfig(ssh_config::SshConfigArgs),
+    /// What people come in by over SSH, and by what hosts are known.
+    #[command(subcommand)]
+    Ssh(ssh_admin::SshCommand),
     /// Live and past sessions.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -119,6 +123,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Approvals(command) => block_on(approvals::run(command)),
         Command::Login(args) => block_on(login::run(args)),
         Command::SshConfig(args) => block_on(ssh_config::run(args)),
+        Command::Ssh(command) => block_on(ssh_admin::run(command)),
         Command::Sessions(command) => block_on(sessions::run(command)),
     }
 }

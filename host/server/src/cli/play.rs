@@ -2,19 +2,24 @@
 //!
 //! What was recorded was written by whoever was on the host, and this terminal is somebody else's. It gets text,
 //! colours and movements of the cursor; what asks a terminal for an answer, sets its clipboard or title, or speaks
-//! to it in strings (OSC, DCS, APC, PM, SOS) is left out.
+//! to it in strings (OSC, DCS, APC, PM, SOS) is left out. However it ends, this terminal is left as it was.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Events that are read ahead.
 const AHEAD: usize = 256;
 /// A line of asciicast is not longer: one record has at most so many bytes, each at most six characters.
 const MAX_LINE: usize = 64 << 20;
+/// How often it is looked whether whoever watches has had enough, and how long that takes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How it is played.
 #[derive(Debug, Clone, Copy)]
@@ -24,17 +29,56 @@ pub(super) struct Pace {
     pub(super) idle: Duration,
 }
 
+/// A time, a code and data, as in asciicast v2.
+type Event = (f64, String, String);
+
+/// How it came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Played {
+    All,
+    /// Whoever watched has had enough.
+    Interrupted,
+}
+
 /// Takes asciicast v2 and plays it.
 pub(super) struct Player {
     line: Vec<u8>,
-    events: Option<SyncSender<(f64, String, String)>>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    events: Option<SyncSender<Event>>,
+    thread: Option<JoinHandle<io::Result<Played>>>,
+}
+
+/// Lets time pass, unless the key that interrupts is pressed.
+struct Interrupts {
+    runtime: Runtime,
+    signal: Signal,
+}
+
+impl Interrupts {
+    /// From here on, an interrupt does not end the process.
+    fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let signal = runtime.block_on(async { signal(SignalKind::interrupt()) })?;
+        Ok(Self { runtime, signal })
+    }
+
+    /// False: it was interrupted.
+    fn pass(&mut self, time: Duration) -> bool {
+        let Self { runtime, signal } = self;
+        let waiting = async { tokio::time::timeout(time, signal.recv()).await };
+        runtime.block_on(waiting).is_err()
+    }
 }
 
 impl Player {
     pub(super) fn start(pace: Pace) -> Self {
         let (events, played) = sync_channel(AHEAD);
-        let thread = std::thread::spawn(move || play(&played, pace, &mut io::stdout()));
+        let thread = std::thread::spawn(move || {
+            let mut interrupts = Interrupts::new()?;
+            let mut pass = |time| interrupts.pass(time);
+            play(&played, pace, &mut pass, &mut io::stdout())
+        });
         Self {
             line: Vec::new(),
             events: Some(events),
@@ -43,7 +87,7 @@ impl Player {
     }
 
     /// Waits until all of it is played.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<Played> {
         drop(self.events.take());
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -88,27 +132,43 @@ impl Write for Player {
     }
 }
 
+/// `pass` lets time pass, and says whether it goes on.
 fn play(
-    events: &Receiver<(f64, String, String)>,
+    events: &Receiver<Event>,
     pace: Pace,
+    pass: &mut dyn FnMut(Duration) -> bool,
     out: &mut dyn Write,
-) -> io::Result<()> {
+) -> io::Result<Played> {
     let mut plain = Plain::default();
     let mut said = Said::default();
     let mut last = 0.0;
     let mut due = Instant::now();
-    for (at, code, data) in events {
+    let mut looked = due;
+    let played = loop {
+        let (at, code, data) = match events.recv_timeout(LOOK_EVERY) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Disconnected) => break Played::All,
+            Err(RecvTimeoutError::Timeout) if pass(LOOK) => continue,
+            Err(RecvTimeoutError::Timeout) => break Played::Interrupted,
+        };
         let pause = Duration::try_from_secs_f64((at - last).max(0.0) / pace.speed);
         due += pause.unwrap_or(pace.idle).min(pace.idle);
         last = at;
         let now = Instant::now();
-        match due.checked_duration_since(now) {
-            Some(pause) if !pause.is_zero() => {
-                out.flush()?;
-                std::thread::sleep(pause);
-            }
+        let mut pause = due.saturating_duration_since(now);
+        if pause.is_zero() {
             // It is late, because what was read or written took its time: it does not run to catch up.
-            _ => due = now,
+            due = now;
+            if now.duration_since(looked) > LOOK_EVERY {
+                pause = LOOK;
+            }
+        }
+        if !pause.is_zero() {
+            out.flush()?;
+            looked = now;
+            if !pass(pause) {
+                break Played::Interrupted;
+            }
         }
         match code.as_str() {
             "o" => out.write_all(plain.pass(&data).as_bytes())?,
@@ -120,10 +180,11 @@ fn play(
             }
             _ => {}
         }
-    }
+    };
     out.write_all(RESTORE.as_bytes())?;
-    said.write(out)?;
-    out.flush()
+    said.write(played, out)?;
+    out.flush()?;
+    Ok(played)
 }
 
 /// Whatever the recording left on, such as another screen, colours, a hidden cursor, letters drawn as boxes, a part of
@@ -150,11 +211,14 @@ impl Said {
         }
     }
 
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, played: Played, out: &mut dyn Write) -> io::Result<()> {
         write!(
             out,
             "---- All above this line is as the host wrote it, and it can draw lines that look like Weir's. ----\r\n"
         )?;
+        if played == Played::Interrupted {
+            write!(out, "It was not played to its end.\r\n")?;
+        }
         if self.lines.is_empty() {
             return write!(
                 out,
@@ -322,6 +386,11 @@ mod tests {
         assert_eq!(pieces, expect, "{text:?} in pieces");
     }
 
+    fn sleep(time: Duration) -> bool {
+        std::thread::sleep(time);
+        true
+    }
+
     #[test]
     fn text_colours_and_movements_pass() {
         for same in [
@@ -380,7 +449,7 @@ mod tests {
             idle: Duration::from_millis(1),
         };
         let mut out = Vec::new();
-        play(&played, pace, &mut out).unwrap();
+        play(&played, pace, &mut sleep, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("$ "), "{text:?}");
         assert!(text.contains("held and approved by bob"), "{text:?}");
@@ -388,6 +457,33 @@ mod tests {
             !text.contains("typed") && !text.contains("#1 shell"),
             "{text:?}"
         );
+    }
+
+    #[test]
+    fn whoever_has_had_enough_gets_the_terminal_back() {
+        let (events, played) = sync_channel(8);
+        for (at, data) in [(0.0, "\u{1b}[?1049h\u{1b}[?25lshown"), (9.0, "not shown")] {
+            events.send((at, "o".to_owned(), data.to_owned())).unwrap();
+        }
+        let pace = Pace {
+            speed: 1.0,
+            idle: Duration::from_secs(60),
+        };
+        let mut out = Vec::new();
+        let end = play(&played, pace, &mut |time| time < LOOK_EVERY, &mut out).unwrap();
+        assert_eq!(end, Played::Interrupted);
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains("shown") && !text.contains("not shown"),
+            "{text:?}"
+        );
+        let (_, weir) = text.split_once(RESTORE).unwrap();
+        assert!(weir.contains("not played to its end"), "{weir:?}");
+        // Also while nothing comes.
+        let mut out = Vec::new();
+        let end = play(&played, pace, &mut |_| false, &mut out).unwrap();
+        assert_eq!(end, Played::Interrupted);
+        drop(events);
     }
 
     /// A host draws what Weir would say: below the last line, only Weir speaks.
@@ -405,7 +501,7 @@ mod tests {
                 idle: Duration::ZERO,
             };
             let mut out = Vec::new();
-            play(&played, pace, &mut out).unwrap();
+            play(&played, pace, &mut sleep, &mut out).unwrap();
             let text = String::from_utf8(out).unwrap();
             let (host, weir) = text.rsplit_once(RESTORE).unwrap();
             (host.to_owned(), weir.to_owned())

@@ -250,3 +250,78 @@ fn what_is_sent_is_pinned() {
         );
     }
 }
+
+/// The whole length, of what is the most work for its length, in a build without optimisation.
+#[test]
+fn the_longest_texts_are_read_within_a_second() {
+    let most = Limits::default().bytes;
+    let rows = [
+        ("echo ", "\"a\"", ""),
+        ("echo ", "*?[a]", ""),
+        ("echo ", "*?", ""),
+        ("echo ", "a?]", ""),
+        ("echo ", "$a", ""),
+        ("echo ", "${a}", ""),
+        ("echo ", "$(a)", ""),
+        ("echo ", "`a`", ""),
+        ("echo ", "''", ""),
+        ("echo ", "\\a", ""),
+        ("echo ", "a\\\n", ""),
+        ("echo ", "$'a'", ""),
+        ("echo ", "$((1))", ""),
+        ("echo $((", "1+", "1))"),
+        ("echo ", "{a,b}", ""),
+        ("echo {", "a,", "}"),
+        ("echo \"", "$a", "\""),
+        ("echo \"", "a", "\""),
+        ("echo \"", "\\$", "\""),
+        ("echo ${x:-", "a$b", "}"),
+        ("x=", "\"$a\"b", ""),
+        ("cat <<E\n", "$a", "\nE\n"),
+        ("cat <<E\n", "a\n", "E\n"),
+        ("cat <<< ", "*a", ""),
+        ("echo ", "a ", ""),
+        ("echo ", "$a ", ""),
+        ("echo ", "aaaaaaa ", ""),
+        ("echo ", "\"aaaaa\" ", ""),
+        ("", "$a;", ""),
+        ("", "a=$a ", ""),
+        ("", "a=aaaaaaa ", "b"),
+        ("", "a\n", ""),
+        ("", ">a ", ""),
+        ("[[ ", "a ", " ]]"),
+        ("[[ a == ", "*?", " ]]"),
+        ("case ", "\"a\"", " in a) b;; esac"),
+        ("case a in ", "a|", "a) b;; esac"),
+        ("eval '", "a ", "'"),
+        ("sh -c \"sh -c '", "aaaaaaa ", "'\""),
+        ("a ", "<(a) ", ""),
+        ("find ", "-exec a ; ", ""),
+        ("echo ~", "/..", ""),
+        ("cat ", "a=b:c,d@", ""),
+        ("awk '", "a|", "'"),
+        ("sed 's/a/b/;", "p;", "'"),
+        ("jq '", ".a", "'"),
+        ("docker inspect -f '", "{{.Id}}", "' x"),
+        ("#", "a", ""),
+        ("", " ", "a"),
+        ("", "\\\n", "a"),
+        ("", "(", ""),
+        ("", "a|", "a"),
+        ("", "a", ""),
+        ("f() { ", "a;", "}"),
+        ("\u{e9}", "\u{20ac}", ""),
+    ];
+    for (start, piece, end) in rows {
+        let room = most - start.len() - end.len();
+        let text = format!("{start}{}{end}", piece.repeat(room / piece.len()));
+        let took = (0..3).map(|_| {
+            let begun = Instant::now();
+            plain(&text);
+            begun.elapsed()
+        });
+        // Others work on this machine too.
+        let soon = took.into_iter().any(|took| took < Duration::from_secs(1));
+        assert!(soon, "{start:?} and {piece:?}");
+    }
+}

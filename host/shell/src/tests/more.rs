@@ -1,6 +1,7 @@
 //! What command lines run: tricks of a second look.
 
 use super::check;
+use crate::{Limits, read};
 
 #[test]
 fn rows() {
@@ -272,3 +273,38 @@ E
     (r##"command builtin eval 'rm x'"##, r##"command>builtin>eval>rm x"##),
     (r##"xargs -I rm rm x"##, r##"xargs>[rm]? x !dynamic-command"##),
 ];
+
+/// What comes over the session's standard input is nobody's word: whoever may read it says so.
+#[test]
+fn what_may_read_the_sessions_input_is_known() {
+    for (line, expect) in [
+        ("tee /srv/x", true),
+        ("crontab -", true),
+        ("kubectl apply -f -", true),
+        ("cat > /srv/x", true),
+        ("dd of=/srv/x", true),
+        ("sudo -n tee /srv/x", true),
+        ("env A=1 cat", true),
+        ("read x; echo done", true),
+        ("uptime; patch -p1", true),
+        ("docker exec -i x sh", true),
+        ("python3 /srv/x.py", true),
+        ("f() { cat; }; f", true),
+        ("tee /srv/x &", true),
+        ("while true; do tee /srv/x; done", true),
+        ("echo $(cat)", true),
+        ("bash", true),
+        ("tee /srv/x < /etc/hostname", false),
+        ("echo x | tee /srv/x", false),
+        ("tee /srv/x <<< 'text'", false),
+        ("uptime", false),
+        ("ls -l /srv", false),
+        ("cat /etc/hostname", false),
+        ("systemctl restart nginx", false),
+        ("rm -rf /srv/x", false),
+    ] {
+        let reading = read(line.as_bytes(), &Limits::default());
+        let open = reading.takes_stdin || reading.reads_stdin.is_some() || reading.is_opaque();
+        assert_eq!(open, expect, "{line}: {reading:?}");
+    }
+}

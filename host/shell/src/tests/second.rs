@@ -48,3 +48,304 @@ fn programs_that_make_a_terminal() {
     let written = plain("script -q -a -c id ~/.profile").writes;
     assert!(written.paths.contains("~/.profile"), "{written:?}");
 }
+
+#[test]
+fn programs_whose_marks_and_options_can_be_read_in_two_ways() {
+    check(&[
+        (
+            "parallel -I @ @ ::: reboot",
+            "parallel -I @ @ ::: reboot !option",
+        ),
+        (
+            "parallel -I@ @ ::: reboot",
+            "parallel -I@ @ ::: reboot !option",
+        ),
+        (
+            "parallel -- ls reboot",
+            "parallel -- ls reboot !unknown-code",
+        ),
+        (
+            "parallel ls -- reboot",
+            "parallel ls -- reboot !unknown-code",
+        ),
+        (
+            "PARALLEL='-I @' parallel @ ::: id",
+            "parallel>@ […]? !environment",
+        ),
+        ("xargs -I% -i {} x", "xargs -I% -i {} x !option"),
+        ("xargs --replace -I% % x", "xargs --replace -I% % x !option"),
+        ("xargs -I '' rm", "xargs -I [] rm !option"),
+        ("xargs -I% %", "xargs>[%]? !dynamic-command"),
+        ("xargs -a /etc/hostname -I% bash", "xargs>bash +stdin:bash"),
+        ("xargs -o vi", "xargs -o vi !option"),
+        ("xargs -I% bash", "xargs>bash !fed"),
+        (
+            "xargs --process-slot-var=BASH_ENV bash -c true",
+            "xargs --process-slot-var=BASH_ENV bash -c true !option",
+        ),
+        ("watch -dx ls 'a;rm b'", "watch -dx ls [a;rm b] !option"),
+        ("watch -d ls", "watch>ls +reads"),
+        ("chrt -o rm x", "chrt -o rm x !option"),
+        ("chrt -r 5 rm x", "chrt>rm x"),
+    ]);
+    let taken = crate::read_script(
+        b"find /etc/hostname -exec head -n1 ;\n: '\nrm x\n: '\n",
+        "bash",
+        &Limits::default(),
+    );
+    assert!(taken.is_opaque());
+}
+
+/// By a pattern, one word may be two; and by a lock, a file is made.
+#[test]
+fn programs_that_write_by_how_many_words_they_have() {
+    for text in [
+        "uniq a*",
+        "uniq -c -- a?",
+        "uniq [ab]",
+        "date 01*:",
+        "tar tf a*",
+        "flock /tmp/x true",
+        "flock -c /tmp/x 'ls'",
+        "flock -n /tmp/x -c ls",
+    ] {
+        assert!(!plain(text).only_reads, "{text}");
+    }
+    assert!(!plain("jq -L . x").only_reads);
+    for text in ["uniq a", "date +%F", "tar tf a.tar", "cat a*", "sort a*"] {
+        assert!(plain(text).only_reads, "{text}");
+    }
+}
+
+#[test]
+fn character_sets_in_which_a_shell_reads_another_text() {
+    for text in [
+        "export LC_ALL=zh_TW.big5; ls",
+        "LANG=ja_JP.SJIS ls",
+        "LC_CTYPE=zh_TW sh -c ls",
+        "env LC_ALL=zh_TW.big5 bash -c ls",
+        "LC_MESSAGES=x/y.UTF-8 ls",
+        "LC_ALL=a.UTF-8.big5 ls",
+        "LC_ALL=$X ls",
+        "read LC_ALL; ls",
+        "for LANG in zh_TW.big5; do ls; done",
+        "declare -x LC_ALL=zh_TW.big5; ls",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "LC_ALL=C sort x",
+        "LC_ALL= ls",
+        "export LANG=en_US.UTF-8 LC_TIME=de_DE.utf8; date",
+        "LC_ALL=C.UTF-8 ls",
+        "LANG=POSIX ls",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}");
+    }
+}
+
+/// ksh computes what stands beside `-eq`, and runs what stands in a subscript there.
+#[test]
+fn tests_that_another_shell_computes() {
+    for text in [
+        "[ 'a[$(id)]' -eq 0 ]",
+        "test 0 -lt 'a[$(id)]'",
+        "[ 1 = 1 -a 'a[`id`]' -ge 0 ]",
+        "[ x* -ne 0 ]",
+        "[ -v x* ]",
+        "sh -c '[ \"$x\" -eq 0 ]'",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for (text, bash) in [
+        ("[ \"$x\" -eq 0 ]", true),
+        ("[ \"$(id -u)\" -eq 0 ]", true),
+        ("[ $# -eq 0 ]", true),
+        ("[ \"$#\" -eq 0 ]", false),
+        ("[ 1 -eq 0 ]", false),
+        ("[ -f \"$x\" ]", false),
+    ] {
+        let reading = plain(text);
+        assert_eq!(
+            (reading.opaque, reading.needs_bash),
+            (vec![], bash),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn programs_in_awk_and_jq_that_open_what_no_word_names() {
+    for text in [
+        "jq -n 'import \"config\" as $d {search:\"./.docker\"}; $d'",
+        "jq -n 'include \"x\"; .'",
+        "jq '\"x\" | modulemeta'",
+        "jq -n env",
+        "jq -n '$ENV.X'",
+        "jq -n '\"\\(env)\"'",
+        "jq \"$X\" a",
+        "jq * a",
+        "jq --arg a b \"$X\"",
+        "gawk 'BEGIN { SYMTAB[\"AR\" \"GV\"] }'",
+        "gawk 'BEGIN { FUNCTAB[1] }'",
+        "awk '@include \"x\"'",
+        "awk '@load \"x\"'",
+        "awk '{ getline x < \"/etc/shadow\" }'",
+        "awk 'BEGIN { ARGV[1] = \"/etc/shadow\"; ARGC = 2 } 1'",
+    ] {
+        let reading = plain(text);
+        assert!(reading.code || reading.is_opaque(), "{text}");
+        assert!(!reading.only_reads, "{text}");
+    }
+    for text in [
+        "jq .environment a",
+        "jq -r '.[] | .name' a",
+        "jq .x \"/srv/$f\"",
+        "awk '{print $1}' a",
+    ] {
+        assert!(plain(text).only_reads, "{text}");
+    }
+}
+
+/// What lies below a directory, nobody can name: the reading says that it reads something unknown.
+#[test]
+fn programs_that_read_all_that_lies_below() {
+    for text in [
+        "grep -r Sentinel .",
+        "grep -rh -v -e -----",
+        "grep -r x",
+        "grep -Rn x /var/log",
+        "grep -d recurse x /srv",
+        "grep --directories=recurse x /srv",
+        "grep --rec x ~",
+        "egrep -r x /run",
+        "grep -re x /usr/share",
+        "grep -r x /usr/share /home/a",
+        "grep -r x /usr/share/../../home",
+        "grep -r -- x /usr/share",
+        "rgrep x /home/x",
+        "busybox grep -r x .",
+        "find . -type d -exec grep -d recurse x {} +",
+        "zcat -rf .",
+        "gzip -cdr /home/x",
+        "zstdcat -r /home/x",
+        "rg -uu ''",
+        "rg -L x /var/log",
+        "ag x",
+        "diff -rN . /var/empty",
+        "diff -N /home/cloudsdk /var/empty",
+        "diff -N /home/cloudsdk /usr/lib/python3.11",
+        "diff --recursive a.txt b",
+        "tar c /home/cloudsdk",
+        "tar -cf - .",
+        "tar --create .",
+        "tar df x.tar",
+        "cp -r /home/x /tmp/y",
+        "cp -a ~ /tmp/y",
+        "scp -r ~ h:",
+        "zip -r - .",
+        "rsync -a ~ h:",
+        "cpio -o",
+        "git grep --no-index x",
+        "find . -type f -exec cat {} +",
+        "find . -type f | xargs cat",
+        "docker cp / web:/x",
+        "kubectl cp /home/x pod:/x",
+        "python3 -m http.server",
+        "sudo grep -r x /etc",
+    ] {
+        assert!(plain(text).reads.unknown, "{text}");
+    }
+    for text in [
+        "grep x /etc/hostname",
+        "grep -r error /var/log",
+        "grep -rn 'x y' /usr/share/doc /var/log/nginx",
+        "rg error /var/log",
+        "diff /etc/a.conf /tmp/b",
+        "tar tf a.tar",
+        "tar xf a.tar",
+        "zcat /var/log/x.gz",
+        "cp a b",
+        "ls -R /",
+        "du -a /",
+        "find / -name x",
+        "git grep x",
+    ] {
+        assert!(!plain(text).reads.unknown, "{text}");
+    }
+}
+
+#[test]
+fn secrets_that_programs_tell_by_another_name() {
+    for (text, file) in [
+        ("ps axeww", "/proc/*/environ"),
+        ("ps e", "/proc/*/environ"),
+        ("ps -E", "/proc/*/environ"),
+        ("ps -ex", "/proc/*/environ"),
+        ("ps -auxe", "/proc/*/environ"),
+        ("ps -e -u a", "/proc/*/environ"),
+        ("ps -to e", "/proc/*/environ"),
+        ("ps -ef -o args", "/proc/*/environ"),
+        ("ps -eo pid,args e", "/proc/*/environ"),
+        ("ps \"$X\"", "/proc/*/environ"),
+        ("busybox ps e", "/proc/*/environ"),
+        ("getent shadow", "/etc/shadow"),
+        ("getent -s files gshadow", "/etc/gshadow"),
+        ("systemctl show nginx", "/proc/*/environ"),
+        ("systemctl show -p Environment nginx", "/proc/*/environ"),
+        ("systemctl --user show-environment", "/proc/*/environ"),
+        ("docker inspect web", "/proc/*/environ"),
+        ("docker inspect -f '{{.Config}}' web", "/proc/*/environ"),
+        (
+            "docker inspect --format='{{json .}}' web",
+            "/proc/*/environ",
+        ),
+        ("docker top web auxe", "/proc/*/environ"),
+        ("env", "/proc/self/environ"),
+        ("env -0", "/proc/self/environ"),
+        ("printenv", "/proc/self/environ"),
+        ("printenv PGPASSWORD", "/proc/self/environ"),
+        ("set", "/proc/self/environ"),
+        ("export", "/proc/self/environ"),
+        ("export -p", "/proc/self/environ"),
+        ("declare -x", "/proc/self/environ"),
+        ("declare -p AWS_SECRET", "/proc/self/environ"),
+        ("kubectl get secrets -o yaml", "/run/secrets/kubernetes"),
+        ("aws configure export-credentials", "~/.aws/credentials"),
+        ("gcloud auth print-access-token", "~/.config/gcloud"),
+        (
+            "nmcli -s connection show x",
+            "/etc/NetworkManager/system-connections",
+        ),
+        ("wg showconf wg0", "/etc/wireguard"),
+    ] {
+        let reads = plain(text).reads;
+        assert!(reads.paths.contains(file), "{text}: {reads:?}");
+    }
+    for text in [
+        "ps aux",
+        "ps auxww --sort=-rss",
+        "ps -ef",
+        "ps -eLf",
+        "ps -elf",
+        "ps -eo pid,etime,cmd --sort=-etime",
+        "ps -e -o pid,etime",
+        "ps -C nginx",
+        "ps -C node -o pid",
+        "getent passwd root",
+        "systemctl show -p ActiveState --value nginx",
+        "systemctl status nginx",
+        "docker inspect -f '{{.State.Status}} {{.Name}}' web",
+        "docker top web",
+        "env A=b ls",
+        "printenv PATH HOME",
+        "set -e",
+        "export A=b",
+        "declare -r a=b",
+        "kubectl get pods",
+    ] {
+        let reads = plain(text).reads;
+        let told = |path: &String| path.contains("environ") || path.contains("secrets");
+        assert!(!reads.paths.iter().any(told), "{text}: {reads:?}");
+    }
+}

@@ -361,6 +361,30 @@ pub(super) const COMMANDS: &[Row] = &[
         "credentials wait for people",
     ),
     row(
+        "a secret by a pattern",
+        "cat /etc/shado?",
+        (Refused, Held),
+        "credentials wait for people",
+    ),
+    row(
+        "all that lies below",
+        "grep -r Sentinel .",
+        (Refused, Held),
+        "who reads all below a directory reads what nobody can name",
+    ),
+    row(
+        "the environments of others",
+        "ps axeww",
+        (Refused, Held),
+        "secrets have other names than paths",
+    ),
+    row(
+        "a terminal by script",
+        "script -qc 'echo ran > @' /dev/null",
+        (Refused, Held),
+        OPAQUE,
+    ),
+    row(
         "unreadable syntax",
         "if then echo ran > @",
         (Refused, Held),

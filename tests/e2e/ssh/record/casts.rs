@@ -196,6 +196,7 @@ fn a_terminal_is_played_as_it_was_seen() {
     }
     asciinema(&way.dir.join("v2.cast"), &v2, &shown, &way);
     plays(&rig, &way, &id, &shown, &cast(&v2, 2));
+    interrupted(&rig, &way, &id);
     for format in ["text", "jsonl", "asciicast-v2", "asciicast-v3"] {
         let all = replayed(weir, &id, format);
         for secret in [TOKEN, HIDDEN] {
@@ -246,6 +247,26 @@ fn plays(rig: &Rig, way: &Way, id: &str, shown: &str, whole: &Cast) {
     assert_eq!(part.header["width"], 110, "the size is what it was then");
     let (part, all) = (part.all("o"), whole.all("o"));
     assert!(all.ends_with(&part) && part.len() < all.len(), "{part:?}");
+}
+
+/// Whoever has had enough while another screen is shown gets their own back.
+fn interrupted(rig: &Rig, way: &Way, id: &str) {
+    let weir = weir_tests::paths::weir().display().to_string();
+    let config = rig.weir.config.display().to_string();
+    let program = [
+        &weir, "replay", id, "--config", &config, "--play", "--speed", "0.2", "--idle", "1",
+    ];
+    let steps = [
+        expect("\u{1b}[?1049h"),
+        expect("line 30 of"),
+        typed("\u{3}"),
+    ];
+    let seen = Person::sits(way, "interrupted", "", &steps, &program).ends();
+    assert_eq!(seen.code, Some(130), "{} {}", seen.said, seen.text());
+    let text = seen.text();
+    let (_, after) = text.rsplit_once("\u{1b}[?1049l").unwrap();
+    assert!(after.contains("It was not played to its end"), "{text:?}");
+    assert!(!text.contains("secret?"), "{text:?}");
 }
 
 /// A player shows who agreed to what ran.

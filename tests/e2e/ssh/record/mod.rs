@@ -44,7 +44,7 @@ fn rig(name: &str) -> (Rig, Scratch) {
     bundle.files.retain(|path, _| !path.starts_with("tests/"));
     bundle.add("e2e.cedar", MORE);
     let dir = bundle.write(scratch.path()).unwrap();
-    (Rig::start(name, "staging", Some(dir)).unwrap(), scratch)
+    (Rig::with_bundle(name, dir).unwrap(), scratch)
 }
 
 fn security(weir: &Weir) -> String {

@@ -14,7 +14,15 @@ const PUBLIC: &[&str] = &["GET /healthz", "GET /openapi.json", "GET /readyz"];
 
 /// A rig in which every resource of the table exists, and the call for each line of it.
 async fn populated() -> (Rig, Vec<(String, Action)>) {
-    let rig = Rig::new().await;
+    let rig = Rig::with(Setup {
+        limits: Limits {
+            // There are more routes than strangers may knock at in a minute.
+            failures_per_minute: 100,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
     let version = rig.stage("alice", "second").await;
     let call = format!("POST /v1/bundles/{version}/activate");
     let answer = rig.call("bob", &call, json!({})).await;
@@ -107,6 +115,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "record:",
         "evidence:",
         "certificate:",
+        "credential:",
     ];
     for action in Action::ALL {
         let ours = theirs
@@ -257,6 +266,9 @@ async fn nothing_unrecorded() {
             }
             "POST /v1/packages" => json!({"from": "2026-10-01T00:00:00Z"}),
             "POST /v1/ssh/certificates" => json!({"public_key": crate::testing::KEY}),
+            "POST /v1/ssh/revocations" => {
+                json!({"kind": "serial", "value": crate::testing::SERIAL, "reason": "r"})
+            }
             c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),

@@ -13,8 +13,8 @@ use tokio::sync::broadcast;
 
 use super::{
     Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, Millis,
-    NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result, SessionQuery, SessionRow,
-    SessionWrite, Settled, Store, StoreError, Verdict,
+    NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery,
+    SessionRow, SessionWrite, Settled, Store, StoreError, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -29,6 +29,7 @@ mod peek;
 mod plugin_changes;
 mod plugins;
 mod sessions;
+mod ssh;
 mod worker;
 
 pub(crate) use file::{Lock, connect, lock, make_private};
@@ -315,6 +316,14 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool> {
+        self.write(move |c| ssh::revoke(c, &row, max)).await
+    }
+
+    async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>> {
+        self.read(|c| ssh::revocations(c)).await
+    }
+
     async fn begin(&self, now: Millis) -> Result<Begun> {
         let begun = self
             .write(move |c| {
@@ -336,6 +345,7 @@ impl Store for Sqlite {
             bundles::sweep(c, keep_since)?;
             plugin_changes::sweep(c, now)?;
             sessions::sweep(c, keep_since)?;
+            ssh::sweep(c, now)?;
             outbox::sweep(c, keep_since)
         })
         .await?;

@@ -38,6 +38,20 @@ fn everything_that_runs_has_to_be_permitted() {
             "rsync --server --sender -logDtpr . /srv",
             vec!["ssh:rsync_read /srv true"],
         ),
+        // A whole home, which no word of it names.
+        (
+            "rsync --server --sender -logDtpr . ''",
+            vec!["ssh:rsync_read  false"],
+        ),
+        (
+            "rsync --server --sender -logDtpr . .",
+            vec!["ssh:rsync_read . false"],
+        ),
+        (
+            "scp -r -f x",
+            vec!["ssh:scp_read x false", "ssh:scp_read  false"],
+        ),
+        ("scp -r -f /srv", vec!["ssh:scp_read /srv true"]),
         (
             "git-upload-pack '/srv/a.git'",
             vec!["ssh:git_read /srv/a.git true"],
@@ -252,4 +266,29 @@ fn what_cannot_be_pinned_is_opaque() {
     let (facts, asks) = exec(b"ls", &line, &"root".into());
     assert!(!facts.parsed && !facts.only_reads);
     assert!(asks.contains(&program(&"root".into(), "", false)));
+}
+
+#[test]
+fn standard_input_is_known_or_said_to_be_unknown() {
+    let facts = |line: &Line| exec(b"x", line, &"root".into()).0;
+    for (command, open) in [
+        ("tee /srv/x", true),
+        ("crontab -", true),
+        ("$X", true),
+        ("uptime", false),
+        // Their protocols are read as they pass.
+        ("scp -t /srv/x", false),
+        ("git-receive-pack '/srv/a.git'", false),
+    ] {
+        assert_eq!(
+            facts(&Line::read(command.as_bytes())).stdin_open,
+            open,
+            "{command}"
+        );
+    }
+    // At a terminal it is typed; otherwise it was read to its end.
+    let bash = Line::read(b"bash -s");
+    assert!(facts(&bash).stdin_open);
+    let fed = facts(&bash.with_script("echo x".into()));
+    assert!(!fed.stdin_open && fed.stdin.is_some());
 }

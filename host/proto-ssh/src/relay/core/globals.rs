@@ -17,11 +17,50 @@ pub(super) enum Listener {
     Socket { path: Bytes },
 }
 
+/// A listener that was permitted, as the action of this number: what it leads to is recorded as part of that.
+#[derive(Debug, Clone)]
+pub(super) struct Listening {
+    at: Listener,
+    pub seq: u64,
+}
+
+impl Listening {
+    /// Is it this one that the host says a connection came in at? RFC 4254 section 7.2: the address and the port
+    /// that were connected to. Of a listener on all addresses that may be any of them, of `localhost` either kind
+    /// of loopback; else it is what was asked for.
+    pub fn leads_to(&self, address: &[u8], port: u32) -> bool {
+        let Listener::Tcp { host, port: of } = &self.at else {
+            return false;
+        };
+        let any: [&[u8]; 4] = [b"", b"*", b"0.0.0.0", b"::"];
+        let loopback: [&[u8]; 3] = [b"localhost", b"127.0.0.1", b"::1"];
+        let host = host.as_ref();
+        let same = host.eq_ignore_ascii_case(address)
+            || any.contains(&host)
+            || host.eq_ignore_ascii_case(b"localhost") && loopback.contains(&address);
+        *of == port && same
+    }
+
+    pub fn is_socket(&self, at: &[u8]) -> bool {
+        matches!(&self.at, Listener::Socket { path } if path == at)
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Does {
     Nothing,
-    Listen(Listener, Ticket),
-    Cancel(Listener),
+    Listen(Listening, Ticket),
+    Cancel(Listening),
+}
+
+impl Does {
+    /// The action that it is a part of.
+    fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Listen(listening, _) | Self::Cancel(listening) => Some(listening.seq),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -31,7 +70,7 @@ pub(super) struct Globals {
     /// The client's next ones wait for this decision: their replies have to come behind its own.
     wait: Option<Ticket>,
     waiting: VecDeque<Bytes>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listening>,
     max: usize,
 }
 
@@ -115,11 +154,13 @@ impl Core {
         let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
         match read {
             Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
-            Read::Cancel(listener) if self.globals.listeners.contains(&listener) => {
+            Read::Cancel(at) if self.globals.listeners.iter().any(|l| l.at == at) => {
+                let found = self.globals.listeners.iter().find(|l| l.at == at).cloned();
                 if !want_reply {
-                    self.globals.listeners.retain(|l| *l != listener);
+                    self.globals.listeners.retain(|l| l.at != at);
                 }
-                self.global_forward(payload, want_reply, Does::Cancel(listener), out);
+                let does = found.map_or(Does::Nothing, Does::Cancel);
+                self.global_forward(payload, want_reply, does, out);
             }
             Read::Listen(listener, what) => {
                 // Without a reply nobody would know which port it is.
@@ -166,10 +207,15 @@ impl Core {
         does: Does,
         out: &mut Vec<Effect>,
     ) {
+        let record = does.seq();
         if want_reply {
             self.globals.replies.client.forwarded(does);
         }
-        send(Side::Upstream, payload.clone(), out);
+        out.push(Effect::Send {
+            to: Side::Upstream,
+            payload: payload.clone(),
+            record,
+        });
     }
 
     fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
@@ -182,14 +228,15 @@ impl Core {
     /// A listener was permitted.
     pub(super) fn global_granted(
         &mut self,
-        ticket: Ticket,
+        (ticket, seq): (Ticket, u64),
         (listener, want_reply): (Listener, bool),
         forward: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         self.globals.wait = None;
+        let listening = Listening { at: listener, seq };
         if !want_reply {
-            self.globals.listeners.push(listener.clone());
+            self.globals.listeners.push(listening.clone());
             out.push(Effect::Outcome {
                 ticket,
                 kind: OutcomeKind::Done,
@@ -197,7 +244,7 @@ impl Core {
                 bytes: 0,
             });
         }
-        self.global_forward(forward, want_reply, Does::Listen(listener, ticket), out);
+        self.global_forward(forward, want_reply, Does::Listen(listening, ticket), out);
         self.global_resume(out)
     }
 
@@ -253,30 +300,41 @@ impl Core {
     ) -> Result<(), Violation> {
         let asker = from.other();
         let does = self.globals.replies.of_mut(asker).answered();
-        match (does.ok_or(Violation::NoGlobalRequest(from))?, success) {
-            (Does::Listen(listener, ticket), success) => {
+        let does = does.ok_or(Violation::NoGlobalRequest(from))?;
+        let record = does.seq();
+        match (does, success) {
+            (Does::Listen(listening, ticket), success) => {
+                let mut detail = String::new();
                 let kind = match success {
                     Some(_) => OutcomeKind::Done,
                     None => OutcomeKind::Failed,
                 };
                 if let Some(data) = success {
-                    let listener =
-                        bound(listener, data).map_err(|e| Violation::Malformed(from, e))?;
-                    self.globals.listeners.push(listener);
+                    let at =
+                        bound(listening.at, data).map_err(|e| Violation::Malformed(from, e))?;
+                    if let Listener::Tcp { port, .. } = &at {
+                        detail = format!("port {port}");
+                    }
+                    let seq = listening.seq;
+                    self.globals.listeners.push(Listening { at, seq });
                 }
                 out.push(Effect::Outcome {
                     ticket,
                     kind,
-                    detail: String::new(),
+                    detail,
                     bytes: 0,
                 });
             }
-            (Does::Cancel(listener), Some(_)) => {
-                self.globals.listeners.retain(|l| *l != listener);
+            (Does::Cancel(listening), Some(_)) => {
+                self.globals.listeners.retain(|l| l.at != listening.at);
             }
             (Does::Cancel(_) | Does::Nothing, _) => {}
         }
-        send(asker, payload.clone(), out);
+        out.push(Effect::Send {
+            to: asker,
+            payload: payload.clone(),
+            record,
+        });
         self.global_due(asker, out);
         Ok(())
     }

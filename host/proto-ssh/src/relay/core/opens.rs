@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
-use super::globals::Listener;
+use super::globals::Listening;
 use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn};
 use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
@@ -120,21 +120,23 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let malformed = |error| Violation::Malformed(Side::Upstream, error);
+        let mut r = Reader::new(open.data);
+        let seq_of = |l: Option<&Listening>| l.map(|l| l.seq);
+        // As part of which action it is recorded.
         let asked_for = match open.kind {
             b"forwarded-tcpip" => {
-                let mut r = Reader::new(open.data);
-                let port = r.string().and_then(|_| r.u32()).map_err(malformed)?;
-                // The address is as the host writes it, which need not be as the client did.
-                let here = |l: &Listener| matches!(l, Listener::Tcp { port: p, .. } if *p == port);
-                self.globals.listeners.iter().any(here)
+                let address = r.string().map_err(malformed)?;
+                let port = r.u32().map_err(malformed)?;
+                let mut all = self.globals.listeners.iter();
+                seq_of(all.find(|l| l.leads_to(address, port)))
             }
             b"forwarded-streamlocal@openssh.com" => {
-                let path = Reader::new(open.data).string().map_err(malformed)?;
-                let here = |l: &Listener| matches!(l, Listener::Socket { path: p } if p == path);
-                self.globals.listeners.iter().any(here)
+                let path = r.string().map_err(malformed)?;
+                let mut all = self.globals.listeners.iter();
+                seq_of(all.find(|l| l.is_socket(path)))
             }
-            b"auth-agent@openssh.com" => !self.agent.is_empty(),
-            b"x11" => self.take_x11(),
+            b"auth-agent@openssh.com" => (!self.agent.is_empty()).then_some(0),
+            b"x11" => self.take_x11().then_some(0),
             _ => {
                 let text = "channels of this type are not known here";
                 let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
@@ -146,7 +148,7 @@ impl Core {
                 return Ok(());
             }
         };
-        if !asked_for {
+        let Some(seq) = asked_for else {
             let kind = printable(&String::from_utf8_lossy(open.kind));
             tracing::warn!(%kind, "the host opens a channel that nobody was permitted to ask for");
             let text = "nobody was permitted to ask for it";
@@ -157,12 +159,15 @@ impl Core {
             let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
             refuse(Side::Upstream, open.sender, reason, text, out);
             return Ok(());
+        };
+        let (key, payload) = self.insert(Side::Upstream, &open, payload, Kind::Stream);
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.seq = seq;
         }
-        let (_, payload) = self.insert(Side::Upstream, &open, payload, Kind::Stream);
         out.push(Effect::Send {
             to: Side::Client,
             payload,
-            record: Some(0),
+            record: Some(seq),
         });
         Ok(())
     }

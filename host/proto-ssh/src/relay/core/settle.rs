@@ -54,7 +54,7 @@ impl Core {
                 want_reply,
                 listener,
             }) => {
-                self.global_granted(ticket, (listener, want_reply), &forward, out)?;
+                self.global_granted((ticket, grant.seq), (listener, want_reply), &forward, out)?;
                 Ok(true)
             }
             Some(Pending::Piece { key, id }) => {

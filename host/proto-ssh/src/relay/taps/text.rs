@@ -81,10 +81,16 @@ impl Text {
             piece(stream, text, out);
             return;
         };
-        let mut seen = BytesMut::new();
-        shown.rest.extend_from_slice(&text);
+        let mut seen = BytesMut::with_capacity(text.len());
+        match shown.rest.is_empty() {
+            true => shown.rest = text,
+            false => shown.rest.extend_from_slice(&text),
+        }
         let taken = spans.push(&shown.rest, now, &mut seen);
         shown.rest.advance(taken);
+        if shown.rest.is_empty() {
+            shown.rest = BytesMut::new();
+        }
         piece(stream, seen, out);
         ask(stream, shown, &plan, out);
     }

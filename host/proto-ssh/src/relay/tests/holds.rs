@@ -127,3 +127,22 @@ async fn a_script_is_approved_with_its_command() {
     rig.memory.approver.approve(&id, "bob");
     says(&child.wait_with_output().await.unwrap(), 4, "got 42\n");
 }
+
+/// People who are asked know that what is piped in is nobody's word.
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_is_not_part_of_an_approval_is_said_to_be_so() {
+    let Some(rig) = held().await else { return };
+    for (command, open) in [("cat > /dev/null; echo end", true), ("echo end", false)] {
+        let approve = async {
+            let id = rig.memory.approver.next().await;
+            let Some(Facts::Ssh(facts)) = rig.memory.approver.facts(&id) else {
+                panic!("no facts");
+            };
+            rig.memory.approver.approve(&id, "bob");
+            facts.stdin_open
+        };
+        let (out, said) = tokio::join!(rig.run(command), approve);
+        says(&out, 0, "end\n");
+        assert_eq!(said, open, "{command}");
+    }
+}

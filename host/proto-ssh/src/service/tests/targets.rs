@@ -282,6 +282,18 @@ async fn a_jump_host_is_a_door_for_the_same_identity() {
         let stderr = text(&out.stderr);
         assert!(stderr.contains(said), "{host}:{port}: {stderr}");
     }
+    // Who came in before it was revoked has a connection, and no session any more.
+    world.keys.revoked.store(true, Ordering::SeqCst);
+    let jumped = finished(through("web1", 22).arg("echo in")).await;
+    let direct = world.certified().run("root+web1", "echo in").await;
+    for out in [jumped, direct] {
+        assert_eq!(text(&out.stdout), "");
+        assert!(
+            text(&out.stderr).contains("does not count any more"),
+            "{}",
+            text(&out.stderr)
+        );
+    }
 }
 
 fn arguments(ssh: &Ssh<'_>) -> String {

@@ -141,9 +141,9 @@ fn everything_that_sftp_does_is_asked_about_under_its_name() {
     for expected in [
         "mkdir d (write) mode 0777",
         "open d/a (write) mode 0644",
-        "rename d/a (write) d/b (write)",
-        "rename d/b (write) d/c (write)",
-        "hardlink d/c (write) d/h (write)",
+        "rename d/a (write) d/b (write) d/a (read)",
+        "rename d/b (write) d/c (write) d/b (read)",
+        "hardlink d/c (write) d/h (write) d/c (read)",
         "set attributes d/c (write) mode 0600",
         "df d",
         "list d",
@@ -161,7 +161,10 @@ fn everything_that_sftp_does_is_asked_about_under_its_name() {
         .find(|r| r.text().starts_with("symlink"))
         .unwrap();
     // What it leads to is as it is written, which is from the link's directory on.
-    assert_eq!(link.text(), format!("symlink c (write) {home}d/s (write)"));
+    assert_eq!(
+        link.text(),
+        format!("symlink c (write) {home}d/s (write) c (read) {home}d/s (read)")
+    );
     assert!(!link.known());
     assert!(
         log.asked

@@ -166,32 +166,32 @@ fn requests_are_told_for_what_they_are() {
         (mkdir(0o6755), "mkdir /d (write) mode 6755", false),
         (
             two(p::RENAME, b"/a", b"/b"),
-            "rename /a (write) /b (write)",
+            "rename /a (write) /b (write) /a (read)",
             true,
         ),
         (
             two(p::RENAME, b"/a", b"b"),
-            "rename /a (write) b (write)",
+            "rename /a (write) b (write) /a (read)",
             false,
         ),
         (
             two(p::SYMLINK, b"/a", b"/b"),
-            "symlink /a (write) /b (write)",
+            "symlink /a (write) /b (write) /a (read) /b (read)",
             true,
         ),
         (
             two(p::SYMLINK, b"../a", b"/b"),
-            "symlink ../a (write) /b (write)",
+            "symlink ../a (write) /b (write) ../a (read) /b (read)",
             false,
         ),
         (
             extended("posix-rename@openssh.com", &strings(&[b"/a", b"/b"])),
-            "rename /a (write) /b (write)",
+            "rename /a (write) /b (write) /a (read)",
             true,
         ),
         (
             extended("hardlink@openssh.com", &strings(&[b"/a", b"/b"])),
-            "hardlink /a (write) /b (write)",
+            "hardlink /a (write) /b (write) /a (read)",
             true,
         ),
         (

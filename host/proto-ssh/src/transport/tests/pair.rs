@@ -358,7 +358,7 @@ fn a_host_key_that_is_refused_ends_it() {
 fn unknown_messages_are_answered_with_their_sequence_number() {
     let mut pair = Pair::ready();
     // EXT_INFO was the server's number 0 after NEWKEYS; the client's first is 0.
-    pair.client.leg.send(&[n::PING, 0, 0, 0, 0]).unwrap();
+    pair.client.leg.send(&[n::PONG, 0, 0, 0, 0]).unwrap();
     pair.client.leg.send(&[n::CHANNEL_DATA]).unwrap();
     pair.client.leg.send(&[19]).unwrap();
     let up = pair.client.take_output();
@@ -370,4 +370,78 @@ fn unknown_messages_are_answered_with_their_sequence_number() {
         .map(|p| p.payload)
         .collect();
     assert_eq!(seqs, [&[3, 0, 0, 0, 0][..], &[3, 0, 0, 0, 2]]);
+}
+
+#[test]
+fn pings_are_answered() {
+    let ping = |text: &[u8]| {
+        let mut message = vec![n::PING];
+        message.string(text);
+        message
+    };
+    let mut pair = Pair::ready();
+    pair.client.leg.send(&ping(b"")).unwrap();
+    pair.client.leg.send(&ping(b"PING!")).unwrap();
+    let up = pair.client.take_output();
+    pair.server.feed(&up, pair.now).unwrap();
+    assert!(pair.server.got.is_empty());
+    let down = pair.server.take_output();
+    let mut input = BytesMut::from(&down[..]);
+    let pongs: Vec<Bytes> = std::iter::from_fn(|| pair.client.leg.rx.receive(&mut input).unwrap())
+        .map(|p| p.payload)
+        .collect();
+    assert_eq!(pongs, [&b"\xc1\0\0\0\0"[..], b"\xc1\0\0\0\x05PING!"]);
+
+    // While a key exchange runs, the answer waits for its end.
+    let mut pair = Pair::ready();
+    pair.server.leg.rekey().unwrap();
+    pair.client.leg.send(&ping(b"x")).unwrap();
+    let up = pair.client.take_output();
+    pair.server.feed(&up, pair.now).unwrap();
+    assert_eq!(pair.server.leg.queue.messages, [&b"\xc1\0\0\0\x01x"[..]]);
+    pair.run().unwrap();
+    assert!(pair.server.leg.queue.messages.is_empty());
+    assert_eq!(pair.client.asked, 2);
+}
+
+#[test]
+fn pings_are_bounded_and_well_formed() {
+    for message in [
+        &[n::PING][..],
+        &[n::PING, 0, 0, 0, 1],
+        &[n::PING, 0, 0, 0, 0, 9],
+    ] {
+        let mut pair = Pair::ready();
+        pair.client.leg.send(message).unwrap();
+        let up = pair.client.take_output();
+        let ended = pair.server.feed(&up, pair.now);
+        let layout = matches!(
+            ended,
+            Err(TransportError::Layout {
+                number: n::PING,
+                ..
+            })
+        );
+        assert!(layout, "{message:?} {ended:?}");
+    }
+    // Whoever reads no answers is not answered for ever, however new the keys are.
+    for rekeying in [false, true] {
+        let mut pair = Pair::ready();
+        if rekeying {
+            pair.server.leg.rekey().unwrap();
+        }
+        let mut ping = vec![n::PING];
+        ping.string(&[7; 30_000]);
+        let ended = (0..10_000).find_map(|_| {
+            pair.client.leg.send(&ping).unwrap();
+            let up = pair.client.take_output();
+            pair.server.feed(&up, pair.now).err()
+        });
+        assert!(
+            matches!(ended, Some(TransportError::Backlog { .. })),
+            "{ended:?}"
+        );
+        let max = pair.server.leg.side.limits().backlog;
+        assert!(pair.server.leg.backlog() <= max + 256);
+    }
 }

@@ -387,3 +387,91 @@ fn forwarded_connections_are_decided_on() {
         },
     );
 }
+
+/// Where the host says that a connection came in has to be where it was let listen, address and port.
+#[test]
+fn a_connection_comes_in_where_somebody_listens() {
+    let at = |address: &[u8], port: u32| {
+        let mut at = strings(&[address]);
+        at.uint32(port);
+        at
+    };
+    for (asked, said, passes) in [
+        (&b"127.0.0.1"[..], &b"127.0.0.1"[..], true),
+        (b"127.0.0.1", b"10.0.0.1", false),
+        (b"127.0.0.1", b"", false),
+        (b"10.0.0.1", b"127.0.0.1", false),
+        (b"localhost", b"localhost", true),
+        (b"localhost", b"127.0.0.1", true),
+        (b"localhost", b"::1", true),
+        (b"localhost", b"10.0.0.1", false),
+        (b"", b"10.0.0.1", true),
+        (b"", b"", true),
+        (b"*", b"10.0.0.1", true),
+        (b"0.0.0.0", b"10.0.0.1", true),
+        (b"::", b"fe80::1", true),
+        (b"Web1", b"web1", true),
+    ] {
+        for port in [4000, 4001] {
+            let mut b = Bench::new();
+            b.client(global(b"tcpip-forward", true, &at(asked, 4000)));
+            b.grant();
+            b.sent = Pair::default();
+            b.passes(U, Connection::RequestSuccess { data: b"" });
+            let mut coming = at(said, port);
+            coming.string(b"10.0.0.9").uint32(5);
+            let forwarded = open(b"forwarded-tcpip", 9, 100, &coming);
+            b.upstream(forwarded);
+            let asked = String::from_utf8_lossy(asked);
+            let came = b.sent.client.pop_front().is_some();
+            assert_eq!(came, passes && port == 4000, "{asked} {said:?} {port}");
+        }
+    }
+}
+
+/// A listener, what comes in at it, and its end, are on record as parts of the action that it is.
+#[test]
+fn listeners_and_what_comes_in_are_on_record() {
+    let mut at = strings(&[b"127.0.0.1"]);
+    at.uint32(0);
+    let mut bound = strings(&[b"127.0.0.1"]);
+    bound.uint32(4000);
+    let mut coming = bound.clone();
+    coming.string(b"10.0.0.9").uint32(5);
+    let mut b = Bench::new();
+    b.client(global(b"tcpip-forward", true, &at));
+    let (ticket, _, forward) = b.asks.pop_front().unwrap();
+    let mut out = Vec::new();
+    let grant = Grant {
+        seq: 17,
+        ..Grant::default()
+    };
+    let now = b.now;
+    b.core
+        .granted(ticket, forward, grant, now, &mut out)
+        .unwrap();
+    let mut hear = |side, message: Connection<'_>| {
+        let payload = made(&message);
+        b.core.receive(side, &payload, now, &mut out).unwrap();
+    };
+    let port = 4000_u32.to_be_bytes();
+    hear(U, Connection::RequestSuccess { data: &port });
+    hear(U, open(b"forwarded-tcpip", 9, 100, &coming));
+    hear(C, confirmation(9, 1, 100));
+    hear(C, global(b"cancel-tcpip-forward", true, &bound));
+    hear(U, Connection::RequestSuccess { data: b"" });
+    let recorded = out.iter().filter_map(|effect| match effect {
+        Effect::Send {
+            payload, record, ..
+        } => Some((payload[0], *record)),
+        _ => None,
+    });
+    let recorded: Vec<_> = recorded.collect();
+    let all = [80, 81, 90, 91, 80, 81].map(|number| (number, Some(17)));
+    assert_eq!(recorded, all);
+    let outcome = out.iter().find_map(|effect| match effect {
+        Effect::Outcome { kind, detail, .. } => Some((*kind, detail.as_str())),
+        _ => None,
+    });
+    assert_eq!(outcome, Some((OutcomeKind::Done, "port 4000")));
+}

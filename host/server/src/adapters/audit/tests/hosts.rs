@@ -65,6 +65,7 @@ fn line(programs: &[&str], parsed: bool) -> ActionDoc {
             ],
             env: vec![("LANG".into(), SECRET.into())],
             pty: false,
+            stdin_open: false,
             only_reads: false,
         }),
         accesses: programs.iter().map(program).collect(),

@@ -1,0 +1,130 @@
+//! Logins over SSH: what was revoked.
+//!
+//! The authority decides with what it has in memory; the store has the same, for the next start. What makes
+//! things stricter is in force before it is kept, and stays in force when it cannot be.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pipeline::{Protocol, SessionInfo};
+use uuid::Uuid;
+use weir_client::{SshCredentialKind, SshRevocation, Timestamp};
+
+use crate::convert;
+use crate::error::{ApiError, ControlError};
+use crate::guard::Recorded;
+use crate::ports::SshAuthority;
+use crate::store::{RevocationRow, Store};
+
+/// Revocations that are kept. All but those of keys are forgotten after half a day.
+const MAX_REVOCATIONS: u32 = 20_000;
+
+pub(crate) struct Logins {
+    store: Arc<dyn Store>,
+}
+
+/// What is to be revoked, checked.
+pub(crate) struct Revoke {
+    pub(crate) kind: SshCredentialKind,
+    pub(crate) value: String,
+    pub(crate) reason: String,
+}
+
+impl Logins {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Puts into force again what the store has. Without a revocation Weir does not start: somebody could come
+    /// in by what people believe to be revoked.
+    pub(crate) async fn restore(
+        &self,
+        authority: &dyn SshAuthority,
+        now: SystemTime,
+    ) -> Result<(), ControlError> {
+        let now = Timestamp::from(now).millis();
+        for row in self.store.ssh_revocations().await? {
+            if row.ends_at.is_some_and(|ends| ends <= now) {
+                continue;
+            }
+            let at = SystemTime::UNIX_EPOCH + Duration::from_millis(row.at);
+            let done = authority.revoke(row.kind, &row.value, at);
+            done.map_err(|error| ControlError::Revocation {
+                id: row.id,
+                why: error.message,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// In force when it returns, whatever it returns; kept if that is `Ok`.
+    pub(crate) async fn revoke(
+        &self,
+        recorded: &Recorded,
+        authority: &dyn SshAuthority,
+        what: Revoke,
+    ) -> Result<SshRevocation, ApiError> {
+        let lasts = authority.revoke(what.kind, &what.value, recorded.at())?;
+        let row = RevocationRow {
+            id: Uuid::now_v7().to_string(),
+            kind: what.kind,
+            value: what.value,
+            reason: what.reason,
+            by: recorded.by().actor.subject.to_string(),
+            at: Timestamp::from(recorded.at()).millis(),
+            ends_at: lasts
+                .and_then(|lasts| recorded.at().checked_add(lasts))
+                .map(|ends| Timestamp::from(ends).millis()),
+        };
+        let answer = revocation(row.clone());
+        match self.store.add_ssh_revocation(row, MAX_REVOCATIONS).await {
+            Ok(true) => Ok(answer),
+            Ok(false) => Err(not_kept("as many are kept as can be")),
+            Err(error) => {
+                tracing::error!(%error, "a revocation cannot be kept");
+                Err(not_kept("the state store cannot answer"))
+            }
+        }
+    }
+
+    pub(crate) async fn revocations(&self) -> Result<Vec<SshRevocation>, ApiError> {
+        let rows = self.store.ssh_revocations().await?;
+        Ok(rows.into_iter().map(revocation).collect())
+    }
+}
+
+fn not_kept(why: &str) -> ApiError {
+    ApiError::unavailable(format!(
+        "it is revoked until Weir ends, but not kept for afterwards: {why}"
+    ))
+    .hint("Revoke it again, or put it into [ssh.authority] revoked if it is a serial number.")
+    .goes_on()
+}
+
+fn revocation(row: RevocationRow) -> SshRevocation {
+    SshRevocation {
+        id: row.id,
+        kind: row.kind,
+        value: row.value,
+        reason: row.reason,
+        by: row.by,
+        at: Timestamp::from_millis(row.at),
+        forgotten_at: row.ends_at.map(Timestamp::from_millis),
+    }
+}
+
+/// Did whoever has this session come in by what is named? As `proto-ssh` has it in the session's start.
+pub(crate) fn came_by(info: &SessionInfo, kind: SshCredentialKind, value: &str) -> bool {
+    if info.target.protocol != Protocol::Ssh {
+        return false;
+    }
+    let says = |name: &str| info.attrs.get(name).is_some_and(|said| said == value);
+    match kind {
+        SshCredentialKind::Serial => says("certificate"),
+        SshCredentialKind::KeyId => says("certificate_id"),
+        SshCredentialKind::Key => says("key"),
+        SshCredentialKind::Subject => convert::involved(&info.principal)
+            .iter()
+            .any(|subject| subject == value),
+    }
+}

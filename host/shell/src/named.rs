@@ -1,0 +1,216 @@
+//! Files that no word names, but whose contents a program prints when it is asked for them by another name: the
+//! environments of processes, passwords, tokens of clients.
+
+use crate::reading::Word;
+
+/// Of a shell or program itself.
+const OWN: &str = "/proc/self/environ";
+/// Of others.
+const OTHERS: &str = "/proc/*/environ";
+
+/// Programs, the words or parts of words with which they tell secrets, and where these lie.
+const TOLD: &[(&str, &[&str], &str)] = &[
+    (
+        "aws",
+        &[
+            "export-credentials",
+            "get-session-token",
+            "get-login-password",
+            "secret",
+        ],
+        "~/.aws/credentials",
+    ),
+    (
+        "az",
+        &["get-access-token", "secret", "credential", "keys"],
+        "~/.azure",
+    ),
+    (
+        "gcloud",
+        &["print-access-token", "print-identity-token", "secrets"],
+        "~/.config/gcloud",
+    ),
+    ("getent", &["gshadow"], "/etc/gshadow"),
+    ("getent", &["shadow"], "/etc/shadow"),
+    ("git", &["credential"], "~/.git-credentials"),
+    ("gpg", &["secret", "decrypt", "-d"], "~/.gnupg"),
+    ("gpg2", &["secret", "decrypt", "-d"], "~/.gnupg"),
+    ("kubectl", &["secret"], "/run/secrets/kubernetes"),
+    (
+        "nmcli",
+        &["-s", "--show", "psk"],
+        "/etc/NetworkManager/system-connections",
+    ),
+    ("oc", &["secret", "whoami"], "/run/secrets/kubernetes"),
+    ("wg", &["key", "conf", "dump"], "/etc/wireguard"),
+    ("ypcat", &["passwd", "shadow"], "/etc/shadow"),
+    ("ypmatch", &["passwd", "shadow"], "/etc/shadow"),
+];
+
+/// Variables that say nothing but where one is.
+const HARMLESS: &[&str] = &[
+    "COLORTERM",
+    "HOME",
+    "HOSTNAME",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LOGNAME",
+    "OLDPWD",
+    "PATH",
+    "PWD",
+    "SHELL",
+    "SHLVL",
+    "TERM",
+    "TZ",
+    "UID",
+    "USER",
+];
+
+/// Those that the client itself sent, and those by which SSH says where it is.
+fn is_harmless(name: &Word) -> bool {
+    name.is_literal()
+        && (HARMLESS.contains(&name.text.as_str())
+            || ["LC_", "SSH_"]
+                .iter()
+                .any(|begin| name.text.starts_with(begin)))
+}
+
+pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
+    let mut files = Vec::new();
+    let lower = |w: &Word| w.text.to_ascii_lowercase();
+    for (program, words, file) in TOLD {
+        if *program == name
+            && args
+                .iter()
+                .any(|a| words.iter().any(|w| lower(a).contains(w)))
+        {
+            files.push(*file);
+        }
+    }
+    let says = |text: &str| args.iter().any(|w| w.text == text);
+    let operands = || args.iter().filter(|w| !w.text.starts_with('-'));
+    let own = match name {
+        // `env` with a program behind it is that program.
+        "env" => true,
+        "printenv" => operands().next().is_none() || operands().any(|w| !is_harmless(w)),
+        "set" => args.is_empty(),
+        "export" | "declare" | "typeset" | "local" | "readonly" => {
+            operands().next().is_none()
+                || args
+                    .iter()
+                    .any(|w| w.text.starts_with('-') && w.text.contains('p'))
+        }
+        _ => false,
+    };
+    if own {
+        files.push(OWN);
+    }
+    let others = match name {
+        "ps" => ps(args),
+        "systemctl" => says("show-environment") || says("show") && shows_environment(args),
+        "docker" | "podman" | "nerdctl" => {
+            says("inspect") && !formats_plainly(args) || says("top") && operands().count() > 2
+        }
+        "crictl" => says("inspect"),
+        _ => false,
+    };
+    if others {
+        files.push(OTHERS);
+    }
+    files
+}
+
+/// All properties, among them the variables that a service gets, unless some are named.
+fn shows_environment(args: &[Word]) -> bool {
+    let named = |w: &Word| w.text.starts_with("-p") || w.text.starts_with("--p");
+    !args.iter().any(named)
+        || args
+            .iter()
+            .any(|w| !w.is_literal() || w.text.to_ascii_lowercase().contains("environ"))
+}
+
+/// A template of nothing but such fields.
+fn formats_plainly(args: &[Word]) -> bool {
+    const PLAIN: &[&str] = &[
+        ".Created",
+        ".Driver",
+        ".Id",
+        ".Image",
+        ".Name",
+        ".NetworkSettings",
+        ".Platform",
+        ".RestartCount",
+        ".State",
+    ];
+    let Some(at) = args
+        .iter()
+        .position(|w| w.text.starts_with("-f") || w.text.starts_with("--f"))
+    else {
+        return false;
+    };
+    let Some(template) = args.get(at).and_then(|w| match w.text.split_once('=') {
+        Some((_, value)) => Some(Word {
+            text: value.to_owned(),
+            ..w.clone()
+        }),
+        None => args.get(at + 1).cloned(),
+    }) else {
+        return false;
+    };
+    let field = |field: &str| {
+        let field = field.trim();
+        let chars = field.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+        chars
+            && PLAIN.iter().any(|p| {
+                field
+                    .strip_prefix(p)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+    };
+    let mut pieces = template.text.split("{{");
+    pieces.next();
+    template.is_literal()
+        && pieces.all(|piece| {
+            piece
+                .split_once("}}")
+                .is_some_and(|(inside, _)| field(inside))
+        })
+}
+
+/// `e` without a dash, or with one where the words make no sense otherwise: where `ps` fails to read its options
+/// in one way it reads all of them in the other. So only what can be read in one way alone is trusted.
+fn ps(args: &[Word]) -> bool {
+    let formats = args
+        .iter()
+        .any(|w| is_cluster(&w.text) && w.text.contains('o'));
+    let safe = if formats { "eALow" } else { "eAflLw" };
+    let everybody = args
+        .iter()
+        .any(|w| is_cluster(&w.text) && w.text.contains('e'));
+    let safely = |text: &str| is_cluster(text) && text.chars().skip(1).all(|c| safe.contains(c));
+    let mut before = "";
+    for word in args {
+        let text = word.text.as_str();
+        let format = safely(before) && before.ends_with('o') && is_format(text);
+        let may_ask = (everybody || text.contains(['e', 'E'])) && !text.starts_with("--");
+        let told = safely(text) || format || before == "-C";
+        if !word.is_literal() || may_ask && !told {
+            return true;
+        }
+        before = text;
+    }
+    false
+}
+
+fn is_cluster(text: &str) -> bool {
+    text.starts_with('-') && !text.starts_with("--")
+}
+
+fn is_format(text: &str) -> bool {
+    !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "%_,=:".contains(c))
+}
