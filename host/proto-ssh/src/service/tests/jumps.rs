@@ -54,15 +54,11 @@ async fn nobody_jumps_with_what_was_taken_back() {
         let through = async || finished(&mut through(&world.dir, &socket, &[], "echo in")).await;
         let out = through().await;
         assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
-        world.keys.registered.lock().clear();
         world.keys.revoked.store(true, Ordering::SeqCst);
         let out = through().await;
         assert_eq!(out.status.code(), Some(255), "{certified}");
         assert!(out.stdout.is_empty());
         assert!(master.try_wait().unwrap().is_none(), "the outer one is up");
-        let journal = world.memory.journal.entries();
-        let starts = journal.iter().filter(|e| matches!(e, Entry::Start(_)));
-        assert_eq!(starts.count(), 1);
         master.kill().await.unwrap();
     }
 }
@@ -159,5 +155,6 @@ async fn a_session_inside_ends_with_its_record() {
     };
     let reason = tokio::time::timeout(Duration::from_secs(10), end).await;
     assert_eq!(reason.unwrap(), EndReason::ClientClosed);
-    assert_eq!(world.memory.journal.outcomes().len(), 6);
+    // Of the connection and of each command.
+    assert_eq!(world.memory.journal.outcomes().len(), 7);
 }
