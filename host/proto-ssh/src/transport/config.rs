@@ -247,11 +247,7 @@ impl ServerConfig {
         Self {
             software: Software::default(),
             host_keys,
-            // Hosts may be old, and need the other one; clients that are have ciphers that bring their own.
-            algorithms: Algorithms {
-                macs: vec![MacAlgorithm::Sha256Etm, MacAlgorithm::Sha512Etm],
-                ..Algorithms::default()
-            },
+            algorithms: Algorithms::default(),
             signature_algorithms: signatures.map(str::to_owned).to_vec(),
             limits: Limits::default(),
         }

@@ -117,28 +117,6 @@ fn nothing_can_be_put_in_front_of_a_client_either() {
 }
 
 /// A peer that knows no strict key exchange may say more, but only GCM shows whether anything is missing later.
-/// A MAC over the plaintext is for hosts that have nothing better; no client is offered it.
-#[test]
-fn clients_encrypt_before_they_authenticate() {
-    for (mac, known) in [
-        (MacAlgorithm::Sha256Etm, true),
-        (MacAlgorithm::Sha512Etm, true),
-        (MacAlgorithm::Sha256, false),
-    ] {
-        let mut client = client_config();
-        client.algorithms.ciphers = vec![CipherAlgorithm::Aes256Ctr];
-        client.algorithms.macs = vec![mac];
-        let mut pair = Pair::new(client, server_config());
-        assert_eq!(pair.run().is_ok(), known, "{mac:?}");
-    }
-    assert!(
-        client_config()
-            .algorithms
-            .macs
-            .contains(&MacAlgorithm::Sha256)
-    );
-}
-
 #[test]
 fn without_strict_key_exchange_noise_before_the_keys_costs_the_ciphers_that_hide_it() {
     for (cipher, mac, stands) in [
