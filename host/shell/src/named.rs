@@ -122,10 +122,23 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
     files
 }
 
-/// All properties, among them the variables that a service gets, unless some are named.
+/// All properties, among them the variables that a service gets, unless some are named: by a word that is no value
+/// of another option.
 fn shows_environment(args: &[Word]) -> bool {
-    let named = |w: &Word| w.text.starts_with("-p") || w.text.starts_with("--p");
-    !args.iter().any(named)
+    let named = |w: &Word| {
+        w.text == "--property"
+            || w.text.starts_with("--property=")
+            || w.text.starts_with("-p") && !w.text.starts_with("--")
+    };
+    let end = args.iter().position(|w| w.text == "--");
+    let words = args.get(..end.unwrap_or(args.len())).unwrap_or_default();
+    let mut before = "";
+    let mut some = false;
+    for word in words {
+        some |= named(word) && !before.starts_with('-');
+        before = &word.text;
+    }
+    !some
         || args
             .iter()
             .any(|w| !w.is_literal() || w.text.to_ascii_lowercase().contains("environ"))
@@ -144,20 +157,21 @@ fn formats_plainly(args: &[Word]) -> bool {
         ".RestartCount",
         ".State",
     ];
-    let Some(at) = args
-        .iter()
-        .position(|w| w.text.starts_with("-f") || w.text.starts_with("--f"))
-    else {
+    // Of two the later one counts, and others take words as their values.
+    let mut options = args.iter().filter(|w| w.text.starts_with('-'));
+    let (Some(option), None) = (options.next(), options.next()) else {
         return false;
     };
-    let Some(template) = args.get(at).and_then(|w| match w.text.split_once('=') {
-        Some((_, value)) => Some(Word {
-            text: value.to_owned(),
-            ..w.clone()
-        }),
-        None => args.get(at + 1).cloned(),
-    }) else {
-        return false;
+    let template = match option.text.split_once('=') {
+        Some(("-f" | "--format", template)) if option.is_literal() => template,
+        None if matches!(option.text.as_str(), "-f" | "--format") => {
+            let value = args.iter().skip_while(|w| *w != option).nth(1);
+            match value.filter(|w| w.is_literal()) {
+                Some(value) => value.text.as_str(),
+                None => return false,
+            }
+        }
+        _ => return false,
     };
     let field = |field: &str| {
         let field = field.trim();
@@ -169,9 +183,11 @@ fn formats_plainly(args: &[Word]) -> bool {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
     };
-    let mut pieces = template.text.split("{{");
+    let mut pieces = template.split("{{");
     pieces.next();
-    template.is_literal()
+    // Without any field it is a word, and `json` means all.
+    template.contains("{{")
+        && !args.iter().any(Word::may_be_option)
         && pieces.all(|piece| {
             piece
                 .split_once("}}")

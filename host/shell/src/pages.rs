@@ -1,12 +1,17 @@
 //! Programs that show what they say with a pager when they have a terminal, and pagers start shells (`!sh`).
 
-use crate::reading::Command;
+use crate::reading::{Command, Word};
 
 /// Whatever their words are, unless the pager is turned off. Of programs whose pager hangs on their words, too: a
 /// terminal for nothing costs a look of somebody, and no list of words stays complete.
 const PAGERS: &[&str] = &[
+    "ansible-config",
+    "ansible-doc",
     "apt",
     "apt-cache",
+    "apt-get",
+    "apt-listchanges",
+    "aptitude",
     "aws",
     "bat",
     "batcat",
@@ -15,32 +20,61 @@ const PAGERS: &[&str] = &[
     "coredumpctl",
     "delta",
     "dmesg",
+    "dpkg",
+    "dpkg-query",
+    "duckdb",
+    "gcloud",
     "gh",
     "git",
+    "glab",
+    "hg",
     "homectl",
     "hostnamectl",
+    "importctl",
     "info",
+    "jj",
     "journalctl",
     "localectl",
     "loginctl",
     "machinectl",
     "man",
+    "mariadb",
+    "mycli",
     "mysql",
     "networkctl",
+    "nmcli",
     "oomctl",
     "perldoc",
+    "pgcli",
     "portablectl",
     "psql",
     "pydoc",
     "pydoc3",
     "resolvectl",
+    "ri",
     "sqlite3",
+    "svn",
     "systemctl",
     "systemd-analyze",
     "systemd-cgls",
+    "systemd-confext",
+    "systemd-creds",
+    "systemd-delta",
+    "systemd-dissect",
+    "systemd-id128",
+    "systemd-inhibit",
+    "systemd-path",
+    "systemd-resolve",
+    "systemd-sysext",
+    "systemd-sysusers",
+    "systemd-tmpfiles",
     "timedatectl",
+    "tig",
     "udevadm",
+    "updatectl",
     "userdbctl",
+    "varlinkctl",
+    "vtysh",
 ];
 
 /// At a terminal, a person gets from it into a pager.
@@ -52,16 +86,51 @@ pub(crate) fn pages(command: &Command) -> bool {
     if !PAGERS.contains(&name) {
         return false;
     }
-    let off = |word: &crate::Word| word.is_literal() && word.text == "--no-pager";
-    // git's own option stands before what it is to do; behind that it may be anything.
     let told = match name {
-        "git" => args.first().is_some_and(off),
+        "git" => git_is_told(args),
+        // What stands behind its first operand is one, too.
+        "dpkg" | "dpkg-query" => args.first().is_some_and(off),
         "dmesg" => !args
             .iter()
             .any(|w| !w.is_literal() || w.text.starts_with("--h") || is_short(&w.text, 'H')),
-        _ => args.iter().take_while(|w| w.text != "--").any(off),
+        _ => is_told(args),
     };
     !told
+}
+
+fn off(word: &Word) -> bool {
+    word.is_literal() && word.text == "--no-pager"
+}
+
+/// Behind another option it may be that one's value, and help is shown before what follows is read. Help that is
+/// asked for as a word is a manual page.
+fn is_told(args: &[Word]) -> bool {
+    let end = args.iter().position(|w| w.text == "--");
+    let args = args.get(..end.unwrap_or(args.len())).unwrap_or_default();
+    let helps = |w: &Word| w.text.starts_with("--h") || is_short(&w.text, 'h') || w.text == "help";
+    let counts = |at: usize| {
+        let before = args.get(..at).unwrap_or_default();
+        let value = |w: &Word| w.text.starts_with('-') || !w.is_literal();
+        !before.last().is_some_and(value) && !before.iter().any(helps)
+    };
+    let at = args.iter().position(off);
+    at.is_some_and(counts) && !args.iter().any(|w| w.text == "help")
+}
+
+/// Its own option stands before what it is to do; behind that it may be anything, and `-p` takes it back.
+fn git_is_told(args: &[Word]) -> bool {
+    let Some((first, mut rest)) = args.split_first() else {
+        return false;
+    };
+    while let [option, _, others @ ..] = rest
+        && option.is_literal()
+        && option.text == "-C"
+    {
+        rest = others;
+    }
+    let verb = rest.first().filter(|w| w.is_literal());
+    let shows = |w: &Word| w.text == "help" || w.text.starts_with("--h");
+    off(first) && verb.is_some_and(|w| !w.text.starts_with('-')) && !rest.iter().any(shows)
 }
 
 fn is_short(word: &str, letter: char) -> bool {
@@ -94,6 +163,28 @@ mod tests {
             ("journalctl -n 5 --no-pager", false),
             ("git --no-pager log", false),
             ("dmesg -T", false),
+            ("dpkg -l", true),
+            ("dpkg-query -l", true),
+            ("dpkg -l x --no-pager", true),
+            ("nmcli connection show", true),
+            ("apt-get changelog bash", true),
+            ("hg log", true),
+            ("systemd-delta", true),
+            ("journalctl -u --no-pager", true),
+            ("systemctl status -t --no-pager", true),
+            ("journalctl --unit --no-pager", true),
+            ("journalctl \"$X\" --no-pager", true),
+            ("journalctl --help x --no-pager", true),
+            ("journalctl -eh x --no-pager", true),
+            ("systemctl --no-pager help ssh", true),
+            ("git --no-pager -p log", true),
+            ("git --no-pager --paginate log", true),
+            ("git --no-pager -C /srv -p log", true),
+            ("git --no-pager help log", true),
+            ("git --no-pager log --help", true),
+            ("git --no-pager -C /srv log -p", false),
+            ("dpkg --no-pager -l", false),
+            ("systemctl status ssh --no-pager -l", false),
             ("uptime", false),
             ("grep systemctl /etc/hosts", false),
         ] {
