@@ -106,10 +106,147 @@ const ALWAYS_GREP: &[&str] = &["rg", "rgrep"];
 /// What programs write for people to read, and what packages bring: no credentials lie below these.
 const PUBLIC: &[&str] = &["/usr/include", "/usr/share", "/usr/src", "/var/log"];
 
+/// Credentials, homes and what the system keeps lie below these. A directory elsewhere that is named in full, and
+/// that is not the uppermost, holds what belongs together: an application, a site.
+const GUARDED: &[&[&str]] = &[
+    &["boot"],
+    &["dev"],
+    &["etc"],
+    &["export"],
+    &["media"],
+    &["mnt"],
+    &["proc"],
+    &["root"],
+    &["run"],
+    &["sys"],
+    &["Users"],
+    &["usr", "lib"],
+    &["var", "backups"],
+    &["var", "lib"],
+    &["var", "mail"],
+    &["var", "run"],
+    &["var", "spool"],
+];
+
+/// Short options that take nothing from the next word.
+const GREP_FLAGS: &str = "rRinHhlcvwxsoEFPGaqIzZT";
+const RG_FLAGS: &str = "abcFHiIlnNopPqsSuUvwx0";
+const DIFF_FLAGS: &str = "abBcdeEfinNpqrstTuvwy";
+const CP_FLAGS: &str = "rRafvpnudiTx";
+const RSYNC_FLAGS: &str = "avzhnrtpPqulogxHAXSciWDEORIdmb";
+/// Long ones; those that end so have their value in one with them.
+const GREP_LONGS: &[&str] = &[
+    "--after-context=",
+    "--basic-regexp",
+    "--before-context=",
+    "--color=",
+    "--context=",
+    "--count",
+    "--exclude-dir=",
+    "--exclude=",
+    "--extended-regexp",
+    "--files-with-matches",
+    "--files-without-match",
+    "--fixed-strings",
+    "--ignore-case",
+    "--include=",
+    "--initial-tab",
+    "--invert-match",
+    "--line-buffered",
+    "--line-number",
+    "--line-regexp",
+    "--max-count=",
+    "--no-filename",
+    "--no-messages",
+    "--null",
+    "--null-data",
+    "--only-matching",
+    "--perl-regexp",
+    "--quiet",
+    "--recursive",
+    "--silent",
+    "--text",
+    "--with-filename",
+    "--word-regexp",
+];
+const DIFF_LONGS: &[&str] = &[
+    "--brief",
+    "--color=",
+    "--ignore-all-space",
+    "--ignore-blank-lines",
+    "--ignore-case",
+    "--ignore-space-change",
+    "--minimal",
+    "--new-file",
+    "--no-dereference",
+    "--recursive",
+    "--report-identical-files",
+    "--side-by-side",
+    "--text",
+    "--unified=",
+];
+const CP_LONGS: &[&str] = &[
+    "--archive",
+    "--force",
+    "--no-clobber",
+    "--no-dereference",
+    "--no-target-directory",
+    "--one-file-system",
+    "--preserve",
+    "--preserve=",
+    "--recursive",
+    "--update",
+    "--verbose",
+];
+const RSYNC_LONGS: &[&str] = &[
+    "--archive",
+    "--bwlimit=",
+    "--checksum",
+    "--chmod=",
+    "--chown=",
+    "--compress",
+    "--delete",
+    "--dry-run",
+    "--exclude=",
+    "--human-readable",
+    "--info=",
+    "--itemize-changes",
+    "--partial",
+    "--progress",
+    "--quiet",
+    "--recursive",
+    "--stats",
+    "--verbose",
+];
+const TAR_LONGS: &[&str] = &["--exclude=", "--one-file-system", "--verbose"];
+
 /// A name that ends so is that of a file. (Directories are called `x.d`, `python3.11`, `x.old` and `x.js`.)
 const FILES: &[&str] = &[
     ".cfg", ".conf", ".csv", ".ini", ".json", ".log", ".md", ".service", ".sh", ".sql", ".timer",
     ".toml", ".txt", ".xml", ".yaml", ".yml",
+];
+
+/// And so are these.
+const NAMES: &[&str] = &[
+    "Cargo.lock",
+    "Containerfile",
+    "Dockerfile",
+    "GNUmakefile",
+    "Gemfile",
+    "Jenkinsfile",
+    "LICENSE",
+    "Makefile",
+    "Procfile",
+    "README",
+    "Rakefile",
+    "Vagrantfile",
+    "crontab",
+    "fstab",
+    "group",
+    "hosts",
+    "makefile",
+    "passwd",
+    "yarn.lock",
 ];
 
 /// It may read files below a directory, which nobody can name.
@@ -117,7 +254,7 @@ pub(crate) fn reads_below(name: &str, args: &[Word]) -> bool {
     let given =
         |letters: &str, longs: &[&str]| args.iter().any(|w| is_option(&w.text, letters, longs));
     if ALWAYS.contains(&name) {
-        return true;
+        return name != "rsync" || !copies(args, RSYNC_FLAGS, RSYNC_LONGS);
     }
     if ALWAYS_GREP.contains(&name) || GREPS.contains(&name) {
         let links = given("RLS", &["--dereference-recursive", "--follow"]);
@@ -126,7 +263,10 @@ pub(crate) fn reads_below(name: &str, args: &[Word]) -> bool {
                 "rRd",
                 &["--recursive", "--dereference-recursive", "--directories"],
             );
-        return below && (links || !is_public(args));
+        return below && (links || !is_public(name, args));
+    }
+    if name == "cp" && copies(args, CP_FLAGS, CP_LONGS) {
+        return false;
     }
     if let Some((_, letters, longs)) = WITH.iter().find(|(n, ..)| *n == name)
         && given(letters, longs)
@@ -137,23 +277,52 @@ pub(crate) fn reads_below(name: &str, args: &[Word]) -> bool {
         return args.iter().any(|w| words.contains(&w.text.as_str()));
     }
     match name {
-        "tar" | "gtar" | "bsdtar" | "star" => archives(args),
-        // With two directories it compares what lies in both, and never stops at links.
-        "diff" | "sdiff" | "colordiff" => given("r", &["--recursive"]) || !args.iter().any(is_file),
+        "tar" | "gtar" | "bsdtar" | "star" => archives(args) && !archives_places(args),
+        "diff" | "sdiff" | "colordiff" => compares_below(name, args),
         _ => false,
     }
 }
 
-/// All places where it looks are known to hold nothing that matters.
-fn is_public(args: &[Word]) -> bool {
-    let mut operands: Vec<&Word> = args.iter().filter(|w| !w.text.starts_with('-')).collect();
-    // The pattern, unless an option brings it.
-    let brought = args
-        .iter()
-        .any(|w| w.text == "--" || is_option(&w.text, "ef", &["--regexp", "--file"]));
-    if !brought && !operands.is_empty() {
-        operands.remove(0);
+/// The words that are no options, as long as no option may take one of them as its value. A letter of `counts` has
+/// a number written in one with it.
+fn operands<'a>(
+    args: &'a [Word],
+    flags: &str,
+    counts: &str,
+    longs: &[&str],
+) -> Option<Vec<&'a Word>> {
+    let known = |text: &str| {
+        if text.starts_with("--") {
+            return longs
+                .iter()
+                .any(|long| text == *long || long.ends_with('=') && text.starts_with(long));
+        }
+        let cluster = text.get(1..).unwrap_or_default();
+        let number = cluster
+            .strip_prefix(|c| counts.contains(c))
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        number || cluster.chars().all(|c| flags.contains(c))
+    };
+    let mut operands = Vec::new();
+    for word in args {
+        if word.may_be_option() || word.glob {
+            return None;
+        }
+        if word.text == "-" || !word.text.starts_with('-') {
+            operands.push(word);
+        } else if word.dynamic || !known(&word.text) {
+            return None;
+        }
     }
+    Some(operands)
+}
+
+/// All places where it looks are known to hold nothing that matters.
+fn is_public(name: &str, args: &[Word]) -> bool {
+    let flags = if name == "rg" { RG_FLAGS } else { GREP_FLAGS };
+    let Some(operands) = operands(args, flags, "ABCm", GREP_LONGS) else {
+        return false;
+    };
     let public = |w: &&Word| {
         w.is_literal()
             && !w.text.split('/').any(|part| part == "..")
@@ -163,7 +332,78 @@ fn is_public(args: &[Word]) -> bool {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
     };
-    !operands.is_empty() && operands.iter().all(public)
+    // The first is the pattern.
+    let places = operands.get(1..).unwrap_or_default();
+    !places.is_empty() && places.iter().all(|w| public(w) || is_place(w))
+}
+
+/// A directory, or a file, of something that is neither a home nor the system.
+fn is_place(word: &Word) -> bool {
+    let parts: Vec<&str> = word
+        .text
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    word.is_literal()
+        && word.text.starts_with('/')
+        && parts.len() >= 2
+        && !parts.iter().any(|part| matches!(*part, ".." | "home"))
+        && !GUARDED.iter().any(|dir| parts.starts_with(dir))
+}
+
+/// It copies such directories, and does not follow links in them.
+fn copies(args: &[Word], flags: &str, longs: &[&str]) -> bool {
+    operands(args, flags, "", longs).is_some_and(|operands| match operands.split_last() {
+        Some((to, from)) => to.is_literal() && !from.is_empty() && from.iter().all(|w| is_place(w)),
+        None => false,
+    })
+}
+
+/// `tar czf x.tgz /srv/app` and its like.
+fn archives_places(args: &[Word]) -> bool {
+    let Some((first, mut rest)) = args.split_first().filter(|(w, _)| w.is_literal()) else {
+        return false;
+    };
+    let dashed = first.text.starts_with('-');
+    let letters = first.text.strip_prefix('-').unwrap_or(&first.text);
+    let files = letters.matches('f').count();
+    let known = letters.contains('c') && letters.chars().all(|c| "czjJvfap".contains(c));
+    if !known || files > 1 || files == 1 && dashed && !letters.ends_with('f') {
+        return false;
+    }
+    if files == 1 {
+        rest = match rest.split_first() {
+            Some((archive, rest)) if archive.is_literal() && !archive.may_be_option() => rest,
+            _ => return false,
+        };
+    }
+    operands(rest, "", "", TAR_LONGS)
+        .is_some_and(|places| !places.is_empty() && places.iter().all(|w| is_place(w)))
+}
+
+/// Of two directories it compares what lies in both, and follows links.
+fn compares_below(name: &str, args: &[Word]) -> bool {
+    // What tells one `diff` that blanks do not matter has a value for another.
+    let flags = if name == "sdiff" {
+        DIFF_FLAGS.replace('w', "")
+    } else {
+        DIFF_FLAGS.to_owned()
+    };
+    let Some(operands) = operands(args, &flags, "UC", DIFF_LONGS) else {
+        return true;
+    };
+    let [a, b] = operands.as_slice() else {
+        return true;
+    };
+    let places = is_place(a) && is_place(b);
+    if args
+        .iter()
+        .any(|w| is_option(&w.text, "r", &["--recursive"]))
+    {
+        let links = !args.iter().any(|w| w.text == "--no-dereference");
+        return links || !places;
+    }
+    !places && !is_file(a) && !is_file(b)
 }
 
 /// It makes an archive, adds to one, or compares with one.
@@ -192,5 +432,7 @@ fn archives(args: &[Word]) -> bool {
 fn is_file(word: &Word) -> bool {
     word.is_literal()
         && !word.text.starts_with('-')
-        && (crate::reads::is_sink(&word.text) || FILES.iter().any(|end| word.text.ends_with(end)))
+        && (crate::reads::is_sink(&word.text)
+            || FILES.iter().any(|end| word.text.ends_with(end))
+            || NAMES.contains(&crate::programs::name(&word.text)))
 }
