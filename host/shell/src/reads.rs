@@ -500,8 +500,32 @@ const QUIET: &[&str] = &[
 /// Among those: they read it when a word says so, or when files are missing or names ask for it.
 const ASK: &[&str] = &[
     "cp", "mv", "rm", "tar", "git", "curl", "wget", "apt-get", "find", "ln", "install", "mount",
-    "kill",
+    "kill", "date", "du", "hostname", "ip", "killall", "pkill", "ss", "sysctl", "which",
 ];
+
+/// A name by which a program gets its own standard input, or that of another. From which directory on it counts is
+/// not looked at.
+pub(crate) fn may_be_stdin(path: &str) -> bool {
+    if path == "/dev/null" {
+        return false;
+    }
+    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let last = parts.next_back().unwrap_or_default();
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    matches!(last, "stdin" | "tty")
+        || number(last) && parts.next_back().is_none_or(|dir| dir == "fd")
+        || path
+            .split('/')
+            .any(|part| matches!(part, "dev" | "proc" | ".."))
+}
+
+/// The word, or what it says behind an option's name, may be such a name; a number by itself is none.
+fn names_stdin(word: &str) -> bool {
+    let value = word.split_once('=').map_or(word, |(_, value)| value);
+    [word, value]
+        .iter()
+        .any(|path| may_be_stdin(path) && !path.bytes().all(|b| b.is_ascii_digit()))
+}
 
 /// With these words it leaves its standard input alone.
 pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
@@ -519,9 +543,9 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
         return args
             .iter()
             .any(|w| named(w) && !w.dynamic && w.text.contains('/'))
-            && !args.iter().any(|w| {
-                w.text == "-" || w.text.starts_with("/dev/") || w.text.starts_with("/proc/")
-            });
+            && !args
+                .iter()
+                .any(|w| w.text == "-" || w.text.contains('/') && names_stdin(&w.text));
     }
     if !QUIET.contains(&name) {
         return false;
@@ -532,9 +556,10 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
     // An option may ask; so may a name that is a dash or a device.
     !args.iter().any(|w| {
         w.may_be_option()
-            || w.text == "-"
-            || w.text.contains("/dev/")
-            || w.text.contains("/proc/")
+            || w.text.ends_with('-')
+            || names_stdin(&w.text)
+            || name == "which" && is_option(&w.text, "i", &["--read-alias", "--read-functions"])
+            || name == "killall" && is_option(&w.text, "i", &["--interactive"])
             || matches!(name, "cp" | "mv" | "rm" | "ln")
                 && is_option(&w.text, "iI", &["--interactive"])
             || name == "git"

@@ -329,6 +329,8 @@ impl<'a> Walk<'a> {
                 Part::Process { sub, .. } => {
                     let mut ctx = ctx.clone();
                     ctx.stdin = Stdin::Other;
+                    // What runs in it has the session's input.
+                    self.out.takes_stdin = true;
                     self.list(&sub.list, &ctx, here);
                 }
                 Part::Arith { raw, .. } => {
@@ -359,10 +361,11 @@ impl<'a> Walk<'a> {
             Kind::File(op, word) => {
                 self.parts(&word.parts, ctx, here);
                 self.opened(word, op);
+                let file = expand::single(word);
+                // It may be what the session sends, by another name.
+                let again = !file.is_literal() || reads::may_be_stdin(&file.text);
+                self.out.takes_stdin |= op.starts_with('<') && again;
                 if input(op) {
-                    let file = expand::single(word);
-                    let devices = ["/dev/", "/proc/"];
-                    let again = file.dynamic || devices.iter().any(|d| file.text.starts_with(d));
                     if file.text == "/dev/null" {
                         ctx.stdin = Stdin::Empty;
                     } else if !(self.script && again) {
@@ -559,6 +562,7 @@ impl<'a> Walk<'a> {
 
     /// A program reads the session's input, which may be the script itself.
     pub(crate) fn taken(&mut self, program: &str) {
+        self.out.takes_stdin = true;
         if self.script {
             self.opaque(Opaque::TakesScript(program.to_owned()));
         }
