@@ -317,6 +317,15 @@ fn operands<'a>(
     Some(operands)
 }
 
+/// What it looks for.
+pub(crate) fn pattern<'a>(name: &str, args: &'a [Word]) -> Option<&'a Word> {
+    if !matches!(name, "egrep" | "fgrep" | "grep" | "rg") {
+        return None;
+    }
+    let flags = if name == "rg" { RG_FLAGS } else { GREP_FLAGS };
+    operands(args, flags, "ABCm", GREP_LONGS)?.first().copied()
+}
+
 /// All places where it looks are known to hold nothing that matters.
 fn is_public(name: &str, args: &[Word]) -> bool {
     let flags = if name == "rg" { RG_FLAGS } else { GREP_FLAGS };

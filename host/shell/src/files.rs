@@ -7,7 +7,7 @@ use crate::ast::{Part, Word as Written};
 use crate::reading::{Access, Files, Redirect as Opened, Word};
 use crate::reason::Opaque;
 use crate::walk::Walk;
-use crate::{descend, expand, hazards, named, programs, reads};
+use crate::{descend, expand, hazards, named, patterns, programs, reads};
 
 /// Bytes of names that are kept. Who names more is said to name something unknown.
 const MAX_BYTES: usize = 256 << 10;
@@ -92,6 +92,7 @@ impl Walk<'_> {
             };
             into.word(&redirect.path, false);
         }
+        let tell = patterns::only_tell(&self.out.commands);
         for command in &self.out.commands {
             let Some((head, args)) = command.argv.split_first() else {
                 continue;
@@ -109,11 +110,15 @@ impl Walk<'_> {
                 name == "find" && args.iter().any(|w| FIND_WRITES.contains(&w.text.as_str()));
             let only = standard && !finds && reads::only(name, &command.argv);
             let about = only && ABOUT.contains(&name);
+            if only {
+                for word in patterns::without(name, args, tell) {
+                    reads.word(word, about);
+                }
+                continue;
+            }
             for word in args {
                 reads.word(word, about);
-                if !only {
-                    writes.word(word, false);
-                }
+                writes.word(word, false);
             }
         }
         for (name, args) in &self.wrapped {

@@ -10,7 +10,7 @@
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
-//!   those that tell what lies in files which no word names.
+//!   those that tell what lies in files which no word names, `patterns` words that only look like names.
 //! - `canonical` writes the text once more, in the plainest form.
 //!
 //! What no reading of a text can tell is taken to be in order: the files of the host, where it looks for programs,
@@ -42,6 +42,7 @@ mod opinion;
 mod options;
 mod pages;
 mod parse;
+mod patterns;
 mod peel;
 mod programs;
 mod reading;
