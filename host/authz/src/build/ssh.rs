@@ -169,6 +169,8 @@ const KEYS: &[&str] = &[
     ".kdbx",
     ".ppk",
 ];
+/// What everybody may have, though it is called like a key: certificates of authorities.
+const CERTIFICATES: &[&str] = &["/etc/ssl/certs/", "/etc/pki/ca-trust/"];
 /// Above every raw disk: whoever reads one reads all files.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
@@ -238,7 +240,9 @@ impl Paths {
         }
         let parts = path.split('/').filter(|part| !part.is_empty());
         self.parts.extend(parts.map(str::to_owned));
-        if KEYS.iter().any(|end| path.ends_with(end)) {
+        let public =
+            path.ends_with(".pem") && CERTIFICATES.iter().any(|dir| path.starts_with(dir));
+        if !public && KEYS.iter().any(|end| path.ends_with(end)) {
             self.parts.insert(KEY.to_owned());
         }
         let device = path.strip_prefix("/dev/");
@@ -279,6 +283,25 @@ fn plain(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_looks_like_a_private_key() {
+        for (path, expect) in [
+            ("/srv/tls/site.key", true),
+            ("/srv/tls/site.pem", true),
+            ("/etc/ssl/certs/ca.pem", false),
+            ("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", false),
+            ("/etc/ssl/certs/site.key", true),
+            ("/etc/ssl/certs/../private/site.pem", true),
+            ("/etc/ssl/certs.pem", true),
+            ("etc/ssl/certs/ca.pem", true),
+            ("/srv/etc/ssl/certs/ca.pem", true),
+            ("/etc/ssl/cert", false),
+        ] {
+            let of = Paths::of(plain(path)).unwrap();
+            assert_eq!(of.parts.contains(KEY), expect, "{path}");
+        }
+    }
 
     #[test]
     fn ways_to_write_one_path() {
