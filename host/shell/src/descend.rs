@@ -121,6 +121,7 @@ const GUARDED: &[&[&str]] = &[
     &["sys"],
     &["Users"],
     &["usr", "lib"],
+    &["usr", "local", "etc"],
     &["var", "backups"],
     &["var", "lib"],
     &["var", "mail"],

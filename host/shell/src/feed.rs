@@ -3,7 +3,7 @@
 use crate::reading::{Access, Script, Word as Arg};
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{interpreters, programs, reads};
+use crate::{interpreters, programs, stdin};
 
 impl Walk<'_> {
     /// An interpreter runs what it finds on its standard input.
@@ -55,7 +55,7 @@ impl Walk<'_> {
     fn quiet_before(&self) -> bool {
         self.out.commands.iter().all(|command| {
             command.argv.first().is_some_and(|w| {
-                w.is_literal() && reads::ignores_stdin(programs::name(&w.text), &command.argv)
+                w.is_literal() && stdin::ignores_stdin(programs::name(&w.text), &command.argv)
             })
         })
     }

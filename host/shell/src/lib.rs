@@ -8,7 +8,7 @@
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
 //! - `pages` knows which programs show a pager at a terminal.
-//! - `reads`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
+//! - `reads`, `stdin`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
 //!   those that tell what lies in files which no word names, `patterns` words that only look like names.
 //! - `canonical` writes the text once more, in the plainest form.
@@ -50,6 +50,7 @@ mod reads;
 mod reason;
 mod redirect;
 mod sed;
+mod stdin;
 mod transfer;
 mod walk;
 mod word;

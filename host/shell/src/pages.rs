@@ -93,9 +93,16 @@ pub(crate) fn pages(command: &Command) -> bool {
         "dmesg" => !args
             .iter()
             .any(|w| !w.is_literal() || w.text.starts_with("--h") || is_short(&w.text, 'H')),
-        _ => is_told(args),
+        _ => may_be_told(name) && is_told(args),
     };
     !told
+}
+
+/// Those of systemd, and few others. The rest do not know the option, or give it to somebody else.
+fn may_be_told(name: &str) -> bool {
+    name.ends_with("ctl")
+        || name.starts_with("systemd-")
+        || matches!(name, "bat" | "batcat" | "jj" | "ri" | "udevadm")
 }
 
 fn off(word: &Word) -> bool {
@@ -183,6 +190,13 @@ mod tests {
             ("git --no-pager help log", true),
             ("git --no-pager log --help", true),
             ("git --no-pager -C /srv log -p", false),
+            ("tig --no-pager", true),
+            ("tig log --no-pager", true),
+            ("aws s3 ls --no-pager", true),
+            ("man --no-pager ls", true),
+            ("git --no-pager -c pager.log=x log", true),
+            ("git -C --no-pager log", true),
+            ("busctl list --no-pager", false),
             ("dpkg --no-pager -l", false),
             ("systemctl status ssh --no-pager -l", false),
             ("uptime", false),

@@ -8,7 +8,7 @@ use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::{
     Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads,
-    transfer,
+    stdin, transfer,
 };
 
 /// What a command finds on its standard input.
@@ -363,7 +363,7 @@ impl<'a> Walk<'a> {
                 self.opened(word, op);
                 let file = expand::single(word);
                 // It may be what the session sends, by another name.
-                let again = !file.is_literal() || reads::may_be_stdin(&file.text);
+                let again = !file.is_literal() || stdin::may_be_stdin(&file.text);
                 self.out.takes_stdin |= op.starts_with('<') && again;
                 if input(op) {
                     if file.text == "/dev/null" {
@@ -532,7 +532,7 @@ impl<'a> Walk<'a> {
         if self.out.only_reads && !reads::only(name, &argv) {
             self.out.only_reads = false;
         }
-        if ctx.stdin == Stdin::Session && !reads::ignores_stdin(name, &argv) {
+        if ctx.stdin == Stdin::Session && !stdin::ignores_stdin(name, &argv) {
             self.taken(name);
         }
         self.push(argv, ctx);
@@ -578,7 +578,7 @@ impl<'a> Walk<'a> {
         let dynamic = argv.iter().any(|w| w.dynamic);
         let leaves = || {
             let head = argv.first().filter(|w| w.is_literal());
-            head.is_some_and(|w| reads::ignores_stdin(programs::name(&w.text), &argv))
+            head.is_some_and(|w| stdin::ignores_stdin(programs::name(&w.text), &argv))
         };
         self.out.takes_stdin |= ctx.stdin == Stdin::Session && !leaves();
         self.out.commands.push(Command {

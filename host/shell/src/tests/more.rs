@@ -323,6 +323,7 @@ fn what_may_read_the_sessions_input_is_known() {
         ("du --files0-from=-", true),
         ("pkill -F /dev/stdin", true),
         ("killall -i x", true),
+        ("systemctl edit --stdin x", true),
         ("cp //dev/stdin /srv/x", true),
         ("cat /srv/a //dev/stdin", true),
         ("ip -br addr", false),
