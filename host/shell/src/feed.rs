@@ -1,5 +1,6 @@
 //! Programs that run what they find on their standard input.
 
+use crate::ast::{HereDoc, Part};
 use crate::reading::{Access, Script, Word as Arg};
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
@@ -51,6 +52,25 @@ impl Walk<'_> {
         self.script = before;
     }
 
+    /// What runs in an assignment, or in a redirection behind another one: in some shells it finds on its standard
+    /// input what is there outside, in others what the command is to have.
+    pub(crate) fn disputed(
+        &mut self,
+        parts: &[Part],
+        (outer, ctx): (&Ctx, &Ctx),
+        here: &[HereDoc],
+    ) {
+        if outer.stdin == ctx.stdin || !runs(parts) {
+            return self.parts(parts, ctx, here);
+        }
+        if outer.stdin == Stdin::Session || ctx.stdin == Stdin::Session {
+            self.taken("$(");
+        }
+        let mut either = ctx.clone();
+        either.stdin = Stdin::Other;
+        self.parts(parts, &either, here);
+    }
+
     /// Nothing before has taken a part of the session's input away.
     fn quiet_before(&self) -> bool {
         self.out.commands.iter().all(|command| {
@@ -89,6 +109,14 @@ impl Walk<'_> {
             self.opaque(Opaque::Fed { program });
         }
     }
+}
+
+fn runs(parts: &[Part]) -> bool {
+    parts.iter().any(|part| match part {
+        Part::Lit { .. } | Part::Arith { .. } => false,
+        Part::Param { inner, .. } => runs(inner),
+        Part::Subst { .. } | Part::Process { .. } => true,
+    })
 }
 
 /// Programs whose words name files that they write.

@@ -259,12 +259,12 @@ impl<'a> Walk<'a> {
     }
 
     fn stage(&mut self, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {
-        let mut ctx = ctx.clone();
+        let (outer, mut ctx) = (ctx, ctx.clone());
         for redirect in &stage.redirects {
-            self.redirect(redirect, &mut ctx, here);
+            self.redirect(redirect, outer, &mut ctx, here);
         }
         match &stage.node {
-            Node::Simple(simple) => self.simple(simple, stage, &ctx, here),
+            Node::Simple(simple) => self.simple(simple, stage, (outer, &ctx), here),
             Node::Group(list) | Node::Subshell(list) => self.list(list, &ctx, here),
             Node::Function { body, .. } => {
                 // Where it is called it may read a pipe, or the session's input.
@@ -320,7 +320,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What is run within a word.
-    fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
+    pub(crate) fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
         for part in parts {
             match part {
                 Part::Lit { .. } => {}
@@ -354,12 +354,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn redirect(&mut self, redirect: &Redirect, ctx: &mut Ctx, here: &[HereDoc]) {
+    fn redirect(&mut self, redirect: &Redirect, outer: &Ctx, ctx: &mut Ctx, here: &[HereDoc]) {
         let input =
             |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
         match &redirect.kind {
             Kind::File(op, word) => {
-                self.parts(&word.parts, ctx, here);
+                self.disputed(&word.parts, (outer, ctx), here);
                 self.opened(word, op);
                 let file = expand::single(word);
                 // It may be what the session sends, by another name.
@@ -375,7 +375,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Kind::Both { append, target } => {
-                self.parts(&target.parts, ctx, here);
+                self.disputed(&target.parts, (outer, ctx), here);
                 self.opened(target, if *append { ">>" } else { ">" });
             }
             Kind::Dup(op, to) => {
@@ -389,7 +389,7 @@ impl<'a> Walk<'a> {
             }
             Kind::Here(slot) => {
                 if let Some(doc) = here.get(*slot) {
-                    self.parts(&doc.parts, ctx, here);
+                    self.disputed(&doc.parts, (outer, ctx), here);
                     if input("<") {
                         ctx.stdin = if doc.literal {
                             Stdin::Text(doc.body.clone())
@@ -400,7 +400,7 @@ impl<'a> Walk<'a> {
                 }
             }
             Kind::HereString(word) => {
-                self.parts(&word.parts, ctx, here);
+                self.disputed(&word.parts, (outer, ctx), here);
                 if input("<") {
                     let value = expand::single(word);
                     ctx.stdin = if value.dynamic || value.text.starts_with('~') {
@@ -413,12 +413,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn simple(&mut self, simple: &Simple, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {
+    /// `outer` is what its words are made in, before it is redirected.
+    fn simple(
+        &mut self,
+        simple: &Simple,
+        stage: &Stage,
+        (outer, ctx): (&Ctx, &Ctx),
+        here: &[HereDoc],
+    ) {
         for assign in &simple.assigns {
-            self.parts(&assign.value.parts, ctx, here);
+            self.disputed(&assign.value.parts, (outer, ctx), here);
         }
         for word in &simple.words {
-            self.parts(&word.parts, ctx, here);
+            self.parts(&word.parts, outer, here);
         }
         let mut ctx = ctx.clone();
         for assign in &simple.assigns {

@@ -96,6 +96,61 @@ fn programs_whose_marks_and_options_can_be_read_in_two_ways() {
     assert!(taken.is_opaque());
 }
 
+/// Words are made before a command is redirected, so what runs in them has the session's input.
+#[test]
+fn what_runs_in_a_word_is_not_redirected() {
+    check(&[
+        (
+            "echo $(sh) </dev/null",
+            "sh ; echo [$(sh)]? ; read /dev/null +stdin:sh",
+        ),
+        (
+            "echo `bash` </dev/null",
+            "bash ; echo [`bash`]? ; read /dev/null +stdin:bash",
+        ),
+        ("echo a $(sh) <<< ls", "sh ; echo a [$(sh)]? +stdin:sh"),
+        (
+            "{ echo $(sh); } </dev/null",
+            "sh ; echo [$(sh)]? ; read /dev/null +reads",
+        ),
+        (
+            "x=$(sh) env A=1 ls </dev/null",
+            "sh ; env>ls ; read /dev/null !fed",
+        ),
+        (
+            "ls </dev/null 2>>$(sh)",
+            "sh ; ls ; read /dev/null ; append $(sh) !fed !dynamic-file",
+        ),
+    ]);
+    for text in [
+        "echo a <<< 'x y' <<< $(sh)",
+        "cat </dev/null <<E\n$(sh)\nE",
+        "{ x=$(sh) ls <<< id; } </dev/null",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "echo $(cat) </dev/null",
+        "echo $(cat) <<< x",
+        "x=$(cat) ls </dev/null",
+        "ls </dev/null 2>/srv/$(cat)",
+    ] {
+        let reading = plain(text);
+        assert!(reading.takes_stdin, "{text}");
+        let script = format!("{text}\nid\n");
+        let script = crate::read_script(script.as_bytes(), "bash", &Limits::default());
+        assert!(script.is_opaque(), "{text}");
+    }
+    for text in [
+        "x=$(date) ls </dev/null",
+        "x=$y ls </dev/null",
+        "cat <<E\n$(date)\nE",
+        "echo $(date) </dev/null",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}");
+    }
+}
+
 /// By a pattern, one word may be two; and by a lock, a file is made.
 #[test]
 fn programs_that_write_by_how_many_words_they_have() {
