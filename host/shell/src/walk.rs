@@ -380,7 +380,7 @@ impl<'a> Walk<'a> {
             }
             Kind::Dup(op, to) => {
                 // The script under another number, from which it can be taken unseen.
-                if (*op == "<&" && to != "-") || to == "0" {
+                if to == "0" || input(op) && to != "-" || *op == "<&" && to != "-" {
                     self.taken("<&");
                 }
                 if input(op) && to != "0" {

@@ -307,6 +307,7 @@ fn what_may_read_the_sessions_input_is_known() {
         ("cat /dev/fd/3 3< /dev/stdin < /dev/null", true),
         ("tee /srv/x <> /dev/stdin", true),
         ("tee /srv/x <&3", true),
+        ("tee /srv/x 0>&1", true),
         ("tee /srv/x < <(cat)", true),
         ("cp <(cat) /srv/x", true),
         ("ip -b -", true),
