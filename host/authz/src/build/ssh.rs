@@ -240,8 +240,7 @@ impl Paths {
         }
         let parts = path.split('/').filter(|part| !part.is_empty());
         self.parts.extend(parts.map(str::to_owned));
-        let public =
-            path.ends_with(".pem") && CERTIFICATES.iter().any(|dir| path.starts_with(dir));
+        let public = path.ends_with(".pem") && CERTIFICATES.iter().any(|dir| path.starts_with(dir));
         if !public && KEYS.iter().any(|end| path.ends_with(end)) {
             self.parts.insert(KEY.to_owned());
         }
