@@ -272,7 +272,19 @@ mod tests {
             assert!(!possible(on, &text).is_empty(), "{prefix:?}");
         }
         for token in TOKENS {
-            assert!(token.prefix.len() + token.least >= 20, "{token:?}");
+            // What `possible` looks for.
+            let whole = [token.prefix, &[b'1'; LONGER][..token.least]].concat();
+            let run = |length, good: fn(u8) -> bool| {
+                whole
+                    .windows(length)
+                    .any(|run| run.iter().all(|c| good(*c)))
+            };
+            let alphabet = (0..128).filter(|c| (token.alphabet)(*c));
+            let url = alphabet.clone().all(is_base64url) && run(20, is_base64url);
+            assert!(
+                url || alphabet.clone().all(is_base64) && run(32, is_base64),
+                "{token:?}"
+            );
             assert!(token.least <= token.most, "{token:?}");
         }
     }

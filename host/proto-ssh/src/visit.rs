@@ -10,13 +10,13 @@ use std::time::{Instant, SystemTime};
 use parking_lot::Mutex;
 use pipeline::{
     Access, Action, Caller, EndReason, HoldInfo, Refusal, RefusalKind, Resource, Session,
-    SessionId, SessionInfo, Stranger,
+    SessionId, SessionInfo,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{SshTarget, check_login};
-use crate::jump::{NoSession, lounge};
+use crate::jump::{NoSession, lounge, no_such_target};
 use crate::leg::{Leg, LegError};
 use crate::lobby::{Left, Lobby};
 use crate::relay;
@@ -43,15 +43,12 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
     let floor = Instant::now() + limits.hold_notice;
     let no_session = match destination(&entry, &asked) {
         None => {
-            if asked.target.is_some() {
-                let stranger = Stranger {
-                    action: Action::SshConnect.as_str(),
-                    principal: Some(who.principal.clone()),
-                    source: entry.source,
-                    said: &said(&user),
-                    reason: "there is no such target, or no such login on it",
-                };
-                entry.shared.turned_away.put(stranger).await;
+            let mut unknown = asked.target.is_some().then(|| said(&user));
+            // Inside a jump, the target is what was asked for.
+            if entry.inner.is_some()
+                && let Some(said) = unknown.take()
+            {
+                no_such_target(&entry, &who, &said).await;
             }
             // Whoever names no target learns nothing about one.
             if asked.target.is_some()
@@ -60,7 +57,10 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 return turn_out(&entry, lobby, &left).await;
             }
             match let_in(&mut lobby.leg, None) {
-                Ok(()) => closed(&asked),
+                Ok(()) => NoSession {
+                    unknown,
+                    ..closed(&asked)
+                },
                 Err(_) => return,
             }
         }
@@ -85,11 +85,13 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 _ => NoSession {
                     reason: open_failure::ADMINISTRATIVELY_PROHIBITED,
                     text: words(&refusal),
+                    unknown: None,
                 },
             },
             Err(NotOpen::Unreachable(text)) => NoSession {
                 reason: open_failure::CONNECT_FAILED,
                 text: text.to_owned(),
+                unknown: None,
             },
         },
     };
@@ -148,6 +150,7 @@ fn closed(asked: &Wanted) -> NoSession {
     NoSession {
         reason: open_failure::ADMINISTRATIVELY_PROHIBITED,
         text,
+        unknown: None,
     }
 }
 

@@ -162,7 +162,10 @@ impl<'a> Export<'a> {
             if !(plays && self.cast.is_ssh() && self.options.catches_up && is_before) {
                 return Ok(());
             }
-            events.retain(|event| matches!(event, CastEvent::Output(_) | CastEvent::Resize(..)));
+            // What was held or refused before is said at the end.
+            let keeps =
+                |event: &CastEvent| !matches!(event, CastEvent::Input(..) | CastEvent::Exit(_));
+            events.retain(keeps);
         }
         if plays && self.cast.is_ssh() {
             return events

@@ -197,6 +197,41 @@ fn fast_is_slow_on_any_bytes() {
     same(Detectors::ALL, &all);
 }
 
+/// In texts that are long enough to be looked through for shapes, at any place of a window.
+#[test]
+fn fast_is_slow_on_long_lines() {
+    let mut dice = Dice(4242);
+    let mut found = 0;
+    for round in 0..30_000 {
+        let mut text: Vec<u8> = Vec::new();
+        let before = dice.below(300);
+        // As log lines are: most detectors are let go of by their shapes alone.
+        let fill = [
+            "2026-11-27 12:04:59.123 a-b_c/J A1 ",
+            "x",
+            "12 3-4.5 ",
+            "eyA-J_-- ",
+        ];
+        text.extend(fill[round % 4].bytes().cycle().take(before));
+        text.extend_from_slice(PIECES[dice.below(PIECES.len())].as_bytes());
+        text.extend_from_slice(PIECES[dice.below(PIECES.len())].as_bytes());
+        let after = 80_usize.saturating_sub(before) + dice.below(40);
+        text.extend(
+            fill[dice.below(4)]
+                .bytes()
+                .cycle()
+                .skip(dice.below(9))
+                .take(after),
+        );
+        let on = match round % 3 {
+            0 => Detectors::from_bits(dice.below(256) as u16).unwrap(),
+            _ => Detectors::ALL,
+        };
+        found += same(on, &text);
+    }
+    assert!(found > 3_000, "only {found}");
+}
+
 /// Around the runs that are counted at once.
 #[test]
 fn nothing_is_lost_in_long_values() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use pipeline::{Action, Stranger};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -32,6 +33,9 @@ pub(crate) struct NoSession {
     /// Of SSH_MSG_CHANNEL_OPEN_FAILURE.
     pub reason: u32,
     pub text: String,
+    /// What the client has said of a target that there is not, which is not on record yet. To jump, it says its own
+    /// name or anything: only if it asks for a session there, or does not jump, it is on record.
+    pub unknown: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +76,10 @@ pub(crate) async fn lounge(
         inside: JoinSet::new(),
         entry,
         who,
+        unknown: no_session.unknown,
     };
     let result = here.run(&mut leg, early, &progress).await;
+    here.on_record(true).await;
     let (reason, text) = match &result {
         Ok(text) => (disconnect::BY_APPLICATION, (*text).to_owned()),
         Err(LoungeError::Violation(v)) => (disconnect::PROTOCOL_ERROR, v.to_string()),
@@ -96,6 +102,7 @@ struct Lounge<'a> {
     inside: JoinSet<()>,
     entry: &'a Entry,
     who: Outer,
+    unknown: Option<String>,
 }
 
 impl Lounge<'_> {
@@ -123,6 +130,7 @@ impl Lounge<'_> {
         let mut idle_since = Instant::now();
         loop {
             self.pump(leg)?;
+            self.on_record(false).await;
             let patience = match self.channels.turned_away {
                 true => limits.farewell,
                 false => limits.lounge_idle,
@@ -149,6 +157,15 @@ impl Lounge<'_> {
                 () = &mut expiry => return Ok("the token or certificate has expired"),
                 () = bored, if idle => return Ok("there is no session"),
             }
+        }
+    }
+
+    /// Whoever was refused a session on a target that there is not, or has left without having jumped.
+    async fn on_record(&mut self, has_left: bool) {
+        if (self.channels.turned_away || has_left)
+            && let Some(said) = self.unknown.take()
+        {
+            no_such_target(self.entry, &self.who, &said).await;
         }
     }
 
@@ -186,6 +203,7 @@ impl Lounge<'_> {
             }),
             ..self.entry.clone()
         };
+        self.unknown = None;
         self.inside.spawn(serve_inside(entry, stream));
     }
 
@@ -200,6 +218,18 @@ impl Lounge<'_> {
         let all = async { while inside.join_next().await.is_some() {} };
         tokio::time::timeout(patience, all).await.ok();
     }
+}
+
+/// On record, with what the client has said as its name.
+pub(crate) async fn no_such_target(entry: &Entry, who: &Outer, said: &str) {
+    let stranger = Stranger {
+        action: Action::SshConnect.as_str(),
+        principal: Some(who.principal.clone()),
+        source: entry.source,
+        said,
+        reason: "there is no such target, or no such login on it",
+    };
+    entry.shared.turned_away.put(stranger).await;
 }
 
 fn send(leg: &mut Leg, messages: &[Vec<u8>]) -> Result<(), LoungeError> {

@@ -4,14 +4,32 @@
 //! sequence, a backspace, 0xC2, whose meaning the next byte decides) is not ordinary.
 
 use bytes::{BufMut, BytesMut};
-use detect::{Detectors, Findings};
+use detect::{Detectors, Findings, possible};
 
 use super::STAR;
 use super::plain::{BLOCK, is_line_end, marks};
 use super::spans::MAX_SPAN;
 
+/// So much of them is looked at as one, for what most text has nothing of.
+const AT_ONCE: usize = 4 << 10;
+
 /// Passes on the lines that `input` begins with, with what is found in them replaced; how many bytes that were.
 pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
+    let whole = input.get(..extent(input)).unwrap_or_default();
+    let mut rest = whole;
+    while !rest.is_empty() {
+        let most = rest.get(..AT_ONCE).unwrap_or(rest);
+        // Each line is shorter than that.
+        let end = most.iter().rposition(|c| is_line_end(*c));
+        let (some, behind) = rest.split_at(end.map_or(rest.len(), |end| end + 1));
+        judge_all(on, some, out);
+        rest = behind;
+    }
+    whole.len()
+}
+
+/// Up to where whole lines of ordinary text go.
+fn extent(input: &[u8]) -> usize {
     let (mut line, mut next) = (0, 0);
     while next < input.len() {
         let block = input.get(next..).unwrap_or_default();
@@ -24,7 +42,6 @@ pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
             if !ends || place - line >= MAX_SPAN {
                 return line;
             }
-            judge(on, input.get(line..=place).unwrap_or_default(), out);
             line = place + 1;
         }
         next += block.len();
@@ -33,6 +50,18 @@ pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
         }
     }
     line
+}
+
+/// Lines. What is in none of them is in no text of several, either: what can be found depends on bytes that stand
+/// beside each other, and the end of a line is none of those.
+fn judge_all(on: Detectors, lines: &[u8], out: &mut BytesMut) {
+    let on = possible(on, lines);
+    if on.is_empty() {
+        return out.put_slice(lines);
+    }
+    for line in lines.split_inclusive(|c| is_line_end(*c)) {
+        judge(on, line, out);
+    }
 }
 
 /// One line with its end.

@@ -78,6 +78,11 @@ impl Half {
         }
     }
 
+    pub fn is_openssh(&self) -> bool {
+        let ident = self.transport.peer_ident();
+        ident.is_some_and(|ident| ident.starts_with("SSH-2.0-OpenSSH"))
+    }
+
     pub fn queue(&mut self, payload: Bytes) -> Result<(), Deaf> {
         if self.pending.len() >= MAX_PENDING || self.pending_bytes >= MAX_PENDING_BYTES {
             return Err(Deaf::Full);

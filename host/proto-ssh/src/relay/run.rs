@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Effect, Limits, Side, Ticket};
+use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone};
 use super::half::{Half, LOOK, proves_itself_again};
@@ -100,6 +100,10 @@ impl<'a> Relay<'a> {
         let session = self.session;
         let ended = session.ended();
         tokio::pin!(ended);
+        self.core.meets(Pair {
+            client: self.client.is_openssh(),
+            upstream: self.upstream.is_openssh(),
+        });
         let late = late(self.terms);
         tokio::pin!(late);
         for payload in &self.terms.early {
@@ -315,7 +319,8 @@ impl<'a> Relay<'a> {
         let session = self.session;
         let target = &session.info().target;
         let unasked = turned.unasked(&self.terms.login, target);
-        tracing::info!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
+        // On record, as many as the record takes; for a log there may be too many.
+        tracing::debug!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
         deciding.push(decide::put_on_record(session, unasked));
     }
 

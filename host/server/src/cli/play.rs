@@ -222,10 +222,13 @@ impl Said {
         if self.lines.is_empty() {
             return write!(
                 out,
-                "Weir recorded nothing here that was held or refused.\r\n"
+                "In what was played, Weir recorded nothing that was held or refused.\r\n"
             );
         }
-        write!(out, "Held or refused, as Weir recorded it:\r\n")?;
+        write!(
+            out,
+            "Held or refused in what was played, as Weir recorded it:\r\n"
+        )?;
         for (at, line) in &self.lines {
             write!(out, "  {at:>9.3}s  {line}\r\n")?;
         }

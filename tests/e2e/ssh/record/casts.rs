@@ -237,7 +237,7 @@ fn plays(rig: &Rig, way: &Way, id: &str, shown: &str, whole: &Cast) {
         assert!(text.starts_with(&expected), "{text:?}\n{expected:?}");
         assert!(!text.contains("a-title\u{7}"), "{text:?}");
         assert!(
-            text.contains("Weir recorded nothing here that was held"),
+            text.contains("Weir recorded nothing that was held or refused"),
             "{text:?}"
         );
     }
@@ -298,7 +298,7 @@ fn held(rig: &Rig, way: &Way) {
     assert!(cast.each("m").iter().any(|m| m.contains(&marker)));
     let text = play(rig, way, &id, &[]);
     let (_, last) = text
-        .split_once("Held or refused, as Weir recorded it")
+        .split_once("Held or refused in what was played, as Weir recorded it")
         .unwrap();
     assert!(last.contains(&marker), "{text:?}");
     assert!(text.contains("it-ran-42"), "{text:?}");

@@ -95,9 +95,17 @@ impl Globals {
     }
 }
 
+const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
+/// For OpenSSH's hosts only: others are known to end the connection.
+const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
+/// A port in a reply.
+const PORT: usize = 4;
+
 /// What a global request asks for.
 enum Read {
     Pass,
+    /// Asks for nothing but an answer, of which ours is as good.
+    Answer,
     Listen(Listener, What),
     Cancel(Listener),
     Unknown,
@@ -153,7 +161,10 @@ impl Core {
         };
         let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
         match read {
-            Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
+            Read::Pass if name != NO_MORE_SESSIONS || self.openssh.upstream => {
+                self.global_forward(payload, want_reply, Does::Nothing, out);
+            }
+            Read::Pass | Read::Answer => self.global_refuse(want_reply, out),
             Read::Cancel(at) if self.globals.listeners.iter().any(|l| l.at == at) => {
                 let found = self.globals.listeners.iter().find(|l| l.at == at).cloned();
                 if !want_reply {
@@ -280,7 +291,7 @@ impl Core {
         };
         let replies = &mut self.globals.replies.upstream;
         // The host's keys (hostkeys-00@openssh.com) are not ours to be learnt.
-        if name == b"keepalive@openssh.com" && data.is_empty() {
+        if name == KEEPALIVE && data.is_empty() {
             if want_reply {
                 replies.forwarded(Does::Nothing);
             }
@@ -302,6 +313,8 @@ impl Core {
         let does = self.globals.replies.of_mut(asker).answered();
         let does = does.ok_or(Violation::NoGlobalRequest(from))?;
         let record = does.seq();
+        // In what means nothing, something could pass without a decision.
+        let mut passed: &[u8] = b"";
         match (does, success) {
             (Does::Listen(listening, ticket), success) => {
                 let mut detail = String::new();
@@ -310,6 +323,9 @@ impl Core {
                     None => OutcomeKind::Failed,
                 };
                 if let Some(data) = success {
+                    if matches!(listening.at, Listener::Tcp { port: 0, .. }) {
+                        passed = data.get(..PORT).unwrap_or_default();
+                    }
                     let at =
                         bound(listening.at, data).map_err(|e| Violation::Malformed(from, e))?;
                     if let Listener::Tcp { port, .. } = &at {
@@ -330,9 +346,13 @@ impl Core {
             }
             (Does::Cancel(_) | Does::Nothing, _) => {}
         }
+        let payload = match success {
+            Some(data) if data != passed => made(&Connection::RequestSuccess { data: passed }),
+            _ => payload.clone(),
+        };
         out.push(Effect::Send {
             to: asker,
-            payload: payload.clone(),
+            payload,
             record,
         });
         self.global_due(asker, out);
@@ -364,7 +384,16 @@ fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
     };
     let read = match name {
         // With anything in it, it would be a way past decisions and record.
-        b"keepalive@openssh.com" | b"no-more-sessions@openssh.com" if data.is_empty() => Read::Pass,
+        KEEPALIVE | NO_MORE_SESSIONS => {
+            return Ok(match data.is_empty() {
+                true => Read::Pass,
+                false => Read::Unknown,
+            });
+        }
+        // Of other clients: `keepalive@lag.net`, `keepalive@libssh2.org`, `keep-alive@bitvise.com`.
+        name if name.starts_with(b"keepalive@") || name.starts_with(b"keep-alive@") => {
+            return Ok(Read::Answer);
+        }
         b"tcpip-forward" => {
             let (host, port) = tcp(&mut r)?;
             let what = What::ListenTcp {

@@ -283,6 +283,7 @@ pub(crate) struct Core {
     channels: HashMap<Key, Channel>,
     /// Channels by the number that each side gave them.
     by: Pair<HashMap<u32, Key>>,
+    openssh: Pair<bool>,
     globals: Globals,
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
@@ -302,6 +303,10 @@ impl Core {
     pub fn new(limits: Limits) -> Self {
         Self {
             globals: Globals::new(limits.globals),
+            openssh: Pair {
+                client: true,
+                upstream: true,
+            },
             limits,
             channels: HashMap::new(),
             by: Pair::default(),
@@ -314,6 +319,11 @@ impl Core {
             waiting: 0,
             gathers: true,
         }
+    }
+
+    /// Who is OpenSSH, or says so: others may end the connection at what OpenSSH tells its own kind only.
+    pub fn meets(&mut self, openssh: Pair<bool>) {
+        self.openssh = openssh;
     }
 
     /// Takes one message with a number from 80 on.

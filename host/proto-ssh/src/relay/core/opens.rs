@@ -150,7 +150,7 @@ impl Core {
         };
         let Some(seq) = asked_for else {
             let kind = printable(&String::from_utf8_lossy(open.kind));
-            tracing::warn!(%kind, "the host opens a channel that nobody was permitted to ask for");
+            tracing::debug!(%kind, "the host opens a channel that nobody was permitted to ask for");
             let text = "nobody was permitted to ask for it";
             turn(
                 Turned::named("channel of the host", open.kind, None, text),

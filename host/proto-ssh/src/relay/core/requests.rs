@@ -52,22 +52,27 @@ pub(super) enum Answer {
 const START: Asks = Asks::Start { answered: false };
 
 /// Requests of the client that only say what it does anyway.
-const PASS: [&[u8]; 5] = [
-    b"window-change",
-    b"signal",
-    b"break",
-    b"eow@openssh.com",
-    b"keepalive@openssh.com",
-];
-/// The longest of them has a few numbers or a name.
-const LONGEST_PASS: usize = 1 << 10;
+const PASS: [&[u8]; 5] = [b"window-change", b"signal", b"break", EOW, KEEPALIVE];
+/// That nobody reads any more what a program writes.
+const EOW: &[u8] = b"eow@openssh.com";
+const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
 /// What asks for nothing but an answer: PuTTY measures its window by that, and a refusal is what it expects.
 const MEANINGLESS: [&[u8]; 2] = [
     b"winadj@putty.projects.tartarus.org",
     b"simple@putty.projects.tartarus.org",
 ];
 /// Those of the upstream.
-const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", b"eow@openssh.com", b"keepalive@openssh.com"];
+const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", EOW, KEEPALIVE];
+
+/// How much can be in one of these.
+fn longest(name: &[u8]) -> usize {
+    match name {
+        EOW | KEEPALIVE => 0,
+        b"xon-xoff" => 1,
+        // A few numbers, or a name.
+        _ => 1 << 10,
+    }
+}
 
 impl Core {
     pub(super) fn client_request(
@@ -95,7 +100,10 @@ impl Core {
                 let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
                 return Err(Violation::Requests(Side::Client, number, max));
             }
-            if request.data.len() > LONGEST_PASS {
+            if request.name == EOW && !self.openssh.upstream {
+                return self.refuse_request(key, request.want_reply, out);
+            }
+            if request.data.len() > longest(request.name) {
                 let (name, number) = (request.name, channel.number(Side::Client));
                 let reason = "a channel request with more in it than it can have";
                 turn(
@@ -328,7 +336,8 @@ impl Core {
         let ends = matches!(request.name, b"exit-status" | b"exit-signal");
         // Nothing ends where nothing was started, and a signal comes with words.
         let ended = ends && channel.kind == Kind::Session && channel.under.is_some();
-        let known = ended || PASS_BACK.contains(&request.name);
+        let back = PASS_BACK.contains(&request.name) && request.data.len() <= longest(request.name);
+        let known = ended || back && (request.name != EOW || self.openssh.client);
         if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
             if request.want_reply {
                 channel.replies.upstream.local(Answer::Failure);

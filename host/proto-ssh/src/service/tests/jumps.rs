@@ -54,6 +54,10 @@ async fn nobody_jumps_with_what_was_taken_back() {
         let through = async || finished(&mut through(&world.dir, &socket, &[], "echo in")).await;
         let out = through().await;
         assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+        // `alice` is nobody's target, and nobody wanted to go there.
+        let entries = world.memory.journal.entries();
+        let turned = |entry: &&Entry| matches!(entry, Entry::Event(_));
+        assert_eq!(entries.iter().find(turned).map(|e| format!("{e:?}")), None);
         world.keys.revoked.store(true, Ordering::SeqCst);
         let out = through().await;
         assert_eq!(out.status.code(), Some(255), "{certified}");

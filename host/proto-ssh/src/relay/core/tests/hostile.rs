@@ -240,6 +240,76 @@ fn what_passes_without_a_decision_is_empty() {
     }
 }
 
+/// Neither do answers, nor what passes on a channel; a port that was asked for is told.
+#[test]
+fn answers_carry_what_was_asked_for() {
+    let mut b = Bench::new();
+    let success = |data| Connection::RequestSuccess { data };
+    b.passes(C, global(b"keepalive@openssh.com", true, b""));
+    b.upstream(success(b"secret"));
+    b.gets(C, success(b""));
+    for (port, said, told) in [
+        (0, &[0, 0, 17, 112][..], &[0, 0, 17, 112][..]),
+        (4000, b"secret", b""),
+    ] {
+        let mut at = strings(&[b"localhost"]);
+        at.uint32(port);
+        b.client(global(b"tcpip-forward", true, &at));
+        b.grant();
+        b.gets(U, global(b"tcpip-forward", true, &at));
+        b.upstream(success(said));
+        b.gets(C, success(told));
+    }
+    b.session(7, 3, 100);
+    for name in [&b"eow@openssh.com"[..], b"keepalive@openssh.com"] {
+        for (from, number) in [(C, 3), (U, 7)] {
+            b.passes(from, request(number, name, false, b""));
+            b.try_from(from, request(number, name, false, b"secret"))
+                .unwrap();
+            b.gets_nothing(from.other());
+        }
+    }
+}
+
+/// OpenSSH says so of its own requests: others are known to end the connection.
+#[test]
+fn what_is_for_openssh_goes_to_openssh_only() {
+    let mut b = Bench::new();
+    b.core.meets(Pair {
+        client: false,
+        upstream: false,
+    });
+    b.client(global(b"no-more-sessions@openssh.com", false, b""));
+    b.gets_nothing(U);
+    b.client(global(b"no-more-sessions@openssh.com", true, b""));
+    b.gets(C, Connection::RequestFailure);
+    b.passes(C, global(b"keepalive@openssh.com", true, b""));
+    b.passes(U, Connection::RequestFailure);
+    b.session(7, 3, 100);
+    for (from, number) in [(C, 3), (U, 7)] {
+        b.try_from(from, request(number, b"eow@openssh.com", false, b""))
+            .unwrap();
+        b.gets_nothing(from.other());
+    }
+    assert!(b.turned.is_empty());
+}
+
+/// Libraries ask whether we live; that is no refusal that anybody should read of.
+#[test]
+fn keepalives_of_all_makes_are_answered() {
+    let mut b = Bench::new();
+    for name in [
+        "keepalive@lag.net",
+        "keepalive@libssh2.org",
+        "keep-alive@bitvise.com",
+    ] {
+        b.client(global(name.as_bytes(), true, b""));
+        b.gets(C, Connection::RequestFailure);
+    }
+    b.gets_nothing(U);
+    assert!(b.turned.is_empty());
+}
+
 #[test]
 fn a_number_of_the_host_is_not_used_twice() {
     let mut b = Bench::new();
