@@ -174,7 +174,9 @@ fn print(
 /// The program's own words: notices come before.
 fn own(out: &[u8]) -> &[u8] {
     let at = out.windows(6).rposition(|w| w == b"before");
-    let escaped = out.windows(9).rposition(|w| w == b"b\x1b[1;31me");
+    // Not two letters alone: a key may have those in the middle.
+    let before: &[u8] = b"b\x1b[1;31me\x1b[1;31mf\x1b[1;31mo\x1b[1;31mr\x1b[1;31me";
+    let escaped = out.windows(before.len()).rposition(|w| w == before);
     &out[at.or(escaped).unwrap_or(0)..]
 }
 

@@ -207,7 +207,7 @@ pub(super) const COMMANDS: &[Row] = &[
         (Refused, Held),
         CONTROL,
     ),
-    row("xargs", "echo @ | xargs touch", (Refused, Held), OPAQUE),
+    row("xargs", "echo @ | xargs touch", (Held, Held), OPAQUE),
     row(
         "xargs sh",
         "echo % | base64 -d | xargs -0 sh -c",
@@ -363,13 +363,13 @@ pub(super) const COMMANDS: &[Row] = &[
     row(
         "a secret by a pattern",
         "cat /etc/shado?",
-        (Refused, Held),
+        (Held, Held),
         "credentials wait for people",
     ),
     row(
         "all that lies below",
         "grep -r Sentinel .",
-        (Refused, Held),
+        (Held, Held),
         "who reads all below a directory reads what nobody can name",
     ),
     row(
