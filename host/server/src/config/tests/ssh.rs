@@ -59,3 +59,19 @@ fn what_would_not_be_meant_is_refused() {
         assert!(error.to_string().contains(expect), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_login_that_nothing_stands_behind_is_refused() {
+    let listener = |auth: &str| {
+        let target = "[[target]]\nname = \"web1\"\nprotocol = \"ssh\"\nenv = \"dev\"\nhost = \"web1\"\n\
+                      host_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQGzGIbw5rDs62SawzN7l6SBBqa0kzYX/JWCsCyRC6j\"]\n";
+        let listen = format!("[[ssh.listener]]\nlisten = \"127.0.0.1:2222\"\nauth = {auth}\n");
+        parse(&format!("{GOOD}{target}{listen}[ssh.authority]\n"))
+    };
+    listener("[\"certificate\", \"token\"]").unwrap();
+    for none in ["key", "device"] {
+        let error = listener(&format!("[\"{none}\"]")).unwrap_err().to_string();
+        assert!(error.contains("ssh.listener[0].auth: "), "{error}");
+        assert!(error.contains("certificate"), "{error}");
+    }
+}
