@@ -97,8 +97,9 @@ fn by_shapes(on: Detectors, text: &[u8]) -> Detectors {
         for (slot, c) in window.iter_mut().zip(rest) {
             *slot = *c;
         }
+        let digits = Digits::of(&window);
         for one in on.iter() {
-            if !out.has(one) && has_shape(one, &window) {
+            if !out.has(one) && has_shape(one, &window, &digits) {
                 out = out.with(one);
             }
         }
@@ -107,44 +108,56 @@ fn by_shapes(on: Detectors, text: &[u8]) -> Detectors {
     out
 }
 
-fn has_shape(one: Detector, text: &Window) -> bool {
-    let digits = || {
+/// Where so many digits stand beside each other: four detectors ask.
+struct Digits {
+    one: Window,
+    two: Window,
+    four: Window,
+}
+
+impl Digits {
+    fn of(text: &Window) -> Self {
         let one = those(text, |c| c.is_ascii_digit());
         let two = then(&one, 1, &one);
-        (one, two, then(&two, 2, &two))
-    };
+        let four = then(&two, 2, &two);
+        Self { one, two, four }
+    }
+}
+
+fn has_shape(one: Detector, text: &Window, digits: &Digits) -> bool {
+    let Digits {
+        one: digit,
+        two,
+        four,
+    } = digits;
     match one {
         // By its mark alone.
         Detector::Email => true,
         // Four digits and four more, or thirteen in one piece.
         Detector::Pan => {
-            let (one, _, four) = digits();
             let gap = those(text, |c| matches!(c, b' ' | b'-'));
-            let groups = then(&four, 4, &then(&gap, 1, &four));
-            let piece = then(&then(&four, 4, &four), 8, &then(&four, 4, &one));
+            let groups = then(four, 4, &then(&gap, 1, four));
+            let piece = then(&then(four, 4, four), 8, &then(four, 4, digit));
             any(&groups) || any(&piece)
         }
         // `123-45-6789`.
         Detector::UsSsn => {
-            let (one, two, four) = digits();
             let gap = those(text, |c| matches!(c, b' ' | b'-'));
-            let last = then(&gap, 1, &four);
-            let middle = then(&gap, 1, &then(&two, 2, &last));
-            any(&then(&then(&two, 2, &one), 3, &middle))
+            let last = then(&gap, 1, four);
+            let middle = then(&gap, 1, &then(two, 2, &last));
+            any(&then(&then(two, 2, digit), 3, &middle))
         }
         // `+1`, or `555-0123`.
         Detector::Phone => {
-            let (one, two, four) = digits();
             let plus = those(text, |c| c == b'+');
             let gap = those(text, |c| matches!(c, b'-' | b'.'));
-            let three = then(&two, 2, &one);
-            any(&then(&plus, 1, &one)) || any(&then(&three, 3, &then(&gap, 1, &four)))
+            let three = then(two, 2, digit);
+            any(&then(&plus, 1, digit)) || any(&then(&three, 3, &then(&gap, 1, four)))
         }
         // `DE89`.
         Detector::Iban => {
-            let (_, two, _) = digits();
             let letters = those(text, |c| c.is_ascii_alphabetic());
-            any(&then(&letters, 1, &then(&letters, 1, &two)))
+            any(&then(&letters, 1, &then(&letters, 1, two)))
         }
         Detector::Jwt => {
             let [e, y, j] = [b'e', b'y', b'J'].map(|letter| those(text, |c| c == letter));
