@@ -101,8 +101,8 @@ pub struct ReplayOptions {
     pub to: Option<Moment>,
     /// Of a session of SSH, as asciicast: the action whose terminal is played. None: the first that shows anything.
     pub action: Option<u64>,
-    /// Of a session of SSH, as asciicast: what was shown before `from` is shown at once, so that the screen is as it
-    /// was then.
+    /// Of a session of SSH, as asciicast: what was shown before `from`, and its markers, are shown at once, so that
+    /// the screen is as it was then.
     pub catches_up: bool,
 }
 

@@ -204,7 +204,8 @@ async fn what_waits_for_the_size_has_a_limit() {
     assert_eq!(said[said.len() - 2], ("r", "100x30"));
 }
 
-/// Without catching up, a part is a part; with it, what was on the screen is there from the beginning.
+/// Without catching up, a part is a part; with it, what was on the screen is there from the beginning, and so are the
+/// markers before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_can_begin_with_the_screen_of_then() {
     let dir = TempDir::new();
@@ -230,8 +231,13 @@ async fn a_part_can_begin_with_the_screen_of_then() {
     );
     assert_eq!(said(&events), [("m", "#3 shell")]);
     let (_, events) = played(&dir, id, &options(true)).await;
-    assert_eq!(said(&events), [("o", "before"), ("m", "#3 shell")]);
-    assert_eq!(events[0][0], 0.0);
+    let (earlier, last) = events.split_at(3);
+    assert_eq!(
+        said(earlier),
+        [("m", "#1 pty"), ("m", "#2 shell"), ("o", "before")]
+    );
+    assert!(earlier.iter().all(|event| event[0] == 0.0), "{events:?}");
+    assert_eq!(said(last), [("m", "#3 shell")]);
 }
 
 /// A shell is one action for hours: whoever comes in the middle sees it from the next whole message on.

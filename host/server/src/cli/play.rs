@@ -513,7 +513,10 @@ mod tests {
         let (host, weir) = end(&[(0.0, "o", fake)]);
         assert!(host.contains("approved by bob"), "{host:?}");
         assert!(!weir.contains("bob"), "{weir:?}");
-        assert!(weir.contains("nothing here that was held"), "{weir:?}");
+        assert!(
+            weir.contains("nothing that was held or refused"),
+            "{weir:?}"
+        );
         let held = "#3 exec, held and approved by eve";
         let (_, weir) = end(&[
             (0.0, "o", fake),
