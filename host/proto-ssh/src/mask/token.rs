@@ -144,6 +144,10 @@ impl Thread {
         }
     }
 
+    pub fn is(&self, number: u8) -> bool {
+        self.number == number
+    }
+
     /// Says one that goes on already all that a new one of the same form could say?
     pub fn covers(&self, number: u8) -> bool {
         if self.number != number {

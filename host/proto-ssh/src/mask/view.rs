@@ -10,7 +10,8 @@ use super::trie::{ROOT, Said};
 pub(super) const HISTORY: usize = MAX_WORD;
 /// On a line that is being edited, what has broken off is held for so many bytes more.
 const RETURNS: usize = 8;
-/// Forms that can be unfinished at the same place. The oldest gives way, and what is held for it is replaced.
+/// Forms that can be unfinished at the same place. Of more one gives way, and what is held for it is replaced; never
+/// one that hides what comes, for which nothing is held.
 const MAX_THREADS: usize = 8;
 
 /// What a view keeps at most, in bytes.
@@ -201,7 +202,13 @@ impl View {
         }
         let mut lost = 0;
         if self.now.len() >= MAX_THREADS {
-            lost = self.now.remove(0).held;
+            // The oldest of the same form, so that one of another outlives a prefix that is repeated; else the oldest.
+            let held = |thread: &Thread| thread.held > 0;
+            let same = self.now.iter().position(|t| held(t) && t.is(form));
+            let Some(oldest) = same.or_else(|| self.now.iter().position(held)) else {
+                return 0;
+            };
+            lost = self.now.remove(oldest).held;
         }
         self.now.push(Thread::new(form));
         lost

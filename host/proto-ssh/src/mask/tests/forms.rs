@@ -213,6 +213,47 @@ fn private_keys_until_their_end() {
     ));
 }
 
+/// What else begins in the line of a key, or in a long token, does not put an end to its being hidden.
+#[test]
+fn what_is_being_hidden_is_not_displaced() {
+    let prefixes = "glpat-gldt-glrt-glptt-glcbt-xoxb-xoxp-xoxa-xoxr-xoxs-xapp-sk-ant-tskey-";
+    for line in [
+        "AIza".repeat(16),
+        "AKIAASIAABIA".repeat(5),
+        "eyJ".repeat(20),
+    ] {
+        let rest = "MIIEowIBAAKCAQEA".repeat(4);
+        let body = format!("{line}\n{rest}\n{rest}\n");
+        let input =
+            format!("-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n");
+        for piece in [1, usize::MAX] {
+            let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+            let out = String::from_utf8(out).unwrap();
+            assert!(!out.contains("MIIE") && !out.contains("AIza"), "{out}");
+        }
+    }
+    // One that is long enough to be hidden as it comes, and a payload behind which its signature comes.
+    for (before, behind) in [
+        ("ghp_0123456789abcdefghijABCDEFGHIJ012345", ""),
+        ("github_pat_0123456789abcdefghijABCDEFGHIJ", ""),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.", ""),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "."),
+    ] {
+        let input = format!("{before}{}{behind}c2lnbmF0dXJl", "AIza".repeat(12));
+        assert!(!text(&[], &input).contains("c2lnbmF0"), "{input}");
+    }
+    // With so many of them that all hide, none is opened beside them, and all of it is hidden.
+    let each = prefixes
+        .split_inclusive('-')
+        .map(|p| p.to_owned() + "0123456789abcdefghijABCDEFGHIJ01");
+    let input: String = each.collect();
+    let out = text(&[], &input);
+    assert!(
+        out.starts_with("glpat-****") && !out[6..].contains("0123"),
+        "{out}"
+    );
+}
+
 /// A first line that a search has found hides nothing of what follows but a word.
 #[test]
 fn a_first_line_alone_hides_little() {
