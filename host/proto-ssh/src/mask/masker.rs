@@ -198,7 +198,8 @@ impl Masker {
         self.release(None, out);
         out.put_slice(plain);
         self.base += plain.len() as u64;
-        self.line.clear();
+        self.line
+            .passed_over(plain.last().is_some_and(|c| is_line_end(*c)));
         (self.gap, self.column) = (Gap::None, 0);
     }
 
