@@ -10,7 +10,7 @@ use pipeline::mask::MaskEdits;
 use pipeline::ports::{MaskFailed, Policy};
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
-    Ruling, Session, SshKind, Unasked, decide,
+    Ruling, Session, SshKind, decide,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::tap::{Inspect, Stream, Tap};
 use super::core::{Grant, Key, Ticket};
 use super::taps::{Files, Text, columns};
-use crate::action::{Asked, Parts, Sent, What, parts};
+use crate::action::{Asked, Parts, Sent, Turned, What, parts};
 use crate::mask::Kind;
 use crate::terms::{May, Terms};
 use crate::upstream::send::Forward;
@@ -44,10 +44,16 @@ pub(super) enum Answered {
 
 pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
 
-/// Records a refusal that policy was not asked about.
-pub(super) fn put_on_record(session: &Session, unasked: Unasked) -> Deciding<'_> {
+/// Records a refusal that policy was not asked about, if there is a place for it.
+pub(super) fn put_on_record<'a>(
+    session: &'a Session,
+    turned: Turned,
+    login: Arc<str>,
+) -> Deciding<'a> {
+    let target = session.info().target.clone();
     async move {
-        session.refused_unasked(unasked).await;
+        let make = move || turned.unasked(&login, &target);
+        session.refused_unasked(make).await;
         Answered::Recorded
     }
     .boxed()
