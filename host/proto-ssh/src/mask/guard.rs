@@ -109,7 +109,7 @@ fn odd(part: &[u8]) -> usize {
 }
 
 /// A control character that text has no use for.
-fn is_odd(c: u8) -> bool {
+pub(super) fn is_odd(c: u8) -> bool {
     // Without a branch: 0x07 to 0x0D have a use.
     ((c < 0x20) & (c.wrapping_sub(0x07) > 6) & (c != 0x1B)) | (c == 0x7F)
 }
