@@ -120,6 +120,9 @@ pub(super) fn begin<'a>(
             "the certificate of this login does not permit {what}"
         ));
     }
+    if asked.before.pty.is_some() && is_transfer(&asked.what) {
+        return Err("files are not transferred over a terminal; ask for none (ssh -T)".into());
+    }
     let Parts {
         facts,
         accesses,
@@ -194,6 +197,16 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
         | What::File(_) => (true, ""),
     };
     (!permitted).then_some(name)
+}
+
+/// Is it read, or let pass, as a file transfer? Below a terminal the host would get something else than what was read:
+/// its line discipline edits the input (erase, kill, end of file, carriage returns) by modes that the client chose.
+fn is_transfer(what: &What) -> bool {
+    match what {
+        What::Exec { line, .. } => line.kind() != SshKind::Exec,
+        What::Subsystem { name } => &**name == b"sftp",
+        _ => false,
+    }
 }
 
 /// How it goes on: what of it is recorded, and who listens in; for text, on what it is shown. Text is recorded both
