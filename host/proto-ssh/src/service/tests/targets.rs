@@ -106,7 +106,8 @@ async fn a_login_is_the_account_that_the_host_opens() {
         other => panic!("{other:?}"),
     });
     let turned: Vec<String> = turned.collect();
-    assert_eq!(turned.len(), 4, "{turned:?}");
+    // Some clients do not send the last one.
+    assert!((3..=4).contains(&turned.len()), "{turned:?}");
     assert!(turned.iter().all(|why| why.contains("no target is named")));
     // The way is open, so it is the login that closes it.
     let out = ssh.run("root+web1", "echo in").await;
