@@ -279,35 +279,51 @@ impl<'a> Relay<'a> {
         while !self.effects.is_empty() {
             let effects = std::mem::take(&mut self.effects);
             record(self.session, &effects).await?;
-            for effect in effects {
-                match effect {
-                    Effect::Send { to, payload, .. } => self.queue(to, payload)?,
-                    Effect::Decide {
-                        ticket,
-                        asked,
-                        forward,
-                    } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
-                    Effect::Refused(turned) => self.turned(*turned, deciding),
-                    Effect::Inspect { key, inspect } => {
-                        deciding.push(decide::inspect(self.session, key, inspect));
-                    }
-                    Effect::Cancel { ticket } => {
-                        if let Some(cancel) = self.cancels.get(&ticket) {
-                            cancel.cancel();
-                        }
-                    }
-                    Effect::Outcome {
-                        ticket,
-                        kind,
-                        detail,
-                        bytes,
-                    } => {
-                        if let Some(receipt) = self.receipts.remove(&ticket) {
-                            self.session
-                                .outcome(receipt, kind, &detail, 0, bytes)
-                                .await?;
-                        }
-                    }
+            let mut effects = effects.into_iter();
+            while let Some(effect) = effects.next() {
+                if let Err(end) = self.effect(effect, deciding).await {
+                    // What is behind it is for the record still.
+                    let mut rest: Vec<Effect> = effects.collect();
+                    rest.append(&mut self.effects);
+                    self.effects = rest;
+                    return Err(end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn effect(
+        &mut self,
+        effect: Effect,
+        deciding: &mut FuturesUnordered<Deciding<'a>>,
+    ) -> Result<(), End> {
+        match effect {
+            Effect::Send { to, payload, .. } => self.queue(to, payload)?,
+            Effect::Decide {
+                ticket,
+                asked,
+                forward,
+            } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+            Effect::Refused(turned) => self.turned(*turned, deciding),
+            Effect::Inspect { key, inspect } => {
+                deciding.push(decide::inspect(self.session, key, inspect));
+            }
+            Effect::Cancel { ticket } => {
+                if let Some(cancel) = self.cancels.get(&ticket) {
+                    cancel.cancel();
+                }
+            }
+            Effect::Outcome {
+                ticket,
+                kind,
+                detail,
+                bytes,
+            } => {
+                if let Some(receipt) = self.receipts.remove(&ticket) {
+                    self.session
+                        .outcome(receipt, kind, &detail, 0, bytes)
+                        .await?;
                 }
             }
         }
@@ -434,6 +450,7 @@ impl<'a> Relay<'a> {
             mut client,
             mut upstream,
             mut receipts,
+            mut effects,
             cancel,
             ..
         } = self;
@@ -466,28 +483,42 @@ impl<'a> Relay<'a> {
             }
         };
         let records = async {
-            outcomes(session, &mut core, &mut receipts).await;
+            core.abandon(&mut effects);
+            last_records(session, &terms.login, effects, &mut receipts).await;
             tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
         };
         let _ = tokio::join!(records, goodbye);
     }
 }
 
-/// How what ran has ended, as far as that is known.
-async fn outcomes(session: &Session, core: &mut Core, receipts: &mut HashMap<Ticket, Receipt>) {
-    let mut known = Vec::new();
-    core.abandon(&mut known);
-    for effect in known {
-        if let Effect::Outcome {
-            ticket,
-            kind,
-            detail,
-            bytes,
-        } = effect
-            && let Some(receipt) = receipts.remove(&ticket)
-        {
-            session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-        }
+/// What was tried in the last step, and how what ran has ended, as far as that is known. Nothing of it has an effect
+/// any more.
+async fn last_records(
+    session: &Session,
+    login: &Arc<str>,
+    effects: Vec<Effect>,
+    receipts: &mut HashMap<Ticket, Receipt>,
+) {
+    for effect in effects {
+        let turned = match effect {
+            Effect::Refused(turned) => *turned,
+            Effect::Decide { asked, .. } => {
+                Turned::known(*asked, "the session ended before it was decided on")
+            }
+            Effect::Outcome {
+                ticket,
+                kind,
+                detail,
+                bytes,
+            } => {
+                if let Some(receipt) = receipts.remove(&ticket) {
+                    session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
+                }
+                continue;
+            }
+            Effect::Send { .. } | Effect::Inspect { .. } | Effect::Cancel { .. } => continue,
+        };
+        decide::put_on_record(session, turned, login.clone()).await;
     }
     for (_, receipt) in receipts.drain() {
         let kind = OutcomeKind::Unknown;

@@ -144,6 +144,20 @@ impl Core {
         Some(gather)
     }
 
+    /// Nothing more is read for it, which goes on record.
+    pub(super) fn tell_gather(&mut self, key: Key, reason: &str, out: &mut Vec<Effect>) {
+        let gather = self.take_gather(key);
+        if let (Some(gather), Some(channel)) = (gather, self.channels.get(&key)) {
+            let Gather { command, line, .. } = *gather;
+            let asked = Asked {
+                what: What::Exec { command, line },
+                channel: Some(channel.number(Side::Client)),
+                before: channel.before.clone(),
+            };
+            turn(Turned::known(asked, reason), out);
+        }
+    }
+
     /// It will not be whole.
     pub(super) fn ungather(
         &mut self,
@@ -152,17 +166,8 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        let gather = self.take_gather(key);
+        self.tell_gather(key, reason, out);
         if let Some(channel) = self.channels.get_mut(&key) {
-            if let Some(gather) = gather {
-                let Gather { command, line, .. } = *gather;
-                let asked = Asked {
-                    what: What::Exec { command, line },
-                    channel: Some(channel.number(Side::Client)),
-                    before: channel.before.clone(),
-                };
-                turn(Turned::known(asked, reason), out);
-            }
             channel.wait = Wait::Nothing;
         }
         self.refuse_start(key, false, reason, None, now, out)

@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::replies::Replies;
 use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send, turn};
 use crate::action::{Asked, Before, Turned, What};
-use crate::wire::{Connection, Reader, WireError};
+use crate::wire::{Connection, Reader, WireError, numbers};
 
 /// Where the host listens for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +63,32 @@ impl Does {
     }
 }
 
+/// A global request of the client that waits.
+#[derive(Debug)]
+enum Waiting {
+    Request(Bytes),
+    /// So many in a row that want nothing but an answer, which is ours.
+    Keepalives(u32),
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        match self {
+            Self::Request(payload) => payload.len(),
+            Self::Keepalives(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Globals {
-    /// By who asked.
-    replies: Pair<Replies<Does, ()>>,
+    /// By who asked. Answers of our own are refusals, so many.
+    replies: Pair<Replies<Does, u32>>,
     /// The client's next ones wait for this decision: their replies have to come behind its own.
     wait: Option<Ticket>,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Waiting>,
+    /// How many keepalives are among them.
+    keepalives: u32,
     pub(super) listeners: Vec<Listening>,
     max: usize,
 }
@@ -83,21 +102,33 @@ impl Globals {
             },
             wait: None,
             waiting: VecDeque::new(),
+            keepalives: 0,
             listeners: Vec::new(),
             max,
         }
     }
 
+    /// Listeners that there are, or are about to be.
+    fn listening(&self) -> usize {
+        let asked = self.replies.client.outstanding();
+        let asked = asked.filter(|does| matches!(does, Does::Listen(..)));
+        self.listeners.len() + asked.count()
+    }
+
     /// Bytes of requests that wait.
     #[cfg(test)]
     pub fn waits(&self) -> usize {
-        self.waiting.iter().map(Bytes::len).sum()
+        self.waiting.iter().map(Waiting::len).sum()
     }
 }
 
 const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
 /// For OpenSSH's hosts only: others are known to end the connection.
 const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
+/// Keepalives that wait for one decision: at one in 15 s, those of 17 hours.
+const MAX_KEEPALIVES: u32 = 4 << 10;
+/// SSH_MSG_IGNORE (RFC 4253 section 11.2) with nothing in it: a sign of life.
+const IGNORE: &[u8] = &[numbers::IGNORE, 0, 0, 0, 0];
 /// A port in a reply.
 const PORT: usize = 4;
 
@@ -118,6 +149,12 @@ impl Core {
         payload: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if from == Side::Client
+            && self.globals.wait.is_some()
+            && self.keepalive_waits(payload, out)?
+        {
+            return Ok(());
+        }
         let globals = &mut self.globals;
         let payload = &match Connection::parse(payload) {
             // Whatever it is, it is refused, in its turn.
@@ -132,14 +169,18 @@ impl Core {
             }),
             _ => payload.clone(),
         };
-        let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;
+        let waiting = globals.waiting.iter();
+        let waiting = waiting.filter(|w| matches!(w, Waiting::Request(_))).count();
+        let crowded =
+            globals.replies.of(from).is_full() || from == Side::Client && waiting >= globals.max;
         if crowded {
             return Err(Violation::GlobalRequests(from, globals.max));
         }
         match from {
             Side::Client if globals.wait.is_some() => {
                 self.waiting += payload.len();
-                globals.waiting.push_back(Bytes::copy_from_slice(payload));
+                let payload = Bytes::copy_from_slice(payload);
+                globals.waiting.push_back(Waiting::Request(payload));
                 Ok(())
             }
             Side::Client => self.client_global(payload, out),
@@ -148,6 +189,47 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// A keepalive while the client's global requests wait for a decision, which may take hours. Its reply has to
+    /// stand behind theirs; that somebody is here, the client is told at once. False: it is none.
+    fn keepalive_waits(
+        &mut self,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<bool, Violation> {
+        let Ok(Connection::GlobalRequest {
+            name,
+            want_reply,
+            data,
+        }) = Connection::parse(payload)
+        else {
+            return Ok(false);
+        };
+        let passes = name == KEEPALIVE && data.is_empty();
+        if !passes && !matches!(read(name, data), Ok(Read::Answer)) {
+            return Ok(false);
+        }
+        if !want_reply {
+            if passes {
+                send(Side::Upstream, payload.clone(), out);
+            }
+            return Ok(true);
+        }
+        let globals = &mut self.globals;
+        if globals.keepalives >= MAX_KEEPALIVES {
+            return Err(Violation::GlobalRequests(
+                Side::Client,
+                MAX_KEEPALIVES as usize,
+            ));
+        }
+        globals.keepalives += 1;
+        match globals.waiting.back_mut() {
+            Some(Waiting::Keepalives(n)) => *n += 1,
+            _ => globals.waiting.push_back(Waiting::Keepalives(1)),
+        }
+        send(Side::Client, Bytes::from_static(IGNORE), out);
+        Ok(true)
     }
 
     fn client_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) -> Result<(), Violation> {
@@ -176,7 +258,7 @@ impl Core {
             Read::Listen(listener, what) => {
                 // Without a reply nobody would know which port it is.
                 let nameless = matches!(listener, Listener::Tcp { port: 0, .. }) && !want_reply;
-                if nameless || self.globals.listeners.len() >= self.limits.listeners {
+                if nameless || self.globals.listening() >= self.limits.listeners {
                     let reason = match nameless {
                         true => "nobody would be told which port it is",
                         false => "too many listeners",
@@ -231,7 +313,7 @@ impl Core {
 
     fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
         if want_reply {
-            self.globals.replies.client.local(());
+            self.globals.replies.client.local(1);
             self.global_due(Side::Client, out);
         }
     }
@@ -271,11 +353,18 @@ impl Core {
 
     fn global_resume(&mut self, out: &mut Vec<Effect>) -> Result<(), Violation> {
         while self.globals.wait.is_none() {
-            let Some(payload) = self.globals.waiting.pop_front() else {
+            let Some(waiting) = self.globals.waiting.pop_front() else {
                 break;
             };
-            self.waiting = self.waiting.saturating_sub(payload.len());
-            self.client_global(&payload, out)?;
+            self.waiting = self.waiting.saturating_sub(waiting.len());
+            match waiting {
+                Waiting::Request(payload) => self.client_global(&payload, out)?,
+                Waiting::Keepalives(n) => {
+                    self.globals.keepalives = self.globals.keepalives.saturating_sub(n);
+                    self.globals.replies.client.local(n);
+                    self.global_due(Side::Client, out);
+                }
+            }
         }
         Ok(())
     }
@@ -297,7 +386,7 @@ impl Core {
             }
             send(Side::Client, payload.clone(), out);
         } else if want_reply {
-            replies.local(());
+            replies.local(1);
             self.global_due(Side::Upstream, out);
         }
     }
@@ -360,8 +449,10 @@ impl Core {
     }
 
     fn global_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
-        while self.globals.replies.of_mut(asker).due().is_some() {
-            send(asker, made(&Connection::RequestFailure), out);
+        while let Some(refusals) = self.globals.replies.of_mut(asker).due() {
+            for _ in 0..refusals {
+                send(asker, made(&Connection::RequestFailure), out);
+            }
         }
     }
 }

@@ -147,7 +147,8 @@ impl Core {
             self.settled(ticket);
             out.push(Effect::Cancel { ticket });
         }
-        self.take_gather(key);
+        let reason = "the channel was closed before the script on its standard input was whole";
+        self.tell_gather(key, reason, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
         }

@@ -385,8 +385,14 @@ impl Core {
         self.tick_gathers(now, out)
     }
 
-    /// The connection ends: what is known of the end of what ran.
+    /// The connection ends: what is known of the end of what ran, and what will not be decided on.
     pub fn abandon(&mut self, out: &mut Vec<Effect>) {
+        let gathering = self.channels.iter().filter(|(_, c)| c.gather.is_some());
+        let gathering: Vec<Key> = gathering.map(|(key, _)| *key).collect();
+        for key in gathering {
+            let reason = "the session ended before the script on its standard input was whole";
+            self.tell_gather(key, reason, out);
+        }
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);

@@ -64,6 +64,9 @@ const MEANINGLESS: [&[u8]; 2] = [
 /// Those of the upstream.
 const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", EOW, KEEPALIVE];
 
+/// Words about the end of a program, with all that stands around them.
+const MAX_EXIT: usize = 4 << 10;
+
 /// How much can be in one of these.
 fn longest(name: &[u8]) -> usize {
     match name {
@@ -339,8 +342,13 @@ impl Core {
             return Err(Violation::Requests(Side::Upstream, number, max));
         }
         let ends = matches!(request.name, b"exit-status" | b"exit-signal");
-        // Nothing ends where nothing was started, and a signal comes with words.
-        let ended = ends && channel.kind == Kind::Session && channel.under.is_some();
+        // Nothing ends where nothing was started, nor twice, and a signal comes with words: what waits for plugins
+        // would have more and more of these behind it.
+        let ended = ends
+            && channel.kind == Kind::Session
+            && channel.under.is_some()
+            && channel.exit.is_none()
+            && request.data.len() <= MAX_EXIT;
         let back = PASS_BACK.contains(&request.name) && request.data.len() <= longest(request.name);
         let known = ended || back && (request.name != EOW || self.openssh.client);
         if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
@@ -473,6 +481,7 @@ fn exit(request: &Request<'_>) -> Result<(OutcomeKind, String), WireError> {
     let mut r = Reader::new(request.data);
     if request.name == b"exit-status" {
         let status = r.u32()?;
+        r.end()?;
         let kind = match status {
             0 => OutcomeKind::Done,
             _ => OutcomeKind::Failed,

@@ -102,6 +102,11 @@ fn violations_end_the_connection() {
             Violation::Malformed(U, WireError::Short),
         ),
         (
+            U,
+            vec![request(7, b"exit-status", false, b"\0\0\0\0secret")],
+            Violation::Malformed(U, WireError::Trailing(6)),
+        ),
+        (
             C,
             vec![global(b"tcpip-forward", true, b"")],
             Violation::Malformed(C, WireError::Short),
@@ -165,6 +170,62 @@ fn data_before_a_program_is_a_violation() {
     b.gets_nothing(U);
     b.core.check();
     assert_eq!(b.sent.client.len(), 1, "its window is given back");
+}
+
+/// What comes with the opening of a channel, and means nothing there, would pass without a look.
+#[test]
+fn openings_carry_only_what_they_mean() {
+    let mut b = Bench::new();
+    b.client(open(b"session", 7, 100, b"secret"));
+    b.gets(U, open(b"session", 7, 100, b""));
+    b.upstream(Connection::OpenConfirmation {
+        recipient: 7,
+        sender: 3,
+        window: 100,
+        max_packet: 32 << 10,
+        data: b"secret",
+    });
+    b.gets(C, confirmation(7, 3, 100));
+    // Of the host, where it may open something.
+    b.client(request(3, b"auth-agent-req@openssh.com", false, b""));
+    b.grant();
+    b.sent = Pair::default();
+    let told = b.try_from(U, open(b"auth-agent@openssh.com", 4, 100, b"secret"));
+    assert_eq!(told, Err(Violation::Malformed(U, WireError::Trailing(6))));
+    b.gets_nothing(C);
+}
+
+/// A program ends once, in a few words.
+#[test]
+fn a_host_tells_of_one_end() {
+    let signal = |words: &[u8]| {
+        let mut data = strings(&[b"TERM"]);
+        data.push(0);
+        data.extend(strings(&[words, b""]));
+        data
+    };
+    for (data, passes) in [
+        (signal(b"bye"), true),
+        (signal(&[b'x'; 4096]), false),
+        (signal(&vec![b'x'; 200 << 10]), false),
+    ] {
+        let mut b = Bench::new();
+        b.running(7, 3, 1000);
+        let first = request(7, b"exit-signal", false, &data);
+        b.upstream(first);
+        if passes {
+            b.gets(C, first);
+        }
+        b.upstream(request(7, b"exit-status", false, &[0; 4]));
+        if !passes {
+            b.gets(C, request(7, b"exit-status", false, &[0; 4]));
+        }
+        for _ in 0..1000 {
+            b.upstream(request(7, b"exit-status", false, &[0; 4]));
+            b.upstream(first);
+        }
+        b.gets_nothing(C);
+    }
 }
 
 /// What a host says where nothing runs would reach the client past the masks and the record.

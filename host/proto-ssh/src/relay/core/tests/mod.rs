@@ -1,11 +1,13 @@
 //! The core against scripted peers, hostile peers, and random ones.
 
+mod globals;
 mod hostile;
 mod random;
 mod script;
 mod taps;
 mod turned;
 mod waits;
+mod windows;
 
 use std::collections::VecDeque;
 use std::time::Instant;
