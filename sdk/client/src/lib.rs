@@ -35,8 +35,8 @@ pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
 pub use ssh::{
-    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshRevocation,
-    SshRevocationRequest, SshRevoked,
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshHosts,
+    SshRevocation, SshRevocationRequest, SshRevoked,
 };
 pub use time::Timestamp;
 pub use watch::Watching;

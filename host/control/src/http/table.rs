@@ -153,6 +153,8 @@ pub(super) fn table() -> Vec<Route> {
         ),
         // Whoever may see the targets may see by what they and Weir are known.
         Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
+        // Whoever may have a certificate may know where it leads to.
+        Route::new(CertificateIssue, any(ssh::any), routes!(ssh::hosts)),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::transfer::Request;
 use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
-pub(crate) use exec::{Line, Sent};
+pub(crate) use exec::{Line, Sent, Unread};
 pub(crate) use text::printable;
 pub(crate) use unasked::Turned;
 
