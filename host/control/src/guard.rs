@@ -148,19 +148,16 @@ impl Permit {
         .is_ok()
     }
 
-    /// Would policy let them in there, perhaps once somebody has agreed? As which account is not known here.
+    /// Would policy let them connect to this host, perhaps once somebody has agreed? As which account is not known
+    /// here: a bundle that permits some accounts only lists none.
     pub(crate) fn may_connect(&self, target: &Arc<Target>) -> bool {
-        let action = match target.protocol {
-            Protocol::Postgres => Action::PostgresConnect,
-            Protocol::Ssh => Action::SshConnect,
-        };
         let access = [Access {
-            action,
-            resource: Resource::Target,
+            action: Action::SshConnect,
+            resource: Resource::SshAccount { login: "".into() },
             target: Some(target.clone()),
         }];
         let facts = Facts::Connect {
-            protocol: target.protocol,
+            protocol: Protocol::Ssh,
             scope: "".into(),
         };
         let ruling = self.shared.authorizer.pin().authorize(&Question {

@@ -309,8 +309,8 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "-w",
         AGENT_PROD,
-        "$PY - <<'E'\nimport os, socket, paramiko\nfrom paramiko.common import cMSG_CHANNEL_OPEN\nt = paramiko.Transport(('127.0.0.1', int(os.environ['PORT'])))\nt.start_client()\nt.auth_password(os.environ['LOGIN'], os.environ['TOKEN'])\nopened = t._send_user_message\ndef tun(m):\n    data = m.asbytes()\n    if data[:1] == cMSG_CHANNEL_OPEN:\n        data += (1).to_bytes(4, 'big') + (0x7fffffff).to_bytes(4, 'big')\n        m = paramiko.Message(data)\n        m.packet.seek(0, 2)\n    opened(m)\nt._send_user_message = tun\ntry:\n    t.open_channel('tun@openssh.com')\n    print('opened')\nexcept paramiko.ChannelException as e:\n    print('refused', e.code)\nE",
-        (Recorded, "refused "),
+        "$PY - <<'E'\nimport os, socket, paramiko\nfrom paramiko.common import cMSG_CHANNEL_OPEN\nt = paramiko.Transport(('127.0.0.1', int(os.environ['PORT'])))\nt.start_client()\nt.auth_password(os.environ['LOGIN'], os.environ['TOKEN'])\nopened = t._send_user_message\ndef tun(m):\n    data = m.asbytes()\n    if data[:1] == cMSG_CHANNEL_OPEN:\n        data += (1).to_bytes(4, 'big') + (0x7fffffff).to_bytes(4, 'big')\n        m = paramiko.Message(data)\n        m.packet.seek(0, 2)\n    opened(m)\nt._send_user_message = tun\ntry:\n    t.open_channel('tun\\x40openssh.com')\n    print('opened')\nexcept paramiko.ChannelException as e:\n    print('refused', e.code)\nE",
+        (Recorded, "refused 1"),
         FORWARDS,
     )
     .recorded(&[("ssh:tunnel", "refused", "2147483647")]),
