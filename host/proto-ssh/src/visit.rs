@@ -81,6 +81,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     shutdown: entry.shutdown.clone(),
                     drain: entry.listener.listen.drain,
                     limits: entry.shared.limits.clone(),
+                    readers: entry.shared.readers.clone(),
                 };
                 relay::run(session, leg, upstream, terms).await;
                 return;

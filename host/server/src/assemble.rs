@@ -136,7 +136,11 @@ impl Parts {
             } else {
                 plugins.join(", ")
             },
-            warnings::of(self.config.identity.dev, &self.plugins.list()),
+            warnings::of(
+                self.config.identity.dev,
+                &self.plugins.list(),
+                &self.targets()
+            ),
         )
     }
 

@@ -20,8 +20,8 @@ use crate::deliveries::DeliveryInfo;
 use crate::erasure::{EraseRequest, SessionErasure};
 use crate::package::{PackageDownload, PackageRequest};
 use crate::ssh::{
-    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshRevocation, SshRevocationRequest,
-    SshRevoked,
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshHosts, SshRevocation,
+    SshRevocationRequest, SshRevoked,
 };
 use crate::ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
@@ -128,6 +128,11 @@ impl Client {
     /// The keys that Weir is known by.
     pub async fn ssh_authority(&self) -> Result<SshAuthorityInfo, ClientError> {
         self.get::<(), _>(&["ssh", "authority"], None).await
+    }
+
+    /// The hosts that one may connect to.
+    pub async fn ssh_hosts(&self) -> Result<SshHosts, ClientError> {
+        self.get::<(), _>(&["ssh", "hosts"], None).await
     }
 
     /// Certificates or a key count no more, and what came in by them ends.

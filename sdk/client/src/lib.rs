@@ -36,8 +36,8 @@ pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
 pub use ssh::{
-    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshRevocation,
-    SshRevocationRequest, SshRevoked,
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshHosts,
+    SshRevocation, SshRevocationRequest, SshRevoked,
 };
 pub use ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,

@@ -159,6 +159,8 @@ pub(super) fn table() -> Vec<Route> {
         Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_keys::all)),
         // Whoever may see the targets may see by what they and Weir are known.
         Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
+        // Whoever may have a certificate may know where it leads to.
+        Route::new(CertificateIssue, any(ssh::any), routes!(ssh::hosts)),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::transfer::Request;
 use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
-pub(crate) use exec::{Line, Sent};
+pub(crate) use exec::{Line, Sent, Unread};
 pub(crate) use text::{printable, readable};
 #[cfg(test)]
 pub(crate) use unasked::Tried;

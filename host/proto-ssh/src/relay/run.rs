@@ -16,8 +16,9 @@ use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone};
 use super::half::{Half, LOOK, proves_itself_again};
+use super::read::{NotRead, Turns, read};
 use super::record::record;
-use crate::action::{Asked, Turned};
+use crate::action::{Asked, Line, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
@@ -47,6 +48,7 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
             cancels: HashMap::new(),
             cancel: CancellationToken::new(),
             minded: None,
+            turns: terms.readers.turns(),
         };
         // Boxed, as it is most of what a session needs.
         Box::pin(relay.run()).await
@@ -79,6 +81,8 @@ struct Relay<'a> {
     cancel: CancellationToken,
     /// The digest of the bundle that was last asked whether it is indifferent.
     minded: Option<Arc<str>>,
+    /// For reading long command lines.
+    turns: Turns,
 }
 
 impl<'a> Relay<'a> {
@@ -161,6 +165,7 @@ impl<'a> Relay<'a> {
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
                     Answered::Recorded => {}
+                    Answered::Read { ticket, line } => self.was_read(ticket, line)?,
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -305,6 +310,11 @@ impl<'a> Relay<'a> {
                 asked,
                 forward,
             } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+            Effect::Read { ticket, unread } => {
+                let cancel = self.cancel.child_token();
+                self.cancels.insert(ticket, cancel.clone());
+                deciding.push(read(self.turns.clone(), ticket, unread, cancel));
+            }
             Effect::Refused(turned) => self.turned(*turned, deciding),
             Effect::Inspect { key, inspect } => {
                 deciding.push(decide::inspect(self.session, key, inspect));
@@ -366,6 +376,19 @@ impl<'a> Relay<'a> {
                 self.core
                     .refused(ticket, &reason, None, now, &mut self.effects)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A command line was read, or was not.
+    fn was_read(&mut self, ticket: Ticket, line: Result<Line, NotRead>) -> Result<(), End> {
+        self.cancels.remove(&ticket);
+        let (now, out) = (Instant::now(), &mut self.effects);
+        match line {
+            Ok(line) => self.core.was_read(ticket, line, now, out)?,
+            Err(why) => self
+                .core
+                .refused(ticket, &why.to_string(), None, now, out)?,
         }
         Ok(())
     }

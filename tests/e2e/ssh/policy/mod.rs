@@ -2,8 +2,10 @@
 //! bundle is the default one, the host a real one, reached under several names in several environments.
 
 mod around;
+mod book;
 mod holds;
 mod masking;
+mod others;
 mod secrets;
 mod table;
 

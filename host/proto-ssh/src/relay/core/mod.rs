@@ -6,8 +6,9 @@
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
 //! - `bulk` counts output that is not text; it is not recorded without end.
-//! - `opens`, `messages`, `requests`, `globals` say what each message means; `gather` reads scripts that commands
-//!   run; `settle` is told of decisions.
+//! - `opens`, `messages`, `requests`, `globals` say what each message means; `exec` has command lines read, and
+//!   `gather` the scripts that they run; `settle` is told of decisions.
+//! - `words` is what a host may say beside data.
 //! - `tap` is what masks and file transfers implement.
 //!
 //! Invariants:
@@ -19,6 +20,7 @@
 
 mod bulk;
 mod channel;
+mod exec;
 mod flow;
 mod gather;
 mod globals;
@@ -30,6 +32,7 @@ mod settle;
 pub(crate) mod tap;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -37,7 +40,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pipeline::OutcomeKind;
 
-use crate::action::{Asked, Turned};
+use crate::action::{Asked, Turned, Unread};
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
@@ -113,6 +116,8 @@ pub(crate) enum Effect {
         /// What the upstream gets if it is permitted.
         forward: Bytes,
     },
+    /// This is to be read, which can take long; what it is read as comes back by [`Core::was_read`].
+    Read { ticket: Ticket, unread: Unread },
     /// Something was refused here, and policy was not asked: that goes on record.
     Refused(Box<Turned>),
     /// Plugins are to look at text of a channel; what they say comes back by [`Core::inspected`].
@@ -275,6 +280,11 @@ enum Pending {
         key: Key,
         id: u64,
     },
+    /// No decision yet: the command is being read.
+    Read {
+        key: Key,
+        exec: exec::Exec,
+    },
 }
 
 /// See the module.
@@ -362,8 +372,10 @@ impl Core {
                 self.confirmed(from, recipient, payload, now, out)
             }
             Connection::OpenFailure {
-                recipient, reason, ..
-            } => self.failed(from, recipient, reason, payload, now, out),
+                recipient,
+                reason,
+                description,
+            } => self.failed(from, recipient, (reason, description), payload, out),
             Connection::Channel { recipient, message } => {
                 let key = self.by.of(from.other()).get(&recipient);
                 let key = *key.ok_or(Violation::NoChannel(from, recipient))?;
@@ -418,11 +430,8 @@ impl Core {
         forward: Bytes,
         out: &mut Vec<Effect>,
     ) -> Ticket {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
+        let ticket = self.ticket(forward.len());
         self.pending.insert(ticket, pending);
-        self.decided_on.insert(ticket, forward.len());
-        self.waiting += forward.len();
         // A copy: it may be a small part of much that was read at once.
         let forward = Bytes::copy_from_slice(&forward);
         out.push(Effect::Decide {
@@ -430,6 +439,15 @@ impl Core {
             asked: Box::new(asked),
             forward,
         });
+        ticket
+    }
+
+    /// A name for what so many bytes of the client wait for.
+    fn ticket(&mut self, bytes: usize) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.decided_on.insert(ticket, bytes);
+        self.waiting += bytes;
         ticket
     }
 

@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listening;
-use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn};
+use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn, words};
 use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
@@ -311,9 +311,8 @@ impl Core {
         &mut self,
         from: Side,
         recipient: u32,
-        reason: u32,
+        (reason, description): (u32, &[u8]),
         payload: &Bytes,
-        now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let key = self.opening(from, recipient)?;
@@ -327,12 +326,19 @@ impl Core {
         }
         let seq = self.channels.get(&key).map(|channel| channel.seq);
         self.remove(key);
+        let payload = match from {
+            Side::Client => payload.clone(),
+            Side::Upstream => made(&Connection::OpenFailure {
+                recipient,
+                reason,
+                description: words::why(reason, description),
+            }),
+        };
         out.push(Effect::Send {
             to: from.other(),
-            payload: payload.clone(),
+            payload,
             record: seq,
         });
-        let _ = now;
         Ok(())
     }
 

@@ -26,7 +26,8 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<bool, Violation> {
         match self.settled(ticket) {
-            None => Ok(false),
+            // What is only being read was not asked about.
+            None | Some(Pending::Read { .. }) => Ok(false),
             Some(Pending::Request {
                 key,
                 want_reply,
@@ -141,6 +142,7 @@ impl Core {
                 Ok(())
             }
             Some(Pending::Global { want_reply, .. }) => self.global_refused(want_reply, out),
+            Some(Pending::Read { key, exec }) => self.not_read(key, &exec, reason, now, out),
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.tell_refusal(reason, out);
@@ -209,7 +211,9 @@ impl Core {
     pub fn held(&mut self, ticket: Ticket, lines: &[String], out: &mut Vec<Effect>) {
         let key = match self.pending.get(&ticket) {
             Some(Pending::Request { key, .. } | Pending::Piece { key, .. }) => *key,
-            Some(Pending::Open { .. } | Pending::Global { .. }) | None => return,
+            Some(Pending::Open { .. } | Pending::Global { .. } | Pending::Read { .. }) | None => {
+                return;
+            }
         };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.notice(lines, out);

@@ -255,15 +255,6 @@ fn a_host_does_not_speak_before_it_is_asked() {
         b.client(request(3, b"exec", true, &strings(&[b"ls"])));
         assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
         b.gets_nothing(C);
-        // After the host has refused it.
-        let mut b = Bench::new();
-        b.session(7, 3, 100);
-        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
-        b.grant();
-        b.upstream(on(7, ChannelMessage::Failure));
-        b.gets(C, on(7, ChannelMessage::Failure));
-        assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
-        b.gets_nothing(C);
     }
     // Nor does anything end there, in words of the host.
     let mut b = Bench::new();
@@ -275,6 +266,64 @@ fn a_host_does_not_speak_before_it_is_asked() {
     // Hosts that give a channel up say EOF before CLOSE; there is nothing in it.
     b.passes(U, on(7, ChannelMessage::Eof));
     b.passes(U, on(7, ChannelMessage::Close));
+}
+
+/// Nobody masks what a signal comes with.
+#[test]
+fn of_a_signal_the_client_is_told_the_name() {
+    let signal = |message: &[u8]| {
+        let mut data = strings(&[b"TERM"]);
+        data.flag(false).string(message).string(b"");
+        data
+    };
+    let mut b = Bench::new();
+    b.running(7, 3, 100);
+    b.upstream(request(
+        7,
+        b"exit-signal",
+        false,
+        &signal(b"password=hunter2"),
+    ));
+    b.gets(C, request(7, b"exit-signal", false, &signal(b"")));
+    b.gets_nothing(C);
+}
+
+/// Some hosts tell in words why they start nothing. Nobody sees that, and nobody else has to suffer for it.
+#[test]
+fn what_a_host_says_that_has_started_nothing_is_dropped() {
+    for (words, bytes) in [
+        (data(7, b"secret"), 6),
+        (errors(7, b"secret"), 6),
+        (data(7, b""), 0),
+    ] {
+        let mut b = Bench::new();
+        b.running(1, 11, 100);
+        b.session(7, 3, 100);
+        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
+        b.grant();
+        b.sent = Pair::default();
+        b.passes(U, on(7, ChannelMessage::Failure));
+        for _ in 0..100 {
+            b.upstream(words);
+            if bytes > 0 {
+                // As if it had been read.
+                b.gets(U, adjust(3, bytes));
+            }
+            b.gets_nothing(C);
+        }
+        b.core.check();
+        b.passes(U, data(1, b"other"));
+        // It may be tried again, and what is said then is shown.
+        b.client(request(3, b"exec", true, &strings(&[b"id"])));
+        b.grant();
+        b.gets(U, request(3, b"exec", true, &pinned("id")));
+        b.passes(U, on(7, ChannelMessage::Success));
+        b.passes(U, data(7, b"uid=0"));
+        b.passes(U, on(7, ChannelMessage::Eof));
+        b.passes(U, on(7, ChannelMessage::Close));
+        b.passes(C, on(3, ChannelMessage::Close));
+        assert_eq!(b.core.counts(), (1, 0, 0));
+    }
 }
 
 /// What asks for nothing carries nothing, past decisions and record.

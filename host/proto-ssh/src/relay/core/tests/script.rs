@@ -367,14 +367,18 @@ fn forwarded_connections_are_decided_on() {
     b.client(direct);
     b.grant();
     b.gets(U, direct);
-    b.passes(
-        U,
-        Connection::OpenFailure {
-            recipient: 2,
-            reason: 2,
-            description: b"refused",
-        },
-    );
+    let failure = |description| Connection::OpenFailure {
+        recipient: 2,
+        reason: 2,
+        description,
+    };
+    b.passes(U, failure(b"Connection refused"));
+    b.client(direct);
+    b.grant();
+    b.gets(U, direct);
+    // Nobody masks this: words that are not known are not the host's to choose.
+    b.upstream(failure(b"password=hunter2"));
+    b.gets(C, failure(b"the host could not connect"));
     assert_eq!(b.outcomes[1].1, OutcomeKind::Failed);
     assert_eq!(b.core.counts(), (0, 0, 0));
     b.client(open(b"made-up", 2, 100, b""));
