@@ -3,7 +3,7 @@
 //! What tells a token (its prefix) is shown; what follows is held back until it is long enough, and from then on
 //! replaced as it comes. Whatever makes a form fail lets go of what was held.
 
-use detect::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
+use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 use detect::{is_base64, is_base64url, is_between};
 
 use super::lead::Lead;
@@ -243,22 +243,35 @@ impl Thread {
         self.decide(self.phase >= SIGNATURE)
     }
 
+    /// `run` counts what stands between, `kind` what was seen of the word that may be among it.
     fn assigned(mut self, c: u8, gap: Gap) -> Next {
-        let between = is_between(c) && usize::from(self.count) < WIDEST_GAP;
+        let between = is_between(c) && usize::from(self.run) < WIDEST_GAP;
+        let word = GAP_WORD.get(usize::from(self.kind));
         match self.phase {
             0 if between => {
-                self.count += 1;
+                self.run += 1;
                 Next::Goes(self)
             }
-            0 if self.count > 0 && is_base64(c) => {
-                (self.phase, self.count, self.held) = (1, 1, 1);
+            // The word, and not what is assigned.
+            1 if between
+                && usize::from(self.kind) == GAP_WORD.len()
+                && usize::from(self.count) == GAP_WORD.len() =>
+            {
+                (self.phase, self.count, self.held) = (0, 0, 0);
+                (self.run, self.kind) = (self.run + 1, u8::MAX);
                 Next::Goes(self)
             }
             1 if usize::from(self.count) == ASSIGNED => {
                 let alone = gap == Gap::Break || !is_base64(c);
                 Next::Over(if alone { self.held } else { 0 })
             }
-            1 if is_base64(c) => {
+            0 if self.run == 0 => OVER,
+            0 | 1 if is_base64(c) => {
+                let on = word.is_some_and(|w| w.eq_ignore_ascii_case(&c));
+                if on && usize::from(self.count) == usize::from(self.kind) {
+                    self.kind += 1;
+                }
+                self.phase = 1;
                 self.count += 1;
                 self.held += 1;
                 Next::Goes(self)

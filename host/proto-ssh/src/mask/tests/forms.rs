@@ -79,6 +79,27 @@ fn tokens_are_replaced_behind_their_prefix() {
             "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n".into(),
             format!("aws_secret_access_key = {}\n", stars(40)),
         ),
+        (
+            "|  SecretAccessKey |  wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY  |\n".into(),
+            format!("|  SecretAccessKey |  {}  |\n", stars(40)),
+        ),
+        (
+            r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}"#.into(),
+            format!(r#"{{"name":"AWS_SECRET_ACCESS_KEY","value":"{}"}}"#, stars(40)),
+        ),
+        (
+            "- name: AWS_SECRET_ACCESS_KEY\n  value: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n".into(),
+            format!("- name: AWS_SECRET_ACCESS_KEY\n  value: {}\n", stars(40)),
+        ),
+        // Another word, the word alone, and twice.
+        (
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+        ),
+        (
+            "AWS_SECRET_ACCESS_KEY value value wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+            "AWS_SECRET_ACCESS_KEY value value wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+        ),
         // Any length of what has no doubtful prefix.
         (
             format!("ghp_{}", "a".repeat(5000)),
