@@ -353,6 +353,63 @@ fn private_keys_behind_what_stands_before_each_line() {
     assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
 }
 
+/// As clusters and clouds keep them.
+#[test]
+fn private_keys_in_base_64() {
+    for title in [
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+    ] {
+        let (pem, _) = key(title, 64, 12);
+        for before in ["", "x", "xy", "a longer text before it: "] {
+            let whole = STANDARD.encode(format!("{before}{pem}"));
+            // Nothing of what stands behind the title.
+            let secret = &whole[(before.len() + 11 + title.len()) * 4 / 3 + 5..whole.len() - 44];
+            let wrapped: Vec<&str> = whole
+                .as_bytes()
+                .chunks(76)
+                .map(|l| str::from_utf8(l).unwrap())
+                .collect();
+            for input in [
+                format!(
+                    "data:\n  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUQ\n  tls.key: {whole}\nkind: Secret\n"
+                ),
+                format!("    client-key-data: {whole}\nkind: Secret\n"),
+                format!("{{\"key\": \"{}\"}}\nkind: Secret\n", wrapped.join("\\n")),
+                format!("{}\nkind: Secret\n", wrapped.join("\n")),
+                format!("  {}\r\nkind: Secret\n", wrapped.join("\r\n  ")),
+            ] {
+                for piece in [1, 50, usize::MAX] {
+                    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+                    let out = String::from_utf8(out).unwrap();
+                    assert!(out.ends_with("kind: Secret\n"), "{out}");
+                    assert!(
+                        !secret
+                            .as_bytes()
+                            .chunks_exact(24)
+                            .any(|p| has(out.as_bytes(), str::from_utf8(p).unwrap())),
+                        "{before:?} {out}"
+                    );
+                }
+            }
+        }
+    }
+    for (title, body) in [
+        ("CERTIFICATE", "MIIB"),
+        ("PUBLIC KEY", "MIIB"),
+        ("RSA PUBLIC KEY", "MIIB"),
+    ] {
+        let pem = format!(
+            "-----BEGIN {title}-----\n{}\n-----END {title}-----\n",
+            body.repeat(16)
+        );
+        let input = format!("x: {}\n", STANDARD.encode(pem));
+        assert_eq!(text(&[], &input), input);
+    }
+}
+
 /// A first line that a search has found hides nothing of what follows but a word.
 #[test]
 fn a_first_line_alone_hides_little() {
