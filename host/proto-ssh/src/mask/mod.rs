@@ -6,7 +6,7 @@
 //! and forwarded connections.
 //!
 //! - `patterns` is what is looked for: secrets that Weir knows, also in base 64, in URLs and as hexadecimal digits,
-//!   and tokens by their form (those of `detect`), private keys from their first line to their last.
+//!   and tokens by their form (those of `detect`), private keys from their first line to their last, and in base 64.
 //! - `lexer` tells shown bytes from sequences; `view` is one way of reading them, of which there are three: as a
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.

@@ -230,7 +230,7 @@ pub(crate) struct Limits {
     pub env_bytes: usize,
     /// Listeners that a client may have on the host.
     pub listeners: usize,
-    /// Bytes of one action's output that are recorded though they are not text.
+    /// Bytes of each stream of an action that are recorded though they are not text.
     pub bulk: u64,
     /// The longest script that comes on standard input, and how long it may take to come.
     pub script: usize,
