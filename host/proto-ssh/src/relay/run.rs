@@ -539,7 +539,10 @@ async fn last_records(
                 }
                 continue;
             }
-            Effect::Send { .. } | Effect::Inspect { .. } | Effect::Cancel { .. } => continue,
+            Effect::Send { .. }
+            | Effect::Read { .. }
+            | Effect::Inspect { .. }
+            | Effect::Cancel { .. } => continue,
         };
         decide::put_on_record(session, turned, login.clone()).await;
     }

@@ -405,6 +405,16 @@ impl Core {
             let reason = "the session ended before the script on its standard input was whole";
             self.tell_gather(key, reason, out);
         }
+        for pending in self.pending.values() {
+            if let Pending::Read { key, exec } = pending {
+                let channel = self.channels.get(key).map(|c| c.number(Side::Client));
+                let reason = "the session ended before it was read";
+                turn(
+                    Turned::named("command", &exec.command, channel, reason),
+                    out,
+                );
+            }
+        }
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);
