@@ -18,7 +18,7 @@ use crate::startup::{
 };
 use crate::terms::May;
 use crate::transport::HostKey;
-use crate::upstream::{Grant, HostKeys, IssueError, Issuer};
+use crate::upstream::{Grant, HostKeys, IssueError, Issuer, Standing};
 
 /// The token that is good.
 pub(crate) const TOKEN: &str = "a-good-token";
@@ -39,6 +39,8 @@ pub(crate) struct Keys {
     pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
+    /// An operator has said no to every key.
+    pub rejects: Mutex<bool>,
     /// What people say in the device flow.
     pub device: watch::Sender<Option<bool>>,
     pub flows: AtomicUsize,
@@ -60,6 +62,7 @@ impl Keys {
             revoked: AtomicBool::new(false),
             approved: Mutex::default(),
             unknown: Mutex::default(),
+            rejects: Mutex::default(),
             device: watch::Sender::new(None),
             flows: AtomicUsize::new(0),
             flows_dropped: Arc::default(),
@@ -203,9 +206,14 @@ impl HostKeys for Keys {
         self.approved.lock().clone()
     }
 
-    async fn unknown(&self, target: &str, key: &PublicKey) {
-        let line = format!("{target} {}", key.fingerprint());
+    async fn unknown(&self, target: &str, key: &PublicKey, changed: bool) -> Standing {
+        let changed = if changed { " changed" } else { "" };
+        let line = format!("{target} {}{changed}", key.fingerprint());
         self.unknown.lock().push(line);
+        match *self.rejects.lock() {
+            true => Standing::Rejected,
+            false => Standing::Waits,
+        }
     }
 }
 

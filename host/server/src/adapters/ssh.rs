@@ -11,8 +11,8 @@ use pipeline::Principal;
 use pipeline::ports::{Authorizer, Clock};
 use proto_ssh::transport::HostKey;
 use proto_ssh::{
-    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys,
-    IssueError, Issuer, May, Proved,
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, IssueError,
+    Issuer, May, Proved,
 };
 use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
@@ -230,26 +230,6 @@ impl HostIdentity for Gateway {
         let certified = certificate.and_then(|c| GatewayKey::certified(self.key.clone(), c).ok());
         let certified = certified.map(|key| Arc::new(key) as Arc<dyn HostKey>);
         certified.into_iter().chain([plain]).collect()
-    }
-}
-
-/// No operator's approval of host keys is kept yet: a key is pinned in the configuration, or vouched for by an
-/// authority that is named there.
-pub(crate) struct Approved;
-
-#[async_trait]
-impl HostKeys for Approved {
-    async fn approved(&self, _: &str) -> Vec<PublicKey> {
-        Vec::new()
-    }
-
-    async fn unknown(&self, target: &str, key: &PublicKey) {
-        let line = key.to_openssh("");
-        tracing::error!(
-            target_name = target,
-            fingerprint = key.fingerprint(),
-            "the host key of this target is not known; if it is the right one, add to its host_keys: {line}"
-        );
     }
 }
 

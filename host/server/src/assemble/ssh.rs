@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use control::HostKeyDesk;
 use identity::{SshAuthority, Verifier};
 use pipeline::{Ports, Protocol};
 use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarget};
 
-use crate::adapters::ssh::{Approved, Callers, Certificates, Gateway};
+use crate::adapters::ssh::{Callers, Certificates, Gateway};
+use crate::adapters::ssh_hosts::Approved;
 use crate::config::{self, Config, SshCredential};
 
 /// Everything that is made of the configuration alone.
@@ -73,7 +75,7 @@ fn target(t: &config::SshTarget) -> SshTarget {
             pins: t.host_keys.clone(),
             authorities: t.host_authorities.clone(),
             principal: t.host_principal.as_deref().map(Arc::from),
-            approved: false,
+            approved: t.host_keys_by_approval,
         },
     }
 }
@@ -84,6 +86,7 @@ pub(super) fn service(
     authority: Option<Arc<SshAuthority>>,
     ports: Ports,
     verifier: &Verifier,
+    host_keys: HostKeyDesk,
 ) -> anyhow::Result<Option<SshService>> {
     let Some(authority) = authority.filter(|_| !ssh.listeners.is_empty()) else {
         return Ok(None);
@@ -100,7 +103,7 @@ pub(super) fn service(
             keys,
         )),
         host_identity: Arc::new(Gateway::new(authority.clone(), clock, ssh.names)),
-        host_keys: Arc::new(Approved),
+        host_keys: Arc::new(Approved(host_keys)),
         issuer: Some(Arc::new(Certificates(authority))),
         ports,
         limits: Limits::default(),

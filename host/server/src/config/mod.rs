@@ -197,6 +197,8 @@ pub struct SshTarget {
     pub default_login: Option<String>,
     pub credential: SshCredential,
     pub host_keys: Vec<ssh_keys::PublicKey>,
+    /// Its key counts once somebody has approved it.
+    pub host_keys_by_approval: bool,
     pub host_authorities: Vec<ssh_keys::PublicKey>,
     /// The name that a host's certificate must hold; the target's own name if none.
     pub host_principal: Option<String>,

@@ -148,6 +148,7 @@ pub(super) struct RawTarget {
     pub(super) default_login: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<RawSecret>>,
     pub(super) host_keys: Option<Spanned<Vec<String>>>,
+    pub(super) host_key: Option<Spanned<String>>,
     pub(super) host_authorities: Option<Spanned<Vec<String>>>,
     pub(super) host_principal: Option<Spanned<String>>,
     #[serde(default)]

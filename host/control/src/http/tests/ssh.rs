@@ -131,6 +131,9 @@ pub(super) async fn session(
     protocol: Protocol,
     attrs: &[(&str, &str)],
 ) -> Session {
+    // Of the host `web1`, if nothing else is said.
+    let target = attrs.iter().find(|(name, _)| *name == "target");
+    let target = target.map_or("web1", |(_, target)| target);
     let attrs = attrs
         .iter()
         .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
@@ -140,7 +143,7 @@ pub(super) async fn session(
         id_text: id.to_string().into(),
         principal: rig.principal(token),
         target: Arc::new(Target {
-            name: "web1".into(),
+            name: target.into(),
             protocol,
             env: "prod".into(),
             tags: Default::default(),

@@ -169,9 +169,20 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
     };
     let host_keys = keys(r, &format!("{key}.host_keys"), t.host_keys);
     let host_authorities = keys(r, &format!("{key}.host_authorities"), t.host_authorities);
-    if host_keys.is_empty() && host_authorities.is_empty() {
+    let by_approval = match &t.host_key {
+        None => false,
+        Some(word) => {
+            let at = format!("{key}.host_key");
+            if !host_keys.is_empty() {
+                let message = "it has host_keys too: where keys are pinned, nobody is asked";
+                r.add(&at, word.span(), message);
+            }
+            one_of(r, &at, word, &[("approval", true)]).unwrap_or(false)
+        }
+    };
+    if host_keys.is_empty() && host_authorities.is_empty() && t.host_key.is_none() {
         let message = "nothing says which host is the right one: give host_keys (what ssh-keyscan prints after \
-                       the name, compared with the host's own) or host_authorities";
+                       the name, compared with the host's own), host_authorities, or host_key = \"approval\"";
         r.add(&format!("{key}.host_keys"), t.name.span(), message);
     }
     SshTarget {
@@ -185,6 +196,7 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
         default_login: t.default_login.map(Spanned::into_inner),
         credential,
         host_keys,
+        host_keys_by_approval: by_approval,
         host_authorities,
         host_principal: t.host_principal.map(Spanned::into_inner),
         tags: t.tags,
@@ -246,6 +258,7 @@ pub(super) fn has_no_place(r: &mut Report<'_>, key: &str, t: &RawTarget) {
         ("default_login", t.default_login.as_ref().map(Spanned::span)),
         ("key", t.key.as_ref().map(Spanned::span)),
         ("host_keys", t.host_keys.as_ref().map(Spanned::span)),
+        ("host_key", t.host_key.as_ref().map(Spanned::span)),
         (
             "host_authorities",
             t.host_authorities.as_ref().map(Spanned::span),
