@@ -224,9 +224,9 @@ pub(crate) const XARGS: Spec = Spec {
     ..NONE
 };
 
+/// Not `-a`: by the name that it gives, `pgrep` is `pkill`, and a program of many is any of them.
 pub(crate) const EXEC: Spec = Spec {
     flags: "cl",
-    values: "a",
     ..NONE
 };
 
@@ -413,6 +413,7 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "firejail",
     "gdb",
     "gdbserver",
+    "hush",
     "hyperfine",
     "inotifywait",
     "ld.so",
