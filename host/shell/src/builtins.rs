@@ -17,7 +17,11 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "enable" | "bind" | "complete" | "compopt" | "compgen" | "fc" | "coproc" | "disown" => {
             redefines(walk, name, argv, ctx);
         }
-        "hash" if args.iter().any(|w| w.dynamic || w.text.starts_with("-p")) => {
+        "hash"
+            if args
+                .iter()
+                .any(|w| w.dynamic || w.text.starts_with('-') && w.text.contains('p')) =>
+        {
             redefines(walk, name, argv, ctx);
         }
         "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),

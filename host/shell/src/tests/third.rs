@@ -183,3 +183,140 @@ fn clocks_that_are_set() {
         assert!(plain(text).only_reads, "{text}");
     }
 }
+
+#[test]
+fn names_that_are_bound_to_other_programs() {
+    for text in [
+        "hash -rp /tmp/x ls",
+        "hash -dp /tmp/x ls",
+        "hash -r -p /tmp/x ls",
+        "hash $x",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    assert!(!plain("hash -r").is_opaque());
+}
+
+/// `~` and names without a directory are another's where a shell of another account reads them.
+#[test]
+fn homes_of_others() {
+    for text in [
+        "sudo sh -c 'cat ~/x'",
+        "sudo -u bob bash -c 'cat ~/x'",
+        "sudo sh -c 'cat < ~/x'",
+        "sudo sh -c 'cd; cat x'",
+        "sudo sh -c 'cd ~/y; cat x'",
+        "su -c 'cat ~/x'",
+        "su bob -c 'grep -f~/x y'",
+        "su - root -c 'cat x'",
+        "su -l -c 'cat x'",
+        "su --login root -c 'cat x'",
+    ] {
+        assert!(plain(text).reads.unknown, "{text}");
+    }
+    assert!(plain("sudo sh -c 'tee ~/x'").writes.unknown);
+    for text in [
+        "sudo cat ~/x",
+        "sudo sh -c 'cat /srv/x'",
+        "sudo systemctl status nginx",
+        "su -c 'cat x'",
+        "sh -c 'cat ~/x'",
+        "sudo sh -c 'cd /srv; cat x'",
+        "sudo sh -c 'ls ~'",
+    ] {
+        assert!(!plain(text).reads.unknown, "{text}");
+    }
+}
+
+#[test]
+fn variables_of_the_environment() {
+    let told = |text: &str| plain(text).reads.paths.contains("/proc/self/environ");
+    for text in [
+        "echo \"$DB_PASSWORD\"",
+        "echo ${DB_PASSWORD}",
+        "echo ${DB_PASSWORD:0:3}",
+        "echo ${DB_PASSWORD:-x}",
+        "echo ${x:-$DB_PASSWORD}",
+        "x=$DB_PASSWORD; echo $x",
+        "DB_PASSWORD=1 echo $DB_PASSWORD",
+        "echo $DB_PASSWORD; DB_PASSWORD=x",
+        "ls < /srv/$DB_PASSWORD",
+        "case $DB_PASSWORD in a*) true;; esac",
+        "[[ $DB_PASSWORD == a* ]]",
+        "cat <<E\n$DB_PASSWORD\nE\n",
+        "cat <<< $DB_PASSWORD",
+    ] {
+        assert!(told(text), "{text}");
+    }
+    for text in [
+        "echo $HOME $LC_ALL $SSH_CONNECTION $USER",
+        "x=1; echo $x",
+        "for f in a b; do echo $f; done",
+        "ls | while read -r f; do echo $f; done",
+        "echo $1 $@ $? $$",
+        "echo $RANDOM",
+        "echo '$DB_PASSWORD'",
+    ] {
+        assert!(!told(text), "{text}");
+    }
+}
+
+#[test]
+fn still_more_programs_that_run_others() {
+    for text in [
+        "ip netns exec x reboot",
+        "ip net e x reboot",
+        "ip -all netns exec reboot",
+        "ip vrf exec x reboot",
+        "ip netns \"$x\" y reboot",
+        "ip -batch /srv/x",
+        "ip -b /srv/x",
+        "tc exec bpf import /srv/x run reboot",
+        "podman unshare reboot",
+        "docker service create x reboot",
+        "incus exec x reboot",
+        "runc exec x reboot",
+        "crun exec x reboot",
+        "buildah run x reboot",
+        "flatpak run x",
+        "snap run x",
+        "singularity exec x reboot",
+        "apptainer exec x reboot",
+        "systemd-socket-activate -l 1 reboot",
+        "bpftrace -c reboot x",
+        "stap -c reboot x",
+        "k3s kubectl exec x -- reboot",
+        "k3s ctr run x",
+        "microk8s kubectl exec x -- reboot",
+    ] {
+        let opaque = plain(text).opaque;
+        assert!(
+            opaque.iter().any(|o| matches!(o, Opaque::Runs(_))),
+            "{text}: {opaque:?}"
+        );
+    }
+    for text in [
+        "ip -br addr show",
+        "ip link show",
+        "ip netns list",
+        "docker ps",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "sqlite3 x.db '.shell reboot' </dev/null",
+        "duckdb x.db '.shell reboot' </dev/null",
+        "psql -o '|reboot' </dev/null",
+        "psql --output='|reboot' </dev/null",
+        "mysql --pager=reboot </dev/null",
+        "mysql --init-command='system reboot' </dev/null",
+        "git remote-ext x 'sh -c reboot'",
+        "git for-each-repo --config=x reboot",
+        "git merge -s x y",
+        "git pull -s x",
+        "git rebase --strategy=x y",
+    ] {
+        assert!(plain(text).code, "{text}");
+    }
+    assert!(!plain("git merge main").code && !plain("git commit -s").code);
+}
