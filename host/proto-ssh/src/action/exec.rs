@@ -277,6 +277,11 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
             {
                 add(&format!("/root{rest}"));
             }
+            // By a name with a dot, what lies in the home directory; by any other name everything would be there.
+            let hidden = |part: &str| part.starts_with('.') && !matches!(part, "." | "..");
+            if root && !writes && !path.starts_with(['/', '~']) && path.split('/').any(hidden) {
+                add(&format!("/root/{path}"));
+            }
         }
         if files.unknown {
             add(UNKNOWN);

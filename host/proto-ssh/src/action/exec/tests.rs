@@ -122,6 +122,8 @@ fn words_are_paths() {
     };
     has("cat /etc/shadow", "/etc/shadow", false);
     has("cat ~/x", "/root/x", false);
+    has("cat .config/x", "/root/.config/x", false);
+    has("cat x/.y", "/root/x/.y", false);
     has("cat ~/x", "~/x", false);
     has("tee -a /etc/passwd", "/etc/passwd", true);
     has("cat < /etc/shad?w", UNKNOWN, false);
