@@ -38,7 +38,8 @@
 //!   UTF-8, not as control characters as a terminal without UTF-8 does.
 //! - What a program draws with a cursor that it sends to lines and columns (`vim`, `less`, panes of `tmux`): bytes are
 //!   compared in the order in which they come, so what is drawn from its end to its beginning, or in columns, is not
-//!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places; one that
+//!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places, by characters of one column
+//!   each and by tabs; one that
 //!   returns to the line's beginning and writes over a part of it is not, and neither is one that moves what stands there
 //!   (`CSI P`, `CSI @`), or a character that is to be shown again (`CSI b`).
 //! - A pattern that is split by what is taken back, where packets end between: what was let go of before is

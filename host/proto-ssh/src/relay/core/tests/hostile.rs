@@ -1,6 +1,7 @@
 //! Peers that break the protocol, and requests that hide something.
 
 use super::*;
+use crate::action::What;
 
 const C: Side = Side::Client;
 const U: Side = Side::Upstream;
@@ -584,5 +585,31 @@ fn any_bytes_are_an_answer() {
                 break;
             }
         }
+    }
+}
+
+/// What is typed into a terminal is edited there: nothing of it is taken for a script that was read. And a terminal
+/// is asked for before something runs on it, or not at all.
+#[test]
+fn below_a_terminal_no_script_is_read() {
+    for terminals in [0, 1, 2] {
+        let mut b = Bench::new();
+        b.core.set_gathers(true);
+        b.session(7, 3, 1000);
+        for _ in 0..terminals {
+            b.client(request(3, b"pty-req", false, &pty()));
+            b.grant();
+        }
+        b.client(request(3, b"exec", true, &strings(&[b"bash -s"])));
+        b.client(request(3, b"pty-req", true, &pty()));
+        b.client(data(3, b"echo x\n"));
+        b.client(on(3, ChannelMessage::Eof));
+        let (_, asked, _) = b.asks.pop_front().expect("something to decide");
+        let What::Exec { line, .. } = &asked.what else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(line.script.is_some(), terminals == 0);
+        assert_eq!(asked.before.pty.is_some(), terminals > 0);
+        assert!(b.asks.is_empty(), "no terminal for what runs already");
     }
 }
