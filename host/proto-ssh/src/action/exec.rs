@@ -47,7 +47,7 @@ pub(crate) struct Unread {
 }
 
 /// So much is read within milliseconds, whatever it is made of. Of the longest texts, some take a hundred times that.
-const SHORT: usize = 4 << 10;
+const SHORT: usize = 2 << 10;
 
 impl Unread {
     /// `pin`: what is read is to be what runs.

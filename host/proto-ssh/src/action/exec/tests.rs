@@ -328,7 +328,7 @@ fn short_texts_are_read_at_once() {
         // Others work on this machine too.
         let took = took.min().unwrap();
         assert!(
-            took < Duration::from_millis(100),
+            took < Duration::from_millis(250),
             "{start:?} and {piece:?}: {took:?}"
         );
     }
