@@ -57,6 +57,8 @@ pub(crate) struct Bounds {
     pub attempts: u32,
     pub probes: u32,
     pub requests: u32,
+    /// Device flows that begin.
+    pub flows: u32,
 }
 
 /// What is to be done after a message.
@@ -204,13 +206,7 @@ impl UserAuth {
             }
             b"publickey" if self.has_keys() => self.publickey(user, r),
             b"password" if self.methods.token => self.password(r),
-            b"keyboard-interactive" if self.methods.device => {
-                let _language = r.string()?;
-                let _submethods = r.string()?;
-                r.end()?;
-                self.state = State::Proving;
-                Ok(Next::Ask(Ask::Device))
-            }
+            b"keyboard-interactive" if self.methods.device => self.device(r),
             // Whatever it holds: nothing here knows its layout.
             _ => Ok(Next::Reply(self.failure())),
         }
@@ -297,6 +293,18 @@ impl UserAuth {
             }
             _ => self.refused().map(Next::Failed),
         }
+    }
+
+    /// Every flow is a question to the provider: after so many of them the method is not offered any more.
+    fn device(&mut self, mut r: Reader<'_>) -> Result<Next, Violation> {
+        let _language = r.string()?;
+        let _submethods = r.string()?;
+        r.end()?;
+        self.left.flows = self.left.flows.saturating_sub(1);
+        self.methods.device = self.left.flows > 0;
+        self.maybe_cut = false;
+        self.state = State::Proving;
+        Ok(Next::Ask(Ask::Device))
     }
 
     /// SSH_MSG_USERAUTH_INFO_RESPONSE: an empty line says that the device was approved; anything else is a

@@ -39,6 +39,8 @@ pub(crate) struct Keys {
     pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
+    /// What was asked about last when a session began.
+    pub came_in_by: Mutex<Option<Proved>>,
     /// What people say in the device flow.
     pub device: watch::Sender<Option<bool>>,
     pub flows: AtomicUsize,
@@ -60,6 +62,7 @@ impl Keys {
             revoked: AtomicBool::new(false),
             approved: Mutex::default(),
             unknown: Mutex::default(),
+            came_in_by: Mutex::default(),
             device: watch::Sender::new(None),
             flows: AtomicUsize::new(0),
             flows_dropped: Arc::default(),
@@ -127,7 +130,8 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
-    fn still_counts(&self, _: &Proved, _: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, _: &Principal) -> bool {
+        *self.came_in_by.lock() = Some(proved.clone());
         !self.revoked.load(Ordering::SeqCst)
     }
 
@@ -173,6 +177,7 @@ impl Authenticate for Keys {
         Ok(DeviceFlow {
             url: "https://login.example/device".into(),
             code: "ABCD-EFGH".into(),
+            lives: Duration::from_secs(600),
             approved: Box::pin(async move {
                 let _dropped = dropped;
                 let said = said.wait_for(Option::is_some).await.map(|s| *s);

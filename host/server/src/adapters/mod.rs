@@ -11,6 +11,7 @@ mod seal;
 mod snapshots;
 pub(crate) mod ssh;
 mod ssh_certificates;
+pub(crate) mod ssh_device;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};

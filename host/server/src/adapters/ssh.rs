@@ -18,6 +18,7 @@ use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
 
 use super::auth::Tokens;
+use super::ssh_device::Devices;
 
 /// Of a certificate's key id, what is logged.
 const MAX_KEY_ID_SHOWN: usize = 128;
@@ -31,6 +32,7 @@ pub(crate) struct Callers {
     tokens: Tokens,
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
+    devices: Option<Devices>,
 }
 
 impl Callers {
@@ -43,7 +45,13 @@ impl Callers {
             tokens: Tokens(verifier),
             authority,
             clock,
+            devices: None,
         }
+    }
+
+    /// People may come in by the device flow of a provider.
+    pub(crate) fn with_devices(self, devices: Option<Devices>) -> Self {
+        Self { devices, ..self }
     }
 }
 
@@ -101,8 +109,11 @@ impl Authenticate for Callers {
         verified.map_err(|error| refused(error.client_message()))
     }
 
-    async fn device(&self, _: IpAddr) -> Result<DeviceFlow, AuthRefused> {
-        Err(refused("no provider for logins by device is configured"))
+    async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused> {
+        match &self.devices {
+            Some(devices) => devices.begin(source).await,
+            None => Err(refused("no provider for logins by device is configured")),
+        }
     }
 }
 

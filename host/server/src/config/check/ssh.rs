@@ -8,17 +8,34 @@ use ssh_keys::{PrivateKey, PublicKey};
 use toml::Spanned;
 
 use super::postgres::networks;
+use super::ssh_device::Device;
 use super::values::{address, check_text, one_of, secret, within};
 use crate::config::error::Report;
 use crate::config::raw::{OneOrMany, RawSshListener, RawTarget};
 use crate::config::{Ssh, SshCredential, SshListener, SshTarget};
 
-pub(super) fn ssh(r: &mut Report<'_>, raw: Vec<RawSshListener>, targets: &[SshTarget]) -> Ssh {
+pub(super) fn ssh(
+    r: &mut Report<'_>,
+    raw: Vec<RawSshListener>,
+    targets: &[SshTarget],
+    device: Device,
+) -> Ssh {
     let mut listeners = Vec::new();
     for (i, l) in raw.into_iter().enumerate() {
-        listeners.push(listener(r, &format!("ssh.listener[{i}]"), l, targets));
+        let key = format!("ssh.listener[{i}]");
+        let auth = l.auth.as_ref().map_or(l.listen.span(), Spanned::span);
+        let l = listener(r, &key, l, targets);
+        if l.logins.contains(&ClientLogin::Device) && !device.is_there {
+            let message = "\"device\" needs [ssh.device]: where people log in, and as whose client";
+            r.add(&format!("{key}.auth"), auth, message);
+        }
+        listeners.push(l);
     }
-    Ssh { listeners }
+    device.is_used(r, &listeners);
+    Ssh {
+        listeners,
+        device: device.checked,
+    }
 }
 
 fn listener(
@@ -57,8 +74,13 @@ fn listener(
 
 fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientLogin> {
     let span = raw.span();
-    // What has something behind it in this server: nobody can register a key or a device yet.
-    let words = [ClientLogin::Certificate, ClientLogin::Token].map(|l| (l.as_str(), l));
+    // What has something behind it in this server: nobody can register a key yet.
+    let words = [
+        ClientLogin::Certificate,
+        ClientLogin::Token,
+        ClientLogin::Device,
+    ]
+    .map(|l| (l.as_str(), l));
     let mut out = Vec::new();
     for name in raw.into_inner().into_vec() {
         let name = Spanned::new(span.clone(), name);
