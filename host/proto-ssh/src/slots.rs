@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn coming_and_going_is_bounded_where_places_are_taken_for_a_time() {
-        let least = Duration::from_millis(200);
+        let least = Duration::from_millis(500);
         let slots = Slots::new(3, 2).taken_for(least);
         let begun = Instant::now();
         let comes = |n: usize| {

@@ -8,6 +8,7 @@ mod record;
 mod refused;
 mod rig;
 mod who;
+mod who_device;
 
 use std::process::Output;
 use std::sync::Mutex;

@@ -42,14 +42,27 @@ impl Rig {
     }
 
     fn start(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
+        let logins = ["certificate", "token"];
+        Self::start_with(server, name, env, bundle, &logins, "")
+    }
+
+    /// With these logins, and more tables.
+    pub(super) fn start_with(
+        server: &Server,
+        name: &str,
+        env: &str,
+        bundle: Option<PathBuf>,
+        logins: &[&str],
+        more: &str,
+    ) -> Result<Self> {
         let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
         let mut setup = Setup::without_database(name);
         setup.bundle = bundle;
         setup.extra = format!(
-            "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [\"certificate\", \"token\"]\n\
+            "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = {logins:?}\n\
              [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"{env}\"\n\
-             host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n",
+             host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n{more}",
             host.port,
             host.host_key()?
         );
@@ -96,7 +109,7 @@ impl Rig {
     }
 
     /// Weir's own host key, as a client would learn it.
-    fn known_host(&self) -> Result<String> {
+    pub(super) fn known_host(&self) -> Result<String> {
         let out = Command::new("ssh-keyscan")
             .args(["-T", "10", "-p", &self.port.to_string(), "127.0.0.1"])
             .output()?;

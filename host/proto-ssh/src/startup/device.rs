@@ -69,7 +69,7 @@ impl Login<'_, '_> {
         let lives = ends.saturating_duration_since(Instant::now());
         let user = self.machine.user().map_or("", |user| &**user);
         let text = instruction(user, self.door.source, &flow, lives);
-        let message = self.machine.prompt(&text);
+        let message = self.machine.prompt(&text, &question(&flow));
         self.flow = Some(Flow {
             approved: flow.approved,
             since,
@@ -100,6 +100,15 @@ async fn begin<'d>(
     Ok((flow, place, ends))
 }
 
+/// All that OpenSSH shows where its `LogLevel` is `ERROR` or less, so it holds what is needed.
+fn question(flow: &DeviceFlow) -> String {
+    format!(
+        "Press Enter once {} is approved at {} : ",
+        plain(&flow.code),
+        plain(&flow.url)
+    )
+}
+
 /// What the person reads. Whoever is sent a code by somebody else lets that one in, so it says whom it lets in.
 fn instruction(user: &str, source: IpAddr, flow: &DeviceFlow, lives: Duration) -> String {
     let user: String = user.chars().take(MAX_SHOWN).collect();
@@ -110,7 +119,7 @@ fn instruction(user: &str, source: IpAddr, flow: &DeviceFlow, lives: Duration) -
     format!(
         "To log in as {}, open\n    {}\nand see that it shows the code {}, or enter it. It is good for {lives}.\n\
          Whoever agrees there lets in this connection, from {source}, in their own name: agree only if it is yours, \
-         and never to a code that somebody sent you.",
+         and never to a code that somebody sent you.\n",
         printable(&user),
         plain(&flow.url),
         plain(&flow.code),
@@ -148,10 +157,15 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        let asked = question(&good);
+        assert!(
+            asked.contains("ABCD is approved at https://login.example/device?user_code=ABCD :")
+        );
         assert!(instruction("x", source, &good, Duration::from_secs(70)).contains("70 seconds"));
         let bad = flow("https://a.example/\u{1b}[2J\r\nx", "A\u{202e}B");
         let user = format!("ro\u{202e}ot{}", "x".repeat(1_000));
         let text = instruction(&user, source, &bad, Duration::from_secs(60));
+        assert_eq!(question(&bad).lines().count(), 1);
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(
             text.chars().all(|c| c == '\n' || (' '..='~').contains(&c)),

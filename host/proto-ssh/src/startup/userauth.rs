@@ -21,8 +21,6 @@ const MAX_USER: usize = 512;
 const MAX_TOKEN: usize = 65_535;
 /// OpenSSH's client cuts what is typed, or comes from an askpass program, off here (`readpass.c`).
 pub(crate) const CUT_OFF: usize = 1_023;
-/// A device flow has one question.
-const PROMPT: &str = "Press Enter once you have approved it: ";
 
 /// Which methods there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -339,8 +337,8 @@ impl UserAuth {
         }
     }
 
-    /// The question of a device flow. `instruction` says where to go and what to enter there.
-    pub fn prompt(&mut self, instruction: &str) -> Vec<u8> {
+    /// The one question of a device flow. `instruction` says where to go and what to enter there.
+    pub fn prompt(&mut self, instruction: &str, question: &str) -> Vec<u8> {
         self.state = State::Prompted { answered: false };
         let mut out = Vec::new();
         out.byte(n::USERAUTH_INFO_REQUEST)
@@ -348,7 +346,7 @@ impl UserAuth {
             .string(instruction.as_bytes())
             .string(b"")
             .uint32(1)
-            .string(PROMPT.as_bytes())
+            .string(question.as_bytes())
             .flag(true);
         out
     }

@@ -214,7 +214,7 @@ fn a_connection_begins_so_many_device_flows() {
     for n in 1..=BOUNDS.flows {
         let asked = auth.receive(&interactive);
         assert!(matches!(asked, Ok(Next::Ask(Ask::Device))), "{n}");
-        auth.prompt("go there");
+        auth.prompt("go there", "? ");
     }
     // The last one can still be answered; another is neither offered nor begun.
     let mut answer = Vec::new();
@@ -244,7 +244,7 @@ fn a_device_flow_is_answered_once_or_left() {
             auth.receive(&interactive),
             Ok(Next::Ask(Ask::Device))
         ));
-        let question = auth.prompt("go there");
+        let question = auth.prompt("go there", "? ");
         assert_eq!(question.first(), Some(&n::USERAUTH_INFO_REQUEST));
         assert!(auth.waits_for_answer());
         auth
@@ -367,7 +367,7 @@ fn damaged_messages_prove_nothing_and_break_nothing() {
         let mut auth = begun(ALL);
         if dice.roll(2) == 0 {
             auth.receive(&good[3]).ok();
-            auth.prompt("go there");
+            auth.prompt("go there", "? ");
         }
         let next = auth.receive(&message);
         let proved = matches!(next, Ok(Next::Ask(Ask::Proof(_))));
