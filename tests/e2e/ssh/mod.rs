@@ -9,6 +9,7 @@ mod refused;
 mod rig;
 mod who;
 mod who_device;
+mod who_keys;
 
 use std::process::Output;
 use std::sync::Mutex;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_tests::oidc::Provider;
-use weir_tests::openssh::Server;
 use weir_tests::sshd::{Way, login};
 use weir_tests::{http, paths};
 
@@ -28,11 +27,8 @@ impl Stage {
             "{}[ssh.device]\nclient_id = \"weir-cli\"\nscope = \"openid db:read\"\n",
             provider.configuration()
         );
-        let bundle = paths::root().join("policies/examples/permit-all");
-        let server = Server::of_system().unwrap();
-        let logins = ["certificate", "device"];
-        let rig = Rig::start_with(&server, "ssh-device", "prod", Some(bundle), &logins, &more);
-        let rig = rig.unwrap();
+        let logins = r#""certificate", "device""#;
+        let rig = Rig::with_logins("ssh-device", logins, &more).unwrap();
         let dir = rig.weir.home.join("way");
         let user = format!("{}+{HOST}", login().unwrap());
         let known = rig.known_host().unwrap();

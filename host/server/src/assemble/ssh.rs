@@ -19,6 +19,8 @@ pub(super) struct Ssh {
     pub(super) names: Vec<String>,
     pub(super) device: Option<DeviceProvider>,
     pub(super) limits: Limits,
+    /// People come in by keys that they have registered.
+    keys: bool,
 }
 
 pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
@@ -38,6 +40,7 @@ pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
         device: device.context("device")?,
         listeners,
         names: own.chain(hosts).cloned().collect(),
+        keys: config.ssh.registered_keys.is_some(),
         targets: config.ssh_targets.iter().map(target).collect(),
     })
 }
@@ -109,8 +112,9 @@ pub(super) fn service(
         return Ok(None);
     };
     let clock = ports.clock.clone();
+    let keys = ssh.keys.then(|| ports.authorizer.clone());
     let devices = ssh.device.map(|p| Devices::new(p, verifier.clone()));
-    let callers = Callers::new(verifier.clone(), authority.clone(), clock.clone());
+    let callers = Callers::new(verifier.clone(), authority.clone(), clock.clone(), keys);
     let service = SshService::new(proto_ssh::Options {
         listeners: ssh.listeners,
         targets: ssh.targets,

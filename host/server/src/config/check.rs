@@ -55,10 +55,11 @@ impl RawConfig {
         let identity = identity(r, self.identity, base);
         // Who logs in by SSH is known by it, and so are the gateway and its sessions on hosts.
         let serves = !self.ssh.listener.is_empty();
-        let authority = self.ssh.authority;
+        let mut ssh = self.ssh;
+        let authority = ssh.authority.take();
         let authority = authority.or_else(|| serves.then(RawSshAuthority::default));
-        let device = ssh_device(r, self.ssh.device, base, &identity);
-        if self.postgres.listener.is_empty() && self.ssh.listener.is_empty() {
+        let device = ssh_device(r, ssh.device.take(), base, &identity);
+        if self.postgres.listener.is_empty() && !serves {
             let message = "there is no listener, nor an ssh.listener: Weir would serve nobody";
             r.missing("postgres.listener", message);
         }
@@ -77,7 +78,7 @@ impl RawConfig {
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets, &identity),
-            ssh: ssh::ssh(r, self.ssh.listener, &ssh_targets, device),
+            ssh: ssh::ssh(r, ssh, &ssh_targets, device),
             identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self

@@ -162,6 +162,8 @@ pub struct Target {
 pub struct Ssh {
     pub listeners: Vec<SshListener>,
     pub device: Option<SshDevice>,
+    /// None: nobody comes in by a key alone.
+    pub registered_keys: Option<RegisteredKeys>,
 }
 
 /// Where those log in who come to the prompt of SSH with nothing in their hands.
@@ -177,6 +179,14 @@ pub struct SshDevice {
     pub ca_file: Option<PathBuf>,
     /// How long somebody may take to agree.
     pub wait: Duration,
+}
+
+/// Public keys that people register to come in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisteredKeys {
+    /// For how long one counts at most: whoever comes in by it has the groups of when it was registered.
+    pub validity: Duration,
+    pub per_person: u32,
 }
 
 #[derive(Debug, Clone)]

@@ -161,6 +161,7 @@ pub(super) struct RawSsh {
     pub(super) listener: Vec<RawSshListener>,
     pub(super) authority: Option<RawSshAuthority>,
     pub(super) device: Option<Spanned<RawSshDevice>>,
+    pub(super) registered_keys: Option<Spanned<RawRegisteredKeys>>,
 }
 
 #[derive(Deserialize)]
@@ -172,6 +173,13 @@ pub(super) struct RawSshDevice {
     pub(super) scope: Option<Spanned<String>>,
     pub(super) audience: Option<Spanned<String>>,
     pub(super) wait_seconds: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegisteredKeys {
+    pub(super) max_hours: Option<Spanned<u64>>,
+    pub(super) per_person: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::identity::MAX_KEY_VALIDITY;
 use proto_ssh::ClientLogin;
 use ssh_keys::{PrivateKey, PublicKey};
 use toml::Spanned;
@@ -11,30 +13,56 @@ use super::postgres::networks;
 use super::ssh_device::Device;
 use super::values::{address, check_text, one_of, secret, within};
 use crate::config::error::Report;
-use crate::config::raw::{OneOrMany, RawSshListener, RawTarget};
-use crate::config::{Ssh, SshCredential, SshListener, SshTarget};
+use crate::config::raw::{OneOrMany, RawRegisteredKeys, RawSsh, RawSshListener, RawTarget};
+use crate::config::{RegisteredKeys, Ssh, SshCredential, SshListener, SshTarget};
 
-pub(super) fn ssh(
-    r: &mut Report<'_>,
-    raw: Vec<RawSshListener>,
-    targets: &[SshTarget],
-    device: Device,
-) -> Ssh {
+/// Long enough for a working day and the morning after it.
+const KEY_HOURS: u64 = 24;
+const KEYS_PER_PERSON: u32 = 5;
+const MAX_KEYS_PER_PERSON: u32 = 50;
+
+pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget], device: Device) -> Ssh {
+    let keys = raw.registered_keys;
     let mut listeners = Vec::new();
-    for (i, l) in raw.into_iter().enumerate() {
+    for (i, l) in raw.listener.into_iter().enumerate() {
         let key = format!("ssh.listener[{i}]");
         let auth = l.auth.as_ref().map_or(l.listen.span(), Spanned::span);
-        let l = listener(r, &key, l, targets);
+        let l = listener(r, &key, l, targets, keys.is_some());
         if l.logins.contains(&ClientLogin::Device) && !device.is_there {
             let message = "\"device\" needs [ssh.device]: where people log in, and as whose client";
             r.add(&format!("{key}.auth"), auth, message);
         }
         listeners.push(l);
     }
+    if let Some(keys) = &keys
+        && !listeners
+            .iter()
+            .any(|l| l.logins.contains(&ClientLogin::Key))
+    {
+        let message =
+            "nobody could come in by them: name \"key\" in the auth of an [[ssh.listener]]";
+        r.add("ssh.registered_keys", keys.span(), message);
+    }
     device.is_used(r, &listeners);
+    let registered_keys = keys.map(|keys| registered_keys(r, keys.into_inner()));
     Ssh {
         listeners,
+        registered_keys,
         device: device.checked,
+    }
+}
+
+fn registered_keys(r: &mut Report<'_>, raw: RawRegisteredKeys) -> RegisteredKeys {
+    let key = |name: &str| format!("ssh.registered_keys.{name}");
+    let most = MAX_KEY_VALIDITY.as_secs() / 3600;
+    let hours = raw.max_hours.map_or(KEY_HOURS, |hours| {
+        within(r, &key("max_hours"), hours, 1, most)
+    });
+    RegisteredKeys {
+        validity: Duration::from_secs(hours * 3600),
+        per_person: raw.per_person.map_or(KEYS_PER_PERSON, |many| {
+            within(r, &key("per_person"), many, 1, MAX_KEYS_PER_PERSON)
+        }),
     }
 }
 
@@ -43,6 +71,7 @@ fn listener(
     key: &str,
     l: RawSshListener,
     targets: &[SshTarget],
+    keys: bool,
 ) -> SshListener {
     if let Some(target) = &l.target
         && !targets.iter().any(|t| t.name == *target.as_ref())
@@ -58,7 +87,7 @@ fn listener(
         target: l.target.map(Spanned::into_inner),
         logins: match l.auth {
             None => vec![ClientLogin::Certificate, ClientLogin::Token],
-            Some(auth) => logins(r, &format!("{key}.auth"), auth),
+            Some(auth) => logins(r, &format!("{key}.auth"), auth, keys),
         },
         banner: l.banner.map(Spanned::into_inner),
         max_connections: l.max_connections.map_or(10_000, |v| {
@@ -72,15 +101,9 @@ fn listener(
     }
 }
 
-fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientLogin> {
+fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>, keys: bool) -> Vec<ClientLogin> {
     let span = raw.span();
-    // What has something behind it in this server: nobody can register a key yet.
-    let words = [
-        ClientLogin::Certificate,
-        ClientLogin::Token,
-        ClientLogin::Device,
-    ]
-    .map(|l| (l.as_str(), l));
+    let words = ClientLogin::ALL.map(|l| (l.as_str(), l));
     let mut out = Vec::new();
     for name in raw.into_inner().into_vec() {
         let name = Spanned::new(span.clone(), name);
@@ -91,6 +114,10 @@ fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientL
                     span.clone(),
                     format!("{:?} is named twice", login.as_str()),
                 );
+            }
+            Some(ClientLogin::Key) if !keys => {
+                let message = "nobody could register a key: add [ssh.registered_keys], which says for how long one counts";
+                r.add(key, span.clone(), message);
             }
             Some(login) => out.push(login),
             None => {}
