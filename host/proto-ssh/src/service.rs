@@ -88,7 +88,8 @@ impl SshService {
             devices: Slots::new(
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
-            ),
+            )
+            .taken_for(options.limits.device_flow_pause),
             readers: Readers::default(),
             turned_away: TurnedAway::new(options.ports.clone()),
             options,

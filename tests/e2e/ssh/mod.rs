@@ -8,6 +8,7 @@ mod record;
 mod refused;
 mod rig;
 mod who;
+mod who_device;
 mod who_hosts;
 mod who_keys;
 

@@ -148,7 +148,7 @@ impl Rig {
     }
 
     /// Weir's own host key, as a client would learn it.
-    fn known_host(&self) -> Result<String> {
+    pub(super) fn known_host(&self) -> Result<String> {
         let out = Command::new("ssh-keyscan")
             .args(["-T", "10", "-p", &self.port.to_string(), "127.0.0.1"])
             .output()?;

@@ -41,6 +41,8 @@ pub(crate) struct Keys {
     pub unknown: Mutex<Vec<String>>,
     /// An operator has said no to every key.
     pub rejects: Mutex<bool>,
+    /// What was asked about last when a session began.
+    pub came_in_by: Mutex<Option<Proved>>,
     /// What people say in the device flow.
     pub device: watch::Sender<Option<bool>>,
     pub flows: AtomicUsize,
@@ -63,6 +65,7 @@ impl Keys {
             approved: Mutex::default(),
             unknown: Mutex::default(),
             rejects: Mutex::default(),
+            came_in_by: Mutex::default(),
             device: watch::Sender::new(None),
             flows: AtomicUsize::new(0),
             flows_dropped: Arc::default(),
@@ -130,7 +133,8 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
-    fn still_counts(&self, _: &Proved, _: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, _: &Principal) -> bool {
+        *self.came_in_by.lock() = Some(proved.clone());
         !self.revoked.load(Ordering::SeqCst)
     }
 
@@ -176,6 +180,7 @@ impl Authenticate for Keys {
         Ok(DeviceFlow {
             url: "https://login.example/device".into(),
             code: "ABCD-EFGH".into(),
+            lives: Duration::from_secs(600),
             approved: Box::pin(async move {
                 let _dropped = dropped;
                 let said = said.wait_for(Option::is_some).await.map(|s| *s);

@@ -18,6 +18,7 @@ use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
 
 use super::auth::Tokens;
+use super::ssh_device::Devices;
 use super::ssh_registered::still_may_register;
 
 /// Of a certificate's key id, what is logged.
@@ -32,6 +33,7 @@ pub(crate) struct Callers {
     tokens: Tokens,
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
+    devices: Option<Devices>,
     /// Says who may have registered keys; none where nobody comes in by one.
     keys: Option<Arc<dyn Authorizer>>,
 }
@@ -48,7 +50,13 @@ impl Callers {
             authority,
             clock,
             keys,
+            devices: None,
         }
+    }
+
+    /// People may come in by the device flow of a provider.
+    pub(crate) fn with_devices(self, devices: Option<Devices>) -> Self {
+        Self { devices, ..self }
     }
 
     /// Whose is it? To the log what is wrong with it, to the client only that it is not registered: whoever has a
@@ -134,8 +142,11 @@ impl Authenticate for Callers {
         verified.map_err(|error| refused(error.client_message()))
     }
 
-    async fn device(&self, _: IpAddr) -> Result<DeviceFlow, AuthRefused> {
-        Err(refused("no provider for logins by device is configured"))
+    async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused> {
+        match &self.devices {
+            Some(devices) => devices.begin(source).await,
+            None => Err(refused("no provider for logins by device is configured")),
+        }
     }
 }
 

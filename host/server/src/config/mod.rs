@@ -161,8 +161,24 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Ssh {
     pub listeners: Vec<SshListener>,
+    pub device: Option<SshDevice>,
     /// None: nobody comes in by a key alone.
     pub registered_keys: Option<RegisteredKeys>,
+}
+
+/// Where those log in who come to the prompt of SSH with nothing in their hands.
+#[derive(Debug)]
+pub struct SshDevice {
+    /// One of [`Identity::issuers`].
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: Option<Secret>,
+    pub scope: String,
+    pub audience: Option<String>,
+    /// The issuer's.
+    pub ca_file: Option<PathBuf>,
+    /// How long somebody may take to agree.
+    pub wait: Duration,
 }
 
 /// Public keys that people register to come in by.

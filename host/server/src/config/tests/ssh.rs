@@ -74,7 +74,7 @@ fn with_login(
 #[test]
 fn a_login_that_nothing_stands_behind_is_refused() {
     with_login("[\"certificate\", \"token\"]", "").unwrap();
-    for (none, why) in [("key", "[ssh.registered_keys]"), ("device", "certificate")] {
+    for (none, why) in [("key", "[ssh.registered_keys]"), ("device", "[ssh.device]")] {
         let error = with_login(&format!("[\"{none}\"]"), "").unwrap_err();
         let error = error.to_string();
         assert!(error.contains("ssh.listener[0].auth: "), "{error}");
