@@ -407,12 +407,7 @@ impl Core {
         }
         for pending in self.pending.values() {
             if let Pending::Read { key, exec } = pending {
-                let channel = self.channels.get(key).map(|c| c.number(Side::Client));
-                let reason = "the session ended before it was read";
-                turn(
-                    Turned::named("command", &exec.command, channel, reason),
-                    out,
-                );
+                self.turn_unread(*key, exec, "the session ended before it was read", out);
             }
         }
         for channel in self.channels.values_mut() {
