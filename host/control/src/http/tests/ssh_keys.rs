@@ -5,7 +5,7 @@ use pipeline::{Action, Actor, PrincipalKind, Protocol};
 use serde_json::{Value, json};
 
 use super::ssh::{is_over, session};
-use crate::testing::{Answer, Rig, SIGNED};
+use crate::testing::{Answer, KEY, Rig, SERIAL, SIGNED};
 
 const REGISTER: &str = "POST /v1/ssh/keys";
 const REMOVE: &str = "POST /v1/ssh/keys/remove";
@@ -220,4 +220,38 @@ async fn what_is_removed_or_revoked_ends_what_came_in_by_it() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert!(answer.error().message.contains("until Weir ends"));
     assert!(in_force(&rig).is_empty());
+}
+
+/// Whoever revokes a certificate of a stolen laptop names the certificate, and nothing else.
+#[tokio::test]
+async fn with_a_certificate_goes_the_key_that_was_registered_with_it() {
+    let rig = Rig::new().await;
+    for (who, key) in [("alice", "key"), ("alice", "other"), ("bob", "bobs")] {
+        assert_eq!(register(&rig, who, key).await.status, StatusCode::OK);
+    }
+    let body = json!({ "public_key": KEY });
+    let issued = rig.call("alice", "POST /v1/ssh/certificates", body).await;
+    assert_eq!(issued.status, StatusCode::OK, "{issued:?}");
+    let by = |print: &'static str| [("login", "key"), ("key", print)];
+    let by_its_own = session(&rig, "alice", Protocol::Ssh, &by("SHA256:key")).await;
+    let by_other = session(&rig, "alice", Protocol::Ssh, &by("SHA256:other")).await;
+    let body = json!({"kind": "serial", "value": SERIAL, "reason": "laptop stolen"});
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["keys_removed"], json!(["SHA256:key"]));
+    assert_eq!(answer.body["sessions_ended"], 1);
+    assert!(is_over(&by_its_own) && !is_over(&by_other));
+    assert_eq!(in_force(&rig), ["SHA256:bobs bob", "SHA256:other alice"]);
+    assert_eq!(listed(&rig, "alice", "").await, ["SHA256:other"]);
+    let event = rig.events().pop().unwrap();
+    assert_eq!(event.action, "key:remove");
+    assert!(event.resource.contains("SHA256:key") && event.detail.contains("laptop stolen"));
+    assert_eq!(event.principal.unwrap().actor.subject, "dave".into());
+
+    // What goes with it is known before anybody has it, or nobody gets it.
+    rig.sql("DROP TABLE ssh_certificates");
+    let body = json!({ "public_key": KEY });
+    let answer = rig.call("alice", "POST /v1/ssh/certificates", body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.body.to_string().contains("cert-v01"), "{answer:?}");
 }
