@@ -116,8 +116,8 @@ impl SshAuthority {
         self.revoked.write().add(what, at)
     }
 
-    /// Is this certificate, which `who` came in by, still not revoked?
-    pub fn still_counts(
+    /// Is this certificate, which is `who`'s, not revoked?
+    pub(super) fn still_counts(
         &self,
         certificate: &Certificate,
         who: &Principal,

@@ -92,21 +92,20 @@ impl Authenticate for Callers {
                 .is_some()
     }
 
-    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool {
+        let now = self.clock.now();
         match proved {
+            // In full: it may have ended, too, and where it counts is in it.
             Proved::Certificate(certificate) => {
-                self.authority.still_counts(certificate, who).is_ok()
+                self.authority.verify_user(certificate, source, now).is_ok()
             }
             // It is still the same person's, as they were then: another may have registered it since, or they
-            // themselves with other groups.
-            Proved::Key(key) => {
-                let known = self.authority.registered_key(key, self.clock.now());
-                let same = known
-                    .is_some_and(|known| known.actor == who.actor && known.issuer == who.issuer);
-                self.keys.is_some() && same && self.tokens.0.has_issuer(&who.issuer)
-            }
+            // themselves with other groups. And policy still lets them have one.
+            Proved::Key(key) => self
+                .registered(key, source)
+                .is_ok_and(|known| known.actor == who.actor && known.issuer == who.issuer),
             Proved::Token { since } | Proved::Device { since } => {
-                !self.authority.is_revoked_since(who, *since)
+                now < who.expires_at && !self.authority.is_revoked_since(who, *since)
             }
         }
     }
