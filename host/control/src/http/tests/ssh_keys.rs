@@ -5,6 +5,7 @@ use pipeline::{Action, Actor, PrincipalKind, Protocol};
 use serde_json::{Value, json};
 
 use super::ssh::{is_over, session};
+use crate::http::endpoints;
 use crate::testing::{Answer, KEY, Rig, SERIAL, SIGNED};
 
 const REGISTER: &str = "POST /v1/ssh/keys";
@@ -254,4 +255,51 @@ async fn with_a_certificate_goes_the_key_that_was_registered_with_it() {
     let answer = rig.call("alice", "POST /v1/ssh/certificates", body).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!answer.body.to_string().contains("cert-v01"), "{answer:?}");
+}
+
+/// What is not for policy to say: to see, and to take back, what is one's own.
+#[tokio::test]
+async fn what_is_ones_own_is_seen_and_taken_back_whatever_policy_says() {
+    let own: Vec<_> = endpoints().into_iter().filter(|e| e.own).collect();
+    let calls: Vec<String> = own
+        .iter()
+        .map(|e| format!("{} {}", e.method, e.path))
+        .collect();
+    let (list, remove) = ("GET /v1/ssh/keys", "POST /v1/ssh/keys/remove");
+    assert_eq!(calls, [list, remove]);
+    let rig = Rig::new().await;
+    for key in ["a", "b"] {
+        let answer = register(&rig, "alice", key).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    let alice = rig.principal("alice").actor.clone();
+    let bot = Actor::new(PrincipalKind::Agent, "bot", &[]);
+    rig.add("bot", bot.clone(), vec![alice.clone()]);
+    rig.add("for-bot", alice, vec![bot]);
+    rig.policy(|_| false);
+    let key = json!({"fingerprint": "SHA256:a"});
+    for call in [list, remove] {
+        let before = rig.events().len();
+        let answer = rig.call("", call, key.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{call}");
+        assert_eq!(rig.events().len(), before + 1, "{call}: it is on record");
+    }
+    // Nobody else's: not by another, and not by what acts in somebody's name, or has them act in its own.
+    for (who, status) in [
+        ("bob", StatusCode::NOT_FOUND),
+        ("bot", StatusCode::FORBIDDEN),
+        ("for-bot", StatusCode::FORBIDDEN),
+    ] {
+        let answer = rig.call(who, remove, key.clone()).await;
+        assert_eq!(answer.status, status, "{who}: {answer:?}");
+        assert!(rig.events().pop().unwrap().result.is_err());
+    }
+    let listed = rig.call("bob", list, Value::Null).await;
+    assert_eq!(listed.body["items"], json!([]));
+    let listed = rig.call("alice", list, Value::Null).await;
+    assert_eq!(listed.body["items"].as_array().unwrap().len(), 2);
+    let answer = rig.call("alice", remove, key).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let again = register(&rig, "alice", "a").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN);
 }
