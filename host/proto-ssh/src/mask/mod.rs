@@ -67,13 +67,13 @@ mod patterns;
 mod plain;
 mod spans;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod trie;
 mod view;
 
-pub(crate) use guard::Guard;
 pub use guard::Verdict;
+pub(crate) use guard::{Guard, has_text};
 pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};
 pub use spans::{MAX_BATCH, MAX_SPAN, MAX_WAITING, Spans, column};
