@@ -72,9 +72,11 @@ pub(super) struct View {
     now: Vec<Thread>,
     /// Room for what comes next.
     next: Vec<Thread>,
-    /// How the line begins that is being read, and how the one did in which a private key begins.
+    /// How the line begins that is being read, and how those did in which a private key begins. Each key that goes
+    /// on has one of these, whatever other keys begin behind it.
     begun: Lead,
-    lead: Lead,
+    leads: [Lead; MAX_THREADS],
+    last_lead: u8,
     /// Keep the line, because the cursor can go back.
     goes_back: bool,
     /// The cursor has gone back since nothing was going on: what has just broken off may go on once more.
@@ -125,7 +127,8 @@ impl View {
     /// What another one sees, as far as it is unfinished.
     pub fn follow(&mut self, patterns: &Patterns, other: &Self) {
         self.clear();
-        (self.node, self.begun, self.lead) = (other.node, other.begun, other.lead);
+        (self.node, self.begun) = (other.node, other.begun);
+        (self.leads, self.last_lead) = (other.leads, other.last_lead);
         self.now.extend_from_slice(&other.now);
         let live = Live::of(patterns.trie.says(other.node), &other.now).any;
         let from = other.cells.len().saturating_sub(usize::from(live));
@@ -254,7 +257,8 @@ impl View {
         self.next.clear();
         for thread in &self.now {
             self.steps += 1;
-            match thread.next(c, gap, &self.lead) {
+            let lead = self.leads.get(usize::from(thread.lead));
+            match thread.next(c, gap, lead.unwrap_or(&Lead::UNKNOWN)) {
                 Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);
@@ -270,7 +274,11 @@ impl View {
 
     /// Gives how much has to be replaced for want of room.
     fn open(&mut self, form: u8) -> u16 {
-        if self.now.iter().any(|thread| thread.covers(form)) {
+        let mut thread = Thread::new(form);
+        if let Some(prefix) = thread.begins_lines() {
+            thread.lead = self.remember(self.begun.before(prefix));
+        }
+        if self.now.iter().any(|other| other.covers(&thread)) {
             return 0;
         }
         let mut lost = 0;
@@ -283,12 +291,26 @@ impl View {
             };
             lost = self.now.remove(oldest).held;
         }
-        let thread = Thread::new(form);
-        if let Some(prefix) = thread.begins_lines() {
-            self.lead = self.begun.before(prefix);
-        }
         self.now.push(thread);
         lost
+    }
+
+    /// Where how a key's line begins is kept: with a key of the same source, or in the place that no key needs and
+    /// that was given away longest ago.
+    fn remember(&mut self, lead: Lead) -> u8 {
+        let known = (0_u8..).zip(&self.leads).find(|(_, l)| **l == lead);
+        if let Some((same, _)) = known {
+            return same;
+        }
+        let most = self.leads.len().to_le_bytes()[0];
+        let mut places = (1..=most).map(|n| (self.last_lead + n) % most);
+        let free = |place: &u8| !self.now.iter().any(|t| t.lead == *place);
+        // There are as many as threads, and this one is not among them; or one of those gives way to it.
+        let place = places.find(free).unwrap_or(self.last_lead);
+        if let Some(slot) = self.leads.get_mut(usize::from(place)) {
+            (*slot, self.last_lead) = (lead, place);
+        }
+        place
     }
 
     /// Adds a cell, and replaces the last ones.

@@ -353,6 +353,88 @@ fn private_keys_behind_what_stands_before_each_line() {
     assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
 }
 
+/// A private key of one source goes on behind lines of others, also behind such in which other keys begin.
+#[test]
+fn private_keys_among_lines_of_others() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 12);
+    let of = |before: &str| -> Vec<String> {
+        let lines = pem.lines();
+        lines.map(|line| format!("{before}{line}\n")).collect()
+    };
+    let other = |n: usize| match n % 4 {
+        0 => "api-1  | GET /index.html 200\n",
+        1 => "api-1  | level:info ok\n",
+        2 => "db-1   | listening\n",
+        _ => "db-1   | -----BEGIN \n",
+    };
+    let with = |between: &dyn Fn(usize) -> String| {
+        let lines = of("web-1  | ").into_iter().enumerate();
+        lines
+            .map(|(n, line)| line + &between(n))
+            .collect::<String>()
+    };
+    let cases = [
+        // Not behind the first line: nobody knows yet that each line begins so.
+        with(&|n| {
+            if n > 1 {
+                other(n).into()
+            } else {
+                String::new()
+            }
+        }),
+        with(&|n| {
+            if n == 4 {
+                (0..60).map(other).collect()
+            } else {
+                String::new()
+            }
+        }),
+        // Of the same program, a second time: only digits differ.
+        with(&|n| {
+            if n > 1 {
+                "web-2  | GET /index.html\n".into()
+            } else {
+                String::new()
+            }
+        }),
+        // A key of another source, in turns with it.
+        of("a | ").into_iter().zip(of("b | ")).enumerate().fold(
+            String::new(),
+            |all, (n, (a, b))| match n {
+                0 => all + &a,
+                1 => all + &a + &of("b | ")[0] + &b,
+                _ => all + &a + &b,
+            },
+        ),
+        // What a key of OpenSSH begins with, behind so much that nobody knows how its line begins.
+        with(&|n| match n {
+            3 => format!(
+                "web-1  | {}b3BlbnNzaC1rZXktdjE\n",
+                "MIIEowIBAAKCAQEA".repeat(8)
+            ),
+            _ => String::new(),
+        }),
+    ];
+    for (n, input) in cases.into_iter().enumerate() {
+        let input = format!("an ordinary line\n{input}$ ls\n");
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for piece in [1, 11, 300, usize::MAX] {
+                let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !out.contains("MIIE") && !out.contains("CAQEA"),
+                    "{n}: {out}"
+                );
+                assert!(out.ends_with("$ ls\n"), "{n}: {out}");
+                let others = |text: &str| {
+                    text.matches("GET /index.html").count() + text.matches("level:info").count()
+                };
+                assert_eq!(others(&out), others(&input), "{n}: {out}");
+            }
+        }
+    }
+}
+
 /// As clusters and clouds keep them.
 #[test]
 fn private_keys_in_base_64() {
