@@ -188,8 +188,26 @@ impl Thread {
         }
     }
 
-    pub fn is(&self, number: u8) -> bool {
-        self.number == number
+    /// With no room for it: so many bytes are hidden instead, and what goes on behind them in one piece.
+    pub fn most(&self) -> u16 {
+        match form(self.number) {
+            Form::Run(_) | Form::Jwt | Form::Assigned => MAX_TOKEN,
+            Form::Block | Form::Headless | Form::Encoded => MAX_BLOCK,
+        }
+    }
+
+    /// Does this one hide, for as long as it goes on, all that the other one would?
+    pub fn outlasts(&self, other: &Self) -> bool {
+        let alphabet = |thread: &Self| match form(thread.number) {
+            Form::Run(token) if !token.is_exact() && usize::from(thread.count) >= token.least => {
+                Some(token.alphabet)
+            }
+            _ => None,
+        };
+        match (alphabet(self), alphabet(other)) {
+            (Some(wide), Some(narrow)) => (0..=u8::MAX).all(|c| wide(c) || !narrow(c)),
+            _ => false,
+        }
     }
 
     /// Says one that goes on already all that a new one of the same form could say?
@@ -499,6 +517,11 @@ impl Thread {
         }
         Next::Hides(self, 1)
     }
+}
+
+/// May a token have it?
+pub(super) fn is_part(c: u8) -> bool {
+    is_base64(c) || is_base64url(c) || c == b'.'
 }
 
 /// What a digit of base 64 stands for.

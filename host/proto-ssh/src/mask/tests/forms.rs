@@ -263,7 +263,7 @@ fn what_is_being_hidden_is_not_displaced() {
         let input = format!("{before}{}{behind}c2lnbmF0dXJl", "AIza".repeat(12));
         assert!(!text(&[], &input).contains("c2lnbmF0"), "{input}");
     }
-    // With so many of them that all hide, none is opened beside them, and all of it is hidden.
+    // With so many of them that all hide, one that hides as much is enough, and all of it is hidden.
     let each = prefixes
         .split_inclusive('-')
         .map(|p| p.to_owned() + "0123456789abcdefghijABCDEFGHIJ01");
@@ -273,6 +273,52 @@ fn what_is_being_hidden_is_not_displaced() {
         out.starts_with("glpat-****") && !out[6..].contains("0123"),
         "{out}"
     );
+}
+
+/// However many forms hide or are unfinished when one more begins, that one is hidden when those have ended.
+#[test]
+fn one_too_many_is_hidden() {
+    let hiding = |prefix: &str| format!("{prefix}0123456789abcdefghijABCDEFGHIJ01");
+    let all = [
+        "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-",
+    ];
+    let eight: String = all[..8].iter().map(|p| hiding(p)).collect();
+    // Of another alphabet, so that it goes on when those have ended.
+    let session = format!("IQoJb3JpZ2luX2Vj/{}", "c2Vzc2lvbi/+".repeat(20));
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 200);
+    // None of these is long enough to be told from a word, and none of them gives way.
+    let encoded = "LS0tLS1CRUdJTi".to_owned() + "0tLS0tQkVHSU4g" + "tLS0tLUJFR0lOI";
+    let unfinished = encoded.repeat(2) + "xoxb-xoxp-xoxa-glrt-gldt-";
+    let nine_in_base_64 = format!("{unfinished}{}", GITHUB);
+    for (name, input, secret) in [
+        ("session", format!("{eight}{session}"), "c2Vzc2lvbi/+c2"),
+        ("key", format!("{eight}{pem}"), "MIIEowIBAAKCAQEA"),
+        ("unfinished", nine_in_base_64.clone(), "0123456789abcdef"),
+        (
+            "behind",
+            format!("{unfinished}.\n{GITHUB}"),
+            "0123456789abcdef",
+        ),
+        ("held", format!("{unfinished}{session}"), "c2Vzc2lvbi/+c2"),
+    ] {
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for piece in [1, 13, usize::MAX] {
+                let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                assert!(
+                    !has(&out, secret),
+                    "{name}: {}",
+                    String::from_utf8_lossy(&out)
+                );
+            }
+        }
+    }
+    // That comes to its end: what there was no room for is as long as the longest token, or key.
+    let input = format!(
+        "{nine_in_base_64}\n{}",
+        "an ordinary line of text\n".repeat(4000)
+    );
+    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), usize::MAX);
+    assert!(out.ends_with(b"an ordinary line of text\n"));
 }
 
 /// As programs show files: whatever they put before each line, or behind it.
