@@ -169,12 +169,10 @@ fn has_run(part: &[u8]) -> bool {
 
 fn odd(part: &[u8]) -> usize {
     let (blocks, rest) = part.as_chunks::<BLOCK>();
-    // Hardly any block has one, which the processor tells of many bytes at a time.
-    let odd = blocks
-        .iter()
-        .filter(|b| b.iter().fold(false, |any, c| any | is_odd(*c)));
-    let bytes = odd.flatten().chain(rest);
-    bytes.filter(|c| is_odd(**c)).count()
+    // Counted in bytes, the processor does many at a time.
+    let count = |block: &[u8]| block.iter().map(|c| u8::from(is_odd(*c))).sum::<u8>();
+    let blocks = blocks.iter().map(|block| usize::from(count(block)));
+    blocks.sum::<usize>() + usize::from(count(rest))
 }
 
 /// A control character that text has no use for.
