@@ -244,6 +244,7 @@ pub fn of_host(name: &str) -> Vec<Access> {
                 host: name(),
                 port: 65_535,
                 loopback: true,
+                own_ssh: true,
             },
         ),
         of(
