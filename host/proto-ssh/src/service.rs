@@ -133,11 +133,14 @@ impl SshService {
                 socket.serve(handler).run(shutdown).await
             });
         }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an SSH listener failed");
+        let ends = async {
+            while let Some(ended) = running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an SSH listener failed");
+                }
             }
-        }
+        };
+        shared.turned_away.beside(ends).await;
         shared.turned_away.close().await;
     }
 }

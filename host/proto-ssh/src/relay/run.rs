@@ -238,15 +238,16 @@ impl<'a> Relay<'a> {
     }
 
     /// Whose messages are taken in: not of whom does not take what is sent to it, nor while the other side does not.
-    /// And nobody's while much is being put on record.
+    /// And nobody's while much is being put on record, nor a host's while plugins look at much of it.
     fn may_read(&mut self, under_way: usize) -> (bool, bool) {
+        let inspecting = self.core.is_inspecting_much();
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let room = |own: &Half, other: &Half| {
             under_way < MAX_UNDER_WAY && !own.is_far_behind() && !other.is_behind()
         };
         (
             room(client, upstream) || client.waits_for_keys(),
-            room(upstream, client) || upstream.waits_for_keys(),
+            (room(upstream, client) && !inspecting) || upstream.waits_for_keys(),
         )
     }
 

@@ -219,6 +219,8 @@ pub(crate) struct Limits {
     pub window: u32,
     /// A host is told of no more window than this for one channel: so much may have to wait for plugins.
     pub output: u32,
+    /// Bytes of a host that wait for plugins, over all channels; then nothing more of it is read.
+    pub inspected: usize,
     /// Bytes of a client that wait for decisions, over all channels: data, requests, and what is decided on.
     pub waiting: usize,
     /// The longest command line.
@@ -245,6 +247,7 @@ impl Default for Limits {
             globals: 64,
             window: 4 << 20,
             output: 16 << 20,
+            inspected: 64 << 20,
             waiting: 32 << 20,
             command: 128 << 10,
             names: 8 << 10,
@@ -415,6 +418,13 @@ impl Core {
                 channel.outcomes(out);
             }
         }
+    }
+
+    /// So much of the host waits for plugins that nothing more of it should be read before they have answered.
+    pub fn is_inspecting_much(&self) -> bool {
+        let inspecting = self.channels.values().filter(|c| c.is_inspecting());
+        let waiting = inspecting.map(|c| c.flows.upstream.waits());
+        waiting.fold(0, u64::saturating_add) >= self.limits.inspected as u64
     }
 
     /// Nothing is under way.
