@@ -4,11 +4,15 @@
 use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
+use crate::sure::reads_into;
 use crate::walk::{Ctx, Walk};
 
 /// False: `name` is not one of these.
 pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
     let args = argv.get(1..).unwrap_or_default();
+    if name == "shopt" && args.iter().any(|w| w.text == "failglob") {
+        walk.variables.may_skip();
+    }
     match name {
         "eval" => text(walk, name, args, ctx),
         "source" | "." => unknown(walk, name, argv, ctx),
@@ -92,7 +96,8 @@ fn text(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
     let joined: Vec<&str> = args.iter().map(|w| w.text.as_str()).collect();
     let mut inside = ctx.clone();
     inside.by.push(name.to_owned());
-    walk.inner(&joined.join(" "), &inside);
+    // It may end before its end.
+    walk.maybe(|walk| walk.inner(&joined.join(" "), &inside));
 }
 
 fn trap(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) {
@@ -111,7 +116,9 @@ fn trap(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) {
         Some(code) if args.len() > 1 => {
             let mut inside = ctx.clone();
             inside.by.push("trap".to_owned());
-            walk.inner(code, &inside);
+            inside.in_function = false;
+            // Who knows when it runs, and whether.
+            walk.afresh(|walk| walk.inner(code, &inside));
         }
         Some(_) => walk.push(argv.to_vec(), ctx),
     }
@@ -169,6 +176,19 @@ fn shopt_is_plain(args: &[Word]) -> bool {
 }
 
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    let option = |w: &Word| w.text.starts_with(['-', '+']);
+    let options = argv.iter().skip(1).any(option);
+    let locks = name == "readonly"
+        || argv
+            .iter()
+            .skip(1)
+            .any(|w| option(w) && w.text.contains('r'));
+    // Outside a function `local` is an error, and with an option some only show what there is.
+    let sets = !options && !locks && (name != "local" || ctx.in_function);
+    if locks {
+        // To set it once more is an error, and the rest of the line is skipped then.
+        walk.variables.may_skip();
+    }
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
         let literal_name = !(word.leads || word.splits && named.is_none());
@@ -182,7 +202,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                 walk.set(variable.trim_end_matches('+'), &value);
                 match variable.strip_suffix('+') {
                     Some(variable) => walk.variables.appends(variable),
-                    None => walk.variables.is_there(variable),
+                    None if sets => walk.variables.is_there(variable),
+                    None => {}
+                }
+                if locks {
+                    walk.variables.never(variable.trim_end_matches('+'));
                 }
                 if word.splits {
                     // Older shells make several words of it, which name other variables.
@@ -195,7 +219,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     .text
                     .strip_prefix(['-', '+'])
                     .is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
-            None if !word.dynamic && is_name(&word.text) => {}
+            None if !word.dynamic && is_name(&word.text) => {
+                if locks {
+                    walk.variables.never(&word.text);
+                }
+            }
             _ => walk.opaque(Opaque::Redefines(format!("{name} {}", word.text))),
         }
     }
@@ -204,6 +232,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
 
 /// Commands that set variables by name, or take them away. A subscript in such a name is computed.
 fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    if name == "read" && !ctx.redirected {
+        for variable in reads_into(argv.get(1..).unwrap_or_default()) {
+            walk.variables.is_there(variable);
+        }
+    }
     let mut options = true;
     for word in argv.iter().skip(1) {
         if options && word.may_be_option() && name != "wait" {
@@ -253,11 +286,8 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
         });
     } else if is_name(&word.text) && name != "unset" {
         walk.set(&word.text, &Word::anything());
-        if name == "read" {
-            walk.variables.is_there(&word.text);
-        }
     } else if name == "unset" && is_name(&word.text) && word.text != "PATH" {
-        walk.variables.is_gone(&word.text);
+        walk.variables.never(&word.text);
     } else if name == "unset" && word.text == "PATH" {
         walk.opaque(Opaque::Environment(word.text.clone()));
     }

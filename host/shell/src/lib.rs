@@ -29,6 +29,7 @@ mod canonical;
 mod compound;
 mod containers;
 mod cursor;
+mod define;
 mod descend;
 mod environment;
 mod expand;
