@@ -40,6 +40,7 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {
             names(walk, name, argv, ctx)
         }
+        "printf" if printf_sets(args) => unknown(walk, name, argv, ctx),
         "printf"
             if args
                 .first()
@@ -67,6 +68,72 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         _ => return false,
     }
     true
+}
+
+/// It is known to the shell alone, and what it does hangs on its words: by a path, or behind a program, it is
+/// something else, or what `/usr/bin/NAME` makes of it.
+pub(crate) fn is_own(name: &str) -> bool {
+    const OWN: &[&str] = &[
+        ".",
+        "alias",
+        "bind",
+        "compgen",
+        "complete",
+        "compopt",
+        "coproc",
+        "declare",
+        "disown",
+        "enable",
+        "eval",
+        "export",
+        "fc",
+        "getopts",
+        "hash",
+        "jobs",
+        "let",
+        "local",
+        "mapfile",
+        "read",
+        "readarray",
+        "readonly",
+        "set",
+        "shopt",
+        "source",
+        "trap",
+        "typeset",
+        "umask",
+        "unalias",
+        "unset",
+        "wait",
+    ];
+    OWN.contains(&name)
+}
+
+/// `%n` sets the variable that a word names. Some shells read escapes in the format first.
+fn printf_sets(args: &[Word]) -> bool {
+    let mut args = args;
+    loop {
+        match args {
+            [dashes, rest @ ..] if dashes.text == "--" => args = rest,
+            [option, _, rest @ ..] if option.text == "-v" => args = rest,
+            _ => break,
+        }
+    }
+    let Some(format) = args.first() else {
+        return false;
+    };
+    let text = format.text.as_str();
+    let escaped = text.contains('\\') && (text.contains("45") || text.contains("25"));
+    let mut rest = text;
+    while let Some((_, directive)) = rest.split_once('%') {
+        let plain = |c: char| c.is_ascii_digit() || "-+ #.'*hljztL".contains(c);
+        let letter = directive.trim_start_matches(plain);
+        if letter.starts_with('n') {
+            return true;
+        }
+        rest = letter.strip_prefix('%').unwrap_or(letter);
+    }
+    !format.is_literal() || escaped && text.contains('n')
 }
 
 fn redefines(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {

