@@ -528,14 +528,26 @@ async fn revocations_are_kept(store: &dyn Store) {
         let kept = store.add_ssh_revocation(row.clone(), 4).await.unwrap();
         assert_eq!(kept, Some(Vec::new()));
     }
-    let one_more = row("5", SshCredentialKind::Serial, None);
+    let one_more = RevocationRow {
+        value: "another".into(),
+        ..row("5", SshCredentialKind::Serial, None)
+    };
     let kept = store.add_ssh_revocation(one_more.clone(), 4).await.unwrap();
     assert_eq!(kept, None);
     assert_eq!(store.ssh_revocations().await.unwrap(), rows);
+    // The same once more is not one more.
+    let again = RevocationRow {
+        at: NOW + 1,
+        ..row("6", SshCredentialKind::Key, None)
+    };
+    let kept = store.add_ssh_revocation(again.clone(), 4).await.unwrap();
+    assert_eq!(kept, Some(Vec::new()));
+    let rows = [again, rows[0].clone(), rows[2].clone()];
+    assert_eq!(store.ssh_revocations().await.unwrap(), rows, "1 has ended");
     // What has ended makes room; what never ends stays, however old it is.
     store.sweep(NOW + 2, NOW + 100_000).await.unwrap();
     let left = store.ssh_revocations().await.unwrap();
-    assert_eq!(left, [rows[1].clone(), rows[2].clone()]);
+    assert_eq!(left, [rows[0].clone(), rows[2].clone()]);
     let kept = store.add_ssh_revocation(one_more, 4).await.unwrap();
     assert!(kept.is_some());
 }

@@ -144,7 +144,7 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
-    /// Also removes the registered keys that it names, or that go with the certificate that it names: its own key, and
+    /// In place of the same one of before. Also removes the registered keys that it names, or that go with the certificate that it names: its own key, and
     /// those that the same person registered with the same token. These are returned. None, and nothing done, when
     /// `max` are kept.
     async fn add_ssh_revocation(&self, row: RevocationRow, max: u32)

@@ -12,6 +12,9 @@ use super::{MAX_CALLER_VALIDITY, MAX_KEY_VALIDITY, SKEW, SshAuthority, SshCertif
 /// Revocations that are remembered. Serials are random numbers: nobody can make them collide.
 pub(super) const MAX_REVOKED: usize = 100_000;
 
+/// How often it is looked for what has ended by itself, in seconds.
+const FORGET_AFTER: u64 = 3600;
+
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
@@ -44,17 +47,20 @@ pub struct TooManyRevoked;
 
 #[derive(Default)]
 pub(super) struct Revoked {
-    serials: BTreeSet<u64>,
-    key_ids: BTreeSet<String>,
+    /// And when all certificates of before have ended: from then on, it does not matter. None: it is configured.
+    serials: BTreeMap<u64, Option<u64>>,
+    key_ids: BTreeMap<String, u64>,
     keys: BTreeSet<String>,
     /// Whose, and up to which second.
     subjects: BTreeMap<String, u64>,
+    /// When what has ended was last forgotten.
+    swept: u64,
 }
 
 impl Revoked {
     pub fn of_serials(serials: &[u64]) -> Self {
         Self {
-            serials: serials.iter().copied().collect(),
+            serials: serials.iter().map(|serial| (*serial, None)).collect(),
             ..Self::default()
         }
     }
@@ -63,10 +69,29 @@ impl Revoked {
         self.serials.len() + self.key_ids.len() + self.keys.len() + self.subjects.len()
     }
 
+    /// What has ended by itself takes no place.
+    fn sweep(&mut self, now: u64) {
+        self.swept = now;
+        self.serials
+            .retain(|_, ends| ends.is_none_or(|ends| ends > now));
+        self.key_ids.retain(|_, ends| *ends > now);
+        let lasts = Revocation::Subject(String::new()).lasts();
+        if let Some(lasts) = lasts.map(|lasts| lasts.as_secs()) {
+            self.subjects.retain(|_, at| at.saturating_add(lasts) > now);
+        }
+    }
+
     fn add(&mut self, what: &Revocation, at: SystemTime) -> Result<(), TooManyRevoked> {
+        let now = second(at);
+        if self.len() >= MAX_REVOKED || now >= self.swept.saturating_add(FORGET_AFTER) {
+            self.sweep(now);
+        }
+        let ends = what
+            .lasts()
+            .map(|lasts| now.saturating_add(lasts.as_secs()));
         let known = match what {
-            Revocation::Serial(serial) => self.serials.contains(serial),
-            Revocation::KeyId(id) => self.key_ids.contains(id),
+            Revocation::Serial(serial) => self.serials.contains_key(serial),
+            Revocation::KeyId(id) => self.key_ids.contains_key(id),
             Revocation::Key(fingerprint) => self.keys.contains(fingerprint),
             Revocation::Subject(subject) => self.subjects.contains_key(subject),
         };
@@ -75,17 +100,21 @@ impl Revoked {
         }
         match what {
             Revocation::Serial(serial) => {
-                self.serials.insert(*serial);
+                let configured = self.serials.get(serial) == Some(&None);
+                if !configured {
+                    self.serials.insert(*serial, ends);
+                }
             }
             Revocation::KeyId(id) => {
-                self.key_ids.insert(id.clone());
+                let until = self.key_ids.entry(id.clone()).or_default();
+                *until = (*until).max(ends.unwrap_or(u64::MAX));
             }
             Revocation::Key(fingerprint) => {
                 self.keys.insert(fingerprint.clone());
             }
             Revocation::Subject(subject) => {
                 let until = self.subjects.entry(subject.clone()).or_default();
-                *until = (*until).max(second(at));
+                *until = (*until).max(now);
             }
         }
         Ok(())
@@ -126,8 +155,8 @@ impl SshAuthority {
         let fingerprint = || certificate.key().fingerprint();
         // Ours begin a little before they are issued.
         let issued = certificate.valid_after.saturating_add(SKEW.as_secs());
-        let is_revoked = revoked.serials.contains(&certificate.serial)
-            || revoked.key_ids.contains(&certificate.key_id)
+        let is_revoked = revoked.serials.contains_key(&certificate.serial)
+            || revoked.key_ids.contains_key(&certificate.key_id)
             || !revoked.keys.is_empty() && revoked.keys.contains(&fingerprint())
             || revoked.names(who, issued);
         match is_revoked {
@@ -144,5 +173,48 @@ impl SshAuthority {
 
     pub fn is_revoked_key(&self, key: &PublicKey) -> bool {
         self.revoked.read().keys.contains(&key.fingerprint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is forgotten has ended; nothing else is, and what is configured never.
+    #[test]
+    fn what_has_ended_by_itself_is_forgotten_and_makes_room() {
+        let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let serial = Revocation::Serial;
+        let mut revoked = Revoked::of_serials(&[7]);
+        let other = [
+            Revocation::KeyId("id".into()),
+            Revocation::Subject("dora".into()),
+            Revocation::Key("SHA256:x".into()),
+        ];
+        for what in other.iter().chain([&serial(7), &serial(8)]) {
+            revoked.add(what, start).unwrap();
+        }
+        let lasts = serial(8).lasts().unwrap();
+        let second = Duration::from_secs(1);
+        revoked.add(&serial(9), start + lasts - second).unwrap();
+        assert_eq!(revoked.len(), 6, "each may still matter");
+        let later = start + lasts + Duration::from_secs(FORGET_AFTER);
+        revoked.add(&serial(10), later).unwrap();
+        let left: Vec<u64> = revoked.serials.keys().copied().collect();
+        assert_eq!(left, [7, 9, 10]);
+        assert!(revoked.key_ids.is_empty());
+        assert!(revoked.subjects.contains_key("dora"), "for a month");
+        let much_later = later + other[1].lasts().unwrap();
+        revoked.add(&serial(11), much_later).unwrap();
+        assert!(revoked.subjects.is_empty());
+        assert_eq!(revoked.keys.len(), 1, "for ever");
+        // Full, and of something that has ended: there is room again.
+        for n in 0..MAX_REVOKED as u64 {
+            revoked.add(&serial(1_000 + n), much_later).ok();
+        }
+        assert_eq!(revoked.len(), MAX_REVOKED);
+        assert_eq!(revoked.add(&serial(1), much_later), Err(TooManyRevoked));
+        revoked.add(&serial(1), much_later + lasts).unwrap();
+        assert_eq!(revoked.len(), 3);
     }
 }

@@ -34,6 +34,12 @@ pub(super) fn revoke(
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WRITE))?;
+    // What has ended takes no place, and what is revoked once more takes that of the time before.
+    tx.execute(
+        "DELETE FROM ssh_revocations WHERE ends_at <= ?3 OR (kind = ?1 AND value = ?2 AND revoked_at <= ?3)",
+        params![kind_text(row.kind), row.value, int(row.at)],
+    )
+    .map_err(db(WRITE))?;
     let kept: u32 = tx
         .query_row("SELECT count(*) FROM ssh_revocations", [], |r| r.get(0))
         .map_err(db(READ))?;
