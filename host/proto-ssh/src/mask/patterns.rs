@@ -62,6 +62,8 @@ pub struct Patterns {
     /// Which two that can begin with, and which three can stand in it.
     firsts: BTreeSet<[u8; 2]>,
     threes: BTreeSet<[u8; 3]>,
+    /// Which three it can end with.
+    lasts: BTreeSet<[u8; 3]>,
     /// How much of a pattern there is at most behind which it is certain to have been found.
     pub(super) longest_head: usize,
 }
@@ -146,6 +148,8 @@ impl Patterns {
             firsts.collect(),
             threes.filter_map(|three| three.try_into().ok()).collect(),
         );
+        let lasts = heads.iter().filter_map(|head| head.last_chunk().copied());
+        let lasts = lasts.collect();
         let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
         Ok(Self {
             trie,
@@ -153,13 +157,14 @@ impl Patterns {
             pairs,
             firsts,
             threes,
+            lasts,
             longest_head,
         })
     }
 
     /// Can what a pattern is found by have begun in these bytes and go on with `after`? They are what stands before it in
-    /// one piece.
-    pub(super) fn joins(&self, before: &[u8], after: u8) -> bool {
+    /// one piece; `next` is what stands behind it in the same piece, if that is certain.
+    pub(super) fn joins(&self, before: &[u8], after: u8, next: Option<u8>) -> bool {
         let Some(&b) = before.last() else {
             return false;
         };
@@ -170,7 +175,12 @@ impl Patterns {
         }
         match before {
             [.., a, b] => {
-                self.firsts.contains(&[*b, after]) || self.threes.contains(&[*a, *b, after])
+                let goes_on = next.is_none_or(|next| self.threes.contains(&[*b, after, next]));
+                let three = [*a, *b, after];
+                match goes_on {
+                    true => self.firsts.contains(&[*b, after]) || self.threes.contains(&three),
+                    false => self.lasts.contains(&three),
+                }
             }
             _ => true,
         }

@@ -52,7 +52,7 @@ pub(super) fn jump(
             };
             let after = byte(input, behind);
             let before = input.get(run..place).unwrap_or_default();
-            let joins = |before: &[u8]| patterns.joins(before, after);
+            let joins = |before: &[u8]| patterns.joins(before, after, next_to(input, behind));
             // On a terminal a full line may end with a space that is not seen.
             let full = before.strip_suffix(b" ").filter(|_| columns > 0);
             if joins(before) || full.is_some_and(|before| before.is_empty() || joins(before)) {
@@ -96,6 +96,12 @@ fn colour(input: &[u8], at: usize) -> Option<usize> {
         .take_while(|c| matches!(c, b'0'..=b'9' | b';'))
         .count();
     matches!(rest.get(numbers), Some(b'm' | b'K')).then_some(at + numbers + 3)
+}
+
+/// What stands beside the byte at `at`, if nothing can stand between: a space may not be seen.
+fn next_to(input: &[u8], at: usize) -> Option<u8> {
+    let next = input.get(at + 1).copied();
+    next.filter(|c| !is_special(*c) && !matches!(c, b' ' | b'\t') && !is_special(byte(input, at)))
 }
 
 fn byte(input: &[u8], at: usize) -> u8 {
