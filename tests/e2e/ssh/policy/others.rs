@@ -363,8 +363,8 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "around Weir, by its certificate",
         ENGINEER_STAGE,
-        "ssh -F $CFG -p $HOST_PORT -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -l ${LOGIN%%+*} box 'echo ran > @'; echo $?",
-        (Recorded, "255"),
+        "ssh -F $CFG -p $HOST_PORT -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -l ${LOGIN%%+*} box 'echo ran > @' 2>&1; echo $?",
+        (Recorded, "Permission denied (publickey"),
         "hosts believe Weir's other authority",
     ),
     other(
