@@ -162,20 +162,27 @@ pub trait Store: Send + Sync + 'static {
     /// Of one person, or of all; newest first. Also those that have ended and were not forgotten yet.
     async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>>;
 
-    /// Lists a key that a host has shown, or that it has shown it again; tells when it did so before. Of one
-    /// target, `max` wait: those that were shown longest ago make room.
+    /// Lists a key that a host has shown, or that it has shown it again; tells when [`Store::recorded_ssh_host_key`] was
+    /// called for it, if no verdict on a key of this target came since. Of one target, `max` wait: those that were shown longest ago make room.
     async fn saw_ssh_host_key(
         &self,
         sight: HostKeySight,
         max: u32,
     ) -> Result<(HostKeyRow, Option<Millis>)>;
+    /// The record has said that the target shows this key.
+    async fn recorded_ssh_host_key(
+        &self,
+        target: &str,
+        fingerprint: &str,
+        at: Millis,
+    ) -> Result<()>;
     /// None when the target has not shown it. An approved key takes the place of the one before, which is rejected
-    /// then; of one target, `max` are kept that are.
+    /// then; of one target, `max` are kept that are: those that were decided on first are forgotten, and returned.
     async fn decide_ssh_host_key(
         &self,
         verdict: HostKeyVerdict,
         max: u32,
-    ) -> Result<Option<HostKeyRow>>;
+    ) -> Result<Option<(HostKeyRow, Vec<String>)>>;
     /// By target.
     async fn ssh_host_keys(&self) -> Result<Vec<HostKeyRow>>;
 

@@ -30,6 +30,8 @@ pub(crate) struct FakeSsh {
     /// Says no to every key from now on.
     pub(crate) keys_fail: Mutex<bool>,
     pub(crate) revoked: Mutex<Vec<(SshCredentialKind, String)>>,
+    /// Happens when the next key has just come into force.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl SshAuthority for FakeSsh {
@@ -135,6 +137,9 @@ impl SshKeys for FakeSsh {
         }
         let fingerprint = fingerprint(public_key)?;
         self.keys.lock().insert(fingerprint, kept.to_owned());
+        if let Some(happens) = self.meanwhile.lock().take() {
+            happens();
+        }
         Ok(())
     }
 
