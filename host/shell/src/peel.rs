@@ -5,7 +5,7 @@ use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{containers, find, programs, wrappers};
+use crate::{containers, find, programs, reads, wrappers};
 
 const OTHERS: &[&str] = &[
     "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
@@ -14,62 +14,6 @@ const OTHERS: &[&str] = &[
 
 /// What these run is elsewhere.
 const ELSEWHERE: &[&str] = &["chroot", "nsenter", "unshare"];
-/// Of busybox and toybox, those that only tell something with whatever words.
-const APPLETS: &[&str] = &[
-    "[",
-    "arch",
-    "basename",
-    "cat",
-    "cksum",
-    "cmp",
-    "comm",
-    "cut",
-    "df",
-    "dirname",
-    "du",
-    "echo",
-    "egrep",
-    "expr",
-    "false",
-    "fgrep",
-    "fold",
-    "free",
-    "grep",
-    "head",
-    "id",
-    "ls",
-    "md5sum",
-    "nl",
-    "nproc",
-    "od",
-    "paste",
-    "pidof",
-    "printenv",
-    "ps",
-    "pwd",
-    "readlink",
-    "realpath",
-    "rev",
-    "seq",
-    "sha1sum",
-    "sha256sum",
-    "sha512sum",
-    "sleep",
-    "stat",
-    "strings",
-    "tac",
-    "tail",
-    "test",
-    "tr",
-    "true",
-    "tty",
-    "uname",
-    "uptime",
-    "wc",
-    "which",
-    "whoami",
-    "zcat",
-];
 /// So it is with these options.
 const CHANGES_DIR: &[&str] = &["C", "D", "R", "chdir", "chroot", "w", "wd", "i", "login"];
 
@@ -115,7 +59,7 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
                 under.in_shell = false;
                 walk.command(args.to_vec(), &under);
                 // Its programs need not do what others of these names do.
-                walk.out.only_reads &= APPLETS.contains(&applet.text.as_str());
+                walk.out.only_reads &= reads::APPLETS.contains(&applet.text.as_str());
                 true
             }
             _ => false,

@@ -284,3 +284,56 @@ fn programs_that_only_seem_to_read() {
     assert!(plain("x=1; read -ri y x").pages().is_some());
     assert!(plain("read -r x").pages().is_none());
 }
+
+/// Options, libraries, or files to write, from the environment.
+#[test]
+fn variables_that_programs_take_options_from() {
+    for text in [
+        "BZIP2=/srv/b.bz2 tar tjf x.tbz",
+        "BZIP=-d tar tjf x.tbz",
+        "XZ_OPT=--files=/tmp/l tar tJf x.txz",
+        "XZ_DEFAULTS=--files=/tmp/l tar tJf x.txz",
+        "GAWK_PERSIST_FILE=f gawk 'BEGIN{x=1}'",
+        "GAWK_READ_TIMEOUT=1 gawk 1 x",
+        "LANGUAGE=../../../tmp/x ls --bogus",
+        "LANGUAGE=/tmp/x ls --bogus",
+        "LANGUAGE=\"$x\" ls",
+        "IP_LIB_DIR=/srv/x ip link show",
+        "TC_LIB_DIR=/srv/x tc qdisc show",
+        "PS_FORMAT=pid,environ ps",
+        "PS_PERSONALITY=bsd ps -e",
+        "CMD_ENV=bsd ps -e",
+        "KRB5_TRACE=/srv/x klist",
+        "LESSKEY=/srv/x ls",
+        "LOCALDOMAIN=evil.example id",
+        "DPKG_ROOT=/srv/x dpkg -l",
+        "APT_CONFIG=/srv/x apt-cache policy",
+        "SSH_SK_PROVIDER=/srv/x.so ssh-add",
+        "RUBYGEMS_GEMDEPS=- ruby x",
+        "_JAVA_OPTIONS=-javaagent:/srv/x java -version",
+        "OPENSSL_ENGINES=/srv openssl version",
+        "MAKEFILES=/srv/x make",
+        "GNUMAKEFLAGS=--eval=x make",
+        "BAT_OPTS=--pager=reboot bat x",
+        "TEXTDOMAINDIR=/srv/x ls",
+        "READNULLCMD=reboot zsh -c '<x'",
+        "PSQL_EDITOR=reboot psql </dev/null",
+        "LIBMYSQL_PLUGINS=x mysql </dev/null",
+        "XTABLES_LIBDIR=/srv iptables -L",
+        "env PHPRC=/srv/x php -v",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "LANGUAGE=en_US:en ls",
+        "LANGUAGE= ls",
+        "TZ=UTC date",
+        "NODE_ENV=production ls",
+        "DEBIAN_FRONTEND=noninteractive ls",
+        "PGHOST=db PGUSER=x ls",
+        "EDITOR=true PSQL_PAGER=cat ls",
+        "RUST_LOG=debug ls",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}: {:?}", plain(text).opaque);
+    }
+}
