@@ -141,6 +141,28 @@ fn the_host_reads_no_start_files_of_ours() {
     );
 }
 
+/// A client that is not there, one that is cut short, and one that says something else are no success, though both
+/// ways show the same.
+#[test]
+fn what_fails_alike_on_both_ways_is_found() {
+    let scratch = weir_tests::proc::Scratch::new("ssh-alike").unwrap();
+    let dir = scratch.path();
+    let way = |name| Way::new(&dir.join(name), 1, "nobody", "", dir, None).unwrap();
+    let (one, other) = (way("one"), way("other"));
+    let good: Case = ("good", "echo first; echo 'and last'", "first\nlast");
+    assert_eq!(differing(&one, &other, &[&good]), "");
+    let bad: [&Case; 4] = [
+        &("missing", "no-such-client 2>&1; echo done", "pong"),
+        &("short", "echo first", "first\nlast"),
+        &("order", "echo last; echo first", "first\nlast"),
+        &("expects-nothing", "echo first", ""),
+    ];
+    for case in bad {
+        let wrong = differing(&one, &other, &[case]);
+        assert!(wrong.starts_with(case.0), "{}: {wrong}", case.0);
+    }
+}
+
 /// Everything that stock clients do is the same through Weir, where everything is permitted.
 #[test]
 fn clients_see_the_same_through_weir() {
