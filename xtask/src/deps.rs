@@ -2,7 +2,7 @@
 //! environment. Each need has a probe, so a machine that has everything is left alone.
 
 mod openssh;
-mod russh;
+pub mod russh;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

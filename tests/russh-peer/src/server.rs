@@ -224,14 +224,13 @@ async fn feed(mut read: ChannelReadHalf, mut stdin: ChildStdin) {
     };
     let reading = async move {
         while let Some(message) = read.wait().await {
-            match message {
-                ChannelMsg::Data { data } => {
-                    if give.send(data.to_vec()).await.is_err() {
-                        return;
-                    }
-                }
-                ChannelMsg::Eof => return,
-                _ => {}
+            let more = match message {
+                ChannelMsg::Data { data } => give.send(data.to_vec()).await.is_ok(),
+                ChannelMsg::Eof => false,
+                _ => true,
+            };
+            if !more {
+                return;
             }
         }
     };

@@ -1,5 +1,7 @@
 //! SSH by russh, from `tests/russh-peer`.
 
+use std::process::Command;
+
 use anyhow::Result;
 use weir_tests::{paths, russh};
 
@@ -8,13 +10,7 @@ use crate::{dist, sh};
 /// Less than a minute on two cores: unoptimised, and with few features.
 pub(super) fn install() -> Result<()> {
     let host = dist::host();
-    let build = ["build", "--locked", "--target", &host];
-    let mut build = sh::cargo(&russh::source(), &build);
-    // Flags for Weir would be a reason to build all of it again.
-    build
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_TARGET_DIR", russh::build_dir());
-    sh::run(build)?;
+    sh::run(cargo(&["build", "--locked", "--target", &host]))?;
     std::fs::create_dir_all(paths::target().join("tools"))?;
     let built = russh::build_dir().join(&host).join("debug/russh-peer");
     // Another test may be running the one that is there.
@@ -22,4 +18,13 @@ pub(super) fn install() -> Result<()> {
     std::fs::copy(built, &part)?;
     std::fs::rename(part, russh::program())?;
     russh::set_fresh()
+}
+
+/// Cargo in its workspace. Flags for Weir would be a reason to build all of it again.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut cargo = sh::cargo(&russh::source(), args);
+    cargo
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_TARGET_DIR", russh::build_dir());
+    cargo
 }
