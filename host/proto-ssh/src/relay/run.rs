@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use pipeline::ports::JournalError;
@@ -20,7 +21,7 @@ use crate::action::{Asked, Turned, printable};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::{Event, TransportError};
-use crate::upstream::send::{self, Forward};
+use crate::upstream::send;
 use crate::wire::numbers::disconnect;
 
 /// How long what has passed already may take to be written when one side has gone.
@@ -317,7 +318,7 @@ impl<'a> Relay<'a> {
                         ticket,
                         asked,
                         forward,
-                    } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+                    } => self.ask(ticket, &asked, forward, deciding)?,
                     Effect::Refused(turned) => self.turned(&turned, deciding),
                     Effect::Inspect { key, inspect } => {
                         deciding.push(decide::inspect(self.session, key, inspect));
@@ -358,7 +359,7 @@ impl<'a> Relay<'a> {
         &mut self,
         ticket: Ticket,
         asked: &Asked,
-        forward: Forward,
+        forward: Bytes,
         deciding: &mut FuturesUnordered<Deciding<'a>>,
     ) -> Result<(), End> {
         let cancel = self.cancel.child_token();

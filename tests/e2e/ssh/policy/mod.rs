@@ -2,6 +2,7 @@
 //! bundle is the default one, the host a real one, reached under several names in several environments.
 
 mod around;
+mod gate;
 mod holds;
 mod masking;
 mod secrets;

@@ -200,6 +200,12 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if from == Side::Client
+            && let ChannelMessage::Data(data) = message
+            && data.contains(&INTERRUPT)
+        {
+            self.gate_interrupted(key, out);
+        }
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
@@ -368,6 +374,7 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        self.end_gate(key, out);
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
@@ -410,7 +417,7 @@ impl Core {
                 if !channel.is_inspecting() {
                     channel.outcomes(out);
                 }
-                if matches!(wait, Wait::Decision(_) | Wait::Script) {
+                if matches!(wait, Wait::Decision(_) | Wait::Script | Wait::Gate) {
                     self.give_up(key, wait, out);
                     if let Some(channel) = self.channels.get_mut(&key) {
                         channel.refuse("the host closed the channel");

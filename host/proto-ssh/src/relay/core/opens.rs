@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listener;
-use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn};
+use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn};
 use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
@@ -20,6 +20,9 @@ impl Core {
         payload: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if from == Side::Client && open.sender >= gate::FIRST {
+            return Err(Violation::Reserved(from, open.sender, gate::FIRST));
+        }
         if let Some(key) = self.by.of(from).get(&open.sender) {
             let channel = self.channels.get_mut(key);
             return match channel {

@@ -316,7 +316,7 @@ fn read(request: &Request<'_>, payload: &Bytes) -> Result<Option<(What, Asks)>, 
             let line = Line::read(&command);
             (What::Exec { command, line }, START)
         }
-        b"shell" => (What::Shell, START),
+        b"shell" => (What::Shell { gated: false }, START),
         b"subsystem" => {
             let name = own(&mut r)?;
             (What::Subsystem { name }, START)
