@@ -6,6 +6,7 @@ use pipeline::{Action, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPa
 use shell::{Command, Hazard, Limits, Reading, Transfer, Word};
 
 use super::text::readable;
+use crate::gate::{Place, command_line};
 use crate::scp;
 use crate::transfer::Path;
 
@@ -27,6 +28,8 @@ pub(crate) enum Sent {
     Pinned(bytes::Bytes),
     /// The bytes of the client, because nothing else can be written for them: nobody knows what they run.
     Unpinned,
+    /// A verdict: bash on the host has the command already, and asks whether to run it.
+    Verdict(Arc<Place>),
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +49,14 @@ impl Line {
             command: Arc::new(shell::read(command, &Limits::default())),
             script: None,
             sent: Sent::AsItCame,
+        }
+    }
+
+    /// A command that a gated shell asks about.
+    pub fn gated(command: &bytes::Bytes, place: Place) -> Self {
+        Self {
+            sent: Sent::Verdict(Arc::new(place)),
+            ..Self::read(&command_line(command))
         }
     }
 
@@ -108,7 +119,9 @@ impl Line {
     fn transfer(&self) -> Option<&Transfer> {
         let plain = !self.command.is_opaque()
             && matches!(self.command.commands.as_slice(), [one] if one.by.is_empty() && one.env.is_empty());
-        let transfer = self.command.transfer.as_ref().filter(|_| plain)?;
+        // In a gated shell nobody follows what goes over its terminal.
+        let followed = plain && !matches!(self.sent, Sent::Verdict(_));
+        let transfer = self.command.transfer.as_ref().filter(|_| followed)?;
         // What the reader of its protocol cannot follow is a program like any other.
         let followed = match transfer {
             Transfer::Scp { .. } => self.scp_command().is_some(),
@@ -169,8 +182,11 @@ pub(super) fn exec(
     if line.transfer().is_none() {
         take_files(&mut facts, reading);
     }
+    if let Sent::Verdict(place) = &line.sent {
+        take_place(&mut facts, place);
+    }
     facts.code = reading.code;
-    facts.only_reads = reading.only_reads && !reading.is_opaque();
+    facts.only_reads = reading.only_reads && facts.opaque.is_empty();
     let mut asks = match line.transfer() {
         Some(transfer) => transferred(&mut facts, transfer, login),
         None => programs(reading, login),
@@ -233,6 +249,29 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
         if files.unknown {
             add(UNKNOWN);
         }
+    }
+}
+
+/// What a command touches by where it stands.
+fn take_place(facts: &mut SshFacts, place: &Place) {
+    let mut more: Vec<SshPath> = Vec::new();
+    for SshPath { path, writes } in &facts.paths {
+        let writes = *writes;
+        let path = place.absolute(path).map(Arc::from);
+        more.extend(path.map(|path| SshPath { path, writes }));
+    }
+    let unknown = place.directory.is_none().then_some(UNKNOWN);
+    for path in place.open.iter().map(String::as_str).chain(unknown) {
+        more.extend([false, true].map(|writes| SshPath {
+            path: path.into(),
+            writes,
+        }));
+    }
+    facts.paths.extend(more);
+    for file in &place.open {
+        let why = format!("{} is open around it", readable(file.as_bytes()));
+        facts.opaque.push(why.into());
+        facts.opaque_codes.push("open-file".into());
     }
 }
 

@@ -62,7 +62,10 @@ pub(crate) enum What {
         command: Bytes,
         line: Line,
     },
-    Shell,
+    Shell {
+        /// Every command of it is asked about.
+        gated: bool,
+    },
     Subsystem {
         name: Bytes,
     },

@@ -21,7 +21,7 @@ use crate::action::{Asked, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
-use crate::upstream::send::{self, Forward};
+use crate::upstream::send;
 
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
@@ -286,7 +286,7 @@ impl<'a> Relay<'a> {
                         ticket,
                         asked,
                         forward,
-                    } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+                    } => self.ask(ticket, &asked, forward, deciding)?,
                     Effect::Refused(turned) => self.turned(&turned, deciding),
                     Effect::Inspect { key, inspect } => {
                         deciding.push(decide::inspect(self.session, key, inspect));
@@ -328,7 +328,7 @@ impl<'a> Relay<'a> {
         &mut self,
         ticket: Ticket,
         asked: &Asked,
-        forward: Forward,
+        forward: Bytes,
         deciding: &mut FuturesUnordered<Deciding<'a>>,
     ) -> Result<(), End> {
         let cancel = self.cancel.child_token();

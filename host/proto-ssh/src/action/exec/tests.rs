@@ -185,7 +185,7 @@ fn sent(command: &str) -> Option<String> {
     line.pin();
     match line.sent {
         Sent::Pinned(sent) => Some(String::from_utf8(sent.to_vec()).unwrap()),
-        Sent::AsItCame | Sent::Unpinned => None,
+        Sent::AsItCame | Sent::Unpinned | Sent::Verdict(_) => None,
     }
 }
 

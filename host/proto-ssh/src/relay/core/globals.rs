@@ -66,11 +66,14 @@ impl Does {
 #[derive(Debug)]
 pub(super) struct Globals {
     /// By who asked.
-    replies: Pair<Replies<Does, ()>>,
+    /// An answer of our own is a success or not.
+    replies: Pair<Replies<Does, bool>>,
     /// The client's next ones wait for this decision: their replies have to come behind its own.
     wait: Option<Ticket>,
     waiting: VecDeque<Bytes>,
     pub(super) listeners: Vec<Listening>,
+    /// The client has said that it opens no more sessions.
+    pub(super) no_more_sessions: bool,
     max: usize,
 }
 
@@ -84,6 +87,7 @@ impl Globals {
             wait: None,
             waiting: VecDeque::new(),
             listeners: Vec::new(),
+            no_more_sessions: false,
             max,
         }
     }
@@ -96,7 +100,7 @@ impl Globals {
 }
 
 const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
-/// For OpenSSH's hosts only: others are known to end the connection.
+/// Kept here: the host is still to open sessions that are ours, for gates.
 const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
 /// A port in a reply.
 const PORT: usize = 4;
@@ -104,6 +108,7 @@ const PORT: usize = 4;
 /// What a global request asks for.
 enum Read {
     Pass,
+    NoMoreSessions,
     /// Asks for nothing but an answer, of which ours is as good.
     Answer,
     Listen(Listener, What),
@@ -161,10 +166,12 @@ impl Core {
         };
         let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
         match read {
-            Read::Pass if name != NO_MORE_SESSIONS || self.openssh.upstream => {
-                self.global_forward(payload, want_reply, Does::Nothing, out);
+            Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
+            Read::NoMoreSessions => {
+                self.globals.no_more_sessions = true;
+                self.global_answer(want_reply, true, out);
             }
-            Read::Pass | Read::Answer => self.global_refuse(want_reply, out),
+            Read::Answer => self.global_refuse(want_reply, out),
             Read::Cancel(at) if self.globals.listeners.iter().any(|l| l.at == at) => {
                 let found = self.globals.listeners.iter().find(|l| l.at == at).cloned();
                 if !want_reply {
@@ -230,8 +237,12 @@ impl Core {
     }
 
     fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
+        self.global_answer(want_reply, false, out);
+    }
+
+    fn global_answer(&mut self, want_reply: bool, success: bool, out: &mut Vec<Effect>) {
         if want_reply {
-            self.globals.replies.client.local(());
+            self.globals.replies.client.local(success);
             self.global_due(Side::Client, out);
         }
     }
@@ -297,7 +308,7 @@ impl Core {
             }
             send(Side::Client, payload.clone(), out);
         } else if want_reply {
-            replies.local(());
+            replies.local(false);
             self.global_due(Side::Upstream, out);
         }
     }
@@ -360,8 +371,12 @@ impl Core {
     }
 
     fn global_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
-        while self.globals.replies.of_mut(asker).due().is_some() {
-            send(asker, made(&Connection::RequestFailure), out);
+        while let Some(success) = self.globals.replies.of_mut(asker).due() {
+            let answer = match success {
+                true => Connection::RequestSuccess { data: b"" },
+                false => Connection::RequestFailure,
+            };
+            send(asker, made(&answer), out);
         }
     }
 }
@@ -384,12 +399,9 @@ fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
     };
     let read = match name {
         // With anything in it, it would be a way past decisions and record.
-        KEEPALIVE | NO_MORE_SESSIONS => {
-            return Ok(match data.is_empty() {
-                true => Read::Pass,
-                false => Read::Unknown,
-            });
-        }
+        KEEPALIVE if data.is_empty() => return Ok(Read::Pass),
+        NO_MORE_SESSIONS if data.is_empty() => return Ok(Read::NoMoreSessions),
+        KEEPALIVE | NO_MORE_SESSIONS => return Ok(Read::Unknown),
         // Of other clients: `keepalive@lag.net`, `keepalive@libssh2.org`, `keep-alive@bitvise.com`.
         name if name.starts_with(b"keepalive@") || name.starts_with(b"keep-alive@") => {
             return Ok(Read::Answer);

@@ -20,6 +20,7 @@
 mod bulk;
 mod channel;
 mod flow;
+mod gate;
 mod gather;
 mod globals;
 mod messages;
@@ -38,6 +39,7 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use crate::action::{Asked, Turned};
+use crate::gate::Gate;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
@@ -138,6 +140,8 @@ pub(crate) struct Grant {
     /// What the client types is recorded.
     pub input: bool,
     pub tap: Option<Box<dyn Tap>>,
+    /// It is a shell that bash on the host gates.
+    pub gate: Option<Gate>,
 }
 
 /// A peer broke the protocol: the connection ends, with this as the reason.
@@ -175,6 +179,8 @@ pub(crate) enum Violation {
     Requests(Side, u32, usize),
     #[error("more than {1} bytes of {0} wait for decisions")]
     Waiting(Side, usize),
+    #[error("{0} opened channel {1}: numbers from {2} on are Weir's own")]
+    Reserved(Side, u32, u32),
 }
 
 impl Violation {
@@ -196,7 +202,8 @@ impl Violation {
             | Self::NoGlobalRequest(side)
             | Self::GlobalRequests(side, _)
             | Self::Requests(side, ..)
-            | Self::Waiting(side, _) => *side,
+            | Self::Waiting(side, _)
+            | Self::Reserved(side, ..) => *side,
         }
     }
 }
@@ -230,6 +237,12 @@ pub(crate) struct Limits {
     /// The longest script that comes on standard input, and how long it may take to come.
     pub script: usize,
     pub script_patience: Duration,
+    /// How long a gated shell may take to begin.
+    pub gate_patience: Duration,
+    /// Commands of one gated shell that wait for a decision.
+    pub gate_asks: usize,
+    /// Commands of one gated shell that are refused with nothing typed in between.
+    pub gate_refusals: usize,
 }
 
 impl Default for Limits {
@@ -249,6 +262,9 @@ impl Default for Limits {
             bulk: 64 << 20,
             script: 1 << 20,
             script_patience: Duration::from_secs(120),
+            gate_patience: Duration::from_secs(30),
+            gate_asks: 64,
+            gate_refusals: 256,
         }
     }
 }
@@ -275,6 +291,10 @@ enum Pending {
         key: Key,
         id: u64,
     },
+    /// A command of a gated shell.
+    Command {
+        key: Key,
+    },
 }
 
 /// See the module.
@@ -285,6 +305,7 @@ pub(crate) struct Core {
     by: Pair<HashMap<u32, Key>>,
     openssh: Pair<bool>,
     globals: Globals,
+    gates: gate::Gates,
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
     decided_on: HashMap<Ticket, usize>,
@@ -309,6 +330,7 @@ impl Core {
             },
             limits,
             channels: HashMap::new(),
+            gates: gate::Gates::default(),
             by: Pair::default(),
             pending: HashMap::new(),
             decided_on: HashMap::new(),
@@ -336,6 +358,9 @@ impl Core {
     ) -> Result<(), Violation> {
         let message =
             Connection::parse(payload).map_err(|error| Violation::Malformed(from, error))?;
+        if from == Side::Upstream && self.gate_receive(&message, now, out)? {
+            return Ok(());
+        }
         self.received(from, message, payload, now, out)?;
         if self.waiting > self.limits.waiting {
             return Err(Violation::Waiting(Side::Client, self.limits.waiting));
@@ -375,14 +400,15 @@ impl Core {
     /// When [`Core::tick`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let taps = self.channels.values().filter_map(Channel::deadline);
-        taps.min()
+        taps.chain(self.gates.deadline()).min()
     }
 
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) -> Result<(), Violation> {
         for channel in self.channels.values_mut() {
             channel.tick(now, out);
         }
-        self.tick_gathers(now, out)
+        self.tick_gathers(now, out)?;
+        self.tick_gates(now, out)
     }
 
     /// The connection ends: what is known of the end of what ran.

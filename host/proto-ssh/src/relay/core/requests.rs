@@ -381,7 +381,7 @@ fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
             let line = Line::read(&command);
             (What::Exec { command, line }, START)
         }
-        b"shell" => (What::Shell, START),
+        b"shell" => (What::Shell { gated: false }, START),
         b"subsystem" => {
             let name = own(&mut r)?;
             (What::Subsystem { name }, START)

@@ -36,7 +36,7 @@ impl Core {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.set(sets);
                 }
-                self.request_granted(key, ticket, (want_reply, asks), forward, grant, out);
+                self.request_granted(key, (ticket, want_reply, asks), forward, grant, now, out);
                 self.resume(key, now, out)?;
                 Ok(true)
             }
@@ -57,6 +57,7 @@ impl Core {
                 self.global_granted((ticket, grant.seq), (listener, want_reply), &forward, out)?;
                 Ok(true)
             }
+            Some(Pending::Command { key }) => Ok(self.command_granted(key, ticket, &forward, out)),
             Some(Pending::Piece { key, id }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.pieces.insert(id, ticket);
@@ -70,16 +71,21 @@ impl Core {
     fn request_granted(
         &mut self,
         key: Key,
-        ticket: Ticket,
-        (want_reply, asks): (bool, Asks),
+        (ticket, want_reply, asks): (Ticket, bool, Asks),
         forward: Bytes,
         grant: Grant,
+        now: Instant,
         out: &mut Vec<Effect>,
     ) {
         let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
         channel.wait = Wait::Nothing;
+        if let Some(gate) = grant.gate.clone() {
+            channel.permitted(ticket, grant);
+            self.start_gate(key, gate, (want_reply, asks, ticket, forward), now, out);
+            return;
+        }
         match asks {
             Asks::Start { .. } => channel.permitted(ticket, grant),
             _ => channel.seq = grant.seq,
@@ -141,6 +147,9 @@ impl Core {
                 Ok(())
             }
             Some(Pending::Global { want_reply, .. }) => self.global_refused(want_reply, out),
+            Some(Pending::Command { key }) => {
+                self.command_refused(key, ticket, (reason, hint), now, out)
+            }
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.tell_refusal(reason, out);
@@ -208,7 +217,11 @@ impl Core {
     /// It waits for people: whoever waits for it is told, where that can be said.
     pub fn held(&mut self, ticket: Ticket, lines: &[String], out: &mut Vec<Effect>) {
         let key = match self.pending.get(&ticket) {
-            Some(Pending::Request { key, .. } | Pending::Piece { key, .. }) => *key,
+            Some(
+                Pending::Request { key, .. }
+                | Pending::Piece { key, .. }
+                | Pending::Command { key },
+            ) => *key,
             Some(Pending::Open { .. } | Pending::Global { .. }) | None => return,
         };
         if let Some(channel) = self.channels.get_mut(&key) {

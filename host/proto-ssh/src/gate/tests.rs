@@ -1,0 +1,259 @@
+//! What the helper says, in any pieces; what is refused whatever policy says.
+
+use bytes::Bytes;
+use shell::Limits;
+
+use super::asks::AskError;
+use super::{Ask, Asks, Gate, Place, Said, about_the_gate, command_line};
+
+const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+fn said(text: &[u8]) -> Result<Vec<Said>, AskError> {
+    let mut out = Vec::new();
+    Asks::new("s3cret").push(text, &mut out)?;
+    Ok(out)
+}
+
+fn ask(text: &str) -> Ask {
+    Ask {
+        to: "main".into(),
+        id: ID.into(),
+        pid: 7,
+        depth: 1,
+        text: text.to_owned().into(),
+        place: Place {
+            directory: Some("/srv".into()),
+            open: Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn what_is_said_is_the_same_however_it_is_cut() {
+    let text = format!(
+        "noise of a login file\ns3cret made\ns3cret ask main {ID} 7 1 1 /srv\tec\ns3cret ask main {ID} 7 1 0 ho \\\\a\\nb\\tc\n"
+    );
+    let expect = vec![Said::Made, Said::Ask(ask("echo \\a\nb\tc"))];
+    for at in 0..text.len() {
+        let (first, rest) = text.as_bytes().split_at(at);
+        let (mut asks, mut out) = (Asks::new("s3cret"), Vec::new());
+        asks.push(first, &mut out).unwrap();
+        asks.push(rest, &mut out).unwrap();
+        assert_eq!(out, expect, "cut at {at}");
+        assert_eq!(asks.odd(), "noise of a login file");
+    }
+    assert_eq!(ask("x").answer(true), format!("main {ID} yes\n"));
+    assert_eq!(ask("x").answer(false), format!("main {ID} no\n"));
+}
+
+#[test]
+fn pieces_of_several_commands_may_be_mixed() {
+    let other = ID.replace('0', "f");
+    let text = format!(
+        "s3cret ask main {ID} 7 1 1 /srv\tec\ns3cret ask s1 {other} 8 2 1 ?\tl\ns3cret ask main {ID} 7 1 0 ho\n\
+         s3cret ask s1 {other} 8 2 0 s\t/etc/x\t/dev/y\n"
+    );
+    let second = Ask {
+        to: "s1".into(),
+        id: other,
+        pid: 8,
+        depth: 2,
+        text: "ls".into(),
+        place: Place {
+            directory: None,
+            open: vec!["/etc/x".into(), "/dev/y".into()],
+        },
+    };
+    let expect = vec![Said::Ask(ask("echo")), Said::Ask(second)];
+    assert_eq!(said(text.as_bytes()).unwrap(), expect);
+}
+
+#[test]
+fn who_does_not_know_the_secret_says_nothing() {
+    for line in [
+        "made\n",
+        "s3crets made\n",
+        "s3cre made\n",
+        "S3CRET made\n",
+        &format!(" s3cret ask main {ID} 7 1 0 /\tls\n"),
+    ] {
+        assert_eq!(said(line.as_bytes()).unwrap(), [], "{line}");
+    }
+}
+
+#[test]
+fn what_is_malformed_or_too_much_ends_it() {
+    let long = "x".repeat(5 << 10);
+    let piece = |id: usize| format!("s3cret ask main {id} 7 1 1 {long}\n");
+    for (text, expect) in [
+        ("s3cret rm\n".to_owned(), AskError::Malformed),
+        (format!("s3cret ask main {ID} 7 1 0\n"), AskError::Malformed),
+        (
+            format!("s3cret ask main {ID} 7 1 0 /srv\n"),
+            AskError::Malformed,
+        ),
+        (
+            format!("s3cret ask main {ID} -7 1 0 /\tx\n"),
+            AskError::Malformed,
+        ),
+        (
+            format!("s3cret ask ../x {ID} 7 1 0 /\tx\n"),
+            AskError::Malformed,
+        ),
+        (
+            format!("s3cret ask live {ID} 7 1 0 /\tx\n"),
+            AskError::Malformed,
+        ),
+        (
+            format!("s3cret ask main {} 7 1 0 /\tx\n", "1".repeat(65)),
+            AskError::Malformed,
+        ),
+        ("x".repeat((8 << 10) + 1), AskError::Line),
+        ((0..65).map(piece).collect(), AskError::Partial),
+        ((0..26).map(|_| piece(1)).collect(), AskError::Ask),
+    ] {
+        assert_eq!(said(text.as_bytes()), Err(expect), "{:.80}", text);
+    }
+}
+
+#[test]
+fn loops_and_choices_are_read_by_their_heads() {
+    for (head, runs) in [
+        ("for i in 1 2", vec![":"]),
+        ("for i in $(id)", vec!["id", ":"]),
+        ("case x in ", vec![":"]),
+        ("case $(id) in ", vec!["id", ":"]),
+        ("echo for", vec!["echo"]),
+    ] {
+        let reading = shell::read(&command_line(&Bytes::from(head)), &Limits::default());
+        let mut names: Vec<&str> = reading
+            .commands
+            .iter()
+            .filter_map(|c| c.argv.first())
+            .map(|w| w.text.as_str())
+            .collect();
+        names.sort_unstable();
+        let mut runs = runs;
+        runs.sort_unstable();
+        assert_eq!(names, runs, "{head}");
+    }
+}
+
+#[test]
+fn the_gate_is_not_to_be_touched() {
+    let gate = Gate::new().unwrap();
+    let directory = gate.directory();
+    let refused = |text: &str| {
+        let text = text.replace('@', directory);
+        let reading = shell::read(text.as_bytes(), &Limits::default());
+        about_the_gate(text.as_bytes(), &ask("").place, directory, &reading).is_some()
+    };
+    for text in [
+        "trap - DEBUG",
+        "trap '' DEBUG",
+        "trap : DEBUG",
+        "trap 'ls' DE\"\"BUG EXIT",
+        "trap 'rm x' EXIT",
+        "trap - debug",
+        "trap -- - SIGDEBUG",
+        "\"tr\"ap - DE'BU'G",
+        "builtin trap - DEBUG",
+        "command trap - DEBUG",
+        "trap - $x",
+        "eval 'trap - DEBUG'",
+        "set +T",
+        "set +eT",
+        "set +o functrace",
+        "set $x",
+        "shopt -u extdebug",
+        "shopt -uo functrace",
+        "shopt -u $x",
+        "enable -n builtin",
+        "enable -f /tmp/x.so x",
+        "unset -f __weir_gate",
+        "un''set -f __we''ir_gate",
+        "echo $__weir_n",
+        "alias __weir_gate=:",
+        "set -o posix",
+        "POSIXLY_CORRECT=1",
+        // Nobody can tell what they are.
+        "$x - DEBUG",
+        "\"$x\" - DEBUG",
+        "${x}p - DEBUG",
+        "$(echo trap) - DEBUG",
+        "$x trap - DEBUG",
+        "A=b $x - DEBUG",
+        "builtin $x - DEBUG",
+        "builtin -- $x - DEBUG",
+        "command $x trap - DEBUG",
+        "command -p -- builtin $x - DEBUG",
+        "{trap,-,DEBUG}",
+        "tr{ap,} - DEBUG",
+        "t?ap - DEBUG",
+        "/bin/[a-z]sh",
+        "$'tr\\x61p' - DEBUG",
+        "tr\\ap - DEBUG",
+        "trap -- '' $'DEB\\x55G'",
+        "set -e $x",
+        "set \"$x\"",
+        "shopt -s extdebug",
+        "a[$(x)]=1 trap - DEBUG",
+        "trap - DEBUG $((a[1]))",
+        "trap - DEBUG \u{1}",
+        "echo yes > @/main",
+        "cat @/ask",
+    ] {
+        assert!(refused(text), "{text}");
+    }
+    for text in [
+        "trap - INT",
+        "set -e",
+        "set +x",
+        "set -e -- $x +T",
+        "[[ $x == y ]]",
+        "((i++))",
+        "for x in $y",
+        "eval \"$x\"",
+        "a[1]=2",
+        "a=(1 2)",
+        "x=$(id)",
+        "> /tmp/x",
+        "cat < $x",
+        "echo $x {a,b} *.c",
+        "sudo ls $x",
+        "cd $x",
+        "shopt -s globstar",
+        "enable",
+        "echo DEBUG",
+        "ls /tmp",
+    ] {
+        assert!(!refused(text), "{text}");
+    }
+}
+
+#[test]
+fn where_the_gate_is_nothing_runs() {
+    let gate = Gate::new().unwrap();
+    let inside = Place {
+        directory: Some(format!("{}/x", gate.directory())),
+        open: Vec::new(),
+    };
+    for (text, refused) in [("ls", true), ("(( 1 ))", true), ("cd /", false)] {
+        let reading = shell::read(text.as_bytes(), &Limits::default());
+        let why = about_the_gate(text.as_bytes(), &inside, gate.directory(), &reading);
+        assert_eq!(why.is_some(), refused, "{text}");
+    }
+}
+
+#[test]
+fn two_gates_have_nothing_in_common() {
+    let (one, two) = (Gate::new().unwrap(), Gate::new().unwrap());
+    assert_ne!(one.directory(), two.directory());
+    assert_ne!(one.greeting(), two.greeting());
+    // Command lines can be seen by everybody on the host: the secret is not in them.
+    for seen in [one.helper(), one.shell(true), one.shell(false)] {
+        let secret = one.greeting();
+        let secret = secret.trim_end().as_bytes();
+        assert!(!seen.windows(secret.len()).any(|w| w == secret));
+    }
+}
