@@ -148,6 +148,7 @@ fn the_gate_is_not_to_be_touched() {
         let reading = shell::read(text.as_bytes(), &Limits::default());
         about_the_gate(text.as_bytes(), &ask("").place, directory, &reading).is_some()
     };
+    let mut wrong = Vec::new();
     for text in [
         "trap - DEBUG",
         "trap '' DEBUG",
@@ -197,13 +198,18 @@ fn the_gate_is_not_to_be_touched() {
         "set -e $x",
         "set \"$x\"",
         "shopt -s extdebug",
+        // What stands behind an array is not read.
+        "a[1]=2",
+        "a=(1 2)",
         "a[$(x)]=1 trap - DEBUG",
         "trap - DEBUG $((a[1]))",
         "trap - DEBUG \u{1}",
         "echo yes > @/main",
         "cat @/ask",
     ] {
-        assert!(refused(text), "{text}");
+        if !refused(text) {
+            wrong.push(("not refused", text));
+        }
     }
     for text in [
         "trap - INT",
@@ -214,8 +220,6 @@ fn the_gate_is_not_to_be_touched() {
         "((i++))",
         "for x in $y",
         "eval \"$x\"",
-        "a[1]=2",
-        "a=(1 2)",
         "x=$(id)",
         "> /tmp/x",
         "cat < $x",
@@ -227,8 +231,11 @@ fn the_gate_is_not_to_be_touched() {
         "echo DEBUG",
         "ls /tmp",
     ] {
-        assert!(!refused(text), "{text}");
+        if refused(text) {
+            wrong.push(("refused", text));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

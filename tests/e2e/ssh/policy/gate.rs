@@ -93,7 +93,7 @@ impl Terminal {
             .filter_map(|after| after.split_once('.'));
         numbers
             .filter_map(|(number, _)| number.parse().ok())
-            .next_back()
+            .last()
             .unwrap()
     }
 

@@ -283,7 +283,7 @@ fn who_is_refused_over_and_over_with_nothing_typed_is_ended() {
     }
     let told: Vec<u8> = g.b.sent.client.drain(..).flatten().collect();
     assert!(!String::from_utf8_lossy(&told).contains("exit-status"));
-    for n in 0..7 {
+    for n in 0..8 {
         g.asks(&format!("m{n}"), 1, "trap - DEBUG");
     }
     g.over("with nothing typed");
