@@ -188,7 +188,11 @@ impl Core {
                 if request.want_reply {
                     helper.say(ChannelMessage::Failure, out);
                 }
-                Ok(())
+                // Of one that was killed, something may hold the channel open.
+                match request.name {
+                    b"exit-status" | b"exit-signal" => self.gate_ended(number, now, out),
+                    _ => Ok(()),
+                }
             }
             ChannelMessage::Success => Ok(()),
             ChannelMessage::Failure => {

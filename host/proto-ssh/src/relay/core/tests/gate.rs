@@ -224,13 +224,14 @@ fn a_shell_does_not_go_on_without_its_gate() {
     g.b.take(out);
     g.over("was not there within 30 s");
     // The helper ends, or talks nonsense, while a command waits: nothing is granted any more.
-    for nonsense in [false, true] {
+    for end in ["nonsense", "close", "exit-signal"] {
         let mut g = Gated::live();
         g.asks("a", 1, "rm x");
         g.b.sent = Pair::default();
-        match nonsense {
-            true => g.says("rm"),
-            false => g.b.upstream(on(FIRST, ChannelMessage::Close)),
+        match end {
+            "nonsense" => g.says("rm"),
+            "close" => g.b.upstream(on(FIRST, ChannelMessage::Close)),
+            name => g.b.upstream(request(FIRST, name.as_bytes(), false, b"")),
         }
         g.over("gate of this shell");
         let (ticket, _, forward) = g.b.asks.pop_front().unwrap();
