@@ -172,7 +172,6 @@ pub const DEEPER: &[(&str, &str)] = &[
         "a command that is not there",
         "command_not_found_handle() { touch @; }; nosuchcommand-x",
     ),
-    ("a prompt before", "PS0=$'\\x24(touch @)'\n:\nPS0="),
     (
         "mail",
         "MAILPATH='/etc/passwd?$(touch @)' MAILCHECK=0\n:\nunset MAILPATH",
@@ -193,5 +192,6 @@ pub const LAST: &[(&str, &str)] = &[
         "x=POSIXLY; declare -n ${x}_CORRECT=x; unset() { return 0; }; builtin() { return 0; }\ntouch @\nexit",
     ),
     ("the history's file at the end", "HISTFILE=@\nexit"),
+    ("a prompt before", "PS0=$'\\x24(touch @)'\n:\nPS0="),
     ("another shell in its place", "exec touch @\nexit"),
 ];
