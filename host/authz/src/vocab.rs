@@ -240,6 +240,7 @@ pub(crate) const LATER: &[Action] = &[
     Action::CredentialRevoke,
     Action::DeliveryRead,
     Action::EvidenceExport,
+    Action::KeyRegister,
     Action::RecordErase,
     Action::SessionWatch,
     Action::SshGatedShell,
@@ -331,9 +332,11 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
             &[R::System, R::Bundle],
             Extra::None,
         ),
-        A::RecordErase | A::EvidenceExport | A::CertificateIssue | A::CredentialRevoke => {
-            (&["control"], &[R::System], Extra::None)
-        }
+        A::RecordErase
+        | A::EvidenceExport
+        | A::CertificateIssue
+        | A::CredentialRevoke
+        | A::KeyRegister => (&["control"], &[R::System], Extra::None),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

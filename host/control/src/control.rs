@@ -26,6 +26,7 @@ use crate::ports::{Authenticate, Packages, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::ssh::Logins;
+use crate::ssh_keys::Keys;
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
 
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) deliveries: Arc<dyn crate::ports::Deliveries>,
     pub(crate) ssh: Option<Arc<dyn crate::ports::SshAuthority>>,
     pub(crate) logins: Logins,
+    pub(crate) ssh_keys: Option<Arc<dyn crate::ports::SshKeys>>,
+    pub(crate) keys: Keys,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -155,6 +158,11 @@ impl Control {
         if let Some(authority) = &options.ssh {
             logins.restore(&**authority, options.clock.now()).await?;
         }
+        // After what was revoked: some of them may be among that.
+        let keys = Keys::new(store.clone());
+        if let Some(registered) = &options.ssh_keys {
+            keys.restore(&**registered, options.clock.now()).await?;
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let webhook = match &options.webhook {
             None => None,
@@ -223,6 +231,8 @@ impl Control {
             deliveries: options.deliveries,
             ssh: options.ssh,
             logins,
+            ssh_keys: options.ssh_keys,
+            keys,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),

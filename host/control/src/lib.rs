@@ -31,6 +31,7 @@ mod ports;
 mod serve;
 mod sessions;
 mod ssh;
+mod ssh_keys;
 pub mod store;
 mod webhook;
 
@@ -39,9 +40,9 @@ pub use error::{ApiError, ControlError};
 pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
-    ActiveBundle, Authenticate, BundleEngine, Coming, Deliveries, Files, IssuedCertificate,
-    MadePackage, PackageOrder, Packages, PluginEngine, Recordings, SshAuthority, WatchSessions,
-    WatchedLines, WatchedSession,
+    ActiveBundle, Authenticate, BundleEngine, CheckedKey, Coming, Deliveries, Files,
+    IssuedCertificate, MadePackage, PackageOrder, Packages, PluginEngine, Recordings, SshAuthority,
+    SshKeys, WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
 pub use webhook::{

@@ -11,7 +11,7 @@ use pipeline::ports::{Authorizer, Clock, Journal};
 use crate::index::Index;
 use crate::ports::{
     Authenticate, BundleEngine, Deliveries, Packages, PluginEngine, Recordings, SshAuthority,
-    WatchSessions,
+    SshKeys, WatchSessions,
 };
 use crate::store::Kept;
 
@@ -36,6 +36,8 @@ pub struct Options {
     pub deliveries: Arc<dyn Deliveries>,
     /// None: no certificates for SSH.
     pub ssh: Option<Arc<dyn SshAuthority>>,
+    /// None: nobody registers keys for SSH.
+    pub ssh_keys: Option<Arc<dyn SshKeys>>,
     pub limits: Limits,
 }
 

@@ -11,7 +11,7 @@ use pipeline::{Principal, SessionId};
 use uuid::Uuid;
 use weir_client::{
     BundleChange, BundleProblem, BundleSummary, DeliveryInfo, PluginSummary, SessionErasure,
-    SshAuthorityInfo, SshCertificate, SshCredentialKind, Timestamp,
+    SshAuthorityInfo, SshCertificate, SshCredentialKind, SshKeyChallenge, SshKeyRequest, Timestamp,
 };
 
 use crate::error::ApiError;
@@ -158,6 +158,47 @@ pub trait SshAuthority: Send + Sync + 'static {
         value: &str,
         at: SystemTime,
     ) -> Result<Option<Duration>, ApiError>;
+}
+
+/// A key that its person has shown to be theirs, and that does not count yet.
+#[derive(Debug)]
+pub struct CheckedKey {
+    pub fingerprint: String,
+    /// As a line of OpenSSH, in the one way of writing it.
+    pub public_key: String,
+    /// Who its person is, for [`SshKeys::register`]. Nothing of it is secret.
+    pub kept: String,
+    pub ends: SystemTime,
+}
+
+/// Public keys that people register to come in by. Nothing here waits; errors' texts go to the caller.
+pub trait SshKeys: Send + Sync + 'static {
+    /// What `who` has to sign with this key.
+    fn challenge(
+        &self,
+        who: &Principal,
+        public_key: &str,
+        now: SystemTime,
+    ) -> Result<SshKeyChallenge, ApiError>;
+    /// Is it a key that may be registered, and has `who` signed with it?
+    fn check(
+        &self,
+        who: &Principal,
+        request: &SshKeyRequest,
+        now: SystemTime,
+    ) -> Result<CheckedKey, ApiError>;
+    /// From now on, and until `ends`, whoever has this key is who `kept` says, since they registered it.
+    fn register(
+        &self,
+        public_key: &str,
+        kept: &str,
+        since: SystemTime,
+        ends: SystemTime,
+    ) -> Result<(), ApiError>;
+    /// From now on nobody comes in by this key.
+    fn forget(&self, fingerprint: &str);
+    /// How many one person may have.
+    fn per_person(&self) -> u32;
 }
 
 /// Deliveries of the record.

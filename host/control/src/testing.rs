@@ -39,7 +39,7 @@ pub(crate) use deliveries::OneDelivery;
 pub(crate) use packages::{DIGEST, FakePackages, PACKAGE};
 pub(crate) use plugins::FakePlugins;
 pub(crate) use recordings::{FakeRecordings, STRANGE, STUCK};
-pub(crate) use ssh::{FakeSsh, KEY, LASTS, SERIAL};
+pub(crate) use ssh::{FakeSsh, KEY, LASTS, SERIAL, SIGNED};
 pub(crate) use watch::{FakeWatch, one};
 
 pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -253,6 +253,7 @@ impl Rig {
             watch: watch.clone(),
             packages: packages.clone(),
             ssh: Some(ssh.clone()),
+            ssh_keys: Some(ssh.clone()),
             ..options(&dir, &memory, &clock, &people, &bundles, &plugins, &setup)
         };
         let control = match setup.patience {
@@ -456,6 +457,7 @@ fn options(
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
         deliveries: Arc::new(OneDelivery),
         ssh: Some(Arc::new(FakeSsh::default())),
+        ssh_keys: None,
         limits: setup.limits.clone(),
     }
 }

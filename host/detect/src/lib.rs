@@ -14,6 +14,7 @@
 //!   tests compare it with asking every detector at every place.
 
 mod account;
+mod bits;
 mod email;
 mod key;
 mod phone;

@@ -4,6 +4,7 @@
 //! at a time as the processor takes, says so; in longer texts a second one looks for what every finding
 //! has inside of it.
 
+use super::bits::{BLOCK, Block, those};
 use super::{Detector, Detectors, is_base64, is_base64url};
 
 /// A run whose digits can be counted in one byte.
@@ -79,132 +80,178 @@ fn mark(is: bool, mark: u8) -> u8 {
     u8::from(is).wrapping_neg() & mark
 }
 
-/// The longest shape that is looked for.
-const SHAPE: usize = 32;
-
-/// So many places at which shapes begin, and what they go on in. What is behind the end of the text is zero, which
-/// no shape has.
-type Window = [u8; CHUNK + SHAPE];
-
 /// Of `on`, those of which the text has a shape: characters beside each other that every finding has, and few
 /// other texts.
 fn by_shapes(on: Detectors, text: &[u8]) -> Detectors {
     let mut out = Detectors::of(Detector::Email).and(on);
+    let mut low = Part::of(text, 0);
     let mut from = 0;
     while from < text.len() && out != on {
-        let mut window: Window = [0; CHUNK + SHAPE];
-        let rest = text.get(from..).unwrap_or_default();
-        for (slot, c) in window.iter_mut().zip(rest) {
-            *slot = *c;
-        }
-        let digits = Digits::of(&window);
+        from += BLOCK;
+        let high = Part::of(text, from);
+        let both = Both::new(&low, &high);
         for one in on.iter() {
-            if !out.has(one) && has_shape(one, &window, &digits) {
+            if !out.has(one) && both.has_shape(one) {
                 out = out.with(one);
             }
         }
-        from += CHUNK;
+        low = high;
     }
     out
 }
 
-/// Where so many digits stand beside each other: four detectors ask.
-struct Digits {
-    one: Window,
-    two: Window,
-    four: Window,
+/// A block, and which of its bytes are what.
+struct Part {
+    bytes: Block,
+    digit: u64,
+    letter: u64,
+    /// What else can stand in a key.
+    other: u64,
 }
 
-impl Digits {
-    fn of(text: &Window) -> Self {
-        let one = those(text, |c| c.is_ascii_digit());
-        let two = then(&one, 1, &one);
-        let four = then(&two, 2, &two);
-        Self { one, two, four }
-    }
-}
-
-fn has_shape(one: Detector, text: &Window, digits: &Digits) -> bool {
-    let Digits {
-        one: digit,
-        two,
-        four,
-    } = digits;
-    match one {
-        // By its mark alone.
-        Detector::Email => true,
-        // Four digits and four more, or thirteen in one piece.
-        Detector::Pan => {
-            let gap = those(text, |c| matches!(c, b' ' | b'-'));
-            let groups = then(four, 4, &then(&gap, 1, four));
-            let piece = then(&then(four, 4, four), 8, &then(four, 4, digit));
-            any(&groups) || any(&piece)
-        }
-        // `123-45-6789`.
-        Detector::UsSsn => {
-            let gap = those(text, |c| matches!(c, b' ' | b'-'));
-            let last = then(&gap, 1, four);
-            let middle = then(&gap, 1, &then(two, 2, &last));
-            any(&then(&then(two, 2, digit), 3, &middle))
-        }
-        // `+1`, or `555-0123`.
-        Detector::Phone => {
-            let plus = those(text, |c| c == b'+');
-            let gap = those(text, |c| matches!(c, b'-' | b'.'));
-            let three = then(two, 2, digit);
-            any(&then(&plus, 1, digit)) || any(&then(&three, 3, &then(&gap, 1, four)))
-        }
-        // `DE89`.
-        Detector::Iban => {
-            let letters = those(text, |c| c.is_ascii_alphabetic());
-            any(&then(&letters, 1, &then(&letters, 1, two)))
-        }
-        Detector::Jwt => {
-            let [e, y, j] = [b'e', b'y', b'J'].map(|letter| those(text, |c| c == letter));
-            any(&then(&e, 1, &then(&y, 1, &j)))
-        }
-        // Five dashes.
-        Detector::PrivateKey => {
-            let one = those(text, |c| c == b'-');
-            let two = then(&one, 1, &one);
-            any(&then(&two, 2, &then(&two, 2, &one)))
-        }
-        // As many characters as the shortest has, or, with what else base 64 has, as the shortest of those.
-        Detector::CloudKey => {
-            let (four, sixteen) = runs(&those(text, is_base64url));
-            let (_, more) = runs(&those(text, is_base64));
-            any(&then(&sixteen, 16, &four)) || any(&then(&more, 16, &more))
+impl Part {
+    /// What is behind the end of the text is zero, which no shape has.
+    fn of(text: &[u8], from: usize) -> Self {
+        let rest = text.get(from..).unwrap_or_default();
+        let bytes = match rest.first_chunk() {
+            Some(whole) => *whole,
+            None => {
+                let mut last = [0; BLOCK];
+                for (slot, c) in last.iter_mut().zip(rest) {
+                    *slot = *c;
+                }
+                last
+            }
+        };
+        Self {
+            digit: those(&bytes, |c| c.is_ascii_digit()),
+            letter: those(&bytes, |c| c.is_ascii_alphabetic()),
+            other: those(&bytes, |c| {
+                (c == b'-') | (c == b'_') | (c == b'/') | (c == b'+') | (c == b'=')
+            }),
+            bytes,
         }
     }
 }
 
-/// Where four and sixteen of them stand beside each other.
-fn runs(one: &Window) -> (Window, Window) {
-    let two = then(one, 1, one);
-    let four = then(&two, 2, &two);
-    let eight = then(&four, 4, &four);
-    (four, then(&eight, 8, &eight))
+/// Two of them: shapes that begin in the first one, and what they go on in. Those of the second one are seen with
+/// the one behind it.
+struct Both<'a> {
+    low: &'a Part,
+    high: &'a Part,
+    letter: u128,
+    other: u128,
+    /// Where so many digits stand beside each other.
+    digit: u128,
+    two: u128,
+    four: u128,
 }
 
-/// Where these characters are: all bits of the byte.
-fn those(text: &Window, is: impl Fn(u8) -> bool) -> Window {
-    let mut out: Window = [0; CHUNK + SHAPE];
-    for (out, c) in out.iter_mut().zip(text) {
-        *out = u8::from(is(*c)).wrapping_neg();
+fn joined(low: u64, high: u64) -> u128 {
+    u128::from(low) | u128::from(high) << BLOCK
+}
+
+impl<'a> Both<'a> {
+    fn new(low: &'a Part, high: &'a Part) -> Self {
+        let digit = joined(low.digit, high.digit);
+        let two = digit & digit >> 1;
+        Self {
+            letter: joined(low.letter, high.letter),
+            other: joined(low.other, high.other),
+            digit,
+            two,
+            four: two & two >> 2,
+            low,
+            high,
+        }
     }
-    out
-}
 
-/// Where one begins behind which, so many bytes on, the other one begins.
-fn then(first: &Window, on: usize, second: &Window) -> Window {
-    let mut out: Window = [0; CHUNK + SHAPE];
-    let second = second.get(on..).unwrap_or_default();
-    for ((out, first), second) in out.iter_mut().zip(first).zip(second) {
-        *out = first & second;
+    /// Characters that are looked for only where the others of a shape are.
+    fn those(&self, is: impl Fn(u8) -> bool) -> u128 {
+        joined(those(&self.low.bytes, &is), those(&self.high.bytes, &is))
     }
-    out
+
+    fn has_shape(&self, one: Detector) -> bool {
+        match one {
+            // By its mark alone.
+            Detector::Email => true,
+            // Four digits and four more, or thirteen in one piece.
+            Detector::Pan => {
+                let (digit, four) = (self.digit, self.four);
+                let piece = four & four >> 4 & four >> 8 & digit >> 12;
+                let groups = four & four >> 5;
+                begins(piece)
+                    || begins(groups)
+                        && begins(groups & self.those(|c| (c == b' ') | (c == b'-')) >> 4)
+            }
+            // `123-45-6789`.
+            Detector::UsSsn => {
+                let (digit, two, four) = (self.digit, self.two, self.four);
+                let groups = two & digit >> 2 & two >> 4 & four >> 7;
+                begins(groups) && {
+                    let gap = self.those(|c| (c == b' ') | (c == b'-'));
+                    begins(groups & gap >> 3 & gap >> 6)
+                }
+            }
+            // `+1`, or `555-0123`.
+            Detector::Phone => {
+                let (digit, two, four) = (self.digit, self.two, self.four);
+                let groups = two & digit >> 2 & four >> 4;
+                let plus = self.other & digit >> 1;
+                begins(plus) && begins(plus & self.those(|c| c == b'+'))
+                    || begins(groups)
+                        && begins(groups & self.those(|c| (c == b'-') | (c == b'.')) >> 3)
+            }
+            // `DE89`, and what the shortest of them has behind that, in one piece or in groups of four.
+            Detector::Iban => {
+                let begin = self.letter & self.letter >> 1 & self.two >> 2;
+                begins(begin) && {
+                    let (four, eight, _) = runs(self.letter | self.digit);
+                    let space = self.those(|c| c == b' ');
+                    let group = space & four >> 1;
+                    let groups = group & group >> 5 & space >> 10;
+                    begins(begin & (groups | eight & eight >> 3) >> 4)
+                }
+            }
+            Detector::Jwt => {
+                let [e, y, j] = [b'e', b'y', b'J'].map(|letter| self.those(|c| c == letter));
+                begins(e & y >> 1 & j >> 2)
+            }
+            // Five dashes.
+            Detector::PrivateKey => {
+                let (_, four) = pairs(self.other);
+                begins(four & self.other >> 4) && {
+                    let dash = self.those(|c| c == b'-');
+                    begins(pairs(dash).1 & dash >> 4)
+                }
+            }
+            // As many characters as the shortest has, or, with what else base 64 has, as the shortest of those.
+            Detector::CloudKey => {
+                let (four, _, sixteen) = runs(self.letter | self.digit | self.other);
+                begins(sixteen & four >> 16) && {
+                    let (four, _, sixteen) = runs(self.those(is_base64url));
+                    let (_, _, more) = runs(self.those(is_base64));
+                    begins(sixteen & four >> 16 | more & more >> 16)
+                }
+            }
+        }
+    }
 }
 
-fn any(places: &Window) -> bool {
-    places.iter().fold(0, |all, one| all | one) != 0
+/// Does any begin in the first block?
+fn begins(places: u128) -> bool {
+    places & u128::from(u64::MAX) != 0
+}
+
+/// Where two and four of them stand beside each other.
+fn pairs(one: u128) -> (u128, u128) {
+    let two = one & one >> 1;
+    (two, two & two >> 2)
+}
+
+/// Where four, eight and sixteen.
+fn runs(one: u128) -> (u128, u128, u128) {
+    let (_, four) = pairs(one);
+    let eight = four & four >> 4;
+    (four, eight, eight & eight >> 8)
 }

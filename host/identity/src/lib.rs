@@ -55,8 +55,9 @@ pub use jwks::JwksError;
 pub use key_file::KeyFileError;
 pub use keys::KeySetError;
 pub use ssh::{
-    CALLER_PRINCIPAL, Granted, IssueError, MAX_CALLER_VALIDITY, Revocation, SshAuthority,
-    SshAuthorityError, SshAuthorityOptions, SshCertificateError, TooManyRevoked,
+    CALLER_PRINCIPAL, CHALLENGE_LASTS, Granted, IssueError, KEY_NAMESPACE, MAX_CALLER_VALIDITY,
+    MAX_KEY_VALIDITY, RegisterError, Revocation, SshAuthority, SshAuthorityError,
+    SshAuthorityOptions, SshCertificateError, TooManyRevoked,
 };
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::Verifier;

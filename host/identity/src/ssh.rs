@@ -11,9 +11,12 @@
 //! (`revoked`); the control plane keeps that, and says it again at the next start. NOTES: other replicas are not
 //! told; what is to hold everywhere goes into `[ssh.authority] revoked`, too. There is no list that OpenSSH
 //! reads (KRL): callers' certificates count nowhere but here.
+//!
+//! People also come in by keys that they have registered (`registered`), if that is configured.
 
 mod carried;
 mod files;
+mod registered;
 mod revoked;
 
 use std::net::IpAddr;
@@ -32,6 +35,8 @@ use ssh_keys::{
 use crate::error::shorten;
 use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
+use registered::Registered;
+pub use registered::{CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError};
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};
 
@@ -76,6 +81,8 @@ pub enum SshAuthorityError {
     Validity,
     #[error("SSH authority: more than {MAX_REVOKED} serial numbers are revoked")]
     Revoked,
+    #[error("SSH authority")]
+    Secret(#[source] IssueError),
 }
 
 /// Why no certificate is issued. Callers may see it.
@@ -164,6 +171,7 @@ pub struct SshAuthority {
     host_key: Arc<PrivateKey>,
     caller_validity: Duration,
     revoked: RwLock<Revoked>,
+    registered: Registered,
 }
 
 impl SshAuthority {
@@ -204,6 +212,7 @@ impl SshAuthority {
             host_key: Arc::new(get(directory, "host-key", options.host_key.as_deref())?),
             caller_validity: options.caller_validity,
             revoked: RwLock::new(Revoked::of_serials(&options.revoked)),
+            registered: Registered::new().map_err(SshAuthorityError::Secret)?,
         };
         let keys = authority.keys();
         let mut rest = keys.as_slice();

@@ -122,6 +122,12 @@ impl Verifier {
         Ok(Arc::new(principal))
     }
 
+    /// Are tokens of this issuer taken? What was got by one of them may be asked this long afterwards.
+    pub fn has_issuer(&self, issuer: &str) -> bool {
+        let mut issuers = self.0.issuers.iter();
+        issuers.any(|i| i.mapping.config.issuer == issuer)
+    }
+
     /// Asks every issuer for its keys, once, and says who did not answer: for a start-up log and
     /// for diagnosis.
     pub async fn warm_up(&self) -> Vec<(String, Arc<JwksError>)> {

@@ -113,6 +113,8 @@ actions! {
     CertificateIssue = "certificate:issue",
     /// Making certificates and keys of callers count no more.
     CredentialRevoke = "credential:revoke",
+    /// Registering a public key of one's own, to come in by it over SSH.
+    KeyRegister = "key:register",
 }
 
 /// A column by its canonical name.

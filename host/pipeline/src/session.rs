@@ -22,7 +22,7 @@ use crate::principal::Principal;
 use crate::record::{Direction, EndReason, Outcome, OutcomeKind, SessionEnd, SessionStart};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
-use crate::unasked::{Flood, Unasked};
+use crate::unasked::{Flood, Maker};
 
 /// A UUIDv7: sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +118,7 @@ pub struct Session {
     /// Why it must end, once that was seen: it does not begin again when the cause goes away.
     ended: OnceLock<EndReason>,
     /// Refusals without a decision.
-    pub(crate) flood: Mutex<Flood<Unasked>>,
+    pub(crate) flood: Mutex<Flood<Maker>>,
     _registration: Box<dyn Registration>,
 }
 

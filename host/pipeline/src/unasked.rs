@@ -33,6 +33,9 @@ pub struct Unasked {
     pub reason: String,
 }
 
+/// What makes one, when and if there is a place for it on record: it may be much longer than what asked for it.
+pub(crate) type Maker = Box<dyn FnOnce() -> Unasked + Send>;
+
 /// A bound on what is recorded; what is beyond it is counted.
 #[derive(Debug)]
 pub(crate) struct Flood<T> {
@@ -152,11 +155,13 @@ fn with_left_out(reason: &str, left_out: u64) -> String {
 
 impl Session {
     /// Puts on record, as durably as a denied decision, that something was refused without one. Of a flood, some and
-    /// the number of the others. Nothing is forwarded whatever becomes of this; a failed recorder ends the session.
-    pub async fn refused_unasked(&self, unasked: Unasked) {
-        let next = self.flood.lock().take(unasked, Instant::now());
-        if let Some((unasked, left_out)) = next {
-            self.put_unasked(unasked, left_out).await;
+    /// the number of the others; those are not even made. Nothing is forwarded whatever becomes of this; a failed
+    /// recorder ends the session.
+    pub async fn refused_unasked(&self, make: impl FnOnce() -> Unasked + Send + 'static) {
+        let make: Maker = Box::new(make);
+        let next = self.flood.lock().take(make, Instant::now());
+        if let Some((make, left_out)) = next {
+            self.put_unasked(make(), left_out).await;
         }
     }
 
@@ -164,7 +169,7 @@ impl Session {
     pub(crate) async fn tell_left_out(&self) {
         let rest = self.flood.lock().rest();
         if let Some((last, left_out)) = rest {
-            self.put_unasked(last, left_out).await;
+            self.put_unasked(last(), left_out).await;
         }
     }
 
@@ -196,6 +201,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
     use tokio_util::sync::CancellationToken;
@@ -257,8 +263,14 @@ mod tests {
     async fn what_is_refused_unasked_is_on_record_and_a_flood_of_it_is_counted() {
         let memory = Memory::new(MemoryPolicy::permit_all());
         let session = session(&memory).await;
+        let made = Arc::new(AtomicU32::new(0));
         for n in 0..AT_ONCE + 100 {
-            session.refused_unasked(unasked(n)).await;
+            let made = made.clone();
+            let make = move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                unasked(n)
+            };
+            session.refused_unasked(make).await;
         }
         session.close(EndReason::ClientClosed).await.unwrap();
         let refusals = memory.journal.refusals();
@@ -273,6 +285,8 @@ mod tests {
         let counted: u32 = refusals.iter().map(|r| 1 + left_out(&r.reason)).sum();
         assert_eq!(counted, AT_ONCE + 100);
         assert!(refusals.len() < AT_ONCE as usize + 50, "{}", refusals.len());
+        let made = made.load(Ordering::Relaxed) as usize;
+        assert_eq!(made, refusals.len(), "what is only counted is not made");
         let entries = memory.journal.entries();
         assert!(matches!(entries.last(), Some(Entry::End(_))));
     }

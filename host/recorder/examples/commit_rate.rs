@@ -40,7 +40,8 @@ async fn main() {
     let cpu = cpu_time();
     let ours = recorder(&dir, sessions, life).await;
     report("recorder", ours, life, cpu_time() - cpu);
-    streamed(&dir).await;
+    streamed(&dir, "stream", rows()).await;
+    streamed(&dir, "noise", noise()).await;
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
@@ -136,37 +137,63 @@ async fn recorder(dir: &Path, sessions: usize, life: Duration) -> Vec<Duration> 
     all
 }
 
-/// The processor time of recording 256 MB of rows, against SHA-256 and zstd -1 of the same bytes.
-async fn streamed(dir: &Path) {
-    const MB: usize = 256;
+/// So much that recorder takes at once.
+const STREAMED: usize = 64 << 10;
+
+fn rows() -> Vec<u8> {
     let mut rows = Vec::new();
-    while rows.len() < 64 << 10 {
+    while rows.len() < STREAMED {
         let n = rows.len() as u64 * 0x9e37_79b9;
         let (name, day, cents) = (n % 9973, n % 28, n % 1000);
         writeln!(rows, "D{n}\tname {name}\t2026-11-{day:02}\t{cents}.50").unwrap();
     }
-    let rows = bytes::Bytes::from(rows);
-    let recorder = open(dir, "stream").await;
+    rows
+}
+
+/// What cannot be compressed.
+fn noise() -> Vec<u8> {
+    let mut state = 1_u64;
+    let byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(byte).take(STREAMED).collect()
+}
+
+/// The processor time of recording 256 MB of this, until it is sealed and until it is stored, against SHA-256 and
+/// zstd -1 of the same bytes.
+async fn streamed(dir: &Path, name: &str, bytes: Vec<u8>) {
+    const MB: usize = 256;
+    let bytes = bytes::Bytes::from(bytes);
+    let recorder = open(dir, name).await;
     let journal: Arc<dyn SessionJournal> = recorder.open(start()).await.unwrap();
-    let count = (MB << 20) / rows.len();
+    let count = (MB << 20) / bytes.len();
     let (cpu, began) = (cpu_time(), Instant::now());
     for _ in 0..count {
-        let bytes = rows.clone();
+        let bytes = bytes.clone();
         journal.bytes(0, Direction::ToClient, bytes).await.unwrap();
     }
     journal.close(end()).await.unwrap();
     let wall = began.elapsed();
     let ours = cpu_time() - cpu;
     recorder.shutdown(Duration::from_secs(60)).await;
+    let stored = cpu_time() - cpu;
     let cpu = cpu_time();
     for _ in 0..count {
-        std::hint::black_box(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &rows));
-        std::hint::black_box(zstd::bulk::compress(&rows, 1).unwrap());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+        std::hint::black_box(digest);
+        std::hint::black_box(zstd::bulk::compress(&bytes, 1).unwrap());
     }
     let bare = cpu_time() - cpu;
-    println!("stream_mb_per_second {:.0}", MB as f64 / wall.as_secs_f64());
-    println!("stream_cpu_us_per_mb {:.0}", ours / MB as f64);
-    println!("sha256_and_zstd1_us_per_mb {:.0}", bare / MB as f64);
+    println!("{name}_mb_per_second {:.0}", MB as f64 / wall.as_secs_f64());
+    println!("{name}_cpu_us_per_mb {:.0}", ours / MB as f64);
+    println!("{name}_stored_cpu_us_per_mb {:.0}", stored / MB as f64);
+    let bare = bare / MB as f64;
+    match name {
+        "stream" => println!("sha256_and_zstd1_us_per_mb {bare:.0}"),
+        _ => println!("{name}_sha256_and_zstd1_us_per_mb {bare:.0}"),
+    }
 }
 
 /// Microseconds of processor time of this process: fields 14 and 15 of `/proc/self/stat`, in hundredths

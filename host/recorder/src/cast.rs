@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::doc::{FactsDoc, IntentDoc, RefusedDoc, SshDoc, StartDoc};
+use crate::doc::{FactsDoc, GapDoc, IntentDoc, OutcomeDoc, RefusedDoc, SshDoc, StartDoc};
 use crate::record::{Kind, Record};
 use crate::sshframes::{Message, Messages};
+use crate::text::clean;
 
 /// The size of a terminal that has told none (RFC 4254 knows no other).
 const SIZE: (u32, u32) = (80, 24);
@@ -16,6 +17,8 @@ const SIZE: (u32, u32) = (80, 24);
 const LARGEST: u32 = 1_000;
 /// Channels whose terminals are remembered; a Weir has fewer of them in a session at a time.
 const MAX_TERMINALS: usize = 1_024;
+/// Actions that are named because another is played.
+const MAX_OTHERS: usize = 100;
 
 /// What a player does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub struct Cast {
     client: Messages,
     /// The beginning of a character, by stream: output, errors, input.
     cut: [Vec<u8>; 3],
+    /// What ran on channels of its own, and how many more.
+    ran: Vec<(u64, String)>,
+    more: u64,
 }
 
 impl Cast {
@@ -97,11 +103,22 @@ impl Cast {
                     self.bytes(seq, kind == Kind::ToClient, body, each);
                 }
             }
+            Some(Kind::Outcome) => {
+                if let Some((seq, body)) = r.action() {
+                    not_whole(seq, body).into_iter().for_each(each);
+                }
+            }
+            Some(Kind::Gap) => {
+                let doc = serde_json::from_slice::<GapDoc>(r.payload);
+                let what = doc.map_or_else(|_| "not readable".into(), |doc| clean(&doc.what));
+                each(CastEvent::Marker(format!("GAP: {what}")));
+            }
             _ => {}
         }
     }
 
-    /// What is left of characters that have no end.
+    /// What is left of characters that have no end, and what else ran: whoever sees one terminal knows that there
+    /// are others.
     pub fn finish(&mut self, each: &mut dyn FnMut(CastEvent)) {
         let [output, errors, _] = &mut self.cut;
         for cut in [output, errors] {
@@ -110,6 +127,16 @@ impl Cast {
                 cut.clear();
                 each(CastEvent::Output(text));
             }
+        }
+        for (seq, kind) in &self.ran {
+            if self.action != Some(*seq) {
+                let text = format!("#{seq} {kind} not played here: see --action {seq}");
+                each(CastEvent::Marker(text));
+            }
+        }
+        if self.more > 0 {
+            let text = format!("{} more actions not played here", self.more);
+            each(CastEvent::Marker(text));
         }
     }
 
@@ -120,6 +147,7 @@ impl Cast {
                 text.push(' ');
                 text.push_str(&ssh.kind);
                 self.terminal(seq, ssh);
+                self.ran(seq, &ssh.kind);
             }
             if let Some(approval) = &doc.approval {
                 let by = approval.approvers.join(", ");
@@ -129,6 +157,15 @@ impl Cast {
         each(CastEvent::Marker(text));
         if self.action == Some(seq) {
             self.plays_from_here(seq, each);
+        }
+    }
+
+    fn ran(&mut self, seq: u64, kind: &str) {
+        if matches!(kind, "shell" | "exec" | "subsystem" | "rsync" | "git") {
+            match self.ran.len() < MAX_OTHERS {
+                true => self.ran.push((seq, kind.to_owned())),
+                false => self.more += u64::from(self.action != Some(seq)),
+            }
         }
     }
 
@@ -213,6 +250,14 @@ impl Cast {
         };
         event.into_iter().for_each(each);
     }
+}
+
+/// The outcome says so where not all bytes of an action are in the recording. Its words are not repeated, for a host
+/// may have given some of them.
+fn not_whole(seq: u64, body: &[u8]) -> Option<CastEvent> {
+    let doc = serde_json::from_slice::<OutcomeDoc>(body).ok()?;
+    let says = doc.detail.contains("of it are recorded");
+    says.then(|| CastEvent::Marker(format!("#{seq} not whole: see its outcome in the text")))
 }
 
 /// What was refused, and how.

@@ -236,7 +236,7 @@ fn bytes_record(kind: Kind, at: SystemTime, stream: u128, seq: u64, body: Bytes)
         return plain;
     }
     let raw = u32::try_from(plain.body.len()).ok();
-    match raw.zip(pack::frame(&plain.body, Bytes::copy_from_slice)) {
+    match raw.zip(pack::bytes(&plain.body)) {
         Some((raw, body)) => NewRecord {
             body,
             packed: Some(raw),

@@ -19,6 +19,9 @@ use crate::disk::{Disk, write_whole};
 use crate::keys::SegmentKey;
 use crate::state::State;
 
+/// Bytes of segments that are kept in memory until somebody tries to store them; others are read from their files.
+const MAX_FRESH: usize = 32 << 20;
+
 pub struct Pending {
     dir: PathBuf,
     quarantine: PathBuf,
@@ -40,6 +43,9 @@ struct Inner {
     later: BTreeSet<(Instant, SegmentKey)>,
     /// Was the last one that was taken of those?
     took_later: bool,
+    /// Just sealed: what is hashed already is not read and hashed again. How many bytes these are.
+    fresh: HashMap<SegmentKey, Bytes>,
+    fresh_bytes: usize,
 }
 
 struct Entry {
@@ -104,6 +110,26 @@ impl Pending {
     /// then it is to be `add`ed.
     pub fn write(&self, key: SegmentKey, bytes: &[u8]) -> io::Result<()> {
         write_whole(&*self.disk, &self.dir.join(key.file_name()), bytes)
+    }
+
+    /// Queues a segment that was just written, and whose hash was taken of these bytes.
+    pub fn add_fresh(&self, key: SegmentKey, bytes: Bytes) {
+        let len = bytes.len();
+        let mut inner = self.inner.lock();
+        if inner.fresh_bytes.saturating_add(len) <= MAX_FRESH && !inner.entries.contains_key(&key) {
+            inner.fresh_bytes += len;
+            inner.fresh.insert(key, bytes);
+        }
+        drop(inner);
+        self.add(key, len as u64, false);
+    }
+
+    /// Its bytes, if they are still in memory. They are given once: who fails to store them reads the file later.
+    pub fn take_fresh(&self, key: &SegmentKey) -> Option<Bytes> {
+        let mut inner = self.inner.lock();
+        let bytes = inner.fresh.remove(key)?;
+        inner.fresh_bytes = inner.fresh_bytes.saturating_sub(bytes.len());
+        Some(bytes)
     }
 
     /// Queues a segment whose file is there already.
@@ -302,19 +328,45 @@ mod tests {
     use crate::keys::Day;
     use crate::options::Limits;
 
-    #[test]
-    fn what_cannot_be_stored_holds_up_nothing_and_is_not_forgotten() {
+    fn nowhere() -> Pending {
         let dir = PathBuf::from("nowhere");
         let state = Arc::new(State::new(Limits::default()));
-        let pending = Pending::new(dir.clone(), dir, Arc::new(RealDisk), state);
-        let stream = Uuid::now_v7();
-        let key = |segment| SegmentKey {
+        Pending::new(dir.clone(), dir, Arc::new(RealDisk), state)
+    }
+
+    fn key(segment: u32) -> SegmentKey {
+        let stream = Uuid::from_u128(7);
+        SegmentKey {
             control: false,
             day: Day::of_stream(stream, 0),
             stream,
             segment,
             sha256: [0; 32],
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_is_bounded_and_given_once() {
+        let pending = nowhere();
+        let half = Bytes::from(vec![1; MAX_FRESH / 2]);
+        (0..3).for_each(|n| pending.add_fresh(key(n), half.clone()));
+        assert_eq!(pending.not_stored(), 3);
+        assert_eq!(pending.take_fresh(&key(2)), None, "there was no room");
+        assert_eq!(pending.take_fresh(&key(0)), Some(half.clone()));
+        assert_eq!(pending.take_fresh(&key(0)), None);
+        assert!(matches!(pending.read(&key(0)), Err(ReadError::Gone)));
+        pending.add_fresh(key(3), half.clone());
+        assert_eq!(pending.take_fresh(&key(3)), Some(half.clone()));
+        // One that is known already is not kept twice.
+        pending.add_fresh(key(3), half.clone());
+        assert_eq!(pending.take_fresh(&key(3)), None);
+        assert_eq!(pending.take_fresh(&key(1)), Some(half));
+        assert_eq!(pending.inner.lock().fresh_bytes, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_holds_up_nothing_and_is_not_forgotten() {
+        let pending = nowhere();
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         assert_eq!(pending.take(now), Next::Nothing);
         (0..3).for_each(|n| pending.add(key(n), 1, true));

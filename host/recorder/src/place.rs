@@ -2,6 +2,8 @@
 //! with a lock on what it stores.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +13,8 @@ use object_store::aws::AmazonS3;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Error, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Error, GetResultPayload, HeaderMap, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
 };
 use parking_lot::Mutex;
 
@@ -23,6 +26,8 @@ use crate::s3;
 /// Of so many objects it is known that they were stored again. Of one more nothing is, until one of them is seen
 /// to be kept.
 const MAX_AGAIN: usize = 4096;
+/// Of a file, so much is compared at once.
+const COMPARED: usize = 256 << 10;
 
 #[derive(Clone)]
 pub struct Place {
@@ -268,11 +273,26 @@ impl Place {
     }
 
     /// Is just this stored there? It is compared as it comes, and read no further than it is the same.
-    pub async fn is(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
-        let got = self.inner.get(&self.path(key)).await;
-        let mut chunks = got.map_err(failed("reading", key))?.into_stream();
-        let mut rest = bytes;
-        while let Some(chunk) = chunks.try_next().await.map_err(failed("reading", key))? {
+    pub async fn is(&self, key: &str, bytes: &Bytes) -> Result<bool, StoreError> {
+        let wrong = || failed("reading", key);
+        let got = self.inner.get(&self.path(key)).await.map_err(wrong())?;
+        let mut chunks = match got.payload {
+            GetResultPayload::Stream(chunks) => chunks,
+            // Not in little chunks with a change of threads for each.
+            GetResultPayload::File(file, _) => {
+                let bytes = bytes.clone();
+                let same = tokio::task::spawn_blocking(move || holds(file, &bytes)).await;
+                let same = same.map_err(std::io::Error::other).flatten();
+                return same.map_err(|source| {
+                    wrong()(Error::Generic {
+                        store: "directory",
+                        source: source.into(),
+                    })
+                });
+            }
+        };
+        let mut rest: &[u8] = bytes;
+        while let Some(chunk) = chunks.try_next().await.map_err(wrong())? {
             match rest.strip_prefix(&*chunk) {
                 Some(left) => rest = left,
                 None => return Ok(false),
@@ -304,6 +324,26 @@ impl Place {
         Ok(names
             .filter_map(|p| p.filename().map(str::to_owned))
             .collect())
+    }
+}
+
+/// Has the file these bytes from its beginning, and no others? The last read finds that nothing is behind them.
+fn holds(mut file: File, bytes: &[u8]) -> std::io::Result<bool> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut buffer = vec![0; COMPARED.min(bytes.len() + 1)];
+    let mut rest = bytes;
+    loop {
+        let read = match file.read(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            return Ok(rest.is_empty());
+        }
+        match rest.strip_prefix(buffer.get(..read).unwrap_or_default()) {
+            Some(left) => rest = left,
+            None => return Ok(false),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
@@ -69,7 +70,7 @@ pub struct Sealer {
 /// A segment that was written just now, and the mark that the log gets for it.
 pub struct Fresh {
     key: SegmentKey,
-    len: u64,
+    bytes: Bytes,
     mark: MarkDoc,
 }
 
@@ -322,8 +323,8 @@ impl Sealer {
             .write(key, &bytes)
             .map_err(|source| SealError::Spool { key, source })?;
         self.state.counters.sealed.fetch_add(1, Ordering::Relaxed);
-        let len = bytes.len() as u64;
-        self.fresh.push(Fresh { key, len, mark });
+        let bytes = Bytes::from(bytes);
+        self.fresh.push(Fresh { key, bytes, mark });
         Ok(())
     }
 
@@ -335,7 +336,7 @@ impl Sealer {
         }
         self.pending.sync().map_err(SealError::Names)?;
         for fresh in std::mem::take(&mut self.fresh) {
-            self.pending.add(fresh.key, fresh.len, false);
+            self.pending.add_fresh(fresh.key, fresh.bytes);
             self.post_sealed(&fresh.mark)?;
         }
         Ok(())

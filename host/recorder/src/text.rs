@@ -22,8 +22,8 @@ pub fn clean(text: &str) -> String {
 fn is_invisible(c: char) -> bool {
     matches!(
         u32::from(c),
-        0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff
-            | 0xfff9..=0xfffb | 0xe0000..=0xe007f
+        0xad | 0x61c | 0x115f | 0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164
+            | 0xfeff | 0xffa0 | 0xfff9..=0xfffb | 0xe0000..=0xe007f
     )
 }
 
@@ -38,6 +38,7 @@ mod tests {
             ("a\nb\t\r", "a\\nb\\t\\r"),
             ("\x1b[2J\x7f\u{9b}", "\\u{1b}[2J\\u{7f}\\u{9b}"),
             ("\u{202e}\u{200b}\u{e0041}", "\\u{202e}\\u{200b}\\u{e0041}"),
+            ("a\u{3164}\u{115f}", "a\\u{3164}\\u{115f}"),
         ] {
             assert_eq!(clean(text), expect);
         }

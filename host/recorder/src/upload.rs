@@ -127,19 +127,12 @@ impl Uploader {
     }
 
     async fn store(&self, key: SegmentKey) -> Done {
-        let pending = self.pending.clone();
-        let read = tokio::task::spawn_blocking(move || pending.read(&key)).await;
-        let bytes = match read {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) if error.is_final() => return self.damaged(&key, &error),
-            Ok(Err(error)) => {
-                tracing::warn!(%key, %error, "a waiting segment cannot be read now");
-                return Done::NotNow;
-            }
-            Err(error) => {
-                tracing::error!(%key, %error, "reading a waiting segment was interrupted");
-                return Done::NotNow;
-            }
+        let bytes = match self.pending.take_fresh(&key) {
+            Some(bytes) => bytes,
+            None => match self.read(key).await {
+                Ok(bytes) => bytes,
+                Err(done) => return done,
+            },
         };
         let name = key.to_string();
         let limit = self.state.limits.upload_timeout;
@@ -164,6 +157,23 @@ impl Uploader {
         match is_away {
             true => Done::Away,
             false => Done::NotNow,
+        }
+    }
+
+    /// From its file. An error: nothing can be stored of it, at least now.
+    async fn read(&self, key: SegmentKey) -> Result<Bytes, Done> {
+        let pending = self.pending.clone();
+        match tokio::task::spawn_blocking(move || pending.read(&key)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) if error.is_final() => Err(self.damaged(&key, &error)),
+            Ok(Err(error)) => {
+                tracing::warn!(%key, %error, "a waiting segment cannot be read now");
+                Err(Done::NotNow)
+            }
+            Err(error) => {
+                tracing::error!(%key, %error, "reading a waiting segment was interrupted");
+                Err(Done::NotNow)
+            }
         }
     }
 

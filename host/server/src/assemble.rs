@@ -210,6 +210,7 @@ impl Parts {
             index: index.clone(),
             deliveries: status,
             ssh: ssh_authority::certificates(&self.config, self.ssh_authority.as_ref()),
+            ssh_keys: ssh_authority::registered_keys(&self.config, self.ssh_authority.as_ref()),
             limits: control_options::limits(&self.config),
         })
         .await

@@ -9,6 +9,7 @@
 //! - `private` signs; `private::read` reads `openssh-key-v1` and PKCS#8.
 //! - `certificate` reads certificates (OpenSSH's PROTOCOL.certkeys) and says what they are good for;
 //!   `certificate::spec` signs new ones.
+//! - `sshsig` checks signatures over texts, as `ssh-keygen -Y sign` makes them.
 //! - `address` is for the networks that a certificate may be bound to.
 //!
 //! Architecture invariants:
@@ -22,6 +23,7 @@ mod address;
 mod certificate;
 mod private;
 mod public;
+mod sshsig;
 mod verify;
 mod wire;
 
@@ -35,5 +37,6 @@ pub use certificate::{
 };
 pub use private::{MAX_PRIVATE_BYTES, PrivateKey};
 pub use public::{KeyError, MAX_KEY_BYTES, PublicKey, signature_algorithm};
+pub use sshsig::{MAX_SIGNATURE_TEXT, TextSignatureError, signer_of_text};
 pub use verify::Proof;
 pub use wire::FormatError;

@@ -23,6 +23,10 @@ use crate::ssh::{
     SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshRevocation, SshRevocationRequest,
     SshRevoked,
 };
+use crate::ssh_keys::{
+    SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
+    SshKeyRequest,
+};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -136,6 +140,34 @@ impl Client {
 
     pub async fn ssh_revocations(&self) -> Result<Page<SshRevocation>, ClientError> {
         self.get::<(), _>(&["ssh", "revocations"], None).await
+    }
+
+    /// What is to be signed to register a key.
+    pub async fn ssh_key_challenge(
+        &self,
+        request: &SshKeyChallengeRequest,
+    ) -> Result<SshKeyChallenge, ClientError> {
+        self.post(&["ssh", "keys", "challenge"], request).await
+    }
+
+    /// A key of the caller's own, to come in by.
+    pub async fn register_ssh_key(&self, request: &SshKeyRequest) -> Result<SshKey, ClientError> {
+        self.post(&["ssh", "keys"], request).await
+    }
+
+    /// The caller's own keys.
+    pub async fn ssh_keys(&self) -> Result<Page<SshKey>, ClientError> {
+        self.get::<(), _>(&["ssh", "keys"], None).await
+    }
+
+    /// Keys of others, too.
+    pub async fn all_ssh_keys(&self, filter: &SshKeyFilter) -> Result<Page<SshKey>, ClientError> {
+        self.get(&["ssh", "keys", "all"], Some(filter)).await
+    }
+
+    /// A key of the caller's own counts no more, and sessions that came in by it end.
+    pub async fn remove_ssh_key(&self, key: &SshKeyRemoval) -> Result<SshKeyRemoved, ClientError> {
+        self.post(&["ssh", "keys", "remove"], key).await
     }
 
     // ---- bundles

@@ -17,6 +17,7 @@ mod erasure;
 mod impact;
 mod package;
 mod ssh;
+mod ssh_keys;
 mod time;
 mod watch;
 
@@ -37,6 +38,10 @@ pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
 pub use ssh::{
     SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshRevocation,
     SshRevocationRequest, SshRevoked,
+};
+pub use ssh_keys::{
+    SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
+    SshKeyRequest,
 };
 pub use time::Timestamp;
 pub use watch::Watching;

@@ -8,6 +8,7 @@ mod record;
 mod refused;
 mod rig;
 mod who;
+mod who_keys;
 
 use std::process::Output;
 use std::sync::Mutex;

@@ -13,6 +13,23 @@ use weir_tests::weir::{Setup, Weir};
 /// What the host is called in Weir.
 pub(super) const HOST: &str = "web1";
 
+/// What is not the same everywhere.
+struct Shape<'a> {
+    /// How callers log in.
+    auth: &'a str,
+    /// Whole tables.
+    more: &'a str,
+}
+
+impl Default for Shape<'_> {
+    fn default() -> Self {
+        Self {
+            auth: "\"certificate\", \"token\"",
+            more: "",
+        }
+    }
+}
+
 pub(super) struct Rig {
     pub host: Sshd,
     pub weir: Weir,
@@ -41,15 +58,34 @@ impl Rig {
         Self::start(&Server::of_system()?, name, "staging", Some(bundle))
     }
 
+    /// With the bundle that permits everything, other logins, and more tables of configuration.
+    pub(super) fn with_logins(name: &str, auth: &str, more: &str) -> Result<Self> {
+        let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
+        let shape = Shape { auth, more };
+        Self::start_as(&Server::of_system()?, name, "prod", Some(bundle), &shape)
+    }
+
     fn start(server: &Server, name: &str, env: &str, bundle: Option<PathBuf>) -> Result<Self> {
+        Self::start_as(server, name, env, bundle, &Shape::default())
+    }
+
+    fn start_as(
+        server: &Server,
+        name: &str,
+        env: &str,
+        bundle: Option<PathBuf>,
+        shape: &Shape<'_>,
+    ) -> Result<Self> {
         let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
         let mut setup = Setup::without_database(name);
         setup.bundle = bundle;
         setup.extra = format!(
-            "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [\"certificate\", \"token\"]\n\
+            "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [{}]\n{}\
              [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"{env}\"\n\
              host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n",
+            shape.auth,
+            shape.more,
             host.port,
             host.host_key()?
         );
@@ -72,27 +108,27 @@ impl Rig {
     /// For this person, by a certificate; `password` holds a token of theirs.
     pub(super) fn way(&self, subject: &str, groups: &[&str]) -> Result<Way> {
         let token = self.weir.token(subject, groups)?;
-        let dir = self.weir.home.join(format!("way-{subject}"));
-        std::fs::create_dir_all(&dir)?;
-        let key = dir.join("id");
-        keygen(&key, "ed25519")?;
-        let public = std::fs::read_to_string(dir.join("id.pub"))?;
+        let way = self.way_by_key(subject, "ed25519", Some(&token))?;
+        let public = std::fs::read_to_string(way.dir.join("id.pub"))?;
         let body = json!({ "public_key": public.trim() });
         let given = self
             .weir
             .api(&token, "POST", "/ssh/certificates", Some(body))?
             .ok()?;
         let certificate = given["certificate"].as_str().context("no certificate")?;
-        std::fs::write(dir.join("id-cert.pub"), format!("{certificate}\n"))?;
+        std::fs::write(way.dir.join("id-cert.pub"), format!("{certificate}\n"))?;
+        Ok(way)
+    }
+
+    /// With a new key of this kind, and nothing that says whose it is.
+    pub(super) fn way_by_key(&self, name: &str, kind: &str, password: Option<&str>) -> Result<Way> {
+        let dir = self.weir.home.join(format!("way-{name}"));
+        std::fs::create_dir_all(&dir)?;
+        let key = dir.join("id");
+        keygen(&key, kind)?;
         let user = format!("{}+{HOST}", login()?);
-        Way::new(
-            &dir,
-            self.port,
-            &user,
-            &self.known_host()?,
-            &key,
-            Some(&token),
-        )
+        let known = self.known_host()?;
+        Way::new(&dir, self.port, &user, &known, &key, password)
     }
 
     /// Weir's own host key, as a client would learn it.

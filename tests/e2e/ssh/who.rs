@@ -19,7 +19,7 @@ pub(super) fn gets_in(way: &Way) -> bool {
 }
 
 /// A session that lasts.
-fn stays(way: &Way) -> Child {
+pub(super) fn stays(way: &Way) -> Child {
     let config = way.dir.join("config");
     Command::new("timeout")
         .args(["60", "ssh", "-F"])

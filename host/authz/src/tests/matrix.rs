@@ -223,6 +223,7 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Action::CredentialRevoke,
             Resource::Target,
         ),
+        ("register a key", Action::KeyRegister, Resource::Target),
     ]
 }
 

@@ -443,6 +443,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         "evidence:export",
         "certificate:issue",
         "credential:revoke",
+        "key:register",
     ] {
         let from = schema.find(&format!("action \"{action}\"")).unwrap();
         let to = from + schema[from..].find(';').unwrap() + 1;
@@ -460,6 +461,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         (Action::EvidenceExport, Resource::Target, "deny"),
         (Action::CertificateIssue, Resource::Target, "deny"),
         (Action::CredentialRevoke, Resource::Target, "deny"),
+        (Action::KeyRegister, Resource::Target, "deny"),
         (Action::DeliveryRead, Resource::Target, "deny"),
         (Action::AuditRead, Resource::Target, "permit"),
     ] {

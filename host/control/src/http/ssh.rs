@@ -15,7 +15,7 @@ use crate::guard::{Permit, Subject};
 use crate::ports::SshAuthority;
 
 /// How much of a public key is looked at: one of RSA with 8192 bits has a third.
-const MAX_KEY: usize = 8 * 1024;
+pub(super) const MAX_KEY: usize = 8 * 1024;
 
 pub(super) fn any(_: Ask) -> Found {
     Box::pin(async { Ok(vec![Subject::system()]) })

@@ -19,7 +19,7 @@ use weir_client::{BundleProblem, ErrorBody};
 use super::gate::{Ask, Gate, gate};
 use super::{
     BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
-    ssh_revocations, targets, watch,
+    ssh_keys, ssh_revocations, targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -40,8 +40,9 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        CertificateIssue, CredentialRevoke, DeliveryRead, EvidenceExport, PluginRead, PluginRemove,
-        PluginUpload, RecordErase, SessionObserve, SessionTerminate, SessionWatch, TargetRead,
+        CertificateIssue, CredentialRevoke, DeliveryRead, EvidenceExport, KeyRegister, PluginRead,
+        PluginRemove, PluginUpload, RecordErase, SessionObserve, SessionTerminate, SessionWatch,
+        TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -151,6 +152,11 @@ pub(super) fn table() -> Vec<Route> {
             any(ssh::any),
             routes!(ssh_revocations::list),
         ),
+        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::challenge)),
+        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::register)),
+        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::own)),
+        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::remove)),
+        Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_keys::all)),
         // Whoever may see the targets may see by what they and Weir are known.
         Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
     ]

@@ -8,5 +8,6 @@ mod plugins;
 mod refusals;
 mod served;
 mod ssh;
+mod ssh_keys;
 mod watch;
 mod watch_served;

@@ -25,6 +25,7 @@ use super::{
 };
 
 mod holds;
+mod ssh;
 
 /// Gives the suite stores to try.
 #[async_trait]
@@ -52,6 +53,8 @@ pub async fn run(maker: &dyn Maker) {
     notices_wait_for_delivery(&*maker.make().await).await;
     old_rows_are_forgotten(&*maker.make().await).await;
     revocations_are_kept(&*maker.make().await).await;
+    ssh::registered_keys_are_one_persons(&*maker.make().await).await;
+    ssh::what_is_revoked_is_registered_no_more(&*maker.make().await).await;
 }
 
 const NOW: Millis = 1_800_000_000_000;

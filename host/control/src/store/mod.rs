@@ -23,7 +23,7 @@ pub use hold::{
 };
 pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
-pub use ssh::RevocationRow;
+pub use ssh::{KeyLimits, KeyPut, KeyRow, RevocationRow};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -141,14 +141,21 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
-    /// False, and nothing done, when `max` are kept.
+    /// Also removes the registered keys that it names. False, and nothing done, when `max` are kept.
     async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool>;
     /// Newest first.
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>>;
 
+    /// Keeps a key, in place of what was known of it if the same person had registered it.
+    async fn put_ssh_key(&self, row: KeyRow, limits: KeyLimits) -> Result<KeyPut>;
+    /// False when this person has no such key.
+    async fn remove_ssh_key(&self, fingerprint: &str, subject: &str) -> Result<bool>;
+    /// Of one person, or of all; newest first. Also those that have ended and were not forgotten yet.
+    async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>>;
+
     /// What a new process does first: holds, approvals and sessions of the one before are over.
     async fn begin(&self, now: Millis) -> Result<Begun>;
-    /// Expires holds, changes of plugins and revocations, and forgets what ended before `keep_since`.
+    /// Expires holds, changes of plugins, revocations and registered keys, and forgets what ended before `keep_since`.
     async fn sweep(&self, now: Millis, keep_since: Millis) -> Result<()>;
 }
 

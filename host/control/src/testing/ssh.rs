@@ -5,9 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use pipeline::Principal;
-use weir_client::{SshAuthorityInfo, SshCertificate, SshCredentialKind};
+use std::collections::BTreeMap;
 
-use crate::{ApiError, IssuedCertificate, SshAuthority};
+use weir_client::{
+    SshAuthorityInfo, SshCertificate, SshCredentialKind, SshKeyChallenge, SshKeyRequest,
+};
+
+use crate::{ApiError, CheckedKey, IssuedCertificate, SshAuthority, SshKeys};
 
 /// The one key that it knows.
 pub(crate) const KEY: &str = "ssh-ed25519 AAAA";
@@ -16,8 +20,15 @@ pub(crate) const SERIAL: &str = "00000000000000aa";
 /// How long it wants most revocations to be remembered.
 pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3600);
 
+/// The one proof that it takes.
+pub(crate) const SIGNED: &str = "signed";
+
 #[derive(Default)]
 pub(crate) struct FakeSsh {
+    /// Whose keys count, by the last word of the key.
+    pub(crate) keys: Mutex<BTreeMap<String, String>>,
+    /// Says no to every key from now on.
+    pub(crate) keys_fail: Mutex<bool>,
     pub(crate) revoked: Mutex<Vec<(SshCredentialKind, String)>>,
 }
 
@@ -69,5 +80,69 @@ impl SshAuthority for FakeSsh {
             target_ca: "ssh-ed25519 AAAD".into(),
             host_names: vec!["gw.example".into()],
         }
+    }
+}
+
+/// Keys are `ssh-ed25519 NAME`, and their fingerprint `SHA256:NAME`.
+fn fingerprint(public_key: &str) -> Result<String, ApiError> {
+    let name = public_key.strip_prefix("ssh-ed25519 ");
+    let name = name.ok_or_else(|| ApiError::rejected("the key is weak"))?;
+    Ok(format!("SHA256:{name}"))
+}
+
+impl SshKeys for FakeSsh {
+    fn challenge(
+        &self,
+        who: &Principal,
+        public_key: &str,
+        now: SystemTime,
+    ) -> Result<SshKeyChallenge, ApiError> {
+        Ok(SshKeyChallenge {
+            text: format!("{} of {}", fingerprint(public_key)?, who.actor.subject),
+            namespace: "test".into(),
+            expires_at: now.into(),
+        })
+    }
+
+    fn check(
+        &self,
+        who: &Principal,
+        request: &SshKeyRequest,
+        now: SystemTime,
+    ) -> Result<CheckedKey, ApiError> {
+        let text = self.challenge(who, &request.public_key, now)?.text;
+        if request.challenge != text || request.signature != SIGNED {
+            return Err(ApiError::rejected("it was not signed"));
+        }
+        let hours = u64::from(request.hours.unwrap_or(24));
+        Ok(CheckedKey {
+            fingerprint: fingerprint(&request.public_key)?,
+            public_key: request.public_key.clone(),
+            kept: who.actor.subject.to_string(),
+            ends: now + Duration::from_secs(hours * 3600),
+        })
+    }
+
+    fn register(
+        &self,
+        public_key: &str,
+        kept: &str,
+        _: SystemTime,
+        _: SystemTime,
+    ) -> Result<(), ApiError> {
+        if *self.keys_fail.lock() {
+            return Err(ApiError::rejected("it does not count"));
+        }
+        let fingerprint = fingerprint(public_key)?;
+        self.keys.lock().insert(fingerprint, kept.to_owned());
+        Ok(())
+    }
+
+    fn forget(&self, fingerprint: &str) {
+        self.keys.lock().remove(fingerprint);
+    }
+
+    fn per_person(&self) -> u32 {
+        2
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use pipeline::Principal;
 use ssh_keys::{Certificate, PublicKey};
 
-use super::{MAX_CALLER_VALIDITY, SKEW, SshAuthority, SshCertificateError};
+use super::{MAX_CALLER_VALIDITY, MAX_KEY_VALIDITY, SKEW, SshAuthority, SshCertificateError};
 
 /// Revocations that are remembered. Serials are random numbers: nobody can make them collide.
 pub(super) const MAX_REVOKED: usize = 100_000;
@@ -19,9 +19,9 @@ pub enum Revocation {
     Serial(u64),
     /// The certificates with this key id, in full.
     KeyId(String),
-    /// A key, by its fingerprint: no certificate of it counts, and it gets no other.
+    /// A key, by its fingerprint: no certificate of it counts, it gets no other, and nobody comes in by it alone.
     Key(String),
-    /// Certificates of somebody, or for somebody, that were issued up to then.
+    /// Certificates of somebody, or for somebody, that were issued up to then, and keys that were registered.
     Subject(String),
 }
 
@@ -31,9 +31,8 @@ impl Revocation {
     pub fn lasts(&self) -> Option<Duration> {
         match self {
             Self::Key(_) => None,
-            Self::Serial(_) | Self::KeyId(_) | Self::Subject(_) => {
-                Some(MAX_CALLER_VALIDITY + SKEW + SKEW)
-            }
+            Self::Serial(_) | Self::KeyId(_) => Some(MAX_CALLER_VALIDITY + SKEW + SKEW),
+            Self::Subject(_) => Some(MAX_KEY_VALIDITY.max(MAX_CALLER_VALIDITY) + SKEW + SKEW),
         }
     }
 }

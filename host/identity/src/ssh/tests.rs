@@ -1,6 +1,7 @@
 //! Certificates of the authority: what is found again in them, and all that is refused.
 
 mod openssh;
+mod registered;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

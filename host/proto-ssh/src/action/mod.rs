@@ -16,6 +16,8 @@ use crate::wire::Reader;
 pub(crate) use ask::{Parts, parts};
 pub(crate) use exec::{Line, Sent};
 pub(crate) use text::printable;
+#[cfg(test)]
+pub(crate) use unasked::Tried;
 pub(crate) use unasked::Turned;
 
 /// The facts about a command line, and about a script for it on standard input, for whoever wants to try on them

@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use super::guard::{Guard, Verdict};
 use super::lexer::{Class, Lexer};
 use super::patterns::Patterns;
-use super::plain;
+use super::plain::{self, is_line_end};
 use super::token::Gap;
 use super::view::View;
 use super::{Kind, STAR};
@@ -42,6 +42,8 @@ pub struct Masker {
     /// The bytes as they are, sequences included; only where there are any.
     raw: View,
     raw_on: bool,
+    /// A line has ended in a string that is not shown.
+    raw_gap: Gap,
     /// What has not been let go of, with what was found already replaced; where it begins in the stream.
     held: BytesMut,
     base: u64,
@@ -73,6 +75,7 @@ impl Masker {
             split: false,
             raw: View::new(false),
             raw_on: false,
+            raw_gap: Gap::None,
             held: BytesMut::new(),
             base: 0,
             gap: Gap::None,
@@ -195,7 +198,8 @@ impl Masker {
         self.release(None, out);
         out.put_slice(plain);
         self.base += plain.len() as u64;
-        self.line.clear();
+        self.line
+            .passed_over(plain.last().is_some_and(|c| is_line_end(*c)));
         (self.gap, self.column) = (Gap::None, 0);
     }
 
@@ -232,12 +236,15 @@ impl Masker {
         if matches!(class, Class::Hidden | Class::Back(_) | Class::Moved) {
             self.raw_from_here();
         }
-        if self.raw_on {
+        if class == Class::Payload && is_line_end(c) {
+            // A key has lines there, too, and a string need not end.
+            self.raw_gap = Gap::Break;
+        } else if self.raw_on {
             let free = matches!(class, Class::Visible | Class::Payload | Class::Later) && c >= b' ';
+            let gap = std::mem::replace(&mut self.raw_gap, Gap::None);
             let (held, base) = (&mut self.held, self.base);
             let mut hide = |at| star(held, base, at);
-            self.raw
-                .read(&self.patterns, (c, at, free), Gap::None, &mut hide);
+            self.raw.read(&self.patterns, (c, at, free), gap, &mut hide);
             self.raw_on = !(self.lexer.is_ground() && self.raw.is_idle());
         }
         match class {
@@ -254,7 +261,7 @@ impl Masker {
     fn raw_from_here(&mut self) {
         if !self.raw_on {
             self.raw.clear();
-            self.raw_on = true;
+            (self.raw_on, self.raw_gap) = (true, Gap::None);
         }
     }
 

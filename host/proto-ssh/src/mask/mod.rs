@@ -10,7 +10,8 @@
 //! - `lexer` tells shown bytes from sequences; `view` is one way of reading them, of which there are three: as a
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.
-//! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has.
+//! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has. `lead` is
+//!   what stands before each line of a private key.
 //! - `guard` tells data that is no text. `spans` is what plugins say; `lines` is for it what `plain` is for the masker.
 //!
 //! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
@@ -44,8 +45,8 @@
 //!   been seen, at most those seven bytes in one piece.
 //! - A token ends with its line once it is long enough to be one; what stands on the next line belongs to it only where the
 //!   terminal's width says so ([`Masker::resize`]). Of a token with a payload (JWT) that is the signature.
-//! - A private key is hidden while what follows its first line can be one; one that is changed line by line into
-//!   something else is not.
+//! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
+//!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - Binary data is not masked: [`Verdict::Binary`] is the caller's to act upon. One NUL byte is enough to be
 //!   told so, and whoever can write can write one; where that matters the channel is to be refused. Terminals are
@@ -53,6 +54,7 @@
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
 
 mod guard;
+mod lead;
 mod lexer;
 mod lines;
 mod masker;

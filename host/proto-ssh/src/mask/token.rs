@@ -6,6 +6,8 @@
 use detect::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
 use detect::{is_base64, is_base64url, is_between};
 
+use super::lead::Lead;
+
 /// The longest part of a token that is held back. What is longer is no longer in doubt.
 pub(super) const MAX_TOKEN: u16 = 4096;
 /// A token is not let go of any more once this much of it has come behind its prefix.
@@ -37,8 +39,8 @@ const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
 const LEAST_PAYLOAD: u16 = 2;
-/// So many characters at the beginning of a line of a key may be those of a list or a quotation.
-const MAX_LEADING: u8 = 16;
+/// So many characters at the beginning of a line of a key may be those of a list or a quotation, or spaces.
+const MAX_LEADING: u8 = 64;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
 /// The longest name of a header in a key.
@@ -125,6 +127,10 @@ const DASHED: u8 = 3;
 const END: u8 = 4;
 const ENDING: u8 = 5;
 const NUMBER: u8 = 6;
+/// As before the first line, which is still told from what may stand there anyway.
+const SAME: u8 = 7;
+/// Behind the first line's dashes.
+const TITLED: u8 = 8;
 
 impl Thread {
     /// Behind its prefix.
@@ -142,6 +148,19 @@ impl Thread {
             },
             _ => new,
         }
+    }
+
+    /// Of a private key, what its first line begins with.
+    pub fn begins_lines(&self) -> Option<&'static [u8]> {
+        match form(self.number) {
+            Form::Block => Some(BLOCK),
+            Form::Headless => Some(HEADLESS),
+            _ => None,
+        }
+    }
+
+    pub fn is(&self, number: u8) -> bool {
+        self.number == number
     }
 
     /// Says one that goes on already all that a new one of the same form could say?
@@ -162,13 +181,13 @@ impl Thread {
         self.held >= STICKY
     }
 
-    pub fn next(self, c: u8, gap: Gap) -> Next {
+    pub fn next(self, c: u8, gap: Gap, lead: &Lead) -> Next {
         match form(self.number) {
             Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
             Form::Run(token) => self.run(token, c, gap),
             Form::Jwt => self.jwt(c, gap),
             Form::Assigned => self.assigned(c, gap),
-            Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap),
+            Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, lead),
             Form::Block | Form::Headless => self.title(c),
         }
     }
@@ -262,7 +281,7 @@ impl Thread {
         let whole = usize::from(self.phase) == TITLE.len();
         match self.run {
             DASHES if whole => {
-                (self.phase, self.kind, self.run, self.count) = (BODY, LEADING, 0, 0);
+                (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
                 Next::Goes(self)
             }
             DASHES => OVER,
@@ -273,7 +292,7 @@ impl Thread {
 
     /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
     /// be one any more, as behind a first line that only was found by a search.
-    fn block(mut self, c: u8, gap: Gap) -> Next {
+    fn block(mut self, c: u8, gap: Gap, lead: &Lead) -> Next {
         if self.count == MAX_BLOCK {
             return OVER;
         }
@@ -281,6 +300,14 @@ impl Thread {
         if gap != Gap::None {
             if matches!(self.kind, END | ENDING) {
                 return OVER;
+            }
+            let begins = gap == Gap::Break && !lead.is_empty();
+            (self.kind, self.run) = (if begins { SAME } else { LEADING }, 0);
+        }
+        if self.kind == SAME {
+            if let Some(run) = lead.next(self.run, c) {
+                self.run = run;
+                return Next::Hides(self, 1);
             }
             (self.kind, self.run) = (LEADING, 0);
         }
@@ -300,14 +327,18 @@ impl Thread {
             (NAMED, 0x20..) => (NAMED, 0),
             (LINE, b':') if self.run <= MAX_NAME => (NAMED, 0),
             (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
-            (LEADING | LINE, b'-') => (DASHED, 1),
+            (LEADING | TITLED | LINE, b'-') => (DASHED, 1),
             // The line's number, if what stands behind it says so.
-            (LEADING | NUMBER, b'0'..=b'9') if self.run < MAX_LEADING => (NUMBER, self.run + 1),
+            (LEADING | TITLED | NUMBER, b'0'..=b'9') if self.run < MAX_LEADING => {
+                (NUMBER, self.run + 1)
+            }
             (NUMBER, b' ' | b'\t' | b':' | b'-' | b'|') => (LEADING, self.run),
-            (LEADING | NUMBER, _) if is_base64(c) => (LINE, self.run),
+            (LEADING | TITLED | NUMBER, _) if is_base64(c) => (LINE, self.run),
             (LINE, _) if is_base64(c) => (LINE, self.run.saturating_add(1)),
-            (LEADING | LINE | NUMBER, b'\\' | b'"' | b'\'' | b',') => (LEADING, 0),
-            (LEADING, b' ' | b'\t' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
+            // The ends of lines as `cat -A` writes them, and as JSON does.
+            (TITLED | LINE, b'$' | b'^') => (LEADING, 0),
+            (LEADING | TITLED | LINE | NUMBER, b'\\' | b'"' | b'\'' | b',') => (LEADING, 0),
+            (LEADING | TITLED, b' ' | b'\t' | b'<' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
                 if self.run < MAX_LEADING =>
             {
                 (LEADING, self.run + 1)

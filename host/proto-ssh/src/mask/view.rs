@@ -2,6 +2,7 @@
 //!
 //! Work is linear: a byte is marked once, whatever is found around it, and going back costs what going on did.
 
+use super::lead::Lead;
 use super::patterns::{MAX_WORD, Patterns};
 use super::token::{Gap, Next, Thread};
 use super::trie::{ROOT, Said};
@@ -10,7 +11,8 @@ use super::trie::{ROOT, Said};
 pub(super) const HISTORY: usize = MAX_WORD;
 /// On a line that is being edited, what has broken off is held for so many bytes more.
 const RETURNS: usize = 8;
-/// Forms that can be unfinished at the same place. The oldest gives way, and what is held for it is replaced.
+/// Forms that can be unfinished at the same place. Of more one gives way, and what is held for it is replaced; never
+/// one that hides what comes, for which nothing is held.
 const MAX_THREADS: usize = 8;
 
 /// What a view keeps at most, in bytes.
@@ -64,6 +66,9 @@ pub(super) struct View {
     now: Vec<Thread>,
     /// Room for what comes next.
     next: Vec<Thread>,
+    /// How the line begins that is being read, and how the one did in which a private key begins.
+    begun: Lead,
+    lead: Lead,
     /// Keep the line, because the cursor can go back.
     goes_back: bool,
     /// The cursor has gone back since nothing was going on: what has just broken off may go on once more.
@@ -102,10 +107,19 @@ impl View {
         (self.line, self.node) = (0, ROOT);
     }
 
+    /// A line begins in what was passed over; or nobody knows how.
+    pub fn passed_over(&mut self, whole_lines: bool) {
+        self.clear();
+        self.begun.begin();
+        if !whole_lines {
+            self.begun.lose();
+        }
+    }
+
     /// What another one sees, as far as it is unfinished.
     pub fn follow(&mut self, patterns: &Patterns, other: &Self) {
         self.clear();
-        self.node = other.node;
+        (self.node, self.begun, self.lead) = (other.node, other.begun, other.lead);
         self.now.extend_from_slice(&other.now);
         let live = Live::of(patterns.trie.says(other.node), &other.now).any;
         let from = other.cells.len().saturating_sub(usize::from(live));
@@ -128,6 +142,7 @@ impl View {
         if gone == 0 {
             return;
         }
+        self.begun.lose();
         self.line -= gone;
         self.cells.truncate(self.cells.len() - gone);
         self.now.clear();
@@ -150,6 +165,10 @@ impl View {
         gap: Gap,
         hide: &mut impl FnMut(u64),
     ) {
+        if gap != Gap::None {
+            self.begun.begin();
+        }
+        self.begun.push(c);
         let mut with = 0;
         if !self.now.is_empty() {
             let before;
@@ -180,7 +199,7 @@ impl View {
         self.next.clear();
         for thread in &self.now {
             self.steps += 1;
-            match thread.next(c, gap) {
+            match thread.next(c, gap, &self.lead) {
                 Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);
@@ -201,9 +220,19 @@ impl View {
         }
         let mut lost = 0;
         if self.now.len() >= MAX_THREADS {
-            lost = self.now.remove(0).held;
+            // The oldest of the same form, so that one of another outlives a prefix that is repeated; else the oldest.
+            let held = |thread: &Thread| thread.held > 0;
+            let same = self.now.iter().position(|t| held(t) && t.is(form));
+            let Some(oldest) = same.or_else(|| self.now.iter().position(held)) else {
+                return 0;
+            };
+            lost = self.now.remove(oldest).held;
         }
-        self.now.push(Thread::new(form));
+        let thread = Thread::new(form);
+        if let Some(prefix) = thread.begins_lines() {
+            self.lead = self.begun.before(prefix);
+        }
+        self.now.push(thread);
         lost
     }
 

@@ -11,7 +11,7 @@ use pipeline::mask::MaskEdits;
 use pipeline::ports::{MaskFailed, Policy};
 use pipeline::{
     Access, Action, Caller, Facts, HoldInfo, Permitted, Question, Refusal, Request, Resource, Risk,
-    Ruling, Session, SshKind, Unasked, decide,
+    Ruling, Session, SshKind, decide,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::core::tap::{Inspect, Stream, Tap};
 use super::core::{Grant, Key, Ticket};
 use super::taps::{Files, Text, columns};
-use crate::action::{Asked, Parts, Sent, What, parts};
+use crate::action::{Asked, Parts, Sent, Turned, What, parts};
 use crate::gate::Gate;
 use crate::mask::Kind;
 use crate::terms::{May, Terms};
@@ -47,10 +47,16 @@ pub(super) enum Answered {
 
 pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
 
-/// Records a refusal that policy was not asked about.
-pub(super) fn put_on_record(session: &Session, unasked: Unasked) -> Deciding<'_> {
+/// Records a refusal that policy was not asked about, if there is a place for it.
+pub(super) fn put_on_record<'a>(
+    session: &'a Session,
+    turned: Turned,
+    login: Arc<str>,
+) -> Deciding<'a> {
+    let target = session.info().target.clone();
     async move {
-        session.refused_unasked(unasked).await;
+        let make = move || turned.unasked(&login, &target);
+        session.refused_unasked(make).await;
         Answered::Recorded
     }
     .boxed()
@@ -116,6 +122,9 @@ pub(super) fn begin<'a>(
         return Err(format!(
             "the certificate of this login does not permit {what}"
         ));
+    }
+    if asked.before.pty.is_some() && is_transfer(&asked.what) {
+        return Err("files are not transferred over a terminal; ask for none (ssh -T)".into());
     }
     let policy = session.pin();
     let gated = gated(session, &*policy, asked, terms)?;
@@ -256,6 +265,16 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
         | What::File(_) => (true, ""),
     };
     (!permitted).then_some(name)
+}
+
+/// Is it read, or let pass, as a file transfer? Below a terminal the host would get something else than what was read:
+/// its line discipline edits the input (erase, kill, end of file, carriage returns) by modes that the client chose.
+fn is_transfer(what: &What) -> bool {
+    match what {
+        What::Exec { line, .. } => line.kind() != SshKind::Exec,
+        What::Subsystem { name } => &**name == b"sftp",
+        _ => false,
+    }
 }
 
 /// How it goes on: what of it is recorded, and who listens in; for text, on what it is shown. Text is recorded both

@@ -287,7 +287,7 @@ impl<'a> Relay<'a> {
                         asked,
                         forward,
                     } => self.ask(ticket, &asked, forward, deciding)?,
-                    Effect::Refused(turned) => self.turned(&turned, deciding),
+                    Effect::Refused(turned) => self.turned(*turned, deciding),
                     Effect::Inspect { key, inspect } => {
                         deciding.push(decide::inspect(self.session, key, inspect));
                     }
@@ -315,13 +315,12 @@ impl<'a> Relay<'a> {
     }
 
     /// Refused without a decision: it goes on record beside whatever else is under way.
-    fn turned(&self, turned: &Turned, deciding: &mut FuturesUnordered<Deciding<'a>>) {
+    fn turned(&self, turned: Turned, deciding: &mut FuturesUnordered<Deciding<'a>>) {
         let session = self.session;
-        let target = &session.info().target;
-        let unasked = turned.unasked(&self.terms.login, target);
         // On record, as many as the record takes; for a log there may be too many.
         tracing::debug!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
-        deciding.push(decide::put_on_record(session, unasked));
+        let login = self.terms.login.clone();
+        deciding.push(decide::put_on_record(session, turned, login));
     }
 
     fn ask(
@@ -346,7 +345,7 @@ impl<'a> Relay<'a> {
                 deciding.push(decision);
             }
             Err(reason) => {
-                self.turned(&Turned::known(asked.clone(), reason.as_str()), deciding);
+                self.turned(Turned::known(asked.clone(), reason.as_str()), deciding);
                 let now = Instant::now();
                 self.core
                     .refused(ticket, &reason, None, now, &mut self.effects)?;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::support::*;
+use crate::cast::{Cast, CastEvent};
+use crate::record::{Kind, Record};
 use crate::{Moment, ReplayFormat, ReplayOptions};
 
 /// A channel on which something happens in hours only. Bytes are recorded when they are.
@@ -129,6 +131,60 @@ fn said(events: &[Value]) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// What is said at the end of an action that another one was played instead of.
+fn not_played(seq: u64) -> &'static str {
+    match seq {
+        2 => "#2 shell not played here: see --action 2",
+        3 => "#3 shell not played here: see --action 3",
+        4 => "#4 shell not played here: see --action 4",
+        _ => "#5 shell not played here: see --action 5",
+    }
+}
+
+/// Who sees one terminal is told of the others, of what is not in the recording, and of gaps in it.
+#[test]
+fn what_is_missing_is_told() {
+    let mut cast = Cast::of(Some(1));
+    let mut told = Vec::new();
+    let mut record = |kind: Kind, payload: &[u8]| {
+        let record = Record {
+            kind: kind as u8,
+            payload,
+            ts_ns: 0,
+            stream: 0,
+            index: 1,
+            encoded: &[],
+        };
+        cast.record(&record, &mut |event| told.push(event));
+    };
+    record(Kind::Gap, br#"{"what":"records are \u001b[2J lost"}"#);
+    record(Kind::Gap, b"not JSON");
+    let outcome = |detail: &str| {
+        let doc = json!({ "outcome": "done", "detail": detail }).to_string();
+        [&1u64.to_le_bytes()[..], doc.as_bytes()].concat()
+    };
+    record(Kind::Outcome, &outcome("exit 0"));
+    record(
+        Kind::Outcome,
+        &outcome("the first 5 bytes of it are recorded"),
+    );
+    let told: Vec<_> = told
+        .into_iter()
+        .map(|event| match event {
+            CastEvent::Marker(text) => text,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "GAP: records are \\u{1b}[2J lost",
+            "GAP: not readable",
+            "#1 not whole: see its outcome in the text",
+        ]
+    );
+}
+
 /// Two channels with terminals of their own; a third takes the number of the first, without a terminal.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_size_is_that_of_the_terminal_that_is_played() {
@@ -156,7 +212,13 @@ async fn the_size_is_that_of_the_terminal_that_is_played() {
         (
             None,
             (121, 41),
-            vec![("i", "other"), ("o", "four"), ("m", "#5 shell")],
+            vec![
+                ("i", "other"),
+                ("o", "four"),
+                ("m", "#5 shell"),
+                ("m", not_played(2)),
+                ("m", not_played(5)),
+            ],
         ),
         (
             Some(2),
@@ -169,12 +231,19 @@ async fn the_size_is_that_of_the_terminal_that_is_played() {
                 ("m", "exit 3"),
                 ("m", "#5 shell"),
                 ("o", "\u{fffd}"),
+                ("m", not_played(4)),
+                ("m", not_played(5)),
             ],
         ),
         (
             Some(5),
             (80, 24),
-            vec![("m", "#5 shell"), ("o", "no terminal")],
+            vec![
+                ("m", "#5 shell"),
+                ("o", "no terminal"),
+                ("m", not_played(2)),
+                ("m", not_played(4)),
+            ],
         ),
     ] {
         let (header, events) = played(&dir, id, &of(action)).await;
@@ -226,10 +295,10 @@ async fn a_part_can_begin_with_the_screen_of_then() {
     let (header, events) = played(&dir, id, &options(false)).await;
     assert_eq!(
         (&header["width"], events.len()),
-        (&json!(100), 1),
+        (&json!(100), 2),
         "{events:?}"
     );
-    assert_eq!(said(&events), [("m", "#3 shell")]);
+    assert_eq!(said(&events), [("m", "#3 shell"), ("m", not_played(3))]);
     let (_, events) = played(&dir, id, &options(true)).await;
     let (earlier, last) = events.split_at(3);
     assert_eq!(
@@ -237,7 +306,7 @@ async fn a_part_can_begin_with_the_screen_of_then() {
         [("m", "#1 pty"), ("m", "#2 shell"), ("o", "before")]
     );
     assert!(earlier.iter().all(|event| event[0] == 0.0), "{events:?}");
-    assert_eq!(said(last), [("m", "#3 shell")]);
+    assert_eq!(said(last), [("m", "#3 shell"), ("m", not_played(3))]);
 }
 
 /// A shell is one action for hours: whoever comes in the middle sees it from the next whole message on.

@@ -11,6 +11,7 @@ mod seal;
 mod snapshots;
 pub(crate) mod ssh;
 mod ssh_certificates;
+mod ssh_registered;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};
@@ -23,6 +24,7 @@ pub(crate) use plugins::{Pins, PluginAdmin};
 pub(crate) use seal::Seal;
 pub(crate) use snapshots::Snapshots;
 pub(crate) use ssh_certificates::SshCertificates;
+pub(crate) use ssh_registered::RegisteredKeys;
 pub(crate) use watch::Watching;
 
 /// Which Weir it is, as packages name it.

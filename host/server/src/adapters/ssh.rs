@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use identity::{Granted, SshAuthority, Verifier};
 use parking_lot::Mutex;
 use pipeline::Principal;
-use pipeline::ports::Clock;
+use pipeline::ports::{Authorizer, Clock};
 use proto_ssh::transport::HostKey;
 use proto_ssh::{
     AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys,
@@ -18,6 +18,7 @@ use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
 
 use super::auth::Tokens;
+use super::ssh_registered::still_may_register;
 
 /// Of a certificate's key id, what is logged.
 const MAX_KEY_ID_SHOWN: usize = 128;
@@ -31,6 +32,8 @@ pub(crate) struct Callers {
     tokens: Tokens,
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
+    /// Says who may have registered keys; none where nobody comes in by one.
+    keys: Option<Arc<dyn Authorizer>>,
 }
 
 impl Callers {
@@ -38,12 +41,31 @@ impl Callers {
         verifier: Verifier,
         authority: Arc<SshAuthority>,
         clock: Arc<dyn Clock>,
+        keys: Option<Arc<dyn Authorizer>>,
     ) -> Self {
         Self {
             tokens: Tokens(verifier),
             authority,
             clock,
+            keys,
         }
+    }
+
+    /// Whose is it? To the log what is wrong with it, to the client only that it is not registered: whoever has a
+    /// key is not told whether it was once somebody's.
+    fn registered(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, &'static str> {
+        let authorizer = self.keys.as_ref().ok_or("no keys are registered here")?;
+        let now = self.clock.now();
+        let who = self.authority.registered_key(key, now);
+        let who = who.ok_or("it is not registered, has ended, or was revoked")?;
+        if !self.tokens.0.has_issuer(&who.issuer) {
+            return Err("tokens of its person's issuer are not taken any more");
+        }
+        let may = still_may_register(&**authorizer, &who, source, now);
+        may.map(|()| who).map_err(|reason| {
+            tracing::info!(%source, reason, "policy lets this person have no registered keys");
+            "its person may not register keys any more"
+        })
     }
 }
 
@@ -53,8 +75,13 @@ impl Authenticate for Callers {
         authority == self.authority.caller_ca()
     }
 
-    async fn key_is_known(&self, _: &PublicKey) -> bool {
-        false
+    async fn key_is_known(&self, key: &PublicKey) -> bool {
+        // Whether policy still lets its person in is found out once they have shown that they have it.
+        self.keys.is_some()
+            && self
+                .authority
+                .registered_key(key, self.clock.now())
+                .is_some()
     }
 
     fn still_counts(&self, proved: &Proved, who: &Principal) -> bool {
@@ -62,8 +89,12 @@ impl Authenticate for Callers {
             Proved::Certificate(certificate) => {
                 self.authority.still_counts(certificate, who).is_ok()
             }
-            // Nobody comes in by a key alone.
-            Proved::Key(_) => false,
+            // It is still the same person's: another may have registered it since.
+            Proved::Key(key) => {
+                let known = self.authority.registered_key(key, self.clock.now());
+                self.keys.is_some()
+                    && known.is_some_and(|known| known.actor.subject == who.actor.subject)
+            }
             Proved::Token { since } | Proved::Device { since } => {
                 !self.authority.is_revoked_since(who, *since)
             }
@@ -92,8 +123,10 @@ impl Authenticate for Callers {
     }
 
     async fn key(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {
-        tracing::warn!(%source, key = key.fingerprint(), "SSH key refused: it is not registered");
-        Err(refused("this key is not registered"))
+        self.registered(key, source).map_err(|reason| {
+            tracing::warn!(%source, key = key.fingerprint(), reason, "SSH key refused");
+            refused("this key is not registered")
+        })
     }
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {

@@ -15,6 +15,8 @@ pub(super) struct Ssh {
     pub(super) targets: Vec<SshTarget>,
     /// What the gateway is certified as.
     pub(super) names: Vec<String>,
+    /// People come in by keys that they have registered.
+    keys: bool,
 }
 
 pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
@@ -27,6 +29,7 @@ pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
     Ok(Ssh {
         listeners,
         names: own.chain(hosts).cloned().collect(),
+        keys: config.ssh.registered_keys.is_some(),
         targets: config.ssh_targets.iter().map(target).collect(),
     })
 }
@@ -86,6 +89,7 @@ pub(super) fn service(
         return Ok(None);
     };
     let clock = ports.clock.clone();
+    let keys = ssh.keys.then(|| ports.authorizer.clone());
     let service = SshService::new(proto_ssh::Options {
         listeners: ssh.listeners,
         targets: ssh.targets,
@@ -93,6 +97,7 @@ pub(super) fn service(
             verifier.clone(),
             authority.clone(),
             clock.clone(),
+            keys,
         )),
         host_identity: Arc::new(Gateway::new(authority.clone(), clock, ssh.names)),
         host_keys: Arc::new(Approved),

@@ -6,7 +6,7 @@ use anyhow::Context;
 use identity::SshAuthority;
 
 use super::Purpose;
-use crate::adapters::SshCertificates;
+use crate::adapters::{RegisteredKeys, SshCertificates};
 use crate::config::Config;
 
 /// Reads its keys; makes those that are not there, unless this is only a check.
@@ -34,5 +34,18 @@ pub(super) fn certificates(
         authority: authority?.clone(),
         any_source: ssh.any_source,
         host_names: ssh.host_names.clone(),
+    }))
+}
+
+/// Keys that people register, if they may, for the API.
+pub(super) fn registered_keys(
+    config: &Config,
+    authority: Option<&Arc<SshAuthority>>,
+) -> Option<Arc<dyn control::SshKeys>> {
+    let keys = config.ssh.registered_keys.as_ref()?;
+    Some(Arc::new(RegisteredKeys {
+        authority: authority?.clone(),
+        validity: keys.validity,
+        per_person: keys.per_person,
     }))
 }

@@ -47,27 +47,43 @@ pub(super) struct Player {
     thread: Option<JoinHandle<io::Result<Played>>>,
 }
 
-/// Lets time pass, unless the key that interrupts is pressed.
+/// Lets time pass, unless the key that interrupts is pressed, or the process is told to end: then, too, the terminal
+/// is given back.
 struct Interrupts {
     runtime: Runtime,
-    signal: Signal,
+    signals: [Signal; 3],
 }
 
 impl Interrupts {
-    /// From here on, an interrupt does not end the process.
+    /// From here on, these do not end the process by themselves.
     fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let signal = runtime.block_on(async { signal(SignalKind::interrupt()) })?;
-        Ok(Self { runtime, signal })
+        let signals = runtime.block_on(async {
+            Ok::<_, io::Error>([
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            ])
+        })?;
+        Ok(Self { runtime, signals })
     }
 
     /// False: it was interrupted.
     fn pass(&mut self, time: Duration) -> bool {
-        let Self { runtime, signal } = self;
-        let waiting = async { tokio::time::timeout(time, signal.recv()).await };
-        runtime.block_on(waiting).is_err()
+        let Self { runtime, signals } = self;
+        let [interrupt, terminate, hangup] = signals;
+        runtime.block_on(async {
+            let any = async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+            };
+            tokio::time::timeout(time, any).await.is_err()
+        })
     }
 }
 
@@ -173,9 +189,12 @@ fn play(
         match code.as_str() {
             "o" => out.write_all(plain.pass(&data).as_bytes())?,
             // Who agreed to what, and what was refused, is part of what happened.
-            "m" if data.contains("held") || data.contains("refused") => {
+            "m" if is_told(&data) => {
                 let shown: String = data.chars().filter(|c| !c.is_control()).collect();
-                write!(out, "\r\n\x1b[7m weir: {shown} \x1b[0m\r\n")?;
+                // What is told at the end does not move the last screen away.
+                if !shown.contains(ELSEWHERE) {
+                    write!(out, "\r\n\x1b[7m weir: {shown} \x1b[0m\r\n")?;
+                }
                 said.add(at, shown);
             }
             _ => {}
@@ -185,6 +204,15 @@ fn play(
     said.write(played, out)?;
     out.flush()?;
     Ok(played)
+}
+
+/// In the markers of what else ran in the session.
+const ELSEWHERE: &str = "not played here";
+
+/// Held, refused, missing, or played elsewhere: markers of Weir's own, with no words of the host.
+fn is_told(marker: &str) -> bool {
+    let words = ["held", "refused", "not whole", ELSEWHERE];
+    marker.starts_with("GAP") || words.iter().any(|word| marker.contains(word))
 }
 
 /// Whatever the recording left on, such as another screen, colours, a hidden cursor, letters drawn as boxes, a part of
@@ -222,12 +250,12 @@ impl Said {
         if self.lines.is_empty() {
             return write!(
                 out,
-                "In what was played, Weir recorded nothing that was held or refused.\r\n"
+                "Weir recorded nothing that was held or refused, that is missing or is not played here.\r\n"
             );
         }
         write!(
             out,
-            "Held or refused in what was played, as Weir recorded it:\r\n"
+            "Held, refused, missing, or not played here, as Weir recorded it:\r\n"
         )?;
         for (at, line) in &self.lines {
             write!(out, "  {at:>9.3}s  {line}\r\n")?;
@@ -299,8 +327,8 @@ impl Plain {
                 self.sequence.push(c);
                 State::Intermediate
             }
-            // Save, restore, index, next line, tab, reverse index, keypad modes. Not: identify (Z), reset (c).
-            (State::Escape, '7' | '8' | 'D' | 'E' | 'H' | 'M' | '=' | '>') => {
+            // Save, restore, index, next line, reverse index, keypad modes. Not: identify (Z), reset (c), tab stops (H).
+            (State::Escape, '7' | '8' | 'D' | 'E' | 'M' | '=' | '>') => {
                 out.push('\u{1b}');
                 out.push(c);
                 State::Text
@@ -346,8 +374,10 @@ impl Plain {
             .all(|c| c.is_ascii_digit() || matches!(c, ';' | ':'));
         let private = self.sequence.starts_with('?');
         let passes = match last {
+            // Not 3: what the terminal showed before is whoever watches's.
+            'J' => ["", "0", "1", "2"].contains(&parameters),
             'A'..='H'
-            | 'J'..='M'
+            | 'K'..='M'
             | 'P'
             | 'S'
             | 'T'
@@ -356,12 +386,11 @@ impl Plain {
             | 'd'
             | 'e'
             | 'f'
-            | 'g'
             | 'm'
             | 'r'
             | '`'
             | 's'
-            | 'u' => digits && (!private || matches!(last, 'J' | 'K')),
+            | 'u' => digits && (!private || last == 'K'),
             // Cursor, wrapping, origin, the other screen. Not: mice, pasted text, focus.
             'h' | 'l' if private => {
                 ["1", "6", "7", "12", "25", "47", "1047", "1048", "1049"].contains(&parameters)
@@ -426,6 +455,9 @@ mod tests {
             ("a\u{1b}[?1000h\u{1b}[?2004h\u{1b}cb", "ab"),
             ("a\u{9d}52;c;x\u{9c}b\u{9b}6nc", "abc"),
             ("a\u{1b}[$pb\u{1b}[!pc", "abc"),
+            // The viewer's own lines from before, and tab stops.
+            ("a\u{1b}[3Jb\u{1b}[?3Jc\u{1b}[03Jd\u{1b}[2;3Je", "abcde"),
+            ("a\u{1b}[3gb\u{1b}Hc", "abc"),
             ("a\u{1b}]52;never ends", "a"),
         ] {
             check(text, expect);
@@ -529,6 +561,17 @@ mod tests {
             "{weir:?}"
         );
         assert!(weir.contains("#4 exec, refused"), "{weir:?}");
+        // What is missing or elsewhere is told only where nothing of the host follows.
+        let (host, weir) = end(&[
+            (0.0, "o", "ok"),
+            (0.0, "m", "GAP: records are lost"),
+            (0.0, "m", "#2 not whole: the first 5 bytes are recorded"),
+            (0.0, "m", "#5 shell not played here: see --action 5"),
+        ]);
+        assert!(!host.contains("#5"), "{host:?}");
+        for told in ["GAP: records", "#2 not whole", "#5 shell not played here"] {
+            assert!(weir.contains(told), "{told}: {weir:?}");
+        }
         // What is left on does not hide or move it.
         for reset in [
             "\u{1b}[r",

@@ -6,9 +6,13 @@ use clap::{Args, Subcommand};
 use weir_client::{SshCredentialKind, SshRevocation, SshRevocationRequest};
 
 use super::remote::{Remote, explain, shown};
+use super::ssh_key::KeyCommand;
 
 #[derive(Subcommand)]
 pub(super) enum SshCommand {
+    /// Public keys of your own, to come in by.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Make certificates or a key count no more, and end the sessions that came in by them.
     Revoke {
         #[command(flatten)]
@@ -58,6 +62,7 @@ impl What {
 
 pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
     match command {
+        SshCommand::Key(command) => return super::ssh_key::run(command).await,
         SshCommand::Revoke {
             remote,
             what,

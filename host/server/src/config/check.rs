@@ -53,9 +53,10 @@ impl RawConfig {
         let identity = identity(r, self.identity, base);
         // Who logs in by SSH is known by it, and so are the gateway and its sessions on hosts.
         let serves = !self.ssh.listener.is_empty();
-        let authority = self.ssh.authority;
+        let mut ssh = self.ssh;
+        let authority = ssh.authority.take();
         let authority = authority.or_else(|| serves.then(RawSshAuthority::default));
-        if self.postgres.listener.is_empty() && self.ssh.listener.is_empty() {
+        if self.postgres.listener.is_empty() && !serves {
             let message = "there is no listener, nor an ssh.listener: Weir would serve nobody";
             r.missing("postgres.listener", message);
         }
@@ -74,7 +75,7 @@ impl RawConfig {
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets, &identity),
-            ssh: ssh::ssh(r, self.ssh.listener, &ssh_targets),
+            ssh: ssh::ssh(r, ssh, &ssh_targets),
             identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self

@@ -161,6 +161,16 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Ssh {
     pub listeners: Vec<SshListener>,
+    /// None: nobody comes in by a key alone.
+    pub registered_keys: Option<RegisteredKeys>,
+}
+
+/// Public keys that people register to come in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisteredKeys {
+    /// For how long one counts at most: whoever comes in by it has the groups of when it was registered.
+    pub validity: Duration,
+    pub per_person: u32,
 }
 
 #[derive(Debug, Clone)]

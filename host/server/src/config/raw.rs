@@ -160,6 +160,14 @@ pub(super) struct RawSsh {
     #[serde(default)]
     pub(super) listener: Vec<RawSshListener>,
     pub(super) authority: Option<RawSshAuthority>,
+    pub(super) registered_keys: Option<Spanned<RawRegisteredKeys>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRegisteredKeys {
+    pub(super) max_hours: Option<Spanned<u64>>,
+    pub(super) per_person: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]

@@ -450,6 +450,13 @@ const OTHERS: &[Other] = &[
         "hosts believe Weir's other authority",
     ),
     other(
+        "files over a terminal, which edits what was read",
+        ENGINEER_STAGE,
+        "for c in '-s box sftp' 'box /usr/lib/openssh/sftp-server' \"box scp -t $T/below\"; do echo ran | ssh -F $CFG -tt $c; echo -n \"$? \"; done; test -e $T/below || echo none",
+        (Refused, "126 126 126 none"),
+        "where files are transferred there is no terminal",
+    ),
+    other(
         "an upload that is run",
         ENGINEER_STAGE,
         "echo 'echo ran > '$T/by-upload > x; scp -q -F $CFG x box:$T/uploaded && ssh -F $CFG box \"sh $T/uploaded\"; echo $?",

@@ -94,7 +94,12 @@ async fn the_keys_are_for_whoever_may_see_targets() {
 const REVOKE: &str = "POST /v1/ssh/revocations";
 
 /// A session as `proto-ssh` opens it.
-async fn session(rig: &Rig, token: &str, protocol: Protocol, attrs: &[(&str, &str)]) -> Session {
+pub(super) async fn session(
+    rig: &Rig,
+    token: &str,
+    protocol: Protocol,
+    attrs: &[(&str, &str)],
+) -> Session {
     let attrs = attrs
         .iter()
         .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
@@ -130,7 +135,7 @@ async fn session(rig: &Rig, token: &str, protocol: Protocol, attrs: &[(&str, &st
         .unwrap()
 }
 
-fn is_over(session: &Session) -> bool {
+pub(super) fn is_over(session: &Session) -> bool {
     let ended = std::pin::pin!(session.ended());
     ended
         .poll(&mut Context::from_waker(Waker::noop()))

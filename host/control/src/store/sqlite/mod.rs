@@ -12,9 +12,9 @@ use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::{
-    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, Millis,
-    NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery,
-    SessionRow, SessionWrite, Settled, Store, StoreError, Verdict,
+    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, KeyLimits,
+    KeyPut, KeyRow, Millis, NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result,
+    RevocationRow, SessionQuery, SessionRow, SessionWrite, Settled, Store, StoreError, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -322,6 +322,22 @@ impl Store for Sqlite {
 
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>> {
         self.read(|c| ssh::revocations(c)).await
+    }
+
+    async fn put_ssh_key(&self, row: KeyRow, limits: KeyLimits) -> Result<KeyPut> {
+        self.write(move |c| ssh::put_key(c, &row, limits)).await
+    }
+
+    async fn remove_ssh_key(&self, fingerprint: &str, subject: &str) -> Result<bool> {
+        let (fingerprint, subject) = (fingerprint.to_owned(), subject.to_owned());
+        self.write(move |c| ssh::remove_key(c, &fingerprint, &subject))
+            .await
+    }
+
+    async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>> {
+        let subject = subject.map(str::to_owned);
+        self.read(move |c| ssh::keys(c, subject.as_deref(), limit))
+            .await
     }
 
     async fn begin(&self, now: Millis) -> Result<Begun> {

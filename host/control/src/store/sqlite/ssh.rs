@@ -1,10 +1,10 @@
 //! Logins over SSH, in SQLite.
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use weir_client::SshCredentialKind as Kind;
 
 use super::{corrupt, db, int, uint};
-use crate::store::{Millis, Result, RevocationRow};
+use crate::store::{KeyLimits, KeyPut, KeyRow, Millis, Result, RevocationRow};
 
 const READ: &str = "reading what is known of SSH";
 const WRITE: &str = "writing what is known of SSH";
@@ -20,7 +20,7 @@ fn kind_text(kind: Kind) -> &'static str {
     found.map_or("", |(_, text)| text)
 }
 
-/// False: `max` are kept already.
+/// False: `max` are kept already. Registered keys that it names are removed with it.
 pub(super) fn revoke(c: &mut Connection, row: &RevocationRow, max: u32) -> Result<bool> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -45,6 +45,14 @@ pub(super) fn revoke(c: &mut Connection, row: &RevocationRow, max: u32) -> Resul
         ],
     )
     .map_err(db(WRITE))?;
+    let gone = match row.kind {
+        Kind::Key => Some("DELETE FROM ssh_keys WHERE fingerprint = ?1"),
+        Kind::Subject => Some("DELETE FROM ssh_keys WHERE subject = ?1"),
+        Kind::Serial | Kind::KeyId => None,
+    };
+    if let Some(gone) = gone {
+        tx.execute(gone, params![row.value]).map_err(db(WRITE))?;
+    }
     tx.commit().map_err(db(WRITE))?;
     Ok(true)
 }
@@ -80,10 +88,103 @@ pub(super) fn revocations(c: &Connection) -> Result<Vec<RevocationRow>> {
     Ok(out)
 }
 
+pub(super) fn put_key(c: &mut Connection, row: &KeyRow, limits: KeyLimits) -> Result<KeyPut> {
+    let tx = c
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(db(WRITE))?;
+    // What has ended takes nobody's place.
+    sweep_keys(&tx, row.registered_at)?;
+    let owner: Option<String> = tx
+        .query_row(
+            "SELECT subject FROM ssh_keys WHERE fingerprint = ?1",
+            params![row.fingerprint],
+            |r| r.get(0),
+        )
+        .optional()
+        .map_err(db(READ))?;
+    if owner.as_ref().is_some_and(|owner| *owner != row.subject) {
+        return Ok(KeyPut::SomebodyElses);
+    }
+    if owner.is_none() {
+        let (mine, all): (u32, u32) = tx
+            .query_row(
+                "SELECT count(*) FILTER (WHERE subject = ?1), count(*) FROM ssh_keys",
+                params![row.subject],
+                |r| Ok((r.get(0)?, r.get(1)?)),
+            )
+            .map_err(db(READ))?;
+        if mine >= limits.per_subject {
+            return Ok(KeyPut::TooMany(mine));
+        }
+        if all >= limits.total {
+            return Ok(KeyPut::Full(all));
+        }
+    }
+    tx.execute(
+        "INSERT OR REPLACE INTO ssh_keys (fingerprint, public_key, subject, name, kept, \
+         registered_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            row.fingerprint,
+            row.public_key,
+            row.subject,
+            row.name,
+            row.kept,
+            int(row.registered_at),
+            int(row.expires_at)
+        ],
+    )
+    .map_err(db(WRITE))?;
+    tx.commit().map_err(db(WRITE))?;
+    Ok(KeyPut::Yes)
+}
+
+/// False: this person has no such key.
+pub(super) fn remove_key(c: &Connection, fingerprint: &str, subject: &str) -> Result<bool> {
+    let gone = c.execute(
+        "DELETE FROM ssh_keys WHERE fingerprint = ?1 AND subject = ?2",
+        params![fingerprint, subject],
+    );
+    gone.map(|n| n > 0).map_err(db(WRITE))
+}
+
+pub(super) fn keys(c: &Connection, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>> {
+    let mut statement = c
+        .prepare(
+            "SELECT fingerprint, public_key, subject, name, kept, registered_at, expires_at \
+             FROM ssh_keys WHERE ?1 IS NULL OR subject = ?1 \
+             ORDER BY registered_at DESC, fingerprint LIMIT ?2",
+        )
+        .map_err(db(READ))?;
+    let read = |row: &Row<'_>| {
+        Ok(KeyRow {
+            fingerprint: row.get(0)?,
+            public_key: row.get(1)?,
+            subject: row.get(2)?,
+            name: row.get(3)?,
+            kept: row.get(4)?,
+            registered_at: uint(row.get(5)?),
+            expires_at: uint(row.get(6)?),
+        })
+    };
+    let rows = statement
+        .query_map(params![subject, limit], read)
+        .map_err(db(READ))?;
+    rows.collect::<rusqlite::Result<_>>().map_err(db(READ))
+}
+
 /// Forgets what has ended by itself.
 pub(super) fn sweep(c: &Connection, now: Millis) -> Result<()> {
-    let gone = c.execute(
+    c.execute(
         "DELETE FROM ssh_revocations WHERE ends_at <= ?1",
+        params![int(now)],
+    )
+    .map_err(db(WRITE))?;
+    sweep_keys(c, now)
+}
+
+fn sweep_keys(c: &Connection, now: Millis) -> Result<()> {
+    let gone = c.execute(
+        "DELETE FROM ssh_keys WHERE expires_at <= ?1",
         params![int(now)],
     );
     gone.map(drop).map_err(db(WRITE))

@@ -222,6 +222,48 @@ fn in_what_is_not_shown() {
     }
 }
 
+/// A string need not end: whoever reads the bytes reads all lines of a key behind its beginning.
+#[test]
+fn a_private_key_in_what_is_not_shown() {
+    let body = format!("{}\n", "MIIEowIBAAKCAQEA".repeat(4)).repeat(5);
+    let pem = format!("-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n");
+    let patterns = patterns(&[]);
+    for start in [
+        "\x1b]0;",
+        "\x1bP",
+        "\x1b_",
+        "\x1bX",
+        "\x1b^",
+        "\u{9d}",
+        "\x1b]0;a title\n",
+    ] {
+        for end in ["", "\x07", "\x1b\\"] {
+            for line in ["\n", "\r\n"] {
+                let input = format!("{start}{pem}{end}$ ls -la\n").replace('\n', line);
+                let outer = format!("{}{input}", "plain text\n".repeat(50));
+                for input in [&input, &outer] {
+                    for piece in [1, 7, usize::MAX] {
+                        let out = mask(&patterns, Kind::Pipe, input.as_bytes(), piece);
+                        let out = String::from_utf8(out).unwrap();
+                        assert!(!out.contains("MIIE"), "{out:?}");
+                        let last = format!("$ ls -la{line}");
+                        assert!(out.ends_with(&last) || end.is_empty(), "{out:?}");
+                    }
+                }
+            }
+        }
+    }
+    // And a token goes on behind the end of a line, as it does where it is shown.
+    let (a, b) = GITHUB.split_at(20);
+    let out = mask(
+        &patterns,
+        Kind::Pipe,
+        format!("\x1b]0;{a}\r\n{b}\x07").as_bytes(),
+        3,
+    );
+    assert!(!has(&out, &b[..8]));
+}
+
 /// Taken back and written again, beyond what was passed over quickly, up to where the line begins.
 #[test]
 fn taken_back() {

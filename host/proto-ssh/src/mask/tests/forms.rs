@@ -213,6 +213,125 @@ fn private_keys_until_their_end() {
     ));
 }
 
+/// What else begins in the line of a key, or in a long token, does not put an end to its being hidden.
+#[test]
+fn what_is_being_hidden_is_not_displaced() {
+    let prefixes = "glpat-gldt-glrt-glptt-glcbt-xoxb-xoxp-xoxa-xoxr-xoxs-xapp-sk-ant-tskey-";
+    for line in [
+        "AIza".repeat(16),
+        "AKIAASIAABIA".repeat(5),
+        "eyJ".repeat(20),
+    ] {
+        let rest = "MIIEowIBAAKCAQEA".repeat(4);
+        let body = format!("{line}\n{rest}\n{rest}\n");
+        let input =
+            format!("-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n");
+        for piece in [1, usize::MAX] {
+            let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+            let out = String::from_utf8(out).unwrap();
+            assert!(!out.contains("MIIE") && !out.contains("AIza"), "{out}");
+        }
+    }
+    // One that is long enough to be hidden as it comes, and a payload behind which its signature comes.
+    for (before, behind) in [
+        ("ghp_0123456789abcdefghijABCDEFGHIJ012345", ""),
+        ("github_pat_0123456789abcdefghijABCDEFGHIJ", ""),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.", ""),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIi", "."),
+    ] {
+        let input = format!("{before}{}{behind}c2lnbmF0dXJl", "AIza".repeat(12));
+        assert!(!text(&[], &input).contains("c2lnbmF0"), "{input}");
+    }
+    // With so many of them that all hide, none is opened beside them, and all of it is hidden.
+    let each = prefixes
+        .split_inclusive('-')
+        .map(|p| p.to_owned() + "0123456789abcdefghijABCDEFGHIJ01");
+    let input: String = each.collect();
+    let out = text(&[], &input);
+    assert!(
+        out.starts_with("glpat-****") && !out[6..].contains("0123"),
+        "{out}"
+    );
+}
+
+/// As programs show files: whatever they put before each line, or behind it.
+#[test]
+fn private_keys_behind_what_stands_before_each_line() {
+    type Before = fn(usize) -> String;
+    let befores: &[(&str, Before, &str)] = &[
+        ("diff", |_| "< ".into(), ""),
+        ("diff -y", |_| "\t\t\t\t> ".into(), ""),
+        ("bat", |n| format!("{n:4}   \u{2502} "), ""),
+        ("cat -A", |_| String::new(), "$"),
+        ("cat -A of a file of DOS", |_| String::new(), "^M$"),
+        ("cat -An", |n| format!("{n:6}^I"), "$"),
+        ("grep -r . dir", |_| "a.key:".into(), ""),
+        (
+            "grep -rn . dir",
+            |n| format!("./etc/ssl/private/web-1.example.org_key.pem:{n}:"),
+            "",
+        ),
+        ("grep -rZ", |_| "a.key\0".into(), ""),
+        ("docker compose logs", |_| "web-1  | ".into(), ""),
+        ("in colour", |_| "\x1b[36mweb-1  | \x1b[0m".into(), ""),
+        (
+            "kubectl logs --prefix",
+            |_| "[pod/web-7f9c/app] ".into(),
+            "",
+        ),
+        (
+            "journalctl",
+            |n| format!("Nov 28 00:59:{:02} web1 app[4711]: ", n % 60),
+            "",
+        ),
+        (
+            "logs with times",
+            |n| format!("2026-11-28T00:59:{:02}.{n}Z stdout F ", n % 60),
+            "",
+        ),
+        ("indented", |_| " ".repeat(40), ""),
+        ("indented by tabs", |_| "\t".repeat(20), ""),
+        (
+            "git blame",
+            |n| format!("^1a2b3c4 (Erin 2026-11-28 00:59:00 +0000 {n:2}) "),
+            "",
+        ),
+        ("a quotation in Markdown", |_| "> > - ".into(), ""),
+        ("a comment", |_| "// ".into(), ""),
+        ("a comment of SQL", |_| "-- ".into(), ""),
+        ("in a frame", |_| "\u{2551} ".into(), ""),
+    ];
+    let (plain, _) = key("RSA PRIVATE KEY", 64, 12);
+    for (program, before, behind) in befores {
+        let lines = plain.lines().enumerate();
+        let shown: String = lines
+            .map(|(i, line)| format!("{}{line}{behind}\n", before(i + 4)))
+            .collect();
+        for outer in [String::new(), "an ordinary line of text\n".repeat(50)] {
+            let input = format!("{outer}{shown}$ ls\n");
+            for kind in [Kind::Terminal, Kind::Pipe] {
+                for piece in [1, 11, 300, usize::MAX] {
+                    let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                    let out = String::from_utf8(out).unwrap();
+                    assert!(
+                        !out.contains("MIIE") && !out.contains("CAQEA"),
+                        "{program}: {out}"
+                    );
+                    assert!(out.ends_with("$ ls\n"), "{program}: {out}");
+                    assert!(out.starts_with(outer.as_str()), "{program}: {out}");
+                }
+            }
+        }
+    }
+    // Where only the first line is not indented, and two keys of which one does not end with a line.
+    let text_of = |body: String| text(&[], &body);
+    let yaml = plain.replace('\n', &format!("\n{}", " ".repeat(30)));
+    assert!(!text_of(format!("key: {yaml}")).contains("MIIE"));
+    let two = format!("{}{plain}", plain.trim_end());
+    let out = text_of(format!("{two}$ ls\n"));
+    assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
+}
+
 /// A first line that a search has found hides nothing of what follows but a word.
 #[test]
 fn a_first_line_alone_hides_little() {

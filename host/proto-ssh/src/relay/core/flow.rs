@@ -40,8 +40,10 @@ pub(super) struct Flow {
     owed: u64,
     /// Granted by the receiver and not passed on yet, because the sender has enough.
     withheld: u64,
-    /// The sender is never told of more than this.
+    /// The sender is never told of more than this, less what is here.
     cap: u64,
+    /// Bytes that have come, or that we added, and that have not gone on: they wait, whatever for.
+    here: u64,
     pub queue: VecDeque<Out>,
     /// The sender has sent EOF.
     pub eof: bool,
@@ -76,6 +78,7 @@ impl Flow {
         match self.window.checked_sub(n as u64) {
             Some(left) => {
                 self.window = left;
+                self.here += n as u64;
                 true
             }
             None => false,
@@ -88,14 +91,16 @@ impl Flow {
         n.min(room).min(self.max_packet as usize)
     }
 
-    /// `n` bytes, which fit, go on.
+    /// `n` bytes, which fit, go on. What is withheld may be [`Flow::due`] for that.
     pub fn passes(&mut self, n: usize) {
         self.room = self.room.saturating_sub(n as u64);
+        self.here = self.here.saturating_sub(n as u64);
         self.passed = self.passed.saturating_add(n as u64);
     }
 
     /// `n` bytes of the sender will never go on. What the sender is to be granted for that.
     pub fn dropped(&mut self, n: u64) -> u32 {
+        self.here = self.here.saturating_sub(n);
         let settled = self.owed.min(n);
         self.owed -= settled;
         self.grant(n - settled)
@@ -104,6 +109,7 @@ impl Flow {
     /// `n` bytes that the sender never sent will go on.
     pub fn added(&mut self, n: u64) {
         self.owed += n;
+        self.here += n;
     }
 
     /// The sender needs a window of `n` bytes at least, before the receiver gives one. What it is to be granted.
@@ -126,16 +132,20 @@ impl Flow {
         Some(self.grant(u64::from(n) - settled))
     }
 
-    /// What is withheld may be passed on now.
+    /// What is withheld and may be passed on now, because something has gone on. Nothing for whom sends no more.
     pub fn due(&mut self) -> u32 {
-        self.grant(0)
+        match self.eof || self.closed {
+            true => 0,
+            false => self.grant(0),
+        }
     }
 
     fn grant(&mut self, n: u64) -> u32 {
         self.withheld += n;
-        let free = self.cap.saturating_sub(self.window);
+        // What is here counts as well: a window is a promise to take so much more.
+        let free = self.cap.saturating_sub(self.window + self.here);
         // Small steps would cost a message for every packet.
-        if self.withheld > free && self.window > self.cap / 2 {
+        if self.withheld > free && free < self.cap / 2 {
             return 0;
         }
         let give = self.withheld.min(free).min(u32::MAX.into());
@@ -146,12 +156,22 @@ impl Flow {
 
     #[cfg(test)]
     pub fn balance(&self) -> (u64, u64) {
+        let here = self.queued();
+        (self.window + self.withheld + here, self.room + self.owed)
+    }
+
+    #[cfg(test)]
+    pub fn queued(&self) -> u64 {
         let here = self.queue.iter().map(|out| match out {
             Out::Data { bytes, .. } => bytes.len() as u64,
             Out::Message(_) | Out::Close(_) => 0,
         });
-        let here: u64 = here.sum();
-        (self.window + self.withheld + here, self.room + self.owed)
+        here.sum()
+    }
+
+    #[cfg(test)]
+    pub fn here(&self) -> u64 {
+        self.here
     }
 }
 
@@ -204,11 +224,35 @@ mod tests {
         assert_eq!(flow.open(1000, 50), 100);
         assert!(!flow.arrived(101));
         assert!(flow.arrived(40));
+        flow.passes(40);
         assert_eq!(flow.due(), 0, "60 are enough");
         assert!(flow.arrived(20));
+        flow.passes(20);
         assert_eq!(flow.due(), 60);
-        flow.passes(60);
         assert_eq!(flow.balance(), (940, 940));
+    }
+
+    #[test]
+    fn what_is_here_is_part_of_the_cap() {
+        let mut flow = Flow::new(100);
+        assert_eq!(flow.open(1000, 50), 100);
+        assert!(flow.arrived(100));
+        assert_eq!(flow.due(), 0, "all of it waits");
+        assert_eq!(flow.granted(1000), Some(0), "whatever the receiver grants");
+        assert!(!flow.arrived(1));
+        flow.passes(30);
+        assert_eq!(flow.due(), 0, "30 are not worth a message");
+        assert_eq!(flow.dropped(20), 50);
+        flow.added(50);
+        flow.passes(50);
+        assert_eq!(flow.due(), 0, "what we added waits, too");
+        flow.passes(50);
+        assert_eq!(flow.due(), 50);
+        assert_eq!(flow.here(), 0);
+        flow.eof = true;
+        assert!(flow.arrived(100));
+        flow.passes(100);
+        assert_eq!(flow.due(), 0, "nothing more comes");
     }
 
     #[test]

@@ -39,8 +39,6 @@ impl Core {
         if !admit(channel, from, number, &message)? {
             return Ok(());
         }
-        let give = channel.flows.of_mut(from).due();
-        channel.grant(from, give, out);
         if from == Side::Client && channel.wait != Wait::Nothing {
             return self.waits(key, number, payload, message, now, out);
         }

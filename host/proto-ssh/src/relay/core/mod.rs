@@ -480,10 +480,14 @@ impl Core {
             let (known, real) = channel.flows.client.balance();
             if !channel.flows.client.closed && channel.wait != channel::Wait::Number {
                 assert_eq!(known + waiting, real, "to the host");
+                let here = channel.flows.client.queued() + waiting;
+                assert_eq!(here, channel.flows.client.here(), "bytes to the host");
             }
             let (known, real) = channel.flows.upstream.balance();
             if !channel.flows.client.closed && !channel.flows.upstream.closed {
                 assert_eq!(known, real, "to the client");
+                let here = channel.flows.upstream.queued();
+                assert_eq!(here, channel.flows.upstream.here(), "bytes to the client");
             }
         }
     }

@@ -149,10 +149,15 @@ impl Core {
             return self.refuse_request(key, request.want_reply, out);
         };
         if let Some(reason) = unfit(&what, &self.limits) {
+            // A small request that starts nothing is not worth a large record.
+            let before = match asks {
+                Asks::Start { .. } => channel.before.clone(),
+                _ => Before::default(),
+            };
             let asked = Asked {
                 what,
                 channel: Some(channel.number(Side::Client)),
-                before: channel.before.clone(),
+                before,
             };
             turn(Turned::known(asked, reason.clone()), out);
             return match asks {

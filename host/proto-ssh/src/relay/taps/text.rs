@@ -18,7 +18,7 @@ struct Shown {
     /// It turned out to be no text. It is masked all the same: what it is, is for the host to say.
     bulk: bool,
     spans: Option<Spans>,
-    /// What spans had no room for: bounded by the client's window.
+    /// What spans had no room for: bounded by the window that the host is told of, of which this is a part.
     rest: BytesMut,
 }
 

@@ -136,6 +136,49 @@ async fn a_write_waits_for_people_in_the_middle_of_a_transfer() {
     assert!(!rig.dir.0.join("other").exists());
 }
 
+/// What its terminal makes of the input is not what was read of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_not_transferred_over_a_terminal() {
+    let Some(rig) = Rig::start(MemoryPolicy::permit_all()).await else {
+        return;
+    };
+    let to = rig.dir.0.join("to");
+    for (args, command) in [
+        (&["-s"][..], "sftp".to_owned()),
+        (&[], "/usr/lib/openssh/sftp-server".into()),
+        (&[], format!("scp -t {}", to.display())),
+        (&[], "scp -f /etc/hostname".into()),
+        (&[], "rsync --server --sender -e.L . /etc/hostname".into()),
+        (&[], "git-upload-pack '/srv/a.git'".into()),
+    ] {
+        let mut ssh = rig.ssh().arg("-tt");
+        for arg in args {
+            ssh = ssh.arg(arg);
+        }
+        let out = ssh.run("root+web1", &command).await;
+        let said = text(&out.stderr);
+        let why = "weir: refused: files are not transferred over a terminal";
+        assert!(said.contains(why), "{command}: {said}");
+        assert_eq!(out.status.code(), Some(126), "{command}");
+        let refusals = rig.memory.journal.refusals();
+        let last = refusals.last().expect("it is on record");
+        assert!(
+            last.reason.contains("over a terminal"),
+            "{command}: {last:?}"
+        );
+        assert!(
+            matches!(&last.facts, Facts::Ssh(s) if s.text.contains(command.as_str())),
+            "{command}: {last:?}"
+        );
+    }
+    // A command of the same program that is none, and one without a terminal.
+    let echo = "echo scp -t /srv";
+    let out = rig.ssh().arg("-tt").run("root+web1", echo).await;
+    assert_eq!(text(&out.stdout), "scp -t /srv\r\n");
+    let out = rig.run("scp -f /etc/hostname < /dev/null").await;
+    assert!(!text(&out.stderr).contains("terminal"));
+}
+
 /// Secrets are masked for the client and on record, and bytes that are no text are left alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_in_text_are_masked() {

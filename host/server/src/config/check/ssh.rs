@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::identity::MAX_KEY_VALIDITY;
 use proto_ssh::ClientLogin;
 use ssh_keys::{PrivateKey, PublicKey};
 use toml::Spanned;
@@ -10,15 +12,49 @@ use toml::Spanned;
 use super::postgres::networks;
 use super::values::{address, check_text, one_of, secret, within};
 use crate::config::error::Report;
-use crate::config::raw::{OneOrMany, RawSshListener, RawTarget};
-use crate::config::{Ssh, SshCredential, SshListener, SshTarget};
+use crate::config::raw::{OneOrMany, RawRegisteredKeys, RawSsh, RawSshListener, RawTarget};
+use crate::config::{RegisteredKeys, Ssh, SshCredential, SshListener, SshTarget};
 
-pub(super) fn ssh(r: &mut Report<'_>, raw: Vec<RawSshListener>, targets: &[SshTarget]) -> Ssh {
+/// Long enough for a working day and the morning after it.
+const KEY_HOURS: u64 = 24;
+const KEYS_PER_PERSON: u32 = 5;
+const MAX_KEYS_PER_PERSON: u32 = 50;
+
+pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget]) -> Ssh {
+    let keys = raw.registered_keys;
     let mut listeners = Vec::new();
-    for (i, l) in raw.into_iter().enumerate() {
-        listeners.push(listener(r, &format!("ssh.listener[{i}]"), l, targets));
+    for (i, l) in raw.listener.into_iter().enumerate() {
+        let key = format!("ssh.listener[{i}]");
+        listeners.push(listener(r, &key, l, targets, keys.is_some()));
     }
-    Ssh { listeners }
+    if let Some(keys) = &keys
+        && !listeners
+            .iter()
+            .any(|l| l.logins.contains(&ClientLogin::Key))
+    {
+        let message =
+            "nobody could come in by them: name \"key\" in the auth of an [[ssh.listener]]";
+        r.add("ssh.registered_keys", keys.span(), message);
+    }
+    let registered_keys = keys.map(|keys| registered_keys(r, keys.into_inner()));
+    Ssh {
+        listeners,
+        registered_keys,
+    }
+}
+
+fn registered_keys(r: &mut Report<'_>, raw: RawRegisteredKeys) -> RegisteredKeys {
+    let key = |name: &str| format!("ssh.registered_keys.{name}");
+    let most = MAX_KEY_VALIDITY.as_secs() / 3600;
+    let hours = raw.max_hours.map_or(KEY_HOURS, |hours| {
+        within(r, &key("max_hours"), hours, 1, most)
+    });
+    RegisteredKeys {
+        validity: Duration::from_secs(hours * 3600),
+        per_person: raw.per_person.map_or(KEYS_PER_PERSON, |many| {
+            within(r, &key("per_person"), many, 1, MAX_KEYS_PER_PERSON)
+        }),
+    }
 }
 
 fn listener(
@@ -26,6 +62,7 @@ fn listener(
     key: &str,
     l: RawSshListener,
     targets: &[SshTarget],
+    keys: bool,
 ) -> SshListener {
     if let Some(target) = &l.target
         && !targets.iter().any(|t| t.name == *target.as_ref())
@@ -41,7 +78,7 @@ fn listener(
         target: l.target.map(Spanned::into_inner),
         logins: match l.auth {
             None => vec![ClientLogin::Certificate, ClientLogin::Token],
-            Some(auth) => logins(r, &format!("{key}.auth"), auth),
+            Some(auth) => logins(r, &format!("{key}.auth"), auth, keys),
         },
         banner: l.banner.map(Spanned::into_inner),
         max_connections: l.max_connections.map_or(10_000, |v| {
@@ -55,10 +92,15 @@ fn listener(
     }
 }
 
-fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientLogin> {
+fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>, keys: bool) -> Vec<ClientLogin> {
     let span = raw.span();
-    // What has something behind it in this server: nobody can register a key or a device yet.
-    let words = [ClientLogin::Certificate, ClientLogin::Token].map(|l| (l.as_str(), l));
+    // What has something behind it in this server: nobody can name a device yet.
+    let words = [
+        ClientLogin::Certificate,
+        ClientLogin::Key,
+        ClientLogin::Token,
+    ];
+    let words = words.map(|l| (l.as_str(), l));
     let mut out = Vec::new();
     for name in raw.into_inner().into_vec() {
         let name = Spanned::new(span.clone(), name);
@@ -69,6 +111,10 @@ fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>) -> Vec<ClientL
                     span.clone(),
                     format!("{:?} is named twice", login.as_str()),
                 );
+            }
+            Some(ClientLogin::Key) if !keys => {
+                let message = "nobody could register a key: add [ssh.registered_keys], which says for how long one counts";
+                r.add(key, span.clone(), message);
             }
             Some(login) => out.push(login),
             None => {}

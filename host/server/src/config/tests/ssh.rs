@@ -1,4 +1,4 @@
-//! `[ssh.authority]`.
+//! `[ssh.authority]`, and how callers log in.
 
 use std::time::Duration;
 
@@ -60,18 +60,67 @@ fn what_would_not_be_meant_is_refused() {
     }
 }
 
+/// With this login, and with this beside it.
+fn with_login(
+    auth: &str,
+    more: &str,
+) -> Result<crate::config::Config, crate::config::ConfigErrors> {
+    let target = "[[target]]\nname = \"web1\"\nprotocol = \"ssh\"\nenv = \"dev\"\nhost = \"web1\"\n\
+                  host_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQGzGIbw5rDs62SawzN7l6SBBqa0kzYX/JWCsCyRC6j\"]\n";
+    let listen = format!("[[ssh.listener]]\nlisten = \"127.0.0.1:2222\"\nauth = {auth}\n");
+    parse(&format!("{GOOD}{target}{listen}[ssh.authority]\n{more}"))
+}
+
 #[test]
 fn a_login_that_nothing_stands_behind_is_refused() {
-    let listener = |auth: &str| {
-        let target = "[[target]]\nname = \"web1\"\nprotocol = \"ssh\"\nenv = \"dev\"\nhost = \"web1\"\n\
-                      host_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQGzGIbw5rDs62SawzN7l6SBBqa0kzYX/JWCsCyRC6j\"]\n";
-        let listen = format!("[[ssh.listener]]\nlisten = \"127.0.0.1:2222\"\nauth = {auth}\n");
-        parse(&format!("{GOOD}{target}{listen}[ssh.authority]\n"))
-    };
-    listener("[\"certificate\", \"token\"]").unwrap();
-    for none in ["key", "device"] {
-        let error = listener(&format!("[\"{none}\"]")).unwrap_err().to_string();
+    with_login("[\"certificate\", \"token\"]", "").unwrap();
+    for (none, why) in [("key", "[ssh.registered_keys]"), ("device", "certificate")] {
+        let error = with_login(&format!("[\"{none}\"]"), "").unwrap_err();
+        let error = error.to_string();
         assert!(error.contains("ssh.listener[0].auth: "), "{error}");
-        assert!(error.contains("certificate"), "{error}");
+        assert!(error.contains(why), "{error}");
     }
+}
+
+#[test]
+fn registered_keys_count_for_a_day_and_never_for_more_than_a_month() {
+    let both = "[\"certificate\", \"key\"]";
+    let keys = |more: &str| {
+        let config = with_login(both, &format!("[ssh.registered_keys]\n{more}"));
+        config.map(|config| config.ssh.registered_keys.unwrap())
+    };
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let usual = keys("").unwrap();
+    assert_eq!((usual.validity, usual.per_person), (hours(24), 5));
+    let set = keys("max_hours = 720\nper_person = 1\n").unwrap();
+    assert_eq!((set.validity, set.per_person), (hours(720), 1));
+    for (line, expect) in [
+        (
+            "max_hours = 721",
+            "ssh.registered_keys.max_hours: 721 is not between",
+        ),
+        (
+            "max_hours = 0",
+            "ssh.registered_keys.max_hours: 0 is not between",
+        ),
+        (
+            "per_person = 0",
+            "ssh.registered_keys.per_person: 0 is not between",
+        ),
+        (
+            "per_person = 51",
+            "ssh.registered_keys.per_person: 51 is not between",
+        ),
+        ("days = 1", "days"),
+    ] {
+        let error = keys(line).unwrap_err().to_string();
+        assert!(error.contains(expect), "{line}: {error}");
+    }
+    // A table that lets nobody in.
+    let error = with_login("[\"token\"]", "[ssh.registered_keys]\n").unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("ssh.registered_keys: nobody could"),
+        "{error}"
+    );
 }

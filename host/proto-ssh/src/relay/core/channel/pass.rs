@@ -11,8 +11,18 @@ use super::Channel;
 use crate::wire::{ChannelMessage, numbers};
 
 impl Channel {
-    /// Passes on what can go on now.
+    /// Passes on what can go on now; for that, its sender may send more.
     pub fn pump(&mut self, from: Side, out: &mut Vec<Effect>) {
+        self.pass_queued(from, out);
+        self.grant_due(from, out);
+    }
+
+    fn grant_due(&mut self, from: Side, out: &mut Vec<Effect>) {
+        let give = self.flows.of_mut(from).due();
+        self.grant(from, give, out);
+    }
+
+    fn pass_queued(&mut self, from: Side, out: &mut Vec<Effect>) {
         let to = from.other();
         loop {
             // Who has closed reads nothing more, and gives no room.
@@ -106,6 +116,7 @@ impl Channel {
                 Some(whole) if flow.queue.is_empty() && flow.fits(data.len()) == data.len() => {
                     flow.passes(data.len());
                     self.send(from.other(), whole.clone(), out);
+                    self.grant_due(from, out);
                 }
                 _ => self.pass(from, code, &data, out),
             }

@@ -119,6 +119,29 @@ fn what_is_known_of_it_is_kept() {
     assert_eq!(told.len(), 1);
 }
 
+/// Of tiny requests there may be many, and each of them is not to bring along all that was set before.
+#[test]
+fn what_starts_nothing_is_told_of_without_what_was_set() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let value = vec![0xff; 60 << 10];
+    b.client(request(3, b"env", false, &strings(&[b"LC_A", &value])));
+    b.grant();
+    b.client(request(3, b"env", false, &strings(&[b"", b""])));
+    b.client(request(3, b"pty-req", false, &{
+        let mut pty = strings(&[b"x\0"]);
+        pty.extend([0; 16]);
+        pty.extend(strings(&[b""]));
+        pty
+    }));
+    b.client(request(3, b"exec", true, &strings(&[b"ls\0"])));
+    let set = b.turned.iter().map(|turned| match &turned.tried {
+        crate::action::Tried::Known(asked) => asked.before.env.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(set.collect::<Vec<_>>(), [0, 0, 1]);
+}
+
 #[test]
 fn scripts_that_are_too_long_are_told_of() {
     let mut b = Bench::with(Limits {

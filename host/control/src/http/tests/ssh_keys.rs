@@ -1,0 +1,223 @@
+//! Registered keys through the API: whose they become, on record, and what takes them away.
+
+use axum::http::StatusCode;
+use pipeline::{Action, Actor, PrincipalKind, Protocol};
+use serde_json::{Value, json};
+
+use super::ssh::{is_over, session};
+use crate::testing::{Answer, Rig, SIGNED};
+
+const REGISTER: &str = "POST /v1/ssh/keys";
+const REMOVE: &str = "POST /v1/ssh/keys/remove";
+
+pub(super) fn body(who: &str, key: &str) -> Value {
+    json!({
+        "public_key": format!("ssh-ed25519 {key}"), "name": format!("{key} of {who}"), "hours": 1,
+        "challenge": format!("SHA256:{key} of {who}"), "signature": SIGNED,
+    })
+}
+
+async fn register(rig: &Rig, who: &str, key: &str) -> Answer {
+    rig.call(who, REGISTER, body(who, key)).await
+}
+
+async fn remove(rig: &Rig, who: &str, fingerprint: &str) -> Answer {
+    rig.call(who, REMOVE, json!({ "fingerprint": fingerprint }))
+        .await
+}
+
+async fn listed(rig: &Rig, who: &str, path: &str) -> Vec<String> {
+    let answer = rig
+        .call(who, &format!("GET /v1/ssh/keys{path}"), Value::Null)
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let items = answer.body["items"].as_array().unwrap();
+    let print = |i: &Value| i["fingerprint"].as_str().unwrap().to_owned();
+    items.iter().map(print).collect()
+}
+
+fn in_force(rig: &Rig) -> Vec<String> {
+    let keys = rig.ssh.keys.lock();
+    keys.iter()
+        .map(|(key, who)| format!("{key} {who}"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_key_is_on_record_and_kept_before_it_counts_and_is_its_persons_alone() {
+    let rig = Rig::new().await;
+    let asked = json!({"public_key": "ssh-ed25519 a"});
+    let call = "POST /v1/ssh/keys/challenge";
+    let challenge = rig.call("alice", call, asked).await;
+    assert_eq!(challenge.body["text"], "SHA256:a of alice");
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["fingerprint"], "SHA256:a");
+    let event = rig.events().pop().unwrap();
+    assert_eq!(
+        (&*event.action, &*event.resource),
+        ("key:register", "Key::\"SHA256:a\"")
+    );
+    let until = answer.body["expires_at"].as_str().unwrap();
+    assert!(
+        event.detail.contains(until) && event.detail.contains("a of alice"),
+        "{event:?}"
+    );
+    assert_eq!(in_force(&rig), ["SHA256:a alice"]);
+
+    // With somebody else's proof, and with one's own of a key that is somebody else's already.
+    let answer = rig.call("bob", REGISTER, body("alice", "a")).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let answer = register(&rig, "bob", "a").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(in_force(&rig), ["SHA256:a alice"]);
+    let refused = rig.events().pop().unwrap();
+    assert!(
+        refused.result.is_err() && refused.resource.contains("SHA256:a"),
+        "{refused:?}"
+    );
+
+    // Each has their own, and no more than they may; to renew is no further one.
+    assert_eq!(register(&rig, "alice", "b").await.status, StatusCode::OK);
+    assert_eq!(register(&rig, "alice", "b").await.status, StatusCode::OK);
+    let third = register(&rig, "alice", "c").await;
+    assert_eq!(third.status, StatusCode::CONFLICT, "{third:?}");
+    assert_eq!(register(&rig, "bob", "d").await.status, StatusCode::OK);
+    assert_eq!(listed(&rig, "bob", "").await, ["SHA256:d"]);
+    let mut alices = listed(&rig, "alice", "").await;
+    alices.sort();
+    assert_eq!(alices, ["SHA256:a", "SHA256:b"]);
+    assert_eq!(listed(&rig, "dave", "/all?subject=bob").await, ["SHA256:d"]);
+    assert_eq!(listed(&rig, "dave", "/all").await.len(), 3);
+
+    // After a start they count as before, but for what has ended meanwhile.
+    let killed = rig.killed().await.unwrap();
+    assert_eq!(in_force(&killed), in_force(&rig));
+    killed.clock.advance(std::time::Duration::from_secs(3601));
+    let later = killed.restart().await.unwrap();
+    assert!(in_force(&later).is_empty());
+    assert!(listed(&later, "dave", "/all").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_a_persons_own_key_is_not_registered() {
+    let rig = Rig::new().await;
+    let robot = Actor::new(PrincipalKind::Agent, "robot", &["dev"]);
+    rig.add("robot", robot, vec![]);
+    let alice = rig.principal("alice").actor.clone();
+    let helper = Actor::new(PrincipalKind::User, "helper", &["dev"]);
+    rig.add("helper", helper, vec![alice]);
+    let ci = Actor::new(PrincipalKind::Workload, "ci", &["dev"]);
+    rig.add("ci", ci, vec![]);
+    for who in ["robot", "helper", "ci"] {
+        let answer = register(&rig, who, "a").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{who}: {answer:?}");
+        assert!(rig.events().pop().unwrap().result.is_err());
+    }
+    let with = |name: &str, value: Value| {
+        let mut body = body("alice", "a");
+        body[name] = value;
+        body
+    };
+    for (body, status) in [
+        (with("signature", json!("forged")), 422),
+        (with("challenge", json!("SHA256:b of alice")), 422),
+        (with("public_key", json!("ssh-dss AAAA")), 422),
+        (with("public_key", json!("x".repeat(9_000))), 413),
+        (with("name", json!("")), 422),
+        (with("name", json!(" ")), 422),
+        (with("name", json!("a\nb")), 422),
+        (with("name", json!("x".repeat(65))), 422),
+        (with("subject", json!("bob")), 400),
+    ] {
+        let answer = rig.call("alice", REGISTER, body).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    // What cannot be recorded, kept, or put into force, is not registered.
+    *rig.ssh.keys_fail.lock() = true;
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(listed(&rig, "alice", "").await.is_empty());
+    *rig.ssh.keys_fail.lock() = false;
+    rig.policy(|q| q.accesses[0].action != Action::KeyRegister);
+    assert_eq!(
+        register(&rig, "alice", "a").await.status,
+        StatusCode::FORBIDDEN
+    );
+    rig.policy(|_| true);
+    rig.memory.journal.break_quietly();
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(in_force(&rig).is_empty());
+    let rig = Rig::new().await;
+    rig.sql("DROP TABLE ssh_keys");
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(in_force(&rig).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_removed_or_revoked_ends_what_came_in_by_it() {
+    let rig = Rig::new().await;
+    let by_key = [("login", "key"), ("key", "SHA256:a")];
+    let by_certificate = [("login", "certificate"), ("key", "SHA256:a")];
+    let other = [("login", "key"), ("key", "SHA256:b")];
+    let (ssh, postgres) = (Protocol::Ssh, Protocol::Postgres);
+    for key in ["a", "b"] {
+        assert_eq!(register(&rig, "alice", key).await.status, StatusCode::OK);
+    }
+    let sessions = [
+        session(&rig, "alice", ssh, &by_key).await,
+        session(&rig, "alice", ssh, &by_certificate).await,
+        session(&rig, "alice", ssh, &other).await,
+        session(&rig, "alice", postgres, &by_key).await,
+    ];
+    // Nobody else's, and not by a part of its name.
+    for (who, print) in [
+        ("bob", "SHA256:a"),
+        ("alice", "SHA256:"),
+        ("alice", "SHA256:c"),
+    ] {
+        let answer = remove(&rig, who, print).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{who} {print}");
+    }
+    assert_eq!(in_force(&rig).len(), 2);
+    let answer = remove(&rig, "alice", "SHA256:a").await;
+    assert_eq!(answer.body["sessions_ended"], 1, "{answer:?}");
+    assert_eq!(
+        sessions.each_ref().map(is_over),
+        [true, false, false, false]
+    );
+    assert_eq!(in_force(&rig), ["SHA256:b alice"]);
+    assert_eq!(
+        remove(&rig, "alice", "SHA256:a").await.status,
+        StatusCode::NOT_FOUND
+    );
+    let event = rig.events().into_iter().rev().nth(1).unwrap();
+    assert!(
+        event.detail.contains("removed") && event.result.is_ok(),
+        "{event:?}"
+    );
+    // Its person may have it again.
+    assert_eq!(register(&rig, "alice", "a").await.status, StatusCode::OK);
+
+    // By whoever revokes, it is gone from what is kept.
+    let revoke = json!({"kind": "key", "value": "SHA256:b", "reason": "stolen"});
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", revoke).await;
+    assert_eq!(answer.body["sessions_ended"], 1, "{answer:?}");
+    assert_eq!(listed(&rig, "alice", "").await, ["SHA256:a"]);
+    let revoke = json!({"kind": "subject", "value": "alice", "reason": "left"});
+    rig.call("dave", "POST /v1/ssh/revocations", revoke).await;
+    assert!(listed(&rig, "dave", "/all").await.is_empty());
+
+    // It does not count, whatever the disk says.
+    let rig = Rig::new().await;
+    assert_eq!(register(&rig, "alice", "a").await.status, StatusCode::OK);
+    rig.sql(
+        "CREATE TRIGGER stuck BEFORE DELETE ON ssh_keys BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+    );
+    let answer = remove(&rig, "alice", "SHA256:a").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert!(answer.error().message.contains("until Weir ends"));
+    assert!(in_force(&rig).is_empty());
+}
