@@ -6,7 +6,7 @@
 //
 // What is real: discovery, JWKS, ES256 access tokens (at+jwt, RFC 9068), client credentials, the
 // device flow with its pages, refresh tokens, token exchange (RFC 8693) with an act chain.
-// What is only here for tests: POST /test/token and POST /test/rotate, see below.
+// What is only here for tests: POST /test/token, /test/rotate and /test/device, see below.
 import { createServer } from 'node:http';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 
@@ -26,6 +26,7 @@ const people = {
   bob: ['eng'],
   carol: ['security'],
   dave: ['support'],
+  erin: ['weir-permit-all'],
 };
 const clients = {
   'weir-cli': { flow: 'device', secret: null },
@@ -65,10 +66,14 @@ function newKey() {
   };
 }
 
+// How the device flow goes, and how often it was asked for what.
+const device = { ttl: 600, audience: AUDIENCE, interval: 1 };
+const asked = { codes: 0, polls: 0 };
+
 function resourceServer() {
   return {
     scope: 'db:read db:write',
-    audience: AUDIENCE,
+    audience: device.audience,
     accessTokenTTL: TTL,
     accessTokenFormat: 'jwt',
     jwt: { sign: { alg: 'ES256' } },
@@ -102,6 +107,7 @@ function newProvider(issuer, keys) {
       claims: async () => ({ sub: id, groups: people[id] ?? [] }),
     }),
     extraTokenClaims,
+    ttl: { DeviceCode: () => device.ttl },
     features: {
       devInteractions: { enabled: true },
       clientCredentials: { enabled: true },
@@ -150,6 +156,15 @@ function newProvider(issuer, keys) {
       'audience', 'resource', 'scope', 'requested_token_type',
     ],
   );
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.body?.device_code) {
+      asked.codes += 1;
+      ctx.body.interval = device.interval;
+    } else if (ctx.oidc?.params?.grant_type?.endsWith(':device_code')) {
+      asked.polls += 1;
+    }
+  });
   provider.on('server_error', (_ctx, e) => console.error('server_error', e));
   provider.on('grant.error', (_ctx, e) => console.error('grant.error', e.message, e.error_description));
   return provider;
@@ -188,6 +203,8 @@ let pages = provider.callback();
 //   The provider's own signed access token for anybody, without a login.
 // POST /test/rotate {"keep": true|false} -> {"kid"}
 //   A new signing key; the old one stays published with keep.
+// POST /test/device {"ttl"?, "audience"?, "interval"?} -> {"codes", "polls"}
+//   How the device flow goes from now on; how many codes were given out, and how often a token was asked for.
 async function forTests(request, response) {
   const body = await readJson(request);
   const answer = (value) => {
@@ -206,6 +223,9 @@ async function forTests(request, response) {
       provider = newProvider(issuer, keys);
       pages = provider.callback();
       return answer({ kid: keys[0].kid });
+    case '/test/device':
+      Object.assign(device, body);
+      return answer(asked);
     default:
       response.statusCode = 404;
       return answer({ error: 'not_found' });

@@ -2,6 +2,7 @@
 //
 //   node play.mjs ISSUER login USER              whole device flow; prints the token response
 //   node play.mjs ISSUER approve URL USER        the person in front of a device flow's page
+//   node play.mjs ISSUER deny URL                the same person, who did not begin it
 //   node play.mjs ISSUER machine CLIENT SECRET   client credentials; prints the token response
 //   node play.mjs ISSUER exchange CLIENT SECRET TOKEN   token exchange; prints the token response
 //
@@ -87,6 +88,24 @@ async function approve(start, user) {
   throw new Error('the login does not come to an end');
 }
 
+// Looks at the code, and says that it is none of theirs.
+async function deny(start) {
+  const go = browser();
+  let { url, page } = await go(start);
+  for (let step = 0; step < MAX_PAGES; step += 1) {
+    const form = readForm(page);
+    if (!form) break;
+    const last = 'confirm' in form.fields;
+    if (last) {
+      delete form.fields.confirm;
+      form.fields.abort = 'yes';
+    }
+    ({ url, page } = await go(new URL(form.action, url).href, form.fields));
+    if (last) return;
+  }
+  throw new Error('nobody was asked');
+}
+
 async function login(user) {
   const metadata = await discover();
   const scope = 'openid offline_access db:read db:write';
@@ -108,6 +127,7 @@ async function login(user) {
 const commands = {
   login: (user) => login(user),
   approve: (url, user) => approve(url, user).then(() => ({ approved: true })),
+  deny: (url) => deny(url).then(() => ({ denied: true })),
   machine: async (id, secret) => postForm(
     (await discover()).token_endpoint,
     { grant_type: 'client_credentials', scope: 'db:read' },

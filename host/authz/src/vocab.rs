@@ -240,6 +240,7 @@ pub(crate) const LATER: &[Action] = &[
     Action::CredentialRevoke,
     Action::DeliveryRead,
     Action::EvidenceExport,
+    Action::HostKeyApprove,
     Action::KeyRegister,
     Action::RecordErase,
     Action::SessionWatch,
@@ -337,6 +338,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
         | A::CertificateIssue
         | A::CredentialRevoke
         | A::KeyRegister => (&["control"], &[R::System], Extra::None),
+        A::HostKeyApprove => (&["control"], &[R::System, R::Target], Extra::None),
         A::BundleActivate => (&["control", "control:change"], &[R::Bundle], Extra::None),
         A::PluginUpload | A::PluginRemove => (
             &["control", "control:change"],

@@ -26,6 +26,7 @@ use crate::ports::{Authenticate, Packages, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
 use crate::ssh::Logins;
+use crate::ssh_hosts::{HostKeyDesk, HostKeys};
 use crate::ssh_keys::Keys;
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
@@ -75,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) logins: Logins,
     pub(crate) ssh_keys: Option<Arc<dyn crate::ports::SshKeys>>,
     pub(crate) keys: Keys,
+    pub(crate) host_keys: HostKeys,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
     pub(crate) engine: Arc<dyn crate::ports::BundleEngine>,
@@ -163,6 +165,7 @@ impl Control {
         if let Some(registered) = &options.ssh_keys {
             keys.restore(&**registered, options.clock.now()).await?;
         }
+        let host_keys = HostKeys::open(store.clone()).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let webhook = match &options.webhook {
             None => None,
@@ -233,6 +236,7 @@ impl Control {
             logins,
             ssh_keys: options.ssh_keys,
             keys,
+            host_keys,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
             strangers: Rate::new(MAX_STRANGERS),
@@ -258,6 +262,13 @@ impl Control {
     /// Where protocol crates register their sessions.
     pub fn registry(&self) -> Arc<dyn Registry> {
         Arc::new(self.inner.sessions.clone())
+    }
+
+    /// Where protocol crates ask by what hosts are known.
+    pub fn host_keys(&self) -> HostKeyDesk {
+        HostKeyDesk {
+            shared: self.inner.clone(),
+        }
     }
 
     /// Forgets what a session's statements say: in the state, and in the index if there is one. Neither

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use pipeline::{
-    Access, Action, ControlEvent, Principal, PrincipalKind, Question, Resource, Risk, Ruling,
-    Target,
+    Access, Action, ControlEvent, Facts, Principal, PrincipalKind, Protocol, Question, Resource,
+    Risk, Ruling, Target,
 };
 
 use crate::control::Shared;
@@ -146,6 +146,34 @@ impl Permit {
             subject,
         )
         .is_ok()
+    }
+
+    /// Would policy let them connect to this host, perhaps once somebody has agreed? As which account is not known
+    /// here: a bundle that permits some accounts only lists none.
+    pub(crate) fn may_connect(&self, target: &Arc<Target>) -> bool {
+        let access = [Access {
+            action: Action::SshConnect,
+            resource: Resource::SshAccount { login: "".into() },
+            target: Some(target.clone()),
+        }];
+        let facts = Facts::Connect {
+            protocol: Protocol::Ssh,
+            scope: "".into(),
+        };
+        let ruling = self.shared.authorizer.pin().authorize(&Question {
+            principal: &self.principal,
+            source: self.source,
+            session: "",
+            now: self.shared.clock.now(),
+            facts: Some(&facts),
+            risk: &Risk::default(),
+            approvals: &BTreeSet::new(),
+            accesses: &access,
+        });
+        match ruling {
+            Ruling::Permit { .. } | Ruling::NeedsApproval { .. } => true,
+            Ruling::Deny { .. } => false,
+        }
     }
 
     /// The approval rules among the permitted subjects.

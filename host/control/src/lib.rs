@@ -31,6 +31,7 @@ mod ports;
 mod serve;
 mod sessions;
 mod ssh;
+mod ssh_hosts;
 mod ssh_keys;
 pub mod store;
 mod webhook;
@@ -45,6 +46,7 @@ pub use ports::{
     SshKeys, WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
+pub use ssh_hosts::{HostKeyDesk, HostKeyStanding};
 pub use webhook::{
     Signer as WebhookSigner, check_secret as check_webhook_secret, check_url as check_webhook_url,
 };

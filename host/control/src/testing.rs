@@ -452,7 +452,7 @@ fn options(
         watch: Arc::<FakeWatch>::default(),
         recordings: Arc::new(FakeRecordings::default()),
         packages: Arc::<FakePackages>::default(),
-        targets: vec![target()],
+        targets: vec![target(), host()],
         webhook: setup.webhook.clone(),
         index: Some(Index::open(&dir.path().join("index.db"), IndexLimits::default()).unwrap()),
         deliveries: Arc::new(OneDelivery),
@@ -466,6 +466,15 @@ pub(crate) fn target() -> Arc<Target> {
     Arc::new(Target {
         name: "orders".into(),
         protocol: Protocol::Postgres,
+        env: "prod".into(),
+        tags: BTreeMap::new(),
+    })
+}
+
+pub(crate) fn host() -> Arc<Target> {
+    Arc::new(Target {
+        name: "web1".into(),
+        protocol: Protocol::Ssh,
         env: "prod".into(),
         tags: BTreeMap::new(),
     })

@@ -199,11 +199,13 @@ pub const ASSIGNMENTS: &[&[u8]] = &[
 
 /// How long that half is, and how much may stand before it.
 pub const ASSIGNED: usize = 40;
-pub const WIDEST_GAP: usize = 8;
+pub const WIDEST_GAP: usize = 24;
+/// May stand once in the gap: `"name": "AWS_SECRET_ACCESS_KEY", "value": "…"`.
+pub const GAP_WORD: &[u8] = b"value";
 
 /// Stands between a name and what is assigned to it.
 pub fn is_between(c: u8) -> bool {
-    b" \t\"'=:>".contains(&c)
+    b" \t\"'=:>|,".contains(&c)
 }
 
 pub fn is_base64(c: u8) -> bool {
@@ -228,8 +230,14 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
         }
     }
     let name = ASSIGNMENTS.iter().find(|name| rest.starts_with(name))?;
-    let gap = run(rest, name.len(), WIDEST_GAP, is_between);
-    let start = name.len() + gap;
+    let mut gap = run(rest, name.len(), WIDEST_GAP, is_between);
+    let word = name.len() + gap..name.len() + gap + GAP_WORD.len();
+    let is_word = |word: &[u8]| word.eq_ignore_ascii_case(GAP_WORD);
+    let mut start = name.len() + gap;
+    if gap > 0 && rest.get(word.clone()).is_some_and(is_word) {
+        gap = run(rest, word.end, WIDEST_GAP - gap, is_between);
+        start = word.end + gap;
+    }
     let len = run(rest, start, ASSIGNED + 1, is_base64);
     (gap > 0 && len == ASSIGNED).then_some(Found {
         start: at + start,

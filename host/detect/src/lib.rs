@@ -23,7 +23,7 @@ mod redact;
 #[cfg(test)]
 mod tests;
 
-pub use key::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
+pub use key::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 pub use key::{is_base64, is_base64url, is_between};
 pub use possible::possible;
 pub use redact::{Form, redact};

@@ -256,6 +256,35 @@ fn keys() {
         ("AKIAshort", "AKIAshort"),
         ("ghp_short", "ghp_short"),
         (
+            "|  SecretAccessKey |  wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY  |",
+            "|  SecretAccessKey |  [key]  |",
+        ),
+        (
+            r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}"#,
+            r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"[key]"}"#,
+        ),
+        (
+            r#""AWS_SECRET_ACCESS_KEY", "Value": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY""#,
+            r#""AWS_SECRET_ACCESS_KEY", "Value": "[key]""#,
+        ),
+        // Another word, the word alone, too far away, and a digest of another length.
+        (
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ),
+        (
+            "AWS_SECRET_ACCESS_KEYvalue=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "AWS_SECRET_ACCESS_KEYvalue=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ),
+        (
+            "SecretAccessKey                          wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "SecretAccessKey                          wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ),
+        (
+            "| SecretAccessKey | b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9 |",
+            "| SecretAccessKey | b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9 |",
+        ),
+        (
             "aws_secret_access_key = short",
             "aws_secret_access_key = short",
         ),

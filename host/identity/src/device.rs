@@ -1,11 +1,14 @@
-//! Getting a token at a terminal: the device authorization grant (RFC 8628) of an OpenID provider.
+//! Getting a token with a browser elsewhere: the device authorization grant (RFC 8628) of an OpenID provider, for
+//! `weir login` and for people at the prompt of SSH.
 //!
 //! The provider's answers are shown on a terminal and followed in a browser, so they are taken apart as
-//! strictly as tokens are: https only, no redirects, bounded in size and in time.
+//! strictly as tokens are: https only, no redirects, bounded in size and in time. The device code is sent to the
+//! provider and to nobody else; neither it nor the code that people type is ever in an error.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -21,11 +24,15 @@ const MAX_WAIT: u64 = 30 * 60;
 /// Between two questions, in seconds: what RFC 8628 3.2 has without a word, and what is believed.
 const INTERVAL: u64 = 5;
 const MAX_INTERVAL: u64 = 60;
+/// How long it is believed where the provider says that it is to be asked.
+const DESCRIPTION_AGE: Duration = Duration::from_secs(300);
 /// Calls that failed in a row, before it is given up.
 const MAX_FAILURES: u32 = 5;
 const MAX_DEPTH: usize = 8;
 const MAX_CODE: usize = 64;
 const MAX_DEVICE_CODE: usize = 4096;
+/// So many characters of a device code are known again in what a provider says.
+const TOLD: usize = 8;
 /// The longest token that Weir's API looks at.
 const MAX_TOKEN: usize = 16 * 1024;
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -54,15 +61,105 @@ pub enum DeviceError {
 }
 
 /// At which provider, and as which of its clients.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DeviceOptions {
     pub issuer: String,
-    /// A public client: it has no secret.
     pub client_id: String,
+    /// For clients that have one. At a terminal there is none: it could not be kept there.
+    pub client_secret: Option<Zeroizing<String>>,
     pub scope: String,
     /// For providers that want to be told for which service the token is.
     pub audience: Option<String>,
     pub ca_file: Option<PathBuf>,
+}
+
+/// A provider at which people log in. It is asked nothing before somebody does.
+pub struct DeviceProvider {
+    http: Http,
+    place: Url,
+    options: DeviceOptions,
+    known: Mutex<Option<(Instant, Endpoints)>>,
+}
+
+/// Where a provider wants to be asked.
+#[derive(Clone)]
+struct Endpoints {
+    token: Url,
+    device: Url,
+}
+
+impl DeviceProvider {
+    /// Reads the CA file, if there is one. Blocks for as long as that takes.
+    pub fn new(options: DeviceOptions) -> Result<Self, DeviceError> {
+        let place = fetch::discovery_url(&options.issuer);
+        Ok(Self {
+            http: Http::new(&place, options.ca_file.as_deref(), TIMEOUT)?,
+            place: fetch::check_url(&place)?,
+            options,
+            known: Mutex::new(None),
+        })
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.options.issuer
+    }
+
+    /// Asks the provider for a code. Cancel safe.
+    pub async fn begin(&self) -> Result<DeviceLogin, DeviceError> {
+        let endpoints = self.endpoints().await?;
+        let options = &self.options;
+        let mut fields = client_fields(&options.client_id, options.client_secret.as_deref());
+        fields.push(("scope", options.scope.as_str()));
+        fields.extend(options.audience.as_deref().map(|a| ("audience", a)));
+        let (status, body) = self.http.post_form(&endpoints.device, &fields).await?;
+        let what = "answer to the request for a code";
+        let answer =
+            json::object(&body, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
+        if status != StatusCode::OK {
+            return Err(DeviceError::Refused(reason(&answer)));
+        }
+        DeviceLogin::of(self.http.clone(), endpoints.token, options, &answer)
+    }
+
+    /// From the provider's description, which is not asked for by everybody who logs in.
+    async fn endpoints(&self) -> Result<Endpoints, DeviceError> {
+        if let Some((since, endpoints)) = &*self.known.lock()
+            && since.elapsed() < DESCRIPTION_AGE
+        {
+            return Ok(endpoints.clone());
+        }
+        let bytes = self.http.get(self.place.clone()).await?;
+        let what = "description";
+        let document =
+            json::object(&bytes, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
+        // Otherwise whoever can answer at one place could speak for another issuer (OpenID Connect
+        // Discovery 4.3).
+        let found = text(&document, "issuer").unwrap_or_default();
+        if found != self.options.issuer {
+            return Err(DeviceError::OtherIssuer(shorten(found)));
+        }
+        let endpoint = |name: &'static str| {
+            let url = text(&document, name).ok_or(DeviceError::Unsupported(name))?;
+            fetch::check_url(url).map_err(DeviceError::from)
+        };
+        let endpoints = Endpoints {
+            token: endpoint("token_endpoint")?,
+            device: endpoint("device_authorization_endpoint")?,
+        };
+        *self.known.lock() = Some((Instant::now(), endpoints.clone()));
+        Ok(endpoints)
+    }
+}
+
+/// Could people log in there, as far as its name tells?
+pub fn check_provider(issuer: &str) -> Result<(), FetchError> {
+    fetch::check_url(&fetch::discovery_url(issuer)).map(drop)
+}
+
+/// Who asks (RFC 6749 2.3.1).
+fn client_fields<'a>(id: &'a str, secret: Option<&'a String>) -> Vec<(&'static str, &'a str)> {
+    let secret = secret.map(|secret| ("client_secret", secret.as_str()));
+    std::iter::once(("client_id", id)).chain(secret).collect()
 }
 
 /// A login that waits for somebody to agree in a browser.
@@ -70,6 +167,7 @@ pub struct DeviceLogin {
     http: Http,
     token_endpoint: Url,
     client_id: String,
+    client_secret: Option<Zeroizing<String>>,
     device_code: Zeroizing<String>,
     interval: Duration,
     /// By how much to slow down: five seconds, but for tests.
@@ -83,45 +181,15 @@ pub struct DeviceLogin {
 }
 
 impl DeviceLogin {
-    /// Asks the provider for a code. Cancel safe.
+    /// Asks a provider for a code that is asked once. Cancel safe.
     pub async fn begin(options: &DeviceOptions) -> Result<Self, DeviceError> {
-        let place = fetch::discovery_url(&options.issuer);
-        let http = Http::new(&place, options.ca_file.as_deref(), TIMEOUT)?;
-        let bytes = http.get(fetch::check_url(&place)?).await?;
-        let what = "description";
-        let document =
-            json::object(&bytes, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
-        // Otherwise whoever can answer at one place could speak for another issuer (OpenID Connect
-        // Discovery 4.3).
-        let found = text(&document, "issuer").unwrap_or_default();
-        if found != options.issuer {
-            return Err(DeviceError::OtherIssuer(shorten(found)));
-        }
-        let endpoint = |name: &'static str| {
-            let url = text(&document, name).ok_or(DeviceError::Unsupported(name))?;
-            fetch::check_url(url).map_err(DeviceError::from)
-        };
-        let token_endpoint = endpoint("token_endpoint")?;
-        let device_endpoint = endpoint("device_authorization_endpoint")?;
-        let mut fields = vec![
-            ("client_id", options.client_id.as_str()),
-            ("scope", options.scope.as_str()),
-        ];
-        fields.extend(options.audience.as_deref().map(|a| ("audience", a)));
-        let (status, body) = http.post_form(&device_endpoint, &fields).await?;
-        let what = "answer to the request for a code";
-        let answer =
-            json::object(&body, MAX_DEPTH).map_err(|source| DeviceError::Json { what, source })?;
-        if status != StatusCode::OK {
-            return Err(DeviceError::Refused(reason(&answer)));
-        }
-        Self::of(http, token_endpoint, &options.client_id, &answer)
+        DeviceProvider::new(options.clone())?.begin().await
     }
 
     fn of(
         http: Http,
         token_endpoint: Url,
-        client_id: &str,
+        options: &DeviceOptions,
         answer: &Object,
     ) -> Result<Self, DeviceError> {
         let bad = |what| DeviceError::Answer { what };
@@ -140,7 +208,8 @@ impl DeviceLogin {
         Ok(Self {
             http,
             token_endpoint,
-            client_id: client_id.to_owned(),
+            client_id: options.client_id.clone(),
+            client_secret: options.client_secret.clone(),
             device_code: Zeroizing::new(device_code.ok_or_else(|| bad("device_code"))?.to_owned()),
             interval: Duration::from_secs(interval),
             step: Duration::from_secs(INTERVAL),
@@ -151,19 +220,44 @@ impl DeviceLogin {
         })
     }
 
-    /// Waits until somebody has agreed, and returns the access token.
+    /// How long the codes live.
+    pub fn lives(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until somebody has agreed, and returns the access token. When dropped, nobody is asked any more.
     pub async fn finish(mut self) -> Result<Zeroizing<String>, DeviceError> {
+        let token = self.poll().await;
+        token.map_err(|error| match error {
+            // Errors are logged. The codes are not, whatever a provider says.
+            DeviceError::Refused(text) if self.is_told_in(&text) => {
+                DeviceError::Refused("what it says has a code in it".to_owned())
+            }
+            error => error,
+        })
+    }
+
+    fn is_told_in(&self, text: &str) -> bool {
+        // What is long is cut when it is told, so a part of it is enough.
+        let begin: String = self.device_code.chars().take(TOLD).collect();
+        text.contains(&begin) || text.contains(&self.user_code)
+    }
+
+    async fn poll(&mut self) -> Result<Zeroizing<String>, DeviceError> {
         let mut failures = 0;
         loop {
             if Instant::now() + self.interval >= self.until {
                 return Err(DeviceError::Expired);
             }
             tokio::time::sleep(self.interval).await;
-            let fields = [
+            let mut fields = vec![
                 ("grant_type", GRANT),
                 ("device_code", self.device_code.as_str()),
-                ("client_id", self.client_id.as_str()),
             ];
+            fields.extend(client_fields(
+                &self.client_id,
+                self.client_secret.as_deref(),
+            ));
             let polled = match self.http.post_form(&self.token_endpoint, &fields).await {
                 Ok((status, body)) => judge(status, &body)?,
                 // RFC 8628 3.5: what does not answer is asked less often.

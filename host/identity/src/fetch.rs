@@ -73,6 +73,7 @@ pub fn discovery_url(issuer: &str) -> String {
     )
 }
 
+#[derive(Clone)]
 pub(crate) struct Http {
     client: Client,
     timeout: Duration,

@@ -8,7 +8,7 @@
 //! key and check the signature, `claims` judges the payload, `mapping` makes a principal of it.
 //! `certificate` does the last of these for certificates, which TLS has verified. `ssh` is an authority:
 //! it puts a principal into a certificate of SSH, and finds it there again. `device` is the other side: how
-//! somebody at a terminal gets a token.
+//! somebody gets a token with a browser elsewhere.
 //!
 //! Architecture invariants:
 //! - The payload is parsed once, by a parser that refuses duplicate names. Until the signature over
@@ -48,7 +48,7 @@ pub use config::{
     MAX_LEEWAY, MAX_MAX_AGE, TokenType, VerifierOptions, check_issuer, check_pair,
 };
 pub use dev::{DEV_AUDIENCE, DEV_ISSUER, DevActor, DevError, DevIssuer, DevToken, MAX_DEV_TTL};
-pub use device::{DeviceError, DeviceLogin, DeviceOptions};
+pub use device::{DeviceError, DeviceLogin, DeviceOptions, DeviceProvider, check_provider};
 pub use error::AuthError;
 pub use fetch::{FetchError, discovery_url};
 pub use jwks::JwksError;

@@ -115,6 +115,8 @@ actions! {
     CredentialRevoke = "credential:revoke",
     /// Registering a public key of one's own, to come in by it over SSH.
     KeyRegister = "key:register",
+    /// Saying that a host key is the right one, or is not.
+    HostKeyApprove = "host_key:approve",
 }
 
 /// A column by its canonical name.

@@ -21,6 +21,14 @@ pub enum Facts {
 }
 
 impl Facts {
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Connect { protocol, .. } => *protocol,
+            Self::Sql(_) => Protocol::Postgres,
+            Self::Ssh(_) => Protocol::Ssh,
+        }
+    }
+
     /// What the action runs besides its own text.
     pub fn runs(&self) -> &[Named] {
         match self {

@@ -29,6 +29,7 @@ mod refusal;
 mod risk;
 mod session;
 mod ssh;
+mod turned_away;
 mod unasked;
 
 pub mod conformance;
@@ -52,4 +53,5 @@ pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};
 pub use session::{BundleRef, Protocol, Session, SessionId, SessionInfo, Target};
 pub use ssh::{SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin};
-pub use unasked::{Stranger, TurnedAway, Unasked};
+pub use turned_away::{Stranger, TurnedAway};
+pub use unasked::Unasked;

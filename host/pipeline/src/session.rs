@@ -22,7 +22,7 @@ use crate::principal::Principal;
 use crate::record::{Direction, EndReason, Outcome, OutcomeKind, SessionEnd, SessionStart};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
-use crate::unasked::{Flood, Maker};
+use crate::unasked::{Flood, Maker, USUAL};
 
 /// A UUIDv7: sorts by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,7 +149,7 @@ impl Session {
             seq: AtomicU64::new(0),
             killed,
             ended: OnceLock::new(),
-            flood: Mutex::new(Flood::new(Instant::now())),
+            flood: Mutex::new(Flood::new(USUAL, Instant::now())),
             _registration: registration,
         };
         let facts = Facts::Connect {

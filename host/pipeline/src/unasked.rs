@@ -2,26 +2,29 @@
 //! They are evidence like any other, but whoever makes them needs no permission for it: so many are recorded one by
 //! one, and of the others the number and the last one.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 use crate::action::Access;
 use crate::decide::fingerprint_of;
 use crate::facts::Facts;
-use crate::ports::Ports;
-use crate::principal::Principal;
-use crate::record::{Basis, ControlEvent, RefusalRecord};
+use crate::record::{Basis, RefusalRecord};
 use crate::refusal::RefusalKind;
 use crate::risk::Risk;
 use crate::session::Session;
 
-/// So many at once are recorded one by one.
-const AT_ONCE: u32 = 64;
-/// After so long there is room for one more.
-const ONE_MORE: Duration = Duration::from_secs(1);
+/// How many at once are recorded one by one, and after how long there is room for one more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub at_once: u32,
+    pub one_more: Duration,
+}
+
+/// For one session, one known principal, or all strangers together.
+pub(crate) const USUAL: Rate = Rate {
+    at_once: 64,
+    one_more: Duration::from_secs(1),
+};
 
 /// Something that was refused without a decision.
 #[derive(Debug, Clone)]
@@ -39,6 +42,7 @@ pub(crate) type Maker = Box<dyn FnOnce() -> Unasked + Send>;
 /// A bound on what is recorded; what is beyond it is counted.
 #[derive(Debug)]
 pub(crate) struct Flood<T> {
+    rate: Rate,
     room: u32,
     since: Instant,
     /// How many were left out, and the last of them.
@@ -47,9 +51,10 @@ pub(crate) struct Flood<T> {
 }
 
 impl<T> Flood<T> {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(rate: Rate, now: Instant) -> Self {
         Self {
-            room: AT_ONCE,
+            rate,
+            room: rate.at_once,
             since: now,
             left_out: 0,
             last: None,
@@ -58,24 +63,31 @@ impl<T> Flood<T> {
 
     /// What is to be recorded now, and how many before it were left out. None: it is one of those.
     pub fn take(&mut self, new: T, now: Instant) -> Option<(T, u64)> {
-        let passed = now.saturating_duration_since(self.since).as_nanos() / ONE_MORE.as_nanos();
-        if let Ok(passed) = u32::try_from(passed)
-            && passed < AT_ONCE - self.room
-        {
-            self.room += passed;
-            self.since += ONE_MORE * passed;
-        } else {
-            self.room = AT_ONCE;
-            self.since = now;
-        }
+        self.take_with(new, 0, now)
+    }
+
+    /// The same of one that tells of others before it.
+    pub fn take_with(&mut self, new: T, others: u64, now: Instant) -> Option<(T, u64)> {
+        self.refill(now);
         if self.room == 0 {
-            self.left_out += 1;
-            self.last = Some(new);
+            self.leave_out(new, others);
             return None;
         }
         self.room -= 1;
         self.last = None;
-        Some((new, std::mem::take(&mut self.left_out)))
+        Some((new, std::mem::take(&mut self.left_out) + others))
+    }
+
+    /// It is not recorded, and neither were those before it that it tells of.
+    pub fn leave_out(&mut self, last: T, others: u64) {
+        self.left_out += 1 + others;
+        self.last = Some(last);
+    }
+
+    /// It has been quiet for so long that nothing of it needs to be remembered but what was left out.
+    pub fn is_quiet(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.room == self.rate.at_once
     }
 
     /// At the end: the last one that was left out, and how many before it were.
@@ -83,70 +95,24 @@ impl<T> Flood<T> {
         let last = self.last.take()?;
         Some((last, std::mem::take(&mut self.left_out).saturating_sub(1)))
     }
-}
 
-/// The record of those who are turned away before there is a session: wrong proofs, targets that there are not.
-/// One for each service, so that its bound holds for all of its connections together.
-pub struct TurnedAway {
-    ports: Ports,
-    flood: Mutex<Flood<ControlEvent>>,
-}
-
-/// Somebody who is turned away.
-#[derive(Debug, Clone)]
-pub struct Stranger<'a> {
-    /// `ssh:login` and the like.
-    pub action: &'static str,
-    /// Who it is, if that is proved.
-    pub principal: Option<Arc<Principal>>,
-    pub source: IpAddr,
-    /// What they said of themselves; cut off and made readable by whoever calls.
-    pub said: &'a str,
-    pub reason: &'a str,
-}
-
-impl TurnedAway {
-    pub fn new(ports: Ports) -> Self {
-        Self {
-            ports,
-            flood: Mutex::new(Flood::new(Instant::now())),
-        }
-    }
-
-    /// Durable when it returns, or counted. Whoever it is stays out whatever becomes of this.
-    pub async fn put(&self, stranger: Stranger<'_>) {
-        let event = ControlEvent {
-            at: self.ports.clock.now(),
-            principal: stranger.principal,
-            action: stranger.action.to_owned(),
-            resource: format!("Source::\"{}\"", stranger.source),
-            result: Err(stranger.reason.to_owned()),
-            detail: stranger.said.to_owned(),
-        };
-        let next = self.flood.lock().take(event, Instant::now());
-        self.write(next).await;
-    }
-
-    /// At the end of the service.
-    pub async fn close(&self) {
-        let rest = self.flood.lock().rest();
-        self.write(rest).await;
-    }
-
-    async fn write(&self, next: Option<(ControlEvent, u64)>) {
-        let Some((event, left_out)) = next else {
-            return;
-        };
-        let result = event.result.map_err(|why| with_left_out(&why, left_out));
-        let event = ControlEvent { result, ..event };
-        if let Err(error) = self.ports.journal.event(event).await {
-            tracing::error!(%error, "a refusal could not be recorded");
+    fn refill(&mut self, now: Instant) {
+        let Rate { at_once, one_more } = self.rate;
+        let passed = now.saturating_duration_since(self.since).as_nanos() / one_more.as_nanos();
+        if let Ok(passed) = u32::try_from(passed)
+            && passed < at_once - self.room
+        {
+            self.room += passed;
+            self.since += one_more * passed;
+        } else {
+            self.room = at_once;
+            self.since = now;
         }
     }
 }
 
 /// A reason that tells of those that are not on record.
-fn with_left_out(reason: &str, left_out: u64) -> String {
+pub(crate) fn with_left_out(reason: &str, left_out: u64) -> String {
     match left_out {
         0 => reason.to_owned(),
         n => format!("{reason} (before this, {n} refusals without a decision were left out)"),
@@ -210,7 +176,7 @@ mod tests {
     use crate::action::{Action, Resource};
     use crate::decide::Caller;
     use crate::memory::{Entry, Memory, MemoryPolicy};
-    use crate::principal::{Actor, PrincipalKind};
+    use crate::principal::{Actor, Principal, PrincipalKind};
     use crate::record::EndReason;
     use crate::session::{Protocol, SessionId, SessionInfo, Target};
 
@@ -227,7 +193,11 @@ mod tests {
         let info = SessionInfo {
             id,
             id_text: id.to_string().into(),
-            principal: Arc::new(Principal::direct(alice, "issuer", now + ONE_MORE * 600)),
+            principal: Arc::new(Principal::direct(
+                alice,
+                "issuer",
+                now + USUAL.one_more * 600,
+            )),
             target: target.clone(),
             scope: "root".into(),
             source: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -264,7 +234,7 @@ mod tests {
         let memory = Memory::new(MemoryPolicy::permit_all());
         let session = session(&memory).await;
         let made = Arc::new(AtomicU32::new(0));
-        for n in 0..AT_ONCE + 100 {
+        for n in 0..USUAL.at_once + 100 {
             let made = made.clone();
             let make = move || {
                 made.fetch_add(1, Ordering::Relaxed);
@@ -283,55 +253,30 @@ mod tests {
             rest.split(' ').next().unwrap().parse().unwrap()
         };
         let counted: u32 = refusals.iter().map(|r| 1 + left_out(&r.reason)).sum();
-        assert_eq!(counted, AT_ONCE + 100);
-        assert!(refusals.len() < AT_ONCE as usize + 50, "{}", refusals.len());
+        assert_eq!(counted, USUAL.at_once + 100);
+        assert!(
+            refusals.len() < USUAL.at_once as usize + 50,
+            "{}",
+            refusals.len()
+        );
         let made = made.load(Ordering::Relaxed) as usize;
         assert_eq!(made, refusals.len(), "what is only counted is not made");
         let entries = memory.journal.entries();
         assert!(matches!(entries.last(), Some(Entry::End(_))));
     }
 
-    #[tokio::test]
-    async fn strangers_are_on_record_and_a_flood_of_them_is_counted() {
-        let memory = Memory::new(MemoryPolicy::permit_all());
-        let door = TurnedAway::new(memory.ports());
-        for _ in 0..AT_ONCE + 100 {
-            let stranger = Stranger {
-                action: "ssh:login",
-                principal: None,
-                source: std::net::Ipv4Addr::LOCALHOST.into(),
-                said: "user \"root\"",
-                reason: "wrong",
-            };
-            door.put(stranger).await;
-        }
-        door.close().await;
-        let events = memory.journal.entries().into_iter().map(|e| match e {
-            Entry::Event(event) => event,
-            other => panic!("{other:?}"),
-        });
-        let events: Vec<ControlEvent> = events.collect();
-        assert!(events.len() < AT_ONCE as usize + 50, "{}", events.len());
-        assert!(events.iter().all(|e| e.resource == "Source::\"127.0.0.1\""));
-        let last = events.last().unwrap().result.clone().unwrap_err();
-        assert!(
-            last.contains("refusals without a decision were left out"),
-            "{last}"
-        );
-    }
-
     #[test]
     fn a_flood_is_counted_and_told() {
         let start = Instant::now();
-        let mut flood = Flood::new(start);
+        let mut flood = Flood::new(USUAL, start);
         let mut kept = 0;
         for n in 0..1_000 {
             kept += u32::from(flood.take(n, start).is_some());
         }
-        assert_eq!(kept, AT_ONCE);
-        let left_out = u64::from(1_000 - AT_ONCE);
+        assert_eq!(kept, USUAL.at_once);
+        let left_out = u64::from(1_000 - USUAL.at_once);
         // A second later there is room for one, which tells of all that are missing.
-        let later = start + ONE_MORE;
+        let later = start + USUAL.one_more;
         assert_eq!(flood.take(1_000, later), Some((1_000, left_out)));
         assert_eq!(flood.take(1_001, later), None);
         assert_eq!(flood.take(1_002, later), None);
@@ -339,8 +284,8 @@ mod tests {
         assert_eq!(flood.rest(), Some((1_002, 1)));
         assert_eq!(flood.rest(), None);
         // Quiet gives all the room again, and no more than that.
-        let quiet = later + ONE_MORE * 10_000;
+        let quiet = later + USUAL.one_more * 10_000;
         let kept = (0..1_000).filter(|n| flood.take(*n, quiet).is_some());
-        assert_eq!(kept.count(), AT_ONCE as usize);
+        assert_eq!(kept.count(), USUAL.at_once as usize);
     }
 }

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use pipeline::PluginRef;
+use pipeline::{PluginRef, Protocol};
 use wasmtime::component::Component;
 
 use crate::bindings::{
-    CLASSIFY, IMPORTS, LIFECYCLE, MASK, ROUTE, classify, lifecycle, mask, route, types,
+    CLASSIFY, IMPORTS, LIFECYCLE, MASK, ROUTE, SCOPE, classify, lifecycle, mask, route, scope,
+    types,
 };
 use crate::call::until;
+use crate::convert;
 use crate::events::Hook;
 use crate::fault::Fault;
 use crate::kv;
 use crate::limits::{
     COMPONENT_BYTES, CONFIG_BYTES, CONFIG_ENTRIES, FAILURE_LOGS_PER_SECOND, LABEL_BYTES, LABELS,
-    LOGS_PER_SECOND, NAME_BYTES, PLUGINS,
+    LOGS_PER_SECOND, NAME_BYTES, PLUGINS, PROTOCOLS,
 };
 use crate::log::{Gate, cut};
 use crate::plugins::Config;
@@ -51,6 +53,8 @@ pub struct PluginInfo {
     pub digest: Arc<str>,
     pub capabilities: Vec<Capability>,
     pub labels: Vec<String>,
+    /// Whose actions it classifies. None: all.
+    pub protocols: Option<Vec<Protocol>>,
     /// Of the component, in bytes.
     pub size: usize,
 }
@@ -158,8 +162,16 @@ impl Runtime {
             .then(|| route::OnlyRoutePre::new(pre.clone()))
             .transpose()
             .map_err(incompatible)?;
+        let scope = exports(&component, SCOPE)
+            .then(|| scope::OnlyScopePre::new(pre.clone()))
+            .transpose()
+            .map_err(incompatible)?;
         let lifecycle = lifecycle::OnlyLifecyclePre::new(pre).map_err(incompatible)?;
         let about = self.describe(&lifecycle, &shared, now_unix).await?;
+        let protocols = match scope {
+            Some(scope) => self.protocols(&scope, &shared, now_unix).await?,
+            None => None,
+        };
         self.check_config(&lifecycle, &shared, now_unix).await?;
 
         let version: Arc<str> = about.version.into();
@@ -176,6 +188,7 @@ impl Runtime {
                 digest,
                 capabilities,
                 labels: about.labels,
+                protocols,
                 size,
             },
             shared,
@@ -231,6 +244,32 @@ impl Runtime {
         Ok(info)
     }
 
+    /// What it says that it classifies.
+    async fn protocols(
+        &self,
+        pre: &scope::OnlyScopePre<CallState>,
+        shared: &Arc<Shared>,
+        now_unix: u64,
+    ) -> Result<Option<Vec<Protocol>>, AdmissionError> {
+        let said = async {
+            let mut call = self.begin(shared, Hook::Admission, now_unix).await?;
+            let store = &mut call.store;
+            until(call.deadline, async {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.weir_plugin_scope().call_protocols(store).await
+            })
+            .await
+        };
+        let said = said.await.map_err(AdmissionError::Failed)?;
+        if said.len() > PROTOCOLS {
+            return Err(AdmissionError::BadInfo("too many protocols".into()));
+        }
+        // Of those that this Weir does not have, it will not be asked.
+        let known = |protocol: &Protocol| said.contains(&convert::protocol(*protocol));
+        let protocols = Protocol::ALL.into_iter().filter(known).collect();
+        Ok((!said.is_empty()).then_some(protocols))
+    }
+
     async fn check_config(
         &self,
         pre: &lifecycle::OnlyLifecyclePre<CallState>,
@@ -258,6 +297,20 @@ impl Runtime {
                 Err(AdmissionError::BadConfig(cut(&text, 1024)))
             }
         }
+    }
+}
+
+impl Loaded {
+    /// Is it asked about what is done over this protocol?
+    pub(crate) fn classifies(&self, protocol: Protocol) -> bool {
+        self.classify.is_some() && self.info.is_for(protocol)
+    }
+}
+
+impl PluginInfo {
+    pub fn is_for(&self, protocol: Protocol) -> bool {
+        let named = self.protocols.as_ref();
+        named.is_none_or(|named| named.contains(&protocol))
     }
 }
 
@@ -292,10 +345,13 @@ fn check_header(wasm: &[u8]) -> Result<(), AdmissionError> {
     }
 }
 
+fn exports(component: &Component, interface: &str) -> bool {
+    component.get_export_index(None, interface).is_some()
+}
+
 /// By exported interface; the lookup follows semantic versions.
 fn capabilities(component: &Component) -> Result<Vec<Capability>, AdmissionError> {
-    let exports = |name| component.get_export_index(None, name).is_some();
-    if !exports(LIFECYCLE) {
+    if !exports(component, LIFECYCLE) {
         return Err(AdmissionError::NoLifecycle);
     }
     let all = [
@@ -305,7 +361,7 @@ fn capabilities(component: &Component) -> Result<Vec<Capability>, AdmissionError
     ];
     let found: Vec<_> = all
         .into_iter()
-        .filter(|(name, _)| exports(name))
+        .filter(|(name, _)| exports(component, name))
         .map(|(_, capability)| capability)
         .collect();
     match found.is_empty() {

@@ -46,6 +46,11 @@ part!(
     "package weir:host; world only-lifecycle { export weir:plugin/lifecycle@0.1.0; }"
 );
 part!(
+    scope,
+    "weir:host/only-scope",
+    "package weir:host; world only-scope { export weir:plugin/scope@0.1.0; }"
+);
+part!(
     classify,
     "weir:host/only-classify",
     "package weir:host; world only-classify { export weir:plugin/classify@0.1.0; }"
@@ -65,6 +70,7 @@ pub(crate) use base::weir::plugin::types;
 
 /// The interfaces by name, as an engine looks them up: semver-aware.
 pub(crate) const LIFECYCLE: &str = "weir:plugin/lifecycle@0.1.0";
+pub(crate) const SCOPE: &str = "weir:plugin/scope@0.1.0";
 pub(crate) const CLASSIFY: &str = "weir:plugin/classify@0.1.0";
 pub(crate) const MASK: &str = "weir:plugin/mask@0.1.0";
 pub(crate) const ROUTE: &str = "weir:plugin/route@0.1.0";

@@ -37,10 +37,7 @@ pub(crate) fn session(info: &SessionInfo) -> types::Session {
     attrs.extend(prefixed("client.", &info.attrs));
     types::Session {
         id: info.id_text.to_string(),
-        protocol: match info.target.protocol {
-            Protocol::Postgres => types::Protocol::Postgres,
-            Protocol::Ssh => types::Protocol::Ssh,
-        },
+        protocol: protocol(info.target.protocol),
         principal: types::Principal {
             kind: actor.kind.as_str().into(),
             subject: actor.subject.to_string(),
@@ -54,6 +51,13 @@ pub(crate) fn session(info: &SessionInfo) -> types::Session {
         },
         target: info.target.name.to_string(),
         attrs,
+    }
+}
+
+pub(crate) fn protocol(protocol: Protocol) -> types::Protocol {
+    match protocol {
+        Protocol::Postgres => types::Protocol::Postgres,
+        Protocol::Ssh => types::Protocol::Ssh,
     }
 }
 

@@ -182,12 +182,15 @@ impl Plugins {
                 ..Risk::plugin_failed(None, &text)
             });
         }
-        if set.plugins.iter().all(|p| p.classify.is_none()) {
+        // The others say of themselves that they know nothing of it.
+        let protocol = facts.protocol();
+        let asked = || set.plugins.iter().filter(|p| p.classifies(protocol));
+        if asked().next().is_none() {
             return (risk, pure);
         }
         let about = convert::session(session);
         let op = convert::operation(facts);
-        for plugin in &set.plugins {
+        for plugin in asked() {
             let Some(pre) = &plugin.classify else {
                 continue;
             };

@@ -35,6 +35,8 @@ pub(crate) const WASM_PAGE: u64 = 64 << 10;
 
 /// Bytes that one call can hand to the host, in an answer or to an import.
 pub(crate) const ANSWER_BYTES: usize = 20 << 20;
+/// Protocols that a plugin names.
+pub(crate) const PROTOCOLS: usize = 16;
 pub(crate) const LABELS: usize = 32;
 pub(crate) const LABEL_BYTES: usize = 128;
 pub(crate) const FINDINGS: usize = 64;

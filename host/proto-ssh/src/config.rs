@@ -141,6 +141,12 @@ pub struct Limits {
     /// Of those who wait for that, at once, and from one address.
     pub max_device_flows: usize,
     pub max_device_flows_per_source: usize,
+    /// For less time nobody is sent anywhere to approve anything.
+    pub least_device_time: Duration,
+    /// How long such a place is taken at least: whoever begins one after the other asks the provider no more often.
+    pub device_flow_pause: Duration,
+    /// Of those that one connection begins.
+    pub max_device_flows_per_connection: u32,
     /// How long after a wrong proof its answer is sent, however long it took to see that it is wrong.
     pub failed_login_delay: Duration,
     /// Wrong proofs on one connection (`MaxAuthTries` of OpenSSH); keys that are only asked about are none.
@@ -181,6 +187,9 @@ impl Default for Limits {
             device_timeout: Duration::from_secs(300),
             max_device_flows: 100,
             max_device_flows_per_source: 10,
+            least_device_time: Duration::from_secs(5),
+            device_flow_pause: Duration::from_secs(10),
+            max_device_flows_per_connection: 2,
             failed_login_delay: Duration::from_millis(500),
             max_attempts: 6,
             max_probes: 64,

@@ -54,4 +54,4 @@ pub use startup::{
     AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, OtherKey, Proved,
 };
 pub use terms::May;
-pub use upstream::{Grant, HostKeys, IssueError, Issuer};
+pub use upstream::{Grant, HostKeys, IssueError, Issuer, Standing};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
 use crate::masks::Masks;
+use crate::relay::Readers;
 use crate::slots::Slots;
 use crate::startup::{self, Door, Outer, StartupError};
 use crate::transport::{ServerConfig, Transport};
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     waiting: Slots,
     /// For those of them that wait for a device.
     pub devices: Slots,
+    /// For long command lines of all sessions.
+    pub readers: Readers,
     /// The record of those who get no session.
     pub turned_away: TurnedAway,
 }
@@ -85,7 +88,9 @@ impl SshService {
             devices: Slots::new(
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
-            ),
+            )
+            .taken_for(options.limits.device_flow_pause),
+            readers: Readers::default(),
             turned_away: TurnedAway::new(options.ports.clone()),
             options,
         };

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand;
 use parking_lot::Mutex;
@@ -15,6 +16,8 @@ const NETWORKS: [(u32, u32, usize); 3] = [(32, 64, 1), (32, 56, 2), (24, 48, 4)]
 pub(crate) struct Slots {
     max: usize,
     max_per_source: usize,
+    /// For how long a place is taken at least.
+    least: Duration,
     taken: Mutex<Taken>,
 }
 
@@ -30,6 +33,9 @@ struct Held {
     id: u64,
     source: IpAddr,
     gives_way: CancellationToken,
+    since: Instant,
+    /// Nobody is there any more, but it was too short a time.
+    left: bool,
 }
 
 /// A place, until it is dropped or has to give way.
@@ -51,8 +57,15 @@ impl Slots {
         Self {
             max,
             max_per_source,
+            least: Duration::ZERO,
             taken: Mutex::default(),
         }
+    }
+
+    /// The same, where coming and going is bounded, too.
+    pub fn taken_for(mut self, least: Duration) -> Self {
+        self.least = least;
+        self
     }
 
     /// A place, if there is one.
@@ -68,6 +81,7 @@ impl Slots {
 
     fn place(&self, source: IpAddr, over: bool) -> Option<Slot<'_>> {
         let mut taken = self.taken.lock();
+        taken.free(self.least);
         let full = networks(source).any(|(key, times)| {
             let here = taken.by_network.get(&key).copied().unwrap_or_default();
             here >= self.max_per_source.saturating_mul(times)
@@ -93,6 +107,8 @@ impl Slots {
             id,
             source,
             gives_way: gives_way.clone(),
+            since: Instant::now(),
+            left: false,
         });
         Some(Slot {
             slots: self,
@@ -103,6 +119,25 @@ impl Slots {
 }
 
 impl Taken {
+    /// Those that nobody has needed for long enough.
+    fn free(&mut self, least: Duration) {
+        if least.is_zero() {
+            return;
+        }
+        let done = |held: &&Held| held.left && held.since.elapsed() >= least;
+        let done: Vec<u64> = self.held.iter().filter(done).map(|held| held.id).collect();
+        for id in done {
+            self.give_back(id);
+        }
+    }
+
+    fn leave(&mut self, id: u64, least: Duration) {
+        match self.held.iter_mut().find(|held| held.id == id) {
+            Some(held) if held.since.elapsed() < least => held.left = true,
+            _ => self.give_back(id),
+        }
+    }
+
     /// Whoever has lost a place gives nothing back.
     fn give_back(&mut self, id: u64) {
         let Some(at) = self.held.iter().position(|held| held.id == id) else {
@@ -123,7 +158,7 @@ impl Taken {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.slots.taken.lock().give_back(self.id);
+        self.slots.taken.lock().leave(self.id, self.slots.least);
     }
 }
 
@@ -180,6 +215,28 @@ mod tests {
         let fifth = slots.take(ip("2001:db8::3"));
         assert!(fifth.is_some());
         assert_eq!(slots.taken.lock().held.len(), 4);
+    }
+
+    #[test]
+    fn coming_and_going_is_bounded_where_places_are_taken_for_a_time() {
+        let least = Duration::from_millis(500);
+        let slots = Slots::new(3, 2).taken_for(least);
+        let begun = Instant::now();
+        let comes = |n: usize| {
+            let address = ip(&format!("192.0.{n}.1"));
+            (0..100).filter(|_| slots.take(address).is_some()).count()
+        };
+        let (here, there) = (comes(1), comes(2));
+        assert!(begun.elapsed() < least, "this machine is too slow to tell");
+        assert_eq!((here, there), (2, 1), "of one source, and of all");
+        // Whoever stays keeps his place, and others have theirs again.
+        std::thread::sleep(least);
+        let stays = slots.take(ip("192.0.1.1")).unwrap();
+        std::thread::sleep(least);
+        assert_eq!(comes(1), 1);
+        assert_eq!(slots.taken.lock().held.len(), 2);
+        drop(stays);
+        assert_eq!(slots.taken.lock().held.len(), 1);
     }
 
     #[test]

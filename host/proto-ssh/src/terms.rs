@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::mask::Patterns;
+use crate::relay::Readers;
 
 /// What a login lets its sessions ask for. Certificates can say it with their extensions (`PROTOCOL.certkeys` of
 /// OpenSSH); other logins leave it to policy.
@@ -64,6 +65,7 @@ pub(crate) struct Terms {
     pub shutdown: CancellationToken,
     pub drain: Duration,
     pub limits: Arc<Limits>,
+    pub readers: Readers,
 }
 
 #[cfg(test)]

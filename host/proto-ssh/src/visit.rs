@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{SshTarget, check_login};
-use crate::jump::{NoSession, lounge, no_such_target};
+use crate::jump::{NO_SUCH_TARGET, NO_TARGET, NoSession, Unknown, lounge, turned_away};
 use crate::leg::{Leg, LegError};
 use crate::lobby::{Left, Lobby};
 use crate::relay;
@@ -43,12 +43,18 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
     let floor = Instant::now() + limits.hold_notice;
     let no_session = match destination(&entry, &asked) {
         None => {
-            let mut unknown = asked.target.is_some().then(|| said(&user));
+            let names_one = asked.target.is_some();
+            let reason = if names_one { NO_SUCH_TARGET } else { NO_TARGET };
+            let mut unknown = Some(Unknown {
+                said: said(&user),
+                reason,
+                names_one,
+            });
             // Inside a jump, the target is what was asked for.
             if entry.inner.is_some()
-                && let Some(said) = unknown.take()
+                && let Some(unknown) = unknown.take()
             {
-                no_such_target(&entry, &who, &said).await;
+                turned_away(&entry, &who, &unknown.said, reason).await;
             }
             // Whoever names no target learns nothing about one.
             if asked.target.is_some()
@@ -75,6 +81,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     shutdown: entry.shutdown.clone(),
                     drain: entry.listener.listen.drain,
                     limits: entry.shared.limits.clone(),
+                    readers: entry.shared.readers.clone(),
                 };
                 relay::run(session, leg, upstream, terms).await;
                 return;

@@ -136,7 +136,11 @@ impl Parts {
             } else {
                 plugins.join(", ")
             },
-            warnings::of(self.config.identity.dev, &self.plugins.list()),
+            warnings::of(
+                self.config.identity.dev,
+                &self.plugins.list(),
+                &self.targets()
+            ),
         )
     }
 
@@ -233,7 +237,14 @@ impl Parts {
             mask_keys: mask_keys(&self.config)?,
             limits: postgres::limits(&self.config),
         })?;
-        let ssh = ssh::service(self.ssh, self.ssh_authority, ports, &self.verifier)?;
+        let host_keys = control.host_keys();
+        let ssh = ssh::service(
+            self.ssh,
+            self.ssh_authority,
+            ports,
+            &self.verifier,
+            host_keys,
+        )?;
         let api = tokio::net::TcpListener::bind(self.config.api.listen)
             .await
             .with_context(|| format!("api.listen: cannot bind {}", self.config.api.listen))?;

@@ -17,7 +17,11 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "enable" | "bind" | "complete" | "compopt" | "compgen" | "fc" | "coproc" | "disown" => {
             redefines(walk, name, argv, ctx);
         }
-        "hash" if args.iter().any(|w| w.dynamic || w.text.starts_with("-p")) => {
+        "hash"
+            if args
+                .iter()
+                .any(|w| w.dynamic || w.text.starts_with('-') && w.text.contains('p')) =>
+        {
             redefines(walk, name, argv, ctx);
         }
         "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),
@@ -41,6 +45,10 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
                 Some(option) if option.text == "-v" => names(walk, name, argv, ctx),
                 _ => unknown(walk, name, argv, ctx),
             }
+        }
+        "exit" | "return" | "shift" | "break" | "continue" | "printf" => {
+            counts(walk, name, args, ctx);
+            walk.leaf(name, argv.to_vec(), ctx);
         }
         "test" | "[" => {
             computes(walk, args, ctx);
@@ -276,16 +284,8 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
         };
         is(at.checked_sub(1)) || is(at.checked_add(1))
     };
-    // `$#`, `$?`, `$((…))`: numbers.
-    let number = |w: &Word| {
-        !w.splits
-            && (matches!(w.text.as_str(), "$#" | "$?" | "$$" | "$!" | "${#}" | "${?}")
-                || w.text.starts_with("$((")
-                    && w.text.ends_with("))")
-                    && w.text.matches('$').count() == 1)
-    };
     for (_, operand) in args.iter().enumerate().filter(|(at, _)| compared(*at)) {
-        if !is_risky(operand) || number(operand) {
+        if !is_risky(operand) || !operand.splits && is_number(operand) {
             continue;
         }
         if operand.dynamic && !operand.glob && !operand.text.contains("[") {
@@ -296,6 +296,34 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
                 what: "a test that may compute",
             });
         }
+    }
+}
+
+/// `$#`, `$?`, `$((…))`.
+fn is_number(word: &Word) -> bool {
+    let text = word.text.as_str();
+    matches!(text, "$#" | "$?" | "$$" | "$!" | "${#}" | "${?}")
+        || text.starts_with("$((") && text.ends_with("))") && text.matches('$').count() == 1
+}
+
+/// Where bash takes a number, ksh and zsh compute.
+fn counts(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
+    let text = |w: &Word| {
+        let mut directives = w.text.split('%').skip(1);
+        w.is_literal()
+            && directives.all(|d| {
+                let letter =
+                    d.trim_start_matches(|c: char| c.is_ascii_digit() || "-+ #.".contains(c));
+                letter.is_empty() || letter.starts_with(['b', 'c', 'q', 's'])
+            })
+    };
+    let numbers = match args.split_first() {
+        Some((format, _)) if name == "printf" && text(format) => return,
+        Some((_, values)) if name == "printf" => values,
+        _ => args,
+    };
+    if numbers.iter().any(|w| is_risky(w) && !is_number(w)) {
+        walk.needs_bash(ctx);
     }
 }
 

@@ -23,7 +23,17 @@ pub(crate) fn docker(
     if verb.dynamic
         || matches!(
             verb.text.as_str(),
-            "run" | "create" | "compose" | "build" | "buildx" | "stack"
+            "run"
+                | "create"
+                | "compose"
+                | "build"
+                | "buildx"
+                | "stack"
+                | "service"
+                | "unshare"
+                | "machine"
+                | "kube"
+                | "play"
         )
     {
         return Err(Opaque::Runs(format!("{name} {}", verb.text)));

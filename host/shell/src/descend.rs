@@ -44,22 +44,24 @@ const ALWAYS: &[&str] = &[
     "zpaq",
 ];
 
-/// They do it with one of these: letters among the short options, or long ones, perhaps cut short.
+/// They do it with one of these: letters among the short options, or long ones, perhaps cut short. (With `-S`, gzip
+/// and its like complete names.)
 const WITH: &[(&str, &str, &[&str])] = &[
     ("aws", "", &["--recursive"]),
     ("cp", "rRa", &["--recursive", "--archive"]),
     ("gcloud", "rR", &["--recursive", "--recurse"]),
     ("git", "", &["--no-index"]),
-    ("gunzip", "r", &["--recursive"]),
-    ("gzcat", "r", &["--recursive"]),
-    ("gzip", "r", &["--recursive"]),
+    ("gunzip", "rS", &["--recursive", "--suffix"]),
+    ("gzcat", "rS", &["--recursive", "--suffix"]),
+    ("gzip", "rS", &["--recursive", "--suffix"]),
     ("lz4", "r", &[]),
     ("lz4cat", "r", &[]),
-    ("pigz", "r", &["--recursive"]),
+    ("pigz", "rS", &["--recursive", "--suffix"]),
     ("scp", "r", &[]),
-    ("unpigz", "r", &["--recursive"]),
+    ("uncompress", "rS", &["--recursive", "--suffix"]),
+    ("unpigz", "rS", &["--recursive", "--suffix"]),
     ("unzstd", "r", &[]),
-    ("zcat", "r", &["--recursive"]),
+    ("zcat", "rS", &["--recursive", "--suffix"]),
     ("zip", "rR", &["--recurse-paths", "--recurse-patterns"]),
     ("zstd", "r", &[]),
     ("zstdcat", "r", &[]),
@@ -107,7 +109,8 @@ const ALWAYS_GREP: &[&str] = &["rg", "rgrep"];
 const PUBLIC: &[&str] = &["/usr/include", "/usr/share", "/usr/src", "/var/log"];
 
 /// Credentials, homes and what the system keeps lie below these. A directory elsewhere that is named in full, and
-/// that is not the uppermost, holds what belongs together: an application, a site.
+/// that is not the uppermost, holds what belongs together: an application, a site. That has credentials of its own:
+/// it may be copied, or looked through without printing them.
 const GUARDED: &[&[&str]] = &[
     &["boot"],
     &["dev"],
@@ -149,6 +152,7 @@ const GREP_LONGS: &[&str] = &[
     "--files-with-matches",
     "--files-without-match",
     "--fixed-strings",
+    "--glob=",
     "--ignore-case",
     "--include=",
     "--initial-tab",
@@ -225,6 +229,13 @@ const TAR_LONGS: &[&str] = &["--exclude=", "--one-file-system", "--verbose"];
 const FILES: &[&str] = &[
     ".cfg", ".conf", ".csv", ".ini", ".json", ".log", ".md", ".service", ".sh", ".sql", ".timer",
     ".toml", ".txt", ".xml", ".yaml", ".yml",
+];
+
+/// Endings of what is written for programs or for people: no credentials that are guarded have such names.
+const SOURCES: &[&str] = &[
+    "c", "cc", "cpp", "cs", "css", "go", "h", "hpp", "htm", "html", "java", "js", "jsx", "kt",
+    "log", "lua", "md", "php", "pl", "proto", "py", "rb", "rs", "rst", "scala", "scss", "sh",
+    "sql", "svg", "swift", "ts", "tsx", "txt", "vue",
 ];
 
 /// And so are these.
@@ -318,6 +329,28 @@ fn operands<'a>(
     Some(operands)
 }
 
+/// It prints no more than names and numbers, or only out of files whose names are none of credentials.
+fn prints_little(name: &str, args: &[Word]) -> bool {
+    const LITTLE: &[&str] = &["--count", "--files-with-matches", "--quiet", "--silent"];
+    let choose = match name {
+        "grep" | "egrep" | "fgrep" | "rgrep" => "--include=",
+        "rg" => "--glob=",
+        _ => return false,
+    };
+    let little = |w: &Word| LITTLE.contains(&w.text.as_str()) || is_option(&w.text, "clq", &[]);
+    let chosen: Vec<&str> = args
+        .iter()
+        .filter_map(|w| w.text.strip_prefix(choose))
+        .collect();
+    let source = |of: &&str| {
+        of.strip_prefix("*.")
+            .is_some_and(|end| SOURCES.contains(&end))
+    };
+    // Where what is left out is told first, all else is taken.
+    let left_out = args.iter().any(|w| w.text.starts_with("--exclude="));
+    args.iter().any(little) || !left_out && !chosen.is_empty() && chosen.iter().all(source)
+}
+
 /// What it looks for.
 pub(crate) fn pattern<'a>(name: &str, args: &'a [Word]) -> Option<&'a Word> {
     if !matches!(name, "egrep" | "fgrep" | "grep" | "rg") {
@@ -344,7 +377,8 @@ fn is_public(name: &str, args: &[Word]) -> bool {
     };
     // The first is the pattern.
     let places = operands.get(1..).unwrap_or_default();
-    !places.is_empty() && places.iter().all(|w| public(w) || is_place(w))
+    let little = prints_little(name, args);
+    !places.is_empty() && places.iter().all(|w| public(w) || little && is_place(w))
 }
 
 /// A directory, or a file, of something that is neither a home nor the system.
@@ -391,7 +425,7 @@ fn archives_places(args: &[Word]) -> bool {
         .is_some_and(|places| !places.is_empty() && places.iter().all(|w| is_place(w)))
 }
 
-/// Of two directories it compares what lies in both, and follows links.
+/// Of two directories it compares what lies in both, follows links, and prints what it finds unless it is to be brief.
 fn compares_below(name: &str, args: &[Word]) -> bool {
     // What tells one `diff` that blanks do not matter has a value for another.
     let flags = if name == "sdiff" {
@@ -405,7 +439,8 @@ fn compares_below(name: &str, args: &[Word]) -> bool {
     let [a, b] = operands.as_slice() else {
         return true;
     };
-    let places = is_place(a) && is_place(b);
+    let brief = args.iter().any(|w| is_option(&w.text, "q", &["--brief"]));
+    let places = brief && name != "sdiff" && is_place(a) && is_place(b);
     if args
         .iter()
         .any(|w| is_option(&w.text, "r", &["--recursive"]))

@@ -3,7 +3,11 @@
 use crate::reading::Word;
 
 const NAMES: &[&str] = &[
+    // What zsh calls a program that it starts: some do something else by another name.
+    "ARGV0",
     "BASHOPTS",
+    "BASH_ALIASES",
+    "BASH_CMDS",
     "BASH_ENV",
     "BASH_LOADABLES_PATH",
     "BASH_XTRACEFD",
@@ -155,6 +159,50 @@ const HARMLESS: &[&str] = &[
     "/usr/bin/cat",
     "/usr/bin/true",
 ];
+/// What a shell is given for these, it computes there and then, and runs the commands in a subscript. Some are
+/// numbers to bash, others to ksh, mksh or zsh.
+const NUMBERS: &[&str] = &[
+    "BASHPID",
+    "BASH_MONOSECONDS",
+    "BASH_SUBSHELL",
+    "COLUMNS",
+    "DIRSTACKSIZE",
+    "EGID",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "ERRNO",
+    "EUID",
+    "FUNCNEST",
+    "GID",
+    "GROUPS",
+    "HISTCMD",
+    "HISTFILESIZE",
+    "HISTSIZE",
+    "KEYTIMEOUT",
+    "KSHEGID",
+    "KSHGID",
+    "KSHUID",
+    "LINENO",
+    "LINES",
+    "LISTMAX",
+    "LOGCHECK",
+    "MAILCHECK",
+    "OPTERR",
+    "OPTIND",
+    "PGRP",
+    "PPID",
+    "RANDOM",
+    "SAVEHIST",
+    "SECONDS",
+    "SHLVL",
+    "SRANDOM",
+    "TMOUT",
+    "TRY_BLOCK_ERROR",
+    "TRY_BLOCK_INTERRUPT",
+    "TTYIDLE",
+    "UID",
+    "USER_ID",
+];
 const FLAGS: &[&str] = &[
     "GIT_TERMINAL_PROMPT",
     "GIT_OPTIONAL_LOCKS",
@@ -168,6 +216,10 @@ pub(crate) fn decides(name: &str, value: &Word) -> bool {
     let value_is = |list: &[&str]| value.is_literal() && list.contains(&value.text.as_str());
     if FLAGS.contains(&name) {
         return false;
+    }
+    if NUMBERS.contains(&name) {
+        let digits = !value.text.is_empty() && value.text.bytes().all(|b| b.is_ascii_digit());
+        return !(value.is_literal() && digits);
     }
     if name.ends_with("PAGER") || matches!(name, "EDITOR" | "VISUAL" | "GIT_EDITOR") {
         return !value_is(HARMLESS);

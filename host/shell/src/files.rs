@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::ast::{Part, Word as Written};
-use crate::reading::{Access, Files, Redirect as Opened, Word};
+use crate::reading::{Access, Command, Files, Redirect as Opened, Word};
 use crate::reason::Opaque;
 use crate::walk::Walk;
 use crate::{descend, expand, hazards, named, patterns, programs, reads};
@@ -81,7 +81,12 @@ impl Walk<'_> {
         let dirs = self.directories();
         let mut reads = Names::new(&dirs);
         let mut writes = Names::new(&dirs);
+        let anothers = self.out.commands.iter().any(Self::at_anothers);
         for redirect in &self.out.redirects {
+            if anothers && redirect.path.text.starts_with('~') {
+                reads.files.unknown = true;
+                writes.files.unknown |= redirect.access != Access::Read;
+            }
             // What runs in a process substitution is looked at.
             if redirect.path.dynamic && redirect.path.text.starts_with(['<', '>']) {
                 continue;
@@ -110,6 +115,10 @@ impl Walk<'_> {
                 name == "find" && args.iter().any(|w| FIND_WRITES.contains(&w.text.as_str()));
             let only = standard && !finds && reads::only(name, &command.argv);
             let about = only && ABOUT.contains(&name);
+            if !about && Self::at_anothers(command) && args.iter().any(|w| w.text.contains('~')) {
+                reads.files.unknown = true;
+                writes.files.unknown |= !only;
+            }
             if only {
                 for word in patterns::without(name, args, tell) {
                     reads.word(word, about);
@@ -131,8 +140,20 @@ impl Walk<'_> {
                 }
             }
         }
+        if self.out.tells_environment {
+            reads.add(named::OWN.to_owned());
+        }
         self.out.reads = reads.files;
         self.out.writes = writes.files;
+    }
+
+    /// Its shell is another account's, and so is the home directory of `~`.
+    fn at_anothers(command: &Command) -> bool {
+        command.as_user.is_some()
+            && command.by.iter().any(|by| {
+                let name = programs::name(by);
+                name == "su" || programs::is_shell(name)
+            })
     }
 
     /// Where relative paths may start, beside the home directory; none: anywhere.
@@ -154,7 +175,9 @@ impl Walk<'_> {
                 .iter()
                 .filter(|w| !matches!(w.text.as_str(), "--" | "-P" | "-L"))
                 .collect();
+            let home = operands.iter().all(|w| w.text.starts_with('~'));
             match operands.as_slice() {
+                _ if home && Self::at_anothers(command) => return None,
                 [] => {}
                 [dir] if is_certain(dir) && dir.text.len() <= MAX_DIR && dirs.len() < MAX_DIRS => {
                     dirs.push(dir.text.clone());

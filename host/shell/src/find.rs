@@ -107,7 +107,8 @@ pub(crate) fn run(
         match word.text.as_str() {
             "-exec" | "-execdir" | "-ok" | "-okdir" => {
                 let rest = args.get(at..).unwrap_or_default();
-                let Some(length) = end_of(rest) else {
+                walk.moved |= word.text.ends_with("dir");
+                let Some(length) = end_of(rest, !word.text.starts_with("-ok")) else {
                     return Err(Opaque::Option {
                         program: "find".into(),
                         option: word.text.clone(),
@@ -168,11 +169,15 @@ pub(crate) fn run(
     Ok(true)
 }
 
-/// Where the command ends: at `;`, or at `+` behind `{}`.
-fn end_of(words: &[Word]) -> Option<usize> {
+/// Where the command ends: at `;`, or at `+` behind `{}`. BusyBox ends it at any `+`, and so `plus` there says nothing
+/// about what comes behind it.
+fn end_of(words: &[Word], plus: bool) -> Option<usize> {
     let mut before = "";
     for (i, word) in words.iter().enumerate() {
-        if word.text == ";" || (word.text == "+" && before == "{}") {
+        if word.text == "+" && !(plus && before == "{}") {
+            return None;
+        }
+        if word.text == ";" || word.text == "+" {
             return (i > 0).then_some(i);
         }
         before = &word.text;

@@ -189,6 +189,9 @@ const SECRETS: &[&str] = &[
     ".git-credentials",
     "environ",
     "krb5.keytab",
+    "rclone.conf",
+    "debian.cnf",
+    "config.v2.json",
 ];
 
 pub(crate) fn is_known(name: &str) -> bool {
@@ -344,10 +347,12 @@ fn git(walk: &mut Walk<'_>, args: &[Word]) {
         "--index-filter",
         "--msg-filter",
         "--paginate",
+        "--strategy",
     ];
     const VERBS: &[&str] = &[
         "config",
         "filter-branch",
+        "for-each-repo",
         "difftool",
         "mergetool",
         "bisect",
@@ -391,15 +396,17 @@ fn git(walk: &mut Walk<'_>, args: &[Word]) {
             walk.code("git", text.to_owned());
         } else if before {
             verb = Some(text);
-            if VERBS.contains(&text) {
+            if VERBS.contains(&text) || text.starts_with("remote-") {
                 walk.code("git", text.to_owned());
             }
         } else {
             let short = match verb {
-                Some("rebase") => "xi",
+                Some("rebase") => "xis",
+                Some("merge") => "s",
+                Some("pull") => "us",
                 Some("clone") => "uc",
                 Some("grep") => "O",
-                Some("fetch" | "pull" | "push" | "ls-remote") => "u",
+                Some("fetch" | "push" | "ls-remote") => "u",
                 _ => "",
             };
             if is_option(text, short, &[]) {
@@ -433,7 +440,11 @@ pub(crate) fn path(walk: &mut Walk<'_>, program: &str, word: &Word, writes: bool
         walk.hazard("system-file", program, text.to_owned());
     }
     if parts().any(|p| {
-        SECRETS.contains(&p) || p.ends_with(".pem") || p.ends_with(".key") || p.starts_with(".env")
+        SECRETS.contains(&p)
+            || p.ends_with(".pem")
+            || p.ends_with(".key")
+            || p.starts_with(".env")
+            || p.ends_with(".env")
     }) {
         walk.hazard("secret-file", program, text.to_owned());
     }

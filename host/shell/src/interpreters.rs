@@ -218,6 +218,7 @@ const CLIENTS: &[&str] = &[
     "mysql",
     "mariadb",
     "sqlite3",
+    "duckdb",
     "mongosh",
     "redis-cli",
     "sqlplus",
@@ -271,6 +272,9 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
             walk.code(name, "what it tells a database can run commands too");
             return false;
         }
+        if argv.iter().skip(1).any(|w| client_runs(name, w)) {
+            walk.code(name, "a word of it can run commands");
+        }
         walk.fed(name, false, argv, ctx);
         return true;
     }
@@ -284,6 +288,21 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         Source::Other => walk.push(argv.to_vec(), ctx),
     }
     true
+}
+
+/// A pipe to write to, a pager, or words like those that stand in its input.
+fn client_runs(name: &str, word: &Word) -> bool {
+    let text = word.text.as_str();
+    match name {
+        "sqlite3" | "duckdb" => text.len() > 1,
+        "psql" => reads::is_option(
+            text,
+            "oLPv",
+            &["--output", "--log-file", "--pset", "--variable"],
+        ),
+        "mysql" | "mariadb" => reads::is_option(text, "", &["--pager", "--init-command", "--tee"]),
+        _ => false,
+    }
 }
 
 enum Source {

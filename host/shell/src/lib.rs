@@ -154,10 +154,12 @@ impl Reading {
         key(self) == key(other)
     }
 
-    /// The program that shows a pager where there is a terminal, out of which a person gets into a shell.
-    pub fn pages(&self) -> Option<&str> {
+    /// The program that shows a pager where there is a terminal, out of which a person gets into a shell; and how it
+    /// shows none.
+    pub fn pages(&self) -> Option<(&str, &'static str)> {
         let paging = self.commands.iter().find(|command| pages::pages(command))?;
-        Some(programs::name(&paging.argv.first()?.text))
+        let name = programs::name(&paging.argv.first()?.text);
+        Some((name, pages::without(name)))
     }
 
     /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.

@@ -1,10 +1,13 @@
 //! Files that no word names, but whose contents a program prints when it is asked for them by another name: the
 //! environments of processes, passwords, tokens of clients.
 
+use std::collections::BTreeSet;
+
+use crate::parse::is_name;
 use crate::reading::Word;
 
 /// Of a shell or program itself.
-const OWN: &str = "/proc/self/environ";
+pub(crate) const OWN: &str = "/proc/self/environ";
 /// Of others.
 const OTHERS: &str = "/proc/*/environ";
 
@@ -75,6 +78,41 @@ fn is_harmless(name: &Word) -> bool {
             || ["LC_", "SSH_"]
                 .iter()
                 .any(|begin| name.text.starts_with(begin)))
+}
+
+/// Of those that the shell itself sets.
+const SHELLS: &[&str] = &[
+    "BASHPID",
+    "BASH_VERSION",
+    "COLUMNS",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HOSTTYPE",
+    "IFS",
+    "LINENO",
+    "LINES",
+    "MACHTYPE",
+    "OPTARG",
+    "OPTIND",
+    "OSTYPE",
+    "PPID",
+    "RANDOM",
+    "REPLY",
+    "SECONDS",
+    "SRANDOM",
+];
+
+/// `$NAME` or `${NAME…}` is of a variable that nothing has set, and that may be of the environment.
+pub(crate) fn is_of_environment(raw: &str, set: [&BTreeSet<String>; 2]) -> bool {
+    let text = raw.trim_start_matches(['$', '{', '#']);
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+    is_name(name)
+        && !set.iter().any(|names| names.contains(name))
+        && !SHELLS.contains(&name)
+        && !is_harmless(&Word::literal(name))
 }
 
 pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {

@@ -98,6 +98,17 @@ pub(crate) fn pages(command: &Command) -> bool {
     !told
 }
 
+/// How it shows none, in words for people.
+pub(crate) fn without(name: &str) -> &'static str {
+    match name {
+        "git" => "--no-pager before its verb turns it off",
+        "dpkg" | "dpkg-query" => "--no-pager as its first word turns it off",
+        "dmesg" => "without --human it shows none",
+        _ if may_be_told(name) => "--no-pager turns it off",
+        _ => "without a terminal (ssh -T) it shows none",
+    }
+}
+
 /// Those of systemd, and few others. The rest do not know the option, or give it to somebody else.
 fn may_be_told(name: &str) -> bool {
     name.ends_with("ctl")
@@ -204,6 +215,48 @@ mod tests {
         ] {
             let reading = read(line.as_bytes(), &Limits::default());
             assert_eq!(reading.pages().is_some(), expect, "{line}");
+        }
+    }
+
+    /// Who does what is recommended shows no pager any more.
+    #[test]
+    fn what_is_recommended_helps() {
+        for (line, hint, without) in [
+            (
+                "systemctl status x",
+                "--no-pager turns",
+                "systemctl status x --no-pager",
+            ),
+            ("git log", "before its verb", "git --no-pager log"),
+            ("dpkg -l", "first word", "dpkg --no-pager -l"),
+            ("dmesg -H", "without --human", "dmesg"),
+        ] {
+            let pages = |line: &str| {
+                read(line.as_bytes(), &Limits::default())
+                    .pages()
+                    .map(|p| p.1)
+            };
+            assert!(
+                pages(line).is_some_and(|said| said.contains(hint)),
+                "{line}"
+            );
+            assert_eq!(pages(without), None, "{without}");
+        }
+        // These do not know the option, or take it for something else.
+        for line in [
+            "man ls",
+            "psql",
+            "aws s3 ls",
+            "apt-get changelog x",
+            "svn log",
+            "gh pr list",
+        ] {
+            let reading = read(line.as_bytes(), &Limits::default());
+            let (_, said) = reading.pages().unwrap();
+            assert!(
+                said.contains("ssh -T") && !said.contains("--no-pager"),
+                "{line}: {said}"
+            );
         }
     }
 }

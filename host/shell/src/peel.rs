@@ -51,6 +51,7 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         "ssh" => ssh(walk, argv, args, ctx)?,
         "su" => su(walk, args, ctx)?,
         "docker" | "podman" | "nerdctl" => containers::docker(walk, name, args, ctx)?,
+        "ip" | "tc" if network_runs(args) => return Err(Opaque::Runs(name.to_owned())),
         "kubectl" | "oc" => containers::kubectl(walk, name, args, ctx)?,
         "busybox" | "toybox" => match args.first() {
             Some(applet) if !applet.text.starts_with('-') => {
@@ -67,6 +68,18 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         },
     };
     Ok(done)
+}
+
+/// `ip netns exec`, `ip vrf exec`, and what stands in a file of such commands. Words can be cut short.
+fn network_runs(args: &[Word]) -> bool {
+    let short = |word: &Word, long: &str, least: usize| {
+        word.text.len() >= least && long.starts_with(word.text.as_str())
+    };
+    let spaces = args
+        .iter()
+        .any(|w| short(w, "netns", 1) || short(w, "vrf", 1));
+    args.iter()
+        .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
 }
 
 fn plain(
@@ -481,10 +494,13 @@ fn ssh(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<b
 fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let (found, operands) = permuted(wrappers::SU, "su", args)?;
     let mut operands: Vec<&Word> = operands.iter().collect();
-    if operands.first().is_some_and(|w| w.text == "-") {
+    let dash = operands.first().is_some_and(|w| w.text == "-");
+    if dash {
         operands.remove(0);
     }
     let mut under = ctx.under("su");
+    let login = |name: &str| matches!(name, "l" | "login");
+    walk.moved |= dash || found.iter().any(|(name, _)| login(name));
     under.as_user = Some(
         operands
             .first()

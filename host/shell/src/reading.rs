@@ -147,6 +147,8 @@ pub struct Reading {
     /// Some program of it may read the session's own standard input. Of an opaque text this says nothing.
     pub takes_stdin: bool,
     pub transfer: Option<Transfer>,
+    /// A variable that nothing in the text has set by then goes into it: it may be one that the host gives its programs.
+    pub(crate) tells_environment: bool,
     /// Every command is one that changes nothing, as far as its words tell.
     pub only_reads: bool,
     pub hazards: Vec<Hazard>,

@@ -76,7 +76,6 @@ const ALWAYS: &[&str] = &[
     "which",
     "who",
     "whoami",
-    "zcat",
     "b2sum",
     "column",
     "cal",
@@ -152,6 +151,8 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("lsusb", "D", &[]),
     ("env", "S", &["--split-string"]),
     ("printf", "v", &[]),
+    // It completes names by what stands behind it.
+    ("zcat", "S", &["--suffix"]),
 ];
 
 /// Programs that do several things, and the words with which they only tell. No option stands before them.
@@ -300,10 +301,7 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         return plain
             && match name {
                 "hostname" | "env" => operands == 0,
-                // A bare number of date sets the clock.
-                "date" => args.iter().all(|w| {
-                    !w.glob && (w.text.starts_with(['-', '+']) || w.text.contains([' ', ':']))
-                }),
+                "date" => tells_time(args),
                 _ => true,
             };
     }
@@ -338,6 +336,27 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         | "trap" | "getopts" => true,
         _ => false,
     }
+}
+
+/// All but the format is behind an option: what stands by itself sets the clock, to BusyBox in any form.
+fn tells_time(args: &[Word]) -> bool {
+    const TAKES: &[&str] = &["--date", "--file", "--reference"];
+    let takes = |text: &str| {
+        let letter = text
+            .strip_prefix('-')
+            .and_then(|t| t.strip_suffix(['d', 'f', 'r']));
+        TAKES.contains(&text) || letter.is_some_and(|l| l.chars().all(|c| c == 'u'))
+    };
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        if word.glob || word.text == "--" || !word.text.starts_with(['-', '+']) {
+            return false;
+        }
+        if takes(&word.text) && words.next().is_none_or(|w| w.glob) {
+            return false;
+        }
+    }
+    true
 }
 
 /// It is no option, or one of these and nothing else: digits may stand behind a letter.

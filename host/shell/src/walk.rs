@@ -7,8 +7,8 @@ use crate::parse::{Program, is_name, program};
 use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::{
-    Limits, builtins, environment, expand, hazards, interpreters, opinion, peel, programs, reads,
-    stdin, transfer,
+    Limits, builtins, environment, expand, hazards, interpreters, named, opinion, peel, programs,
+    reads, stdin, transfer,
 };
 
 /// What a command finds on its standard input.
@@ -292,11 +292,11 @@ impl<'a> Walk<'a> {
                 match words.as_deref().map(expand::words) {
                     Some(Ok(values)) => {
                         for value in values {
-                            self.assigned(name, &value);
+                            self.set(name, &value);
                         }
                     }
                     Some(Err(reason)) => self.opaque(reason),
-                    None => self.assigned(name, &Arg::anything()),
+                    None => self.set(name, &Arg::anything()),
                 }
                 self.list(body, &ctx, here);
             }
@@ -324,7 +324,11 @@ impl<'a> Walk<'a> {
         for part in parts {
             match part {
                 Part::Lit { .. } => {}
-                Part::Param { inner, .. } => self.parts(inner, ctx, here),
+                Part::Param { raw, inner, .. } => {
+                    self.out.tells_environment |=
+                        named::is_of_environment(raw, [&self.numbers, &self.texts]);
+                    self.parts(inner, ctx, here);
+                }
                 Part::Subst { sub, .. } => self.list(&sub.list, ctx, here),
                 Part::Process { sub, .. } => {
                     let mut ctx = ctx.clone();
@@ -467,10 +471,6 @@ impl<'a> Walk<'a> {
 
     /// A variable gets a value.
     pub(crate) fn set(&mut self, name: &str, value: &Arg) {
-        self.assigned(name, value);
-    }
-
-    fn assigned(&mut self, name: &str, value: &Arg) {
         if environment::decides(name, value) {
             self.opaque(Opaque::Environment(name.to_owned()));
         }

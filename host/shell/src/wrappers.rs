@@ -224,9 +224,9 @@ pub(crate) const XARGS: Spec = Spec {
     ..NONE
 };
 
+/// Not `-a`: by the name that it gives, `pgrep` is `pkill`, and a program of many is any of them.
 pub(crate) const EXEC: Spec = Spec {
     flags: "cl",
-    values: "a",
     ..NONE
 };
 
@@ -390,6 +390,9 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "cgexec",
     "aa-exec",
     "bwrap",
+    "apptainer",
+    "bpftrace",
+    "buildah",
     "capsh",
     "catchsegv",
     "chpst",
@@ -397,6 +400,7 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "cpulimit",
     "cset",
     "crictl",
+    "crun",
     "ctr",
     "daemon",
     "dbus-launch",
@@ -411,9 +415,23 @@ pub(crate) const UNFOLLOWED: &[&str] = &[
     "fakechroot",
     "fakeroot",
     "firejail",
+    "flatpak",
     "gdb",
     "gdbserver",
+    "hush",
     "hyperfine",
+    "incus",
+    "k0s",
+    "k3s",
+    "microk8s",
+    "rke2",
+    "runc",
+    "singularity",
+    "snap",
+    "stap",
+    "systemd-socket-activate",
+    "toolbox",
+    "youki",
     "inotifywait",
     "ld.so",
     "linux32",

@@ -6,7 +6,7 @@ mod faults;
 use weir_plugin::host::config;
 use weir_plugin::{
     Action, Batch, Classifier, Column, Demand, Edits, Finding, Info, Masker, Operation, Plan,
-    Plugin, PluginError, Risk, Router, Routing, Rule, Session, Stage,
+    Plugin, PluginError, Protocol, Risk, Router, Routing, Rule, Session, Stage,
 };
 
 struct Evil;
@@ -33,6 +33,19 @@ impl Plugin for Evil {
         }
     }
 
+    fn protocols() -> Vec<Protocol> {
+        let mode = mode();
+        if let Some(fault) = mode.strip_prefix("scope-") {
+            faults::commit(fault);
+        }
+        match mode.as_str() {
+            "only-ssh" | "only-ssh-and-trap" => vec![Protocol::Ssh, Protocol::Http, Protocol::Ssh],
+            "only-http" => vec![Protocol::Http],
+            "huge-scope" => vec![Protocol::Ssh; 1 << 20],
+            _ => Vec::new(),
+        }
+    }
+
     fn check_config() -> Result<(), PluginError> {
         let mode = mode();
         if let Some(fault) = mode.strip_prefix("check-") {
@@ -48,7 +61,7 @@ impl Plugin for Evil {
 impl Classifier for Evil {
     fn classify(session: Session, _: Operation) -> Result<Risk, PluginError> {
         let mode = mode();
-        faults::commit(&mode);
+        faults::commit(mode.strip_prefix("only-ssh-and-").unwrap_or(&mode));
         let mut risk = weir_plugin::risk(10);
         match mode.as_str() {
             "error" => return Err(PluginError::Internal("I do not feel well".into())),

@@ -23,7 +23,8 @@ use std::collections::BTreeSet;
 use config::Settings;
 use facts::Facts;
 use weir_plugin::{
-    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Risk, Session, SshOp,
+    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Protocol, Risk, Session,
+    SshOp,
 };
 
 struct RiskShell;
@@ -35,6 +36,10 @@ impl Plugin for RiskShell {
             version: env!("CARGO_PKG_VERSION").into(),
             labels: LABELS.iter().map(|l| (*l).to_owned()).collect(),
         }
+    }
+
+    fn protocols() -> Vec<Protocol> {
+        vec![Protocol::Ssh]
     }
 
     fn check_config() -> Result<(), PluginError> {

@@ -22,7 +22,8 @@ use std::collections::BTreeSet;
 
 use config::Settings;
 use weir_plugin::{
-    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Risk, Session, SqlOp,
+    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Protocol, Risk, Session,
+    SqlOp,
 };
 
 struct RiskSql;
@@ -34,6 +35,10 @@ impl Plugin for RiskSql {
             version: env!("CARGO_PKG_VERSION").into(),
             labels: LABELS.iter().map(|l| (*l).to_owned()).collect(),
         }
+    }
+
+    fn protocols() -> Vec<Protocol> {
+        vec![Protocol::Postgres]
     }
 
     fn check_config() -> Result<(), PluginError> {

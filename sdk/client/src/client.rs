@@ -20,9 +20,10 @@ use crate::deliveries::DeliveryInfo;
 use crate::erasure::{EraseRequest, SessionErasure};
 use crate::package::{PackageDownload, PackageRequest};
 use crate::ssh::{
-    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshRevocation, SshRevocationRequest,
-    SshRevoked,
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshHosts, SshRevocation,
+    SshRevocationRequest, SshRevoked,
 };
+use crate::ssh_hosts::{SshHostKey, SshHostKeyDecided, SshHostKeyVerdict};
 use crate::ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,
@@ -130,6 +131,11 @@ impl Client {
         self.get::<(), _>(&["ssh", "authority"], None).await
     }
 
+    /// The hosts that one may connect to.
+    pub async fn ssh_hosts(&self) -> Result<SshHosts, ClientError> {
+        self.get::<(), _>(&["ssh", "hosts"], None).await
+    }
+
     /// Certificates or a key count no more, and what came in by them ends.
     pub async fn revoke_ssh(
         &self,
@@ -168,6 +174,31 @@ impl Client {
     /// A key of the caller's own counts no more, and sessions that came in by it end.
     pub async fn remove_ssh_key(&self, key: &SshKeyRemoval) -> Result<SshKeyRemoved, ClientError> {
         self.post(&["ssh", "keys", "remove"], key).await
+    }
+
+    /// Keys that hosts have shown, and what was said of them.
+    pub async fn ssh_host_keys(&self) -> Result<Page<SshHostKey>, ClientError> {
+        self.get::<(), _>(&["ssh", "host-keys"], None).await
+    }
+
+    /// A key is the target's.
+    pub async fn approve_ssh_host_key(
+        &self,
+        target: &str,
+        verdict: &SshHostKeyVerdict,
+    ) -> Result<SshHostKeyDecided, ClientError> {
+        let path = ["targets", target, "host-keys", "approve"];
+        self.post(&path, verdict).await
+    }
+
+    /// A key is not the target's.
+    pub async fn reject_ssh_host_key(
+        &self,
+        target: &str,
+        verdict: &SshHostKeyVerdict,
+    ) -> Result<SshHostKeyDecided, ClientError> {
+        let path = ["targets", target, "host-keys", "reject"];
+        self.post(&path, verdict).await
     }
 
     // ---- bundles

@@ -17,6 +17,7 @@ mod erasure;
 mod impact;
 mod package;
 mod ssh;
+mod ssh_hosts;
 mod ssh_keys;
 mod time;
 mod watch;
@@ -36,9 +37,10 @@ pub use erasure::{EraseRequest, SessionErasure};
 pub use impact::{Cascade, HeldLock, Impact, TouchedTable};
 pub use package::{PACKAGE_HEADER, PackageDownload, PackageRequest};
 pub use ssh::{
-    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshRevocation,
-    SshRevocationRequest, SshRevoked,
+    SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshCredentialKind, SshHosts,
+    SshRevocation, SshRevocationRequest, SshRevoked,
 };
+pub use ssh_hosts::{SshHostKey, SshHostKeyDecided, SshHostKeyState, SshHostKeyVerdict};
 pub use ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,

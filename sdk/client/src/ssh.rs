@@ -41,6 +41,15 @@ pub struct SshAuthorityInfo {
     pub host_names: Vec<String>,
 }
 
+/// The hosts that the caller may connect to, perhaps once somebody has agreed, and by what Weir is known in front of
+/// them. Where they are is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SshHosts {
+    /// Names of targets.
+    pub hosts: Vec<String>,
+    pub authority: SshAuthorityInfo,
+}
+
 /// By what a credential is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

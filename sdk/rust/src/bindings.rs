@@ -56,6 +56,11 @@ part!(
     "package weir:sdk; world part-lifecycle { export weir:plugin/lifecycle@0.1.0; }"
 );
 part!(
+    scope,
+    "weir:sdk/part-scope",
+    "package weir:sdk; world part-scope { export weir:plugin/scope@0.1.0; }"
+);
+part!(
     classify,
     "weir:sdk/part-classify",
     "package weir:sdk; world part-classify { export weir:plugin/classify@0.1.0; }"

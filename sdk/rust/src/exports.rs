@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use crate::bindings::{classify, lifecycle, mask, route};
+use crate::bindings::{classify, lifecycle, mask, route, scope};
 use crate::{
-    Batch, Classifier, Column, Edits, Info, Masker, Operation, Plan, Plugin, PluginError, Risk,
-    Router, Routing, Rule, Session,
+    Batch, Classifier, Column, Edits, Info, Masker, Operation, Plan, Plugin, PluginError, Protocol,
+    Risk, Router, Routing, Rule, Session,
 };
 
 /// Carries a plugin type across the generated export macros.
@@ -18,6 +18,12 @@ impl<T: Plugin> lifecycle::exports::weir::plugin::lifecycle::Guest for Exported<
 
     fn check_config() -> Result<(), PluginError> {
         T::check_config()
+    }
+}
+
+impl<T: Plugin> scope::exports::weir::plugin::scope::Guest for Exported<T> {
+    fn protocols() -> Vec<Protocol> {
+        T::protocols()
     }
 }
 
@@ -69,6 +75,10 @@ macro_rules! __part {
         #[cfg(target_arch = "wasm32")]
         $crate::__private::bindings::lifecycle::export!(
             $exported with_types_in $crate::__private::bindings::lifecycle
+        );
+        #[cfg(target_arch = "wasm32")]
+        $crate::__private::bindings::scope::export!(
+            $exported with_types_in $crate::__private::bindings::scope
         );
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() -> $crate::Info = <$plugin as $crate::Plugin>::info;

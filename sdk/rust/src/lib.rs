@@ -56,6 +56,11 @@ pub use bindings::route::exports::weir::plugin::route::{Routing, Rule, Stage};
 pub trait Plugin {
     fn info() -> Info;
 
+    /// The protocols that it classifies: about others it is not asked. Empty: all of them.
+    fn protocols() -> Vec<Protocol> {
+        Vec::new()
+    }
+
     /// Looks at the configuration ([`host::config`]) before it becomes active.
     fn check_config() -> Result<(), PluginError> {
         Ok(())

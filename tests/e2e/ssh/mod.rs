@@ -8,6 +8,8 @@ mod record;
 mod refused;
 mod rig;
 mod who;
+mod who_device;
+mod who_hosts;
 mod who_keys;
 
 use std::process::Output;

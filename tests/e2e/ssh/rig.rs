@@ -19,6 +19,8 @@ struct Shape<'a> {
     auth: &'a str,
     /// Whole tables.
     more: &'a str,
+    /// By what the host is known; its key is pinned otherwise.
+    trust: Option<&'a str>,
 }
 
 impl Default for Shape<'_> {
@@ -26,6 +28,7 @@ impl Default for Shape<'_> {
         Self {
             auth: "\"certificate\", \"token\"",
             more: "",
+            trust: None,
         }
     }
 }
@@ -61,7 +64,21 @@ impl Rig {
     /// With the bundle that permits everything, other logins, and more tables of configuration.
     pub(super) fn with_logins(name: &str, auth: &str, more: &str) -> Result<Self> {
         let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
-        let shape = Shape { auth, more };
+        let shape = Shape {
+            auth,
+            more,
+            trust: None,
+        };
+        Self::start_as(&Server::of_system()?, name, "prod", Some(bundle), &shape)
+    }
+
+    /// With the bundle that permits everything, before a host that is known by this.
+    pub(super) fn trusting(name: &str, trust: &str) -> Result<Self> {
+        let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
+        let shape = Shape {
+            trust: Some(trust),
+            ..Shape::default()
+        };
         Self::start_as(&Server::of_system()?, name, "prod", Some(bundle), &shape)
     }
 
@@ -78,16 +95,15 @@ impl Rig {
     ) -> Result<Self> {
         let host = Sshd::start_of(server, &format!("{name}-host"), "")?;
         let port = free_port()?;
+        let pinned = format!("host_keys = [\"{}\"]", host.host_key()?);
+        let trust = shape.trust.unwrap_or(&pinned);
         let mut setup = Setup::without_database(name);
         setup.bundle = bundle;
         setup.extra = format!(
             "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [{}]\n{}\
              [[target]]\nname = \"{HOST}\"\nprotocol = \"ssh\"\nenv = \"{env}\"\n\
-             host = \"127.0.0.1\"\nport = {}\nhost_keys = [\"{}\"]\n",
-            shape.auth,
-            shape.more,
-            host.port,
-            host.host_key()?
+             host = \"127.0.0.1\"\nport = {}\n{trust}\n",
+            shape.auth, shape.more, host.port,
         );
         let weir = setup.start()?;
         let rig = Self { host, weir, port };
@@ -132,7 +148,7 @@ impl Rig {
     }
 
     /// Weir's own host key, as a client would learn it.
-    fn known_host(&self) -> Result<String> {
+    pub(super) fn known_host(&self) -> Result<String> {
         let out = Command::new("ssh-keyscan")
             .args(["-T", "10", "-p", &self.port.to_string(), "127.0.0.1"])
             .output()?;

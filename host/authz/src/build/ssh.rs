@@ -169,13 +169,17 @@ const KEYS: &[&str] = &[
     ".kdbx",
     ".ppk",
 ];
+/// A part of every path that looks like a file of such variables.
+const ENV: &str = ".env";
 /// What everybody may have, though it is called like a key: certificates of authorities.
 const CERTIFICATES: &[&str] = &["/etc/ssl/certs/", "/etc/pki/ca-trust/"];
-/// Above every raw disk: whoever reads one reads all files.
+/// Above every raw disk: whoever reads one reads all files. And above what tells which keys are pressed and what
+/// consoles show, and the watchdog, which ends the machine once it has been opened.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
     "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "loop", "bcache", "nbd", "drbd", "rbd",
-    "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada",
+    "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada", "hidraw", "input/",
+    "vcs", "watchdog",
 ];
 
 /// Directories of other devices. What lies in one of another name is a volume of LVM.
@@ -239,7 +243,14 @@ impl Paths {
             }
         }
         let parts = path.split('/').filter(|part| !part.is_empty());
-        self.parts.extend(parts.map(str::to_owned));
+        self.parts.extend(parts.clone().map(str::to_owned));
+        // `.env.production`, `prod.env`.
+        if parts
+            .clone()
+            .any(|part| part.starts_with(".env.") || part.ends_with(ENV))
+        {
+            self.parts.insert(ENV.to_owned());
+        }
         let public = path.ends_with(".pem") && CERTIFICATES.iter().any(|dir| path.starts_with(dir));
         if !public && KEYS.iter().any(|end| path.ends_with(end)) {
             self.parts.insert(KEY.to_owned());
@@ -299,6 +310,42 @@ mod tests {
         ] {
             let of = Paths::of(plain(path)).unwrap();
             assert_eq!(of.parts.contains(KEY), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_file_of_variables() {
+        for (path, expect) in [
+            ("/srv/app/.env", true),
+            ("/srv/app/.env.production", true),
+            (".env.local", true),
+            ("/srv/app/prod.env", true),
+            ("/srv/.env.d/x", true),
+            ("/srv/app/env", false),
+            ("/srv/app/.environment", false),
+            ("/srv/app/prod.env.d", false),
+        ] {
+            let of = Paths::of(plain(path)).unwrap();
+            assert_eq!(of.parts.contains(ENV), expect, "{path}");
+        }
+    }
+
+    #[test]
+    fn devices_that_are_no_files_to_look_at() {
+        for (path, expect) in [
+            ("/dev/sda1", true),
+            ("/dev/watchdog", true),
+            ("/dev/watchdog0", true),
+            ("/dev/input/event3", true),
+            ("/dev/vcs", true),
+            ("/dev/vcsa1", true),
+            ("/dev/./vcs7", true),
+            ("/dev/null", false),
+            ("/dev/pts/0", false),
+            ("/srv/watchdog", false),
+        ] {
+            let of = Paths::of(plain(path)).unwrap();
+            assert_eq!(of.under.contains(DISK), expect, "{path}");
         }
     }
 

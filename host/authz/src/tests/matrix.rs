@@ -224,6 +224,11 @@ fn control() -> Vec<(&'static str, Action, Resource)> {
             Resource::Target,
         ),
         ("register a key", Action::KeyRegister, Resource::Target),
+        (
+            "approve a host key",
+            Action::HostKeyApprove,
+            Resource::Target,
+        ),
     ]
 }
 

@@ -444,6 +444,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         "certificate:issue",
         "credential:revoke",
         "key:register",
+        "host_key:approve",
     ] {
         let from = schema.find(&format!("action \"{action}\"")).unwrap();
         let to = from + schema[from..].find(';').unwrap() + 1;
@@ -462,6 +463,7 @@ fn a_schema_from_before_an_action_permits_it_to_nobody() {
         (Action::CertificateIssue, Resource::Target, "deny"),
         (Action::CredentialRevoke, Resource::Target, "deny"),
         (Action::KeyRegister, Resource::Target, "deny"),
+        (Action::HostKeyApprove, Resource::Target, "deny"),
         (Action::DeliveryRead, Resource::Target, "deny"),
         (Action::AuditRead, Resource::Target, "permit"),
     ] {

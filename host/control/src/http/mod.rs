@@ -27,6 +27,7 @@ mod plugins;
 mod public;
 mod sessions;
 mod ssh;
+mod ssh_hosts;
 mod ssh_keys;
 mod ssh_revocations;
 mod table;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use weir_client::{SshAuthorityInfo, SshCertificate, SshCertificateRequest};
+use pipeline::Protocol;
+use weir_client::{SshAuthorityInfo, SshCertificate, SshCertificateRequest, SshHosts};
 
 use super::extract::Body;
 use super::gate::Ask;
@@ -77,4 +78,25 @@ pub(super) async fn keys(
     _: Permit,
 ) -> Result<Json<SshAuthorityInfo>, ApiError> {
     Ok(Json(authority(&shared)?.info()))
+}
+
+/// The hosts that the caller may connect to, and the keys that Weir is known by.
+#[utoipa::path(
+    get, path = "/v1/ssh/hosts", tag = "ssh",
+    responses(
+        (status = 200, body = SshHosts),
+        (status = 404, body = weir_client::ErrorBody, description = "This Weir issues no SSH certificates."),
+    )
+)]
+pub(super) async fn hosts(
+    State(shared): State<Shared>,
+    permit: Permit,
+) -> Result<Json<SshHosts>, ApiError> {
+    let authority = authority(&shared)?.info();
+    let hosts = shared.targets.values();
+    let hosts = hosts.filter(|t| t.protocol == Protocol::Ssh && permit.may_connect(t));
+    Ok(Json(SshHosts {
+        hosts: hosts.map(|target| target.name.to_string()).collect(),
+        authority,
+    }))
 }

@@ -19,7 +19,7 @@ use weir_client::{BundleProblem, ErrorBody};
 use super::gate::{Ask, Gate, gate};
 use super::{
     BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
-    ssh_keys, ssh_revocations, targets, watch,
+    ssh_hosts, ssh_keys, ssh_revocations, targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -40,9 +40,9 @@ const LONG: Duration = Duration::from_secs(300);
 pub(super) fn table() -> Vec<Route> {
     use Action::{
         ApprovalRead, ApprovalVote, AuditRead, BundleActivate, BundleRead, BundleUpload,
-        CertificateIssue, CredentialRevoke, DeliveryRead, EvidenceExport, KeyRegister, PluginRead,
-        PluginRemove, PluginUpload, RecordErase, SessionObserve, SessionTerminate, SessionWatch,
-        TargetRead,
+        CertificateIssue, CredentialRevoke, DeliveryRead, EvidenceExport, HostKeyApprove,
+        KeyRegister, PluginRead, PluginRemove, PluginUpload, RecordErase, SessionObserve,
+        SessionTerminate, SessionWatch, TargetRead,
     };
     vec![
         Route::public("tells that the process runs", routes!(public::healthz)),
@@ -157,8 +157,21 @@ pub(super) fn table() -> Vec<Route> {
         Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::own)),
         Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::remove)),
         Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_keys::all)),
+        Route::new(HostKeyApprove, any(targets::all), routes!(ssh_hosts::list)),
+        Route::new(
+            HostKeyApprove,
+            one(targets::named, targets::unknown),
+            routes!(ssh_hosts::approve),
+        ),
+        Route::new(
+            HostKeyApprove,
+            one(targets::named, targets::unknown),
+            routes!(ssh_hosts::reject),
+        ),
         // Whoever may see the targets may see by what they and Weir are known.
         Route::new(TargetRead, any(targets::all), routes!(ssh::keys)),
+        // Whoever may have a certificate may know where it leads to.
+        Route::new(CertificateIssue, any(ssh::any), routes!(ssh::hosts)),
     ]
 }
 

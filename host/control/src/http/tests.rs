@@ -8,6 +8,7 @@ mod plugins;
 mod refusals;
 mod served;
 mod ssh;
+mod ssh_hosts;
 mod ssh_keys;
 mod watch;
 mod watch_served;

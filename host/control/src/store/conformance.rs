@@ -55,6 +55,7 @@ pub async fn run(maker: &dyn Maker) {
     revocations_are_kept(&*maker.make().await).await;
     ssh::registered_keys_are_one_persons(&*maker.make().await).await;
     ssh::what_is_revoked_is_registered_no_more(&*maker.make().await).await;
+    ssh::a_host_is_known_by_one_key(&*maker.make().await).await;
 }
 
 const NOW: Millis = 1_800_000_000_000;

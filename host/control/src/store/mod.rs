@@ -23,7 +23,7 @@ pub use hold::{
 };
 pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
-pub use ssh::{KeyLimits, KeyPut, KeyRow, RevocationRow};
+pub use ssh::{HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -152,6 +152,23 @@ pub trait Store: Send + Sync + 'static {
     async fn remove_ssh_key(&self, fingerprint: &str, subject: &str) -> Result<bool>;
     /// Of one person, or of all; newest first. Also those that have ended and were not forgotten yet.
     async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>>;
+
+    /// Lists a key that a host has shown, or that it has shown it again; tells when it did so before. Of one
+    /// target, `max` wait: those that were shown longest ago make room.
+    async fn saw_ssh_host_key(
+        &self,
+        sight: HostKeySight,
+        max: u32,
+    ) -> Result<(HostKeyRow, Option<Millis>)>;
+    /// None when the target has not shown it. An approved key takes the place of the one before, which is rejected
+    /// then; of one target, `max` are kept that are.
+    async fn decide_ssh_host_key(
+        &self,
+        verdict: HostKeyVerdict,
+        max: u32,
+    ) -> Result<Option<HostKeyRow>>;
+    /// By target.
+    async fn ssh_host_keys(&self) -> Result<Vec<HostKeyRow>>;
 
     /// What a new process does first: holds, approvals and sessions of the one before are over.
     async fn begin(&self, now: Millis) -> Result<Begun>;

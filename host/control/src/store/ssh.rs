@@ -1,6 +1,6 @@
-//! What is kept of logins over SSH.
+//! What is kept of logins over SSH, and of the keys of hosts.
 
-use weir_client::SshCredentialKind;
+use weir_client::{SshCredentialKind, SshHostKeyState};
 
 use super::Millis;
 
@@ -47,4 +47,42 @@ pub enum KeyPut {
     TooMany(u32),
     /// So many are registered by all.
     Full(u32),
+}
+
+/// A key that a host has shown, and what people said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyRow {
+    pub target: String,
+    pub fingerprint: String,
+    /// As a line of OpenSSH.
+    pub public_key: String,
+    pub state: SshHostKeyState,
+    pub first_seen: Millis,
+    pub last_seen: Millis,
+    /// How often it was shown without counting.
+    pub seen: u64,
+    pub decided_by: Option<String>,
+    pub decided_at: Option<Millis>,
+    pub reason: Option<String>,
+}
+
+/// A host has shown a key that does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeySight {
+    pub target: String,
+    pub fingerprint: String,
+    pub public_key: String,
+    pub at: Millis,
+}
+
+/// What is said of a key that a host has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyVerdict {
+    pub target: String,
+    pub fingerprint: String,
+    /// False: it is the wrong one.
+    pub approved: bool,
+    pub by: String,
+    pub at: Millis,
+    pub reason: String,
 }

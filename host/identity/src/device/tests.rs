@@ -67,6 +67,7 @@ impl Provider {
         DeviceOptions {
             issuer: self.url.clone(),
             client_id: "weir cli&x=y".into(),
+            client_secret: None,
             scope: "openid groups".into(),
             audience: Some("weir".into()),
             ca_file: None,
@@ -157,6 +158,63 @@ async fn it_ends_when_it_is_refused_or_takes_too_long() {
     drop(provider);
     let error = login.finish().await.unwrap_err();
     assert!(matches!(error, DeviceError::Fetch(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn codes_are_in_no_error_whatever_a_provider_says() {
+    for said in [
+        "it was secret device",
+        "no such code: secret device",
+        "ABCD-EFGH?",
+    ] {
+        let refused = json!({"error": "invalid_grant", "error_description": said});
+        let provider = Provider::start(json!({}), vec![(400, refused)]).await;
+        let login = DeviceLogin::begin(&provider.options()).await.unwrap();
+        let error = format!("{:?}", hurried(login).finish().await.unwrap_err());
+        assert!(
+            !error.contains("secret d") && !error.contains("ABCD"),
+            "{error}"
+        );
+        assert!(error.contains("has a code in it"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_is_described_once_and_told_the_secret_of_a_client_that_has_one() {
+    let token = json!({"access_token": "ey.J.x", "token_type": "Bearer"});
+    let provider = Provider::start(json!({}), vec![(200, token)]).await;
+    let mut options = provider.options();
+    options.client_secret = Some("s&cret".to_owned().into());
+    let at = DeviceProvider::new(options).unwrap();
+    let first = at.begin().await.unwrap();
+    at.begin().await.unwrap();
+    assert!(first.lives() > Duration::from_secs(590) && first.lives() <= Duration::from_secs(600));
+    hurried(first).finish().await.unwrap();
+    let asked = provider.asked.lock();
+    let paths: Vec<&str> = asked.iter().map(|(path, _)| path.as_str()).collect();
+    let description = "/.well-known/openid-configuration";
+    assert_eq!(paths, [description, "/code", "/code", "/token"]);
+    for (path, form) in asked.iter().skip(1) {
+        assert!(form.contains("client_secret=s%26cret"), "{path}: {form}");
+    }
+}
+
+/// Whoever goes away has nobody asked any more.
+#[tokio::test]
+async fn a_login_that_is_dropped_is_not_polled() {
+    let provider = Provider::start(json!({}), vec![pending(); 1000]).await;
+    let login = hurried(DeviceLogin::begin(&provider.options()).await.unwrap());
+    let polled = || {
+        let asked = provider.asked.lock();
+        asked.iter().filter(|(path, _)| path == "/token").count()
+    };
+    let waited = tokio::time::timeout(Duration::from_millis(200), login.finish()).await;
+    assert!(waited.is_err() && polled() > 0);
+    // One that was under way.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let seen = polled();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(polled(), seen);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod first_party;
 mod isolation;
 mod remembered;
 mod routes;
+mod scope;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

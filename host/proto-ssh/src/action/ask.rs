@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
 
 use super::exec::exec;
+use super::host::Host;
 use super::text::readable;
 use super::{Asked, Sent, What};
 use crate::wire::{Put, Reader};
@@ -161,12 +162,12 @@ fn forward(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     };
     Ok(match what {
         What::DirectTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, reaches_itself)?;
+            let (text, resource) = endpoint(host, *port, Host::may_be_itself)?;
             let facts = plain(format!("connect to {text}"));
             (facts, vec![(Action::SshForwardLocal, resource)])
         }
         What::ListenTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, is_loopback)?;
+            let (text, resource) = endpoint(host, *port, Host::is_itself)?;
             let facts = plain(format!("listen on {text}"));
             (facts, vec![(Action::SshForwardRemote, resource)])
         }
@@ -197,45 +198,16 @@ fn touching(facts: SshFacts, path: &str) -> SshFacts {
 fn endpoint(
     host: &[u8],
     port: u32,
-    loopback: impl Fn(&str) -> bool,
+    loopback: impl Fn(&Host) -> bool,
 ) -> Result<(String, Resource), String> {
     let port = u16::try_from(port).map_err(|_| format!("there is no port {port}"))?;
-    let host = readable(host).to_ascii_lowercase();
+    let host = Host::read(&readable(host));
     let resource = Resource::SshEndpoint {
         loopback: loopback(&host),
-        host: host.as_str().into(),
+        host: host.text.as_str().into(),
         port,
     };
-    Ok((format!("{host}:{port}"), resource))
-}
-
-/// Would a connection to it end at the host itself, by its name? What stands in the host's own tables cannot be
-/// known here.
-fn reaches_itself(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let bare = bare.split('%').next().unwrap_or_default();
-    let unspecified = match bare.parse::<std::net::IpAddr>() {
-        Ok(ip) => ip.to_canonical().is_unspecified(),
-        Err(_) => bare.is_empty() || bare == "*",
-    };
-    unspecified || is_loopback(host)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let bare = bare.split('%').next().unwrap_or_default();
-    if let Ok(ip) = bare.parse::<std::net::IpAddr>() {
-        return ip.to_canonical().is_loopback();
-    }
-    let name = bare.trim_end_matches('.');
-    let named = ["localhost", "ip6-localhost", "ip6-loopback"].contains(&name)
-        || name.ends_with(".localhost")
-        || name.starts_with("localhost.");
-    // 127.1, 0x7f000001, 017700000001: what resolvers take for an address and nobody reads as one.
-    let odd = |part: &str| {
-        part.starts_with("0x") && part.len() > 2 || part.bytes().all(|b| b.is_ascii_digit())
-    };
-    named || !name.is_empty() && name.split('.').all(|part| !part.is_empty() && odd(part))
+    Ok((format!("{}:{port}", host.text), resource))
 }
 
 /// Every part with its length, so that no two requests are written alike. The channel's numbers are not in it:
@@ -345,35 +317,31 @@ mod tests {
         }
     }
 
+    /// Guards in policy compare what is written.
     #[test]
-    fn the_host_itself_by_any_of_its_names() {
-        for (host, expect) in [
-            ("localhost", true),
-            ("localhost.", true),
-            ("a.localhost", true),
-            ("localhost.localdomain", true),
-            ("127.0.0.1", true),
-            ("127.9.9.9", true),
-            ("127.1", true),
-            ("0", true),
-            ("0x7f.1", true),
-            ("0x7f000001", true),
-            ("2130706433", true),
-            ("017700000001", true),
-            ("::1", true),
-            ("[::1]", true),
-            ("::1%lo", true),
-            ("::ffff:127.0.0.1", true),
-            ("0.0.0.0", true),
-            ("::", true),
-            ("", true),
-            ("*", true),
-            ("10.0.0.1", false),
-            ("db.internal", false),
-            ("0x", false),
-            ("face.b00c", false),
-        ] {
-            assert_eq!(reaches_itself(host), expect, "{host:?}");
+    fn policy_sees_an_address_in_one_way_of_writing_it() {
+        for host in ["2852039166", "0251.0376.0251.0376", "::ffff:a9fe:a9fe"] {
+            let what = What::DirectTcp {
+                host: host.into(),
+                port: 80,
+            };
+            let (facts, asks) = forward(&what, &"root".into()).unwrap();
+            assert_eq!(&*facts.text, "connect to 169.254.169.254:80");
+            let [(_, Resource::SshEndpoint { host, loopback, .. })] = asks.as_slice() else {
+                panic!("{asks:?}");
+            };
+            assert_eq!((&**host, *loopback), ("169.254.169.254", false));
+        }
+        for (host, expect) in [("0", false), ("3232235777", false), ("127.1", true)] {
+            let what = What::ListenTcp {
+                host: host.into(),
+                port: 80,
+            };
+            let (_, asks) = forward(&what, &"root".into()).unwrap();
+            assert!(
+                matches!(&asks[0].1, Resource::SshEndpoint { loopback, .. } if *loopback == expect),
+                "{host}"
+            );
         }
     }
 }

@@ -40,6 +40,54 @@ pub(crate) struct Script {
     pub reading: Option<Arc<Reading>>,
 }
 
+/// A command line, or the script of one, that is still to be read.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    text: bytes::Bytes,
+    /// The line that runs this script.
+    of: Option<Line>,
+    pin: bool,
+}
+
+/// So much is read within milliseconds, whatever it is made of. Of the longest texts, some take a hundred times that.
+const SHORT: usize = 2 << 10;
+
+impl Unread {
+    /// `pin`: what is read is to be what runs.
+    pub fn command(text: bytes::Bytes, pin: bool) -> Self {
+        Self {
+            text,
+            of: None,
+            pin,
+        }
+    }
+
+    /// What comes on standard input of `of`.
+    pub fn script(text: bytes::Bytes, of: Line) -> Self {
+        Self {
+            text,
+            of: Some(of),
+            pin: false,
+        }
+    }
+
+    /// Nobody has to wait for it.
+    pub fn is_short(&self) -> bool {
+        self.text.len() <= SHORT
+    }
+
+    pub fn read(self) -> Line {
+        if let Some(line) = self.of {
+            return line.with_script(self.text);
+        }
+        let mut line = Line::read(&self.text);
+        if self.pin {
+            line.pin();
+        }
+        line
+    }
+}
+
 /// Of a script, people are shown this much.
 const SHOWN: usize = 64 << 10;
 
@@ -144,12 +192,12 @@ impl Line {
     pub fn at_a_terminal(&self, facts: &mut SshFacts) {
         let scripts = self.script.iter().filter_map(|s| s.reading.as_deref());
         let readings = std::iter::once(&*self.command).chain(scripts);
-        for program in readings.filter_map(Reading::pages) {
+        for (program, without) in readings.filter_map(Reading::pages) {
             facts.only_reads = false;
             facts.hazards.push(SshHazard {
                 code: "escape".into(),
                 program: program.into(),
-                why: "its pager can start a shell; --no-pager turns it off".into(),
+                why: format!("its pager can start a shell; {without}").into(),
             });
         }
     }
@@ -244,6 +292,11 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
                 && (rest.is_empty() || rest.starts_with('/'))
             {
                 add(&format!("/root{rest}"));
+            }
+            // By a name with a dot, what lies in the home directory; by any other name everything would be there.
+            let hidden = |part: &str| part.starts_with('.') && !matches!(part, "." | "..");
+            if root && !writes && !path.starts_with(['/', '~']) && path.split('/').any(hidden) {
+                add(&format!("/root/{path}"));
             }
         }
         if files.unknown {

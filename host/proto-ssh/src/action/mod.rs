@@ -2,6 +2,7 @@
 
 mod ask;
 mod exec;
+mod host;
 mod text;
 mod unasked;
 
@@ -14,8 +15,8 @@ use crate::transfer::Request;
 use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
-pub(crate) use exec::{Line, Sent};
-pub(crate) use text::printable;
+pub(crate) use exec::{Line, Sent, Unread};
+pub(crate) use text::{printable, readable};
 #[cfg(test)]
 pub(crate) use unasked::Tried;
 pub(crate) use unasked::Turned;

@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pipeline::Action;
 use tokio::sync::Notify;
 
 use super::stream::{ChannelEnd, ChannelStream, pair};
+use crate::action::readable;
 use crate::config::is_name;
 use crate::wire::numbers::{self as n, open_failure};
 use crate::wire::{ChannelMessage, Connection, Open, Reader, Request, WireError};
+
+const NOTHING_ELSE: &str = "this is a jump host for SSH to its targets, and forwards nothing else";
 
 /// What a client may send in one packet on such a channel: as in OpenSSH.
 const MAX_PACKET: u32 = 32 << 10;
@@ -38,6 +42,29 @@ pub(super) struct Jump {
     pub host: String,
     pub port: u16,
     pub stream: ChannelStream,
+}
+
+/// Something that was asked for and refused, for the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub action: Action,
+    /// What it was, cut off and readable.
+    pub what: String,
+    pub reason: &'static str,
+}
+
+/// Of what somebody asks for, the record keeps this much.
+const MAX_SAID: usize = 256;
+
+impl Refused {
+    fn new(action: Action, what: &str, name: &[u8], reason: &'static str) -> Self {
+        let name = name.get(..MAX_SAID).unwrap_or(name);
+        Self {
+            action,
+            what: format!("{what} {}", readable(name)),
+            reason,
+        }
+    }
 }
 
 /// What a client is told that wants anything else.
@@ -75,6 +102,8 @@ pub(super) struct Channels {
     progress: Arc<Notify>,
     /// A session was asked for, and refused.
     pub turned_away: bool,
+    /// What else the last message asked for, and was refused.
+    pub refused: Option<Refused>,
 }
 
 type Out = Vec<Vec<u8>>;
@@ -92,6 +121,7 @@ impl Channels {
             open: BTreeMap::new(),
             progress,
             turned_away: false,
+            refused: None,
         }
     }
 
@@ -111,7 +141,14 @@ impl Channels {
             _ => {}
         }
         match Connection::parse(payload)? {
-            Connection::GlobalRequest { want_reply, .. } => {
+            Connection::GlobalRequest {
+                name, want_reply, ..
+            } => {
+                if !asks_for_nothing(name) {
+                    let action = Action::SshForwardRemote;
+                    let refused = Refused::new(action, "global request", name, NOTHING_ELSE);
+                    self.refused = Some(refused);
+                }
                 if want_reply {
                     put(out, &Connection::RequestFailure);
                 }
@@ -140,19 +177,31 @@ impl Channels {
         };
         if open.kind != b"direct-tcpip" || self.rules.ports.is_empty() {
             self.turned_away = true;
+            if open.kind != b"session" {
+                let action = Action::SshForwardLocal;
+                let reason = "there is no session for it";
+                self.refused = Some(Refused::new(action, "channel", open.kind, reason));
+            }
             let Refusing { reason, text } = &self.rules.refusing;
             refuse(*reason, text, out);
             return None;
         }
         let Some((host, port)) = endpoint(open.data).filter(|(_, p)| self.rules.ports.contains(p))
         else {
-            let text = "this is a jump host for SSH to its targets, and forwards nothing else";
+            let text = NOTHING_ELSE;
+            let (host, port) = to(open.data);
+            let action = Action::SshForwardLocal;
+            let mut refused = Refused::new(action, "connect to", host, text);
+            refused.what.push_str(&format!(":{port}"));
+            self.refused = Some(refused);
             refuse(open_failure::ADMINISTRATIVELY_PROHIBITED, text, out);
             return None;
         };
         let number = (0..).find(|number| !self.open.contains_key(number));
         let Some(number) = number.filter(|_| self.open.len() < self.rules.max_channels) else {
             let text = "too many connections through this one";
+            let action = Action::SshConnect;
+            self.refused = Some(Refused::new(action, "jump to", host.as_bytes(), text));
             refuse(open_failure::RESOURCE_SHORTAGE, text, out);
             return None;
         };
@@ -275,6 +324,19 @@ impl Channels {
             }
         }
     }
+}
+
+/// Signs of life, and that no session will be asked for.
+fn asks_for_nothing(name: &[u8]) -> bool {
+    let life = name.starts_with(b"keepalive@") || name.starts_with(b"keep-alive@");
+    life || name == b"no-more-sessions@openssh.com"
+}
+
+/// Where a connection was to go, as far as that can be read.
+fn to(data: &[u8]) -> (&[u8], u32) {
+    let mut r = Reader::new(data);
+    let host = r.string().unwrap_or_default();
+    (host, r.u32().unwrap_or_default())
 }
 
 fn closing(peer: u32) -> Connection<'static> {

@@ -19,7 +19,7 @@ use crate::service::{Entry, Inner, serve_inside};
 use crate::startup::Outer;
 use crate::transport::Event;
 use crate::wire::numbers::disconnect;
-use channels::{Channels, Jump, Refusing, Rules, Violation};
+use channels::{Channels, Jump, Refused, Refusing, Rules, Violation};
 
 /// What may wait to be sent before the streams inside have to wait.
 const MAX_BACKLOG: usize = 256 << 10;
@@ -33,9 +33,17 @@ pub(crate) struct NoSession {
     /// Of SSH_MSG_CHANNEL_OPEN_FAILURE.
     pub reason: u32,
     pub text: String,
-    /// What the client has said of a target that there is not, which is not on record yet. To jump, it says its own
-    /// name or anything: only if it asks for a session there, or does not jump, it is on record.
-    pub unknown: Option<String>,
+    /// What is not on record yet.
+    pub unknown: Option<Unknown>,
+}
+
+/// What the client has said of its target. To jump, it says its own name or anything: only if it asks for a session
+/// there, it is on record.
+pub(crate) struct Unknown {
+    pub said: String,
+    pub reason: &'static str,
+    /// It is on record, too, if the client leaves without having jumped.
+    pub names_one: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +85,8 @@ pub(crate) async fn lounge(
         entry,
         who,
         unknown: no_session.unknown,
+        jumped: false,
+        refused: Vec::new(),
     };
     let result = here.run(&mut leg, early, &progress).await;
     here.on_record(true).await;
@@ -102,7 +112,10 @@ struct Lounge<'a> {
     inside: JoinSet<()>,
     entry: &'a Entry,
     who: Outer,
-    unknown: Option<String>,
+    unknown: Option<Unknown>,
+    jumped: bool,
+    /// What goes on record next: one for each message since the last look.
+    refused: Vec<Refused>,
 }
 
 impl Lounge<'_> {
@@ -160,18 +173,30 @@ impl Lounge<'_> {
         }
     }
 
-    /// Whoever was refused a session on a target that there is not, or has left without having jumped.
+    /// Whoever was refused a session on a target that there is not, or has left without having jumped; and what else
+    /// was refused.
     async fn on_record(&mut self, has_left: bool) {
-        if (self.channels.turned_away || has_left)
-            && let Some(said) = self.unknown.take()
-        {
-            no_such_target(self.entry, &self.who, &said).await;
+        let left = |unknown: &Unknown| has_left && !self.jumped && unknown.names_one;
+        let tells = |unknown: &mut Unknown| self.channels.turned_away || left(unknown);
+        if let Some(unknown) = self.unknown.take_if(tells) {
+            turned_away(self.entry, &self.who, &unknown.said, unknown.reason).await;
+        }
+        for refused in std::mem::take(&mut self.refused) {
+            let stranger = Stranger {
+                action: refused.action.as_str(),
+                principal: Some(self.who.principal.clone()),
+                source: self.entry.source,
+                said: &refused.what,
+                reason: refused.reason,
+            };
+            self.entry.shared.turned_away.put(stranger).await;
         }
     }
 
     fn receive(&mut self, leg: &mut Leg, payload: &[u8]) -> Result<(), LoungeError> {
         let mut out = Vec::new();
         let jump = self.channels.receive(payload, &mut out)?;
+        self.refused.extend(self.channels.refused.take());
         send(leg, &out)?;
         if let Some(jump) = jump {
             self.jump(jump);
@@ -203,7 +228,7 @@ impl Lounge<'_> {
             }),
             ..self.entry.clone()
         };
-        self.unknown = None;
+        self.jumped = true;
         self.inside.spawn(serve_inside(entry, stream));
     }
 
@@ -220,14 +245,17 @@ impl Lounge<'_> {
     }
 }
 
+pub(crate) const NO_SUCH_TARGET: &str = "there is no such target, or no such login on it";
+pub(crate) const NO_TARGET: &str = "a session was asked for, and no target is named";
+
 /// On record, with what the client has said as its name.
-pub(crate) async fn no_such_target(entry: &Entry, who: &Outer, said: &str) {
+pub(crate) async fn turned_away(entry: &Entry, who: &Outer, said: &str, reason: &str) {
     let stranger = Stranger {
         action: Action::SshConnect.as_str(),
         principal: Some(who.principal.clone()),
         source: entry.source,
         said,
-        reason: "there is no such target, or no such login on it",
+        reason,
     };
     entry.shared.turned_away.put(stranger).await;
 }

@@ -7,6 +7,8 @@ const WINDOW: usize = 8 << 10;
 /// Of so many bytes at most one is none of a text.
 const ONE_IN: usize = 20;
 const BLOCK: usize = 64;
+/// Of less it cannot be told by counting.
+const SHORT: usize = 64;
 /// The longest beginning of a character.
 const PARTIAL: usize = 3;
 
@@ -20,7 +22,8 @@ pub enum Verdict {
     Binary,
 }
 
-/// Looks at everything, and never changes its mind back.
+/// Looks at everything. Once something was no text, [`Guard::look`] says so of all that follows: that stays to be
+/// told once. [`Guard::has_text`] judges each piece by itself.
 #[derive(Debug)]
 pub(crate) struct Guard {
     binary: bool,
@@ -57,6 +60,27 @@ impl Guard {
             true => Verdict::Binary,
             false => Verdict::Text,
         }
+    }
+
+    /// Is a part of this text, whatever came before it? By counting only: a NUL here and there makes it nothing else.
+    pub fn has_text(&mut self, mut piece: &[u8]) -> bool {
+        let mut text = false;
+        while !piece.is_empty() {
+            // What is left over is judged with what stands before it.
+            let rest = piece.len() >= 2 * WINDOW;
+            let window = if rest { WINDOW } else { piece.len() };
+            let (now, later) = piece.split_at_checked(window).unwrap_or((piece, &[]));
+            let before = self.odd;
+            self.odd += odd(now);
+            self.characters(now);
+            let count = std::mem::replace(&mut self.odd, before) - before;
+            text |= match now.len() < SHORT {
+                true => memchr::memchr(0, now).is_none(),
+                false => count * ONE_IN <= now.len(),
+            };
+            piece = later;
+        }
+        text
     }
 
     fn part(&mut self, part: &[u8]) {
@@ -109,7 +133,7 @@ fn odd(part: &[u8]) -> usize {
 }
 
 /// A control character that text has no use for.
-fn is_odd(c: u8) -> bool {
+pub(super) fn is_odd(c: u8) -> bool {
     // Without a branch: 0x07 to 0x0D have a use.
     ((c < 0x20) & (c.wrapping_sub(0x07) > 6) & (c != 0x1B)) | (c == 0x7F)
 }

@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::guard::{Guard, Verdict};
 use super::lexer::{Class, Lexer};
+use super::noise;
 use super::patterns::Patterns;
 use super::plain::{self, is_line_end};
 use super::token::Gap;
@@ -26,6 +27,8 @@ pub const MAX_REMEMBERED: usize = MAX_HELD + 3 * super::view::MOST;
 pub(super) const ECHO_WITHIN: Duration = Duration::from_millis(200);
 pub(super) const ECHO: usize = 4;
 const ECHO_SHOWN: u64 = 2;
+/// Where a block was text, the next one is judged so many bytes behind its beginning.
+const NOISE_AGAIN: usize = noise::BLOCK / 4;
 
 /// Masks one stream of one channel: standard output and standard error each have their own.
 #[derive(Debug)]
@@ -107,10 +110,20 @@ impl Masker {
         self.tick(now, out);
         let verdict = self.guard.look(input);
         self.found.clear();
-        let (mut at, mut until) = (0, 0);
+        let (mut at, mut until, mut noise_from) = (0, 0, 0);
         while let Some(&c) = input.get(at) {
             if at >= until && input.len() - at >= plain::LEAST && self.is_idle() {
-                let jump = plain::jump(&self.patterns, input, at, self.columns, &mut self.found);
+                let mut jump = None;
+                if verdict == Verdict::Binary && self.columns == 0 && at >= noise_from {
+                    jump = noise::jump(&self.patterns, input, at, &mut self.found);
+                    if jump.is_none() {
+                        noise_from = at + NOISE_AGAIN;
+                        self.looked += noise::BLOCK as u64;
+                    }
+                }
+                let jump = jump.unwrap_or_else(|| {
+                    plain::jump(&self.patterns, input, at, self.columns, &mut self.found)
+                });
                 self.skip(input.get(at..jump.from).unwrap_or_default(), out);
                 (at, until) = (jump.from, jump.until);
                 self.looked += jump.looked as u64;

@@ -6,13 +6,14 @@
 //! and forwarded connections.
 //!
 //! - `patterns` is what is looked for: secrets that Weir knows, also in base 64, in URLs and as hexadecimal digits,
-//!   and tokens by their form (those of `detect`), private keys from their first line to their last.
+//!   and tokens by their form (those of `detect`), private keys from their first line to their last, and in base 64.
 //! - `lexer` tells shown bytes from sequences; `view` is one way of reading them, of which there are three: as a
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.
 //! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has. `lead` is
 //!   what stands before each line of a private key.
-//! - `guard` tells data that is no text. `spans` is what plugins say; `lines` is for it what `plain` is for the masker.
+//! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say;
+//!   `lines` is for it what `plain` is for the masker.
 //!
 //! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
 //! ([`Masker::typed`]), calls [`Masker::tick`] when it is due, [`Masker::hurry`] before the channel's other stream goes on,
@@ -37,7 +38,8 @@
 //!   UTF-8, not as control characters as a terminal without UTF-8 does.
 //! - What a program draws with a cursor that it sends to lines and columns (`vim`, `less`, panes of `tmux`): bytes are
 //!   compared in the order in which they come, so what is drawn from its end to its beginning, or in columns, is not
-//!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places; one that
+//!   found. A cursor that goes back on its line (backspaces) is followed, up to 4096 places, by characters of one column
+//!   each and by tabs; one that
 //!   returns to the line's beginning and writes over a part of it is not, and neither is one that moves what stands there
 //!   (`CSI P`, `CSI @`), or a character that is to be shown again (`CSI b`).
 //! - A pattern that is split by what is taken back, where packets end between: what was let go of before is
@@ -48,9 +50,11 @@
 //! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
 //!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
-//! - Binary data is not masked: [`Verdict::Binary`] is the caller's to act upon. One NUL byte is enough to be
-//!   told so, and whoever can write can write one; where that matters the channel is to be refused. Terminals are
-//!   never binary.
+//! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
+//!   upon: one NUL byte is enough to be told so, and changes nothing here. Only of a stream of which that was told, blocks of
+//!   256 bytes that are full of control characters and of what is no UTF-8 are passed over quickly (`noise`): in
+//!   them, nothing is found around an escape sequence, a control character or the end of a line, and an
+//!   address only where it is ASCII. Text behind such a block is text again. Terminals are never binary.
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
 
 mod guard;
@@ -58,6 +62,7 @@ mod lead;
 mod lexer;
 mod lines;
 mod masker;
+mod noise;
 mod patterns;
 mod plain;
 mod spans;

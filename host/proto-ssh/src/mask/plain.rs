@@ -141,17 +141,21 @@ fn colour_before(input: &[u8], floor: usize, end: usize) -> Option<usize> {
 
 /// Which bytes of a block do not simply stand beside those before them: one bit each, the first one lowest.
 pub(super) fn marks(block: &[u8]) -> u64 {
-    /// Gathers the lowest bits of eight bytes.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
     let Ok(block) = <&[u8; BLOCK]>::try_from(block) else {
         let marks = block.iter().zip(0_u32..);
         return marks.fold(0, |all, (c, i)| all | u64::from(is_special(*c)) << i);
     };
     // Of plain ASCII one comparison tells: what is below a space, or the last of all, which wraps around.
-    let flags = match block.is_ascii() {
+    gather(match block.is_ascii() {
         true => block.map(|c| u8::from(c.wrapping_add(1).cast_signed() <= 0x20)),
         false => block.map(|c| u8::from(is_special(c))),
-    };
+    })
+}
+
+/// Of flags that are one or zero, one bit each, the first one lowest.
+pub(super) fn gather(flags: [u8; BLOCK]) -> u64 {
+    /// Gathers the lowest bits of eight bytes.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
     let words = flags.as_chunks::<8>().0.iter();
     let bits = words.map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
     bits.zip(0_u32..)

@@ -14,7 +14,7 @@ use pipeline::mask::{Encoding, MaskAction, MaskBatch, MaskColumn, MaskEdits, Mas
 use super::lexer::{Class, Lexer};
 use super::masker::{ECHO, ECHO_WITHIN};
 use super::plain::is_line_end;
-use super::{Kind, STAR, lines};
+use super::{Kind, STAR, lines, noise};
 
 /// The longest part of a line that is judged as one, and what is judged again with what follows it.
 pub const MAX_SPAN: usize = 4 << 10;
@@ -238,8 +238,11 @@ impl Spans {
             }
             if ordinary && self.begins_line() {
                 let rest = input.get(taken..).unwrap_or_default();
-                let lines = lines::pass(self.detect, rest, out);
-                taken += lines;
+                taken += lines::pass(self.detect, rest, out);
+                if self.kind == Kind::Pipe {
+                    let rest = input.get(taken..).unwrap_or_default();
+                    taken += noise::pass(self.detect, rest, out);
+                }
                 // What stopped it is read byte by byte to the end of its line.
                 ordinary = false;
                 continue;

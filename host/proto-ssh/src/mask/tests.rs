@@ -13,6 +13,7 @@ use super::*;
 
 mod disguise;
 mod forms;
+mod noise;
 mod reference;
 mod spans;
 mod streams;
@@ -27,6 +28,17 @@ fn patterns(secrets: &[&str]) -> Arc<Patterns> {
         .iter()
         .map(|s| Zeroizing::new(s.as_bytes().to_vec()));
     Arc::new(Patterns::new(secrets).unwrap())
+}
+
+/// Bytes that are no text, the same in every run.
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(byte).take(length).collect()
 }
 
 /// All of it in pieces of so many bytes, with no time passing, and flushed.

@@ -3,7 +3,7 @@
 //! What tells a token (its prefix) is shown; what follows is held back until it is long enough, and from then on
 //! replaced as it comes. Whatever makes a form fail lets go of what was held.
 
-use detect::{ASSIGNED, ASSIGNMENTS, TOKENS, Token, WIDEST_GAP};
+use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 use detect::{is_base64, is_base64url, is_between};
 
 use super::lead::Lead;
@@ -35,6 +35,13 @@ const BLOCK: &[u8] = b"-----BEGIN ";
 const TITLE: &[u8] = b"PRIVATE KEY";
 /// `openssh-key-v1` in base 64: a key of OpenSSH whose first line was cut off.
 const HEADLESS: &[u8] = b"b3BlbnNzaC1rZXktdjE";
+/// `-----BEGIN ` in base 64, by how many bytes of something else stand before it in what was encoded: what of it is
+/// the same whatever they are, and what of the last byte has been read with it: how many bits, and which.
+const ENCODED: [(&[u8], u8, u8); 3] = [
+    (b"LS0tLS1CRUdJTi", 4, 2),
+    (b"0tLS0tQkVHSU4g", 0, 0),
+    (b"tLS0tLUJFR0lOI", 6, 8),
+];
 const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
@@ -54,13 +61,18 @@ enum Form {
     Assigned,
     Block,
     Headless,
+    Encoded,
 }
 
 /// All forms by number, with what they begin with.
 pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
     let runs = TOKENS.iter().chain(VAULT).map(|token| token.prefix);
     let others = [JWT, BLOCK, HEADLESS].into_iter();
-    let all = runs.chain(others).chain(ASSIGNMENTS.iter().copied());
+    let encoded = ENCODED.iter().map(|(prefix, ..)| *prefix);
+    let all = runs
+        .chain(others)
+        .chain(encoded)
+        .chain(ASSIGNMENTS.iter().copied());
     (0..=u8::MAX).zip(all)
 }
 
@@ -73,6 +85,7 @@ fn form(number: u8) -> Form {
             0 => Form::Jwt,
             1 => Form::Block,
             2 => Form::Headless,
+            3..=5 => Form::Encoded,
             _ => Form::Assigned,
         },
     }
@@ -146,6 +159,12 @@ impl Thread {
                 run: LEAST_LINE,
                 ..new
             },
+            Form::Encoded => {
+                let all = prefixes().find(|(n, _)| *n == number);
+                let of = ENCODED.iter().find(|e| all.is_some_and(|(_, p)| p == e.0));
+                let (_, kind, run) = of.copied().unwrap_or_default();
+                Self { kind, run, ..new }
+            }
             _ => new,
         }
     }
@@ -171,7 +190,7 @@ impl Thread {
         match form(number) {
             Form::Run(token) => !token.is_exact(),
             Form::Jwt => matches!(self.phase, HEADER | ENDLESS),
-            Form::Block | Form::Headless => self.phase == BODY,
+            Form::Block | Form::Headless | Form::Encoded => self.phase == BODY,
             Form::Assigned => false,
         }
     }
@@ -189,6 +208,8 @@ impl Thread {
             Form::Assigned => self.assigned(c, gap),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, lead),
             Form::Block | Form::Headless => self.title(c),
+            Form::Encoded if self.phase == BODY => self.encoded(c, gap),
+            Form::Encoded => self.encoded_title(c),
         }
     }
 
@@ -243,22 +264,35 @@ impl Thread {
         self.decide(self.phase >= SIGNATURE)
     }
 
+    /// `run` counts what stands between, `kind` what was seen of the word that may be among it.
     fn assigned(mut self, c: u8, gap: Gap) -> Next {
-        let between = is_between(c) && usize::from(self.count) < WIDEST_GAP;
+        let between = is_between(c) && usize::from(self.run) < WIDEST_GAP;
+        let word = GAP_WORD.get(usize::from(self.kind));
         match self.phase {
             0 if between => {
-                self.count += 1;
+                self.run += 1;
                 Next::Goes(self)
             }
-            0 if self.count > 0 && is_base64(c) => {
-                (self.phase, self.count, self.held) = (1, 1, 1);
+            // The word, and not what is assigned.
+            1 if between
+                && usize::from(self.kind) == GAP_WORD.len()
+                && usize::from(self.count) == GAP_WORD.len() =>
+            {
+                (self.phase, self.count, self.held) = (0, 0, 0);
+                (self.run, self.kind) = (self.run + 1, u8::MAX);
                 Next::Goes(self)
             }
             1 if usize::from(self.count) == ASSIGNED => {
                 let alone = gap == Gap::Break || !is_base64(c);
                 Next::Over(if alone { self.held } else { 0 })
             }
-            1 if is_base64(c) => {
+            0 if self.run == 0 => OVER,
+            0 | 1 if is_base64(c) => {
+                let on = word.is_some_and(|w| w.eq_ignore_ascii_case(&c));
+                if on && usize::from(self.count) == usize::from(self.kind) {
+                    self.kind += 1;
+                }
+                self.phase = 1;
                 self.count += 1;
                 self.held += 1;
                 Next::Goes(self)
@@ -271,13 +305,8 @@ impl Thread {
     /// `PRIVATE KEY`.
     fn title(mut self, c: u8) -> Next {
         self.count += 1;
-        let seen = usize::from(self.phase);
         self.run = if c == b'-' { self.run + 1 } else { 0 };
-        if seen < TITLE.len() {
-            let again = u8::from(TITLE.first() == Some(&c));
-            let on = TITLE.get(seen) == Some(&c);
-            self.phase = if on { self.phase + 1 } else { again };
-        }
+        self.read_title(c);
         let whole = usize::from(self.phase) == TITLE.len();
         match self.run {
             DASHES if whole => {
@@ -288,6 +317,68 @@ impl Thread {
             _ if self.count > MAX_TITLE => OVER,
             _ => Next::Goes(self),
         }
+    }
+
+    fn read_title(&mut self, c: u8) {
+        let seen = usize::from(self.phase);
+        if seen < TITLE.len() {
+            let again = u8::from(TITLE.first() == Some(&c));
+            let on = TITLE.get(seen) == Some(&c);
+            self.phase = if on { self.phase + 1 } else { again };
+        }
+    }
+
+    /// The same in base 64; `kind` bits of a byte have been read, which are `run`.
+    fn encoded_title(mut self, c: u8) -> Next {
+        self.count += 1;
+        let Some(six) = digit(c).filter(|_| self.count <= MAX_TITLE) else {
+            return OVER;
+        };
+        let (bits, read) = (self.kind + 6, u16::from(self.run) << 6 | u16::from(six));
+        let low = |bits: u16| bits.to_be_bytes()[1];
+        let Some(more) = bits.checked_sub(8) else {
+            (self.kind, self.run) = (bits, low(read));
+            return Next::Goes(self);
+        };
+        self.read_title(low(read >> more));
+        (self.kind, self.run) = (more, low(read & ((1 << more) - 1)));
+        if usize::from(self.phase) == TITLE.len() {
+            (self.phase, self.kind, self.run, self.count) = (BODY, LINE, LEAST_LINE, 0);
+        }
+        Next::Goes(self)
+    }
+
+    /// Behind that: what goes on on the next line is hidden once that is too long for a word.
+    fn encoded(mut self, c: u8, gap: Gap) -> Next {
+        if self.count == MAX_BLOCK {
+            return OVER;
+        }
+        self.count += 1;
+        if gap == Gap::Break {
+            if self.run < LEAST_LINE {
+                return OVER;
+            }
+            (self.kind, self.run) = (LEADING, 0);
+        }
+        match self.kind {
+            // As lines end in strings of JSON.
+            LINE if c == b'\\' => self.kind = NAMED,
+            NAMED if matches!(c, b'n' | b'r' | b'\\') => self.kind = LINE,
+            LEADING if self.run == 0 && matches!(c, b' ' | b'\t') => {}
+            LINE if is_base64(c) => {
+                self.run = self.run.saturating_add(1);
+                return Next::Hides(self, 1);
+            }
+            LEADING if is_base64(c) => {
+                (self.run, self.held) = (self.run + 1, self.held + 1);
+                if self.run >= LEAST_LINE {
+                    self.kind = LINE;
+                    return self.decide(true);
+                }
+            }
+            _ => return OVER,
+        }
+        Next::Goes(self)
     }
 
     /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
@@ -347,5 +438,17 @@ impl Thread {
         };
         (self.kind, self.run) = (kind, run);
         Next::Hides(self, 1)
+    }
+}
+
+/// What a digit of base 64 stands for.
+fn digit(c: u8) -> Option<u8> {
+    match c {
+        b'A'..=b'Z' => Some(c - b'A'),
+        b'a'..=b'z' => Some(c - b'a' + 26),
+        b'0'..=b'9' => Some(c - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
     }
 }

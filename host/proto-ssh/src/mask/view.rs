@@ -9,6 +9,8 @@ use super::trie::{ROOT, Said};
 
 /// How much of a line is remembered for a cursor that goes back; no pattern is longer.
 pub(super) const HISTORY: usize = MAX_WORD;
+/// How far apart terminals have their tabs.
+const TAB: u32 = 8;
 /// On a line that is being edited, what has broken off is held for so many bytes more.
 const RETURNS: usize = 8;
 /// Forms that can be unfinished at the same place. Of more one gives way, and what is held for it is replaced; never
@@ -25,6 +27,8 @@ struct Cell {
     /// Where the byte is in the stream.
     at: u64,
     node: u32,
+    /// Where on its line the cursor stands behind it.
+    column: u32,
     /// Its threads end here among those of all cells.
     threads: u32,
     count: u8,
@@ -61,6 +65,8 @@ pub(super) struct View {
     threads: Vec<Thread>,
     /// Cells of the line that the cursor is on.
     line: usize,
+    /// So many bytes of a character are to come.
+    more: u8,
     /// What has begun.
     node: u32,
     now: Vec<Thread>,
@@ -135,16 +141,36 @@ impl View {
         }
     }
 
-    /// The cursor goes back on its line.
+    /// The cursor goes back on its line: over characters, not bytes, and into a tab, of which a part stays.
     pub fn back(&mut self, places: u16) {
         self.steps += 1;
-        let gone = usize::from(places).min(self.line).min(self.cells.len());
-        if gone == 0 {
+        let floor = self.cells.len().saturating_sub(self.line);
+        let to = self.column().saturating_sub(places.into());
+        let (mut left, mut moved) = (self.cells.len(), false);
+        while left > floor
+            && let Some(here) = self.cells.get(left - 1).map(|cell| cell.column)
+            && here > to
+        {
+            moved = true;
+            let before = match left - 1 > floor {
+                true => self.cells.get(left - 2).map_or(0, |cell| cell.column),
+                false => 0,
+            };
+            if before < to {
+                if let Some(cell) = self.cells.get_mut(left - 1) {
+                    cell.column = to;
+                }
+                break;
+            }
+            left -= 1;
+        }
+        if !moved {
             return;
         }
+        self.more = 0;
         self.begun.lose();
-        self.line -= gone;
-        self.cells.truncate(self.cells.len() - gone);
+        self.line -= self.cells.len() - left;
+        self.cells.truncate(left);
         self.now.clear();
         self.node = ROOT;
         let mut end = 0;
@@ -155,6 +181,31 @@ impl View {
             self.now.extend_from_slice(threads);
         }
         self.threads.truncate(end);
+    }
+
+    /// Where the cursor stands.
+    fn column(&self) -> u32 {
+        let last = self.cells.last().filter(|_| self.line > 0);
+        last.map_or(0, |cell| cell.column)
+    }
+
+    /// Where it stands behind this byte.
+    fn column_behind(&mut self, c: u8) -> u32 {
+        let column = self.column();
+        if let (0x80..=0xBF, Some(more)) = (c, self.more.checked_sub(1)) {
+            self.more = more;
+            return column;
+        }
+        self.more = match c {
+            0xC2..=0xDF => 1,
+            0xE0..=0xEF => 2,
+            0xF0..=0xF4 => 3,
+            _ => 0,
+        };
+        match c {
+            b'\t' => (column / TAB + 1).saturating_mul(TAB),
+            _ => column.saturating_add(1),
+        }
     }
 
     /// Reads a byte. `hide` is told of every byte that has to be replaced.
@@ -185,7 +236,11 @@ impl View {
                 with = with.max(self.open(*form));
             }
         }
-        self.hide_with(with, (at, free), hide);
+        let column = match self.goes_back {
+            true => self.column_behind(c),
+            false => 0,
+        };
+        self.hide_with(with, (at, column, free), hide);
         self.line += 1;
         if !self.goes_back && self.is_idle() {
             self.cells.clear();
@@ -237,13 +292,19 @@ impl View {
     }
 
     /// Adds a cell, and replaces the last ones.
-    fn hide_with(&mut self, with: u16, (at, free): (u64, bool), hide: &mut impl FnMut(u64)) {
+    fn hide_with(
+        &mut self,
+        with: u16,
+        (at, column, free): (u64, u32, bool),
+        hide: &mut impl FnMut(u64),
+    ) {
         if self.goes_back {
             self.threads.extend_from_slice(&self.now);
         }
         self.cells.push(Cell {
             at,
             node: self.node,
+            column,
             threads: u32::try_from(self.threads.len()).unwrap_or(u32::MAX),
             count: u8::try_from(self.now.len()).unwrap_or(u8::MAX),
             free,

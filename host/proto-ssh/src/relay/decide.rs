@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::tap::{Inspect, Stream, Tap};
 use super::core::{Grant, Key, Ticket};
+use super::read::NotRead;
 use super::taps::{Files, Text, columns};
-use crate::action::{Asked, Parts, Sent, Turned, What, parts};
+use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
 use crate::gate::Gate;
 use crate::mask::Kind;
 use crate::terms::{May, Terms};
@@ -38,6 +39,10 @@ pub(super) enum Answered {
     Decided(Box<Decided>),
     /// A refusal is on record.
     Recorded,
+    Read {
+        ticket: Ticket,
+        line: Result<Line, NotRead>,
+    },
     Inspected {
         key: Key,
         stream: Stream,

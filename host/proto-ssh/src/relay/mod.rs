@@ -3,7 +3,7 @@
 //!
 //! - `core` follows the messages, without sockets.
 //! - `run` is the one task of a session: it reads both legs, and writes to both.
-//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `end` says why it is over; `record` puts on record what passed.
+//! - `taps` reads file transfers and masks text; `decide` asks the pipeline; `half` is a leg with what waits for it; `read` reads long command lines; `end` says why it is over; `record` puts on record what passed.
 //!
 //! Invariants:
 //! - What the client is to see is with the recorder before it is sent.
@@ -15,6 +15,7 @@ mod core;
 mod decide;
 mod end;
 mod half;
+mod read;
 mod record;
 mod run;
 mod taps;
@@ -22,4 +23,5 @@ mod taps;
 mod tests;
 
 pub(crate) use self::core::{Core, Effect, Grant, Ticket, Violation};
+pub(crate) use read::Readers;
 pub(crate) use run::run;

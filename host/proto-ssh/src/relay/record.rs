@@ -9,10 +9,24 @@ use crate::wire::Put;
 
 /// Bytes of one record; messages are not divided.
 const AT_ONCE: usize = 64 << 10;
+/// What stands before each message.
+const LENGTH: usize = 4;
 
 /// Hands everything in `effects` that is to be recorded to the recorder. Waits while it is behind.
 pub(super) async fn record(session: &Session, effects: &[Effect]) -> Result<(), JournalError> {
-    let mut batch = Batch::default();
+    let lengths = effects.iter().map(|effect| match effect {
+        Effect::Send {
+            payload,
+            record: Some(_),
+            ..
+        } => LENGTH + payload.len(),
+        _ => 0,
+    });
+    // All at once: what grows is copied.
+    let mut batch = Batch {
+        of: None,
+        bytes: BytesMut::with_capacity(lengths.sum()),
+    };
     for effect in effects {
         let Effect::Send {
             to,
@@ -35,7 +49,6 @@ pub(super) async fn record(session: &Session, effects: &[Effect]) -> Result<(), 
     batch.write(session).await
 }
 
-#[derive(Default)]
 struct Batch {
     of: Option<(u64, Direction)>,
     bytes: BytesMut,

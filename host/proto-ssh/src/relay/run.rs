@@ -16,8 +16,9 @@ use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone};
 use super::half::{Half, LOOK, proves_itself_again};
+use super::read::{NotRead, Turns, read};
 use super::record::record;
-use crate::action::{Asked, Turned};
+use crate::action::{Asked, Line, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
@@ -47,6 +48,7 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
             cancels: HashMap::new(),
             cancel: CancellationToken::new(),
             minded: None,
+            turns: terms.readers.turns(),
         };
         // Boxed, as it is most of what a session needs.
         Box::pin(relay.run()).await
@@ -79,6 +81,8 @@ struct Relay<'a> {
     cancel: CancellationToken,
     /// The digest of the bundle that was last asked whether it is indifferent.
     minded: Option<Arc<str>>,
+    /// For reading long command lines.
+    turns: Turns,
 }
 
 impl<'a> Relay<'a> {
@@ -161,6 +165,7 @@ impl<'a> Relay<'a> {
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
                     Answered::Recorded => {}
+                    Answered::Read { ticket, line } => self.was_read(ticket, line)?,
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -279,35 +284,56 @@ impl<'a> Relay<'a> {
         while !self.effects.is_empty() {
             let effects = std::mem::take(&mut self.effects);
             record(self.session, &effects).await?;
-            for effect in effects {
-                match effect {
-                    Effect::Send { to, payload, .. } => self.queue(to, payload)?,
-                    Effect::Decide {
-                        ticket,
-                        asked,
-                        forward,
-                    } => self.ask(ticket, &asked, forward, deciding)?,
-                    Effect::Refused(turned) => self.turned(*turned, deciding),
-                    Effect::Inspect { key, inspect } => {
-                        deciding.push(decide::inspect(self.session, key, inspect));
-                    }
-                    Effect::Cancel { ticket } => {
-                        if let Some(cancel) = self.cancels.get(&ticket) {
-                            cancel.cancel();
-                        }
-                    }
-                    Effect::Outcome {
-                        ticket,
-                        kind,
-                        detail,
-                        bytes,
-                    } => {
-                        if let Some(receipt) = self.receipts.remove(&ticket) {
-                            self.session
-                                .outcome(receipt, kind, &detail, 0, bytes)
-                                .await?;
-                        }
-                    }
+            let mut effects = effects.into_iter();
+            while let Some(effect) = effects.next() {
+                if let Err(end) = self.effect(effect, deciding).await {
+                    // What is behind it is for the record still.
+                    let mut rest: Vec<Effect> = effects.collect();
+                    rest.append(&mut self.effects);
+                    self.effects = rest;
+                    return Err(end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn effect(
+        &mut self,
+        effect: Effect,
+        deciding: &mut FuturesUnordered<Deciding<'a>>,
+    ) -> Result<(), End> {
+        match effect {
+            Effect::Send { to, payload, .. } => self.queue(to, payload)?,
+            Effect::Decide {
+                ticket,
+                asked,
+                forward,
+            } => self.ask(ticket, &asked, forward, deciding)?,
+            Effect::Read { ticket, unread } => {
+                let cancel = self.cancel.child_token();
+                self.cancels.insert(ticket, cancel.clone());
+                deciding.push(read(self.turns.clone(), ticket, unread, cancel));
+            }
+            Effect::Refused(turned) => self.turned(*turned, deciding),
+            Effect::Inspect { key, inspect } => {
+                deciding.push(decide::inspect(self.session, key, inspect));
+            }
+            Effect::Cancel { ticket } => {
+                if let Some(cancel) = self.cancels.get(&ticket) {
+                    cancel.cancel();
+                }
+            }
+            Effect::Outcome {
+                ticket,
+                kind,
+                detail,
+                bytes,
+            } => {
+                if let Some(receipt) = self.receipts.remove(&ticket) {
+                    self.session
+                        .outcome(receipt, kind, &detail, 0, bytes)
+                        .await?;
                 }
             }
         }
@@ -350,6 +376,19 @@ impl<'a> Relay<'a> {
                 self.core
                     .refused(ticket, &reason, None, now, &mut self.effects)?;
             }
+        }
+        Ok(())
+    }
+
+    /// A command line was read, or was not.
+    fn was_read(&mut self, ticket: Ticket, line: Result<Line, NotRead>) -> Result<(), End> {
+        self.cancels.remove(&ticket);
+        let (now, out) = (Instant::now(), &mut self.effects);
+        match line {
+            Ok(line) => self.core.was_read(ticket, line, now, out)?,
+            Err(why) => self
+                .core
+                .refused(ticket, &why.to_string(), None, now, out)?,
         }
         Ok(())
     }
@@ -434,6 +473,7 @@ impl<'a> Relay<'a> {
             mut client,
             mut upstream,
             mut receipts,
+            mut effects,
             cancel,
             ..
         } = self;
@@ -466,28 +506,45 @@ impl<'a> Relay<'a> {
             }
         };
         let records = async {
-            outcomes(session, &mut core, &mut receipts).await;
+            core.abandon(&mut effects);
+            last_records(session, &terms.login, effects, &mut receipts).await;
             tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
         };
         let _ = tokio::join!(records, goodbye);
     }
 }
 
-/// How what ran has ended, as far as that is known.
-async fn outcomes(session: &Session, core: &mut Core, receipts: &mut HashMap<Ticket, Receipt>) {
-    let mut known = Vec::new();
-    core.abandon(&mut known);
-    for effect in known {
-        if let Effect::Outcome {
-            ticket,
-            kind,
-            detail,
-            bytes,
-        } = effect
-            && let Some(receipt) = receipts.remove(&ticket)
-        {
-            session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-        }
+/// What was tried in the last step, and how what ran has ended, as far as that is known. Nothing of it has an effect
+/// any more.
+async fn last_records(
+    session: &Session,
+    login: &Arc<str>,
+    effects: Vec<Effect>,
+    receipts: &mut HashMap<Ticket, Receipt>,
+) {
+    for effect in effects {
+        let turned = match effect {
+            Effect::Refused(turned) => *turned,
+            Effect::Decide { asked, .. } => {
+                Turned::known(*asked, "the session ended before it was decided on")
+            }
+            Effect::Outcome {
+                ticket,
+                kind,
+                detail,
+                bytes,
+            } => {
+                if let Some(receipt) = receipts.remove(&ticket) {
+                    session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
+                }
+                continue;
+            }
+            Effect::Send { .. }
+            | Effect::Read { .. }
+            | Effect::Inspect { .. }
+            | Effect::Cancel { .. } => continue,
+        };
+        decide::put_on_record(session, turned, login.clone()).await;
     }
     for (_, receipt) in receipts.drain() {
         let kind = OutcomeKind::Unknown;

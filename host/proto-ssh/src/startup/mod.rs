@@ -6,6 +6,7 @@
 //! - Wrong proofs are answered after one and the same time, whatever is wrong with them.
 //! - A message of the connection protocol before authentication ends the connection.
 
+mod device;
 mod identity;
 pub(crate) mod name;
 mod offer;
@@ -16,7 +17,6 @@ pub(crate) mod userauth;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -27,10 +27,11 @@ use ssh_keys::{Certificate, PublicKey};
 use crate::action::printable;
 use crate::config::{ClientLogin, Limits};
 use crate::leg::{Leg, LegError};
-use crate::slots::{Slot, Slots};
+use crate::slots::Slots;
 use crate::terms::May;
 use crate::transport::{Event, HostKey};
 use crate::wire::numbers::disconnect;
+pub use device::DeviceFlow;
 pub use identity::{GatewayKey, OtherKey};
 use offer::Offer;
 pub(crate) use offer::signed;
@@ -66,7 +67,7 @@ pub trait Authenticate: Send + Sync {
     /// count? Must not take long.
     fn still_counts(&self, proved: &Proved, who: &Principal) -> bool;
 
-    /// Begins a login by another device.
+    /// Begins a login by another device. Nothing about the user name has a part in it.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
 }
 
@@ -75,16 +76,6 @@ pub trait Authenticate: Send + Sync {
 pub struct Certified {
     pub principal: Arc<Principal>,
     pub may: May,
-}
-
-/// A login by another device (RFC 8628) that waits for a person.
-pub struct DeviceFlow {
-    /// Where to go; with the code in it, if the issuer offers that.
-    pub url: String,
-    /// What to enter there.
-    pub code: String,
-    /// Dropped when the client goes away or tries something else.
-    pub approved: Pin<Box<dyn Future<Output = Result<Arc<Principal>, AuthRefused>> + Send>>,
 }
 
 /// Why a proof is not accepted; the text is for the client.
@@ -159,6 +150,7 @@ pub(crate) async fn login(leg: &mut Leg, door: &Door<'_>) -> Result<Authenticate
             attempts: door.limits.max_attempts,
             probes: door.limits.max_probes,
             requests: door.limits.max_auth_requests,
+            flows: door.limits.max_device_flows_per_connection,
         };
         let login = Login {
             machine: UserAuth::new(&session_id, methods(door), bounds),
@@ -266,20 +258,14 @@ impl Outcome {
     }
 }
 
-/// A device flow with its place.
-struct Flow<'a> {
-    approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
-    _place: Slot<'a>,
-}
-
 /// The state machine with its leg and its ports.
 struct Login<'a, 'd> {
     machine: UserAuth,
     leg: &'a mut Leg,
     door: &'a Door<'d>,
-    flow: Option<Flow<'d>>,
+    flow: Option<device::Flow<'d>>,
     /// How the device flow ended, before the client has answered its question.
-    result: Option<Verdict>,
+    result: Option<Outcome>,
     begun: Instant,
     deadline: Instant,
     /// Goes out behind the first answer.
@@ -294,7 +280,7 @@ impl Login<'_, '_> {
                 Some(flow) => {
                     let either = async {
                         tokio::select! {
-                            verdict = &mut flow.approved => Ok(Heard::Verdict(verdict)),
+                            outcome = flow.ends() => Ok(Heard::Outcome(outcome)),
                             event = self.leg.recv() => event.map(Heard::Event),
                         }
                     };
@@ -303,14 +289,14 @@ impl Login<'_, '_> {
             };
             let received = Instant::now();
             let outcome = match heard {
-                Heard::Verdict(verdict) if self.machine.waits_for_answer() => {
+                Heard::Outcome(outcome) if self.machine.waits_for_answer() => {
                     self.flow = None;
-                    self.result = Some(verdict);
+                    self.result = Some(outcome);
                     continue;
                 }
-                Heard::Verdict(verdict) => {
+                Heard::Outcome(outcome) => {
                     self.flow = None;
-                    Some(Outcome::of(verdict, Proved::device()))
+                    Some(outcome)
                 }
                 Heard::Event(Event::Packet(payload)) => self.packet(&payload, received).await?,
                 Heard::Event(Event::Disconnected { text, .. }) => {
@@ -342,8 +328,7 @@ impl Login<'_, '_> {
             }
         };
         if matches!(next, Next::Wait) {
-            let verdict = self.result.take();
-            return Ok(verdict.map(|v| Outcome::of(v, Proved::device())));
+            return Ok(self.result.take());
         }
         // The client has gone on to something else, and nobody is waited for any more.
         self.flow = None;
@@ -396,12 +381,7 @@ impl Login<'_, '_> {
                 Outcome { verdict, may, by }
             }
             Ask::Token(token) => Outcome::of(auth.token(&token, source).await, Proved::token()),
-            Ask::Device => {
-                return match self.device().await {
-                    Ok(()) => Ok(None),
-                    Err(refused) => Ok(Some(Outcome::of(Err(refused), Proved::device()))),
-                };
-            }
+            Ask::Device => return self.device().await,
             Ask::Outer => match self.door.outer {
                 Some(outer) => Outcome {
                     verdict: Ok(outer.principal.clone()),
@@ -411,32 +391,6 @@ impl Login<'_, '_> {
                 None => return Err(StartupError::Internal("there is no outer connection")),
             },
         }))
-    }
-
-    /// Begins a device flow and asks the client's person to approve it.
-    async fn device(&mut self) -> Result<(), AuthRefused> {
-        let place = self.door.devices.take(self.door.source);
-        let place = place.ok_or_else(|| AuthRefused {
-            client_text: "too many logins wait for a device; try again later".to_owned(),
-        })?;
-        let flow = self.door.auth.device(self.door.source).await?;
-        let instruction = format!(
-            "To log in, open {} and enter the code {}",
-            plain(&flow.url),
-            plain(&flow.code)
-        );
-        let message = self.machine.prompt(&instruction);
-        self.flow = Some(Flow {
-            approved: flow.approved,
-            _place: place,
-        });
-        // People are slower than machines. Once: another flow does not take longer.
-        self.deadline = self
-            .deadline
-            .max(self.begun + self.door.limits.device_timeout);
-        self.send(&message).await.map_err(|_| AuthRefused {
-            client_text: "the client is gone".to_owned(),
-        })
     }
 
     /// Lets the client in, or says no after the delay.
@@ -508,7 +462,7 @@ impl Login<'_, '_> {
 
 enum Heard {
     Event(Event),
-    Verdict(Verdict),
+    Outcome(Outcome),
 }
 
 /// Of the critical options only the addresses are enforced, with the rest of the certificate. A command that the

@@ -16,7 +16,7 @@ pub enum Proved {
     Token {
         since: SystemTime,
     },
-    /// When somebody agreed.
+    /// When the login began that somebody agreed to.
     Device {
         since: SystemTime,
     },
@@ -26,11 +26,6 @@ impl Proved {
     pub(super) fn token() -> Self {
         let since = SystemTime::now();
         Self::Token { since }
-    }
-
-    pub(super) fn device() -> Self {
-        let since = SystemTime::now();
-        Self::Device { since }
     }
 
     pub fn login(&self) -> ClientLogin {

@@ -21,8 +21,6 @@ const MAX_USER: usize = 512;
 const MAX_TOKEN: usize = 65_535;
 /// OpenSSH's client cuts what is typed, or comes from an askpass program, off here (`readpass.c`).
 pub(crate) const CUT_OFF: usize = 1_023;
-/// A device flow has one question.
-const PROMPT: &str = "Press Enter once you have approved it: ";
 
 /// Which methods there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +55,8 @@ pub(crate) struct Bounds {
     pub attempts: u32,
     pub probes: u32,
     pub requests: u32,
+    /// Device flows that begin.
+    pub flows: u32,
 }
 
 /// What is to be done after a message.
@@ -204,13 +204,7 @@ impl UserAuth {
             }
             b"publickey" if self.has_keys() => self.publickey(user, r),
             b"password" if self.methods.token => self.password(r),
-            b"keyboard-interactive" if self.methods.device => {
-                let _language = r.string()?;
-                let _submethods = r.string()?;
-                r.end()?;
-                self.state = State::Proving;
-                Ok(Next::Ask(Ask::Device))
-            }
+            b"keyboard-interactive" if self.methods.device => self.device(r),
             // Whatever it holds: nothing here knows its layout.
             _ => Ok(Next::Reply(self.failure())),
         }
@@ -299,6 +293,18 @@ impl UserAuth {
         }
     }
 
+    /// Every flow is a question to the provider: after so many of them the method is not offered any more.
+    fn device(&mut self, mut r: Reader<'_>) -> Result<Next, Violation> {
+        let _language = r.string()?;
+        let _submethods = r.string()?;
+        r.end()?;
+        self.left.flows = self.left.flows.saturating_sub(1);
+        self.methods.device = self.left.flows > 0;
+        self.maybe_cut = false;
+        self.state = State::Proving;
+        Ok(Next::Ask(Ask::Device))
+    }
+
     /// SSH_MSG_USERAUTH_INFO_RESPONSE: an empty line says that the device was approved; anything else is a
     /// token, as from a program that answers every question with one.
     fn answer(&mut self, mut r: Reader<'_>) -> Result<Next, Violation> {
@@ -331,8 +337,8 @@ impl UserAuth {
         }
     }
 
-    /// The question of a device flow. `instruction` says where to go and what to enter there.
-    pub fn prompt(&mut self, instruction: &str) -> Vec<u8> {
+    /// The one question of a device flow. `instruction` says where to go and what to enter there.
+    pub fn prompt(&mut self, instruction: &str, question: &str) -> Vec<u8> {
         self.state = State::Prompted { answered: false };
         let mut out = Vec::new();
         out.byte(n::USERAUTH_INFO_REQUEST)
@@ -340,7 +346,7 @@ impl UserAuth {
             .string(instruction.as_bytes())
             .string(b"")
             .uint32(1)
-            .string(PROMPT.as_bytes())
+            .string(question.as_bytes())
             .flag(true);
         out
     }

@@ -18,7 +18,7 @@ use crate::startup::{
 };
 use crate::terms::May;
 use crate::transport::HostKey;
-use crate::upstream::{Grant, HostKeys, IssueError, Issuer};
+use crate::upstream::{Grant, HostKeys, IssueError, Issuer, Standing};
 
 /// The token that is good.
 pub(crate) const TOKEN: &str = "a-good-token";
@@ -39,6 +39,10 @@ pub(crate) struct Keys {
     pub revoked: AtomicBool,
     pub approved: Mutex<Vec<PublicKey>>,
     pub unknown: Mutex<Vec<String>>,
+    /// An operator has said no to every key.
+    pub rejects: Mutex<bool>,
+    /// What was asked about last when a session began.
+    pub came_in_by: Mutex<Option<Proved>>,
     /// What people say in the device flow.
     pub device: watch::Sender<Option<bool>>,
     pub flows: AtomicUsize,
@@ -60,6 +64,8 @@ impl Keys {
             revoked: AtomicBool::new(false),
             approved: Mutex::default(),
             unknown: Mutex::default(),
+            rejects: Mutex::default(),
+            came_in_by: Mutex::default(),
             device: watch::Sender::new(None),
             flows: AtomicUsize::new(0),
             flows_dropped: Arc::default(),
@@ -127,7 +133,8 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
-    fn still_counts(&self, _: &Proved, _: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, _: &Principal) -> bool {
+        *self.came_in_by.lock() = Some(proved.clone());
         !self.revoked.load(Ordering::SeqCst)
     }
 
@@ -173,6 +180,7 @@ impl Authenticate for Keys {
         Ok(DeviceFlow {
             url: "https://login.example/device".into(),
             code: "ABCD-EFGH".into(),
+            lives: Duration::from_secs(600),
             approved: Box::pin(async move {
                 let _dropped = dropped;
                 let said = said.wait_for(Option::is_some).await.map(|s| *s);
@@ -203,9 +211,14 @@ impl HostKeys for Keys {
         self.approved.lock().clone()
     }
 
-    async fn unknown(&self, target: &str, key: &PublicKey) {
-        let line = format!("{target} {}", key.fingerprint());
+    async fn unknown(&self, target: &str, key: &PublicKey, changed: bool) -> Standing {
+        let changed = if changed { " changed" } else { "" };
+        let line = format!("{target} {}{changed}", key.fingerprint());
         self.unknown.lock().push(line);
+        match *self.rejects.lock() {
+            true => Standing::Rejected,
+            false => Standing::Waits,
+        }
     }
 }
 

@@ -373,8 +373,7 @@ impl Transport {
             suite: made.suite,
         };
         self.send_ext_info()?;
-        while let Some(message) = self.queue.messages.pop_front() {
-            self.queue.bytes = self.queue.bytes.saturating_sub(message.len());
+        while let Some(message) = self.queue.pop() {
             self.tx.send(&[&message], &mut self.out)?;
         }
         Ok(())

@@ -26,10 +26,10 @@ mod ident;
 mod kex;
 mod kexinit;
 mod packet;
+mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,6 +50,7 @@ pub use packet::{MAX_CLEAR_PACKET, MAX_PACKET, MAX_PAYLOAD, MAX_STRANGE_PACKET, 
 
 use crate::wire::{Put, Reader, WireError, numbers as n};
 use exchange::Exchange;
+use queue::Queue;
 
 /// Messages that belong to no key exchange before there are keys, from a peer that knows no strict one.
 const MAX_PREFIXED: u32 = 16;
@@ -168,13 +169,6 @@ enum Phase {
     Ident(ident::Reader),
     Packets,
     Closed,
-}
-
-/// Messages that wait for a key exchange to end.
-#[derive(Default)]
-struct Queue {
-    messages: VecDeque<Bytes>,
-    bytes: usize,
 }
 
 /// One leg.
@@ -429,8 +423,7 @@ impl Transport {
             for part in parts {
                 message.raw(part);
             }
-            self.queue.bytes = self.queue.bytes.saturating_add(len);
-            self.queue.messages.push_back(message.freeze());
+            self.queue.push(message.freeze());
             return Ok(());
         }
         self.tx.send(parts, &mut self.out)?;

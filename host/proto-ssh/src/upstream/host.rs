@@ -53,9 +53,12 @@ impl Known<'_> {
             .iter()
             .filter(|kind| keys.iter().any(|k| k.algorithms().contains(kind)));
         wanted.extend(of_known);
-        if keys.is_empty() && self.trust.approved {
-            // For its fingerprint: operators are shown the best of its keys.
-            wanted.extend(KINDS);
+        if self.trust.pins.is_empty() && self.trust.approved {
+            // For its fingerprint: operators are shown the best of its keys, or the one that it has instead of the
+            // approved one. Whatever it shows, only that counts.
+            let others = KINDS.iter().filter(|kind| !wanted.contains(kind));
+            let others: Vec<&str> = others.copied().collect();
+            wanted.extend(others);
         }
         wanted.into_iter().map(str::to_owned).collect()
     }
@@ -84,13 +87,16 @@ impl Known<'_> {
             return Ok(());
         }
         let fingerprint = key.fingerprint();
-        Err(match self.trust.pins.is_empty() {
-            true => HostError::Unknown {
-                line: key.to_openssh("").trim_end().to_owned(),
-                fingerprint,
+        Err(
+            match (self.trust.pins.is_empty(), self.approved.is_empty()) {
+                (true, true) => HostError::Unknown {
+                    line: key.to_openssh("").trim_end().to_owned(),
+                    fingerprint,
+                },
+                (true, false) => HostError::Changed { fingerprint },
+                (false, _) => HostError::NotPinned { fingerprint },
             },
-            false => HostError::NotPinned { fingerprint },
-        })
+        )
     }
 
     fn check_certificate(

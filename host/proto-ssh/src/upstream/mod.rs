@@ -35,8 +35,18 @@ use login::Proof;
 pub trait HostKeys: Send + Sync {
     async fn approved(&self, target: &str) -> Vec<PublicKey>;
 
-    /// The target has shown a key that is not known. Nothing was sent to it. Must not take long.
-    async fn unknown(&self, target: &str, key: &PublicKey);
+    /// The target has shown, and proved that it has, a key that is not approved; `changed`: another one is. It is
+    /// not talked to. Must not take long.
+    async fn unknown(&self, target: &str, key: &PublicKey, changed: bool) -> Standing;
+}
+
+/// How a key stands that is not approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has said anything yet.
+    Waits,
+    /// Somebody has said that it is the wrong one.
+    Rejected,
 }
 
 /// Issues certificates of minutes for targets.
@@ -110,6 +120,12 @@ pub(crate) enum HostError {
     )]
     Unknown { fingerprint: String, line: String },
     #[error(
+        "its host key {fingerprint} is not the one that was approved: somebody is in between, or its key was changed"
+    )]
+    Changed { fingerprint: String },
+    #[error("its host key {fingerprint} was rejected by an operator")]
+    Rejected { fingerprint: String },
+    #[error(
         "its host key {fingerprint} is not the one that is pinned: somebody is in between, or its key was changed"
     )]
     NotPinned { fingerprint: String },
@@ -122,7 +138,7 @@ impl UpstreamError {
     pub fn client_text(&self) -> &'static str {
         match self {
             Self::Host(HostError::Unknown { .. }) => {
-                "the target's host key is not known to Weir; its operators have to approve it"
+                "the target's host key is not known to Weir, and waits for its operators: who may host_key:approve has to compare and approve it (weir ssh host-key)"
             }
             Self::Host(_) => {
                 "the target does not prove that it is the right host; its operators have to look at it"
@@ -249,11 +265,7 @@ async fn meet(
                     Err(error) => {
                         // It disconnects; the reason is the error that we have.
                         let _ = leg.transport.answer_host_key(false);
-                        if let HostError::Unknown { .. } = &error
-                            && let Ok(key) = PublicKey::from_blob(&offered.key_blob)
-                        {
-                            means.host_keys.unknown(&target.info.name, &key).await;
-                        }
+                        let error = told(error, &offered.key_blob, target, means).await;
                         return Err(error.into());
                     }
                 }
@@ -262,6 +274,29 @@ async fn meet(
             Event::Disconnected { text, .. } => return Err(UpstreamError::Disconnected(text)),
             _ => return Err(UpstreamError::Internal("keys without a host key")),
         }
+    }
+}
+
+/// Operators are shown a key that they may approve.
+async fn told(
+    error: HostError,
+    key_blob: &[u8],
+    target: &SshTarget,
+    means: &Means<'_>,
+) -> HostError {
+    let changed = matches!(error, HostError::Changed { .. });
+    if !target.trust.approved || !(changed || matches!(error, HostError::Unknown { .. })) {
+        return error;
+    }
+    let Ok(key) = PublicKey::from_blob(key_blob) else {
+        return error;
+    };
+    let name = &target.info.name;
+    match means.host_keys.unknown(name, &key, changed).await {
+        Standing::Waits => error,
+        Standing::Rejected => HostError::Rejected {
+            fingerprint: key.fingerprint(),
+        },
     }
 }
 

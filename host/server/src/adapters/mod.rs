@@ -11,6 +11,8 @@ mod seal;
 mod snapshots;
 pub(crate) mod ssh;
 mod ssh_certificates;
+pub(crate) mod ssh_device;
+pub(crate) mod ssh_hosts;
 mod ssh_registered;
 mod watch;
 

@@ -11,13 +11,14 @@ use pipeline::Principal;
 use pipeline::ports::{Authorizer, Clock};
 use proto_ssh::transport::HostKey;
 use proto_ssh::{
-    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, HostKeys,
-    IssueError, Issuer, May, Proved,
+    AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, Grant, HostIdentity, IssueError,
+    Issuer, May, Proved,
 };
 use ssh_keys::{Certificate, PrivateKey, PublicKey};
 use std::collections::HashMap;
 
 use super::auth::Tokens;
+use super::ssh_device::Devices;
 use super::ssh_registered::still_may_register;
 
 /// Of a certificate's key id, what is logged.
@@ -32,6 +33,7 @@ pub(crate) struct Callers {
     tokens: Tokens,
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
+    devices: Option<Devices>,
     /// Says who may have registered keys; none where nobody comes in by one.
     keys: Option<Arc<dyn Authorizer>>,
 }
@@ -48,7 +50,13 @@ impl Callers {
             authority,
             clock,
             keys,
+            devices: None,
         }
+    }
+
+    /// People may come in by the device flow of a provider.
+    pub(crate) fn with_devices(self, devices: Option<Devices>) -> Self {
+        Self { devices, ..self }
     }
 
     /// Whose is it? To the log what is wrong with it, to the client only that it is not registered: whoever has a
@@ -134,8 +142,11 @@ impl Authenticate for Callers {
         verified.map_err(|error| refused(error.client_message()))
     }
 
-    async fn device(&self, _: IpAddr) -> Result<DeviceFlow, AuthRefused> {
-        Err(refused("no provider for logins by device is configured"))
+    async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused> {
+        match &self.devices {
+            Some(devices) => devices.begin(source).await,
+            None => Err(refused("no provider for logins by device is configured")),
+        }
     }
 }
 
@@ -230,26 +241,6 @@ impl HostIdentity for Gateway {
         let certified = certificate.and_then(|c| GatewayKey::certified(self.key.clone(), c).ok());
         let certified = certified.map(|key| Arc::new(key) as Arc<dyn HostKey>);
         certified.into_iter().chain([plain]).collect()
-    }
-}
-
-/// No operator's approval of host keys is kept yet: a key is pinned in the configuration, or vouched for by an
-/// authority that is named there.
-pub(crate) struct Approved;
-
-#[async_trait]
-impl HostKeys for Approved {
-    async fn approved(&self, _: &str) -> Vec<PublicKey> {
-        Vec::new()
-    }
-
-    async fn unknown(&self, target: &str, key: &PublicKey) {
-        let line = key.to_openssh("");
-        tracing::error!(
-            target_name = target,
-            fingerprint = key.fingerprint(),
-            "the host key of this target is not known; if it is the right one, add to its host_keys: {line}"
-        );
     }
 }
 

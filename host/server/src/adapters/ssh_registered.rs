@@ -136,3 +136,198 @@ pub(crate) fn still_may_register(
         Ruling::Deny { reason, .. } | Ruling::NeedsApproval { reason, .. } => Err(reason),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+    use std::time::UNIX_EPOCH;
+
+    use control::SshKeys;
+    use identity::{DEV_ISSUER, DevIssuer, SshAuthorityOptions, Verifier, VerifierOptions};
+    use pipeline::memory::{MemoryAuthorizer, MemoryPolicy};
+    use pipeline::ports::Clock;
+    use pipeline::{Actor, PrincipalKind};
+    use proto_ssh::{Authenticate, Proved};
+    use ssh_keys::PrivateKey;
+
+    use super::*;
+    use crate::adapters::ssh::Callers;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    struct At(SystemTime);
+
+    impl Clock for At {
+        fn now(&self) -> SystemTime {
+            self.0
+        }
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn from() -> IpAddr {
+        [192, 0, 2, 7].into()
+    }
+
+    fn alice(issuer: &str) -> Principal {
+        let actor = Actor::new(PrincipalKind::User, "alice", &["ops"]);
+        Principal::direct(actor, issuer, now() + HOUR)
+    }
+
+    fn request(keys: &RegisteredKeys, private: &PrivateKey, who: &Principal) -> SshKeyRequest {
+        let public_key = private.public().to_openssh("laptop");
+        let challenge = keys.challenge(who, &public_key, now()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (key, text) = (dir.path().join("key"), dir.path().join("text"));
+        std::fs::write(&key, private.to_openssh("").as_bytes()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&text, &challenge.text).unwrap();
+        let done = Command::new("ssh-keygen")
+            .args(["-q", "-Y", "sign", "-n", &challenge.namespace, "-f"])
+            .args([&key, &text])
+            .status();
+        assert!(done.unwrap().success());
+        SshKeyRequest {
+            public_key,
+            name: "laptop".into(),
+            hours: None,
+            challenge: challenge.text,
+            signature: std::fs::read_to_string(dir.path().join("text.sig")).unwrap(),
+        }
+    }
+
+    /// What stands between a key that was registered and somebody who comes in by it.
+    #[tokio::test]
+    async fn a_registered_key_lets_in_whom_policy_and_the_configuration_still_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let authority = Arc::new(SshAuthority::open(&options).unwrap());
+        let keys = RegisteredKeys {
+            authority: authority.clone(),
+            validity: 24 * HOUR,
+            per_person: 1,
+        };
+        let verifier = Verifier::build(VerifierOptions {
+            issuers: Vec::new(),
+            actors: Vec::new(),
+            authorities: Vec::new(),
+            dev: Some(DevIssuer::open(&dir.path().join("dev")).unwrap()),
+        })
+        .unwrap();
+        let callers = |policy: Option<MemoryPolicy>, at: SystemTime| {
+            let policy = policy.map(|p| Arc::new(MemoryAuthorizer::new(p)) as Arc<dyn Authorizer>);
+            Callers::new(
+                verifier.clone(),
+                authority.clone(),
+                Arc::new(At(at)),
+                policy,
+            )
+        };
+        let all = || Some(MemoryPolicy::permit_all());
+        let private = PrivateKey::generate_ed25519().unwrap();
+        let key = private.public().clone();
+        let asked = request(&keys, &private, &alice(DEV_ISSUER));
+        let register = |hours: Option<u32>, who: &Principal| {
+            let asked = SshKeyRequest {
+                hours,
+                ..asked.clone()
+            };
+            let checked = keys.check(who, &asked, now())?;
+            keys.register(&checked.public_key, &checked.kept, now(), checked.ends)?;
+            Ok::<_, ApiError>(checked.ends)
+        };
+        let who = alice(DEV_ISSUER);
+        for hours in [Some(0), Some(25), Some(u32::MAX)] {
+            let error = register(hours, &who).unwrap_err();
+            assert!(error.message.contains("1 to 24 hours"), "{error}");
+        }
+        assert!(!callers(all(), now()).key_is_known(&key).await);
+        assert_eq!(register(None, &who).unwrap(), now() + 24 * HOUR);
+        assert_eq!(register(Some(2), &who).unwrap(), now() + 2 * HOUR);
+
+        let inside = callers(all(), now());
+        assert!(inside.key_is_known(&key).await);
+        let in_ = inside.key(&key, from()).await.unwrap();
+        assert_eq!(
+            (&*in_.actor.subject, in_.expires_at),
+            ("alice", now() + 2 * HOUR)
+        );
+        let proved = Proved::Key(key.clone());
+        assert!(inside.still_counts(&proved, &in_));
+        // Somebody else's by now, or by a key that nobody has.
+        let mut bob = (*in_).clone();
+        bob.actor.subject = "bob".into();
+        assert!(!inside.still_counts(&proved, &bob));
+        let other = PrivateKey::generate_ed25519().unwrap().public().clone();
+        assert!(!inside.still_counts(&Proved::Key(other.clone()), &in_));
+        assert!(inside.key(&other, from()).await.is_err());
+
+        // Not where keys are off, after its end, or when policy lets nobody register any.
+        for outside in [
+            callers(None, now()),
+            callers(all(), now() + 2 * HOUR),
+            callers(Some(MemoryPolicy::deny(&[Action::KeyRegister])), now()),
+        ] {
+            let refused = outside.key(&key, from()).await.unwrap_err();
+            // The same as of a key that nobody has.
+            assert_eq!(refused.client_text, "this key is not registered");
+        }
+        for outside in [callers(None, now()), callers(all(), now() + 2 * HOUR)] {
+            assert!(!outside.key_is_known(&key).await);
+            assert!(!outside.still_counts(&proved, &in_));
+        }
+        // The configuration of the next start permits less, and knows another issuer.
+        let kept = |who: &Principal| {
+            let asked = request(&keys, &private, who);
+            keys.check(who, &asked, now()).unwrap().kept
+        };
+        let line = key.to_openssh("");
+        let shorter = RegisteredKeys {
+            validity: HOUR,
+            authority: authority.clone(),
+            per_person: 1,
+        };
+        let ends = now() + 24 * HOUR;
+        shorter.register(&line, &kept(&who), now(), ends).unwrap();
+        let in_ = inside.key(&key, from()).await.unwrap();
+        assert_eq!(in_.expires_at, now() + HOUR);
+        let stranger = kept(&alice("https://before.example"));
+        keys.register(&line, &stranger, now(), ends).unwrap();
+        assert!(inside.key(&key, from()).await.is_err());
+        keys.register(&line, &kept(&who), now(), ends).unwrap();
+        keys.forget(&key.fingerprint());
+        assert!(inside.key(&key, from()).await.is_err());
+    }
+
+    #[test]
+    fn what_is_no_key_of_a_person_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let authority = Arc::new(SshAuthority::open(&options).unwrap());
+        let key = PrivateKey::generate_ed25519().unwrap();
+        let certificate = authority
+            .issue_user(&alice("test"), key.public(), None, now())
+            .unwrap();
+        let keys = RegisteredKeys {
+            authority: authority.clone(),
+            validity: HOUR,
+            per_person: 1,
+        };
+        for (line, expect) in [
+            (certificate.to_openssh(""), "this is a certificate"),
+            (
+                authority.host_key().public().to_openssh(""),
+                "a key of Weir itself",
+            ),
+            ("ssh-dss AAAAB3NzaC1kc3M=".into(), "are not taken"),
+            ("".into(), "not one line"),
+        ] {
+            let error = keys.challenge(&alice("test"), &line, now()).unwrap_err();
+            assert!(error.message.contains(expect), "{line}: {error}");
+            assert_eq!(error.status.as_u16(), 422);
+        }
+    }
+}

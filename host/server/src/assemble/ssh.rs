@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use identity::{SshAuthority, Verifier};
+use anyhow::Context;
+use control::HostKeyDesk;
+use identity::{DeviceOptions, DeviceProvider, SshAuthority, Verifier};
 use pipeline::{Ports, Protocol};
 use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarget};
 
-use crate::adapters::ssh::{Approved, Callers, Certificates, Gateway};
+use crate::adapters::ssh::{Callers, Certificates, Gateway};
+use crate::adapters::ssh_device::Devices;
+use crate::adapters::ssh_hosts::Approved;
 use crate::config::{self, Config, SshCredential};
 
 /// Everything that is made of the configuration alone.
@@ -15,6 +19,8 @@ pub(super) struct Ssh {
     pub(super) targets: Vec<SshTarget>,
     /// What the gateway is certified as.
     pub(super) names: Vec<String>,
+    pub(super) device: Option<DeviceProvider>,
+    pub(super) limits: Limits,
     /// People come in by keys that they have registered.
     keys: bool,
 }
@@ -26,11 +32,30 @@ pub(super) fn build(config: &Config) -> anyhow::Result<Ssh> {
         .collect::<Result<Vec<_>, _>>()?;
     let own = config.ssh_authority.iter().flat_map(|a| &a.host_names);
     let hosts = config.ssh_targets.iter().map(|t| &t.name);
+    let mut limits = Limits::default();
+    if let Some(device) = &config.ssh.device {
+        limits.device_timeout = device.wait;
+    }
+    let device = config.ssh.device.as_ref().map(provider).transpose();
     Ok(Ssh {
+        limits,
+        device: device.context("device")?,
         listeners,
         names: own.chain(hosts).cloned().collect(),
         keys: config.ssh.registered_keys.is_some(),
         targets: config.ssh_targets.iter().map(target).collect(),
+    })
+}
+
+fn provider(device: &config::SshDevice) -> Result<DeviceProvider, identity::DeviceError> {
+    let secret = device.client_secret.as_ref();
+    DeviceProvider::new(DeviceOptions {
+        issuer: device.issuer.clone(),
+        client_id: device.client_id.clone(),
+        client_secret: secret.map(|s| s.expose().to_owned().into()),
+        scope: device.scope.clone(),
+        audience: device.audience.clone(),
+        ca_file: device.ca_file.clone(),
     })
 }
 
@@ -73,7 +98,7 @@ fn target(t: &config::SshTarget) -> SshTarget {
             pins: t.host_keys.clone(),
             authorities: t.host_authorities.clone(),
             principal: t.host_principal.as_deref().map(Arc::from),
-            approved: false,
+            approved: t.host_keys_by_approval,
         },
     }
 }
@@ -84,26 +109,24 @@ pub(super) fn service(
     authority: Option<Arc<SshAuthority>>,
     ports: Ports,
     verifier: &Verifier,
+    host_keys: HostKeyDesk,
 ) -> anyhow::Result<Option<SshService>> {
     let Some(authority) = authority.filter(|_| !ssh.listeners.is_empty()) else {
         return Ok(None);
     };
     let clock = ports.clock.clone();
     let keys = ssh.keys.then(|| ports.authorizer.clone());
+    let devices = ssh.device.map(|p| Devices::new(p, verifier.clone()));
+    let callers = Callers::new(verifier.clone(), authority.clone(), clock.clone(), keys);
     let service = SshService::new(proto_ssh::Options {
         listeners: ssh.listeners,
         targets: ssh.targets,
-        auth: Arc::new(Callers::new(
-            verifier.clone(),
-            authority.clone(),
-            clock.clone(),
-            keys,
-        )),
+        auth: Arc::new(callers.with_devices(devices)),
         host_identity: Arc::new(Gateway::new(authority.clone(), clock, ssh.names)),
-        host_keys: Arc::new(Approved),
+        host_keys: Arc::new(Approved(host_keys)),
         issuer: Some(Arc::new(Certificates(authority))),
         ports,
-        limits: Limits::default(),
+        limits: ssh.limits,
     })?;
     Ok(Some(service))
 }

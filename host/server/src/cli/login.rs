@@ -69,6 +69,7 @@ async fn client(args: &LoginArgs) -> anyhow::Result<Client> {
     let options = DeviceOptions {
         issuer: issuer.clone(),
         client_id: client_id.clone(),
+        client_secret: None,
         scope: args.scope.clone(),
         audience: args.audience.clone(),
         ca_file: args.issuer_ca.clone(),

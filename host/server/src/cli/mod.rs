@@ -19,6 +19,7 @@ mod sessions;
 mod ssh_admin;
 mod ssh_config;
 mod ssh_files;
+mod ssh_host;
 mod ssh_key;
 mod target;
 

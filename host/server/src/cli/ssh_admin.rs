@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use weir_client::{SshCredentialKind, SshRevocation, SshRevocationRequest};
 
 use super::remote::{Remote, explain, shown};
+use super::ssh_host::HostKeyCommand;
 use super::ssh_key::KeyCommand;
 
 #[derive(Subcommand)]
@@ -13,6 +14,9 @@ pub(super) enum SshCommand {
     /// Public keys of your own, to come in by.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// By what hosts are known.
+    #[command(subcommand)]
+    HostKey(HostKeyCommand),
     /// Make certificates or a key count no more, and end the sessions that came in by them.
     Revoke {
         #[command(flatten)]
@@ -63,6 +67,7 @@ impl What {
 pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
     match command {
         SshCommand::Key(command) => return super::ssh_key::run(command).await,
+        SshCommand::HostKey(command) => return super::ssh_host::run(command).await,
         SshCommand::Revoke {
             remote,
             what,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use weir_client::{SshAuthorityInfo, TargetInfo};
+use weir_client::{SshAuthorityInfo, SshHosts};
 
 use super::remote::{Reach, explain, shown};
 use super::ssh_files::{SshFiles, known_hosts};
@@ -31,13 +31,12 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
     args.reach.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
     let client = args.reach.client()?;
-    let authority = client.ssh_authority().await.map_err(explain)?;
-    let targets = client.targets().await.map_err(explain)?.items;
+    let SshHosts { hosts, authority } = client.ssh_hosts().await.map_err(explain)?;
     let gateway = args.gateway.as_ref().or(authority.host_names.first());
     let gateway = gateway.context(
         "Weir does not say how its gateway is called: pass --gateway, or set host_names in [ssh.authority]",
     )?;
-    let (names, strange) = hosts(&targets);
+    let (names, strange) = plain(&hosts);
     for name in strange {
         let name = shown(name);
         eprintln!(
@@ -54,10 +53,9 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names of the targets that are hosts, and of those that ssh cannot be told of.
-fn hosts(targets: &[TargetInfo]) -> (Vec<&str>, Vec<&str>) {
-    let hosts = targets.iter().filter(|t| t.protocol == "ssh");
-    hosts.map(|t| t.name.as_str()).partition(|n| is_plain(n))
+/// Names of hosts, and of those that ssh cannot be told of.
+fn plain(hosts: &[String]) -> (Vec<&str>, Vec<&str>) {
+    hosts.iter().map(String::as_str).partition(|n| is_plain(n))
 }
 
 /// How hosts are reached.
@@ -191,23 +189,13 @@ mod tests {
         assert!(text.contains("    User web1\n"), "{text}");
     }
 
-    /// A database is no host, whatever it is called.
     #[test]
-    fn hosts_are_listed_and_databases_are_not() {
-        let target = |name: &str, protocol: &str| TargetInfo {
-            name: name.into(),
-            protocol: protocol.into(),
-            env: "prod".into(),
-            tags: Default::default(),
-        };
-        let targets = [
-            target("orders", "postgres"),
-            target("web1", "ssh"),
-            target("we?b", "ssh"),
-            target("db*", "postgres"),
-            target("db-2.corp", "ssh"),
-        ];
-        assert_eq!(hosts(&targets), (vec!["web1", "db-2.corp"], vec!["we?b"]));
+    fn what_ssh_would_take_for_a_pattern_is_left_out() {
+        let names = ["web1", "we?b", "db-2.corp", "*"].map(str::to_owned);
+        assert_eq!(
+            plain(&names),
+            (vec!["web1", "db-2.corp"], vec!["we?b", "*"])
+        );
     }
 
     #[test]

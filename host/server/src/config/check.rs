@@ -6,6 +6,7 @@ mod identity;
 mod postgres;
 mod ssh;
 mod ssh_authority;
+mod ssh_device;
 mod upstream;
 mod values;
 
@@ -21,6 +22,7 @@ use self::delivery::deliveries;
 use self::identity::identity;
 use self::postgres::postgres;
 use self::ssh_authority::ssh_authority;
+use self::ssh_device::ssh_device;
 use self::upstream::targets;
 use self::values::{address, check_name, check_url, existing, secret, tls_files, within};
 use super::error::{ConfigErrors, Report};
@@ -56,6 +58,7 @@ impl RawConfig {
         let mut ssh = self.ssh;
         let authority = ssh.authority.take();
         let authority = authority.or_else(|| serves.then(RawSshAuthority::default));
+        let device = ssh_device(r, ssh.device.take(), base, &identity);
         if self.postgres.listener.is_empty() && !serves {
             let message = "there is no listener, nor an ssh.listener: Weir would serve nobody";
             r.missing("postgres.listener", message);
@@ -75,7 +78,7 @@ impl RawConfig {
             log: log(r, self.log),
             api: api(r, self.api, base),
             postgres: postgres(r, self.postgres, base, &targets, &identity),
-            ssh: ssh::ssh(r, ssh, &ssh_targets),
+            ssh: ssh::ssh(r, ssh, &ssh_targets, device),
             identity,
             recording: recording(r, self.recording, base, &data_dir),
             bundle_dir: self

@@ -161,8 +161,24 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Ssh {
     pub listeners: Vec<SshListener>,
+    pub device: Option<SshDevice>,
     /// None: nobody comes in by a key alone.
     pub registered_keys: Option<RegisteredKeys>,
+}
+
+/// Where those log in who come to the prompt of SSH with nothing in their hands.
+#[derive(Debug)]
+pub struct SshDevice {
+    /// One of [`Identity::issuers`].
+    pub issuer: String,
+    pub client_id: String,
+    pub client_secret: Option<Secret>,
+    pub scope: String,
+    pub audience: Option<String>,
+    /// The issuer's.
+    pub ca_file: Option<PathBuf>,
+    /// How long somebody may take to agree.
+    pub wait: Duration,
 }
 
 /// Public keys that people register to come in by.
@@ -197,6 +213,8 @@ pub struct SshTarget {
     pub default_login: Option<String>,
     pub credential: SshCredential,
     pub host_keys: Vec<ssh_keys::PublicKey>,
+    /// Its key counts once somebody has approved it.
+    pub host_keys_by_approval: bool,
     pub host_authorities: Vec<ssh_keys::PublicKey>,
     /// The name that a host's certificate must hold; the target's own name if none.
     pub host_principal: Option<String>,

@@ -148,6 +148,7 @@ pub(super) struct RawTarget {
     pub(super) default_login: Option<Spanned<String>>,
     pub(super) key: Option<Spanned<RawSecret>>,
     pub(super) host_keys: Option<Spanned<Vec<String>>>,
+    pub(super) host_key: Option<Spanned<String>>,
     pub(super) host_authorities: Option<Spanned<Vec<String>>>,
     pub(super) host_principal: Option<Spanned<String>>,
     #[serde(default)]
@@ -160,7 +161,19 @@ pub(super) struct RawSsh {
     #[serde(default)]
     pub(super) listener: Vec<RawSshListener>,
     pub(super) authority: Option<RawSshAuthority>,
+    pub(super) device: Option<Spanned<RawSshDevice>>,
     pub(super) registered_keys: Option<Spanned<RawRegisteredKeys>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSshDevice {
+    pub(super) issuer: Option<Spanned<String>>,
+    pub(super) client_id: Spanned<String>,
+    pub(super) client_secret: Option<Spanned<RawSecret>>,
+    pub(super) scope: Option<Spanned<String>>,
+    pub(super) audience: Option<Spanned<String>>,
+    pub(super) wait_seconds: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]

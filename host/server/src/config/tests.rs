@@ -3,6 +3,7 @@
 mod deliveries;
 mod logins;
 mod ssh;
+mod ssh_device;
 
 use super::*;
 

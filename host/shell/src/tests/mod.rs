@@ -7,6 +7,7 @@ mod programs;
 mod review;
 mod rows;
 mod second;
+mod third;
 mod wrappers;
 
 use std::fmt::Write;

@@ -153,7 +153,7 @@ EOF
     (r##"'if' x"##, r##"if x"##),
     (r##"i\f x"##, r##"if x"##),
     (r##"time -p ls"##, r##"!unread"##),
-    (r##"exec -a x rm y"##, r##"exec>rm y"##),
+    (r##"exec -a x rm y"##, r##"exec -a x rm y !option"##),
     (r##"trap 'rm x' EXIT; trap '' INT"##, r##"trap>rm x ; trap [] INT"##),
     (r##"curl -o /etc/x https://x"##, r##"curl -o /etc/x https://x"##),
     (r##"mysql -e 'select 1'"##, r##"mysql -e [select 1] +code"##),

@@ -2,9 +2,11 @@
 //! bundle is the default one, the host a real one, reached under several names in several environments.
 
 mod around;
+mod book;
 mod gate;
 mod holds;
 mod masking;
+mod others;
 mod secrets;
 mod table;
 

@@ -207,7 +207,7 @@ pub(super) const COMMANDS: &[Row] = &[
         (Refused, Held),
         CONTROL,
     ),
-    row("xargs", "echo @ | xargs touch", (Held, Held), OPAQUE),
+    row("xargs", "echo @ | xargs touch", (Refused, Held), OPAQUE),
     row(
         "xargs sh",
         "echo % | base64 -d | xargs -0 sh -c",

@@ -117,6 +117,7 @@ fn every_action_of_the_control_plane_has_its_route() {
         "certificate:",
         "credential:",
         "key:",
+        "host_key:",
     ];
     for action in Action::ALL {
         let ours = theirs
@@ -273,6 +274,7 @@ async fn nothing_unrecorded() {
             }
             "POST /v1/ssh/keys" => super::ssh_keys::body("bob", "a"),
             "POST /v1/ssh/keys/remove" => json!({"fingerprint": "SHA256:a"}),
+            c if c.contains("/host-keys/") => json!({"fingerprint": "SHA256:a", "reason": "r"}),
             c if c.ends_with("/confirm") => json!({"change": "x"}),
             c if c.starts_with("POST /v1/plugins") => json!({"component": text["component"]}),
             _ => json!({"reason": "r"}),

@@ -107,7 +107,7 @@ async fn every_call_of_the_client() {
     let gone = bob.confirm_plugin("risk", &confirm).await.unwrap();
     assert_eq!(gone.state, PluginState::Removed);
 
-    assert_eq!(alice.targets().await.unwrap().items.len(), 1);
+    assert_eq!(alice.targets().await.unwrap().items.len(), 2);
     assert_eq!(alice.target("orders").await.unwrap().env, "prod");
     let odd = alice.target("a/../b?c#d").await.unwrap_err();
     assert!(matches!(odd, ClientError::Refused { status, .. } if status.as_u16() == 404));
@@ -180,7 +180,7 @@ async fn over_tls_only_when_told_so() {
         .unwrap();
     let base = format!("https://localhost:{}", served.address.port());
     let client = Client::with_http(http, &base, "alice").unwrap();
-    assert_eq!(client.targets().await.unwrap().items.len(), 1);
+    assert_eq!(client.targets().await.unwrap().items.len(), 2);
     drop(client);
     assert!(
         served.client("alice").targets().await.is_err(),
@@ -268,7 +268,7 @@ async fn a_source_has_so_many_connections() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(
         served.client("alice").targets().await.unwrap().items.len(),
-        1
+        2
     );
     served.end().await;
 }

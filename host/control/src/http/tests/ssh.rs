@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 use std::time::SystemTime;
 
 use axum::http::StatusCode;
+use pipeline::memory::MemoryPolicy;
 use pipeline::{
     Access, Action, Actor, Caller, PrincipalKind, Protocol, Resource, Session, SessionId,
     SessionInfo, Target,
@@ -91,6 +92,36 @@ async fn the_keys_are_for_whoever_may_see_targets() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 }
 
+/// Whoever may have a certificate, agents too, is told of the hosts that it leads to, and of nothing else.
+#[tokio::test]
+async fn hosts_are_those_that_one_may_connect_to() {
+    let rig = Rig::new().await;
+    let robot = Actor::new(PrincipalKind::Agent, "robot", &["agents"]);
+    rig.add("robot", robot, vec![]);
+    let hosts = async || rig.call("robot", "GET /v1/ssh/hosts", Value::Null).await;
+    rig.policy(|question| {
+        let action = question.accesses[0].action;
+        [Action::CertificateIssue, Action::SshConnect].contains(&action)
+    });
+    let answer = hosts().await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["hosts"], json!(["web1"]), "a database is none");
+    assert_eq!(
+        answer.body["authority"]["host_names"],
+        json!(["gw.example"])
+    );
+    // Not even the name of what is not for them.
+    rig.policy(|question| question.accesses[0].action != Action::SshConnect);
+    let answer = hosts().await;
+    assert_eq!(answer.body["hosts"], json!([]), "{answer:?}");
+    // What people have to agree to is open to who asks them.
+    let hold = MemoryPolicy::hold(&[Action::SshConnect]);
+    rig.memory.authorizer.activate(hold);
+    assert_eq!(hosts().await.body["hosts"], json!(["web1"]));
+    rig.policy(|question| question.accesses[0].action != Action::CertificateIssue);
+    assert_eq!(hosts().await.status, StatusCode::FORBIDDEN);
+}
+
 const REVOKE: &str = "POST /v1/ssh/revocations";
 
 /// A session as `proto-ssh` opens it.
@@ -100,6 +131,9 @@ pub(super) async fn session(
     protocol: Protocol,
     attrs: &[(&str, &str)],
 ) -> Session {
+    // Of the host `web1`, if nothing else is said.
+    let target = attrs.iter().find(|(name, _)| *name == "target");
+    let target = target.map_or("web1", |(_, target)| target);
     let attrs = attrs
         .iter()
         .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
@@ -109,7 +143,7 @@ pub(super) async fn session(
         id_text: id.to_string().into(),
         principal: rig.principal(token),
         target: Arc::new(Target {
-            name: "web1".into(),
+            name: target.into(),
             protocol,
             env: "prod".into(),
             tags: Default::default(),

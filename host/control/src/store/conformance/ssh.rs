@@ -1,9 +1,11 @@
-//! Registered keys of SSH.
+//! Registered keys of SSH, and keys of hosts.
 
-use weir_client::SshCredentialKind;
+use weir_client::{SshCredentialKind, SshHostKeyState as State};
 
 use super::NOW;
-use crate::store::{KeyLimits, KeyPut, KeyRow, RevocationRow, Store};
+use crate::store::{
+    HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow, Store,
+};
 
 const LIMITS: KeyLimits = KeyLimits {
     per_subject: 2,
@@ -98,4 +100,98 @@ pub(super) async fn what_is_revoked_is_registered_no_more(store: &dyn Store) {
     store.put_ssh_key(row, LIMITS).await.unwrap();
     assert!(!revoke("4", SshCredentialKind::Key, "d").await.unwrap());
     assert_eq!(prints(store, None).await, ["d"]);
+}
+
+async fn saw(store: &dyn Store, target: &str, print: &str, at: u64) -> (HostKeyRow, Option<u64>) {
+    let sight = HostKeySight {
+        target: target.into(),
+        fingerprint: print.into(),
+        public_key: format!("ssh-ed25519 {print}"),
+        at,
+    };
+    store.saw_ssh_host_key(sight, 2).await.unwrap()
+}
+
+async fn decide(
+    store: &dyn Store,
+    target: &str,
+    print: &str,
+    approved: bool,
+) -> Option<HostKeyRow> {
+    let verdict = HostKeyVerdict {
+        target: target.into(),
+        fingerprint: print.into(),
+        approved,
+        by: "olga".into(),
+        at: NOW + 100,
+        reason: "compared".into(),
+    };
+    store.decide_ssh_host_key(verdict, 2).await.unwrap()
+}
+
+async fn states(store: &dyn Store, target: &str) -> Vec<(String, State)> {
+    let rows = store.ssh_host_keys().await.unwrap().into_iter();
+    let rows = rows.filter(|row| row.target == target);
+    let mut rows: Vec<_> = rows.map(|row| (row.fingerprint, row.state)).collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    rows
+}
+
+pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
+    let (row, before) = saw(store, "web1", "a", NOW).await;
+    assert_eq!((row.state, row.seen, before), (State::Waiting, 1, None));
+    let (row, before) = saw(store, "web1", "a", NOW + 5).await;
+    assert_eq!((row.seen, before), (2, Some(NOW)));
+    assert_eq!((row.first_seen, row.last_seen), (NOW, NOW + 5));
+    assert_eq!(row.decided_by, None);
+    // Only what that host has shown.
+    assert_eq!(decide(store, "web1", "b", true).await, None);
+    assert_eq!(decide(store, "web2", "a", true).await, None);
+    let row = decide(store, "web1", "a", true).await.unwrap();
+    assert_eq!(row.state, State::Approved);
+    assert_eq!(row.decided_by.as_deref(), Some("olga"));
+    assert_eq!(row.reason.as_deref(), Some("compared"));
+    // To be seen is no verdict.
+    let (row, _) = saw(store, "web1", "a", NOW + 6).await;
+    assert_eq!(row.state, State::Approved);
+
+    // What waits is bounded; what is approved is not thrown out by it, nor that of another host.
+    saw(store, "web2", "x", NOW).await;
+    for (n, print) in ["b", "c", "d"].into_iter().enumerate() {
+        saw(store, "web1", print, NOW + 10 + n as u64).await;
+    }
+    let (a, c, d) = (
+        ("a".into(), State::Approved),
+        "c".to_owned(),
+        "d".to_owned(),
+    );
+    let waiting = [
+        a.clone(),
+        (c.clone(), State::Waiting),
+        (d.clone(), State::Waiting),
+    ];
+    assert_eq!(states(store, "web1").await, waiting);
+    assert_eq!(states(store, "web2").await, [("x".into(), State::Waiting)]);
+
+    // Another takes its place, and the old one does not come back by being seen.
+    decide(store, "web1", "d", true).await.unwrap();
+    let row = saw(store, "web1", "a", NOW + 20).await.0;
+    assert_eq!(row.state, State::Rejected);
+    assert!(row.reason.unwrap().contains("replaced by d"));
+    let all = [
+        ("a".into(), State::Rejected),
+        (c, State::Waiting),
+        (d, State::Approved),
+    ];
+    assert_eq!(states(store, "web1").await, all);
+    // What names nothing replaces nothing.
+    assert_eq!(decide(store, "web1", "z", true).await, None);
+    assert_eq!(states(store, "web1").await, all);
+    decide(store, "web1", "d", false).await.unwrap();
+    let known = states(store, "web1").await;
+    assert!(known.iter().all(|(_, state)| *state != State::Approved));
+    // Rejected ones are bounded, too.
+    decide(store, "web1", "c", false).await.unwrap();
+    assert_eq!(states(store, "web1").await.len(), 2);
+    assert_eq!(states(store, "web2").await.len(), 1);
 }

@@ -12,9 +12,10 @@ use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::{
-    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, KeyLimits,
-    KeyPut, KeyRow, Millis, NewBundle, Notice, Opened, PluginChangeRow, PluginRow, Result,
-    RevocationRow, SessionQuery, SessionRow, SessionWrite, Settled, Store, StoreError, Verdict,
+    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, HostKeyRow,
+    HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice, Opened,
+    PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow, SessionWrite,
+    Settled, Store, StoreError, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -30,6 +31,7 @@ mod plugin_changes;
 mod plugins;
 mod sessions;
 mod ssh;
+mod ssh_hosts;
 mod worker;
 
 pub(crate) use file::{Lock, connect, lock, make_private};
@@ -338,6 +340,27 @@ impl Store for Sqlite {
         let subject = subject.map(str::to_owned);
         self.read(move |c| ssh::keys(c, subject.as_deref(), limit))
             .await
+    }
+
+    async fn saw_ssh_host_key(
+        &self,
+        sight: HostKeySight,
+        max: u32,
+    ) -> Result<(HostKeyRow, Option<Millis>)> {
+        self.write(move |c| ssh_hosts::seen(c, &sight, max)).await
+    }
+
+    async fn decide_ssh_host_key(
+        &self,
+        verdict: HostKeyVerdict,
+        max: u32,
+    ) -> Result<Option<HostKeyRow>> {
+        self.write(move |c| ssh_hosts::decide(c, &verdict, max))
+            .await
+    }
+
+    async fn ssh_host_keys(&self) -> Result<Vec<HostKeyRow>> {
+        self.read(|c| ssh_hosts::all(c)).await
     }
 
     async fn begin(&self, now: Millis) -> Result<Begun> {

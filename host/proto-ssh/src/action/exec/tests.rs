@@ -122,6 +122,8 @@ fn words_are_paths() {
     };
     has("cat /etc/shadow", "/etc/shadow", false);
     has("cat ~/x", "/root/x", false);
+    has("cat .config/x", "/root/.config/x", false);
+    has("cat x/.y", "/root/x/.y", false);
     has("cat ~/x", "~/x", false);
     has("tee -a /etc/passwd", "/etc/passwd", true);
     has("cat < /etc/shad?w", UNKNOWN, false);
@@ -291,4 +293,45 @@ fn standard_input_is_known_or_said_to_be_unknown() {
     assert!(facts(&bash).stdin_open);
     let fed = facts(&bash.with_script("echo x".into()));
     assert!(!fed.stdin_open && fed.stdin.is_some());
+}
+
+/// What is short is read on the session's own task: in a build without optimisation it takes this long at most.
+#[test]
+fn short_texts_are_read_at_once() {
+    use std::time::{Duration, Instant};
+    let rows = [
+        ("echo ", "\"a\"", ""),
+        ("echo ", "*?", ""),
+        ("echo ", "$a", ""),
+        ("echo ", "$(a)", ""),
+        ("echo $((", "1+", "1))"),
+        ("echo {", "a,", "}"),
+        ("echo ${x:-", "a$b", "}"),
+        ("cat <<E\n", "$a", "\nE\n"),
+        ("echo ", "$a ", ""),
+        ("", "$a;", ""),
+        ("", "a\n", ""),
+        ("sh -c \"sh -c '", "aaaaaaa ", "'\""),
+        ("a ", "<(a) ", ""),
+        ("find ", "-exec a ; ", ""),
+        ("sed 's/a/b/;", "p;", "'"),
+        ("", "(", ""),
+    ];
+    for (start, piece, end) in rows {
+        let room = SHORT - start.len() - end.len();
+        let text = format!("{start}{}{end}", piece.repeat(room / piece.len()));
+        let took = (0..3).map(|_| {
+            let unread = Unread::command(text.clone().into(), true);
+            assert!(unread.is_short());
+            let begun = Instant::now();
+            unread.read();
+            begun.elapsed()
+        });
+        // Others work on this machine too.
+        let took = took.min().unwrap();
+        assert!(
+            took < Duration::from_millis(250),
+            "{start:?} and {piece:?}: {took:?}"
+        );
+    }
 }

@@ -85,6 +85,9 @@ fn everything_but_a_jump_is_refused() {
         assert!(channels.receive(&asks(kind), &mut out).unwrap().is_none());
         assert_eq!(refused(&out), (5, 1, "no target".into()));
         assert!(channels.turned_away);
+        let told = channels.refused.map(|refused| refused.what);
+        let expect = format!("channel {}", readable(kind));
+        assert_eq!(told, (kind != b"session").then_some(expect));
     }
     for (host, port) in [
         (&b"web1"[..], 80),
@@ -104,6 +107,8 @@ fn everything_but_a_jump_is_refused() {
         assert!(jump.unwrap().is_none(), "{host:?}:{port}");
         assert_eq!(refused(&out).1, 1);
         assert!(channels.is_idle());
+        let told = channels.refused.map(|refused| refused.what);
+        assert_eq!(told, Some(format!("connect to {}:{port}", readable(host))));
     }
     // Where there is no jumping, a jump is nothing special.
     let mut here = channels(&[]);
@@ -114,6 +119,27 @@ fn everything_but_a_jump_is_refused() {
             .is_none()
     );
     assert_eq!(refused(&out).2, "no target");
+}
+
+/// Keepalives want nothing; a listener is refused, which goes on record.
+#[test]
+fn global_requests_are_told_of() {
+    for (name, told) in [
+        (&b"tcpip-forward"[..], true),
+        (b"streamlocal-forward@openssh.com", true),
+        (b"x", true),
+        (b"keepalive@openssh.com", false),
+        (b"no-more-sessions@openssh.com", false),
+    ] {
+        let mut channels = channels(&[22]);
+        let request = bytes(&Connection::GlobalRequest {
+            name,
+            want_reply: false,
+            data: b"",
+        });
+        channels.receive(&request, &mut Out::new()).unwrap();
+        assert_eq!(channels.refused.is_some(), told, "{name:?}");
+    }
 }
 
 #[test]
@@ -127,6 +153,8 @@ fn there_are_only_so_many_channels() {
     let third = channels.receive(&direct(3, b"web1", 22, 1), &mut out);
     assert!(third.unwrap().is_none());
     assert_eq!(refused(&out).1, open_failure::RESOURCE_SHORTAGE);
+    let told = channels.refused.take().map(|refused| refused.what);
+    assert_eq!(told.as_deref(), Some("jump to web1"));
     channels
         .receive(&on(0, ChannelMessage::Close), &mut Out::new())
         .unwrap();

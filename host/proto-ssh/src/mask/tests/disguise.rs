@@ -285,3 +285,56 @@ fn taken_back() {
         LITERAL
     ));
 }
+
+/// A terminal takes back characters, of a tab as many places as it has, and of what is no character one each.
+#[test]
+fn characters_that_are_taken_back() {
+    let known = patterns(&[LITERAL]);
+    for between in [
+        "\u{e9}\x08",
+        "\u{20ac}\x08",
+        "\u{1f680}\x08",
+        "a\u{e9}b\x08\x08\x08",
+        "\u{e9}\u{e9}\x1b[2D",
+        "\u{a7}\x08",
+        "\x1b[1m\u{e9}\x1b[0m\x08",
+    ] {
+        for (secret, shows) in [(LITERAL, 0), (GITHUB, 4), (AWS, 4)] {
+            for at in 1..secret.len() {
+                let (a, b) = secret.split_at(at);
+                let input = format!("{a}{between}{b} ");
+                let out = mask(&known, Kind::Terminal, input.as_bytes(), usize::MAX);
+                let stars = out.iter().filter(|c| **c == b'*').count();
+                assert!(
+                    stars >= secret.len() - shows,
+                    "{between:?} {:?}",
+                    String::from_utf8_lossy(&out)
+                );
+            }
+        }
+    }
+    let hidden = |input: &[u8]| {
+        let out = mask(&known, Kind::Terminal, input, usize::MAX);
+        let stars = out.iter().filter(|c| **c == b'*').count();
+        assert!(stars >= 36, "{:?}", String::from_utf8_lossy(&out));
+    };
+    let (a, b) = GITHUB.split_at(4);
+    for input in [
+        // From the fourth column the tab has four places.
+        [a.as_bytes(), b"\t\x08\x08\x08\x08", b.as_bytes(), b" "].concat(),
+        [b"12 ", a.as_bytes(), b"\t\x08", b.as_bytes(), b" "].concat(),
+        [
+            b"x\t".as_slice(),
+            a.as_bytes(),
+            b"\t\x1b[4D",
+            b.as_bytes(),
+            b" ",
+        ]
+        .concat(),
+        // No characters, each is shown in a place of its own.
+        [a.as_bytes(), b"\x80\x08", b.as_bytes(), b" "].concat(),
+        [a.as_bytes(), b"\xc3\xc3\x08\x08", b.as_bytes(), b" "].concat(),
+    ] {
+        hidden(&input);
+    }
+}

@@ -79,6 +79,27 @@ fn tokens_are_replaced_behind_their_prefix() {
             "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n".into(),
             format!("aws_secret_access_key = {}\n", stars(40)),
         ),
+        (
+            "|  SecretAccessKey |  wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY  |\n".into(),
+            format!("|  SecretAccessKey |  {}  |\n", stars(40)),
+        ),
+        (
+            r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}"#.into(),
+            format!(r#"{{"name":"AWS_SECRET_ACCESS_KEY","value":"{}"}}"#, stars(40)),
+        ),
+        (
+            "- name: AWS_SECRET_ACCESS_KEY\n  value: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n".into(),
+            format!("- name: AWS_SECRET_ACCESS_KEY\n  value: {}\n", stars(40)),
+        ),
+        // Another word, the word alone, and twice.
+        (
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+            "AWS_SECRET_ACCESS_KEY, sha wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+        ),
+        (
+            "AWS_SECRET_ACCESS_KEY value value wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+            "AWS_SECRET_ACCESS_KEY value value wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY ".into(),
+        ),
         // Any length of what has no doubtful prefix.
         (
             format!("ghp_{}", "a".repeat(5000)),
@@ -330,6 +351,63 @@ fn private_keys_behind_what_stands_before_each_line() {
     let two = format!("{}{plain}", plain.trim_end());
     let out = text_of(format!("{two}$ ls\n"));
     assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
+}
+
+/// As clusters and clouds keep them.
+#[test]
+fn private_keys_in_base_64() {
+    for title in [
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+    ] {
+        let (pem, _) = key(title, 64, 12);
+        for before in ["", "x", "xy", "a longer text before it: "] {
+            let whole = STANDARD.encode(format!("{before}{pem}"));
+            // Nothing of what stands behind the title.
+            let secret = &whole[(before.len() + 11 + title.len()) * 4 / 3 + 5..whole.len() - 44];
+            let wrapped: Vec<&str> = whole
+                .as_bytes()
+                .chunks(76)
+                .map(|l| str::from_utf8(l).unwrap())
+                .collect();
+            for input in [
+                format!(
+                    "data:\n  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUQ\n  tls.key: {whole}\nkind: Secret\n"
+                ),
+                format!("    client-key-data: {whole}\nkind: Secret\n"),
+                format!("{{\"key\": \"{}\"}}\nkind: Secret\n", wrapped.join("\\n")),
+                format!("{}\nkind: Secret\n", wrapped.join("\n")),
+                format!("  {}\r\nkind: Secret\n", wrapped.join("\r\n  ")),
+            ] {
+                for piece in [1, 50, usize::MAX] {
+                    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+                    let out = String::from_utf8(out).unwrap();
+                    assert!(out.ends_with("kind: Secret\n"), "{out}");
+                    assert!(
+                        !secret
+                            .as_bytes()
+                            .chunks_exact(24)
+                            .any(|p| has(out.as_bytes(), str::from_utf8(p).unwrap())),
+                        "{before:?} {out}"
+                    );
+                }
+            }
+        }
+    }
+    for (title, body) in [
+        ("CERTIFICATE", "MIIB"),
+        ("PUBLIC KEY", "MIIB"),
+        ("RSA PUBLIC KEY", "MIIB"),
+    ] {
+        let pem = format!(
+            "-----BEGIN {title}-----\n{}\n-----END {title}-----\n",
+            body.repeat(16)
+        );
+        let input = format!("x: {}\n", STANDARD.encode(pem));
+        assert_eq!(text(&[], &input), input);
+    }
 }
 
 /// A first line that a search has found hides nothing of what follows but a word.

@@ -90,7 +90,8 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
     let (mut stripped, mut edited): (Vec<Cell>, Vec<Cell>) = (Vec::new(), Vec::new());
     // Edited readings are compared whenever something is taken back, and at the end.
     let mut readings: Vec<(Vec<Cell>, bool)> = Vec::new();
-    let (mut gap, mut line) = (false, 0);
+    // Where the cursor stands behind each byte of its line.
+    let (mut gap, mut line) = (false, Vec::<usize>::new());
     for part in parts {
         match part {
             Shown(text) => {
@@ -99,20 +100,30 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
                     edited.push((c, input.len(), gap));
                     gap = false;
                     input.push(c);
-                    line += 1;
+                    let column = line.last().copied().unwrap_or(0);
+                    line.push(match c {
+                        b'\t' => (column / 8 + 1) * 8,
+                        0x80..=0xBF => column,
+                        _ => column + 1,
+                    });
                 }
             }
             Hidden(text) => input.extend_from_slice(text.as_bytes()),
             Line(text) => {
                 input.extend_from_slice(text.as_bytes());
-                (gap, line) = (true, 0);
+                (gap, line) = (true, Vec::new());
             }
             Back => {
                 readings.push((edited.clone(), false));
                 input.push(8);
-                if line > 0 {
+                let to = line.last().map_or(0, |column| column - 1);
+                while let Some(here) = line.pop_if(|here| *here > to) {
+                    if line.last().copied().unwrap_or(0) < to {
+                        line.push(to);
+                        assert!(here > to);
+                        break;
+                    }
                     edited.pop();
-                    line -= 1;
                 }
             }
         }

@@ -14,6 +14,11 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::transport::MAX_PAYLOAD;
+
+/// The most that goes into one packet, whatever the receiver says that it takes: all of it has to fit with its head.
+const MAX_DATA: usize = MAX_PAYLOAD - 64;
+
 /// What goes to the receiver, in order.
 #[derive(Debug)]
 pub(super) enum Out {
@@ -88,7 +93,7 @@ impl Flow {
     /// How many of `n` bytes can go on now, in one packet.
     pub fn fits(&self, n: usize) -> usize {
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
-        n.min(room).min(self.max_packet as usize)
+        n.min(room).min(self.max_packet as usize).min(MAX_DATA)
     }
 
     /// `n` bytes, which fit, go on. What is withheld may be [`Flow::due`] for that.
@@ -230,6 +235,13 @@ mod tests {
         flow.passes(20);
         assert_eq!(flow.due(), 60);
         assert_eq!(flow.balance(), (940, 940));
+    }
+
+    #[test]
+    fn no_packet_is_larger_than_one_can_be() {
+        let mut flow = Flow::new(u32::MAX);
+        flow.open(u32::MAX, u32::MAX);
+        assert_eq!(flow.fits(1 << 30), MAX_DATA);
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::channel::{Wait, Waiting};
-use super::requests::{Answer, Asks};
-use super::{Core, Effect, Key, Pending, Side, Violation, turn};
-use crate::action::{Asked, Line, Turned, What};
+use super::exec::Exec;
+use super::requests::Answer;
+use super::{Core, Effect, Key, Side, Violation};
+use crate::action::{Line, Unread};
+use crate::wire::numbers;
 
 /// After so long, whoever sits in front of it is told what is going on.
 const TELL_AFTER: Duration = Duration::from_secs(3);
@@ -56,9 +58,9 @@ impl Core {
         (command, line): (Bytes, Line),
         now: Instant,
         out: &mut Vec<Effect>,
-    ) {
+    ) -> Result<(), Violation> {
         let Some(channel) = self.channels.get_mut(&key) else {
-            return;
+            return Ok(());
         };
         channel.started = true;
         channel.wait = Wait::Script;
@@ -80,6 +82,22 @@ impl Core {
         // One more than is read, to tell what is too long.
         let lent = channel.flows.client.lend(self.limits.script as u64 + 1);
         channel.grant(Side::Client, lent, out);
+        // What came while the command was waiting itself is part of it, and may be all of it.
+        let (mut more, mut whole) = (0, false);
+        for waiting in &channel.waiting {
+            match waiting {
+                Waiting::Data(data) => more += data.len(),
+                Waiting::Message(payload) => {
+                    whole |= payload.first() == Some(&numbers::CHANNEL_EOF)
+                }
+                Waiting::Long { .. } => {}
+            }
+        }
+        self.gathered(key, more, now, out)?;
+        match whole {
+            true => self.gathered_all(key, now, out),
+            false => Ok(()),
+        }
     }
 
     /// More of the script has come; it is with what waits.
@@ -103,12 +121,17 @@ impl Core {
     }
 
     /// The script is whole.
-    pub(super) fn gathered_all(&mut self, key: Key, out: &mut Vec<Effect>) {
+    pub(super) fn gathered_all(
+        &mut self,
+        key: Key,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
         let Some(gather) = self.take_gather(key) else {
-            return;
+            return Ok(());
         };
         let Some(channel) = self.channels.get_mut(&key) else {
-            return;
+            return Ok(());
         };
         let mut script = BytesMut::with_capacity(gather.bytes);
         for waiting in &channel.waiting {
@@ -116,25 +139,14 @@ impl Core {
                 script.extend_from_slice(data);
             }
         }
-        let line = gather.line.with_script(script.freeze());
-        let asked = Asked {
-            what: What::Exec {
-                command: gather.command,
-                line,
-            },
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
-        let pending = Pending::Request {
-            key,
+        let unread = Unread::script(script.freeze(), gather.line);
+        let exec = Exec {
             want_reply: gather.want_reply,
-            asks: Asks::Start { answered: true },
-            sets: None,
+            answered: true,
+            command: gather.command,
+            payload: gather.payload,
         };
-        let ticket = self.decide(pending, asked, gather.payload, out);
-        if let Some(channel) = self.channels.get_mut(&key) {
-            channel.wait = Wait::Decision(ticket);
-        }
+        self.read(key, exec, unread, now, out)
     }
 
     /// Nothing more is read for it.
@@ -142,6 +154,14 @@ impl Core {
         let gather = self.channels.get_mut(&key)?.gather.take()?;
         self.waiting = self.waiting.saturating_sub(gather.holds());
         Some(gather)
+    }
+
+    /// Nothing more is read for it, which goes on record.
+    pub(super) fn tell_gather(&mut self, key: Key, reason: &str, out: &mut Vec<Effect>) {
+        if let Some(gather) = self.take_gather(key) {
+            let Gather { command, line, .. } = *gather;
+            self.turn_exec(key, command, line, reason, out);
+        }
     }
 
     /// It will not be whole.
@@ -152,17 +172,8 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        let gather = self.take_gather(key);
+        self.tell_gather(key, reason, out);
         if let Some(channel) = self.channels.get_mut(&key) {
-            if let Some(gather) = gather {
-                let Gather { command, line, .. } = *gather;
-                let asked = Asked {
-                    what: What::Exec { command, line },
-                    channel: Some(channel.number(Side::Client)),
-                    before: channel.before.clone(),
-                };
-                turn(Turned::known(asked, reason), out);
-            }
             channel.wait = Wait::Nothing;
         }
         self.refuse_start(key, false, reason, None, now, out)

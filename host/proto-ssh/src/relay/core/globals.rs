@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::replies::Replies;
 use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send, turn};
 use crate::action::{Asked, Before, Turned, What};
-use crate::wire::{Connection, Reader, WireError};
+use crate::wire::{Connection, Reader, WireError, numbers};
 
 /// Where the host listens for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,14 +63,40 @@ impl Does {
     }
 }
 
+/// An answer of our own to global requests.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Success,
+    /// So many in a row.
+    Refusals(u32),
+}
+
+/// A global request of the client that waits.
+#[derive(Debug)]
+enum Waiting {
+    Request(Bytes),
+    /// So many in a row that want nothing but an answer, which is ours.
+    Keepalives(u32),
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        match self {
+            Self::Request(payload) => payload.len(),
+            Self::Keepalives(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Globals {
     /// By who asked.
-    /// An answer of our own is a success or not.
-    replies: Pair<Replies<Does, bool>>,
+    replies: Pair<Replies<Does, Answer>>,
     /// The client's next ones wait for this decision: their replies have to come behind its own.
     wait: Option<Ticket>,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Waiting>,
+    /// How many keepalives are among them.
+    keepalives: u32,
     pub(super) listeners: Vec<Listening>,
     /// The client has said that it opens no more sessions.
     pub(super) no_more_sessions: bool,
@@ -86,22 +112,34 @@ impl Globals {
             },
             wait: None,
             waiting: VecDeque::new(),
+            keepalives: 0,
             listeners: Vec::new(),
             no_more_sessions: false,
             max,
         }
     }
 
+    /// Listeners that there are, or are about to be.
+    fn listening(&self) -> usize {
+        let asked = self.replies.client.outstanding();
+        let asked = asked.filter(|does| matches!(does, Does::Listen(..)));
+        self.listeners.len() + asked.count()
+    }
+
     /// Bytes of requests that wait.
     #[cfg(test)]
     pub fn waits(&self) -> usize {
-        self.waiting.iter().map(Bytes::len).sum()
+        self.waiting.iter().map(Waiting::len).sum()
     }
 }
 
 const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
 /// Kept here: the host is still to open sessions that are ours, for gates.
 const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
+/// Keepalives that wait for one decision: at one in 15 s, those of 17 hours.
+const MAX_KEEPALIVES: u32 = 4 << 10;
+/// SSH_MSG_IGNORE (RFC 4253 section 11.2) with nothing in it: a sign of life.
+const IGNORE: &[u8] = &[numbers::IGNORE, 0, 0, 0, 0];
 /// A port in a reply.
 const PORT: usize = 4;
 
@@ -123,6 +161,12 @@ impl Core {
         payload: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if from == Side::Client
+            && self.globals.wait.is_some()
+            && self.keepalive_waits(payload, out)?
+        {
+            return Ok(());
+        }
         let globals = &mut self.globals;
         let payload = &match Connection::parse(payload) {
             // Whatever it is, it is refused, in its turn.
@@ -137,14 +181,18 @@ impl Core {
             }),
             _ => payload.clone(),
         };
-        let crowded = globals.replies.of(from).is_full() || globals.waiting.len() >= globals.max;
+        let waiting = globals.waiting.iter();
+        let waiting = waiting.filter(|w| matches!(w, Waiting::Request(_))).count();
+        let crowded =
+            globals.replies.of(from).is_full() || from == Side::Client && waiting >= globals.max;
         if crowded {
             return Err(Violation::GlobalRequests(from, globals.max));
         }
         match from {
             Side::Client if globals.wait.is_some() => {
                 self.waiting += payload.len();
-                globals.waiting.push_back(Bytes::copy_from_slice(payload));
+                let payload = Bytes::copy_from_slice(payload);
+                globals.waiting.push_back(Waiting::Request(payload));
                 Ok(())
             }
             Side::Client => self.client_global(payload, out),
@@ -153,6 +201,47 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// A keepalive while the client's global requests wait for a decision, which may take hours. Its reply has to
+    /// stand behind theirs; that somebody is here, the client is told at once. False: it is none.
+    fn keepalive_waits(
+        &mut self,
+        payload: &Bytes,
+        out: &mut Vec<Effect>,
+    ) -> Result<bool, Violation> {
+        let Ok(Connection::GlobalRequest {
+            name,
+            want_reply,
+            data,
+        }) = Connection::parse(payload)
+        else {
+            return Ok(false);
+        };
+        let passes = name == KEEPALIVE && data.is_empty();
+        if !passes && !matches!(read(name, data), Ok(Read::Answer)) {
+            return Ok(false);
+        }
+        if !want_reply {
+            if passes {
+                send(Side::Upstream, payload.clone(), out);
+            }
+            return Ok(true);
+        }
+        let globals = &mut self.globals;
+        if globals.keepalives >= MAX_KEEPALIVES {
+            return Err(Violation::GlobalRequests(
+                Side::Client,
+                MAX_KEEPALIVES as usize,
+            ));
+        }
+        globals.keepalives += 1;
+        match globals.waiting.back_mut() {
+            Some(Waiting::Keepalives(n)) => *n += 1,
+            _ => globals.waiting.push_back(Waiting::Keepalives(1)),
+        }
+        send(Side::Client, Bytes::from_static(IGNORE), out);
+        Ok(true)
     }
 
     fn client_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) -> Result<(), Violation> {
@@ -169,7 +258,7 @@ impl Core {
             Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
             Read::NoMoreSessions => {
                 self.globals.no_more_sessions = true;
-                self.global_answer(want_reply, true, out);
+                self.global_answer(want_reply, Answer::Success, out);
             }
             Read::Answer => self.global_refuse(want_reply, out),
             Read::Cancel(at) if self.globals.listeners.iter().any(|l| l.at == at) => {
@@ -183,7 +272,7 @@ impl Core {
             Read::Listen(listener, what) => {
                 // Without a reply nobody would know which port it is.
                 let nameless = matches!(listener, Listener::Tcp { port: 0, .. }) && !want_reply;
-                if nameless || self.globals.listeners.len() >= self.limits.listeners {
+                if nameless || self.globals.listening() >= self.limits.listeners {
                     let reason = match nameless {
                         true => "nobody would be told which port it is",
                         false => "too many listeners",
@@ -237,12 +326,12 @@ impl Core {
     }
 
     fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
-        self.global_answer(want_reply, false, out);
+        self.global_answer(want_reply, Answer::Refusals(1), out);
     }
 
-    fn global_answer(&mut self, want_reply: bool, success: bool, out: &mut Vec<Effect>) {
+    fn global_answer(&mut self, want_reply: bool, answer: Answer, out: &mut Vec<Effect>) {
         if want_reply {
-            self.globals.replies.client.local(success);
+            self.globals.replies.client.local(answer);
             self.global_due(Side::Client, out);
         }
     }
@@ -282,11 +371,18 @@ impl Core {
 
     fn global_resume(&mut self, out: &mut Vec<Effect>) -> Result<(), Violation> {
         while self.globals.wait.is_none() {
-            let Some(payload) = self.globals.waiting.pop_front() else {
+            let Some(waiting) = self.globals.waiting.pop_front() else {
                 break;
             };
-            self.waiting = self.waiting.saturating_sub(payload.len());
-            self.client_global(&payload, out)?;
+            self.waiting = self.waiting.saturating_sub(waiting.len());
+            match waiting {
+                Waiting::Request(payload) => self.client_global(&payload, out)?,
+                Waiting::Keepalives(n) => {
+                    self.globals.keepalives = self.globals.keepalives.saturating_sub(n);
+                    self.globals.replies.client.local(Answer::Refusals(n));
+                    self.global_due(Side::Client, out);
+                }
+            }
         }
         Ok(())
     }
@@ -308,7 +404,7 @@ impl Core {
             }
             send(Side::Client, payload.clone(), out);
         } else if want_reply {
-            replies.local(false);
+            replies.local(Answer::Refusals(1));
             self.global_due(Side::Upstream, out);
         }
     }
@@ -371,12 +467,17 @@ impl Core {
     }
 
     fn global_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
-        while let Some(success) = self.globals.replies.of_mut(asker).due() {
-            let answer = match success {
-                true => Connection::RequestSuccess { data: b"" },
-                false => Connection::RequestFailure,
-            };
-            send(asker, made(&answer), out);
+        while let Some(answer) = self.globals.replies.of_mut(asker).due() {
+            match answer {
+                Answer::Success => {
+                    send(asker, made(&Connection::RequestSuccess { data: b"" }), out);
+                }
+                Answer::Refusals(n) => {
+                    for _ in 0..n {
+                        send(asker, made(&Connection::RequestFailure), out);
+                    }
+                }
+            }
         }
     }
 }

@@ -91,10 +91,7 @@ impl Core {
         self.queue(key, number, payload, message)?;
         match message {
             ChannelMessage::Data(data) => self.gathered(key, data.len(), now, out),
-            ChannelMessage::Eof => {
-                self.gathered_all(key, out);
-                Ok(())
-            }
+            ChannelMessage::Eof => self.gathered_all(key, now, out),
             _ => Ok(()),
         }
     }
@@ -147,7 +144,8 @@ impl Core {
             self.settled(ticket);
             out.push(Effect::Cancel { ticket });
         }
-        self.take_gather(key);
+        let reason = "the channel was closed before the script on its standard input was whole";
+        self.tell_gather(key, reason, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
         }
@@ -276,8 +274,8 @@ impl Core {
     }
 
     /// Data of a client for which nothing runs would go to the host without a decision. What was meant for a program
-    /// that did not start is dropped (true); otherwise nobody had a reason to send it. A host that speaks where it
-    /// was told to start nothing, or has said that it did not, would be neither masked nor recorded.
+    /// that did not start is dropped (true), and so is what a host says that has started nothing; otherwise nobody had
+    /// a reason to send it. It would be neither masked nor recorded.
     fn early(
         &mut self,
         from: Side,
@@ -289,22 +287,19 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(false);
         };
-        if from == Side::Upstream {
-            let number = channel.number(Side::Client);
-            return match channel.speaks() {
-                true => Ok(false),
-                false => Err(Violation::Early(from, number, what)),
-            };
-        }
-        if channel.listens() {
+        let due = match from {
+            Side::Client => channel.listens(),
+            Side::Upstream => channel.speaks(),
+        };
+        if due {
             return Ok(false);
         }
         if !channel.failed {
-            let number = channel.number(Side::Upstream);
+            let number = channel.number(from.other());
             return Err(Violation::Early(from, number, what));
         }
-        let give = channel.flows.client.dropped(bytes as u64);
-        channel.grant(Side::Client, give, out);
+        let give = channel.flows.of_mut(from).dropped(bytes as u64);
+        channel.grant(from, give, out);
         Ok(true)
     }
 

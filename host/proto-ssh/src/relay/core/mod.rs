@@ -6,8 +6,9 @@
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
 //! - `bulk` counts output that is not text; it is not recorded without end.
-//! - `opens`, `messages`, `requests`, `globals` say what each message means; `gather` reads scripts that commands
-//!   run; `settle` is told of decisions.
+//! - `opens`, `messages`, `requests`, `globals` say what each message means; `exec` has command lines read, and
+//!   `gather` the scripts that they run; `settle` is told of decisions.
+//! - `words` is what a host may say beside data.
 //! - `tap` is what masks and file transfers implement.
 //!
 //! Invariants:
@@ -19,6 +20,7 @@
 
 mod bulk;
 mod channel;
+mod exec;
 mod flow;
 mod gate;
 mod gather;
@@ -31,6 +33,7 @@ mod settle;
 pub(crate) mod tap;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -38,7 +41,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pipeline::OutcomeKind;
 
-use crate::action::{Asked, Turned};
+use crate::action::{Asked, Turned, Unread};
 use crate::gate::Gate;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
@@ -115,6 +118,8 @@ pub(crate) enum Effect {
         /// What the upstream gets if it is permitted.
         forward: Bytes,
     },
+    /// This is to be read, which can take long; what it is read as comes back by [`Core::was_read`].
+    Read { ticket: Ticket, unread: Unread },
     /// Something was refused here, and policy was not asked: that goes on record.
     Refused(Box<Turned>),
     /// Plugins are to look at text of a channel; what they say comes back by [`Core::inspected`].
@@ -232,7 +237,7 @@ pub(crate) struct Limits {
     pub env_bytes: usize,
     /// Listeners that a client may have on the host.
     pub listeners: usize,
-    /// Bytes of one action's output that are recorded though they are not text.
+    /// Bytes of each stream of an action that are recorded though they are not text.
     pub bulk: u64,
     /// The longest script that comes on standard input, and how long it may take to come.
     pub script: usize,
@@ -294,6 +299,11 @@ enum Pending {
     /// A command of a gated shell.
     Command {
         key: Key,
+    },
+    /// No decision yet: the command is being read.
+    Read {
+        key: Key,
+        exec: exec::Exec,
     },
 }
 
@@ -387,8 +397,10 @@ impl Core {
                 self.confirmed(from, recipient, payload, now, out)
             }
             Connection::OpenFailure {
-                recipient, reason, ..
-            } => self.failed(from, recipient, reason, payload, now, out),
+                recipient,
+                reason,
+                description,
+            } => self.failed(from, recipient, (reason, description), payload, out),
             Connection::Channel { recipient, message } => {
                 let key = self.by.of(from.other()).get(&recipient);
                 let key = *key.ok_or(Violation::NoChannel(from, recipient))?;
@@ -411,8 +423,24 @@ impl Core {
         self.tick_gates(now, out)
     }
 
-    /// The connection ends: what is known of the end of what ran.
+    /// The connection ends: what is known of the end of what ran, and what will not be decided on.
     pub fn abandon(&mut self, out: &mut Vec<Effect>) {
+        let gathering = self.channels.iter().filter(|(_, c)| c.gather.is_some());
+        let gathering: Vec<Key> = gathering.map(|(key, _)| *key).collect();
+        for key in gathering {
+            let reason = "the session ended before the script on its standard input was whole";
+            self.tell_gather(key, reason, out);
+        }
+        for pending in self.pending.values() {
+            if let Pending::Read { key, exec } = pending {
+                let channel = self.channels.get(key).map(|c| c.number(Side::Client));
+                let reason = "the session ended before it was read";
+                turn(
+                    Turned::named("command", &exec.command, channel, reason),
+                    out,
+                );
+            }
+        }
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);
@@ -438,11 +466,8 @@ impl Core {
         forward: Bytes,
         out: &mut Vec<Effect>,
     ) -> Ticket {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
+        let ticket = self.ticket(forward.len());
         self.pending.insert(ticket, pending);
-        self.decided_on.insert(ticket, forward.len());
-        self.waiting += forward.len();
         // A copy: it may be a small part of much that was read at once.
         let forward = Bytes::copy_from_slice(&forward);
         out.push(Effect::Decide {
@@ -450,6 +475,15 @@ impl Core {
             asked: Box::new(asked),
             forward,
         });
+        ticket
+    }
+
+    /// A name for what so many bytes of the client wait for.
+    fn ticket(&mut self, bytes: usize) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.decided_on.insert(ticket, bytes);
+        self.waiting += bytes;
         ticket
     }
 

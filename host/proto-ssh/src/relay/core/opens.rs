@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listening;
-use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn};
+use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn, words};
 use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
@@ -138,16 +138,23 @@ impl Core {
             b"forwarded-tcpip" => {
                 let address = r.string().map_err(malformed)?;
                 let port = r.u32().map_err(malformed)?;
+                r.string().map_err(malformed)?;
+                r.u32().map_err(malformed)?;
                 let mut all = self.globals.listeners.iter();
                 seq_of(all.find(|l| l.leads_to(address, port)))
             }
             b"forwarded-streamlocal@openssh.com" => {
                 let path = r.string().map_err(malformed)?;
+                r.string().map_err(malformed)?;
                 let mut all = self.globals.listeners.iter();
                 seq_of(all.find(|l| l.is_socket(path)))
             }
             b"auth-agent@openssh.com" => (!self.agent.is_empty()).then_some(0),
-            b"x11" => self.take_x11().then_some(0),
+            b"x11" => {
+                r.string().map_err(malformed)?;
+                r.u32().map_err(malformed)?;
+                self.take_x11().then_some(0)
+            }
             _ => {
                 let text = "channels of this type are not known here";
                 let reason = open_failure::UNKNOWN_CHANNEL_TYPE;
@@ -159,6 +166,8 @@ impl Core {
                 return Ok(());
             }
         };
+        // Behind that, something could pass without a look.
+        r.end().map_err(malformed)?;
         let Some(seq) = asked_for else {
             let kind = printable(&String::from_utf8_lossy(open.kind));
             tracing::debug!(%kind, "the host opens a channel that nobody was permitted to ask for");
@@ -203,9 +212,18 @@ impl Core {
         let window = back.open(open.window, open.max_packet);
         self.by.of_mut(from).insert(open.sender, key);
         self.channels.insert(key, channel);
-        let payload = match window == open.window {
+        // With a session comes nothing (RFC 4254 section 6.1); of everything else all was read.
+        let data = match kind {
+            Kind::Session => b"",
+            Kind::Stream => open.data,
+        };
+        let payload = match window == open.window && data.len() == open.data.len() {
             true => payload.clone(),
-            false => made(&Connection::Open(Open { window, ..*open })),
+            false => made(&Connection::Open(Open {
+                window,
+                data,
+                ..*open
+            })),
         };
         (key, payload)
     }
@@ -280,14 +298,15 @@ impl Core {
         *channel.numbers.of_mut(from) = Some(sender);
         self.by.of_mut(from).insert(sender, key);
         let told = channel.flows.of_mut(from.other()).open(window, max_packet);
-        let payload = match told == window {
+        // No type of channel that is known here has more to say: it would pass without a look.
+        let payload = match told == window && data.is_empty() {
             true => payload.clone(),
             false => made(&Connection::OpenConfirmation {
                 recipient,
                 sender,
                 window: told,
                 max_packet,
-                data,
+                data: b"",
             }),
         };
         let record = Some(channel.seq);
@@ -303,9 +322,8 @@ impl Core {
         &mut self,
         from: Side,
         recipient: u32,
-        reason: u32,
+        (reason, description): (u32, &[u8]),
         payload: &Bytes,
-        now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let key = self.opening(from, recipient)?;
@@ -319,12 +337,19 @@ impl Core {
         }
         let seq = self.channels.get(&key).map(|channel| channel.seq);
         self.remove(key);
+        let payload = match from {
+            Side::Client => payload.clone(),
+            Side::Upstream => made(&Connection::OpenFailure {
+                recipient,
+                reason,
+                description: words::why(reason, description),
+            }),
+        };
         out.push(Effect::Send {
             to: from.other(),
-            payload: payload.clone(),
+            payload,
             record: seq,
         });
-        let _ = now;
         Ok(())
     }
 

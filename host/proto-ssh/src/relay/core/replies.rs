@@ -51,6 +51,14 @@ impl<F, L> Replies<F, L> {
         }
     }
 
+    /// What the other side has not answered yet.
+    pub fn outstanding(&self) -> impl Iterator<Item = &F> {
+        self.queue.iter().filter_map(|expected| match expected {
+            Expected::Forwarded(what) => Some(what),
+            Expected::Local(_) => None,
+        })
+    }
+
     /// The next answer of our own whose turn it is.
     pub fn due(&mut self) -> Option<L> {
         match self.queue.pop_front()? {

@@ -1,15 +1,16 @@
 //! Channel requests: which are decided on, which pass, and which are answered here.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pipeline::OutcomeKind;
 
 use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
+use super::words::exit;
 use super::{Core, Effect, Key, Pending, Side, Violation, turn};
-use crate::action::{Asked, Before, Line, Sent as Given, Turned, What, printable};
-use crate::wire::{Reader, Request, WireError};
+use crate::action::{Asked, Before, Turned, What};
+use crate::wire::{ChannelMessage, Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,9 @@ const MEANINGLESS: [&[u8]; 2] = [
 /// Those of the upstream.
 const PASS_BACK: [&[u8]; 3] = [b"xon-xoff", EOW, KEEPALIVE];
 
+/// Words about the end of a program, with all that stands around them.
+const MAX_EXIT: usize = 4 << 10;
+
 /// How much can be in one of these.
 fn longest(name: &[u8]) -> usize {
     match name {
@@ -90,10 +94,7 @@ impl Core {
             // It is told of the end; nothing is answered behind that.
             return Ok(());
         }
-        if channel.replies.client.is_full() {
-            let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
-            return Err(Violation::Requests(Side::Client, number, max));
-        }
+        channel.has_room_for_request(Side::Client, self.limits.requests)?;
         if PASS.contains(&request.name) {
             let queued = channel.flows.client.queue.len();
             if queued >= self.limits.requests {
@@ -132,6 +133,9 @@ impl Core {
         }
         // A channel starts one program (RFC 4254 section 6.5), and what comes after is not for it.
         let read = match channel.kind {
+            Kind::Session if !channel.started && request.name == b"exec" => {
+                return self.exec_request(key, request, payload, now, out);
+            }
             Kind::Session if !channel.started => {
                 read(&request).map_err(|error| Violation::Malformed(Side::Client, error))?
             }
@@ -148,7 +152,7 @@ impl Core {
             }
             return self.refuse_request(key, request.want_reply, out);
         };
-        if let Some(reason) = unfit(&what, &self.limits) {
+        if let Some(reason) = unfit_what(&what, &self.limits) {
             // A small request that starts nothing is not worth a large record.
             let before = match asks {
                 Asks::Start { .. } => channel.before.clone(),
@@ -179,30 +183,12 @@ impl Core {
             );
             return self.refuse_request(key, request.want_reply, out);
         }
-        let (mut what, mut forward) = (what, payload.clone());
-        if let What::Exec { line, .. } = &mut what
-            && self.gathers
-        {
-            line.pin();
-            if let Given::Pinned(sent) = &line.sent {
-                forward = channel.exec(request.want_reply, sent);
-            }
-        }
-        match what {
-            // At a terminal nobody waits for an end.
-            What::Exec { command, line }
-                if self.gathers && line.reads_stdin() && channel.before.pty.is_none() =>
-            {
-                let answer = (request.want_reply, forward);
-                self.gather(key, answer, (command, line), now, out);
-            }
-            what => self.ask_request(key, (what, asks), request.want_reply, &forward, out),
-        }
+        self.ask_request(key, (what, asks), request.want_reply, payload, out);
         Ok(())
     }
 
     /// The client's messages on this channel wait for what is decided.
-    fn ask_request(
+    pub(super) fn ask_request(
         &mut self,
         key: Key,
         (what, asks): (What, Asks),
@@ -218,7 +204,7 @@ impl Core {
             channel: Some(channel.number(Side::Client)),
             before: channel.before.clone(),
         };
-        channel.started |= asks == START;
+        channel.started |= matches!(asks, Asks::Start { .. });
         let sets = match &asked.what {
             What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
             What::Pty { whole, .. } => Some(Sets::Pty(whole.clone())),
@@ -252,10 +238,7 @@ impl Core {
         if channel.refused.is_some() {
             return Ok(());
         }
-        if channel.replies.client.is_full() {
-            let (number, max) = (channel.number(Side::Upstream), self.limits.requests);
-            return Err(Violation::Requests(Side::Client, number, max));
-        }
+        channel.has_room_for_request(Side::Client, self.limits.requests)?;
         let max = self.limits.command;
         let reason = format!("the request has {bytes} bytes, at most {max} of it are read");
         let number = Some(channel.number(Side::Client));
@@ -334,13 +317,15 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
-        if channel.replies.upstream.is_full() {
-            let (number, max) = (channel.number(Side::Client), self.limits.requests);
-            return Err(Violation::Requests(Side::Upstream, number, max));
-        }
+        channel.has_room_for_request(Side::Upstream, self.limits.requests)?;
         let ends = matches!(request.name, b"exit-status" | b"exit-signal");
-        // Nothing ends where nothing was started, and a signal comes with words.
-        let ended = ends && channel.kind == Kind::Session && channel.under.is_some();
+        // Nothing ends where nothing was started, nor twice, and a signal comes with words: what waits for plugins
+        // would have more and more of these behind it.
+        let ended = ends
+            && channel.kind == Kind::Session
+            && channel.under.is_some()
+            && channel.exit.is_none()
+            && request.data.len() <= MAX_EXIT;
         let back = PASS_BACK.contains(&request.name) && request.data.len() <= longest(request.name);
         let known = ended || back && (request.name != EOW || self.openssh.client);
         if !known || channel.refused.is_some() || channel.flows.upstream.close_sent {
@@ -362,9 +347,19 @@ impl Core {
             return Ok(());
         }
         let exit = exit(&request).map_err(|error| Violation::Malformed(Side::Upstream, error))?;
-        channel.exit = Some(exit);
+        channel.exit = Some((exit.kind, exit.detail));
+        let payload = match exit.told {
+            Cow::Borrowed(_) => payload.clone(),
+            Cow::Owned(data) => {
+                let told = Request {
+                    data: &data,
+                    ..request
+                };
+                channel.made(Side::Client, ChannelMessage::Request(told))
+            }
+        };
         let flushed = channel.flush(Side::Upstream, now, out);
-        channel.in_order(Side::Upstream, Out::Message(payload.clone()), out);
+        channel.in_order(Side::Upstream, Out::Message(payload), out);
         if let Err(error) = flushed {
             channel.end(&error.0, &[], out);
         }
@@ -381,11 +376,6 @@ fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
         Ok(Bytes::copy_from_slice(text))
     };
     let (what, asks) = match request.name {
-        b"exec" => {
-            let command = own(&mut r)?;
-            let line = Line::read(&command);
-            (What::Exec { command, line }, START)
-        }
         b"shell" => (What::Shell { gated: false }, START),
         b"subsystem" => {
             let name = own(&mut r)?;
@@ -428,7 +418,7 @@ fn has_room(before: &Before, what: &What, limits: &super::Limits) -> bool {
 }
 
 /// What is refused before policy is asked: it could not be shown to people as what it is.
-fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
+fn unfit_what(what: &What, limits: &super::Limits) -> Option<String> {
     if let What::Pty { whole, .. } = what
         && whole.len() > limits.names
     {
@@ -438,7 +428,6 @@ fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
         ));
     }
     let (text, name) = match what {
-        What::Exec { command, .. } => (command, "the command line"),
         What::Subsystem { name } => (name, "the name of the subsystem"),
         What::Pty { term, .. } => (term, "the name of the terminal"),
         What::Env { name, value } => {
@@ -450,6 +439,10 @@ fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
         }
         _ => return None,
     };
+    unfit(text, name, limits)
+}
+
+pub(super) fn unfit(text: &[u8], name: &str, limits: &super::Limits) -> Option<String> {
     if text.len() > limits.command {
         return Some(format!(
             "{name} has {} bytes, at most {} are read",
@@ -466,20 +459,4 @@ fn unfit(what: &What, limits: &super::Limits) -> Option<String> {
         return Some(format!("{name} holds a bare carriage return"));
     }
     None
-}
-
-/// How a program ended, as the host says.
-fn exit(request: &Request<'_>) -> Result<(OutcomeKind, String), WireError> {
-    let mut r = Reader::new(request.data);
-    if request.name == b"exit-status" {
-        let status = r.u32()?;
-        let kind = match status {
-            0 => OutcomeKind::Done,
-            _ => OutcomeKind::Failed,
-        };
-        return Ok((kind, format!("exit {status}")));
-    }
-    let name = String::from_utf8_lossy(r.string()?).into_owned();
-    let name: String = name.chars().take(64).collect();
-    Ok((OutcomeKind::Failed, format!("signal {}", printable(&name))))
 }

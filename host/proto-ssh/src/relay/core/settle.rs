@@ -26,7 +26,8 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<bool, Violation> {
         match self.settled(ticket) {
-            None => Ok(false),
+            // What is only being read was not asked about.
+            None | Some(Pending::Read { .. }) => Ok(false),
             Some(Pending::Request {
                 key,
                 want_reply,
@@ -150,6 +151,7 @@ impl Core {
             Some(Pending::Command { key }) => {
                 self.command_refused(key, ticket, (reason, hint), now, out)
             }
+            Some(Pending::Read { key, exec }) => self.not_read(key, &exec, reason, now, out),
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.tell_refusal(reason, out);
@@ -222,7 +224,9 @@ impl Core {
                 | Pending::Piece { key, .. }
                 | Pending::Command { key },
             ) => *key,
-            Some(Pending::Open { .. } | Pending::Global { .. }) | None => return,
+            Some(Pending::Open { .. } | Pending::Global { .. } | Pending::Read { .. }) | None => {
+                return;
+            }
         };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.notice(lines, out);

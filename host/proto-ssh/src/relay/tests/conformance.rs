@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Limits;
 use crate::leg::{Leg, Stream};
 use crate::mask::Patterns;
-use crate::relay::run;
+use crate::relay::{Readers, run};
 use crate::startup::HostIdentity;
 use crate::terms::{May, Terms};
 use crate::testing::ports::{Keys, alice};
@@ -332,6 +332,7 @@ pub(super) async fn between(
         shutdown: CancellationToken::new(),
         drain: Duration::from_secs(4),
         limits: Arc::new(limits),
+        readers: Readers::default(),
     };
     Ok(tokio::spawn(run(session, inside, outside, terms)))
 }

@@ -184,3 +184,49 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
     );
     drop(host);
 }
+
+/// Whoever ends a session by breaking the protocol does not take off the record what it tried just before, behind
+/// something that had to be decided on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_tried_in_the_last_step_is_on_record() {
+    let keys = Keys::new();
+    let (near, far) = (pair(&keys).await, pair(&keys).await);
+    let session = session(near, far, Limits::default()).await;
+    let (mut client, mut host, ended, memory) = session;
+    client.transport.send(&open(b"session", 0)).unwrap();
+    client.flush().await.unwrap();
+    assert!(matches!(host.recv().await, Ok(Event::Packet(_))));
+    let confirmation = Connection::OpenConfirmation {
+        recipient: 0,
+        sender: 0,
+        window: 1 << 20,
+        max_packet: 1 << 15,
+        data: b"",
+    };
+    host.transport.send(&message(&confirmation)).unwrap();
+    host.flush().await.unwrap();
+    assert!(matches!(client.recv().await, Ok(Event::Packet(_))));
+    let request = |name, data| {
+        let request = Request {
+            name,
+            want_reply: false,
+            data,
+        };
+        on(0, ChannelMessage::Request(request))
+    };
+    for message in [
+        request(b"env", b"\0\0\0\x01A\0\0\0\x01b"),
+        request(b"x", b""),
+        // For which nothing runs.
+        on(0, ChannelMessage::Data(b"x")),
+    ] {
+        client.transport.send(&message).unwrap();
+    }
+    client.flush().await.unwrap();
+    let reason = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    let reason = reason.unwrap().unwrap();
+    assert!(matches!(reason, EndReason::ProtocolViolation(_)));
+    let refusals = memory.journal.refusals();
+    let reasons: Vec<&str> = refusals.iter().map(|r| r.reason.as_str()).collect();
+    assert_eq!(reasons, ["a channel request that has no place here"]);
+}

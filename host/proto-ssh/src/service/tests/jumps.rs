@@ -4,8 +4,12 @@ use super::*;
 
 /// `ssh` with a connection that others go through.
 async fn master(ssh: &Ssh<'_>, socket: &str) -> tokio::process::Child {
+    master_of(ssh, socket, "alice").await
+}
+
+async fn master_of(ssh: &Ssh<'_>, socket: &str, user: &str) -> tokio::process::Child {
     let mut master = ssh.command();
-    master.args(["-M", "-N", "-S", socket, "alice@127.0.0.1"]);
+    master.args(["-M", "-N", "-S", socket, &format!("{user}@127.0.0.1")]);
     let master = master.spawn().unwrap();
     for _ in 0..100 {
         if std::path::Path::new(socket).exists() {
@@ -63,6 +67,61 @@ async fn nobody_jumps_with_what_was_taken_back() {
         assert_eq!(out.status.code(), Some(255), "{certified}");
         assert!(out.stdout.is_empty());
         assert!(master.try_wait().unwrap().is_none(), "the outer one is up");
+        master.kill().await.unwrap();
+    }
+}
+
+/// To have jumped takes nothing off the record: neither that a session was asked for, nor where else to.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_jumped_is_on_record_for_what_is_refused() {
+    for (user, reason) in [
+        ("root+nosuch", "there is no such target"),
+        ("root:x+web1", "no target is named"),
+    ] {
+        let Some(world) = World::new().await else {
+            return;
+        };
+        let socket = world.dir.0.join("c").display().to_string();
+        let mut master = master_of(&world.certified(), &socket, user).await;
+        let out = finished(&mut through(&world.dir, &socket, &[], "echo in")).await;
+        assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
+        let told = || {
+            let entries = world.memory.journal.entries();
+            let events = entries.into_iter().filter_map(|entry| match entry {
+                Entry::Event(event) => Some((event.action, event.detail, event.result)),
+                _ => None,
+            });
+            events.collect::<Vec<_>>()
+        };
+        assert_eq!(told(), []);
+        let over = |args: &[&str]| {
+            let mut ssh = Command::new("ssh");
+            // Where that fails, it would connect by itself: to nobody.
+            ssh.args(["-F", "none", "-S", &socket, "-p", "1"]);
+            ssh.args(["-o", "BatchMode=yes"]).args(args);
+            ssh.env("HOME", &world.dir.0).env_remove("SSH_AUTH_SOCK");
+            ssh.stdin(std::process::Stdio::null()).kill_on_drop(true);
+            ssh
+        };
+        finished(&mut over(&["-W", "web1:80", "alice@127.0.0.1"])).await;
+        let out = finished(&mut over(&["alice@127.0.0.1", "true"])).await;
+        assert_eq!(out.status.code(), Some(255));
+        for _ in 0..100 {
+            if told().len() > 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let told = told();
+        let [(forward, where_to, _), (connect, _, why)] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(
+            (forward.as_str(), where_to.as_str()),
+            ("ssh:forward_local", "connect to web1:80")
+        );
+        assert_eq!(connect, "ssh:connect");
+        assert!(why.as_ref().unwrap_err().contains(reason), "{why:?}");
         master.kill().await.unwrap();
     }
 }

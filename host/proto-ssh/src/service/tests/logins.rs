@@ -282,7 +282,7 @@ async fn who_does_not_authenticate_in_time_is_let_go() {
 }
 
 /// A client of our own, with keys.
-async fn stranger(world: &World) -> Leg {
+pub(super) async fn stranger(world: &World) -> Leg {
     let stream = TcpStream::connect(world.weir.addr).await.unwrap();
     let config = ClientConfig::new(vec!["ssh-ed25519".to_owned()]);
     let mut leg = Leg::new(Box::new(stream), Transport::client(Arc::new(config)));

@@ -19,6 +19,7 @@ use crate::testing::{Dir, Ssh, Weir, finished, options, target, text};
 use crate::transport::{ClientConfig, Event, Transport};
 use crate::wire::{Put, numbers as n};
 
+mod devices;
 mod jumps;
 mod logins;
 mod targets;

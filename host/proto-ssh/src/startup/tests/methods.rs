@@ -200,6 +200,33 @@ fn methods_that_are_not_offered_are_not_there() {
     }
 }
 
+/// Each is a question to the provider, and asking for one proves nothing.
+#[test]
+fn a_connection_begins_so_many_device_flows() {
+    let interactive = request(USER, CONNECTION, b"keyboard-interactive", &[0; 8]);
+    let none = request(USER, CONNECTION, b"none", b"");
+    let names = |auth: &mut UserAuth| match auth.receive(&none) {
+        Ok(Next::Reply(answer)) => failure(&answer),
+        _ => panic!("not refused"),
+    };
+    let mut auth = begun(ALL);
+    assert_eq!(names(&mut auth), "publickey,keyboard-interactive,password");
+    for n in 1..=BOUNDS.flows {
+        let asked = auth.receive(&interactive);
+        assert!(matches!(asked, Ok(Next::Ask(Ask::Device))), "{n}");
+        auth.prompt("go there", "? ");
+    }
+    // The last one can still be answered; another is neither offered nor begun.
+    let mut answer = Vec::new();
+    answer.byte(n::USERAUTH_INFO_RESPONSE).uint32(1).string(b"");
+    assert!(matches!(auth.receive(&answer), Ok(Next::Wait)));
+    assert_eq!(names(&mut auth), "publickey,password");
+    match auth.receive(&interactive) {
+        Ok(Next::Reply(answer)) => assert_eq!(failure(&answer), "publickey,password"),
+        _ => panic!("another flow was begun"),
+    }
+}
+
 #[test]
 fn a_device_flow_is_answered_once_or_left() {
     let interactive = request(USER, CONNECTION, b"keyboard-interactive", &[0; 8]);
@@ -217,7 +244,7 @@ fn a_device_flow_is_answered_once_or_left() {
             auth.receive(&interactive),
             Ok(Next::Ask(Ask::Device))
         ));
-        let question = auth.prompt("go there");
+        let question = auth.prompt("go there", "? ");
         assert_eq!(question.first(), Some(&n::USERAUTH_INFO_REQUEST));
         assert!(auth.waits_for_answer());
         auth
@@ -340,7 +367,7 @@ fn damaged_messages_prove_nothing_and_break_nothing() {
         let mut auth = begun(ALL);
         if dice.roll(2) == 0 {
             auth.receive(&good[3]).ok();
-            auth.prompt("go there");
+            auth.prompt("go there", "? ");
         }
         let next = auth.receive(&message);
         let proved = matches!(next, Ok(Next::Ask(Ask::Proof(_))));

@@ -23,6 +23,7 @@ const BOUNDS: Bounds = Bounds {
     attempts: 6,
     probes: 64,
     requests: 256,
+    flows: 2,
 };
 const USER: &[u8] = b"root+web1";
 

@@ -10,6 +10,7 @@ use ssh_keys::{PrivateKey, PublicKey};
 use toml::Spanned;
 
 use super::postgres::networks;
+use super::ssh_device::Device;
 use super::values::{address, check_text, one_of, secret, within};
 use crate::config::error::Report;
 use crate::config::raw::{OneOrMany, RawRegisteredKeys, RawSsh, RawSshListener, RawTarget};
@@ -20,12 +21,18 @@ const KEY_HOURS: u64 = 24;
 const KEYS_PER_PERSON: u32 = 5;
 const MAX_KEYS_PER_PERSON: u32 = 50;
 
-pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget]) -> Ssh {
+pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget], device: Device) -> Ssh {
     let keys = raw.registered_keys;
     let mut listeners = Vec::new();
     for (i, l) in raw.listener.into_iter().enumerate() {
         let key = format!("ssh.listener[{i}]");
-        listeners.push(listener(r, &key, l, targets, keys.is_some()));
+        let auth = l.auth.as_ref().map_or(l.listen.span(), Spanned::span);
+        let l = listener(r, &key, l, targets, keys.is_some());
+        if l.logins.contains(&ClientLogin::Device) && !device.is_there {
+            let message = "\"device\" needs [ssh.device]: where people log in, and as whose client";
+            r.add(&format!("{key}.auth"), auth, message);
+        }
+        listeners.push(l);
     }
     if let Some(keys) = &keys
         && !listeners
@@ -36,10 +43,12 @@ pub(super) fn ssh(r: &mut Report<'_>, raw: RawSsh, targets: &[SshTarget]) -> Ssh
             "nobody could come in by them: name \"key\" in the auth of an [[ssh.listener]]";
         r.add("ssh.registered_keys", keys.span(), message);
     }
+    device.is_used(r, &listeners);
     let registered_keys = keys.map(|keys| registered_keys(r, keys.into_inner()));
     Ssh {
         listeners,
         registered_keys,
+        device: device.checked,
     }
 }
 
@@ -94,13 +103,7 @@ fn listener(
 
 fn logins(r: &mut Report<'_>, key: &str, raw: Spanned<OneOrMany>, keys: bool) -> Vec<ClientLogin> {
     let span = raw.span();
-    // What has something behind it in this server: nobody can name a device yet.
-    let words = [
-        ClientLogin::Certificate,
-        ClientLogin::Key,
-        ClientLogin::Token,
-    ];
-    let words = words.map(|l| (l.as_str(), l));
+    let words = ClientLogin::ALL.map(|l| (l.as_str(), l));
     let mut out = Vec::new();
     for name in raw.into_inner().into_vec() {
         let name = Spanned::new(span.clone(), name);
@@ -169,9 +172,20 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
     };
     let host_keys = keys(r, &format!("{key}.host_keys"), t.host_keys);
     let host_authorities = keys(r, &format!("{key}.host_authorities"), t.host_authorities);
-    if host_keys.is_empty() && host_authorities.is_empty() {
+    let by_approval = match &t.host_key {
+        None => false,
+        Some(word) => {
+            let at = format!("{key}.host_key");
+            if !host_keys.is_empty() {
+                let message = "it has host_keys too: where keys are pinned, nobody is asked";
+                r.add(&at, word.span(), message);
+            }
+            one_of(r, &at, word, &[("approval", true)]).unwrap_or(false)
+        }
+    };
+    if host_keys.is_empty() && host_authorities.is_empty() && t.host_key.is_none() {
         let message = "nothing says which host is the right one: give host_keys (what ssh-keyscan prints after \
-                       the name, compared with the host's own) or host_authorities";
+                       the name, compared with the host's own), host_authorities, or host_key = \"approval\"";
         r.add(&format!("{key}.host_keys"), t.name.span(), message);
     }
     SshTarget {
@@ -185,6 +199,7 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
         default_login: t.default_login.map(Spanned::into_inner),
         credential,
         host_keys,
+        host_keys_by_approval: by_approval,
         host_authorities,
         host_principal: t.host_principal.map(Spanned::into_inner),
         tags: t.tags,
@@ -246,6 +261,7 @@ pub(super) fn has_no_place(r: &mut Report<'_>, key: &str, t: &RawTarget) {
         ("default_login", t.default_login.as_ref().map(Spanned::span)),
         ("key", t.key.as_ref().map(Spanned::span)),
         ("host_keys", t.host_keys.as_ref().map(Spanned::span)),
+        ("host_key", t.host_key.as_ref().map(Spanned::span)),
         (
             "host_authorities",
             t.host_authorities.as_ref().map(Spanned::span),

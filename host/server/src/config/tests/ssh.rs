@@ -74,7 +74,7 @@ fn with_login(
 #[test]
 fn a_login_that_nothing_stands_behind_is_refused() {
     with_login("[\"certificate\", \"token\"]", "").unwrap();
-    for (none, why) in [("key", "[ssh.registered_keys]"), ("device", "certificate")] {
+    for (none, why) in [("key", "[ssh.registered_keys]"), ("device", "[ssh.device]")] {
         let error = with_login(&format!("[\"{none}\"]"), "").unwrap_err();
         let error = error.to_string();
         assert!(error.contains("ssh.listener[0].auth: "), "{error}");
@@ -123,4 +123,35 @@ fn registered_keys_count_for_a_day_and_never_for_more_than_a_month() {
         error.contains("ssh.registered_keys: nobody could"),
         "{error}"
     );
+}
+
+#[test]
+fn a_host_is_known_by_pins_by_an_authority_or_by_approval_and_somebody_says_which() {
+    let key =
+        "[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQGzGIbw5rDs62SawzN7l6SBBqa0kzYX/JWCsCyRC6j\"]";
+    let target = |trust: &str| {
+        let target =
+            "[[target]]\nname = \"web1\"\nprotocol = \"ssh\"\nenv = \"dev\"\nhost = \"web1\"\n";
+        parse(&format!("{GOOD}{target}{trust}"))
+    };
+    let by_approval = |trust: &str| target(trust).unwrap().ssh_targets[0].host_keys_by_approval;
+    assert!(by_approval("host_key = \"approval\"\n"));
+    assert!(by_approval(&format!(
+        "host_key = \"approval\"\nhost_authorities = {key}\n"
+    )));
+    assert!(!by_approval(&format!("host_keys = {key}\n")));
+    for (trust, expect) in [
+        (String::new(), "host_key = \"approval\""),
+        (
+            "host_key = \"tofu\"\n".to_owned(),
+            "\"tofu\" is none of approval",
+        ),
+        (
+            format!("host_key = \"approval\"\nhost_keys = {key}\n"),
+            "where keys are pinned, nobody is asked",
+        ),
+    ] {
+        let error = target(&trust).unwrap_err().to_string();
+        assert!(error.contains(expect), "{trust}: {error}");
+    }
 }

@@ -112,6 +112,14 @@ impl Channel {
         }
     }
 
+    /// Of one side, so many requests wait for their replies and no more.
+    pub fn has_room_for_request(&self, asker: Side, max: usize) -> Result<(), Violation> {
+        match self.replies.of(asker).is_full() {
+            false => Ok(()),
+            true => Err(Violation::Requests(asker, self.number(asker.other()), max)),
+        }
+    }
+
     /// `from` answers a request of the other side.
     pub fn answered(
         &mut self,

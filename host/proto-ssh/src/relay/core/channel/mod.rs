@@ -118,7 +118,8 @@ pub(super) struct Channel {
     pub under: Option<Ticket>,
     /// Something was started, or is about to be.
     pub started: bool,
-    /// The host has refused to start something: what the client sent for that may still come.
+    /// The host has refused to start something: what the client sent for that may still come, and what the host says
+    /// about it.
     pub failed: bool,
     /// We end it: nothing of the client goes on but its CLOSE.
     pub refused: Option<String>,

@@ -1,6 +1,7 @@
 //! Peers that break the protocol, and requests that hide something.
 
 use super::*;
+use crate::action::What;
 
 const C: Side = Side::Client;
 const U: Side = Side::Upstream;
@@ -167,6 +168,63 @@ fn data_before_a_program_is_a_violation() {
     assert_eq!(b.sent.client.len(), 1, "its window is given back");
 }
 
+/// What comes with the opening of a channel, and means nothing there, would pass without a look.
+#[test]
+fn openings_carry_only_what_they_mean() {
+    let mut b = Bench::new();
+    b.client(open(b"session", 7, 100, b"secret"));
+    b.gets(U, open(b"session", 7, 100, b""));
+    b.upstream(Connection::OpenConfirmation {
+        recipient: 7,
+        sender: 3,
+        window: 100,
+        max_packet: 32 << 10,
+        data: b"secret",
+    });
+    b.gets(C, confirmation(7, 3, 100));
+    // Of the host, where it may open something.
+    b.client(request(3, b"auth-agent-req@openssh.com", false, b""));
+    b.grant();
+    b.sent = Pair::default();
+    let told = b.try_from(U, open(b"auth-agent@openssh.com", 4, 100, b"secret"));
+    assert_eq!(told, Err(Violation::Malformed(U, WireError::Trailing(6))));
+    b.gets_nothing(C);
+}
+
+/// A program ends once, in a few words.
+#[test]
+fn a_host_tells_of_one_end() {
+    let signal = |words: &[u8]| {
+        let mut data = strings(&[b"TERM"]);
+        data.push(0);
+        data.extend(strings(&[words, b""]));
+        data
+    };
+    for (data, passes) in [
+        (signal(b"bye"), true),
+        (signal(&[b'x'; 4096]), false),
+        (signal(&vec![b'x'; 200 << 10]), false),
+    ] {
+        let mut b = Bench::new();
+        b.running(7, 3, 1000);
+        let first = request(7, b"exit-signal", false, &data);
+        b.upstream(first);
+        if passes {
+            // Of its words nothing is read, so they do not pass.
+            b.gets(C, request(7, b"exit-signal", false, &signal(b"")));
+        }
+        b.upstream(request(7, b"exit-status", false, &[0; 4]));
+        if !passes {
+            b.gets(C, request(7, b"exit-status", false, &[0; 4]));
+        }
+        for _ in 0..1000 {
+            b.upstream(request(7, b"exit-status", false, &[0; 4]));
+            b.upstream(first);
+        }
+        b.gets_nothing(C);
+    }
+}
+
 /// What a host says where nothing runs would reach the client past the masks and the record.
 #[test]
 fn a_host_does_not_speak_before_it_is_asked() {
@@ -194,15 +252,6 @@ fn a_host_does_not_speak_before_it_is_asked() {
         b.client(request(3, b"exec", true, &strings(&[b"ls"])));
         assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
         b.gets_nothing(C);
-        // After the host has refused it.
-        let mut b = Bench::new();
-        b.session(7, 3, 100);
-        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
-        b.grant();
-        b.upstream(on(7, ChannelMessage::Failure));
-        b.gets(C, on(7, ChannelMessage::Failure));
-        assert_eq!(b.try_from(U, early), Err(Violation::Early(U, 7, what)));
-        b.gets_nothing(C);
     }
     // Nor does anything end there, in words of the host.
     let mut b = Bench::new();
@@ -214,6 +263,64 @@ fn a_host_does_not_speak_before_it_is_asked() {
     // Hosts that give a channel up say EOF before CLOSE; there is nothing in it.
     b.passes(U, on(7, ChannelMessage::Eof));
     b.passes(U, on(7, ChannelMessage::Close));
+}
+
+/// Nobody masks what a signal comes with.
+#[test]
+fn of_a_signal_the_client_is_told_the_name() {
+    let signal = |message: &[u8]| {
+        let mut data = strings(&[b"TERM"]);
+        data.flag(false).string(message).string(b"");
+        data
+    };
+    let mut b = Bench::new();
+    b.running(7, 3, 100);
+    b.upstream(request(
+        7,
+        b"exit-signal",
+        false,
+        &signal(b"password=hunter2"),
+    ));
+    b.gets(C, request(7, b"exit-signal", false, &signal(b"")));
+    b.gets_nothing(C);
+}
+
+/// Some hosts tell in words why they start nothing. Nobody sees that, and nobody else has to suffer for it.
+#[test]
+fn what_a_host_says_that_has_started_nothing_is_dropped() {
+    for (words, bytes) in [
+        (data(7, b"secret"), 6),
+        (errors(7, b"secret"), 6),
+        (data(7, b""), 0),
+    ] {
+        let mut b = Bench::new();
+        b.running(1, 11, 100);
+        b.session(7, 3, 100);
+        b.client(request(3, b"exec", true, &strings(&[b"ls"])));
+        b.grant();
+        b.sent = Pair::default();
+        b.passes(U, on(7, ChannelMessage::Failure));
+        for _ in 0..100 {
+            b.upstream(words);
+            if bytes > 0 {
+                // As if it had been read.
+                b.gets(U, adjust(3, bytes));
+            }
+            b.gets_nothing(C);
+        }
+        b.core.check();
+        b.passes(U, data(1, b"other"));
+        // It may be tried again, and what is said then is shown.
+        b.client(request(3, b"exec", true, &strings(&[b"id"])));
+        b.grant();
+        b.gets(U, request(3, b"exec", true, &pinned("id")));
+        b.passes(U, on(7, ChannelMessage::Success));
+        b.passes(U, data(7, b"uid=0"));
+        b.passes(U, on(7, ChannelMessage::Eof));
+        b.passes(U, on(7, ChannelMessage::Close));
+        b.passes(C, on(3, ChannelMessage::Close));
+        assert_eq!(b.core.counts(), (1, 0, 0));
+    }
 }
 
 /// What asks for nothing carries nothing, past decisions and record.
@@ -473,5 +580,31 @@ fn any_bytes_are_an_answer() {
                 break;
             }
         }
+    }
+}
+
+/// What is typed into a terminal is edited there: nothing of it is taken for a script that was read. And a terminal
+/// is asked for before something runs on it, or not at all.
+#[test]
+fn below_a_terminal_no_script_is_read() {
+    for terminals in [0, 1, 2] {
+        let mut b = Bench::new();
+        b.core.set_gathers(true);
+        b.session(7, 3, 1000);
+        for _ in 0..terminals {
+            b.client(request(3, b"pty-req", false, &pty()));
+            b.grant();
+        }
+        b.client(request(3, b"exec", true, &strings(&[b"bash -s"])));
+        b.client(request(3, b"pty-req", true, &pty()));
+        b.client(data(3, b"echo x\n"));
+        b.client(on(3, ChannelMessage::Eof));
+        let (_, asked, _) = b.asks.pop_front().expect("something to decide");
+        let What::Exec { line, .. } = &asked.what else {
+            panic!("{asked:?}");
+        };
+        assert_eq!(line.script.is_some(), terminals == 0);
+        assert_eq!(asked.before.pty.is_some(), terminals > 0);
+        assert!(b.asks.is_empty(), "no terminal for what runs already");
     }
 }

@@ -1,12 +1,15 @@
 //! The core against scripted peers, hostile peers, and random ones.
 
 mod gate;
+mod globals;
 mod hostile;
 mod random;
+mod reads;
 mod script;
 mod taps;
 mod turned;
 mod waits;
+mod windows;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -22,6 +25,7 @@ pub(super) struct Bench {
     pub now: Instant,
     pub sent: Pair<VecDeque<Bytes>>,
     pub asks: VecDeque<(Ticket, Asked, Bytes)>,
+    pub reads: VecDeque<(Ticket, Unread)>,
     pub cancelled: Vec<Ticket>,
     pub turned: Vec<Turned>,
     pub outcomes: Vec<(Ticket, OutcomeKind, String, u64)>,
@@ -38,6 +42,7 @@ impl Bench {
             now: Instant::now(),
             sent: Pair::default(),
             asks: VecDeque::new(),
+            reads: VecDeque::new(),
             cancelled: Vec::new(),
             turned: Vec::new(),
             outcomes: Vec::new(),
@@ -53,6 +58,7 @@ impl Bench {
                     asked,
                     forward,
                 } => self.asks.push_back((ticket, *asked, forward)),
+                Effect::Read { ticket, unread } => self.reads.push_back((ticket, unread)),
                 Effect::Refused(turned) => self.turned.push(*turned),
                 Effect::Inspect { .. } => panic!("nothing here asks plugins"),
                 Effect::Cancel { ticket } => self.cancelled.push(ticket),
@@ -129,6 +135,17 @@ impl Bench {
         self.core
             .refused(ticket, "no", Some("ask first"), self.now, &mut out)
             .unwrap();
+        self.take(out);
+    }
+
+    /// The next text that is to be read, is.
+    pub fn read(&mut self) {
+        let (ticket, unread) = self.reads.pop_front().expect("something to read");
+        let mut out = Vec::new();
+        let read = self
+            .core
+            .was_read(ticket, unread.read(), self.now, &mut out);
+        read.unwrap();
         self.take(out);
     }
 

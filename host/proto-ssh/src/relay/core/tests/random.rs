@@ -29,6 +29,14 @@ impl Dice {
     }
 }
 
+/// The largest packet of a client's channel, but for its number.
+const OPENED: u32 = 32 << 10;
+
+/// That of a host's channel: small, so that data is divided.
+fn confirmed(id: u32) -> u32 {
+    40 + id % 64
+}
+
 /// The byte at a place of one direction of one channel.
 fn byte(id: u32, from: Side, at: usize) -> u8 {
     let salt = if from == C { 17 } else { 91 };
@@ -120,7 +128,16 @@ impl World {
                 ..End::default()
             },
         );
-        self.say(C, open(b"session", n, window, &id.to_be_bytes()));
+        // By this its opening is known: no other field is the sender's alone.
+        let max_packet = OPENED + id;
+        let session = Open {
+            kind: b"session",
+            sender: n,
+            window,
+            max_packet,
+            data: b"",
+        };
+        self.say(C, Connection::Open(session));
     }
 
     /// One message is read by whom it was sent to.
@@ -134,11 +151,11 @@ impl World {
                 recipient,
                 sender,
                 window,
-                data,
+                max_packet,
                 ..
             } => {
                 let end = self.ends.of_mut(side).get_mut(&recipient).unwrap();
-                assert_eq!(data, end.id.to_be_bytes(), "another channel's number");
+                assert_eq!(max_packet, confirmed(end.id), "another channel's number");
                 end.remote = Some(sender);
                 end.send = window.into();
             }
@@ -151,7 +168,7 @@ impl World {
     }
 
     fn asked_to_open(&mut self, o: Open<'_>) {
-        let id = u32::from_be_bytes(o.data.try_into().unwrap());
+        let id = o.max_packet - OPENED;
         if self.dice.roll(8) == 0 {
             let failure = Connection::OpenFailure {
                 recipient: o.sender,
@@ -170,15 +187,14 @@ impl World {
             ..End::default()
         };
         self.ends.upstream.insert(n, end);
-        let data = id.to_be_bytes();
         self.say(
             U,
             Connection::OpenConfirmation {
                 recipient: o.sender,
                 sender: n,
                 window,
-                max_packet: 40,
-                data: &data,
+                max_packet: confirmed(id),
+                data: b"",
             },
         );
     }

@@ -143,6 +143,30 @@ fn what_starts_nothing_is_told_of_without_what_was_set() {
 }
 
 #[test]
+fn scripts_that_are_given_up_are_told_of() {
+    for end in [Some(C), Some(U), None] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        b.client(request(3, b"exec", true, &strings(&[b"bash -s"])));
+        b.client(data(3, b"rm"));
+        match end {
+            Some(C) => b.client(on(3, ChannelMessage::Close)),
+            Some(U) => b.upstream(on(7, ChannelMessage::Close)),
+            None => {
+                let mut out = Vec::new();
+                b.core.abandon(&mut out);
+                b.take(out);
+            }
+        }
+        one(
+            &b,
+            "bash -s",
+            "before the script on its standard input was whole",
+        );
+    }
+}
+
+#[test]
 fn scripts_that_are_too_long_are_told_of() {
     let mut b = Bench::with(Limits {
         script: 3,

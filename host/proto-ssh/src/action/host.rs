@@ -1,0 +1,197 @@
+//! The host of a forwarded connection or a listener, as those read it that will resolve it: however an address is
+//! written, policy and people are shown one way of writing it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What is usually in the tables of a system as its own.
+const ITSELF: [&str; 8] = [
+    "localhost",
+    "localhost4",
+    "localhost6",
+    "localhost.localdomain",
+    "localhost4.localdomain4",
+    "localhost6.localdomain6",
+    "ip6-localhost",
+    "ip6-loopback",
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    /// Names in lower case; addresses in the usual way, and those of IPv4 as such.
+    pub text: String,
+    address: Option<IpAddr>,
+}
+
+impl Host {
+    pub fn read(host: &str) -> Self {
+        let host = host.to_ascii_lowercase();
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let (bare, zone) = match bare.unwrap_or(&host).split_once('%') {
+            Some((bare, zone)) => (bare, Some(zone)),
+            None => (bare.unwrap_or(&host), None),
+        };
+        let address = bare
+            .parse()
+            .ok()
+            .or_else(|| inet_aton(bare).map(IpAddr::V4));
+        let address = address.map(|address: IpAddr| address.to_canonical());
+        let text = match (address, zone) {
+            (Some(address), None) => address.to_string(),
+            (Some(address), Some(zone)) => format!("{address}%{zone}"),
+            (None, _) => host,
+        };
+        Self { text, address }
+    }
+
+    /// Would a connection to it end at the host itself, or may it? What stands in the host's own tables cannot be
+    /// known here.
+    pub fn may_be_itself(&self) -> bool {
+        if let Some(address) = self.address {
+            return address.is_loopback() || address.is_unspecified();
+        }
+        let name = self.text.trim_end_matches('.');
+        // What nobody reads as an address, and yet looks like one: some resolver may.
+        let digits = |part: &str| {
+            let hex = part.strip_prefix("0x").filter(|rest| !rest.is_empty());
+            hex.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()))
+                || !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
+        };
+        name.is_empty()
+            || name == "*"
+            || self.is_itself()
+            || name.ends_with(".localhost")
+            || name.starts_with("localhost.")
+            || name.split('.').all(digits)
+    }
+
+    /// Does a listener there take connections of the host itself only?
+    pub fn is_itself(&self) -> bool {
+        match self.address {
+            Some(address) => address.is_loopback(),
+            None => {
+                let name = self.text.strip_suffix('.').unwrap_or(&self.text);
+                ITSELF.contains(&name)
+            }
+        }
+    }
+}
+
+/// As in `inet_aton(3)`: one to four numbers, each decimal, octal or hexadecimal; the last one is all bytes that are
+/// left.
+fn inet_aton(text: &str) -> Option<Ipv4Addr> {
+    let mut address: u32 = 0;
+    let mut parts = text.split('.');
+    for at in 0..4u32 {
+        let value = number(parts.next()?)?;
+        let left = 4 - at;
+        if parts.clone().next().is_none() {
+            let fits = u64::from(value) < 1 << (8 * left);
+            return fits.then(|| Ipv4Addr::from(address | value));
+        }
+        if value > 255 {
+            return None;
+        }
+        address |= value << (8 * (left - 1));
+    }
+    None
+}
+
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some("")) => ("0", 10),
+        (None, Some(octal)) => (octal, 8),
+        (None, None) => (text, 10),
+    };
+    // It would take a sign, too.
+    let all = digits.chars().all(|c| c.is_digit(radix));
+    u32::from_str_radix(digits, radix).ok().filter(|_| all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_address_however_it_is_written() {
+        for (written, expect) in [
+            ("169.254.169.254", "169.254.169.254"),
+            ("2852039166", "169.254.169.254"),
+            ("0xa9fea9fe", "169.254.169.254"),
+            ("0XA9FEA9FE", "169.254.169.254"),
+            ("0251.0376.0251.0376", "169.254.169.254"),
+            ("0xa9.254.0251.0xfe", "169.254.169.254"),
+            ("169.16689662", "169.254.169.254"),
+            ("169.254.43518", "169.254.169.254"),
+            ("000000251.254.169.254", "169.254.169.254"),
+            ("::ffff:a9fe:a9fe", "169.254.169.254"),
+            ("::FFFF:169.254.169.254", "169.254.169.254"),
+            ("[::ffff:a9fe:a9fe]", "169.254.169.254"),
+            ("::ffff:a9fe:a9fe%eth0", "169.254.169.254%eth0"),
+            ("fd00:0ec2::254", "fd00:ec2::254"),
+            ("fd00:ec2:0:0:0:0:0:254", "fd00:ec2::254"),
+            ("FE80::1%eth0", "fe80::1%eth0"),
+            ("0", "0.0.0.0"),
+            ("127.1", "127.0.0.1"),
+            // Names.
+            ("Db.Internal", "db.internal"),
+            ("256.1.1.1", "256.1.1.1"),
+            ("1.2.3.4.5", "1.2.3.4.5"),
+            ("1.2.3.4.", "1.2.3.4."),
+            ("1..2", "1..2"),
+            ("08.1", "08.1"),
+            ("0x", "0x"),
+            ("+1", "+1"),
+            ("0x+1", "0x+1"),
+            ("4294967296", "4294967296"),
+            ("", ""),
+        ] {
+            assert_eq!(Host::read(written).text, expect, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_itself_by_any_of_its_names() {
+        for (host, may_be, is) in [
+            ("localhost", true, true),
+            ("LOCALHOST", true, true),
+            ("localhost.", true, true),
+            ("localhost4", true, true),
+            ("localhost6", true, true),
+            ("localhost.localdomain", true, true),
+            ("localhost.example.com", true, false),
+            ("a.localhost", true, false),
+            ("127.0.0.1", true, true),
+            ("127.9.9.9", true, true),
+            ("127.1", true, true),
+            ("0x7f.1", true, true),
+            ("0x7f000001", true, true),
+            ("2130706433", true, true),
+            ("017700000001", true, true),
+            ("::1", true, true),
+            ("[::1]", true, true),
+            ("::1%lo", true, true),
+            ("::ffff:127.0.0.1", true, true),
+            ("0.0.0.0", true, false),
+            ("0", true, false),
+            ("::", true, false),
+            ("::ffff:0:0", true, false),
+            ("", true, false),
+            ("*", true, false),
+            ("08.1", true, false),
+            ("127.0.0.1.", true, false),
+            ("10.0.0.1", false, false),
+            ("3232235777", false, false),
+            ("db.internal", false, false),
+            ("0x", false, false),
+            ("face.b00c", false, false),
+        ] {
+            let read = Host::read(host);
+            assert_eq!(
+                (read.may_be_itself(), read.is_itself()),
+                (may_be, is),
+                "{host:?}"
+            );
+        }
+    }
+}
