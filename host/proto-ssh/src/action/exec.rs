@@ -46,6 +46,8 @@ pub(crate) struct Unread {
     text: bytes::Bytes,
     /// The line that runs this script.
     of: Option<Line>,
+    /// Where a gated shell is that asks about it.
+    place: Option<Place>,
     pin: bool,
 }
 
@@ -58,6 +60,7 @@ impl Unread {
         Self {
             text,
             of: None,
+            place: None,
             pin,
         }
     }
@@ -67,6 +70,17 @@ impl Unread {
         Self {
             text,
             of: Some(of),
+            place: None,
+            pin: false,
+        }
+    }
+
+    /// What a gated shell asks about.
+    pub fn gated(text: bytes::Bytes, place: Place) -> Self {
+        Self {
+            text,
+            of: None,
+            place: Some(place),
             pin: false,
         }
     }
@@ -79,6 +93,9 @@ impl Unread {
     pub fn read(self) -> Line {
         if let Some(line) = self.of {
             return line.with_script(self.text);
+        }
+        if let Some(place) = self.place {
+            return Line::gated(&self.text, place);
         }
         let mut line = Line::read(&self.text);
         if self.pin {

@@ -300,6 +300,10 @@ enum Pending {
     Command {
         key: Key,
     },
+    /// One of those that is being read, before anything is decided.
+    Unread {
+        key: Key,
+    },
     /// No decision yet: the command is being read.
     Read {
         key: Key,
@@ -431,14 +435,18 @@ impl Core {
             let reason = "the session ended before the script on its standard input was whole";
             self.tell_gather(key, reason, out);
         }
-        for pending in self.pending.values() {
-            if let Pending::Read { key, exec } = pending {
-                let channel = self.channels.get(key).map(|c| c.number(Side::Client));
-                let reason = "the session ended before it was read";
-                turn(
-                    Turned::named("command", &exec.command, channel, reason),
-                    out,
-                );
+        let reason = "the session ended before it was read";
+        for (ticket, pending) in &self.pending {
+            match pending {
+                Pending::Read { key, exec } => {
+                    let channel = self.channels.get(key).map(|c| c.number(Side::Client));
+                    turn(
+                        Turned::named("command", &exec.command, channel, reason),
+                        out,
+                    );
+                }
+                Pending::Unread { key } => self.command_unread(*key, *ticket, reason, out),
+                _ => {}
             }
         }
         for channel in self.channels.values_mut() {

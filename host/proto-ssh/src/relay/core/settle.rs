@@ -27,7 +27,7 @@ impl Core {
     ) -> Result<bool, Violation> {
         match self.settled(ticket) {
             // What is only being read was not asked about.
-            None | Some(Pending::Read { .. }) => Ok(false),
+            None | Some(Pending::Read { .. } | Pending::Unread { .. }) => Ok(false),
             Some(Pending::Request {
                 key,
                 want_reply,
@@ -151,6 +151,10 @@ impl Core {
             Some(Pending::Command { key }) => {
                 self.command_refused(key, ticket, (reason, hint), now, out)
             }
+            Some(Pending::Unread { key }) => {
+                self.command_unread(key, ticket, reason, out);
+                self.command_refused(key, ticket, (reason, None), now, out)
+            }
             Some(Pending::Read { key, exec }) => self.not_read(key, &exec, reason, now, out),
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
@@ -224,9 +228,13 @@ impl Core {
                 | Pending::Piece { key, .. }
                 | Pending::Command { key },
             ) => *key,
-            Some(Pending::Open { .. } | Pending::Global { .. } | Pending::Read { .. }) | None => {
-                return;
-            }
+            Some(
+                Pending::Open { .. }
+                | Pending::Global { .. }
+                | Pending::Read { .. }
+                | Pending::Unread { .. },
+            )
+            | None => return,
         };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.notice(lines, out);

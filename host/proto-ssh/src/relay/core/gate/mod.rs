@@ -16,7 +16,7 @@ use super::channel::{Sent, Wait};
 use super::flow::Out;
 use super::requests::Asks as Starts;
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send, turn};
-use crate::action::{Asked, Line, Turned, What, printable};
+use crate::action::{Asked, Line, Turned, Unread, What, printable};
 use crate::gate::{Ask, Gate, LIVE, Said, about_the_gate};
 use crate::wire::numbers::EXTENDED_DATA_STDERR;
 use crate::wire::{ChannelMessage, Connection, Open, Put, Request};
@@ -305,7 +305,81 @@ impl Core {
         if helper.enters(&ask) {
             return self.gate_answer(number, &ask, true, now, out);
         }
-        let line = Line::gated(&ask.text, ask.place.clone());
+        let unread = Unread::gated(ask.text.clone(), ask.place.clone());
+        if unread.is_short() {
+            return self.gate_decide(number, ask, unread.read(), now, out);
+        }
+        // It is beside the task of the session that it is read.
+        let ticket = self.ticket(ask.text.len());
+        self.pending.insert(ticket, Pending::Unread { key });
+        if let Some(helper) = self.gates.helpers.get_mut(&number) {
+            let interrupted = false;
+            helper.commands.insert(ticket, Command { ask, interrupted });
+        }
+        out.push(Effect::Read { ticket, unread });
+        Ok(())
+    }
+
+    /// A command was read, as this.
+    pub(super) fn command_read(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        line: Line,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let number = self.gates.by.get(&key).copied().unwrap_or_default();
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some(command) = helper.commands.remove(&ticket) else {
+            return Ok(());
+        };
+        if command.interrupted {
+            let channel = self.channels.get(&key).map(|c| c.number(Side::Client));
+            let text = &command.ask.text;
+            turn(
+                Turned::named("command", text, channel, "it was interrupted"),
+                out,
+            );
+            return self.gate_answer(number, &command.ask, false, now, out);
+        }
+        self.gate_decide(number, command.ask, line, now, out)
+    }
+
+    /// A command is not read any more: it is on record all the same.
+    pub(super) fn command_unread(
+        &self,
+        key: Key,
+        ticket: Ticket,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let helper = self.gates.by.get(&key);
+        let helper = helper.and_then(|number| self.gates.helpers.get(number));
+        if let Some(command) = helper.and_then(|h| h.commands.get(&ticket)) {
+            let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+            let text = &command.ask.text;
+            turn(Turned::named("command", text, number, reason), out);
+        }
+    }
+
+    fn gate_decide(
+        &mut self,
+        number: u32,
+        ask: Ask,
+        line: Line,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let key = helper.shell;
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
         let directory = helper.gate.directory();
         let refused = about_the_gate(&ask.text, &ask.place, directory, &line.command);
         let asked = Asked {
@@ -458,8 +532,13 @@ impl Core {
             helper.queue.clear();
             helper.say(ChannelMessage::Close, out);
         }
-        for ticket in commands.into_keys() {
-            self.settled(ticket);
+        for (ticket, command) in commands {
+            if let Some(Pending::Unread { .. }) = self.settled(ticket) {
+                let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+                let reason = "its shell ended before it was read";
+                let text = &command.ask.text;
+                turn(Turned::named("command", text, number, reason), out);
+            }
             out.push(Effect::Cancel { ticket });
         }
     }

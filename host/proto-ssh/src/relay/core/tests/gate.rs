@@ -194,6 +194,73 @@ fn an_interrupt_gives_up_what_waits() {
     g.b.gets_nothing(U);
 }
 
+/// As for command lines: no session waits for the reading of one.
+#[test]
+fn long_commands_are_read_beside_the_session() {
+    let slow = format!("echo {}", "a".repeat(4 << 10));
+    let mut g = Gated::live();
+    g.asks("a", 1, &slow);
+    assert_eq!((g.b.reads.len(), g.b.asks.len()), (1, 0));
+    g.b.gets_nothing(U);
+    // What is short is asked about meanwhile; the same name twice is not.
+    g.asks("b", 1, "ls");
+    g.b.grant();
+    g.answered("b", "yes");
+    g.asks("a", 1, "ls");
+    g.answered("a", "no");
+    g.b.read();
+    g.b.core.check();
+    let (_, asked, _) = g.b.asks.front().unwrap();
+    assert!(matches!(&asked.what, What::Exec { command, .. } if **command == *slow.as_bytes()));
+    g.b.grant();
+    g.answered("a", "yes");
+    // About the gate itself policy is not asked, however long it takes to find out.
+    g.asks("c", 1, &format!("trap - DEBUG {}", "x ".repeat(2 << 10)));
+    g.b.read();
+    g.answered("c", "no");
+    assert_eq!((g.b.asks.len(), g.b.turned.len()), (0, 1));
+}
+
+#[test]
+fn what_ends_the_reading_of_a_command_runs_nothing() {
+    let slow = format!("rm {}", "a".repeat(4 << 10));
+    for end in ["busy", "interrupt", "too late", "close"] {
+        let mut g = Gated::live();
+        g.asks("a", 1, &slow);
+        let (ticket, unread) = g.b.reads.pop_front().unwrap();
+        g.b.sent = Pair::default();
+        let cancelled = match end {
+            "busy" => Vec::new(),
+            "close" => {
+                g.b.passes(U, on(1, ChannelMessage::Close));
+                g.b.gets(U, on(H, ChannelMessage::Close));
+                vec![ticket]
+            }
+            _ => {
+                g.b.passes(C, data(11, b"\x03"));
+                vec![ticket]
+            }
+        };
+        assert_eq!(g.b.cancelled, cancelled, "{end}");
+        if matches!(end, "busy" | "interrupt") {
+            g.b.refuse_it(ticket);
+        } else {
+            g.b.reads.push_back((ticket, unread));
+            g.b.read();
+        }
+        if end != "close" {
+            g.answered("a", "no");
+        }
+        g.b.gets_nothing(U);
+        g.b.core.check();
+        assert_eq!(
+            (g.b.asks.len(), g.b.turned.len()),
+            (0, 1),
+            "{end}: on record"
+        );
+    }
+}
+
 #[test]
 fn a_shell_does_not_go_on_without_its_gate() {
     // The host opens one session only.
