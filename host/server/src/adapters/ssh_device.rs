@@ -133,7 +133,8 @@ mod tests {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(provider(listener, url.clone(), token.clone()));
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(provider(listener, url.clone(), token.clone()));
         let mut issuer = IssuerConfig::new(&url, "weir");
         issuer.jwks = JwksSource::Static(dev.jwks());
         let verifier = Verifier::build(VerifierOptions {
@@ -156,6 +157,6 @@ mod tests {
         assert_eq!(flow.code, "ABCD");
         let refused = flow.approved.await.unwrap_err();
         assert_eq!(refused.client_text, "the access token is not valid");
-        task.abort();
+        tasks.abort_all();
     }
 }

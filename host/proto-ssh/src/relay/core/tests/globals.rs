@@ -77,3 +77,19 @@ fn keepalives_do_not_wait_for_a_listener() {
     }
     assert_eq!(n, 4096);
 }
+
+/// Libraries ask whether we live; that is no refusal that anybody should read of.
+#[test]
+fn keepalives_of_all_makes_are_answered() {
+    let mut b = Bench::new();
+    for name in [
+        "keepalive@lag.net",
+        "keepalive@libssh2.org",
+        "keep-alive@bitvise.com",
+    ] {
+        b.client(global(name.as_bytes(), true, b""));
+        b.gets(C, Connection::RequestFailure);
+    }
+    b.gets_nothing(U);
+    assert!(b.turned.is_empty());
+}

@@ -396,22 +396,6 @@ fn what_is_for_openssh_goes_to_openssh_only() {
     assert!(b.turned.is_empty());
 }
 
-/// Libraries ask whether we live; that is no refusal that anybody should read of.
-#[test]
-fn keepalives_of_all_makes_are_answered() {
-    let mut b = Bench::new();
-    for name in [
-        "keepalive@lag.net",
-        "keepalive@libssh2.org",
-        "keep-alive@bitvise.com",
-    ] {
-        b.client(global(name.as_bytes(), true, b""));
-        b.gets(C, Connection::RequestFailure);
-    }
-    b.gets_nothing(U);
-    assert!(b.turned.is_empty());
-}
-
 #[test]
 fn a_number_of_the_host_is_not_used_twice() {
     let mut b = Bench::new();
