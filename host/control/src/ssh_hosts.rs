@@ -63,7 +63,9 @@ impl HostKeys {
         };
         let target = verdict.target.clone();
         let was_known = self.is_known_by(&target, &verdict.fingerprint);
-        let lost = was_known && !verdict.approved;
+        let mut lost = was_known && !verdict.approved;
+        // Whoever is on a host by another key than the right one is on another host.
+        let replaces = verdict.approved && !was_known && self.approved.read().contains_key(&target);
         if lost {
             self.approved.write().remove(&target);
         }
@@ -97,6 +99,7 @@ impl HostKeys {
                 public_key: row.public_key.clone(),
             };
             self.approved.write().insert(target, now);
+            lost |= replaces;
         }
         Ok(Decided {
             lost,

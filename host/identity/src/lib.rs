@@ -57,7 +57,7 @@ pub use keys::KeySetError;
 pub use ssh::{
     CALLER_PRINCIPAL, CHALLENGE_LASTS, Granted, IssueError, KEY_NAMESPACE, MAX_CALLER_VALIDITY,
     MAX_KEY_VALIDITY, RegisterError, Revocation, SshAuthority, SshAuthorityError,
-    SshAuthorityOptions, SshCertificateError, TooManyRevoked,
+    SshAuthorityOptions, SshCertificateError, TooManyRevoked, is_key_challenge,
 };
 pub use token::MAX_TOKEN_BYTES;
 pub use verifier::Verifier;

@@ -36,7 +36,9 @@ use crate::error::shorten;
 use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
 use registered::Registered;
-pub use registered::{CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError};
+pub use registered::{
+    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+};
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};
 

@@ -180,6 +180,10 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     ..word.clone()
                 };
                 walk.set(variable.trim_end_matches('+'), &value);
+                match variable.strip_suffix('+') {
+                    Some(variable) => walk.variables.appends(variable),
+                    None => walk.variables.is_there(variable),
+                }
                 if word.splits {
                     // Older shells make several words of it, which name other variables.
                     walk.needs_bash(ctx);
@@ -249,6 +253,11 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
         });
     } else if is_name(&word.text) && name != "unset" {
         walk.set(&word.text, &Word::anything());
+        if name == "read" {
+            walk.variables.is_there(&word.text);
+        }
+    } else if name == "unset" && is_name(&word.text) && word.text != "PATH" {
+        walk.variables.is_gone(&word.text);
     } else if name == "unset" && word.text == "PATH" {
         walk.opaque(Opaque::Environment(word.text.clone()));
     }

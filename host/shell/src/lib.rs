@@ -51,6 +51,7 @@ mod reason;
 mod redirect;
 mod sed;
 mod stdin;
+mod sure;
 mod transfer;
 mod walk;
 mod word;

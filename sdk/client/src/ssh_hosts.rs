@@ -50,6 +50,6 @@ pub struct SshHostKeyVerdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SshHostKeyDecided {
     pub key: SshHostKey,
-    /// Live sessions on the target, if it was known by this key before.
+    /// Live sessions on the target, if it was known by this key before, or is known by this one instead of another now.
     pub sessions_ended: u64,
 }

@@ -104,7 +104,7 @@ async fn decide(
         };
         let decided = shared.host_keys.decide(&recorded, verdict).await?;
         // Who knows what was at the other end of these.
-        let why = "the key that the host was known by was rejected";
+        let why = "the key that the host was known by does not count any more";
         let sessions_ended = match decided.lost {
             true => shared
                 .sessions

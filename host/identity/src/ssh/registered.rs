@@ -65,6 +65,33 @@ struct Entry {
     since: SystemTime,
 }
 
+/// The first line of what is signed.
+const INTENT: &str = "I register this key, which is mine, to come in by it over SSH.";
+
+/// Is this what a Weir asks somebody to sign who registers this key, and nothing else? Whoever signs asks: a server
+/// that lies would get a signature for something else otherwise.
+pub fn is_key_challenge(text: &str, key: &PublicKey) -> bool {
+    let Some(text) = text.strip_suffix('\n') else {
+        return false;
+    };
+    let lines: Vec<&str> = text.split('\n').collect();
+    let [intent, of, who, at, gateway, number] = lines.as_slice() else {
+        return false;
+    };
+    let has = |line: &str, name: &str, fits: fn(char) -> bool| {
+        let value = line.strip_prefix(name);
+        value.is_some_and(|value| !value.is_empty() && value.chars().all(fits))
+    };
+    *intent == INTENT
+        && of.strip_prefix("key: ") == Some(&key.fingerprint())
+        && has(who, "for: ", |c| !c.is_control())
+        && has(at, "at: ", |c| c.is_ascii_digit())
+        && has(gateway, "gateway: SHA256:", |c| {
+            c.is_ascii_alphanumeric() || "+/".contains(c)
+        })
+        && has(number, "number: ", |c| c.is_ascii_hexdigit())
+}
+
 /// What is registered, by fingerprint: a lookup takes the same time for every key.
 pub(super) struct Registered {
     entries: RwLock<HashMap<String, Entry>>,
@@ -99,8 +126,7 @@ impl SshAuthority {
     /// Lines that people can read before they sign them.
     fn challenge_at(&self, key: &PublicKey, who: &Principal, at: u64) -> String {
         let text = format!(
-            "I register this key, which is mine, to come in by it over SSH.\nkey: {}\nfor: {:?} of {:?}\nat: {at}\n\
-             gateway: {}\n",
+            "{INTENT}\nkey: {}\nfor: {:?} of {:?}\nat: {at}\ngateway: {}\n",
             key.fingerprint(),
             who.actor.subject,
             who.issuer,

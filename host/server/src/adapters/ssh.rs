@@ -97,11 +97,13 @@ impl Authenticate for Callers {
             Proved::Certificate(certificate) => {
                 self.authority.still_counts(certificate, who).is_ok()
             }
-            // It is still the same person's: another may have registered it since.
+            // It is still the same person's, as they were then: another may have registered it since, or they
+            // themselves with other groups.
             Proved::Key(key) => {
                 let known = self.authority.registered_key(key, self.clock.now());
-                self.keys.is_some()
-                    && known.is_some_and(|known| known.actor.subject == who.actor.subject)
+                let same = known
+                    .is_some_and(|known| known.actor == who.actor && known.issuer == who.issuer);
+                self.keys.is_some() && same && self.tokens.0.has_issuer(&who.issuer)
             }
             Proved::Token { since } | Proved::Device { since } => {
                 !self.authority.is_revoked_since(who, *since)

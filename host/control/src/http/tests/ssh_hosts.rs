@@ -160,6 +160,23 @@ async fn a_key_that_is_rejected_ends_the_sessions_of_its_host_whatever_the_disk_
     }
 }
 
+/// Somebody approved the key of whoever was in between: with the right one, those sessions end.
+#[tokio::test]
+async fn another_key_in_its_place_ends_the_sessions_too() {
+    let rig = Rig::new().await;
+    for print in ["SHA256:a", "SHA256:b"] {
+        shows(&rig, print).await;
+    }
+    say(&rig, "dave", "approve", "SHA256:a").await;
+    let there = session(&rig, "alice", Protocol::Ssh, &[("target", TARGET)]).await;
+    let again = say(&rig, "dave", "approve", "SHA256:a").await;
+    assert_eq!(again.body["sessions_ended"], 0, "{again:?}");
+    assert!(!is_over(&there));
+    let answer = say(&rig, "dave", "approve", "SHA256:b").await;
+    assert_eq!(answer.body["sessions_ended"], 1, "{answer:?}");
+    assert!(is_over(&there));
+}
+
 /// Whoever is between Weir and a host can show as many keys as they like.
 #[tokio::test]
 async fn a_flood_of_keys_is_bounded() {

@@ -1,7 +1,9 @@
 //! Keys that people have registered: whose they are, since when, and what takes that away.
 
 use super::*;
-use crate::ssh::registered::{CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError};
+use crate::ssh::registered::{
+    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+};
 
 /// What `ssh-keygen` makes of a text with this key.
 fn sign(private: &PrivateKey, namespace: &str, text: &str) -> String {
@@ -23,6 +25,7 @@ fn sign(private: &PrivateKey, namespace: &str, text: &str) -> String {
 fn kept(authority: &SshAuthority, private: &PrivateKey, who: &Principal) -> String {
     let key = private.public();
     let text = authority.key_challenge(key, who, now()).unwrap();
+    assert!(is_key_challenge(&text, key), "{text}");
     let signature = sign(private, KEY_NAMESPACE, &text);
     let kept = authority.describe_key(key, who, &text, &signature, now());
     kept.unwrap()

@@ -150,6 +150,12 @@ impl Core {
         turn(Turned::known(asked, reason), out);
     }
 
+    /// It was never read, so only its words are on record.
+    pub(super) fn turn_unread(&self, key: Key, exec: &Exec, reason: &str, out: &mut Vec<Effect>) {
+        let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+        turn(Turned::named("command", &exec.command, number, reason), out);
+    }
+
     /// It was not read, for this reason.
     pub(super) fn not_read(
         &mut self,
@@ -161,8 +167,7 @@ impl Core {
     ) -> Result<(), Violation> {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
-            let number = Some(channel.number(Side::Client));
-            turn(Turned::named("command", &exec.command, number, reason), out);
+            self.turn_unread(key, exec, reason, out);
         }
         let want_reply = exec.want_reply && !exec.answered;
         self.refuse_start(key, want_reply, reason, None, now, out)

@@ -141,7 +141,10 @@ impl Core {
     /// The client does not want what is being decided on any more.
     fn give_up(&mut self, key: Key, wait: Wait, out: &mut Vec<Effect>) {
         if let Wait::Decision(ticket) = wait {
-            self.settled(ticket);
+            if let Some(Pending::Read { exec, .. }) = self.settled(ticket) {
+                let reason = "the channel was closed before it was read";
+                self.turn_unread(key, &exec, reason, out);
+            }
             out.push(Effect::Cancel { ticket });
         }
         let reason = "the channel was closed before the script on its standard input was whole";

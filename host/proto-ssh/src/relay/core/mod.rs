@@ -438,13 +438,7 @@ impl Core {
         let reason = "the session ended before it was read";
         for (ticket, pending) in &self.pending {
             match pending {
-                Pending::Read { key, exec } => {
-                    let channel = self.channels.get(key).map(|c| c.number(Side::Client));
-                    turn(
-                        Turned::named("command", &exec.command, channel, reason),
-                        out,
-                    );
-                }
+                Pending::Read { key, exec } => self.turn_unread(*key, exec, reason, out),
                 Pending::Unread { key } => self.command_unread(*key, *ticket, reason, out),
                 _ => {}
             }

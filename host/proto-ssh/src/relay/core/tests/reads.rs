@@ -72,6 +72,7 @@ fn what_ends_the_reading_of_a_command() {
                 .was_read(ticket, unread.read(), b.now, &mut out)
                 .unwrap();
             assert!(out.is_empty(), "nobody wants it any more");
+            assert_eq!(b.turned.len(), 1, "on record");
             let (other, number) = if by == U { (C, 3) } else { (U, 7) };
             b.gets(by.other(), what);
             b.passes(other, on(number, ChannelMessage::Close));
