@@ -216,7 +216,7 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         if let (Side::Client, ChannelMessage::Data(data)) = (from, message) {
-            self.gate_typed(key, data.contains(&INTERRUPT), out);
+            self.gate_typed(key, data, out);
         }
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());

@@ -184,7 +184,7 @@ pub(crate) enum Violation {
     Requests(Side, u32, usize),
     #[error("more than {1} bytes of {0} wait for decisions")]
     Waiting(Side, usize),
-    #[error("{0} opened channel {1}: numbers from {2} on are Weir's own")]
+    #[error("{0} gave a channel the number {1}: those from {2} on are Weir's own")]
     Reserved(Side, u32, u32),
 }
 

@@ -240,6 +240,9 @@ impl Core {
         let Ok(Connection::OpenConfirmation { sender, .. }) = Connection::parse(payload) else {
             return Ok(());
         };
+        if from == Side::Client && sender >= gate::FIRST {
+            return Err(Violation::Reserved(from, sender, gate::FIRST));
+        }
         if let Some(taken) = self.by.of(from).get(&sender).copied() {
             let left = self.channels.get_mut(&taken);
             return match left {
