@@ -70,13 +70,13 @@ impl Guard {
             let rest = piece.len() >= 2 * WINDOW;
             let window = if rest { WINDOW } else { piece.len() };
             let (now, later) = piece.split_at_checked(window).unwrap_or((piece, &[]));
-            let before = self.odd;
-            self.odd += odd(now);
-            self.characters(now);
-            let count = std::mem::replace(&mut self.odd, before) - before;
+            // What cannot be text any more is not looked at any longer.
+            let most = now.len() / ONE_IN;
+            let count = odd(now);
+            let count = count + self.characters(now, most.saturating_sub(count));
             text |= match now.len() < SHORT {
                 true => memchr::memchr(0, now).is_none(),
-                false => count * ONE_IN <= now.len(),
+                false => count <= most,
             };
             piece = later;
         }
@@ -88,7 +88,7 @@ impl Guard {
         self.binary = odd > 0 && memchr::memchr(0, part).is_some();
         self.odd += odd;
         if !part.is_ascii() || !self.partial.is_empty() {
-            self.characters(part);
+            self.odd += self.characters(part, usize::MAX);
         }
         self.seen += part.len();
         if self.seen >= WINDOW {
@@ -97,43 +97,81 @@ impl Guard {
         }
     }
 
-    /// Counts what is no character of UTF-8.
-    fn characters(&mut self, part: &[u8]) {
+    /// Counts what is no character of UTF-8, up to somewhat more than `most`.
+    fn characters(&mut self, part: &[u8], most: usize) -> usize {
         let joined;
         let mut rest = part;
         if !self.partial.is_empty() {
             joined = [std::mem::take(&mut self.partial).as_slice(), part].concat();
             rest = &joined;
         }
-        while let Err(error) = std::str::from_utf8(rest) {
-            let behind = rest.get(error.valid_up_to()..).unwrap_or_default();
-            match error.error_len() {
-                Some(odd) => {
-                    self.odd += odd;
-                    rest = behind.get(odd..).unwrap_or_default();
-                }
-                None => {
-                    let partial = behind.len().min(PARTIAL);
-                    self.partial = behind.get(..partial).unwrap_or_default().to_vec();
-                    break;
-                }
-            }
+        let end = rest;
+        let mut count = 0;
+        while count <= most
+            && let Err(error) = std::str::from_utf8(rest)
+        {
+            let Some(odd) = error.error_len() else {
+                break;
+            };
+            count += odd;
+            rest = rest.get(error.valid_up_to() + odd..).unwrap_or_default();
         }
+        self.partial = beginning(end).to_vec();
+        count
     }
+}
+
+/// The beginning of a character at the end of this, whose rest is not there.
+fn beginning(text: &[u8]) -> &[u8] {
+    let parts = (1..=PARTIAL)
+        .rev()
+        .map(|n| text.split_at_checked(text.len().wrapping_sub(n)));
+    let tails = parts.flatten().map(|(_, tail)| tail);
+    let begins = |tail: &&[u8]| {
+        std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+    };
+    tails.into_iter().find(begins).unwrap_or_default()
 }
 
 fn odd(part: &[u8]) -> usize {
     let (blocks, rest) = part.as_chunks::<BLOCK>();
-    // Hardly any block has one, which the processor tells of many bytes at a time.
-    let odd = blocks
-        .iter()
-        .filter(|b| b.iter().fold(false, |any, c| any | is_odd(*c)));
-    let bytes = odd.flatten().chain(rest);
-    bytes.filter(|c| is_odd(**c)).count()
+    // Counted in bytes, the processor does many at a time.
+    let count = |block: &[u8]| block.iter().map(|c| u8::from(is_odd(*c))).sum::<u8>();
+    let blocks = blocks.iter().map(|block| usize::from(count(block)));
+    blocks.sum::<usize>() + usize::from(count(rest))
 }
 
 /// A control character that text has no use for.
 pub(super) fn is_odd(c: u8) -> bool {
     // Without a branch: 0x07 to 0x0D have a use.
     ((c < 0x20) & (c.wrapping_sub(0x07) > 6) & (c != 0x1B)) | (c == 0x7F)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A character that begins in what is no text any more, and ends in what is.
+    #[test]
+    fn what_is_not_looked_at_has_a_last_character_all_the_same() {
+        let mut guard = Guard::new(Kind::Pipe);
+        let euro = "€".as_bytes();
+        let noise = [&[0xff; 8192][..], &euro[..2]].concat();
+        assert!(!guard.has_text(&noise));
+        // Five of a hundred are the most.
+        let text = [&euro[2..], &[0xff; 5], &[b'x'; 94]].concat();
+        assert!(guard.has_text(&text));
+        assert!(!guard.has_text(&text), "its first byte is no character now");
+        for (text, left) in [
+            (&b"abc"[..], 0),
+            (b"", 0),
+            (b"\xe2", 1),
+            (b"abc\xe2\x82", 2),
+            (b"\xf0\x9f\x98", 3),
+            (b"\x82\x82\x82", 0),
+            (b"\xe2\x82\xac", 0),
+        ] {
+            assert_eq!(beginning(text).len(), left, "{text:x?}");
+        }
+    }
 }
