@@ -35,7 +35,11 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
             let mut options = args.iter().take_while(|w| w.text != "--");
             options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
         }
-        "shopt" => uncertain || OPTIONS.into_iter().any(says),
+        // With `compat42` and the like, bash reads as it once did.
+        "shopt" => {
+            let older = |w: &Word| w.text.starts_with("compat");
+            uncertain || args.iter().any(older) || OPTIONS.into_iter().any(says)
+        }
         "enable" => !args.is_empty(),
         // Another program by the name of one.
         "hash" => {

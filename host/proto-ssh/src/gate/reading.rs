@@ -22,7 +22,14 @@ const COMPOUND: [&[u8]; 5] = [b"((", b"[[ ", b"for ", b"select ", b"case "];
 
 /// Names that mean the gate, wherever they stand, and tables of what other names mean: nobody has a reason to write
 /// them.
-const OURS: [&str; 4] = ["__weir_", "POSIXLY_CORRECT", "BASH_CMDS", "BASH_ALIASES"];
+const OURS: [&str; 5] = [
+    "__weir_",
+    "POSIXLY_CORRECT",
+    // In older versions, what the gate says of a backslash is not what it is.
+    "BASH_COMPAT",
+    "BASH_CMDS",
+    "BASH_ALIASES",
+];
 
 const TOUCHES: &str = "this is about the gate of this shell, which is not to be touched";
 const REACHES: &str =
@@ -108,7 +115,11 @@ fn touches(text: &[u8], place: &Place, directory: &str, reading: &Reading) -> Op
     if place.open.iter().any(open) || inside && !text.starts_with(b"cd ") {
         return Some(TOUCHES);
     }
-    let reaches = words().any(|w| paths::reaches(&w.text, w.glob, place))
+    // Words of a loop are in no command.
+    let looped = text.starts_with(b"for ") || text.starts_with(b"select ");
+    let bare = said.replace(['"', '\'', '\\'], "");
+    let reaches = looped && paths::reaches(&bare, true, place)
+        || words().any(|w| paths::reaches(&w.text, w.glob, place))
         || files().any(|f| paths::reaches(f, true, place));
     reaches.then_some(REACHES)
 }

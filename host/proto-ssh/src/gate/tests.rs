@@ -253,6 +253,12 @@ fn the_gate_is_not_to_be_touched() {
         "coproc X { ls; }",
         // They decide how what is asked is read.
         "shopt -u interactive_comments",
+        "shopt -s compat42",
+        "BASH_COMPAT=4.2",
+        "export BASH_COM''PAT=31",
+        "for x in /tmp/weir-*",
+        "for x in a /tmp/\"we\"*/ask",
+        "select x in /t*/*",
         // Any, because the gate ends shells by signals.
         "trap '' INT",
         "trap '' EXIT",
@@ -318,6 +324,7 @@ fn the_gate_is_not_to_be_touched() {
         "[[ $x == y ]]",
         "((i++))",
         "for x in $y",
+        "for x in *.c /srv/*",
         "eval \"$x\"",
         "x=$(id)",
         "> /tmp/x",
