@@ -67,6 +67,7 @@ impl Keys {
             subject: recorded.by().actor.subject.to_string(),
             name,
             kept: key.kept,
+            token: recorded.by().token_id.clone(),
             registered_at: at.millis(),
             expires_at: Timestamp::from(key.ends).millis(),
         };
@@ -166,6 +167,15 @@ fn shown(row: KeyRow) -> SshKey {
         subject: row.subject,
         registered_at: Timestamp::from_millis(row.registered_at),
         expires_at: Timestamp::from_millis(row.expires_at),
+    }
+}
+
+/// Registered keys that went with what was revoked.
+pub(crate) struct Gone(pub(crate) Vec<String>);
+
+impl Gone {
+    pub(crate) fn came_by(&self, info: &SessionInfo) -> bool {
+        self.0.iter().any(|key| came_by_key(info, key))
     }
 }
 

@@ -98,6 +98,10 @@ pub enum IssueError {
     OwnKey,
     #[error("this key was revoked; make another one: ssh-keygen -t ed25519")]
     RevokedKey,
+    #[error(
+        "the token is older than the revocation of somebody in it, or does not say when it was issued; get a new one"
+    )]
+    OldToken,
     #[error("the account {0:?} cannot be named in a certificate")]
     Login(String),
     #[error("the names of the host cannot be in a certificate")]
@@ -269,6 +273,9 @@ impl SshAuthority {
         }
         if self.is_revoked_key(key) {
             return Err(IssueError::RevokedKey);
+        }
+        if self.is_revoked_since(principal, now) {
+            return Err(IssueError::OldToken);
         }
         let latest = now.checked_add(self.caller_validity).unwrap_or(now);
         let ends = principal.expires_at.min(latest);

@@ -94,6 +94,8 @@ fn principal(doc: &PrincipalDoc) -> Result<Principal, Unfit> {
             .map(actor)
             .collect::<Result<_, _>>()?,
         issuer: doc.issuer.as_str().into(),
+        // No decision asks for it, and no record has it.
+        issued_at: None,
         expires_at: time(doc.expires_ns),
         token_id: doc.token_id.clone(),
     })

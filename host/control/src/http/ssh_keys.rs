@@ -108,7 +108,7 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     }
 }
 
-/// The caller's own keys.
+/// The caller's own keys. For everybody, whatever policy says: who may register none any more may still have some.
 #[utoipa::path(
     get, path = "/v1/ssh/keys", tag = "ssh_keys",
     responses((status = 200, body = Page<SshKey>))
@@ -138,8 +138,8 @@ pub(super) async fn all(
     Ok(Json(Page { items, next: None }))
 }
 
-/// A key of the caller's own counts no more, and the sessions that came in by it are ended. It can be registered
-/// again: what was stolen is for a revocation.
+/// A key of the caller's own counts no more, and the sessions that came in by it are ended. For everybody, whatever
+/// policy says. It can be registered again: what was stolen is for a revocation.
 #[utoipa::path(
     post, path = "/v1/ssh/keys/remove", tag = "ssh_keys", request_body = SshKeyRemoval,
     responses(
@@ -158,6 +158,9 @@ pub(super) async fn remove(
     }
     let fingerprint = body.fingerprint;
     let resource = format!("Key::{fingerprint:?}");
+    if let Err(error) = only_people(&permit.principal, "remove keys") {
+        return Err(permit.refuse(resource, error).await);
+    }
     let subject = &permit.principal.actor.subject;
     if !shared.keys.is_of(&fingerprint, subject).await? {
         let error = ApiError::not_found("you have registered no such key");

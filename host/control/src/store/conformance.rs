@@ -55,6 +55,7 @@ pub async fn run(maker: &dyn Maker) {
     revocations_are_kept(&*maker.make().await).await;
     ssh::registered_keys_are_one_persons(&*maker.make().await).await;
     ssh::what_is_revoked_is_registered_no_more(&*maker.make().await).await;
+    ssh::what_goes_with_a_certificate_is_found(&*maker.make().await).await;
     ssh::a_host_is_known_by_one_key(&*maker.make().await).await;
 }
 
@@ -524,14 +525,17 @@ async fn revocations_are_kept(store: &dyn Store) {
         row("1", SshCredentialKind::Serial, Some(NOW + 1)),
     ];
     for row in rows.iter().rev() {
-        assert!(store.add_ssh_revocation(row.clone(), 4).await.unwrap());
+        let kept = store.add_ssh_revocation(row.clone(), 4).await.unwrap();
+        assert_eq!(kept, Some(Vec::new()));
     }
     let one_more = row("5", SshCredentialKind::Serial, None);
-    assert!(!store.add_ssh_revocation(one_more.clone(), 4).await.unwrap());
+    let kept = store.add_ssh_revocation(one_more.clone(), 4).await.unwrap();
+    assert_eq!(kept, None);
     assert_eq!(store.ssh_revocations().await.unwrap(), rows);
     // What has ended makes room; what never ends stays, however old it is.
     store.sweep(NOW + 2, NOW + 100_000).await.unwrap();
     let left = store.ssh_revocations().await.unwrap();
     assert_eq!(left, [rows[1].clone(), rows[2].clone()]);
-    assert!(store.add_ssh_revocation(one_more, 4).await.unwrap());
+    let kept = store.add_ssh_revocation(one_more, 4).await.unwrap();
+    assert!(kept.is_some());
 }

@@ -23,7 +23,10 @@ pub use hold::{
 };
 pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
-pub use ssh::{HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow};
+pub use ssh::{
+    CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
+    RevocationRow,
+};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -141,10 +144,16 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
-    /// Also removes the registered keys that it names. False, and nothing done, when `max` are kept.
-    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool>;
+    /// Also removes the registered keys that it names, or that go with the certificate that it names: its own key, and
+    /// those that the same person registered with the same token. These are returned. None, and nothing done, when
+    /// `max` are kept.
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32)
+    -> Result<Option<Vec<String>>>;
     /// Newest first.
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>>;
+
+    /// Keeps for whom a certificate was issued, until it ends. Of `max`, those that end first make room.
+    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()>;
 
     /// Keeps a key, in place of what was known of it if the same person had registered it.
     async fn put_ssh_key(&self, row: KeyRow, limits: KeyLimits) -> Result<KeyPut>;

@@ -17,6 +17,19 @@ pub struct RevocationRow {
     pub ends_at: Option<Millis>,
 }
 
+/// A certificate that a person was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateRow {
+    pub serial: String,
+    pub key_id: String,
+    pub subject: String,
+    /// Of the key in it.
+    pub fingerprint: String,
+    /// `jti` of the token that it stands for.
+    pub token: Option<String>,
+    pub ends_at: Millis,
+}
+
 /// A public key that somebody registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
@@ -28,6 +41,8 @@ pub struct KeyRow {
     pub name: String,
     /// Who that is, as the authority describes it.
     pub kept: String,
+    /// `jti` of the token that it was registered with.
+    pub token: Option<String>,
     pub registered_at: Millis,
     pub expires_at: Millis,
 }

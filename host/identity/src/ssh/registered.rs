@@ -40,6 +40,10 @@ pub enum RegisterError {
     OwnKey,
     #[error("this key was revoked; make another one: ssh-keygen -t ed25519")]
     Revoked,
+    #[error(
+        "the token is older than the revocation of its person, or does not say when it was issued; get a new one"
+    )]
+    OldToken,
     #[error("{MAX_REGISTERED} keys are registered, and no more can be")]
     TooMany,
     #[error(
@@ -118,7 +122,7 @@ impl SshAuthority {
         who: &Principal,
         now: SystemTime,
     ) -> Result<String, RegisterError> {
-        self.check_key(key, who)?;
+        self.check_key(key, who, now)?;
         let at = now.duration_since(UNIX_EPOCH);
         Ok(self.challenge_at(key, who, at.map_err(|_| RegisterError::Clock)?.as_secs()))
     }
@@ -146,7 +150,7 @@ impl SshAuthority {
         signature: &str,
         now: SystemTime,
     ) -> Result<String, RegisterError> {
-        self.check_key(key, who)?;
+        self.check_key(key, who, now)?;
         let at = challenge.lines().find_map(|line| line.strip_prefix("at: "));
         let at: u64 = at
             .and_then(|at| at.parse().ok())
@@ -182,7 +186,7 @@ impl SshAuthority {
         let mut who = carried::read(kept, ends.min(latest)).map_err(RegisterError::Kept)?;
         // However it got there.
         who.actor.mfa = false;
-        self.check_key(key, &who)?;
+        self.check_key(key, &who, since)?;
         let fingerprint = key.fingerprint();
         let mut entries = self.registered.entries.write();
         if entries.len() >= MAX_REGISTERED && !entries.contains_key(&fingerprint) {
@@ -197,15 +201,24 @@ impl SshAuthority {
         Ok(())
     }
 
-    fn check_key(&self, key: &PublicKey, who: &Principal) -> Result<(), RegisterError> {
+    /// `since`: when it was registered, or will be.
+    fn check_key(
+        &self,
+        key: &PublicKey,
+        who: &Principal,
+        since: SystemTime,
+    ) -> Result<(), RegisterError> {
         if who.actor.kind != PrincipalKind::User || !who.on_behalf_of.is_empty() {
             return Err(RegisterError::NotAPerson);
         }
         if self.keys().contains(&key) {
             return Err(RegisterError::OwnKey);
         }
-        match self.is_revoked_key(key) {
-            true => Err(RegisterError::Revoked),
+        if self.is_revoked_key(key) {
+            return Err(RegisterError::Revoked);
+        }
+        match self.is_revoked_since(who, since) {
+            true => Err(RegisterError::OldToken),
             false => Ok(()),
         }
     }

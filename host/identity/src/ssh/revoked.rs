@@ -21,7 +21,8 @@ pub enum Revocation {
     KeyId(String),
     /// A key, by its fingerprint: no certificate of it counts, it gets no other, and nobody comes in by it alone.
     Key(String),
-    /// Certificates of somebody, or for somebody, that were issued up to then, and keys that were registered.
+    /// Certificates of somebody, or for somebody, that were issued up to then, keys that were registered, and the
+    /// tokens from then: they let nobody in, and get neither.
     Subject(String),
 }
 
@@ -90,8 +91,11 @@ impl Revoked {
         Ok(())
     }
 
-    /// Is somebody who has to do with `who` revoked, for what is from this second?
+    /// Is somebody who has to do with `who` revoked, for what is from this second? What was got with a token is as old
+    /// as the token: otherwise whoever has stolen one gets anew what was just revoked. One that does not say when it
+    /// was issued is older than anything.
     fn names(&self, who: &Principal, from: u64) -> bool {
+        let from = from.min(who.issued_at.map_or(0, second));
         let of = |subject: &str| self.subjects.get(subject).is_some_and(|at| from <= *at);
         std::iter::once(&who.actor)
             .chain(&who.on_behalf_of)
@@ -100,7 +104,7 @@ impl Revoked {
 }
 
 /// The whole second, so that what is issued in the same one is revoked with it.
-fn second(at: SystemTime) -> u64 {
+pub(super) fn second(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
@@ -112,8 +116,8 @@ impl SshAuthority {
         self.revoked.write().add(what, at)
     }
 
-    /// Is this certificate, which `who` came in by, still not revoked?
-    pub fn still_counts(
+    /// Is this certificate, which is `who`'s, not revoked?
+    pub(super) fn still_counts(
         &self,
         certificate: &Certificate,
         who: &Principal,
@@ -132,7 +136,8 @@ impl SshAuthority {
         }
     }
 
-    /// Was everything of somebody revoked who has to do with `who`, at `since` or later?
+    /// Was everything of somebody revoked who has to do with `who`, at `since` or later, or since their token was
+    /// issued?
     pub fn is_revoked_since(&self, who: &Principal, since: SystemTime) -> bool {
         self.revoked.read().names(who, second(since))
     }

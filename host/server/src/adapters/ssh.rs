@@ -92,21 +92,20 @@ impl Authenticate for Callers {
                 .is_some()
     }
 
-    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool {
+        let now = self.clock.now();
         match proved {
+            // In full: it may have ended, too, and where it counts is in it.
             Proved::Certificate(certificate) => {
-                self.authority.still_counts(certificate, who).is_ok()
+                self.authority.verify_user(certificate, source, now).is_ok()
             }
             // It is still the same person's, as they were then: another may have registered it since, or they
-            // themselves with other groups.
-            Proved::Key(key) => {
-                let known = self.authority.registered_key(key, self.clock.now());
-                let same = known
-                    .is_some_and(|known| known.actor == who.actor && known.issuer == who.issuer);
-                self.keys.is_some() && same && self.tokens.0.has_issuer(&who.issuer)
-            }
+            // themselves with other groups. And policy still lets them have one.
+            Proved::Key(key) => self
+                .registered(key, source)
+                .is_ok_and(|known| known.actor == who.actor && known.issuer == who.issuer),
             Proved::Token { since } | Proved::Device { since } => {
-                !self.authority.is_revoked_since(who, *since)
+                now < who.expires_at && !self.authority.is_revoked_since(who, *since)
             }
         }
     }
@@ -141,15 +140,43 @@ impl Authenticate for Callers {
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {
         let verified = self.tokens.verify(token, source).await;
-        verified.map_err(|error| refused(error.client_message()))
+        let who = verified.map_err(|error| refused(error.client_message()))?;
+        not_revoked(&self.authority, who, self.clock.now(), source)
     }
 
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused> {
         match &self.devices {
-            Some(devices) => devices.begin(source).await,
+            Some(devices) => {
+                let flow = devices.begin(source).await?;
+                let (authority, since) = (self.authority.clone(), self.clock.now());
+                let approved = async move {
+                    let who = flow.approved.await?;
+                    not_revoked(&authority, who, since, source)
+                };
+                Ok(DeviceFlow {
+                    approved: Box::pin(approved),
+                    ..flow
+                })
+            }
             None => Err(refused("no provider for logins by device is configured")),
         }
     }
+}
+
+/// Was what they show revoked since it is theirs? A session asks again (`still_counts`).
+fn not_revoked(
+    authority: &SshAuthority,
+    who: Arc<Principal>,
+    since: SystemTime,
+    source: IpAddr,
+) -> Result<Arc<Principal>, AuthRefused> {
+    if !authority.is_revoked_since(&who, since) {
+        return Ok(who);
+    }
+    tracing::warn!(%source, actor = %who.actor, "token refused: it is older than the revocation of somebody in it");
+    Err(refused(
+        "this token does not count any more; get a new one and log in again",
+    ))
 }
 
 /// A log is for people's eyes, and everybody can write to this one.

@@ -144,7 +144,8 @@ fn refusal(error: IssueError) -> ApiError {
         IssueError::TokenEnds
         | IssueError::TooLarge
         | IssueError::OwnKey
-        | IssueError::RevokedKey => ApiError::rejected(error.to_string()),
+        | IssueError::RevokedKey
+        | IssueError::OldToken => ApiError::rejected(error.to_string()),
         other => {
             tracing::error!(error = %other, "no SSH certificate could be made");
             ApiError::internal("no certificate can be made at the moment")

@@ -85,6 +85,9 @@ pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
             let done = done.map_err(explain)?;
             remote.print(&done, |done| {
                 revocation(&done.revocation);
+                for key in &done.keys_removed {
+                    println!("the registered key {} is removed", shown(key));
+                }
                 println!("{} session(s) ended", done.sessions_ended);
             })?;
         }

@@ -4,7 +4,8 @@ use weir_client::{SshCredentialKind, SshHostKeyState as State};
 
 use super::NOW;
 use crate::store::{
-    HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow, Store,
+    CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
+    RevocationRow, Store,
 };
 
 const LIMITS: KeyLimits = KeyLimits {
@@ -18,6 +19,7 @@ fn row(fingerprint: &str, subject: &str, expires_at: u64) -> KeyRow {
         public_key: "ssh-ed25519 AAAA".into(),
         subject: subject.into(),
         name: "'); DROP TABLE ssh_keys; --".into(),
+        token: None,
         kept: format!("{{\"{subject}\"}}"),
         registered_at: NOW,
         expires_at,
@@ -86,20 +88,92 @@ pub(super) async fn what_is_revoked_is_registered_no_more(store: &dyn Store) {
         };
         store.add_ssh_revocation(row, 3)
     };
-    assert!(revoke("1", SshCredentialKind::KeyId, "a").await.unwrap());
-    assert!(revoke("2", SshCredentialKind::Key, "c").await.unwrap());
+    let gone = |prints: &[&str]| Some(prints.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+    let done = revoke("1", SshCredentialKind::KeyId, "a").await.unwrap();
+    assert_eq!(done, gone(&[]));
+    let done = revoke("2", SshCredentialKind::Key, "c").await.unwrap();
+    assert_eq!(done, gone(&["c"]));
     assert_eq!(prints(store, None).await, ["a", "b"]);
-    assert!(
-        revoke("3", SshCredentialKind::Subject, "alice")
-            .await
-            .unwrap()
-    );
+    let done = revoke("3", SshCredentialKind::Subject, "alice").await;
+    let mut done = done.unwrap().unwrap();
+    done.sort();
+    assert_eq!(Some(done), gone(&["a", "b"]));
     assert!(prints(store, None).await.is_empty());
     // What is not kept removes nothing.
     let row = row("d", "dora", NOW + 10);
     store.put_ssh_key(row, LIMITS).await.unwrap();
-    assert!(!revoke("4", SshCredentialKind::Key, "d").await.unwrap());
+    let done = revoke("4", SshCredentialKind::Key, "d").await.unwrap();
+    assert_eq!(done, None);
     assert_eq!(prints(store, None).await, ["d"]);
+}
+
+/// The key in it and what the same token registered, if they are the same person's; nothing else.
+pub(super) async fn what_goes_with_a_certificate_is_found(store: &dyn Store) {
+    let token = |jti: &str| (!jti.is_empty()).then(|| jti.to_owned());
+    let limits = KeyLimits {
+        per_subject: 9,
+        total: 9,
+    };
+    for (print, subject, jti) in [
+        ("its-own", "alice", "before"),
+        ("same-token", "alice", "t1"),
+        ("other-token", "alice", "t2"),
+        ("no-token", "alice", ""),
+        ("bobs", "bob", "t1"),
+    ] {
+        let row = KeyRow {
+            token: token(jti),
+            ..row(print, subject, NOW + 10)
+        };
+        assert_eq!(store.put_ssh_key(row, limits).await.unwrap(), KeyPut::Yes);
+    }
+    let keep = |serial: &str, print: &str, jti: &str, ends_at| {
+        let row = CertificateRow {
+            serial: serial.into(),
+            key_id: format!("weir alice {serial}"),
+            subject: "alice".into(),
+            fingerprint: print.into(),
+            token: token(jti),
+            ends_at,
+        };
+        store.keep_ssh_certificate(row, 4)
+    };
+    let revoke = async |id: &str, kind, value: &str| {
+        let row = RevocationRow {
+            id: id.into(),
+            kind,
+            value: value.into(),
+            reason: "stolen".into(),
+            by: "carol".into(),
+            at: NOW,
+            ends_at: None,
+        };
+        let gone = store.add_ssh_revocation(row, 9).await.unwrap();
+        let mut gone = gone.unwrap();
+        gone.sort();
+        gone
+    };
+    use SshCredentialKind::{KeyId, Serial};
+    keep("s1", "its-own", "t1", NOW + 5).await.unwrap();
+    keep("s2", "elsewhere", "", NOW + 6).await.unwrap();
+    keep("s3", "bobs", "t2", NOW + 7).await.unwrap();
+    assert!(revoke("1", Serial, "weir alice s1").await.is_empty());
+    assert!(revoke("2", Serial, "s2").await.is_empty(), "of no token");
+    assert_eq!(revoke("3", Serial, "s1").await, ["its-own", "same-token"]);
+    assert!(revoke("4", Serial, "s1").await.is_empty());
+    // Not what is somebody else's.
+    assert_eq!(revoke("5", KeyId, "weir alice s3").await, ["other-token"]);
+    let mut left = prints(store, None).await;
+    left.sort();
+    assert_eq!(left, ["bobs", "no-token"]);
+    // What ends first makes room, and what has ended is forgotten.
+    keep("s4", "no-token", "", NOW + 1).await.unwrap();
+    keep("s5", "x", "", NOW + 8).await.unwrap();
+    assert!(revoke("6", Serial, "s4").await.is_empty());
+    keep("s6", "no-token", "", NOW + 9).await.unwrap();
+    store.sweep(NOW + 9, NOW).await.unwrap();
+    assert!(revoke("7", Serial, "s6").await.is_empty());
+    assert_eq!(prints(store, None).await, ["bobs", "no-token"]);
 }
 
 async fn saw(store: &dyn Store, target: &str, print: &str, at: u64) -> (HostKeyRow, Option<u64>) {

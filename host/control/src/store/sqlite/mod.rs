@@ -12,10 +12,10 @@ use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::{
-    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, HostKeyRow,
-    HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice, Opened,
-    PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow, SessionWrite,
-    Settled, Store, StoreError, Verdict,
+    Ballot, Begun, BundleRow, CertificateRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow,
+    HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice,
+    Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow,
+    SessionWrite, Settled, Store, StoreError, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -318,8 +318,17 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool> {
+    async fn add_ssh_revocation(
+        &self,
+        row: RevocationRow,
+        max: u32,
+    ) -> Result<Option<Vec<String>>> {
         self.write(move |c| ssh::revoke(c, &row, max)).await
+    }
+
+    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()> {
+        self.write(move |c| ssh::keep_certificate(c, &row, max))
+            .await
     }
 
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>> {

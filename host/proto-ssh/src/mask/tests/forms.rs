@@ -263,7 +263,7 @@ fn what_is_being_hidden_is_not_displaced() {
         let input = format!("{before}{}{behind}c2lnbmF0dXJl", "AIza".repeat(12));
         assert!(!text(&[], &input).contains("c2lnbmF0"), "{input}");
     }
-    // With so many of them that all hide, none is opened beside them, and all of it is hidden.
+    // With so many of them that all hide, one that hides as much is enough, and all of it is hidden.
     let each = prefixes
         .split_inclusive('-')
         .map(|p| p.to_owned() + "0123456789abcdefghijABCDEFGHIJ01");
@@ -273,6 +273,52 @@ fn what_is_being_hidden_is_not_displaced() {
         out.starts_with("glpat-****") && !out[6..].contains("0123"),
         "{out}"
     );
+}
+
+/// However many forms hide or are unfinished when one more begins, that one is hidden when those have ended.
+#[test]
+fn one_too_many_is_hidden() {
+    let hiding = |prefix: &str| format!("{prefix}0123456789abcdefghijABCDEFGHIJ01");
+    let all = [
+        "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-",
+    ];
+    let eight: String = all[..8].iter().map(|p| hiding(p)).collect();
+    // Of another alphabet, so that it goes on when those have ended.
+    let session = format!("IQoJb3JpZ2luX2Vj/{}", "c2Vzc2lvbi/+".repeat(20));
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 200);
+    // None of these is long enough to be told from a word, and none of them gives way.
+    let encoded = "LS0tLS1CRUdJTi".to_owned() + "0tLS0tQkVHSU4g" + "tLS0tLUJFR0lOI";
+    let unfinished = encoded.repeat(2) + "xoxb-xoxp-xoxa-glrt-gldt-";
+    let nine_in_base_64 = format!("{unfinished}{}", GITHUB);
+    for (name, input, secret) in [
+        ("session", format!("{eight}{session}"), "c2Vzc2lvbi/+c2"),
+        ("key", format!("{eight}{pem}"), "MIIEowIBAAKCAQEA"),
+        ("unfinished", nine_in_base_64.clone(), "0123456789abcdef"),
+        (
+            "behind",
+            format!("{unfinished}.\n{GITHUB}"),
+            "0123456789abcdef",
+        ),
+        ("held", format!("{unfinished}{session}"), "c2Vzc2lvbi/+c2"),
+    ] {
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for piece in [1, 13, usize::MAX] {
+                let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                assert!(
+                    !has(&out, secret),
+                    "{name}: {}",
+                    String::from_utf8_lossy(&out)
+                );
+            }
+        }
+    }
+    // That comes to its end: what there was no room for is as long as the longest token, or key.
+    let input = format!(
+        "{nine_in_base_64}\n{}",
+        "an ordinary line of text\n".repeat(4000)
+    );
+    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), usize::MAX);
+    assert!(out.ends_with(b"an ordinary line of text\n"));
 }
 
 /// As programs show files: whatever they put before each line, or behind it.
@@ -351,6 +397,88 @@ fn private_keys_behind_what_stands_before_each_line() {
     let two = format!("{}{plain}", plain.trim_end());
     let out = text_of(format!("{two}$ ls\n"));
     assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
+}
+
+/// A private key of one source goes on behind lines of others, also behind such in which other keys begin.
+#[test]
+fn private_keys_among_lines_of_others() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 12);
+    let of = |before: &str| -> Vec<String> {
+        let lines = pem.lines();
+        lines.map(|line| format!("{before}{line}\n")).collect()
+    };
+    let other = |n: usize| match n % 4 {
+        0 => "api-1  | GET /index.html 200\n",
+        1 => "api-1  | level:info ok\n",
+        2 => "db-1   | listening\n",
+        _ => "db-1   | -----BEGIN \n",
+    };
+    let with = |between: &dyn Fn(usize) -> String| {
+        let lines = of("web-1  | ").into_iter().enumerate();
+        lines
+            .map(|(n, line)| line + &between(n))
+            .collect::<String>()
+    };
+    let cases = [
+        // Not behind the first line: nobody knows yet that each line begins so.
+        with(&|n| {
+            if n > 1 {
+                other(n).into()
+            } else {
+                String::new()
+            }
+        }),
+        with(&|n| {
+            if n == 4 {
+                (0..60).map(other).collect()
+            } else {
+                String::new()
+            }
+        }),
+        // Of the same program, a second time: only digits differ.
+        with(&|n| {
+            if n > 1 {
+                "web-2  | GET /index.html\n".into()
+            } else {
+                String::new()
+            }
+        }),
+        // A key of another source, in turns with it.
+        of("a | ").into_iter().zip(of("b | ")).enumerate().fold(
+            String::new(),
+            |all, (n, (a, b))| match n {
+                0 => all + &a,
+                1 => all + &a + &of("b | ")[0] + &b,
+                _ => all + &a + &b,
+            },
+        ),
+        // What a key of OpenSSH begins with, behind so much that nobody knows how its line begins.
+        with(&|n| match n {
+            3 => format!(
+                "web-1  | {}b3BlbnNzaC1rZXktdjE\n",
+                "MIIEowIBAAKCAQEA".repeat(8)
+            ),
+            _ => String::new(),
+        }),
+    ];
+    for (n, input) in cases.into_iter().enumerate() {
+        let input = format!("an ordinary line\n{input}$ ls\n");
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for piece in [1, 11, 300, usize::MAX] {
+                let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !out.contains("MIIE") && !out.contains("CAQEA"),
+                    "{n}: {out}"
+                );
+                assert!(out.ends_with("$ ls\n"), "{n}: {out}");
+                let others = |text: &str| {
+                    text.matches("GET /index.html").count() + text.matches("level:info").count()
+                };
+                assert_eq!(others(&out), others(&input), "{n}: {out}");
+            }
+        }
+    }
 }
 
 /// As clusters and clouds keep them.
