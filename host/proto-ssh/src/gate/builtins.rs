@@ -143,13 +143,22 @@ fn sets(head: &Word, args: &[Word]) -> bool {
     false
 }
 
-/// `-v` sets a variable.
+/// `-v` sets a variable, and so does `%n`.
 fn prints_into(args: &[Word]) -> bool {
     let Some((first, rest)) = args.split_first() else {
         return false;
     };
     match first.text.as_str() {
         "-v" => rest.first().is_none_or(is_unclear),
+        text if counts(text) => rest.iter().any(is_unclear),
         text => text.starts_with('-') && is_unclear(first) || is_unclear(first) && first.leads,
     }
+}
+
+fn counts(format: &str) -> bool {
+    let mut directives = format.split('%').skip(1);
+    directives.any(|d| {
+        let letter = d.trim_start_matches(|c: char| c.is_ascii_digit() || "-+ #0.*".contains(c));
+        letter.starts_with('n')
+    })
 }
