@@ -182,7 +182,7 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export kill local printf read readonly return set shopt \
       source trap typeset unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_ask __weir_question __weir_open __weir_pipe __weir_made __weir_answered __weir_refuse \
+\readonly -f __weir_gate __weir_ask __weir_question __weir_open __weir_pipe __weir_answered __weir_refuse \
   __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \
