@@ -89,7 +89,8 @@ impl SshService {
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
             )
-            .taken_for(options.limits.device_flow_pause),
+            .taken_for(options.limits.device_flow_pause)
+            .kept_for(options.limits.device_flow_kept),
             readers: Readers::default(),
             turned_away: TurnedAway::new(options.ports.clone()),
             options,

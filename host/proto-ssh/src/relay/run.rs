@@ -345,8 +345,8 @@ impl<'a> Relay<'a> {
         let session = self.session;
         // On record, as many as the record takes; for a log there may be too many.
         tracing::debug!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
-        let login = self.terms.login.clone();
-        deciding.push(decide::put_on_record(session, turned, login));
+        let place = self.terms.place(&session.info().target);
+        deciding.push(decide::put_on_record(session, turned, place));
     }
 
     fn ask(
@@ -507,7 +507,7 @@ impl<'a> Relay<'a> {
         };
         let records = async {
             core.abandon(&mut effects);
-            last_records(session, &terms.login, effects, &mut receipts).await;
+            last_records(session, terms, effects, &mut receipts).await;
             tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
         };
         let _ = tokio::join!(records, goodbye);
@@ -518,10 +518,11 @@ impl<'a> Relay<'a> {
 /// any more.
 async fn last_records(
     session: &Session,
-    login: &Arc<str>,
+    terms: &Terms,
     effects: Vec<Effect>,
     receipts: &mut HashMap<Ticket, Receipt>,
 ) {
+    let place = terms.place(&session.info().target);
     for effect in effects {
         let turned = match effect {
             Effect::Refused(turned) => *turned,
@@ -544,7 +545,7 @@ async fn last_records(
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,
         };
-        decide::put_on_record(session, turned, login.clone()).await;
+        decide::put_on_record(session, turned, place.clone()).await;
     }
     for (_, receipt) in receipts.drain() {
         let kind = OutcomeKind::Unknown;

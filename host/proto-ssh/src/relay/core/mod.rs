@@ -35,7 +35,7 @@ pub(crate) mod tap;
 mod tests;
 mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -323,10 +323,10 @@ pub(crate) struct Core {
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
     decided_on: HashMap<Ticket, usize>,
-    /// Sessions that may get connections of the client's agent.
-    agent: HashSet<Key>,
-    /// Sessions that may get X11 connections; true: one only.
-    x11: HashMap<Key, bool>,
+    /// Sessions that may get connections of the client's agent, and the number of the action that permitted it.
+    agent: HashMap<Key, u64>,
+    /// Sessions that may get X11 connections; true: one only. And the number of the action.
+    x11: HashMap<Key, (bool, u64)>,
     next_key: u64,
     next_ticket: u64,
     /// Bytes of the client that wait for decisions.
@@ -348,7 +348,7 @@ impl Core {
             by: Pair::default(),
             pending: HashMap::new(),
             decided_on: HashMap::new(),
-            agent: HashSet::new(),
+            agent: HashMap::new(),
             x11: HashMap::new(),
             next_key: 0,
             next_ticket: 0,

@@ -82,6 +82,7 @@ impl Core {
             return;
         };
         channel.wait = Wait::Nothing;
+        let asks = asks.permitted(grant.seq);
         if let Some(gate) = grant.gate.clone() {
             channel.permitted(ticket, grant);
             self.start_gate(key, gate, (want_reply, asks, ticket, forward), now, out);
