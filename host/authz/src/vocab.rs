@@ -244,6 +244,7 @@ pub(crate) const LATER: &[Action] = &[
     Action::KeyRegister,
     Action::RecordErase,
     Action::SessionWatch,
+    Action::SshGatedShell,
 ];
 
 /// The groups that a schema declares beside those, if it has the actions of SSH.
@@ -281,7 +282,7 @@ pub(crate) fn action_facts(action: Action) -> ActionFacts {
         A::SshConnect => (&["any", "ssh", "connect"], &[R::Account], Extra::None),
         A::SshPty => (&["any", "ssh", "connect"], &[R::Account], Extra::Ssh),
         A::SshEnv => (&["any", "ssh", "connect"], &[R::Variable], Extra::Ssh),
-        A::SshShell => (&["any", "ssh", "exec"], &[R::Account], Extra::Ssh),
+        A::SshShell | A::SshGatedShell => (&["any", "ssh", "exec"], &[R::Account], Extra::Ssh),
         A::SshExec => (&["any", "ssh", "exec"], &[R::Program], Extra::Ssh),
         A::SshSubsystem => (&["any", "ssh", "exec"], &[R::Subsystem], Extra::Ssh),
         A::SshSftpList | A::SshSftpRead | A::SshScpRead | A::SshRsyncRead | A::SshGitRead => (

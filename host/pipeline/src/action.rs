@@ -46,7 +46,10 @@ actions! {
     /// Anything else: VACUUM, GRANT, DO, LISTEN, server files.
     PostgresUtility = "postgres:utility",
     SshConnect = "ssh:connect",
+    /// Nobody reads beforehand what is typed into it.
     SshShell = "ssh:shell",
+    /// A shell whose every command is asked about, as `ssh:exec`.
+    SshGatedShell = "ssh:gated_shell",
     /// Running one program; a command line is permitted when everything that it runs is.
     SshExec = "ssh:exec",
     /// A subsystem other than sftp.

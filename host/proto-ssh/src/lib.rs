@@ -13,6 +13,7 @@
 //! - `relay` moves both directions, follows every channel, and asks `pipeline::decide`.
 //! - `action` turns channel requests into facts and accesses; `sftp` and `scp` read file transfers in flight;
 //!   `transfer` is what those two have in common.
+//! - `gate` has bash on the host ask about every command of a shell.
 //! - `mask` hides secrets in text that passes, at the same length.
 //!
 //! Architecture invariants:
@@ -23,6 +24,7 @@
 
 mod action;
 mod config;
+mod gate;
 mod jump;
 mod leg;
 mod lobby;

@@ -61,6 +61,8 @@ pub(crate) struct Walk<'a> {
     transfers: Vec<Transfer>,
     /// Words that programs take which run others: the program, and its words.
     pub(crate) wrapped: Vec<(String, Vec<Arg>)>,
+    /// Descriptors that the text has opened so far.
+    pub(crate) numbers: BTreeSet<u32>,
     /// One of those starts what it runs in another directory.
     pub(crate) moved: bool,
     /// The text itself is what the shell reads from its standard input.
@@ -81,6 +83,7 @@ impl<'a> Walk<'a> {
             budget: limits.words,
             transfers: Vec::new(),
             wrapped: Vec::new(),
+            numbers: BTreeSet::new(),
             moved: false,
             script,
             bash: false,
@@ -349,6 +352,7 @@ impl<'a> Walk<'a> {
     }
 
     fn redirect(&mut self, redirect: &Redirect, outer: &Ctx, ctx: &mut Ctx, here: &[HereDoc]) {
+        self.borrow(redirect);
         let input =
             |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
         match &redirect.kind {

@@ -160,7 +160,7 @@ impl Ssh {
 fn kind_of(action: Action) -> SshKind {
     use Action as A;
     match action {
-        A::SshShell => SshKind::Shell,
+        A::SshShell | A::SshGatedShell => SshKind::Shell,
         A::SshSubsystem => SshKind::Subsystem,
         A::SshPty => SshKind::Pty,
         A::SshEnv => SshKind::Env,

@@ -33,6 +33,12 @@ pub(crate) fn parts(asked: &Asked, place: &Place) -> Result<Parts, String> {
     let text = |bytes: &[u8]| Arc::<str>::from(readable(bytes));
     let env = asked.before.env.iter();
     facts.env = env.map(|(name, value)| (text(name), text(value))).collect();
+    if let What::Exec { line, .. } = &asked.what
+        && let Sent::Verdict(place) = &line.sent
+        && let Some(directory) = &place.directory
+    {
+        facts.env.push(("PWD".into(), text(directory.as_bytes())));
+    }
     let accesses = asks.into_iter().map(|(action, resource)| Access {
         action,
         resource,
@@ -55,7 +61,11 @@ fn read(asked: &Asked, place: &Place) -> Result<(SshFacts, Asks), String> {
     };
     Ok(match &asked.what {
         What::Exec { command, line } => exec(command, line, login),
-        What::Shell => (
+        What::Shell { gated: true } => (
+            SshFacts::plain(SshKind::Shell, login.clone(), "".into()),
+            vec![(Action::SshGatedShell, account())],
+        ),
+        What::Shell { gated: false } => (
             SshFacts::opaque(
                 SshKind::Shell,
                 login.clone(),
@@ -207,15 +217,27 @@ fn canonical(asked: &Asked) -> Vec<u8> {
     match &asked.what {
         What::Exec { command, line } => {
             out.string(b"exec").string(command);
-            if let Sent::Pinned(sent) = &line.sent {
-                out.string(b"as").string(sent);
+            match &line.sent {
+                Sent::Pinned(sent) => {
+                    out.string(b"as").string(sent);
+                }
+                // What it does hangs on where it stands.
+                Sent::Verdict(place) => {
+                    let directory = place.directory.as_deref().unwrap_or_default();
+                    out.string(b"in").string(directory.as_bytes());
+                    for file in &place.open {
+                        out.string(b"with").string(file.as_bytes());
+                    }
+                }
+                Sent::AsItCame | Sent::Unpinned => {}
             }
             match &line.script {
                 Some(script) => out.string(b"stdin").string(&script.sha256),
                 None => &mut out,
             }
         }
-        What::Shell => out.string(b"shell"),
+        What::Shell { gated: false } => out.string(b"shell"),
+        What::Shell { gated: true } => out.string(b"gated-shell"),
         What::Subsystem { name } => out.string(b"subsystem").string(name),
         What::Env { name, value } => out.string(b"env").string(name).string(value),
         What::Pty { whole, .. } => out.string(b"pty-req").string(whole),

@@ -6,6 +6,7 @@ use pipeline::{Action, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPa
 use shell::{Command, Hazard, Limits, Reading, Transfer, Word};
 
 use super::text::readable;
+use crate::gate::{Place, command_line};
 use crate::scp;
 use crate::transfer::Path;
 
@@ -27,6 +28,8 @@ pub(crate) enum Sent {
     Pinned(bytes::Bytes),
     /// The bytes of the client, because nothing else can be written for them: nobody knows what they run.
     Unpinned,
+    /// A verdict: bash on the host has the command already, and asks whether to run it.
+    Verdict(Arc<Place>),
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub(crate) struct Unread {
     text: bytes::Bytes,
     /// The line that runs this script.
     of: Option<Line>,
+    /// Where a gated shell is that asks about it.
+    place: Option<Place>,
     pin: bool,
 }
 
@@ -55,6 +60,7 @@ impl Unread {
         Self {
             text,
             of: None,
+            place: None,
             pin,
         }
     }
@@ -64,6 +70,17 @@ impl Unread {
         Self {
             text,
             of: Some(of),
+            place: None,
+            pin: false,
+        }
+    }
+
+    /// What a gated shell asks about.
+    pub fn gated(text: bytes::Bytes, place: Place) -> Self {
+        Self {
+            text,
+            of: None,
+            place: Some(place),
             pin: false,
         }
     }
@@ -76,6 +93,9 @@ impl Unread {
     pub fn read(self) -> Line {
         if let Some(line) = self.of {
             return line.with_script(self.text);
+        }
+        if let Some(place) = self.place {
+            return Line::gated(&self.text, place);
         }
         let mut line = Line::read(&self.text);
         if self.pin {
@@ -94,6 +114,14 @@ impl Line {
             command: Arc::new(shell::read(command, &Limits::default())),
             script: None,
             sent: Sent::AsItCame,
+        }
+    }
+
+    /// A command that a gated shell asks about.
+    pub fn gated(command: &bytes::Bytes, place: Place) -> Self {
+        Self {
+            sent: Sent::Verdict(Arc::new(place)),
+            ..Self::read(&command_line(command))
         }
     }
 
@@ -156,7 +184,9 @@ impl Line {
     fn transfer(&self) -> Option<&Transfer> {
         let plain = !self.command.is_opaque()
             && matches!(self.command.commands.as_slice(), [one] if one.by.is_empty() && one.env.is_empty());
-        let transfer = self.command.transfer.as_ref().filter(|_| plain)?;
+        // In a gated shell nobody follows what goes over its terminal.
+        let followed = plain && !matches!(self.sent, Sent::Verdict(_));
+        let transfer = self.command.transfer.as_ref().filter(|_| followed)?;
         // What the reader of its protocol cannot follow is a program like any other.
         let followed = match transfer {
             Transfer::Scp { .. } => self.scp_command().is_some(),
@@ -217,8 +247,11 @@ pub(super) fn exec(
     if line.transfer().is_none() {
         take_files(&mut facts, reading);
     }
+    if let Sent::Verdict(place) = &line.sent {
+        take_place(&mut facts, place);
+    }
     facts.code = reading.code;
-    facts.only_reads = reading.only_reads && !reading.is_opaque();
+    facts.only_reads = reading.only_reads && facts.opaque.is_empty();
     let mut asks = match line.transfer() {
         Some(transfer) => transferred(&mut facts, transfer, login),
         None => programs(reading, login),
@@ -286,6 +319,34 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
         if files.unknown {
             add(UNKNOWN);
         }
+    }
+}
+
+/// What a command touches by where it stands.
+fn take_place(facts: &mut SshFacts, place: &Place) {
+    let mut more: Vec<SshPath> = Vec::new();
+    for SshPath { path, writes } in &facts.paths {
+        let writes = *writes;
+        let path = place.absolute(path).map(Arc::from);
+        more.extend(path.map(|path| SshPath { path, writes }));
+    }
+    let unknown = place.directory.is_none().then_some(UNKNOWN);
+    // What is no file, such as a socket, leads somewhere all the same.
+    let files = place.open.iter().map(|file| match file.starts_with('/') {
+        true => file.as_str(),
+        false => UNKNOWN,
+    });
+    for path in files.chain(unknown) {
+        more.extend([false, true].map(|writes| SshPath {
+            path: path.into(),
+            writes,
+        }));
+    }
+    facts.paths.extend(more);
+    for file in &place.open {
+        let why = format!("{} is open around it", readable(file.as_bytes()));
+        facts.opaque.push(why.into());
+        facts.opaque_codes.push("open-file".into());
     }
 }
 

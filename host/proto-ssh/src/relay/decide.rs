@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -20,9 +21,11 @@ use super::core::{Grant, Key, Ticket};
 use super::read::NotRead;
 use super::taps::{Files, Text, columns};
 use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
+use crate::gate::Gate;
 use crate::mask::Kind;
 use crate::terms::{May, Place, Terms};
 use crate::upstream::send::Forward;
+use crate::wire::{ChannelMessage, Connection, Put, Request as WireRequest};
 
 /// A decision, and how what it permits goes on.
 pub(super) struct Decided {
@@ -116,7 +119,7 @@ pub(super) fn begin<'a>(
     terms: &Terms,
     holds: &'a Holds,
     ticket: Ticket,
-    (asked, forward): (&Asked, Forward),
+    (asked, forward): (&Asked, Bytes),
     cancel: CancellationToken,
 ) -> Result<Deciding<'a>, String> {
     if let Some(what) = forbidden(&asked.what, &terms.may) {
@@ -127,12 +130,22 @@ pub(super) fn begin<'a>(
     if asked.before.pty.is_some() && is_transfer(&asked.what) {
         return Err("files are not transferred over a terminal; ask for none (ssh -T)".into());
     }
+    let policy = session.pin();
+    let gated = gated(session, &*policy, asked, terms)?;
+    let (gate, forward, asked) = match &gated {
+        None => (None, forward, asked),
+        Some(asked) => {
+            let gate = Gate::new().ok_or("there is no randomness for a gate")?;
+            let shell = gate.shell(asked.before.pty.is_some());
+            let forward = instead(&forward, &shell).ok_or("this is no request for a shell")?;
+            (Some(gate), forward, asked)
+        }
+    };
     let Parts {
         facts,
         accesses,
         canonical,
     } = parts(asked, &terms.place(&session.info().target))?;
-    let policy = session.pin();
     if let What::Exec { line, .. } = &asked.what
         && line.sent == Sent::AsItCame
         && !policy.is_indifferent(&session.info().principal, &session.info().target)
@@ -142,6 +155,7 @@ pub(super) fn begin<'a>(
     }
     let facts = Facts::Ssh(Arc::new(facts));
     let (mut grant, text) = grant(asked);
+    grant.gate = gate;
     let (patterns, login) = (terms.masks.clone(), terms.login.clone());
     let reliefs = (policy.clone(), facts.clone());
     let request = Request {
@@ -153,7 +167,7 @@ pub(super) fn begin<'a>(
         unmaskable: None,
         canonical,
         parameters: Vec::new(),
-        payload: forward,
+        payload: Forward::new(forward),
     };
     let deciding = async move {
         let on_hold = |info: &HoldInfo| holds.put(ticket, info);
@@ -183,6 +197,60 @@ pub(super) fn begin<'a>(
     Ok(deciding.boxed())
 }
 
+/// A shell in which bash asks about every command, where policy permits no other. Where it permits neither, the
+/// refusal is that of the shell.
+fn gated(
+    session: &Session,
+    policy: &dyn Policy,
+    asked: &Asked,
+    terms: &Terms,
+) -> Result<Option<Asked>, String> {
+    if !matches!(asked.what, What::Shell { gated: false }) {
+        return Ok(None);
+    }
+    let info = session.info();
+    let denied = |asked: &Asked| -> Result<bool, String> {
+        let parts = parts(asked, &terms.place(&info.target))?;
+        let ruling = policy.authorize(&Question {
+            principal: &info.principal,
+            source: info.source,
+            session: &info.id_text,
+            now: session.ports().clock.now(),
+            facts: Some(&Facts::Ssh(Arc::new(parts.facts))),
+            risk: &Risk::default(),
+            approvals: &BTreeSet::new(),
+            accesses: &parts.accesses,
+        });
+        Ok(matches!(ruling, Ruling::Deny { .. }))
+    };
+    let gated = Asked {
+        what: What::Shell { gated: true },
+        ..asked.clone()
+    };
+    Ok((denied(asked)? && !denied(&gated)?).then_some(gated))
+}
+
+/// The request to run this, in place of a request for a shell.
+fn instead(request: &Bytes, command: &[u8]) -> Option<Bytes> {
+    let Ok(Connection::Channel {
+        recipient,
+        message: ChannelMessage::Request(shell),
+    }) = Connection::parse(request)
+    else {
+        return None;
+    };
+    let mut data = Vec::new();
+    data.string(command);
+    let exec = ChannelMessage::Request(WireRequest {
+        name: b"exec",
+        want_reply: shell.want_reply,
+        data: &data,
+    });
+    let mut payload = Vec::new();
+    exec.write(recipient, &mut payload);
+    Some(payload.into())
+}
+
 /// What the login does not permit, whatever policy says.
 fn forbidden(what: &What, may: &May) -> Option<&'static str> {
     let (permitted, name) = match what {
@@ -195,7 +263,7 @@ fn forbidden(what: &What, may: &May) -> Option<&'static str> {
         | What::ListenSocket { .. }
         | What::Tunnel { .. } => (may.port_forwarding, "forwarding of connections"),
         What::Exec { .. }
-        | What::Shell
+        | What::Shell { .. }
         | What::Subsystem { .. }
         | What::Env { .. }
         | What::File(_) => (true, ""),
@@ -226,6 +294,8 @@ fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
         (grant, None)
     };
     match &asked.what {
+        // What it does is seen on the terminal of its shell.
+        What::Exec { line, .. } if matches!(line.sent, Sent::Verdict(_)) => return plain(),
         What::Exec { line, .. } => match (line.kind(), line.scp()) {
             (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
             (SshKind::Sftp, _) => return files(Files::sftp()),
@@ -234,7 +304,7 @@ fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
             _ => {}
         },
         What::Subsystem { name } if &**name == b"sftp" => return files(Files::sftp()),
-        What::Shell | What::Subsystem { .. } => {}
+        What::Shell { .. } | What::Subsystem { .. } => {}
         _ => return plain(),
     }
     let text = match asked.before.columns() {

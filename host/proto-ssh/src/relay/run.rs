@@ -22,7 +22,7 @@ use crate::action::{Asked, Line, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
-use crate::upstream::send::{self, Forward};
+use crate::upstream::send;
 
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
@@ -310,7 +310,7 @@ impl<'a> Relay<'a> {
                 ticket,
                 asked,
                 forward,
-            } => self.ask(ticket, &asked, Forward::new(forward), deciding)?,
+            } => self.ask(ticket, &asked, forward, deciding)?,
             Effect::Read { ticket, unread } => {
                 let cancel = self.cancel.child_token();
                 self.cancels.insert(ticket, cancel.clone());
@@ -354,7 +354,7 @@ impl<'a> Relay<'a> {
         &mut self,
         ticket: Ticket,
         asked: &Asked,
-        forward: Forward,
+        forward: Bytes,
         deciding: &mut FuturesUnordered<Deciding<'a>>,
     ) -> Result<(), End> {
         let cancel = self.cancel.child_token();

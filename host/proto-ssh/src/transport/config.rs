@@ -194,7 +194,7 @@ impl Software {
 }
 
 /// OpenSSH's clients send `eow@openssh.com`, by which `ssh host yes | head -1` ends, and `no-more-sessions@openssh.com`
-/// only to servers whose name begins so. Both are passed on.
+/// only to servers whose name begins so. The first is passed on, the second is kept by the relay.
 impl Default for Software {
     fn default() -> Self {
         Self("OpenSSH_Weir".to_owned())

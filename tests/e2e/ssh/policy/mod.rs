@@ -3,6 +3,7 @@
 
 mod around;
 mod book;
+mod gate;
 mod holds;
 mod masking;
 mod others;
@@ -83,7 +84,11 @@ fn stage(name: &str) -> Stage {
 
 /// The default bundle, changed.
 fn stage_with(name: &str, change: impl FnOnce(&mut Bundle)) -> Stage {
-    let host = Sshd::start(&format!("{name}-host")).unwrap();
+    stage_on(Sshd::start(&format!("{name}-host")).unwrap(), name, change)
+}
+
+/// The same, with this host.
+fn stage_on(host: Sshd, name: &str, change: impl FnOnce(&mut Bundle)) -> Stage {
     let scratch = Scratch::new(&format!("{name}-more")).unwrap();
     let traces = scratch.path().join("traces");
     std::fs::create_dir_all(traces.join(".ssh")).unwrap();

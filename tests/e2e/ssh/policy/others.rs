@@ -98,7 +98,7 @@ pub(super) const OTHERS: &[Other] = &[
         OPERATOR_PROD,
         "echo 'echo ran > @' | ssh -F $CFG -T box; echo $?",
         (Held, "126"),
-        "shells on production wait for people",
+        "shells on production ask about every command",
     ),
     other(
         "a shell elsewhere",

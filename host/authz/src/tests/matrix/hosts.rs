@@ -66,6 +66,7 @@ pub fn actions() -> Vec<Row> {
         ("log in", "prod", A::SshConnect, account(), PLAIN),
         ("a shell", "prod", A::SshShell, account(), PLAIN),
         ("a shell", "staging", A::SshShell, account(), PLAIN),
+        ("a gated shell", "prod", A::SshGatedShell, account(), PLAIN),
         ("a terminal", "prod", A::SshPty, account(), PLAIN),
         ("LANG", "prod", A::SshEnv, variable("LANG"), PLAIN),
         ("BASH_ENV", "dev", A::SshEnv, variable("BASH_ENV"), PLAIN),

@@ -88,8 +88,10 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         // The client may have given it up.
-        let Some(Pending::Read { key, exec }) = self.settled(ticket) else {
-            return Ok(());
+        let (key, exec) = match self.settled(ticket) {
+            Some(Pending::Read { key, exec }) => (key, exec),
+            Some(Pending::Unread { key }) => return self.command_read(key, ticket, line, now, out),
+            _ => return Ok(()),
         };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;

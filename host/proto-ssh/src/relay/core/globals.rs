@@ -63,6 +63,14 @@ impl Does {
     }
 }
 
+/// An answer of our own to global requests.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Success,
+    /// So many in a row.
+    Refusals(u32),
+}
+
 /// A global request of the client that waits.
 #[derive(Debug)]
 enum Waiting {
@@ -82,14 +90,16 @@ impl Waiting {
 
 #[derive(Debug)]
 pub(super) struct Globals {
-    /// By who asked. Answers of our own are refusals, so many.
-    replies: Pair<Replies<Does, u32>>,
+    /// By who asked.
+    replies: Pair<Replies<Does, Answer>>,
     /// The client's next ones wait for this decision: their replies have to come behind its own.
     wait: Option<Ticket>,
     waiting: VecDeque<Waiting>,
     /// How many keepalives are among them.
     keepalives: u32,
     pub(super) listeners: Vec<Listening>,
+    /// The client has said that it opens no more sessions.
+    pub(super) no_more_sessions: bool,
     max: usize,
 }
 
@@ -104,6 +114,7 @@ impl Globals {
             waiting: VecDeque::new(),
             keepalives: 0,
             listeners: Vec::new(),
+            no_more_sessions: false,
             max,
         }
     }
@@ -123,7 +134,7 @@ impl Globals {
 }
 
 const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
-/// For OpenSSH's hosts only: others are known to end the connection.
+/// Kept here: the host is still to open sessions that are ours, for gates.
 const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
 /// Keepalives that wait for one decision: at one each second, those of 18 hours. Then the decision is not waited for
 /// any longer, and they are answered.
@@ -138,6 +149,7 @@ const PORT: usize = 4;
 /// What a global request asks for.
 enum Read {
     Pass,
+    NoMoreSessions,
     /// Asks for nothing but an answer, of which ours is as good.
     Answer,
     Listen(Listener, What),
@@ -249,10 +261,12 @@ impl Core {
         };
         let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
         match read {
-            Read::Pass if name != NO_MORE_SESSIONS || self.openssh.upstream => {
-                self.global_forward(payload, want_reply, Does::Nothing, out);
+            Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
+            Read::NoMoreSessions => {
+                self.globals.no_more_sessions = true;
+                self.global_answer(want_reply, Answer::Success, out);
             }
-            Read::Pass | Read::Answer => self.global_refuse(want_reply, out),
+            Read::Answer => self.global_refuse(want_reply, out),
             Read::Cancel(at) if self.globals.listeners.iter().any(|l| l.at == at) => {
                 let found = self.globals.listeners.iter().find(|l| l.at == at).cloned();
                 if !want_reply {
@@ -318,8 +332,12 @@ impl Core {
     }
 
     fn global_refuse(&mut self, want_reply: bool, out: &mut Vec<Effect>) {
+        self.global_answer(want_reply, Answer::Refusals(1), out);
+    }
+
+    fn global_answer(&mut self, want_reply: bool, answer: Answer, out: &mut Vec<Effect>) {
         if want_reply {
-            self.globals.replies.client.local(1);
+            self.globals.replies.client.local(answer);
             self.global_due(Side::Client, out);
         }
     }
@@ -367,7 +385,7 @@ impl Core {
                 Waiting::Request(payload) => self.client_global(&payload, out)?,
                 Waiting::Keepalives(n) => {
                     self.globals.keepalives = self.globals.keepalives.saturating_sub(n);
-                    self.globals.replies.client.local(n);
+                    self.globals.replies.client.local(Answer::Refusals(n));
                     self.global_due(Side::Client, out);
                 }
             }
@@ -392,7 +410,7 @@ impl Core {
             }
             send(Side::Client, payload.clone(), out);
         } else if want_reply {
-            replies.local(1);
+            replies.local(Answer::Refusals(1));
             self.global_due(Side::Upstream, out);
         }
     }
@@ -455,9 +473,16 @@ impl Core {
     }
 
     fn global_due(&mut self, asker: Side, out: &mut Vec<Effect>) {
-        while let Some(refusals) = self.globals.replies.of_mut(asker).due() {
-            for _ in 0..refusals {
-                send(asker, made(&Connection::RequestFailure), out);
+        while let Some(answer) = self.globals.replies.of_mut(asker).due() {
+            match answer {
+                Answer::Success => {
+                    send(asker, made(&Connection::RequestSuccess { data: b"" }), out);
+                }
+                Answer::Refusals(n) => {
+                    for _ in 0..n {
+                        send(asker, made(&Connection::RequestFailure), out);
+                    }
+                }
             }
         }
     }
@@ -481,12 +506,9 @@ fn read(name: &[u8], data: &[u8]) -> Result<Read, WireError> {
     };
     let read = match name {
         // With anything in it, it would be a way past decisions and record.
-        KEEPALIVE | NO_MORE_SESSIONS => {
-            return Ok(match data.is_empty() {
-                true => Read::Pass,
-                false => Read::Unknown,
-            });
-        }
+        KEEPALIVE if data.is_empty() => return Ok(Read::Pass),
+        NO_MORE_SESSIONS if data.is_empty() => return Ok(Read::NoMoreSessions),
+        KEEPALIVE | NO_MORE_SESSIONS => return Ok(Read::Unknown),
         // Of other clients: `keepalive@lag.net`, `keepalive@libssh2.org`, `keep-alive@bitvise.com`.
         name if name.starts_with(b"keepalive@") || name.starts_with(b"keep-alive@") => {
             return Ok(Read::Answer);

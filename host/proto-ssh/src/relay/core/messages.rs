@@ -215,6 +215,9 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if let (Side::Client, ChannelMessage::Data(data)) = (from, message) {
+            self.gate_typed(key, data, out);
+        }
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
@@ -392,6 +395,7 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        self.end_gate(key, out);
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
         };
@@ -434,7 +438,7 @@ impl Core {
                 if !channel.is_inspecting() {
                     channel.outcomes(out);
                 }
-                if matches!(wait, Wait::Decision(_) | Wait::Script) {
+                if matches!(wait, Wait::Decision(_) | Wait::Script | Wait::Gate) {
                     self.give_up(key, wait, out);
                     if let Some(channel) = self.channels.get_mut(&key) {
                         channel.refuse("the host closed the channel");

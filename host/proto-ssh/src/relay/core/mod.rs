@@ -22,6 +22,7 @@ mod bulk;
 mod channel;
 mod exec;
 mod flow;
+mod gate;
 mod gather;
 mod globals;
 mod messages;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use crate::action::{Asked, Turned, Unread};
+use crate::gate::Gate;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::Globals;
@@ -143,6 +145,8 @@ pub(crate) struct Grant {
     /// What the client types is recorded.
     pub input: bool,
     pub tap: Option<Box<dyn Tap>>,
+    /// It is a shell that bash on the host gates.
+    pub gate: Option<Gate>,
 }
 
 /// A peer broke the protocol: the connection ends, with this as the reason.
@@ -180,6 +184,8 @@ pub(crate) enum Violation {
     Requests(Side, u32, usize),
     #[error("more than {1} bytes of {0} wait for decisions")]
     Waiting(Side, usize),
+    #[error("{0} gave a channel the number {1}: those from {2} on are Weir's own")]
+    Reserved(Side, u32, u32),
 }
 
 impl Violation {
@@ -201,7 +207,8 @@ impl Violation {
             | Self::NoGlobalRequest(side)
             | Self::GlobalRequests(side, _)
             | Self::Requests(side, ..)
-            | Self::Waiting(side, _) => *side,
+            | Self::Waiting(side, _)
+            | Self::Reserved(side, ..) => *side,
         }
     }
 }
@@ -237,6 +244,12 @@ pub(crate) struct Limits {
     /// The longest script that comes on standard input, and how long it may take to come.
     pub script: usize,
     pub script_patience: Duration,
+    /// How long a gated shell may take to begin.
+    pub gate_patience: Duration,
+    /// Commands of one gated shell that wait for a decision.
+    pub gate_asks: usize,
+    /// Commands of one gated shell that are refused with nothing typed in between.
+    pub gate_refusals: usize,
 }
 
 impl Default for Limits {
@@ -257,6 +270,9 @@ impl Default for Limits {
             bulk: 64 << 20,
             script: 1 << 20,
             script_patience: Duration::from_secs(120),
+            gate_patience: Duration::from_secs(30),
+            gate_asks: 64,
+            gate_refusals: 256,
         }
     }
 }
@@ -283,6 +299,14 @@ enum Pending {
         key: Key,
         id: u64,
     },
+    /// A command of a gated shell.
+    Command {
+        key: Key,
+    },
+    /// One of those that is being read, before anything is decided.
+    Unread {
+        key: Key,
+    },
     /// No decision yet: the command is being read.
     Read {
         key: Key,
@@ -298,6 +322,7 @@ pub(crate) struct Core {
     by: Pair<HashMap<u32, Key>>,
     openssh: Pair<bool>,
     globals: Globals,
+    gates: gate::Gates,
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
     decided_on: HashMap<Ticket, usize>,
@@ -322,6 +347,7 @@ impl Core {
             },
             limits,
             channels: HashMap::new(),
+            gates: gate::Gates::default(),
             by: Pair::default(),
             pending: HashMap::new(),
             decided_on: HashMap::new(),
@@ -349,6 +375,9 @@ impl Core {
     ) -> Result<(), Violation> {
         let message =
             Connection::parse(payload).map_err(|error| Violation::Malformed(from, error))?;
+        if from == Side::Upstream && self.gate_receive(&message, now, out)? {
+            return Ok(());
+        }
         self.received(from, message, payload, now, out)?;
         if self.waiting > self.limits.waiting {
             return Err(Violation::Waiting(Side::Client, self.limits.waiting));
@@ -390,14 +419,15 @@ impl Core {
     /// When [`Core::tick`] is to be called.
     pub fn deadline(&self) -> Option<Instant> {
         let taps = self.channels.values().filter_map(Channel::deadline);
-        taps.min()
+        taps.chain(self.gates.deadline()).min()
     }
 
     pub fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) -> Result<(), Violation> {
         for channel in self.channels.values_mut() {
             channel.tick(now, out);
         }
-        self.tick_gathers(now, out)
+        self.tick_gathers(now, out)?;
+        self.tick_gates(now, out)
     }
 
     /// The connection ends: what is known of the end of what ran, and what will not be decided on.
@@ -408,9 +438,12 @@ impl Core {
             let reason = "the session ended before the script on its standard input was whole";
             self.tell_gather(key, reason, out);
         }
-        for pending in self.pending.values() {
-            if let Pending::Read { key, exec } = pending {
-                self.turn_unread(*key, exec, "the session ended before it was read", out);
+        let reason = "the session ended before it was read";
+        for (ticket, pending) in &self.pending {
+            match pending {
+                Pending::Read { key, exec } => self.turn_unread(*key, exec, reason, out),
+                Pending::Unread { key } => self.command_unread(*key, *ticket, reason, out),
+                _ => {}
             }
         }
         for channel in self.channels.values_mut() {

@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listening;
-use super::{Core, Effect, Key, Pending, Side, Violation, made, send, turn, words};
+use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn, words};
 use crate::action::{Asked, Before, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
@@ -20,6 +20,9 @@ impl Core {
         payload: &Bytes,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
+        if from == Side::Client && open.sender >= gate::FIRST {
+            return Err(Violation::Reserved(from, open.sender, gate::FIRST));
+        }
         let long = open.kind.len() + open.data.len() > self.limits.names;
         if let Some(key) = self.by.of(from).get(&open.sender) {
             let channel = self.channels.get_mut(key);
@@ -76,6 +79,14 @@ impl Core {
     ) -> Result<(), Violation> {
         let malformed = |error| Violation::Malformed(Side::Client, error);
         let what = match open.kind {
+            b"session" if self.globals.no_more_sessions => {
+                let text = "the client has said that it opens no more sessions";
+                let number = Some(open.sender);
+                turn(Turned::named("channel", open.kind, number, text), out);
+                let reason = open_failure::ADMINISTRATIVELY_PROHIBITED;
+                refuse(Side::Client, open.sender, reason, text, out);
+                return Ok(());
+            }
             b"session" => {
                 let (_, payload) = self.insert(Side::Client, &open, payload, Kind::Session);
                 // A session does nothing by itself.
@@ -227,6 +238,9 @@ impl Core {
         let Ok(Connection::OpenConfirmation { sender, .. }) = Connection::parse(payload) else {
             return Ok(());
         };
+        if from == Side::Client && sender >= gate::FIRST {
+            return Err(Violation::Reserved(from, sender, gate::FIRST));
+        }
         if let Some(taken) = self.by.of(from).get(&sender).copied() {
             let left = self.channels.get_mut(&taken);
             return match left {

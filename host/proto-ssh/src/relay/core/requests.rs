@@ -391,7 +391,7 @@ fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
         Ok(Bytes::copy_from_slice(text))
     };
     let (what, asks) = match request.name {
-        b"shell" => (What::Shell, START),
+        b"shell" => (What::Shell { gated: false }, START),
         b"subsystem" => {
             let name = own(&mut r)?;
             (What::Subsystem { name }, START)

@@ -27,7 +27,7 @@ impl Core {
     ) -> Result<bool, Violation> {
         match self.settled(ticket) {
             // What is only being read was not asked about.
-            None | Some(Pending::Read { .. }) => Ok(false),
+            None | Some(Pending::Read { .. } | Pending::Unread { .. }) => Ok(false),
             Some(Pending::Request {
                 key,
                 want_reply,
@@ -37,7 +37,7 @@ impl Core {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.set(sets);
                 }
-                self.request_granted(key, ticket, (want_reply, asks), forward, grant, out);
+                self.request_granted(key, (ticket, want_reply, asks), forward, grant, now, out);
                 self.resume(key, now, out)?;
                 Ok(true)
             }
@@ -58,6 +58,7 @@ impl Core {
                 self.global_granted((ticket, grant.seq), (listener, want_reply), &forward, out)?;
                 Ok(true)
             }
+            Some(Pending::Command { key }) => Ok(self.command_granted(key, ticket, &forward, out)),
             Some(Pending::Piece { key, id }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.pieces.insert(id, ticket);
@@ -71,10 +72,10 @@ impl Core {
     fn request_granted(
         &mut self,
         key: Key,
-        ticket: Ticket,
-        (want_reply, asks): (bool, Asks),
+        (ticket, want_reply, asks): (Ticket, bool, Asks),
         forward: Bytes,
         grant: Grant,
+        now: Instant,
         out: &mut Vec<Effect>,
     ) {
         let Some(channel) = self.channels.get_mut(&key) else {
@@ -82,6 +83,11 @@ impl Core {
         };
         channel.wait = Wait::Nothing;
         let asks = asks.permitted(grant.seq);
+        if let Some(gate) = grant.gate.clone() {
+            channel.permitted(ticket, grant);
+            self.start_gate(key, gate, (want_reply, asks, ticket, forward), now, out);
+            return;
+        }
         match asks {
             Asks::Start { .. } => channel.permitted(ticket, grant),
             _ => channel.seq = grant.seq,
@@ -143,6 +149,13 @@ impl Core {
                 Ok(())
             }
             Some(Pending::Global { want_reply, .. }) => self.global_refused(want_reply, out),
+            Some(Pending::Command { key }) => {
+                self.command_refused(key, ticket, (reason, hint), now, out)
+            }
+            Some(Pending::Unread { key }) => {
+                self.command_unread(key, ticket, reason, out);
+                self.command_refused(key, ticket, (reason, None), now, out)
+            }
             Some(Pending::Read { key, exec }) => self.not_read(key, &exec, reason, now, out),
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
@@ -211,10 +224,18 @@ impl Core {
     /// It waits for people: whoever waits for it is told, where that can be said.
     pub fn held(&mut self, ticket: Ticket, lines: &[String], out: &mut Vec<Effect>) {
         let key = match self.pending.get(&ticket) {
-            Some(Pending::Request { key, .. } | Pending::Piece { key, .. }) => *key,
-            Some(Pending::Open { .. } | Pending::Global { .. } | Pending::Read { .. }) | None => {
-                return;
-            }
+            Some(
+                Pending::Request { key, .. }
+                | Pending::Piece { key, .. }
+                | Pending::Command { key },
+            ) => *key,
+            Some(
+                Pending::Open { .. }
+                | Pending::Global { .. }
+                | Pending::Read { .. }
+                | Pending::Unread { .. },
+            )
+            | None => return,
         };
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.notice(lines, out);

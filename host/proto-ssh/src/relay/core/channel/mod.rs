@@ -48,6 +48,8 @@ pub(super) enum Wait {
     Decision(Ticket),
     /// The end of a script that is to be decided on.
     Script,
+    /// The shell that it is for to ask about its commands.
+    Gate,
     /// The client has confirmed it under a number that the upstream has not given up yet.
     Number,
 }

@@ -328,7 +328,6 @@ fn what_a_host_says_that_has_started_nothing_is_dropped() {
 fn what_passes_without_a_decision_is_empty() {
     for (from, name) in [
         (C, &b"keepalive@openssh.com"[..]),
-        (C, b"no-more-sessions@openssh.com"),
         (U, b"keepalive@openssh.com"),
     ] {
         let mut b = Bench::new();
@@ -386,10 +385,6 @@ fn what_is_for_openssh_goes_to_openssh_only() {
         client: false,
         upstream: false,
     });
-    b.client(global(b"no-more-sessions@openssh.com", false, b""));
-    b.gets_nothing(U);
-    b.client(global(b"no-more-sessions@openssh.com", true, b""));
-    b.gets(C, Connection::RequestFailure);
     b.passes(C, global(b"keepalive@openssh.com", true, b""));
     b.passes(U, Connection::RequestFailure);
     b.session(7, 3, 100);

@@ -1,5 +1,6 @@
 //! The core against scripted peers, hostile peers, and random ones.
 
+mod gate;
 mod globals;
 mod hostile;
 mod random;

@@ -199,7 +199,6 @@ fn global_requests() {
     b.upstream(Connection::RequestFailure);
     b.gets(C, Connection::RequestFailure);
     b.gets(C, Connection::RequestFailure);
-    b.passes(C, global(b"no-more-sessions@openssh.com", false, b""));
     // The host's keys are not the client's business.
     b.upstream(global(b"hostkeys-00@openssh.com", false, b"keys"));
     b.upstream(global(b"something@example.org", true, b""));

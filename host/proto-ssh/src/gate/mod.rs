@@ -1,0 +1,92 @@
+//! Gated shells: bash on the host asks about every simple command before it runs it.
+//!
+//! The client's shell is replaced by a bash that reads `rc.sh` first. That sets a DEBUG trap which, with `extdebug`,
+//! decides whether a command is run. What the trap asks comes back by a second channel, which Weir opens, the client
+//! never sees, and `helper.sh` serves on the host; so does the verdict.
+//!
+//! - `asks` reads what comes over that channel.
+//! - `place` is where a command stands: what its text means depends on it.
+//! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate:
+//!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it.
+//!
+//! Invariants:
+//! - Pure: bytes in, asks and lines out. The relay's core moves them.
+//! - Without an answer nothing runs: who cannot ask, or hears nothing, skips the command and what follows it.
+//! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it.
+
+mod asks;
+mod builtins;
+mod paths;
+mod place;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+use aws_lc_rs::rand;
+use bytes::Bytes;
+
+pub(crate) use asks::{Ask, Asks, Said};
+pub(crate) use place::Place;
+pub(crate) use reading::{about_the_gate, command_line};
+
+const HELPER: &str = include_str!("helper.sh");
+const STARTUP: &str = include_str!("rc.sh");
+/// What the startup file asks about when the trap is set, and at no other time.
+pub(crate) const LIVE: &str = ": weir-live";
+
+/// Of one gated shell: where it and its helper meet, and the secret that they know each other by.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    directory: String,
+    secret: String,
+}
+
+impl Gate {
+    /// None: there is no randomness.
+    pub fn new() -> Option<Self> {
+        let (mut name, mut secret) = ([0; 16], [0; 32]);
+        rand::fill(&mut name).ok()?;
+        rand::fill(&mut secret).ok()?;
+        Some(Self {
+            directory: format!("/tmp/weir-{}", hex(&name)),
+            secret: hex(&secret),
+        })
+    }
+
+    /// What runs in place of the client's shell.
+    pub fn shell(&self, terminal: bool) -> Bytes {
+        let directory = &self.directory;
+        // Without a terminal bash reads no startup file of a shell that people use, but this one.
+        let text = match terminal {
+            true => format!("exec /bin/bash --rcfile {directory}/rc -i"),
+            false => format!("exec /usr/bin/env BASH_ENV={directory}/rc /bin/bash"),
+        };
+        text.into()
+    }
+
+    /// What runs on the second channel.
+    pub fn helper(&self) -> Bytes {
+        let (helper, startup) = (shell::quote(HELPER), shell::quote(STARTUP));
+        let directory = &self.directory;
+        format!("exec /bin/bash --noprofile --norc -c {helper} weir-gate {directory} {startup}")
+            .into()
+    }
+
+    /// What the helper is told first.
+    pub fn greeting(&self) -> String {
+        format!("{}\n", self.secret)
+    }
+
+    /// Who reads what the helper says.
+    pub fn asks(&self) -> Asks {
+        Asks::new(&self.secret)
+    }
+
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,500 @@
+//! Gated shells: the channel beside the client's, and everything that can go wrong with it.
+
+use super::super::gate::FIRST;
+use super::*;
+use crate::action::What;
+use crate::gate::Gate;
+
+const C: Side = Side::Client;
+const U: Side = Side::Upstream;
+/// The helper's number on the host.
+const H: u32 = 77;
+const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+struct Gated {
+    b: Bench,
+    secret: String,
+}
+
+impl Gated {
+    /// A shell is permitted; the host was asked for the second channel.
+    fn asked() -> Self {
+        Self::asked_at(Some(&pty()))
+    }
+
+    /// At this terminal, or at none.
+    fn asked_at(terminal: Option<&[u8]>) -> Self {
+        let mut b = Bench::new();
+        b.session(1, 11, 10_000);
+        if let Some(terminal) = terminal {
+            b.client(request(11, b"pty-req", false, terminal));
+            b.grant();
+            b.gets(U, request(11, b"pty-req", false, terminal));
+        }
+        b.client(request(11, b"shell", true, b""));
+        let (ticket, ..) = b.asks.pop_front().unwrap();
+        let gate = Gate::new().unwrap();
+        let secret = gate.greeting().trim_end().to_owned();
+        let shell = made(&request(11, b"exec", true, b"\0\0\0\x04bash"));
+        let mut out = Vec::new();
+        let grant = Grant {
+            gate: Some(gate),
+            ..Grant::default()
+        };
+        assert!(
+            b.core
+                .granted(ticket, shell, grant, b.now, &mut out)
+                .unwrap()
+        );
+        b.take(out);
+        Self { b, secret }
+    }
+
+    /// The helper is started.
+    fn helped() -> Self {
+        Self::asked().help()
+    }
+
+    fn help(self) -> Self {
+        let mut g = self;
+        let opened = g.b.sent.upstream.pop_front().unwrap();
+        assert!(matches!(
+            Connection::parse(&opened),
+            Ok(Connection::Open(Open {
+                kind: b"session",
+                sender: FIRST,
+                ..
+            }))
+        ));
+        g.b.upstream(confirmation(FIRST, H, 100_000));
+        let exec = g.b.sent.upstream.pop_front().unwrap();
+        let secret = g.secret.as_bytes();
+        assert!(!exec.windows(secret.len()).any(|w| w == secret));
+        let greeting = format!("{}\n", g.secret);
+        g.b.gets(U, data(H, greeting.as_bytes()));
+        g.b.upstream(on(FIRST, ChannelMessage::Success));
+        g.b.gets_nothing(U);
+        g
+    }
+
+    /// bash asks about its commands.
+    fn live() -> Self {
+        Self::helped().live_now()
+    }
+
+    fn live_now(self) -> Self {
+        let mut g = self;
+        g.says("made");
+        g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
+        g.b.passes(U, on(1, ChannelMessage::Success));
+        g.asks(ID, 1, ": weir-live");
+        let told = format!("live 7\nmain {ID} yes\n");
+        g.b.gets(U, data(H, told.as_bytes()));
+        g.b.gets_nothing(U);
+        g
+    }
+
+    fn says(&mut self, what: &str) {
+        let line = format!("{} {what}\n", self.secret);
+        self.b.upstream(data(FIRST, line.as_bytes()));
+    }
+
+    fn asks(&mut self, id: &str, depth: u32, text: &str) {
+        self.says(&format!("ask main {id} 7 {depth} 0 /srv\t{text}"));
+    }
+
+    #[track_caller]
+    fn answered(&mut self, id: &str, verdict: &str) {
+        let answer = format!("main {id} {verdict}\n");
+        self.b.gets(U, data(H, answer.as_bytes()));
+    }
+
+    /// The client is told that it is over, with this in the reason.
+    #[track_caller]
+    fn over(&mut self, why: &str) {
+        let told: Vec<u8> = self.b.sent.client.drain(..).flatten().collect();
+        let told = String::from_utf8_lossy(&told).into_owned();
+        assert!(told.contains("weir: refused: "), "{told}");
+        assert!(told.contains(why) && told.contains("exit-status"), "{told}");
+    }
+}
+
+#[test]
+fn the_client_sees_its_own_channel_alone() {
+    let mut g = Gated::helped();
+    // What is typed waits until bash asks.
+    g.b.client(data(11, b"rm x\n"));
+    g.b.client(request(11, b"signal", false, b"\0\0\0\x03INT"));
+    g.says("made");
+    g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
+    g.b.passes(U, on(1, ChannelMessage::Success));
+    g.b.passes(U, data(1, b"motd"));
+    g.b.gets_nothing(U);
+    g.asks(ID, 1, ": weir-live");
+    let told = format!("live 7\nmain {ID} yes\n");
+    g.b.gets(U, data(H, told.as_bytes()));
+    g.b.gets(U, data(11, b"rm x\n"));
+    g.b.gets(U, request(11, b"signal", false, b"\0\0\0\x03INT"));
+    g.asks("a", 1, "ls");
+    let (_, asked, forward) = g.b.asks.front().unwrap();
+    assert_eq!(asked.channel, Some(1));
+    assert!(matches!(&asked.what, What::Exec { command, .. } if &**command == b"ls"));
+    assert_eq!(&**forward, b"main a yes\n", "the permit holds the verdict");
+    g.b.gets_nothing(U);
+    g.b.grant();
+    g.answered("a", "yes");
+    g.asks("b", 1, "rm x");
+    g.b.refuse();
+    g.answered("b", "no");
+    let told = g.b.sent.client.pop_front().unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("weir: refused: no"));
+    while let Some(more) = g.b.sent.client.pop_front() {
+        assert!(matches!(
+            Connection::parse(&more),
+            Ok(Connection::Channel { recipient: 1, .. })
+        ));
+    }
+    // The shell ends; its helper's channel with it.
+    g.b.passes(U, on(1, ChannelMessage::Close));
+    g.b.gets(U, on(H, ChannelMessage::Close));
+    g.b.passes(C, on(11, ChannelMessage::Close));
+    g.b.upstream(on(FIRST, ChannelMessage::Close));
+    g.b.gets_nothing(C);
+    assert_eq!(g.b.core.counts(), (0, 0, 0));
+}
+
+#[test]
+fn what_is_asked_before_its_time_twice_or_about_the_gate_is_refused() {
+    let mut g = Gated::helped();
+    g.asks("early", 1, "rm x");
+    g.answered("early", "no");
+    let mut g = Gated::live();
+    g.asks("a", 1, "ls");
+    g.asks("a", 1, "rm x");
+    g.answered("a", "no");
+    g.asks("again", 1, ": weir-live");
+    assert_eq!(g.b.asks.len(), 2, "that is a command like any other now");
+    g.asks("c", 1, "trap - DEBUG");
+    g.answered("c", "no");
+    assert_eq!(g.b.asks.len(), 2);
+    assert_eq!(g.b.turned.len(), 1, "and it is on record");
+    // Who does not know the secret asks nothing.
+    g.b.upstream(data(FIRST, b"x ask main z 7 1 0 /\tls\n"));
+    assert_eq!(g.b.asks.len(), 2);
+}
+
+#[test]
+fn a_function_is_asked_about_once_when_it_is_called() {
+    let mut g = Gated::live();
+    g.asks("a", 1, "f x");
+    g.b.grant();
+    g.answered("a", "yes");
+    g.asks("b", 2, "f x");
+    g.answered("b", "yes");
+    g.asks("c", 2, "f x");
+    assert_eq!(g.b.asks.len(), 1, "it calls itself");
+    g.b.refuse();
+    g.answered("c", "no");
+    g.asks("d", 3, "f x");
+    assert_eq!(g.b.asks.len(), 1, "that was refused");
+}
+
+#[test]
+fn an_interrupt_gives_up_what_waits() {
+    let mut g = Gated::live();
+    g.asks("a", 1, "rm x");
+    g.b.sent = Pair::default();
+    g.b.passes(C, data(11, b"\x03"));
+    let (ticket, _, forward) = g.b.asks.pop_front().unwrap();
+    assert_eq!(g.b.cancelled, [ticket]);
+    assert!(!g.b.grant_it(ticket, forward), "nobody waits for it");
+    g.answered("a", "no");
+    g.b.gets_nothing(U);
+}
+
+/// What interrupts is for the terminal to say; where there is none, it is data.
+#[test]
+fn only_what_interrupts_at_the_terminal_does_so() {
+    let terminal = |modes: &[u8]| {
+        let mut all = pty();
+        all.truncate(all.len() - 5);
+        all.string(modes);
+        all
+    };
+    let mode = |mode: u8, value: u32| [&[mode][..], &value.to_be_bytes()].concat();
+    for (at, typed, interrupts) in [
+        (None, b'\x03', false),
+        (Some(pty()), b'\x03', true),
+        (Some(pty()), b'x', false),
+        (Some(terminal(&mode(50, 0))), b'\x03', false),
+        (Some(terminal(&mode(50, 1))), b'\x03', true),
+        (Some(terminal(&mode(1, 24))), b'\x18', true),
+        (Some(terminal(&mode(1, 24))), b'\x03', false),
+        (Some(terminal(&mode(1, 255))), b'\xff', false),
+        (
+            Some(terminal(&[&[0][..], &mode(50, 0)].concat())),
+            b'\x03',
+            true,
+        ),
+        (Some(terminal(&mode(50, 0)[..3])), b'\x03', true),
+    ] {
+        let mut g = Gated::asked_at(at.as_deref()).help().live_now();
+        g.asks("a", 1, "rm x");
+        g.b.passes(C, data(11, &[typed]));
+        let given_up = !g.b.cancelled.is_empty();
+        assert_eq!(given_up, interrupts, "{at:?} {typed}");
+    }
+}
+
+/// As for command lines: no session waits for the reading of one.
+#[test]
+fn long_commands_are_read_beside_the_session() {
+    let slow = format!("echo {}", "a".repeat(4 << 10));
+    let mut g = Gated::live();
+    g.asks("a", 1, &slow);
+    assert_eq!((g.b.reads.len(), g.b.asks.len()), (1, 0));
+    g.b.gets_nothing(U);
+    // What is short is asked about meanwhile; the same name twice is not.
+    g.asks("b", 1, "ls");
+    g.b.grant();
+    g.answered("b", "yes");
+    g.asks("a", 1, "ls");
+    g.answered("a", "no");
+    g.b.read();
+    g.b.core.check();
+    let (_, asked, _) = g.b.asks.front().unwrap();
+    assert!(matches!(&asked.what, What::Exec { command, .. } if **command == *slow.as_bytes()));
+    g.b.grant();
+    g.answered("a", "yes");
+    // About the gate itself policy is not asked, however long it takes to find out.
+    g.asks("c", 1, &format!("trap - DEBUG {}", "x ".repeat(2 << 10)));
+    g.b.read();
+    g.answered("c", "no");
+    assert_eq!((g.b.asks.len(), g.b.turned.len()), (0, 1));
+}
+
+#[test]
+fn what_ends_the_reading_of_a_command_runs_nothing() {
+    let slow = format!("rm {}", "a".repeat(4 << 10));
+    for end in ["busy", "interrupt", "too late", "close"] {
+        let mut g = Gated::live();
+        g.asks("a", 1, &slow);
+        let (ticket, unread) = g.b.reads.pop_front().unwrap();
+        g.b.sent = Pair::default();
+        let cancelled = match end {
+            "busy" => Vec::new(),
+            "close" => {
+                g.b.passes(U, on(1, ChannelMessage::Close));
+                g.b.gets(U, on(H, ChannelMessage::Close));
+                vec![ticket]
+            }
+            _ => {
+                g.b.passes(C, data(11, b"\x03"));
+                vec![ticket]
+            }
+        };
+        assert_eq!(g.b.cancelled, cancelled, "{end}");
+        if matches!(end, "busy" | "interrupt") {
+            g.b.refuse_it(ticket);
+        } else {
+            g.b.reads.push_back((ticket, unread));
+            g.b.read();
+        }
+        if end != "close" {
+            g.answered("a", "no");
+        }
+        g.b.gets_nothing(U);
+        g.b.core.check();
+        assert_eq!(
+            (g.b.asks.len(), g.b.turned.len()),
+            (0, 1),
+            "{end}: on record"
+        );
+    }
+}
+
+#[test]
+fn a_shell_does_not_go_on_without_its_gate() {
+    // The host opens one session only.
+    let mut g = Gated::asked();
+    g.b.upstream(Connection::OpenFailure {
+        recipient: FIRST,
+        reason: 2,
+        description: b"open failed",
+    });
+    g.over("does not open: open failed");
+    // It has no bash, or one that is too old.
+    let mut g = Gated::helped();
+    g.b.upstream(errors(FIRST, b"sh: /bin/bash: not found\n"));
+    g.b.upstream(on(FIRST, ChannelMessage::Eof));
+    g.over("/bin/bash: not found");
+    let mut g = Gated::helped();
+    g.says("no bash is older than 4.4");
+    g.over("bash is older than 4.4");
+    // The login's own files go their own way.
+    let mut g = Gated::helped();
+    g.says("made");
+    g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
+    g.b.passes(U, on(1, ChannelMessage::Success));
+    g.b.now += Limits::default().gate_patience;
+    let mut out = Vec::new();
+    assert!(g.b.core.deadline().is_some_and(|at| at <= g.b.now));
+    g.b.core.tick(g.b.now, &mut out).unwrap();
+    g.b.take(out);
+    g.over("was not there within 30 s");
+    // The helper ends, or talks nonsense, while a command waits: nothing is granted any more.
+    for end in ["nonsense", "close", "exit-signal"] {
+        let mut g = Gated::live();
+        g.asks("a", 1, "rm x");
+        g.b.sent = Pair::default();
+        match end {
+            "nonsense" => g.says("rm"),
+            "close" => g.b.upstream(on(FIRST, ChannelMessage::Close)),
+            name => g.b.upstream(request(FIRST, name.as_bytes(), false, b"")),
+        }
+        g.over("gate of this shell");
+        let (ticket, _, forward) = g.b.asks.pop_front().unwrap();
+        assert_eq!(g.b.cancelled, [ticket]);
+        assert!(!g.b.grant_it(ticket, forward));
+        let told: Vec<u8> = g.b.sent.upstream.drain(..).flatten().collect();
+        assert!(!String::from_utf8_lossy(&told).contains("yes"));
+    }
+}
+
+/// The host has not read yet that it is closed, or says so late: nothing is said on it any more.
+#[test]
+fn on_a_channel_that_is_closed_nothing_is_said() {
+    let mut g = Gated::live();
+    g.asks("a", 1, "rm x");
+    // Answers for which the host has given no window.
+    let none = format!("main {} no\n", "z".repeat(64)).len();
+    for n in 0..100_000 / none {
+        g.asks(&format!("{n:064}"), 1, "trap - DEBUG");
+        g.b.client(data(11, b"x"));
+    }
+    g.b.upstream(on(1, ChannelMessage::Close));
+    g.b.sent = Pair::default();
+    let bytes = 1 << 20;
+    for message in [
+        on(FIRST, ChannelMessage::WindowAdjust { bytes }),
+        request(FIRST, b"keepalive@openssh.com", true, b""),
+        request(FIRST, b"exit-status", true, b"\0\0\0\0"),
+        on(FIRST, ChannelMessage::Failure),
+        on(FIRST, ChannelMessage::Success),
+        errors(FIRST, b"x"),
+    ] {
+        g.b.upstream(message);
+    }
+    g.asks("b", 1, "ls");
+    g.says("made");
+    g.says("no bash");
+    for _ in 0..6 {
+        g.b.upstream(data(FIRST, &[b'x'; 20 << 10]));
+    }
+    g.says("nonsense");
+    g.b.upstream(on(FIRST, ChannelMessage::Eof));
+    g.b.gets_nothing(U);
+    assert_eq!((g.b.asks.len(), g.b.sent.client.len()), (1, 0));
+    // What it was given room for once is all that it may say.
+    let mut broken = Ok(());
+    for _ in 0..16 {
+        broken = broken.and(g.b.try_from(U, data(FIRST, &[b'x'; 20 << 10])));
+    }
+    assert_eq!(broken, Err(Violation::Window(U, FIRST, 20 << 10)));
+    // One that the host confirms after its shell was given up is closed, and that is all.
+    let mut g = Gated::asked();
+    g.b.sent = Pair::default();
+    g.b.passes(C, on(11, ChannelMessage::Close));
+    g.b.upstream(confirmation(FIRST, H, 100_000));
+    g.b.gets(U, on(H, ChannelMessage::Close));
+    g.b.upstream(on(FIRST, ChannelMessage::WindowAdjust { bytes }));
+    g.b.upstream(request(FIRST, b"x", true, b""));
+    g.b.gets_nothing(U);
+    g.b.upstream(on(FIRST, ChannelMessage::Close));
+    g.b.gets_nothing(U);
+}
+
+/// OpenSSH's clients say so before they ask for their shell, and the gate is one more session.
+#[test]
+fn that_there_are_no_more_sessions_is_kept_here() {
+    let mut b = Bench::new();
+    b.session(1, 11, 10_000);
+    let no_more = |want_reply| global(b"no-more-sessions@openssh.com", want_reply, b"");
+    b.client(no_more(false));
+    b.gets_nothing(U);
+    b.gets_nothing(C);
+    b.client(open(b"session", 2, 1000, b""));
+    b.gets_nothing(U);
+    let refused = b.sent.client.pop_front().unwrap();
+    assert!(matches!(
+        Connection::parse(&refused),
+        Ok(Connection::OpenFailure { recipient: 2, .. })
+    ));
+    assert_eq!(b.turned.len(), 1, "and it is on record");
+    // In its turn, and with nothing in it.
+    b.passes(C, global(b"keepalive@openssh.com", true, b""));
+    b.client(no_more(true));
+    b.gets_nothing(C);
+    b.passes(U, Connection::RequestFailure);
+    b.gets(C, Connection::RequestSuccess { data: b"" });
+    b.client(global(b"no-more-sessions@openssh.com", true, b"secret"));
+    b.gets_nothing(U);
+    b.gets(C, Connection::RequestFailure);
+}
+
+/// A prompt that runs something refused would ask for ever.
+#[test]
+fn who_is_refused_over_and_over_with_nothing_typed_is_ended() {
+    let mut g = Gated::live();
+    let bytes = 1 << 20;
+    g.b.client(on(11, ChannelMessage::WindowAdjust { bytes }));
+    for n in 0..Limits::default().gate_refusals {
+        if n == 7 {
+            g.b.client(data(11, b"x"));
+        }
+        g.asks(&format!("n{n}"), 1, "trap - DEBUG");
+    }
+    let told: Vec<u8> = g.b.sent.client.drain(..).flatten().collect();
+    assert!(!String::from_utf8_lossy(&told).contains("exit-status"));
+    for n in 0..8 {
+        g.asks(&format!("m{n}"), 1, "trap - DEBUG");
+    }
+    g.over("with nothing typed");
+}
+
+#[test]
+fn nobody_else_uses_our_numbers() {
+    let mut b = Bench::new();
+    let theirs = open(b"session", FIRST, 1000, b"");
+    let broken = b.try_from(C, theirs);
+    assert_eq!(broken, Err(Violation::Reserved(C, FIRST, FIRST)));
+    let mut b = Bench::new();
+    b.session(1, 11, 10_000);
+    b.client(request(11, b"auth-agent-req@openssh.com", true, b""));
+    b.grant();
+    b.sent = Pair::default();
+    b.passes(U, on(1, ChannelMessage::Success));
+    b.upstream(open(b"auth-agent@openssh.com", 5, 1000, b""));
+    let broken = b.try_from(C, confirmation(5, FIRST + 7, 1000));
+    assert_eq!(broken, Err(Violation::Reserved(C, FIRST + 7, FIRST)));
+    for message in [
+        data(FIRST, b"x"),
+        confirmation(FIRST, 1, 1),
+        on(FIRST + 1, ChannelMessage::Eof),
+    ] {
+        let broken = Bench::new().try_from(U, message);
+        assert!(
+            matches!(broken, Err(Violation::NoChannel(U, _))),
+            "{broken:?}"
+        );
+    }
+    // The client cannot talk to the helper.
+    let mut g = Gated::live();
+    let broken = g.b.try_from(C, data(H, b"main a yes\n"));
+    assert_eq!(broken, Err(Violation::NoChannel(C, H)));
+    // Nor does the host say more than it was given room for.
+    let mut g = Gated::live();
+    let much = vec![b'x'; (32 << 10) + 1];
+    let broken = g.b.try_from(U, data(FIRST, &much));
+    assert_eq!(broken, Err(Violation::Window(U, FIRST, much.len())));
+}

@@ -1,0 +1,232 @@
+//! What people type to get something past a gate: each leaves a trace at `@`, if it gets through.
+
+/// Each leaves a trace at `@`, if the gate lets it. Several lines are pasted at once.
+pub const TRICKS: &[(&str, &str)] = &[
+    ("plain", "touch @"),
+    ("in a list", "echo x; touch @"),
+    ("behind and", "true && touch @"),
+    ("behind or", "false || touch @"),
+    ("in a pipeline", "echo x | tee @"),
+    ("at the start of one", "touch @ | cat"),
+    ("in a subshell", "(touch @)"),
+    ("in braces", "{ touch @; }"),
+    ("in a function", "f() { touch @; }; f"),
+    (
+        "in a function of a function",
+        "g() { f2() { touch @; }; f2; }; g",
+    ),
+    ("in a loop", "for i in 1 2; do touch @; done"),
+    ("in a while", "while touch @; do break; done"),
+    ("in an if", "if touch @; then :; fi"),
+    ("in a case", "case x in x) touch @;; esac"),
+    ("eval", "eval 'tou''ch @'"),
+    ("eval of a variable", "v='touch @'; eval \"$v\""),
+    ("a command substitution", "echo $(touch @)"),
+    ("backquotes", "echo `touch @`"),
+    ("a process substitution", "cat <(touch @)"),
+    ("a word of a variable", "X=touch; $X @"),
+    ("an alias", "alias q='touch @'\nq"),
+    ("an alias of the gate", "alias __weir_gate=:\ntouch @"),
+    (
+        "an alias by its table",
+        "BASH_ALIASES[__weir_gate]=:\ntouch @",
+    ),
+    ("a redirection", "echo x > @"),
+    ("a redirection alone", "> @"),
+    ("appending", "echo x >> @"),
+    ("a here-document for a shell", "sh <<E\ntouch @\nE"),
+    ("a here-string for a shell", "bash <<< 'touch @'"),
+    ("sh -c", "sh -c 'touch @'"),
+    ("a pipe into sh", "echo 'touch @' | sh"),
+    ("base64 into sh", "echo dG91Y2g= | base64 -d | sh -s @"),
+    ("exec", "exec sh -c 'touch @'"),
+    ("env", "env touch @"),
+    ("xargs", "echo @ | xargs touch"),
+    ("find -exec", "find / -maxdepth 0 -exec touch @ \\;"),
+    ("awk", "awk 'BEGIN{system(\"touch @\")}'"),
+    ("coproc", "coproc touch @"),
+    ("in the background", "touch @ &"),
+    ("a trap for nothing", "trap 'touch @' EXIT; trap - EXIT"),
+    (
+        "a trap at every return",
+        "trap 'touch @' RETURN\nh() { :; }; h\ntrap - RETURN",
+    ),
+    ("the trap away", "trap - DEBUG\ntouch @"),
+    ("the trap emptied", "trap '' DEBUG\ntouch @"),
+    ("the trap away, in quotes", "\"tr\"ap - DEB\"UG\"\ntouch @"),
+    ("the trap away by builtin", "builtin trap - DEBUG\ntouch @"),
+    ("the trap away by eval", "eval 'trap - DEBUG'\ntouch @"),
+    (
+        "the trap away in a function",
+        "t() { trap - DEBUG; }; t\ntouch @",
+    ),
+    ("another trap", "trap : DEBUG\ntouch @"),
+    ("extdebug off", "shopt -u extdebug\ntouch @"),
+    ("functrace off", "set +T\nw() { touch @; }; w"),
+    (
+        "functrace off by name",
+        "set +o functrace\nw2() { touch @; }; w2",
+    ),
+    ("the gate unset", "unset -f __weir_gate\ntouch @"),
+    ("the gate redefined", "__weir_gate() { :; }\ntouch @"),
+    (
+        "builtins redefined",
+        "builtin() { :; }; command() { :; }; read() { :; }; printf() { :; }; return() { :; }; unset() { :; }; kill() { :; }\ntouch @\nunset -f builtin command read printf return unset kill",
+    ),
+    (
+        "a builtin locked",
+        "true() { :; }; readonly -f true\ntouch @",
+    ),
+    ("builtins away", "enable -n builtin\ntouch @"),
+    (
+        "BASH_COMMAND unset",
+        "unset BASH_COMMAND; BASH_COMMAND=ls\ntouch @",
+    ),
+    ("BASH_COMMAND set", "BASH_COMMAND=ls\ntouch @"),
+    (
+        "BASH_COMMAND local",
+        "l() { local BASH_COMMAND=ls; touch @; }; l",
+    ),
+    ("POSIX mode", "set -o posix\ntouch @"),
+    ("POSIX mode by variable", "POSIXLY_CORRECT=1\ntouch @"),
+    ("the secret printed", "echo $__weir_n > @"),
+    (
+        "PROMPT_COMMAND",
+        "PROMPT_COMMAND='touch @'\n:\nunset PROMPT_COMMAND",
+    ),
+    ("a prompt", "PS1='$(touch @)$ '\n:\nPS1='$ '"),
+    ("a key", "bind -x '\"\\C-t\": touch @'\n\u{14}"),
+    (
+        "a completion",
+        "comp() { touch @; }; complete -F comp zz\nzz \t\u{15}",
+    ),
+    ("history", "echo x\n!touch"),
+    ("a subscript", "a[$(touch @)]=1"),
+    ("arithmetic", "(( a[$(touch @)] ))"),
+    ("a default", ": ${nothing:=$(touch @)}"),
+    ("another directory", "cd / ; touch .@"),
+    ("nocasematch and all", "set -fu; IFS=yes; touch @"),
+    (
+        "verdicts of one's own",
+        "for p in /tmp/weir-*/main; do echo yes > $p; done\ntouch @",
+    ),
+    ("time", "time touch @"),
+    ("not", "! touch @"),
+    ("select", "select x in touch; do $x @; break; done <<< 1"),
+    ("a file", "printf 'touch @' > @.sh; . @.sh"),
+    ("dot from a pipe", ". <(echo touch @)"),
+    ("a variable of the loader", "LD_PRELOAD=/x touch @"),
+    // What bash does is not what it says, then.
+    ("a bash of old", "BASH_COMPAT=4.2\necho \\' > @ \\'"),
+    (
+        "a bash of old by an option",
+        "shopt -s compat42\necho \\' > @ \\'",
+    ),
+    ("no comments", "shopt -u interactive_comments\necho x # > @"),
+];
+
+/// What only who may do nearly everything can write. Most of them ran once, in a gate that was not as it is.
+pub const DEEPER: &[(&str, &str)] = &[
+    ("the trap away by a word", "x=trap; $x - DEBUG\ntouch @"),
+    ("the same by builtin", "x=trap; builtin $x - DEBUG\ntouch @"),
+    ("the same by a pattern", "{trap,-,DEBUG}\ntouch @"),
+    (
+        "the same by a word that is nothing",
+        "x=; $x trap - DEBUG\ntouch @",
+    ),
+    ("the same by eval", "x='trap - DEBUG'; eval \"$x\"\ntouch @"),
+    (
+        "the same by a file",
+        "echo trap - DEBUG > @.sh; . @.sh\ntouch @",
+    ),
+    ("another trap", "x=DEBUG; trap : $x\ntouch @"),
+    ("a trap for errors", "trap 'touch @' ERR\nfalse\ntrap - ERR"),
+    ("extdebug off by a word", "x=extdebug; shopt -u $x\ntouch @"),
+    ("functrace off by a word", "x=set; $x +T\n(touch @)"),
+    (
+        "functrace off by an option",
+        "x=+T; set -e $x; set +e\n(touch @)",
+    ),
+    (
+        "what is shown of a trace",
+        "PS4='$(touch @)'\nset -x\n:\nset +x",
+    ),
+    (
+        "the same for one command",
+        "PS4='$(touch @)' eval 'set -x; :; set +x'",
+    ),
+    (
+        "a variable that computes",
+        "shopt -s localvar_inherit; x=__we; declare -i ${x}ir_c\na[$(touch @)]=1",
+    ),
+    ("how deep functions go", "FUNCNEST=1\nf() { touch @; }; f"),
+    ("words that are variables", "set -k\ntouch @ a=1\nset +k"),
+    ("no more files", "(ulimit -n 6; touch @)"),
+    (
+        "a process of its own number",
+        "unset BASHPID; BASHPID=1\ntouch @",
+    ),
+    (
+        "a function of its own depth",
+        "unset FUNCNAME; FUNCNAME=(a b)\ntouch @",
+    ),
+    (
+        "another mkfifo",
+        "hash -p /bin/true mkfifo; PATH=/nowhere\n(/bin/touch @)\nPATH=/usr/bin:/bin",
+    ),
+    ("history by an editor", "fc -e 'touch @' 1"),
+    (
+        "a command that is not there",
+        "command_not_found_handle() { touch @; }; nosuchcommand-x",
+    ),
+    (
+        "mail",
+        "MAILPATH='/etc/passwd?$(touch @)' MAILCHECK=0\n:\nunset MAILPATH",
+    ),
+    ("a value that computes", "declare -i n; n='b[$(touch @)]'"),
+    ("the history's file", "HISTFILE=@\nhistory -a"),
+    ("another coproc", "coproc Q { touch @; }"),
+    (
+        "another program by a name's place",
+        "hash -p /usr/bin/touch ls\nls @\nhash -r",
+    ),
+    (
+        "another program by the table of places",
+        "BASH_CMDS[ls]=/usr/bin/touch\nls @\nhash -r",
+    ),
+    (
+        "the same by a name that is made",
+        "x=BASH_; declare \"${x}CMDS[ls]=/usr/bin/touch\"\nls @\nhash -r",
+    ),
+    (
+        "the same by another name",
+        "declare -n x=BASH_\"CM\"DS; x[ls]=/usr/bin/touch\nls @\nhash -r",
+    ),
+    (
+        "another program by PATH",
+        "ln -s /usr/bin/touch @.ls; mkdir @.d; mv @.ls @.d/ls; PATH=@.d\nls @",
+    ),
+    (
+        "PATH by a loop",
+        "mkdir @.d; ln -s /usr/bin/touch @.d/ls; for PATH in @.d; do ls @; done",
+    ),
+    (
+        "PATH of a function",
+        "mkdir @.d; ln -s /usr/bin/touch @.d/ls; p() { local PATH=@.d; ls @; }; p",
+    ),
+];
+
+/// These end what can be done in a shell, or the shell.
+pub const LAST: &[(&str, &str)] = &[
+    (
+        "the verdict set",
+        "x=__we; readonly ${x}ir_v=yes\ntouch @\nexit",
+    ),
+    (
+        "no POSIX mode",
+        "x=POSIXLY; declare -n ${x}_CORRECT=x; unset() { return 0; }; builtin() { return 0; }\ntouch @\nexit",
+    ),
+    ("the history's file at the end", "HISTFILE=@\nexit"),
+    ("a prompt before", "PS0=$'\\x24(touch @)'\n:\nPS0="),
+    ("another shell in its place", "exec touch @\nexit"),
+];
