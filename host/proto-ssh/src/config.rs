@@ -221,7 +221,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(2),
             last_bytes: Duration::from_secs(10),
             max_stall: Duration::from_secs(3600),
-            vanished: Duration::from_secs(120),
+            vanished: Duration::from_secs(600),
         }
     }
 }

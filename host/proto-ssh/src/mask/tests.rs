@@ -14,6 +14,7 @@ use super::*;
 mod disguise;
 mod forms;
 mod noise;
+mod private_keys;
 mod reference;
 mod spans;
 mod streams;
