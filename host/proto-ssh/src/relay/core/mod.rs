@@ -446,6 +446,9 @@ impl Core {
                 _ => {}
             }
         }
+        for key in self.channels.keys() {
+            self.tell_waiting(*key, "the session ended before it was read", out);
+        }
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);

@@ -337,7 +337,7 @@ impl Core {
             });
         }
         let seq = self.channels.get(&key).map(|channel| channel.seq);
-        self.remove(key);
+        self.remove(key, out);
         let payload = match from {
             Side::Client => payload.clone(),
             Side::Upstream => made(&Connection::OpenFailure {

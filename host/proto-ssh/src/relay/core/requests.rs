@@ -304,7 +304,7 @@ impl Core {
             lines,
         });
         channel.answer_due(Side::Client, out);
-        self.forget_waiting(key);
+        self.forget_waiting(key, out);
         self.reap(key, now, out)
     }
 
