@@ -231,6 +231,7 @@ impl Way {
                 "PYTHON",
                 paths::venv().join("bin/python").display().to_string(),
             ),
+            ("RUSSH", crate::russh::program().display().to_string()),
             ("VENV", paths::venv().display().to_string()),
             (
                 "NODE_PATH",

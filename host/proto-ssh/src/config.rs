@@ -145,6 +145,9 @@ pub struct Limits {
     pub least_device_time: Duration,
     /// How long such a place is taken at least: whoever begins one after the other asks the provider no more often.
     pub device_flow_pause: Duration,
+    /// If all such places are taken, one that was taken for longer goes over to somebody who has fewer; people need
+    /// about so long to agree.
+    pub device_flow_kept: Duration,
     /// Of those that one connection begins.
     pub max_device_flows_per_connection: u32,
     /// How long after a wrong proof its answer is sent, however long it took to see that it is wrong.
@@ -189,6 +192,7 @@ impl Default for Limits {
             max_device_flows_per_source: 10,
             least_device_time: Duration::from_secs(5),
             device_flow_pause: Duration::from_secs(10),
+            device_flow_kept: Duration::from_secs(45),
             max_device_flows_per_connection: 2,
             failed_login_delay: Duration::from_millis(500),
             max_attempts: 6,

@@ -89,7 +89,8 @@ impl SshService {
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
             )
-            .taken_for(options.limits.device_flow_pause),
+            .taken_for(options.limits.device_flow_pause)
+            .kept_for(options.limits.device_flow_kept),
             readers: Readers::default(),
             turned_away: TurnedAway::new(options.ports.clone()),
             options,
@@ -132,11 +133,14 @@ impl SshService {
                 socket.serve(handler).run(shutdown).await
             });
         }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an SSH listener failed");
+        let ends = async {
+            while let Some(ended) = running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an SSH listener failed");
+                }
             }
-        }
+        };
+        shared.turned_away.beside(ends).await;
         shared.turned_away.close().await;
     }
 }

@@ -75,6 +75,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let (leg, early) = lobby.leave();
                 let terms = Terms {
                     login: to.login,
+                    port: to.target.port,
                     may: who.may,
                     masks: entry.shared.masks.of(&to.target),
                     early,

@@ -222,6 +222,7 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
         "security-definer",
         "dangerous",
         "loopback",
+        "own-ssh",
     ];
     if let Some(flag) = doc.flags.iter().find(|f| !known.contains(&f.as_str())) {
         return Err(unknown("flag", flag));
@@ -293,6 +294,7 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
                 host,
                 port: port.parse().map_err(|_| unknown("port", &port))?,
                 loopback: flag("loopback"),
+                own_ssh: flag("own-ssh"),
             }
         }
         "SshVariable" => {

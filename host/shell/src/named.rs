@@ -104,7 +104,7 @@ const SHELLS: &[&str] = &[
 ];
 
 /// `$NAME` or `${NAME…}` is of a variable that nothing has certainly set, and that may be of the environment.
-pub(crate) fn is_of_environment(raw: &str, variables: &Variables) -> bool {
+pub(crate) fn is_of_environment(raw: &str, variables: &mut Variables) -> bool {
     let text = raw.trim_start_matches(['$', '{', '#']);
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();

@@ -14,6 +14,62 @@ const OTHERS: &[&str] = &[
 
 /// What these run is elsewhere.
 const ELSEWHERE: &[&str] = &["chroot", "nsenter", "unshare"];
+/// Of busybox and toybox, those that only tell something with whatever words.
+const APPLETS: &[&str] = &[
+    "[",
+    "arch",
+    "basename",
+    "cat",
+    "cksum",
+    "cmp",
+    "comm",
+    "cut",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "expr",
+    "false",
+    "fgrep",
+    "fold",
+    "free",
+    "grep",
+    "head",
+    "id",
+    "ls",
+    "md5sum",
+    "nl",
+    "nproc",
+    "od",
+    "paste",
+    "pidof",
+    "printenv",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rev",
+    "seq",
+    "sha1sum",
+    "sha256sum",
+    "sha512sum",
+    "sleep",
+    "stat",
+    "strings",
+    "tac",
+    "tail",
+    "test",
+    "tr",
+    "true",
+    "tty",
+    "uname",
+    "uptime",
+    "wc",
+    "which",
+    "whoami",
+    "zcat",
+];
 /// So it is with these options.
 const CHANGES_DIR: &[&str] = &["C", "D", "R", "chdir", "chroot", "w", "wd", "i", "login"];
 
@@ -58,6 +114,8 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
                 let mut under = ctx.under(name);
                 under.in_shell = false;
                 walk.command(args.to_vec(), &under);
+                // Its programs need not do what others of these names do.
+                walk.out.only_reads &= APPLETS.contains(&applet.text.as_str());
                 true
             }
             _ => false,
@@ -98,6 +156,13 @@ fn plain(
             program: name.to_owned(),
             option: "priority".to_owned(),
         });
+    }
+    // What runs is another file than the one of this name here. `nohup` makes a file where there is a terminal.
+    if ELSEWHERE.contains(&name)
+        || name == "nohup"
+        || name.starts_with("sudo") && (found.has("R") || found.has("chroot"))
+    {
+        walk.out.only_reads = false;
     }
     let mut under = ctx.under(name);
     walk.moved |= ELSEWHERE.contains(&name)
@@ -172,7 +237,9 @@ fn as_login(
             program: name.to_owned(),
         });
     }
-    walk.command(found.rest.to_vec(), &under);
+    // So builtins run, too.
+    under.in_shell = true;
+    walk.afresh(|walk| walk.command(found.rest.to_vec(), &under));
     Ok(())
 }
 
@@ -375,6 +442,8 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
             option: "-d".into(),
         });
     }
+    // A key writes what it shows to a file.
+    walk.out.only_reads = false;
     let under = ctx.under("watch");
     if found.has("x") || found.has("exec") {
         walk.command(found.rest.to_vec(), &under);
@@ -400,7 +469,9 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
         .unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let simple = |w: &Word| w.is_literal() && w.text.replace("{}", "").chars().all(plain);
-    if command.is_empty() || !command.iter().all(simple) {
+    // To the shell, `x=y` in front sets a variable.
+    let sets = command.first().is_some_and(|w| w.text.contains('='));
+    if command.is_empty() || sets || !command.iter().all(simple) {
         return Err(Opaque::Unknown {
             program: "parallel".into(),
         });
@@ -414,7 +485,8 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
     }
     let mut under = ctx.under("parallel");
     under.stdin = Stdin::Other;
-    walk.command(filled_in, &under);
+    under.in_shell = true;
+    walk.afresh(|walk| walk.command(filled_in, &under));
     Ok(true)
 }
 

@@ -37,6 +37,10 @@ pub(crate) struct Ctx {
     pub(crate) shell: Option<String>,
     /// Functions are known: no wrapper stands between them and the command.
     pub(crate) in_shell: bool,
+    /// The text is the body of a function.
+    pub(crate) in_function: bool,
+    /// Something it stands in is redirected, so it may have nothing to read.
+    pub(crate) redirected: bool,
 }
 
 impl Ctx {
@@ -51,7 +55,7 @@ impl Ctx {
 pub(crate) struct Walk<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) out: Reading,
-    functions: BTreeSet<String>,
+    pub(crate) functions: BTreeSet<String>,
     pub(crate) variables: Variables,
     budget: usize,
     transfers: Vec<Transfer>,
@@ -92,6 +96,8 @@ impl<'a> Walk<'a> {
             depth: 0,
             shell: None,
             in_shell: true,
+            in_function: false,
+            redirected: false,
         }
     }
 
@@ -161,7 +167,8 @@ impl<'a> Walk<'a> {
         // What it needs is its own affair.
         let before = (self.bash, self.out.shell_dependent);
         ctx.shell = (name != "bash").then(|| name.to_owned());
-        self.maybe(|me| me.inner(text, &ctx));
+        ctx.in_function = false;
+        self.afresh(|me| me.inner(text, &ctx));
         (self.bash, self.out.shell_dependent) = before;
     }
 
@@ -173,6 +180,7 @@ impl<'a> Walk<'a> {
                 program: format!("$(({name}))"),
             });
         }
+        self.out.tells_environment |= self.variables.deceived();
         self.runs_what_it_writes();
         self.name_files();
         // A transfer is what the whole text is, or it is none.
@@ -190,43 +198,6 @@ impl<'a> Walk<'a> {
     }
 
     // ---- the tree ----
-
-    fn define(&mut self, list: &List) {
-        for item in &list.items {
-            for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
-                for stage in &pipeline.stages {
-                    self.define_in(stage);
-                }
-            }
-        }
-    }
-
-    fn define_in(&mut self, stage: &Stage) {
-        match &stage.node {
-            Node::Simple(_) | Node::Test(_) => {}
-            Node::Group(list) | Node::Subshell(list) => self.define(list),
-            Node::Loop { test, body, .. } => {
-                self.define(test);
-                self.define(body);
-            }
-            Node::For { body, .. } => self.define(body),
-            Node::If { arms, otherwise } => {
-                for (test, body) in arms {
-                    self.define(test);
-                    self.define(body);
-                }
-                otherwise.iter().for_each(|list| self.define(list));
-            }
-            Node::Case { arms, .. } => arms.iter().for_each(|arm| self.define(&arm.body)),
-            Node::Function { name, body } => {
-                if programs::is_known(name) {
-                    self.opaque(Opaque::Shadowed(name.clone()));
-                }
-                self.functions.insert(name.clone());
-                self.define_in(body);
-            }
-        }
-    }
 
     fn list(&mut self, list: &List, ctx: &Ctx, here: &[HereDoc]) {
         for item in &list.items {
@@ -263,6 +234,17 @@ impl<'a> Walk<'a> {
         for redirect in &stage.redirects {
             self.redirect(redirect, outer, &mut ctx, here);
         }
+        match stage.redirects.is_empty() {
+            true => self.node(stage, (outer, ctx), here),
+            // Where one of them fails, nothing of it is run.
+            false => {
+                ctx.redirected = true;
+                self.maybe(|me| me.node(stage, (outer, ctx), here));
+            }
+        }
+    }
+
+    fn node(&mut self, stage: &Stage, (outer, mut ctx): (&Ctx, Ctx), here: &[HereDoc]) {
         match &stage.node {
             Node::Simple(simple) => self.simple(simple, stage, (outer, &ctx), here),
             Node::Group(list) => self.list(list, &ctx, here),
@@ -271,10 +253,14 @@ impl<'a> Walk<'a> {
                 // Where it is called it may read a pipe, or the session's input.
                 ctx.stdin = Stdin::Other;
                 self.out.takes_stdin = true;
-                self.maybe(|me| me.stage(body, &ctx, here));
+                ctx.in_function = true;
+                self.afresh(|me| me.stage(body, &ctx, here));
             }
-            Node::Loop { test, body, .. } => self.maybe(|me| {
+            Node::Loop { until, test, body } => self.maybe(|me| {
                 me.list(test, &ctx, here);
+                if !*until {
+                    me.has_read(test);
+                }
                 me.list(body, &ctx, here);
             }),
             Node::If { arms, otherwise } => {
@@ -328,10 +314,12 @@ impl<'a> Walk<'a> {
     /// What is run within a word.
     pub(crate) fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
         for part in parts {
+            self.fails(part);
             match part {
                 Part::Lit { .. } => {}
                 Part::Param { raw, inner, .. } => {
-                    self.out.tells_environment |= named::is_of_environment(raw, &self.variables);
+                    self.out.tells_environment |=
+                        named::is_of_environment(raw, &mut self.variables);
                     self.parts(inner, ctx, here);
                 }
                 Part::Subst { sub, .. } => self.maybe(|me| me.list(&sub.list, ctx, here)),
@@ -505,6 +493,11 @@ impl<'a> Walk<'a> {
         }
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;
+        }
+        if !(plain && ctx.in_shell) && builtins::is_own(&name) {
+            // Some systems have a script of this name that is this builtin.
+            self.opaque(Opaque::Runs(head.text.clone()));
+            return self.push(argv, ctx);
         }
         if !programs::is_standard(&head.text)
             && (programs::is_shell(&name) || peel::is_wrapper(&name))

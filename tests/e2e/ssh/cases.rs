@@ -249,5 +249,6 @@ $VENV/bin/ansible -i inv all -m ping 2>&1 | grep -E 'SUCCESS|UNREACHABLE|FAILED|
 $VENV/bin/ansible -i inv all -m copy -a "src=$D/a dest=$D/b$pipelined" 2>&1 | grep -oE 'CHANGED|SUCCESS|UNREACHABLE|FAILED'; cat b$pipelined; done
 ssh -F $CFG -O exit -S $D/c box 2>/dev/null"#,
     ),
+    ("russh", r#"$RUSSH client 2>&1"#),
     ("node-ssh2", r#"node $CLIENTS/ssh2.cjs 2>&1"#),
 ];

@@ -13,7 +13,7 @@ use super::extract::{Body, Params};
 use super::ssh::MAX_KEY;
 use crate::control::Shared;
 use crate::error::ApiError;
-use crate::guard::{Permit, only_people};
+use crate::guard::{Permit, Recorded, only_people};
 use crate::ports::SshKeys;
 use crate::ssh_keys::came_by_key;
 
@@ -91,9 +91,17 @@ pub(super) async fn register(
     let resource = format!("Key::{:?}", key.fingerprint);
     let until = weir_client::Timestamp::from(key.ends);
     let detail = format!("{:?} until {until}", body.name);
-    let act = move |recorded| async move {
+    let act = move |recorded: Recorded| async move {
         let name = body.name;
-        shared.keys.register(&recorded, &*keys, key, name).await
+        let end = |fingerprint: &str| {
+            let why = format!("the key {fingerprint} was removed");
+            let are = |info: &_| came_by_key(info, fingerprint);
+            shared.sessions.kill_all(&recorded, &why, are);
+        };
+        shared
+            .keys
+            .register(&recorded, &*keys, key, name, end)
+            .await
     };
     permit.perform(resource, detail, act).await.map(Json)
 }

@@ -167,20 +167,27 @@ pub trait Store: Send + Sync + 'static {
     /// Also one that has ended and was not forgotten yet.
     async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>>;
 
-    /// Lists a key that a host has shown, or that it has shown it again; tells when it did so before. Of one
-    /// target, `max` wait: those that were shown longest ago make room.
+    /// Lists a key that a host has shown, or that it has shown it again; tells when [`Store::recorded_ssh_host_key`] was
+    /// called for it, if no verdict on a key of this target came since. Of one target, `max` wait: those that were shown longest ago make room.
     async fn saw_ssh_host_key(
         &self,
         sight: HostKeySight,
         max: u32,
     ) -> Result<(HostKeyRow, Option<Millis>)>;
+    /// The record has said that the target shows this key.
+    async fn recorded_ssh_host_key(
+        &self,
+        target: &str,
+        fingerprint: &str,
+        at: Millis,
+    ) -> Result<()>;
     /// None when the target has not shown it. An approved key takes the place of the one before, which is rejected
-    /// then; of one target, `max` are kept that are.
+    /// then; of one target, `max` are kept that are: those that were decided on first are forgotten, and returned.
     async fn decide_ssh_host_key(
         &self,
         verdict: HostKeyVerdict,
         max: u32,
-    ) -> Result<Option<HostKeyRow>>;
+    ) -> Result<Option<(HostKeyRow, Vec<String>)>>;
     /// By target.
     async fn ssh_host_keys(&self) -> Result<Vec<HostKeyRow>>;
 

@@ -32,6 +32,8 @@ pub(crate) struct FakeSsh {
     /// How many it has made.
     pub(crate) tokens: Mutex<u8>,
     pub(crate) revoked: Mutex<Vec<(SshCredentialKind, String)>>,
+    /// Happens when the next key has just come into force.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl SshAuthority for FakeSsh {
@@ -164,6 +166,9 @@ impl SshKeys for FakeSsh {
         }
         let fingerprint = fingerprint(public_key)?;
         self.keys.lock().insert(fingerprint, kept.to_owned());
+        if let Some(happens) = self.meanwhile.lock().take() {
+            happens();
+        }
         Ok(())
     }
 

@@ -7,6 +7,8 @@ const WINDOW: usize = 8 << 10;
 /// Of so many bytes at most one is none of a text.
 const ONE_IN: usize = 20;
 const BLOCK: usize = 64;
+/// So many blocks, and one more, are counted in bytes.
+const ROWS: usize = 128;
 /// Of less it cannot be told by counting. So many shown bytes in a row are text, whatever stands around them.
 const SHORT: usize = BLOCK;
 /// The longest beginning of a character.
@@ -131,23 +133,27 @@ struct Lane {
 
 impl Lane {
     fn both(part: &[u8]) -> [Self; 2] {
-        let (blocks, rest) = part.as_chunks::<BLOCK>();
         let mut lanes = [Self::default(), Self::default()];
-        for block in blocks.iter().map(|block| block.as_slice()).chain([rest]) {
-            let (pairs, last) = block.as_chunks::<2>();
-            let last = last.first().map(|c| [*c, 0]);
-            // Without branches, and a block's count fits into a byte: the processor takes many at a time.
-            let mut sums = [[0_u8; 2]; 2];
-            for pair in pairs.iter().chain(&last) {
-                for (sum, c) in sums.iter_mut().zip(pair) {
-                    let odd = is_odd(*c) & (*c != 0);
-                    sum[0] = sum[0].wrapping_add(u8::from(*c != 0));
-                    sum[1] = sum[1].wrapping_add(u8::from(odd));
+        for rows in part.chunks(BLOCK * ROWS) {
+            // Counted column by column, without branches, and in bytes: the processor takes a row at a time.
+            let (mut bytes, mut odds) = ([0_u8; BLOCK], [0_u8; BLOCK]);
+            let mut add = |row: &[u8; BLOCK]| {
+                for ((bytes, odds), c) in bytes.iter_mut().zip(&mut odds).zip(row) {
+                    *bytes += u8::from(*c != 0);
+                    *odds += u8::from(is_odd(*c) & (*c != 0));
                 }
-            }
-            for (lane, [bytes, odd]) in lanes.iter_mut().zip(sums) {
-                lane.bytes += usize::from(bytes);
-                lane.odd += usize::from(odd);
+            };
+            let (whole, rest) = rows.as_chunks();
+            whole.iter().for_each(&mut add);
+            let mut last = [0; BLOCK];
+            last.iter_mut().zip(rest).for_each(|(to, c)| *to = *c);
+            add(&last);
+            let columns = bytes.as_chunks::<2>().0.iter().zip(odds.as_chunks::<2>().0);
+            for (bytes, odds) in columns {
+                for (lane, (bytes, odd)) in lanes.iter_mut().zip(bytes.iter().zip(odds)) {
+                    lane.bytes += usize::from(*bytes);
+                    lane.odd += usize::from(*odd);
+                }
             }
         }
         lanes
@@ -164,7 +170,8 @@ fn has_run(part: &[u8]) -> bool {
     let shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
     let (blocks, _) = part.as_chunks::<BLOCK>();
     let mut runs = blocks.iter();
-    runs.any(|block| block.iter().fold(true, |all, c| all & shown(*c)))
+    let others = |block: &[u8]| block.iter().fold(0, |any, c| any | u8::from(!shown(*c)));
+    runs.any(|block| others(block) == 0)
 }
 
 fn odd(part: &[u8]) -> usize {

@@ -1,8 +1,9 @@
 //! Passes over text in which nothing begins, many bytes at a time.
 //!
-//! Invariant: what it passes over would have been let go of byte by byte, too. A pattern begins either in one piece,
-//! which the searchers find, or around a place where something stands between its bytes: every such place
-//! is looked at. A byte that belongs to the one before it (0xC2) is looked at as if it stood between.
+//! Invariant: what it passes over would have been let go of byte by byte, too. What a pattern is found by stands either
+//! in one piece, which the searchers find, or around a place where something stands between its bytes: every such place
+//! is looked at. Reading goes back from there to where the pattern can begin. A byte that belongs to the one before it
+//! (0xC2) is looked at as if it stood between.
 
 use super::patterns::Patterns;
 use super::view::HISTORY;
@@ -111,8 +112,8 @@ fn rewind(input: &[u8], floor: usize, place: usize, head: usize) -> usize {
     let (mut seen, mut at) = (0, place);
     while at > floor {
         let c = byte(input, at - 1);
-        // One more than it needs, for a space at the end of a line.
-        if seen > HISTORY || (seen > head && is_line_end(c)) {
+        // Twice as many as it needs, for spaces at the ends of lines, however narrow these are.
+        if seen > HISTORY || (seen > 2 * head && is_line_end(c)) {
             break;
         }
         if let Some(escape) = colour_before(input, floor, at) {

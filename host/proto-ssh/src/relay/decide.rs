@@ -21,7 +21,7 @@ use super::read::NotRead;
 use super::taps::{Files, Text, columns};
 use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
 use crate::mask::Kind;
-use crate::terms::{May, Terms};
+use crate::terms::{May, Place, Terms};
 use crate::upstream::send::Forward;
 
 /// A decision, and how what it permits goes on.
@@ -53,11 +53,10 @@ pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
 pub(super) fn put_on_record<'a>(
     session: &'a Session,
     turned: Turned,
-    login: Arc<str>,
+    place: Place,
 ) -> Deciding<'a> {
-    let target = session.info().target.clone();
     async move {
-        let make = move || turned.unasked(&login, &target);
+        let make = move || turned.unasked(&place);
         session.refused_unasked(make).await;
         Answered::Recorded
     }
@@ -132,7 +131,7 @@ pub(super) fn begin<'a>(
         facts,
         accesses,
         canonical,
-    } = parts(asked, &terms.login, &session.info().target)?;
+    } = parts(asked, &terms.place(&session.info().target))?;
     let policy = session.pin();
     if let What::Exec { line, .. } = &asked.what
         && line.sent == Sent::AsItCame

@@ -245,6 +245,7 @@ pub fn of_host(name: &str) -> Vec<Access> {
                 host: name(),
                 port: 65_535,
                 loopback: true,
+                own_ssh: true,
             },
         ),
         of(

@@ -1,12 +1,14 @@
 //! Registered keys through the API: whose they become, on record, and what takes them away.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use pipeline::{Action, Actor, PrincipalKind, Protocol};
 use serde_json::{Value, json};
 
 use super::ssh::{is_over, session};
 use crate::http::endpoints;
-use crate::testing::{Answer, KEY, Rig, SERIAL, SIGNED};
+use crate::testing::{Answer, KEY, Rig, SERIAL, SIGNED, Setup};
 
 const REGISTER: &str = "POST /v1/ssh/keys";
 const REMOVE: &str = "POST /v1/ssh/keys/remove";
@@ -302,4 +304,62 @@ async fn what_is_ones_own_is_seen_and_taken_back_whatever_policy_says() {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let again = register(&rig, "alice", "a").await;
     assert_eq!(again.status, StatusCode::FORBIDDEN);
+}
+
+/// A key that is removed at the moment when it comes into force lets in whoever is quick, and does not keep them in.
+#[tokio::test]
+async fn who_came_in_by_a_key_that_was_removed_meanwhile_is_out_again() {
+    let rig = Rig::new().await;
+    let by = [("login", "key"), ("key", "SHA256:a")];
+    let quick = session(&rig, "alice", Protocol::Ssh, &by).await;
+    let other = session(&rig, "alice", Protocol::Ssh, &[("login", "key")]).await;
+    let database = rig.database();
+    *rig.ssh.meanwhile.lock() = Some(Box::new(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store.execute("DELETE FROM ssh_keys", []).unwrap();
+    }));
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+    assert!(in_force(&rig).is_empty());
+    assert_eq!([is_over(&quick), is_over(&other)], [true, false]);
+
+    // When nobody can say if it was removed, it is as if it had been: also after a start.
+    let quick = session(&rig, "alice", Protocol::Ssh, &by).await;
+    let database = rig.database();
+    *rig.ssh.meanwhile.lock() = Some(Box::new(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store
+            .execute_batch("ALTER TABLE ssh_keys RENAME COLUMN kept TO gone")
+            .unwrap();
+    }));
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(in_force(&rig).is_empty() && is_over(&quick));
+    rig.sql("ALTER TABLE ssh_keys RENAME COLUMN gone TO kept");
+    assert!(listed(&rig, "alice", "").await.is_empty());
+}
+
+/// The store may have done what it gave no answer to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_answer_was_late_is_registered_or_it_is_not() {
+    let setup = Setup {
+        patience: Some(Duration::from_millis(200)),
+        ..Setup::default()
+    };
+    let rig = Rig::with(setup).await;
+    let database = rig.database();
+    let (held, holds) = std::sync::mpsc::channel();
+    let blocker = std::thread::spawn(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store.execute_batch("BEGIN IMMEDIATE").unwrap();
+        held.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        store.execute_batch("ROLLBACK").unwrap();
+    });
+    holds.recv().unwrap();
+    let answer = register(&rig, "alice", "a").await;
+    blocker.join().unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(in_force(&rig), ["SHA256:a alice"]);
+    assert_eq!(listed(&rig, "alice", "").await, ["SHA256:a"]);
 }

@@ -200,7 +200,8 @@ async fn decide(
         at: NOW + 100,
         reason: "compared".into(),
     };
-    store.decide_ssh_host_key(verdict, 2).await.unwrap()
+    let decided = store.decide_ssh_host_key(verdict, 2).await.unwrap();
+    decided.map(|(row, _)| row)
 }
 
 async fn states(store: &dyn Store, target: &str) -> Vec<(String, State)> {
@@ -215,18 +216,36 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
     let (row, before) = saw(store, "web1", "a", NOW).await;
     assert_eq!((row.state, row.seen, before), (State::Waiting, 1, None));
     let (row, before) = saw(store, "web1", "a", NOW + 5).await;
-    assert_eq!((row.seen, before), (2, Some(NOW)));
+    assert_eq!((row.seen, before), (2, None), "nobody has recorded it");
+    let recorded = |print: &'static str| store.recorded_ssh_host_key("web1", print, NOW + 4);
+    recorded("a").await.unwrap();
+    recorded("nothing").await.unwrap();
+    let before = saw(store, "web2", "a", NOW + 5).await.1;
+    assert_eq!(before, None, "it is another host's");
+    let (row, before) = saw(store, "web1", "a", NOW + 5).await;
+    assert_eq!((row.seen, before), (3, Some(NOW + 4)));
+    let other = HostKeyVerdict {
+        target: "web2".into(),
+        fingerprint: "a".into(),
+        approved: false,
+        by: "olga".into(),
+        at: NOW,
+        reason: "not ours".into(),
+    };
+    store.decide_ssh_host_key(other, 2).await.unwrap();
+    assert_eq!(saw(store, "web1", "a", NOW + 5).await.1, Some(NOW + 4));
     assert_eq!((row.first_seen, row.last_seen), (NOW, NOW + 5));
     assert_eq!(row.decided_by, None);
     // Only what that host has shown.
     assert_eq!(decide(store, "web1", "b", true).await, None);
-    assert_eq!(decide(store, "web2", "a", true).await, None);
+    assert_eq!(decide(store, "web3", "a", true).await, None);
     let row = decide(store, "web1", "a", true).await.unwrap();
     assert_eq!(row.state, State::Approved);
     assert_eq!(row.decided_by.as_deref(), Some("olga"));
     assert_eq!(row.reason.as_deref(), Some("compared"));
-    // To be seen is no verdict.
-    let (row, _) = saw(store, "web1", "a", NOW + 6).await;
+    // To be seen is no verdict; but after one, the record has to be told anew.
+    let (row, before) = saw(store, "web1", "a", NOW + 6).await;
+    assert_eq!(before, None);
     assert_eq!(row.state, State::Approved);
 
     // What waits is bounded; what is approved is not thrown out by it, nor that of another host.
@@ -245,7 +264,8 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
         (d.clone(), State::Waiting),
     ];
     assert_eq!(states(store, "web1").await, waiting);
-    assert_eq!(states(store, "web2").await, [("x".into(), State::Waiting)]);
+    let web2 = [("a".into(), State::Rejected), ("x".into(), State::Waiting)];
+    assert_eq!(states(store, "web2").await, web2);
 
     // Another takes its place, and the old one does not come back by being seen.
     decide(store, "web1", "d", true).await.unwrap();
@@ -265,7 +285,22 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
     let known = states(store, "web1").await;
     assert!(known.iter().all(|(_, state)| *state != State::Approved));
     // Rejected ones are bounded, too.
-    decide(store, "web1", "c", false).await.unwrap();
-    assert_eq!(states(store, "web1").await.len(), 2);
-    assert_eq!(states(store, "web2").await.len(), 1);
+    let verdict = HostKeyVerdict {
+        target: "web1".into(),
+        fingerprint: "c".into(),
+        approved: false,
+        by: "olga".into(),
+        at: NOW + 200,
+        reason: "compared".into(),
+    };
+    let (_, forgotten) = store
+        .decide_ssh_host_key(verdict, 2)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(forgotten.len(), 1, "and that is said");
+    let left = states(store, "web1").await;
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|(print, _)| *print != forgotten[0]));
+    assert_eq!(states(store, "web2").await.len(), 2);
 }

@@ -368,11 +368,22 @@ impl Store for Sqlite {
         self.write(move |c| ssh_hosts::seen(c, &sight, max)).await
     }
 
+    async fn recorded_ssh_host_key(
+        &self,
+        target: &str,
+        fingerprint: &str,
+        at: Millis,
+    ) -> Result<()> {
+        let (target, fingerprint) = (target.to_owned(), fingerprint.to_owned());
+        self.write(move |c| ssh_hosts::recorded(c, &target, &fingerprint, at))
+            .await
+    }
+
     async fn decide_ssh_host_key(
         &self,
         verdict: HostKeyVerdict,
         max: u32,
-    ) -> Result<Option<HostKeyRow>> {
+    ) -> Result<Option<(HostKeyRow, Vec<String>)>> {
         self.write(move |c| ssh_hosts::decide(c, &verdict, max))
             .await
     }

@@ -81,6 +81,7 @@ impl Core {
             return;
         };
         channel.wait = Wait::Nothing;
+        let asks = asks.permitted(grant.seq);
         match asks {
             Asks::Start { .. } => channel.permitted(ticket, grant),
             _ => channel.seq = grant.seq,
