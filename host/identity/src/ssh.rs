@@ -12,12 +12,14 @@
 //! told; what is to hold everywhere goes into `[ssh.authority] revoked`, too. There is no list that OpenSSH
 //! reads (KRL): callers' certificates count nowhere but here.
 //!
-//! People also come in by keys that they have registered (`registered`), if that is configured.
+//! People also come in by keys that they have registered (`registered`), if that is configured, and whoever may have
+//! a certificate by a short token (`short`).
 
 mod carried;
 mod files;
 mod registered;
 mod revoked;
+mod short;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,6 +43,10 @@ pub use registered::{
 };
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};
+pub use short::{
+    SHORT_TOKEN_PREFIX, SHORT_TOKEN_VALIDITY, ShortToken, is_short_token, short_token_hash,
+    short_token_id,
+};
 
 /// The one name in a caller's certificate. No account can be called so: no name of one has a colon.
 pub const CALLER_PRINCIPAL: &str = "weir:caller";

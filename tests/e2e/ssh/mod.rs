@@ -12,6 +12,7 @@ mod who;
 mod who_device;
 mod who_hosts;
 mod who_keys;
+mod who_tokens;
 
 use std::process::Output;
 use std::sync::Mutex;

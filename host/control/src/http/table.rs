@@ -19,7 +19,7 @@ use weir_client::{BundleProblem, ErrorBody};
 use super::gate::{Ask, Gate, gate};
 use super::{
     BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
-    ssh_hosts, ssh_keys, ssh_revocations, targets, watch,
+    ssh_hosts, ssh_keys, ssh_revocations, ssh_tokens, targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -142,6 +142,12 @@ pub(super) fn table() -> Vec<Route> {
             routes!(deliveries::list),
         ),
         Route::new(CertificateIssue, any(ssh::any), routes!(ssh::issue)),
+        // It is worth what a certificate is.
+        Route::new(
+            CertificateIssue,
+            any(ssh::any),
+            routes!(ssh_tokens::short_token),
+        ),
         Route::new(
             CredentialRevoke,
             any(ssh::any),

@@ -26,6 +26,7 @@ use super::{
 
 mod holds;
 mod ssh;
+mod ssh_tokens;
 
 /// Gives the suite stores to try.
 #[async_trait]
@@ -56,6 +57,8 @@ pub async fn run(maker: &dyn Maker) {
     ssh::registered_keys_are_one_persons(&*maker.make().await).await;
     ssh::what_is_revoked_is_registered_no_more(&*maker.make().await).await;
     ssh::what_goes_with_a_certificate_is_found(&*maker.make().await).await;
+    let tokens = maker.make().await;
+    ssh_tokens::short_tokens_are_found_by_their_hash_and_bounded(&*tokens).await;
     ssh::a_host_is_known_by_one_key(&*maker.make().await).await;
 }
 

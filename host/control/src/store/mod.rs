@@ -25,7 +25,7 @@ pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
 pub use ssh::{
     CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
-    RevocationRow,
+    RevocationRow, TokenPut, TokenRow,
 };
 
 /// Milliseconds since 1970.
@@ -161,6 +161,11 @@ pub trait Store: Send + Sync + 'static {
     async fn remove_ssh_key(&self, fingerprint: &str, subject: &str) -> Result<bool>;
     /// Of one person, or of all; newest first. Also those that have ended and were not forgotten yet.
     async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>>;
+
+    /// Keeps a short token that is not kept yet.
+    async fn put_ssh_token(&self, row: TokenRow, limits: KeyLimits) -> Result<TokenPut>;
+    /// Also one that has ended and was not forgotten yet.
+    async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>>;
 
     /// Lists a key that a host has shown, or that it has shown it again; tells when [`Store::recorded_ssh_host_key`] was
     /// called for it, if no verdict on a key of this target came since. Of one target, `max` wait: those that were shown longest ago make room.

@@ -64,6 +64,29 @@ pub enum KeyPut {
     Full(u32),
 }
 
+/// A short token. The token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// SHA-256 of it.
+    pub hash: [u8; 32],
+    pub subject: String,
+    /// Who that is, as the authority describes it.
+    pub kept: String,
+    /// The only network from where it counts; none: from anywhere.
+    pub source: Option<String>,
+    pub issued_at: Millis,
+    pub expires_at: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPut {
+    Yes,
+    /// So many of this person count.
+    TooMany(u32),
+    /// So many of all count.
+    Full(u32),
+}
+
 /// A key that a host has shown, and what people said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKeyRow {

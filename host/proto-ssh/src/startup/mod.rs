@@ -418,7 +418,7 @@ impl Login<'_, '_> {
         if self.machine.maybe_cut() {
             text.push_str(
                 "\nIt has exactly 1023 characters: OpenSSH cuts off what is longer. \
-                 Use a short token, a certificate or the device login.",
+                 Use a short token (weir ssh token), a certificate or the device login.",
             );
         }
         let why = banner(&text);

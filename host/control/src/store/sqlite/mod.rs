@@ -15,7 +15,7 @@ use super::{
     Ballot, Begun, BundleRow, CertificateRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow,
     HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice,
     Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow,
-    SessionWrite, Settled, Store, StoreError, Verdict,
+    SessionWrite, Settled, Store, StoreError, TokenPut, TokenRow, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -32,6 +32,7 @@ mod plugins;
 mod sessions;
 mod ssh;
 mod ssh_hosts;
+mod ssh_tokens;
 mod worker;
 
 pub(crate) use file::{Lock, connect, lock, make_private};
@@ -351,6 +352,14 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn put_ssh_token(&self, row: TokenRow, limits: KeyLimits) -> Result<TokenPut> {
+        self.write(move |c| ssh_tokens::put(c, &row, limits)).await
+    }
+
+    async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>> {
+        self.read(move |c| ssh_tokens::find(c, &hash)).await
+    }
+
     async fn saw_ssh_host_key(
         &self,
         sight: HostKeySight,
@@ -405,6 +414,7 @@ impl Store for Sqlite {
             plugin_changes::sweep(c, now)?;
             sessions::sweep(c, keep_since)?;
             ssh::sweep(c, now)?;
+            ssh_tokens::sweep(c, now)?;
             outbox::sweep(c, keep_since)
         })
         .await?;

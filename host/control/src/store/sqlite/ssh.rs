@@ -76,6 +76,9 @@ pub(super) fn revoke(
         rows.collect::<rusqlite::Result<Vec<String>>>()
             .map_err(db(WRITE))?
     };
+    if row.kind == Kind::Subject {
+        super::ssh_tokens::remove_of(&tx, &row.value)?;
+    }
     tx.commit().map_err(db(WRITE))?;
     Ok(Some(gone))
 }
