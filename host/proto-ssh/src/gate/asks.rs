@@ -186,7 +186,9 @@ impl Asks {
             depth,
             text: text.into(),
             place: Place {
-                directory: directory.filter(|d| d.starts_with('/')),
+                // The host's own word for it has no way up in it.
+                directory: directory
+                    .filter(|d| d.starts_with('/') && !d.split('/').any(|name| name == "..")),
                 open: open.collect(),
             },
         })))
