@@ -494,6 +494,44 @@ mod tests {
         );
     }
 
+    /// Nothing sleeps here, so a pause is what is left until an event is due: that it is half of it at least is true on
+    /// a busy machine, too.
+    #[test]
+    fn pauses_are_as_long_as_the_speed_says() {
+        let asked = |speed: f64, idle: u64| {
+            let (events, played) = sync_channel(2);
+            for at in [0.0, 100.0] {
+                events.send((at, "o".to_owned(), "x".to_owned())).unwrap();
+            }
+            drop(events);
+            let idle = Duration::from_secs(idle);
+            let mut sum = Duration::ZERO;
+            let mut pass = |time| {
+                sum += time;
+                true
+            };
+            let mut out = Vec::new();
+            let end = play(&played, Pace { speed, idle }, &mut pass, &mut out).unwrap();
+            assert_eq!(end, Played::All);
+            sum
+        };
+        for (speed, idle, expect) in [
+            (1.0, 1_000, 100),
+            (10.0, 1_000, 10),
+            (0.5, 1_000, 200),
+            // What is longer than anybody waits for is so after the speed.
+            (10.0, 20, 10),
+            (0.5, 150, 150),
+            (10.0, 4, 4),
+        ] {
+            let (sum, expect) = (asked(speed, idle), Duration::from_secs(expect));
+            assert!(
+                sum > expect / 2 && sum <= expect,
+                "speed {speed}, at most {idle} s: {sum:?} instead of {expect:?}"
+            );
+        }
+    }
+
     #[test]
     fn whoever_has_had_enough_gets_the_terminal_back() {
         let (events, played) = sync_channel(8);
