@@ -7,6 +7,8 @@
 //! - A target is offered exactly what it is configured with, once: no other key, and no password to whoever
 //!   asks for one.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod host;
 mod login;
 pub(crate) mod send;
