@@ -47,6 +47,8 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
             args.iter().any(|w| is_unclear(w) || option(w))
         }
         "coproc" => true,
+        // What it runs was not found.
+        "exec" => !args.is_empty(),
         // Of these it was not found what they run.
         "builtin" | "command" => uncertain,
         "declare" | "typeset" | "local" | "export" | "readonly" => {

@@ -148,7 +148,7 @@ fn hides(why: &Opaque, reading: &Reading) -> bool {
         // The reader has given up, or it has not.
         Opaque::Unread { .. } => reading.commands.is_empty(),
         Opaque::Option { program, .. } | Opaque::DynamicOption { program } => {
-            matches!(program.as_str(), "builtin" | "command")
+            matches!(program.as_str(), "builtin" | "command" | "exec")
         }
         Opaque::Unknown { .. }
         | Opaque::Fed { .. }

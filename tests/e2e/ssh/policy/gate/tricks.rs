@@ -40,6 +40,19 @@ pub const TRICKS: &[(&str, &str)] = &[
     ("a pipe into sh", "echo 'touch @' | sh"),
     ("base64 into sh", "echo dG91Y2g= | base64 -d | sh -s @"),
     ("exec", "exec sh -c 'touch @'"),
+    (
+        "a program that is not there in its place",
+        "shopt -s execfail; exec nosuchprogram\ntouch @",
+    ),
+    (
+        "another name of the directory",
+        "cd /; read PWD <<< /var/run/..\ntouch ./@; cd /",
+    ),
+    (
+        "a function's name that is forged",
+        "unset FUNCNAME\necho x $((FUNCNAME=1)); { echo x $((FUNCNAME=1)); } > @",
+    ),
+    ("names of hosts", "HOSTFILE=@; touch @"),
     ("env", "env touch @"),
     ("xargs", "echo @ | xargs touch"),
     ("find -exec", "find / -maxdepth 0 -exec touch @ \\;"),
