@@ -31,13 +31,17 @@ leave() {
 }
 trap leave EXIT
 trap 'exit 1' HUP INT TERM PIPE
-if ! { mkfifo -m 600 -- "$d/ask" "$d/main" &&
-  printf '__weir_n=%s __weir_d=%s __weir_h=%s __weir_q=%s __weir_r=%s\n%s\n' "$n" "$d" "$$" "$q" "$r" "$2" > "$d/rc"; }; then
+no() {
   say "no what the gate needs cannot be made in $d"
   exit 1
-fi
+}
+mkfifo -m 600 -- "$d/ask" "$d/main" || no
 cat 0<> "$d/ask" &
 reader=$!
+# By these shells know the pipes of gates.
+ln -s -- "/proc/$$/fd" "$d/h" && ln -s -- "/proc/$reader/fd" "$d/e" || no
+printf '__weir_n=%s __weir_d=%s __weir_h=%s __weir_e=%s __weir_q=%s __weir_r=%s\n%s\n' \
+  "$n" "$d" "$$" "$reader" "$q" "$r" "$2" > "$d/rc" || no
 say made
 while IFS=' ' read -r to id verdict; do
   case $to in

@@ -1,29 +1,45 @@
-# What bash reads first in a gated shell. Before this text __weir_n, __weir_d, __weir_h, __weir_q and __weir_r are set:
-# the secret, the directory, the process that passes on what is asked, and where mkfifo and readlink are.
+# What bash reads first in a gated shell. Before this text __weir_n, __weir_d, __weir_h, __weir_e, __weir_q and __weir_r
+# are set: the secret, the directory, the process that passes on what is asked, the one that reads it for that, and where
+# mkfifo and readlink are.
 #
 # This is read before any alias or function of the login's own files exists, and cannot be replaced afterwards. While it
 # asks, bash asks about nothing: so nothing here may run what somebody else has written, by names, attributes, options,
-# arithmetic or expansions.
+# arithmetic or expansions. What is read here and can be set by others is first looked at: as the name of another
+# variable (declare -n) it would be computed.
 #
 # Names of builtins can be taken by functions at any time: only those that POSIX calls special stand above functions,
 # and only in POSIX mode. So that is where the others are freed. Where that mode cannot be had, nothing runs.
+POSIXLY_CORRECT=1
+\unset -f builtin break command local read readonly return set shopt trap unset
+\unset -v BASH_ENV POSIXLY_CORRECT
 __weir_gate() {
-  if [[ ! -o posix ]]; then POSIXLY_CORRECT=1; fi
-  [[ -o posix ]] && \unset -f builtin command && \__weir_ask
+  if [[ ! -o posix && ! -R POSIXLY_CORRECT ]]; then POSIXLY_CORRECT=1; fi
+  [[ -o posix && ! -R POSIXLY_CORRECT ]] && \unset -f builtin command && \__weir_ask
 }
 __weir_ask() {
   builtin unset -v POSIXLY_CORRECT || builtin return 1
   [[ $- == *T* ]] || builtin set -T
-  builtin shopt -q extdebug || builtin shopt -s extdebug
+  # While a shell without a terminal begins, bash would start a debugger for this, find none, and trace no subshells.
+  builtin shopt -q extdebug || [[ $- != *i* && $BASH_COMMAND == ': weir-live' ]] || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
   builtin local -
-  builtin set +aefkux
-  builtin local "__weir_c=$BASH_COMMAND" "__weir_k=${#FUNCNAME[@]}" "__weir_j=$BASHPID" __weir_to=main '__weir_w=?' \
-    '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= __weir_id= __weir_m= ||
-    builtin return 1
+  builtin set +aeEfkux
+  if [[ ! -R IFS && ! -R PWD && ! -R FUNCNAME ]] &&
+    builtin local 'IFS= ' "__weir_c=$BASH_COMMAND" "__weir_k=${#FUNCNAME[@]}" "__weir_j=$BASHPID" __weir_to=main \
+      '__weir_w=?' '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= \
+      __weir_x= __weir_id= __weir_m= __weir_u= &&
+    __weir_question && __weir_answered; then
+    builtin return 0
+  fi
+  __weir_refuse
+  builtin return 1
+}
+# Puts together what is asked, and where the answer is to come.
+__weir_question() {
   [[ -n $__weir_j && $__weir_j != *[!0123456789]* ]] || builtin return 1
   builtin read -r __weir_id < /proc/sys/kernel/random/uuid || builtin return 1
+  __weir_open || builtin return 1
   if [[ $__weir_j != "$__weir_p" ]]; then
     __weir_to=s$__weir_id
     builtin command "$__weir_q" -m 600 -- "$__weir_d/$__weir_to" || builtin return 1
@@ -31,23 +47,62 @@ __weir_ask() {
   if [[ $PWD == /* && . -ef $PWD ]]; then
     __weir_w=$PWD
   fi
-  # What is open here and in no text: a redirection around several commands.
-  for __weir_i in 0 1 2 3 4 5 6 7 8 9 {10..63}; do
-    __weir_f=/proc/self/fd/$__weir_i
-    [[ -e $__weir_f ]] || builtin continue
-    [[ -p $__weir_f || -S $__weir_f || $__weir_f -ef /dev/null ]] && builtin continue
-    [[ -n $__weir_t && $__weir_f -ef $__weir_t ]] && builtin continue
-    __weir_f=$(builtin command "$__weir_r" "/proc/$__weir_j/fd/$__weir_i")
-    __weir_f=${__weir_f//"$__weir_b"/"$__weir_b$__weir_b"}
-    __weir_f=${__weir_f//"$__weir_l"/"${__weir_b}n"}
-    __weir_o+=${__weir_o:+"$__weir_s"}${__weir_f//"$__weir_s"/"${__weir_b}t"}
-  done
   __weir_w=${__weir_w//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_w=${__weir_w//"$__weir_l"/"${__weir_b}n"}
   __weir_w=${__weir_w//"$__weir_s"/"${__weir_b}t"}
   __weir_c=${__weir_c//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_c=${__weir_c//"$__weir_l"/"${__weir_b}n"}
-  __weir_c=$__weir_w$__weir_s${__weir_c//"$__weir_s"/"${__weir_b}t"}${__weir_o:+"$__weir_s"}$__weir_o
+  __weir_c=$__weir_w$__weir_s${__weir_c//"$__weir_s"/"${__weir_b}t"}$__weir_o
+}
+# What is open here and in no text: a redirection around several commands. Two hundred at most; more, and what cannot be
+# told, is no.
+__weir_open() {
+  __weir_x=0
+  for __weir_f in /proc/self/fd/*; do
+    (( ++__weir_x <= 200 )) || builtin return 1
+    # The listing itself is gone by now.
+    [[ -L $__weir_f ]] || builtin continue
+    [[ -n $__weir_t && $__weir_f -ef $__weir_t || $__weir_f -ef /dev/null ]] && builtin continue
+    __weir_i=${__weir_f##*/}
+    if [[ -p $__weir_f ]]; then
+      __weir_pipe || builtin return 1
+      (( __weir_m )) || builtin continue
+    fi
+    # With something behind it, because of names that end with a new line.
+    __weir_f=$(builtin command "$__weir_r" "/proc/$__weir_j/fd/$__weir_i" && builtin printf .)
+    __weir_f=${__weir_f%"${__weir_l}."}
+    [[ -n $__weir_f && $__weir_f != /tmp/weir-* ]] || builtin return 1
+    [[ $__weir_f == 'pipe:['* ]] && builtin continue
+    [[ $__weir_f == "$__weir_0" || $__weir_f == "$__weir_1" || $__weir_f == "$__weir_2" ]] && builtin continue
+    __weir_f=${__weir_f//"$__weir_b"/"$__weir_b$__weir_b"}
+    __weir_f=${__weir_f//"$__weir_l"/"${__weir_b}n"}
+    __weir_o+=$__weir_s${__weir_f//"$__weir_s"/"${__weir_b}t"}
+  done
+  [[ $__weir_x != 0 ]]
+}
+# Is this pipe to be told of (__weir_m)? What was opened by a name, be it that of a descriptor of some process, has a flag
+# that what pipe() makes has not (O_LARGEFILE: __weir_g). Into the pipes of a gate, this one or one of another shell,
+# nobody has a way.
+__weir_pipe() {
+  __weir_m=0
+  if [[ $__weir_i == 0 ]]; then
+    builtin read -r -d '' -u 1 __weir_u 1< /proc/self/fdinfo/0
+  else
+    builtin read -r -d '' __weir_u < "/proc/self/fdinfo/$__weir_i"
+  fi
+  __weir_u=${__weir_u##*flags:"$__weir_s"}
+  __weir_u=${__weir_u%%"$__weir_l"*}
+  [[ $__weir_u == 0* && $__weir_u != *[!01234567]* ]] || builtin return 1
+  (( __weir_g && (__weir_u & __weir_g) == 0 )) && builtin return 0
+  for __weir_u in "$__weir_d/ask" "$__weir_d/main" "/proc/$__weir_h/fd/"[01] "/proc/$__weir_e/fd/"[01] \
+    /tmp/weir-*/ask /tmp/weir-*/main /tmp/weir-*/[he]/[01]; do
+    [[ $__weir_f -ef $__weir_u ]] && builtin return 1
+  done
+  # < <(…) is opened by a name, too.
+  __weir_m=1
+} 2> /dev/null
+# Asks, and waits for the answer.
+__weir_answered() {
   {
     # In pieces that a pipe takes whole: others may write at the same time.
     while :; do
@@ -60,41 +115,106 @@ __weir_ask() {
     done
     # An hour at most, and no longer than there is somebody who could answer.
     for (( __weir_i = 0; __weir_i < 3600; __weir_i++ )); do
-      if IFS=' ' builtin read -r -t 1 __weir_a __weir_v; then
+      if builtin read -r -t 1 __weir_a __weir_v; then
         [[ $__weir_a != "$__weir_id" ]] || builtin break
       else
         [[ -p $__weir_d/ask ]] && builtin kill -0 "$__weir_h" || builtin break
       fi
     done
   } 0<> "$__weir_d/$__weir_to"
-  [[ $__weir_a == "$__weir_id" && $__weir_v == yes ]] && builtin return 0
-  # Not only this command: what stands behind it in the same line was written for the case that it runs.
-  if [[ $- == *i* ]]; then
-    builtin kill -INT "$__weir_j"
-  else
-    builtin exit 126
-  fi
-  builtin return 1
+  [[ $__weir_a == "$__weir_id" && $__weir_v == yes ]]
 }
-\readonly -f __weir_gate __weir_ask
-\unset -v BASH_ENV POSIXLY_CORRECT
+# Not only this command: what stands behind it in the same line was written for the case that it runs.
+__weir_refuse() {
+  builtin local __weir_i=0 __weir_m= __weir_f= "__weir_x=$BASHPID" && builtin local -a "__weir_k=()" || builtin kill -KILL "$__weir_p" "$BASHPID"
+  if [[ $- == *i* ]]; then
+    [[ $BASHPID != "$__weir_p" ]] || __weir_late 0<> "$__weir_d/main"
+    builtin kill -INT "$BASHPID"
+    builtin return 1
+  fi
+  # Without a terminal the whole shell ends, from whichever of its parts, and the outermost first.
+  while [[ $__weir_x != "$__weir_p" ]]; do
+    __weir_f=
+    builtin read -r -d '' __weir_f < "/proc/$__weir_x/stat"
+    __weir_f=${__weir_f##*") "? }
+    __weir_x=${__weir_f%% *}
+    [[ -n $__weir_x && $__weir_x != *[!0123456789]* ]] && (( ++__weir_i <= 64 )) || __weir_x=$__weir_p
+    __weir_k=("$__weir_x" "${__weir_k[@]}")
+  done
+  (( __weir_i == 0 )) || builtin kill -KILL "${__weir_k[@]}"
+  builtin exit 126
+}
+# Parts of a pipeline that began before this one take the terminal away from bash as they begin, but not from behind its
+# prompt. Waits, for two seconds at most, until there is none that runs and has not become another program.
+__weir_late() {
+  for (( __weir_i = 0; __weir_i < 200; __weir_i++ )); do
+    __weir_m=0
+    while builtin read -r -d ' ' __weir_k; do
+      __weir_f=
+      builtin read -r -d '' __weir_f < "/proc/$__weir_k/stat"
+      __weir_f=${__weir_f##*") "}
+      [[ $__weir_f == [RD]* ]] || builtin continue
+      __weir_f=${__weir_f#* * * * * * }
+      __weir_f=${__weir_f%% *}
+      [[ -n $__weir_f && $__weir_f != *[!0123456789]* ]] && (( __weir_f & 64 )) && __weir_m=1
+    done < "/proc/$BASHPID/task/$BASHPID/children"
+    (( __weir_m )) || builtin break
+    builtin read -r -t 0.01 __weir_f
+  done
+} 2> /dev/null
+# What the login's own files may have left behind.
+__weir_begin() {
+  if [[ ! -o posix && ! -R POSIXLY_CORRECT ]]; then POSIXLY_CORRECT=1; fi
+  if [[ -o posix && ! -R POSIXLY_CORRECT ]] && \unset -f builtin command enable && __weir_builtins &&
+    builtin unset -v POSIXLY_CORRECT; then
+    builtin local __weir_i=
+    for (( __weir_i = 0; __weir_i <= 64; __weir_i++ )); do
+      builtin trap - "$__weir_i" 2> /dev/null
+    done
+    builtin return 0
+  fi
+  \exit 126
+}
+__weir_builtins() {
+  builtin enable : . break command continue declare enable eval exec exit export kill local printf read readonly return \
+    set shopt source trap typeset unset &&
+    builtin unset -f : . break continue declare eval exec exit export kill local printf read readonly return set shopt \
+      source trap typeset unset command_not_found_handle
+}
+\readonly -f __weir_gate __weir_ask __weir_question __weir_open __weir_pipe __weir_answered __weir_refuse \
+  __weir_late __weir_begin __weir_builtins
+__weir_p=$BASHPID
+__weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \
+  __weir_2=$("$__weir_r" "/proc/$__weir_p/fd/2")
+__weir_t=
+if [[ -t 0 ]]; then __weir_t=$__weir_0; fi
+\read -r -d '' __weir_g < /proc/self/fdinfo/0
+__weir_g=${__weir_g##*flags:?}
+__weir_g=${__weir_g%%[!0-7]*}
+\readonly __weir_n __weir_d __weir_h __weir_e __weir_q __weir_r __weir_p __weir_t __weir_0 __weir_1 __weir_2 __weir_g
 # A login shell's own files.
-if [[ -r /etc/profile ]]; then \. /etc/profile; fi
-for __weir_i in ~/.bash_profile ~/.bash_login ~/.profile; do
-  if [[ -r $__weir_i ]]; then \. "$__weir_i"; builtin break; fi
-done
+{
+  if [[ -r /etc/profile ]]; then \. /etc/profile; fi
+  for __weir_i in ~/.bash_profile ~/.bash_login ~/.profile; do
+    if [[ -r $__weir_i ]]; then \. "$__weir_i"; \break; fi
+  done
+}
+\__weir_begin
 \unset -v __weir_i
+# Of the traps of functions, those that are set within a function would come back behind it.
+\trap - ERR RETURN DEBUG
 # Commands at every prompt and for every completion would be asked about, each of them.
 \unset -v PROMPT_COMMAND
 \shopt -u progcomp
-__weir_p=$BASHPID
-__weir_t=
-if [[ -t 0 ]]; then __weir_t=$(tty); fi
-# What bash expands while it asks, how deep it may ask, and a file that it writes without asking.
+# What bash expands while it asks, how deep it may ask, which files it lists then, and a file that it writes without
+# asking.
 PS4='+ '
-\unset -v FUNCNEST HISTFILE
-\readonly __weir_n __weir_d __weir_h __weir_q __weir_r __weir_p __weir_t BASH_COMMAND BASHPID PS4 FUNCNEST HISTFILE
+\unset -v FUNCNEST GLOBIGNORE HISTFILE
+\readonly BASH_COMMAND BASHPID PS4 FUNCNEST GLOBIGNORE HISTFILE
+# Which program a name means is to be what it was when its policy was written.
+\readonly PATH BASH_CMDS BASH_ENV ENV PROMPT_COMMAND
 \set -T
-\shopt -s extdebug
+# Without a terminal the gate does this when it is first asked.
+[[ $- != *i* ]] || \shopt -s extdebug
 \trap '\__weir_gate' DEBUG
 : weir-live
