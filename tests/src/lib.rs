@@ -24,6 +24,7 @@ pub mod proc;
 pub mod psql;
 mod reaper;
 pub mod receiver;
+pub mod russh;
 pub mod s3;
 pub mod skip;
 pub mod sshd;

@@ -1,6 +1,7 @@
 //! An SSH server of our own, OpenSSH's, on a free port; and what a client needs to reach an SSH server, whether
 //! that is this one or Weir before it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -53,6 +54,11 @@ impl Sshd {
         // Bash under sshd reads ~/.bashrc even for a single command, and that of this machine may print or start
         // what it likes. The account has a home of its own instead, with nothing in it.
         std::fs::create_dir_all(dir.join("home"))?;
+        // What is told to xauth, for programs that look for it: see `tests/ssh/x11_.py`.
+        let xauth = dir.join("xauth");
+        let script = format!("#!/bin/sh\nexec cat >>{}/cookies\n", dir.display());
+        std::fs::write(&xauth, script)?;
+        std::fs::set_permissions(&xauth, PermissionsExt::from_mode(0o755))?;
         // The privilege separation directory of a server that runs as root.
         let _ = std::fs::create_dir_all("/run/sshd");
         let port = free_port()?;
@@ -63,7 +69,8 @@ impl Sshd {
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
              AcceptEnv LANG LC_* WEIR_TEST_*\nMaxSessions 64\nMaxStartups 1000\nMaxAuthTries 6\n\
              AllowTcpForwarding yes\nAllowStreamLocalForwarding yes\nAllowAgentForwarding yes\n\
-             GatewayPorts no\nPrintMotd no\nPrintLastLog no\nX11Forwarding no\n\
+             GatewayPorts no\nPrintMotd no\nPrintLastLog no\n\
+             X11Forwarding yes\nXAuthLocation {shown}/xauth\n\
              Subsystem sftp {}\nLogLevel VERBOSE\n\
              SetEnv HOME={shown}/home\nPermitUserRC no\n\
              TrustedUserCAKeys {shown}/authority.pub\n",
@@ -231,6 +238,7 @@ impl Way {
                 "PYTHON",
                 paths::venv().join("bin/python").display().to_string(),
             ),
+            ("RUSSH", crate::russh::program().display().to_string()),
             ("VENV", paths::venv().display().to_string()),
             (
                 "NODE_PATH",

@@ -2,6 +2,7 @@
 //! environment. Each need has a probe, so a machine that has everything is left alone.
 
 mod openssh;
+pub mod russh;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -151,6 +152,11 @@ pub const NEWER_OPENSSH: Need = Need {
     have: weir_tests::openssh::is_fresh,
     get: Get::IfPossible(openssh::install, weir_tests::openssh::set_missing),
 };
+pub const RUSSH: Need = Need {
+    name: "russh, for tests of SSH",
+    have: weir_tests::russh::is_fresh,
+    get: Get::Call(russh::install),
+};
 pub const NODE_SSH: Need = Need {
     name: "an SSH client for Node.js",
     have: || paths::npm_is_fresh("ssh"),
@@ -221,6 +227,7 @@ pub const ALL: &[Need] = &[
     SSHD,
     OPENSSL_DEV,
     NEWER_OPENSSH,
+    RUSSH,
     NODE_SSH,
     JAVA,
     JDBC,

@@ -177,6 +177,7 @@ fn skipped() -> usize {
 pub fn lint(root: &Path) -> Result<()> {
     deps::ensure(deps::BUILD)?;
     sh::run(sh::cargo(root, &["fmt", "--all", "--check"]))?;
+    sh::run(deps::russh::cargo(&["fmt", "--check"]))?;
     let host = dist::host();
     let args = [
         "clippy",
@@ -188,7 +189,10 @@ pub fn lint(root: &Path) -> Result<()> {
     ];
     let mut clippy = cargo(root, &args);
     clippy.args(["--", "-D", "warnings"]);
-    sh::run(clippy)
+    sh::run(clippy)?;
+    let args = ["clippy", "--locked", "--target", &host];
+    let warnings = ["--", "-D", "warnings"];
+    sh::run(deps::russh::cargo(&[&args[..], &warnings].concat()))
 }
 
 fn cargo(root: &Path, args: &[&str]) -> Command {

@@ -404,6 +404,7 @@ fn on_host(kind: ResourceKind, name: &Arc<str>) -> Resource {
             host: name,
             port: 22,
             loopback: false,
+            own_ssh: false,
         },
         ResourceKind::Variable => Resource::SshVariable {
             login,

@@ -28,6 +28,7 @@ use crate::sessions::{Sessions, write_summaries};
 use crate::ssh::Logins;
 use crate::ssh_hosts::{HostKeyDesk, HostKeys};
 use crate::ssh_keys::Keys;
+use crate::ssh_tokens::TokenDesk;
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
 
@@ -267,6 +268,13 @@ impl Control {
     /// Where protocol crates ask by what hosts are known.
     pub fn host_keys(&self) -> HostKeyDesk {
         HostKeyDesk {
+            shared: self.inner.clone(),
+        }
+    }
+
+    /// Where protocol crates find short tokens.
+    pub fn short_tokens(&self) -> TokenDesk {
+        TokenDesk {
             shared: self.inner.clone(),
         }
     }

@@ -33,6 +33,7 @@ mod sessions;
 mod ssh;
 mod ssh_hosts;
 mod ssh_keys;
+mod ssh_tokens;
 pub mod store;
 mod webhook;
 
@@ -42,11 +43,12 @@ pub use http::{Endpoint, endpoints, openapi};
 pub use options::{Limits, Options, WebhookOptions};
 pub use ports::{
     ActiveBundle, Authenticate, BundleEngine, CheckedKey, Coming, Deliveries, Files,
-    IssuedCertificate, MadePackage, PackageOrder, Packages, PluginEngine, Recordings, SshAuthority,
-    SshKeys, WatchSessions, WatchedLines, WatchedSession,
+    IssuedCertificate, MadePackage, MadeToken, PackageOrder, Packages, PluginEngine, Recordings,
+    SshAuthority, SshKeys, WatchSessions, WatchedLines, WatchedSession,
 };
 pub use serve::ServerTls;
 pub use ssh_hosts::{HostKeyDesk, HostKeyStanding};
+pub use ssh_tokens::{KeptToken, TokenDesk};
 pub use webhook::{
     Signer as WebhookSigner, check_secret as check_webhook_secret, check_url as check_webhook_url,
 };

@@ -136,6 +136,15 @@ pub struct IssuedCertificate {
     pub fingerprint: String,
 }
 
+/// A short token that nobody has yet, and that does not count yet.
+pub struct MadeToken {
+    pub answer: weir_client::SshToken,
+    /// By which it is found.
+    pub hash: [u8; 32],
+    /// Who comes in by it, for whoever finds it. Nothing of it is secret.
+    pub kept: String,
+}
+
 /// The SSH certificate authority.
 pub trait SshAuthority: Send + Sync + 'static {
     /// A certificate for a key of `who`, which stands for the token and ends with it at the latest. Waits for
@@ -147,6 +156,15 @@ pub trait SshAuthority: Send + Sync + 'static {
         source: IpAddr,
         now: SystemTime,
     ) -> Result<IssuedCertificate, ApiError>;
+    /// A short token that stands for the token of `who`, as a certificate does, for so many minutes. An error's text
+    /// goes to the caller.
+    fn token(
+        &self,
+        who: &Principal,
+        minutes: Option<u32>,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<MadeToken, ApiError>;
     fn info(&self) -> SshAuthorityInfo;
     /// What is to be revoked, in the one way of writing it. An error's text goes to the caller.
     fn canonical(&self, kind: SshCredentialKind, value: &str) -> Result<String, ApiError>;

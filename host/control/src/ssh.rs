@@ -6,18 +6,21 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pipeline::{Protocol, SessionInfo};
+use pipeline::{Principal, PrincipalKind, Protocol, SessionInfo};
 use uuid::Uuid;
 use weir_client::{SshCredentialKind, SshRevocation, Timestamp};
 
 use crate::convert;
 use crate::error::{ApiError, ControlError};
 use crate::guard::Recorded;
-use crate::ports::SshAuthority;
-use crate::store::{RevocationRow, Store};
+use crate::ports::{IssuedCertificate, SshAuthority};
+use crate::ssh_keys::Gone;
+use crate::store::{CertificateRow, RevocationRow, Store};
 
 /// Revocations that are kept. All but those of keys are forgotten after half a day.
 const MAX_REVOCATIONS: u32 = 20_000;
+/// Certificates of people of which is known what goes with them.
+const MAX_CERTIFICATES: u32 = 50_000;
 
 pub(crate) struct Logins {
     store: Arc<dyn Store>,
@@ -57,13 +60,38 @@ impl Logins {
         Ok(())
     }
 
-    /// In force when it returns, whatever it returns; kept if that is `Ok`.
+    /// What a certificate is for, so that what goes with it is found if it is revoked: whoever revokes it has to name
+    /// nothing else. Only people register keys.
+    pub(crate) async fn keep(
+        &self,
+        who: &Principal,
+        issued: &IssuedCertificate,
+    ) -> Result<(), ApiError> {
+        if who.actor.kind != PrincipalKind::User || !who.on_behalf_of.is_empty() {
+            return Ok(());
+        }
+        let row = CertificateRow {
+            serial: issued.answer.serial.clone(),
+            key_id: issued.answer.key_id.clone(),
+            subject: who.actor.subject.to_string(),
+            fingerprint: issued.fingerprint.clone(),
+            token: who.token_id.clone(),
+            ends_at: issued.answer.valid_before.millis(),
+        };
+        Ok(self
+            .store
+            .keep_ssh_certificate(row, MAX_CERTIFICATES)
+            .await?)
+    }
+
+    /// In force when it returns, whatever it returns; kept if that is `Ok`. With it are the registered keys that are
+    /// not kept any more; that they do not count is for the caller to say.
     pub(crate) async fn revoke(
         &self,
         recorded: &Recorded,
         authority: &dyn SshAuthority,
         what: Revoke,
-    ) -> Result<SshRevocation, ApiError> {
+    ) -> Result<(SshRevocation, Gone), ApiError> {
         let lasts = authority.revoke(what.kind, &what.value, recorded.at())?;
         let row = RevocationRow {
             id: Uuid::now_v7().to_string(),
@@ -78,8 +106,8 @@ impl Logins {
         };
         let answer = revocation(row.clone());
         match self.store.add_ssh_revocation(row, MAX_REVOCATIONS).await {
-            Ok(true) => Ok(answer),
-            Ok(false) => Err(not_kept("as many are kept as can be")),
+            Ok(Some(gone)) => Ok((answer, Gone(gone))),
+            Ok(None) => Err(not_kept("as many are kept as can be")),
             Err(error) => {
                 tracing::error!(%error, "a revocation cannot be kept");
                 Err(not_kept("the state store cannot answer"))
@@ -95,7 +123,8 @@ impl Logins {
 
 fn not_kept(why: &str) -> ApiError {
     ApiError::unavailable(format!(
-        "it is revoked until Weir ends, but not kept for afterwards: {why}"
+        "it is revoked until Weir ends, but not kept for afterwards, and registered keys that go with a certificate \
+         are not found: {why}"
     ))
     .hint("Revoke it again, or put it into [ssh.authority] revoked if it is a serial number.")
     .goes_on()

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use pipeline::{ControlEvent, Protocol, SessionInfo};
@@ -63,7 +63,9 @@ impl HostKeys {
         };
         let target = verdict.target.clone();
         let was_known = self.is_known_by(&target, &verdict.fingerprint);
-        let lost = was_known && !verdict.approved;
+        let mut lost = was_known && !verdict.approved;
+        // Whoever is on a host by another key than the right one is on another host.
+        let replaces = verdict.approved && !was_known && self.approved.read().contains_key(&target);
         if lost {
             self.approved.write().remove(&target);
         }
@@ -80,6 +82,7 @@ impl HostKeys {
                 });
                 return Ok(Decided {
                     lost,
+                    forgotten: Vec::new(),
                     key: Err(match lost {
                         true => error.hint("Reject it again.").goes_on(),
                         false => error,
@@ -87,7 +90,7 @@ impl HostKeys {
                 });
             }
         };
-        let row = row.ok_or_else(|| {
+        let (row, forgotten) = row.ok_or_else(|| {
             ApiError::not_found("this target has shown no such key")
                 .hint("weir ssh host-key list shows those that it has")
         })?;
@@ -97,9 +100,11 @@ impl HostKeys {
                 public_key: row.public_key.clone(),
             };
             self.approved.write().insert(target, now);
+            lost |= replaces;
         }
         Ok(Decided {
             lost,
+            forgotten,
             key: Ok(self.shown(row)),
         })
     }
@@ -139,6 +144,8 @@ impl HostKeys {
 pub(crate) struct Decided {
     /// The target was known by this key and is not any more.
     pub(crate) lost: bool,
+    /// Keys that were rejected so long ago that they made room: if they are shown again, they wait.
+    pub(crate) forgotten: Vec<String>,
     pub(crate) key: Result<SshHostKey, ApiError>,
 }
 
@@ -182,8 +189,7 @@ impl HostKeyDesk {
         approved.get(target).map(|a| a.public_key.clone())
     }
 
-    /// A host has shown a key that does not count; it has proved that it has it. It is listed, and on record: when
-    /// it is new, and once an hour.
+    /// A host has shown a key that does not count; it has proved that it has it. It is listed, and on record.
     pub async fn unknown(
         &self,
         target: &str,
@@ -194,33 +200,57 @@ impl HostKeyDesk {
         if !keys.sights.admit(target.to_owned()) {
             return HostKeyStanding::Waits;
         }
-        let now = self.shared.clock.now();
-        let at = Timestamp::from(now).millis();
-        let sight = HostKeySight {
-            target: target.to_owned(),
-            fingerprint: fingerprint.to_owned(),
-            public_key: public_key.to_owned(),
-            at,
-        };
-        let (row, before) = match keys.store.saw_ssh_host_key(sight, MAX_OF_TARGET).await {
-            Ok(seen) => seen,
-            Err(error) => {
-                tracing::error!(%error, target_name = target, fingerprint, "a host key that waits cannot be listed");
-                return HostKeyStanding::Waits;
+        let (shared, target) = (self.shared.clone(), target.to_owned());
+        let (fingerprint, public_key) = (fingerprint.to_owned(), public_key.to_owned());
+        // Whoever dials may go away meanwhile: what was listed is still told.
+        let told = self.shared.tasks.spawn(async move {
+            let now = shared.clock.now();
+            let sight = HostKeySight {
+                target,
+                fingerprint,
+                public_key,
+                at: Timestamp::from(now).millis(),
+            };
+            see(&shared, sight, now).await
+        });
+        told.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "listing a host key ended unexpectedly");
+            HostKeyStanding::Waits
+        })
+    }
+}
+
+/// Lists the key, and has the record say it: when it is new, when a verdict came since, and once an hour.
+async fn see(shared: &Shared, sight: HostKeySight, now: SystemTime) -> HostKeyStanding {
+    let keys = &shared.host_keys;
+    let (target, fingerprint, at) = (sight.target.clone(), sight.fingerprint.clone(), sight.at);
+    let (row, recorded) = match keys.store.saw_ssh_host_key(sight, MAX_OF_TARGET).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::error!(%error, target_name = target, fingerprint, "a host key that waits cannot be listed");
+            return HostKeyStanding::Waits;
+        }
+    };
+    let again = u64::try_from(SAY_AGAIN.as_millis()).unwrap_or(u64::MAX);
+    if recorded.is_none_or(|recorded| at.saturating_sub(recorded) >= again) {
+        let other = keys.approved.read().get(&target).cloned();
+        let event = event(&target, &fingerprint, row.state, other, now);
+        // What was not recorded is told at the next sight.
+        match shared.journal.event(event).await {
+            Ok(()) => {
+                let kept = keys.store.recorded_ssh_host_key(&target, &fingerprint, at);
+                if let Err(error) = kept.await {
+                    tracing::warn!(%error, "that a host key is on record cannot be kept: it will be recorded again");
+                }
             }
-        };
-        let again = u64::try_from(SAY_AGAIN.as_millis()).unwrap_or(u64::MAX);
-        if before.is_none_or(|before| at.saturating_sub(before) >= again) {
-            let other = keys.approved.read().get(target).cloned();
-            let event = event(target, fingerprint, row.state, other, now);
-            if let Err(error) = self.shared.journal.event(event).await {
+            Err(error) => {
                 tracing::error!(%error, "a host key that does not count cannot be recorded");
             }
         }
-        match row.state {
-            SshHostKeyState::Rejected => HostKeyStanding::Rejected,
-            SshHostKeyState::Waiting | SshHostKeyState::Approved => HostKeyStanding::Waits,
-        }
+    }
+    match row.state {
+        SshHostKeyState::Rejected => HostKeyStanding::Rejected,
+        SshHostKeyState::Waiting | SshHostKeyState::Approved => HostKeyStanding::Waits,
     }
 }
 
@@ -229,7 +259,7 @@ fn event(
     fingerprint: &str,
     state: SshHostKeyState,
     other: Option<Approved>,
-    at: std::time::SystemTime,
+    at: SystemTime,
 ) -> ControlEvent {
     let (action, why) = match (&other, state) {
         (Some(_), _) => (

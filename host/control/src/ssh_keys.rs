@@ -12,7 +12,7 @@ use weir_client::{SshKey, Timestamp};
 use crate::error::{ApiError, ControlError};
 use crate::guard::Recorded;
 use crate::ports::{CheckedKey, SshKeys};
-use crate::store::{KeyLimits, KeyPut, KeyRow, Store};
+use crate::store::{KeyLimits, KeyPut, KeyRow, Store, StoreError, write_is_over};
 
 /// Keys that are kept of all people.
 const MAX_KEYS: u32 = 50_000;
@@ -52,13 +52,15 @@ impl Keys {
         Ok(())
     }
 
-    /// In force when it returns `Ok`, and only then.
+    /// In force when it returns `Ok`, and only then. It may have been for a moment when it does not: `end` ends the
+    /// sessions that came in by it then.
     pub(crate) async fn register(
         &self,
         recorded: &Recorded,
         keys: &dyn SshKeys,
         key: CheckedKey,
         name: String,
+        end: impl Fn(&str) + Send,
     ) -> Result<SshKey, ApiError> {
         let at = Timestamp::from(recorded.at());
         let row = KeyRow {
@@ -67,6 +69,7 @@ impl Keys {
             subject: recorded.by().actor.subject.to_string(),
             name,
             kept: key.kept,
+            token: recorded.by().token_id.clone(),
             registered_at: at.millis(),
             expires_at: Timestamp::from(key.ends).millis(),
         };
@@ -74,7 +77,7 @@ impl Keys {
             per_subject: keys.per_person(),
             total: MAX_KEYS,
         };
-        match self.store.put_ssh_key(row.clone(), limits).await? {
+        match self.put(&row, limits).await? {
             KeyPut::Yes => {}
             KeyPut::SomebodyElses => {
                 return Err(ApiError::conflict("somebody else has registered this key")
@@ -101,14 +104,45 @@ impl Keys {
             }
             return Err(error);
         }
-        // Removed meanwhile: `remove` forgets it once more after that, or has done so before.
-        if !self.is_of(&row.fingerprint, &row.subject).await? {
-            keys.forget(&row.fingerprint);
-            return Err(ApiError::conflict(
-                "the key was removed or revoked meanwhile",
-            ));
+        // Removed meanwhile: whoever did that has forgotten it, and ended its sessions, perhaps before it was in force.
+        let error = match self.is_of(&row.fingerprint, &row.subject).await {
+            Ok(true) => return Ok(shown(row)),
+            Ok(false) => ApiError::conflict("the key was removed or revoked meanwhile"),
+            Err(error) => error,
+        };
+        keys.forget(&row.fingerprint);
+        end(&row.fingerprint);
+        // It is not to count after a start, either.
+        if let Err(error) = self
+            .store
+            .remove_ssh_key(&row.fingerprint, &row.subject)
+            .await
+        {
+            tracing::error!(%error, "a key that was not registered is kept");
         }
-        Ok(shown(row))
+        Err(error)
+    }
+
+    /// A store that did not answer may have kept it all the same: that is found out.
+    async fn put(&self, row: &KeyRow, limits: KeyLimits) -> Result<KeyPut, ApiError> {
+        let error = match self.store.put_ssh_key(row.clone(), limits).await {
+            Ok(put) => return Ok(put),
+            Err(error) => error,
+        };
+        let late = matches!(error, StoreError::Timeout);
+        if late && !write_is_over(&*self.store).await {
+            tracing::error!(%error, fingerprint = row.fingerprint, "nobody knows if a key is kept");
+            return Err(ApiError::unavailable(
+                "the key does not count now, and may be kept for after a start: the state store does not answer",
+            )
+            .hint("See what weir ssh key list says of it later: remove it, or register it again.")
+            .goes_on());
+        }
+        let rows = self.store.ssh_keys(Some(&row.subject), MAX_LISTED).await;
+        match rows.is_ok_and(|rows| rows.contains(row)) {
+            true => Ok(KeyPut::Yes),
+            false => Err(error.into()),
+        }
     }
 
     /// It counts no more when this returns, whatever it returns, if it is one of the caller's own.
@@ -166,6 +200,15 @@ fn shown(row: KeyRow) -> SshKey {
         subject: row.subject,
         registered_at: Timestamp::from_millis(row.registered_at),
         expires_at: Timestamp::from_millis(row.expires_at),
+    }
+}
+
+/// Registered keys that went with what was revoked.
+pub(crate) struct Gone(pub(crate) Vec<String>);
+
+impl Gone {
+    pub(crate) fn came_by(&self, info: &SessionInfo) -> bool {
+        self.0.iter().any(|key| came_by_key(info, key))
     }
 }
 

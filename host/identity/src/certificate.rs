@@ -209,6 +209,7 @@ impl Authority {
             actor,
             on_behalf_of: Vec::new(),
             issuer: self.issuer.clone(),
+            issued_at: None,
             expires_at: ends.min(latest),
             token_id: Some(format!("x509-sha256:{}", hex::encode(digest))),
         })

@@ -17,6 +17,7 @@ const MAX_JTI_BYTES: usize = 256;
 pub(crate) struct Standing {
     /// When the token, or our patience with it, ends.
     pub(crate) ends: SystemTime,
+    pub(crate) issued: Option<SystemTime>,
     pub(crate) jti: Option<String>,
 }
 
@@ -45,8 +46,8 @@ pub(crate) fn judge(
     if jti.as_ref().is_some_and(|j| j.len() > MAX_JTI_BYTES) {
         return Err(AuthError::claim("jti", "is too long"));
     }
-    let ends = times(config, claims, now)?;
-    Ok(Standing { ends, jti })
+    let (issued, ends) = times(config, claims, now)?;
+    Ok(Standing { ends, issued, jti })
 }
 
 /// Is this an access token at all, and one that its bearer may simply show?
@@ -158,7 +159,12 @@ fn audience(config: &IssuerConfig, claims: &Object) -> Result<(), AuthError> {
     }
 }
 
-fn times(config: &IssuerConfig, claims: &Object, now: SystemTime) -> Result<SystemTime, AuthError> {
+/// When it was issued, if it says so, and when it ends.
+fn times(
+    config: &IssuerConfig,
+    claims: &Object,
+    now: SystemTime,
+) -> Result<(Option<SystemTime>, SystemTime), AuthError> {
     let mut ends = date(claims, "exp")?.ok_or(AuthError::Missing("exp"))?;
     if now >= ends {
         return Err(AuthError::Expired);
@@ -181,7 +187,7 @@ fn times(config: &IssuerConfig, claims: &Object, now: SystemTime) -> Result<Syst
         }
         ends = ends.min(too_old);
     }
-    Ok(ends)
+    Ok((issued, ends))
 }
 
 /// A NumericDate: seconds since 1970, possibly with a fraction, which is dropped.

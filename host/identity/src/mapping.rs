@@ -51,6 +51,7 @@ impl Mapping {
             actor,
             on_behalf_of,
             issuer: self.issuer.clone(),
+            issued_at: standing.issued,
             expires_at: standing.ends,
             token_id: standing.jti,
         })

@@ -12,12 +12,14 @@
 //! told; what is to hold everywhere goes into `[ssh.authority] revoked`, too. There is no list that OpenSSH
 //! reads (KRL): callers' certificates count nowhere but here.
 //!
-//! People also come in by keys that they have registered (`registered`), if that is configured.
+//! People also come in by keys that they have registered (`registered`), if that is configured, and whoever may have
+//! a certificate by a short token (`short`).
 
 mod carried;
 mod files;
 mod registered;
 mod revoked;
+mod short;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,9 +38,15 @@ use crate::error::shorten;
 use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
 use registered::Registered;
-pub use registered::{CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError};
+pub use registered::{
+    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+};
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};
+pub use short::{
+    SHORT_TOKEN_PREFIX, SHORT_TOKEN_VALIDITY, ShortToken, is_short_token, short_token_hash,
+    short_token_id,
+};
 
 /// The one name in a caller's certificate. No account can be called so: no name of one has a colon.
 pub const CALLER_PRINCIPAL: &str = "weir:caller";
@@ -96,6 +104,10 @@ pub enum IssueError {
     OwnKey,
     #[error("this key was revoked; make another one: ssh-keygen -t ed25519")]
     RevokedKey,
+    #[error(
+        "the token is older than the revocation of somebody in it, or does not say when it was issued; get a new one"
+    )]
+    OldToken,
     #[error("the account {0:?} cannot be named in a certificate")]
     Login(String),
     #[error("the names of the host cannot be in a certificate")]
@@ -267,6 +279,9 @@ impl SshAuthority {
         }
         if self.is_revoked_key(key) {
             return Err(IssueError::RevokedKey);
+        }
+        if self.is_revoked_since(principal, now) {
+            return Err(IssueError::OldToken);
         }
         let latest = now.checked_add(self.caller_validity).unwrap_or(now);
         let ends = principal.expires_at.min(latest);

@@ -195,6 +195,9 @@ pub enum Resource {
         port: u16,
         /// The host itself, by any of its usual names.
         loopback: bool,
+        /// The port is that of the target's own SSH. Whatever the host is called here, it may be the target itself:
+        /// what names mean there, and which addresses it has, only it knows.
+        own_ssh: bool,
     },
     /// A variable of the environment.
     SshVariable {

@@ -80,6 +80,8 @@ pub struct Principal {
     /// From the human at the head down to whoever delegated to `actor`; empty without delegation.
     pub on_behalf_of: Vec<Actor>,
     pub issuer: Arc<str>,
+    /// When the token was issued, by its issuer's clock. None: nobody knows.
+    pub issued_at: Option<SystemTime>,
     /// When the token ends; the session ends with it.
     pub expires_at: SystemTime,
     /// `jti`, for revocation and for the record.
@@ -93,6 +95,7 @@ impl Principal {
             actor,
             on_behalf_of: Vec::new(),
             issuer: issuer.into(),
+            issued_at: None,
             expires_at,
             token_id: None,
         }

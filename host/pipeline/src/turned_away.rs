@@ -23,6 +23,8 @@ const SOURCE: Rate = Rate {
 /// Principals that are told apart, and so many sources. Those beyond that share one part, which has room again when
 /// others have been quiet.
 const MAX_PARTS: usize = 1024;
+/// How often is told what was left out of those who make no new attempts.
+const TELL: Duration = Duration::from_secs(60);
 
 /// The record of those who are turned away before there is a session: wrong proofs, targets that there are not.
 /// One for each service, so that its bounds hold for all of its connections together.
@@ -67,6 +69,22 @@ impl TurnedAway {
             .lock()
             .take(event, stranger.source, Instant::now());
         self.write(next).await;
+    }
+
+    /// Waits for the end of the service, and tells meanwhile what was left out of those who have become quiet.
+    pub async fn beside<F: Future>(&self, service: F) -> F::Output {
+        tokio::pin!(service);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut service => return output,
+                () = tokio::time::sleep(TELL) => {}
+            }
+            let due = self.parts.lock().due(Instant::now());
+            for one in due {
+                self.write(Some(one)).await;
+            }
+        }
     }
 
     /// At the end of the service.
@@ -133,6 +151,21 @@ impl Parts {
         );
         let (event, left_out) = part.take(event, now)?;
         self.strangers.take_with(event, left_out, now)
+    }
+
+    /// Of what was left out and is not told yet, what there is room for by now.
+    fn due(&mut self, now: Instant) -> Vec<(ControlEvent, u64)> {
+        let sources = self.sources.values_mut();
+        let mut due = Vec::new();
+        for source in sources.chain([&mut self.other_sources]) {
+            if let Some((last, others)) = source.rest_of_room(now) {
+                due.extend(self.strangers.take_with(last, others, now));
+            }
+        }
+        let known = self.known.values_mut();
+        let all = known.chain([&mut self.other_known, &mut self.strangers]);
+        due.extend(all.filter_map(|part| part.rest_of_room(now)));
+        due
     }
 
     /// Of what was left out and is not told yet, the last one of each who is known, and of all strangers.
@@ -280,6 +313,64 @@ mod tests {
         assert_eq!(of(&told, "alice"), 1);
         assert!(told.len() < 100, "{}", told.len());
         assert_eq!(told.iter().map(|(.., n)| n + 1).sum::<u64>(), 3_001);
+    }
+
+    /// Whoever tries a few times too often and then never again: that is told while the service runs, once.
+    #[tokio::test(start_paused = true)]
+    async fn of_who_is_quiet_it_is_told_all_the_same() {
+        let memory = Memory::new(MemoryPolicy::permit_all());
+        let door = TurnedAway::new(memory.ports());
+        let mallory = somebody("mallory");
+        for _ in 0..100 {
+            put(&door, mallory.clone(), [192, 0, 2, 1]).await;
+        }
+        let count = |told: &[(String, String, u64)]| told.iter().map(|(.., n)| n + 1).sum::<u64>();
+        assert!(count(&told(&memory)) < 100);
+        // Rooms are made by a clock that does not stand still: after one second there is one.
+        let before = Instant::now();
+        let all = async {
+            while count(&told(&memory)) < 100 && before.elapsed() < Duration::from_secs(10) {
+                tokio::time::sleep(TELL).await;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            tokio::time::sleep(10 * TELL).await;
+        };
+        door.beside(all).await;
+        assert_eq!(count(&told(&memory)), 100);
+        door.close().await;
+        assert_eq!(count(&told(&memory)), 100);
+    }
+
+    /// What is told of them has the same bound as everything else of strangers, and nothing is lost for that.
+    #[test]
+    fn what_is_told_late_is_bounded_too() {
+        let start = Instant::now();
+        let mut parts = Parts::new(start);
+        let mut count = 0;
+        for source in 0..500_u32 {
+            for _ in 0..20 {
+                let event = ControlEvent {
+                    at: SystemTime::now(),
+                    principal: None,
+                    action: "ssh:login".into(),
+                    resource: source.to_string(),
+                    result: Err("wrong".into()),
+                    detail: String::new(),
+                };
+                let address = IpAddr::from(source.to_be_bytes());
+                count += parts.take(event, address, start).map_or(0, |(_, n)| n + 1);
+            }
+        }
+        let later = start + TELL;
+        let due = parts.due(later);
+        assert!(due.len() <= 64, "{}", due.len());
+        count += due.iter().map(|(_, n)| n + 1).sum::<u64>();
+        assert!(parts.due(later).is_empty());
+        let due = parts.due(later + TELL);
+        assert!(!due.is_empty());
+        count += due.iter().map(|(_, n)| n + 1).sum::<u64>();
+        count += parts.rest().iter().map(|(_, n)| n + 1).sum::<u64>();
+        assert_eq!(count, 10_000);
     }
 
     #[test]

@@ -90,6 +90,14 @@ impl<T> Flood<T> {
         self.room == self.rate.at_once
     }
 
+    /// The same before the end, as soon as there is room for it: whoever is quiet makes no next one that it is told with.
+    pub fn rest_of_room(&mut self, now: Instant) -> Option<(T, u64)> {
+        self.refill(now);
+        let rest = (self.room > 0).then(|| self.rest()).flatten();
+        self.room -= u32::from(rest.is_some());
+        rest
+    }
+
     /// At the end: the last one that was left out, and how many before it were.
     pub fn rest(&mut self) -> Option<(T, u64)> {
         let last = self.last.take()?;

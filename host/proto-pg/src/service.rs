@@ -96,11 +96,14 @@ impl PgService {
                 socket.serve(handler).run(shutdown).await
             });
         }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a PostgreSQL listener failed");
+        let ends = async {
+            while let Some(ended) = running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a PostgreSQL listener failed");
+                }
             }
-        }
+        };
+        self.shared.turned_away.beside(ends).await;
         self.shared.turned_away.close().await;
         let patience = self.shared.options.limits.farewell;
         self.shared.catalogs.end(patience).await;

@@ -145,6 +145,9 @@ pub struct Limits {
     pub least_device_time: Duration,
     /// How long such a place is taken at least: whoever begins one after the other asks the provider no more often.
     pub device_flow_pause: Duration,
+    /// If all such places are taken, one that was taken for longer goes over to somebody who has fewer; people need
+    /// about so long to agree.
+    pub device_flow_kept: Duration,
     /// Of those that one connection begins.
     pub max_device_flows_per_connection: u32,
     /// How long after a wrong proof its answer is sent, however long it took to see that it is wrong.
@@ -175,6 +178,19 @@ pub struct Limits {
     pub last_bytes: Duration,
     /// How long a client or a target for which much waits may take none of it, before its session ends.
     pub max_stall: Duration,
+    /// A client or a target whose system acknowledges nothing of what it was sent for so long, or lets nothing more
+    /// come, is gone; on Linux, where the system tells it.
+    pub vanished: Duration,
+}
+
+impl Limits {
+    /// Of both legs.
+    pub(crate) fn socket(&self) -> net::SocketOptions {
+        net::SocketOptions {
+            user_timeout: Some(self.vanished),
+            ..net::SocketOptions::default()
+        }
+    }
 }
 
 impl Default for Limits {
@@ -189,6 +205,7 @@ impl Default for Limits {
             max_device_flows_per_source: 10,
             least_device_time: Duration::from_secs(5),
             device_flow_pause: Duration::from_secs(10),
+            device_flow_kept: Duration::from_secs(45),
             max_device_flows_per_connection: 2,
             failed_login_delay: Duration::from_millis(500),
             max_attempts: 6,
@@ -204,6 +221,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(2),
             last_bytes: Duration::from_secs(10),
             max_stall: Duration::from_secs(3600),
+            vanished: Duration::from_secs(600),
         }
     }
 }

@@ -64,13 +64,23 @@ pub(crate) struct Inner {
     pub port: Option<u16>,
 }
 
+fn listening(listener: &SshListener, limits: &Limits) -> net::ListenerOptions {
+    net::ListenerOptions {
+        socket: net::SocketOptions {
+            user_timeout: limits.socket().user_timeout,
+            ..listener.listen.socket
+        },
+        ..listener.listen.clone()
+    }
+}
+
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
         config::check(&options)?;
         let mut bound = Vec::with_capacity(options.listeners.len());
         for listener in &options.listeners {
-            let socket = net::Listener::bind(listener.listen.clone())?;
+            let socket = net::Listener::bind(listening(listener, &options.limits))?;
             bound.push((socket, Arc::new(listener.clone())));
         }
         let targets = options.targets.iter();
@@ -89,7 +99,8 @@ impl SshService {
                 options.limits.max_device_flows,
                 options.limits.max_device_flows_per_source,
             )
-            .taken_for(options.limits.device_flow_pause),
+            .taken_for(options.limits.device_flow_pause)
+            .kept_for(options.limits.device_flow_kept),
             readers: Readers::default(),
             turned_away: TurnedAway::new(options.ports.clone()),
             options,
@@ -132,11 +143,14 @@ impl SshService {
                 socket.serve(handler).run(shutdown).await
             });
         }
-        while let Some(ended) = running.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "an SSH listener failed");
+        let ends = async {
+            while let Some(ended) = running.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an SSH listener failed");
+                }
             }
-        }
+        };
+        shared.turned_away.beside(ends).await;
         shared.turned_away.close().await;
     }
 }

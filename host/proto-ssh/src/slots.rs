@@ -1,6 +1,7 @@
 //! Places that there are only so many of, over all and for one network: for clients of whom nobody knows yet
 //! who they are.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub(crate) struct Slots {
     max_per_source: usize,
     /// For how long a place is taken at least.
     least: Duration,
+    /// After how long a place may be another's.
+    kept: Option<Duration>,
     taken: Mutex<Taken>,
 }
 
@@ -58,6 +61,7 @@ impl Slots {
             max,
             max_per_source,
             least: Duration::ZERO,
+            kept: None,
             taken: Mutex::default(),
         }
     }
@@ -65,6 +69,13 @@ impl Slots {
     /// The same, where coming and going is bounded, too.
     pub fn taken_for(mut self, least: Duration) -> Self {
         self.least = least;
+        self
+    }
+
+    /// The same, where no place is kept for longer if all are taken: otherwise strangers who have all of them let
+    /// nobody wait beside them. Who has most loses the oldest.
+    pub fn kept_for(mut self, kept: Duration) -> Self {
+        self.kept = Some(kept.max(self.least));
         self
     }
 
@@ -90,11 +101,11 @@ impl Slots {
             return None;
         }
         if taken.held.len() >= self.max {
-            if !over {
-                return None;
-            }
-            let loser = chance(taken.held.len())?;
-            let loser = taken.held.get(loser)?.id;
+            let loser = match (over, self.kept) {
+                (true, _) => taken.held.get(chance(taken.held.len())?)?.id,
+                (false, Some(kept)) => taken.with_most(source, kept)?,
+                (false, None) => return None,
+            };
             taken.give_back(loser);
         }
         let id = taken.next;
@@ -129,6 +140,25 @@ impl Taken {
         for id in done {
             self.give_back(id);
         }
+    }
+
+    /// How many places the address has, and the widest network that it is in.
+    fn weight(&self, source: IpAddr) -> (usize, usize) {
+        let mut counts = networks(source).map(|(key, _)| self.by_network.get(&key).copied());
+        let first = counts.next().flatten().unwrap_or_default();
+        (first, counts.last().flatten().unwrap_or_default())
+    }
+
+    /// The oldest place of whoever has most, if that is more than `newcomer` has; of those that were kept for long
+    /// enough. Places are few, so all of them are looked at.
+    fn with_most(&self, newcomer: IpAddr, kept: Duration) -> Option<u64> {
+        let old = |held: &&Held| held.since.elapsed() >= kept;
+        let most = self
+            .held
+            .iter()
+            .filter(old)
+            .max_by_key(|held| (self.weight(held.source), Reverse(held.since)))?;
+        (self.weight(most.source) > self.weight(newcomer)).then_some(most.id)
     }
 
     fn leave(&mut self, id: u64, least: Duration) {
@@ -237,6 +267,45 @@ mod tests {
         assert_eq!(slots.taken.lock().held.len(), 2);
         drop(stays);
         assert_eq!(slots.taken.lock().held.len(), 1);
+    }
+
+    #[test]
+    fn who_has_most_places_loses_the_oldest_once_it_was_kept_for_long_enough() {
+        let kept = Duration::from_millis(300);
+        let slots = Slots::new(6, 3).kept_for(kept);
+        let take = |address: &str| slots.take(ip(address));
+        let begun = Instant::now();
+        let many: Vec<_> = (0..3).filter_map(|_| take("192.0.2.1")).collect();
+        // One address each, of one network.
+        let wide: Vec<_> = (1..3)
+            .filter_map(|i| take(&format!("198.51.100.{i}")))
+            .collect();
+        let one = take("203.0.113.1").unwrap();
+        assert_eq!((many.len(), wide.len()), (3, 2));
+        let newcomer = take("203.0.114.1");
+        assert!(begun.elapsed() < kept, "this machine is too slow to tell");
+        assert!(newcomer.is_none(), "people need a while to agree");
+        std::thread::sleep(kept);
+        assert!(take("192.0.2.1").is_none(), "whoever has most gets no more");
+        let lost = |slots: &[Slot<'_>]| -> Vec<bool> {
+            slots
+                .iter()
+                .map(|slot| slot.gives_way.is_cancelled())
+                .collect()
+        };
+        let first = take("203.0.114.1").unwrap();
+        assert_eq!(lost(&many), [true, false, false], "the oldest");
+        let second = take("203.0.115.1").unwrap();
+        assert_eq!(lost(&many), [true, true, false]);
+        let third = take("203.0.116.1").unwrap();
+        assert_eq!(lost(&wide), [true, false], "then of the widest network");
+        // What was taken just now is kept for a while, and nobody has fewer than one.
+        assert!(!first.gives_way.is_cancelled() && !second.gives_way.is_cancelled());
+        assert!(!one.gives_way.is_cancelled() && !third.gives_way.is_cancelled());
+        assert!(take("203.0.116.1").is_none(), "no more than others have");
+        assert_eq!(slots.taken.lock().held.len(), 6);
+        drop((many, wide, one, first, second, third));
+        assert!(slots.taken.lock().by_network.is_empty());
     }
 
     #[test]

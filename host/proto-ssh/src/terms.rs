@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pipeline::Target;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
@@ -56,6 +57,8 @@ impl May {
 pub(crate) struct Terms {
     /// The login on the target; also the session's scope.
     pub login: Arc<str>,
+    /// Where the target's own SSH listens.
+    pub port: u16,
     pub may: May,
     /// What is masked in text that the client is shown.
     pub masks: Arc<Patterns>,
@@ -66,6 +69,25 @@ pub(crate) struct Terms {
     pub drain: Duration,
     pub limits: Arc<Limits>,
     pub readers: Readers,
+}
+
+impl Terms {
+    pub fn place(&self, target: &Arc<Target>) -> Place {
+        Place {
+            login: self.login.clone(),
+            target: target.clone(),
+            port: self.port,
+        }
+    }
+}
+
+/// Where what a client asks for would be done.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub login: Arc<str>,
+    pub target: Arc<Target>,
+    /// Where the target's own SSH listens.
+    pub port: u16,
 }
 
 #[cfg(test)]

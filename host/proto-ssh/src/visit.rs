@@ -75,6 +75,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let (leg, early) = lobby.leave();
                 let terms = Terms {
                     login: to.login,
+                    port: to.target.port,
                     may: who.may,
                     masks: entry.shared.masks.of(&to.target),
                     early,
@@ -206,9 +207,11 @@ async fn session(
     let shared = &entry.shared;
     // It is registered by now: who revokes something either finds it there, or has done so before this. Somebody
     // may have come in long ago, through a jump host or a hold.
-    if !shared.options.auth.still_counts(&who.by, &who.principal) {
-        tracing::warn!(source = %entry.source, actor = %who.principal.actor, "no session: what they came in by was revoked");
-        let reason = EndReason::Error("what the client came in by was revoked".to_owned());
+    let auth = &shared.options.auth;
+    if !auth.still_counts(&who.by, &who.principal, entry.source) {
+        tracing::warn!(source = %entry.source, actor = %who.principal.actor, "no session: what they came in by does not count any more");
+        let reason =
+            EndReason::Error("what the client came in by does not count any more".to_owned());
         if let Err(error) = session.close(reason).await {
             tracing::error!(%error, "the end of a session could not be recorded");
         }

@@ -221,6 +221,7 @@ fn start() -> SessionStart {
                 actor: Actor::new(PrincipalKind::Agent, "agent", &["bots"]),
                 on_behalf_of: Vec::new(),
                 issuer: "https://issuer".into(),
+                issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(3600),
                 token_id: None,
             }),

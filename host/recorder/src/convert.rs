@@ -496,10 +496,12 @@ fn resource_notes(resource: &Resource) -> (Vec<String>, Vec<String>) {
         Resource::SshProgram { known, .. } | Resource::SshFile { known, .. } => {
             (Vec::new(), flag(!known, "unknown").into_iter().collect())
         }
-        Resource::SshEndpoint { loopback, .. } => (
-            Vec::new(),
-            flag(*loopback, "loopback").into_iter().collect(),
-        ),
+        Resource::SshEndpoint {
+            loopback, own_ssh, ..
+        } => {
+            let flags = [flag(*loopback, "loopback"), flag(*own_ssh, "own-ssh")];
+            (Vec::new(), flags.into_iter().flatten().collect())
+        }
         _ => (Vec::new(), Vec::new()),
     }
 }

@@ -37,6 +37,7 @@ mod erase;
 mod export;
 pub mod fault;
 mod follow;
+mod fresh;
 mod gathered;
 mod history;
 pub mod hosts;

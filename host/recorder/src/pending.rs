@@ -20,7 +20,7 @@ use crate::keys::SegmentKey;
 use crate::state::State;
 
 /// Bytes of segments that are kept in memory until somebody tries to store them; others are read from their files.
-const MAX_FRESH: usize = 32 << 20;
+pub const MAX_FRESH: usize = 32 << 20;
 
 pub struct Pending {
     dir: PathBuf,

@@ -24,6 +24,7 @@ use crate::disk::{Disk, RealDisk, private};
 use crate::doc::{ControlStartDoc, DOC_VERSION, EndDoc, GapDoc};
 use crate::erase::{self, Erasures, Forgetting};
 use crate::follow::{self, Followers, Following};
+use crate::fresh::FreshOnes;
 use crate::journal::{last_records, record};
 use crate::late::Late;
 use crate::log::check::TrustedKey;
@@ -382,7 +383,7 @@ fn start(
         streams: HashMap::new(),
         files: BTreeMap::new(),
         damaged: HashSet::new(),
-        fresh: Vec::new(),
+        fresh: FreshOnes::default(),
         unsealed: 0,
         flushes: Vec::new(),
         replaying: false,

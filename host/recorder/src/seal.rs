@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
@@ -25,6 +24,7 @@ use crate::crypt::ring::Ring;
 use crate::disk::Disk;
 use crate::doc::MarkDoc;
 use crate::follow::Followers;
+use crate::fresh::FreshOnes;
 use crate::keys::{Day, SegmentKey};
 use crate::log::sequence::{LogError, Sequencer};
 use crate::pending::Pending;
@@ -52,7 +52,7 @@ pub struct Sealer {
     /// with records that are in no segment.
     pub damaged: HashSet<u64>,
     /// Segments whose files are written, but whose names are not durable yet.
-    pub fresh: Vec<Fresh>,
+    pub fresh: FreshOnes,
     /// Memory of all builders.
     pub unsealed: u64,
     pub flushes: Vec<(Flush, Done)>,
@@ -65,13 +65,6 @@ pub struct Sealer {
     /// Keys of streams that begin, and those of all others in the spool.
     pub ring: Arc<Ring>,
     pub key_files: Arc<KeyFiles>,
-}
-
-/// A segment that was written just now, and the mark that the log gets for it.
-pub struct Fresh {
-    key: SegmentKey,
-    bytes: Bytes,
-    mark: MarkDoc,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -323,8 +316,7 @@ impl Sealer {
             .write(key, &bytes)
             .map_err(|source| SealError::Spool { key, source })?;
         self.state.counters.sealed.fetch_add(1, Ordering::Relaxed);
-        let bytes = Bytes::from(bytes);
-        self.fresh.push(Fresh { key, bytes, mark });
+        self.fresh.add(key, bytes, mark);
         Ok(())
     }
 
@@ -335,9 +327,8 @@ impl Sealer {
             return Ok(());
         }
         self.pending.sync().map_err(SealError::Names)?;
-        for fresh in std::mem::take(&mut self.fresh) {
-            self.pending.add_fresh(fresh.key, fresh.bytes);
-            self.post_sealed(&fresh.mark)?;
+        for mark in self.fresh.settle(&self.pending) {
+            self.post_sealed(&mark)?;
         }
         Ok(())
     }

@@ -94,6 +94,8 @@ fn principal(doc: &PrincipalDoc) -> Result<Principal, Unfit> {
             .map(actor)
             .collect::<Result<_, _>>()?,
         issuer: doc.issuer.as_str().into(),
+        // No decision asks for it, and no record has it.
+        issued_at: None,
         expires_at: time(doc.expires_ns),
         token_id: doc.token_id.clone(),
     })
@@ -220,6 +222,7 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
         "security-definer",
         "dangerous",
         "loopback",
+        "own-ssh",
     ];
     if let Some(flag) = doc.flags.iter().find(|f| !known.contains(&f.as_str())) {
         return Err(unknown("flag", flag));
@@ -291,6 +294,7 @@ fn resource(doc: &AccessDoc) -> Result<Resource, Unfit> {
                 host,
                 port: port.parse().map_err(|_| unknown("port", &port))?,
                 loopback: flag("loopback"),
+                own_ssh: flag("own-ssh"),
             }
         }
         "SshVariable" => {

@@ -244,6 +244,7 @@ impl Parts {
             ports,
             &self.verifier,
             host_keys,
+            control.short_tokens(),
         )?;
         let api = tokio::net::TcpListener::bind(self.config.api.listen)
             .await

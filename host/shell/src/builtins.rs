@@ -4,11 +4,15 @@
 use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
+use crate::sure::reads_into;
 use crate::walk::{Ctx, Walk};
 
 /// False: `name` is not one of these.
 pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
     let args = argv.get(1..).unwrap_or_default();
+    if name == "shopt" && args.iter().any(|w| w.text == "failglob") {
+        walk.variables.may_skip();
+    }
     match name {
         "eval" => text(walk, name, args, ctx),
         "source" | "." => unknown(walk, name, argv, ctx),
@@ -36,6 +40,7 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {
             names(walk, name, argv, ctx)
         }
+        "printf" if printf_sets(args) => unknown(walk, name, argv, ctx),
         "printf"
             if args
                 .first()
@@ -65,6 +70,72 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
     true
 }
 
+/// It is known to the shell alone, and what it does hangs on its words: by a path, or behind a program, it is
+/// something else, or what `/usr/bin/NAME` makes of it.
+pub(crate) fn is_own(name: &str) -> bool {
+    const OWN: &[&str] = &[
+        ".",
+        "alias",
+        "bind",
+        "compgen",
+        "complete",
+        "compopt",
+        "coproc",
+        "declare",
+        "disown",
+        "enable",
+        "eval",
+        "export",
+        "fc",
+        "getopts",
+        "hash",
+        "jobs",
+        "let",
+        "local",
+        "mapfile",
+        "read",
+        "readarray",
+        "readonly",
+        "set",
+        "shopt",
+        "source",
+        "trap",
+        "typeset",
+        "umask",
+        "unalias",
+        "unset",
+        "wait",
+    ];
+    OWN.contains(&name)
+}
+
+/// `%n` sets the variable that a word names. Some shells read escapes in the format first.
+fn printf_sets(args: &[Word]) -> bool {
+    let mut args = args;
+    loop {
+        match args {
+            [dashes, rest @ ..] if dashes.text == "--" => args = rest,
+            [option, _, rest @ ..] if option.text == "-v" => args = rest,
+            _ => break,
+        }
+    }
+    let Some(format) = args.first() else {
+        return false;
+    };
+    let text = format.text.as_str();
+    let escaped = text.contains('\\') && (text.contains("45") || text.contains("25"));
+    let mut rest = text;
+    while let Some((_, directive)) = rest.split_once('%') {
+        let plain = |c: char| c.is_ascii_digit() || "-+ #.'*hljztL".contains(c);
+        let letter = directive.trim_start_matches(plain);
+        if letter.starts_with('n') {
+            return true;
+        }
+        rest = letter.strip_prefix('%').unwrap_or(letter);
+    }
+    !format.is_literal() || escaped && text.contains('n')
+}
+
 fn redefines(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     walk.opaque(Opaque::Redefines(name.to_owned()));
     walk.push(argv.to_vec(), ctx);
@@ -92,7 +163,8 @@ fn text(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
     let joined: Vec<&str> = args.iter().map(|w| w.text.as_str()).collect();
     let mut inside = ctx.clone();
     inside.by.push(name.to_owned());
-    walk.inner(&joined.join(" "), &inside);
+    // It may end before its end.
+    walk.maybe(|walk| walk.inner(&joined.join(" "), &inside));
 }
 
 fn trap(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) {
@@ -111,7 +183,9 @@ fn trap(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) {
         Some(code) if args.len() > 1 => {
             let mut inside = ctx.clone();
             inside.by.push("trap".to_owned());
-            walk.inner(code, &inside);
+            inside.in_function = false;
+            // Who knows when it runs, and whether.
+            walk.afresh(|walk| walk.inner(code, &inside));
         }
         Some(_) => walk.push(argv.to_vec(), ctx),
     }
@@ -169,6 +243,19 @@ fn shopt_is_plain(args: &[Word]) -> bool {
 }
 
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    let option = |w: &Word| w.text.starts_with(['-', '+']);
+    let options = argv.iter().skip(1).any(option);
+    let locks = name == "readonly"
+        || argv
+            .iter()
+            .skip(1)
+            .any(|w| option(w) && w.text.contains('r'));
+    // Outside a function `local` is an error, and with an option some only show what there is.
+    let sets = !options && !locks && (name != "local" || ctx.in_function);
+    if locks {
+        // To set it once more is an error, and the rest of the line is skipped then.
+        walk.variables.may_skip();
+    }
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
         let literal_name = !(word.leads || word.splits && named.is_none());
@@ -180,6 +267,14 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     ..word.clone()
                 };
                 walk.set(variable.trim_end_matches('+'), &value);
+                match variable.strip_suffix('+') {
+                    Some(variable) => walk.variables.appends(variable),
+                    None if sets => walk.variables.is_there(variable),
+                    None => {}
+                }
+                if locks {
+                    walk.variables.never(variable.trim_end_matches('+'));
+                }
                 if word.splits {
                     // Older shells make several words of it, which name other variables.
                     walk.needs_bash(ctx);
@@ -191,7 +286,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     .text
                     .strip_prefix(['-', '+'])
                     .is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
-            None if !word.dynamic && is_name(&word.text) => {}
+            None if !word.dynamic && is_name(&word.text) => {
+                if locks {
+                    walk.variables.never(&word.text);
+                }
+            }
             _ => walk.opaque(Opaque::Redefines(format!("{name} {}", word.text))),
         }
     }
@@ -200,6 +299,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
 
 /// Commands that set variables by name, or take them away. A subscript in such a name is computed.
 fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
+    if name == "read" && !ctx.redirected {
+        for variable in reads_into(argv.get(1..).unwrap_or_default()) {
+            walk.variables.is_there(variable);
+        }
+    }
     let mut options = true;
     for word in argv.iter().skip(1) {
         if options && word.may_be_option() && name != "wait" {
@@ -249,6 +353,8 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
         });
     } else if is_name(&word.text) && name != "unset" {
         walk.set(&word.text, &Word::anything());
+    } else if name == "unset" && is_name(&word.text) && word.text != "PATH" {
+        walk.variables.never(&word.text);
     } else if name == "unset" && word.text == "PATH" {
         walk.opaque(Opaque::Environment(word.text.clone()));
     }

@@ -1,6 +1,6 @@
 //! Programs that run what they find on their standard input.
 
-use crate::ast::{HereDoc, Part};
+use crate::ast::{HereDoc, Kind, Part, Redirect};
 use crate::reading::{Access, Script, Word as Arg};
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
@@ -41,6 +41,22 @@ impl Walk<'_> {
                 self.push(argv.to_vec(), ctx);
             }
         }
+    }
+
+    /// A descriptor that is duplicated is one that this text has opened, or one from around it.
+    pub(crate) fn borrow(&mut self, redirect: &Redirect) {
+        let number = match &redirect.kind {
+            Kind::Dup(_, to) => to.trim_end_matches('-').parse().ok(),
+            _ => None,
+        };
+        if let Some(number) = number.filter(|n| *n > 2 && !self.numbers.contains(n)) {
+            self.out.borrows.insert(number);
+        }
+        match &redirect.kind {
+            // `3>&-` closes it.
+            Kind::Dup(_, to) if to == "-" => redirect.fd.map(|fd| self.numbers.remove(&fd)),
+            _ => redirect.fd.map(|fd| self.numbers.insert(fd)),
+        };
     }
 
     /// A script on a shell's standard input: the commands in it must leave it alone.

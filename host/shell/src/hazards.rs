@@ -1,6 +1,7 @@
 //! Programs that run others by an option, lead out into a shell, reach over the network, or touch files on which the
 //! host or its secrets hang. For policies, plugins and people; only `code` is decided on.
 
+use crate::lookups;
 use crate::reading::Word;
 use crate::reads::is_option;
 use crate::reason::Opaque;
@@ -290,6 +291,9 @@ pub(crate) fn look(walk: &mut Walk<'_>, name: &str, argv: &[Word]) {
         walk.hazard("escape", name, "it can start a shell");
         walk.out.only_reads = false;
     }
+    if lookups::asks(name, args) {
+        walk.hazard("network", name, "it asks a name server");
+    }
     if NETWORK.contains(&name) {
         walk.hazard("network", name, "it connects to other hosts");
     }
@@ -419,7 +423,9 @@ fn git(walk: &mut Walk<'_>, args: &[Word]) {
 /// A file that a command or a shell opens.
 pub(crate) fn path(walk: &mut Walk<'_>, program: &str, word: &Word, writes: bool) {
     let text = word.text.as_str();
-    if text.starts_with("/dev/tcp/") || text.starts_with("/dev/udp/") {
+    // By the latter, awk connects.
+    let connects = ["/dev/tcp/", "/dev/udp/", "/inet/", "/inet4/", "/inet6/"];
+    if connects.iter().any(|begin| text.starts_with(begin)) {
         walk.hazard("network", program, text.to_owned());
         walk.out.only_reads = false;
         return;

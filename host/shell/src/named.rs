@@ -1,10 +1,9 @@
 //! Files that no word names, but whose contents a program prints when it is asked for them by another name: the
 //! environments of processes, passwords, tokens of clients.
 
-use std::collections::BTreeSet;
-
 use crate::parse::is_name;
 use crate::reading::Word;
+use crate::sure::Variables;
 
 /// Of a shell or program itself.
 pub(crate) const OWN: &str = "/proc/self/environ";
@@ -104,13 +103,13 @@ const SHELLS: &[&str] = &[
     "SRANDOM",
 ];
 
-/// `$NAME` or `${NAME…}` is of a variable that nothing has set, and that may be of the environment.
-pub(crate) fn is_of_environment(raw: &str, set: [&BTreeSet<String>; 2]) -> bool {
+/// `$NAME` or `${NAME…}` is of a variable that nothing has certainly set, and that may be of the environment.
+pub(crate) fn is_of_environment(raw: &str, variables: &mut Variables) -> bool {
     let text = raw.trim_start_matches(['$', '{', '#']);
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let name = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
     is_name(name)
-        && !set.iter().any(|names| names.contains(name))
+        && !variables.is_sure(name)
         && !SHELLS.contains(&name)
         && !is_harmless(&Word::literal(name))
 }

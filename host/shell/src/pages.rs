@@ -83,6 +83,12 @@ pub(crate) fn pages(command: &Command) -> bool {
         return false;
     };
     let name = crate::programs::name(&head.text);
+    if name == "read" {
+        // With its editor, a key starts the person's own.
+        return args
+            .iter()
+            .any(|w| w.may_be_option() || is_short(&w.text, 'e') || is_short(&w.text, 'i'));
+    }
     if !PAGERS.contains(&name) {
         return false;
     }

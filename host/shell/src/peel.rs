@@ -5,7 +5,7 @@ use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{containers, find, programs, wrappers};
+use crate::{containers, find, programs, reads, wrappers};
 
 const OTHERS: &[&str] = &[
     "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
@@ -58,6 +58,8 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
                 let mut under = ctx.under(name);
                 under.in_shell = false;
                 walk.command(args.to_vec(), &under);
+                // Its programs need not do what others of these names do.
+                walk.out.only_reads &= reads::APPLETS.contains(&applet.text.as_str());
                 true
             }
             _ => false,
@@ -98,6 +100,13 @@ fn plain(
             program: name.to_owned(),
             option: "priority".to_owned(),
         });
+    }
+    // What runs is another file than the one of this name here. `nohup` makes a file where there is a terminal.
+    if ELSEWHERE.contains(&name)
+        || name == "nohup"
+        || name.starts_with("sudo") && (found.has("R") || found.has("chroot"))
+    {
+        walk.out.only_reads = false;
     }
     let mut under = ctx.under(name);
     walk.moved |= ELSEWHERE.contains(&name)
@@ -172,7 +181,9 @@ fn as_login(
             program: name.to_owned(),
         });
     }
-    walk.command(found.rest.to_vec(), &under);
+    // So builtins run, too.
+    under.in_shell = true;
+    walk.afresh(|walk| walk.command(found.rest.to_vec(), &under));
     Ok(())
 }
 
@@ -375,6 +386,8 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
             option: "-d".into(),
         });
     }
+    // A key writes what it shows to a file.
+    walk.out.only_reads = false;
     let under = ctx.under("watch");
     if found.has("x") || found.has("exec") {
         walk.command(found.rest.to_vec(), &under);
@@ -400,7 +413,9 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
         .unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let simple = |w: &Word| w.is_literal() && w.text.replace("{}", "").chars().all(plain);
-    if command.is_empty() || !command.iter().all(simple) {
+    // To the shell, `x=y` in front sets a variable.
+    let sets = command.first().is_some_and(|w| w.text.contains('='));
+    if command.is_empty() || sets || !command.iter().all(simple) {
         return Err(Opaque::Unknown {
             program: "parallel".into(),
         });
@@ -414,7 +429,8 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
     }
     let mut under = ctx.under("parallel");
     under.stdin = Stdin::Other;
-    walk.command(filled_in, &under);
+    under.in_shell = true;
+    walk.afresh(|walk| walk.command(filled_in, &under));
     Ok(true)
 }
 

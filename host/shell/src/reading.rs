@@ -44,7 +44,7 @@ impl Word {
     }
 
     /// It, or a word that it turns into, can begin with a dash though it is not written so.
-    pub(crate) fn may_be_option(&self) -> bool {
+    pub fn may_be_option(&self) -> bool {
         self.splits
             || (self.dynamic && self.leads)
             || (self.glob && self.text.starts_with(['*', '?', '[']))
@@ -136,6 +136,8 @@ pub struct Reading {
     /// Every simple command that stands anywhere in it, in the order of the text.
     pub commands: Vec<Command>,
     pub redirects: Vec<Redirect>,
+    /// Descriptors above 2 that it takes from around it: nothing in the text has opened them by then.
+    pub borrows: BTreeSet<u32>,
     /// What the shell or its programs may read; of programs that do more, all that they are given.
     pub reads: Files,
     pub writes: Files,

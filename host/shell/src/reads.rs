@@ -2,7 +2,7 @@
 
 use crate::programs::is_standard;
 use crate::reading::Word;
-use crate::stdin;
+use crate::{lookups, stdin};
 
 /// Whatever their words are.
 const ALWAYS: &[&str] = &[
@@ -41,7 +41,6 @@ const ALWAYS: &[&str] = &[
     "nproc",
     "od",
     "paste",
-    "pgrep",
     "pidof",
     "printenv",
     "ps",
@@ -123,7 +122,7 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("diff", "", &["--to-file", "--from-file"]),
     ("rg", "z", &["--pre", "--hostname-bin", "--search-zip"]),
     ("jq", "fL", &["--from-file", "--library-path"]),
-    ("ss", "KD", &["--kill", "--diag"]),
+    ("ss", "KDFN", &["--kill", "--diag", "--filter", "--net"]),
     ("netstat", "", &[]),
     (
         "journalctl",
@@ -138,9 +137,12 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
             "--update",
             "--setup",
             "--cursor-file",
+            "--image",
         ],
     ),
     ("getent", "", &[]),
+    // To toybox, that sends a signal.
+    ("pgrep", "L", &["--signal", "--logpidfile"]),
     ("iostat", "o", &[]),
     ("mpstat", "o", &[]),
     ("base64", "", &[]),
@@ -264,6 +266,63 @@ const CONTAINERS: &[&str] = &[
     "--no-stream",
 ];
 
+/// Of busybox and toybox, those that only tell something with whatever words.
+pub(crate) const APPLETS: &[&str] = &[
+    "[",
+    "arch",
+    "basename",
+    "cat",
+    "cksum",
+    "cmp",
+    "comm",
+    "cut",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "expr",
+    "false",
+    "fgrep",
+    "fold",
+    "free",
+    "grep",
+    "head",
+    "id",
+    "ls",
+    "md5sum",
+    "nl",
+    "nproc",
+    "od",
+    "paste",
+    "pidof",
+    "printenv",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rev",
+    "seq",
+    "sha1sum",
+    "sha256sum",
+    "sha512sum",
+    "sleep",
+    "stat",
+    "strings",
+    "tac",
+    "tail",
+    "test",
+    "tr",
+    "true",
+    "tty",
+    "uname",
+    "uptime",
+    "wc",
+    "which",
+    "whoami",
+    "zcat",
+];
+
 /// It opens nothing that is kept.
 pub(crate) fn is_sink(path: &str) -> bool {
     matches!(
@@ -302,6 +361,7 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
             && match name {
                 "hostname" | "env" => operands == 0,
                 "date" => tells_time(args),
+                "getent" | "lsof" | "ss" => !lookups::asks(name, args),
                 _ => true,
             };
     }
@@ -332,8 +392,10 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         "set" | "shopt" => true,
         // Where the second is written to, one pattern can be two.
         "uniq" => operands(args) <= 1 && !args.iter().any(|w| w.glob),
-        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "read" | "wait"
-        | "trap" | "getopts" => true,
+        // With its editor, a key starts another.
+        "read" => !args.iter().any(|w| is_option(&w.text, "ei", &[])),
+        "export" | "declare" | "local" | "readonly" | "typeset" | "unset" | "wait" | "trap"
+        | "getopts" => true,
         _ => false,
     }
 }

@@ -6,9 +6,10 @@ use crate::ast::*;
 use crate::parse::{Program, is_name, program};
 use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
+use crate::sure::Variables;
 use crate::{
-    Limits, builtins, environment, expand, hazards, interpreters, named, opinion, peel, programs,
-    reads, stdin, transfer,
+    Limits, builtins, expand, hazards, interpreters, named, opinion, peel, programs, reads, stdin,
+    transfer,
 };
 
 /// What a command finds on its standard input.
@@ -36,6 +37,10 @@ pub(crate) struct Ctx {
     pub(crate) shell: Option<String>,
     /// Functions are known: no wrapper stands between them and the command.
     pub(crate) in_shell: bool,
+    /// The text is the body of a function.
+    pub(crate) in_function: bool,
+    /// Something it stands in is redirected, so it may have nothing to read.
+    pub(crate) redirected: bool,
 }
 
 impl Ctx {
@@ -50,15 +55,14 @@ impl Ctx {
 pub(crate) struct Walk<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) out: Reading,
-    functions: BTreeSet<String>,
-    /// Variables that hold nothing but numbers, and those that may hold anything.
-    numbers: BTreeSet<String>,
-    texts: BTreeSet<String>,
-    computed: BTreeSet<String>,
+    pub(crate) functions: BTreeSet<String>,
+    pub(crate) variables: Variables,
     budget: usize,
     transfers: Vec<Transfer>,
     /// Words that programs take which run others: the program, and its words.
     pub(crate) wrapped: Vec<(String, Vec<Arg>)>,
+    /// Descriptors that the text has opened so far.
+    pub(crate) numbers: BTreeSet<u32>,
     /// One of those starts what it runs in another directory.
     pub(crate) moved: bool,
     /// The text itself is what the shell reads from its standard input.
@@ -75,12 +79,11 @@ impl<'a> Walk<'a> {
                 ..Reading::default()
             },
             functions: BTreeSet::new(),
-            numbers: BTreeSet::new(),
-            texts: BTreeSet::new(),
-            computed: BTreeSet::new(),
+            variables: Variables::default(),
             budget: limits.words,
             transfers: Vec::new(),
             wrapped: Vec::new(),
+            numbers: BTreeSet::new(),
             moved: false,
             script,
             bash: false,
@@ -96,6 +99,8 @@ impl<'a> Walk<'a> {
             depth: 0,
             shell: None,
             in_shell: true,
+            in_function: false,
+            redirected: false,
         }
     }
 
@@ -165,24 +170,20 @@ impl<'a> Walk<'a> {
         // What it needs is its own affair.
         let before = (self.bash, self.out.shell_dependent);
         ctx.shell = (name != "bash").then(|| name.to_owned());
-        self.inner(text, &ctx);
+        ctx.in_function = false;
+        self.afresh(|me| me.inner(text, &ctx));
         (self.bash, self.out.shell_dependent) = before;
     }
 
     /// What arithmetic uses has to be numbers, wherever it is set: bash runs commands in subscripts that it finds in
     /// a variable's value.
     pub(crate) fn finish(mut self) -> Reading {
-        let unknown: Vec<String> = self
-            .computed
-            .iter()
-            .filter(|name| self.texts.contains(*name))
-            .cloned()
-            .collect();
-        for name in unknown {
+        for name in self.variables.unknown() {
             self.opaque(Opaque::Unknown {
                 program: format!("$(({name}))"),
             });
         }
+        self.out.tells_environment |= self.variables.deceived();
         self.runs_what_it_writes();
         self.name_files();
         // A transfer is what the whole text is, or it is none.
@@ -201,43 +202,6 @@ impl<'a> Walk<'a> {
 
     // ---- the tree ----
 
-    fn define(&mut self, list: &List) {
-        for item in &list.items {
-            for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
-                for stage in &pipeline.stages {
-                    self.define_in(stage);
-                }
-            }
-        }
-    }
-
-    fn define_in(&mut self, stage: &Stage) {
-        match &stage.node {
-            Node::Simple(_) | Node::Test(_) => {}
-            Node::Group(list) | Node::Subshell(list) => self.define(list),
-            Node::Loop { test, body, .. } => {
-                self.define(test);
-                self.define(body);
-            }
-            Node::For { body, .. } => self.define(body),
-            Node::If { arms, otherwise } => {
-                for (test, body) in arms {
-                    self.define(test);
-                    self.define(body);
-                }
-                otherwise.iter().for_each(|list| self.define(list));
-            }
-            Node::Case { arms, .. } => arms.iter().for_each(|arm| self.define(&arm.body)),
-            Node::Function { name, body } => {
-                if programs::is_known(name) {
-                    self.opaque(Opaque::Shadowed(name.clone()));
-                }
-                self.functions.insert(name.clone());
-                self.define_in(body);
-            }
-        }
-    }
-
     fn list(&mut self, list: &List, ctx: &Ctx, here: &[HereDoc]) {
         for item in &list.items {
             let mut ctx = ctx.clone();
@@ -245,17 +209,27 @@ impl<'a> Walk<'a> {
                 // Some shells give it nothing to read, some the session's input.
                 ctx.stdin = Stdin::Other;
                 self.out.takes_stdin = true;
+                self.maybe(|me| me.item(item, &ctx, here));
+            } else {
+                self.item(item, &ctx, here);
             }
-            for pipeline in std::iter::once(&item.first).chain(item.rest.iter().map(|(_, p)| p)) {
+        }
+    }
+
+    fn item(&mut self, item: &Item, ctx: &Ctx, here: &[HereDoc]) {
+        self.chain(&item.first, &item.rest, |me, pipeline| {
+            let [stage] = pipeline.stages.as_slice() else {
                 for (i, stage) in pipeline.stages.iter().enumerate() {
                     let mut ctx = ctx.clone();
                     if i > 0 {
                         ctx.stdin = Stdin::Other;
                     }
-                    self.stage(stage, &ctx, here);
+                    me.maybe(|me| me.stage(stage, &ctx, here));
                 }
-            }
-        }
+                return;
+            };
+            me.stage(stage, ctx, here);
+        });
     }
 
     fn stage(&mut self, stage: &Stage, ctx: &Ctx, here: &[HereDoc]) {
@@ -263,27 +237,45 @@ impl<'a> Walk<'a> {
         for redirect in &stage.redirects {
             self.redirect(redirect, outer, &mut ctx, here);
         }
+        match stage.redirects.is_empty() {
+            true => self.node(stage, (outer, ctx), here),
+            // Where one of them fails, nothing of it is run.
+            false => {
+                ctx.redirected = true;
+                self.maybe(|me| me.node(stage, (outer, ctx), here));
+            }
+        }
+    }
+
+    fn node(&mut self, stage: &Stage, (outer, mut ctx): (&Ctx, Ctx), here: &[HereDoc]) {
         match &stage.node {
             Node::Simple(simple) => self.simple(simple, stage, (outer, &ctx), here),
-            Node::Group(list) | Node::Subshell(list) => self.list(list, &ctx, here),
+            Node::Group(list) => self.list(list, &ctx, here),
+            Node::Subshell(list) => self.maybe(|me| me.list(list, &ctx, here)),
             Node::Function { body, .. } => {
                 // Where it is called it may read a pipe, or the session's input.
                 ctx.stdin = Stdin::Other;
                 self.out.takes_stdin = true;
-                self.stage(body, &ctx, here);
+                ctx.in_function = true;
+                self.afresh(|me| me.stage(body, &ctx, here));
             }
-            Node::Loop { test, body, .. } => {
-                self.list(test, &ctx, here);
-                self.list(body, &ctx, here);
-            }
+            Node::Loop { until, test, body } => self.maybe(|me| {
+                me.list(test, &ctx, here);
+                if !*until {
+                    me.has_read(test);
+                }
+                me.list(body, &ctx, here);
+            }),
             Node::If { arms, otherwise } => {
                 for (test, body) in arms {
-                    self.list(test, &ctx, here);
-                    self.list(body, &ctx, here);
+                    self.maybe(|me| {
+                        me.list(test, &ctx, here);
+                        me.list(body, &ctx, here);
+                    });
                 }
-                otherwise
-                    .iter()
-                    .for_each(|list| self.list(list, &ctx, here));
+                if let Some(list) = otherwise {
+                    self.maybe(|me| me.list(list, &ctx, here));
+                }
             }
             Node::For { name, words, body } => {
                 for word in words.iter().flatten() {
@@ -298,7 +290,10 @@ impl<'a> Walk<'a> {
                     Some(Err(reason)) => self.opaque(reason),
                     None => self.set(name, &Arg::anything()),
                 }
-                self.list(body, &ctx, here);
+                self.maybe(|me| {
+                    me.variables.is_there(name);
+                    me.list(body, &ctx, here);
+                });
             }
             Node::Case { word, arms } => {
                 self.parts(&word.parts, &ctx, here);
@@ -306,7 +301,7 @@ impl<'a> Walk<'a> {
                     for pattern in &arm.patterns {
                         self.parts(&pattern.parts, &ctx, here);
                     }
-                    self.list(&arm.body, &ctx, here);
+                    self.maybe(|me| me.list(&arm.body, &ctx, here));
                 }
             }
             Node::Test(pieces) => {
@@ -322,30 +317,28 @@ impl<'a> Walk<'a> {
     /// What is run within a word.
     pub(crate) fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
         for part in parts {
+            self.fails(part);
             match part {
                 Part::Lit { .. } => {}
                 Part::Param { raw, inner, .. } => {
                     self.out.tells_environment |=
-                        named::is_of_environment(raw, [&self.numbers, &self.texts]);
+                        named::is_of_environment(raw, &mut self.variables);
                     self.parts(inner, ctx, here);
                 }
-                Part::Subst { sub, .. } => self.list(&sub.list, ctx, here),
+                Part::Subst { sub, .. } => self.maybe(|me| me.list(&sub.list, ctx, here)),
                 Part::Process { sub, .. } => {
                     let mut ctx = ctx.clone();
                     ctx.stdin = Stdin::Other;
                     // What runs in it has the session's input.
                     self.out.takes_stdin = true;
-                    self.list(&sub.list, &ctx, here);
+                    self.maybe(|me| me.list(&sub.list, &ctx, here));
                 }
                 Part::Arith { raw, .. } => {
                     let names = raw.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
                     for name in names.filter(|n| !n.is_empty()) {
                         if is_name(name) {
                             // A variable that nothing here has set may come from the client.
-                            if !self.numbers.contains(name) {
-                                self.texts.insert(name.to_owned());
-                            }
-                            self.computed.insert(name.to_owned());
+                            self.variables.computes(name);
                         } else if !name.chars().all(|c| c.is_ascii_digit()) {
                             self.opaque(Opaque::Unread {
                                 at: 0,
@@ -359,6 +352,7 @@ impl<'a> Walk<'a> {
     }
 
     fn redirect(&mut self, redirect: &Redirect, outer: &Ctx, ctx: &mut Ctx, here: &[HereDoc]) {
+        self.borrow(redirect);
         let input =
             |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
         match &redirect.kind {
@@ -436,7 +430,7 @@ impl<'a> Walk<'a> {
             let value = expand::single(&assign.value);
             self.set(&assign.name, &value);
             if assign.append {
-                self.texts.insert(assign.name.clone());
+                self.variables.appends(&assign.name);
             }
             ctx.env.push((assign.name.clone(), value));
         }
@@ -462,27 +456,17 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        if !argv.is_empty() {
+        let assigned = simple.assigns.iter().filter(|a| !a.append);
+        if argv.is_empty() {
+            assigned.for_each(|a| self.variables.is_there(&a.name));
+        } else if simple.assigns.is_empty() {
             self.command(argv, &ctx);
-        }
-    }
-
-    // ---- variables ----
-
-    /// A variable gets a value.
-    pub(crate) fn set(&mut self, name: &str, value: &Arg) {
-        if environment::decides(name, value) {
-            self.opaque(Opaque::Environment(name.to_owned()));
-        }
-        let text = &value.text;
-        let number =
-            value.is_literal() && !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-        let computed =
-            text.starts_with("$((") && text.ends_with("))") && text.matches("$(").count() == 1;
-        if number || computed {
-            self.numbers.insert(name.to_owned());
         } else {
-            self.texts.insert(name.to_owned());
+            // For this command, and for none behind it.
+            self.maybe(|me| {
+                assigned.for_each(|a| me.variables.is_there(&a.name));
+                me.command(argv, &ctx);
+            });
         }
     }
 
@@ -513,6 +497,11 @@ impl<'a> Walk<'a> {
         }
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;
+        }
+        if !(plain && ctx.in_shell) && builtins::is_own(&name) {
+            // Some systems have a script of this name that is this builtin.
+            self.opaque(Opaque::Runs(head.text.clone()));
+            return self.push(argv, ctx);
         }
         if !programs::is_standard(&head.text)
             && (programs::is_shell(&name) || peel::is_wrapper(&name))

@@ -130,8 +130,8 @@ pub(crate) fn spec(name: &str) -> Option<Spec> {
             ..NONE
         },
         "unshare" => Spec {
-            flags: "fcrU",
-            attached: "impnuCTU",
+            // Behind a letter or a `=` stands a file to which a name space is bound: none of that is followed.
+            flags: "fcrUimpnuCT",
             values: "RwSG",
             long: &[
                 "fork",
@@ -145,16 +145,7 @@ pub(crate) fn spec(name: &str) -> Option<Spec> {
                 "user",
                 "cgroup",
                 "time",
-                "mount=",
-                "uts=",
-                "ipc=",
-                "net=",
-                "pid=",
-                "user=",
-                "cgroup=",
-                "time=",
                 "mount-proc",
-                "mount-proc=",
                 "keep-caps",
             ],
             long_values: &["root", "wd", "setuid", "setgid", "propagation", "setgroups"],
@@ -237,7 +228,7 @@ pub(crate) const COMMAND: Spec = Spec {
 
 pub(crate) const WATCH: Spec = Spec {
     flags: "bcCegprtwx",
-    values: "nqs",
+    values: "nq",
     attached: "d",
     long: &[
         "beep",

@@ -28,6 +28,7 @@ use crate::ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,
 };
+use crate::ssh_tokens::{SshToken, SshTokenRequest};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -124,6 +125,11 @@ impl Client {
         request: &SshCertificateRequest,
     ) -> Result<SshCertificate, ClientError> {
         self.post(&["ssh", "certificates"], request).await
+    }
+
+    /// A short token for the password prompt of SSH, which stands for the caller's.
+    pub async fn ssh_token(&self, request: &SshTokenRequest) -> Result<SshToken, ClientError> {
+        self.post(&["ssh", "tokens"], request).await
     }
 
     /// The keys that Weir is known by.

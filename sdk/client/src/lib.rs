@@ -19,6 +19,7 @@ mod package;
 mod ssh;
 mod ssh_hosts;
 mod ssh_keys;
+mod ssh_tokens;
 mod time;
 mod watch;
 
@@ -45,5 +46,6 @@ pub use ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,
 };
+pub use ssh_tokens::{SshToken, SshTokenRequest};
 pub use time::Timestamp;
 pub use watch::Watching;

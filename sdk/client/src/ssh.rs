@@ -91,6 +91,9 @@ pub struct SshRevocation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SshRevoked {
     pub revocation: SshRevocation,
-    /// Live sessions that had come in by it.
+    /// Live sessions that had come in by it, or by a registered key that went with it.
     pub sessions_ended: u64,
+    /// Fingerprints of registered keys that it names, or that went with the certificate that it names.
+    #[serde(default)]
+    pub keys_removed: Vec<String>,
 }

@@ -50,6 +50,10 @@ pub struct SshHostKeyVerdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SshHostKeyDecided {
     pub key: SshHostKey,
-    /// Live sessions on the target, if it was known by this key before.
+    /// Live sessions on the target, if it was known by this key before, or is known by this one instead of another now.
     pub sessions_ended: u64,
+    /// Keys of the target that were rejected so long ago that they made room for others. If one is shown again, it
+    /// waits.
+    #[serde(default)]
+    pub forgotten: Vec<String>,
 }

@@ -4,7 +4,7 @@
 use weir_tests::openssh::{Server, newer};
 
 use super::rig::{HOST, Rig};
-use super::{LIMIT, cases, differing, run, seen, wanted};
+use super::{LIMIT, again, cases, differing, run, seen};
 
 /// Which of the cases of every OpenSSH are tried again.
 const AGAIN: &[&str] = &[
@@ -92,8 +92,7 @@ fn a_newer_openssh_sees_the_same() {
     let direct = rig.host.direct().unwrap().with_programs(&bin);
     let weir = rig.way("alice", &["weir-permit-all"]).unwrap();
     let weir = weir.with_programs(&bin);
-    let mut cases = wanted(&[cases::CLIENTS, cases::CASES, cases::FORWARDS]);
-    cases.retain(|case| AGAIN.contains(&case.0));
+    let cases = again(&[cases::CLIENTS, cases::CASES, cases::FORWARDS], AGAIN);
     let wrong = differing(&direct, &weir, &cases);
     assert!(wrong.is_empty(), "{wrong}");
     std::thread::scope(|scope| {

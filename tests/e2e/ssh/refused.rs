@@ -43,6 +43,13 @@ eval $(ssh-agent -a $D/agent) >/dev/null; ssh -o LogLevel=INFO -A -F $CFG box 'e
 ssh-agent -k >/dev/null"#,
         "[]\nwhole\n0\n",
     ),
+    // Reading $DISPLAY would wait for somebody.
+    (
+        "-X",
+        r#"
+DISPLAY=127.0.0.1:7.0 ssh -X -o ForwardX11Trusted=yes -o LogLevel=INFO -F $CFG box 'echo whole' </dev/null 2>err; echo $?; grep -v '^Warning: No xauth data' err"#,
+        "whole\n0\nX11 forwarding request failed on channel 0\n",
+    ),
 ];
 
 #[test]

@@ -50,6 +50,8 @@ fn certificate(way: &Way) -> (String, String) {
     let path = way.dir.join("id-cert.pub");
     let out = Command::new("ssh-keygen").arg("-Lf").arg(path).output();
     let text = String::from_utf8(out.unwrap().stdout).unwrap();
+    // Wherever it was carried to, it counts from where it was asked for.
+    assert!(text.contains("source-address 127.0.0.1/32"), "{text}");
     let says = |name: &str| {
         let line = text.lines().find_map(|l| l.trim().strip_prefix(name));
         line.unwrap_or_else(|| panic!("{name}: {text}")).trim()
@@ -80,6 +82,11 @@ fn what_is_revoked_lets_nobody_in_and_ends_what_came_in_by_it() {
     for name in names {
         wait_for_sessions(&rig, &security, name, 1);
     }
+
+    let elsewhere = "ssh -b 127.0.0.2 -F $CFG box echo in";
+    let out = erin.script("elsewhere", elsewhere, LIMIT).unwrap();
+    assert!(!out.status.success() && out.stdout.is_empty(), "{out:?}");
+    assert!(gets_in(erin));
 
     // Each by another name of it; whoever was not named goes on.
     let (serial, _) = certificate(alice);

@@ -127,9 +127,14 @@ fn a_host_is_known_by_the_key_that_a_person_approved_and_by_no_other() {
     let (_, list) = host_key(&rig, &security, &["list"]);
     assert!(list.contains(&format!("CHANGED  {two}")), "{list}");
     assert!(list.contains(&format!("approved  {one}")), "{list}");
-    let audit = rig.weir.cli(Some(&security), &["audit", "--since", "-1h"]);
-    let audit = audit.unwrap().all();
-    assert!(audit.contains("host_key:changed"), "{audit}");
+    // The index follows the log.
+    eventually("the changed key in the audit", SOON, || {
+        let audit = rig
+            .weir
+            .cli(Some(&security), &["audit", "--since", "-1h"])?;
+        Ok(audit.all().contains("host_key:changed").then_some(()))
+    })
+    .unwrap();
     wears(&rig, &first);
     assert!(gets_in(&way), "it is still the one that was approved");
 

@@ -75,12 +75,14 @@ impl Builder {
                 host,
                 port,
                 loopback,
+                own_ssh,
             } => {
                 let attrs = vec![
                     self.env(target),
                     (key("host"), text(host)),
                     (key("port"), long(i64::from(*port))),
                     (key("loopback"), flag(*loopback)),
+                    (key("ownSsh"), flag(*own_ssh)),
                 ];
                 let id = path(&[&target.name, host, &port.to_string()]);
                 under(

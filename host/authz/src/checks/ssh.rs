@@ -54,6 +54,7 @@ pub(super) struct OnHost {
     value: String,
     subsystem: Option<String>,
     loopback: bool,
+    own_ssh: bool,
 }
 
 impl OnHost {
@@ -87,6 +88,7 @@ impl OnHost {
                     .parse()
                     .map_err(|_| format!("{endpoint:?} must be host:port"))?,
                 loopback: self.loopback,
+                own_ssh: self.own_ssh,
             });
         }
         if let Some(name) = &self.variable {

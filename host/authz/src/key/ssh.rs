@@ -68,11 +68,13 @@ pub(super) fn resource(key: &mut Key, resource: &Resource) {
             host,
             port,
             loopback,
+            own_ssh,
         } => {
             key.byte(14);
             key.text(host);
             key.number(usize::from(*port));
             key.flag(*loopback);
+            key.flag(*own_ssh);
         }
         Resource::SshVariable { login, name, value } => {
             key.byte(15);

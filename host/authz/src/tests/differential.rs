@@ -201,6 +201,7 @@ fn access(dice: &mut Dice) -> Access {
             host: name.into(),
             port: dice.pick(&[22, 5432]),
             loopback: !known,
+            own_ssh: known,
         },
         ResourceKind::Variable => Resource::SshVariable {
             login: "l0".into(),

@@ -163,6 +163,7 @@ fn forwarding_is_in_no_group_that_is_granted() {
         host: "db".into(),
         port: 5432,
         loopback: false,
+        own_ssh: false,
     };
     let socket = || Resource::SshFile {
         login: "app".into(),

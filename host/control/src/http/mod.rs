@@ -30,6 +30,7 @@ mod ssh;
 mod ssh_hosts;
 mod ssh_keys;
 mod ssh_revocations;
+mod ssh_tokens;
 mod table;
 mod targets;
 mod watch;

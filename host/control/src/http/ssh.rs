@@ -12,7 +12,7 @@ use super::gate::Ask;
 use super::table::Found;
 use crate::control::Shared;
 use crate::error::ApiError;
-use crate::guard::{Permit, Subject};
+use crate::guard::{Permit, Recorded, Subject};
 use crate::ports::SshAuthority;
 
 /// How much of a public key is looked at: one of RSA with 8192 bits has a third.
@@ -53,7 +53,7 @@ pub(super) async fn issue(
         Ok(issued) => issued,
         Err(error) => return Err(permit.refuse("Certificate".into(), error).await),
     };
-    let answer = issued.answer;
+    let answer = &issued.answer;
     let resource = format!("Certificate::{:?}", answer.serial);
     let until = answer.valid_before;
     let mut detail = format!("for the key {} until {until}", issued.fingerprint);
@@ -61,7 +61,12 @@ pub(super) async fn issue(
         detail.push_str(&format!(", from {source}"));
     }
     // It is signed by now; nobody has it before it is on record.
-    let hand_over = |_recorded| async move { Ok(answer) };
+    let hand_over = |recorded: Recorded| async move {
+        if shared.ssh_keys.is_some() {
+            shared.logins.keep(recorded.by(), &issued).await?;
+        }
+        Ok(issued.answer)
+    };
     permit.perform(resource, detail, hand_over).await.map(Json)
 }
 

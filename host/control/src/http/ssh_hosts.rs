@@ -39,7 +39,7 @@ pub(super) async fn list(
 }
 
 /// Says that a key which the target has shown is the host's. It takes the place of the one before, which counts no
-/// more. Compare the fingerprint with what the host itself says.
+/// more: sessions on the host that began while it was known by that one are ended. Compare the fingerprint with what the host itself says.
 #[utoipa::path(
     post, path = "/v1/targets/{name}/host-keys/approve", tag = "ssh_host_keys",
     params(("name" = String, Path)), request_body = SshHostKeyVerdict,
@@ -93,6 +93,7 @@ async fn decide(
     }
     let word = if approved { "approved" } else { "rejected" };
     let detail = format!("{word}: {}", body.reason);
+    let teller = permit.clone();
     let act = move |recorded: crate::guard::Recorded| async move {
         let verdict = HostKeyVerdict {
             target: target.clone(),
@@ -104,16 +105,25 @@ async fn decide(
         };
         let decided = shared.host_keys.decide(&recorded, verdict).await?;
         // Who knows what was at the other end of these.
-        let why = "the key that the host was known by was rejected";
+        let why = "the key that the host was known by does not count any more";
         let sessions_ended = match decided.lost {
             true => shared
                 .sessions
                 .kill_all(&recorded, why, |info| is_on(info, &target)),
             false => 0,
         };
+        for key in &decided.forgotten {
+            let detail = "its rejection made room for others: if it is shown again, it waits";
+            tracing::warn!(target_name = target, fingerprint = key, detail);
+            let told = teller.tell("host_key:forget", resource(&target, key), detail.to_owned());
+            if let Err(error) = told.await {
+                tracing::error!(%error, "that a rejected host key was forgotten cannot be recorded");
+            }
+        }
         Ok(SshHostKeyDecided {
             key: decided.key?,
             sessions_ended,
+            forgotten: decided.forgotten,
         })
     };
     permit.perform(of, detail, act).await.map(Json)

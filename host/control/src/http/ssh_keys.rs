@@ -13,7 +13,7 @@ use super::extract::{Body, Params};
 use super::ssh::MAX_KEY;
 use crate::control::Shared;
 use crate::error::ApiError;
-use crate::guard::{Permit, only_people};
+use crate::guard::{Permit, Recorded, only_people};
 use crate::ports::SshKeys;
 use crate::ssh_keys::came_by_key;
 
@@ -91,9 +91,17 @@ pub(super) async fn register(
     let resource = format!("Key::{:?}", key.fingerprint);
     let until = weir_client::Timestamp::from(key.ends);
     let detail = format!("{:?} until {until}", body.name);
-    let act = move |recorded| async move {
+    let act = move |recorded: Recorded| async move {
         let name = body.name;
-        shared.keys.register(&recorded, &*keys, key, name).await
+        let end = |fingerprint: &str| {
+            let why = format!("the key {fingerprint} was removed");
+            let are = |info: &_| came_by_key(info, fingerprint);
+            shared.sessions.kill_all(&recorded, &why, are);
+        };
+        shared
+            .keys
+            .register(&recorded, &*keys, key, name, end)
+            .await
     };
     permit.perform(resource, detail, act).await.map(Json)
 }
@@ -108,7 +116,7 @@ fn check_name(name: &str) -> Result<(), ApiError> {
     }
 }
 
-/// The caller's own keys.
+/// The caller's own keys. For everybody, whatever policy says: who may register none any more may still have some.
 #[utoipa::path(
     get, path = "/v1/ssh/keys", tag = "ssh_keys",
     responses((status = 200, body = Page<SshKey>))
@@ -138,8 +146,8 @@ pub(super) async fn all(
     Ok(Json(Page { items, next: None }))
 }
 
-/// A key of the caller's own counts no more, and the sessions that came in by it are ended. It can be registered
-/// again: what was stolen is for a revocation.
+/// A key of the caller's own counts no more, and the sessions that came in by it are ended. For everybody, whatever
+/// policy says. It can be registered again: what was stolen is for a revocation.
 #[utoipa::path(
     post, path = "/v1/ssh/keys/remove", tag = "ssh_keys", request_body = SshKeyRemoval,
     responses(
@@ -158,6 +166,9 @@ pub(super) async fn remove(
     }
     let fingerprint = body.fingerprint;
     let resource = format!("Key::{fingerprint:?}");
+    if let Err(error) = only_people(&permit.principal, "remove keys") {
+        return Err(permit.refuse(resource, error).await);
+    }
     let subject = &permit.principal.actor.subject;
     if !shared.keys.is_of(&fingerprint, subject).await? {
         let error = ApiError::not_found("you have registered no such key");

@@ -19,7 +19,7 @@ use weir_client::{BundleProblem, ErrorBody};
 use super::gate::{Ask, Gate, gate};
 use super::{
     BEARER, approvals, audit, bundles, deliveries, packages, plugins, public, sessions, ssh,
-    ssh_hosts, ssh_keys, ssh_revocations, targets, watch,
+    ssh_hosts, ssh_keys, ssh_revocations, ssh_tokens, targets, watch,
 };
 use crate::control::Shared;
 use crate::error::ApiError;
@@ -142,6 +142,12 @@ pub(super) fn table() -> Vec<Route> {
             routes!(deliveries::list),
         ),
         Route::new(CertificateIssue, any(ssh::any), routes!(ssh::issue)),
+        // It is worth what a certificate is.
+        Route::new(
+            CertificateIssue,
+            any(ssh::any),
+            routes!(ssh_tokens::short_token),
+        ),
         Route::new(
             CredentialRevoke,
             any(ssh::any),
@@ -154,8 +160,9 @@ pub(super) fn table() -> Vec<Route> {
         ),
         Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::challenge)),
         Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::register)),
-        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::own)),
-        Route::new(KeyRegister, any(ssh::any), routes!(ssh_keys::remove)),
+        // Who may register none any more still sees theirs, and takes them back.
+        Route::own(KeyRegister, any(ssh::any), routes!(ssh_keys::own)),
+        Route::own(KeyRegister, any(ssh::any), routes!(ssh_keys::remove)),
         Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_keys::all)),
         Route::new(HostKeyApprove, any(targets::all), routes!(ssh_hosts::list)),
         Route::new(
@@ -211,9 +218,13 @@ enum Exposure {
     /// Anybody may call it, for this reason.
     Public(&'static str),
     Guarded(Action, Subjects),
+    /// Everybody whose token is valid may call it: it reaches nothing but what is their own, and takes it back at most.
+    /// The action is its name in the record; policy is not asked.
+    Own(Action, Subjects),
 }
 
-/// One route. It cannot be made without an action, but by saying why it is public.
+/// One route. It cannot be made without an action, but by saying why it is public. Without policy being asked there
+/// are, beside those, only the few about one's own.
 pub(super) struct Route {
     exposure: Exposure,
     routes: UtoipaMethodRouter<Shared>,
@@ -228,6 +239,13 @@ impl Route {
             routes,
             body: SMALL,
             time: QUICK,
+        }
+    }
+
+    fn own(action: Action, subjects: Subjects, routes: UtoipaMethodRouter<Shared>) -> Self {
+        Self {
+            exposure: Exposure::Own(action, subjects),
+            ..Self::new(action, subjects, routes)
         }
     }
 
@@ -254,11 +272,17 @@ impl Route {
     pub(super) fn gated(self, shared: &Shared) -> UtoipaMethodRouter<Shared> {
         let (schemas, paths, router) = self.routes;
         let mut router = router.route_layer(DefaultBodyLimit::max(self.body));
-        if let Exposure::Guarded(action, subjects) = self.exposure {
+        let guarded = match self.exposure {
+            Exposure::Public(_) => None,
+            Exposure::Guarded(action, subjects) => Some((action, subjects, false)),
+            Exposure::Own(action, subjects) => Some((action, subjects, true)),
+        };
+        if let Some((action, subjects, own)) = guarded {
             let state = Gate {
                 shared: shared.clone(),
                 action,
                 subjects,
+                own,
                 time: self.time,
                 large: self.body > SMALL,
             };
@@ -276,7 +300,8 @@ impl Route {
                 describe_answers(operation);
                 match self.exposure {
                     Exposure::Public(why) => describe_public(operation, why),
-                    Exposure::Guarded(action, _) => describe_guarded(operation, action),
+                    Exposure::Guarded(action, _) => describe_guarded(operation, CEDAR, action),
+                    Exposure::Own(action, _) => describe_guarded(operation, OWN, action),
                 }
             }
         }
@@ -325,10 +350,13 @@ fn describe_public(operation: &mut Operation, why: &str) {
     operation.security = Some(Vec::new());
 }
 
-fn describe_guarded(operation: &mut Operation, action: Action) {
-    let extensions = ExtensionsBuilder::new()
-        .add("x-cedar-action", action.as_str())
-        .build();
+/// Which action policy is asked about.
+const CEDAR: &str = "x-cedar-action";
+/// Policy is not asked: it is about the caller's own. What it is called in the record.
+const OWN: &str = "x-own";
+
+fn describe_guarded(operation: &mut Operation, says: &str, action: Action) {
+    let extensions = ExtensionsBuilder::new().add(says, action.as_str()).build();
     operation
         .extensions
         .get_or_insert_default()
@@ -373,6 +401,8 @@ pub struct Endpoint {
     pub path: String,
     /// None: public.
     pub action: Option<Action>,
+    /// Policy is not asked: it is about the caller's own.
+    pub own: bool,
 }
 
 /// The table as data, for documents and tests.
@@ -381,8 +411,9 @@ pub fn endpoints() -> Vec<Endpoint> {
     for route in table() {
         let action = match route.exposure {
             Exposure::Public(_) => None,
-            Exposure::Guarded(action, _) => Some(action),
+            Exposure::Guarded(action, _) | Exposure::Own(action, _) => Some(action),
         };
+        let own = matches!(route.exposure, Exposure::Own(..));
         let (_, mut paths, _) = route.routes;
         for (path, item) in &mut paths.paths {
             for (method, _) in operations(item) {
@@ -390,6 +421,7 @@ pub fn endpoints() -> Vec<Endpoint> {
                     method: name(&method),
                     path: path.clone(),
                     action,
+                    own,
                 });
             }
         }

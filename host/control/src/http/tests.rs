@@ -10,5 +10,6 @@ mod served;
 mod ssh;
 mod ssh_hosts;
 mod ssh_keys;
+mod ssh_tokens;
 mod watch;
 mod watch_served;

@@ -26,6 +26,7 @@ use super::{
 
 mod holds;
 mod ssh;
+mod ssh_tokens;
 
 /// Gives the suite stores to try.
 #[async_trait]
@@ -55,6 +56,9 @@ pub async fn run(maker: &dyn Maker) {
     revocations_are_kept(&*maker.make().await).await;
     ssh::registered_keys_are_one_persons(&*maker.make().await).await;
     ssh::what_is_revoked_is_registered_no_more(&*maker.make().await).await;
+    ssh::what_goes_with_a_certificate_is_found(&*maker.make().await).await;
+    let tokens = maker.make().await;
+    ssh_tokens::short_tokens_are_found_by_their_hash_and_bounded(&*tokens).await;
     ssh::a_host_is_known_by_one_key(&*maker.make().await).await;
 }
 
@@ -524,14 +528,29 @@ async fn revocations_are_kept(store: &dyn Store) {
         row("1", SshCredentialKind::Serial, Some(NOW + 1)),
     ];
     for row in rows.iter().rev() {
-        assert!(store.add_ssh_revocation(row.clone(), 4).await.unwrap());
+        let kept = store.add_ssh_revocation(row.clone(), 4).await.unwrap();
+        assert_eq!(kept, Some(Vec::new()));
     }
-    let one_more = row("5", SshCredentialKind::Serial, None);
-    assert!(!store.add_ssh_revocation(one_more.clone(), 4).await.unwrap());
+    let one_more = RevocationRow {
+        value: "another".into(),
+        ..row("5", SshCredentialKind::Serial, None)
+    };
+    let kept = store.add_ssh_revocation(one_more.clone(), 4).await.unwrap();
+    assert_eq!(kept, None);
     assert_eq!(store.ssh_revocations().await.unwrap(), rows);
+    // The same once more is not one more.
+    let again = RevocationRow {
+        at: NOW + 1,
+        ..row("6", SshCredentialKind::Key, None)
+    };
+    let kept = store.add_ssh_revocation(again.clone(), 4).await.unwrap();
+    assert_eq!(kept, Some(Vec::new()));
+    let rows = [again, rows[0].clone(), rows[2].clone()];
+    assert_eq!(store.ssh_revocations().await.unwrap(), rows, "1 has ended");
     // What has ended makes room; what never ends stays, however old it is.
     store.sweep(NOW + 2, NOW + 100_000).await.unwrap();
     let left = store.ssh_revocations().await.unwrap();
-    assert_eq!(left, [rows[1].clone(), rows[2].clone()]);
-    assert!(store.add_ssh_revocation(one_more, 4).await.unwrap());
+    assert_eq!(left, [rows[0].clone(), rows[2].clone()]);
+    let kept = store.add_ssh_revocation(one_more, 4).await.unwrap();
+    assert!(kept.is_some());
 }

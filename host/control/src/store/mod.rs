@@ -23,7 +23,10 @@ pub use hold::{
 };
 pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
-pub use ssh::{HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow};
+pub use ssh::{
+    CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
+    RevocationRow, TokenPut, TokenRow,
+};
 
 /// Milliseconds since 1970.
 pub type Millis = u64;
@@ -141,10 +144,16 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
-    /// Also removes the registered keys that it names. False, and nothing done, when `max` are kept.
-    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool>;
+    /// In place of the same one of before. Also removes the registered keys that it names, or that go with the certificate that it names: its own key, and
+    /// those that the same person registered with the same token. These are returned. None, and nothing done, when
+    /// `max` are kept.
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32)
+    -> Result<Option<Vec<String>>>;
     /// Newest first.
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>>;
+
+    /// Keeps for whom a certificate was issued, until it ends. Of `max`, those that end first make room.
+    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()>;
 
     /// Keeps a key, in place of what was known of it if the same person had registered it.
     async fn put_ssh_key(&self, row: KeyRow, limits: KeyLimits) -> Result<KeyPut>;
@@ -153,20 +162,32 @@ pub trait Store: Send + Sync + 'static {
     /// Of one person, or of all; newest first. Also those that have ended and were not forgotten yet.
     async fn ssh_keys(&self, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>>;
 
-    /// Lists a key that a host has shown, or that it has shown it again; tells when it did so before. Of one
-    /// target, `max` wait: those that were shown longest ago make room.
+    /// Keeps a short token that is not kept yet.
+    async fn put_ssh_token(&self, row: TokenRow, limits: KeyLimits) -> Result<TokenPut>;
+    /// Also one that has ended and was not forgotten yet.
+    async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>>;
+
+    /// Lists a key that a host has shown, or that it has shown it again; tells when [`Store::recorded_ssh_host_key`] was
+    /// called for it, if no verdict on a key of this target came since. Of one target, `max` wait: those that were shown longest ago make room.
     async fn saw_ssh_host_key(
         &self,
         sight: HostKeySight,
         max: u32,
     ) -> Result<(HostKeyRow, Option<Millis>)>;
+    /// The record has said that the target shows this key.
+    async fn recorded_ssh_host_key(
+        &self,
+        target: &str,
+        fingerprint: &str,
+        at: Millis,
+    ) -> Result<()>;
     /// None when the target has not shown it. An approved key takes the place of the one before, which is rejected
-    /// then; of one target, `max` are kept that are.
+    /// then; of one target, `max` are kept that are: those that were decided on first are forgotten, and returned.
     async fn decide_ssh_host_key(
         &self,
         verdict: HostKeyVerdict,
         max: u32,
-    ) -> Result<Option<HostKeyRow>>;
+    ) -> Result<Option<(HostKeyRow, Vec<String>)>>;
     /// By target.
     async fn ssh_host_keys(&self) -> Result<Vec<HostKeyRow>>;
 

@@ -17,6 +17,19 @@ pub struct RevocationRow {
     pub ends_at: Option<Millis>,
 }
 
+/// A certificate that a person was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateRow {
+    pub serial: String,
+    pub key_id: String,
+    pub subject: String,
+    /// Of the key in it.
+    pub fingerprint: String,
+    /// `jti` of the token that it stands for.
+    pub token: Option<String>,
+    pub ends_at: Millis,
+}
+
 /// A public key that somebody registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
@@ -28,6 +41,8 @@ pub struct KeyRow {
     pub name: String,
     /// Who that is, as the authority describes it.
     pub kept: String,
+    /// `jti` of the token that it was registered with.
+    pub token: Option<String>,
     pub registered_at: Millis,
     pub expires_at: Millis,
 }
@@ -46,6 +61,29 @@ pub enum KeyPut {
     /// So many are registered by this person.
     TooMany(u32),
     /// So many are registered by all.
+    Full(u32),
+}
+
+/// A short token. The token itself is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// SHA-256 of it.
+    pub hash: [u8; 32],
+    pub subject: String,
+    /// Who that is, as the authority describes it.
+    pub kept: String,
+    /// The only network from where it counts; none: from anywhere.
+    pub source: Option<String>,
+    pub issued_at: Millis,
+    pub expires_at: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenPut {
+    Yes,
+    /// So many of this person count.
+    TooMany(u32),
+    /// So many of all count.
     Full(u32),
 }
 

@@ -8,10 +8,10 @@ use pipeline::Principal;
 use std::collections::BTreeMap;
 
 use weir_client::{
-    SshAuthorityInfo, SshCertificate, SshCredentialKind, SshKeyChallenge, SshKeyRequest,
+    SshAuthorityInfo, SshCertificate, SshCredentialKind, SshKeyChallenge, SshKeyRequest, SshToken,
 };
 
-use crate::{ApiError, CheckedKey, IssuedCertificate, SshAuthority, SshKeys};
+use crate::{ApiError, CheckedKey, IssuedCertificate, MadeToken, SshAuthority, SshKeys};
 
 /// The one key that it knows.
 pub(crate) const KEY: &str = "ssh-ed25519 AAAA";
@@ -29,7 +29,11 @@ pub(crate) struct FakeSsh {
     pub(crate) keys: Mutex<BTreeMap<String, String>>,
     /// Says no to every key from now on.
     pub(crate) keys_fail: Mutex<bool>,
+    /// How many it has made.
+    pub(crate) tokens: Mutex<u8>,
     pub(crate) revoked: Mutex<Vec<(SshCredentialKind, String)>>,
+    /// Happens when the next key has just come into force.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl SshAuthority for FakeSsh {
@@ -53,6 +57,33 @@ impl SshAuthority for FakeSsh {
                 authority: self.info(),
             },
             fingerprint: "SHA256:key".into(),
+        })
+    }
+
+    fn token(
+        &self,
+        who: &Principal,
+        minutes: Option<u32>,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<MadeToken, ApiError> {
+        let minutes = minutes.unwrap_or(60);
+        if minutes > 60 {
+            return Err(ApiError::rejected("not for so long"));
+        }
+        let mut made = self.tokens.lock();
+        *made += 1;
+        let mut hash = [0; 32];
+        hash[0] = *made;
+        Ok(MadeToken {
+            answer: SshToken {
+                token: format!("weir_st_{made}"),
+                id: format!("{:02x}", *made),
+                expires_at: (now + Duration::from_secs(u64::from(minutes) * 60)).into(),
+                source: Some(source.to_string()),
+            },
+            hash,
+            kept: who.actor.subject.to_string(),
         })
     }
 
@@ -135,6 +166,9 @@ impl SshKeys for FakeSsh {
         }
         let fingerprint = fingerprint(public_key)?;
         self.keys.lock().insert(fingerprint, kept.to_owned());
+        if let Some(happens) = self.meanwhile.lock().take() {
+            happens();
+        }
         Ok(())
     }
 

@@ -165,6 +165,7 @@ fn start(target: &str, who: &str) -> SessionStart {
                 actor,
                 on_behalf_of: vec![Actor::new(PrincipalKind::User, who, &["eng"])],
                 issuer: "https://issuer.test".into(),
+                issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(600),
                 token_id: None,
             }),

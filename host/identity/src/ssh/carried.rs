@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipeline::{Actor, Principal, PrincipalKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::IssueError;
+use super::revoked::second;
 use crate::json;
 
 /// The one layout that there is. Another one gets another number, and is refused by whoever knows this.
@@ -28,6 +29,9 @@ const MAX_DELEGATORS: usize = 4;
 struct PrincipalDoc {
     v: u8,
     issuer: String,
+    /// In seconds. Not in what was written before Weir looked at it.
+    #[serde(default)]
+    issued_at: Option<u64>,
     token_id: Option<String>,
     actor: ActorDoc,
     on_behalf_of: Vec<ActorDoc>,
@@ -59,12 +63,14 @@ pub(super) fn write(principal: &Principal) -> Result<String, IssueError> {
         actor,
         on_behalf_of,
         issuer,
+        issued_at,
         expires_at: _,
         token_id,
     } = principal;
     let doc = PrincipalDoc {
         v: VERSION,
         issuer: issuer.to_string(),
+        issued_at: issued_at.map(second),
         token_id: token_id.clone(),
         actor: actor_doc(actor),
         on_behalf_of: on_behalf_of.iter().map(actor_doc).collect(),
@@ -119,10 +125,18 @@ pub(super) fn read(text: &str, expires_at: SystemTime) -> Result<Principal, &'st
     let (Some(actor), Some(on_behalf_of)) = (actor(doc.actor), delegators) else {
         return Err("somebody in it has no name");
     };
+    let issued_at = match doc.issued_at {
+        None => None,
+        Some(at) => {
+            let at = UNIX_EPOCH.checked_add(Duration::from_secs(at));
+            Some(at.ok_or("its token was issued at no time")?)
+        }
+    };
     Ok(Principal {
         actor,
         on_behalf_of,
         issuer: doc.issuer.into(),
+        issued_at,
         expires_at,
         token_id: doc.token_id,
     })

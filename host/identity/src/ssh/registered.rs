@@ -40,6 +40,10 @@ pub enum RegisterError {
     OwnKey,
     #[error("this key was revoked; make another one: ssh-keygen -t ed25519")]
     Revoked,
+    #[error(
+        "the token is older than the revocation of its person, or does not say when it was issued; get a new one"
+    )]
+    OldToken,
     #[error("{MAX_REGISTERED} keys are registered, and no more can be")]
     TooMany,
     #[error(
@@ -63,6 +67,33 @@ pub enum RegisterError {
 struct Entry {
     who: Arc<Principal>,
     since: SystemTime,
+}
+
+/// The first line of what is signed.
+const INTENT: &str = "I register this key, which is mine, to come in by it over SSH.";
+
+/// Is this what a Weir asks somebody to sign who registers this key, and nothing else? Whoever signs asks: a server
+/// that lies would get a signature for something else otherwise.
+pub fn is_key_challenge(text: &str, key: &PublicKey) -> bool {
+    let Some(text) = text.strip_suffix('\n') else {
+        return false;
+    };
+    let lines: Vec<&str> = text.split('\n').collect();
+    let [intent, of, who, at, gateway, number] = lines.as_slice() else {
+        return false;
+    };
+    let has = |line: &str, name: &str, fits: fn(char) -> bool| {
+        let value = line.strip_prefix(name);
+        value.is_some_and(|value| !value.is_empty() && value.chars().all(fits))
+    };
+    *intent == INTENT
+        && of.strip_prefix("key: ") == Some(&key.fingerprint())
+        && has(who, "for: ", |c| !c.is_control())
+        && has(at, "at: ", |c| c.is_ascii_digit())
+        && has(gateway, "gateway: SHA256:", |c| {
+            c.is_ascii_alphanumeric() || "+/".contains(c)
+        })
+        && has(number, "number: ", |c| c.is_ascii_hexdigit())
 }
 
 /// What is registered, by fingerprint: a lookup takes the same time for every key.
@@ -91,7 +122,7 @@ impl SshAuthority {
         who: &Principal,
         now: SystemTime,
     ) -> Result<String, RegisterError> {
-        self.check_key(key, who)?;
+        self.check_key(key, who, now)?;
         let at = now.duration_since(UNIX_EPOCH);
         Ok(self.challenge_at(key, who, at.map_err(|_| RegisterError::Clock)?.as_secs()))
     }
@@ -99,8 +130,7 @@ impl SshAuthority {
     /// Lines that people can read before they sign them.
     fn challenge_at(&self, key: &PublicKey, who: &Principal, at: u64) -> String {
         let text = format!(
-            "I register this key, which is mine, to come in by it over SSH.\nkey: {}\nfor: {:?} of {:?}\nat: {at}\n\
-             gateway: {}\n",
+            "{INTENT}\nkey: {}\nfor: {:?} of {:?}\nat: {at}\ngateway: {}\n",
             key.fingerprint(),
             who.actor.subject,
             who.issuer,
@@ -120,7 +150,7 @@ impl SshAuthority {
         signature: &str,
         now: SystemTime,
     ) -> Result<String, RegisterError> {
-        self.check_key(key, who)?;
+        self.check_key(key, who, now)?;
         let at = challenge.lines().find_map(|line| line.strip_prefix("at: "));
         let at: u64 = at
             .and_then(|at| at.parse().ok())
@@ -156,7 +186,7 @@ impl SshAuthority {
         let mut who = carried::read(kept, ends.min(latest)).map_err(RegisterError::Kept)?;
         // However it got there.
         who.actor.mfa = false;
-        self.check_key(key, &who)?;
+        self.check_key(key, &who, since)?;
         let fingerprint = key.fingerprint();
         let mut entries = self.registered.entries.write();
         if entries.len() >= MAX_REGISTERED && !entries.contains_key(&fingerprint) {
@@ -171,15 +201,24 @@ impl SshAuthority {
         Ok(())
     }
 
-    fn check_key(&self, key: &PublicKey, who: &Principal) -> Result<(), RegisterError> {
+    /// `since`: when it was registered, or will be.
+    fn check_key(
+        &self,
+        key: &PublicKey,
+        who: &Principal,
+        since: SystemTime,
+    ) -> Result<(), RegisterError> {
         if who.actor.kind != PrincipalKind::User || !who.on_behalf_of.is_empty() {
             return Err(RegisterError::NotAPerson);
         }
         if self.keys().contains(&key) {
             return Err(RegisterError::OwnKey);
         }
-        match self.is_revoked_key(key) {
-            true => Err(RegisterError::Revoked),
+        if self.is_revoked_key(key) {
+            return Err(RegisterError::Revoked);
+        }
+        match self.is_revoked_since(who, since) {
+            true => Err(RegisterError::OldToken),
             false => Ok(()),
         }
     }

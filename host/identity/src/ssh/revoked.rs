@@ -12,6 +12,9 @@ use super::{MAX_CALLER_VALIDITY, MAX_KEY_VALIDITY, SKEW, SshAuthority, SshCertif
 /// Revocations that are remembered. Serials are random numbers: nobody can make them collide.
 pub(super) const MAX_REVOKED: usize = 100_000;
 
+/// How often it is looked for what has ended by itself, in seconds.
+const FORGET_AFTER: u64 = 3600;
+
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revocation {
@@ -21,7 +24,8 @@ pub enum Revocation {
     KeyId(String),
     /// A key, by its fingerprint: no certificate of it counts, it gets no other, and nobody comes in by it alone.
     Key(String),
-    /// Certificates of somebody, or for somebody, that were issued up to then, and keys that were registered.
+    /// Certificates of somebody, or for somebody, that were issued up to then, keys that were registered, and the
+    /// tokens from then: they let nobody in, and get neither.
     Subject(String),
 }
 
@@ -43,17 +47,20 @@ pub struct TooManyRevoked;
 
 #[derive(Default)]
 pub(super) struct Revoked {
-    serials: BTreeSet<u64>,
-    key_ids: BTreeSet<String>,
+    /// And when all certificates of before have ended: from then on, it does not matter. None: it is configured.
+    serials: BTreeMap<u64, Option<u64>>,
+    key_ids: BTreeMap<String, u64>,
     keys: BTreeSet<String>,
     /// Whose, and up to which second.
     subjects: BTreeMap<String, u64>,
+    /// When what has ended was last forgotten.
+    swept: u64,
 }
 
 impl Revoked {
     pub fn of_serials(serials: &[u64]) -> Self {
         Self {
-            serials: serials.iter().copied().collect(),
+            serials: serials.iter().map(|serial| (*serial, None)).collect(),
             ..Self::default()
         }
     }
@@ -62,10 +69,29 @@ impl Revoked {
         self.serials.len() + self.key_ids.len() + self.keys.len() + self.subjects.len()
     }
 
+    /// What has ended by itself takes no place.
+    fn sweep(&mut self, now: u64) {
+        self.swept = now;
+        self.serials
+            .retain(|_, ends| ends.is_none_or(|ends| ends > now));
+        self.key_ids.retain(|_, ends| *ends > now);
+        let lasts = Revocation::Subject(String::new()).lasts();
+        if let Some(lasts) = lasts.map(|lasts| lasts.as_secs()) {
+            self.subjects.retain(|_, at| at.saturating_add(lasts) > now);
+        }
+    }
+
     fn add(&mut self, what: &Revocation, at: SystemTime) -> Result<(), TooManyRevoked> {
+        let now = second(at);
+        if self.len() >= MAX_REVOKED || now >= self.swept.saturating_add(FORGET_AFTER) {
+            self.sweep(now);
+        }
+        let ends = what
+            .lasts()
+            .map(|lasts| now.saturating_add(lasts.as_secs()));
         let known = match what {
-            Revocation::Serial(serial) => self.serials.contains(serial),
-            Revocation::KeyId(id) => self.key_ids.contains(id),
+            Revocation::Serial(serial) => self.serials.contains_key(serial),
+            Revocation::KeyId(id) => self.key_ids.contains_key(id),
             Revocation::Key(fingerprint) => self.keys.contains(fingerprint),
             Revocation::Subject(subject) => self.subjects.contains_key(subject),
         };
@@ -74,24 +100,31 @@ impl Revoked {
         }
         match what {
             Revocation::Serial(serial) => {
-                self.serials.insert(*serial);
+                let configured = self.serials.get(serial) == Some(&None);
+                if !configured {
+                    self.serials.insert(*serial, ends);
+                }
             }
             Revocation::KeyId(id) => {
-                self.key_ids.insert(id.clone());
+                let until = self.key_ids.entry(id.clone()).or_default();
+                *until = (*until).max(ends.unwrap_or(u64::MAX));
             }
             Revocation::Key(fingerprint) => {
                 self.keys.insert(fingerprint.clone());
             }
             Revocation::Subject(subject) => {
                 let until = self.subjects.entry(subject.clone()).or_default();
-                *until = (*until).max(second(at));
+                *until = (*until).max(now);
             }
         }
         Ok(())
     }
 
-    /// Is somebody who has to do with `who` revoked, for what is from this second?
+    /// Is somebody who has to do with `who` revoked, for what is from this second? What was got with a token is as old
+    /// as the token: otherwise whoever has stolen one gets anew what was just revoked. One that does not say when it
+    /// was issued is older than anything.
     fn names(&self, who: &Principal, from: u64) -> bool {
+        let from = from.min(who.issued_at.map_or(0, second));
         let of = |subject: &str| self.subjects.get(subject).is_some_and(|at| from <= *at);
         std::iter::once(&who.actor)
             .chain(&who.on_behalf_of)
@@ -100,7 +133,7 @@ impl Revoked {
 }
 
 /// The whole second, so that what is issued in the same one is revoked with it.
-fn second(at: SystemTime) -> u64 {
+pub(super) fn second(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
@@ -112,8 +145,8 @@ impl SshAuthority {
         self.revoked.write().add(what, at)
     }
 
-    /// Is this certificate, which `who` came in by, still not revoked?
-    pub fn still_counts(
+    /// Is this certificate, which is `who`'s, not revoked?
+    pub(super) fn still_counts(
         &self,
         certificate: &Certificate,
         who: &Principal,
@@ -122,8 +155,8 @@ impl SshAuthority {
         let fingerprint = || certificate.key().fingerprint();
         // Ours begin a little before they are issued.
         let issued = certificate.valid_after.saturating_add(SKEW.as_secs());
-        let is_revoked = revoked.serials.contains(&certificate.serial)
-            || revoked.key_ids.contains(&certificate.key_id)
+        let is_revoked = revoked.serials.contains_key(&certificate.serial)
+            || revoked.key_ids.contains_key(&certificate.key_id)
             || !revoked.keys.is_empty() && revoked.keys.contains(&fingerprint())
             || revoked.names(who, issued);
         match is_revoked {
@@ -132,12 +165,56 @@ impl SshAuthority {
         }
     }
 
-    /// Was everything of somebody revoked who has to do with `who`, at `since` or later?
+    /// Was everything of somebody revoked who has to do with `who`, at `since` or later, or since their token was
+    /// issued?
     pub fn is_revoked_since(&self, who: &Principal, since: SystemTime) -> bool {
         self.revoked.read().names(who, second(since))
     }
 
     pub fn is_revoked_key(&self, key: &PublicKey) -> bool {
         self.revoked.read().keys.contains(&key.fingerprint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is forgotten has ended; nothing else is, and what is configured never.
+    #[test]
+    fn what_has_ended_by_itself_is_forgotten_and_makes_room() {
+        let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let serial = Revocation::Serial;
+        let mut revoked = Revoked::of_serials(&[7]);
+        let other = [
+            Revocation::KeyId("id".into()),
+            Revocation::Subject("dora".into()),
+            Revocation::Key("SHA256:x".into()),
+        ];
+        for what in other.iter().chain([&serial(7), &serial(8)]) {
+            revoked.add(what, start).unwrap();
+        }
+        let lasts = serial(8).lasts().unwrap();
+        let second = Duration::from_secs(1);
+        revoked.add(&serial(9), start + lasts - second).unwrap();
+        assert_eq!(revoked.len(), 6, "each may still matter");
+        let later = start + lasts + Duration::from_secs(FORGET_AFTER);
+        revoked.add(&serial(10), later).unwrap();
+        let left: Vec<u64> = revoked.serials.keys().copied().collect();
+        assert_eq!(left, [7, 9, 10]);
+        assert!(revoked.key_ids.is_empty());
+        assert!(revoked.subjects.contains_key("dora"), "for a month");
+        let much_later = later + other[1].lasts().unwrap();
+        revoked.add(&serial(11), much_later).unwrap();
+        assert!(revoked.subjects.is_empty());
+        assert_eq!(revoked.keys.len(), 1, "for ever");
+        // Full, and of something that has ended: there is room again.
+        for n in 0..MAX_REVOKED as u64 {
+            revoked.add(&serial(1_000 + n), much_later).ok();
+        }
+        assert_eq!(revoked.len(), MAX_REVOKED);
+        assert_eq!(revoked.add(&serial(1), much_later), Err(TooManyRevoked));
+        revoked.add(&serial(1), much_later + lasts).unwrap();
+        assert_eq!(revoked.len(), 3);
     }
 }

@@ -39,6 +39,14 @@ fn dora() -> Principal {
     Principal::direct(actor, "https://id.example", now() + hours(24))
 }
 
+/// The same with a token of this time.
+fn dora_at(at: SystemTime) -> Principal {
+    Principal {
+        issued_at: Some(at),
+        ..dora()
+    }
+}
+
 /// Somebody of whom everything is known that can be known.
 fn everybody() -> Principal {
     let mut head = Actor::new(PrincipalKind::User, "corp/dörä \"d\" \\", &["b", "a"]);
@@ -55,6 +63,7 @@ fn everybody() -> Principal {
         actor: agent,
         on_behalf_of: vec![head, job],
         issuer: "https://id.example".into(),
+        issued_at: Some(now() - hours(2)),
         expires_at: now() + hours(1),
         token_id: Some("jti-1".into()),
     }
@@ -458,7 +467,10 @@ fn what_is_revoked_is_what_was_named() {
     assert_eq!(again.unwrap_err(), IssueError::RevokedKey);
 
     // Whose agent, or whose owner: all that is in somebody's name ends with them. What is issued later counts.
-    let later = of(&dora(), &mine, now() + Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let later = of(&dora_at(now() + second), &mine, now() + second);
+    // Made of an older token while it was revoked.
+    let old_token = of(&dora_at(now()), &mine, now() + second);
     let same_second = of(&dora(), &mine, now());
     let stranger = of(
         &Principal::direct(
@@ -471,13 +483,34 @@ fn what_is_revoked_is_what_was_named() {
     );
     let subject = Revocation::Subject("dora".into());
     authority.revoke(&subject, now()).unwrap();
-    assert!(!counts(&for_dora) && !counts(&same_second));
+    assert!(!counts(&for_dora) && !counts(&same_second) && !counts(&old_token));
     assert!(counts(&later) && counts(&stranger));
     // An older moment takes nothing back.
     authority.revoke(&subject, early - hours(1)).unwrap();
     assert!(!counts(&for_dora));
     assert!(authority.is_revoked_since(&dora(), now()));
-    assert!(!authority.is_revoked_since(&dora(), now() + Duration::from_secs(1)));
+    assert!(!authority.is_revoked_since(&dora_at(now() + second), now() + second));
+    // Whoever has one of the tokens from before gets nothing with it, however much later; nor with one that does not
+    // say from when it is.
+    let much_later = now() + hours(1);
+    let delegated = Principal {
+        issued_at: Some(now()),
+        expires_at: now() + hours(2),
+        ..everybody()
+    };
+    for who in [dora_at(now()), dora_at(early), dora(), delegated.clone()] {
+        assert!(authority.is_revoked_since(&who, much_later));
+        let got = authority.issue_user(&who, &mine, None, much_later);
+        assert_eq!(got.unwrap_err(), IssueError::OldToken);
+    }
+    let delegated = Principal {
+        issued_at: Some(now() + second),
+        ..delegated
+    };
+    for who in [dora_at(now() + second), delegated] {
+        assert!(!authority.is_revoked_since(&who, much_later));
+        assert!(counts(&of(&who, &mine, now() + second)));
+    }
     // None of these is longer than a certificate can be.
     for what in [
         subject,

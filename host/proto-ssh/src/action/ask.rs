@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath, Target};
+use pipeline::{Access, Action, Resource, SshFacts, SshKind, SshPath};
 
 use super::exec::exec;
 use super::host::Host;
 use super::text::readable;
 use super::{Asked, Sent, What};
+use crate::terms::Place;
 use crate::wire::{Put, Reader};
 
 /// What a decision needs.
@@ -20,12 +21,8 @@ pub(crate) struct Parts {
 }
 
 /// An error is a refusal, in words for the client.
-pub(crate) fn parts(
-    asked: &Asked,
-    login: &Arc<str>,
-    target: &Arc<Target>,
-) -> Result<Parts, String> {
-    let (mut facts, asks) = read(asked, login)?;
+pub(crate) fn parts(asked: &Asked, place: &Place) -> Result<Parts, String> {
+    let (mut facts, asks) = read(asked, place)?;
     facts.channel = asked.channel;
     facts.pty = asked.before.pty.is_some();
     if facts.pty
@@ -45,7 +42,7 @@ pub(crate) fn parts(
     let accesses = asks.into_iter().map(|(action, resource)| Access {
         action,
         resource,
-        target: Some(target.clone()),
+        target: Some(place.target.clone()),
     });
     Ok(Parts {
         facts,
@@ -56,7 +53,8 @@ pub(crate) fn parts(
 
 type Asks = Vec<(Action, Resource)>;
 
-fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+fn read(asked: &Asked, place: &Place) -> Result<(SshFacts, Asks), String> {
+    let login = &place.login;
     let plain = |kind, text: String| SshFacts::plain(kind, login.clone(), text.into());
     let account = || Resource::SshAccount {
         login: login.clone(),
@@ -134,7 +132,7 @@ fn read(asked: &Asked, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
         What::DirectTcp { .. }
         | What::DirectSocket { .. }
         | What::ListenTcp { .. }
-        | What::ListenSocket { .. } => forward(&asked.what, login)?,
+        | What::ListenSocket { .. } => forward(&asked.what, place)?,
         What::File(request) => {
             let channel = asked.channel.unwrap_or_default();
             (request.facts(login, channel), request.accesses(login))
@@ -153,7 +151,8 @@ fn terminal(term: &[u8], whole: &[u8]) -> String {
 }
 
 /// A connection through the host, or a listener on it.
-fn forward(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
+fn forward(what: &What, place: &Place) -> Result<(SshFacts, Asks), String> {
+    let login = &place.login;
     let plain = |text: String| SshFacts::plain(SshKind::Forward, login.clone(), text.into());
     let socket = |verb: &str, path: &[u8], action| {
         let path = readable(path);
@@ -162,12 +161,12 @@ fn forward(what: &What, login: &Arc<str>) -> Result<(SshFacts, Asks), String> {
     };
     Ok(match what {
         What::DirectTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, Host::may_be_itself)?;
+            let (text, resource) = endpoint((host, *port), place, Host::may_be_itself)?;
             let facts = plain(format!("connect to {text}"));
             (facts, vec![(Action::SshForwardLocal, resource)])
         }
         What::ListenTcp { host, port } => {
-            let (text, resource) = endpoint(host, *port, Host::is_itself)?;
+            let (text, resource) = endpoint((host, *port), place, Host::is_itself)?;
             let facts = plain(format!("listen on {text}"));
             (facts, vec![(Action::SshForwardRemote, resource)])
         }
@@ -196,8 +195,8 @@ fn touching(facts: SshFacts, path: &str) -> SshFacts {
 }
 
 fn endpoint(
-    host: &[u8],
-    port: u32,
+    (host, port): (&[u8], u32),
+    place: &Place,
     loopback: impl Fn(&Host) -> bool,
 ) -> Result<(String, Resource), String> {
     let port = u16::try_from(port).map_err(|_| format!("there is no port {port}"))?;
@@ -206,6 +205,7 @@ fn endpoint(
         loopback: loopback(&host),
         host: host.text.as_str().into(),
         port,
+        own_ssh: port == place.port,
     };
     Ok((format!("{}:{port}", host.text), resource))
 }
@@ -263,6 +263,19 @@ fn canonical(asked: &Asked) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn place() -> Place {
+        Place {
+            login: "root".into(),
+            target: Arc::new(pipeline::Target {
+                name: "web1".into(),
+                protocol: pipeline::Protocol::Ssh,
+                env: "test".into(),
+                tags: Default::default(),
+            }),
+            port: 2200,
+        }
+    }
+
     /// Agents are refused what is not known, and have to be able to begin.
     #[test]
     fn where_a_transfer_starts_is_known() {
@@ -273,7 +286,7 @@ mod tests {
             channel: None,
             before: super::super::Before::default(),
         };
-        let (facts, asks) = read(&asked, &"root".into()).unwrap();
+        let (facts, asks) = read(&asked, &place()).unwrap();
         assert!(facts.parsed);
         assert!(matches!(
             asks.as_slice(),
@@ -284,12 +297,6 @@ mod tests {
     #[test]
     fn a_pager_is_only_one_at_a_terminal() {
         use crate::action::{Before, Line};
-        let target = Arc::new(Target {
-            name: "web1".into(),
-            protocol: pipeline::Protocol::Ssh,
-            env: "test".into(),
-            tags: Default::default(),
-        });
         for (command, pty, reads) in [
             ("systemctl status ssh", false, true),
             ("systemctl status ssh", true, false),
@@ -310,7 +317,7 @@ mod tests {
                     ..Before::default()
                 },
             };
-            let facts = parts(&asked, &"root".into(), &target).unwrap().facts;
+            let facts = parts(&asked, &place()).unwrap().facts;
             assert_eq!(facts.only_reads, reads, "{command} {pty}");
             let escapes = facts.hazards.iter().any(|h| &*h.code == "escape");
             assert_eq!(escapes, !reads, "{command} {pty}");
@@ -325,7 +332,7 @@ mod tests {
                 host: host.into(),
                 port: 80,
             };
-            let (facts, asks) = forward(&what, &"root".into()).unwrap();
+            let (facts, asks) = forward(&what, &place()).unwrap();
             assert_eq!(&*facts.text, "connect to 169.254.169.254:80");
             let [(_, Resource::SshEndpoint { host, loopback, .. })] = asks.as_slice() else {
                 panic!("{asks:?}");
@@ -337,11 +344,41 @@ mod tests {
                 host: host.into(),
                 port: 80,
             };
-            let (_, asks) = forward(&what, &"root".into()).unwrap();
+            let (_, asks) = forward(&what, &place()).unwrap();
             assert!(
                 matches!(&asks[0].1, Resource::SshEndpoint { loopback, .. } if *loopback == expect),
                 "{host}"
             );
+        }
+    }
+
+    /// By whatever name: which of them are the host's own, nobody can tell here.
+    #[test]
+    fn the_port_of_the_targets_own_ssh_is_told() {
+        for host in [
+            "127.1",
+            "web1.internal",
+            "10.0.0.7",
+            "elsewhere.example",
+            "",
+        ] {
+            for (port, expect) in [(2200, true), (22, false), (2201, false)] {
+                let host = bytes::Bytes::from(host);
+                let ways = [
+                    What::DirectTcp {
+                        host: host.clone(),
+                        port,
+                    },
+                    What::ListenTcp { host, port },
+                ];
+                for what in ways {
+                    let (_, asks) = forward(&what, &place()).unwrap();
+                    let [(_, Resource::SshEndpoint { own_ssh, .. })] = asks.as_slice() else {
+                        panic!("{asks:?}");
+                    };
+                    assert_eq!(*own_ssh, expect, "{what:?}");
+                }
+            }
         }
     }
 }

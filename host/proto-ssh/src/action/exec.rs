@@ -331,7 +331,12 @@ fn take_place(facts: &mut SshFacts, place: &Place) {
         more.extend(path.map(|path| SshPath { path, writes }));
     }
     let unknown = place.directory.is_none().then_some(UNKNOWN);
-    for path in place.open.iter().map(String::as_str).chain(unknown) {
+    // What is no file, such as a socket, leads somewhere all the same.
+    let files = place.open.iter().map(|file| match file.starts_with('/') {
+        true => file.as_str(),
+        false => UNKNOWN,
+    });
+    for path in files.chain(unknown) {
         more.extend([false, true].map(|writes| SshPath {
             path: path.into(),
             writes,

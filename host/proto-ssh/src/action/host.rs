@@ -1,7 +1,7 @@
 //! The host of a forwarded connection or a listener, as those read it that will resolve it: however an address is
 //! written, policy and people are shown one way of writing it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is usually in the tables of a system as its own.
 const ITSELF: [&str; 8] = [
@@ -20,6 +20,8 @@ pub(super) struct Host {
     /// Names in lower case; addresses in the usual way, and those of IPv4 as such.
     pub text: String,
     address: Option<IpAddr>,
+    /// It is written as an address of IPv6 that a translator may turn into the one of IPv4.
+    translated: bool,
 }
 
 impl Host {
@@ -35,12 +37,21 @@ impl Host {
             .ok()
             .or_else(|| inet_aton(bare).map(IpAddr::V4));
         let address = address.map(|address: IpAddr| address.to_canonical());
+        let inside = match address {
+            Some(IpAddr::V6(v6)) => inside(v6).map(IpAddr::V4),
+            _ => None,
+        };
+        let address = inside.or(address);
         let text = match (address, zone) {
             (Some(address), None) => address.to_string(),
             (Some(address), Some(zone)) => format!("{address}%{zone}"),
             (None, _) => host,
         };
-        Self { text, address }
+        Self {
+            text,
+            address,
+            translated: inside.is_some(),
+        }
     }
 
     /// Would a connection to it end at the host itself, or may it? What stands in the host's own tables cannot be
@@ -67,12 +78,32 @@ impl Host {
     /// Does a listener there take connections of the host itself only?
     pub fn is_itself(&self) -> bool {
         match self.address {
-            Some(address) => address.is_loopback(),
+            Some(address) => address.is_loopback() && !self.translated,
             None => {
                 let name = self.text.strip_suffix('.').unwrap_or(&self.text);
                 ITSELF.contains(&name)
             }
         }
+    }
+}
+
+/// The address of IPv4 that one of IPv6 leads to, beside the mapped ones, where something translates: RFC 6052 (2.1) and
+/// RFC 8215 for NAT64, RFC 3056 for 6to4, RFC 2765 (2.1) and RFC 4291 (2.5.5.1) for what is no longer used.
+fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let last = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => last(high, low),
+        // Which length a site's own prefix has is its affair; 96 is the usual one.
+        [0x64, 0xff9b, 1, _, _, _, high, low] => last(high, low),
+        [0x2002, high, low, ..] => last(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => last(high, low),
+        // `::` and `::1` are their own.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0, high, low] => last(high, low),
+        _ => None,
     }
 }
 
@@ -131,6 +162,19 @@ mod tests {
             ("fd00:0ec2::254", "fd00:ec2::254"),
             ("fd00:ec2:0:0:0:0:0:254", "fd00:ec2::254"),
             ("FE80::1%eth0", "fe80::1%eth0"),
+            ("64:ff9b::7f00:1", "127.0.0.1"),
+            ("64:ff9b::169.254.169.254", "169.254.169.254"),
+            ("[64:FF9B::a00:7]", "10.0.0.7"),
+            ("64:ff9b:1::a9fe:a9fe", "169.254.169.254"),
+            ("64:ff9b:1:2:3:4:a9fe:a9fe", "169.254.169.254"),
+            ("2002:a9fe:a9fe::1", "169.254.169.254"),
+            ("::ffff:0:a9fe:a9fe", "169.254.169.254"),
+            ("::169.254.169.254", "169.254.169.254"),
+            ("64:ff9c::7f00:1", "64:ff9c::7f00:1"),
+            ("64:ff9b:2::7f00:1", "64:ff9b:2::7f00:1"),
+            ("::1", "::1"),
+            ("::", "::"),
+            ("2001:db8::7f00:1", "2001:db8::7f00:1"),
             ("0", "0.0.0.0"),
             ("127.1", "127.0.0.1"),
             // Names.
@@ -172,6 +216,12 @@ mod tests {
             ("[::1]", true, true),
             ("::1%lo", true, true),
             ("::ffff:127.0.0.1", true, true),
+            ("64:ff9b::7f00:1", true, false),
+            ("64:ff9b:1::7f00:1", true, false),
+            ("2002:7f00:1::", true, false),
+            ("::127.0.0.1", true, false),
+            ("64:ff9b::", true, false),
+            ("64:ff9b::a00:1", false, false),
             ("0.0.0.0", true, false),
             ("0", true, false),
             ("::", true, false),

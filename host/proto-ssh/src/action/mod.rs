@@ -57,7 +57,34 @@ impl Before {
         r.string().ok()?;
         self.resized.or(r.u32().ok())
     }
+
+    /// The byte by which who types interrupts what runs, where the terminal that was asked for has one.
+    pub fn interrupt(&self) -> Option<u8> {
+        let mut r = Reader::new(self.pty.as_ref()?);
+        r.string().ok()?;
+        for _ in 0..4 {
+            r.u32().ok()?;
+        }
+        let mut modes = Reader::new(r.string().unwrap_or_default());
+        let (mut byte, mut signals) = (CTRL_C, true);
+        // RFC 4254 section 8: what ends them, or is of another kind, is no mode.
+        while let Ok(mode @ 1..160) = modes.u8() {
+            let Ok(value) = modes.u32() else { break };
+            match mode {
+                VINTR => byte = value,
+                ISIG => signals = value != 0,
+                _ => {}
+            }
+        }
+        // 255: there is none.
+        u8::try_from(byte).ok().filter(|b| signals && *b != 255)
+    }
 }
+
+/// Modes of terminals, and what is there without them.
+const VINTR: u8 = 1;
+const ISIG: u8 = 50;
+const CTRL_C: u32 = 3;
 
 #[derive(Debug, Clone)]
 pub(crate) enum What {

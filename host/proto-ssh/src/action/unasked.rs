@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use pipeline::{Facts, SshFacts, SshKind, Target, Unasked};
+use pipeline::{Facts, SshFacts, SshKind, Unasked};
 
 use super::ask::{Parts, parts};
 use super::text::readable;
 use super::{Asked, What};
+use crate::terms::Place;
 
 /// Of a text that may be the reason of the refusal, the record keeps this much.
 const KEPT: usize = 4 << 10;
@@ -55,9 +56,10 @@ impl Turned {
         }
     }
 
-    pub fn unasked(&self, login: &Arc<str>, target: &Arc<Target>) -> Unasked {
+    pub fn unasked(&self, place: &Place) -> Unasked {
+        let login = &place.login;
         let (mut facts, accesses, canonical) = match &self.tried {
-            Tried::Known(asked) => match parts(asked, login, target) {
+            Tried::Known(asked) => match parts(asked, place) {
                 Ok(Parts {
                     facts,
                     accesses,

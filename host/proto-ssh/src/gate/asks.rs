@@ -11,6 +11,8 @@ const MAX_LINE: usize = 8 << 10;
 /// Asks that are under way in pieces at a time, and the longest of them.
 const MAX_PARTIAL: usize = 64;
 const MAX_ASK: usize = 128 << 10;
+/// Bytes of all of those.
+const MAX_PIECES: usize = 256 << 10;
 /// What is kept of what was said by nobody who knows the secret: it is for whoever looks for the mistake.
 const MAX_ODD: usize = 200;
 
@@ -54,6 +56,10 @@ pub(crate) enum AskError {
     Partial,
     #[error("a command of this shell has more than {MAX_ASK} bytes")]
     Ask,
+    #[error(
+        "commands of this shell that are under way in pieces have more than {MAX_PIECES} bytes"
+    )]
+    Pieces,
     #[error("the gate of this shell said something that is nothing of it")]
     Malformed,
 }
@@ -63,6 +69,8 @@ pub(crate) struct Asks {
     secret: String,
     line: Vec<u8>,
     partial: HashMap<String, Vec<u8>>,
+    /// Bytes in there.
+    pieces: usize,
     odd: String,
 }
 
@@ -72,6 +80,7 @@ impl Asks {
             secret: secret.into(),
             line: Vec::new(),
             partial: HashMap::new(),
+            pieces: 0,
             odd: String::new(),
         }
     }
@@ -90,6 +99,13 @@ impl Asks {
             }
         }
         Ok(())
+    }
+
+    /// The shell is over: what was under way is not kept.
+    pub fn clear(&mut self) {
+        self.line = Vec::new();
+        self.partial = HashMap::new();
+        self.pieces = 0;
     }
 
     /// What was said that is not ours, such as an error of a host on which nothing could be started.
@@ -146,13 +162,18 @@ impl Asks {
         }
         let whole = self.partial.entry(id.to_owned()).or_default();
         whole.extend_from_slice(text);
+        self.pieces += text.len();
         if whole.len() > MAX_ASK {
             return Err(AskError::Ask);
         }
         if more {
-            return Ok(None);
+            return match self.pieces > MAX_PIECES {
+                true => Err(AskError::Pieces),
+                false => Ok(None),
+            };
         }
         let whole = self.partial.remove(id).unwrap_or_default();
+        self.pieces -= whole.len();
         let mut fields = whole.split(|b| *b == b'\t').map(unescaped);
         let directory = fields.next().ok_or(AskError::Malformed)?;
         let text = fields.next().ok_or(AskError::Malformed)?;

@@ -6,7 +6,8 @@
 //!
 //! - `asks` reads what comes over that channel.
 //! - `place` is where a command stands: what its text means depends on it.
-//! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate.
+//! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate:
+//!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it.
 //!
 //! Invariants:
 //! - Pure: bytes in, asks and lines out. The relay's core moves them.
@@ -14,6 +15,8 @@
 //! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it.
 
 mod asks;
+mod builtins;
+mod paths;
 mod place;
 mod reading;
 #[cfg(test)]

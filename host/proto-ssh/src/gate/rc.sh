@@ -23,6 +23,8 @@ __weir_ask() {
   builtin shopt -q extdebug || [[ $- != *i* && $BASH_COMMAND == ': weir-live' ]] || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
+  # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
+  builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
   builtin local -
   builtin set +aeEfkux
   if [[ ! -R IFS && ! -R PWD && ! -R FUNCNAME ]] &&
@@ -126,7 +128,8 @@ __weir_answered() {
 }
 # Not only this command: what stands behind it in the same line was written for the case that it runs.
 __weir_refuse() {
-  builtin local __weir_i=0 __weir_m= __weir_f= "__weir_x=$BASHPID" && builtin local -a "__weir_k=()" || builtin kill -KILL "$__weir_p" "$BASHPID"
+  builtin local __weir_i=0 __weir_m= __weir_f= "__weir_x=$BASHPID" && builtin local -a __weir_k ||
+    builtin kill -KILL "$__weir_p" "$BASHPID"
   if [[ $- == *i* ]]; then
     [[ $BASHPID != "$__weir_p" ]] || __weir_late 0<> "$__weir_d/main"
     builtin kill -INT "$BASHPID"
@@ -206,6 +209,7 @@ __weir_g=${__weir_g%%[!0-7]*}
 # Commands at every prompt and for every completion would be asked about, each of them.
 \unset -v PROMPT_COMMAND
 \shopt -u progcomp
+\shopt -s interactive_comments
 # What bash expands while it asks, how deep it may ask, which files it lists then, and a file that it writes without
 # asking.
 PS4='+ '

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use shell::{Command, Opaque, Reading, Word};
 
-use super::Place;
+use super::builtins::{self, Why};
+use super::{Place, paths};
 
 /// bash tells of loops and choices by their first line only. What stands in their bodies is asked about by itself.
 pub(crate) fn command_line(text: &Bytes) -> Bytes {
@@ -19,14 +20,27 @@ pub(crate) fn command_line(text: &Bytes) -> Bytes {
 /// themselves. Where a simple command begins so, bash writes it with quotes.
 const COMPOUND: [&[u8]; 5] = [b"((", b"[[ ", b"for ", b"select ", b"case "];
 
-/// Names that mean the gate, wherever they stand: nobody has a reason to write them.
-const OURS: [&str; 2] = ["__weir_", "POSIXLY_CORRECT"];
+/// Names that mean the gate, wherever they stand, and tables of what other names mean: nobody has a reason to write
+/// them.
+const OURS: [&str; 5] = [
+    "__weir_",
+    "POSIXLY_CORRECT",
+    // In older versions, what the gate says of a backslash is not what it is.
+    "BASH_COMPAT",
+    "BASH_CMDS",
+    "BASH_ALIASES",
+];
 
 const TOUCHES: &str = "this is about the gate of this shell, which is not to be touched";
+const REACHES: &str =
+    "this could reach the gate of this shell: name the files that it is about, or work elsewhere";
 const TRAPS: &str = "this sets a trap, which could take the gate of this shell away";
 const REMOVES: &str = "this could take the gate of this shell away";
+const NAMES: &str =
+    "in a gated shell it has to be certain which variables are set: write their names out";
 const UNCERTAIN: &str =
     "in a gated shell it has to be certain which command it is: write its name out";
+const BORROWS: &str = "in a gated shell it has to be certain where this goes: name the file, or open it in this command";
 
 /// Why this is refused whatever policy says and whoever approves it: it would take the gate away, or reach into it, or
 /// nobody can tell whether it would. `directory` is the gate's.
@@ -36,33 +50,78 @@ pub(crate) fn about_the_gate(
     directory: &str,
     reading: &Reading,
 ) -> Option<&'static str> {
-    let ours = |text: &str| text.contains(directory) || OURS.iter().any(|name| text.contains(name));
-    let said = String::from_utf8_lossy(text);
-    let words = || reading.commands.iter().flat_map(|c| c.argv.iter());
-    let files = || reading.reads.paths.iter().chain(&reading.writes.paths);
-    if ours(&said) || words().any(|w| ours(&w.text)) || files().any(|f| ours(f)) {
-        return Some(TOUCHES);
-    }
-    // Out of there one may go.
-    let inside = place.directory.as_deref().is_some_and(ours);
-    if inside && !text.starts_with(b"cd ") {
-        return Some(TOUCHES);
+    if let Some(why) = touches(text, place, directory, reading) {
+        return Some(why);
     }
     if COMPOUND.iter().any(|head| text.starts_with(head)) {
-        return None;
+        // More than a head, or another one than bash writes today.
+        let other = |why: &Opaque| matches!(why, Opaque::Syntax { .. });
+        return reading.opaque.iter().any(other).then_some(UNCERTAIN);
     }
     // Of a trap with a text, the reading is of that text: for which signal it is set is not in it.
-    if reading
-        .commands
-        .iter()
-        .any(|c| c.by.iter().any(|by| by == "trap"))
-    {
+    let mut by = reading.commands.iter().flat_map(|c| &c.by);
+    if by.any(|by| by == "trap") {
         return Some(TRAPS);
     }
     if reading.opaque.iter().any(|why| hides(why, reading)) {
         return Some(UNCERTAIN);
     }
-    reading.commands.iter().find_map(removes)
+    // What is open is named with the ask, but for what all commands have, and pipes.
+    if !reading.borrows.is_empty() && place.open.is_empty() {
+        return Some(BORROWS);
+    }
+    let mut commands = reading.commands.iter();
+    let why = commands.find_map(|command| builtins::about_the_gate(text, command))?;
+    Some(match why {
+        Why::Traps => TRAPS,
+        Why::Removes => REMOVES,
+        Why::Names => NAMES,
+    })
+}
+
+/// Words that may be paths: what is looked for in `PATH` is none.
+fn named(command: &Command) -> &[Word] {
+    match command.argv.split_first() {
+        Some((head, args)) if !head.text.contains('/') => args,
+        _ => &command.argv,
+    }
+}
+
+/// It names the gate, or could find it.
+fn touches(text: &[u8], place: &Place, directory: &str, reading: &Reading) -> Option<&'static str> {
+    let ours = |text: &str| {
+        let names = text.contains(directory) || paths::names_a_gate(text);
+        names || OURS.iter().any(|name| text.contains(name))
+    };
+    let said = String::from_utf8_lossy(text);
+    let words = || {
+        let argv = reading.commands.iter().flat_map(named);
+        let set = reading.commands.iter().flat_map(|c| &c.env);
+        let opened = reading.redirects.iter().map(|r| &r.path);
+        argv.chain(set.map(|(_, value)| value)).chain(opened)
+    };
+    let files = || reading.reads.paths.iter().chain(&reading.writes.paths);
+    let mut heads = reading.commands.iter().filter_map(|c| c.argv.first());
+    if ours(&said)
+        || heads.any(|w| ours(&w.text))
+        || words().any(|w| ours(&w.text))
+        || files().any(|f| ours(f))
+    {
+        return Some(TOUCHES);
+    }
+    // Out of there one may go.
+    let inside = place.directory.as_deref().is_some_and(paths::is_inside);
+    let open = |file: &String| paths::reaches(file, false, place);
+    if place.open.iter().any(open) || inside && !text.starts_with(b"cd ") {
+        return Some(TOUCHES);
+    }
+    // Words of a loop are in no command.
+    let looped = text.starts_with(b"for ") || text.starts_with(b"select ");
+    let bare = said.replace(['"', '\'', '\\'], "");
+    let reaches = looped && paths::reaches(&bare, true, place)
+        || words().any(|w| paths::reaches(&w.text, w.glob, place))
+        || files().any(|f| paths::reaches(f, true, place));
+    reaches.then_some(REACHES)
 }
 
 /// Which command it is may be another than the reading says.
@@ -94,27 +153,4 @@ fn hides(why: &Opaque, reading: &Reading) -> bool {
         | Opaque::OtherShell(_)
         | Opaque::TakesScript(_) => false,
     }
-}
-
-fn removes(command: &Command) -> Option<&'static str> {
-    let (head, args) = command.argv.split_first()?;
-    let unclear = |word: &Word| word.dynamic || word.glob;
-    let says = |name: &str| args.iter().any(|w| w.text.eq_ignore_ascii_case(name));
-    let about = match head.text.as_str() {
-        "trap" if args.iter().any(unclear) => return Some(TRAPS),
-        "trap" => says("DEBUG") || says("SIGDEBUG"),
-        "set" => {
-            let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
-            let mut options = args.iter().take_while(|w| w.text != "--");
-            options.any(|w| unclear(w) || drops(&w.text)) || says("functrace") || says("posix")
-        }
-        "shopt" => {
-            args.iter().any(unclear) || says("extdebug") || says("functrace") || says("posix")
-        }
-        "enable" => !args.is_empty(),
-        // Of these it was not found what they run.
-        "builtin" | "command" => args.iter().any(unclear),
-        _ => unclear(head),
-    };
-    about.then_some(REMOVES)
 }

@@ -85,6 +85,7 @@ fn who_does_not_know_the_secret_says_nothing() {
 fn what_is_malformed_or_too_much_ends_it() {
     let long = "x".repeat(5 << 10);
     let piece = |id: usize| format!("s3cret ask main {id} 7 1 1 {long}\n");
+    let small = |id: usize| format!("s3cret ask main {id} 7 1 1 x\n");
     for (text, expect) in [
         ("s3cret rm\n".to_owned(), AskError::Malformed),
         (format!("s3cret ask main {ID} 7 1 0\n"), AskError::Malformed),
@@ -109,8 +110,9 @@ fn what_is_malformed_or_too_much_ends_it() {
             AskError::Malformed,
         ),
         ("x".repeat((8 << 10) + 1), AskError::Line),
-        ((0..65).map(piece).collect(), AskError::Partial),
+        ((0..65).map(small).collect(), AskError::Partial),
         ((0..26).map(|_| piece(1)).collect(), AskError::Ask),
+        ((0..52).map(piece).collect(), AskError::Pieces),
     ] {
         assert_eq!(said(text.as_bytes()), Err(expect), "{:.80}", text);
     }
@@ -145,7 +147,8 @@ fn the_gate_is_not_to_be_touched() {
     let directory = gate.directory();
     let refused = |text: &str| {
         let text = text.replace('@', directory);
-        let reading = shell::read(text.as_bytes(), &Limits::default());
+        let line = command_line(&Bytes::from(text.clone()));
+        let reading = shell::read(&line, &Limits::default());
         about_the_gate(text.as_bytes(), &ask("").place, directory, &reading).is_some()
     };
     let mut wrong = Vec::new();
@@ -206,19 +209,125 @@ fn the_gate_is_not_to_be_touched() {
         "trap - DEBUG \u{1}",
         "echo yes > @/main",
         "cat @/ask",
+        // By other ways.
+        "cat ../tmp/weir-*/ask",
+        "cat < /tmp/weir-*/ask",
+        "echo x > /tmp/./x/../we*/main",
+        "sh -c 'cat /tmp/w*/ask'",
+        "sudo cat /t*/*/ask",
+        "rm -rf /tmp/*",
+        "awk '{ print > \"/tmp/weir-0123456789abcdef0123456789abcdef/main\" }'",
+        "x=/tmp/w* env",
+        "cat /proc/self/fd/64",
+        "cat < /dev/fd/7",
+        "cat ~+/../tmp/we*/ask",
+        // Nobody knows what that is.
+        "echo x >&64",
+        "cat <&7",
+        "eval 'echo x >&8'",
+        "echo x >&$x",
+        // Other programs by the names of these.
+        "hash -p /tmp/x ls",
+        "hash -rp /tmp/x ls",
+        "hash $x ls",
+        "BASH_CMDS[ls]=/tmp/x",
+        "read 'BASH_CM''DS[ls]'",
+        "printf -v 'BASH_CMDS[ls]' /tmp/x",
+        "printf -v $x /tmp/x",
+        "printf %5n $x",
+        "printf $x /tmp/x",
+        "declare BASH_ALIASES[ls]=rm",
+        "declare \"$x=y\"",
+        "declare -n x",
+        "typeset -n x=y",
+        "\\declare a=$x",
+        "command export a=$x",
+        "export $x",
+        "read $x",
+        "read -p \"$x\" \"$y\"",
+        "read -p$x",
+        "mapfile $x",
+        "wait -p $x",
+        "wait $x",
+        ": ${!x:=y}",
+        "coproc ls",
+        "coproc X { ls; }",
+        // They decide how what is asked is read.
+        "shopt -u interactive_comments",
+        "shopt -s compat42",
+        "BASH_COMPAT=4.2",
+        "export BASH_COM''PAT=31",
+        "for x in /tmp/weir-*",
+        "for x in a /tmp/\"we\"*/ask",
+        "select x in /t*/*",
+        // Any, because the gate ends shells by signals.
+        "trap '' INT",
+        "trap '' EXIT",
+        "trap - INT",
+        "trap '' 1",
+        "trap 2",
+        "trap -p $x",
+        "readonly IFS",
+        "readonly IFS=x",
+        "declare -r IFS",
+        "declare -gr GLOBIGNORE=x",
+        // No version of bash writes them so: what else one would is not known.
+        "for x in 1 > /tmp/y",
+        "for x in 1; do rm x; done > /tmp/y",
+        "case x in x) rm x;; esac > /tmp/y",
     ] {
         if !refused(text) {
             wrong.push(("not refused", text));
         }
     }
     for text in [
-        "trap - INT",
+        "trap",
+        "trap -p",
+        "trap -p INT",
+        "trap -l",
+        "hash",
+        "hash -r",
+        "hash ls",
+        "export a=$x",
+        "export a=\"$x\" b",
+        "declare -i n=3",
+        "declare -r x=1",
+        "local x=$1",
+        "read -r x y",
+        "read -r -p \"$x\" y",
+        "read -t 1 -n 1",
+        "printf %s $x",
+        "printf %n x",
+        "printf 100%nice",
+        "printf -v x %s $y",
+        "printf -- \"$x\"",
+        "getopts ab x",
+        "wait",
+        "wait $!",
+        "mapfile -t x",
+        "IFS=: read -r x",
+        "ls 3>&1 1>&2 2>&3 3>&-",
+        "exec 3>&1",
+        "exec 3>&-",
+        "ls 2>&1",
+        "cat /tmp/*.log",
+        "cat /dev/stdin",
+        "ls -l /proc/self/fd",
+        "cat /proc/1/status",
+        "(( x > 1 ))",
+        "((i<1))",
+        "((i=0))",
+        "[[ -f x && ! $y ]]",
+        "select x in a b",
+        "case \"$x y\" in ",
+        "for ((i=0;i<1;i++))",
         "set -e",
         "set +x",
         "set -e -- $x +T",
         "[[ $x == y ]]",
         "((i++))",
         "for x in $y",
+        "for x in *.c /srv/*",
         "eval \"$x\"",
         "x=$(id)",
         "> /tmp/x",
@@ -238,17 +347,41 @@ fn the_gate_is_not_to_be_touched() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What is permitted at one place is not at another.
 #[test]
 fn where_the_gate_is_nothing_runs() {
     let gate = Gate::new().unwrap();
-    let inside = Place {
-        directory: Some(format!("{}/x", gate.directory())),
-        open: Vec::new(),
-    };
-    for (text, refused) in [("ls", true), ("(( 1 ))", true), ("cd /", false)] {
+    let inside = format!("{}/x", gate.directory());
+    let ask = format!("{}/ask", gate.directory());
+    let gone = format!("{}/main (deleted)", gate.directory());
+    for (directory, open, text, refused) in [
+        (&*inside, "", "ls", true),
+        (&inside, "", "(( 1 ))", true),
+        (&inside, "", "cd /", false),
+        ("/proc/self/fd", "", "ls", true),
+        ("/proc/self/fd", "", "cd /", false),
+        ("/tmp", "", "ls *", true),
+        ("/tmp", "", "cat < w*", true),
+        ("/tmp", "", "ls *.c", false),
+        ("/", "", "cat tmp/*/ask", true),
+        ("/", "", "ls *", false),
+        ("/srv", &ask, "ls", true),
+        ("/srv", &gone, "for x in 1", true),
+        ("/srv", "/srv/log", "ls", false),
+        ("/srv", "/srv/log", "echo x >&64", false),
+        ("/srv", "socket:[123]", "ls", false),
+    ] {
+        let place = Place {
+            directory: Some(directory.to_owned()),
+            open: Some(open)
+                .filter(|o| !o.is_empty())
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
+        };
         let reading = shell::read(text.as_bytes(), &Limits::default());
-        let why = about_the_gate(text.as_bytes(), &inside, gate.directory(), &reading);
-        assert_eq!(why.is_some(), refused, "{text}");
+        let why = about_the_gate(text.as_bytes(), &place, gate.directory(), &reading);
+        assert_eq!(why.is_some(), refused, "{text} at {directory} with {open}");
     }
 }
 
@@ -262,5 +395,20 @@ fn two_gates_have_nothing_in_common() {
         let secret = one.greeting();
         let secret = secret.trim_end().as_bytes();
         assert!(!seen.windows(secret.len()).any(|w| w == secret));
+    }
+}
+
+/// What commands have left behind them counts no more.
+#[test]
+fn many_long_commands_one_after_the_other_are_not_too_much() {
+    let mut asks = Asks::new("s3cret");
+    let long = "x".repeat(4 << 10);
+    for n in 0..200 {
+        let mut out = Vec::new();
+        for (more, text) in [(1, "/\t"), (1, &long), (0, &long)] {
+            let line = format!("s3cret ask main n{n} 7 1 {more} {text}\n");
+            asks.push(line.as_bytes(), &mut out).unwrap();
+        }
+        assert_eq!(out.len(), 1);
     }
 }

@@ -9,7 +9,7 @@ const FILL: u8 = b'0';
 const DASHES: &[u8] = b"-----";
 
 /// Where a line begins.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lead {
     text: [u8; MOST],
     len: u8,
@@ -19,15 +19,18 @@ pub(super) struct Lead {
 
 impl Default for Lead {
     fn default() -> Self {
-        Self {
-            text: [0; MOST],
-            len: 0,
-            over: false,
-        }
+        Self::UNKNOWN
     }
 }
 
 impl Lead {
+    /// Nothing is known to stand there.
+    pub const UNKNOWN: Self = Self {
+        text: [0; MOST],
+        len: 0,
+        over: false,
+    };
+
     /// A new line.
     pub fn begin(&mut self) {
         (self.len, self.over) = (0, false);
@@ -80,6 +83,12 @@ impl Lead {
             Some(same) => (same == c).then_some(at + 1),
             None => None,
         }
+    }
+
+    /// Is so much of it all?
+    pub fn is_whole(&self, at: u8) -> bool {
+        let rest = self.known().get(usize::from(at)..).unwrap_or_default();
+        matches!(rest, [] | [FILL])
     }
 
     fn known(&self) -> &[u8] {

@@ -38,7 +38,7 @@ pub struct Masker {
     lexer: Lexer,
     guard: Guard,
     /// As a terminal shows it: what is taken back is gone.
-    line: View,
+    pub(super) line: View,
     /// Without sequences, but with what was taken back; only where that makes a difference.
     stripped: View,
     split: bool,

@@ -49,10 +49,12 @@
 //!   terminal's width says so ([`Masker::resize`]). Of a token with a payload (JWT) that is the signature.
 //! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
 //!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
+//!   Lines of others may stand between its own, up to 64 in a row, once one has begun as its first one did.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
-//!   upon: one NUL byte is enough to be told so, and changes nothing here. Only of a stream of which that was told, blocks of
-//!   256 bytes that are full of control characters and of what is no UTF-8 are passed over quickly (`noise`): in
+//!   upon: one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
+//!   characters and of what is no UTF-8 are passed over quickly (`noise`): by the masker in a stream of which that was told,
+//!   by [`Spans`] in every pipe that only detectors look at, where a line begins (plugins are shown all of it). In
 //!   them, nothing is found around an escape sequence, a control character or the end of a line, and an
 //!   address only where it is ASCII. Text behind such a block is text again. Terminals are never binary.
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
@@ -67,13 +69,13 @@ mod patterns;
 mod plain;
 mod spans;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod trie;
 mod view;
 
-pub(crate) use guard::Guard;
 pub use guard::Verdict;
+pub(crate) use guard::{Guard, has_text};
 pub use masker::{MAX_HELD, MAX_REMEMBERED, Masker};
 pub use patterns::{MAX_SECRET, MAX_SECRETS, MIN_SECRET, Patterns, PatternsError};
 pub use spans::{MAX_BATCH, MAX_SPAN, MAX_WAITING, Spans, column};

@@ -19,8 +19,11 @@ pub const MAX_SECRET: usize = 2048;
 pub const MAX_SECRETS: usize = 512;
 /// Of what is longer when it is encoded, this much is replaced.
 pub(super) const MAX_WORD: usize = 4096;
-/// By so many first bytes a secret is found in plain text.
-const HEAD: usize = 4;
+/// By so many bytes a secret is found in plain text: those that text has most rarely, and not far from its beginning.
+const HEAD: usize = MIN_SECRET;
+const FARTHEST: usize = 24;
+/// The searchers look for so many of these first, and compare the others then.
+const FINGERPRINT: usize = 4;
 /// A secret is not let go of any more once so much of it has come; of a short one, half of it.
 const STICKY: usize = 8;
 /// What the searcher for few words takes.
@@ -54,12 +57,14 @@ impl From<Full> for PatternsError {
 pub struct Patterns {
     pub(super) trie: Trie,
     heads: Vec<Heads>,
-    /// Which two bytes can stand beside each other in what a pattern begins with, one bit each.
+    /// Which two bytes can stand beside each other in what a pattern is found by, one bit each.
     pairs: Vec<u64>,
-    /// Which two it can begin with, and which three can stand in it.
+    /// Which two that can begin with, and which three can stand in it.
     firsts: BTreeSet<[u8; 2]>,
     threes: BTreeSet<[u8; 3]>,
-    /// How much of a pattern tells that it begins.
+    /// Which three it can end with.
+    lasts: BTreeSet<[u8; 3]>,
+    /// How much of a pattern there is at most behind which it is certain to have been found.
     pub(super) longest_head: usize,
 }
 
@@ -69,7 +74,7 @@ impl fmt::Debug for Patterns {
     }
 }
 
-/// Finds beginnings in plain text.
+/// Finds what patterns are found by in plain text.
 enum Heads {
     Few(Searcher),
     Any(AhoCorasick),
@@ -108,6 +113,7 @@ impl Patterns {
             heads.push(prefix.to_vec());
         }
         let forms = heads.len();
+        let mut longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
         for (index, secret) in secrets.into_iter().enumerate() {
             if index >= MAX_SECRETS {
                 return Err(PatternsError::TooMany);
@@ -115,7 +121,9 @@ impl Patterns {
             for word in words(&secret, index)? {
                 let sticky = STICKY.min(word.len() / 2);
                 trie.secret(&word, u16::try_from(sticky).unwrap_or(u16::MAX))?;
-                heads.push(word.get(..HEAD).unwrap_or_default().to_vec());
+                let (at, head) = rarest(&word);
+                longest_head = longest_head.max(at + head.len());
+                heads.push(head.to_vec());
             }
         }
         trie.finish();
@@ -140,7 +148,8 @@ impl Patterns {
             firsts.collect(),
             threes.filter_map(|three| three.try_into().ok()).collect(),
         );
-        let longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
+        let lasts = heads.iter().filter_map(|head| head.last_chunk().copied());
+        let lasts = lasts.collect();
         let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
         Ok(Self {
             trie,
@@ -148,12 +157,14 @@ impl Patterns {
             pairs,
             firsts,
             threes,
+            lasts,
             longest_head,
         })
     }
 
-    /// Can a pattern have begun in these bytes that goes on with `after`? They are what stands before it in one piece.
-    pub(super) fn joins(&self, before: &[u8], after: u8) -> bool {
+    /// Can what a pattern is found by have begun in these bytes and go on with `after`? They are what stands before it in
+    /// one piece; `next` is what stands behind it in the same piece, if that is certain.
+    pub(super) fn joins(&self, before: &[u8], after: u8, next: Option<u8>) -> bool {
         let Some(&b) = before.last() else {
             return false;
         };
@@ -164,13 +175,18 @@ impl Patterns {
         }
         match before {
             [.., a, b] => {
-                self.firsts.contains(&[*b, after]) || self.threes.contains(&[*a, *b, after])
+                let goes_on = next.is_none_or(|next| self.threes.contains(&[*b, after, next]));
+                let three = [*a, *b, after];
+                match goes_on {
+                    true => self.firsts.contains(&[*b, after]) || self.threes.contains(&three),
+                    false => self.lasts.contains(&three),
+                }
             }
             _ => true,
         }
     }
 
-    /// Where the next one may begin in one piece, for each group: what is before `from` is out of date.
+    /// Where the next one may be found in one piece, for each group: what is before `from` is out of date.
     pub(super) fn look(&self, text: &[u8], from: usize, found: &mut Vec<usize>) -> usize {
         found.resize(self.heads.len(), 0);
         let rest = text.get(from..).unwrap_or_default();
@@ -180,6 +196,28 @@ impl Patterns {
             }
         }
         found.iter().copied().min().unwrap_or(usize::MAX)
+    }
+}
+
+/// By which bytes a secret is found, and how far from its beginning they stand.
+fn rarest(word: &[u8]) -> (usize, &[u8]) {
+    let cost = |head: &[u8]| -> u32 { head.iter().take(FINGERPRINT).map(|c| common(*c)).sum() };
+    let heads = (0..=FARTHEST).zip(word.windows(HEAD));
+    heads
+        .min_by_key(|(_, head)| cost(head))
+        .unwrap_or((0, word))
+}
+
+/// How common a byte is in what machines write. Only the order counts, and only for speed.
+fn common(c: u8) -> u32 {
+    match c {
+        b'0'..=b'9' | b' ' => 12,
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 9,
+        b'a'..=b'z' => 7,
+        b':' | b'.' | b'/' | b'-' | b'=' | b'_' | b'"' | b',' => 6,
+        b'A'..=b'Z' => 4,
+        b'!'..=b'~' => 2,
+        _ => 1,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Passes over text in which nothing begins, many bytes at a time.
 //!
-//! Invariant: what it passes over would have been let go of byte by byte, too. A pattern begins either in one piece,
-//! which the searchers find, or around a place where something stands between its bytes: every such place
-//! is looked at. A byte that belongs to the one before it (0xC2) is looked at as if it stood between.
+//! Invariant: what it passes over would have been let go of byte by byte, too. What a pattern is found by stands either
+//! in one piece, which the searchers find, or around a place where something stands between its bytes: every such place
+//! is looked at. Reading goes back from there to where the pattern can begin. A byte that belongs to the one before it
+//! (0xC2) is looked at as if it stood between.
 
 use super::patterns::Patterns;
 use super::view::HISTORY;
@@ -51,7 +52,7 @@ pub(super) fn jump(
             };
             let after = byte(input, behind);
             let before = input.get(run..place).unwrap_or_default();
-            let joins = |before: &[u8]| patterns.joins(before, after);
+            let joins = |before: &[u8]| patterns.joins(before, after, next_to(input, behind));
             // On a terminal a full line may end with a space that is not seen.
             let full = before.strip_suffix(b" ").filter(|_| columns > 0);
             if joins(before) || full.is_some_and(|before| before.is_empty() || joins(before)) {
@@ -97,6 +98,12 @@ fn colour(input: &[u8], at: usize) -> Option<usize> {
     matches!(rest.get(numbers), Some(b'm' | b'K')).then_some(at + numbers + 3)
 }
 
+/// What stands beside the byte at `at`, if nothing can stand between: a space may not be seen.
+fn next_to(input: &[u8], at: usize) -> Option<u8> {
+    let next = input.get(at + 1).copied();
+    next.filter(|c| !is_special(*c) && !matches!(c, b' ' | b'\t') && !is_special(byte(input, at)))
+}
+
 fn byte(input: &[u8], at: usize) -> u8 {
     input.get(at).copied().unwrap_or(0)
 }
@@ -111,8 +118,8 @@ fn rewind(input: &[u8], floor: usize, place: usize, head: usize) -> usize {
     let (mut seen, mut at) = (0, place);
     while at > floor {
         let c = byte(input, at - 1);
-        // One more than it needs, for a space at the end of a line.
-        if seen > HISTORY || (seen > head && is_line_end(c)) {
+        // Twice as many as it needs, for spaces at the ends of lines, however narrow these are.
+        if seen > HISTORY || (seen > 2 * head && is_line_end(c)) {
             break;
         }
         if let Some(escape) = colour_before(input, floor, at) {

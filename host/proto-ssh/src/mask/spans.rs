@@ -161,6 +161,10 @@ impl Span {
 }
 
 /// The lines of one stream of one channel.
+///
+/// Where nobody but detectors looks at it, and nothing stands before it on its line, what is simple is not read byte by
+/// byte: whole lines of ordinary text, and in a pipe blocks that are no text, whatever a [`super::Masker`] was told of the
+/// stream. In such a block a value is found in one piece of shown ASCII only, as the module says.
 #[derive(Debug)]
 pub struct Spans {
     kind: Kind,

@@ -14,6 +14,7 @@ use super::*;
 mod disguise;
 mod forms;
 mod noise;
+mod private_keys;
 mod reference;
 mod spans;
 mod streams;
@@ -31,7 +32,7 @@ fn patterns(secrets: &[&str]) -> Arc<Patterns> {
 }
 
 /// Bytes that are no text, the same in every run.
-pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let byte = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005);

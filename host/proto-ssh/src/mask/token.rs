@@ -52,6 +52,8 @@ const MAX_LEADING: u8 = 64;
 const LEAST_LINE: u8 = 16;
 /// The longest name of a header in a key.
 const MAX_NAME: u8 = 40;
+/// Between two lines of a key may stand so many that are none, where a line begins as its first one did.
+const MAX_OTHER: u8 = 64;
 
 /// Which form it is.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +112,12 @@ pub(super) struct Thread {
     count: u16,
     /// How many shown bytes are held for it.
     pub held: u16,
+    /// Of a private key: which of the remembered beginnings of lines is its own, whether this line has it, whether one
+    /// had it that was long enough, and how many lines of others came since.
+    pub lead: u8,
+    same: bool,
+    led: bool,
+    others: u8,
 }
 
 /// What a byte means for a form.
@@ -144,6 +152,8 @@ const NUMBER: u8 = 6;
 const SAME: u8 = 7;
 /// Behind the first line's dashes.
 const TITLED: u8 = 8;
+/// In the line of another source.
+const OTHER: u8 = 9;
 
 impl Thread {
     /// Behind its prefix.
@@ -178,19 +188,39 @@ impl Thread {
         }
     }
 
-    pub fn is(&self, number: u8) -> bool {
-        self.number == number
+    /// With no room for it: so many bytes are hidden instead, and what goes on behind them in one piece.
+    pub fn most(&self) -> u16 {
+        match form(self.number) {
+            Form::Run(_) | Form::Jwt | Form::Assigned => MAX_TOKEN,
+            Form::Block | Form::Headless | Form::Encoded => MAX_BLOCK,
+        }
+    }
+
+    /// Does this one hide, for as long as it goes on, all that the other one would?
+    pub fn outlasts(&self, other: &Self) -> bool {
+        let alphabet = |thread: &Self| match form(thread.number) {
+            Form::Run(token) if !token.is_exact() && usize::from(thread.count) >= token.least => {
+                Some(token.alphabet)
+            }
+            _ => None,
+        };
+        match (alphabet(self), alphabet(other)) {
+            (Some(wide), Some(narrow)) => (0..=u8::MAX).all(|c| wide(c) || !narrow(c)),
+            _ => false,
+        }
     }
 
     /// Says one that goes on already all that a new one of the same form could say?
-    pub fn covers(&self, number: u8) -> bool {
-        if self.number != number {
+    pub fn covers(&self, new: &Self) -> bool {
+        if self.number != new.number {
             return false;
         }
-        match form(number) {
+        match form(self.number) {
             Form::Run(token) => !token.is_exact(),
             Form::Jwt => matches!(self.phase, HEADER | ENDLESS),
-            Form::Block | Form::Headless | Form::Encoded => self.phase == BODY,
+            // Of another source there are other lines.
+            Form::Block | Form::Headless => self.phase == BODY && self.lead == new.lead,
+            Form::Encoded => self.phase == BODY,
             Form::Assigned => false,
         }
     }
@@ -382,24 +412,69 @@ impl Thread {
     }
 
     /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
-    /// be one any more, as behind a first line that only was found by a search.
+    /// be one any more, as behind a first line that only was found by a search. Once a line has begun as that one did,
+    /// lines of other sources may stand between: what may be either is held until it is too long for a word.
     fn block(mut self, c: u8, gap: Gap, lead: &Lead) -> Next {
         if self.count == MAX_BLOCK {
             return OVER;
         }
         self.count += 1;
+        let mut before = 0;
         if gap != Gap::None {
             if matches!(self.kind, END | ENDING) {
                 return OVER;
             }
+            before = std::mem::take(&mut self.held);
             let begins = gap == Gap::Break && !lead.is_empty();
-            (self.kind, self.run) = (if begins { SAME } else { LEADING }, 0);
+            if begins || self.kind != OTHER {
+                (self.kind, self.run) = (if begins { SAME } else { LEADING }, 0);
+                self.same &= !begins;
+            }
+        }
+        match self.line(c, lead) {
+            Next::Hides(mut new, count) if new.led && new.kind != SAME => {
+                if !matches!(new.kind, END | ENDING) && new.run < LEAST_LINE {
+                    new.held += 1;
+                    return match before {
+                        0 => Next::Goes(new),
+                        // A short line of the key.
+                        _ => Next::Hides(new, before + 1),
+                    };
+                }
+                let held = std::mem::take(&mut new.held);
+                Next::Hides(new, before + held + count)
+            }
+            Next::Hides(new, count) => Next::Hides(new, before + count),
+            Next::Ends(count) => Next::Ends(before + count),
+            Next::Over(_) if self.led && self.others < MAX_OTHER => {
+                let (kind, others, held) = (OTHER, self.others + 1, 0);
+                let new = Self {
+                    kind,
+                    others,
+                    held,
+                    ..self
+                };
+                match before {
+                    0 => Next::Goes(new),
+                    _ => Next::Hides(new, before + 1),
+                }
+            }
+            Next::Over(_) => Next::Over(before),
+            other @ Next::Goes(_) => other,
+        }
+    }
+
+    /// The same within a line.
+    fn line(mut self, c: u8, lead: &Lead) -> Next {
+        if self.kind == OTHER {
+            return Next::Goes(self);
         }
         if self.kind == SAME {
             if let Some(run) = lead.next(self.run, c) {
                 self.run = run;
                 return Next::Hides(self, 1);
             }
+            self.same = lead.is_whole(self.run);
             (self.kind, self.run) = (LEADING, 0);
         }
         let (kind, run) = match (self.kind, c) {
@@ -416,7 +491,7 @@ impl Thread {
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),
             (NAMED, 0x20..) => (NAMED, 0),
-            (LINE, b':') if self.run <= MAX_NAME => (NAMED, 0),
+            (LINE, b':') if self.run <= MAX_NAME && !self.led => (NAMED, 0),
             (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
             (LEADING | TITLED | LINE, b'-') => (DASHED, 1),
             // The line's number, if what stands behind it says so.
@@ -437,8 +512,16 @@ impl Thread {
             _ => return OVER,
         };
         (self.kind, self.run) = (kind, run);
+        if self.same && kind == LINE && run >= LEAST_LINE {
+            (self.led, self.others) = (true, 0);
+        }
         Next::Hides(self, 1)
     }
+}
+
+/// May a token have it?
+pub(super) fn is_part(c: u8) -> bool {
+    is_base64(c) || is_base64url(c) || c == b'.'
 }
 
 /// What a digit of base 64 stands for.

@@ -4,7 +4,7 @@
 
 use super::lead::Lead;
 use super::patterns::{MAX_WORD, Patterns};
-use super::token::{Gap, Next, Thread};
+use super::token::{Gap, Next, Thread, is_part};
 use super::trie::{ROOT, Said};
 
 /// How much of a line is remembered for a cursor that goes back; no pattern is longer.
@@ -13,8 +13,8 @@ pub(super) const HISTORY: usize = MAX_WORD;
 const TAB: u32 = 8;
 /// On a line that is being edited, what has broken off is held for so many bytes more.
 const RETURNS: usize = 8;
-/// Forms that can be unfinished at the same place. Of more one gives way, and what is held for it is replaced; never
-/// one that hides what comes, for which nothing is held.
+/// Forms that can be unfinished at the same place. Of more one gives way to the next if another one hides all that it
+/// would. Otherwise everything is replaced for as long as the form is at most that there was no room for.
 const MAX_THREADS: usize = 8;
 
 /// What a view keeps at most, in bytes.
@@ -72,13 +72,17 @@ pub(super) struct View {
     now: Vec<Thread>,
     /// Room for what comes next.
     next: Vec<Thread>,
-    /// How the line begins that is being read, and how the one did in which a private key begins.
+    /// How the line begins that is being read, and how those did in which a private key begins. Each key that goes
+    /// on has one of these, whatever other keys begin behind it.
     begun: Lead,
-    lead: Lead,
+    leads: [Lead; MAX_THREADS],
+    last_lead: u8,
     /// Keep the line, because the cursor can go back.
     goes_back: bool,
     /// The cursor has gone back since nothing was going on: what has just broken off may go on once more.
     edited: bool,
+    /// So many bytes are replaced, whatever they are.
+    blind: u16,
     pub steps: u64,
 }
 
@@ -92,7 +96,7 @@ impl View {
 
     /// Has nothing begun?
     pub fn is_idle(&self) -> bool {
-        self.node == ROOT && self.now.is_empty()
+        self.node == ROOT && self.now.is_empty() && self.blind == 0
     }
 
     /// Can nothing that has begun come back, either?
@@ -110,7 +114,7 @@ impl View {
         self.cells.clear();
         self.threads.clear();
         self.now.clear();
-        (self.line, self.node) = (0, ROOT);
+        (self.line, self.node, self.blind) = (0, ROOT, 0);
     }
 
     /// A line begins in what was passed over; or nobody knows how.
@@ -125,7 +129,8 @@ impl View {
     /// What another one sees, as far as it is unfinished.
     pub fn follow(&mut self, patterns: &Patterns, other: &Self) {
         self.clear();
-        (self.node, self.begun, self.lead) = (other.node, other.begun, other.lead);
+        (self.node, self.begun, self.blind) = (other.node, other.begun, other.blind);
+        (self.leads, self.last_lead) = (other.leads, other.last_lead);
         self.now.extend_from_slice(&other.now);
         let live = Live::of(patterns.trie.says(other.node), &other.now).any;
         let from = other.cells.len().saturating_sub(usize::from(live));
@@ -220,10 +225,12 @@ impl View {
             self.begun.begin();
         }
         self.begun.push(c);
-        let mut with = 0;
+        let mut with = u16::from(self.is_blind(c));
         if !self.now.is_empty() {
             let before;
-            (before, with) = self.go_on(c, gap);
+            let also;
+            (before, also) = self.go_on(c, gap);
+            with = with.max(also);
             self.hide(before, hide);
         }
         let (node, steps) = patterns.trie.step(self.node, c);
@@ -233,7 +240,7 @@ impl View {
             let said = patterns.trie.says(node);
             with = with.max(said.whole);
             for form in said.opens {
-                with = with.max(self.open(*form));
+                self.open(*form);
             }
         }
         let column = match self.goes_back {
@@ -254,7 +261,8 @@ impl View {
         self.next.clear();
         for thread in &self.now {
             self.steps += 1;
-            match thread.next(c, gap, &self.lead) {
+            let lead = self.leads.get(usize::from(thread.lead));
+            match thread.next(c, gap, lead.unwrap_or(&Lead::UNKNOWN)) {
                 Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);
@@ -268,27 +276,60 @@ impl View {
         (before, with)
     }
 
-    /// Gives how much has to be replaced for want of room.
-    fn open(&mut self, form: u8) -> u16 {
-        if self.now.iter().any(|thread| thread.covers(form)) {
-            return 0;
-        }
-        let mut lost = 0;
-        if self.now.len() >= MAX_THREADS {
-            // The oldest of the same form, so that one of another outlives a prefix that is repeated; else the oldest.
-            let held = |thread: &Thread| thread.held > 0;
-            let same = self.now.iter().position(|t| held(t) && t.is(form));
-            let Some(oldest) = same.or_else(|| self.now.iter().position(held)) else {
-                return 0;
-            };
-            lost = self.now.remove(oldest).held;
-        }
-        let thread = Thread::new(form);
+    fn open(&mut self, form: u8) {
+        let mut thread = Thread::new(form);
         if let Some(prefix) = thread.begins_lines() {
-            self.lead = self.begun.before(prefix);
+            thread.lead = self.remember(self.begun.before(prefix));
+        }
+        if self.now.iter().any(|other| other.covers(&thread)) {
+            return;
+        }
+        if self.now.len() >= MAX_THREADS && !self.make_room() {
+            self.blind = self.blind.max(thread.most());
+            return;
         }
         self.now.push(thread);
-        lost
+    }
+
+    /// Is there room now? What another one outlasts is not needed, the oldest of those first.
+    fn make_room(&mut self) -> bool {
+        if self.blind > 0 {
+            return false;
+        }
+        self.steps += MAX_THREADS as u64;
+        let needless = self.now.iter().enumerate().position(|(i, old)| {
+            let others = self.now.iter().enumerate().filter(|(j, _)| i != *j);
+            others.into_iter().any(|(_, other)| other.outlasts(old))
+        });
+        needless.map(|i| self.now.remove(i)).is_some()
+    }
+
+    /// Is this byte replaced for want of room?
+    fn is_blind(&mut self, c: u8) -> bool {
+        let blind = self.blind > 0;
+        // What there was no room for may be longer than most.
+        if self.blind > 1 || !is_part(c) {
+            self.blind = self.blind.saturating_sub(1);
+        }
+        blind
+    }
+
+    /// Where how a key's line begins is kept: with a key of the same source, or in the place that no key needs and
+    /// that was given away longest ago.
+    fn remember(&mut self, lead: Lead) -> u8 {
+        let known = (0_u8..).zip(&self.leads).find(|(_, l)| **l == lead);
+        if let Some((same, _)) = known {
+            return same;
+        }
+        let most = self.leads.len().to_le_bytes()[0];
+        let mut places = (1..=most).map(|n| (self.last_lead + n) % most);
+        let free = |place: &u8| !self.now.iter().any(|t| t.lead == *place);
+        // There are as many as threads, and this one is not among them; or one of those gives way to it.
+        let place = places.find(free).unwrap_or(self.last_lead);
+        if let Some(slot) = self.leads.get_mut(usize::from(place)) {
+            (*slot, self.last_lead) = (lead, place);
+        }
+        place
     }
 
     /// Adds a cell, and replaces the last ones.

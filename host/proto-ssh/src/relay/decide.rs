@@ -23,7 +23,7 @@ use super::taps::{Files, Text, columns};
 use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
 use crate::gate::Gate;
 use crate::mask::Kind;
-use crate::terms::{May, Terms};
+use crate::terms::{May, Place, Terms};
 use crate::upstream::send::Forward;
 use crate::wire::{ChannelMessage, Connection, Put, Request as WireRequest};
 
@@ -56,11 +56,10 @@ pub(super) type Deciding<'a> = BoxFuture<'a, Answered>;
 pub(super) fn put_on_record<'a>(
     session: &'a Session,
     turned: Turned,
-    login: Arc<str>,
+    place: Place,
 ) -> Deciding<'a> {
-    let target = session.info().target.clone();
     async move {
-        let make = move || turned.unasked(&login, &target);
+        let make = move || turned.unasked(&place);
         session.refused_unasked(make).await;
         Answered::Recorded
     }
@@ -146,7 +145,7 @@ pub(super) fn begin<'a>(
         facts,
         accesses,
         canonical,
-    } = parts(asked, &terms.login, &session.info().target)?;
+    } = parts(asked, &terms.place(&session.info().target))?;
     if let What::Exec { line, .. } = &asked.what
         && line.sent == Sent::AsItCame
         && !policy.is_indifferent(&session.info().principal, &session.info().target)
@@ -211,7 +210,7 @@ fn gated(
     }
     let info = session.info();
     let denied = |asked: &Asked| -> Result<bool, String> {
-        let parts = parts(asked, &terms.login, &info.target)?;
+        let parts = parts(asked, &terms.place(&info.target))?;
         let ruling = policy.authorize(&Question {
             principal: &info.principal,
             source: info.source,

@@ -238,15 +238,16 @@ impl<'a> Relay<'a> {
     }
 
     /// Whose messages are taken in: not of whom does not take what is sent to it, nor while the other side does not.
-    /// And nobody's while much is being put on record.
+    /// And nobody's while much is being put on record, nor a host's while plugins look at much of it.
     fn may_read(&mut self, under_way: usize) -> (bool, bool) {
+        let inspecting = self.core.is_inspecting_much();
         let (client, upstream) = (&mut self.client, &mut self.upstream);
         let room = |own: &Half, other: &Half| {
             under_way < MAX_UNDER_WAY && !own.is_far_behind() && !other.is_behind()
         };
         (
             room(client, upstream) || client.waits_for_keys(),
-            room(upstream, client) || upstream.waits_for_keys(),
+            (room(upstream, client) && !inspecting) || upstream.waits_for_keys(),
         )
     }
 
@@ -345,8 +346,8 @@ impl<'a> Relay<'a> {
         let session = self.session;
         // On record, as many as the record takes; for a log there may be too many.
         tracing::debug!(session = %session.info().id_text, reason = %turned.reason, "refused without a decision");
-        let login = self.terms.login.clone();
-        deciding.push(decide::put_on_record(session, turned, login));
+        let place = self.terms.place(&session.info().target);
+        deciding.push(decide::put_on_record(session, turned, place));
     }
 
     fn ask(
@@ -507,7 +508,7 @@ impl<'a> Relay<'a> {
         };
         let records = async {
             core.abandon(&mut effects);
-            last_records(session, &terms.login, effects, &mut receipts).await;
+            last_records(session, terms, effects, &mut receipts).await;
             tokio::time::timeout(LAST_DECISIONS, decisions).await.ok();
         };
         let _ = tokio::join!(records, goodbye);
@@ -518,10 +519,11 @@ impl<'a> Relay<'a> {
 /// any more.
 async fn last_records(
     session: &Session,
-    login: &Arc<str>,
+    terms: &Terms,
     effects: Vec<Effect>,
     receipts: &mut HashMap<Ticket, Receipt>,
 ) {
+    let place = terms.place(&session.info().target);
     for effect in effects {
         let turned = match effect {
             Effect::Refused(turned) => *turned,
@@ -544,7 +546,7 @@ async fn last_records(
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,
         };
-        decide::put_on_record(session, turned, login.clone()).await;
+        decide::put_on_record(session, turned, place.clone()).await;
     }
     for (_, receipt) in receipts.drain() {
         let kind = OutcomeKind::Unknown;

@@ -7,7 +7,8 @@
 //!
 //! - A flow begins when the method is asked for, and for nothing less: who offers keys, or cannot ask anybody
 //!   (BatchMode), causes none. Its bounds: so many for a connection, for a network and in all; and time.
-//! - It ends with the client, with whatever else the client tries, and with its time.
+//! - It ends with the client, with whatever else the client tries, and with its time; and if all places are taken,
+//!   the oldest of whoever has most gives way. What somebody has agreed to has no place any more, and is not lost.
 //! - What revokes somebody counts for flows that began before, however late they end.
 
 use std::net::IpAddr;
@@ -24,6 +25,8 @@ use crate::slots::Slot;
 /// Of the user name, what is shown.
 const MAX_SHOWN: usize = 128;
 const LATE: &str = "nobody agreed in time; log in again for a new code";
+const GAVE_WAY: &str =
+    "too many logins wait for somebody to agree, and this one gave way to another; log in again";
 /// How much longer than its flow a connection stays, so that its person can be told how it ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -44,14 +47,19 @@ pub(super) struct Flow<'a> {
     approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
     since: SystemTime,
     ends: Instant,
-    _place: Slot<'a>,
+    place: Slot<'a>,
 }
 
 impl Flow<'_> {
     /// Cancel safe.
     pub(super) async fn ends(&mut self) -> Outcome {
-        let verdict = tokio::time::timeout_at(self.ends.into(), &mut self.approved).await;
-        let verdict = verdict.unwrap_or_else(|_| Err(refused(LATE)));
+        let verdict = tokio::select! {
+            biased;
+            // Somebody has agreed: nobody takes that away.
+            verdict = &mut self.approved => verdict,
+            () = self.place.lost() => Err(refused(GAVE_WAY)),
+            () = tokio::time::sleep_until(self.ends.into()) => Err(refused(LATE)),
+        };
         Outcome::of(verdict, Proved::Device { since: self.since })
     }
 }
@@ -74,7 +82,7 @@ impl Login<'_, '_> {
             approved: flow.approved,
             since,
             ends,
-            _place: place,
+            place,
         });
         self.deadline = self.deadline.max(ends + LAST_WORDS);
         self.send(&message).await?;

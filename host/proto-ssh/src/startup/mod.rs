@@ -63,9 +63,9 @@ pub trait Authenticate: Send + Sync {
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused>;
 
-    /// Asked again when a session begins, however long ago somebody came in: does what they came in by still
-    /// count? Must not take long.
-    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool;
+    /// Asked again when a session begins, however long ago somebody came in, and for each that they jump to: would what
+    /// they came in by let them in now, from there? Must not take long.
+    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool;
 
     /// Begins a login by another device. Nothing about the user name has a part in it.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;
@@ -418,7 +418,7 @@ impl Login<'_, '_> {
         if self.machine.maybe_cut() {
             text.push_str(
                 "\nIt has exactly 1023 characters: OpenSSH cuts off what is longer. \
-                 Use a short token, a certificate or the device login.",
+                 Use a short token (weir ssh token), a certificate or the device login.",
             );
         }
         let why = banner(&text);

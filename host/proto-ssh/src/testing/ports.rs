@@ -133,7 +133,11 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
-    fn still_counts(&self, proved: &Proved, _: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, _: &Principal, source: IpAddr) -> bool {
+        assert!(
+            source.is_loopback(),
+            "where the client is, through a jump, too"
+        );
         *self.came_in_by.lock() = Some(proved.clone());
         !self.revoked.load(Ordering::SeqCst)
     }

@@ -20,6 +20,7 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use pipeline::{Principal, SessionId};
 use ssh_keys::{Certificate, KeyError, PrivateKey, PublicKey};
+use tokio::net::TcpStream;
 
 use crate::config::{Credential, Limits, SshTarget};
 use crate::leg::{Leg, LegError};
@@ -195,13 +196,17 @@ impl Stage {
     }
 }
 
+async fn reach(target: &SshTarget, limits: &Limits) -> Result<TcpStream, net::DialError> {
+    let timeout = limits.upstream_login_timeout;
+    net::connect(&target.host, target.port, timeout, &limits.socket()).await
+}
+
 async fn dial(
     target: &SshTarget,
     grant: &Grant<'_>,
     means: &Means<'_>,
     stage: &Stage,
 ) -> Result<Leg, UpstreamError> {
-    let timeout = means.limits.upstream_login_timeout;
     let approved = match target.trust.approved && target.trust.pins.is_empty() {
         true => means.host_keys.approved(&target.info.name).await,
         false => Vec::new(),
@@ -211,8 +216,7 @@ async fn dial(
         approved: &approved,
         name: target.trust.principal.as_ref().unwrap_or(&target.info.name),
     };
-    let socket = net::SocketOptions::default();
-    let stream = net::connect(&target.host, target.port, timeout, &socket).await?;
+    let stream = reach(target, means.limits).await?;
     stage.next();
     let config = ClientConfig::new(known.algorithms());
     let mut leg = Leg::new(Box::new(stream), Transport::client(Arc::new(config)));

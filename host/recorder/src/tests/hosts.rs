@@ -71,7 +71,7 @@ async fn what_is_done_on_a_host_is_shown_as_it_was() {
         "variable     it's\\u{1b}[2J=it's\\u{1b}[2J",
         "input        12 bytes, SHA-256 abab",
         "access       ssh:exec SshProgram a.b.a.b.a.b",
-        "access       ssh:forward_local SshEndpoint a.b.65535 [loopback]",
+        "access       ssh:forward_local SshEndpoint a.b.65535 [loopback] [own-ssh]",
     ] {
         assert!(text.contains(expect), "{expect:?} is not in\n{text}");
     }

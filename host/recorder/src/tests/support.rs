@@ -151,6 +151,7 @@ pub fn start() -> SessionStart {
                 actor,
                 on_behalf_of: vec![Actor::new(PrincipalKind::User, "alice", &["eng"])],
                 issuer: "https://issuer.test".into(),
+                issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(600),
                 token_id: Some("jti-1".into()),
             }),
@@ -244,6 +245,7 @@ pub fn of_host(name: &str) -> Vec<Access> {
                 host: name(),
                 port: 65_535,
                 loopback: true,
+                own_ssh: true,
             },
         ),
         of(

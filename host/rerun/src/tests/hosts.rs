@@ -86,6 +86,7 @@ fn actions() -> Vec<(SshFacts, Vec<(Action, Resource)>)> {
         host: host.into(),
         port: 22,
         loopback,
+        own_ssh: loopback,
     };
     let variable = |name: &str, value: &str| Resource::SshVariable {
         login: login(),

@@ -14,6 +14,7 @@ mod ssh_certificates;
 pub(crate) mod ssh_device;
 pub(crate) mod ssh_hosts;
 mod ssh_registered;
+pub(crate) mod ssh_tokens;
 mod watch;
 
 pub(crate) use audit::{Feed, read_older};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use identity::{Granted, SshAuthority, Verifier};
+use identity::{Granted, SshAuthority, Verifier, is_short_token};
 use parking_lot::Mutex;
 use pipeline::Principal;
 use pipeline::ports::{Authorizer, Clock};
@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use super::auth::Tokens;
 use super::ssh_device::Devices;
 use super::ssh_registered::still_may_register;
+use super::ssh_tokens::{NOT_VALID, ShortTokens};
 
 /// Of a certificate's key id, what is logged.
 const MAX_KEY_ID_SHOWN: usize = 128;
@@ -34,6 +35,7 @@ pub(crate) struct Callers {
     authority: Arc<SshAuthority>,
     clock: Arc<dyn Clock>,
     devices: Option<Devices>,
+    short_tokens: Option<ShortTokens>,
     /// Says who may have registered keys; none where nobody comes in by one.
     keys: Option<Arc<dyn Authorizer>>,
 }
@@ -51,12 +53,48 @@ impl Callers {
             clock,
             keys,
             devices: None,
+            short_tokens: None,
         }
     }
 
     /// People may come in by the device flow of a provider.
     pub(crate) fn with_devices(self, devices: Option<Devices>) -> Self {
         Self { devices, ..self }
+    }
+
+    /// People may come in by short tokens, which are kept there.
+    pub(crate) fn with_short_tokens(self, tokens: ShortTokens) -> Self {
+        Self {
+            short_tokens: Some(tokens),
+            ..self
+        }
+    }
+
+    /// Whose is it? To the log what is wrong with it, to the client the same of every one.
+    async fn short_token(
+        &self,
+        token: &str,
+        source: IpAddr,
+    ) -> Result<Arc<Principal>, AuthRefused> {
+        let now = self.clock.now();
+        let found = match &self.short_tokens {
+            Some(tokens) => tokens.find(&self.authority, token, source, now).await,
+            None => Err("there are none here".to_owned()),
+        };
+        let found = found.and_then(|who| {
+            let reason = match self.tokens.0.has_issuer(&who.issuer) {
+                false => "tokens of its person's issuer are not taken any more",
+                true if self.authority.is_revoked_since(&who, now) => {
+                    "it is older than the revocation of somebody in it"
+                }
+                true => return Ok(Arc::new(who)),
+            };
+            Err(reason.to_owned())
+        });
+        found.map_err(|reason| {
+            tracing::warn!(%source, reason, "short token refused");
+            refused(NOT_VALID)
+        })
     }
 
     /// Whose is it? To the log what is wrong with it, to the client only that it is not registered: whoever has a
@@ -92,19 +130,20 @@ impl Authenticate for Callers {
                 .is_some()
     }
 
-    fn still_counts(&self, proved: &Proved, who: &Principal) -> bool {
+    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool {
+        let now = self.clock.now();
         match proved {
+            // In full: it may have ended, too, and where it counts is in it.
             Proved::Certificate(certificate) => {
-                self.authority.still_counts(certificate, who).is_ok()
+                self.authority.verify_user(certificate, source, now).is_ok()
             }
-            // It is still the same person's: another may have registered it since.
-            Proved::Key(key) => {
-                let known = self.authority.registered_key(key, self.clock.now());
-                self.keys.is_some()
-                    && known.is_some_and(|known| known.actor.subject == who.actor.subject)
-            }
+            // It is still the same person's, as they were then: another may have registered it since, or they
+            // themselves with other groups. And policy still lets them have one.
+            Proved::Key(key) => self
+                .registered(key, source)
+                .is_ok_and(|known| known.actor == who.actor && known.issuer == who.issuer),
             Proved::Token { since } | Proved::Device { since } => {
-                !self.authority.is_revoked_since(who, *since)
+                now < who.expires_at && !self.authority.is_revoked_since(who, *since)
             }
         }
     }
@@ -138,16 +177,47 @@ impl Authenticate for Callers {
     }
 
     async fn token(&self, token: &str, source: IpAddr) -> Result<Arc<Principal>, AuthRefused> {
+        if is_short_token(token) {
+            return self.short_token(token, source).await;
+        }
         let verified = self.tokens.verify(token, source).await;
-        verified.map_err(|error| refused(error.client_message()))
+        let who = verified.map_err(|error| refused(error.client_message()))?;
+        not_revoked(&self.authority, who, self.clock.now(), source)
     }
 
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused> {
         match &self.devices {
-            Some(devices) => devices.begin(source).await,
+            Some(devices) => {
+                let flow = devices.begin(source).await?;
+                let (authority, since) = (self.authority.clone(), self.clock.now());
+                let approved = async move {
+                    let who = flow.approved.await?;
+                    not_revoked(&authority, who, since, source)
+                };
+                Ok(DeviceFlow {
+                    approved: Box::pin(approved),
+                    ..flow
+                })
+            }
             None => Err(refused("no provider for logins by device is configured")),
         }
     }
+}
+
+/// Was what they show revoked since it is theirs? A session asks again (`still_counts`).
+fn not_revoked(
+    authority: &SshAuthority,
+    who: Arc<Principal>,
+    since: SystemTime,
+    source: IpAddr,
+) -> Result<Arc<Principal>, AuthRefused> {
+    if !authority.is_revoked_since(&who, since) {
+        return Ok(who);
+    }
+    tracing::warn!(%source, actor = %who.actor, "token refused: it is older than the revocation of somebody in it");
+    Err(refused(
+        "this token does not count any more; get a new one and log in again",
+    ))
 }
 
 /// A log is for people's eyes, and everybody can write to this one.

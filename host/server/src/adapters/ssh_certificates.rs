@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control::{ApiError, IssuedCertificate};
+use control::{ApiError, IssuedCertificate, MadeToken};
 use identity::{IssueError, Revocation, SshAuthority};
 use pipeline::Principal;
 use ssh_keys::{Network, PublicKey};
@@ -46,6 +46,17 @@ impl control::SshAuthority for SshCertificates {
                 authority: self.info(),
             },
         })
+    }
+
+    fn token(
+        &self,
+        who: &Principal,
+        minutes: Option<u32>,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<MadeToken, ApiError> {
+        let network = (!self.any_source).then(|| network(source));
+        super::ssh_tokens::make(&self.authority, who, minutes, network, now)
     }
 
     fn canonical(&self, kind: Kind, value: &str) -> Result<String, ApiError> {
@@ -139,15 +150,16 @@ fn network(source: IpAddr) -> Network {
     Network::new(first, 64).unwrap_or(Network::host(source))
 }
 
-fn refusal(error: IssueError) -> ApiError {
+pub(super) fn refusal(error: IssueError) -> ApiError {
     match error {
         IssueError::TokenEnds
         | IssueError::TooLarge
         | IssueError::OwnKey
-        | IssueError::RevokedKey => ApiError::rejected(error.to_string()),
+        | IssueError::RevokedKey
+        | IssueError::OldToken => ApiError::rejected(error.to_string()),
         other => {
-            tracing::error!(error = %other, "no SSH certificate could be made");
-            ApiError::internal("no certificate can be made at the moment")
+            tracing::error!(error = %other, "no credential for SSH could be made");
+            ApiError::internal("it cannot be made at the moment")
         }
     }
 }

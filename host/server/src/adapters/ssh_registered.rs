@@ -149,7 +149,7 @@ mod tests {
     use pipeline::ports::Clock;
     use pipeline::{Actor, PrincipalKind};
     use proto_ssh::{Authenticate, Proved};
-    use ssh_keys::PrivateKey;
+    use ssh_keys::{Network, PrivateKey};
 
     use super::*;
     use crate::adapters::ssh::Callers;
@@ -256,13 +256,13 @@ mod tests {
             ("alice", now() + 2 * HOUR)
         );
         let proved = Proved::Key(key.clone());
-        assert!(inside.still_counts(&proved, &in_));
+        assert!(inside.still_counts(&proved, &in_, from()));
         // Somebody else's by now, or by a key that nobody has.
         let mut bob = (*in_).clone();
         bob.actor.subject = "bob".into();
-        assert!(!inside.still_counts(&proved, &bob));
+        assert!(!inside.still_counts(&proved, &bob, from()));
         let other = PrivateKey::generate_ed25519().unwrap().public().clone();
-        assert!(!inside.still_counts(&Proved::Key(other.clone()), &in_));
+        assert!(!inside.still_counts(&Proved::Key(other.clone()), &in_, from()));
         assert!(inside.key(&other, from()).await.is_err());
 
         // Not where keys are off, after its end, or when policy lets nobody register any.
@@ -274,10 +274,11 @@ mod tests {
             let refused = outside.key(&key, from()).await.unwrap_err();
             // The same as of a key that nobody has.
             assert_eq!(refused.client_text, "this key is not registered");
+            // Nor does it open another session for who has come in by it before.
+            assert!(!outside.still_counts(&proved, &in_, from()));
         }
         for outside in [callers(None, now()), callers(all(), now() + 2 * HOUR)] {
             assert!(!outside.key_is_known(&key).await);
-            assert!(!outside.still_counts(&proved, &in_));
         }
         // The configuration of the next start permits less, and knows another issuer.
         let kept = |who: &Principal| {
@@ -300,6 +301,101 @@ mod tests {
         keys.register(&line, &kept(&who), now(), ends).unwrap();
         keys.forget(&key.fingerprint());
         assert!(inside.key(&key, from()).await.is_err());
+    }
+
+    /// Whoever has a connection asks for one session after the other: each time it is as if they came in then.
+    #[tokio::test]
+    async fn what_somebody_came_in_by_is_looked_at_again_for_each_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let authority = Arc::new(SshAuthority::open(&options).unwrap());
+        let verifier = Verifier::build(VerifierOptions {
+            dev: Some(DevIssuer::open(&dir.path().join("dev")).unwrap()),
+            ..VerifierOptions::default()
+        })
+        .unwrap();
+        let policy = Arc::new(MemoryAuthorizer::new(MemoryPolicy::permit_all()));
+        let keys = RegisteredKeys {
+            authority: authority.clone(),
+            validity: 24 * HOUR,
+            per_person: 1,
+        };
+        let callers = |at: SystemTime| {
+            let policy = Some(policy.clone() as Arc<dyn Authorizer>);
+            Callers::new(
+                verifier.clone(),
+                authority.clone(),
+                Arc::new(At(at)),
+                policy,
+            )
+        };
+        let who = Principal {
+            issued_at: Some(now()),
+            ..alice(DEV_ISSUER)
+        };
+        let private = PrivateKey::generate_ed25519().unwrap();
+        let certificate = authority
+            .issue_user(&who, private.public(), Some(Network::host(from())), now())
+            .unwrap();
+        let certified = Proved::Certificate(Arc::new(certificate));
+        let asked = request(&keys, &private, &who);
+        let checked = keys.check(&who, &asked, now()).unwrap();
+        keys.register(&checked.public_key, &checked.kept, now(), checked.ends)
+            .unwrap();
+        let by_key = Proved::Key(private.public().clone());
+        let token = Proved::Token { since: now() };
+        let device = Proved::Device { since: now() };
+        let all = [&certified, &by_key, &token, &device];
+        let counts = |at: SystemTime, source: &str| {
+            let source = source.parse().unwrap();
+            all.map(|proved| callers(at).still_counts(proved, &who, source))
+        };
+        assert_eq!(counts(now(), "192.0.2.7"), [true; 4]);
+        // The certificate is bound to where it was asked for, and ends with its token; the key ends on its own.
+        assert_eq!(counts(now(), "192.0.2.8"), [false, true, true, true]);
+        assert_eq!(
+            counts(now() + HOUR, "192.0.2.7"),
+            [false, true, false, false]
+        );
+        policy.activate(MemoryPolicy::deny(&[Action::KeyRegister]));
+        assert_eq!(counts(now(), "192.0.2.7"), [true, false, true, true]);
+        policy.activate(MemoryPolicy::permit_all());
+        // A token from before counts no more, even if it is shown afterwards.
+        let what = identity::Revocation::Subject("alice".into());
+        authority.revoke(&what, now()).unwrap();
+        let later = Proved::Token {
+            since: now() + HOUR / 2,
+        };
+        assert_eq!(counts(now(), "192.0.2.7"), [false; 4]);
+        assert!(!callers(now()).still_counts(&later, &who, from()));
+    }
+
+    /// The token itself, at the prompt.
+    #[tokio::test]
+    async fn a_token_from_before_the_revocation_of_its_person_lets_nobody_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SshAuthorityOptions::new(dir.path().join("ssh"));
+        let authority = Arc::new(SshAuthority::open(&options).unwrap());
+        let dev = DevIssuer::open(&dir.path().join("dev")).unwrap();
+        let at = SystemTime::now();
+        let ago = |n: u64| at - Duration::from_secs(n);
+        let token = |at| {
+            dev.mint(&identity::DevToken::user("alice", &[]), at)
+                .unwrap()
+        };
+        let (old, new) = (token(ago(60)), token(ago(20)));
+        let verifier = Verifier::build(VerifierOptions {
+            dev: Some(dev),
+            ..VerifierOptions::default()
+        })
+        .unwrap();
+        let callers = Callers::new(verifier, authority.clone(), Arc::new(At(at)), None);
+        assert!(callers.token(&old, from()).await.is_ok());
+        let what = identity::Revocation::Subject("alice".into());
+        authority.revoke(&what, ago(40)).unwrap();
+        let refused = callers.token(&old, from()).await.unwrap_err();
+        assert!(refused.client_text.contains("get a new one"), "{refused}");
+        assert!(callers.token(&new, from()).await.is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use control::HostKeyDesk;
+use control::{HostKeyDesk, TokenDesk};
 use identity::{DeviceOptions, DeviceProvider, SshAuthority, Verifier};
 use pipeline::{Ports, Protocol};
 use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarget};
@@ -11,6 +11,7 @@ use proto_ssh::{Credential, HostTrust, Limits, SshListener, SshService, SshTarge
 use crate::adapters::ssh::{Callers, Certificates, Gateway};
 use crate::adapters::ssh_device::Devices;
 use crate::adapters::ssh_hosts::Approved;
+use crate::adapters::ssh_tokens::ShortTokens;
 use crate::config::{self, Config, SshCredential};
 
 /// Everything that is made of the configuration alone.
@@ -110,6 +111,7 @@ pub(super) fn service(
     ports: Ports,
     verifier: &Verifier,
     host_keys: HostKeyDesk,
+    short_tokens: TokenDesk,
 ) -> anyhow::Result<Option<SshService>> {
     let Some(authority) = authority.filter(|_| !ssh.listeners.is_empty()) else {
         return Ok(None);
@@ -118,6 +120,7 @@ pub(super) fn service(
     let keys = ssh.keys.then(|| ports.authorizer.clone());
     let devices = ssh.device.map(|p| Devices::new(p, verifier.clone()));
     let callers = Callers::new(verifier.clone(), authority.clone(), clock.clone(), keys);
+    let callers = callers.with_short_tokens(ShortTokens(Arc::new(short_tokens)));
     let service = SshService::new(proto_ssh::Options {
         listeners: ssh.listeners,
         targets: ssh.targets,

@@ -21,6 +21,7 @@ mod ssh_config;
 mod ssh_files;
 mod ssh_host;
 mod ssh_key;
+mod ssh_token;
 mod target;
 
 use std::path::PathBuf;

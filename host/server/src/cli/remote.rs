@@ -65,6 +65,10 @@ impl Reach {
 }
 
 impl Remote {
+    pub(super) fn demand_tls(&self) -> anyhow::Result<()> {
+        self.reach.demand_tls()
+    }
+
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         self.reach.client()
     }

@@ -8,12 +8,15 @@ use weir_client::{SshCredentialKind, SshRevocation, SshRevocationRequest};
 use super::remote::{Remote, explain, shown};
 use super::ssh_host::HostKeyCommand;
 use super::ssh_key::KeyCommand;
+use super::ssh_token::TokenArgs;
 
 #[derive(Subcommand)]
 pub(super) enum SshCommand {
     /// Public keys of your own, to come in by.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Print a short token for the password prompt, which stands for yours: alone on standard output.
+    Token(TokenArgs),
     /// By what hosts are known.
     #[command(subcommand)]
     HostKey(HostKeyCommand),
@@ -67,6 +70,7 @@ impl What {
 pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
     match command {
         SshCommand::Key(command) => return super::ssh_key::run(command).await,
+        SshCommand::Token(args) => return super::ssh_token::run(args).await,
         SshCommand::HostKey(command) => return super::ssh_host::run(command).await,
         SshCommand::Revoke {
             remote,
@@ -85,6 +89,9 @@ pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
             let done = done.map_err(explain)?;
             remote.print(&done, |done| {
                 revocation(&done.revocation);
+                for key in &done.keys_removed {
+                    println!("the registered key {} is removed", shown(key));
+                }
                 println!("{} session(s) ended", done.sessions_ended);
             })?;
         }

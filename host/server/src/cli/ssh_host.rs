@@ -72,6 +72,9 @@ async fn decide(verdict: Verdict, approve: bool) -> anyhow::Result<()> {
         if done.sessions_ended > 0 {
             println!("{} session(s) ended", done.sessions_ended);
         }
+        for key in &done.forgotten {
+            println!("forgotten: the rejection of {}", shown(key));
+        }
     })
 }
 

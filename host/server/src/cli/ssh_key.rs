@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use identity::{KEY_NAMESPACE, is_key_challenge};
 use ssh_keys::PublicKey;
 use weir_client::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRequest,
@@ -63,6 +64,7 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             let line = read_line(&file)?;
             let key = PublicKey::from_openssh(&line);
             let key = key.with_context(|| format!("{}", file.display()))?;
+            remote.demand_tls()?;
             let client = remote.client()?;
             let public_key = key.to_openssh("");
             let request = SshKeyChallengeRequest {
@@ -73,7 +75,7 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
                 public_key,
                 name: name.unwrap_or_else(|| comment(&line, &file)),
                 hours,
-                signature: sign(&file, &challenge)?,
+                signature: sign(&file, &key, &challenge)?,
                 challenge: challenge.text,
             };
             let done = client.register_ssh_key(&request).await.map_err(explain)?;
@@ -166,15 +168,26 @@ fn comment(line: &str, file: &Path) -> String {
 }
 
 /// Whatever holds the key signs: ssh-keygen finds the file beside it, or asks the agent, and for a passphrase or a
-/// touch.
-fn sign(file: &Path, challenge: &SshKeyChallenge) -> anyhow::Result<String> {
+/// touch. The server says what is to be signed, but it is signed only if it is good for nothing else; and whoever
+/// signs is shown for whom and where.
+fn sign(file: &Path, key: &PublicKey, challenge: &SshKeyChallenge) -> anyhow::Result<String> {
+    if challenge.namespace != KEY_NAMESPACE || !is_key_challenge(&challenge.text, key) {
+        bail!(
+            "what the server wants signed is not the registration of this key, and was not signed: is the address \
+             in WEIR_API or --api that of Weir?"
+        );
+    }
+    eprintln!("Signed with {}:", file.display());
+    for line in challenge.text.lines() {
+        eprintln!("  {}", shown(line));
+    }
     let private = file.with_extension("");
     let key = match file.extension().is_some_and(|end| end == "pub") && private.is_file() {
         true => private,
         false => file.to_owned(),
     };
     let mut child = Command::new("ssh-keygen")
-        .args(["-q", "-Y", "sign", "-n", &challenge.namespace, "-f"])
+        .args(["-q", "-Y", "sign", "-n", KEY_NAMESPACE, "-f"])
         .arg(&key)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -246,19 +259,38 @@ mod tests {
             .status();
         assert!(made.unwrap().success());
         let public = dir.path().join("id.pub");
-        let challenge = SshKeyChallenge {
-            text: "I\nsign\n".into(),
-            namespace: "x@weir.dev".into(),
+        let key = PublicKey::from_openssh(&read_line(&public).unwrap()).unwrap();
+        let of = |namespace: &str, text: &str| SshKeyChallenge {
+            text: text.into(),
+            namespace: namespace.into(),
             expires_at: weir_client::Timestamp::from_millis(0),
         };
-        let signature = sign(&public, &challenge).unwrap();
-        let key = PublicKey::from_openssh(&read_line(&public).unwrap()).unwrap();
-        let signer = ssh_keys::signer_of_text(&signature, "x@weir.dev", b"I\nsign\n");
+        let text = format!(
+            "I register this key, which is mine, to come in by it over SSH.\nkey: {}\nfor: \"alice\" of \"x\"\nat: 7\n\
+             gateway: SHA256:abc\nnumber: 0f\n",
+            key.fingerprint()
+        );
+        let challenge = of(KEY_NAMESPACE, &text);
+        let signature = sign(&public, &key, &challenge).unwrap();
+        let signer = ssh_keys::signer_of_text(&signature, KEY_NAMESPACE, text.as_bytes());
         assert_eq!(signer.unwrap(), key);
+        // A server that lies gets no signature for anything else.
+        for (namespace, text) in [
+            ("git", text.clone()),
+            ("file", "tree 0\n".into()),
+            (KEY_NAMESPACE, "tree 0\n".into()),
+            (KEY_NAMESPACE, text.replace("mine", "yours")),
+            (KEY_NAMESPACE, text.replace(&key.fingerprint(), "SHA256:x")),
+            (KEY_NAMESPACE, format!("{text}more\n")),
+            (KEY_NAMESPACE, text.replace("alice", "al\u{1b}[2Kice")),
+        ] {
+            let error = sign(&public, &key, &of(namespace, &text)).unwrap_err();
+            assert!(error.to_string().contains("was not signed"), "{error}");
+        }
         // The private one is never sent anywhere.
         let error = read_line(&path).unwrap_err().to_string();
         assert!(error.contains("id.pub"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        assert!(sign(&public, &challenge).is_err());
+        assert!(sign(&public, &key, &challenge).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Tables of command lines: what they run, and why it cannot be told.
 
 mod differential;
+mod fourth;
 mod limits;
 mod more;
 mod programs;

@@ -351,3 +351,24 @@ fn what_may_read_the_sessions_input_is_known() {
         assert_eq!(open, expect, "{line}: {reading:?}");
     }
 }
+
+/// What a number above 2 stands for is known where the text itself has opened it, and nowhere else.
+#[test]
+fn descriptors_that_are_opened_elsewhere_are_named() {
+    for (text, borrows) in [
+        ("echo x >&64", &[64][..]),
+        ("cat <&7 3>&9", &[7, 9]),
+        ("(echo x >&64) 2>&1", &[64]),
+        ("echo x 4294967295>&5", &[]),
+        ("true 3>/dev/null 3>&- >&3", &[3]),
+        ("true >&3 3>/dev/null", &[3]),
+        ("eval 'echo >&8'", &[8]),
+        ("echo $(cat <&6)", &[6]),
+        ("true 3>&1 1>&2 2>&3 3>&-", &[]),
+        ("true 5</dev/null <&5 2>&1", &[]),
+    ] {
+        let reading = crate::read(text.as_bytes(), &crate::Limits::default());
+        let found: Vec<u32> = reading.borrows.iter().copied().collect();
+        assert_eq!(found, borrows, "{text}");
+    }
+}

@@ -84,7 +84,7 @@ fn programs_whose_marks_and_options_can_be_read_in_two_ways() {
             "xargs --process-slot-var=BASH_ENV bash -c true !option",
         ),
         ("watch -dx ls 'a;rm b'", "watch -dx ls [a;rm b] !option"),
-        ("watch -d ls", "watch>ls +reads"),
+        ("watch -d ls", "watch>ls"),
         ("chrt -o rm x", "chrt -o rm x !option"),
         ("chrt -r 5 rm x", "chrt>rm x"),
     ]);

@@ -228,6 +228,33 @@ fn homes_of_others() {
     }
 }
 
+/// What the client sends may have a subscript that the shell runs: as TERM of its terminal, or by `env`.
+#[test]
+fn numbers_that_are_not_certainly_there() {
+    for text in [
+        "[[ -n x ]]; TERM=1 true; echo $((TERM))",
+        "(TERM=1); echo $((TERM))",
+        "false && TERM=1; echo $((TERM))",
+        "if false; then TERM=1; fi; echo $((TERM))",
+        "f() { TERM=1; }; echo $((TERM))",
+        "TERM=1 | true; echo $((TERM))",
+        "TERM=1 & echo $((TERM))",
+        "for TERM in; do :; done; echo $((TERM))",
+        "bash -c 'TERM=1'; echo $((TERM))",
+        "env TERM=1 true; echo $((TERM))",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "x=1; echo $((x + 1))",
+        "x=1 && echo $((x + 1))",
+        "for i in 1 2; do echo $((i * 2)); done",
+        "i=0; while [ $i -lt 3 ]; do i=$((i + 1)); done",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}");
+    }
+}
+
 #[test]
 fn variables_of_the_environment() {
     let told = |text: &str| plain(text).reads.paths.contains("/proc/self/environ");
@@ -245,12 +272,40 @@ fn variables_of_the_environment() {
         "[[ $DB_PASSWORD == a* ]]",
         "cat <<E\n$DB_PASSWORD\nE\n",
         "cat <<< $DB_PASSWORD",
+        // It is not certain that these have set it.
+        "DB_PASSWORD+=x; echo $DB_PASSWORD",
+        "declare DB_PASSWORD+=x; echo $DB_PASSWORD",
+        "(DB_PASSWORD=1); echo $DB_PASSWORD",
+        "DB_PASSWORD=1 true; echo $DB_PASSWORD",
+        "DB_PASSWORD=1 | true; echo $DB_PASSWORD",
+        "DB_PASSWORD=1 & echo $DB_PASSWORD",
+        "x=$(DB_PASSWORD=1); echo $DB_PASSWORD",
+        "false && DB_PASSWORD=1; echo $DB_PASSWORD",
+        "true || DB_PASSWORD=1; echo $DB_PASSWORD",
+        "false && DB_PASSWORD=1 || echo $DB_PASSWORD",
+        "true || DB_PASSWORD=1 && echo $DB_PASSWORD",
+        "if false; then DB_PASSWORD=1; fi; echo $DB_PASSWORD",
+        "while false; do DB_PASSWORD=1; done; echo $DB_PASSWORD",
+        "for DB_PASSWORD in; do :; done; echo $DB_PASSWORD",
+        "case a in b) DB_PASSWORD=1;; esac; echo $DB_PASSWORD",
+        "f() { local DB_PASSWORD=1; }; echo $DB_PASSWORD",
+        "f() { DB_PASSWORD=1; }; echo $DB_PASSWORD",
+        "bash -c 'DB_PASSWORD=1'; echo $DB_PASSWORD",
+        "true | read DB_PASSWORD; echo $DB_PASSWORD",
+        "export DB_PASSWORD; echo $DB_PASSWORD",
     ] {
         assert!(told(text), "{text}");
     }
     for text in [
         "echo $HOME $LC_ALL $SSH_CONNECTION $USER",
         "x=1; echo $x",
+        "x=1 && echo $x",
+        "true && x=1 && echo $x",
+        "{ x=1; }; echo $x",
+        "while true; do x=$(ls); echo $x; done",
+        "f() { local x=1; echo $x; }; f",
+        "if true; then x=1; echo $x; fi",
+        "export x=1; echo $x",
         "for f in a b; do echo $f; done",
         "ls | while read -r f; do echo $f; done",
         "echo $1 $@ $? $$",

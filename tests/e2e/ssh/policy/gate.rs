@@ -178,6 +178,7 @@ fn a_gated_shell_asks_before_everything() {
             .collect()
     });
     assert!(wrong.is_empty(), "these ran: {wrong:?}");
+    without_a_terminal(&stage, &way);
     // Without Weir there is no shell, and nothing is left of it.
     let mut shell = Terminal::open(&way, "weirless");
     shell.settle();
@@ -192,6 +193,34 @@ fn a_gated_shell_asks_before_everything() {
         Ok((!alive(pid) && !gate.exists()).then_some(()))
     })
     .unwrap();
+}
+
+/// What is refused there ends the shell, in whichever part of it.
+fn without_a_terminal(stage: &Stage, way: &Way) {
+    for (n, script) in [
+        "(touch @)",
+        "(cat /dev/null; touch @) | cat",
+        "echo $(touch @)",
+        "{ touch @; } &\nwait",
+        "while read x; do (touch @); done <<< x",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let trace = stage.traces.join(format!("bare-{n}"));
+        let script = script.replace('@', &trace.display().to_string());
+        let name = format!("bare-{n}");
+        let mut client = ssh_fed(way, &name, &["-T", "box"], Stdio::piped());
+        let mut input = client.child.stdin.take().unwrap();
+        let script = format!("echo be''gun\n{script}\necho af''ter\n");
+        input.write_all(script.as_bytes()).unwrap();
+        drop(input);
+        let seen = client.wait();
+        assert!(!trace.exists(), "{script}: {seen:?}");
+        let said = String::from_utf8_lossy(&seen.out);
+        assert!(said.contains("begun"), "{script}: {seen:?}");
+        assert!(!said.contains("after"), "{script}: {seen:?}");
+    }
 }
 
 #[test]

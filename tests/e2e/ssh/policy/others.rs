@@ -251,6 +251,14 @@ pub(super) const OTHERS: &[Other] = &[
     )
     .recorded(&[("ssh:forward_local", "refused", "127.0.0.1:22")]),
     other(
+        "-W to the host's own SSH at its port",
+        FORWARDER_STAGE,
+        "ssh -F $CFG -W 127.0.0.1:$HOST_PORT box | grep SSH-2.0; echo ${PIPESTATUS[0]}",
+        (Recorded, "255"),
+        FORWARDS,
+    )
+    .recorded(&[("ssh:forward_local", "refused", "127.0.0.1:$HOST_PORT")]),
+    other(
         "-W by an agent",
         AGENT_PROD,
         "ssh -F $CFG -W 127.0.0.1:$HOST_PORT box | grep SSH-2.0; echo ${PIPESTATUS[0]}",
@@ -355,8 +363,8 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "around Weir, by its certificate",
         ENGINEER_STAGE,
-        "ssh -F $CFG -p $HOST_PORT -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -l ${LOGIN%%+*} box 'echo ran > @'; echo $?",
-        (Recorded, "255"),
+        "ssh -F $CFG -p $HOST_PORT -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -l ${LOGIN%%+*} box 'echo ran > @' 2>&1; echo $?",
+        (Recorded, "Permission denied (publickey"),
         "hosts believe Weir's other authority",
     ),
     other(

@@ -90,6 +90,31 @@ pub(super) const COMMANDS: &[Row] = &[
         (Refused, Held),
         OPAQUE,
     ),
+    row("doas", "doas sh -c 'echo ran > @'", (Refused, Held), PEELED),
+    row(
+        "watch",
+        "watch -n 9 'echo ran > @'",
+        (Refused, Held),
+        PEELED,
+    ),
+    row(
+        "parallel",
+        "parallel ::: 'echo ran > @'",
+        (Refused, Held),
+        OPAQUE,
+    ),
+    row(
+        "kubectl exec",
+        "kubectl exec pod -- sh -c 'echo ran > @'",
+        (Refused, Held),
+        PEELED,
+    ),
+    row(
+        "a command of a pager's",
+        "less '+!echo ran > @' /etc/hostname",
+        (Refused, Held),
+        OPAQUE,
+    ),
     row("trap", "trap 'echo ran > @' EXIT", (Refused, Held), CONTROL),
     row(
         "PROMPT_COMMAND",

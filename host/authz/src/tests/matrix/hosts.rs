@@ -42,6 +42,7 @@ fn endpoint(host: &str, port: u16, loopback: bool) -> Resource {
         host: host.into(),
         port,
         loopback,
+        own_ssh: false,
     }
 }
 

@@ -49,6 +49,7 @@ async fn populated() -> (Rig, Vec<(String, Action)>) {
     std::mem::forget(session.unwrap());
     let calls = endpoints()
         .into_iter()
+        .filter(|e| !e.own)
         .filter_map(|e| {
             let path = if e.path.contains("/approvals/") {
                 e.path.replace("{id}", &hold_id)
@@ -91,7 +92,8 @@ fn the_table_is_the_description() {
                 ids.insert(operation["operationId"].to_string()),
                 "{method} {path}"
             );
-            let action = operation["x-cedar-action"].as_str().map(str::to_owned);
+            let says = |name: &str| operation[name].as_str().map(str::to_owned);
+            let action = says("x-cedar-action").or_else(|| says("x-own"));
             let security = operation["security"].as_array().unwrap();
             assert_eq!(security.is_empty(), action.is_none(), "{method} {path}");
             described.insert((format!("{} {path}", method.to_uppercase()), action));
@@ -269,6 +271,7 @@ async fn nothing_unrecorded() {
             }
             "POST /v1/packages" => json!({"from": "2026-10-01T00:00:00Z"}),
             "POST /v1/ssh/certificates" => json!({"public_key": crate::testing::KEY}),
+            "POST /v1/ssh/tokens" => json!({}),
             "POST /v1/ssh/revocations" => {
                 json!({"kind": "serial", "value": crate::testing::SERIAL, "reason": "r"})
             }

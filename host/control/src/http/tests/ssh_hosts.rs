@@ -160,6 +160,23 @@ async fn a_key_that_is_rejected_ends_the_sessions_of_its_host_whatever_the_disk_
     }
 }
 
+/// Somebody approved the key of whoever was in between: with the right one, those sessions end.
+#[tokio::test]
+async fn another_key_in_its_place_ends_the_sessions_too() {
+    let rig = Rig::new().await;
+    for print in ["SHA256:a", "SHA256:b"] {
+        shows(&rig, print).await;
+    }
+    say(&rig, "dave", "approve", "SHA256:a").await;
+    let there = session(&rig, "alice", Protocol::Ssh, &[("target", TARGET)]).await;
+    let again = say(&rig, "dave", "approve", "SHA256:a").await;
+    assert_eq!(again.body["sessions_ended"], 0, "{again:?}");
+    assert!(!is_over(&there));
+    let answer = say(&rig, "dave", "approve", "SHA256:b").await;
+    assert_eq!(answer.body["sessions_ended"], 1, "{answer:?}");
+    assert!(is_over(&there));
+}
+
 /// Whoever is between Weir and a host can show as many keys as they like.
 #[tokio::test]
 async fn a_flood_of_keys_is_bounded() {
@@ -169,4 +186,68 @@ async fn a_flood_of_keys_is_bounded() {
     }
     assert_eq!(listed(&rig).await.len(), 16);
     assert_eq!(seen(&rig).len(), 30);
+}
+
+/// What was once on record as unknown, and then as another key than the right one, are two things to be told.
+#[tokio::test]
+async fn a_key_that_comes_to_be_the_wrong_one_is_on_record_as_that_at_once() {
+    let rig = Rig::new().await;
+    let said = |rig: &Rig| -> Vec<String> {
+        let all = seen(rig).into_iter();
+        all.map(|(action, of)| format!("{action} {}", &of[of.len() - 2..of.len() - 1]))
+            .collect()
+    };
+    for print in ["SHA256:a", "SHA256:b"] {
+        shows(&rig, print).await;
+    }
+    say(&rig, "dave", "approve", "SHA256:a").await;
+    for _ in 0..3 {
+        shows(&rig, "SHA256:b").await;
+    }
+    let first = [
+        "host_key:unknown a",
+        "host_key:unknown b",
+        "host_key:changed b",
+    ];
+    assert_eq!(said(&rig), first, "within the hour, and once");
+    // Somebody who shows it all the time does not keep it off the record.
+    for _ in 0..5 {
+        rig.clock.advance(std::time::Duration::from_secs(1_200));
+        shows(&rig, "SHA256:b").await;
+    }
+    assert_eq!(said(&rig)[3..], ["host_key:changed b"]);
+    // What could not be recorded counts as not told.
+    let recorded_at = || -> Option<i64> {
+        let store = rusqlite::Connection::open(rig.database()).unwrap();
+        let sql = "SELECT recorded_at FROM ssh_host_keys WHERE fingerprint = 'SHA256:b'";
+        store.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let before = recorded_at();
+    assert!(before.is_some());
+    rig.clock.advance(std::time::Duration::from_secs(3_601));
+    rig.memory.journal.break_quietly();
+    shows(&rig, "SHA256:b").await;
+    assert_eq!(recorded_at(), before);
+}
+
+/// Nobody finds a key waiting that was rejected before without having been told that this can be.
+#[tokio::test]
+async fn a_rejection_that_makes_room_is_told() {
+    let rig = Rig::new().await;
+    for n in 10..27 {
+        let print = format!("SHA256:{n}");
+        shows(&rig, &print).await;
+        rig.clock.advance(std::time::Duration::from_secs(60));
+        let answer = say(&rig, "dave", "reject", &print).await;
+        let forgotten = match n {
+            26 => json!(["SHA256:10"]),
+            _ => json!([]),
+        };
+        assert_eq!(answer.body["forgotten"], forgotten, "{n}: {answer:?}");
+    }
+    let event = rig.events().pop().unwrap();
+    assert_eq!(event.action, "host_key:forget");
+    assert!(event.resource.contains("SHA256:10"), "{event:?}");
+    assert_eq!(shows(&rig, "SHA256:11").await, HostKeyStanding::Rejected);
+    assert_eq!(shows(&rig, "SHA256:10").await, HostKeyStanding::Waits);
 }

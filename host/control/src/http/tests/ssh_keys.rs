@@ -1,11 +1,14 @@
 //! Registered keys through the API: whose they become, on record, and what takes them away.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use pipeline::{Action, Actor, PrincipalKind, Protocol};
 use serde_json::{Value, json};
 
 use super::ssh::{is_over, session};
-use crate::testing::{Answer, Rig, SIGNED};
+use crate::http::endpoints;
+use crate::testing::{Answer, KEY, Rig, SERIAL, SIGNED, Setup};
 
 const REGISTER: &str = "POST /v1/ssh/keys";
 const REMOVE: &str = "POST /v1/ssh/keys/remove";
@@ -220,4 +223,143 @@ async fn what_is_removed_or_revoked_ends_what_came_in_by_it() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
     assert!(answer.error().message.contains("until Weir ends"));
     assert!(in_force(&rig).is_empty());
+}
+
+/// Whoever revokes a certificate of a stolen laptop names the certificate, and nothing else.
+#[tokio::test]
+async fn with_a_certificate_goes_the_key_that_was_registered_with_it() {
+    let rig = Rig::new().await;
+    for (who, key) in [("alice", "key"), ("alice", "other"), ("bob", "bobs")] {
+        assert_eq!(register(&rig, who, key).await.status, StatusCode::OK);
+    }
+    let body = json!({ "public_key": KEY });
+    let issued = rig.call("alice", "POST /v1/ssh/certificates", body).await;
+    assert_eq!(issued.status, StatusCode::OK, "{issued:?}");
+    let by = |print: &'static str| [("login", "key"), ("key", print)];
+    let by_its_own = session(&rig, "alice", Protocol::Ssh, &by("SHA256:key")).await;
+    let by_other = session(&rig, "alice", Protocol::Ssh, &by("SHA256:other")).await;
+    let body = json!({"kind": "serial", "value": SERIAL, "reason": "laptop stolen"});
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(answer.body["keys_removed"], json!(["SHA256:key"]));
+    assert_eq!(answer.body["sessions_ended"], 1);
+    assert!(is_over(&by_its_own) && !is_over(&by_other));
+    assert_eq!(in_force(&rig), ["SHA256:bobs bob", "SHA256:other alice"]);
+    assert_eq!(listed(&rig, "alice", "").await, ["SHA256:other"]);
+    let event = rig.events().pop().unwrap();
+    assert_eq!(event.action, "key:remove");
+    assert!(event.resource.contains("SHA256:key") && event.detail.contains("laptop stolen"));
+    assert_eq!(event.principal.unwrap().actor.subject, "dave".into());
+
+    // What goes with it is known before anybody has it, or nobody gets it.
+    rig.sql("DROP TABLE ssh_certificates");
+    let body = json!({ "public_key": KEY });
+    let answer = rig.call("alice", "POST /v1/ssh/certificates", body).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.body.to_string().contains("cert-v01"), "{answer:?}");
+}
+
+/// What is not for policy to say: to see, and to take back, what is one's own.
+#[tokio::test]
+async fn what_is_ones_own_is_seen_and_taken_back_whatever_policy_says() {
+    let own: Vec<_> = endpoints().into_iter().filter(|e| e.own).collect();
+    let calls: Vec<String> = own
+        .iter()
+        .map(|e| format!("{} {}", e.method, e.path))
+        .collect();
+    let (list, remove) = ("GET /v1/ssh/keys", "POST /v1/ssh/keys/remove");
+    assert_eq!(calls, [list, remove]);
+    let rig = Rig::new().await;
+    for key in ["a", "b"] {
+        let answer = register(&rig, "alice", key).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    let alice = rig.principal("alice").actor.clone();
+    let bot = Actor::new(PrincipalKind::Agent, "bot", &[]);
+    rig.add("bot", bot.clone(), vec![alice.clone()]);
+    rig.add("for-bot", alice, vec![bot]);
+    rig.policy(|_| false);
+    let key = json!({"fingerprint": "SHA256:a"});
+    for call in [list, remove] {
+        let before = rig.events().len();
+        let answer = rig.call("", call, key.clone()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{call}");
+        assert_eq!(rig.events().len(), before + 1, "{call}: it is on record");
+    }
+    // Nobody else's: not by another, and not by what acts in somebody's name, or has them act in its own.
+    for (who, status) in [
+        ("bob", StatusCode::NOT_FOUND),
+        ("bot", StatusCode::FORBIDDEN),
+        ("for-bot", StatusCode::FORBIDDEN),
+    ] {
+        let answer = rig.call(who, remove, key.clone()).await;
+        assert_eq!(answer.status, status, "{who}: {answer:?}");
+        assert!(rig.events().pop().unwrap().result.is_err());
+    }
+    let listed = rig.call("bob", list, Value::Null).await;
+    assert_eq!(listed.body["items"], json!([]));
+    let listed = rig.call("alice", list, Value::Null).await;
+    assert_eq!(listed.body["items"].as_array().unwrap().len(), 2);
+    let answer = rig.call("alice", remove, key).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let again = register(&rig, "alice", "a").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN);
+}
+
+/// A key that is removed at the moment when it comes into force lets in whoever is quick, and does not keep them in.
+#[tokio::test]
+async fn who_came_in_by_a_key_that_was_removed_meanwhile_is_out_again() {
+    let rig = Rig::new().await;
+    let by = [("login", "key"), ("key", "SHA256:a")];
+    let quick = session(&rig, "alice", Protocol::Ssh, &by).await;
+    let other = session(&rig, "alice", Protocol::Ssh, &[("login", "key")]).await;
+    let database = rig.database();
+    *rig.ssh.meanwhile.lock() = Some(Box::new(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store.execute("DELETE FROM ssh_keys", []).unwrap();
+    }));
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+    assert!(in_force(&rig).is_empty());
+    assert_eq!([is_over(&quick), is_over(&other)], [true, false]);
+
+    // When nobody can say if it was removed, it is as if it had been: also after a start.
+    let quick = session(&rig, "alice", Protocol::Ssh, &by).await;
+    let database = rig.database();
+    *rig.ssh.meanwhile.lock() = Some(Box::new(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store
+            .execute_batch("ALTER TABLE ssh_keys RENAME COLUMN kept TO gone")
+            .unwrap();
+    }));
+    let answer = register(&rig, "alice", "a").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(in_force(&rig).is_empty() && is_over(&quick));
+    rig.sql("ALTER TABLE ssh_keys RENAME COLUMN gone TO kept");
+    assert!(listed(&rig, "alice", "").await.is_empty());
+}
+
+/// The store may have done what it gave no answer to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_answer_was_late_is_registered_or_it_is_not() {
+    let setup = Setup {
+        patience: Some(Duration::from_millis(200)),
+        ..Setup::default()
+    };
+    let rig = Rig::with(setup).await;
+    let database = rig.database();
+    let (held, holds) = std::sync::mpsc::channel();
+    let blocker = std::thread::spawn(move || {
+        let store = rusqlite::Connection::open(database).unwrap();
+        store.execute_batch("BEGIN IMMEDIATE").unwrap();
+        held.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        store.execute_batch("ROLLBACK").unwrap();
+    });
+    holds.recv().unwrap();
+    let answer = register(&rig, "alice", "a").await;
+    blocker.join().unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(in_force(&rig), ["SHA256:a alice"]);
+    assert_eq!(listed(&rig, "alice", "").await, ["SHA256:a"]);
 }

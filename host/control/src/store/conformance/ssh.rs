@@ -4,7 +4,8 @@ use weir_client::{SshCredentialKind, SshHostKeyState as State};
 
 use super::NOW;
 use crate::store::{
-    HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, RevocationRow, Store,
+    CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
+    RevocationRow, Store,
 };
 
 const LIMITS: KeyLimits = KeyLimits {
@@ -18,6 +19,7 @@ fn row(fingerprint: &str, subject: &str, expires_at: u64) -> KeyRow {
         public_key: "ssh-ed25519 AAAA".into(),
         subject: subject.into(),
         name: "'); DROP TABLE ssh_keys; --".into(),
+        token: None,
         kept: format!("{{\"{subject}\"}}"),
         registered_at: NOW,
         expires_at,
@@ -86,20 +88,92 @@ pub(super) async fn what_is_revoked_is_registered_no_more(store: &dyn Store) {
         };
         store.add_ssh_revocation(row, 3)
     };
-    assert!(revoke("1", SshCredentialKind::KeyId, "a").await.unwrap());
-    assert!(revoke("2", SshCredentialKind::Key, "c").await.unwrap());
+    let gone = |prints: &[&str]| Some(prints.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+    let done = revoke("1", SshCredentialKind::KeyId, "a").await.unwrap();
+    assert_eq!(done, gone(&[]));
+    let done = revoke("2", SshCredentialKind::Key, "c").await.unwrap();
+    assert_eq!(done, gone(&["c"]));
     assert_eq!(prints(store, None).await, ["a", "b"]);
-    assert!(
-        revoke("3", SshCredentialKind::Subject, "alice")
-            .await
-            .unwrap()
-    );
+    let done = revoke("3", SshCredentialKind::Subject, "alice").await;
+    let mut done = done.unwrap().unwrap();
+    done.sort();
+    assert_eq!(Some(done), gone(&["a", "b"]));
     assert!(prints(store, None).await.is_empty());
     // What is not kept removes nothing.
     let row = row("d", "dora", NOW + 10);
     store.put_ssh_key(row, LIMITS).await.unwrap();
-    assert!(!revoke("4", SshCredentialKind::Key, "d").await.unwrap());
+    let done = revoke("4", SshCredentialKind::Key, "d").await.unwrap();
+    assert_eq!(done, None);
     assert_eq!(prints(store, None).await, ["d"]);
+}
+
+/// The key in it and what the same token registered, if they are the same person's; nothing else.
+pub(super) async fn what_goes_with_a_certificate_is_found(store: &dyn Store) {
+    let token = |jti: &str| (!jti.is_empty()).then(|| jti.to_owned());
+    let limits = KeyLimits {
+        per_subject: 9,
+        total: 9,
+    };
+    for (print, subject, jti) in [
+        ("its-own", "alice", "before"),
+        ("same-token", "alice", "t1"),
+        ("other-token", "alice", "t2"),
+        ("no-token", "alice", ""),
+        ("bobs", "bob", "t1"),
+    ] {
+        let row = KeyRow {
+            token: token(jti),
+            ..row(print, subject, NOW + 10)
+        };
+        assert_eq!(store.put_ssh_key(row, limits).await.unwrap(), KeyPut::Yes);
+    }
+    let keep = |serial: &str, print: &str, jti: &str, ends_at| {
+        let row = CertificateRow {
+            serial: serial.into(),
+            key_id: format!("weir alice {serial}"),
+            subject: "alice".into(),
+            fingerprint: print.into(),
+            token: token(jti),
+            ends_at,
+        };
+        store.keep_ssh_certificate(row, 4)
+    };
+    let revoke = async |id: &str, kind, value: &str| {
+        let row = RevocationRow {
+            id: id.into(),
+            kind,
+            value: value.into(),
+            reason: "stolen".into(),
+            by: "carol".into(),
+            at: NOW,
+            ends_at: None,
+        };
+        let gone = store.add_ssh_revocation(row, 9).await.unwrap();
+        let mut gone = gone.unwrap();
+        gone.sort();
+        gone
+    };
+    use SshCredentialKind::{KeyId, Serial};
+    keep("s1", "its-own", "t1", NOW + 5).await.unwrap();
+    keep("s2", "elsewhere", "", NOW + 6).await.unwrap();
+    keep("s3", "bobs", "t2", NOW + 7).await.unwrap();
+    assert!(revoke("1", Serial, "weir alice s1").await.is_empty());
+    assert!(revoke("2", Serial, "s2").await.is_empty(), "of no token");
+    assert_eq!(revoke("3", Serial, "s1").await, ["its-own", "same-token"]);
+    assert!(revoke("4", Serial, "s1").await.is_empty());
+    // Not what is somebody else's.
+    assert_eq!(revoke("5", KeyId, "weir alice s3").await, ["other-token"]);
+    let mut left = prints(store, None).await;
+    left.sort();
+    assert_eq!(left, ["bobs", "no-token"]);
+    // What ends first makes room, and what has ended is forgotten.
+    keep("s4", "no-token", "", NOW + 1).await.unwrap();
+    keep("s5", "x", "", NOW + 8).await.unwrap();
+    assert!(revoke("6", Serial, "s4").await.is_empty());
+    keep("s6", "no-token", "", NOW + 9).await.unwrap();
+    store.sweep(NOW + 9, NOW).await.unwrap();
+    assert!(revoke("7", Serial, "s6").await.is_empty());
+    assert_eq!(prints(store, None).await, ["bobs", "no-token"]);
 }
 
 async fn saw(store: &dyn Store, target: &str, print: &str, at: u64) -> (HostKeyRow, Option<u64>) {
@@ -126,7 +200,8 @@ async fn decide(
         at: NOW + 100,
         reason: "compared".into(),
     };
-    store.decide_ssh_host_key(verdict, 2).await.unwrap()
+    let decided = store.decide_ssh_host_key(verdict, 2).await.unwrap();
+    decided.map(|(row, _)| row)
 }
 
 async fn states(store: &dyn Store, target: &str) -> Vec<(String, State)> {
@@ -141,18 +216,36 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
     let (row, before) = saw(store, "web1", "a", NOW).await;
     assert_eq!((row.state, row.seen, before), (State::Waiting, 1, None));
     let (row, before) = saw(store, "web1", "a", NOW + 5).await;
-    assert_eq!((row.seen, before), (2, Some(NOW)));
+    assert_eq!((row.seen, before), (2, None), "nobody has recorded it");
+    let recorded = |print: &'static str| store.recorded_ssh_host_key("web1", print, NOW + 4);
+    recorded("a").await.unwrap();
+    recorded("nothing").await.unwrap();
+    let before = saw(store, "web2", "a", NOW + 5).await.1;
+    assert_eq!(before, None, "it is another host's");
+    let (row, before) = saw(store, "web1", "a", NOW + 5).await;
+    assert_eq!((row.seen, before), (3, Some(NOW + 4)));
+    let other = HostKeyVerdict {
+        target: "web2".into(),
+        fingerprint: "a".into(),
+        approved: false,
+        by: "olga".into(),
+        at: NOW,
+        reason: "not ours".into(),
+    };
+    store.decide_ssh_host_key(other, 2).await.unwrap();
+    assert_eq!(saw(store, "web1", "a", NOW + 5).await.1, Some(NOW + 4));
     assert_eq!((row.first_seen, row.last_seen), (NOW, NOW + 5));
     assert_eq!(row.decided_by, None);
     // Only what that host has shown.
     assert_eq!(decide(store, "web1", "b", true).await, None);
-    assert_eq!(decide(store, "web2", "a", true).await, None);
+    assert_eq!(decide(store, "web3", "a", true).await, None);
     let row = decide(store, "web1", "a", true).await.unwrap();
     assert_eq!(row.state, State::Approved);
     assert_eq!(row.decided_by.as_deref(), Some("olga"));
     assert_eq!(row.reason.as_deref(), Some("compared"));
-    // To be seen is no verdict.
-    let (row, _) = saw(store, "web1", "a", NOW + 6).await;
+    // To be seen is no verdict; but after one, the record has to be told anew.
+    let (row, before) = saw(store, "web1", "a", NOW + 6).await;
+    assert_eq!(before, None);
     assert_eq!(row.state, State::Approved);
 
     // What waits is bounded; what is approved is not thrown out by it, nor that of another host.
@@ -171,7 +264,8 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
         (d.clone(), State::Waiting),
     ];
     assert_eq!(states(store, "web1").await, waiting);
-    assert_eq!(states(store, "web2").await, [("x".into(), State::Waiting)]);
+    let web2 = [("a".into(), State::Rejected), ("x".into(), State::Waiting)];
+    assert_eq!(states(store, "web2").await, web2);
 
     // Another takes its place, and the old one does not come back by being seen.
     decide(store, "web1", "d", true).await.unwrap();
@@ -191,7 +285,22 @@ pub(super) async fn a_host_is_known_by_one_key(store: &dyn Store) {
     let known = states(store, "web1").await;
     assert!(known.iter().all(|(_, state)| *state != State::Approved));
     // Rejected ones are bounded, too.
-    decide(store, "web1", "c", false).await.unwrap();
-    assert_eq!(states(store, "web1").await.len(), 2);
-    assert_eq!(states(store, "web2").await.len(), 1);
+    let verdict = HostKeyVerdict {
+        target: "web1".into(),
+        fingerprint: "c".into(),
+        approved: false,
+        by: "olga".into(),
+        at: NOW + 200,
+        reason: "compared".into(),
+    };
+    let (_, forgotten) = store
+        .decide_ssh_host_key(verdict, 2)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(forgotten.len(), 1, "and that is said");
+    let left = states(store, "web1").await;
+    assert_eq!(left.len(), 2);
+    assert!(left.iter().all(|(print, _)| *print != forgotten[0]));
+    assert_eq!(states(store, "web2").await.len(), 2);
 }

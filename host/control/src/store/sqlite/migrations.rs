@@ -13,6 +13,8 @@ const STEPS: &[&str] = &[
     include_str!("005.sql"),
     include_str!("006.sql"),
     include_str!("007.sql"),
+    include_str!("008.sql"),
+    include_str!("009.sql"),
 ];
 
 /// The newest schema.

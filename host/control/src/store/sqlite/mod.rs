@@ -12,10 +12,10 @@ use rusqlite::Connection;
 use tokio::sync::broadcast;
 
 use super::{
-    Ballot, Begun, BundleRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow, HostKeyRow,
-    HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice, Opened,
-    PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow, SessionWrite,
-    Settled, Store, StoreError, Verdict,
+    Ballot, Begun, BundleRow, CertificateRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow,
+    HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice,
+    Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow,
+    SessionWrite, Settled, Store, StoreError, TokenPut, TokenRow, Verdict,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -32,6 +32,7 @@ mod plugins;
 mod sessions;
 mod ssh;
 mod ssh_hosts;
+mod ssh_tokens;
 mod worker;
 
 pub(crate) use file::{Lock, connect, lock, make_private};
@@ -318,8 +319,17 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<bool> {
+    async fn add_ssh_revocation(
+        &self,
+        row: RevocationRow,
+        max: u32,
+    ) -> Result<Option<Vec<String>>> {
         self.write(move |c| ssh::revoke(c, &row, max)).await
+    }
+
+    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()> {
+        self.write(move |c| ssh::keep_certificate(c, &row, max))
+            .await
     }
 
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>> {
@@ -342,6 +352,14 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn put_ssh_token(&self, row: TokenRow, limits: KeyLimits) -> Result<TokenPut> {
+        self.write(move |c| ssh_tokens::put(c, &row, limits)).await
+    }
+
+    async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>> {
+        self.read(move |c| ssh_tokens::find(c, &hash)).await
+    }
+
     async fn saw_ssh_host_key(
         &self,
         sight: HostKeySight,
@@ -350,11 +368,22 @@ impl Store for Sqlite {
         self.write(move |c| ssh_hosts::seen(c, &sight, max)).await
     }
 
+    async fn recorded_ssh_host_key(
+        &self,
+        target: &str,
+        fingerprint: &str,
+        at: Millis,
+    ) -> Result<()> {
+        let (target, fingerprint) = (target.to_owned(), fingerprint.to_owned());
+        self.write(move |c| ssh_hosts::recorded(c, &target, &fingerprint, at))
+            .await
+    }
+
     async fn decide_ssh_host_key(
         &self,
         verdict: HostKeyVerdict,
         max: u32,
-    ) -> Result<Option<HostKeyRow>> {
+    ) -> Result<Option<(HostKeyRow, Vec<String>)>> {
         self.write(move |c| ssh_hosts::decide(c, &verdict, max))
             .await
     }
@@ -385,6 +414,7 @@ impl Store for Sqlite {
             plugin_changes::sweep(c, now)?;
             sessions::sweep(c, keep_since)?;
             ssh::sweep(c, now)?;
+            ssh_tokens::sweep(c, now)?;
             outbox::sweep(c, keep_since)
         })
         .await?;

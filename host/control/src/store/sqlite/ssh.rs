@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use weir_client::SshCredentialKind as Kind;
 
 use super::{corrupt, db, int, uint};
-use crate::store::{KeyLimits, KeyPut, KeyRow, Millis, Result, RevocationRow};
+use crate::store::{CertificateRow, KeyLimits, KeyPut, KeyRow, Millis, Result, RevocationRow};
 
 const READ: &str = "reading what is known of SSH";
 const WRITE: &str = "writing what is known of SSH";
@@ -20,16 +20,31 @@ fn kind_text(kind: Kind) -> &'static str {
     found.map_or("", |(_, text)| text)
 }
 
-/// False: `max` are kept already. Registered keys that it names are removed with it.
-pub(super) fn revoke(c: &mut Connection, row: &RevocationRow, max: u32) -> Result<bool> {
+/// Those that are somebody's who was given the certificate: the key in it, and what the same token registered.
+const GO_WITH: &str = "DELETE FROM ssh_keys WHERE fingerprint IN \
+     (SELECT k.fingerprint FROM ssh_keys k JOIN ssh_certificates c ON c.subject = k.subject \
+      AND (c.fingerprint = k.fingerprint OR c.token = k.token) WHERE ";
+
+/// None: `max` are kept already. Registered keys that it names, or that go with it, are removed, and returned.
+pub(super) fn revoke(
+    c: &mut Connection,
+    row: &RevocationRow,
+    max: u32,
+) -> Result<Option<Vec<String>>> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WRITE))?;
+    // What has ended takes no place, and what is revoked once more takes that of the time before.
+    tx.execute(
+        "DELETE FROM ssh_revocations WHERE ends_at <= ?3 OR (kind = ?1 AND value = ?2 AND revoked_at <= ?3)",
+        params![kind_text(row.kind), row.value, int(row.at)],
+    )
+    .map_err(db(WRITE))?;
     let kept: u32 = tx
         .query_row("SELECT count(*) FROM ssh_revocations", [], |r| r.get(0))
         .map_err(db(READ))?;
     if kept >= max {
-        return Ok(false);
+        return Ok(None);
     }
     tx.execute(
         "INSERT INTO ssh_revocations (id, kind, value, reason, revoked_by, revoked_at, ends_at) \
@@ -45,16 +60,54 @@ pub(super) fn revoke(c: &mut Connection, row: &RevocationRow, max: u32) -> Resul
         ],
     )
     .map_err(db(WRITE))?;
-    let gone = match row.kind {
-        Kind::Key => Some("DELETE FROM ssh_keys WHERE fingerprint = ?1"),
-        Kind::Subject => Some("DELETE FROM ssh_keys WHERE subject = ?1"),
-        Kind::Serial | Kind::KeyId => None,
+    let which = match row.kind {
+        Kind::Key => "DELETE FROM ssh_keys WHERE fingerprint = ?1".to_owned(),
+        Kind::Subject => "DELETE FROM ssh_keys WHERE subject = ?1".to_owned(),
+        Kind::Serial => format!("{GO_WITH} c.serial = ?1)"),
+        Kind::KeyId => format!("{GO_WITH} c.key_id = ?1)"),
     };
-    if let Some(gone) = gone {
-        tx.execute(gone, params![row.value]).map_err(db(WRITE))?;
+    let gone = {
+        let mut delete = tx
+            .prepare(&format!("{which} RETURNING fingerprint"))
+            .map_err(db(WRITE))?;
+        let rows = delete
+            .query_map(params![row.value], |row| row.get(0))
+            .map_err(db(WRITE))?;
+        rows.collect::<rusqlite::Result<Vec<String>>>()
+            .map_err(db(WRITE))?
+    };
+    if row.kind == Kind::Subject {
+        super::ssh_tokens::remove_of(&tx, &row.value)?;
     }
     tx.commit().map_err(db(WRITE))?;
-    Ok(true)
+    Ok(Some(gone))
+}
+
+pub(super) fn keep_certificate(c: &mut Connection, row: &CertificateRow, max: u32) -> Result<()> {
+    let tx = c
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(db(WRITE))?;
+    // Serial numbers are random: another certificate has this one only by the worst of luck.
+    tx.execute(
+        "INSERT OR REPLACE INTO ssh_certificates (serial, key_id, subject, fingerprint, token, ends_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            row.serial,
+            row.key_id,
+            row.subject,
+            row.fingerprint,
+            row.token,
+            int(row.ends_at)
+        ],
+    )
+    .map_err(db(WRITE))?;
+    tx.execute(
+        "DELETE FROM ssh_certificates WHERE serial IN (SELECT serial FROM ssh_certificates \
+         ORDER BY ends_at DESC, serial LIMIT -1 OFFSET ?1)",
+        params![max],
+    )
+    .map_err(db(WRITE))?;
+    tx.commit().map_err(db(WRITE))
 }
 
 pub(super) fn revocations(c: &Connection) -> Result<Vec<RevocationRow>> {
@@ -122,7 +175,7 @@ pub(super) fn put_key(c: &mut Connection, row: &KeyRow, limits: KeyLimits) -> Re
     }
     tx.execute(
         "INSERT OR REPLACE INTO ssh_keys (fingerprint, public_key, subject, name, kept, \
-         registered_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+         registered_at, expires_at, token) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             row.fingerprint,
             row.public_key,
@@ -130,7 +183,8 @@ pub(super) fn put_key(c: &mut Connection, row: &KeyRow, limits: KeyLimits) -> Re
             row.name,
             row.kept,
             int(row.registered_at),
-            int(row.expires_at)
+            int(row.expires_at),
+            row.token
         ],
     )
     .map_err(db(WRITE))?;
@@ -150,7 +204,7 @@ pub(super) fn remove_key(c: &Connection, fingerprint: &str, subject: &str) -> Re
 pub(super) fn keys(c: &Connection, subject: Option<&str>, limit: u32) -> Result<Vec<KeyRow>> {
     let mut statement = c
         .prepare(
-            "SELECT fingerprint, public_key, subject, name, kept, registered_at, expires_at \
+            "SELECT fingerprint, public_key, subject, name, kept, registered_at, expires_at, token \
              FROM ssh_keys WHERE ?1 IS NULL OR subject = ?1 \
              ORDER BY registered_at DESC, fingerprint LIMIT ?2",
         )
@@ -164,6 +218,7 @@ pub(super) fn keys(c: &Connection, subject: Option<&str>, limit: u32) -> Result<
             kept: row.get(4)?,
             registered_at: uint(row.get(5)?),
             expires_at: uint(row.get(6)?),
+            token: row.get(7)?,
         })
     };
     let rows = statement
@@ -174,11 +229,12 @@ pub(super) fn keys(c: &Connection, subject: Option<&str>, limit: u32) -> Result<
 
 /// Forgets what has ended by itself.
 pub(super) fn sweep(c: &Connection, now: Millis) -> Result<()> {
-    c.execute(
+    for ended in [
         "DELETE FROM ssh_revocations WHERE ends_at <= ?1",
-        params![int(now)],
-    )
-    .map_err(db(WRITE))?;
+        "DELETE FROM ssh_certificates WHERE ends_at <= ?1",
+    ] {
+        c.execute(ended, params![int(now)]).map_err(db(WRITE))?;
+    }
     sweep_keys(c, now)
 }
 

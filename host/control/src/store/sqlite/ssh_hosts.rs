@@ -21,7 +21,7 @@ fn text(state: State) -> &'static str {
     found.map_or("", |(_, text)| text)
 }
 
-/// What is known of it now, and when it was shown before. At most `max` of one target wait: those that
+/// What is known of it now, and when the record has last said that it is shown. At most `max` of one target wait: those that
 /// were shown longest ago make room.
 pub(super) fn seen(
     c: &mut Connection,
@@ -33,12 +33,13 @@ pub(super) fn seen(
         .map_err(db(WRITE))?;
     let before: Option<i64> = tx
         .query_row(
-            "SELECT last_seen FROM ssh_host_keys WHERE target = ?1 AND fingerprint = ?2",
+            "SELECT recorded_at FROM ssh_host_keys WHERE target = ?1 AND fingerprint = ?2",
             params![sight.target, sight.fingerprint],
             |row| row.get(0),
         )
         .optional()
-        .map_err(db(READ))?;
+        .map_err(db(READ))?
+        .flatten();
     tx.execute(
         "INSERT INTO ssh_host_keys (target, fingerprint, public_key, state, first_seen, last_seen, seen) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1) \
@@ -60,25 +61,35 @@ pub(super) fn seen(
     Ok((row, before.map(uint)))
 }
 
-/// Of those that wait, the last shown ones stay; of the others, the last decided ones.
-fn trim(c: &Connection, target: &str, state: State, max: u32) -> Result<()> {
+/// The record has said that this key is shown.
+pub(super) fn recorded(c: &Connection, target: &str, fingerprint: &str, at: Millis) -> Result<()> {
     c.execute(
-        "DELETE FROM ssh_host_keys WHERE target = ?1 AND state = ?2 AND fingerprint NOT IN \
-         (SELECT fingerprint FROM ssh_host_keys WHERE target = ?1 AND state = ?2 \
-          ORDER BY coalesce(decided_at, last_seen) DESC, fingerprint LIMIT ?3)",
-        params![target, text(state), max],
+        "UPDATE ssh_host_keys SET recorded_at = ?3 WHERE target = ?1 AND fingerprint = ?2",
+        params![target, fingerprint, int(at)],
     )
     .map(drop)
     .map_err(db(WRITE))
 }
 
+/// Of those that wait, the last shown ones stay; of the others, the last decided ones. What goes is returned.
+fn trim(c: &Connection, target: &str, state: State, max: u32) -> Result<Vec<String>> {
+    let sql = "DELETE FROM ssh_host_keys WHERE target = ?1 AND state = ?2 AND fingerprint NOT IN \
+         (SELECT fingerprint FROM ssh_host_keys WHERE target = ?1 AND state = ?2 \
+          ORDER BY coalesce(decided_at, last_seen) DESC, fingerprint LIMIT ?3) RETURNING fingerprint";
+    let mut delete = c.prepare(sql).map_err(db(WRITE))?;
+    let gone = delete
+        .query_map(params![target, text(state), max], |row| row.get(0))
+        .map_err(db(WRITE))?;
+    gone.collect::<rusqlite::Result<_>>().map_err(db(WRITE))
+}
+
 /// None: this target has not shown such a key. A target has one approved key: another takes its place, and what it
-/// replaces is the wrong one from then on.
+/// replaces is the wrong one from then on. With it are rejected keys that were forgotten to make room.
 pub(super) fn decide(
     c: &mut Connection,
     verdict: &HostKeyVerdict,
     max: u32,
-) -> Result<Option<HostKeyRow>> {
+) -> Result<Option<(HostKeyRow, Vec<String>)>> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WRITE))?;
@@ -119,10 +130,16 @@ pub(super) fn decide(
     if found == 0 {
         return Ok(None);
     }
+    // What the record has said of its keys is not true any more: it says it again if they are shown.
+    tx.execute(
+        "UPDATE ssh_host_keys SET recorded_at = NULL WHERE target = ?1",
+        params![verdict.target],
+    )
+    .map_err(db(WRITE))?;
     let row = one(&tx, &verdict.target, &verdict.fingerprint)?;
-    trim(&tx, &verdict.target, State::Rejected, max)?;
+    let forgotten = trim(&tx, &verdict.target, State::Rejected, max)?;
     tx.commit().map_err(db(WRITE))?;
-    Ok(row)
+    Ok(row.map(|row| (row, forgotten)))
 }
 
 fn one(c: &Connection, target: &str, fingerprint: &str) -> Result<Option<HostKeyRow>> {

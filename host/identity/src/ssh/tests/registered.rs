@@ -1,7 +1,9 @@
 //! Keys that people have registered: whose they are, since when, and what takes that away.
 
 use super::*;
-use crate::ssh::registered::{CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError};
+use crate::ssh::registered::{
+    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+};
 
 /// What `ssh-keygen` makes of a text with this key.
 fn sign(private: &PrivateKey, namespace: &str, text: &str) -> String {
@@ -21,10 +23,20 @@ fn sign(private: &PrivateKey, namespace: &str, text: &str) -> String {
 
 /// What is kept of somebody who has shown that they have the key.
 fn kept(authority: &SshAuthority, private: &PrivateKey, who: &Principal) -> String {
+    kept_at(authority, private, who, now())
+}
+
+fn kept_at(
+    authority: &SshAuthority,
+    private: &PrivateKey,
+    who: &Principal,
+    at: SystemTime,
+) -> String {
     let key = private.public();
-    let text = authority.key_challenge(key, who, now()).unwrap();
+    let text = authority.key_challenge(key, who, at).unwrap();
+    assert!(is_key_challenge(&text, key), "{text}");
     let signature = sign(private, KEY_NAMESPACE, &text);
-    let kept = authority.describe_key(key, who, &text, &signature, now());
+    let kept = authority.describe_key(key, who, &text, &signature, at);
     kept.unwrap()
 }
 
@@ -158,7 +170,11 @@ fn what_is_revoked_of_a_person_or_a_key_takes_registered_keys_with_it() {
         assert!(authority.registered_key(mine, now()).is_none(), "{what:?}");
         // A person may register it anew, later; a key that was stolen is nobody's any more.
         let later = now() + Duration::from_secs(1);
-        let result = authority.register_key(mine, &kept, later, ends);
+        let new = match again {
+            true => kept_at(&authority, &private, &dora_at(later), later),
+            false => kept.clone(),
+        };
+        let result = authority.register_key(mine, &new, later, ends);
         assert_eq!(result.is_ok(), again, "{what:?}");
         assert_eq!(authority.registered_key(mine, later).is_some(), again);
         // What a file of before says does not bring it back.
@@ -170,4 +186,41 @@ fn what_is_revoked_of_a_person_or_a_key_takes_registered_keys_with_it() {
         let lasts = what.lasts().unwrap_or(Duration::MAX);
         assert!(lasts > MAX_KEY_VALIDITY, "{what:?}");
     }
+}
+
+/// Whoever has stolen a token has it after the revocation, too.
+#[test]
+fn a_token_from_before_the_revocation_of_its_person_registers_nothing() {
+    let (_dir, authority) = authority();
+    let private = PrivateKey::generate_ed25519().unwrap();
+    let mine = private.public();
+    let second = Duration::from_secs(1);
+    let (before, later) = (now(), now() + hours(1));
+    // All that was asked for before: a text, its signature, and what is to be kept.
+    let old = dora_at(before);
+    let text = authority.key_challenge(mine, &old, later).unwrap();
+    let signature = sign(&private, KEY_NAMESPACE, &text);
+    let kept = authority.describe_key(mine, &old, &text, &signature, later);
+    let kept = kept.unwrap();
+    let subject = Revocation::Subject("dora".into());
+    authority.revoke(&subject, before).unwrap();
+    let too_old = Some(RegisterError::OldToken);
+    for who in [&old, &dora()] {
+        let asked = authority.key_challenge(mine, who, later);
+        assert_eq!(asked.err(), too_old);
+        let shown = authority.describe_key(mine, who, &text, &signature, later);
+        assert_eq!(shown.err(), too_old);
+    }
+    let ends = now() + hours(24);
+    let registered = authority.register_key(mine, &kept, later, ends);
+    assert_eq!(registered.err(), too_old);
+    assert!(authority.registered_key(mine, later).is_none());
+    // With another token, it is hers; and the next revocation ends what that one has registered, though it is of
+    // before the registration.
+    let new = dora_at(before + second);
+    let kept = kept_at(&authority, &private, &new, later);
+    authority.register_key(mine, &kept, later, ends).unwrap();
+    assert!(authority.registered_key(mine, later).is_some());
+    authority.revoke(&subject, before + second).unwrap();
+    assert!(authority.registered_key(mine, later).is_none());
 }

@@ -335,3 +335,28 @@ fn short_texts_are_read_at_once() {
         );
     }
 }
+
+/// What is open around a command is a reason to look, whatever it is.
+#[test]
+fn what_is_open_around_a_gated_command_is_never_left_out() {
+    for (open, path) in [
+        ("/etc/shadow", "/etc/shadow"),
+        ("socket:[123]", UNKNOWN),
+        ("anon_inode:[eventfd]", UNKNOWN),
+    ] {
+        let place = Place {
+            directory: Some("/srv".into()),
+            open: vec![open.into()],
+        };
+        let line = Line::gated(&"ls x".into(), place);
+        let (facts, _) = exec(b"ls x", &line, &"root".into());
+        assert!(!facts.parsed && !facts.only_reads, "{open}");
+        assert_eq!(facts.opaque.len(), 1, "{open}");
+        assert!(facts.opaque[0].contains(open), "{:?}", facts.opaque);
+        for writes in [false, true] {
+            let paths = facts.paths.iter();
+            let mut named = paths.filter(|p| *p.path == *path && p.writes == writes);
+            assert!(named.next().is_some(), "{open}: {:?}", facts.paths);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What is found by its form, what is known, and how they lie to each other.
 
+use super::private_keys::key;
 use super::*;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -169,71 +170,6 @@ fn every_token_of_the_detectors() {
     }
 }
 
-fn key(title: &str, line: usize, lines: usize) -> (String, String) {
-    let body = format!("{}\n", "MIIEowIBAAKCAQEA".repeat(line / 16)).repeat(lines);
-    let input = format!("-----BEGIN {title}-----\n{body}-----END {title}-----\n");
-    let expect: String = input
-        .lines()
-        .enumerate()
-        .fold(String::new(), |out, (i, line)| match i {
-            0 => out + line + "\n",
-            _ => out + &"*".repeat(line.len()) + "\n",
-        });
-    (input, expect)
-}
-
-#[test]
-fn private_keys_until_their_end() {
-    for title in [
-        "PRIVATE KEY",
-        "RSA PRIVATE KEY",
-        "OPENSSH PRIVATE KEY",
-        "ENCRYPTED PRIVATE KEY",
-    ] {
-        for lines in [1, 24, 200] {
-            let (input, expect) = key(title, 64, lines);
-            let (input, expect) = (format!("a {input}$ ls\n"), format!("a {expect}$ ls\n"));
-            assert_eq!(text(&[], &input), expect);
-            let patterns = patterns(&[]);
-            for piece in [1, 7, 300] {
-                let out = mask(&patterns, Kind::Pipe, input.as_bytes(), piece);
-                assert_eq!(String::from_utf8(out).unwrap(), expect);
-            }
-        }
-    }
-    let shows_nothing = |input: &str| {
-        let out = text(&[], input);
-        assert!(!out.contains("MIIE"), "{out}");
-        assert!(out.ends_with("$ ls\n"), "{out}");
-    };
-    let (plain, _) = key("RSA PRIVATE KEY", 64, 3);
-    let body: Vec<&str> = plain.lines().collect();
-    shows_nothing(&format!("{}\r\n$ ls\n", body.join("\r\n")));
-    shows_nothing(&format!("  {}\n$ ls\n", body.join("\n  ")));
-    shows_nothing(&format!("> {}\n$ ls\n", body.join("\n> ")));
-    shows_nothing(&format!("+{}\n$ ls\n", body.join("\n+")));
-    shows_nothing(&format!("-{}\n$ ls\n", body.join("\n-")));
-    shows_nothing(&format!("\"{}\"\n$ ls\n", body.join("\\n")));
-    shows_nothing(&format!("{}\n$ ls\n", body.join(" ")));
-    shows_nothing(&format!("     1\t{}\n$ ls\n", body.join("\n     2\t")));
-    shows_nothing(&format!(
-        "\x1b[31m{}\x1b[0m\n$ ls\n",
-        body.join("\x1b[0m\n\x1b[31m")
-    ));
-    let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,4E51A8B0\n\n";
-    shows_nothing(&format!(
-        "{}\n{headers}{}\n$ ls\n",
-        body[0],
-        body[1..].join("\n")
-    ));
-    // Its end was cut off, its beginning was.
-    shows_nothing(&format!("{}\n$ ls\n", body[..3].join("\n")));
-    shows_nothing(&format!(
-        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE\n{}\n$ ls\n",
-        body[1]
-    ));
-}
-
 /// What else begins in the line of a key, or in a long token, does not put an end to its being hidden.
 #[test]
 fn what_is_being_hidden_is_not_displaced() {
@@ -263,7 +199,7 @@ fn what_is_being_hidden_is_not_displaced() {
         let input = format!("{before}{}{behind}c2lnbmF0dXJl", "AIza".repeat(12));
         assert!(!text(&[], &input).contains("c2lnbmF0"), "{input}");
     }
-    // With so many of them that all hide, none is opened beside them, and all of it is hidden.
+    // With so many of them that all hide, one that hides as much is enough, and all of it is hidden.
     let each = prefixes
         .split_inclusive('-')
         .map(|p| p.to_owned() + "0123456789abcdefghijABCDEFGHIJ01");
@@ -275,163 +211,50 @@ fn what_is_being_hidden_is_not_displaced() {
     );
 }
 
-/// As programs show files: whatever they put before each line, or behind it.
+/// However many forms hide or are unfinished when one more begins, that one is hidden when those have ended.
 #[test]
-fn private_keys_behind_what_stands_before_each_line() {
-    type Before = fn(usize) -> String;
-    let befores: &[(&str, Before, &str)] = &[
-        ("diff", |_| "< ".into(), ""),
-        ("diff -y", |_| "\t\t\t\t> ".into(), ""),
-        ("bat", |n| format!("{n:4}   \u{2502} "), ""),
-        ("cat -A", |_| String::new(), "$"),
-        ("cat -A of a file of DOS", |_| String::new(), "^M$"),
-        ("cat -An", |n| format!("{n:6}^I"), "$"),
-        ("grep -r . dir", |_| "a.key:".into(), ""),
-        (
-            "grep -rn . dir",
-            |n| format!("./etc/ssl/private/web-1.example.org_key.pem:{n}:"),
-            "",
-        ),
-        ("grep -rZ", |_| "a.key\0".into(), ""),
-        ("docker compose logs", |_| "web-1  | ".into(), ""),
-        ("in colour", |_| "\x1b[36mweb-1  | \x1b[0m".into(), ""),
-        (
-            "kubectl logs --prefix",
-            |_| "[pod/web-7f9c/app] ".into(),
-            "",
-        ),
-        (
-            "journalctl",
-            |n| format!("Nov 28 00:59:{:02} web1 app[4711]: ", n % 60),
-            "",
-        ),
-        (
-            "logs with times",
-            |n| format!("2026-11-28T00:59:{:02}.{n}Z stdout F ", n % 60),
-            "",
-        ),
-        ("indented", |_| " ".repeat(40), ""),
-        ("indented by tabs", |_| "\t".repeat(20), ""),
-        (
-            "git blame",
-            |n| format!("^1a2b3c4 (Erin 2026-11-28 00:59:00 +0000 {n:2}) "),
-            "",
-        ),
-        ("a quotation in Markdown", |_| "> > - ".into(), ""),
-        ("a comment", |_| "// ".into(), ""),
-        ("a comment of SQL", |_| "-- ".into(), ""),
-        ("in a frame", |_| "\u{2551} ".into(), ""),
+fn one_too_many_is_hidden() {
+    let hiding = |prefix: &str| format!("{prefix}0123456789abcdefghijABCDEFGHIJ01");
+    let all = [
+        "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-",
     ];
-    let (plain, _) = key("RSA PRIVATE KEY", 64, 12);
-    for (program, before, behind) in befores {
-        let lines = plain.lines().enumerate();
-        let shown: String = lines
-            .map(|(i, line)| format!("{}{line}{behind}\n", before(i + 4)))
-            .collect();
-        for outer in [String::new(), "an ordinary line of text\n".repeat(50)] {
-            let input = format!("{outer}{shown}$ ls\n");
-            for kind in [Kind::Terminal, Kind::Pipe] {
-                for piece in [1, 11, 300, usize::MAX] {
-                    let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
-                    let out = String::from_utf8(out).unwrap();
-                    assert!(
-                        !out.contains("MIIE") && !out.contains("CAQEA"),
-                        "{program}: {out}"
-                    );
-                    assert!(out.ends_with("$ ls\n"), "{program}: {out}");
-                    assert!(out.starts_with(outer.as_str()), "{program}: {out}");
-                }
+    let eight: String = all[..8].iter().map(|p| hiding(p)).collect();
+    // Of another alphabet, so that it goes on when those have ended.
+    let session = format!("IQoJb3JpZ2luX2Vj/{}", "c2Vzc2lvbi/+".repeat(20));
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 200);
+    // None of these is long enough to be told from a word, and none of them gives way.
+    let encoded = "LS0tLS1CRUdJTi".to_owned() + "0tLS0tQkVHSU4g" + "tLS0tLUJFR0lOI";
+    let unfinished = encoded.repeat(2) + "xoxb-xoxp-xoxa-glrt-gldt-";
+    let nine_in_base_64 = format!("{unfinished}{}", GITHUB);
+    for (name, input, secret) in [
+        ("session", format!("{eight}{session}"), "c2Vzc2lvbi/+c2"),
+        ("key", format!("{eight}{pem}"), "MIIEowIBAAKCAQEA"),
+        ("unfinished", nine_in_base_64.clone(), "0123456789abcdef"),
+        (
+            "behind",
+            format!("{unfinished}.\n{GITHUB}"),
+            "0123456789abcdef",
+        ),
+        ("held", format!("{unfinished}{session}"), "c2Vzc2lvbi/+c2"),
+    ] {
+        for kind in [Kind::Terminal, Kind::Pipe] {
+            for piece in [1, 13, usize::MAX] {
+                let out = mask(&patterns(&[]), kind, input.as_bytes(), piece);
+                assert!(
+                    !has(&out, secret),
+                    "{name}: {}",
+                    String::from_utf8_lossy(&out)
+                );
             }
         }
     }
-    // Where only the first line is not indented, and two keys of which one does not end with a line.
-    let text_of = |body: String| text(&[], &body);
-    let yaml = plain.replace('\n', &format!("\n{}", " ".repeat(30)));
-    assert!(!text_of(format!("key: {yaml}")).contains("MIIE"));
-    let two = format!("{}{plain}", plain.trim_end());
-    let out = text_of(format!("{two}$ ls\n"));
-    assert!(!out.contains("MIIE") && out.ends_with("$ ls\n"), "{out}");
-}
-
-/// As clusters and clouds keep them.
-#[test]
-fn private_keys_in_base_64() {
-    for title in [
-        "PRIVATE KEY",
-        "RSA PRIVATE KEY",
-        "EC PRIVATE KEY",
-        "OPENSSH PRIVATE KEY",
-    ] {
-        let (pem, _) = key(title, 64, 12);
-        for before in ["", "x", "xy", "a longer text before it: "] {
-            let whole = STANDARD.encode(format!("{before}{pem}"));
-            // Nothing of what stands behind the title.
-            let secret = &whole[(before.len() + 11 + title.len()) * 4 / 3 + 5..whole.len() - 44];
-            let wrapped: Vec<&str> = whole
-                .as_bytes()
-                .chunks(76)
-                .map(|l| str::from_utf8(l).unwrap())
-                .collect();
-            for input in [
-                format!(
-                    "data:\n  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUQ\n  tls.key: {whole}\nkind: Secret\n"
-                ),
-                format!("    client-key-data: {whole}\nkind: Secret\n"),
-                format!("{{\"key\": \"{}\"}}\nkind: Secret\n", wrapped.join("\\n")),
-                format!("{}\nkind: Secret\n", wrapped.join("\n")),
-                format!("  {}\r\nkind: Secret\n", wrapped.join("\r\n  ")),
-            ] {
-                for piece in [1, 50, usize::MAX] {
-                    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
-                    let out = String::from_utf8(out).unwrap();
-                    assert!(out.ends_with("kind: Secret\n"), "{out}");
-                    assert!(
-                        !secret
-                            .as_bytes()
-                            .chunks_exact(24)
-                            .any(|p| has(out.as_bytes(), str::from_utf8(p).unwrap())),
-                        "{before:?} {out}"
-                    );
-                }
-            }
-        }
-    }
-    for (title, body) in [
-        ("CERTIFICATE", "MIIB"),
-        ("PUBLIC KEY", "MIIB"),
-        ("RSA PUBLIC KEY", "MIIB"),
-    ] {
-        let pem = format!(
-            "-----BEGIN {title}-----\n{}\n-----END {title}-----\n",
-            body.repeat(16)
-        );
-        let input = format!("x: {}\n", STANDARD.encode(pem));
-        assert_eq!(text(&[], &input), input);
-    }
-}
-
-/// A first line that a search has found hides nothing of what follows but a word.
-#[test]
-fn a_first_line_alone_hides_little() {
-    for behind in [
-        "root@host:~# ls -la /tmp\n",
-        "[root@host ~]# ls\n",
-        "$ cat x\n",
-        "./a/b.pem: no\n",
-    ] {
-        let input = format!("id_rsa:-----BEGIN RSA PRIVATE KEY-----\n{behind}");
-        let out = text(&[], &input);
-        let changed = input
-            .bytes()
-            .zip(out.bytes())
-            .filter(|(a, b)| a != b)
-            .count();
-        assert!(changed <= 8, "{out}");
-    }
-    let public = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq\n-----END PUBLIC KEY-----\n";
-    assert_eq!(text(&[], public), public);
-    let certificate = "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkq\n-----END CERTIFICATE-----\n";
-    assert_eq!(text(&[], certificate), certificate);
+    // That comes to its end: what there was no room for is as long as the longest token, or key.
+    let input = format!(
+        "{nine_in_base_64}\n{}",
+        "an ordinary line of text\n".repeat(4000)
+    );
+    let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), usize::MAX);
+    assert!(out.ends_with(b"an ordinary line of text\n"));
 }
 
 /// Wherever it begins in what was encoded, whatever stands around it.

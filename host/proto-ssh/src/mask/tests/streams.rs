@@ -206,6 +206,35 @@ fn work_is_linear() {
     }
 }
 
+/// A log that is full of digits, and secrets that are, too, also in hexadecimal digits: hardly a line of it is read byte
+/// by byte.
+#[test]
+fn digits_are_no_secrets() {
+    let secrets: Vec<String> = (0..20)
+        .map(|i| format!("{i:02}-correct-horse-battery-{i}"))
+        .collect();
+    let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    let (mut log, mut n) = (String::new(), 7_u64);
+    while log.len() < 1 << 19 {
+        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let r = n >> 20;
+        let (hour, second, milli) = (r % 24, r % 59, r % 1000);
+        let (request, took, status) = (r & 0xFF_FFFF, r % 400, 200 + r % 16);
+        log += &format!(
+            "{hour:02}:{second:02}.{milli:03} INFO api[{took}] req={request:06x} GET /v1/orders {took} ms, status {status}\n"
+        );
+    }
+    let mut masker = Masker::new(patterns(&secrets), Kind::Pipe);
+    let (now, mut out) = (Instant::now(), BytesMut::new());
+    for part in log.as_bytes().chunks(32 << 10) {
+        let _ = masker.push(part, now, &mut out);
+    }
+    masker.flush(&mut out);
+    assert!(out == log.as_bytes());
+    let per_cent = masker.line.steps * 100 / log.len() as u64;
+    assert!(per_cent <= 10, "{per_cent} steps for 100 bytes");
+}
+
 #[test]
 fn binary_data_is_told() {
     let patterns = patterns(&[LITERAL]);

@@ -1,12 +1,12 @@
 //! Output that is not text: of each stream it is recorded up to a limit. What is behind that is counted and hashed;
-//! text between it is recorded all the same.
+//! text between it is recorded all the same, and so is what comes in pieces of which it cannot be told.
 
 use std::fmt::Write;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::tap::Stream;
-use crate::mask::{Guard, Kind, Verdict};
+use crate::mask::{Guard, Kind, Verdict, has_text};
 
 /// Of each stream so many places where something is missing are told one by one, and the others together.
 const MAX_GAPS: usize = 8;
@@ -68,7 +68,10 @@ impl Bulk {
     /// Nobody masks it, so that nobody else looks whether it is text. Not for terminals, where all is shown as text.
     pub fn look(&mut self, stream: Stream, data: &[u8]) {
         if let Some(part) = self.part(stream).filter(|part| !part.begun) {
-            part.begun = part.guard().look(data) == Verdict::Binary;
+            let guard = part
+                .guard
+                .get_or_insert_with(|| Box::new(Guard::new(Kind::Pipe)));
+            part.begun = guard.look(data) == Verdict::Binary;
         }
     }
 
@@ -94,18 +97,13 @@ impl Bulk {
 }
 
 impl Part {
-    fn guard(&mut self) -> &mut Guard {
-        self.guard
-            .get_or_insert_with(|| Box::new(Guard::new(Kind::Pipe)))
-    }
-
     fn records(&mut self, data: &[u8], limit: u64) -> bool {
         let (at, bytes) = (self.passed, data.len() as u64);
         self.passed = self.passed.saturating_add(bytes);
         if !self.begun {
             return true;
         }
-        if self.guard().has_text(data) {
+        if has_text(data) {
             self.open = false;
             return true;
         }
@@ -165,19 +163,19 @@ mod tests {
 
     #[test]
     fn text_is_recorded_whole_and_the_rest_up_to_a_limit() {
-        let mut bulk = Bulk::new(5);
-        assert!(bulk.records(Stream::Output, &[b'x'; 100]));
+        let mut bulk = Bulk::new(500);
+        assert!(bulk.records(Stream::Output, &[b'x'; 1000]));
         bulk.begins(Stream::Output);
-        assert!(bulk.records(Stream::Output, b"\0abc"));
-        assert!(!bulk.records(Stream::Output, b"d\0"));
+        assert!(bulk.records(Stream::Output, &[1; 400]));
+        assert!(!bulk.records(Stream::Output, &[2; 101]));
         assert!(!bulk.records(Stream::Output, b"\0"), "full is full");
-        assert!(bulk.records(Stream::Errors, &[b'x'; 100]));
+        assert!(bulk.records(Stream::Errors, &[b'x'; 1000]));
         let note = bulk.note().unwrap();
-        let expect = format!("2, not 3: {}", hash(b"d\0\0"));
+        let missing = [&[2_u8; 101][..], b"\0"].concat();
         assert!(
-            note.contains("first 4 bytes")
-                && note.contains(", 3 from byte 104 on")
-                && expect.ends_with(note.rsplit(' ').next().unwrap()),
+            note.contains("first 400 bytes")
+                && note.contains(", 102 from byte 1400 on")
+                && note.ends_with(&hash(&missing)),
             "{note}"
         );
         assert_eq!(bulk.note(), None);
@@ -192,10 +190,10 @@ mod tests {
         };
         assert!(passes(Stream::Output, "größe\n".as_bytes()));
         assert!(passes(Stream::Errors, &[b'x'; 10_000]));
-        assert!(!passes(Stream::Output, b"\0is no text"));
+        assert!(!passes(Stream::Output, &[0; 100]));
         assert!(passes(Stream::Errors, &[b'x'; 10_000]), "the other one is");
-        assert!(!passes(Stream::Output, b"nor\0is this"));
-        assert!(bulk.note().unwrap().contains("22 from byte 8"));
+        assert!(!passes(Stream::Output, &[1, 0, 0xFF].repeat(50)));
+        assert!(bulk.note().unwrap().contains("250 from byte 8"));
     }
 
     /// One NUL, or a whole archive, is no way to keep what is said behind it off the record.
@@ -232,6 +230,75 @@ mod tests {
             "{note}"
         );
         assert!(note.contains(", 7 from byte 100 on"), "{note}");
+    }
+
+    /// Behind all that was not text: whatever can be read is on record, in whatever pieces and encoding.
+    #[test]
+    fn text_in_any_form_and_piece_is_recorded() {
+        let line = "root:x:0:0:root:/root:/bin/bash größe Привет\n".repeat(40);
+        let utf16 = |big: bool| -> Vec<u8> {
+            let units = line.encode_utf16();
+            let bytes = |u: u16| {
+                if big {
+                    u.to_be_bytes()
+                } else {
+                    u.to_le_bytes()
+                }
+            };
+            units.flat_map(bytes).collect()
+        };
+        let koi8: Vec<u8> = (0xC0..=0xFF)
+            .chain([b' ', b'\n'])
+            .cycle()
+            .take(4000)
+            .collect();
+        let strewn = |c: u8| line.bytes().flat_map(|b| [b, c]).collect::<Vec<_>>();
+        let with_nuls = line.replace(':', "\0").into_bytes();
+        let noise = crate::mask::tests::noise(5, 32 << 10);
+        let passwd = "root:x:0:0:root:/root:/bin/bash\n".repeat(5);
+        let among = [
+            &noise[..20_000],
+            &passwd.as_bytes()[..130],
+            &noise[..12_000],
+        ]
+        .concat();
+        for (name, text) in [
+            ("nul", with_nuls),
+            ("little", utf16(false)),
+            ("big", utf16(true)),
+            ("koi8", koi8),
+            ("strewn", strewn(1)),
+            ("strewn nul", strewn(0)),
+        ] {
+            for piece in [1, 2, 3, 7, 31, 63, 64, 65, 100, 1000, usize::MAX] {
+                let mut bulk = Bulk::new(0);
+                bulk.begins(Stream::Output);
+                assert!(!bulk.records(Stream::Output, &noise));
+                for part in text.chunks(piece.min(text.len())) {
+                    let seen = part.iter().any(|c| *c > b' ');
+                    assert!(
+                        bulk.records(Stream::Output, part) || !seen,
+                        "{name} by {piece}: {part:?}"
+                    );
+                }
+            }
+        }
+        let mut bulk = Bulk::new(0);
+        bulk.begins(Stream::Output);
+        assert!(bulk.records(Stream::Output, &among));
+    }
+
+    /// Packed and encrypted data stays what it is: hardly a piece of it is taken for text, however much passes.
+    #[test]
+    fn noise_does_not_fill_the_record() {
+        for size in [8 << 10, 32 << 10] {
+            let mut bulk = Bulk::new(0);
+            bulk.begins(Stream::Output);
+            for seed in 0..50 {
+                let noise = crate::mask::tests::noise(seed, size);
+                assert!(!bulk.records(Stream::Output, &noise), "{seed} of {size}");
+            }
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::channel::Wait;
+use super::channel::{Wait, Waiting};
 use super::requests::{Asks, unfit};
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
 use crate::action::{Asked, Line, Sent, Turned, Unread, What};
-use crate::wire::{Reader, Request};
+use crate::wire::{ChannelMessage, Connection, Reader, Request};
 
 /// A command that is not decided on yet, because it is being read, or its script is.
 #[derive(Debug)]
@@ -150,6 +150,42 @@ impl Core {
         turn(Turned::known(asked, reason), out);
     }
 
+    /// It was never read, so only its words are on record.
+    pub(super) fn turn_unread(&self, key: Key, exec: &Exec, reason: &str, out: &mut Vec<Effect>) {
+        self.turn_command(key, &exec.command, reason, out);
+    }
+
+    pub(super) fn turn_command(
+        &self,
+        key: Key,
+        command: &[u8],
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+        turn(Turned::named("command", command, number, reason), out);
+    }
+
+    /// Records the commands that wait behind something else on this channel, and will not be read.
+    pub(super) fn tell_waiting(&self, key: Key, reason: &str, out: &mut Vec<Effect>) {
+        let Some(channel) = self.channels.get(&key) else {
+            return;
+        };
+        for waiting in &channel.waiting {
+            let Waiting::Message(payload) = waiting else {
+                continue;
+            };
+            if let Ok(Connection::Channel { message, .. }) = Connection::parse(payload)
+                && let ChannelMessage::Request(request) = message
+                && request.name == b"exec"
+            {
+                // What is no text is on record as it came.
+                let command = Reader::new(request.data).string().unwrap_or(request.data);
+                self.turn_command(key, command, reason, out);
+            }
+        }
+    }
+
     /// It was not read, for this reason.
     pub(super) fn not_read(
         &mut self,
@@ -161,8 +197,7 @@ impl Core {
     ) -> Result<(), Violation> {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
-            let number = Some(channel.number(Side::Client));
-            turn(Turned::named("command", &exec.command, number, reason), out);
+            self.turn_unread(key, exec, reason, out);
         }
         let want_reply = exec.want_reply && !exec.answered;
         self.refuse_start(key, want_reply, reason, None, now, out)

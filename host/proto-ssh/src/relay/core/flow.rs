@@ -103,6 +103,11 @@ impl Flow {
         self.passed = self.passed.saturating_add(n as u64);
     }
 
+    /// Bytes that have not gone on.
+    pub fn waits(&self) -> u64 {
+        self.here
+    }
+
     /// `n` bytes of the sender will never go on. What the sender is to be granted for that.
     pub fn dropped(&mut self, n: u64) -> u32 {
         self.here = self.here.saturating_sub(n);

@@ -136,8 +136,11 @@ impl Globals {
 const KEEPALIVE: &[u8] = b"keepalive@openssh.com";
 /// Kept here: the host is still to open sessions that are ours, for gates.
 const NO_MORE_SESSIONS: &[u8] = b"no-more-sessions@openssh.com";
-/// Keepalives that wait for one decision: at one in 15 s, those of 17 hours.
-const MAX_KEEPALIVES: u32 = 4 << 10;
+/// Keepalives that wait for one decision: at one each second, those of 18 hours. Then the decision is not waited for
+/// any longer, and they are answered.
+const MAX_KEEPALIVES: u32 = 64 << 10;
+/// Those that come until then. All of their answers fit into what may wait for a client.
+const MOST_KEEPALIVES: u32 = 2 * MAX_KEEPALIVES;
 /// SSH_MSG_IGNORE (RFC 4253 section 11.2) with nothing in it: a sign of life.
 const IGNORE: &[u8] = &[numbers::IGNORE, 0, 0, 0, 0];
 /// A port in a reply.
@@ -229,13 +232,16 @@ impl Core {
             return Ok(true);
         }
         let globals = &mut self.globals;
-        if globals.keepalives >= MAX_KEEPALIVES {
-            return Err(Violation::GlobalRequests(
-                Side::Client,
-                MAX_KEEPALIVES as usize,
-            ));
+        if globals.keepalives >= MOST_KEEPALIVES {
+            let most = MOST_KEEPALIVES as usize;
+            return Err(Violation::GlobalRequests(Side::Client, most));
         }
         globals.keepalives += 1;
+        if globals.keepalives == MAX_KEEPALIVES
+            && let Some(ticket) = globals.wait
+        {
+            out.push(Effect::Cancel { ticket });
+        }
         match globals.waiting.back_mut() {
             Some(Waiting::Keepalives(n)) => *n += 1,
             _ => globals.waiting.push_back(Waiting::Keepalives(1)),

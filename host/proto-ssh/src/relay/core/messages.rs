@@ -141,7 +141,10 @@ impl Core {
     /// The client does not want what is being decided on any more.
     fn give_up(&mut self, key: Key, wait: Wait, out: &mut Vec<Effect>) {
         if let Wait::Decision(ticket) = wait {
-            self.settled(ticket);
+            if let Some(Pending::Read { exec, .. }) = self.settled(ticket) {
+                let reason = "the channel was closed before it was read";
+                self.turn_unread(key, &exec, reason, out);
+            }
             out.push(Effect::Cancel { ticket });
         }
         let reason = "the channel was closed before the script on its standard input was whole";
@@ -149,11 +152,12 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.wait = Wait::Nothing;
         }
-        self.forget_waiting(key);
+        self.forget_waiting(key, out);
     }
 
-    /// What waits on this channel is not wanted any more.
-    pub(super) fn forget_waiting(&mut self, key: Key) {
+    /// What waits on this channel is not wanted any more; commands among it are on record.
+    pub(super) fn forget_waiting(&mut self, key: Key, out: &mut Vec<Effect>) {
+        self.tell_waiting(key, "the channel was given up before it was read", out);
         let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
@@ -213,7 +217,7 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         if let (Side::Client, ChannelMessage::Data(data)) = (from, message) {
-            self.gate_typed(key, data.contains(&INTERRUPT), out);
+            self.gate_typed(key, data, out);
         }
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
@@ -456,7 +460,7 @@ impl Core {
         if !self.channels.get(&key).is_some_and(Channel::is_over) {
             return Ok(());
         }
-        match self.remove(key) {
+        match self.remove(key, out) {
             None => Ok(()),
             Some(Parked::Open(payload)) => match Connection::parse(&payload) {
                 Ok(Connection::Open(open)) => self.open(Side::Client, open, &payload, out),
@@ -468,8 +472,8 @@ impl Core {
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) -> Option<Parked> {
-        self.forget_waiting(key);
+    pub(super) fn remove(&mut self, key: Key, out: &mut Vec<Effect>) -> Option<Parked> {
+        self.forget_waiting(key, out);
         self.take_gather(key);
         let channel = self.channels.remove(&key)?;
         let parked = channel.parked.as_ref().map_or(0, Parked::len);

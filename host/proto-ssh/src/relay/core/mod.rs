@@ -35,7 +35,7 @@ pub(crate) mod tap;
 mod tests;
 mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -184,7 +184,7 @@ pub(crate) enum Violation {
     Requests(Side, u32, usize),
     #[error("more than {1} bytes of {0} wait for decisions")]
     Waiting(Side, usize),
-    #[error("{0} opened channel {1}: numbers from {2} on are Weir's own")]
+    #[error("{0} gave a channel the number {1}: those from {2} on are Weir's own")]
     Reserved(Side, u32, u32),
 }
 
@@ -226,6 +226,8 @@ pub(crate) struct Limits {
     pub window: u32,
     /// A host is told of no more window than this for one channel: so much may have to wait for plugins.
     pub output: u32,
+    /// Bytes of a host that wait for plugins, over all channels; then nothing more of it is read.
+    pub inspected: usize,
     /// Bytes of a client that wait for decisions, over all channels: data, requests, and what is decided on.
     pub waiting: usize,
     /// The longest command line.
@@ -258,6 +260,7 @@ impl Default for Limits {
             globals: 64,
             window: 4 << 20,
             output: 16 << 20,
+            inspected: 64 << 20,
             waiting: 32 << 20,
             command: 128 << 10,
             names: 8 << 10,
@@ -323,10 +326,10 @@ pub(crate) struct Core {
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
     decided_on: HashMap<Ticket, usize>,
-    /// Sessions that may get connections of the client's agent.
-    agent: HashSet<Key>,
-    /// Sessions that may get X11 connections; true: one only.
-    x11: HashMap<Key, bool>,
+    /// Sessions that may get connections of the client's agent, and the number of the action that permitted it.
+    agent: HashMap<Key, u64>,
+    /// Sessions that may get X11 connections; true: one only. And the number of the action.
+    x11: HashMap<Key, (bool, u64)>,
     next_key: u64,
     next_ticket: u64,
     /// Bytes of the client that wait for decisions.
@@ -348,7 +351,7 @@ impl Core {
             by: Pair::default(),
             pending: HashMap::new(),
             decided_on: HashMap::new(),
-            agent: HashSet::new(),
+            agent: HashMap::new(),
             x11: HashMap::new(),
             next_key: 0,
             next_ticket: 0,
@@ -438,22 +441,26 @@ impl Core {
         let reason = "the session ended before it was read";
         for (ticket, pending) in &self.pending {
             match pending {
-                Pending::Read { key, exec } => {
-                    let channel = self.channels.get(key).map(|c| c.number(Side::Client));
-                    turn(
-                        Turned::named("command", &exec.command, channel, reason),
-                        out,
-                    );
-                }
+                Pending::Read { key, exec } => self.turn_unread(*key, exec, reason, out),
                 Pending::Unread { key } => self.command_unread(*key, *ticket, reason, out),
                 _ => {}
             }
+        }
+        for key in self.channels.keys() {
+            self.tell_waiting(*key, "the session ended before it was read", out);
         }
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);
             }
         }
+    }
+
+    /// So much of the host waits for plugins that nothing more of it should be read before they have answered.
+    pub fn is_inspecting_much(&self) -> bool {
+        let inspecting = self.channels.values().filter(|c| c.is_inspecting());
+        let waiting = inspecting.map(|c| c.flows.upstream.waits());
+        waiting.fold(0, u64::saturating_add) >= self.limits.inspected as u64
     }
 
     /// Nothing is under way.

@@ -149,11 +149,11 @@ impl Core {
                 let mut all = self.globals.listeners.iter();
                 seq_of(all.find(|l| l.is_socket(path)))
             }
-            b"auth-agent@openssh.com" => (!self.agent.is_empty()).then_some(0),
+            b"auth-agent@openssh.com" => self.agent.values().max().copied(),
             b"x11" => {
                 r.string().map_err(malformed)?;
                 r.u32().map_err(malformed)?;
-                self.take_x11().then_some(0)
+                self.take_x11()
             }
             _ => {
                 let text = "channels of this type are not known here";
@@ -192,15 +192,13 @@ impl Core {
         Ok(())
     }
 
-    /// One of those who may get connections of X11 may get this one.
-    fn take_x11(&mut self) -> bool {
-        let Some((key, single)) = self.x11.iter().next().map(|(k, s)| (*k, *s)) else {
-            return false;
-        };
+    /// One of those who may get connections of X11 may get this one: the number of its action.
+    fn take_x11(&mut self) -> Option<u64> {
+        let (key, (single, seq)) = self.x11.iter().next().map(|(k, s)| (*k, *s))?;
         if single {
             self.x11.remove(&key);
         }
-        true
+        Some(seq)
     }
 
     /// The channel, and its OPEN as the other side is to see it: of its window no more than may have to wait here.
@@ -240,6 +238,9 @@ impl Core {
         let Ok(Connection::OpenConfirmation { sender, .. }) = Connection::parse(payload) else {
             return Ok(());
         };
+        if from == Side::Client && sender >= gate::FIRST {
+            return Err(Violation::Reserved(from, sender, gate::FIRST));
+        }
         if let Some(taken) = self.by.of(from).get(&sender).copied() {
             let left = self.channels.get_mut(&taken);
             return match left {
@@ -336,7 +337,7 @@ impl Core {
             });
         }
         let seq = self.channels.get(&key).map(|channel| channel.seq);
-        self.remove(key);
+        self.remove(key, out);
         let payload = match from {
             Side::Client => payload.clone(),
             Side::Upstream => made(&Connection::OpenFailure {

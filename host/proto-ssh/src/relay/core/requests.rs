@@ -24,10 +24,25 @@ pub(super) enum Asks {
         /// The client was told that it has started.
         answered: bool,
     },
-    Agent,
+    /// `seq`: the number of the action, once it is permitted.
+    Agent {
+        seq: u64,
+    },
     X11 {
         single: bool,
+        seq: u64,
     },
+}
+
+impl Asks {
+    /// What is asked for is permitted, as the action of this number.
+    pub fn permitted(self, seq: u64) -> Self {
+        match self {
+            Self::Agent { .. } => Self::Agent { seq },
+            Self::X11 { single, .. } => Self::X11 { single, seq },
+            other @ (Self::Nothing | Self::Setting | Self::Start { .. }) => other,
+        }
+    }
 }
 
 /// What a request sets for what is started on its channel later.
@@ -289,18 +304,18 @@ impl Core {
             lines,
         });
         channel.answer_due(Side::Client, out);
-        self.forget_waiting(key);
+        self.forget_waiting(key, out);
         self.reap(key, now, out)
     }
 
     /// A request that was permitted has its effect.
     pub(super) fn take_effect(&mut self, key: Key, asks: &Asks) {
         match *asks {
-            Asks::Agent => {
-                self.agent.insert(key);
+            Asks::Agent { seq } => {
+                self.agent.insert(key, seq);
             }
-            Asks::X11 { single } => {
-                self.x11.insert(key, single);
+            Asks::X11 { single, seq } => {
+                self.x11.insert(key, (single, seq));
             }
             Asks::Nothing | Asks::Setting | Asks::Start { .. } => {}
         }
@@ -394,13 +409,13 @@ fn read(request: &Request<'_>) -> Result<Option<(What, Asks)>, WireError> {
             r.string()?;
             (What::Pty { term, whole }, Asks::Setting)
         }
-        b"auth-agent-req@openssh.com" => (What::Agent, Asks::Agent),
+        b"auth-agent-req@openssh.com" => (What::Agent, Asks::Agent { seq: 0 }),
         b"x11-req" => {
             let single = r.bool()?;
             r.string()?;
             r.string()?;
             r.u32()?;
-            (What::X11, Asks::X11 { single })
+            (What::X11, Asks::X11 { single, seq: 0 })
         }
         _ => return Ok(None),
     };

@@ -82,6 +82,7 @@ impl Core {
             return;
         };
         channel.wait = Wait::Nothing;
+        let asks = asks.permitted(grant.seq);
         if let Some(gate) = grant.gate.clone() {
             channel.permitted(ticket, grant);
             self.start_gate(key, gate, (want_reply, asks, ticket, forward), now, out);
@@ -138,7 +139,7 @@ impl Core {
             }
             Some(Pending::Open { key }) => {
                 let number = self.channels.get(&key).map(|c| c.number(Side::Client));
-                self.remove(key);
+                self.remove(key, out);
                 let text = match hint {
                     Some(hint) => format!("{reason} ({hint})"),
                     None => reason.to_owned(),
@@ -186,7 +187,7 @@ impl Core {
         if let Err(TapError(reason)) = answered {
             let lines = [format!("weir: this channel ends: {reason}")];
             channel.end(&reason, &lines, out);
-            self.forget_waiting(key);
+            self.forget_waiting(key, out);
             return Ok(());
         }
         match ask {

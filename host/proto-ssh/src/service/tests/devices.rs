@@ -1,6 +1,6 @@
 //! Logins by another device, against clients that do not behave.
 
-use super::logins::stranger;
+use super::logins::stranger_from;
 use super::*;
 use std::time::SystemTime;
 
@@ -9,7 +9,11 @@ use crate::startup::Proved;
 const USER: &str = "root+web1";
 
 async fn begin(world: &World, user: &str) -> Leg {
-    let mut leg = stranger(world).await;
+    begin_from(world, "127.0.0.1", user).await
+}
+
+async fn begin_from(world: &World, address: &str, user: &str) -> Leg {
+    let mut leg = stranger_from(world, address).await;
     let mut hello = Vec::new();
     hello.byte(n::SERVICE_REQUEST).string(b"ssh-userauth");
     leg.transport.send(&hello).unwrap();
@@ -156,6 +160,44 @@ async fn a_flood_of_flows_is_bounded_and_begins_nothing_at_the_provider() {
         waiting.pop();
     }
     assert_eq!(world.keys.flows.load(Ordering::SeqCst), 2);
+}
+
+/// Strangers who hold all places do not keep others out; and what somebody has agreed to is not taken away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_gives_way_when_all_places_are_taken() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.max_device_flows = 2;
+        options.limits.failed_login_delay = Duration::ZERO;
+        options.limits.device_flow_pause = Duration::from_millis(50);
+        options.limits.device_flow_kept = Duration::from_millis(50);
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    let mut oldest = begin(&world, USER).await;
+    instruction(&mut oldest).await;
+    let mut other = begin(&world, USER).await;
+    instruction(&mut other).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut elsewhere = begin_from(&world, "127.0.0.2", USER).await;
+    instruction(&mut elsewhere).await;
+    answer(&mut oldest, &[b""]);
+    let (said, failed) = until(&mut oldest, n::USERAUTH_FAILURE).await;
+    assert!(
+        said.contains("gave way to another"),
+        "{said}: {}",
+        text(&failed)
+    );
+    assert_eq!(world.keys.flows_dropped.load(Ordering::SeqCst), 1);
+    // Agreed to, and not answered yet: it is in, however many others come.
+    world.keys.device.send_replace(Some(true));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for address in ["127.0.0.3", "127.0.0.4", "127.0.0.5"] {
+        begin_from(&world, address, USER).await;
+    }
+    answer(&mut other, &[b""]);
+    let (said, success) = until(&mut other, n::USERAUTH_SUCCESS).await;
+    assert_eq!(success, [n::USERAUTH_SUCCESS], "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

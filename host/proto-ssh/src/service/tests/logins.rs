@@ -283,7 +283,16 @@ async fn who_does_not_authenticate_in_time_is_let_go() {
 
 /// A client of our own, with keys.
 pub(super) async fn stranger(world: &World) -> Leg {
-    let stream = TcpStream::connect(world.weir.addr).await.unwrap();
+    stranger_from(world, "127.0.0.1").await
+}
+
+/// From another address of this machine.
+pub(super) async fn stranger_from(world: &World, address: &str) -> Leg {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket
+        .bind(format!("{address}:0").parse().unwrap())
+        .unwrap();
+    let stream = socket.connect(world.weir.addr).await.unwrap();
     let config = ClientConfig::new(vec!["ssh-ed25519".to_owned()]);
     let mut leg = Leg::new(Box::new(stream), Transport::client(Arc::new(config)));
     loop {

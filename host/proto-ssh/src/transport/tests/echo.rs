@@ -227,14 +227,16 @@ pub(super) async fn piped(
         leg.authenticated();
         let mut wire = Wire::new(io, leg);
         assert_eq!(Echo::serve(&mut wire).await, len);
-        wire.leg
+        wire
     };
+    // The connection is kept until the client has ended: what it says last would be answered by a reset otherwise,
+    // of which some make an error.
     let all = async { tokio::join!(write, read, serve, child.wait()) };
     let ended = tokio::time::timeout(WAIT, all).await;
-    let ((), got, leg, status) = ended.unwrap_or_else(|_| panic!("{command:?} hangs"));
+    let ((), got, wire, status) = ended.unwrap_or_else(|_| panic!("{command:?} hangs"));
     assert_eq!(status.unwrap().code(), Some(7), "{command:?}");
     assert!(got == data, "{command:?}: other bytes came back");
-    leg
+    wire.leg
 }
 
 pub(super) fn missing(program: &str) -> bool {

@@ -116,6 +116,13 @@ pub const TRICKS: &[(&str, &str)] = &[
     ("a file", "printf 'touch @' > @.sh; . @.sh"),
     ("dot from a pipe", ". <(echo touch @)"),
     ("a variable of the loader", "LD_PRELOAD=/x touch @"),
+    // What bash does is not what it says, then.
+    ("a bash of old", "BASH_COMPAT=4.2\necho \\' > @ \\'"),
+    (
+        "a bash of old by an option",
+        "shopt -s compat42\necho \\' > @ \\'",
+    ),
+    ("no comments", "shopt -u interactive_comments\necho x # > @"),
 ];
 
 /// What only who may do nearly everything can write. Most of them ran once, in a gate that was not as it is.
@@ -179,6 +186,34 @@ pub const DEEPER: &[(&str, &str)] = &[
     ("a value that computes", "declare -i n; n='b[$(touch @)]'"),
     ("the history's file", "HISTFILE=@\nhistory -a"),
     ("another coproc", "coproc Q { touch @; }"),
+    (
+        "another program by a name's place",
+        "hash -p /usr/bin/touch ls\nls @\nhash -r",
+    ),
+    (
+        "another program by the table of places",
+        "BASH_CMDS[ls]=/usr/bin/touch\nls @\nhash -r",
+    ),
+    (
+        "the same by a name that is made",
+        "x=BASH_; declare \"${x}CMDS[ls]=/usr/bin/touch\"\nls @\nhash -r",
+    ),
+    (
+        "the same by another name",
+        "declare -n x=BASH_\"CM\"DS; x[ls]=/usr/bin/touch\nls @\nhash -r",
+    ),
+    (
+        "another program by PATH",
+        "ln -s /usr/bin/touch @.ls; mkdir @.d; mv @.ls @.d/ls; PATH=@.d\nls @",
+    ),
+    (
+        "PATH by a loop",
+        "mkdir @.d; ln -s /usr/bin/touch @.d/ls; for PATH in @.d; do ls @; done",
+    ),
+    (
+        "PATH of a function",
+        "mkdir @.d; ln -s /usr/bin/touch @.d/ls; p() { local PATH=@.d; ls @; }; p",
+    ),
 ];
 
 /// These end what can be done in a shell, or the shell.

@@ -19,6 +19,8 @@ const MAX_QUEUE: usize = 64 << 10;
 /// Processes of a shell of which it is known which command they were told to run last.
 const MAX_CALLS: usize = 256;
 
+type Digest = [u8; 32];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// The host has not confirmed the channel, or its helper has not said that everything is there.
@@ -56,8 +58,8 @@ pub(super) struct Helper {
     pub commands: HashMap<Ticket, Command>,
     /// Refusals since the client has typed something.
     pub refusals: usize,
-    /// By process: how deep it stood and what it was told to run last.
-    pub calls: HashMap<u32, (u32, Bytes)>,
+    /// By process: how deep it stood, and the SHA-256 of what it was told to run last.
+    pub calls: HashMap<u32, (u32, Digest)>,
     /// What the host may still send, and what it has room for.
     pub window: u32,
     pub room: usize,
@@ -94,7 +96,31 @@ impl Gates {
 }
 
 impl Helper {
+    /// On a channel that we have closed, nothing is said.
     pub fn say(&self, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {
+        if self.state != State::Over {
+            self.send(message, out);
+        }
+    }
+
+    /// What it knew is not kept; what the host still says is not listened to.
+    pub fn close(&mut self, out: &mut Vec<Effect>) {
+        if self.state == State::Over {
+            return;
+        }
+        self.state = State::Over;
+        self.queue = BytesMut::new();
+        self.calls = HashMap::new();
+        self.asks.clear();
+        self.send(ChannelMessage::Close, out);
+    }
+
+    /// The host has confirmed it only now that it is over.
+    pub fn close_late(&self, out: &mut Vec<Effect>) {
+        self.send(ChannelMessage::Close, out);
+    }
+
+    fn send(&self, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {
         if let Some(theirs) = self.theirs {
             let mut payload = Vec::new();
             message.write(theirs, &mut payload);
@@ -105,6 +131,9 @@ impl Helper {
     /// False: the host does not read what it is told.
     #[must_use]
     pub fn tell(&mut self, text: &[u8], out: &mut Vec<Effect>) -> bool {
+        if self.state == State::Over {
+            return true;
+        }
         if self.queue.len() + text.len() > MAX_QUEUE {
             return false;
         }
@@ -135,7 +164,7 @@ impl Helper {
             return false;
         };
         self.window = left;
-        if left < WINDOW / 2 {
+        if left < WINDOW / 2 && self.state != State::Over {
             let bytes = WINDOW - left;
             self.window = WINDOW;
             self.say(ChannelMessage::WindowAdjust { bytes }, out);
@@ -146,13 +175,20 @@ impl Helper {
     /// bash asks once more when it enters the function that it was just told to call.
     pub fn enters(&mut self, ask: &Ask) -> bool {
         let called = self.calls.remove(&ask.pid);
-        called.is_some_and(|(depth, text)| ask.depth == depth + 1 && ask.text == text)
+        called.is_some_and(|(depth, text)| ask.depth == depth + 1 && digest(&ask.text) == text)
     }
 
     pub fn called(&mut self, ask: &Ask) {
         if self.calls.len() >= MAX_CALLS {
             self.calls.clear();
         }
-        self.calls.insert(ask.pid, (ask.depth, ask.text.clone()));
+        self.calls.insert(ask.pid, (ask.depth, digest(&ask.text)));
     }
+}
+
+fn digest(text: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    let of = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
+    digest.copy_from_slice(of.as_ref());
+    digest
 }

@@ -19,8 +19,18 @@ struct Gated {
 impl Gated {
     /// A shell is permitted; the host was asked for the second channel.
     fn asked() -> Self {
+        Self::asked_at(Some(&pty()))
+    }
+
+    /// At this terminal, or at none.
+    fn asked_at(terminal: Option<&[u8]>) -> Self {
         let mut b = Bench::new();
         b.session(1, 11, 10_000);
+        if let Some(terminal) = terminal {
+            b.client(request(11, b"pty-req", false, terminal));
+            b.grant();
+            b.gets(U, request(11, b"pty-req", false, terminal));
+        }
         b.client(request(11, b"shell", true, b""));
         let (ticket, ..) = b.asks.pop_front().unwrap();
         let gate = Gate::new().unwrap();
@@ -42,7 +52,11 @@ impl Gated {
 
     /// The helper is started.
     fn helped() -> Self {
-        let mut g = Self::asked();
+        Self::asked().help()
+    }
+
+    fn help(self) -> Self {
+        let mut g = self;
         let opened = g.b.sent.upstream.pop_front().unwrap();
         assert!(matches!(
             Connection::parse(&opened),
@@ -65,7 +79,11 @@ impl Gated {
 
     /// bash asks about its commands.
     fn live() -> Self {
-        let mut g = Self::helped();
+        Self::helped().live_now()
+    }
+
+    fn live_now(self) -> Self {
+        let mut g = self;
         g.says("made");
         g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
         g.b.passes(U, on(1, ChannelMessage::Success));
@@ -194,6 +212,40 @@ fn an_interrupt_gives_up_what_waits() {
     g.b.gets_nothing(U);
 }
 
+/// What interrupts is for the terminal to say; where there is none, it is data.
+#[test]
+fn only_what_interrupts_at_the_terminal_does_so() {
+    let terminal = |modes: &[u8]| {
+        let mut all = pty();
+        all.truncate(all.len() - 5);
+        all.string(modes);
+        all
+    };
+    let mode = |mode: u8, value: u32| [&[mode][..], &value.to_be_bytes()].concat();
+    for (at, typed, interrupts) in [
+        (None, b'\x03', false),
+        (Some(pty()), b'\x03', true),
+        (Some(pty()), b'x', false),
+        (Some(terminal(&mode(50, 0))), b'\x03', false),
+        (Some(terminal(&mode(50, 1))), b'\x03', true),
+        (Some(terminal(&mode(1, 24))), b'\x18', true),
+        (Some(terminal(&mode(1, 24))), b'\x03', false),
+        (Some(terminal(&mode(1, 255))), b'\xff', false),
+        (
+            Some(terminal(&[&[0][..], &mode(50, 0)].concat())),
+            b'\x03',
+            true,
+        ),
+        (Some(terminal(&mode(50, 0)[..3])), b'\x03', true),
+    ] {
+        let mut g = Gated::asked_at(at.as_deref()).help().live_now();
+        g.asks("a", 1, "rm x");
+        g.b.passes(C, data(11, &[typed]));
+        let given_up = !g.b.cancelled.is_empty();
+        assert_eq!(given_up, interrupts, "{at:?} {typed}");
+    }
+}
+
 /// As for command lines: no session waits for the reading of one.
 #[test]
 fn long_commands_are_read_beside_the_session() {
@@ -309,6 +361,59 @@ fn a_shell_does_not_go_on_without_its_gate() {
     }
 }
 
+/// The host has not read yet that it is closed, or says so late: nothing is said on it any more.
+#[test]
+fn on_a_channel_that_is_closed_nothing_is_said() {
+    let mut g = Gated::live();
+    g.asks("a", 1, "rm x");
+    // Answers for which the host has given no window.
+    let none = format!("main {} no\n", "z".repeat(64)).len();
+    for n in 0..100_000 / none {
+        g.asks(&format!("{n:064}"), 1, "trap - DEBUG");
+        g.b.client(data(11, b"x"));
+    }
+    g.b.upstream(on(1, ChannelMessage::Close));
+    g.b.sent = Pair::default();
+    let bytes = 1 << 20;
+    for message in [
+        on(FIRST, ChannelMessage::WindowAdjust { bytes }),
+        request(FIRST, b"keepalive@openssh.com", true, b""),
+        request(FIRST, b"exit-status", true, b"\0\0\0\0"),
+        on(FIRST, ChannelMessage::Failure),
+        on(FIRST, ChannelMessage::Success),
+        errors(FIRST, b"x"),
+    ] {
+        g.b.upstream(message);
+    }
+    g.asks("b", 1, "ls");
+    g.says("made");
+    g.says("no bash");
+    for _ in 0..6 {
+        g.b.upstream(data(FIRST, &[b'x'; 20 << 10]));
+    }
+    g.says("nonsense");
+    g.b.upstream(on(FIRST, ChannelMessage::Eof));
+    g.b.gets_nothing(U);
+    assert_eq!((g.b.asks.len(), g.b.sent.client.len()), (1, 0));
+    // What it was given room for once is all that it may say.
+    let mut broken = Ok(());
+    for _ in 0..16 {
+        broken = broken.and(g.b.try_from(U, data(FIRST, &[b'x'; 20 << 10])));
+    }
+    assert_eq!(broken, Err(Violation::Window(U, FIRST, 20 << 10)));
+    // One that the host confirms after its shell was given up is closed, and that is all.
+    let mut g = Gated::asked();
+    g.b.sent = Pair::default();
+    g.b.passes(C, on(11, ChannelMessage::Close));
+    g.b.upstream(confirmation(FIRST, H, 100_000));
+    g.b.gets(U, on(H, ChannelMessage::Close));
+    g.b.upstream(on(FIRST, ChannelMessage::WindowAdjust { bytes }));
+    g.b.upstream(request(FIRST, b"x", true, b""));
+    g.b.gets_nothing(U);
+    g.b.upstream(on(FIRST, ChannelMessage::Close));
+    g.b.gets_nothing(U);
+}
+
 /// OpenSSH's clients say so before they ask for their shell, and the gate is one more session.
 #[test]
 fn that_there_are_no_more_sessions_is_kept_here() {
@@ -363,6 +468,15 @@ fn nobody_else_uses_our_numbers() {
     let theirs = open(b"session", FIRST, 1000, b"");
     let broken = b.try_from(C, theirs);
     assert_eq!(broken, Err(Violation::Reserved(C, FIRST, FIRST)));
+    let mut b = Bench::new();
+    b.session(1, 11, 10_000);
+    b.client(request(11, b"auth-agent-req@openssh.com", true, b""));
+    b.grant();
+    b.sent = Pair::default();
+    b.passes(U, on(1, ChannelMessage::Success));
+    b.upstream(open(b"auth-agent@openssh.com", 5, 1000, b""));
+    let broken = b.try_from(C, confirmation(5, FIRST + 7, 1000));
+    assert_eq!(broken, Err(Violation::Reserved(C, FIRST + 7, FIRST)));
     for message in [
         data(FIRST, b"x"),
         confirmation(FIRST, 1, 1),

@@ -69,13 +69,44 @@ fn keepalives_do_not_wait_for_a_listener() {
     b.gets_nothing(C);
     b.upstream(Connection::RequestFailure);
     b.gets(C, Connection::RequestFailure);
-    // Without end there are none.
-    b.client(listen);
-    let mut n = 0;
-    while n < 10_000 && b.try_from(C, keepalive(true)).is_ok() {
-        n += 1;
+}
+
+/// A client that asks every second for as long as the longest hold takes does not lose its session for that. Without end
+/// nothing waits: the listener is given up then, and all that is behind it goes on.
+#[test]
+fn keepalives_end_no_session() {
+    let keepalive = global(b"keepalive@openssh.com", true, b"");
+    let mut b = Bench::new();
+    b.client(global(b"tcpip-forward", true, b"\0\0\0\0\0\0\0\x50"));
+    let (ticket, ..) = b.asks[0];
+    for n in 0..65_536 {
+        assert!(b.cancelled.is_empty(), "{n}");
+        b.client(keepalive);
     }
-    assert_eq!(n, 4096);
+    assert_eq!(b.cancelled, [ticket]);
+    // Those that come until it has ended.
+    for _ in 0..100 {
+        b.client(keepalive);
+    }
+    b.sent.client.clear();
+    b.refuse();
+    assert_eq!(b.sent.client.len(), 1 + 65_636);
+    assert_eq!(b.cancelled.len(), 1);
+    b.core.check();
+    b.passes(C, keepalive);
+}
+
+/// One that never ends all the same ends the session, which has a bound of its own.
+#[test]
+fn keepalives_have_a_bound() {
+    let keepalive = global(b"keepalive@openssh.com", true, b"");
+    let mut b = Bench::new();
+    b.client(global(b"tcpip-forward", true, b"\0\0\0\0\0\0\0\x50"));
+    for _ in 0..131_072 {
+        b.client(keepalive);
+    }
+    assert!(b.try_from(C, keepalive).is_err());
+    assert_eq!(b.cancelled.len(), 1);
 }
 
 /// Libraries ask whether we live; that is no refusal that anybody should read of.

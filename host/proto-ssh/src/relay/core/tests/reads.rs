@@ -72,6 +72,7 @@ fn what_ends_the_reading_of_a_command() {
                 .was_read(ticket, unread.read(), b.now, &mut out)
                 .unwrap();
             assert!(out.is_empty(), "nobody wants it any more");
+            assert_eq!(b.turned.len(), 1, "on record");
             let (other, number) = if by == U { (C, 3) } else { (U, 7) };
             b.gets(by.other(), what);
             b.passes(other, on(number, ChannelMessage::Close));
@@ -88,6 +89,34 @@ fn what_ends_the_reading_of_a_command() {
 }
 
 /// Everything that waits for a reading is counted like what waits for a decision.
+/// Behind something that is decided on, a command waits without being read.
+#[test]
+fn commands_that_waited_are_on_record() {
+    let value = strings(&[b"A", b"b"]);
+    let variable = request(3, b"env", true, &value);
+    for end in ["closed", "by the host", "session"] {
+        let mut b = Bench::new();
+        b.session(7, 3, 1000);
+        b.client(variable);
+        assert_eq!(b.asks.len(), 1);
+        b.client(request(3, b"exec", true, &strings(&[b"reboot"])));
+        assert!(b.turned.is_empty() && b.reads.is_empty());
+        match end {
+            "closed" => b.client(on(3, ChannelMessage::Close)),
+            "by the host" => b.try_from(U, on(7, ChannelMessage::Close)).unwrap(),
+            _ => {
+                let mut out = Vec::new();
+                b.core.abandon(&mut out);
+                let turned = out.iter().filter(|e| matches!(e, Effect::Refused(_)));
+                assert_eq!(turned.count(), 1, "{end}");
+                continue;
+            }
+        }
+        assert_eq!(b.turned.len(), 1, "{end}");
+        b.core.check();
+    }
+}
+
 #[test]
 fn commands_that_are_read_are_bounded_together() {
     let mut b = Bench::with(Limits {

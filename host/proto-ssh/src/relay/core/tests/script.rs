@@ -480,3 +480,32 @@ fn listeners_and_what_comes_in_are_on_record() {
     });
     assert_eq!(outcome, Some((OutcomeKind::Done, "port 4000")));
 }
+
+/// A connection of the agent is part of the action that permitted it, whatever was permitted after that.
+#[test]
+fn connections_of_an_agent_are_recorded_as_part_of_its_action() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    for (name, seq, data) in [
+        (&b"auth-agent-req@openssh.com"[..], 17, Vec::new()),
+        (b"env", 18, strings(&[b"A", b"b"])),
+    ] {
+        b.client(request(3, name, false, &data));
+        let (ticket, _, forward) = b.asks.pop_front().unwrap();
+        let grant = Grant {
+            seq,
+            ..Grant::default()
+        };
+        let mut out = Vec::new();
+        let granted = b.core.granted(ticket, forward, grant, b.now, &mut out);
+        assert_eq!(granted, Ok(true));
+    }
+    let mut out = Vec::new();
+    let payload = made(&open(b"auth-agent@openssh.com", 4, 10, b""));
+    b.core.receive(U, &payload, b.now, &mut out).unwrap();
+    let recorded = out.iter().find_map(|effect| match effect {
+        Effect::Send { to: C, record, .. } => Some(*record),
+        _ => None,
+    });
+    assert_eq!(recorded, Some(Some(17)));
+}

@@ -12,13 +12,15 @@ use crate::transfer::{Attributes, Kind, Request as FileRequest, Way};
 const C: Side = Side::Client;
 const U: Side = Side::Upstream;
 
-/// Drops `-`, adds a `+` behind each `+`, asks about `?`, ends the channel at `!`, holds `~` back until time passes.
+/// Drops `-`, adds a `+` behind each `+`, asks about `?`, ends the channel at `!`, holds `~` back until time passes,
+/// and `#` until plugins have answered.
 #[derive(Default)]
 struct Odd {
     held: Vec<Stream>,
     since: Option<Instant>,
     asked: u64,
     behind: Vec<u8>,
+    looked_at: usize,
 }
 
 impl Odd {
@@ -40,6 +42,7 @@ impl Odd {
                     self.held.push(stream);
                     self.since = Some(now);
                 }
+                b'#' => self.looked_at += 1,
                 b'!' => return Err(TapError("there is a !".into())),
                 b'?' => {
                     self.asked += 1;
@@ -98,14 +101,16 @@ impl Tap for Odd {
     }
     fn inspected(
         &mut self,
-        _: Stream,
+        stream: Stream,
         _: Result<MaskEdits, MaskFailed>,
         _: Instant,
-        _: &mut TapOut,
+        out: &mut TapOut,
     ) {
+        let all = vec![b'#'; std::mem::take(&mut self.looked_at)];
+        out.pieces.push((stream, all.into()));
     }
     fn is_inspecting(&self) -> bool {
-        false
+        self.looked_at > 0
     }
     fn flush(&mut self, _: Stream, now: Instant, out: &mut TapOut) -> Result<(), TapError> {
         self.tick(now, out);
@@ -141,6 +146,58 @@ fn tapped(window: u32) -> Bench {
     b.take(out);
     b.sent = Pair::default();
     b
+}
+
+/// What waits for plugins has a bound over all channels: then nothing more of the host is read.
+#[test]
+fn what_waits_for_plugins_is_bounded_over_all_channels() {
+    let mut b = tapped(1000);
+    b.core.limits.inspected = 10;
+    let mut keys: Vec<Key> = b.core.channels.keys().copied().collect();
+    b.session(8, 4, 1000);
+    b.client(request(4, b"exec", false, b"\0\0\0\x02ls"));
+    let (ticket, _, forward) = b.asks.pop_front().unwrap();
+    let grant = Grant {
+        tap: Some(Box::<Odd>::default()),
+        ..Grant::default()
+    };
+    let mut out = Vec::new();
+    let granted = b.core.granted(ticket, forward, grant, b.now, &mut out);
+    assert_eq!(granted, Ok(true));
+    keys.extend(
+        b.core
+            .channels
+            .keys()
+            .copied()
+            .filter(|k| *k != keys[0])
+            .collect::<Vec<_>>(),
+    );
+    let mut out = Vec::new();
+    for (number, data, much) in [
+        (7, &b"#####"[..], false),
+        (8, b"####", false),
+        // What goes on at once is none of it.
+        (8, b"abcdefghijkl", false),
+        (8, b"#", true),
+    ] {
+        b.upstream(on(number, ChannelMessage::Data(data)));
+        assert_eq!(b.core.is_inspecting_much(), much, "{number}");
+    }
+    let edits = || Ok(MaskEdits::default());
+    b.core
+        .inspected(keys[0], Stream::Output, edits(), b.now, &mut out)
+        .unwrap();
+    assert!(!b.core.is_inspecting_much());
+    b.core
+        .inspected(keys[1], Stream::Output, edits(), b.now, &mut out)
+        .unwrap();
+    let sent = |out: &[Effect]| {
+        out.iter()
+            .filter(|e| matches!(e, Effect::Send { .. }))
+            .count()
+    };
+    assert!(sent(&out) >= 2, "{}", sent(&out));
+    b.core.check();
 }
 
 /// All data that waits for this side, joined, and what it was granted.

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use pipeline::{Facts, Protocol, Target};
 
 use super::*;
+use crate::terms::Place;
 use Side::{Client as C, Upstream as U};
 
 fn told(b: &Bench) -> Vec<(String, String, usize)> {
-    let target = Arc::new(Target {
-        name: "web1".into(),
-        protocol: Protocol::Ssh,
-        env: "test".into(),
-        tags: Default::default(),
-    });
+    let place = Place {
+        login: "root".into(),
+        port: 22,
+        target: Arc::new(Target {
+            name: "web1".into(),
+            protocol: Protocol::Ssh,
+            env: "test".into(),
+            tags: Default::default(),
+        }),
+    };
     let tell = |turned: &Turned| {
-        let unasked = turned.unasked(&"root".into(), &target);
+        let unasked = turned.unasked(&place);
         let Facts::Ssh(facts) = &unasked.facts else {
             panic!("no facts of SSH");
         };

@@ -1,0 +1,164 @@
+//! What bash itself could do to its gate: commands of the shell that would take it away, or change what the names mean
+//! that it is asked about.
+
+use shell::{Command, Word};
+
+/// Of these, the gate has its own while it asks: who makes them constant keeps it from that.
+const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
+/// Options of the shell on which the gate, or the reading of what it asks, stands.
+const OPTIONS: [&str; 5] = [
+    "extdebug",
+    "functrace",
+    "errtrace",
+    "posix",
+    "interactive_comments",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Traps,
+    Removes,
+    /// Which variable it sets, or whether it does, turns out only when it runs.
+    Names,
+}
+
+/// `text` is what bash asks about.
+pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
+    let (head, args) = command.argv.split_first()?;
+    let plain = command.by.is_empty() && text.starts_with(head.text.as_bytes());
+    let says = |name: &str| args.iter().any(|w| w.text.eq_ignore_ascii_case(name));
+    let uncertain = args.iter().any(is_unclear);
+    let removes = match head.text.as_str() {
+        "trap" => return (!only_shows(args)).then_some(Why::Traps),
+        "set" => {
+            let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
+            let mut options = args.iter().take_while(|w| w.text != "--");
+            options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
+        }
+        // With `compat42` and the like, bash reads as it once did.
+        "shopt" => {
+            let older = |w: &Word| w.text.starts_with("compat");
+            uncertain || args.iter().any(older) || OPTIONS.into_iter().any(says)
+        }
+        "enable" => !args.is_empty(),
+        // Another program by the name of one.
+        "hash" => {
+            let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
+            args.iter().any(|w| is_unclear(w) || option(w))
+        }
+        "coproc" => true,
+        // Of these it was not found what they run.
+        "builtin" | "command" => uncertain,
+        "declare" | "typeset" | "local" | "export" | "readonly" => {
+            return declares(head, args, plain);
+        }
+        "read" | "mapfile" | "readarray" | "getopts" | "let" | "wait" => {
+            return sets(head, args).then_some(Why::Names);
+        }
+        "printf" => return prints_into(args).then_some(Why::Names),
+        _ => is_unclear(head),
+    };
+    removes.then_some(Why::Removes)
+}
+
+fn is_unclear(word: &Word) -> bool {
+    word.dynamic || word.glob
+}
+
+/// `trap` by itself, or with what asks for a list.
+fn only_shows(args: &[Word]) -> bool {
+    let Some(first) = args.first() else {
+        return true;
+    };
+    let asks = matches!(first.text.as_str(), "-p" | "-l" | "-lp" | "-pl");
+    asks && !args.iter().any(is_unclear)
+}
+
+/// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.
+fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
+    let name = |w: &Word| {
+        let (name, _) = w.text.split_once('=').unwrap_or((&w.text, ""));
+        name.trim_end_matches('+').to_owned()
+    };
+    let options = || args.iter().filter(|w| w.text.starts_with(['-', '+']));
+    let constant = head.text == "readonly" || options().any(|w| w.text.contains('r'));
+    if constant && args.iter().any(|w| NEEDED.contains(&name(w).as_str())) {
+        return Some(Why::Removes);
+    }
+    // Of one whose value is known only later, the name may be certain all the same.
+    let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && (plain || !w.splits);
+    let uncertain = args.iter().any(|w| is_unclear(w) && !certain(w));
+    // By another name, one sets what it stands for.
+    let refers = head.text != "export" && options().any(|w| w.text.contains('n'));
+    (uncertain || refers).then_some(Why::Names)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Options of these that have a word of their own, which names no variable.
+fn with_word(head: &str) -> &'static str {
+    match head {
+        "read" => "dinNptu",
+        "mapfile" | "readarray" => "cCdnOsu",
+        _ => "",
+    }
+}
+
+/// Words that are names of variables have to be certain.
+fn sets(head: &Word, args: &[Word]) -> bool {
+    let (head, mut words) = (head.text.as_str(), args.iter());
+    let mut options = true;
+    let mut at = 0;
+    while let Some(word) = words.next() {
+        at += 1;
+        if options && word.text.starts_with('-') && word.text.len() > 1 {
+            options = word.text != "--";
+            // `-p "$x"`, but not `-p$x`, which may be `-pa name`.
+            if word.text.ends_with(|c| with_word(head).contains(c)) && !is_unclear(word) {
+                // What is nothing, or several words, moves what stands behind it.
+                if words.next().is_none_or(|w| w.splits || w.glob) {
+                    return true;
+                }
+                continue;
+            }
+            if is_unclear(word) {
+                return true;
+            }
+            continue;
+        }
+        options = false;
+        let fine = match head {
+            "getopts" => at == 1 && !word.splits,
+            "wait" => matches!(word.text.as_str(), "$!" | "${!}"),
+            _ => false,
+        };
+        if is_unclear(word) && !fine {
+            return true;
+        }
+    }
+    false
+}
+
+/// `-v` sets a variable, and so does `%n`.
+fn prints_into(args: &[Word]) -> bool {
+    let Some((first, rest)) = args.split_first() else {
+        return false;
+    };
+    match first.text.as_str() {
+        "-v" => rest.first().is_none_or(is_unclear),
+        text if counts(text) => rest.iter().any(is_unclear),
+        text => text.starts_with('-') && is_unclear(first) || is_unclear(first) && first.leads,
+    }
+}
+
+fn counts(format: &str) -> bool {
+    let mut directives = format.split('%').skip(1);
+    directives.any(|d| {
+        let letter = d.trim_start_matches(|c: char| c.is_ascii_digit() || "-+ #0.*".contains(c));
+        letter.starts_with('n')
+    })
+}

@@ -1,0 +1,292 @@
+//! Whether a word of a command, or where it stands, could name the pipes of a gate: by any of the ways around that a
+//! path has, and by a pattern. Rather too many than too few: nobody else has a reason to go there.
+
+use super::Place;
+
+/// What a path of the system says when the file is gone.
+const GONE: &str = " (deleted)";
+/// A gate's directory is this, and so many digits.
+const NAME: &str = "weir-";
+const DIGITS: usize = 32;
+/// Characters of patterns; those that are such only in front of a bracket stand among them.
+const PATTERN: &str = "*?[]\\(){}|!+@^";
+/// What stands in front of a path in one word, and behind it: `--file=PATH`, `HOST:PATH`, and texts of programs.
+const AROUND: &[char] = &[
+    '=', ':', ',', ';', '|', '&', '<', '>', '(', ')', '{', '}', '"', '\'', '`', ' ', '\t', '\n',
+];
+
+/// Some gate's directory is named in this text.
+pub(super) fn names_a_gate(text: &str) -> bool {
+    text.split(NAME).skip(1).any(|rest| {
+        let digits = rest.bytes().take(DIGITS);
+        digits.filter(u8::is_ascii_hexdigit).count() == DIGITS
+    })
+}
+
+/// This word could be, or have in it, the path of something of a gate. `pattern`: the shell looks for files by it.
+pub(super) fn reaches(word: &str, pattern: bool, place: &Place) -> bool {
+    let whole = std::iter::once(word);
+    whole.chain(word.split(AROUND)).any(|piece| {
+        // `-f/tmp/…`
+        let option = piece.starts_with('-').then(|| piece.find('/')).flatten();
+        let behind = option.and_then(|at| piece.get(at..));
+        [Some(piece), behind]
+            .into_iter()
+            .flatten()
+            .any(|path| leads_there(path, pattern, place))
+    })
+}
+
+/// In that directory, every name could be one.
+pub(super) fn is_inside(directory: &str) -> bool {
+    leads_there(&format!("{directory}/x"), false, &Place::default())
+}
+
+fn leads_there(path: &str, pattern: bool, place: &Place) -> bool {
+    let path = path.strip_suffix(GONE).unwrap_or(path);
+    if path.is_empty() {
+        return false;
+    }
+    let here = path.strip_prefix("~+").unwrap_or(path);
+    let (known, whole) = match (&place.directory, here) {
+        _ if path.starts_with('/') => (true, path.to_owned()),
+        (Some(directory), _) if !here.starts_with('~') => (true, format!("{directory}/{here}")),
+        _ => (false, here.to_owned()),
+    };
+    let is_unsure = |name: &str| pattern && name.starts_with(['.', '[']) && has_pattern(name);
+    // Some versions of bash find `..` by a pattern.
+    let climbs = whole.split('/').any(is_unsure);
+    let names = canonical(&whole, pattern);
+    let names: Vec<Name<'_>> = names.iter().map(|text| Name { text, pattern }).collect();
+    if names.iter().any(|n| n.is_gate() && !n.has_pattern()) {
+        return true;
+    }
+    if known && !climbs {
+        return is_there(&names);
+    }
+    let from = |at: usize| names.get(at..).unwrap_or_default();
+    names.iter().any(|n| n.is_gate()) || (0..names.len()).any(|at| is_there(from(at)))
+}
+
+/// Without what leads nowhere.
+fn canonical(path: &str, pattern: bool) -> Vec<&str> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => {
+                names.pop();
+            }
+            // A pattern may stand for the way up.
+            _ if pattern && name.starts_with("..") && has_pattern(name) => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    names
+}
+
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    text: &'a str,
+    pattern: bool,
+}
+
+impl Name<'_> {
+    fn has_pattern(&self) -> bool {
+        self.pattern && has_pattern(self.text)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        if !self.has_pattern() {
+            return self.text == name;
+        }
+        let text = self.text.to_ascii_lowercase();
+        let (first, last) = ends(&text);
+        text.contains('(') || name.starts_with(first) && name.ends_with(last)
+    }
+
+    /// Of a gate.
+    fn is_gate(&self) -> bool {
+        if !self.has_pattern() {
+            return names_a_gate(self.text);
+        }
+        let text = self.text.to_ascii_lowercase();
+        let (first, _) = ends(&text);
+        let digit = |c: char| c.is_ascii_hexdigit();
+        let begins = match first.strip_prefix(NAME) {
+            Some(digits) => digits.chars().all(digit),
+            None => NAME.starts_with(first),
+        };
+        // What stands in brackets is one of many, and behind a round one it may be what is not to be there.
+        let mut inside = false;
+        let fits = text.chars().all(|c| {
+            match c {
+                '[' => inside = true,
+                ']' => inside = false,
+                _ => {}
+            }
+            inside || PATTERN.contains(c) || NAME.contains(c) || digit(c)
+        });
+        text.contains('(') || begins && fits
+    }
+}
+
+fn has_pattern(name: &str) -> bool {
+    name.contains(|c| PATTERN.contains(c))
+}
+
+/// What a name certainly begins and ends with.
+fn ends(name: &str) -> (&str, &str) {
+    let special = |c| PATTERN.contains(c);
+    let first = name.split(special).next().unwrap_or_default();
+    let last = name.rsplit(special).next().unwrap_or_default();
+    (first, last)
+}
+
+/// From the root on.
+fn is_there(names: &[Name<'_>]) -> bool {
+    match names {
+        [tmp, gate, ..] if tmp.is("tmp") && gate.is_gate() => true,
+        [dev, fd, number, rest @ ..] if dev.is("dev") && fd.is("fd") => {
+            !(rest.is_empty() && ["0", "1", "2"].contains(&number.text))
+        }
+        [proc, _, rest @ ..] if proc.is("proc") => {
+            // `task/N/` may stand there, too.
+            let rest = rest.get(..4).unwrap_or(rest);
+            let through = |n: &Name<'_>| n.is("fd") || n.is("cwd") || n.is("root");
+            let at = rest.iter().position(through);
+            let behind = at.and_then(|at| rest.get(at..)).unwrap_or_default();
+            match behind {
+                [fd, number] if fd.text == "fd" => !["0", "1", "2"].contains(&number.text),
+                [_, _, ..] => true,
+                _ => rest.iter().any(|n| n.is("mem")),
+            }
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GATE: &str = "weir-0123456789abcdef0123456789abcdef";
+
+    fn at(directory: Option<&str>) -> Place {
+        Place {
+            directory: directory.map(str::to_owned),
+            open: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_way_to_a_gate_is_one() {
+        let mut wrong = Vec::new();
+        for (directory, word) in [
+            ("/srv", "/tmp/@/ask"),
+            ("/srv", "//tmp/./x/..//@"),
+            ("/srv", "../tmp/@/main"),
+            ("/srv/a", "../../@"),
+            ("/", "tmp/@"),
+            ("/tmp", "@/ask"),
+            ("/tmp", "./@/ask"),
+            ("/tmp", "~+/we*/ask"),
+            ("/srv", "~/../@"),
+            ("/srv", "~/../../tmp/we*/ask"),
+            ("/srv", "--file=/tmp/we*/ask"),
+            ("/srv", "-f/tmp/we*/ask"),
+            ("/srv", "host:/tmp/@/ask"),
+            ("/srv", "open('/tmp/@/ask')"),
+            ("/srv", "/tmp/@/ask (deleted)"),
+            ("/srv", "/tmp/weir-*/ask"),
+            ("/srv", "/t?p/*/ask"),
+            ("/srv", "/*/*/ask"),
+            ("/srv", "/tmp/[w]*"),
+            ("/srv", "/tmp/[!a]*/a*"),
+            ("/srv", "/tmp/WEIR*/ask"),
+            ("/srv", "/tmp/*a/ask"),
+            ("/srv", "/tmp/!(x)/ask"),
+            ("/srv", "/tmp/x/..*/we*"),
+            ("/srv", "/tmp/x/.*/we*/ask"),
+            ("/tmp", "*"),
+            ("/tmp", "w*/ask"),
+            ("/", "*/*"),
+            ("/", "tmp/*/ask"),
+            ("/srv", "/var/lib/@"),
+            ("/srv", "/proc/self/cwd/we*"),
+            ("/proc", "self/root/tmp/x"),
+            ("/srv", "/proc/self/fd/7"),
+            ("/srv", "/proc/12/task/12/fd/64"),
+            ("/srv", "/proc/self/fd/*"),
+            ("/srv", "/pr*/self/f?/3"),
+            ("/srv", "/dev/fd/3"),
+            ("/srv", "/dev/fd/03"),
+            ("/dev", "fd/64"),
+            ("/srv", "/dev/./fd/../fd/10"),
+            ("/srv", "/proc/1/mem"),
+        ] {
+            let word = word.replace('@', GATE);
+            if !reaches(&word, true, &at(Some(directory))) {
+                wrong.push((directory, word));
+            }
+        }
+        for word in ["*", "we*/ask", "../*/*", "~/../*"] {
+            if !reaches(word, true, &at(None)) {
+                wrong.push(("?", word.to_owned()));
+            }
+        }
+        assert!(wrong.is_empty(), "not seen: {wrong:?}");
+    }
+
+    #[test]
+    fn what_people_write_is_none() {
+        let mut wrong = Vec::new();
+        for (directory, word, pattern) in [
+            ("/srv", "/tmp/x", false),
+            ("/srv", "/tmp/*.c", true),
+            ("/srv", "/tmp/*foo*", true),
+            ("/tmp", "*.log", true),
+            ("/tmp", "a", false),
+            ("/tmp", "*", false),
+            ("/tmp/x", "*", true),
+            ("/srv", "*", true),
+            ("/", "*", true),
+            ("/srv", "/*", true),
+            ("/srv", "/home/*/*", true),
+            ("/srv", "/var/*/x", true),
+            ("/srv", "/opt/weir-proxy/weir-1.2.tar.gz", false),
+            ("/tmp", "weir-build/x", false),
+            ("/srv", "/dev/fd/2", false),
+            ("/srv", "/proc/self/fd", false),
+            ("/srv", "/proc/self/fd/1", false),
+            ("/srv", "/proc/12/status", false),
+            ("/srv", "/proc/*/status", true),
+            ("/srv", "/proc/meminfo", false),
+            ("/srv", "-rf", false),
+            ("/srv", "s/a/b/", false),
+            ("/srv", "http://x/tmp", false),
+            ("/srv", "~/x*", true),
+            ("/srv", ".*", true),
+            ("/srv", "", false),
+        ] {
+            if reaches(word, pattern, &at(Some(directory))) {
+                wrong.push((directory, word));
+            }
+        }
+        assert!(wrong.is_empty(), "too much: {wrong:?}");
+        assert!(is_inside(&format!("/tmp/{GATE}")) && is_inside("/proc/7/fd"));
+        assert!(!is_inside("/tmp") && !is_inside("/") && !is_inside("/proc/7"));
+    }
+
+    /// A word may be as long as a command: it is looked at a few times, not once for each of its places.
+    #[test]
+    fn long_words_take_no_time() {
+        let long = "/tmp/x=".repeat(16 << 10);
+        let begin = std::time::Instant::now();
+        reaches(&long, true, &at(Some("/srv")));
+        reaches(&"../*/".repeat(24 << 10), true, &at(None));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+    }
+}

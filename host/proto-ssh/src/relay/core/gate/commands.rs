@@ -1,0 +1,264 @@
+//! What bash asks, and the verdicts.
+
+use std::time::Instant;
+
+use pipeline::OutcomeKind;
+
+use super::super::channel::Wait;
+use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
+use super::helper::{Command, State};
+use crate::action::{Asked, Line, Turned, Unread, What};
+use crate::gate::{Ask, LIVE, about_the_gate};
+
+impl Core {
+    pub(super) fn gate_ask(
+        &mut self,
+        number: u32,
+        ask: Ask,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let key = helper.shell;
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        if helper.state == State::Started && &*ask.text == LIVE.as_bytes() {
+            helper.state = State::Live;
+            channel.wait = Wait::Nothing;
+            let text = format!("live {}\n{}", ask.pid, ask.answer(true));
+            if !helper.tell(text.as_bytes(), out) {
+                return self.ungate(number, "its gate takes nothing", now, out);
+            }
+            return self.resume(key, now, out);
+        }
+        let twice = helper.commands.values().any(|c| c.ask.id == ask.id);
+        let many = helper.commands.len() >= self.limits.gate_asks;
+        if helper.state != State::Live || channel.refused.is_some() || twice || many {
+            return self.gate_answer(number, &ask, false, now, out);
+        }
+        if helper.enters(&ask) {
+            return self.gate_answer(number, &ask, true, now, out);
+        }
+        let unread = Unread::gated(ask.text.clone(), ask.place.clone());
+        if unread.is_short() {
+            return self.gate_decide(number, ask, unread.read(), now, out);
+        }
+        // It is beside the task of the session that it is read.
+        let ticket = self.ticket(ask.text.len());
+        self.pending.insert(ticket, Pending::Unread { key });
+        if let Some(helper) = self.gates.helpers.get_mut(&number) {
+            let interrupted = false;
+            helper.commands.insert(ticket, Command { ask, interrupted });
+        }
+        out.push(Effect::Read { ticket, unread });
+        Ok(())
+    }
+
+    /// A command was read, as this.
+    pub(in crate::relay::core) fn command_read(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        line: Line,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let number = self.gates.by.get(&key).copied().unwrap_or_default();
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some(command) = helper.commands.remove(&ticket) else {
+            return Ok(());
+        };
+        if command.interrupted {
+            let channel = self.channels.get(&key).map(|c| c.number(Side::Client));
+            let text = &command.ask.text;
+            turn(
+                Turned::named("command", text, channel, "it was interrupted"),
+                out,
+            );
+            return self.gate_answer(number, &command.ask, false, now, out);
+        }
+        self.gate_decide(number, command.ask, line, now, out)
+    }
+
+    /// A command is not read any more: it is on record all the same.
+    pub(in crate::relay::core) fn command_unread(
+        &self,
+        key: Key,
+        ticket: Ticket,
+        reason: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let helper = self.gates.by.get(&key);
+        let helper = helper.and_then(|number| self.gates.helpers.get(number));
+        if let Some(command) = helper.and_then(|h| h.commands.get(&ticket)) {
+            let number = self.channels.get(&key).map(|c| c.number(Side::Client));
+            let text = &command.ask.text;
+            turn(Turned::named("command", text, number, reason), out);
+        }
+    }
+
+    fn gate_decide(
+        &mut self,
+        number: u32,
+        ask: Ask,
+        line: Line,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let key = helper.shell;
+        let Some(channel) = self.channels.get_mut(&key) else {
+            return Ok(());
+        };
+        let directory = helper.gate.directory();
+        let refused = about_the_gate(&ask.text, &ask.place, directory, &line.command);
+        let asked = Asked {
+            what: What::Exec {
+                command: ask.text.clone(),
+                line,
+            },
+            channel: Some(channel.number(Side::Client)),
+            before: channel.before.clone(),
+        };
+        if let Some(reason) = refused {
+            channel.notice(&[format!("weir: refused: {reason}")], out);
+            turn(Turned::known(asked, reason), out);
+            return self.gate_answer(number, &ask, false, now, out);
+        }
+        let forward = ask.answer(true).into();
+        let ticket = self.decide(Pending::Command { key }, asked, forward, out);
+        if let Some(helper) = self.gates.helpers.get_mut(&number) {
+            let interrupted = false;
+            helper.commands.insert(ticket, Command { ask, interrupted });
+        }
+        Ok(())
+    }
+
+    /// An answer that needs no decision: a refusal, or that the function just called may be entered.
+    fn gate_answer(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        yes: bool,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        if !helper.tell(ask.answer(yes).as_bytes(), out) {
+            return self.ungate(number, "its gate takes nothing", now, out);
+        }
+        match yes {
+            true => Ok(()),
+            false => self.gate_refuses(number, now, out),
+        }
+    }
+
+    /// What asks by itself, such as a prompt that runs something, may ask for ever.
+    fn gate_refuses(
+        &mut self,
+        number: u32,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        helper.refusals += 1;
+        let max = self.limits.gate_refusals;
+        if helper.refusals <= max {
+            return Ok(());
+        }
+        let reason = format!("more than {max} of its commands were refused with nothing typed");
+        self.ungate(number, &reason, now, out)
+    }
+
+    /// A command may run: `verdict` is what the permit held. False: nobody waits for it any more.
+    pub(in crate::relay::core) fn command_granted(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        verdict: &[u8],
+        out: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(helper) = self.gates.of(key) else {
+            return false;
+        };
+        let Some(command) = helper.commands.remove(&ticket) else {
+            return false;
+        };
+        if command.interrupted {
+            // Who hears nothing runs nothing.
+            let _ = helper.tell(command.ask.answer(false).as_bytes(), out);
+            return false;
+        }
+        if !helper.tell(verdict, out) {
+            return false;
+        }
+        helper.called(&command.ask);
+        out.push(Effect::Outcome {
+            ticket,
+            kind: OutcomeKind::Unknown,
+            detail: "bash was told to run it".into(),
+            bytes: 0,
+        });
+        true
+    }
+
+    pub(in crate::relay::core) fn command_refused(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        (reason, hint): (&str, Option<&str>),
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let number = self.gates.by.get(&key).copied().unwrap_or_default();
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let Some(command) = helper.commands.remove(&ticket) else {
+            return Ok(());
+        };
+        // Who hears nothing runs nothing.
+        let _ = helper.tell(command.ask.answer(false).as_bytes(), out);
+        if let Some(channel) = self.channels.get_mut(&key)
+            && !command.interrupted
+        {
+            let mut lines = vec![format!("weir: refused: {reason}")];
+            lines.extend(hint.map(|hint| format!("weir: {hint}")));
+            channel.notice(&lines, out);
+        }
+        self.gate_refuses(number, now, out)
+    }
+
+    /// The client has typed something. What interrupts programs does so with commands that wait, too.
+    pub(in crate::relay::core) fn gate_typed(
+        &mut self,
+        key: Key,
+        data: &[u8],
+        out: &mut Vec<Effect>,
+    ) {
+        let channel = self.channels.get(&key);
+        let interrupt = channel.and_then(|channel| channel.before.interrupt());
+        let Some(helper) = self.gates.of(key) else {
+            return;
+        };
+        helper.refusals = 0;
+        if !interrupt.is_some_and(|byte| data.contains(&byte)) {
+            return;
+        }
+        for (ticket, command) in &mut helper.commands {
+            command.interrupted = true;
+            out.push(Effect::Cancel { ticket: *ticket });
+        }
+    }
+}
