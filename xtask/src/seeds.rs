@@ -1,10 +1,12 @@
 //! What fuzzing starts from, and the words that it mixes: made from what the tests have anyway, so
 //! that a new statement there is a new seed here.
 
+mod ssh;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use weir_tests::wire::{bind, cstr, execute, frame, parse, startup};
 
@@ -34,7 +36,16 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
             statements.into_iter().map(String::into_bytes).collect()
         }
         "shell" => command_lines(root)?,
-        _ => Vec::new(),
+        "transfers" => ssh::transfers(),
+        "mask" => ssh::mask(),
+        "relay" => ssh::relay(),
+        "userauth" => ssh::userauth(),
+        "jump" => ssh::jump(),
+        "gate" => ssh::gate(),
+        "records" => ssh::records(),
+        _ => bail!(
+            "nothing for the fuzz target {target} to start from: add seeds to xtask/src/seeds"
+        ),
     };
     for (n, seed) in seeds.iter().enumerate() {
         std::fs::write(dir.join(format!("{n:03}")), seed)?;
@@ -123,7 +134,9 @@ fn keys() -> Vec<Vec<u8>> {
         string(&key),
         string(&[string(b"ssh-ed25519"), string(&[3; 64])].concat()),
     ];
-    vec![key, certificate.concat()]
+    let mut all = ssh::signatures(&key);
+    all.extend([key, certificate.concat()]);
+    all
 }
 
 /// Both sides of sessions as they are: one message each, and many behind one another.

@@ -125,6 +125,8 @@ pub const TOKENS: &[Token] = &[
     Token::new(b"glrt-", 20, LONG, is_base64url),
     Token::new(b"glptt-", 20, LONG, is_base64url),
     Token::new(b"glcbt-", 20, LONG, is_base64url),
+    // Weir's own, for the prompt of SSH.
+    Token::new(b"weir_st_", 43, LONG, is_base64url),
     // Slack.
     Token::new(b"xoxb-", 20, LONG, is_base64url),
     Token::new(b"xoxp-", 20, LONG, is_base64url),

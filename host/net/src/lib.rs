@@ -28,7 +28,7 @@ pub use listener::{
 };
 pub use proxy::{MAX_V1_HEADER, MAX_V2_BODY, ProxyError, ProxyProtocol};
 pub use server_tls::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
-pub use socket::{DialError, Keepalive, SocketOptions, connect, user_timeout};
+pub use socket::{DialError, Keepalive, SocketOptions, connect};
 
 pub use ipnet::IpNet;
 pub use tokio_rustls::{

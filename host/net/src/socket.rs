@@ -71,17 +71,6 @@ impl SocketOptions {
     }
 }
 
-/// How long sent data may stay unacknowledged on this socket; none where that is not known.
-pub fn user_timeout(stream: &TcpStream) -> io::Result<Option<Duration>> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return SockRef::from(stream).tcp_user_timeout();
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        let _ = stream;
-        Ok(None)
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("cannot resolve {host:?}")]

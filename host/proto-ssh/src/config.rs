@@ -178,19 +178,6 @@ pub struct Limits {
     pub last_bytes: Duration,
     /// How long a client or a target for which much waits may take none of it, before its session ends.
     pub max_stall: Duration,
-    /// A client or a target whose system acknowledges nothing of what it was sent for so long, or lets nothing more
-    /// come, is gone; on Linux, where the system tells it.
-    pub vanished: Duration,
-}
-
-impl Limits {
-    /// Of both legs.
-    pub(crate) fn socket(&self) -> net::SocketOptions {
-        net::SocketOptions {
-            user_timeout: Some(self.vanished),
-            ..net::SocketOptions::default()
-        }
-    }
 }
 
 impl Default for Limits {
@@ -221,7 +208,6 @@ impl Default for Limits {
             farewell: Duration::from_secs(2),
             last_bytes: Duration::from_secs(10),
             max_stall: Duration::from_secs(3600),
-            vanished: Duration::from_secs(600),
         }
     }
 }

@@ -24,6 +24,8 @@
 
 mod action;
 mod config;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod jump;
 mod leg;

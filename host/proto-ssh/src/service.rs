@@ -64,23 +64,13 @@ pub(crate) struct Inner {
     pub port: Option<u16>,
 }
 
-fn listening(listener: &SshListener, limits: &Limits) -> net::ListenerOptions {
-    net::ListenerOptions {
-        socket: net::SocketOptions {
-            user_timeout: limits.socket().user_timeout,
-            ..listener.listen.socket
-        },
-        ..listener.listen.clone()
-    }
-}
-
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
         config::check(&options)?;
         let mut bound = Vec::with_capacity(options.listeners.len());
         for listener in &options.listeners {
-            let socket = net::Listener::bind(listening(listener, &options.limits))?;
+            let socket = net::Listener::bind(listener.listen.clone())?;
             bound.push((socket, Arc::new(listener.clone())));
         }
         let targets = options.targets.iter();

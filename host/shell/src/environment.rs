@@ -48,6 +48,7 @@ const NAMES: &[&str] = &[
     "HISTFILE",
     "HOME",
     "HOSTALIASES",
+    "HOSTFILE",
     "IFS",
     "INFOPATH",
     "INPUTRC",

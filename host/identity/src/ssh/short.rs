@@ -66,6 +66,9 @@ impl SshAuthority {
         lasts: Duration,
         now: SystemTime,
     ) -> Result<ShortToken, IssueError> {
+        if self.is_revoked_since(principal, now) {
+            return Err(IssueError::OldToken);
+        }
         let lasts = lasts.min(self.caller_validity);
         let latest = now.checked_add(lasts).ok_or(IssueError::Clock)?;
         let ends = principal.expires_at.min(latest);

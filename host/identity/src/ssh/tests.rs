@@ -502,6 +502,8 @@ fn what_is_revoked_is_what_was_named() {
         assert!(authority.is_revoked_since(&who, much_later));
         let got = authority.issue_user(&who, &mine, None, much_later);
         assert_eq!(got.unwrap_err(), IssueError::OldToken);
+        let short = authority.make_short_token(&who, hours(1), much_later);
+        assert_eq!(short.err(), Some(IssueError::OldToken));
     }
     let delegated = Principal {
         issued_at: Some(now() + second),

@@ -55,28 +55,6 @@ async fn echo(mut connection: Connection) -> io::Result<()> {
     }
 }
 
-/// A half-open connection would hold what is under way for as long as the system likes.
-#[tokio::test]
-async fn what_is_accepted_has_the_options_of_its_listener() {
-    let mut options = options();
-    options.socket.user_timeout = Some(Duration::from_secs(7));
-    let (tell, mut told) = tokio::sync::mpsc::channel(1);
-    let running = start(options, move |connection| {
-        let tell = tell.clone();
-        async move {
-            let set = crate::socket::user_timeout(&connection.stream)?;
-            tell.send(set).await.ok();
-            Ok::<_, io::Error>(())
-        }
-    });
-    let _client = TcpStream::connect(running.address).await.unwrap();
-    let set = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap();
-    let expect = cfg!(target_os = "linux").then(|| Duration::from_secs(7));
-    assert_eq!(set.unwrap(), expect);
-    running.stop.cancel();
-    running.task.await.unwrap();
-}
-
 async fn answers(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
     stream.write_all(b"x").await.is_ok() && matches!(stream.read(&mut byte).await, Ok(1))

@@ -186,7 +186,9 @@ impl Asks {
             depth,
             text: text.into(),
             place: Place {
-                directory: directory.filter(|d| d.starts_with('/')),
+                // The host's own word for it has no way up in it.
+                directory: directory
+                    .filter(|d| d.starts_with('/') && !d.split('/').any(|name| name == "..")),
                 open: open.collect(),
             },
         })))
@@ -208,4 +210,36 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    //! What is kept, as only this module can see it.
+
+    use super::*;
+
+    impl Asks {
+        fn check(&self) {
+            assert!(self.line.len() <= MAX_LINE && !self.line.contains(&b'\n'));
+            assert!(self.partial.len() <= MAX_PARTIAL);
+            assert!(self.partial.values().all(|whole| whole.len() <= MAX_ASK));
+            let pieces: usize = self.partial.values().map(Vec::len).sum();
+            assert_eq!(pieces, self.pieces);
+            assert!(pieces <= MAX_PIECES);
+            assert!(self.odd.chars().count() <= MAX_ODD);
+        }
+    }
+
+    /// What is said by these bytes in pieces of so many.
+    pub fn read(data: &[u8], size: usize) -> (Vec<Said>, Option<AskError>, String) {
+        let mut asks = Asks::new("s");
+        let mut out = Vec::new();
+        for piece in data.chunks(size) {
+            if let Err(error) = asks.push(piece, &mut out) {
+                return (out, Some(error), asks.odd);
+            }
+            asks.check();
+        }
+        (out, None, asks.odd)
+    }
 }

@@ -4,8 +4,8 @@
 IFS= read -r n || exit 1
 d=$1
 say() { printf '%s %s\n' "$n" "$1"; }
-if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404 )); then
-  say "no bash is older than 4.4"
+if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501 )); then
+  say "no bash is older than 5.1"
   exit 1
 fi
 if [[ ! -d /proc/self/fd || ! -r /proc/sys/kernel/random/uuid ]]; then

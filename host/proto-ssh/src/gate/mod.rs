@@ -16,6 +16,8 @@
 
 mod asks;
 mod builtins;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod paths;
 mod place;
 mod reading;

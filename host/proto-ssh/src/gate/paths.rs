@@ -8,6 +8,8 @@ const GONE: &str = " (deleted)";
 /// A gate's directory is this, and so many digits.
 const NAME: &str = "weir-";
 const DIGITS: usize = 32;
+/// A path of more pieces, each of which may lead elsewhere, is one to nobody.
+const MOST_PIECES: usize = 64;
 /// Characters of patterns; those that are such only in front of a bracket stand among them.
 const PATTERN: &str = "*?[]\\(){}|!+@^";
 /// What stands in front of a path in one word, and behind it: `--file=PATH`, `HOST:PATH`, and texts of programs.
@@ -59,6 +61,22 @@ fn leads_there(path: &str, pattern: bool, place: &Place) -> bool {
     let names = canonical(&whole, pattern);
     let names: Vec<Name<'_>> = names.iter().map(|text| Name { text, pattern }).collect();
     if names.iter().any(|n| n.is_gate() && !n.has_pattern()) {
+        return true;
+    }
+    // Behind a link of the system (`/var/run`, `/dev/fd`), `..` leads elsewhere than the text says.
+    let pieces: Vec<&str> = whole.split('/').collect();
+    let ups = pieces
+        .iter()
+        .enumerate()
+        .filter(|(_, piece)| **piece == "..");
+    let behind = |at: usize| {
+        let rest = pieces.get(at + 1..).unwrap_or_default().join("/");
+        let names = canonical(&rest, pattern);
+        let names: Vec<Name<'_>> = names.iter().map(|text| Name { text, pattern }).collect();
+        (0..names.len()).any(|at| is_there(names.get(at..).unwrap_or_default()))
+    };
+    let many = pieces.len() > MOST_PIECES && pieces.contains(&"..");
+    if many || ups.take(MOST_PIECES).any(|(at, _)| behind(at)) {
         return true;
     }
     if known && !climbs {
@@ -188,6 +206,11 @@ mod tests {
             ("/srv", "/tmp/@/ask"),
             ("/srv", "//tmp/./x/..//@"),
             ("/srv", "../tmp/@/main"),
+            ("/srv", "/var/run/../tmp/we*/ask"),
+            ("/var/run", "../tmp/we*/ask"),
+            ("/srv", "/dev/fd/../root/tmp/w*/ask"),
+            ("/srv", "/dev/fd/../root/dev/fd/7"),
+            ("/srv", "x/../../var/run/../tmp/*/*"),
             ("/srv/a", "../../@"),
             ("/", "tmp/@"),
             ("/tmp", "@/ask"),

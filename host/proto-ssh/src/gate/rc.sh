@@ -52,8 +52,11 @@ __weir_question() {
     __weir_to=s$__weir_id
     builtin command "$__weir_q" -m 600 -- "$__weir_d/$__weir_to" || builtin return 1
   fi
-  if [[ $PWD == /* && . -ef $PWD ]]; then
-    __weir_w=$PWD
+  # What the system says: PWD can be set to any other way there.
+  __weir_f=$(builtin command "$__weir_r" "/proc/$__weir_j/cwd" && builtin printf .)
+  __weir_f=${__weir_f%"${__weir_l}."}
+  if [[ $__weir_f == /* && . -ef $__weir_f ]]; then
+    __weir_w=$__weir_f
   fi
   __weir_w=${__weir_w//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_w=${__weir_w//"$__weir_l"/"${__weir_b}n"}
@@ -216,11 +219,20 @@ __weir_g=${__weir_g%%[!0-7]*}
 \unset -v PROMPT_COMMAND
 \shopt -u progcomp
 \shopt -s interactive_comments
+# And so would those within a prompt.
+for __weir_i in PS0 PS1 PS2; do
+  if [[ ${!__weir_i-} == *['`']* || ${!__weir_i-} == *'$('* || ${!__weir_i-} == *'${ '* || ${!__weir_i-} == *'${|'* ]]; then
+    \unset -v "$__weir_i"
+    case $__weir_i in PS1) PS1='\s-\v\$ ' ;; PS2) PS2='> ' ;; esac
+  fi
+done
+\unset -v __weir_i
 # What bash expands while it asks, how deep it may ask, which files it lists then, and a file that it writes without
 # asking.
 PS4='+ '
-\unset -v FUNCNEST GLOBIGNORE HISTFILE
-\readonly BASH_COMMAND BASHPID PS4 FUNCNEST GLOBIGNORE HISTFILE
+\unset -v FUNCNEST GLOBIGNORE HISTFILE HOSTFILE
+\shopt -u hostcomplete
+\readonly BASH_COMMAND BASHPID FUNCNAME PS4 FUNCNEST GLOBIGNORE HISTFILE HOSTFILE
 # Which program a name means is to be what it was when its policy was written.
 \readonly PATH BASH_CMDS BASH_ENV ENV PROMPT_COMMAND
 \set -T

@@ -36,6 +36,8 @@ const REACHES: &str =
     "this could reach the gate of this shell: name the files that it is about, or work elsewhere";
 const TRAPS: &str = "this sets a trap, which could take the gate of this shell away";
 const REMOVES: &str = "this could take the gate of this shell away";
+const REPLACES: &str =
+    "this would put another program in the place of this shell: run it as a command of its own";
 const NAMES: &str =
     "in a gated shell it has to be certain which variables are set: write their names out";
 const UNCERTAIN: &str =
@@ -62,6 +64,11 @@ pub(crate) fn about_the_gate(
     let mut by = reading.commands.iter().flat_map(|c| &c.by);
     if by.any(|by| by == "trap") {
         return Some(TRAPS);
+    }
+    // Where there is no such program, bash 5.1 goes on without the trap.
+    let mut by = reading.commands.iter().flat_map(|c| &c.by);
+    if by.any(|by| by == "exec") {
+        return Some(REPLACES);
     }
     if reading.opaque.iter().any(|why| hides(why, reading)) {
         return Some(UNCERTAIN);

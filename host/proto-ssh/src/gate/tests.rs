@@ -153,6 +153,9 @@ fn the_gate_is_not_to_be_touched() {
     };
     let mut wrong = Vec::new();
     for text in [
+        "exec nosuchprogram",
+        "exec -a x ls",
+        "shopt -s execfail; exec nosuchprogram",
         "trap - DEBUG",
         "trap '' DEBUG",
         "trap : DEBUG",

@@ -125,6 +125,14 @@ impl Channels {
         }
     }
 
+    /// So many there are at most, and no client has more window than it was given.
+    #[cfg(fuzzing)]
+    pub fn check(&self) {
+        assert!(self.open.len() <= self.rules.max_channels);
+        let mut windows = self.open.values().map(|channel| channel.window);
+        assert!(windows.all(|window| window <= self.rules.window));
+    }
+
     /// Nothing goes on: there is no channel, or what ran over each of them has ended. Whether the client closes
     /// its side then is up to the client.
     pub fn is_idle(&self) -> bool {

@@ -4,6 +4,8 @@
 //! identity; what it asks for there is decided on as if it had come by the front door.
 
 mod channels;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod stream;
 
 use std::sync::Arc;

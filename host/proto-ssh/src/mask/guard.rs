@@ -115,7 +115,10 @@ pub(crate) fn has_text(mut piece: &[u8]) -> bool {
         let rest = piece.len() >= 2 * WINDOW;
         let window = if rest { WINDOW } else { piece.len() };
         let (now, later) = piece.split_at_checked(window).unwrap_or((piece, &[]));
-        if Lane::both(now).iter().any(Lane::is_text) || has_run(now) {
+        let (lanes, (shown, run)) = (Lane::both(now), shown(now));
+        let bytes: usize = lanes.iter().map(|lane| lane.bytes).sum();
+        // Between short fields may stand many that are not shown.
+        if run || bytes > 0 && 3 * shown >= 2 * bytes || lanes.iter().any(Lane::is_text) {
             return true;
         }
         piece = later;
@@ -164,14 +167,20 @@ impl Lane {
     }
 }
 
-/// A block of nothing but ASCII that is shown, or is a space of some kind: twice as much in a row has one, wherever it
-/// begins.
-fn has_run(part: &[u8]) -> bool {
-    let shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
-    let (blocks, _) = part.as_chunks::<BLOCK>();
-    let mut runs = blocks.iter();
-    let others = |block: &[u8]| block.iter().fold(0, |any, c| any | u8::from(!shown(*c)));
-    runs.any(|block| others(block) == 0)
+/// How much ASCII is shown of this, or is a space of some kind; and has it a block of nothing else: twice as much in a row
+/// has one, wherever it begins.
+fn shown(part: &[u8]) -> (usize, bool) {
+    let is_shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
+    // Of a block they fit into a byte.
+    let count = |block: &[u8]| block.iter().map(|c| u8::from(is_shown(*c))).sum::<u8>();
+    let (blocks, rest) = part.as_chunks::<BLOCK>();
+    let (mut all, mut run) = (usize::from(count(rest)), false);
+    for block in blocks {
+        let shown = usize::from(count(block));
+        all += shown;
+        run |= shown == BLOCK;
+    }
+    (all, run)
 }
 
 fn odd(part: &[u8]) -> usize {
@@ -186,4 +195,28 @@ fn odd(part: &[u8]) -> usize {
 pub(super) fn is_odd(c: u8) -> bool {
     // Without a branch: 0x07 to 0x0D have a use.
     ((c < 0x20) & (c.wrapping_sub(0x07) > 6) & (c != 0x1B)) | (c == 0x7F)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_between_characters_that_are_not_shown_is_text() {
+        let fix = "8=FIX.4.4\x0135=D\x0149=ME\x0156=YOU\x0111=1\x0155=EUR\x01".repeat(40);
+        assert!(has_text(fix.as_bytes()));
+        assert!(has_text(&fix.as_bytes()[..100]));
+        let table = "a\x0112\x01\\N\x01xy\n".repeat(500);
+        assert!(has_text(table.as_bytes()));
+        let mut c = 1_u64;
+        let mut noise = || {
+            c = c.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            c.to_be_bytes()[0]
+        };
+        let noise: Vec<u8> = (0..1 << 20).map(|_| noise()).collect();
+        for piece in [8192, 32_768] {
+            let text = noise.chunks_exact(piece).filter(|p| has_text(p)).count();
+            assert_eq!(text, 0, "{piece}");
+        }
+    }
 }

@@ -46,6 +46,11 @@ pub(super) fn jump(
         next += block.len();
         while marks != 0 {
             let place = start + marks.trailing_zeros() as usize;
+            // Marked only in blocks of ASCII: it is text as any other.
+            if byte(input, place) == b'\t' {
+                marks &= marks - 1;
+                continue;
+            }
             let behind = match passed(input, place) {
                 Ok(behind) => behind,
                 Err(other) => return stop(place, other + 1),
@@ -79,8 +84,8 @@ fn passed(input: &[u8], place: usize) -> Result<usize, usize> {
             0x1B => at = colour(input, at).ok_or(at)?,
             // A character of two bytes, but for control characters.
             0xC2 if byte(input, at + 1) < 0xA0 => return Err(at),
-            0xC2 | b'\t' if at == place => return Ok(at + 1),
-            0xC2 | b'\t' => break,
+            0xC2 if at == place => return Ok(at + 1),
+            0xC2 => break,
             _ if is_special(c) => return Err(at),
             _ => break,
         }

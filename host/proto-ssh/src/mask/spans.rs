@@ -22,6 +22,10 @@ pub const MAX_SPAN: usize = 4 << 10;
 const MAX_RAW: usize = 16 << 10;
 /// What plugins are asked about at once.
 pub const MAX_BATCH: usize = 64 << 10;
+/// Spans, however short, that are asked about at a time.
+const MAX_SPANS: usize = 4096;
+/// What each of them takes besides its bytes.
+const OVERHEAD: usize = size_of::<Span>();
 /// What waits for them at most; then nothing more is taken.
 pub const MAX_WAITING: usize = 256 << 10;
 /// How long the end of a line is waited for.
@@ -331,7 +335,7 @@ impl Spans {
             return None;
         }
         let mut batch = MaskBatch::default();
-        for span in &self.waiting {
+        for span in self.waiting.iter().take(MAX_SPANS) {
             let length: usize = span.readings().map(|reading| reading.text.len()).sum();
             if self.asked > 0 && batch.data.len() + length > MAX_BATCH {
                 break;
@@ -363,7 +367,7 @@ impl Spans {
             else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(raw.len());
+            self.bytes = self.bytes.saturating_sub(raw.len() + OVERHEAD);
             for reading in std::iter::once(&shown).chain(&all) {
                 match texts.as_mut().map(Texts::take) {
                     Some(Answer::Same) => {}
@@ -418,7 +422,7 @@ impl Spans {
             self.span.all = span.all.as_ref().map(Reading::context);
         }
         if self.inspect && !self.hide {
-            self.bytes += span.raw.len();
+            self.bytes += span.raw.len() + OVERHEAD;
             self.waiting.push_back(span);
         } else {
             out.put_slice(&span.raw);

@@ -113,11 +113,13 @@ pub(super) struct Thread {
     /// How many shown bytes are held for it.
     pub held: u16,
     /// Of a private key: which of the remembered beginnings of lines is its own, whether this line has it, whether one
-    /// had it that was long enough, and how many lines of others came since.
+    /// had it that was long enough, how many lines of others came since, and how many keys have begun since on lines
+    /// that begin as its own.
     pub lead: u8,
     same: bool,
     led: bool,
     others: u8,
+    keys: u8,
 }
 
 /// What a byte means for a form.
@@ -418,7 +420,8 @@ impl Thread {
         if self.count == MAX_BLOCK {
             return OVER;
         }
-        self.count += 1;
+        // What stands in lines of others is bounded by their number.
+        self.count += u16::from(self.kind != OTHER);
         let mut before = 0;
         if gap != Gap::None {
             if matches!(self.kind, END | ENDING) {
@@ -479,14 +482,24 @@ impl Thread {
         }
         let (kind, run) = match (self.kind, c) {
             (END | ENDING, b'-') if self.kind == ENDING && self.run + 1 >= DASHES => {
-                return Next::Ends(1);
+                let Some(keys) = self.keys.checked_sub(1) else {
+                    return Next::Ends(1);
+                };
+                // Of which of them, nobody knows.
+                self.keys = keys;
+                (OTHER, LEAST_LINE)
             }
             (END, b'-') => (ENDING, 1),
             (ENDING, b'-') => (ENDING, self.run + 1),
             (END, _) if u16::from(self.run) >= MAX_TITLE => return OVER,
             (END | ENDING, _) => (END, self.run.saturating_add(1)),
             (DASHED, b'-') => (DASHED, self.run.saturating_add(1)),
-            (DASHED, b'E') if self.run >= DASHES => (END, 1),
+            (DASHED, b'E') if self.run >= DASHES && (self.same || !self.led) => (END, 1),
+            // Another one, by a source that differs in digits only.
+            (DASHED, b'B') if self.run >= DASHES && self.same => {
+                self.keys = self.keys.saturating_add(1);
+                (NAMED, 0)
+            }
             (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),

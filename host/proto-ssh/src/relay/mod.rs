@@ -22,6 +22,8 @@ mod taps;
 #[cfg(test)]
 mod tests;
 
+#[cfg(fuzzing)]
+pub(crate) use self::core::fuzzing;
 pub(crate) use self::core::{Core, Effect, Grant, Ticket, Violation};
 pub(crate) use read::Readers;
 pub(crate) use run::run;

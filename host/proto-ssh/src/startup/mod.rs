@@ -7,6 +7,8 @@
 //! - A message of the connection protocol before authentication ends the connection.
 
 mod device;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod identity;
 pub(crate) mod name;
 mod offer;

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use ssh_keys::Certificate;
 use tokio::process::{Child, Command};
 
 use super::Dir;
@@ -17,6 +18,11 @@ pub(crate) struct Sshd {
 impl Sshd {
     /// None, with a reason that is printed, where there is none.
     pub async fn start(keys: &Keys) -> Option<Self> {
+        Self::showing(keys, None).await
+    }
+
+    /// One that also has this certificate of its host key.
+    pub async fn showing(keys: &Keys, certificate: Option<&Certificate>) -> Option<Self> {
         const SSHD: &str = "/usr/sbin/sshd";
         if !std::path::Path::new(SSHD).exists() {
             eprintln!("skipped: there is no {SSHD}");
@@ -31,15 +37,18 @@ impl Sshd {
         let home = dir.0.join("home");
         std::fs::create_dir_all(&home).unwrap();
         let port = free_port();
+        let shown = certificate.map(|c| dir.write("host-cert.pub", &c.to_openssh("")));
+        let shown = shown.map(|path| format!("HostCertificate {}\n", path.display()));
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nTrustedUserCAKeys {}\n\
              AuthorizedKeysFile {}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nStrictModes no\nUsePAM no\nPidFile none\nMaxAuthTries 1\n\
-             Subsystem sftp internal-sftp\nRekeyLimit 2M\nSetEnv HOME={}\nPermitUserRC no\n",
+             Subsystem sftp internal-sftp\nRekeyLimit 2M\nSetEnv HOME={}\nPermitUserRC no\n{}",
             host.display(),
             ca.display(),
             authorized.display(),
-            home.display()
+            home.display(),
+            shown.unwrap_or_default()
         );
         let config = dir.write("config", &config);
         let child = Command::new(SSHD)

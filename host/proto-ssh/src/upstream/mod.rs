@@ -7,6 +7,8 @@
 //! - A target is offered exactly what it is configured with, once: no other key, and no password to whoever
 //!   asks for one.
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod host;
 mod login;
 pub(crate) mod send;
@@ -20,7 +22,6 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use pipeline::{Principal, SessionId};
 use ssh_keys::{Certificate, KeyError, PrivateKey, PublicKey};
-use tokio::net::TcpStream;
 
 use crate::config::{Credential, Limits, SshTarget};
 use crate::leg::{Leg, LegError};
@@ -196,17 +197,13 @@ impl Stage {
     }
 }
 
-async fn reach(target: &SshTarget, limits: &Limits) -> Result<TcpStream, net::DialError> {
-    let timeout = limits.upstream_login_timeout;
-    net::connect(&target.host, target.port, timeout, &limits.socket()).await
-}
-
 async fn dial(
     target: &SshTarget,
     grant: &Grant<'_>,
     means: &Means<'_>,
     stage: &Stage,
 ) -> Result<Leg, UpstreamError> {
+    let timeout = means.limits.upstream_login_timeout;
     let approved = match target.trust.approved && target.trust.pins.is_empty() {
         true => means.host_keys.approved(&target.info.name).await,
         false => Vec::new(),
@@ -216,7 +213,8 @@ async fn dial(
         approved: &approved,
         name: target.trust.principal.as_ref().unwrap_or(&target.info.name),
     };
-    let stream = reach(target, means.limits).await?;
+    let socket = net::SocketOptions::default();
+    let stream = net::connect(&target.host, target.port, timeout, &socket).await?;
     stage.next();
     let config = ClientConfig::new(known.algorithms());
     let mut leg = Leg::new(Box::new(stream), Transport::client(Arc::new(config)));

@@ -326,17 +326,6 @@ async fn hosts_that_break_the_protocol_are_left() {
     );
 }
 
-/// What has vanished with something under way acknowledges nothing, and the system would wait a quarter of an hour.
-#[tokio::test]
-async fn a_target_that_vanishes_is_given_up_within_minutes() {
-    let keys = Keys::new();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = target("web1", listener.local_addr().unwrap().port(), &keys);
-    let stream = super::reach(&target, &Limits::default()).await.unwrap();
-    let expect = cfg!(target_os = "linux").then(|| std::time::Duration::from_secs(600));
-    assert_eq!(net::user_timeout(&stream).unwrap(), expect);
-}
-
 #[tokio::test]
 async fn a_host_that_says_nothing_or_too_much_is_left_in_time() {
     let keys = Keys::new();

@@ -226,3 +226,24 @@ fn detectors_see_what_is_shown_in_noise_and_behind_it() {
         }
     }
 }
+
+/// It is rare, so secrets with one are looked for by what stands around it; and it is text, whatever stands behind.
+#[test]
+fn a_tab_stands_before_a_colour_or_the_end_of_a_line() {
+    let patterns = patterns(&["user\tpassw0rd!"]);
+    for between in ["", "\x1b[01;31m\x1b[K", "\n", "\r\n"] {
+        for before in [0, 1, 63, 300, 1000] {
+            let before = "an ordinary line ".repeat(60)[..before].to_owned();
+            let input = format!("{before}user\t{between}passw0rd!{}", " and more".repeat(60));
+            for piece in PIECES {
+                let out = mask(&patterns, Kind::Pipe, input.as_bytes(), piece);
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !out.contains("passw0rd"),
+                    "{between:?} {}: {out}",
+                    before.len()
+                );
+            }
+        }
+    }
+}

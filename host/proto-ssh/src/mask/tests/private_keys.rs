@@ -309,3 +309,53 @@ fn a_first_line_alone_hides_little() {
     let certificate = "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkq\n-----END CERTIFICATE-----\n";
     assert_eq!(text(&[], certificate), certificate);
 }
+
+/// Sources that differ in digits only are one to who looks at how lines begin.
+#[test]
+fn private_keys_of_replicas_in_turns() {
+    let (long, _) = key("RSA PRIVATE KEY", 64, 40);
+    let (short, _) = key("RSA PRIVATE KEY", 64, 12);
+    let line = |replica: usize, line: &str| format!("web-{replica}  | {line}\n");
+    for first in [0, 1, 3] {
+        // The second one begins behind so many lines of the first, and is the longer one.
+        let mut ones = short.lines();
+        let mut input: String = ones.by_ref().take(first).map(|l| line(1, l)).collect();
+        for two in long.lines() {
+            input += &line(2, two);
+            input.extend(ones.next().map(|l| line(1, l)));
+        }
+        input += "web-1  | listening on 80\n$ ls\n";
+        for piece in [1, 300, usize::MAX] {
+            let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+            let out = String::from_utf8(out).unwrap();
+            assert!(
+                !out.contains("MIIE") && !out.contains("CAQEA"),
+                "{first}: {out}"
+            );
+            assert!(out.ends_with("listening on 80\n$ ls\n"), "{first}: {out}");
+        }
+    }
+}
+
+#[test]
+fn private_keys_are_not_used_up_or_ended_by_others() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 50);
+    let lines = pem.lines().enumerate();
+    let many = format!("{}\n", "api GET /index.html 200 ".repeat(5)).repeat(20);
+    let ends = [
+        "-----END CERTIFICATE-----\n",
+        "12:00:01 -----END CERTIFICATE-----\n",
+    ];
+    for others in [many.as_str(), ends[0], ends[1]] {
+        let between = |n: usize| if n > 2 { others } else { "" };
+        let input: String = lines
+            .clone()
+            .map(|(n, l)| format!("web | {l}\n{}", between(n)))
+            .collect();
+        for piece in [1, 300, usize::MAX] {
+            let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+            let out = String::from_utf8(out).unwrap();
+            assert!(!out.contains("MIIE") && !out.contains("CAQEA"), "{out}");
+        }
+    }
+}

@@ -59,6 +59,8 @@ const PARTS: &[Part] = &[
     Shown(" "),
     Shown("\t"),
     Shown("-"),
+    Shown("user\t"),
+    Shown("passw0rd!"),
     Shown("\u{e9}"),
     Shown("\u{a7}"),
     Shown("an ordinary sentence with words in it, "),
@@ -79,6 +81,7 @@ const SECRETS: &[&str] = &[
     "one-1secret",
     "aaaaaaaa",
     "\u{e9}\u{a7} x-xX",
+    "user\tpassw0rd!",
 ];
 
 /// A shown byte: what, where, and whether a line ends before it.
@@ -133,7 +136,9 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
     let mut out = input.clone();
     for (cells, last) in readings {
         for at in found(&cells, words, last) {
-            out[cells[at].1] = b'*';
+            let (c, place, _) = cells[at];
+            // What moves the cursor goes on to do so.
+            out[place] = if c == b'\t' { c } else { b'*' };
         }
     }
     // What is whole in the bytes as they are, is whole; sequences of this test hold no secret.

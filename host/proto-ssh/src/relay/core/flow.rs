@@ -164,13 +164,13 @@ impl Flow {
         u32::try_from(give).unwrap_or(u32::MAX)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn balance(&self) -> (u64, u64) {
         let here = self.queued();
         (self.window + self.withheld + here, self.room + self.owed)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn queued(&self) -> u64 {
         let here = self.queue.iter().map(|out| match out {
             Out::Data { bytes, .. } => bytes.len() as u64,
@@ -179,7 +179,7 @@ impl Flow {
         here.sum()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn here(&self) -> u64 {
         self.here
     }

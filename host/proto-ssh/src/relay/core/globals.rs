@@ -127,7 +127,7 @@ impl Globals {
     }
 
     /// Bytes of requests that wait.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn waits(&self) -> usize {
         self.waiting.iter().map(Waiting::len).sum()
     }

@@ -22,6 +22,8 @@ mod bulk;
 mod channel;
 mod exec;
 mod flow;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gate;
 mod gather;
 mod globals;
@@ -510,7 +512,7 @@ impl Core {
     }
 
     /// Every byte of a window is somewhere, and every byte that waits is counted.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn check(&self) {
         let channels = self.channels.values();
         let waiting: usize = channels.map(Channel::waits).sum::<usize>()
@@ -541,7 +543,7 @@ impl Core {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.channels.len(), self.pending.len(), self.waiting)
     }

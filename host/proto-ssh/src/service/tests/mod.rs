@@ -86,13 +86,3 @@ fn ended(memory: &Memory) -> Vec<EndReason> {
     });
     ends.collect()
 }
-
-#[test]
-fn a_client_that_vanishes_is_given_up_within_minutes() {
-    let keys = Keys::new();
-    let memory = Memory::new(MemoryPolicy::permit_all());
-    let options = options(Vec::new(), &keys, &memory);
-    let listening = super::listening(&options.listeners[0], &options.limits);
-    let expect = Some(Duration::from_secs(120));
-    assert_eq!(listening.socket.user_timeout, expect);
-}

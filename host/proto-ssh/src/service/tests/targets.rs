@@ -229,6 +229,67 @@ async fn hosts_that_are_not_the_right_ones_are_not_talked_to() {
     refused("root+pinned").await;
 }
 
+/// A host that is known by nothing but its certificate is the one that the certificate names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_with_a_certificate_is_the_one_that_it_names() {
+    let keys = Keys::new();
+    let spec = Keys::spec(keys.sshd.public(), CertificateKind::Host, "db.internal");
+    let certificate = spec.sign(&keys.host_ca).unwrap();
+    let Some(sshd) = Sshd::showing(&keys, Some(&certificate)).await else {
+        return;
+    };
+    let of = |name: &str, principal: Option<&str>, authority: &PrivateKey| {
+        let mut target = target(name, sshd.port, &keys);
+        target.trust = HostTrust {
+            authorities: vec![authority.public().clone()],
+            principal: principal.map(Arc::from),
+            ..HostTrust::default()
+        };
+        target
+    };
+    let memory = Memory::new(MemoryPolicy::permit_all());
+    let targets = vec![
+        of("named", Some("db.internal"), &keys.host_ca),
+        of("db.internal", None, &keys.host_ca),
+        of("unnamed", None, &keys.host_ca),
+        of("misnamed", Some("web.internal"), &keys.host_ca),
+        of("signed", Some("db.internal"), &keys.user_ca),
+    ];
+    let weir = Weir::start(options(targets, &keys, &memory));
+    let world = World {
+        keys,
+        memory,
+        weir,
+        dir: Dir::new(),
+        _sshd: sshd,
+    };
+    let ssh = world.certified();
+    for (name, is_in, why) in [
+        ("named", true, ""),
+        ("db.internal", true, ""),
+        ("unnamed", false, "its host certificate does not count"),
+        ("misnamed", false, "its host certificate does not count"),
+        ("signed", false, "its host certificate does not count"),
+    ] {
+        let out = ssh.run(&format!("root+{name}"), "echo in").await;
+        let said = text(&out.stderr);
+        let expect = if is_in { "in\n" } else { "" };
+        assert_eq!(text(&out.stdout), expect, "{name}: {said}");
+        if is_in {
+            continue;
+        }
+        assert_eq!(out.status.code(), Some(255), "{name}");
+        let told = "does not prove that it is the right host";
+        assert!(said.contains(told), "{name}: {said}");
+        let reasons = ended(&world.memory);
+        let last = reasons.last().unwrap();
+        assert!(
+            matches!(last, EndReason::Error(e) if e.contains(why)),
+            "{name}: {last:?}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_gets_the_key_that_it_is_configured_with() {
     let change = |options: &mut crate::Options, keys: &Keys| {

@@ -186,7 +186,7 @@ impl Channel {
     }
 
     /// Bytes of the client that wait here.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn waits(&self) -> usize {
         let waiting = self.waiting.iter().map(Waiting::len).sum::<usize>();
         let parked = self.parked.as_ref().map_or(0, Parked::len);

@@ -175,20 +175,30 @@ impl Helper {
     /// bash asks once more when it enters the function that it was just told to call.
     pub fn enters(&mut self, ask: &Ask) -> bool {
         let called = self.calls.remove(&ask.pid);
-        called.is_some_and(|(depth, text)| ask.depth == depth + 1 && digest(&ask.text) == text)
+        called.is_some_and(|(depth, text)| ask.depth == depth + 1 && digest(ask) == text)
     }
 
     pub fn called(&mut self, ask: &Ask) {
         if self.calls.len() >= MAX_CALLS {
             self.calls.clear();
         }
-        self.calls.insert(ask.pid, (ask.depth, digest(&ask.text)));
+        self.calls.insert(ask.pid, (ask.depth, digest(ask)));
     }
 }
 
-fn digest(text: &[u8]) -> Digest {
+/// What it is, and in which directory.
+fn digest(ask: &Ask) -> Digest {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(
+        ask.place
+            .directory
+            .as_deref()
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    context.update(b"\0");
+    context.update(&ask.text);
     let mut digest = [0; 32];
-    let of = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text);
-    digest.copy_from_slice(of.as_ref());
+    digest.copy_from_slice(context.finish().as_ref());
     digest
 }

@@ -13,7 +13,7 @@ const C: Side = Side::Client;
 const U: Side = Side::Upstream;
 
 /// Drops `-`, adds a `+` behind each `+`, asks about `?`, ends the channel at `!`, holds `~` back until time passes,
-/// and `#` until plugins have answered.
+/// and `#` until plugins have answered. For `|` it puts the width that it was told last, `|` if none.
 #[derive(Default)]
 struct Odd {
     held: Vec<Stream>,
@@ -21,6 +21,7 @@ struct Odd {
     asked: u64,
     behind: Vec<u8>,
     looked_at: usize,
+    width: Option<u8>,
 }
 
 impl Odd {
@@ -43,6 +44,10 @@ impl Odd {
                     self.since = Some(now);
                 }
                 b'#' => self.looked_at += 1,
+                b'|' => {
+                    let width = self.width.unwrap_or(b'|');
+                    out.pieces.push((stream, Bytes::copy_from_slice(&[width])));
+                }
                 b'!' => return Err(TapError("there is a !".into())),
                 b'?' => {
                     self.asked += 1;
@@ -124,7 +129,9 @@ impl Tap for Odd {
         let pieces = self.held.drain(..).map(|s| (s, Bytes::from_static(b"~")));
         out.pieces.extend(pieces);
     }
-    fn resize(&mut self, _: u32) {}
+    fn resize(&mut self, columns: u32) {
+        self.width = Some(u8::try_from(columns).unwrap());
+    }
     fn close(&mut self, _: &mut TapOut) {}
 }
 
@@ -292,6 +299,39 @@ fn what_is_held_back_goes_with_time_or_before_the_end() {
         b.gets(C, data(7, b"~"));
         b.gets(C, end);
     }
+}
+
+/// A line that is wrapped is read as one by the width: what comes behind a change is read by the new one, also while
+/// a program runs and its text is under way.
+#[test]
+fn a_terminal_that_is_resized_has_its_new_width_between_pieces_of_text() {
+    let mut size = [0; 16];
+    let mut resize = |b: &mut Bench, columns: u8| {
+        size[3] = columns;
+        let change = request(3, b"window-change", false, &size);
+        b.client(change);
+        // Only once: the host is told, too, and nobody else is.
+        b.gets(U, change);
+        b.gets_nothing(U);
+    };
+    let mut b = tapped(1000);
+    b.upstream(data(7, b"a|"));
+    assert_eq!(drain(&mut b, C).0, b"a|");
+    resize(&mut b, 132);
+    b.upstream(data(7, b"b|c"));
+    assert_eq!(drain(&mut b, C).0, b"b\x84c");
+    b.upstream(data(7, b"|"));
+    assert_eq!(drain(&mut b, C).0, b"\x84");
+    resize(&mut b, 80);
+    resize(&mut b, 40);
+    b.upstream(data(7, b"|"));
+    assert_eq!(drain(&mut b, C).0, b"\x28");
+    // One that has no width in it changes none.
+    b.client(request(3, b"window-change", false, &[0, 0, 0]));
+    b.sent.upstream.clear();
+    b.upstream(data(7, b"|"));
+    assert_eq!(drain(&mut b, C).0, b"\x28");
+    b.core.check();
 }
 
 #[test]
