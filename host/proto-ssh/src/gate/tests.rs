@@ -300,6 +300,7 @@ fn the_gate_is_not_to_be_touched() {
         "export a=$x",
         "export a=\"$x\" b",
         "declare -i n=3",
+        "exec 3< /etc/hostname",
         "declare -p BASH_COMMAND",
         "declare -x PATH",
         "declare -r x=1",
