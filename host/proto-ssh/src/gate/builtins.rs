@@ -5,6 +5,9 @@ use shell::{Command, Word};
 
 /// Of these, the gate has its own while it asks: who makes them constant keeps it from that.
 const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
+/// With other attributes these mean something else, or the same for ever, although they are constant: BASH_COMMAND as an
+/// array is what it was, and PATH as one is the current directory.
+const PLAIN: [&str; 5] = ["BASH_COMMAND", "BASHPID", "BASH_COMPAT", "FUNCNAME", "PATH"];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
 const OPTIONS: [&str; 5] = [
     "extdebug",
@@ -85,6 +88,10 @@ fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
     let options = || args.iter().filter(|w| w.text.starts_with(['-', '+']));
     let constant = head.text == "readonly" || options().any(|w| w.text.contains('r'));
     if constant && args.iter().any(|w| NEEDED.contains(&name(w).as_str())) {
+        return Some(Why::Removes);
+    }
+    let made = options().any(|w| w.text.contains(['a', 'A', 'i', 'l', 'u', 'c', 'n']));
+    if made && args.iter().any(|w| PLAIN.contains(&name(w).as_str())) {
         return Some(Why::Removes);
     }
     // Of one whose value is known only later, the name may be certain all the same.

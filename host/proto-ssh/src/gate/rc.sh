@@ -23,11 +23,9 @@ __weir_ask() {
   builtin shopt -q extdebug || [[ $- != *i* && $BASH_COMMAND == ': weir-live' ]] || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
-  # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
-  builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
   builtin local -
   builtin set +aeEfkux
-  if [[ ! -R IFS && ! -R PWD && ! -R FUNCNAME ]] &&
+  if __weir_sound &&
     builtin local 'IFS= ' "__weir_c=$BASH_COMMAND" "__weir_k=${#FUNCNAME[@]}" "__weir_j=$BASHPID" __weir_to=main \
       '__weir_w=?' '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= \
       __weir_x= __weir_id= __weir_m= __weir_u= &&
@@ -36,6 +34,14 @@ __weir_ask() {
   fi
   __weir_refuse
   builtin return 1
+}
+# Is what is read below what bash makes of it? Of BASH_COMMAND and BASHPID as arrays it makes nothing any more, although
+# they are constant; of PATH as one, the current directory.
+__weir_sound() {
+  [[ ! -R IFS && ! -R PWD && ! -R FUNCNAME && ! -R BASH_COMPAT && ${BASH_COMMAND@a} != *[!rx]* &&
+    ${BASHPID@a} != *[!irx]* && ${PATH@a} != *[aA]* ]] || builtin return 1
+  # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
+  builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
 }
 # Puts together what is asked, and where the answer is to come.
 __weir_question() {
@@ -131,21 +137,23 @@ __weir_answered() {
 }
 # Not only this command: what stands behind it in the same line was written for the case that it runs.
 __weir_refuse() {
-  builtin local __weir_i=0 __weir_m= __weir_k= __weir_f= "__weir_x=$BASHPID" || builtin kill -KILL "$__weir_p" "$BASHPID"
+  builtin local __weir_i=0 __weir_m= __weir_f= "__weir_x=$BASHPID" && builtin local -a __weir_k ||
+    builtin kill -KILL "$__weir_p" "$BASHPID"
   if [[ $- == *i* ]]; then
     [[ $BASHPID != "$__weir_p" ]] || __weir_late 0<> "$__weir_d/main"
     builtin kill -INT "$BASHPID"
     builtin return 1
   fi
-  # Without a terminal the whole shell ends, from whichever of its parts.
+  # Without a terminal the whole shell ends, from whichever of its parts, and the outermost first.
   while [[ $__weir_x != "$__weir_p" ]]; do
     __weir_f=
     builtin read -r -d '' __weir_f < "/proc/$__weir_x/stat"
     __weir_f=${__weir_f##*") "? }
     __weir_x=${__weir_f%% *}
     [[ -n $__weir_x && $__weir_x != *[!0123456789]* ]] && (( ++__weir_i <= 64 )) || __weir_x=$__weir_p
-    builtin kill -KILL "$__weir_x"
+    __weir_k=("$__weir_x" "${__weir_k[@]}")
   done
+  (( __weir_i == 0 )) || builtin kill -KILL "${__weir_k[@]}"
   builtin exit 126
 }
 # Parts of a pipeline that began before this one take the terminal away from bash as they begin, but not from behind its
@@ -185,7 +193,7 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export kill local printf read readonly return set shopt \
       source trap typeset unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_ask __weir_question __weir_open __weir_pipe __weir_answered __weir_refuse \
+\readonly -f __weir_gate __weir_ask __weir_sound __weir_question __weir_open __weir_pipe __weir_answered __weir_refuse \
   __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \

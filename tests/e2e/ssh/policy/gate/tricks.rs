@@ -219,6 +219,24 @@ pub const DEEPER: &[(&str, &str)] = &[
         "another program by PATH",
         "ln -s /usr/bin/touch @.ls; mkdir @.d; mv @.ls @.d/ls; PATH=@.d\nls @",
     ),
+    // Constant as they are, bash lets them become arrays.
+    (
+        "what is asked about, for ever",
+        "declare -a BASH_COMMAND\ntouch @",
+    ),
+    (
+        "the same by another name of it",
+        "typeset -gA BASH_COMMAND BASHPID\n(touch @)",
+    ),
+    (
+        "another program by no PATH",
+        "mkdir @.d; ln -s /usr/bin/touch @.d/ls; cd @.d; declare -a PATH; ls @; cd /",
+    ),
+    // Asking, the gate has to set it.
+    (
+        "a name of what bash sets",
+        "x=BASH; declare -n ${x}_COMPAT='a[$(touch @)]'\n:",
+    ),
     (
         "PATH by a loop",
         "mkdir @.d; ln -s /usr/bin/touch @.d/ls; for PATH in @.d; do ls @; done",
