@@ -47,6 +47,8 @@ struct World {
     permitted: Vec<Bytes>,
     /// Channels of a side on which it has heard CLOSE, by the numbers that it gave them.
     closed: HashSet<(Side, u32)>,
+    /// What the host calls channels of Weir's own. It may call others so, too, and is then its own victim.
+    ours: HashSet<u32>,
     grants: u64,
 }
 
@@ -61,6 +63,7 @@ pub fn relay(data: &[u8]) {
         reads: Vec::new(),
         permitted: Vec::new(),
         closed: HashSet::new(),
+        ours: HashSet::new(),
         grants: 0,
     };
     let mut script = Script(data);
@@ -135,6 +138,13 @@ impl World {
         {
             self.closed.remove(&(from, sender));
         }
+        if let Ok(Connection::OpenConfirmation {
+            recipient, sender, ..
+        }) = Connection::parse(&payload)
+            && recipient >= FIRST
+        {
+            self.ours.insert(sender);
+        }
         self.core.receive(from, &payload.into(), self.now, out)
     }
 
@@ -195,7 +205,8 @@ impl World {
         let message = Connection::parse(payload);
         let message = message.unwrap_or_else(|e| unreachable!("{to} gets {payload:?}: {e}"));
         if let Connection::Channel { recipient, message } = message {
-            let fresh = !self.closed.contains(&(to, recipient));
+            let double = to == Side::Upstream && self.ours.contains(&recipient);
+            let fresh = double || !self.closed.contains(&(to, recipient));
             assert!(fresh, "{to} gets {message:?} on {recipient} after CLOSE");
             if message == ChannelMessage::Close {
                 self.closed.insert((to, recipient));

@@ -197,6 +197,12 @@ fn a_function_is_asked_about_once_when_it_is_called() {
     g.answered("c", "no");
     g.asks("d", 3, "f x");
     assert_eq!(g.b.asks.len(), 1, "that was refused");
+    g.asks("e", u32::MAX, "g");
+    g.b.asks.pop_front();
+    g.b.grant();
+    g.answered("e", "yes");
+    g.asks("f", 0, "g");
+    assert_eq!(g.b.asks.len(), 1, "nothing is deeper than the deepest");
 }
 
 #[test]
