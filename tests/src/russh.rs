@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::paths;
 use crate::proc::{Daemon, Scratch, Signal, free_port, listens};
-use crate::sshd::{Way, keygen, login};
+use crate::sshd::{Way, keygen, login, public_key};
 
 /// Its source.
 pub fn source() -> PathBuf {
@@ -105,9 +105,7 @@ impl Host {
 
     /// The host's public key, as it is written in `known_hosts` after the name.
     pub fn host_key(&self) -> Result<String> {
-        let text = std::fs::read_to_string(self.dir.join("host_ed25519.pub"))?;
-        let words: Vec<&str> = text.split_whitespace().take(2).collect();
-        Ok(words.join(" "))
+        public_key(&self.dir.join("host_ed25519.pub"))
     }
 
     /// From now on, whoever has a certificate of the authority in this file is let in.

@@ -93,11 +93,7 @@ impl Sshd {
 
     /// The host's public key, as it is written in `known_hosts` after the name.
     pub fn host_key(&self) -> Result<String> {
-        let text = std::fs::read_to_string(self.dir.join("host_ed25519.pub"))?;
-        let mut words = text.split_whitespace();
-        let (kind, key) = (words.next(), words.next());
-        let (kind, key) = kind.zip(key).context("host_ed25519.pub")?;
-        Ok(format!("{kind} {key}"))
+        public_key(&self.dir.join("host_ed25519.pub"))
     }
 
     /// From now on, whoever has a certificate of this authority is let in.
@@ -128,6 +124,17 @@ impl Sshd {
             None,
         )
     }
+}
+
+/// What a file of `ssh-keygen` holds but for its comment, as it is written in `known_hosts` after the name.
+pub fn public_key(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path)?;
+    let mut words = text.split_whitespace();
+    let (kind, key) = (words.next(), words.next());
+    let (kind, key) = kind
+        .zip(key)
+        .with_context(|| format!("no public key in {}", path.display()))?;
+    Ok(format!("{kind} {key}"))
 }
 
 /// Makes a key pair without a passphrase.

@@ -14,6 +14,7 @@
 mod client_tls;
 mod files;
 mod listener;
+mod listeners;
 mod proxy;
 mod server_tls;
 mod socket;
@@ -26,6 +27,7 @@ pub use files::{FileError, MAX_PEM_BYTES};
 pub use listener::{
     BindError, Connection, Drained, Listener, ListenerOptions, ListenerStats, Peer, Service,
 };
+pub use listeners::Listeners;
 pub use proxy::{MAX_V1_HEADER, MAX_V2_BODY, ProxyError, ProxyProtocol};
 pub use server_tls::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
 pub use socket::{DialError, Keepalive, SocketOptions, connect};

@@ -18,7 +18,7 @@ use crate::upstream::Stream;
 
 /// PostgreSQL listeners, bound and not yet accepting.
 pub struct PgService {
-    bound: Vec<(net::Listener, PgListener)>,
+    listeners: net::Listeners<PgListener>,
     shared: Arc<Shared>,
 }
 
@@ -42,11 +42,8 @@ impl PgService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
         config::check(&options)?;
-        let mut bound = Vec::with_capacity(options.listeners.len());
-        for listener in &options.listeners {
-            let socket = net::Listener::bind(listener.listen.clone())?;
-            bound.push((socket, listener.clone()));
-        }
+        let wanted = options.listeners.iter();
+        let listeners = net::Listeners::bind(wanted.map(|l| (l.listen.clone(), l.clone())))?;
         let targets = options
             .targets
             .iter()
@@ -64,45 +61,28 @@ impl PgService {
             options,
         };
         Ok(Self {
-            bound,
+            listeners,
             shared: Arc::new(shared),
         })
     }
 
     /// The addresses, in the order of the listeners, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|(l, _)| l.local_addr()).collect()
+        self.listeners.local_addrs()
     }
 
     /// Counters, in the order of the listeners.
     pub fn stats(&self) -> Vec<net::ListenerStats> {
-        self.bound.iter().map(|(l, _)| l.stats()).collect()
+        self.listeners.stats()
     }
 
     /// Serves until `shutdown`, then drains: a session ends as soon as nothing is under way in it,
     /// at the latest at its listener's drain deadline. When dropped early, all sessions are cut.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut running = tokio::task::JoinSet::new();
-        for (socket, listener) in self.bound {
-            let shared = self.shared.clone();
-            let shutdown = shutdown.clone();
-            let listener = Arc::new(listener);
-            running.spawn(async move {
-                let handler = move |connection: net::Connection| {
-                    let shared = shared.clone();
-                    let listener = listener.clone();
-                    async move { serve(shared, listener, connection).await }
-                };
-                socket.serve(handler).run(shutdown).await
-            });
-        }
-        let ends = async {
-            while let Some(ended) = running.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a PostgreSQL listener failed");
-                }
-            }
-        };
+        let shared = self.shared.clone();
+        let ends = self.listeners.serve(shutdown, move |listener, connection| {
+            serve(shared.clone(), listener, connection)
+        });
         self.shared.turned_away.beside(ends).await;
         self.shared.turned_away.close().await;
         let patience = self.shared.options.limits.farewell;

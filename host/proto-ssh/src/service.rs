@@ -21,7 +21,7 @@ use crate::visit::visit;
 
 /// SSH listeners, bound and not yet accepting.
 pub struct SshService {
-    bound: Vec<(net::Listener, Arc<SshListener>)>,
+    listeners: net::Listeners<SshListener>,
     shared: Arc<Shared>,
 }
 
@@ -68,11 +68,8 @@ impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
         config::check(&options)?;
-        let mut bound = Vec::with_capacity(options.listeners.len());
-        for listener in &options.listeners {
-            let socket = net::Listener::bind(listener.listen.clone())?;
-            bound.push((socket, Arc::new(listener.clone())));
-        }
+        let wanted = options.listeners.iter();
+        let listeners = net::Listeners::bind(wanted.map(|l| (l.listen.clone(), l.clone())))?;
         let targets = options.targets.iter();
         let targets = targets
             .map(|t| (t.info.name.to_ascii_lowercase(), Arc::new(t.clone())))
@@ -96,52 +93,37 @@ impl SshService {
             options,
         };
         Ok(Self {
-            bound,
+            listeners,
             shared: Arc::new(shared),
         })
     }
 
     /// The addresses, in the order of the listeners, with the ports that the system chose.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|(l, _)| l.local_addr()).collect()
+        self.listeners.local_addrs()
     }
 
     /// Counters, in the order of the listeners.
     pub fn stats(&self) -> Vec<net::ListenerStats> {
-        self.bound.iter().map(|(l, _)| l.stats()).collect()
+        self.listeners.stats()
     }
 
     /// Serves until `shutdown`, then drains: a session ends as soon as nothing is under way in it, at the latest
     /// at its listener's drain deadline. When dropped early, all sessions are cut.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut running = tokio::task::JoinSet::new();
         let shared = self.shared.clone();
-        for (socket, listener) in self.bound {
-            let shared = self.shared.clone();
-            let shutdown = shutdown.clone();
-            running.spawn(async move {
-                let handler = move |connection: net::Connection| {
-                    let entry = Entry {
-                        shared: shared.clone(),
-                        listener: listener.clone(),
-                        source: connection.peer.source.ip(),
-                        shutdown: connection.shutdown,
-                        inner: None,
-                    };
-                    serve(entry, Box::new(connection.stream))
-                };
-                socket.serve(handler).run(shutdown).await
-            });
-        }
-        let ends = async {
-            while let Some(ended) = running.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "an SSH listener failed");
-                }
-            }
-        };
-        shared.turned_away.beside(ends).await;
-        shared.turned_away.close().await;
+        let ends = self.listeners.serve(shutdown, move |listener, connection| {
+            let entry = Entry {
+                shared: shared.clone(),
+                listener,
+                source: connection.peer.source.ip(),
+                shutdown: connection.shutdown,
+                inner: None,
+            };
+            serve(entry, Box::new(connection.stream))
+        });
+        self.shared.turned_away.beside(ends).await;
+        self.shared.turned_away.close().await;
     }
 }
 

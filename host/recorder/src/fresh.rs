@@ -61,24 +61,10 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use uuid::Uuid;
-
     use super::*;
     use crate::disk::RealDisk;
-    use crate::keys::Day;
     use crate::options::Limits;
     use crate::state::State;
-
-    fn key(segment: u32) -> SegmentKey {
-        let stream = Uuid::from_u128(7);
-        SegmentKey {
-            control: false,
-            day: Day::of_stream(stream, 0),
-            stream,
-            segment,
-            sha256: [0; 32],
-        }
-    }
 
     fn mark(segment: u32) -> MarkDoc {
         let doc = format!(
@@ -96,7 +82,7 @@ mod tests {
         let mut fresh = FreshOnes::default();
         for _ in 0..2 {
             for n in 0..20 {
-                fresh.add(key(n), vec![1; MAX_FRESH / 8], mark(n));
+                fresh.add(SegmentKey::sample(n), vec![1; MAX_FRESH / 8], mark(n));
             }
             let kept = fresh.all.iter().filter_map(|f| f.bytes.as_ref());
             assert_eq!(kept.map(Bytes::len).sum::<usize>(), MAX_FRESH);
@@ -105,7 +91,7 @@ mod tests {
             assert!(fresh.is_empty());
         }
         assert_eq!(pending.not_stored(), 20);
-        assert!(pending.take_fresh(&key(0)).is_some());
-        assert_eq!(pending.take_fresh(&key(8)), None);
+        assert!(pending.take_fresh(&SegmentKey::sample(0)).is_some());
+        assert_eq!(pending.take_fresh(&SegmentKey::sample(8)), None);
     }
 }

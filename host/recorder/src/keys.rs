@@ -17,6 +17,21 @@ pub struct SegmentKey {
     pub sha256: Hash,
 }
 
+#[cfg(test)]
+impl SegmentKey {
+    /// Of one and the same stream.
+    pub(crate) fn sample(segment: u32) -> Self {
+        let stream = Uuid::from_u128(7);
+        Self {
+            control: false,
+            day: Day::of_stream(stream, 0),
+            stream,
+            segment,
+            sha256: [0; 32],
+        }
+    }
+}
+
 /// A day in UTC. Streams are filed under the day of their start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day {

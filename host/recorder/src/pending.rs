@@ -325,7 +325,6 @@ pub fn left_behind(dir: &Path, disk: &dyn Disk) -> io::Result<Vec<Left>> {
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
-    use crate::keys::Day;
     use crate::options::Limits;
 
     fn nowhere() -> Pending {
@@ -334,33 +333,35 @@ mod tests {
         Pending::new(dir.clone(), dir, Arc::new(RealDisk), state)
     }
 
-    fn key(segment: u32) -> SegmentKey {
-        let stream = Uuid::from_u128(7);
-        SegmentKey {
-            control: false,
-            day: Day::of_stream(stream, 0),
-            stream,
-            segment,
-            sha256: [0; 32],
-        }
-    }
-
     #[test]
     fn what_is_kept_in_memory_is_bounded_and_given_once() {
         let pending = nowhere();
         let half = Bytes::from(vec![1; MAX_FRESH / 2]);
-        (0..3).for_each(|n| pending.add_fresh(key(n), half.clone()));
+        (0..3).for_each(|n| pending.add_fresh(SegmentKey::sample(n), half.clone()));
         assert_eq!(pending.not_stored(), 3);
-        assert_eq!(pending.take_fresh(&key(2)), None, "there was no room");
-        assert_eq!(pending.take_fresh(&key(0)), Some(half.clone()));
-        assert_eq!(pending.take_fresh(&key(0)), None);
-        assert!(matches!(pending.read(&key(0)), Err(ReadError::Gone)));
-        pending.add_fresh(key(3), half.clone());
-        assert_eq!(pending.take_fresh(&key(3)), Some(half.clone()));
+        assert_eq!(
+            pending.take_fresh(&SegmentKey::sample(2)),
+            None,
+            "there was no room"
+        );
+        assert_eq!(
+            pending.take_fresh(&SegmentKey::sample(0)),
+            Some(half.clone())
+        );
+        assert_eq!(pending.take_fresh(&SegmentKey::sample(0)), None);
+        assert!(matches!(
+            pending.read(&SegmentKey::sample(0)),
+            Err(ReadError::Gone)
+        ));
+        pending.add_fresh(SegmentKey::sample(3), half.clone());
+        assert_eq!(
+            pending.take_fresh(&SegmentKey::sample(3)),
+            Some(half.clone())
+        );
         // One that is known already is not kept twice.
-        pending.add_fresh(key(3), half.clone());
-        assert_eq!(pending.take_fresh(&key(3)), None);
-        assert_eq!(pending.take_fresh(&key(1)), Some(half));
+        pending.add_fresh(SegmentKey::sample(3), half.clone());
+        assert_eq!(pending.take_fresh(&SegmentKey::sample(3)), None);
+        assert_eq!(pending.take_fresh(&SegmentKey::sample(1)), Some(half));
         assert_eq!(pending.inner.lock().fresh_bytes, 0);
     }
 
@@ -369,28 +370,28 @@ mod tests {
         let pending = nowhere();
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         assert_eq!(pending.take(now), Next::Nothing);
-        (0..3).for_each(|n| pending.add(key(n), 1, true));
+        (0..3).for_each(|n| pending.add(SegmentKey::sample(n), 1, true));
         for n in 0..3 {
-            assert_eq!(pending.take(now), Next::Segment(key(n)));
-            pending.again(key(n), now, |failures| {
+            assert_eq!(pending.take(now), Next::Segment(SegmentKey::sample(n)));
+            pending.again(SegmentKey::sample(n), now, |failures| {
                 assert_eq!(failures, 1);
                 second * (3 - n)
             });
         }
         // The first that is due, not the first that failed.
         assert_eq!(pending.take(now), Next::At(now + second));
-        (3..5).for_each(|n| pending.add(key(n), 1, true));
-        assert_eq!(pending.take(now), Next::Segment(key(3)));
+        (3..5).for_each(|n| pending.add(SegmentKey::sample(n), 1, true));
+        assert_eq!(pending.take(now), Next::Segment(SegmentKey::sample(3)));
         // All are due: they take turns.
         let late = now + 3 * second;
         for n in [2, 4, 1, 0] {
-            assert_eq!(pending.take(late), Next::Segment(key(n)));
+            assert_eq!(pending.take(late), Next::Segment(SegmentKey::sample(n)));
         }
         assert_eq!(pending.take(late), Next::Nothing);
-        pending.again(key(0), late, |failures| second * failures);
+        pending.again(SegmentKey::sample(0), late, |failures| second * failures);
         assert_eq!(pending.take(late), Next::At(late + 2 * second));
-        pending.quarantine(&key(0));
-        pending.again(key(0), late, |_| second);
+        pending.quarantine(&SegmentKey::sample(0));
+        pending.again(SegmentKey::sample(0), late, |_| second);
         assert_eq!(pending.take(late), Next::Nothing);
     }
 }
