@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
+use pipeline::{EndReason, OutcomeKind, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
@@ -17,7 +17,7 @@ use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone};
 use super::half::{Half, LOOK, proves_itself_again};
 use super::read::{NotRead, Turns, read};
-use super::record::record;
+use super::record::{Ended, Receipts, record};
 use crate::action::{Asked, Line, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
             client: Half::new(client),
             upstream: Half::new(upstream),
             effects: Vec::new(),
-            receipts: HashMap::new(),
+            receipts: Receipts::default(),
             cancels: HashMap::new(),
             cancel: CancellationToken::new(),
             minded: None,
@@ -75,7 +75,7 @@ struct Relay<'a> {
     client: Half,
     upstream: Half,
     effects: Vec<Effect>,
-    receipts: HashMap<Ticket, Receipt>,
+    receipts: Receipts,
     cancels: HashMap<Ticket, CancellationToken>,
     /// Of every decision of the session.
     cancel: CancellationToken,
@@ -331,11 +331,13 @@ impl<'a> Relay<'a> {
                 detail,
                 bytes,
             } => {
-                if let Some(receipt) = self.receipts.remove(&ticket) {
-                    self.session
-                        .outcome(receipt, kind, &detail, 0, bytes)
-                        .await?;
-                }
+                let detail = &detail;
+                let ended = Ended {
+                    kind,
+                    detail,
+                    bytes,
+                };
+                self.receipts.end(self.session, ticket, ended).await?;
             }
         }
         Ok(())
@@ -417,19 +419,16 @@ impl<'a> Relay<'a> {
                 let sent = send::send(&mut self.core, ticket, permitted, grant, now, out);
                 match sent.sent {
                     Ok(false) => {
-                        let detail = "the client did not want it any more";
-                        let kind = OutcomeKind::Cancelled;
-                        self.session
-                            .outcome(sent.receipt, kind, detail, 0, 0)
-                            .await?;
+                        let ended = cancelled("the client did not want it any more");
+                        ended.record(self.session, sent.receipt).await?;
                         Ok(())
                     }
                     Ok(true) => {
-                        self.receipts.insert(ticket, sent.receipt);
+                        self.receipts.put(ticket, sent.receipt);
                         Ok(())
                     }
                     Err(violation) => {
-                        self.receipts.insert(ticket, sent.receipt);
+                        self.receipts.put(ticket, sent.receipt);
                         Err(violation.into())
                     }
                 }
@@ -500,9 +499,8 @@ impl<'a> Relay<'a> {
                     && let Ok(permitted) = decided.result
                 {
                     let receipt = send::withdraw(permitted);
-                    let kind = OutcomeKind::Cancelled;
-                    let detail = "the session ended first";
-                    session.outcome(receipt, kind, detail, 0, 0).await.ok();
+                    let ended = cancelled("the session ended first");
+                    ended.record(session, receipt).await.ok();
                 }
             }
         };
@@ -521,7 +519,7 @@ async fn last_records(
     session: &Session,
     terms: &Terms,
     effects: Vec<Effect>,
-    receipts: &mut HashMap<Ticket, Receipt>,
+    receipts: &mut Receipts,
 ) {
     let place = terms.place(&session.info().target);
     for effect in effects {
@@ -536,9 +534,13 @@ async fn last_records(
                 detail,
                 bytes,
             } => {
-                if let Some(receipt) = receipts.remove(&ticket) {
-                    session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-                }
+                let detail = &detail;
+                let ended = Ended {
+                    kind,
+                    detail,
+                    bytes,
+                };
+                receipts.end(session, ticket, ended).await.ok();
                 continue;
             }
             Effect::Send { .. }
@@ -548,13 +550,15 @@ async fn last_records(
         };
         decide::put_on_record(session, turned, place.clone()).await;
     }
-    for (_, receipt) in receipts.drain() {
-        let kind = OutcomeKind::Unknown;
-        let detail = "the connection ended first";
-        if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
-            tracing::error!(%error, "an outcome could not be recorded");
-            break;
-        }
+    receipts.end_all(session).await;
+}
+
+/// The end of what was permitted and never sent.
+fn cancelled(detail: &str) -> Ended<'_> {
+    Ended {
+        kind: OutcomeKind::Cancelled,
+        detail,
+        bytes: 0,
     }
 }
 

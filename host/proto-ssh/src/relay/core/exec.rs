@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::channel::{Wait, Waiting};
 use super::requests::{Asks, unfit};
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
-use crate::action::{Asked, Line, Sent, Turned, Unread, What};
+use crate::action::{Line, Sent, Turned, Unread, What};
 use crate::wire::{ChannelMessage, Connection, Reader, Request};
 
 /// A command that is not decided on yet, because it is being read, or its script is.
@@ -139,15 +139,10 @@ impl Core {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
-        let Some(channel) = self.channels.get(&key) else {
-            return;
-        };
-        let asked = Asked {
-            what: What::Exec { command, line },
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
-        turn(Turned::known(asked, reason), out);
+        if let Some(channel) = self.channels.get(&key) {
+            let asked = channel.asked(What::Exec { command, line });
+            turn(Turned::known(asked, reason), out);
+        }
     }
 
     /// It was never read, so only its words are on record.

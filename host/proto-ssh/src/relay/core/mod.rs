@@ -47,7 +47,7 @@ use crate::action::{Asked, Turned, Unread};
 use crate::gate::Gate;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
-use globals::Globals;
+use globals::{Global, Globals};
 use tap::{Inspect, Tap};
 
 /// A leg of the connection.
@@ -396,7 +396,19 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         match message {
-            Connection::GlobalRequest { .. } => self.global_request(from, payload, out),
+            Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            } => {
+                let request = Global {
+                    name,
+                    want_reply,
+                    data,
+                    payload,
+                };
+                self.global_request(from, request, out)
+            }
             Connection::RequestSuccess { data } => {
                 self.global_reply(from, payload, Some(data), out)
             }

@@ -8,7 +8,7 @@ use pipeline::OutcomeKind;
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listening;
 use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn, words};
-use crate::action::{Asked, Before, Turned, What, printable};
+use crate::action::{Asked, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
 
@@ -110,11 +110,7 @@ impl Core {
             return Ok(());
         };
         let (key, payload) = self.insert(Side::Client, &open, payload, Kind::Stream);
-        let asked = Asked {
-            what,
-            channel: Some(open.sender),
-            before: Before::default(),
-        };
+        let asked = Asked::alone(what, Some(open.sender));
         let ticket = self.decide(Pending::Open { key }, asked, payload, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.state = State::Deciding;

@@ -9,7 +9,7 @@ use super::channel::{Kind, Sent, Wait};
 use super::flow::Out;
 use super::words::exit;
 use super::{Core, Effect, Key, Pending, Side, Violation, turn};
-use crate::action::{Asked, Before, Turned, What};
+use crate::action::{Before, Turned, What};
 use crate::wire::{ChannelMessage, Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -168,15 +168,9 @@ impl Core {
             return self.refuse_request(key, request.want_reply, out);
         };
         if let Some(reason) = unfit_what(&what, &self.limits) {
-            // A small request that starts nothing is not worth a large record.
-            let before = match asks {
-                Asks::Start { .. } => channel.before.clone(),
-                _ => Before::default(),
-            };
-            let asked = Asked {
-                what,
-                channel: Some(channel.number(Side::Client)),
-                before,
+            let asked = match asks {
+                Asks::Start { .. } => channel.asked(what),
+                _ => channel.asked_alone(what),
             };
             turn(Turned::known(asked, reason.clone()), out);
             return match asks {
@@ -187,15 +181,8 @@ impl Core {
             };
         }
         if !has_room(&channel.before, &what, &self.limits) {
-            let asked = Asked {
-                what,
-                channel: Some(channel.number(Side::Client)),
-                before: Before::default(),
-            };
-            turn(
-                Turned::known(asked, "too many variables, or too large"),
-                out,
-            );
+            let reason = "too many variables, or too large";
+            turn(Turned::known(channel.asked_alone(what), reason), out);
             return self.refuse_request(key, request.want_reply, out);
         }
         self.ask_request(key, (what, asks), request.want_reply, payload, out);
@@ -214,11 +201,7 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
-        let asked = Asked {
-            what,
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
+        let asked = channel.asked(what);
         channel.started |= matches!(asks, Asks::Start { .. });
         let sets = match &asked.what {
             What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),

@@ -17,8 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::channel::Wait;
 use super::requests::Asks as Starts;
-use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send, turn};
-use crate::action::Turned;
+use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send};
 use crate::gate::Gate;
 use crate::wire::{Connection, Open};
 pub(super) use helper::Gates;
@@ -87,10 +86,8 @@ impl Core {
         helper.close(out);
         for (ticket, command) in commands {
             if let Some(Pending::Unread { .. }) = self.settled(ticket) {
-                let number = self.channels.get(&key).map(|c| c.number(Side::Client));
                 let reason = "its shell ended before it was read";
-                let text = &command.ask.text;
-                turn(Turned::named("command", text, number, reason), out);
+                self.turn_command(key, &command.ask.text, reason, out);
             }
             out.push(Effect::Cancel { ticket });
         }
