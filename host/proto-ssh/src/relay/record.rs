@@ -17,39 +17,38 @@ const LENGTH: usize = 4;
 
 /// Hands everything in `effects` that is to be recorded to the recorder. Waits while it is behind.
 pub(super) async fn record(session: &Session, effects: &[Effect]) -> Result<(), JournalError> {
-    let lengths = effects.iter().map(|effect| match effect {
-        Effect::Send {
-            payload,
-            record: Some(_),
-            ..
-        } => LENGTH + payload.len(),
-        _ => 0,
-    });
+    let lengths = effects.iter().filter_map(recorded);
+    let lengths = lengths.map(|(_, _, payload)| LENGTH + payload.len());
     // All at once: what grows is copied.
     let mut batch = Batch {
         of: None,
         bytes: BytesMut::with_capacity(lengths.sum()),
     };
-    for effect in effects {
-        let Effect::Send {
-            to,
-            payload,
-            record: Some(seq),
-        } = effect
-        else {
-            continue;
-        };
+    for (seq, to, payload) in effects.iter().filter_map(recorded) {
         let way = match to {
             Side::Client => Direction::ToClient,
             Side::Upstream => Direction::ToUpstream,
         };
-        if batch.of != Some((*seq, way)) || batch.bytes.len() >= AT_ONCE {
+        if batch.of != Some((seq, way)) || batch.bytes.len() >= AT_ONCE {
             batch.write(session).await?;
-            batch.of = Some((*seq, way));
+            batch.of = Some((seq, way));
         }
         batch.bytes.string(payload);
     }
     batch.write(session).await
+}
+
+/// What of it is to be recorded: as part of which action, and to whom it goes.
+fn recorded(effect: &Effect) -> Option<(u64, Side, &Bytes)> {
+    match effect {
+        Effect::Send {
+            to,
+            payload,
+            record: Some(seq),
+        }
+        | Effect::Record { to, payload, seq } => Some((*seq, *to, payload)),
+        _ => None,
+    }
 }
 
 /// The receipts of what was permitted and has not ended.

@@ -306,6 +306,7 @@ impl<'a> Relay<'a> {
     ) -> Result<(), End> {
         match effect {
             Effect::Send { to, payload, .. } => self.queue(to, payload)?,
+            Effect::Record { .. } => {}
             Effect::Decide {
                 ticket,
                 asked,
@@ -402,6 +403,8 @@ impl<'a> Relay<'a> {
             grant,
             result,
         } = decided;
+        // Who was held is told of it, however soon the hold was decided.
+        self.tell_of_holds();
         self.cancels.remove(&ticket);
         let now = Instant::now();
         let out = &mut self.effects;
@@ -544,6 +547,7 @@ async fn last_records(
                 continue;
             }
             Effect::Send { .. }
+            | Effect::Record { .. }
             | Effect::Read { .. }
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,

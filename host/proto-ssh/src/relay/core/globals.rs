@@ -373,19 +373,7 @@ impl Core {
             self.waiting = self.waiting.saturating_sub(waiting.len());
             match waiting {
                 Waiting::Request(payload) => {
-                    // It was read when it came.
-                    if let Ok(Connection::GlobalRequest {
-                        name,
-                        want_reply,
-                        data,
-                    }) = Connection::parse(&payload)
-                    {
-                        let request = Global {
-                            name,
-                            want_reply,
-                            data,
-                            payload: &payload,
-                        };
+                    if let Some(request) = Global::parse(&payload) {
                         self.client_global(request, out)?;
                     }
                 }
@@ -397,6 +385,26 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Records what waits behind a decision, and will not be read.
+    pub(super) fn tell_globals(&self, reason: &str, out: &mut Vec<Effect>) {
+        for waiting in &self.globals.waiting {
+            let Waiting::Request(payload) = waiting else {
+                continue;
+            };
+            let Some(request) = Global::parse(payload) else {
+                continue;
+            };
+            let turned = match request.read() {
+                Ok(Read::Pass | Read::Answer | Read::NoMoreSessions | Read::Cancel(_)) => continue,
+                Ok(Read::Listen(_, what)) => Turned::known(Asked::alone(what, None), reason),
+                Ok(Read::Unknown) | Err(_) => {
+                    Turned::named("global request", request.name, None, reason)
+                }
+            };
+            turn(turned, out);
+        }
     }
 
     fn upstream_global(&mut self, request: Global<'_>, out: &mut Vec<Effect>) {
@@ -497,7 +505,24 @@ fn bound(listener: Listener, data: &[u8]) -> Result<Listener, WireError> {
     }
 }
 
-impl Global<'_> {
+impl<'a> Global<'a> {
+    /// One that waited: it was read when it came.
+    fn parse(payload: &'a Bytes) -> Option<Self> {
+        match Connection::parse(payload) {
+            Ok(Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            }) => Some(Self {
+                name,
+                want_reply,
+                data,
+                payload,
+            }),
+            _ => None,
+        }
+    }
+
     fn made(&self) -> Bytes {
         made(&Connection::GlobalRequest {
             name: self.name,

@@ -481,8 +481,8 @@ impl Core {
                 self.by.of_mut(side).remove(number);
             }
         }
-        self.x11.remove(&key);
-        self.agent.remove(&key);
+        self.x11.forget(key);
+        self.agent.forget(key);
         channel.parked
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::channel::{Kind, Sent, Wait};
+use super::channel::{Channel, Kind, Sent, Wait};
 use super::flow::Out;
 use super::words::exit;
 use super::{Core, Effect, Key, Pending, Side, Violation, turn};
@@ -107,6 +107,7 @@ impl Core {
         };
         if channel.refused.is_some() {
             // It is told of the end; nothing is answered behind that.
+            turn_request(channel, &request, "its channel was refused before", out);
             return Ok(());
         }
         channel.has_room_for_request(Side::Client, self.limits.requests)?;
@@ -294,12 +295,8 @@ impl Core {
     /// A request that was permitted has its effect.
     pub(super) fn take_effect(&mut self, key: Key, asks: &Asks) {
         match *asks {
-            Asks::Agent { seq } => {
-                self.agent.insert(key, seq);
-            }
-            Asks::X11 { single, seq } => {
-                self.x11.insert(key, (single, seq));
-            }
+            Asks::Agent { seq } => self.agent.put(key, seq, false),
+            Asks::X11 { single, seq } => self.x11.put(key, seq, single),
             Asks::Nothing | Asks::Setting | Asks::Start { .. } => {}
         }
     }
@@ -363,6 +360,31 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Records a request that is not read any more: not what would only have set something for a program, or asks for
+/// nothing.
+pub(super) fn turn_request(
+    channel: &Channel,
+    request: &Request<'_>,
+    reason: &str,
+    out: &mut Vec<Effect>,
+) {
+    let name = request.name;
+    let number = Some(channel.number(Side::Client));
+    let turned = match read(request) {
+        _ if PASS.contains(&name) || MEANINGLESS.contains(&name) => return,
+        Ok(Some((_, Asks::Setting))) => return,
+        Ok(Some((what, Asks::Start { .. }))) => Turned::known(channel.asked(what), reason),
+        Ok(Some((what, _))) => Turned::known(channel.asked_alone(what), reason),
+        Ok(None) | Err(_) if name == b"exec" => {
+            // What is no text is on record as it came.
+            let command = Reader::new(request.data).string().unwrap_or(request.data);
+            Turned::named("command", command, number, reason)
+        }
+        Ok(None) | Err(_) => Turned::named("channel request", name, number, reason),
+    };
+    turn(turned, out);
 }
 
 /// What a request of the client asks for; `None`: nothing that we know.
