@@ -6,7 +6,9 @@ const C: Side = Side::Client;
 const U: Side = Side::Upstream;
 
 /// The name of the request, of the channel that comes of it, and what is in either.
-fn ways() -> [(&'static [u8], &'static [u8], Vec<u8>, Vec<u8>); 2] {
+type Way = (&'static [u8], &'static [u8], Vec<u8>, Vec<u8>);
+
+fn ways() -> [Way; 2] {
     let mut display = vec![0];
     display.string(b"MIT").string(b"00").uint32(0);
     let mut origin = strings(&[b"127.0.0.1"]);
