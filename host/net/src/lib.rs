@@ -16,6 +16,7 @@ mod files;
 mod listener;
 mod proxy;
 mod server_tls;
+mod silence;
 mod socket;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use listener::{
 };
 pub use proxy::{MAX_V1_HEADER, MAX_V2_BODY, ProxyError, ProxyProtocol};
 pub use server_tls::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
+pub use silence::{OnTheWay, on_the_way};
 pub use socket::{DialError, Keepalive, SocketOptions, connect};
 
 pub use ipnet::IpNet;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
-use super::end::{End, broken, deaf, gone};
+use super::end::{End, broken, deaf, gone, vanished};
 use super::half::{Half, LOOK, proves_itself_again};
 use super::read::{NotRead, Turns, read};
 use super::record::{Ended, Receipts, record};
@@ -269,7 +269,12 @@ impl<'a> Relay<'a> {
                 Some(now + LOOK)
             }
         };
-        Ok([client, upstream, look].into_iter().flatten().min())
+        let there = self.client.is_there(now, limits.max_silence);
+        let client_there = there.map_err(|error| vanished(Side::Client, error))?;
+        let there = self.upstream.is_there(now, limits.max_silence);
+        let upstream_there = there.map_err(|error| vanished(Side::Upstream, error))?;
+        let all = [client, upstream, look, client_there, upstream_there];
+        Ok(all.into_iter().flatten().min())
     }
 
     fn queue(&mut self, to: Side, payload: Bytes) -> Result<(), End> {
