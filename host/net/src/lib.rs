@@ -17,6 +17,7 @@ mod listener;
 mod listeners;
 mod proxy;
 mod server_tls;
+mod silence;
 mod socket;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use listener::{
 pub use listeners::Listeners;
 pub use proxy::{MAX_V1_HEADER, MAX_V2_BODY, ProxyError, ProxyProtocol};
 pub use server_tls::{ClientAuth, ClientAuthority, ServerTlsOptions, Tls};
+pub use silence::{OnTheWay, on_the_way};
 pub use socket::{DialError, Keepalive, SocketOptions, connect};
 
 pub use ipnet::IpNet;

@@ -9,6 +9,7 @@ use pipeline::Ports;
 use ssh_keys::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
+use crate::life::MAX_SILENCE;
 use crate::startup::{Authenticate, HostIdentity};
 use crate::upstream::{HostKeys, Issuer};
 
@@ -178,6 +179,8 @@ pub struct Limits {
     pub last_bytes: Duration,
     /// How long a client or a target for which much waits may take none of it, before its session ends.
     pub max_stall: Duration,
+    /// How long a client or a target may acknowledge nothing of what is on its way to it, where the system says so.
+    pub max_silence: Duration,
 }
 
 impl Default for Limits {
@@ -208,6 +211,7 @@ impl Default for Limits {
             farewell: Duration::from_secs(2),
             last_bytes: Duration::from_secs(10),
             max_stall: Duration::from_secs(3600),
+            max_silence: MAX_SILENCE,
         }
     }
 }

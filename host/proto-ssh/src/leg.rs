@@ -9,22 +9,33 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use futures::FutureExt;
+use net::OnTheWay;
 use ssh_keys::{Certificate, PublicKey, signature_algorithm};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::life::{Life, MAX_SILENCE, Vanished};
 use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
 
 /// TCP, or a channel of another connection.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Has the peer hung up? Seen even while what it has sent before is not read.
     fn is_hung_up(&self) -> bool;
+
+    /// What is on its way to the peer. None: nobody says.
+    fn on_the_way(&self) -> Option<OnTheWay>;
 }
 
 impl Stream for TcpStream {
     fn is_hung_up(&self) -> bool {
         let ready = self.ready(Interest::READABLE).now_or_never();
         matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+    }
+
+    fn on_the_way(&self) -> Option<OnTheWay> {
+        let way = net::on_the_way(self);
+        way.inspect_err(|error| tracing::debug!(%error, "nobody says what a peer acknowledges"))
+            .ok()
     }
 }
 
@@ -33,6 +44,10 @@ impl Stream for TcpStream {
 impl Stream for tokio::io::DuplexStream {
     fn is_hung_up(&self) -> bool {
         false
+    }
+
+    fn on_the_way(&self) -> Option<OnTheWay> {
+        None
     }
 }
 
@@ -49,6 +64,8 @@ pub(crate) enum LegError {
     Io(#[from] io::Error),
     #[error("the peer closed the connection")]
     Closed,
+    #[error(transparent)]
+    Vanished(#[from] Vanished),
 }
 
 /// What a turn of a leg brought.
@@ -64,6 +81,7 @@ pub(crate) struct Leg {
     pub io: Box<dyn Stream>,
     pub transport: Transport,
     pub input: BytesMut,
+    pub life: Life,
 }
 
 impl Leg {
@@ -72,6 +90,7 @@ impl Leg {
             io,
             transport,
             input: BytesMut::new(),
+            life: Life::default(),
         }
     }
 
@@ -96,7 +115,11 @@ impl Leg {
                 Some(event) => return Ok(Turn::Event(event)),
                 None => {}
             }
-            let deadline = self.transport.deadline();
+            if !self.transport.output().is_empty() {
+                self.life.sent();
+            }
+            let look = self.life.look(&*self.io, now, MAX_SILENCE)?;
+            let deadline = self.transport.deadline().into_iter().chain(look).min();
             let late = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -111,6 +134,7 @@ impl Leg {
                 io,
                 transport,
                 input,
+                ..
             } = self;
             let moved = poll_fn(|cx| step(io, transport, input, most, cx));
             tokio::select! {
@@ -126,6 +150,9 @@ impl Leg {
 
     /// Sends all that is to be sent. Reads nothing. Cancel safe.
     pub async fn flush(&mut self) -> Result<(), LegError> {
+        if !self.transport.output().is_empty() {
+            self.life.sent();
+        }
         let Self { io, transport, .. } = self;
         poll_fn(|cx| {
             let output = transport.output();

@@ -29,6 +29,7 @@ pub mod fuzzing;
 mod gate;
 mod jump;
 mod leg;
+mod life;
 mod lobby;
 pub mod mask;
 mod masks;

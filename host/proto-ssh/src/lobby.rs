@@ -63,7 +63,8 @@ impl Lobby {
         loop {
             let payload = match self.leg.recv().await {
                 Ok(Event::Packet(payload)) => payload,
-                Ok(Event::Disconnected { .. }) | Err(LegError::Closed | LegError::Io(_)) => {
+                Ok(Event::Disconnected { .. })
+                | Err(LegError::Closed | LegError::Io(_) | LegError::Vanished(_)) => {
                     return Left::Gone;
                 }
                 Ok(Event::Ready | Event::HostKey(_)) => continue,

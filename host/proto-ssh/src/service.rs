@@ -203,7 +203,7 @@ async fn serve(entry: Entry, stream: Box<dyn Stream>) -> Result<(), StartupError
 fn is_usual(error: &StartupError) -> bool {
     matches!(
         error,
-        StartupError::Leg(LegError::Closed | LegError::Io(_))
+        StartupError::Leg(LegError::Closed | LegError::Io(_) | LegError::Vanished(_))
             | StartupError::Disconnected(_)
             | StartupError::Timeout
     )

@@ -40,6 +40,17 @@ pub(crate) struct Asked {
     pub before: Before,
 }
 
+impl Asked {
+    /// With nothing set before.
+    pub fn alone(what: What, channel: Option<u32>) -> Self {
+        Self {
+            what,
+            channel,
+            before: Before::default(),
+        }
+    }
+}
+
 /// What was set for a channel before.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {

@@ -15,6 +15,9 @@ use crate::wire::{ChannelMessage, Connection, Open, Reader, Request, WireError};
 
 const NOTHING_ELSE: &str = "this is a jump host for SSH to its targets, and forwards nothing else";
 
+/// Requests of this make want nothing but an answer.
+const PUTTY: &[u8] = b"@putty.projects.tartarus.org";
+
 /// What a client may send in one packet on such a channel: as in OpenSSH.
 const MAX_PACKET: u32 = 32 << 10;
 /// RFC 4254 section 5.2.
@@ -57,7 +60,7 @@ pub(super) struct Refused {
 const MAX_SAID: usize = 256;
 
 impl Refused {
-    fn new(action: Action, what: &str, name: &[u8], reason: &'static str) -> Self {
+    pub(super) fn new(action: Action, what: &str, name: &[u8], reason: &'static str) -> Self {
         let name = name.get(..MAX_SAID).unwrap_or(name);
         Self {
             action,
@@ -100,8 +103,10 @@ pub(super) struct Channels {
     rules: Rules,
     open: BTreeMap<u32, Channel>,
     progress: Arc<Notify>,
-    /// A session was asked for, and refused.
+    /// A channel was asked for where none could be, and refused: the client reads that, and goes.
     pub turned_away: bool,
+    /// A session was among them.
+    pub no_session: bool,
     /// What else the last message asked for, and was refused.
     pub refused: Option<Refused>,
 }
@@ -121,6 +126,7 @@ impl Channels {
             open: BTreeMap::new(),
             progress,
             turned_away: false,
+            no_session: false,
             refused: None,
         }
     }
@@ -185,8 +191,13 @@ impl Channels {
         };
         if open.kind != b"direct-tcpip" || self.rules.ports.is_empty() {
             self.turned_away = true;
-            if open.kind != b"session" {
-                let action = Action::SshForwardLocal;
+            let first = open.kind == b"session" && !std::mem::replace(&mut self.no_session, true);
+            // The first session that is refused is on record with what was to be the target.
+            if !first {
+                let action = match open.kind {
+                    b"session" => Action::SshConnect,
+                    _ => Action::SshForwardLocal,
+                };
                 let reason = "there is no session for it";
                 self.refused = Some(Refused::new(action, "channel", open.kind, reason));
             }
@@ -277,7 +288,14 @@ impl Channels {
                 }
                 self.open.remove(&recipient);
             }
-            ChannelMessage::Request(Request { want_reply, .. }) => {
+            ChannelMessage::Request(Request {
+                name, want_reply, ..
+            }) => {
+                if !asks_for_nothing(name) {
+                    let action = Action::SshForwardLocal;
+                    let reason = "a channel request that has no place here";
+                    self.refused = Some(Refused::new(action, "channel request", name, reason));
+                }
                 if want_reply && !channel.closed {
                     let message = Connection::Channel {
                         recipient: channel.peer,
@@ -334,10 +352,10 @@ impl Channels {
     }
 }
 
-/// Signs of life, and that no session will be asked for.
+/// Signs of life, what PuTTY measures windows by, and that no session will be asked for.
 fn asks_for_nothing(name: &[u8]) -> bool {
     let life = name.starts_with(b"keepalive@") || name.starts_with(b"keep-alive@");
-    life || name == b"no-more-sessions@openssh.com"
+    life || name == b"no-more-sessions@openssh.com" || name.ends_with(PUTTY)
 }
 
 /// Where a connection was to go, as far as that can be read.

@@ -179,7 +179,7 @@ impl Lounge<'_> {
     /// was refused.
     async fn on_record(&mut self, has_left: bool) {
         let left = |unknown: &Unknown| has_left && !self.jumped && unknown.names_one;
-        let tells = |unknown: &mut Unknown| self.channels.turned_away || left(unknown);
+        let tells = |unknown: &mut Unknown| self.channels.no_session || left(unknown);
         if let Some(unknown) = self.unknown.take_if(tells) {
             turned_away(self.entry, &self.who, &unknown.said, unknown.reason).await;
         }
@@ -217,7 +217,11 @@ impl Lounge<'_> {
         let Jump { host, port, stream } = jump;
         // Some may still be ending, with their channels closed.
         if self.inside.len() >= 2 * self.entry.shared.limits.max_jumps {
-            tracing::warn!(source = %self.entry.source, "too many connections through a jump host have not ended yet");
+            let reason = "too many connections through this one have not ended yet";
+            tracing::warn!(source = %self.entry.source, "{reason}");
+            let what = host.as_bytes();
+            self.refused
+                .push(Refused::new(Action::SshConnect, "jump to", what, reason));
             return;
         }
         let stream: Box<dyn Stream> = Box::new(stream);

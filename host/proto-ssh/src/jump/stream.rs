@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
+use net::OnTheWay;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
@@ -126,6 +127,11 @@ impl Drop for ChannelEnd {
 impl Stream for ChannelStream {
     fn is_hung_up(&self) -> bool {
         self.pipe.lock().inbound_over
+    }
+
+    /// Who has vanished is noticed by the connection that this is a channel of.
+    fn on_the_way(&self) -> Option<OnTheWay> {
+        None
     }
 }
 

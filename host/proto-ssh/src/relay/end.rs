@@ -6,6 +6,7 @@ use pipeline::ports::JournalError;
 use super::core::{Side, Violation};
 use super::half::Deaf;
 use crate::action::printable;
+use crate::life::Vanished;
 use crate::transport::TransportError;
 use crate::wire::numbers::disconnect;
 
@@ -95,6 +96,15 @@ pub(super) fn broken(side: Side, error: &TransportError) -> End {
 pub(super) fn deaf(side: Side, error: Deaf) -> End {
     let reason = EndReason::ProtocolViolation(format!("{side} does not read: {error}"));
     End::new(reason)
+}
+
+/// A side is not there any more, and did not say so.
+pub(super) fn vanished(side: Side, error: Vanished) -> End {
+    tracing::info!(%side, %error, "gone without a word");
+    End::new(match side {
+        Side::Client => EndReason::ClientClosed,
+        Side::Upstream => EndReason::UpstreamClosed,
+    })
 }
 
 /// A side has said goodbye: the other one hears it, too.

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 
 use crate::leg::{Leg, Stream};
+use crate::life::{Life, Vanished};
 use crate::transport::{Event, OfferedHostKey, Transport, TransportError};
 
 /// Bytes that may wait for a leg before the other one is not read any more.
@@ -53,6 +54,7 @@ pub(super) struct Half {
     hung_up_since: Option<Instant>,
     /// How much the next read may bring.
     appetite: usize,
+    life: Life,
     /// Nothing more comes.
     pub ended: bool,
 }
@@ -63,7 +65,11 @@ impl Half {
             io,
             transport,
             input,
+            ..
         } = leg;
+        let mut life = Life::default();
+        // What was sent before may still be on its way.
+        life.sent();
         Self {
             io,
             transport,
@@ -74,6 +80,7 @@ impl Half {
             stalled_since: None,
             hung_up_since: None,
             appetite: READ_AT_LEAST,
+            life,
             ended: false,
         }
     }
@@ -129,6 +136,11 @@ impl Half {
             Some(until) if until <= now => Err(Deaf::Stalled(most)),
             until => Ok(until),
         }
+    }
+
+    /// When to look again whether the peer acknowledges anything. An error: it has vanished.
+    pub fn is_there(&mut self, now: Instant, most: Duration) -> Result<Option<Instant>, Vanished> {
+        self.life.look(&*self.io, now, most)
     }
 
     /// Since when the peer is known to have hung up. For a leg that is not read: reading tells it by itself.
@@ -196,6 +208,7 @@ impl Half {
                     wrote = true;
                     self.stalled_since = None;
                     self.unflushed = true;
+                    self.life.sent();
                 }
             }
         }

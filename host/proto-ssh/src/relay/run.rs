@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use pipeline::{EndReason, OutcomeKind, Receipt, RefusalKind, Session};
+use pipeline::{EndReason, OutcomeKind, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
-use super::end::{End, broken, deaf, gone};
+use super::end::{End, broken, deaf, gone, vanished};
 use super::half::{Half, LOOK, proves_itself_again};
 use super::read::{NotRead, Turns, read};
-use super::record::record;
+use super::record::{Ended, Receipts, record};
 use crate::action::{Asked, Line, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
@@ -44,7 +44,7 @@ pub(crate) async fn run(session: Session, client: Leg, upstream: Leg, terms: Ter
             client: Half::new(client),
             upstream: Half::new(upstream),
             effects: Vec::new(),
-            receipts: HashMap::new(),
+            receipts: Receipts::default(),
             cancels: HashMap::new(),
             cancel: CancellationToken::new(),
             minded: None,
@@ -75,7 +75,7 @@ struct Relay<'a> {
     client: Half,
     upstream: Half,
     effects: Vec<Effect>,
-    receipts: HashMap<Ticket, Receipt>,
+    receipts: Receipts,
     cancels: HashMap<Ticket, CancellationToken>,
     /// Of every decision of the session.
     cancel: CancellationToken,
@@ -269,7 +269,12 @@ impl<'a> Relay<'a> {
                 Some(now + LOOK)
             }
         };
-        Ok([client, upstream, look].into_iter().flatten().min())
+        let there = self.client.is_there(now, limits.max_silence);
+        let client_there = there.map_err(|error| vanished(Side::Client, error))?;
+        let there = self.upstream.is_there(now, limits.max_silence);
+        let upstream_there = there.map_err(|error| vanished(Side::Upstream, error))?;
+        let all = [client, upstream, look, client_there, upstream_there];
+        Ok(all.into_iter().flatten().min())
     }
 
     fn queue(&mut self, to: Side, payload: Bytes) -> Result<(), End> {
@@ -306,6 +311,7 @@ impl<'a> Relay<'a> {
     ) -> Result<(), End> {
         match effect {
             Effect::Send { to, payload, .. } => self.queue(to, payload)?,
+            Effect::Record { .. } => {}
             Effect::Decide {
                 ticket,
                 asked,
@@ -331,11 +337,13 @@ impl<'a> Relay<'a> {
                 detail,
                 bytes,
             } => {
-                if let Some(receipt) = self.receipts.remove(&ticket) {
-                    self.session
-                        .outcome(receipt, kind, &detail, 0, bytes)
-                        .await?;
-                }
+                let detail = &detail;
+                let ended = Ended {
+                    kind,
+                    detail,
+                    bytes,
+                };
+                self.receipts.end(self.session, ticket, ended).await?;
             }
         }
         Ok(())
@@ -400,6 +408,8 @@ impl<'a> Relay<'a> {
             grant,
             result,
         } = decided;
+        // Who was held is told of it, however soon the hold was decided.
+        self.tell_of_holds();
         self.cancels.remove(&ticket);
         let now = Instant::now();
         let out = &mut self.effects;
@@ -417,19 +427,16 @@ impl<'a> Relay<'a> {
                 let sent = send::send(&mut self.core, ticket, permitted, grant, now, out);
                 match sent.sent {
                     Ok(false) => {
-                        let detail = "the client did not want it any more";
-                        let kind = OutcomeKind::Cancelled;
-                        self.session
-                            .outcome(sent.receipt, kind, detail, 0, 0)
-                            .await?;
+                        let ended = cancelled("the client did not want it any more");
+                        ended.record(self.session, sent.receipt).await?;
                         Ok(())
                     }
                     Ok(true) => {
-                        self.receipts.insert(ticket, sent.receipt);
+                        self.receipts.put(ticket, sent.receipt);
                         Ok(())
                     }
                     Err(violation) => {
-                        self.receipts.insert(ticket, sent.receipt);
+                        self.receipts.put(ticket, sent.receipt);
                         Err(violation.into())
                     }
                 }
@@ -500,9 +507,8 @@ impl<'a> Relay<'a> {
                     && let Ok(permitted) = decided.result
                 {
                     let receipt = send::withdraw(permitted);
-                    let kind = OutcomeKind::Cancelled;
-                    let detail = "the session ended first";
-                    session.outcome(receipt, kind, detail, 0, 0).await.ok();
+                    let ended = cancelled("the session ended first");
+                    ended.record(session, receipt).await.ok();
                 }
             }
         };
@@ -521,7 +527,7 @@ async fn last_records(
     session: &Session,
     terms: &Terms,
     effects: Vec<Effect>,
-    receipts: &mut HashMap<Ticket, Receipt>,
+    receipts: &mut Receipts,
 ) {
     let place = terms.place(&session.info().target);
     for effect in effects {
@@ -536,25 +542,32 @@ async fn last_records(
                 detail,
                 bytes,
             } => {
-                if let Some(receipt) = receipts.remove(&ticket) {
-                    session.outcome(receipt, kind, &detail, 0, bytes).await.ok();
-                }
+                let detail = &detail;
+                let ended = Ended {
+                    kind,
+                    detail,
+                    bytes,
+                };
+                receipts.end(session, ticket, ended).await.ok();
                 continue;
             }
             Effect::Send { .. }
+            | Effect::Record { .. }
             | Effect::Read { .. }
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,
         };
         decide::put_on_record(session, turned, place.clone()).await;
     }
-    for (_, receipt) in receipts.drain() {
-        let kind = OutcomeKind::Unknown;
-        let detail = "the connection ended first";
-        if let Err(error) = session.outcome(receipt, kind, detail, 0, 0).await {
-            tracing::error!(%error, "an outcome could not be recorded");
-            break;
-        }
+    receipts.end_all(session).await;
+}
+
+/// The end of what was permitted and never sent.
+fn cancelled(detail: &str) -> Ended<'_> {
+    Ended {
+        kind: OutcomeKind::Cancelled,
+        detail,
+        bytes: 0,
     }
 }
 

@@ -121,6 +121,63 @@ fn everything_but_a_jump_is_refused() {
     assert_eq!(refused(&out).2, "no target");
 }
 
+/// The first session that is refused is told with what was to be its target, by whoever knows that. Each one behind it
+/// is told by itself, and what else is refused is none of them.
+#[test]
+fn each_of_several_that_are_refused_is_told() {
+    let (mut channels, _jump) = opened(10);
+    let mut ask = |kind: &[u8]| {
+        let open = bytes(&Connection::Open(Open {
+            kind,
+            sender: 9,
+            window: 1,
+            max_packet: 1,
+            data: b"",
+        }));
+        let mut out = Out::new();
+        channels.receive(&open, &mut out).unwrap();
+        assert_eq!(refused(&out), (9, 1, "no target".into()));
+        let told = channels.refused.take();
+        let told = told.map(|refused| (refused.action, refused.what));
+        (channels.no_session, told)
+    };
+    let x11 = (Action::SshForwardLocal, "channel x11".to_owned());
+    assert_eq!(ask(b"x11"), (false, Some(x11)), "that was no session");
+    assert_eq!(ask(b"session"), (true, None));
+    let session = (Action::SshConnect, "channel session".to_owned());
+    for _ in 0..3 {
+        assert_eq!(ask(b"session"), (true, Some(session.clone())));
+    }
+    assert!(!channels.is_idle(), "the jump goes on");
+}
+
+/// Nothing is started on a channel that is a connection.
+#[test]
+fn requests_are_refused_and_told_of() {
+    for (name, told) in [
+        (&b"exec"[..], true),
+        (b"x\x1b[2K", true),
+        (b"keepalive@openssh.com", false),
+        (b"winadj@putty.projects.tartarus.org", false),
+    ] {
+        for want_reply in [false, true] {
+            let (mut channels, _jump) = opened(10);
+            let request = ChannelMessage::Request(Request {
+                name,
+                want_reply,
+                data: b"",
+            });
+            let mut out = Out::new();
+            channels.receive(&on(0, request), &mut out).unwrap();
+            let failure = on(7, ChannelMessage::Failure);
+            assert_eq!(out, Vec::from_iter(want_reply.then_some(failure)));
+            let what = channels.refused.map(|refused| refused.what);
+            let expect = format!("channel request {}", readable(name));
+            assert_eq!(what, told.then_some(expect));
+        }
+    }
+}
+
 /// Keepalives want nothing; a listener is refused, which goes on record.
 #[test]
 fn global_requests_are_told_of() {

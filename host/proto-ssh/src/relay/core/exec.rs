@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::channel::{Wait, Waiting};
-use super::requests::{Asks, unfit};
+use super::channel::{Parked, Wait, Waiting};
+use super::requests::{Asks, turn_request, unfit};
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
-use crate::action::{Asked, Line, Sent, Turned, Unread, What};
+use crate::action::{Line, Sent, Turned, Unread, What};
 use crate::wire::{ChannelMessage, Connection, Reader, Request};
 
 /// A command that is not decided on yet, because it is being read, or its script is.
@@ -139,15 +139,10 @@ impl Core {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
-        let Some(channel) = self.channels.get(&key) else {
-            return;
-        };
-        let asked = Asked {
-            what: What::Exec { command, line },
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
-        turn(Turned::known(asked, reason), out);
+        if let Some(channel) = self.channels.get(&key) {
+            let asked = channel.asked(What::Exec { command, line });
+            turn(Turned::known(asked, reason), out);
+        }
     }
 
     /// It was never read, so only its words are on record.
@@ -166,23 +161,38 @@ impl Core {
         turn(Turned::named("command", command, number, reason), out);
     }
 
-    /// Records the commands that wait behind something else on this channel, and will not be read.
+    /// Records what waits behind something else on this channel, and will not be read.
     pub(super) fn tell_waiting(&self, key: Key, reason: &str, out: &mut Vec<Effect>) {
         let Some(channel) = self.channels.get(&key) else {
             return;
         };
         for waiting in &channel.waiting {
-            let Waiting::Message(payload) = waiting else {
-                continue;
-            };
-            if let Ok(Connection::Channel { message, .. }) = Connection::parse(payload)
-                && let ChannelMessage::Request(request) = message
-                && request.name == b"exec"
-            {
-                // What is no text is on record as it came.
-                let command = Reader::new(request.data).string().unwrap_or(request.data);
-                self.turn_command(key, command, reason, out);
+            match waiting {
+                Waiting::Data(_) => {}
+                Waiting::Message(payload) => {
+                    if let Ok(Connection::Channel { message, .. }) = Connection::parse(payload)
+                        && let ChannelMessage::Request(request) = message
+                    {
+                        turn_request(channel, &request, reason, out);
+                    }
+                }
+                Waiting::Long { name, bytes, .. } => {
+                    let number = Some(channel.number(Side::Client));
+                    let reason = format!("{reason}; the request has {bytes} bytes");
+                    turn(Turned::named("channel request", name, number, reason), out);
+                }
             }
+        }
+    }
+
+    /// The same of a channel whose number has not become free.
+    pub(super) fn tell_parked(&self, key: Key, reason: &str, out: &mut Vec<Effect>) {
+        let channel = self.channels.get(&key);
+        if let Some(Parked::Open(payload)) = channel.and_then(|c| c.parked.as_ref())
+            && let Ok(Connection::Open(open)) = Connection::parse(payload)
+        {
+            let number = Some(open.sender);
+            turn(Turned::named("channel", open.kind, number, reason), out);
         }
     }
 

@@ -191,7 +191,10 @@ impl World {
                 } => self.asks.push((ticket, *asked, forward)),
                 Effect::Read { ticket, unread } => self.reads.push((ticket, unread)),
                 Effect::Inspect { .. } => unreachable!("nothing here asks plugins"),
-                Effect::Refused(_) | Effect::Cancel { .. } | Effect::Outcome { .. } => {}
+                Effect::Refused(_)
+                | Effect::Record { .. }
+                | Effect::Cancel { .. }
+                | Effect::Outcome { .. } => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 
 use super::replies::Replies;
 use super::{Core, Effect, Pair, Pending, Side, Ticket, Violation, made, send, turn};
-use crate::action::{Asked, Before, Turned, What};
+use crate::action::{Asked, Turned, What};
 use crate::wire::{Connection, Reader, WireError, numbers};
 
 /// Where the host listens for the client.
@@ -61,6 +61,16 @@ impl Does {
             Self::Listen(listening, _) | Self::Cancel(listening) => Some(listening.seq),
         }
     }
+}
+
+/// A global request as it was read.
+#[derive(Clone, Copy)]
+pub(super) struct Global<'a> {
+    pub name: &'a [u8],
+    pub want_reply: bool,
+    pub data: &'a [u8],
+    /// The bytes that it came in.
+    pub payload: &'a Bytes,
 }
 
 /// An answer of our own to global requests.
@@ -161,29 +171,24 @@ impl Core {
     pub(super) fn global_request(
         &mut self,
         from: Side,
-        payload: &Bytes,
+        request: Global<'_>,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         if from == Side::Client
             && self.globals.wait.is_some()
-            && self.keepalive_waits(payload, out)?
+            && self.keepalive_waits(request, out)?
         {
             return Ok(());
         }
-        let globals = &mut self.globals;
-        let payload = &match Connection::parse(payload) {
+        let payload;
+        let mut request = request;
+        if request.name.len() + request.data.len() > self.limits.names {
             // Whatever it is, it is refused, in its turn.
-            Ok(Connection::GlobalRequest {
-                name,
-                want_reply,
-                data,
-            }) if name.len() + data.len() > self.limits.names => made(&Connection::GlobalRequest {
-                name: b"too-long",
-                want_reply,
-                data: b"",
-            }),
-            _ => payload.clone(),
-        };
+            (request.name, request.data) = (b"too-long", b"");
+            payload = request.made();
+            request.payload = &payload;
+        }
+        let globals = &mut self.globals;
         let waiting = globals.waiting.iter();
         let waiting = waiting.filter(|w| matches!(w, Waiting::Request(_))).count();
         let crowded =
@@ -193,14 +198,14 @@ impl Core {
         }
         match from {
             Side::Client if globals.wait.is_some() => {
-                self.waiting += payload.len();
-                let payload = Bytes::copy_from_slice(payload);
+                self.waiting += request.payload.len();
+                let payload = Bytes::copy_from_slice(request.payload);
                 globals.waiting.push_back(Waiting::Request(payload));
                 Ok(())
             }
-            Side::Client => self.client_global(payload, out),
+            Side::Client => self.client_global(request, out),
             Side::Upstream => {
-                self.upstream_global(payload, out);
+                self.upstream_global(request, out);
                 Ok(())
             }
         }
@@ -210,24 +215,16 @@ impl Core {
     /// stand behind theirs; that somebody is here, the client is told at once. False: it is none.
     fn keepalive_waits(
         &mut self,
-        payload: &Bytes,
+        request: Global<'_>,
         out: &mut Vec<Effect>,
     ) -> Result<bool, Violation> {
-        let Ok(Connection::GlobalRequest {
-            name,
-            want_reply,
-            data,
-        }) = Connection::parse(payload)
-        else {
-            return Ok(false);
-        };
-        let passes = name == KEEPALIVE && data.is_empty();
-        if !passes && !matches!(read(name, data), Ok(Read::Answer)) {
+        let passes = request.name == KEEPALIVE && request.data.is_empty();
+        if !passes && !matches!(request.read(), Ok(Read::Answer)) {
             return Ok(false);
         }
-        if !want_reply {
+        if !request.want_reply {
             if passes {
-                send(Side::Upstream, payload.clone(), out);
+                send(Side::Upstream, request.payload.clone(), out);
             }
             return Ok(true);
         }
@@ -250,17 +247,19 @@ impl Core {
         Ok(true)
     }
 
-    fn client_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) -> Result<(), Violation> {
-        let Ok(Connection::GlobalRequest {
+    fn client_global(
+        &mut self,
+        request: Global<'_>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let read = request.read();
+        let Global {
             name,
             want_reply,
-            data,
-        }) = Connection::parse(payload)
-        else {
-            return Ok(());
-        };
-        let read = read(name, data).map_err(|e| Violation::Malformed(Side::Client, e))?;
-        match read {
+            payload,
+            ..
+        } = request;
+        match read.map_err(|e| Violation::Malformed(Side::Client, e))? {
             Read::Pass => self.global_forward(payload, want_reply, Does::Nothing, out),
             Read::NoMoreSessions => {
                 self.globals.no_more_sessions = true;
@@ -276,6 +275,7 @@ impl Core {
                 self.global_forward(payload, want_reply, does, out);
             }
             Read::Listen(listener, what) => {
+                let asked = Asked::alone(what, None);
                 // Without a reply nobody would know which port it is.
                 let nameless = matches!(listener, Listener::Tcp { port: 0, .. }) && !want_reply;
                 if nameless || self.globals.listening() >= self.limits.listeners {
@@ -283,20 +283,10 @@ impl Core {
                         true => "nobody would be told which port it is",
                         false => "too many listeners",
                     };
-                    let asked = Asked {
-                        what,
-                        channel: None,
-                        before: Before::default(),
-                    };
                     turn(Turned::known(asked, reason), out);
                     self.global_refuse(want_reply, out);
                     return Ok(());
                 }
-                let asked = Asked {
-                    what,
-                    channel: None,
-                    before: Before::default(),
-                };
                 let pending = Pending::Global {
                     want_reply,
                     listener,
@@ -382,7 +372,11 @@ impl Core {
             };
             self.waiting = self.waiting.saturating_sub(waiting.len());
             match waiting {
-                Waiting::Request(payload) => self.client_global(&payload, out)?,
+                Waiting::Request(payload) => {
+                    if let Some(request) = Global::parse(&payload) {
+                        self.client_global(request, out)?;
+                    }
+                }
                 Waiting::Keepalives(n) => {
                     self.globals.keepalives = self.globals.keepalives.saturating_sub(n);
                     self.globals.replies.client.local(Answer::Refusals(n));
@@ -393,23 +387,35 @@ impl Core {
         Ok(())
     }
 
-    fn upstream_global(&mut self, payload: &Bytes, out: &mut Vec<Effect>) {
-        let Ok(Connection::GlobalRequest {
-            name,
-            want_reply,
-            data,
-        }) = Connection::parse(payload)
-        else {
-            return;
-        };
+    /// Records what waits behind a decision, and will not be read.
+    pub(super) fn tell_globals(&self, reason: &str, out: &mut Vec<Effect>) {
+        for waiting in &self.globals.waiting {
+            let Waiting::Request(payload) = waiting else {
+                continue;
+            };
+            let Some(request) = Global::parse(payload) else {
+                continue;
+            };
+            let turned = match request.read() {
+                Ok(Read::Pass | Read::Answer | Read::NoMoreSessions | Read::Cancel(_)) => continue,
+                Ok(Read::Listen(_, what)) => Turned::known(Asked::alone(what, None), reason),
+                Ok(Read::Unknown) | Err(_) => {
+                    Turned::named("global request", request.name, None, reason)
+                }
+            };
+            turn(turned, out);
+        }
+    }
+
+    fn upstream_global(&mut self, request: Global<'_>, out: &mut Vec<Effect>) {
         let replies = &mut self.globals.replies.upstream;
         // The host's keys (hostkeys-00@openssh.com) are not ours to be learnt.
-        if name == KEEPALIVE && data.is_empty() {
-            if want_reply {
+        if request.name == KEEPALIVE && request.data.is_empty() {
+            if request.want_reply {
                 replies.forwarded(Does::Nothing);
             }
-            send(Side::Client, payload.clone(), out);
-        } else if want_reply {
+            send(Side::Client, request.payload.clone(), out);
+        } else if request.want_reply {
             replies.local(Answer::Refusals(1));
             self.global_due(Side::Upstream, out);
         }
@@ -496,6 +502,38 @@ fn bound(listener: Listener, data: &[u8]) -> Result<Listener, WireError> {
             port: Reader::new(data).u32()?,
         }),
         listener => Ok(listener),
+    }
+}
+
+impl<'a> Global<'a> {
+    /// One that waited: it was read when it came.
+    fn parse(payload: &'a Bytes) -> Option<Self> {
+        match Connection::parse(payload) {
+            Ok(Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            }) => Some(Self {
+                name,
+                want_reply,
+                data,
+                payload,
+            }),
+            _ => None,
+        }
+    }
+
+    fn made(&self) -> Bytes {
+        made(&Connection::GlobalRequest {
+            name: self.name,
+            want_reply: self.want_reply,
+            data: self.data,
+        })
+    }
+
+    /// What it asks for.
+    fn read(&self) -> Result<Read, WireError> {
+        read(self.name, self.data)
     }
 }
 

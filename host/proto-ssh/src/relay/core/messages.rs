@@ -11,7 +11,7 @@ use super::flow::Out;
 use super::requests::{Answer, Asks};
 use super::tap::{TapAsk, TapError};
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation};
-use crate::action::{Asked, What};
+use crate::action::What;
 use crate::wire::{ChannelMessage, Connection, Reader, Request, numbers};
 
 /// Of the name of a request that is too long to wait, this much.
@@ -376,11 +376,7 @@ impl Core {
             return;
         };
         let forward = ask.asked.raw.clone();
-        let asked = Asked {
-            what: What::File(Box::new(ask.asked)),
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
+        let asked = channel.asked(What::File(Box::new(ask.asked)));
         let pending = Pending::Piece { key, id: ask.id };
         let ticket = self.decide(pending, asked, forward, out);
         if let Some(channel) = self.channels.get_mut(&key) {
@@ -485,8 +481,8 @@ impl Core {
                 self.by.of_mut(side).remove(number);
             }
         }
-        self.x11.remove(&key);
-        self.agent.remove(&key);
+        self.x11.forget(key);
+        self.agent.forget(key);
         channel.parked
     }
 }

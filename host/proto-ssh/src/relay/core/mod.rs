@@ -6,6 +6,7 @@
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
 //! - `bulk` counts output that is not text; it is not recorded without end.
+//! - `back` is who may be connected to by the host.
 //! - `opens`, `messages`, `requests`, `globals` say what each message means; `exec` has command lines read, and
 //!   `gather` the scripts that they run; `settle` is told of decisions.
 //! - `words` is what a host may say beside data.
@@ -18,6 +19,7 @@
 //! - Whatever a peer can make grow has a limit in [`Limits`]; beyond it the request is refused, or the connection
 //!   ends with a [`Violation`].
 
+mod back;
 mod bulk;
 mod channel;
 mod exec;
@@ -47,7 +49,7 @@ use crate::action::{Asked, Turned, Unread};
 use crate::gate::Gate;
 use crate::wire::{Connection, WireError};
 use channel::Channel;
-use globals::Globals;
+use globals::{Global, Globals};
 use tap::{Inspect, Tap};
 
 /// A leg of the connection.
@@ -114,6 +116,8 @@ pub(crate) enum Effect {
         /// It is to be recorded as part of this action, before it is sent.
         record: Option<u64>,
     },
+    /// What is sent next is to be recorded as part of this action, too.
+    Record { to: Side, payload: Bytes, seq: u64 },
     Decide {
         ticket: Ticket,
         asked: Box<Asked>,
@@ -328,10 +332,10 @@ pub(crate) struct Core {
     pending: HashMap<Ticket, Pending>,
     /// How many bytes are with each of them.
     decided_on: HashMap<Ticket, usize>,
-    /// Sessions that may get connections of the client's agent, and the number of the action that permitted it.
-    agent: HashMap<Key, u64>,
-    /// Sessions that may get X11 connections; true: one only. And the number of the action.
-    x11: HashMap<Key, (bool, u64)>,
+    /// Sessions that may get connections of the client's agent.
+    agent: back::Asked,
+    /// Sessions that may get X11 connections.
+    x11: back::Asked,
     next_key: u64,
     next_ticket: u64,
     /// Bytes of the client that wait for decisions.
@@ -353,8 +357,8 @@ impl Core {
             by: Pair::default(),
             pending: HashMap::new(),
             decided_on: HashMap::new(),
-            agent: HashMap::new(),
-            x11: HashMap::new(),
+            agent: back::Asked::default(),
+            x11: back::Asked::default(),
             next_key: 0,
             next_ticket: 0,
             waiting: 0,
@@ -396,7 +400,19 @@ impl Core {
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         match message {
-            Connection::GlobalRequest { .. } => self.global_request(from, payload, out),
+            Connection::GlobalRequest {
+                name,
+                want_reply,
+                data,
+            } => {
+                let request = Global {
+                    name,
+                    want_reply,
+                    data,
+                    payload,
+                };
+                self.global_request(from, request, out)
+            }
             Connection::RequestSuccess { data } => {
                 self.global_reply(from, payload, Some(data), out)
             }
@@ -449,8 +465,11 @@ impl Core {
             }
         }
         for key in self.channels.keys() {
-            self.tell_waiting(*key, "the session ended before it was read", out);
+            self.tell_waiting(*key, reason, out);
+            self.tell_parked(*key, reason, out);
         }
+        self.tell_globals(reason, out);
+        self.tell_unstarted("the session ended before it was started");
         for channel in self.channels.values_mut() {
             if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);

@@ -5,10 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use pipeline::OutcomeKind;
 
+use super::back::PartOf;
 use super::channel::{Channel, Kind, Parked, State, Wait};
 use super::globals::Listening;
 use super::{Core, Effect, Key, Pending, Side, Violation, gate, made, send, turn, words};
-use crate::action::{Asked, Before, Turned, What, printable};
+use crate::action::{Asked, Turned, What, printable};
 use crate::wire::numbers::open_failure;
 use crate::wire::{Connection, Open, Reader, WireError};
 
@@ -110,11 +111,7 @@ impl Core {
             return Ok(());
         };
         let (key, payload) = self.insert(Side::Client, &open, payload, Kind::Stream);
-        let asked = Asked {
-            what,
-            channel: Some(open.sender),
-            before: Before::default(),
-        };
+        let asked = Asked::alone(what, Some(open.sender));
         let ticket = self.decide(Pending::Open { key }, asked, payload, out);
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.state = State::Deciding;
@@ -132,7 +129,7 @@ impl Core {
     ) -> Result<(), Violation> {
         let malformed = |error| Violation::Malformed(Side::Upstream, error);
         let mut r = Reader::new(open.data);
-        let seq_of = |l: Option<&Listening>| l.map(|l| l.seq);
+        let part_of = |l: Option<&Listening>| l.map(|l| PartOf::one(l.seq));
         // As part of which action it is recorded.
         let asked_for = match open.kind {
             b"forwarded-tcpip" => {
@@ -141,19 +138,19 @@ impl Core {
                 r.string().map_err(malformed)?;
                 r.u32().map_err(malformed)?;
                 let mut all = self.globals.listeners.iter();
-                seq_of(all.find(|l| l.leads_to(address, port)))
+                part_of(all.find(|l| l.leads_to(address, port)))
             }
             b"forwarded-streamlocal@openssh.com" => {
                 let path = r.string().map_err(malformed)?;
                 r.string().map_err(malformed)?;
                 let mut all = self.globals.listeners.iter();
-                seq_of(all.find(|l| l.is_socket(path)))
+                part_of(all.find(|l| l.is_socket(path)))
             }
-            b"auth-agent@openssh.com" => self.agent.values().max().copied(),
+            b"auth-agent@openssh.com" => self.agent.take(),
             b"x11" => {
                 r.string().map_err(malformed)?;
                 r.u32().map_err(malformed)?;
-                self.take_x11()
+                self.x11.take()
             }
             _ => {
                 let text = "channels of this type are not known here";
@@ -168,7 +165,7 @@ impl Core {
         };
         // Behind that, something could pass without a look.
         r.end().map_err(malformed)?;
-        let Some(seq) = asked_for else {
+        let Some(PartOf { seq, others }) = asked_for else {
             let kind = printable(&String::from_utf8_lossy(open.kind));
             tracing::debug!(%kind, "the host opens a channel that nobody was permitted to ask for");
             let text = "nobody was permitted to ask for it";
@@ -184,21 +181,20 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key) {
             channel.seq = seq;
         }
+        for seq in others {
+            let payload = payload.clone();
+            out.push(Effect::Record {
+                to: Side::Client,
+                payload,
+                seq,
+            });
+        }
         out.push(Effect::Send {
             to: Side::Client,
             payload,
             record: Some(seq),
         });
         Ok(())
-    }
-
-    /// One of those who may get connections of X11 may get this one: the number of its action.
-    fn take_x11(&mut self) -> Option<u64> {
-        let (key, (single, seq)) = self.x11.iter().next().map(|(k, s)| (*k, *s))?;
-        if single {
-            self.x11.remove(&key);
-        }
-        Some(seq)
     }
 
     /// The channel, and its OPEN as the other side is to see it: of its window no more than may have to wait here.

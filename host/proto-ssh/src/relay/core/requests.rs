@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::channel::{Kind, Sent, Wait};
+use super::channel::{Channel, Kind, Sent, Wait};
 use super::flow::Out;
 use super::words::exit;
 use super::{Core, Effect, Key, Pending, Side, Violation, turn};
-use crate::action::{Asked, Before, Turned, What};
+use crate::action::{Before, Turned, What};
 use crate::wire::{ChannelMessage, Reader, Request, WireError};
 
 /// What a forwarded request does when it succeeds.
@@ -107,6 +107,7 @@ impl Core {
         };
         if channel.refused.is_some() {
             // It is told of the end; nothing is answered behind that.
+            turn_request(channel, &request, "its channel was refused before", out);
             return Ok(());
         }
         channel.has_room_for_request(Side::Client, self.limits.requests)?;
@@ -168,15 +169,9 @@ impl Core {
             return self.refuse_request(key, request.want_reply, out);
         };
         if let Some(reason) = unfit_what(&what, &self.limits) {
-            // A small request that starts nothing is not worth a large record.
-            let before = match asks {
-                Asks::Start { .. } => channel.before.clone(),
-                _ => Before::default(),
-            };
-            let asked = Asked {
-                what,
-                channel: Some(channel.number(Side::Client)),
-                before,
+            let asked = match asks {
+                Asks::Start { .. } => channel.asked(what),
+                _ => channel.asked_alone(what),
             };
             turn(Turned::known(asked, reason.clone()), out);
             return match asks {
@@ -187,15 +182,8 @@ impl Core {
             };
         }
         if !has_room(&channel.before, &what, &self.limits) {
-            let asked = Asked {
-                what,
-                channel: Some(channel.number(Side::Client)),
-                before: Before::default(),
-            };
-            turn(
-                Turned::known(asked, "too many variables, or too large"),
-                out,
-            );
+            let reason = "too many variables, or too large";
+            turn(Turned::known(channel.asked_alone(what), reason), out);
             return self.refuse_request(key, request.want_reply, out);
         }
         self.ask_request(key, (what, asks), request.want_reply, payload, out);
@@ -214,11 +202,7 @@ impl Core {
         let Some(channel) = self.channels.get_mut(&key) else {
             return;
         };
-        let asked = Asked {
-            what,
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
+        let asked = channel.asked(what);
         channel.started |= matches!(asks, Asks::Start { .. });
         let sets = match &asked.what {
             What::Env { name, value } => Some(Sets::Env(name.clone(), value.clone())),
@@ -311,12 +295,8 @@ impl Core {
     /// A request that was permitted has its effect.
     pub(super) fn take_effect(&mut self, key: Key, asks: &Asks) {
         match *asks {
-            Asks::Agent { seq } => {
-                self.agent.insert(key, seq);
-            }
-            Asks::X11 { single, seq } => {
-                self.x11.insert(key, (single, seq));
-            }
+            Asks::Agent { seq } => self.agent.put(key, seq, false),
+            Asks::X11 { single, seq } => self.x11.put(key, seq, single),
             Asks::Nothing | Asks::Setting | Asks::Start { .. } => {}
         }
     }
@@ -380,6 +360,31 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Records a request that is not read any more: not what would only have set something for a program, or asks for
+/// nothing.
+pub(super) fn turn_request(
+    channel: &Channel,
+    request: &Request<'_>,
+    reason: &str,
+    out: &mut Vec<Effect>,
+) {
+    let name = request.name;
+    let number = Some(channel.number(Side::Client));
+    let turned = match read(request) {
+        _ if PASS.contains(&name) || MEANINGLESS.contains(&name) => return,
+        Ok(Some((_, Asks::Setting))) => return,
+        Ok(Some((what, Asks::Start { .. }))) => Turned::known(channel.asked(what), reason),
+        Ok(Some((what, _))) => Turned::known(channel.asked_alone(what), reason),
+        Ok(None) | Err(_) if name == b"exec" => {
+            // What is no text is on record as it came.
+            let command = Reader::new(request.data).string().unwrap_or(request.data);
+            Turned::named("command", command, number, reason)
+        }
+        Ok(None) | Err(_) => Turned::named("channel request", name, number, reason),
+    };
+    turn(turned, out);
 }
 
 /// What a request of the client asks for; `None`: nothing that we know.

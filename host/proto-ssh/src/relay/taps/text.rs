@@ -281,6 +281,50 @@ mod tests {
         assert_eq!(seen, expect);
     }
 
+    /// A secret that goes on behind a full line is one: what is full is said by the width that the terminal has just
+    /// then, on either stream.
+    #[test]
+    fn a_terminal_has_the_width_that_it_was_told_last() {
+        let secret = b"hunter22hunter22";
+        let (a, b) = secret.split_at(9);
+        // How wide it is at first and then, and whether a line of 40 is full.
+        let widths: [(u32, &[u32], bool); 8] = [
+            (40, &[], true),
+            (80, &[], false),
+            (80, &[40], true),
+            (40, &[80], false),
+            (80, &[132, 40], true),
+            (80, &[40, 132], false),
+            (0, &[20], true),
+            // More than any terminal has.
+            (40, &[u32::MAX], false),
+        ];
+        for (first, then, full) in widths {
+            for stream in [Stream::Output, Stream::Errors] {
+                let known = zeroize::Zeroizing::new(secret.to_vec());
+                let patterns = Arc::new(Patterns::new([known]).unwrap());
+                let plan = MaskPlan::pass(2);
+                let mut tap = Text::new(&patterns, Kind::Terminal, first, plan);
+                let (now, mut out) = (Instant::now(), TapOut::default());
+                let mut push = |tap: &mut Text, text: Vec<u8>| {
+                    tap.push(stream, text.into(), now, &mut out).unwrap();
+                };
+                push(&mut tap, b"before it\r\n".to_vec());
+                for columns in then {
+                    tap.resize(*columns);
+                }
+                let line = "$".repeat(40 - a.len()).into_bytes();
+                push(&mut tap, [&line, a, b" \r", b, b" z\r\n"].concat());
+                tap.flush(stream, now, &mut out).unwrap();
+                let seen: Vec<u8> = out.pieces.iter().flat_map(|(_, b)| b.to_vec()).collect();
+                let stars = seen.iter().filter(|c| **c == b'*').count();
+                let expect = if full { secret.len() } else { 0 };
+                let text = String::from_utf8_lossy(&seen);
+                assert_eq!(stars, expect, "{first} {then:?} {stream:?}: {text}");
+            }
+        }
+    }
+
     /// What is no text is told once, and masked like everything else.
     #[test]
     fn one_nul_turns_nothing_off() {

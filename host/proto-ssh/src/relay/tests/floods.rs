@@ -1,9 +1,16 @@
 //! Peers that do not read what they are sent, and clients that have gone meanwhile.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use net::OnTheWay;
 use pipeline::memory::{Memory, MemoryPolicy};
 use pipeline::{EndReason, OutcomeKind};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -183,6 +190,101 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
         gone.elapsed()
     );
     drop(host);
+}
+
+/// A stream of which the system can be made to say that it leads nowhere.
+struct Cut {
+    io: DuplexStream,
+    cut: Arc<AtomicBool>,
+}
+
+impl Stream for Cut {
+    fn is_hung_up(&self) -> bool {
+        false
+    }
+
+    fn on_the_way(&self) -> Option<OnTheWay> {
+        let cut = self.cut.load(Ordering::SeqCst);
+        Some(OnTheWay {
+            bytes: 1,
+            unanswered: if cut { 3 } else { 0 },
+            silent: Duration::from_secs(3600),
+        })
+    }
+}
+
+impl AsyncRead for Cut {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Cut {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Who has vanished ends its session. Who is there, reads nothing and answers does not, however long that lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_vanished_with_something_on_its_way_is_noticed() {
+    for (who, reason) in [
+        ("the client", EndReason::ClientClosed),
+        ("the host", EndReason::UpstreamClosed),
+    ] {
+        let limits = Limits {
+            max_silence: Duration::from_millis(400),
+            last_bytes: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let cut = Arc::new(AtomicBool::new(false));
+        let keys = Keys::new();
+        let streams = || {
+            let (io, far) = tokio::io::duplex(64 << 10);
+            let cut = cut.clone();
+            (Box::new(Cut { io, cut }), Box::new(far))
+        };
+        let (plain, plain_far) = tokio::io::duplex(64 << 10);
+        let (odd, odd_far) = streams();
+        let plain: Box<dyn Stream> = Box::new(plain);
+        let (near, far) = match who {
+            "the client" => (
+                meet(&keys, odd, odd_far).await,
+                meet(&keys, Box::new(plain_far), plain).await,
+            ),
+            _ => (
+                meet(&keys, plain, Box::new(plain_far)).await,
+                meet(&keys, odd_far, odd).await,
+            ),
+        };
+        let (mut client, host, mut ended, _memory) = session(near, far, limits).await;
+        // Something for either of them.
+        client.transport.send(&open(b"session", 0)).unwrap();
+        client.transport.send(&open(b"x", 1)).unwrap();
+        client.flush().await.unwrap();
+        let there = tokio::time::timeout(Duration::from_secs(2), &mut ended).await;
+        assert!(there.is_err(), "{who} is there: {there:?}");
+        cut.store(true, Ordering::SeqCst);
+        let gone = tokio::time::timeout(Duration::from_secs(5), &mut ended).await;
+        assert_eq!(gone.unwrap().unwrap(), reason);
+        drop(host);
+    }
 }
 
 /// Whoever ends a session by breaking the protocol does not take off the record what it tried just before, behind

@@ -3,8 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use pipeline::Action;
-use pipeline::memory::MemoryPolicy;
+use pipeline::memory::{Entry, MemoryPolicy};
+use pipeline::{Action, Direction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -166,6 +166,22 @@ async fn refused_forwards_go_nowhere() {
     super::says(&out, 0, "[]\n");
 }
 
+/// With which actions it is on record that the host has connected to the agent.
+fn reached(rig: &Rig) -> Vec<u64> {
+    let entries = rig.memory.journal.entries();
+    let opened = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Bytes {
+            seq,
+            way: Direction::ToClient,
+            bytes,
+        } => Some((seq, bytes)),
+        _ => None,
+    });
+    let name = b"auth-agent@openssh.com";
+    let opened = opened.filter(|(_, bytes)| bytes.windows(name.len()).any(|w| w == name));
+    opened.map(|(seq, _)| seq).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_is_reached_where_that_is_permitted() {
     if !installed("ssh-agent") {
@@ -208,5 +224,36 @@ async fn an_agent_is_reached_where_that_is_permitted() {
         6,
         "{lines}"
     );
+    // Two sessions of one connection ask for it: that the host connects is on record with both.
+    let control = rig.dir.0.join("c").display().to_string();
+    let shared = |more: &[&str]| {
+        let mut ssh = rig.ssh().env("SSH_AUTH_SOCK", &socket).command();
+        ssh.args(["-A", "-S", &control]).args(more);
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped());
+        ssh.kill_on_drop(true);
+        ssh
+    };
+    let mut first = shared(&["-M", "root+web1@127.0.0.1", "cat"])
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (first.stdin.take().unwrap(), first.stdout.take().unwrap());
+    stdin.write_all(b"begun").await.unwrap();
+    stdout.read_exact(&mut [0; 5]).await.unwrap();
+    let before = reached(&rig).len();
+    let out = finished(&mut shared(&["root+web1@127.0.0.1", "ssh-add -l"])).await;
+    assert!(text(&out.stdout).contains("SHA256:"), "{out:?}");
+    let mut seqs = reached(&rig).split_off(before);
+    seqs.sort_unstable();
+    let [one, other] = seqs.as_slice() else {
+        panic!("{seqs:?}");
+    };
+    let permitted = rig.memory.journal.intents();
+    let asked = permitted.iter().filter(|intent| {
+        let mut accesses = intent.accesses.iter();
+        accesses.any(|access| access.action == Action::SshForwardAgent)
+    });
+    let asked: Vec<u64> = asked.map(|intent| intent.seq).collect();
+    assert!(asked.ends_with(&[*one, *other]), "{asked:?} {seqs:?}");
+    first.kill().await.unwrap();
     agent.kill().await.unwrap();
 }

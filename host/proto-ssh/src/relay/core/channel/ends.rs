@@ -160,6 +160,11 @@ impl Channel {
         self.tap = grant.tap;
     }
 
+    /// What was permitted on it was never sent to the host.
+    pub fn never_ran(&mut self, reason: &str) {
+        self.exit = Some((OutcomeKind::Cancelled, reason.to_owned()));
+    }
+
     /// The end of what ran under its decision, and of everything within.
     pub fn outcomes(&mut self, out: &mut Vec<Effect>) {
         if let Some(mut tap) = self.tap.take() {

@@ -17,7 +17,7 @@ use super::replies::Replies;
 use super::requests::{Answer, Asks};
 use super::tap::{Stream, Tap};
 use super::{Effect, Key, Limits, Pair, Side, Ticket};
-use crate::action::Before;
+use crate::action::{Asked, Before, What};
 use crate::wire::{ChannelMessage, Put, Request, numbers};
 
 /// Where the data of these messages begins: behind the number of the channel, its type, and its length.
@@ -196,6 +196,19 @@ impl Channel {
     /// The number by which `to` knows it.
     pub fn number(&self, to: Side) -> u32 {
         self.numbers.of(to).unwrap_or_default()
+    }
+
+    /// The client asks for this, after what was set.
+    pub fn asked(&self, what: What) -> Asked {
+        Asked {
+            before: self.before.clone(),
+            ..self.asked_alone(what)
+        }
+    }
+
+    /// The same without what was set: what starts nothing is not worth a large record.
+    pub fn asked_alone(&self, what: What) -> Asked {
+        Asked::alone(what, Some(self.number(Side::Client)))
     }
 
     pub fn is_over(&self) -> bool {

@@ -5,9 +5,9 @@ use std::time::Instant;
 use pipeline::OutcomeKind;
 
 use super::super::channel::Wait;
-use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
-use super::helper::{Command, State};
-use crate::action::{Asked, Line, Turned, Unread, What};
+use super::super::{Core, Effect, Key, Pending, Ticket, Violation, turn};
+use super::helper::State;
+use crate::action::{Line, Turned, Unread, What};
 use crate::gate::{Ask, LIVE, about_the_gate};
 
 impl Core {
@@ -50,8 +50,7 @@ impl Core {
         let ticket = self.ticket(ask.text.len());
         self.pending.insert(ticket, Pending::Unread { key });
         if let Some(helper) = self.gates.helpers.get_mut(&number) {
-            let interrupted = false;
-            helper.commands.insert(ticket, Command { ask, interrupted });
+            helper.waits(ticket, ask);
         }
         out.push(Effect::Read { ticket, unread });
         Ok(())
@@ -66,20 +65,11 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        let number = self.gates.by.get(&key).copied().unwrap_or_default();
-        let Some(helper) = self.gates.helpers.get_mut(&number) else {
-            return Ok(());
-        };
-        let Some(command) = helper.commands.remove(&ticket) else {
+        let Some((number, _, command)) = self.gates.take_command(key, ticket) else {
             return Ok(());
         };
         if command.interrupted {
-            let channel = self.channels.get(&key).map(|c| c.number(Side::Client));
-            let text = &command.ask.text;
-            turn(
-                Turned::named("command", text, channel, "it was interrupted"),
-                out,
-            );
+            self.turn_command(key, &command.ask.text, "it was interrupted", out);
             return self.gate_answer(number, &command.ask, false, now, out);
         }
         self.gate_decide(number, command.ask, line, now, out)
@@ -93,12 +83,8 @@ impl Core {
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
-        let helper = self.gates.by.get(&key);
-        let helper = helper.and_then(|number| self.gates.helpers.get(number));
-        if let Some(command) = helper.and_then(|h| h.commands.get(&ticket)) {
-            let number = self.channels.get(&key).map(|c| c.number(Side::Client));
-            let text = &command.ask.text;
-            turn(Turned::named("command", text, number, reason), out);
+        if let Some(command) = self.gates.command(key, ticket) {
+            self.turn_command(key, &command.ask.text, reason, out);
         }
     }
 
@@ -119,14 +105,10 @@ impl Core {
         };
         let directory = helper.gate.directory();
         let refused = about_the_gate(&ask.text, &ask.place, directory, &line.command);
-        let asked = Asked {
-            what: What::Exec {
-                command: ask.text.clone(),
-                line,
-            },
-            channel: Some(channel.number(Side::Client)),
-            before: channel.before.clone(),
-        };
+        let asked = channel.asked(What::Exec {
+            command: ask.text.clone(),
+            line,
+        });
         if let Some(reason) = refused {
             channel.notice(&[format!("weir: refused: {reason}")], out);
             turn(Turned::known(asked, reason), out);
@@ -135,8 +117,7 @@ impl Core {
         let forward = ask.answer(true).into();
         let ticket = self.decide(Pending::Command { key }, asked, forward, out);
         if let Some(helper) = self.gates.helpers.get_mut(&number) {
-            let interrupted = false;
-            helper.commands.insert(ticket, Command { ask, interrupted });
+            helper.waits(ticket, ask);
         }
         Ok(())
     }
@@ -189,10 +170,7 @@ impl Core {
         verdict: &[u8],
         out: &mut Vec<Effect>,
     ) -> bool {
-        let Some(helper) = self.gates.of(key) else {
-            return false;
-        };
-        let Some(command) = helper.commands.remove(&ticket) else {
+        let Some((_, helper, command)) = self.gates.take_command(key, ticket) else {
             return false;
         };
         if command.interrupted {
@@ -221,11 +199,7 @@ impl Core {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
-        let number = self.gates.by.get(&key).copied().unwrap_or_default();
-        let Some(helper) = self.gates.helpers.get_mut(&number) else {
-            return Ok(());
-        };
-        let Some(command) = helper.commands.remove(&ticket) else {
+        let Some((number, helper, command)) = self.gates.take_command(key, ticket) else {
             return Ok(());
         };
         // Who hears nothing runs nothing.
@@ -249,7 +223,7 @@ impl Core {
     ) {
         let channel = self.channels.get(&key);
         let interrupt = channel.and_then(|channel| channel.before.interrupt());
-        let Some(helper) = self.gates.of(key) else {
+        let Some((_, helper)) = self.gates.of(key) else {
             return;
         };
         helper.refusals = 0;

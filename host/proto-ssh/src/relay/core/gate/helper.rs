@@ -80,8 +80,27 @@ impl Gates {
         self.helpers.values().filter(begins).map(|h| h.until).min()
     }
 
-    pub(super) fn of(&mut self, shell: Key) -> Option<&mut Helper> {
-        self.helpers.get_mut(self.by.get(&shell)?)
+    /// The number of this shell's helper, and the helper.
+    pub(super) fn of(&mut self, shell: Key) -> Option<(u32, &mut Helper)> {
+        let number = *self.by.get(&shell)?;
+        Some((number, self.helpers.get_mut(&number)?))
+    }
+
+    /// A command of this shell that waits.
+    pub(super) fn command(&self, shell: Key, ticket: Ticket) -> Option<&Command> {
+        let helper = self.helpers.get(self.by.get(&shell)?)?;
+        helper.commands.get(&ticket)
+    }
+
+    /// A command of this shell that waits no more, and who is told of it.
+    pub(super) fn take_command(
+        &mut self,
+        shell: Key,
+        ticket: Ticket,
+    ) -> Option<(u32, &mut Helper, Command)> {
+        let (number, helper) = self.of(shell)?;
+        let command = helper.commands.remove(&ticket)?;
+        Some((number, helper, command))
     }
 
     pub fn number(&mut self) -> u32 {
@@ -96,6 +115,12 @@ impl Gates {
 }
 
 impl Helper {
+    /// It is being read or decided on under this name.
+    pub fn waits(&mut self, ticket: Ticket, ask: Ask) {
+        let interrupted = false;
+        self.commands.insert(ticket, Command { ask, interrupted });
+    }
+
     /// On a channel that we have closed, nothing is said.
     pub fn say(&self, message: ChannelMessage<'_>, out: &mut Vec<Effect>) {
         if self.state != State::Over {

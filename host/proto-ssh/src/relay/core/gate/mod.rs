@@ -17,8 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::channel::Wait;
 use super::requests::Asks as Starts;
-use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send, turn};
-use crate::action::Turned;
+use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send};
 use crate::gate::Gate;
 use crate::wire::{Connection, Open};
 pub(super) use helper::Gates;
@@ -84,15 +83,27 @@ impl Core {
             return;
         };
         let commands = std::mem::take(&mut helper.commands);
+        let unstarted = helper.start.take().is_some();
         helper.close(out);
+        if unstarted && let Some(channel) = self.channels.get_mut(&key) {
+            channel.never_ran("it was given up before it was started");
+        }
         for (ticket, command) in commands {
             if let Some(Pending::Unread { .. }) = self.settled(ticket) {
-                let number = self.channels.get(&key).map(|c| c.number(Side::Client));
                 let reason = "its shell ended before it was read";
-                let text = &command.ask.text;
-                turn(Turned::named("command", text, number, reason), out);
+                self.turn_command(key, &command.ask.text, reason, out);
             }
             out.push(Effect::Cancel { ticket });
+        }
+    }
+
+    /// The session ends: shells whose gates are not there yet were never started.
+    pub(super) fn tell_unstarted(&mut self, reason: &str) {
+        let helpers = self.gates.helpers.values();
+        for helper in helpers.filter(|helper| helper.start.is_some()) {
+            if let Some(channel) = self.channels.get_mut(&helper.shell) {
+                channel.never_ran(reason);
+            }
         }
     }
 

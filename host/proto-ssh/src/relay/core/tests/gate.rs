@@ -504,3 +504,43 @@ fn nobody_else_uses_our_numbers() {
     let broken = g.b.try_from(U, data(FIRST, &much));
     assert_eq!(broken, Err(Violation::Window(U, FIRST, much.len())));
 }
+
+/// A shell that is given up while its gate begins never ran, and that is its end on record.
+#[test]
+fn a_shell_that_is_given_up_before_it_was_started_is_on_record() {
+    for helped in [false, true] {
+        for end in ["closed", "by the host", "session"] {
+            let mut g = match helped {
+                true => Gated::helped(),
+                false => Gated::asked(),
+            };
+            match end {
+                "closed" => {
+                    g.b.client(on(11, ChannelMessage::Close));
+                    g.b.upstream(on(1, ChannelMessage::Close));
+                }
+                "by the host" => g.b.upstream(on(1, ChannelMessage::Close)),
+                _ => {
+                    let mut out = Vec::new();
+                    g.b.core.abandon(&mut out);
+                    g.b.take(out);
+                }
+            }
+            let ends: Vec<_> =
+                g.b.outcomes
+                    .iter()
+                    .map(|(_, kind, why, _)| (*kind, &**why))
+                    .collect();
+            let [.., (OutcomeKind::Cancelled, why)] = ends.as_slice() else {
+                panic!("{helped} {end}: {ends:?}");
+            };
+            assert!(why.contains("before it was started"), "{why}");
+        }
+    }
+    // One that runs has an end of its own.
+    let mut g = Gated::live();
+    g.b.client(on(11, ChannelMessage::Close));
+    g.b.upstream(on(1, ChannelMessage::Close));
+    let last = g.b.outcomes.last().map(|(_, kind, ..)| *kind);
+    assert_eq!(last, Some(OutcomeKind::Unknown));
+}

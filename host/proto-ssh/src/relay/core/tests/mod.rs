@@ -1,6 +1,8 @@
 //! The core against scripted peers, hostile peers, and random ones.
 
+mod back;
 mod gate;
+mod given_up;
 mod globals;
 mod hostile;
 mod random;
@@ -61,6 +63,7 @@ impl Bench {
                 Effect::Read { ticket, unread } => self.reads.push_back((ticket, unread)),
                 Effect::Refused(turned) => self.turned.push(*turned),
                 Effect::Inspect { .. } => panic!("nothing here asks plugins"),
+                Effect::Record { .. } => {}
                 Effect::Cancel { ticket } => self.cancelled.push(ticket),
                 Effect::Outcome {
                     ticket,

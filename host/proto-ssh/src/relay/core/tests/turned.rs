@@ -8,7 +8,7 @@ use super::*;
 use crate::terms::Place;
 use Side::{Client as C, Upstream as U};
 
-fn told(b: &Bench) -> Vec<(String, String, usize)> {
+pub(super) fn told(b: &Bench) -> Vec<(String, String, usize)> {
     let place = Place {
         login: "root".into(),
         port: 22,
