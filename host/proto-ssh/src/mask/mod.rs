@@ -52,7 +52,7 @@
 //!   Lines of others may stand between its own, up to 64 in a row, once one has begun as its first one did.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
-//!   upon: one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
+//!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
 //!   characters and of what is no UTF-8 are passed over quickly (`noise`): by the masker in a stream of which that was told,
 //!   by [`Spans`] in every pipe that only detectors look at, where a line begins (plugins are shown all of it). In
 //!   them, nothing is found around an escape sequence, a control character or the end of a line, and an

@@ -150,7 +150,7 @@ fn leak<'a>(visible: &str, hidden: &'a str) -> Option<&'a str> {
 }
 
 /// Whatever is held is approved.
-fn approving(stage: &Stage, mut client: Running) -> Seen {
+pub(super) fn approving(stage: &Stage, mut client: Running) -> Seen {
     let begin = Instant::now();
     let mut approved = false;
     while client.child.try_wait().unwrap().is_none() && begin.elapsed() < Duration::from_secs(60) {

@@ -158,6 +158,9 @@ impl Channel {
         if let Some(stream) = wants.bulk {
             self.bulk.begins(stream);
         }
+        if let Some((stream, at)) = wants.unmasked {
+            self.bulk.is_unmasked(stream, at);
+        }
         for (stream, n) in wants.added {
             self.flows.of_mut(sender(stream)).added(n);
         }
