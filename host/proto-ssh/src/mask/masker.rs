@@ -18,7 +18,7 @@ use super::{Kind, STAR};
 const SOFT_TERMINAL: Duration = Duration::from_millis(15);
 const SOFT_PIPE: Duration = Duration::from_millis(50);
 /// How long what is hardly anything else is held back, before it counts as found.
-const HARD: Duration = Duration::from_secs(2);
+pub(super) const HARD: Duration = Duration::from_secs(2);
 /// What is held back at most, escape sequences included.
 pub const MAX_HELD: usize = 64 << 10;
 /// What a masker keeps in all, whatever it reads.

@@ -12,8 +12,8 @@
 //!   included.
 //! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has. `lead` is
 //!   what stands before each line of a private key.
-//! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say;
-//!   `lines` is for it what `plain` is for the masker.
+//! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say, with
+//!   `reading` for parts of lines; `lines` is for it what `plain` is for the masker.
 //!
 //! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
 //! ([`Masker::typed`]), calls [`Masker::tick`] when it is due, [`Masker::hurry`] before the channel's other stream goes on,
@@ -26,6 +26,9 @@
 //! - What has been let go of is never the whole of a find: of a secret, at most its first seven bytes (three of
 //!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes.
 //!   What is longer is replaced after two seconds, and when the stream ends or is flushed, whether it is one or not.
+//! - Of what detectors find, what a line ends with and may become a find yet (`detect::lead`: four characters or so of it
+//!   are there) waits until it cannot any more, or for two seconds. Then it goes out; what comes of it later is replaced
+//!   once it is certain. An echo of what is typed does not wait.
 //! - A byte costs a bounded number of steps, a stream at most [`MAX_REMEMBERED`] bytes, whatever is written.
 //! - Nothing here is decoded as UTF-8.
 //!
@@ -67,6 +70,7 @@ mod masker;
 mod noise;
 mod patterns;
 mod plain;
+mod reading;
 mod spans;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -452,7 +452,8 @@ impl Core {
             self.tell_waiting(*key, "the session ended before it was read", out);
         }
         for channel in self.channels.values_mut() {
-            if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
+            let known = channel.exit.is_some() || channel.refused.is_some();
+            if known || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);
             }
         }
