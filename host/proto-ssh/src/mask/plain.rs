@@ -94,7 +94,7 @@ fn passed(input: &[u8], place: usize) -> Result<usize, usize> {
 }
 
 /// Behind a sequence that changes the colour, or clears the rest of the line.
-fn colour(input: &[u8], at: usize) -> Option<usize> {
+pub(super) fn colour(input: &[u8], at: usize) -> Option<usize> {
     let rest = input.get(at..)?.strip_prefix(b"\x1b[")?;
     let numbers = rest.iter().take(COLOUR);
     let numbers = numbers
@@ -109,7 +109,7 @@ fn next_to(input: &[u8], at: usize) -> Option<u8> {
     next.filter(|c| !is_special(*c) && !matches!(c, b' ' | b'\t') && !is_special(byte(input, at)))
 }
 
-fn byte(input: &[u8], at: usize) -> u8 {
+pub(super) fn byte(input: &[u8], at: usize) -> u8 {
     input.get(at).copied().unwrap_or(0)
 }
 

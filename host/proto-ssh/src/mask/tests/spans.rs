@@ -486,7 +486,8 @@ fn what_went_out_is_judged_again() {
 /// Lines that are passed over whole come out as they do byte by byte, whatever stands before, in and behind them.
 #[test]
 fn whole_lines_are_no_exception() {
-    let parts: [&[u8]; 22] = [
+    // Lines of the first ones are passed over whole.
+    let parts: [&[u8]; 31] = [
         b"4111 1111 1111 1111",
         b"4111",
         b"ada@lovelace.example",
@@ -500,19 +501,34 @@ fn whole_lines_are_no_exception() {
         b"\r\n",
         b"\x0b",
         b"\x0c",
+        b"\x1b[1m",
+        b"\x1b[01;34m",
+        b"\x1b[0m\x1b[K",
+        b"\x1b[m",
+        b"41\x1b[38;5;208m11 1\x1b[0m111 1111 1111",
+        b"ada@lo\x1b[1mvelace.ex\x1b[0mample",
+        b"111",
+        b"\xc2\xa0",
+        "\u{e9}".as_bytes(),
+        "\u{a7}".as_bytes(),
         b"\x08",
         b"\0",
         b"\x7f",
-        b"\x1b[1m",
         b"\x1b]0;",
         b"\x07",
         b"\xc2\x85",
-        b"\xc2\xa0",
-        "\u{e9}".as_bytes(),
+        b"\x1b[2C",
+        b"\x1b[1\x08m",
     ];
+    let ordinary = 23;
     let long = vec![b'x'; MAX_SPAN - 3];
     let (mut seed, mut hidden) = (1_u64, 0);
-    for round in 0..1_000 {
+    for round in 0..2_000 {
+        let parts = &parts[..if round % 3 == 0 {
+            parts.len()
+        } else {
+            ordinary
+        }];
         let mut input = Vec::new();
         for _ in 0..round % 40 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -537,7 +553,7 @@ fn whole_lines_are_no_exception() {
             assert_eq!(pushed(piece), each, "{:?}", String::from_utf8_lossy(&input));
         }
     }
-    assert!(hidden > 300);
+    assert!(hidden > 1_000);
 }
 
 /// An echo goes out at once, as often as keys were typed; what is only written slowly waits for its line.
