@@ -1,5 +1,6 @@
 //! Card numbers, bank accounts, social security numbers.
 
+use super::lead::{LEAST, is_of};
 use super::{Detector, Found, byte, goes_back, is_word, run};
 
 /// A card number: 13 to 19 digits that begin as an issuer's do and pass Luhn's check, in one piece or
@@ -92,6 +93,47 @@ fn issued(digits: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Can this become a card number? At least four digits of it are there.
+pub fn pan_begins(text: &[u8]) -> bool {
+    let mut digits = [b'0'; 19];
+    let mut count = 0;
+    for (slot, digit) in digits
+        .iter_mut()
+        .zip(text.iter().filter(|c| c.is_ascii_digit()))
+    {
+        (*slot, count) = (*digit, count + 1);
+    }
+    let piece = text.iter().all(u8::is_ascii_digit) && text.len() <= digits.len();
+    let groups = || {
+        let separator = byte(text, 4);
+        let shapes: [&[usize]; 2] = [&[4, 4, 4, 4, 3], &[4, 6, 5]];
+        matches!(separator, b' ' | b'-') && shapes.iter().any(|g| is_grouped(text, g, separator))
+    };
+    // An issuer is told by four digits at most.
+    let issued = |length: usize| digits.get(..length).is_some_and(issued);
+    count >= LEAST && (piece || groups()) && (count.max(13)..=19).any(issued)
+}
+
+/// Is this the beginning of such groups, or all of them?
+fn is_grouped(text: &[u8], groups: &[usize], separator: u8) -> bool {
+    let mut rest = text;
+    for (i, size) in groups.iter().enumerate() {
+        if i > 0 {
+            match rest.split_first() {
+                None => return true,
+                Some((c, behind)) if *c == separator => rest = behind,
+                Some(_) => return false,
+            }
+        }
+        let len = run(rest, 0, *size, |c| c.is_ascii_digit());
+        rest = rest.get(len..).unwrap_or_default();
+        if len < *size {
+            return rest.is_empty();
+        }
+    }
+    rest.is_empty()
 }
 
 fn luhn(digits: &[u8]) -> bool {
@@ -241,6 +283,24 @@ pub fn iban(value: &[u8], at: usize) -> Option<Found> {
     })
 }
 
+/// Can this become one? Its country and its check digits are there.
+pub fn iban_begins(text: &[u8]) -> bool {
+    let country = [byte(text, 0), byte(text, 1)].map(|c| c.to_ascii_uppercase());
+    let Some((_, len)) = IBANS.iter().find(|(c, _)| **c == country) else {
+        return false;
+    };
+    let checked = byte(text, 2).is_ascii_digit() && byte(text, 3).is_ascii_digit();
+    let groups = match byte(text, 4) {
+        b' ' => len.div_ceil(4) - 1,
+        _ => 0,
+    };
+    let fits = |(i, c): (usize, &u8)| match groups > 0 && i % 5 == 4 {
+        true => *c == b' ',
+        false => c.is_ascii_alphanumeric(),
+    };
+    checked && text.len() <= len + groups && text.iter().enumerate().all(fits)
+}
+
 fn mod97(characters: &[u8]) -> bool {
     let moved = characters.iter().skip(4).chain(characters.iter().take(4));
     let remainder = moved.fold(0_u32, |n, c| match c {
@@ -248,6 +308,12 @@ fn mod97(characters: &[u8]) -> bool {
         _ => (n * 100 + u32::from(c.saturating_sub(b'A')) + 10) % 97,
     });
     remainder == 1
+}
+
+/// Can this become one of those below? A digit is there behind the first separator.
+pub fn ssn_begins(text: &[u8]) -> bool {
+    let forms: [&[u8]; 2] = [b"ddd-dd-dddd", b"ddd dd dddd"];
+    text.len() > LEAST && forms.iter().any(|form| is_of(form, text))
 }
 
 /// A US social security or taxpayer number, with its dashes or spaces: without them it is any number.

@@ -1,5 +1,6 @@
 //! E-mail addresses.
 
+use super::lead::LEAST;
 use super::{Detector, Found, run};
 
 /// The longest parts, from RFC 5321.
@@ -18,6 +19,16 @@ pub fn around(value: &[u8], at: usize, floor: usize) -> Option<Found> {
         end,
         what: Detector::Email,
     })
+}
+
+/// Where an address begins that the text ends with, or ends before its domain does.
+pub fn lead(value: &[u8]) -> Option<usize> {
+    let part = value.iter().rev().take(MAX_DOMAIN + 1);
+    let domain = part.take_while(|c| is_domain(**c) || **c == b'.').count();
+    let at = (value.len() - domain).checked_sub(1)?;
+    let (before, behind) = value.split_at_checked(at)?;
+    let start = at - local(before)?;
+    (behind.first() == Some(&b'@') && value.len() - start >= LEAST).then_some(start)
 }
 
 /// How long the local part is that this ends with.

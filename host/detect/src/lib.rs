@@ -17,6 +17,7 @@ mod account;
 mod bits;
 mod email;
 mod key;
+mod lead;
 mod phone;
 mod possible;
 mod redact;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use key::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 pub use key::{is_base64, is_base64url, is_between};
+pub use lead::lead;
 pub use possible::possible;
 pub use redact::{Form, redact};
 

@@ -1,6 +1,7 @@
 //! Telephone numbers: only with a plus or in the American groups, because anything looser matches
 //! order numbers.
 
+use super::lead::{LEAST, is_of};
 use super::{Detector, Found, account, byte, goes_back, is_word};
 
 /// `+49 30 1234567`: 8 to 15 digits (E.164), single separators between them.
@@ -50,6 +51,35 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
         true => Some(found(at, end)),
         false => before_space,
     }
+}
+
+/// Can this become one? At least four digits of it are there.
+pub fn international_begins(text: &[u8]) -> bool {
+    let digits = text.iter().filter(|c| c.is_ascii_digit()).count();
+    let between = |c: &u8| c.is_ascii_digit() || b" -./()".contains(c);
+    // Of separators, none beside another one but for brackets.
+    let plain = |c: &u8| b" -./".contains(c);
+    let apart = !text.windows(2).any(|two| two.iter().all(plain));
+    let behind = text.get(1..).unwrap_or_default();
+    (LEAST..=15).contains(&digits)
+        && matches!(byte(text, 1), b'1'..=b'9')
+        && behind.iter().all(between)
+        && apart
+}
+
+/// Can this become one of those below? A digit is there behind the first group.
+pub fn american_begins(text: &[u8]) -> bool {
+    const FORMS: [&[u8]; 4] = [
+        b"Ndd-Ndd-dddd",
+        b"Ndd.Ndd.dddd",
+        b"(Ndd)Ndd-dddd",
+        b"(Ndd) Ndd-dddd",
+    ];
+    let behind = match text {
+        [b'1', b'-' | b' ' | b'.', behind @ ..] => behind,
+        _ => text,
+    };
+    behind.len() > LEAST && FORMS.iter().any(|form| is_of(form, behind))
 }
 
 fn found(start: usize, end: usize) -> Found {

@@ -3,6 +3,7 @@
 use super::{Detector, Detectors, Findings, Form, redact};
 
 mod fast;
+mod lead;
 
 /// The value with every find replaced by its mark.
 fn masked(value: &str) -> String {

@@ -76,6 +76,31 @@ pub enum Credential {
     Password(Secret),
 }
 
+/// What is done with output of a command that turns out to be no text, where it is masked. Terminals are always text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Binary {
+    /// It is masked as text is, as far as a secret stands in it in one piece.
+    #[default]
+    Mask,
+    /// From the packet on that tells, no byte of its stream is touched: whoever runs commands can have that with one
+    /// NUL, for any secret.
+    Pass,
+    /// The channel ends there.
+    Refuse,
+}
+
+impl Binary {
+    pub const ALL: [Self; 3] = [Self::Mask, Self::Pass, Self::Refuse];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mask => "mask",
+            Self::Pass => "pass",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// By what a target's host key is known.
 #[derive(Clone, Default)]
 pub struct HostTrust {
@@ -103,6 +128,7 @@ pub struct SshTarget {
     pub logins: Vec<Arc<str>>,
     pub credential: Credential,
     pub trust: HostTrust,
+    pub binary: Binary,
 }
 
 impl fmt::Debug for SshTarget {

@@ -50,7 +50,8 @@ pub mod wire;
 
 pub use action::command_facts;
 pub use config::{
-    BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener, SshTarget,
+    Binary, BuildError, ClientLogin, Credential, HostTrust, Limits, Options, Secret, SshListener,
+    SshTarget,
 };
 pub use service::SshService;
 pub use startup::{

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pipeline::Target;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Limits;
+use crate::config::{Binary, Limits};
 use crate::mask::Patterns;
 use crate::relay::Readers;
 
@@ -62,6 +62,8 @@ pub(crate) struct Terms {
     pub may: May,
     /// What is masked in text that the client is shown.
     pub masks: Arc<Patterns>,
+    /// What of that is no text.
+    pub binary: Binary,
     /// What the client sent while its session was decided on and the target was dialled, in order, unanswered.
     pub early: Vec<Bytes>,
     /// The process shuts down: end as soon as nothing is under way, at the latest after `drain`.

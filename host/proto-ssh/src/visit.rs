@@ -78,6 +78,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                     port: to.target.port,
                     may: who.may,
                     masks: entry.shared.masks.of(&to.target),
+                    binary: to.target.binary,
                     early,
                     shutdown: entry.shutdown.clone(),
                     drain: entry.listener.listen.drain,

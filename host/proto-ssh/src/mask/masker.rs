@@ -18,7 +18,7 @@ use super::{Kind, STAR};
 const SOFT_TERMINAL: Duration = Duration::from_millis(15);
 const SOFT_PIPE: Duration = Duration::from_millis(50);
 /// How long what is hardly anything else is held back, before it counts as found.
-const HARD: Duration = Duration::from_secs(2);
+pub(super) const HARD: Duration = Duration::from_secs(2);
 /// What is held back at most, escape sequences included.
 pub const MAX_HELD: usize = 64 << 10;
 /// What a masker keeps in all, whatever it reads.
@@ -107,8 +107,25 @@ impl Masker {
 
     /// Reads what has come, and writes to `out` what may be seen.
     pub fn push(&mut self, input: &[u8], now: Instant, out: &mut BytesMut) -> Verdict {
+        let verdict = self.look(input);
+        self.read_all(input, verdict, now, out);
+        verdict
+    }
+
+    /// Is it text, up to and with what comes next? That is to be read, too, once.
+    pub(crate) fn look(&mut self, input: &[u8]) -> Verdict {
+        self.guard.look(input)
+    }
+
+    /// Reads what has been looked at.
+    pub(crate) fn read_all(
+        &mut self,
+        input: &[u8],
+        verdict: Verdict,
+        now: Instant,
+        out: &mut BytesMut,
+    ) {
         self.tick(now, out);
-        let verdict = self.guard.look(input);
         self.found.clear();
         let (mut at, mut until, mut noise_from) = (0, 0, 0);
         while let Some(&c) = input.get(at) {
@@ -140,7 +157,6 @@ impl Masker {
             }
         }
         self.settle(input.len(), now, out);
-        verdict
     }
 
     /// When [`Masker::tick`] has to be called at the latest.

@@ -12,8 +12,8 @@
 //!   included.
 //! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has. `lead` is
 //!   what stands before each line of a private key.
-//! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say;
-//!   `lines` is for it what `plain` is for the masker.
+//! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say, with
+//!   `reading` for parts of lines; `lines` is for it what `plain` is for the masker.
 //!
 //! The caller tells a masker the terminal's width ([`Masker::resize`]) and that something was typed
 //! ([`Masker::typed`]), calls [`Masker::tick`] when it is due, [`Masker::hurry`] before the channel's other stream goes on,
@@ -26,6 +26,9 @@
 //! - What has been let go of is never the whole of a find: of a secret, at most its first seven bytes (three of
 //!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes.
 //!   What is longer is replaced after two seconds, and when the stream ends or is flushed, whether it is one or not.
+//! - Of what detectors find, what a line ends with and may become a find yet (`detect::lead`: four characters or so of it
+//!   are there) waits until it cannot any more, or for two seconds. Then it goes out; what comes of it later is replaced
+//!   once it is certain. An echo of what is typed does not wait.
 //! - A byte costs a bounded number of steps, a stream at most [`MAX_REMEMBERED`] bytes, whatever is written.
 //! - Nothing here is decoded as UTF-8.
 //!
@@ -52,7 +55,7 @@
 //!   Lines of others may stand between its own, up to 64 in a row, once one has begun as its first one did.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
-//!   upon: one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
+//!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
 //!   characters and of what is no UTF-8 are passed over quickly (`noise`): by the masker in a stream of which that was told,
 //!   by [`Spans`] in every pipe that only detectors look at, where a line begins (plugins are shown all of it). In
 //!   them, nothing is found around an escape sequence, a control character or the end of a line, and an
@@ -67,6 +70,7 @@ mod masker;
 mod noise;
 mod patterns;
 mod plain;
+mod reading;
 mod spans;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,6 +1,5 @@
 //! What is looked for: secrets that are known, whatever they are encoded in, and tokens by their form.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use aho_corasick::AhoCorasick;
@@ -54,16 +53,19 @@ impl From<Full> for PatternsError {
 }
 
 /// A set of patterns; made once, used by many maskers.
+///
+/// Invariant: what is kept of secrets is overwritten when it is dropped, but for four bytes of each of the ways in which it
+/// may look: by those the searchers look, which are not ours.
 pub struct Patterns {
     pub(super) trie: Trie,
     heads: Vec<Heads>,
     /// Which two bytes can stand beside each other in what a pattern is found by, one bit each.
-    pairs: Vec<u64>,
+    pairs: Zeroizing<Vec<u64>>,
     /// Which two that can begin with, and which three can stand in it.
-    firsts: BTreeSet<[u8; 2]>,
-    threes: BTreeSet<[u8; 3]>,
+    firsts: Few<2>,
+    threes: Few<3>,
     /// Which three it can end with.
-    lasts: BTreeSet<[u8; 3]>,
+    lasts: Few<3>,
     /// How much of a pattern there is at most behind which it is certain to have been found.
     pub(super) longest_head: usize,
 }
@@ -74,30 +76,99 @@ impl fmt::Debug for Patterns {
     }
 }
 
+/// Some bytes beside each other, in order.
+struct Few<const N: usize>(Zeroizing<Vec<[u8; N]>>);
+
+impl<const N: usize> Few<N> {
+    /// At most so many of them.
+    fn new(most: usize, all: impl Iterator<Item = [u8; N]>) -> Self {
+        // What grows leaves copies behind.
+        let mut few = Zeroizing::new(Vec::with_capacity(most));
+        few.extend(all.take(most));
+        few.sort_unstable();
+        few.dedup();
+        Self(few)
+    }
+
+    fn has(&self, one: [u8; N]) -> bool {
+        self.0.binary_search(&one).is_ok()
+    }
+}
+
 /// Finds what patterns are found by in plain text.
-enum Heads {
+struct Heads {
+    searcher: Find,
+    /// What it is really about: it looks for how they begin. So many are forms, the others of secrets, in order.
+    words: Vec<Head>,
+    forms: usize,
+}
+
+struct Head {
+    word: Zeroizing<Vec<u8>>,
+    secret: bool,
+}
+
+impl Head {
+    /// What a searcher is told of it.
+    fn sought(&self) -> &[u8] {
+        match self.secret {
+            true => self.word.get(..FINGERPRINT).unwrap_or(&self.word),
+            false => &self.word,
+        }
+    }
+}
+
+enum Find {
     Few(Searcher),
     Any(AhoCorasick),
 }
 
 impl Heads {
-    fn new(words: &[Vec<u8>]) -> Result<Self, PatternsError> {
+    fn new(words: Vec<Head>) -> Result<Self, PatternsError> {
+        let mut sought: Vec<&[u8]> = words.iter().map(Head::sought).collect();
+        sought.sort_unstable();
+        sought.dedup();
         let mut config = aho_corasick::packed::Config::new();
         let mut builder = config.match_kind(MatchKind::LeftmostFirst).builder();
-        if let Some(few) = builder.extend(words).build() {
-            return Ok(Self::Few(few));
-        }
-        // On processors without the instructions for it.
-        let any = AhoCorasick::new(words);
-        any.map(Self::Any)
-            .map_err(|e| PatternsError::Search(e.to_string()))
+        let searcher = match builder.extend(&sought).build() {
+            Some(few) => Find::Few(few),
+            // On processors without the instructions for it.
+            None => {
+                let any = AhoCorasick::new(&sought);
+                Find::Any(any.map_err(|e| PatternsError::Search(e.to_string()))?)
+            }
+        };
+        let forms = words.iter().take_while(|head| !head.secret).count();
+        Ok(Self {
+            searcher,
+            words,
+            forms,
+        })
     }
 
     fn find(&self, text: &[u8]) -> Option<usize> {
-        match self {
-            Self::Few(few) => few.find(text).map(|m| m.start()),
-            Self::Any(any) => any.find(text).map(|m| m.start()),
+        let mut from = 0;
+        loop {
+            let rest = text.get(from..)?;
+            let at = from
+                + match &self.searcher {
+                    Find::Few(few) => few.find(rest)?.start(),
+                    Find::Any(any) => any.find(rest)?.start(),
+                };
+            if self.begins(text.get(at..)?) {
+                return Some(at);
+            }
+            from = at + 1;
         }
+    }
+
+    fn begins(&self, here: &[u8]) -> bool {
+        let (forms, secrets) = self.words.split_at_checked(self.forms).unwrap_or_default();
+        // All of secrets have one length.
+        let next = secrets.partition_point(|head| head.word.as_slice() <= here);
+        let last = next.checked_sub(1).and_then(|last| secrets.get(last));
+        let mut both = last.into_iter().chain(forms);
+        both.any(|head| here.starts_with(&head.word))
     }
 }
 
@@ -107,13 +178,16 @@ impl Patterns {
         secrets: impl IntoIterator<Item = Zeroizing<Vec<u8>>>,
     ) -> Result<Self, PatternsError> {
         let mut trie = Trie::new();
-        let mut heads: Vec<Vec<u8>> = Vec::new();
+        let mut heads: Vec<Head> = Vec::new();
         for (number, prefix) in token::prefixes() {
             trie.prefix(prefix, number)?;
-            heads.push(prefix.to_vec());
+            heads.push(Head {
+                word: Zeroizing::new(prefix.to_vec()),
+                secret: false,
+            });
         }
         let forms = heads.len();
-        let mut longest_head = heads.iter().map(Vec::len).max().unwrap_or(0);
+        let mut longest_head = heads.iter().map(|h| h.word.len()).max().unwrap_or(0);
         for (index, secret) in secrets.into_iter().enumerate() {
             if index >= MAX_SECRETS {
                 return Err(PatternsError::TooMany);
@@ -123,17 +197,20 @@ impl Patterns {
                 trie.secret(&word, u16::try_from(sticky).unwrap_or(u16::MAX))?;
                 let (at, head) = rarest(&word);
                 longest_head = longest_head.max(at + head.len());
-                heads.push(head.to_vec());
+                heads.push(Head {
+                    word: Zeroizing::new(head.to_vec()),
+                    secret: true,
+                });
             }
         }
         trie.finish();
         if let Some(of_secrets) = heads.get_mut(forms..) {
-            of_secrets.sort_unstable();
+            of_secrets.sort_unstable_by(|a, b| a.word.as_slice().cmp(&b.word));
         }
-        heads.dedup();
-        let mut pairs = vec![0; (1 << 16) / 64];
+        heads.dedup_by(|a, b| a.word.as_slice() == b.word.as_slice());
+        let mut pairs = Zeroizing::new(vec![0; (1 << 16) / 64]);
         for head in &heads {
-            for pair in head.windows(2) {
+            for pair in head.word.windows(2) {
                 if let [a, b] = pair {
                     let bit = usize::from(*a) << 8 | usize::from(*b);
                     if let Some(word) = pairs.get_mut(bit / 64) {
@@ -142,18 +219,26 @@ impl Patterns {
                 }
             }
         }
-        let firsts = heads.iter().filter_map(|head| head.first_chunk().copied());
-        let threes = heads.iter().flat_map(|head| head.windows(3));
-        let (firsts, threes) = (
-            firsts.collect(),
-            threes.filter_map(|three| three.try_into().ok()).collect(),
+        let words = || heads.iter().map(|head| head.word.as_slice());
+        let bytes = words().map(<[u8]>::len).sum();
+        let threes = words().flat_map(|word| word.windows(3));
+        let threes = threes.filter_map(|three| three.try_into().ok());
+        let (firsts, threes, lasts) = (
+            Few::new(
+                heads.len(),
+                words().filter_map(|w| w.first_chunk().copied()),
+            ),
+            Few::new(bytes, threes),
+            Few::new(heads.len(), words().filter_map(|w| w.last_chunk().copied())),
         );
-        let lasts = heads.iter().filter_map(|head| head.last_chunk().copied());
-        let lasts = lasts.collect();
-        let heads: Result<_, _> = heads.chunks(GROUP).map(Heads::new).collect();
+        let mut groups = Vec::new();
+        while !heads.is_empty() {
+            let rest = heads.split_off(GROUP.min(heads.len()));
+            groups.push(Heads::new(std::mem::replace(&mut heads, rest))?);
+        }
         Ok(Self {
             trie,
-            heads: heads?,
+            heads: groups,
             pairs,
             firsts,
             threes,
@@ -175,11 +260,11 @@ impl Patterns {
         }
         match before {
             [.., a, b] => {
-                let goes_on = next.is_none_or(|next| self.threes.contains(&[*b, after, next]));
+                let goes_on = next.is_none_or(|next| self.threes.has([*b, after, next]));
                 let three = [*a, *b, after];
                 match goes_on {
-                    true => self.firsts.contains(&[*b, after]) || self.threes.contains(&three),
-                    false => self.lasts.contains(&three),
+                    true => self.firsts.has([*b, after]) || self.threes.has(three),
+                    false => self.lasts.has(three),
                 }
             }
             _ => true,
@@ -226,11 +311,9 @@ fn common(c: u8) -> u32 {
 pub(super) fn words(secret: &[u8], index: usize) -> Result<Vec<Zeroizing<Vec<u8>>>, PatternsError> {
     let got = secret.len();
     // Lines of a secret are found however they are broken, so it has none.
-    let lines = secret
-        .iter()
-        .copied()
-        .filter(|c| !matches!(c, b'\r' | b'\n'));
-    let plain: Zeroizing<Vec<u8>> = Zeroizing::new(lines.collect());
+    let mut plain = Zeroizing::new(Vec::with_capacity(got));
+    let lines = secret.split(|c| matches!(c, b'\r' | b'\n'));
+    lines.for_each(|line| plain.extend_from_slice(line));
     if got > MAX_SECRET || plain.len() < MIN_SECRET {
         return Err(PatternsError::Length { index, got });
     }
@@ -328,4 +411,33 @@ fn json(secret: &[u8], also: &[u8]) -> Zeroizing<Vec<u8>> {
 fn digits(c: u8, table: &[u8; 16]) -> [u8; 2] {
     let digit = |n: u8| table.get(usize::from(n)).copied().unwrap_or(b'0');
     [digit(c >> 4), digit(c & 15)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A searcher is given four bytes of a secret, and finds all of what it is found by and nothing else.
+    #[test]
+    fn a_searcher_knows_little_of_a_secret() {
+        let secret = b"hunter22-and-more".to_vec();
+        let patterns = Patterns::new([Zeroizing::new(secret.clone())]).unwrap();
+        let heads = || patterns.heads.iter().flat_map(|heads| &heads.words);
+        let of_secrets: Vec<&Head> = heads().filter(|head| head.secret).collect();
+        assert!(of_secrets.len() > 5 && of_secrets.iter().all(|h| h.word.len() == HEAD));
+        assert!(of_secrets.iter().all(|h| h.sought().len() == FINGERPRINT));
+        assert!(
+            heads()
+                .filter(|h| !h.secret)
+                .all(|h| h.sought() == h.word.as_slice())
+        );
+        for head in of_secrets {
+            let alike = [head.sought(), b"\0\0\0\0"].concat();
+            let text = [&alike[..], b"..", &alike, b".", &head.word, b"."].concat();
+            let mut found = Vec::new();
+            let at = patterns.look(&text, 0, &mut found);
+            assert_eq!(at, 2 * alike.len() + 3);
+            assert_eq!(patterns.look(&alike, 0, &mut Vec::new()), usize::MAX);
+        }
+    }
 }

@@ -94,7 +94,7 @@ fn passed(input: &[u8], place: usize) -> Result<usize, usize> {
 }
 
 /// Behind a sequence that changes the colour, or clears the rest of the line.
-fn colour(input: &[u8], at: usize) -> Option<usize> {
+pub(super) fn colour(input: &[u8], at: usize) -> Option<usize> {
     let rest = input.get(at..)?.strip_prefix(b"\x1b[")?;
     let numbers = rest.iter().take(COLOUR);
     let numbers = numbers
@@ -109,7 +109,7 @@ fn next_to(input: &[u8], at: usize) -> Option<u8> {
     next.filter(|c| !is_special(*c) && !matches!(c, b' ' | b'\t') && !is_special(byte(input, at)))
 }
 
-fn byte(input: &[u8], at: usize) -> u8 {
+pub(super) fn byte(input: &[u8], at: usize) -> u8 {
     input.get(at).copied().unwrap_or(0)
 }
 
@@ -117,14 +117,19 @@ pub(super) fn is_line_end(c: u8) -> bool {
     matches!(c, 0x0A..=0x0D)
 }
 
-/// Back to where the line of `place` begins, for a cursor that goes back on it, and at least over so much as a
-/// pattern needs to begin with.
+/// Back to where the line of `place` begins, for a cursor that goes back on it, and from there at least over so much as
+/// a pattern needs to begin with: what goes on on that line may do so where the cursor has gone back to.
 fn rewind(input: &[u8], floor: usize, place: usize, head: usize) -> usize {
-    let (mut seen, mut at) = (0, place);
+    let (mut seen, mut at, mut line) = (0, place, None);
     while at > floor {
         let c = byte(input, at - 1);
-        // Twice as many as it needs, for spaces at the ends of lines, however narrow these are.
-        if seen > HISTORY || (seen > 2 * head && is_line_end(c)) {
+        if is_line_end(c) {
+            // Twice as many as it needs, for spaces at the ends of lines, however narrow these are.
+            if seen - *line.get_or_insert(seen) > 2 * head {
+                break;
+            }
+        }
+        if seen > HISTORY + 2 * head {
             break;
         }
         if let Some(escape) = colour_before(input, floor, at) {

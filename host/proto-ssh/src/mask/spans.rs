@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, BytesMut};
-use detect::{Detector, Detectors, Findings};
+use detect::{Detector, Detectors};
 use pipeline::mask::{Encoding, MaskAction, MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 
 use super::lexer::{Class, Lexer};
-use super::masker::{ECHO, ECHO_WITHIN};
+use super::masker::{ECHO, ECHO_WITHIN, HARD};
 use super::plain::is_line_end;
-use super::{Kind, STAR, lines, noise};
+use super::reading::{Span, fit};
+use super::{Kind, lines, noise};
 
 /// The longest part of a line that is judged as one, and what is judged again with what follows it.
 pub const MAX_SPAN: usize = 4 << 10;
@@ -49,121 +50,6 @@ pub fn column(name: &str) -> MaskColumn {
     }
 }
 
-/// Text on its way out.
-#[derive(Debug, Default)]
-struct Span {
-    raw: BytesMut,
-    /// As the terminal shows it.
-    shown: Reading,
-    /// With what was taken back, where something was.
-    all: Option<Reading>,
-}
-
-/// One way of reading it.
-#[derive(Debug, Clone, Default)]
-struct Reading {
-    /// What is read of the line: of before, then of this span.
-    text: Vec<u8>,
-    before: usize,
-    /// Where the bytes of this span are in `raw`.
-    places: Vec<u32>,
-}
-
-impl Reading {
-    fn read(&mut self, c: u8, place: u32) {
-        self.text.push(c);
-        self.places.push(place);
-    }
-
-    /// Puts what an edit made of the text in its place. A byte that it left alone stays as another reading may
-    /// have it.
-    fn show(&self, edit: &[u8], raw: &mut BytesMut) {
-        let old = self.text.get(self.before..).unwrap_or_default();
-        let new = edit.get(self.before..).unwrap_or_default();
-        for (i, (place, old)) in self.places.iter().zip(old).enumerate() {
-            let c = new.get(i).copied();
-            // A tab is as wide as it is.
-            if c == Some(*old) || *old == b'\t' {
-                continue;
-            }
-            // A plugin's answer steers no terminal.
-            let c = c.filter(|c| *c >= 0x20 && *c != 0x7F);
-            if let Some(slot) = raw.get_mut(*place as usize) {
-                *slot = c.unwrap_or(STAR);
-            }
-        }
-    }
-
-    fn detect(&mut self, on: Detectors, raw: &mut BytesMut) {
-        let mut edit = self.text.clone();
-        for find in Findings::new(on, &self.text) {
-            if let Some(part) = edit.get_mut(find.start..find.end) {
-                part.fill(STAR);
-            }
-        }
-        self.show(&edit, raw);
-        // Plugins behind it are not shown what was found.
-        self.text = edit;
-    }
-
-    /// What the next part of the same line is judged with.
-    fn context(&self) -> Self {
-        let from = self.text.len().saturating_sub(MAX_SPAN);
-        let text = self.text.get(from..).unwrap_or_default().to_vec();
-        Self {
-            before: text.len(),
-            text,
-            places: Vec::new(),
-        }
-    }
-}
-
-impl Span {
-    fn readings(&self) -> impl Iterator<Item = &Reading> {
-        [Some(&self.shown), self.all.as_ref()].into_iter().flatten()
-    }
-
-    fn read(&mut self, c: u8, place: u32) {
-        self.shown.read(c, place);
-        if let Some(all) = &mut self.all {
-            all.read(c, place);
-        }
-    }
-
-    fn back(&mut self, places: u16) {
-        // A word that is taken back ends there, for who reads it.
-        let all = self.all.get_or_insert_with(|| self.shown.clone());
-        all.read(b' ', u32::MAX);
-        let (shown, places) = (&mut self.shown, usize::from(places));
-        let gone = places.min(shown.places.len());
-        shown.places.truncate(shown.places.len() - gone);
-        shown.text.truncate(shown.text.len() - gone);
-    }
-
-    /// How much it has been asked about, or would be.
-    fn len(&self) -> usize {
-        self.readings()
-            .map(|reading| reading.places.len())
-            .max()
-            .unwrap_or(0)
-    }
-
-    fn hide(&mut self) {
-        for reading in [Some(&self.shown), self.all.as_ref()].into_iter().flatten() {
-            reading.show(&[], &mut self.raw);
-        }
-    }
-
-    fn detect(&mut self, on: Detectors) {
-        for reading in [Some(&mut self.shown), self.all.as_mut()]
-            .into_iter()
-            .flatten()
-        {
-            reading.detect(on, &mut self.raw);
-        }
-    }
-}
-
 /// The lines of one stream of one channel.
 ///
 /// Where nobody but detectors looks at it, and nothing stands before it on its line, what is simple is not read byte by
@@ -179,7 +65,9 @@ pub struct Spans {
     /// 0xC2, kept until the byte behind it says what it is.
     wide: Option<u32>,
     span: Span,
-    due: Option<Instant>,
+    /// When what has no end goes on; when also what may become a find yet does.
+    soft: Option<Instant>,
+    hard: Option<Instant>,
     typed: Option<Instant>,
     /// Of keys that were typed, so many have not been seen yet.
     echoes: u8,
@@ -200,7 +88,8 @@ impl Spans {
             lexer: Lexer::default(),
             wide: None,
             span: Span::default(),
-            due: None,
+            soft: None,
+            hard: None,
             typed: None,
             echoes: 0,
             waiting: VecDeque::new(),
@@ -267,10 +156,12 @@ impl Spans {
             Kind::Terminal => WAIT_TERMINAL,
             Kind::Pipe => WAIT_PIPE,
         };
-        self.due = match self.span.raw.is_empty() {
-            true => None,
-            false => self.due.or(Some(now + wait)),
-        };
+        if self.span.raw.is_empty() {
+            (self.soft, self.hard) = (None, None);
+        } else if taken > 0 {
+            self.soft = self.soft.or(Some(now + wait));
+            self.hard = self.hard.or(Some(now + HARD));
+        }
         taken
     }
 
@@ -281,13 +172,18 @@ impl Spans {
         self.echoes = (self.echoes + 1).min(MOST_ECHOES);
     }
 
-    fn is_echo(&mut self, came: usize, now: Instant) -> bool {
+    /// Are keys under way that have not been seen yet?
+    fn has_typed(&mut self, now: Instant) -> bool {
         let late = |at: Instant| now.duration_since(at) > ECHO_WITHIN;
         if self.typed.is_none_or(late) {
             self.echoes = 0;
         }
-        self.kind == Kind::Terminal
-            && self.echoes > 0
+        self.echoes > 0
+    }
+
+    fn is_echo(&mut self, came: usize, now: Instant) -> bool {
+        self.has_typed(now)
+            && self.kind == Kind::Terminal
             && came <= ECHO
             && !self.span.raw.is_empty()
             && self.lexer.is_ground()
@@ -307,12 +203,28 @@ impl Spans {
 
     /// When [`Spans::tick`] has to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.due
+        self.soft.or(self.hard)
     }
 
+    /// The end of the line is not waited for any longer; for two seconds, what detectors may find once more of it has come
+    /// still waits for that.
     pub fn tick(&mut self, now: Instant, out: &mut BytesMut) {
-        if self.due.is_some_and(|at| at <= now) {
+        if self.hard.is_some_and(|at| at <= now) {
             self.flush(out);
+        } else if self.soft.is_some_and(|at| at <= now) {
+            self.soft = None;
+            // Line editors write more than is typed.
+            let typed = self.kind == Kind::Terminal && self.has_typed(now);
+            self.echoes -= u8::from(typed);
+            match self.lead().filter(|_| !typed) {
+                // It waits already.
+                Some(0) => {}
+                Some(place) => {
+                    self.hard = Some(now + HARD);
+                    self.cut(place, out);
+                }
+                None => self.flush(out),
+            }
         }
     }
 
@@ -336,12 +248,12 @@ impl Spans {
         }
         let mut batch = MaskBatch::default();
         for span in self.waiting.iter().take(MAX_SPANS) {
-            let length: usize = span.readings().map(|reading| reading.text.len()).sum();
+            let length: usize = span.readings().map(|reading| reading.told().len()).sum();
             if self.asked > 0 && batch.data.len() + length > MAX_BATCH {
                 break;
             }
             for reading in span.readings() {
-                batch.data.extend_from_slice(&reading.text);
+                batch.data.extend_from_slice(reading.told());
                 let end = u32::try_from(batch.data.len()).unwrap_or(u32::MAX);
                 batch.ends.push(end);
                 batch.cols.push(column);
@@ -371,7 +283,7 @@ impl Spans {
             for reading in std::iter::once(&shown).chain(&all) {
                 match texts.as_mut().map(Texts::take) {
                     Some(Answer::Same) => {}
-                    Some(Answer::Text(edit)) => reading.show(&fit(&reading.text, edit), &mut raw),
+                    Some(Answer::Text(edit)) => reading.show(&fit(reading.told(), edit), &mut raw),
                     Some(Answer::Nothing) | None => reading.show(&[], &mut raw),
                 }
             }
@@ -400,13 +312,31 @@ impl Spans {
         } else if self.wide.is_none()
             && (self.span.len() >= MAX_SPAN || self.span.raw.len() >= MAX_RAW)
         {
-            self.close(false, out);
+            let at = self.span.raw.len() / 2;
+            match self.lead().filter(|place| *place >= at) {
+                Some(place) => self.cut(place, out),
+                None => self.close(false, out),
+            }
         }
+    }
+
+    /// Where what the span ends with begins that may become a find.
+    fn lead(&self) -> Option<usize> {
+        let judged = !self.hide && !self.detect.is_empty() && self.wide.is_none();
+        judged.then(|| self.span.lead(self.detect)).flatten()
+    }
+
+    /// What is before this place goes out.
+    fn cut(&mut self, place: usize, out: &mut BytesMut) {
+        let mut head = self.span.split(place);
+        head.detect(self.detect);
+        self.span.goes_on(&mut head);
+        self.go(head, out);
     }
 
     /// The span is over; the line, too, or not.
     fn close(&mut self, line: bool, out: &mut BytesMut) {
-        self.due = None;
+        (self.soft, self.hard) = (None, None);
         if let Some(wide) = self.wide.take() {
             self.span.read(0xC2, wide);
         }
@@ -418,9 +348,12 @@ impl Spans {
             span.hide();
         }
         if !line {
-            self.span.shown = span.shown.context();
-            self.span.all = span.all.as_ref().map(Reading::context);
+            self.span = span.context();
         }
+        self.go(span, out);
+    }
+
+    fn go(&mut self, span: Span, out: &mut BytesMut) {
         if self.inspect && !self.hide {
             self.bytes += span.raw.len() + OVERHEAD;
             self.waiting.push_back(span);
@@ -487,30 +420,4 @@ fn sensible(edits: &MaskEdits, asked: usize) -> bool {
     let data = edits.ends.last().map_or(0, |end| *end as usize) <= edits.data.len();
     let ordered = ascending(&edits.indexes) && ascending(&edits.nulls);
     ordered && known(&edits.indexes) && known(&edits.nulls) && apart && ends && data
-}
-
-/// An edit at the length of what it replaces: what both begin and end with stays where it is, and what is
-/// between is cut off, or filled with stars. Every byte of it is the edit's own, or a star.
-fn fit(text: &[u8], edit: &[u8]) -> Vec<u8> {
-    let alike =
-        |pairs: &mut dyn Iterator<Item = (&u8, &u8)>| pairs.take_while(|(a, b)| a == b).count();
-    let inside = |bytes: &[u8], at: usize| bytes.get(at).is_some_and(|c| c & 0xC0 == 0x80);
-    let mut first = alike(&mut text.iter().zip(edit));
-    while first > 0 && (inside(text, first) || inside(edit, first)) {
-        first -= 1;
-    }
-    let most = text.len().min(edit.len()) - first;
-    let mut last = alike(&mut text.iter().rev().zip(edit.iter().rev())).min(most);
-    while last > 0 && inside(text, text.len() - last) {
-        last -= 1;
-    }
-    let room = text.len() - first - last;
-    let mut end = (edit.len() - last).min(first + room);
-    while end > first && inside(edit, end) {
-        end -= 1;
-    }
-    let mut out = edit.get(..end).unwrap_or_default().to_vec();
-    out.resize(first + room, STAR);
-    out.extend_from_slice(edit.get(edit.len() - last..).unwrap_or_default());
-    out
 }

@@ -194,25 +194,6 @@ impl View {
         last.map_or(0, |cell| cell.column)
     }
 
-    /// Where it stands behind this byte.
-    fn column_behind(&mut self, c: u8) -> u32 {
-        let column = self.column();
-        if let (0x80..=0xBF, Some(more)) = (c, self.more.checked_sub(1)) {
-            self.more = more;
-            return column;
-        }
-        self.more = match c {
-            0xC2..=0xDF => 1,
-            0xE0..=0xEF => 2,
-            0xF0..=0xF4 => 3,
-            _ => 0,
-        };
-        match c {
-            b'\t' => (column / TAB + 1).saturating_mul(TAB),
-            _ => column.saturating_add(1),
-        }
-    }
-
     /// Reads a byte. `hide` is told of every byte that has to be replaced.
     pub fn read(
         &mut self,
@@ -244,7 +225,7 @@ impl View {
             }
         }
         let column = match self.goes_back {
-            true => self.column_behind(c),
+            true => column_behind(self.column(), &mut self.more, c),
             false => 0,
         };
         self.hide_with(with, (at, column, free), hide);
@@ -439,5 +420,23 @@ impl View {
             cell.threads = cell.threads.saturating_sub(threads);
         }
         self.line = self.line.min(self.cells.len());
+    }
+}
+
+/// Where a cursor at this column stands behind this byte; `more` bytes of a character are to come.
+pub(super) fn column_behind(column: u32, more: &mut u8, c: u8) -> u32 {
+    if let (0x80..=0xBF, Some(left)) = (c, more.checked_sub(1)) {
+        *more = left;
+        return column;
+    }
+    *more = match c {
+        0xC2..=0xDF => 1,
+        0xE0..=0xEF => 2,
+        0xF0..=0xF4 => 3,
+        _ => 0,
+    };
+    match c {
+        b'\t' => (column / TAB + 1).saturating_mul(TAB),
+        _ => column.saturating_add(1),
     }
 }

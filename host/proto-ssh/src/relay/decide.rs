@@ -157,6 +157,7 @@ pub(super) fn begin<'a>(
     let (mut grant, text) = grant(asked);
     grant.gate = gate;
     let (patterns, login) = (terms.masks.clone(), terms.login.clone());
+    let binary = terms.binary;
     let reliefs = (policy.clone(), facts.clone());
     let request = Request {
         policy,
@@ -185,7 +186,7 @@ pub(super) fn begin<'a>(
             if !relieved(Action::SshReveal) {
                 let hooks = &session.ports().hooks;
                 let plan = hooks.mask_plan(session.info(), &columns(kind)).await;
-                grant.tap = Some(Box::new(Text::new(&patterns, kind, width, plan)));
+                grant.tap = Some(Box::new(Text::new(&patterns, (kind, width), plan, binary)));
             }
         }
         Answered::Decided(Box::new(Decided {

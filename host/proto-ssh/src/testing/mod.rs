@@ -16,7 +16,9 @@ use tokio::process::Command;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::SshService;
-use crate::config::{ClientLogin, Credential, HostTrust, Limits, Options, SshListener, SshTarget};
+use crate::config::{
+    Binary, ClientLogin, Credential, HostTrust, Limits, Options, SshListener, SshTarget,
+};
 pub(crate) use ports::Keys;
 
 /// A directory that goes with the test.
@@ -96,6 +98,7 @@ pub(crate) fn target(name: &str, port: u16, keys: &Keys) -> SshTarget {
             pins: vec![keys.sshd.public().clone()],
             ..HostTrust::default()
         },
+        binary: Binary::default(),
     }
 }
 

@@ -101,6 +101,7 @@ fn target(t: &config::SshTarget) -> SshTarget {
             principal: t.host_principal.as_deref().map(Arc::from),
             approved: t.host_keys_by_approval,
         },
+        binary: t.binary,
     }
 }
 

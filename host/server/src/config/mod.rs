@@ -218,6 +218,7 @@ pub struct SshTarget {
     pub host_authorities: Vec<ssh_keys::PublicKey>,
     /// The name that a host's certificate must hold; the target's own name if none.
     pub host_principal: Option<String>,
+    pub binary: proto_ssh::Binary,
     pub tags: BTreeMap<String, String>,
 }
 

@@ -151,6 +151,7 @@ pub(super) struct RawTarget {
     pub(super) host_key: Option<Spanned<String>>,
     pub(super) host_authorities: Option<Spanned<Vec<String>>>,
     pub(super) host_principal: Option<Spanned<String>>,
+    pub(super) binary: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
 }

@@ -22,20 +22,6 @@ struct Secret {
     name: &'static str,
     shown: String,
     hidden: String,
-    /// It is found in lines, which are waited for for so long and no longer: printed slowly, it is not.
-    by_line: bool,
-}
-
-impl Secret {
-    fn hows(&self) -> Vec<How> {
-        match self.by_line {
-            false => HOWS.to_vec(),
-            true => {
-                let quick = HOWS.into_iter().filter(|how| how.pause == 0);
-                quick.map(|how| How { step: WHOLE, ..how }).collect()
-            }
-        }
-    }
 }
 
 fn secrets(dir: &Path) -> Vec<Secret> {
@@ -50,27 +36,23 @@ fn secrets(dir: &Path) -> Vec<Secret> {
             name: "token",
             shown: format!("before {token}{body} after\n"),
             hidden: body.into(),
-            by_line: false,
         },
         Secret {
             name: "key",
             hidden: body_of_key.concat(),
             shown: format!("before\n{key}after\n"),
-            by_line: false,
         },
         // The target's own, which Weir holds, and which looks like nothing.
         Secret {
             name: "password",
             shown: format!("before {PASSWORD} after\n"),
             hidden: PASSWORD.into(),
-            by_line: false,
         },
         // By `mask-pii`, which chooses what is looked for.
         Secret {
             name: "card",
             shown: format!("before {CARD} after\n"),
             hidden: CARD.into(),
-            by_line: true,
         },
     ]
 }
@@ -150,7 +132,7 @@ fn leak<'a>(visible: &str, hidden: &'a str) -> Option<&'a str> {
 }
 
 /// Whatever is held is approved.
-fn approving(stage: &Stage, mut client: Running) -> Seen {
+pub(super) fn approving(stage: &Stage, mut client: Running) -> Seen {
     let begin = Instant::now();
     let mut approved = false;
     while client.child.try_wait().unwrap().is_none() && begin.elapsed() < Duration::from_secs(60) {
@@ -243,7 +225,7 @@ fn secrets_are_never_seen_whole() {
     let (way, secrets) = (&stage.way(ENGINEER, "stage1"), &secrets(&stage.traces));
     let mut jobs: Vec<super::Job<'_>> = Vec::new();
     for secret in secrets {
-        for how in secret.hows() {
+        for how in HOWS {
             for terminal in [true, false] {
                 jobs.push((
                     how.name,
@@ -291,7 +273,7 @@ fn recorded(stage: &Stage, secrets: &[Secret]) {
             }
             stars += usize::from(text.contains("before") && text.contains("********"));
         }
-        let all: usize = secrets.iter().map(|secret| 2 * secret.hows().len()).sum();
+        let all = 2 * HOWS.len() * secrets.len();
         assert!(
             stars >= all,
             "{format}: {stars} of {all} have something masked"
@@ -314,7 +296,7 @@ fn whoever_may_sees_them() {
     std::fs::write(stage.traces.join("print.py"), PRINTER).unwrap();
     let (way, secrets) = (&stage.way(ENGINEER, "stage1"), &secrets(&stage.traces));
     for secret in secrets {
-        let how = secret.hows().pop().unwrap();
+        let [.., how] = HOWS;
         let (data, seen) = print(stage, way, (secret, how), true);
         assert!(own(&seen.out) == data, "{}: {seen:?}", secret.name);
     }

@@ -2,6 +2,7 @@
 //! bundle is the default one, the host a real one, reached under several names in several environments.
 
 mod around;
+mod binary;
 mod book;
 mod gate;
 mod holds;
@@ -62,7 +63,8 @@ const FORWARDER: Who = Who {
     agent: false,
 };
 
-/// Names of the same host: in production, twice, and elsewhere; `vault` is one that Weir has a password for.
+/// Names of the same host: in production, twice, and elsewhere; `vault` is one that Weir has a password for,
+/// `pass` and `refuse` are what their hosts do with what is no text.
 const TARGETS: [(&str, &str); 3] = [("web1", "prod"), ("web2", "prod"), ("stage1", "staging")];
 
 struct Stage {
@@ -118,6 +120,10 @@ fn stage_on(host: Sshd, name: &str, change: impl FnOnce(&mut Bundle)) -> Stage {
     }
     setup.extra += &target("vault", "staging");
     setup.extra += "password = { env = \"VAULT_PASSWORD\" }\n";
+    for binary in ["pass", "refuse"] {
+        setup.extra += &target(binary, "staging");
+        setup.extra += &format!("binary = \"{binary}\"\n");
+    }
     setup.vars = vec![("VAULT_PASSWORD".into(), PASSWORD.into())];
     let weir = setup.start().unwrap();
     eventually("Weir to listen for SSH", SOON, || {

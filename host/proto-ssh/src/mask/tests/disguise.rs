@@ -338,3 +338,30 @@ fn characters_that_are_taken_back() {
         hidden(&input);
     }
 }
+
+/// A secret that goes on on the next line, where much was written and taken back.
+#[test]
+fn taken_back_on_the_line_that_it_goes_on_on() {
+    let lines = "an ordinary line, like many others\r\n".repeat(12);
+    for (secret, known) in secrets() {
+        let patterns = patterns(&known);
+        for at in 1..secret.len().min(12) {
+            for on in 1..=3 {
+                let (a, b) = secret.split_at(at);
+                let (b, c) = b.split_at(on);
+                for many in [1, 40, 100, 300, 2000] {
+                    for back in ["\x08".repeat(many), format!("\x1b[{many}D")] {
+                        let taken = format!("{}{back}", "#".repeat(many));
+                        let input = format!("{lines}{a}\r\n{b}{taken}{c} z\r\n{lines}");
+                        // Whole, and cut where the cursor goes back.
+                        let cut = lines.len() + a.len() + 2 + b.len() + many;
+                        for piece in [usize::MAX, cut] {
+                            let out = mask(&patterns, Kind::Terminal, input.as_bytes(), piece);
+                            assert!(!seen_whole(&out, secret), "{a}|{b}{many}{c}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -33,6 +33,8 @@ struct Part {
     open: bool,
     /// Those beyond the most that are told one by one: how many are in it.
     others: u64,
+    /// Nothing is masked from this byte on.
+    unmasked: Option<u64>,
 }
 
 /// What is missing on record.
@@ -65,6 +67,13 @@ impl Bulk {
         }
     }
 
+    /// It is not masked from this byte on.
+    pub fn is_unmasked(&mut self, stream: Stream, at: u64) {
+        if let Some(part) = self.part(stream) {
+            part.unmasked = Some(at);
+        }
+    }
+
     /// Nobody masks it, so that nobody else looks whether it is text. Not for terminals, where all is shown as text.
     pub fn look(&mut self, stream: Stream, data: &[u8]) {
         if let Some(part) = self.part(stream).filter(|part| !part.begun) {
@@ -82,7 +91,7 @@ impl Bulk {
             .is_none_or(|part| part.records(data, limit))
     }
 
-    /// For the record: what is missing there.
+    /// For the record: what is missing there, and what was not masked.
     pub fn note(&mut self) -> Option<String> {
         let notes = [
             ("output", self.output.note()),
@@ -130,10 +139,16 @@ impl Part {
 
     fn note(&mut self) -> Option<String> {
         let gaps = std::mem::take(&mut self.gaps);
+        let unmasked = self.unmasked.take();
+        let unmasked = unmasked.map(|at| format!("not masked from byte {at} on"));
         if gaps.is_empty() {
-            return None;
+            return unmasked;
         }
-        let mut note = format!("the first {} bytes of it are recorded", self.recorded);
+        let unmasked = unmasked.map_or_else(String::new, |said| format!("{said}, "));
+        let mut note = format!(
+            "{unmasked}the first {} bytes of it are recorded",
+            self.recorded
+        );
         for (gap, index) in gaps.into_iter().zip(1_usize..) {
             let hash = hex::encode(gap.digest.finish());
             let (bytes, at) = (gap.bytes, gap.at);
@@ -156,6 +171,24 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_masked_is_told() {
+        let mut bulk = Bulk::new(100);
+        bulk.begins(Stream::Output);
+        bulk.is_unmasked(Stream::Output, 7);
+        assert!(bulk.records(Stream::Output, &[1; 90]));
+        assert_eq!(
+            bulk.note().as_deref(),
+            Some("output that is not text: not masked from byte 7 on")
+        );
+        bulk.is_unmasked(Stream::Output, 7);
+        assert!(!bulk.records(Stream::Output, &[1; 90]));
+        let note = bulk.note().unwrap();
+        let said =
+            "output that is not text: not masked from byte 7 on, the first 90 bytes of it are";
+        assert!(note.starts_with(said), "{note}");
+    }
 
     fn hash(data: &[u8]) -> String {
         hex::encode(aws_lc_rs::digest::digest(&SHA256, data))

@@ -471,7 +471,8 @@ impl Core {
         self.tell_globals(reason, out);
         self.tell_unstarted("the session ended before it was started");
         for channel in self.channels.values_mut() {
-            if channel.exit.is_some() || channel.kind == channel::Kind::Stream {
+            let known = channel.exit.is_some() || channel.refused.is_some();
+            if known || channel.kind == channel::Kind::Stream {
                 channel.outcomes(out);
             }
         }

@@ -66,6 +66,8 @@ pub(crate) struct TapOut {
     pub inspect: Vec<Inspect>,
     /// From here on this stream is not text: it is not recorded without end.
     pub bulk: Option<Stream>,
+    /// From this byte of it on nothing of this stream is masked, for the record.
+    pub unmasked: Option<(Stream, u64)>,
 }
 
 /// Bytes in, bytes out. Pure: no sockets, no clock.

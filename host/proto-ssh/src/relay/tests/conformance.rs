@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Limits;
+use crate::config::{Binary, Limits};
 use crate::leg::{Leg, Stream};
 use crate::mask::Patterns;
 use crate::relay::{Readers, run};
@@ -329,6 +329,7 @@ pub(super) async fn between(
         port: 22,
         may: May::ALL,
         masks: Arc::new(Patterns::new([]).unwrap()),
+        binary: Binary::default(),
         early: Vec::new(),
         shutdown: CancellationToken::new(),
         drain: Duration::from_secs(4),

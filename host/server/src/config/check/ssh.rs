@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::identity::MAX_KEY_VALIDITY;
-use proto_ssh::ClientLogin;
+use proto_ssh::{Binary, ClientLogin};
 use ssh_keys::{PrivateKey, PublicKey};
 use toml::Spanned;
 
@@ -188,6 +188,10 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
                        the name, compared with the host's own), host_authorities, or host_key = \"approval\"";
         r.add(&format!("{key}.host_keys"), t.name.span(), message);
     }
+    let words = Binary::ALL.map(|b| (b.as_str(), b));
+    let binary = t
+        .binary
+        .and_then(|word| one_of(r, &format!("{key}.binary"), &word, &words));
     SshTarget {
         name: t.name.into_inner(),
         env: t.env.into_inner(),
@@ -202,6 +206,7 @@ pub(super) fn target(r: &mut Report<'_>, key: &str, t: RawTarget, base: &Path) -
         host_keys_by_approval: by_approval,
         host_authorities,
         host_principal: t.host_principal.map(Spanned::into_inner),
+        binary: binary.unwrap_or_default(),
         tags: t.tags,
     }
 }
@@ -270,6 +275,7 @@ pub(super) fn has_no_place(r: &mut Report<'_>, key: &str, t: &RawTarget) {
             "host_principal",
             t.host_principal.as_ref().map(Spanned::span),
         ),
+        ("binary", t.binary.as_ref().map(Spanned::span)),
     ];
     for (name, span) in spans {
         if let Some(span) = span {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proto_ssh::Binary;
+
 use super::{GOOD, parse};
 
 #[test]
@@ -121,6 +123,37 @@ fn registered_keys_count_for_a_day_and_never_for_more_than_a_month() {
     let error = error.to_string();
     assert!(
         error.contains("ssh.registered_keys: nobody could"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_text_is_masked_unless_the_target_says_otherwise() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQGzGIbw5rDs62SawzN7l6SBBqa0kzYX/JWCsCyRC6j";
+    let target = |line: &str| {
+        parse(&format!(
+            "{GOOD}[[target]]\nname = \"web1\"\nprotocol = \"ssh\"\nenv = \"dev\"\nhost = \"web1\"\n\
+             host_keys = [\"{key}\"]\n{line}"
+        ))
+    };
+    for (line, expect) in [
+        ("", Binary::Mask),
+        ("binary = \"mask\"\n", Binary::Mask),
+        ("binary = \"pass\"\n", Binary::Pass),
+        ("binary = \"refuse\"\n", Binary::Refuse),
+    ] {
+        assert_eq!(target(line).unwrap().ssh_targets[0].binary, expect);
+    }
+    let error = target("binary = \"deny\"\n").unwrap_err().to_string();
+    assert!(
+        error.contains("binary: \"deny\" is none of mask, pass, refuse"),
+        "{error}"
+    );
+    let postgres = GOOD.replacen("[[target]]\n", "[[target]]\nbinary = \"pass\"\n", 1);
+    assert_ne!(postgres, GOOD);
+    let error = parse(&postgres).unwrap_err().to_string();
+    assert!(
+        error.contains("binary: a PostgreSQL server has no"),
         "{error}"
     );
 }

@@ -73,6 +73,15 @@ impl Channel {
 
     /// Data that is to go on, in as many packets as it takes.
     pub fn pass(&mut self, from: Side, code: Option<u32>, data: &[u8], out: &mut Vec<Effect>) {
+        let flow = self.flows.of_mut(from);
+        let n = data.len();
+        if flow.queue.is_empty() && n > 0 && flow.fits(n) == n {
+            flow.passes(n);
+            let payload = self.made(from.other(), data_message(code, data));
+            self.send(from.other(), payload, out);
+            self.grant_due(from, out);
+            return;
+        }
         let queue = &mut self.flows.of_mut(from).queue;
         // The host says nothing but its end between data: that waits for what was before it.
         let ends = match from {
@@ -157,6 +166,9 @@ impl Channel {
     pub fn apply(&mut self, wants: TapOut, out: &mut Vec<Effect>) -> Option<TapAsk> {
         if let Some(stream) = wants.bulk {
             self.bulk.begins(stream);
+        }
+        if let Some((stream, at)) = wants.unmasked {
+            self.bulk.is_unmasked(stream, at);
         }
         for (stream, n) in wants.added {
             self.flows.of_mut(sender(stream)).added(n);

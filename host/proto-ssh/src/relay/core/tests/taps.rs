@@ -357,6 +357,21 @@ fn a_tap_that_cannot_go_on_ends_the_channel() {
     }
 }
 
+/// Why it ended is on record, also where the connection is gone before the host has closed it.
+#[test]
+fn why_a_channel_was_ended_is_known_at_the_end_of_the_connection() {
+    let mut b = tapped(1000);
+    b.upstream(data(7, b"x!y"));
+    let mut out = Vec::new();
+    b.core.abandon(&mut out);
+    b.take(out);
+    let (_, kind, detail, _) = &b.outcomes[0];
+    assert_eq!(
+        (*kind, detail.as_str()),
+        (OutcomeKind::Failed, "there is a !")
+    );
+}
+
 /// Nobody is told twice that nothing more comes, and nothing comes after that.
 #[test]
 fn a_channel_that_ends_after_eof_only_closes() {
