@@ -1,4 +1,4 @@
-//! Clients of containers, by which programs run in one.
+//! Clients of containers, by which programs run in one, and `ip`, by which they run in a name space.
 
 use crate::peel::permuted;
 use crate::reading::Word;
@@ -102,7 +102,10 @@ pub(crate) fn kubectl(
     elsewhere(walk, name, &global.options, ctx);
     elsewhere(walk, name, &found, ctx);
     let mut under = ctx.under(name);
-    let given = |letter: &str, long: &str| found.iter().any(|(n, _)| n == letter || n == long);
+    let given = |letter: &str, long: &str| {
+        let mut options = found.iter().chain(&global.options);
+        options.any(|(n, _)| n == letter || n.trim_end_matches('=') == long)
+    };
     if !given("i", "stdin") {
         under.stdin = Stdin::Empty;
     } else if ctx.stdin == Stdin::Session {
@@ -113,6 +116,18 @@ pub(crate) fn kubectl(
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
     Ok(true)
+}
+
+/// `ip netns exec`, `ip vrf exec`, and what stands in a file of such commands. Words can be cut short.
+pub(crate) fn network_runs(args: &[Word]) -> bool {
+    let short = |word: &Word, long: &str, least: usize| {
+        word.text.len() >= least && long.starts_with(word.text.as_str())
+    };
+    let spaces = args
+        .iter()
+        .any(|w| short(w, "netns", 1) || short(w, "vrf", 1));
+    args.iter()
+        .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
 }
 
 /// What runs in a container stands in a directory of the container's. Which one is reached, and by what: a
