@@ -1,4 +1,4 @@
-//! Clients of containers, by which programs run in one.
+//! Clients of containers, by which programs run in one, and `ip`, by which they run in a name space.
 
 use crate::peel::permuted;
 use crate::reading::Word;
@@ -42,6 +42,7 @@ pub(crate) fn docker(
         return Ok(false);
     }
     let found = wrappers::DOCKER_EXEC.read(name, rest)?;
+    elsewhere(walk, name, &global.options, ctx);
     let mut under = ctx.under(name);
     under.as_user = found.value(&["u", "user"]).map(|w| w.text.clone());
     if found.rest.is_empty() {
@@ -98,8 +99,13 @@ pub(crate) fn kubectl(
     if operands.len() != 1 {
         return Err(Opaque::Runs(format!("{name} exec")));
     }
+    elsewhere(walk, name, &global.options, ctx);
+    elsewhere(walk, name, &found, ctx);
     let mut under = ctx.under(name);
-    let given = |letter: &str, long: &str| found.iter().any(|(n, _)| n == letter || n == long);
+    let given = |letter: &str, long: &str| {
+        let mut options = found.iter().chain(&global.options);
+        options.any(|(n, _)| n == letter || n.trim_end_matches('=') == long)
+    };
     if !given("i", "stdin") {
         under.stdin = Stdin::Empty;
     } else if ctx.stdin == Stdin::Session {
@@ -110,4 +116,65 @@ pub(crate) fn kubectl(
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
     Ok(true)
+}
+
+/// `ip netns exec`, `ip vrf exec`, and what stands in a file of such commands. Words can be cut short.
+pub(crate) fn network_runs(args: &[Word]) -> bool {
+    let short = |word: &Word, long: &str, least: usize| {
+        word.text.len() >= least && long.starts_with(word.text.as_str())
+    };
+    let spaces = args
+        .iter()
+        .any(|w| short(w, "netns", 1) || short(w, "vrf", 1));
+    args.iter()
+        .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
+}
+
+/// What runs in a container stands in a directory of the container's. Which one is reached, and by what: a
+/// configuration names programs that are run for it, and a host one to which credentials are sent.
+fn elsewhere(walk: &mut Walk<'_>, name: &str, options: &[(String, Option<Word>)], ctx: &Ctx) {
+    const PLAIN: &[&str] = &[
+        "D",
+        "c",
+        "container",
+        "debug",
+        "i",
+        "log-level",
+        "n",
+        "namespace",
+        "pod-running-timeout",
+        "q",
+        "quiet",
+        "request-timeout",
+        "stdin",
+        "t",
+        "tty",
+    ];
+    let kubectl = matches!(name, "kubectl" | "oc");
+    walk.moved = true;
+    for (option, _) in options {
+        let told = match option.as_str() {
+            "config" | "context" | "H" | "host" => !kubectl,
+            "c" => !kubectl,
+            "kubeconfig" => true,
+            _ => false,
+        };
+        if told {
+            walk.code(
+                name,
+                "what it is told to use may run programs, or be another host",
+            );
+            // It may stand on standard input.
+            if ctx.stdin == Stdin::Session {
+                walk.taken(name);
+            }
+        } else if !PLAIN.contains(&option.trim_end_matches('=')) {
+            walk.out.only_reads = false;
+            walk.hazard(
+                "network",
+                name,
+                format!("{option}: whom it asks, or as whom"),
+            );
+        }
+    }
 }

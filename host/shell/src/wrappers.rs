@@ -275,7 +275,7 @@ pub(crate) const SSH: Spec = Spec {
 pub(crate) const DOCKER_EXEC: Spec = Spec {
     flags: "dit",
     values: "euw",
-    long: &["detach", "interactive", "tty", "privileged", "latest"],
+    long: &["detach", "interactive", "tty", "privileged"],
     long_values: &["detach-keys", "env", "env-file", "user", "workdir"],
     operands: 1,
     ..NONE

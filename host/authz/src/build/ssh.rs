@@ -175,19 +175,19 @@ const KEYS: &[&str] = &[
 const ENV: &str = ".env";
 /// What everybody may have, though it is called like a key: certificates of authorities.
 const CERTIFICATES: &[&str] = &["/etc/ssl/certs/", "/etc/pki/ca-trust/"];
-/// Above every raw disk: whoever reads one reads all files. And above what tells which keys are pressed and what
-/// consoles show, and the watchdog, which ends the machine once it has been opened.
+/// Above every raw disk: whoever reads one reads all files. And above memory, above what tells which keys are pressed and
+/// what consoles and terminals show or take, and the watchdog, which ends the machine once it has been opened.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
     "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "loop", "bcache", "nbd", "drbd", "rbd",
     "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada", "hidraw", "input/",
-    "vcs", "watchdog",
+    "vcs", "watchdog", "core", "zram", "ram", "console",
 ];
 
-/// Directories of other devices. What lies in one of another name is a volume of LVM.
+/// Directories of other devices. What lies in one of another name is a volume of LVM, any device by its number, or a
+/// terminal.
 const NO_DISKS: &[&str] = &[
     "bus",
-    "char",
     "cpu",
     "dri",
     "fd",
@@ -195,7 +195,6 @@ const NO_DISKS: &[&str] = &[
     "input",
     "mqueue",
     "net",
-    "pts",
     "shm",
     "snd",
     "tcp",
@@ -207,7 +206,8 @@ fn is_disk(name: &str) -> bool {
     let volume = name
         .split_once('/')
         .is_some_and(|(dir, _)| !NO_DISKS.contains(&dir));
-    volume || DISKS.iter().any(|disk| name.starts_with(disk))
+    let terminal = name.starts_with("tty") && name != "tty";
+    name != "pts/ptmx" && (volume || terminal || DISKS.iter().any(|disk| name.starts_with(disk)))
 }
 
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
@@ -343,7 +343,7 @@ mod tests {
             ("/dev/vcsa1", true),
             ("/dev/./vcs7", true),
             ("/dev/null", false),
-            ("/dev/pts/0", false),
+            ("/dev/pts/0", true),
             ("/srv/watchdog", false),
         ] {
             let of = Paths::of(plain(path)).unwrap();
