@@ -131,7 +131,7 @@ impl Reading {
     /// which is still there to be read.
     fn back(&mut self, places: u16) {
         if !self.goes_back {
-            (self.goes_back, self.more) = (true, 0);
+            self.goes_back = true;
             let (mut column, more) = (self.start, &mut self.more);
             let columns = self.text.iter().map(|c| {
                 column = column_behind(column, more, *c);

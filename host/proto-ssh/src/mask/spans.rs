@@ -214,9 +214,10 @@ impl Spans {
         } else if self.soft.is_some_and(|at| at <= now) {
             self.soft = None;
             // Line editors write more than is typed.
-            let typed = self.kind == Kind::Terminal && self.has_typed(now);
+            let lead = self.lead();
+            let typed = lead.is_some() && self.kind == Kind::Terminal && self.has_typed(now);
             self.echoes -= u8::from(typed);
-            match self.lead().filter(|_| !typed) {
+            match lead.filter(|_| !typed) {
                 // It waits already.
                 Some(0) => {}
                 Some(place) => {

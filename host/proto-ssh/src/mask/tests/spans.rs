@@ -588,6 +588,17 @@ fn an_echo_does_not_wait_for_its_line() {
         seen += &shown(&mut spans, c, now);
     }
     assert_eq!(seen, "pay 411111111111111* now");
+    // A line editor draws more than was typed: that waits no longer than all else does, once for each key.
+    let mut spans = Spans::new(Kind::Terminal, &detecting(&["pan"]), 0);
+    let mut out = BytesMut::new();
+    let later = now + Duration::from_millis(15);
+    spans.typed(now);
+    let _ = spans.push(b"\x1b[7D$ 4111 1", now, &mut out);
+    spans.tick(later, &mut out);
+    assert_eq!(&out.split()[..], b"\x1b[7D$ 4111 1");
+    let _ = spans.push(b"111 1111\x1b[K", later, &mut out);
+    spans.tick(later + Duration::from_millis(15), &mut out);
+    assert!(out.is_empty());
     // A command's output is nobody's echo.
     let mut spans = Spans::new(Kind::Pipe, &detecting(&["pan"]), 0);
     spans.typed(now);
