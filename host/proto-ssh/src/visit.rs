@@ -345,6 +345,9 @@ fn info(entry: &Entry, who: &Outer, to: &Destination, ident: Option<&str>) -> Se
         attrs.insert("client".to_owned(), ident.to_owned());
     }
     attrs.extend(who.by.attrs());
+    if let Some(login) = who.principal.proof.login {
+        attrs.insert("login".to_owned(), login.as_str().to_owned());
+    }
     SessionInfo {
         id,
         id_text: id.to_string().into(),

@@ -2,7 +2,7 @@
 //!
 //! A key stands for what its person's token said when it was registered, for hours or days: their groups are as old
 //! as that. What the token said about *how* somebody logged in is not kept: whoever uses the key later has shown no
-//! second factor, so `mfa` is false, whatever it was then. An entry ends by itself, and is renewed with another
+//! second factor, so `mfa` is false, whatever it was then, and neither `amr` nor `acr` is said. An entry ends by itself, and is renewed with another
 //! token only, which brings the groups up to date.
 //!
 //! Who registers a key signs a text with it that names the key, the person and this Weir, and holds a number that
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use parking_lot::RwLock;
-use pipeline::{Principal, PrincipalKind};
+use pipeline::{Login, Principal, PrincipalKind, Proof};
 use ssh_keys::{PublicKey, TextSignatureError, signer_of_text};
 
 use super::{IssueError, SshAuthority, carried};
@@ -171,6 +171,7 @@ impl SshAuthority {
         }
         let mut who = who.clone();
         who.actor.mfa = false;
+        who.proof = Proof::default();
         carried::write(&who).map_err(RegisterError::Principal)
     }
 
@@ -183,9 +184,11 @@ impl SshAuthority {
         ends: SystemTime,
     ) -> Result<(), RegisterError> {
         let latest = since.checked_add(MAX_KEY_VALIDITY).unwrap_or(since);
-        let mut who = carried::read(kept, ends.min(latest)).map_err(RegisterError::Kept)?;
+        let who = carried::read(kept, Login::Key, ends.min(latest));
+        let mut who = who.map_err(RegisterError::Kept)?;
         // However it got there.
         who.actor.mfa = false;
+        who.proof = Login::Key.into();
         self.check_key(key, &who, since)?;
         let fingerprint = key.fingerprint();
         let mut entries = self.registered.entries.write();

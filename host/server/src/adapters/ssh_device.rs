@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{DeviceError, DeviceLogin, DeviceProvider, Verifier};
-use pipeline::Principal;
+use pipeline::{Login, Principal};
 use proto_ssh::{AuthRefused, DeviceFlow};
 
 use super::auth::Tokens;
@@ -69,7 +69,7 @@ async fn finish(
         tracing::warn!(%source, issuer = %who.issuer, "no login by device: the token is another issuer's");
         return Err(refused("the access token is not valid"));
     }
-    Ok(who)
+    Ok(Arc::new(who.as_ref().clone().by(Login::Device)))
 }
 
 /// What went wrong is for the log; whoever knocks is told what to do.

@@ -147,7 +147,7 @@ mod tests {
     use identity::{DEV_ISSUER, DevIssuer, SshAuthorityOptions, Verifier, VerifierOptions};
     use pipeline::memory::{MemoryAuthorizer, MemoryPolicy};
     use pipeline::ports::Clock;
-    use pipeline::{Actor, PrincipalKind};
+    use pipeline::{Actor, Login, PrincipalKind, Proof};
     use proto_ssh::{Authenticate, Proved};
     use ssh_keys::{Network, PrivateKey};
 
@@ -331,17 +331,28 @@ mod tests {
         };
         let who = Principal {
             issued_at: Some(now()),
+            proof: Proof {
+                login: Some(Login::Token),
+                amr: vec!["hwk".into()],
+                acr: Some("gold".into()),
+            },
             ..alice(DEV_ISSUER)
         };
         let private = PrivateKey::generate_ed25519().unwrap();
         let certificate = authority
             .issue_user(&who, private.public(), Some(Network::host(from())), now())
             .unwrap();
+        let in_ = callers(now()).certificate(&certificate, from()).await;
+        let in_ = in_.unwrap().principal;
+        assert_eq!(in_.proof.login, Some(Login::Certificate));
+        assert_eq!(in_.proof.amr, who.proof.amr, "as its token said");
         let certified = Proved::Certificate(Arc::new(certificate));
         let asked = request(&keys, &private, &who);
         let checked = keys.check(&who, &asked, now()).unwrap();
         keys.register(&checked.public_key, &checked.kept, now(), checked.ends)
             .unwrap();
+        let in_ = callers(now()).key(private.public(), from()).await.unwrap();
+        assert_eq!(in_.proof, Login::Key.into(), "long after its token");
         let by_key = Proved::Key(private.public().clone());
         let token = Proved::Token { since: now() };
         let device = Proved::Device { since: now() };

@@ -193,6 +193,7 @@ mod tests {
         };
         let in_ = says(Ok(good.clone()), &token, here, now()).await.unwrap();
         assert_eq!((&*in_.actor.subject, &*in_.issuer), ("alice", DEV_ISSUER));
+        assert_eq!(in_.proof.login, Some(pipeline::Login::ShortToken));
         let id = short_token_id(&good.0);
         assert_eq!(in_.token_id, Some(format!("short:{id}")));
         assert_eq!(in_.expires_at, now() + Duration::from_secs(600));

@@ -1,5 +1,7 @@
 //! Who a token speaks for: people, agents, programs, and their groups.
 
+use pipeline::{Login, Proof};
+
 use super::*;
 use crate::ClaimPath;
 
@@ -30,6 +32,12 @@ async fn principals() {
     assert_eq!(&*direct.actor.subject, "corp:alice");
     assert_eq!(direct.actor.kind, PrincipalKind::User);
     assert!(direct.actor.mfa && !direct.actor.autonomous && direct.on_behalf_of.is_empty());
+    let proof = Proof {
+        login: Some(Login::Token),
+        amr: vec!["mfa".into(), "pwd".into()],
+        acr: None,
+    };
+    assert_eq!(direct.proof, proof);
     assert_eq!(direct.actor.groups, ["corp/dba".into(), "corp/eng".into()]);
     assert_eq!(direct.actor.attrs.len(), 2);
     assert_eq!(direct.actor.attrs["level"], "3");
