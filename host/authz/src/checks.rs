@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::Policy;
 use pipeline::{
-    Access, Action, Actor, Column, Facts, LabelSet, Login, Principal, PrincipalKind, Proof,
-    Protocol, Question, Relation, Resource, Risk, Ruling, SessionId, SqlFacts, SqlKind, Target,
+    Access, Action, Actor, Column, Facts, LabelSet, Principal, PrincipalKind, Protocol, Question,
+    Relation, Resource, Risk, Ruling, SessionId, SqlFacts, SqlKind, Target,
 };
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use crate::compile::CompiledBundle;
 use crate::problem::{Problem, Problems};
 use crate::vocab::is_ssh;
 
+mod proof;
 mod ssh;
 
 use ssh::{OnHost, Ssh};
@@ -344,14 +345,7 @@ impl Test {
         for who in &self.on_behalf_of {
             principal.on_behalf_of.push(who.actor()?);
         }
-        let mut amr: Vec<Arc<str>> = self.amr.iter().map(|m| m.as_str().into()).collect();
-        amr.sort();
-        amr.dedup();
-        principal.proof = Proof {
-            login: self.by.as_deref().map(login_named).transpose()?,
-            amr,
-            acr: self.acr.as_deref().map(Into::into),
-        };
+        principal.proof = proof::proof(self.by.as_deref(), &self.amr, self.acr.as_deref())?;
         Ok(principal)
     }
 
@@ -586,14 +580,6 @@ fn kind_of(action: Action) -> SqlKind {
         Action::PostgresUtility => SqlKind::Utility,
         _ => SqlKind::Select,
     }
-}
-
-fn login_named(name: &str) -> Result<Login, String> {
-    let found = Login::ALL.into_iter().find(|login| login.as_str() == name);
-    found.ok_or_else(|| {
-        let all = Login::ALL.map(Login::as_str).join(", ");
-        format!("`by` is one of {all}, not {name:?}")
-    })
 }
 
 fn kind_named(name: &str) -> Result<SqlKind, String> {

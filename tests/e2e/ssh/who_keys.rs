@@ -132,17 +132,18 @@ fn production_is_open_to_certificates_and_to_no_registered_key() {
     if weir_tests::sshd::sshd().is_none() {
         return weir_tests::skip::not_installed("an SSH server");
     }
-    let bundle = tempfile::tempdir().unwrap();
+    let bundle = std::env::temp_dir().join(format!("weir-login-policy-{}", std::process::id()));
+    std::fs::create_dir_all(&bundle).unwrap();
     let from = weir_tests::paths::root().join("policies/examples/permit-all");
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
-        std::fs::copy(file.path(), bundle.path().join(file.file_name())).unwrap();
+        std::fs::copy(file.path(), bundle.join(file.file_name())).unwrap();
     }
-    std::fs::write(bundle.path().join("guard.cedar"), GUARD).unwrap();
+    std::fs::write(bundle.join("guard.cedar"), GUARD).unwrap();
     let both = "\"certificate\", \"key\", \"token\"";
     let more = "[ssh.registered_keys]\nmax_hours = 48\nper_person = 2\n";
     let name = "ssh-login-policy";
-    let rig = Rig::with_logins_under(name, bundle.path().to_owned(), both, more).unwrap();
+    let rig = Rig::with_logins_under(name, bundle.clone(), both, more).unwrap();
     let alice = rig.weir.token("alice", GROUPS).unwrap();
     let by_key = rig.way_by_key("key", "ed25519", None).unwrap();
     let (done, said) = key(&rig, &alice, &["add", &public(&by_key)]);
@@ -150,6 +151,7 @@ fn production_is_open_to_certificates_and_to_no_registered_key() {
     let certified = rig.way("alice", GROUPS).unwrap();
     assert!(gets_in(&certified), "{}", rig.weir.log());
     assert!(!gets_in(&by_key), "{}", rig.weir.log());
+    std::fs::remove_dir_all(&bundle).unwrap();
     let shown = rig.weir.log();
     assert!(
         !shown.contains("SSH key refused"),
