@@ -140,7 +140,8 @@ pub struct Principal {
     /// From the human at the head down to whoever delegated to `actor`; empty without delegation.
     pub on_behalf_of: Vec<Actor>,
     pub issuer: Arc<str>,
-    /// When the token was issued, by its issuer's clock. None: nobody knows.
+    /// When the token was issued at the earliest: by its issuer's clock, less by what that may be ahead. None: nobody
+    /// knows.
     pub issued_at: Option<SystemTime>,
     /// When the token ends; the session ends with it.
     pub expires_at: SystemTime,
