@@ -39,7 +39,7 @@ use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
 use registered::Registered;
 pub use registered::{
-    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+    CHALLENGE_LASTS, KEY_NAMESPACE, KeyChallenge, MAX_KEY_VALIDITY, RegisterError,
 };
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};

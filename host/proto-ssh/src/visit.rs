@@ -75,7 +75,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let (leg, early) = lobby.leave();
                 let terms = Terms {
                     login: to.login,
-                    port: to.target.port,
+                    ports: entry.shared.ports_of(&to.target),
                     may: who.may,
                     masks: entry.shared.masks.of(&to.target),
                     early,
@@ -208,7 +208,8 @@ async fn session(
     // It is registered by now: who revokes something either finds it there, or has done so before this. Somebody
     // may have come in long ago, through a jump host or a hold.
     let auth = &shared.options.auth;
-    if !auth.still_counts(&who.by, &who.principal, entry.source) {
+    let counts = auth.still_counts(&who.by, &who.principal, entry.source);
+    if !counts.await {
         tracing::warn!(source = %entry.source, actor = %who.principal.actor, "no session: what they came in by does not count any more");
         let reason =
             EndReason::Error("what the client came in by does not count any more".to_owned());
