@@ -93,6 +93,8 @@ pub(crate) struct Builder {
     pub types: Types,
     /// Groups that some policy names. Others cannot change a decision and are left out.
     pub groups: HashSet<SmolStr>,
+    /// Does the schema know of logins? One from before does not, and is told nothing of them.
+    pub logins: bool,
 }
 
 impl Builder {
@@ -384,7 +386,7 @@ impl Builder {
         reads: Reads,
     ) -> Result<Value, BuildError> {
         let types = &self.types;
-        let mut out: Attrs = Vec::with_capacity(9);
+        let mut out: Attrs = Vec::with_capacity(12);
         if reads.has(Reads::NOW) {
             out.push((key("now"), datetime(question.now)?));
         }
@@ -409,6 +411,17 @@ impl Builder {
                 .filter(|a| a.kind == PrincipalKind::Agent)
                 .map(|a| SmolStr::from(&*a.subject));
             out.push((key("chain"), refer_set(&types.agent, agents)));
+        }
+        if self.logins && reads.has(Reads::LOGIN) {
+            let proof = &question.principal.proof;
+            if let Some(login) = proof.login {
+                out.push((key("login"), refer(uid(&types.login, login.as_str()))));
+            }
+            let amr = proof.amr.iter().map(|method| Literal::from(&**method));
+            out.push((key("amr"), Value::set_of_lits(amr, None)));
+            if let Some(acr) = &proof.acr {
+                out.push((key("acr"), text(acr)));
+            }
         }
         if reads.has(Reads::RISK) {
             let labels = question

@@ -18,6 +18,7 @@ use crate::compile::CompiledBundle;
 use crate::problem::{Problem, Problems};
 use crate::vocab::is_ssh;
 
+mod proof;
 mod ssh;
 
 use ssh::{OnHost, Ssh};
@@ -42,6 +43,11 @@ pub(crate) struct Test {
     /// On whose behalf, the head of the chain first.
     #[serde(default, rename = "for")]
     on_behalf_of: Vec<Who>,
+    /// By what they came in, and what their token says of it.
+    by: Option<String>,
+    #[serde(default)]
+    amr: Vec<String>,
+    acr: Option<String>,
     action: String,
     on: Thing,
     #[serde(default)]
@@ -339,6 +345,7 @@ impl Test {
         for who in &self.on_behalf_of {
             principal.on_behalf_of.push(who.actor()?);
         }
+        principal.proof = proof::proof(self.by.as_deref(), &self.amr, self.acr.as_deref())?;
         Ok(principal)
     }
 

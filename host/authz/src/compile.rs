@@ -132,6 +132,7 @@ fn compile_here(source: Bundle, version: u64) -> Result<CompiledBundle, BundleEr
     let builder = Builder {
         groups: groups_of(&read),
         types: types.clone(),
+        logins: conform::has_logins(&model),
     };
     conform::samples(&builder, &schema, &model, &mut problems);
     problems.check()?;
@@ -439,6 +440,7 @@ impl CompiledBundle {
         let builder = Builder {
             groups: groups_of(&read),
             types: types.clone(),
+            logins: conform::has_logins(&model),
         };
         let sources = read.policies.into_iter().map(|p| Source {
             id: p.id,

@@ -7,9 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cedar_policy::{Entities, Request, Schema};
 use pipeline::{
-    Access, Action, Actor, Column, Facts, LabelSet, Principal, PrincipalKind, Protocol, Question,
-    Relation, Resource, Risk, SessionId, SqlFacts, SqlKind, SshCommand, SshFacts, SshKind, SshPath,
-    Target,
+    Access, Action, Actor, Column, Facts, LabelSet, Login, Principal, PrincipalKind, Proof,
+    Protocol, Question, Relation, Resource, Risk, SessionId, SqlFacts, SqlKind, SshCommand,
+    SshFacts, SshKind, SshPath, Target,
 };
 
 use crate::build::Builder;
@@ -23,6 +23,8 @@ use crate::vocab::{
     APART, Extra, GROUPS, LATER, PRINCIPAL_KINDS, ResourceKind, SSH_GROUPS, Types, action_facts,
     is_ssh, principal_type,
 };
+
+const LOGIN: &str = "Login";
 
 /// Names that must be declared: actions, groups, and the enumerations that the manifest uses.
 pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Problems) {
@@ -85,10 +87,14 @@ pub(crate) fn vocabulary(model: &Model, manifest: &Manifest, problems: &mut Prob
             "SshKind",
             SshKind::ALL.iter().map(|k| k.as_str().to_owned()).collect(),
         ),
+        (
+            LOGIN,
+            Login::ALL.iter().map(|l| l.as_str().to_owned()).collect(),
+        ),
         ("Label", labels_of(manifest)),
         ("ApprovalRule", rules_of(manifest)),
     ] {
-        if name == "SshKind" && !has_ssh {
+        if name == "SshKind" && !has_ssh || name == LOGIN && !has_logins(model) {
             continue;
         }
         let Some(choices) = model.choices(name) else {
@@ -128,6 +134,11 @@ fn asked(model: &Model) -> impl Iterator<Item = &'static Action> + '_ {
 fn has_ssh(model: &Model) -> bool {
     let mut ssh = Action::ALL.iter().filter(|a| is_ssh(**a));
     ssh.any(|a| model.has_action(a.as_str()))
+}
+
+/// Does it know by what people come in? One that does not is told nothing of it.
+pub(crate) fn has_logins(model: &Model) -> bool {
+    model.choices(LOGIN).is_some()
 }
 
 fn labels_of(manifest: &Manifest) -> BTreeSet<String> {
@@ -263,6 +274,11 @@ impl Sample {
         if self.full {
             actor.owner = Some("owner".into());
             actor.attrs.insert("email".into(), "x".into());
+            principal.proof = Proof {
+                login: Some(Login::Token),
+                amr: vec!["otp".into()],
+                acr: Some("x".into()),
+            };
             principal.on_behalf_of = vec![
                 Actor::new(PrincipalKind::User, "head", &[]),
                 Actor::new(PrincipalKind::Agent, "between", &[]),

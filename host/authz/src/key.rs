@@ -19,6 +19,12 @@ pub(crate) fn question(key: &mut Key, question: &Question<'_>, reads: Reads) {
         actor(key, link);
     }
     key.text(&principal.issuer);
+    if reads.has(Reads::LOGIN) {
+        let proof = &principal.proof;
+        key.byte(proof.login.map_or(0, |login| login as u8 + 1));
+        key.texts(proof.amr.iter().map(|method| &**method));
+        optional(key, proof.acr.as_deref());
+    }
     if reads.has(Reads::SOURCE) {
         match question.source.to_canonical() {
             IpAddr::V4(ip) => key.raw(&ip.octets()),

@@ -27,6 +27,8 @@ impl Reads {
     pub const SSH: Self = Self(1 << 10);
     /// What is in such an action: programs, paths, variables.
     pub const LINES: Self = Self(1 << 11);
+    /// How it is known who they are.
+    pub const LOGIN: Self = Self(1 << 12);
     pub const ALL: Self = Self(u16::MAX);
 
     pub fn has(self, part: Self) -> bool {
@@ -89,6 +91,7 @@ fn of_path(path: &[&str], presence: bool) -> Reads {
             "onBehalfOf" | "chain" => Reads::CHAIN,
             "risk" => Reads::RISK,
             "approvals" => Reads::APPROVALS,
+            "login" | "amr" | "acr" => Reads::LOGIN,
             _ => Reads::ALL,
         },
         ["sql", "tables" | "functions", ..] => Reads::SQL | Reads::OBJECTS,
@@ -152,6 +155,8 @@ mod tests {
             ("context has sql && context.sql.parsed", Reads::SQL),
             ("context.sql.tables.isEmpty()", Reads::SQL | Reads::OBJECTS),
             ("context.base.approvals.isEmpty()", Reads::APPROVALS),
+            ("context.base has login", Reads::LOGIN),
+            ("context.base.amr.contains(\"hwk\")", Reads::LOGIN),
             ("context.base == context.base", Reads::ALL),
             ("context has ssh && context.ssh.parsed", Reads::SSH),
             (

@@ -27,6 +27,7 @@ types! {
     agent = "Agent",
     workload = "Workload",
     group = "Group",
+    login = "Login",
     env = "Env",
     label = "Label",
     risk_label = "RiskLabel",

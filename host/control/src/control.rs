@@ -25,10 +25,10 @@ use crate::plugins::Plugins;
 use crate::ports::{Authenticate, Packages, Recordings, WatchSessions};
 use crate::serve::{ServerTls, serve};
 use crate::sessions::{Sessions, write_summaries};
-use crate::ssh::Logins;
+use crate::ssh::{Logins, agree};
 use crate::ssh_hosts::{HostKeyDesk, HostKeys};
 use crate::ssh_keys::Keys;
-use crate::ssh_tokens::TokenDesk;
+use crate::ssh_tokens::{TokenDesk, Tokens};
 use crate::store::{HoldLimits, Sqlite, Store, StoreError};
 use crate::webhook::Webhook;
 
@@ -77,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) logins: Logins,
     pub(crate) ssh_keys: Option<Arc<dyn crate::ports::SshKeys>>,
     pub(crate) keys: Keys,
+    pub(crate) tokens: Tokens,
     pub(crate) host_keys: HostKeys,
     pub(crate) limits: Limits,
     /// Names of the active bundle's approval rules, for whoever lists approvals.
@@ -166,6 +167,7 @@ impl Control {
         if let Some(registered) = &options.ssh_keys {
             keys.restore(&**registered, options.clock.now()).await?;
         }
+        let tokens = Tokens::new(store.clone());
         let host_keys = HostKeys::open(store.clone()).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let webhook = match &options.webhook {
@@ -196,13 +198,6 @@ impl Control {
         if let Some(webhook) = webhook {
             tasks.spawn(webhook.run(stop.clone()));
         }
-        let tidy = tidy_up(
-            store.clone(),
-            options.clock.clone(),
-            limits.retention,
-            stop.clone(),
-        );
-        tasks.spawn(tidy);
         if let Some(index) = options.index.clone() {
             tasks.spawn(tidy_index(index, options.clock.clone(), stop.clone()));
         }
@@ -237,6 +232,7 @@ impl Control {
             logins,
             ssh_keys: options.ssh_keys,
             keys,
+            tokens,
             host_keys,
             callers: Rate::new(limits.calls_per_minute),
             failures: Rate::new(limits.failures_per_minute),
@@ -249,10 +245,10 @@ impl Control {
             tasks,
             description: http::description()?,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-            stop,
-        })
+        let inner = Arc::new(inner);
+        let tidy = tidy_up(inner.clone(), inner.limits.retention, stop.clone());
+        inner.tasks.spawn(tidy);
+        Ok(Self { inner, stop })
     }
 
     /// The desk where held actions wait.
@@ -322,6 +318,11 @@ impl Control {
     }
 
     #[cfg(test)]
+    pub(crate) async fn agree(&self) -> (crate::store::WentAlong, u64) {
+        agree(&self.inner, "weir", "it was revoked").await.unwrap()
+    }
+
+    #[cfg(test)]
     pub(crate) fn store(&self) -> Arc<dyn Store> {
         self.inner.store.clone()
     }
@@ -364,21 +365,20 @@ async fn tidy_index(index: Index, clock: Arc<dyn Clock>, stop: CancellationToken
     }
 }
 
-async fn tidy_up(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    retention: Duration,
-    stop: CancellationToken,
-) {
+async fn tidy_up(shared: Shared, retention: Duration, stop: CancellationToken) {
     loop {
-        let now = clock.now();
+        let now = shared.clock.now();
         let keep_since = now.checked_sub(retention).unwrap_or(std::time::UNIX_EPOCH);
         let (now, since) = (
             Timestamp::from(now).millis(),
             Timestamp::from(keep_since).millis(),
         );
-        if let Err(error) = store.sweep(now, since).await {
+        if let Err(error) = shared.store.sweep(now, since).await {
             tracing::warn!(%error, "the state store could not be tidied up");
+        }
+        // A revocation whose answer came too late for whoever waited has taken them along.
+        if let Err(error) = agree(&shared, "weir", "it was revoked").await {
+            tracing::warn!(%error, "it is not known if all that people come in by is still kept");
         }
         tokio::select! {
             () = stop.cancelled() => return,

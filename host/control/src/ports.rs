@@ -168,6 +168,8 @@ pub trait SshAuthority: Send + Sync + 'static {
     fn info(&self) -> SshAuthorityInfo;
     /// What is to be revoked, in the one way of writing it. An error's text goes to the caller.
     fn canonical(&self, kind: SshCredentialKind, value: &str) -> Result<String, ApiError>;
+    /// Was everything revoked that is as old as this token, of somebody in it?
+    fn is_revoked(&self, who: &Principal, now: SystemTime) -> bool;
     /// From now on, and until this process ends, this does not count if it is from before `at`. Returns for how
     /// long that has to be remembered; none: for ever. Takes what `canonical` returns.
     fn revoke(
@@ -215,6 +217,8 @@ pub trait SshKeys: Send + Sync + 'static {
     ) -> Result<(), ApiError>;
     /// From now on nobody comes in by this key.
     fn forget(&self, fingerprint: &str);
+    /// Those by which somebody may come in, as far as is known here.
+    fn known(&self) -> Vec<String>;
     /// How many one person may have.
     fn per_person(&self) -> u32;
 }

@@ -1,7 +1,7 @@
 //! Who is connected: the registry of live sessions, with their kill switches, and a summary of each
 //! in the store. The summary is a convenience; the evidence is the recorder's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,6 +97,13 @@ impl Sessions {
         Ok(rows)
     }
 
+    /// What `of` says of those that are connected now.
+    pub(crate) fn all_live(&self, of: impl Fn(&SessionInfo) -> Option<&str>) -> BTreeSet<String> {
+        let live = self.inner.live.lock();
+        let said = live.values().filter_map(|session| of(&session.info));
+        said.map(str::to_owned).collect()
+    }
+
     /// Ends a session. `None` when it is not live.
     pub(crate) fn kill(
         &self,
@@ -121,7 +128,16 @@ impl Sessions {
         reason: &str,
         are: impl Fn(&SessionInfo) -> bool,
     ) -> u64 {
-        let by = recorded.by().actor.subject.to_string();
+        self.end_all(&recorded.by().actor.subject, reason, are)
+    }
+
+    /// The same because of what was recorded before.
+    pub(crate) fn end_all(
+        &self,
+        by: &str,
+        reason: &str,
+        are: impl Fn(&SessionInfo) -> bool,
+    ) -> u64 {
         let mut live = self.inner.live.lock();
         let mut ended = 0;
         for session in live.values_mut().filter(|s| are(&s.info)) {
@@ -129,7 +145,7 @@ impl Sessions {
                 .end
                 .get_or_insert_with(|| format!("ended by {by}: {reason}"));
             session.kill.kill(EndReason::Killed {
-                by: by.clone(),
+                by: by.to_owned(),
                 reason: reason.to_owned(),
             });
             ended += 1;

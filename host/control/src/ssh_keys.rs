@@ -3,6 +3,7 @@
 //! The authority decides with what it has in memory; the store has the same, for the next start. What lets
 //! somebody in is kept before it is in force, what does not any more is in force before it is kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -170,6 +171,12 @@ impl Keys {
         }
     }
 
+    /// Fingerprints of all that are kept.
+    pub(crate) async fn kept(&self) -> Result<BTreeSet<String>, StoreError> {
+        let rows = self.store.ssh_keys(None, MAX_KEYS).await?;
+        Ok(rows.into_iter().map(|row| row.fingerprint).collect())
+    }
+
     /// Has this person registered it?
     pub(crate) async fn is_of(&self, fingerprint: &str, subject: &str) -> Result<bool, ApiError> {
         let rows = self.store.ssh_keys(Some(subject), MAX_LISTED).await?;
@@ -200,15 +207,6 @@ fn shown(row: KeyRow) -> SshKey {
         subject: row.subject,
         registered_at: Timestamp::from_millis(row.registered_at),
         expires_at: Timestamp::from_millis(row.expires_at),
-    }
-}
-
-/// Registered keys that went with what was revoked.
-pub(crate) struct Gone(pub(crate) Vec<String>);
-
-impl Gone {
-    pub(crate) fn came_by(&self, info: &SessionInfo) -> bool {
-        self.0.iter().any(|key| came_by_key(info, key))
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pipeline::{Actor, Principal, PrincipalKind};
+use pipeline::{Actor, Login, Principal, PrincipalKind};
 use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::config::{ActorConfig, ConfigError, DEFAULT_MAX_AGE, IssuerConfig, MAX_MAX_AGE};
@@ -212,6 +212,7 @@ impl Authority {
             issued_at: None,
             expires_at: ends.min(latest),
             token_id: Some(format!("x509-sha256:{}", hex::encode(digest))),
+            proof: Login::Mtls.into(),
         })
     }
 }

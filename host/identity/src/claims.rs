@@ -17,6 +17,7 @@ const MAX_JTI_BYTES: usize = 256;
 pub(crate) struct Standing {
     /// When the token, or our patience with it, ends.
     pub(crate) ends: SystemTime,
+    /// The earliest moment at which it may have been issued: the issuer's clock may be ahead of ours.
     pub(crate) issued: Option<SystemTime>,
     pub(crate) jti: Option<String>,
 }
@@ -159,7 +160,7 @@ fn audience(config: &IssuerConfig, claims: &Object) -> Result<(), AuthError> {
     }
 }
 
-/// When it was issued, if it says so, and when it ends.
+/// When it was issued at the earliest, if it says so, and when it ends.
 fn times(
     config: &IssuerConfig,
     claims: &Object,
@@ -187,7 +188,8 @@ fn times(
         }
         ends = ends.min(too_old);
     }
-    Ok((issued, ends))
+    let earliest = issued.map(|iat| iat.checked_sub(config.leeway).unwrap_or(iat));
+    Ok((earliest, ends))
 }
 
 /// A NumericDate: seconds since 1970, possibly with a fraction, which is dropped.

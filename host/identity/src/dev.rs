@@ -180,6 +180,8 @@ impl DevIssuer {
         config.algorithms = vec![Algorithm::Es256];
         config.types = vec![TokenType::AccessToken];
         config.subject_prefix.clone_from(&self.subject_prefix);
+        // Its clock is this one, or this machine's.
+        config.leeway = Duration::ZERO;
         config.act_groups = true;
         // Whoever has its key can be anybody in any case.
         config.shared_groups = true;

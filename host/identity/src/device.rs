@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::error::shorten;
@@ -162,6 +163,11 @@ fn client_fields<'a>(id: &'a str, secret: Option<&'a String>) -> Vec<(&'static s
     std::iter::once(("client_id", id)).chain(secret).collect()
 }
 
+/// How long before the code ends it is asked for a last time.
+const LAST: Duration = Duration::from_secs(1);
+/// How long a last question waits for the provider's interval.
+const MAX_LAST_WAIT: Duration = Duration::from_secs(10);
+
 /// A login that waits for somebody to agree in a browser.
 pub struct DeviceLogin {
     http: Http,
@@ -226,8 +232,13 @@ impl DeviceLogin {
     }
 
     /// Waits until somebody has agreed, and returns the access token. When dropped, nobody is asked any more.
-    pub async fn finish(mut self) -> Result<Zeroizing<String>, DeviceError> {
-        let token = self.poll().await;
+    pub async fn finish(self) -> Result<Zeroizing<String>, DeviceError> {
+        self.finish_at(&Notify::new()).await
+    }
+
+    /// The same; when `last_call` is notified, the provider is asked once more, as soon as it may be, and then no more.
+    pub async fn finish_at(mut self, last_call: &Notify) -> Result<Zeroizing<String>, DeviceError> {
+        let token = self.poll(last_call).await;
         token.map_err(|error| match error {
             // Errors are logged. The codes are not, whatever a provider says.
             DeviceError::Refused(text) if self.is_told_in(&text) => {
@@ -243,13 +254,25 @@ impl DeviceLogin {
         text.contains(&begin) || text.contains(&self.user_code)
     }
 
-    async fn poll(&mut self) -> Result<Zeroizing<String>, DeviceError> {
-        let mut failures = 0;
+    async fn poll(&mut self, last_call: &Notify) -> Result<Zeroizing<String>, DeviceError> {
+        let (mut failures, mut last) = (0, false);
+        // Somebody may agree at the last moment: so late, the code is asked for sooner than usual.
+        let latest = self.until.checked_sub(LAST).unwrap_or(self.until);
         loop {
-            if Instant::now() + self.interval >= self.until {
+            let now = Instant::now();
+            if last || now >= latest {
                 return Err(DeviceError::Expired);
             }
-            tokio::time::sleep(self.interval).await;
+            last = now + self.interval >= latest;
+            let due = (now + self.interval).min(latest);
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = last_call.notified() => {
+                    last = true;
+                    let soon = Instant::now() + MAX_LAST_WAIT;
+                    tokio::time::sleep_until(due.min(soon).into()).await;
+                }
+            }
             let mut fields = vec![
                 ("grant_type", GRANT),
                 ("device_code", self.device_code.as_str()),

@@ -55,10 +55,10 @@ pub use jwks::JwksError;
 pub use key_file::KeyFileError;
 pub use keys::KeySetError;
 pub use ssh::{
-    CALLER_PRINCIPAL, CHALLENGE_LASTS, Granted, IssueError, KEY_NAMESPACE, MAX_CALLER_VALIDITY,
-    MAX_KEY_VALIDITY, RegisterError, Revocation, SHORT_TOKEN_PREFIX, SHORT_TOKEN_VALIDITY,
-    ShortToken, SshAuthority, SshAuthorityError, SshAuthorityOptions, SshCertificateError,
-    TooManyRevoked, is_key_challenge, is_short_token, short_token_hash, short_token_id,
+    CALLER_PRINCIPAL, CHALLENGE_LASTS, Granted, IssueError, KEY_NAMESPACE, KeyChallenge,
+    MAX_CALLER_VALIDITY, MAX_KEY_VALIDITY, RegisterError, Revocation, SHORT_TOKEN_PREFIX,
+    SHORT_TOKEN_VALIDITY, ShortToken, SshAuthority, SshAuthorityError, SshAuthorityOptions,
+    SshCertificateError, TooManyRevoked, is_short_token, short_token_hash, short_token_id,
 };
-pub use token::MAX_TOKEN_BYTES;
+pub use token::{Claimed, MAX_TOKEN_BYTES};
 pub use verifier::Verifier;

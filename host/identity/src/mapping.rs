@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pipeline::{Actor, Principal, PrincipalKind};
+use pipeline::{Actor, Login, Principal, PrincipalKind, Proof};
 use serde_json::Value;
 
 use crate::claims::{Standing, is_service_account, string};
@@ -18,6 +18,9 @@ const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_GROUPS: usize = 500;
 const MAX_GROUP_BYTES: usize = 255;
 const MAX_ATTR_BYTES: usize = 1024;
+/// Values of `amr`, and bytes of each and of `acr`: there are some twenty (RFC 8176), and `acr` may be a URI.
+const MAX_AMR: usize = 32;
+const MAX_METHOD_BYTES: usize = 255;
 
 /// What the mapping of one issuer's tokens needs to know.
 pub(crate) struct Mapping {
@@ -54,6 +57,7 @@ impl Mapping {
             issued_at: standing.issued,
             expires_at: standing.ends,
             token_id: standing.jti,
+            proof: proof(claims)?,
         })
     }
 
@@ -240,14 +244,10 @@ impl Mapping {
     }
 
     fn mfa(&self, claims: &Object) -> Result<bool, AuthError> {
-        let amr = match claims.get("amr") {
-            None => false,
-            Some(Value::Array(methods)) => methods
-                .iter()
-                .filter_map(Value::as_str)
-                .any(|m| self.config.mfa_amr.iter().any(|wanted| wanted == m)),
-            Some(_) => return Err(AuthError::claim("amr", "is not a list")),
-        };
+        let amr = methods(claims)?
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|m| self.config.mfa_amr.iter().any(|wanted| wanted == m));
         let acr = string(claims, "acr")?;
         Ok(amr || acr.is_some_and(|a| self.config.mfa_acr.iter().any(|wanted| wanted == a)))
     }
@@ -273,6 +273,44 @@ impl Mapping {
         }
         Ok(attrs)
     }
+}
+
+fn methods(claims: &Object) -> Result<&[Value], AuthError> {
+    match claims.get("amr") {
+        None => Ok(&[]),
+        Some(Value::Array(methods)) => Ok(methods),
+        Some(_) => Err(AuthError::claim("amr", "is not a list")),
+    }
+}
+
+/// What the token says of how its person was authenticated. Leaving some of it out could evade what forbids it.
+fn proof(claims: &Object) -> Result<Proof, AuthError> {
+    let fits = |text: &str| text.len() <= MAX_METHOD_BYTES && !text.chars().any(invisible);
+    let list = methods(claims)?;
+    if list.len() > MAX_AMR {
+        return Err(AuthError::claim("amr", "has too many methods"));
+    }
+    let mut amr: Vec<Arc<str>> = Vec::with_capacity(list.len());
+    for method in list.iter().filter_map(Value::as_str) {
+        if !fits(method) {
+            return Err(AuthError::claim(
+                "amr",
+                "holds a name that is too long or unprintable",
+            ));
+        }
+        amr.push(method.into());
+    }
+    amr.sort();
+    amr.dedup();
+    let acr = string(claims, "acr")?;
+    if acr.is_some_and(|acr| !fits(acr)) {
+        return Err(AuthError::claim("acr", "is too long or unprintable"));
+    }
+    Ok(Proof {
+        login: Some(Login::Token),
+        amr,
+        acr: acr.map(Arc::from),
+    })
 }
 
 /// What the kind claim may say.

@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use parking_lot::RwLock;
-use pipeline::{Principal, SessionId};
+use pipeline::{Login, Principal, SessionId};
 use ssh_keys::{
     Certificate, CertificateError, CertificateKind, CertificateSpec, FormatError, KeyError,
     Network, Options, PrivateKey, PublicKey, SpecError, Wanted,
@@ -39,7 +39,7 @@ use crate::key_file::KeyFileError;
 use crate::mapping::is_name;
 use registered::Registered;
 pub use registered::{
-    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+    CHALLENGE_LASTS, KEY_NAMESPACE, KeyChallenge, MAX_KEY_VALIDITY, RegisterError,
 };
 use revoked::{MAX_REVOKED, Revoked};
 pub use revoked::{Revocation, TooManyRevoked};
@@ -348,7 +348,8 @@ impl SshAuthority {
         let text = text.ok_or(SshCertificateError::Carried("there is none"))?;
         let ends = UNIX_EPOCH.checked_add(Duration::from_secs(to));
         let ends = ends.ok_or(SshCertificateError::TooLong)?;
-        let who = carried::read(text, ends).map_err(SshCertificateError::Carried)?;
+        let who = carried::read(text, Login::Certificate, ends);
+        let who = who.map_err(SshCertificateError::Carried)?;
         self.still_counts(certificate, &who)?;
         Ok(who)
     }

@@ -66,6 +66,30 @@ pub(crate) fn cut(token: &str) -> Result<Unverified<'_>, AuthError> {
     })
 }
 
+/// What a token says of whose it is, to whoever holds it: not verified, and so nothing to let anybody in by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub issuer: String,
+    /// What a Weir may call them, if it puts nothing before it.
+    pub subjects: Vec<String>,
+}
+
+/// Claims that tell people of one issuer apart.
+const SUBJECTS: [&str; 5] = ["sub", "email", "preferred_username", "upn", "oid"];
+
+impl Claimed {
+    /// None: it is not a token that a Weir could read.
+    pub fn of(token: &str) -> Option<Self> {
+        check_size(token).ok()?;
+        let claims = cut(token).ok()?.claims;
+        let text = |name: &str| Some(claims.get(name)?.as_str()?.to_owned());
+        Some(Self {
+            issuer: text("iss")?,
+            subjects: SUBJECTS.into_iter().filter_map(text).collect(),
+        })
+    }
+}
+
 fn decode(part: &str) -> Result<Vec<u8>, AuthError> {
     // This engine takes exactly one spelling of every byte string: no padding, no loose bits.
     URL_SAFE_NO_PAD

@@ -44,7 +44,7 @@ pub use labels::{LabelCatalog, LabelRule, pattern_matches};
 pub use parameter::{BinaryValue, Parameter};
 pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};
-pub use principal::{Actor, Principal, PrincipalKind};
+pub use principal::{Actor, Login, Principal, PrincipalKind, Proof};
 pub use record::{
     Approval, Basis, ControlEvent, Direction, Durability, EndReason, Intent, Outcome, OutcomeKind,
     RefusalRecord, SessionEnd, SessionStart,

@@ -72,6 +72,66 @@ impl fmt::Display for Actor {
     }
 }
 
+/// What somebody came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Login {
+    /// A certificate of SSH, which stands for the token that it was made from.
+    Certificate,
+    /// A public key that its person registered.
+    Key,
+    /// An access token itself.
+    Token,
+    /// A short token, which stands for an access token.
+    ShortToken,
+    /// A login at the identity provider, on another device.
+    Device,
+    /// A client certificate of TLS, without a token.
+    Mtls,
+}
+
+impl Login {
+    pub const ALL: [Self; 6] = [
+        Self::Certificate,
+        Self::Key,
+        Self::Token,
+        Self::ShortToken,
+        Self::Device,
+        Self::Mtls,
+    ];
+
+    /// As the schema's `Login` and the record have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::Token => "token",
+            Self::ShortToken => "short-token",
+            Self::Device => "device",
+            Self::Mtls => "mtls",
+        }
+    }
+}
+
+/// How it is known who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Proof {
+    /// None: nobody knows.
+    pub login: Option<Login>,
+    /// How the identity provider made sure of its person, as the token says (`amr`); sorted, without duplicates.
+    pub amr: Vec<Arc<str>>,
+    /// To what standard, as the token says.
+    pub acr: Option<Arc<str>>,
+}
+
+impl From<Login> for Proof {
+    fn from(login: Login) -> Self {
+        Self {
+            login: Some(login),
+            ..Self::default()
+        }
+    }
+}
+
 /// The authenticated caller: the actor, and the chain of those it acts for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -80,12 +140,15 @@ pub struct Principal {
     /// From the human at the head down to whoever delegated to `actor`; empty without delegation.
     pub on_behalf_of: Vec<Actor>,
     pub issuer: Arc<str>,
-    /// When the token was issued, by its issuer's clock. None: nobody knows.
+    /// When the token was issued at the earliest: by its issuer's clock, less by what that may be ahead. None: nobody
+    /// knows.
     pub issued_at: Option<SystemTime>,
     /// When the token ends; the session ends with it.
     pub expires_at: SystemTime,
     /// `jti`, for revocation and for the record.
     pub token_id: Option<String>,
+    /// By what they are in now, whatever they had before.
+    pub proof: Proof,
 }
 
 impl Principal {
@@ -98,7 +161,14 @@ impl Principal {
             issued_at: None,
             expires_at,
             token_id: None,
+            proof: Proof::default(),
         }
+    }
+
+    /// The same, in by this.
+    pub fn by(mut self, login: Login) -> Self {
+        self.proof.login = Some(login);
+        self
     }
 
     /// Every link of the chain, head first, the actor last. All of them must be permitted.

@@ -1,7 +1,7 @@
 //! Listeners in front of sessions: the limits before authentication, and the way from an accepted connection to
 //! the relay.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use pipeline::TurnedAway;
 use tokio_util::sync::CancellationToken;
 
+use crate::action::one_name;
 use crate::config::{self, BuildError, Limits, Options, SshListener, SshTarget};
 use crate::leg::{Leg, LegError, Stream};
 use crate::masks::Masks;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub limits: Arc<Limits>,
     /// By name, folded: host names have no case.
     pub targets: HashMap<String, Arc<SshTarget>>,
+    /// Where SSH listens on each host, by one way of writing it: several targets may be on one.
+    ports: HashMap<String, Arc<[u16]>>,
     /// What is masked in text.
     pub masks: Masks,
     /// For clients that have not authenticated.
@@ -64,6 +67,25 @@ pub(crate) struct Inner {
     pub port: Option<u16>,
 }
 
+impl Shared {
+    /// Where SSH listens on the target's host, as far as it is configured.
+    pub fn ports_of(&self, target: &SshTarget) -> Arc<[u16]> {
+        let known = self.ports.get(&one_name(&target.host)).cloned();
+        known.unwrap_or_else(|| Arc::new([target.port]))
+    }
+}
+
+fn ports(targets: &[SshTarget]) -> HashMap<String, Arc<[u16]>> {
+    let mut of: HashMap<String, BTreeSet<u16>> = HashMap::new();
+    for target in targets {
+        let ports = of.entry(one_name(&target.host)).or_default();
+        ports.insert(target.port);
+    }
+    of.into_iter()
+        .map(|(host, ports)| (host, ports.into_iter().collect()))
+        .collect()
+}
+
 impl SshService {
     /// Checks the options and binds every listener. Needs a tokio runtime.
     pub fn new(options: Options) -> Result<Self, BuildError> {
@@ -76,6 +98,7 @@ impl SshService {
             .collect();
         let shared = Shared {
             targets,
+            ports: ports(&options.targets),
             masks: Masks::new(&options.targets)?,
             limits: Arc::new(options.limits.clone()),
             waiting: Slots::new(

@@ -103,7 +103,7 @@ impl Slots {
         if taken.held.len() >= self.max {
             let loser = match (over, self.kept) {
                 (true, _) => taken.held.get(chance(taken.held.len())?)?.id,
-                (false, Some(kept)) => taken.with_most(source, kept)?,
+                (false, Some(kept)) => taken.with_most(source, self.max_per_source, kept)?,
                 (false, None) => return None,
             };
             taken.give_back(loser);
@@ -142,23 +142,28 @@ impl Taken {
         }
     }
 
-    /// How many places the address has, and the widest network that it is in.
-    fn weight(&self, source: IpAddr) -> (usize, usize) {
-        let mut counts = networks(source).map(|(key, _)| self.by_network.get(&key).copied());
-        let first = counts.next().flatten().unwrap_or_default();
-        (first, counts.last().flatten().unwrap_or_default())
+    /// What a block of addresses has beyond the places of one address (`share`), in any of the networks that it is in;
+    /// then how many places the address has, and the widest network that it is in. So whoever has a block has no more for
+    /// it, and whoever shares one with others loses nothing as long as they are few.
+    fn weight(&self, source: IpAddr, share: usize) -> (usize, usize, usize) {
+        let count = |(key, _)| self.by_network.get(&key).copied().unwrap_or_default();
+        let mut counts = networks(source).map(count);
+        let first = counts.next().unwrap_or_default();
+        let (most, widest) = counts.fold((first, first), |(most, _), n| (n.max(most), n));
+        (most.saturating_sub(share), first, widest)
     }
 
     /// The oldest place of whoever has most, if that is more than `newcomer` has; of those that were kept for long
     /// enough. Places are few, so all of them are looked at.
-    fn with_most(&self, newcomer: IpAddr, kept: Duration) -> Option<u64> {
+    fn with_most(&self, newcomer: IpAddr, share: usize, kept: Duration) -> Option<u64> {
         let old = |held: &&Held| held.since.elapsed() >= kept;
         let most = self
             .held
             .iter()
             .filter(old)
-            .max_by_key(|held| (self.weight(held.source), Reverse(held.since)))?;
-        (self.weight(most.source) > self.weight(newcomer)).then_some(most.id)
+            .max_by_key(|held| (self.weight(held.source, share), Reverse(held.since)))?;
+        let more = self.weight(most.source, share) > self.weight(newcomer, share);
+        more.then_some(most.id)
     }
 
     fn leave(&mut self, id: u64, least: Duration) {
@@ -306,6 +311,38 @@ mod tests {
         assert_eq!(slots.taken.lock().held.len(), 6);
         drop((many, wide, one, first, second, third));
         assert!(slots.taken.lock().by_network.is_empty());
+    }
+
+    /// One place for each address of a block is as many as one address with all of them.
+    #[test]
+    fn a_block_of_addresses_is_weighed_before_single_ones() {
+        for (name, address) in [
+            ("/24", (|i| format!("192.0.2.{i}")) as fn(usize) -> String),
+            ("/56", |i| format!("2001:db8:0:{i:x}::1")),
+            ("/48", |i| format!("2001:db8:0:{:x}::1", i << 8)),
+        ] {
+            let slots = Slots::new(10, 4).kept_for(Duration::ZERO);
+            let block: Vec<_> = (1..8)
+                .map(|i| slots.take(ip(&address(i))).unwrap())
+                .collect();
+            // People of one office.
+            let office: Vec<_> = (0..3)
+                .map(|_| slots.take(ip("203.0.113.1")).unwrap())
+                .collect();
+            let lost = |of: &[Slot<'_>]| of.iter().filter(|s| s.gives_way.is_cancelled()).count();
+            let mut late = Vec::new();
+            for n in 1..=3 {
+                late.push(slots.take(ip(&format!("198.51.{n}.1"))).unwrap());
+                assert_eq!((lost(&block), lost(&office)), (n, 0), "{name}");
+            }
+            // No more than what one address may have: then whoever has most by one address, as ever.
+            late.push(slots.take(ip("198.51.4.1")).unwrap());
+            assert_eq!((lost(&block), lost(&office)), (3, 1), "{name}");
+            late.push(slots.take(ip(&address(99))).unwrap());
+            assert_eq!((lost(&block), lost(&office)), (3, 2), "{name}");
+            late.push(slots.take(ip(&address(100))).unwrap());
+            assert_eq!((lost(&block), lost(&office)), (4, 2), "{name}: its own");
+        }
     }
 
     #[test]

@@ -57,8 +57,8 @@ impl May {
 pub(crate) struct Terms {
     /// The login on the target; also the session's scope.
     pub login: Arc<str>,
-    /// Where the target's own SSH listens.
-    pub port: u16,
+    /// Where SSH of the target's host listens, as far as it is configured.
+    pub ports: Arc<[u16]>,
     pub may: May,
     /// What is masked in text that the client is shown.
     pub masks: Arc<Patterns>,
@@ -78,7 +78,7 @@ impl Terms {
         Place {
             login: self.login.clone(),
             target: target.clone(),
-            port: self.port,
+            ports: self.ports.clone(),
         }
     }
 }
@@ -88,8 +88,8 @@ impl Terms {
 pub(crate) struct Place {
     pub login: Arc<str>,
     pub target: Arc<Target>,
-    /// Where the target's own SSH listens.
-    pub port: u16,
+    /// Where SSH of the target's host listens, as far as it is configured.
+    pub ports: Arc<[u16]>,
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub(crate) async fn visit(entry: Entry, leg: Leg, authenticated: Authenticated) 
                 let (leg, early) = lobby.leave();
                 let terms = Terms {
                     login: to.login,
-                    port: to.target.port,
+                    ports: entry.shared.ports_of(&to.target),
                     may: who.may,
                     masks: entry.shared.masks.of(&to.target),
                     binary: to.target.binary,
@@ -209,7 +209,8 @@ async fn session(
     // It is registered by now: who revokes something either finds it there, or has done so before this. Somebody
     // may have come in long ago, through a jump host or a hold.
     let auth = &shared.options.auth;
-    if !auth.still_counts(&who.by, &who.principal, entry.source) {
+    let counts = auth.still_counts(&who.by, &who.principal, entry.source);
+    if !counts.await {
         tracing::warn!(source = %entry.source, actor = %who.principal.actor, "no session: what they came in by does not count any more");
         let reason =
             EndReason::Error("what the client came in by does not count any more".to_owned());
@@ -346,6 +347,9 @@ fn info(entry: &Entry, who: &Outer, to: &Destination, ident: Option<&str>) -> Se
         attrs.insert("client".to_owned(), ident.to_owned());
     }
     attrs.extend(who.by.attrs());
+    if let Some(login) = who.principal.proof.login {
+        attrs.insert("login".to_owned(), login.as_str().to_owned());
+    }
     SessionInfo {
         id,
         id_text: id.to_string().into(),

@@ -224,6 +224,7 @@ fn start() -> SessionStart {
                 issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(3600),
                 token_id: None,
+                proof: Default::default(),
             }),
             target: Arc::new(Target {
                 name: "shop".into(),

@@ -126,6 +126,9 @@ pub fn principal(p: &Principal) -> PrincipalDoc {
         issuer: p.issuer.to_string(),
         expires_ns: ns(p.expires_at),
         token_id: p.token_id.clone(),
+        login: p.proof.login.map(|login| login.as_str().to_owned()),
+        amr: strings(&p.proof.amr),
+        acr: p.proof.acr.as_deref().map(str::to_owned),
     }
 }
 

@@ -347,6 +347,9 @@ fn start(at: &str, session: Uuid, doc: &StartDoc, out: &mut dyn Write) -> io::Re
     field(out, "started", at)?;
     field(out, "who", &actor(&doc.who.actor))?;
     field(out, "issuer", &clean(&doc.who.issuer))?;
+    if let Some(login) = &doc.who.login {
+        field(out, "in by", &clean(login))?;
+    }
     for link in &doc.who.on_behalf_of {
         field(out, "on behalf of", &actor(link))?;
     }

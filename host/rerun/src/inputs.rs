@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pipeline::{
-    Access, Action, Actor, Column, Demand, Facts, Finding, LabelSet, Named, PluginRef, Principal,
-    PrincipalKind, Protocol, Relation, Resource, Risk, SessionId, SessionInfo, SqlFacts, SqlKind,
-    Target,
+    Access, Action, Actor, Column, Demand, Facts, Finding, LabelSet, Login, Named, PluginRef,
+    Principal, PrincipalKind, Proof, Protocol, Relation, Resource, Risk, SessionId, SessionInfo,
+    SqlFacts, SqlKind, Target,
 };
 use recorder::doc::{
     AccessDoc, ActionDoc, ActorDoc, BasisDoc, FactsDoc, PrincipalDoc, RelationDoc, RiskDoc,
@@ -98,7 +98,17 @@ fn principal(doc: &PrincipalDoc) -> Result<Principal, Unfit> {
         issued_at: None,
         expires_at: time(doc.expires_ns),
         token_id: doc.token_id.clone(),
+        proof: Proof {
+            login: doc.login.as_deref().map(login).transpose()?,
+            amr: arcs(&doc.amr),
+            acr: doc.acr.as_deref().map(Into::into),
+        },
     })
+}
+
+fn login(text: &str) -> Result<Login, Unfit> {
+    let found = Login::ALL.into_iter().find(|l| l.as_str() == text);
+    found.ok_or_else(|| unknown("login", text))
 }
 
 fn actor(doc: &ActorDoc) -> Result<Actor, Unfit> {

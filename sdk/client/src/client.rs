@@ -28,7 +28,10 @@ use crate::ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,
 };
-use crate::ssh_tokens::{SshToken, SshTokenRequest};
+use crate::ssh_tokens::{
+    SshToken, SshTokenFilter, SshTokenInfo, SshTokenRemoval, SshTokenRequest, SshTokenRevocation,
+    SshTokenRevoked,
+};
 use crate::watch::Watching;
 
 /// How long one call may take, in all.
@@ -130,6 +133,35 @@ impl Client {
     /// A short token for the password prompt of SSH, which stands for the caller's.
     pub async fn ssh_token(&self, request: &SshTokenRequest) -> Result<SshToken, ClientError> {
         self.post(&["ssh", "tokens"], request).await
+    }
+
+    /// The caller's own short tokens.
+    pub async fn ssh_tokens(&self) -> Result<Page<SshTokenInfo>, ClientError> {
+        self.get::<(), _>(&["ssh", "tokens"], None).await
+    }
+
+    /// Short tokens of others, too.
+    pub async fn all_ssh_tokens(
+        &self,
+        filter: &SshTokenFilter,
+    ) -> Result<Page<SshTokenInfo>, ClientError> {
+        self.get(&["ssh", "tokens", "all"], Some(filter)).await
+    }
+
+    /// A short token of the caller's own counts no more, and sessions that came in by it end.
+    pub async fn remove_ssh_token(
+        &self,
+        token: &SshTokenRemoval,
+    ) -> Result<SshTokenRevoked, ClientError> {
+        self.post(&["ssh", "tokens", "remove"], token).await
+    }
+
+    /// The same of anybody's.
+    pub async fn revoke_ssh_token(
+        &self,
+        token: &SshTokenRevocation,
+    ) -> Result<SshTokenRevoked, ClientError> {
+        self.post(&["ssh", "tokens", "revoke"], token).await
     }
 
     /// The keys that Weir is known by.

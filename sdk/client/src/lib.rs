@@ -46,6 +46,9 @@ pub use ssh_keys::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRemoved,
     SshKeyRequest,
 };
-pub use ssh_tokens::{SshToken, SshTokenRequest};
+pub use ssh_tokens::{
+    SshToken, SshTokenFilter, SshTokenInfo, SshTokenRemoval, SshTokenRequest, SshTokenRevocation,
+    SshTokenRevoked,
+};
 pub use time::Timestamp;
 pub use watch::Watching;

@@ -91,9 +91,12 @@ pub struct SshRevocation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SshRevoked {
     pub revocation: SshRevocation,
-    /// Live sessions that had come in by it, or by a registered key that went with it.
+    /// Live sessions that had come in by it, or by a registered key or a short token that went with it.
     pub sessions_ended: u64,
     /// Fingerprints of registered keys that it names, or that went with the certificate that it names.
     #[serde(default)]
     pub keys_removed: Vec<String>,
+    /// Short tokens that went with it, as the record names them.
+    #[serde(default)]
+    pub tokens_revoked: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::Timestamp;
 
@@ -37,6 +37,53 @@ impl fmt::Debug for SshToken {
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
+}
+
+/// A short token that counts, without the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SshTokenInfo {
+    /// By which the record names it.
+    pub id: String,
+    /// Whose it is.
+    pub subject: String,
+    /// From where it counts; none: from anywhere.
+    pub source: Option<String>,
+    pub issued_at: Timestamp,
+    /// The first moment at which it does not count.
+    pub expires_at: Timestamp,
+}
+
+/// Which tokens are to be listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SshTokenFilter {
+    /// Only those of this principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+}
+
+/// Which token of the caller's own is to count no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshTokenRemoval {
+    pub id: String,
+}
+
+/// Which token, of whomever, is to count no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshTokenRevocation {
+    pub id: String,
+    pub reason: String,
+}
+
+/// What that did at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SshTokenRevoked {
+    pub id: String,
+    /// Live sessions that had come in by it.
+    pub sessions_ended: u64,
 }
 
 #[cfg(test)]

@@ -64,6 +64,16 @@ impl Rig {
     /// With the bundle that permits everything, other logins, and more tables of configuration.
     pub(super) fn with_logins(name: &str, auth: &str, more: &str) -> Result<Self> {
         let bundle = weir_tests::paths::root().join("policies/examples/permit-all");
+        Self::with_logins_under(name, bundle, auth, more)
+    }
+
+    /// The same with a bundle of the test's own.
+    pub(super) fn with_logins_under(
+        name: &str,
+        bundle: PathBuf,
+        auth: &str,
+        more: &str,
+    ) -> Result<Self> {
         let shape = Shape {
             auth,
             more,

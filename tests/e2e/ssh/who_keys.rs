@@ -118,6 +118,47 @@ fn people_come_in_by_keys_of_their_own_until_they_do_not_count() {
     assert!(!gets_in(&other));
 }
 
+const GUARD: &str = r#"
+@id("guard.prod-certificate")
+@reason("production is open to certificates only")
+forbid (principal, action in Action::"ssh", resource)
+when { resource.env == Env::"prod" }
+unless { context.base has login && context.base.login == Login::"certificate" };
+"#;
+
+/// The same person, by what policy lets them in and by what it does not.
+#[test]
+fn production_is_open_to_certificates_and_to_no_registered_key() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let bundle = std::env::temp_dir().join(format!("weir-login-policy-{}", std::process::id()));
+    std::fs::create_dir_all(&bundle).unwrap();
+    let from = weir_tests::paths::root().join("policies/examples/permit-all");
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), bundle.join(file.file_name())).unwrap();
+    }
+    std::fs::write(bundle.join("guard.cedar"), GUARD).unwrap();
+    let both = "\"certificate\", \"key\", \"token\"";
+    let more = "[ssh.registered_keys]\nmax_hours = 48\nper_person = 2\n";
+    let name = "ssh-login-policy";
+    let rig = Rig::with_logins_under(name, bundle.clone(), both, more).unwrap();
+    let alice = rig.weir.token("alice", GROUPS).unwrap();
+    let by_key = rig.way_by_key("key", "ed25519", None).unwrap();
+    let (done, said) = key(&rig, &alice, &["add", &public(&by_key)]);
+    assert!(done, "{said}");
+    let certified = rig.way("alice", GROUPS).unwrap();
+    assert!(gets_in(&certified), "{}", rig.weir.log());
+    assert!(!gets_in(&by_key), "{}", rig.weir.log());
+    std::fs::remove_dir_all(&bundle).unwrap();
+    let shown = rig.weir.log();
+    assert!(
+        !shown.contains("SSH key refused"),
+        "it is policy that says no: {shown}"
+    );
+}
+
 /// What others try with keys that are registered by now, and with what is no key of a person.
 fn refused(rig: &Rig, mine: &Way, other: &Way, bobs: &Way) {
     let mallory = rig.weir.token("mallory", GROUPS).unwrap();

@@ -6,6 +6,7 @@ mod differential;
 mod hosts;
 mod indifferent;
 pub(crate) mod kit;
+mod logins;
 mod matrix;
 mod refused;
 mod swap;

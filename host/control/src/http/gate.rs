@@ -162,6 +162,11 @@ async fn admit(
     }
     let subjects = found.as_deref().unwrap_or_default();
     let (granted, reason) = match gate.own {
+        // What was stolen is not to undo, or look at, what its person does after they have said so.
+        true if is_revoked(gate, &caller) => {
+            let text = "this token is older than the revocation of somebody in it; get a new one";
+            return Err(refuse(gate, &caller, subjects, ApiError::forbidden(text)).await);
+        }
         true => (subjects.to_vec(), None),
         false => ask_policy(gate, &caller, subjects),
     };
@@ -178,6 +183,13 @@ async fn admit(
         call: caller.call,
     });
     Ok(request)
+}
+
+/// Was everything of the caller's revoked that is as old as the token?
+fn is_revoked(gate: &Gate, caller: &Caller) -> bool {
+    let now = gate.shared.clock.now();
+    let authority = gate.shared.ssh.as_ref();
+    authority.is_some_and(|authority| authority.is_revoked(&caller.principal, now))
 }
 
 /// Those of the subjects on which the action is permitted, and why not on the last of the others.

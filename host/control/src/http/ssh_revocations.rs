@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use weir_client::{Page, SshCredentialKind, SshRevocation, SshRevocationRequest, SshRevoked};
+use weir_client::{
+    Page, SshCredentialKind as Kind, SshRevocation, SshRevocationRequest, SshRevoked,
+};
 
 use super::extract::Body;
 use super::ssh::authority;
@@ -10,16 +12,16 @@ use crate::approvals::Desk;
 use crate::control::Shared;
 use crate::error::ApiError;
 use crate::guard::Permit;
-use crate::ssh::{Revoke, came_by};
-use crate::ssh_keys::Gone;
+use crate::ssh::{Revoke, agree, came_along, came_by};
+use crate::store::WentAlong;
 
 /// How much of what is to be revoked is looked at: a line with a key of RSA is the longest.
 const MAX_VALUE: usize = 8 * 1024;
 
 /// Revokes certificates or a key. No new connection comes in by them from then on, and sessions that did are
 /// ended. There is no way back but a new certificate, or another key. With a certificate go the registered keys of
-/// the person whom it was issued for: its own key, and those that were registered with the same token. Whoever has
-/// that token may still get others: what ends that is to revoke all of a subject.
+/// the person whom it was issued for: its own key, and those that were registered with the same token; and the short
+/// tokens that stand for the same token. Whoever has that token may still get others: what ends that is to revoke all of a subject.
 #[utoipa::path(
     post, path = "/v1/ssh/revocations", tag = "ssh", request_body = SshRevocationRequest,
     responses(
@@ -56,37 +58,56 @@ pub(super) async fn revoke(
         let kept = shared.logins.revoke(&recorded, &*authority, what).await;
         let (kept, gone) = match kept {
             Ok((revocation, gone)) => (Ok(revocation), gone),
-            Err(error) => (Err(error), Gone(Vec::new())),
+            Err(error) => (Err(error), Some(WentAlong::default())),
         };
-        if let Some(keys) = &shared.ssh_keys {
-            gone.0.iter().for_each(|key| keys.forget(key));
+        if let (Some(keys), Some(gone)) = (&shared.ssh_keys, &gone) {
+            gone.keys.iter().for_each(|key| keys.forget(key));
         }
         // In this order: a session that begins now finds out by itself. And also if it could not be kept.
-        let ended = shared.sessions.kill_all(&recorded, &why, |info| {
-            came_by(info, kind, &value) || gone.came_by(info)
+        let mut ended = shared.sessions.kill_all(&recorded, &why, |info| {
+            let along = gone.as_ref().is_some_and(|gone| came_along(info, gone));
+            came_by(info, kind, &value) || along
         });
-        tracing::info!(kind = ?kind, value, ended, keys = gone.0.len(), "SSH credential revoked");
-        for key in &gone.0 {
-            let told = teller.tell("key:remove", format!("Key::{key:?}"), why.clone());
+        let gone = match gone {
+            Some(gone) => gone,
+            None => {
+                let by = recorded.by().actor.subject.clone();
+                let (gone, more) = agree(&shared, &by, &why).await?;
+                ended += more;
+                gone
+            }
+        };
+        tracing::info!(kind = ?kind, value, ended, keys = gone.keys.len(), tokens = gone.tokens.len(), "SSH credential revoked");
+        let keys = gone
+            .keys
+            .iter()
+            .map(|key| ("key:remove", name(Kind::Key, key)));
+        let tokens = gone
+            .tokens
+            .iter()
+            .map(|id| ("token:revoke", format!("Token::{id:?}")));
+        for (what, resource) in keys.chain(tokens) {
+            let told = teller.tell(what, resource.clone(), why.clone());
             if let Err(error) = told.await {
-                tracing::error!(%error, key, "that a registered key was removed cannot be recorded");
+                tracing::error!(%error, resource, "what went with a revocation cannot be recorded");
             }
         }
         Ok(SshRevoked {
             revocation: kept?,
             sessions_ended: ended,
-            keys_removed: gone.0,
+            keys_removed: gone.keys,
+            tokens_revoked: gone.tokens,
         })
     };
     permit.perform(resource, reason, act).await.map(Json)
 }
 
-fn name(kind: SshCredentialKind, value: &str) -> String {
+fn name(kind: Kind, value: &str) -> String {
     match kind {
-        SshCredentialKind::Serial => format!("Certificate::{value:?}"),
-        SshCredentialKind::KeyId => format!("KeyId::{value:?}"),
-        SshCredentialKind::Key => format!("Key::{value:?}"),
-        SshCredentialKind::Subject => format!("Credentials of {value:?}"),
+        Kind::Serial => format!("Certificate::{value:?}"),
+        Kind::KeyId => format!("KeyId::{value:?}"),
+        Kind::Key => format!("Key::{value:?}"),
+        Kind::Subject => format!("Credentials of {value:?}"),
     }
 }
 

@@ -148,6 +148,11 @@ pub(super) fn table() -> Vec<Route> {
             any(ssh::any),
             routes!(ssh_tokens::short_token),
         ),
+        // Who may get none any more still sees theirs, and takes them back.
+        Route::own(CertificateIssue, any(ssh::any), routes!(ssh_tokens::own)),
+        Route::own(CertificateIssue, any(ssh::any), routes!(ssh_tokens::remove)),
+        Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_tokens::all)),
+        Route::new(CredentialRevoke, any(ssh::any), routes!(ssh_tokens::revoke)),
         Route::new(
             CredentialRevoke,
             any(ssh::any),
@@ -218,7 +223,7 @@ enum Exposure {
     /// Anybody may call it, for this reason.
     Public(&'static str),
     Guarded(Action, Subjects),
-    /// Everybody whose token is valid may call it: it reaches nothing but what is their own, and takes it back at most.
+    /// Everybody whose token is valid, and not from before a revocation of theirs, may call it: it reaches nothing but what is their own, and takes it back at most.
     /// The action is its name in the record; policy is not asked.
     Own(Action, Subjects),
 }

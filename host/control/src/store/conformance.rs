@@ -59,6 +59,8 @@ pub async fn run(maker: &dyn Maker) {
     ssh::what_goes_with_a_certificate_is_found(&*maker.make().await).await;
     let tokens = maker.make().await;
     ssh_tokens::short_tokens_are_found_by_their_hash_and_bounded(&*tokens).await;
+    ssh_tokens::single_short_tokens_are_found_and_go(&*maker.make().await).await;
+    ssh::nobody_uses_up_what_is_known_of_certificates(&*maker.make().await).await;
     ssh::a_host_is_known_by_one_key(&*maker.make().await).await;
 }
 
@@ -529,7 +531,7 @@ async fn revocations_are_kept(store: &dyn Store) {
     ];
     for row in rows.iter().rev() {
         let kept = store.add_ssh_revocation(row.clone(), 4).await.unwrap();
-        assert_eq!(kept, Some(Vec::new()));
+        assert_eq!(kept, Some(Default::default()));
     }
     let one_more = RevocationRow {
         value: "another".into(),
@@ -544,7 +546,7 @@ async fn revocations_are_kept(store: &dyn Store) {
         ..row("6", SshCredentialKind::Key, None)
     };
     let kept = store.add_ssh_revocation(again.clone(), 4).await.unwrap();
-    assert_eq!(kept, Some(Vec::new()));
+    assert_eq!(kept, Some(Default::default()));
     let rows = [again, rows[0].clone(), rows[2].clone()];
     assert_eq!(store.ssh_revocations().await.unwrap(), rows, "1 has ended");
     // What has ended makes room; what never ends stays, however old it is.

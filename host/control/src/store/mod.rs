@@ -25,7 +25,7 @@ pub(crate) use sqlite::{Lock, connect, int, lock, make_private, uint};
 pub use sqlite::{Sqlite, Stored, peek};
 pub use ssh::{
     CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
-    RevocationRow, TokenPut, TokenRow,
+    RevocationRow, TokenPut, TokenRow, WentAlong,
 };
 
 /// Milliseconds since 1970.
@@ -144,16 +144,17 @@ pub trait Store: Send + Sync + 'static {
     /// Tries again at `retry_at`, or gives up.
     async fn notice_failed(&self, id: &str, retry_at: Option<Millis>, error: &str) -> Result<()>;
 
-    /// In place of the same one of before. Also removes the registered keys that it names, or that go with the certificate that it names: its own key, and
-    /// those that the same person registered with the same token. These are returned. None, and nothing done, when
-    /// `max` are kept.
-    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32)
-    -> Result<Option<Vec<String>>>;
+    /// In place of the same one of before. Also removes the registered keys that it names, or that go with the
+    /// certificate that it names: its own key, and those that the same person registered with the same token. And the
+    /// short tokens of the subject that it names, or that stand for the same token of the same one as the certificate.
+    /// These are returned. None, and nothing done, when `max` are kept.
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<Option<WentAlong>>;
     /// Newest first.
     async fn ssh_revocations(&self) -> Result<Vec<RevocationRow>>;
 
-    /// Keeps for whom a certificate was issued, until it ends. Of `max`, those that end first make room.
-    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()>;
+    /// Keeps for whom a certificate was issued, until it ends. Of one subject's, those that end first make room, and
+    /// of all those of whoever has most.
+    async fn keep_ssh_certificate(&self, row: CertificateRow, limits: KeyLimits) -> Result<()>;
 
     /// Keeps a key, in place of what was known of it if the same person had registered it.
     async fn put_ssh_key(&self, row: KeyRow, limits: KeyLimits) -> Result<KeyPut>;
@@ -166,6 +167,12 @@ pub trait Store: Send + Sync + 'static {
     async fn put_ssh_token(&self, row: TokenRow, limits: KeyLimits) -> Result<TokenPut>;
     /// Also one that has ended and was not forgotten yet.
     async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>>;
+    /// The same, by what people name it by.
+    async fn ssh_token_called(&self, id: &str) -> Result<Option<TokenRow>>;
+    /// Of one subject, or of all; newest first. Also those that have ended and were not forgotten yet.
+    async fn ssh_tokens(&self, subject: Option<&str>, limit: u32) -> Result<Vec<TokenRow>>;
+    /// False when there is no such token.
+    async fn remove_ssh_token(&self, id: &str) -> Result<bool>;
 
     /// Lists a key that a host has shown, or that it has shown it again; tells when [`Store::recorded_ssh_host_key`] was
     /// called for it, if no verdict on a key of this target came since. Of one target, `max` wait: those that were shown longest ago make room.

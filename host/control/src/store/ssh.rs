@@ -17,7 +17,16 @@ pub struct RevocationRow {
     pub ends_at: Option<Millis>,
 }
 
-/// A certificate that a person was given.
+/// What went with a revocation, and is not kept any more.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WentAlong {
+    /// Fingerprints of registered keys.
+    pub keys: Vec<String>,
+    /// Names of short tokens.
+    pub tokens: Vec<String>,
+}
+
+/// A certificate that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateRow {
     pub serial: String,
@@ -69,7 +78,11 @@ pub enum KeyPut {
 pub struct TokenRow {
     /// SHA-256 of it.
     pub hash: [u8; 32],
+    /// By which people and the record name it.
+    pub id: String,
     pub subject: String,
+    /// `jti` of the token that it stands for.
+    pub token: Option<String>,
     /// Who that is, as the authority describes it.
     pub kept: String,
     /// The only network from where it counts; none: from anywhere.

@@ -1,6 +1,7 @@
 //! An authority that signs nothing.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use weir_client::{
     SshAuthorityInfo, SshCertificate, SshCredentialKind, SshKeyChallenge, SshKeyRequest, SshToken,
 };
 
+use super::Rig;
 use crate::{ApiError, CheckedKey, IssuedCertificate, MadeToken, SshAuthority, SshKeys};
 
 /// The one key that it knows.
@@ -104,6 +106,12 @@ impl SshAuthority for FakeSsh {
         Ok((kind != SshCredentialKind::Key).then_some(LASTS))
     }
 
+    fn is_revoked(&self, who: &Principal, _: SystemTime) -> bool {
+        let subject = who.actor.subject.to_string();
+        let what = (SshCredentialKind::Subject, subject);
+        self.revoked.lock().contains(&what)
+    }
+
     fn info(&self) -> SshAuthorityInfo {
         SshAuthorityInfo {
             host_ca: "ssh-ed25519 AAAB".into(),
@@ -176,7 +184,23 @@ impl SshKeys for FakeSsh {
         self.keys.lock().remove(fingerprint);
     }
 
+    fn known(&self) -> Vec<String> {
+        self.keys.lock().keys().cloned().collect()
+    }
+
     fn per_person(&self) -> u32 {
         2
+    }
+}
+
+impl Rig {
+    /// The same person by another token, with this name.
+    pub(crate) fn add_token(&self, token: &str, of: &str, id: &str) {
+        let principal = Principal {
+            token_id: Some(id.to_owned()),
+            ..self.principal(of).as_ref().clone()
+        };
+        let mut people = self.people.0.lock();
+        people.insert(token.into(), Arc::new(principal));
     }
 }

@@ -168,6 +168,7 @@ fn start(target: &str, who: &str) -> SessionStart {
                 issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(600),
                 token_id: None,
+                proof: Default::default(),
             }),
             target: Arc::new(Target {
                 name: target.into(),

@@ -301,3 +301,90 @@ fn answers_of_the_token_endpoint() {
     let told = told.unwrap_err().to_string();
     assert!(told.ends_with("invalid_scope: no groups"), "{told}");
 }
+
+/// In between two polls, and so late that there would be no other one.
+#[tokio::test]
+async fn whoever_agrees_at_the_last_moment_is_seen() {
+    let token = || {
+        let token = json!({"access_token": "ey.J.x", "token_type": "Bearer"});
+        (200, token)
+    };
+    let seconds = Duration::from_secs;
+    for (answers, interval, until, called, expect, asked) in [
+        // The code ends before another poll is due.
+        (
+            vec![token()],
+            seconds(10),
+            Duration::from_millis(1_300),
+            false,
+            true,
+            1,
+        ),
+        (
+            vec![pending(), token()],
+            seconds(10),
+            Duration::from_millis(1_300),
+            false,
+            false,
+            1,
+        ),
+        // It is too late already.
+        (
+            vec![token()],
+            seconds(10),
+            Duration::from_millis(900),
+            false,
+            false,
+            0,
+        ),
+        // Nobody waits any longer; once more, when it is due.
+        (
+            vec![token()],
+            Duration::from_millis(300),
+            seconds(60),
+            true,
+            true,
+            1,
+        ),
+        (
+            vec![pending(), token()],
+            Duration::from_millis(300),
+            seconds(60),
+            true,
+            false,
+            1,
+        ),
+        (
+            vec![pending(), token()],
+            Duration::from_millis(50),
+            seconds(60),
+            false,
+            true,
+            2,
+        ),
+    ] {
+        let provider = Provider::start(json!({}), answers).await;
+        let mut login = DeviceLogin::begin(&provider.options()).await.unwrap();
+        login.interval = interval;
+        login.until = Instant::now() + until;
+        let last_call = Notify::new();
+        if called {
+            last_call.notify_one();
+        }
+        let begun = Instant::now();
+        let done = login.finish_at(&last_call).await;
+        let text = format!("{interval:?} {until:?} {called}: {done:?}");
+        assert_eq!(done.is_ok(), expect, "{text}");
+        assert!(
+            expect || matches!(done, Err(DeviceError::Expired)),
+            "{text}"
+        );
+        assert!(
+            begun.elapsed() >= interval.min(until.saturating_sub(LAST)),
+            "{text}"
+        );
+        let tokens = provider.asked.lock();
+        let tokens = tokens.iter().filter(|(path, _)| path == "/token");
+        assert_eq!(tokens.count(), asked, "{text}");
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pipeline::{Actor, Principal, PrincipalKind};
+use pipeline::{Actor, Login, Principal, PrincipalKind, Proof};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -35,6 +35,11 @@ struct PrincipalDoc {
     token_id: Option<String>,
     actor: ActorDoc,
     on_behalf_of: Vec<ActorDoc>,
+    /// Not in what was written before Weir looked at it, nor where the token says nothing of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    amr: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,7 +62,7 @@ enum KindDoc {
     Workload,
 }
 
-/// `expires_at` is not in it: the certificate's own end is.
+/// `expires_at` is not in it: the certificate's own end is. Nor is by what somebody got it: in they come by what it is in.
 pub(super) fn write(principal: &Principal) -> Result<String, IssueError> {
     let Principal {
         actor,
@@ -66,6 +71,7 @@ pub(super) fn write(principal: &Principal) -> Result<String, IssueError> {
         issued_at,
         expires_at: _,
         token_id,
+        proof,
     } = principal;
     let doc = PrincipalDoc {
         v: VERSION,
@@ -74,6 +80,8 @@ pub(super) fn write(principal: &Principal) -> Result<String, IssueError> {
         token_id: token_id.clone(),
         actor: actor_doc(actor),
         on_behalf_of: on_behalf_of.iter().map(actor_doc).collect(),
+        amr: proof.amr.iter().map(ToString::to_string).collect(),
+        acr: proof.acr.as_ref().map(ToString::to_string),
     };
     let text = serde_json::to_string(&doc).map_err(|_| IssueError::TooLarge)?;
     // What could not be read again is not to be signed.
@@ -108,7 +116,12 @@ fn actor_doc(actor: &Actor) -> ActorDoc {
     }
 }
 
-pub(super) fn read(text: &str, expires_at: SystemTime) -> Result<Principal, &'static str> {
+/// `login`: what carries it.
+pub(super) fn read(
+    text: &str,
+    login: Login,
+    expires_at: SystemTime,
+) -> Result<Principal, &'static str> {
     if text.len() > MAX_BYTES {
         return Err("it is too large");
     }
@@ -125,6 +138,9 @@ pub(super) fn read(text: &str, expires_at: SystemTime) -> Result<Principal, &'st
     let (Some(actor), Some(on_behalf_of)) = (actor(doc.actor), delegators) else {
         return Err("somebody in it has no name");
     };
+    let mut amr: Vec<Arc<str>> = doc.amr.into_iter().map(Arc::from).collect();
+    amr.sort();
+    amr.dedup();
     let issued_at = match doc.issued_at {
         None => None,
         Some(at) => {
@@ -139,6 +155,11 @@ pub(super) fn read(text: &str, expires_at: SystemTime) -> Result<Principal, &'st
         issued_at,
         expires_at,
         token_id: doc.token_id,
+        proof: Proof {
+            login: Some(login),
+            amr,
+            acr: doc.acr.map(Arc::from),
+        },
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A key stands for what its person's token said when it was registered, for hours or days: their groups are as old
 //! as that. What the token said about *how* somebody logged in is not kept: whoever uses the key later has shown no
-//! second factor, so `mfa` is false, whatever it was then. An entry ends by itself, and is renewed with another
+//! second factor, so `mfa` is false, whatever it was then, and neither `amr` nor `acr` is said. An entry ends by itself, and is renewed with another
 //! token only, which brings the groups up to date.
 //!
 //! Who registers a key signs a text with it that names the key, the person and this Weir, and holds a number that
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use parking_lot::RwLock;
-use pipeline::{Principal, PrincipalKind};
+use pipeline::{Login, Principal, PrincipalKind, Proof};
 use ssh_keys::{PublicKey, TextSignatureError, signer_of_text};
 
 use super::{IssueError, SshAuthority, carried};
@@ -72,28 +72,50 @@ struct Entry {
 /// The first line of what is signed.
 const INTENT: &str = "I register this key, which is mine, to come in by it over SSH.";
 
-/// Is this what a Weir asks somebody to sign who registers this key, and nothing else? Whoever signs asks: a server
-/// that lies would get a signature for something else otherwise.
-pub fn is_key_challenge(text: &str, key: &PublicKey) -> bool {
-    let Some(text) = text.strip_suffix('\n') else {
-        return false;
-    };
-    let lines: Vec<&str> = text.split('\n').collect();
-    let [intent, of, who, at, gateway, number] = lines.as_slice() else {
-        return false;
-    };
-    let has = |line: &str, name: &str, fits: fn(char) -> bool| {
-        let value = line.strip_prefix(name);
-        value.is_some_and(|value| !value.is_empty() && value.chars().all(fits))
-    };
-    *intent == INTENT
-        && of.strip_prefix("key: ") == Some(&key.fingerprint())
-        && has(who, "for: ", |c| !c.is_control())
-        && has(at, "at: ", |c| c.is_ascii_digit())
-        && has(gateway, "gateway: SHA256:", |c| {
+/// What a text to be signed says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyChallenge<'a> {
+    /// Whose the key will be.
+    pub who: &'a str,
+    /// Where: the fingerprint of the authority that gateways are known by.
+    pub gateway: &'a str,
+}
+
+impl<'a> KeyChallenge<'a> {
+    /// None: it is not what a Weir asks somebody to sign who registers this key, and nothing else. Whoever signs asks: a
+    /// server that lies would get a signature for something else otherwise.
+    pub fn of(text: &'a str, key: &PublicKey) -> Option<Self> {
+        let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
+        let [intent, of, who, at, gateway, number] = lines.as_slice() else {
+            return None;
+        };
+        let value = |line: &'a str, name: &str, fits: fn(char) -> bool| {
+            let value = line.strip_prefix(name)?;
+            (!value.is_empty() && value.chars().all(fits)).then_some(value)
+        };
+        if *intent != INTENT || of.strip_prefix("key: ") != Some(&key.fingerprint()) {
+            return None;
+        }
+        value(at, "at: ", |c| c.is_ascii_digit())?;
+        value(number, "number: ", |c| c.is_ascii_hexdigit())?;
+        let digest = value(gateway, "gateway: SHA256:", |c| {
             c.is_ascii_alphanumeric() || "+/".contains(c)
+        });
+        digest?;
+        Some(Self {
+            who: value(who, "for: ", |c| !c.is_control())?,
+            gateway: gateway.strip_prefix("gateway: ")?,
         })
-        && has(number, "number: ", |c| c.is_ascii_hexdigit())
+    }
+
+    /// Will the key be this one's, of this issuer?
+    pub fn is_for(&self, subject: &str, issuer: &str) -> bool {
+        self.who == named(subject, issuer)
+    }
+}
+
+fn named(subject: &str, issuer: &str) -> String {
+    format!("{subject:?} of {issuer:?}")
 }
 
 /// What is registered, by fingerprint: a lookup takes the same time for every key.
@@ -130,10 +152,9 @@ impl SshAuthority {
     /// Lines that people can read before they sign them.
     fn challenge_at(&self, key: &PublicKey, who: &Principal, at: u64) -> String {
         let text = format!(
-            "{INTENT}\nkey: {}\nfor: {:?} of {:?}\nat: {at}\ngateway: {}\n",
+            "{INTENT}\nkey: {}\nfor: {}\nat: {at}\ngateway: {}\n",
             key.fingerprint(),
-            who.actor.subject,
-            who.issuer,
+            named(&who.actor.subject, &who.issuer),
             self.host_ca().fingerprint(),
         );
         let number = hmac::sign(&self.registered.secret, text.as_bytes());
@@ -171,6 +192,7 @@ impl SshAuthority {
         }
         let mut who = who.clone();
         who.actor.mfa = false;
+        who.proof = Proof::default();
         carried::write(&who).map_err(RegisterError::Principal)
     }
 
@@ -183,9 +205,11 @@ impl SshAuthority {
         ends: SystemTime,
     ) -> Result<(), RegisterError> {
         let latest = since.checked_add(MAX_KEY_VALIDITY).unwrap_or(since);
-        let mut who = carried::read(kept, ends.min(latest)).map_err(RegisterError::Kept)?;
+        let who = carried::read(kept, Login::Key, ends.min(latest));
+        let mut who = who.map_err(RegisterError::Kept)?;
         // However it got there.
         who.actor.mfa = false;
+        who.proof = Login::Key.into();
         self.check_key(key, &who, since)?;
         let fingerprint = key.fingerprint();
         let mut entries = self.registered.entries.write();
@@ -229,6 +253,11 @@ impl SshAuthority {
         let entry = self.registered.entries.read().get(&fingerprint).cloned()?;
         let revoked = self.is_revoked_key(key) || self.is_revoked_since(&entry.who, entry.since);
         (now < entry.who.expires_at && !revoked).then_some(entry.who)
+    }
+
+    /// Fingerprints of those that are registered.
+    pub fn registered_keys(&self) -> Vec<String> {
+        self.registered.entries.read().keys().cloned().collect()
     }
 
     /// From now on nobody comes in by it, unless it is registered again.

@@ -122,7 +122,7 @@ impl Revoked {
 
     /// Is somebody who has to do with `who` revoked, for what is from this second? What was got with a token is as old
     /// as the token: otherwise whoever has stolen one gets anew what was just revoked. One that does not say when it
-    /// was issued is older than anything.
+    /// was issued is older than anything; one whose issuer's clock may be ahead is as old as it can be.
     fn names(&self, who: &Principal, from: u64) -> bool {
         let from = from.min(who.issued_at.map_or(0, second));
         let of = |subject: &str| self.subjects.get(subject).is_some_and(|at| from <= *at);

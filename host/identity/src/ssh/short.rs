@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pipeline::Principal;
+use pipeline::{Login, Principal};
 use zeroize::Zeroizing;
 
 use super::{IssueError, MIN_CALLER_VALIDITY, SshAuthority, carried};
@@ -104,7 +104,7 @@ impl SshAuthority {
         if now >= ends {
             return Err("it has ended");
         }
-        carried::read(kept, ends)
+        carried::read(kept, Login::ShortToken, ends)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use pipeline::{Actor, PrincipalKind};
+use pipeline::{Actor, Login, PrincipalKind, Proof};
 use tempfile::TempDir;
 
 use super::*;
@@ -66,6 +66,11 @@ fn everybody() -> Principal {
         issued_at: Some(now() - hours(2)),
         expires_at: now() + hours(1),
         token_id: Some("jti-1".into()),
+        proof: Proof {
+            login: Some(Login::Token),
+            amr: vec!["hwk".into(), "pin".into()],
+            acr: Some("urn:gold".into()),
+        },
     }
 }
 
@@ -82,7 +87,7 @@ fn everything_that_is_known_of_a_principal_is_found_again() {
             found,
             Principal {
                 expires_at: ends,
-                ..principal
+                ..principal.clone().by(Login::Certificate)
             }
         );
         // It goes through the text that it is kept as.

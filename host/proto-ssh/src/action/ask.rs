@@ -205,7 +205,7 @@ fn endpoint(
         loopback: loopback(&host),
         host: host.text.as_str().into(),
         port,
-        own_ssh: port == place.port,
+        own_ssh: place.ports.contains(&port),
     };
     Ok((format!("{}:{port}", host.text), resource))
 }
@@ -272,7 +272,7 @@ mod tests {
                 env: "test".into(),
                 tags: Default::default(),
             }),
-            port: 2200,
+            ports: Arc::new([2200, 2222]),
         }
     }
 
@@ -362,7 +362,7 @@ mod tests {
             "elsewhere.example",
             "",
         ] {
-            for (port, expect) in [(2200, true), (22, false), (2201, false)] {
+            for (port, expect) in [(2200, true), (2222, true), (22, false), (2201, false)] {
                 let host = bytes::Bytes::from(host);
                 let ways = [
                     What::DirectTcp {

@@ -15,6 +15,15 @@ const ITSELF: [&str; 8] = [
     "ip6-loopback",
 ];
 
+/// One way of writing where a target is: those of the machine that Weir runs on are the same, too.
+pub(crate) fn one_name(host: &str) -> String {
+    let host = Host::read(host);
+    match host.is_itself() {
+        true => "localhost".to_owned(),
+        false => host.text.trim_end_matches('.').to_owned(),
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
     /// Names in lower case; addresses in the usual way, and those of IPv4 as such.

@@ -16,6 +16,7 @@ use crate::wire::Reader;
 
 pub(crate) use ask::{Parts, parts};
 pub(crate) use exec::{Line, Sent, Unread};
+pub(crate) use host::one_name;
 pub(crate) use text::{printable, readable};
 #[cfg(test)]
 pub(crate) use unasked::Tried;

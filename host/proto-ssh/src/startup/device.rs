@@ -8,7 +8,8 @@
 //! - A flow begins when the method is asked for, and for nothing less: who offers keys, or cannot ask anybody
 //!   (BatchMode), causes none. Its bounds: so many for a connection, for a network and in all; and time.
 //! - It ends with the client, with whatever else the client tries, and with its time; and if all places are taken,
-//!   the oldest of whoever has most gives way. What somebody has agreed to has no place any more, and is not lost.
+//!   the oldest of whoever has most gives way. What somebody has agreed to has no place any more, and is not lost: whoever
+//!   gives way, or is late, is looked after once more, since a provider is asked every few seconds only.
 //! - What revokes somebody counts for flows that began before, however late they end.
 
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use pipeline::Principal;
+use tokio::sync::Notify;
 
 use super::{AuthRefused, Door, Login, Outcome, Proved, StartupError, Verdict, plain};
 use crate::action::printable;
@@ -27,6 +29,8 @@ const MAX_SHOWN: usize = 128;
 const LATE: &str = "nobody agreed in time; log in again for a new code";
 const GAVE_WAY: &str =
     "too many logins wait for somebody to agree, and this one gave way to another; log in again";
+/// How much longer than its flow, or its place, it is found out if somebody has agreed: a poll is due within seconds.
+const LAST_LOOK: Duration = Duration::from_secs(15);
 /// How much longer than its flow a connection stays, so that its person can be told how it ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -38,6 +42,9 @@ pub struct DeviceFlow {
     pub code: String,
     /// How long that is possible.
     pub lives: Duration,
+    /// Told when nobody is to be asked again but once, as soon as that may be: somebody may have agreed since they were
+    /// asked last.
+    pub last_call: Arc<Notify>,
     /// Dropped when the client goes away or tries something else, and when it took too long.
     pub approved: Pin<Box<dyn Future<Output = Result<Arc<Principal>, AuthRefused>> + Send>>,
 }
@@ -45,6 +52,7 @@ pub struct DeviceFlow {
 /// A flow with its place.
 pub(super) struct Flow<'a> {
     approved: Pin<Box<dyn Future<Output = Verdict> + Send>>,
+    last_call: Arc<Notify>,
     since: SystemTime,
     ends: Instant,
     place: Slot<'a>,
@@ -53,14 +61,19 @@ pub(super) struct Flow<'a> {
 impl Flow<'_> {
     /// Cancel safe.
     pub(super) async fn ends(&mut self) -> Outcome {
-        let verdict = tokio::select! {
+        let by = Proved::Device { since: self.since };
+        let why = tokio::select! {
             biased;
             // Somebody has agreed: nobody takes that away.
-            verdict = &mut self.approved => verdict,
-            () = self.place.lost() => Err(refused(GAVE_WAY)),
-            () = tokio::time::sleep_until(self.ends.into()) => Err(refused(LATE)),
+            verdict = &mut self.approved => return Outcome::of(verdict, by),
+            () = self.place.lost() => GAVE_WAY,
+            () = tokio::time::sleep_until(self.ends.into()) => LATE,
         };
-        Outcome::of(verdict, Proved::Device { since: self.since })
+        self.last_call.notify_one();
+        match tokio::time::timeout(LAST_LOOK, &mut self.approved).await {
+            Ok(Ok(who)) => Outcome::of(Ok(who), by),
+            Ok(Err(_)) | Err(_) => Outcome::of(Err(refused(why)), by),
+        }
     }
 }
 
@@ -80,11 +93,12 @@ impl Login<'_, '_> {
         let message = self.machine.prompt(&text, &question(&flow));
         self.flow = Some(Flow {
             approved: flow.approved,
+            last_call: flow.last_call,
             since,
             ends,
             place,
         });
-        self.deadline = self.deadline.max(ends + LAST_WORDS);
+        self.deadline = self.deadline.max(ends + LAST_LOOK + LAST_WORDS);
         self.send(&message).await?;
         Ok(None)
     }
@@ -151,6 +165,7 @@ mod tests {
             url: url.into(),
             code: code.into(),
             lives: Duration::ZERO,
+            last_call: Arc::default(),
             approved: Box::pin(std::future::pending()),
         };
         let source = "192.0.2.7".parse().unwrap();

@@ -67,7 +67,7 @@ pub trait Authenticate: Send + Sync {
 
     /// Asked again when a session begins, however long ago somebody came in, and for each that they jump to: would what
     /// they came in by let them in now, from there? Must not take long.
-    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool;
+    async fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool;
 
     /// Begins a login by another device. Nothing about the user name has a part in it.
     async fn device(&self, source: IpAddr) -> Result<DeviceFlow, AuthRefused>;

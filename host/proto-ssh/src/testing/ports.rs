@@ -11,7 +11,7 @@ use pipeline::{Actor, Principal, PrincipalKind};
 use ssh_keys::{
     Certificate, CertificateKind, CertificateSpec, Options, PrivateKey, PublicKey, Wanted,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::startup::{
     AuthRefused, Authenticate, Certified, DeviceFlow, GatewayKey, HostIdentity, Proved,
@@ -45,6 +45,8 @@ pub(crate) struct Keys {
     pub came_in_by: Mutex<Option<Proved>>,
     /// What people say in the device flow.
     pub device: watch::Sender<Option<bool>>,
+    /// Somebody has agreed, and nobody has asked since.
+    pub agreed_unseen: Arc<AtomicBool>,
     pub flows: AtomicUsize,
     pub flows_dropped: Arc<AtomicUsize>,
     pub tokens_asked: AtomicUsize,
@@ -67,6 +69,7 @@ impl Keys {
             rejects: Mutex::default(),
             came_in_by: Mutex::default(),
             device: watch::Sender::new(None),
+            agreed_unseen: Arc::default(),
             flows: AtomicUsize::new(0),
             flows_dropped: Arc::default(),
             tokens_asked: AtomicUsize::new(0),
@@ -133,7 +136,7 @@ impl Authenticate for Keys {
         self.registered.lock().contains(key)
     }
 
-    fn still_counts(&self, proved: &Proved, _: &Principal, source: IpAddr) -> bool {
+    async fn still_counts(&self, proved: &Proved, _: &Principal, source: IpAddr) -> bool {
         assert!(
             source.is_loopback(),
             "where the client is, through a jump, too"
@@ -181,15 +184,21 @@ impl Authenticate for Keys {
         self.flows.fetch_add(1, Ordering::SeqCst);
         let dropped = Dropped(self.flows_dropped.clone());
         let mut said = self.device.subscribe();
+        let (last_call, unseen) = (Arc::<Notify>::default(), self.agreed_unseen.clone());
+        let asked = last_call.clone();
         Ok(DeviceFlow {
             url: "https://login.example/device".into(),
             code: "ABCD-EFGH".into(),
             lives: Duration::from_secs(600),
+            last_call,
             approved: Box::pin(async move {
                 let _dropped = dropped;
-                let said = said.wait_for(Option::is_some).await.map(|s| *s);
+                let said = tokio::select! {
+                    said = said.wait_for(Option::is_some) => said.ok().and_then(|s| *s),
+                    () = asked.notified() => Some(unseen.load(Ordering::SeqCst)),
+                };
                 match said {
-                    Ok(Some(true)) => Ok(alice()),
+                    Some(true) => Ok(alice()),
                     _ => Err(refused("the device was not approved")),
                 }
             }),

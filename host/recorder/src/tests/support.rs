@@ -154,6 +154,7 @@ pub fn start() -> SessionStart {
                 issued_at: None,
                 expires_at: SystemTime::now() + Duration::from_secs(600),
                 token_id: Some("jti-1".into()),
+                proof: Default::default(),
             }),
             target: Arc::new(Target {
                 name: "shop".into(),

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use super::auth::Tokens;
 use super::ssh_device::Devices;
 use super::ssh_registered::still_may_register;
-use super::ssh_tokens::{NOT_VALID, ShortTokens};
+use super::ssh_tokens::{NOT_VALID, ShortTokens, short_token_named};
 
 /// Of a certificate's key id, what is logged.
 const MAX_KEY_ID_SHOWN: usize = 128;
@@ -97,6 +97,15 @@ impl Callers {
         })
     }
 
+    /// Whoever came in by a short token: is it still there? Of others there is nothing to be.
+    async fn is_kept(&self, who: &Principal) -> bool {
+        match (&self.short_tokens, short_token_named(who)) {
+            (_, None) => true,
+            (Some(tokens), Some(id)) => tokens.counts(id).await,
+            (None, Some(_)) => false,
+        }
+    }
+
     /// Whose is it? To the log what is wrong with it, to the client only that it is not registered: whoever has a
     /// key is not told whether it was once somebody's.
     fn registered(&self, key: &PublicKey, source: IpAddr) -> Result<Arc<Principal>, &'static str> {
@@ -130,7 +139,7 @@ impl Authenticate for Callers {
                 .is_some()
     }
 
-    fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool {
+    async fn still_counts(&self, proved: &Proved, who: &Principal, source: IpAddr) -> bool {
         let now = self.clock.now();
         match proved {
             // In full: it may have ended, too, and where it counts is in it.
@@ -143,7 +152,9 @@ impl Authenticate for Callers {
                 .registered(key, source)
                 .is_ok_and(|known| known.actor == who.actor && known.issuer == who.issuer),
             Proved::Token { since } | Proved::Device { since } => {
-                now < who.expires_at && !self.authority.is_revoked_since(who, *since)
+                now < who.expires_at
+                    && !self.authority.is_revoked_since(who, *since)
+                    && self.is_kept(who).await
             }
         }
     }

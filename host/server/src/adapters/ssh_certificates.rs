@@ -76,6 +76,10 @@ impl control::SshAuthority for SshCertificates {
         }
     }
 
+    fn is_revoked(&self, who: &Principal, now: SystemTime) -> bool {
+        self.authority.is_revoked_since(who, now)
+    }
+
     fn info(&self) -> SshAuthorityInfo {
         let line = |key: &PublicKey, what: &str| key.to_openssh(what);
         SshAuthorityInfo {

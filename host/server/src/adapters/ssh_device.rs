@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::{DeviceError, DeviceLogin, DeviceProvider, Verifier};
-use pipeline::Principal;
+use pipeline::{Login, Principal};
 use proto_ssh::{AuthRefused, DeviceFlow};
+use tokio::sync::Notify;
 
 use super::auth::Tokens;
 
@@ -38,12 +39,15 @@ impl Devices {
             }
         };
         let url = login.verification_uri_complete.as_ref();
+        let last_call = Arc::<Notify>::default();
         Ok(DeviceFlow {
             url: url.unwrap_or(&login.verification_uri).clone(),
             code: login.user_code.clone(),
             lives: login.lives(),
+            last_call: last_call.clone(),
             approved: Box::pin(finish(
                 login,
+                last_call,
                 self.tokens.clone(),
                 self.provider.issuer().to_owned(),
                 source,
@@ -54,12 +58,13 @@ impl Devices {
 
 async fn finish(
     login: DeviceLogin,
+    last_call: Arc<Notify>,
     tokens: Tokens,
     issuer: String,
     source: IpAddr,
 ) -> Result<Arc<Principal>, AuthRefused> {
     let token = login
-        .finish()
+        .finish_at(&last_call)
         .await
         .map_err(|error| failed(&error, source))?;
     let verified = tokens.verify(&token, source).await;
@@ -69,7 +74,7 @@ async fn finish(
         tracing::warn!(%source, issuer = %who.issuer, "no login by device: the token is another issuer's");
         return Err(refused("the access token is not valid"));
     }
-    Ok(who)
+    Ok(Arc::new(who.as_ref().clone().by(Login::Device)))
 }
 
 /// What went wrong is for the log; whoever knocks is told what to do.

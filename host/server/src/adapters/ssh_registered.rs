@@ -82,6 +82,10 @@ impl control::SshKeys for RegisteredKeys {
         self.authority.forget_key(fingerprint);
     }
 
+    fn known(&self) -> Vec<String> {
+        self.authority.registered_keys()
+    }
+
     fn per_person(&self) -> u32 {
         self.per_person
     }
@@ -147,7 +151,7 @@ mod tests {
     use identity::{DEV_ISSUER, DevIssuer, SshAuthorityOptions, Verifier, VerifierOptions};
     use pipeline::memory::{MemoryAuthorizer, MemoryPolicy};
     use pipeline::ports::Clock;
-    use pipeline::{Actor, PrincipalKind};
+    use pipeline::{Actor, Login, PrincipalKind, Proof};
     use proto_ssh::{Authenticate, Proved};
     use ssh_keys::{Network, PrivateKey};
 
@@ -256,13 +260,17 @@ mod tests {
             ("alice", now() + 2 * HOUR)
         );
         let proved = Proved::Key(key.clone());
-        assert!(inside.still_counts(&proved, &in_, from()));
+        assert!(inside.still_counts(&proved, &in_, from()).await);
         // Somebody else's by now, or by a key that nobody has.
         let mut bob = (*in_).clone();
         bob.actor.subject = "bob".into();
-        assert!(!inside.still_counts(&proved, &bob, from()));
+        assert!(!inside.still_counts(&proved, &bob, from()).await);
         let other = PrivateKey::generate_ed25519().unwrap().public().clone();
-        assert!(!inside.still_counts(&Proved::Key(other.clone()), &in_, from()));
+        assert!(
+            !inside
+                .still_counts(&Proved::Key(other.clone()), &in_, from())
+                .await
+        );
         assert!(inside.key(&other, from()).await.is_err());
 
         // Not where keys are off, after its end, or when policy lets nobody register any.
@@ -275,7 +283,7 @@ mod tests {
             // The same as of a key that nobody has.
             assert_eq!(refused.client_text, "this key is not registered");
             // Nor does it open another session for who has come in by it before.
-            assert!(!outside.still_counts(&proved, &in_, from()));
+            assert!(!outside.still_counts(&proved, &in_, from()).await);
         }
         for outside in [callers(None, now()), callers(all(), now() + 2 * HOUR)] {
             assert!(!outside.key_is_known(&key).await);
@@ -331,34 +339,49 @@ mod tests {
         };
         let who = Principal {
             issued_at: Some(now()),
+            proof: Proof {
+                login: Some(Login::Token),
+                amr: vec!["hwk".into()],
+                acr: Some("gold".into()),
+            },
             ..alice(DEV_ISSUER)
         };
         let private = PrivateKey::generate_ed25519().unwrap();
         let certificate = authority
             .issue_user(&who, private.public(), Some(Network::host(from())), now())
             .unwrap();
+        let in_ = callers(now()).certificate(&certificate, from()).await;
+        let in_ = in_.unwrap().principal;
+        assert_eq!(in_.proof.login, Some(Login::Certificate));
+        assert_eq!(in_.proof.amr, who.proof.amr, "as its token said");
         let certified = Proved::Certificate(Arc::new(certificate));
         let asked = request(&keys, &private, &who);
         let checked = keys.check(&who, &asked, now()).unwrap();
         keys.register(&checked.public_key, &checked.kept, now(), checked.ends)
             .unwrap();
+        let in_ = callers(now()).key(private.public(), from()).await.unwrap();
+        assert_eq!(in_.proof, Login::Key.into(), "long after its token");
         let by_key = Proved::Key(private.public().clone());
         let token = Proved::Token { since: now() };
         let device = Proved::Device { since: now() };
         let all = [&certified, &by_key, &token, &device];
-        let counts = |at: SystemTime, source: &str| {
+        let counts = async |at: SystemTime, source: &str| {
             let source = source.parse().unwrap();
-            all.map(|proved| callers(at).still_counts(proved, &who, source))
+            let mut counts = [false; 4];
+            for (n, proved) in all.iter().enumerate() {
+                counts[n] = callers(at).still_counts(proved, &who, source).await;
+            }
+            counts
         };
-        assert_eq!(counts(now(), "192.0.2.7"), [true; 4]);
+        assert_eq!(counts(now(), "192.0.2.7").await, [true; 4]);
         // The certificate is bound to where it was asked for, and ends with its token; the key ends on its own.
-        assert_eq!(counts(now(), "192.0.2.8"), [false, true, true, true]);
+        assert_eq!(counts(now(), "192.0.2.8").await, [false, true, true, true]);
         assert_eq!(
-            counts(now() + HOUR, "192.0.2.7"),
+            counts(now() + HOUR, "192.0.2.7").await,
             [false, true, false, false]
         );
         policy.activate(MemoryPolicy::deny(&[Action::KeyRegister]));
-        assert_eq!(counts(now(), "192.0.2.7"), [true, false, true, true]);
+        assert_eq!(counts(now(), "192.0.2.7").await, [true, false, true, true]);
         policy.activate(MemoryPolicy::permit_all());
         // A token from before counts no more, even if it is shown afterwards.
         let what = identity::Revocation::Subject("alice".into());
@@ -366,8 +389,8 @@ mod tests {
         let later = Proved::Token {
             since: now() + HOUR / 2,
         };
-        assert_eq!(counts(now(), "192.0.2.7"), [false; 4]);
-        assert!(!callers(now()).still_counts(&later, &who, from()));
+        assert_eq!(counts(now(), "192.0.2.7").await, [false; 4]);
+        assert!(!callers(now()).still_counts(&later, &who, from()).await);
     }
 
     /// The token itself, at the prompt.

@@ -9,7 +9,7 @@ use control::{ApiError, KeptToken, MadeToken, TokenDesk};
 use identity::{
     MAX_CALLER_VALIDITY, SHORT_TOKEN_VALIDITY, SshAuthority, short_token_hash, short_token_id,
 };
-use pipeline::Principal;
+use pipeline::{Login, Principal};
 use ssh_keys::Network;
 use weir_client::SshToken;
 
@@ -53,19 +53,38 @@ pub(super) fn make(
 pub(crate) trait Kept: Send + Sync {
     /// The error is for the log.
     async fn find(&self, hash: [u8; 32]) -> Result<Option<KeptToken>, String>;
+    /// Is the one with this name there still? The error is for the log.
+    async fn counts(&self, id: &str) -> Result<bool, String>;
 }
 
 #[async_trait]
 impl Kept for TokenDesk {
     async fn find(&self, hash: [u8; 32]) -> Result<Option<KeptToken>, String> {
-        TokenDesk::find(self, hash).await.map_err(|error| {
-            let source = std::error::Error::source(&error);
-            match source {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            }
-        })
+        TokenDesk::find(self, hash).await.map_err(|e| chain(&e))
     }
+
+    async fn counts(&self, id: &str) -> Result<bool, String> {
+        TokenDesk::counts(self, id).await.map_err(|e| chain(&e))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// What the `token_id` of whoever came in by a short token begins with; its name follows.
+const NAMED: &str = "short:";
+
+/// The name of the short token by which they came in.
+pub(super) fn short_token_named(who: &Principal) -> Option<&str> {
+    let by_one = who.proof.login == Some(Login::ShortToken);
+    who.token_id
+        .as_deref()
+        .filter(|_| by_one)?
+        .strip_prefix(NAMED)
 }
 
 /// Who comes in by a short token.
@@ -73,6 +92,14 @@ impl Kept for TokenDesk {
 pub(crate) struct ShortTokens(pub(crate) Arc<dyn Kept>);
 
 impl ShortTokens {
+    /// When nobody can say, it is not there.
+    pub(super) async fn counts(&self, id: &str) -> bool {
+        self.0.counts(id).await.unwrap_or_else(|error| {
+            tracing::warn!(id, error, "a short token cannot be looked up");
+            false
+        })
+    }
+
     /// Whose is it? The error is for the log. What is looked up is the hash, so how long that takes says nothing of
     /// the token; and whatever is wrong with it, it is looked up first.
     pub(super) async fn find(
@@ -97,7 +124,7 @@ impl ShortTokens {
         let read = authority.read_short_token(&kept.kept, kept.since, kept.ends, now);
         Ok(Principal {
             // By what sessions are found that came in by it.
-            token_id: Some(format!("short:{}", short_token_id(&hash))),
+            token_id: Some(format!("{NAMED}{}", short_token_id(&hash))),
             ..read?
         })
     }
@@ -134,6 +161,11 @@ mod tests {
         async fn find(&self, hash: [u8; 32]) -> Result<Option<KeptToken>, String> {
             let (of, kept) = self.0.lock().clone()?;
             Ok((of == hash).then_some(kept))
+        }
+
+        async fn counts(&self, id: &str) -> Result<bool, String> {
+            let (of, _) = self.0.lock().clone()?;
+            Ok(short_token_id(&of) == id)
         }
     }
 
@@ -193,9 +225,24 @@ mod tests {
         };
         let in_ = says(Ok(good.clone()), &token, here, now()).await.unwrap();
         assert_eq!((&*in_.actor.subject, &*in_.issuer), ("alice", DEV_ISSUER));
+        assert_eq!(in_.proof.login, Some(Login::ShortToken));
         let id = short_token_id(&good.0);
         assert_eq!(in_.token_id, Some(format!("short:{id}")));
         assert_eq!(in_.expires_at, now() + Duration::from_secs(600));
+
+        // For each session on the same connection.
+        let proved = proto_ssh::Proved::Token { since: now() };
+        for (store, expect) in [
+            (Ok(good.clone()), true),
+            (Ok(([0; 32], good.1.clone())), false),
+            (Err("the disk is gone".to_owned()), false),
+        ] {
+            let tokens = ShortTokens(Arc::new(One(Mutex::new(store))));
+            let at = Arc::new(At(now()));
+            let callers = Callers::new(verifier.clone(), authority.clone(), at, None);
+            let callers = callers.with_short_tokens(tokens);
+            assert_eq!(callers.still_counts(&proved, &in_, here).await, expect);
+        }
 
         let with = |change: &dyn Fn(&mut KeptToken)| {
             let mut changed = good.clone();

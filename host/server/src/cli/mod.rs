@@ -17,6 +17,7 @@ mod remote;
 mod serve;
 mod sessions;
 mod ssh_admin;
+mod ssh_challenge;
 mod ssh_config;
 mod ssh_files;
 mod ssh_host;

@@ -31,7 +31,11 @@ pub(super) struct Reach {
 
 impl Reach {
     pub(super) fn client(&self) -> anyhow::Result<Client> {
-        let token = match &self.token_file {
+        self.client_with(&self.token()?)
+    }
+
+    fn token(&self) -> anyhow::Result<Zeroizing<String>> {
+        Ok(match &self.token_file {
             Some(file) => Zeroizing::new(
                 std::fs::read_to_string(file)
                     .with_context(|| format!("the token file {} cannot be read", file.display()))?,
@@ -40,8 +44,7 @@ impl Reach {
                 Ok(token) => Zeroizing::new(token),
                 Err(_) => bail!("no token: set WEIR_TOKEN or pass --token-file"),
             },
-        };
-        self.client_with(&token)
+        })
     }
 
     pub(super) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
@@ -71,6 +74,10 @@ impl Remote {
 
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         self.reach.client()
+    }
+
+    pub(super) fn token(&self) -> anyhow::Result<Zeroizing<String>> {
+        self.reach.token()
     }
 
     /// Prints JSON when asked for, otherwise what `text` makes of the answer.

@@ -15,7 +15,8 @@ pub(super) enum SshCommand {
     /// Public keys of your own, to come in by.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Print a short token for the password prompt, which stands for yours: alone on standard output.
+    /// Print a short token for the password prompt, which stands for yours: alone on standard output. Or list and
+    /// revoke those that there are.
     Token(TokenArgs),
     /// By what hosts are known.
     #[command(subcommand)]
@@ -91,6 +92,9 @@ pub(super) async fn run(command: SshCommand) -> anyhow::Result<ExitCode> {
                 revocation(&done.revocation);
                 for key in &done.keys_removed {
                     println!("the registered key {} is removed", shown(key));
+                }
+                for token in &done.tokens_revoked {
+                    println!("the short token {} is revoked", shown(token));
                 }
                 println!("{} session(s) ended", done.sessions_ended);
             })?;

@@ -187,7 +187,7 @@ fn draft(path: &Path, bytes: &[u8]) -> anyhow::Result<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     pub(crate) fn authority() -> SshAuthorityInfo {

@@ -6,13 +6,15 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use identity::{KEY_NAMESPACE, is_key_challenge};
+use identity::KEY_NAMESPACE;
 use ssh_keys::PublicKey;
 use weir_client::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRequest,
 };
 
 use super::remote::{Remote, explain, shown};
+use super::ssh_challenge::Asked;
+use super::ssh_files::SshFiles;
 
 /// Names are shown in lists.
 const MAX_NAME: usize = 64;
@@ -32,6 +34,13 @@ pub(super) enum KeyCommand {
         /// For how many hours; as long as Weir permits otherwise.
         #[arg(long)]
         hours: Option<u32>,
+        /// What Weir calls you, where that is not what your token does. Nothing is signed for anybody else.
+        #[arg(long = "as", value_name = "SUBJECT")]
+        subject: Option<String>,
+        /// The fingerprint (SHA256:…) of the authority that the gateway is known by; what weir login has left otherwise.
+        /// Nothing is signed for another one.
+        #[arg(long, value_name = "FINGERPRINT")]
+        gateway: Option<String>,
     },
     /// List your keys.
     List {
@@ -60,22 +69,27 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             file,
             name,
             hours,
+            subject,
+            gateway,
         } => {
             let line = read_line(&file)?;
             let key = PublicKey::from_openssh(&line);
             let key = key.with_context(|| format!("{}", file.display()))?;
             remote.demand_tls()?;
+            let known = SshFiles::at(None).ok().map(|files| files.known_hosts());
+            let asked = Asked::with(&remote.token()?, subject, gateway, known)?;
             let client = remote.client()?;
             let public_key = key.to_openssh("");
             let request = SshKeyChallengeRequest {
                 public_key: public_key.clone(),
             };
             let challenge = client.ssh_key_challenge(&request).await.map_err(explain)?;
+            asked.check(&challenge, &key)?;
             let request = SshKeyRequest {
                 public_key,
                 name: name.unwrap_or_else(|| comment(&line, &file)),
                 hours,
-                signature: sign(&file, &key, &challenge)?,
+                signature: sign(&file, &challenge)?,
                 challenge: challenge.text,
             };
             let done = client.register_ssh_key(&request).await.map_err(explain)?;
@@ -168,15 +182,9 @@ fn comment(line: &str, file: &Path) -> String {
 }
 
 /// Whatever holds the key signs: ssh-keygen finds the file beside it, or asks the agent, and for a passphrase or a
-/// touch. The server says what is to be signed, but it is signed only if it is good for nothing else; and whoever
-/// signs is shown for whom and where.
-fn sign(file: &Path, key: &PublicKey, challenge: &SshKeyChallenge) -> anyhow::Result<String> {
-    if challenge.namespace != KEY_NAMESPACE || !is_key_challenge(&challenge.text, key) {
-        bail!(
-            "what the server wants signed is not the registration of this key, and was not signed: is the address \
-             in WEIR_API or --api that of Weir?"
-        );
-    }
+/// touch. The server says what is to be signed, which is checked by now (`ssh_challenge`); and whoever signs is shown
+/// for whom and where.
+fn sign(file: &Path, challenge: &SshKeyChallenge) -> anyhow::Result<String> {
     eprintln!("Signed with {}:", file.display());
     for line in challenge.text.lines() {
         eprintln!("  {}", shown(line));
@@ -260,37 +268,19 @@ mod tests {
         assert!(made.unwrap().success());
         let public = dir.path().join("id.pub");
         let key = PublicKey::from_openssh(&read_line(&public).unwrap()).unwrap();
-        let of = |namespace: &str, text: &str| SshKeyChallenge {
+        let text = "what is to be signed\n";
+        let challenge = SshKeyChallenge {
             text: text.into(),
-            namespace: namespace.into(),
+            namespace: KEY_NAMESPACE.into(),
             expires_at: weir_client::Timestamp::from_millis(0),
         };
-        let text = format!(
-            "I register this key, which is mine, to come in by it over SSH.\nkey: {}\nfor: \"alice\" of \"x\"\nat: 7\n\
-             gateway: SHA256:abc\nnumber: 0f\n",
-            key.fingerprint()
-        );
-        let challenge = of(KEY_NAMESPACE, &text);
-        let signature = sign(&public, &key, &challenge).unwrap();
+        let signature = sign(&public, &challenge).unwrap();
         let signer = ssh_keys::signer_of_text(&signature, KEY_NAMESPACE, text.as_bytes());
         assert_eq!(signer.unwrap(), key);
-        // A server that lies gets no signature for anything else.
-        for (namespace, text) in [
-            ("git", text.clone()),
-            ("file", "tree 0\n".into()),
-            (KEY_NAMESPACE, "tree 0\n".into()),
-            (KEY_NAMESPACE, text.replace("mine", "yours")),
-            (KEY_NAMESPACE, text.replace(&key.fingerprint(), "SHA256:x")),
-            (KEY_NAMESPACE, format!("{text}more\n")),
-            (KEY_NAMESPACE, text.replace("alice", "al\u{1b}[2Kice")),
-        ] {
-            let error = sign(&public, &key, &of(namespace, &text)).unwrap_err();
-            assert!(error.to_string().contains("was not signed"), "{error}");
-        }
         // The private one is never sent anywhere.
         let error = read_line(&path).unwrap_err().to_string();
         assert!(error.contains("id.pub"), "{error}");
         std::fs::remove_file(&path).unwrap();
-        assert!(sign(&public, &key, &challenge).is_err());
+        assert!(sign(&public, &challenge).is_err());
     }
 }

@@ -272,6 +272,7 @@ async fn nothing_unrecorded() {
             "POST /v1/packages" => json!({"from": "2026-10-01T00:00:00Z"}),
             "POST /v1/ssh/certificates" => json!({"public_key": crate::testing::KEY}),
             "POST /v1/ssh/tokens" => json!({}),
+            "POST /v1/ssh/tokens/revoke" => json!({"id": "01", "reason": "r"}),
             "POST /v1/ssh/revocations" => {
                 json!({"kind": "serial", "value": crate::testing::SERIAL, "reason": "r"})
             }

@@ -268,7 +268,8 @@ async fn what_is_ones_own_is_seen_and_taken_back_whatever_policy_says() {
         .map(|e| format!("{} {}", e.method, e.path))
         .collect();
     let (list, remove) = ("GET /v1/ssh/keys", "POST /v1/ssh/keys/remove");
-    assert_eq!(calls, [list, remove]);
+    let tokens = ["GET /v1/ssh/tokens", "POST /v1/ssh/tokens/remove"];
+    assert_eq!(calls, [tokens[0], tokens[1], list, remove]);
     let rig = Rig::new().await;
     for key in ["a", "b"] {
         let answer = register(&rig, "alice", key).await;
@@ -362,4 +363,99 @@ async fn a_key_whose_answer_was_late_is_registered_or_it_is_not() {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(in_force(&rig), ["SHA256:a alice"]);
     assert_eq!(listed(&rig, "alice", "").await, ["SHA256:a"]);
+}
+
+/// Of what went with a certificate, the store says nothing any more when it is asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_whose_answer_was_late_leaves_nothing_in_force_that_went_with_it() {
+    let setup = Setup {
+        patience: Some(Duration::from_millis(200)),
+        ..Setup::default()
+    };
+    let rig = Rig::with(setup).await;
+    rig.add_token("alice-jwt", "alice", "t1");
+    rig.add_token("alice-short", "alice", "short:01");
+    let asked = json!({ "public_key": KEY });
+    let call = "POST /v1/ssh/certificates";
+    assert_eq!(rig.call("alice-jwt", call, asked).await.status, 200);
+    for key in ["key", "same-token"] {
+        let done = rig.call("alice-jwt", REGISTER, body("alice", key)).await;
+        assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    }
+    assert_eq!(register(&rig, "bob", "bobs").await.status, 200);
+    let token = rig.call("alice-jwt", "POST /v1/ssh/tokens", json!({}));
+    assert_eq!(token.await.body["id"], "01");
+    let ssh = Protocol::Ssh;
+    let by = |print: &'static str| [("login", "key"), ("key", print)];
+    let sessions = [
+        session(&rig, "alice", ssh, &by("SHA256:same-token")).await,
+        session(&rig, "alice-short", ssh, &[("login", "short-token")]).await,
+        session(&rig, "bob", ssh, &by("SHA256:bobs")).await,
+    ];
+    let block = |millis: u64| {
+        let database = rig.database();
+        let (held, holds) = std::sync::mpsc::channel();
+        let blocker = std::thread::spawn(move || {
+            let store = rusqlite::Connection::open(database).unwrap();
+            store.execute_batch("BEGIN IMMEDIATE").unwrap();
+            held.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(millis));
+            store.execute_batch("ROLLBACK").unwrap();
+        });
+        holds.recv().unwrap();
+        blocker
+    };
+    let asked = json!({"kind": "serial", "value": SERIAL, "reason": "laptop stolen"});
+    let blocker = block(500);
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", asked).await;
+    blocker.join().unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(
+        answer.body["keys_removed"],
+        json!(["SHA256:key", "SHA256:same-token"])
+    );
+    assert_eq!(answer.body["tokens_revoked"], json!(["01"]));
+    assert_eq!(answer.body["sessions_ended"], 2);
+    assert_eq!(sessions.each_ref().map(is_over), [true, true, false]);
+    assert_eq!(in_force(&rig), ["SHA256:bobs bob"]);
+
+    // So late that nobody knows: then, whenever the store answers again.
+    let by_bobs = &sessions[2];
+    let asked = json!({"kind": "subject", "value": "bob", "reason": "left us"});
+    let blocker = block(2_500);
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", asked).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    blocker.join().unwrap();
+    let store = rig.control.store();
+    while !store.ssh_keys(None, 9).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(rig.control.agree().await.0.keys, ["SHA256:bobs"]);
+    assert!(in_force(&rig).is_empty() && is_over(by_bobs));
+}
+
+/// Whoever has stolen a token does not take away what its person registers after they have said so.
+#[tokio::test]
+async fn a_token_from_before_a_revocation_reaches_not_even_ones_own() {
+    let rig = Rig::new().await;
+    let revoke = json!({"kind": "subject", "value": "alice", "reason": "stolen"});
+    let answer = rig.call("dave", "POST /v1/ssh/revocations", revoke).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    // As she does with another token, which counts.
+    assert_eq!(register(&rig, "alice", "new").await.status, StatusCode::OK);
+    let key = json!({"fingerprint": "SHA256:new"});
+    for (call, body) in [
+        ("POST /v1/ssh/keys/remove", key),
+        ("GET /v1/ssh/keys", Value::Null),
+        ("POST /v1/ssh/tokens/remove", json!({"id": "01"})),
+        ("GET /v1/ssh/tokens", Value::Null),
+    ] {
+        let answer = rig.call("alice", call, body).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{call}: {answer:?}");
+        assert!(answer.error().message.contains("get a new one"));
+        let event = rig.events().pop().unwrap();
+        assert!(event.result.is_err(), "{call}: it is on record");
+    }
+    assert_eq!(in_force(&rig), ["SHA256:new alice"]);
+    assert_eq!(listed(&rig, "dave", "/all").await, ["SHA256:new"]);
 }

@@ -5,7 +5,7 @@ use weir_client::{SshCredentialKind, SshHostKeyState as State};
 use super::NOW;
 use crate::store::{
     CertificateRow, HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow,
-    RevocationRow, Store,
+    RevocationRow, Store, WentAlong,
 };
 
 const LIMITS: KeyLimits = KeyLimits {
@@ -88,7 +88,11 @@ pub(super) async fn what_is_revoked_is_registered_no_more(store: &dyn Store) {
         };
         store.add_ssh_revocation(row, 3)
     };
-    let gone = |prints: &[&str]| Some(prints.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
+    let gone = |prints: &[&str]| {
+        let keys = prints.iter().map(|p| (*p).to_owned()).collect();
+        let tokens = Vec::new();
+        Some(WentAlong { keys, tokens })
+    };
     let done = revoke("1", SshCredentialKind::KeyId, "a").await.unwrap();
     assert_eq!(done, gone(&[]));
     let done = revoke("2", SshCredentialKind::Key, "c").await.unwrap();
@@ -96,7 +100,7 @@ pub(super) async fn what_is_revoked_is_registered_no_more(store: &dyn Store) {
     assert_eq!(prints(store, None).await, ["a", "b"]);
     let done = revoke("3", SshCredentialKind::Subject, "alice").await;
     let mut done = done.unwrap().unwrap();
-    done.sort();
+    done.keys.sort();
     assert_eq!(Some(done), gone(&["a", "b"]));
     assert!(prints(store, None).await.is_empty());
     // What is not kept removes nothing.
@@ -136,7 +140,11 @@ pub(super) async fn what_goes_with_a_certificate_is_found(store: &dyn Store) {
             token: token(jti),
             ends_at,
         };
-        store.keep_ssh_certificate(row, 4)
+        let limits = KeyLimits {
+            per_subject: 4,
+            total: 4,
+        };
+        store.keep_ssh_certificate(row, limits)
     };
     let revoke = async |id: &str, kind, value: &str| {
         let row = RevocationRow {
@@ -149,7 +157,7 @@ pub(super) async fn what_goes_with_a_certificate_is_found(store: &dyn Store) {
             ends_at: None,
         };
         let gone = store.add_ssh_revocation(row, 9).await.unwrap();
-        let mut gone = gone.unwrap();
+        let mut gone = gone.unwrap().keys;
         gone.sort();
         gone
     };
@@ -174,6 +182,63 @@ pub(super) async fn what_goes_with_a_certificate_is_found(store: &dyn Store) {
     store.sweep(NOW + 9, NOW).await.unwrap();
     assert!(revoke("7", Serial, "s6").await.is_empty());
     assert_eq!(prints(store, None).await, ["bobs", "no-token"]);
+}
+
+/// One person's certificates take the place of their own, and of all those of whoever has most give way.
+pub(super) async fn nobody_uses_up_what_is_known_of_certificates(store: &dyn Store) {
+    let limits = KeyLimits {
+        per_subject: 3,
+        total: 5,
+    };
+    let keep = async |serial: &str, subject: &str, ends_at| {
+        let row = CertificateRow {
+            serial: serial.into(),
+            key_id: format!("weir {serial}"),
+            subject: subject.into(),
+            fingerprint: format!("of {serial}"),
+            token: None,
+            ends_at,
+        };
+        store.keep_ssh_certificate(row, limits).await.unwrap();
+    };
+    // What is known of it takes its key along.
+    let known = async |serial: &str, subject: &str| {
+        let key = row(&format!("of {serial}"), subject, NOW + 100);
+        let limits = KeyLimits {
+            per_subject: 99,
+            total: 99,
+        };
+        store.put_ssh_key(key, limits).await.unwrap();
+        let row = RevocationRow {
+            id: format!("known {serial}"),
+            kind: SshCredentialKind::Serial,
+            value: serial.into(),
+            reason: "stolen".into(),
+            by: "carol".into(),
+            at: NOW,
+            ends_at: None,
+        };
+        let gone = store.add_ssh_revocation(row, 99).await.unwrap().unwrap();
+        !gone.keys.is_empty()
+    };
+    keep("b1", "bob", NOW + 1).await;
+    for n in 0..20 {
+        keep(&format!("m{n:02}"), "mallory", NOW + 10 + n).await;
+    }
+    keep("c1", "carol", NOW + 2).await;
+    keep("c2", "carol", NOW + 3).await;
+    for (serial, subject, expect) in [
+        ("b1", "bob", true),
+        ("c1", "carol", true),
+        ("c2", "carol", true),
+        ("m16", "mallory", false),
+        // One too many of all: of whoever has most, what ends first.
+        ("m17", "mallory", false),
+        ("m18", "mallory", true),
+        ("m19", "mallory", true),
+    ] {
+        assert_eq!(known(serial, subject).await, expect, "{serial}");
+    }
 }
 
 async fn saw(store: &dyn Store, target: &str, print: &str, at: u64) -> (HostKeyRow, Option<u64>) {

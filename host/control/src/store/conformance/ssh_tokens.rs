@@ -1,7 +1,9 @@
 //! Short tokens of SSH.
 
+use weir_client::SshCredentialKind as Kind;
+
 use super::NOW;
-use crate::store::{KeyLimits, Store, TokenPut, TokenRow};
+use crate::store::{CertificateRow, KeyLimits, RevocationRow, Store, TokenPut, TokenRow};
 
 const LIMITS: KeyLimits = KeyLimits {
     per_subject: 2,
@@ -11,6 +13,8 @@ const LIMITS: KeyLimits = KeyLimits {
 fn row(first: u8, subject: &str, expires_at: u64) -> TokenRow {
     TokenRow {
         hash: [first; 32],
+        id: format!("{first:02x}"),
+        token: None,
         subject: subject.into(),
         kept: "'); DROP TABLE ssh_tokens; --".into(),
         source: Some("192.0.2.7/32".into()),
@@ -54,4 +58,86 @@ pub(super) async fn short_tokens_are_found_by_their_hash_and_bounded(store: &dyn
     store.sweep(NOW + 10, NOW).await.unwrap();
     assert_eq!(store.ssh_token([1; 32]).await.unwrap(), None);
     assert!(store.ssh_token([4; 32]).await.unwrap().is_some());
+}
+
+async fn ids(store: &dyn Store, subject: Option<&str>) -> Vec<String> {
+    let rows = store.ssh_tokens(subject, 10).await.unwrap();
+    rows.into_iter().map(|row| row.id).collect()
+}
+
+/// By their names, which are no secret; and what a certificate of the same token takes along.
+pub(super) async fn single_short_tokens_are_found_and_go(store: &dyn Store) {
+    let limits = KeyLimits {
+        per_subject: 9,
+        total: 9,
+    };
+    let token = |first: u8, subject: &str, jti: &str| TokenRow {
+        token: (!jti.is_empty()).then(|| jti.to_owned()),
+        issued_at: NOW + u64::from(first),
+        ..row(first, subject, NOW + 100)
+    };
+    for row in [
+        token(1, "alice", "t1"),
+        token(2, "alice", "t1"),
+        token(3, "alice", "t2"),
+        token(4, "alice", ""),
+        token(5, "bob", "t1"),
+    ] {
+        let put = store.put_ssh_token(row, limits).await.unwrap();
+        assert_eq!(put, TokenPut::Yes);
+    }
+    assert_eq!(ids(store, None).await, ["05", "04", "03", "02", "01"]);
+    assert_eq!(ids(store, Some("bob")).await, ["05"]);
+    assert!(ids(store, Some("' OR '1'='1")).await.is_empty());
+    let found = store.ssh_token_called("03").await.unwrap().unwrap();
+    assert_eq!((found.hash, found.token.as_deref()), ([3; 32], Some("t2")));
+    for none in ["", "3", "0", "%"] {
+        assert_eq!(store.ssh_token_called(none).await.unwrap(), None);
+        assert!(!store.remove_ssh_token(none).await.unwrap());
+    }
+    assert!(store.remove_ssh_token("02").await.unwrap());
+    assert!(!store.remove_ssh_token("02").await.unwrap());
+    assert_eq!(store.ssh_token([2; 32]).await.unwrap(), None);
+
+    let certificate = CertificateRow {
+        serial: "s1".into(),
+        key_id: "id of s1".into(),
+        subject: "alice".into(),
+        fingerprint: "SHA256:a".into(),
+        token: Some("t1".into()),
+        ends_at: NOW + 50,
+    };
+    let bare = CertificateRow {
+        serial: "s2".into(),
+        token: None,
+        ..certificate.clone()
+    };
+    for row in [certificate, bare] {
+        store.keep_ssh_certificate(row, limits).await.unwrap();
+    }
+    let revoke = async |kind, value: &str| {
+        let row = RevocationRow {
+            id: format!("{kind:?} {value}"),
+            kind,
+            value: value.into(),
+            reason: "stolen".into(),
+            by: "carol".into(),
+            at: NOW,
+            ends_at: None,
+        };
+        store
+            .add_ssh_revocation(row, 9)
+            .await
+            .unwrap()
+            .unwrap()
+            .tokens
+    };
+    assert!(revoke(Kind::Serial, "s2").await.is_empty(), "of no token");
+    assert!(revoke(Kind::Key, "SHA256:a").await.is_empty());
+    assert_eq!(revoke(Kind::Serial, "s1").await, ["01"]);
+    assert_eq!(ids(store, None).await, ["05", "04", "03"]);
+    let mut all = revoke(Kind::Subject, "alice").await;
+    all.sort();
+    assert_eq!(all, ["03", "04"]);
+    assert_eq!(ids(store, None).await, ["05"]);
 }

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("007.sql"),
     include_str!("008.sql"),
     include_str!("009.sql"),
+    include_str!("010.sql"),
 ];
 
 /// The newest schema.

@@ -15,7 +15,7 @@ use super::{
     Ballot, Begun, BundleRow, CertificateRow, Change, HoldLimits, HoldQuery, HoldRecord, HoldRow,
     HostKeyRow, HostKeySight, HostKeyVerdict, KeyLimits, KeyPut, KeyRow, Millis, NewBundle, Notice,
     Opened, PluginChangeRow, PluginRow, Result, RevocationRow, SessionQuery, SessionRow,
-    SessionWrite, Settled, Store, StoreError, TokenPut, TokenRow, Verdict,
+    SessionWrite, Settled, Store, StoreError, TokenPut, TokenRow, Verdict, WentAlong,
 };
 use crate::error::ControlError;
 use crate::ports::Files;
@@ -319,16 +319,12 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn add_ssh_revocation(
-        &self,
-        row: RevocationRow,
-        max: u32,
-    ) -> Result<Option<Vec<String>>> {
+    async fn add_ssh_revocation(&self, row: RevocationRow, max: u32) -> Result<Option<WentAlong>> {
         self.write(move |c| ssh::revoke(c, &row, max)).await
     }
 
-    async fn keep_ssh_certificate(&self, row: CertificateRow, max: u32) -> Result<()> {
-        self.write(move |c| ssh::keep_certificate(c, &row, max))
+    async fn keep_ssh_certificate(&self, row: CertificateRow, limits: KeyLimits) -> Result<()> {
+        self.write(move |c| ssh::keep_certificate(c, &row, limits))
             .await
     }
 
@@ -358,6 +354,22 @@ impl Store for Sqlite {
 
     async fn ssh_token(&self, hash: [u8; 32]) -> Result<Option<TokenRow>> {
         self.read(move |c| ssh_tokens::find(c, &hash)).await
+    }
+
+    async fn ssh_token_called(&self, id: &str) -> Result<Option<TokenRow>> {
+        let id = id.to_owned();
+        self.read(move |c| ssh_tokens::called(c, &id)).await
+    }
+
+    async fn ssh_tokens(&self, subject: Option<&str>, limit: u32) -> Result<Vec<TokenRow>> {
+        let subject = subject.map(str::to_owned);
+        self.read(move |c| ssh_tokens::list(c, subject.as_deref(), limit))
+            .await
+    }
+
+    async fn remove_ssh_token(&self, id: &str) -> Result<bool> {
+        let id = id.to_owned();
+        self.write(move |c| ssh_tokens::remove(c, &id)).await
     }
 
     async fn saw_ssh_host_key(

@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use weir_client::SshCredentialKind as Kind;
 
 use super::{corrupt, db, int, uint};
-use crate::store::{CertificateRow, KeyLimits, KeyPut, KeyRow, Millis, Result, RevocationRow};
+use crate::store::{
+    CertificateRow, KeyLimits, KeyPut, KeyRow, Millis, Result, RevocationRow, WentAlong,
+};
 
 const READ: &str = "reading what is known of SSH";
 const WRITE: &str = "writing what is known of SSH";
@@ -30,7 +32,7 @@ pub(super) fn revoke(
     c: &mut Connection,
     row: &RevocationRow,
     max: u32,
-) -> Result<Option<Vec<String>>> {
+) -> Result<Option<WentAlong>> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WRITE))?;
@@ -66,7 +68,7 @@ pub(super) fn revoke(
         Kind::Serial => format!("{GO_WITH} c.serial = ?1)"),
         Kind::KeyId => format!("{GO_WITH} c.key_id = ?1)"),
     };
-    let gone = {
+    let keys = {
         let mut delete = tx
             .prepare(&format!("{which} RETURNING fingerprint"))
             .map_err(db(WRITE))?;
@@ -76,14 +78,16 @@ pub(super) fn revoke(
         rows.collect::<rusqlite::Result<Vec<String>>>()
             .map_err(db(WRITE))?
     };
-    if row.kind == Kind::Subject {
-        super::ssh_tokens::remove_of(&tx, &row.value)?;
-    }
+    let tokens = super::ssh_tokens::go_with(&tx, row.kind, &row.value)?;
     tx.commit().map_err(db(WRITE))?;
-    Ok(Some(gone))
+    Ok(Some(WentAlong { keys, tokens }))
 }
 
-pub(super) fn keep_certificate(c: &mut Connection, row: &CertificateRow, max: u32) -> Result<()> {
+pub(super) fn keep_certificate(
+    c: &mut Connection,
+    row: &CertificateRow,
+    limits: KeyLimits,
+) -> Result<()> {
     let tx = c
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(db(WRITE))?;
@@ -103,10 +107,23 @@ pub(super) fn keep_certificate(c: &mut Connection, row: &CertificateRow, max: u3
     .map_err(db(WRITE))?;
     tx.execute(
         "DELETE FROM ssh_certificates WHERE serial IN (SELECT serial FROM ssh_certificates \
-         ORDER BY ends_at DESC, serial LIMIT -1 OFFSET ?1)",
-        params![max],
+         WHERE subject = ?1 ORDER BY ends_at DESC, serial LIMIT -1 OFFSET ?2)",
+        params![row.subject, limits.per_subject],
     )
     .map_err(db(WRITE))?;
+    let all: u32 = tx
+        .query_row("SELECT count(*) FROM ssh_certificates", [], |r| r.get(0))
+        .map_err(db(READ))?;
+    if all > limits.total {
+        // Nobody uses up what is everybody's.
+        tx.execute(
+            "DELETE FROM ssh_certificates WHERE serial IN (SELECT serial FROM ssh_certificates WHERE subject = \
+             (SELECT subject FROM ssh_certificates GROUP BY subject ORDER BY count(*) DESC, subject LIMIT 1) \
+             ORDER BY ends_at, serial LIMIT ?1)",
+            params![all - limits.total],
+        )
+        .map_err(db(WRITE))?;
+    }
     tx.commit().map_err(db(WRITE))
 }
 

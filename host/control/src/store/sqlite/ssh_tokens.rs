@@ -1,6 +1,7 @@
 //! Short tokens for SSH, in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use weir_client::SshCredentialKind as Kind;
 
 use super::{db, int, uint};
 use crate::store::{KeyLimits, Millis, Result, TokenPut, TokenRow};
@@ -29,15 +30,17 @@ pub(super) fn put(c: &mut Connection, row: &TokenRow, limits: KeyLimits) -> Resu
     }
     // Not in place of another: there is none with this hash.
     tx.execute(
-        "INSERT INTO ssh_tokens (hash, subject, kept, source, issued_at, expires_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO ssh_tokens (hash, subject, kept, source, issued_at, expires_at, id, token) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             row.hash,
             row.subject,
             row.kept,
             row.source,
             int(row.issued_at),
-            int(row.expires_at)
+            int(row.expires_at),
+            row.id,
+            row.token
         ],
     )
     .map_err(db(WRITE))?;
@@ -45,32 +48,69 @@ pub(super) fn put(c: &mut Connection, row: &TokenRow, limits: KeyLimits) -> Resu
     Ok(TokenPut::Yes)
 }
 
-pub(super) fn find(c: &Connection, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
-    c.query_row(
-        "SELECT subject, kept, source, issued_at, expires_at FROM ssh_tokens WHERE hash = ?1",
-        params![hash],
-        |row| {
-            Ok(TokenRow {
-                hash: *hash,
-                subject: row.get(0)?,
-                kept: row.get(1)?,
-                source: row.get(2)?,
-                issued_at: uint(row.get(3)?),
-                expires_at: uint(row.get(4)?),
-            })
-        },
-    )
-    .optional()
-    .map_err(db(READ))
+/// What every reading of one begins with.
+const ROW: &str =
+    "SELECT hash, id, subject, token, kept, source, issued_at, expires_at FROM ssh_tokens";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
+    Ok(TokenRow {
+        hash: row.get(0)?,
+        id: row.get(1)?,
+        subject: row.get(2)?,
+        token: row.get(3)?,
+        kept: row.get(4)?,
+        source: row.get(5)?,
+        issued_at: uint(row.get(6)?),
+        expires_at: uint(row.get(7)?),
+    })
 }
 
-/// Those of a person whom a revocation names.
-pub(super) fn remove_of(c: &Connection, subject: &str) -> Result<()> {
-    let gone = c.execute(
-        "DELETE FROM ssh_tokens WHERE subject = ?1",
-        params![subject],
-    );
-    gone.map(drop).map_err(db(WRITE))
+pub(super) fn find(c: &Connection, hash: &[u8; 32]) -> Result<Option<TokenRow>> {
+    let found = c.query_row(&format!("{ROW} WHERE hash = ?1"), params![hash], read);
+    found.optional().map_err(db(READ))
+}
+
+pub(super) fn called(c: &Connection, id: &str) -> Result<Option<TokenRow>> {
+    let found = c.query_row(&format!("{ROW} WHERE id = ?1 LIMIT 1"), params![id], read);
+    found.optional().map_err(db(READ))
+}
+
+pub(super) fn list(c: &Connection, subject: Option<&str>, limit: u32) -> Result<Vec<TokenRow>> {
+    let which = "WHERE ?1 IS NULL OR subject = ?1 ORDER BY issued_at DESC, id LIMIT ?2";
+    let mut statement = c.prepare(&format!("{ROW} {which}")).map_err(db(READ))?;
+    let rows = statement.query_map(params![subject, limit], read);
+    let rows = rows.map_err(db(READ))?;
+    rows.collect::<rusqlite::Result<_>>().map_err(db(READ))
+}
+
+pub(super) fn remove(c: &Connection, id: &str) -> Result<bool> {
+    let gone = c.execute("DELETE FROM ssh_tokens WHERE id = ?1", params![id]);
+    gone.map(|n| n > 0).map_err(db(WRITE))
+}
+
+/// Those that a revocation takes along: all of its subject, or what stands for the same token of the same subject as
+/// the certificate that it names. Their names.
+pub(super) fn go_with(c: &Connection, kind: Kind, value: &str) -> Result<Vec<String>> {
+    let of = |which: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM ssh_certificates c WHERE c.{which} = ?1 \
+             AND c.subject = ssh_tokens.subject AND c.token = ssh_tokens.token)"
+        )
+    };
+    let which = match kind {
+        Kind::Subject => "subject = ?1".to_owned(),
+        Kind::Serial => of("serial"),
+        Kind::KeyId => of("key_id"),
+        Kind::Key => return Ok(Vec::new()),
+    };
+    let mut delete = c
+        .prepare(&format!(
+            "DELETE FROM ssh_tokens WHERE {which} RETURNING id"
+        ))
+        .map_err(db(WRITE))?;
+    let rows = delete.query_map(params![value], |row| row.get(0));
+    let rows = rows.map_err(db(WRITE))?;
+    rows.collect::<rusqlite::Result<_>>().map_err(db(WRITE))
 }
 
 /// Forgets what has ended.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ssh::registered::{
-    CHALLENGE_LASTS, KEY_NAMESPACE, MAX_KEY_VALIDITY, RegisterError, is_key_challenge,
+    CHALLENGE_LASTS, KEY_NAMESPACE, KeyChallenge, MAX_KEY_VALIDITY, RegisterError,
 };
 
 /// What `ssh-keygen` makes of a text with this key.
@@ -34,7 +34,10 @@ fn kept_at(
 ) -> String {
     let key = private.public();
     let text = authority.key_challenge(key, who, at).unwrap();
-    assert!(is_key_challenge(&text, key), "{text}");
+    let says = KeyChallenge::of(&text, key).unwrap();
+    assert!(says.is_for(&who.actor.subject, &who.issuer), "{text}");
+    assert!(!says.is_for("mallory", &who.issuer) && !says.is_for(&who.actor.subject, "x"));
+    assert_eq!(says.gateway, authority.host_ca().fingerprint());
     let signature = sign(private, KEY_NAMESPACE, &text);
     let kept = authority.describe_key(key, who, &text, &signature, at);
     kept.unwrap()

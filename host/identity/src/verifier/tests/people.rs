@@ -1,5 +1,7 @@
 //! Who a token speaks for: people, agents, programs, and their groups.
 
+use pipeline::{Login, Proof};
+
 use super::*;
 use crate::ClaimPath;
 
@@ -30,6 +32,12 @@ async fn principals() {
     assert_eq!(&*direct.actor.subject, "corp:alice");
     assert_eq!(direct.actor.kind, PrincipalKind::User);
     assert!(direct.actor.mfa && !direct.actor.autonomous && direct.on_behalf_of.is_empty());
+    let proof = Proof {
+        login: Some(Login::Token),
+        amr: vec!["mfa".into(), "pwd".into()],
+        acr: None,
+    };
+    assert_eq!(direct.proof, proof);
     assert_eq!(direct.actor.groups, ["corp/dba".into(), "corp/eng".into()]);
     assert_eq!(direct.actor.attrs.len(), 2);
     assert_eq!(direct.actor.attrs["level"], "3");
@@ -204,4 +212,27 @@ async fn only_groups_that_are_allowed_count() {
     });
     let p = v.verify(&key.sign(&claims())).await.unwrap();
     assert_eq!(p.actor.groups, ["corp/eng".into()]);
+}
+
+/// A clock that is ahead does not let a token outlive what was said before it was made.
+#[tokio::test]
+async fn a_token_is_as_old_as_its_issuers_clock_may_be_ahead() {
+    let key = Key::es256("k1");
+    let v = verifier(&[&key], |o| {
+        o.issuers[0].leeway = Duration::from_secs(60);
+    });
+    let at = |seconds: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let mut claims = claims();
+    claims["iat"] = json!(NOW + 60);
+    let ahead = v.verify(&key.sign(&claims)).await.unwrap();
+    assert_eq!(ahead.issued_at, Some(at(NOW)));
+    let dir = tempfile::tempdir().unwrap();
+    let options = crate::SshAuthorityOptions::new(dir.path().join("ssh"));
+    let authority = crate::SshAuthority::open(&options).unwrap();
+    let all = crate::Revocation::Subject(ahead.actor.subject.to_string());
+    authority.revoke(&all, at(NOW)).unwrap();
+    let later = at(NOW + 3_600);
+    assert!(authority.is_revoked_since(&ahead, later));
+    claims["iat"] = json!(NOW + 61);
+    assert!(v.verify(&key.sign(&claims)).await.is_err(), "too far ahead");
 }

@@ -18,6 +18,28 @@ pub(super) fn table() -> Vec<(&'static str, Change, &'static str)> {
         ("no sub", |_, c| remove(c, "sub"), "claim"),
         ("no iat", |_, c| remove(c, "iat"), "claim"),
         ("no jti", |_, c| remove(c, "jti"), ""),
+        (
+            "amr of many",
+            |_, c| c["amr"] = json!(vec!["otp"; 33]),
+            "claim",
+        ),
+        (
+            "amr too long",
+            |_, c| c["amr"] = json!(["x".repeat(256)]),
+            "claim",
+        ),
+        (
+            "amr hidden",
+            |_, c| c["amr"] = json!(["h\u{200b}wk"]),
+            "claim",
+        ),
+        (
+            "acr too long",
+            |_, c| c["acr"] = json!("x".repeat(256)),
+            "claim",
+        ),
+        ("acr hidden", |_, c| c["acr"] = json!("gold\n"), "claim"),
+        ("amr and acr", |_, c| c["amr"] = json!(["hwk", 7]), ""),
         ("no groups", |_, c| remove(c, "groups"), ""),
         // Issuer.
         (

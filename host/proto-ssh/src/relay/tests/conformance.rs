@@ -326,7 +326,7 @@ pub(super) async fn between(
     let session = session.map_err(|refusal| Reply::Closed(refusal.reason))?;
     let terms = Terms {
         login: "root".into(),
-        port: 22,
+        ports: Arc::new([22]),
         may: May::ALL,
         masks: Arc::new(Patterns::new([]).unwrap()),
         binary: Binary::default(),

@@ -200,6 +200,45 @@ async fn a_flow_gives_way_when_all_places_are_taken() {
     assert_eq!(success, [n::USERAUTH_SUCCESS], "{said}");
 }
 
+/// A provider is asked every few seconds only: who has agreed in between is in, also when it is too late by then, or
+/// the place is another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_agreed_to_between_two_polls_counts() {
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.device_timeout = Duration::from_millis(700);
+        options.limits.least_device_time = Duration::from_millis(500);
+        options.limits.failed_login_delay = Duration::ZERO;
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    world.keys.agreed_unseen.store(true, Ordering::SeqCst);
+    let mut late = begin(&world, USER).await;
+    instruction(&mut late).await;
+    answer(&mut late, &[b""]);
+    let (said, success) = until(&mut late, n::USERAUTH_SUCCESS).await;
+    assert_eq!(success, [n::USERAUTH_SUCCESS], "{said}");
+
+    let change = |options: &mut crate::Options, _: &Keys| {
+        options.limits.max_device_flows = 1;
+        options.limits.device_flow_pause = Duration::from_millis(50);
+        options.limits.device_flow_kept = Duration::from_millis(50);
+        options.limits.max_device_flows_per_source = 1;
+    };
+    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
+        return;
+    };
+    world.keys.agreed_unseen.store(true, Ordering::SeqCst);
+    let mut first = begin(&world, USER).await;
+    instruction(&mut first).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut newcomer = begin_from(&world, "127.0.1.1", USER).await;
+    instruction(&mut newcomer).await;
+    answer(&mut first, &[b""]);
+    let (said, success) = until(&mut first, n::USERAUTH_SUCCESS).await;
+    assert_eq!(success, [n::USERAUTH_SUCCESS], "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_none_let_nobody_in() {
     let change = |options: &mut crate::Options, _: &Keys| {

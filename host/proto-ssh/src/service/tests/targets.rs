@@ -513,3 +513,36 @@ async fn a_certificate_can_rule_out_a_terminal() {
         );
     }
 }
+
+/// By whatever name it is configured, it is one host, and all of its ports lead there.
+#[test]
+fn ports_of_ssh_are_those_of_all_targets_on_the_host() {
+    let target = |host: &str, port: u16| SshTarget {
+        info: Arc::new(pipeline::Target {
+            name: format!("{host}-{port}").into(),
+            protocol: pipeline::Protocol::Ssh,
+            env: "test".into(),
+            tags: Default::default(),
+        }),
+        host: host.into(),
+        port,
+        default_login: None,
+        logins: Vec::new(),
+        credential: Credential::Certificate,
+        trust: HostTrust::default(),
+    };
+    let known = crate::service::ports(&[
+        target("web1.example", 22),
+        target("WEB1.example.", 2222),
+        target("10.0.0.7", 22),
+        target("::ffff:10.0.0.7", 2022),
+        target("localhost", 2201),
+        target("127.0.0.1", 2202),
+        target("web2.example", 2222),
+    ]);
+    let of = |host: &str| known[&crate::action::one_name(host)].to_vec();
+    assert_eq!(of("web1.example"), [22, 2222]);
+    assert_eq!(of("10.0.0.7"), [22, 2022]);
+    assert_eq!(of("::1"), [2201, 2202]);
+    assert_eq!(of("web2.example"), [2222]);
+}

@@ -33,6 +33,9 @@ fn person(subject: &str) -> PrincipalDoc {
         issuer: "https://issuer.test".into(),
         expires_ns: 1,
         token_id: Some(SECRET.into()),
+        login: None,
+        amr: vec![],
+        acr: None,
     }
 }
 

@@ -11,7 +11,7 @@ use Side::{Client as C, Upstream as U};
 pub(super) fn told(b: &Bench) -> Vec<(String, String, usize)> {
     let place = Place {
         login: "root".into(),
-        port: 22,
+        ports: Arc::new([22]),
         target: Arc::new(Target {
             name: "web1".into(),
             protocol: Protocol::Ssh,
