@@ -6,6 +6,7 @@ use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::sure::reads_into;
 use crate::walk::{Ctx, Walk};
+use crate::zsh;
 
 /// False: `name` is not one of these.
 pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
@@ -26,6 +27,15 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
                 .iter()
                 .any(|w| w.dynamic || w.text.starts_with('-') && w.text.contains('p')) =>
         {
+            redefines(walk, name, argv, ctx);
+        }
+        // zsh keeps where a program is, and others do so with aliases.
+        "hash" if args.iter().any(|w| w.text.contains('=')) => {
+            walk.needs_bash(ctx);
+            walk.leaf(name, argv.to_vec(), ctx);
+        }
+        // To csh and fish, it sets variables of the environment.
+        "set" if !args.is_empty() && ctx.shell.as_deref().is_some_and(zsh::may_be) => {
             redefines(walk, name, argv, ctx);
         }
         "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),
@@ -346,6 +356,12 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
 }
 
 fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
+    // To ksh and zsh, a prompt may stand behind the name.
+    if let Some((variable, _)) = word.text.split_once('?')
+        && is_name(variable)
+    {
+        walk.set(variable, &Word::anything());
+    }
     if word.dynamic || word.text.contains('[') {
         walk.opaque(Opaque::Unread {
             at: 0,

@@ -46,7 +46,8 @@ fn is_safe(c: char) -> bool {
 ///
 /// Backslashes and exclamation marks stand outside of the quotes, because fish and csh read them within.
 pub fn quote(text: &str) -> String {
-    if !text.is_empty() && text.chars().all(is_safe) {
+    // To zsh, `=ls` is the path of `ls`.
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_safe) {
         return text.to_owned();
     }
     let mut out = String::new();

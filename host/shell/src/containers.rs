@@ -42,6 +42,7 @@ pub(crate) fn docker(
         return Ok(false);
     }
     let found = wrappers::DOCKER_EXEC.read(name, rest)?;
+    elsewhere(walk, name, &global.options, ctx);
     let mut under = ctx.under(name);
     under.as_user = found.value(&["u", "user"]).map(|w| w.text.clone());
     if found.rest.is_empty() {
@@ -98,6 +99,8 @@ pub(crate) fn kubectl(
     if operands.len() != 1 {
         return Err(Opaque::Runs(format!("{name} exec")));
     }
+    elsewhere(walk, name, &global.options, ctx);
+    elsewhere(walk, name, &found, ctx);
     let mut under = ctx.under(name);
     let given = |letter: &str, long: &str| found.iter().any(|(n, _)| n == letter || n == long);
     if !given("i", "stdin") {
@@ -110,4 +113,53 @@ pub(crate) fn kubectl(
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
     Ok(true)
+}
+
+/// What runs in a container stands in a directory of the container's. Which one is reached, and by what: a
+/// configuration names programs that are run for it, and a host one to which credentials are sent.
+fn elsewhere(walk: &mut Walk<'_>, name: &str, options: &[(String, Option<Word>)], ctx: &Ctx) {
+    const PLAIN: &[&str] = &[
+        "D",
+        "c",
+        "container",
+        "debug",
+        "i",
+        "log-level",
+        "n",
+        "namespace",
+        "pod-running-timeout",
+        "q",
+        "quiet",
+        "request-timeout",
+        "stdin",
+        "t",
+        "tty",
+    ];
+    let kubectl = matches!(name, "kubectl" | "oc");
+    walk.moved = true;
+    for (option, _) in options {
+        let told = match option.as_str() {
+            "config" | "context" | "H" | "host" => !kubectl,
+            "c" => !kubectl,
+            "kubeconfig" => true,
+            _ => false,
+        };
+        if told {
+            walk.code(
+                name,
+                "what it is told to use may run programs, or be another host",
+            );
+            // It may stand on standard input.
+            if ctx.stdin == Stdin::Session {
+                walk.taken(name);
+            }
+        } else if !PLAIN.contains(&option.trim_end_matches('=')) {
+            walk.out.only_reads = false;
+            walk.hazard(
+                "network",
+                name,
+                format!("{option}: whom it asks, or as whom"),
+            );
+        }
+    }
 }

@@ -45,6 +45,7 @@ const NAMES: &[&str] = &[
     "FPATH",
     "GCONV_PATH",
     "GLOBIGNORE",
+    "HISTCHARS",
     "HISTFILE",
     "HOME",
     "HOSTALIASES",
@@ -60,6 +61,7 @@ const NAMES: &[&str] = &[
     "MAILPATH",
     "MAKEFLAGS",
     "MALLOC_TRACE",
+    "MODULE_PATH",
     "MANOPT",
     "MFLAGS",
     "NLSPATH",
@@ -85,6 +87,9 @@ const NAMES: &[&str] = &[
     "SHELL",
     "SHELLOPTS",
     "SSH_ASKPASS",
+    // By these, a program reaches whatever somebody else's socket signs with or shows. What they say is no secret.
+    "SSH_AUTH_SOCK",
+    "STTY",
     "SUDO_ASKPASS",
     "TAR_OPTIONS",
     "TERMCAP",
@@ -93,6 +98,8 @@ const NAMES: &[&str] = &[
     "TMPDIR",
     "TZDIR",
     "VISUAL",
+    "WAYLAND_DISPLAY",
+    "XAUTHORITY",
     "XDG_CONFIG_DIRS",
     "XDG_CONFIG_HOME",
     "XDG_DATA_DIRS",
@@ -101,12 +108,14 @@ const NAMES: &[&str] = &[
     "ZIPOPT",
     "UNZIP",
     "BASH_COMPAT",
+    "histchars",
 ];
 /// Of compilers, editors and clients: each names a program, or a file that does.
 const TOOLS: &[&str] = &[
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
     "CC",
+    "CURL_CA_BUNDLE",
     "CURL_HOME",
     "CXX",
     "EXINIT",
@@ -129,6 +138,8 @@ const TOOLS: &[&str] = &[
     "SYSTEMD_PAGERSECURE",
     "MANPATH",
     "SSLKEYLOGFILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
     "APT_CONFIG",
     "ASAN_OPTIONS",
     "BLKID_FILE",
@@ -276,6 +287,8 @@ const NUMBERS: &[&str] = &[
     "UID",
     "USER_ID",
 ];
+/// No zone has a longer name.
+const MAX_ZONE: usize = 64;
 const FLAGS: &[&str] = &[
     "DEBCONF_NONINTERACTIVE_SEEN",
     "GIT_TERMINAL_PROMPT",
@@ -300,13 +313,30 @@ pub(crate) fn decides(name: &str, value: &Word) -> bool {
     }
     if name == "LANGUAGE" {
         // Directories in which texts are looked for.
-        let plain = |c: char| c.is_ascii_alphabetic() || "_.:".contains(c);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.:@-".contains(c);
         return !value.is_literal() || value.text.contains("..") || !value.text.chars().all(plain);
+    }
+    // Through a proxy goes what programs send, and credentials for it.
+    if name.to_ascii_lowercase().ends_with("_proxy") {
+        return !name.eq_ignore_ascii_case("no_proxy");
+    }
+    if name == "TZ" {
+        return !value.is_literal() || !is_zone(&value.text);
     }
     if name == "LANG" || name.starts_with("LC_") {
         return !value.is_literal() || !is_ascii_locale(&value.text);
     }
     NAMES.contains(&name) || TOOLS.contains(&name) || PREFIXES.iter().any(|p| name.starts_with(p))
+}
+
+/// `Europe/Berlin`, `CET-1CEST,M3.5.0,M10.5.0/3`: no file but one of a zone is read for it.
+fn is_zone(value: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_+-/,.<>:".contains(c);
+    let value = value.strip_prefix(':').unwrap_or(value);
+    value.len() <= MAX_ZONE
+        && !value.starts_with('/')
+        && !value.contains("..")
+        && value.chars().all(plain)
 }
 
 /// In its character set, a byte of ASCII is never half of another letter. In BIG5 or SJIS it may be, and a shell there

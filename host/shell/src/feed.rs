@@ -43,6 +43,20 @@ impl Walk<'_> {
         }
     }
 
+    /// A program reads the session's input, which may be the script itself.
+    pub(crate) fn taken(&mut self, program: &str) {
+        self.out.takes_stdin = true;
+        if self.script {
+            self.opaque(Opaque::TakesScript(program.to_owned()));
+        }
+    }
+
+    /// What runs gets a terminal, and what only tells something there may be a pager, from which one gets into a
+    /// shell.
+    pub(crate) fn terminal(&mut self) {
+        self.out.only_reads = false;
+    }
+
     /// A descriptor that is duplicated is one that this text has opened, or one from around it.
     pub(crate) fn borrow(&mut self, redirect: &Redirect) {
         let number = match &redirect.kind {

@@ -29,12 +29,14 @@ const NO_FILES: &[&str] = &[
 const ABOUT: &[&str] = &[
     "[", "df", "find", "ls", "readlink", "realpath", "stat", "test",
 ];
+/// Letters of a cluster of options behind which a value may begin. Of longer ones it is not known where.
+const MAX_CLUSTER: usize = 64;
 /// With these words, `find` writes.
 const FIND_WRITES: &[&str] = &["-delete", "-fprint", "-fprint0", "-fls", "-fprintf"];
 
 /// They run others, and words of their own may be files.
 const WRAPPERS: &[&str] = &[
-    "docker", "flock", "kubectl", "nerdctl", "oc", "podman", "ssh", "su", "xargs",
+    "docker", "flock", "kubectl", "nerdctl", "oc", "parallel", "podman", "ssh", "su", "xargs",
 ];
 
 impl Walk<'_> {
@@ -73,6 +75,7 @@ impl Walk<'_> {
             self.opaque(Opaque::DynamicFile(path.text.clone()));
         }
         hazards::path(self, "redirect", &path, access != Access::Read);
+        self.redirects_away.push(self.away);
         self.out.redirects.push(Opened { path, access });
     }
 
@@ -145,6 +148,7 @@ impl Walk<'_> {
         }
         self.out.reads = reads.files;
         self.out.writes = writes.files;
+        self.name_here();
     }
 
     /// Its shell is another account's, and so is the home directory of `~`.
@@ -167,7 +171,8 @@ impl Walk<'_> {
                 continue;
             };
             match head.text.as_str() {
-                "cd" => {}
+                // By the latter name, most shells other than bash have it, too.
+                "cd" | "chdir" => {}
                 "pushd" | "popd" => return None,
                 _ => continue,
             }
@@ -213,6 +218,7 @@ impl<'a> Names<'a> {
             dirs,
             files: Files {
                 paths: BTreeSet::new(),
+                here: BTreeSet::new(),
                 unknown: false,
             },
             bytes: 0,
@@ -234,11 +240,18 @@ impl<'a> Names<'a> {
         if option.starts_with('-') {
             return;
         }
-        // `-f/etc/x`, `-nf.env`: the value of a letter.
-        let value = option.char_indices().nth(1).map(|(at, _)| at);
-        let starts = [value, option.find('/'), option.find('.'), option.find('~')];
-        for at in starts.into_iter().flatten() {
+        // `-f/etc/x`, `-nf.env`, `-rafshadow`: the value of a letter, behind others without one.
+        let letters = option.find(['/', '.', '~']).unwrap_or(option.len());
+        let starts = option.char_indices().map(|(at, _)| at).skip(1);
+        for at in starts.take_while(|at| *at <= letters).take(MAX_CLUSTER) {
             self.whole(option.get(at..).unwrap_or_default(), about);
+        }
+        if letters > MAX_CLUSTER {
+            self.files.unknown |= !about;
+        }
+        for at in [option.find('/'), option.find('.'), option.find('~')] {
+            let value = at.and_then(|at| option.get(at..));
+            value.into_iter().for_each(|value| self.whole(value, about));
         }
     }
 

@@ -423,8 +423,15 @@ fn git(walk: &mut Walk<'_>, args: &[Word]) {
 /// A file that a command or a shell opens.
 pub(crate) fn path(walk: &mut Walk<'_>, program: &str, word: &Word, writes: bool) {
     let text = word.text.as_str();
-    // By the latter, awk connects.
-    let connects = ["/dev/tcp/", "/dev/udp/", "/inet/", "/inet4/", "/inet6/"];
+    // By these, awk connects; and autofs mounts what the host of such a name has.
+    let connects = [
+        "/dev/tcp/",
+        "/dev/udp/",
+        "/inet/",
+        "/inet4/",
+        "/inet6/",
+        "/net/",
+    ];
     if connects.iter().any(|begin| text.starts_with(begin)) {
         walk.hazard("network", program, text.to_owned());
         walk.out.only_reads = false;

@@ -9,8 +9,10 @@
 //! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `stdin`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
+//! - `zsh` knows what a shell other than bash makes of a text.
 //! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
 //!   those that tell what lies in files which no word names, `patterns` words that only look like names.
+//! - `here` says which names begin in the directory where the text does.
 //! - `canonical` writes the text once more, in the plainest form.
 //!
 //! What no reading of a text can tell is taken to be in order: the files of the host, where it looks for programs,
@@ -37,6 +39,7 @@ mod feed;
 mod files;
 mod find;
 mod hazards;
+mod here;
 mod interpreters;
 mod lookups;
 mod named;
@@ -58,6 +61,7 @@ mod transfer;
 mod walk;
 mod word;
 mod wrappers;
+mod zsh;
 
 pub use canonical::quote;
 pub use reading::{Access, Command, Files, Hazard, Reading, Redirect, Script, Transfer, Word};

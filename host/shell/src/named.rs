@@ -52,6 +52,8 @@ const TOLD: &[(&str, &[&str], &str)] = &[
 /// Variables that say nothing but where one is.
 const HARMLESS: &[&str] = &[
     "COLORTERM",
+    // Where a screen and an agent are: who may use them, the sockets' rights and cookies say.
+    "DISPLAY",
     "HOME",
     "HOSTNAME",
     "LANG",
@@ -64,19 +66,23 @@ const HARMLESS: &[&str] = &[
     "PWD",
     "SHELL",
     "SHLVL",
+    "SSH_AGENT_PID",
+    "SSH_AUTH_SOCK",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_ORIGINAL_COMMAND",
+    "SSH_TTY",
     "TERM",
     "TZ",
     "UID",
     "USER",
+    "WAYLAND_DISPLAY",
 ];
 
-/// Those that the client itself sent, and those by which SSH says where it is.
+/// Those by which SSH says where it is are among them; those of which nobody knows the names, such as a key for SSH, are
+/// not. `LC_…` comes from the client itself.
 fn is_harmless(name: &Word) -> bool {
-    name.is_literal()
-        && (HARMLESS.contains(&name.text.as_str())
-            || ["LC_", "SSH_"]
-                .iter()
-                .any(|begin| name.text.starts_with(begin)))
+    name.is_literal() && (HARMLESS.contains(&name.text.as_str()) || name.text.starts_with("LC_"))
 }
 
 /// Of those that the shell itself sets.
@@ -127,7 +133,8 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
         }
     }
     let says = |text: &str| args.iter().any(|w| w.text == text);
-    let operands = || args.iter().filter(|w| !w.text.starts_with('-'));
+    // `declare +x` lists, too.
+    let operands = || args.iter().filter(|w| !w.text.starts_with(['-', '+']));
     let own = match name {
         // `env` with a program behind it is that program.
         "env" => true,
@@ -137,7 +144,7 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
             operands().next().is_none()
                 || args
                     .iter()
-                    .any(|w| w.text.starts_with('-') && w.text.contains('p'))
+                    .any(|w| w.text.starts_with(['-', '+']) && w.text.contains('p'))
         }
         _ => false,
     };
@@ -151,6 +158,7 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
             says("inspect") && !formats_plainly(args) || says("top") && operands().count() > 2
         }
         "crictl" => says("inspect"),
+        "kubectl" | "oc" => shows_containers(args),
         _ => false,
     };
     if others {
@@ -179,6 +187,31 @@ fn shows_environment(args: &[Word]) -> bool {
         || args
             .iter()
             .any(|w| !w.is_literal() || w.text.to_ascii_lowercase().contains("environ"))
+}
+
+/// All about what runs in containers, or what a template picks of it: among that is what it is given.
+fn shows_containers(args: &[Word]) -> bool {
+    const PLAIN: &[&str] = &["wide", "name"];
+    let mut verbs = args.iter().map(|w| w.text.as_str());
+    if verbs.any(|verb| matches!(verb, "describe" | "dump")) {
+        return true;
+    }
+    let mut words = args.iter().take_while(|w| w.text != "--");
+    while let Some(word) = words.next() {
+        let text = word.text.as_str();
+        let value = match text {
+            "-o" | "--output" | "--template" => words.next().map(|w| w.text.as_str()),
+            _ => text
+                .strip_prefix("--output=")
+                .or_else(|| text.strip_prefix("-o="))
+                .or_else(|| text.strip_prefix("-o"))
+                .or_else(|| text.strip_prefix("--template=")),
+        };
+        if value.is_some_and(|value| !PLAIN.contains(&value)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A template of nothing but such fields.
@@ -249,7 +282,8 @@ fn ps(args: &[Word]) -> bool {
         let format = safely(before) && before.ends_with('o') && is_format(text);
         let may_ask = (everybody || text.contains(['e', 'E'])) && !text.starts_with("--");
         let told = safely(text) || format || before == "-C";
-        if !word.is_literal() || may_ask && !told {
+        let column = text.starts_with("--") && text.to_ascii_lowercase().contains("env");
+        if !word.is_literal() || may_ask && !told || column {
             return true;
         }
         before = text;
@@ -261,8 +295,10 @@ fn is_cluster(text: &str) -> bool {
     text.starts_with('-') && !text.starts_with("--")
 }
 
+/// Names of columns, of which one has the environment.
 fn is_format(text: &str) -> bool {
     !text.starts_with('-')
+        && !text.to_ascii_lowercase().contains("env")
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "%_,=:".contains(c))

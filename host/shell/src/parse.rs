@@ -35,6 +35,8 @@ pub(crate) struct Program {
     pub(crate) bash: bool,
     /// Something in it means something else to other shells, as it is written.
     pub(crate) differs: bool,
+    /// To zsh, a `$` in it means more.
+    pub(crate) zsh: bool,
 }
 
 pub(crate) struct Parser<'a> {
@@ -50,6 +52,7 @@ pub(crate) struct Parser<'a> {
     pub(crate) texts: Vec<Text>,
     pub(crate) bash: bool,
     pub(crate) differs: bool,
+    pub(crate) zsh: bool,
     /// Here-documents whose bodies begin behind this line.
     pub(crate) pending: Vec<Pending>,
     /// How many such wait around the substitution that is being read.
@@ -87,6 +90,7 @@ pub(crate) fn program(
         texts: Vec::new(),
         bash: false,
         differs: false,
+        zsh: false,
         pending: Vec::new(),
         outer: 0,
         here: Vec::new(),
@@ -111,6 +115,7 @@ pub(crate) fn program(
         here: parser.here,
         bash: parser.bash,
         differs: parser.differs || parser.bash,
+        zsh: parser.zsh,
         left: parser.budget,
     })
 }

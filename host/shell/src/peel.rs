@@ -114,6 +114,14 @@ fn plain(
             && CHANGES_DIR
                 .iter()
                 .any(|option| found.has(option) && !(name == "env" && *option == "i"));
+    // Without it, some look for programs where they stand.
+    if name == "env"
+        && found
+            .value(&["u", "unset"])
+            .is_some_and(|w| w.text == "PATH" || w.dynamic)
+    {
+        return Err(Opaque::Environment("PATH".to_owned()));
+    }
     for (variable, value) in &found.assigns {
         if !is_name(variable) {
             return Err(Opaque::Option {
@@ -181,8 +189,9 @@ fn as_login(
             program: name.to_owned(),
         });
     }
-    // So builtins run, too.
+    // So builtins run, too: of whatever shell the account has.
     under.in_shell = true;
+    under.shell = Some(name.to_owned());
     walk.afresh(|walk| walk.command(found.rest.to_vec(), &under));
     Ok(())
 }
@@ -246,6 +255,17 @@ fn shell(
                 option: option.clone(),
             });
         }
+    }
+    // What an interactive one is fed, history expansion rewrites first. To zsh, `-b` ends the options.
+    let refused = [
+        ("i", found.has("i") && !found.has("c")),
+        ("b", found.has("b") && name == "zsh"),
+    ];
+    if let Some((option, _)) = refused.into_iter().find(|(_, refused)| *refused) {
+        return Err(Opaque::Option {
+            program: name.to_owned(),
+            option: option.to_owned(),
+        });
     }
     let mut rest = found.rest;
     if let Some((first, others)) = rest.split_first() {
@@ -430,6 +450,7 @@ fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaqu
     let mut under = ctx.under("parallel");
     under.stdin = Stdin::Other;
     under.in_shell = true;
+    under.shell = Some("parallel".to_owned());
     walk.afresh(|walk| walk.command(filled_in, &under));
     Ok(true)
 }

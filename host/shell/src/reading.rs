@@ -83,6 +83,9 @@ pub struct Redirect {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     pub paths: BTreeSet<String>,
+    /// Relative names of files that are opened in the directory where the text begins, or may be: not all words that may
+    /// be names, only those of which it is certain that they are.
+    pub here: BTreeSet<String>,
     /// There are others: which ones turns out only when it runs.
     pub unknown: bool,
 }

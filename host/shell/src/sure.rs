@@ -141,39 +141,49 @@ impl Walk<'_> {
 
     /// What is set in it is not sure behind it.
     pub(crate) fn maybe(&mut self, walk: impl FnOnce(&mut Self)) {
-        let mark = self.variables.added.len();
+        let (mark, away) = (self.variables.added.len(), self.away);
         walk(self);
         self.variables.back_to(mark);
+        self.away = away;
     }
 
     /// It runs at another time, or in another environment: what is set by now need not be there.
     pub(crate) fn afresh(&mut self, walk: impl FnOnce(&mut Self)) {
         let sure = std::mem::take(&mut self.variables.sure);
         let added = std::mem::take(&mut self.variables.added);
+        let away = std::mem::take(&mut self.away);
         walk(self);
+        self.away = away;
         self.variables.sure = sure;
         self.variables.added = added;
     }
 
-    /// `first && then || else …`: behind `&&` what the last ones have set is there, behind `||` it may not be.
+    /// `first && then || else …`: behind `&&` what the last ones have set is there, behind `||` it may not be. So it is
+    /// with the directory to which one of them goes, and behind the chain nobody knows whether it could.
     pub(crate) fn chain(
         &mut self,
         first: &Pipeline,
         rest: &[(Join, Pipeline)],
         mut walk: impl FnMut(&mut Self, &Pipeline),
     ) {
+        let away = self.away;
         walk(self, first);
+        // What did not succeed has not gone anywhere.
+        self.away &= away || !first.negated;
         let always = self.variables.added.len();
         for (join, pipeline) in rest {
             match join {
                 Join::And => walk(self, pipeline),
                 Join::Or => {
                     self.variables.back_to(always);
+                    self.away = away;
                     self.maybe(|me| walk(me, pipeline));
                 }
             }
+            self.away &= away || !pipeline.negated;
         }
         self.variables.back_to(always);
+        self.away = away;
     }
 
     /// `while read -r name`: in the body it has read something.

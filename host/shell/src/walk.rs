@@ -9,7 +9,7 @@ use crate::reason::Opaque;
 use crate::sure::Variables;
 use crate::{
     Limits, builtins, expand, hazards, interpreters, named, opinion, peel, programs, reads, stdin,
-    transfer,
+    transfer, zsh,
 };
 
 /// What a command finds on its standard input.
@@ -65,6 +65,12 @@ pub(crate) struct Walk<'a> {
     pub(crate) numbers: BTreeSet<u32>,
     /// One of those starts what it runs in another directory.
     pub(crate) moved: bool,
+    /// The shell certainly stands elsewhere than where it began; and so did it for each command and each file it opens.
+    pub(crate) away: bool,
+    pub(crate) commands_away: Vec<bool>,
+    pub(crate) redirects_away: Vec<bool>,
+    /// Somewhere it may go back.
+    pub(crate) returns: bool,
     /// The text itself is what the shell reads from its standard input.
     pub(crate) script: bool,
     pub(crate) bash: bool,
@@ -85,6 +91,10 @@ impl<'a> Walk<'a> {
             wrapped: Vec::new(),
             numbers: BTreeSet::new(),
             moved: false,
+            away: false,
+            commands_away: Vec::new(),
+            redirects_away: Vec::new(),
+            returns: false,
             script,
             bash: false,
         }
@@ -134,7 +144,9 @@ impl<'a> Walk<'a> {
         };
         self.budget = program.left;
         match &ctx.shell {
-            Some(shell) if program.differs => self.opaque(Opaque::OtherShell(shell.clone())),
+            Some(shell) if program.differs || zsh::may_be(shell) && zsh::differs(&program) => {
+                self.opaque(Opaque::OtherShell(shell.clone()));
+            }
             None if ctx.depth == 0 => {
                 self.bash |= program.bash;
                 self.out.shell_dependent = program.differs;
@@ -498,6 +510,9 @@ impl<'a> Walk<'a> {
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;
         }
+        if plain && ctx.in_shell && zsh::is_builtin(&name) {
+            self.needs_bash(ctx);
+        }
         if !(plain && ctx.in_shell) && builtins::is_own(&name) {
             // Some systems have a script of this name that is this builtin.
             self.opaque(Opaque::Runs(head.text.clone()));
@@ -522,6 +537,9 @@ impl<'a> Walk<'a> {
             return;
         }
         hazards::look(self, name, &argv);
+        if matches!(name, "cd" | "chdir") {
+            self.goes(&argv, name == "cd" && ctx.in_shell && ctx.by.is_empty());
+        }
         if let Some(transfer) = transfer::read(name, &argv) {
             self.transfers.push(transfer);
         }
@@ -556,20 +574,6 @@ impl<'a> Walk<'a> {
         self.hazard("runs-by-option", program, why);
     }
 
-    /// A program reads the session's input, which may be the script itself.
-    pub(crate) fn taken(&mut self, program: &str) {
-        self.out.takes_stdin = true;
-        if self.script {
-            self.opaque(Opaque::TakesScript(program.to_owned()));
-        }
-    }
-
-    /// What runs gets a terminal, and what only tells something there may be a pager, from which one gets into a
-    /// shell.
-    pub(crate) fn terminal(&mut self) {
-        self.out.only_reads = false;
-    }
-
     pub(crate) fn push(&mut self, argv: Vec<Arg>, ctx: &Ctx) {
         let dynamic = argv.iter().any(|w| w.dynamic);
         let leaves = || {
@@ -577,6 +581,7 @@ impl<'a> Walk<'a> {
             head.is_some_and(|w| stdin::ignores_stdin(programs::name(&w.text), &argv))
         };
         self.out.takes_stdin |= ctx.stdin == Stdin::Session && !leaves();
+        self.commands_away.push(self.away);
         self.out.commands.push(Command {
             argv,
             by: ctx.by.clone(),

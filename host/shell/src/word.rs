@@ -92,6 +92,7 @@ impl Parser<'_> {
             texts: Vec::new(),
             bash: false,
             differs: false,
+            zsh: false,
             pending: Vec::new(),
             outer: 0,
             here: Vec::new(),
@@ -99,6 +100,7 @@ impl Parser<'_> {
         };
         let parts = inner.descend(|p| p.parts(End::Text))?;
         let (texts, bash, differs, left) = (inner.texts, inner.bash, inner.differs, inner.budget);
+        self.zsh |= inner.zsh;
         self.texts.extend(texts);
         self.bash |= bash;
         self.differs |= differs;
@@ -247,14 +249,18 @@ impl Parser<'_> {
             Some('\\') if self.cur.second() == Some('\n') => {
                 self.unread("a `$` at the end of a continued line")
             }
-            _ => {
+            next => {
+                // `$~x` and its like are expansions to zsh.
+                self.zsh |= next.is_some_and(|c| "~^=+".contains(c));
                 parts.char('$', quoted);
                 Ok(())
             }
         }
     }
 
-    fn param(&self, parts: &mut Parts, start: usize, quoted: bool) {
+    fn param(&mut self, parts: &mut Parts, start: usize, quoted: bool) {
+        // To zsh that is a subscript, which it computes.
+        self.zsh |= self.cur.peek() == Some('[');
         parts.list.push(Part::Param {
             raw: self.cur.since(start).to_owned(),
             quoted,
@@ -357,6 +363,7 @@ impl Parser<'_> {
         self.texts.extend(inner.texts);
         self.bash |= inner.bash;
         self.differs |= inner.differs;
+        self.zsh |= inner.zsh;
         self.budget = inner.left;
         parts.list.push(Part::Subst {
             sub: Box::new(Sub { list: inner.list }),

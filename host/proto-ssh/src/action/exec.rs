@@ -245,7 +245,8 @@ pub(super) fn exec(
     let mut facts = SshFacts::plain(line.kind(), login.clone(), readable(command).into());
     take(&mut facts, reading);
     if line.transfer().is_none() {
-        take_files(&mut facts, reading);
+        let begins = !matches!(&line.sent, Sent::Verdict(place) if place.directory.is_some());
+        take_files(&mut facts, reading, begins);
     }
     if let Sent::Verdict(place) = &line.sent {
         take_place(&mut facts, place);
@@ -293,9 +294,13 @@ fn take(facts: &mut SshFacts, reading: &Reading) {
 /// that is called so is taken for unknown, too.
 const UNKNOWN: &str = "…";
 
-/// Whatever may be a path in it.
-fn take_files(facts: &mut SshFacts, reading: &Reading) {
+/// Whatever may be a path in it. `begins`: the shell stands where sshd starts it.
+fn take_files(facts: &mut SshFacts, reading: &Reading, begins: bool) {
     let root = &*facts.login == "root";
+    let hides = |path: &str| {
+        let hidden = |part: &str| part.starts_with('.') && !matches!(part, "." | "..");
+        path.split('/').any(hidden)
+    };
     for (files, writes) in [(&reading.reads, false), (&reading.writes, true)] {
         let mut add = |path: &str| {
             facts.paths.push(SshPath {
@@ -305,21 +310,43 @@ fn take_files(facts: &mut SshFacts, reading: &Reading) {
         };
         for path in &files.paths {
             add(path);
-            if let Some(rest) = path.strip_prefix('~').filter(|_| root)
-                && (rest.is_empty() || rest.starts_with('/'))
-            {
+            let home = path
+                .strip_prefix('~')
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            if let Some(rest) = home.filter(|_| root) {
                 add(&format!("/root{rest}"));
             }
-            // By a name with a dot, what lies in the home directory; by any other name everything would be there.
-            let hidden = |part: &str| part.starts_with('.') && !matches!(part, "." | "..");
-            if root && !writes && !path.starts_with(['/', '~']) && path.split('/').any(hidden) {
+            let relative = (!path.starts_with(['/', '~'])).then_some(path.as_str());
+            let below = home.map(|rest| rest.trim_start_matches('/')).or(relative);
+            if let Some(below) = below.filter(|path| begins && is_of_system(path)) {
+                add(&format!("/{below}"));
+            }
+            // Of words that may be names, only those with a dot: by any other name everything would be there.
+            if root && !writes && relative.is_some_and(hides) {
                 add(&format!("/root/{path}"));
+            }
+        }
+        // Of what is written, only what has such a name decides anything.
+        for name in files.here.iter().filter(|_| root && begins) {
+            if !writes || hides(name) {
+                add(&format!("/root/{name}"));
             }
         }
         if files.unknown {
             add(UNKNOWN);
         }
     }
+}
+
+/// It is one of the system's where a login begins in `/`: that is the home of some, and where sshd stays when there is no
+/// home.
+fn is_of_system(path: &str) -> bool {
+    const SYSTEM: &[&str] = &[
+        "bin", "boot", "dev", "etc", "home", "lib", "lib64", "proc", "root", "run", "sbin", "sys",
+        "usr", "var",
+    ];
+    let mut parts = path.split('/').filter(|p| !matches!(*p, "" | "."));
+    parts.next().is_some_and(|first| SYSTEM.contains(&first)) && parts.next().is_some()
 }
 
 /// What a command touches by where it stands.
@@ -431,7 +458,7 @@ fn scripted(facts: &mut SshFacts, script: &Script, login: &Arc<str>) -> Vec<(Act
         return Vec::new();
     };
     take(facts, reading);
-    take_files(facts, reading);
+    take_files(facts, reading, true);
     facts.code |= reading.code;
     // The shell that runs it only reads what its script reads.
     facts.only_reads = reading.only_reads && !reading.is_opaque() && facts.opaque.is_empty();

@@ -1,6 +1,7 @@
 //! Tables of command lines: what they run, and why it cannot be told.
 
 mod differential;
+mod fifth;
 mod fourth;
 mod limits;
 mod more;

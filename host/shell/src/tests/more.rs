@@ -73,7 +73,7 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     (r##"bash /dev/stdin"##, r##"bash /dev/stdin +stdin:bash"##),
     (r##"bash /dev/fd/3 3< /tmp/x"##, r##"bash /dev/fd/3 ; read /tmp/x !fed"##),
     (r##"bash -c"##, r##"bash -c !unknown-code"##),
-    (r##"bash -i"##, r##"bash -i +stdin:bash"##),
+    (r##"bash -i"##, r##"bash -i !option"##),
     (r##"python3 -c "$x""##, r##"python3 -c [$x]? !unknown-code +code"##),
     (r##"python3 $x"##, r##"python3 [$x]? !dynamic-option"##),
     (r##"python3 -V"##, r##"python3 -V"##),

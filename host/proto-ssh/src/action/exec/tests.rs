@@ -133,6 +133,81 @@ fn words_are_paths() {
     assert!(facts.paths.iter().any(|p| &*p.path == "/etc/shadow"));
 }
 
+/// sshd starts the shell in the home directory of the login, or in `/` where that is missing.
+#[test]
+fn names_begin_where_the_login_does() {
+    let paths = |command: &str, login: &str| -> Vec<(String, bool)> {
+        let line = Line::read(command.as_bytes());
+        let (facts, _) = exec(command.as_bytes(), &line, &login.into());
+        let paths = facts.paths.iter();
+        paths.map(|p| (p.path.to_string(), p.writes)).collect()
+    };
+    for (command, login, path, writes) in [
+        ("cat notes", "root", "/root/notes", false),
+        ("sudo cat notes", "root", "/root/notes", false),
+        ("cat -- -notes", "root", "/root/-notes", false),
+        ("cat .ssh/id_rsa", "root", "/root/.ssh/id_rsa", false),
+        (
+            "cat .aws/credentials",
+            "root",
+            "/root/.aws/credentials",
+            false,
+        ),
+        ("cat ../home/x/.env", "root", "/root/../home/x/.env", false),
+        ("cat ../home/x/.env", "bob", UNKNOWN, false),
+        ("cat <notes", "root", "/root/notes", false),
+        ("cd /srv; cat notes", "root", "/root/notes", false),
+        ("echo x >.ssh/rc", "root", "/root/.ssh/rc", true),
+        ("echo x | tee .config/x", "root", "/root/.config/x", true),
+        ("cat etc/shadow", "bob", "/etc/shadow", false),
+        ("cat ./etc//shadow", "bob", "/etc//shadow", false),
+        ("cat ~/etc/shadow", "bob", "/etc/shadow", false),
+        ("cat <proc/1/mem", "bob", "/proc/1/mem", false),
+        (
+            "docker exec web cat run/secrets/x",
+            "bob",
+            "/run/secrets/x",
+            false,
+        ),
+        ("echo x >etc/sudoers.d/x", "bob", "/etc/sudoers.d/x", true),
+    ] {
+        let found = paths(command, login);
+        let plain = |p: &str| p.replace("/./", "/");
+        assert!(
+            found.iter().any(|(p, w)| plain(p) == path && *w == writes),
+            "{command}: {found:?}"
+        );
+    }
+    for (command, login, writes) in [
+        ("systemctl status nginx", "root", false),
+        ("cd /srv && cat notes", "root", false),
+        ("ls notes", "root", false),
+        ("cat notes", "bob", false),
+        ("cat var", "bob", false),
+        // A name without a dot decides nothing there.
+        ("mkdir notes && echo x >notes/y", "root", true),
+    ] {
+        let found = paths(command, login);
+        let below = |p: &str| p.starts_with("/root") || p == "/var" || p == UNKNOWN;
+        assert!(
+            !found.iter().any(|(p, w)| *w == writes && below(p)),
+            "{command}: {found:?}"
+        );
+    }
+    // A gated shell says itself where it stands.
+    let place = Place {
+        directory: Some("/srv".into()),
+        open: Vec::new(),
+    };
+    let line = Line {
+        sent: Sent::Verdict(Arc::new(place)),
+        ..Line::read(b"cat notes etc/shadow")
+    };
+    let (facts, _) = exec(b"x", &line, &"root".into());
+    let has = |path: &str| facts.paths.iter().any(|p| &*p.path == path);
+    assert!(has("/srv/notes") && !has("/root/notes") && !has("/etc/shadow"));
+}
+
 /// A transfer inside something else is not followed as one.
 #[test]
 fn only_a_bare_transfer_is_one() {
