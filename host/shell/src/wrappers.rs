@@ -275,7 +275,8 @@ pub(crate) const SSH: Spec = Spec {
 pub(crate) const DOCKER_EXEC: Spec = Spec {
     flags: "dit",
     values: "euw",
-    long: &["detach", "interactive", "tty", "privileged", "latest"],
+    // With `--latest`, no container is named, and the first word is the program.
+    long: &["detach", "interactive", "tty", "privileged"],
     long_values: &["detach-keys", "env", "env-file", "user", "workdir"],
     operands: 1,
     ..NONE
