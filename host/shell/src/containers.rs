@@ -1,10 +1,14 @@
 //! Clients of containers, by which programs run in one, and `ip`, by which they run in a name space.
 
+use crate::parse::is_name;
 use crate::peel::permuted;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
 use crate::wrappers;
+
+/// An option, and its value.
+type Given = (String, Option<Word>);
 
 pub(crate) fn docker(
     walk: &mut Walk<'_>,
@@ -13,6 +17,7 @@ pub(crate) fn docker(
     ctx: &Ctx,
 ) -> Result<bool, Opaque> {
     let global = wrappers::DOCKER.read(name, args)?;
+    asks(walk, name, &global.options, ctx);
     let mut rest = global.rest;
     if rest.first().is_some_and(|w| w.text == "container") {
         rest = rest.get(1..).unwrap_or_default();
@@ -42,7 +47,7 @@ pub(crate) fn docker(
         return Ok(false);
     }
     let found = wrappers::DOCKER_EXEC.read(name, rest)?;
-    elsewhere(walk, name, &global.options, ctx);
+    walk.moved = true;
     let mut under = ctx.under(name);
     under.as_user = found.value(&["u", "user"]).map(|w| w.text.clone());
     if found.rest.is_empty() {
@@ -56,15 +61,7 @@ pub(crate) fn docker(
     if found.has("t") || found.has("tty") {
         walk.terminal();
     }
-    for (_, value) in found
-        .options
-        .iter()
-        .filter(|(n, _)| matches!(n.as_str(), "e" | "env"))
-    {
-        if let Some((variable, text)) = value.as_ref().and_then(|v| v.text.split_once('=')) {
-            walk.set(variable, &Word::literal(text));
-        }
-    }
+    variables(walk, name, &found.options)?;
     walk.command(found.rest.to_vec(), &under);
     Ok(true)
 }
@@ -76,6 +73,7 @@ pub(crate) fn kubectl(
     ctx: &Ctx,
 ) -> Result<bool, Opaque> {
     let global = wrappers::KUBECTL.read(name, args)?;
+    asks(walk, name, &global.options, ctx);
     let Some((verb, rest)) = global.rest.split_first() else {
         return Ok(false);
     };
@@ -88,6 +86,10 @@ pub(crate) fn kubectl(
         return Err(Opaque::Runs(format!("{name} {}", verb.text)));
     }
     if verb.text != "exec" {
+        // Behind the verb, too, it counts.
+        if rest.iter().any(|w| w.text.starts_with("--kubeconfig")) {
+            configured(walk, name, ctx);
+        }
         return Ok(false);
     }
     let end = rest
@@ -99,9 +101,10 @@ pub(crate) fn kubectl(
     if operands.len() != 1 {
         return Err(Opaque::Runs(format!("{name} exec")));
     }
-    elsewhere(walk, name, &global.options, ctx);
-    elsewhere(walk, name, &found, ctx);
+    asks(walk, name, &found, ctx);
+    walk.moved = true;
     let mut under = ctx.under(name);
+    // They count before the verb, too.
     let given = |letter: &str, long: &str| {
         let mut options = found.iter().chain(&global.options);
         options.any(|(n, _)| n == letter || n.trim_end_matches('=') == long)
@@ -130,16 +133,13 @@ pub(crate) fn network_runs(args: &[Word]) -> bool {
         .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
 }
 
-/// What runs in a container stands in a directory of the container's. Which one is reached, and by what: a
-/// configuration names programs that are run for it, and a host one to which credentials are sent.
-fn elsewhere(walk: &mut Walk<'_>, name: &str, options: &[(String, Option<Word>)], ctx: &Ctx) {
-    const PLAIN: &[&str] = &[
-        "D",
+/// Whom it asks, as whom, and with which configuration.
+fn asks(walk: &mut Walk<'_>, name: &str, options: &[Given], ctx: &Ctx) {
+    const DOCKER: &[&str] = &["D", "debug", "l", "log-level"];
+    const KUBECTL: &[&str] = &[
         "c",
         "container",
-        "debug",
         "i",
-        "log-level",
         "n",
         "namespace",
         "pod-running-timeout",
@@ -151,30 +151,56 @@ fn elsewhere(walk: &mut Walk<'_>, name: &str, options: &[(String, Option<Word>)]
         "tty",
     ];
     let kubectl = matches!(name, "kubectl" | "oc");
-    walk.moved = true;
     for (option, _) in options {
-        let told = match option.as_str() {
-            "config" | "context" | "H" | "host" => !kubectl,
-            "c" => !kubectl,
-            "kubeconfig" => true,
-            _ => false,
-        };
-        if told {
-            walk.code(
-                name,
-                "what it is told to use may run programs, or be another host",
-            );
-            // It may stand on standard input.
-            if ctx.stdin == Stdin::Session {
-                walk.taken(name);
+        let option = option.as_str();
+        match kubectl {
+            true if option == "kubeconfig" => configured(walk, name, ctx),
+            // A host may be one that `ssh` reaches, and so may that of a context.
+            false if matches!(option, "H" | "host" | "c" | "context" | "config") => {
+                configured(walk, name, ctx);
             }
-        } else if !PLAIN.contains(&option.trim_end_matches('=')) {
-            walk.out.only_reads = false;
-            walk.hazard(
-                "network",
-                name,
-                format!("{option}: whom it asks, or as whom"),
-            );
+            true if KUBECTL.contains(&option) => {}
+            false if DOCKER.contains(&option) => {}
+            _ => {
+                walk.out.only_reads = false;
+                walk.hazard(
+                    "network",
+                    name,
+                    format!("{option}: whom it asks, or as whom"),
+                );
+            }
         }
     }
+}
+
+/// A configuration names programs, which the client runs for it. Both it and they may read what the session sends.
+fn configured(walk: &mut Walk<'_>, name: &str, ctx: &Ctx) {
+    walk.code(
+        name,
+        "what it is told to use may run programs, or be elsewhere",
+    );
+    if ctx.stdin == Stdin::Session {
+        walk.taken(name);
+    }
+}
+
+/// What the program in the container gets; without a value, of this environment, in which it may be anything.
+fn variables(walk: &mut Walk<'_>, name: &str, options: &[Given]) -> Result<(), Opaque> {
+    for (option, value) in options {
+        match (option.as_str(), value) {
+            ("e" | "env", Some(value)) => {
+                let (variable, text) = match value.text.split_once('=') {
+                    Some((variable, text)) => (variable, Word::literal(text)),
+                    None => (value.text.as_str(), Word::anything()),
+                };
+                if !value.is_literal() || !is_name(variable) {
+                    return Err(Opaque::Environment(format!("{name} exec -{option}")));
+                }
+                walk.set(variable, &text);
+            }
+            ("env-file", _) => return Err(Opaque::Environment(format!("{name} exec --{option}"))),
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -55,6 +55,7 @@ mod reads;
 mod reason;
 mod redirect;
 mod sed;
+mod shows;
 mod stdin;
 mod sure;
 mod transfer;

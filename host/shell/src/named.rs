@@ -3,6 +3,7 @@
 
 use crate::parse::is_name;
 use crate::reading::Word;
+use crate::shows;
 use crate::sure::Variables;
 
 /// Of a shell or program itself.
@@ -153,12 +154,17 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
     }
     let others = match name {
         "ps" => ps(args),
-        "systemctl" => says("show-environment") || says("show") && shows_environment(args),
+        // Drop-ins, which `cat` prints, may be for root alone.
+        "systemctl" => {
+            says("cat") || says("show-environment") || says("show") && shows_environment(args)
+        }
         "docker" | "podman" | "nerdctl" => {
-            says("inspect") && !formats_plainly(args) || says("top") && operands().count() > 2
+            says("inspect") && !formats_plainly(args)
+                || says("top") && operands().count() > 2
+                || says("generate")
         }
         "crictl" => says("inspect"),
-        "kubectl" | "oc" => shows_containers(args),
+        "kubectl" | "oc" => shows::kubectl(args),
         _ => false,
     };
     if others {
@@ -187,31 +193,6 @@ fn shows_environment(args: &[Word]) -> bool {
         || args
             .iter()
             .any(|w| !w.is_literal() || w.text.to_ascii_lowercase().contains("environ"))
-}
-
-/// All about what runs in containers, or what a template picks of it: among that is what it is given.
-fn shows_containers(args: &[Word]) -> bool {
-    const PLAIN: &[&str] = &["wide", "name"];
-    let mut verbs = args.iter().map(|w| w.text.as_str());
-    if verbs.any(|verb| matches!(verb, "describe" | "dump")) {
-        return true;
-    }
-    let mut words = args.iter().take_while(|w| w.text != "--");
-    while let Some(word) = words.next() {
-        let text = word.text.as_str();
-        let value = match text {
-            "-o" | "--output" | "--template" => words.next().map(|w| w.text.as_str()),
-            _ => text
-                .strip_prefix("--output=")
-                .or_else(|| text.strip_prefix("-o="))
-                .or_else(|| text.strip_prefix("-o"))
-                .or_else(|| text.strip_prefix("--template=")),
-        };
-        if value.is_some_and(|value| !PLAIN.contains(&value)) {
-            return true;
-        }
-    }
-    false
 }
 
 /// A template of nothing but such fields.

@@ -275,6 +275,7 @@ pub(crate) const SSH: Spec = Spec {
 pub(crate) const DOCKER_EXEC: Spec = Spec {
     flags: "dit",
     values: "euw",
+    // With `--latest`, no container is named, and the first word is the program.
     long: &["detach", "interactive", "tty", "privileged"],
     long_values: &["detach-keys", "env", "env-file", "user", "workdir"],
     operands: 1,

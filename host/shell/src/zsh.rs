@@ -101,12 +101,7 @@ pub(crate) fn is_builtin(name: &str) -> bool {
 }
 
 pub(crate) fn differs(program: &Program) -> bool {
-    program.zsh
-        || list(&program.list)
-        || program
-            .here
-            .iter()
-            .any(|doc| doc.parts.iter().any(part))
+    program.zsh || list(&program.list) || program.here.iter().any(|doc| doc.parts.iter().any(part))
 }
 
 fn list(of: &List) -> bool {

@@ -175,17 +175,18 @@ const KEYS: &[&str] = &[
 const ENV: &str = ".env";
 /// What everybody may have, though it is called like a key: certificates of authorities.
 const CERTIFICATES: &[&str] = &["/etc/ssl/certs/", "/etc/pki/ca-trust/"];
-/// Above every raw disk: whoever reads one reads all files. And above memory, above what tells which keys are pressed and
-/// what consoles and terminals show or take, and the watchdog, which ends the machine once it has been opened.
+/// Above every raw disk: whoever reads one reads all files. And above memory and what is swapped out of it, what tells
+/// which keys are pressed, what consoles and terminals show and take, and the watchdog, which ends the machine once it
+/// has been opened.
 const DISK: &str = "/dev/disk";
 const DISKS: &[&str] = &[
     "sd", "hd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "loop", "bcache", "nbd", "drbd", "rbd",
     "zd", "zvol/", "sg", "pmem", "root", "mtd", "ubi", "vg", "da", "ada", "hidraw", "input/",
-    "vcs", "watchdog", "core", "zram", "ram", "console",
+    "vcs", "watchdog", "core", "oldmem", "crash", "zram", "ram", "console", "hvc", "fb", "usbmon",
 ];
 
-/// Directories of other devices. What lies in one of another name is a volume of LVM, any device by its number, or a
-/// terminal.
+/// Directories of other devices. What lies in one of another name is a volume of LVM, a terminal, or any device by its
+/// number.
 const NO_DISKS: &[&str] = &[
     "bus",
     "cpu",
@@ -206,8 +207,9 @@ fn is_disk(name: &str) -> bool {
     let volume = name
         .split_once('/')
         .is_some_and(|(dir, _)| !NO_DISKS.contains(&dir));
+    // By `tty`, whoever asks reaches their own.
     let terminal = name.starts_with("tty") && name != "tty";
-    name != "pts/ptmx" && (volume || terminal || DISKS.iter().any(|disk| name.starts_with(disk)))
+    (volume || terminal || DISKS.iter().any(|disk| name.starts_with(disk))) && name != "pts/ptmx"
 }
 
 /// Paths, once by themselves, once with every directory above them, and once taken apart: a set cannot be
@@ -342,8 +344,39 @@ mod tests {
             ("/dev/vcs", true),
             ("/dev/vcsa1", true),
             ("/dev/./vcs7", true),
-            ("/dev/null", false),
+            ("/dev/core", true),
+            ("/dev/char/10:130", true),
+            ("/dev/char/13:64", true),
+            ("/dev/char/1:1", true),
+            ("/dev/char/7:128", true),
+            ("/dev/char/../core", true),
+            ("/dev/block/8:0", true),
+            ("/dev/zram0", true),
+            ("/dev/ram0", true),
+            ("/dev/fb0", true),
+            ("/dev/usbmon0", true),
+            ("/dev/oldmem", true),
             ("/dev/pts/0", true),
+            ("/dev//pts/./3", true),
+            ("/dev/tty1", true),
+            ("/dev/ttyS0", true),
+            ("/dev/ttyUSB0", true),
+            ("/dev/hvc0", true),
+            ("/dev/console", true),
+            ("/dev/serial/by-id/x", true),
+            ("/dev/null", false),
+            ("/dev/zero", false),
+            ("/dev/full", false),
+            ("/dev/random", false),
+            ("/dev/urandom", false),
+            ("/dev/stdin", false),
+            ("/dev/stdout", false),
+            ("/dev/stderr", false),
+            ("/dev/tty", false),
+            ("/dev/ptmx", false),
+            ("/dev/pts/ptmx", false),
+            ("/dev/shm/x", false),
+            ("/srv/dev/core", false),
             ("/srv/watchdog", false),
         ] {
             let of = Paths::of(plain(path)).unwrap();

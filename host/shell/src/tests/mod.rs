@@ -1,5 +1,6 @@
 //! Tables of command lines: what they run, and why it cannot be told.
 
+mod containers;
 mod differential;
 mod fifth;
 mod fourth;
