@@ -13,6 +13,7 @@ use super::*;
 
 mod disguise;
 mod forms;
+mod leads;
 mod noise;
 mod private_keys;
 mod reference;
