@@ -110,7 +110,8 @@ fn a_schema_from_before_is_told_nothing_of_logins() {
         (without(&["  acr?: "]), "does not fit: context"),
         (without(&["  login?: "]), "does not fit: context"),
     ] {
-        let error = small(&[(SCHEMA, &schema)]).err().expect(expect).to_string();
+        let made = small(&[(SCHEMA, &schema)]).map(|_| ());
+        let error = made.expect_err(expect).to_string();
         assert!(error.contains(expect), "{expect}: {error}");
     }
 }
