@@ -7,6 +7,7 @@
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
+//! - `gaps` finds what bash does before it tells its `DEBUG` trap of it, for shells whose commands are asked about.
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `stdin`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `files` collects what may be names of files. `descend` knows programs that read all below a directory, `named`
@@ -36,6 +37,7 @@ mod expand;
 mod feed;
 mod files;
 mod find;
+mod gaps;
 mod hazards;
 mod interpreters;
 mod lookups;
@@ -60,6 +62,7 @@ mod word;
 mod wrappers;
 
 pub use canonical::quote;
+pub use gaps::{Gap, gaps};
 pub use reading::{Access, Command, Files, Hazard, Reading, Redirect, Script, Transfer, Word};
 pub use reason::Opaque;
 

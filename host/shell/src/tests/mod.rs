@@ -2,6 +2,7 @@
 
 mod differential;
 mod fourth;
+mod gaps;
 mod limits;
 mod more;
 mod programs;
