@@ -23,6 +23,8 @@ pub(super) enum Why {
     Removes,
     /// Which variable it sets, or whether it does, turns out only when it runs.
     Names,
+    /// It writes out the text of functions, in which the key of the verdicts is.
+    Lists,
 }
 
 /// `text` is what bash asks about.
@@ -33,6 +35,8 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
     let uncertain = args.iter().any(is_unclear);
     let removes = match head.text.as_str() {
         "trap" => return (!only_shows(args)).then_some(Why::Traps),
+        "set" if args.is_empty() => return Some(Why::Lists),
+        "type" if uncertain => return Some(Why::Lists),
         "set" => {
             let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
             let mut options = args.iter().take_while(|w| w.text != "--");
@@ -79,8 +83,28 @@ fn only_shows(args: &[Word]) -> bool {
     asks && !args.iter().any(is_unclear)
 }
 
+/// Without a name these list what there is: functions by `f`, and `declare` also where it is not told what.
+fn lists(head: &Word, args: &[Word]) -> bool {
+    if args.iter().any(|w| !w.text.starts_with(['-', '+'])) {
+        return false;
+    }
+    let variables = |w: &Word| {
+        matches!(
+            w.text.as_str(),
+            "-x" | "-r" | "-i" | "-a" | "-A" | "-px" | "-F"
+        )
+    };
+    match head.text.as_str() {
+        "declare" | "typeset" => !(args.len() == 1 && args.iter().all(variables)),
+        _ => args.iter().any(|w| w.text.contains('f')),
+    }
+}
+
 /// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.
 fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
+    if lists(head, args) {
+        return Some(Why::Lists);
+    }
     let name = |w: &Word| {
         let (name, _) = w.text.split_once('=').unwrap_or((&w.text, ""));
         name.trim_end_matches('+').to_owned()

@@ -12,7 +12,10 @@
 //! Invariants:
 //! - Pure: bytes in, asks and lines out. The relay's core moves them.
 //! - Without an answer nothing runs: who cannot ask, or hears nothing, skips the command and what follows it.
-//! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it.
+//! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it; and a
+//!   yes is sealed (`seal`) over all that was asked. The key is in Weir, in the helper, and in a function of the shell, whose text
+//!   no expansion gives away, no child gets (it is neither exported nor an argument) and no command may list. So who
+//!   reads or writes the pipes can let a command wait for ever, but not run.
 
 mod asks;
 mod builtins;
@@ -21,6 +24,7 @@ pub(crate) mod fuzzing;
 mod paths;
 mod place;
 mod reading;
+mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -30,17 +34,20 @@ use bytes::Bytes;
 pub(crate) use asks::{Ask, Asks, Said};
 pub(crate) use place::Place;
 pub(crate) use reading::{about_the_gate, command_line};
+use seal::Key;
 
 const HELPER: &str = include_str!("helper.sh");
 const STARTUP: &str = include_str!("rc.sh");
 /// What the startup file asks about when the trap is set, and at no other time.
 pub(crate) const LIVE: &str = ": weir-live";
 
-/// Of one gated shell: where it and its helper meet, and the secret that they know each other by.
+/// Of one gated shell: where it and its helper meet, the secret that they know each other by, and the key of its
+/// verdicts. The secret goes through the pipes, the key does not.
 #[derive(Clone)]
 pub(crate) struct Gate {
     directory: String,
     secret: String,
+    key: Key,
 }
 
 impl Gate {
@@ -52,6 +59,7 @@ impl Gate {
         Some(Self {
             directory: format!("/tmp/weir-{}", hex(&name)),
             secret: hex(&secret),
+            key: Key::new()?,
         })
     }
 
@@ -76,12 +84,12 @@ impl Gate {
 
     /// What the helper is told first.
     pub fn greeting(&self) -> String {
-        format!("{}\n", self.secret)
+        format!("{}\n{}\n", self.secret, self.key.written())
     }
 
     /// Who reads what the helper says.
     pub fn asks(&self) -> Asks {
-        Asks::new(&self.secret)
+        Asks::new(&self.secret, self.key.clone())
     }
 
     pub fn directory(&self) -> &str {

@@ -1,9 +1,11 @@
 //! Gated shells: the channel beside the client's, and everything that can go wrong with it.
 
+use std::collections::HashMap;
+
 use super::super::gate::FIRST;
 use super::*;
 use crate::action::What;
-use crate::gate::Gate;
+use crate::gate::{Gate, Said};
 
 const C: Side = Side::Client;
 const U: Side = Side::Upstream;
@@ -13,7 +15,10 @@ const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
 struct Gated {
     b: Bench,
+    gate: Gate,
     secret: String,
+    /// By the names that they have here, what a yes has to be.
+    seals: HashMap<String, String>,
 }
 
 impl Gated {
@@ -34,11 +39,12 @@ impl Gated {
         b.client(request(11, b"shell", true, b""));
         let (ticket, ..) = b.asks.pop_front().unwrap();
         let gate = Gate::new().unwrap();
-        let secret = gate.greeting().trim_end().to_owned();
+        let greeting = gate.greeting();
+        let secret = greeting.split_whitespace().next().unwrap().to_owned();
         let shell = made(&request(11, b"exec", true, b"\0\0\0\x04bash"));
         let mut out = Vec::new();
         let grant = Grant {
-            gate: Some(gate),
+            gate: Some(gate.clone()),
             ..Grant::default()
         };
         assert!(
@@ -47,7 +53,12 @@ impl Gated {
                 .unwrap()
         );
         b.take(out);
-        Self { b, secret }
+        Self {
+            b,
+            gate,
+            secret,
+            seals: HashMap::new(),
+        }
     }
 
     /// The helper is started.
@@ -70,7 +81,7 @@ impl Gated {
         let exec = g.b.sent.upstream.pop_front().unwrap();
         let secret = g.secret.as_bytes();
         assert!(!exec.windows(secret.len()).any(|w| w == secret));
-        let greeting = format!("{}\n", g.secret);
+        let greeting = g.gate.greeting();
         g.b.gets(U, data(H, greeting.as_bytes()));
         g.b.upstream(on(FIRST, ChannelMessage::Success));
         g.b.gets_nothing(U);
@@ -88,7 +99,7 @@ impl Gated {
         g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
         g.b.passes(U, on(1, ChannelMessage::Success));
         g.asks(ID, 1, ": weir-live");
-        let told = format!("live 7\nmain {ID} yes\n");
+        let told = format!("live 7\n{}", g.yes(ID));
         g.b.gets(U, data(H, told.as_bytes()));
         g.b.gets_nothing(U);
         g
@@ -100,12 +111,28 @@ impl Gated {
     }
 
     fn asks(&mut self, id: &str, depth: u32, text: &str) {
-        self.says(&format!("ask main {id} 7 {depth} 0 /srv\t{text}"));
+        let asked = format!("ask main {id} 7 {depth} 0 /srv\t{text}");
+        let mut said = Vec::new();
+        let line = format!("{} {asked}\n", self.secret);
+        self.gate.asks().push(line.as_bytes(), &mut said).unwrap();
+        if let Some(Said::Ask(ask)) = said.pop() {
+            // A name that is taken is not asked about twice.
+            let seal = self.seals.entry(id.to_owned());
+            seal.or_insert_with(|| ask.answer(true));
+        }
+        self.says(&asked);
+    }
+
+    fn yes(&self, id: &str) -> &str {
+        self.seals.get(id).unwrap()
     }
 
     #[track_caller]
     fn answered(&mut self, id: &str, verdict: &str) {
-        let answer = format!("main {id} {verdict}\n");
+        let answer = match verdict {
+            "yes" => self.yes(id).to_owned(),
+            no => format!("main {id} {no}\n"),
+        };
         self.b.gets(U, data(H, answer.as_bytes()));
     }
 
@@ -131,7 +158,7 @@ fn the_client_sees_its_own_channel_alone() {
     g.b.passes(U, data(1, b"motd"));
     g.b.gets_nothing(U);
     g.asks(ID, 1, ": weir-live");
-    let told = format!("live 7\nmain {ID} yes\n");
+    let told = format!("live 7\n{}", g.yes(ID));
     g.b.gets(U, data(H, told.as_bytes()));
     g.b.gets(U, data(11, b"rm x\n"));
     g.b.gets(U, request(11, b"signal", false, b"\0\0\0\x03INT"));
@@ -139,7 +166,8 @@ fn the_client_sees_its_own_channel_alone() {
     let (_, asked, forward) = g.b.asks.front().unwrap();
     assert_eq!(asked.channel, Some(1));
     assert!(matches!(&asked.what, What::Exec { command, .. } if &**command == b"ls"));
-    assert_eq!(&**forward, b"main a yes\n", "the permit holds the verdict");
+    let yes = g.seals.get("a").unwrap();
+    assert_eq!(&**forward, yes.as_bytes(), "the permit holds the verdict");
     g.b.gets_nothing(U);
     g.b.grant();
     g.answered("a", "yes");
