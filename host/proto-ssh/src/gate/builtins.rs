@@ -9,12 +9,18 @@ const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
 /// array is what it was, and PATH as one is the current directory.
 const PLAIN: [&str; 5] = ["BASH_COMMAND", "BASHPID", "BASH_COMPAT", "FUNCNAME", "PATH"];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 11] = [
     "extdebug",
     "functrace",
     "errtrace",
     "posix",
     "interactive_comments",
+    "history",
+    "cmdhist",
+    "lithist",
+    "promptvars",
+    "expand_aliases",
+    "keyword",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +44,10 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         "set" if args.is_empty() => return Some(Why::Lists),
         "type" if uncertain => return Some(Why::Lists),
         "set" => {
-            let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
+            let drops = |text: &str| {
+                text.starts_with('+') && text.contains(['T', 'E'])
+                    || text.starts_with('-') && text.contains('k')
+            };
             let mut options = args.iter().take_while(|w| w.text != "--");
             options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
         }
@@ -48,6 +57,12 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
             uncertain || args.iter().any(older) || OPTIONS.into_iter().any(says)
         }
         "enable" => !args.is_empty(),
+        // What is typed is not what runs, then, or is not kept as it was typed.
+        "alias" | "fc" | "bind" | "complete" | "compgen" | "compopt" => true,
+        "history" => args.iter().any(|w| is_unclear(w) || !is_number(&w.text)),
+        // Without descriptors or processes there is nobody who could ask.
+        "ulimit" => limits(args),
+        "mapfile" | "readarray" if args.iter().any(calls) => true,
         // Another program by the name of one.
         "hash" => {
             let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
@@ -68,6 +83,22 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         _ => is_unclear(head),
     };
     removes.then_some(Why::Removes)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// It sets how many files may be open, or how many processes there may be, or could.
+fn limits(args: &[Word]) -> bool {
+    let only_shows = args.iter().all(|w| w.text.starts_with('-'));
+    let of_these = |w: &Word| w.text.starts_with('-') && w.text.contains(['n', 'u']);
+    args.iter().any(is_unclear) || !only_shows && args.iter().any(of_these)
+}
+
+/// `-C` has a command.
+fn calls(word: &Word) -> bool {
+    word.text.starts_with('-') && word.text.contains('C')
 }
 
 fn is_unclear(word: &Word) -> bool {

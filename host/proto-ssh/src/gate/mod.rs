@@ -1,10 +1,12 @@
-//! Gated shells: bash on the host asks about every simple command before it runs it.
+//! Gated shells: bash on the host asks about every line before it does anything of it, and about every simple command
+//! before it runs it.
 //!
 //! The client's shell is replaced by a bash that reads `rc.sh` first. That sets a DEBUG trap which, with `extdebug`,
 //! decides whether a command is run. What the trap asks comes back by a second channel, which Weir opens, the client
 //! never sees, and `helper.sh` serves on the host; so does the verdict.
 //!
 //! - `asks` reads what comes over that channel.
+//! - `lines` judges whole lines: what bash would do in one beside its simple commands.
 //! - `place` is where a command stands: what its text means depends on it.
 //! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate:
 //!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it.
@@ -21,6 +23,7 @@ mod asks;
 mod builtins;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod lines;
 mod paths;
 mod place;
 mod reading;
@@ -32,6 +35,7 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 
 pub(crate) use asks::{Ask, Asks, Said};
+pub(crate) use lines::{Kind, Lines, kind, shown};
 pub(crate) use place::Place;
 pub(crate) use reading::{about_the_gate, command_line};
 use seal::Key;
@@ -63,15 +67,9 @@ impl Gate {
         })
     }
 
-    /// What runs in place of the client's shell.
-    pub fn shell(&self, terminal: bool) -> Bytes {
-        let directory = &self.directory;
-        // Without a terminal bash reads no startup file of a shell that people use, but this one.
-        let text = match terminal {
-            true => format!("exec /bin/bash --rcfile {directory}/rc -i"),
-            false => format!("exec /usr/bin/env BASH_ENV={directory}/rc /bin/bash"),
-        };
-        text.into()
+    /// What runs in place of the client's shell, at its terminal.
+    pub fn shell(&self) -> Bytes {
+        format!("exec /bin/bash --rcfile {}/rc -i", self.directory).into()
     }
 
     /// What runs on the second channel.

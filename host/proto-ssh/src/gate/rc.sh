@@ -22,8 +22,7 @@ __weir_gate() {
 __weir_look() {
   builtin unset -v POSIXLY_CORRECT || builtin return 1
   [[ $- == *T* ]] || builtin set -T
-  # While a shell without a terminal begins, bash would start a debugger for this, find none, and trace no subshells.
-  builtin shopt -q extdebug || [[ $- != *i* && $BASH_COMMAND == ': weir-live' ]] || builtin shopt -s extdebug
+  builtin shopt -q extdebug || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
   builtin local - '__weir_why=this shell is not as its gate needs it' || builtin return 1
@@ -49,6 +48,8 @@ __weir_sound() {
     builtin return 1
   # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
   builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
+  # What is written down of a line is all of it, each of its own lines by itself.
+  builtin shopt -u expand_aliases cmdhist && builtin shopt -s lithist promptvars && [[ -o history && ! -o keyword ]]
 }
 # Puts together what is asked, and where the answer is to come.
 __weir_question() {
@@ -61,6 +62,8 @@ __weir_question() {
     __weir_to=s$__weir_id
     builtin command "$__weir_q" -m 600 -- "$__weir_d/$__weir_to" || builtin return 1
   fi
+  __weir_why='what was typed cannot be told'
+  __weir_typed || builtin return 1
   __weir_where
   __weir_w=${__weir_w//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_w=${__weir_w//"$__weir_l"/"${__weir_b}n"}
@@ -68,6 +71,32 @@ __weir_question() {
   __weir_c=${__weir_c//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_c=${__weir_c//"$__weir_l"/"${__weir_b}n"}
   __weir_c=$__weir_w$__weir_s${__weir_c//"$__weir_s"/"${__weir_b}t"}$__weir_o
+}
+# At each prompt bash tells Weir the number of the line that comes next; and before it does anything of a command that it
+# has read, from a process of its own (PS0), what it has written down since: each line behind its number and a mark that
+# nobody knows before. What __weir_next says is looked at by Weir.
+__weir_typed() {
+  builtin local "HISTTIMEFORMAT=$__weir_id " || builtin return 1
+  if [[ $__weir_c == ': weir-prompt' && $__weir_to == main ]]; then
+    __weir_last
+    __weir_next=$(( __weir_f + 1 ))
+    __weir_c+=$__weir_l$__weir_next
+  elif [[ $__weir_c == ': weir-line' && $__weir_to != main ]]; then
+    __weir_last
+    __weir_i=1
+    if [[ $__weir_next == [123456789]* && $__weir_next != *[!0123456789]* && ${#__weir_next} -le 9 ]]; then
+      (( __weir_i = __weir_f < __weir_next ? 1 : __weir_f - __weir_next + 1 ))
+    fi
+    __weir_c+=$__weir_l$(\builtin history "$__weir_i" && \builtin printf .)
+    __weir_c=${__weir_c%"${__weir_l}."}
+  fi
+}
+# The number of the last line (__weir_f).
+__weir_last() {
+  __weir_f=$(\builtin history 1)
+  __weir_f=${__weir_f#"${__weir_f%%[! ]*}"}
+  __weir_f=${__weir_f%%[!0123456789]*}
+  [[ -n $__weir_f ]] || __weir_f=0
 }
 # The current directory as the system says it: PWD can be set to any other way there. Of a prompt without PWD, bash asks
 # the system, and starts nothing for it; what it would write in another way there, or could not have, readlink says.
@@ -205,32 +234,23 @@ __weir_answered() {
 __weir_say() {
   builtin local "__weir_f=${BASH_COMMAND:0:80}" || builtin return 1
   [[ -n $__weir_why ]] || builtin return 0
-  if [[ -n $__weir_t ]]; then
-    builtin printf 'weir: refused: %s: %q\n' "$__weir_why" "$__weir_f" 1> "$__weir_t"
-  elif [[ $(\builtin command "$__weir_r" "/proc/$BASHPID/fd/2") == "$__weir_2" ]]; then
-    builtin printf 'weir: refused: %s: %q\n' "$__weir_why" "$__weir_f" 1>&2
-  fi
+  builtin printf 'weir: refused: %s: %q\n' "$__weir_why" "$__weir_f" 1> "$__weir_t"
 }
 # Not only this command: what stands behind it in the same line was written for the case that it runs.
 __weir_refuse() {
-  builtin local __weir_i=0 __weir_m= __weir_f= "__weir_x=$BASHPID" && builtin local -a __weir_k ||
-    builtin kill -KILL "$__weir_p" "$BASHPID"
-  if [[ $- == *i* ]]; then
-    [[ $BASHPID != "$__weir_p" ]] || __weir_late 0<> "$__weir_d/main"
-    builtin kill -INT "$BASHPID"
-    builtin return 1
+  builtin local __weir_i=0 __weir_m= __weir_f= __weir_k= || builtin kill -KILL "$__weir_p" "$BASHPID"
+  if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-prompt' ]]; then
+    # Of a line that Weir refuses, nothing is done, not even what is asked about in no other way. Where nobody has said
+    # so, there is no other way than this.
+    if [[ -n $__weir_why ]]; then
+      builtin kill -KILL "$__weir_p"
+    elif [[ $BASHPID != "$__weir_p" ]]; then
+      builtin kill -INT "$__weir_p"
+    fi
   fi
-  # Without a terminal the whole shell ends, from whichever of its parts, and the outermost first.
-  while [[ $__weir_x != "$__weir_p" ]]; do
-    __weir_f=
-    builtin read -r -d '' __weir_f < "/proc/$__weir_x/stat"
-    __weir_f=${__weir_f##*") "? }
-    __weir_x=${__weir_f%% *}
-    [[ -n $__weir_x && $__weir_x != *[!0123456789]* ]] && (( ++__weir_i <= 64 )) || __weir_x=$__weir_p
-    __weir_k=("$__weir_x" "${__weir_k[@]}")
-  done
-  (( __weir_i == 0 )) || builtin kill -KILL "${__weir_k[@]}"
-  builtin exit 126
+  [[ $BASHPID != "$__weir_p" ]] || __weir_late 0<> "$__weir_d/main"
+  builtin kill -INT "$BASHPID"
+  builtin return 1
 }
 # Parts of a pipeline that began before this one take the terminal away from bash as they begin, but not from behind its
 # prompt. Waits, for two seconds at most, until there is none that runs and has not become another program.
@@ -264,23 +284,24 @@ __weir_begin() {
   \exit 126
 }
 __weir_builtins() {
-  builtin enable : . break command continue declare enable eval exec exit export kill local printf read readonly return \
-    set shopt source trap typeset unset &&
-    builtin unset -f : . break continue declare eval exec exit export kill local printf read readonly return set shopt \
-      source trap typeset unset command_not_found_handle
+  builtin enable : . break command continue declare enable eval exec exit export history kill local printf read readonly \
+    return set shopt source trap typeset unset &&
+    builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
+      shopt source trap typeset unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_where __weir_open __weir_pipe \
+\readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_typed __weir_last __weir_where __weir_open __weir_pipe \
   __weir_flags __weir_key __weir_seal __weir_answered __weir_say __weir_refuse __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \
   __weir_2=$("$__weir_r" "/proc/$__weir_p/fd/2")
-__weir_t=
-if [[ -t 0 ]]; then __weir_t=$__weir_0; fi
+if [[ ! -t 0 ]]; then \exit 126; fi
+__weir_t=$__weir_0
 \read -r -d '' __weir_g < /proc/self/fdinfo/0
 __weir_g=${__weir_g##*flags:?}
 __weir_g=${__weir_g%%[!0-7]*}
 \readonly __weir_n __weir_d __weir_h __weir_e __weir_q __weir_r __weir_p __weir_t __weir_0 __weir_1 __weir_2 __weir_g
-# A login shell's own files.
+# A login shell's own files. Keys mean what they do without any file of that login.
+INPUTRC=/dev/null
 {
   if [[ -r /etc/profile ]]; then \. /etc/profile; fi
   for __weir_i in ~/.bash_profile ~/.bash_login ~/.profile; do
@@ -291,12 +312,14 @@ __weir_g=${__weir_g%%[!0-7]*}
 \unset -v __weir_i
 # Of the traps of functions, those that are set within a function would come back behind it.
 \trap - ERR RETURN DEBUG
-# Commands at every prompt and for every completion would be asked about, each of them.
+# Commands at every prompt and for every completion would be asked about, each of them. Names are what they say.
 \unset -v PROMPT_COMMAND
+\unalias -a
+\shopt -u expand_aliases
 \shopt -u progcomp
 \shopt -s interactive_comments
 # And so would those within a prompt.
-for __weir_i in PS0 PS1 PS2; do
+for __weir_i in PS1 PS2; do
   if [[ ${!__weir_i-} == *['`']* || ${!__weir_i-} == *'$('* || ${!__weir_i-} == *'${ '* || ${!__weir_i-} == *'${|'* ]]; then
     \unset -v "$__weir_i"
     case $__weir_i in PS1) PS1='\s-\v\$ ' ;; PS2) PS2='> ' ;; esac
@@ -310,9 +333,19 @@ PS4='+ '
 \shopt -u hostcomplete
 \readonly BASH_COMMAND BASHPID FUNCNAME PS4 FUNCNEST GLOBIGNORE HISTFILE HOSTFILE
 # Which program a name means is to be what it was when its policy was written.
-\readonly PATH BASH_CMDS BASH_ENV ENV PROMPT_COMMAND
+\readonly PATH BASH_CMDS BASH_ALIASES BASH_ENV ENV
+# Before anything of a line is done, it is asked about as it was written down: so all of it has to be. bash leaves out
+# empty lines, and where several are one to it, that a backslash stood between them: so they are kept one by one.
+\unset -v HISTCONTROL HISTIGNORE HISTTIMEFORMAT
+PS0='$(: weir-line)' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
+\set +k -o history
+\shopt -u cmdhist
+\shopt -s lithist promptvars
+if [[ $PS0 != '$(: weir-line)' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ]]; then
+  \exit 126
+fi
+\readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PROMPT_COMMAND
 \set -T
-# Without a terminal the gate does this when it is first asked.
-[[ $- != *i* ]] || \shopt -s extdebug
+\shopt -s extdebug
 \trap '\__weir_gate' DEBUG
 : weir-live

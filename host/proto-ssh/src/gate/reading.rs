@@ -108,12 +108,18 @@ fn named(command: &Command) -> &[Word] {
     }
 }
 
+/// A whole line that has these names in it, wherever they stand.
+pub(super) fn names_the_gate(text: &[u8]) -> Option<&'static str> {
+    is_ours(&String::from_utf8_lossy(text)).then_some(TOUCHES)
+}
+
+fn is_ours(text: &str) -> bool {
+    paths::names_a_gate(text) || OURS.iter().any(|name| text.contains(name))
+}
+
 /// It names the gate, or could find it.
 fn touches(text: &[u8], place: &Place, directory: &str, reading: &Reading) -> Option<&'static str> {
-    let ours = |text: &str| {
-        let names = text.contains(directory) || paths::names_a_gate(text);
-        names || OURS.iter().any(|name| text.contains(name))
-    };
+    let ours = |text: &str| text.contains(directory) || is_ours(text);
     let said = String::from_utf8_lossy(text);
     let words = || {
         let argv = reading.commands.iter().flat_map(named);

@@ -7,8 +7,10 @@ use pipeline::OutcomeKind;
 use super::super::channel::Wait;
 use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
 use super::helper::{Command, State};
-use crate::action::{Asked, Line, Turned, Unread, What};
-use crate::gate::{Ask, LIVE, about_the_gate};
+use crate::action::{Asked, Line, Turned, Unread, What, printable};
+use crate::gate::{Ask, Kind, LIVE, about_the_gate, kind, shown};
+
+const NO_LINE: &str = "the line that this stands in was not asked about";
 
 impl Core {
     pub(super) fn gate_ask(
@@ -39,6 +41,27 @@ impl Core {
         if helper.state != State::Live || channel.refused.is_some() || twice || many {
             return self.gate_answer(number, &ask, false, now, out);
         }
+        match kind(&ask) {
+            Kind::Prompt(next) => {
+                helper.lines.prompt(next);
+                return self.gate_answer(number, &ask, true, now, out);
+            }
+            Kind::Line => return self.gate_line(number, &ask, now, out),
+            Kind::Command { main: true } if !helper.lines.is_open() => {
+                channel.notice(&[format!("weir: refused: {NO_LINE}")], out);
+                turn(
+                    Turned::named(
+                        "command",
+                        &ask.text,
+                        Some(channel.number(Side::Client)),
+                        NO_LINE,
+                    ),
+                    out,
+                );
+                return self.gate_answer(number, &ask, false, now, out);
+            }
+            Kind::Command { .. } => {}
+        }
         if helper.enters(&ask) {
             return self.gate_answer(number, &ask, true, now, out);
         }
@@ -55,6 +78,31 @@ impl Core {
         }
         out.push(Effect::Read { ticket, unread });
         Ok(())
+    }
+
+    /// bash has read a line, and has done nothing of it. The answer is at once; what is held are its commands.
+    fn gate_line(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let judged = helper.lines.judge(ask);
+        if let Err(reason) = &judged
+            && let Some(channel) = self.channels.get_mut(&helper.shell)
+        {
+            channel.notice(&[format!("weir: refused: {}", printable(reason))], out);
+            let client = Some(channel.number(Side::Client));
+            turn(
+                Turned::named("line", &shown(ask), client, reason.as_str()),
+                out,
+            );
+        }
+        self.gate_answer(number, ask, judged.is_ok(), now, out)
     }
 
     /// A command was read, as this.
