@@ -45,29 +45,26 @@ pub(crate) fn kind(ask: &Ask) -> Kind {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Typed {
+/// Lines of the history, one after the other.
+struct Typed<'a> {
     first: u64,
-    last: u64,
-    text: Bytes,
-    continues: bool,
+    entries: Vec<&'a [u8]>,
 }
 
 /// The lines of one shell.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// What the next one begins with.
-    next: Option<u64>,
-    /// The last one that was asked about.
-    last: u64,
-    allowed: Option<Typed>,
+    /// What was typed at the last prompt begins with this one.
+    next: u64,
+    /// The last one that was asked about. What is pasted may be several commands with one prompt before all of them.
+    last: Option<u64>,
     /// What the shell itself is to run stands in a line that was allowed.
     open: bool,
 }
 
 impl Lines {
     pub fn prompt(&mut self, next: u64) {
-        self.next = Some(next);
+        self.next = next;
         self.open = false;
     }
 
@@ -75,46 +72,52 @@ impl Lines {
         self.open
     }
 
-    /// May bash do what it has read?
+    /// May bash do what it has read? No line belongs to two commands.
     pub fn judge(&mut self, ask: &Ask) -> Result<(), String> {
         self.open = false;
-        let before = self.allowed.take();
         let typed = typed(ask).ok_or(UNTOLD)?;
-        let new = self.next == Some(typed.first) && typed.first > self.last;
-        self.last = self.last.max(typed.last);
-        // What is pasted may hold several commands in one entry, which was judged with all of them.
-        if before.as_ref() != Some(&typed) {
-            if !new {
-                return Err(UNKEPT.to_owned());
-            }
-            check(&typed)?;
+        let behind = self.last.map_or(0, |last| last.saturating_add(1));
+        let from = self.next.max(behind);
+        let before = from.checked_sub(typed.first).ok_or(UNKEPT)?;
+        let before = usize::try_from(before).map_err(|_| UNKEPT)?;
+        let entries = typed.entries.get(before..).unwrap_or_default();
+        let end = typed.first.saturating_add(typed.entries.len() as u64);
+        self.last = self.last.max(Some(end.saturating_sub(1)));
+        if self.next == 0 || entries.is_empty() {
+            return Err(UNKEPT.to_owned());
         }
-        self.allowed = Some(typed);
+        check(entries)?;
         self.open = true;
         Ok(())
     }
 }
 
-fn check(typed: &Typed) -> Result<(), String> {
-    if typed.text.len() > MAX {
+fn check(entries: &[&[u8]]) -> Result<(), String> {
+    let text = entries.join(&b'\n');
+    if text.len() > MAX {
         return Err(LONG.to_owned());
     }
-    if typed.continues {
+    let backslashes = |entry: &[u8]| entry.iter().rev().take_while(|b| **b == b'\\').count();
+    let (_, before) = entries.split_last().unwrap_or((&&[][..], &[]));
+    if before.iter().any(|entry| backslashes(entry) % 2 == 1) {
         return Err(CONTINUES.to_owned());
     }
-    if let Some(reason) = reading::names_the_gate(&typed.text) {
+    if let Some(reason) = reading::names_the_gate(&text) {
         return Err(reason.to_owned());
     }
-    shell::gaps(&typed.text, &Limits::default()).map_err(|gap| gap.to_string())
+    shell::gaps(&text, &Limits::default()).map_err(|gap| gap.to_string())
 }
 
 /// What to show of a line: without numbers and marks.
 pub(crate) fn shown(ask: &Ask) -> Bytes {
-    typed(ask).map_or_else(|| ask.text.clone(), |typed| typed.text)
+    match typed(ask) {
+        Some(typed) => typed.entries.join(&b'\n').into(),
+        None => ask.text.clone(),
+    }
 }
 
 /// `    7  MARK text`, and the next one. Nobody who types knows the mark, which is the ask's own.
-fn typed(ask: &Ask) -> Option<Typed> {
+fn typed(ask: &Ask) -> Option<Typed<'_>> {
     let text = ask.text.strip_prefix(LINE)?;
     let mark = format!(" {} ", ask.id);
     let mut pieces = split(text, mark.as_bytes()).into_iter();
@@ -136,15 +139,7 @@ fn typed(ask: &Ask) -> Option<Typed> {
         };
         entries.push(entry);
     }
-    let (_, before) = entries.split_last()?;
-    let backslashes = |entry: &&[u8]| entry.iter().rev().take_while(|b| **b == b'\\').count();
-    let continues = before.iter().any(|entry| backslashes(entry) % 2 == 1);
-    Some(Typed {
-        first,
-        last,
-        continues,
-        text: entries.join(&b'\n').into(),
-    })
+    (!entries.is_empty()).then_some(Typed { first, entries })
 }
 
 /// What stands before an entry: its number, and a star if it was edited.
@@ -224,10 +219,11 @@ mod tests {
                 Some("for i in x\ndo ls\ndone"),
                 true,
             ),
-            // Pasted, that is one entry.
+            // Put in by a key that takes any character, that is one entry.
             (7, "    7  @ ls\n    8  x ls", Some("ls\n    8  x ls"), true),
             // Less than all, another one, and what is no list.
             (6, "    7  @ ls", Some("ls"), false),
+            (0, "    7  @ ls", Some("ls"), false),
             (8, "    7  @ ls", Some("ls"), false),
             (7, "    7  @ if ls\n    9  @ then ls; fi", None, false),
             (7, "    7  @ if ls\n    x  @ then ls; fi", None, false),
@@ -262,7 +258,7 @@ mod tests {
             ),
         ] {
             let ask = line(said);
-            let told = typed(&ask).map(|typed| typed.text);
+            let told = typed(&ask).map(|typed| typed.entries.join(&b'\n'));
             assert_eq!(told.as_deref(), text.map(str::as_bytes), "{said}");
             let mut lines = Lines::default();
             lines.prompt(next);
@@ -276,24 +272,37 @@ mod tests {
     }
 
     #[test]
-    fn one_entry_may_hold_several_commands_and_no_other_comes_again() {
+    fn several_commands_may_stand_behind_one_prompt_and_no_line_comes_again() {
+        let mut lines = Lines::default();
+        let first = line("    1  @ ls");
+        assert!(lines.judge(&first).is_err(), "before any prompt");
         let mut lines = Lines::default();
         lines.prompt(1);
-        let (pasted, other) = (line("    1  @ ls\npwd"), line("    1  @ pwd"));
-        lines.judge(&pasted).unwrap();
+        lines.judge(&first).unwrap();
         assert!(lines.is_open());
-        // Behind the first of them bash says what comes after all of them.
-        lines.prompt(2);
+        assert!(lines.judge(&first).is_err(), "nothing new was typed");
         assert!(!lines.is_open());
-        lines.judge(&pasted).unwrap();
-        assert!(lines.is_open());
-        assert!(lines.judge(&other).is_err());
-        assert!(lines.judge(&pasted).is_err(), "what was refused is over");
-        // However often a prompt is told, a number is judged once.
+        // What was judged is not judged again: where this ends, another command has begun.
+        lines
+            .judge(&line(
+                "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
+            ))
+            .unwrap();
+        assert!(
+            lines
+                .judge(&line("    1  @ ls\n    2  @ ls\n    3  @ ls"))
+                .is_err()
+        );
+        // Less than what is new is nothing.
+        assert!(lines.judge(&line("    5  @ ls")).is_err());
+        lines.prompt(8);
+        assert!(!lines.is_open());
+        // What stood before the prompt was given up.
+        lines.judge(&line("    7  @ echo 'x\n    8  @ ls")).unwrap();
+        // However low a prompt is told.
         lines.prompt(1);
-        assert!(lines.judge(&pasted).is_err());
-        lines.prompt(2);
-        lines.judge(&line("    2  @ ls")).unwrap();
+        assert!(lines.judge(&line("    8  @ ls")).is_err());
+        lines.judge(&line("    8  @ )\n    9  @ ls")).unwrap();
     }
 
     /// The session waits for it.
