@@ -31,6 +31,8 @@ pub(super) enum Why {
     Names,
     /// It writes out the text of functions, in which the key of the verdicts is.
     Lists,
+    /// Some keys expand what is typed before it is asked about.
+    Keys,
 }
 
 /// `text` is what bash asks about.
@@ -48,6 +50,14 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
                 text.starts_with('+') && text.contains(['T', 'E'])
                     || text.starts_with('-') && text.contains('k')
             };
+            // Which variables programs get, then, is in no command.
+            let exports = |text: &str| text.starts_with('-') && text.contains('a');
+            if args
+                .iter()
+                .any(|w| w.text == "allexport" || exports(&w.text))
+            {
+                return Some(Why::Names);
+            }
             let mut options = args.iter().take_while(|w| w.text != "--");
             options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
         }
@@ -58,11 +68,12 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         }
         "enable" => !args.is_empty(),
         // What is typed is not what runs, then, or is not kept as it was typed.
-        "alias" | "fc" | "bind" | "complete" | "compgen" | "compopt" => true,
+        "alias" | "fc" | "complete" | "compgen" | "compopt" => true,
         "history" => args.iter().any(|w| is_unclear(w) || !is_number(&w.text)),
         // Without descriptors or processes there is nobody who could ask.
         "ulimit" => limits(args),
         "mapfile" | "readarray" if args.iter().any(calls) => true,
+        "bind" => return (!only_tells(args)).then_some(Why::Keys),
         // Another program by the name of one.
         "hash" => {
             let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
@@ -129,6 +140,22 @@ fn lists(head: &Word, args: &[Word]) -> bool {
         "declare" | "typeset" => !(args.len() == 1 && args.iter().all(variables)),
         _ => args.iter().any(|w| w.text.contains('f')),
     }
+}
+
+/// `bind` with what lists keys, or sets one of readline's variables.
+fn only_tells(args: &[Word]) -> bool {
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let fine = match word.text.as_str() {
+            "-l" | "-p" | "-P" | "-s" | "-S" | "-v" | "-V" | "-X" => true,
+            "-q" => words.next().is_some_and(|w| !is_unclear(w)),
+            text => text.starts_with("set "),
+        };
+        if !fine || is_unclear(word) {
+            return false;
+        }
+    }
+    true
 }
 
 /// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.
