@@ -1,6 +1,7 @@
 //! Commands of the shell itself, as far as they are more than programs: those that run text, set variables or change
 //! what names mean.
 
+use crate::environment;
 use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
@@ -260,6 +261,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
             .iter()
             .skip(1)
             .any(|w| option(w) && w.text.contains('r'));
+    let exports = name == "export"
+        || argv
+            .iter()
+            .skip(1)
+            .any(|w| w.text.starts_with('-') && w.text.contains('x'));
     // Outside a function `local` is an error, and with an option some only show what there is.
     let sets = !options && !locks && (name != "local" || ctx.in_function);
     if locks {
@@ -297,6 +303,10 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     .strip_prefix(['-', '+'])
                     .is_some_and(|l| l.chars().all(|c| "xrgp".contains(c))) => {}
             None if !word.dynamic && is_name(&word.text) => {
+                // Whatever it holds by now.
+                if exports && environment::decides(&word.text, &Word::anything()) {
+                    walk.opaque(Opaque::Environment(word.text.clone()));
+                }
                 if locks {
                     walk.variables.never(&word.text);
                 }

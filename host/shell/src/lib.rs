@@ -7,6 +7,7 @@
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
 //! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
+//! - `gaps` finds what bash does before it tells its `DEBUG` trap of it, for shells whose commands are asked about.
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `stdin`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
 //! - `zsh` knows what a shell other than bash makes of a text.
@@ -38,6 +39,7 @@ mod expand;
 mod feed;
 mod files;
 mod find;
+mod gaps;
 mod hazards;
 mod here;
 mod interpreters;
@@ -65,6 +67,7 @@ mod wrappers;
 mod zsh;
 
 pub use canonical::quote;
+pub use gaps::{Gap, gaps};
 pub use reading::{Access, Command, Files, Hazard, Reading, Redirect, Script, Transfer, Word};
 pub use reason::Opaque;
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::Place;
+use super::seal::Key;
 
 /// The longest line. Asks come in pieces that are shorter.
 const MAX_LINE: usize = 8 << 10;
@@ -29,13 +30,18 @@ pub(crate) struct Ask {
     /// As bash writes it.
     pub text: Bytes,
     pub place: Place,
+    /// What a yes has to say, so that the shell takes it for this.
+    pub seal: i64,
 }
 
 impl Ask {
     /// The verdict, as it goes to the helper.
     pub fn answer(&self, yes: bool) -> String {
-        let verdict = if yes { "yes" } else { "no" };
-        format!("{} {} {verdict}\n", self.to, self.id)
+        let Self { to, id, seal, .. } = self;
+        match yes {
+            true => format!("{to} {id} yes {seal}\n"),
+            false => format!("{to} {id} no\n"),
+        }
     }
 }
 
@@ -67,6 +73,7 @@ pub(crate) enum AskError {
 #[derive(Debug)]
 pub(crate) struct Asks {
     secret: String,
+    key: Key,
     line: Vec<u8>,
     partial: HashMap<String, Vec<u8>>,
     /// Bytes in there.
@@ -75,9 +82,10 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
-    pub fn new(secret: &str) -> Self {
+    pub fn new(secret: &str, key: Key) -> Self {
         Self {
             secret: secret.into(),
+            key,
             line: Vec::new(),
             partial: HashMap::new(),
             pieces: 0,
@@ -174,6 +182,8 @@ impl Asks {
         }
         let whole = self.partial.remove(id).unwrap_or_default();
         self.pieces -= whole.len();
+        let asked = [format!("{to} {id} {pid} {depth} ").as_bytes(), &whole].concat();
+        let seal = self.key.seal(&asked);
         let mut fields = whole.split(|b| *b == b'\t').map(unescaped);
         let directory = fields.next().ok_or(AskError::Malformed)?;
         let text = fields.next().ok_or(AskError::Malformed)?;
@@ -191,6 +201,7 @@ impl Asks {
                     .filter(|d| d.starts_with('/') && !d.split('/').any(|name| name == "..")),
                 open: open.collect(),
             },
+            seal,
         })))
     }
 }
@@ -232,7 +243,7 @@ pub(super) mod fuzzing {
 
     /// What is said by these bytes in pieces of so many.
     pub fn read(data: &[u8], size: usize) -> (Vec<Said>, Option<AskError>, String) {
-        let mut asks = Asks::new("s");
+        let mut asks = Asks::new("s", Key::fixed(1, 2));
         let mut out = Vec::new();
         for piece in data.chunks(size) {
             if let Err(error) = asks.push(piece, &mut out) {

@@ -9,12 +9,18 @@ const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
 /// array is what it was, and PATH as one is the current directory.
 const PLAIN: [&str; 5] = ["BASH_COMMAND", "BASHPID", "BASH_COMPAT", "FUNCNAME", "PATH"];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 11] = [
     "extdebug",
     "functrace",
     "errtrace",
     "posix",
     "interactive_comments",
+    "history",
+    "cmdhist",
+    "lithist",
+    "promptvars",
+    "expand_aliases",
+    "keyword",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +29,10 @@ pub(super) enum Why {
     Removes,
     /// Which variable it sets, or whether it does, turns out only when it runs.
     Names,
+    /// It writes out the text of functions, in which the key of the verdicts is.
+    Lists,
+    /// Some keys expand what is typed before it is asked about.
+    Keys,
 }
 
 /// `text` is what bash asks about.
@@ -33,8 +43,21 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
     let uncertain = args.iter().any(is_unclear);
     let removes = match head.text.as_str() {
         "trap" => return (!only_shows(args)).then_some(Why::Traps),
+        "set" if args.is_empty() => return Some(Why::Lists),
+        "type" if uncertain => return Some(Why::Lists),
         "set" => {
-            let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
+            let drops = |text: &str| {
+                text.starts_with('+') && text.contains(['T', 'E'])
+                    || text.starts_with('-') && text.contains('k')
+            };
+            // Which variables programs get, then, is in no command.
+            let exports = |text: &str| text.starts_with('-') && text.contains('a');
+            if args
+                .iter()
+                .any(|w| w.text == "allexport" || exports(&w.text))
+            {
+                return Some(Why::Names);
+            }
             let mut options = args.iter().take_while(|w| w.text != "--");
             options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
         }
@@ -44,6 +67,13 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
             uncertain || args.iter().any(older) || OPTIONS.into_iter().any(says)
         }
         "enable" => !args.is_empty(),
+        // What is typed is not what runs, then, or is not kept as it was typed.
+        "alias" | "fc" | "complete" | "compgen" | "compopt" => true,
+        "history" => args.iter().any(|w| is_unclear(w) || !is_number(&w.text)),
+        // Without descriptors or processes there is nobody who could ask.
+        "ulimit" => limits(args),
+        "mapfile" | "readarray" if args.iter().any(calls) => true,
+        "bind" => return (!only_tells(args)).then_some(Why::Keys),
         // Another program by the name of one.
         "hash" => {
             let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
@@ -66,6 +96,22 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
     removes.then_some(Why::Removes)
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// It sets how many files may be open, or how many processes there may be, or could.
+fn limits(args: &[Word]) -> bool {
+    let only_shows = args.iter().all(|w| w.text.starts_with('-'));
+    let of_these = |w: &Word| w.text.starts_with('-') && w.text.contains(['n', 'u']);
+    args.iter().any(is_unclear) || !only_shows && args.iter().any(of_these)
+}
+
+/// `-C` has a command.
+fn calls(word: &Word) -> bool {
+    word.text.starts_with('-') && word.text.contains('C')
+}
+
 fn is_unclear(word: &Word) -> bool {
     word.dynamic || word.glob
 }
@@ -79,8 +125,44 @@ fn only_shows(args: &[Word]) -> bool {
     asks && !args.iter().any(is_unclear)
 }
 
+/// Without a name these list what there is: functions by `f`, and `declare` also where it is not told what.
+fn lists(head: &Word, args: &[Word]) -> bool {
+    if args.iter().any(|w| !w.text.starts_with(['-', '+'])) {
+        return false;
+    }
+    let variables = |w: &Word| {
+        matches!(
+            w.text.as_str(),
+            "-x" | "-r" | "-i" | "-a" | "-A" | "-px" | "-F"
+        )
+    };
+    match head.text.as_str() {
+        "declare" | "typeset" => !(args.len() == 1 && args.iter().all(variables)),
+        _ => args.iter().any(|w| w.text.contains('f')),
+    }
+}
+
+/// `bind` with what lists keys, or sets one of readline's variables.
+fn only_tells(args: &[Word]) -> bool {
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let fine = match word.text.as_str() {
+            "-l" | "-p" | "-P" | "-s" | "-S" | "-v" | "-V" | "-X" => true,
+            "-q" => words.next().is_some_and(|w| !is_unclear(w)),
+            text => text.starts_with("set "),
+        };
+        if !fine || is_unclear(word) {
+            return false;
+        }
+    }
+    true
+}
+
 /// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.
 fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
+    if lists(head, args) {
+        return Some(Why::Lists);
+    }
     let name = |w: &Word| {
         let (name, _) = w.text.split_once('=').unwrap_or((&w.text, ""));
         name.trim_end_matches('+').to_owned()

@@ -11,6 +11,7 @@ impl Gate {
         Self {
             directory: "/tmp/weir-f".into(),
             secret: "s".into(),
+            key: Key::fixed(1, 2),
         }
     }
 }
@@ -29,7 +30,10 @@ pub fn gate(data: &[u8]) {
         for yes in [true, false] {
             let answer = ask.answer(yes);
             let words: Vec<&str> = answer.split([' ', '\n']).collect();
-            assert!(matches!(words[..], [_, _, "yes" | "no", ""]), "{answer:?}");
+            assert!(
+                matches!(words[..], [_, _, "yes", _, ""] | [_, _, "no", ""]),
+                "{answer:?}"
+            );
             assert!(ask.to != "live", "that word is Weir's own");
         }
         let directory = ask.place.directory.as_deref();

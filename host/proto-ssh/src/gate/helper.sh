@@ -1,7 +1,7 @@
 # Weir's side channel: passes what the shell asks on to Weir (standard output), and Weir's answers (standard input)
-# on to the shell. Its arguments are the directory to make and the text of the shell's startup file; the secret comes
-# first on standard input, because arguments can be seen by everybody.
-IFS= read -r n || exit 1
+# on to the shell. Its arguments are the directory to make and the text of the shell's startup file; the secret and the
+# key of the verdicts, two numbers, come first on standard input, because arguments can be seen by everybody.
+IFS= read -r n && IFS=' ' read -r a b || exit 1
 d=$1
 say() { printf '%s %s\n' "$n" "$1"; }
 if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501 )); then
@@ -40,8 +40,10 @@ cat 0<> "$d/ask" &
 reader=$!
 # By these shells know the pipes of gates.
 ln -s -- "/proc/$$/fd" "$d/h" && ln -s -- "/proc/$reader/fd" "$d/e" || no
-printf '__weir_n=%s __weir_d=%s __weir_h=%s __weir_e=%s __weir_q=%s __weir_r=%s\n%s\n' \
-  "$n" "$d" "$$" "$reader" "$q" "$r" "$2" > "$d/rc" || no
+printf '__weir_n=%s __weir_d=%s __weir_h=%s __weir_e=%s __weir_q=%s __weir_r=%s\n__weir_key() {
+  (( __weir_A = __weir_C = %s, __weir_B = __weir_D = %s, 1 ))\n}\n%s\n' \
+  "$n" "$d" "$$" "$reader" "$q" "$r" "$a" "$b" "$2" > "$d/rc" || no
+unset -v a b
 say made
 while IFS=' ' read -r to id verdict; do
   case $to in

@@ -170,14 +170,16 @@ fn is_there(names: &[Name<'_>]) -> bool {
         [dev, fd, number, rest @ ..] if dev.is("dev") && fd.is("fd") => {
             !(rest.is_empty() && ["0", "1", "2"].contains(&number.text))
         }
-        [proc, _, rest @ ..] if proc.is("proc") => {
+        [proc, whose, rest @ ..] if proc.is("proc") => {
+            // Of other processes those may be a gate's, too: its own, or those of a shell that asks.
+            let own = |n: &Name<'_>| whose.text == "self" && ["0", "1", "2"].contains(&n.text);
             // `task/N/` may stand there, too.
             let rest = rest.get(..4).unwrap_or(rest);
             let through = |n: &Name<'_>| n.is("fd") || n.is("cwd") || n.is("root");
             let at = rest.iter().position(through);
             let behind = at.and_then(|at| rest.get(at..)).unwrap_or_default();
             match behind {
-                [fd, number] if fd.text == "fd" => !["0", "1", "2"].contains(&number.text),
+                [fd, number] if fd.text == "fd" => !own(number),
                 [_, _, ..] => true,
                 _ => rest.iter().any(|n| n.is("mem")),
             }
@@ -249,6 +251,9 @@ mod tests {
             ("/dev", "fd/64"),
             ("/srv", "/dev/./fd/../fd/10"),
             ("/srv", "/proc/1/mem"),
+            ("/srv", "/proc/12/fd/0"),
+            ("/proc/12", "fd/1"),
+            ("/srv", "/proc/sel?/fd/0"),
         ] {
             let word = word.replace('@', GATE);
             if !reaches(&word, true, &at(Some(directory))) {

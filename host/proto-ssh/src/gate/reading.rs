@@ -42,6 +42,9 @@ const NAMES: &str =
     "in a gated shell it has to be certain which variables are set: write their names out";
 const UNCERTAIN: &str =
     "in a gated shell it has to be certain which command it is: write its name out";
+const LISTS: &str = "this lists functions, and those of the gate of this shell are not to be seen: name what is to be listed";
+const KEYS: &str = "in a gated shell keys mean what they did when it began: some of them act before anything is asked";
+const CHARACTERS: &str = "in a gated shell it has to be certain which characters these are: bash writes or reads some of them in another way";
 const BORROWS: &str = "in a gated shell it has to be certain where this goes: name the file, or open it in this command";
 
 /// Why this is refused whatever policy says and whoever approves it: it would take the gate away, or reach into it, or
@@ -54,6 +57,9 @@ pub(crate) fn about_the_gate(
 ) -> Option<&'static str> {
     if let Some(why) = touches(text, place, directory, reading) {
         return Some(why);
+    }
+    if is_two_ways(text) {
+        return Some(CHARACTERS);
     }
     if COMPOUND.iter().any(|head| text.starts_with(head)) {
         // More than a head, or another one than bash writes today.
@@ -83,7 +89,17 @@ pub(crate) fn about_the_gate(
         Why::Traps => TRAPS,
         Why::Removes => REMOVES,
         Why::Names => NAMES,
+        Why::Lists => LISTS,
+        Why::Keys => KEYS,
     })
+}
+
+/// bash doubles two control characters when it says what it runs; and in languages of East Asia (GBK, Shift JIS, Big5)
+/// the second byte of a character may be one that ends words or quotes.
+fn is_two_ways(text: &[u8]) -> bool {
+    let doubled = text.iter().any(|b| matches!(b, 0x01 | 0x7f));
+    let mut pairs = text.iter().zip(text.get(1..).unwrap_or_default());
+    doubled || pairs.any(|(one, two)| !one.is_ascii() && br"\`{|}~[]^@".contains(two))
 }
 
 /// Words that may be paths: what is looked for in `PATH` is none.
@@ -94,12 +110,18 @@ fn named(command: &Command) -> &[Word] {
     }
 }
 
+/// A whole line that has these names in it, wherever they stand.
+pub(super) fn names_the_gate(text: &[u8]) -> Option<&'static str> {
+    is_ours(&String::from_utf8_lossy(text)).then_some(TOUCHES)
+}
+
+fn is_ours(text: &str) -> bool {
+    paths::names_a_gate(text) || OURS.iter().any(|name| text.contains(name))
+}
+
 /// It names the gate, or could find it.
 fn touches(text: &[u8], place: &Place, directory: &str, reading: &Reading) -> Option<&'static str> {
-    let ours = |text: &str| {
-        let names = text.contains(directory) || paths::names_a_gate(text);
-        names || OURS.iter().any(|name| text.contains(name))
-    };
+    let ours = |text: &str| text.contains(directory) || is_ours(text);
     let said = String::from_utf8_lossy(text);
     let words = || {
         let argv = reading.commands.iter().flat_map(named);

@@ -4,17 +4,29 @@ use bytes::Bytes;
 use shell::Limits;
 
 use super::asks::AskError;
-use super::{Ask, Asks, Gate, Place, Said, about_the_gate, command_line};
+use super::{Ask, Asks, Gate, Key, Place, Said, about_the_gate, command_line};
 
 const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
 fn said(text: &[u8]) -> Result<Vec<Said>, AskError> {
     let mut out = Vec::new();
-    Asks::new("s3cret").push(text, &mut out)?;
+    asks_of("s3cret").push(text, &mut out)?;
     Ok(out)
 }
 
+fn asks_of(secret: &str) -> Asks {
+    Asks::new(secret, Key::fixed(1, 2))
+}
+
+fn sealed(asked: &str) -> i64 {
+    Key::fixed(1, 2).seal(asked.as_bytes())
+}
+
 fn ask(text: &str) -> Ask {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('\n', "\\n")
+        .replace('\t', "\\t");
     Ask {
         to: "main".into(),
         id: ID.into(),
@@ -25,6 +37,7 @@ fn ask(text: &str) -> Ask {
             directory: Some("/srv".into()),
             open: Vec::new(),
         },
+        seal: sealed(&format!("main {ID} 7 1 /srv\t{escaped}")),
     }
 }
 
@@ -36,13 +49,14 @@ fn what_is_said_is_the_same_however_it_is_cut() {
     let expect = vec![Said::Made, Said::Ask(ask("echo \\a\nb\tc"))];
     for at in 0..text.len() {
         let (first, rest) = text.as_bytes().split_at(at);
-        let (mut asks, mut out) = (Asks::new("s3cret"), Vec::new());
+        let (mut asks, mut out) = (asks_of("s3cret"), Vec::new());
         asks.push(first, &mut out).unwrap();
         asks.push(rest, &mut out).unwrap();
         assert_eq!(out, expect, "cut at {at}");
         assert_eq!(asks.odd(), "noise of a login file");
     }
-    assert_eq!(ask("x").answer(true), format!("main {ID} yes\n"));
+    let seal = ask("x").seal;
+    assert_eq!(ask("x").answer(true), format!("main {ID} yes {seal}\n"));
     assert_eq!(ask("x").answer(false), format!("main {ID} no\n"));
 }
 
@@ -55,7 +69,7 @@ fn pieces_of_several_commands_may_be_mixed() {
     );
     let second = Ask {
         to: "s1".into(),
-        id: other,
+        id: other.clone(),
         pid: 8,
         depth: 2,
         text: "ls".into(),
@@ -63,6 +77,7 @@ fn pieces_of_several_commands_may_be_mixed() {
             directory: None,
             open: vec!["/etc/x".into(), "/dev/y".into()],
         },
+        seal: sealed(&format!("s1 {other} 8 2 ?\tls\t/etc/x\t/dev/y")),
     };
     let expect = vec![Said::Ask(ask("echo")), Said::Ask(second)];
     assert_eq!(said(text.as_bytes()).unwrap(), expect);
@@ -153,6 +168,27 @@ fn the_gate_is_not_to_be_touched() {
     };
     let mut wrong = Vec::new();
     for text in [
+        "alias q=ls",
+        "alias",
+        "shopt -s expand_aliases",
+        "fc -e touch 1",
+        "fc -s",
+        "history -s x",
+        "history -d 1",
+        "history -c",
+        "history $x",
+        "set +o history",
+        "set -k",
+        "set -ek",
+        "shopt -s cmdhist",
+        "shopt -u lithist",
+        "shopt -u promptvars",
+        "complete -F f ls",
+        "compgen -C 'touch x'",
+        "mapfile -C f -c 1 x",
+        "ulimit -n 6",
+        "ulimit -Su 1",
+        "ulimit $x",
         "exec nosuchprogram",
         "exec -a x ls",
         "shopt -s execfail; exec nosuchprogram",
@@ -172,6 +208,9 @@ fn the_gate_is_not_to_be_touched() {
         "set +eT",
         "set +o functrace",
         "set $x",
+        "set -a",
+        "set -ea",
+        "set -o allexport",
         "shopt -u extdebug",
         "shopt -uo functrace",
         "shopt -u $x",
@@ -281,6 +320,35 @@ fn the_gate_is_not_to_be_touched() {
         "readonly -a PATH",
         "declare -u BASH_COMMAND",
         // No version of bash writes them so: what else one would is not known.
+        "set",
+        "\\set",
+        "builtin set",
+        "bind '\"\\C-t\": shell-expand-line'",
+        "bind -x '\"\\C-t\": ls'",
+        "bind -f /tmp/x",
+        "bind \"$x\"",
+        "eval set",
+        "declare",
+        "declare -p",
+        "declare -f",
+        "typeset -pf",
+        "declare +f",
+        "declare --",
+        "declare -g",
+        "declare -I",
+        "readonly -f",
+        "readonly -pf",
+        "export -pf",
+        "declare -f $x",
+        "declare -f __we\"\"ir_key",
+        "type $x",
+        "type __w*",
+        "command -V $x",
+        "echo \u{1}",
+        "echo \u{7f}",
+        "echo 中\\ /etc/hostname",
+        "echo é`ls`",
+        "cat /proc/7/fd/0",
         "for x in 1 > /tmp/y",
         "for x in 1; do rm x; done > /tmp/y",
         "case x in x) rm x;; esac > /tmp/y",
@@ -293,6 +361,11 @@ fn the_gate_is_not_to_be_touched() {
         "trap",
         "trap -p",
         "trap -p INT",
+        "history",
+        "history 20",
+        "ulimit -n",
+        "ulimit -a",
+        "ulimit -c 0",
         "trap -l",
         "hash",
         "hash -r",
@@ -333,6 +406,22 @@ fn the_gate_is_not_to_be_touched() {
         "select x in a b",
         "case \"$x y\" in ",
         "for ((i=0;i<1;i++))",
+        "set --",
+        "bind -p",
+        "bind -q abort",
+        "bind 'set bell-style none'",
+        "set -o",
+        "declare -x",
+        "declare -F",
+        "declare -p x",
+        "declare -f f",
+        "readonly",
+        "export",
+        "export -p",
+        "local",
+        "type ls",
+        "command -v ls",
+        "echo é 中 \"ü\" 'ü' x=é",
         "set -e",
         "set +x",
         "set -e -- $x +T",
@@ -403,17 +492,18 @@ fn two_gates_have_nothing_in_common() {
     assert_ne!(one.directory(), two.directory());
     assert_ne!(one.greeting(), two.greeting());
     // Command lines can be seen by everybody on the host: the secret is not in them.
-    for seen in [one.helper(), one.shell(true), one.shell(false)] {
-        let secret = one.greeting();
-        let secret = secret.trim_end().as_bytes();
-        assert!(!seen.windows(secret.len()).any(|w| w == secret));
+    for seen in [one.helper(), one.shell()] {
+        for secret in one.greeting().split_whitespace() {
+            let secret = secret.as_bytes();
+            assert!(!seen.windows(secret.len()).any(|w| w == secret));
+        }
     }
 }
 
 /// What commands have left behind them counts no more.
 #[test]
 fn many_long_commands_one_after_the_other_are_not_too_much() {
-    let mut asks = Asks::new("s3cret");
+    let mut asks = asks_of("s3cret");
     let long = "x".repeat(4 << 10);
     for n in 0..200 {
         let mut out = Vec::new();
@@ -423,4 +513,35 @@ fn many_long_commands_one_after_the_other_are_not_too_much() {
         }
         assert_eq!(out.len(), 1);
     }
+}
+
+/// Whatever is changed on its way to Weir, the answer is not one to what was asked.
+#[test]
+fn a_verdict_is_for_what_was_asked_alone() {
+    let seal = |line: &str| {
+        let all = said(format!("s3cret ask {line}\n").as_bytes()).unwrap();
+        let Some(Said::Ask(ask)) = all.into_iter().next() else {
+            panic!("{line}");
+        };
+        ask.seal
+    };
+    let honest = seal("main i1 7 1 0 /srv\trm x");
+    for other in [
+        "s1 i1 7 1 0 /srv\trm x",
+        "main i2 7 1 0 /srv\trm x",
+        "main i1 8 1 0 /srv\trm x",
+        "main i1 7 2 0 /srv\trm x",
+        "main i1 7 1 0 /srw\trm x",
+        "main i1 7 1 0 /srv\tls",
+        "main i1 7 1 0 /srv\trm x\t/etc/x",
+        "main i1 7 1 0 /srv\trm \\tx",
+    ] {
+        assert_ne!(seal(other), honest, "{other}");
+    }
+    let (one, two) = (Gate::new().unwrap(), Gate::new().unwrap());
+    assert_ne!(
+        one.key.seal(b"x"),
+        two.key.seal(b"x"),
+        "keys are of one shell"
+    );
 }

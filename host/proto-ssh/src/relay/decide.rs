@@ -135,8 +135,11 @@ pub(super) fn begin<'a>(
     let (gate, forward, asked) = match &gated {
         None => (None, forward, asked),
         Some(asked) => {
+            if asked.before.pty.is_none() {
+                return Err(NO_TERMINAL.into());
+            }
             let gate = Gate::new().ok_or("there is no randomness for a gate")?;
-            let shell = gate.shell(asked.before.pty.is_some());
+            let shell = gate.shell();
             let forward = instead(&forward, &shell).ok_or("this is no request for a shell")?;
             (Some(gate), forward, asked)
         }
@@ -197,6 +200,9 @@ pub(super) fn begin<'a>(
     };
     Ok(deciding.boxed())
 }
+
+/// Only behind a prompt bash asks about a line before it does anything of it.
+const NO_TERMINAL: &str = "a gated shell needs a terminal (ssh -t); a script goes by its own command line: ssh HOST bash -s < script";
 
 /// A shell in which bash asks about every command, where policy permits no other. Where it permits neither, the
 /// refusal is that of the shell.

@@ -4,6 +4,7 @@ mod containers;
 mod differential;
 mod fifth;
 mod fourth;
+mod gaps;
 mod limits;
 mod more;
 mod programs;

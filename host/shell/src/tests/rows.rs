@@ -51,6 +51,8 @@ pub(super) const ROWS: &[(&str, &str)] = &[
     (r##"LD_PRELOAD=/tmp/x.so ls"##, r##"ls !environment"##),
     (r##"PATH=/tmp:$PATH; ls"##, r##"ls !environment"##),
     (r##"export PATH=/tmp"##, r##"export PATH=/tmp !environment"##),
+    (r##"export GIT_EXTERNAL_DIFF"##, r##"export GIT_EXTERNAL_DIFF !environment"##),
+    (r##"declare -x KUBECONFIG"##, r##"declare -x KUBECONFIG !environment"##),
     (r##"for PATH in /tmp; do ls; done"##, r##"ls !environment"##),
     (r##"read PATH"##, r##"read PATH !environment"##),
     (r##"printf -v PATH /tmp"##, r##"printf -v PATH /tmp !environment"##),

@@ -1,5 +1,6 @@
 //! Gated shells: bash on the host asks before it runs a command, whatever is typed.
 
+mod reach;
 mod tricks;
 
 use std::io::Write;
@@ -16,7 +17,7 @@ use super::{
     AGENT, ENGINEER, OPERATOR, Running, SOON, Stage, at_once, notice, ssh, ssh_fed, stage,
     stage_on, stage_with,
 };
-use tricks::{DEEPER, LAST, TRICKS};
+use tricks::{AROUND, DEEPER, LAST, TRICKS};
 
 /// Somebody at a terminal.
 struct Terminal {
@@ -178,7 +179,7 @@ fn a_gated_shell_asks_before_everything() {
             .collect()
     });
     assert!(wrong.is_empty(), "these ran: {wrong:?}");
-    without_a_terminal(&stage, &way);
+    reach::what_is_open_is_told(&stage, &way);
     // Without Weir there is no shell, and nothing is left of it.
     let mut shell = Terminal::open(&way, "weirless");
     shell.settle();
@@ -195,34 +196,6 @@ fn a_gated_shell_asks_before_everything() {
     .unwrap();
 }
 
-/// What is refused there ends the shell, in whichever part of it.
-fn without_a_terminal(stage: &Stage, way: &Way) {
-    for (n, script) in [
-        "(touch @)",
-        "(cat /dev/null; touch @) | cat",
-        "echo $(touch @)",
-        "{ touch @; } &\nwait",
-        "while read x; do (touch @); done <<< x",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let trace = stage.traces.join(format!("bare-{n}"));
-        let script = script.replace('@', &trace.display().to_string());
-        let name = format!("bare-{n}");
-        let mut client = ssh_fed(way, &name, &["-T", "box"], Stdio::piped());
-        let mut input = client.child.stdin.take().unwrap();
-        let script = format!("echo be''gun\n{script}\necho af''ter\n");
-        input.write_all(script.as_bytes()).unwrap();
-        drop(input);
-        let seen = client.wait();
-        assert!(!trace.exists(), "{script}: {seen:?}");
-        let said = String::from_utf8_lossy(&seen.out);
-        assert!(said.contains("begun"), "{script}: {seen:?}");
-        assert!(!said.contains("after"), "{script}: {seen:?}");
-    }
-}
-
 #[test]
 fn whoever_may_do_nearly_everything_is_still_asked() {
     if weir_tests::sshd::sshd().is_none() {
@@ -233,13 +206,18 @@ fn whoever_may_do_nearly_everything_is_still_asked() {
     let free = stage.traces.join("free");
     let mut shell = Terminal::open(way, "free");
     shell.enter(&format!(
-        "echo x > {}; x=echo; eval \"$x ev''aled\"",
+        "echo x > {}; x=ev; sh -c \"echo ${{x}}aled\"",
         free.display()
     ));
     shell.until("evaled");
     assert!(free.exists(), "nothing is asked at all: {}", shell.said());
     shell.leave();
-    let mut wrong = tried(stage, way, "deeper", DEEPER);
+    let mut wrong = std::thread::scope(|scope| {
+        let around = scope.spawn(|| tried(stage, way, "around", AROUND));
+        let mut wrong = tried(stage, way, "deeper", DEEPER);
+        wrong.extend(around.join().unwrap());
+        wrong
+    });
     for (n, (name, text)) in LAST.iter().enumerate() {
         let trace = stage.traces.join(format!("last-{n}"));
         let mut shell = Terminal::open(way, &format!("last-{n}"));
@@ -285,9 +263,12 @@ fn commands_of_a_gated_shell_wait_for_people() {
         ("held", Box::new(|| held(stage))),
         ("interrupted", Box::new(|| interrupted(stage))),
         ("piped", Box::new(|| piped(stage))),
+        ("lines", Box::new(|| lines(stage))),
         ("levels", Box::new(|| levels(stage))),
         ("quick", Box::new(|| quick(stage))),
         ("killed", Box::new(|| killed(stage))),
+        ("forged", Box::new(|| reach::forged(stage))),
+        ("stopped", Box::new(|| reach::stopped(stage))),
     ]);
     // The shells, and each command of theirs.
     for (action, what, least) in [("ssh:gated_shell", "", 5), ("ssh:exec", "touch", 4)] {
@@ -381,20 +362,70 @@ fn interrupted(stage: &Stage) {
     shell.leave();
 }
 
-/// Without a terminal: a script on standard input.
+/// Without a terminal there is no prompt, and so nothing that bash would ask about whole lines by.
 fn piped(stage: &Stage) {
     let way = stage.way(OPERATOR, "web1");
     let mut client = ssh_fed(&way, "gate-piped", &["-T", "box"], Stdio::piped());
     let mut input = client.child.stdin.take().unwrap();
     let trace = stage.traces.join("gate-piped");
-    write!(input, "echo one\ntouch {}\necho two\n", trace.display()).unwrap();
+    // It may be gone by now.
+    let _ = write!(input, "echo one\n{{ :; }} > {}\n", trace.display());
     drop(input);
-    let (id, _) = client.held();
-    assert!(stage.deny(&id));
     let seen = client.wait();
-    assert_eq!(seen.text(), "one\n", "{seen:?}");
+    assert_eq!(seen.text(), "", "{seen:?}");
     assert_eq!(seen.code, Some(126), "{seen:?}");
+    assert!(seen.err.contains("needs a terminal (ssh -t)"), "{seen:?}");
     assert!(!trace.exists());
+}
+
+/// What people type goes on as it did; what is refused as a whole leaves nothing behind, and says why.
+fn lines(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-lines");
+    shell.settle();
+    shell.send("\u{1b}[200~echo pas''ted-1\recho pas''ted-2\recho pas''ted-3\u{1b}[201~\r");
+    shell.settle();
+    shell.enter("for i in a b\r\rdo\r  echo loo''ped-\rdone");
+    shell.settle();
+    shell.enter("cat <<E\rhe\\$re\rE");
+    shell.settle();
+    shell.enter("if true; then echo chos''en; fi; while false; do :; done 2> /dev/null");
+    shell.settle();
+    for said in [
+        "pasted-1",
+        "pasted-2",
+        "pasted-3",
+        "looped-\r\nlooped-",
+        "he$re",
+        "chosen",
+    ] {
+        assert!(shell.said().contains(said), "{said}: {}", shell.said());
+    }
+    // What bash itself could not read, and what was given up, is in no line.
+    shell.enter("echo )");
+    shell.settle();
+    shell.enter("echo 'x");
+    shell.send("\u{3}");
+    shell.settle();
+    assert!(!shell.said().contains("weir: refused"), "{}", shell.said());
+    let trace = stage.traces.join("gate-lines");
+    shell.enter(&format!(
+        "echo be''fore; {{ echo with''in; }} > {}",
+        trace.display()
+    ));
+    shell.until("redirect each of them by itself");
+    shell.settle();
+    assert!(!trace.exists());
+    assert!(!shell.said().contains("before"), "{}", shell.said());
+    let seen = shell.leave();
+    assert_eq!(seen.code, Some(0), "{seen:?}");
+    eventually("it to be on record", SOON, || {
+        let args = ["audit", "--format", "jsonl", "--limit", "1000"];
+        let out = stage.weir.cli(Some(&stage.security), &args)?;
+        let is = |line: &str| line.contains("with''in") && line.contains("redirect each of them");
+        Ok((out.ok() && out.stdout.lines().any(is)).then_some(()))
+    })
+    .unwrap();
 }
 
 /// Refused, gated, or only recorded.

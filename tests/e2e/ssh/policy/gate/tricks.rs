@@ -118,6 +118,10 @@ pub const TRICKS: &[(&str, &str)] = &[
     ("arithmetic", "(( a[$(touch @)] ))"),
     ("a default", ": ${nothing:=$(touch @)}"),
     ("another directory", "cd / ; touch .@"),
+    (
+        "another directory by CDPATH",
+        "CDPATH=/; cd tmp; touch ..@; cd /",
+    ),
     ("nocasematch and all", "set -fu; IFS=yes; touch @"),
     (
         "verdicts of one's own",
@@ -219,6 +223,13 @@ pub const DEEPER: &[(&str, &str)] = &[
         "another program by PATH",
         "ln -s /usr/bin/touch @.ls; mkdir @.d; mv @.ls @.d/ls; PATH=@.d\nls @",
     ),
+    (
+        "an alias of what the gate runs",
+        "alias builtin='touch @; builtin' command='touch @; command'\nmkdir '@.a b'; cd '@.a b'\n:\ncd /; unalias builtin command",
+    ),
+    ("what the gate's functions are", "set > @"),
+    ("the same by name", "declare -f > @; cd /; type __w* > @"),
+    ("what every program gets", "set -a; e=x; env > @"),
     // Constant as they are, bash lets them become arrays.
     (
         "what is asked about, for ever",
@@ -245,6 +256,87 @@ pub const DEEPER: &[(&str, &str)] = &[
         "PATH of a function",
         "mkdir @.d; ln -s /usr/bin/touch @.d/ls; p() { local PATH=@.d; ls @; }; p",
     ),
+];
+
+/// What bash opens, expands or runs around its simple commands, which it does not ask about by itself.
+pub const AROUND: &[(&str, &str)] = &[
+    ("around a group", "{ :; } > @"),
+    ("around a subshell", "( : ) > @"),
+    ("around an empty loop", "for i in; do :; done > @"),
+    ("around a while", "while false; do :; done > @"),
+    ("around an if", "if false; then :; fi > @"),
+    ("around a case", "case x in y) ;; esac > @"),
+    ("around a test", "[[ -n x ]] > @"),
+    ("around arithmetic", "(( 1 )) > @"),
+    ("around a function", "{ d() { :; }; } > @"),
+    ("behind a function", "d2() { :; } > @; d2"),
+    ("in the background", "{ :; } > @ &"),
+    ("behind what is fine", "echo x; { :; } > @"),
+    ("an error of bash", "{ :; } 2>> @ < $'/n\nTEXT\n'"),
+    ("a list of a loop", "for x in ${y:?TEXT}; do :; done 2> @"),
+    (
+        "a loop that counts",
+        "for ((i=${y:?TEXT};;)); do break; done 2> @",
+    ),
+    ("by eval", "eval '{ :; } > @'"),
+    (
+        "the builtins of the gate as aliases",
+        "for x in ${y:?${BASH_ALIASES[builtin]:=touch @; builtin}}; do :; done\necho anything",
+    ),
+    (
+        "the same by alias",
+        "alias builtin='touch @; builtin' printf='touch @; printf'\necho anything",
+    ),
+    (
+        "a variable that a program runs",
+        "for x in ${y:?${GIT_EXTERNAL_DIFF:=touch @}}; do :; done\nexport GIT_EXTERNAL_DIFF\nsh -c '[ -z \"$GIT_EXTERNAL_DIFF\" ] || : > @'",
+    ),
+    ("another descriptor", "echo x 1<> @"),
+    ("pasted", "\u{1b}[200~echo x\n{ :; } > @\u{1b}[201~\n"),
+    (
+        "pasted and gone on with",
+        "\u{1b}[200~echo x\n{ :\u{1b}[201~\n} > @",
+    ),
+    ("of a here-document", "{ cat; } > @ <<E\nx\nE"),
+    // Where the history is not what bash has read.
+    (
+        "empty lines behind a backslash",
+        "if : \\\n\n{ :\n: \\\n\n} > @\nthen :; fi",
+    ),
+    (
+        "a backslash in a here-document",
+        "{ cat <<'X'\nfoo\\\nX\n} > @ <<'Z'\nX\n}\nZ",
+    ),
+    (
+        "a backslash in a comment",
+        "{ echo a # foo\\\n} > @ <<Z\n}\nZ",
+    ),
+    ("no history", "set +o history\n{ :; } > @\nset -o history"),
+    (
+        "no history by a blank",
+        "HISTCONTROL=ignorespace\n { :; } > @",
+    ),
+    ("no history by a pattern", "HISTIGNORE='*'\n{ :; } > @"),
+    ("no room in the history", "HISTSIZE=0\n{ :; } > @"),
+    ("another history", "history -s 'echo x'\n{ :; } > @"),
+    ("less history", "history -c\n{ :; } > @"),
+    (
+        "other lines of the history",
+        "shopt -s cmdhist\n{ cat <<'X'\nfoo\\\nX\n} > @ <<'Z'\nX\n}\nZ",
+    ),
+    ("nothing before a line", "PS0=\n{ :; } > @"),
+    ("the same by unset", "unset PS0\n{ :; } > @"),
+    ("the same by an option", "shopt -u promptvars\n{ :; } > @"),
+    ("nothing at a prompt", "PROMPT_COMMAND=\n{ :; } > @"),
+    ("from the history", "x '{ :; } > @'\n!?x?:1:s/x/y/"),
+    ("an asked line of one's own", "(: weir-line)\n{ :; } > @"),
+    ("a prompt of one's own", ": weir-prompt\n{ :; } > @"),
+    (
+        "a key",
+        "bind '\"\\C-t\": shell-expand-line'\n$(touch @)\u{14}\u{15}",
+    ),
+    ("a key that is there", "$(touch @)\u{1b}\u{5}\u{15}"),
+    ("no more descriptors", "ulimit -n 6\n{ :; } > @"),
 ];
 
 /// These end what can be done in a shell, or the shell.

@@ -5,10 +5,12 @@ use std::time::Instant;
 use pipeline::OutcomeKind;
 
 use super::super::channel::Wait;
-use super::super::{Core, Effect, Key, Pending, Ticket, Violation, turn};
+use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
 use super::helper::State;
-use crate::action::{Line, Turned, Unread, What};
-use crate::gate::{Ask, LIVE, about_the_gate};
+use crate::action::{Line, Turned, Unread, What, printable, readable};
+use crate::gate::{Ask, Kind, LIVE, about_the_gate, kind, shown};
+
+const NO_LINE: &str = "the line that this stands in was not asked about";
 
 impl Core {
     pub(super) fn gate_ask(
@@ -36,10 +38,31 @@ impl Core {
         }
         let twice = helper.commands.values().any(|c| c.ask.id == ask.id);
         let many = helper.commands.len() >= self.limits.gate_asks;
-        if helper.state != State::Live || channel.refused.is_some() || twice || many {
+        if helper.state != State::Live || channel.refused.is_some() {
             return self.gate_answer(number, &ask, false, now, out);
         }
-        if helper.enters(&ask) {
+        match kind(&ask) {
+            Kind::Prompt(next) => {
+                helper.lines.prompt(next);
+                return self.gate_answer(number, &ask, true, now, out);
+            }
+            Kind::Line => return self.gate_line(number, &ask, now, out),
+            Kind::Command { main: true } if !helper.lines.is_open() => {
+                channel.notice(&[told(NO_LINE, &ask)], out);
+                self.turn_command(key, &ask.text, NO_LINE, out);
+                return self.gate_answer(number, &ask, false, now, out);
+            }
+            Kind::Command { .. } => {}
+        }
+        if twice || many {
+            let reason = match twice {
+                true => "it is asked about twice",
+                false => "too many commands of this shell wait",
+            };
+            channel.notice(&[told(reason, &ask)], out);
+            return self.gate_answer(number, &ask, false, now, out);
+        }
+        if helper.enters(&ask, now) {
             return self.gate_answer(number, &ask, true, now, out);
         }
         let unread = Unread::gated(ask.text.clone(), ask.place.clone());
@@ -56,6 +79,31 @@ impl Core {
         Ok(())
     }
 
+    /// bash has read a line, and has done nothing of it. The answer is at once; what is held are its commands.
+    fn gate_line(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        let judged = helper.lines.judge(ask);
+        if let Err(reason) = &judged
+            && let Some(channel) = self.channels.get_mut(&helper.shell)
+        {
+            channel.notice(&[format!("weir: refused: {}", printable(reason))], out);
+            let client = Some(channel.number(Side::Client));
+            turn(
+                Turned::named("line", &shown(ask), client, reason.as_str()),
+                out,
+            );
+        }
+        self.gate_answer(number, ask, judged.is_ok(), now, out)
+    }
+
     /// A command was read, as this.
     pub(in crate::relay::core) fn command_read(
         &mut self,
@@ -70,6 +118,7 @@ impl Core {
         };
         if command.interrupted {
             self.turn_command(key, &command.ask.text, "it was interrupted", out);
+            // Who has typed that knows.
             return self.gate_answer(number, &command.ask, false, now, out);
         }
         self.gate_decide(number, command.ask, line, now, out)
@@ -110,7 +159,7 @@ impl Core {
             line,
         });
         if let Some(reason) = refused {
-            channel.notice(&[format!("weir: refused: {reason}")], out);
+            channel.notice(&[told(reason, &ask)], out);
             turn(Turned::known(asked, reason), out);
             return self.gate_answer(number, &ask, false, now, out);
         }
@@ -168,6 +217,7 @@ impl Core {
         key: Key,
         ticket: Ticket,
         verdict: &[u8],
+        now: Instant,
         out: &mut Vec<Effect>,
     ) -> bool {
         let Some((_, helper, command)) = self.gates.take_command(key, ticket) else {
@@ -181,7 +231,7 @@ impl Core {
         if !helper.tell(verdict, out) {
             return false;
         }
-        helper.called(&command.ask);
+        helper.called(&command.ask, now);
         out.push(Effect::Outcome {
             ticket,
             kind: OutcomeKind::Unknown,
@@ -207,7 +257,7 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key)
             && !command.interrupted
         {
-            let mut lines = vec![format!("weir: refused: {reason}")];
+            let mut lines = vec![told(reason, &command.ask)];
             lines.extend(hint.map(|hint| format!("weir: {hint}")));
             channel.notice(&lines, out);
         }
@@ -235,4 +285,15 @@ impl Core {
             out.push(Effect::Cancel { ticket: *ticket });
         }
     }
+}
+
+/// Characters of a command that are shown with why it is not run: of several in a line, one has to know which.
+const MAX_SHOWN: usize = 80;
+
+fn told(reason: &str, ask: &Ask) -> String {
+    let text = ask.text.get(..4 * MAX_SHOWN).unwrap_or(&ask.text);
+    let text = readable(text).replace(['\n', '\t'], " ");
+    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    let more = if text.len() > shown.len() { "…" } else { "" };
+    format!("weir: refused: {reason}: {shown}{more}")
 }

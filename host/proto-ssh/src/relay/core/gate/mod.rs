@@ -17,8 +17,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::channel::Wait;
 use super::requests::Asks as Starts;
-use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send};
-use crate::gate::Gate;
+use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send, turn};
+use crate::action::Turned;
+use crate::gate::{Gate, Lines};
 use crate::wire::{Connection, Open};
 pub(super) use helper::Gates;
 use helper::{Helper, MAX_PACKET, Start, State, WINDOW};
@@ -56,6 +57,7 @@ impl Core {
             }),
             until: now + self.limits.gate_patience,
             commands: HashMap::new(),
+            lines: Lines::default(),
             refusals: 0,
             calls: HashMap::new(),
             window: WINDOW,

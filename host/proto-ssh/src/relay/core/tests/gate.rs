@@ -1,9 +1,11 @@
 //! Gated shells: the channel beside the client's, and everything that can go wrong with it.
 
+use std::collections::HashMap;
+
 use super::super::gate::FIRST;
 use super::*;
 use crate::action::What;
-use crate::gate::Gate;
+use crate::gate::{Gate, Said};
 
 const C: Side = Side::Client;
 const U: Side = Side::Upstream;
@@ -13,32 +15,33 @@ const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
 struct Gated {
     b: Bench,
+    gate: Gate,
     secret: String,
+    /// By the names that they have here, what a yes has to be.
+    seals: HashMap<String, String>,
 }
 
 impl Gated {
     /// A shell is permitted; the host was asked for the second channel.
     fn asked() -> Self {
-        Self::asked_at(Some(&pty()))
+        Self::asked_at(&pty())
     }
 
-    /// At this terminal, or at none.
-    fn asked_at(terminal: Option<&[u8]>) -> Self {
+    fn asked_at(terminal: &[u8]) -> Self {
         let mut b = Bench::new();
         b.session(1, 11, 10_000);
-        if let Some(terminal) = terminal {
-            b.client(request(11, b"pty-req", false, terminal));
-            b.grant();
-            b.gets(U, request(11, b"pty-req", false, terminal));
-        }
+        b.client(request(11, b"pty-req", false, terminal));
+        b.grant();
+        b.gets(U, request(11, b"pty-req", false, terminal));
         b.client(request(11, b"shell", true, b""));
         let (ticket, ..) = b.asks.pop_front().unwrap();
         let gate = Gate::new().unwrap();
-        let secret = gate.greeting().trim_end().to_owned();
+        let greeting = gate.greeting();
+        let secret = greeting.split_whitespace().next().unwrap().to_owned();
         let shell = made(&request(11, b"exec", true, b"\0\0\0\x04bash"));
         let mut out = Vec::new();
         let grant = Grant {
-            gate: Some(gate),
+            gate: Some(gate.clone()),
             ..Grant::default()
         };
         assert!(
@@ -47,7 +50,12 @@ impl Gated {
                 .unwrap()
         );
         b.take(out);
-        Self { b, secret }
+        Self {
+            b,
+            gate,
+            secret,
+            seals: HashMap::new(),
+        }
     }
 
     /// The helper is started.
@@ -70,7 +78,7 @@ impl Gated {
         let exec = g.b.sent.upstream.pop_front().unwrap();
         let secret = g.secret.as_bytes();
         assert!(!exec.windows(secret.len()).any(|w| w == secret));
-        let greeting = format!("{}\n", g.secret);
+        let greeting = g.gate.greeting();
         g.b.gets(U, data(H, greeting.as_bytes()));
         g.b.upstream(on(FIRST, ChannelMessage::Success));
         g.b.gets_nothing(U);
@@ -88,10 +96,29 @@ impl Gated {
         g.b.gets(U, request(11, b"exec", true, b"\0\0\0\x04bash"));
         g.b.passes(U, on(1, ChannelMessage::Success));
         g.asks(ID, 1, ": weir-live");
-        let told = format!("live 7\nmain {ID} yes\n");
+        let told = format!("live 7\n{}", g.yes(ID));
         g.b.gets(U, data(H, told.as_bytes()));
+        g.line(1, "a line");
         g.b.gets_nothing(U);
         g
+    }
+
+    /// At a prompt, this is typed, and may be done.
+    fn line(&mut self, number: u64, text: &str) {
+        self.prompt(number);
+        let id = format!("line{number}");
+        self.typed(&id, &format!("    {number}  {id} {text}"));
+        self.answered(&id, "yes");
+    }
+
+    fn prompt(&mut self, number: u64) {
+        let id = format!("prompt{number}");
+        self.asks(&id, 1, &format!(": weir-prompt\\n{number}"));
+        self.answered(&id, "yes");
+    }
+
+    fn typed(&mut self, id: &str, said: &str) {
+        self.asks_by("s1", id, 1, &format!(": weir-line\\n{said}"));
     }
 
     fn says(&mut self, what: &str) {
@@ -100,12 +127,33 @@ impl Gated {
     }
 
     fn asks(&mut self, id: &str, depth: u32, text: &str) {
-        self.says(&format!("ask main {id} 7 {depth} 0 /srv\t{text}"));
+        self.asks_by("main", id, depth, text);
+    }
+
+    fn asks_by(&mut self, to: &str, id: &str, depth: u32, text: &str) {
+        let asked = format!("ask {to} {id} 7 {depth} 0 /srv\t{text}");
+        let mut said = Vec::new();
+        let line = format!("{} {asked}\n", self.secret);
+        self.gate.asks().push(line.as_bytes(), &mut said).unwrap();
+        if let Some(Said::Ask(ask)) = said.pop() {
+            // A name that is taken is not asked about twice.
+            let seal = self.seals.entry(id.to_owned());
+            seal.or_insert_with(|| ask.answer(true));
+        }
+        self.says(&asked);
+    }
+
+    fn yes(&self, id: &str) -> &str {
+        self.seals.get(id).unwrap()
     }
 
     #[track_caller]
     fn answered(&mut self, id: &str, verdict: &str) {
-        let answer = format!("main {id} {verdict}\n");
+        let answer = match verdict {
+            "yes" => self.yes(id).to_owned(),
+            no if id.starts_with("line") => format!("s1 {id} {no}\n"),
+            no => format!("main {id} {no}\n"),
+        };
         self.b.gets(U, data(H, answer.as_bytes()));
     }
 
@@ -131,15 +179,17 @@ fn the_client_sees_its_own_channel_alone() {
     g.b.passes(U, data(1, b"motd"));
     g.b.gets_nothing(U);
     g.asks(ID, 1, ": weir-live");
-    let told = format!("live 7\nmain {ID} yes\n");
+    let told = format!("live 7\n{}", g.yes(ID));
     g.b.gets(U, data(H, told.as_bytes()));
     g.b.gets(U, data(11, b"rm x\n"));
     g.b.gets(U, request(11, b"signal", false, b"\0\0\0\x03INT"));
+    g.line(1, "ls; rm x");
     g.asks("a", 1, "ls");
     let (_, asked, forward) = g.b.asks.front().unwrap();
     assert_eq!(asked.channel, Some(1));
     assert!(matches!(&asked.what, What::Exec { command, .. } if &**command == b"ls"));
-    assert_eq!(&**forward, b"main a yes\n", "the permit holds the verdict");
+    let yes = g.seals.get("a").unwrap();
+    assert_eq!(&**forward, yes.as_bytes(), "the permit holds the verdict");
     g.b.gets_nothing(U);
     g.b.grant();
     g.answered("a", "yes");
@@ -183,6 +233,35 @@ fn what_is_asked_before_its_time_twice_or_about_the_gate_is_refused() {
     assert_eq!(g.b.asks.len(), 2);
 }
 
+/// Of what bash has read nothing is done before it was judged as a whole.
+#[test]
+fn a_line_is_judged_before_its_commands() {
+    let mut g = Gated::live();
+    g.asks("a", 1, "ls");
+    g.b.grant();
+    g.answered("a", "yes");
+    // At the next prompt that line is over.
+    g.prompt(2);
+    g.asks("b", 1, "ls");
+    g.answered("b", "no");
+    g.typed("line-a", "    2  line-a { ls; } > x");
+    g.answered("line-a", "no");
+    assert!(g.b.asks.is_empty(), "nobody is asked for that");
+    assert_eq!(g.b.turned.len(), 2, "and it is on record");
+    let told: Vec<u8> = g.b.sent.client.drain(..).flatten().collect();
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("redirect each of them by itself"), "{told}");
+    g.asks("c", 1, "ls");
+    g.answered("c", "no");
+    g.line(3, "ls");
+    g.asks("d", 1, "ls");
+    assert_eq!(g.b.asks.len(), 1);
+    // From other processes of it, such as what an allowed line has left behind, commands are decided on at any time.
+    g.prompt(4);
+    g.asks_by("s2", "e", 1, "ls");
+    assert_eq!(g.b.asks.len(), 2);
+}
+
 #[test]
 fn a_function_is_asked_about_once_when_it_is_called() {
     let mut g = Gated::live();
@@ -218,7 +297,7 @@ fn an_interrupt_gives_up_what_waits() {
     g.b.gets_nothing(U);
 }
 
-/// What interrupts is for the terminal to say; where there is none, it is data.
+/// What interrupts is for the terminal to say.
 #[test]
 fn only_what_interrupts_at_the_terminal_does_so() {
     let terminal = |modes: &[u8]| {
@@ -229,22 +308,17 @@ fn only_what_interrupts_at_the_terminal_does_so() {
     };
     let mode = |mode: u8, value: u32| [&[mode][..], &value.to_be_bytes()].concat();
     for (at, typed, interrupts) in [
-        (None, b'\x03', false),
-        (Some(pty()), b'\x03', true),
-        (Some(pty()), b'x', false),
-        (Some(terminal(&mode(50, 0))), b'\x03', false),
-        (Some(terminal(&mode(50, 1))), b'\x03', true),
-        (Some(terminal(&mode(1, 24))), b'\x18', true),
-        (Some(terminal(&mode(1, 24))), b'\x03', false),
-        (Some(terminal(&mode(1, 255))), b'\xff', false),
-        (
-            Some(terminal(&[&[0][..], &mode(50, 0)].concat())),
-            b'\x03',
-            true,
-        ),
-        (Some(terminal(&mode(50, 0)[..3])), b'\x03', true),
+        (pty(), b'\x03', true),
+        (pty(), b'x', false),
+        (terminal(&mode(50, 0)), b'\x03', false),
+        (terminal(&mode(50, 1)), b'\x03', true),
+        (terminal(&mode(1, 24)), b'\x18', true),
+        (terminal(&mode(1, 24)), b'\x03', false),
+        (terminal(&mode(1, 255)), b'\xff', false),
+        (terminal(&[&[0][..], &mode(50, 0)].concat()), b'\x03', true),
+        (terminal(&mode(50, 0)[..3]), b'\x03', true),
     ] {
-        let mut g = Gated::asked_at(at.as_deref()).help().live_now();
+        let mut g = Gated::asked_at(&at).help().live_now();
         g.asks("a", 1, "rm x");
         g.b.passes(C, data(11, &[typed]));
         let given_up = !g.b.cancelled.is_empty();

@@ -1,0 +1,326 @@
+//! Whole lines of a gated shell. bash expands and opens things around its simple commands without telling its trap: so it
+//! asks before it does anything of what it has read (`PS0` of `rc.sh`), and a line that has such places is refused.
+//!
+//! What is judged has to be what bash has read. It comes from the history, where every line has a number; which is the
+//! first one of a command is told at the prompt before it.
+
+use bytes::Bytes;
+use shell::Limits;
+
+use super::{Ask, reading};
+
+/// What is asked at a prompt, and of a line, begins with these.
+const PROMPT: &[u8] = b": weir-prompt\n";
+const LINE: &[u8] = b": weir-line\n";
+/// The pipe of the shell's main process. All others have a pipe of their own.
+const MAIN: &str = "main";
+/// The longest text that is judged, which is done at once.
+const MAX: usize = 16 << 10;
+
+const UNTOLD: &str = "what was typed is not told as it has to be";
+const UNKEPT: &str = "this is not in the history as it was typed, so that it cannot be judged as a whole: enter it again";
+const LONG: &str = "this has more than 16 KiB: put it into a file, and run that";
+const CONTINUES: &str = "a line ends in a backslash, and bash does not keep empty lines behind it: write both as one line";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The next line that is typed has this number.
+    Prompt(u64),
+    Line,
+    /// A simple command. `main`: the shell itself would run it.
+    Command {
+        main: bool,
+    },
+}
+
+/// What is asked? Of these texts only the startup file makes what has a line behind it.
+pub(crate) fn kind(ask: &Ask) -> Kind {
+    let main = ask.to == MAIN;
+    let number = ask.text.strip_prefix(PROMPT).filter(|_| main);
+    let number = number.and_then(|n| str::from_utf8(n).ok()?.parse().ok());
+    match number {
+        Some(number) => Kind::Prompt(number),
+        None if !main && ask.text.starts_with(LINE) => Kind::Line,
+        None => Kind::Command { main },
+    }
+}
+
+/// Lines of the history, one after the other.
+struct Typed<'a> {
+    first: u64,
+    entries: Vec<&'a [u8]>,
+}
+
+/// The lines of one shell.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    /// What was typed at the last prompt begins with this one.
+    next: u64,
+    /// The last one that was asked about. What is pasted may be several commands with one prompt before all of them.
+    last: Option<u64>,
+    /// What the shell itself is to run stands in a line that was allowed.
+    open: bool,
+}
+
+impl Lines {
+    pub fn prompt(&mut self, next: u64) {
+        self.next = next;
+        self.open = false;
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// May bash do what it has read? No line belongs to two commands.
+    pub fn judge(&mut self, ask: &Ask) -> Result<(), String> {
+        self.open = false;
+        let typed = typed(ask).ok_or(UNTOLD)?;
+        let behind = self.last.map_or(0, |last| last.saturating_add(1));
+        let from = self.next.max(behind);
+        let before = from.checked_sub(typed.first).ok_or(UNKEPT)?;
+        let before = usize::try_from(before).map_err(|_| UNKEPT)?;
+        let entries = typed.entries.get(before..).unwrap_or_default();
+        let end = typed.first.saturating_add(typed.entries.len() as u64);
+        self.last = self.last.max(Some(end.saturating_sub(1)));
+        if self.next == 0 || entries.is_empty() {
+            return Err(UNKEPT.to_owned());
+        }
+        check(entries)?;
+        self.open = true;
+        Ok(())
+    }
+}
+
+fn check(entries: &[&[u8]]) -> Result<(), String> {
+    let text = entries.join(&b'\n');
+    if text.len() > MAX {
+        return Err(LONG.to_owned());
+    }
+    let backslashes = |entry: &[u8]| entry.iter().rev().take_while(|b| **b == b'\\').count();
+    let (_, before) = entries.split_last().unwrap_or((&&[][..], &[]));
+    if before.iter().any(|entry| backslashes(entry) % 2 == 1) {
+        return Err(CONTINUES.to_owned());
+    }
+    if let Some(reason) = reading::names_the_gate(&text) {
+        return Err(reason.to_owned());
+    }
+    shell::gaps(&text, &Limits::default()).map_err(|gap| gap.to_string())
+}
+
+/// What to show of a line: without numbers and marks.
+pub(crate) fn shown(ask: &Ask) -> Bytes {
+    match typed(ask) {
+        Some(typed) => typed.entries.join(&b'\n').into(),
+        None => ask.text.clone(),
+    }
+}
+
+/// `    7  MARK text`, and the next one. Nobody who types knows the mark, which is the ask's own.
+fn typed(ask: &Ask) -> Option<Typed<'_>> {
+    let text = ask.text.strip_prefix(LINE)?;
+    let mark = format!(" {} ", ask.id);
+    let mut pieces = split(text, mark.as_bytes()).into_iter();
+    let first = number(pieces.next()?)?;
+    let mut pieces = pieces.peekable();
+    let (mut last, mut entries) = (first, Vec::new());
+    while let Some(piece) = pieces.next() {
+        let entry = match pieces.peek() {
+            None => piece,
+            Some(_) => {
+                let end = piece.iter().rposition(|b| *b == b'\n')?;
+                let (entry, header) = piece.split_at(end);
+                last = last.checked_add(1)?;
+                if number(header.get(1..)?)? != last {
+                    return None;
+                }
+                entry
+            }
+        };
+        entries.push(entry);
+    }
+    (!entries.is_empty()).then_some(Typed { first, entries })
+}
+
+/// What stands before an entry: its number, and a star if it was edited.
+fn number(header: &[u8]) -> Option<u64> {
+    let header = str::from_utf8(header).ok()?;
+    header
+        .trim_end_matches([' ', '*'])
+        .trim_start()
+        .parse()
+        .ok()
+}
+
+fn split<'a>(text: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.windows(mark.len()).position(|w| w == mark) {
+        let (piece, behind) = rest.split_at(at);
+        pieces.push(piece);
+        rest = behind.get(mark.len()..).unwrap_or_default();
+    }
+    pieces.push(rest);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Place;
+
+    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+    fn ask(to: &str, text: &str) -> Ask {
+        Ask {
+            to: to.into(),
+            id: ID.into(),
+            pid: 7,
+            depth: 1,
+            text: text.replace('@', ID).into(),
+            place: Place::default(),
+            seal: 0,
+        }
+    }
+
+    fn line(text: &str) -> Ask {
+        ask("s1", &format!(": weir-line\n{text}"))
+    }
+
+    #[test]
+    fn prompts_and_lines_are_known_by_who_asks_and_how() {
+        for (to, text, expect) in [
+            ("main", ": weir-prompt\n7", Kind::Prompt(7)),
+            ("s1", ": weir-prompt\n7", Kind::Command { main: false }),
+            ("main", ": weir-prompt", Kind::Command { main: true }),
+            ("main", ": weir-prompt\n", Kind::Command { main: true }),
+            ("main", ": weir-prompt\n-7", Kind::Command { main: true }),
+            ("s1", ": weir-line\n    7  @ ls", Kind::Line),
+            (
+                "main",
+                ": weir-line\n    7  @ ls",
+                Kind::Command { main: true },
+            ),
+            ("s1", ": weir-line", Kind::Command { main: false }),
+            ("main", "ls", Kind::Command { main: true }),
+        ] {
+            assert_eq!(kind(&ask(to, text)), expect, "{to} {text}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_what_was_written_down_since_the_prompt() {
+        for (next, said, text, allowed) in [
+            (7, "    7  @ ls", Some("ls"), true),
+            (7, "    7* @ ls -l  ", Some("ls -l  "), true),
+            (99999, "99999  @ ls", Some("ls"), true),
+            (
+                7,
+                "    7  @ for i in x\n    8  @ do ls\n    9  @ done",
+                Some("for i in x\ndo ls\ndone"),
+                true,
+            ),
+            // Put in by a key that takes any character, that is one entry.
+            (7, "    7  @ ls\n    8  x ls", Some("ls\n    8  x ls"), true),
+            // Less than all, another one, and what is no list.
+            (6, "    7  @ ls", Some("ls"), false),
+            (0, "    7  @ ls", Some("ls"), false),
+            (8, "    7  @ ls", Some("ls"), false),
+            (7, "    7  @ if ls\n    9  @ then ls; fi", None, false),
+            (7, "    7  @ if ls\n    x  @ then ls; fi", None, false),
+            (7, "    7  ?? ls", None, false),
+            (7, "@ ls", None, false),
+            (7, "", None, false),
+            (1, "", None, false),
+            // What bash reads may be another text.
+            (
+                7,
+                "    7  @ if : \\\n    8  @ then ls; fi",
+                Some("if : \\\nthen ls; fi"),
+                false,
+            ),
+            (
+                7,
+                "    7  @ if : \\\\\n    8  @ then ls; fi",
+                Some("if : \\\\\nthen ls; fi"),
+                true,
+            ),
+            (7, "    7  @ ls \\\n-l", Some("ls \\\n-l"), true),
+            // By what is in it.
+            (7, "    7  @ { ls; } > x", Some("{ ls; } > x"), false),
+            (7, "    7  @ echo x 1<> y", Some("echo x 1<> y"), false),
+            (7, "    7  @ cat <<E", Some("cat <<E"), false),
+            (7, "    7  @ echo )", Some("echo )"), false),
+            (
+                7,
+                "    7  @ for x in __weir_n; do ls; done",
+                Some("for x in __weir_n; do ls; done"),
+                false,
+            ),
+        ] {
+            let ask = line(said);
+            let told = typed(&ask).map(|typed| typed.entries.join(&b'\n'));
+            assert_eq!(told.as_deref(), text.map(str::as_bytes), "{said}");
+            let mut lines = Lines::default();
+            lines.prompt(next);
+            assert_eq!(lines.judge(&ask).is_ok(), allowed, "{next} {said}");
+            assert_eq!(lines.is_open(), allowed, "{next} {said}");
+        }
+        let long = line(&format!("    7  @ echo {}", "x".repeat(MAX)));
+        let mut lines = Lines::default();
+        lines.prompt(7);
+        assert_eq!(lines.judge(&long), Err(LONG.to_owned()));
+    }
+
+    #[test]
+    fn several_commands_may_stand_behind_one_prompt_and_no_line_comes_again() {
+        let mut lines = Lines::default();
+        let first = line("    1  @ ls");
+        assert!(lines.judge(&first).is_err(), "before any prompt");
+        let mut lines = Lines::default();
+        lines.prompt(1);
+        lines.judge(&first).unwrap();
+        assert!(lines.is_open());
+        assert!(lines.judge(&first).is_err(), "nothing new was typed");
+        assert!(!lines.is_open());
+        // What was judged is not judged again: where this ends, another command has begun.
+        lines
+            .judge(&line(
+                "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
+            ))
+            .unwrap();
+        assert!(
+            lines
+                .judge(&line("    1  @ ls\n    2  @ ls\n    3  @ ls"))
+                .is_err()
+        );
+        // Less than what is new is nothing.
+        assert!(lines.judge(&line("    5  @ ls")).is_err());
+        lines.prompt(8);
+        assert!(!lines.is_open());
+        // What stood before the prompt was given up.
+        lines.judge(&line("    7  @ echo 'x\n    8  @ ls")).unwrap();
+        // However low a prompt is told.
+        lines.prompt(1);
+        assert!(lines.judge(&line("    8  @ ls")).is_err());
+        lines.judge(&line("    8  @ )\n    9  @ ls")).unwrap();
+    }
+
+    /// The session waits for it.
+    #[test]
+    fn the_longest_line_takes_no_time() {
+        for piece in [
+            "{ x; } ", "$(", "((", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
+        ] {
+            let text = piece.repeat(MAX / piece.len() - 8);
+            let begin = std::time::Instant::now();
+            let mut lines = Lines::default();
+            lines.prompt(7);
+            let _ = lines.judge(&line(&format!("    7  @ {text}")));
+            let took = begin.elapsed();
+            assert!(
+                took < std::time::Duration::from_secs(2),
+                "{piece}: {took:?}"
+            );
+        }
+    }
+}
