@@ -31,6 +31,8 @@ pub enum Signal {
     Int,
     Term,
     Kill,
+    Stop,
+    Cont,
 }
 
 impl Signal {
@@ -39,6 +41,8 @@ impl Signal {
             Self::Int => "-INT",
             Self::Term => "-TERM",
             Self::Kill => "-KILL",
+            Self::Stop => "-STOP",
+            Self::Cont => "-CONT",
         }
     }
 }

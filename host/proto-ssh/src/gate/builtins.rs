@@ -25,6 +25,8 @@ pub(super) enum Why {
     Names,
     /// It writes out the text of functions, in which the key of the verdicts is.
     Lists,
+    /// Some keys expand what is typed before it is asked about.
+    Keys,
 }
 
 /// `text` is what bash asks about.
@@ -39,6 +41,14 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         "type" if uncertain => return Some(Why::Lists),
         "set" => {
             let drops = |text: &str| text.starts_with('+') && text.contains(['T', 'E']);
+            // Which variables programs get, then, is in no command.
+            let exports = |text: &str| text.starts_with('-') && text.contains('a');
+            if args
+                .iter()
+                .any(|w| w.text == "allexport" || exports(&w.text))
+            {
+                return Some(Why::Names);
+            }
             let mut options = args.iter().take_while(|w| w.text != "--");
             options.any(|w| is_unclear(w) || drops(&w.text)) || OPTIONS.into_iter().any(says)
         }
@@ -48,6 +58,7 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
             uncertain || args.iter().any(older) || OPTIONS.into_iter().any(says)
         }
         "enable" => !args.is_empty(),
+        "bind" => return (!only_tells(args)).then_some(Why::Keys),
         // Another program by the name of one.
         "hash" => {
             let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
@@ -98,6 +109,22 @@ fn lists(head: &Word, args: &[Word]) -> bool {
         "declare" | "typeset" => !(args.len() == 1 && args.iter().all(variables)),
         _ => args.iter().any(|w| w.text.contains('f')),
     }
+}
+
+/// `bind` with what lists keys, or sets one of readline's variables.
+fn only_tells(args: &[Word]) -> bool {
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let fine = match word.text.as_str() {
+            "-l" | "-p" | "-P" | "-s" | "-S" | "-v" | "-V" | "-X" => true,
+            "-q" => words.next().is_some_and(|w| !is_unclear(w)),
+            text => text.starts_with("set "),
+        };
+        if !fine || is_unclear(word) {
+            return false;
+        }
+    }
+    true
 }
 
 /// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.

@@ -13,9 +13,9 @@
 //! - Pure: bytes in, asks and lines out. The relay's core moves them.
 //! - Without an answer nothing runs: who cannot ask, or hears nothing, skips the command and what follows it.
 //! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it; and a
-//!   yes is sealed (`seal`) over all that was asked. The key is in Weir, in the helper, and in a function of the shell, whose text
-//!   no expansion gives away, no child gets (it is neither exported nor an argument) and no command may list. So who
-//!   reads or writes the pipes can let a command wait for ever, but not run.
+//!   yes is sealed (`seal`) over all that was asked. The key is in Weir, in the helper, and in a function of the shell,
+//!   whose text no expansion gives away, no child gets (it is not exported, and no argument) and no command may list.
+//!   So who reads or writes the pipes can let a command wait for ever, but not run.
 
 mod asks;
 mod builtins;

@@ -6,8 +6,8 @@
 # This is read before any alias or function of the login's own files exists, and cannot be replaced afterwards. While it
 # asks, bash asks about nothing: so nothing here may run what somebody else has written, by names, attributes, options,
 # arithmetic or expansions. What is read here and can be set by others is first looked at: as the name of another
-# variable (declare -n) it would be computed. What stands in $(…) is read again each time, with the aliases of then: so its
-# names are in quotes.
+# variable (declare -n) it would be computed. What stands in $(…) is read again each time, with the aliases of then: so
+# its names are in quotes.
 #
 # Names of builtins can be taken by functions at any time: only those that POSIX calls special stand above functions,
 # and only in POSIX mode. So that is where the others are freed. Where that mode cannot be had, nothing runs.
@@ -123,8 +123,8 @@ __weir_pipe() {
     /tmp/weir-*/ask /tmp/weir-*/main /tmp/weir-*/[he]/[01]; do
     [[ $__weir_f -ef $__weir_u ]] && builtin return 1
   done
-  # < <(…) is opened by a name, too. What writes (into a pipe of somebody else?) is told of, unless it is one that bash has
-  # made and still has.
+  # < <(…) is opened by a name, too. What writes (into a pipe of somebody else?) is told of, unless it is one that bash
+  # has made and still has.
   (( __weir_v & 3 )) || builtin return 0
   for __weir_y in /proc/self/fd/*; do
     [[ $__weir_y != "$__weir_f" && $__weir_y -ef $__weir_f ]] || builtin continue
@@ -295,6 +295,16 @@ __weir_g=${__weir_g%%[!0-7]*}
 \unset -v PROMPT_COMMAND
 \shopt -u progcomp
 \shopt -s interactive_comments
+# Keys that expand what is typed before it is asked about, that run what an editor makes of it, or that read again which
+# key is which.
+if [[ $- == *i* ]]; then
+  for __weir_i in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
+    \builtin bind -m "$__weir_i" -u shell-expand-line
+    \builtin bind -m "$__weir_i" -u edit-and-execute-command
+    \builtin bind -m "$__weir_i" -u vi-edit-and-execute-command
+    \builtin bind -m "$__weir_i" -u re-read-init-file
+  done 2> /dev/null
+fi
 # And so would those within a prompt.
 for __weir_i in PS0 PS1 PS2; do
   if [[ ${!__weir_i-} == *['`']* || ${!__weir_i-} == *'$('* || ${!__weir_i-} == *'${ '* || ${!__weir_i-} == *'${|'* ]]; then

@@ -43,6 +43,7 @@ const NAMES: &str =
 const UNCERTAIN: &str =
     "in a gated shell it has to be certain which command it is: write its name out";
 const LISTS: &str = "this lists functions, and those of the gate of this shell are not to be seen: name what is to be listed";
+const KEYS: &str = "in a gated shell keys mean what they did when it began: some of them act before anything is asked";
 const CHARACTERS: &str = "in a gated shell it has to be certain which characters these are: bash writes or reads some of them in another way";
 const BORROWS: &str = "in a gated shell it has to be certain where this goes: name the file, or open it in this command";
 
@@ -89,11 +90,12 @@ pub(crate) fn about_the_gate(
         Why::Removes => REMOVES,
         Why::Names => NAMES,
         Why::Lists => LISTS,
+        Why::Keys => KEYS,
     })
 }
 
-/// bash doubles two control characters when it says what it runs; and in languages of East Asia (GBK, Shift JIS, Big5) the
-/// second byte of a character may be one that ends words or quotes.
+/// bash doubles two control characters when it says what it runs; and in languages of East Asia (GBK, Shift JIS, Big5)
+/// the second byte of a character may be one that ends words or quotes.
 fn is_two_ways(text: &[u8]) -> bool {
     let doubled = text.iter().any(|b| matches!(b, 0x01 | 0x7f));
     let mut pairs = text.iter().zip(text.get(1..).unwrap_or_default());

@@ -1,5 +1,6 @@
 //! Gated shells: bash on the host asks before it runs a command, whatever is typed.
 
+mod reach;
 mod tricks;
 
 use std::io::Write;
@@ -179,6 +180,7 @@ fn a_gated_shell_asks_before_everything() {
     });
     assert!(wrong.is_empty(), "these ran: {wrong:?}");
     without_a_terminal(&stage, &way);
+    reach::what_is_open_is_told(&stage, &way);
     // Without Weir there is no shell, and nothing is left of it.
     let mut shell = Terminal::open(&way, "weirless");
     shell.settle();
@@ -288,6 +290,8 @@ fn commands_of_a_gated_shell_wait_for_people() {
         ("levels", Box::new(|| levels(stage))),
         ("quick", Box::new(|| quick(stage))),
         ("killed", Box::new(|| killed(stage))),
+        ("forged", Box::new(|| reach::forged(stage))),
+        ("stopped", Box::new(|| reach::stopped(stage))),
     ]);
     // The shells, and each command of theirs.
     for (action, what, least) in [("ssh:gated_shell", "", 5), ("ssh:exec", "touch", 4)] {

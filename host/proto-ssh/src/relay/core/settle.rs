@@ -58,7 +58,9 @@ impl Core {
                 self.global_granted((ticket, grant.seq), (listener, want_reply), &forward, out)?;
                 Ok(true)
             }
-            Some(Pending::Command { key }) => Ok(self.command_granted(key, ticket, &forward, out)),
+            Some(Pending::Command { key }) => {
+                Ok(self.command_granted(key, ticket, &forward, now, out))
+            }
             Some(Pending::Piece { key, id }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
                     channel.pieces.insert(id, ticket);

@@ -118,6 +118,10 @@ pub const TRICKS: &[(&str, &str)] = &[
     ("arithmetic", "(( a[$(touch @)] ))"),
     ("a default", ": ${nothing:=$(touch @)}"),
     ("another directory", "cd / ; touch .@"),
+    (
+        "another directory by CDPATH",
+        "CDPATH=/; cd tmp; touch ..@; cd /",
+    ),
     ("nocasematch and all", "set -fu; IFS=yes; touch @"),
     (
         "verdicts of one's own",
@@ -219,6 +223,13 @@ pub const DEEPER: &[(&str, &str)] = &[
         "another program by PATH",
         "ln -s /usr/bin/touch @.ls; mkdir @.d; mv @.ls @.d/ls; PATH=@.d\nls @",
     ),
+    (
+        "an alias of what the gate runs",
+        "alias builtin='touch @; builtin' command='touch @; command'\nmkdir '@.a b'; cd '@.a b'\n:\ncd /; unalias builtin command",
+    ),
+    ("what the gate's functions are", "set > @"),
+    ("the same by name", "declare -f > @; cd /; type __w* > @"),
+    ("what every program gets", "set -a; e=x; env > @"),
     // Constant as they are, bash lets them become arrays.
     (
         "what is asked about, for ever",

@@ -7,7 +7,7 @@ use pipeline::OutcomeKind;
 use super::super::channel::Wait;
 use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
 use super::helper::{Command, State};
-use crate::action::{Asked, Line, Turned, Unread, What};
+use crate::action::{Asked, Line, Turned, Unread, What, readable};
 use crate::gate::{Ask, LIVE, about_the_gate};
 
 impl Core {
@@ -36,10 +36,18 @@ impl Core {
         }
         let twice = helper.commands.values().any(|c| c.ask.id == ask.id);
         let many = helper.commands.len() >= self.limits.gate_asks;
-        if helper.state != State::Live || channel.refused.is_some() || twice || many {
+        if helper.state != State::Live || channel.refused.is_some() {
             return self.gate_answer(number, &ask, false, now, out);
         }
-        if helper.enters(&ask) {
+        if twice || many {
+            let reason = match twice {
+                true => "it is asked about twice",
+                false => "too many commands of this shell wait",
+            };
+            channel.notice(&[told(reason, &ask)], out);
+            return self.gate_answer(number, &ask, false, now, out);
+        }
+        if helper.enters(&ask, now) {
             return self.gate_answer(number, &ask, true, now, out);
         }
         let unread = Unread::gated(ask.text.clone(), ask.place.clone());
@@ -80,6 +88,7 @@ impl Core {
                 Turned::named("command", text, channel, "it was interrupted"),
                 out,
             );
+            // Who has typed that knows.
             return self.gate_answer(number, &command.ask, false, now, out);
         }
         self.gate_decide(number, command.ask, line, now, out)
@@ -128,7 +137,7 @@ impl Core {
             before: channel.before.clone(),
         };
         if let Some(reason) = refused {
-            channel.notice(&[format!("weir: refused: {reason}")], out);
+            channel.notice(&[told(reason, &ask)], out);
             turn(Turned::known(asked, reason), out);
             return self.gate_answer(number, &ask, false, now, out);
         }
@@ -187,6 +196,7 @@ impl Core {
         key: Key,
         ticket: Ticket,
         verdict: &[u8],
+        now: Instant,
         out: &mut Vec<Effect>,
     ) -> bool {
         let Some(helper) = self.gates.of(key) else {
@@ -203,7 +213,7 @@ impl Core {
         if !helper.tell(verdict, out) {
             return false;
         }
-        helper.called(&command.ask);
+        helper.called(&command.ask, now);
         out.push(Effect::Outcome {
             ticket,
             kind: OutcomeKind::Unknown,
@@ -233,7 +243,7 @@ impl Core {
         if let Some(channel) = self.channels.get_mut(&key)
             && !command.interrupted
         {
-            let mut lines = vec![format!("weir: refused: {reason}")];
+            let mut lines = vec![told(reason, &command.ask)];
             lines.extend(hint.map(|hint| format!("weir: {hint}")));
             channel.notice(&lines, out);
         }
@@ -261,4 +271,15 @@ impl Core {
             out.push(Effect::Cancel { ticket: *ticket });
         }
     }
+}
+
+/// Characters of a command that are shown with why it is not run: of several in a line, one has to know which.
+const MAX_SHOWN: usize = 80;
+
+fn told(reason: &str, ask: &Ask) -> String {
+    let text = ask.text.get(..4 * MAX_SHOWN).unwrap_or(&ask.text);
+    let text = readable(text).replace(['\n', '\t'], " ");
+    let shown: String = text.chars().take(MAX_SHOWN).collect();
+    let more = if text.len() > shown.len() { "…" } else { "" };
+    format!("weir: refused: {reason}: {shown}{more}")
 }

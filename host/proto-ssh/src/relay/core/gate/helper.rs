@@ -1,7 +1,7 @@
 //! The channel of one gated shell's helper, and where all of them are found.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,6 +18,9 @@ pub(super) const MAX_PACKET: u32 = 32 << 10;
 const MAX_QUEUE: usize = 64 << 10;
 /// Processes of a shell of which it is known which command they were told to run last.
 const MAX_CALLS: usize = 256;
+
+/// How long after it was told to call a function, bash may enter it without a decision.
+const ENTERS: Duration = Duration::from_secs(5);
 
 type Digest = [u8; 32];
 
@@ -58,8 +61,8 @@ pub(super) struct Helper {
     pub commands: HashMap<Ticket, Command>,
     /// Refusals since the client has typed something.
     pub refusals: usize,
-    /// By process: how deep it stood, and the SHA-256 of what it was told to run last.
-    pub calls: HashMap<u32, (u32, Digest)>,
+    /// By process: how deep it stood, the SHA-256 of what it was told to run last, and until when it may enter that.
+    pub calls: HashMap<u32, (u32, Digest, Instant)>,
     /// What the host may still send, and what it has room for.
     pub window: u32,
     pub room: usize,
@@ -173,23 +176,24 @@ impl Helper {
     }
 
     /// bash asks once more when it enters the function that it was just told to call.
-    pub fn enters(&mut self, ask: &Ask) -> bool {
+    pub fn enters(&mut self, ask: &Ask, now: Instant) -> bool {
         let called = self.calls.remove(&ask.pid);
         // How deep is what the host says: any number.
-        called.is_some_and(|(depth, text)| {
-            depth.checked_add(1) == Some(ask.depth) && digest(ask) == text
+        called.is_some_and(|(depth, text, until)| {
+            now < until && depth.checked_add(1) == Some(ask.depth) && digest(ask) == text
         })
     }
 
-    pub fn called(&mut self, ask: &Ask) {
+    pub fn called(&mut self, ask: &Ask, now: Instant) {
         if self.calls.len() >= MAX_CALLS {
             self.calls.clear();
         }
-        self.calls.insert(ask.pid, (ask.depth, digest(ask)));
+        let until = now + ENTERS;
+        self.calls.insert(ask.pid, (ask.depth, digest(ask), until));
     }
 }
 
-/// What it is, and in which directory.
+/// What it is, in which directory, and what is open there.
 fn digest(ask: &Ask) -> Digest {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     context.update(
@@ -201,6 +205,10 @@ fn digest(ask: &Ask) -> Digest {
     );
     context.update(b"\0");
     context.update(&ask.text);
+    for file in &ask.place.open {
+        context.update(b"\0");
+        context.update(file.as_bytes());
+    }
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
     digest

@@ -1,0 +1,115 @@
+//! What is open around a command, and who reaches the processes and pipes of a gate.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use weir_tests::proc::{Signal, eventually, send};
+use weir_tests::sshd::Way;
+
+use super::super::{OPERATOR, SOON, Stage};
+use super::{Terminal, gate_of, helper_of};
+
+/// `open(2)`, on Linux.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// Into what is open around it, nothing is written that only reads otherwise. Everything that is opaque is refused here.
+pub fn what_is_open_is_told(stage: &Stage, way: &Way) {
+    let at = |name: &str| stage.traces.join(name);
+    let path = |name: &str| at(name).display().to_string();
+    let mut shell = Terminal::open(way, "open");
+    shell.settle();
+    shell.enter(&format!("{{ echo x; }} > {}", path("open-1")));
+    shell.enter(&format!("{{ echo x >&77; }} 77> {}", path("open-77")));
+    shell.settle();
+    for name in ["open-1", "open-77"] {
+        let length = std::fs::metadata(at(name)).unwrap().len();
+        assert_eq!(length, 0, "{name}: {}", shell.said());
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    shell.enter(&format!("{{ echo x; }} > /dev/tcp/127.0.0.1/{port}"));
+    let (mut socket, _) = listener.accept().unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).unwrap();
+    assert!(said.is_empty(), "a socket: {}", shell.said());
+    let made = Command::new("mkfifo").arg(at("open-fifo")).status();
+    assert!(made.unwrap().success());
+    let mut fifo = std::fs::OpenOptions::new();
+    let fifo = fifo.read(true).custom_flags(O_NONBLOCK);
+    let mut fifo = fifo.open(at("open-fifo")).unwrap();
+    shell.enter(&format!("{{ echo x; }} > {}", path("open-fifo")));
+    shell.settle();
+    fifo.read_to_end(&mut said).unwrap();
+    assert!(said.is_empty(), "a named pipe: {}", shell.said());
+    // The pipe of somebody else, who does what comes by it.
+    let mut other = Command::new("sh").stdin(Stdio::piped()).spawn().unwrap();
+    let (pid, trace) = (other.id(), path("open-other"));
+    shell.enter(&format!("{{ echo 'touch {trace}'; }} > /proc/{pid}/fd/0"));
+    shell.settle();
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert!(!at("open-other").exists(), "a pipe: {}", shell.said());
+    // Keys do not expand what is not asked about.
+    shell.send("echo ${expanded:=by-a-key}\u{1b}\u{5}\u{15}");
+    shell.settle();
+    shell.enter("declare -p expanded");
+    shell.settle();
+    assert!(!shell.said().contains("\"by-a-key\""), "{}", shell.said());
+    shell.leave();
+}
+
+/// Who reaches the pipes of a gate cannot answer for Weir.
+pub fn forged(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-forged");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let gate = gate_of(shell.pid());
+    let trace = stage.traces.join("gate-forged");
+    shell.enter(&format!("(touch {})", trace.display()));
+    let id = shell.held(0);
+    // That pipe is named as the ask is.
+    let names = std::fs::read_dir(&gate).unwrap().flatten();
+    let mut names = names.map(|e| e.file_name().to_string_lossy().into_owned());
+    let name = names.find(|n| n.len() == 37 && n.starts_with('s')).unwrap();
+    let pipe = std::fs::OpenOptions::new()
+        .write(true)
+        .open(gate.join(&name));
+    let ask = &name[1..];
+    let answers = format!("\n{ask} yes\n{ask} yes 0\n");
+    pipe.unwrap().write_all(answers.as_bytes()).unwrap();
+    // bash itself says why it does not run.
+    shell.until("the answer is not that of Weir");
+    shell.settle();
+    assert!(!trace.exists(), "{}", shell.said());
+    // Nobody waits for the right one any more.
+    stage.approve(&id);
+    shell.settle();
+    assert!(!trace.exists(), "{}", shell.said());
+    shell.leave();
+}
+
+/// Who stops the helper keeps what was permitted from being run, and no more.
+pub fn stopped(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web2");
+    let mut shell = Terminal::open(&way, "gate-stopped");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let helper = helper_of(&gate_of(shell.pid()));
+    let trace = stage.traces.join("gate-stopped");
+    shell.enter(&format!("touch {}", trace.display()));
+    let id = shell.held(0);
+    send(helper, Signal::Stop).unwrap();
+    assert!(stage.approve(&id));
+    std::thread::sleep(Duration::from_millis(500));
+    let early = trace.exists();
+    send(helper, Signal::Cont).unwrap();
+    assert!(!early, "it ran before anybody told the shell");
+    eventually("it to run", SOON, || Ok(trace.exists().then_some(()))).unwrap();
+    shell.settle();
+    shell.leave();
+}
