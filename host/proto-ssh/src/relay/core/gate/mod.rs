@@ -17,8 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::channel::Wait;
 use super::requests::Asks as Starts;
-use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send, turn};
-use crate::action::Turned;
+use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send};
 use crate::gate::{Gate, Lines};
 use crate::wire::{Connection, Open};
 pub(super) use helper::Gates;
