@@ -166,8 +166,10 @@ pub(crate) fn opened(name: &str, args: &[Word]) -> Vec<String> {
         .collect()
 }
 
+/// The directory itself is no file: who reads all below it is said to read what is not known.
 pub(crate) fn is_relative(text: &str) -> bool {
-    !matches!(text, "" | "-") && !text.starts_with(['/', '~'])
+    let names = text.split('/').any(|p| !matches!(p, "" | "." | ".."));
+    text != "-" && names && !text.starts_with(['/', '~'])
 }
 
 /// `brings`: the first word is no name, unless one of these options stands before it.

@@ -446,6 +446,8 @@ fn names_from_where_the_shell_begins() {
     }
     for text in [
         "cat /srv/notes ~/notes",
+        "grep -r x .",
+        "cp -r ./ /srv/x",
         "cd /srv && cat notes",
         "cd -P /srv && cat notes <list && grep x notes",
         "cd /srv && { cat notes; cat list; }",
