@@ -414,13 +414,13 @@ fn lines(stage: &Stage) {
     assert!(!shell.said().contains("weir: refused"), "{}", shell.said());
     let trace = stage.traces.join("gate-lines");
     shell.enter(&format!(
-        "echo be''fore; {{ echo with''in; }} > {}",
+        "echo ahe''ad; {{ echo with''in; }} > {}",
         trace.display()
     ));
     shell.until("redirect each of them by itself");
     shell.settle();
     assert!(!trace.exists());
-    assert!(!shell.said().contains("before"), "{}", shell.said());
+    assert!(!shell.said().contains("ahead"), "{}", shell.said());
     let seen = shell.leave();
     assert_eq!(seen.code, Some(0), "{seen:?}");
     eventually("it to be on record", SOON, || {
