@@ -410,7 +410,8 @@ mod tests {
                 let known = zeroize::Zeroizing::new(secret.to_vec());
                 let patterns = Arc::new(Patterns::new([known]).unwrap());
                 let plan = MaskPlan::pass(2);
-                let mut tap = Text::new(&patterns, (Kind::Terminal, first), plan, Binary::default());
+                let mut tap =
+                    Text::new(&patterns, (Kind::Terminal, first), plan, Binary::default());
                 let (now, mut out) = (Instant::now(), TapOut::default());
                 let mut push = |tap: &mut Text, text: Vec<u8>| {
                     tap.push(stream, text.into(), now, &mut out).unwrap();

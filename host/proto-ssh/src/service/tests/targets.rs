@@ -530,6 +530,7 @@ fn ports_of_ssh_are_those_of_all_targets_on_the_host() {
         logins: Vec::new(),
         credential: Credential::Certificate,
         trust: HostTrust::default(),
+        binary: Default::default(),
     };
     let known = crate::service::ports(&[
         target("web1.example", 22),
