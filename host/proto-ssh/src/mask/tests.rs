@@ -16,6 +16,7 @@ mod forms;
 mod noise;
 mod private_keys;
 mod reference;
+mod replicas;
 mod spans;
 mod streams;
 
