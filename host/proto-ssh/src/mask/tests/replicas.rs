@@ -218,7 +218,8 @@ fn keys_whose_lines_come_later() {
             "ok",
         ];
         let text: String = text.iter().map(|l| say(lead, 3, l)).collect();
-        let others = "api-1  | GET /index.html 200\nan ordinary line of text\nbin\n";
+        let others =
+            "api-1  | GET /index.html\nan ordinary line\nd41d8cd98f00b204e9800998 a\nbin\n";
         let rest = keys.clone().map(|key| key[1..].to_vec());
         for between in [text.as_str(), others] {
             let first: String = (0..2).map(|n| say(lead, n + 1, &keys[n][0])).collect();
@@ -249,9 +250,17 @@ fn many_first_lines_hide_little() {
     let changed = |a: &str, b: &str| a.bytes().zip(b.bytes()).filter(|(a, b)| a != b).count();
     assert!(changed(&input, &out) <= 60, "{out}");
     assert!(changed(&behind, &out[input.len()..]) <= 8, "{out}");
+    // And no key has to give way to them.
+    let keys = [key(&mut Dice(7), 12), key(&mut Dice(8), 12)];
+    let turns = keys[0].iter().zip(&keys[1]);
+    let turns: String = turns
+        .map(|(a, b)| format!("one | {a}\ntwo | {b}\n"))
+        .collect();
+    check("behind them", &format!("{input}{turns}"), &keys);
 }
 
-/// Sources that print keys, certificates and text, in any order, of which first and last lines are cut off or missing.
+/// Sources that print keys, certificates and text, in any order, of which first and last lines are cut off or missing;
+/// on a terminal or not, which all lines may be cut off at.
 /// Not among them: more text in a row than is followed, and first lines that are cut off before their title.
 #[test]
 fn no_schedule_shows_a_line_of_a_key() {
@@ -304,7 +313,13 @@ fn no_schedule_shows_a_line_of_a_key() {
                 input.extend(line.map(|line| say(lead, source + 1, &line)));
             }
         }
-        let out = masked(&format!("{input}{behind}"), 0, 1 + dice.below(600));
+        let width = lead.len() + SEEN + dice.below(60);
+        if dice.below(3) == 0 {
+            let cut_off = |line: &str| format!("{}\n", &line[..line.len().min(width)]);
+            input = input.lines().map(cut_off).collect();
+        }
+        let columns = [0, u16::try_from(width).unwrap()][dice.below(2)];
+        let out = masked(&format!("{input}{behind}"), columns, 1 + dice.below(600));
         assert_eq!(seen(&out, &keys), 0, "{seed}:\n{input}\n{out}");
         assert!(out.ends_with("plain words are here\n"), "{seed}: {out}");
     }
