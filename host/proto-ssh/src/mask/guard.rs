@@ -4,6 +4,8 @@ use super::Kind;
 
 /// What is judged together.
 const WINDOW: usize = 8 << 10;
+/// So much text among what is none is found.
+const PART: usize = 2 << 10;
 /// Of so many bytes at most one is none of a text.
 const ONE_IN: usize = 20;
 const BLOCK: usize = 64;
@@ -104,26 +106,78 @@ impl Guard {
 }
 
 /// Is a part of this text, whatever came before it, and in whatever it is encoded? That is for the record, which has
-/// too much rather than too little: text with NULs between its words or its letters (UTF-16), with any other byte
-/// behind each letter, in 8 bits for each character, cut into the shortest pieces, or a few lines among noise.
+/// too much rather than too little: text with NULs between its words or its letters (UTF-16, UTF-32), with one or two
+/// other bytes behind each letter, in 8 bits for each character, cut into the shortest pieces, or a few lines among noise.
+/// Not found is UTF-16 in which high bytes are control characters and more than a third of the low ones are beyond ASCII
+/// (Amharic, mostly).
 pub(crate) fn has_text(mut piece: &[u8]) -> bool {
     if piece.len() < SHORT {
         return piece.iter().any(|c| *c >= b' ' && *c != 0x7F);
     }
+    let mut window = Counts::default();
     while !piece.is_empty() {
         // What is left over is judged with what stands before it.
-        let rest = piece.len() >= 2 * WINDOW;
-        let window = if rest { WINDOW } else { piece.len() };
-        let (now, later) = piece.split_at_checked(window).unwrap_or((piece, &[]));
-        let (lanes, (shown, run)) = (Lane::both(now), shown(now));
-        let bytes: usize = lanes.iter().map(|lane| lane.bytes).sum();
-        // Between short fields may stand many that are not shown.
-        if run || bytes > 0 && 3 * shown >= 2 * bytes || lanes.iter().any(Lane::is_text) {
+        let rest = piece.len() >= 2 * PART;
+        let part = if rest { PART } else { piece.len() };
+        let (now, later) = piece.split_at_checked(part).unwrap_or((piece, &[]));
+        let (lanes, run) = (Lane::both(now), window.add(now));
+        window.bytes += lanes.iter().map(|lane| lane.bytes).sum::<usize>();
+        if run || lanes.iter().any(Lane::is_text) {
             return true;
         }
         piece = later;
+        let full = window.seen >= WINDOW && piece.len() >= WINDOW;
+        if full || piece.is_empty() {
+            if window.is_text() {
+                return true;
+            }
+            window = Counts::default();
+        }
     }
     false
+}
+
+/// What a window has.
+#[derive(Debug, Default)]
+struct Counts {
+    seen: usize,
+    /// But for NULs.
+    bytes: usize,
+    /// ASCII that is shown, or is a space of some kind.
+    shown: usize,
+    /// Beyond ASCII.
+    high: usize,
+}
+
+impl Counts {
+    /// Counts another part. Has it a block of nothing but what is shown? Twice as much in a row has one, wherever it
+    /// begins.
+    fn add(&mut self, part: &[u8]) -> bool {
+        let is_shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
+        // Of a block they fit into a byte.
+        let shown = |block: &[u8]| block.iter().map(|c| u8::from(is_shown(*c))).sum::<u8>();
+        let high = |block: &[u8]| block.iter().map(|c| c >> 7).sum::<u8>();
+        let (blocks, rest) = part.as_chunks::<BLOCK>();
+        let mut run = false;
+        self.seen += part.len();
+        self.shown += usize::from(shown(rest));
+        self.high += usize::from(high(rest));
+        for block in blocks {
+            let shown = usize::from(shown(block));
+            self.shown += shown;
+            self.high += usize::from(high(block));
+            run |= shown == BLOCK;
+        }
+        run
+    }
+
+    fn is_text(&self) -> bool {
+        // Between short fields may stand many that are not shown.
+        let fields = 3 * self.shown >= 2 * self.bytes;
+        // Packed data, pictures and code have bytes beyond ASCII; letters in 16 bits may have control characters instead.
+        let letters = 6 * self.high < self.bytes && 8 * self.shown >= self.bytes;
+        self.bytes > 0 && (fields || letters)
+    }
 }
 
 /// Every second byte.
@@ -167,22 +221,6 @@ impl Lane {
     }
 }
 
-/// How much ASCII is shown of this, or is a space of some kind; and has it a block of nothing else: twice as much in a row
-/// has one, wherever it begins.
-fn shown(part: &[u8]) -> (usize, bool) {
-    let is_shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
-    // Of a block they fit into a byte.
-    let count = |block: &[u8]| block.iter().map(|c| u8::from(is_shown(*c))).sum::<u8>();
-    let (blocks, rest) = part.as_chunks::<BLOCK>();
-    let (mut all, mut run) = (usize::from(count(rest)), false);
-    for block in blocks {
-        let shown = usize::from(count(block));
-        all += shown;
-        run |= shown == BLOCK;
-    }
-    (all, run)
-}
-
 fn odd(part: &[u8]) -> usize {
     let (blocks, rest) = part.as_chunks::<BLOCK>();
     // Counted in bytes, the processor does many at a time.
@@ -217,6 +255,53 @@ mod tests {
         for piece in [8192, 32_768] {
             let text = noise.chunks_exact(piece).filter(|p| has_text(p)).count();
             assert_eq!(text, 0, "{piece}");
+        }
+    }
+
+    /// Where the letters are control characters in one byte or the other, and what stands between is none of the text.
+    #[test]
+    fn text_of_any_script_in_16_and_32_bits_is_text() {
+        let names = "Иванов Пётр Сергеевич\r\nПетрова Анна Ильинична\r\nКИРИЛЛОВ ИГОРЬ\r\n";
+        let table = "Фамилия;Имя;Отчество;Паспорт\r\nКУЗНЕЦОВ;ИВАН;ПЕТРОВИЧ;4509 123456\r\n";
+        for text in [
+            names,
+            table,
+            "ПАРОЛЬ АДМИНИСТРАТОРА ИЗМЕНЁН\r\n",
+            "สวัสดีครับ รหัสผ่านของผู้ดูแลระบบถูกเปลี่ยนแล้ว\r\n",
+            "ສະບາຍດີ ລະຫັດຜ່ານ\r\n",
+            "ሰላም የይለፍ ቃል ተቀይሯል\r\n",
+            "မင်္ဂလာပါ စကားဝှက်\r\n",
+        ] {
+            let all = text.repeat(200);
+            let units = || all.encode_utf16();
+            let strewn = "root:x:0:0:root:/root:/bin/bash\n".repeat(100);
+            let encoded: [Vec<u8>; 4] = [
+                units().flat_map(u16::to_le_bytes).collect(),
+                units().flat_map(u16::to_be_bytes).collect(),
+                all.chars()
+                    .flat_map(|c| u32::from(c).to_le_bytes())
+                    .collect(),
+                strewn.bytes().flat_map(|c| [c, 1, 1]).collect(),
+            ];
+            for (encoded, n) in encoded.iter().zip(1..) {
+                for piece in [64, 100, 256, 4096, 32_768] {
+                    for part in encoded.chunks_exact(piece) {
+                        assert!(has_text(part), "{text} in form {n} by {piece}: {part:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_of_three_kibibytes_among_noise_is_found() {
+        let text = "Съешь же ещё этих мягких французских булок, да выпей чаю\n".repeat(60);
+        for seed in 0..40_u16 {
+            let mut noise = super::super::tests::noise(seed.into(), 32 << 10);
+            assert!(!has_text(&noise), "{seed}");
+            let at = 9000 + 101 * usize::from(seed);
+            noise[at..at + 3000].copy_from_slice(&text.as_bytes()[..3000]);
+            assert!(has_text(&noise), "{seed}");
         }
     }
 }

@@ -10,8 +10,8 @@
 //! - `lexer` tells shown bytes from sequences; `view` is one way of reading them, of which there are three: as a
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.
-//! - `trie` and `token` follow what has begun, a byte at a time; `plain` passes over text in which nothing has. `lead` is
-//!   what stands before each line of a private key.
+//! - `trie` and `token` follow what has begun, a byte at a time (`token/key` a private key); `plain` passes over text
+//!   in which nothing has. `lead` is what stands before each line of a private key.
 //! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say, with
 //!   `reading` for parts of lines; `lines` is for it what `plain` is for the masker.
 //!
@@ -52,7 +52,9 @@
 //!   terminal's width says so ([`Masker::resize`]). Of a token with a payload (JWT) that is the signature.
 //! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
 //!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
-//!   Lines of others may stand between its own, up to 64 in a row, once one has begun as its first one did.
+//!   Lines of others may stand between its own, up to 64 in a row, and up to 16 behind its first one, if something stands
+//!   before that. Sources whose lines begin alike but for digits (replicas) are one, whose keys are counted by their
+//!   first and last lines: the last line of one whose first has not been seen (`--tail`) ends another one.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
 //!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control

@@ -17,6 +17,7 @@ mod leads;
 mod noise;
 mod private_keys;
 mod reference;
+mod replicas;
 mod spans;
 mod streams;
 

@@ -8,11 +8,13 @@ use detect::{is_base64, is_base64url, is_between};
 
 use super::lead::Lead;
 
+mod key;
+
 /// The longest part of a token that is held back. What is longer is no longer in doubt.
 pub(super) const MAX_TOKEN: u16 = 4096;
 /// A token is not let go of any more once this much of it has come behind its prefix.
 pub(super) const STICKY: u16 = 4;
-/// What a private key has at most. Of what is longer the rest is shown.
+/// What a private key has at most, each of those that go on together. Of what is longer the rest is shown.
 const MAX_BLOCK: u16 = u16::MAX;
 const MAX_TITLE: u16 = 80;
 /// Of Vault. The detectors do not know them: nearly every text has a full stop, so each would be searched for them.
@@ -30,7 +32,6 @@ pub(super) const VAULT: &[Token] = &[
         alphabet: is_base64url,
     },
 ];
-const DASHES: u8 = 5;
 const BLOCK: &[u8] = b"-----BEGIN ";
 const TITLE: &[u8] = b"PRIVATE KEY";
 /// `openssh-key-v1` in base 64: a key of OpenSSH whose first line was cut off.
@@ -46,14 +47,8 @@ const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
 const LEAST_PAYLOAD: u16 = 2;
-/// So many characters at the beginning of a line of a key may be those of a list or a quotation, or spaces.
-const MAX_LEADING: u8 = 64;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
-/// The longest name of a header in a key.
-const MAX_NAME: u8 = 40;
-/// Between two lines of a key may stand so many that are none, where a line begins as its first one did.
-const MAX_OTHER: u8 = 64;
 
 /// Which form it is.
 #[derive(Debug, Clone, Copy)]
@@ -113,13 +108,16 @@ pub(super) struct Thread {
     /// How many shown bytes are held for it.
     pub held: u16,
     /// Of a private key: which of the remembered beginnings of lines is its own, whether this line has it, whether one
-    /// had it that was long enough, how many lines of others came since, and how many keys have begun since on lines
-    /// that begin as its own.
+    /// had it that was long enough, and how many lines of others came since.
     pub lead: u8,
     same: bool,
     led: bool,
     others: u8,
+    /// How many more keys have begun on lines that begin as its own, how often as much has come as one key can have since
+    /// one of them ended, and how much was seen of this line's title.
     keys: u8,
+    full: u8,
+    title: u8,
 }
 
 /// What a byte means for a form.
@@ -141,21 +139,11 @@ const OPENS: u8 = 1;
 const PAYLOAD: u8 = 2;
 const SIGNATURE: u8 = 3;
 const ENDLESS: u8 = 4;
-/// Kinds of places in a key, and its phase behind the first line.
+/// The phase of a private key behind the first line, and kinds of places there.
 const BODY: u8 = 12;
 const LEADING: u8 = 0;
 const LINE: u8 = 1;
 const NAMED: u8 = 2;
-const DASHED: u8 = 3;
-const END: u8 = 4;
-const ENDING: u8 = 5;
-const NUMBER: u8 = 6;
-/// As before the first line, which is still told from what may stand there anyway.
-const SAME: u8 = 7;
-/// Behind the first line's dashes.
-const TITLED: u8 = 8;
-/// In the line of another source.
-const OTHER: u8 = 9;
 
 impl Thread {
     /// Behind its prefix.
@@ -200,6 +188,9 @@ impl Thread {
 
     /// Does this one hide, for as long as it goes on, all that the other one would?
     pub fn outlasts(&self, other: &Self) -> bool {
+        if other.waits() {
+            return true;
+        }
         let alphabet = |thread: &Self| match form(thread.number) {
             Form::Run(token) if !token.is_exact() && usize::from(thread.count) >= token.least => {
                 Some(token.alphabet)
@@ -232,6 +223,11 @@ impl Thread {
         self.held >= STICKY
     }
 
+    /// Is nothing known of a key but its first line, behind which others stood?
+    fn waits(&self) -> bool {
+        !self.led && self.others > 0
+    }
+
     pub fn next(self, c: u8, gap: Gap, lead: &Lead) -> Next {
         match form(self.number) {
             Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
@@ -239,7 +235,7 @@ impl Thread {
             Form::Jwt => self.jwt(c, gap),
             Form::Assigned => self.assigned(c, gap),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, lead),
-            Form::Block | Form::Headless => self.title(c),
+            Form::Block | Form::Headless => self.title(c, gap, lead),
             Form::Encoded if self.phase == BODY => self.encoded(c, gap),
             Form::Encoded => self.encoded_title(c),
         }
@@ -333,33 +329,6 @@ impl Thread {
         }
     }
 
-    /// Between `-----BEGIN ` and the dashes at the end of that line; `phase` counts what was seen of
-    /// `PRIVATE KEY`.
-    fn title(mut self, c: u8) -> Next {
-        self.count += 1;
-        self.run = if c == b'-' { self.run + 1 } else { 0 };
-        self.read_title(c);
-        let whole = usize::from(self.phase) == TITLE.len();
-        match self.run {
-            DASHES if whole => {
-                (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
-                Next::Goes(self)
-            }
-            DASHES => OVER,
-            _ if self.count > MAX_TITLE => OVER,
-            _ => Next::Goes(self),
-        }
-    }
-
-    fn read_title(&mut self, c: u8) {
-        let seen = usize::from(self.phase);
-        if seen < TITLE.len() {
-            let again = u8::from(TITLE.first() == Some(&c));
-            let on = TITLE.get(seen) == Some(&c);
-            self.phase = if on { self.phase + 1 } else { again };
-        }
-    }
-
     /// The same in base 64; `kind` bits of a byte have been read, which are `run`.
     fn encoded_title(mut self, c: u8) -> Next {
         self.count += 1;
@@ -372,9 +341,9 @@ impl Thread {
             (self.kind, self.run) = (bits, low(read));
             return Next::Goes(self);
         };
-        self.read_title(low(read >> more));
+        self.phase = titled(self.phase, low(read >> more));
         (self.kind, self.run) = (more, low(read & ((1 << more) - 1)));
-        if usize::from(self.phase) == TITLE.len() {
+        if is_title(self.phase) {
             (self.phase, self.kind, self.run, self.count) = (BODY, LINE, LEAST_LINE, 0);
         }
         Next::Goes(self)
@@ -412,124 +381,19 @@ impl Thread {
         }
         Next::Goes(self)
     }
+}
 
-    /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
-    /// be one any more, as behind a first line that only was found by a search. Once a line has begun as that one did,
-    /// lines of other sources may stand between: what may be either is held until it is too long for a word.
-    fn block(mut self, c: u8, gap: Gap, lead: &Lead) -> Next {
-        if self.count == MAX_BLOCK {
-            return OVER;
-        }
-        // What stands in lines of others is bounded by their number.
-        self.count += u16::from(self.kind != OTHER);
-        let mut before = 0;
-        if gap != Gap::None {
-            if matches!(self.kind, END | ENDING) {
-                return OVER;
-            }
-            before = std::mem::take(&mut self.held);
-            let begins = gap == Gap::Break && !lead.is_empty();
-            if begins || self.kind != OTHER {
-                (self.kind, self.run) = (if begins { SAME } else { LEADING }, 0);
-                self.same &= !begins;
-            }
-        }
-        match self.line(c, lead) {
-            Next::Hides(mut new, count) if new.led && new.kind != SAME => {
-                if !matches!(new.kind, END | ENDING) && new.run < LEAST_LINE {
-                    new.held += 1;
-                    return match before {
-                        0 => Next::Goes(new),
-                        // A short line of the key.
-                        _ => Next::Hides(new, before + 1),
-                    };
-                }
-                let held = std::mem::take(&mut new.held);
-                Next::Hides(new, before + held + count)
-            }
-            Next::Hides(new, count) => Next::Hides(new, before + count),
-            Next::Ends(count) => Next::Ends(before + count),
-            Next::Over(_) if self.led && self.others < MAX_OTHER => {
-                let (kind, others, held) = (OTHER, self.others + 1, 0);
-                let new = Self {
-                    kind,
-                    others,
-                    held,
-                    ..self
-                };
-                match before {
-                    0 => Next::Goes(new),
-                    _ => Next::Hides(new, before + 1),
-                }
-            }
-            Next::Over(_) => Next::Over(before),
-            other @ Next::Goes(_) => other,
-        }
+/// How much was seen of `PRIVATE KEY`, behind one more byte.
+fn titled(seen: u8, c: u8) -> u8 {
+    match TITLE.get(usize::from(seen)) {
+        None => seen,
+        Some(next) if *next == c => seen + 1,
+        Some(_) => u8::from(TITLE.first() == Some(&c)),
     }
+}
 
-    /// The same within a line.
-    fn line(mut self, c: u8, lead: &Lead) -> Next {
-        if self.kind == OTHER {
-            return Next::Goes(self);
-        }
-        if self.kind == SAME {
-            if let Some(run) = lead.next(self.run, c) {
-                self.run = run;
-                return Next::Hides(self, 1);
-            }
-            self.same = lead.is_whole(self.run);
-            (self.kind, self.run) = (LEADING, 0);
-        }
-        let (kind, run) = match (self.kind, c) {
-            (END | ENDING, b'-') if self.kind == ENDING && self.run + 1 >= DASHES => {
-                let Some(keys) = self.keys.checked_sub(1) else {
-                    return Next::Ends(1);
-                };
-                // Of which of them, nobody knows.
-                self.keys = keys;
-                (OTHER, LEAST_LINE)
-            }
-            (END, b'-') => (ENDING, 1),
-            (ENDING, b'-') => (ENDING, self.run + 1),
-            (END, _) if u16::from(self.run) >= MAX_TITLE => return OVER,
-            (END | ENDING, _) => (END, self.run.saturating_add(1)),
-            (DASHED, b'-') => (DASHED, self.run.saturating_add(1)),
-            (DASHED, b'E') if self.run >= DASHES && (self.same || !self.led) => (END, 1),
-            // Another one, by a source that differs in digits only.
-            (DASHED, b'B') if self.run >= DASHES && self.same => {
-                self.keys = self.keys.saturating_add(1);
-                (NAMED, 0)
-            }
-            (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
-            // A header's text, and one that is written into a line of JSON.
-            (NAMED, b'\\') => (LEADING, 0),
-            (NAMED, 0x20..) => (NAMED, 0),
-            (LINE, b':') if self.run <= MAX_NAME && !self.led => (NAMED, 0),
-            (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
-            (LEADING | TITLED | LINE, b'-') => (DASHED, 1),
-            // The line's number, if what stands behind it says so.
-            (LEADING | TITLED | NUMBER, b'0'..=b'9') if self.run < MAX_LEADING => {
-                (NUMBER, self.run + 1)
-            }
-            (NUMBER, b' ' | b'\t' | b':' | b'-' | b'|') => (LEADING, self.run),
-            (LEADING | TITLED | NUMBER, _) if is_base64(c) => (LINE, self.run),
-            (LINE, _) if is_base64(c) => (LINE, self.run.saturating_add(1)),
-            // The ends of lines as `cat -A` writes them, and as JSON does.
-            (TITLED | LINE, b'$' | b'^') => (LEADING, 0),
-            (LEADING | TITLED | LINE | NUMBER, b'\\' | b'"' | b'\'' | b',') => (LEADING, 0),
-            (LEADING | TITLED, b' ' | b'\t' | b'<' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
-                if self.run < MAX_LEADING =>
-            {
-                (LEADING, self.run + 1)
-            }
-            _ => return OVER,
-        };
-        (self.kind, self.run) = (kind, run);
-        if self.same && kind == LINE && run >= LEAST_LINE {
-            (self.led, self.others) = (true, 0);
-        }
-        Next::Hides(self, 1)
-    }
+fn is_title(seen: u8) -> bool {
+    usize::from(seen) == TITLE.len()
 }
 
 /// May a token have it?

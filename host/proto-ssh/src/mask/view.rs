@@ -260,6 +260,10 @@ impl View {
     fn open(&mut self, form: u8) {
         let mut thread = Thread::new(form);
         if let Some(prefix) = thread.begins_lines() {
+            // Before the place of another key is given away.
+            if self.now.len() >= MAX_THREADS {
+                self.make_room();
+            }
             thread.lead = self.remember(self.begun.before(prefix));
         }
         if self.now.iter().any(|other| other.covers(&thread)) {
