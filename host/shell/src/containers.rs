@@ -1,4 +1,4 @@
-//! Clients of containers, by which programs run in one.
+//! Clients of containers, by which programs run in one, and `ip`, by which they run in a name space.
 
 use crate::parse::is_name;
 use crate::peel::permuted;
@@ -119,6 +119,18 @@ pub(crate) fn kubectl(
     }
     walk.command(command.get(1..).unwrap_or_default().to_vec(), &under);
     Ok(true)
+}
+
+/// `ip netns exec`, `ip vrf exec`, and what stands in a file of such commands. Words can be cut short.
+pub(crate) fn network_runs(args: &[Word]) -> bool {
+    let short = |word: &Word, long: &str, least: usize| {
+        word.text.len() >= least && long.starts_with(word.text.as_str())
+    };
+    let spaces = args
+        .iter()
+        .any(|w| short(w, "netns", 1) || short(w, "vrf", 1));
+    args.iter()
+        .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
 }
 
 /// Whom it asks, as whom, and with which configuration.

@@ -1,21 +1,21 @@
 //! Programs that run what they find on their standard input.
 
-use crate::ast::{HereDoc, Kind, Part, Redirect};
+use crate::ast::{HereDoc, Kind, List, Node, Part, Redirect, Simple};
 use crate::reading::{Access, Script, Word as Arg};
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{interpreters, programs, stdin};
+use crate::{expand, interpreters, programs, stdin};
 
 impl Walk<'_> {
     /// An interpreter runs what it finds on its standard input.
     pub(crate) fn fed(&mut self, name: &str, shell: bool, argv: &[Arg], ctx: &Ctx) {
         match &ctx.stdin {
             Stdin::Empty => self.push(argv.to_vec(), ctx),
-            Stdin::Text(text) if shell => {
+            Stdin::Text(text) if shell && !ctx.shared => {
                 let text = text.clone();
                 self.inner_script(&text, name, &ctx.under(name));
             }
-            Stdin::Text(_) => {
+            Stdin::Text(_) if !shell => {
                 self.out.code = true;
                 self.hazard(
                     "interpreter",
@@ -55,6 +55,75 @@ impl Walk<'_> {
     /// shell.
     pub(crate) fn terminal(&mut self) {
         self.out.only_reads = false;
+    }
+
+    pub(crate) fn redirect(
+        &mut self,
+        redirect: &Redirect,
+        outer: &Ctx,
+        ctx: &mut Ctx,
+        here: &[HereDoc],
+    ) {
+        self.borrow(redirect);
+        ctx.shared |= words(redirect, here).any(runs);
+        let input =
+            |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
+        match &redirect.kind {
+            Kind::File(op, word) => {
+                self.disputed(&word.parts, (outer, ctx), here);
+                self.opened(word, op);
+                let file = expand::single(word);
+                // It may be what the session sends, by another name.
+                let again = !file.is_literal() || stdin::may_be_stdin(&file.text);
+                self.out.takes_stdin |= op.starts_with('<') && again;
+                if input(op) {
+                    if file.text == "/dev/null" {
+                        ctx.stdin = Stdin::Empty;
+                    } else if !(self.script && again) {
+                        // In a script, it may be the script again by another name.
+                        ctx.stdin = Stdin::Other;
+                    }
+                }
+            }
+            Kind::Both { append, target } => {
+                self.disputed(&target.parts, (outer, ctx), here);
+                self.opened(target, if *append { ">>" } else { ">" });
+            }
+            Kind::Dup(op, to) => {
+                // The script under another number, from which it can be taken unseen.
+                if to == "0" || input(op) && to != "-" || *op == "<&" && to != "-" {
+                    self.taken("<&");
+                }
+                if input(op) && to != "0" {
+                    ctx.stdin = Stdin::Other;
+                }
+            }
+            Kind::Here(slot) => {
+                if let Some(doc) = here.get(*slot) {
+                    self.disputed(&doc.parts, (outer, ctx), here);
+                    if input("<") {
+                        ctx.shared = false;
+                        ctx.stdin = if doc.literal {
+                            Stdin::Text(doc.body.clone())
+                        } else {
+                            Stdin::Other
+                        };
+                    }
+                }
+            }
+            Kind::HereString(word) => {
+                self.disputed(&word.parts, (outer, ctx), here);
+                if input("<") {
+                    let value = expand::single(word);
+                    ctx.shared = false;
+                    ctx.stdin = if value.dynamic || value.text.starts_with('~') {
+                        Stdin::Other
+                    } else {
+                        Stdin::Text(value.text + "\n")
+                    };
+                }
+            }
+        }
     }
 
     /// A descriptor that is duplicated is one that this text has opened, or one from around it.
@@ -139,6 +208,37 @@ impl Walk<'_> {
             self.opaque(Opaque::Fed { program });
         }
     }
+}
+
+/// Nothing beside this one command has the input.
+pub(crate) fn is_one_command(list: &List) -> bool {
+    let [item] = list.items.as_slice() else {
+        return false;
+    };
+    let [stage] = item.first.stages.as_slice() else {
+        return false;
+    };
+    item.rest.is_empty() && matches!(stage.node, Node::Simple(_))
+}
+
+/// What runs in the words of a command has the input that is there around it; and in those that are assigned, to some
+/// shells, the command's own.
+pub(crate) fn shares(simple: &Simple, outer: &mut Ctx, ctx: &mut Ctx) {
+    let assigns = simple.assigns.iter().any(|a| runs(&a.value.parts));
+    outer.shared |= assigns || simple.words.iter().any(|w| runs(&w.parts));
+    ctx.shared |= assigns || outer.shared && outer.stdin == ctx.stdin;
+}
+
+/// What is expanded for a redirection.
+fn words<'a>(redirect: &'a Redirect, here: &'a [HereDoc]) -> impl Iterator<Item = &'a [Part]> {
+    let parts: Option<&[Part]> = match &redirect.kind {
+        Kind::File(_, word) | Kind::HereString(word) | Kind::Both { target: word, .. } => {
+            Some(&word.parts)
+        }
+        Kind::Here(slot) => here.get(*slot).map(|doc| doc.parts.as_slice()),
+        Kind::Dup(..) => None,
+    };
+    parts.into_iter()
 }
 
 fn runs(parts: &[Part]) -> bool {

@@ -51,7 +51,7 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         "ssh" => ssh(walk, argv, args, ctx)?,
         "su" => su(walk, args, ctx)?,
         "docker" | "podman" | "nerdctl" => containers::docker(walk, name, args, ctx)?,
-        "ip" | "tc" if network_runs(args) => return Err(Opaque::Runs(name.to_owned())),
+        "ip" | "tc" if containers::network_runs(args) => return Err(Opaque::Runs(name.to_owned())),
         "kubectl" | "oc" => containers::kubectl(walk, name, args, ctx)?,
         "busybox" | "toybox" => match args.first() {
             Some(applet) if !applet.text.starts_with('-') => {
@@ -70,18 +70,6 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
         },
     };
     Ok(done)
-}
-
-/// `ip netns exec`, `ip vrf exec`, and what stands in a file of such commands. Words can be cut short.
-fn network_runs(args: &[Word]) -> bool {
-    let short = |word: &Word, long: &str, least: usize| {
-        word.text.len() >= least && long.starts_with(word.text.as_str())
-    };
-    let spaces = args
-        .iter()
-        .any(|w| short(w, "netns", 1) || short(w, "vrf", 1));
-    args.iter()
-        .any(|w| short(w, "exec", 1) || short(w, "-batch", 2) || spaces && !w.is_literal())
 }
 
 fn plain(
@@ -141,6 +129,8 @@ fn plain(
                 return as_login(walk, name, &found, argv, under).map(|()| true);
             }
             under.as_user = Some(user(&found, &["u", "user"]));
+            // The first line may be a password.
+            under.shared |= found.has("S") || found.has("stdin");
         }
         "doas" => {
             under.as_user = Some(user(&found, &["u"]));
@@ -180,6 +170,7 @@ fn as_login(
     mut under: Ctx,
 ) -> Result<(), Opaque> {
     under.as_user = Some(user(found, &["u", "user"]));
+    under.shared |= found.has("S") || found.has("stdin");
     if found.rest.is_empty() {
         walk.fed(name, true, argv, &under);
         return Ok(());
@@ -335,6 +326,7 @@ fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Resul
 fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::XARGS.read("xargs", args)?;
     let mut under = ctx.under("xargs");
+    under.shared = true;
     // With names from a file, what it runs has what it has itself; else it has nothing, or what is left of the names.
     if !(found.has("a") || found.has("arg-file")) {
         under.stdin = Stdin::Other;
@@ -408,7 +400,9 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
     }
     // A key writes what it shows to a file.
     walk.out.only_reads = false;
-    let under = ctx.under("watch");
+    let mut under = ctx.under("watch");
+    // It runs again, and takes keys.
+    under.shared = true;
     if found.has("x") || found.has("exec") {
         walk.command(found.rest.to_vec(), &under);
     } else {
@@ -536,6 +530,8 @@ fn su(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
         operands.remove(0);
     }
     let mut under = ctx.under("su");
+    // Without a terminal, the first line is a password.
+    under.shared = true;
     let login = |name: &str| matches!(name, "l" | "login");
     walk.moved |= dash || found.iter().any(|(name, _)| login(name));
     under.as_user = Some(

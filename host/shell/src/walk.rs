@@ -8,8 +8,8 @@ use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::sure::Variables;
 use crate::{
-    Limits, builtins, expand, hazards, interpreters, named, opinion, peel, programs, reads, stdin,
-    transfer, zsh,
+    Limits, builtins, expand, feed, hazards, interpreters, named, opinion, peel, programs, reads,
+    stdin, transfer, zsh,
 };
 
 /// What a command finds on its standard input.
@@ -33,6 +33,8 @@ pub(crate) struct Ctx {
     pub(crate) stdin: Stdin,
     pub(crate) env: Vec<(String, Arg)>,
     pub(crate) depth: usize,
+    /// Others have the same input, and may have taken its beginning.
+    pub(crate) shared: bool,
     /// The shell that reads the text, where it need not be bash.
     pub(crate) shell: Option<String>,
     /// Functions are known: no wrapper stands between them and the command.
@@ -105,6 +107,7 @@ impl<'a> Walk<'a> {
             by: Vec::new(),
             as_user: None,
             stdin: Stdin::Session,
+            shared: false,
             env: Vec::new(),
             depth: 0,
             shell: None,
@@ -158,7 +161,9 @@ impl<'a> Walk<'a> {
             Some(_) => {}
         }
         self.define(&program.list);
-        self.list(&program.list, ctx, &program.here);
+        let mut ctx = ctx.clone();
+        ctx.shared |= !feed::is_one_command(&program.list);
+        self.list(&program.list, &ctx, &program.here);
         // Others are asked only where nothing else is in the way already.
         if !self.out.is_opaque()
             && let Some(reason) = opinion::disagreement(&program.texts)
@@ -260,8 +265,9 @@ impl<'a> Walk<'a> {
     }
 
     fn node(&mut self, stage: &Stage, (outer, mut ctx): (&Ctx, Ctx), here: &[HereDoc]) {
+        ctx.shared |= !matches!(stage.node, Node::Simple(_));
         match &stage.node {
-            Node::Simple(simple) => self.simple(simple, stage, (outer, &ctx), here),
+            Node::Simple(simple) => self.simple(simple, stage, (outer, ctx), here),
             Node::Group(list) => self.list(list, &ctx, here),
             Node::Subshell(list) => self.maybe(|me| me.list(list, &ctx, here)),
             Node::Function { body, .. } => {
@@ -363,81 +369,22 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn redirect(&mut self, redirect: &Redirect, outer: &Ctx, ctx: &mut Ctx, here: &[HereDoc]) {
-        self.borrow(redirect);
-        let input =
-            |op: &str| redirect.fd == Some(0) || (redirect.fd.is_none() && op.starts_with('<'));
-        match &redirect.kind {
-            Kind::File(op, word) => {
-                self.disputed(&word.parts, (outer, ctx), here);
-                self.opened(word, op);
-                let file = expand::single(word);
-                // It may be what the session sends, by another name.
-                let again = !file.is_literal() || stdin::may_be_stdin(&file.text);
-                self.out.takes_stdin |= op.starts_with('<') && again;
-                if input(op) {
-                    if file.text == "/dev/null" {
-                        ctx.stdin = Stdin::Empty;
-                    } else if !(self.script && again) {
-                        // In a script, it may be the script again by another name.
-                        ctx.stdin = Stdin::Other;
-                    }
-                }
-            }
-            Kind::Both { append, target } => {
-                self.disputed(&target.parts, (outer, ctx), here);
-                self.opened(target, if *append { ">>" } else { ">" });
-            }
-            Kind::Dup(op, to) => {
-                // The script under another number, from which it can be taken unseen.
-                if to == "0" || input(op) && to != "-" || *op == "<&" && to != "-" {
-                    self.taken("<&");
-                }
-                if input(op) && to != "0" {
-                    ctx.stdin = Stdin::Other;
-                }
-            }
-            Kind::Here(slot) => {
-                if let Some(doc) = here.get(*slot) {
-                    self.disputed(&doc.parts, (outer, ctx), here);
-                    if input("<") {
-                        ctx.stdin = if doc.literal {
-                            Stdin::Text(doc.body.clone())
-                        } else {
-                            Stdin::Other
-                        };
-                    }
-                }
-            }
-            Kind::HereString(word) => {
-                self.disputed(&word.parts, (outer, ctx), here);
-                if input("<") {
-                    let value = expand::single(word);
-                    ctx.stdin = if value.dynamic || value.text.starts_with('~') {
-                        Stdin::Other
-                    } else {
-                        Stdin::Text(value.text + "\n")
-                    };
-                }
-            }
-        }
-    }
-
     /// `outer` is what its words are made in, before it is redirected.
     fn simple(
         &mut self,
         simple: &Simple,
         stage: &Stage,
-        (outer, ctx): (&Ctx, &Ctx),
+        (outer, mut ctx): (&Ctx, Ctx),
         here: &[HereDoc],
     ) {
+        let mut outer = outer.clone();
+        feed::shares(simple, &mut outer, &mut ctx);
         for assign in &simple.assigns {
-            self.disputed(&assign.value.parts, (outer, ctx), here);
+            self.disputed(&assign.value.parts, (&outer, &ctx), here);
         }
         for word in &simple.words {
-            self.parts(&word.parts, outer, here);
+            self.parts(&word.parts, &outer, here);
         }
-        let mut ctx = ctx.clone();
         for assign in &simple.assigns {
             let value = expand::single(&assign.value);
             self.set(&assign.name, &value);

@@ -143,6 +143,67 @@ fn what_other_shells_read_as_bash_does() {
     }
 }
 
+/// One command takes the beginning of a here-document, and a shell runs the rest, which is another text.
+#[test]
+fn shells_that_are_fed_what_others_have_read_of() {
+    const DOC: &str = " <<'E'\n: '\ntouch /tmp/p\n: '\nE\n";
+    for text in [
+        "{ read -r x; bash; }",
+        "{ bash; }",
+        "(read -r y; sh)",
+        "sh -c 'read -r x; sh'",
+        "sh -c 'read -r x && sh'",
+        "sh -c 'sh $(head -n1)'",
+        "sh -c 'echo $(head -n1) $(sh)'",
+        "sh -c 'x=$(head -n1) sh'",
+        "sh -c '{ sh; }'",
+        "while read -r y; do sh; done",
+        "if read -r y; then sh; fi",
+        "for x in a b; do sh; done",
+        "case x in x) sh;; esac",
+        "eval 'read x; sh'",
+        "x=$(read -r y; echo) sh",
+        "x=`read -r y` timeout 5 sh",
+        "{ bash -c 'read -r x'; bash; }",
+        "docker exec -i web sh -c 'read x; sh'",
+        "sudo -S bash",
+        "sudo --stdin bash -s",
+        "sudo -Si",
+        "su app",
+        "su -c sh",
+        "watch sh",
+        "xargs -a /srv/list sh",
+    ] {
+        let text = format!("{text}{DOC}");
+        assert!(plain(&text).is_opaque(), "{text}");
+        assert!(!plain(&text).only_reads, "{text}");
+    }
+    let text = "bash <<'E' 4<<< \"$(read -r y; echo)\"\n: '\nreboot\n: '\nE\n";
+    assert!(plain(text).is_opaque());
+    for text in [
+        "bash",
+        "sudo bash -s",
+        "ssh h 'bash -s'",
+        "sh -c 'sh'",
+        "cd /x && bash",
+        "true; timeout 5 sh",
+        "docker exec -i web sh",
+        "kubectl exec -i p -- sh",
+        "sudo -i",
+    ] {
+        let text = format!("{text} <<'E'\nls /srv\nE\n");
+        let reading = plain(&text);
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+        assert!(
+            reading.commands.iter().any(|c| c.argv[0].text == "ls"),
+            "{text}"
+        );
+    }
+    // Each has its own.
+    let text = "{ read -r x; bash <<'F'\nls\nF\n} <<'E'\na\nE\n";
+    assert!(!plain(text).is_opaque(), "{:?}", plain(text).opaque);
+}
+
 /// History expansion and comments that are none: what an interactive shell is fed is another text.
 #[test]
 fn interactive_shells_that_are_fed() {
@@ -289,6 +350,11 @@ fn containers_that_are_reached_by_another_way() {
         let reading = plain(text);
         assert!(reading.only_reads && !reading.reads.unknown, "{text}");
     }
+    let text = "kubectl --stdin=true exec p -- sh";
+    assert_eq!(plain(text).reads_stdin.unwrap().program, "sh");
+    assert!(plain("kubectl --stdin=true exec p -- cat").takes_stdin);
+    assert!(!plain("kubectl --tty=true exec p -- ls").only_reads);
+    assert!(plain("podman exec --latest rm cat /data/db").is_opaque());
     // Where it stands there, nobody knows.
     for text in [
         "docker exec web cat run/secrets/db_password",
