@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use weir_tests::bundle::Bundle;
 use weir_tests::proc::{Signal, eventually, send};
 use weir_tests::sshd::{Sshd, Way};
@@ -424,10 +425,31 @@ fn lines(stage: &Stage) {
     let seen = shell.leave();
     assert_eq!(seen.code, Some(0), "{seen:?}");
     eventually("it to be on record", SOON, || {
-        let args = ["audit", "--format", "jsonl", "--limit", "1000"];
+        let args = [
+            "audit",
+            "--format",
+            "jsonl",
+            "--limit",
+            "1000",
+            "--decision",
+            "refused",
+        ];
         let out = stage.weir.cli(Some(&stage.security), &args)?;
-        let is = |line: &str| line.contains("with''in") && line.contains("redirect each of them");
-        Ok((out.ok() && out.stdout.lines().any(is)).then_some(()))
+        let entries = out.stdout.lines().map(serde_json::from_str::<Value>);
+        let mut streams: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?["stream"].as_str()?.to_owned()))
+            .collect();
+        streams.sort_unstable();
+        streams.dedup();
+        for stream in streams {
+            let replay = ["replay", &stream, "--format", "jsonl"];
+            let out = stage.weir.cli(None, &replay)?.stdout;
+            let is = |line: &str| line.contains("with''in") && line.contains("redirect each of");
+            if out.lines().any(is) {
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
     })
     .unwrap();
 }
