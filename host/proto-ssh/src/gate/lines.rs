@@ -137,6 +137,11 @@ fn typed(ask: &Ask) -> Option<Typed<'_>> {
                 entry
             }
         };
+        // bash 5.1 keeps the lines of a here-document with their ends.
+        let entry = entry.strip_suffix(b"\n").unwrap_or(entry);
+        if entry.contains(&b'\n') {
+            return None;
+        }
         entries.push(entry);
     }
     (!entries.is_empty()).then_some(Typed { first, entries })
@@ -219,8 +224,22 @@ mod tests {
                 Some("for i in x\ndo ls\ndone"),
                 true,
             ),
-            // Put in by a key that takes any character, that is one entry.
-            (7, "    7  @ ls\n    8  x ls", Some("ls\n    8  x ls"), true),
+            // Of bash 5.1.
+            (
+                7,
+                "    7  @ cat <<E\n    8  @ x\n\n    9  @ E\n",
+                Some("cat <<E\nx\nE"),
+                true,
+            ),
+            (
+                7,
+                "    7  @ cat <<E\n    8  @ x\\\n\n    9  @ E\n",
+                Some("cat <<E\nx\\\nE"),
+                false,
+            ),
+            (7, "    7  @ cat <<''\n    8  @ x\n\n", None, false),
+            // An entry is one line.
+            (7, "    7  @ ls\n    8  x ls", None, false),
             // Less than all, another one, and what is no list.
             (6, "    7  @ ls", Some("ls"), false),
             (0, "    7  @ ls", Some("ls"), false),
@@ -244,7 +263,7 @@ mod tests {
                 Some("if : \\\\\nthen ls; fi"),
                 true,
             ),
-            (7, "    7  @ ls \\\n-l", Some("ls \\\n-l"), true),
+            (7, "    7  @ ls \\\n-l", None, false),
             // By what is in it.
             (7, "    7  @ { ls; } > x", Some("{ ls; } > x"), false),
             (7, "    7  @ echo x 1<> y", Some("echo x 1<> y"), false),
