@@ -52,6 +52,28 @@ impl Parts {
     }
 }
 
+/// bash expands braces on the text, before variables: `{a,$}{x}` has `${x}` in it, and `{$a,b}c` has `$ac`.
+fn meets_braces(parts: &[Part]) -> bool {
+    let lone =
+        |part: &Part| matches!(part, Part::Lit { text, quoted: false } if text.contains('$'));
+    let grows = |pair: &[Part]| {
+        let [
+            Part::Param {
+                raw, quoted: false, ..
+            },
+            Part::Lit {
+                text,
+                quoted: false,
+            },
+        ] = pair
+        else {
+            return false;
+        };
+        !raw.starts_with("${") && text.starts_with(['{', ',', '}'])
+    };
+    parts.iter().any(lone) || parts.windows(2).any(grows)
+}
+
 impl Parser<'_> {
     pub(crate) fn word(&mut self) -> Parsed<Word> {
         self.spend()?;
@@ -72,6 +94,9 @@ impl Parser<'_> {
                 .any(|p| matches!(p, Part::Lit { text, quoted: false } if text.contains(c)))
         };
         self.differs |= bare('{') || (bare('~') && raw.contains("=~"));
+        if bare('{') && meets_braces(&parts) {
+            return self.unread("a `$` that braces may put before something else");
+        }
         if self.cur.peek().is_some_and(|c| !is_meta(c)) {
             return self.syntax("a word that goes on behind a substitution");
         }

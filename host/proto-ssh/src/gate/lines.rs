@@ -48,7 +48,14 @@ pub(crate) fn kind(ask: &Ask) -> Kind {
 /// Lines of the history, one after the other.
 struct Typed<'a> {
     first: u64,
-    entries: Vec<&'a [u8]>,
+    entries: Vec<Entry<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    text: &'a [u8],
+    /// It was changed after bash had read it, while what belongs to it was typed.
+    edited: bool,
 }
 
 /// The lines of one shell.
@@ -83,10 +90,10 @@ impl Lines {
         let entries = typed.entries.get(before..).unwrap_or_default();
         let end = typed.first.saturating_add(typed.entries.len() as u64);
         self.last = self.last.max(Some(end.saturating_sub(1)));
-        if self.next == 0 || entries.is_empty() {
+        if self.next == 0 || entries.is_empty() || entries.iter().any(|entry| entry.edited) {
             return Err(UNKEPT.to_owned());
         }
-        check(entries)?;
+        check(&entries.iter().map(|entry| entry.text).collect::<Vec<_>>())?;
         self.open = true;
         Ok(())
     }
@@ -111,7 +118,7 @@ fn check(entries: &[&[u8]]) -> Result<(), String> {
 /// What to show of a line: without numbers and marks.
 pub(crate) fn shown(ask: &Ask) -> Bytes {
     match typed(ask) {
-        Some(typed) => typed.entries.join(&b'\n').into(),
+        Some(typed) => typed.text().into(),
         None => ask.text.clone(),
     }
 }
@@ -121,40 +128,47 @@ fn typed(ask: &Ask) -> Option<Typed<'_>> {
     let text = ask.text.strip_prefix(LINE)?;
     let mark = format!(" {} ", ask.id);
     let mut pieces = split(text, mark.as_bytes()).into_iter();
-    let first = number(pieces.next()?)?;
+    let (first, mut edited) = number(pieces.next()?)?;
     let mut pieces = pieces.peekable();
     let (mut last, mut entries) = (first, Vec::new());
     while let Some(piece) = pieces.next() {
-        let entry = match pieces.peek() {
-            None => piece,
+        let (text, behind) = match pieces.peek() {
+            None => (piece, false),
             Some(_) => {
                 let end = piece.iter().rposition(|b| *b == b'\n')?;
-                let (entry, header) = piece.split_at(end);
+                let (text, header) = piece.split_at(end);
                 last = last.checked_add(1)?;
-                if number(header.get(1..)?)? != last {
+                let (number, behind) = number(header.get(1..)?)?;
+                if number != last {
                     return None;
                 }
-                entry
+                (text, behind)
             }
         };
         // bash 5.1 keeps the lines of a here-document with their ends.
-        let entry = entry.strip_suffix(b"\n").unwrap_or(entry);
-        if entry.contains(&b'\n') {
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        if text.contains(&b'\n') {
             return None;
         }
-        entries.push(entry);
+        entries.push(Entry { text, edited });
+        edited = behind;
     }
     (!entries.is_empty()).then_some(Typed { first, entries })
 }
 
+impl Typed<'_> {
+    fn text(&self) -> Vec<u8> {
+        let texts: Vec<&[u8]> = self.entries.iter().map(|entry| entry.text).collect();
+        texts.join(&b'\n')
+    }
+}
+
 /// What stands before an entry: its number, and a star if it was edited.
-fn number(header: &[u8]) -> Option<u64> {
-    let header = str::from_utf8(header).ok()?;
-    header
-        .trim_end_matches([' ', '*'])
-        .trim_start()
-        .parse()
-        .ok()
+fn number(header: &[u8]) -> Option<(u64, bool)> {
+    let header = str::from_utf8(header).ok()?.trim_end_matches(' ');
+    let plain = header.trim_end_matches('*');
+    let number = plain.trim_start().parse().ok()?;
+    Some((number, plain.len() < header.len()))
 }
 
 fn split<'a>(text: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
@@ -216,7 +230,20 @@ mod tests {
     fn a_line_is_what_was_written_down_since_the_prompt() {
         for (next, said, text, allowed) in [
             (7, "    7  @ ls", Some("ls"), true),
-            (7, "    7* @ ls -l  ", Some("ls -l  "), true),
+            // Edited while what belongs to it was typed: bash has read another text.
+            (7, "    7* @ ls -l  ", Some("ls -l  "), false),
+            (
+                7,
+                "    7  @ if ls\n    8* @ then ls; fi",
+                Some("if ls\nthen ls; fi"),
+                false,
+            ),
+            (
+                7,
+                "    6* @ ls\n    7  @ ls -l  ",
+                Some("ls\nls -l  "),
+                true,
+            ),
             (99999, "99999  @ ls", Some("ls"), true),
             (
                 7,
@@ -277,7 +304,7 @@ mod tests {
             ),
         ] {
             let ask = line(said);
-            let told = typed(&ask).map(|typed| typed.entries.join(&b'\n'));
+            let told = typed(&ask).map(|typed| typed.text());
             assert_eq!(told.as_deref(), text.map(str::as_bytes), "{said}");
             let mut lines = Lines::default();
             lines.prompt(next);
