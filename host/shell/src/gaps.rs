@@ -42,13 +42,19 @@ pub fn gaps(text: &[u8], limits: &Limits) -> Result<(), Gap> {
     let mut found = Search {
         limits,
         budget: limits.words,
+        texts: MAX_TEXTS,
     };
     found.text(text, 0)
 }
 
+/// Texts in one line that `eval` runs: other parsers are asked about each of them.
+const MAX_TEXTS: usize = 16;
+
 struct Search<'a> {
     limits: &'a Limits,
     budget: usize,
+    /// How many are left, of those that `eval` runs.
+    texts: usize,
 }
 
 type Found = Result<(), Gap>;
@@ -185,6 +191,7 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         let text = crate::text(text.as_bytes(), self.search.limits).map_err(Gap::Unread)?;
+        self.search.texts = self.search.texts.checked_sub(1).ok_or(Gap::Eval)?;
         self.search.text(text, self.depth + 1)
     }
 

@@ -52,6 +52,9 @@ impl Parts {
     }
 }
 
+/// Opening brackets in one word.
+const MAX_BRACKETS: usize = 64;
+
 /// bash expands braces on the text, before variables: `{a,$}{x}` has `${x}` in it, and `{$a,b}c` has `$ac`.
 fn meets_braces(parts: &[Part]) -> bool {
     let lone =
@@ -94,6 +97,10 @@ impl Parser<'_> {
                 .any(|p| matches!(p, Part::Lit { text, quoted: false } if text.contains(c)))
         };
         self.differs |= bare('{') || (bare('~') && raw.contains("=~"));
+        // Each of them, other parsers look to the end for what closes it.
+        if raw.bytes().filter(|b| *b == b'[').count() > MAX_BRACKETS {
+            return self.unread("a word with so many brackets");
+        }
         if bare('{') && meets_braces(&parts) {
             return self.unread("a `$` that braces may put before something else");
         }

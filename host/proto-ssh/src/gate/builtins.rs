@@ -9,7 +9,7 @@ const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
 /// array is what it was, and PATH as one is the current directory.
 const PLAIN: [&str; 5] = ["BASH_COMMAND", "BASHPID", "BASH_COMPAT", "FUNCNAME", "PATH"];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "extdebug",
     "functrace",
     "errtrace",
@@ -21,6 +21,7 @@ const OPTIONS: [&str; 11] = [
     "promptvars",
     "expand_aliases",
     "keyword",
+    "histexpand",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         "set" => {
             let drops = |text: &str| {
                 text.starts_with('+') && text.contains(['T', 'E'])
-                    || text.starts_with('-') && text.contains('k')
+                    || text.starts_with('-') && text.contains(['k', 'H'])
             };
             // Which variables programs get, then, is in no command.
             let exports = |text: &str| text.starts_with('-') && text.contains('a');

@@ -4,6 +4,8 @@
 //! What is judged has to be what bash has read. It comes from the history, where every line has a number; which is the
 //! first one of a command is told at the prompt before it.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use shell::Limits;
 
@@ -11,6 +13,7 @@ use super::{Ask, reading};
 
 /// What is asked at a prompt, and of a line, begins with these.
 const PROMPT: &[u8] = b": weir-prompt\n";
+const MORE: &[u8] = b": weir-more\n";
 const LINE: &[u8] = b": weir-line\n";
 /// The pipe of the shell's main process. All others have a pipe of their own.
 const MAIN: &str = "main";
@@ -26,11 +29,12 @@ const CONTINUES: &str = "a line ends in a backslash, and bash does not keep empt
 pub(crate) enum Kind {
     /// The next line that is typed has this number.
     Prompt(u64),
+    /// A line was read, and its command goes on.
+    More,
+    /// A command was read.
     Line,
     /// A simple command. `main`: the shell itself would run it.
-    Command {
-        main: bool,
-    },
+    Command { main: bool },
 }
 
 /// What is asked? Of these texts only the startup file makes what has a line behind it.
@@ -40,6 +44,7 @@ pub(crate) fn kind(ask: &Ask) -> Kind {
     let number = number.and_then(|n| str::from_utf8(n).ok()?.parse().ok());
     match number {
         Some(number) => Kind::Prompt(number),
+        None if !main && ask.text.starts_with(MORE) => Kind::More,
         None if !main && ask.text.starts_with(LINE) => Kind::Line,
         None => Kind::Command { main },
     }
@@ -67,12 +72,40 @@ pub(crate) struct Lines {
     last: Option<u64>,
     /// What the shell itself is to run stands in a line that was allowed.
     open: bool,
+    /// Lines of the command that is being typed, as they were when they were read: while the others are typed, who types
+    /// can go back to them, and bash writes down what is made of them there.
+    read: BTreeMap<u64, Vec<u8>>,
+    /// Bytes of them.
+    held: usize,
 }
 
 impl Lines {
     pub fn prompt(&mut self, next: u64) {
         self.next = next;
         self.open = false;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.read = BTreeMap::new();
+        self.held = 0;
+    }
+
+    /// Takes the line that was read last. No: it is not told as it has to be.
+    pub fn more(&mut self, ask: &Ask) -> bool {
+        let Some(typed) = typed(ask, MORE) else {
+            return false;
+        };
+        let [entry] = typed.entries.as_slice() else {
+            return false;
+        };
+        // What is read first is what bash has read; of more than can be judged, the rest is not kept.
+        let room = self.held + entry.text.len() <= MAX && self.read.len() < MAX;
+        if room && !entry.edited && !self.read.contains_key(&typed.first) {
+            self.held += entry.text.len();
+            self.read.insert(typed.first, entry.text.to_vec());
+        }
+        true
     }
 
     pub fn is_open(&self) -> bool {
@@ -82,7 +115,7 @@ impl Lines {
     /// May bash do what it has read? No line belongs to two commands.
     pub fn judge(&mut self, ask: &Ask) -> Result<(), String> {
         self.open = false;
-        let typed = typed(ask).ok_or(UNTOLD)?;
+        let typed = typed(ask, LINE).ok_or(UNTOLD)?;
         let behind = self.last.map_or(0, |last| last.saturating_add(1));
         let from = self.next.max(behind);
         let before = from.checked_sub(typed.first).ok_or(UNKEPT)?;
@@ -90,10 +123,22 @@ impl Lines {
         let entries = typed.entries.get(before..).unwrap_or_default();
         let end = typed.first.saturating_add(typed.entries.len() as u64);
         self.last = self.last.max(Some(end.saturating_sub(1)));
-        if self.next == 0 || entries.is_empty() || entries.iter().any(|entry| entry.edited) {
+        let read = std::mem::take(&mut self.read);
+        self.forget();
+        if self.next == 0 || entries.is_empty() {
             return Err(UNKEPT.to_owned());
         }
-        check(&entries.iter().map(|entry| entry.text).collect::<Vec<_>>())?;
+        let texts: Vec<&[u8]> = entries.iter().map(|entry| entry.text).collect();
+        check(&texts)?;
+        let last = entries.len() - 1;
+        let is_as_read = |(at, entry): (usize, &Entry<'_>)| match read.get(&(from + at as u64)) {
+            Some(text) => text == entry.text && !entry.edited,
+            // Of the last one, nothing has come since.
+            None => at == last && !entry.edited,
+        };
+        if !entries.iter().enumerate().all(is_as_read) {
+            return Err(UNKEPT.to_owned());
+        }
         self.open = true;
         Ok(())
     }
@@ -117,15 +162,15 @@ fn check(entries: &[&[u8]]) -> Result<(), String> {
 
 /// What to show of a line: without numbers and marks.
 pub(crate) fn shown(ask: &Ask) -> Bytes {
-    match typed(ask) {
+    match typed(ask, LINE) {
         Some(typed) => typed.text().into(),
         None => ask.text.clone(),
     }
 }
 
 /// `    7  MARK text`, and the next one. Nobody who types knows the mark, which is the ask's own.
-fn typed(ask: &Ask) -> Option<Typed<'_>> {
-    let text = ask.text.strip_prefix(LINE)?;
+fn typed<'a>(ask: &'a Ask, head: &[u8]) -> Option<Typed<'a>> {
+    let text = ask.text.strip_prefix(head)?;
     let mark = format!(" {} ", ask.id);
     let mut pieces = split(text, mark.as_bytes()).into_iter();
     let (first, mut edited) = number(pieces.next()?)?;
@@ -205,6 +250,22 @@ mod tests {
         ask("s1", &format!(": weir-line\n{text}"))
     }
 
+    /// All but the last line of that were told when they were read.
+    fn reads(lines: &mut Lines, all: &Ask) {
+        let typed = typed(all, LINE).unwrap();
+        let (_, before) = typed.entries.split_last().unwrap();
+        for (n, entry) in (typed.first..).zip(before) {
+            let text = str::from_utf8(entry.text).unwrap();
+            assert!(lines.more(&ask("s1", &format!(": weir-more\n{n:5}  @ {text}"))));
+        }
+    }
+
+    fn judge(lines: &mut Lines, said: &str) -> Result<(), String> {
+        let ask = line(said);
+        reads(lines, &ask);
+        lines.judge(&ask)
+    }
+
     #[test]
     fn prompts_and_lines_are_known_by_who_asks_and_how() {
         for (to, text, expect) in [
@@ -214,6 +275,8 @@ mod tests {
             ("main", ": weir-prompt\n", Kind::Command { main: true }),
             ("main", ": weir-prompt\n-7", Kind::Command { main: true }),
             ("s1", ": weir-line\n    7  @ ls", Kind::Line),
+            ("s1", ": weir-more\n    7  @ ls", Kind::More),
+            ("main", ": weir-more\n7", Kind::Command { main: true }),
             (
                 "main",
                 ": weir-line\n    7  @ ls",
@@ -304,10 +367,13 @@ mod tests {
             ),
         ] {
             let ask = line(said);
-            let told = typed(&ask).map(|typed| typed.text());
+            let told = typed(&ask, LINE).map(|typed| typed.text());
             assert_eq!(told.as_deref(), text.map(str::as_bytes), "{said}");
             let mut lines = Lines::default();
             lines.prompt(next);
+            if told.is_some() {
+                reads(&mut lines, &ask);
+            }
             assert_eq!(lines.judge(&ask).is_ok(), allowed, "{next} {said}");
             assert_eq!(lines.is_open(), allowed, "{next} {said}");
         }
@@ -329,11 +395,11 @@ mod tests {
         assert!(lines.judge(&first).is_err(), "nothing new was typed");
         assert!(!lines.is_open());
         // What was judged is not judged again: where this ends, another command has begun.
-        lines
-            .judge(&line(
-                "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
-            ))
-            .unwrap();
+        judge(
+            &mut lines,
+            "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
+        )
+        .unwrap();
         assert!(
             lines
                 .judge(&line("    1  @ ls\n    2  @ ls\n    3  @ ls"))
@@ -344,18 +410,70 @@ mod tests {
         lines.prompt(8);
         assert!(!lines.is_open());
         // What stood before the prompt was given up.
-        lines.judge(&line("    7  @ echo 'x\n    8  @ ls")).unwrap();
+        judge(&mut lines, "    7  @ echo 'x\n    8  @ ls").unwrap();
         // However low a prompt is told.
         lines.prompt(1);
         assert!(lines.judge(&line("    8  @ ls")).is_err());
-        lines.judge(&line("    8  @ )\n    9  @ ls")).unwrap();
+        judge(&mut lines, "    8  @ )\n    9  @ ls").unwrap();
+    }
+
+    /// While the rest of a command is typed, who types can go back to lines that bash has read.
+    #[test]
+    fn what_was_changed_behind_bash_is_not_what_it_has_read() {
+        let more = |said: &str| ask("s1", &format!(": weir-more\n{said}"));
+        let open = |first: &str| {
+            let mut lines = Lines::default();
+            lines.prompt(7);
+            assert!(lines.more(&more(first)));
+            lines
+        };
+        let asked = line("    7  @ if true\n    8  @ then :; fi");
+        assert_eq!(open("    7  @ if true").judge(&asked), Ok(()));
+        for first in [
+            "    7  @ { :; } > f; if true",
+            "    7  @ if true ",
+            // Told when it was changed already, and another one.
+            "    7* @ if true",
+            "    6  @ if true",
+        ] {
+            assert!(open(first).judge(&asked).is_err(), "{first}");
+        }
+        // What is told first is what was read.
+        let mut lines = open("    7  @ { :; } > f; if true");
+        assert!(lines.more(&more("    7  @ if true")));
+        assert!(lines.judge(&asked).is_err());
+        // Nothing of it counts for the next command.
+        let again = line("    9  @ if true\n   10  @ then :; fi");
+        assert!(lines.judge(&again).is_err());
+        let mut lines = open("    7  @ if true");
+        lines.prompt(7);
+        assert!(lines.judge(&asked).is_err());
+        // Of the last line, too, where it was told.
+        let mut lines = open("    7  @ { :; } > f");
+        assert!(lines.judge(&line("    7  @ ls")).is_err());
+        for said in ["", "ls", "    7  @ ls\n    8  @ ls", "    x  @ ls"] {
+            assert!(!open("    7  @ ls").more(&more(said)), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_lines_is_bounded() {
+        let mut lines = Lines::default();
+        lines.prompt(1);
+        for n in 1..40_000 {
+            let said = format!(": weir-more\n{n:5}  @ {}", "x".repeat(n % 2_000));
+            assert!(lines.more(&ask("s1", &said)));
+        }
+        assert!(lines.held <= MAX && lines.read.len() <= MAX);
+        let held: usize = lines.read.values().map(Vec::len).sum();
+        assert_eq!(held, lines.held);
     }
 
     /// The session waits for it.
     #[test]
     fn the_longest_line_takes_no_time() {
         for piece in [
-            "{ x; } ", "$(", "((", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
+            "{ x; } ", "$(", "((", "a[", "a[ ", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
         ] {
             let text = piece.repeat(MAX / piece.len() - 8);
             let begin = std::time::Instant::now();

@@ -49,7 +49,8 @@ __weir_sound() {
   # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
   builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
   # What is written down of a line is all of it, each of its own lines by itself.
-  builtin shopt -u expand_aliases cmdhist && builtin shopt -s lithist promptvars && [[ -o history && ! -o keyword ]]
+  builtin shopt -u expand_aliases cmdhist && builtin shopt -s lithist promptvars &&
+    [[ -o history && ! -o keyword && ! -o histexpand ]]
 }
 # Puts together what is asked, and where the answer is to come.
 __weir_question() {
@@ -72,9 +73,10 @@ __weir_question() {
   __weir_c=${__weir_c//"$__weir_l"/"${__weir_b}n"}
   __weir_c=$__weir_w$__weir_s${__weir_c//"$__weir_s"/"${__weir_b}t"}$__weir_o
 }
-# At each prompt bash tells Weir the number of the line that comes next; and before it does anything of a command that it
-# has read, from a process of its own (PS0), what it has written down since: each line behind its number and a mark that
-# nobody knows before. What __weir_next says is looked at by Weir.
+# At each prompt bash tells Weir the number of the line that comes next; where a command goes on, the line that it has just
+# read, before anybody can go back to it and change it (PS2); and before it does anything of a command, what it has
+# written down since the prompt (PS0): each line behind its number and a mark that nobody knows before. The last two ask
+# from processes of their own. What __weir_next says is looked at by Weir.
 __weir_typed() {
   builtin local "HISTTIMEFORMAT=$__weir_id " || builtin return 1
   if [[ $__weir_c == ': weir-prompt' && $__weir_to == main ]]; then
@@ -87,9 +89,15 @@ __weir_typed() {
     if [[ $__weir_next == [123456789]* && $__weir_next != *[!0123456789]* && ${#__weir_next} -le 9 ]]; then
       (( __weir_i = __weir_f < __weir_next ? 1 : __weir_f - __weir_next + 1 ))
     fi
-    __weir_c+=$__weir_l$(\builtin history "$__weir_i" && \builtin printf .)
-    __weir_c=${__weir_c%"${__weir_l}."}
+    __weir_list "$__weir_i"
+  elif [[ $__weir_c == ': weir-more' && $__weir_to != main ]]; then
+    __weir_list 1
   fi
+}
+# So many of the last lines.
+__weir_list() {
+  __weir_c+=$__weir_l$(\builtin history "$1" && \builtin printf .)
+  __weir_c=${__weir_c%"${__weir_l}."}
 }
 # The number of the last line (__weir_f).
 __weir_last() {
@@ -239,7 +247,7 @@ __weir_say() {
 # Not only this command: what stands behind it in the same line was written for the case that it runs.
 __weir_refuse() {
   builtin local __weir_i=0 __weir_m= __weir_f= __weir_k= || builtin kill -KILL "$__weir_p" "$BASHPID"
-  if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-prompt' ]]; then
+  if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-more' || $BASH_COMMAND == ': weir-prompt' ]]; then
     # Of a line that Weir refuses, nothing is done, not even what is asked about in no other way. Where nobody has said
     # so, there is no other way than this.
     if [[ -n $__weir_why ]]; then
@@ -289,8 +297,8 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
       shopt source trap typeset unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_typed __weir_last __weir_where \
-  __weir_open __weir_pipe \
+\readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_typed __weir_list __weir_last \
+  __weir_where __weir_open __weir_pipe \
   __weir_flags __weir_key __weir_seal __weir_answered __weir_say __weir_refuse __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \
@@ -331,13 +339,10 @@ if [[ $- == *i* ]]; then
   done 2> /dev/null
 fi
 # And so would those within a prompt.
-for __weir_i in PS1 PS2; do
-  if [[ ${!__weir_i-} == *['`']* || ${!__weir_i-} == *'$('* || ${!__weir_i-} == *'${ '* || ${!__weir_i-} == *'${|'* ]]; then
-    \unset -v "$__weir_i"
-    case $__weir_i in PS1) PS1='\s-\v\$ ' ;; PS2) PS2='> ' ;; esac
-  fi
-done
-\unset -v __weir_i
+if [[ ${PS1-} == *['`']* || ${PS1-} == *'$('* || ${PS1-} == *'${ '* || ${PS1-} == *'${|'* ]]; then
+  \unset -v PS1
+  PS1='\s-\v\$ '
+fi
 # What bash expands while it asks, how deep it may ask, which files it lists then, and a file that it writes without
 # asking.
 PS4='+ '
@@ -347,17 +352,20 @@ PS4='+ '
 # Which program a name means is to be what it was when its policy was written.
 \readonly PATH BASH_CMDS BASH_ALIASES BASH_ENV ENV
 # Before anything of a line is done, it is asked about as it was written down: so all of it has to be. bash leaves out
-# empty lines, and where several are one to it, that a backslash stood between them: so they are kept one by one.
+# empty lines, and where several are one to it, that a backslash stood between them: so they are kept one by one. With
+# history expansion, !x:p would put lines there that it does not read.
 \unset -v HISTCONTROL HISTIGNORE HISTTIMEFORMAT
-PS0='$(: weir-line)' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
-\set +k -o history
+PS0='$(: weir-line)' PS2='$(: weir-more)> ' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
+\set +kH -o history
 \shopt -u cmdhist
 \shopt -s lithist promptvars
-if [[ $PS0 != '$(: weir-line)' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ]]; then
+if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ]]; then
   \exit 126
 fi
-\readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PROMPT_COMMAND
+\readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND
 \set -T
 \shopt -s extdebug
+# bash ignores it, and who asks about a line must not die of it.
+\trap '' QUIT
 \trap '\__weir_gate' DEBUG
 : weir-live

@@ -195,6 +195,12 @@ fn what_is_not_told_of_is_found() {
 fn what_is_too_much_is_refused() {
     let deep = |n: usize| "eval ".repeat(n) + "ls";
     assert_eq!(gaps(deep(2).as_bytes(), &Limits::default()), Ok(()));
+    let many = |n: usize| "eval a; ".repeat(n);
+    assert_eq!(gaps(many(16).as_bytes(), &Limits::default()), Ok(()));
+    assert_eq!(
+        gaps(many(17).as_bytes(), &Limits::default()),
+        Err(Gap::Eval)
+    );
     for text in [
         "{ ".repeat(5_000),
         "echo $(".repeat(5_000),
@@ -203,7 +209,7 @@ fn what_is_too_much_is_refused() {
         "eval 'ls;".repeat(4_000),
     ] {
         let found = gaps(text.as_bytes(), &Limits::default());
-        assert!(matches!(found, Err(Gap::Unread(_))), "{found:?}");
+        assert!(matches!(found, Err(Gap::Unread(_) | Gap::Eval)), "{found:?}");
     }
 }
 
@@ -345,4 +351,29 @@ fn bash_tells_of_all_that_it_does() {
         accepted > 100 && effects > 50 && untold > 20,
         "{accepted} {effects} {untold}"
     );
+}
+
+/// Other parsers are asked about nothing that takes them long.
+#[test]
+fn what_is_long_takes_no_time() {
+    for piece in [
+        "a[",
+        "[",
+        "a[a[a[a[a[a[a[a[ ",
+        "[[ ",
+        "a[ ",
+        "a[x]=",
+        "$a[",
+        "\"a[\"",
+        "{a[,",
+    ] {
+        let text = format!("echo {}", piece.repeat((16 << 10) / piece.len() - 8));
+        let begin = std::time::Instant::now();
+        let found = gaps(text.as_bytes(), &Limits::default());
+        let took = begin.elapsed();
+        assert!(
+            took < std::time::Duration::from_secs(2),
+            "{piece}: {took:?} {found:?}"
+        );
+    }
 }

@@ -231,6 +231,11 @@ fn whoever_may_do_nearly_everything_is_still_asked() {
             wrong.push((*name).to_owned());
         }
     }
+    let mut shell = Terminal::open(way, "changed");
+    shell.settle();
+    changed(&mut shell, &stage.traces.join("changed"));
+    quits(&mut shell, &stage.traces.join("quits"));
+    shell.leave();
     assert!(wrong.is_empty(), "these ran: {wrong:?}");
 }
 
@@ -452,6 +457,54 @@ fn lines(stage: &Stage) {
         Ok(None)
     })
     .unwrap();
+}
+
+/// While a command goes on, its first line is changed in the history: bash has read it as it was. In the way of vi, a
+/// search leaves no sign of that.
+fn changed(shell: &mut Terminal, trace: &Path) {
+    let pause = || std::thread::sleep(Duration::from_millis(400));
+    let refused = |shell: &Terminal| shell.said().matches("not in the history as it was").count();
+    for (n, (way, back, behind)) in [
+        ("emacs", ["\u{1b}[A", "\u{15}if true"], ["\u{1b}[B", ""]),
+        ("vi", ["\u{1b}", "k0Cif true"], ["\u{1b}", "j/if\rS"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        shell.enter(&format!("set -o {way}"));
+        shell.settle();
+        shell.enter(&format!("{{ :; }} > {}; if true", trace.display()));
+        // Until bash has the keys, they are the terminal's.
+        pause();
+        for keys in back.into_iter().chain(behind) {
+            shell.send(keys);
+            pause();
+        }
+        shell.enter("then :; fi");
+        let begin = Instant::now();
+        while refused(shell) <= n {
+            assert!(begin.elapsed() < SOON, "{way}: {}", shell.said());
+            pause();
+        }
+        shell.settle();
+        assert!(!trace.exists(), "{way}: {}", shell.said());
+    }
+    shell.enter("set -o emacs");
+    shell.settle();
+}
+
+/// Who asks about a line is not killed from the keyboard.
+fn quits(shell: &mut Terminal, trace: &Path) {
+    for key in ["\u{1c}", "\u{3}", "\u{1a}"] {
+        shell.enter(&format!("{{ :; }} > {}", trace.display()));
+        for _ in 0..200 {
+            shell.send(key);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        shell.enter("");
+        shell.settle();
+        assert!(!trace.exists(), "{key:?}: {}", shell.said());
+    }
 }
 
 /// Refused, gated, or only recorded.

@@ -97,8 +97,8 @@ pub(super) const OTHERS: &[Other] = &[
         "a shell of an operator in production",
         OPERATOR_PROD,
         "echo 'echo ran > @' | ssh -F $CFG -T box; echo $?",
-        (Held, "126"),
-        "shells on production ask about every command",
+        (Refused, "needs a terminal"),
+        "shells on production ask about every line and command, at a terminal",
     ),
     other(
         "a shell elsewhere",

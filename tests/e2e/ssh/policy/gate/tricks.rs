@@ -261,6 +261,18 @@ pub const DEEPER: &[(&str, &str)] = &[
 /// What bash opens, expands or runs around its simple commands, which it does not ask about by itself.
 pub const AROUND: &[(&str, &str)] = &[
     ("around a group", "{ :; } > @"),
+    (
+        "between lines that bash prints and does not read",
+        "cat <<'X'\na\nX\nif true; then\n!cat:p\n{ :; } > @\n!X:p\nfi",
+    ),
+    (
+        "the same, where it was turned on",
+        "set -H\ncat <<'X'\na\nX\nif true; then\n!cat:p\n{ :; } > @\n!X:p\nfi",
+    ),
+    (
+        "a variable that braces make",
+        "y='$(touch @)'; for x in {b,$}{y@P}; do :; done",
+    ),
     ("around a subshell", "( : ) > @"),
     ("around an empty loop", "for i in; do :; done > @"),
     ("around a while", "while false; do :; done > @"),

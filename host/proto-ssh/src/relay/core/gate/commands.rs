@@ -46,6 +46,10 @@ impl Core {
                 helper.lines.prompt(next);
                 return self.gate_answer(number, &ask, true, now, out);
             }
+            Kind::More => {
+                let told = helper.lines.more(&ask);
+                return self.gate_answer(number, &ask, told, now, out);
+            }
             Kind::Line => return self.gate_line(number, &ask, now, out),
             Kind::Command { main: true } if !helper.lines.is_open() => {
                 channel.notice(&[told(NO_LINE, &ask)], out);
