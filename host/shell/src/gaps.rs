@@ -177,10 +177,11 @@ impl Walk<'_, '_> {
         let is = |word: &Option<String>, names: &[&str]| {
             word.as_deref().is_some_and(|word| names.contains(&word))
         };
-        while words
-            .next_if(|w| is(w, &["builtin", "command", "-p", "--"]))
-            .is_some()
-        {}
+        let passes = |word: &Option<String>| {
+            let option = |w: &str| w.starts_with("-p") && w.bytes().skip(1).all(|b| b == b'p');
+            is(word, &["builtin", "command", "--"]) || word.as_deref().is_some_and(option)
+        };
+        while words.next_if(passes).is_some() {}
         if words.next_if(|w| is(w, &["eval"])).is_none() {
             return Ok(());
         }

@@ -152,6 +152,7 @@ const UNTOLD: &[&str] = &[
     "{eval,'{ :; } > f'}",
     "builtin eval '{ :; } > f'",
     "command -p eval '{ :; } > f'",
+    "command -pp -- eval '{ :; } > f'",
     "eval -- '{ :; } > f'",
     "eval eval '\"{ :; } > f\"'",
     "f() { eval \"$1\"; }",
@@ -209,7 +210,10 @@ fn what_is_too_much_is_refused() {
         "eval 'ls;".repeat(4_000),
     ] {
         let found = gaps(text.as_bytes(), &Limits::default());
-        assert!(matches!(found, Err(Gap::Unread(_) | Gap::Eval)), "{found:?}");
+        assert!(
+            matches!(found, Err(Gap::Unread(_) | Gap::Eval)),
+            "{found:?}"
+        );
     }
 }
 
