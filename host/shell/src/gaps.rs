@@ -47,6 +47,8 @@ pub fn gaps(text: &[u8], limits: &Limits) -> Result<(), Gap> {
     found.text(text, 0)
 }
 
+/// Opening brackets in a text.
+const MAX_BRACKETS: usize = 1_000;
 /// Texts in one line that `eval` runs: other parsers are asked about each of them.
 const MAX_TEXTS: usize = 16;
 
@@ -67,6 +69,10 @@ impl Search<'_> {
                 return Err(Gap::Encoding([before, c].into_iter().collect()));
             }
             before = c;
+        }
+        // Of each, other parsers look for the end.
+        if text.bytes().filter(|b| *b == b'[').count() > MAX_BRACKETS {
+            return Err(Gap::Unread(Opaque::TooMany(MAX_BRACKETS)));
         }
         let program = parse::program(text, self.limits, depth, self.budget, false);
         let program = program.map_err(Gap::Unread)?;

@@ -9,7 +9,7 @@ pub enum Opaque {
     TooLong(usize),
     #[error("it is nested deeper than {0} levels")]
     TooDeep(usize),
-    #[error("it has more than {0} commands, words or here-documents")]
+    #[error("it has more than {0} commands, words, brackets or here-documents")]
     TooMany(usize),
     #[error("it is not UTF-8")]
     NotUtf8,

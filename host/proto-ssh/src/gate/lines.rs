@@ -77,6 +77,8 @@ pub(crate) struct Lines {
     read: BTreeMap<u64, Vec<u8>>,
     /// Bytes of them.
     held: usize,
+    /// One of them was told twice, and not the same.
+    changed: bool,
 }
 
 impl Lines {
@@ -89,6 +91,7 @@ impl Lines {
     fn forget(&mut self) {
         self.read = BTreeMap::new();
         self.held = 0;
+        self.changed = false;
     }
 
     /// Takes the line that was read last. No: it is not told as it has to be.
@@ -99,9 +102,10 @@ impl Lines {
         let [entry] = typed.entries.as_slice() else {
             return false;
         };
-        // What is read first is what bash has read; of more than can be judged, the rest is not kept.
-        let room = self.held + entry.text.len() <= MAX && self.read.len() < MAX;
-        if room && !entry.edited && !self.read.contains_key(&typed.first) {
+        if let Some(text) = self.read.get(&typed.first) {
+            self.changed |= text != entry.text;
+        } else if self.held + entry.text.len() <= MAX && self.read.len() < MAX && !entry.edited {
+            // Of more than can be judged, the rest is not kept.
             self.held += entry.text.len();
             self.read.insert(typed.first, entry.text.to_vec());
         }
@@ -123,9 +127,9 @@ impl Lines {
         let entries = typed.entries.get(before..).unwrap_or_default();
         let end = typed.first.saturating_add(typed.entries.len() as u64);
         self.last = self.last.max(Some(end.saturating_sub(1)));
-        let read = std::mem::take(&mut self.read);
+        let (read, changed) = (std::mem::take(&mut self.read), self.changed);
         self.forget();
-        if self.next == 0 || entries.is_empty() {
+        if self.next == 0 || entries.is_empty() || changed {
             return Err(UNKEPT.to_owned());
         }
         let texts: Vec<&[u8]> = entries.iter().map(|entry| entry.text).collect();
@@ -438,9 +442,16 @@ mod tests {
         ] {
             assert!(open(first).judge(&asked).is_err(), "{first}");
         }
-        // What is told first is what was read.
-        let mut lines = open("    7  @ { :; } > f; if true");
+        for (first, second) in [("{ :; } > f; if true", "if true"), ("if true", "if false")] {
+            let mut lines = open(&format!("    7  @ {first}"));
+            assert!(lines.more(&more(&format!("    7  @ {second}"))));
+            assert!(lines.judge(&asked).is_err(), "{first}");
+        }
+        // Behind an empty line it is told once more.
+        let mut lines = open("    7  @ if true");
         assert!(lines.more(&more("    7  @ if true")));
+        assert_eq!(lines.judge(&asked), Ok(()));
+        let mut lines = open("    7  @ { :; } > f; if true");
         assert!(lines.judge(&asked).is_err());
         // Nothing of it counts for the next command.
         let again = line("    9  @ if true\n   10  @ then :; fi");
@@ -473,7 +484,7 @@ mod tests {
     #[test]
     fn the_longest_line_takes_no_time() {
         for piece in [
-            "{ x; } ", "$(", "((", "a[", "a[ ", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
+            "{ x; } ", "$(", "((", "a[", "a[ ", "a[;", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
         ] {
             let text = piece.repeat(MAX / piece.len() - 8);
             let begin = std::time::Instant::now();
