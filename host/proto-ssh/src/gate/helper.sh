@@ -36,7 +36,9 @@ no() {
   exit 1
 }
 mkfifo -m 600 -- "$d/ask" "$d/main" || no
-cat 0<> "$d/ask" &
+# Open before anybody could ask, and for as long as this lasts: what is written to a pipe that nobody has open is lost.
+exec 3<> "$d/ask" || no
+cat 0<&3 3<&- &
 reader=$!
 # By these shells know the pipes of gates.
 ln -s -- "/proc/$$/fd" "$d/h" && ln -s -- "/proc/$reader/fd" "$d/e" || no
