@@ -104,11 +104,16 @@ impl Lines {
         };
         if let Some(text) = self.read.get(&typed.first) {
             self.changed |= text != entry.text;
-        } else if self.held + entry.text.len() <= MAX && self.read.len() < MAX && !entry.edited {
-            // Of more than can be judged, the rest is not kept.
-            self.held += entry.text.len();
-            self.read.insert(typed.first, entry.text.to_vec());
+            return true;
         }
+        let room = self.held + entry.text.len() <= MAX && self.read.len() < MAX;
+        if entry.edited || !room {
+            // What is not kept could be changed: so nothing of that command is judged to be in order.
+            self.changed = true;
+            return true;
+        }
+        self.held += entry.text.len();
+        self.read.insert(typed.first, entry.text.to_vec());
         true
     }
 
@@ -465,6 +470,24 @@ mod tests {
         for said in ["", "ls", "    7  @ ls\n    8  @ ls", "    x  @ ls"] {
             assert!(!open("    7  @ ls").more(&more(said)), "{said}");
         }
+    }
+
+    /// What there was no room for may have been changed since.
+    #[test]
+    fn what_was_longer_once_is_refused() {
+        let mut lines = Lines::default();
+        lines.prompt(7);
+        for said in [
+            format!("    7  @ if : {}", "a".repeat(MAX - 100)),
+            format!("    8  @ then {{ :; }} > f; : {}; fi", "b".repeat(300)),
+        ] {
+            assert!(lines.more(&ask("s1", &format!(": weir-more\n{said}"))));
+        }
+        let all = format!(
+            "    7  @ if : {}\n    8  @ then :; fi",
+            "a".repeat(MAX - 100)
+        );
+        assert_eq!(lines.judge(&line(&all)), Err(UNKEPT.to_owned()));
     }
 
     #[test]

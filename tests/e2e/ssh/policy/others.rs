@@ -97,7 +97,7 @@ pub(super) const OTHERS: &[Other] = &[
         "a shell of an operator in production",
         OPERATOR_PROD,
         "echo 'echo ran > @' | ssh -F $CFG -T box; echo $?",
-        (Refused, "needs a terminal"),
+        (Refused, "126"),
         "shells on production ask about every line and command, at a terminal",
     ),
     other(

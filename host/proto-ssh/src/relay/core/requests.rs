@@ -111,6 +111,15 @@ impl Core {
             return Ok(());
         }
         channel.has_room_for_request(Side::Client, self.limits.requests)?;
+        if request.name == b"signal" && self.gates.has(key) && !ends_all(&request) {
+            let (name, number) = (request.name, channel.number(Side::Client));
+            let reason = "a gated shell gets no other signal than INT, HUP and KILL";
+            turn(
+                Turned::named("channel request", name, Some(number), reason),
+                out,
+            );
+            return self.refuse_request(key, request.want_reply, out);
+        }
         if PASS.contains(&request.name) {
             let queued = channel.flows.client.queue.len();
             if queued >= self.limits.requests {
@@ -360,6 +369,15 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// bash gets it as well as what it has started, such as who asks about a line, and does not go on with that line. The
+/// host gives signals to all of them, and of some bash takes no notice.
+fn ends_all(request: &Request<'_>) -> bool {
+    matches!(
+        Reader::new(request.data).string(),
+        Ok(b"INT" | b"HUP" | b"KILL")
+    )
 }
 
 /// Records a request that is not read any more: not what would only have set something for a program, or asks for

@@ -84,6 +84,11 @@ impl Gates {
         self.helpers.values().filter(begins).map(|h| h.until).min()
     }
 
+    /// Is this a gated shell?
+    pub fn has(&self, shell: Key) -> bool {
+        self.by.contains_key(&shell)
+    }
+
     /// The number of this shell's helper, and the helper.
     pub(super) fn of(&mut self, shell: Key) -> Option<(u32, &mut Helper)> {
         let number = *self.by.get(&shell)?;

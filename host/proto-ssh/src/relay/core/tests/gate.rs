@@ -185,6 +185,17 @@ fn the_client_sees_its_own_channel_alone() {
     g.b.gets(U, data(H, told.as_bytes()));
     g.b.gets(U, data(11, b"rm x\n"));
     g.b.gets(U, request(11, b"signal", false, b"\0\0\0\x03INT"));
+    // Of the others, bash itself takes no notice.
+    for name in [
+        &b"\0\0\0\x04TERM"[..],
+        b"\0\0\0\x04QUIT",
+        b"\0\0\0\x04TSTP",
+        b"\0",
+    ] {
+        g.b.client(request(11, b"signal", false, name));
+        g.b.gets_nothing(U);
+    }
+    g.b.passes(C, request(11, b"signal", false, b"\0\0\0\x03HUP"));
     g.line(1, "ls; rm x");
     g.asks("a", 1, "ls");
     let (_, asked, forward) = g.b.asks.front().unwrap();
