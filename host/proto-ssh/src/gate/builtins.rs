@@ -150,7 +150,8 @@ fn only_tells(args: &[Word]) -> bool {
         let fine = match word.text.as_str() {
             "-l" | "-p" | "-P" | "-s" | "-S" | "-v" | "-V" | "-X" => true,
             "-q" => words.next().is_some_and(|w| !is_unclear(w)),
-            text => text.starts_with("set "),
+            // How much is kept of the history decides which number a line has.
+            text => text.starts_with("set ") && !text.to_ascii_lowercase().contains("history"),
         };
         if !fine || is_unclear(word) {
             return false;

@@ -77,13 +77,16 @@ pub(crate) struct Lines {
     read: BTreeMap<u64, Vec<u8>>,
     /// Bytes of them.
     held: usize,
-    /// One of them was told twice, and not the same.
+    /// One of them was told twice, and not the same; or what was judged last was refused. Until the next prompt, nothing
+    /// is allowed: in between, anybody could have what was read told once more.
     changed: bool,
 }
 
 impl Lines {
     pub fn prompt(&mut self, next: u64) {
-        self.next = next;
+        // Where numbers went down, one would not know which lines have been judged: none is allowed then.
+        let goes_on = self.last.is_none_or(|last| next > last);
+        self.next = if goes_on { next } else { 0 };
         self.open = false;
         self.forget();
     }
@@ -124,6 +127,18 @@ impl Lines {
     /// May bash do what it has read? No line belongs to two commands.
     pub fn judge(&mut self, ask: &Ask) -> Result<(), String> {
         self.open = false;
+        let judged = self.judged(ask);
+        let refused = self.changed || judged.is_err();
+        self.forget();
+        self.changed = refused;
+        self.open = !refused;
+        match judged {
+            Ok(()) if refused => Err(UNKEPT.to_owned()),
+            judged => judged,
+        }
+    }
+
+    fn judged(&mut self, ask: &Ask) -> Result<(), String> {
         let typed = typed(ask, LINE).ok_or(UNTOLD)?;
         let behind = self.last.map_or(0, |last| last.saturating_add(1));
         let from = self.next.max(behind);
@@ -132,24 +147,22 @@ impl Lines {
         let entries = typed.entries.get(before..).unwrap_or_default();
         let end = typed.first.saturating_add(typed.entries.len() as u64);
         self.last = self.last.max(Some(end.saturating_sub(1)));
-        let (read, changed) = (std::mem::take(&mut self.read), self.changed);
-        self.forget();
-        if self.next == 0 || entries.is_empty() || changed {
+        if self.next == 0 || entries.is_empty() {
             return Err(UNKEPT.to_owned());
         }
         let texts: Vec<&[u8]> = entries.iter().map(|entry| entry.text).collect();
         check(&texts)?;
         let last = entries.len() - 1;
-        let is_as_read = |(at, entry): (usize, &Entry<'_>)| match read.get(&(from + at as u64)) {
+        let is_as_read = |(at, entry): (usize, &Entry<'_>)| match self.read.get(&(from + at as u64))
+        {
             Some(text) => text == entry.text && !entry.edited,
             // Of the last one, nothing has come since.
             None => at == last && !entry.edited,
         };
-        if !entries.iter().enumerate().all(is_as_read) {
-            return Err(UNKEPT.to_owned());
+        match entries.iter().enumerate().all(is_as_read) {
+            true => Ok(()),
+            false => Err(UNKEPT.to_owned()),
         }
-        self.open = true;
-        Ok(())
     }
 }
 
@@ -394,36 +407,56 @@ mod tests {
 
     #[test]
     fn several_commands_may_stand_behind_one_prompt_and_no_line_comes_again() {
-        let mut lines = Lines::default();
+        let at = |next: u64| {
+            let mut lines = Lines::default();
+            lines.prompt(next);
+            lines
+        };
         let first = line("    1  @ ls");
-        assert!(lines.judge(&first).is_err(), "before any prompt");
-        let mut lines = Lines::default();
-        lines.prompt(1);
+        assert!(Lines::default().judge(&first).is_err(), "before any prompt");
+        let mut lines = at(1);
         lines.judge(&first).unwrap();
         assert!(lines.is_open());
-        assert!(lines.judge(&first).is_err(), "nothing new was typed");
-        assert!(!lines.is_open());
         // What was judged is not judged again: where this ends, another command has begun.
         judge(
             &mut lines,
             "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
         )
         .unwrap();
-        assert!(
-            lines
-                .judge(&line("    1  @ ls\n    2  @ ls\n    3  @ ls"))
-                .is_err()
-        );
-        // Less than what is new is nothing.
-        assert!(lines.judge(&line("    5  @ ls")).is_err());
-        lines.prompt(8);
+        assert!(lines.judge(&line("    3  @ ls")).is_err(), "nothing new");
+        assert!(!lines.is_open());
+        lines.prompt(4);
         assert!(!lines.is_open());
         // What stood before the prompt was given up.
-        judge(&mut lines, "    7  @ echo 'x\n    8  @ ls").unwrap();
-        // However low a prompt is told.
-        lines.prompt(1);
-        assert!(lines.judge(&line("    8  @ ls")).is_err());
-        judge(&mut lines, "    8  @ )\n    9  @ ls").unwrap();
+        judge(&mut lines, "    3  @ echo 'x\n    4  @ ls").unwrap();
+        // Less than what is new is nothing.
+        assert!(at(4).judge(&line("    5  @ ls")).is_err());
+        // The first line of a command is the one behind its prompt, or behind the command before it.
+        for next in [1, 4] {
+            lines.prompt(next);
+            assert!(
+                lines
+                    .judge(&line("    4  @ { :; } > f\n    5  @ ls"))
+                    .is_err()
+            );
+            assert!(lines.judge(&line("    5  @ ls")).is_err(), "{next}");
+        }
+        lines.prompt(6);
+        lines.judge(&line("    6  @ ls")).unwrap();
+    }
+
+    /// Whoever has something refused has nothing told again.
+    #[test]
+    fn behind_what_is_refused_there_is_a_prompt_first() {
+        let mut lines = Lines::default();
+        lines.prompt(7);
+        assert!(lines.more(&ask("s1", ": weir-more\n    7  @ { :; } > f; if true")));
+        assert!(lines.judge(&line("    3  @ sleep 5")).is_err());
+        let asked = "    7  @ if true\n    8  @ then :; fi";
+        assert!(judge(&mut lines, asked).is_err());
+        assert!(lines.judge(&line("    9  @ ls")).is_err());
+        lines.prompt(10);
+        lines.judge(&line("   10  @ ls")).unwrap();
     }
 
     /// While the rest of a command is typed, who types can go back to lines that bash has read.

@@ -22,8 +22,12 @@ const COMPOUND: [&[u8]; 5] = [b"((", b"[[ ", b"for ", b"select ", b"case "];
 
 /// Names that mean the gate, wherever they stand, and tables of what other names mean: nobody has a reason to write
 /// them.
-const OURS: [&str; 5] = [
+const OURS: [&str; 8] = [
     "__weir_",
+    // What the startup file asks, and nobody else.
+    "weir-line",
+    "weir-more",
+    "weir-prompt",
     "POSIXLY_CORRECT",
     // In older versions, what the gate says of a backslash is not what it is.
     "BASH_COMPAT",
