@@ -384,6 +384,10 @@ impl Parser<'_> {
                     }
                     None => break,
                 },
+                // Where bash looks for braces, this ends the quotes.
+                Some('"') if end == End::Quote => {
+                    return self.unread("a double quote between backquotes between double quotes");
+                }
                 Some(c) => text.push(c),
                 None => return self.syntax("a backquote that is not closed"),
             }

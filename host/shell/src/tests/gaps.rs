@@ -114,6 +114,8 @@ const UNTOLD: &[&str] = &[
     "cat {$F,b}OO",
     "cat $F{a,b}",
     "cat {b,$F}",
+    r#"echo "`echo "{'"',b}" ; { :; } > F; # '`""#,
+    "echo \"`echo \"x\"`\"",
     "select x in a; do :; done",
     "coproc cat",
     "while :; do :; done < f",
