@@ -4,6 +4,8 @@
 //! this builds and runs them without installing cargo-fuzz.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use weir_tests::paths;
@@ -45,46 +47,74 @@ pub fn run(root: &Path, seconds: u64, seed: Option<u32>) -> Result<()> {
         .env("CARGO_TARGET_DIR", &target_dir);
     build.env("CARGO_INCREMENTAL", "0");
     sh::run(build)?;
-    for target in &targets {
-        let program = target_dir.join(&host).join("release").join(target);
-        let corpus = target_dir.join("corpus").join(target);
-        let artifacts = target_dir.join("artifacts").join(target);
-        std::fs::create_dir_all(&corpus)?;
-        std::fs::create_dir_all(&artifacts)?;
-        let seeds = seeds::write(root, &target_dir, target)?;
-        let prefix = format!("-artifact_prefix={}/", artifacts.display());
-        let time = format!("-max_total_time={seconds}");
-        let seed = seed.map(|seed| format!("-seed={seed}"));
-        let corpus = corpus.to_string_lossy().into_owned();
-        let mut args = vec![
-            MAX_INPUT,
-            "-timeout=5",
-            "-rss_limit_mb=2048",
-            "-print_final_stats=1",
-        ];
-        args.extend(seed.as_deref());
-        args.extend([prefix.as_str(), time.as_str(), corpus.as_str()]);
-        // What is found goes to the first directory; the others are only read.
-        let given = seeds.dir.to_string_lossy().into_owned();
-        args.push(&given);
-        let dictionary = seeds.dictionary.map(|d| format!("-dict={}", d.display()));
-        args.extend(dictionary.as_deref());
-        let program = program.to_string_lossy().into_owned();
-        println!("fuzz target {target} for {seconds} s");
-        let mut command = sh::cmd(root, &program, &args);
-        let out = command
-            .output()
-            .with_context(|| format!("{program} could not be started"))?;
-        let said = String::from_utf8_lossy(&out.stderr);
-        if !out.status.success() {
-            bail!("fuzz target {target} found something:\n{said}");
+    // Each has one thread; a processor each.
+    let next = AtomicUsize::new(0);
+    let workers = thread::available_parallelism().map_or(1, |n| n.get());
+    let one_after_the_other = || -> Result<()> {
+        while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let said = one(root, &target_dir, target, seconds, seed)?;
+            println!("fuzz target {target} for {seconds} s\n{said}");
         }
-        for told in ["seed corpus:", "number_of_executed_units"] {
-            let line = said.lines().find(|l| l.contains(told));
-            println!("  {}", line.unwrap_or("no statistics").trim());
-        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers)
+            .map(|_| scope.spawn(one_after_the_other))
+            .collect();
+        let results = workers.into_iter().map(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        // All of them end first, whatever one finds.
+        results.collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+/// Runs a target, and gives its statistics.
+fn one(
+    root: &Path,
+    target_dir: &Path,
+    target: &str,
+    seconds: u64,
+    seed: Option<u32>,
+) -> Result<String> {
+    let program = target_dir.join(dist::host()).join("release").join(target);
+    let corpus = target_dir.join("corpus").join(target);
+    let artifacts = target_dir.join("artifacts").join(target);
+    std::fs::create_dir_all(&corpus)?;
+    std::fs::create_dir_all(&artifacts)?;
+    let seeds = seeds::write(root, target_dir, target)?;
+    let prefix = format!("-artifact_prefix={}/", artifacts.display());
+    let time = format!("-max_total_time={seconds}");
+    let seed = seed.map(|seed| format!("-seed={seed}"));
+    let corpus = corpus.to_string_lossy().into_owned();
+    let mut args = vec![
+        MAX_INPUT,
+        "-timeout=5",
+        "-rss_limit_mb=2048",
+        "-print_final_stats=1",
+    ];
+    args.extend(seed.as_deref());
+    args.extend([prefix.as_str(), time.as_str(), corpus.as_str()]);
+    // What is found goes to the first directory; the others are only read.
+    let given = seeds.dir.to_string_lossy().into_owned();
+    args.push(&given);
+    let dictionary = seeds.dictionary.map(|d| format!("-dict={}", d.display()));
+    args.extend(dictionary.as_deref());
+    let program = program.to_string_lossy().into_owned();
+    let mut command = sh::cmd(root, &program, &args);
+    let out = command
+        .output()
+        .with_context(|| format!("{program} could not be started"))?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    if !out.status.success() {
+        bail!("fuzz target {target} found something:\n{said}");
     }
-    Ok(())
+    let told = ["seed corpus:", "number_of_executed_units"].map(|told| {
+        let line = said.lines().find(|line| line.contains(told));
+        format!("  {}", line.unwrap_or("no statistics").trim())
+    });
+    Ok(told.join("\n"))
 }
 
 /// Names of the targets: every file in `fuzz/fuzz_targets`.
