@@ -126,9 +126,25 @@ fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
 /// Runs a text that every shell reads in the same way. It was read as bash does it, whose `echo` and `[` are not those of
 /// others: so bash runs it where the host has one. What bash reads when it starts, the login shell has read by then.
 pub fn for_any_host(text: &str) -> String {
-    const SHELL: &str =
-        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c "$0" bash; exec /bin/sh -c "$0" sh"#;
-    format!("exec /bin/sh -c '{SHELL}' {}", quote(text))
+    sent(
+        text,
+        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c "$*" bash; exec /bin/sh -c "$*" sh"#,
+    )
+}
+
+fn for_bash(text: &str) -> String {
+    sent(text, r#"exec /bin/bash --norc -c "$*" bash"#)
+}
+
+/// `shell` runs the text, which is `$*`. csh ends quotes where a line ends, and runs the next one: so each line is a word of
+/// its own, which are put together again with the first character of `IFS` between them.
+fn sent(text: &str, shell: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(quote).collect();
+    let join = match lines.len() {
+        1 => "",
+        _ => r#"IFS=$(printf "\n."); "#,
+    };
+    format!("exec /bin/sh -c '{join}{shell}' sh {}", lines.join(" "))
 }
 
 impl Reading {
@@ -186,7 +202,7 @@ impl Reading {
     pub fn pinned(&self) -> Option<Vec<u8>> {
         let text = str::from_utf8(self.canonical.as_deref()?).ok()?;
         let sent = match self.needs_bash {
-            true => format!("exec /bin/bash --norc -c {} bash", quote(text)),
+            true => for_bash(text),
             false => for_any_host(text),
         };
         Some(sent.into_bytes())

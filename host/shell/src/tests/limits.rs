@@ -208,13 +208,13 @@ fn scripts_on_standard_input() {
 #[test]
 fn what_is_sent_is_pinned() {
     let any = |text: &str| Some(crate::for_any_host(text));
-    let bash = |text: &str| Some(format!("exec /bin/bash --norc -c {text} bash"));
+    let bash = |text: &str| Some(crate::for_bash(text));
     let rows = [
         ("systemctl status nginx", any("systemctl status nginx")),
         ("r''m -rf {a,b}", any("rm -rf a b")),
         ("echo 'it'\\''s'", any(r"echo 'it'\''s'")),
-        ("[[ -f x ]] && ls", bash("'[[ -f x ]] && ls'")),
-        ("eval 'echo {a,b}'", bash(r"'eval '\''echo {a,b}'\'")),
+        ("[[ -f x ]] && ls", bash("[[ -f x ]] && ls")),
+        ("eval 'echo {a,b}'", bash("eval 'echo {a,b}'")),
         ("ls &> /tmp/x", any("ls >/tmp/x 2>&1")),
         ("$x", None),
         ("rm $'\\xff'", None),
@@ -227,8 +227,12 @@ fn what_is_sent_is_pinned() {
     }
     assert_eq!(
         crate::for_any_host("it's !"),
-        "exec /bin/sh -c '[ -x /bin/bash ] && exec /bin/bash --norc -c \"$0\" bash; exec /bin/sh -c \"$0\" sh' \
+        "exec /bin/sh -c '[ -x /bin/bash ] && exec /bin/bash --norc -c \"$*\" bash; exec /bin/sh -c \"$*\" sh' sh \
          'it'\\''s '\\!"
+    );
+    assert_eq!(
+        crate::for_bash("a\n\n b"),
+        "exec /bin/sh -c 'IFS=$(printf \"\\n.\"); exec /bin/bash --norc -c \"$*\" bash' sh a '' ' b'"
     );
     let form = plain("echo 'it'\\''s' '!' \"\\\\\"")
         .pinned()

@@ -151,7 +151,10 @@ fn what_only_bash_does_in_that_way() {
         let Some(pinned) = reading.pinned() else {
             continue;
         };
-        assert!(pinned.starts_with(b"exec /bin/bash "), "{text}");
+        assert!(
+            pinned.starts_with(b"exec /bin/sh -c 'exec /bin/bash "),
+            "{text}"
+        );
     }
 }
 
@@ -200,9 +203,15 @@ fn a_host_does_what_its_login_shell_would_have_done() {
         "kill -TERM $$",
         "echo \"$-\"",
         "shift 2; echo on",
+        "echo 'a\n b\n\n\\!c\n'; echo $# \"$*\"",
+        "[[ -n a ]] && cat <<'E'\n ! $x 'y' \\\\ *\n\nE\necho on",
+        "for i in 1 2\ndo\n echo $i\ndone",
         "cat",
     ] {
-        let pinned = String::from_utf8(plain(text).pinned().unwrap()).unwrap();
+        let pinned = plain(text).pinned().unwrap_or_else(|| panic!("{text}"));
+        let pinned = String::from_utf8(pinned).unwrap();
+        // csh goes on with the next line where quotes are not closed.
+        assert!(!pinned.contains('\n'), "{pinned}");
         let run = |command: &str| {
             let out = Command::new("bash")
                 .args(["-c", command])
