@@ -11,6 +11,8 @@ const ONE_IN: usize = 20;
 const BLOCK: usize = 64;
 /// So many blocks, and one more, are counted in bytes.
 const ROWS: usize = 128;
+/// So many blocks of noise in a row are enough, mostly, to know that it is none of a text.
+const AT_ONCE: usize = 10;
 /// Of less it cannot be told by counting. So many shown bytes in a row are text, whatever stands around them.
 const SHORT: usize = BLOCK;
 /// The longest beginning of a character.
@@ -114,33 +116,72 @@ pub(crate) fn has_text(mut piece: &[u8]) -> bool {
     if piece.len() < SHORT {
         return piece.iter().any(|c| *c >= b' ' && *c != 0x7F);
     }
-    let mut window = Counts::default();
     while !piece.is_empty() {
-        // What is left over is judged with what stands before it.
-        let rest = piece.len() >= 2 * PART;
-        let part = if rest { PART } else { piece.len() };
-        let (now, later) = piece.split_at_checked(part).unwrap_or((piece, &[]));
-        let (lanes, run) = (Lane::both(now), window.add(now));
-        window.bytes += lanes.iter().map(|lane| lane.bytes).sum::<usize>();
-        if run || lanes.iter().any(Lane::is_text) {
+        let (window, later) = cut(piece, WINDOW);
+        if !is_noise(window) && is_text(window) {
             return true;
         }
         piece = later;
-        let full = window.seen >= WINDOW && piece.len() >= WINDOW;
-        if full || piece.is_empty() {
-            if window.is_text() {
-                return true;
-            }
-            window = Counts::default();
-        }
     }
     false
+}
+
+/// What is left over is judged with what stands before it.
+fn cut(piece: &[u8], size: usize) -> (&[u8], &[u8]) {
+    let more = piece.len() >= 2 * size;
+    piece
+        .split_at_checked(if more { size } else { piece.len() })
+        .unwrap_or((piece, &[]))
+}
+
+fn is_text(mut window: &[u8]) -> bool {
+    let mut counts = Counts::default();
+    while !window.is_empty() {
+        let (part, later) = cut(window, PART);
+        let (lanes, run) = (Lane::both(part), counts.add(part));
+        counts.bytes += lanes.iter().map(|lane| lane.bytes).sum::<usize>();
+        if run || lanes.iter().any(Lane::is_text) {
+            return true;
+        }
+        window = later;
+    }
+    counts.is_text()
+}
+
+/// Whether [`is_text`] would say no, where half of its counting is enough to know that: of what is packed or encrypted.
+fn is_noise(mut window: &[u8]) -> bool {
+    let (all, mut high) = (window.len(), 0);
+    while !window.is_empty() {
+        let (part, later) = cut(window, PART);
+        let blocks = part.as_chunks::<BLOCK>().0;
+        if blocks.iter().any(is_shown_whole) || !Lane::are_odd(blocks, part.len()) {
+            return false;
+        }
+        high += blocks.iter().map(count_high).sum::<usize>();
+        window = later;
+    }
+    // What is not NUL is at most all, and shown is at most the rest of that: too little for fields and for letters.
+    3 * high > all
+}
+
+fn is_shown_whole(block: &[u8; BLOCK]) -> bool {
+    let first = block.first_chunk().map_or(0, |c| u64::from_ne_bytes(*c));
+    // A word at once, as of noise it is enough.
+    first & 0x8080_8080_8080_8080 == 0 && block.iter().all(|c| is_shown(*c))
+}
+
+fn is_shown(c: u8) -> bool {
+    (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r')
+}
+
+fn count_high(block: &[u8; BLOCK]) -> usize {
+    // In a byte they fit.
+    usize::from(block.iter().map(|c| c >> 7).sum::<u8>())
 }
 
 /// What a window has.
 #[derive(Debug, Default)]
 struct Counts {
-    seen: usize,
     /// But for NULs.
     bytes: usize,
     /// ASCII that is shown, or is a space of some kind.
@@ -153,13 +194,11 @@ impl Counts {
     /// Counts another part. Has it a block of nothing but what is shown? Twice as much in a row has one, wherever it
     /// begins.
     fn add(&mut self, part: &[u8]) -> bool {
-        let is_shown = |c: u8| (c.wrapping_sub(b' ') < 0x5F) | matches!(c, b'\t' | b'\n' | b'\r');
         // Of a block they fit into a byte.
         let shown = |block: &[u8]| block.iter().map(|c| u8::from(is_shown(*c))).sum::<u8>();
         let high = |block: &[u8]| block.iter().map(|c| c >> 7).sum::<u8>();
         let (blocks, rest) = part.as_chunks::<BLOCK>();
         let mut run = false;
-        self.seen += part.len();
         self.shown += usize::from(shown(rest));
         self.high += usize::from(high(rest));
         for block in blocks {
@@ -218,6 +257,27 @@ impl Lane {
 
     fn is_text(&self) -> bool {
         self.bytes > 0 && self.odd * ONE_IN <= self.bytes
+    }
+
+    /// Is neither of them text, however few of `len` bytes are NULs? Counted until that is known.
+    fn are_odd(blocks: &[[u8; BLOCK]], len: usize) -> bool {
+        let (most, mut odds) = (len.div_ceil(2), [0; 2]);
+        blocks.chunks(AT_ONCE).any(|rows| {
+            let mut columns = [0_u8; BLOCK];
+            for row in rows {
+                for (odds, c) in columns.iter_mut().zip(row) {
+                    *odds += u8::from(is_odd(*c) & (*c != 0));
+                }
+            }
+            let columns = columns.as_chunks::<2>().0;
+            let sums = columns.iter().fold([0_u16; 2], |[a, b], [x, y]| {
+                [a + u16::from(*x), b + u16::from(*y)]
+            });
+            for (odds, sum) in odds.iter_mut().zip(sums) {
+                *odds += usize::from(sum);
+            }
+            odds.iter().all(|odd| odd * ONE_IN > most)
+        })
     }
 }
 
@@ -303,5 +363,40 @@ mod tests {
             noise[at..at + 3000].copy_from_slice(&text.as_bytes()[..3000]);
             assert!(has_text(&noise), "{seed}");
         }
+    }
+
+    /// What is known sooner is what is known by counting all of it.
+    #[test]
+    fn noise_is_what_is_no_text_however_it_is_counted() {
+        let (mut text, mut noise, mut neither) = (0, 0, 0);
+        for seed in 0..6_000_u64 {
+            let random = super::super::tests::noise(seed, 20_000);
+            let (kind, share) = (seed % 6, (seed / 6 % 100) as u8);
+            let mut at = random.chunks(2);
+            let mut next = || at.next().map_or((0, 0), |c| (c[0], c[1] % 100));
+            let len = 64 + usize::from(next().0) * usize::from(next().1).min(37);
+            let mixed = (0..len).map(|_| match (kind, next()) {
+                (0, (c, at)) if at >= share => c & 0x7F,
+                (1, (_, at)) if at >= share => b'x',
+                (2, (_, at)) if at >= share => 0,
+                (3, (c, at)) if at >= share => c % 32,
+                (4, (c, at)) if at >= share => c | 0x80,
+                (_, (c, _)) => c,
+            });
+            let mut window: Vec<u8> = mixed.collect();
+            if seed % 5 == 0 {
+                let run = usize::from(next().0).min(len / 2);
+                window[len - run..].fill(b'a');
+            }
+            let by_counting = is_text(&window);
+            assert!(!(by_counting && is_noise(&window)), "{seed}: {window:?}");
+            text += usize::from(by_counting);
+            noise += usize::from(is_noise(&window));
+            neither += usize::from(!by_counting && !is_noise(&window));
+        }
+        assert!(
+            text > 500 && noise > 500 && neither > 100,
+            "{text} {noise} {neither}"
+        );
     }
 }

@@ -3,8 +3,7 @@
 
 use std::fmt::Write;
 
-use aws_lc_rs::digest::{Context, SHA256};
-
+use super::sum::Sum;
 use super::tap::Stream;
 use crate::mask::{Guard, Kind, Verdict, has_text};
 
@@ -31,6 +30,8 @@ struct Part {
     gaps: Vec<Gap>,
     /// The last one of them goes on with what is not recorded next.
     open: bool,
+    /// Of what is in the last one, until it has its own.
+    sum: Sum,
     /// Those beyond the most that are told one by one: how many are in it.
     others: u64,
     /// Nothing is masked from this byte on.
@@ -41,7 +42,8 @@ struct Part {
 struct Gap {
     at: u64,
     bytes: u64,
-    digest: Context,
+    /// In hex, once nothing more belongs to it.
+    sum: Option<String>,
 }
 
 impl Bulk {
@@ -113,7 +115,7 @@ impl Part {
             return true;
         }
         if has_text(data) {
-            self.open = false;
+            self.closes();
             return true;
         }
         let more = self.recorded.saturating_add(bytes);
@@ -125,16 +127,26 @@ impl Part {
         if !std::mem::replace(&mut self.open, true) {
             self.others += u64::from(self.gaps.len() >= MAX_GAPS);
             if self.gaps.len() <= MAX_GAPS {
-                let digest = Context::new(&SHA256);
-                let bytes = 0;
-                self.gaps.push(Gap { at, bytes, digest });
+                let (bytes, sum) = (0, None);
+                self.gaps.push(Gap { at, bytes, sum });
             }
         }
         if let Some(gap) = self.gaps.last_mut() {
-            gap.digest.update(data);
             gap.bytes = gap.bytes.saturating_add(bytes);
+            self.sum.update(data);
         }
         false
+    }
+
+    /// What comes next is recorded: the last gap is whole, but the one of many.
+    fn closes(&mut self) {
+        let last = self.gaps.len() <= MAX_GAPS;
+        if std::mem::take(&mut self.open)
+            && last
+            && let Some(gap) = self.gaps.last_mut()
+        {
+            gap.sum = Some(self.sum.take());
+        }
     }
 
     fn note(&mut self) -> Option<String> {
@@ -150,13 +162,13 @@ impl Part {
             self.recorded
         );
         for (gap, index) in gaps.into_iter().zip(1_usize..) {
-            let hash = hex::encode(gap.digest.finish());
+            let sum = gap.sum.unwrap_or_else(|| self.sum.take());
             let (bytes, at) = (gap.bytes, gap.at);
             let written = match index > MAX_GAPS {
-                false => write!(note, ", {bytes} from byte {at} on are not, sha256 {hash}"),
+                false => write!(note, ", {bytes} from byte {at} on are not, blake3 {sum}"),
                 true => write!(
                     note,
-                    ", nor are {bytes} at {} places from byte {at} on, sha256 of all {hash}",
+                    ", nor are {bytes} at {} places from byte {at} on, blake3 of all {sum}",
                     self.others
                 ),
             };
@@ -191,7 +203,7 @@ mod tests {
     }
 
     fn hash(data: &[u8]) -> String {
-        hex::encode(aws_lc_rs::digest::digest(&SHA256, data))
+        blake3::hash(data).to_hex().to_string()
     }
 
     #[test]
@@ -343,7 +355,7 @@ mod tests {
             assert!(bulk.records(Stream::Output, b"text\n"));
         }
         let note = bulk.note().unwrap();
-        assert_eq!(note.matches("sha256").count(), MAX_GAPS + 1);
+        assert_eq!(note.matches("blake3").count(), MAX_GAPS + 1);
         assert!(
             note.len() < 1500 && note.contains("nor are 99200 at 992 places"),
             "{note}"

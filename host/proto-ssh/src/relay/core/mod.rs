@@ -5,7 +5,7 @@
 //! [`Effect::Decide`] and is not kept here: its bytes come back by [`Core::granted`] only, out of a `Permitted`.
 //!
 //! - `channel` is one channel, `flow` one direction of it, `replies` the order of answers.
-//! - `bulk` counts output that is not text; it is not recorded without end.
+//! - `bulk` counts output that is not text; it is not recorded without end. `sum` is by what the rest can be known.
 //! - `back` is who may be connected to by the host.
 //! - `opens`, `messages`, `requests`, `globals` say what each message means; `exec` has command lines read, and
 //!   `gather` the scripts that they run; `settle` is told of decisions.
@@ -34,6 +34,7 @@ mod opens;
 mod replies;
 mod requests;
 mod settle;
+mod sum;
 pub(crate) mod tap;
 #[cfg(test)]
 mod tests;
