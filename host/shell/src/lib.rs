@@ -128,15 +128,15 @@ fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
 pub fn for_any_host(text: &str) -> String {
     sent(
         text,
-        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c "$*" bash; exec /bin/sh -c "$*" sh"#,
+        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c -- "$*" bash; exec /bin/sh -c -- "$*" sh"#,
     )
 }
 
 fn for_bash(text: &str) -> String {
-    sent(text, r#"exec /bin/bash --norc -c "$*" bash"#)
+    sent(text, r#"exec /bin/bash --norc -c -- "$*" bash"#)
 }
 
-/// `shell` runs the text, which is `$*`. csh ends quotes where a line ends, and runs the next one: so each line is a word of
+/// `shell` runs the text, which is `$*` and may look like an option. csh ends quotes where a line ends, and runs the next one: so each line is a word of
 /// its own, which are put together again with the first character of `IFS` between them.
 fn sent(text: &str, shell: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(quote).collect();

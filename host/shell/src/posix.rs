@@ -1,6 +1,7 @@
 //! What of the shell's own commands and variables other shells lack, or take in another way than bash. A text in
 //! which it stands is for bash alone: elsewhere it would do something else than what was read.
 
+use crate::ast::Part;
 use crate::reading::Word;
 
 /// Commands that bash has by itself.
@@ -47,10 +48,27 @@ const VARIABLES: &[&str] = &[
     "UID",
 ];
 
-/// In this expansion, there is a variable that has its value from bash.
-pub(crate) fn names_bashs(raw: &str) -> bool {
-    raw.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .any(|name| name.starts_with("BASH") || VARIABLES.contains(&name))
+/// In this piece of a word, there is a variable that has its value from bash, or a pattern with `[^…]`, which dash takes
+/// for the `^` itself.
+pub(crate) fn is_bashs(part: &Part) -> bool {
+    match part {
+        Part::Lit { text, quoted } => !quoted && (text.starts_with('^') || text.contains("[^")),
+        Part::Param { raw, .. } | Part::Arith { raw, .. } => {
+            let mut names = raw.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            raw.contains("[^")
+                || names.any(|name| name.starts_with("BASH") || VARIABLES.contains(&name))
+        }
+        Part::Subst { .. } | Part::Process { .. } => false,
+    }
+}
+
+/// What is assigned before such a command is there behind it as well, but not in bash (POSIX, 2.14, Special Built-Ins).
+pub(crate) fn is_special(name: &str) -> bool {
+    const SPECIAL: [&str; 15] = [
+        ":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return",
+        "set", "shift", "times", "trap", "unset",
+    ];
+    SPECIAL.contains(&name)
 }
 
 /// Only bash does with `args` what it does. `name` is a command of the shell.

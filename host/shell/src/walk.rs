@@ -146,6 +146,8 @@ impl<'a> Walk<'a> {
             }
         };
         self.budget = program.left;
+        let mut fed = program.here.iter().flat_map(|doc| &doc.parts);
+        self.bash |= ctx.shell.is_none() && fed.any(posix::is_bashs);
         match &ctx.shell {
             Some(shell) if program.differs || zsh::may_be(shell) && zsh::differs(&program) => {
                 self.opaque(Opaque::OtherShell(shell.clone()));
@@ -336,6 +338,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn parts(&mut self, parts: &[Part], ctx: &Ctx, here: &[HereDoc]) {
         for part in parts {
             self.fails(part);
+            self.bash |= ctx.shell.is_none() && posix::is_bashs(part);
             match part {
                 Part::Lit { .. } => {}
                 Part::Param { raw, inner, .. } => {
@@ -421,6 +424,8 @@ impl<'a> Walk<'a> {
         } else if simple.assigns.is_empty() {
             self.command(argv, &ctx);
         } else {
+            let special = |w: &Arg| w.is_literal() && posix::is_special(&w.text);
+            self.bash |= ctx.shell.is_none() && argv.first().is_some_and(special);
             // For this command, and for none behind it.
             self.maybe(|me| {
                 assigned.for_each(|a| me.variables.is_there(&a.name));

@@ -2,6 +2,7 @@
 
 use crate::ast::*;
 use crate::cursor::Cursor;
+use crate::expand;
 use crate::parse::{Parsed, Parser, Text, is_meta, program};
 
 /// Where a run of parts ends.
@@ -78,11 +79,8 @@ fn meets_braces(parts: &[Part]) -> bool {
 }
 
 /// `~+`, `~-` and `~2` are `PWD`, `OLDPWD` and what `pushd` was given, to which anybody gives a value: commands and options,
-/// too. They stand at the beginning, or behind one of `behind`; where braces are expanded before, anywhere.
+/// too. They stand at the beginning, or behind one of `behind`.
 fn stands_for_variables(parts: &[Part], behind: &[char]) -> bool {
-    let braces =
-        |part: &Part| matches!(part, Part::Lit { text, quoted: false } if text.contains('{'));
-    let anywhere = parts.iter().any(braces);
     let named = |(part, first): (&Part, bool)| {
         let Part::Lit {
             text,
@@ -95,7 +93,6 @@ fn stands_for_variables(parts: &[Part], behind: &[char]) -> bool {
             let (before, after) = text.split_at(at);
             let next = after.chars().nth(1);
             match before.chars().next_back() {
-                _ if anywhere => next != Some('/'),
                 None if !first => false,
                 Some(c) if !behind.contains(&c) => false,
                 _ => next.is_some_and(|c| matches!(c, '+' | '-' | '0'..='9')),
@@ -106,6 +103,17 @@ fn stands_for_variables(parts: &[Part], behind: &[char]) -> bool {
         .iter()
         .enumerate()
         .any(|(at, part)| named((part, at == 0)))
+}
+
+/// The same of what becomes of braces, which is before tildes. Of what is no plain list, nobody knows.
+fn braces_make(parts: &[Part]) -> bool {
+    let (parts, raw) = (parts.to_vec(), String::new());
+    match expand::expand(&Word { parts, raw }) {
+        Ok(words) => words
+            .iter()
+            .any(|(_, parts)| stands_for_variables(parts, &['=', ':'])),
+        Err(_) => true,
+    }
 }
 
 const TILDE: &str = "`~+`, `~-` or `~2`, which are what variables say";
@@ -134,7 +142,9 @@ impl Parser<'_> {
         if raw.bytes().filter(|b| *b == b'[').count() > MAX_BRACKETS {
             return self.unread("a word with so many brackets");
         }
-        if stands_for_variables(&parts, &['=', ':']) {
+        if stands_for_variables(&parts, &['=', ':'])
+            || bare('~') && bare('{') && braces_make(&parts)
+        {
             return self.unread(TILDE);
         }
         if bare('{') && meets_braces(&parts) {

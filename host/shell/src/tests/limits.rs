@@ -227,12 +227,12 @@ fn what_is_sent_is_pinned() {
     }
     assert_eq!(
         crate::for_any_host("it's !"),
-        "exec /bin/sh -c '[ -x /bin/bash ] && exec /bin/bash --norc -c \"$*\" bash; exec /bin/sh -c \"$*\" sh' sh \
+        "exec /bin/sh -c '[ -x /bin/bash ] && exec /bin/bash --norc -c -- \"$*\" bash; exec /bin/sh -c -- \"$*\" sh' sh \
          'it'\\''s '\\!"
     );
     assert_eq!(
         crate::for_bash("a\n\n b"),
-        "exec /bin/sh -c 'IFS=$(printf \"\\n.\"); exec /bin/bash --norc -c \"$*\" bash' sh a '' ' b'"
+        "exec /bin/sh -c 'IFS=$(printf \"\\n.\"); exec /bin/bash --norc -c -- \"$*\" bash' sh a '' ' b'"
     );
     let form = plain("echo 'it'\\''s' '!' \"\\\\\"")
         .pinned()
