@@ -16,9 +16,10 @@ use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone, vanished};
 use super::half::{Half, LOOK, proves_itself_again};
-use super::read::{NotRead, Turns, read};
+use super::read::{NotRead, Turns, judge, read};
 use super::record::{Ended, Receipts, record};
 use crate::action::{Asked, Line, Turned};
+use crate::gate::Judged;
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
@@ -166,6 +167,7 @@ impl<'a> Relay<'a> {
                     Answered::Decided(decided) => self.decided(*decided).await?,
                     Answered::Recorded => {}
                     Answered::Read { ticket, line } => self.was_read(ticket, line)?,
+                    Answered::Judged { ticket, judged } => self.was_judged(ticket, judged)?,
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -322,6 +324,11 @@ impl<'a> Relay<'a> {
                 self.cancels.insert(ticket, cancel.clone());
                 deciding.push(read(self.turns.clone(), ticket, unread, cancel));
             }
+            Effect::Judge { ticket, whole } => {
+                let cancel = self.cancel.child_token();
+                self.cancels.insert(ticket, cancel.clone());
+                deciding.push(judge(self.turns.clone(), ticket, whole, cancel));
+            }
             Effect::Refused(turned) => self.turned(*turned, deciding),
             Effect::Inspect { key, inspect } => {
                 deciding.push(decide::inspect(self.session, key, inspect));
@@ -395,6 +402,19 @@ impl<'a> Relay<'a> {
         let (now, out) = (Instant::now(), &mut self.effects);
         match line {
             Ok(line) => self.core.was_read(ticket, line, now, out)?,
+            Err(why) => self
+                .core
+                .refused(ticket, &why.to_string(), None, now, out)?,
+        }
+        Ok(())
+    }
+
+    /// A line of a gated shell was judged, or was not.
+    fn was_judged(&mut self, ticket: Ticket, judged: Result<Judged, NotRead>) -> Result<(), End> {
+        self.cancels.remove(&ticket);
+        let (now, out) = (Instant::now(), &mut self.effects);
+        match judged {
+            Ok(judged) => self.core.was_judged(ticket, judged, now, out)?,
             Err(why) => self
                 .core
                 .refused(ticket, &why.to_string(), None, now, out)?,
@@ -554,6 +574,7 @@ async fn last_records(
             Effect::Send { .. }
             | Effect::Record { .. }
             | Effect::Read { .. }
+            | Effect::Judge { .. }
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,
         };

@@ -1,6 +1,7 @@
 //! Gated shells: the channel beside the client's, and everything that can go wrong with it.
 
 mod ends;
+mod lines;
 
 use std::collections::HashMap;
 
