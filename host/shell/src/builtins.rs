@@ -165,7 +165,7 @@ fn text(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
         Some((dashes, rest)) if dashes.text == "--" => rest,
         _ => args,
     };
-    if !args.iter().all(Word::is_literal) || args.iter().any(|w| w.text.starts_with('~')) {
+    if !args.iter().all(Word::is_code) {
         walk.opaque(Opaque::Unknown {
             program: name.to_owned(),
         });

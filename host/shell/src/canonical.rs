@@ -4,6 +4,7 @@
 use crate::ast::*;
 use crate::expand;
 use crate::parse::Program;
+use crate::posix;
 
 /// Words that a shell takes for its own where a command is expected.
 const RESERVED: &[&str] = &[
@@ -329,6 +330,7 @@ impl Out<'_> {
                 }
                 Part::Param { raw, quoted, .. } | Part::Arith { raw, quoted } => {
                     name = !quoted && !raw.ends_with(['}', ')']);
+                    self.bash |= posix::names_bashs(raw);
                     self.in_quotes(raw, *quoted);
                 }
                 Part::Subst { sub, quoted, .. } => {

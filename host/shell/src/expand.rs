@@ -112,7 +112,11 @@ impl Part {
 fn finish(atoms: &[Atom<'_>]) -> Word {
     let mut word = Word::default();
     let mut bracket = false;
+    let mut before = None;
     for atom in atoms {
+        let behind = before.is_none_or(|b: &Atom<'_>| b.is('=') || b.is(':'));
+        word.home |= behind && atom.is('~');
+        before = Some(atom);
         match atom {
             Atom::Char(c, quoted) => {
                 word.text.push(*c);

@@ -283,7 +283,7 @@ fn literal(word: &Word) -> Option<String> {
 }
 
 fn certain(word: Arg) -> Option<String> {
-    (!word.dynamic && !word.glob).then_some(word.text)
+    word.is_code().then_some(word.text)
 }
 
 fn shown(raw: &str) -> String {

@@ -51,6 +51,7 @@ mod pages;
 mod parse;
 mod patterns;
 mod peel;
+mod posix;
 mod programs;
 mod reading;
 mod reads;
@@ -122,6 +123,14 @@ fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
     reading
 }
 
+/// Runs a text that every shell reads in the same way. It was read as bash does it, whose `echo` and `[` are not those of
+/// others: so bash runs it where the host has one. What bash reads when it starts, the login shell has read by then.
+pub fn for_any_host(text: &str) -> String {
+    const SHELL: &str =
+        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c "$0" bash; exec /bin/sh -c "$0" sh"#;
+    format!("exec /bin/sh -c '{SHELL}' {}", quote(text))
+}
+
 impl Reading {
     /// Kept only if it is read as the text itself is.
     fn set_canonical(&mut self, program: &parse::Program, limits: &Limits) {
@@ -176,12 +185,11 @@ impl Reading {
     /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.
     pub fn pinned(&self) -> Option<Vec<u8>> {
         let text = str::from_utf8(self.canonical.as_deref()?).ok()?;
-        let shell = if self.needs_bash {
-            "/bin/bash"
-        } else {
-            "/bin/sh"
+        let sent = match self.needs_bash {
+            true => format!("exec /bin/bash --norc -c {} bash", quote(text)),
+            false => for_any_host(text),
         };
-        Some(format!("exec {shell} -c {}", quote(text)).into_bytes())
+        Some(sent.into_bytes())
     }
 }
 

@@ -302,7 +302,7 @@ fn shell(
 
 /// Text for a shell that stands in a word.
 fn code(walk: &mut Walk<'_>, name: &str, text: &Word, under: &Ctx) -> Result<(), Opaque> {
-    if !text.is_literal() || text.text.starts_with('~') {
+    if !text.is_code() {
         return Err(Opaque::Unknown {
             program: name.to_owned(),
         });
@@ -313,7 +313,7 @@ fn code(walk: &mut Walk<'_>, name: &str, text: &Word, under: &Ctx) -> Result<(),
 
 /// Words that a program puts together with blanks and gives to a shell.
 fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Result<(), Opaque> {
-    if words.iter().any(|w| !w.is_literal()) {
+    if !words.iter().all(Word::is_code) {
         return Err(Opaque::Unknown {
             program: name.to_owned(),
         });

@@ -17,6 +17,8 @@ pub struct Word {
     pub splits: bool,
     /// It is a pattern for names of files.
     pub glob: bool,
+    /// bash puts a home directory into it: for a tilde at its beginning, or behind `=` or `:`.
+    pub(crate) home: bool,
 }
 
 impl Word {
@@ -34,13 +36,18 @@ impl Word {
             dynamic: true,
             leads: true,
             splits: true,
-            glob: false,
+            ..Self::default()
         }
     }
 
     /// Exactly this one word, whatever happens.
     pub(crate) fn is_literal(&self) -> bool {
         !self.dynamic && !self.glob
+    }
+
+    /// Exactly this text, also where it is read as code.
+    pub(crate) fn is_code(&self) -> bool {
+        self.is_literal() && !self.home
     }
 
     /// It, or a word that it turns into, can begin with a dash though it is not written so.

@@ -8,8 +8,8 @@ use crate::reading::{Command, Hazard, Reading, Transfer, Word as Arg};
 use crate::reason::Opaque;
 use crate::sure::Variables;
 use crate::{
-    Limits, builtins, expand, feed, hazards, interpreters, named, opinion, peel, programs, reads,
-    stdin, transfer, zsh,
+    Limits, builtins, expand, feed, hazards, interpreters, named, opinion, peel, posix, programs,
+    reads, stdin, transfer, zsh,
 };
 
 /// What a command finds on its standard input.
@@ -439,7 +439,7 @@ impl<'a> Walk<'a> {
         if ctx.depth >= self.limits.depth || ctx.by.len() >= self.limits.depth {
             return self.opaque(Opaque::TooDeep(self.limits.depth));
         }
-        if head.dynamic {
+        if head.dynamic || head.home && !head.text.starts_with("~/") {
             self.opaque(Opaque::DynamicCommand(head.text.clone()));
             return self.push(argv, ctx);
         }
@@ -453,6 +453,10 @@ impl<'a> Walk<'a> {
             // What its body runs is listed; that it is defined by now is not certain.
             self.out.only_reads = false;
             return self.push(argv, ctx);
+        }
+        if plain && ctx.in_shell && posix::needs_bash(&name, argv.get(1..).unwrap_or_default()) {
+            // Of another shell, it says by itself what it has not.
+            self.bash |= ctx.shell.is_none();
         }
         if plain && ctx.in_shell && builtins::run(self, &name, &argv, ctx) {
             return;

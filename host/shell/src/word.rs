@@ -77,6 +77,39 @@ fn meets_braces(parts: &[Part]) -> bool {
     parts.iter().any(lone) || parts.windows(2).any(grows)
 }
 
+/// `~+`, `~-` and `~2` are `PWD`, `OLDPWD` and what `pushd` was given, to which anybody gives a value: commands and options,
+/// too. They stand at the beginning, or behind one of `behind`; where braces are expanded before, anywhere.
+fn stands_for_variables(parts: &[Part], behind: &[char]) -> bool {
+    let braces =
+        |part: &Part| matches!(part, Part::Lit { text, quoted: false } if text.contains('{'));
+    let anywhere = parts.iter().any(braces);
+    let named = |(part, first): (&Part, bool)| {
+        let Part::Lit {
+            text,
+            quoted: false,
+        } = part
+        else {
+            return false;
+        };
+        text.match_indices('~').any(|(at, _)| {
+            let (before, after) = text.split_at(at);
+            let next = after.chars().nth(1);
+            match before.chars().next_back() {
+                _ if anywhere => next != Some('/'),
+                None if !first => false,
+                Some(c) if !behind.contains(&c) => false,
+                _ => next.is_some_and(|c| matches!(c, '+' | '-' | '0'..='9')),
+            }
+        })
+    };
+    parts
+        .iter()
+        .enumerate()
+        .any(|(at, part)| named((part, at == 0)))
+}
+
+const TILDE: &str = "`~+`, `~-` or `~2`, which are what variables say";
+
 impl Parser<'_> {
     pub(crate) fn word(&mut self) -> Parsed<Word> {
         self.spend()?;
@@ -100,6 +133,9 @@ impl Parser<'_> {
         // Each of them, other parsers look to the end for what closes it.
         if raw.bytes().filter(|b| *b == b'[').count() > MAX_BRACKETS {
             return self.unread("a word with so many brackets");
+        }
+        if stands_for_variables(&parts, &['=', ':']) {
+            return self.unread(TILDE);
         }
         if bare('{') && meets_braces(&parts) {
             return self.unread("a `$` that braces may put before something else");
@@ -447,6 +483,9 @@ impl Parser<'_> {
                         End::Brace
                     };
                     inner = self.descend(|p| p.parts(end))?;
+                    if stands_for_variables(&inner, &['=', ':', '/']) {
+                        return self.unread(TILDE);
+                    }
                 }
                 None if self.cur.eat(":") => {
                     self.bash = true;

@@ -5,13 +5,17 @@ use crate::derive::{EVENTS, GAPS, POPULATION};
 use crate::manifest::{MANIFEST, NOTE};
 use crate::{MakeError, Window, make};
 
-/// A package of two logs, of which the first has several bundles.
+/// A package of two logs, of which the first has several bundles. More people are in it than a sample has
+/// actions: whatever it draws, it does not name all of them.
 async fn made(setup: &Setup) -> Files {
     let recorder = setup.start().await;
     session(&recorder, "shop", "alice", 200).await;
     stop(recorder).await;
     let recorder = setup.start().await;
     session(&recorder, "shop", "bert", 3).await;
+    for who in ["carl", "dora", "emil", "fritz"] {
+        session(&recorder, "shop", who, 1).await;
+    }
     operator(&recorder).await;
     stop(recorder).await;
     let (path, _) = setup.package(&setup.order(always()), "made.zip").await;

@@ -109,12 +109,12 @@ fn builtins_of_other_shells_are_for_bash() {
         let reading = plain(text);
         assert!(reading.needs_bash && !reading.is_opaque(), "{text}");
         let pinned = String::from_utf8(reading.pinned().unwrap()).unwrap();
-        assert!(pinned.starts_with("exec /bin/bash -c "), "{pinned}");
+        assert!(pinned.starts_with("exec /bin/bash "), "{pinned}");
     }
     // zsh would run what `=reboot` is.
     assert_eq!(
         plain("=reboot").pinned().unwrap(),
-        b"exec /bin/sh -c \\''=reboot'\\'"
+        crate::for_any_host("'=reboot'").into_bytes()
     );
     assert_eq!(crate::quote("=reboot"), "'=reboot'");
     assert_eq!(crate::quote("a=reboot"), "a=reboot");

@@ -11,6 +11,7 @@ mod programs;
 mod review;
 mod rows;
 mod second;
+mod sixth;
 mod third;
 mod wrappers;
 

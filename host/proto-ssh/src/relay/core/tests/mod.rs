@@ -277,8 +277,7 @@ pub(super) fn strings(parts: &[&[u8]]) -> Vec<u8> {
 
 /// What the host is asked to run for this command.
 pub(super) fn pinned(command: &str) -> Vec<u8> {
-    let command = shell::quote(command);
-    strings(&[format!("exec /bin/sh -c {command}").as_bytes()])
+    strings(&[shell::for_any_host(command).as_bytes()])
 }
 
 pub(super) fn pty() -> Vec<u8> {

@@ -1,0 +1,243 @@
+//! Tildes that are variables, and what of a shell's own commands others have in another way. Each was tried with bash 5.2.
+
+use std::process::Command;
+
+use crate::{Limits, Reading, gaps, read, read_script};
+
+fn plain(text: &str) -> Reading {
+    read(text.as_bytes(), &Limits::default())
+}
+
+/// What bash makes of it where both variables say `HIT`.
+fn said(text: &str) -> String {
+    let text = format!("OLDPWD=HIT PWD=HIT HOME=HIT; {text}");
+    let out = Command::new("bash").args(["-c", &text]).output();
+    String::from_utf8_lossy(&out.expect("bash").stdout).into_owned()
+}
+
+#[test]
+fn tildes_that_are_variables() {
+    for text in [
+        "echo ~-",
+        "echo ~+",
+        "echo ~-/a",
+        "echo x=~-",
+        "echo x=a:~-",
+        "echo x=:~+",
+        "echo x+=~-",
+        "echo a'b'\"c\" x=a:\"b\":~-",
+        "echo ~\\\n-",
+        "echo x=~\\\n-",
+        "echo {~-,b}",
+        "echo ~{-,+}",
+        "echo ~{,a}-",
+        "echo {x,~}-",
+        "echo ${e:-~-}",
+        "v=HITb; echo X${v#~-}HIT",
+        "v=HITb; echo ${v/b/~-}",
+        "x=~-; echo $x",
+        "x=a:~-; echo \"$x\"",
+        "export x=~-; echo \"$x\"",
+        "for i in ~-; do echo $i; done",
+        "case HIT in ~-) echo HIT;; esac",
+        "[[ HIT == ~- ]] && echo HIT",
+        "cat <<< ~-",
+        "cat <<< x=~- ~- 2>&1",
+        "echo $(echo ~-)",
+        "echo \"`echo ~+`\"",
+    ] {
+        assert!(said(text).contains("HIT"), "{text}: {}", said(text));
+        let reading = plain(text);
+        assert!(reading.is_opaque(), "{text}: {reading:?}");
+        assert!(gaps(text.as_bytes(), &Limits::default()).is_err(), "{text}");
+        assert!(
+            read_script(text.as_bytes(), "bash", &Limits::default()).is_opaque(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn tildes_that_are_not() {
+    for text in [
+        "git show HEAD~2",
+        "git diff v1~1 \"$x~2\"",
+        "git log main~3..main",
+        "rm file~ file~-1",
+        "echo '~-' \"~+\" \\~-",
+        "echo x=''~-",
+        "echo \"a\"~-",
+        "ls ~/x ~/{a,b} ~root/x",
+        "curl http://h/~user/x",
+        "awk '$1 ~ /x/' f",
+        "cat <<E\n~- x=~-\nE",
+    ] {
+        let reading = plain(text);
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+    }
+    assert!(!said("echo x=''~- \"a\"~- HEAD~2 '~-' \"~+\" \\~- a~-").contains("HIT"));
+}
+
+/// What is read as code must be what a shell makes of the words; a home directory is what `HOME` says.
+#[test]
+fn homes_in_code() {
+    for text in [
+        "bash -c x=~",
+        "bash -c x=a:~",
+        "bash -c ~/x",
+        "sh -c ~",
+        "eval x=~",
+        "eval ls ~",
+        "watch ls ~",
+        "ssh host ls x=~",
+        "trap x=~- EXIT",
+        "~ - DEBUG",
+        "~root - DEBUG",
+    ] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in ["eval x=~", "eval -- ls a:~", "builtin eval x=~"] {
+        assert!(gaps(text.as_bytes(), &Limits::default()).is_err(), "{text}");
+    }
+    for text in ["bash -c 'ls a~ x~y'", "eval 'ls \"$x\"'", "~/bin/x"] {
+        assert!(!plain(text).is_opaque(), "{text}: {:?}", plain(text).opaque);
+    }
+}
+
+/// dash says, prints or decides something else, or has no such command.
+#[test]
+fn what_only_bash_does_in_that_way() {
+    for text in [
+        "set -euo pipefail; ls",
+        "[ a == a ] && exit 0; rm -rf /srv/data",
+        "test a '<' b",
+        "[ -v x ]",
+        "[ -O f ]",
+        "[ '(' a ')' ]",
+        "shopt -s nullglob; ls",
+        "echo -e 'a'",
+        "echo -E a",
+        "echo 'a\\tb'",
+        "printf '\\x41'",
+        "printf '%5q' x",
+        "printf '%(%F)T'",
+        "printf -v x y",
+        "read -t 1 x",
+        "read",
+        "mapfile x",
+        "pushd /srv",
+        "shift 2",
+        "declare x=1",
+        "readonly x=1",
+        "export -n x",
+        "type -t ls",
+        "wait -n",
+        "exit -1",
+        "trap 'ls' SIGTERM",
+        "trap 'ls' ERR",
+        "kill -SIGTERM 1",
+        "rm -rf /srv/$HOSTNAME",
+        "rm -rf \"/srv/${UID}\"",
+        "echo ${x:-$EUID} $((RANDOM % 5))",
+        "echo $(echo $HOSTTYPE)",
+        "sh -c \"ls $HOSTNAME\"",
+        "echo $BASH_VERSION",
+        "f() { [ a == a ]; }; f",
+        "eval '[ a == a ]'",
+        "ls \"$([ a == a ] && echo x)\"",
+    ] {
+        let reading = plain(text);
+        assert!(reading.is_opaque() || reading.needs_bash, "{text}");
+        let Some(pinned) = reading.pinned() else {
+            continue;
+        };
+        assert!(pinned.starts_with(b"exec /bin/bash "), "{text}");
+    }
+}
+
+#[test]
+fn what_every_shell_does_in_that_way() {
+    for text in [
+        "set -eu; ls",
+        "[ a = b ] || ls",
+        "[ -f x ] && [ 1 -eq 1 ] && [ ! -d y ] && test -n x",
+        "echo -n a; echo \"$x\" a-b",
+        "printf '%s\\n' a; printf '%d%%q' 1",
+        "read -r x",
+        "export x=1 y",
+        "trap 'ls' EXIT TERM 15",
+        "kill -TERM 1; kill -9 1; kill -s HUP 1",
+        "exit 3",
+        "wait",
+        "cd /srv; umask 022; pwd; type ls",
+        "sh -c '[ a == a ]'",
+        "env [ a == a ]",
+    ] {
+        let reading = plain(text);
+        assert!(
+            !reading.is_opaque() && !reading.needs_bash,
+            "{text}: {:?}",
+            reading.opaque
+        );
+    }
+}
+
+/// With a bash on the host, it does the same and prints the same as directly; nothing is read or said twice.
+#[test]
+fn a_host_does_what_its_login_shell_would_have_done() {
+    let home = tempfile();
+    std::fs::write(home.join(".bashrc"), "echo from .bashrc\n").unwrap();
+    for text in [
+        "set -euo pipefail; echo a",
+        "[ a == a ] && exit 7; echo not here",
+        "[ a = a ] && exit 7; echo not here",
+        "echo -e 'a\\tb'; echo 'a\\tb'",
+        "x='a\\tb'; echo \"$x\"",
+        "echo \"/srv/$HOSTNAME $UID $SHLVL $0\"",
+        "shopt -s nullglob; for f in *.none; do echo \"$f\"; done",
+        "nosuchcommand-weir",
+        "printf '\\x41\\n'",
+        "kill -TERM $$",
+        "echo \"$-\"",
+        "shift 2; echo on",
+        "cat",
+    ] {
+        let pinned = String::from_utf8(plain(text).pinned().unwrap()).unwrap();
+        let run = |command: &str| {
+            let out = Command::new("bash")
+                .args(["-c", command])
+                .env_clear()
+                .envs([("PATH", "/usr/bin:/bin"), ("SSH_CLIENT", "::1 1 1")])
+                .env("HOME", &home)
+                .current_dir(&home)
+                .stdin(std::process::Stdio::null())
+                .output();
+            let out = out.expect("bash");
+            (
+                out.status,
+                String::from_utf8_lossy(&out.stdout).into_owned(),
+                out.stderr,
+            )
+        };
+        assert_eq!(run(text), run(&pinned), "{pinned}");
+        // Where there is no bash, what every shell does in that way goes to `sh`.
+        let without = pinned.replace("/bin/bash", "/none/bash");
+        let (status, out, _) = run(&without);
+        if plain(text).needs_bash {
+            assert!(
+                status.code() == Some(127) || status.code() == Some(126),
+                "{without}"
+            );
+            assert!(!out.contains("not here"), "{without}");
+        } else if !text.contains("echo \"$x\"") && !text.contains("$0") && !text.contains("$-") {
+            assert_eq!((status, out), (run(text).0, run(text).1), "{without}");
+        }
+    }
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+fn tempfile() -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("weir-login-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
