@@ -92,7 +92,7 @@ pub fn lines(data: &[u8]) {
                 if !plain {
                     // Under which number that is kept, nobody knows from here.
                     lines.prompt(0);
-                    (told, sound) = (BTreeMap::new(), false);
+                    (told, sound, next) = (BTreeMap::new(), false, 0);
                     continue;
                 }
                 let known = told.entry(n).or_insert_with(|| entry.clone());
@@ -138,6 +138,7 @@ pub fn lines(data: &[u8]) {
                 if !plain {
                     // Which numbers these are, nobody knows from here.
                     lines.prompt(0);
+                    next = 0;
                     waits.iter_mut().for_each(|w| w.never = true);
                 }
                 (told, sound) = (BTreeMap::new(), false);

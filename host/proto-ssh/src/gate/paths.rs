@@ -437,7 +437,7 @@ mod tests {
         reaches(&long, true, &at(Some("/srv")));
         reaches(&"../*/".repeat(24 << 10), true, &at(None));
         finds(&"../*/".repeat(24 << 10), &[]);
-        finds(&"*/a ".repeat(64 << 10), &vec!["/tmp".to_owned(); 4]);
+        finds(&"*/x ".repeat(16 << 10), &["/tmp".to_owned()]);
         assert!(begin.elapsed() < std::time::Duration::from_secs(2));
     }
 }

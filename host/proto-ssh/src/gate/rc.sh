@@ -381,6 +381,8 @@ PS0='$(: weir-line)' PS2='$(: weir-more)> ' PROMPT_COMMAND=': weir-prompt' HISTS
 \shopt -s lithist promptvars
 if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ||
   -n ${HISTCONTROL+x}${HISTIGNORE+x}${HISTTIMEFORMAT+x} ]]; then
+  \builtin printf 'weir: refused: files of this host or login make constant what the gate of a shell sets: %s\n' \
+    'HISTCONTROL, HISTIGNORE, HISTSIZE, HISTTIMEFORMAT, PROMPT_COMMAND, PS0, or PS2' 1> "$__weir_t"
   \exit 126
 fi
 \readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND

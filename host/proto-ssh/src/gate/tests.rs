@@ -394,7 +394,6 @@ fn the_gate_is_not_to_be_touched() {
         "hash ls",
         "export a=$x",
         "export a=\"$x\" b",
-        "declare -i n=3",
         "exec 3< /etc/hostname",
         "declare -p BASH_COMMAND",
         "declare -x PATH",

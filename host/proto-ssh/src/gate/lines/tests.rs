@@ -26,7 +26,9 @@ fn line(text: &str) -> Ask {
 fn reads(lines: &mut Lines, all: &Ask) {
     let typed = typed(all, LINE).unwrap();
     let (_, before) = typed.entries.split_last().unwrap();
-    for (n, entry) in (typed.first..).zip(before) {
+    let new = (typed.first..).zip(before);
+    let first = lines.first();
+    for (n, entry) in new.filter(|(n, _)| *n >= first) {
         let text = str::from_utf8(entry.text).unwrap();
         assert!(lines.more(&ask("s1", &format!(": weir-more\n{n:5}  @ {text}"))));
     }
