@@ -12,18 +12,20 @@ use futures::stream::FuturesUnordered;
 use pipeline::{EndReason, OutcomeKind, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
+use super::core::{Core, Effect, Limits, Pair, Side, Ticket, Violation};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone, vanished};
 use super::half::{Half, LOOK, proves_itself_again};
 use super::read::{NotRead, Turns, judge, read};
 use super::record::{Ended, Receipts, record};
-use crate::action::{Asked, Line, Turned};
-use crate::gate::Judged;
+use crate::action::{Asked, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
 use crate::upstream::send;
+
+/// How the core takes what was read.
+type Take<T> = fn(&mut Core, Ticket, T, Instant, &mut Vec<Effect>) -> Result<(), Violation>;
 
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
@@ -166,8 +168,8 @@ impl<'a> Relay<'a> {
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
                     Answered::Recorded => {}
-                    Answered::Read { ticket, line } => self.was_read(ticket, line)?,
-                    Answered::Judged { ticket, judged } => self.was_judged(ticket, judged)?,
+                    Answered::Read { ticket, line } => self.was_read(ticket, line, Core::was_read)?,
+                    Answered::Judged { ticket, judged } => self.was_read(ticket, judged, Core::was_judged)?,
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -396,28 +398,18 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    /// A command line was read, or was not.
-    fn was_read(&mut self, ticket: Ticket, line: Result<Line, NotRead>) -> Result<(), End> {
+    /// A command line was read, or a line of a gated shell was judged; or it was not.
+    fn was_read<T>(
+        &mut self,
+        ticket: Ticket,
+        read: Result<T, NotRead>,
+        take: Take<T>,
+    ) -> Result<(), End> {
         self.cancels.remove(&ticket);
-        let (now, out) = (Instant::now(), &mut self.effects);
-        match line {
-            Ok(line) => self.core.was_read(ticket, line, now, out)?,
-            Err(why) => self
-                .core
-                .refused(ticket, &why.to_string(), None, now, out)?,
-        }
-        Ok(())
-    }
-
-    /// A line of a gated shell was judged, or was not.
-    fn was_judged(&mut self, ticket: Ticket, judged: Result<Judged, NotRead>) -> Result<(), End> {
-        self.cancels.remove(&ticket);
-        let (now, out) = (Instant::now(), &mut self.effects);
-        match judged {
-            Ok(judged) => self.core.was_judged(ticket, judged, now, out)?,
-            Err(why) => self
-                .core
-                .refused(ticket, &why.to_string(), None, now, out)?,
+        let (core, now, out) = (&mut self.core, Instant::now(), &mut self.effects);
+        match read.map_err(|why| why.to_string()) {
+            Ok(read) => take(core, ticket, read, now, out)?,
+            Err(why) => core.refused(ticket, &why, None, now, out)?,
         }
         Ok(())
     }

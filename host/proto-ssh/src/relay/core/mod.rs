@@ -311,11 +311,10 @@ enum Pending {
     Command {
         key: Key,
     },
-    /// One of those that is being read, before anything is decided.
+    /// One of those that is being read, and a line that is being judged, before anything is decided.
     Unread {
         key: Key,
     },
-    /// A line of one that is being judged.
     Whole {
         key: Key,
     },
