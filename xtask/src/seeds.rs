@@ -42,6 +42,7 @@ pub fn write(root: &Path, out: &Path, target: &str) -> Result<Seeds> {
         "userauth" => ssh::userauth(),
         "jump" => ssh::jump(),
         "gate" => ssh::gate(),
+        "lines" => ssh::lines(),
         "records" => ssh::records(),
         _ => bail!(
             "nothing for the fuzz target {target} to start from: add seeds to xtask/src/seeds"

@@ -1,7 +1,7 @@
 //! What the fuzz targets drive and nobody else can name: each takes any bytes, does with them what they say, and
 //! asserts what has to hold whatever they are. Only there when the crate is compiled for fuzzing.
 
-pub use crate::gate::fuzzing::gate;
+pub use crate::gate::fuzzing::{gate, lines};
 pub use crate::jump::fuzzing::jump;
 pub use crate::relay::fuzzing::relay;
 pub use crate::startup::fuzzing::userauth;

@@ -27,13 +27,16 @@ pub enum Gap {
     )]
     Descriptor(String),
     /// In the encodings of China, Japan and Taiwan these signs are the second halves of characters, which is what bash
-    /// takes them for if somebody has set such a locale.
+    /// takes them for if somebody has set such a locale; and behind half a character of four bytes, of which a digit is
+    /// the second one, it misses quotes.
     #[error(
         "`{0}` means something else to a shell with another encoding: write a blank or a quote between the two"
     )]
     Encoding(String),
     #[error("what `eval` is to run has to be written out: run it as it is")]
     Eval,
+    #[error("a gated shell asks by `:`, which cannot be a function: give it another name")]
+    Colon,
 }
 
 /// Has a text that bash reads nothing but what it tells of, command by command, before it does it?
@@ -65,7 +68,7 @@ impl Search<'_> {
     fn text(&mut self, text: &str, depth: usize) -> Found {
         let mut before = ' ';
         for c in text.chars() {
-            if !before.is_ascii() && "\\`|{}[]^~@".contains(c) {
+            if !before.is_ascii() && (c.is_ascii_digit() || "\\`|{}[]^~@".contains(c)) {
                 return Err(Gap::Encoding([before, c].into_iter().collect()));
             }
             before = c;
@@ -144,6 +147,7 @@ impl Walk<'_, '_> {
                 }
                 Ok(())
             }
+            Node::Function { name, .. } if name == ":" => Err(Gap::Colon),
             Node::Function { body, .. } => self.stage(body),
             Node::Test(pieces) => pieces.iter().try_for_each(|piece| match piece {
                 TestPiece::Word(word) => self.parts(&word.parts),

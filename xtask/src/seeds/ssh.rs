@@ -133,6 +133,43 @@ pub fn gate() -> Vec<Vec<u8>> {
     all.into_iter().map(String::into_bytes).collect()
 }
 
+/// Of `lines`: a step, a number, and lines behind their lengths.
+pub fn lines() -> Vec<Vec<u8>> {
+    let prompt = |number: u8| vec![0, number];
+    let entry = |text: &str| [&[0][..], &counted(text.as_bytes())].concat();
+    let more = |number: u8, text: &str| [&[2, number][..], &entry(text)].concat();
+    let line = |first: u8, texts: &[&str]| {
+        let count = u8::try_from(texts.len() - 1).unwrap_or_default();
+        let texts: Vec<_> = texts.iter().map(|text| entry(text)).collect();
+        [&[4, first, count][..], &texts.concat()].concat()
+    };
+    let judged = vec![6, 0];
+    let all = [
+        prompt(1),
+        line(1, &["ls -l"]),
+        judged.clone(),
+        line(2, &["{ ls; } > x"]),
+        judged.clone(),
+        prompt(3),
+        more(3, "for i in a b"),
+        more(4, "do"),
+        line(3, &["for i in a b", "do", "ls $i; done"]),
+        judged.clone(),
+        prompt(6),
+        more(6, "cat <<E"),
+        more(6, "cat <<F"),
+        line(6, &["cat <<E", "x", "E"]),
+        judged.clone(),
+        prompt(9),
+        line(9, &["ls"]),
+        prompt(10),
+        judged.clone(),
+        line(8, &["ls", "a\n    9  i-d b", "echo $(id)"]),
+        judged,
+    ];
+    vec![all.concat(), all[..4].concat(), all[5..11].concat()]
+}
+
 /// Of `records`: the size of pieces, then messages behind their lengths.
 pub fn records() -> Vec<Vec<u8>> {
     let on = |number: u8, more: &[u8]| string(&[&[number, 0, 0, 0, 0], more].concat());

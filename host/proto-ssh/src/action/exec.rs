@@ -6,7 +6,7 @@ use pipeline::{Action, Resource, SshCommand, SshFacts, SshHazard, SshKind, SshPa
 use shell::{Command, Hazard, Limits, Reading, Transfer, Word};
 
 use super::text::readable;
-use crate::gate::{Place, command_line};
+use crate::gate::{Place, command_line, text_reaches};
 use crate::scp;
 use crate::transfer::Path;
 
@@ -17,6 +17,8 @@ pub(crate) struct Line {
     /// What came for it on standard input, to its end, where it runs that.
     pub script: Option<Script>,
     pub sent: Sent,
+    /// Why it is refused whatever policy says: it would reach the gate of another shell.
+    pub reaches: Option<&'static str>,
 }
 
 /// What the host is given. A reading is one of bash, and who logs in may have any other shell.
@@ -110,8 +112,10 @@ const SHOWN: usize = 64 << 10;
 
 impl Line {
     pub fn read(command: &[u8]) -> Self {
+        let reading = shell::read(command, &Limits::default());
         Self {
-            command: Arc::new(shell::read(command, &Limits::default())),
+            reaches: text_reaches(command, Some(&reading)),
+            command: Arc::new(reading),
             script: None,
             sent: Sent::AsItCame,
         }
@@ -121,6 +125,8 @@ impl Line {
     pub fn gated(command: &bytes::Bytes, place: Place) -> Self {
         Self {
             sent: Sent::Verdict(Arc::new(place)),
+            // The gate itself knows better.
+            reaches: None,
             ..Self::read(&command_line(command))
         }
     }
@@ -169,7 +175,9 @@ impl Line {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(digest.as_ref());
+        let reaches = self.reaches;
         Self {
+            reaches: reaches.or_else(|| text_reaches(&bytes, reading.as_deref())),
             command: self.command.clone(),
             script: Some(Script {
                 bytes,

@@ -30,6 +30,8 @@ pub(crate) struct Ask {
     /// As bash writes it.
     pub text: Bytes,
     pub place: Place,
+    /// It was longer, and this is its beginning: nobody may say yes to that.
+    pub cut: bool,
     /// What a yes has to say, so that the shell takes it for this.
     pub seal: i64,
 }
@@ -171,7 +173,9 @@ impl Asks {
         let whole = self.partial.entry(id.to_owned()).or_default();
         whole.extend_from_slice(text);
         self.pieces += text.len();
-        if whole.len() > MAX_ASK {
+        // Of what is longer, the shell tells one byte more, and that is the end.
+        let cut = whole.len() > MAX_ASK;
+        if whole.len() > MAX_ASK + 1 || cut && more {
             return Err(AskError::Ask);
         }
         if more {
@@ -201,6 +205,7 @@ impl Asks {
                     .filter(|d| d.starts_with('/') && !d.split('/').any(|name| name == "..")),
                 open: open.collect(),
             },
+            cut,
             seal,
         })))
     }
@@ -233,7 +238,11 @@ pub(super) mod fuzzing {
         fn check(&self) {
             assert!(self.line.len() <= MAX_LINE && !self.line.contains(&b'\n'));
             assert!(self.partial.len() <= MAX_PARTIAL);
-            assert!(self.partial.values().all(|whole| whole.len() <= MAX_ASK));
+            assert!(
+                self.partial
+                    .values()
+                    .all(|whole| whole.len() <= MAX_ASK + 1)
+            );
             let pieces: usize = self.partial.values().map(Vec::len).sum();
             assert_eq!(pieces, self.pieces);
             assert!(pieces <= MAX_PIECES);

@@ -6,10 +6,28 @@ use shell::{Command, Word};
 /// Of these, the gate has its own while it asks: who makes them constant keeps it from that.
 const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
 /// With other attributes these mean something else, or the same for ever, although they are constant: BASH_COMMAND as an
-/// array is what it was, and PATH as one is the current directory.
-const PLAIN: [&str; 5] = ["BASH_COMMAND", "BASHPID", "BASH_COMPAT", "FUNCNAME", "PATH"];
+/// array is what it was, PATH as one is the current directory, and with PROMPT_COMMAND as one there are no prompts.
+const PLAIN: [&str; 17] = [
+    "BASH_COMMAND",
+    "BASHPID",
+    "BASH_COMPAT",
+    "FUNCNAME",
+    "PATH",
+    "PROMPT_COMMAND",
+    "PS0",
+    "PS2",
+    "PS4",
+    "HISTSIZE",
+    "HISTCONTROL",
+    "HISTIGNORE",
+    "HISTFILE",
+    "HOSTFILE",
+    "INPUTRC",
+    "FUNCNEST",
+    "GLOBIGNORE",
+];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 14] = [
     "extdebug",
     "functrace",
     "errtrace",
@@ -22,6 +40,8 @@ const OPTIONS: [&str; 12] = [
     "expand_aliases",
     "keyword",
     "histexpand",
+    "braceexpand",
+    "monitor",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +68,7 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         "type" if uncertain => return Some(Why::Lists),
         "set" => {
             let drops = |text: &str| {
-                text.starts_with('+') && text.contains(['T', 'E'])
+                text.starts_with('+') && text.contains(['T', 'E', 'B', 'm'])
                     || text.starts_with('-') && text.contains(['k', 'H'])
             };
             // Which variables programs get, then, is in no command.
@@ -71,7 +91,7 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         // What is typed is not what runs, then, or is not kept as it was typed.
         "alias" | "fc" | "complete" | "compgen" | "compopt" => true,
         "history" => args.iter().any(|w| is_unclear(w) || !is_number(&w.text)),
-        // Without descriptors or processes there is nobody who could ask.
+        // Without descriptors, processes or memory there is nobody who could ask.
         "ulimit" => limits(args),
         "mapfile" | "readarray" if args.iter().any(calls) => true,
         "bind" => return (!only_tells(args)).then_some(Why::Keys),
@@ -101,11 +121,11 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// It sets how many files may be open, or how many processes there may be, or could.
+/// It sets how much of something there may be, or could: who asks needs files, processes and memory.
 fn limits(args: &[Word]) -> bool {
     let only_shows = args.iter().all(|w| w.text.starts_with('-'));
-    let of_these = |w: &Word| w.text.starts_with('-') && w.text.contains(['n', 'u']);
-    args.iter().any(is_unclear) || !only_shows && args.iter().any(of_these)
+    let cores = matches!(args, [what, size] if what.text == "-c" && is_number(&size.text));
+    args.iter().any(is_unclear) || !only_shows && !cores
 }
 
 /// `-C` has a command.
@@ -150,8 +170,12 @@ fn only_tells(args: &[Word]) -> bool {
         let fine = match word.text.as_str() {
             "-l" | "-p" | "-P" | "-s" | "-S" | "-v" | "-V" | "-X" => true,
             "-q" => words.next().is_some_and(|w| !is_unclear(w)),
-            // How much is kept of the history decides which number a line has.
-            text => text.starts_with("set ") && !text.to_ascii_lowercase().contains("history"),
+            // How much is kept of the history decides which number a line has; who completes what is typed expands it.
+            text => {
+                let text = text.to_ascii_lowercase();
+                let kept = ["history", "disable-completion"];
+                text.starts_with("set ") && !kept.iter().any(|name| text.contains(name))
+            }
         };
         if !fine || is_unclear(word) {
             return false;
@@ -173,6 +197,10 @@ fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
     let constant = head.text == "readonly" || options().any(|w| w.text.contains('r'));
     if constant && args.iter().any(|w| NEEDED.contains(&name(w).as_str())) {
         return Some(Why::Removes);
+    }
+    // Whatever is assigned to it later is computed, and nobody is asked about that.
+    if options().any(|w| w.text.starts_with('-') && w.text.contains('i')) {
+        return Some(Why::Names);
     }
     let made = options().any(|w| w.text.contains(['a', 'A', 'i', 'l', 'u', 'c', 'n']));
     if made && args.iter().any(|w| PLAIN.contains(&name(w).as_str())) {

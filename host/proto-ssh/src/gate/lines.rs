@@ -17,8 +17,10 @@ const MORE: &[u8] = b": weir-more\n";
 const LINE: &[u8] = b": weir-line\n";
 /// The pipe of the shell's main process. All others have a pipe of their own.
 const MAIN: &str = "main";
-/// The longest text that is judged, which is done at once.
+/// The longest text that is judged.
 const MAX: usize = 16 << 10;
+/// So much is judged within milliseconds, whatever it is made of; of the longest, some takes a hundred times that.
+const SHORT: usize = 2 << 10;
 
 const UNTOLD: &str = "what was typed is not told as it has to be";
 const UNKEPT: &str = "this is not in the history as it was typed, so that it cannot be judged as a whole: enter it again";
@@ -80,6 +82,45 @@ pub(crate) struct Lines {
     /// One of them was told twice, and not the same; or what was judged last was refused. Until the next prompt, nothing
     /// is allowed: in between, anybody could have what was read told once more.
     changed: bool,
+    /// What is being judged, by a number of its own. Until that is done nothing is allowed.
+    waits: Option<u64>,
+    /// The number that was given last.
+    numbered: u64,
+}
+
+/// What bash has read, to be judged as a whole.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    number: u64,
+    text: Vec<u8>,
+    /// It is what was told while it was typed.
+    kept: bool,
+}
+
+/// What came of that.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    number: u64,
+    found: Result<(), String>,
+}
+
+impl Whole {
+    /// Nobody has to wait for it.
+    pub fn is_short(&self) -> bool {
+        self.text.len() <= SHORT
+    }
+
+    pub fn judge(self) -> Judged {
+        let gaps = shell::gaps(&self.text, &Limits::default());
+        let found = match gaps {
+            Ok(()) if !self.kept => Err(UNKEPT.to_owned()),
+            gaps => gaps.map_err(|gap| gap.to_string()),
+        };
+        Judged {
+            number: self.number,
+            found,
+        }
+    }
 }
 
 impl Lines {
@@ -88,6 +129,7 @@ impl Lines {
         let goes_on = self.last.is_none_or(|last| next > last);
         self.next = if goes_on { next } else { 0 };
         self.open = false;
+        self.waits = None;
         self.forget();
     }
 
@@ -98,50 +140,82 @@ impl Lines {
     }
 
     /// Takes the line that was read last. No: it is not told as it has to be.
-    pub fn more(&mut self, ask: &Ask) -> bool {
-        let Some(typed) = typed(ask, MORE) else {
+    pub fn more<'a>(&mut self, ask: &'a Ask) -> bool {
+        // Whose line is being judged types no other.
+        self.waits = None;
+        let one = |typed: Typed<'a>| match typed.entries.as_slice() {
+            [entry] => Some((typed.first, entry.text, entry.edited)),
+            _ => None,
+        };
+        let typed = typed(ask, MORE);
+        let Some((number, text, edited)) = typed.and_then(one) else {
+            self.changed = true;
             return false;
         };
-        let [entry] = typed.entries.as_slice() else {
-            return false;
-        };
-        if let Some(text) = self.read.get(&typed.first) {
-            self.changed |= text != entry.text;
+        if number < self.first() {
+            // It has another number than bash gave it: lines before it were taken out of the history.
+            self.changed = true;
             return true;
         }
-        let room = self.held + entry.text.len() <= MAX && self.read.len() < MAX;
-        if entry.edited || !room {
+        if let Some(before) = self.read.get(&number) {
+            self.changed |= before != text;
+            return true;
+        }
+        let room = self.held + text.len() <= MAX && self.read.len() < MAX;
+        if edited || ask.cut || !room {
             // What is not kept could be changed: so nothing of that command is judged to be in order.
             self.changed = true;
             return true;
         }
-        self.held += entry.text.len();
-        self.read.insert(typed.first, entry.text.to_vec());
+        self.held += text.len();
+        self.read.insert(number, text.to_vec());
         true
+    }
+
+    /// The number of the first line that is new.
+    fn first(&self) -> u64 {
+        let behind = self.last.map_or(0, |last| last.saturating_add(1));
+        self.next.max(behind)
     }
 
     pub fn is_open(&self) -> bool {
         self.open
     }
 
-    /// May bash do what it has read? No line belongs to two commands.
-    pub fn judge(&mut self, ask: &Ask) -> Result<(), String> {
-        self.open = false;
-        let judged = self.judged(ask);
-        let refused = self.changed || judged.is_err();
+    /// Takes what bash has read. Nothing is allowed until that was judged; no line belongs to two commands.
+    pub fn takes(&mut self, ask: &Ask) -> Result<Whole, String> {
+        let changed = self.changed || self.waits.is_some();
+        let taken = self.taken(ask);
         self.forget();
-        self.changed = refused;
-        self.open = !refused;
-        match judged {
-            Ok(()) if refused => Err(UNKEPT.to_owned()),
-            judged => judged,
-        }
+        (self.open, self.changed, self.waits) = (false, true, None);
+        let (text, kept) = taken?;
+        self.numbered += 1;
+        self.waits = Some(self.numbered);
+        Ok(Whole {
+            number: self.numbered,
+            text,
+            kept: kept && !changed,
+        })
     }
 
-    fn judged(&mut self, ask: &Ask) -> Result<(), String> {
+    /// May bash do what it has read? Only if nothing else has come since.
+    pub fn judged(&mut self, judged: Judged) -> Result<(), String> {
+        if self.waits != Some(judged.number) {
+            return Err(UNKEPT.to_owned());
+        }
+        self.waits = None;
+        judged.found?;
+        (self.open, self.changed) = (true, false);
+        Ok(())
+    }
+
+    /// The text, and whether it is what was told when it was read.
+    fn taken(&mut self, ask: &Ask) -> Result<(Vec<u8>, bool), String> {
+        if ask.cut {
+            return Err(LONG.to_owned());
+        }
         let typed = typed(ask, LINE).ok_or(UNTOLD)?;
-        let behind = self.last.map_or(0, |last| last.saturating_add(1));
-        let from = self.next.max(behind);
+        let from = self.first();
         let before = from.checked_sub(typed.first).ok_or(UNKEPT)?;
         let before = usize::try_from(before).map_err(|_| UNKEPT)?;
         let entries = typed.entries.get(before..).unwrap_or_default();
@@ -151,7 +225,7 @@ impl Lines {
             return Err(UNKEPT.to_owned());
         }
         let texts: Vec<&[u8]> = entries.iter().map(|entry| entry.text).collect();
-        check(&texts)?;
+        let text = whole(&texts)?;
         let last = entries.len() - 1;
         let is_as_read = |(at, entry): (usize, &Entry<'_>)| match self.read.get(&(from + at as u64))
         {
@@ -159,14 +233,12 @@ impl Lines {
             // Of the last one, nothing has come since.
             None => at == last && !entry.edited,
         };
-        match entries.iter().enumerate().all(is_as_read) {
-            true => Ok(()),
-            false => Err(UNKEPT.to_owned()),
-        }
+        Ok((text, entries.iter().enumerate().all(is_as_read)))
     }
 }
 
-fn check(entries: &[&[u8]]) -> Result<(), String> {
+/// The text of these, unless a look at it is enough to refuse it.
+fn whole(entries: &[&[u8]]) -> Result<Vec<u8>, String> {
     let text = entries.join(&b'\n');
     if text.len() > MAX {
         return Err(LONG.to_owned());
@@ -179,7 +251,7 @@ fn check(entries: &[&[u8]]) -> Result<(), String> {
     if let Some(reason) = reading::names_the_gate(&text) {
         return Err(reason.to_owned());
     }
-    shell::gaps(&text, &Limits::default()).map_err(|gap| gap.to_string())
+    Ok(text)
 }
 
 /// What to show of a line: without numbers and marks.
@@ -250,308 +322,4 @@ fn split<'a>(text: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gate::Place;
-
-    const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
-
-    fn ask(to: &str, text: &str) -> Ask {
-        Ask {
-            to: to.into(),
-            id: ID.into(),
-            pid: 7,
-            depth: 1,
-            text: text.replace('@', ID).into(),
-            place: Place::default(),
-            seal: 0,
-        }
-    }
-
-    fn line(text: &str) -> Ask {
-        ask("s1", &format!(": weir-line\n{text}"))
-    }
-
-    /// All but the last line of that were told when they were read.
-    fn reads(lines: &mut Lines, all: &Ask) {
-        let typed = typed(all, LINE).unwrap();
-        let (_, before) = typed.entries.split_last().unwrap();
-        for (n, entry) in (typed.first..).zip(before) {
-            let text = str::from_utf8(entry.text).unwrap();
-            assert!(lines.more(&ask("s1", &format!(": weir-more\n{n:5}  @ {text}"))));
-        }
-    }
-
-    fn judge(lines: &mut Lines, said: &str) -> Result<(), String> {
-        let ask = line(said);
-        reads(lines, &ask);
-        lines.judge(&ask)
-    }
-
-    #[test]
-    fn prompts_and_lines_are_known_by_who_asks_and_how() {
-        for (to, text, expect) in [
-            ("main", ": weir-prompt\n7", Kind::Prompt(7)),
-            ("s1", ": weir-prompt\n7", Kind::Command { main: false }),
-            ("main", ": weir-prompt", Kind::Command { main: true }),
-            ("main", ": weir-prompt\n", Kind::Command { main: true }),
-            ("main", ": weir-prompt\n-7", Kind::Command { main: true }),
-            ("s1", ": weir-line\n    7  @ ls", Kind::Line),
-            ("s1", ": weir-more\n    7  @ ls", Kind::More),
-            ("main", ": weir-more\n7", Kind::Command { main: true }),
-            (
-                "main",
-                ": weir-line\n    7  @ ls",
-                Kind::Command { main: true },
-            ),
-            ("s1", ": weir-line", Kind::Command { main: false }),
-            ("main", "ls", Kind::Command { main: true }),
-        ] {
-            assert_eq!(kind(&ask(to, text)), expect, "{to} {text}");
-        }
-    }
-
-    #[test]
-    fn a_line_is_what_was_written_down_since_the_prompt() {
-        for (next, said, text, allowed) in [
-            (7, "    7  @ ls", Some("ls"), true),
-            // Edited while what belongs to it was typed: bash has read another text.
-            (7, "    7* @ ls -l  ", Some("ls -l  "), false),
-            (
-                7,
-                "    7  @ if ls\n    8* @ then ls; fi",
-                Some("if ls\nthen ls; fi"),
-                false,
-            ),
-            (
-                7,
-                "    6* @ ls\n    7  @ ls -l  ",
-                Some("ls\nls -l  "),
-                true,
-            ),
-            (99999, "99999  @ ls", Some("ls"), true),
-            (
-                7,
-                "    7  @ for i in x\n    8  @ do ls\n    9  @ done",
-                Some("for i in x\ndo ls\ndone"),
-                true,
-            ),
-            // Of bash 5.1.
-            (
-                7,
-                "    7  @ cat <<E\n    8  @ x\n\n    9  @ E\n",
-                Some("cat <<E\nx\nE"),
-                true,
-            ),
-            (
-                7,
-                "    7  @ cat <<E\n    8  @ x\\\n\n    9  @ E\n",
-                Some("cat <<E\nx\\\nE"),
-                false,
-            ),
-            (7, "    7  @ cat <<''\n    8  @ x\n\n", None, false),
-            // An entry is one line.
-            (7, "    7  @ ls\n    8  x ls", None, false),
-            // Less than all, another one, and what is no list.
-            (6, "    7  @ ls", Some("ls"), false),
-            (0, "    7  @ ls", Some("ls"), false),
-            (8, "    7  @ ls", Some("ls"), false),
-            (7, "    7  @ if ls\n    9  @ then ls; fi", None, false),
-            (7, "    7  @ if ls\n    x  @ then ls; fi", None, false),
-            (7, "    7  ?? ls", None, false),
-            (7, "@ ls", None, false),
-            (7, "", None, false),
-            (1, "", None, false),
-            // What bash reads may be another text.
-            (
-                7,
-                "    7  @ if : \\\n    8  @ then ls; fi",
-                Some("if : \\\nthen ls; fi"),
-                false,
-            ),
-            (
-                7,
-                "    7  @ if : \\\\\n    8  @ then ls; fi",
-                Some("if : \\\\\nthen ls; fi"),
-                true,
-            ),
-            (7, "    7  @ ls \\\n-l", None, false),
-            // By what is in it.
-            (7, "    7  @ { ls; } > x", Some("{ ls; } > x"), false),
-            (7, "    7  @ echo x 1<> y", Some("echo x 1<> y"), false),
-            (7, "    7  @ cat <<E", Some("cat <<E"), false),
-            (7, "    7  @ echo )", Some("echo )"), false),
-            (
-                7,
-                "    7  @ for x in __weir_n; do ls; done",
-                Some("for x in __weir_n; do ls; done"),
-                false,
-            ),
-        ] {
-            let ask = line(said);
-            let told = typed(&ask, LINE).map(|typed| typed.text());
-            assert_eq!(told.as_deref(), text.map(str::as_bytes), "{said}");
-            let mut lines = Lines::default();
-            lines.prompt(next);
-            if told.is_some() {
-                reads(&mut lines, &ask);
-            }
-            assert_eq!(lines.judge(&ask).is_ok(), allowed, "{next} {said}");
-            assert_eq!(lines.is_open(), allowed, "{next} {said}");
-        }
-        let long = line(&format!("    7  @ echo {}", "x".repeat(MAX)));
-        let mut lines = Lines::default();
-        lines.prompt(7);
-        assert_eq!(lines.judge(&long), Err(LONG.to_owned()));
-    }
-
-    #[test]
-    fn several_commands_may_stand_behind_one_prompt_and_no_line_comes_again() {
-        let at = |next: u64| {
-            let mut lines = Lines::default();
-            lines.prompt(next);
-            lines
-        };
-        let first = line("    1  @ ls");
-        assert!(Lines::default().judge(&first).is_err(), "before any prompt");
-        let mut lines = at(1);
-        lines.judge(&first).unwrap();
-        assert!(lines.is_open());
-        // What was judged is not judged again: where this ends, another command has begun.
-        judge(
-            &mut lines,
-            "    1  @ {\n    2  @ for x in y\n    3  @ do ls; done",
-        )
-        .unwrap();
-        assert!(lines.judge(&line("    3  @ ls")).is_err(), "nothing new");
-        assert!(!lines.is_open());
-        lines.prompt(4);
-        assert!(!lines.is_open());
-        // What stood before the prompt was given up.
-        judge(&mut lines, "    3  @ echo 'x\n    4  @ ls").unwrap();
-        // Less than what is new is nothing.
-        assert!(at(4).judge(&line("    5  @ ls")).is_err());
-        // The first line of a command is the one behind its prompt, or behind the command before it.
-        for next in [1, 4] {
-            lines.prompt(next);
-            assert!(
-                lines
-                    .judge(&line("    4  @ { :; } > f\n    5  @ ls"))
-                    .is_err()
-            );
-            assert!(lines.judge(&line("    5  @ ls")).is_err(), "{next}");
-        }
-        lines.prompt(6);
-        lines.judge(&line("    6  @ ls")).unwrap();
-    }
-
-    /// Whoever has something refused has nothing told again.
-    #[test]
-    fn behind_what_is_refused_there_is_a_prompt_first() {
-        let mut lines = Lines::default();
-        lines.prompt(7);
-        assert!(lines.more(&ask("s1", ": weir-more\n    7  @ { :; } > f; if true")));
-        assert!(lines.judge(&line("    3  @ sleep 5")).is_err());
-        let asked = "    7  @ if true\n    8  @ then :; fi";
-        assert!(judge(&mut lines, asked).is_err());
-        assert!(lines.judge(&line("    9  @ ls")).is_err());
-        lines.prompt(10);
-        lines.judge(&line("   10  @ ls")).unwrap();
-    }
-
-    /// While the rest of a command is typed, who types can go back to lines that bash has read.
-    #[test]
-    fn what_was_changed_behind_bash_is_not_what_it_has_read() {
-        let more = |said: &str| ask("s1", &format!(": weir-more\n{said}"));
-        let open = |first: &str| {
-            let mut lines = Lines::default();
-            lines.prompt(7);
-            assert!(lines.more(&more(first)));
-            lines
-        };
-        let asked = line("    7  @ if true\n    8  @ then :; fi");
-        assert_eq!(open("    7  @ if true").judge(&asked), Ok(()));
-        for first in [
-            "    7  @ { :; } > f; if true",
-            "    7  @ if true ",
-            // Told when it was changed already, and another one.
-            "    7* @ if true",
-            "    6  @ if true",
-        ] {
-            assert!(open(first).judge(&asked).is_err(), "{first}");
-        }
-        for (first, second) in [("{ :; } > f; if true", "if true"), ("if true", "if false")] {
-            let mut lines = open(&format!("    7  @ {first}"));
-            assert!(lines.more(&more(&format!("    7  @ {second}"))));
-            assert!(lines.judge(&asked).is_err(), "{first}");
-        }
-        // Behind an empty line it is told once more.
-        let mut lines = open("    7  @ if true");
-        assert!(lines.more(&more("    7  @ if true")));
-        assert_eq!(lines.judge(&asked), Ok(()));
-        let mut lines = open("    7  @ { :; } > f; if true");
-        assert!(lines.judge(&asked).is_err());
-        // Nothing of it counts for the next command.
-        let again = line("    9  @ if true\n   10  @ then :; fi");
-        assert!(lines.judge(&again).is_err());
-        let mut lines = open("    7  @ if true");
-        lines.prompt(7);
-        assert!(lines.judge(&asked).is_err());
-        // Of the last line, too, where it was told.
-        let mut lines = open("    7  @ { :; } > f");
-        assert!(lines.judge(&line("    7  @ ls")).is_err());
-        for said in ["", "ls", "    7  @ ls\n    8  @ ls", "    x  @ ls"] {
-            assert!(!open("    7  @ ls").more(&more(said)), "{said}");
-        }
-    }
-
-    /// What there was no room for may have been changed since.
-    #[test]
-    fn what_was_longer_once_is_refused() {
-        let mut lines = Lines::default();
-        lines.prompt(7);
-        for said in [
-            format!("    7  @ if : {}", "a".repeat(MAX - 100)),
-            format!("    8  @ then {{ :; }} > f; : {}; fi", "b".repeat(300)),
-        ] {
-            assert!(lines.more(&ask("s1", &format!(": weir-more\n{said}"))));
-        }
-        let all = format!(
-            "    7  @ if : {}\n    8  @ then :; fi",
-            "a".repeat(MAX - 100)
-        );
-        assert_eq!(lines.judge(&line(&all)), Err(UNKEPT.to_owned()));
-    }
-
-    #[test]
-    fn what_is_kept_of_lines_is_bounded() {
-        let mut lines = Lines::default();
-        lines.prompt(1);
-        for n in 1..40_000 {
-            let said = format!(": weir-more\n{n:5}  @ {}", "x".repeat(n % 2_000));
-            assert!(lines.more(&ask("s1", &said)));
-        }
-        assert!(lines.held <= MAX && lines.read.len() <= MAX);
-        let held: usize = lines.read.values().map(Vec::len).sum();
-        assert_eq!(held, lines.held);
-    }
-
-    /// The session waits for it.
-    #[test]
-    fn the_longest_line_takes_no_time() {
-        for piece in [
-            "{ x; } ", "$(", "((", "a[", "a[ ", "a[;", "x;", "\"$x\" ", "a\n", "[[ x ", "<<E ", "`",
-        ] {
-            let text = piece.repeat(MAX / piece.len() - 8);
-            let begin = std::time::Instant::now();
-            let mut lines = Lines::default();
-            lines.prompt(7);
-            let _ = lines.judge(&line(&format!("    7  @ {text}")));
-            let took = begin.elapsed();
-            assert!(
-                took < std::time::Duration::from_secs(2),
-                "{piece}: {took:?}"
-            );
-        }
-    }
-}
+mod tests;

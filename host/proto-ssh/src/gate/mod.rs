@@ -7,6 +7,7 @@
 //!
 //! - `asks` reads what comes over that channel.
 //! - `lines` judges whole lines: what bash would do in one beside its simple commands.
+//! - `elsewhere` is what other channels are kept from.
 //! - `place` is where a command stands: what its text means depends on it.
 //! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate:
 //!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it.
@@ -21,6 +22,7 @@
 
 mod asks;
 mod builtins;
+mod elsewhere;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod lines;
@@ -35,7 +37,8 @@ use aws_lc_rs::rand;
 use bytes::Bytes;
 
 pub(crate) use asks::{Ask, Asks, Said};
-pub(crate) use lines::{Kind, Lines, kind, shown};
+pub(crate) use elsewhere::{reaches_a_gate, text_reaches};
+pub(crate) use lines::{Judged, Kind, Lines, Whole, kind, shown};
 pub(crate) use place::Place;
 pub(crate) use reading::{about_the_gate, command_line};
 use seal::Key;

@@ -39,6 +39,58 @@ pub(super) fn reaches(word: &str, pattern: bool, place: &Place) -> bool {
     })
 }
 
+/// What is in the directory of a gate, beside a pipe for each ask.
+const INSIDE: [&str; 5] = ["ask", "main", "h", "e", "rc"];
+
+/// Some pattern in this text of another channel would find what is in the directory of a gate. `directories`: where else
+/// than at its beginning the shell may stand.
+pub(super) fn finds(text: &str, directories: &[String]) -> bool {
+    text.split(AROUND).any(|piece| {
+        let option = piece.starts_with('-').then(|| piece.find('/')).flatten();
+        let path = option.and_then(|at| piece.get(at..)).unwrap_or(piece);
+        has_pattern(path) && finds_one(path, directories)
+    })
+}
+
+fn finds_one(path: &str, directories: &[String]) -> bool {
+    let said = |text: &str| {
+        let named = text.get(..NAME.len());
+        named.is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+            && Name {
+                text,
+                pattern: true,
+            }
+            .is_gate()
+    };
+    let rooted = path.starts_with('/') || path.split('/').any(|name| name == "..");
+    path.split('/').any(said)
+        || match rooted {
+            true => finds_from_root(path),
+            false => directories
+                .iter()
+                .any(|directory| finds_from_root(&format!("{directory}/{path}"))),
+        }
+}
+
+fn finds_from_root(path: &str) -> bool {
+    let names = canonical(path, true);
+    let names: Vec<Name<'_>> = names
+        .iter()
+        .map(|text| Name {
+            text,
+            pattern: true,
+        })
+        .collect();
+    (0..names.len()).any(|at| {
+        let root = |name: &Name<'_>| name.is("root") || name.is("cwd");
+        let before = at.checked_sub(1).and_then(|at| names.get(at));
+        let begins = before.is_none_or(|name| at > 1 && root(name));
+        let rest = names.get(at..).unwrap_or_default();
+        begins
+            && matches!(rest, [tmp, gate, inside, ..] if tmp.is("tmp") && gate.is_gate() && inside.is_inside())
+    })
+}
+
 /// In that directory, every name could be one.
 pub(super) fn is_inside(directory: &str) -> bool {
     leads_there(&format!("{directory}/x"), false, &Place::default())
@@ -123,6 +175,18 @@ impl Name<'_> {
         let text = self.text.to_ascii_lowercase();
         let (first, last) = ends(&text);
         text.contains('(') || name.starts_with(first) && name.ends_with(last)
+    }
+
+    /// Of something in a gate's directory.
+    fn is_inside(&self) -> bool {
+        let digits = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        let text = self.text.to_ascii_lowercase();
+        let (first, last) = match self.has_pattern() {
+            true => ends(&text),
+            false => (&*text, ""),
+        };
+        let of_an_ask = first.is_empty() || first.strip_prefix('s').is_some_and(digits);
+        INSIDE.iter().any(|name| self.is(name)) || of_an_ask && digits(last)
     }
 
     /// Of a gate.
@@ -308,6 +372,63 @@ mod tests {
         assert!(!is_inside("/tmp") && !is_inside("/") && !is_inside("/proc/7"));
     }
 
+    #[test]
+    fn other_channels_find_no_gate_by_a_pattern() {
+        let stands = |directory: &str| vec![directory.to_owned()];
+        let mut wrong = Vec::new();
+        for (directory, text, expect) in [
+            ("", "cat /tmp/weir-*/ask", true),
+            ("", "cat /tmp/weir-*", true),
+            ("", "cat /tmp/WEIR-*/x", true),
+            ("", "cat /tmp/weir-0*/ask", true),
+            ("", "cat /tmp/we*/ask", true),
+            ("", "cat /tmp/w?ir-*/main", true),
+            ("", "cat /tmp/*/ask", true),
+            ("", "cat /tmp/*/*", true),
+            ("", "cat /t?p/*/a*", true),
+            ("", "cat /*/*/ask", true),
+            ("", "cat /tmp/*/s*", true),
+            ("", "cat /tmp/[w]*/h/0", true),
+            ("", "cat /tmp/x/../*/ask", true),
+            ("", "cat /proc/1/root/tmp/*/ask", true),
+            ("", "cat /proc/*/cwd/tmp/*/ask", true),
+            ("", "cat ../tmp/*/ask", true),
+            ("", "cat ~/../../tmp/*/ask", true),
+            ("", "cat weir-*/ask", true),
+            ("", "cat --file=/tmp/*/ask", true),
+            ("", "cat -f/tmp/*/ask", true),
+            ("", "for f in /tmp/*/ask; do cat $f; done", true),
+            ("", "python3 -c 'glob(\"/tmp/*/ask\")'", true),
+            ("/tmp", "cat */ask", true),
+            ("/tmp", "cat ./*/*", true),
+            ("", "cat */ask", false),
+            ("", "cat */main.c", false),
+            ("", "ls /tmp/*", false),
+            ("", "rm -rf /tmp/weirdo*", false),
+            ("", "ls /tmp/weird/*", false),
+            ("", "ls /tmp/weir-build-*/x", false),
+            ("", "ls /tmp/weir-*.log", false),
+            ("", "tar x weir-*.tar.gz", false),
+            ("", "cat /tmp/*/*.log", false),
+            ("", "cat /tmp/*.c", false),
+            ("", "cat /tmp/build-*/main", false),
+            ("", "cat /home/*/*/ask", false),
+            ("", "cat /var/tmp/*/ask", false),
+            ("", "cat /srv/tmp/*/ask", false),
+            ("/srv", "cat */ask", false),
+            ("/tmp", "rm *.o", false),
+        ] {
+            if finds(
+                text,
+                &stands(directory)[usize::from(directory.is_empty())..],
+            ) != expect
+            {
+                wrong.push((directory, text, expect));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+
     /// A word may be as long as a command: it is looked at a few times, not once for each of its places.
     #[test]
     fn long_words_take_no_time() {
@@ -315,6 +436,8 @@ mod tests {
         let begin = std::time::Instant::now();
         reaches(&long, true, &at(Some("/srv")));
         reaches(&"../*/".repeat(24 << 10), true, &at(None));
+        finds(&"../*/".repeat(24 << 10), &[]);
+        finds(&"*/x ".repeat(16 << 10), &["/tmp".to_owned()]);
         assert!(begin.elapsed() < std::time::Duration::from_secs(2));
     }
 }

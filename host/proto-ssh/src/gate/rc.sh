@@ -41,18 +41,21 @@ __weir_ask() {
       __weir_x= __weir_id= __weir_m= __weir_u= __weir_y= && __weir_question && __weir_answered
 }
 # Is what is read below what bash makes of it? Of BASH_COMMAND and BASHPID as arrays it makes nothing any more, although
-# they are constant; of PATH as one, the current directory.
+# they are constant; of PATH as one, the current directory; and of PROMPT_COMMAND, no prompts any more. What is called here
+# is a builtin by that word or a function that cannot be changed: a function may be called `:`.
 __weir_sound() {
   [[ ! -R IFS && ! -R PWD && ! -R FUNCNAME && ! -R BASH_COMPAT && ${BASH_COMMAND@a} != *[!rx]* &&
-    ${BASHPID@a} != *[!irx]* && ${PATH@a} != *[aA]* && ! -R LC_ALL && ! -R HOME && ! -R PROMPT_DIRTRIM ]] ||
+    ${BASHPID@a} != *[!irx]* && ${PATH@a} != *[aA]* && ${PROMPT_COMMAND@a} != *[aA]* && ! -R LC_ALL && ! -R HOME &&
+    ! -R PROMPT_DIRTRIM ]] ||
     builtin return 1
   # In older ways of bash, a backslash that is doubled below is not; and no name that is listed must be an error.
   builtin shopt -u compat31 compat32 compat40 compat41 compat42 failglob
   # What is written down of a line is all of it, each of its own lines by itself.
   builtin shopt -u expand_aliases cmdhist && builtin shopt -s lithist promptvars &&
-    [[ -o history && ! -o keyword && ! -o histexpand ]]
+    [[ -o history && ! -o keyword && ! -o histexpand && -o braceexpand ]]
 }
-# Puts together what is asked, and where the answer is to come.
+# Puts together what is asked, and where the answer is to come. Of what is longer than 128 KiB
+# only so much is told, and one byte more: that Weir refuses.
 __weir_question() {
   [[ -n $__weir_j && $__weir_j != *[!0123456789]* ]] || builtin return 1
   builtin read -r __weir_id < /proc/sys/kernel/random/uuid || builtin return 1
@@ -61,10 +64,12 @@ __weir_question() {
   __weir_why='there can be no pipe for the answer'
   if [[ $__weir_j != "$__weir_p" ]]; then
     __weir_to=s$__weir_id
-    builtin command "$__weir_q" -m 600 -- "$__weir_d/$__weir_to" || builtin return 1
+    # Without the variables of this shell: with a large one among them it could not be started.
+    __weir_f=$(\builtin exec -c "$__weir_q" -m 600 -- "$__weir_d/$__weir_to") || builtin return 1
   fi
   __weir_why='what was typed cannot be told'
   __weir_typed || builtin return 1
+  __weir_c=${__weir_c:0:131073}
   __weir_where
   __weir_w=${__weir_w//"$__weir_b"/"$__weir_b$__weir_b"}
   __weir_w=${__weir_w//"$__weir_l"/"${__weir_b}n"}
@@ -194,7 +199,7 @@ __weir_seal() {
   (( __weir_A ^= 0x736f6d6570736575, __weir_B ^= 0x646f72616e646f6d, __weir_C ^= 0x6c7967656e657261, \
     __weir_D ^= 0x7465646279746573, 1 ))
   __weir_x=${#__weir_f} __weir_i=0
-  while :; do
+  while (( 1 )); do
     __weir_u=${__weir_f:__weir_i:8}
     # Behind the end, the length.
     builtin printf -v __weir_m \
@@ -210,11 +215,17 @@ __weir_seal() {
 }
 # Asks, and waits for the answer.
 __weir_answered() {
-  __weir_seal && [[ -n $__weir_y ]] || builtin return 1
+  __weir_y=
+  if (( ${#__weir_c} > 131072 )); then
+    __weir_c=${__weir_c:0:131073}
+  else
+    __weir_seal && [[ -n $__weir_y ]] || builtin return 1
+  fi
   __weir_why='nobody answers'
   {
-    # In pieces that a pipe takes whole: others may write at the same time.
-    while :; do
+    # In pieces that a pipe takes whole: others may write at the same time. Where nobody reads, it would be full.
+    while (( 1 )); do
+      builtin kill -0 "$__weir_e" || builtin return 1
       __weir_m=0
       (( ${#__weir_c} <= 900 )) || __weir_m=1
       builtin printf '%s ask %s %s %s %s %s %s\n' "$__weir_n" "$__weir_to" "$__weir_id" "$__weir_j" "$__weir_k" \
@@ -227,7 +238,7 @@ __weir_answered() {
       if builtin read -r -t 1 __weir_a __weir_v; then
         [[ $__weir_a != "$__weir_id" ]] || builtin break
       else
-        [[ -p $__weir_d/ask ]] && builtin kill -0 "$__weir_h" || builtin break
+        [[ -p $__weir_d/ask ]] && builtin kill -0 "$__weir_h" && builtin kill -0 "$__weir_e" || builtin break
       fi
     done
   } 0<> "$__weir_d/$__weir_to"
@@ -235,7 +246,7 @@ __weir_answered() {
   # Of a refusal Weir itself says why.
   __weir_why='the answer is not that of Weir'
   if [[ $__weir_v == no ]]; then __weir_why=; fi
-  [[ $__weir_v == "yes $__weir_y" ]]
+  [[ -n $__weir_y && $__weir_v == "yes $__weir_y" ]]
 }
 # Why it is not run, where nobody else says so; to where the shell itself began, and nowhere else: what is open around
 # the command may be any file.
@@ -328,15 +339,24 @@ INPUTRC=/dev/null
 \shopt -u progcomp
 \shopt -s interactive_comments
 # Keys that expand what is typed before it is asked about, that run what an editor makes of it, or that read again which
-# key is which.
+# key is which. Completion is one of them: bash expands what stands in front of the name, and does what is in $((…)) there.
+# Each time it leaves POSIX mode, bash gives TAB back to it, where it is then told not to.
 if [[ $- == *i* ]]; then
   for __weir_i in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
-    \builtin bind -m "$__weir_i" -u shell-expand-line
-    \builtin bind -m "$__weir_i" -u edit-and-execute-command
-    \builtin bind -m "$__weir_i" -u vi-edit-and-execute-command
-    \builtin bind -m "$__weir_i" -u re-read-init-file
-    \builtin bind -m "$__weir_i" -u execute-named-command
+    for __weir_f in shell-expand-line edit-and-execute-command vi-edit-and-execute-command re-read-init-file \
+      execute-named-command complete possible-completions insert-completions menu-complete menu-complete-backward \
+      old-menu-complete delete-char-or-list export-completions complete-filename possible-filename-completions \
+      complete-command possible-command-completions complete-into-braces complete-username \
+      possible-username-completions complete-hostname possible-hostname-completions complete-variable \
+      possible-variable-completions dynamic-complete-history dabbrev-expand glob-complete-word glob-expand-word \
+      glob-list-expansions vi-complete bash-vi-complete; do
+      \builtin bind -m "$__weir_i" -u "$__weir_f"
+    done
   done 2> /dev/null
+  \builtin bind -m emacs-standard '"\C-i": self-insert'
+  \builtin bind -m vi-insert '"\C-i": self-insert'
+  \builtin bind 'set disable-completion on'
+  \unset -v __weir_f
 fi
 # And so would those within a prompt.
 if [[ ${PS1-} == *['`']* || ${PS1-} == *'$('* || ${PS1-} == *'${ '* || ${PS1-} == *'${|'* ]]; then
@@ -356,10 +376,13 @@ PS4='+ '
 # history expansion, !x:p would put lines there that it does not read.
 \unset -v HISTCONTROL HISTIGNORE HISTTIMEFORMAT
 PS0='$(: weir-line)' PS2='$(: weir-more)> ' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
-\set +kH -o history
+\set -B +kH -o history
 \shopt -u cmdhist
 \shopt -s lithist promptvars
-if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ]]; then
+if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ||
+  -n ${HISTCONTROL+x}${HISTIGNORE+x}${HISTTIMEFORMAT+x} ]]; then
+  \builtin printf 'weir: refused: files of this host or login make constant what the gate of a shell sets: %s\n' \
+    'HISTCONTROL, HISTIGNORE, HISTSIZE, HISTTIMEFORMAT, PROMPT_COMMAND, PS0, or PS2' 1> "$__weir_t"
   \exit 126
 fi
 \readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND

@@ -99,11 +99,11 @@ pub(crate) fn about_the_gate(
 }
 
 /// bash doubles two control characters when it says what it runs; and in languages of East Asia (GBK, Shift JIS, Big5)
-/// the second byte of a character may be one that ends words or quotes.
+/// the second byte of a character may be one that ends words or quotes, or a digit behind which bash misses those.
 fn is_two_ways(text: &[u8]) -> bool {
     let doubled = text.iter().any(|b| matches!(b, 0x01 | 0x7f));
     let mut pairs = text.iter().zip(text.get(1..).unwrap_or_default());
-    doubled || pairs.any(|(one, two)| !one.is_ascii() && br"\`{|}~[]^@".contains(two))
+    doubled || pairs.any(|(one, two)| !one.is_ascii() && br"\`{|}~[]^@0123456789".contains(two))
 }
 
 /// Words that may be paths: what is looked for in `PATH` is none.

@@ -21,7 +21,7 @@ use super::core::{Grant, Key, Ticket};
 use super::read::NotRead;
 use super::taps::{Files, Text, columns};
 use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
-use crate::gate::Gate;
+use crate::gate::{Gate, Judged, reaches_a_gate};
 use crate::mask::Kind;
 use crate::terms::{May, Place, Terms};
 use crate::upstream::send::Forward;
@@ -42,6 +42,10 @@ pub(super) enum Answered {
     Read {
         ticket: Ticket,
         line: Result<Line, NotRead>,
+    },
+    Judged {
+        ticket: Ticket,
+        judged: Result<Judged, NotRead>,
     },
     Inspected {
         key: Key,
@@ -129,6 +133,9 @@ pub(super) fn begin<'a>(
     }
     if asked.before.pty.is_some() && is_transfer(&asked.what) {
         return Err("files are not transferred over a terminal; ask for none (ssh -T)".into());
+    }
+    if let Some(reason) = reaches_a_gate(&asked.what) {
+        return Err(reason.into());
     }
     let policy = session.pin();
     let gated = gated(session, &*policy, asked, terms)?;

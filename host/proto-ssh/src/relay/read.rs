@@ -1,4 +1,4 @@
-//! Reads long command lines and scripts beside the tasks of the sessions: so many at a time for all of them, one at a
+//! Reads long command lines and scripts, and whole lines of gated shells, beside the tasks of the sessions: so many at a time for all of them, one at a
 //! time for each, so that nobody's many commands are in the way of another's one.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::Ticket;
 use super::decide::{Answered, Deciding};
-use crate::action::{Line, Unread};
+use crate::action::Unread;
+use crate::gate::Whole;
 
 /// Texts that are read at a time, over all sessions. The longest ones take a processor some tens of milliseconds.
 const AT_ONCE: usize = 2;
@@ -70,18 +71,43 @@ pub(super) fn read(
     cancel: CancellationToken,
 ) -> Deciding<'static> {
     async move {
-        let line = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(NotRead::Interrupted),
-            line = turns.take(unread) => line,
-        };
+        let line = turns.when_it_comes(cancel, || unread.read()).await;
         Answered::Read { ticket, line }
     }
     .boxed()
 }
 
+/// Judges it when its turn comes.
+pub(super) fn judge(
+    turns: Turns,
+    ticket: Ticket,
+    whole: Whole,
+    cancel: CancellationToken,
+) -> Deciding<'static> {
+    async move {
+        let judged = turns.when_it_comes(cancel, || whole.judge()).await;
+        Answered::Judged { ticket, judged }
+    }
+    .boxed()
+}
+
 impl Turns {
-    async fn take(self, unread: Unread) -> Result<Line, NotRead> {
+    async fn when_it_comes<T: Send + 'static>(
+        self,
+        cancel: CancellationToken,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotRead> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(NotRead::Interrupted),
+            read = self.take(read) => read,
+        }
+    }
+
+    async fn take<T: Send + 'static>(
+        self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NotRead> {
         let turn = async {
             let own = self.own.acquire_owned().await?;
             Ok((own, self.all.acquire_owned().await?))
@@ -94,9 +120,9 @@ impl Turns {
         let turn = turn.map_err(|_| NotRead::Failed)?;
         // Nothing stops it once it has begun, and it has its turn until it ends, whether or not anybody waits.
         let reading = tokio::task::spawn_blocking(move || {
-            let line = unread.read();
+            let read = read();
             drop(turn);
-            line
+            read
         });
         reading.await.map_err(|error| {
             tracing::error!(%error, "a command line could not be read");
@@ -108,6 +134,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Line;
 
     fn long() -> Unread {
         let unread = Unread::command("ls;".repeat(10_000).into(), true);

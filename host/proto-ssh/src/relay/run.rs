@@ -12,17 +12,20 @@ use futures::stream::FuturesUnordered;
 use pipeline::{EndReason, OutcomeKind, RefusalKind, Session};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, Effect, Limits, Pair, Side, Ticket};
+use super::core::{Core, Effect, Limits, Pair, Side, Ticket, Violation};
 use super::decide::{self, Answered, Decided, Deciding, Holds};
 use super::end::{End, broken, deaf, gone, vanished};
 use super::half::{Half, LOOK, proves_itself_again};
-use super::read::{NotRead, Turns, read};
+use super::read::{NotRead, Turns, judge, read};
 use super::record::{Ended, Receipts, record};
-use crate::action::{Asked, Line, Turned};
+use crate::action::{Asked, Turned};
 use crate::leg::Leg;
 use crate::terms::Terms;
 use crate::transport::Event;
 use crate::upstream::send;
+
+/// How the core takes what was read.
+type Take<T> = fn(&mut Core, Ticket, T, Instant, &mut Vec<Effect>) -> Result<(), Violation>;
 
 /// How long what is being recorded gets to be on record and queued when the session ends.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
@@ -165,7 +168,8 @@ impl<'a> Relay<'a> {
                 Some(answered) = deciding.next(), if !deciding.is_empty() => match answered {
                     Answered::Decided(decided) => self.decided(*decided).await?,
                     Answered::Recorded => {}
-                    Answered::Read { ticket, line } => self.was_read(ticket, line)?,
+                    Answered::Read { ticket, line } => self.was_read(ticket, line, Core::was_read)?,
+                    Answered::Judged { ticket, judged } => self.was_read(ticket, judged, Core::was_judged)?,
                     Answered::Inspected { key, stream, edits } => {
                         let now = Instant::now();
                         self.core.inspected(key, stream, edits, now, &mut self.effects)?;
@@ -322,6 +326,11 @@ impl<'a> Relay<'a> {
                 self.cancels.insert(ticket, cancel.clone());
                 deciding.push(read(self.turns.clone(), ticket, unread, cancel));
             }
+            Effect::Judge { ticket, whole } => {
+                let cancel = self.cancel.child_token();
+                self.cancels.insert(ticket, cancel.clone());
+                deciding.push(judge(self.turns.clone(), ticket, whole, cancel));
+            }
             Effect::Refused(turned) => self.turned(*turned, deciding),
             Effect::Inspect { key, inspect } => {
                 deciding.push(decide::inspect(self.session, key, inspect));
@@ -389,15 +398,18 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    /// A command line was read, or was not.
-    fn was_read(&mut self, ticket: Ticket, line: Result<Line, NotRead>) -> Result<(), End> {
+    /// A command line was read, or a line of a gated shell was judged; or it was not.
+    fn was_read<T>(
+        &mut self,
+        ticket: Ticket,
+        read: Result<T, NotRead>,
+        take: Take<T>,
+    ) -> Result<(), End> {
         self.cancels.remove(&ticket);
-        let (now, out) = (Instant::now(), &mut self.effects);
-        match line {
-            Ok(line) => self.core.was_read(ticket, line, now, out)?,
-            Err(why) => self
-                .core
-                .refused(ticket, &why.to_string(), None, now, out)?,
+        let (core, now, out) = (&mut self.core, Instant::now(), &mut self.effects);
+        match read.map_err(|why| why.to_string()) {
+            Ok(read) => take(core, ticket, read, now, out)?,
+            Err(why) => core.refused(ticket, &why, None, now, out)?,
         }
         Ok(())
     }
@@ -554,6 +566,7 @@ async fn last_records(
             Effect::Send { .. }
             | Effect::Record { .. }
             | Effect::Read { .. }
+            | Effect::Judge { .. }
             | Effect::Inspect { .. }
             | Effect::Cancel { .. } => continue,
         };

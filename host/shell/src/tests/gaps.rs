@@ -70,6 +70,11 @@ const TOLD: &[&str] = &[
 
 /// What is not told of before it is done.
 const UNTOLD: &[&str] = &[
+    "echo 中2'; { :; } > f2; echo 中2'",
+    "echo é1",
+    ":() { ls; }",
+    "function : { ls; }",
+    "if x; then :() (ls); fi",
     "{ :; } > f",
     "{ :; } 2>> f < $'/n\\ntext\\n'",
     "{ :; } < f",

@@ -275,6 +275,8 @@ fn commands_of_a_gated_shell_wait_for_people() {
         ("killed", Box::new(|| killed(stage))),
         ("forged", Box::new(|| reach::forged(stage))),
         ("stopped", Box::new(|| reach::stopped(stage))),
+        ("unread", Box::new(|| reach::unread(stage))),
+        ("elsewhere", Box::new(|| reach::elsewhere(stage))),
     ]);
     // The shells, and each command of theirs.
     for (action, what, least) in [("ssh:gated_shell", "", 5), ("ssh:exec", "touch", 4)] {

@@ -147,18 +147,19 @@ impl Core {
 
     /// It was never read, so only its words are on record.
     pub(super) fn turn_unread(&self, key: Key, exec: &Exec, reason: &str, out: &mut Vec<Effect>) {
-        self.turn_command(key, &exec.command, reason, out);
+        self.turn_words(key, ("command", &exec.command), reason, out);
     }
 
-    pub(super) fn turn_command(
+    /// Refused, and nobody knows more of it than `what` it is and its words.
+    pub(super) fn turn_words(
         &self,
         key: Key,
-        command: &[u8],
+        (what, words): (&'static str, &[u8]),
         reason: &str,
         out: &mut Vec<Effect>,
     ) {
         let number = self.channels.get(&key).map(|c| c.number(Side::Client));
-        turn(Turned::named("command", command, number, reason), out);
+        turn(Turned::named(what, words, number, reason), out);
     }
 
     /// Records what waits behind something else on this channel, and will not be read.

@@ -43,6 +43,7 @@ struct World {
     now: Instant,
     asks: Vec<(Ticket, Asked, Bytes)>,
     reads: Vec<(Ticket, Unread)>,
+    wholes: Vec<(Ticket, Whole)>,
     /// What was permitted and has not reached the host.
     permitted: Vec<Bytes>,
     /// Channels of a side on which it has heard CLOSE, by the numbers that it gave them.
@@ -61,6 +62,7 @@ pub fn relay(data: &[u8]) {
         now: Instant::now(),
         asks: Vec::new(),
         reads: Vec::new(),
+        wholes: Vec::new(),
         permitted: Vec::new(),
         closed: HashSet::new(),
         ours: HashSet::new(),
@@ -118,6 +120,11 @@ impl World {
                 let at = usize::from(script.byte()) % self.reads.len();
                 let (ticket, unread) = self.reads.swap_remove(at);
                 self.core.was_read(ticket, unread.read(), self.now, out)
+            }
+            5 if !self.wholes.is_empty() => {
+                let at = usize::from(script.byte()) % self.wholes.len();
+                let (ticket, whole) = self.wholes.swap_remove(at);
+                self.core.was_judged(ticket, whole.judge(), self.now, out)
             }
             6 => {
                 self.now += Duration::from_millis(u64::from(script.byte()).pow(2));
@@ -190,6 +197,7 @@ impl World {
                     forward,
                 } => self.asks.push((ticket, *asked, forward)),
                 Effect::Read { ticket, unread } => self.reads.push((ticket, unread)),
+                Effect::Judge { ticket, whole } => self.wholes.push((ticket, whole)),
                 Effect::Inspect { .. } => unreachable!("nothing here asks plugins"),
                 Effect::Refused(_)
                 | Effect::Record { .. }
@@ -228,7 +236,7 @@ impl World {
         assert!(channels <= self.limits.channels, "{channels} channels");
         assert!(waiting <= self.limits.waiting, "{waiting} bytes wait");
         // Nothing waits for a decision that nobody was asked for.
-        assert!(pending <= self.asks.len() + self.reads.len());
+        assert!(pending <= self.asks.len() + self.reads.len() + self.wholes.len());
     }
 }
 

@@ -47,7 +47,7 @@ use bytes::Bytes;
 use pipeline::OutcomeKind;
 
 use crate::action::{Asked, Turned, Unread};
-use crate::gate::Gate;
+use crate::gate::{Gate, Whole};
 use crate::wire::{Connection, WireError};
 use channel::Channel;
 use globals::{Global, Globals};
@@ -127,6 +127,8 @@ pub(crate) enum Effect {
     },
     /// This is to be read, which can take long; what it is read as comes back by [`Core::was_read`].
     Read { ticket: Ticket, unread: Unread },
+    /// So is this line of a gated shell, as a whole; what came of it comes back by [`Core::was_judged`].
+    Judge { ticket: Ticket, whole: Whole },
     /// Something was refused here, and policy was not asked: that goes on record.
     Refused(Box<Turned>),
     /// Plugins are to look at text of a channel; what they say comes back by [`Core::inspected`].
@@ -310,8 +312,11 @@ enum Pending {
     Command {
         key: Key,
     },
-    /// One of those that is being read, before anything is decided.
+    /// One of those that is being read, and a line that is being judged, before anything is decided.
     Unread {
+        key: Key,
+    },
+    Whole {
         key: Key,
     },
     /// No decision yet: the command is being read.
@@ -461,7 +466,9 @@ impl Core {
         for (ticket, pending) in &self.pending {
             match pending {
                 Pending::Read { key, exec } => self.turn_unread(*key, exec, reason, out),
-                Pending::Unread { key } => self.command_unread(*key, *ticket, reason, out),
+                Pending::Unread { key } | Pending::Whole { key } => {
+                    self.ask_unread(*key, *ticket, reason, out);
+                }
                 _ => {}
             }
         }

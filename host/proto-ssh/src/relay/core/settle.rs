@@ -27,7 +27,9 @@ impl Core {
     ) -> Result<bool, Violation> {
         match self.settled(ticket) {
             // What is only being read was not asked about.
-            None | Some(Pending::Read { .. } | Pending::Unread { .. }) => Ok(false),
+            None | Some(Pending::Read { .. } | Pending::Unread { .. } | Pending::Whole { .. }) => {
+                Ok(false)
+            }
             Some(Pending::Request {
                 key,
                 want_reply,
@@ -155,9 +157,10 @@ impl Core {
                 self.command_refused(key, ticket, (reason, hint), now, out)
             }
             Some(Pending::Unread { key }) => {
-                self.command_unread(key, ticket, reason, out);
+                self.ask_unread(key, ticket, reason, out);
                 self.command_refused(key, ticket, (reason, None), now, out)
             }
+            Some(Pending::Whole { key }) => self.line_unjudged(key, ticket, reason, now, out),
             Some(Pending::Read { key, exec }) => self.not_read(key, &exec, reason, now, out),
             Some(Pending::Piece { key, .. }) => {
                 if let Some(channel) = self.channels.get_mut(&key) {
@@ -235,7 +238,8 @@ impl Core {
                 Pending::Open { .. }
                 | Pending::Global { .. }
                 | Pending::Read { .. }
-                | Pending::Unread { .. },
+                | Pending::Unread { .. }
+                | Pending::Whole { .. },
             )
             | None => return,
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use weir_tests::proc::{Signal, eventually, send};
 use weir_tests::sshd::Way;
 
-use super::super::{OPERATOR, SOON, Stage};
+use super::super::{OPERATOR, SOON, Stage, script, ssh};
 use super::{Terminal, gate_of, helper_of};
 
 /// `open(2)`, on Linux.
@@ -108,6 +108,73 @@ pub fn stopped(stage: &Stage) {
     send(helper, Signal::Cont).unwrap();
     assert!(!early, "it ran before anybody told the shell");
     eventually("it to run", SOON, || Ok(trace.exists().then_some(()))).unwrap();
+    shell.settle();
+    shell.leave();
+}
+
+/// Who ends the process that reads what is asked ends the shell, which says so and runs nothing more.
+pub fn unread(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-unread");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let gate = gate_of(shell.pid());
+    let fds = std::fs::read_link(gate.join("e")).unwrap();
+    let reader = fds.components().nth(2).unwrap();
+    let reader = reader.as_os_str().to_str().unwrap().parse().unwrap();
+    send(reader, Signal::Kill).unwrap();
+    let trace = stage.traces.join("gate-unread");
+    shell.enter(&format!("{{ :; }} > {}", trace.display()));
+    eventually("the shell to end", SOON, || {
+        Ok(shell.client.child.try_wait().unwrap().map(|_| ()))
+    })
+    .unwrap();
+    assert!(shell.said().contains("nobody answers"), "{}", shell.said());
+    assert!(!trace.exists(), "{}", shell.said());
+}
+
+/// Other channels of the same login do not get to the pipes.
+pub fn elsewhere(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-elsewhere");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let gate = gate_of(shell.pid());
+    let gate = gate.display().to_string();
+    for (n, command) in [
+        format!("cat {gate}/ask"),
+        "cat /tmp/weir-*/ask".to_owned(),
+        "cd /tmp && cat */main".to_owned(),
+        format!("echo x > {gate}/main"),
+        format!("rm -r {gate}"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let seen = ssh(
+            &way,
+            &format!("gate-elsewhere-{n}"),
+            &["box", command.as_str()],
+        )
+        .wait();
+        assert_eq!(seen.code, Some(126), "{command}: {seen:?}");
+        assert!(seen.err.contains("could reach the gate"), "{seen:?}");
+    }
+    let fed = format!("echo 'cat {gate}/ask' | ssh -F $CFG box bash -s");
+    let by_files = format!("printf 'ls {gate}\\n' | sftp -F $CFG -b - box");
+    let copied = format!("scp -O -F $CFG box:{gate}/ask x");
+    for (name, text) in [("fed", fed), ("sftp", by_files), ("scp", copied)] {
+        let seen = script(stage, &way, &format!("gate-elsewhere-{name}"), &text).wait();
+        assert_ne!(seen.code, Some(0), "{name}: {seen:?}");
+        assert!(
+            seen.err.contains("could reach the gate"),
+            "{name}: {seen:?}"
+        );
+    }
+    // What is not there is no gate.
+    let seen = ssh(&way, "gate-elsewhere-no", &["box", "ls /tmp/weirdo"]).wait();
+    assert!(!seen.err.contains("weir: refused"), "{seen:?}");
+    // The shell has not noticed.
     shell.settle();
     shell.leave();
 }

@@ -113,6 +113,18 @@ pub const TRICKS: &[(&str, &str)] = &[
         "a completion",
         "comp() { touch @; }; complete -F comp zz\nzz \t\u{15}",
     ),
+    (
+        "what completion expands",
+        "cat \"./$(($({ :; } > @)))/\t\u{15}",
+    ),
+    (
+        "the same by another key",
+        "cat \"./${a[$({ :; } > @)]}/\u{1b}?\u{1b}*\u{15}",
+    ),
+    (
+        "a function that is called :",
+        ":() { touch @; }\n:\nunset -f :",
+    ),
     ("history", "echo x\n!touch"),
     ("a subscript", "a[$(touch @)]=1"),
     ("arithmetic", "(( a[$(touch @)] ))"),
@@ -147,6 +159,14 @@ pub const DEEPER: &[(&str, &str)] = &[
     ("the trap away by a word", "x=trap; $x - DEBUG\ntouch @"),
     ("the same by builtin", "x=trap; builtin $x - DEBUG\ntouch @"),
     ("the same by a pattern", "{trap,-,DEBUG}\ntouch @"),
+    (
+        "an integer",
+        "declare -i integer\ninteger='a[$({ :; } > @)]'\nunset integer",
+    ),
+    (
+        "completion again",
+        "bind 'set disable-completion off'; bind '\"\\C-i\": complete'\ncat \"./$(($({ :; } > @)))/\t\u{15}",
+    ),
     (
         "the same by a word that is nothing",
         "x=; $x trap - DEBUG\ntouch @",
@@ -261,6 +281,10 @@ pub const DEEPER: &[(&str, &str)] = &[
 /// What bash opens, expands or runs around its simple commands, which it does not ask about by itself.
 pub const AROUND: &[(&str, &str)] = &[
     ("around a group", "{ :; } > @"),
+    (
+        "around a group, without braces",
+        "set +B\neval {\\ :\\ x,#\\;\\ :\\;} \\> @\nset -B",
+    ),
     (
         "between lines that bash prints and does not read",
         "cat <<'X'\na\nX\nif true; then\n!cat:p\n{ :; } > @\n!X:p\nfi",

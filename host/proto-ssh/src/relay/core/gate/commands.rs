@@ -5,11 +5,12 @@ use std::time::Instant;
 use pipeline::OutcomeKind;
 
 use super::super::channel::Wait;
-use super::super::{Core, Effect, Key, Pending, Side, Ticket, Violation, turn};
+use super::super::{Core, Effect, Key, Pending, Ticket, Violation, turn};
 use super::helper::State;
 use crate::action::{Line, Turned, Unread, What, printable, readable};
-use crate::gate::{Ask, Kind, LIVE, about_the_gate, kind, shown};
+use crate::gate::{Ask, Judged, Kind, LIVE, about_the_gate, kind, shown};
 
+const LONG: &str = "this has more than 128 KiB, which is more than is read of one command";
 const NO_LINE: &str = "the line that this stands in was not asked about";
 
 impl Core {
@@ -38,32 +39,36 @@ impl Core {
         }
         let twice = helper.commands.values().any(|c| c.ask.id == ask.id);
         let many = helper.commands.len() >= self.limits.gate_asks;
+        let odd = match (ask.cut, twice, many) {
+            (true, ..) => Some(LONG),
+            (_, true, _) => Some("it is asked about twice"),
+            (.., true) => Some("too many commands of this shell wait"),
+            _ => None,
+        };
         if helper.state != State::Live || channel.refused.is_some() {
             return self.gate_answer(number, &ask, false, now, out);
         }
         match kind(&ask) {
             Kind::Prompt(next) => {
                 helper.lines.prompt(next);
+                helper.gives_up(|command| kind(&command.ask) == Kind::Line, out);
                 return self.gate_answer(number, &ask, true, now, out);
             }
             Kind::More => {
                 let told = helper.lines.more(&ask);
                 return self.gate_answer(number, &ask, told, now, out);
             }
-            Kind::Line => return self.gate_line(number, &ask, now, out),
+            Kind::Line => return self.gate_line(number, ask, odd, now, out),
             Kind::Command { main: true } if !helper.lines.is_open() => {
                 channel.notice(&[told(NO_LINE, &ask)], out);
-                self.turn_command(key, &ask.text, NO_LINE, out);
+                self.turn_ask(key, &ask, NO_LINE, out);
                 return self.gate_answer(number, &ask, false, now, out);
             }
             Kind::Command { .. } => {}
         }
-        if twice || many {
-            let reason = match twice {
-                true => "it is asked about twice",
-                false => "too many commands of this shell wait",
-            };
+        if let Some(reason) = odd {
             channel.notice(&[told(reason, &ask)], out);
+            self.turn_ask(key, &ask, reason, out);
             return self.gate_answer(number, &ask, false, now, out);
         }
         if helper.enters(&ask, now) {
@@ -83,29 +88,133 @@ impl Core {
         Ok(())
     }
 
-    /// bash has read a line, and has done nothing of it. The answer is at once; what is held are its commands.
+    /// bash has read a line, and does nothing of it before it has an answer. A short one is judged here; a long one
+    /// beside the task of the session. `odd`: why it is not judged at all.
     fn gate_line(
         &mut self,
         number: u32,
-        ask: &Ask,
+        ask: Ask,
+        odd: Option<&str>,
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let Some(helper) = self.gates.helpers.get_mut(&number) else {
             return Ok(());
         };
-        let judged = helper.lines.judge(ask);
-        if let Err(reason) = &judged
-            && let Some(channel) = self.channels.get_mut(&helper.shell)
-        {
-            channel.notice(&[format!("weir: refused: {}", printable(reason))], out);
-            let client = Some(channel.number(Side::Client));
-            turn(
-                Turned::named("line", &shown(ask), client, reason.as_str()),
-                out,
-            );
+        let taken = helper.lines.takes(&ask);
+        let whole = match (taken, odd) {
+            (Ok(whole), None) => whole,
+            (Err(reason), _) => return self.line_refused(number, &ask, &reason, now, out),
+            (Ok(_), Some(reason)) => return self.line_refused(number, &ask, reason, now, out),
+        };
+        if whole.is_short() {
+            return self.line_judged(number, &ask, whole.judge(), now, out);
         }
-        self.gate_answer(number, ask, judged.is_ok(), now, out)
+        let key = helper.shell;
+        let ticket = self.ticket(ask.text.len());
+        self.pending.insert(ticket, Pending::Whole { key });
+        if let Some(helper) = self.gates.helpers.get_mut(&number) {
+            helper.waits(ticket, ask);
+        }
+        out.push(Effect::Judge { ticket, whole });
+        Ok(())
+    }
+
+    /// A line was judged, with this result.
+    pub fn was_judged(
+        &mut self,
+        ticket: Ticket,
+        judged: Judged,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        // Its channel may be closed.
+        let Some(Pending::Whole { key }) = self.settled(ticket) else {
+            return Ok(());
+        };
+        let Some((number, _, line)) = self.gates.take_command(key, ticket) else {
+            return Ok(());
+        };
+        if line.interrupted {
+            return self.gate_interrupted(number, &line.ask, now, out);
+        }
+        self.line_judged(number, &line.ask, judged, now, out)
+    }
+
+    fn line_judged(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        judged: Judged,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get_mut(&number) else {
+            return Ok(());
+        };
+        match helper.lines.judged(judged) {
+            Ok(()) => self.gate_answer(number, ask, true, now, out),
+            Err(reason) => self.line_refused(number, ask, &reason, now, out),
+        }
+    }
+
+    /// It was not judged, for this reason.
+    pub(in crate::relay::core) fn line_unjudged(
+        &mut self,
+        key: Key,
+        ticket: Ticket,
+        reason: &str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some((number, _, line)) = self.gates.take_command(key, ticket) else {
+            return Ok(());
+        };
+        if line.interrupted {
+            return self.gate_interrupted(number, &line.ask, now, out);
+        }
+        self.line_refused(number, &line.ask, reason, now, out)
+    }
+
+    fn line_refused(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        reason: &str,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        let Some(helper) = self.gates.helpers.get(&number) else {
+            return Ok(());
+        };
+        let key = helper.shell;
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.notice(&[format!("weir: refused: {}", printable(reason))], out);
+        }
+        self.turn_ask(key, ask, reason, out);
+        self.gate_answer(number, ask, false, now, out)
+    }
+
+    /// Who has typed that knows, and is told nothing.
+    fn gate_interrupted(
+        &mut self,
+        number: u32,
+        ask: &Ask,
+        now: Instant,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Violation> {
+        if let Some(helper) = self.gates.helpers.get(&number) {
+            self.turn_ask(helper.shell, ask, "it was interrupted", out);
+        }
+        self.gate_answer(number, ask, false, now, out)
+    }
+
+    /// What was asked is refused, and goes on record as it stands.
+    pub(super) fn turn_ask(&self, key: Key, ask: &Ask, reason: &str, out: &mut Vec<Effect>) {
+        match kind(ask) {
+            Kind::Line => self.turn_words(key, ("line", &shown(ask)), reason, out),
+            _ => self.turn_words(key, ("command", &ask.text), reason, out),
+        }
     }
 
     /// A command was read, as this.
@@ -121,15 +230,13 @@ impl Core {
             return Ok(());
         };
         if command.interrupted {
-            self.turn_command(key, &command.ask.text, "it was interrupted", out);
-            // Who has typed that knows.
-            return self.gate_answer(number, &command.ask, false, now, out);
+            return self.gate_interrupted(number, &command.ask, now, out);
         }
         self.gate_decide(number, command.ask, line, now, out)
     }
 
-    /// A command is not read any more: it is on record all the same.
-    pub(in crate::relay::core) fn command_unread(
+    /// A command or a line is not read any more: it is on record all the same.
+    pub(in crate::relay::core) fn ask_unread(
         &self,
         key: Key,
         ticket: Ticket,
@@ -137,7 +244,7 @@ impl Core {
         out: &mut Vec<Effect>,
     ) {
         if let Some(command) = self.gates.command(key, ticket) {
-            self.turn_command(key, &command.ask.text, reason, out);
+            self.turn_ask(key, &command.ask, reason, out);
         }
     }
 
@@ -284,10 +391,7 @@ impl Core {
         if !interrupt.is_some_and(|byte| data.contains(&byte)) {
             return;
         }
-        for (ticket, command) in &mut helper.commands {
-            command.interrupted = true;
-            out.push(Effect::Cancel { ticket: *ticket });
-        }
+        helper.gives_up(|_| true, out);
     }
 }
 

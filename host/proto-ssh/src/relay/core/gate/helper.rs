@@ -43,7 +43,7 @@ pub(super) struct Start {
     pub forward: Bytes,
 }
 
-/// A command that is being decided on.
+/// A command that is being read or decided on, or a line that is being judged.
 pub(super) struct Command {
     pub ask: Ask,
     pub interrupted: bool,
@@ -128,6 +128,16 @@ impl Helper {
     pub fn waits(&mut self, ticket: Ticket, ask: Ask) {
         let interrupted = false;
         self.commands.insert(ticket, Command { ask, interrupted });
+    }
+
+    /// Nobody waits for these any more: they are interrupted.
+    pub fn gives_up(&mut self, which: impl Fn(&Command) -> bool, out: &mut Vec<Effect>) {
+        for (ticket, command) in &mut self.commands {
+            if which(command) {
+                command.interrupted = true;
+                out.push(Effect::Cancel { ticket: *ticket });
+            }
+        }
     }
 
     /// On a channel that we have closed, nothing is said.

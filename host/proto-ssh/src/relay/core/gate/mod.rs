@@ -90,9 +90,9 @@ impl Core {
             channel.never_ran("it was given up before it was started");
         }
         for (ticket, command) in commands {
-            if let Some(Pending::Unread { .. }) = self.settled(ticket) {
+            if let Some(Pending::Unread { .. } | Pending::Whole { .. }) = self.settled(ticket) {
                 let reason = "its shell ended before it was read";
-                self.turn_command(key, &command.ask.text, reason, out);
+                self.turn_ask(key, &command.ask, reason, out);
             }
             out.push(Effect::Cancel { ticket });
         }

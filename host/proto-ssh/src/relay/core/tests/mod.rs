@@ -28,6 +28,7 @@ pub(super) struct Bench {
     pub sent: Pair<VecDeque<Bytes>>,
     pub asks: VecDeque<(Ticket, Asked, Bytes)>,
     pub reads: VecDeque<(Ticket, Unread)>,
+    pub wholes: VecDeque<(Ticket, Whole)>,
     pub cancelled: Vec<Ticket>,
     pub turned: Vec<Turned>,
     pub outcomes: Vec<(Ticket, OutcomeKind, String, u64)>,
@@ -45,6 +46,7 @@ impl Bench {
             sent: Pair::default(),
             asks: VecDeque::new(),
             reads: VecDeque::new(),
+            wholes: VecDeque::new(),
             cancelled: Vec::new(),
             turned: Vec::new(),
             outcomes: Vec::new(),
@@ -61,6 +63,7 @@ impl Bench {
                     forward,
                 } => self.asks.push_back((ticket, *asked, forward)),
                 Effect::Read { ticket, unread } => self.reads.push_back((ticket, unread)),
+                Effect::Judge { ticket, whole } => self.wholes.push_back((ticket, whole)),
                 Effect::Refused(turned) => self.turned.push(*turned),
                 Effect::Inspect { .. } => panic!("nothing here asks plugins"),
                 Effect::Record { .. } => {}
@@ -149,6 +152,20 @@ impl Bench {
             .core
             .was_read(ticket, unread.read(), self.now, &mut out);
         read.unwrap();
+        self.take(out);
+    }
+
+    /// The next line of a gated shell that is to be judged, is.
+    pub fn judge(&mut self) {
+        let (ticket, whole) = self.wholes.pop_front().expect("something to judge");
+        self.judge_it(ticket, whole);
+    }
+
+    pub fn judge_it(&mut self, ticket: Ticket, whole: Whole) {
+        let mut out = Vec::new();
+        let judged = whole.judge();
+        let done = self.core.was_judged(ticket, judged, self.now, &mut out);
+        done.unwrap();
         self.take(out);
     }
 

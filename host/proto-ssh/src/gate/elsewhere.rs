@@ -1,0 +1,125 @@
+//! What other channels are kept from: the pipes of gated shells, which belong to the same login. As far as text tells; who
+//! looks for them in other ways finds pipes whose verdicts are sealed.
+
+use shell::Reading;
+
+use super::paths;
+use crate::action::What;
+
+const REACHES: &str = "this could reach the gate of a shell, which is not to be touched: name the files that it is about";
+/// Directories to which a command line goes, of which patterns in it are looked at.
+const MOST: usize = 4;
+
+/// Why this is refused whatever policy says.
+pub(crate) fn reaches_a_gate(what: &What) -> Option<&'static str> {
+    let reaches = match what {
+        What::Exec { line, .. } => return line.reaches,
+        What::File(request) => {
+            let named = |raw: &[u8]| paths::names_a_gate(&String::from_utf8_lossy(raw));
+            let paths = request.paths.iter();
+            named(&request.raw) || paths.map(|asked| asked.path.text.as_bytes()).any(named)
+        }
+        What::DirectSocket { path } | What::ListenSocket { path } => {
+            paths::names_a_gate(&String::from_utf8_lossy(path))
+        }
+        _ => false,
+    };
+    reaches.then_some(REACHES)
+}
+
+/// The same of a command line, or of a script that one runs; of what no shell reads there is no reading.
+pub(crate) fn text_reaches(text: &[u8], reading: Option<&Reading>) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(text);
+    let directories = reading.map(goes_to).unwrap_or_default();
+    let reaches = |text: &str, pattern: bool| {
+        paths::names_a_gate(text) || pattern && paths::finds(text, &directories)
+    };
+    let word = |reading: &Reading| {
+        let words = reading.commands.iter().flat_map(|c| &c.argv);
+        let set = reading.commands.iter().flat_map(|c| &c.env);
+        let opened = reading.redirects.iter().map(|r| &r.path);
+        let mut words = words.chain(set.map(|(_, value)| value)).chain(opened);
+        words.any(|word| reaches(&word.text, word.glob))
+    };
+    (reaches(&text, true) || reading.is_some_and(word)).then_some(REACHES)
+}
+
+/// Where it goes to by names that are written out.
+fn goes_to(reading: &Reading) -> Vec<String> {
+    let mut to = Vec::new();
+    for command in &reading.commands {
+        let Some((head, args)) = command.argv.split_first() else {
+            continue;
+        };
+        let target = args.iter().find(|word| word.text.starts_with('/'));
+        if let ("cd" | "pushd", Some(target)) = (head.text.as_str(), target)
+            && to.len() < MOST
+            && !to.contains(&target.text)
+        {
+            to.push(target.text.clone());
+        }
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests {
+    use shell::Limits;
+
+    use super::*;
+
+    const GATE: &str = "weir-0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn command_lines_that_reach_a_gate_are_seen() {
+        let mut wrong = Vec::new();
+        for (text, expect) in [
+            ("cat /tmp/@/ask", true),
+            ("cat '/tmp/'@/ask", true),
+            (
+                "cat /tmp/we\"\"ir-0123456789abcdef0123456789abcdef/ask",
+                true,
+            ),
+            ("cat /tmp/we\\ir-*/ask", true),
+            ("cat /tmp/we''ir-*/ask", true),
+            ("sudo -u x cat < /tmp/@/main", true),
+            ("echo x > /tmp/*/ask", true),
+            ("bash -c 'cat /tmp/*/ask'", true),
+            ("cd /tmp && cat */ask", true),
+            ("cd -P /tmp/x/.. ; cat w*/ask", true),
+            ("cd /; cat tmp/*/ask", true),
+            ("scp -f /tmp/@/ask", true),
+            ("scp -f /tmp/weir-*/ask", true),
+            ("rsync --server --sender . /tmp/@/", true),
+            ("python3 -c 'open(\"/tmp/@/ask\")'", true),
+            ("x=/tmp/@/ask cat", true),
+            ("cat /tmp/weirdo", false),
+            ("ls /tmp", false),
+            ("ls /tmp/*", false),
+            ("cd /tmp && rm -f *.log", false),
+            ("cd /srv && cat */ask", false),
+            ("tar xf weir-1.2.tar.gz -C /opt/weir-1.2", false),
+            ("cat < /dev/fd/3", false),
+            ("rsync --server . /srv/weir-data/", false),
+        ] {
+            let text = text.replace('@', GATE);
+            let reading = shell::read(text.as_bytes(), &Limits::default());
+            if text_reaches(text.as_bytes(), Some(&reading)).is_some() != expect {
+                wrong.push((text, expect));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let code = format!("print(open('/tmp/{GATE}/ask').read())");
+        assert!(text_reaches(code.as_bytes(), None).is_some());
+        assert!(text_reaches(b"print(open('/tmp/weirdo/ask').read())", None).is_none());
+    }
+
+    /// It is looked at where it is read, however long it is.
+    #[test]
+    fn long_scripts_take_no_time() {
+        let text = "cat */a /tmp/*x/y; ".repeat(20 << 10);
+        let begin = std::time::Instant::now();
+        assert!(text_reaches(text.as_bytes(), None).is_none());
+        assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+    }
+}
