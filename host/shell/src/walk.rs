@@ -146,8 +146,6 @@ impl<'a> Walk<'a> {
             }
         };
         self.budget = program.left;
-        let mut fed = program.here.iter().flat_map(|doc| &doc.parts);
-        self.bash |= ctx.shell.is_none() && fed.any(posix::is_bashs);
         match &ctx.shell {
             Some(shell) if program.differs || zsh::may_be(shell) && zsh::differs(&program) => {
                 self.opaque(Opaque::OtherShell(shell.clone()));
