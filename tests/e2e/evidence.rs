@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use weir_tests::dataset::leaks;
 use weir_tests::proc::{Scratch, eventually};
@@ -316,18 +316,27 @@ pub fn recordings(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Lets clients do what they do for a while, and until it is enough: however busy this machine is.
+fn traffic(is_enough: impl Fn() -> bool) {
+    let begin = Instant::now();
+    std::thread::sleep(Duration::from_millis(900));
+    while !is_enough() && begin.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
 /// Clients write as fast as they can, Weir is killed in the middle, and starts again: every
 /// statement that reached the server is on record.
 #[test]
 fn after_kill_9_every_forwarded_statement_is_on_record() {
     let mut shop = shop("kill-9");
-    let stop = AtomicBool::new(false);
+    let (stop, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     for round in 0..3 {
         let clients: Vec<_> = (0..4).map(|_| shop.connect(ALICE)).collect();
         stop.store(false, Ordering::Relaxed);
         std::thread::scope(|scope| {
             for (n, mut client) in clients.into_iter().enumerate() {
-                let stop = &stop;
+                let (stop, answered) = (&stop, &answered);
                 scope.spawn(move || {
                     for i in 0.. {
                         let sql = format!("INSERT INTO probe VALUES ('row-{round}-{n}-{i}')");
@@ -338,10 +347,11 @@ fn after_kill_9_every_forwarded_statement_is_on_record() {
                         if asked.is_err() || stop.load(Ordering::Relaxed) {
                             return;
                         }
+                        answered.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(900));
+            traffic(|| answered.load(Ordering::Relaxed) > 12 * (round + 1));
             shop.weir.kill_9().unwrap();
             stop.store(true, Ordering::Relaxed);
         });
@@ -416,7 +426,7 @@ fn after_kill_9_every_answered_read_is_on_record_also_when_none_is_synced() {
                     }
                 });
             }
-            std::thread::sleep(Duration::from_millis(900));
+            traffic(|| answered.lock().unwrap().len() > 12 * (round + 1));
             shop.weir.kill_9().unwrap();
         });
         shop.weir.launch().unwrap();

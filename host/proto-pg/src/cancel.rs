@@ -109,6 +109,12 @@ impl Cancellable {
         self.work.is_deciding()
     }
 
+    /// A cancel has come, and is not done with.
+    #[cfg(test)]
+    pub fn is_cancelled(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
     /// Stops what is under way, here or on the server.
     pub async fn cancel(&self, limits: &Limits) -> Result<(), UpstreamError> {
         let _turn = self.turn.lock().await;

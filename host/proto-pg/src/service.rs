@@ -76,6 +76,11 @@ impl PgService {
         self.listeners.stats()
     }
 
+    #[cfg(test)]
+    pub(crate) fn cancel_keys(&self) -> CancelKeys {
+        self.shared.keys.clone()
+    }
+
     /// Serves until `shutdown`, then drains: a session ends as soon as nothing is under way in it,
     /// at the latest at its listener's drain deadline. When dropped early, all sessions are cut.
     pub async fn run(self, shutdown: CancellationToken) {

@@ -165,7 +165,7 @@ async fn whatever_is_no_yes_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_until_a_date_is_kept_up_to_a_limit() {
-    for (seconds, least) in [(2, 900), (86_400, 2_000)] {
+    for (seconds, least) in [(2, 900), (86_400, 6_000)] {
         let stage = Stage::new();
         let recorder = stage.recorder().await;
         let mut first = true;
@@ -181,7 +181,7 @@ async fn a_pause_until_a_date_is_kept_up_to_a_limit() {
         let pause = all[1].at - all[0].at;
         assert!(pause.as_millis() >= least, "{seconds}: {pause:?}");
         assert!(
-            pause < PACE.longest_asked + Duration::from_secs(4),
+            pause < PACE.longest_asked + Duration::from_secs(9),
             "{pause:?}"
         );
     }

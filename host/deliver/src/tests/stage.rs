@@ -23,12 +23,12 @@ use crate::{
 pub const LIMIT: Duration = Duration::from_secs(30);
 pub const PACE: Pace = Pace {
     look: Duration::from_millis(20),
-    attempt: Duration::from_millis(400),
+    attempt: Duration::from_secs(2),
     first_pause: Duration::from_millis(20),
     longest_pause: Duration::from_millis(100),
-    longest_asked: Duration::from_secs(2),
-    refused_for: Duration::from_millis(600),
-    give_up: Duration::from_millis(300),
+    longest_asked: Duration::from_secs(6),
+    refused_for: Duration::from_secs(2),
+    give_up: Duration::from_secs(2),
     window: Duration::from_millis(300),
     quiet: Duration::from_millis(50),
 };

@@ -153,10 +153,7 @@ async fn many_at_once_ask_once() {
 async fn who_gives_up_waiting_does_not_stop_the_others() {
     let (web, key) = (Web::start().await, Key::es256("k1"));
     web.publish(&[&key]);
-    web.set(
-        "/jwks",
-        Reply::Slow(Duration::from_millis(150), jwks(&[&key])),
-    );
+    web.set("/jwks", Reply::Slow(Duration::from_secs(1), jwks(&[&key])));
     let v = verifier(&web, timing(), |_| {});
     let (first, second) = (token(&web, &key, 1), token(&web, &key, 2));
     let impatient = tokio::time::timeout(Duration::from_millis(50), v.verify(&first));
@@ -172,7 +169,7 @@ async fn an_attempt_that_everybody_gave_up_is_made_again() {
     web.publish(&[&key]);
     web.set("/jwks", Reply::Stall);
     let quick = JwksTiming {
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(2),
         min_interval: Duration::from_secs(3600),
         ..timing()
     };
@@ -184,7 +181,7 @@ async fn an_attempt_that_everybody_gave_up_is_made_again() {
             .is_err()
     );
     web.publish(&[&key]);
-    tokio::time::sleep(Duration::from_millis(1600)).await;
+    tokio::time::sleep(quick.timeout * 3 + Duration::from_millis(100)).await;
     v.verify(&text).await.unwrap();
 }
 
@@ -232,7 +229,7 @@ async fn nobody_waits_while_old_keys_serve() {
         for n in 1..20 {
             v.verify(&token(&web, &key, n)).await.unwrap();
         }
-        assert!(began.elapsed() < Duration::from_secs(2), "somebody waited");
+        assert!(began.elapsed() < timing().timeout, "somebody waited");
         while web.asked("/jwks") < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -240,7 +237,7 @@ async fn nobody_waits_while_old_keys_serve() {
     tokio::select! {
         never = v.keep_fresh() => match never {},
         () = logins => {}
-        () = tokio::time::sleep(Duration::from_secs(5)) => panic!("the keys were not renewed"),
+        () = tokio::time::sleep(Duration::from_secs(30)) => panic!("the keys were not renewed"),
     }
 }
 

@@ -218,7 +218,7 @@ impl Witness {
 
 async fn serve(mut asks: mpsc::Receiver<Ask>, place: Place) {
     let mut side: Option<Upstream> = None;
-    let mut failed: Option<Instant> = None;
+    let mut failed: Option<tokio::time::Instant> = None;
     while let Ok(Some(first)) = tokio::time::timeout(IDLE, asks.recv()).await {
         let mut together = vec![first];
         while together.len() < MAX_TOGETHER
@@ -244,9 +244,9 @@ async fn serve(mut asks: mpsc::Receiver<Ask>, place: Place) {
                     ask.answer.send(answer.clone()).ok();
                 }
             }
-            Ok(None) => failed = Some(Instant::now()),
+            Ok(None) => failed = Some(tokio::time::Instant::now()),
             Err(_) => {
-                failed = Some(Instant::now());
+                failed = Some(tokio::time::Instant::now());
                 // Half an answer may be under way.
                 side = None;
                 tracing::warn!(target = %place.target.info.name, "no answer about definitions in time");

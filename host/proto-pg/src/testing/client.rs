@@ -224,7 +224,7 @@ impl Client {
         );
     }
 
-    pub fn canceller(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn canceller(&self) -> impl Future<Output = ()> + Send + use<> {
         let (addr, (pid, secret)) = (self.addr, self.key.clone());
         async move {
             let mut io = TcpStream::connect(addr).await.unwrap();

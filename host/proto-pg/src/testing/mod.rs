@@ -14,6 +14,7 @@ use pipeline::mask::MaskKeys;
 use pipeline::{Actor, Ports, Principal, PrincipalKind, Protocol, Target};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cancel::CancelKeys;
 use crate::config::{AuthMethod, ClientLogin, Limits, Options, PgListener, PgTarget, Secret};
 use crate::startup::{AuthRefused, Authenticate};
 use postgres::Postgres;
@@ -61,7 +62,7 @@ impl Authenticate for OneToken {
         Ok(Arc::new(Principal::direct(
             Actor::new(PrincipalKind::User, subject, &["team"]),
             "test",
-            SystemTime::now() + Duration::from_secs(2),
+            SystemTime::now() + CERTIFIED,
         )))
     }
 }
@@ -70,8 +71,12 @@ impl Authenticate for OneToken {
 pub(crate) struct Weir {
     pub addr: SocketAddr,
     pub shutdown: CancellationToken,
+    pub keys: CancelKeys,
     _stop: DropGuard,
 }
+
+/// How long whoever has shown a certificate may stay.
+pub(crate) const CERTIFIED: Duration = Duration::from_secs(5);
 
 pub(crate) fn target(pg: &Postgres) -> PgTarget {
     PgTarget {
@@ -130,10 +135,11 @@ impl Weir {
         let service = crate::PgService::new(options).unwrap();
         let addr = *service.local_addrs().first().unwrap();
         let shutdown = CancellationToken::new();
-        let token = shutdown.clone();
+        let (token, keys) = (shutdown.clone(), service.cancel_keys());
         tokio::spawn(service.run(token));
         Self {
             addr,
+            keys,
             _stop: shutdown.clone().drop_guard(),
             shutdown,
         }

@@ -127,6 +127,27 @@ impl Postgres {
         assert!(c.status().unwrap().success(), "pg_ctl {args:?}");
     }
 
+    /// Waits until this, by these words, runs on the server.
+    pub async fn until_runs(&self, sql: &str) {
+        let sql = sql.replace('\'', "''");
+        let count = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = '{sql}' AND state = 'active'"
+        );
+        self.until("postgres", &count, |count| count != "0").await;
+    }
+
+    /// Waits until what the server answers is what is waited for.
+    pub async fn until(&self, database: &str, sql: &str, is: impl Fn(&str) -> bool) {
+        let started = Instant::now();
+        while !is(&self.sql(database, sql)) {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "not yet: {sql}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Runs SQL as the superuser, past Weir; rows as psql's unaligned text.
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let started = Instant::now();
@@ -144,7 +165,7 @@ impl Postgres {
             let error = String::from_utf8_lossy(&out.stderr).into_owned();
             let busy = error.contains("being accessed by other users");
             assert!(
-                busy && started.elapsed() < Duration::from_secs(10),
+                busy && started.elapsed() < Duration::from_secs(30),
                 "{sql}: {error}"
             );
             std::thread::sleep(Duration::from_millis(100));

@@ -225,15 +225,18 @@ async fn cancelling_without_a_key_of_the_servers() {
         let mut c = Client::connect(weir.addr, "db/postgres").await.unwrap();
         assert_ne!(c.key.0, 0, "the client has a key of ours");
         let cancel = c.canceller();
-        let stop = async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            cancel.await;
-        };
         let begun = Instant::now();
         let sql = if by_pid {
-            "SELECT pg_sleep(30)"
+            "SELECT pg_sleep(62)"
         } else {
-            "SELECT pg_sleep(2)"
+            "SELECT pg_sleep(3)"
+        };
+        let stop = async {
+            match by_pid {
+                true => Postgres::shared().until_runs(sql).await,
+                false => tokio::time::sleep(Duration::from_millis(300)).await,
+            }
+            cancel.await;
         };
         let (a, ()) = tokio::join!(c.query(sql), stop);
         let expect = if by_pid { "57014" } else { "" };
@@ -269,9 +272,10 @@ async fn a_process_is_more_than_its_number() {
     };
     let (slept, ()) = tokio::join!(sleep, cancels);
     assert!(slept.is_ok(), "{slept:?}");
-    let sleep = busy.query("SELECT pg_sleep(9)", bounds);
+    const SLEEP: &str = "SELECT pg_sleep(9)";
+    let sleep = busy.query(SLEEP, bounds);
     let cancels = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        Postgres::shared().until_runs(SLEEP).await;
         right.cancel(&t, &limits).await.unwrap();
     };
     let (slept, ()) = tokio::join!(sleep, cancels);

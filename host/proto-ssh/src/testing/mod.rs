@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pipeline::memory::Memory;
 use pipeline::{Protocol, Target};
@@ -21,14 +21,18 @@ use crate::config::{
 };
 pub(crate) use ports::Keys;
 
+/// Each once in this process.
+fn number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A directory that goes with the test.
 pub(crate) struct Dir(pub PathBuf);
 
 impl Dir {
     pub fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("weir-ssh-{}-{n}", std::process::id());
+        let name = format!("weir-ssh-{}-{}", std::process::id(), number());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -172,7 +176,9 @@ impl<'a> Ssh<'a> {
             "#!/bin/sh\necho \"$1\" >> '{}'\nprintf '%s\\n' '{answer}'\n",
             self.dir.0.join("asked").display()
         );
-        let script = self.dir.script("askpass", &text);
+        // Of another client in this directory the answer may be another.
+        let name = format!("askpass-{}", number());
+        let script = self.dir.script(&name, &text);
         let mut this = self.env("SSH_ASKPASS", &script);
         this.envs
             .push(("SSH_ASKPASS_REQUIRE".into(), "force".into()));
@@ -210,6 +216,21 @@ pub(crate) async fn finished(command: &mut Command) -> Output {
     let limit = Duration::from_secs(30);
     let output = tokio::time::timeout(limit, command.output()).await;
     output.expect("the client did not end").unwrap()
+}
+
+/// For how long this thread has had a processor for that: however many others want one. Where no system says, how long
+/// it took.
+pub(crate) fn processor_time(work: impl FnOnce()) -> Duration {
+    let ran = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        Some(Duration::from_nanos(stat.split(' ').next()?.parse().ok()?))
+    };
+    let (begun, before) = (Instant::now(), ran());
+    work();
+    match before.zip(ran()) {
+        Some((before, after)) => after.saturating_sub(before),
+        None => begun.elapsed(),
+    }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

@@ -1,6 +1,7 @@
 //! A real `sshd` with a configuration of its own.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ssh_keys::Certificate;
@@ -60,7 +61,7 @@ impl Sshd {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             if tokio::net::TcpStream::connect(("127.0.0.1", port))
                 .await
                 .is_ok()
@@ -77,7 +78,17 @@ impl Sshd {
     }
 }
 
+/// A port that nobody listens on now, below those that the system gives away: one that has no number of its own, here
+/// or in another test, could take it before whoever asked listens there.
 pub(crate) fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(131);
+    let mut ports = (0..COUNT).map(|_| {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(FIRST + begin.wrapping_add(n) % COUNT).unwrap()
+    });
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).expect("no port is free")
 }

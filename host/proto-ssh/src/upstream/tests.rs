@@ -92,7 +92,7 @@ impl Host {
 
 async fn dial(target: &SshTarget, keys: &Arc<Keys>) -> Result<(), UpstreamError> {
     let limits = Limits {
-        upstream_login_timeout: Duration::from_secs(2),
+        upstream_login_timeout: Duration::from_secs(6),
         farewell: Duration::from_millis(200),
         ..Limits::default()
     };

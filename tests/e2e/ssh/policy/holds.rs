@@ -257,7 +257,7 @@ fn neighbour(stage: &Stage) {
     println!("a held neighbour: {beside:?} beside, {alone:?} alone: {delay:?} more");
     // Here other tests run at the same time, so this sees one that waits for the other, and no more. That it is at most
     // 50 ms is for `cargo xtask bench ssh held` to measure, on a machine of its own.
-    assert!(delay < Duration::from_millis(500), "{delay:?}");
+    assert!(delay < Duration::from_secs(5), "{delay:?}");
     assert_eq!(stage.trace("neighbour"), "");
     assert!(stage.approve(&id));
     assert_eq!(client.wait().code, Some(0));

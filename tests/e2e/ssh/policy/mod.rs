@@ -112,8 +112,10 @@ fn stage_on(host: Sshd, name: &str, change: impl FnOnce(&mut Bundle)) -> Stage {
             host.port
         )
     };
+    // Tests that run at the same time on one stage have one agent.
     setup.extra = format!(
-        "[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\nauth = [\"certificate\", \"token\"]\n"
+        "[approvals]\nmax_open_per_principal = 50\n[[ssh.listener]]\nlisten = \"127.0.0.1:{port}\"\n\
+         auth = [\"certificate\", \"token\"]\n"
     );
     for (name, env) in TARGETS {
         setup.extra += &target(name, env);

@@ -57,15 +57,23 @@ fn pass(gate: &Mutex<Option<Gate>>) {
 
 impl Keeper {
     /// Cancels while Weir stands at the gate, and lets it go. Ends when the cancel has been dealt with.
-    async fn cancels(self, cancel: impl Future<Output = ()> + Send + 'static) {
+    fn cancels(self, weir: &Weir, client: &Client) -> impl Future<Output = ()> + use<> {
         let Self { entered, leave } = self;
-        let entered = move || entered.recv_timeout(AT_MOST).unwrap();
-        tokio::task::spawn_blocking(entered).await.unwrap();
-        let cancel = tokio::spawn(cancel);
-        // A cancel that is slower than this meets the statement on the server, and stops it as well.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        leave.send(()).unwrap();
-        cancel.await.unwrap();
+        let (pid, secret) = &client.key;
+        let session = weir.keys.find(*pid, secret).unwrap();
+        let cancel = client.canceller();
+        async move {
+            let entered = move || entered.recv_timeout(AT_MOST).unwrap();
+            tokio::task::spawn_blocking(entered).await.unwrap();
+            let cancel = tokio::spawn(cancel);
+            // One that comes later may find that the server has the statement and has not begun with it.
+            while !cancel.is_finished() && !session.is_cancelled() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            leave.send(()).unwrap();
+            cancel.await.unwrap();
+        }
     }
 }
 
@@ -108,12 +116,12 @@ fn is_cancelled(a: &Answer, began: Instant, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_while_a_text_is_read_gives_it_up() {
-    let (slow, _weir, mut c) = slow_to_read().await;
+    let (slow, weir, mut c) = slow_to_read().await;
     for (round, extended) in [false, true, false, true].into_iter().enumerate() {
         let (at, keeper) = gate();
         *slow.lock() = Some(at);
         let began = Instant::now();
-        let cancels = keeper.cancels(c.canceller());
+        let cancels = keeper.cancels(&weir, &c);
         let asks = async {
             match extended {
                 true => c.prepared(SLEEP, &[], false).await,
@@ -148,7 +156,7 @@ async fn a_cancel_after_the_decision_is_heeded_before_it_is_sent() {
         let (at, keeper) = gate();
         *slow.lock() = Some(at);
         let began = Instant::now();
-        let cancels = keeper.cancels(c.canceller());
+        let cancels = keeper.cancels(&weir, &c);
         let asks = async {
             match extended {
                 true => c.prepared(sql, &[], false).await,
@@ -165,23 +173,18 @@ async fn a_cancel_after_the_decision_is_heeded_before_it_is_sent() {
 /// What was sent before, and runs, is what a cancel is for: not what waits behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cancel_hits_one_of_two_statements() {
-    let (slow, _weir, mut c) = slow_to_read().await;
+    let (slow, weir, mut c) = slow_to_read().await;
     // It runs.
     c.out.clear();
     encode::query(&mut c.out, SLEEP.as_bytes());
     c.send().await;
-    let runs = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' \
-                AND state = 'active'";
     let began = Instant::now();
-    while Postgres::shared().sql("postgres", runs) == "0" {
-        assert!(began.elapsed() < AT_MOST, "it does not run");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    Postgres::shared().until_runs(SLEEP).await;
     let (at, keeper) = gate();
     *slow.lock() = Some(at);
     encode::query(&mut c.out, b"SELECT 7");
     c.send().await;
-    keeper.cancels(c.canceller()).await;
+    keeper.cancels(&weir, &c).await;
     is_cancelled(&c.answer().await, began, "what runs");
     assert_eq!(c.answer().await.value(), Some("7"));
 
@@ -200,7 +203,7 @@ async fn a_cancel_hits_one_of_two_statements() {
     };
     tokio::task::spawn_blocking(goes_on).await.unwrap();
     let began = Instant::now();
-    keeper.cancels(c.canceller()).await;
+    keeper.cancels(&weir, &c).await;
     is_cancelled(&c.answer().await, began, "what is not written yet");
     assert_eq!(c.answer().await.value(), Some("8"));
 }

@@ -34,7 +34,7 @@ async fn a_held_statement_is_announced_and_answered() {
     let (memory, _weir, mut c) = bench("h_notice", 100, 30_000).await;
     let approve = async {
         let id = memory.approver.next().await;
-        tokio::time::sleep(Duration::from_millis(350)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         memory.approver.approve(&id, "bob");
     };
     let (a, ()) = tokio::join!(c.query(INSERT), approve);

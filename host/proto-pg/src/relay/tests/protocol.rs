@@ -457,11 +457,12 @@ async fn cancel_reaches_the_server() {
     let b = Bench::new("p_cancel", MemoryPolicy::permit_all(), "");
     let mut c = b.client().await;
     let cancel = c.canceller();
+    const SLEEP: &str = "SELECT pg_sleep(61)";
     let stop = async {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        Postgres::shared().until_runs(SLEEP).await;
         cancel.await;
     };
-    let (a, ()) = tokio::join!(c.query("SELECT pg_sleep(30)"), stop);
+    let (a, ()) = tokio::join!(c.query(SLEEP), stop);
     assert_eq!(a.code(), "57014");
     assert_eq!(
         b.memory.journal.outcomes().last().unwrap().kind,

@@ -60,7 +60,7 @@ impl Bench {
         let started = std::time::Instant::now();
         loop {
             let all = self.memory.journal.outcomes();
-            if all.len() >= from + count || started.elapsed().as_secs() > 10 {
+            if all.len() >= from + count || started.elapsed().as_secs() > 30 {
                 let mut new: Vec<_> = all.into_iter().skip(from).collect();
                 new.sort_by_key(|o| o.seq);
                 let shown = |o: &pipeline::Outcome| format!("{:?} {}", o.kind, o.detail);

@@ -160,7 +160,7 @@ async fn who_is_let_in() {
     }
 }
 
-/// Two seconds, as the authority of the tests has it; with a token, the earlier end counts.
+/// After as long as the authority of the tests gives; with a token, the earlier end counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_the_certificate() {
     let place = Place::new();

@@ -1,6 +1,7 @@
 //! What is said of command lines.
 
 use super::*;
+use crate::testing::processor_time;
 
 fn accesses(command: &str) -> (SshFacts, Vec<String>) {
     let line = Line::read(command.as_bytes());
@@ -374,20 +375,11 @@ fn standard_input_is_known_or_said_to_be_unknown() {
     assert!(!fed.stdin_open && fed.stdin.is_some());
 }
 
-/// How long this thread has had a processor: however many others want one. Where no system says, how long it has been
-/// since `begun`.
-fn processor(begun: std::time::Instant) -> std::time::Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let ran = stat.split(' ').next().and_then(|ran| ran.parse().ok());
-    ran.map_or_else(|| begun.elapsed(), std::time::Duration::from_nanos)
-}
-
 /// What is short is read on the session's own task: in a build without optimisation it takes a processor this long at
 /// most.
 #[test]
 fn short_texts_are_read_at_once() {
-    use std::time::{Duration, Instant};
-    let beginning = Instant::now();
+    use std::time::Duration;
     let rows = [
         ("echo ", "\"a\"", ""),
         ("echo ", "*?", ""),
@@ -412,9 +404,7 @@ fn short_texts_are_read_at_once() {
         let took = (0..3).map(|_| {
             let unread = Unread::command(text.clone().into(), true);
             assert!(unread.is_short());
-            let begun = processor(beginning);
-            unread.read();
-            processor(beginning).saturating_sub(begun)
+            processor_time(|| drop(unread.read()))
         });
         // Others have the caches of this machine, too.
         let took = took.min().unwrap();

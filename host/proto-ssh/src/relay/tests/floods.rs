@@ -59,7 +59,7 @@ async fn flood(leg: &mut Leg, what: &[u8], most: usize) -> usize {
         for _ in 0..AT_ONCE {
             leg.transport.send(what).unwrap();
         }
-        let flushed = tokio::time::timeout(Duration::from_secs(1), leg.flush());
+        let flushed = tokio::time::timeout(Duration::from_secs(10), leg.flush());
         if !matches!(flushed.await, Ok(Ok(()))) {
             return said * AT_ONCE;
         }
@@ -96,7 +96,7 @@ async fn a_peer_that_does_not_read_is_not_listened_to() {
         };
         let said = flood(leg, &what, MANY).await;
         assert!((1_000..MANY).contains(&said), "{who} said it {said} times");
-        let reason = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        let reason = tokio::time::timeout(Duration::from_secs(30), ended).await;
         let EndReason::ProtocolViolation(reason) = reason.unwrap().unwrap() else {
             panic!("another reason");
         };
@@ -185,7 +185,7 @@ async fn a_client_that_has_gone_is_noticed_while_the_host_does_not_read() {
     let reason = tokio::time::timeout(Duration::from_secs(20), &mut ended).await;
     assert_eq!(reason.unwrap().unwrap(), EndReason::ClientClosed);
     assert!(
-        gone.elapsed() < Duration::from_secs(6),
+        gone.elapsed() < Duration::from_secs(20),
         "{:?}",
         gone.elapsed()
     );
@@ -281,7 +281,7 @@ async fn who_has_vanished_with_something_on_its_way_is_noticed() {
         let there = tokio::time::timeout(Duration::from_secs(2), &mut ended).await;
         assert!(there.is_err(), "{who} is there: {there:?}");
         cut.store(true, Ordering::SeqCst);
-        let gone = tokio::time::timeout(Duration::from_secs(5), &mut ended).await;
+        let gone = tokio::time::timeout(Duration::from_secs(30), &mut ended).await;
         assert_eq!(gone.unwrap().unwrap(), reason);
         drop(host);
     }
@@ -325,7 +325,7 @@ async fn what_was_tried_in_the_last_step_is_on_record() {
         client.transport.send(&message).unwrap();
     }
     client.flush().await.unwrap();
-    let reason = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    let reason = tokio::time::timeout(Duration::from_secs(30), ended).await;
     let reason = reason.unwrap().unwrap();
     assert!(matches!(reason, EndReason::ProtocolViolation(_)));
     let refusals = memory.journal.refusals();

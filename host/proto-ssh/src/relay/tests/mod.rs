@@ -31,13 +31,21 @@ pub(super) struct Rig {
 impl Rig {
     /// None where there is no `sshd`.
     pub async fn start(policy: MemoryPolicy) -> Option<Self> {
+        Self::with(policy, |_| {}).await
+    }
+
+    pub async fn with(
+        policy: MemoryPolicy,
+        change: impl FnOnce(&mut crate::Options),
+    ) -> Option<Self> {
         let keys = Keys::new();
         let sshd = Sshd::start(&keys).await?;
         let memory = Memory::new(policy);
         // A key that `sshd` lets do everything: what is refused is refused by us.
         let mut to = target("web1", sshd.port, &keys);
         to.credential = Credential::Key(keys.fixed.clone());
-        let options = options(vec![to], &keys, &memory);
+        let mut options = options(vec![to], &keys, &memory);
+        change(&mut options);
         let weir = Weir::serve(SshService::new(options).unwrap());
         let dir = Dir::new();
         let mine = PrivateKey::generate_ed25519().unwrap();

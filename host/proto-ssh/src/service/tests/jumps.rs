@@ -11,7 +11,7 @@ async fn master_of(ssh: &Ssh<'_>, socket: &str, user: &str) -> tokio::process::C
     let mut master = ssh.command();
     master.args(["-M", "-N", "-S", socket, &format!("{user}@127.0.0.1")]);
     let master = master.spawn().unwrap();
-    for _ in 0..100 {
+    for _ in 0..600 {
         if std::path::Path::new(socket).exists() {
             break;
         }
@@ -106,7 +106,7 @@ async fn who_has_jumped_is_on_record_for_what_is_refused() {
         finished(&mut over(&["-W", "web1:80", "alice@127.0.0.1"])).await;
         let out = finished(&mut over(&["alice@127.0.0.1", "true"])).await;
         assert_eq!(out.status.code(), Some(255));
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             if told().len() > 1 {
                 break;
             }
@@ -216,7 +216,7 @@ async fn a_session_inside_ends_with_its_record() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let reason = tokio::time::timeout(Duration::from_secs(10), end).await;
+    let reason = tokio::time::timeout(Duration::from_secs(30), end).await;
     assert_eq!(reason.unwrap(), EndReason::ClientClosed);
     // Of the connection and of each command.
     assert_eq!(world.memory.journal.outcomes().len(), 7);

@@ -4,7 +4,10 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twelve_keys_of_an_agent_are_no_attempts() {
-    let Some(world) = World::new().await else {
+    // One attempt would take longer than all of this.
+    let delay = Duration::from_secs(25);
+    let slow = |options: &mut crate::Options, _: &Keys| options.limits.failed_login_delay = delay;
+    let Some(world) = World::with(MemoryPolicy::permit_all(), slow).await else {
         return;
     };
     let agent = Agent::start(&world.dir).await;
@@ -23,11 +26,7 @@ async fn twelve_keys_of_an_agent_are_no_attempts() {
     let out = ssh.run("root+web1", "echo in").await;
     assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
     assert!(world.keys.keys_asked.load(Ordering::SeqCst) >= 13);
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < delay, "{:?}", begun.elapsed());
     assert_eq!(text(&out.stderr), "", "a good login is quiet");
 }
 
@@ -46,8 +45,10 @@ impl Agent {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        for _ in 0..200 {
-            if socket.exists() {
+        // The socket is there before anybody listens on it.
+        let listens = async || tokio::net::UnixStream::connect(&socket).await.is_ok();
+        for _ in 0..2_000 {
+            if listens().await {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -185,7 +186,7 @@ async fn a_client_that_goes_away_takes_its_device_flow_along() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(3), gone)
+    tokio::time::timeout(Duration::from_secs(20), gone)
         .await
         .unwrap();
 }
@@ -244,7 +245,7 @@ async fn certificates_that_do_not_count_say_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_authenticate_in_time_is_let_go() {
     let change = |options: &mut crate::Options, _: &Keys| {
-        options.limits.login_timeout = Duration::from_millis(600);
+        options.limits.login_timeout = Duration::from_secs(5);
         options.limits.max_unauthenticated_per_source = 3;
     };
     let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
@@ -260,7 +261,7 @@ async fn who_does_not_authenticate_in_time_is_let_go() {
     let mut fourth = TcpStream::connect(world.weir.addr).await.unwrap();
     let mut answer = Vec::new();
     let end = fourth.read_to_end(&mut answer);
-    let end = tokio::time::timeout(Duration::from_millis(300), end).await;
+    let end = tokio::time::timeout(Duration::from_secs(4), end).await;
     assert!(end.is_ok(), "the fourth one waits");
     assert!(answer.is_empty(), "{}", text(&answer));
     let flooded = async {
@@ -270,7 +271,7 @@ async fn who_does_not_authenticate_in_time_is_let_go() {
             }
         }
     };
-    let limit = Duration::from_secs(3);
+    let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, flooded).await.unwrap();
     for (name, stream) in [("silent", &mut silent), ("half", &mut half)] {
         let mut all = Vec::new();
@@ -307,8 +308,8 @@ pub(super) async fn stranger_from(world: &World, address: &str) -> Leg {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_waits_for_a_device_has_its_time() {
     let change = |options: &mut crate::Options, _: &Keys| {
-        options.limits.login_timeout = Duration::from_millis(800);
-        options.limits.device_timeout = Duration::from_secs(30);
+        options.limits.login_timeout = Duration::from_secs(4);
+        options.limits.device_timeout = Duration::from_secs(60);
     };
     let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
         return;
@@ -343,36 +344,42 @@ async fn only_who_waits_for_a_device_has_its_time() {
             }
         }
     };
-    let end = tokio::time::timeout(Duration::from_secs(4), end).await;
+    let end = tokio::time::timeout(Duration::from_secs(30), end).await;
     assert_eq!(end.unwrap(), "not authenticated in time");
     assert!(asked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_take_no_person_and_the_last_place_is_everybodys() {
-    let change = |options: &mut crate::Options, _: &Keys| {
-        options.limits.keys_timeout = Duration::from_secs(2);
-        options.limits.max_unauthenticated = 1;
-    };
-    let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
-        return;
+    const LONG: Duration = Duration::from_secs(300);
+    let within = |keys: Duration| {
+        let change = move |options: &mut crate::Options, _: &Keys| {
+            options.limits.keys_timeout = keys;
+            options.limits.login_timeout = LONG;
+            options.limits.max_unauthenticated = 1;
+        };
+        World::with(MemoryPolicy::permit_all(), change)
     };
     let ended = async |stream: &mut TcpStream| {
         let mut all = Vec::new();
         let end = stream.read_to_end(&mut all);
-        tokio::time::timeout(Duration::from_secs(4), end).await
+        tokio::time::timeout(Duration::from_secs(30), end).await
     };
-    let begun = Instant::now();
+    let Some(world) = within(LONG).await else {
+        return;
+    };
     let mut silent = TcpStream::connect(world.weir.addr).await.unwrap();
     // The only place is taken, and a login takes it over.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let out = world.certified().run("root+web1", "echo in").await;
     assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
-    assert!(ended(&mut silent).await.is_ok());
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(ended(&mut silent).await.is_ok(), "it was not taken over");
+    let Some(world) = within(Duration::from_secs(2)).await else {
+        return;
+    };
     let begun = Instant::now();
     let mut silent = TcpStream::connect(world.weir.addr).await.unwrap();
-    assert!(ended(&mut silent).await.is_ok());
+    assert!(ended(&mut silent).await.is_ok(), "it has a person's time");
     assert!(begun.elapsed() >= Duration::from_secs(2));
 }
 
@@ -474,21 +481,23 @@ async fn nobody_stays_longer_than_the_certificate() {
     };
     let mine = PrivateKey::generate_ed25519().unwrap();
     let mut spec = Keys::spec(mine.public(), CertificateKind::User, PRINCIPAL);
-    spec.valid_before = spec.valid_after + 60 + 2;
+    spec.valid_before = spec.valid_after + 60 + 8;
     let certificate = spec.sign(&world.keys.user_ca).unwrap().to_openssh("");
     let ssh = world.with_certificate(&mine, &certificate);
     let begun = Instant::now();
-    let out = ssh.run("root+web1", "echo in; sleep 20").await;
+    let out = ssh.run("root+web1", "echo in; sleep 60").await;
     assert_eq!(text(&out.stdout), "in\n", "{}", text(&out.stderr));
     assert_eq!(out.status.code(), Some(255));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(ended(&world.memory), [EndReason::TokenExpired]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_proofs_of_any_kind_take_the_same_time() {
+    // A second one would be seen, however busy this machine is.
+    let delay = Duration::from_secs(8);
     let change = |options: &mut crate::Options, _: &Keys| {
-        options.limits.failed_login_delay = Duration::from_millis(400);
+        options.limits.failed_login_delay = delay;
         options.limits.max_attempts = 1;
     };
     let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
@@ -507,24 +516,21 @@ async fn wrong_proofs_of_any_kind_take_the_same_time() {
             .option("PreferredAuthentications=password")
     };
     let by_expired = world.with_certificate(&stranger, &expired.to_openssh(""));
-    for (what, ssh) in [
-        ("a token", password("wrong")),
-        ("no token", password("")),
-        ("a certificate", by_expired),
-    ] {
-        for user in ["root+web1", "nobody+nowhere"] {
-            let begun = Instant::now();
-            let out = ssh.run(user, "true").await;
-            assert_eq!(out.status.code(), Some(255));
-            let took = begun.elapsed();
-            assert!(
-                took >= Duration::from_millis(400),
-                "{what} for {user}: {took:?}"
-            );
-            assert!(
-                took < Duration::from_millis(1_500),
-                "{what} for {user}: {took:?}"
-            );
-        }
-    }
+    let (a_token, no_token) = (password("wrong"), password(""));
+    let all = [
+        ("a token", &a_token),
+        ("no token", &no_token),
+        ("a certificate", &by_expired),
+    ]
+    .into_iter()
+    .flat_map(|(what, ssh)| ["root+web1", "nobody+nowhere"].map(|user| (what, ssh, user)))
+    .map(async |(what, ssh, user)| {
+        let begun = Instant::now();
+        let out = ssh.run(user, "true").await;
+        assert_eq!(out.status.code(), Some(255));
+        let took = begun.elapsed();
+        assert!(took >= delay, "{what} for {user}: {took:?}");
+        assert!(took < 2 * delay, "{what} for {user}: {took:?}");
+    });
+    futures::future::join_all(all).await;
 }

@@ -415,11 +415,12 @@ async fn a_hold_of_the_connection_is_told_before_it_is_open() {
     let ssh = world
         .certified()
         .option("ServerAliveInterval=1")
-        .option("ServerAliveCountMax=1");
+        .option("ServerAliveCountMax=2");
     let approve = async {
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        world.memory.approver.next().await;
+        // Longer than a client waits whose questions nobody answers.
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let live = world.memory.registry.live();
-        assert!(!live.is_empty(), "{:?}", world.memory.journal.entries());
         let session = &live.first().unwrap().id_text;
         world
             .memory
@@ -433,14 +434,14 @@ async fn a_hold_of_the_connection_is_told_before_it_is_open() {
 
     // Who does not wait cancels it.
     let mut child = ssh.command().arg("root+web1@127.0.0.1").spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    world.memory.approver.next().await;
     child.kill().await.unwrap();
     let abandoned = async {
         while world.memory.approver.abandoned().is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(3), abandoned)
+    tokio::time::timeout(Duration::from_secs(20), abandoned)
         .await
         .unwrap();
 }
@@ -448,36 +449,33 @@ async fn a_hold_of_the_connection_is_told_before_it_is_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_lets_waiting_clients_go() {
     let policy = MemoryPolicy::hold(&[Action::SshConnect]);
-    let Some(world) = World::with(policy, |_, _| {}).await else {
+    let drain = Duration::from_secs(60);
+    let change = |options: &mut crate::Options, _: &Keys| options.listeners[0].listen.drain = drain;
+    let Some(world) = World::with(policy, change).await else {
         return;
     };
     let ssh = world.certified();
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        world.memory.approver.next().await;
         world.weir.shutdown.cancel();
+        Instant::now()
     };
-    let begun = Instant::now();
-    let (out, ()) = tokio::join!(ssh.run("root+web1", "echo in"), stop);
+    let (out, begun) = tokio::join!(ssh.run("root+web1", "echo in"), stop);
     assert_eq!(out.status.code(), Some(255));
-    assert!(
-        begun.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < drain / 2, "{:?}", begun.elapsed());
     assert_eq!(ended(&world.memory).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_no_session_does_not_stay() {
     let change = |options: &mut crate::Options, _: &Keys| {
-        options.limits.lounge_idle = Duration::from_millis(500);
+        options.limits.lounge_idle = Duration::from_secs(3);
     };
     let Some(world) = World::with(MemoryPolicy::permit_all(), change).await else {
         return;
     };
     // Keepalives are answered, and are no reason to stay.
     let ssh = world.certified().arg("-N").option("ServerAliveInterval=1");
-    let begun = Instant::now();
     let out = finished(ssh.command().arg("alice@127.0.0.1")).await;
     assert_eq!(out.status.code(), Some(255));
     assert!(
@@ -485,7 +483,6 @@ async fn who_has_no_session_does_not_stay() {
         "{}",
         text(&out.stderr)
     );
-    assert!(begun.elapsed() < Duration::from_secs(3));
     no_session_but_on_record(&world);
 }
 

@@ -6,8 +6,9 @@ use aws_lc_rs::digest;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::echo::{WAIT, Wire, base64, free_port, missing, piped, service};
+use super::echo::{WAIT, Wire, base64, missing, piped, service};
 use super::*;
+use crate::testing::sshd::free_port;
 
 #[tokio::test]
 async fn dropbear_as_a_client() {

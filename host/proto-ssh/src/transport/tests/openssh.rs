@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use super::echo::{WAIT, Wire, base64, free_port, message, missing, piped, service};
+use super::echo::{WAIT, Wire, base64, message, missing, piped, service};
 use super::*;
+use crate::testing::sshd::free_port;
 
 /// Runs `ssh` with options against our server role and pipes `len` bytes through it.
 async fn ssh(options: &[&str], len: usize) -> Transport {
