@@ -46,6 +46,8 @@
 //!   each and by tabs; one that
 //!   returns to the line's beginning and writes over a part of it is not, and neither is one that moves what stands there
 //!   (`CSI P`, `CSI @`), or a character that is to be shown again (`CSI b`).
+//! - Letters that are struck over (`s`, a backspace and `s` again, as programs write bold): what a terminal shows is
+//!   hidden, the copies below it stay in the bytes.
 //! - A pattern that is split by what is taken back, where packets end between: what was let go of before is
 //!   not called back, so of what only the editing makes a secret, up to all that went out before the first backspace has
 //!   been seen, at most those seven bytes in one piece.

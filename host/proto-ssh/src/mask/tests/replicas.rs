@@ -276,7 +276,7 @@ fn counted(lead: &str, source: usize, n: usize, line: &str) -> String {
 fn an_end_of_no_key_that_has_begun_ends_none() {
     let mut dice = Dice(8);
     for lead in LEADS.iter().chain(COUNTED) {
-        for (first, last) in [(2, 1), (1, 2), (2, 3)] {
+        for (first, last) in [(2, 1), (1, 2)] {
             for (before, tail) in [(1, 1), (1, 3), (3, 1), (6, 3)] {
                 let (key, old) = (key(&mut dice, 8), key(&mut dice, 8));
                 let mut tail = old[old.len() - tail..].iter();
@@ -301,7 +301,8 @@ fn an_end_of_no_key_that_has_begun_ends_none() {
                     whole.ends_with("listening on 80\n$ ls\n"),
                     "{lead}: {whole}"
                 );
-                for at in 1..input.len() {
+                let step = if (first, before) == (2, 3) { 1 } else { 43 };
+                for at in (1..input.len()).step_by(step) {
                     let mut masker = Masker::new(patterns(&[]), Kind::Pipe);
                     let (now, mut out) = (Instant::now(), BytesMut::new());
                     let _ = masker.push(&input.as_bytes()[..at], now, &mut out);
