@@ -18,13 +18,11 @@ mod rules;
 mod tests;
 mod text;
 
-use std::collections::BTreeSet;
-
-use config::Settings;
+use config::CODES;
 use facts::Facts;
+use weir_plugin::rules::{Hit, Settings};
 use weir_plugin::{
-    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Protocol, Risk, Session,
-    SshOp,
+    Classifier, Info, Operation, Plugin, PluginError, Protocol, Risk, Session, SshOp,
 };
 
 struct RiskShell;
@@ -43,13 +41,13 @@ impl Plugin for RiskShell {
     }
 
     fn check_config() -> Result<(), PluginError> {
-        Settings::read().map(drop)
+        Settings::read(CODES, &[]).map(drop)
     }
 }
 
 impl Classifier for RiskShell {
     fn classify(_: Session, op: Operation) -> Result<Risk, PluginError> {
-        let settings = Settings::read()?;
+        let settings = Settings::read(CODES, &[])?;
         Ok(match op {
             Operation::Ssh(op) => assess(&op, &settings),
             // Nothing here knows other protocols; policy decides about them.
@@ -68,68 +66,10 @@ const LABELS: &[&str] = &[
     "secrets_access",
 ];
 
-/// One thing that a rule noticed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Hit {
-    code: &'static str,
-    weight: u8,
-    label: Option<&'static str>,
-    message: String,
-}
-
-impl Hit {
-    fn new(code: &'static str, weight: u8, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            weight,
-            label: None,
-            message: message.into(),
-        }
-    }
-
-    fn label(self, label: &'static str) -> Self {
-        Self {
-            label: Some(label),
-            ..self
-        }
-    }
-}
-
 fn assess(op: &SshOp, settings: &Settings) -> Risk {
     let facts = Facts::of(op);
     let mut hits = rules::hits(&facts);
     hits.extend(destroys::hits(&facts));
     hits.extend(text::hits(&facts));
-
-    let mut risk = weir_plugin::risk(0);
-    let mut labels = BTreeSet::new();
-    let mut codes = BTreeSet::new();
-    for hit in hits {
-        let Some(weight) = settings.weight(hit.code, hit.weight) else {
-            continue;
-        };
-        risk.score = risk.score.max(weight);
-        labels.extend(hit.label);
-        if codes.insert(hit.code) {
-            risk.findings.push(Finding {
-                code: hit.code.into(),
-                message: hit.message,
-            });
-        }
-    }
-    risk.labels = labels.into_iter().map(str::to_owned).collect();
-    risk.demand = settings.demand(risk.score);
-    risk
-}
-
-impl Settings {
-    fn demand(&self, score: u8) -> Demand {
-        match (&self.refuse_at, &self.escalate) {
-            (Some(at), _) if score >= *at => {
-                Demand::Refuse(format!("the risk classifier gives this {score} of 100"))
-            }
-            (_, Some((at, rule))) if score >= *at => Demand::Escalate(rule.clone()),
-            _ => Demand::None,
-        }
-    }
+    settings.assess(hits)
 }

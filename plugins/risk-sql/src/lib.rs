@@ -18,12 +18,10 @@ mod lex;
 mod tests;
 mod text;
 
-use std::collections::BTreeSet;
-
 use config::Settings;
+use weir_plugin::rules::Hit;
 use weir_plugin::{
-    Classifier, Demand, Finding, Info, Operation, Plugin, PluginError, Protocol, Risk, Session,
-    SqlOp,
+    Classifier, Info, Operation, Plugin, PluginError, Protocol, Risk, Session, SqlOp,
 };
 
 struct RiskSql;
@@ -68,33 +66,6 @@ const LABELS: &[&str] = &[
     "secrets_access",
 ];
 
-/// One thing that a rule noticed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Hit {
-    code: &'static str,
-    weight: u8,
-    label: Option<&'static str>,
-    message: String,
-}
-
-impl Hit {
-    fn new(code: &'static str, weight: u8, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            weight,
-            label: None,
-            message: message.into(),
-        }
-    }
-
-    fn label(self, label: &'static str) -> Self {
-        Self {
-            label: Some(label),
-            ..self
-        }
-    }
-}
-
 fn assess(op: &SqlOp, settings: &Settings) -> Risk {
     let (text, whole) = lex::head(&op.text);
     let tokens = lex::tokens(text);
@@ -107,36 +78,5 @@ fn assess(op: &SqlOp, settings: &Settings) -> Risk {
             "the text is too long to be looked at in full",
         ));
     }
-
-    let mut risk = weir_plugin::risk(0);
-    let mut labels = BTreeSet::new();
-    let mut codes = BTreeSet::new();
-    for hit in hits {
-        let Some(weight) = settings.weight(hit.code, hit.weight) else {
-            continue;
-        };
-        risk.score = risk.score.max(weight);
-        labels.extend(hit.label);
-        if codes.insert(hit.code) {
-            risk.findings.push(Finding {
-                code: hit.code.into(),
-                message: hit.message,
-            });
-        }
-    }
-    risk.labels = labels.into_iter().map(str::to_owned).collect();
-    risk.demand = settings.demand(risk.score);
-    risk
-}
-
-impl Settings {
-    fn demand(&self, score: u8) -> Demand {
-        match (&self.refuse_at, &self.escalate) {
-            (Some(at), _) if score >= *at => {
-                Demand::Refuse(format!("the risk classifier gives this {score} of 100"))
-            }
-            (_, Some((at, rule))) if score >= *at => Demand::Escalate(rule.clone()),
-            _ => Demand::None,
-        }
-    }
+    settings.rules.assess(hits)
 }

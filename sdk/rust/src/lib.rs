@@ -40,6 +40,7 @@ mod exports;
 pub mod host;
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod memory;
+pub mod rules;
 pub mod testing;
 
 pub use bindings::base::weir::plugin::types::{

@@ -2,11 +2,11 @@
 //! file, of a container, a line's number, a time, a frame.
 
 /// How much of it is remembered. Before more than that no key is told from other text.
-const MOST: usize = 96;
+pub(super) const MOST: usize = 96;
 /// Stands for spaces and digits, however many: they count, or fill up to where a column begins.
 const FILL: u8 = b'0';
 /// Of a key itself.
-const DASHES: &[u8] = b"-----";
+pub(super) const DASHES: &[u8] = b"-----";
 
 /// Where a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,12 @@ impl Lead {
 
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Has it nothing but spaces, digits, tabs and frames?
+    pub fn is_nameless(&self) -> bool {
+        let frame = |c: &u8| matches!(*c, FILL | b'\t' | 0x80..);
+        self.len > 0 && self.known().iter().all(frame)
     }
 
     /// The byte `c` where so much of a line was as here: how much then is; or it is not as here.

@@ -11,7 +11,8 @@
 //!   terminal shows them (what is taken back is gone), without sequences, and as they are, titles and clipboards
 //!   included.
 //! - `trie` and `token` follow what has begun, a byte at a time (`token/key` a private key); `plain` passes over text
-//!   in which nothing has. `lead` is what stands before each line of a private key.
+//!   in which nothing has. `lead` is what stands before each line of a private key,
+//!   `source` by its digits whose line it is.
 //! - `guard` tells data that is no text; `noise` passes over blocks of such data. `spans` is what plugins say, with
 //!   `reading` for parts of lines; `lines` is for it what `plain` is for the masker.
 //!
@@ -45,6 +46,8 @@
 //!   each and by tabs; one that
 //!   returns to the line's beginning and writes over a part of it is not, and neither is one that moves what stands there
 //!   (`CSI P`, `CSI @`), or a character that is to be shown again (`CSI b`).
+//! - Letters that are struck over (`s`, a backspace and `s` again, as programs write bold): what a terminal shows is
+//!   hidden, the copies below it stay in the bytes.
 //! - A pattern that is split by what is taken back, where packets end between: what was let go of before is
 //!   not called back, so of what only the editing makes a secret, up to all that went out before the first backspace has
 //!   been seen, at most those seven bytes in one piece.
@@ -53,8 +56,11 @@
 //! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
 //!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
 //!   Lines of others may stand between its own, up to 64 in a row, and up to 16 behind its first one, if something stands
-//!   before that. Sources whose lines begin alike but for digits (replicas) are one, whose keys are counted by their
-//!   first and last lines: the last line of one whose first has not been seen (`--tail`) ends another one.
+//!   before that. Of sources whose lines begin alike but for digits (replicas), 16 are told apart by these, clocks aside;
+//!   those that have the same are one, whose keys are counted by their first and last lines. A last line of none that has
+//!   begun a key (`--tail`; a line's number, which counts) ends none: behind it, what may be a line of one is hidden where
+//!   it begins alike, but of what is shorter than 16 characters nothing, and where too many keys have begun, it may
+//!   give way to another one.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
 //!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
@@ -73,6 +79,7 @@ mod noise;
 mod patterns;
 mod plain;
 mod reading;
+mod source;
 mod spans;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -6,7 +6,7 @@
 use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 use detect::{is_base64, is_base64url, is_between};
 
-use super::lead::Lead;
+use super::source::Around;
 
 mod key;
 
@@ -118,6 +118,13 @@ pub(super) struct Thread {
     keys: u8,
     full: u8,
     title: u8,
+    /// A line of it has come that does not begin as its first one. A last line has come of which nobody knows that it was
+    /// its own.
+    bare: bool,
+    doubt: bool,
+    /// Which of the sources whose lines begin so have begun a key, and which one ends it on this line.
+    pub open: u16,
+    ends: u16,
 }
 
 /// What a byte means for a form.
@@ -223,19 +230,19 @@ impl Thread {
         self.held >= STICKY
     }
 
-    /// Is nothing known of a key but its first line, behind which others stood?
+    /// Is nothing known of a key but its first line, behind which others stood, or is it perhaps over?
     fn waits(&self) -> bool {
-        !self.led && self.others > 0
+        self.doubt || !self.led && self.others > 0
     }
 
-    pub fn next(self, c: u8, gap: Gap, lead: &Lead) -> Next {
+    pub fn next(self, c: u8, gap: Gap, around: Around<'_>) -> Next {
         match form(self.number) {
             Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
             Form::Run(token) => self.run(token, c, gap),
             Form::Jwt => self.jwt(c, gap),
             Form::Assigned => self.assigned(c, gap),
-            Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, lead),
-            Form::Block | Form::Headless => self.title(c, gap, lead),
+            Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, around),
+            Form::Block | Form::Headless => self.title(c, gap, around),
             Form::Encoded if self.phase == BODY => self.encoded(c, gap),
             Form::Encoded => self.encoded_title(c),
         }

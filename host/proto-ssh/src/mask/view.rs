@@ -2,8 +2,8 @@
 //!
 //! Work is linear: a byte is marked once, whatever is found around it, and going back costs what going on did.
 
-use super::lead::Lead;
 use super::patterns::{MAX_WORD, Patterns};
+use super::source::{Around, Group, Line};
 use super::token::{Gap, Next, Thread, is_part};
 use super::trie::{ROOT, Said};
 
@@ -74,8 +74,8 @@ pub(super) struct View {
     next: Vec<Thread>,
     /// How the line begins that is being read, and how those did in which a private key begins. Each key that goes
     /// on has one of these, whatever other keys begin behind it.
-    begun: Lead,
-    leads: [Lead; MAX_THREADS],
+    begun: Line,
+    leads: [Group; MAX_THREADS],
     last_lead: u8,
     /// Keep the line, because the cursor can go back.
     goes_back: bool,
@@ -242,8 +242,12 @@ impl View {
         self.next.clear();
         for thread in &self.now {
             self.steps += 1;
-            let lead = self.leads.get(usize::from(thread.lead));
-            match thread.next(c, gap, lead.unwrap_or(&Lead::UNKNOWN)) {
+            let group = self.leads.get(usize::from(thread.lead));
+            let around = Around {
+                group: group.unwrap_or(&Group::UNKNOWN),
+                line: &self.begun,
+            };
+            match thread.next(c, gap, around) {
                 Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);
@@ -264,7 +268,7 @@ impl View {
             if self.now.len() >= MAX_THREADS {
                 self.make_room();
             }
-            thread.lead = self.remember(self.begun.before(prefix));
+            (thread.lead, thread.open) = self.remember(prefix);
         }
         if self.now.iter().any(|other| other.covers(&thread)) {
             return;
@@ -299,22 +303,31 @@ impl View {
         blind
     }
 
-    /// Where how a key's line begins is kept: with a key of the same source, or in the place that no key needs and
-    /// that was given away longest ago.
-    fn remember(&mut self, lead: Lead) -> u8 {
-        let known = (0_u8..).zip(&self.leads).find(|(_, l)| **l == lead);
-        if let Some((same, _)) = known {
-            return same;
-        }
+    /// Where how a key's line begins is kept, and which of its sources this is: with a key of the same source, or in the
+    /// place that no key needs and that was given away longest ago.
+    fn remember(&mut self, prefix: &[u8]) -> (u8, u16) {
+        let (lead, source) = self.begun.before(prefix);
         let most = self.leads.len().to_le_bytes()[0];
-        let mut places = (1..=most).map(|n| (self.last_lead + n) % most);
         let free = |place: &u8| !self.now.iter().any(|t| t.lead == *place);
-        // There are as many as threads, and this one is not among them; or one of those gives way to it.
-        let place = places.find(free).unwrap_or(self.last_lead);
-        if let Some(slot) = self.leads.get_mut(usize::from(place)) {
-            (*slot, self.last_lead) = (lead, place);
+        let known = (0_u8..).zip(&self.leads).find(|(_, l)| l.lead == lead);
+        let place = known.map_or_else(
+            || {
+                let mut places = (1..=most).map(|n| (self.last_lead + n) % most);
+                // There are as many as threads, and this one is not among them; or one of those gives way to it.
+                places.find(free).unwrap_or(self.last_lead)
+            },
+            |(same, _)| same,
+        );
+        let (new, unused) = (known.is_none(), free(&place));
+        let Some(group) = self.leads.get_mut(usize::from(place)) else {
+            return (place, 0);
+        };
+        if new {
+            (*group, self.last_lead) = (Group::new(lead), place);
+        } else if unused {
+            group.forget();
         }
-        place
+        (place, group.add(source))
     }
 
     /// Adds a cell, and replaces the last ones.

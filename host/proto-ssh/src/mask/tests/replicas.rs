@@ -259,17 +259,154 @@ fn many_first_lines_hide_little() {
     check("behind them", &format!("{input}{turns}"), &keys);
 }
 
-/// Sources that print keys, certificates and text, in any order, of which first and last lines are cut off or missing;
+/// How lines begin whose digits say more than which source it is: a line's number, a clock, a count.
+const COUNTED: &[&str] = &[
+    "keys/#.pem:@:",
+    "app[#] t=17327@.5 ",
+    "h app[#]: 09:59:@0.25Z ",
+];
+
+fn counted(lead: &str, source: usize, n: usize, line: &str) -> String {
+    say(&lead.replace('@', &n.to_string()), source, line)
+}
+
+/// The last lines of a key whose first ones were cut off before, among those of one that has begun: in the order in
+/// which they come, cut wherever.
+#[test]
+fn an_end_of_no_key_that_has_begun_ends_none() {
+    let mut dice = Dice(8);
+    for lead in LEADS.iter().chain(COUNTED) {
+        for (first, last) in [(2, 1), (1, 2)] {
+            for (before, tail) in [(1, 1), (1, 3), (3, 1), (6, 3)] {
+                let (key, old) = (key(&mut dice, 8), key(&mut dice, 8));
+                let mut tail = old[old.len() - tail..].iter();
+                let (mut input, mut n) = (String::new(), 0);
+                let mut say = |source, line: &str| {
+                    n += 1;
+                    input += &counted(lead, source, n, line);
+                };
+                key[..before].iter().for_each(|line| say(first, line));
+                for line in &key[before..] {
+                    if let Some(line) = tail.next() {
+                        say(last, line);
+                    }
+                    say(first, line);
+                }
+                say(9, "listening on 80");
+                input += "$ ls\n";
+                let keys = [key];
+                let whole = masked(&input, 0, usize::MAX);
+                assert_eq!(seen(&whole, &keys), 0, "{lead}: {whole}");
+                assert!(
+                    whole.ends_with("listening on 80\n$ ls\n"),
+                    "{lead}: {whole}"
+                );
+                let step = if (first, before) == (2, 3) { 1 } else { 43 };
+                for at in (1..input.len()).step_by(step) {
+                    let mut masker = Masker::new(patterns(&[]), Kind::Pipe);
+                    let (now, mut out) = (Instant::now(), BytesMut::new());
+                    let _ = masker.push(&input.as_bytes()[..at], now, &mut out);
+                    let _ = masker.push(&input.as_bytes()[at..], now, &mut out);
+                    masker.flush(&mut out);
+                    assert!(out == whole.as_bytes(), "{lead} at {at}: {out:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Of several that go on none is shown for one that had begun before, and none for one that ends twice.
+#[test]
+fn ends_are_counted_for_each_source() {
+    let mut dice = Dice(9);
+    for lead in LEADS {
+        let keys = [key(&mut dice, 30), key(&mut dice, 12), key(&mut dice, 20)];
+        let all = in_turns(lead, &keys);
+        let end = "-----END RSA PRIVATE KEY-----";
+        for source in 1..=5 {
+            for at in [3, 8, 30, 45, 52] {
+                let lines = all.lines().enumerate().map(|(n, line)| match n == at {
+                    true => format!("{line}\n{}", say(lead, source, end)),
+                    false => format!("{line}\n"),
+                });
+                // What ends one of them while it goes on says that it is over.
+                let others = (1..).zip(&keys).filter(|(n, _)| *n != source);
+                let others: Vec<_> = others.map(|(_, key)| key.clone()).collect();
+                check(lead, &lines.collect::<String>(), &others);
+            }
+        }
+        // All have ended, and all is over.
+        let behind = say(lead, 2, "d41d8cd98f00b204e9800998ecf8427e");
+        let out = masked(&format!("{all}{behind}"), 0, 300);
+        assert!(out.ends_with(&behind), "{lead}: {out}");
+    }
+}
+
+/// Where digits count something, what stands behind a key is shown unless it may be one's line.
+#[test]
+fn little_is_hidden_behind_an_end_that_may_be_another_ones() {
+    let mut dice = Dice(10);
+    for lead in COUNTED {
+        let key = key(&mut dice, 12);
+        let lines = key.iter().zip(1..);
+        let shown: String = lines.map(|(line, n)| counted(lead, 1, n, line)).collect();
+        let words = [
+            "listening on 80",
+            "bin",
+            "GET /index.html 200",
+            "level:info ok",
+        ];
+        let behind = words.iter().zip(20..);
+        let behind: String = behind.map(|(line, n)| counted(lead, 1, n, line)).collect();
+        let behind = format!("{behind}bin\netc\n/usr/local/lib/python\n{behind}");
+        let out = masked(&format!("{shown}{behind}"), 0, 300);
+        assert_eq!(seen(&out, &[key]), 0, "{lead}: {out}");
+        assert!(out.ends_with(&behind), "{lead}: {out}");
+        // And after so many lines, everything is.
+        let text = counted(lead, 1, 50, "listening on 80").repeat(65);
+        let word = counted(lead, 1, 50, "d41d8cd98f00b204e9800998ecf8427e");
+        let out = masked(&format!("{shown}{text}{word}"), 0, 300);
+        assert!(out.ends_with(&word), "{lead}: {out}");
+    }
+}
+
+/// A last line behind nothing, right behind a first line that stands behind something; and where it is its own.
+#[test]
+fn an_end_that_begins_otherwise_ends_none() {
+    let mut dice = Dice(11);
+    let key = key(&mut dice, 12);
+    let end = "-----END RSA PRIVATE KEY-----\n";
+    for lead in LEADS {
+        let rest = key[1..].iter().map(|line| say(lead, 1, line));
+        let input = format!("{}{end}{}", say(lead, 1, &key[0]), rest.collect::<String>());
+        check(lead, &input, std::slice::from_ref(&key));
+    }
+    let word = "key=d41d8cd98f00b204e9800998ecf8427e\n";
+    for line in ["\n", "\\n"] {
+        let input = format!("key={}{line}{word}", key.join(line));
+        let out = masked(&input, 0, 300);
+        assert_eq!(seen(&out, std::slice::from_ref(&key)), 0, "{out}");
+        assert!(out.ends_with(word) || line == "\\n", "{out}");
+    }
+}
+
+/// Sources that print keys, ends of keys, certificates and text, in any order, of which first and last lines are cut off
+/// or missing;
 /// on a terminal or not, which all lines may be cut off at.
 /// Not among them: more text in a row than is followed, and first lines that are cut off before their title.
 #[test]
 fn no_schedule_shows_a_line_of_a_key() {
-    for seed in 1..=150 {
+    for seed in 1..=200 {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
         let (mut keys, mut sources) = (Vec::new(), Vec::new());
         let mut text = 14;
         for _ in 0..2 + dice.below(4) {
             let mut lines = Vec::new();
+            // Of a key that has begun before.
+            if dice.below(3) == 0 {
+                let old = key(&mut dice, 13);
+                lines.extend(old.into_iter().skip(1 + dice.below(13)));
+            }
             for _ in 0..=dice.below(4) {
                 match dice.below(8) {
                     0..4 => {

@@ -2,11 +2,12 @@
 //!
 //! What stands before its first line tells its lines from those of other sources. Digits in it count for nothing, so
 //! that sources that differ in these only are one: how many of their keys have begun and how many have ended is counted.
-//! Only a last line of a private key ends one.
+//! Only a last line of a private key ends one, and only where it is of a source that has begun one. Behind another one
+//! (its key had begun before, or its digits count something) what goes on on lines that begin alike is hidden.
 
 use detect::is_base64;
 
-use super::super::lead::Lead;
+use super::super::source::Around;
 use super::{
     BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, Thread,
 };
@@ -41,13 +42,14 @@ const BEGUN: u8 = 10;
 impl Thread {
     /// Between `-----BEGIN ` and the dashes at the end of that line; `phase` counts what was seen of
     /// `PRIVATE KEY`.
-    pub(super) fn title(mut self, c: u8, gap: Gap, lead: &Lead) -> Next {
+    pub(super) fn title(mut self, c: u8, gap: Gap, around: Around<'_>) -> Next {
+        let lead = around.lead();
         // Cut off, if the line ends there.
         let cut = is_title(self.phase) && c != b'-'
             || self.phase >= LEAST_TITLE && lead.next(0, c).is_some();
         if gap != Gap::None && cut {
             (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
-            return self.block(c, gap, lead);
+            return self.block(c, gap, around);
         }
         self.count += 1;
         self.run = if c == b'-' { self.run + 1 } else { 0 };
@@ -67,7 +69,8 @@ impl Thread {
     /// be one any more, as behind a first line that only was found by a search. Once a line has begun as that one did,
     /// lines of other sources may stand between: what may be either is held until it is too long for a word. Where such
     /// a line comes first, nothing is replaced before one that begins so.
-    pub(super) fn block(mut self, c: u8, gap: Gap, lead: &Lead) -> Next {
+    pub(super) fn block(mut self, c: u8, gap: Gap, around: Around<'_>) -> Next {
+        let lead = around.lead();
         if self.count == MAX_BLOCK {
             if self.full >= self.keys {
                 return OVER;
@@ -80,7 +83,7 @@ impl Thread {
         if gap != Gap::None {
             // Behind a full line, only what stands there tells whether it goes on.
             let wraps = gap == Gap::Wrap && lead.next(0, c).is_none();
-            if !wraps && self.is_last_line(lead) {
+            if !wraps && self.is_last_line(around) {
                 return OVER;
             }
             let held = std::mem::take(&mut self.held);
@@ -92,7 +95,7 @@ impl Thread {
             }
         }
         let others = if self.led { MAX_OTHER } else { MAX_WAITED };
-        match self.line(c, lead) {
+        match self.line(c, around) {
             Next::Hides(mut new, count) if (new.led && new.kind != SAME) || new.waits() => {
                 if !matches!(new.kind, END | ENDING) && new.run < LEAST_LINE {
                     new.held = new.held.saturating_add(1);
@@ -127,10 +130,10 @@ impl Thread {
     }
 
     /// A line has ended that was cut off, perhaps: was that the last one of the last key?
-    fn is_last_line(&mut self, lead: &Lead) -> bool {
+    fn is_last_line(&mut self, around: Around<'_>) -> bool {
         match self.kind {
-            END | ENDING if is_title(self.title) => !self.has_more(),
-            END | ENDING => lead.is_empty(),
+            END | ENDING if is_title(self.title) => !self.has_more(around),
+            END | ENDING => around.lead().is_empty(),
             // Of what, nobody knows.
             BEGUN => {
                 self.keys = self.keys.saturating_add(1);
@@ -140,8 +143,21 @@ impl Thread {
         }
     }
 
-    /// One of the keys has ended; of which source, nobody knows. Does another one go on?
-    fn has_more(&mut self) -> bool {
+    /// A key has ended. Does another one go on? One may whose first line was not seen, so what ends is of a source that
+    /// has begun a key, or nobody knows whose it was.
+    fn has_more(&mut self, around: Around<'_>) -> bool {
+        let own = match self.same {
+            true => self.open & self.ends != 0,
+            false => self.bare || around.lead().is_empty(),
+        };
+        if !own {
+            self.doubt = true;
+            return true;
+        }
+        // With more keys than sources, one of these has several.
+        if u32::from(self.keys) < self.open.count_ones() {
+            self.open &= !self.ends;
+        }
         let more = self.keys > 0;
         // Of so many, nobody knows how many there are.
         self.keys -= u8::from(more && self.keys < u8::MAX);
@@ -150,7 +166,8 @@ impl Thread {
     }
 
     /// The same within a line.
-    fn line(mut self, c: u8, lead: &Lead) -> Next {
+    fn line(mut self, c: u8, around: Around<'_>) -> Next {
+        let lead = around.lead();
         if self.kind == OTHER {
             return Next::Goes(self);
         }
@@ -170,7 +187,7 @@ impl Thread {
         }
         let (kind, run) = match (self.kind, c) {
             (ENDING, b'-') if self.run + 1 >= DASHES => match is_title(self.title) {
-                true if self.has_more() => (OTHER, LEAST_LINE),
+                true if self.has_more(around) => (OTHER, LEAST_LINE),
                 true => return Next::Ends(1),
                 // Of something else.
                 false => (NAMED, 0),
@@ -184,7 +201,7 @@ impl Thread {
             }
             (DASHED, b'-') => (DASHED, self.run.saturating_add(1)),
             (DASHED, b'E') if self.run >= DASHES && (self.same || !self.led) => {
-                self.title = 0;
+                (self.title, self.ends) = (0, around.source());
                 (END, 1)
             }
             // Another one, by a source that differs in digits only.
@@ -197,7 +214,10 @@ impl Thread {
             (BEGUN, 0x20..) => {
                 self.title = titled(self.title, c);
                 let whole = is_title(self.title);
-                self.keys = self.keys.saturating_add(u8::from(whole));
+                if whole {
+                    self.keys = self.keys.saturating_add(1);
+                    self.open |= around.source();
+                }
                 (if whole { NAMED } else { BEGUN }, 0)
             }
             (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
@@ -225,8 +245,11 @@ impl Thread {
             _ => return OVER,
         };
         (self.kind, self.run) = (kind, run);
-        if self.same && kind == LINE && run >= LEAST_LINE {
-            (self.led, self.others) = (true, 0);
+        if kind == LINE && run >= LEAST_LINE {
+            match self.same {
+                true => (self.led, self.others, self.doubt) = (true, 0, false),
+                false => self.bare = true,
+            }
         }
         Next::Hides(self, 1)
     }
