@@ -228,6 +228,13 @@ impl Out<'_> {
 
     fn case(&mut self, word: &Word, arms: &[Arm]) -> Option<()> {
         self.text.push_str("case ");
+        let patterns = arms.iter().flat_map(|arm| &arm.patterns);
+        if std::iter::once(word)
+            .chain(patterns)
+            .any(|w| expands_tilde_within(&w.parts))
+        {
+            return None;
+        }
         self.parts(&word.parts, false, false)?;
         self.text.push_str(" in ");
         for arm in arms {
@@ -310,6 +317,15 @@ impl Out<'_> {
         for (i, part) in parts.iter().enumerate() {
             let after_name = std::mem::take(&mut name);
             match part {
+                // It would belong to the name, which is not as it was written.
+                Part::Lit {
+                    text,
+                    quoted: false,
+                } if after_name
+                    && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') =>
+                {
+                    return None;
+                }
                 Part::Lit {
                     text,
                     quoted: false,

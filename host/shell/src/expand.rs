@@ -89,8 +89,9 @@ fn parts(atoms: &[Atom<'_>], word: &Written) -> Vec<Part> {
                 text: (*c).into(),
                 quoted: *q,
             }),
-            (Atom::Part(raw, _), _) => {
-                out.extend(word.parts.iter().find(|p| p.raw() == Some(raw)).cloned())
+            (Atom::Part(raw, quoted), _) => {
+                let is = |p: &&Part| p.raw() == Some(raw) && p.is_quoted() == *quoted;
+                out.extend(word.parts.iter().find(is).cloned())
             }
         }
     }
@@ -98,6 +99,16 @@ fn parts(atoms: &[Atom<'_>], word: &Written) -> Vec<Part> {
 }
 
 impl Part {
+    fn is_quoted(&self) -> bool {
+        match self {
+            Self::Lit { quoted, .. }
+            | Self::Param { quoted, .. }
+            | Self::Subst { quoted, .. }
+            | Self::Arith { quoted, .. } => *quoted,
+            Self::Process { .. } => true,
+        }
+    }
+
     fn raw(&self) -> Option<&str> {
         match self {
             Self::Lit { .. } => None,

@@ -126,25 +126,33 @@ fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
 /// Runs a text that every shell reads in the same way. It was read as bash does it, whose `echo` and `[` are not those of
 /// others: so bash runs it where the host has one. What bash reads when it starts, the login shell has read by then.
 pub fn for_any_host(text: &str) -> String {
-    sent(
-        text,
-        r#"[ -x /bin/bash ] && exec /bin/bash --norc -c -- "$*" bash; exec /bin/sh -c -- "$*" sh"#,
-    )
+    let other = r#"; exec /bin/sh -c -- "${1%.}" sh"#;
+    sent(text, &format!("[ -x /bin/bash ] && {BASH}{other}"))
 }
 
 fn for_bash(text: &str) -> String {
-    sent(text, r#"exec /bin/bash --norc -c -- "$*" bash"#)
+    sent(text, BASH)
 }
 
-/// `shell` runs the text, which is `$*` and may look like an option. csh ends quotes where a line ends, and runs the next one: so each line is a word of
-/// its own, which are put together again with the first character of `IFS` between them.
+const BASH: &str = r#"exec /bin/bash --norc -c -- "${1%.}" bash"#;
+
+/// `shell` runs the text, which is `$1` and a dot, and may look like an option. Whichever shell the login has takes it for one
+/// word: what could mean something to any of them, line ends to csh and `&` to Windows among it, goes as its number, which
+/// `printf` makes a character of again.
 fn sent(text: &str, shell: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(quote).collect();
-    let join = match lines.len() {
-        1 => "",
-        _ => r#"IFS=$(printf "\n."); "#,
-    };
-    format!("exec /bin/sh -c '{join}{shell}' sh {}", lines.join(" "))
+    use std::fmt::Write;
+    let mut word = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || b" _./-,:=@+".contains(&byte);
+        match plain {
+            true => word.push(char::from(byte)),
+            false => {
+                let _ = write!(word, "\\0{byte:03o}");
+            }
+        }
+    }
+    let text = r#"set -- "$(printf %b. "$0")"; [ -n "$1" ] || exit 127; "#;
+    format!("exec /bin/sh -c '{text}{shell}' '{word}'")
 }
 
 impl Reading {

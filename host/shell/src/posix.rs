@@ -44,8 +44,10 @@ const VARIABLES: &[&str] = &[
     "REPLY",
     "SECONDS",
     "SHELLOPTS",
+    "SHLVL",
     "SRANDOM",
     "UID",
+    "_",
 ];
 
 /// In this piece of a word, there is a variable that has its value from bash, or a pattern with `[^…]`, which dash takes
@@ -81,18 +83,25 @@ pub(crate) fn needs_bash(name: &str, args: &[Word]) -> bool {
         "echo" => {
             // What is known only later is printed, whatever it is.
             let escape = |w: &Word| !w.dynamic && w.text.contains('\\');
-            let option = texts().next().is_some_and(|t| t.starts_with('-'));
-            args.iter().any(escape) || option && texts().next() != Some("-n")
+            let more = texts().take(2).collect::<Vec<_>>();
+            let option = match more.as_slice() {
+                ["-n", next] => next.starts_with('-'),
+                [first, ..] => first.starts_with('-') && *first != "-n",
+                [] => false,
+            };
+            args.iter().any(escape) || option
         }
         "printf" => {
-            const OWN: [&str; 6] = ["\\x", "\\u", "\\U", "\\e", "\\E", "%("];
+            const OWN: [&str; 8] = ["\\?", "\\x", "\\u", "\\U", "\\e", "\\E", "\\\"", "%("];
             let own = |format: &str| OWN.iter().any(|part| format.contains(part)) || quotes(format);
             texts().next().is_some_and(|f| f.starts_with('-') || own(f))
         }
         // Without a name, it goes into `REPLY`.
         "read" => options().any(|t| t != "-r") || args.len() == options().count(),
-        "export" | "type" => options().any(|t| t != "-p"),
-        "exec" | "wait" => options().next().is_some(),
+        "export" => options().any(|t| t != "-p"),
+        "exec" | "type" | "wait" => options().next().is_some(),
+        // Others take the first one.
+        "cd" => args.len() > options().count() + 1,
         "exit" | "return" => {
             texts().any(|t| !t.starts_with(|c: char| c.is_ascii_digit() || c == '$'))
         }

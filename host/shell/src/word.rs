@@ -244,9 +244,11 @@ impl Parser<'_> {
                 }
                 ('"', End::Word | End::Brace) => {
                     self.cur.bump();
-                    // An empty pair of quotes makes a word too.
-                    parts.text("", true);
                     let inner = self.descend(|p| p.parts(End::Quote))?;
+                    // An empty pair of quotes makes a word, too; `"$@"` need not.
+                    if inner.is_empty() {
+                        parts.text("", true);
+                    }
                     parts.list.extend(inner);
                     if !self.cur.eat("\"") {
                         return self.syntax("a `\"` that is not closed");
