@@ -87,16 +87,34 @@ impl Bundle {
 
     /// `policies/`, as it stands.
     pub fn default_bundle() -> Result<Self> {
+        Self::read(&paths::root().join("policies"), &["", "tests"])
+    }
+
+    /// The bundle that permits everything to `weir-permit-all`, but one guard hangs on what a command line is read as,
+    /// and output is masked: what `tests/ssh/reading.cedar` says.
+    pub fn that_reads() -> Result<Self> {
+        let mut bundle = Self::read(&paths::root().join("policies/examples/permit-all"), &[""])?;
+        let policies = bundle.files.get_mut("permit-all.cedar");
+        let policies = policies.context("no permit-all.cedar")?;
+        let (before, _) = policies
+            .split_once("@id(\"relief.")
+            .context("nothing is revealed by permit-all")?;
+        *policies = before.into();
+        let guard = std::fs::read_to_string(paths::root().join("tests/ssh/reading.cedar"))?;
+        bundle.add("reading.cedar", &guard);
+        Ok(bundle)
+    }
+
+    fn read(root: &Path, dirs: &[&str]) -> Result<Self> {
         let mut files = BTreeMap::new();
-        let root = paths::root().join("policies");
-        for dir in ["", "tests"] {
+        for dir in dirs {
             for entry in std::fs::read_dir(root.join(dir))? {
                 let path = entry?.path();
                 let known = path.extension().and_then(|e| e.to_str());
                 if !matches!(known, Some("cedar" | "cedarschema" | "toml" | "json")) {
                     continue;
                 }
-                let name = path.strip_prefix(&root)?.to_string_lossy().into_owned();
+                let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
                 files.insert(name, std::fs::read_to_string(&path)?);
             }
         }

@@ -54,6 +54,18 @@ impl Provider {
         self.play(&["login", person])
     }
 
+    /// A person of the provider agrees at a page that somebody else was shown.
+    pub fn approve(&self, url: &str, person: &str) -> Result<()> {
+        let out = Command::new(&self.node)
+            .args(["play.mjs", &self.issuer(), "approve", url, person])
+            .current_dir(paths::idp())
+            .output()?;
+        if !out.status.success() {
+            bail!("approve {url}: {}", String::from_utf8_lossy(&out.stderr));
+        }
+        Ok(())
+    }
+
     /// A machine gets a token for itself, with its client's secret.
     pub fn machine(&self, client: &str) -> Result<String> {
         let secret = format!("{client}-secret-for-tests-only-0001");

@@ -4,7 +4,7 @@
 use weir_tests::openssh::{Server, newer};
 
 use super::rig::{HOST, Rig};
-use super::{LIMIT, again, cases, differing, run, seen};
+use super::{LIMIT, Through, again, cases, differing, run, seen};
 
 /// Which of the cases of every OpenSSH are tried again.
 const AGAIN: &[&str] = &[
@@ -93,7 +93,7 @@ fn a_newer_openssh_sees_the_same() {
     let weir = rig.way("alice", &["weir-permit-all"]).unwrap();
     let weir = weir.with_programs(&bin);
     let cases = again(&[cases::CLIENTS, cases::CASES, cases::FORWARDS], AGAIN);
-    let wrong = differing(&direct, &weir, &cases);
+    let wrong = differing(&direct, &[Through::of(&weir)], &cases);
     assert!(wrong.is_empty(), "{wrong}");
     std::thread::scope(|scope| {
         for way in [&direct, &weir] {

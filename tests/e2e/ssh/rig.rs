@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use weir_tests::bundle::Bundle;
 use weir_tests::openssh::Server;
-use weir_tests::proc::{eventually, free_port, listens};
+use weir_tests::proc::{Scratch, eventually, free_port, listens};
 use weir_tests::sshd::{Sshd, Way, keygen, login};
 use weir_tests::weir::{Setup, Weir};
 
@@ -37,12 +38,30 @@ pub(super) struct Rig {
     pub host: Sshd,
     pub weir: Weir,
     pub port: u16,
+    /// Of its own.
+    _bundle: Option<Scratch>,
 }
 
 impl Rig {
     /// With the bundle that permits everything to `weir-permit-all`.
     pub(super) fn permitting(name: &str) -> Result<Self> {
         Self::permitting_to(&Server::of_system()?, name)
+    }
+
+    /// Everything is permitted there, too, but commands are read, scripts gathered, and output is masked.
+    pub(super) fn reading(name: &str) -> Result<Self> {
+        Self::reading_to(&Server::of_system()?, name)
+    }
+
+    /// The same before the server of another OpenSSH.
+    pub(super) fn reading_to(server: &Server, name: &str) -> Result<Self> {
+        let scratch = Scratch::new(&format!("{name}-bundle"))?;
+        let bundle = Bundle::that_reads()?.write(scratch.path())?;
+        let rig = Self::start(server, name, "prod", Some(bundle))?;
+        Ok(Self {
+            _bundle: Some(scratch),
+            ..rig
+        })
     }
 
     /// The same before the server of another OpenSSH.
@@ -116,7 +135,12 @@ impl Rig {
             shape.auth, shape.more, host.port,
         );
         let weir = setup.start()?;
-        let rig = Self { host, weir, port };
+        let rig = Self {
+            host,
+            weir,
+            port,
+            _bundle: None,
+        };
         eventually(
             "Weir to listen for SSH",
             std::time::Duration::from_secs(20),

@@ -5,7 +5,7 @@ use weir_tests::russh::{Host, there};
 use weir_tests::sshd::{Way, login};
 
 use super::rig::Rig;
-use super::{again, cases, differing};
+use super::{Through, again, cases, differing};
 
 /// Which of the cases of every host are tried on this one: it has no terminals, no files, no forwarding, and no
 /// end of writing (`eow`).
@@ -57,7 +57,7 @@ fn a_host_that_is_not_openssh_is_the_same_through_weir() {
     .unwrap();
     let direct = host.direct().unwrap();
     let cases = again(&[cases::CASES], AGAIN);
-    let wrong = differing(&direct, &weir, &cases);
+    let wrong = differing(&direct, &[Through::of(&weir)], &cases);
     assert!(wrong.is_empty(), "{wrong}\n--- the host\n{}", host.log());
     assert!(host.is_alive(), "{}", host.log());
 }

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use pipeline::ports::Policy;
 use pipeline::{Actor, Principal};
 
-use super::kit::{agent, compile, default_bundle, default_files, only, target, user};
+use super::kit::{agent, compile, default_bundle, default_files, host, only, target, user};
 use crate::{Bundle, CompiledBundle};
 
 const ALL: &str =
@@ -73,6 +73,25 @@ fn the_bundle_for_benchmarks_is() {
     assert!(!bundle.is_indifferent(&delegated, &target("dev")));
     delegated.on_behalf_of = vec![user("a", &["weir-permit-all"])];
     assert!(bundle.is_indifferent(&delegated, &target("dev")));
+}
+
+/// With the guard under which the end to end tests run every client of SSH, so that what is said there depends on
+/// what is read.
+#[test]
+fn what_clients_of_ssh_are_tested_under_is_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let dir = root.join("policies/examples/permit-all");
+    let bundle = Bundle::from_dir(&dir).unwrap_or_else(|e| panic!("{e}"));
+    let mut files = bundle.files().clone();
+    let person = Principal::direct(user("a", &["weir-permit-all"]), "test", UNIX_EPOCH);
+    let is = |files: &BTreeMap<String, String>| {
+        let bundle = compile(files.clone()).unwrap_or_else(|e| panic!("{e}"));
+        bundle.is_indifferent(&person, &host("prod"))
+    };
+    assert!(is(&files));
+    let guard = std::fs::read_to_string(root.join("tests/ssh/reading.cedar"));
+    files.insert("reading.cedar".into(), guard.unwrap());
+    assert!(!is(&files));
 }
 
 #[test]

@@ -313,8 +313,14 @@ fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
         What::Exec { line, .. } => match (line.kind(), line.scp()) {
             (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
             (SshKind::Sftp, _) => return files(Files::sftp()),
-            // Counted, not recorded: nobody reads what goes over it.
-            (SshKind::Rsync | SshKind::Git, _) => return plain(),
+            // Weighed, not recorded: nobody reads what goes over it.
+            (SshKind::Rsync | SshKind::Git, _) => {
+                let grant = Grant {
+                    weighed: true,
+                    ..Grant::default()
+                };
+                return (grant, None);
+            }
             _ => {}
         },
         What::Subsystem { name } if &**name == b"sftp" => return files(Files::sftp()),

@@ -13,6 +13,16 @@ use super::ssh_files::SshFiles;
 #[derive(Args)]
 pub(super) struct LoginArgs {
     #[command(flatten)]
+    who: Who,
+    /// The private key, ~/.ssh/weir if none is named; made when it is not there.
+    #[arg(long, short = 'i')]
+    key: Option<PathBuf>,
+}
+
+/// Where the API is, and how whoever calls it comes by a token.
+#[derive(Args)]
+pub(super) struct Who {
+    #[command(flatten)]
     reach: Reach,
     /// The OpenID provider to log in at, by the name that its tokens carry. Without it, a token is needed.
     #[arg(long, env = "WEIR_ISSUER", requires = "client_id")]
@@ -29,16 +39,13 @@ pub(super) struct LoginArgs {
     /// The authority of the provider's TLS certificate, as PEM.
     #[arg(long)]
     issuer_ca: Option<PathBuf>,
-    /// The private key, ~/.ssh/weir if none is named; made when it is not there.
-    #[arg(long, short = 'i')]
-    key: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
-    args.reach.demand_tls()?;
+    args.who.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
     let key = files.private_key()?;
-    let client = client(&args).await?;
+    let client = args.who.client().await?;
     let request = SshCertificateRequest {
         public_key: key.public().to_openssh(""),
     };
@@ -58,34 +65,41 @@ pub(super) async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// With the token that somebody has, or with one that he gets now.
-async fn client(args: &LoginArgs) -> anyhow::Result<Client> {
-    let (Some(issuer), Some(client_id)) = (&args.issuer, &args.client_id) else {
-        return args.reach.client();
-    };
-    if args.reach.has_token_file() {
-        return args.reach.client();
+impl Who {
+    /// For answers that are believed later on, see [`Reach::demand_tls`].
+    pub(super) fn demand_tls(&self) -> anyhow::Result<()> {
+        self.reach.demand_tls()
     }
-    let options = DeviceOptions {
-        issuer: issuer.clone(),
-        client_id: client_id.clone(),
-        client_secret: None,
-        scope: args.scope.clone(),
-        audience: args.audience.clone(),
-        ca_file: args.issuer_ca.clone(),
-    };
-    let login = DeviceLogin::begin(&options).await?;
-    // On stderr: what is on stdout is for whoever reads the result.
-    match &login.verification_uri_complete {
-        Some(place) => {
-            eprintln!("Open {}", shown(place));
-            eprintln!("and see that it shows the code {}", shown(&login.user_code));
+
+    /// With the token that somebody has, or with one that they get now.
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        let (Some(issuer), Some(client_id)) = (&self.issuer, &self.client_id) else {
+            return self.reach.client();
+        };
+        if self.reach.has_token_file() {
+            return self.reach.client();
         }
-        None => {
-            eprintln!("Open {}", shown(&login.verification_uri));
-            eprintln!("and type the code {}", shown(&login.user_code));
+        let options = DeviceOptions {
+            issuer: issuer.clone(),
+            client_id: client_id.clone(),
+            client_secret: None,
+            scope: self.scope.clone(),
+            audience: self.audience.clone(),
+            ca_file: self.issuer_ca.clone(),
+        };
+        let login = DeviceLogin::begin(&options).await?;
+        // On stderr: what is on stdout is for whoever reads the result.
+        match &login.verification_uri_complete {
+            Some(place) => {
+                eprintln!("Open {}", shown(place));
+                eprintln!("and see that it shows the code {}", shown(&login.user_code));
+            }
+            None => {
+                eprintln!("Open {}", shown(&login.verification_uri));
+                eprintln!("and type the code {}", shown(&login.user_code));
+            }
         }
+        let token = login.finish().await?;
+        self.reach.client_with(&token)
     }
-    let token = login.finish().await?;
-    args.reach.client_with(&token)
 }

@@ -7,30 +7,35 @@ use anyhow::{Context, bail};
 use clap::Args;
 use weir_client::{SshAuthorityInfo, SshHosts};
 
-use super::remote::{Reach, explain, shown};
+use super::login::Who;
+use super::remote::{explain, shown};
 use super::ssh_files::{SshFiles, known_hosts};
 
 #[derive(Args)]
 pub(super) struct SshConfigArgs {
     #[command(flatten)]
-    reach: Reach,
+    who: Who,
     /// The gateway's host name or address; the first of the names that Weir has otherwise.
     #[arg(long, env = "WEIR_GATEWAY")]
     gateway: Option<String>,
-    #[arg(long, default_value_t = 22)]
+    /// The port of Weir's listener for SSH, as it is reached from here.
+    #[arg(long, env = "WEIR_GATEWAY_PORT", default_value_t = 22)]
     port: u16,
     /// The account on the hosts; which one Weir takes without it is for its policy to say.
     #[arg(long, short)]
     login: Option<String>,
+    /// Reach the hosts by a jump, so that `ssh deploy@host` chooses the account.
+    #[arg(long)]
+    jump: bool,
     /// The key that `weir login` was given, ~/.ssh/weir if none was.
     #[arg(long, short = 'i')]
     key: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
-    args.reach.demand_tls()?;
+    args.who.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
-    let client = args.reach.client()?;
+    let client = args.who.client().await?;
     let SshHosts { hosts, authority } = client.ssh_hosts().await.map_err(explain)?;
     let gateway = args.gateway.as_ref().or(authority.host_names.first());
     let gateway = gateway.context(
@@ -47,6 +52,7 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
         gateway,
         port: args.port,
         login: args.login.as_deref(),
+        jump: args.jump,
         files: &files,
     };
     print!("{}", way.config(&authority, &names)?);
@@ -59,10 +65,13 @@ fn plain(hosts: &[String]) -> (Vec<&str>, Vec<&str>) {
 }
 
 /// How hosts are reached.
+#[derive(Clone, Copy)]
 struct Way<'a> {
     gateway: &'a str,
     port: u16,
     login: Option<&'a str>,
+    /// By a second connection in one to the gateway, which names the host itself.
+    jump: bool,
     files: &'a SshFiles,
 }
 
@@ -85,18 +94,40 @@ impl Way<'_> {
         }
         let (key, certificate) = (quoted(&self.files.key)?, quoted(&self.files.certificate())?);
         let known = quoted(&self.files.known_hosts())?;
+        let shown = format!(
+            "    IdentityFile {key}\n    CertificateFile {certificate}\n    IdentitiesOnly yes\n    \
+             UserKnownHostsFile {known}\n    StrictHostKeyChecking yes\n"
+        );
+        let Self { gateway, port, .. } = self;
+        let by = match gateway.contains(':') {
+            true => format!("[{gateway}]"),
+            false => (*gateway).to_owned(),
+        };
         for host in hosts {
-            let user = match self.login {
-                None => (*host).to_owned(),
-                Some(login) => format!("{login}+{host}"),
-            };
-            let Self { gateway, port, .. } = self;
-            out.push_str(&format!(
-                "\nHost {host}\n    HostName {gateway}\n    Port {port}\n    User {user}\n    \
-                 HostKeyAlias {host}\n    IdentityFile {key}\n    CertificateFile {certificate}\n    \
-                 IdentitiesOnly yes\n    UserKnownHostsFile {known}\n    StrictHostKeyChecking yes\n"
-            ));
+            out.push_str(&format!("\nHost {host}\n"));
+            if self.jump {
+                out.push_str(&format!(
+                    "    HostName {host}\n    Port 22\n    ProxyJump {by}\n"
+                ));
+                if let Some(login) = self.login {
+                    out.push_str(&format!("    User {login}\n"));
+                }
+            } else {
+                let user = match self.login {
+                    None => (*host).to_owned(),
+                    Some(login) => format!("{login}+{host}"),
+                };
+                out.push_str(&format!(
+                    "    HostName {gateway}\n    Port {port}\n    User {user}\n"
+                ));
+            }
+            out.push_str(&format!("    HostKeyAlias {host}\n{shown}"));
         }
+        // Behind the hosts: of what is said twice, the first counts. Half a name names no host.
+        out.push_str(&format!(
+            "\n# The gateway itself, for jumps and for login+host@{gateway}.\nHost {gateway}\n    \
+             HostName {gateway}\n    Port {port}\n    User jump+\n    HostKeyAlias {gateway}\n{shown}"
+        ));
         Ok(out)
     }
 }
@@ -152,6 +183,7 @@ mod tests {
             gateway: "gw.example",
             port: 2222,
             login: Some("root"),
+            jump: false,
             files: &files,
         };
         let text = way.config(&authority(), &["web1", "db-2.corp"]).unwrap();
@@ -184,6 +216,32 @@ mod tests {
             text.contains("#   @cert-authority gw.example,web1,db-2.corp ssh-ed25519 "),
             "{text}"
         );
+        // The gateway by its name, for jumps and for whoever names the host in front of it.
+        let asked = |text: &str, name: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut ssh = Command::new("ssh");
+            let out = ssh.arg("-G").arg("-F").arg(&path).arg(name).output();
+            let shown = String::from_utf8(out.unwrap().stdout).unwrap();
+            move |line: &str| shown.lines().any(|l| l == line)
+        };
+        let gate = asked(&text, "deploy+web1@gw.example");
+        for line in [
+            "hostname gw.example",
+            "port 2222",
+            "user deploy+web1",
+            "identitiesonly yes",
+            "hostkeyalias gw.example",
+        ] {
+            assert!(gate(line), "{line}: {text}");
+        }
+        let jumps = Way { jump: true, ..way };
+        let text = jumps.config(&authority(), &["web1"]).unwrap();
+        for (name, user) in [("web1", "user root"), ("deploy@web1", "user deploy")] {
+            let host = asked(&text, name);
+            for line in ["hostname web1", "port 22", "proxyjump gw.example", user] {
+                assert!(host(line), "{line}: {text}");
+            }
+        }
         let bare = Way { login: None, ..way };
         let text = bare.config(&authority(), &["web1"]).unwrap();
         assert!(text.contains("    User web1\n"), "{text}");
@@ -219,6 +277,7 @@ mod tests {
             gateway,
             port: 22,
             login,
+            jump: false,
             files: &files,
         };
         assert!(

@@ -31,16 +31,31 @@ fn masked(was: &[u8], is: &[u8]) -> bool {
     was.len() == is.len() && same && !token
 }
 
+fn told(seen: &Seen) -> bool {
+    seen.err.contains("which is no text, looked like secrets")
+}
+
 fn shown(stage: &Stage, (binary, target): (&str, &str)) {
     let path = |name: &str| stage.traces.join(name).display().to_string();
     let seen = run(stage, target, "text", &format!("cat {}", path("text")));
     assert_eq!(seen.code, Some(0), "{binary}: {seen:?}");
     assert!(masked(&text(), &seen.out), "{binary}: {seen:?}");
+    assert!(!told(&seen), "{binary}: of text nobody is told: {seen:?}");
     let command = format!("cat {}", path("bytes"));
     let seen = run(stage, target, "bytes", &command);
     match binary {
-        "mask" => assert!(seen.code == Some(0) && masked(&bytes(), &seen.out)),
-        "pass" => assert!(seen.code == Some(0) && bytes() == seen.out),
+        "mask" => {
+            assert!(seen.code == Some(0) && masked(&bytes(), &seen.out));
+            // Who gets it is told that it is not what was there.
+            let changed = bytes()
+                .iter()
+                .zip(&seen.out)
+                .filter(|(a, b)| a != b)
+                .count();
+            let told = format!("weir: {changed} bytes of what the command wrote, which is no text");
+            assert_eq!(seen.err.matches(&told).count(), 1, "{}", seen.err);
+        }
+        "pass" => assert!(seen.code == Some(0) && bytes() == seen.out && !told(&seen)),
         _ => {
             assert_eq!(seen.code, Some(126), "{}", seen.err);
             assert!(
@@ -94,6 +109,7 @@ fn what_is_no_text_is_masked_passed_or_refused_by_target() {
             row("done", "output that is not text: not masked from byte 0 on"),
             row("done", "errors that is not text: not masked from byte 0 on"),
             row("failed", WHY),
+            row("done", "output that is not text: 36 bytes masked"),
         ],
     );
     assert!(lacking.is_empty(), "{}", lacking.join("\n"));

@@ -105,6 +105,35 @@ fn files(weir: &Weir, way: &Way) {
     }
 }
 
+/// Of what nobody reads: how much came from each side, and its hash.
+fn streams(weir: &Weir, way: &Way) {
+    let there = way.dir.join("work/streams");
+    let (up, down) = (format!("{CONTENT} up"), format!("{CONTENT} down"));
+    let script = format!(
+        "mkdir p r; git init -q --bare r.git; printf '{up}' >u; printf '{down}' >d
+         ssh -F $CFG box \"git-upload-pack '$D/r.git'\" <u >got 2>err; echo $?
+         rsync -a -e \"ssh -F $CFG\" u box:$D/r/ && cmp u r/u; rsync -a -e \"ssh -F $CFG\" box:$D/d p/ && cmp d p/d"
+    );
+    let before = sessions_of(weir, "frida").len();
+    run(way, "streams", &script);
+    let ids = sessions_of(weir, "frida").split_off(before);
+    assert_eq!(ids.len(), 3, "a session each");
+    let sent = hash(&there.join("u"));
+    for (id, kind) in ids.iter().zip(["git", "rsync up", "rsync down"]) {
+        let text = replayed(weir, id, "text");
+        let told = |line: &&str| line.contains("; from the client ");
+        let line = text.lines().find(told);
+        let line = line.unwrap_or_else(|| panic!("{kind}: {text}"));
+        assert_eq!(line.matches(" bytes, sha256 ").count(), 2, "{kind}: {line}");
+        let whole = format!("from the client {} bytes, sha256 {sent}", up.len());
+        assert_eq!(line.contains(&whole), kind == "git", "{kind}: {line}");
+        assert!(
+            !text.contains(CONTENT),
+            "{kind}: it holds what is in the file"
+        );
+    }
+}
+
 fn audit(weir: &Weir, args: &[&str]) -> Vec<Value> {
     let all = [&["audit", "--format", "jsonl", "--limit", "1000"], args].concat();
     let out = weir.cli(Some(&security(weir)), &all).unwrap();
@@ -215,6 +244,7 @@ fn commands_and_files_are_found_and_verified() {
     let way = rig.way("frida", PEOPLE).unwrap();
     commands(&rig.weir, &way);
     files(&rig.weir, &way);
+    streams(&rig.weir, &way);
     is_found(&rig.weir, &way);
     // Verified, and every decision is the same when it is made again.
     crate::decisions::decided_again(&rig.weir);

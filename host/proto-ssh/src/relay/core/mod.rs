@@ -154,6 +154,8 @@ pub(crate) struct Grant {
     /// What the client types is recorded.
     pub input: bool,
     pub tap: Option<Box<dyn Tap>>,
+    /// Nobody reads what goes over it: how much it is, and its hash, are told at the end.
+    pub weighed: bool,
     /// It is a shell that bash on the host gates.
     pub gate: Option<Gate>,
 }

@@ -68,6 +68,8 @@ pub(crate) struct TapOut {
     pub bulk: Option<Stream>,
     /// From this byte of it on nothing of this stream is masked, for the record.
     pub unmasked: Option<(Stream, u64)>,
+    /// Of what is not text, so many bytes in `pieces` are others than came in.
+    pub masked: Vec<(Stream, u64)>,
 }
 
 /// Bytes in, bytes out. Pure: no sockets, no clock.

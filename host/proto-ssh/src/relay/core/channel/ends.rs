@@ -9,6 +9,7 @@ use super::super::flow::Out;
 use super::super::requests::{Answer, Asks, Sets};
 use super::super::tap::TapOut;
 use super::super::{Effect, Grant, Side, Ticket, Violation};
+use super::told::Weighed;
 use super::{Channel, Kind, Sent, State};
 use crate::wire::{ChannelMessage, Request, numbers};
 
@@ -158,6 +159,7 @@ impl Channel {
         self.errors = grant.output;
         self.input = grant.input;
         self.tap = grant.tap;
+        self.weighed = grant.weighed.then(|| Box::new(Weighed::new()));
     }
 
     /// What was permitted on it was never sent to the host.
@@ -195,7 +197,9 @@ impl Channel {
             (None, None, Kind::Stream) => (OutcomeKind::Done, "closed".into()),
             (None, None, Kind::Session) => (OutcomeKind::Unknown, "no exit status".into()),
         };
-        if let Some(note) = self.bulk.note() {
+        let weighed = self.weighed.take().map(|weighed| weighed.note());
+        let notes = [weighed, self.bulk.note(), self.masked.note()];
+        for note in notes.into_iter().flatten() {
             detail = format!("{detail}; {note}");
         }
         out.push(Effect::Outcome {

@@ -1,9 +1,11 @@
 //! One channel: what was said on it by whom, and what is to be said next.
 //!
-//! - `pass` is data on its way through; `ends` what is told to the client, answered and refused in the place of the host.
+//! - `pass` is data on its way through; `ends` what is told to the client, answered and refused in the place of the host;
+//!   `told` what is said of the data at its end.
 
 mod ends;
 mod pass;
+mod told;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,6 +21,7 @@ use super::tap::{Stream, Tap};
 use super::{Effect, Key, Limits, Pair, Side, Ticket};
 use crate::action::{Asked, Before, What};
 use crate::wire::{ChannelMessage, Put, Request, numbers};
+use told::{Masked, Weighed};
 
 /// Where the data of these messages begins: behind the number of the channel, its type, and its length.
 const DATA_AT: usize = 9;
@@ -129,6 +132,8 @@ pub(super) struct Channel {
     pub errors: bool,
     pub input: bool,
     bulk: Bulk,
+    masked: Masked,
+    weighed: Option<Box<Weighed>>,
     /// What the upstream said about the end.
     pub exit: Option<(OutcomeKind, String)>,
     pub tap: Option<Box<dyn Tap>>,
@@ -168,6 +173,8 @@ impl Channel {
             errors: false,
             input: false,
             bulk: Bulk::new(limits.bulk),
+            masked: Masked::default(),
+            weighed: None,
             exit: None,
             tap: None,
             pieces: HashMap::new(),

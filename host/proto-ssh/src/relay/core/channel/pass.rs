@@ -29,6 +29,9 @@ impl Channel {
             let deaf = self.flows.of(to).closed;
             // What plugins still look at comes before the end that the host has told already.
             let early = from == Side::Upstream && self.is_inspecting();
+            if !early && !deaf && from == Side::Upstream {
+                self.tell_masked();
+            }
             let flow = self.flows.of_mut(from);
             let payload = match flow.queue.pop_front() {
                 None => return,
@@ -62,6 +65,22 @@ impl Channel {
                 }
             };
             self.send(to, payload, out);
+        }
+    }
+
+    /// Before the end of the host's data, whoever got changed bytes of what is no text is told so.
+    fn tell_masked(&mut self) {
+        let flow = &mut self.flows.upstream;
+        let ends = match flow.queue.front() {
+            Some(Out::Message(message)) => message.first() == Some(&numbers::CHANNEL_EOF),
+            Some(Out::Close(_)) => !flow.eof_sent,
+            Some(Out::Data { .. }) | None => false,
+        };
+        if ends && let Some(line) = self.masked.tell() {
+            flow.added(line.len() as u64);
+            let code = Some(numbers::EXTENDED_DATA_STDERR);
+            let bytes = line.as_bytes().into();
+            flow.queue.push_front(Out::Data { code, bytes });
         }
     }
 
@@ -119,6 +138,9 @@ impl Channel {
         now: Instant,
         out: &mut Vec<Effect>,
     ) -> Result<Option<TapAsk>, TapError> {
+        if let Some(weighed) = self.weighed.as_mut().filter(|_| code.is_none()) {
+            weighed.add(from, &data);
+        }
         let Some(tap) = &mut self.tap else {
             let flow = self.flows.of_mut(from);
             match payload {
@@ -169,6 +191,9 @@ impl Channel {
         }
         if let Some((stream, at)) = wants.unmasked {
             self.bulk.is_unmasked(stream, at);
+        }
+        for (stream, n) in wants.masked {
+            self.masked.add(stream, n);
         }
         for (stream, n) in wants.added {
             self.flows.of_mut(sender(stream)).added(n);
