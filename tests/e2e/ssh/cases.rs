@@ -38,6 +38,13 @@ ssh -F $CFG box 'echo out; echo err >&2; exit 3' >out 2>err; echo $?; cat out; s
         r#"ssh -F $CFG box "printf '%s|' \"a b\" 'c\"d' \$'e\\tf' g\\ h" "$(printf '\xff\xfe')" | od -An -tx1"#,
         "61 20 62 7c 63 22 64 7c 65",
     ),
+    // What bash alone does so, or sets.
+    (
+        "bash-words",
+        r#"
+ssh -F $CFG box 'set -euo pipefail; echo -e "a\tb"; [ a == a ] && echo same; shopt -s nullglob; for f in *.none; do echo "$f"; done; echo "uid $UID"'; echo $?"#,
+        "a\tb\nsame\nuid\n0",
+    ),
     (
         "down",
         r#"ssh -F $CFG box 'head -c 30000000 /dev/zero | tr "\0" x' | sha256sum"#,

@@ -13,7 +13,7 @@ const C: Side = Side::Client;
 const U: Side = Side::Upstream;
 
 /// Drops `-`, adds a `+` behind each `+`, asks about `?`, ends the channel at `!`, holds `~` back until time passes,
-/// and `#` until plugins have answered. For `|` it puts the width that it was told last, `|` if none.
+/// and `#` until plugins have answered. A `*` was masked. For `|` it puts the width that it was told last, `|` if none.
 #[derive(Default)]
 struct Odd {
     held: Vec<Stream>,
@@ -44,6 +44,10 @@ impl Odd {
                     self.since = Some(now);
                 }
                 b'#' => self.looked_at += 1,
+                b'*' => {
+                    out.masked.push((stream, 1));
+                    out.pieces.push((stream, Bytes::from_static(b"*")));
+                }
                 b'|' => {
                     let width = self.width.unwrap_or(b'|');
                     out.pieces.push((stream, Bytes::copy_from_slice(&[width])));
@@ -298,6 +302,34 @@ fn what_is_held_back_goes_with_time_or_before_the_end() {
         b.upstream(end);
         b.gets(C, data(7, b"~"));
         b.gets(C, end);
+    }
+}
+
+/// Whoever gets changed bytes of what is no text is told once, behind them and before the end, and as far as there is
+/// room; it is on record.
+#[test]
+fn what_was_masked_is_told_before_the_end() {
+    const TOLD: &[u8] = b"weir: 2 bytes of what the command wrote, which is no text, looked like secrets and came as *; \
+                          fetch files with scp, sftp or rsync\n";
+    let eof = || on(7, ChannelMessage::Eof);
+    let close = || on(7, ChannelMessage::Close);
+    for ends in [vec![eof(), close()], vec![close()]] {
+        let mut b = tapped(5);
+        b.upstream(data(7, b"a**"));
+        assert_eq!(drain(&mut b, C).0, b"a**");
+        b.upstream(request(7, b"exit-status", false, &[0; 4]));
+        b.gets(C, request(7, b"exit-status", false, &[0; 4]));
+        for end in ends.clone() {
+            b.upstream(end);
+        }
+        b.core.check();
+        b.gets(C, errors(7, &TOLD[..2]));
+        b.gets_nothing(C);
+        b.client(adjust(3, 1000));
+        b.gets(C, errors(7, &TOLD[2..]));
+        for end in ends {
+            b.gets(C, end);
+        }
     }
 }
 
