@@ -277,7 +277,7 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "-L by an engineer",
         ENGINEER_STAGE,
-        "ssh -F $CFG -N -L $FREE:127.0.0.1:$HOST_PORT box & sleep 3; timeout 3 bash -c \"exec 3<>/dev/tcp/127.0.0.1/$FREE; head -c 8 <&3\"; kill %1; echo; echo end",
+        "ssh -F $CFG -N -L $FREE:127.0.0.1:$HOST_PORT box & sleep 3; timeout 3 bash -c \"exec 3<>/dev/tcp/127.0.0.1/$FREE; head -c 8 <&3\"; kill -9 %1; echo; echo end",
         (Recorded, "\nend"),
         FORWARDS,
     )
@@ -285,7 +285,7 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "-D by an engineer",
         ENGINEER_STAGE,
-        "ssh -F $CFG -N -D $FREE box & sleep 3; curl -s -m 3 --http0.9 --socks5 127.0.0.1:$FREE http://127.0.0.1:$HOST_PORT/ | head -c 8; kill %1; echo; echo end",
+        "ssh -F $CFG -N -D $FREE box & sleep 3; curl -s -m 3 --http0.9 --socks5 127.0.0.1:$FREE http://127.0.0.1:$HOST_PORT/ | head -c 8; kill -9 %1; echo; echo end",
         (Recorded, "\nend"),
         FORWARDS,
     )
@@ -309,7 +309,7 @@ pub(super) const OTHERS: &[Other] = &[
     other(
         "-L of a socket by an engineer",
         ENGINEER_STAGE,
-        "ssh -F $CFG -N -L $PWD/s:/var/run/docker.sock box & sleep 3; curl -s -m 3 --unix-socket s http://x/_ping; echo $?; kill %1",
+        "ssh -F $CFG -N -L $PWD/s:/var/run/docker.sock box & sleep 3; curl -s -m 3 --unix-socket s http://x/_ping; echo $?; kill -9 %1",
         (Recorded, ""),
         FORWARDS,
     )
