@@ -134,6 +134,9 @@ fn for_bash(text: &str) -> String {
     sent(text, BASH)
 }
 
+/// Linux starts no program with a longer argument (MAX_ARG_STRLEN).
+const MAX_SENT: usize = 128 << 10;
+
 const BASH: &str = r#"exec /bin/bash --norc -c -- "${1%.}" bash"#;
 
 /// `shell` runs the text, which is `$1` and a dot, and may look like an option. Whichever shell the login has takes it for one
@@ -206,14 +209,15 @@ impl Reading {
         Some((name, pages::without(name)))
     }
 
-    /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is.
+    /// The command line to send: `canonical` for the shell that it is written for, whatever the login shell is. None, too,
+    /// where it would be longer than what a host can give to a shell.
     pub fn pinned(&self) -> Option<Vec<u8>> {
         let text = str::from_utf8(self.canonical.as_deref()?).ok()?;
         let sent = match self.needs_bash {
             true => for_bash(text),
             false => for_any_host(text),
         };
-        Some(sent.into_bytes())
+        (sent.len() < MAX_SENT).then(|| sent.into_bytes())
     }
 }
 

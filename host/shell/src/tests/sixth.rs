@@ -201,6 +201,18 @@ fn what_every_shell_does_in_that_way() {
     }
 }
 
+/// It grows by what stands as numbers; a host runs no half of it.
+#[test]
+fn what_is_too_long_for_a_host_is_not_pinned() {
+    let some = |count: usize| plain(&format!("echo {}", "ä".repeat(count)));
+    let pinned = some(12 << 10).pinned().unwrap();
+    let pinned = String::from_utf8(pinned).unwrap();
+    let out = Command::new("bash").args(["-c", &pinned]).output().unwrap();
+    assert_eq!(out.stdout.len(), 2 * (12 << 10) + 1);
+    let long = some(14 << 10);
+    assert!(long.canonical.is_some() && long.pinned().is_none());
+}
+
 /// To a shell, a text may look like one of its options: it would be another shell then, of what comes over standard input.
 #[test]
 fn words_that_look_like_options_of_a_shell() {
