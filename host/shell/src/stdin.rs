@@ -79,7 +79,6 @@ const QUIET: &[&str] = &[
     "whoami",
     "curl",
     "wget",
-    "apt-get",
     "git",
     "tar",
     "groupadd",
@@ -108,7 +107,6 @@ const ASK: &[&str] = &[
     "git",
     "curl",
     "wget",
-    "apt-get",
     "find",
     "ln",
     "install",
@@ -204,7 +202,6 @@ pub(crate) fn ignores_stdin(name: &str, argv: &[Word]) -> bool {
                             "--form",
                         ],
                     ))
-            || name == "apt-get" && !args.iter().any(|w| is_option(&w.text, "y", &["--yes"]))
             || name == "find" && (w.text.starts_with("-ok") || w.text.starts_with("-files0"))
             || name == "tar"
                 && !args.iter().any(|w| {

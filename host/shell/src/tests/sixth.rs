@@ -201,6 +201,15 @@ fn what_every_shell_does_in_that_way() {
     }
 }
 
+/// `-y` answers no question about a changed configuration file, and one of dpkg's answers to that is a shell.
+#[test]
+fn packages_ask_whatever_apt_is_told() {
+    for text in ["apt-get -y install x", "apt-get install x", "dpkg -i x.deb"] {
+        assert!(plain(text).takes_stdin, "{text}");
+    }
+    assert!(!plain("apt-get -y install x < /dev/null").takes_stdin);
+}
+
 /// It grows by what stands as numbers; a host runs no half of it.
 #[test]
 fn what_is_too_long_for_a_host_is_not_pinned() {
