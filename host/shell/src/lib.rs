@@ -126,7 +126,7 @@ fn start(bytes: &[u8], limits: &Limits, script: Option<&str>) -> Reading {
 /// Runs a text that every shell reads in the same way. It was read as bash does it, whose `echo` and `[` are not those of
 /// others: so bash runs it where the host has one. What bash reads when it starts, the login shell has read by then.
 pub fn for_any_host(text: &str) -> String {
-    let other = r#"; exec /bin/sh -c -- "${1%.}" sh"#;
+    let other = r#"; exec /bin/sh -c -- "${1%:weir.}" sh"#;
     sent(text, &format!("[ -x /bin/bash ] && {BASH}{other}"))
 }
 
@@ -137,9 +137,9 @@ fn for_bash(text: &str) -> String {
 /// Linux starts no program with a longer argument (MAX_ARG_STRLEN).
 const MAX_SENT: usize = 128 << 10;
 
-const BASH: &str = r#"exec /bin/bash --norc -c -- "${1%.}" bash"#;
+const BASH: &str = r#"exec /bin/bash --norc -c -- "${1%:weir.}" bash"#;
 
-/// `shell` runs the text, which is `$1` and a dot, and may look like an option. Whichever shell the login has takes it for one
+/// `shell` runs the text, which is `$1` without the mark that says that all of it is there, and may look like an option. Whichever shell the login has takes it for one
 /// word: what could mean something to any of them, line ends to csh and `&` to Windows among it, goes as its number, which
 /// `printf` makes a character of again.
 fn sent(text: &str, shell: &str) -> String {
@@ -154,7 +154,7 @@ fn sent(text: &str, shell: &str) -> String {
             }
         }
     }
-    let text = r#"set -- "$(printf %b. "$0")"; [ -n "$1" ] || exit 127; "#;
+    let text = r#"set -- "$(printf %b:weir. "$0")"; [ "${1%:weir.}" != "$1" ] || exit 127; "#;
     format!("exec /bin/sh -c '{text}{shell}' '{word}'")
 }
 
@@ -178,7 +178,8 @@ impl Reading {
             && again.reads_stdin == self.reads_stdin
             && (needs_bash || self.needs_bash || !again.shell_dependent);
         if same {
-            self.needs_bash |= needs_bash;
+            // What stands there only once braces are made, too.
+            self.needs_bash |= needs_bash || again.needs_bash;
             self.canonical = Some(text.into_bytes());
         }
     }

@@ -277,7 +277,9 @@ pub(super) fn exec(
         && facts.stdin.is_none()
         && (reading.takes_stdin || reading.reads_stdin.is_some() || reading.is_opaque());
     if line.sent == Sent::Unpinned && facts.opaque.is_empty() {
-        facts.opaque.push("it has no form that every host takes in the same way".into());
+        facts
+            .opaque
+            .push("it has no form that every host takes in the same way".into());
     }
     facts.parsed = facts.opaque.is_empty();
     if !facts.parsed {

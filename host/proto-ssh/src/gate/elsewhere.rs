@@ -7,8 +7,9 @@ use super::paths;
 use crate::action::What;
 
 const REACHES: &str = "this could reach the gate of a shell, which is not to be touched: name the files that it is about";
-/// Directories to which a command line goes, of which patterns in it are looked at.
+/// Directories to which a command line goes, of which patterns in it are looked at, and how long their names are.
 const MOST: usize = 4;
+const LONGEST: usize = 64;
 
 /// Why this is refused whatever policy says.
 pub(crate) fn reaches_a_gate(what: &What) -> Option<&'static str> {
@@ -39,12 +40,17 @@ pub(crate) fn text_reaches(text: &[u8], reading: Option<&Reading>) -> Option<&'s
         let set = reading.commands.iter().flat_map(|c| &c.env);
         let opened = reading.redirects.iter().map(|r| &r.path);
         let mut words = words.chain(set.map(|(_, value)| value)).chain(opened);
-        words.any(|word| reaches(&word.text, word.glob))
+        // Within brackets, what pieces are cut at is one of many.
+        words.any(|word| {
+            reaches(&word.text, word.glob)
+                || word.glob && paths::finds_one(&word.text, &directories)
+        })
     };
     (reaches(&text, true) || reading.is_some_and(word)).then_some(REACHES)
 }
 
-/// Where it goes to by names that are written out.
+/// Where it goes to by names that are written out. A long one, and one of many, may be either of those from which a
+/// pattern finds a gate.
 fn goes_to(reading: &Reading) -> Vec<String> {
     let mut to = Vec::new();
     for command in &reading.commands {
@@ -52,11 +58,19 @@ fn goes_to(reading: &Reading) -> Vec<String> {
             continue;
         };
         let target = args.iter().find(|word| word.text.starts_with('/'));
-        if let ("cd" | "pushd", Some(target)) = (head.text.as_str(), target)
-            && to.len() < MOST
-            && !to.contains(&target.text)
-        {
-            to.push(target.text.clone());
+        let ("cd" | "pushd", Some(target)) = (head.text.as_str(), target) else {
+            continue;
+        };
+        let known = to.len() < MOST && target.text.len() <= LONGEST;
+        let named = [target.text.as_str()];
+        for directory in if known {
+            &named[..]
+        } else {
+            &["/", "/tmp"][..]
+        } {
+            if !to.iter().any(|one| one == directory) {
+                to.push((*directory).to_owned());
+            }
         }
     }
     to
@@ -93,6 +107,18 @@ mod tests {
             ("rsync --server --sender . /tmp/@/", true),
             ("python3 -c 'open(\"/tmp/@/ask\")'", true),
             ("x=/tmp/@/ask cat", true),
+            ("cd /a; cd /b; cd /c; cd /d; cd /tmp; cat */ask", true),
+            ("cat /tmp/[[:alpha:]]*/ask", true),
+            ("cat /tmp/[,w]*/ask", true),
+            ("cat /tmp/w[[=e=]]ir-*/ask", true),
+            ("cd /tmp; cat [[:alpha:]]*/ask", true),
+            ("cat /tmp/[w]*/ask", true),
+            ("cat /[t]mp/[!a-z]*/[a]sk", true),
+            ("cat /x[/../tmp/*/ask", true),
+            ("grep -oE 'https?://[^/]+/[^/]+' access.log", false),
+            ("sed -E 's|/[^/]*/[^/]*$||' f", false),
+            ("cat /tmp/[[:alpha:]]*.log", false),
+            ("ls /srv/[[:digit:]]*/x/*", false),
             ("cat /tmp/weirdo", false),
             ("ls /tmp", false),
             ("ls /tmp/*", false),
@@ -118,8 +144,13 @@ mod tests {
     #[test]
     fn long_scripts_take_no_time() {
         let text = "cat */a /tmp/*x/y; ".repeat(20 << 10);
+        let (far, stars) = ("a/".repeat(32_000), "* ".repeat(31_000));
+        let goes = format!("cd /{far}\ncat <<E\n{stars}\nE\n");
+        let reading = shell::read(goes.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque());
         let took = crate::testing::processor_time(|| {
             assert!(text_reaches(text.as_bytes(), None).is_none());
+            text_reaches(goes.as_bytes(), Some(&reading));
         });
         assert!(took < std::time::Duration::from_secs(5), "{took:?}");
     }

@@ -143,6 +143,11 @@ impl Lines {
     pub fn more<'a>(&mut self, ask: &'a Ask) -> bool {
         // Whose line is being judged types no other.
         self.waits = None;
+        if ask.cut {
+            // What is not told whole has no seal for a yes.
+            self.changed = true;
+            return false;
+        }
         let one = |typed: Typed<'a>| match typed.entries.as_slice() {
             [entry] => Some((typed.first, entry.text, entry.edited)),
             _ => None,
@@ -162,7 +167,7 @@ impl Lines {
             return true;
         }
         let room = self.held + text.len() <= MAX && self.read.len() < MAX;
-        if edited || ask.cut || !room {
+        if edited || !room {
             // What is not kept could be changed: so nothing of that command is judged to be in order.
             self.changed = true;
             return true;

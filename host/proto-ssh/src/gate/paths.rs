@@ -52,7 +52,8 @@ pub(super) fn finds(text: &str, directories: &[String]) -> bool {
     })
 }
 
-fn finds_one(path: &str, directories: &[String]) -> bool {
+/// The same of a whole word.
+pub(super) fn finds_one(path: &str, directories: &[String]) -> bool {
     let said = |text: &str| {
         let named = text.get(..NAME.len());
         named.is_some_and(|name| name.eq_ignore_ascii_case(NAME))
@@ -74,6 +75,15 @@ fn finds_one(path: &str, directories: &[String]) -> bool {
 
 fn finds_from_root(path: &str) -> bool {
     let names = canonical(path, true);
+    // A bracket that ends in another name, or begins there, is one to be found (`[^/]`): no file of a gate has one.
+    let half = |text: &&str| match (text.find('['), text.rfind(']')) {
+        (None, None) => false,
+        (Some(begin), Some(end)) => end < begin,
+        _ => true,
+    };
+    if names.iter().any(half) {
+        return false;
+    }
     let names: Vec<Name<'_>> = names
         .iter()
         .map(|text| Name {

@@ -97,6 +97,8 @@ __weir_typed() {
     __weir_list "$__weir_i"
   elif [[ $__weir_c == ': weir-more' && $__weir_to != main ]]; then
     __weir_list 1
+    # Of what has so much more than is judged, this is enough: it is refused when it is read to its end.
+    __weir_c=${__weir_c:0:32768}
   fi
 }
 # So many of the last lines.

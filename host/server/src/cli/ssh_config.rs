@@ -140,8 +140,10 @@ fn is_plain(name: &str) -> bool {
 
 /// A path as ssh reads it: `%` begins a token there, and `$` is looked at, too.
 fn quoted(path: &Path) -> anyhow::Result<String> {
+    // A relative one would be that of whatever directory ssh is started in.
     let text = path
         .to_str()
+        .filter(|_| path.is_absolute())
         .filter(|text| !text.chars().any(char::is_control) && !text.contains(['"', '\\', '$']));
     match text {
         Some(text) => Ok(format!("\"{}\"", text.replace('%', "%%"))),
@@ -298,7 +300,7 @@ mod tests {
         let mut lying = authority();
         lying.host_ca = "ssh-ed25519 AAAA\nProxyCommand id".into();
         assert!(way("gw", None).config(&lying, &[]).is_err());
-        for path in ["/x/a\"b", "/x/a\nb", "/x/$HOME", "/x/a\\b"] {
+        for path in ["/x/a\"b", "/x/a\nb", "/x/$HOME", "/x/a\\b", "weir", "~/x"] {
             assert!(quoted(Path::new(path)).is_err(), "{path}");
         }
     }

@@ -29,6 +29,9 @@ impl SshFiles {
                     key.display()
                 );
             }
+            // It goes into files of ssh, which is started in any directory.
+            let key = std::path::absolute(&key)
+                .with_context(|| format!("where --key {} is", key.display()))?;
             return Ok(Self { key });
         }
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty());

@@ -227,14 +227,14 @@ fn what_is_sent_is_pinned() {
     }
     assert_eq!(
         crate::for_any_host("it's\n 7!"),
-        r#"exec /bin/sh -c 'set -- "$(printf %b. "$0")"; [ -n "$1" ] || exit 127; "#.to_owned()
-            + r#"[ -x /bin/bash ] && exec /bin/bash --norc -c -- "${1%.}" bash; "#
-            + r#"exec /bin/sh -c -- "${1%.}" sh' 'it\0047s\0012 7\0041'"#
+        r#"exec /bin/sh -c 'set -- "$(printf %b:weir. "$0")"; [ "${1%:weir.}" != "$1" ] || exit 127; "#.to_owned()
+            + r#"[ -x /bin/bash ] && exec /bin/bash --norc -c -- "${1%:weir.}" bash; "#
+            + r#"exec /bin/sh -c -- "${1%:weir.}" sh' 'it\0047s\0012 7\0041'"#
     );
     assert_eq!(
         crate::for_bash("ls /srv/x-1"),
-        r#"exec /bin/sh -c 'set -- "$(printf %b. "$0")"; [ -n "$1" ] || exit 127; "#.to_owned()
-            + r#"exec /bin/bash --norc -c -- "${1%.}" bash' 'ls /srv/x-1'"#
+        r#"exec /bin/sh -c 'set -- "$(printf %b:weir. "$0")"; [ "${1%:weir.}" != "$1" ] || exit 127; "#.to_owned()
+            + r#"exec /bin/bash --norc -c -- "${1%:weir.}" bash' 'ls /srv/x-1'"#
     );
     let form = plain("echo 'it'\\''s' '!' \"\\\\\"")
         .pinned()

@@ -153,6 +153,7 @@ fn what_only_bash_does_in_that_way() {
         "trap 'rm -rf /srv/$HOSTNAME' EXIT",
         "xargs rm -rf <<E\n/srv/$HOSTNAME\nE",
         "rm -rf /srv/[^k]*",
+        "rm -rf /srv/{[,x}^k]*",
         "echo ${x#[^k]}",
         "for i in [^k]*; do ls; done",
         "case $x in [^k]*) ls;; esac",
@@ -218,6 +219,10 @@ fn what_is_too_long_for_a_host_is_not_pinned() {
     let pinned = String::from_utf8(pinned).unwrap();
     let out = Command::new("bash").args(["-c", &pinned]).output().unwrap();
     assert_eq!(out.stdout.len(), 2 * (12 << 10) + 1);
+    // A shell that ends a substitution early runs none of it.
+    let cut = pinned.replace("printf %b:weir.", "printf %.20s");
+    let out = Command::new("bash").args(["-c", &cut]).output().unwrap();
+    assert!(out.stdout.is_empty() && out.status.code() == Some(127));
     let long = some(14 << 10);
     assert!(long.canonical.is_some() && long.pinned().is_none());
 }
