@@ -73,10 +73,17 @@ impl Lead {
         self.len == 0
     }
 
-    /// Has it nothing but spaces, digits, tabs and frames?
+    /// Has it nothing but spaces, digits, tabs and frames (Box Drawing and Block Elements, U+2500 to U+25BF)?
     pub fn is_nameless(&self) -> bool {
-        let frame = |c: &u8| matches!(*c, FILL | b'\t' | 0x80..);
-        self.len > 0 && self.known().iter().all(frame)
+        let mut rest = self.known();
+        while let Some((c, behind)) = rest.split_first() {
+            rest = match (*c, behind) {
+                (FILL | b'\t', _) => behind,
+                (0xE2, [0x94..=0x96, 0x80..=0xBF, behind @ ..]) => behind,
+                _ => return false,
+            };
+        }
+        self.len > 0
     }
 
     /// The byte `c` where so much of a line was as here: how much then is; or it is not as here.
@@ -144,6 +151,23 @@ mod tests {
         ] {
             let lead = lead(&format!("{first}{key}"), key);
             assert_eq!(same(&lead, line), same_bytes, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_letters_of_any_script() {
+        let key = "-----BEGIN ";
+        for (before, nameless) in [
+            ("   1   \u{2502} ", true),
+            (" 7\t", true),
+            ("\u{258f} ", true),
+            ("", false),
+            ("web-1 | ", false),
+            ("\u{44f}-1 ", false),
+            ("\u{65e5}\u{672c} ", false),
+        ] {
+            let lead = lead(&format!("{before}{key}"), key);
+            assert_eq!(lead.is_nameless(), nameless, "{before:?}");
         }
     }
 
