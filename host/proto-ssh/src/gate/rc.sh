@@ -17,7 +17,7 @@ POSIXLY_CORRECT=1
 \unset -v BASH_ENV POSIXLY_CORRECT
 __weir_gate() {
   if [[ ! -o posix && ! -R POSIXLY_CORRECT ]]; then POSIXLY_CORRECT=1; fi
-  [[ -o posix && ! -R POSIXLY_CORRECT ]] && \unset -f builtin command && \__weir_look
+  [[ -o posix && ! -R POSIXLY_CORRECT ]] && \unset -f : builtin command && \__weir_look
 }
 __weir_look() {
   builtin unset -v POSIXLY_CORRECT || builtin return 1
@@ -306,9 +306,9 @@ __weir_begin() {
 }
 __weir_builtins() {
   builtin enable : . break command continue declare enable eval exec exit export history kill local printf read readonly \
-    return set shopt source trap typeset unset &&
+    return set shopt source trap typeset ulimit unset &&
     builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
-      shopt source trap typeset unset command_not_found_handle
+      shopt source trap typeset ulimit unset command_not_found_handle
 }
 \readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_typed __weir_list __weir_last \
   __weir_where __weir_open __weir_pipe \
@@ -385,6 +385,14 @@ if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND
   -n ${HISTCONTROL+x}${HISTIGNORE+x}${HISTTIMEFORMAT+x} ]]; then
   \builtin printf 'weir: refused: files of this host or login make constant what the gate of a shell sets: %s\n' \
     'HISTCONTROL, HISTIGNORE, HISTSIZE, HISTTIMEFORMAT, PROMPT_COMMAND, PS0, or PS2' 1> "$__weir_t"
+  \exit 126
+fi
+# Who asks about a line needs more memory than the shell has taken for it: where there is none left it dies, and bash goes on.
+\builtin ulimit -S -v unlimited 2> /dev/null
+\builtin ulimit -S -d unlimited 2> /dev/null
+if [[ $(\builtin ulimit -v) != unlimited || $(\builtin ulimit -d) != unlimited ]]; then
+  \builtin printf 'weir: refused: this host limits the memory of its logins (ulimit -v, -d), and who asks about a line could die of it\n' \
+    1> "$__weir_t"
   \exit 126
 fi
 \readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND

@@ -278,6 +278,8 @@ fn commands_of_a_gated_shell_wait_for_people() {
         ("unread", Box::new(|| reach::unread(stage))),
         ("elsewhere", Box::new(|| reach::elsewhere(stage))),
     ]);
+    // Of all that is started on the host.
+    reach::limited(stage);
     // The shells, and each command of theirs.
     for (action, what, least) in [("ssh:gated_shell", "", 5), ("ssh:exec", "touch", 4)] {
         eventually("it to be on record", SOON, || {

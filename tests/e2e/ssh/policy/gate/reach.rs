@@ -133,6 +133,32 @@ pub fn unread(stage: &Stage) {
     assert!(!trace.exists(), "{}", shell.said());
 }
 
+/// Where the host limits the memory of logins, who asks about a line could die of it: there is no gate then. A limit that
+/// anybody may take away is taken away.
+pub fn limited(stage: &Stage) {
+    const LIMIT: u64 = 8 << 30;
+    let way = stage.way(OPERATOR, "web1");
+    let limit = |soft: &str, hard: &str| {
+        let of = format!("--data={soft}:{hard}");
+        let host = stage.host.pid().to_string();
+        let set = Command::new("prlimit").args(["--pid", &host, &of]).status();
+        assert!(set.unwrap().success(), "{of}");
+    };
+    let most = LIMIT.to_string();
+    limit(&most, "unlimited");
+    let mut shell = Terminal::open(&way, "gate-limited-softly");
+    shell.enter("ulimit -d");
+    shell.settle();
+    assert!(shell.said().contains("unlimited"), "{}", shell.said());
+    shell.leave();
+    limit(&most, &most);
+    let shell = Terminal::open(&way, "gate-limited");
+    let seen = shell.client.wait();
+    limit("unlimited", "unlimited");
+    assert_eq!(seen.code, Some(126), "{seen:?}");
+    assert!(seen.text().contains("limits the memory"), "{seen:?}");
+}
+
 /// Other channels of the same login do not get to the pipes.
 pub fn elsewhere(stage: &Stage) {
     let way = stage.way(OPERATOR, "web1");
