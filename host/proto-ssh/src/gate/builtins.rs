@@ -123,8 +123,14 @@ fn is_number(text: &str) -> bool {
 
 /// It sets how much of something there may be, or could: who asks needs files, processes and memory.
 fn limits(args: &[Word]) -> bool {
-    let only_shows = args.iter().all(|w| w.text.starts_with('-'));
-    let cores = matches!(args, [what, size] if what.text == "-c" && is_number(&size.text));
+    // `-v5888` sets it.
+    let letters = |w: &Word| {
+        let letters = w.text.strip_prefix('-').filter(|text| !text.is_empty());
+        letters.is_some_and(|text| text.bytes().all(|b| b.is_ascii_alphabetic()))
+    };
+    let only_shows = args.iter().all(letters);
+    let size = |w: &Word| is_number(&w.text) || w.text == "unlimited";
+    let cores = matches!(args, [what, much] if what.text == "-c" && size(much));
     args.iter().any(is_unclear) || !only_shows && !cores
 }
 
@@ -239,7 +245,7 @@ fn sets(head: &Word, args: &[Word]) -> bool {
         if options && word.text.starts_with('-') && word.text.len() > 1 {
             options = word.text != "--";
             // `-p "$x"`, but not `-p$x`, which may be `-pa name`.
-            if word.text.ends_with(|c| with_word(head).contains(c)) && !is_unclear(word) {
+            if takes_next(&word.text, with_word(head)) && !is_unclear(word) {
                 // What is nothing, or several words, moves what stands behind it.
                 if words.next().is_none_or(|w| w.splits || w.glob) {
                     return true;
@@ -262,6 +268,14 @@ fn sets(head: &Word, args: &[Word]) -> bool {
         }
     }
     false
+}
+
+/// The word behind these options belongs to them, and is no name: whichever letter with a word comes first takes what is
+/// left of its own. That of `-a` is a name.
+fn takes_next(options: &str, with_word: &str) -> bool {
+    let takes = |c: char| c == 'a' || with_word.contains(c);
+    let first = options.char_indices().find(|(_, c)| takes(*c));
+    first.is_some_and(|(at, c)| c != 'a' && at + c.len_utf8() == options.len())
 }
 
 /// `-v` sets a variable, and so does `%n`.

@@ -117,6 +117,7 @@ mod tests {
             ("cat /x[/../tmp/*/ask", true),
             ("grep -oE 'https?://[^/]+/[^/]+' access.log", false),
             ("sed -E 's|/[^/]*/[^/]*$||' f", false),
+            (r"awk '/^\/[a-z]+\/[a-z]+\//' f", false),
             ("cat /tmp/[[:alpha:]]*.log", false),
             ("ls /srv/[[:digit:]]*/x/*", false),
             ("cat /tmp/weirdo", false),

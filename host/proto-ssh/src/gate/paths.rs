@@ -81,7 +81,8 @@ fn finds_from_root(path: &str) -> bool {
         (Some(begin), Some(end)) => end < begin,
         _ => true,
     };
-    if names.iter().any(half) {
+    // Nor one that ends in a backslash, which a word has not any more, and which in an expression is of the `/` behind it.
+    if names.iter().any(|name| half(name) || name.ends_with('\\')) {
         return false;
     }
     let names: Vec<Name<'_>> = names

@@ -199,6 +199,11 @@ pub const DEEPER: &[(&str, &str)] = &[
     ("how deep functions go", "FUNCNEST=1\nf() { touch @; }; f"),
     ("words that are variables", "set -k\ntouch @ a=1\nset +k"),
     ("no more files", "(ulimit -n 6; touch @)"),
+    ("no more files in one word", "(ulimit -n6; touch @)"),
+    (
+        "a name behind what a prompt takes",
+        "x='a[$(touch @)]'\nread -r -pn \"$x\" <<< v",
+    ),
     (
         "a process of its own number",
         "unset BASHPID; BASHPID=1\ntouch @",
