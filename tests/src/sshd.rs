@@ -33,10 +33,6 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
-    }
-
     /// Starts one that lets in `client_ed25519`, and whoever has a certificate of an authority that it is told
     /// to trust.
     pub fn start(name: &str) -> Result<Self> {
