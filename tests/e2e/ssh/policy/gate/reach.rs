@@ -147,9 +147,7 @@ pub fn limited(stage: &Stage) {
     let most = LIMIT.to_string();
     limit(&most, "unlimited");
     let mut shell = Terminal::open(&way, "gate-limited-softly");
-    shell.enter("ulimit -d");
     shell.settle();
-    assert!(shell.said().contains("unlimited"), "{}", shell.said());
     shell.leave();
     limit(&most, &most);
     let shell = Terminal::open(&way, "gate-limited");
