@@ -179,6 +179,7 @@ impl World {
                     input: how & 16 == 0,
                     tap: None,
                     gate: gated.then(Gate::fixed),
+                    weighed: how & 32 == 0,
                 };
                 self.permitted.push(forward.clone());
                 let granted = self.core.granted(ticket, forward, grant, self.now, out);
