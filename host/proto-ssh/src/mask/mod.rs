@@ -66,8 +66,9 @@
 //!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control
 //!   characters and of what is no UTF-8 are passed over quickly (`noise`): by the masker in a stream of which that was told,
 //!   by [`Spans`] in every pipe that only detectors look at, where a line begins (plugins are shown all of it). In
-//!   them, nothing is found around an escape sequence, a control character or the end of a line, and an
-//!   address only where it is ASCII. Text behind such a block is text again. Terminals are never binary.
+//!   them, and for [`Spans`] in lines of at least 32 bytes that are as full of it, nothing is found around an escape
+//!   sequence, a control character or the end of a line, and an address only where it is ASCII, and ten characters long,
+//!   because random bytes have shorter ones. Text behind such a block is text again. Terminals are never binary.
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
 
 mod guard;

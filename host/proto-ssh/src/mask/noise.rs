@@ -5,7 +5,7 @@
 //! meaning there, so nothing is looked for around them.
 
 use bytes::{BufMut, BytesMut};
-use detect::{Detectors, Findings};
+use detect::{Detector, Detectors, Findings, Found};
 
 use super::STAR;
 use super::guard;
@@ -18,9 +18,13 @@ pub(super) const BLOCK: usize = 256;
 /// encodings than UTF-8 have none. NUL does not count: text of two bytes for each character has it, and is read.
 const CONTROL_IN: usize = 32;
 /// And one of so many breaks UTF-8. Text that somebody strews control characters into does not.
-const BROKEN_IN: usize = 8;
+pub(super) const BROKEN_IN: usize = 8;
 /// No detector finds anything shorter (`a@b.co`).
 const LEAST_SHOWN: usize = 6;
+/// What is judged as one line has at least so many, or is text.
+const LEAST_LINE: usize = 32;
+/// Of random bytes, one in every few tens of MiB begins an address; one of so many characters, in several GiB.
+const LEAST_ADDRESS: usize = 10;
 
 /// From `at` on, behind which nothing has begun: where reading byte by byte goes on. None: it is to be read as text.
 pub(super) fn jump(
@@ -52,12 +56,24 @@ pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
     let some = some.unwrap_or_default();
     let start = out.len();
     out.put_slice(some);
+    hide(on, out.get_mut(start..).unwrap_or_default());
+    some.len()
+}
+
+/// Replaces what is found in shown pieces.
+pub(super) fn hide(on: Detectors, text: &mut [u8]) {
     let mut at = 0;
-    while let Some(piece) = next_shown(some, at) {
+    while let Some(piece) = next_shown(text, at) {
         at = piece.end;
-        for find in Findings::new(on, some.get(piece.clone()).unwrap_or_default()) {
-            let from = start + piece.start;
-            let found = out.get_mut(from + find.start..from + find.end);
+        let start = piece.start;
+        let shown = text.get(piece).unwrap_or_default();
+        let is_likely = |find: &Found| {
+            let found = shown.get(find.start..find.end);
+            find.what != Detector::Email || found.is_some_and(is_address)
+        };
+        let finds: Vec<Found> = Findings::new(on, shown).filter(is_likely).collect();
+        for find in finds {
+            let found = text.get_mut(start + find.start..start + find.end);
             for c in found.into_iter().flatten() {
                 // A tab is as wide as it is.
                 if *c != b'\t' {
@@ -66,7 +82,26 @@ pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
             }
         }
     }
-    some.len()
+}
+
+/// Is it more than chance makes one? What its last label is written in is letters of one case.
+fn is_address(found: &[u8]) -> bool {
+    let last = found.rsplit(|c| *c == b'.').next().unwrap_or_default();
+    let both = last.iter().any(u8::is_ascii_lowercase) && last.iter().any(u8::is_ascii_uppercase);
+    found.len() >= LEAST_ADDRESS && !both
+}
+
+/// Is a line as little text as such a block?
+pub(super) fn is_line(line: &[u8]) -> bool {
+    let controls = line.iter().filter(|c| guard::is_odd(**c) && **c != 0);
+    let pairs = line.iter().zip(line.iter().skip(1));
+    line.len() >= LEAST_LINE
+        && controls.count() * CONTROL_IN >= line.len()
+        && pairs
+            .map(|(a, b)| usize::from(breaks(*a, *b)))
+            .sum::<usize>()
+            * BROKEN_IN
+            >= line.len()
 }
 
 /// How far blocks go that are no text.

@@ -1,9 +1,10 @@
 //! A part of a line on its way out, and what is read in it.
 
 use bytes::BytesMut;
-use detect::{Detectors, Findings, lead};
+use detect::{Detector, Detectors, Findings, Found, lead};
 
 use super::STAR;
+use super::noise::BROKEN_IN;
 use super::spans::MAX_SPAN;
 use super::view::column_behind;
 
@@ -40,6 +41,11 @@ impl Span {
     pub fn len(&self) -> usize {
         let own = |reading: &Reading| reading.text.len() - reading.before;
         self.readings().map(own).max().unwrap_or(0)
+    }
+
+    /// Does nothing stand before it on its line?
+    pub fn begins_line(&self) -> bool {
+        self.readings().all(|reading| reading.before == 0)
     }
 
     pub fn hide(&mut self) {
@@ -199,7 +205,7 @@ impl Reading {
     /// What goes on behind a find that has gone out is still a part of it: of what was before, the text stays as it was.
     fn detect(&mut self, on: Detectors, raw: &mut BytesMut) {
         let mut found = None;
-        for find in Findings::new(on, &self.text) {
+        for find in finds(on, &self.text) {
             let edit = found.get_or_insert_with(|| self.told().to_vec());
             if let Some(part) = edit.get_mut(find.start..find.end) {
                 part.fill(STAR);
@@ -271,6 +277,37 @@ impl Reading {
             self.told = [head.told(), own].concat();
         }
     }
+}
+
+/// Is one of so many bytes of it where UTF-8 breaks?
+fn is_broken(found: &[u8]) -> bool {
+    let breaks = found.utf8_chunks().filter(|c| !c.invalid().is_empty());
+    // It may end in the middle of a character.
+    std::str::from_utf8(found).is_err_and(|e| e.error_len().is_some())
+        && breaks.count() * BROKEN_IN >= found.len()
+}
+
+/// What is found in a text of which nobody says how it is written: of an address that is not UTF-8 in many places, what is
+/// ASCII, because bytes that are no text at all look like one far less often then.
+fn finds(on: Detectors, text: &[u8]) -> Vec<Found> {
+    let mut all = Vec::new();
+    for find in Findings::new(on, text) {
+        let found = text.get(find.start..find.end).unwrap_or_default();
+        if find.what != Detector::Email || !is_broken(found) {
+            all.push(find);
+            continue;
+        }
+        let mut start = find.start;
+        for part in found.split(|c| !c.is_ascii()) {
+            all.extend(Findings::new(on, part).map(|find| Found {
+                start: start + find.start,
+                end: start + find.end,
+                ..find
+            }));
+            start += part.len() + 1;
+        }
+    }
+    all
 }
 
 /// An edit at the length of what it replaces: what both begin and end with stays where it is, and what is

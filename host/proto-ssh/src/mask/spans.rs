@@ -342,7 +342,10 @@ impl Spans {
             self.span.read(0xC2, wide);
         }
         let mut span = std::mem::take(&mut self.span);
-        if !self.detect.is_empty() {
+        let only = self.kind == Kind::Pipe && !self.inspect && span.begins_line();
+        if only && noise::is_line(&span.raw) {
+            noise::hide(self.detect, &mut span.raw);
+        } else if !self.detect.is_empty() {
             span.detect(self.detect);
         }
         if self.hide {

@@ -200,7 +200,7 @@ fn detectors_see_what_is_shown_in_noise_and_behind_it() {
     for (found, step) in [
         card,
         "ada@example.com",
-        "a@b.co",
+        "al@corp.de",
         "DE89370400440532013000",
         GITHUB,
     ]
@@ -223,6 +223,48 @@ fn detectors_see_what_is_shown_in_noise_and_behind_it() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// An archive arrives as it is.
+#[test]
+fn detectors_find_nothing_in_noise() {
+    for (seed, piece) in (20..).zip([700, 8 << 10, 32_757, 64 << 10]) {
+        let input = noise(seed, 6 << 20);
+        let out = detecting(&input, piece);
+        let pairs = out.iter().zip(&input).enumerate();
+        let changed: Vec<usize> = pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| i).collect();
+        assert!(
+            changed.is_empty(),
+            "{seed}, in pieces of {piece}: {changed:?}"
+        );
+    }
+}
+
+/// Neither whole lines of text nor what is left of one are less than that for some bytes that are none.
+#[test]
+fn what_is_strewn_with_little_is_a_line_of_text() {
+    let address = "ad\x1b[1ma@example\x1b[0m.org";
+    for first in ["\0", "\x01\x02", "\u{fffd}\u{fffd}", "\0\0\0\0\u{e9}"] {
+        let input = format!("{first} an ordinary line of text says {address}, and goes on\n");
+        let out = detecting(input.as_bytes(), 11);
+        let seen = out.iter().filter(|c| **c == b'*').count();
+        assert_eq!(seen, "ada@example.org".len(), "{input:?}");
+    }
+}
+
+/// Texts in other encodings than UTF-8 have addresses, too: of ASCII in any of them, with their own letters where the
+/// text has few of those.
+#[test]
+fn addresses_in_other_encodings_are_found() {
+    let koi8 = b"\xf0\xce\xda\xd7\xce\xc9: ada@example.org, \xd3\xce\xda\xd7\xc4: a\x1b[1mda@example\x1b[0m.org\n";
+    let latin = b"El correo de Jos\xe9 es jos\xe9@example.org, si quieres escribirle\n";
+    for (text, stars) in [(&koi8[..], 30), (latin, 16)] {
+        for piece in [7, text.len()] {
+            let out = detecting(text, piece);
+            let seen = out.iter().filter(|c| **c == b'*').count();
+            assert_eq!(seen, stars, "{}", String::from_utf8_lossy(&out));
         }
     }
 }
