@@ -3,7 +3,9 @@
 use bytes::BytesMut;
 use detect::{Detector, Detectors, Findings, Found, lead};
 
+use super::Kind;
 use super::STAR;
+use super::guard::is_odd;
 use super::noise::BROKEN_IN;
 use super::spans::MAX_SPAN;
 use super::view::column_behind;
@@ -54,12 +56,12 @@ impl Span {
         }
     }
 
-    pub fn detect(&mut self, on: Detectors) {
+    pub fn detect(&mut self, on: Detectors, kind: Kind) {
         for reading in [Some(&mut self.shown), self.all.as_mut()]
             .into_iter()
             .flatten()
         {
-            reading.detect(on, &mut self.raw);
+            reading.detect(on, kind, &mut self.raw);
         }
     }
 
@@ -203,9 +205,12 @@ impl Reading {
     }
 
     /// What goes on behind a find that has gone out is still a part of it: of what was before, the text stays as it was.
-    fn detect(&mut self, on: Detectors, raw: &mut BytesMut) {
+    fn detect(&mut self, on: Detectors, kind: Kind, raw: &mut BytesMut) {
         let mut found = None;
         for find in finds(on, &self.text) {
+            if kind == Kind::Pipe && find.what == Detector::Email && self.is_strewn(&find, raw) {
+                continue;
+            }
             let edit = found.get_or_insert_with(|| self.told().to_vec());
             if let Some(part) = edit.get_mut(find.start..find.end) {
                 part.fill(STAR);
@@ -216,6 +221,26 @@ impl Reading {
             // Plugins behind it are not shown what was found.
             self.told = edit;
         }
+    }
+
+    /// Does something stand between its characters that text has no use for? Of two or four bytes for each, the others
+    /// are NUL.
+    fn is_strewn(&self, find: &Found, raw: &[u8]) -> bool {
+        let own = find.start.saturating_sub(self.before)..find.end.saturating_sub(self.before);
+        let places = self.places.get(own).unwrap_or_default();
+        let mut known = places.iter().flatten();
+        let (first, last) = (known.next(), known.next_back());
+        let (Some(first), Some(last)) = (first, last) else {
+            return false;
+        };
+        let within = raw.get(*first as usize..*last as usize);
+        let odd: Vec<&u8> = within
+            .unwrap_or_default()
+            .iter()
+            .filter(|c| is_odd(**c))
+            .collect();
+        let wide = |by: usize| odd.len() == by * (places.len() - 1) && odd.iter().all(|c| **c == 0);
+        !odd.is_empty() && !wide(1) && !wide(3)
     }
 
     /// Where in the raw bytes it begins; it is not held any more for what has gone out of it.

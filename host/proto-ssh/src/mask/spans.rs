@@ -330,7 +330,7 @@ impl Spans {
     /// What is before this place goes out.
     fn cut(&mut self, place: usize, out: &mut BytesMut) {
         let mut head = self.span.split(place);
-        head.detect(self.detect);
+        head.detect(self.detect, self.kind);
         self.span.goes_on(&mut head);
         self.go(head, out);
     }
@@ -346,7 +346,7 @@ impl Spans {
         if only && noise::is_line(&span.raw) {
             noise::hide(self.detect, &mut span.raw);
         } else if !self.detect.is_empty() {
-            span.detect(self.detect);
+            span.detect(self.detect, self.kind);
         }
         if self.hide {
             span.hide();

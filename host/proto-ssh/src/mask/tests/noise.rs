@@ -254,6 +254,23 @@ fn what_is_strewn_with_little_is_a_line_of_text() {
     }
 }
 
+/// Where numbers of four bytes stand between names, a few of them would be addresses.
+#[test]
+fn addresses_are_not_strewn_with_what_is_no_text() {
+    let code = b"\xe3\0\0\0r@\0\0\0rs\x01\0\0o\0\0\0\x11RateLimiter.reset\x0f\x01\0\0s.\0\0\0a@U\x01S.n\x01U\n".repeat(9);
+    for piece in [5, 77, code.len()] {
+        assert!(detecting(&code, piece) == code);
+    }
+    let named = b"\0\0\0\x07ada@example.org\0\0\0";
+    let starred = |text: &[u8]| text.iter().filter(|c| **c == b'*').count();
+    assert_eq!(starred(&detecting(named, 3)), 15);
+    for zeros in [1, 3] {
+        let wide = |c: u8| [&[c][..], &[0; 3][..zeros]].concat();
+        let text: Vec<u8> = "to ada@example.org, now".bytes().flat_map(wide).collect();
+        assert_eq!(starred(&detecting(&text, 11)), 15, "{zeros}");
+    }
+}
+
 /// Texts in other encodings than UTF-8 have addresses, too: of ASCII in any of them, with their own letters where the
 /// text has few of those.
 #[test]
