@@ -6,9 +6,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use pipeline::OutcomeKind;
 
-use super::channel::{Channel, Parked, State, Wait, Waiting};
+use super::channel::{Channel, Parked, State, Wait, Waiting, is_env};
 use super::flow::Out;
-use super::requests::{Answer, Asks};
+use super::requests::{Answer, Asks, turn_variable};
 use super::tap::{TapAsk, TapError};
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation};
 use crate::action::What;
@@ -88,7 +88,7 @@ impl Core {
             }
             _ => {}
         }
-        self.queue(key, number, payload, message)?;
+        self.queue(key, number, payload, message, out)?;
         match message {
             ChannelMessage::Data(data) => self.gathered(key, data.len(), now, out),
             ChannelMessage::Eof => self.gathered_all(key, now, out),
@@ -102,6 +102,7 @@ impl Core {
         number: u32,
         payload: &Bytes,
         message: ChannelMessage<'_>,
+        out: &mut Vec<Effect>,
     ) -> Result<(), Violation> {
         let Some(channel) = self.channels.get_mut(&key) else {
             return Ok(());
@@ -119,9 +120,21 @@ impl Core {
             let freed = forget_resizes(&mut channel.waiting);
             self.waiting = self.waiting.saturating_sub(freed);
         }
-        if channel.waiting.len() >= self.limits.requests {
-            let max = self.limits.requests;
-            return Err(Violation::Requests(Side::Client, number, max));
+        let max = self.limits.requests;
+        if channel.waiting.len() >= max {
+            let variables = channel.waiting.iter().filter(|w| w.is_env()).count();
+            match message {
+                ChannelMessage::Request(request) if is_env(&message) => {
+                    if variables >= self.limits.env {
+                        turn_variable(channel, &request, out);
+                        return Ok(());
+                    }
+                }
+                _ if channel.waiting.len() - variables >= max => {
+                    return Err(Violation::Requests(Side::Client, number, max));
+                }
+                _ => {}
+            }
         }
         let most = self.limits.command + self.limits.names;
         let waiting = match message {

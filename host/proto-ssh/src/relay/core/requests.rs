@@ -12,6 +12,8 @@ use super::{Core, Effect, Key, Pending, Side, Violation, turn};
 use crate::action::{Before, Turned, What};
 use crate::wire::{ChannelMessage, Reader, Request, WireError};
 
+const TOO_MANY: &str = "too many variables, or too large";
+
 /// What a forwarded request does when it succeeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
@@ -191,8 +193,7 @@ impl Core {
             };
         }
         if !has_room(&channel.before, &what, &self.limits) {
-            let reason = "too many variables, or too large";
-            turn(Turned::known(channel.asked_alone(what), reason), out);
+            turn(Turned::known(channel.asked_alone(what), TOO_MANY), out);
             return self.refuse_request(key, request.want_reply, out);
         }
         self.ask_request(key, (what, asks), request.want_reply, payload, out);
@@ -378,6 +379,13 @@ fn ends_all(request: &Request<'_>) -> bool {
         Reader::new(request.data).string(),
         Ok(b"INT" | b"HUP" | b"KILL")
     )
+}
+
+/// Records a variable for which there is no room.
+pub(super) fn turn_variable(channel: &Channel, request: &Request<'_>, out: &mut Vec<Effect>) {
+    if let Ok(Some((what, _))) = read(request) {
+        turn(Turned::known(channel.asked_alone(what), TOO_MANY), out);
+    }
 }
 
 /// Records a request that is not read any more: not what would only have set something for a program, or asks for

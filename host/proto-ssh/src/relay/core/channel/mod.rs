@@ -20,7 +20,7 @@ use super::requests::{Answer, Asks};
 use super::tap::{Stream, Tap};
 use super::{Effect, Key, Limits, Pair, Side, Ticket};
 use crate::action::{Asked, Before, What};
-use crate::wire::{ChannelMessage, Put, Request, numbers};
+use crate::wire::{ChannelMessage, Connection, Put, Request, numbers};
 use told::{Masked, Weighed};
 
 /// Where the data of these messages begins: behind the number of the channel, its type, and its length.
@@ -78,6 +78,22 @@ impl Waiting {
             Self::Long { .. } => 0,
         }
     }
+
+    /// A variable that is to be set, and no answer is wanted.
+    pub fn is_env(&self) -> bool {
+        let Self::Message(payload) = self else {
+            return false;
+        };
+        match Connection::parse(payload) {
+            Ok(Connection::Channel { message, .. }) => is_env(&message),
+            _ => false,
+        }
+    }
+}
+
+/// Clients send all of theirs at once, before anything else.
+pub(super) fn is_env(message: &ChannelMessage<'_>) -> bool {
+    matches!(message, ChannelMessage::Request(request) if request.name == b"env" && !request.want_reply)
 }
 
 /// What waits for the number of a channel that the client has closed and the upstream has not.

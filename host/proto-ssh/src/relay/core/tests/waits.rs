@@ -320,6 +320,37 @@ fn what_is_too_long_does_not_wait() {
     b.gets_nothing(U);
 }
 
+/// Clients send all of their environment at once. What is too much of it is refused; what comes behind it is read.
+#[test]
+fn variables_that_wait_end_nothing() {
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    let name = |n: usize| format!("X_{n}");
+    for n in 0..300 {
+        let data = strings(&[name(n).as_bytes(), b"v"]);
+        assert_eq!(b.try_from(C, request(3, b"env", false, &data)), Ok(()));
+    }
+    assert_eq!(
+        b.try_from(C, request(3, b"exec", true, &strings(&[b"env"]))),
+        Ok(())
+    );
+    let mut result = Ok(());
+    let mut n = 0;
+    while result.is_ok() && n < 1000 {
+        result = b.try_from(C, request(3, b"env", true, &strings(&[b"A", b"v"])));
+        n += 1;
+    }
+    assert_eq!((n, result), (128, Err(Violation::Requests(C, 3, 128))));
+    let first = b.asks.len();
+    assert_eq!(first, 1);
+    let mut asked = 0;
+    while !b.asks.is_empty() {
+        b.grant();
+        asked += 1;
+    }
+    assert_eq!(asked, 128 + 1, "128 variables, and what is to be run");
+}
+
 /// What passes without a decision waits for nobody, except behind data that the host has no room for.
 #[test]
 fn requests_behind_data_are_bounded() {
