@@ -261,7 +261,8 @@ impl Thread {
     /// Nothing of its alphabet may follow.
     fn exact(mut self, token: &Token, c: u8, gap: Gap) -> Next {
         if usize::from(self.count) == token.least {
-            let alone = gap == Gap::Break || !c.is_ascii_alphanumeric();
+            // Behind a full line, nobody knows whether it goes on.
+            let alone = gap != Gap::None || !c.is_ascii_alphanumeric();
             return Next::Over(if alone { self.held } else { 0 });
         }
         if !(token.alphabet)(c) {
@@ -318,7 +319,7 @@ impl Thread {
                 Next::Goes(self)
             }
             1 if usize::from(self.count) == ASSIGNED => {
-                let alone = gap == Gap::Break || !is_base64(c);
+                let alone = gap != Gap::None || !is_base64(c);
                 Next::Over(if alone { self.held } else { 0 })
             }
             0 if self.run == 0 => OVER,

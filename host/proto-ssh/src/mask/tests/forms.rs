@@ -5,6 +5,30 @@ use super::*;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+/// The client says how wide its terminal is: where a line is full, nobody knows whether it goes on.
+#[test]
+fn keys_are_found_at_any_width() {
+    let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    let google = format!("AIza{}", "Sy0123456".repeat(4))
+        .split_at(39)
+        .0
+        .to_owned();
+    let text = format!(
+        "[default]\r\naws_access_key_id = {AWS}\r\naws_secret_access_key = {secret}\r\nkey = {google}\r\nregion\r\n"
+    );
+    for columns in 0..=100 {
+        let mut masker = Masker::new(patterns(&[]), Kind::Terminal);
+        masker.resize(columns);
+        let mut out = BytesMut::new();
+        let _ = masker.push(text.as_bytes(), Instant::now(), &mut out);
+        masker.flush(&mut out);
+        let out = String::from_utf8_lossy(&out);
+        for seen in [AWS, secret, &google] {
+            assert!(!out.contains(seen), "{columns}: {out}");
+        }
+    }
+}
+
 #[test]
 fn known_secrets_are_replaced_and_nothing_else() {
     for (secrets, input, expect) in [

@@ -120,21 +120,15 @@ impl Core {
             let freed = forget_resizes(&mut channel.waiting);
             self.waiting = self.waiting.saturating_sub(freed);
         }
-        let max = self.limits.requests;
-        if channel.waiting.len() >= max {
-            let variables = channel.waiting.iter().filter(|w| w.is_env()).count();
-            match message {
-                ChannelMessage::Request(request) if is_env(&message) => {
-                    if variables >= self.limits.env {
-                        turn_variable(channel, &request, out);
-                        return Ok(());
-                    }
+        if channel.is_full(&message, &self.limits) {
+            let max = self.limits.requests;
+            return match message {
+                ChannelMessage::Request(variable) if is_env(&message) => {
+                    turn_variable(channel, &variable, out);
+                    Ok(())
                 }
-                _ if channel.waiting.len() - variables >= max => {
-                    return Err(Violation::Requests(Side::Client, number, max));
-                }
-                _ => {}
-            }
+                _ => Err(Violation::Requests(Side::Client, number, max)),
+            };
         }
         let most = self.limits.command + self.limits.names;
         let waiting = match message {

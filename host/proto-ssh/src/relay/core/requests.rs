@@ -12,6 +12,9 @@ use super::{Core, Effect, Key, Pending, Side, Violation, turn};
 use crate::action::{Before, Turned, What};
 use crate::wire::{ChannelMessage, Reader, Request, WireError};
 
+/// Modes of terminals.
+const XCASE: u8 = 52;
+const OLCUC: u8 = 71;
 const TOO_MANY: &str = "too many variables, or too large";
 
 /// What a forwarded request does when it succeeds.
@@ -170,12 +173,13 @@ impl Core {
         };
         let Some((what, asks)) = read else {
             if !MEANINGLESS.contains(&request.name) {
-                let (name, number) = (request.name, channel.number(Side::Client));
                 let reason = "a channel request that has no place here";
-                turn(
-                    Turned::named("channel request", name, Some(number), reason),
-                    out,
-                );
+                match self::read(&request) {
+                    Ok(Some((what, _))) => {
+                        turn(Turned::known(channel.asked_alone(what), reason), out);
+                    }
+                    _ => turn_request(channel, &request, reason, out),
+                }
             }
             return self.refuse_request(key, request.want_reply, out);
         };
@@ -196,7 +200,11 @@ impl Core {
             turn(Turned::known(channel.asked_alone(what), TOO_MANY), out);
             return self.refuse_request(key, request.want_reply, out);
         }
-        self.ask_request(key, (what, asks), request.want_reply, payload, out);
+        let forward = match what {
+            What::Pty { .. } => in_both_cases(payload, &request),
+            _ => payload.clone(),
+        };
+        self.ask_request(key, (what, asks), request.want_reply, &forward, out);
         Ok(())
     }
 
@@ -461,6 +469,30 @@ fn has_room(before: &Before, what: &What, limits: &super::Limits) -> bool {
     };
     let bytes: usize = before.env.iter().map(|(n, v)| n.len() + v.len()).sum();
     before.env.len() < limits.env && bytes + name.len() + value.len() <= limits.env_bytes
+}
+
+/// The request for a terminal without the modes in which a host writes all letters as capitals: secrets would no longer be
+/// what masks look for.
+fn in_both_cases(payload: &Bytes, request: &Request<'_>) -> Bytes {
+    let mut forward = payload.to_vec();
+    let mut r = Reader::new(request.data);
+    let term = r.string().map_or(0, <[u8]>::len);
+    // Four numbers, and the lengths of the two strings.
+    let from = payload.len() - request.data.len() + term + 24;
+    let (modes, _) = forward
+        .get_mut(from..)
+        .unwrap_or_default()
+        .as_chunks_mut::<5>();
+    // RFC 4254 section 8: what ends them, or is of another kind, is no mode.
+    let modes = modes
+        .iter_mut()
+        .take_while(|[mode, ..]| (1..160).contains(mode));
+    for [mode, value @ ..] in modes {
+        if [OLCUC, XCASE].contains(mode) {
+            *value = [0; 4];
+        }
+    }
+    forward.into()
 }
 
 /// What is refused before policy is asked: it could not be shown to people as what it is.

@@ -91,7 +91,7 @@ impl Waiting {
     }
 }
 
-/// Clients send all of theirs at once, before anything else.
+/// Clients send all of their variables at once, before anything else.
 pub(super) fn is_env(message: &ChannelMessage<'_>) -> bool {
     matches!(message, ChannelMessage::Request(request) if request.name == b"env" && !request.want_reply)
 }
@@ -159,6 +159,19 @@ pub(super) struct Channel {
 }
 
 impl Channel {
+    /// Can a message like this one not wait, too? Variables have room of their own: what comes behind them is to be read.
+    pub fn is_full(&self, message: &ChannelMessage<'_>, limits: &Limits) -> bool {
+        let count = self.waiting.len();
+        if count < limits.requests {
+            return false;
+        }
+        let variables = self.waiting.iter().filter(|w| w.is_env()).count();
+        match is_env(message) {
+            true => variables >= limits.env,
+            false => count - variables >= limits.requests,
+        }
+    }
+
     pub fn new(key: Key, kind: Kind, opened_by: Side, limits: &Limits) -> Self {
         let replies = || Replies::new(limits.requests);
         Self {

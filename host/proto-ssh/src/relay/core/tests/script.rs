@@ -75,6 +75,35 @@ fn the_host_closes_first_after_a_refusal() {
     assert_eq!(b.core.counts(), (0, 0, 0));
 }
 
+/// Capitals are another text than what masks look for; all else of a terminal is as it was asked for.
+#[test]
+fn no_terminal_writes_capitals_only() {
+    let pty = |capitals: u8| {
+        let mut data = strings(&[b"xterm"]);
+        for size in [80, 24, 0, 0] {
+            data.uint32(size);
+        }
+        let value = [0, 0, 0, capitals];
+        let mode = |opcode: u8, value: [u8; 4]| [&[opcode][..], &value].concat();
+        let modes = [
+            mode(3, [0, 0, 0, 127]),
+            mode(71, value),
+            mode(53, [0, 0, 0, 1]),
+            mode(52, value),
+            mode(129, [0, 0, 0, 71]),
+            vec![0],
+            mode(71, [1; 4]),
+        ];
+        data.string(&modes.concat());
+        data
+    };
+    let mut b = Bench::new();
+    b.session(7, 3, 1000);
+    b.client(request(3, b"pty-req", true, &pty(1)));
+    b.grant();
+    b.gets(U, request(3, b"pty-req", true, &pty(0)));
+}
+
 #[test]
 fn replies_come_in_the_order_of_requests() {
     let mut b = Bench::new();
