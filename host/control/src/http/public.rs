@@ -1,9 +1,10 @@
 //! What anybody may ask.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::IntoResponse;
+use uuid::Uuid;
 use weir_client::Health;
 
 use crate::control::Shared;
@@ -44,6 +45,30 @@ pub(super) async fn readyz(State(shared): State<Shared>) -> Result<Json<Health>,
 pub(super) async fn openapi_json(State(shared): State<Shared>) -> impl IntoResponse {
     let json = [(header::CONTENT_TYPE, "application/json")];
     (json, shared.description.clone())
+}
+
+/// How an approval is decided, at the address that notices name. It says the same of every number: what is asked for, and
+/// whether anything is, is for who may read it.
+#[utoipa::path(
+    get, path = "/approvals/{id}", tag = "approvals",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "Words for a person.", body = String, content_type = "text/plain"),
+        (status = 404, body = weir_client::ErrorBody)
+    )
+)]
+pub(super) async fn approval(Path(id): Path<String>) -> Result<String, ApiError> {
+    let unknown = || ApiError::not_found(format!("{id:?} is no number of an approval"));
+    let id: Uuid = id.parse().map_err(|_| unknown())?;
+    Ok(format!(
+        "Approval {id}\n\n\
+         Who may decide it, once `weir login` has been run, sees what is asked for with\n\n    \
+         weir approvals show {id}\n\n\
+         and decides with one of\n\n    \
+         weir approvals approve {id}\n    \
+         weir approvals deny {id} --reason 'why not'\n\n\
+         The same over HTTP: GET /v1/approvals/{id}, POST to its /approve or /deny; /openapi.json says how.\n"
+    ))
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub(super) fn table() -> Vec<Route> {
         Route::public("tells that the process runs", routes!(public::healthz)),
         Route::public("tells if calls can be served", routes!(public::readyz)),
         Route::public("the same for everybody", routes!(public::openapi_json)),
+        Route::public("the same for every number", routes!(public::approval)),
         Route::new(BundleUpload, any(bundles::any), routes!(bundles::upload))
             .large(BUNDLE_BODY, LONG),
         Route::new(BundleUpload, any(bundles::any), routes!(bundles::validate))
