@@ -1,6 +1,7 @@
 //! What `weir login` and `weir ssh-config` leave is all that a stock ssh needs.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -41,13 +42,16 @@ fn ssh_reaches_hosts_by_the_configuration_that_weir_writes() {
         let files = ["--token-file", &token, "--key", &path];
         let out = rig.weir.cli(None, &[args, &files].concat()).unwrap();
         assert!(out.status.success(), "{args:?}: {}", out.all());
-        out.stdout
     };
     weir(&["login"]);
     let port = rig.port.to_string();
     let login = weir_tests::sshd::login().unwrap();
-    let text = weir(&[
+    let config = dir.join("config");
+    let written = config.display().to_string();
+    weir(&[
         "ssh-config",
+        "--output",
+        &written,
         "--gateway",
         "127.0.0.1",
         "--port",
@@ -55,8 +59,6 @@ fn ssh_reaches_hosts_by_the_configuration_that_weir_writes() {
         "--login",
         &login,
     ]);
-    let config = dir.join("config");
-    std::fs::write(&config, &text).unwrap();
     let known = dir.join("weir_known_hosts");
     let lines = std::fs::read_to_string(&known).unwrap();
     let authority: String = lines
@@ -90,8 +92,10 @@ fn ssh_reaches_hosts_by_the_configuration_that_weir_writes() {
         "--login",
         "nobody",
         "--jump",
+        "-o",
+        &written,
     ];
-    std::fs::write(&config, weir(&jump)).unwrap();
+    weir(&jump);
     let to = format!("{login}@{HOST}");
     let out = ssh(&config, &[&to, "echo", "jumped"]);
     let said = String::from_utf8_lossy(&out.stderr);
@@ -112,6 +116,108 @@ fn ssh_reaches_hosts_by_the_configuration_that_weir_writes() {
     );
     let out = ssh(&config, &["-J", "127.0.0.1", &to, "echo", "by hand"]);
     assert_eq!(out.stdout, b"by hand\n", "{out:?}");
+}
+
+/// The file that `Include` names is the end of all of somebody's ssh if it is half there, or if a group may write it.
+#[test]
+fn a_configuration_is_written_whole_or_not_at_all_whatever_the_umask() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let more = "[ssh.authority]\nhost_names = [\"127.0.0.1\"]\n";
+    let rig = Rig::with_logins("ssh-output", "\"certificate\"", more).unwrap();
+    let dir = rig.weir.home.join("output");
+    std::fs::create_dir_all(&dir).unwrap();
+    let at = |name: &str| dir.join(name).display().to_string();
+    let token = rig.weir.token("alice", &["weir-permit-all"]).unwrap();
+    std::fs::write(at("token"), token).unwrap();
+    std::fs::write(at("other"), "not a token").unwrap();
+    // As a shell runs it: with the umask of hosts on which everybody has a group of their own.
+    let run = |api_port: u16, line: &str| {
+        let begin = r#"umask 002; cd "$DIR"; config() { "$WEIR" ssh-config --key ./weir "$@"; }"#;
+        Command::new("timeout")
+            .args(["60", "bash", "-c", &format!("{begin}; {line}")])
+            .env("DIR", &dir)
+            .env("WEIR", weir_tests::paths::weir())
+            .env("WEIR_API", format!("http://127.0.0.1:{api_port}"))
+            .env_remove("WEIR_CONFIG")
+            .env_remove("WEIR_TOKEN")
+            .output()
+            .unwrap()
+    };
+    let done = |line: &str| {
+        let out = run(rig.weir.api_port, line);
+        assert!(out.status.success(), "{line}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    done("config --token-file token > by-shell");
+    let said = done("config --token-file token --output by-weir");
+    assert_eq!(said, "by-weir: hosts: 1\n");
+    let written = std::fs::read_to_string(at("by-weir")).unwrap();
+    assert_eq!(std::fs::read_to_string(at("by-shell")).unwrap(), written);
+    assert_eq!(done("config --token-file token"), written);
+
+    // Debian's ssh takes a file that only one's own group may write; as it comes from OpenSSH, ssh takes none.
+    let newer = weir_tests::openssh::newer().map(|dir| dir.join("bin/ssh"));
+    let reads = |ssh: &Path, file: &str, host: &str| {
+        std::fs::write(at("config"), format!("Include {}\n", at(file))).unwrap();
+        let mut ssh = Command::new(ssh);
+        let out = ssh.args(["-G", "-F", &at("config"), host]).output();
+        let out = out.unwrap();
+        let shown = String::from_utf8(out.stdout).unwrap();
+        out.status.success().then_some(shown)
+    };
+    for ssh in [Some("ssh".into()), newer.clone()].into_iter().flatten() {
+        let shown = reads(&ssh, "by-weir", HOST).unwrap();
+        assert!(shown.contains("hostname 127.0.0.1\n"), "{shown}");
+        let other = reads(&ssh, "by-weir", "github.com").unwrap();
+        assert!(other.contains("hostname github.com\n"), "{other}");
+    }
+    if let Some(ssh) = newer {
+        assert_eq!(reads(&ssh, "by-shell", "github.com"), None);
+    }
+
+    // Nobody answers, nobody is let in, there is no token, no gateway of that name, and no room.
+    let nobody = weir_tests::proc::free_port().unwrap();
+    let api = rig.weir.api_port;
+    for (port, line) in [
+        (nobody, "config --token-file token -o by-weir"),
+        (nobody, "config --token-file token -o new"),
+        (api, "config --token-file other -o by-weir"),
+        (api, "config --token-file nowhere -o by-weir"),
+        (api, "config --token-file token --gateway 'a b' -o by-weir"),
+        (
+            api,
+            "trap '' XFSZ; ulimit -f 0; config --token-file token -o by-weir",
+        ),
+        (
+            api,
+            r#"trap '' XFSZ; ulimit -f 0; "$WEIR" login --key ./weir --token-file token"#,
+        ),
+    ] {
+        let out = run(port, line);
+        assert!(
+            !out.status.success() && out.stdout.is_empty(),
+            "{line}: {out:?}"
+        );
+        let now = std::fs::read_to_string(at("by-weir")).unwrap();
+        assert_eq!(now, written, "{line}");
+    }
+    // What is somebody's own is known before anybody is asked.
+    std::fs::write(at("config"), "Host *\n").unwrap();
+    let out = run(nobody, "config --token-file token -o config");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        said.contains("config was not written by weir ssh-config"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(at("config")).unwrap(), "Host *\n");
+    let names = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["by-shell", "by-weir", "config", "other", "token"]);
 }
 
 /// The lines that README has for somebody at a laptop, one after the other, with a browser played for each that asks.
@@ -181,4 +287,6 @@ fn readmes_lines_for_a_laptop_do_what_they_say() {
     assert!(shown.ends_with("there\n"), "{shown}\n{said:?}");
     let asked = said.iter().filter(|line| line.starts_with("Open ")).count();
     assert_eq!(asked, 2, "each of them asks: {said:?}");
+    let written = home.join(".ssh/weir_config").metadata().unwrap();
+    assert_eq!(written.permissions().mode() & 0o777, 0o600);
 }

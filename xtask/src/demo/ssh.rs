@@ -120,13 +120,14 @@ impl Demo {
             if !out.ok() {
                 bail!("weir {}: {}", args.join(" "), out.all());
             }
-            Ok(out.stdout)
+            Ok(())
         };
         weir("token", &["login"])?;
         let (port, login) = (self.host.port.to_string(), login()?);
         let gateway = ["--gateway", "127.0.0.1", "--port", &port, "--login", &login];
-        let config = weir("person", &[&["ssh-config"], &gateway[..]].concat())?;
-        std::fs::write(at("config"), config)?;
+        let config = at("config");
+        let output = ["ssh-config", "--output", &config];
+        weir("person", &[&output, &gateway[..]].concat())?;
         Ok(Person {
             name: name.to_owned(),
             config: dir.join("config"),

@@ -241,8 +241,13 @@ fn line(e: &AuditEntry) -> String {
         add(&format!("risk {risk} {}", e.labels.join(",")));
     }
     if let Some(approval) = &e.approval {
-        let by = approval.approvers.join(",");
-        add(&format!("approved by {by} ({})", approval.rules.join(",")));
+        let (by, rules) = (approval.approvers.join(","), approval.rules.join(","));
+        match (by.is_empty(), rules.is_empty()) {
+            // Given up, say, or denied.
+            (true, true) => add("held"),
+            (true, false) => add(&format!("held ({rules})")),
+            (false, _) => add(&format!("approved by {by} ({rules})")),
+        }
     }
     add(&e.actions.join(","));
     add(&e.resources.join(","));
@@ -302,6 +307,29 @@ mod tests {
             "2026-11-2é",
         ] {
             assert!(wrong.parse::<When>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_approved_is_not_called_approved() {
+        for (approvers, rules, expected) in [
+            (&["sue"][..], &["prod"][..], "approved by sue (prod)"),
+            (&[], &["prod"], "held (prod)"),
+            (&[], &[], "held"),
+        ] {
+            let approval = weir_client::AuditApproval {
+                approvers: approvers.iter().map(|a| (*a).to_owned()).collect(),
+                rules: rules.iter().map(|r| (*r).to_owned()).collect(),
+                ..Default::default()
+            };
+            let entry = AuditEntry {
+                approval: Some(approval),
+                ..AuditEntry::default()
+            };
+            let line = line(&entry);
+            assert!(line.contains(expected), "{line}");
+            let said = line.contains("approved");
+            assert_eq!(said, !approvers.is_empty(), "{line}");
         }
     }
 

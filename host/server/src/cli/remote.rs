@@ -29,6 +29,26 @@ pub(super) struct Reach {
     token_file: Option<PathBuf>,
 }
 
+/// What is listed: one's own, or that of others for who may revoke it.
+#[derive(Args)]
+pub(super) struct Listed {
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    /// Those of everybody, if you may revoke them.
+    #[arg(long)]
+    all: bool,
+    /// Those of this person or program, if you may revoke them.
+    #[arg(long, conflicts_with = "all")]
+    pub(super) subject: Option<String>,
+}
+
+impl Listed {
+    /// More than one's own is asked for.
+    pub(super) fn of_others(&self) -> bool {
+        self.all || self.subject.is_some()
+    }
+}
+
 impl Reach {
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         self.client_with(&self.token()?)

@@ -1,5 +1,7 @@
 //! `weir ssh-config`: the part of ~/.ssh/config that leads to hosts through Weir.
 
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +11,10 @@ use weir_client::{SshAuthorityInfo, SshHosts};
 
 use super::login::Who;
 use super::remote::{explain, shown};
-use super::ssh_files::{SshFiles, known_hosts};
+use super::ssh_files::{SshFiles, demand_expanded, known_hosts, replace};
+
+/// How a configuration begins. A file that begins otherwise is not replaced.
+const BEGIN: &str = "# Hosts behind Weir.";
 
 #[derive(Args)]
 pub(super) struct SshConfigArgs {
@@ -30,11 +35,16 @@ pub(super) struct SshConfigArgs {
     /// The key that `weir login` was given, ~/.ssh/weir if none was.
     #[arg(long, short = 'i')]
     key: Option<PathBuf>,
+    /// Write it to this file, whole or not at all, for nobody else to read; standard output otherwise.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
     args.who.demand_tls()?;
     let files = SshFiles::at(args.key.clone())?;
+    // Before anybody is asked to log in.
+    args.output.as_deref().map_or(Ok(()), may_write)?;
     let client = args.who.client().await?;
     let SshHosts { hosts, authority } = client.ssh_hosts().await.map_err(explain)?;
     let gateway = args.gateway.as_ref().or(authority.host_names.first());
@@ -55,8 +65,60 @@ pub(super) async fn run(args: SshConfigArgs) -> anyhow::Result<ExitCode> {
         jump: args.jump,
         files: &files,
     };
-    print!("{}", way.config(&authority, &names)?);
+    let text = way.config(&authority, &names)?;
+    match &args.output {
+        None => print!("{text}"),
+        Some(path) => {
+            write(path, &text)?;
+            println!("{}: hosts: {}", path.display(), names.len());
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    may_write(path)?;
+    replace(path, text.as_bytes())
+}
+
+/// What is there goes only if `weir ssh-config` wrote it, or if it is empty.
+fn may_write(path: &Path) -> anyhow::Result<()> {
+    demand_expanded(path, "--output")?;
+    let shown = path.display();
+    let dir = match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => Path::new("."),
+        Some(dir) => dir,
+        None => bail!("--output {shown:?} names no file"),
+    };
+    if !dir.is_dir() {
+        bail!(
+            "{shown} cannot be written: {} is no directory that is there; make it, or name another file with --output",
+            dir.display()
+        );
+    }
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context(format!("{shown} cannot be looked at")),
+    };
+    if found.is_symlink() {
+        bail!(
+            "{shown} is a symbolic link, and is left as it is; name the file that it leads to with --output, or remove it"
+        );
+    }
+    if !found.is_file() {
+        bail!("{shown} is no regular file; name another one with --output");
+    }
+    let mut begin = Vec::new();
+    let most = u64::try_from(BEGIN.len()).unwrap_or(u64::MAX);
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut begin));
+    read.with_context(|| format!("{shown} cannot be read"))?;
+    if !begin.is_empty() && begin != BEGIN.as_bytes() {
+        bail!(
+            "{shown} was not written by weir ssh-config, and is left as it is; name another file with --output, or remove it"
+        );
+    }
+    Ok(())
 }
 
 /// Names of hosts, and of those that ssh cannot be told of.
@@ -87,8 +149,7 @@ impl Way<'_> {
         let names = std::iter::once(self.gateway).chain(hosts.iter().copied());
         let names: Vec<String> = names.map(str::to_owned).collect();
         let known = known_hosts(authority, &names).context("Weir's answer")?;
-        let mut out =
-            String::from("# Hosts behind Weir. What the gateway is known by, from `weir login`:\n");
+        let mut out = format!("{BEGIN} What the gateway is known by, from `weir login`:\n");
         for line in known.lines() {
             out.push_str(&format!("#   {line}\n"));
         }
@@ -247,6 +308,62 @@ mod tests {
         let bare = Way { login: None, ..way };
         let text = bare.config(&authority(), &["web1"]).unwrap();
         assert!(text.contains("    User web1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_over_nothing_else() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let config = at("weir_config");
+        let ours = format!("{BEGIN} x\nHost web1\n");
+        for before in [None, Some(""), Some(ours.as_str())] {
+            if let Some(before) = before {
+                fs::write(&config, before).unwrap();
+                let open = fs::Permissions::from_mode(0o664);
+                fs::set_permissions(&config, open).unwrap();
+            }
+            let text = format!("{ours}# after {before:?}\n");
+            write(&config, &text).unwrap();
+            assert_eq!(fs::read_to_string(&config).unwrap(), text);
+            let mode = fs::metadata(&config).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        // What is somebody's own, and what is no file at all.
+        let kept = fs::read_to_string(&config).unwrap();
+        for (name, text) in [("config", "Host *\n"), ("short", "# Hosts"), ("key", "x")] {
+            fs::write(at(name), text).unwrap();
+        }
+        symlink(&config, at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::create_dir(at("dir")).unwrap();
+        let count = || fs::read_dir(dir.path()).unwrap().count();
+        let before = count();
+        for (name, why) in [
+            ("config", "not written by weir ssh-config"),
+            ("short", "not written by weir ssh-config"),
+            ("key", "not written by weir ssh-config"),
+            ("link", "symbolic link"),
+            ("dangling", "symbolic link"),
+            ("dir", "no regular file"),
+            ("dir/", "no regular file"),
+            ("none/config", "/none is no directory"),
+            ("key/config", "/key is no directory"),
+        ] {
+            let error = format!("{:#}", write(&at(name), &ours).unwrap_err());
+            let named = error.starts_with(&at(name).display().to_string());
+            let told = error.contains(why) && error.contains("--output");
+            assert!(named && told, "{name}: {error}");
+        }
+        for name in ["", "/"] {
+            assert!(write(Path::new(name), &ours).is_err(), "{name:?}");
+        }
+        let error = may_write(Path::new("~/.ssh/weir_config")).unwrap_err();
+        assert!(error.to_string().contains("write --output ~/"), "{error}");
+        assert_eq!(count(), before);
+        assert_eq!(fs::read_to_string(&config).unwrap(), kept);
+        assert_eq!(fs::read_to_string(at("config")).unwrap(), "Host *\n");
+        assert!(at("link").is_symlink() && at("dangling").is_symlink());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use weir_client::{
     SshKey, SshKeyChallenge, SshKeyChallengeRequest, SshKeyFilter, SshKeyRemoval, SshKeyRequest,
 };
 
-use super::remote::{Remote, explain, shown};
+use super::remote::{Listed, Remote, explain, shown};
 use super::ssh_challenge::Asked;
 use super::ssh_files::SshFiles;
 
@@ -43,16 +43,7 @@ pub(super) enum KeyCommand {
         gateway: Option<String>,
     },
     /// List your keys.
-    List {
-        #[command(flatten)]
-        remote: Remote,
-        /// Those of everybody, if you may revoke them.
-        #[arg(long)]
-        all: bool,
-        /// Those of this person, if you may revoke them.
-        #[arg(long, conflicts_with = "all")]
-        subject: Option<String>,
-    },
+    List(Listed),
     /// Make a key of yours count no more, and end the sessions that came in by it.
     Remove {
         #[command(flatten)]
@@ -95,18 +86,18 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
             let done = client.register_ssh_key(&request).await.map_err(explain)?;
             remote.print(&done, line_of)?;
         }
-        KeyCommand::List {
-            remote,
-            all,
-            subject,
-        } => {
-            let client = remote.client()?;
-            let page = match all || subject.is_some() {
-                true => client.all_ssh_keys(&SshKeyFilter { subject }).await,
+        KeyCommand::List(of) => {
+            let client = of.remote.client()?;
+            let page = match of.of_others() {
+                true => {
+                    let subject = of.subject;
+                    client.all_ssh_keys(&SshKeyFilter { subject }).await
+                }
                 false => client.ssh_keys().await,
             };
             let page = page.map_err(explain)?;
-            remote.print(&page, |page| page.items.iter().for_each(line_of))?;
+            of.remote
+                .print(&page, |page| page.items.iter().for_each(line_of))?;
         }
         KeyCommand::Remove { remote, key } => {
             let client = remote.client()?;

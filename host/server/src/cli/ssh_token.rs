@@ -9,7 +9,7 @@ use weir_client::{
     SshTokenRevocation, SshTokenRevoked,
 };
 
-use super::remote::{Remote, explain, shown};
+use super::remote::{Listed, Remote, explain, shown};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -35,16 +35,7 @@ struct NewToken {
 #[derive(Subcommand)]
 enum TokenCommand {
     /// List your short tokens that count, without the tokens.
-    List {
-        #[command(flatten)]
-        remote: Remote,
-        /// Those of everybody, if you may revoke them.
-        #[arg(long)]
-        all: bool,
-        /// Those of this principal, if you may revoke them.
-        #[arg(long, conflicts_with = "all")]
-        subject: Option<String>,
-    },
+    List(Listed),
     /// Make a short token count no more, and end the sessions that came in by it.
     Revoke {
         #[command(flatten)]
@@ -60,18 +51,18 @@ enum TokenCommand {
 pub(super) async fn run(args: TokenArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         None => print(args.new).await?,
-        Some(TokenCommand::List {
-            remote,
-            all,
-            subject,
-        }) => {
-            let client = remote.client()?;
-            let page = match all || subject.is_some() {
-                true => client.all_ssh_tokens(&SshTokenFilter { subject }).await,
+        Some(TokenCommand::List(of)) => {
+            let client = of.remote.client()?;
+            let page = match of.of_others() {
+                true => {
+                    let subject = of.subject;
+                    client.all_ssh_tokens(&SshTokenFilter { subject }).await
+                }
                 false => client.ssh_tokens().await,
             };
             let page = page.map_err(explain)?;
-            remote.print(&page, |page| page.items.iter().for_each(line_of))?;
+            of.remote
+                .print(&page, |page| page.items.iter().for_each(line_of))?;
         }
         Some(TokenCommand::Revoke { remote, id, reason }) => {
             let done = revoke(&remote, id, reason).await?;
