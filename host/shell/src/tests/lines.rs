@@ -235,3 +235,53 @@ fn lines_that_go_on_within_a_sign() {
     let text = "bash -c 'D=1; echo \"$D\\\nATABASE_URL\"'";
     assert!(plain(text).is_opaque(), "{text}");
 }
+
+/// What is a declaration's assignment to the reader is one to bash. Otherwise a value of several words sets other variables.
+#[test]
+fn declarations_that_are_words() {
+    const BEFORE: &str = "x='b PATH=/HIT'; ";
+    for text in [
+        "export \"a=\"$x",
+        "export \"a\"=$x",
+        "export a\"\"=$x",
+        "export a\\=$x",
+        "export c=1 'a'=$x",
+        "\\export a=$x",
+        "'export' a=$x",
+        "command export a=$x",
+        "builtin export a=$x",
+        "export {a,b}=$x",
+        "{export,a=$x}",
+        "declare -x \"a=\"$x",
+        "readonly \"a=\"$x",
+        "typeset a\"\"=$(echo $x)",
+        "f() { local \"a=\"$x; echo $PATH; }; f",
+        "set -- b PATH=/HIT; export \"a=$@\"",
+    ] {
+        let text = format!("{BEFORE}{text}; echo $PATH");
+        assert!(run(&text).1.contains("HIT"), "{text}: {:?}", run(&text));
+        assert!(plain(&text).is_opaque(), "{text}: {}", line(&plain(&text)));
+        let script = read_script(text.as_bytes(), "bash", &Limits::default());
+        assert!(script.is_opaque(), "{text}");
+        let inner = format!("bash -c {}", crate::quote(&text));
+        assert!(plain(&inner).is_opaque(), "{inner}");
+    }
+    for text in [
+        "export a=$x",
+        "export a=$x b=1 c",
+        "y=1 export a=$x",
+        "export a=$(ls) \"b=1\" \"c=$x\"",
+        "command export a=1 \"b=$x\"",
+        "declare -x a=$x",
+        "f() { local a=$x; echo $PATH; }; f",
+        "eval 'export a=$x'",
+    ] {
+        let text = format!("{BEFORE}{text}; echo $PATH");
+        assert!(!run(&text).1.contains("HIT"), "{text}: {:?}", run(&text));
+        assert!(
+            !plain(&text).is_opaque(),
+            "{text}: {:?}",
+            plain(&text).opaque
+        );
+    }
+}
