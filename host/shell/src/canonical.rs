@@ -125,6 +125,8 @@ impl Out<'_> {
     }
 
     fn items(&mut self, items: &[Item]) -> Option<()> {
+        // Those of a pipeline around it begin behind its own line.
+        let outer = self.pending.len();
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
                 self.broken |= self.text.ends_with('\n');
@@ -141,15 +143,14 @@ impl Out<'_> {
             if item.background {
                 self.text.push_str(" & ");
             }
-            self.bodies();
+            if self.pending.len() > outer {
+                self.bodies();
+            }
         }
         Some(())
     }
 
     fn bodies(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
         self.text.push('\n');
         for (delimiter, body) in std::mem::take(&mut self.pending) {
             self.text.push_str(&body);
@@ -351,6 +352,9 @@ impl Out<'_> {
         // A pattern may begin in a variable's value, and end there. Within its brackets, quotes take a dash its meaning, and
         // other signs.
         let glob = glob || !assigned && parts.iter().any(is_pattern);
+        // Nor is a tilde one of a home directory whose name has quotes in it.
+        let tilde = |p: &Part| matches!(p, Part::Lit { text, quoted: false } if text.contains('~'));
+        let keeps = glob || parts.iter().any(tilde);
         // Behind `$x`, a letter would belong to the name.
         let mut name = false;
         for (i, part) in parts.iter().enumerate() {
@@ -370,7 +374,7 @@ impl Out<'_> {
                     quoted: false,
                 } => self.bare(text, glob, i == 0, assigned),
                 Part::Lit { text, .. }
-                    if (after_name || glob) && text.chars().all(is_safe) && !text.is_empty() =>
+                    if (after_name || keeps) && text.chars().all(is_safe) && !text.is_empty() =>
                 {
                     self.text.push('\'');
                     self.text.push_str(text);
@@ -378,7 +382,7 @@ impl Out<'_> {
                 }
                 Part::Lit { text, .. } => {
                     // Beside something that may turn out empty, empty quotes still make a word.
-                    if !text.is_empty() || parts.len() == 1 || !literal {
+                    if !text.is_empty() || parts.len() == 1 || !literal || keeps {
                         self.text.push_str(&quote(text));
                     }
                 }

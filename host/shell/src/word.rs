@@ -431,7 +431,12 @@ impl Parser<'_> {
                 Some('`') => break,
                 Some('\\') => match self.cur.bump() {
                     Some(c @ ('`' | '\\' | '$')) => text.push(c),
-                    Some('"') if end == End::Quote => {
+                    // It is taken away before a comment is, which goes on then.
+                    Some('\n') => {
+                        return self.unread("a continued line between backquotes");
+                    }
+                    // dash takes the backslash away, and bash does not.
+                    Some('"') if end.is_quoted() => {
                         return self.unread("an escaped quote between backquotes");
                     }
                     Some(c) => {
@@ -441,7 +446,7 @@ impl Parser<'_> {
                     None => break,
                 },
                 // Where bash looks for braces, this ends the quotes.
-                Some('"') if end == End::Quote => {
+                Some('"') if end.is_quoted() => {
                     return self.unread("a double quote between backquotes between double quotes");
                 }
                 Some(c) => text.push(c),

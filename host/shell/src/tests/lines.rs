@@ -135,6 +135,15 @@ fn patterns_keep_their_quotes() {
         ("for i in [a\\-z]1; do echo \"$i\"; done", ""),
         ("x=[a\\-m]1; echo $x", ""),
         ("echo $(echo [a\\-z]*)", ""),
+        (
+            "ls -d ~\"/tmp\" ~/\"tmp\" ~ro'ot' ~\"\"/tmp ~/tmp",
+            "ls -d ~'/tmp' ~/'tmp' ~ro'ot' ~''/tmp ~/tmp",
+        ),
+        ("echo ~{\"/tmp\",/tmp}", ""),
+        (
+            "cat <<E | while read -r l; do echo \"$l\"; done\na\nb\nE",
+            "",
+        ),
         ("rm -f a\\-b 'c-d' \"e=f\"", "rm -f a-b c-d e=f"),
     ] {
         let found = canonical(text);
@@ -283,5 +292,42 @@ fn declarations_that_are_words() {
             "{text}: {:?}",
             plain(&text).opaque
         );
+    }
+}
+
+/// Between backquotes, shells take backslashes away before they read what is left.
+#[test]
+fn backquotes_that_hide_commands() {
+    for text in [
+        "echo `# \\\necho '\necho HIT\n# '`",
+        "echo \"${1:-`# \\\necho '\necho HIT\n# '`}\"",
+        "echo \"`# \\\necho '\necho HIT\n# '`\"",
+        "echo ${1:-`# \\\necho '\necho HIT\n# '`}",
+        "cat <<E\n`# \\\necho '\necho HIT\n# '`\nE",
+        "echo \"${1:-`echo \\\" ' \\\"; echo HIT; echo \\\" ' \\\"`}\"",
+        "cat <<E\n`echo \\\" ' \\\"; echo HIT; echo \\\" ' \\\"`\nE",
+        "cat <<E\n${1:-`echo \\\" ' \\\"; echo HIT; echo \\\" ' \\\"`}\nE",
+    ] {
+        let out = Command::new("dash").args(["-c", text]).output().unwrap();
+        let out = String::from_utf8_lossy(&out.stdout).into_owned();
+        let is_hit = |line: &str| line.split_whitespace().any(|word| word == "HIT");
+        assert!(out.lines().any(is_hit), "{text}: {out}");
+        for text in [text.to_owned(), format!("sh -c {}", crate::quote(text))] {
+            assert!(plain(&text).is_opaque(), "{text}: {}", line(&plain(&text)));
+        }
+        for shell in ["sh", "bash"] {
+            let script = read_script(text.as_bytes(), shell, &Limits::default());
+            assert!(script.is_opaque(), "{text}");
+        }
+    }
+    for text in ["echo \"${x:-`echo \"a\"`}\"", "cat <<E\n`echo \"a\"`\nE"] {
+        assert!(plain(text).is_opaque(), "{text}");
+    }
+    for text in [
+        "echo \"`date`\" `echo \"a\"` ${x:-`ls`}",
+        "x=`ls \\$x`",
+        "cat <<E\n`date`\nE",
+    ] {
+        assert!(!plain(text).is_opaque(), "{text}: {:?}", plain(text).opaque);
     }
 }
