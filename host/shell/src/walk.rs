@@ -306,6 +306,7 @@ impl<'a> Walk<'a> {
                     Some(Ok(values)) => {
                         for value in values {
                             self.set(name, &value);
+                            self.out.values.push(value);
                         }
                     }
                     Some(Err(reason)) => self.opaque(reason),
@@ -396,6 +397,7 @@ impl<'a> Walk<'a> {
             if assign.append {
                 self.variables.appends(&assign.name);
             }
+            self.out.values.push(value.clone());
             ctx.env.push((assign.name.clone(), value));
         }
         let argv = match expand::words(&simple.words) {
