@@ -28,6 +28,7 @@ pub struct Daemon {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
+    Hup,
     Int,
     Term,
     Kill,
@@ -38,6 +39,7 @@ pub enum Signal {
 impl Signal {
     fn flag(self) -> &'static str {
         match self {
+            Self::Hup => "-HUP",
             Self::Int => "-INT",
             Self::Term => "-TERM",
             Self::Kill => "-KILL",

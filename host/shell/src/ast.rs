@@ -13,6 +13,8 @@ pub(crate) struct Item {
     pub(crate) first: Pipeline,
     pub(crate) rest: Vec<(Join, Pipeline)>,
     pub(crate) background: bool,
+    /// The line ends behind it.
+    pub(crate) ends_line: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

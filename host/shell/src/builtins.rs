@@ -1,13 +1,17 @@
 //! Commands of the shell itself, as far as they are more than programs: those that run text, set variables or change
 //! what names mean.
 
+use crate::ast::Word as Written;
 use crate::environment;
-use crate::parse::is_name;
+use crate::expand;
+use crate::parse::{is_name, split_assignment};
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::sure::reads_into;
 use crate::walk::{Ctx, Walk};
 use crate::zsh;
+
+const DECLARATIONS: [&str; 5] = ["export", "declare", "typeset", "local", "readonly"];
 
 /// False: `name` is not one of these.
 pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> bool {
@@ -47,7 +51,7 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
             walk.push(argv.to_vec(), ctx);
         }
         "let" => unknown(walk, name, argv, ctx),
-        "export" | "declare" | "typeset" | "local" | "readonly" => declare(walk, name, argv, ctx),
+        name if DECLARATIONS.contains(&name) => declare(walk, name, argv, ctx),
         "unset" | "read" | "mapfile" | "readarray" | "getopts" | "wait" => {
             names(walk, name, argv, ctx)
         }
@@ -253,6 +257,19 @@ fn shopt_is_plain(args: &[Word]) -> bool {
         .all(|w| w.is_literal() && PLAIN.contains(&w.text.as_str()))
 }
 
+/// Where this is a declaration, what looks like an assignment is one to bash: neither the command's name nor that of a
+/// variable has a quote in it or comes from braces, and nothing stands before it.
+pub(crate) fn assigns(words: &[Written]) -> bool {
+    let [head, words @ ..] = words else {
+        return true;
+    };
+    let plain = |word: &Written| match split_assignment(word) {
+        Some(_) => true,
+        None => !word.raw.contains('=') || !expand::single(word).splits,
+    };
+    DECLARATIONS.contains(&head.raw.as_str()) && words.iter().all(plain)
+}
+
 fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     let option = |w: &Word| w.text.starts_with(['-', '+']);
     let options = argv.iter().skip(1).any(option);
@@ -274,7 +291,7 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     }
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
-        let literal_name = !(word.leads || word.splits && named.is_none());
+        let literal_name = !(word.leads || word.splits && (named.is_none() || ctx.loose));
         match named {
             Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
                 let value = Word {

@@ -1,5 +1,5 @@
 //! A text once more, in the plainest form that means the same: quotes only where they are needed, braces expanded, one
-//! way to write each thing. What was approved can then be what runs, whatever shell a host has.
+//! way to write each thing, a line for each line. What was approved can then be what runs, whatever shell a host has.
 
 use crate::ast::*;
 use crate::expand;
@@ -75,6 +75,8 @@ struct Out<'a> {
     /// Here-documents whose bodies are to follow: delimiter, body.
     pending: Vec<(String, String)>,
     bash: bool,
+    /// A command stands behind a body, so on another line than the one before it.
+    broken: bool,
 }
 
 /// The form, and whether it needs bash. Nothing where there is none.
@@ -84,17 +86,53 @@ pub(crate) fn render(program: &Program) -> Option<(String, bool)> {
         here: &program.here,
         pending: Vec::new(),
         bash: program.bash,
+        broken: false,
     };
-    out.list(&program.list)?;
+    out.lines(&program.list)?;
     let text = out.text.trim_end_matches(' ').to_owned();
     Some((text, out.bash))
 }
 
 impl Out<'_> {
+    /// The outermost list, line by line: where the words of a command cannot be made, bash leaves out what is left of its
+    /// line, and goes on with the next one.
+    fn lines(&mut self, list: &List) -> Option<()> {
+        for line in list.items.split_inclusive(|item| item.ends_line) {
+            if self.text.ends_with(' ') {
+                self.text.pop();
+            }
+            if !self.text.is_empty() && !self.text.ends_with('\n') {
+                self.text.push('\n');
+            }
+            let start = self.text.len();
+            self.broken = false;
+            self.items(line)?;
+            // Here-documents would make several of it.
+            if self.broken {
+                self.text.insert_str(start, "{ ");
+                self.end("}");
+            }
+        }
+        Some(())
+    }
+
     fn list(&mut self, list: &List) -> Option<()> {
-        for (i, item) in list.items.iter().enumerate() {
-            if i > 0 && !self.text.ends_with(['\n', ' ']) {
-                self.text.push_str("; ");
+        let broken = self.broken;
+        self.items(&list.items)?;
+        // What a compound command is made of is one to bash, however many lines it has.
+        self.broken = broken;
+        Some(())
+    }
+
+    fn items(&mut self, items: &[Item]) -> Option<()> {
+        // Those of a pipeline around it begin behind its own line.
+        let outer = self.pending.len();
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.broken |= self.text.ends_with('\n');
+                if !self.text.ends_with(['\n', ' ']) {
+                    self.text.push_str("; ");
+                }
             }
             self.pipeline(&item.first)?;
             for (join, pipeline) in &item.rest {
@@ -105,15 +143,14 @@ impl Out<'_> {
             if item.background {
                 self.text.push_str(" & ");
             }
-            self.bodies();
+            if self.pending.len() > outer {
+                self.bodies();
+            }
         }
         Some(())
     }
 
     fn bodies(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
         self.text.push('\n');
         for (delimiter, body) in std::mem::take(&mut self.pending) {
             self.text.push_str(&body);
@@ -312,6 +349,12 @@ impl Out<'_> {
     fn parts(&mut self, parts: &[Part], glob: bool, assigned: bool) -> Option<()> {
         let start = self.text.len();
         let literal = parts.iter().all(|p| matches!(p, Part::Lit { .. }));
+        // A pattern may begin in a variable's value, and end there. Within its brackets, quotes take a dash its meaning, and
+        // other signs.
+        let glob = glob || !assigned && parts.iter().any(is_pattern);
+        // Nor is a tilde one of a home directory whose name has quotes in it.
+        let tilde = |p: &Part| matches!(p, Part::Lit { text, quoted: false } if text.contains('~'));
+        let keeps = glob || parts.iter().any(tilde);
         // Behind `$x`, a letter would belong to the name.
         let mut name = false;
         for (i, part) in parts.iter().enumerate() {
@@ -331,7 +374,7 @@ impl Out<'_> {
                     quoted: false,
                 } => self.bare(text, glob, i == 0, assigned),
                 Part::Lit { text, .. }
-                    if after_name && text.chars().all(is_safe) && !text.is_empty() =>
+                    if (after_name || keeps) && text.chars().all(is_safe) && !text.is_empty() =>
                 {
                     self.text.push('\'');
                     self.text.push_str(text);
@@ -339,7 +382,7 @@ impl Out<'_> {
                 }
                 Part::Lit { text, .. } => {
                     // Beside something that may turn out empty, empty quotes still make a word.
-                    if !text.is_empty() || parts.len() == 1 || !literal {
+                    if !text.is_empty() || parts.len() == 1 || !literal || keeps {
                         self.text.push_str(&quote(text));
                     }
                 }
@@ -378,6 +421,7 @@ impl Out<'_> {
             here: self.here,
             pending: Vec::new(),
             bash: self.bash,
+            broken: false,
         };
         inner.list(&sub.list)?;
         self.bash |= inner.bash;
@@ -471,6 +515,11 @@ impl Out<'_> {
         });
         self.pending.push((delimiter, body.to_owned()));
     }
+}
+
+/// What comes out of it is a pattern where it looks like one.
+fn is_pattern(part: &Part) -> bool {
+    matches!(part, Part::Param { quoted, .. } | Part::Subst { quoted, .. } if !quoted)
 }
 
 /// `a=~/b` as an argument: bash puts the home directory in, others do not.

@@ -26,6 +26,7 @@
 //! - Shells differ. A reading is one of bash; `canonical` means the same to every POSIX shell, and is what the
 //!   host is to be given.
 
+mod ansi;
 mod ast;
 mod builtins;
 mod canonical;

@@ -242,16 +242,12 @@ impl Parser<'_> {
             if self.cur.peek() == Some('&') {
                 self.cur.bump();
                 item.background = true;
-                list.items.push(item);
-                continue;
-            }
-            list.items.push(item);
-            if self.cur.peek() == Some('\n') || self.at_list_end() {
-                continue;
-            }
-            if !self.cur.eat(";") {
+            } else if self.cur.peek() != Some('\n') && !self.at_list_end() && !self.cur.eat(";") {
                 return self.syntax("a sign that does not belong here");
             }
+            self.blanks();
+            item.ends_line = self.cur.peek() == Some('\n');
+            list.items.push(item);
         }
     }
 
@@ -278,6 +274,7 @@ impl Parser<'_> {
                     first,
                     rest,
                     background: false,
+                    ends_line: false,
                 });
             };
             self.newlines()?;
@@ -328,8 +325,8 @@ impl Parser<'_> {
 
     pub(crate) fn stage(&mut self) -> Parsed<Stage> {
         self.spend()?;
-        if self.cur.sees("((") {
-            return self.unread("an arithmetic command");
+        if self.cur.sees("((") || self.cur.sees("(\\\n") {
+            return self.unread("an arithmetic command, or a parenthesis before a continued line");
         }
         let node = if self.cur.eat("(") {
             let list = self.filled()?;

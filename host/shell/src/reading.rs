@@ -146,6 +146,8 @@ pub struct Reading {
     /// Every simple command that stands anywhere in it, in the order of the text.
     pub commands: Vec<Command>,
     pub redirects: Vec<Redirect>,
+    /// What variables of the shell are set to, by assignments and by loops.
+    pub values: Vec<Word>,
     /// Descriptors above 2 that it takes from around it: nothing in the text has opened them by then.
     pub borrows: BTreeSet<u32>,
     /// What the shell or its programs may read; of programs that do more, all that they are given.

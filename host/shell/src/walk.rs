@@ -43,6 +43,8 @@ pub(crate) struct Ctx {
     pub(crate) in_function: bool,
     /// Something it stands in is redirected, so it may have nothing to read.
     pub(crate) redirected: bool,
+    /// To bash, a word of a declaration is one like any other here: `export "a="$x` sets what `x` says.
+    pub(crate) loose: bool,
 }
 
 impl Ctx {
@@ -114,6 +116,7 @@ impl<'a> Walk<'a> {
             in_shell: true,
             in_function: false,
             redirected: false,
+            loose: false,
         }
     }
 
@@ -303,6 +306,7 @@ impl<'a> Walk<'a> {
                     Some(Ok(values)) => {
                         for value in values {
                             self.set(name, &value);
+                            self.out.values.push(value);
                         }
                     }
                     Some(Err(reason)) => self.opaque(reason),
@@ -380,6 +384,7 @@ impl<'a> Walk<'a> {
     ) {
         let mut outer = outer.clone();
         feed::shares(simple, &mut outer, &mut ctx);
+        ctx.loose = !builtins::assigns(&simple.words);
         for assign in &simple.assigns {
             self.disputed(&assign.value.parts, (&outer, &ctx), here);
         }
@@ -392,6 +397,7 @@ impl<'a> Walk<'a> {
             if assign.append {
                 self.variables.appends(&assign.name);
             }
+            self.out.values.push(value.clone());
             ctx.env.push((assign.name.clone(), value));
         }
         let argv = match expand::words(&simple.words) {

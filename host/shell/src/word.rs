@@ -271,7 +271,7 @@ impl Parser<'_> {
     }
 
     /// A line ends within a word. Where the body of a here-document begins then, shells do not agree.
-    fn line_within(&self) -> Parsed<()> {
+    pub(crate) fn line_within(&self) -> Parsed<()> {
         if self.pending.is_empty() && self.outer == 0 {
             Ok(())
         } else {
@@ -292,6 +292,10 @@ impl Parser<'_> {
                     quoted,
                 });
                 Ok(())
+            }
+            // A parenthesis behind it makes arithmetic of it.
+            Some('(') if self.cur.sees("(\\\n") => {
+                self.unread("a substitution that begins with a continued line")
             }
             Some('(') => {
                 self.cur.bump();
@@ -317,6 +321,10 @@ impl Parser<'_> {
             Some(c) if c.is_ascii_alphabetic() || c == '_' => {
                 self.cur
                     .eat_while(|c| c.is_ascii_alphanumeric() || c == '_');
+                // What follows the continued line may belong to the name.
+                if self.cur.sees("\\\n") {
+                    return self.unread("a name of a variable before a continued line");
+                }
                 self.param(parts, start, quoted);
                 Ok(())
             }
@@ -423,7 +431,12 @@ impl Parser<'_> {
                 Some('`') => break,
                 Some('\\') => match self.cur.bump() {
                     Some(c @ ('`' | '\\' | '$')) => text.push(c),
-                    Some('"') if end == End::Quote => {
+                    // It is taken away before a comment is, which goes on then.
+                    Some('\n') => {
+                        return self.unread("a continued line between backquotes");
+                    }
+                    // dash takes the backslash away, and bash does not.
+                    Some('"') if end.is_quoted() => {
                         return self.unread("an escaped quote between backquotes");
                     }
                     Some(c) => {
@@ -433,7 +446,7 @@ impl Parser<'_> {
                     None => break,
                 },
                 // Where bash looks for braces, this ends the quotes.
-                Some('"') if end == End::Quote => {
+                Some('"') if end.is_quoted() => {
                     return self.unread("a double quote between backquotes between double quotes");
                 }
                 Some(c) => text.push(c),
@@ -516,79 +529,5 @@ impl Parser<'_> {
             inner,
         });
         Ok(())
-    }
-
-    /// From behind `$'` to behind the closing quote.
-    fn ansi(&mut self, text: &mut String) -> Parsed<()> {
-        loop {
-            match self.cur.bump() {
-                Some('\'') => return Ok(()),
-                Some('\\') => self.escape(text)?,
-                Some(c) => {
-                    if c == '\n' {
-                        self.line_within()?;
-                    }
-                    text.push(c);
-                }
-                None => return self.syntax("a `'` that is not closed"),
-            }
-        }
-    }
-
-    fn escape(&mut self, text: &mut String) -> Parsed<()> {
-        let Some(c) = self.cur.bump() else {
-            return self.syntax("a `'` that is not closed");
-        };
-        let plain = match c {
-            'a' => '\u{7}',
-            'b' => '\u{8}',
-            'e' | 'E' => '\u{1b}',
-            'f' => '\u{c}',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'v' => '\u{b}',
-            '\\' | '\'' | '"' | '?' => c,
-            '0'..='7' => return self.coded(text, c.to_digit(8).unwrap_or(0), 8, 2, 0x7f),
-            'x' => return self.coded(text, 0, 16, 2, 0x7f),
-            'u' => return self.coded(text, 0, 16, 4, 0xffff),
-            'U' => return self.coded(text, 0, 16, 8, 0x10_ffff),
-            'c' | '\n' => return self.unread("such an escape in `$'…'`"),
-            c => {
-                text.push('\\');
-                c
-            }
-        };
-        text.push(plain);
-        Ok(())
-    }
-
-    /// A character by its number. Beyond ASCII, bytes need not make up UTF-8, and a zero cuts the word off.
-    fn coded(
-        &mut self,
-        text: &mut String,
-        first: u32,
-        base: u32,
-        most: usize,
-        top: u32,
-    ) -> Parsed<()> {
-        let mut value = first;
-        let mut digits = 0;
-        while digits < most {
-            let Some(digit) = self.cur.peek().and_then(|c| c.to_digit(base)) else {
-                break;
-            };
-            value = value.saturating_mul(base).saturating_add(digit);
-            self.cur.bump();
-            digits += 1;
-        }
-        let missing = digits == 0 && base == 16;
-        match char::from_u32(value) {
-            Some(c) if value > 0 && value <= top && !missing => {
-                text.push(c);
-                Ok(())
-            }
-            _ => self.unread("such an escape in `$'…'`"),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What other channels are kept from: the pipes of gated shells, which belong to the same login. As far as text tells; who
 //! looks for them in other ways finds pipes whose verdicts are sealed.
 
-use shell::Reading;
+use shell::{Reading, Word};
 
 use super::paths;
 use crate::action::What;
@@ -41,39 +41,62 @@ pub(crate) fn text_reaches(text: &[u8], reading: Option<&Reading>) -> Option<&'s
         let opened = reading.redirects.iter().map(|r| &r.path);
         let mut words = words.chain(set.map(|(_, value)| value)).chain(opened);
         // Within brackets, what pieces are cut at is one of many.
-        words.any(|word| {
+        let named = words.any(|word| {
             reaches(&word.text, word.glob)
                 || word.glob && paths::finds_one(&word.text, &directories)
-        })
+        });
+        // Where it is used it may be a pattern, whose backslashes mean nothing to some shells.
+        let later = |word: &Word| {
+            paths::finds_one(&word.text, &directories)
+                || paths::finds_one(&word.text.replace('\\', ""), &directories)
+        };
+        named || reading.values.iter().any(later)
     };
-    (reaches(&text, true) || reading.is_some_and(word)).then_some(REACHES)
+    let goes = |reading: &Reading| {
+        let mut patterns = targets(reading).filter(|word| word.glob);
+        patterns.any(|word| paths::finds_one(&format!("{}/ask", word.text), &directories))
+    };
+    let reads = |reading: &Reading| word(reading) || goes(reading);
+    (reaches(&text, true) || reading.is_some_and(reads)).then_some(REACHES)
 }
 
 /// Where it goes to by names that are written out. A long one, and one of many, may be either of those from which a
 /// pattern finds a gate.
 fn goes_to(reading: &Reading) -> Vec<String> {
-    let mut to = Vec::new();
-    for command in &reading.commands {
-        let Some((head, args)) = command.argv.split_first() else {
-            continue;
-        };
-        let target = args.iter().find(|word| word.text.starts_with('/'));
-        let ("cd" | "pushd", Some(target)) = (head.text.as_str(), target) else {
-            continue;
-        };
+    let mut to: Vec<String> = Vec::new();
+    for target in targets(reading) {
         let known = to.len() < MOST && target.text.len() <= LONGEST;
+        let text = target.text.trim_end_matches('/');
+        let up = text.strip_suffix("tmp").map(|up| up.trim_end_matches('/'));
+        // From the root, or from some place below it.
+        let ups = up.is_some_and(|up| match up {
+            "" | "." => to.iter().any(|one| one == "/"),
+            up => up.split('/').all(|name| name == ".."),
+        });
         let named = [target.text.as_str()];
-        for directory in if known {
-            &named[..]
-        } else {
-            &["/", "/tmp"][..]
-        } {
+        let directories = match target.text.starts_with('/') {
+            true if known => &named[..],
+            true => &["/", "/tmp"][..],
+            false if ups => &["/tmp"][..],
+            false => continue,
+        };
+        for directory in directories {
             if !to.iter().any(|one| one == directory) {
                 to.push((*directory).to_owned());
             }
         }
     }
     to
+}
+
+/// What `cd` and its like are given.
+fn targets(reading: &Reading) -> impl Iterator<Item = &Word> {
+    reading.commands.iter().filter_map(|command| {
+        let (head, args) = command.argv.split_first()?;
+        let moves = matches!(head.text.as_str(), "cd" | "pushd");
+        args.iter()
+            .find(|word| moves && !word.text.starts_with('-'))
+    })
 }
 
 #[cfg(test)]
@@ -115,6 +138,39 @@ mod tests {
             ("cat /tmp/[w]*/ask", true),
             ("cat /[t]mp/[!a-z]*/[a]sk", true),
             ("cat /x[/../tmp/*/ask", true),
+            ("for f in /tmp/[[:alpha:]]*/ask; do cat \"$f\"; done", true),
+            ("for f in /tmp/[,w]*/ask; do cat \"$f\"; done", true),
+            ("x='/tmp/[[:alpha:]]*/ask'; cat $x", true),
+            ("x=/tmp/[,w]*/ask; cat $x", true),
+            (
+                "x=/tmp/[,w]*/ask ls; bash -c 'y=/tmp/[,w]*/ask; cat $y'",
+                true,
+            ),
+            (r#"sh -c 'x="/tmp/*\/ask"; cat $x'"#, true),
+            ("cd /tmp/*r-* && cat ask", true),
+            ("cd /tmp/[,w]*; cat ask", true),
+            ("cd /; cd tmp; cat */ask", true),
+            ("cd /; cd ./tmp/; cat */ask", true),
+            ("cd ../tmp; cat */ask", true),
+            ("cd tmp && rm -rf */*", false),
+            ("cd /srv/app; cd tmp && rm -rf */*", false),
+            ("cd /srv/release-* && ls */*", false),
+            ("cd /tmp/build-*; make", false),
+            (
+                "for f in /srv/[[:alpha:]]*/x.conf; do cat \"$f\"; done",
+                false,
+            ),
+            ("for i in 1 2 a,b *.c; do ls /tmp/$i; done", false),
+            ("re='^[^/]+/[^/]+$'; fmt='%s/%s/%s\\n'; ls", false),
+            ("p=$HOME/*; u=https://h/a?b=[c]; d=/var/*/x; ls", false),
+            ("grep -rE 'https?://[a-z]+/[a-z]+/[a-z]+' .", false),
+            ("grep -E '/[0-9]+/[0-9]+/[0-9]+' access.log", false),
+            ("sed -E 's|/[a-z]+/[a-z]+/[a-z]+|X|' f", false),
+            (r"grep -oP '/\w+/\w+/\w+' f", false),
+            (r"perl -ne 'print if m{/\d+/\d+/\d+}' f", false),
+            ("awk '$0 ~ \"/[0-9]+/[0-9]+/[0-9]+\"' f", false),
+            ("cat /tmp/[]+w]*/ask", true),
+            ("find / -regex '/tmp/weir-[0-9a-f]+/ask'", true),
             ("grep -oE 'https?://[^/]+/[^/]+' access.log", false),
             ("sed -E 's|/[^/]*/[^/]*$||' f", false),
             (r"awk '/^\/[a-z]+\/[a-z]+\//' f", false),

@@ -82,7 +82,20 @@ fn finds_from_root(path: &str) -> bool {
         _ => true,
     };
     // Nor one that ends in a backslash, which a word has not any more, and which in an expression is of the `/` behind it.
-    if names.iter().any(|name| half(name) || name.ends_with('\\')) {
+    // Nor one with what is a character of a name, unless a parenthesis follows: of an expression (`[0-9]+`).
+    let counts = |name: &&str| {
+        let first = name.find('[').and_then(|at| name.get(..at));
+        let last = name.rfind(']').and_then(|at| name.get(at..));
+        let around = [first.unwrap_or(name), last.unwrap_or_default()];
+        !name.contains('(')
+            && around
+                .iter()
+                .any(|text| text.contains(['+', '@', '!', '^', '|']))
+    };
+    if names
+        .iter()
+        .any(|name| half(name) || counts(name) || name.ends_with('\\'))
+    {
         return false;
     }
     let names: Vec<Name<'_>> = names

@@ -21,14 +21,30 @@ __weir_gate() {
 }
 __weir_look() {
   builtin unset -v POSIXLY_CORRECT || builtin return 1
+  [[ $BASH_COMMAND != '\__weir_dead' ]] || builtin kill -KILL "$__weir_p" "$BASHPID"
   [[ $- == *T* ]] || builtin set -T
   builtin shopt -q extdebug || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
   builtin local - '__weir_why=this shell is not as its gate needs it' || builtin return 1
   builtin set +aeEfkux
+  # Who asks about a line in a process of its own may end before there is an answer: where bash can start no other one
+  # there, it leaves all that is read here, and goes on with the line.
+  case $BASH_COMMAND in
+    ': weir-line' | ': weir-more')
+      if [[ $BASHPID != "$__weir_p" ]]; then
+        builtin trap '\__weir_dead' EXIT
+        builtin trap '\__weir_left' INT
+      fi
+      ;;
+  esac
   # Where bash cannot have the login's own language back, it would say so for each command.
-  __weir_ask 2> /dev/null && builtin return 0
+  if __weir_ask 2> /dev/null; then
+    case $BASH_COMMAND in
+      ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || builtin trap - EXIT INT ;;
+    esac
+    builtin return 0
+  fi
   __weir_say
   __weir_refuse
   builtin return 1
@@ -39,6 +55,16 @@ __weir_ask() {
     builtin local 'IFS= ' "__weir_c=$BASH_COMMAND" "__weir_k=${#FUNCNAME[@]}" "__weir_j=$BASHPID" __weir_to=main \
       '__weir_w=?' '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= \
       __weir_x= __weir_id= __weir_m= __weir_u= __weir_y= && __weir_question && __weir_answered
+}
+# There is no answer, so nothing runs.
+__weir_dead() {
+  builtin kill -KILL "$__weir_p" "$BASHPID"
+}
+# Whoever sits at the terminal does not want the line any more.
+__weir_left() {
+  builtin kill -INT "$__weir_p" || __weir_dead
+  builtin trap - EXIT INT
+  builtin kill -INT "$BASHPID"
 }
 # Is what is read below what bash makes of it? Of BASH_COMMAND and BASHPID as arrays it makes nothing any more, although
 # they are constant; of PATH as one, the current directory; and of PROMPT_COMMAND, no prompts any more. What is called here
@@ -261,6 +287,7 @@ __weir_say() {
 __weir_refuse() {
   builtin local __weir_i=0 __weir_m= __weir_f= __weir_k= || builtin kill -KILL "$__weir_p" "$BASHPID"
   if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-more' || $BASH_COMMAND == ': weir-prompt' ]]; then
+    [[ $BASHPID == "$__weir_p" ]] || builtin trap - EXIT INT
     # Of a line that Weir refuses, nothing is done, not even what is asked about in no other way. Where nobody has said
     # so, there is no other way than this.
     if [[ -n $__weir_why ]]; then
@@ -310,7 +337,7 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
       shopt source trap typeset ulimit unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_look __weir_ask __weir_sound __weir_question __weir_typed __weir_list __weir_last \
+\readonly -f __weir_gate __weir_look __weir_ask __weir_dead __weir_left __weir_sound __weir_question __weir_typed __weir_list __weir_last \
   __weir_where __weir_open __weir_pipe \
   __weir_flags __weir_key __weir_seal __weir_answered __weir_say __weir_refuse __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID

@@ -6,6 +6,7 @@ mod fifth;
 mod fourth;
 mod gaps;
 mod limits;
+mod lines;
 mod more;
 mod programs;
 mod review;

@@ -276,6 +276,7 @@ fn commands_of_a_gated_shell_wait_for_people() {
         ("forged", Box::new(|| reach::forged(stage))),
         ("stopped", Box::new(|| reach::stopped(stage))),
         ("unread", Box::new(|| reach::unread(stage))),
+        ("unasked", Box::new(|| reach::unasked(stage))),
         ("elsewhere", Box::new(|| reach::elsewhere(stage))),
     ]);
     // Of all that is started on the host.

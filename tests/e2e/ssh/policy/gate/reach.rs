@@ -133,6 +133,32 @@ pub fn unread(stage: &Stage) {
     assert!(!trace.exists(), "{}", shell.said());
 }
 
+/// Where who asks about a line ends before there is an answer, nothing of the line is done.
+pub fn unasked(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-unasked");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let pid = shell.pid();
+    let helper = helper_of(&gate_of(pid));
+    let trace = stage.traces.join("gate-unasked");
+    send(helper, Signal::Stop).unwrap();
+    shell.enter(&format!("{{ :; }} > {}", trace.display()));
+    let asks = eventually("somebody to ask", SOON, || {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        Ok(children?.split_whitespace().next().map(str::to_owned))
+    });
+    // Until it waits.
+    std::thread::sleep(Duration::from_secs(1));
+    send(asks.unwrap().parse().unwrap(), Signal::Hup).unwrap();
+    let ended = eventually("the shell to end", SOON, || {
+        Ok(shell.client.child.try_wait().unwrap().map(|_| ()))
+    });
+    send(helper, Signal::Cont).unwrap();
+    assert!(!trace.exists(), "{}", shell.said());
+    ended.unwrap();
+}
+
 /// Where the host limits the memory of logins, who asks about a line could die of it: there is no gate then. A limit that
 /// anybody may take away is taken away. The host keeps the hard one: in a container, root may not raise it.
 pub fn limited(stage: &Stage) {
