@@ -4,7 +4,7 @@
 //! replaced as it comes. Whatever makes a form fail lets go of what was held.
 
 use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
-use detect::{is_base64, is_base64url, is_between};
+use detect::{is_base64, is_base64url, is_between, is_nucleotide};
 
 use super::source::Around;
 
@@ -43,9 +43,13 @@ const ENCODED: [(&[u8], u8, u8); 3] = [
     (b"0tLS0tQkVHSU4g", 0, 0),
     (b"tLS0tLUJFR0lOI", 6, 8),
 ];
+/// Prefixes of tokens that names end with, too.
+const WORDS: [&[u8]; 4] = [b"xapp-", b"sk-ant-", b"sk-proj-", b"tskey-"];
 const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
+/// A header is no secret. Of one that has so many it may be base 64 of any JSON, and is shown; what follows it is not.
+const MAX_HEADER: u16 = 1024;
 const LEAST_PAYLOAD: u16 = 2;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
@@ -86,6 +90,36 @@ fn form(number: u8) -> Form {
             _ => Form::Assigned,
         },
     }
+}
+
+/// May the form begin where these bytes have been read last, with its prefix? Of what is certain by its length alone, yes.
+/// What a prefix of mere letters begins, or one that ends words (`task-proj-`), stands behind no letter or digit that is
+/// not of an escape of its own.
+pub(super) fn is_alone(number: u8, last: u128) -> bool {
+    match form(number) {
+        Form::Run(token) if token.is_exact() || WORDS.contains(&token.prefix) => {
+            let before = last >> (u8::BITS as usize * token.prefix.len());
+            let c = |back: u32| (before >> (u8::BITS * back)).to_le_bytes()[0];
+            !c(0).is_ascii_alphanumeric() || is_escape(c)
+        }
+        _ => true,
+    }
+}
+
+/// Is the letter before a place (0 is the last one) the end of what stands for another character (`\n`, `\u003d`, `%3D`),
+/// or for a colour (`[0m`)?
+fn is_escape(c: impl Fn(u32) -> u8) -> bool {
+    let hex = |n: u32| (0..n).all(|back| c(back).is_ascii_hexdigit());
+    let colour = || {
+        let numbers = (1..7).find(|back| !matches!(c(*back), b'0'..=b'9' | b';'));
+        c(0) == b'm' && numbers.is_some_and(|back| c(back) == b'[')
+    };
+    c(1) == b'\\'
+        || matches!(c(2), b'%' | b'=') && hex(2)
+        || c(3) == b'\\' && c(2) == b'x' && hex(2)
+        || matches!(c(3), b'\\' | b'#') && hex(3)
+        || c(5) == b'\\' && c(4) == b'u' && hex(4)
+        || colour()
 }
 
 /// How the place before a byte looks.
@@ -146,6 +180,8 @@ const OPENS: u8 = 1;
 const PAYLOAD: u8 = 2;
 const SIGNATURE: u8 = 3;
 const ENDLESS: u8 = 4;
+/// The kind of a token of exact length that is no sequence of nucleotides.
+const KEY: u8 = 1;
 /// The phase of a private key behind the first line, and kinds of places there.
 const BODY: u8 = 12;
 const LEADING: u8 = 0;
@@ -225,9 +261,15 @@ impl Thread {
         }
     }
 
-    /// Is it too likely to let go of what is held?
-    pub fn is_sticky(&self) -> bool {
+    /// Is it too likely to let go of what is held? Not where all that has come is a header and the line or the stream
+    /// has ended, nor a sequence of nucleotides.
+    pub fn is_sticky(&self, ended: bool) -> bool {
         self.held >= STICKY
+            && match form(self.number) {
+                Form::Jwt => !(ended && self.phase <= OPENS),
+                Form::Run(token) => !token.is_exact() || self.kind == KEY,
+                _ => true,
+            }
     }
 
     /// Is nothing known of a key but its first line, behind which others stood, or is it perhaps over?
@@ -258,14 +300,18 @@ impl Thread {
         self.decide(usize::from(self.count) >= token.least)
     }
 
-    /// Nothing of its alphabet may follow.
+    /// Nothing of its alphabet may follow, and it is no sequence of nucleotides.
     fn exact(mut self, token: &Token, c: u8, gap: Gap) -> Next {
         if usize::from(self.count) == token.least {
             let alone = gap == Gap::Break || !c.is_ascii_alphanumeric();
-            return Next::Over(if alone { self.held } else { 0 });
+            let hides = alone && self.kind == KEY;
+            return Next::Over(if hides { self.held } else { 0 });
         }
         if !(token.alphabet)(c) {
             return OVER;
+        }
+        if !is_nucleotide(c) {
+            self.kind = KEY;
         }
         self.count += 1;
         self.held += 1;
@@ -288,6 +334,7 @@ impl Thread {
         }
         let letter = is_base64url(c);
         match self.phase {
+            HEADER if letter && self.count >= MAX_HEADER => self.held = 0,
             HEADER | PAYLOAD if letter => self.count = self.count.saturating_add(1),
             HEADER if c == b'.' && self.count >= LEAST_HEADER => self.phase = OPENS,
             OPENS if c == b'e' => (self.phase, self.count) = (PAYLOAD, 1),
