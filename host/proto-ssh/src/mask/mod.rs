@@ -1,7 +1,7 @@
 //! Hides secrets in text that passes, at the same length, whatever packets and escape sequences it is cut by.
 //!
 //! Place in the flow: `relay` gives every stream of a channel that carries text (standard output and standard error
-//! of a shell or a command, each its own) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
+//! of a shell or a command, each its own, and standard error of file transfers) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
 //! name look at lines. What comes out is what is recorded and sent. Not for file transfers, `git`, `rsync`
 //! and forwarded connections.
 //!
@@ -71,6 +71,8 @@
 //!   them, and for [`Spans`] in lines of at least 32 bytes that are as full of it, nothing is found around an escape
 //!   sequence, a control character or the end of a line, and an address only where it is ASCII, and ten characters long,
 //!   because random bytes have shorter ones. Text behind such a block is text again. Terminals are never binary.
+//! - Private keys that are not PEM, of OpenSSH or of GnuPG: PuTTY's, and those of WireGuard that stand behind no name. One
+//!   without its first line, but for OpenSSH's. Of one of WireGuard fewer than 16 characters leave where a line ends in it.
 //! - What is told by a prefix of mere letters and an exact length (`AKIA`), or by one that names end with (`task-proj-`), is
 //!   found at the beginning of a word only; all other tokens are found behind letters and digits, too.
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.

@@ -45,6 +45,11 @@ const ENCODED: [(&[u8], u8, u8); 3] = [
 ];
 /// Prefixes of tokens that names end with, too.
 const WORDS: [&[u8]; 4] = [b"xapp-", b"sk-ant-", b"sk-proj-", b"tskey-"];
+/// Words behind which a key of WireGuard stands, how long it is, and what of it is no word that a line ends with
+/// (`PrivateKey: true`). The detectors do not know them, either.
+const WIREGUARD: &[&[u8]] = &[b"PrivateKey", b"PresharedKey"];
+const WIREGUARD_KEY: usize = 44;
+const LEAST_KEY: u16 = 16;
 const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
@@ -60,6 +65,7 @@ enum Form {
     Run(&'static Token),
     Jwt,
     Assigned,
+    Wireguard(&'static [u8]),
     Block,
     Headless,
     Encoded,
@@ -73,7 +79,7 @@ pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
     let all = runs
         .chain(others)
         .chain(encoded)
-        .chain(ASSIGNMENTS.iter().copied());
+        .chain(ASSIGNMENTS.iter().chain(WIREGUARD).copied());
     (0..=u8::MAX).zip(all)
 }
 
@@ -87,7 +93,10 @@ fn form(number: u8) -> Form {
             1 => Form::Block,
             2 => Form::Headless,
             3..=5 => Form::Encoded,
-            _ => Form::Assigned,
+            named => match WIREGUARD.get(named.wrapping_sub(6 + ASSIGNMENTS.len())) {
+                Some(name) => Form::Wireguard(name),
+                None => Form::Assigned,
+            },
         },
     }
 }
@@ -96,14 +105,14 @@ fn form(number: u8) -> Form {
 /// What a prefix of mere letters begins, or one that ends words (`task-proj-`), stands behind no letter or digit that is
 /// not of an escape of its own.
 pub(super) fn is_alone(number: u8, last: u128) -> bool {
-    match form(number) {
-        Form::Run(token) if token.is_exact() || WORDS.contains(&token.prefix) => {
-            let before = last >> (u8::BITS as usize * token.prefix.len());
-            let c = |back: u32| (before >> (u8::BITS * back)).to_le_bytes()[0];
-            !c(0).is_ascii_alphanumeric() || is_escape(c)
-        }
-        _ => true,
-    }
+    let prefix = match form(number) {
+        Form::Run(token) if token.is_exact() || WORDS.contains(&token.prefix) => token.prefix,
+        Form::Wireguard(name) => name,
+        _ => return true,
+    };
+    let before = last >> (u8::BITS as usize * prefix.len());
+    let c = |back: u32| (before >> (u8::BITS * back)).to_le_bytes()[0];
+    !c(0).is_ascii_alphanumeric() || is_escape(c)
 }
 
 /// Is the letter before a place (0 is the last one) the end of what stands for another character (`\n`, `\u003d`, `%3D`),
@@ -224,7 +233,7 @@ impl Thread {
     /// With no room for it: so many bytes are hidden instead, and what goes on behind them in one piece.
     pub fn most(&self) -> u16 {
         match form(self.number) {
-            Form::Run(_) | Form::Jwt | Form::Assigned => MAX_TOKEN,
+            Form::Run(_) | Form::Jwt | Form::Assigned | Form::Wireguard(_) => MAX_TOKEN,
             Form::Block | Form::Headless | Form::Encoded => MAX_BLOCK,
         }
     }
@@ -257,7 +266,7 @@ impl Thread {
             // Of another source there are other lines.
             Form::Block | Form::Headless => self.phase == BODY && self.lead == new.lead,
             Form::Encoded => self.phase == BODY,
-            Form::Assigned => false,
+            Form::Assigned | Form::Wireguard(_) => false,
         }
     }
 
@@ -268,6 +277,7 @@ impl Thread {
             && match form(self.number) {
                 Form::Jwt => !(ended && self.phase <= OPENS),
                 Form::Run(token) => !token.is_exact() || self.kind == KEY,
+                Form::Wireguard(_) => !ended || self.held >= LEAST_KEY,
                 _ => true,
             }
     }
@@ -282,7 +292,8 @@ impl Thread {
             Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
             Form::Run(token) => self.run(token, c, gap),
             Form::Jwt => self.jwt(c, gap),
-            Form::Assigned => self.assigned(c, gap),
+            Form::Assigned => self.assigned(ASSIGNED, c, gap),
+            Form::Wireguard(_) => self.assigned(WIREGUARD_KEY, c, gap),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, around),
             Form::Block | Form::Headless => self.title(c, gap, around),
             Form::Encoded if self.phase == BODY => self.encoded(c, gap),
@@ -347,7 +358,7 @@ impl Thread {
     }
 
     /// `run` counts what stands between, `kind` what was seen of the word that may be among it.
-    fn assigned(mut self, c: u8, gap: Gap) -> Next {
+    fn assigned(mut self, length: usize, c: u8, gap: Gap) -> Next {
         let between = is_between(c) && usize::from(self.run) < WIDEST_GAP;
         let word = GAP_WORD.get(usize::from(self.kind));
         match self.phase {
@@ -364,7 +375,7 @@ impl Thread {
                 (self.run, self.kind) = (self.run + 1, u8::MAX);
                 Next::Goes(self)
             }
-            1 if usize::from(self.count) == ASSIGNED => {
+            1 if usize::from(self.count) == length => {
                 let alone = gap == Gap::Break || !is_base64(c);
                 Next::Over(if alone { self.held } else { 0 })
             }

@@ -144,6 +144,29 @@ fn whatever_stands_before_it() {
     }
 }
 
+/// As `cat /etc/wireguard/wg0.conf` and `wg showconf` show them; those that are public stay.
+#[test]
+fn keys_of_wireguard() {
+    let key = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+    for name in ["PrivateKey", "PresharedKey"] {
+        for between in [" = ", "=", "\t=\t", ": ", "\":\"", "\": \""] {
+            let out = text(
+                &[],
+                &format!("[Interface]\n{name}{between}{key}\nListenPort = 1\n"),
+            );
+            let stars = "*".repeat(44);
+            assert_eq!(
+                out,
+                format!("[Interface]\n{name}{between}{stars}\nListenPort = 1\n")
+            );
+        }
+        is_hidden(&format!("{name} = {key}"), "lXXJte14");
+        unchanged(&format!("{name} = {key}{key}\n{name} = short\n"));
+    }
+    unchanged(&format!("hasPrivateKey = {key}\nPrivateKey: true\n"));
+    unchanged(&format!("PublicKey = {key}\npeer: {key}\n"));
+}
+
 /// What a header may be is shown where nothing follows it; what follows one is hidden, even then.
 #[test]
 fn base_64_of_json_is_no_token() {
