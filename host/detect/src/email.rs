@@ -67,6 +67,19 @@ fn domain(after: &[u8]) -> Option<usize> {
     }
 }
 
+/// Kinds of units of systemd (`getty@tty1.service`) that are no top-level domains; `target` is one.
+const UNITS: [&[u8]; 9] = [
+    b"service",
+    b"socket",
+    b"timer",
+    b"mount",
+    b"automount",
+    b"path",
+    b"slice",
+    b"scope",
+    b"swap",
+];
+
 /// How much of a label can be the last one. Those that are given out are either ASCII or not.
 fn top(label: &[u8]) -> Option<usize> {
     let punycode = label.get(..4);
@@ -78,6 +91,9 @@ fn top(label: &[u8]) -> Option<usize> {
         c.is_ascii_alphabetic() || c >= 0x80
     });
     let most = if ascii < 2 { letters } else { ascii };
+    if label.get(..most).is_some_and(|last| UNITS.contains(&last)) {
+        return None;
+    }
     (2..=MAX_LABEL).contains(&most).then_some(most)
 }
 

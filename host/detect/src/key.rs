@@ -223,7 +223,11 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
         let prefix = token.prefix.len();
         let len = run(rest, prefix, token.most + 1, token.alphabet);
         let end = prefix + len;
-        if (token.least..=token.most).contains(&len) && !is_word(byte(rest, end)) {
+        let body = rest.get(prefix..end).unwrap_or_default();
+        if (token.least..=token.most).contains(&len)
+            && !is_word(byte(rest, end))
+            && !(token.is_exact() && body.iter().all(|c| is_nucleotide(*c)))
+        {
             return Some(Found {
                 start: at,
                 end: at + end,
@@ -246,6 +250,11 @@ pub fn cloud(value: &[u8], at: usize) -> Option<Found> {
         end: at + start + len,
         what: Detector::CloudKey,
     })
+}
+
+/// As sequences of DNA and RNA are written: `ACCA` begins one of every 256, a key of these letters alone there is none.
+pub fn is_nucleotide(c: u8) -> bool {
+    matches!(c, b'A' | b'C' | b'G' | b'T' | b'U' | b'N')
 }
 
 fn is_upper(c: u8) -> bool {
@@ -316,5 +325,8 @@ mod tests {
             assert_eq!(found, Some((3, 3 + whole.len())), "{token:?}");
             assert_eq!(find(&whole[..whole.len() - 1]), None, "{token:?}");
         }
+        let finds = |text: &[u8]| super::super::finds(on, text);
+        assert!(!finds(b"ACCAGATTACANNGATTACA\n"));
+        assert!(finds(b"ACCAGATTACANNGATTAC7\n"));
     }
 }

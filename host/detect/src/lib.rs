@@ -25,7 +25,7 @@ mod redact;
 mod tests;
 
 pub use key::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
-pub use key::{is_base64, is_base64url, is_between};
+pub use key::{is_base64, is_base64url, is_between, is_nucleotide};
 pub use lead::lead;
 pub use possible::possible;
 pub use redact::{Form, redact};

@@ -4,12 +4,15 @@
 use super::lead::{LEAST, is_of};
 use super::{Detector, Found, account, byte, goes_back, is_word};
 
+/// The longest time before a zone: `12:34:56.123456789 `.
+const TIME: usize = 19;
+
 /// `+49 30 1234567`: 8 to 15 digits (E.164), single separators between them.
 pub fn international(value: &[u8], at: usize) -> Option<Found> {
     let mut digits = 0;
     let mut end = at + 1;
     let mut i = at + 1;
-    if !matches!(byte(value, i), b'1'..=b'9') {
+    if !matches!(byte(value, i), b'1'..=b'9') || is_zone(value, at) {
         return None;
     }
     let mut open = false;
@@ -51,6 +54,32 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
         true => Some(found(at, end)),
         false => before_space,
     }
+}
+
+/// Is it the zone of a time that stands before it (`12:34:56.7 +1000 `, as `ls --full-time` and `git log` write it)?
+fn is_zone(value: &[u8], at: usize) -> bool {
+    // Those east of ten hours; what begins with a zero is no number anyway.
+    let zone = match value.get(at + 1..at + 5) {
+        Some([b'1', b'0'..=b'4', minutes @ ..]) => matches!(minutes, b"00" | b"15" | b"30" | b"45"),
+        _ => false,
+    };
+    let zone = zone && !byte(value, at + 5).is_ascii_digit();
+    let before = value.get(at.saturating_sub(TIME)..at).unwrap_or_default();
+    let Some(before) = before.strip_suffix(b" ").filter(|_| zone) else {
+        return false;
+    };
+    let parts = before.iter().rev();
+    let parts = parts.take_while(|c| c.is_ascii_digit()).count();
+    let whole = match before.get(..before.len() - parts) {
+        Some([whole @ .., b'.' | b',']) if parts > 0 => whole,
+        _ => before,
+    };
+    let form = b"dd:dd:dd".iter().rev();
+    whole.len() >= form.len()
+        && form.zip(whole.iter().rev()).all(|(form, c)| match form {
+            b'd' => c.is_ascii_digit(),
+            other => c == other,
+        })
 }
 
 /// Can this become one? At least four digits of it are there.

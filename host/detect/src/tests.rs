@@ -27,6 +27,18 @@ fn check(cases: &[(&str, &str)]) {
 fn emails() {
     check(&[
         ("a@b.co", "[email]"),
+        // Units of systemd, and what only looks like one.
+        ("user@1000.service loaded", "user@1000.service loaded"),
+        (
+            "openvpn@server.service x@y.timer foo@bar.mount",
+            "openvpn@server.service x@y.timer foo@bar.mount",
+        ),
+        ("postgresql@15-main.service", "postgresql@15-main.service"),
+        (
+            "a@b.services a@b.target a@mail.service.co",
+            "[email] [email] [email]",
+        ),
+        ("a@b.co.service", "[email].service"),
         ("write to jane.doe+x@mail.example.com.", "write to [email]."),
         ("<jane@example.org>", "<[email]>"),
         ("a@b.co,c@d.org", "[email],[email]"),
@@ -189,6 +201,23 @@ fn phones() {
         ("+49 30 1234-5678", "[phone]"),
         ("+1 (212) 555-0123", "[phone]"),
         ("call +44.20.7946.0958.", "call [phone]."),
+        // A zone behind a time, and what is none.
+        (
+            "12:34:56.123456789 +1000 20241128.log",
+            "12:34:56.123456789 +1000 20241128.log",
+        ),
+        (
+            "2024-11-28 12:34:56 +1000 20241128.log",
+            "2024-11-28 12:34:56 +1000 20241128.log",
+        ),
+        ("12:34:56 +1030 12345678", "12:34:56 +1030 12345678"),
+        ("12:34:56 +4930 12345678", "12:34:56 [phone]"),
+        ("12:34:56 +1001 12345678", "12:34:56 [phone]"),
+        ("12:34:56 +10001 2345678", "12:34:56 [phone]"),
+        ("12:34:56 +49 30 1234567", "12:34:56 [phone]"),
+        ("12:34:56  +1000 12345678", "12:34:56  [phone]"),
+        ("12:34 +1000 12345678", "12:34 [phone]"),
+        ("ext 6 +1000 12345678", "ext 6 [phone]"),
         ("+49 30 1234567 2024-11-26", "[phone] 2024-11-26"),
         ("+4930123456 4111 1111 1111 1111", "[phone] [card]"),
         ("tel_+49 30 1234567", "tel_[phone]"),

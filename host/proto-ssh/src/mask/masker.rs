@@ -170,7 +170,7 @@ impl Masker {
             self.hurry(out);
         }
         if self.hard.is_some_and(|at| at <= now) {
-            self.replace_sticky(out);
+            self.replace_sticky(self.gap == Gap::Break, out);
         }
     }
 
@@ -185,19 +185,19 @@ impl Masker {
     /// be let go of is replaced.
     pub fn flush(&mut self, out: &mut BytesMut) {
         self.line.set_edited(false);
-        self.replace_sticky(out);
+        self.replace_sticky(true, out);
         self.line.set_edited(self.split);
     }
 
-    fn replace_sticky(&mut self, out: &mut BytesMut) {
+    fn replace_sticky(&mut self, ended: bool, out: &mut BytesMut) {
         let (held, base) = (&mut self.held, self.base);
         let mut hide = |at| star(held, base, at);
-        self.line.hide_sticky(&self.patterns, &mut hide);
+        self.line.hide_sticky(&self.patterns, ended, &mut hide);
         if self.split {
-            self.stripped.hide_sticky(&self.patterns, &mut hide);
+            self.stripped.hide_sticky(&self.patterns, ended, &mut hide);
         }
         if self.raw_on {
-            self.raw.hide_sticky(&self.patterns, &mut hide);
+            self.raw.hide_sticky(&self.patterns, ended, &mut hide);
         }
         self.release(None, out);
     }
@@ -257,6 +257,7 @@ impl Masker {
         }
         if let Some(wide) = wide {
             if matches!(c, 0x80..=0x9F) {
+                self.apart();
                 self.raw_from_here();
             } else {
                 self.show(0xC2, wide);
@@ -264,6 +265,9 @@ impl Masker {
         }
         if matches!(class, Class::Hidden | Class::Back(_) | Class::Moved) {
             self.raw_from_here();
+        }
+        if c == 0x1B {
+            self.apart();
         }
         if class == Class::Payload && is_line_end(c) {
             // A key has lines there, too, and a string need not end.
@@ -285,6 +289,12 @@ impl Masker {
             Class::Moved if self.gap == Gap::None => self.gap = Gap::Break,
             Class::Moved | Class::Hidden | Class::Payload => {}
         }
+    }
+
+    /// Whether what comes next stands in one word with what came, nobody knows.
+    fn apart(&mut self) {
+        self.line.apart();
+        self.stripped.apart();
     }
 
     fn raw_from_here(&mut self) {
@@ -328,6 +338,7 @@ impl Masker {
             self.line.set_edited(true);
         }
         self.line.back(places);
+        self.apart();
         self.column = self.column.saturating_sub(u32::from(places));
         self.join();
     }
@@ -407,7 +418,7 @@ impl Masker {
         let (any, _) = self.unfinished();
         self.release(any, out);
         if self.held.len() >= MAX_HELD / 2 {
-            self.replace_sticky(out);
+            self.replace_sticky(false, out);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Hides secrets in text that passes, at the same length, whatever packets and escape sequences it is cut by.
 //!
 //! Place in the flow: `relay` gives every stream of a channel that carries text (standard output and standard error
-//! of a shell or a command, each its own) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
+//! of a shell or a command, each its own, and standard error of file transfers) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
 //! name look at lines. What comes out is what is recorded and sent. Not for file transfers, `git`, `rsync`
 //! and forwarded connections.
 //!
@@ -25,7 +25,9 @@
 //! - As many bytes come out as went in. A byte that is no part of a find is not changed, one of a control sequence
 //!   never; what is replaced becomes `*`. Of a token the prefix that tells what it is stays.
 //! - What has been let go of is never the whole of a find: of a secret, at most its first seven bytes (three of
-//!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes.
+//!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes; of a JSON
+//!   Web Token its header, too, where the line or the stream ends behind that or it has 1024 characters and more, and of a
+//!   key id what may stand for nucleotides.
 //!   What is longer is replaced after two seconds, and when the stream ends or is flushed, whether it is one or not.
 //! - Of what detectors find, what a line ends with and may become a find yet (`detect::lead`: four characters or so of it
 //!   are there) waits until it cannot any more, or for two seconds. Then it goes out; what comes of it later is replaced
@@ -69,6 +71,10 @@
 //!   them, and for [`Spans`] in lines of at least 32 bytes that are as full of it, nothing is found around an escape
 //!   sequence, a control character or the end of a line, and an address only where it is ASCII, and ten characters long,
 //!   because random bytes have shorter ones. Text behind such a block is text again. Terminals are never binary.
+//! - Private keys that are not PEM, of OpenSSH or of GnuPG: PuTTY's, and those of WireGuard that stand behind no name. One
+//!   without its first line, but for OpenSSH's. Of one of WireGuard fewer than 16 characters leave where a line ends in it.
+//! - What is told by a prefix of mere letters and an exact length (`AKIA`), or by one that names end with (`task-proj-`), is
+//!   found at the beginning of a word only; all other tokens are found behind letters and digits, too.
 //! - Shorter secrets than [`MIN_SECRET`] bytes are not accepted.
 
 mod guard;

@@ -20,6 +20,7 @@ mod reference;
 mod replicas;
 mod spans;
 mod streams;
+mod words;
 
 const LITERAL: &str = "correct/horse+battery9";
 const GITHUB: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";

@@ -4,7 +4,7 @@
 //! replaced as it comes. Whatever makes a form fail lets go of what was held.
 
 use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
-use detect::{is_base64, is_base64url, is_between};
+use detect::{is_base64, is_base64url, is_between, is_nucleotide};
 
 use super::source::Around;
 
@@ -43,9 +43,18 @@ const ENCODED: [(&[u8], u8, u8); 3] = [
     (b"0tLS0tQkVHSU4g", 0, 0),
     (b"tLS0tLUJFR0lOI", 6, 8),
 ];
+/// Prefixes of tokens that names end with, too.
+const WORDS: [&[u8]; 4] = [b"xapp-", b"sk-ant-", b"sk-proj-", b"tskey-"];
+/// Words behind which a key of WireGuard stands, how long it is, and what of it is no word that a line ends with
+/// (`PrivateKey: true`). The detectors do not know them, either.
+const WIREGUARD: &[&[u8]] = &[b"PrivateKey", b"PresharedKey"];
+const WIREGUARD_KEY: usize = 44;
+const LEAST_KEY: u16 = 16;
 const JWT: &[u8] = b"eyJ";
 /// Characters of a token's header behind `eyJ`, and of its payload.
 const LEAST_HEADER: u16 = 7;
+/// A header is no secret. Of one that has so many it may be base 64 of any JSON, and is shown; what follows it is not.
+const MAX_HEADER: u16 = 1024;
 const LEAST_PAYLOAD: u16 = 2;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
@@ -56,6 +65,7 @@ enum Form {
     Run(&'static Token),
     Jwt,
     Assigned,
+    Wireguard(&'static [u8]),
     Block,
     Headless,
     Encoded,
@@ -69,7 +79,7 @@ pub(super) fn prefixes() -> impl Iterator<Item = (u8, &'static [u8])> {
     let all = runs
         .chain(others)
         .chain(encoded)
-        .chain(ASSIGNMENTS.iter().copied());
+        .chain(ASSIGNMENTS.iter().chain(WIREGUARD).copied());
     (0..=u8::MAX).zip(all)
 }
 
@@ -83,9 +93,42 @@ fn form(number: u8) -> Form {
             1 => Form::Block,
             2 => Form::Headless,
             3..=5 => Form::Encoded,
-            _ => Form::Assigned,
+            named => match WIREGUARD.get(named.wrapping_sub(6 + ASSIGNMENTS.len())) {
+                Some(name) => Form::Wireguard(name),
+                None => Form::Assigned,
+            },
         },
     }
+}
+
+/// May the form begin where these bytes have been read last, with its prefix? Of what is certain by its length alone, yes.
+/// What a prefix of mere letters begins, or one that ends words (`task-proj-`), stands behind no letter or digit that is
+/// not of an escape of its own.
+pub(super) fn is_alone(number: u8, last: u128) -> bool {
+    let prefix = match form(number) {
+        Form::Run(token) if token.is_exact() || WORDS.contains(&token.prefix) => token.prefix,
+        Form::Wireguard(name) => name,
+        _ => return true,
+    };
+    let before = last >> (u8::BITS as usize * prefix.len());
+    let c = |back: u32| (before >> (u8::BITS * back)).to_le_bytes()[0];
+    !c(0).is_ascii_alphanumeric() || is_escape(c)
+}
+
+/// Is the letter before a place (0 is the last one) the end of what stands for another character (`\n`, `\u003d`, `%3D`),
+/// or for a colour (`[0m`)?
+fn is_escape(c: impl Fn(u32) -> u8) -> bool {
+    let hex = |n: u32| (0..n).all(|back| c(back).is_ascii_hexdigit());
+    let colour = || {
+        let numbers = (1..7).find(|back| !matches!(c(*back), b'0'..=b'9' | b';'));
+        c(0) == b'm' && numbers.is_some_and(|back| c(back) == b'[')
+    };
+    c(1) == b'\\'
+        || matches!(c(2), b'%' | b'=') && hex(2)
+        || c(3) == b'\\' && c(2) == b'x' && hex(2)
+        || matches!(c(3), b'\\' | b'#') && hex(3)
+        || c(5) == b'\\' && c(4) == b'u' && hex(4)
+        || colour()
 }
 
 /// How the place before a byte looks.
@@ -146,6 +189,8 @@ const OPENS: u8 = 1;
 const PAYLOAD: u8 = 2;
 const SIGNATURE: u8 = 3;
 const ENDLESS: u8 = 4;
+/// The kind of a token of exact length that is no sequence of nucleotides.
+const KEY: u8 = 1;
 /// The phase of a private key behind the first line, and kinds of places there.
 const BODY: u8 = 12;
 const LEADING: u8 = 0;
@@ -188,7 +233,7 @@ impl Thread {
     /// With no room for it: so many bytes are hidden instead, and what goes on behind them in one piece.
     pub fn most(&self) -> u16 {
         match form(self.number) {
-            Form::Run(_) | Form::Jwt | Form::Assigned => MAX_TOKEN,
+            Form::Run(_) | Form::Jwt | Form::Assigned | Form::Wireguard(_) => MAX_TOKEN,
             Form::Block | Form::Headless | Form::Encoded => MAX_BLOCK,
         }
     }
@@ -221,13 +266,20 @@ impl Thread {
             // Of another source there are other lines.
             Form::Block | Form::Headless => self.phase == BODY && self.lead == new.lead,
             Form::Encoded => self.phase == BODY,
-            Form::Assigned => false,
+            Form::Assigned | Form::Wireguard(_) => false,
         }
     }
 
-    /// Is it too likely to let go of what is held?
-    pub fn is_sticky(&self) -> bool {
+    /// Is it too likely to let go of what is held? Not where all that has come is a header and the line or the stream
+    /// has ended, nor a sequence of nucleotides.
+    pub fn is_sticky(&self, ended: bool) -> bool {
         self.held >= STICKY
+            && match form(self.number) {
+                Form::Jwt => !(ended && self.phase <= OPENS),
+                Form::Run(token) => !token.is_exact() || self.kind == KEY,
+                Form::Wireguard(_) => !ended || self.held >= LEAST_KEY,
+                _ => true,
+            }
     }
 
     /// Is nothing known of a key but its first line, behind which others stood, or is it perhaps over?
@@ -240,7 +292,8 @@ impl Thread {
             Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
             Form::Run(token) => self.run(token, c, gap),
             Form::Jwt => self.jwt(c, gap),
-            Form::Assigned => self.assigned(c, gap),
+            Form::Assigned => self.assigned(ASSIGNED, c, gap),
+            Form::Wireguard(_) => self.assigned(WIREGUARD_KEY, c, gap),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, around),
             Form::Block | Form::Headless => self.title(c, gap, around),
             Form::Encoded if self.phase == BODY => self.encoded(c, gap),
@@ -258,15 +311,19 @@ impl Thread {
         self.decide(usize::from(self.count) >= token.least)
     }
 
-    /// Nothing of its alphabet may follow.
+    /// Nothing of its alphabet may follow, and it is no sequence of nucleotides.
     fn exact(mut self, token: &Token, c: u8, gap: Gap) -> Next {
         if usize::from(self.count) == token.least {
             // Behind a full line, nobody knows whether it goes on.
             let alone = gap != Gap::None || !c.is_ascii_alphanumeric();
-            return Next::Over(if alone { self.held } else { 0 });
+            let hides = alone && self.kind == KEY;
+            return Next::Over(if hides { self.held } else { 0 });
         }
         if !(token.alphabet)(c) {
             return OVER;
+        }
+        if !is_nucleotide(c) {
+            self.kind = KEY;
         }
         self.count += 1;
         self.held += 1;
@@ -289,6 +346,7 @@ impl Thread {
         }
         let letter = is_base64url(c);
         match self.phase {
+            HEADER if letter && self.count >= MAX_HEADER => self.held = 0,
             HEADER | PAYLOAD if letter => self.count = self.count.saturating_add(1),
             HEADER if c == b'.' && self.count >= LEAST_HEADER => self.phase = OPENS,
             OPENS if c == b'e' => (self.phase, self.count) = (PAYLOAD, 1),
@@ -301,7 +359,7 @@ impl Thread {
     }
 
     /// `run` counts what stands between, `kind` what was seen of the word that may be among it.
-    fn assigned(mut self, c: u8, gap: Gap) -> Next {
+    fn assigned(mut self, length: usize, c: u8, gap: Gap) -> Next {
         let between = is_between(c) && usize::from(self.run) < WIDEST_GAP;
         let word = GAP_WORD.get(usize::from(self.kind));
         match self.phase {
@@ -318,7 +376,7 @@ impl Thread {
                 (self.run, self.kind) = (self.run + 1, u8::MAX);
                 Next::Goes(self)
             }
-            1 if usize::from(self.count) == ASSIGNED => {
+            1 if usize::from(self.count) == length => {
                 let alone = gap != Gap::None || !is_base64(c);
                 Next::Over(if alone { self.held } else { 0 })
             }

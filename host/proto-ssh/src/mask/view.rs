@@ -4,7 +4,7 @@
 
 use super::patterns::{MAX_WORD, Patterns};
 use super::source::{Around, Group, Line};
-use super::token::{Gap, Next, Thread, is_part};
+use super::token::{Gap, Next, Thread, is_alone, is_part};
 use super::trie::{ROOT, Said};
 
 /// How much of a line is remembered for a cursor that goes back; no pattern is longer.
@@ -46,9 +46,10 @@ struct Live {
 }
 
 impl Live {
-    fn of(said: Said<'_>, threads: &[Thread]) -> Self {
+    /// `ended`: what they stand in is over.
+    fn of(said: Said<'_>, threads: &[Thread], ended: bool) -> Self {
         let held = |sticky: bool| {
-            let threads = threads.iter().filter(|t| !sticky || t.is_sticky());
+            let threads = threads.iter().filter(|t| !sticky || t.is_sticky(ended));
             threads.map(|thread| thread.held).max().unwrap_or(0)
         };
         Self {
@@ -70,6 +71,9 @@ pub(super) struct View {
     /// What has begun.
     node: u32,
     now: Vec<Thread>,
+    /// The last bytes that were read, the latest one lowest; zero where nobody knows what the one was, and where
+    /// something stood between.
+    last: u128,
     /// Room for what comes next.
     next: Vec<Thread>,
     /// How the line begins that is being read, and how those did in which a private key begins. Each key that goes
@@ -115,6 +119,12 @@ impl View {
         self.threads.clear();
         self.now.clear();
         (self.line, self.node, self.blind) = (0, ROOT, 0);
+        self.last = 0;
+    }
+
+    /// Something that is not shown stands before what comes next, or stood there and was taken back.
+    pub fn apart(&mut self) {
+        self.last = 0;
     }
 
     /// A line begins in what was passed over; or nobody knows how.
@@ -131,8 +141,9 @@ impl View {
         self.clear();
         (self.node, self.begun, self.blind) = (other.node, other.begun, other.blind);
         (self.leads, self.last_lead) = (other.leads, other.last_lead);
+        self.last = other.last;
         self.now.extend_from_slice(&other.now);
-        let live = Live::of(patterns.trie.says(other.node), &other.now).any;
+        let live = Live::of(patterns.trie.says(other.node), &other.now, false).any;
         let from = other.cells.len().saturating_sub(usize::from(live));
         let cells = other.cells.get(from..).unwrap_or_default();
         self.cells.extend_from_slice(cells);
@@ -204,8 +215,11 @@ impl View {
     ) {
         if gap != Gap::None {
             self.begun.begin();
+            self.last = 0;
         }
         self.begun.push(c);
+        // A byte of a sequence is no letter of a word.
+        self.last = self.last << u8::BITS | u128::from(if free { c } else { 0 });
         let mut with = u16::from(self.is_blind(c));
         if !self.now.is_empty() {
             let before;
@@ -262,6 +276,9 @@ impl View {
     }
 
     fn open(&mut self, form: u8) {
+        if !is_alone(form, self.last) {
+            return;
+        }
         let mut thread = Thread::new(form);
         if let Some(prefix) = thread.begins_lines() {
             // Before the place of another key is given away.
@@ -352,9 +369,9 @@ impl View {
         self.hide(with, hide);
     }
 
-    /// What is not let go of is replaced.
-    pub fn hide_sticky(&mut self, patterns: &Patterns, hide: &mut impl FnMut(u64)) {
-        let sticky = self.live(patterns).sticky;
+    /// What is not let go of is replaced. `ended`: a line has, or all of it.
+    pub fn hide_sticky(&mut self, patterns: &Patterns, ended: bool, hide: &mut impl FnMut(u64)) {
+        let sticky = self.live(patterns, ended).sticky;
         self.hide(sticky, hide);
     }
 
@@ -385,8 +402,8 @@ impl View {
         }
     }
 
-    fn live(&self, patterns: &Patterns) -> Live {
-        let mut live = Live::of(patterns.trie.says(self.node), &self.now);
+    fn live(&self, patterns: &Patterns, ended: bool) -> Live {
+        let mut live = Live::of(patterns.trie.says(self.node), &self.now, ended);
         if !self.edited {
             return live;
         }
@@ -395,7 +412,7 @@ impl View {
             let end = cell.threads as usize;
             let from = end.saturating_sub(usize::from(cell.count));
             let threads = self.threads.get(from..end).unwrap_or_default();
-            let then = Live::of(patterns.trie.says(cell.node), threads);
+            let then = Live::of(patterns.trie.says(cell.node), threads, ended);
             let so_far = |count: u16| if count > 0 { count + behind } else { 0 };
             live.any = live.any.max(so_far(then.any));
             live.sticky = live.sticky.max(so_far(then.sticky));
@@ -405,7 +422,7 @@ impl View {
 
     /// Where what may become part of a find begins: any of it, and what is not let go of.
     pub fn held(&self, patterns: &Patterns) -> (Option<u64>, Option<u64>) {
-        let live = self.live(patterns);
+        let live = self.live(patterns, false);
         // What has been replaced already is not held any longer.
         let hidden = self.cells.last().map_or(0, |cell| cell.hidden);
         let at = |count: u16| {

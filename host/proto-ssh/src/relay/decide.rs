@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::core::tap::{Inspect, Stream, Tap};
 use super::core::{Grant, Key, Ticket};
 use super::read::NotRead;
-use super::taps::{Files, Text, columns};
+use super::taps::{Beside, Files, Text, columns};
 use crate::action::{Asked, Line, Parts, Sent, Turned, What, parts};
+use crate::config::Binary;
 use crate::gate::{Gate, Judged, reaches_a_gate};
 use crate::mask::Kind;
 use crate::terms::{May, Place, Terms};
@@ -192,11 +193,21 @@ pub(super) fn begin<'a>(
             let (policy, facts) = reliefs;
             let risk = permitted.receipt().risk();
             let relieved = |action| relieved(session, &*policy, (&facts, risk), action, &login);
-            grant.input = !relieved(Action::SshInputUnrecorded);
+            let transfer = !grant.output;
+            grant.input = !transfer && !relieved(Action::SshInputUnrecorded);
             if !relieved(Action::SshReveal) {
                 let hooks = &session.ports().hooks;
                 let plan = hooks.mask_plan(session.info(), &columns(kind)).await;
-                grant.tap = Some(Box::new(Text::new(&patterns, (kind, width), plan, binary)));
+                // No transfer ends because of the bytes in which a host says what is wrong with it.
+                let binary = match binary {
+                    Binary::Refuse if transfer => Binary::Mask,
+                    binary => binary,
+                };
+                let text = Text::new(&patterns, (kind, width), plan, binary);
+                grant.tap = Some(match transfer {
+                    true => Box::new(Beside::new(grant.tap.take(), text)),
+                    false => Box::new(text),
+                });
             }
         }
         Answered::Decided(Box::new(Decided {
@@ -296,16 +307,17 @@ fn is_transfer(what: &What) -> bool {
 }
 
 /// How it goes on: what of it is recorded, and who listens in; for text, on what it is shown. Text is recorded both
-/// ways and masked, except where a relief applies.
+/// ways and masked, except where a relief applies; of a transfer, standard error is text.
 fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
     let plain = || (Grant::default(), None);
     let files = |files| {
         let tap: Option<Box<dyn Tap>> = Some(Box::new(files));
         let grant = Grant {
             tap,
+            errors: true,
             ..Grant::default()
         };
-        (grant, None)
+        (grant, Some((Kind::Pipe, 0)))
     };
     match &asked.what {
         // What it does is seen on the terminal of its shell.
@@ -313,13 +325,14 @@ fn grant(asked: &Asked) -> (Grant, Option<(Kind, u32)>) {
         What::Exec { line, .. } => match (line.kind(), line.scp()) {
             (SshKind::Scp, Some(command)) => return files(Files::scp(command)),
             (SshKind::Sftp, _) => return files(Files::sftp()),
-            // Weighed, not recorded: nobody reads what goes over it.
+            // Weighed, not recorded: nobody reads what goes over it, but what the host says on standard error.
             (SshKind::Rsync | SshKind::Git, _) => {
                 let grant = Grant {
                     weighed: true,
+                    errors: true,
                     ..Grant::default()
                 };
-                return (grant, None);
+                return (grant, Some((Kind::Pipe, 0)));
             }
             _ => {}
         },

@@ -147,7 +147,7 @@ fn trickled() {
                     let around = match (secret, between) {
                         (_, "x\x08") => secret.len() + 3,
                         // A signature ends with its line.
-                        (JWT, "\r\n") => 4 + 12,
+                        (JWT, "\r\n") => 4 + 12 + 17,
                         _ => 4,
                     };
                     assert!(

@@ -130,9 +130,14 @@ fn tokens_are_replaced_behind_their_prefix() {
             format!("ghp_{}", "a".repeat(5000)),
             format!("ghp_{}", stars(5000)),
         ),
+        // But for a header that is too long for one: what follows it is the secret.
         (
-            format!("eyJ{}.eyJhIjoxfQ.", "a".repeat(9000)),
-            format!("eyJ{}", stars(9000 + 12)),
+            format!("eyJ{}.eyJhIjoxfQ.c2ln", "a".repeat(9000)),
+            format!("eyJ{}{}", "a".repeat(9000), stars(12 + 4)),
+        ),
+        (
+            format!("eyJ{}.eyJhIjoxfQ.c2ln", "a".repeat(1000)),
+            format!("eyJ{}", stars(1000 + 12 + 4)),
         ),
         // One that a line ends in the middle of, one that is whole before it does.
         (

@@ -84,8 +84,8 @@ const SECRETS: &[&str] = &[
     "user\tpassw0rd!",
 ];
 
-/// A shown byte: what, where, and whether a line ends before it.
-type Cell = (u8, usize, bool);
+/// A shown byte: what, where, whether a line ends before it, and whether that or a sequence or what was taken back does.
+type Cell = (u8, usize, bool, bool);
 
 /// Every byte by hand: no automaton, no state but what is written down.
 fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
@@ -94,14 +94,15 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
     // Edited readings are compared whenever something is taken back, and at the end.
     let mut readings: Vec<(Vec<Cell>, bool)> = Vec::new();
     // Where the cursor stands behind each byte of its line.
-    let (mut gap, mut line) = (false, Vec::<usize>::new());
+    let (mut gap, mut apart, mut line) = (false, false, Vec::<usize>::new());
     for part in parts {
         match part {
             Shown(text) => {
                 for c in text.bytes() {
-                    stripped.push((c, input.len(), gap));
-                    edited.push((c, input.len(), gap));
-                    gap = false;
+                    let cell = (c, input.len(), gap, gap || apart);
+                    stripped.push(cell);
+                    edited.push(cell);
+                    (gap, apart) = (false, false);
                     input.push(c);
                     let column = line.last().copied().unwrap_or(0);
                     line.push(match c {
@@ -111,13 +112,17 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
                     });
                 }
             }
-            Hidden(text) => input.extend_from_slice(text.as_bytes()),
+            Hidden(text) => {
+                apart |= *text != "\0";
+                input.extend_from_slice(text.as_bytes());
+            }
             Line(text) => {
                 input.extend_from_slice(text.as_bytes());
                 (gap, line) = (true, Vec::new());
             }
             Back => {
                 readings.push((edited.clone(), false));
+                apart = true;
                 input.push(8);
                 let to = line.last().map_or(0, |column| column - 1);
                 while let Some(here) = line.pop_if(|here| *here > to) {
@@ -136,7 +141,7 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
     let mut out = input.clone();
     for (cells, last) in readings {
         for at in found(&cells, words, last) {
-            let (c, place, _) = cells[at];
+            let (c, place, ..) = cells[at];
             // What moves the cursor goes on to do so.
             out[place] = if c == b'\t' { c } else { b'*' };
         }
@@ -171,7 +176,10 @@ fn found(cells: &[Cell], words: &[Vec<u8>], last: bool) -> Vec<usize> {
         }
         for (token, end) in detect::TOKENS.iter().zip(&mut ends) {
             let from = start + token.prefix.len();
-            if begins(token.prefix) && from > *end {
+            if begins(token.prefix)
+                && from > *end
+                && (!token.is_exact() || alone(cells, start, from))
+            {
                 let (hidden, read) = run(token, cells, from, last);
                 out.extend(from..from + hidden);
                 *end = if token.is_exact() { 0 } else { from + read };
@@ -185,14 +193,25 @@ fn found(cells: &[Cell], words: &[Vec<u8>], last: bool) -> Vec<usize> {
     out
 }
 
+/// Is it no end of a word, as far as one knows? No part of this test ends with an escape of its own.
+fn alone(cells: &[Cell], start: usize, from: usize) -> bool {
+    let apart = cells[start..from].iter().any(|cell| cell.3);
+    let before = start.checked_sub(1).map(|before| cells[before].0);
+    apart || !before.is_some_and(|c| c.is_ascii_alphanumeric())
+}
+
 /// How much is replaced, and how much belongs to it anyway.
 fn run(token: &detect::Token, cells: &[Cell], from: usize, last: bool) -> (usize, usize) {
     let mut count = 0;
-    for (c, _, gap) in &cells[from..] {
+    let key = |count: usize| {
+        let body = &cells[from..from + count];
+        !token.is_exact() || !body.iter().all(|cell| detect::is_nucleotide(cell.0))
+    };
+    for (c, _, gap, _) in &cells[from..] {
         let enough = count >= token.least;
         if enough && token.is_exact() {
             let alone = *gap || !c.is_ascii_alphanumeric();
-            return (if alone { count } else { 0 }, count);
+            return (if alone && key(count) { count } else { 0 }, count);
         }
         if !(token.alphabet)(*c) || (enough && *gap) {
             return (if enough { count } else { 0 }, count);
@@ -200,7 +219,7 @@ fn run(token: &detect::Token, cells: &[Cell], from: usize, last: bool) -> (usize
         count += 1;
     }
     let enough = count >= token.least && !token.is_exact();
-    let hidden = enough || (last && count >= usize::from(STICKY));
+    let hidden = enough || (last && count >= usize::from(STICKY) && key(count));
     (if hidden { count } else { 0 }, count)
 }
 
@@ -219,8 +238,8 @@ fn jwt(cells: &[Cell], last: bool) -> usize {
     };
     let header = letters(0);
     if header < 7 || !is(header, b'.') || !is(header + 1, b'e') {
-        let opens = header >= 7 && is(header, b'.');
-        return unfinished(if opens { header + 1 } else { header });
+        // A header alone is none.
+        return 0;
     }
     let payload = header + 1 + letters(header + 1);
     if payload < header + 3 || !is(payload, b'.') {

@@ -176,6 +176,7 @@ impl World {
                 let grant = Grant {
                     seq: self.grants,
                     output: how & 8 == 0,
+                    errors: how & 32 == 0,
                     input: how & 16 == 0,
                     tap: None,
                     gate: gated.then(Gate::fixed),

@@ -153,6 +153,8 @@ pub(crate) struct Grant {
     pub seq: u64,
     /// What the client sees is recorded.
     pub output: bool,
+    /// So is standard error, whatever becomes of the output.
+    pub errors: bool,
     /// What the client types is recorded.
     pub input: bool,
     pub tap: Option<Box<dyn Tap>>,

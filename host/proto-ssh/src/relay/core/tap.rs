@@ -74,6 +74,9 @@ pub(crate) struct TapOut {
 
 /// Bytes in, bytes out. Pure: no sockets, no clock.
 pub(crate) trait Tap: Send {
+    /// Is it given the data of this stream? Other data passes by it as it came.
+    fn reads(&self, stream: Stream) -> bool;
+
     fn push(
         &mut self,
         stream: Stream,

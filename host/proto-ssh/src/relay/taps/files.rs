@@ -98,6 +98,11 @@ impl Files {
 }
 
 impl Tap for Files {
+    /// What a program says about its errors is no part of the protocol.
+    fn reads(&self, stream: Stream) -> bool {
+        stream != Stream::Errors
+    }
+
     fn push(
         &mut self,
         stream: Stream,
@@ -107,7 +112,6 @@ impl Tap for Files {
     ) -> Result<(), TapError> {
         let mut effects = Vec::new();
         let read = match (&mut self.reader, stream) {
-            // What a program says about its errors is no part of the protocol.
             (_, Stream::Errors) => {
                 out.pieces.push((stream, data));
                 return Ok(());

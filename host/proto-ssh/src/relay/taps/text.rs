@@ -252,6 +252,10 @@ fn piece(stream: Stream, bytes: BytesMut, out: &mut TapOut) {
 }
 
 impl Tap for Text {
+    fn reads(&self, _: Stream) -> bool {
+        true
+    }
+
     fn push(
         &mut self,
         stream: Stream,

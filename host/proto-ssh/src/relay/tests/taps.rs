@@ -179,6 +179,43 @@ async fn files_are_not_transferred_over_a_terminal() {
     assert!(!text(&out.stderr).contains("terminal"));
 }
 
+/// What a host says beside a transfer is text: on record, and masked where nothing relieves of that.
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_error_of_transfers_is_text() {
+    let token = "ghp_0123456789abcdefghijklmnopqrstuvwxyzABCD";
+    for revealed in [true, false] {
+        let policy = match revealed {
+            true => MemoryPolicy::permit_all(),
+            false => MemoryPolicy::deny(&[Action::SshReveal]),
+        };
+        let Some(rig) = Rig::start(policy).await else {
+            return;
+        };
+        for (kind, command) in [
+            (
+                "rsync",
+                format!("rsync --server --sender -e.L . /nosuch/{token}"),
+            ),
+            ("git", format!("git-upload-pack '/nosuch/{token}'")),
+            ("sftp", "/usr/lib/openssh/sftp-server -e -l INFO".to_owned()),
+        ] {
+            let out = rig.run(&command).await;
+            let said = text(&out.stderr);
+            // The others say that nobody has asked them for anything.
+            let named = kind == "git";
+            assert_eq!(said.contains("/nosuch/ghp_"), named, "{kind}: {said}");
+            assert_eq!(said.contains(token), named && revealed, "{kind}: {said}");
+            let recorded = rig.memory.journal.to_client();
+            let recorded = String::from_utf8_lossy(&recorded).into_owned();
+            let last = said.lines().last().expect("it says why");
+            assert!(recorded.contains(last), "{kind}: {said}: {recorded}");
+            if !revealed {
+                assert!(!recorded.contains(token), "{kind}: {recorded}");
+            }
+        }
+    }
+}
+
 /// Secrets are masked for the client and on record, and bytes that are no text are left alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_in_text_are_masked() {

@@ -156,7 +156,7 @@ impl Channel {
         self.under = Some(ticket);
         self.seq = grant.seq;
         self.output = grant.output;
-        self.errors = grant.output;
+        self.errors = grant.output || grant.errors;
         self.input = grant.input;
         self.tap = grant.tap;
         self.weighed = grant.weighed.then(|| Box::new(Weighed::new()));

@@ -288,7 +288,8 @@ impl Channel {
     /// Text is, whole; of what is no text so much as is to be.
     fn is_for_the_record(&mut self, stream: Stream, data: &[u8]) -> bool {
         // What masks it tells what is no text; where nothing does, somebody has to look.
-        if self.tap.is_none() && self.before.pty.is_none() {
+        let read = self.tap.as_ref().is_some_and(|tap| tap.reads(stream));
+        if !read && self.before.pty.is_none() {
             self.bulk.look(stream, data);
         }
         self.bulk.records(stream, data)

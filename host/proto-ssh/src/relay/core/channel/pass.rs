@@ -141,7 +141,12 @@ impl Channel {
         if let Some(weighed) = self.weighed.as_mut().filter(|_| code.is_none()) {
             weighed.add(from, &data);
         }
-        let Some(tap) = &mut self.tap else {
+        let stream = match (from, code) {
+            (Side::Client, _) => Stream::Input,
+            (Side::Upstream, None) => Stream::Output,
+            (Side::Upstream, Some(_)) => Stream::Errors,
+        };
+        let Some(tap) = self.tap.as_mut().filter(|tap| tap.reads(stream)) else {
             let flow = self.flows.of_mut(from);
             match payload {
                 Some(whole) if flow.queue.is_empty() && flow.fits(data.len()) == data.len() => {
@@ -152,11 +157,6 @@ impl Channel {
                 _ => self.pass(from, code, &data, out),
             }
             return Ok(None);
-        };
-        let stream = match (from, code) {
-            (Side::Client, _) => Stream::Input,
-            (Side::Upstream, None) => Stream::Output,
-            (Side::Upstream, Some(_)) => Stream::Errors,
         };
         let mut wants = TapOut::default();
         tap.push(stream, data, now, &mut wants)?;

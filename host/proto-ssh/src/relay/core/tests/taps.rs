@@ -78,6 +78,9 @@ impl Odd {
 }
 
 impl Tap for Odd {
+    fn reads(&self, _: Stream) -> bool {
+        true
+    }
     fn push(
         &mut self,
         stream: Stream,
