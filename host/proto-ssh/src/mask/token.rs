@@ -14,7 +14,8 @@ mod key;
 pub(super) const MAX_TOKEN: u16 = 4096;
 /// A token is not let go of any more once this much of it has come behind its prefix.
 pub(super) const STICKY: u16 = 4;
-/// What a private key has at most, each of those that go on together. Of what is longer the rest is shown.
+/// What may stand between two long lines of a private key at most, each of those that go on together. Behind more than that
+/// the rest is shown.
 const MAX_BLOCK: u16 = u16::MAX;
 const MAX_TITLE: u16 = 80;
 /// Of Vault. The detectors do not know them: nearly every text has a full stop, so each would be searched for them.
@@ -49,6 +50,8 @@ const LEAST_HEADER: u16 = 7;
 const LEAST_PAYLOAD: u16 = 2;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
+/// So many characters in a row are hardly anything else than a line of a key.
+const SURE_LINE: u8 = 48;
 
 /// Which form it is.
 #[derive(Debug, Clone, Copy)]
@@ -374,7 +377,7 @@ impl Thread {
             NAMED if matches!(c, b'n' | b'r' | b'\\') => self.kind = LINE,
             LEADING if self.run == 0 && matches!(c, b' ' | b'\t') => {}
             LINE if is_base64(c) => {
-                self.run = self.run.saturating_add(1);
+                (self.run, self.count) = (self.run.saturating_add(1), 0);
                 return Next::Hides(self, 1);
             }
             LEADING if is_base64(c) => {

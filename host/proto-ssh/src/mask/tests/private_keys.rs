@@ -359,3 +359,37 @@ fn private_keys_are_not_used_up_or_ended_by_others() {
         }
     }
 }
+
+/// A key may be as long as it likes, in lines, in one line of JSON, and in base 64.
+#[test]
+fn private_keys_of_any_length() {
+    let (pem, _) = key("PGP PRIVATE KEY BLOCK", 64, 2500);
+    let json = format!("{{\"key\": \"{}\"}}\n", pem.replace('\n', "\\n"));
+    let prefixed: String = pem.lines().map(|l| format!("web-1  | {l}\n")).collect();
+    let one_line = STANDARD.encode(&pem) + "\n";
+    let lines = one_line.as_bytes().chunks(76);
+    let lines: String = lines
+        .map(|l| format!("{}\n", str::from_utf8(l).unwrap()))
+        .collect();
+    for input in [pem, json, prefixed, one_line, lines] {
+        let out = text(&[], &format!("{input}$ ls\n"));
+        let shown = out.bytes().filter(|c| *c != b'*' && *c != b'\n').count();
+        // First lines, and quotation marks and slashes that are held, in JSON.
+        assert!(shown < 200 && out.ends_with("$ ls\n"), "{shown} are shown");
+    }
+}
+
+/// Long lines of another source behind the first line of a key.
+#[test]
+fn private_keys_behind_long_lines_of_others() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 12);
+    let other = format!("db-1   | {{\"a\":\"{}\"}}\n", "x ".repeat(4500));
+    for behind in [0, 1] {
+        let lines = pem.lines().enumerate().map(|(n, line)| match n == behind {
+            true => format!("web-1  | {line}\n{}", other.repeat(16)),
+            false => format!("web-1  | {line}\n"),
+        });
+        let out = text(&[], &format!("{}$ ls\n", lines.collect::<String>()));
+        assert!(!out.contains("CAQEA") && out.ends_with("$ ls\n"), "{out}");
+    }
+}

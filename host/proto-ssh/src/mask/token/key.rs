@@ -9,7 +9,8 @@ use detect::is_base64;
 
 use super::super::source::Around;
 use super::{
-    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, Thread,
+    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, SURE_LINE,
+    Thread,
 };
 use super::{is_title, titled};
 
@@ -78,7 +79,7 @@ impl Thread {
             (self.full, self.count) = (self.full + 1, 0);
         }
         // What stands in lines of others is bounded by their number.
-        self.count += u16::from(self.kind != OTHER || !self.led);
+        self.count += u16::from(self.kind != OTHER);
         let mut before = 0;
         if gap != Gap::None {
             // Behind a full line, only what stands there tells whether it goes on.
@@ -245,6 +246,9 @@ impl Thread {
             _ => return OVER,
         };
         (self.kind, self.run) = (kind, run);
+        if kind == LINE && run >= SURE_LINE {
+            self.count = 0;
+        }
         if kind == LINE && run >= LEAST_LINE {
             match self.same {
                 true => (self.led, self.others, self.doubt) = (true, 0, false),
