@@ -121,8 +121,8 @@ pub(super) struct Thread {
     keys: u8,
     full: u8,
     title: u8,
-    /// A line of it has come that does not begin as its first one. A last line has come of which nobody knows that it was
-    /// its own.
+    /// A line of it has come that does not begin as its first one, or nothing stands before that one. A last line has come
+    /// of which nobody knows that it was its own.
     bare: bool,
     doubt: bool,
     /// Which of the sources whose lines begin so have begun a key, and which one ends it on this line.
@@ -167,6 +167,7 @@ impl Thread {
                 phase: BODY,
                 kind: LINE,
                 run: LEAST_LINE,
+                bare: true,
                 ..new
             },
             Form::Encoded => {
@@ -198,7 +199,7 @@ impl Thread {
 
     /// Does this one hide, for as long as it goes on, all that the other one would?
     pub fn outlasts(&self, other: &Self) -> bool {
-        if other.waits() {
+        if other.waits() && (other.doubt || other.others > 0) {
             return true;
         }
         let alphabet = |thread: &Self| match form(thread.number) {
@@ -230,12 +231,29 @@ impl Thread {
 
     /// Is it too likely to let go of what is held?
     pub fn is_sticky(&self) -> bool {
-        self.held >= STICKY
+        let least = match self.is_block() && self.others > 0 && self.least() > LEAST_LINE {
+            // A word in the line of another one, as a prompt has.
+            true => LEAST_LINE.into(),
+            false => STICKY,
+        };
+        self.held >= least
     }
 
-    /// Is nothing known of a key but its first line, behind which others stood, or is it perhaps over?
+    fn is_block(&self) -> bool {
+        self.phase == BODY && matches!(form(self.number), Form::Block | Form::Headless)
+    }
+
+    /// Is nothing known of a key but its first line, which stands behind something, or is it perhaps over?
     fn waits(&self) -> bool {
-        self.doubt || !self.led && self.others > 0
+        self.doubt || !self.led && !self.bare
+    }
+
+    /// What in a row is no word any more, but a line of it.
+    fn least(&self) -> u8 {
+        match self.waits() && !self.same {
+            true => SURE_LINE,
+            false => LEAST_LINE,
+        }
     }
 
     pub fn next(self, c: u8, gap: Gap, around: Around<'_>) -> Next {
