@@ -14,7 +14,8 @@ mod key;
 pub(super) const MAX_TOKEN: u16 = 4096;
 /// A token is not let go of any more once this much of it has come behind its prefix.
 pub(super) const STICKY: u16 = 4;
-/// What a private key has at most, each of those that go on together. Of what is longer the rest is shown.
+/// What may stand between two long lines of a private key at most, each of those that go on together. Behind more than that
+/// the rest is shown.
 const MAX_BLOCK: u16 = u16::MAX;
 const MAX_TITLE: u16 = 80;
 /// Of Vault. The detectors do not know them: nearly every text has a full stop, so each would be searched for them.
@@ -58,6 +59,8 @@ const MAX_HEADER: u16 = 1024;
 const LEAST_PAYLOAD: u16 = 2;
 /// A space may stand for the end of a line that has so many characters.
 const LEAST_LINE: u8 = 16;
+/// So many characters in a row are hardly anything else than a line of a key.
+const SURE_LINE: u8 = 48;
 
 /// Which form it is.
 #[derive(Debug, Clone, Copy)]
@@ -161,8 +164,8 @@ pub(super) struct Thread {
     keys: u8,
     full: u8,
     title: u8,
-    /// A line of it has come that does not begin as its first one. A last line has come of which nobody knows that it was
-    /// its own.
+    /// A line of it has come that does not begin as its first one, or nothing stands before that one. A last line has come
+    /// of which nobody knows that it was its own.
     bare: bool,
     doubt: bool,
     /// Which of the sources whose lines begin so have begun a key, and which one ends it on this line.
@@ -209,6 +212,7 @@ impl Thread {
                 phase: BODY,
                 kind: LINE,
                 run: LEAST_LINE,
+                bare: true,
                 ..new
             },
             Form::Encoded => {
@@ -240,7 +244,7 @@ impl Thread {
 
     /// Does this one hide, for as long as it goes on, all that the other one would?
     pub fn outlasts(&self, other: &Self) -> bool {
-        if other.waits() {
+        if other.waits() && (other.doubt || other.others > 0) {
             return true;
         }
         let alphabet = |thread: &Self| match form(thread.number) {
@@ -273,7 +277,12 @@ impl Thread {
     /// Is it too likely to let go of what is held? Not where all that has come is a header and the line or the stream
     /// has ended, nor a sequence of nucleotides.
     pub fn is_sticky(&self, ended: bool) -> bool {
-        self.held >= STICKY
+        let least = match self.is_block() && self.others > 0 && self.least() > LEAST_LINE {
+            // A word in the line of another one, as a prompt has.
+            true => LEAST_LINE.into(),
+            false => STICKY,
+        };
+        self.held >= least
             && match form(self.number) {
                 Form::Jwt => !(ended && self.phase <= OPENS),
                 Form::Run(token) => !token.is_exact() || self.kind == KEY,
@@ -282,9 +291,21 @@ impl Thread {
             }
     }
 
-    /// Is nothing known of a key but its first line, behind which others stood, or is it perhaps over?
+    fn is_block(&self) -> bool {
+        self.phase == BODY && matches!(form(self.number), Form::Block | Form::Headless)
+    }
+
+    /// Is nothing known of a key but its first line, which stands behind something, or is it perhaps over?
     fn waits(&self) -> bool {
-        self.doubt || !self.led && self.others > 0
+        self.doubt || !self.led && !self.bare
+    }
+
+    /// What in a row is no word any more, but a line of it.
+    fn least(&self) -> u8 {
+        match self.waits() && !self.same {
+            true => SURE_LINE,
+            false => LEAST_LINE,
+        }
     }
 
     pub fn next(self, c: u8, gap: Gap, around: Around<'_>) -> Next {
@@ -433,7 +454,7 @@ impl Thread {
             NAMED if matches!(c, b'n' | b'r' | b'\\') => self.kind = LINE,
             LEADING if self.run == 0 && matches!(c, b' ' | b'\t') => {}
             LINE if is_base64(c) => {
-                self.run = self.run.saturating_add(1);
+                (self.run, self.count) = (self.run.saturating_add(1), 0);
                 return Next::Hides(self, 1);
             }
             LEADING if is_base64(c) => {

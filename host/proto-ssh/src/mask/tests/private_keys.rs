@@ -359,3 +359,133 @@ fn private_keys_are_not_used_up_or_ended_by_others() {
         }
     }
 }
+
+/// A key may be as long as it likes, in lines, in one line of JSON, and in base 64.
+#[test]
+fn private_keys_of_any_length() {
+    let (pem, _) = key("PGP PRIVATE KEY BLOCK", 64, 2500);
+    let json = format!("{{\"key\": \"{}\"}}\n", pem.replace('\n', "\\n"));
+    let prefixed: String = pem.lines().map(|l| format!("web-1  | {l}\n")).collect();
+    let one_line = STANDARD.encode(&pem) + "\n";
+    let lines = one_line.as_bytes().chunks(76);
+    let lines: String = lines
+        .map(|l| format!("{}\n", str::from_utf8(l).unwrap()))
+        .collect();
+    for input in [pem, json, prefixed, one_line, lines] {
+        let out = text(&[], &format!("{input}$ ls\n"));
+        let shown = out.bytes().filter(|c| *c != b'*' && *c != b'\n').count();
+        // First lines, and quotation marks and slashes that are held, in JSON.
+        assert!(shown < 200 && out.ends_with("$ ls\n"), "{shown} are shown");
+    }
+}
+
+/// Long lines of another source behind the first line of a key.
+#[test]
+fn private_keys_behind_long_lines_of_others() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 12);
+    let other = format!("db-1   | {{\"a\":\"{}\"}}\n", "x ".repeat(4500));
+    for behind in [0, 1] {
+        let lines = pem.lines().enumerate().map(|(n, line)| match n == behind {
+            true => format!("web-1  | {line}\n{}", other.repeat(16)),
+            false => format!("web-1  | {line}\n"),
+        });
+        let out = text(&[], &format!("{}$ ls\n", lines.collect::<String>()));
+        assert!(!out.contains("CAQEA") && out.ends_with("$ ls\n"), "{out}");
+    }
+}
+
+/// What stands beside a key, or before its other lines, says nothing of whether it is one.
+#[test]
+fn private_keys_in_tables_and_logs() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 12);
+    let in_rows = |first: &str, other: &str, width: usize, behind: &str, last: &str| -> String {
+        let rows = pem.lines().enumerate().map(|(n, line)| {
+            let (before, end) = match n {
+                0 => (first, behind),
+                13 => (other, last),
+                _ => (other, behind.get(..2).unwrap_or_default()),
+            };
+            format!("{before}{line:width$}{end}\n")
+        });
+        rows.collect()
+    };
+    let host = "Nov 28 16:18:33 ip-10-0-12-34.eu-central-1.compute.internal";
+    let journal = |what: &str| {
+        let before = format!("{host} {what}[1]: ");
+        in_rows(&before, &" ".repeat(before.len()), 0, "", "")
+    };
+    let syslog = |end: &str| {
+        let lines = pem.lines().collect::<Vec<_>>().join(end);
+        format!("Nov 28 16:18:33 web1 app[1234]: {lines}\n")
+    };
+    let (row, none) = (" 1  | www.example.com | ", "    |                 | ");
+    let (cell, empty) = ("\u{2502} key \u{2502} ", "\u{2502}     \u{2502} ");
+    for (name, input) in [
+        ("psql", in_rows(row, none, 64, "+| 2026-11-28", " |")),
+        ("psql, last column", in_rows(row, none, 64, "+", "")),
+        ("psql, wide column", in_rows(row, none, 150, "+", "")),
+        (
+            "nushell",
+            in_rows(cell, empty, 70, " \u{2502} note", " \u{2502}"),
+        ),
+        (
+            "columns",
+            in_rows("| key | ", "|     | ", 70, " | note |", " |"),
+        ),
+        ("padded", in_rows("", "", 200, "", "")),
+        ("dyff", in_rows(&" ".repeat(12), "          - ", 0, "", "")),
+        ("journalctl", journal("kubelet")),
+        ("journalctl", journal("a-longer-name")),
+        ("rsyslog", syslog("#012")),
+        ("rsyslog, DOS", syslog("#015#012")),
+    ] {
+        for columns in [0, 80, 40] {
+            for piece in [1, 7, usize::MAX] {
+                let mut masker = Masker::new(patterns(&[]), Kind::Terminal);
+                masker.resize(columns);
+                let (now, mut out) = (Instant::now(), BytesMut::new());
+                let input = format!("x\n{input}$ ls\nplain words\n");
+                for part in input.as_bytes().chunks(piece.min(input.len())) {
+                    let _ = masker.push(part, now, &mut out);
+                }
+                masker.flush(&mut out);
+                let out = String::from_utf8_lossy(&out);
+                assert!(
+                    !out.contains("MIIE") && !out.contains("CAQEA"),
+                    "{name} {columns} {piece}:\n{out}"
+                );
+                assert!(out.ends_with("plain words\n"), "{name}:\n{out}");
+            }
+        }
+    }
+}
+
+/// Source code, logs and lists in which a first line is mentioned stay as they are.
+#[test]
+fn what_is_behind_a_mention_stays_readable() {
+    let prompt = "src/a.go:3:\t\"-----BEGIN RSA PRIVATE KEY-----\"\nsrc/b.go: ok\nbash$ ";
+    for input in [
+        "src/auth/jwt.go:12:\tconst pemHeader = \"-----BEGIN RSA PRIVATE KEY-----\"\n\
+         src/config/templates/ingress/controller/deployment.yaml:99: x\n\
+         src/auth/loadPrivateKeyFromEnvironment.go:7:\t// -----BEGIN EC PRIVATE KEY-----\n\
+         src/auth/jwt_test.go:8:func TestLoadPrivateKeyFromEnvironmentOrFile(t) {\n",
+        "class A:\n    if \"-----BEGIN OPENSSH PRIVATE KEY-----\" in data:\n        return True\n    \
+         internationalizationService.reload()\n    x = 1\n    name: value\n",
+        "2026-11-28T16:18:01Z INFO key -----BEGIN RSA PRIVATE KEY-----[redacted]\n\
+         2026-11-28T16:18:02Z WARN GET /usr/share/nginx/html/index/page\nroot@host:~# ls\nbin\netc\n",
+        "  # -----BEGIN RSA PRIVATE KEY-----\n  ca: |\n    -----BEGIN CERTIFICATE-----\n    \
+         MIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIB\n    \
+         -----END CERTIFICATE-----\n",
+        prompt,
+    ] {
+        assert_eq!(text(&[], input), input);
+    }
+    let patterns = patterns(&[]);
+    let out = trickle(
+        &patterns,
+        Kind::Terminal,
+        prompt.as_bytes(),
+        Duration::from_secs(3),
+    );
+    assert_eq!(String::from_utf8(out).unwrap(), prompt);
+}

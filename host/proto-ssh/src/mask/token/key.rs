@@ -9,7 +9,8 @@ use detect::is_base64;
 
 use super::super::source::Around;
 use super::{
-    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, Thread,
+    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, SURE_LINE,
+    Thread,
 };
 use super::{is_title, titled};
 
@@ -20,8 +21,9 @@ const MAX_LEADING: u8 = 64;
 const MAX_NAME: u8 = 40;
 /// Between two lines of a key may stand so many that are none, where a line begins as its first one did.
 const MAX_OTHER: u8 = 64;
-/// And so many behind the first one.
+/// And so many behind the first one; but so many only, where no line of it begins as that one did.
 const MAX_WAITED: u8 = 16;
+const MAX_BARE: u8 = 4;
 /// A first line that is cut off behind so much of its title may be that of a key, where the next one begins as it does.
 const LEAST_TITLE: u8 = 2;
 
@@ -38,6 +40,8 @@ const TITLED: u8 = 8;
 const OTHER: u8 = 9;
 /// In another first line.
 const BEGUN: u8 = 10;
+/// In a character that frames are made of (Box Drawing and Block Elements).
+const FRAME: u8 = 11;
 
 impl Thread {
     /// Between `-----BEGIN ` and the dashes at the end of that line; `phase` counts what was seen of
@@ -49,6 +53,7 @@ impl Thread {
             || self.phase >= LEAST_TITLE && lead.next(0, c).is_some();
         if gap != Gap::None && cut {
             (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
+            self.bare = lead.is_empty();
             return self.block(c, gap, around);
         }
         self.count += 1;
@@ -57,6 +62,7 @@ impl Thread {
         match self.run {
             DASHES if is_title(self.phase) => {
                 (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
+                self.bare = lead.is_empty();
                 Next::Goes(self)
             }
             DASHES => OVER,
@@ -66,9 +72,10 @@ impl Thread {
     }
 
     /// Behind the first line of a private key: everything is replaced, until its last line or until it cannot
-    /// be one any more, as behind a first line that only was found by a search. Once a line has begun as that one did,
-    /// lines of other sources may stand between: what may be either is held until it is too long for a word. Where such
-    /// a line comes first, nothing is replaced before one that begins so.
+    /// be one any more, as behind a first line that only was found by a search. Where something stands before that one,
+    /// lines of other sources may stand between, so what may be either is held until it is too long for a word. Nothing
+    /// is replaced before a line of the key has come, which begins as the first one did, or is far too long for a word
+    /// and among the next few (in a table, something else stands before it).
     pub(super) fn block(mut self, c: u8, gap: Gap, around: Around<'_>) -> Next {
         let lead = around.lead();
         if self.count == MAX_BLOCK {
@@ -78,7 +85,7 @@ impl Thread {
             (self.full, self.count) = (self.full + 1, 0);
         }
         // What stands in lines of others is bounded by their number.
-        self.count += u16::from(self.kind != OTHER || !self.led);
+        self.count += u16::from(self.kind != OTHER);
         let mut before = 0;
         if gap != Gap::None {
             // Behind a full line, only what stands there tells whether it goes on.
@@ -86,18 +93,29 @@ impl Thread {
             if !wraps && self.is_last_line(around) {
                 return OVER;
             }
-            let held = std::mem::take(&mut self.held);
-            before = if self.waits() { 0 } else { held };
+            // What may be a line of it goes on.
+            let goes_on = wraps && self.kind == LINE;
+            if !goes_on {
+                let held = std::mem::take(&mut self.held);
+                before = if self.waits() { 0 } else { held };
+            }
             if !wraps && !lead.is_empty() {
                 (self.kind, self.run, self.same) = (SAME, 0, false);
-            } else if !matches!(self.kind, OTHER | END | ENDING | BEGUN) {
+            } else if !goes_on && !matches!(self.kind, OTHER | END | ENDING | BEGUN) {
                 (self.kind, self.run) = (LEADING, 0);
             }
         }
         let others = if self.led { MAX_OTHER } else { MAX_WAITED };
         match self.line(c, around) {
-            Next::Hides(mut new, count) if (new.led && new.kind != SAME) || new.waits() => {
-                if !matches!(new.kind, END | ENDING) && new.run < LEAST_LINE {
+            // The text of a header.
+            Next::Hides(mut new, _) if new.kind == NAMED && new.waits() => {
+                new.held = 0;
+                Next::Goes(new)
+            }
+            Next::Hides(mut new, count) if !lead.is_empty() && new.kind != SAME => {
+                let line = !matches!(new.kind, LEADING | NUMBER) && new.run >= new.least();
+                let end = matches!(new.kind, END | ENDING) && new.least() == LEAST_LINE;
+                if !line && !end {
                     new.held = new.held.saturating_add(1);
                     return match before {
                         0 => Next::Goes(new),
@@ -112,7 +130,10 @@ impl Thread {
             Next::Hides(new, count) => Next::Hides(new, before.saturating_add(count)),
             Next::Ends(count) => Next::Ends(before.saturating_add(count)),
             Next::Over(_) if self.others < others && !lead.is_empty() => {
-                let (kind, others, held) = (OTHER, self.others + 1, 0);
+                // Behind the first line of something else, lines that begin otherwise are of that.
+                let foreign = self.waits() && !self.same && self.kind == DASHED && c == b'B';
+                let floor = if foreign { MAX_BARE } else { 0 };
+                let (kind, others, held) = (OTHER, self.others.max(floor) + 1, 0);
                 let new = Self {
                     kind,
                     others,
@@ -132,7 +153,7 @@ impl Thread {
     /// A line has ended that was cut off, perhaps: was that the last one of the last key?
     fn is_last_line(&mut self, around: Around<'_>) -> bool {
         match self.kind {
-            END | ENDING if is_title(self.title) => !self.has_more(around),
+            END | ENDING if is_title(self.title) => !self.has_more(),
             END | ENDING => around.lead().is_empty(),
             // Of what, nobody knows.
             BEGUN => {
@@ -145,10 +166,10 @@ impl Thread {
 
     /// A key has ended. Does another one go on? One may whose first line was not seen, so what ends is of a source that
     /// has begun a key, or nobody knows whose it was.
-    fn has_more(&mut self, around: Around<'_>) -> bool {
+    fn has_more(&mut self) -> bool {
         let own = match self.same {
             true => self.open & self.ends != 0,
-            false => self.bare || around.lead().is_empty(),
+            false => self.bare,
         };
         if !own {
             self.doubt = true;
@@ -181,13 +202,14 @@ impl Thread {
             }
             self.same = lead.is_whole(self.run);
             (self.kind, self.run) = (LEADING, 0);
-            if self.waits() && !self.same {
+            if self.waits() && !self.same && (self.doubt || self.others > MAX_BARE) {
                 return OVER;
             }
         }
+        let behind = !lead.is_empty();
         let (kind, run) = match (self.kind, c) {
             (ENDING, b'-') if self.run + 1 >= DASHES => match is_title(self.title) {
-                true if self.has_more(around) => (OTHER, LEAST_LINE),
+                true if self.has_more() => (OTHER, LEAST_LINE),
                 true => return Next::Ends(1),
                 // Of something else.
                 false => (NAMED, 0),
@@ -224,20 +246,33 @@ impl Thread {
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),
             (NAMED, 0x20..) => (NAMED, 0),
-            (LINE, b':') if self.run <= MAX_NAME && !self.led && !self.waits() => (NAMED, 0),
-            (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
-            (LEADING | TITLED | LINE, b'-') => (DASHED, 1),
-            // The line's number, if what stands behind it says so.
-            (LEADING | TITLED | NUMBER, b'0'..=b'9') if self.run < MAX_LEADING => {
-                (NUMBER, self.run + 1)
+            (LINE, b':')
+                if self.run <= MAX_NAME && !self.led && !self.doubt && self.others == 0 =>
+            {
+                (NAMED, 0)
             }
-            (NUMBER, b' ' | b'\t' | b':' | b'-' | b'|') => (LEADING, self.run),
-            (LEADING | TITLED | NUMBER, _) if is_base64(c) => (LINE, self.run),
-            (LINE, _) if is_base64(c) => (LINE, self.run.saturating_add(1)),
+            (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
+            (LEADING | TITLED | LINE | NUMBER, b'-') => (DASHED, 1),
+            // Of a list, and of a date.
+            (DASHED, b' ' | b'\t') if self.run == 1 && behind => (LEADING, 1),
+            (DASHED, b'0'..=b'9') if self.run == 1 => (NUMBER, 1),
+            // The line's number, if what stands behind it says so.
+            (LEADING | TITLED, b'0'..=b'9') => (NUMBER, 1),
+            (NUMBER, b'0'..=b'9') => (NUMBER, self.run.saturating_add(1)),
+            (NUMBER, b' ' | b'\t' | b':' | b'|') => (LEADING, self.run),
+            (LEADING | TITLED, _) if is_base64(c) => (LINE, 1),
+            (NUMBER | LINE, _) if is_base64(c) => (LINE, self.run.saturating_add(1)),
             // The ends of lines as `cat -A` writes them, and as JSON does.
             (TITLED | LINE, b'$' | b'^') => (LEADING, 0),
             (LEADING | TITLED | LINE | NUMBER, b'\\' | b'"' | b'\'' | b',') => (LEADING, 0),
-            (LEADING | TITLED, b' ' | b'\t' | b'<' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
+            // And as syslog does: `#012`.
+            (LINE | NUMBER, b'#') => (LEADING, 0),
+            // However many fill up a column.
+            (LEADING | TITLED, b' ') => (LEADING, self.run),
+            (LEADING | TITLED, 0xE2) if behind => (FRAME, 0),
+            (FRAME, 0x94..=0x96) if self.run == 0 => (FRAME, 1),
+            (FRAME, 0x80..=0xBF) if self.run == 1 => (LEADING, 0),
+            (LEADING | TITLED, b'\t' | b'<' | b'>' | b'|' | b'#' | b'+' | b'*' | b':')
                 if self.run < MAX_LEADING =>
             {
                 (LEADING, self.run + 1)
@@ -245,11 +280,15 @@ impl Thread {
             _ => return OVER,
         };
         (self.kind, self.run) = (kind, run);
-        if kind == LINE && run >= LEAST_LINE {
+        if kind == LINE && run >= self.least() {
             match self.same {
                 true => (self.led, self.others, self.doubt) = (true, 0, false),
                 false => self.bare = true,
             }
+        }
+        if kind == LINE && run >= SURE_LINE {
+            self.count = 0;
+            self.others = if self.led { self.others } else { 0 };
         }
         Next::Hides(self, 1)
     }
