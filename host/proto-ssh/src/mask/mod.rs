@@ -1,9 +1,9 @@
 //! Hides secrets in text that passes, at the same length, whatever packets and escape sequences it is cut by.
 //!
 //! Place in the flow: `relay` gives every stream of a channel that carries text (standard output and standard error
-//! of a shell or a command, each its own, and standard error of file transfers) a [`Masker`], and behind it [`Spans`] where plugins or detectors chosen by
-//! name look at lines. What comes out is what is recorded and sent. Not for file transfers, `git`, `rsync`
-//! and forwarded connections.
+//! of a shell or a command, each its own, and standard error of file transfers, `git` and `rsync`) a [`Masker`], and behind
+//! it [`Spans`] where plugins or detectors chosen by name look at lines. What comes out is what is recorded and sent. Not
+//! for what is transferred, and forwarded connections.
 //!
 //! - `patterns` is what is looked for: secrets that Weir knows, also in base 64, in URLs and as hexadecimal digits,
 //!   and tokens by their form (those of `detect`), private keys from their first line to their last, and in base 64.
