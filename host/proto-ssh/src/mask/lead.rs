@@ -1,6 +1,10 @@
 //! What stands before a private key on its first line, and stands before every other line of it, too: the name of a
 //! file, of a container, a line's number, a time, a frame.
 
+use detect::is_base64;
+
+use super::token::is_encoded;
+
 /// How much of it is remembered. Before more than that no key is told from other text.
 pub(super) const MOST: usize = 96;
 /// Stands for spaces and digits, however many: they count, or fill up to where a column begins.
@@ -61,6 +65,13 @@ impl Lead {
         let mut end = Self::default();
         what.iter().for_each(|c| end.push(*c));
         let before = self.known().strip_suffix(end.known());
+        // What is encoded, too, begins no line.
+        let encoded = is_encoded(what);
+        let is_word = |c: &u8| !encoded || !is_base64(*c);
+        let before = before.map(|before| {
+            let word = before.iter().rposition(is_word).map_or(0, |last| last + 1);
+            before.get(..word).unwrap_or_default()
+        });
         let before = before.filter(|before| !before.windows(DASHES.len()).any(|w| w == DASHES));
         let mut new = Self::default();
         if !self.over {

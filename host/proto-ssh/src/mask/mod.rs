@@ -55,14 +55,19 @@
 //!   been seen, at most those seven bytes in one piece.
 //! - A token ends with its line once it is long enough to be one; what stands on the next line belongs to it only where the
 //!   terminal's width says so ([`Masker::resize`]). Of a token with a payload (JWT) that is the signature.
-//! - A private key is hidden while what follows its first line can be one, and behind what stood before that line, up
-//!   to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else is not.
+//! - A private key is hidden, however long it is, while what follows its first line can be one, and behind what stood before
+//!   that line, up to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else
+//!   is not. Where something else stands before its other lines (a table of `psql`, spaces of `journalctl`), its second one
+//!   must have 48 characters in a row and be among the next five lines, headers aside; of it, up to 15 may leave when it
+//!   comes slowly and another line came before it. Where nothing stands before the first line, what cannot be a part of the
+//!   key ends it.
 //!   Lines of others may stand between its own, up to 64 in a row, and up to 16 behind its first one, if something stands
 //!   before that. Of sources whose lines begin alike but for digits (replicas), 16 are told apart by these, clocks aside;
 //!   those that have the same are one, whose keys are counted by their first and last lines. A last line of none that has
 //!   begun a key (`--tail`; a line's number, which counts) ends none: behind it, what may be a line of one is hidden where
 //!   it begins alike, but of what is shorter than 16 characters nothing, and where too many keys have begun, it may
 //!   give way to another one.
+//! - A private key in base 64 of several lines is hidden in the same way, but no line of others may stand between.
 //! - What a user types is only seen in its echo; a password that is not echoed is nobody's output.
 //! - What is no text is masked as far as a secret stands in it in one piece. [`Verdict::Binary`] is the caller's to act
 //!   upon, as the target says (`Binary`): one NUL byte is enough to be told so, and changes nothing here. Blocks of 256 bytes that are full of control

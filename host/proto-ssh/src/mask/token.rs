@@ -194,11 +194,16 @@ const SIGNATURE: u8 = 3;
 const ENDLESS: u8 = 4;
 /// The kind of a token of exact length that is no sequence of nucleotides.
 const KEY: u8 = 1;
+/// What begins as the first line of a key in base 64 may be a line of that which stands behind nothing, or the rest of one.
+const OPEN: u8 = 1;
+const FULL: u8 = 2;
 /// The phase of a private key behind the first line, and kinds of places there.
 const BODY: u8 = 12;
 const LEADING: u8 = 0;
 const LINE: u8 = 1;
 const NAMED: u8 = 2;
+/// As before the first line, which is still told from what may stand there anyway.
+const SAME: u8 = 7;
 
 impl Thread {
     /// Behind its prefix.
@@ -230,6 +235,10 @@ impl Thread {
         match form(self.number) {
             Form::Block => Some(BLOCK),
             Form::Headless => Some(HEADLESS),
+            Form::Encoded => ENCODED.map(|e| e.0).into_iter().find(|p| {
+                let mut all = prefixes();
+                all.any(|(number, prefix)| number == self.number && prefix == *p)
+            }),
             _ => None,
         }
     }
@@ -268,8 +277,9 @@ impl Thread {
             Form::Run(token) => !token.is_exact(),
             Form::Jwt => matches!(self.phase, HEADER | ENDLESS),
             // Of another source there are other lines.
-            Form::Block | Form::Headless => self.phase == BODY && self.lead == new.lead,
-            Form::Encoded => self.phase == BODY,
+            Form::Block | Form::Headless | Form::Encoded => {
+                self.phase == BODY && self.lead == new.lead
+            }
             Form::Assigned | Form::Wireguard(_) => false,
         }
     }
@@ -317,7 +327,7 @@ impl Thread {
             Form::Wireguard(_) => self.assigned(WIREGUARD_KEY, c, gap),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, around),
             Form::Block | Form::Headless => self.title(c, gap, around),
-            Form::Encoded if self.phase == BODY => self.encoded(c, gap),
+            Form::Encoded if self.phase == BODY => self.encoded(c, gap, around),
             Form::Encoded => self.encoded_title(c),
         }
     }
@@ -436,17 +446,38 @@ impl Thread {
         Next::Goes(self)
     }
 
-    /// Behind that: what goes on on the next line is hidden once that is too long for a word.
-    fn encoded(mut self, c: u8, gap: Gap) -> Next {
+    /// Behind that: what goes on on the next line, which begins as the first one did, is hidden once that is too long for a
+    /// word. `title` says what the line may be whose beginning is as that of the first one so far.
+    fn encoded(mut self, c: u8, gap: Gap, around: Around<'_>) -> Next {
+        let lead = around.lead();
         if self.count == MAX_BLOCK {
             return OVER;
         }
         self.count += 1;
-        if gap == Gap::Break {
+        let begins = lead.next(0, c).is_some();
+        if gap == Gap::Break || gap == Gap::Wrap && begins {
             if self.run < LEAST_LINE {
                 return OVER;
             }
-            (self.kind, self.run) = (LEADING, 0);
+            self.title = if gap == Gap::Wrap { FULL } else { OPEN };
+            (self.kind, self.run) = (if begins { SAME } else { LEADING }, 0);
+        }
+        if self.kind == SAME {
+            if let Some(run) = lead.next(self.run, c) {
+                if !is_base64(c) {
+                    (self.title, self.held) = (0, 0);
+                }
+                (self.run, self.held) = (run, self.held + u16::from(self.title > 0));
+                return Next::Goes(self);
+            }
+            let held = u8::try_from(self.held).unwrap_or(LEAST_LINE);
+            (self.kind, self.run) = match (lead.is_whole(self.run), self.title) {
+                (true, _) => (LEADING, 0),
+                (_, FULL) => (LEADING, held.max(LEAST_LINE - 1)),
+                (_, OPEN) => (LEADING, held),
+                _ => return OVER,
+            };
+            self.held = if self.run > 0 { self.held } else { 0 };
         }
         match self.kind {
             // As lines end in strings of JSON.
@@ -458,9 +489,9 @@ impl Thread {
                 return Next::Hides(self, 1);
             }
             LEADING if is_base64(c) => {
-                (self.run, self.held) = (self.run + 1, self.held + 1);
+                (self.run, self.held) = (self.run.saturating_add(1), self.held + 1);
                 if self.run >= LEAST_LINE {
-                    self.kind = LINE;
+                    (self.kind, self.run) = (LINE, LEAST_LINE);
                     return self.decide(true);
                 }
             }
@@ -481,6 +512,11 @@ fn titled(seen: u8, c: u8) -> u8 {
 
 fn is_title(seen: u8) -> bool {
     usize::from(seen) == TITLE.len()
+}
+
+/// Is it a private key's first line in base 64? In that, something else may stand before it.
+pub(super) fn is_encoded(prefix: &[u8]) -> bool {
+    ENCODED.iter().any(|(encoded, ..)| *encoded == prefix)
 }
 
 /// May a token have it?

@@ -489,3 +489,68 @@ fn what_is_behind_a_mention_stays_readable() {
     );
     assert_eq!(String::from_utf8(out).unwrap(), prompt);
 }
+
+/// In base 64, of several lines, behind what stands before each of them.
+#[test]
+fn private_keys_in_base_64_behind_what_stands_before_each_line() {
+    let (pem, _) = key("RSA PRIVATE KEY", 64, 24);
+    let whole = STANDARD.encode(pem.replace("MIIE", "Zm9v").replace("CAQEA", "x+/1b"));
+    let lines: Vec<&str> = whole
+        .as_bytes()
+        .chunks(76)
+        .map(|l| str::from_utf8(l).unwrap())
+        .collect();
+    let second = format!("{}\n", STANDARD.encode("xy"));
+    type Before = fn(usize) -> String;
+    let befores: [(&str, Before); 9] = [
+        ("base64", |_| String::new()),
+        ("cat -n", |n| format!("{n:6}\t")),
+        ("grep -r", |_| "key.b64:".into()),
+        ("grep -rn", |n| format!("dir/key.b64:{n}:")),
+        ("docker compose logs", |_| "web-1  | ".into()),
+        ("diff", |_| "> ".into()),
+        ("git diff", |_| "-".into()),
+        ("git diff, added", |_| "+".into()),
+        // Lines that begin as it does, with letters.
+        ("yaml", |n| {
+            if n == 0 {
+                "LS0: ".into()
+            } else {
+                String::new()
+            }
+        }),
+    ];
+    for (name, before) in befores {
+        for columns in [0, 60, u16::try_from(before(0).len() + 76).unwrap()] {
+            for piece in [1, 7, usize::MAX] {
+                let shown = lines.iter().enumerate();
+                let shown = shown.map(|(n, line)| format!("{}{line}\n", before(n)));
+                let input = format!(
+                    "x\n{}$ ls\nkind: Secret {second}",
+                    shown.collect::<String>()
+                );
+                let mut masker = Masker::new(patterns(&[]), Kind::Pipe);
+                masker.resize(columns);
+                let (now, mut out) = (Instant::now(), BytesMut::new());
+                for part in input.as_bytes().chunks(piece.min(input.len())) {
+                    let _ = masker.push(part, now, &mut out);
+                }
+                masker.flush(&mut out);
+                let out = String::from_utf8_lossy(&out);
+                // The title is shown, which its last line has, too.
+                let behind = out.split_once('*').unwrap().1;
+                let seen = lines.iter().skip(1).filter(|line| {
+                    let parts = line.as_bytes().windows(20);
+                    parts
+                        .into_iter()
+                        .any(|part| has(behind.as_bytes(), str::from_utf8(part).unwrap()))
+                });
+                assert_eq!(seen.count(), 0, "{name} {columns} {piece}:\n{out}");
+                assert!(
+                    out.ends_with(&format!("kind: Secret {second}")),
+                    "{name}:\n{out}"
+                );
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use detect::is_base64;
 
 use super::super::source::Around;
 use super::{
-    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, SURE_LINE,
+    BODY, Gap, LEADING, LEAST_LINE, LINE, MAX_BLOCK, MAX_TITLE, NAMED, Next, OVER, SAME, SURE_LINE,
     Thread,
 };
 use super::{is_title, titled};
@@ -32,8 +32,6 @@ const DASHED: u8 = 3;
 const END: u8 = 4;
 const ENDING: u8 = 5;
 const NUMBER: u8 = 6;
-/// As before the first line, which is still told from what may stand there anyway.
-const SAME: u8 = 7;
 /// Behind the first line's dashes.
 const TITLED: u8 = 8;
 /// In the line of another source.
