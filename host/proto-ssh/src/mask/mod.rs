@@ -26,8 +26,8 @@
 //!   never; what is replaced becomes `*`. Of a token the prefix that tells what it is stays.
 //! - What has been let go of is never the whole of a find: of a secret, at most its first seven bytes (three of
 //!   one of eight) leave before it is complete, of a token its prefix and three more, however slowly it comes; of a JSON
-//!   Web Token its header, too, where the line or the stream ends behind that or it has 1024 characters and more, and of a
-//!   key id what may stand for nucleotides.
+//!   Web Token its header, too, where the line or the stream ends behind that or it has 1024 characters and more, of a
+//!   key id what may stand for nucleotides, and of the second line of a private key in a table up to 15, see below.
 //!   What is longer is replaced after two seconds, and when the stream ends or is flushed, whether it is one or not.
 //! - Of what detectors find, what a line ends with and may become a find yet (`detect::lead`: four characters or so of it
 //!   are there) waits until it cannot any more, or for two seconds. Then it goes out; what comes of it later is replaced
@@ -59,7 +59,7 @@
 //!   that line, up to 80 bytes (`grep -r`, `bat`, logs of containers); one that is changed line by line into something else
 //!   is not. Where something else stands before its other lines (a table of `psql`, spaces of `journalctl`), its second one
 //!   must have 48 characters in a row and be among the next five lines, headers aside; of it, up to 15 may leave when it
-//!   comes slowly and another line came before it. Where nothing stands before the first line, what cannot be a part of the
+//!   comes slowly and something else came between, also behind the first line's dashes. Where nothing stands before the first line, what cannot be a part of the
 //!   key ends it.
 //!   Lines of others may stand between its own, up to 64 in a row, and up to 16 behind its first one, if something stands
 //!   before that. Of sources whose lines begin alike but for digits (replicas), 16 are told apart by these, clocks aside;

@@ -418,6 +418,7 @@ fn private_keys_in_tables_and_logs() {
         let lines = pem.lines().collect::<Vec<_>>().join(end);
         format!("Nov 28 16:18:33 web1 app[1234]: {lines}\n")
     };
+    let headers = "-----#012Proc-Type: 4,ENCRYPTED#012DEK-Info: AES-128-CBC,4E51A8B0#012#012MII";
     let (row, none) = (" 1  | www.example.com | ", "    |                 | ");
     let (cell, empty) = ("\u{2502} key \u{2502} ", "\u{2502}     \u{2502} ");
     for (name, input) in [
@@ -438,6 +439,14 @@ fn private_keys_in_tables_and_logs() {
         ("journalctl", journal("a-longer-name")),
         ("rsyslog", syslog("#012")),
         ("rsyslog, DOS", syslog("#015#012")),
+        (
+            "rsyslog, headers",
+            syslog("#012").replace("-----#012MII", headers),
+        ),
+        (
+            "in one line",
+            syslog(" ").replace("----- MII", &headers.replace("#012", " ")),
+        ),
     ] {
         for columns in [0, 80, 40] {
             for piece in [1, 7, usize::MAX] {
@@ -476,6 +485,8 @@ fn what_is_behind_a_mention_stays_readable() {
         "  # -----BEGIN RSA PRIVATE KEY-----\n  ca: |\n    -----BEGIN CERTIFICATE-----\n    \
          MIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIBIjANBgkqMIIB\n    \
          -----END CERTIFICATE-----\n",
+        // Behind what begins a key of OpenSSH, the names of files are no part of it.
+        "src/tests.rs:7:  b3BlbnNzaC1rZXktdjE\nsrc/tests.rs:8:  ok(1)\nsrc/tests.rs:9:}\n",
         prompt,
     ] {
         assert_eq!(text(&[], input), input);

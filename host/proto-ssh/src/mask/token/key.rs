@@ -107,7 +107,7 @@ impl Thread {
         match self.line(c, around) {
             // The text of a header.
             Next::Hides(mut new, _) if new.kind == NAMED && new.waits() => {
-                new.held = 0;
+                new.held = new.run.into();
                 Next::Goes(new)
             }
             Next::Hides(mut new, count) if !lead.is_empty() && new.kind != SAME => {
@@ -193,9 +193,9 @@ impl Thread {
         if self.kind == SAME {
             if let Some(run) = lead.next(self.run, c) {
                 self.run = run;
-                return match self.waits() {
-                    true => Next::Goes(self),
-                    false => Next::Hides(self, 1),
+                return match self.led && !self.doubt {
+                    true => Next::Hides(self, 1),
+                    false => Next::Goes(self),
                 };
             }
             self.same = lead.is_whole(self.run);
@@ -243,6 +243,11 @@ impl Thread {
             (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),
+            // A key may follow headers on the same line.
+            (NAMED, _) if self.waits() && is_base64(c) => match self.run + 1 < SURE_LINE {
+                true => (NAMED, self.run + 1),
+                false => (LINE, SURE_LINE),
+            },
             (NAMED, 0x20..) => (NAMED, 0),
             (LINE, b':')
                 if self.run <= MAX_NAME && !self.led && !self.doubt && self.others == 0 =>
