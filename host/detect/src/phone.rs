@@ -59,11 +59,12 @@ pub fn international(value: &[u8], at: usize) -> Option<Found> {
 /// Is it the zone of a time that stands before it (`12:34:56.7 +1000 `, as `ls --full-time` and `git log` write it)?
 fn is_zone(value: &[u8], at: usize) -> bool {
     // Those east of ten hours; what begins with a zero is no number anyway.
-    let zone = match value.get(at + 1..at + 5) {
-        Some([b'1', b'0'..=b'4', minutes @ ..]) => matches!(minutes, b"00" | b"15" | b"30" | b"45"),
-        _ => false,
-    };
-    let zone = zone && !byte(value, at + 5).is_ascii_digit();
+    const ZONES: [&[u8]; 9] = [
+        b"1000", b"1030", b"1100", b"1130", b"1200", b"1245", b"1300", b"1345", b"1400",
+    ];
+    let zone = value.get(at + 1..at + 5);
+    let zone =
+        zone.is_some_and(|zone| ZONES.contains(&zone)) && !byte(value, at + 5).is_ascii_digit();
     let before = value.get(at.saturating_sub(TIME)..at).unwrap_or_default();
     let Some(before) = before.strip_suffix(b" ").filter(|_| zone) else {
         return false;

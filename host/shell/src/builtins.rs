@@ -1,7 +1,7 @@
 //! Commands of the shell itself, as far as they are more than programs: those that run text, set variables or change
 //! what names mean.
 
-use crate::ast::Word as Written;
+use crate::ast::{Part, Word as Written};
 use crate::environment;
 use crate::expand;
 use crate::parse::{is_name, split_assignment};
@@ -258,14 +258,16 @@ fn shopt_is_plain(args: &[Word]) -> bool {
 }
 
 /// Where this is a declaration, what looks like an assignment is one to bash: neither the command's name nor that of a
-/// variable has a quote in it or comes from braces, and nothing stands before it.
+/// variable has a quote in it, and nothing stands before it. What braces make is none, nor what bash splits.
 pub(crate) fn assigns(words: &[Written]) -> bool {
     let [head, words @ ..] = words else {
         return true;
     };
-    let plain = |word: &Written| match split_assignment(word) {
-        Some(_) => true,
-        None => !word.raw.contains('=') || !expand::single(word).splits,
+    let braced =
+        |part: &Part| matches!(part, Part::Lit { text, quoted: false } if text.contains('{'));
+    let plain = |word: &Written| {
+        !expand::single(word).splits
+            || split_assignment(word).is_some() && !word.parts.iter().any(braced)
     };
     DECLARATIONS.contains(&head.raw.as_str()) && words.iter().all(plain)
 }

@@ -33,7 +33,7 @@ __weir_look() {
   case $BASH_COMMAND in
     ': weir-line' | ': weir-more')
       if [[ $BASHPID != "$__weir_p" ]]; then
-        builtin trap '\__weir_dead' EXIT
+        __weir_until '\__weir_dead'
         builtin trap '\__weir_left' INT
       fi
       ;;
@@ -41,7 +41,7 @@ __weir_look() {
   # Where bash cannot have the login's own language back, it would say so for each command.
   if __weir_ask 2> /dev/null; then
     case $BASH_COMMAND in
-      ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || builtin trap - EXIT INT ;;
+      ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || __weir_until - INT ;;
     esac
     builtin return 0
   fi
@@ -56,15 +56,20 @@ __weir_ask() {
       '__weir_w=?' '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= \
       __weir_x= __weir_id= __weir_m= __weir_u= __weir_y= && __weir_question && __weir_answered
 }
+# What bash is to do where it ends, or where a signal ends it of which it would say nothing: TERM, STKFLT, PROF, IO, PWR, and
+# those of real time.
+__weir_until() {
+  builtin trap "$@" EXIT 15 16 27 29 30 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 \
+    61 62 63 64
+}
 # There is no answer, so nothing runs.
 __weir_dead() {
   builtin kill -KILL "$__weir_p" "$BASHPID"
 }
-# Whoever sits at the terminal does not want the line any more.
+# Whoever sits at the terminal does not want the line any more. Who asks would live on with the signal's own meaning here.
 __weir_left() {
   builtin kill -INT "$__weir_p" || __weir_dead
-  builtin trap - EXIT INT
-  builtin kill -INT "$BASHPID"
+  builtin kill -KILL "$BASHPID"
 }
 # Is what is read below what bash makes of it? Of BASH_COMMAND and BASHPID as arrays it makes nothing any more, although
 # they are constant; of PATH as one, the current directory; and of PROMPT_COMMAND, no prompts any more. What is called here
@@ -287,7 +292,7 @@ __weir_say() {
 __weir_refuse() {
   builtin local __weir_i=0 __weir_m= __weir_f= __weir_k= || builtin kill -KILL "$__weir_p" "$BASHPID"
   if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-more' || $BASH_COMMAND == ': weir-prompt' ]]; then
-    [[ $BASHPID == "$__weir_p" ]] || builtin trap - EXIT INT
+    [[ $BASHPID == "$__weir_p" ]] || __weir_until - INT
     # Of a line that Weir refuses, nothing is done, not even what is asked about in no other way. Where nobody has said
     # so, there is no other way than this.
     if [[ -n $__weir_why ]]; then
@@ -337,8 +342,8 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
       shopt source trap typeset ulimit unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_look __weir_ask __weir_dead __weir_left __weir_sound __weir_question __weir_typed __weir_list __weir_last \
-  __weir_where __weir_open __weir_pipe \
+\readonly -f __weir_gate __weir_look __weir_ask __weir_until __weir_dead __weir_left __weir_sound __weir_question \
+  __weir_typed __weir_list __weir_last __weir_where __weir_open __weir_pipe \
   __weir_flags __weir_key __weir_seal __weir_answered __weir_say __weir_refuse __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \

@@ -235,6 +235,7 @@ impl Masker {
     /// NUL is not seen and ends nothing: where nothing has begun, any number of it passes. How many did.
     fn nothing(&mut self, input: &[u8], out: &mut BytesMut) -> usize {
         let count = input.iter().position(|c| *c != 0).unwrap_or(input.len());
+        self.apart();
         self.release(None, out);
         out.put_bytes(0, count);
         self.base += count as u64;
@@ -266,7 +267,7 @@ impl Masker {
         if matches!(class, Class::Hidden | Class::Back(_) | Class::Moved) {
             self.raw_from_here();
         }
-        if c == 0x1B {
+        if class == Class::Hidden {
             self.apart();
         }
         if class == Class::Payload && is_line_end(c) {

@@ -207,10 +207,14 @@ impl Reading {
     /// What goes on behind a find that has gone out is still a part of it: of what was before, the text stays as it was.
     fn detect(&mut self, on: Detectors, kind: Kind, raw: &mut BytesMut) {
         let mut found = None;
-        for find in finds(on, &self.text) {
-            if kind == Kind::Pipe && find.what == Detector::Email && self.is_strewn(&find, raw) {
-                continue;
-            }
+        let mut all = finds(on, &self.text);
+        if kind == Kind::Pipe {
+            all = all
+                .into_iter()
+                .flat_map(|find| self.apart(on, find, raw))
+                .collect();
+        }
+        for find in all {
             let edit = found.get_or_insert_with(|| self.told().to_vec());
             if let Some(part) = edit.get_mut(find.start..find.end) {
                 part.fill(STAR);
@@ -221,6 +225,39 @@ impl Reading {
             // Plugins behind it are not shown what was found.
             self.told = edit;
         }
+    }
+
+    /// What is found in the parts of an address between which something stands that text has no use for: such a byte is
+    /// not seen, and ends a word (lists that are separated by NUL, names behind their length).
+    fn apart(&self, on: Detectors, find: Found, raw: &[u8]) -> Vec<Found> {
+        if find.what != Detector::Email || !self.is_strewn(&find, raw) {
+            return vec![find];
+        }
+        let place = |at: usize| {
+            let own = at
+                .checked_sub(self.before)
+                .and_then(|at| self.places.get(at));
+            own.copied().flatten().map(|place| place as usize)
+        };
+        let ends = |at: usize| {
+            let before = at.checked_sub(1).and_then(place);
+            let between = before.zip(place(at)).and_then(|(a, b)| raw.get(a..b));
+            between.is_some_and(|bytes| bytes.iter().any(|c| is_odd(*c)))
+        };
+        let (mut out, mut start) = (Vec::new(), find.start);
+        for at in find.start + 1..=find.end {
+            if at < find.end && !ends(at) {
+                continue;
+            }
+            let part = self.text.get(start..at).unwrap_or_default();
+            out.extend(Findings::new(on, part).map(|found| Found {
+                start: start + found.start,
+                end: start + found.end,
+                ..found
+            }));
+            start = at;
+        }
+        out
     }
 
     /// Does something stand between its characters that text has no use for? Of two or four bytes for each, the others

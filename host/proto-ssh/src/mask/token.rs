@@ -6,6 +6,7 @@
 use detect::{ASSIGNED, ASSIGNMENTS, GAP_WORD, TOKENS, Token, WIDEST_GAP};
 use detect::{is_base64, is_base64url, is_between, is_nucleotide};
 
+use self::key::DASHES;
 use super::source::Around;
 
 mod key;
@@ -118,16 +119,19 @@ pub(super) fn is_alone(number: u8, last: u128) -> bool {
     !c(0).is_ascii_alphanumeric() || is_escape(c)
 }
 
-/// Is the letter before a place (0 is the last one) the end of what stands for another character (`\n`, `\u003d`, `%3D`),
-/// or for a colour (`[0m`)?
+/// Is the letter before a place (0 is the last one) the end of what stands for another character (`\n`, `\u003d`, `%3D`,
+/// `^I`, `M-i`), or for a colour (`[0m`), which may begin before what is known?
 fn is_escape(c: impl Fn(u32) -> u8) -> bool {
     let hex = |n: u32| (0..n).all(|back| c(back).is_ascii_hexdigit());
     let colour = || {
-        let numbers = (1..7).find(|back| !matches!(c(*back), b'0'..=b'9' | b';'));
-        c(0) == b'm' && numbers.is_some_and(|back| c(back) == b'[')
+        let numbers = (1..16).find(|back| !matches!(c(*back), b'0'..=b'9' | b';'));
+        let before = numbers.map_or(0, &c);
+        matches!(c(0), b'm' | b'K') && (before == b'[' || before == 0 && numbers > Some(1))
     };
-    c(1) == b'\\'
+    matches!(c(1), b'\\' | b'^')
+        || c(2) == b'M' && c(1) == b'-'
         || matches!(c(2), b'%' | b'=') && hex(2)
+        || c(4) == b'%' && c(3) == b'2' && c(2) == b'5' && hex(2)
         || c(3) == b'\\' && c(2) == b'x' && hex(2)
         || matches!(c(3), b'\\' | b'#') && hex(3)
         || c(5) == b'\\' && c(4) == b'u' && hex(4)
@@ -168,6 +172,8 @@ pub(super) struct Thread {
     /// of which nobody knows that it was its own.
     bare: bool,
     doubt: bool,
+    /// The line of its first one has not ended.
+    first: bool,
     /// Which of the sources whose lines begin so have begun a key, and which one ends it on this line.
     pub open: u16,
     ends: u16,
@@ -312,23 +318,24 @@ impl Thread {
 
     /// What in a row is no word any more, but a line of it.
     fn least(&self) -> u8 {
-        match self.waits() && !self.same {
+        match self.waits() && !self.same && !self.first {
             true => SURE_LINE,
             false => LEAST_LINE,
         }
     }
 
-    pub fn next(self, c: u8, gap: Gap, around: Around<'_>) -> Next {
+    /// `edge` is as `gap` is, and a full line's also where something stands before the byte that is not shown.
+    pub fn next(self, c: u8, (gap, edge): (Gap, Gap), around: Around<'_>) -> Next {
         match form(self.number) {
-            Form::Run(token) if token.is_exact() => self.exact(token, c, gap),
+            Form::Run(token) if token.is_exact() => self.exact(token, c, edge),
             Form::Run(token) => self.run(token, c, gap),
             Form::Jwt => self.jwt(c, gap),
-            Form::Assigned => self.assigned(ASSIGNED, c, gap),
-            Form::Wireguard(_) => self.assigned(WIREGUARD_KEY, c, gap),
+            Form::Assigned => self.assigned(ASSIGNED, c, edge),
+            Form::Wireguard(_) => self.assigned(WIREGUARD_KEY, c, edge),
             Form::Block | Form::Headless if self.phase == BODY => self.block(c, gap, around),
             Form::Block | Form::Headless => self.title(c, gap, around),
             Form::Encoded if self.phase == BODY => self.encoded(c, gap, around),
-            Form::Encoded => self.encoded_title(c),
+            Form::Encoded => self.encoded_title(c, gap, around),
         }
     }
 
@@ -427,8 +434,21 @@ impl Thread {
     }
 
     /// The same in base 64; `kind` bits of a byte have been read, which are `run`.
-    fn encoded_title(mut self, c: u8) -> Next {
+    fn encoded_title(mut self, c: u8, gap: Gap, around: Around<'_>) -> Next {
+        // How it goes on behind what stands before its next line, nobody knows.
+        if gap != Gap::None && is_title(self.phase) && !around.lead().is_empty() {
+            (self.phase, self.kind, self.run) = (BODY, LINE, LEAST_LINE);
+            (self.title, self.count) = (0, 0);
+            return self.encoded(c, gap, around);
+        }
         self.count += 1;
+        // Lines may be indented, and end as in strings of JSON.
+        let indent = (self.first || gap != Gap::None) && matches!(c, b' ' | b'\t');
+        let escape = c == b'\\' || self.bare && matches!(c, b'n' | b'r');
+        (self.first, self.bare) = (indent, c == b'\\');
+        if (indent || escape) && self.count <= MAX_TITLE {
+            return Next::Goes(self);
+        }
         let Some(six) = digit(c).filter(|_| self.count <= MAX_TITLE) else {
             return OVER;
         };
@@ -438,10 +458,18 @@ impl Thread {
             (self.kind, self.run) = (bits, low(read));
             return Next::Goes(self);
         };
-        self.phase = titled(self.phase, low(read >> more));
         (self.kind, self.run) = (more, low(read & ((1 << more) - 1)));
-        if is_title(self.phase) {
-            (self.phase, self.kind, self.run, self.count) = (BODY, LINE, LEAST_LINE, 0);
+        match low(read >> more) {
+            c if !is_title(self.phase) => self.phase = titled(self.phase, c),
+            // Of a key of GnuPG.
+            b' ' | b'A'..=b'Z' if self.title == 0 => {}
+            b'-' if self.title < DASHES => self.title += 1,
+            b'\n' | b'\r' | b'\\' | b' ' if self.title == DASHES => {
+                (self.phase, self.kind, self.run) = (BODY, LINE, LEAST_LINE);
+                (self.title, self.count) = (0, 0);
+            }
+            // The words alone, as programs have them.
+            _ => return OVER,
         }
         Next::Goes(self)
     }
@@ -464,10 +492,13 @@ impl Thread {
         }
         if self.kind == SAME {
             if let Some(run) = lead.next(self.run, c) {
-                if !is_base64(c) {
+                // Blanks may be those that any line is indented by.
+                let blank = matches!(c, b' ' | b'\t');
+                if !is_base64(c) && !blank {
                     (self.title, self.held) = (0, 0);
                 }
-                (self.run, self.held) = (run, self.held + u16::from(self.title > 0));
+                let held = self.title > 0 && !blank;
+                (self.run, self.held) = (run, self.held + u16::from(held));
                 return Next::Goes(self);
             }
             let held = u8::try_from(self.held).unwrap_or(LEAST_LINE);

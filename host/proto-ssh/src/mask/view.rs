@@ -218,13 +218,18 @@ impl View {
             self.last = 0;
         }
         self.begun.push(c);
+        // Whether it goes on with what stands before it, nobody knows.
+        let edge = match self.last {
+            0 if gap == Gap::None => Gap::Wrap,
+            _ => gap,
+        };
         // A byte of a sequence is no letter of a word.
         self.last = self.last << u8::BITS | u128::from(if free { c } else { 0 });
         let mut with = u16::from(self.is_blind(c));
         if !self.now.is_empty() {
             let before;
             let also;
-            (before, also) = self.go_on(c, gap);
+            (before, also) = self.go_on(c, (gap, edge));
             with = with.max(also);
             self.hide(before, hide);
         }
@@ -251,7 +256,7 @@ impl View {
     }
 
     /// Every form that has begun takes the byte. How much before it, and with it, is replaced.
-    fn go_on(&mut self, c: u8, gap: Gap) -> (u16, u16) {
+    fn go_on(&mut self, c: u8, gaps: (Gap, Gap)) -> (u16, u16) {
         let (mut before, mut with) = (0, 0);
         self.next.clear();
         for thread in &self.now {
@@ -261,7 +266,7 @@ impl View {
                 group: group.unwrap_or(&Group::UNKNOWN),
                 line: &self.begun,
             };
-            match thread.next(c, gap, around) {
+            match thread.next(c, gaps, around) {
                 Next::Goes(thread) => self.next.push(thread),
                 Next::Hides(thread, count) => {
                     with = with.max(count);

@@ -264,6 +264,22 @@ fn addresses_are_not_strewn_with_what_is_no_text() {
     let named = b"\0\0\0\x07ada@example.org\0\0\0";
     let starred = |text: &[u8]| text.iter().filter(|c| **c == b'*').count();
     assert_eq!(starred(&detecting(named, 3)), 15);
+    // What is not seen ends a word.
+    for text in [
+        &b"HOME=/root\0MAIL=ada@example.org\0LANG=C\0"[..],
+        b"/usr/sbin/sendmail\0-f\0ada@example.org\0x\0",
+        b"8=FIX.4.4\x0135=D\x01ada@example.org\x0156=YOU\n",
+        b"\x0a\x04John\x12\x0fada@example.org\x18\n",
+    ] {
+        for piece in [1, 6, text.len()] {
+            let out = detecting(text, piece);
+            assert!(
+                !out.windows(15).any(|w| w == b"ada@example.org"),
+                "{piece} {out:?}"
+            );
+            assert_eq!(starred(&out), 15, "{piece}");
+        }
+    }
     for zeros in [1, 3] {
         let wide = |c: u8| [&[c][..], &[0; 3][..zeros]].concat();
         let text: Vec<u8> = "to ada@example.org, now".bytes().flat_map(wide).collect();

@@ -113,7 +113,7 @@ fn reference(parts: &[Part], words: &[Vec<u8>]) -> Vec<u8> {
                 }
             }
             Hidden(text) => {
-                apart |= *text != "\0";
+                apart = true;
                 input.extend_from_slice(text.as_bytes());
             }
             Line(text) => {
@@ -207,10 +207,10 @@ fn run(token: &detect::Token, cells: &[Cell], from: usize, last: bool) -> (usize
         let body = &cells[from..from + count];
         !token.is_exact() || !body.iter().all(|cell| detect::is_nucleotide(cell.0))
     };
-    for (c, _, gap, _) in &cells[from..] {
+    for (c, _, gap, apart) in &cells[from..] {
         let enough = count >= token.least;
         if enough && token.is_exact() {
-            let alone = *gap || !c.is_ascii_alphanumeric();
+            let alone = *apart || !c.is_ascii_alphanumeric();
             return (if alone && key(count) { count } else { 0 }, count);
         }
         if !(token.alphabet)(*c) || (enough && *gap) {

@@ -14,7 +14,7 @@ use super::{
 };
 use super::{is_title, titled};
 
-const DASHES: u8 = 5;
+pub(super) const DASHES: u8 = 5;
 /// So many characters at the beginning of a line of a key may be those of a list or a quotation, or spaces.
 const MAX_LEADING: u8 = 64;
 /// The longest name of a header in a key.
@@ -60,7 +60,7 @@ impl Thread {
         match self.run {
             DASHES if is_title(self.phase) => {
                 (self.phase, self.kind, self.run, self.count) = (BODY, TITLED, 0, 0);
-                self.bare = lead.is_empty();
+                (self.bare, self.first) = (lead.is_empty(), true);
                 Next::Goes(self)
             }
             DASHES => OVER,
@@ -85,6 +85,7 @@ impl Thread {
         // What stands in lines of others is bounded by their number.
         self.count += u16::from(self.kind != OTHER);
         let mut before = 0;
+        self.first &= gap == Gap::None;
         if gap != Gap::None {
             // Behind a full line, only what stands there tells whether it goes on.
             let wraps = gap == Gap::Wrap && lead.next(0, c).is_none();
@@ -240,6 +241,9 @@ impl Thread {
                 }
                 (if whole { NAMED } else { BEGUN }, 0)
             }
+            // Of a list, and of a date.
+            (DASHED, b' ' | b'\t') if self.run == 1 => (LEADING, 1),
+            (DASHED, b'0'..=b'9') if self.run == 1 => (NUMBER, 1),
             (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),
@@ -254,11 +258,9 @@ impl Thread {
             {
                 (NAMED, 0)
             }
-            (LINE, b' ' | b'\t') if self.run >= LEAST_LINE => (LEADING, 0),
+            // Behind it in a table, there may be another column.
+            (LINE, b' ' | b'\t' | b'|') if self.run >= LEAST_LINE => (LEADING, 0),
             (LEADING | TITLED | LINE | NUMBER, b'-') => (DASHED, 1),
-            // Of a list, and of a date.
-            (DASHED, b' ' | b'\t') if self.run == 1 && behind => (LEADING, 1),
-            (DASHED, b'0'..=b'9') if self.run == 1 => (NUMBER, 1),
             // The line's number, if what stands behind it says so.
             (LEADING | TITLED, b'0'..=b'9') => (NUMBER, 1),
             (NUMBER, b'0'..=b'9') => (NUMBER, self.run.saturating_add(1)),

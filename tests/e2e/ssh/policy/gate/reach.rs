@@ -135,13 +135,20 @@ pub fn unread(stage: &Stage) {
 
 /// Where who asks about a line ends before there is an answer, nothing of the line is done.
 pub fn unasked(stage: &Stage) {
+    for signal in [Signal::Hup, Signal::Term] {
+        unasked_by(stage, signal);
+    }
+}
+
+fn unasked_by(stage: &Stage, signal: Signal) {
     let way = stage.way(OPERATOR, "web1");
-    let mut shell = Terminal::open(&way, "gate-unasked");
+    let name = format!("gate-unasked-{signal:?}");
+    let mut shell = Terminal::open(&way, &name);
     shell.enter("echo \"shell=$$.\"");
     shell.settle();
     let pid = shell.pid();
     let helper = helper_of(&gate_of(pid));
-    let trace = stage.traces.join("gate-unasked");
+    let trace = stage.traces.join(&name);
     send(helper, Signal::Stop).unwrap();
     shell.enter(&format!("{{ :; }} > {}", trace.display()));
     let asks = eventually("somebody to ask", SOON, || {
@@ -150,7 +157,7 @@ pub fn unasked(stage: &Stage) {
     });
     // Until it waits.
     std::thread::sleep(Duration::from_secs(1));
-    send(asks.unwrap().parse().unwrap(), Signal::Hup).unwrap();
+    send(asks.unwrap().parse().unwrap(), signal).unwrap();
     let ended = eventually("the shell to end", SOON, || {
         Ok(shell.client.child.try_wait().unwrap().map(|_| ()))
     });

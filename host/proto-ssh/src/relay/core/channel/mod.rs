@@ -81,12 +81,15 @@ impl Waiting {
 
     /// A variable that is to be set, and no answer is wanted.
     pub fn is_env(&self) -> bool {
-        let Self::Message(payload) = self else {
-            return false;
-        };
-        match Connection::parse(payload) {
-            Ok(Connection::Channel { message, .. }) => is_env(&message),
-            _ => false,
+        match self {
+            Self::Message(payload) => match Connection::parse(payload) {
+                Ok(Connection::Channel { message, .. }) => is_env(&message),
+                _ => false,
+            },
+            Self::Long {
+                name, want_reply, ..
+            } => **name == *b"env" && !want_reply,
+            Self::Data(_) => false,
         }
     }
 }
