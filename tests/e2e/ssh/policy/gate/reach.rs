@@ -138,6 +138,7 @@ pub fn unasked(stage: &Stage) {
     for signal in [Signal::Hup, Signal::Term] {
         unasked_by(stage, signal);
     }
+    interrupted(stage);
 }
 
 fn unasked_by(stage: &Stage, signal: Signal) {
@@ -164,6 +165,25 @@ fn unasked_by(stage: &Stage, signal: Signal) {
     send(helper, Signal::Cont).unwrap();
     assert!(!trace.exists(), "{}", shell.said());
     ended.unwrap();
+}
+
+/// Ctrl-C while Weir is asked about a line: there is none of it, and the shell goes on.
+fn interrupted(stage: &Stage) {
+    let way = stage.way(OPERATOR, "web1");
+    let mut shell = Terminal::open(&way, "gate-interrupted");
+    shell.enter("echo \"shell=$$.\"");
+    shell.settle();
+    let helper = helper_of(&gate_of(shell.pid()));
+    let trace = stage.traces.join("gate-interrupted");
+    send(helper, Signal::Stop).unwrap();
+    shell.enter(&format!("{{ :; }} > {}", trace.display()));
+    std::thread::sleep(Duration::from_secs(1));
+    shell.send("\x03");
+    std::thread::sleep(Duration::from_secs(1));
+    send(helper, Signal::Cont).unwrap();
+    shell.settle();
+    assert!(!trace.exists(), "{}", shell.said());
+    shell.leave();
 }
 
 /// Where the host limits the memory of logins, who asks about a line could die of it: there is no gate then. A limit that
