@@ -197,6 +197,7 @@ pub const ASSIGNMENTS: &[&[u8]] = &[
     b"aws_secret_access_key",
     b"AWS_SECRET_ACCESS_KEY",
     b"SecretAccessKey",
+    b"secretAccessKey",
 ];
 
 /// How long that half is, and how much may stand before it.
@@ -205,9 +206,9 @@ pub const WIDEST_GAP: usize = 24;
 /// May stand once in the gap: `"name": "AWS_SECRET_ACCESS_KEY", "value": "…"`.
 pub const GAP_WORD: &[u8] = b"value";
 
-/// Stands between a name and what is assigned to it.
+/// Stands between a name and what is assigned to it, also in JSON that stands in JSON, and where the name is an index.
 pub fn is_between(c: u8) -> bool {
-    b" \t\"'=:>|,".contains(&c)
+    b" \t\"'=:>|,\\]".contains(&c)
 }
 
 pub fn is_base64(c: u8) -> bool {

@@ -290,6 +290,22 @@ fn keys() {
             "|  SecretAccessKey |  [key]  |",
         ),
         (
+            r#"{\"SecretAccessKey\":\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"}"#,
+            r#"{\"SecretAccessKey\":\"[key]\"}"#,
+        ),
+        (
+            r#"{\"name\":\"AWS_SECRET_ACCESS_KEY\",\"value\":\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\"}"#,
+            r#"{\"name\":\"AWS_SECRET_ACCESS_KEY\",\"value\":\"[key]\"}"#,
+        ),
+        (
+            r#"os.environ["AWS_SECRET_ACCESS_KEY"] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY""#,
+            r#"os.environ["AWS_SECRET_ACCESS_KEY"] = "[key]""#,
+        ),
+        (
+            "secretAccessKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY'",
+            "secretAccessKey: '[key]'",
+        ),
+        (
             r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}"#,
             r#"{"name":"AWS_SECRET_ACCESS_KEY","value":"[key]"}"#,
         ),

@@ -356,3 +356,18 @@ fn keys_behind_dates_are_hidden() {
         is_hidden(&format!("-----BEGIN RSA PRIVATE KEY-----\n{body}"), line);
     }
 }
+
+/// What `kubectl get -o yaml` shows of a container's environment, and programs.
+#[test]
+fn halves_of_keys_are_hidden_wherever_they_are_assigned() {
+    let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    for before in [
+        r#"{\"SecretAccessKey\":\""#,
+        r#"{\"name\":\"AWS_SECRET_ACCESS_KEY\",\"value\":\""#,
+        r#"os.environ["AWS_SECRET_ACCESS_KEY"] = ""#,
+        "secretAccessKey: '",
+    ] {
+        is_hidden(&format!("{before}{secret}\\\"}} and more"), secret);
+        is_hidden(&format!("{before}{secret}' and more"), secret);
+    }
+}
