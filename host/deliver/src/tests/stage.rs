@@ -146,6 +146,8 @@ pub enum Answer {
     Status(u16),
     RetryAfter(u64),
     Hang,
+    /// Takes it, and answers too late.
+    Late,
     /// After a part of the answer.
     Close,
     RetryAfterDate(u64),
@@ -319,6 +321,10 @@ async fn serve(
         }
         Answer::Status(status) => (status, String::new()),
         Answer::RetryAfter(seconds) => (429, format!("Retry-After: {seconds}\r\n")),
+        Answer::Late => {
+            taken.lock().push(message);
+            return tokio::time::sleep(LIMIT).await;
+        }
         Answer::Hang => return tokio::time::sleep(LIMIT).await,
         Answer::Close => {
             stream.write_all(b"HTTP/1.1 200 O").await.ok();
