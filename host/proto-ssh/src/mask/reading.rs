@@ -1,5 +1,7 @@
 //! A part of a line on its way out, and what is read in it.
 
+use std::ops::Range;
+
 use bytes::BytesMut;
 use detect::{Detector, Detectors, Findings, Found, lead};
 
@@ -249,12 +251,7 @@ impl Reading {
             if at < find.end && !ends(at) {
                 continue;
             }
-            let part = self.text.get(start..at).unwrap_or_default();
-            out.extend(Findings::new(on, part).map(|found| Found {
-                start: start + found.start,
-                end: start + found.end,
-                ..found
-            }));
+            out.extend(finds_within(on, &self.text, start..at));
             start = at;
         }
         out
@@ -361,15 +358,23 @@ fn finds(on: Detectors, text: &[u8]) -> Vec<Found> {
         }
         let mut start = find.start;
         for part in found.split(|c| !c.is_ascii()) {
-            all.extend(Findings::new(on, part).map(|find| Found {
-                start: start + find.start,
-                end: start + find.end,
-                ..find
-            }));
-            start += part.len() + 1;
+            let end = start + part.len();
+            all.extend(finds_within(on, text, start..end));
+            start = end + 1;
         }
     }
     all
+}
+
+/// What is found in a part of a text as if there were nothing around it.
+fn finds_within(on: Detectors, text: &[u8], part: Range<usize>) -> impl Iterator<Item = Found> {
+    let start = part.start;
+    let finds = Findings::new(on, text.get(part).unwrap_or_default());
+    finds.map(move |find| Found {
+        start: start + find.start,
+        end: start + find.end,
+        ..find
+    })
 }
 
 /// An edit at the length of what it replaces: what both begin and end with stays where it is, and what is
