@@ -78,6 +78,12 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
                     what: "a test that may compute",
                 });
             }
+            if args.iter().any(|word| inserts(walk, word)) {
+                walk.opaque(Opaque::Unread {
+                    at: 0,
+                    what: "a test with a word that may become several, and so any other test: put it in quotes;",
+                });
+            }
             walk.leaf(name, argv.to_vec(), ctx);
         }
         _ => return false,
@@ -293,7 +299,7 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     }
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
-        let literal_name = !(word.leads || word.splits && (named.is_none() || ctx.loose));
+        let literal_name = !(word.leads || !word.is_one());
         match named {
             Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
                 let value = Word {
@@ -301,6 +307,9 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     leads: word.dynamic,
                     ..word.clone()
                 };
+                if !matches!(name, "export" | "readonly") {
+                    element(walk, variable.trim_end_matches('+'), &value);
+                }
                 walk.set(variable.trim_end_matches('+'), &value);
                 match variable.strip_suffix('+') {
                     Some(variable) => walk.variables.appends(variable),
@@ -336,6 +345,26 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     walk.leaf(name, argv.to_vec(), ctx);
 }
 
+/// What `declare` gives to a variable that is an array is read once more where it is in parentheses, and what stands there
+/// is run: `declare 'DIRSTACK=($(…))'`.
+fn element(walk: &mut Walk<'_>, variable: &str, value: &Word) {
+    const OWN: [&str; 6] = [
+        "COPROC",
+        "DIRSTACK",
+        "FUNCNAME",
+        "GROUPS",
+        "MAPFILE",
+        "PIPESTATUS",
+    ];
+    let own =
+        OWN.contains(&variable) || variable.starts_with("BASH") || variable.starts_with("COMP");
+    let unknown = value.dynamic && value.text.starts_with(['$', '`']);
+    if value.text.starts_with('(') || own && unknown {
+        walk.opaque(Opaque::Redefines(format!("declare {variable}=(…)")));
+    }
+    walk.variables.declared |= unknown;
+}
+
 /// Commands that set variables by name, or take them away. A subscript in such a name is computed.
 fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     if name == "read" && !ctx.redirected {
@@ -343,6 +372,12 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
             walk.variables.is_there(variable);
         }
     }
+    let array = |w: &Word| w.text.starts_with('-') && w.text.contains('a');
+    walk.variables.arrays |= match name {
+        "mapfile" | "readarray" => true,
+        "read" => argv.iter().any(array),
+        _ => false,
+    };
     let mut options = true;
     for word in argv.iter().skip(1) {
         if options && word.may_be_option() && name != "wait" {
@@ -375,6 +410,12 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
             break;
         }
         if name == "wait" {
+            // It may be `-p` and a name.
+            if word.may_be_option() && !counted(walk, word) {
+                walk.opaque(Opaque::DynamicOption {
+                    program: name.to_owned(),
+                });
+            }
             continue;
         }
         if !(name == "getopts" && word.text.starts_with(':')) {
@@ -418,6 +459,33 @@ fn test_is_plain(args: &[Word]) -> bool {
     })
 }
 
+/// May one of the words that it becomes be `-v`, with another one behind it? `[ -n $x ]` runs commands where x holds
+/// `y -o -v a[$(…)]`.
+fn inserts(walk: &mut Walk<'_>, word: &Word) -> bool {
+    if word.splits {
+        return !counted(walk, word);
+    }
+    // Names of files. Without brackets they have the characters of the pattern.
+    let other = |c: char| !matches!(c, '*' | '?' | '-' | 'v' | 'R');
+    word.glob && (word.dynamic || word.text.contains('[') || !word.text.contains(other))
+}
+
+/// Does it stand for a number, or for a variable that holds nothing else anywhere in the text?
+fn counted(walk: &mut Walk<'_>, word: &Word) -> bool {
+    if word.number {
+        return true;
+    }
+    let name = word.text.strip_prefix('$').unwrap_or_default();
+    let braced = name.strip_prefix('{').and_then(|n| n.strip_suffix('}'));
+    let name = braced.unwrap_or(name);
+    let is_variable = word.leads && is_name(name);
+    if is_variable {
+        // Where it may hold something else, the text is opaque.
+        walk.variables.computes(name);
+    }
+    is_variable
+}
+
 /// What may be computed there and then is a name with a subscript.
 fn is_risky(operand: &Word) -> bool {
     operand.dynamic
@@ -436,7 +504,7 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
         is(at.checked_sub(1)) || is(at.checked_add(1))
     };
     for (_, operand) in args.iter().enumerate().filter(|(at, _)| compared(*at)) {
-        if !is_risky(operand) || !operand.splits && is_number(operand) {
+        if !is_risky(operand) || !operand.splits && operand.number {
             continue;
         }
         if operand.dynamic && !operand.glob && !operand.text.contains("[") {
@@ -448,13 +516,6 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
             });
         }
     }
-}
-
-/// `$#`, `$?`, `$((…))`.
-fn is_number(word: &Word) -> bool {
-    let text = word.text.as_str();
-    matches!(text, "$#" | "$?" | "$$" | "$!" | "${#}" | "${?}")
-        || text.starts_with("$((") && text.ends_with("))") && text.matches('$').count() == 1
 }
 
 /// Where bash takes a number, ksh and zsh compute.
@@ -473,7 +534,7 @@ fn counts(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
         Some((_, values)) if name == "printf" => values,
         _ => args,
     };
-    if numbers.iter().any(|w| is_risky(w) && !is_number(w)) {
+    if numbers.iter().any(|w| is_risky(w) && !w.number) {
         walk.needs_bash(ctx);
     }
 }

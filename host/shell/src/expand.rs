@@ -130,6 +130,7 @@ fn finish(atoms: &[Atom<'_>]) -> Word {
         before = Some(atom);
         match atom {
             Atom::Char(c, quoted) => {
+                word.number = false;
                 word.text.push(*c);
                 if !quoted {
                     word.glob |= matches!(c, '*' | '?') || (*c == ']' && bracket);
@@ -137,14 +138,31 @@ fn finish(atoms: &[Atom<'_>]) -> Word {
                 }
             }
             Atom::Part(raw, quoted) => {
+                let value = word.text.strip_suffix('=').unwrap_or(&word.text);
+                word.number = is_number(raw) && !word.dynamic && !value.contains('=');
+                word.number &= value.is_empty() || value.len() < word.text.len();
                 word.leads |= word.text.is_empty();
                 word.text.push_str(raw);
                 word.dynamic = true;
-                word.splits |= !quoted || raw.starts_with("$@") || raw.starts_with("${@");
+                word.splits |= !quoted || is_several(raw);
             }
         }
     }
     word
+}
+
+/// May it become several words, or none, though it is in quotes? Where `$@` stands anywhere between braces
+/// (`"${1+$@}"`), all of its words come of it; what stands for the names of others is taken for one that does.
+fn is_several(raw: &str) -> bool {
+    raw.starts_with("$@") || raw.starts_with("${") && raw.contains(['@', '!'])
+}
+
+/// `$#`, `$?`, `$((…))`.
+fn is_number(raw: &str) -> bool {
+    let inside = raw.strip_prefix("$((").and_then(|r| r.strip_suffix("))"));
+    let computed = |c: char| c.is_ascii_alphanumeric() || "_ +-*/%()<>=&|^!~?:,".contains(c);
+    let special = ["$#", "$?", "$$", "$!", "${#}", "${?}", "${$}", "${!}"];
+    special.contains(&raw) || inside.is_some_and(|inside| inside.chars().all(computed))
 }
 
 /// Braces as bash expands them, as long as they are balanced.

@@ -19,6 +19,10 @@ pub struct Word {
     pub glob: bool,
     /// bash puts a home directory into it: for a tilde at its beginning, or behind `=` or `:`.
     pub(crate) home: bool,
+    /// It is a number that a running shell has, or behind the only `=`, its value is one.
+    pub(crate) number: bool,
+    /// bash sees that it is assigned to a variable, and so splits nothing.
+    pub(crate) assigned: bool,
 }
 
 impl Word {
@@ -48,6 +52,11 @@ impl Word {
     /// Exactly this text, also where it is read as code.
     pub(crate) fn is_code(&self) -> bool {
         self.is_literal() && !self.home
+    }
+
+    /// It stays one word.
+    pub fn is_one(&self) -> bool {
+        !self.splits || self.assigned
     }
 
     /// It, or a word that it turns into, can begin with a dash though it is not written so.

@@ -40,6 +40,9 @@ pub(crate) struct Variables {
     relied: BTreeSet<String>,
     /// Something may have failed in such a way that the shell skips what follows and goes on behind it.
     skips: bool,
+    /// Somewhere a variable becomes an array; and somewhere `declare` and its like give one whatever another one holds.
+    pub(crate) arrays: bool,
+    pub(crate) declared: bool,
     /// How often a name was put in or taken out.
     #[cfg(test)]
     pub(crate) moves: usize,
@@ -128,12 +131,9 @@ impl Walk<'_> {
         if LOCKED.contains(&name) {
             self.variables.may_skip();
         }
-        let text = &value.text;
         // `08` is no number, and where one is wanted the shell gives up.
-        let number = value.is_literal() && is_decimal(text);
-        let computed =
-            text.starts_with("$((") && text.ends_with("))") && text.matches("$(").count() == 1;
-        match number || computed {
+        let decimal = value.is_literal() && is_decimal(&value.text);
+        match decimal || value.number {
             true => self.variables.numbers.insert(name.to_owned()),
             false => self.variables.texts.insert(name.to_owned()),
         };

@@ -43,8 +43,6 @@ pub(crate) struct Ctx {
     pub(crate) in_function: bool,
     /// Something it stands in is redirected, so it may have nothing to read.
     pub(crate) redirected: bool,
-    /// To bash, a word of a declaration is one like any other here: `export "a="$x` sets what `x` says.
-    pub(crate) loose: bool,
 }
 
 impl Ctx {
@@ -116,7 +114,6 @@ impl<'a> Walk<'a> {
             in_shell: true,
             in_function: false,
             redirected: false,
-            loose: false,
         }
     }
 
@@ -202,6 +199,9 @@ impl<'a> Walk<'a> {
             self.opaque(Opaque::Unknown {
                 program: format!("$(({name}))"),
             });
+        }
+        if self.variables.arrays && self.variables.declared {
+            self.opaque(Opaque::Redefines("declare ARRAY=…".to_owned()));
         }
         self.out.tells_environment |= self.variables.deceived();
         self.runs_what_it_writes();
@@ -384,7 +384,6 @@ impl<'a> Walk<'a> {
     ) {
         let mut outer = outer.clone();
         feed::shares(simple, &mut outer, &mut ctx);
-        ctx.loose = !builtins::assigns(&simple.words);
         for assign in &simple.assigns {
             self.disputed(&assign.value.parts, (&outer, &ctx), here);
         }
@@ -400,10 +399,14 @@ impl<'a> Walk<'a> {
             self.out.values.push(value.clone());
             ctx.env.push((assign.name.clone(), value));
         }
-        let argv = match expand::words(&simple.words) {
+        let mut argv = match expand::words(&simple.words) {
             Ok(argv) => argv,
             Err(reason) => return self.opaque(reason),
         };
+        if builtins::assigns(&simple.words) {
+            let values = argv.iter_mut().filter(|w| w.text.contains('='));
+            values.for_each(|w| w.assigned = true);
+        }
         if argv
             .first()
             .is_some_and(|w| w.text == "exec" && w.is_literal())

@@ -56,10 +56,8 @@ pub(super) enum Why {
     Keys,
 }
 
-/// `text` is what bash asks about.
-pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
+pub(super) fn about_the_gate(command: &Command) -> Option<Why> {
     let (head, args) = command.argv.split_first()?;
-    let plain = command.by.is_empty() && text.starts_with(head.text.as_bytes());
     let says = |name: &str| args.iter().any(|w| w.text.eq_ignore_ascii_case(name));
     let uncertain = args.iter().any(is_unclear);
     let removes = match head.text.as_str() {
@@ -106,7 +104,7 @@ pub(super) fn about_the_gate(text: &[u8], command: &Command) -> Option<Why> {
         // Of these it was not found what they run.
         "builtin" | "command" => uncertain,
         "declare" | "typeset" | "local" | "export" | "readonly" => {
-            return declares(head, args, plain);
+            return declares(head, args);
         }
         "read" | "mapfile" | "readarray" | "getopts" | "let" | "wait" => {
             return sets(head, args).then_some(Why::Names);
@@ -190,8 +188,7 @@ fn only_tells(args: &[Word]) -> bool {
     true
 }
 
-/// `plain`: bash sees that it is one of these, and so does not make several words of `name=$x`.
-fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
+fn declares(head: &Word, args: &[Word]) -> Option<Why> {
     if lists(head, args) {
         return Some(Why::Lists);
     }
@@ -213,10 +210,23 @@ fn declares(head: &Word, args: &[Word], plain: bool) -> Option<Why> {
         return Some(Why::Removes);
     }
     // Of one whose value is known only later, the name may be certain all the same.
-    let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && (plain || !w.splits);
-    let uncertain = args.iter().any(|w| is_unclear(w) && !certain(w));
-    // By another name, one sets what it stands for.
-    let refers = head.text != "export" && options().any(|w| w.text.contains('n'));
+    let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && w.is_one();
+    // An array's value in parentheses is read once more, and what stands there is run, before anybody is asked.
+    let computed = |w: &Word| {
+        let value = w.text.split_once('=').map_or("", |(_, value)| value);
+        let unknown = w.dynamic && value.starts_with(['$', '`']);
+        match head.text.as_str() {
+            "export" | "readonly" => false,
+            // `arrays` knows of which this is so.
+            "local" => value.starts_with('('),
+            _ => value.starts_with('(') || unknown,
+        }
+    };
+    let uncertain = args
+        .iter()
+        .any(|w| is_unclear(w) && !certain(w) || computed(w));
+    // By another name, one sets what it stands for; and it may be what one of that name is outside of the function.
+    let refers = head.text != "export" && options().any(|w| w.text.contains(['n', 'I']));
     (uncertain || refers).then_some(Why::Names)
 }
 

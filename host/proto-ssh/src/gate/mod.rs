@@ -10,7 +10,7 @@
 //! - `elsewhere` is what other channels are kept from.
 //! - `place` is where a command stands: what its text means depends on it.
 //! - `reading` says what a command of bash is as a command line, and what is refused because it is about the gate:
-//!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it.
+//!   `paths` knows the ways to its pipes, `builtins` what bash itself could do to it, `arrays` what it computes unasked.
 //!
 //! Invariants:
 //! - Pure: bytes in, asks and lines out. The relay's core moves them.
@@ -20,6 +20,7 @@
 //!   whose text no expansion gives away, no child gets (it is not exported, and no argument) and no command may list.
 //!   So who reads or writes the pipes can let a command wait for ever, but not run.
 
+mod arrays;
 mod asks;
 mod builtins;
 mod elsewhere;
@@ -36,6 +37,7 @@ mod tests;
 use aws_lc_rs::rand;
 use bytes::Bytes;
 
+pub(crate) use arrays::Arrays;
 pub(crate) use asks::{Ask, Asks, Said};
 pub(crate) use elsewhere::{reaches_a_gate, text_reaches};
 pub(crate) use lines::{Judged, Kind, Lines, Whole, kind, shown};

@@ -88,7 +88,7 @@ pub(crate) fn about_the_gate(
         return Some(BORROWS);
     }
     let mut commands = reading.commands.iter();
-    let why = commands.find_map(|command| builtins::about_the_gate(text, command))?;
+    let why = commands.find_map(builtins::about_the_gate)?;
     Some(match why {
         Why::Traps => TRAPS,
         Why::Removes => REMOVES,

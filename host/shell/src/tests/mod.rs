@@ -12,6 +12,7 @@ mod programs;
 mod review;
 mod rows;
 mod second;
+mod seventh;
 mod sixth;
 mod third;
 mod wrappers;

@@ -264,7 +264,8 @@ impl Core {
             return Ok(());
         };
         let directory = helper.gate.directory();
-        let refused = about_the_gate(&ask.text, &ask.place, directory, &line.command);
+        let refused = about_the_gate(&ask.text, &ask.place, directory, &line.command)
+            .or_else(|| helper.arrays.judge(&ask.text, &line.command));
         let asked = channel.asked(What::Exec {
             command: ask.text.clone(),
             line,

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::super::requests::Asks as Starts;
 use super::super::{Effect, Key, Side, Ticket, send};
 use super::FIRST;
-use crate::gate::{Ask, Asks, Gate, Lines};
+use crate::gate::{Arrays, Ask, Asks, Gate, Lines};
 use crate::wire::ChannelMessage;
 
 /// What the host may say on a channel of ours before we have read it, and in one packet.
@@ -60,6 +60,7 @@ pub(super) struct Helper {
     pub asks: Asks,
     pub commands: HashMap<Ticket, Command>,
     pub lines: Lines,
+    pub arrays: Arrays,
     /// Refusals since the client has typed something.
     pub refusals: usize,
     /// By process: how deep it stood, the SHA-256 of what it was told to run last, and until when it may enter that.

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use super::channel::Wait;
 use super::requests::Asks as Starts;
 use super::{Core, Effect, Key, Pending, Side, Ticket, Violation, made, send};
-use crate::gate::{Gate, Lines};
+use crate::gate::{Arrays, Gate, Lines};
 use crate::wire::{Connection, Open};
 pub(super) use helper::Gates;
 use helper::{Helper, MAX_PACKET, Start, State, WINDOW};
@@ -57,6 +57,7 @@ impl Core {
             until: now + self.limits.gate_patience,
             commands: HashMap::new(),
             lines: Lines::default(),
+            arrays: Arrays::default(),
             refusals: 0,
             calls: HashMap::new(),
             window: WINDOW,

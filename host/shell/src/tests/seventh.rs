@@ -1,0 +1,142 @@
+//! Words that become several where only one was seen, and values that are read once more. What runs in each was tried by
+//! the bash of the machine here.
+
+use std::process::{Command, Stdio};
+
+use crate::{Limits, read, read_script};
+
+/// Does bash make the file that the text's hidden command would?
+fn runs(text: &str) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let hit = dir.path().join("hit");
+    let bash = Command::new("bash")
+        .args(["-c", text])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    bash.unwrap();
+    hit.exists()
+}
+
+fn is_opaque(text: &str) -> bool {
+    let limits = Limits::default();
+    let quoted = crate::quote(text);
+    let texts = [text.to_owned(), format!("bash -c {quoted}")];
+    texts
+        .iter()
+        .all(|t| read(t.as_bytes(), &limits).is_opaque())
+        && read_script(text.as_bytes(), "bash", &limits).is_opaque()
+}
+
+fn all_are(texts: &[&str]) {
+    let wrong: Vec<&&str> = texts
+        .iter()
+        .filter(|text| !runs(text) || !is_opaque(text))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn what_stands_for_all_arguments_is_several_words_in_quotes_too() {
+    all_are(&[
+        r#"set -- b touch hit; env "a=${1+$@}" ls"#,
+        r#"set -- b touch hit; env "a=${1:+$@}" ls"#,
+        r#"set -- b touch hit; env "a=${x-$@}" ls"#,
+        r#"set -- b touch hit; env "a=${x:-"$@"}" ls"#,
+        r#"set -- b touch hit; env "a=${x:-${@}}" ls"#,
+        r#"set -- a b touch hit; env "a=${1+${@:2}}" ls"#,
+        r#"set -- b touch hit; x=@; env "a=${!x}" ls"#,
+        r#"set -- b 'BASH_ENV=$(touch hit)'; export "a=${1+$@}"; bash -c ls"#,
+        r#"set -- -5 touch hit; nice -n "${1+$@}""#,
+        r#"set -- . -exec touch hit ';'; find "${1+$@}""#,
+    ]);
+    // Where bash sees an assignment it makes one word of it.
+    for text in [r#"set -- a b; export x="${1+$@}"; ls"#, r#"echo "${1+$@}""#] {
+        assert!(
+            !read(text.as_bytes(), &Limits::default()).is_opaque(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_word_of_a_test_that_becomes_several_may_be_any_other_test() {
+    const X: &str = "x='y -o -v a[$(touch${IFS}hit)]'; ";
+    let some = [
+        "[ -n $x ]",
+        "[ y = $x ]",
+        "[ y = y -a -n $x ]",
+        "[ 1 = 2 -o $x ]",
+        "test $x",
+        "test ! $x",
+    ];
+    let all: Vec<String> = some.iter().map(|text| format!("{X}{text}")).collect();
+    all_are(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    all_are(&[
+        "x='-v a[$(touch${IFS}hit)]'; [ $x = y ]",
+        "x='-v a[$(touch${IFS}hit)]'; [ ${x} ]",
+        "x='-v a[$(touch${IFS}hit)]'; [ ${x:-a} ]",
+        "set -- -v 'a[$(touch hit)]'; test \"$@\"",
+        "set -- -v 'a[$(touch hit)]'; test \"${1+$@}\"",
+        "> -v; > 'a[$(touch hit)]'; [ * ]",
+        "> -v; > 'a[$(touch hit)]'; [ -? a* ]",
+        "> -v; > 'a[$(touch hit)]'; [ -[a-z] a* ]",
+        // Numbers are what is written so, not what looks like one.
+        "x='$((y -o -v a[`touch${IFS}hit`] -o y))'; [ $x ]",
+        "sleep 0.1 & x='-p a[$(touch${IFS}hit)]'; wait -n $x",
+        "sleep 0.1 & set -- -n -p 'a[$(touch hit)]'; wait \"$@\"",
+    ]);
+    for text in [
+        "[ \"$x\" = y ]",
+        "[ -f \"$x\" -a -r \"$y\" ]",
+        "n=3; [ $n -gt 2 ]",
+        "n=$((1 + 2)); [ ${n} -gt 2 ]",
+        "[ $? -eq 0 ] && [ $# -gt 1 ]",
+        "[ -e *.log ]",
+        "[ -d /srv/* ]",
+        "sleep 1 & wait $!",
+        "sleep 1 & pid=$!; wait $pid",
+        "wait",
+        "wait -n",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+    }
+    // A variable that may hold something else anywhere.
+    for text in [
+        "n=3; read n; [ $n -gt 2 ]",
+        "[ $n -gt 2 ]",
+        "pid=$!; read pid; wait $pid",
+    ] {
+        assert!(is_opaque(text), "{text}");
+    }
+}
+
+#[test]
+fn values_that_declare_reads_once_more() {
+    all_are(&[
+        "declare 'DIRSTACK=($(touch hit))'",
+        "typeset 'DIRSTACK+=($(touch hit))'",
+        "y='($(touch hit))'; declare DIRSTACK=$y",
+        "true | true; declare 'PIPESTATUS=($(touch hit))'",
+        "[[ a =~ a ]]; y='($(touch hit))'; declare BASH_REMATCH=\"$y\"",
+        "read -a x <<< y; declare 'x=($(touch hit))'",
+        "read -ra x <<< y; y='($(touch hit))'; declare x=$y",
+        "mapfile -t x < /dev/null; declare 'x+=($(touch hit))'",
+        "readarray x < /dev/null; y='($(touch hit))'; declare x+=\"$y\"",
+        "f() { local x; read -a x <<< y; local 'x=($(touch hit))'; }; f",
+        "f() { local x; read -a x <<< y; y='($(touch hit))'; local x=$y; }; f",
+        "y='($(touch hit))'; for i in 1 2; do declare x=$y; read -a x <<< y; done",
+    ]);
+    for text in [
+        "f() { local x=$1; echo \"$x\"; }; f a",
+        "declare x=$1; echo \"$x\"",
+        "read -a x < f; export y=\"$x\"; ls",
+        "export x='(a)'; ls",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+    }
+}
