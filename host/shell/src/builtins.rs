@@ -299,7 +299,7 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
     }
     for word in argv.iter().skip(1) {
         let named = word.text.split_once('=');
-        let literal_name = !(word.leads || !word.is_one());
+        let literal_name = !word.leads && word.is_one();
         match named {
             Some((variable, value)) if literal_name && is_name(variable.trim_end_matches('+')) => {
                 let value = Word {
