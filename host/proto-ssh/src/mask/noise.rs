@@ -85,7 +85,7 @@ pub(super) fn hide(on: Detectors, text: &mut [u8]) {
 }
 
 /// Is it more than chance makes one? What its last label is written in is letters of one case.
-fn is_address(found: &[u8]) -> bool {
+pub(super) fn is_address(found: &[u8]) -> bool {
     let last = found.rsplit(|c| *c == b'.').next().unwrap_or_default();
     let both = last.iter().any(u8::is_ascii_lowercase) && last.iter().any(u8::is_ascii_uppercase);
     found.len() >= LEAST_ADDRESS && !both

@@ -8,7 +8,7 @@ use detect::{Detector, Detectors, Findings, Found, lead};
 use super::Kind;
 use super::STAR;
 use super::guard::is_odd;
-use super::noise::BROKEN_IN;
+use super::noise::{BROKEN_IN, is_address};
 use super::spans::MAX_SPAN;
 use super::view::column_behind;
 
@@ -251,7 +251,8 @@ impl Reading {
             if at < find.end && !ends(at) {
                 continue;
             }
-            out.extend(finds_within(on, &self.text, start..at));
+            let finds = finds_within(on, &self.text, start..at);
+            out.extend(finds.filter(|find| is_likely(find, &self.text)));
             start = at;
         }
         out
@@ -295,7 +296,13 @@ impl Reading {
 
     /// All of it has gone out; what is too long ago is forgotten.
     fn cut(&mut self) {
-        let from = self.text.len().saturating_sub(MAX_SPAN);
+        self.before = self.text.len();
+        self.forget();
+    }
+
+    /// Of what has gone out, what is too long ago.
+    fn forget(&mut self) {
+        let from = self.before.saturating_sub(MAX_SPAN);
         match self.goes_back {
             true => {
                 let last = from.checked_sub(1).and_then(|i| self.columns.get(i));
@@ -310,7 +317,7 @@ impl Reading {
         }
         self.text.drain(..from);
         self.told.drain(..from.min(self.told.len()));
-        self.before = self.text.len();
+        self.before -= from;
     }
 
     fn split(&mut self, at: u32) -> Self {
@@ -335,7 +342,18 @@ impl Reading {
             let own = self.text.get(self.before..).unwrap_or_default();
             self.told = [head.told(), own].concat();
         }
+        self.forget();
     }
+}
+
+/// Is it more than chance makes an address? Programs write a name behind its length, which may be `@`.
+fn is_likely(find: &Found, text: &[u8]) -> bool {
+    let found = text.get(find.start..find.end).unwrap_or_default();
+    let named = found
+        .iter()
+        .position(|c| *c == b'@')
+        .is_some_and(|at| at >= 2);
+    find.what != Detector::Email || named && is_address(found)
 }
 
 /// Is one of so many bytes of it where UTF-8 breaks?

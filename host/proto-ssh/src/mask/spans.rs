@@ -321,6 +321,13 @@ impl Spans {
         }
     }
 
+    /// How much of the line is read again with what comes.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        let all = self.span.readings().map(|reading| reading.text.len());
+        all.max().unwrap_or(0)
+    }
+
     /// Where what the span ends with begins that may become a find.
     fn lead(&self) -> Option<usize> {
         let judged = !self.hide && !self.detect.is_empty() && self.wide.is_none();

@@ -174,6 +174,8 @@ pub(super) struct Thread {
     doubt: bool,
     /// The line of its first one has not ended.
     first: bool,
+    /// This line has gone on in another column.
+    column: bool,
     /// Which of the sources whose lines begin so have begun a key, and which one ends it on this line.
     pub open: u16,
     ends: u16,
@@ -318,7 +320,8 @@ impl Thread {
 
     /// What in a row is no word any more, but a line of it.
     fn least(&self) -> u8 {
-        match self.waits() && !self.same && !self.first {
+        let word = self.first && self.kind == LINE;
+        match self.waits() && !self.same && !word {
             true => SURE_LINE,
             false => LEAST_LINE,
         }
@@ -464,11 +467,14 @@ impl Thread {
             // Of a key of GnuPG.
             b' ' | b'A'..=b'Z' if self.title == 0 => {}
             b'-' if self.title < DASHES => self.title += 1,
-            b'\n' | b'\r' | b'\\' | b' ' if self.title == DASHES => {
+            // Behind NUL, only if it goes on as keys do: programs have the words alone.
+            0 if self.title == DASHES => self.title += 1,
+            c @ (b'\t'..=b'\r' | b' '..=b'~')
+                if self.title == DASHES || self.title > DASHES && matches!(c, b'M' | b'b') =>
+            {
                 (self.phase, self.kind, self.run) = (BODY, LINE, LEAST_LINE);
                 (self.title, self.count) = (0, 0);
             }
-            // The words alone, as programs have them.
             _ => return OVER,
         }
         Next::Goes(self)

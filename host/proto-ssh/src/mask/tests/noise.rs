@@ -261,6 +261,17 @@ fn addresses_are_not_strewn_with_what_is_no_text() {
     for piece in [5, 77, code.len()] {
         assert!(detecting(&code, piece) == code);
     }
+    // Names behind their length, as Python compiles them: that of 64 letters is written as `@`.
+    let name = "CollationTests.test_create_collation_not_ascii.<locals>.inner_one";
+    for kind in [&b"z"[..], b"\xda", b"Z"] {
+        let head = b"s\x02\0\0\0  r\x12\0\0\0r\x13\0\0\0\0\0r\x0e\0\0\0";
+        let code = [head, kind, b"@", name.as_bytes(), b"\0\0r\x01\0\0\0"]
+            .concat()
+            .repeat(3);
+        for piece in [5, 77, code.len()] {
+            assert!(detecting(&code, piece) == code);
+        }
+    }
     let named = b"\0\0\0\x07ada@example.org\0\0\0";
     let starred = |text: &[u8]| text.iter().filter(|c| **c == b'*').count();
     assert_eq!(starred(&detecting(named, 3)), 15);

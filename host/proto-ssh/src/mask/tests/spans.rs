@@ -401,3 +401,29 @@ fn empty_lines_are_bounded_too() {
     spans.edits_in::<()>(Ok(MaskEdits::default()), &mut out);
     assert!(spans.push(b"\n", now, &mut out) == 1, "there is room again");
 }
+
+/// A line without an end, of which each part ends in what may become a find.
+#[test]
+fn of_a_long_line_little_is_remembered() {
+    for plan in [detecting(&["email"]), detecting(&["email", "pan"])] {
+        for unit in ["alice@example.org,", "4111 ", "a\x08alice@example.org,"] {
+            let mut spans = Spans::new(Kind::Pipe, &plan, 0);
+            let (now, mut out) = (Instant::now(), BytesMut::new());
+            let input = unit.repeat(10 * MAX_SPAN / unit.len());
+            for mut part in input.as_bytes().chunks(1_000) {
+                while !part.is_empty() {
+                    let taken = spans.push(part, now, &mut out);
+                    part = &part[taken..];
+                    assert!(
+                        spans.remembered() <= 2 * MAX_SPAN + 2,
+                        "{}",
+                        spans.remembered()
+                    );
+                }
+            }
+            spans.flush(&mut out);
+            assert_eq!(out.len(), input.len());
+            assert!(!out.windows(5).any(|w| w == b"alice"), "{unit:?}");
+        }
+    }
+}

@@ -371,3 +371,115 @@ fn halves_of_keys_are_hidden_wherever_they_are_assigned() {
         is_hidden(&format!("{before}{secret}' and more"), secret);
     }
 }
+
+/// Ends of lines taken out, or as programs that have no lines write them.
+#[test]
+fn keys_in_base64_are_hidden_whatever_ends_their_lines() {
+    let line = "MIIEowIBAAKCAQEAz7XkQ0nE5bq1rW9yJcVtLhPm3sKfDgU8aTo2iZx6wRvSN4Yu";
+    for title in ["RSA PRIVATE KEY", "PRIVATE KEY"] {
+        for end in [
+            "", ",", ";", "|", "\t", "\",\"", "', '", "#012", "%0A", "&#10;", "<br>", "$\n", "\0",
+            "\r",
+        ] {
+            let body = format!("{line}{end}").repeat(5);
+            let pem = format!("-----BEGIN {title}-----{end}{body}-----END {title}-----{end}");
+            for shift in 0..3 {
+                let whole = STANDARD.encode(format!("{}{pem}", "x".repeat(shift)));
+                // What is the same of it in any of them.
+                let secret = whole.get(150..190).unwrap().to_owned();
+                is_hidden(&format!("KEY_B64={whole}\n"), &secret);
+            }
+        }
+    }
+}
+
+/// A word behind a first line on the same line, and the title of a last one.
+#[test]
+fn lines_below_a_mention_with_a_word_behind_it_stay_as_they_are() {
+    let below = "    initializeEverything(1),\n    \"unrelatedConfigurationValue\",\n\
+                 applicationConfiguration;\norg/apache/catalina/startup loaded\nsomethingElseEntirely\n}\n";
+    for mention in [
+        "    { \"-----BEGIN RSA PRIVATE KEY-----\", PEMSTRINGRSAPRIVATEKEY },\n",
+        "12:00 ERROR could not parse -----BEGIN PRIVATE KEY----- NoSuchAlgorithmException\n",
+        "src/a.c:3: x = \"-----BEGIN PRIVATE KEY-----\", privateKeyMaterialGoesHere\n",
+    ] {
+        for piece in [1, 33, usize::MAX] {
+            let input = format!("{mention}{below}");
+            let out = mask(&patterns(&[]), Kind::Pipe, input.as_bytes(), piece);
+            assert!(
+                out.ends_with(below.as_bytes()),
+                "{}",
+                String::from_utf8_lossy(&out)
+            );
+        }
+    }
+    unchanged(
+        "  const b = pem.replace(/-----BEGIN PRIVATE KEY-----|-----END PRIVATE KEY-----|\\n/g, '');\n  next()\n",
+    );
+}
+
+/// Two keys in two columns: the end of one is none of the other.
+#[test]
+fn the_end_of_a_key_in_another_column_ends_no_other() {
+    let keys = [
+        ("RSA PRIVATE KEY", 25_usize),
+        ("PRIVATE KEY", 3),
+        ("OPENSSH PRIVATE KEY", 7),
+    ];
+    let rows = |(title, lines): (&str, usize)| {
+        let line = |n: usize| STANDARD.encode(noise(n as u64 + lines as u64 * 100, 48));
+        let first = format!("-----BEGIN {title}-----");
+        let last = format!("-----END {title}-----");
+        let all = std::iter::once(first).chain((0..lines).map(line));
+        all.chain([last]).collect::<Vec<_>>()
+    };
+    for (left, right) in [(0, 1), (0, 2), (2, 1), (1, 0), (2, 0)] {
+        let (left, right) = (rows(keys[left]), rows(keys[right]));
+        for head in ["", " rsa_key | ed_key\n---------+--------\n"] {
+            let mut table = head.to_owned();
+            for at in 0..left.len().max(right.len()) {
+                let cell = |rows: &[String]| rows.get(at).cloned().unwrap_or_default();
+                let more = |rows: &[String]| if at + 1 < rows.len() { "+" } else { " " };
+                table += &format!(
+                    " {:<64}{}| {:<64}{}\n",
+                    cell(&left),
+                    more(&left),
+                    cell(&right),
+                    more(&right)
+                );
+            }
+            for piece in [1, 100, usize::MAX] {
+                let out = mask(&patterns(&[]), Kind::Pipe, table.as_bytes(), piece);
+                let out = String::from_utf8_lossy(&out);
+                let shown = |rows: &[String]| {
+                    let lines = rows.iter().filter(|line| !line.starts_with('-'));
+                    lines.filter(|line| out.contains(line.as_str())).count()
+                };
+                assert_eq!(shown(&left), 0, "{out}");
+            }
+        }
+    }
+}
+
+/// Behind a name with a number, what another source writes is no part of the key.
+#[test]
+fn the_end_of_another_source_ends_no_key() {
+    let line = |n: u64| STANDARD.encode(noise(n, 48));
+    for (own, other) in [
+        ("web-1  | ", "db-1   | "),
+        ("web-1  | ", "2026-11-28 12:00:07 "),
+        ("    2\t", "db-1  | "),
+        ("a.key:1:\"", "api-1 | "),
+        ("Nov 28 00:59:00 h a[77]: ERR ", "db-1   | "),
+    ] {
+        let mut text = format!("{own}-----BEGIN RSA PRIVATE KEY-----\n{other}{}\n", line(1));
+        text += &format!("{other}-----END PRIVATE KEY-----\n");
+        for n in 2..27 {
+            text += &format!("{own}{}\n", line(n));
+        }
+        text += &format!("{own}-----END RSA PRIVATE KEY-----\n");
+        for n in [2, 3, 26] {
+            is_hidden(&text, &line(n));
+        }
+    }
+}

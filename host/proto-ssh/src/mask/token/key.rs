@@ -94,6 +94,7 @@ impl Thread {
             }
             // What may be a line of it goes on.
             let goes_on = wraps && self.kind == LINE;
+            self.column &= wraps;
             if !goes_on {
                 let held = std::mem::take(&mut self.held);
                 before = if self.waits() { 0 } else { held };
@@ -113,7 +114,7 @@ impl Thread {
             }
             Next::Hides(mut new, count) if !lead.is_empty() && new.kind != SAME => {
                 let line = !matches!(new.kind, LEADING | NUMBER) && new.run >= new.least();
-                let end = matches!(new.kind, END | ENDING) && new.least() == LEAST_LINE;
+                let end = matches!(new.kind, END | ENDING) && (new.same || !new.waits());
                 if !line && !end {
                     new.held = new.held.saturating_add(1);
                     return match before {
@@ -221,6 +222,8 @@ impl Thread {
                 (END, self.run.saturating_add(1))
             }
             (DASHED, b'-') => (DASHED, self.run.saturating_add(1)),
+            // In another column, that of another one.
+            (DASHED, b'E') if self.run >= DASHES && self.column => (NAMED, 0),
             (DASHED, b'E') if self.run >= DASHES && (self.same || !self.led) => {
                 (self.title, self.ends) = (0, around.source());
                 (END, 1)
@@ -243,7 +246,7 @@ impl Thread {
             }
             // Of a list, and of a date.
             (DASHED, b' ' | b'\t') if self.run == 1 => (LEADING, 1),
-            (DASHED, b'0'..=b'9') if self.run == 1 => (NUMBER, 1),
+            (DASHED, b'0'..=b'9') if self.run == 1 && !behind => (NUMBER, 1),
             (DASHED, _) if self.run < DASHES && is_base64(c) => (LINE, 1),
             // A header's text, and one that is written into a line of JSON.
             (NAMED, b'\\') => (LEADING, 0),
@@ -259,7 +262,10 @@ impl Thread {
                 (NAMED, 0)
             }
             // Behind it in a table, there may be another column.
-            (LINE, b' ' | b'\t' | b'|') if self.run >= LEAST_LINE => (LEADING, 0),
+            (LINE, b' ' | b'\t' | b'|') if self.run >= LEAST_LINE => {
+                self.column |= c == b'|';
+                (LEADING, 0)
+            }
             (LEADING | TITLED | LINE | NUMBER, b'-') => (DASHED, 1),
             // The line's number, if what stands behind it says so.
             (LEADING | TITLED, b'0'..=b'9') => (NUMBER, 1),
@@ -288,7 +294,8 @@ impl Thread {
         if kind == LINE && run >= self.least() {
             match self.same {
                 true => (self.led, self.others, self.doubt) = (true, 0, false),
-                false => self.bare = true,
+                // On the first line, it may be any word.
+                false => self.bare |= !self.first || run >= SURE_LINE,
             }
         }
         if kind == LINE && run >= SURE_LINE {
