@@ -308,7 +308,7 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                     ..word.clone()
                 };
                 if !matches!(name, "export" | "readonly") {
-                    element(walk, variable.trim_end_matches('+'), &value);
+                    element(walk, variable.trim_end_matches('+'), word);
                 }
                 walk.set(variable.trim_end_matches('+'), &value);
                 match variable.strip_suffix('+') {
@@ -347,7 +347,16 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
 
 /// What `declare` gives to a variable that is an array is read once more where it is in parentheses, and what stands there
 /// is run: `declare 'DIRSTACK=($(…))'`.
-fn element(walk: &mut Walk<'_>, variable: &str, value: &Word) {
+fn element(walk: &mut Walk<'_>, variable: &str, word: &Word) {
+    let unknown = word.begins_unknown();
+    if word.text.contains("=(") || unknown && is_own_array(variable) {
+        walk.opaque(Opaque::Redefines(format!("declare {variable}=(…)")));
+    }
+    walk.variables.declared |= unknown;
+}
+
+/// Does bash itself make an array of a variable of this name?
+pub fn is_own_array(variable: &str) -> bool {
     const OWN: [&str; 6] = [
         "COPROC",
         "DIRSTACK",
@@ -356,13 +365,7 @@ fn element(walk: &mut Walk<'_>, variable: &str, value: &Word) {
         "MAPFILE",
         "PIPESTATUS",
     ];
-    let own =
-        OWN.contains(&variable) || variable.starts_with("BASH") || variable.starts_with("COMP");
-    let unknown = value.dynamic && value.text.starts_with(['$', '`']);
-    if value.text.starts_with('(') || own && unknown {
-        walk.opaque(Opaque::Redefines(format!("declare {variable}=(…)")));
-    }
-    walk.variables.declared |= unknown;
+    OWN.contains(&variable) || variable.starts_with("BASH") || variable.starts_with("COMP")
 }
 
 /// Commands that set variables by name, or take them away. A subscript in such a name is computed.

@@ -68,6 +68,7 @@ mod word;
 mod wrappers;
 mod zsh;
 
+pub use builtins::is_own_array;
 pub use canonical::quote;
 pub use gaps::{Gap, gaps};
 pub use reading::{Access, Command, Files, Hazard, Reading, Redirect, Script, Transfer, Word};

@@ -59,6 +59,12 @@ impl Word {
         !self.splits || self.assigned
     }
 
+    /// Of `name=value`, with what the value begins is known only when it runs.
+    pub fn begins_unknown(&self) -> bool {
+        let (_, value) = self.text.split_once('=').unwrap_or_default();
+        self.home || self.dynamic && value.starts_with(['$', '`'])
+    }
+
     /// It, or a word that it turns into, can begin with a dash though it is not written so.
     pub fn may_be_option(&self) -> bool {
         self.splits

@@ -45,9 +45,8 @@ impl Arrays {
             return false;
         };
         let gives = |word: &Word| {
-            let (name, value) = word.text.split_once('=').unwrap_or_default();
-            let known = !word.dynamic || !value.starts_with(['$', '`']);
-            !known && (self.any || self.names.contains(name.trim_end_matches('+')))
+            let (name, _) = word.text.split_once('=').unwrap_or_default();
+            word.begins_unknown() && (self.any || self.names.contains(name.trim_end_matches('+')))
         };
         head.text == "local" && args.iter().any(gives)
     }

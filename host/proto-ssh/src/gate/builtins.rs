@@ -1,7 +1,7 @@
 //! What bash itself could do to its gate: commands of the shell that would take it away, or change what the names mean
 //! that it is asked about.
 
-use shell::{Command, Word};
+use shell::{Command, Word, is_own_array};
 
 /// Of these, the gate has its own while it asks: who makes them constant keeps it from that.
 const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
@@ -98,7 +98,8 @@ pub(super) fn about_the_gate(command: &Command) -> Option<Why> {
             let option = |w: &Word| w.text.starts_with('-') && w.text.contains('p');
             args.iter().any(|w| is_unclear(w) || option(w))
         }
-        "coproc" => true,
+        // Nobody goes on with what it stops.
+        "coproc" | "suspend" => true,
         // What it runs was not found.
         "exec" => !args.is_empty(),
         // Of these it was not found what they run.
@@ -212,15 +213,12 @@ fn declares(head: &Word, args: &[Word]) -> Option<Why> {
     // Of one whose value is known only later, the name may be certain all the same.
     let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && w.is_one();
     // An array's value in parentheses is read once more, and what stands there is run, before anybody is asked.
-    let computed = |w: &Word| {
-        let value = w.text.split_once('=').map_or("", |(_, value)| value);
-        let unknown = w.dynamic && value.starts_with(['$', '`']);
-        match head.text.as_str() {
-            "export" | "readonly" => false,
-            // `arrays` knows of which this is so.
-            "local" => value.starts_with('('),
-            _ => value.starts_with('(') || unknown,
-        }
+    let computed = |w: &Word| match head.text.as_str() {
+        "export" | "readonly" => false,
+        _ if w.text.contains("=(") => true,
+        // `arrays` knows of which others this is so.
+        "local" => w.begins_unknown() && is_own_array(&name(w)),
+        _ => w.begins_unknown(),
     };
     let uncertain = args
         .iter()

@@ -120,6 +120,8 @@ fn values_that_declare_reads_once_more() {
         "declare 'DIRSTACK=($(touch hit))'",
         "typeset 'DIRSTACK+=($(touch hit))'",
         "y='($(touch hit))'; declare DIRSTACK=$y",
+        "HOME='($(touch hit))'; declare DIRSTACK=~",
+        "f() { local MAPFILE; mapfile < /dev/null; y='($(touch hit))'; local MAPFILE=$y; }; f",
         "true | true; declare 'PIPESTATUS=($(touch hit))'",
         "[[ a =~ a ]]; y='($(touch hit))'; declare BASH_REMATCH=\"$y\"",
         "read -a x <<< y; declare 'x=($(touch hit))'",
