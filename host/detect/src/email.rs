@@ -70,11 +70,12 @@ fn domain(after: &[u8]) -> Option<usize> {
 /// What is no top-level domain: kinds of units of systemd (`getty@tty1.service`; `target` is one), and ends of names of
 /// files (`logo@2x.png`; `zip` and `sh` are some).
 #[rustfmt::skip]
-const NONE: [&[u8]; 40] = [
+const NONE: [&[u8]; 41] = [
     b"service", b"socket", b"timer", b"mount", b"automount", b"path", b"slice", b"scope", b"swap", b"device",
     b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"ico", b"txt", b"log", b"snap",
     b"wasm", b"yaml", b"yml", b"json", b"css", b"html", b"xml", b"tgz", b"gz", b"bz2",
     b"xz", b"deb", b"rpm", b"jar", b"whl", b"gem", b"rb", b"conf", b"cfg", b"lock",
+    b"tar",
 ];
 
 /// How much of a label can be the last one. Those that are given out are either ASCII or not.
@@ -88,7 +89,8 @@ fn top(label: &[u8]) -> Option<usize> {
         c.is_ascii_alphabetic() || c >= 0x80
     });
     let most = if ascii < 2 { letters } else { ascii };
-    if label.get(..most).is_some_and(|last| NONE.contains(&last)) {
+    let letters = label.get(..most).unwrap_or_default();
+    if NONE.contains(&letters) || NONE.contains(&label) {
         return None;
     }
     (2..=MAX_LABEL).contains(&most).then_some(most)

@@ -30,6 +30,10 @@ fn emails() {
         // Units of systemd, and what only looks like one.
         ("user@1000.service loaded", "user@1000.service loaded"),
         (
+            "logo@2x.png pkg@1.0.0.tar.gz pkg@1.0.0.tar.bz2",
+            "logo@2x.png pkg@1.0.0.tar.gz pkg@1.0.0.tar.bz2",
+        ),
+        (
             "openvpn@server.service x@y.timer foo@bar.mount",
             "openvpn@server.service x@y.timer foo@bar.mount",
         ),

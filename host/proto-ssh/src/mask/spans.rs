@@ -310,8 +310,8 @@ impl Spans {
         }
         if class == Class::Gap {
             self.close(true, out);
-        } else if self.wide.is_none()
-            && (self.span.len() >= MAX_SPAN || self.span.raw.len() >= MAX_RAW)
+        } else if self.span.raw.len() >= MAX_RAW
+            || self.wide.is_none() && self.span.len() >= MAX_SPAN
         {
             let at = self.span.raw.len() / 2;
             match self.lead().filter(|place| *place >= at) {

@@ -427,3 +427,29 @@ fn of_a_long_line_little_is_remembered() {
         }
     }
 }
+
+/// A byte of which the next one says what it is, and the next one is the same.
+#[test]
+fn what_never_says_what_it_is_goes_on() {
+    for plan in [detecting(&["email"]), plan(vec![MaskAction::Inspect])] {
+        let mut spans = Spans::new(Kind::Pipe, &plan, 0);
+        let (now, mut out) = (Instant::now(), BytesMut::new());
+        let input = vec![0xC2; 3 * MAX_WAITING];
+        let mut rest = &input[..];
+        while !rest.is_empty() {
+            let taken = spans.push(rest, now, &mut out);
+            rest = &rest[taken..];
+            let mut asked = false;
+            while let Some(batch) = spans.spans_out(0) {
+                asked = true;
+                spans.edits_in::<()>(Ok(answer(&batch, "x", "y")), &mut out);
+            }
+            assert!(taken > 0 || asked, "{} are left", rest.len());
+        }
+        spans.flush(&mut out);
+        while let Some(batch) = spans.spans_out(0) {
+            spans.edits_in::<()>(Ok(answer(&batch, "x", "y")), &mut out);
+        }
+        assert!(spans.is_empty() && out == input[..]);
+    }
+}
