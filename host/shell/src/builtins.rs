@@ -11,6 +11,8 @@ use crate::sure::reads_into;
 use crate::walk::{Ctx, Walk};
 use crate::zsh;
 
+/// With this option a pattern may be no word at all, and what stands behind it moves.
+pub(crate) const NULLGLOB: &str = "nullglob";
 const DECLARATIONS: [&str; 5] = ["export", "declare", "typeset", "local", "readonly"];
 
 /// False: `name` is not one of these.
@@ -45,6 +47,10 @@ pub(crate) fn run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> 
         }
         "set" if !set_is_plain(args) => redefines(walk, name, argv, ctx),
         "shopt" if !shopt_is_plain(args) => redefines(walk, name, argv, ctx),
+        // Where that could not be seen before, words have been read without it.
+        "shopt" if !walk.nullglob && args.iter().any(|w| w.text == NULLGLOB) => {
+            redefines(walk, name, argv, ctx);
+        }
         // `jobs -x` runs the command that stands behind it, with jobs put in.
         "jobs" if args.iter().any(|w| !w.is_literal() || w.text.contains('x')) => {
             walk.opaque(Opaque::Runs("jobs -x".to_owned()));
@@ -305,6 +311,7 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
                 let value = Word {
                     text: value.to_owned(),
                     leads: word.dynamic,
+                    number: word.gives_number,
                     ..word.clone()
                 };
                 if !matches!(name, "export" | "readonly") {
@@ -381,48 +388,46 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
         "read" => argv.iter().any(array),
         _ => false,
     };
-    let mut options = true;
-    for word in argv.iter().skip(1) {
-        if options && word.may_be_option() && name != "wait" {
+    // Options may have values, so they are looked for behind other words, too.
+    let mut words = argv.iter().skip(1);
+    while let Some(word) = words.next() {
+        let option = word.text.starts_with('-') && word.text.len() > 1;
+        if word.may_be_option() && !counted(walk, word) {
             walk.opaque(Opaque::DynamicOption {
                 program: name.to_owned(),
             });
-        }
-        if options && word.text.starts_with('-') {
-            if matches!(name, "mapfile" | "readarray") && word.text.contains(['C', 'c']) {
-                walk.opaque(Opaque::Unknown {
-                    program: name.to_owned(),
-                });
-            }
-            // The name of an array, or where `wait` puts a number, written in one with the option.
-            let hidden = (name == "read" && word.text.len() > 2 && word.text.contains('a'))
-                || (name == "wait" && word.text.contains('p'));
+        } else if option {
+            let has = |letters: &[char]| word.text.contains(letters);
+            let hidden = match name {
+                "mapfile" | "readarray" => has(&['C', 'c']),
+                // The name of an array, or where `wait` puts a number, written in one with the option.
+                "read" => word.text.len() > 2 && has(&['a']),
+                "wait" => has(&['p']),
+                "printf" => word.text.len() > 2 && has(&['v']),
+                _ => false,
+            };
             if hidden {
                 walk.opaque(Opaque::Unknown {
                     program: name.to_owned(),
                 });
             }
-            if name == "unset" && word.text.contains(['f', 'n']) {
+            if name == "unset" && has(&['f', 'n']) {
                 walk.opaque(Opaque::Redefines(name.to_owned()));
             }
-            continue;
-        }
-        options = false;
-        if name == "printf" {
-            variable(walk, name, word);
-            break;
-        }
-        if name == "wait" {
-            // It may be `-p` and a name.
-            if word.may_be_option() && !counted(walk, word) {
-                walk.opaque(Opaque::DynamicOption {
-                    program: name.to_owned(),
-                });
+        } else {
+            match name {
+                "wait" => {}
+                "getopts" if word.text.starts_with(':') => {}
+                // What it prints; and behind `-v`, into which variable.
+                "printf" if word.text != "-v" => break,
+                _ => variable(walk, name, word),
             }
-            continue;
         }
-        if !(name == "getopts" && word.text.starts_with(':')) {
-            variable(walk, name, word);
+        if name == "printf"
+            && word.text == "-v"
+            && let Some(into) = words.next()
+        {
+            variable(walk, name, into);
         }
     }
     walk.leaf(name, argv.to_vec(), ctx);
@@ -435,7 +440,7 @@ fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {
     {
         walk.set(variable, &Word::anything());
     }
-    if word.dynamic || word.text.contains('[') {
+    if word.dynamic || word.glob || word.text.contains('[') {
         walk.opaque(Opaque::Unread {
             at: 0,
             what: "the name of a variable that may be computed",
@@ -481,7 +486,7 @@ fn counted(walk: &mut Walk<'_>, word: &Word) -> bool {
     let name = word.text.strip_prefix('$').unwrap_or_default();
     let braced = name.strip_prefix('{').and_then(|n| n.strip_suffix('}'));
     let name = braced.unwrap_or(name);
-    let is_variable = word.leads && is_name(name);
+    let is_variable = word.single && is_name(name);
     if is_variable {
         // Where it may hold something else, the text is opaque.
         walk.variables.computes(name);

@@ -3,6 +3,7 @@
 
 use crate::Word;
 use crate::ast::{Part, Word as Written};
+use crate::parse::is_name;
 use crate::reason::Opaque;
 
 /// How many words one may become.
@@ -46,7 +47,9 @@ pub(crate) fn expand(word: &Written) -> Result<Vec<(Word, Vec<Part>)>, Opaque> {
         return Ok(vec![(finish(&atoms), word.parts.clone())]);
     }
     let alternatives = braces(&atoms, 0)?;
-    if alternatives.len() == 1 {
+    if let [same] = &alternatives[..]
+        && *same == atoms
+    {
         return Ok(vec![(finish(&atoms), word.parts.clone())]);
     }
     alternatives
@@ -130,7 +133,7 @@ fn finish(atoms: &[Atom<'_>]) -> Word {
         before = Some(atom);
         match atom {
             Atom::Char(c, quoted) => {
-                word.number = false;
+                word.gives_number = false;
                 word.text.push(*c);
                 if !quoted {
                     word.glob |= matches!(c, '*' | '?') || (*c == ']' && bracket);
@@ -138,9 +141,10 @@ fn finish(atoms: &[Atom<'_>]) -> Word {
                 }
             }
             Atom::Part(raw, quoted) => {
-                let value = word.text.strip_suffix('=').unwrap_or(&word.text);
-                word.number = is_number(raw) && !word.dynamic && !value.contains('=');
-                word.number &= value.is_empty() || value.len() < word.text.len();
+                let named = word.text.strip_suffix('=').is_some_and(is_name);
+                word.single = word.text.is_empty() && atoms.len() == 1;
+                word.number = word.single && is_number(raw);
+                word.gives_number = named && !word.dynamic && is_number(raw);
                 word.leads |= word.text.is_empty();
                 word.text.push_str(raw);
                 word.dynamic = true;

@@ -19,8 +19,11 @@ pub struct Word {
     pub glob: bool,
     /// bash puts a home directory into it: for a tilde at its beginning, or behind `=` or `:`.
     pub(crate) home: bool,
-    /// It is a number that a running shell has, or behind the only `=`, its value is one.
+    /// It is one expansion and nothing else.
+    pub(crate) single: bool,
+    /// That is a number which a running shell has. And of `name=value`, such a one is the value.
     pub(crate) number: bool,
+    pub(crate) gives_number: bool,
     /// bash sees that it is assigned to a variable, and so splits nothing.
     pub(crate) assigned: bool,
 }
@@ -65,11 +68,12 @@ impl Word {
         self.home || self.dynamic && value.starts_with(['$', '`'])
     }
 
-    /// It, or a word that it turns into, can begin with a dash though it is not written so.
+    /// It, or a word that it turns into, can begin with a dash though it is not written so, or is another option than
+    /// what is written of it.
     pub fn may_be_option(&self) -> bool {
         self.splits
-            || (self.dynamic && self.leads)
-            || (self.glob && self.text.starts_with(['*', '?', '[']))
+            || (self.dynamic && (self.leads || self.text.starts_with('-')))
+            || (self.glob && self.text.starts_with(['*', '?', '[', '-']))
     }
 }
 

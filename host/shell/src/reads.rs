@@ -480,5 +480,5 @@ fn tar_lists(args: &[Word]) -> bool {
     let rest = args.iter().skip(1).all(|w| !w.text.starts_with('-'));
     (letters && rest || args.iter().any(|w| w.text == "--list") && args.len() == 1)
         // A name with a colon is one on another host, and a pattern may turn into one.
-        && !args.iter().any(|w| w.glob || w.text.contains(':'))
+        && !args.iter().any(|w| w.glob || w.dynamic || w.text.contains(':'))
 }

@@ -23,6 +23,26 @@ const LOCKED: &[&str] = &[
     "UID",
 ];
 
+/// These get other values by what the shell does, whatever they were given.
+const OWN: &[&str] = &[
+    "_",
+    "BASH_ARGV0",
+    "BASH_COMMAND",
+    "BASH_REMATCH",
+    "BASH_SOURCE",
+    "DIRSTACK",
+    "FUNCNAME",
+    "MAPFILE",
+    "OLDPWD",
+    "OPTARG",
+    "PIPESTATUS",
+    "PROMPT_COMMAND",
+    "PWD",
+    "READLINE_LINE",
+    "READLINE_ARGUMENT",
+    "REPLY",
+];
+
 #[derive(Debug, Default)]
 pub(crate) struct Variables {
     /// Those that are given a number somewhere, and those that may hold anything somewhere.
@@ -59,7 +79,7 @@ impl Variables {
 
     /// A subscript in the value would be run.
     pub(crate) fn computes(&mut self, name: &str) {
-        if !(self.is_sure(name) && self.numbers.contains(name)) {
+        if OWN.contains(&name) || !(self.is_sure(name) && self.numbers.contains(name)) {
             self.texts.insert(name.to_owned());
         }
         self.computed.insert(name.to_owned());

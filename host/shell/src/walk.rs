@@ -76,6 +76,8 @@ pub(crate) struct Walk<'a> {
     /// The text itself is what the shell reads from its standard input.
     pub(crate) script: bool,
     pub(crate) bash: bool,
+    /// Somewhere patterns for which there is no file are left out.
+    pub(crate) nullglob: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -99,6 +101,7 @@ impl<'a> Walk<'a> {
             returns: false,
             script,
             bash: false,
+            nullglob: false,
         }
     }
 
@@ -138,6 +141,7 @@ impl<'a> Walk<'a> {
 
     /// Reads a text that some shell is given, and everything in it.
     pub(crate) fn text(&mut self, text: &str, ctx: &Ctx) -> Option<Program> {
+        self.nullglob |= text.contains(builtins::NULLGLOB);
         let program = match program(text, self.limits, ctx.depth, self.budget, false) {
             Ok(program) => program,
             Err(reason) => {
@@ -403,6 +407,9 @@ impl<'a> Walk<'a> {
             Ok(argv) => argv,
             Err(reason) => return self.opaque(reason),
         };
+        if self.nullglob {
+            argv.iter_mut().for_each(|w| w.splits |= w.glob);
+        }
         if builtins::assigns(&simple.words) {
             let values = argv.iter_mut().filter(|w| w.text.contains('='));
             values.for_each(|w| w.assigned = true);

@@ -142,3 +142,72 @@ fn values_that_declare_reads_once_more() {
         assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
     }
 }
+
+#[test]
+fn options_that_are_known_in_part() {
+    all_are(&[
+        "x=ohit; sort \"-$x\" /etc/passwd",
+        "x=output=hit; sort \"--$x\" /etc/passwd",
+        "x='a[$(touch hit)]'; o=v; test \"-$o\" \"$x\"",
+        "x='pa[$(touch hit)]'; sleep 0.1 & wait -n\"$x\"",
+        "x='pa[$(touch hit)]'; sleep 0.1 & wait -n \"-$x\"",
+        "> -ohit; sort -?hit /etc/passwd",
+        "shopt -s nullglob; find / -maxdepth 0 -name zzz* -name -fprint hit",
+        "shopt -s nullglob; set zz* -k; bash -c ls BASH_ENV='$(touch hit)'",
+        "shopt -s null{g,}lob 2> /dev/null; find / -maxdepth 0 -name zzz* -name -fprint hit",
+        "mapfile -n 1 -C 'touch hit' -c 1 x < /etc/passwd",
+        "printf -v x -v 'a[$(touch hit)]' y",
+        "> 'x[$(touch hit)]'; read x* <<< y",
+        "> 'x[$(touch hit)]'; printf -v x* y",
+    ]);
+    for text in [
+        "x=aPATH; read \"-$x\" <<< /tmp/evil; ls",
+        "printf -v x -v PATH %s /tmp/evil; ls",
+        "read -r -t 1 -aPATH x <<< /tmp/evil; ls",
+        "x=c.example:f; tar tf \"a$x\"",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(
+            reading.is_opaque() || !reading.only_reads,
+            "{text}: {reading:?}"
+        );
+    }
+}
+
+#[test]
+fn numbers_are_those_that_nothing_else_sets() {
+    all_are(&[
+        "xy=5; x='-v a[$(touch${IFS}hit)] '; [ $x\"y\" = y ]",
+        "_=5; : 'a[$(touch hit)]'; echo $((_))",
+        "_=5; : '-v a[$(touch${IFS}hit)]'; [ $_ = y ]",
+        "REPLY=5; read <<< 'a[$(touch hit)]'; echo $((REPLY))",
+        "OPTARG=5; set -- -a 'a[$(touch hit)]'; getopts a: v; echo $((OPTARG))",
+        "MAPFILE=5; mapfile <<< 'a[$(touch hit)]'; echo $((MAPFILE))",
+        "y='a[$(touch hit)]='$#; echo $((y))",
+        "y='-v a[$(touch${IFS}hit)] ='$#; [ $y = z ]",
+        "export y='a[$(touch hit)]='$#; echo $((y))",
+    ]);
+}
+
+/// Of one word, too, braces make another one.
+#[test]
+fn sequences_of_one() {
+    for text in [
+        "sort --{o..o}utput=hit /etc/passwd",
+        "{t..t}ouch hit",
+        "{e..e}val 'touch hit'",
+        "{b..b}ash -c 'touch hit'",
+        "cat /etc/passwd | {x..x}args touch hit",
+        "ls > {h..h}it",
+        "touch h{1..1}it; touch {h..h}it",
+    ] {
+        let text = format!("bash -c {}", crate::quote(text));
+        assert!(runs(&text), "{text}");
+        let reading = read(text.as_bytes(), &Limits::default());
+        let told = format!("{:?}{:?}", reading.commands, reading.redirects);
+        assert!(
+            reading.is_opaque() || !reading.only_reads && !told.contains(".."),
+            "{text}: {reading:?}"
+        );
+    }
+}
