@@ -71,9 +71,13 @@ impl Word {
     /// It, or a word that it turns into, can begin with a dash though it is not written so, or is another option than
     /// what is written of it.
     pub fn may_be_option(&self) -> bool {
+        let cut = self.text.split(['$', '`', '*', '?', '[']).next();
+        // Of `--name=$x` the name is known.
+        let named = self.text.starts_with("--") && cut.is_some_and(|name| name.contains('='));
+        let known = !self.text.starts_with('-') || named;
         self.splits
-            || (self.dynamic && (self.leads || self.text.starts_with('-')))
-            || (self.glob && self.text.starts_with(['*', '?', '[', '-']))
+            || (self.dynamic && (self.leads || !known))
+            || (self.glob && (self.text.starts_with(['*', '?', '[']) || !known))
     }
 }
 

@@ -121,7 +121,11 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ),
     ("diff", "", &["--to-file", "--from-file"]),
     ("rg", "z", &["--pre", "--hostname-bin", "--search-zip"]),
-    ("jq", "fL", &["--from-file", "--library-path"]),
+    (
+        "jq",
+        "fL",
+        &["--from-file", "--library-path", "--run-tests"],
+    ),
     ("ss", "KDFN", &["--kill", "--diag", "--filter", "--net"]),
     ("netstat", "", &[]),
     (
@@ -356,12 +360,17 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
     }
     if let Some((_, letters, longs)) = UNLESS.iter().find(|(n, ..)| *n == name) {
         let plain = !args.iter().any(|w| is_option(&w.text, letters, longs));
-        let operands = args.iter().filter(|w| !w.text.starts_with('-')).count();
+        let operands = args
+            .iter()
+            .filter(|w| !w.text.starts_with('-') || w.text == "-");
+        let operands = operands.count();
         return plain
             && match name {
                 "hostname" | "env" => operands == 0,
                 "date" => tells_time(args),
                 "getent" | "lsof" | "ss" => !lookups::asks(name, args),
+                // That of zutils is told by them which program is to uncompress.
+                "zcat" => !args.iter().any(|w| w.text.starts_with("--")),
                 _ => true,
             };
     }

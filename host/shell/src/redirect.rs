@@ -99,10 +99,11 @@ impl Parser<'_> {
             return Ok(Kind::Dup(op, number.to_owned()));
         }
         let target = self.target()?;
-        let literal = target.parts.iter().all(|p| matches!(p, Part::Lit { .. }));
+        // bash reads twice what may be a number.
+        let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
         if op == ">&"
             && matches!(fd, None | Some(1))
-            && literal
+            && target.raw.chars().all(plain)
             && !target
                 .raw
                 .starts_with(|c: char| c.is_ascii_digit() || c == '-')

@@ -189,6 +189,45 @@ fn numbers_are_those_that_nothing_else_sets() {
     ]);
 }
 
+/// bash reads twice what stands behind `>&`.
+#[test]
+fn names_behind_a_duplicate() {
+    all_are(&[
+        "ls >&'$(touch hit)'",
+        "ls >&\"\\$(touch hit)\"",
+        "ls >&'a[$(touch hit)]'",
+        "ls >&\\$\\(touch\\ hit\\)",
+    ]);
+    for text in ["ls >&out.txt", "ls >& /tmp/out-1.txt", "ls >&2"] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+    }
+}
+
+#[test]
+fn options_of_programs_that_only_seemed_to_read() {
+    for text in [
+        r#"zcat '--gz=awk BEGIN{system("touch\thit")}' x.gz"#,
+        "zcat --bz2=sh x.bz2",
+        "jq --run-tests",
+        "hostname -",
+        "x=s2020; date \"-$x\"",
+        "x=vacuum-size=1; journalctl \"--$x\"",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.only_reads, "{text}: {reading:?}");
+    }
+    for text in [
+        "zcat -f x.gz",
+        "hostname -f",
+        "x=1; journalctl --since=\"$x\"",
+        "x=1; head -n\"$x\" f",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(reading.only_reads, "{text}: {reading:?}");
+    }
+}
+
 /// Of one word, too, braces make another one.
 #[test]
 fn sequences_of_one() {
