@@ -26,7 +26,8 @@ pub fn possible(on: Detectors, text: &[u8]) -> Detectors {
         return by_bytes(on, text);
     };
     // Whichever says no spares the other one: to prose its bytes do, to lines of a log, which begin with digits, shapes.
-    let [some, other] = match first.iter().any(u8::is_ascii_digit) {
+    let digits = first.iter().map(|c| u8::from(c.is_ascii_digit()));
+    let [some, other] = match digits.fold(0, u8::wrapping_add) > 0 {
         true => [by_shapes, by_bytes],
         false => [by_bytes, by_shapes],
     };
