@@ -114,6 +114,11 @@ impl Detectors {
     }
 
     #[must_use]
+    pub fn without(self, one: Detector) -> Self {
+        Self(self.0 & !Self::of(one).0)
+    }
+
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }

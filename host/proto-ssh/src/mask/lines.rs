@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use detect::{Detectors, Findings, possible};
 
 use super::STAR;
-use super::plain::{BLOCK, byte, colour, is_line_end, marks};
+use super::plain::{BLOCK, WINDOW, byte, colour, is_line_end, is_simple, marks};
 use super::spans::MAX_SPAN;
 
 const ESCAPE: u8 = 0x1B;
@@ -31,10 +31,21 @@ pub(super) fn pass(on: Detectors, input: &[u8], out: &mut BytesMut) -> usize {
 
 /// Up to where whole lines of ordinary text go.
 fn extent(input: &[u8]) -> usize {
-    let (mut line, mut next) = (0, 0);
-    while next < input.len() {
-        let block = input.get(next..).unwrap_or_default();
-        let block = block.get(..BLOCK).unwrap_or(block);
+    let (mut line, mut next, mut asked) = (0, 0, 0);
+    while let Some(rest) = input.get(next..).filter(|rest| !rest.is_empty()) {
+        if next >= asked
+            && next + WINDOW - line < MAX_SPAN
+            && let Some(window) = rest.first_chunk()
+        {
+            asked = next + WINDOW;
+            if is_simple(window) {
+                let end = memchr::memrchr2(b'\n', b'\r', window);
+                line = end.map_or(line, |end| next + end + 1);
+                next = asked;
+                continue;
+            }
+        }
+        let block = rest.get(..BLOCK).unwrap_or(rest);
         let mut marks = marks(block);
         while marks != 0 {
             let place = next + marks.trailing_zeros() as usize;
@@ -142,4 +153,68 @@ fn next_run(lines: &[u8], mut at: usize) -> Option<std::ops::Range<usize>> {
     let rest = lines.get(at..).filter(|rest| !rest.is_empty())?;
     let end = memchr::memchr(ESCAPE, rest).unwrap_or(rest.len());
     Some(at..at + end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::tests::noise;
+
+    /// Byte by byte.
+    fn slowly(input: &[u8]) -> usize {
+        let mut line = 0;
+        for (place, c) in input.iter().enumerate() {
+            let goes_on = match *c {
+                c if is_line_end(c) => place - line < MAX_SPAN,
+                ESCAPE => colour(input, place).is_some(),
+                0xC2 => byte(input, place + 1) >= 0xA0,
+                c => c == b'\t' || c >= b' ' && c != 0x7F,
+            };
+            if !goes_on {
+                return line;
+            }
+            if is_line_end(*c) {
+                line = place + 1;
+            }
+        }
+        line
+    }
+
+    #[test]
+    fn ordinary_lines_go_as_far_as_byte_by_byte() {
+        const RARE: &[&[u8]] = &[
+            b"\x1b[1m",
+            b"\x1b[2A",
+            b"\x08",
+            b"\x7f",
+            b"\xC2\xA7",
+            b"\xC2\x85",
+            b"\x0b",
+            b"\x0c",
+            b"\t",
+            "é".as_bytes(),
+        ];
+        let (mut all, mut some) = (0, 0);
+        for seed in 0..4_000_u64 {
+            let mut dice = noise(seed, 4_000).into_iter().cycle();
+            let mut below = |n: usize| {
+                (usize::from(dice.next().unwrap()) << 8 | usize::from(dice.next().unwrap())) % n
+            };
+            let (length, rare) = (1 + below(20_000), [30, 300, 60_000][below(3)]);
+            let longest = [10, 100, 1_000, 4_095, 4_200][below(5)];
+            let mut text = Vec::new();
+            while text.len() < length {
+                let line = below(longest + 1);
+                text.resize(text.len() + line, b'x');
+                text.extend_from_slice([&b"\n"[..], b"\r\n", b"\r", b""][below(4)]);
+                if below(rare) < 3 {
+                    text.extend_from_slice(RARE[below(RARE.len())]);
+                }
+            }
+            assert_eq!(extent(&text), slowly(&text), "{seed}");
+            all += usize::from(extent(&text) + longest > text.len());
+            some += usize::from(extent(&text) > 0);
+        }
+        assert!(all > 200 && some - all > 200, "{all} of {some}");
+    }
 }

@@ -12,6 +12,9 @@ use super::view::HISTORY;
 pub(super) const LEAST: usize = 256;
 /// As many as a word has bits.
 pub(super) const BLOCK: usize = 64;
+/// So much is looked at as one, in parts of this size, for what lines have nothing of but their ends.
+pub(super) const WINDOW: usize = 1024;
+const PART: usize = 256;
 /// The longest numbers of a colour.
 const COLOUR: usize = 24;
 
@@ -154,6 +157,21 @@ fn colour_before(input: &[u8], floor: usize, end: usize) -> Option<usize> {
         .count();
     let before = before.get(..before.len() - numbers)?;
     Some(floor + before.strip_suffix(b"\x1b[")?.len())
+}
+
+/// Has it nothing that [`marks`] marks but `\n` and `\r` (and tabs, which are text as any other)?
+pub(super) fn is_simple(window: &[u8; WINDOW]) -> bool {
+    let ordinary = |c: u8| (c & !4 == b'\t') | (c == b'\n');
+    // Without branches in a part, as in `marks`; a part is enough to say no.
+    let is_simple = |part: &[u8; PART]| match part.is_ascii() {
+        true => part.iter().fold(0, |all, c| {
+            all | u8::from((c.wrapping_add(1).cast_signed() <= 0x20) & !ordinary(*c))
+        }),
+        false => part
+            .iter()
+            .fold(0, |all, c| all | u8::from(is_special(*c) & !ordinary(*c))),
+    };
+    window.as_chunks().0.iter().all(|part| is_simple(part) == 0)
 }
 
 /// Which bytes of a block do not simply stand beside those before them: one bit each, the first one lowest.
