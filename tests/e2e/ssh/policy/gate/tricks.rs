@@ -370,6 +370,14 @@ pub const AROUND: &[(&str, &str)] = &[
     ("the same by an option", "shopt -u promptvars\n{ :; } > @"),
     ("nothing at a prompt", "PROMPT_COMMAND=\n{ :; } > @"),
     ("from the history", "x '{ :; } > @'\n!?x?:1:s/x/y/"),
+    (
+        "the same number for every line",
+        "SRANDOM=5\ndeclare -a SRANDOM\n{ :; } > @",
+    ),
+    (
+        "a variable of the line before",
+        "x=__weir_o; readonly ${x}nce\n{ :; } > @",
+    ),
     ("an asked line of one's own", "(: weir-line)\n{ :; } > @"),
     ("a prompt of one's own", ": weir-prompt\n{ :; } > @"),
     (
