@@ -433,5 +433,6 @@ fi
 \shopt -s extdebug
 # bash ignores it, and who asks about a line must not die of it.
 \trap '' QUIT
-\trap '\__weir_gate' DEBUG
+# With the last word of the command before it, which $_ is of this one then.
+\trap '\__weir_gate "${_-}"' DEBUG
 : weir-live

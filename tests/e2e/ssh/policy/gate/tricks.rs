@@ -156,6 +156,11 @@ pub const TRICKS: &[(&str, &str)] = &[
 
 /// What only who may do nearly everything can write. Most of them ran once, in a gate that was not as it is.
 pub const DEEPER: &[(&str, &str)] = &[
+    // Not that anybody gets through, but it is what it is without a gate.
+    (
+        "the last word of a command",
+        ": x\n[[ $_ == x ]] || echo x > @",
+    ),
     ("the trap away by a word", "x=trap; $x - DEBUG\ntouch @"),
     ("the same by builtin", "x=trap; builtin $x - DEBUG\ntouch @"),
     ("the same by a pattern", "{trap,-,DEBUG}\ntouch @"),
